@@ -43,7 +43,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.fixed import DEFAULT, Raw
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
-from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.blocks.softmax import Softmax
 from equilif_hdl.engine.activity import Activity
@@ -157,7 +157,7 @@ TARGETS: dict[str, Target] = {
     "plasticity": _plasticity([], False, DEFAULT),
     "plasticity, signed, registers": _plasticity(["multiplied", "added"], True, NARROW),
     "rate": _of(Measure, "blocks.rate", DEFAULT, only="rates"),
-    "rate, moved": Target(Moved, "blocks.rate", {}, "changes"),
+    "rate, moved": Target(RateChange, "blocks.rate", {}, "changes"),
     "relay": _of(Relay, "blocks.relay", DEFAULT),
     "softmax": _of(
         Softmax, "blocks.softmax", dataclasses.replace(ENGINE, numerics=NARROW), only="softmaxes|every"

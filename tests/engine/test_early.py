@@ -26,7 +26,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, load, save
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
-from equilif_hdl.blocks.rate import Moved
+from equilif_hdl.blocks.rate import RateChange
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
 from tests.cli import BOARD, refused, run
@@ -102,7 +102,7 @@ def test_moved_is_a_distance(tolerance):
 
 def test_rtl_of_the_arithmetic(tmp_path):
     bench = "equilif_sim.blocks.rate"
-    assert simulate(Moved(), bench, tmp_path, config={}, simulator="icarus", only="changes") == 1
+    assert simulate(RateChange(), bench, tmp_path, config={}, simulator="icarus", only="changes") == 1
 
 
 # -- programs --------------------------------------------------------------------------------------

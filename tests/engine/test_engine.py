@@ -32,7 +32,7 @@ from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.engine.engine import Engine
-from equilif_hdl.engine.stages import told
+from equilif_hdl.engine.stages import lane_status
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
@@ -122,7 +122,7 @@ def run_random_programs(engine, n=300):
         n_softmax += any(i.op == Op.SOFTMAX for i in program)
         shortened += model.shortened
     assert n_softmax >= (0.8 if n >= 300 else 0.5) * n or not config.attention
-    assert (shortened > n / 3) == bool(told(config))
+    assert (shortened > n / 3) == bool(lane_status(config))
 
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])

@@ -23,7 +23,7 @@ from amaranth.lib import wiring
 
 from equilif_golden.fixed import DEFAULT
 from equilif_hdl.blocks.lif import Lif
-from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.blocks.softmax import Reciprocal, Softmax
 from equilif_hdl.engine.access import Access
@@ -58,7 +58,7 @@ BLOCKS = {
     "SlipDecoder": Block(SlipDecoder),
     "UartReceiver": Block(partial(UartReceiver, 4)),
     "UartTransmitter": Block(partial(UartTransmitter, 4)),
-    "Moved": Block(Moved, quick=True),
+    "RateChange": Block(RateChange, quick=True),
     "Measure": Block(partial(Measure, DEFAULT)),
     "Lif": Block(partial(Lif, DEFAULT)),
     "Lif, registered": Block(partial(Lif, DEFAULT, registered=True)),
@@ -116,6 +116,6 @@ def test_a_netlist_with_one_wrong_cell_is_refused():
         table["LUT_INIT"] = table["LUT_INIT"].translate(str.maketrans("01", "10"))
         spoilt.append(table)
 
-    with pytest.raises(NotProven, match="begins of far"):
-        prove(Moved(), replace(ICE40, after=spoil), "iCE40", "Moved")
+    with pytest.raises(NotProven, match="begins of changed"):
+        prove(RateChange(), replace(ICE40, after=spoil), "iCE40", "RateChange")
     assert spoilt

@@ -10,7 +10,7 @@ from amaranth.hdl import Value
 
 from equilif_golden.blocks.rate import RATE_SHIFTS, measure, moved
 from equilif_golden.fixed import DEFAULT, Numerics
-from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.rate import Measure, RateChange
 from tests.engines import NARROW
 from tests.formal.prove import Proof, agree, needs_prover
 
@@ -76,24 +76,24 @@ def test_the_formula_is_the_golden_moved():
     tolerances = (0, 1, 127, 253, 254, 255, 256, 65535)
     cases = [{"rate": a, "before": b, "tolerance": t} for a in some for b in some for t in tolerances]
     agree(
-        far,
+        changed,
         {"rate": 8, "before": 8, "tolerance": 16},
         lambda rate, before, tolerance: [moved(rate, before, tolerance=tolerance)],
         cases,
     )
 
 
-def far(rate: Value, before: Value, tolerance: Value) -> list[Value]:
+def changed(rate: Value, before: Value, tolerance: Value) -> list[Value]:
     return [Mux(rate > before, rate - before, before - rate) > tolerance]
 
 
 def test_moved():
-    p = Proof("far = moved", RATE)
-    block = Moved()
+    p = Proof("changed = moved", RATE)
+    block = RateChange()
     p.free(block)
     p.assume("held", block.tolerance == p.before(block.tolerance))
     rate, before = (p.before(x, block.latency) for x in (block.rate, block.before))
-    p.claim("far", block.far == far(rate, before, block.tolerance)[0])
-    p.cover("by most", block.far & (block.tolerance == 254))
-    p.cover("never", ~block.far & (block.tolerance == 255) & (rate == 255) & (before == 0))
+    p.claim("changed", block.changed == changed(rate, before, block.tolerance)[0])
+    p.cover("by most", block.changed & (block.tolerance == 254))
+    p.cover("never", ~block.changed & (block.tolerance == 255) & (rate == 255) & (before == 0))
     p.flushed(block.latency)

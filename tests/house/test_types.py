@@ -12,10 +12,10 @@ from amaranth.lib import wiring
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
-from equilif_hdl.engine.control import Orders
+from equilif_hdl.engine.control import LaneControl
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
-from equilif_hdl.engine.stages import Told
+from equilif_hdl.engine.stages import LaneStatus
 from equilif_hdl.link import spi, uart, usb
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
@@ -44,8 +44,8 @@ DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
         (EnginePort.Members, EnginePort(CONFIG)),
         (LanesPort.Members, LanesPort(CONFIG)),
         (ScanPort.Members, ScanPort(DEEP)),
-        (Orders.Members, Orders(CONFIG)),
-        (Told.Members, Told(CONFIG)),
+        (LaneControl.Members, LaneControl(CONFIG)),
+        (LaneStatus.Members, LaneStatus(CONFIG)),
         (uart.Pins, uart.PINS),
         (usb.Pins, usb.PINS),
         (spi.Pins, spi.PINS),

@@ -1,7 +1,7 @@
 """Rate from charge and membrane, and whether it has moved; bit-exact with equilif_golden.blocks.rate.measure
 and equilif_golden.blocks.rate.moved.
 
-    charge --(+)--|-- >> shift -- clip 0..255 --> rate --(-)--|-- > tolerance --> far
+    charge --(+)--|-- >> shift -- clip 0..255 --> rate --(-)--|-- > tolerance --> changed
     v --------'                                before ---'
 
 Latency 1 (a bar) each, throughput 1.
@@ -22,7 +22,7 @@ class Measure(wiring.Component):
     """Members
     -------
     charge, v : In(charge)
-        Charge so far, and membrane.
+        Charge so changed, and membrane.
     shift : In(4), held
         How many bits of their sum are not part of the rate.
     rate : Out(8)
@@ -57,30 +57,30 @@ class Measure(wiring.Component):
         return m
 
 
-class Moved(wiring.Component):
+class RateChange(wiring.Component):
     """Members
     -------
     rate, before : In(8)
         A rate, and the same neuron's rate before.
     tolerance : In(16), held
-    far : Out(1)
+    changed : Out(1)
         They differ by more than that.
     """
 
     rate: Signal
     before: Signal
     tolerance: Signal
-    far: Signal
+    changed: Signal
 
     latency = 1
 
     def __init__(self) -> None:
-        super().__init__({"rate": In(8), "before": In(8), "tolerance": In(16), "far": Out(1)})
+        super().__init__({"rate": In(8), "before": In(8), "tolerance": In(16), "changed": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         change = Signal(signed(9), reset_less=True)
         tolerance = Mux(self.tolerance[8:].any(), 255, self.tolerance[:8])  # no rate moves by more
         m.d.sync += change.eq(self.rate - self.before)
-        m.d.comb += self.far.eq((change > tolerance) | (-change > tolerance))
+        m.d.comb += self.changed.eq((change > tolerance) | (-change > tolerance))
         return m

@@ -1,6 +1,6 @@
 """What all lanes are told: the decisions and the constants that every stage of them needs.
 
-    stages, instruction --> [ control ] --> orders --> lane 0 .. P - 1
+    stages, instruction --> [ control ] --> control --> lane 0 .. P - 1
 
 Latency: none; an order comes in the stage that it is for.  Throughput: a command a cycle.
 """
@@ -33,7 +33,7 @@ class Source(IntEnum):
     NOTHING = 3
 
 
-class Orders(wiring.Signature):
+class LaneControl(wiring.Signature):
     """What all lanes are told.  Stages are those of equilif_hdl.engine.stages.Timing.
 
     Members
@@ -120,13 +120,13 @@ class Control(wiring.Component):
         Where there are memories: SOFTMAX is in its third walk, and multiplies by this.
     scale : In(5)
         The same: what a RELAY of mode SCALED adds to its shift.
-    orders : Out(Orders)
+    control : Out(LaneControl)
 
     ``stages``: the commands that are carried out.
     """
 
     instruction: Instruction
-    orders: Orders.Members
+    control: LaneControl.Members
     coding: Signal
     reciprocal: Signal
     scale: Signal
@@ -137,7 +137,7 @@ class Control(wiring.Component):
         super().__init__(
             {
                 "instruction": In(INSTRUCTION),
-                "orders": Out(Orders(config)),
+                "control": Out(LaneControl(config)),
                 **({"coding": In(1), "reciprocal": In(15), "scale": In(5)} if config.attention else {}),
             }
         )
@@ -153,7 +153,7 @@ class Control(wiring.Component):
             m.d.sync += less.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
             # all lanes read it; there is time before the first RELAY
             less_here = delayed(m, less, self.config.registers.constants, "less")
-            m.d.comb += [self.orders.less.eq(less_here), self.orders.coding.eq(self.coding)]
+            m.d.comb += [self.control.less.eq(less_here), self.control.coding.eq(self.coding)]
         return m
 
     def _factors(self, m: Module) -> None:
@@ -173,11 +173,11 @@ class Control(wiring.Component):
             with m.If(self.coding):
                 m.d.sync += up.eq(self.reciprocal)
         m.d.comb += [
-            self.orders.axpy.eq(stages.would(m, turn, Op.DRIVE, Op.GATHER)),
-            self.orders.up.eq(up),
-            self.orders.scaled.eq(stages.would(m, turn, *scaled)),
-            self.orders.scale.eq(scale),
-            self.orders.nudge.eq(stages.would(m, turn, Op.NUDGE)),
+            self.control.axpy.eq(stages.would(m, turn, Op.DRIVE, Op.GATHER)),
+            self.control.up.eq(up),
+            self.control.scaled.eq(stages.would(m, turn, *scaled)),
+            self.control.scale.eq(scale),
+            self.control.nudge.eq(stages.would(m, turn, Op.NUDGE)),
         ]
 
     def _noise(self, m: Module) -> None:
@@ -188,7 +188,7 @@ class Control(wiring.Component):
         """
         timing = self.stages.timing
         first = self.stages.command
-        orders = self.orders
+        control = self.control
         # whether there is a command comes late, and nobody takes the product of none
         would_learn = self.stages.would(m, timing.draw, Op.LEARN)
         kept = Signal(DITHER_WIDTH)
@@ -206,21 +206,21 @@ class Control(wiring.Component):
                 m.d.sync += minus.eq(first.um)
             late -= 1
             m.d.comb += [
-                orders.draws.eq(learns | (self.instruction.op != Op.LEARN)),
-                orders.learns.eq(self.stages.has(m, timing.turn, Op.LEARN)),
+                control.draws.eq(learns | (self.instruction.op != Op.LEARN)),
+                control.learns.eq(self.stages.has(m, timing.turn, Op.LEARN)),
             ]
         else:
             m.d.sync += minus.eq(-first.um if self.config.registers.gain else first.um)
         m.d.comb += [
-            orders.kept.eq(kept),
-            orders.minus.eq(delayed(m, minus, late, "minus")),
+            control.kept.eq(kept),
+            control.minus.eq(delayed(m, minus, late, "minus")),
         ]
 
     def _sums(self, m: Module) -> None:
         """What is added to what."""
         stages = self.stages
         timing = stages.timing
-        orders = self.orders
+        control = self.control
         # the group that is read is written in this cycle, by the same instruction: its sum is not in memory
         same: Value = Const(0)
         if not self.config.single_port:
@@ -243,12 +243,12 @@ class Control(wiring.Component):
         # all lanes read it; there is time before the first STEP
         above_here = delayed(m, above, self.config.registers.constants, "above")
         m.d.comb += [
-            orders.source.eq(source),
-            orders.mark.eq(stages.has(m, timing.sum, Op.MARK)),
-            orders.above.eq(above_here),
+            control.source.eq(source),
+            control.mark.eq(stages.has(m, timing.sum, Op.MARK)),
+            control.above.eq(above_here),
         ]
         if self.config.single_port:
             m.d.comb += [
-                orders.step.eq(stages.would(m, timing.sum, Op.STEP)),
-                orders.copy.eq(stages.would(m, timing.sum, *COPIES)),
+                control.step.eq(stages.would(m, timing.sum, Op.STEP)),
+                control.copy.eq(stages.would(m, timing.sum, *COPIES)),
             ]

@@ -74,7 +74,7 @@ class Engine(wiring.Component):
         connect(m, sequencer.o, dispatcher.i)
         connect(m, scanner.memory, lanes.scan)
         connect(m, access.lanes, lanes.host)
-        connect(m, lanes.told, sequencer.told)
+        connect(m, lanes.status, sequencer.status)
         address = self._near(m, "mem_addr")
         word = self._near(m, "mem_wdata")
         m.d.comb += [

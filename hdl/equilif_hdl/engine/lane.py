@@ -30,18 +30,18 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import VALUE
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
-from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
-from equilif_hdl.engine.control import Orders, Source
+from equilif_hdl.engine.control import LaneControl, Source
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, lane_bits, signed_values
-from equilif_hdl.engine.stages import Timing, Told
+from equilif_hdl.engine.stages import LaneStatus, Timing
 from equilif_hdl.fixed import delayed, domain, shape, times_index
 
 
 class Lane(wiring.Component):
     """Members
     -------
-    orders : In(Orders)
+    control : In(LaneControl)
         What all lanes are told.
     instruction : In(INSTRUCTION), held
         What the commands are of.
@@ -67,7 +67,7 @@ class Lane(wiring.Component):
         Of MEASURE.
     updated : Out(signed(16)), in stage learn
         The weight after LEARN.
-    held, told : In(8), in stage rate; Out(Told)
+    held, status : In(8), in stage rate; Out(LaneStatus)
         Where phases end early: what V holds at +beta, which is the rate before; whether it has moved.
     near, relayed : Out, in stage near; Out(signed(8)), in stage relay
         Where there are memories: B, shifted by less than an octave; and all the way.
@@ -77,7 +77,7 @@ class Lane(wiring.Component):
     ``index``: which lane of the P it is.  ``timing`` has the stages.
     """
 
-    orders: Orders.Members
+    control: LaneControl.Members
     instruction: Instruction
     word: Signal
     spike: Signal
@@ -94,7 +94,7 @@ class Lane(wiring.Component):
     rate: Signal
     updated: Signal
     held: Signal
-    told: Told.Members
+    status: LaneStatus.Members
     near: Signal
     relayed: Signal
     exponential: Signal
@@ -107,7 +107,7 @@ class Lane(wiring.Component):
         accumulator = shape(config.numerics.accumulator)
         charge = shape(config.numerics.charge)
         members = {
-            "orders": In(Orders(config)),
+            "control": In(LaneControl(config)),
             "instruction": In(INSTRUCTION),
             "word": In(16),
             "spike": In(1),
@@ -125,7 +125,7 @@ class Lane(wiring.Component):
             "updated": Out(signed(16)),
         }
         if config.early_exit:
-            members |= {"held": In(8), "told": Out(Told(config))}
+            members |= {"held": In(8), "status": Out(LaneStatus(config))}
         if config.attention:
             members |= {
                 "near": Out(signed(accumulator.width - 1)),
@@ -148,7 +148,7 @@ class Lane(wiring.Component):
 
     def _product(self, m: Module) -> Value:
         """Factors, and their product with noise."""
-        orders = self.orders
+        control = self.control
         # the attribute is for the floorplan (equilif_boards.floorplan)
         x = Signal(signed(16), reset_less=True, attrs={"lane": self.index})
         y = Signal(signed(10), reset_less=True)
@@ -156,19 +156,19 @@ class Lane(wiring.Component):
         # (tests/engine/test_netlist.py)
         product = Signal((x * y).shape(), reset_less=True, attrs={"keep": 1})
         value = self.word[:8]
-        sign = orders.nudge & self.spike
+        sign = control.nudge & self.spike
         if self.config.attention:
-            sign = Mux(orders.nudge, self.spike, self._signed() & value[-1])
+            sign = Mux(control.nudge, self.spike, self._signed() & value[-1])
         # a spike of the nudged neuron counts -256: strength x (target - 256 spike).  Bits are masked, not
         # chosen: of a choice of 0 Yosys makes a register's reset, and no multiplier takes such a register
-        scaled = orders.scaled.replicate(2)
-        low = Mux(orders.scaled, orders.scale[:8], value)
-        high = orders.scale[8:] & scaled | sign.replicate(2) & ~scaled
+        scaled = control.scaled.replicate(2)
+        low = Mux(control.scaled, control.scale[:8], value)
+        high = control.scale[8:] & scaled | sign.replicate(2) & ~scaled
         if self.config.attention:
-            low = Mux(orders.coding, self.exponential, low)
-            high = high & ~orders.coding.replicate(2)
+            low = Mux(control.coding, self.exponential, low)
+            high = high & ~control.coding.replicate(2)
         m.d.sync += [
-            x.eq(Mux(orders.axpy, self.word, orders.up)),
+            x.eq(Mux(control.axpy, self.word, control.up)),
             y.eq(Cat(low, high).as_signed()),
             product.eq(x * y + self._noise(m)),
         ]
@@ -180,17 +180,17 @@ class Lane(wiring.Component):
 
     def _noise(self, m: Module) -> Value:
         """What is added to a product before it is cut."""
-        orders = self.orders
+        control = self.control
         column = Signal(DITHER_WIDTH, reset_less=True)
         noise = Signal(DITHER_WIDTH, reset_less=True)
         # bank j of row i holds column j ^ i
         place = (self.index ^ self.row)[: lane_bits(self.config)]
         m.d[domain(self.config.registers.noise)] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
-        drawn = (self.dither + column) & orders.kept
+        drawn = (self.dither + column) & control.kept
         if self.config.attention:
-            drawn = drawn | orders.coding << (RECIPROCAL - 1)  # half of a code's last bit: a code is rounded
+            drawn = drawn | control.coding << (RECIPROCAL - 1)  # half of a code's last bit: a code is rounded
         if self.config.single_port:
-            with m.If(orders.draws):
+            with m.If(control.draws):
                 m.d.sync += noise.eq(drawn)
         else:
             m.d.sync += noise.eq(drawn)
@@ -198,25 +198,25 @@ class Lane(wiring.Component):
 
     def _sum(self, m: Module, product: Value) -> None:
         """Old sum and product."""
-        orders = self.orders
+        control = self.control
         old = Signal.like(self.total)
         sources = {Source.A: self.a, Source.B: self.b}
         if not self.config.single_port:
             last = Signal.like(self.total, reset_less=True)
             m.d.sync += last.eq(self.total)
             sources[Source.LAST] = last
-        with m.Switch(orders.source):
+        with m.Switch(control.source):
             for source, value in sources.items():
                 with m.Case(source):
                     m.d.comb += old.eq(value)
         more = product >> VALUE.f
         if self.config.single_port:  # else STEP has a sum of its own, and a copy's factor is 0
-            more = Mux(orders.step, self.b, Mux(orders.copy, 0, more))
+            more = Mux(control.step, self.b, Mux(control.copy, 0, more))
         m.d.comb += self.total.eq(old + more)
 
     def _neuron(self, m: Module) -> None:
         """STEP, and MARK's charge."""
-        orders = self.orders
+        control = self.control
         registers = self.config.registers
         m.submodules.lif = lif = Lif(self.config.numerics, registered=registers.constants > 0)
         driven = self.total
@@ -228,16 +228,16 @@ class Lane(wiring.Component):
         m.d.comb += [
             lif.total.eq(driven),
             lif.threshold.eq(self.instruction.gain),
-            lif.above.eq(orders.above),
+            lif.above.eq(control.above),
             lif.leak.eq(self.instruction.shift),
             self.membrane.eq(delayed(m, lif.v, behind, "membrane")),
             self.fired.eq(fired),
         ]
         # one adder for STEP, q + gain of a spike, and for MARK, 0 + ~a + 1, where 1 comes in as a carry
         width = len(self.q)
-        before = Mux(orders.mark, 0, self.q)[:width]
-        more = Mux(orders.mark, ~self.a, Mux(fired, self.instruction.gain, 0))[:width]
-        m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(orders.mark, more))[1:])
+        before = Mux(control.mark, 0, self.q)[:width]
+        more = Mux(control.mark, ~self.a, Mux(fired, self.instruction.gain, 0))[:width]
+        m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(control.mark, more))[1:])
 
     def _rate(self, m: Module) -> None:
         """MEASURE."""
@@ -251,12 +251,12 @@ class Lane(wiring.Component):
             self.rate.eq(measure.rate),
         ]
         if self.config.early_exit:
-            m.submodules.moved = moved = Moved()
+            m.submodules.rate_change = rate_change = RateChange()
             m.d.comb += [
-                moved.rate.eq(measure.rate),
-                moved.before.eq(self.held),
-                moved.tolerance.eq(self.instruction.gain),
-                self.told.moved.eq(moved.far),
+                rate_change.rate.eq(measure.rate),
+                rate_change.before.eq(self.held),
+                rate_change.tolerance.eq(self.instruction.gain),
+                self.status.moved.eq(rate_change.changed),
             ]
 
     def _update(self, m: Module, product: Value) -> None:
@@ -274,7 +274,7 @@ class Lane(wiring.Component):
             minus = Cat(minus, self._signed() & minus[-1]).as_signed()
         if cfg.single_port:
             kept = Signal(minus.shape(), reset_less=True)
-            with m.If(self.orders.learns):
+            with m.If(self.control.learns):
                 m.d.sync += kept.eq(minus)
             minus = kept
         else:
@@ -282,7 +282,7 @@ class Lane(wiring.Component):
         weight = delayed(m, self.weight, timing.learn - timing.added - timing.weight, "weight")
         m.d.comb += [
             plasticity.product.eq(product),
-            plasticity.um.eq(self.orders.minus),
+            plasticity.um.eq(self.control.minus),
             plasticity.vm.eq(minus),
             plasticity.shift.eq(self.instruction.shift),
             plasticity.w.eq(weight),
@@ -295,7 +295,7 @@ class Lane(wiring.Component):
         code = product[RECIPROCAL:]
         m.d.comb += [
             relay.drive.eq(self.b),
-            relay.less.eq(self.orders.less),
+            relay.less.eq(self.control.less),
             self.near.eq(relay.near),
             self.relayed.eq(relay.value),
             self.code.eq(Mux(code[8], 255, code[:8])),

@@ -43,7 +43,7 @@ from equilif_hdl.engine.control import Control
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Instruction, command, has_mode, is_one_of
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
-from equilif_hdl.engine.stages import Stages, Told, told
+from equilif_hdl.engine.stages import LaneStatus, Stages, lane_status
 from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.fixed import butterfly, delayed, domain, lanes_of, popcount, total
@@ -73,7 +73,7 @@ class Lanes(wiring.Component):
     spike_count : Out
         Number of spikes of the group that a STEP writes in this cycle; with ``registers.spike_count`` one
         cycle later.
-    told : Out(Told)
+    status : Out(LaneStatus)
         What the sequencer is told; not while ``empty``.
     """
 
@@ -91,7 +91,7 @@ class Lanes(wiring.Component):
     host: LanesPort.Members
     host_data: Signal
     spike_count: Signal
-    told: Told.Members
+    status: LaneStatus.Members
 
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
         self.config = config
@@ -112,7 +112,7 @@ class Lanes(wiring.Component):
                 "host": In(LanesPort(config)),
                 "host_data": In(16),
                 "spike_count": Out(range(p + 1)),
-                "told": Out(Told(config)),
+                "status": Out(LaneStatus(config)),
             }
         )
 
@@ -144,7 +144,7 @@ class Lanes(wiring.Component):
         spikes = delayed(m, state.scan.spikes, timing.lead, "spikes")
         for j, lane in enumerate(lanes):
             m.submodules[f"lane{j}"] = lane
-            connect(m, control.orders, lane.orders)
+            connect(m, control.control, lane.control)
             m.d.comb += [
                 lane.instruction.eq(instruction),
                 lane.word.eq(words[j]),
@@ -163,10 +163,10 @@ class Lanes(wiring.Component):
             m.d.comb += self.spike_count.eq(total(counts))
         else:
             m.d.comb += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
-        for name, (stage, op, mode) in told(cfg).items():
+        for name, (stage, op, mode) in lane_status(cfg).items():
             tells = stages.has(m, stage, op) & has_mode(self.instruction, mode)
-            bits = Cat(getattr(lane.told, name) for lane in lanes)
-            m.d.comb += getattr(self.told, name).eq(tells & bits.any())
+            bits = Cat(getattr(lane.status, name) for lane in lanes)
+            m.d.comb += getattr(self.status, name).eq(tells & bits.any())
         if cfg.attention:
             self._recall(m, stages, control, state, lanes)
         return m

@@ -23,7 +23,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, HaltMode, NextMode, Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode
-from equilif_hdl.engine.stages import Told
+from equilif_hdl.engine.stages import LaneStatus
 from equilif_hdl.typed import Stream, signal_of
 
 
@@ -49,7 +49,7 @@ class Sequencer(wiring.Component):
         With ``start``: a HALT of mode INFER does not count.
     idle : In(1)
         Nothing is being executed: a HALT takes effect, and a NEXT of mode EARLY_EXIT.
-    told : In(Told)
+    status : In(LaneStatus)
         By the lanes; not while ``idle``.
     busy : Out(1)
         From the cycle after start until HALT.
@@ -62,7 +62,7 @@ class Sequencer(wiring.Component):
     start: Signal
     learn: Signal
     idle: Signal
-    told: Told.Members
+    status: LaneStatus.Members
     busy: Signal
     addr: Signal
     read: Signal
@@ -79,7 +79,7 @@ class Sequencer(wiring.Component):
                 "start": In(1),
                 "learn": In(1),
                 "idle": In(1),
-                "told": In(Told(config)),
+                "status": In(LaneStatus(config)),
                 "busy": Out(1),
                 "addr": Out(range(config.program_words)),
                 "read": Out(1),
@@ -138,7 +138,7 @@ class Sequencer(wiring.Component):
         self._hand_on(m, ins, valid, ready, idle)
         if cfg.early_exit:
             m.d.comb += early.eq(has_mode(ins, NextMode.EARLY_EXIT))
-            with m.If(self.told.moved):
+            with m.If(self.status.moved):
                 m.d.sync += moved.eq(1)
         with m.FSM():
             with m.State("IDLE"):

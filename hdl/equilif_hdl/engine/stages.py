@@ -24,7 +24,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import READS, SHORTEST, writes_after
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
-from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.engine.isa import Command, Instruction, command, is_one_of
 from equilif_hdl.engine.walk import times_gain
@@ -74,7 +74,7 @@ class Timing:
         self.near = self.sum + 1
         self.rate = self.sum + Measure.latency
         self.relay = self.sum + Relay.latency
-        self.moved = self.rate + Moved.latency
+        self.moved = self.rate + RateChange.latency
         self.step = self.sum + Lif.latency + registers.neuron
         self.added = not config.single_port
         # noise on a single port stays for two cycles, so it is taken earlier
@@ -95,33 +95,37 @@ def rereads(config: EngineConfig) -> dict[Op, int]:
     return {Op.MEASURE: Timing(config).sum} if config.early_exit else {}
 
 
-class Tells(NamedTuple):
-    """Which commands tell something, and in which stage."""
+class StatusSource(NamedTuple):
+    """Which commands raise a status signal, and in which stage."""
 
     stage: int
     op: Op
     mode: IntFlag
 
 
-def told(config: EngineConfig) -> dict[str, Tells]:
-    """What the lanes tell the sequencer, by name: true where it is true of any lane."""
-    return {"moved": Tells(Timing(config).moved, Op.MEASURE, MeasureMode.WATCH)} if config.early_exit else {}
+def lane_status(config: EngineConfig) -> dict[str, StatusSource]:
+    """Status signals by name; each is the OR over all lanes."""
+    return (
+        {"moved": StatusSource(Timing(config).moved, Op.MEASURE, MeasureMode.WATCH)}
+        if config.early_exit
+        else {}
+    )
 
 
-class Told(wiring.Signature):
-    """What the lanes tell the sequencer.
+class LaneStatus(wiring.Signature):
+    """Status from the lanes to the sequencer.
 
     Members
     -------
     moved : Out(1)
-        Where phases may end early: a watched rate has moved.
+        With ``early_exit``: a watched rate has moved by more than the tolerance.
     """
 
     class Members(Interface, Protocol):
         moved: Signal
 
     def __init__(self, config: EngineConfig):
-        super().__init__(dict.fromkeys(told(config), Out(1)))
+        super().__init__(dict.fromkeys(lane_status(config), Out(1)))
 
 
 class Stages(Elaboratable):

@@ -16,7 +16,7 @@ import numpy as np
 from equilif_golden.blocks.rate import RATE_SHIFTS, measure, moved
 from equilif_golden.engine.model import wrap
 from equilif_golden.fixed import Numerics
-from equilif_hdl.blocks.rate import Measure, Moved
+from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_sim.tools.pipeline import Pipeline
 from equilif_sim.tools.run import bench_config
 
@@ -52,7 +52,7 @@ async def rates(dut: Any) -> None:
 
 @cocotb.test()
 async def changes(dut: Any) -> None:
-    tb = Pipeline(dut, inputs=("rate", "before"), outputs=("far",), latency=Moved.latency)
+    tb = Pipeline(dut, inputs=("rate", "before"), outputs=("changed",), latency=RateChange.latency)
     await tb.reset()
     n = 0
     seen = set()

@@ -78,17 +78,17 @@ class LaneBench:
         config = self.config
         stages = {
             **dict.fromkeys(("word", "spike"), "turn"),
-            **{f"orders__{name}": "turn" for name in ("axpy", "up", "scaled", "scale", "nudge")},
+            **{f"control__{name}": "turn" for name in ("axpy", "up", "scaled", "scale", "nudge")},
             "dither": "noise",
             "row": "draw",
-            "orders__minus": "minus",
-            **{f"orders__{name}": "sum" for name in ("source", "mark")},
+            "control__minus": "minus",
+            **{f"control__{name}": "sum" for name in ("source", "mark")},
             **dict.fromkeys(("a", "b", "q"), "sum"),
             "weight": "weight",
         }
         if config.single_port:
-            stages |= {"orders__draws": "noise", "orders__learns": "turn"}
-            stages |= {"orders__step": "sum", "orders__copy": "sum"}
+            stages |= {"control__draws": "noise", "control__learns": "turn"}
+            stages |= {"control__step": "sum", "control__copy": "sum"}
         if config.early_exit:
             stages |= {"held": "rate"}
         if config.attention:
@@ -97,9 +97,9 @@ class LaneBench:
 
     async def reset(self) -> None:
         await self.pipeline.reset()
-        await self.hold(orders__kept=0, orders__above=0)
+        await self.hold(control__kept=0, control__above=0)
         if self.config.attention:
-            await self.hold(orders__less=0, orders__coding=0)
+            await self.hold(control__less=0, control__coding=0)
 
     async def instruction(self, op: Op, **fields: int) -> None:
         """What is executed from now on; what came before is out of the lane."""
@@ -122,11 +122,11 @@ class LaneBench:
         await self.pipeline.finish(self.n)
 
     def sums(self) -> dict[str, int]:
-        """Orders of a command that adds its product."""
-        orders = {"orders__axpy": 0, "orders__scaled": 0, "orders__nudge": 0}
+        """Control of a command that adds its product."""
+        control = {"control__axpy": 0, "control__scaled": 0, "control__nudge": 0}
         if self.config.single_port:
-            orders |= {"orders__step": 0, "orders__copy": 0}
-        return orders
+            control |= {"control__step": 0, "control__copy": 0}
+        return control
 
 
 @cocotb.test()
@@ -148,7 +148,12 @@ async def sums_of_weights(dut: Any) -> None:
         total = wrapped(old[source] + product, fmt)
         idle = random.random() < 0.2
         fields = tb.sums() | {"word": weight, "a": old[Source.A], "b": old[Source.B]}
-        fields |= {"orders__axpy": 1, "orders__scaled": 1, "orders__scale": value, "orders__source": source}
+        fields |= {
+            "control__axpy": 1,
+            "control__scaled": 1,
+            "control__scale": value,
+            "control__source": source,
+        }
         await tb.feed(fields, bits(total, fmt.width), idle=False)
         last = None if idle else total
         seen.add(source)
@@ -169,13 +174,13 @@ async def constants_and_copies(dut: Any) -> None:
         operand = random.randint(-(1 << 15), (1 << 15) - 1)
         a = anywhere(fmt)
         copies = k % 2
-        fields = tb.sums() | {"a": a, "orders__up": operand, "orders__scaled": 1, "orders__scale": ONE}
+        fields = tb.sums() | {"a": a, "control__up": operand, "control__scaled": 1, "control__scale": ONE}
         if not copies:
-            fields |= {"orders__source": Source.NOTHING}
+            fields |= {"control__source": Source.NOTHING}
         elif not tb.config.single_port:
-            fields |= {"orders__source": Source.A, "orders__scale": 0}
+            fields |= {"control__source": Source.A, "control__scale": 0}
         else:
-            fields |= {"orders__source": Source.A, "orders__copy": 1}
+            fields |= {"control__source": Source.A, "control__copy": 1}
         await tb.feed(fields, bits(a if copies else operand, fmt.width))
     await tb.finish()
 
@@ -192,8 +197,8 @@ async def nudges(dut: Any) -> None:
         target = random.choice([0, 255, random.randrange(256)])
         spike = random.randrange(2)
         total = wrapped(a + int(nudge(target, spike, strength=strength)), fmt)
-        fields = {"orders__nudge": 1, "orders__up": strength, "word": target | random.getrandbits(8) << 8}
-        fields |= {"spike": spike, "orders__source": Source.A, "a": a}
+        fields = {"control__nudge": 1, "control__up": strength, "word": target | random.getrandbits(8) << 8}
+        fields |= {"spike": spike, "control__source": Source.A, "a": a}
         await tb.feed(tb.sums() | fields, bits(total, fmt.width))
     await tb.finish()
 
@@ -201,7 +206,7 @@ async def nudges(dut: Any) -> None:
 @cocotb.test()
 async def steps(dut: Any) -> None:
     """Membrane, spike and charge of A + B."""
-    later = {"q": "step", "orders__mark": "step"}
+    later = {"q": "step", "control__mark": "step"}
     tb = LaneBench(dut, "membrane", "fired", "charge", stage="step", moved=later)
     await tb.reset()
     fmt = tb.config.numerics.accumulator
@@ -209,7 +214,7 @@ async def steps(dut: Any) -> None:
     for leak in LEAKS:
         for threshold in (1 << k for k in range(0, THRESHOLD_MAX.bit_length(), 2)):
             await tb.instruction(Op.STEP, gain=threshold, shift=leak)
-            await tb.hold(orders__above=-threshold)
+            await tb.hold(control__above=-threshold)
             for _ in range(20):
                 a = random.choice([anywhere(fmt), random.randint(-3 * threshold, 3 * threshold)])
                 b = random.choice([anywhere(fmt), 0, threshold - a])
@@ -217,9 +222,9 @@ async def steps(dut: Any) -> None:
                 q = anywhere(charge)
                 v, spike = lif_step(wrapped(a + b, fmt), 0, threshold=threshold, leak=leak)
                 charged = wrapped(q + threshold * int(spike), charge)
-                fields = {"a": a, "b": b, "q": q, "orders__source": Source.A, "orders__mark": 0}
+                fields = {"a": a, "b": b, "q": q, "control__source": Source.A, "control__mark": 0}
                 if tb.config.single_port:
-                    fields |= {"orders__step": 1}
+                    fields |= {"control__step": 1}
                 await tb.feed(fields, bits(int(v), 16), int(spike), bits(charged, charge.width))
     await tb.finish()
 
@@ -233,7 +238,7 @@ async def marks(dut: Any) -> None:
     charge = tb.config.numerics.charge
     for _ in range(200):
         a = anywhere(tb.config.numerics.accumulator)
-        await tb.feed({"a": a, "orders__mark": 1}, bits(wrapped(-a, charge), charge.width))
+        await tb.feed({"a": a, "control__mark": 1}, bits(wrapped(-a, charge), charge.width))
     await tb.finish()
 
 
@@ -264,7 +269,7 @@ async def moves(dut: Any) -> None:
     config = engine_config(bench_config()["engine"])
     if not config.early_exit:
         return
-    tb = LaneBench(dut, "told__moved", stage="moved")
+    tb = LaneBench(dut, "status__moved", stage="moved")
     await tb.reset()
     shift = RATE_SHIFTS[0]
     seen = set()
@@ -274,9 +279,9 @@ async def moves(dut: Any) -> None:
             rate = random.randrange(256)
             near = rate + random.choice([-1, 1]) * (tolerance + random.choice([0, 1]))
             before = near if 0 <= near < 256 else random.randrange(256)
-            far = bool(moved(rate, before, tolerance=tolerance))
-            seen.add((tolerance, far))
-            await tb.feed({"a": 0, "q": rate << shift, "held": before}, int(far))
+            changed = bool(moved(rate, before, tolerance=tolerance))
+            seen.add((tolerance, changed))
+            await tb.feed({"a": 0, "q": rate << shift, "held": before}, int(changed))
     assert len(seen) == 9  # nothing moves by more than 255
     await tb.finish()
 
@@ -297,7 +302,7 @@ async def updates(dut: Any) -> None:
     for shift in SHIFTS:
         signed = int(config.attention and random.randrange(2))
         await tb.instruction(Op.LEARN, shift=shift, mode=SourceMode.SIGNED_DST if signed else 0)
-        await tb.hold(orders__kept=(1 << shift) - 1)
+        await tb.hold(control__kept=(1 << shift) - 1)
         lo, hi = (-128, 127) if signed else (0, 255)
         for _ in range(300):
             gain = random.randint(0, GAIN_MAX)
@@ -322,15 +327,15 @@ async def updates(dut: Any) -> None:
                 counter=update,
                 weight=weight,
             )[0, column]
-            fields = {"orders__axpy": 0, "orders__scaled": 0, "orders__nudge": 0}
-            fields |= {"word": (vp & 255) | (vm & 255) << 8, "orders__up": gain * up, "weight": w}
-            fields |= {"orders__minus": -gain * um, "row": row}
+            fields = {"control__axpy": 0, "control__scaled": 0, "control__nudge": 0}
+            fields |= {"word": (vp & 255) | (vm & 255) << 8, "control__up": gain * up, "weight": w}
+            fields |= {"control__minus": -gain * um, "row": row}
             fields |= {"dither": update * DITHER_UPDATE & DITHER_MASK}
             if config.single_port:
-                fields |= {"orders__draws": 1, "orders__learns": 1}
+                fields |= {"control__draws": 1, "control__learns": 1}
             await tb.feed(fields, bits(int(want), 16), idle=not config.single_port)
             if config.single_port:
-                await tb.feed({"orders__draws": 0, "orders__learns": 0})
+                await tb.feed({"control__draws": 0, "control__learns": 0})
     await tb.finish()
 
 
@@ -345,7 +350,7 @@ async def relays(dut: Any) -> None:
     fmt = config.numerics.accumulator
     for shift in range(1, 33):
         await tb.instruction(Op.RELAY)
-        await tb.hold(orders__less=shift - 1)
+        await tb.hold(control__less=shift - 1)
         for _ in range(20):
             b = random.choice([anywhere(fmt), random.randint(-300, 300)])
             await tb.feed({"b": b}, bits(int(relay(b, shift=shift)), 8))
@@ -361,14 +366,14 @@ async def codes(dut: Any) -> None:
     tb = LaneBench(dut, "code", stage="sum")
     await tb.reset()
     await tb.instruction(Op.SOFTMAX)
-    await tb.hold(orders__coding=1)
+    await tb.hold(control__coding=1)
     half = 1 << (RECIPROCAL - 1)
     # what is drawn without bits that are kept is the half that rounds
-    draws = {"orders__draws": 1} if config.single_port else {}
+    draws = {"control__draws": 1} if config.single_port else {}
     for _ in range(400):
         e = random.choice([0, 1, 255, random.randrange(256)])
         reciprocal = random.randint(1 << (RECIPROCAL - 1), (2 << RECIPROCAL) - 1)
         code = min(e * reciprocal + half >> RECIPROCAL, 255)
-        fields = {"exponential": e, "orders__up": reciprocal, "orders__axpy": 0}
+        fields = {"exponential": e, "control__up": reciprocal, "control__axpy": 0}
         await tb.feed(fields | draws, code)
     await tb.finish()

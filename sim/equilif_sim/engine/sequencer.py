@@ -4,7 +4,7 @@ equilif_golden.engine.model.EngineModel.trace.
 State space: random programs with loops, some of whose length is not fixed, conditional marks and halts,
 learning or not; loops of up to 511 iterations, marked at any; loops in loops up to the memory's end; what
 the lanes tell, at random. Stall space: instructions are taken at once, at random, or so late that nothing
-can be fetched ahead; the engine is idle, and tells what has moved, at once or late.
+can be fetched ahead; the engine is idle, and status what has moved, at once or late.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import FIELDS, WORDS, Groups, Instruction, Op, assemble
 from equilif_golden.engine.model import EngineModel
 from equilif_hdl.engine.sequencer import Sequencer
-from equilif_hdl.engine.stages import told
+from equilif_hdl.engine.stages import lane_status
 from equilif_sim.tools.programs import random_program
 from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
@@ -56,18 +56,18 @@ def mostly() -> bool:
 @cocotb.parametrize(o_pause=[never, often, mostly], idle_pause=[never, often])
 async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     config = engine_config()
-    tells = told(config)
+    status = lane_status(config)
     rng = np.random.default_rng(random.getrandbits(32))
     words = [0] * config.program_words
     score = Scoreboard()
-    await reset(dut, "start", "learn", "idle", "word", *(f"told__{name}" for name in tells))
+    await reset(dut, "start", "learn", "idle", "word", *(f"status__{name}" for name in status))
     issued: list[int] = []  # cycles, from the start, of the instructions that were taken
     answers: list[bool] = []  # of the instructions that tell something, in their order
     due: Counter[str] = Counter()  # what the sequencer has not been told of
 
     def telling(instruction: Instruction) -> list[str]:
         return [
-            name for name, t in tells.items() if instruction.op == t.op and bool(instruction.mode & t.mode)
+            name for name, t in status.items() if instruction.op == t.op and bool(instruction.mode & t.mode)
         ]
 
     def taken(payload: int) -> None:
@@ -79,11 +79,11 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     async def memory() -> None:
         ends = True  # a run may end in this cycle
         while True:
-            now_told = {name for name in tells if due[name] and not idle_pause()}
+            active = {name for name in status if due[name] and not idle_pause()}
             dut.idle.value = int(not due.total() and not idle_pause())
-            for name in tells:
-                getattr(dut, f"told__{name}").value = int(name in now_told)
-                due[name] -= name in now_told
+            for name in status:
+                getattr(dut, f"status__{name}").value = int(name in active)
+                due[name] -= name in active
             await ReadOnly()
             read = int(dut.read.value)
             addr = int(dut.addr.value)
@@ -123,5 +123,5 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         assert not score.outstanding and not answers and not due.total()
         if o_pause is never and program[0].op not in (Op.REPEAT, Op.HALT, Op.MARK):
             assert issued[0] == Sequencer(config).latency
-    assert WIDTH == 96 and (shortened > 10) == bool(tells)
+    assert WIDTH == 96 and (shortened > 10) == bool(status)
     score.finish(n)
