@@ -330,16 +330,19 @@ def _written(i: Instruction) -> str:
 def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
     """A chain, images through convolutions, or attention, whatever the engine has."""
     window = int(rng.choice([1, 2, 4, 8]))
-    early: dict[str, Any] = {}
+    early_exit: dict[str, Any] = {}
     if config.early_exit and rng.random() < 0.4:
-        early = {"early": int(rng.choice([0, 1, 8, 64])), "watch": str(rng.choice(["all", "output"]))}
+        early_exit = {
+            "early_exit": int(rng.choice([0, 1, 8, 64])),
+            "watch": str(rng.choice(["all", "output"])),
+        }
     schedule = Schedule(
         window=window,
         free=window * int(rng.integers(2, 5)),
         nudged=window * int(rng.integers(1, 4)),
         beta=float(rng.choice([0.25, 0.5, 1.0])),
         leak=int(rng.choice(LEAKS)),
-        **early,
+        **early_exit,
     )
     classes = int(rng.integers(2, 9))
     hidden = rng.integers(1, 30, rng.integers(0, 3)).tolist()

@@ -258,7 +258,7 @@ REASONS = (
     Reason("activity", ".*_(of_command|of_fetch|more)", 0, _TABLE),
     Reason("activity|engine", "counts|host__(activity|accesses|spikes|cycles)", 8, _LONG),
     Reason("engine", "host__prediction", 6, _CONSTANT),
-    Reason("sequencer", "early|moved|addr|done|jump|left_0", 0, _EARLY),
+    Reason("sequencer", "early_exit|moved|addr|done|jump|left_0", 0, _EARLY),
     Reason("sequencer", "first_[01]|left_1|pc|place", 3, _SHORT),
     Reason("divider|softmax", "c|total", 4, _FULL),
     Reason("lanes", "scale", 3, _FULL),

@@ -73,15 +73,15 @@ PHASES = {
     "window": 4,  # the default
     "beta": 1.0,
     "leak": 5,
-    "early": 4,
+    "early_exit": 4,
     "watch": "output",
 }
 assert PHASES.keys() == OPTIONS.keys()
 #: with phases of a fixed length, and with others
 SCHEDULES = (
     Schedule(free=24),
-    Schedule(free=24, early=24),
-    Schedule(free=24, early=24, watch="output", least=3),
+    Schedule(free=24, early_exit=24),
+    Schedule(free=24, early_exit=24, watch="output", min_windows=3),
 )
 
 
@@ -96,9 +96,9 @@ def schedules(draw, window, threshold, one, *, whole):
         n = draw(st.integers(2, 5))
         free = n * window
         settles = {
-            "early": draw(st.sampled_from([0, 1, 4, 16, 64, 255])),
+            "early_exit": draw(st.sampled_from([0, 1, 4, 16, 64, 255])),
             "watch": draw(st.sampled_from(["all", "output"])),
-            "least": draw(st.integers(2, n)),
+            "min_windows": draw(st.integers(2, n)),
         }
     strengths = [b for b in (0.125, 0.3, 0.5, 1.0, 2.0) if 1 <= round(b * threshold) <= STRENGTH_MAX]
     return Schedule(

@@ -407,9 +407,9 @@ SCHEDULE = {
     "beta": 0.5,
     "threshold": 1.0,
     "leak": 2,
-    "early": 8,
+    "early_exit": 8,
     "watch": "all",
-    "least": 3,
+    "min_windows": 3,
 }
 PARTS: dict[str, Any] = {
     "populations": (Population("x", 2, "input"), Population("y", 2)),
@@ -482,9 +482,9 @@ ENTRIES: dict[str, Entry] = {
             "beta": lambda v: real(0, 2)(v) and float(v) > 0,
             "threshold": real(0, 65536),
             "leak": one_of(0, 2),
-            "early": nothing_or(whole(0, 255)),
+            "early_exit": nothing_or(whole(0, 255)),
             "watch": lambda v: isinstance(v, str) and v in ("all", "output"),
-            "least": one_of(2),
+            "min_windows": one_of(2),
         },
         kept,
         {"watch": ["output", "none", *NAMES]},

@@ -15,6 +15,7 @@ import typer
 from equilif.commands.own import KEYS, Own, own_of, typed
 from equilif.show.network import Key
 from equilif_golden.schedule import OPTIONS as PHASES
+from equilif_golden.schedule import flag
 
 Set = Annotated[
     list[str] | None,
@@ -155,9 +156,9 @@ def keys_of_options(*, rates: bool = False) -> dict[str, str]:
 
 @contextmanager
 def named_by_key() -> Iterator[None]:
-    """Phases that a message names by their options are keys here: --early is --set phases.early."""
-    known = {f"--{n}": f"phases.{n}" for n in PHASES}
-    pattern = re.compile(rf"({'|'.join(known)})\b(?: (\d+)\b)?")
+    """Phases that a message names by their options are keys here: --early-exit is --set phases.early_exit."""
+    known = {flag(n): f"phases.{n}" for n in PHASES}
+    pattern = re.compile(rf"({'|'.join(known)})(?![\w-])(?: (\d+)\b)?")
 
     def key(match: re.Match[str]) -> str:
         return f"--set {known[match[1]]}" + (f"={match[2]}" if match[2] else "")

@@ -128,7 +128,7 @@ class Description(Table):
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         """What :meth:`to_dict` made, or version 0.1.0 wrote; PlacedError names what is something else."""
-        content = dict(d if "population" in d else old.preset(d))
+        content = old.renamed(d if "population" in d else old.preset(d))
         return cls.of(content, content.pop("data", ""))
 
     def to_dict(self) -> dict[str, Any]:

@@ -19,6 +19,20 @@ OF_NETWORK = ("hidden", "schedule", "feedback", "channels")
 OF_RUN = ("data", "asked", "seed", "about")
 
 
+#: keys of a description that older versions wrote, by table: old -> new
+RENAMED: dict[str, dict[str, str]] = {"phases": {"early": "early_exit", "least": "min_windows"}}
+
+
+def renamed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A description under the names of this version."""
+    return {
+        name: {RENAMED[name].get(key, key): value for key, value in table.items()}
+        if name in RENAMED and isinstance(table, Mapping)
+        else table
+        for name, table in content.items()
+    }
+
+
 def preset(d: Mapping[str, Any]) -> dict[str, Any]:
     """Content of a file; ValueError names a key that it never had."""
     strange = [key for key in d if key not in PRESET]

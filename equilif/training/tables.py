@@ -136,6 +136,11 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _with_keys(text: str) -> str:
+    """A help text in which keys stand for options: --early-exit is early_exit."""
+    return re.sub(r"--([\w-]+)", lambda option: option[1].replace("-", "_"), text)
+
+
 def _table(kind: type, name: str, doc: str) -> Any:
     """The table of a dataclass of the golden model, whose fields have the texts and limits."""
     hints = get_type_hints(kind)
@@ -143,7 +148,7 @@ def _table(kind: type, name: str, doc: str) -> Any:
     for f in dataclasses.fields(kind):
         m = f.metadata
         option: Option | None = m.get("option")
-        text = (option.help if option else m["help"]).rstrip(".").replace("--", "")
+        text = _with_keys((option.help if option else m["help"]).rstrip("."))
         limits = {k: m[k] for k in ("gt", "ge", "le") if k in m}
         if option and option.limits:
             limits = dict(zip(("ge", "le"), option.limits, strict=True))

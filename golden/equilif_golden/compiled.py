@@ -530,7 +530,7 @@ def measure_all(plan: Plan, s: State, values: I16) -> bool:
     settled = True
     for j in range(plan.n_neurons):
         rate = measure(s.charge[j], s.v[j], plan.raw.rate_shift)
-        if first <= j < last and moved(rate, values[j], plan.raw.early):
+        if first <= j < last and moved(rate, values[j], plan.raw.early_exit):
             settled = False
         values[j] = rate
     return settled
@@ -581,7 +581,7 @@ def ask(head: Head, x: I16, s: State, values: I16) -> None:
 
 @compiled
 def phase(
-    plan: Plan, w: I16, s: State, k: int, n_loaded: int, steps: int, strength: int, early: bool
+    plan: Plan, w: I16, s: State, k: int, n_loaded: int, steps: int, strength: int, early_exit: bool
 ) -> tuple[int, int]:
     """Settle and measure into ``s.values[k]``; memories are asked after every window.
 
@@ -590,7 +590,7 @@ def phase(
     """
     raw = plan.raw
     values = s.values[k]
-    window = raw.window if len(plan.heads) or early else steps
+    window = raw.window if len(plan.heads) or early_exit else steps
     count = 0
     for done in range(window, steps + 1, window):
         listen(plan, w, s, values)
@@ -599,7 +599,7 @@ def phase(
         count += settle(plan, w, s, raw.window, strength)
         settled = measure_all(plan, s, values)
         recall(plan, w, s, values, n_loaded)
-        if early and settled and done >= raw.least * raw.window:
+        if early_exit and settled and done >= raw.min_windows * raw.window:
             return count, done
     return count, steps
 
@@ -669,7 +669,7 @@ def unload(plan: Plan, w: I16, tokens: TokenRows, j: int, s: State) -> None:
 def sample(plan: Plan, w: I16, s: State, n_loaded: int, nudged: bool) -> tuple[int, int]:
     """The phases of a sample that has begun.  Returns the number of spikes, and of free steps."""
     raw = plan.raw
-    spikes, steps = phase(plan, w, s, 0, n_loaded, raw.free, 0, raw.early >= 0)
+    spikes, steps = phase(plan, w, s, 0, n_loaded, raw.free, 0, raw.early_exit >= 0)
     if nudged:
         put(s.v, s.v_saved)
         put(s.spikes, s.spikes_saved)

@@ -96,9 +96,9 @@ def read_only(array: npt.NDArray[Element]) -> npt.NDArray[Element]:
     return array
 
 
-def _require_range(least: int, most: int, name: str, lo: int, hi: int) -> None:
-    if least < lo or most > hi:
-        found = f"{least}" if least == most else f"{least}..{most}"
+def _require_range(low: int, high: int, name: str, lo: int, hi: int) -> None:
+    if low < lo or high > hi:
+        found = f"{low}" if low == high else f"{low}..{high}"
         allowed = f"must lie in {lo}..{hi}" if lo <= hi else "must be empty"
         raise ValueError(f"{name} {allowed}, not {found}")
 

@@ -750,10 +750,16 @@ class Network:
         )
 
 
+#: names that fields had in files of older versions: old -> new
+RENAMED: Mapping[type, Mapping[str, str]] = {Schedule: {"early": "early_exit", "least": "min_windows"}}
+
+
 def _described(kind: type[Part], fields: object) -> Part:
     """A part of a network from its fields; ValueError names the part when they are not its own."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"a {kind.__name__} is described by fields, not by {shown(fields)}")
+    names = RENAMED.get(kind, {})
+    fields = {names.get(name, name): value for name, value in fields.items()}
     if issubclass(kind, Population):
         fields = _of_its_kind(fields)
     try:

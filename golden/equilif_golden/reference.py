@@ -212,7 +212,7 @@ class Reference:
 
     def _settled(self, rates: dict[str, Raw], before: dict[str, Raw]) -> bool:
         watched = [self.network.output] if self.raw.watch_output else list(rates)
-        return not any(moved(rates[k], before[k], tolerance=self.raw.early).any() for k in watched)
+        return not any(moved(rates[k], before[k], tolerance=self.raw.early_exit).any() for k in watched)
 
     def _phase(
         self,
@@ -221,7 +221,7 @@ class Reference:
         target: Raw | None,
         strength: int,
         raster: list[dict[str, Raw]] | None,
-        early: bool = False,
+        early_exit: bool = False,
     ) -> tuple[dict[str, Raw], int]:
         """Rates of the last window, and the number of steps, which is less than ``steps`` when an ``early``
         phase has settled.
@@ -231,7 +231,7 @@ class Reference:
         """
         rates: dict[str, Raw] = {}
         state.charge = {k: -v for k, v in state.v.items()}
-        windows = self.network.memories or early
+        windows = self.network.memories or early_exit
         for left in range(steps - 1, -1, -1):
             if left + 1 == self.raw.window or windows and (left + 1) % self.raw.window == 0:
                 state.charge = {k: -v for k, v in state.v.items()}
@@ -243,7 +243,11 @@ class Reference:
                 rates = {k: measure(state.charge[k], state.v[k], shift=self.raw.rate_shift) for k in state.v}
                 self._recall(state, rates)
                 done = steps - left
-                if early and done >= self.raw.least * self.raw.window and self._settled(rates, before):
+                if (
+                    early_exit
+                    and done >= self.raw.min_windows * self.raw.window
+                    and self._settled(rates, before)
+                ):
                     return rates, done
         return rates, steps
 
@@ -308,8 +312,8 @@ class Reference:
 
     def _run(self, x: Raw, y: Raw | None, tokens: Tokens | None, *, record: bool) -> SampleResult:
         net = self.network
-        early = self.raw.early >= 0
-        if early and len(x) > 1:  # each ends at a time of its own
+        early_exit = self.raw.early_exit >= 0
+        if early_exit and len(x) > 1:  # each ends at a time of its own
             if record:
                 raise ValueError(f"phases that end early are recorded one sample at a time, not {len(x)}")
             ones = [
@@ -324,7 +328,7 @@ class Reference:
             return SampleResult.joined(ones)
         raster: list[dict[str, Raw]] | None = [] if record else None
         state = self._begin(x, tokens)
-        free, steps = self._phase(state, self.raw.free, None, 0, raster, early)
+        free, steps = self._phase(state, self.raw.free, None, 0, raster, early_exit)
         free_recalled = plus_recalled = minus_recalled = state.recalled
         plus = minus = free
         if y is not None:

@@ -57,10 +57,10 @@ def _field(default: Any, option: Option, **limits: Any) -> Any:
 class Schedule:
     """Phase lengths in time steps, and the constants of the neuron and of the nudge.
 
-    early       tolerance in 1/256 of the largest rate: the free phase, of at most ``free`` steps, ends
-                when its rates have settled; None: never
-    watch       rates that must settle: of all LIF populations, or of the output alone
-    least       windows that a free phase has at least
+    early_exit    tolerance in 1/256 of the largest rate: the free phase, of at most ``free`` steps, ends
+                  when its rates have settled; None: never
+    watch         rates that must settle: of all LIF populations, or of the output alone
+    min_windows   windows of the shortest free phase
     """
 
     free: int = _field(12, Option("Time steps of the free phase, at most.", settles=True), **STEPS)
@@ -90,7 +90,7 @@ class Schedule:
         le=5,
         values="0, 2, 3, 4, 5",
     )
-    early: int | None = _field(
+    early_exit: int | None = _field(
         None,
         Option(
             "Let the free phase end when no watched rate moves by more than this, in 1/256, from window to "
@@ -103,15 +103,15 @@ class Schedule:
     watch: Literal["all", "output"] = _field(
         "all",
         Option(
-            "With --early: rates that must settle.",
+            "With --early-exit: rates that must settle.",
             settles=True,
             absent="all",
-            needs=("early", "says which rates end a phase early"),
+            needs=("early_exit", "says which rates end a phase early"),
         ),
     )
-    least: int = field(
+    min_windows: int = field(
         default=2,
-        metadata={"help": "with early: windows that a free phase has at least", "ge": 1, "le": STEPS_MAX},
+        metadata={"help": "with early_exit: windows of the shortest free phase", "ge": 1, "le": STEPS_MAX},
     )
 
     def __post_init__(self) -> None:
@@ -132,25 +132,24 @@ class Schedule:
             raise ValueError("beta must be above 0, up to 2: a nudge of 0 teaches nothing")
         keep(self, threshold=finite(self.threshold, "threshold", 0, 1 << 16))
         choice(self.watch, "watch", ("all", "output"))
-        keep(self, least=whole(self.least, "least (windows)", 1, STEPS_MAX))
-        if self.early is not None:
-            self._check_early(self.early)
+        keep(self, min_windows=whole(self.min_windows, "min_windows", 1, STEPS_MAX))
+        if self.early_exit is not None:
+            self._check_early(self.early_exit)
 
-    def _check_early(self, early: int) -> None:
+    def _check_early(self, early_exit: int) -> None:
         from equilif_golden.fixed import keep, whole
 
-        keep(self, early=whole(early, "early (a tolerance)", 0, 255))
+        keep(self, early_exit=whole(early_exit, "early_exit (a tolerance)", 0, 255))
         if self.free % self.window:
             raise ValueError(
-                f"a phase that may end early has whole windows: free {self.free} must be a multiple "
-                f"of {self.window}"
+                f"early_exit needs whole windows: free {self.free} must be a multiple of {self.window}"
             )
         if self.free < 2 * self.window:
             raise ValueError(
-                f"a phase that may end early has at least two windows: free must be at least "
+                f"early_exit needs at least two windows: free must be at least "
                 f"{2 * self.window}, not {self.free}"
             )
-        whole(self.least, f"least (windows of the {self.free} free steps)", 2, self.free // self.window)
+        whole(self.min_windows, f"min_windows (of the {self.free} free steps)", 2, self.free // self.window)
 
     def __str__(self) -> str:
         lengths = f"phases {self.free}/{self.nudged}/{self.nudged} steps"
@@ -160,15 +159,15 @@ class Schedule:
     @property
     def fixed(self) -> bool:
         """Every free phase has ``free`` steps."""
-        return self.early is None
+        return self.early_exit is None
 
     @property
     def end(self) -> str:
         """Where a free phase ends, in words."""
-        if self.early is None:
+        if self.early_exit is None:
             return f"free phase of {self.free} steps"
         rates = "all rates" if self.watch == "all" else "the output rates"
-        return f"free phase until {rates} move by no more than {self.early}/256"
+        return f"free phase until {rates} move by no more than {self.early_exit}/256"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -181,17 +180,18 @@ class Schedule:
         for name in given:
             needs = OPTIONS[name].needs
             if needs is not None and getattr(self, needs[0]) is None:
-                raise ValueError(f"--{name} {needs[1]}: give --{needs[0]} too, or leave it out")
-        shortest = self.least * self.window
-        if "early" in given and not self.fixed and shortest >= self.free:
+                raise ValueError(f"{flag(name)} {needs[1]}: give {flag(needs[0])} too, or leave it out")
+        shortest = self.min_windows * self.window
+        if "early_exit" in given and not self.fixed and shortest >= self.free:
             raise ValueError(
-                f"--early cannot shorten a free phase of {self.free} steps: it has at least {self.least} "
-                f"windows of {self.window}; give a longer one, such as --free {3 * shortest}"
+                f"--early-exit cannot shorten a free phase of {self.free} steps: it has at least "
+                f"{self.min_windows} windows of {self.window}; give a longer one, such as "
+                f"--free {3 * shortest}"
             )
 
     def whole(self) -> Schedule:
         """The same with fixed phases."""
-        return replace(self, early=None)
+        return replace(self, early_exit=None)
 
     def raw(self, numerics: Numerics | None = None) -> RawSchedule:
         """The integers that golden model and engine work with, in these formats or the default ones.
@@ -223,15 +223,20 @@ class Schedule:
             strength=strength,
             leak=self.leak,
             rate_shift=rate_shift(threshold, self.window),
-            early=-1 if self.early is None else self.early,
+            early_exit=-1 if self.early_exit is None else self.early_exit,
             watch_output=int(self.watch == "output"),
-            least=self.least,
+            min_windows=self.min_windows,
         )
 
 
 OPTIONS: Mapping[str, Option] = {
     f.name: f.metadata["option"] for f in fields(Schedule) if "option" in f.metadata
 }
+
+
+def flag(name: str) -> str:
+    """Flag of an option on the command line."""
+    return f"--{name}".replace("_", "-")
 
 
 class RawSchedule(NamedTuple):
@@ -244,6 +249,6 @@ class RawSchedule(NamedTuple):
     strength: int  #: of the nudge: beta x threshold
     leak: int
     rate_shift: int  #: from charge to rate, see equilif_golden.blocks.rate
-    early: int  #: -1: never
+    early_exit: int  #: -1: never
     watch_output: int
-    least: int
+    min_windows: int

@@ -10,7 +10,7 @@ import typer
 from equilif import cli
 from equilif.commands.options import CHANGES, DEFAULTS, Given, Several, expanded
 from equilif_golden.engine import features
-from equilif_golden.schedule import OPTIONS, Schedule
+from equilif_golden.schedule import OPTIONS, Schedule, flag
 
 
 def options(command: str) -> dict[str, set[str]]:
@@ -49,7 +49,7 @@ def test_a_phase_that_says_nothing_is_refused():
         if option.needs:
             value = {name: getattr(Schedule(), name)}
             with pytest.raises(
-                ValueError, match=f"--{name} .*: give --{option.needs[0]} too, or leave it out"
+                ValueError, match=f"{flag(name)} .*: give {flag(option.needs[0])} too, or leave"
             ):
                 Schedule().check_options(value)
     Schedule().check_options({"free": 16})

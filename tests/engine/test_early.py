@@ -59,19 +59,19 @@ def test_what_watching_costs():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Schedule(early=256), r"early \(a tolerance\) must be in 0\.\.255, not 256"),
-        (lambda: Schedule(early=-1), r"early \(a tolerance\) must be in 0\.\.255, not -1"),
-        (lambda: Schedule(free=10, early=8), "whole windows: free 10 must be a multiple of 4"),
+        (lambda: Schedule(early_exit=256), r"early_exit \(a tolerance\) must be in 0\.\.255, not 256"),
+        (lambda: Schedule(early_exit=-1), r"early_exit \(a tolerance\) must be in 0\.\.255, not -1"),
+        (lambda: Schedule(free=10, early_exit=8), "whole windows: free 10 must be a multiple of 4"),
         (
-            lambda: Schedule(early=8, least=4),
-            r"least \(windows of the 12 free steps\) must be in 2\.\.3, not 4",
+            lambda: Schedule(early_exit=8, min_windows=4),
+            r"min_windows \(of the 12 free steps\) must be in 2\.\.3, not 4",
         ),
         (
-            lambda: Schedule(early=8, least=1),
-            r"least \(windows of the 12 free steps\) must be in 2\.\.3, not 1",
+            lambda: Schedule(early_exit=8, min_windows=1),
+            r"min_windows \(of the 12 free steps\) must be in 2\.\.3, not 1",
         ),
-        (lambda: Schedule(early=8, free=4), "has at least two windows: free must be at least 8, not 4"),
-        (lambda: Schedule(early=8, watch="input"), "watch must be one of all, output, not 'input'"),
+        (lambda: Schedule(early_exit=8, free=4), "at least two windows: free must be at least 8, not 4"),
+        (lambda: Schedule(early_exit=8, watch="input"), "watch must be one of all, output, not 'input'"),
     ],
 )
 def test_a_schedule_that_cannot_settle_is_refused(make, message):
@@ -80,16 +80,16 @@ def test_a_schedule_that_cannot_settle_is_refused(make, message):
 
 
 def test_a_schedule_says_when_it_ends():
-    assert str(Schedule(early=8)).endswith("; free phase until all rates move by no more than 8/256")
-    assert str(Schedule(early=8, watch="output")).endswith("the output rates move by no more than 8/256")
-    assert Schedule(early=8, least=3).whole() == Schedule(least=3)
-    assert Schedule(early=8).whole().fixed and not Schedule(early=8).fixed
+    assert str(Schedule(early_exit=8)).endswith("; free phase until all rates move by no more than 8/256")
+    assert str(Schedule(early_exit=8, watch="output")).endswith("the output rates move by no more than 8/256")
+    assert Schedule(early_exit=8, min_windows=3).whole() == Schedule(min_windows=3)
+    assert Schedule(early_exit=8).whole().fixed and not Schedule(early_exit=8).fixed
 
 
 def test_a_tolerance_of_numpy_is_saved(tmp_path):
-    network = Network.chain(5, 3, schedule=Schedule(free=16, early=np.uint8(3)))
+    network = Network.chain(5, 3, schedule=Schedule(free=16, early_exit=np.uint8(3)))
     save(tmp_path / "net.npz", network, network.initial_weights())
-    assert load(tmp_path / "net.npz")[0] == Network.chain(5, 3, schedule=Schedule(free=16, early=3))
+    assert load(tmp_path / "net.npz")[0] == Network.chain(5, 3, schedule=Schedule(free=16, early_exit=3))
 
 
 # -- arithmetic --------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_rtl_of_the_arithmetic(tmp_path):
 
 # -- programs --------------------------------------------------------------------------------------
 def test_an_early_end_needs_an_engine_that_can():
-    net = replace(NET, schedule=Schedule(early=8))
+    net = replace(NET, schedule=Schedule(early_exit=8))
     with pytest.raises(CapacityError, match=r"EngineConfig\.early_exit"):
         Compiled(net, EngineConfig(lanes=4))
     Compiled(net, EngineConfig(lanes=4, early_exit=True, attention=False))
@@ -116,13 +116,13 @@ def test_an_early_end_needs_an_engine_that_can():
 @pytest.mark.parametrize("watch", ["all", "output"])
 def test_only_the_free_phase_ends_early(watch):
     """It alone watches and has a loop that may end early, from its second window on."""
-    plain, early = (
+    plain, early_exit = (
         Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early_exit=True)).program(0.05)
-        for s in (Schedule(), Schedule(early=9, watch=watch))
+        for s in (Schedule(), Schedule(early_exit=9, watch=watch))
     )
-    assert early[early.index(Op.HALT(infer=True)) :] == plain[plain.index(Op.HALT(infer=True)) :]
+    assert early_exit[early_exit.index(Op.HALT(infer=True)) :] == plain[plain.index(Op.HALT(infer=True)) :]
     seen, ends = (
-        [i for i in early if i.op == op and i.mode & mode]
+        [i for i in early_exit if i.op == op and i.mode & mode]
         for op, mode in ((Op.MEASURE, MeasureMode.WATCH), (Op.NEXT, NextMode.EARLY_EXIT))
     )
     groups = Compiled(NET, EngineConfig(lanes=4)).groups
@@ -134,7 +134,7 @@ def test_only_the_free_phase_ends_early(watch):
 
 
 def test_a_listing_has_the_end_of_a_loop():
-    network = replace(NET, schedule=Schedule(free=16, early=4))
+    network = replace(NET, schedule=Schedule(free=16, early_exit=4))
     compiled = Compiled(network, EngineConfig(lanes=4, early_exit=True))
     lines = [" ".join(line.split()) for line in listing(compiled.program(0.01), compiled).splitlines()]
     assert [line.split(maxsplit=1)[1] for line in lines if "early" in line] == ["next left 3, early_exit"]
@@ -199,13 +199,13 @@ def test_moved_is_told_by_the_rate_before():
 # -- RTL -------------------------------------------------------------------------------------------
 EARLY_ENDS = {
     "all settle": dataclasses.replace(
-        SKIPS, schedule=Schedule(free=40, nudged=6, window=4, leak=3, early=24)
+        SKIPS, schedule=Schedule(free=40, nudged=6, window=4, leak=3, early_exit=24)
     ),
     "output settles": Network.chain(
-        20, 17, 9, 5, schedule=Schedule(free=32, window=4, early=20, watch="output", least=3)
+        20, 17, 9, 5, schedule=Schedule(free=32, window=4, early_exit=20, watch="output", min_windows=3)
     ),
     "memory settles": Network.attention(
-        9, 6, 2, 7, 5, schedule=Schedule(free=64, nudged=16, window=8, early=10)
+        9, 6, 2, 7, 5, schedule=Schedule(free=64, nudged=16, window=8, early_exit=10)
     ),
 }
 
@@ -239,7 +239,7 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
 def test_cycles_of_an_early_end(engine):
     """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
     config = engine.config
-    early = config.early_exit
+    early_exit = config.early_exit
 
     def loop(n, n_dst, count):
         measure = Instruction(
@@ -255,18 +255,18 @@ def test_cycles_of_an_early_end(engine):
     for n_dst in range(1, 9):
         once = loop(1, n_dst, 0)
         more = loop(2, n_dst, 0) - once
-        assert not early or (once, more) == (7 + walk(config, n_dst), walk(config, n_dst))
-        assert loop(5, n_dst, 5) == (once if early else once + 4 * more)
-        assert loop(5, n_dst, 3) == once + (2 if early else 4) * more
+        assert not early_exit or (once, more) == (7 + walk(config, n_dst), walk(config, n_dst))
+        assert loop(5, n_dst, 5) == (once if early_exit else once + 4 * more)
+        assert loop(5, n_dst, 3) == once + (2 if early_exit else 4) * more
 
 
 # -- files ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "old, new, wanted",
     [
-        ("window = 8", "early = 300 !", "early must be an integer in 0..255, not 300"),
+        ("window = 8", "early_exit = 300 !", "early_exit must be an integer in 0..255, not 300"),
         ("window = 8", 'watch = "input" !', "watch must be one of all, output, not 'input'"),
-        ("free = 24", "free = 20\nearly = 4 !", "free 20 must be a multiple of 8"),
+        ("free = 24", "free = 20\nearly_exit = 4 !", "free 20 must be a multiple of 8"),
     ],
 )
 def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
@@ -277,18 +277,21 @@ def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "--set", "phases.early=8", "--set", "phases.free=10"), "free 10 must be a multiple of 4"),
         (
-            ("train", "--set", "phases.early=8"),
-            "--set phases.early cannot shorten a free phase of 8 steps: it has at least 2 windows",
+            ("train", "--set", "phases.early_exit=8", "--set", "phases.free=10"),
+            "free 10 must be a multiple of 4",
         ),
-        (("verify", "--early", "8"), "give a longer one, such as --free 24"),
         (
-            ("verify", "--early", "8", "--free", "24", "--board", BOARD),
+            ("train", "--set", "phases.early_exit=8"),
+            "--set phases.early_exit cannot shorten a free phase of 8 steps: it has at least 2 windows",
+        ),
+        (("verify", "--early-exit", "8"), "give a longer one, such as --free 24"),
+        (
+            ("verify", "--early-exit", "8", "--free", "24", "--board", BOARD),
             "this engine cannot (EngineConfig.early_exit)",
         ),
         (("train", "--set", "phases.watch=output"), "phases.watch says which rates end a phase early"),
-        (("verify", "digits", "--watch", "output"), "give --early too"),
+        (("verify", "digits", "--watch", "output"), "give --early-exit too"),
     ],
 )
 def test_bad_options_are_one_line(arguments, message, tmp_path):
@@ -303,8 +306,8 @@ def test_an_engine_is_exported_with_it_by_a_flag():
 
 
 def test_a_watch_counts_for_a_network_that_ends_early(trained):  # noqa: F811
-    assert "give --early too" in refused("evaluate", trained / NETWORK, "--watch", "output")
-    run("evaluate", trained / NETWORK, "--early", 8, "--free", 24, "--watch", "output")
+    assert "give --early-exit too" in refused("evaluate", trained / NETWORK, "--watch", "output")
+    run("evaluate", trained / NETWORK, "--early-exit", 8, "--free", 24, "--watch", "output")
 
 
 def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
@@ -316,7 +319,7 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
         output = run(
             "evaluate",
             trained / NETWORK,
-            "--early",
+            "--early-exit",
             tolerance,
             "--free",
             24,
@@ -340,7 +343,7 @@ def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
         "train",
         "digits",
         "--set",
-        "phases.early=16",
+        "phases.early_exit=16",
         "--set",
         "phases.free=24",
         "--epochs",

@@ -124,7 +124,7 @@ def test_a_value_outside_the_range_that_is_told_is_refused(key):
         base = PRESETS["vowels" if name in ("dropout", "crop", "mask") else "digits"]
     if name == "seeds":
         above = f"[{above}]"
-    given = {"phases.free": "24", key.key: above} if name == "early" else {key.key: above}
+    given = {"phases.free": "24", key.key: above} if name == "early_exit" else {key.key: above}
     with pytest.raises(ValueError, match={"tokens": "memory"}.get(name, name)):
         patched(base, given)
 

@@ -35,7 +35,7 @@ class Phase(NamedTuple):
     steps: int
     strength: int
     to: To
-    early: bool = False
+    early_exit: bool = False
 
     @property
     def of_minus(self) -> bool:
@@ -78,7 +78,7 @@ class Compiled(Placement):
             raise CapacityError(
                 "the network has an attention layer, this engine is built without (EngineConfig.attention)"
             )
-        if network.schedule.early is not None and not config.early_exit:
+        if network.schedule.early_exit is not None and not config.early_exit:
             raise CapacityError(
                 "the network's free phase ends early, this engine cannot (EngineConfig.early_exit)"
             )
@@ -128,7 +128,7 @@ class Compiled(Placement):
             Op.RESET(self.everyone, value=0, static=True),
             *self._drives([q.name for q in self.network.lif if not self._relays(q.name)]),
             *self._silence(),
-            *self._phase(Phase(raw.free, 0, To(plus=True, minus=True), early=raw.early >= 0)),
+            *self._phase(Phase(raw.free, 0, To(plus=True, minus=True), early_exit=raw.early_exit >= 0)),
             Op.ARGMAX(self.groups[self.network.output]),
             Op.HALT(infer=True),
             Op.SAVE(self.everyone),
@@ -146,16 +146,16 @@ class Compiled(Placement):
         """
         raw = self.raw
         measure = Op.MEASURE(self.everyone, shift=raw.rate_shift, **phase.to)
-        if not self.network.memories and not phase.early:
+        if not self.network.memories and not phase.early_exit:
             begin, *steps = self._steps(phase.steps, phase.strength)
             return [begin, Op.MARK(self.everyone, left=raw.window), *steps, measure]
         windows = phase.steps // raw.window
         end = Op.NEXT()
         watch: list[Instruction] = []
-        if phase.early:
-            end = Op.NEXT(left=windows - raw.least + 1, early_exit=True)
+        if phase.early_exit:
+            end = Op.NEXT(left=windows - raw.min_windows + 1, early_exit=True)
             watched = self.groups[self.network.output] if raw.watch_output else self.everyone
-            seen = Op.MEASURE(watched, shift=raw.rate_shift, tolerance=raw.early, watch=True, **phase.to)
+            seen = Op.MEASURE(watched, shift=raw.rate_shift, tolerance=raw.early_exit, watch=True, **phase.to)
             # the output is compared with what was measured before, so it is measured before all are
             if raw.watch_output:
                 watch = [seen]
@@ -337,7 +337,7 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
     config = replace(
         default,
         tiles=max(4, EngineConfig().n_weights // default.lanes**2),
-        early_exit=network.schedule.early is not None,
+        early_exit=network.schedule.early_exit is not None,
         convolution=bool(network.maps),
         numerics=network.numerics,
     )

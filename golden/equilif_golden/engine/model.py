@@ -199,11 +199,11 @@ class EngineModel:
                 loops.append([pc, i["count"]])
                 yield i, Flow.PASSED
             elif i.op == Op.NEXT:
-                early = self.config.early_exit and i.mode & NextMode.EARLY_EXIT
-                if early:
+                early_exit = self.config.early_exit and i.mode & NextMode.EARLY_EXIT
+                if early_exit:
                     yield i, Flow.WAITS
-                settled = early and not (self.moved or longest) and loops[-1][1] <= i["left"]
-                self.moved = self.moved and not early
+                settled = early_exit and not (self.moved or longest) and loops[-1][1] <= i["left"]
+                self.moved = self.moved and not early_exit
                 loops[-1][1] -= 1
                 if loops[-1][1] and not settled:
                     pc = loops[-1][0]

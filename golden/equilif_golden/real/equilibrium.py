@@ -62,7 +62,7 @@ def anderson(
     )
     x = start
     best = start
-    least = start.new_full((n,), torch.inf)
+    best_residual = start.new_full((n,), torch.inf)
     count = 0
     while True:
         fx = f(x)
@@ -70,11 +70,11 @@ def anderson(
         images[:, slot] = fx
         residuals[:, slot] = fx - x
         residual = residuals[:, slot].abs().amax(1)
-        better = residual < least
+        better = residual < best_residual
         best = torch.where(better[:, None], fx, best)
-        least = torch.where(better, residual, least)
+        best_residual = torch.where(better, residual, best_residual)
         count += 1
-        if count >= limit or not bool((least > tolerance).any()):
+        if count >= limit or not bool((best_residual > tolerance).any()):
             break
         # a minimises |sum a_i g_i| with sum a_i = 1; correlations in place of inner products, as the
         # newest g is far shorter than the oldest
@@ -86,7 +86,7 @@ def anderson(
         mixed = ((a / a.sum(1, keepdim=True))[:, None] @ images[:, :m])[:, 0]
         # across the kinks of the clip a mixture can lead nowhere: a sweep does not
         x = torch.where(better[:, None], mixed, fx)
-    return best, Convergence(count, least, tolerance)
+    return best, Convergence(count, best_residual, tolerance)
 
 
 class _Implicit(torch.autograd.Function):

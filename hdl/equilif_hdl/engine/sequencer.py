@@ -112,7 +112,7 @@ class Sequencer(wiring.Component):
         last = Signal()  # this iteration is the last one
         enough = Signal()  # no more are left than a NEXT of mode EARLY_EXIT need not wait for
         due = Signal()  # a MARK is
-        early = Signal()  # the instruction is a NEXT that may end its loop early
+        early_exit = Signal()  # the instruction is a NEXT that may end its loop early
         moved = Signal()  # a watched rate has moved since the last such NEXT
         m.d.comb += [
             self.addr.eq(pc),
@@ -137,7 +137,7 @@ class Sequencer(wiring.Component):
         ]
         self._hand_on(m, ins, valid, ready, idle)
         if cfg.early_exit:
-            m.d.comb += early.eq(has_mode(ins, NextMode.EARLY_EXIT))
+            m.d.comb += early_exit.eq(has_mode(ins, NextMode.EARLY_EXIT))
             with m.If(self.status.moved):
                 m.d.sync += moved.eq(1)
         with m.FSM():
@@ -162,10 +162,10 @@ class Sequencer(wiring.Component):
                                 m.d.sync += [outer.first.eq(loop.first), outer.left.eq(loop.left)]
                             m.d.sync += [inner.first.eq(place), inner.left.eq(ins.count)]
                         with m.Case(Op.NEXT):
-                            with m.If(~early | idle):
+                            with m.If(~early_exit | idle):
                                 m.d.comb += done.eq(1)
-                                self._end_iteration(m, pc, jump, loops, last | early & ~moved & enough)
-                                with m.If(early):
+                                self._end_iteration(m, pc, jump, loops, last | early_exit & ~moved & enough)
+                                with m.If(early_exit):
                                     m.d.sync += moved.eq(0)
                         with m.Case(Op.MARK):
                             m.d.comb += [valid.eq(due), done.eq(ready | ~due)]
