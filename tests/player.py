@@ -255,7 +255,7 @@ def register_bits(rtl, every=1):
     board = Client(rtl, timeout=0.05)
     model = client_of(device)
     base = dataclasses.replace(device.player.registers, epoch=0, epochs=1, pause=0xFF, saves=NO_BLOCK)
-    # another owner stops the board: test_every_bit_of_the_owner_counts
+    # another owner stops the board: test_owner_bits_are_checked
     bits = [
         (name, bit)
         for fields in REGISTERS[1:OWNER]

@@ -60,7 +60,7 @@ predicted = kernel.predict(x)
 """
 
 
-def test_a_process_can_fork_after_a_batch():
+def test_fork_after_batch():
     """No threads are left behind that a forked process would wait for."""
     assert (
         run(
@@ -81,7 +81,7 @@ print("done", threading.active_count())
     )
 
 
-def test_a_process_can_fork_while_a_thread_trains():
+def test_fork_while_thread_trains():
     """The thread that holds the lock is not in the new process; the weights there are those of before."""
     assert (
         run(
@@ -111,7 +111,7 @@ print("done", alive)
     )
 
 
-def test_threads_that_train_one_kernel_lose_no_update():
+def test_concurrent_training_loses_no_update():
     """Whose sample comes first is left open, so all have the same one."""
     alone = Kernel(NET, lr=0.05)
     together = Kernel(NET, lr=0.05)
@@ -129,7 +129,7 @@ def test_threads_that_train_one_kernel_lose_no_update():
     assert same(together.weights, alone.weights)
 
 
-def test_others_see_a_kernel_before_or_after_training_never_in_between():
+def test_readers_see_consistent_kernel():
     kernel = Kernel(NET, lr=0.01)
     kernel.train(X[:1], Y[:1])
     before, rates, counter = kernel.weights, kernel.settle(X[:9]).rates, kernel.counter
@@ -146,7 +146,7 @@ def test_others_see_a_kernel_before_or_after_training_never_in_between():
     assert kernel.counter == counter + 4 * len(x) and not same(kernel.weights, before)
 
 
-def test_a_sample_that_changes_while_it_is_learned_leads_nowhere():
+def test_sample_changed_during_training():
     """Labels, order and rows are indices: compiled code has copies of those that were checked."""
     kernel = Kernel(NET, lr=0.01)
     order = np.arange(len(X)).repeat(MANY)
@@ -165,14 +165,14 @@ def test_a_sample_that_changes_while_it_is_learned_leads_nowhere():
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 16])
 @pytest.mark.parametrize("n", [0, 1, 2, 32, 33, 64, 100])
-def test_threads_change_no_result(threads, n):
+def test_threads_do_not_change_results(threads, n):
     before = threading.active_count()
     alone, shared = (Kernel(NET, threads=k).settle(X[:n]) for k in (1, threads))
     assert all((a == b).all() for a, b in zip(alone, shared, strict=True))
     assert threading.active_count() == before
 
 
-def test_one_thread_and_one_sample_start_none(monkeypatch):
+def test_single_thread_starts_none(monkeypatch):
     def refused(*_):
         raise AssertionError("a thread was started")
 
@@ -184,7 +184,7 @@ def test_one_thread_and_one_sample_start_none(monkeypatch):
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda k: pickle.loads(pickle.dumps(k))])
-def test_a_copy_goes_its_own_way(again):
+def test_copy_is_independent(again):
     kernel = Kernel(NET, lr=0.01, counter=7)
     kernel.train(X[:5], Y[:5])
     twin = again(kernel)
@@ -196,7 +196,7 @@ def test_a_copy_goes_its_own_way(again):
     assert same(kernel.weights, twin.weights) and kernel.counter == twin.counter
 
 
-def test_training_that_is_cut_short_changes_nothing(monkeypatch):
+def test_interrupted_training_changes_nothing(monkeypatch):
     kernel = Kernel(NET, lr=0.01)
     before = kernel.weights
 
@@ -212,7 +212,7 @@ def test_training_that_is_cut_short_changes_nothing(monkeypatch):
     assert kernel.train(X[:1], Y[:1]).samples == 1
 
 
-def test_ctrl_c_waits_until_compiled_code_is_loaded():
+def test_ctrl_c_during_load():
     """Loading calls back from LLVM, where an exception would end the process."""
     code = """
 import os, signal
@@ -234,7 +234,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.regress
-def test_the_kernel_runs_where_nothing_can_be_stored():
+def test_kernel_without_cache():
     """An installation that cannot be written, for a user without a home."""
     code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + BEGIN
     code += """
@@ -267,7 +267,7 @@ def small(tmp_path):
     return tmp_path
 
 
-def test_compiled_code_is_not_stored_where_the_disk_is_full(small):
+def test_cache_on_full_disk(small):
     """No file may be longer than 500 bytes here."""
     limits = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limits += "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); "
@@ -279,7 +279,7 @@ def test_compiled_code_is_not_stored_where_the_disk_is_full(small):
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("content", [b"", b"no such file", None])
-def test_damaged_files_of_compiled_code_are_written_anew(small, ending, content):
+def test_damaged_cache_is_rewritten(small, ending, content):
     """None: cut in the middle."""
     use = USE.format(str(small))
     assert [run(use, NUMBA_CACHE_DIR="") for _ in range(2)] == ["42 0", "42 1"]
@@ -289,7 +289,7 @@ def test_damaged_files_of_compiled_code_are_written_anew(small, ending, content)
     assert [run(use, NUMBA_CACHE_DIR="") for _ in range(2)] == ["42 0", "42 1"]
 
 
-def test_the_number_of_threads_is_numbas_and_its_own_threads_never_start():
+def test_number_of_threads():
     code = BEGIN + "import numba; print(kernel._threads, Kernel(net)._threads, threading.active_count())\n"
     code += "try: print(numba.threading_layer())\nexcept ValueError: print('none')"
     assert run(code, NUMBA_NUM_THREADS="3").split() == ["4", "3", "1", "none"]

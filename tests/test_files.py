@@ -26,13 +26,13 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
-def test_a_new_file_has_its_content_and_no_company(tmp_path):
+def test_new_file(tmp_path):
     files.write(tmp_path / "a" / "b" / "x.json", b"content")
     assert (tmp_path / "a" / "b" / "x.json").read_bytes() == b"content"
     assert names(tmp_path) == ["a"] and names(tmp_path / "a" / "b") == ["x.json"]
 
 
-def test_an_old_file_is_replaced_and_keeps_its_mode(tmp_path):
+def test_replaced_file_keeps_mode(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"a longer old content")
     path.chmod(0o640)
@@ -42,7 +42,7 @@ def test_an_old_file_is_replaced_and_keeps_its_mode(tmp_path):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path, there):
+def test_symbolic_link(tmp_path, there):
     target, link = tmp_path / "deep" / "target", tmp_path / "link"
     target.parent.mkdir()
     if there:
@@ -53,7 +53,7 @@ def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path, there):
     assert link.is_symlink() and target.read_bytes() == b"new" and names(target.parent) == ["target"]
 
 
-def test_a_pipe_is_written_to(tmp_path):
+def test_pipe(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     got: list[bytes] = []
@@ -65,14 +65,14 @@ def test_a_pipe_is_written_to(tmp_path):
     assert got == [b"content"] and stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_device_stays_one(tmp_path):
+def test_device(tmp_path):
     files.check("/dev/null")
     files.write("/dev/null", b"content")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_full_device_is_named():
+def test_full_device():
     with pytest.raises(OSError, match="/dev/full") as e:
         files.write("/dev/full", b"content")
     assert e.value.errno == errno.ENOSPC and stat.S_ISCHR(Path("/dev/full").stat().st_mode)
@@ -80,7 +80,7 @@ def test_a_full_device_is_named():
 
 @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("to_file", [False, True])
-def test_an_open_descriptor_is_written_to(path, to_file, tmp_path):
+def test_open_descriptor(path, to_file, tmp_path):
     """What was printed before stands before, what is printed later behind; a file is not cut."""
     code = f"""
 import sys
@@ -103,7 +103,7 @@ print("behind")
 
 
 @pytest.mark.parametrize("path", ["/dev/fd/987", "/proc/self/fd/987"])
-def test_a_descriptor_that_is_not_open_is_named(path):
+def test_closed_descriptor(path):
     for call in (files.check, lambda p: files.write(p, b"x")):
         with pytest.raises(OSError, match=path):
             call(path)
@@ -122,7 +122,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_target_that_cannot_be_is_named_before_and_by_the_write(tmp_path, kind):
+def test_impossible_target(tmp_path, kind):
     (tmp_path / "file").write_bytes(b"old")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     target = BAD[kind] and tmp_path / BAD[kind]
@@ -135,7 +135,7 @@ def test_a_target_that_cannot_be_is_named_before_and_by_the_write(tmp_path, kind
 
 
 @ROOT
-def test_a_target_that_is_forbidden_is_named(tmp_path):
+def test_forbidden_target(tmp_path):
     path = tmp_path / "closed" / "x"
     path.parent.mkdir(mode=0o500)
     for call in (files.check, lambda p: files.write(p, b"x")):
@@ -144,7 +144,7 @@ def test_a_target_that_is_forbidden_is_named(tmp_path):
         assert e.value.filename == os.fspath(path)
 
 
-def test_a_check_leaves_nothing(tmp_path):
+def test_check_leaves_no_file(tmp_path):
     (tmp_path / "old").write_bytes(b"old")
     for path in (tmp_path / "new", tmp_path / "old", tmp_path / "a" / "b" / "new"):
         files.check(path)
@@ -152,7 +152,7 @@ def test_a_check_leaves_nothing(tmp_path):
     assert names(tmp_path) == ["old"] and (tmp_path / "old").read_bytes() == b"old"
 
 
-def test_a_folder_that_cannot_be_is_named(tmp_path):
+def test_impossible_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     for folder in (tmp_path / "file", tmp_path / "file" / "a", Path("/proc/x")):
         with pytest.raises(OSError) as e:
@@ -161,14 +161,14 @@ def test_a_folder_that_cannot_be_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["é" * 120, "🧠" * 60, "x" * 250])
-def test_long_names_leave_room_for_the_temporary_one(tmp_path, name):
+def test_long_names(tmp_path, name):
     files.check(tmp_path / name)
     files.write(tmp_path / name, b"content")
     assert names(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
-def test_a_write_that_fails_half_way_leaves_the_old_file_alone(tmp_path, monkeypatch, failure):
+def test_failed_write_keeps_old_file(tmp_path, monkeypatch, failure):
     path = tmp_path / "x"
     path.write_bytes(b"old")
     opened = os.fdopen
@@ -197,7 +197,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_alone(tmp_path, monkeyp
     assert path.read_bytes() == b"old" and names(tmp_path) == ["x"]
 
 
-def test_writers_at_the_same_time_never_mix(tmp_path):
+def test_concurrent_writers(tmp_path):
     """Each content is whole, whoever comes last; no temporary file stays."""
     path = tmp_path / "x"
     contents = [bytes([65 + k]) * (200_000 + k) for k in range(2)]

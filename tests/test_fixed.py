@@ -28,7 +28,7 @@ FORMATS = [SQ(1, 0), SQ(2, 3), SQ(-1, 5), SQ(4, 0), UQ(0, 4), UQ(3, 2)]
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
-def test_every_code_is_itself(fmt):
+def test_code_round_trip_of_formats(fmt):
     codes = np.arange(fmt.lo, fmt.hi + 1)
     assert len(codes) == 2**fmt.width and (fmt.lo < 0) == fmt.signed
     assert (fmt.quantize(fmt.real(codes)) == codes).all()
@@ -36,7 +36,7 @@ def test_every_code_is_itself(fmt):
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
-def test_quantize_is_the_nearest_code_half_up_and_saturates(fmt):
+def test_quantize_rounds_and_saturates(fmt):
     for sixteenths in range(16 * (fmt.lo - 2), 16 * (fmt.hi + 2) + 1):
         real = Fraction(sixteenths, 16 * 2**fmt.f)
         nearest = math.floor(real * 2**fmt.f + Fraction(1, 2))
@@ -46,7 +46,7 @@ def test_quantize_is_the_nearest_code_half_up_and_saturates(fmt):
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
-def test_saturate_and_require_agree_on_what_exists(fmt):
+def test_saturate_and_require_agree(fmt):
     for raw in range(fmt.lo - 5, fmt.hi + 6):
         inside = fmt.lo <= raw <= fmt.hi
         assert saturate(raw, fmt) == (raw if inside else fmt.lo if raw < fmt.lo else fmt.hi)
@@ -55,7 +55,7 @@ def test_saturate_and_require_agree_on_what_exists(fmt):
                 fmt.require([raw], "bias")
 
 
-def test_shift_right_floor_is_the_floor_of_the_quotient():
+def test_shift_right_floor():
     raw = np.arange(-300, 300)
     for n in range(10):
         assert shift_right_floor(raw, n).tolist() == [math.floor(Fraction(int(r), 2**n)) for r in raw]
@@ -74,7 +74,7 @@ def test_shift_right_floor_is_the_floor_of_the_quotient():
         ({"accumulator_width": 33}, r"accumulator_width .* must be in 20\.\.32, not 33"),
     ],
 )
-def test_numerics_say_what_is_wrong(wrong, message):
+def test_invalid_numerics(wrong, message):
     with pytest.raises(ValueError, match=message):
         Numerics(**wrong)
 
@@ -84,7 +84,7 @@ def test_numerics_say_what_is_wrong(wrong, message):
     [Numerics(), Numerics(fraction=13, accumulator_width=20), Numerics(fraction=8, weight_width=10)],
     ids=str,
 )
-def test_the_accumulator_holds_the_largest_fan_in(numerics):
+def test_accumulator_width(numerics):
     """Membrane and nudge reach 4.0 each, a row contributes at most 2**(weight_width - 1); one row more may
     overflow.
     """
@@ -124,7 +124,7 @@ ARRAY = np.arange(6).reshape(2, 3)
     ],
     ids=str,
 )
-def test_integers_are_required_never_made(values, message):
+def test_integers_are_required(values, message):
     for call in (lambda: integers(values, "codes", 0, 9), lambda: required(values, "codes", 0, 9)):
         with pytest.raises(ValueError, match=f"^codes .*{message}") as e:
             call()
@@ -134,13 +134,13 @@ def test_integers_are_required_never_made(values, message):
 @pytest.mark.parametrize(
     "values", [ARRAY, ARRAY.astype(">i4"), ARRAY.astype(np.uint8), ARRAY.tolist(), 5, [], np.zeros((0, 3))]
 )
-def test_integers_of_every_type_are_themselves(values):
+def test_integer_types(values):
     found = integers(values, "codes", 0, 9)
     assert found.dtype == np.int64 and found.shape == np.shape(values) and (found == values).all()
     assert (integers(values, "codes") == values).all()
 
 
-def test_images_in_parts_of_one_are_told_how_to_scale():
+def test_float_images_message():
     x = ARRAY / 5
     with pytest.raises(
         ValueError, match=r"not float64 values in 0\.\.1: scale what lies in 0\.\.1 by (.*)$"
@@ -155,11 +155,11 @@ def test_images_in_parts_of_one_are_told_how_to_scale():
 @pytest.mark.parametrize(
     "values, lo, hi", [(ARRAY.astype(np.uint8), 0, 255), (ARRAY, None, None), (ARRAY, 0, 9)]
 )
-def test_what_fits_is_not_copied(values, lo, hi):
+def test_no_copy_when_type_fits(values, lo, hi):
     assert required(values, "codes", lo, hi) is values
 
 
-def test_nothing_is_allowed_in_an_empty_range():
+def test_empty_range():
     assert integers([], "rows", 0, -1).size == 0
     with pytest.raises(ValueError, match=r"rows.*\b0\b"):
         integers([0], "rows", 0, -1)
@@ -179,12 +179,12 @@ def test_nothing_is_allowed_in_an_empty_range():
     ],
     ids=str,
 )
-def test_quantize_takes_finite_real_numbers(x, message):
+def test_quantize_needs_finite_numbers(x, message):
     with pytest.raises(ValueError, match=message):
         SQ(4, 12).quantize(x)
 
 
-def test_what_is_too_large_saturates_on_its_own_side():
+def test_quantize_saturates_huge_numbers():
     fmt = SQ(4, 12)
     assert fmt.quantize([1e15, 1e16, 1e300, -1e15, -1e300, 2**62]).tolist() == [fmt.hi] * 3 + [fmt.lo] * 2 + [
         fmt.hi
@@ -195,27 +195,27 @@ def test_what_is_too_large_saturates_on_its_own_side():
 @pytest.mark.parametrize(
     "value", [0.5, 3.0, "3", None, True, np.bool_(False), math.nan, [3], np.array([3]), 3j]
 )
-def test_one_whole_number_is_required(value):
+def test_check_integer(value):
     with pytest.raises(ValueError, match=r"size.*1\.\.9") as e:
         whole(value, "size", 1, 9)
     assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize("value", [0, 10, -(10**30), np.int64(10)])
-def test_a_whole_number_has_its_range(value):
+def test_integer_range(value):
     with pytest.raises(ValueError, match=rf"size.*1\.\.9.*{str(value)[:5]}"):
         whole(value, "size", 1, 9)
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
-def test_a_whole_number_becomes_pythons(value):
+def test_integer_becomes_python_int(value):
     assert type(whole(value, "size", 1, 9)) is int
 
 
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, -1e-9, 2.1, "1", None, True, [1.0], np.array([1.0]), 1j, 10**400]
 )
-def test_one_finite_number_is_required(value):
+def test_finite_number(value):
     with pytest.raises(ValueError, match=r"beta.*0\.\.2") as e:
         finite(value, "beta", 0, 2)
     assert "\n" not in str(e.value)
@@ -224,13 +224,13 @@ def test_one_finite_number_is_required(value):
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None, [], np.int64(1)])
-def test_yes_and_no_are_required(value):
+def test_booleans(value):
     with pytest.raises(ValueError, match="feedback must be true or false, not "):
         truth(value, "feedback")
     assert truth(np.bool_(True), "feedback") is True
 
 
-def test_a_message_is_one_short_line():
+def test_messages_are_short():
     class Odd:
         def __repr__(self):
             raise RuntimeError
@@ -240,20 +240,20 @@ def test_a_message_is_one_short_line():
 
 
 @pytest.mark.parametrize("i, f", [(0, 0), (60, 0), (1.5, 3), (-4, 3), (3, -1), (0, 54)])
-def test_a_format_has_1_to_53_bits(i, f):
+def test_format_width(i, f):
     with pytest.raises(ValueError, match="bits must be|width of a format must be"):
         SQ(i, f)
     assert SQ(1, 52).quantize([-9, 9]).tolist() == [-(2**52), 2**52 - 1]
 
 
-def test_descriptions_hold_plain_numbers():
+def test_descriptions_hold_python_numbers():
     numerics = Numerics(fraction=np.int64(10), weight_width=np.uint8(12))
     assert json.loads(json.dumps(dataclasses.asdict(numerics))) == dataclasses.asdict(numerics)
     assert numerics == Numerics(fraction=10, weight_width=12)
 
 
 @pytest.mark.parametrize("fraction", range(4, 14))
-def test_the_narrowest_charge_is_one_that_the_hardware_can_measure(fraction):
+def test_min_charge_width(fraction):
     """A charge that the rate block cannot shift is refused here, not by the RTL."""
     pytest.importorskip("amaranth")
     from amaranth.back import rtlil

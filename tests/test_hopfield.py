@@ -51,7 +51,7 @@ def by_hand(memory, q):
     return [min(max(b // 2 ** (f - 15 + int(p.c)), -128), 127) for b in drive]
 
 
-def test_a_step_is_its_definition():
+def test_step_equals_definition():
     rng = np.random.default_rng(1)
     for _ in range(60):
         memory, q = some(rng, rng.integers(1, 12), rng.integers(1, 12))
@@ -59,7 +59,7 @@ def test_a_step_is_its_definition():
 
 
 @pytest.mark.parametrize("fraction, sharpness", [(9, 1), (9, 2), (12, 2), (12, 5), (13, 3), (13, 6)])
-def test_a_step_is_close_to_real_arithmetic(fraction, sharpness):
+def test_step_is_close_to_real_arithmetic(fraction, sharpness):
     """X^T softmax(k X q) with the k that the module states, within what the energy's bound is made of."""
     rng = np.random.default_rng(fraction)
     for _ in range(50):
@@ -72,7 +72,7 @@ def test_a_step_is_close_to_real_arithmetic(fraction, sharpness):
         assert error <= np.sqrt(2 * memory.largest_rise(q))
 
 
-def test_floors_that_all_fall_on_one_pattern():
+def test_worst_case_rounding():
     """Two patterns that are equally like the state; of one, half the products lose nearly 1: a quarter
     octave, which the bound must cover.
     """
@@ -106,7 +106,7 @@ def retrievals(count, rng):
     return np.stack(out)
 
 
-def test_energy_never_rises_beyond_rounding():
+def test_energy_does_not_rise():
     """4,000 retrievals.
 
     The bound says something: a typical first step falls by far more, some rise uses most of it.
@@ -117,7 +117,7 @@ def test_energy_never_rises_beyond_rounding():
     assert (change / limit).max() > 0.2
 
 
-def test_stored_patterns_are_found_exactly():
+def test_stored_patterns_are_fixed_points():
     """Random patterns far apart: half a pattern is enough, in one step; a stored one stays."""
     rng = np.random.default_rng(2)
     codes = rng.integers(-128, 128, (200, 64))
@@ -130,7 +130,7 @@ def test_stored_patterns_are_found_exactly():
         assert memory.recall(cue, 3).shape == (4, 64) and memory.recall(cue, 0).tolist() == [cue.tolist()]
 
 
-def test_energy_is_its_formula():
+def test_energy_equals_formula():
     memory = Hopfield([[2048, 0], [0, -4096]], sharpness=3)
     q = np.array([[64, -128], [0, 0]])
     k = 4 * np.log(2)
@@ -146,7 +146,7 @@ def test_energy_is_its_formula():
     st.integers(1, 6),
     st.sampled_from([(9, 2), (12, 2), (12, 5), (13, 4)]),
 )
-def test_the_engine_recalls_the_same_bits(seed, n, d, steps, formats):
+def test_recall_on_engine(seed, n, d, steps, formats):
     """At every lane count, from one memory image and the written cue; a second cue needs no more than its
     write.
     """
@@ -166,7 +166,7 @@ def test_the_engine_recalls_the_same_bits(seed, n, d, steps, formats):
             assert placed.state(engine.plus).tolist() == memory.recall(q, steps)[-1].tolist()
 
 
-def test_a_recall_never_runs_for_ever():
+def test_recall_terminates():
     memory = Hopfield.of([[100, 3], [-100, 3]], sharpness=2)
     states = memory.recall([1, 0])
     assert len(states) <= MAX_STEPS + 1 and states[-1].tolist() == memory.step(states[-1]).tolist()
@@ -224,13 +224,13 @@ ONE = Hopfield.of([[1, 2, 3]])
         (lambda: Placed(ONE, EngineConfig()).cue([1, 2]), r"a cue must have shape \(3,\)"),
     ],
 )
-def test_errors_say_what_is_wrong(make, message):
+def test_invalid_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
     assert issubclass(ProgramError, ValueError)
 
 
-def test_sums_at_the_edge_do_not_wrap():
+def test_sums_do_not_wrap():
     """The largest patterns and states that a memory accepts, in the narrowest accumulator that holds them:
     reference = engine.
     """

@@ -963,7 +963,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_what_is_right_works(name):
+def test_valid_arguments(name):
     assert check(ENTRIES[name], {})
 
 
@@ -979,26 +979,26 @@ def one_wrong(cases: list[tuple[str, str, int]]) -> None:
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_an_argument_that_is_wrong_is_refused_and_another_form_of_a_right_one_is_right(name):
+def test_single_argument(name):
     cases = [case for case in CASES[::SHARE] if case[0] == name]
     one_wrong(cases)
     assert {argument for _, argument, _ in cases} == set(ENTRIES[name].good)
 
 
-def test_there_are_hundreds_of_cases():
+def test_number_of_cases():
     assert len(CASES[::SHARE]) > 1500 and len(CASES) > 5000
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ENTRIES)
-def test_every_argument_that_is_wrong(name):
+def test_every_invalid_argument(name):
     one_wrong([case for case in CASES if case[0] == name])
 
 
 @pytest.mark.long
 @settings(max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_two_arguments_that_may_be_wrong(data):
+def test_two_invalid_arguments(data):
     """Or are wrong, or right, only together: an error is one line all the same, a result is right."""
     entry = ENTRIES[data.draw(st.sampled_from(sorted(n for n, e in ENTRIES.items() if len(e.good) > 1)))]
     names = data.draw(st.lists(st.sampled_from(sorted(entry.good)), min_size=2, max_size=2, unique=True))
@@ -1040,12 +1040,12 @@ def is_refused_or_the_same(content: bytes) -> bool:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_damaged_network_is_refused_or_the_same(data):
+def test_damaged_network(data):
     event(f"refused: {is_refused_or_the_same(data.draw(damage(Path('there.npz').read_bytes())))}")
 
 
 @pytest.mark.long
 @settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_damaged_network_is_refused_or_the_same_at_length(data):
+def test_damaged_network_at_length(data):
     event(f"refused: {is_refused_or_the_same(data.draw(damage(Path('there.npz').read_bytes())))}")

@@ -269,25 +269,25 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
 
 @settings(max_examples=150, deadline=None)
 @given(cases())
-def test_kernel_is_the_reference(case):
+def test_kernel_equals_reference(case):
     check_kernel(*case)
 
 
 @settings(max_examples=150, deadline=None)
 @given(cases(memories=True))
-def test_kernel_is_the_reference_with_memories(case):
+def test_kernel_equals_reference_with_attention(case):
     check_kernel(*case)
 
 
 @settings(max_examples=150, deadline=None)
 @given(cases(maps=True))
-def test_kernel_is_the_reference_with_convolutions(case):
+def test_kernel_equals_reference_with_convolutions(case):
     check_kernel(*case)
 
 
 @settings(max_examples=50, deadline=None)
 @given(cases(memories=True, maps=True))
-def test_kernel_is_the_reference_with_convolutions_and_memories(case):
+def test_kernel_equals_reference_with_convolutions_and_attention(case):
     check_kernel(*case)
 
 
@@ -319,13 +319,13 @@ def check_engines(network, weights, eta, counter, x, labels, sequences):
 
 @settings(max_examples=15, deadline=None)
 @given(cases())
-def test_engine_is_the_reference_at_every_lane_count(case):
+def test_engine_equals_reference(case):
     check_engines(*case)
 
 
 @settings(max_examples=10, deadline=None)
 @given(cases(memories=True))
-def test_engine_is_the_reference_with_memories_at_every_lane_count(case):
+def test_engine_equals_reference_with_attention(case):
     check_engines(*case)
 
 
@@ -341,12 +341,12 @@ FORWARD = Network.chain(6, 5, 4, 3, feedback=False)
         lambda: Compiled(FORWARD, EngineConfig(lanes=4)).program(0.01),
     ],
 )
-def test_a_network_without_feedback_does_not_learn(learn):
+def test_no_learning_without_feedback(learn):
     with pytest.raises(ValueError, match="hidden1-hidden2"):
         learn()
 
 
-def test_without_feedback_nothing_comes_back():
+def test_no_feedback():
     """Hidden rates are those of a network that ends there, and no column is gathered."""
     x = np.random.default_rng(0).integers(0, 256, (20, 6)).astype(np.uint8)
     weights = FORWARD.initial_weights(scale=2.0)
@@ -365,7 +365,7 @@ def test_without_feedback_nothing_comes_back():
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_batch_is_its_samples_one_by_one(schedule):
+def test_batch_equals_single_samples(schedule):
     """Inference of a batch in the reference and in the kernel, and a training order; where phases have no
     fixed length, each sample has one of its own.
     """
@@ -391,7 +391,7 @@ def test_a_batch_is_its_samples_one_by_one(schedule):
     assert kernel.counter == one_by_one.counter == 4 * len(network.synapses)
 
 
-def test_a_batch_of_sequences_is_its_samples_one_by_one():
+def test_batch_of_sequences_equals_single_samples():
     """Of several lengths, from a table of which they use some rows more than once."""
     rng = np.random.default_rng(0)
     network = Network.attention(5, 6, 2, 4, 3)
@@ -490,7 +490,7 @@ def test_kernel_checks_tokens(call, message):
         ),
     ],
 )
-def test_kernel_checks_before_it_indexes(call, message):
+def test_kernel_checks_indices(call, message):
     """Compiled code does not check indices."""
     with pytest.raises(ValueError, match=message):
         call(Kernel(Network.chain(6, 5, 3)))
@@ -512,7 +512,7 @@ def test_kernel_checks_before_it_indexes(call, message):
         ),
     ],
 )
-def test_reference_says_what_is_wrong(call, message):
+def test_reference_checks_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(Reference(Network.chain(6, 5, 3)))
 
@@ -534,7 +534,7 @@ def test_reference_says_what_is_wrong(call, message):
     ],
     ids=str,
 )
-def test_offsets_that_leave_their_rows_are_refused(off):
+def test_invalid_offsets(off):
     """Compiled code would read whatever lies there."""
     network = Network.attention(5, 6, 2, 4, 3)
     tokens = TokenRows(np.zeros((9, 6), np.int16), np.zeros(12, np.int32), np.array(off, np.int64))
@@ -547,7 +547,7 @@ def test_offsets_that_leave_their_rows_are_refused(off):
             call()
 
 
-def test_tokens_of_any_integer_type_are_the_same():
+def test_token_integer_types():
     network = Network.attention(5, 6, 2, 4, 3)
     rng = np.random.default_rng(0)
     tokens = TokenRows(
@@ -592,7 +592,7 @@ CLASSES = np.arange(9) % 3
         (IMAGES[None], r"inputs must have shape \(batch, 6\), not \(1, 9, 6\)"),
     ],
 )
-def test_inputs_are_bytes_or_an_error_that_says_how_to_make_them(carrier, x, message):
+def test_inputs_must_be_bytes(carrier, x, message):
     """Nothing is cut to zero in silence."""
     model = carrier(SMALL, lr=0.01)
     if carrier is Kernel:
@@ -625,7 +625,7 @@ def test_inputs_are_bytes_or_an_error_that_says_how_to_make_them(carrier, x, mes
     ],
     ids=str,
 )
-def test_labels_are_one_class_a_sample(labels, message):
+def test_labels(labels, message):
     kernel = Kernel(SMALL, lr=0.01)
     for call in (kernel.accuracy, kernel.train):
         with pytest.raises(ValueError, match=message):
@@ -647,7 +647,7 @@ def test_labels_are_one_class_a_sample(labels, message):
     ],
     ids=str,
 )
-def test_an_order_is_a_row_of_positions(order, message):
+def test_order_argument(order, message):
     with pytest.raises(ValueError, match=message):
         Kernel(SMALL, lr=0.01).train(IMAGES, CLASSES, order)
 
@@ -665,7 +665,7 @@ def test_an_order_is_a_row_of_positions(order, message):
     ],
     ids=lambda v: "".join(map(str, v)) if isinstance(v, list) else "",
 )
-def test_samples_sorted_by_class_need_an_order(labels, learned):
+def test_samples_sorted_by_class(labels, learned):
     x = np.zeros((len(labels), 6), np.uint8)
     kernel = Kernel(SMALL, lr=0.01)
     if not learned:
@@ -676,7 +676,7 @@ def test_samples_sorted_by_class_need_an_order(labels, learned):
     assert kernel.train(x, labels, order).samples == len(labels)
 
 
-def test_no_samples_have_no_accuracy_but_may_be_learned():
+def test_no_samples():
     kernel = Kernel(SMALL, lr=0.01)
     with pytest.raises(ValueError, match="no samples"):
         kernel.accuracy(IMAGES[:0], CLASSES[:0])
@@ -709,12 +709,12 @@ def test_no_samples_have_no_accuracy_but_may_be_learned():
     ],
     ids=str,
 )
-def test_what_a_model_is_made_of_is_checked(carrier, change, message):
+def test_model_arguments(carrier, change, message):
     with pytest.raises(ValueError, match=message):
         carrier(**({"network": SMALL} | change))
 
 
-def test_the_smallest_rate_that_counts_counts():
+def test_smallest_learning_rate():
     """The message names a rate that the user can take."""
     for network in (SMALL, Network.chain(6, 5, 3, rate_scales=(0.1, 0.3), schedule=Schedule(beta=0.7))):
         least = smallest_rate(network)
@@ -723,7 +723,7 @@ def test_the_smallest_rate_that_counts_counts():
             Kernel(network, lr=0.97 * least)
 
 
-def test_a_rate_that_is_refused_changes_nothing():
+def test_refused_learning_rate_changes_nothing():
     for model in (Kernel(SMALL), Reference(SMALL), Chip(EngineModel(EngineConfig()), SMALL)):
         with pytest.raises(ValueError, match="smallest step"):
             model.set_learning_rate(1e-9)
@@ -733,12 +733,12 @@ def test_a_rate_that_is_refused_changes_nothing():
 
 
 @pytest.mark.parametrize("threads", [0, 1.5, True, "2", 1 << 20])
-def test_the_number_of_threads_is_checked(threads):
+def test_threads_argument(threads):
     with pytest.raises(ValueError, match=r"threads.*1\.\.1024"):
         Kernel(SMALL, threads=threads)
 
 
-def test_a_long_average_does_not_overflow():
+def test_long_average_does_not_overflow():
     """A neuron that always fires at the largest threshold: its charge alone would not fit in 32 bits."""
     numerics = Numerics(fraction=13, charge_width=20)
     network = Network.chain(1, 1, schedule=Schedule(threshold=2.0, window=4), numerics=numerics)
@@ -775,7 +775,7 @@ def test_arrays_of_every_kind_compile_once():
         (lambda r: r.infer(IMAGES, "tokens"), "no memory to load tokens into"),
     ],
 )
-def test_the_reference_learns_what_it_is_given_or_says_why_not(call, message):
+def test_reference_learning_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(Reference(SMALL, lr=0.01))
 
@@ -783,7 +783,7 @@ def test_the_reference_learns_what_it_is_given_or_says_why_not(call, message):
 @pytest.mark.parametrize("accumulator_width", [26, 32])
 @pytest.mark.parametrize("fraction", [9, 12, 13])
 @pytest.mark.parametrize("fill", ["largest", "smallest", "random"])
-def test_nothing_wraps_at_the_largest_fan_in(accumulator_width, fraction, fill):
+def test_nothing_wraps_at_max_fan_in(accumulator_width, fraction, fill):
     """Weights, inputs, nudge and threshold at full scale, the longest window, the counter at its end."""
     numerics = Numerics(fraction=fraction, accumulator_width=accumulator_width, charge_width=32)
     fan_in = min(numerics.max_fan_in, 1 << 16)

@@ -42,7 +42,7 @@ NET = Network(
 )
 
 
-def test_conv_is_convolutions_and_a_chain():
+def test_conv_builds_convolutions_and_chain():
     assert [(p.name, p.kind, p.shape, p.size) for p in MNIST.populations] == [
         ("input", "input", (14, 14, 4), 784),
         ("bias", "constant", None, 1),
@@ -60,7 +60,7 @@ def test_conv_is_convolutions_and_a_chain():
     ]
 
 
-def test_conv_goes_on_as_a_chain():
+def test_conv_continues_as_chain():
     net = Network.conv((6, 8, 3), (2, 3), 7, 5, 4, rate_scales=(1.0, 0.5, 0.25, 2.0), feedback=False)
     assert [(p.name, p.size) for p in net.populations] == [
         ("input", 144),
@@ -74,7 +74,7 @@ def test_conv_goes_on_as_a_chain():
     assert [s.name for s in net.forward] == ["maps1-hidden1", "hidden1-hidden2", "hidden2-output"]
 
 
-def test_neurons_hear_what_their_kernels_cover():
+def test_receptive_field_of_neurons():
     """There k * k maps and a bias; back ceil(k / stride) positions each way, if there are so many."""
     assert [MNIST.fan_in(p) for p in MNIST.lif] == [36 + 1 + 9 * 32, 576 + 1 + 10, 512 + 1]
     whole = Network.conv((7, 7), (2, 1), (3, 7), 2)  # one position hears all, and is all that is heard back
@@ -84,7 +84,7 @@ def test_neurons_hear_what_their_kernels_cover():
 @pytest.mark.parametrize(
     "kernel, stride, side", [(1, 1, 4), (2, 1, 5), (3, 2, 7), (2, 3, 8), (5, 2, 9), (5, 1, 6)]
 )
-def test_what_is_heard_back_is_the_most_of_any_position(kernel, stride, side):
+def test_max_feedback_fan_in(kernel, stride, side):
     net = Network.conv((side, side), (1, 1), (3, kernel, stride), 2)
     geometry = net.geometry(net.synapses[2])
     assert geometry is not None
@@ -92,7 +92,7 @@ def test_what_is_heard_back_is_the_most_of_any_position(kernel, stride, side):
     assert geometry.back == receivers.max() * 3
 
 
-def test_a_patch_is_folded_into_maps():
+def test_patch_becomes_maps():
     """Map (py * 2 + px) * 3 + c of (y, x) is colour c of pixel (2 y + py, 2 x + px)."""
     net = Network.conv((4, 6, 3), (2, 2), 2, patch=2)
     image = np.arange(4 * 6 * 3).reshape(4, 6, 3)
@@ -102,7 +102,7 @@ def test_a_patch_is_folded_into_maps():
         assert (maps[:, y, x, (py * 2 + px) * 3 + c] == image[2 * y + py, 2 * x + px, c]).all()
 
 
-def test_an_input_beside_others_folds_its_own_part():
+def test_patches_of_several_inputs():
     z = Input("z", 3)
     net = replace(
         NET, populations=(z, replace(X, shape=(5, 2, 4), patch=2), B, Y), synapses=(Synapse("x", "y"),)
@@ -123,13 +123,13 @@ def test_round_trip(tmp_path):
         assert [w.shape for w in weights.values()] == [net.shape(s) for s in net.synapses]
 
 
-def test_files_of_other_networks_say_nothing_of_maps():
+def test_files_without_maps():
     """So that they stay as they are, and older versions read them."""
     written = str(Network.chain(5, 4, 3).to_dict())
     assert not any(word in written for word in ("shape", "patch", "kernel", "stride"))
 
 
-def test_maps_start_alive():
+def test_initial_maps_spike():
     """Glorot's fans are what is heard: 36 there and 16 maps back at most 9 times."""
     w = MNIST.initial_weights(1, bias=0.1, scale=0.5)
     limit = 0.5 * np.sqrt(6 / (36 + 9 * 16)) * 4096
@@ -182,7 +182,7 @@ def test_maps_start_alive():
         ),
     ],
 )
-def test_parts_say_what_is_wrong(make, message):
+def test_invalid_parts(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -237,16 +237,16 @@ SHAPED = Lif.of_shape("g", (2, 1, 2))
         ),
     ],
 )
-def test_synapses_of_maps_say_what_is_wrong(change, message):
+def test_invalid_map_synapses(change, message):
     with pytest.raises(ValueError, match=message):
         replace(NET, **change)
 
 
-def test_fan_in_of_a_kernel_is_bounded():
+def test_kernel_fan_in_limit():
     with pytest.raises(ValueError, match=r"'maps2'.*\b1163\b.*26-bit.*holds 1022"):
         Network.conv((28, 28), (32, 3), (64, 6, 2), 10, patch=2, numerics=DEFAULT)
 
 
-def test_an_engine_without_convolutions_refuses_them():
+def test_engine_without_convolutions():
     with pytest.raises(ValueError, match=r"the network has maps \(x\), this engine is built without conv"):
         Compiled(NET, EngineConfig())

@@ -78,7 +78,7 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, loaded=True), Q))
         ({"schedule": Schedule(threshold=4.0)}, "threshold must be a power of two in 16/4096..2, not 4.0"),
     ],
 )
-def test_validation_names_the_thing(change, message):
+def test_network_validation(change, message):
     with pytest.raises(ValueError, match=message):
         replace(NET, **change)
 
@@ -145,12 +145,12 @@ def test_validation_names_the_thing(change, message):
         ),
     ],
 )
-def test_validation_of_memories(change, message):
+def test_attention_validation(change, message):
     with pytest.raises(ValueError, match=message):
         replace(MEMORY, **change)
 
 
-def test_only_one_memory_is_loaded():
+def test_one_dynamic_attention():
     second = (replace(M, name="n", loaded=True), replace(Q, name="r"))
     with pytest.raises(ValueError, match="only one memory can be loaded"):
         replace(
@@ -160,7 +160,7 @@ def test_only_one_memory_is_loaded():
 
 @pytest.mark.parametrize("pre", KINDS)
 @pytest.mark.parametrize("post", KINDS)
-def test_what_can_be_joined(pre, post):
+def test_valid_synapses(pre, post):
     """Seven pairs of kinds; where only the other way round is possible the error says so."""
     pairs = {
         ("input", "lif"),
@@ -237,7 +237,7 @@ def test_what_can_be_joined(pre, post):
         ),
     ],
 )
-def test_parts_say_what_is_wrong(make, message):
+def test_invalid_parts(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -263,7 +263,7 @@ def test_check_tokens(net, tokens, message):
         net.check_tokens(tokens, 1)
 
 
-def test_tokens_are_filled_up():
+def test_token_padding():
     tokens = Tokens.of([[[1, 2]], np.zeros((0, 2), int), [[3, 4], [5, 6]]], 2)
     assert tokens.patterns.tolist() == [[[1, 2], [0, 0]], [[0, 0], [0, 0]], [[3, 4], [5, 6]]]
     assert tokens.present.tolist() == [[True, False], [False, False], [True, True]]
@@ -273,7 +273,7 @@ def test_tokens_are_filled_up():
     )
 
 
-def test_a_memory_in_a_network():
+def test_attention_in_network():
     """The heads share the patterns, which are as long as one head; loaded, they are no weights."""
     assert [(m.softmax.name, m.relay.name, m.synapse.name) for m in MEMORY.memories] == [("m", "q", "m-q")]
     assert MEMORY.shape(MEMORY.memories[0].synapse) == (5, 3) and MEMORY.loaded is None
@@ -283,7 +283,7 @@ def test_a_memory_in_a_network():
     assert not w["m-q"].any() and 0.1 * 4096 < w["b-q"].std() < 0.6 * 4096, "empty memory, queries apart"
 
 
-def test_attention_is_a_loaded_memory_and_a_chain():
+def test_attention_network():
     net = Network.attention(9, 4, 2, 6, 3, gain=2, sharpness=4, query_scale=0.5)
     assert [(p.name, p.size, p.kind) for p in net.populations] == [
         ("bias", 1, "constant"),
@@ -306,7 +306,7 @@ def test_attention_is_a_loaded_memory_and_a_chain():
     ) == (2, 2, 4, True, 0)
 
 
-def test_accumulators_are_as_wide_as_the_neuron_needs_that_hears_most():
+def test_accumulator_width_of_network():
     """What the default formats hold stays in them; formats that are given are kept or refused."""
     assert Network.chain(1011, 4, 10).numerics == Network.chain(4, 1021, 2).numerics == DEFAULT
     for sizes, fan_in in (
@@ -325,7 +325,7 @@ def test_accumulators_are_as_wide_as_the_neuron_needs_that_hears_most():
         Network.chain(1020, 4, 2, numerics=DEFAULT)
 
 
-def test_chain_joins_neighbours_and_biases():
+def test_chain():
     net = Network.chain(5, 4, 3, 2, rate_scales=(1.0, 0.5, 0.25))
     assert [s.name for s in net.synapses] == [
         "input-hidden1",
@@ -339,7 +339,7 @@ def test_chain_joins_neighbours_and_biases():
     assert (net.n_inputs, net.n_outputs, net.n_weights) == (5, 2, 5 * 4 + 4 + 4 * 3 + 3 + 3 * 2 + 2)
 
 
-def test_initial_weights_start_alive():
+def test_initial_network_spikes():
     """Biases are exact; weights stay within half a Glorot limit and fill it."""
     w = Network.chain(64, 64, 10).initial_weights(3)
     limit = 0.5 * np.sqrt(6 / 128) * 4096
@@ -358,7 +358,7 @@ def test_initial_weights_start_alive():
         (lambda w: w["h-y"].fill(2**15), r"weights of h-y must lie in -32768\.\.32767"),
     ],
 )
-def test_check_weights_names_the_synapse(spoil, message):
+def test_check_weights(spoil, message):
     w = NET.initial_weights()
     spoil(w)
     with pytest.raises(ValueError, match=message):
@@ -385,7 +385,7 @@ def test_round_trip(net, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
 
 
-def test_files_from_before_feedback_was_a_choice():
+def test_old_files_without_feedback():
     """Their synapses say nothing of it: it was always there."""
     old = NET.to_dict()
     for s in old["synapses"]:
@@ -393,7 +393,7 @@ def test_files_from_before_feedback_was_a_choice():
     assert Network.from_dict(old) == NET
 
 
-def test_files_from_before_kinds_had_classes_of_their_own():
+def test_old_files_without_kinds():
     """Their populations have every field of every kind."""
     old = LOADED.to_dict()
     for p in old["populations"]:
@@ -412,7 +412,7 @@ def test_files_from_before_kinds_had_classes_of_their_own():
     ],
     ids=str,
 )
-def test_a_population_is_of_its_kinds_class(made, same):
+def test_population_classes(made, same):
     assert made == same and type(made) is type(same) is KINDS[made.kind] and hash(made) == hash(same)
     for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made)), replace(made)):
         assert again == made and type(again) is type(made)
@@ -420,7 +420,7 @@ def test_a_population_is_of_its_kinds_class(made, same):
     assert made.clamped == (made.kind in ("input", "constant"))
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_failed_save_keeps_old_file(tmp_path, monkeypatch):
     path, w = tmp_path / "net.npz", NET.initial_weights(1)
     save(path, NET, w)
 
@@ -440,7 +440,7 @@ def test_bad_weights_are_not_saved(tmp_path):
     assert not (tmp_path / "net.npz").exists()
 
 
-def test_files_that_are_no_network_are_named(tmp_path):
+def test_files_of_other_kinds(tmp_path):
     save(tmp_path / "whole.npz", NET, NET.initial_weights())
     whole = (tmp_path / "whole.npz").read_bytes()
     for raw in (b"", b"hello", whole[: len(whole) // 2]):
@@ -455,12 +455,12 @@ def test_files_that_are_no_network_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "a-b", "(target)", "a b"])
-def test_population_names_are_plain(name):
+def test_population_names(name):
     with pytest.raises(ValueError, match="letters, digits"):
         Population(name, 3)
 
 
-def test_networks_are_saved_to_and_loaded_from_paths_of_every_kind(tmp_path):
+def test_path_kinds(tmp_path):
     w = NET.initial_weights(1)
     (tmp_path / "link.npz").symlink_to("net.npz")
     for path in (str(tmp_path / "deep" / "net.npz"), tmp_path / "link.npz"):
@@ -470,7 +470,7 @@ def test_networks_are_saved_to_and_loaded_from_paths_of_every_kind(tmp_path):
     assert (tmp_path / "link.npz").is_symlink() and (tmp_path / "net.npz").exists()
 
 
-def test_two_that_save_at_once_never_mix(tmp_path):
+def test_concurrent_saves(tmp_path):
     """Each has a temporary file of its own: whoever comes last, a reader finds one network, whole."""
     path = tmp_path / "net.npz"
     save(path, NET, NET.initial_weights(0))
@@ -554,7 +554,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_damaged_files_are_named_with_what_is_wrong(kind, tmp_path):
+def test_damaged_files(kind, tmp_path):
     content, message = DAMAGED[kind]
     path = tmp_path / "net.npz"
     if isinstance(content, bytes):
@@ -566,7 +566,7 @@ def test_damaged_files_are_named_with_what_is_wrong(kind, tmp_path):
     assert "\n" not in str(e.value) and "pickle" not in str(e.value)
 
 
-def test_a_file_that_would_fill_the_memory_is_refused_unread(tmp_path):
+def test_decompression_limit(tmp_path):
     """Zeros are packed a thousand to one: 200 MB of them in 200 kB."""
     big = np.zeros(100_000_000, np.int16)
     for name, change in (
@@ -585,7 +585,7 @@ def test_a_file_that_would_fill_the_memory_is_refused_unread(tmp_path):
         assert peak < 10_000_000, name
 
 
-def test_a_damaged_byte_is_found_or_does_not_matter(tmp_path):
+def test_damaged_bytes(tmp_path):
     """Whatever byte is turned over, the network that is loaded is the one that was saved."""
     path = tmp_path / "net.npz"
     w = NET.initial_weights()
@@ -606,7 +606,7 @@ def test_a_damaged_byte_is_found_or_does_not_matter(tmp_path):
     assert found > len(whole) / 6
 
 
-def test_networks_made_of_numpys_numbers_are_saved(tmp_path):
+def test_save_numpy_numbers(tmp_path):
     network = Network.chain(
         np.int64(5),
         np.int32(3),
@@ -616,13 +616,13 @@ def test_networks_made_of_numpys_numbers_are_saved(tmp_path):
     assert load(tmp_path / "net.npz")[0] == network == Network.chain(5, 3, schedule=Schedule(free=16))
 
 
-def test_a_threshold_has_a_code_or_is_refused():
+def test_threshold_codes():
     """No number close to a power of two is taken for it."""
     with pytest.raises(ValueError, match="threshold.*16/4096..2.*1.0001"):
         Network.chain(3, 2, schedule=Schedule(threshold=1.0001))
 
 
-def test_a_network_knows_its_neurons_and_what_it_clamps():
+def test_clamped_populations():
     network = GRAPH
     places = network.neurons
     assert list(places) == [p.name for p in network.lif] == ["out", "h1", "h2"]
@@ -642,6 +642,6 @@ def test_a_network_knows_its_neurons_and_what_it_clamps():
     assert {n: a.shape for n, a in network.clamped(x[0]).items()} == {"x": (7,), "b": (1,), "z": (5,)}
 
 
-def test_an_unknown_population_is_named():
+def test_unknown_population():
     with pytest.raises(KeyError, match="there is no population 'q'; there are x, b, h, y"):
         NET["q"]

@@ -71,7 +71,7 @@ def flat(network, weights):
 
 
 @GEOMETRIES
-def test_drives_are_those_of_the_dense_matrix(g):
+def test_drives_equal_dense(g):
     rng = np.random.default_rng(0)
     w = rng.integers(-(2**15), 2**15, (g.rows, g.columns))
     dense = unrolled(g, w)
@@ -84,7 +84,7 @@ def test_drives_are_those_of_the_dense_matrix(g):
 
 
 @NETWORKS
-def test_a_network_runs_as_the_dense_one_with_tied_weights(network):
+def test_network_equals_dense_with_tied_weights(network):
     rng = np.random.default_rng(1)
     x = rng.integers(0, 256, (4, network.n_inputs))
     y = one_hot(rng.integers(0, network.n_outputs, 4), network.n_outputs)
@@ -101,7 +101,7 @@ def test_a_network_runs_as_the_dense_one_with_tied_weights(network):
 
 @GEOMETRIES
 @pytest.mark.parametrize("reach", [100, 2**15 - 1], ids=["far from its limits", "saturating"])
-def test_every_pair_moves_its_weight_in_turn(g, reach):
+def test_updates_in_order_of_pairs(g, reach):
     """docs/explanation/convolution.md: sources in ascending order, and for each its destinations."""
     rng = np.random.default_rng(3)
     weight, step, counter = SQ(4, 12), Step(31, 12), 123456
@@ -121,7 +121,7 @@ def test_every_pair_moves_its_weight_in_turn(g, reach):
 
 
 @GEOMETRIES
-def test_the_update_is_the_sum_of_the_unrolled_ones(g):
+def test_update_equals_sum_of_unrolled(g):
     """Where nothing is rounded and nothing saturates."""
     rng = np.random.default_rng(4)
     u, v = 64 * rng.integers(0, 4, (2, g.pre.size)), 64 * rng.integers(0, 4, (2, g.post.size))
@@ -135,7 +135,7 @@ def test_the_update_is_the_sum_of_the_unrolled_ones(g):
     assert (got == total).all() and got.any()
 
 
-def test_a_dense_synapse_from_maps_dithers_by_map_and_position():
+def test_dither_of_dense_synapse_from_maps():
     """So that its rounding does not depend on how an engine pads its positions."""
     u, v = np.full(6, 3), np.full(4, 5)
     step = Step(1, 12)

@@ -55,7 +55,7 @@ def data_set(n=30):
 
 
 # -- the network -----------------------------------------------------------------------------------
-def test_the_table_is_weights_of_the_network(tmp_path):
+def test_table_is_part_of_weights(tmp_path):
     assert NET.table is not None and NET.table.name == "memory-query"
     assert NET.table in NET.plastic and NET.shape(NET.table) == (8, 6)
     assert Network.attention(5, 6, 2, 4, 3).table is None
@@ -64,7 +64,7 @@ def test_the_table_is_weights_of_the_network(tmp_path):
     assert again == NET and (found["memory-query"] == table()).all()
 
 
-def test_a_description_without_a_table_does_not_speak_of_one():
+def test_description_without_table():
     """So that networks of before keep their files."""
     assert "rows" not in str(Network.attention(5, 6, 2, 4, 3).to_dict())
     assert NET.to_dict()["populations"][1]["rows"] == 8
@@ -87,20 +87,20 @@ def test_a_description_without_a_table_does_not_speak_of_one():
         (lambda: Kernel(NET, weights() | {"memory-query": table(7)}), r"memory-query have shape \(7, 6\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(call, message):
+def test_invalid_rows(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
 # -- learning --------------------------------------------------------------------------------------
-def test_only_the_rows_of_a_sample_learn():
+def test_rows_of_sample_learn():
     kernel = Kernel(NET, weights(), lr=0.025)
     kernel.train(None, [0], tokens=tokens([3, 6]))
     changed = (kernel.weights["memory-query"] != table()).any(axis=1)
     assert changed.tolist() == [False, False, False, True, False, False, True, False]
 
 
-def test_a_row_that_is_there_twice_learns_twice():
+def test_repeated_row_learns_twice():
     """Each copy learns as if it were another row; both changes come back."""
     reference = Reference(NET, weights(), lr=0.025)
     twins = Reference(NET, weights() | {"memory-query": np.vstack([table()[:7], table()[:1]])}, lr=0.025)
@@ -112,7 +112,7 @@ def test_a_row_that_is_there_twice_learns_twice():
     assert (reference.weights["memory-query"][0] - table()[0] == changes[0] + changes[7]).all()
 
 
-def test_what_comes_back_saturates():
+def test_row_update_saturates():
     weight = SQ(8, 0)
     before = np.array([[100, -100], [100, -100]])
     after = np.array([[127, -128], [50, 0]])
@@ -121,7 +121,7 @@ def test_what_comes_back_saturates():
     assert found.tolist() == [[77, -28]]
 
 
-def test_a_table_that_does_not_learn_stays():
+def test_frozen_table_is_unchanged():
     net = Network.attention(5, 6, 2, 12, 3, rows=8)
     kernel = Kernel(net, weights(), lr=0.025)
     kernel.train(None, [1, 2], tokens=tokens([3, 6], [1]))
@@ -130,7 +130,7 @@ def test_a_table_that_does_not_learn_stays():
 
 
 # -- leaving tokens out ----------------------------------------------------------------------------
-def test_dropout_leaves_out_a_part_and_never_all():
+def test_token_dropout():
     rng = np.random.default_rng(3)
     given = tokens(*[rng.integers(0, 8, n) for n in (1, 0, 200, 1, 300)])
     left = given.thinned(np.random.default_rng(0), 0.4)
@@ -145,7 +145,7 @@ def test_dropout_leaves_out_a_part_and_never_all():
     assert np.diff(given.thinned(rng, 1).off).tolist() == [1, 0, 1, 1, 1]
 
 
-def test_every_epoch_leaves_out_others_and_the_same_in_every_run():
+def test_token_dropout_is_deterministic():
     data = data_set()
     preset = LEARNS.changed(dropout=0.5)
     drawn = [lesson(preset, data, 0, epoch).samples().tokens.rows.tolist() for epoch in (0, 1, 0)]
@@ -161,7 +161,7 @@ def recordings(*lengths):
     return TokenRows(codes, np.arange(off[-1], dtype=np.int32), off)
 
 
-def test_both_ends_are_cut_and_what_is_left_is_in_its_place():
+def test_token_crop():
     given = recordings(1, 2, 0, 10, 29, 10)
     rng = np.random.default_rng(0)
     drawn = [given.cropped(rng, 0.3) for _ in range(2000)]
@@ -178,7 +178,7 @@ def test_both_ends_are_cut_and_what_is_left_is_in_its_place():
         assert again.rows.tolist() == list(range(len(left.rows))) and (again.off == left.off).all()
 
 
-def test_a_mask_takes_the_same_values_from_all_tokens_of_a_sample():
+def test_input_mask():
     given = recordings(5, 3, 8, 2, 9, 4)
     whole = given.table.copy()
     left = sequences.masked(given, np.random.default_rng(1), 2, last=4)
@@ -191,7 +191,7 @@ def test_a_mask_takes_the_same_values_from_all_tokens_of_a_sample():
         sequences.masked(given, np.random.default_rng(1), 4, last=4)
 
 
-def test_every_epoch_cuts_and_masks_anew_and_the_same_in_every_run():
+def test_crop_and_mask_are_deterministic():
     tokens = recordings(*[9] * 6)
     x = np.zeros((6, 0), np.uint8)
     y = np.arange(6) % 2
@@ -204,7 +204,7 @@ def test_every_epoch_cuts_and_masks_anew_and_the_same_in_every_run():
 
 
 @pytest.mark.parametrize("option", [{"crop": 0.2}, {"mask": 1}])
-def test_what_changes_tokens_needs_some_that_stay(option):
+def test_augmentation_needs_fixed_tokens(option):
     for preset in (PRESETS["digits"], PRESETS["imdb"]):
         with pytest.raises(ValueError, match="changes tokens that stay, .* has none here: leave it out"):
             preset.changed(**option)
@@ -222,7 +222,7 @@ LEARNS = Description.of(
 )
 
 
-def test_a_run_begins_with_the_table_of_the_data_and_goes_on_with_its_own(tmp_path, monkeypatch):
+def test_resume_keeps_learned_table(tmp_path, monkeypatch):
     data = data_set()
     start = Run.start(LEARNS, data, 0)
     first = data.tokens_train.table.astype(int)
@@ -237,18 +237,18 @@ def test_a_run_begins_with_the_table_of_the_data_and_goes_on_with_its_own(tmp_pa
     assert (again.weights["memory-query"] != first).any()
 
 
-def test_a_table_needs_data_to_begin_with():
+def test_table_needs_data():
     network = LEARNS.network(data_set())
     with pytest.raises(ValueError, match="has a table of tokens: give the data that it begins with"):
         LEARNS.initial_weights(network, 0)
 
 
-def test_dropout_is_for_memories():
+def test_token_dropout_needs_attention():
     with pytest.raises(ValueError, match="dropout leaves out tokens of a memory, digits has none here"):
         PRESETS["digits"].changed(dropout=0.5)
 
 
-def test_a_file_leaves_the_rows_to_the_data(tmp_path):
+def test_table_rows_from_data(tmp_path):
     path = tmp_path / "net.toml"
     path.write_text(netfile.written(LEARNS))
     assert "rows = 0" in path.read_text()
@@ -270,7 +270,7 @@ def named():
     return replace(data, words=tuple(f"{'even' if k % 2 == 0 else 'odd'}{k}" for k in range(20)))
 
 
-def test_neighbours_are_those_of_the_rows_before_and_after():
+def test_nearest_words():
     data = named()
     network = LEARNS.network(data)
     first = data.tokens_train.table.astype(int)
@@ -294,7 +294,7 @@ def test_neighbours_are_those_of_the_rows_before_and_after():
         ({"words": ()}, [], "only texts have words"),
     ],
 )
-def test_words_that_are_not_there(change, words, message):
+def test_unknown_words(change, words, message):
     data = replace(named(), **change)
     network = LEARNS.network(data)
     with pytest.raises(ValueError, match=message):

@@ -60,7 +60,7 @@ def scripted(digits, accuracies, limit=60.0):
     return race.pace(make, digits, limit), learners
 
 
-def test_a_race_ends_with_the_epoch_in_which_the_target_is_reached_early(digits):
+def test_time_to_target_ends_with_its_epoch(digits):
     found, learners = scripted(digits, [0.5, 0.98])
     for seed, learner in zip(race.SEEDS, learners, strict=True):
         assert np.array_equal(np.concatenate(learner.parts), order(seed, 0, 1437)) and learner.epochs == [0]
@@ -69,19 +69,19 @@ def test_a_race_ends_with_the_epoch_in_which_the_target_is_reached_early(digits)
     assert found.epoch * found.samples_per_second == pytest.approx(1437)
 
 
-def test_a_race_goes_on_until_the_target_is_reached(digits):
+def test_time_to_target_takes_several_epochs(digits):
     found, learners = scripted(digits, [0.9] * 13 + [0.97])
     assert {len(learner.parts) for learner in learners} == {14} and learners[0].epochs == [0, 1]
     assert found.to_target >= 14 * SLOW and found.accuracy == 0.97
 
 
-def test_a_race_that_is_not_won_within_its_limit_has_no_time(digits):
+def test_no_time_when_target_is_not_reached(digits):
     found, learners = scripted(digits, [0.5], limit=3 * SLOW)
     assert found.to_target is None and all(len(learner.parts) <= 3 for learner in learners)
 
 
 @pytest.mark.regress
-def test_the_golden_learner_is_the_kernel_as_its_preset_trains_it(digits):
+def test_golden_learner_equals_kernel(digits):
     preset = PRESETS["digits"]
     network = preset.network(digits)
     kernel = Kernel(network, preset.initial_weights(network, 1), lr=preset.rate(0))
@@ -109,7 +109,7 @@ def test_backpropagation_learns_the_digits(digits):
 
 # -- the engine ------------------------------------------------------------------------------------
 @pytest.mark.regress
-def test_cycles_are_those_that_the_comparison_with_the_golden_model_counts(digits, monkeypatch):
+def test_cycles_equal_those_of_verify(digits, monkeypatch):
     monkeypatch.setattr(cycles, "LANES", (4,))
     (found,) = cycles.measure([digits], 5)
     preset = PRESETS["digits"]
@@ -129,7 +129,7 @@ def test_cycles_are_those_that_the_comparison_with_the_golden_model_counts(digit
 
 
 @pytest.mark.regress
-def test_an_engine_that_differs_has_no_cycles(digits, monkeypatch):
+def test_mismatch_gives_no_cycles(digits, monkeypatch):
     monkeypatch.setattr(cycles, "LANES", (4,))
     monkeypatch.setattr(Kernel, "train", lambda *_, **__: None)
     with pytest.raises(ToolFailed, match="RTL and golden model differ on digits"):
@@ -137,7 +137,7 @@ def test_an_engine_that_differs_has_no_cycles(digits, monkeypatch):
 
 
 # -- beside others ---------------------------------------------------------------------------------
-def test_our_rows_are_what_was_measured():
+def test_own_rows():
     rows = {r.name.removeprefix("equilif, "): r for r in engines.rows() if r.name.startswith("equilif")}
     measured = boards.measured()
     built = [b for b in BOARDS.values() if b.name in measured]
@@ -155,7 +155,7 @@ def test_our_rows_are_what_was_measured():
         assert row.training == pytest.approx(board.clock_hz / entry["cycles"]["training"])
 
 
-def test_others_say_where_their_figures_are_from_and_leave_open_what_is_not_known():
+def test_other_works_have_sources():
     rows = [r for r in engines.rows() if not r.name.startswith("equilif")]
     assert len(rows) >= 7 and all(r.source for r in rows)
     odin = next(r for r in rows if r.name == "ODIN")
@@ -165,7 +165,7 @@ def test_others_say_where_their_figures_are_from_and_leave_open_what_is_not_know
 
 
 # -- the command -----------------------------------------------------------------------------------
-def test_the_benchmark_is_printed_and_saved(tmp_path, monkeypatch):
+def test_bench_output_and_files(tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)
     monkeypatch.setattr(race, "compile_seconds", lambda: 10.0)
     output = run("bench", "learning", "others", "--seconds", 0.2, "--out", tmp_path)
@@ -178,7 +178,7 @@ def test_the_benchmark_is_printed_and_saved(tmp_path, monkeypatch):
     assert {r["name"] for r in found["others"]} >= {"ODIN", "ConvCoTM"}
 
 
-def test_what_a_part_needs_is_missing(tmp_path, monkeypatch):
+def test_missing_package_or_tool(tmp_path, monkeypatch):
     """A part that was asked for is refused; of all parts it is left out."""
 
     def missing(*_):
@@ -193,6 +193,6 @@ def test_what_a_part_needs_is_missing(tmp_path, monkeypatch):
     assert "engine" not in found and "others" in found
 
 
-def test_data_that_are_not_there_are_refused_at_once(tmp_path):
+def test_missing_data(tmp_path):
     assert "no mnist IDX files" in refused("bench", "--data", tmp_path, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -22,7 +22,7 @@ MAX_OPEN = 1
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_bench_kills_mutants_or_they_are_equivalent(name):
+def test_mutants_are_killed_or_equivalent(name):
     target = mutants.TARGETS[name]
     found = mutants.run(target, N, seed=1)
     text, _, _ = mutants.design(target)
@@ -38,7 +38,7 @@ PROVEN = ("lif", "weights")
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", PROVEN)
-def test_what_is_killed_is_not_proven_equivalent(name):
+def test_killed_mutants_are_not_equivalent(name):
     target = mutants.TARGETS[name]
     killed = [v.mutant for v in mutants.run(target, 4, seed=2) if v.killed]
     text, _, _ = mutants.design(target)
@@ -47,7 +47,7 @@ def test_what_is_killed_is_not_proven_equivalent(name):
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", PROVEN)
-def test_what_was_proven_equivalent_is_so_again(name):
+def test_equivalent_mutants_are_proven_again(name):
     """By every way in which it was, as far as its line is still the same."""
     text, top, _ = mutants.design(mutants.TARGETS[name])
     there = mutants.mutants(text, top, mutants.PACKAGE)
@@ -59,7 +59,7 @@ def test_what_was_proven_equivalent_is_so_again(name):
         assert not alike or how in ways, (how, mutant)
 
 
-def test_a_mutant_is_named_without_its_cell():
+def test_mutant_name_has_no_cell_number():
     change = r"-mode cnot0 -module lif -cell $34 -port \B -portbit 2 -ctrlbit 10 -wire v -wirebit 2"
     mutant = mutants.Mutant(change, "blocks/lif.py:89")
     assert mutant.name == "blocks/lif.py:89 cnot0 B[2] by 10"
@@ -67,7 +67,7 @@ def test_a_mutant_is_named_without_its_cell():
     assert other.name == mutant.name and other != mutant
 
 
-def test_a_summary_counts_and_names_what_lives():
+def test_summary_lists_surviving_mutants():
     change = "-mode inv -module lif -cell $1 -port A -portbit {}"
     verdicts = [
         mutants.Verdict(change.format(0), "blocks/lif.py:1", True),
@@ -84,7 +84,7 @@ def test_a_summary_counts_and_names_what_lives():
     }
 
 
-def test_full_records_are_written_and_read_again(tmp_path, monkeypatch):
+def test_record_round_trip(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "TABLE", tmp_path / "records" / "mutants.json")
     assert mutants.read() == {}
     found = {"lif": mutants.Found(3, 7.0, [mutants.Verdict("-mode inv", "blocks/lif.py:1", False, "")])}
@@ -92,5 +92,5 @@ def test_full_records_are_written_and_read_again(tmp_path, monkeypatch):
     assert mutants.read() == found
 
 
-def test_every_explained_mutant_is_of_a_target():
+def test_explained_mutants_belong_to_targets():
     assert {name for name, _ in EXPLAINED} <= set(mutants.TARGETS)

@@ -47,7 +47,7 @@ def test_charge_is_conserved_unless_clipped():
     assert ((after + THRESHOLD * spike - v == drive) == inside).all() and inside.any() and not inside.all()
 
 
-def test_a_silent_neuron_recovers_in_two_steps_of_full_drive():
+def test_recovery_from_lowest_membrane():
     v, _ = lif_step(0, -100 * THRESHOLD, threshold=THRESHOLD, leak=0)
     v, first = lif_step(v, THRESHOLD, threshold=THRESHOLD, leak=0)
     _, second = lif_step(v, THRESHOLD, threshold=THRESHOLD, leak=0)

@@ -56,12 +56,12 @@ def test_learning_step_uses_the_finest_gain_and_freezes_at_zero():
 
 
 @pytest.mark.parametrize("lr", [-0.1, np.nan, np.inf])
-def test_learning_step_rejects_what_is_no_rate(lr):
+def test_learning_step_rejects_invalid_rates(lr):
     with pytest.raises(ValueError, match="finite number >= 0"):
         learning_step(lr, fraction=12)
 
 
-def test_learning_step_rejects_what_is_too_large():
+def test_learning_step_rejects_large_rates():
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(12)
     assert learning_step(largest, fraction=12) == (GAIN_MAX, SHIFTS[0])
     with pytest.raises(ValueError, match=f"above the largest one, {largest:g}"):
@@ -69,7 +69,7 @@ def test_learning_step_rejects_what_is_too_large():
 
 
 @pytest.mark.parametrize("constant", [DITHER_UPDATE, DITHER_ROW, DITHER_COLUMN])
-def test_the_dither_visits_every_value_once(constant):
+def test_dither_visits_every_value_once(constant):
     """Odd steps generate the integers modulo 2**DITHER_WIDTH, hence modulo every 2**shift up to it."""
     assert len(np.unique(np.arange(DITHER_MASK + 1) * constant & DITHER_MASK)) == DITHER_MASK + 1
 
@@ -142,7 +142,7 @@ def test_update_is_the_exact_difference_within_one_code(data, gain, shift, count
     st.sampled_from(SHIFTS),
     st.integers(0, 2**32 - 1),
 )
-def test_a_zero_difference_never_moves_a_weight(u, v, shift, counter):
+def test_zero_difference_leaves_weight(u, v, shift, counter):
     w = np.arange(len(u) * len(v)).reshape(len(u), len(v))
     assert (ep_update(w, u, u, v, v, step=Step(GAIN_MAX, shift), counter=counter, weight=WEIGHT) == w).all()
 

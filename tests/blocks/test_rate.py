@@ -46,7 +46,7 @@ def test_rate_shift_needs_a_power_of_two(threshold, window):
         rate_shift(threshold, window)
 
 
-def test_a_constant_drive_is_measured_as_itself():
+def test_rate_of_constant_drive():
     """Every drive in 0..threshold-1 from every starting membrane: rate = floor(256 drive / threshold),
     exactly.
 
@@ -65,7 +65,7 @@ def test_a_constant_drive_is_measured_as_itself():
 
 
 @pytest.mark.parametrize("drive", [-3 * THRESHOLD, -1, 0, THRESHOLD, 3 * THRESHOLD])
-def test_a_drive_outside_the_range_is_clipped(drive):
+def test_drive_is_clipped(drive):
     v, charge = np.array(THRESHOLD // 2), np.array(0)
     for t in range(24):
         if t == 24 - WINDOW:
@@ -83,7 +83,7 @@ def test_nudge_is_beta_times_the_error(strength):
         assert 0 <= strength * (Fraction(int(a), 256) - int(s)) - int(got) < 1
 
 
-def test_nudge_is_silent_where_it_must_be():
+def test_nudge_is_zero():
     """Padding lanes have target 0 and no spikes: no strength may ever drive them."""
     assert all(nudge(0, 0, strength=s) == 0 for s in (-4096, -1, 1, 4096))
 

@@ -27,7 +27,7 @@ def test_every_drive(shift):
 
 
 @pytest.mark.parametrize("fraction", range(8, 14))
-def test_a_query_keeps_its_real_size(fraction):
+def test_query_scale(fraction):
     """Within one code, below: 1.0 is 128 codes and saturates."""
     real = np.linspace(-1, 127 / 128, 999)
     codes = relay(np.floor(real * 2**fraction).astype(int), shift=query_shift(fraction))
@@ -37,7 +37,7 @@ def test_a_query_keeps_its_real_size(fraction):
 
 @pytest.mark.parametrize("gain", [0, 1, 2])
 @pytest.mark.parametrize("fraction", [9, 12, 13])
-def test_a_retrieval_is_the_mean_of_patterns(fraction, gain):
+def test_retrieval_is_mean_of_patterns(fraction, gain):
     """Values are 2**gain X^T p whatever exponent the codes share, but for one code of the relay and the
     floors of n products.
     """
@@ -55,7 +55,7 @@ def test_a_retrieval_is_the_mean_of_patterns(fraction, gain):
         assert inside.any() and ((values <= exact + 1e-9) & (exact - values < floors))[inside].all()
 
 
-def test_a_retrieval_of_one_pattern_is_the_pattern():
+def test_retrieval_of_one_pattern():
     """Exactly, where it has 8 bits: p = 1 is the code 128 at c = 7."""
     x = np.arange(-128, 128)[None] << 5
     drive = syn.forward_values(x, np.array([128]))

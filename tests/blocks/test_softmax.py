@@ -106,7 +106,7 @@ def by_hand(scores, active, *, shift, absolute=False, fine=False):
 # --------------------------------------------------------------------------------------------------
 
 
-def test_table_is_the_middle_of_each_interval():
+def test_table_holds_interval_centres():
     """Rounded to the nearest; one octave, 129 .. 255, rising."""
     exact = 128 * 2.0 ** (F64 + 0.5 / OCTAVE)
     assert np.abs(TABLE - exact).max() <= 0.5
@@ -155,7 +155,7 @@ def test_definition(case, shift, kind):
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 15, 16, 100, 1024])
-def test_fine_codes_are_sixteen_times_as_fine(n):
+def test_fine_codes_resolution(n):
     """Of equal patterns, until there are so few that R is at its largest."""
     got = softmax(np.zeros(n, int), shift=1, fine=True)
     assert got.c == FINE == 12
@@ -241,7 +241,7 @@ def test_bound_on_large_random_populations(shift, absolute):
 
 
 @SHIFT
-def test_many_neurons_just_too_small_are_the_worst_case(shift):
+def test_worst_case_of_bound(shift):
     """One neuron at the bottom of an octave, L at the top of the eighth below: F is what happens."""
     scores = np.full(1000, (-7 * OCTAVE - 1) << shift)
     scores[0] = 0
@@ -271,7 +271,7 @@ def test_sum(seed, n, shift, octaves, absolute):
 
 
 @SHIFT
-def test_order_is_kept_and_an_octave_more_for_all_changes_nothing(shift):
+def test_order_and_shift_invariance(shift):
     rng = np.random.default_rng(shift)
     scores = np.sort(rng.integers(-3 * OCTAVE << shift, 3 * OCTAVE << shift, (500, 20)), axis=-1)
     got, moved = softmax(scores, shift=shift), softmax(scores - (77 * OCTAVE << shift), shift=shift)

@@ -12,14 +12,14 @@ from equilif_golden.blocks import synapse as syn
 SHAPES = [(1, 1), (4, 4), (5, 3), (16, 9), (1, 33)]
 
 
-def test_both_directions_use_one_matrix():
+def test_forward_and_backward_share_weights():
     rng = np.random.default_rng(0)
     w, s, t = rng.integers(-(2**15), 2**15, (7, 5)), rng.integers(0, 2, (3, 7)), rng.integers(0, 2, (3, 5))
     assert (syn.forward(w, s) * t).sum(-1).tolist() == (syn.backward(w, t) * s).sum(-1).tolist()
     assert syn.forward(w, s)[1].tolist() == [sum(int(w[i, k]) for i in range(7) if s[1, i]) for k in range(5)]
 
 
-def test_values_are_rounded_down_product_by_product():
+def test_each_product_is_rounded_down():
     """0 <= exact sum - result < number of rows, in raw units; a sum of rounded products may differ from a
     rounded sum.
     """
@@ -43,7 +43,7 @@ def test_layout_round_trip(shape, lanes):
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
-def test_rows_and_columns_of_a_tile_meet_every_bank_once(lanes):
+def test_rows_and_columns_use_each_bank_once(lanes):
     """A group of P weights in either direction is one access to each bank."""
     w = 1 + np.arange((2 * lanes) * (3 * lanes)).reshape(2 * lanes, 3 * lanes)
     word, bank = np.empty_like(w), np.empty_like(w)

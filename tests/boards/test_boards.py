@@ -69,7 +69,7 @@ def plans() -> dict[str, Plan]:
 
 # -- what a board claims ---------------------------------------------------------------------------
 @every_board
-def test_claimed_network_fits_and_is_near_the_limit(board):
+def test_claimed_network_fits(board):
     compiled = Compiled(Network.chain(*board.network), board.config)
     assert compiled.n_tiles <= board.config.tiles
     sizes = list(board.network)
@@ -79,7 +79,7 @@ def test_claimed_network_fits_and_is_near_the_limit(board):
 
 
 @every_board
-def test_device_holds_the_engine_and_not_a_larger_one(board, tmp_path, monkeypatch):
+def test_device_capacity(board, tmp_path, monkeypatch):
     """Refused before anything is run: there are no tools on this PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not board.device.shortage(board.config)
@@ -91,7 +91,7 @@ def test_device_holds_the_engine_and_not_a_larger_one(board, tmp_path, monkeypat
     assert not (tmp_path / "out").exists()
 
 
-def test_multipliers_and_logic_that_are_short(tmp_path, monkeypatch):
+def test_missing_multipliers_and_logic(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DoesNotFit, match=r"ICESTORM_LC of 5,280.*16 ICESTORM_DSP"):
         build(BOARDS["icebreaker"].resized(lanes=8), tmp_path / "out")
@@ -111,7 +111,7 @@ def test_multipliers_and_logic_that_are_short(tmp_path, monkeypatch):
         (OWN.format("../mine"), "made of letters, digits and -"),
     ],
 )
-def test_a_file_that_makes_no_board_is_refused(text, message, tmp_path):
+def test_invalid_board_file(text, message, tmp_path):
     path = tmp_path / "mine.py"
     if text is not None:
         path.write_text(text)
@@ -119,13 +119,13 @@ def test_a_file_that_makes_no_board_is_refused(text, message, tmp_path):
         known.find(str(path))
 
 
-def test_a_board_of_ones_own_is_built_like_the_others(tmp_path):
+def test_custom_board_is_built(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(OWN.format("mine"))
     assert known.find(str(path)) == replace(BOARDS["icebreaker"], name="mine")
 
 
-def test_the_two_claims_of_the_manual():
+def test_manual_claims():
     assert BOARDS["icebreaker"].network == (784, 64, 10)
     assert BOARDS["ulx3s-85f"].network == (784, 224, 10)
 
@@ -144,7 +144,7 @@ def test_elaborates(board, boards):
 
 
 @every_board
-def test_pll_makes_the_clock(board):
+def test_pll_frequency(board):
     f_in = board.platform().default_clk_frequency
     if board.name.startswith("ice"):
         div = Ice40Dividers.find(f_in, board.clock_hz)
@@ -168,7 +168,7 @@ def test_pll_makes_the_clock(board):
             }
 
 
-def test_the_netlist_is_the_same_every_time(plans):
+def test_netlist_is_reproducible(plans):
     """Of a board whose link a library makes."""
     assert Plan.of(SMALL["orangecrab"]).files == plans["orangecrab"].files
 
@@ -212,12 +212,12 @@ def test_a_board_with_three_links():
         ("icebreaker", {"4", "2", "47", "45"}),  # PMOD1A
     ],
 )
-def test_spi_has_the_pins_that_are_told(name, used):
+def test_spi_pins(name, used):
     board = SMALL[name].with_link("spi")
     assert used <= pads(board) and not used & pads(SMALL[name])
 
 
-def test_clocks_that_cannot_be_made():
+def test_impossible_clocks():
     for find in (Ice40Dividers.find, Ecp5Dividers.find, GowinDividers.find):
         with pytest.raises(ValueError, match="23.9999 MHz.*12 MHz"):
             find(12e6, 23.9999e6)
@@ -275,7 +275,7 @@ def tools(tmp_path, monkeypatch):
     return tool
 
 
-def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
+def test_build_tries_seeds(tools, tmp_path):
     lines: list[str] = []
     result = build(SMALL["icebreaker"], tmp_path / "out", seed=2, progress=lines.append)
     assert result.seed == 4 and result.timing.f_max == 24.0 and result.timing.met
@@ -297,7 +297,7 @@ def test_build_tries_seeds_until_the_clock_is_met(tools, tmp_path):
 @pytest.mark.parametrize(
     "board, place, placed", [("ulx3s-25f", {}, 0), ("ulx3s-85f", {"BEL": "X4/Y22/EBR0"}, 1)]
 )
-def test_a_netlist_changes_between_yosys_and_nextpnr(tools, tmp_path, board, place, placed):
+def test_netlist_passes_run_before_nextpnr(tools, tmp_path, board, place, placed):
     bank = "top.engine.lanes.weights.bank0_0_0.0.0"
     wires = {"CLK": ["2"], "DI": ["3"], "LSR": ["0"], "Q": ["4"]}
     netlist = {
@@ -372,7 +372,7 @@ def endless(tmp_path: Path, *seeds: int) -> str:
     )
 
 
-def test_a_seed_that_comes_to_no_end_is_left(tools, tmp_path):
+def test_seed_timeout(tools, tmp_path):
     tools("nextpnr-ice40", endless(tmp_path, 4, 5))
     lines: list[str] = []
     result = build(SMALL["icebreaker"], tmp_path / "out", seed=4, minutes=0.01, progress=lines.append)
@@ -380,14 +380,14 @@ def test_a_seed_that_comes_to_no_end_is_left(tools, tmp_path):
     assert json.loads(result.manifest.read_text())["f_max_by_seed"] == {"6": 26.0}
 
 
-def test_no_seed_comes_to_an_end(tools, tmp_path):
+def test_all_seeds_time_out(tools, tmp_path):
     tools("nextpnr-ice40", endless(tmp_path, 1, 2))
     with pytest.raises(NoEnd, match=r"0\.01 minutes.*1\.\.2: .*--minutes"):
         build(SMALL["icebreaker"], tmp_path / "out", seed=1, retries=2, minutes=0.01)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
-def test_minutes_that_cannot_be(tools, tmp_path, minutes):
+def test_invalid_minutes(tools, tmp_path, minutes):
     with pytest.raises(ValueError, match="minutes"):
         build(SMALL["icebreaker"], tmp_path / "out", minutes=minutes)
 
@@ -428,7 +428,7 @@ def test_report_takes_the_slowest_clock():
 # -- the real thing --------------------------------------------------------------------------------
 @pytest.mark.long
 @every_board
-def test_places_and_routes(board, tmp_path):
+def test_place_and_route(board, tmp_path):
     try:
         result = build(board, tmp_path, progress=print)
     except MissingTool as why:
@@ -447,7 +447,7 @@ def test_places_and_routes(board, tmp_path):
         ("tang-nano-20k", {"cs", "clk", "copi", "cipo"}),
     ],
 )
-def test_a_player_gets_the_pins_of_the_flash(name, pins):
+def test_standalone_flash_pins(name, pins):
     """On ECP5 its clock leaves through USRMCLK."""
     board = small(BOARDS[name]).with_player()
     files = Plan.of(board).files
@@ -457,7 +457,7 @@ def test_a_player_gets_the_pins_of_the_flash(name, pins):
     assert "spi_flash" not in "".join(planned(replace(board, alone=False)).files.values())
 
 
-def test_a_board_too_full_for_a_player_is_refused(tmp_path, monkeypatch):
+def test_standalone_does_not_fit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DoesNotFit, match=r"[\d,]+ ICESTORM_LC.*5,280"):
         build(BOARDS["icebreaker"].with_player(), tmp_path / "out")

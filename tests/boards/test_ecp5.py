@@ -147,25 +147,25 @@ def untouched(build, tmp_path):
     [(1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512)],
     ids=lambda n: f"{n}",
 )
-def test_the_register_behind_a_ram_moves_into_each_of_its_blocks(width, depth, tmp_path):
+def test_output_register_moves_into_block_rams(width, depth, tmp_path):
     counts, left = moved(lambda m, i: late(m, ram(m, i, width, depth)), tmp_path)
     assert counts == {"DP16KD": 1, "MULT18X18D": 0}
     assert left["TRELLIS_FF"] == 0
 
 
-def test_of_two_registers_behind_a_ram_one_moves(tmp_path):
+def test_one_of_two_registers_moves(tmp_path):
     counts, left = moved(lambda m, i: late(m, late(m, ram(m, i))), tmp_path)
     assert counts["DP16KD"] == 1
     assert left["TRELLIS_FF"] == 9
 
 
-def test_an_enable_moves_with_the_register_and_does_not_depend_on_that_of_reading(tmp_path):
+def test_clock_enable_moves_with_register(tmp_path):
     counts, left = moved(lambda m, i: late(m, ram(m, i), enable=i[39]), tmp_path)
     assert counts["DP16KD"] == 1
     assert left["TRELLIS_FF"] == 0
 
 
-def test_factors_and_product_move_into_a_multiplier(tmp_path):
+def test_multiplier_input_and_output_registers_move(tmp_path):
     def build(m, i):
         x, y = factors(i)
         return late(m, late(m, x) * late(m, y))
@@ -175,7 +175,7 @@ def test_factors_and_product_move_into_a_multiplier(tmp_path):
     assert left == {"MULT18X18D": 1}
 
 
-def test_factors_move_alone(tmp_path):
+def test_multiplier_input_registers_move(tmp_path):
     def build(m, i):
         x, y = factors(i)
         return late(m, late(m, x) * late(m, y) + i[26:])
@@ -185,7 +185,7 @@ def test_factors_move_alone(tmp_path):
     assert left["TRELLIS_FF"] == 27
 
 
-def test_a_product_moves_alone(tmp_path):
+def test_multiplier_output_register_moves(tmp_path):
     def build(m, i):
         x, y = factors(i)
         return late(m, x * y)
@@ -195,7 +195,7 @@ def test_a_product_moves_alone(tmp_path):
     assert left["TRELLIS_FF"] == 0
 
 
-def test_a_factor_that_others_read_is_copied(tmp_path):
+def test_shared_input_register_is_duplicated(tmp_path):
     def build(m, i):
         x, y = factors(i)
         shared = late(m, x)
@@ -206,7 +206,7 @@ def test_a_factor_that_others_read_is_copied(tmp_path):
     assert left["TRELLIS_FF"] == 16
 
 
-def test_a_number_times_itself_moves(tmp_path):
+def test_square_moves(tmp_path):
     def build(m, i):
         x = late(m, i[:12])
         return late(m, x * x)
@@ -216,7 +216,7 @@ def test_a_number_times_itself_moves(tmp_path):
     assert left["TRELLIS_FF"] == 0
 
 
-def test_what_a_ram_put_out_is_multiplied_from_its_register(tmp_path):
+def test_ram_output_register_feeds_multiplier(tmp_path):
     def build(m, i):
         return late(m, late(m, ram(m, i)) * late(m, i[30:39]))
 
@@ -238,7 +238,7 @@ def test_what_a_ram_put_out_is_multiplied_from_its_register(tmp_path):
     ],
     ids=["starts as 1", "reset", "two readers", "two enables", "half", "twice", "logic between"],
 )
-def test_a_register_stays_behind_a_ram(build, tmp_path):
+def test_ram_registers_that_cannot_move(build, tmp_path):
     assert untouched(build, tmp_path)
 
 
@@ -267,12 +267,12 @@ def test_a_register_stays_behind_a_ram(build, tmp_path):
         "constant 1",
     ],
 )
-def test_a_register_stays_around_a_multiplier(build, tmp_path):
+def test_multiplier_registers_that_cannot_move(build, tmp_path):
     assert untouched(lambda m, i: build(m, *factors(i)), tmp_path)
 
 
 # -- the pass itself -------------------------------------------------------------------------------
-def test_the_same_netlist_gives_the_same_netlist_and_moving_again_moves_nothing(tmp_path):
+def test_pass_is_deterministic_and_idempotent(tmp_path):
     def build(m, i):
         x, y = factors(i)
         return late(m, late(m, late(m, late(m, x)) * late(m, late(m, y)))) + late(m, late(m, ram(m, i)))

@@ -46,7 +46,7 @@ def test_regions_of_a_design():
 
 
 @pytest.mark.parametrize("mark", [r"\lane", r"\lane 2", r"\bank", r"\bank 3"])
-def test_a_design_without_its_marks_is_rejected(mark):
+def test_missing_marks(mark):
     with pytest.raises(ValueError, match="lanes"):
         Regions.of(RTLIL.replace(f"attribute {mark}", r"attribute \other"))
 
@@ -55,7 +55,7 @@ def test_a_design_without_its_marks_is_rejected(mark):
     "banks, blocks, height",
     [(16, 12, 1), (32, 6, 1), (16, 6, 1), (8, 26, 1), (6, 27, 2), (13, 16, 4), (12, 17, 1)],
 )
-def test_banks_are_rectangles(banks, blocks, height):
+def test_bank_regions(banks, blocks, height):
     places = BLOCKS.rectangles(banks, blocks)
     assert len(places) == banks and {len(place) for place in places} == {blocks}
     found = [site for place in places for site in place]
@@ -68,18 +68,18 @@ def test_banks_are_rectangles(banks, blocks, height):
         assert max(columns) - min(columns) == len(columns) - 1 == -(-blocks // height) - 1
 
 
-def test_columns_that_are_left_are_in_the_middle():
+def test_spare_columns_are_central():
     used = {site for place in BLOCKS.rectangles(32, 6) for site in place}
     free = {BLOCKS.site(row, column) for row in range(4) for column in range(24, 28)}
     assert used | free == set(BLOCKS.all()) and not used & free
 
 
 @pytest.mark.parametrize("banks, blocks", [(17, 13), (2, 105), (300, 1)])
-def test_banks_that_do_not_fit_have_no_place(banks, blocks):
+def test_banks_that_do_not_fit(banks, blocks):
     assert BLOCKS.rectangles(banks, blocks) is None
 
 
-def test_names_of_sites():
+def test_site_names():
     assert BLOCKS.site(0, 0).name == "X4/Y22/EBR0"
     assert BLOCKS.site(3, 28).name == "X69/Y82/EBR0"
     assert BLOCKS.site(1, 51).name == "X120/Y46/EBR3"
@@ -110,7 +110,7 @@ def by_hand(parameters=(), attributes=()):
     return {"modules": {"top": top}}
 
 
-def test_a_register_is_copied():
+def test_register_duplication():
     content = by_hand()
     assert floorplan(content, REGIONS, SITES) == {
         "block RAMs placed": 2,
@@ -129,7 +129,7 @@ def test_a_register_is_copied():
 
 
 @pytest.mark.parametrize("lanes", [2, 3])
-def test_a_table_that_is_read_here_and_there_is_copied_with_the_register_before_it(lanes):
+def test_lut_and_register_duplication(lanes):
     """Two parts are few, three are not."""
 
     def cell(kind, out, into):
@@ -162,7 +162,7 @@ def test_a_table_that_is_read_here_and_there_is_copied_with_the_register_before_
     assert len(sources) == 1 + copies
 
 
-def test_without_sites_nothing_is_placed():
+def test_no_sites_no_placement():
     content = by_hand()
     counts = floorplan(content, REGIONS)
     assert counts["block RAMs placed"] == counts["multipliers placed"] == 0
@@ -170,7 +170,7 @@ def test_without_sites_nothing_is_placed():
     assert all("BEL" not in cell["attributes"] for cell in content["modules"]["top"]["cells"].values())
 
 
-def test_multipliers_are_below_their_bank():
+def test_multiplier_placement():
     content = by_hand()
     cells = content["modules"]["top"]["cells"]
     multiplier = {"type": "MULT18X18D", "attributes": {}, "port_directions": {}, "connections": {}}
@@ -188,7 +188,7 @@ def test_multipliers_are_below_their_bank():
 
 
 @pytest.mark.parametrize("register", [{"parameters": {"SRMODE": "ASYNC"}}, {"attributes": {"keep": "1"}}])
-def test_a_synchronizer_and_what_is_kept_are_not_copied(register):
+def test_synchronizer_is_not_duplicated(register):
     content = by_hand(**register)
     assert floorplan(content, REGIONS, SITES)["registers copied"] == 0
     assert len(content["modules"]["top"]["cells"]) == 3
@@ -212,7 +212,7 @@ def netlist(tmp_path_factory):
 
 
 @pytest.mark.skipif(not shutil.which("yosys"), reason="needs Yosys")
-def test_without_its_copies_a_netlist_is_as_it_was(netlist):
+def test_duplicates_are_removed_without_floorplan(netlist):
     before, after, counts = netlist
     was = before["modules"]["rtl"]["cells"]
     cells = copy.deepcopy(after["modules"]["rtl"]["cells"])

@@ -28,7 +28,7 @@ def netlist(family):
     return {"modules": {"top": {"attributes": {"top": "1"}, "cells": identity_tables(family)}}}
 
 
-def test_a_build_id_is_of_all_that_decides_the_bits():
+def test_build_id_depends_on_all_inputs():
     made_of = {
         "netlist": {"a": 1},
         "files": {"x.pcf": "a"},
@@ -45,7 +45,7 @@ def test_a_build_id_is_of_all_that_decides_the_bits():
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
-def test_a_build_id_replaces_another(family):
+def test_build_id_is_replaced(family):
     once = netlist(family)
     identity.stamp(once, family, BUILD_ID)
     twice = netlist(family)
@@ -55,7 +55,7 @@ def test_a_build_id_replaces_another(family):
     assert twice == once
 
 
-def test_a_netlist_without_all_tables_is_rejected():
+def test_missing_identity_luts():
     content = netlist(ICE40)
     content["modules"]["top"]["cells"].popitem()
     with pytest.raises(ValueError, match="31 of 32"):
@@ -89,7 +89,7 @@ def synthesised(folder, design: Elaboratable, passes: str):
 @pytest.mark.parametrize(
     "family, passes", [(ICE40, "synth_ice40"), (ECP5, "synth_ecp5")], ids=["ice40", "ecp5"]
 )
-def test_a_stamped_netlist_has_the_identity(family, passes, tmp_path):
+def test_stamped_netlist_identity(family, passes, tmp_path):
     known = Identity(EngineConfig(), BUILD_ID)
     content = synthesised(tmp_path, Design(Identity(EngineConfig(), 0), family), passes)
     identity.stamp(content, family, BUILD_ID)
@@ -109,7 +109,7 @@ def test_a_stamped_netlist_has_the_identity(family, passes, tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("nextpnr-ice40"), reason="needs nextpnr-ice40")
-def test_two_build_ids_are_placed_and_routed_alike(tmp_path):
+def test_build_id_does_not_change_placement(tmp_path):
     """Bits of the two bitstreams differ in lookup tables alone."""
     content = synthesised(tmp_path, Design(Identity(EngineConfig(), 0), ICE40), "synth_ice40")
     found = []

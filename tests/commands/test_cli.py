@@ -82,7 +82,7 @@ def one_engine() -> Iterator[None]:
 
 # -- help and errors -------------------------------------------------------------------------------
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_teaches(command):
+def test_help_has_example(command):
     output = run(command, "--help")
     assert f"Example:  equilif {command}" in output
     assert "--json" in output
@@ -129,20 +129,20 @@ def test_help_imports_nothing_heavy():
         (("export", "export", "--name="), "the value of --name is empty"),
     ],
 )
-def test_bad_input_is_one_line(arguments, message, tmp_path):
+def test_bad_input(arguments, message, tmp_path):
     if arguments[0] in ("train", "demo") and "--out" not in arguments:
         arguments = (*arguments, "--out", tmp_path / "out")
     assert message in refused(*arguments)
     assert not (tmp_path / "out" / NETWORK).exists()
 
 
-def test_a_network_too_large_for_a_board_says_by_how_much(tmp_path):
+def test_network_too_large_for_board(tmp_path):
     wide = network.Network.chain(64, 700, 10)
     network.save(tmp_path / "wide.npz", wide, wide.initial_weights())
     assert "this engine has 128" in refused("verify", "--network", tmp_path / "wide.npz", "--board", BOARD)
 
 
-def test_a_network_for_other_data_is_refused(tmp_path):
+def test_network_for_other_data(tmp_path):
     other = network.Network.chain(5, 4, 3)
     network.save(tmp_path / "other.npz", other, other.initial_weights())
     assert "the network has 5 inputs, the samples have 64 values" in refused(
@@ -167,7 +167,7 @@ def test_a_network_for_other_data_is_refused(tmp_path):
         ("distributed", "[sweep]'", ("sweep",)),
     ],
 )
-def test_a_missing_package_names_what_to_install(package, advice, arguments, tmp_path):
+def test_missing_package(package, advice, arguments, tmp_path):
     code = (
         f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)!r}\n"
         "import equilif.cli as c; c.main()"
@@ -192,7 +192,7 @@ def test_training_needs_no_matplotlib(tmp_path):
 
 
 # -- train and evaluate ----------------------------------------------------------------------------
-def test_training_learns_and_saves_everything(trained):
+def test_training_saves_everything(trained):
     printed, history = (
         json.loads((trained / "printed.json").read_text()),
         json.loads((trained / HISTORY).read_text()),
@@ -215,13 +215,13 @@ def test_resumed_training_is_bit_identical(trained, tmp_path):
         assert {**a, "samples_per_second": 0} == {**b, "samples_per_second": 0}
 
 
-def test_a_run_that_is_done_can_be_resumed(trained):
+def test_resume_finished_run(trained):
     before = (trained / NETWORK).read_bytes()
     assert "after 2 epochs" in run("train", "--resume", "--out", trained)
     assert (trained / NETWORK).read_bytes() == before
 
 
-def test_resume_after_an_interruption_between_the_two_files(trained, tmp_path):
+def test_resume_between_two_files(trained, tmp_path):
     """The history may be an epoch ahead of the network: that epoch is done again, to the same end."""
     preset = PRESETS["digits"]
     first = Run.start(preset.changed(epochs=2), data.load("digits"), preset.seeds[0])
@@ -232,7 +232,7 @@ def test_resume_after_an_interruption_between_the_two_files(trained, tmp_path):
     assert digest(network.load(tmp_path / NETWORK)[1]) == digest(network.load(trained / NETWORK)[1])
 
 
-def test_resume_refuses_a_network_of_another_run(trained, tmp_path):
+def test_resume_refuses_network_of_other_run(trained, tmp_path):
     other = network.Network.chain(64, 64, 10)
     network.save(tmp_path / NETWORK, other, other.initial_weights(99))
     (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
@@ -242,7 +242,7 @@ def test_resume_refuses_a_network_of_another_run(trained, tmp_path):
 
 
 @pytest.mark.parametrize("spoilt", [False, True], ids=["", "a library trips over it"])
-def test_an_interrupted_epoch_leaves_the_last_one_whole(spoilt, trained, tmp_path, monkeypatch):
+def test_interrupted_epoch_keeps_last_one(spoilt, trained, tmp_path, monkeypatch):
     run("train", "--epochs", 1, "--out", tmp_path)
     before = (tmp_path / NETWORK).read_bytes()
 
@@ -261,7 +261,7 @@ def test_an_interrupted_epoch_leaves_the_last_one_whole(spoilt, trained, tmp_pat
     assert digest(network.load(tmp_path / NETWORK)[1]) == digest(network.load(trained / NETWORK)[1])
 
 
-def test_files_are_written_whole_or_not_at_all(tmp_path):
+def test_files_are_written_atomically(tmp_path):
     results.write_json(tmp_path / "a.json", {"x": np.int64(1), "y": np.arange(2), "z": tmp_path})
     with pytest.raises(TypeError):
         results.write_json(tmp_path / "a.json", {"x": object()})
@@ -284,7 +284,7 @@ def test_evaluate_agrees_with_training(trained, tmp_path):
     )
 
 
-def test_presets_make_networks_and_come_back_from_json():
+def test_preset_json_round_trip():
     for name, preset in PRESETS.items():
         assert preset.data == name in (*data.NAMES, *sequences.NAMES)
         assert Description.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset and (
@@ -302,7 +302,7 @@ def test_presets_make_networks_and_come_back_from_json():
             Kernel(net, preset.initial_weights(net, 0, made), lr=preset.rate(epoch))
 
 
-def test_heads_begin_at_places_of_their_own():
+def test_heads_have_different_initial_queries():
     content = {**tables.memory(4, 3), "start": {"query": 0}, "loading": {"n_pos": 3}}
     net = network.Network.attention(4, 5, 3, 2)
     w = Description.of(content, "spoken").initial_weights(net, 0)["bias-query"]
@@ -331,7 +331,7 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.regress
-def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained, tmp_path):
+def test_sequence_run(snippets, trained, tmp_path):
     # an exponential rate does not depend on the number of epochs, so a run can be lengthened
     preset = PRESETS["snippets"].changed(hidden=(8,), form="exponential", decay=0.85)
     (tmp_path / "net.toml").write_text(netfile.written(preset))
@@ -391,7 +391,7 @@ def test_sequences_are_learned_resumed_evaluated_and_verified(snippets, trained,
     )
 
 
-def test_mean_pooling_is_the_mean_token(snippets):
+def test_mean_pooling(snippets):
     s = sequences.load("snippets", snippets)
     d = s.mean_pooled(sigmas=2)
     means = np.array([s.table[s.train.sample(i)].mean(axis=0) for i in range(len(s.train))])
@@ -403,7 +403,7 @@ def test_mean_pooling_is_the_mean_token(snippets):
 
 
 # -- recall ----------------------------------------------------------------------------------------
-def test_recall_brings_images_back(tmp_path):
+def test_recall_command(tmp_path):
     output = run(
         "recall", "digits", "--stored", 50, "--blank", 0.25, "--out", tmp_path, "--json", tmp_path / "r.json"
     )
@@ -416,7 +416,7 @@ def test_recall_brings_images_back(tmp_path):
     assert (tmp_path / "recall.png").read_bytes().startswith(PNG)
 
 
-def test_learning_rates_decay_as_they_say():
+def test_learning_rate_schedules():
     preset = PRESETS["digits"].changed(epochs=5, eta=0.08, decay=0.5)
     rates = {
         form: [preset.changed(form=form).rate(e) for e in range(5)]
@@ -430,7 +430,7 @@ def test_learning_rates_decay_as_they_say():
 
 
 # -- gradient, build, info -------------------------------------------------------------------------
-def test_gradient_reports_every_synapse(tmp_path):
+def test_gradient_command(tmp_path):
     pytest.importorskip("torch")
     output = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
     reports = json.loads((tmp_path / "g.json").read_text())["reports"]
@@ -439,7 +439,7 @@ def test_gradient_reports_every_synapse(tmp_path):
     assert all(name in output for name in reports["untrained"]["synapses"])
 
 
-def test_info_names_tools_and_engines(tmp_path):
+def test_info_command(tmp_path):
     run("info", "--json", tmp_path / "i.json")
     found = json.loads((tmp_path / "i.json").read_text())
     assert found["packages"]["numpy"] == np.__version__ and set(found["tools"]) >= {
@@ -452,7 +452,7 @@ def test_info_names_tools_and_engines(tmp_path):
 
 
 # -- RTL -------------------------------------------------------------------------------------------
-def test_verify_finds_golden_and_rtl_equal(tmp_path):
+def test_verify_command(tmp_path):
     output = run("verify", "--samples", 60, "--board", BOARD, "--json", tmp_path / "v.json")
     found = json.loads((tmp_path / "v.json").read_text())
     assert "0 mismatches" in output and found["ok"] and found["mismatches"] == 0 and found["mismatch"] is None
@@ -465,7 +465,7 @@ def test_verify_finds_golden_and_rtl_equal(tmp_path):
         assert found[kind]["cycles"] > found[kind]["ideal"] > 100 and found[kind]["spikes"] > 10
 
 
-def test_verify_runs_a_network_without_feedback(tmp_path):
+def test_verify_without_feedback(tmp_path):
     """There is nothing to teach it, so test samples only."""
     forward = network.Network.chain(64, 12, 8, 10, feedback=False)
     network.save(tmp_path / NETWORK, forward, forward.initial_weights(scale=1.5))
@@ -504,7 +504,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, A
     monkeypatch.setattr(verify, "Chip", Faulty)
 
 
-def test_verify_names_the_first_wrong_weight(monkeypatch):
+def test_verify_reports_wrong_weight(monkeypatch):
     """The weight goes wrong after sample 7; the checkpoint sees it at sample 49 and the trace goes back.
     Its input is always silent.
     """
@@ -521,7 +521,7 @@ def test_verify_names_the_first_wrong_weight(monkeypatch):
     assert "weight differs at training sample 7, synapse input-hidden1, element [0, 3]" in output
 
 
-def test_verify_names_the_first_wrong_rate(monkeypatch):
+def test_verify_reports_wrong_rate(monkeypatch):
     def spoil(rtl, result):
         address = rtl.outputs[0] + 2
         value = rtl.engine.read(Region.VALUE, address, 1)
@@ -534,7 +534,7 @@ def test_verify_names_the_first_wrong_rate(monkeypatch):
     )
 
 
-def test_verify_names_a_wrong_spike_count(monkeypatch):
+def test_verify_reports_wrong_spike_count(monkeypatch):
     faulty(monkeypatch, 4, lambda rtl, result: dataclasses.replace(result, spikes=result.spikes + 1))
     output = run("verify", "--samples", 20, "--board", BOARD, code=1)
     assert (
@@ -543,7 +543,7 @@ def test_verify_names_a_wrong_spike_count(monkeypatch):
     )
 
 
-def test_demo_makes_everything(tmp_path):
+def test_demo_command(tmp_path):
     output = run(
         "demo", "--out", tmp_path, "--epochs", 1, "--samples", 30, "--skip-bitstream", "--board", BOARD
     )
@@ -559,7 +559,7 @@ def test_demo_makes_everything(tmp_path):
     assert (tmp_path / NETWORK).exists() and not list(tmp_path.glob("*.part"))
 
 
-def test_demo_goes_on_without_tools_and_says_so(tmp_path, monkeypatch):
+def test_demo_without_tools(tmp_path, monkeypatch):
     monkeypatch.setenv("NEXTPNR_ICE40", "no-such-nextpnr")
     output = run("demo", "--out", tmp_path, "--epochs", 1, "--samples", 5, "--board", BOARD, code=1)
     found = json.loads((tmp_path / "results.json").read_text())
@@ -571,7 +571,7 @@ def test_demo_goes_on_without_tools_and_says_so(tmp_path, monkeypatch):
     )
 
 
-def test_trace_ends_with_the_measured_rates():
+def test_trace_ends_with_measured_rates():
     """The sliding rates of the picture are the rates that learning uses, at the end of each phase; whatever
     the leak.
     """
@@ -592,7 +592,7 @@ def test_trace_ends_with_the_measured_rates():
 
 
 @pytest.mark.long
-def test_a_whole_training_run_in_rtl(tmp_path):
+def test_whole_training_run_in_rtl(tmp_path):
     run("verify", "--full", "--board", BOARD, "--json", tmp_path / "v.json")
     found = json.loads((tmp_path / "v.json").read_text())
     assert (

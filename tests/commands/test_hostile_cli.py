@@ -438,13 +438,13 @@ def _sweep_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # -- options ---------------------------------------------------------------------------------------
-def test_every_command_is_tried():
+def test_all_commands_are_covered():
     assert set(BASES) == set(COMMANDS), "a new command needs a base, to be tried with bad values"
     assert len(some_cases()) >= 130 and len(every_case()) >= 1000
 
 
 @pytest.mark.parametrize("command", BASES)
-def test_the_base_of_a_command_works(command, folder):
+def test_base_command_works(command, folder):
     done = judge(words(command, BASES[command]), folder, codes=(0, 1) if command in PARTIAL else (0,))
     assert (done.code == 2) == (command in HIDDEN), done
 
@@ -458,19 +458,19 @@ def check(case: Case, folder: Path) -> None:
 
 @pytest.mark.sampled(90)
 @pytest.mark.parametrize("case", some_cases(), ids=str)
-def test_a_bad_value_is_refused_or_works(case, folder):
+def test_bad_value_sample(case, folder):
     check(case, folder)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", every_case(), ids=str)
-def test_every_bad_value_is_refused_or_works(case, folder):
+def test_every_bad_value(case, folder):
     check(case, folder)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", mixed_cases(400), ids=str)
-def test_bad_values_together_are_refused_or_work(case, folder):
+def test_combined_bad_values(case, folder):
     check(case, folder)
 
 
@@ -696,19 +696,19 @@ def check_spoilt(reader: int, seed: int, folder: Path) -> None:
 @pytest.mark.sampled(26)
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("reader", range(len(READERS)), ids=NAMES)
-def test_a_spoilt_file_is_refused_or_works(reader, seed, folder):
+def test_damaged_file(reader, seed, folder):
     check_spoilt(reader, seed, folder)
 
 
 @pytest.mark.parametrize("reader, seed", FOUND)
-def test_files_that_once_were_not_refused_well_are(reader, seed, folder):
+def test_damaged_file_regressions(reader, seed, folder):
     check_spoilt(NAMES.index(reader), seed, folder)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(100, 130))
 @pytest.mark.parametrize("reader", range(len(READERS)), ids=NAMES)
-def test_many_spoilt_files_are_refused_or_work(reader, seed, folder):
+def test_many_damaged_files(reader, seed, folder):
     check_spoilt(reader, seed, folder)
 
 
@@ -739,14 +739,14 @@ ENVIRONMENTS = {
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_training_in_a_bad_environment_is_refused_or_works(environment, folder, monkeypatch):
+def test_training_in_bad_environment(environment, folder, monkeypatch):
     monkeypatch.undo()
     check_environment(environment, "train --epochs 1 --hidden 4", b"test accuracy", folder)
 
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("environment", [e for e in ENVIRONMENTS if "terminal" in e or "environment" in e])
-def test_a_bad_terminal_gets_all_the_same(environment, folder, monkeypatch):
+def test_output_on_bad_terminal(environment, folder, monkeypatch):
     monkeypatch.undo()
     check_environment(environment, f"evaluate {folder}/net.npz", b"of 360 test samples", folder)
 
@@ -754,9 +754,7 @@ def test_a_bad_terminal_gets_all_the_same(environment, folder, monkeypatch):
 @pytest.mark.long
 @pytest.mark.parametrize("command", [c for c in BASES if c not in PARTIAL | HIDDEN])
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_every_command_in_every_bad_environment_is_refused_or_works(
-    environment, command, folder, monkeypatch
-):
+def test_every_command_in_bad_environment(environment, command, folder, monkeypatch):
     monkeypatch.undo()
     check_environment(environment, " ".join(words(command, BASES[command])), b"", folder)
 
@@ -780,7 +778,7 @@ def check_environment(environment: str, line: str, expected: bytes, folder: Path
         assert expected in done.stdout, report
 
 
-def test_a_port_that_talks_without_end_is_refused_soon(folder):
+def test_endless_port(folder):
     """A GPS, a boot console: bytes come for ever, none of them ours."""
     import pty
     import threading

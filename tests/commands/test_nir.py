@@ -81,7 +81,7 @@ W = library.Linear(weight=np.random.default_rng(0).normal(size=(3, 4)))
 
 # -- there and back --------------------------------------------------------------------------------
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_network_comes_back_as_it_was(network, tmp_path):
+def test_round_trip_through_nir(network, tmp_path):
     """Every weight and setting; and nothing moved by rounding."""
     weights = random_weights(network)
     nir.save(tmp_path / "a.nir", network, weights)
@@ -95,7 +95,7 @@ def test_a_network_comes_back_as_it_was(network, tmp_path):
     )
 
 
-def test_the_graph_alone_says_what_the_weights_are(tmp_path):
+def test_weights_without_metadata(tmp_path):
     """Without equilif's own metadata: whoever edits a file keeps none of it."""
     network = Network.chain(6, 5, 4, 3, schedule=Schedule(leak=4))
     graph = nir.to_graph(network, random_weights(network))
@@ -138,14 +138,14 @@ def test_the_graph_alone_says_what_the_weights_are(tmp_path):
         '{"dt": 1e999}',
     ],
 )
-def test_metadata_that_was_damaged_is_named(own):
+def test_damaged_metadata(own):
     damaged = nir.to_graph(NETWORKS[0], random_weights(NETWORKS[0]))
     damaged.metadata = {nir.OWN: own}
     with pytest.raises(ValueError, match="'equilif'"):
         nir.from_graph(damaged)
 
 
-def test_a_foreign_network_moves_by_half_a_step_at_most(tmp_path):
+def test_foreign_weights_are_rounded(tmp_path):
     """NIR, here, NIR: and what is printed is what happened."""
     rng = np.random.default_rng(1)
     layers = [library.Affine(weight=rng.normal(size=(3, 4)), bias=rng.normal(size=3)), lif()]
@@ -168,7 +168,7 @@ def test_a_foreign_network_moves_by_half_a_step_at_most(tmp_path):
     assert "weights n0" in output and "bias n1" in output and "leak" in output
 
 
-def test_what_does_not_fit_is_cut_and_said(tmp_path):
+def test_clipped_weights_are_reported(tmp_path):
     wide = library.Linear(weight=np.array([[9.0, -9.0, 7.0, 1.0]] * 3))
     found = nir.from_graph(graph(wide, lif()))
     assert found.moved[0].clipped == 6 and found.moved[0].largest == pytest.approx(1 + 1 / 4096)
@@ -184,14 +184,14 @@ def test_what_does_not_fit_is_cut_and_said(tmp_path):
         ({"r": 4.0, "v_threshold": 2.0}, 0.25),
     ],
 )
-def test_neurons_are_scaled_to_one_threshold(changed, factor):
+def test_thresholds_are_normalised(changed, factor):
     assert (
         nir.from_graph(graph(W, lif(**changed))).weights["in-n1"]
         == np.floor(W.weight.T * factor * 4096 + 0.5)
     ).all()
 
 
-def test_other_ways_to_say_the_same():
+def test_equivalent_graphs():
     """A current that lasts one step, a resting potential, an image that is flattened.
 
     And scalars for a layer, and a matrix for nothing.
@@ -214,7 +214,7 @@ def test_other_ways_to_say_the_same():
     assert (resting.weights["bias-n1"] == round(0.5 / 8 * 256 / 255 * 4096)).all()
 
 
-def test_leaks_become_the_nearest_and_are_said():
+def test_leaks_are_rounded_and_reported():
     found = nir.from_graph(graph(W, lif(tau=1e-3, r=10.0)))  # 0.1 a step
     assert found.network.schedule.leak == 3 and found.moved[-1] == nir.Moved(
         "leak", 3, 3, pytest.approx(0.025), pytest.approx(0.025), 0
@@ -254,7 +254,7 @@ BACK = library.Linear(weight=np.eye(3))
         (graph(W, lif(2)), "node 'n1' has parameters for 2 neurons and weights for 3"),
     ],
 )
-def test_what_a_network_here_cannot_have_is_named(wrong, message, tmp_path):
+def test_unsupported_graphs(wrong, message, tmp_path):
     library.write(tmp_path / "a.nir", wrong)
     assert message in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
@@ -297,14 +297,14 @@ def test_what_a_network_here_cannot_have_is_named(wrong, message, tmp_path):
         ([W, lif(tau=np.nan)], "node 'n1': tau must be finite numbers, not nan"),
     ],
 )
-def test_parameters_that_are_no_numbers_are_named(layers, message, tmp_path):
+def test_non_numeric_parameters(layers, message, tmp_path):
     library.write(tmp_path / "a.nir", graph(*layers))
     assert message in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
 
 
 @pytest.mark.parametrize("dt", ["0", "-1", "nan", "inf"])
-def test_a_step_takes_a_time(dt, tmp_path):
+def test_time_step(dt, tmp_path):
     library.write(tmp_path / "a.nir", graph(W, lif()))
     networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
     for source, target in (("a.nir", "b.npz"), ("a.npz", "b.nir")):
@@ -314,7 +314,7 @@ def test_a_step_takes_a_time(dt, tmp_path):
         assert not (tmp_path / target).exists()
 
 
-def test_a_bias_of_two_sources_counts_once():
+def test_shared_bias_counts_once():
     """Edges into a node are summed before it: it is one layer with one bias."""
     affine = library.Affine(weight=np.eye(3), bias=np.full(3, 0.5))
     two = graph(W, lif(r=1.0, tau=1.0), affine, lif(r=8.0))
@@ -325,21 +325,21 @@ def test_a_bias_of_two_sources_counts_once():
     assert np.array_equal(nir.from_graph(two).weights["bias-n3"], alone) and alone.all()
 
 
-def test_edges_lead_to_nodes_that_are_there():
+def test_edge_to_missing_node():
     lost = graph(W, lif())
     lost.edges.append(("n1", "nowhere"))
     with pytest.raises(ValueError, match="'n1'.*'nowhere'"):
         nir.from_graph(lost)
 
 
-def test_shapes_that_change_in_a_circle_end():
+def test_cyclic_shapes_terminate():
     flat = library.Flatten(input_type={"input": np.array([2, 2])}, start_dim=0, end_dim=-1)
     circle = graph(flat, W, lif(), again=flat)
     circle.edges += [("n0", "again"), ("again", "n0")]
     assert len(nir.from_graph(circle).weights) == 1
 
 
-def test_a_file_takes_no_more_memory_than_it_may_and_reads_no_other(tmp_path):
+def test_file_memory_and_external_links(tmp_path):
     h5py = pytest.importorskip("h5py")
     good = tmp_path / "good.nir"
     library.write(good, graph(W, lif()))
@@ -376,21 +376,21 @@ def test_a_file_takes_no_more_memory_than_it_may_and_reads_no_other(tmp_path):
 
 
 @pytest.mark.parametrize("source, target", [("a.nir", "b.npz"), ("a.npz", "b.nir")])
-def test_a_folder_that_is_missing_is_made(source, target, tmp_path):
+def test_missing_folder_is_created(source, target, tmp_path):
     library.write(tmp_path / "a.nir", graph(W, lif()))
     networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
     nir.convert(str(tmp_path / source), str(tmp_path / "new" / "folder" / target))
     assert (tmp_path / "new" / "folder" / target).stat().st_size
 
 
-def test_a_target_that_cannot_be_written_is_said_first(tmp_path):
+def test_unwritable_target(tmp_path):
     (tmp_path / "a.nir").write_text("no NIR")
     (tmp_path / "file").write_text("")
     message = refused("convert", tmp_path / "a.nir", tmp_path / "file" / "b.npz")
     assert "file/b.npz" in message and "NIR" not in message
 
 
-def test_a_layer_that_hears_itself_is_refused():
+def test_recurrent_layer_is_refused():
     itself = graph(W, lif(), rec=BACK)
     itself.edges += [("n1", "rec"), ("rec", "n1")]
     with pytest.raises(ValueError, match="n1-n1"):
@@ -407,7 +407,7 @@ def test_a_layer_that_hears_itself_is_refused():
         ),
     ],
 )
-def test_what_nir_cannot_say_is_named(network, message, tmp_path):
+def test_networks_without_nir_form(network, message, tmp_path):
     networks.save(
         tmp_path / "a.npz",
         network,
@@ -429,12 +429,12 @@ def test_what_nir_cannot_say_is_named(network, message, tmp_path):
         ((__file__, "b.npz"), "one file must end"),
     ],
 )
-def test_bad_files_are_one_line(arguments, message, tmp_path, monkeypatch):
+def test_bad_files(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in refused("convert", *arguments)
 
 
-def test_another_file_is_not_nir(tmp_path):
+def test_file_of_other_kind(tmp_path):
     (tmp_path / "a.nir").write_text("no")
     assert "a.nir is not a NIR file" in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
 
@@ -465,7 +465,7 @@ def test_snntorch_runs_an_exported_network(network, digits):
 
 
 @pytest.mark.parametrize("leak", [0, 3])
-def test_snntorch_says_the_same_of_digits(leak, digits):
+def test_snntorch_agrees_on_digits(leak, digits):
     """As NIR has a trained network, with nothing but the begin of a phase added.
 
     Outputs are within 3 spikes of 8, and the classes are the same.
@@ -477,7 +477,7 @@ def test_snntorch_says_the_same_of_digits(leak, digits):
     assert 0 < found.differ < 0.2 * found.spikes and found.largest <= 3 and found.same_class >= 98
 
 
-def test_a_file_of_snntorch_runs_here(digits, tmp_path):
+def test_import_from_snntorch(digits, tmp_path):
     """A feed-forward network that was trained and written there.
 
     The golden model says the same classes, and the RTL the same bits.
@@ -505,7 +505,7 @@ def test_a_file_of_snntorch_runs_here(digits, tmp_path):
     )
 
 
-def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_write_is_atomic(tmp_path, monkeypatch):
     path = tmp_path / "a.nir"
     path.write_bytes(b"before")
     monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("full")))

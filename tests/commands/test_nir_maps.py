@@ -91,7 +91,7 @@ def graph(image: tuple[int, ...], *layers: Any) -> library.NIRGraph:
 
 # -- there and back --------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_with_maps_comes_back_as_it_was(name, tmp_path):
+def test_maps_round_trip(name, tmp_path):
     network = NETWORKS[name]
     weights = random_weights(network)
     nir.save(tmp_path / "a.nir", network, weights)
@@ -101,7 +101,7 @@ def test_a_network_with_maps_comes_back_as_it_was(name, tmp_path):
     assert not any(m.moved or m.clipped for m in found.moved)
 
 
-def test_only_a_network_with_feedback_is_written_as_matrices():
+def test_matrices_only_with_feedback():
     """NIR has convolutions and no transposed ones."""
     for name, network in NETWORKS.items():
         kinds = {type(n).__name__ for n in nir.to_graph(network, random_weights(network)).nodes.values()}
@@ -109,7 +109,7 @@ def test_only_a_network_with_feedback_is_written_as_matrices():
 
 
 @pytest.mark.parametrize("name", ["folded", "not folded", "colours"])
-def test_the_graph_alone_says_what_the_kernels_are(name):
+def test_kernels_without_metadata(name):
     """Without equilif's metadata: the patch is the largest that fits, and drives stay what they are."""
     network = NETWORKS[name]
     weights = random_weights(network)
@@ -121,7 +121,7 @@ def test_the_graph_alone_says_what_the_kernels_are(name):
     assert all(np.array_equal(found.weights[n], w) for n, w in weights.items())
 
 
-def test_matrices_that_are_no_kernel_are_named():
+def test_matrices_without_shared_weights():
     network = NETWORKS["symmetric"]
     written = nir.to_graph(network, random_weights(network))
     w = written.nodes["maps1-maps2"].weight
@@ -131,7 +131,7 @@ def test_matrices_that_are_no_kernel_are_named():
         nir.from_graph(written)
 
 
-def test_damaged_metadata_of_maps_are_named():
+def test_damaged_map_metadata():
     written = nir.to_graph(FORWARD, random_weights(FORWARD))
     own = json.loads(written.metadata[nir.OWN])
     for name, wrong in (("shapes", {"input": [1, 2]}), ("kernels", []), ("patches", {"input": [0]})):
@@ -141,7 +141,7 @@ def test_damaged_metadata_of_maps_are_named():
 
 
 @pytest.mark.parametrize("patch", [3, 5, 64])
-def test_a_patch_that_does_not_fold_the_image_is_refused(patch):
+def test_patch_must_divide_image(patch):
     written = nir.to_graph(FORWARD, random_weights(FORWARD))
     own = json.loads(written.metadata[nir.OWN])
     written.metadata = {nir.OWN: json.dumps({**own, "patches": {"input": [patch]}})}
@@ -165,7 +165,7 @@ def drives(found: nir.Imported, x: np.ndarray) -> np.ndarray:
     "case",
     ["plain", "stride", "average behind", "sum before", "two convolutions", "groups", "dilation", "colours"],
 )
-def test_what_lies_between_neurons_is_one_kernel_with_the_drives_of_torch(case):
+def test_nodes_between_neurons_become_one_kernel(case):
     torch = pytest.importorskip("torch")
     colours = 2 if case in ("groups", "colours") else 1
     layers: dict[str, list[Any]] = {
@@ -198,7 +198,7 @@ def test_what_lies_between_neurons_is_one_kernel_with_the_drives_of_torch(case):
     assert np.abs(got - y[0].numpy()).max() <= (fan_in + 1) * 0.5 / 8192 + 1e-9
 
 
-def test_a_convolution_and_its_average_are_one_of_the_reference_network():
+def test_convolution_and_average_pooling_are_merged():
     """5x5 and 2x2: 6x6 in steps of 2, folded to 3x3."""
     layers = [conv(3, 1, 5), pool(2), neurons(3, 12, 12), conv(4, 3, 5), pool(2), neurons(4, 4, 4)]
     found = nir.from_graph(
@@ -208,7 +208,7 @@ def test_a_convolution_and_its_average_are_one_of_the_reference_network():
     assert [(s.kernel, s.stride) for s in found.synapses[:3]] == [(3, 1), (6, 2), (None, 1)]
 
 
-def test_pooling_before_a_matrix_is_part_of_it():
+def test_pooling_is_merged_into_matrix():
     """Spikes, sum of 2x2, flatten, Linear: as spikes and a matrix that has each weight four times."""
     w = RNG.normal(size=(2, 3 * 2 * 2)) / 4
     layers = [conv(3, 1, 3), neurons(3, 4, 4), pool(2, library.SumPool2d), FLAT, library.Linear(weight=w)]
@@ -218,7 +218,7 @@ def test_pooling_before_a_matrix_is_part_of_it():
     assert np.array_equal(found.weights["n1-n5"], np.floor(rows * 4096 + 0.5))
 
 
-def test_biases_before_pooling_come_through_it():
+def test_biases_pass_through_pooling():
     first = conv(3, 1, 3)
     layers = [first, pool(2, library.SumPool2d), neurons(3, 2, 2)]
     found = nir.from_graph(
@@ -228,14 +228,14 @@ def test_biases_before_pooling_come_through_it():
     assert np.array_equal(found.weights["bias-n2"][0], wanted)
 
 
-def test_an_image_that_is_flattened_has_its_colours_side_by_side():
+def test_flatten_order_of_colours():
     w = RNG.normal(size=(2, 12))
     found = nir.from_graph(graph((3, 2, 2), FLAT, library.Linear(weight=w), neurons(2)))
     wanted = w.reshape(2, 3, 2, 2).transpose(2, 3, 1, 0).reshape(12, 2)
     assert np.array_equal(found.weights["in-n2"], np.floor(wanted * 4096 + 0.5))
 
 
-def test_a_network_written_as_matrices_spikes_as_one_without_maps():
+def test_matrix_export_spikes_alike():
     """What a file says to others, with a symmetric convolution in it: run here, without its maps."""
     network = NETWORKS["symmetric colours"]
     weights = {n: w >> 4 for n, w in random_weights(network).items()}
@@ -300,13 +300,13 @@ END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
         ([pool(2, kernel_size=1.5), neurons(1, 3, 3)], "node 'n0': kernel_size must be one whole number"),
     ],
 )
-def test_what_no_kernel_here_can_be_is_named(layers, message):
+def test_unsupported_kernels(layers, message):
     with pytest.raises(ValueError, match=re.escape(message)) as e:
         nir.from_graph(graph((1, 6, 6), *layers, *END))
     assert "\n" not in str(e.value)
 
 
-def test_a_convolution_of_a_file_is_refused_in_one_line(tmp_path):
+def test_unsupported_convolution_at_command_line(tmp_path):
     layers = [conv(3, 1, 3, padding=1, input_shape=(6, 6)), neurons(3, 6, 6)]
     end = library.Linear(weight=np.ones((2, 3 * 6 * 6)))
     flat = library.Flatten({"input": np.array([3, 6, 6])}, start_dim=0)
@@ -325,7 +325,7 @@ def test_a_convolution_of_a_file_is_refused_in_one_line(tmp_path):
         ((1, 30_000, 30_000), [conv(1, 1, 2), neurons(1, 1, 1)]),
     ],
 )
-def test_sizes_that_a_file_only_claims_take_no_memory(image, layers):
+def test_claimed_sizes_allocate_nothing(image, layers):
     message = r"would take [\d,]+ numbers|makes [\d,]+ neurons, at most"
     tracemalloc.start()
     try:
@@ -336,7 +336,7 @@ def test_sizes_that_a_file_only_claims_take_no_memory(image, layers):
         tracemalloc.stop()
 
 
-def test_ways_that_branch_again_and_again_end():
+def test_branching_graphs_terminate():
     made = graph(
         (1, 40, 40),
         conv(1, 1, 1),
@@ -356,7 +356,7 @@ def test_ways_that_branch_again_and_again_end():
         nir.from_graph(made)
 
 
-def test_a_matrix_that_leads_to_maps_is_refused():
+def test_matrix_to_maps_is_refused():
     made = graph((1, 6, 6), conv(3, 1, 3), neurons(3, 4, 4), *END)
     made.nodes["back"] = library.Linear(weight=np.ones((48, 2)))
     made.edges += [("n4", "back"), ("back", "n1")]
@@ -364,7 +364,7 @@ def test_a_matrix_that_leads_to_maps_is_refused():
         nir.from_graph(made)
 
 
-def test_a_network_too_large_to_be_written_as_matrices_is_refused():
+def test_network_too_large_for_matrices():
     network = Network.conv((64, 64), (16, 3), (16, 6, 2), 10, patch=2)
     with pytest.raises(ValueError, match=r"would have [\d,]+ weights, more than 33,554,432: take fewer maps"):
         nir.to_graph(network, network.initial_weights())

@@ -20,31 +20,31 @@ def options(command: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("command", ["train", "train-rates"])
-def test_training_has_a_dozen_options(command):
+def test_number_of_training_options(command):
     assert len(options(command)) <= 12
 
 
 @pytest.mark.parametrize("command", ["evaluate", "verify"])
-def test_a_trained_network_takes_those_of_the_free_phase(command):
+def test_free_phase_options_of_trained_network(command):
     found = options(command).keys() & OPTIONS.keys()
     assert found == {name for name, option in OPTIONS.items() if option.settles}
 
 
 @pytest.mark.parametrize("command", ["build", "simulate"])
-def test_a_board_is_built_with_or_without_what_it_tells(command):
+def test_build_flags(command):
     for name, option in features.OPTIONS.items():
         wanted = {f"--{option.flag}", f"--no-{option.flag}"} if option.identity is not None else None
         assert options(command).get(name) == wanted
 
 
-def test_an_engine_is_exported_with_what_it_does_not_have_anyway():
+def test_export_flags():
     found = options("export")
     for name, option in features.OPTIONS.items():
         assert found[name] == {CHANGES[name]}
         assert CHANGES[name] == (f"--without-{option.flag}" if option.default else f"--{option.flag}")
 
 
-def test_a_phase_that_says_nothing_is_refused():
+def test_option_needs_another():
     for name, option in OPTIONS.items():
         if option.needs:
             value = {name: getattr(Schedule(), name)}
@@ -55,7 +55,7 @@ def test_a_phase_that_says_nothing_is_refused():
     Schedule().check_options({"free": 16})
 
 
-def test_a_schedule_is_given_by_its_options():
+def test_schedule_options():
     schedule = Schedule(free=40, window=4, leak=3)
     assert {k: v for k, v in schedule.options.items() if v is not None} == {
         "free": 40,
@@ -67,7 +67,7 @@ def test_a_schedule_is_given_by_its_options():
     assert Schedule(**{k: v for k, v in schedule.options.items() if v is not None}) == schedule
 
 
-def test_options_stand_where_their_parameter_stands_and_it_gets_what_was_given():
+def test_option_groups():
     table = Several({"a": Annotated[int | None, typer.Option()], "b": Annotated[str | None, typer.Option()]})
 
     def command(x: int, some: Annotated[Given, table] = DEFAULTS, y: int = 3) -> object:

@@ -46,19 +46,19 @@ def content(folder: Path) -> dict[str, bytes]:
         "verify digits --samples 2 --waves w.fst",
     ],
 )
-def test_nothing_that_is_read_or_exists_is_replaced(line, work, capsys):
+def test_existing_files_are_not_replaced(line, work, capsys):
     before = content(work)
     assert run(line) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert content(work) == before
 
 
-def test_overwrite_replaces_an_earlier_output(work):
+def test_overwrite(work):
     assert run("inspect t.csv --label kind --json note --overwrite") == 0
     assert (work / "note").read_bytes().startswith(b"{")
 
 
-def test_a_link_to_an_input_is_that_input(work):
+def test_link_to_input_is_refused(work):
     Path("link").symlink_to("t.csv")
     before = content(work)
     assert run("inspect t.csv --label kind --json link --overwrite") == 2
@@ -67,7 +67,7 @@ def test_a_link_to_an_input_is_that_input(work):
     assert content(work) == before
 
 
-def test_exported_files_are_replaced_only_with_overwrite(work):
+def test_export_needs_overwrite(work):
     (work / "core").mkdir()
     edited = work / "core/equilif.v"
     edited.write_text("// edited")
@@ -75,7 +75,7 @@ def test_exported_files_are_replaced_only_with_overwrite(work):
     assert edited.read_text() == "// edited"
 
 
-def test_every_command_that_writes_a_file_has_the_option():
+def test_writing_commands_have_overwrite():
     for command in cli.app.registered_commands:
         parameters = set(inspect.signature(command.callback).parameters)
         has_it = {"overwrite", "resume"} & parameters  # --resume/--overwrite is one parameter

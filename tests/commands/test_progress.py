@@ -35,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_bar_counts_samples_and_stages(terminal):
+def test_progress_bar(terminal):
     with show.counted("evaluate", 40) as progress:
         progress(30)
     assert "evaluate" in seen(terminal) and "30/40" in seen(terminal)
@@ -45,7 +45,7 @@ def test_a_bar_counts_samples_and_stages(terminal):
     assert "second" in seen(terminal) and "1/3" in seen(terminal)
 
 
-def test_the_bar_of_a_training_is_of_the_whole_run(trained, terminal, tmp_path):
+def test_progress_bar_of_training(trained, terminal, tmp_path):
     run("train", "digits", "--hidden", 4, "--epochs", 3, "--out", tmp_path)
     assert "/4311" in seen(terminal)  # three times 1,437
     assert "epoch  3/3" in seen(terminal) and "test samples" in seen(terminal)
@@ -60,9 +60,7 @@ def test_the_bar_of_a_training_is_of_the_whole_run(trained, terminal, tmp_path):
         ("report RUN --out OUT/x.html --overwrite", "reading"),
     ],
 )
-def test_long_commands_tell_how_far_they_are_on_a_terminal_only(
-    line, description, trained, tmp_path, request
-):
+def test_progress_only_on_terminal(line, description, trained, tmp_path, request):
     words = line.replace("NETWORK", str(trained / NETWORK)).replace("RUN", str(trained))
     words = words.replace("OUT", str(tmp_path)).split()
     if words[0] == "gradient":

@@ -74,7 +74,7 @@ def on_terminal(*arguments, columns):
 # -- JSON ------------------------------------------------------------------------------------------
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-def test_json_is_alone_on_standard_output(name, saved, tmp_path):
+def test_json_to_standard_output(name, saved, tmp_path):
     done = run("evaluate", saved, "--json", name, cwd=tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout)["command"] == "evaluate"
@@ -82,7 +82,7 @@ def test_json_is_alone_on_standard_output(name, saved, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_json_into_the_file_of_standard_output_is_alone_there(tmp_path):
+def test_json_to_file_of_standard_output(tmp_path):
     out = tmp_path / "out.json"
     with out.open("wb") as f:
         done = run("boards", "--json", out, stdout=f, stderr=subprocess.PIPE, capture_output=False)
@@ -90,7 +90,7 @@ def test_json_into_the_file_of_standard_output_is_alone_there(tmp_path):
     assert json.loads(out.read_bytes())["command"] == "boards"
 
 
-def test_a_fifo_stays_a_fifo_and_its_reader_gets_the_json(tmp_path):
+def test_json_to_fifo(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
@@ -100,7 +100,7 @@ def test_a_fifo_stays_a_fifo_and_its_reader_gets_the_json(tmp_path):
     assert fifo.is_fifo()
 
 
-def test_the_shells_process_substitution_gets_the_json(tmp_path):
+def test_json_to_process_substitution(tmp_path):
     command = f"{sys.executable} -m equilif boards --json >(cat > {tmp_path}/got); wait"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -111,7 +111,7 @@ def test_the_shells_process_substitution_gets_the_json(tmp_path):
     assert json.loads((tmp_path / "got").read_bytes())["command"] == "boards"
 
 
-def test_a_symbolic_link_stays_one_and_its_target_gets_the_json(tmp_path):
+def test_json_to_symbolic_link(tmp_path):
     (tmp_path / "target.json").write_text("old")
     (tmp_path / "link").symlink_to("target.json")
     assert run("boards", "--json", tmp_path / "link", "--overwrite").returncode == 0
@@ -132,7 +132,7 @@ def test_a_symbolic_link_stays_one_and_its_target_gets_the_json(tmp_path):
         ("x" * 300, "File name too long"),
     ],
 )
-def test_a_json_target_that_cannot_be_written_is_refused_before_the_work(target, message, saved, tmp_path):
+def test_unwritable_json_target(target, message, saved, tmp_path):
     (tmp_path / "file").write_text("mine")
     done = run("train", "digits", "--epochs", 500, "--out", "o", "--json", target, cwd=tmp_path, text=True)
     assert done.returncode == 2
@@ -152,7 +152,7 @@ def test_a_json_target_that_cannot_be_written_is_refused_before_the_work(target,
     ],
     ids=["ascii", "latin-1", "strict", "C"],
 )
-def test_a_terminal_without_the_characters_gets_others(settings, saved, tmp_path):
+def test_ascii_fallback(settings, saved, tmp_path):
     done = run("evaluate", saved, "--json", tmp_path / "e.json", env=settings)
     assert done.returncode == 0, done.stderr
     assert b"of 360 test samples" in done.stdout and b"right" in done.stdout
@@ -163,7 +163,7 @@ def test_a_terminal_without_the_characters_gets_others(settings, saved, tmp_path
         assert run(*command.split(), env=settings).returncode == 0
 
 
-def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
+def test_undecodable_file_name(tmp_path):
     done = run("evaluate", os.fsdecode(b"\xff\x1b[31m\nx.npz"), cwd=tmp_path, text=True)
     assert done.returncode == 2
     assert done.stderr == "error: there is no \\udcff\\x1b[31m; x.npz\n"
@@ -172,7 +172,7 @@ def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
 # -- width -----------------------------------------------------------------------------------------
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("columns", [1, 12, 30, 80, 200])
-def test_a_narrow_terminal_loses_no_digit(columns, saved, tmp_path):
+def test_narrow_terminal_keeps_digits(columns, saved, tmp_path):
     output = on_terminal("evaluate", saved, "--json", tmp_path / "e.json", columns=columns)
     confusion = json.loads((tmp_path / "e.json").read_bytes())["confusion"]
     assert "…" not in output
@@ -181,7 +181,7 @@ def test_a_narrow_terminal_loses_no_digit(columns, saved, tmp_path):
     assert [[0 if n == "·" else int(n) for n in cells.split()] for _, cells in rows] == confusion
 
 
-def test_a_narrow_terminal_folds_text():
+def test_narrow_terminal_folds_text():
     output = on_terminal("info", columns=60)
     assert "…" not in output
     assert all(len(line.rstrip()) <= 60 for line in output.split("engines of the boards")[0].splitlines())
@@ -190,7 +190,7 @@ def test_a_narrow_terminal_folds_text():
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("env", [{}, {"COLUMNS": "0"}, {"COLUMNS": "-3"}, {"COLUMNS": "20"}, {"LINES": "0"}])
-def test_a_file_or_a_pipe_gets_whole_lines(env):
+def test_pipe_is_not_folded(env):
     done = run("boards", "--network", "784-64-10", env=env, text=True)
     assert done.returncode == 0
     assert done.stdout == run("boards", "--network", "784-64-10", env=WIDE, text=True).stdout
@@ -202,13 +202,13 @@ def test_a_file_or_a_pipe_gets_whole_lines(env):
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["COLUMNS", "TERMINAL_WIDTH"])
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "²", pytest.param("9" * 5000, id="long")])
-def test_a_width_that_is_none_is_not_used(name, value):
+def test_invalid_terminal_width(name, value):
     done = run("train", "--help", env={name: value}, text=True)
     assert done.returncode == 0 and "--epochs" in done.stdout, done.stderr
 
 
 # -- brackets --------------------------------------------------------------------------------------
-def test_brackets_of_users_are_printed_as_they_are(capsys):
+def test_brackets_in_messages(capsys):
     assert console.console.render_str(f"[bold]{console.literal('[/x] [bold]y')}[/]").plain == "[/x] [bold]y"
     console.console.print(console.table("[/t]", ["[/c]", "n"], [["[/x]", "[red]1"]]))
     console.fail("[/x] is [bold]no")
@@ -219,7 +219,7 @@ def test_brackets_of_users_are_printed_as_they_are(capsys):
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["[/x]", "[bold]x"])
-def test_folders_with_brackets_are_named_as_they_are(name, saved, tmp_path):
+def test_brackets_in_folders(name, saved, tmp_path):
     (tmp_path / name).mkdir(parents=True)
     shutil.copy(saved, tmp_path / name / "network.npz")
     done = run("train", "--epochs", 1, "--hidden", 4, "--out", f"{name}/o", cwd=tmp_path, text=True)
@@ -231,14 +231,14 @@ def test_folders_with_brackets_are_named_as_they_are(name, saved, tmp_path):
 
 
 # -- ends ------------------------------------------------------------------------------------------
-def test_a_reader_that_goes_away_ends_a_command_without_a_word():
+def test_broken_pipe():
     # away before the first word: a reader that takes a line may leave when all has been written
     command = f"{{ sleep 0.5; {sys.executable} -m equilif boards; }} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
     assert done.stdout == "141\n" and done.stderr == ""
 
 
-def test_a_full_disk_behind_standard_output_is_one_line():
+def test_full_disk_at_standard_output():
     with Path("/dev/full").open("wb") as full:
         done = run("boards", stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert done.returncode == 2 and done.stderr == b"error: standard output: No space left on device\n"
@@ -246,14 +246,14 @@ def test_a_full_disk_behind_standard_output_is_one_line():
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("descriptors", [">&-", "2>&-", ">&- 2>&-", "<&-"])
-def test_closed_descriptors_do_no_harm(descriptors, tmp_path):
+def test_closed_descriptors(descriptors, tmp_path):
     command = f"{sys.executable} -m equilif boards --json {tmp_path}/b.json {descriptors}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "b.json").read_bytes())["command"] == "boards"
 
 
-def test_an_interruption_while_a_class_is_made_is_one_line():
+def test_interrupt_during_class_creation():
     """Python 3.11 wraps what ``__set_name__`` raises in a RuntimeError."""
     code = (
         "import equilif.__main__ as m\n"
@@ -269,7 +269,7 @@ def test_an_interruption_while_a_class_is_made_is_one_line():
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
-def test_an_interruption_at_any_moment_is_one_line_at_most(after, tmp_path):
+def test_interrupt_at_any_time(after, tmp_path):
     """From the first line of ``main``; before that it is Python that answers."""
     ready = "import sys; from equilif.__main__ import main; sys.stderr.write('r'); sys.stderr.flush(); "
     code = (
@@ -286,7 +286,7 @@ def test_an_interruption_at_any_moment_is_one_line_at_most(after, tmp_path):
     assert p.returncode == 130
 
 
-def test_without_typer_it_says_what_to_install():
+def test_missing_typer():
     code = "import sys; sys.modules['typer'] = None; from equilif.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
@@ -309,16 +309,16 @@ def test_without_typer_it_says_what_to_install():
         (ValueError(), "ValueError"),
     ],
 )
-def test_reasons_name_the_file_and_what_is_wrong_with_it(error, message):
+def test_reason_of_exception(error, message):
     assert reason(error) == message
 
 
-def test_an_error_of_many_lines_is_one(capsys):
+def test_multiline_error(capsys):
     console.fail("yosys:\n  ERROR: syntax\n\n  in line 3\n")
     assert capsys.readouterr().err == "error: yosys:; ERROR: syntax; in line 3\n"
 
 
-def test_numbers_that_are_none_are_not_written(tmp_path):
+def test_nan_is_not_written(tmp_path):
     from equilif import results
 
     with pytest.raises(ValueError):
@@ -326,14 +326,14 @@ def test_numbers_that_are_none_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_help_begins_with_the_overview_and_breaks_lines_where_the_terminal_ends():
+def test_help_layout():
     printed = CliRunner().invoke(cli.app, ["--help"], terminal_width=200, env={"COLUMNS": "200"}).output
     panels = re.findall(r"─ (\w+) ─", printed)
     assert panels == ["Options", "Overview", "Learning", "Networks", "Scale", "Hardware", "Boards"]
     assert "on the golden model or with --port on a board." in printed
 
 
-def test_cells_of_which_a_device_has_none_are_not_shown(capsys):
+def test_absent_cell_types_are_hidden(capsys):
     """nextpnr for Gowin counts cells that are its own."""
     show_hardware.bitstream(
         {

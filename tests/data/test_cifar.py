@@ -83,7 +83,7 @@ def pickled(folder: Path) -> Path:
 
 # -- what is read ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("place", ["cifar-10-batches-bin", "", "cifar-10-binary.tar.gz", "itself"])
-def test_pixels_lie_row_by_row_with_their_colours_side_by_side(place, tmp_path):
+def test_pixel_order(place, tmp_path):
     data = tmp_path
     if place == "itself":
         data = write_archive(tmp_path / "a.tar.gz")
@@ -99,7 +99,7 @@ def test_pixels_lie_row_by_row_with_their_colours_side_by_side(place, tmp_path):
     assert (d.image, d.n_features, d.n_classes) == ((32, 32, 3), 3072, 10)
 
 
-def test_an_archive_of_two_sets_is_refused(tmp_path):
+def test_archive_with_two_sets(tmp_path):
     path = tmp_path / "two.tar.gz"
     files = {f"{place}/{name}": raw for place in "ab" for name, raw in batches(TEN).items()}
     path.write_bytes(tar(**files))
@@ -107,7 +107,7 @@ def test_an_archive_of_two_sets_is_refused(tmp_path):
         cifar.read(path)
 
 
-def test_an_image_is_folded_to_patches_with_all_their_colours(tmp_path):
+def test_patches_hold_all_colours(tmp_path):
     d = images.load("cifar10", write_folder(tmp_path))
     population = Input.of_shape("x", (16, 16, 12), patch=2)
     folded = d.x_train[7][population.fold].reshape(16, 16, 2, 2, 3)
@@ -116,7 +116,7 @@ def test_an_image_is_folded_to_patches_with_all_their_colours(tmp_path):
     assert (folded.transpose(0, 2, 1, 3, 4).reshape(32, 32, 3) == colours(7)).all()
 
 
-def test_folder_archive_and_name_are_the_same_data(tmp_path):
+def test_folder_archive_and_name_agree(tmp_path):
     folder = write_folder(tmp_path / "cifar")
     archive = write_archive(tmp_path / "cifar.tar.gz")
     sets = [images.load("cifar10", folder), own.load(folder), own.load(archive)]
@@ -125,13 +125,13 @@ def test_folder_archive_and_name_are_the_same_data(tmp_path):
     assert sets[1].about.scaling.kind == "bytes"
 
 
-def test_classes_without_their_names_are_numbers(tmp_path):
+def test_missing_class_names(tmp_path):
     folder = write_folder(tmp_path / "cifar", **{TEN.meanings: None})
     about = own.load(folder).about
     assert about is not None and about.labels == tuple(map(str, range(10)))
 
 
-def test_of_cifar_100_the_fine_classes_are_learnt(tmp_path):
+def test_cifar_100_fine_classes(tmp_path):
     names = [f"thing{k:02}" for k in range(100)]
     classes = records(HUNDRED, list(range(100)) * 3)
     changed = {"train.bin": classes, "test.bin": classes[: 3074 * 30]}
@@ -163,7 +163,7 @@ WRONG: dict[str, tuple[dict[str, bytes | None], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_with_a_batch_is_one_line_that_names_it(case, tmp_path):
+def test_damaged_batches(case, tmp_path):
     changed, message = WRONG[case]
     folder = write_folder(tmp_path / "cifar", **changed)
     for load in (lambda: images.load("cifar10", folder), lambda: own.load(folder)):
@@ -173,7 +173,7 @@ def test_what_is_wrong_with_a_batch_is_one_line_that_names_it(case, tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_pickles_are_refused_unread_and_the_way_out_is_named(packed, tmp_path):
+def test_pickles_are_refused(packed, tmp_path):
     folder = pickled(tmp_path / "cifar-10-batches-py")
     place = folder
     if packed:
@@ -195,24 +195,24 @@ def test_pickles_are_refused_unread_and_the_way_out_is_named(packed, tmp_path):
         ("meta.mat", "is CIFAR-100 for Matlab"),
     ],
 )
-def test_versions_for_other_languages_are_told_apart(name, message, tmp_path):
+def test_versions_for_other_languages(name, message, tmp_path):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ValueError, match=message):
         cifar.read(tmp_path)
 
 
-def test_an_archive_of_something_else_is_refused(tmp_path):
+def test_other_archive(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(tar(**{"notes.txt": b"x"}))
     with pytest.raises(ValueError, match=r"a.tar.gz.*CIFAR.*data_batch_1.bin"):
         own.load(tmp_path / "a.tar.gz")
 
 
-def test_a_set_that_is_not_there_says_where_to_get_it(tmp_path):
+def test_missing_set(tmp_path):
     with pytest.raises(ValueError, match=r"cifar-10-batches-bin.*cifar-10-binary.tar.gz.*--data.*kriz"):
         images.load("cifar10", tmp_path)
 
 
-def test_cifar_100_under_the_name_of_cifar_10_is_refused(tmp_path):
+def test_cifar_100_is_not_cifar_10(tmp_path):
     write_folder(tmp_path, HUNDRED)
     with pytest.raises(ValueError, match="CIFAR-100.*CIFAR-10.*cifar10"):
         images.load("cifar10", tmp_path)
@@ -234,7 +234,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
+def test_train_evaluate_resume(folder, capsys):
     write_folder(folder / "data/cifar-10-batches-bin")
     options = "--set phases.free=8 --set phases.nudged=4 --set phases.window=4 --set learning.shift=0.5"
     assert run(f"train cifar10 --hidden 12 --epochs 1 {options} --out run --json output.json") == 0
@@ -253,7 +253,7 @@ def test_a_network_is_trained_evaluated_and_resumed(folder, capsys):
     assert "no cifar-10-batches-bin" in capsys.readouterr().err and not Path("c").exists()
 
 
-def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
+def test_rate_trained_convolutions_spike(folder):
     pytest.importorskip("torch")
     write_archive(folder / "data" / "cifar-10-binary.tar.gz")
     options = "--hidden conv:4 --hidden conv:6 --epochs 1 --set rates.batch=8 --set rates.shift=0.5"
@@ -264,7 +264,7 @@ def test_convolutions_are_trained_in_real_numbers_and_spike(folder):
     assert json.loads(Path("output.json").read_text())["samples"] == EACH
 
 
-def test_convolutions_learn_by_equilibrium_propagation_and_go_through_nir(folder):
+def test_trained_convolutions_through_nir(folder):
     pytest.importorskip("nir", exc_type=ImportError)
     write_folder(folder / "data/cifar-10-batches-bin")
     assert (
@@ -280,7 +280,7 @@ def test_convolutions_learn_by_equilibrium_propagation_and_go_through_nir(folder
     assert again == network and all((same[name] == w).all() for name, w in weights.items())
 
 
-def test_data_tells_what_is_understood_and_draws_in_colour(folder, capsys):
+def test_inspect_colour_images(folder, capsys):
     pytest.importorskip("matplotlib")
     from matplotlib import image
 
@@ -295,7 +295,7 @@ def test_data_tells_what_is_understood_and_draws_in_colour(folder, capsys):
     assert tuple(colours(0)[0, 0].tolist()) in seen  # the upper half of the first image, in its colour
 
 
-def test_what_is_refused_is_one_line_and_writes_nothing(folder, capsys):
+def test_refused_commands(folder, capsys):
     pickled(folder / "py")
     for line in ("inspect py", "train py", "train cifar10 --data py", "train-rates py", "recall py"):
         assert run(line) == 2

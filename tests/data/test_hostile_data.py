@@ -180,13 +180,13 @@ def refused(load: Callable[[Path], object], folder: Path, name: str) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS, indirect=True)
-def test_a_whole_file_is_read(kind, tmp_path):
+def test_valid_file(kind, tmp_path):
     assert kind.load(tmp_path) is not None
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("kind", KINDS, indirect=True)
-def test_something_else_under_its_name_is_one_line_that_names_it(kind, damage, tmp_path):
+def test_wrong_content(kind, damage, tmp_path):
     path = tmp_path / kind.name
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     refused(kind.load, tmp_path, kind.name)
@@ -194,21 +194,21 @@ def test_something_else_under_its_name_is_one_line_that_names_it(kind, damage, t
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("kind", [k for k, v in KINDS.items() if v.binary], indirect=True)
-def test_a_file_that_was_cut_short_is_one_line_that_names_it(kind, cut, tmp_path):
+def test_truncated_file(kind, cut, tmp_path):
     path = tmp_path / kind.name
     path.write_bytes(CUTS[cut](path.read_bytes()))
     refused(kind.load, tmp_path, kind.name)
 
 
 @pytest.mark.parametrize("kind", KINDS, indirect=True)
-def test_a_folder_in_place_of_a_file_is_one_line_that_names_it(kind, tmp_path):
+def test_folder_instead_of_file(kind, tmp_path):
     (tmp_path / kind.name).unlink()
     (tmp_path / kind.name).mkdir()
     refused(kind.load, tmp_path, kind.name.removesuffix(".gz"))
 
 
 @pytest.mark.parametrize("kind", KINDS, indirect=True)
-def test_a_few_bits_turned_end_in_a_reading_or_in_one_line_that_names_the_file(kind, tmp_path):
+def test_flipped_bits(kind, tmp_path):
     """40 files of each kind, 1 to 8 bits turned in each: nothing comes out but ValueError and OSError."""
     path = tmp_path / kind.name
     good = np.frombuffer(path.read_bytes(), np.uint8)
@@ -525,7 +525,7 @@ OWN: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", OWN)
-def test_what_is_wrong_with_a_file_is_said_in_one_line_that_names_it(case, tmp_path):
+def test_invalid_file(case, tmp_path):
     kind, write, message = OWN[case]
     KINDS[kind].write(tmp_path)
     write(tmp_path)
@@ -550,7 +550,7 @@ def package(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("damage", [*DAMAGES, *CUTS])
 @pytest.mark.parametrize("name", ["glove_6B_index.parquet", "glove_6B_50d_emb.npy"])
-def test_a_damaged_package_of_vectors_is_one_line_that_names_its_folder(package, name, damage):
+def test_damaged_vector_package(package, name, damage):
     path = package / name
     path.write_bytes((DAMAGES | CUTS)[damage](path.read_bytes()))
     refused(lambda f: words.read(), package, str(package))
@@ -567,13 +567,13 @@ def test_a_damaged_package_of_vectors_is_one_line_that_names_its_folder(package,
         np.full((3, 2), 1e300),
     ],
 )
-def test_vectors_of_a_package_are_finite_numbers_in_rows(package, array):
+def test_package_vectors_are_finite(package, array):
     np.save(package / "glove_6B_50d_emb.npy", array)
     with pytest.raises(ValueError, match="kumo.glove.6b.50d"):
         words.read()
 
 
-def test_words_of_a_package_are_texts(package):
+def test_package_words_are_strings(package):
     import pyarrow
     import pyarrow.parquet
 
@@ -583,7 +583,7 @@ def test_words_of_a_package_are_texts(package):
             words.read()
 
 
-def test_images_of_one_class_are_refused_and_their_folder_named(tmp_path):
+def test_single_class(tmp_path):
     write_set(tmp_path, labels=LABELS * 0)
     assert "nothing to tell apart" in refused(lambda f: images.load("mnist", f), tmp_path, str(tmp_path))
 
@@ -600,19 +600,19 @@ def debian(tmp_path, monkeypatch):
     return folder
 
 
-def test_the_folder_that_was_named_wins_over_debians(debian, tmp_path):
+def test_named_folder_has_priority(debian, tmp_path):
     write_set(tmp_path / "mine")
     assert images.load("fashion", tmp_path / "mine").x_train.max() == 11
     write_set(tmp_path / "other" / "FashionMNIST/raw")
     assert images.load("fashion", tmp_path / "other").x_train.max() == 11
 
 
-def test_a_folder_that_is_not_there_is_no_reason_to_take_another(debian):
+def test_missing_folder_is_not_replaced(debian):
     with pytest.raises(ValueError, match="IDX.*/nonexistent/FashionMNIST/raw, /nonexistent"):
         images.load("fashion", Path("/nonexistent"))
 
 
-def test_debians_folder_is_taken_when_none_is_named(debian, tmp_path):
+def test_default_folder_of_debian(debian, tmp_path):
     assert images.load("fashion").x_train.min() == 200
     write_set(tmp_path / "data")  # may be another set's
     assert images.load("fashion").x_train.min() == 200
@@ -620,19 +620,19 @@ def test_debians_folder_is_taken_when_none_is_named(debian, tmp_path):
     assert images.load("fashion").x_train.max() == 11
 
 
-def test_a_set_that_is_there_in_part_is_not_made_up_from_another_folder(tmp_path):
+def test_incomplete_set(tmp_path):
     write_set(tmp_path)
     (write_set(tmp_path / "FashionMNIST/raw", images=IMAGES + 100) / images.IDX_FILES["test"][1]).unlink()
     with pytest.raises(ValueError, match="FashionMNIST/raw: t10k-labels-idx1-ubyte missing"):
         images.load("fashion", tmp_path)
 
 
-def test_digits_are_in_no_folder(tmp_path):
+def test_digits_need_no_folder(tmp_path):
     with pytest.raises(ValueError, match=f"{tmp_path}.*--data"):
         images.load("digits", tmp_path)
 
 
-def test_an_installed_package_is_no_reason_to_take_another_folder_than_the_one_named(tmp_path, monkeypatch):
+def test_named_folder_before_package(tmp_path, monkeypatch):
     write_ts(tmp_path / "site/aeon/datasets/data/JapaneseVowels")
     (tmp_path / "site/aeon/__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path / "site")
@@ -640,7 +640,7 @@ def test_an_installed_package_is_no_reason_to_take_another_folder_than_the_one_n
         sequences.load("vowels", tmp_path / "nowhere")
 
 
-def test_folders_and_files_may_be_named_by_texts(tmp_path):
+def test_paths_as_strings(tmp_path):
     write_set(tmp_path / "idx")
     assert len(images.load("mnist", str(tmp_path / "idx")).x_train) == 3
     for name in ("snippets", "imdb", "fsdd", "ts", "glove.txt"):
@@ -673,14 +673,14 @@ def test_folders_and_files_may_be_named_by_texts(tmp_path):
         ("ts", {"sigmas": 0}, "sigmas must be a number in"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(name, options, message, tmp_path):
+def test_meaningless_options(name, options, message, tmp_path):
     KINDS[name].write(tmp_path)
     read = {"fsdd": "spoken", "ts": "vowels"}.get(name, name)
     with pytest.raises(ValueError, match=message):
         sequences.load(read, tmp_path, **options)
 
 
-def test_samples_are_taken_by_whole_numbers():
+def test_sample_indices():
     r = sequences.Ragged.of([[1], [2, 3], [4]], [0, 1, 0])
     for wrong in ([0.5], [True, False, True], [3], [-1]):
         with pytest.raises(ValueError, match="indices must"):

@@ -16,7 +16,7 @@ from equilif.data import own
     "name, kind, samples, classes",
     [("wine", "csv", 178, 3), ("iris", "npz", 150, 3), ("keys", "sounds", 480, 12)],
 )
-def test_its_files_are_read_as_what_they_are(name, kind, samples, classes, tmp_path):
+def test_benchmark_files(name, kind, samples, classes, tmp_path):
     set_ = own_data.SETS[name]
     found = own.read(set_.write(tmp_path), **dict(set_.reading))
     assert found.format == kind and len(found.about.labels) == classes
@@ -25,14 +25,14 @@ def test_its_files_are_read_as_what_they_are(name, kind, samples, classes, tmp_p
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", own_data.SETS)
-def test_every_set_goes_from_its_file_to_a_network_that_the_rtl_computes(name, tmp_path: Path):
+def test_benchmark_sets_through_rtl(name, tmp_path: Path):
     pytest.importorskip("aeon")
     found = own_data.measured(name, tmp_path, 1)
     assert found["mismatches"] == 0 and found["compared"] > 0
     assert found["equilif"][0] > found["mlp"][0] - 0.1
 
 
-def test_its_table_has_a_row_for_each_set_and_their_mean():
+def test_benchmark_table():
     one = {
         "file": ".csv",
         "training": 1437,

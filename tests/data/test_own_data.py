@@ -284,7 +284,7 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
 # -- from file to trained network -------------------------------------------------------------------
 @pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_said(name, capsys):
+def test_train_and_evaluate(name, capsys):
     make, options = FORMATS[name]
     path = make()
     seen = json_output(f"inspect {path} {options}", capsys)
@@ -301,7 +301,7 @@ def test_a_file_is_trained_on_and_evaluation_gives_the_accuracy_that_training_sa
         assert found["labels"] == list(seen["classes"])
 
 
-def test_class_names_are_in_the_confusion_matrix(capsys):
+def test_class_names_in_confusion_matrix(capsys):
     run(f"train {table()} --label kind --hidden 8 --epochs 1 --out run")
     capsys.readouterr()
     assert run("evaluate run/network.npz") == 0
@@ -309,7 +309,7 @@ def test_class_names_are_in_the_confusion_matrix(capsys):
     assert all(name in printed for name in CLASSES)
 
 
-def test_a_second_file_is_the_test_part(capsys):
+def test_second_file_is_test_set(capsys):
     table("more.csv", seed=1)
     found = json_output(
         f"train {table()} --set data.test=more.csv --label kind --hidden 8 --epochs 3 --out run", capsys
@@ -321,7 +321,7 @@ def test_a_second_file_is_the_test_part(capsys):
     assert json_output("evaluate run/network.npz more.csv", capsys)["accuracy"] == found["accuracy"]
 
 
-def test_columns_of_another_file_may_stand_in_another_order(capsys):
+def test_column_order(capsys):
     run(f"train {table()} --label kind --hidden 8 --epochs 3 --out run")
     with Path("t.csv").open(newline="") as f:
         rows = [[r["kind"], r["d"], r["c"], r["b"], r["a"]] for r in csv.DictReader(f)]
@@ -336,7 +336,7 @@ def test_columns_of_another_file_may_stand_in_another_order(capsys):
     assert json_output("evaluate run/network.npz all.csv", capsys)["samples"] == 59
 
 
-def test_evaluation_never_fits_again(capsys):
+def test_evaluation_keeps_scaling(capsys):
     """A file of one class and another range: scaled as training was, and its clipped values told."""
     run(f"train {table()} --label kind --hidden 8 --epochs 3 --out run")
     about = read_identity(Path("run/network.npz"))
@@ -349,7 +349,7 @@ def test_evaluation_never_fits_again(capsys):
     assert json_output("evaluate run/network.npz other.csv", capsys)["samples"] == 2
 
 
-def test_a_run_goes_on_after_its_file_was_moved_and_only_with_the_same_data(capsys):
+def test_resume_after_file_moved(capsys):
     whole = json_output(f"train {table()} --label kind --hidden 8 --epochs 2 --out whole", capsys)
     json_output("train t.csv --label kind --hidden 8 --epochs 2 --out run", capsys)
     Path("t.csv").rename("moved.csv")
@@ -364,7 +364,7 @@ def test_a_run_goes_on_after_its_file_was_moved_and_only_with_the_same_data(caps
     assert longer["about"]["path"] == str(Path("moved.csv").resolve())
 
 
-def test_all_options_of_training_work_on_own_data(capsys):
+def test_training_options_on_own_data(capsys):
     found = json_output(
         f"train {images()} --hidden 8 --hidden 6 --epochs 1 --set learning.eta=0.03 "
         "--set learning.decay=0.5 --set learning.shift=0.5 "
@@ -374,7 +374,7 @@ def test_all_options_of_training_work_on_own_data(capsys):
     assert found["preset"]["learning"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"
 
 
-def test_verify_takes_own_data_and_hands_them_on(monkeypatch, capsys):
+def test_verify_on_own_data(monkeypatch, capsys):
     pytest.importorskip("equilif.hardware.verify")
     seen = []
 
@@ -400,7 +400,7 @@ def test_rtl_and_golden_model_agree_on_own_data():
     assert run(f"verify {table()} --label kind --samples 5") == 0
 
 
-def test_rates_of_own_data_are_deployed_evaluated_and_go_on_after_their_file_was_moved(capsys):
+def test_rate_training_on_own_data(capsys):
     pytest.importorskip("torch")
     line = "train-rates t.csv --label kind --hidden 8 --epochs"
     table()
@@ -418,7 +418,7 @@ def test_rates_of_own_data_are_deployed_evaluated_and_go_on_after_their_file_was
     assert longer["data"] == "t.csv" and longer["data_digest"] == trained["data_digest"]
 
 
-def test_own_data_are_taken_wherever_a_data_set_is_named(capsys):
+def test_own_data_in_all_commands(capsys):
     pytest.importorskip("torch")
     images(n=4)
     found = json_output("recall pictures --stored 8 --out recalled", capsys)
@@ -433,7 +433,7 @@ def test_own_data_are_taken_wherever_a_data_set_is_named(capsys):
     assert list(reports) == ["network.npz"]
 
 
-def test_recordings_of_another_rate_and_images_of_another_shape_are_refused(capsys):
+def test_other_sampling_rate_or_image_shape(capsys):
     run(f"train {sounds()} --hidden 4 --epochs 1 --out heard")
     sounds("fast", rate=8000)
     images("tall", n=4)
@@ -452,7 +452,7 @@ def test_recordings_of_another_rate_and_images_of_another_shape_are_refused(caps
     assert "shape (9, 4), those of training (6, 6)" in capsys.readouterr().err
 
 
-def test_attend_shows_the_words_of_own_texts(capsys):
+def test_attention_shows_words(capsys):
     vectors()
     run(
         f"train {reviews()} {R} --set data.memory=true --set data.vectors=v.txt "
@@ -464,7 +464,7 @@ def test_attend_shows_the_words_of_own_texts(capsys):
 
 
 # -- what is understood -----------------------------------------------------------------------------
-def test_data_tells_what_was_understood(capsys):
+def test_inspect_output(capsys):
     x, y = blobs()
     rows = [[*r, 7, k - 1.5, CLASSES[c]] for r, k, c in zip(x.tolist(), range(60), y, strict=True)]
     rows[3][1] = ""
@@ -479,7 +479,7 @@ def test_data_tells_what_was_understood(capsys):
         assert part in printed
 
 
-def test_data_draws_images_and_writes_nothing_else(capsys):
+def test_inspect_draws_images(capsys):
     pytest.importorskip("matplotlib")
     found = json_output(f"inspect {images(mode='RGB')} --out seen", capsys)
     assert found["files"] == ["samples.png"] and found["shape"] == [6, 6, 3]
@@ -489,21 +489,21 @@ def test_data_draws_images_and_writes_nothing_else(capsys):
 
 
 @pytest.mark.parametrize("make, options", [(ts_parts, ""), (table, "--label kind"), (nmnist, "")])
-def test_data_draws_series_tables_and_events(make, options, capsys):
+def test_inspect_draws_series_tables_and_events(make, options, capsys):
     pytest.importorskip("matplotlib")
     assert json_output(f"inspect {make()} {options} --out drawn", capsys)["files"] == ["samples.png"]
     with Image.open("drawn/samples.png") as drawn:
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
 
 
-def test_data_shows_a_text_of_each_class_and_draws_none(capsys):
+def test_inspect_texts(capsys):
     assert run(f"inspect {reviews()} {R} --out drawn") == 0
     printed = capsys.readouterr().out
     assert "yes: a good and kind film" in printed and "no: a bad and dull film" in printed
     assert "texts are not drawn" in printed and not Path("drawn").exists()
 
 
-def test_images_left_out_are_told(capsys):
+def test_skipped_images_are_reported(capsys):
     images()
     Path("pictures/ape/notes.txt").write_text("x")
     Path("pictures/ape/.hidden").write_text("x")
@@ -514,7 +514,7 @@ def test_images_left_out_are_told(capsys):
 
 
 # -- split -------------------------------------------------------------------------------------------
-def test_the_split_is_stratified_and_always_the_same():
+def test_split_is_stratified_and_deterministic():
     y = np.repeat([0, 1, 2], [50, 20, 4])
     train, held = parts_of.split(y, 0.2, CLASSES)
     assert np.bincount(y[held]).tolist() == [10, 4, 1]
@@ -522,7 +522,7 @@ def test_the_split_is_stratified_and_always_the_same():
     assert (parts_of.split(y, 0.2, CLASSES)[1] == held).all()
 
 
-def test_an_input_of_many_columns_is_refused_before_anything_is_written(capsys):
+def test_too_many_columns(capsys):
     """What a network keeps of its data must fit into its file."""
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet as module
@@ -534,12 +534,12 @@ def test_an_input_of_many_columns_is_refused_before_anything_is_written(capsys):
     assert "shorter names" in error and not Path("results").exists()
 
 
-def test_only_images_are_shifted(capsys):
+def test_random_shift_needs_images(capsys):
     assert run(f"train {table()} --label kind --set learning.shift=0.5 --epochs 1") == 2
     assert "shift moves images" in capsys.readouterr().err and not Path("results").exists()
 
 
-def test_two_samples_of_a_class_are_one_for_each_part():
+def test_split_of_two_samples():
     train, held = parts_of.split(np.array([0, 0, 1, 1]), 0.9, ("a", "b"))
     assert len(train) == len(held) == 2
 
@@ -550,19 +550,19 @@ def fitted(x: Any, **options: Any) -> scaling.Scaling:
     return scaling.fit(x, (), **{"alike": False, "missing": "refuse", **options})
 
 
-def test_eight_bit_images_pass_as_they_are():
+def test_uint8_images_are_unchanged():
     x = RNG.integers(0, 256, (50, 9), dtype=np.uint8)
     s = fitted(x, alike=True)
     assert s.kind == "bytes" and (s.apply(x, "x").x == x).all()
 
 
-def test_float_images_in_0_to_1_are_scaled_by_255():
+def test_float_images_are_scaled():
     x = np.linspace(0, 1, 60).reshape(10, 6)
     s = fitted(x, alike=True)
     assert s.kind == "common" and (s.apply(x, "x").x == np.floor(x * 255 + 0.5)).all()
 
 
-def test_pixels_in_a_table_share_one_scale():
+def test_pixel_table_has_one_scale():
     x = np.tile(np.arange(17.0), (20, 1))
     x[::2] = x[::2, ::-1]
     x[:, 0] = np.arange(20) % 17
@@ -570,29 +570,29 @@ def test_pixels_in_a_table_share_one_scale():
     assert s.kind == "common" and s.columns[0].high == 16
 
 
-def test_a_column_with_a_sign_is_on_two_rails():
+def test_signed_column_has_two_rails():
     s = fitted([[-4.0], [0.0], [2.0], [4.0]])
     assert s.n_inputs == 2
     assert s.apply(np.array([[-4.0], [2.0], [0.0]]), "x").x.tolist() == [[0, 255], [128, 0], [0, 0]]
 
 
-def test_a_negative_column_is_scaled_by_its_range():
+def test_negative_column_scaling():
     s = fitted([[-4.0], [-3.0], [-2.0], [0.0]])
     assert s.apply(np.array([[-4.0], [0.0]]), "x").x.tolist() == [[0], [255]]
 
 
-def test_an_outlier_does_not_squeeze_the_others():
+def test_outlier_scaling():
     x = np.append(np.linspace(0, 1, 99), 1e6)[:, None]
     seen = fitted(x).apply(x, "x")
     assert seen.clipped == 1 and seen.x[:99].max() > 50
 
 
-def test_missing_values_are_filled_with_the_training_mean():
+def test_missing_values_are_training_means():
     s = fitted([[0.0], [4.0], [np.nan]], missing="mean")
     assert s.apply(np.array([[np.nan]]), "x").x.tolist() == [[128]]
 
 
-def test_the_scaling_is_fitted_on_the_training_part_only():
+def test_scaling_is_fitted_on_training_samples():
     x, y = blobs()
     other = own.of(x[:45], y[:45], 100 * x[45:], y[45:])
     same = own.of(x[:45], y[:45], x[45:], y[45:])
@@ -600,19 +600,19 @@ def test_the_scaling_is_fitted_on_the_training_part_only():
     assert (other.x_train == same.x_train).all()
 
 
-def test_spans_are_means_and_short_series_repeat_their_steps():
+def test_resampling_of_series():
     x = Series.of([np.arange(8.0)[:, None], np.array([[1.0], [5.0]])])
     assert spans(x, 4).tolist() == [[0.5, 2.5, 4.5, 6.5], [1, 1, 5, 5]]
     assert spans(x, 3)[0].tolist() == [0.5, 3, 6]
 
 
-def test_a_missing_step_is_missing_in_its_span_alone():
+def test_missing_step_affects_one_span():
     x = Series.of([np.array([[1.0, 2.0], [np.nan, 4.0], [np.nan, 6.0], [7.0, 8.0]])] * 2)
     assert spans(x, 2)[0].tolist() == [1, 3, 7, 7]
     assert np.isnan(spans(x, 4)[0]).tolist() == [False, False, True, False, True, False, False, False]
 
 
-def test_a_channel_that_never_changes_is_left_out_whatever_rounding_does():
+def test_constant_channel_is_dropped():
     rng = np.random.default_rng(0)
     x = [np.stack((rng.normal(size=n), np.full(n, 0.1)), axis=1) for n in rng.integers(9, 40, 30)]
     data = own.of(x, np.arange(30) % 2)
@@ -623,7 +623,7 @@ def test_a_channel_that_never_changes_is_left_out_whatever_rounding_does():
     assert not (tokens.tokens_train.table[:, 1]).any()
 
 
-def test_a_series_with_missing_steps_is_trained_with_their_mean(capsys):
+def test_series_with_missing_steps(capsys):
     found = json_output(f"inspect {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean", capsys)
     assert found["missing"] == 1 and found["columns"][0]["missing"] == 1
     found = json_output("inspect bumps_TRAIN.ts --set data.missing=mean --set data.memory=true", capsys)
@@ -631,7 +631,7 @@ def test_a_series_with_missing_steps_is_trained_with_their_mean(capsys):
 
 
 # -- in Python ---------------------------------------------------------------------------------------
-def test_arrays_and_files_come_to_the_same():
+def test_arrays_equal_files():
     x, y = blobs()
     from_file = own.load(npz())
     from_arrays = own.of(x, y)
@@ -652,7 +652,7 @@ def pandas_array(values: list[Any]) -> Any:
     return pytest.importorskip("pandas").array(values, dtype="Int64")
 
 
-def test_a_table_of_pandas_and_its_csv_come_to_the_same():
+def test_pandas_equals_csv():
     table = frame()
     table.to_csv("t.csv", index=False)
     data = own.of(table, label="kind")
@@ -664,7 +664,7 @@ def test_a_table_of_pandas_and_its_csv_come_to_the_same():
     assert turned.about.scaling.names == tuple("abcd")
 
 
-def test_missing_values_of_pandas_are_missing_values():
+def test_pandas_missing_values():
     pandas = pytest.importorskip("pandas")
     table = frame(a=pandas.array([None, *range(59)], dtype="Int64"))
     with pytest.raises(ValueError, match=r"\b1\b.*'a'"):
@@ -672,7 +672,7 @@ def test_missing_values_of_pandas_are_missing_values():
     assert own.of(table, label="kind", missing="mean").about.scaling.columns[0].kind == "range"
 
 
-def test_a_data_set_of_torch_and_its_arrays_come_to_the_same():
+def test_torch_dataset_equals_arrays():
     torch = pytest.importorskip("torch")
     x, y = blobs()
     pairs = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
@@ -683,7 +683,7 @@ def test_a_data_set_of_torch_and_its_arrays_come_to_the_same():
     assert own.of(halves[0], x_test=halves[1]).digest == own.of(x[at], y[at], x[held], y[held]).digest
 
 
-def test_images_of_torch_have_their_channels_first():
+def test_torch_image_layout():
     torch = pytest.importorskip("torch")
     x = np.round(RNG.random((12, 5, 4, 3)), 3)
     y = np.arange(12) % 2
@@ -693,7 +693,7 @@ def test_images_of_torch_have_their_channels_first():
     assert own.of(grey).about.shape == (5, 4)
 
 
-def test_lists_of_series_and_of_texts_come_to_the_same_as_their_files():
+def test_lists_equal_files():
     x, y = series()
     assert own.of(x, y).digest == own.load(ragged()).digest
     texts = [f"{REVIEWS[i % 4]} {i}" for i in range(40)]
@@ -739,7 +739,7 @@ GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_what_cannot_be_data_is_named(name):
+def test_invalid_arrays(name):
     make, message = GIVEN[name]
     with pytest.raises(ValueError, match=re.escape(message)):
         make()
@@ -786,7 +786,7 @@ ENTRIES: dict[str, Callable[[list[Any]], Any]] = {
 
 @pytest.mark.parametrize("case", LABELS)
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_classes_mean_the_same_wherever_they_enter(entry, case):
+def test_classes_agree_across_inputs(entry, case):
     classes, wanted = LABELS[case]
     if isinstance(wanted, str):
         with pytest.raises(ValueError, match=wanted):
@@ -808,7 +808,7 @@ def test_classes_mean_the_same_wherever_they_enter(entry, case):
         (("e\u0301", "\u00e9", "x"), None),
     ],
 )
-def test_classes_of_a_table_are_its_texts(cells, wanted):
+def test_classes_of_table(cells, wanted):
     lines = "".join(f"{k},{cells[k % 3]}\n" for k in range(30))
     text("a,kind\n" + lines)
     if wanted is None:
@@ -831,7 +831,7 @@ def test_classes_of_a_table_are_its_texts(cells, wanted):
         ("1.5,2.5,x", "kind", False),
     ],
 )
-def test_a_line_of_numbers_is_a_header_when_its_label_says_so(header, label, named):
+def test_numeric_header(header, label, named):
     text(header + "\n" + "".join(f"{k},{k % 5},{k % 2}\n" for k in range(20)))
     if named:
         data = own.load("t.csv", label=label)
@@ -849,7 +849,7 @@ def test_a_line_of_numbers_is_a_header_when_its_label_says_so(header, label, nam
     + [{"vectors": v} for v in (b"v.txt", 3, "")],
     ids=str,
 )
-def test_options_are_what_the_documentation_says_or_nothing(options):
+def test_option_types(options):
     name, value = next(iter(options.items()))
     for make in (lambda: own.of(*blobs(), **options), lambda: own.load(npz(), **options)):
         with pytest.raises(ValueError, match=rf"{name} must be .*{re.escape(repr(value))}"):
@@ -857,14 +857,14 @@ def test_options_are_what_the_documentation_says_or_nothing(options):
 
 
 @pytest.mark.parametrize("path", [None, b"t.npz", 3, ""], ids=repr)
-def test_paths_are_texts(path):
+def test_path_types(path):
     npz()
     for given in ({"path": path}, {"path": "t.npz", "test": path} if path is not None else {"path": path}):
         with pytest.raises(ValueError, match=f"must be a path.*{re.escape(repr(path))}"):
             own.load(**given)
 
 
-def test_arrays_of_any_kind_come_to_the_same_and_masked_ones_are_refused():
+def test_array_kinds():
     torch = pytest.importorskip("torch")
     x, y = blobs()
     wanted = own.of(x, y).digest
@@ -882,7 +882,7 @@ def test_arrays_of_any_kind_come_to_the_same_and_masked_ones_are_refused():
         own.of(frame(a=np.full(60, "2020-01-01", "M8[ns]")), label="kind")
 
 
-def test_series_of_one_length_go_with_series_of_several():
+def test_series_of_equal_length():
     samples, y = series()
     alike = [s[:5] for s in samples]
     wanted = own.of(samples, y, alike[:1], y[:1])
@@ -891,7 +891,7 @@ def test_series_of_one_length_go_with_series_of_several():
     assert own.of(alike, y, samples[:9], y[:9]).about.encoding.kind == "series"
 
 
-def test_images_are_turned_upright_by_their_orientation():
+def test_exif_orientation():
     images()
     before = own.load("pictures")
     turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what undoes each: Image.Transpose
@@ -907,7 +907,7 @@ def test_images_are_turned_upright_by_their_orientation():
     assert any("7 images turned upright" in note for note in found.notes)
 
 
-def test_users_find_it_in_the_package():
+def test_public_names():
     import equilif
 
     x, y = blobs()
@@ -915,13 +915,13 @@ def test_users_find_it_in_the_package():
     assert {"load_data", "make_data"} <= set(dir(equilif))
 
 
-def test_labels_of_any_numbers_are_classes_by_size():
+def test_numeric_labels_are_sorted():
     x, _ = blobs()
     data = own.of(x, np.array([10, 9, 200])[np.arange(60) % 3])
     assert data.about.labels == ("9", "10", "200")
 
 
-def test_old_networks_load_and_say_nothing_about_data():
+def test_networks_without_data_record():
     net = networks.Network.chain(4, 3, 2)
     networks.save("old.npz", net, net.initial_weights())
     assert networks.about("old.npz") is None
@@ -930,7 +930,7 @@ def test_old_networks_load_and_say_nothing_about_data():
     assert digest(networks.load("new.npz")[1]) == digest(networks.load("old.npz")[1])
 
 
-def test_what_a_network_keeps_comes_back_as_it_was():
+def test_data_record_round_trip():
     data = own.load(table(), label="kind", hold_out=0.25)
     net = presets.own(data).network(data)
     networks.save("n.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
@@ -1252,7 +1252,7 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("command", ["train", "data", "verify"])
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, capsys):
+def test_invalid_files(name, command, folder, capsys):
     make, options, parts = WRONG[name]
     if command == "data" and "--data" in options:
         pytest.skip("it has no --data")
@@ -1267,7 +1267,7 @@ def test_a_wrong_file_is_one_line_that_says_what_to_do(name, command, folder, ca
 
 
 @pytest.mark.parametrize("width, heads", [(50, 8), (300, 3), (1019, 1)])
-def test_a_memory_has_as_many_queries_as_a_hidden_neuron_hears(width, heads):
+def test_number_of_queries(width, heads):
     text(
         "\n".join(f"{w} {'1 ' * k}{'0 ' * (width - k)}" for k, w in enumerate(("good", "bad", "kind"))),
         "v.txt",
@@ -1277,7 +1277,7 @@ def test_a_memory_has_as_many_queries_as_a_hidden_neuron_hears(width, heads):
     assert presets.own(data).network(data).n_outputs == 2
 
 
-def test_the_suggested_memories_fit_an_engine():
+def test_suggested_attention_fits_engine():
     from equilif_golden.engine.compiler import engine_for
 
     for path, options in ((ts_parts(), {}), (reviews(), {"label": "liked", "text": "review"})):
@@ -1291,13 +1291,13 @@ def fifty() -> str:
     return text("\n".join(f"{w} {'1 ' * k}{'0 ' * (50 - k)}" for k, w in enumerate(("good", "bad"))), "w.txt")
 
 
-def test_vectors_that_are_too_wide_are_refused(capsys):
+def test_word_vectors_too_wide(capsys):
     text("\n".join(f"{w} {'1 ' * k}{'0 ' * (2000 - k)}" for k, w in enumerate(("good", "bad"))), "v.txt")
     assert run(f"train {reviews()} {R} --set data.memory=true --set data.vectors=v.txt") == 2
     assert "narrower vectors" in capsys.readouterr().err and not Path("results").exists()
 
 
-def test_texts_in_a_memory_need_vectors_and_say_how_to_get_them(monkeypatch, capsys):
+def test_texts_need_word_vectors(monkeypatch, capsys):
     monkeypatch.setattr("equilif.data.words.PACKAGE", "no-such-package")
     assert run(f"train {reviews()} {R} --set data.memory=true") == 2
     error = capsys.readouterr().err
@@ -1305,7 +1305,7 @@ def test_texts_in_a_memory_need_vectors_and_say_how_to_get_them(monkeypatch, cap
     assert not Path("results").exists()
 
 
-def test_a_wrong_parquet_table_is_named(capsys):
+def test_invalid_parquet(capsys):
     pytest.importorskip("pyarrow")
     assert run(f"inspect {text('hello', 'h.parquet')} --label kind") == 2
     assert "h.parquet is not a Parquet table" in capsys.readouterr().err
@@ -1323,7 +1323,7 @@ REFUSED: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
+def test_evaluate_refuses_other_data(name, capsys):
     run(f"train {table()} --label kind --hidden 4 --epochs 1 --out run")
     make, parts = REFUSED[name]
     path = make()
@@ -1352,7 +1352,7 @@ def test_evaluation_refuses_what_does_not_fit_its_network(name, capsys):
         ("attention own.npz", "data.memory"),
     ],
 )
-def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, message, capsys):
+def test_options_of_own_data_elsewhere(line, message, capsys):
     table()
     net = networks.Network.chain(64, 4, 10)
     networks.save("net.npz", net, net.initial_weights())
@@ -1385,7 +1385,7 @@ def test_own_options_and_paths_are_refused_where_they_mean_nothing(line, message
         lambda a: a["encoding"].update(words=["a"]),
     ],
 )
-def test_a_network_that_tells_nonsense_of_its_data_is_refused(change, capsys):
+def test_damaged_data_record(change, capsys):
     run(f"train {table()} --label kind --hidden 4 --epochs 1 --out run")
     about = networks.about("run/network.npz")
     change(about)

@@ -50,7 +50,7 @@ def test_cut(n):
     assert first.labels.tolist() == last.labels.tolist() == R.labels.tolist()
 
 
-def test_ragged_is_checked():
+def test_ragged_validation():
     with pytest.raises(ValueError, match="not 0"):
         R.cut(0)
     for off in ([0, 2], [0, 2, 3], [0, 3, 2], [1, 2, 2]):
@@ -120,7 +120,7 @@ def test_text_options(reviews):
     assert sequences.load("imdb", reviews, vectors=reviews / "other.vec").table.shape == (4, 1)
 
 
-def test_bigrams_are_tokens_behind_their_second_word(reviews):
+def test_bigrams(reviews):
     """The most frequent pairs of the training texts; none across two texts, and their rows are zeros."""
     plain = sequences.load("imdb", reviews)
     s = sequences.load("imdb", reviews, bigrams=1)
@@ -173,7 +173,7 @@ def test_imdb_word_numbers(tmp_path):
         (dict(train_off=np.array([0, 4, 6])), "train: 3 offsets do not cut 7 tokens into 2 samples"),
     ],
 )
-def test_broken_word_numbers_are_named(tmp_path, more, message):
+def test_broken_word_numbers(tmp_path, more, message):
     write_ids(tmp_path / "imdb.npz", **more)
     with pytest.raises(ValueError, match=rf"imdb\.npz.*{message}"):
         sequences.load("imdb", tmp_path)
@@ -235,7 +235,7 @@ VADER = tar(
         ("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014/" + movies.SNIPPETS, RATED),
     ],
 )
-def test_snippets_are_found(tmp_path, name, raw):
+def test_snippets(tmp_path, name, raw):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(raw)
@@ -290,7 +290,7 @@ def test_snippets_are_found(tmp_path, name, raw):
     # a packed file has the time of its making in it, and a name must not
     ids=lambda value: "file" if isinstance(value, bytes) else value,
 )
-def test_broken_snippets_are_named(tmp_path, name, raw, message):
+def test_broken_snippets(tmp_path, name, raw, message):
     (tmp_path / name).write_bytes(raw)
     with pytest.raises(ValueError, match=message):
         sequences.load("snippets", tmp_path)
@@ -314,7 +314,7 @@ def test_position():
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 7, 50])
-def test_pooling_is_the_mean_of_even_spans(n):
+def test_pooling(n):
     lengths = [1, 4, 3, 11, 20, 7]
     off = np.concatenate(([0], np.cumsum(lengths)))
     x = np.random.default_rng(n).normal(size=(off[-1], 2))
@@ -395,14 +395,14 @@ def test_spoken_wavs(recordings):
     assert short.d == 23 and set(short.train.lengths()) == {4}
 
 
-def test_spoken_leaves_a_speaker_out(recordings):
+def test_spoken_excludes_speaker(recordings):
     s = sequences.load("spoken", recordings, leave_out="bob_b")
     assert len(s.train) == len(s.test) == 21
     with pytest.raises(ValueError, match="'eve'.*bob_b"):
         sequences.load("spoken", recordings, leave_out="eve")
 
 
-def test_spoken_needs_both_parts(recordings):
+def test_spoken_parts_missing(recordings):
     for path in recordings.glob("recordings/*_[56].wav"):
         path.unlink()
     with pytest.raises(ValueError, match="recordings: .*train"):
@@ -437,7 +437,7 @@ def test_spoken_needs_both_parts(recordings):
         ("12_ann_0.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
     ],
 )
-def test_broken_recordings_are_named(recordings, name, make, message):
+def test_broken_recordings(recordings, name, make, message):
     make(recordings / "recordings" / name)
     with pytest.raises(ValueError, match=f"{name} {message}"):
         sequences.load("spoken", recordings)
@@ -490,7 +490,7 @@ def test_spoken_prepared(tmp_path):
         ),
     ],
 )
-def test_broken_prepared_recordings_are_named(tmp_path, more, message):
+def test_broken_prepared_recordings(tmp_path, more, message):
     write_mels(tmp_path / "fsdd.npz", **more)
     with pytest.raises(ValueError, match=rf"fsdd\.npz.*{message}"):
         sequences.load("spoken", tmp_path)
@@ -516,7 +516,7 @@ def write_ts(folder, train=None):
 @pytest.mark.parametrize(
     "layout", ["", "JapaneseVowels", "aeon/datasets/data/JapaneseVowels", "wheel", "the wheel itself"]
 )
-def test_vowels_are_found(tmp_path, layout):
+def test_vowels(tmp_path, layout):
     data = tmp_path
     if "wheel" in layout:
         with zipfile.ZipFile(tmp_path / "aeon-1.6.0-py3-none-any.whl", "w") as wheel:
@@ -553,7 +553,7 @@ def test_vowels_are_found(tmp_path, layout):
         ("@data\n1,2:1\n", r"JapaneseVowels_TRAIN.ts and JapaneseVowels_TEST.ts have 1 and 2 channels"),
     ],
 )
-def test_broken_series_are_named(tmp_path, text, message):
+def test_broken_series(tmp_path, text, message):
     write_ts(tmp_path, train=text)
     with pytest.raises(ValueError, match=message):
         sequences.load("vowels", tmp_path)
@@ -576,7 +576,7 @@ def test_missing_vowels(tmp_path, monkeypatch):
         sequences.load("vowels", tmp_path)
 
 
-def test_vowels_of_the_installed_package(tmp_path, monkeypatch):
+def test_vowels_of_installed_package(tmp_path, monkeypatch):
     write_ts(tmp_path / "site/aeon/datasets/data/JapaneseVowels")
     (tmp_path / "site/aeon/__init__.py").write_text("raise RuntimeError('it is heavy, its files are enough')")
     monkeypatch.syspath_prepend(tmp_path / "site")
@@ -586,7 +586,7 @@ def test_vowels_of_the_installed_package(tmp_path, monkeypatch):
 # --------------------------------------------------------------------------------------------------
 
 
-def test_load_names_what_it_knows(tmp_path):
+def test_unknown_data_set(tmp_path):
     with pytest.raises(ValueError, match="'mnist'"):
         sequences.load("mnist")
     with pytest.raises(ValueError, match="vowels.*'leave_out'.*max_tokens, n_pos"):

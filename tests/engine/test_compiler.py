@@ -46,7 +46,7 @@ LANES = pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
 
 
 @LANES
-def test_no_two_things_share_a_place(lanes):
+def test_regions_do_not_overlap(lanes):
     c = Compiled(NET, EngineConfig(lanes=lanes))
     groups = [g for place in c.groups.values() for g in range(place.first, place.first + place.n)]
     assert sorted(groups) == list(range(c.n_groups)), (
@@ -62,7 +62,7 @@ def test_no_two_things_share_a_place(lanes):
 
 @LANES
 @pytest.mark.parametrize("net", ["stored", "loaded", "both"])
-def test_memories_have_places_of_their_own(net, lanes):
+def test_attention_regions_do_not_overlap(net, lanes):
     """Groups and tiles are contiguous and belong to one thing; scores and the relays' accumulator have
     membranes; a loaded memory lies behind.
     """
@@ -88,7 +88,7 @@ def test_memories_have_places_of_their_own(net, lanes):
 
 @LANES
 @pytest.mark.parametrize("net", ["stored", "loaded", "both"])
-def test_weights_of_heads_go_and_come_back(net, lanes):
+def test_head_weights_round_trip(net, lanes):
     net, rng = NETS[net], np.random.default_rng(0)
     c, w = (
         Compiled(net, EngineConfig(lanes=lanes, program_words=1024)),
@@ -99,7 +99,7 @@ def test_weights_of_heads_go_and_come_back(net, lanes):
     assert all((c.weights(words)[name] == w[name]).all() for name in w)
 
 
-def test_a_sample_with_tokens_is_one_write():
+def test_sample_with_tokens_is_one_write():
     c = Compiled(NETS["both"], EngineConfig(lanes=4, program_words=1024))
     assert c.sample(np.array([7, 8]), np.array([255, 0]), tokens=2).tolist() == [
         7,
@@ -137,7 +137,7 @@ def test_a_sample_with_tokens_is_one_write():
 @pytest.mark.parametrize(
     "make", [EngineModel, pytest.param(VerilatedEngine, marks=pytest.mark.long)], ids=["model", "rtl"]
 )
-def test_sixteen_queries_have_an_engine(make):
+def test_engine_for_sixteen_queries(make):
     """As many as the presets for speech and reviews have: their program needs more than 1,024 words."""
     net = Network.attention(6, 4, 16, 8, 2, schedule=Schedule(nudged=16))
     rng = np.random.default_rng(0)
@@ -156,7 +156,7 @@ def test_sixteen_queries_have_an_engine(make):
     assert not all((w == weights[name]).all() for name, w in kernel.weights.items())
 
 
-def test_a_memory_needs_an_engine_that_has_it():
+def test_attention_needs_engine_option():
     with pytest.raises(
         CapacityError,
         match=r"EngineConfig\.attention",
@@ -166,7 +166,7 @@ def test_a_memory_needs_an_engine_that_has_it():
 
 @pytest.mark.parametrize("eta", [0.0, 0.05])
 @pytest.mark.parametrize("net, learns", [("stored", 7), ("loaded", 5), ("both", 11)])
-def test_programs_with_memories_are_as_long_as_promised(net, learns, eta):
+def test_program_length_with_attention(net, learns, eta):
     """Every head of a relay at an end of a synapse is an update of its own."""
     c = Compiled(NETS[net], EngineConfig(lanes=4, program_words=1024))
     learn = [i for i in c.program(eta) if i.op == Op.LEARN]
@@ -177,7 +177,7 @@ def test_programs_with_memories_are_as_long_as_promised(net, learns, eta):
         Compiled(NETS[net], EngineConfig(lanes=4, program_words=words - 1))
 
 
-def test_what_a_large_network_needs_is_counted_without_its_weights():
+def test_requirements_of_large_network():
     tracemalloc.start()
     try:
         with pytest.raises(CapacityError, match="25000 groups"):
@@ -188,14 +188,14 @@ def test_what_a_large_network_needs_is_counted_without_its_weights():
 
 
 @LANES
-def test_weights_go_and_come_back(lanes):
+def test_weights_round_trip(lanes):
     c, w = Compiled(NET, EngineConfig(lanes=lanes)), NET.initial_weights()
     words = c.weight_words(w)
     assert words.shape == (c.n_tiles * lanes, lanes)
     assert all((c.weights(words)[name] == w[name]).all() for name in w)
 
 
-def test_a_sample_is_one_write():
+def test_sample_is_one_write():
     """Inputs and target lie side by side, each in whole groups; constants are apart and written once."""
     net = Network(
         (
@@ -236,7 +236,7 @@ def test_a_sample_is_one_write():
         c.sample(np.full(8, 256))
 
 
-def test_a_network_without_constants_writes_none():
+def test_network_without_constants():
     net = Network((Population("x", 5, "input"), Population("y", 2)), (Synapse("x", "y"),), "y")
     assert len(Compiled(net, EngineConfig(lanes=4)).constants()[1]) == 0
 
@@ -257,14 +257,14 @@ FITS = EngineConfig(lanes=4, tiles=11, value_groups=8, state_groups=4)
         ),
     ],
 )
-def test_capacity_errors_say_what_is_short(network, config, message):
+def test_capacity_errors(network, config, message):
     assert Compiled(NET, FITS).n_tiles == 11, "the engine is full, so one less is too small"
     with pytest.raises(CapacityError, match=message):
         Compiled(network, config)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.05])
-def test_programs_are_as_long_as_promised(eta):
+def test_program_length(eta):
     """The capacity check counts one LEARN for each synapse, whatever the learning rate."""
     c = Compiled(NET, EngineConfig(lanes=4))
     learn = [i for i in c.program(eta) if i.op == Op.LEARN]
@@ -275,7 +275,7 @@ def test_programs_are_as_long_as_promised(eta):
         Compiled(NET, EngineConfig(lanes=4, program_words=words - 1))
 
 
-def test_silence_costs_nothing():
+def test_silent_inputs_take_no_cycles():
     """Zeros are skipped: a black image and no spikes, so only weights of the constant are read."""
     c = Compiled(NET, EngineConfig(lanes=4))
     engine = EngineModel(c.config, c.program(0.05))

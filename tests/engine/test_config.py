@@ -34,12 +34,12 @@ OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
         ({"numerics": {"fraction": 12}}, "numerics must be Numerics, not"),
     ],
 )
-def test_a_configuration_that_is_none_is_refused(wrong, message):
+def test_invalid_configurations(wrong, message):
     with pytest.raises(ValueError, match=message):
         EngineConfig(**wrong)
 
 
-def test_numbers_of_numpy_become_numbers_of_python():
+def test_numpy_numbers_become_python():
     config = EngineConfig(lanes=np.int64(8), tiles=np.int32(20), **dict.fromkeys(OPTIONS, np.bool_(True)))
     assert json.loads(json.dumps(asdict(config))) == asdict(EngineConfig(lanes=8, tiles=20, **EVERYTHING))
 
@@ -50,7 +50,7 @@ def as_before(pipeline):
     return {"single_port": single_port, "forwarding": not single_port, "weight_stages": 2 * (not single_port)}
 
 
-def test_registers_of_a_pipeline():
+def test_pipeline_registers():
     assert EngineConfig(pipeline=Pipeline.SPRAM).registers == Registers()
     few, registers, many = (EngineConfig(lanes=lanes).registers for lanes in (4, 16, 32))
     assert registers.weight_read == 3 and all(vars(registers).values()), "every place has one"
@@ -59,7 +59,7 @@ def test_registers_of_a_pipeline():
 
 
 @pytest.mark.parametrize("pipeline", Pipeline)
-def test_a_configuration_survives_json(pipeline):
+def test_json_round_trip(pipeline):
     config = EngineConfig(
         lanes=8, tiles=96, pipeline=pipeline, counters=True, numerics=Numerics(charge_width=20)
     )
@@ -67,7 +67,7 @@ def test_a_configuration_survives_json(pipeline):
 
 
 @pytest.mark.parametrize("pipeline", Pipeline)
-def test_older_records_are_read(pipeline):
+def test_old_records(pipeline):
     """With three properties in place of the pipeline, and without what was no option then."""
     config = EngineConfig(pipeline=pipeline, attention=False)
     older = as_before(pipeline)
@@ -76,12 +76,12 @@ def test_older_records_are_read(pipeline):
     assert EngineConfig.from_dict(json.loads(json.dumps(raw))) == config
 
 
-def test_what_was_measured_holds_for_the_boards_as_they_are():
+def test_measured_f_max_is_of_current_boards():
     for name, entry in measured().items():
         assert EngineConfig.from_dict(entry["config"]) == equilif_boards.BOARDS[name].config, name
 
 
-def test_the_boards_that_a_pipeline_names_have_it():
+def test_boards_of_pipelines():
     """All boards, in the docstring of Pipeline."""
     paragraph = " ".join(Pipeline.__doc__.split("Boards: ")[1].split())
     named = {}
@@ -102,7 +102,7 @@ def test_the_boards_that_a_pipeline_names_have_it():
         OLDER,
     ],
 )
-def test_pipelines_that_have_become_deep(older):
+def test_removed_pipelines(older):
     assert EngineConfig.from_dict(older).pipeline is Pipeline.DEEP
 
 
@@ -114,10 +114,10 @@ def test_pipelines_that_have_become_deep(older):
         ({"numerics": {"width": 4}}, "number formats have no width"),
     ],
 )
-def test_a_record_of_no_engine_is_refused(wrong, message):
+def test_invalid_records(wrong, message):
     with pytest.raises(ValueError, match=message):
         EngineConfig.from_dict(wrong)
 
 
-def test_replace_takes_a_name():
+def test_replace_by_pipeline_name():
     assert replace(EngineConfig(), pipeline="spram").pipeline is Pipeline.SPRAM

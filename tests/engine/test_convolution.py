@@ -59,7 +59,7 @@ def pairs(g):
 
 
 # -- the instruction -------------------------------------------------------------------------------
-def test_it_has_a_code_of_five_bits():
+def test_opcode_of_convolve():
     """The fifth one is in the mode of DRIVE, which has none there."""
     i = Op.CONVOLVE(pre=1, post=2, rows=3, columns=4, kernel_rows=5, kernel_columns=6, stride=7)
     assert i.geometry == Geometry(1, 2, 3, 4, 5, 6, 7)
@@ -93,21 +93,21 @@ GATHER = Op.GATHER(Groups(0, 20), Groups(8, 24), tile=88)
         ([FIRST, GATHER, GATHER], 2, r"GATHER: tiles 88\.\.567 are not in 0\.\.95"),
     ],
 )
-def test_check_says_what_is_wrong_with_a_convolution(program, index, problem):
+def test_check_of_convolve(program, index, problem):
     check([FIRST, GATHER, Op.HALT()], CONFIG)
     with pytest.raises(ProgramError, match=problem) as e:
         check([*program, Op.HALT()], CONFIG)
     assert e.value.index == index
 
 
-def test_an_engine_without_it_says_so():
+def test_engine_without_convolutions():
     with pytest.raises(ProgramError, match="CONVOLVE: this engine is built without convolutions"):
         check([FIRST, GATHER, Op.HALT()], dataclasses.replace(CONFIG, convolution=False))
 
 
 # -- what it means ---------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ODD)
-def test_geometry_is_the_definition(name):
+def test_geometry_equals_definition(name):
     g = ODD[name]
     found = [
         (int(source), position, offset)
@@ -121,7 +121,7 @@ def test_geometry_is_the_definition(name):
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_the_model_is_the_unrolled_network(name):
+def test_model_equals_unrolled_network(name):
     """Sums over all pairs of neurons; LEARN pair by pair, sources ascending, for each its destinations."""
     g = ODD[name]
     p = CONFIG.lanes
@@ -175,7 +175,7 @@ def test_the_model_is_the_unrolled_network(name):
     assert engine.counter == 78
 
 
-def test_a_dense_synapse_is_a_convolution_of_one_position():
+def test_dense_synapse_is_one_position():
     rng = np.random.default_rng(2)
     sources, groups = Groups(3, 4), Groups(40, 5)
     engines = [EngineModel(CONFIG) for _ in range(2)]
@@ -267,13 +267,13 @@ def learns_as_the_reference(engine, network, *, samples):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("lanes", [4, 8])
-def test_networks_learn_as_the_reference(name, lanes):
+def test_networks_learn_as_reference(name, lanes):
     """Whose maps fill no groups, one and several."""
     network = NETWORKS[name]
     learns_as_the_reference(EngineModel(engine_for(network, lanes=lanes)), network, samples=6)
 
 
-def test_weights_come_back_as_they_went():
+def test_map_weights_round_trip():
     network = NETWORKS["a graph"]
     compiled = Compiled(network, engine_for(network, lanes=4))
     weights = network.initial_weights(3)
@@ -281,7 +281,7 @@ def test_weights_come_back_as_they_went():
     assert all((back[name] == w).all() for name, w in weights.items())
 
 
-def test_every_convolution_is_named_before_its_use():
+def test_convolve_precedes_use():
     """Three a step between the maps, and one for each DRIVE and LEARN, with those of shared biases."""
     network = NETWORKS["two convolutions"]
     compiled = Compiled(network, engine_for(network, lanes=4))
@@ -305,7 +305,7 @@ MNIST = Network.conv((28, 28), (12, 3), (32, 6, 2), 10, patch=2)
         ({"program_words": 128}, "needs 216 program words, this engine has 128"),
     ],
 )
-def test_what_is_short_is_told_in_numbers(sizes, message):
+def test_capacity_errors_of_maps(sizes, message):
     """The reference example, 14x14x4 - 12x12x12 - 4x4x32 - 10, with 16 lanes."""
     fits = EngineConfig(
         lanes=16,
@@ -338,14 +338,14 @@ def test_what_is_short_is_told_in_numbers(sizes, message):
         ),
     ],
 )
-def test_networks_that_no_engine_runs(network, message):
+def test_unsupported_networks(network, message):
     with pytest.raises(CapacityError, match=message):
         Compiled(network, EngineConfig(lanes=4, convolution=True, numerics=network.numerics))
 
 
 # -- RTL -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("config", [ENGINE, WIDE], ids=["P4", "P16"])
-def test_rtl_of_the_steps(config, tmp_path):
+def test_rtl_of_geometry(config, tmp_path):
     config = dataclasses.replace(config, convolution=True)
     dut = GeometryRtl(config)
     assert simulate(dut, "equilif_sim.engine.geometry", tmp_path, config=config, simulator="icarus")
@@ -416,7 +416,7 @@ def same_run(rtl, model, program, rng, what, *, full=False):
 
 
 @pytest.mark.parametrize("g", [Geometry(1, 1, 2, 4, 1, 1, 0), Geometry(1, 1, 2, 4, 1, 1, 1)], ids=str)
-def test_learning_waits_for_what_it_has_written(engine, g):
+def test_learning_waits_for_writes(engine, g):
     """A weight for the whole of two maps, again and again as soon as it can be: one lane is active."""
     if not engine.config.convolution:
         pytest.skip("an engine without convolutions")
@@ -440,7 +440,7 @@ def test_learning_waits_for_what_it_has_written(engine, g):
     assert (model.w != before).sum() >= model.config.lanes // 2
 
 
-def test_a_network_learns_on_the_rtl(engine):
+def test_network_learns_in_rtl(engine):
     """3x3 to 2x2x2 to 2, with biases."""
     if not engine.config.convolution:
         pytest.skip("an engine without convolutions")
@@ -451,7 +451,7 @@ def test_a_network_learns_on_the_rtl(engine):
 @pytest.mark.long
 @pytest.mark.parametrize("pipeline", Pipeline)
 @pytest.mark.parametrize("lanes", [4, 16])
-def test_networks_learn_on_the_rtl(pipeline, lanes):
+def test_networks_learn_in_rtl(pipeline, lanes):
     """All networks, on one engine of every pipeline."""
     config = EngineConfig(
         lanes=lanes, tiles=512, value_groups=256, state_groups=256, program_words=1024, pipeline=pipeline,

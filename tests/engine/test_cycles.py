@@ -35,7 +35,7 @@ def retrieval(patterns, values, lanes, pipeline):
     return ends[1] - ends[0]
 
 
-def test_the_table_of_a_retrieval_is_true():
+def test_documented_retrieval_cycles():
     text = DOCS.read_text().split("## Cycles of a retrieval")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (\d+) x (\d+) \|(.*)\|$", text, re.M)
     assert len(rows) == 4
@@ -47,7 +47,7 @@ def test_the_table_of_a_retrieval_is_true():
 
 
 @pytest.mark.parametrize("pipeline", Pipeline)
-def test_a_group_more_is_a_cycle_more(pipeline):
+def test_cycles_per_group(pipeline):
     """But two of LEARN, on single-port weights and where it looks at its destination first."""
     config = EngineConfig(pipeline=pipeline, attention=False)
     for op in (Op.MARK, Op.GATHER, Op.LEARN):

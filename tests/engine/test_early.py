@@ -44,12 +44,12 @@ MARK = Op.MARK(Groups(0, 1))
 NET = Network.chain(10, 7, 3)
 
 
-def test_the_option_is_where_it_was():
+def test_feature_bit():
     """In registers and identity: devices that are built already tell of themselves with these."""
     assert (OPTIONS["early_exit"].version, OPTIONS["early_exit"].identity) == (20, 3)
 
 
-def test_what_watching_costs():
+def test_cost_of_rate_monitoring():
     mode = OPERATIONS[Op.MEASURE].modes[MeasureMode.WATCH]
     assert cost_of_mode(mode, replace(CONFIG, early_exit=True)) == {"value_reads": 1, "additions": 1}
     assert cost_of_mode(mode, CONFIG) == {}
@@ -74,19 +74,19 @@ def test_what_watching_costs():
         (lambda: Schedule(early_exit=8, watch="input"), "watch must be one of all, output, not 'input'"),
     ],
 )
-def test_a_schedule_that_cannot_settle_is_refused(make, message):
+def test_invalid_schedules(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_schedule_says_when_it_ends():
+def test_schedule_end():
     assert str(Schedule(early_exit=8)).endswith("; free phase until all rates move by no more than 8/256")
     assert str(Schedule(early_exit=8, watch="output")).endswith("the output rates move by no more than 8/256")
     assert Schedule(early_exit=8, min_windows=3).whole() == Schedule(min_windows=3)
     assert Schedule(early_exit=8).whole().fixed and not Schedule(early_exit=8).fixed
 
 
-def test_a_tolerance_of_numpy_is_saved(tmp_path):
+def test_numpy_tolerance(tmp_path):
     network = Network.chain(5, 3, schedule=Schedule(free=16, early_exit=np.uint8(3)))
     save(tmp_path / "net.npz", network, network.initial_weights())
     assert load(tmp_path / "net.npz")[0] == Network.chain(5, 3, schedule=Schedule(free=16, early_exit=3))
@@ -94,7 +94,7 @@ def test_a_tolerance_of_numpy_is_saved(tmp_path):
 
 # -- arithmetic --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("tolerance", [0, 1, 100, 254, 255])
-def test_moved_is_a_distance(tolerance):
+def test_moved_is_distance(tolerance):
     a, b = np.meshgrid(np.arange(256), np.arange(256))
     assert (moved(a, b, tolerance=tolerance) == (np.maximum(a, b) - np.minimum(a, b) > tolerance)).all()
     assert not moved(0, tolerance, tolerance=tolerance) and not moved(tolerance, 0, tolerance=tolerance)
@@ -106,7 +106,7 @@ def test_rtl_of_the_arithmetic(tmp_path):
 
 
 # -- programs --------------------------------------------------------------------------------------
-def test_an_early_end_needs_an_engine_that_can():
+def test_early_exit_needs_engine_option():
     net = replace(NET, schedule=Schedule(early_exit=8))
     with pytest.raises(CapacityError, match=r"EngineConfig\.early_exit"):
         Compiled(net, EngineConfig(lanes=4))
@@ -114,7 +114,7 @@ def test_an_early_end_needs_an_engine_that_can():
 
 
 @pytest.mark.parametrize("watch", ["all", "output"])
-def test_only_the_free_phase_ends_early(watch):
+def test_early_exit_is_of_free_phase(watch):
     """It alone watches and has a loop that may end early, from its second window on."""
     plain, early_exit = (
         Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early_exit=True)).program(0.05)
@@ -133,14 +133,14 @@ def test_only_the_free_phase_ends_early(watch):
     assert not [i for i in plain if i.op == Op.NEXT and i.mode]
 
 
-def test_a_listing_has_the_end_of_a_loop():
+def test_listing_of_early_exit():
     network = replace(NET, schedule=Schedule(free=16, early_exit=4))
     compiled = Compiled(network, EngineConfig(lanes=4, early_exit=True))
     lines = [" ".join(line.split()) for line in listing(compiled.program(0.01), compiled).splitlines()]
     assert [line.split(maxsplit=1)[1] for line in lines if "early" in line] == ["next left 3, early_exit"]
 
 
-def test_the_most_that_is_carried_out_is_counted():
+def test_max_instructions():
     program = [REPEAT, MARK, Op.NEXT(left=3, early_exit=True), HALT]
     assert carried_out(program, replace(CONFIG, early_exit=True), learn=False) == 3
 
@@ -156,7 +156,7 @@ def test_the_most_that_is_carried_out_is_counted():
         ([True] * 5, 5, 5),
     ],
 )
-def test_a_loop_ends_early(moves, count, runs):
+def test_loop_exit(moves, count, runs):
     """When nothing has moved since the last check and few enough iterations are left; an engine that cannot
     runs them all.
     """
@@ -173,7 +173,7 @@ def test_a_loop_ends_early(moves, count, runs):
             assert engine.shortened == (config.early_exit and runs < 5)
 
 
-def test_moved_is_told_by_the_rate_before():
+def test_moved_compares_previous_rate():
     """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is
     written does not count.
     """
@@ -213,7 +213,7 @@ EARLY_ENDS = {
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("lanes", [4, 8, pytest.param(16, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", EARLY_ENDS)
-def test_networks_that_end_early_are_the_kernel(name, lanes):
+def test_early_exit_equals_kernel(name, lanes):
     """Rates of all phases, predictions, spikes and weights; samples that end earlier take fewer cycles."""
     network = EARLY_ENDS[name]
     rng = np.random.default_rng(5)
@@ -236,7 +236,7 @@ def test_networks_that_end_early_are_the_kernel(name, lanes):
     assert len({steps for steps, _ in took}) > 1 and min(took)[1] < max(took)[1], took
 
 
-def test_cycles_of_an_early_end(engine):
+def test_cycles_of_early_exit(engine):
     """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
     config = engine.config
     early_exit = config.early_exit
@@ -269,8 +269,8 @@ def test_cycles_of_an_early_end(engine):
         ("free = 24", "free = 20\nearly_exit = 4 !", "free 20 must be a multiple of 8"),
     ],
 )
-def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
-    test_netfile.test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path)
+def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
+    test_netfile.test_invalid_file_names_line_and_key(old, new, wanted, tmp_path)
 
 
 # -- commands --------------------------------------------------------------------------------------
@@ -294,23 +294,23 @@ def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
         (("verify", "digits", "--watch", "output"), "give --early-exit too"),
     ],
 )
-def test_bad_options_are_one_line(arguments, message, tmp_path):
+def test_bad_options(arguments, message, tmp_path):
     assert message in refused(*arguments, *(("--out", tmp_path / "out") if arguments[0] == "train" else ()))
     assert not list(tmp_path.iterdir())
 
 
-def test_an_engine_is_exported_with_it_by_a_flag():
+def test_export_flag():
     from equilif.commands.options import CHANGES
 
     assert CHANGES["early_exit"] == "--early-exit"
 
 
-def test_a_watch_counts_for_a_network_that_ends_early(trained):  # noqa: F811
+def test_watch_needs_early_exit(trained):  # noqa: F811
     assert "give --early-exit too" in refused("evaluate", trained / NETWORK, "--watch", "output")
     run("evaluate", trained / NETWORK, "--early-exit", 8, "--free", 24, "--watch", "output")
 
 
-def test_early_ends_are_told(trained, tmp_path):  # noqa: F811
+def test_early_exit_output(trained, tmp_path):  # noqa: F811
     """Samples by the steps that they took, and the saving; a looser tolerance saves more; training tells its
     steps, also when resumed.
     """

@@ -60,19 +60,19 @@ def test_every_pipeline_is_tested():
     [PLAIN, *(pytest.param(o, marks=pytest.mark.regress) for o in (PLAIN | {"attention": True}, EVERYTHING))],
     ids=["plain", "attention", "all"],
 )
-def test_far_lanes_take_two_cycles_more(options):
+def test_32_lanes_take_two_more_cycles(options):
     """With 32 lanes there is one more register in the butterfly, and one behind the leak."""
     config = dataclasses.replace(CONFIGS["P8"], lanes=32, **options)
     assert walk(config, 1) == walk(CONFIGS["P8"], 1) + 2
     engine = verilated(config)
     run_random_programs(engine, 12 if config.early_exit else 3)
-    test_a_read_finds_what_was_written_in_the_cycle_before(engine)
+    test_read_after_write(engine)
     test_cycles_of_walks(engine, Op.MARK)
     test_cycles_of_walks(engine, Op.RELAY)
     test_cycles_of_softmax(engine)
 
 
-def test_a_read_finds_what_was_written_in_the_cycle_before(engine):
+def test_read_after_write(engine):
     engine = verilated(engine.config)  # the others begin with one as it is after a reset
     for region in (Region.VALUE, Region.WEIGHT, Region.COUNTER):
         for k in range(min(9, region_size(engine.config, region))):
@@ -151,7 +151,7 @@ def test_cocotb_bench(simulator, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
-def test_a_sequence_task(simulator, tmp_path):
+def test_sequence_task(simulator, tmp_path):
     """52 training samples of JapaneseVowels, a smaller network than its preset's; its data in $EQUILIF_DATA
     or from an installed aeon.
     """
@@ -218,7 +218,7 @@ NETWORKS = {
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("lanes", [4, 8])
-def test_networks_learn_as_the_reference(name, lanes):
+def test_networks_learn_as_reference(name, lanes):
     network = NETWORKS[name]
     reference = Reference(network, network.initial_weights(1), lr=0.05)
     rtl = Chip(VerilatedEngine(dataclasses.replace(ROOMY, lanes=lanes)), network, reference.weights, lr=0.05)
@@ -324,14 +324,14 @@ MEMORIES = {
 @pytest.mark.sampled(7)
 @pytest.mark.parametrize("lanes", [4, 8, pytest.param(16, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", MEMORIES)
-def test_networks_with_memories_learn_as_the_kernel(name, lanes):
+def test_attention_learns_as_kernel(name, lanes):
     memories_learn(name, dataclasses.replace(ROOMY, lanes=lanes))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("pipeline", [p for p in Pipeline if p != ROOMY.pipeline])
 @pytest.mark.parametrize("name", MEMORIES)
-def test_networks_with_memories_learn_in_every_pipeline(name, pipeline):
+def test_attention_learns_in_every_pipeline(name, pipeline):
     """Those that are not above."""
     memories_learn(name, dataclasses.replace(ROOMY, pipeline=pipeline))
 

@@ -43,7 +43,7 @@ def goes_on_as_the_model(engine, rng, n):
 
 @pytest.mark.parametrize("n", [24, pytest.param(60, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_a_reset_in_any_cycle(name, n):
+def test_reset_in_any_cycle(name, n):
     """The run is over at once, and nothing of it is left outside of the memories."""
     engine = verilated(CONFIGS[name])
     config = engine.config

@@ -97,13 +97,13 @@ def test_fields_do_not_overlap_and_do_not_overflow(name, width, signed):
         (replace(REPEAT, count=0), r"REPEAT: count must be in 1\.\.511, not 0"),
     ],
 )
-def test_check_names_the_instruction(instruction, problem):
+def test_check_reports_instruction(instruction, problem):
     tail = [NEXT, HALT] if instruction.op == Op.REPEAT else [HALT]
     with pytest.raises(ProgramError, match=f"instruction 1: {problem}"):
         check([MARK, instruction, *tail], CONFIG)
 
 
-def test_check_accepts_what_just_fits():
+def test_check_accepts_limits():
     check([STEP, GATHER, LEARN, replace(GATHER, op=Op.DRIVE, src=24), REPEAT, MARK, NEXT, HALT], CONFIG)
     check([MARK] * 19 + [HALT], CONFIG)
 
@@ -120,7 +120,7 @@ def test_check_accepts_what_just_fits():
         ([], "end with an unconditional HALT"),
     ],
 )
-def test_check_wants_closed_loops_and_an_end(program, message):
+def test_check_of_loops_and_halt(program, message):
     with pytest.raises(ProgramError, match=message):
         check(program, CONFIG)
 
@@ -134,7 +134,7 @@ def test_check_wants_closed_loops_and_an_end(program, message):
         ({"state_groups": 512}, "state_groups 512 must not exceed value_groups 256"),
     ],
 )
-def test_config_says_what_is_wrong(wrong, message):
+def test_invalid_config(wrong, message):
     with pytest.raises(ValueError, match=message):
         EngineConfig(**wrong)
 
@@ -151,7 +151,7 @@ def test_config_says_what_is_wrong(wrong, message):
         ([], 0),
     ],
 )
-def test_a_program_error_knows_the_instruction_at_fault(program, index):
+def test_program_error_has_instruction(program, index):
     """Their number when only the end is wrong, the first without room when there are too many."""
     with pytest.raises(ProgramError) as e:
         check(program, CONFIG)
@@ -159,7 +159,7 @@ def test_a_program_error_knows_the_instruction_at_fault(program, index):
 
 
 @pytest.mark.parametrize("option", ["", *OPTIONS])
-def test_a_spoiled_program_is_refused_where_it_was_spoiled(option):
+def test_damaged_programs(option):
     """By an engine with one of the options, or none."""
     config = replace(CONFIG, **{name: name == option for name in OPTIONS})
     rng = np.random.default_rng(3)
@@ -183,7 +183,7 @@ def test_fields_are_integers(field, wrong):
         check([instruction, HALT], CONFIG)
 
 
-def test_words_of_a_program_are_whole():
+def test_program_words():
     with pytest.raises(ValueError, match="program words must be integers"):
         disassemble(np.array([0.5, 0, 0]))
     with pytest.raises(ValueError, match="3 words an instruction"):
@@ -193,7 +193,7 @@ def test_words_of_a_program_are_whole():
 
 
 # -- names -----------------------------------------------------------------------------------------
-def test_operands_and_modes_by_name_are_the_instruction():
+def test_named_operands_and_modes():
     rng = np.random.default_rng(4)
     for op in OPERATIONS:
         for _ in range(20):
@@ -203,7 +203,7 @@ def test_operands_and_modes_by_name_are_the_instruction():
             assert again.problem(CONFIG) is None and i.problem(CONFIG) is None
 
 
-def test_instructions_say_which_names_they_have():
+def test_unknown_operand_names():
     with pytest.raises(TypeError, match="NUDGE has groups, targets, strength, not groups, strength, tile"):
         Op.NUDGE(groups=Groups(0, 1), strength=1, tile=1)
     with pytest.raises(TypeError, match="HALT has infer, not static"):
@@ -212,7 +212,7 @@ def test_instructions_say_which_names_they_have():
         Op.NUDGE(groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
 
 
-def test_operands_come_in_their_order_or_by_name():
+def test_positional_operands():
     rng = np.random.default_rng(5)
     for op in OPERATIONS:
         i = random_instruction(rng, CONFIG, op)
@@ -226,7 +226,7 @@ def test_operands_come_in_their_order_or_by_name():
         Op.NUDGE(strength=3)
 
 
-def test_modes_of_an_operation_have_bits_of_their_own():
+def test_mode_bits_do_not_overlap():
     for op, operation in OPERATIONS.items():
         bits = [int(flag) for flag in operation.modes]
         assert sum(bits) == sum(set(bits)) and all(bit in (1, 2, 4, 8) for bit in bits), op
@@ -256,7 +256,7 @@ FETCHED = {
 }
 
 
-def test_what_is_counted_follows_from_the_table():
+def test_counters_of_operations():
     """Of a command, of one of a last walk, of one with a mode, and of a group that is fetched."""
 
     def costs(counters):
@@ -291,7 +291,7 @@ def test_loops_marks_and_halts():
     assert list(engine.trace(learn=True)) == [MARK, MARK, late, MARK, STEP]
 
 
-def test_an_engine_refuses_a_bad_program_when_it_is_loaded():
+def test_load_checks_program():
     with pytest.raises(ProgramError, match="instruction 0: STEP"):
         EngineModel(CONFIG, [replace(STEP, n_dst=17), HALT])
 

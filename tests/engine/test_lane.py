@@ -37,7 +37,7 @@ def test_rtl(name, tmp_path):
     )
 
 
-def test_the_table_of_stages_is_true():
+def test_documented_pipeline_stages():
     """That of the docstring, pipeline by pipeline."""
     text = inspect.getdoc(Timing) or ""
     table = [line.split() for line in text.splitlines() if re.match(r"\w+ +-?\d", line)]

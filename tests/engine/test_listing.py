@@ -43,12 +43,12 @@ def run(*arguments: object, code: int = 0) -> str:
     return done.output
 
 
-def test_the_page_of_instructions_is_that_of_the_table():
+def test_instruction_page_is_current():
     """Update: python -m equilif_golden.engine.listing > docs/reference/instructions.md"""
     assert (Path(__file__).parents[2] / "docs" / "reference" / "instructions.md").read_text() == markdown()
 
 
-def test_a_listing_names_populations_and_indents_loops():
+def test_listing_of_chain():
     compiled = Compiled(CHAIN, CONFIG)
     lines = listing(compiled.program(0.05), compiled).splitlines()
     assert lines[2] == " 2  drive    input -> hidden1                   input-hidden1"
@@ -63,7 +63,7 @@ def test_a_listing_names_populations_and_indents_loops():
     assert lines[-1] == "39  halt"
 
 
-def test_a_listing_names_heads_and_loops_in_loops():
+def test_listing_of_attention():
     compiled = Compiled(MEMORY, CONFIG)
     text = listing(compiled.program(0.01), compiled)
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -72,13 +72,13 @@ def test_a_listing_names_heads_and_loops_in_loops():
     assert any(line.split(maxsplit=1)[1].startswith("learn m codes 1 -> q query 1 m-q") for line in lines)
 
 
-def test_without_a_network_a_listing_has_numbers():
+def test_listing_without_network():
     program = [Op.GATHER(Groups(2, 3), Groups(0, 1), tile=5, column=True), Op.HALT()]
     assert listing(program) == "0  gather   2..4 -> 0..0  tile 5, column\n1  halt"
     assert listing([]) == ""
 
 
-def test_records_hold_all_of_a_program():
+def test_listing_records():
     """Operands and modes by name give the instruction back, but for bits that mean nothing."""
     rng = np.random.default_rng(2)
     for _ in range(50):
@@ -93,7 +93,7 @@ def test_records_hold_all_of_a_program():
             assert record["words"] == assemble([i]).tolist()
 
 
-def test_what_is_carried_out_is_counted_through_loops():
+def test_executed_instructions():
     program = [
         Op.REPEAT(3),
         Op.MARK(Groups(0, 1)),
@@ -107,7 +107,7 @@ def test_what_is_carried_out_is_counted_through_loops():
     assert carried_out(program, CONFIG, learn=True) == 5
 
 
-def test_the_command_lists_the_program(tmp_path):
+def test_program_command(tmp_path):
     path = tmp_path / "network.npz"
     networks.save(path, CHAIN, CHAIN.initial_weights())
     out = run("program", path, "--learning-rate", 0.05, "--json", tmp_path / "program.json")
@@ -141,7 +141,7 @@ def test_the_command_lists_the_program(tmp_path):
         (["test.txt"], "test.txt is not a network"),
     ],
 )
-def test_the_command_refuses_in_one_line(tmp_path, monkeypatch, arguments, message):
+def test_program_command_errors(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     networks.save("network.npz", CHAIN, CHAIN.initial_weights())
     memory = dataclasses.replace(MEMORY, schedule=Schedule())

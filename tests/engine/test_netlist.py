@@ -40,13 +40,13 @@ def learns_as_the_reference(engine, *, samples):
 
 
 @pytest.mark.regress
-def test_icebreaker_netlist_learns_as_the_reference():
+def test_icebreaker_netlist_learns_as_reference():
     learns_as_the_reference(VerilatedEngine(ICEBREAKER.config, synthesis=ICE40), samples=20)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("lanes, tiles", [(4, 700), (8, 350), (32, 64)])
-def test_ecp5_netlist_learns_as_the_reference(lanes, tiles):
+def test_ecp5_netlist_learns_as_reference(lanes, tiles):
     """As it is shipped: registers moved into blocks, lanes and banks placed, registers and tables copied.  Of
     4 and 8 lanes 2,800 words a bank: blocks of 2,048 and of 1,024 words behind one another, three of them.
     """
@@ -73,7 +73,7 @@ EMPTY = {"SP", "SPX9", "SDP", "SDPX9", "DP", "DPX9"}
         pytest.param(replace(TANG_NANO_20K.config, lanes=4), GOWIN_2A, id="tang-nano-20k"),
     ],
 )
-def test_gowin_netlist_learns_as_the_reference(config, synthesis):
+def test_gowin_netlist_learns_as_reference(config, synthesis):
     took: Counter[str] = Counter()
 
     def count(netlist, rtlil):

@@ -28,7 +28,7 @@ NARROW = EngineConfig(
 )
 
 
-def test_what_is_written_is_read():
+def test_region_round_trip():
     engine, rng = EngineModel(CONFIG), np.random.default_rng(0)
     weights = rng.integers(-(1 << 15), 1 << 15, 7)
     engine.write(Region.WEIGHT, 5, weights)
@@ -43,7 +43,7 @@ def test_what_is_written_is_read():
         assert engine.read(nothing, 1, 0).tolist() == []
 
 
-def test_a_position_of_the_dither_is_a_number_of_updates():
+def test_dither_region():
     for updates in (0, 1, 1000, DITHER_MASK):
         assert updates_at(dither_position(updates)) == updates
 
@@ -66,7 +66,7 @@ def test_a_position_of_the_dither_is_a_number_of_updates():
         (Region.PROGRAM, 0, [0, 0, 0], "a program is loaded, not written"),
     ],
 )
-def test_what_does_not_exist_is_not_written(region, first, data, message):
+def test_write_out_of_range(region, first, data, message):
     engine = EngineModel(CONFIG)
     with pytest.raises(ValueError, match=message):
         engine.write(region, first, data)
@@ -83,12 +83,12 @@ def test_what_does_not_exist_is_not_written(region, first, data, message):
         (Region.PROGRAM, 0, 1, "a program is loaded and run, not read"),
     ],
 )
-def test_what_does_not_exist_is_not_read(region, first, n, message):
+def test_read_out_of_range(region, first, n, message):
     with pytest.raises(ValueError, match=message):
         EngineModel(CONFIG).read(region, first, n)
 
 
-def test_a_run_writes_before_and_reads_after():
+def test_run_with_write_and_read():
     engine = EngineModel(CONFIG, [Op.ARGMAX(Groups(0, 2)), Op.HALT()])
     run = engine.run(learn=False, write=(2, np.array([1, 9, 3])), read=(1, 4))
     assert (run.prediction, run.values.tolist()) == (3, [0, 0x101, 0x909, 0x303])
@@ -97,7 +97,7 @@ def test_a_run_writes_before_and_reads_after():
     assert engine.plus[0, 0] == 0, "nothing was written"
 
 
-def test_an_engine_without_a_program_does_not_run():
+def test_run_without_program():
     with pytest.raises(ValueError, match="there is no program: load one"):
         EngineModel(CONFIG).run(learn=False)
     with pytest.raises(ValueError, match=r"learn.*\b1\b"):
@@ -117,7 +117,7 @@ def test_an_engine_without_a_program_does_not_run():
         (-4, 1, 15, r"offset must be in 0\.\.255, not -4"),
     ],
 )
-def test_a_bus_carries_words(offset, word, strobe, message):
+def test_bus_words(offset, word, strobe, message):
     """Before, an address of -1 was taken, and DATA then went to the last weight."""
     bus = BusModel(CONFIG)
     with pytest.raises(ValueError, match=message):
@@ -125,7 +125,7 @@ def test_a_bus_carries_words(offset, word, strobe, message):
     assert bus.address == 0 and not bus.engine.w.any()
 
 
-def test_a_bus_reads_words_at_offsets():
+def test_bus_offsets():
     with pytest.raises(ValueError, match="offset must be an integer"):
         BusModel(CONFIG).read(4.0)  # type: ignore[arg-type]
 
@@ -134,12 +134,12 @@ def test_a_bus_reads_words_at_offsets():
     "word, keep, last, message",
     [(-1, 15, True, "word"), (0, 16, True, "keep"), (0, 15, 1, "last must be true or false")],
 )
-def test_a_stream_carries_words(word, keep, last, message):
+def test_stream_words(word, keep, last, message):
     with pytest.raises(ValueError, match=message):
         BusModel(CONFIG).beat(word, keep, last=last)
 
 
-def test_the_bus_says_which_instruction_is_at_fault():
+def test_bus_reports_faulty_instruction():
     bus = BusModel(CONFIG)
     for n, rejected in ((0, 0), (2, 1), (99, 1)):
         bus.staged[:6] = [0x6, 0, 1 << 10, 0x2, 0, 0]  # MARK, then NEXT
@@ -149,7 +149,7 @@ def test_the_bus_says_which_instruction_is_at_fault():
 
 
 # -- the link --------------------------------------------------------------------------------------
-def test_narrow_weights_lose_their_upper_bits_in_a_device():
+def test_narrow_weights_are_truncated():
     """As in hardware, whose memory has no place for them."""
     device = Device(NARROW)
     frame = seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.WEIGHT, 0) + (0x1234).to_bytes(2, "little"))
@@ -160,13 +160,13 @@ def test_narrow_weights_lose_their_upper_bits_in_a_device():
 
 
 @pytest.mark.parametrize("frame_bytes", [31, 4097, 100.0, True])
-def test_frames_of_a_device_have_a_size(frame_bytes):
+def test_frame_size_of_device(frame_bytes):
     with pytest.raises(ValueError, match="frame_bytes must be"):
         Device(CONFIG, frame_bytes=frame_bytes)
 
 
 @pytest.mark.parametrize("build_id", [-1, 1 << 32, 0.5])
-def test_a_build_id_has_32_bits(build_id):
+def test_build_id_width(build_id):
     for make in (Device, BusModel):
         with pytest.raises(ValueError, match="build id must be"):
             make(CONFIG, build_id=build_id)  # type: ignore[operator]

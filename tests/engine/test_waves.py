@@ -71,7 +71,7 @@ def named(path: Path) -> dict[str, list[str]]:
     return {"gtkwave": gtkwave, "surfer": surfer}
 
 
-def test_layouts_name_what_is_in_the_file(written):
+def test_layout_signals_exist(written):
     path, report = written
     assert report.mismatch is None and report.training.samples == 3
     there = Fst(path).handles
@@ -81,7 +81,7 @@ def test_layouts_name_what_is_in_the_file(written):
         assert scopes == [*waves.SCOPES, "lane0", "lane1"]
 
 
-def test_the_waves_are_two_samples_of_the_program_instruction_by_instruction(written):
+def test_waves_show_instructions(written):
     """What is executed, by number and by name, is what the engine model says."""
     path, report = written
     fst = Fst(path)
@@ -101,7 +101,7 @@ def test_the_waves_are_two_samples_of_the_program_instruction_by_instruction(wri
         assert lines[number].split()[:2] == [str(number), op.name]
 
 
-def test_operations_are_an_enumeration_with_the_names_of_the_instruction_set(written):
+def test_operation_enumeration(written):
     path, _ = written
     names = " ".join(op.name for op in waves.OPERATIONS).encode()
     layout = waves.beside(path)["operations"].read_text()
@@ -119,7 +119,7 @@ def test_operations_are_an_enumeration_with_the_names_of_the_instruction_set(wri
     "pipeline",
     [pytest.param(p, marks=[] if p is Pipeline.DEEP else pytest.mark.long, id=str(p)) for p in Pipeline],
 )
-def test_every_engine_has_signals_in_every_scope(pipeline):
+def test_signals_of_every_engine(pipeline):
     config = EngineConfig(lanes=2, pipeline=pipeline, **EVERYTHING)
     found = waves.waves(rtl(config), config)
     assert all(found[scope] for scope in (*waves.SCOPES, "lane1"))
@@ -128,7 +128,7 @@ def test_every_engine_has_signals_in_every_scope(pipeline):
     assert {"op", "group", "scale"} <= {w.name for w in found["walk"]}
 
 
-def test_waves_go_into_files_of_two_kinds_only(tmp_path):
+def test_wave_file_formats(tmp_path):
     assert "must be a file that ends in .fst or .vcd" in refused("verify", "--waves", tmp_path / "x.png")
     (tmp_path / "file").write_text("")
     assert f"{tmp_path}/file" in refused("verify", "--waves", tmp_path / "file" / "y.fst")
@@ -137,14 +137,14 @@ def test_waves_go_into_files_of_two_kinds_only(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "z.sucl"]
 
 
-def test_a_library_that_fst_needs_and_is_missing_is_named():
+def test_missing_fst_library():
     advice = verify._advice("g++ failed:\nfatal error: lz4.h: No such file or directory", "fst")
     assert "liblz4-dev and zlib1g-dev" in advice and ".vcd" in advice
     assert verify._advice("g++ failed:\nsomething else", "fst").endswith("something else")
 
 
 @pytest.mark.long
-def test_vcd_has_the_same_signals_and_names_that_viewers_read(tmp_path):
+def test_vcd_equals_fst(tmp_path):
     path = tmp_path / "waves.vcd"
     assert compared(path).mismatch is None
     scope: list[str] = []
@@ -163,7 +163,7 @@ def test_vcd_has_the_same_signals_and_names_that_viewers_read(tmp_path):
         assert not [n for n in names if n not in there]
 
 
-def test_recording_ends_with_the_comparison_when_it_has_fewer_samples(monkeypatch, tmp_path):
+def test_recording_stops_with_comparison(monkeypatch, tmp_path):
     """Also after a mismatch: the waves are there to find out why."""
     monkeypatch.setattr(recording, "SAMPLES", 100)
     path = tmp_path / "all.fst"

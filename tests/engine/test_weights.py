@@ -25,7 +25,7 @@ def test_rtl(config, tmp_path):
     )
 
 
-def test_a_bank_is_cut_into_as_few_blocks_as_hold_it():
+def test_bank_block_count():
     for words in (1, 80, 1024, 1025, 2800, 6144, 12288, 16384, 16385, 40000):
         cut = segments(words)
         assert sum(BLOCK // segment.width for segment in cut) >= words
@@ -37,6 +37,6 @@ def test_a_bank_is_cut_into_as_few_blocks_as_hold_it():
             at += segment.words
 
 
-def test_of_a_bank_of_6144_words_two_blocks_are_behind_one_another():
+def test_bank_depth_cascade():
     assert segments(6144) == [(0, 4096, 4), (4096, 2048, 8)]
     assert segments(12288) == [(0, 8192, 2), (8192, 4096, 4)]

@@ -104,7 +104,7 @@ def watched(monkeypatch, pipeline):
     ],
     ids=str,
 )
-def test_the_engine_keeps_what_is_assumed(pipeline, monkeypatch):
+def test_engine_satisfies_assumptions(pipeline, monkeypatch):
     config = watched(monkeypatch, pipeline)
     text = verilated.rtl(config)
     driver = verilated.DRIVER.replace("COUNTS", "").replace("PEEKS", "")

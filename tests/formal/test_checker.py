@@ -99,7 +99,7 @@ def wrong(code: Value, config: EngineConfig) -> list[Value]:
 
 
 @pytest.mark.parametrize("config", ENGINES.values(), ids=ENGINES)
-def test_the_rules_are_the_golden_ones(config):
+def test_rules_equal_golden(config):
     rng = random.Random(1)
     cases = []
     for _ in range(6000):
@@ -131,7 +131,7 @@ def inside(code: Value, config: EngineConfig) -> Value:
 
 @pytest.mark.long
 @pytest.mark.parametrize("config", ENGINES.values(), ids=ENGINES)
-def test_what_is_refused_is_what_the_golden_model_refuses(config):
+def test_refusals_equal_golden(config):
     p = Proof("a fault exactly by the golden rules, but for the third word of those with tiles", CHECKER)
     block = Checker(config)
     p.free(block)

@@ -35,7 +35,7 @@ def clipped(value: Value, lo: int, hi: int) -> Value:
     return Mux(value < lowest, lowest, Mux(value > highest, highest, value))
 
 
-def test_clipping_is_that_of_the_golden_model():
+def test_clipping_equals_golden():
     for width in (4, 7, 12):
         fmt = SQ(width, 0)
         cases = [{"value": v} for v in range(-(1 << 12), 1 << 12)]

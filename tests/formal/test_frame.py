@@ -32,7 +32,7 @@ def crc_step(crc: Value, byte: Value) -> Value:
     return crc[:32]
 
 
-def test_the_crc_is_that_of_zlib():
+def test_crc_equals_zlib():
     rng = random.Random(1)
     cases = []
     for _ in range(500):
@@ -45,7 +45,7 @@ def test_the_crc_is_that_of_zlib():
     agree(lambda crc, byte: [crc_step(crc, byte)], {"crc": 32, "byte": 8}, golden, cases)
 
 
-def test_the_residue_means_that_the_crc_is_right():
+def test_residue():
     p = Proof("register = RESIDUE after four bytes exactly when they are the CRC of what came before", FRAME)
     before = p.any(32, "before")
     last = p.any(32, "last")
@@ -102,7 +102,7 @@ def held_frames(p: Proof) -> Framer:
 
 
 @pytest.mark.long
-def test_the_crc_of_the_framer_is_that_of_the_bytes():
+def test_framer_crc():
     p = Proof("while the framer listens, its CRC register is the CRC-32 of the frame so far", FRAME)
     block = held_frames(p)
     line = Line(p, block)
@@ -113,7 +113,7 @@ def test_the_crc_of_the_framer_is_that_of_the_bytes():
     p.induced(reach=12)
 
 
-def test_no_bad_frame_is_taken_for_good_and_no_good_one_for_bad():
+def test_frame_verdict():
     """With the framer's own word on the CRC, which is right by the proof before."""
     p = Proof("status is OK exactly for a whole frame whose CRC is right", FRAME)
     block = held_frames(p)

@@ -31,7 +31,7 @@ def step(total: Value, threshold: Value, leak: Value) -> list[Value]:
 
 
 @pytest.mark.parametrize("numerics", EACH, ids=NAMES)
-def test_the_formula_is_the_golden_step(numerics):
+def test_formula_equals_golden_step(numerics):
     acc = numerics.accumulator
     rng = random.Random(1)
     cases = []

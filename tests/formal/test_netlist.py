@@ -101,11 +101,11 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize("family, name", cases())
-def test_netlist_is_the_rtl(family, name):
+def test_netlist_equals_rtl(family, name):
     prove(BLOCKS[name].make(), FAMILIES[family], family, name)
 
 
-def test_a_netlist_with_one_wrong_cell_is_refused():
+def test_wrong_cell_is_found():
     """The table of one LUT is inverted; a single bit of it may be one that no input reaches."""
     spoilt = []
 

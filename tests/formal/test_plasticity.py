@@ -43,7 +43,7 @@ def update(w: Value, product: Value, other: Value, shift: Value, width: int) -> 
 
 
 @pytest.mark.parametrize("width", [16, 10])
-def test_the_formula_is_the_golden_update(width):
+def test_formula_equals_golden_update(width):
     rng = random.Random(width)
     fmt = SQ(width, 0)
     cases = []
@@ -70,7 +70,7 @@ def test_the_formula_is_the_golden_update(width):
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
-def test_the_products_are_those_of_the_golden_model_and_fit(values):
+def test_products_equal_golden(values):
     """Every gain, u and v."""
     wanted = products(values)
     factor = -GAINS[:, None, None] * values[:, None]

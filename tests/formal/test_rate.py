@@ -36,7 +36,7 @@ def wrapped(total: int, width: int) -> int:
 
 
 @pytest.mark.parametrize("numerics", EACH, ids=NAMES)
-def test_the_formula_is_the_golden_measure(numerics):
+def test_formula_equals_golden_measure(numerics):
     fmt = numerics.charge
     rng = random.Random(1)
     cases = []
@@ -71,7 +71,7 @@ def test_measure(numerics, registered):
     p.flushed(block.latency)
 
 
-def test_the_formula_is_the_golden_moved():
+def test_formula_equals_golden_moved():
     some = (0, 1, 127, 128, 254, 255)
     tolerances = (0, 1, 127, 253, 254, 255, 256, 65535)
     cases = [{"rate": a, "before": b, "tolerance": t} for a in some for b in some for t in tolerances]

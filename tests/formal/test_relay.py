@@ -31,7 +31,7 @@ def relayed(drive: Value, shift: Value) -> list[Value]:
 
 
 @pytest.mark.parametrize("numerics", EACH, ids=NAMES)
-def test_the_formula_is_the_golden_relay(numerics):
+def test_formula_equals_golden_relay(numerics):
     acc = numerics.accumulator
     rng = random.Random(1)
     cases = [

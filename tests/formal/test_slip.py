@@ -17,7 +17,7 @@ pytestmark = needs_prover
 SLIP = "equilif_hdl.link.slip"
 
 
-def test_what_is_encoded_is_decoded():
+def test_slip_round_trip():
     p = Proof("decoder(encoder(item)) = item; none is lost or doubled", SLIP)
     encoder = SlipEncoder()
     decoder = SlipDecoder()
@@ -40,7 +40,7 @@ def test_what_is_encoded_is_decoded():
     p.reached(reach=6)
 
 
-def test_encoder_holds_what_it_offers():
+def test_encoder_handshake():
     p = Proof("an offered byte stands until it is taken", SLIP)
     block = SlipEncoder()
     p.free(block)
@@ -51,7 +51,7 @@ def test_encoder_holds_what_it_offers():
     p.reached(reach=6)
 
 
-def test_decoder_holds_what_it_offers_and_tells_every_error():
+def test_decoder_handshake_and_errors():
     """A mark of its own for what was wrong since the last end, by the rules of RFC 1055."""
     p = Proof("an offered item stands; an end is bad exactly when something was wrong since the last", SLIP)
     block = SlipDecoder()

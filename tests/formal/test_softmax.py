@@ -48,7 +48,7 @@ def exponential(near: Value, top: Value, active: Value) -> list[Value]:
     return [Mux(active & (down < 8), e >> Mux(down < 8, down[:3], 0), 0)]
 
 
-def test_the_formula_is_the_golden_exponential():
+def test_formula_equals_golden_exponential():
     """By the golden exponents and table, as equilif_golden.blocks.softmax.softmax uses them."""
     rng = random.Random(1)
     smallest = -LIMIT >> FRACTION
@@ -93,7 +93,7 @@ def test_exponentials(config):
     p.flushed(block.latency)
 
 
-def test_the_golden_model_cuts_where_the_proof_says():
+def test_golden_cutoff():
     """Both sides of the limit, and the arithmetic of the argument, for every sum up to there and beyond."""
     for total in range(1 << C_MIN, 1 << FINE):
         q = (1 << (FINE + RECIPROCAL + 1)) // total

@@ -15,7 +15,7 @@ UART = "equilif_hdl.link.uart"
 
 @pytest.mark.long
 @pytest.mark.parametrize("divisor", [4, 5])
-def test_what_is_sent_is_received(divisor):
+def test_uart_round_trip(divisor):
     """Sent bytes are a queue of at most two: one on the line, and one that waits for it."""
     p = Proof(f"receiver(transmitter(byte)) = byte; none is lost or doubled (divisor {divisor})", UART)
     tx = UartTransmitter(divisor)
@@ -41,7 +41,7 @@ def test_what_is_sent_is_received(divisor):
     p.reached(reach=3 * divisor * BITS, simplify="scorr -F 2")
 
 
-def test_receiver_holds_what_it_offers():
+def test_receiver_handshake():
     p = Proof("a received byte stands until it is taken, and a lost one is told", UART)
     block = UartReceiver(4)
     p.free(block)

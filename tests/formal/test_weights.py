@@ -26,7 +26,7 @@ SMALL = EngineConfig(lanes=4, tiles=4, value_groups=4, state_groups=4, program_w
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
-def test_the_layout_is_the_golden_one(lanes):
+def test_layout_equals_golden(lanes):
     """Element (i, k) of tile t is in bank i ^ k, at word t P + i: what the proof follows."""
     weights = np.arange(lanes * 2 * lanes).reshape(lanes, 2 * lanes)
     words = to_words(weights, lanes)
@@ -37,7 +37,7 @@ def test_the_layout_is_the_golden_one(lanes):
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
-def test_rows_and_columns_meet_each_bank_once(lanes):
+def test_rows_and_columns_use_banks_once(lanes):
     """The words that the array asks its banks for, of every row and column: each holds the wanted element."""
     p = Proof(f"a row or column of P = {lanes} meets P banks, each at the word of its element", WEIGHTS)
     bits = lanes.bit_length() - 1
@@ -60,7 +60,7 @@ def test_rows_and_columns_meet_each_bank_once(lanes):
     ],
     ids=str,
 )
-def test_what_is_read_is_what_was_written(pipeline, lanes):
+def test_write_then_read(pipeline, lanes):
     config = replace(SMALL, pipeline=pipeline, lanes=lanes)
     p = Proof(
         f"a weight that is read, by row or column, is the one that was written ({pipeline}, P = {lanes})",

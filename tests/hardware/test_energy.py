@@ -8,7 +8,7 @@ from equilif_golden.engine.config import EngineConfig
 CONFIG = EngineConfig()  # 4 banks of 32 KB of 16-bit weights
 
 
-def test_sram_takes_the_smallest_published_size():
+def test_sram_size_selection():
     kb = 1024 * 8
     assert [sram(n) * 64 for n in (8 * kb, 8 * kb + 1, 32 * kb, 1024 * kb, 2048 * kb)] == [
         10,

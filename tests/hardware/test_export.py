@@ -60,11 +60,11 @@ def checked(command, folder):
     return done.stdout + done.stderr
 
 
-def test_icarus_accepts_it(exported):
+def test_icarus_compiles(exported):
     assert checked(["iverilog", "-Wall", "-g2005", "-o", os.devnull, "core.v"], exported) == ""
 
 
-def test_yosys_accepts_it(exported):
+def test_yosys_check(exported):
     script = "read_verilog core.v; hierarchy -check -top core; proc; check -assert"
     assert checked(["yosys", "-q", "-e", ".*", "-p", script], exported) == ""
 
@@ -81,12 +81,12 @@ def lint(folder, *files):
     )
 
 
-def test_verilator_finds_nothing(exported):
+def test_verilator_lint(exported):
     done = lint(exported, "core.vlt", "core.v")
     assert done.returncode == 0 and "%Warning" not in done.stdout + done.stderr, done.stdout + done.stderr
 
 
-def test_only_what_is_waived_is_there(exported):
+def test_waivers_are_complete(exported):
     """Without the waivers: unused parts of signals, and several modules in a file.
 
     A signal that is not used at all is no part.
@@ -103,7 +103,7 @@ def test_only_what_is_waived_is_there(exported):
         ), (rule, text)
 
 
-def test_a_real_mistake_is_not_waived(exported, tmp_path):
+def test_waivers_hide_no_error(exported, tmp_path):
     """A wire that somebody forgot, a width that does not fit."""
     text = (exported / "core.v").read_text()
     for wrong, rule in (
@@ -115,7 +115,7 @@ def test_a_real_mistake_is_not_waived(exported, tmp_path):
         assert f"%Warning-{rule}" in lint(tmp_path, "core.vlt", "core.v").stderr, wrong
 
 
-def test_fusesoc_lints_it(exported, tmp_path):
+def test_fusesoc_lint(exported, tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -227,7 +227,7 @@ def test_bad_options(options, message, tmp_path):
 
 @pytest.mark.parametrize("lanes", ["3", "64"])
 @pytest.mark.parametrize("command", ["verify", "energy"])
-def test_engines_of_other_lanes_are_refused_with_those_there_are(command, lanes):
+def test_unsupported_lanes(command, lanes):
     run = CliRunner().invoke(app, [command, "digits", "--lanes", lanes])
     assert run.exit_code == 2 and "lanes must be" in run.output and f"not {lanes}" in run.output
 
@@ -240,12 +240,12 @@ def test_engines_of_other_lanes_are_refused_with_those_there_are(command, lanes)
         (["--all", "--full"], "give one of them"),
     ],
 )
-def test_options_of_verify_that_would_say_nothing_are_refused(options, message):
+def test_meaningless_verify_options(options, message):
     run = CliRunner().invoke(app, ["verify", "digits", *options])
     assert run.exit_code == 2 and message in run.output
 
 
-def test_the_help_knows_every_bus_and_pipeline():
+def test_help_lists_buses_and_pipelines():
     """The command line names them without importing what defines them."""
     assert list(hardware.Bus) == list(Bus) and list(hardware.Pipelines) == list(Pipeline)
 

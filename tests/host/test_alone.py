@@ -47,7 +47,7 @@ PHASES = ("--set", "phases.free=4", "--set", "phases.nudged=2", "--set", "phases
 NETWORK_OPTIONS = ("--hidden", 4, "--epochs", 2, *PHASES)
 
 
-def test_a_board_learns_alone_what_the_golden_model_learns(device, table, tmp_path):
+def test_standalone_training_equals_golden(device, table, tmp_path):
     """Upload, watch, save; and train in the board's order."""
     begin = tmp_path / "begin.npz"
     report = tmp_path / "output.json"
@@ -66,7 +66,7 @@ def test_a_board_learns_alone_what_the_golden_model_learns(device, table, tmp_pa
     assert digest(networks.load(tmp_path / "shuffled" / NETWORK)[1]) != digest(golden)
 
 
-def test_stop_go_on_and_begin_again(device, table, tmp_path):
+def test_stop_continue_restart(device, table, tmp_path):
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
     assert "the board is at work: stop it" in refused(
         "upload", *table, *LINE, "--out", tmp_path / "other.npz"
@@ -84,7 +84,7 @@ def test_stop_go_on_and_begin_again(device, table, tmp_path):
     assert (device.engine.w == learned).all()
 
 
-def test_the_same_upload_writes_nothing_again(device, table, tmp_path):
+def test_identical_upload_writes_nothing(device, table, tmp_path):
     report = tmp_path / "output.json"
     line = (*NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
     run("upload", *table, *line)
@@ -98,7 +98,7 @@ def test_the_same_upload_writes_nothing_again(device, table, tmp_path):
     assert found["samples"] == 7 < found["of"] and found["seed"] == 3 and found["spared"] == 0
 
 
-def test_the_board_answers_the_tests_in_its_flash(device, table, tmp_path):
+def test_board_evaluates_stored_tests(device, table, tmp_path):
     """When it is done, and while it learns, which it then does to the same bits."""
     begin = tmp_path / "begin.npz"
     report = tmp_path / "output.json"
@@ -145,7 +145,7 @@ def done(device, table, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["restore", "evaluate", "train"])
-def test_a_network_of_a_host_is_not_taken_for_what_the_board_trained(command, device, done, table, tmp_path):
+def test_host_network_is_not_a_result(command, device, done, table, tmp_path):
     """Every command that would use it is refused, and the slot keeps what was trained."""
     begin, other = done
     learned = device.engine.w.copy()
@@ -171,7 +171,7 @@ def test_a_network_of_a_host_is_not_taken_for_what_the_board_trained(command, de
     assert "test samples right" in run("standalone", "--test", *LINE)
 
 
-def test_what_has_no_checkpoint_gets_one_before_a_host_takes_the_board(device, table, tmp_path):
+def test_checkpoint_before_host_takes_over(device, table, tmp_path):
     """The board was stopped within an epoch; in the end it has learned as if nothing had happened."""
     begin = tmp_path / "begin.npz"
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
@@ -191,7 +191,7 @@ def test_what_has_no_checkpoint_gets_one_before_a_host_takes_the_board(device, t
     assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
 
 
-def test_an_upload_asks_before_it_erases_what_was_learned(device, done, table, tmp_path):
+def test_upload_keeps_trained_weights(device, done, table, tmp_path):
     flash = bytes(device.flash.content)
     out = ("--out", tmp_path / "new.npz")
     assert "--overwrite" in refused("upload", *table, *NETWORK_OPTIONS, *LINE, *out)
@@ -199,7 +199,7 @@ def test_an_upload_asks_before_it_erases_what_was_learned(device, done, table, t
     run("upload", *table, *NETWORK_OPTIONS, *LINE, *out, "--overwrite")
 
 
-def test_an_upload_that_was_cut_off_is_no_upload(device, done, table, tmp_path, monkeypatch):
+def test_interrupted_upload(device, done, table, tmp_path, monkeypatch):
     """The board has the registers of the earlier one."""
 
     def cut(*_):
@@ -216,7 +216,7 @@ def test_an_upload_that_was_cut_off_is_no_upload(device, done, table, tmp_path, 
     assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
 
 
-def test_a_board_is_saved_as_the_network_that_it_holds(device, done, table, tmp_path):
+def test_save_uses_stored_network(device, done, table, tmp_path):
     """Not as one of another structure, or of other data."""
     begin, other = done
     network, weights = networks.load(begin)
@@ -238,13 +238,13 @@ def test_a_board_is_saved_as_the_network_that_it_holds(device, done, table, tmp_
     assert digest(networks.load(out)[1]) != digest(weights)
 
 
-def test_a_fault_is_told(device):
+def test_fault_message(device):
     """And it is a failure."""
     output = run("standalone", *LINE, code=1)
     assert FAULTS[Fault.NO_SLOT] in " ".join(output.split())
 
 
-def test_what_cannot_be_is_refused(device, table, tmp_path, monkeypatch):
+def test_invalid_requests(device, table, tmp_path, monkeypatch):
     line = (*NETWORK_OPTIONS, *LINE)
     begin = tmp_path / "begin.npz"
     begin.write_text("mine")
@@ -264,7 +264,7 @@ def test_what_cannot_be_is_refused(device, table, tmp_path, monkeypatch):
     ("chip", "message"),
     [(0xFFFFFF, "no flash answers"), (0, "no flash answers"), (0xC84013, "524,288 bytes")],
 )
-def test_a_flash_that_is_not_what_it_should_be(device, table, tmp_path, chip, message):
+def test_unsuitable_flash(device, table, tmp_path, chip, message):
     """Nothing is written."""
     device.player.registers.chip = chip
     before = bytes(device.flash.content)
@@ -272,12 +272,12 @@ def test_a_flash_that_is_not_what_it_should_be(device, table, tmp_path, chip, me
     assert bytes(device.flash.content) == before
 
 
-def test_what_was_uploaded_is_what_a_client_sends(device):
+def test_flash_image_equals_client_data(device):
     """The samples in the flash are the RUN frames that train --port would send."""
     assert store().blocks[store().registers.index + 1].count(b"\xc0") == 9
 
 
-def test_boards_without_flash_get_no_player(tmp_path, monkeypatch):
+def test_standalone_needs_flash(tmp_path, monkeypatch):
     monkeypatch.setitem(BOARDS, "icesugar", replace(BOARDS["icesugar"], flash=None))
     assert "no flash that the design can use" in refused("build", "icesugar", "--standalone")
     file = tmp_path / "flash.bin"
@@ -287,7 +287,7 @@ def test_boards_without_flash_get_no_player(tmp_path, monkeypatch):
     assert file.read_bytes() == b"short"
 
 
-def test_a_flash_is_that_of_one_board(tmp_path):
+def test_flash_file_belongs_to_one_board(tmp_path):
     """As long as a simulated one has the file, by whatever name."""
     file = tmp_path / "flash.bin"
     link = tmp_path / "link.bin"

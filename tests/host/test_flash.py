@@ -44,7 +44,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("board", [b for b in BOARDS.values() if b.loader], ids=lambda b: b.name)
-def test_the_loader_is_told_the_board(board, loader):
+def test_loader_arguments(board, loader):
     (loader / "top.bin").write_bytes(bitstream(board))
     flash(board, loader / "top.bin")
     assert (loader / "said").read_text().split() == [
@@ -63,7 +63,7 @@ def test_command(loader):
     assert json.loads((loader / "f.json").read_text())["board"] == "icebreaker"
 
 
-def test_what_can_go_wrong(loader, monkeypatch):
+def test_programming_errors(loader, monkeypatch):
     (loader / "code").write_text("3")
     with pytest.raises(ToolFailed, match=r"iCEBreaker.*3.*plugged"):
         flash(BOARDS["icebreaker"], loader / "top.bin")
@@ -84,12 +84,12 @@ def test_what_can_go_wrong(loader, monkeypatch):
     )
 
 
-def test_every_board_can_be_programmed():
+def test_every_board_has_a_loader():
     assert all(b.loader or b.by_hand for b in BOARDS.values())
 
 
 # -- the table -------------------------------------------------------------------------------------
-def test_what_was_measured_is_of_the_boards_as_they_are():
+def test_measurements_are_of_current_boards():
     for name, entry in boards.measured().items():
         board = BOARDS[name]
         assert same_engine(board, entry["config"]), (
@@ -98,7 +98,7 @@ def test_what_was_measured_is_of_the_boards_as_they_are():
         assert tuple(entry["network"]) == board.network and entry["build"]["f_max"] >= board.clock_hz / 1e6
 
 
-def test_speed_is_cycles_and_bytes():
+def test_speed_estimate():
     board = replace(BOARDS["icebreaker"], link=UartLink(baud=2_000_000))
     found = speed(
         board,
@@ -112,7 +112,7 @@ def test_speed_is_cycles_and_bytes():
     )
 
 
-def test_what_fits():
+def test_capacity_report():
     assert short(BOARDS["icebreaker"], Network.chain(784, 64, 10)) == ""
     assert "6403 tiles of 4x4 weights, this engine has 4096" in short(
         BOARDS["icebreaker"], Network.chain(784, 128, 10)

@@ -144,7 +144,7 @@ def talking(kind: str):
 
 
 @every_kind
-def test_a_port_that_talks_is_not_a_board(kind):
+def test_talking_port_is_not_a_board(kind):
     with talking(kind) as path:
         start = time.monotonic()
         with pytest.raises(LinkError, match=r"/dev/.*[\d,]+ bytes"):
@@ -154,7 +154,7 @@ def test_a_port_that_talks_is_not_a_board(kind):
 
 
 @every_kind
-def test_a_command_is_given_up_in_time_whatever_comes(kind):
+def test_command_timeout(kind):
     """Also by a client that knows its device, and what it keeps meanwhile is no more than a frame."""
     with talking(kind) as path, ports.serial.Serial(path, timeout=0.02, write_timeout=1) as port:
         client = Client(port, patience=0.4)
@@ -165,7 +165,7 @@ def test_a_command_is_given_up_in_time_whatever_comes(kind):
         assert len(client._received) <= LONGEST_REPLY + 4096
 
 
-def test_bytes_that_can_be_no_frame_are_dropped(monkeypatch):
+def test_noise_is_dropped(monkeypatch):
     monkeypatch.setattr(client_module, "LONGEST_REPLY", 1000)
     most = 0
 
@@ -191,7 +191,7 @@ def two_rates(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", list(KINDS)[:3])
-def test_commands_at_a_port_that_talks_end_with_one_error(kind, two_rates, tmp_path):
+def test_commands_at_talking_port(kind, two_rates, tmp_path):
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
     with talking(kind) as path:
         for words in (
@@ -218,7 +218,7 @@ def usb(monkeypatch):
     return have
 
 
-def test_a_dozen_ports_that_talk_take_no_longer_than_one(usb, tmp_path):
+def test_ports_are_probed_in_parallel(usb, tmp_path):
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
     with contextlib.ExitStack() as stack:
         paths = [stack.enter_context(talking("a byte every 10 ms")) for _ in range(12)]
@@ -235,7 +235,7 @@ def test_a_dozen_ports_that_talk_take_no_longer_than_one(usb, tmp_path):
     assert command("identify")[1].startswith("error: this machine has no USB serial port: name a port")
 
 
-def test_a_port_that_nobody_reads_does_not_hang():
+def test_port_without_reader():
     """Its buffer is full, so that not a byte can be written."""
     ours, theirs = os.openpty()
     tty.setraw(theirs)
@@ -255,7 +255,7 @@ def test_a_port_that_nobody_reads_does_not_hang():
 # -- ports that break ------------------------------------------------------------------------------
 @pytest.mark.parametrize("name, way", [("write", "takes no bytes"), ("read", "cannot be read")])
 @pytest.mark.parametrize("step", range(4))
-def test_a_port_that_is_unplugged_at_any_step_is_one_clear_error(step, name, way):
+def test_port_unplugged_at_any_step(step, name, way):
     client, wire = client_of(Device(CONFIG))
     whole = getattr(wire, name)
 
@@ -278,7 +278,7 @@ def test_a_port_that_is_unplugged_at_any_step_is_one_clear_error(step, name, way
     steps[step]()  # plugged in again, it goes on
 
 
-def test_a_port_that_vanishes_is_one_clear_error():
+def test_port_vanishes():
     ours, theirs = os.openpty()
     tty.setraw(theirs)
     path = os.ttyname(theirs)
@@ -298,7 +298,7 @@ def test_a_port_that_vanishes_is_one_clear_error():
         ("/", "Is a directory"),
     ],
 )
-def test_what_is_no_serial_port_is_named_with_the_reason(path, reason):
+def test_invalid_port(path, reason):
     code, output = command("identify", "--port", path)
     assert code == 2 and output.startswith(f"error: '{path}' cannot be used as a serial port: {reason}"), (
         output
@@ -306,7 +306,7 @@ def test_what_is_no_serial_port_is_named_with_the_reason(path, reason):
     assert "Errno" not in output
 
 
-def test_a_second_program_is_told_that_the_port_is_taken():
+def test_port_in_use():
     ours, theirs = os.openpty()
     path = os.ttyname(theirs)
     with (
@@ -318,7 +318,7 @@ def test_a_second_program_is_told_that_the_port_is_taken():
     os.close(theirs)
 
 
-def test_an_interruption_leaves_the_port_free(monkeypatch):
+def test_interrupt_frees_port(monkeypatch):
     ours, theirs = os.openpty()
     path = os.ttyname(theirs)
 
@@ -333,7 +333,7 @@ def test_an_interruption_leaves_the_port_free(monkeypatch):
     os.close(theirs)
 
 
-def test_a_rate_that_a_bridge_refuses_is_passed_over(monkeypatch):
+def test_refused_baud_is_skipped(monkeypatch):
     """termios has an error of its own, which is no OSError."""
     import termios
 
@@ -357,7 +357,7 @@ def test_a_rate_that_a_bridge_refuses_is_passed_over(monkeypatch):
 
 
 @pytest.mark.parametrize("baud", [0, -1, 9_599, 12_000_001, 1 << 40])
-def test_rates_that_no_bridge_has_are_refused(baud, usb):
+def test_invalid_baud(baud, usb):
     usb()
     for words in (("ports",), ("identify",), ("identify", "--port", "/dev/null")):
         assert command(*words, "--baud", baud) == (
@@ -374,14 +374,14 @@ def device_of(max_payload: int) -> Device:
     return device
 
 
-def test_frames_that_carry_nothing_are_refused():
+def test_frames_too_small():
     """With such a size nothing would be written at all, and nothing be output."""
     for n in (1, 5, 11):
         with pytest.raises(LinkError, match=f"{n + 6} bytes.*least 18"):
             client_of(device_of(n))[0].identify()
 
 
-def test_small_frames_carry_everything_all_the_same():
+def test_smallest_frames():
     client, wire = client_of(device_of(12))
     words = np.arange(12).reshape(3, 4)
     client.write(Region.WEIGHT, 0, words.ravel())
@@ -391,7 +391,7 @@ def test_small_frames_carry_everything_all_the_same():
     assert (got.values & 255).tolist() == [0, 9, 8, 7, 6] and max(map(len, wire.commands)) == 18
 
 
-def test_a_class_that_the_network_lacks_is_refused():
+def test_label_out_of_range():
     """Another program has loaded another network meanwhile."""
     client, wire = client_of(Device(CONFIG))
     chip = Chip(client, NETWORK)
@@ -401,7 +401,7 @@ def test_a_class_that_the_network_lacks_is_refused():
         chip.sample(np.zeros(6, int))
 
 
-def test_manifests_of_others_are_passed_over(tmp_path):
+def test_foreign_manifests_are_skipped(tmp_path):
     for k, text in enumerate(("[]", "3", "null", '"x"', "{}", "[" * 100_000, "\xff", '{"build_id": 7}')):
         (tmp_path / str(k)).mkdir()
         (tmp_path / str(k) / "manifest.json").write_text(text, encoding="latin-1")
@@ -431,7 +431,7 @@ def test_manifests_of_others_are_passed_over(tmp_path):
         (lambda c: c.read(Region.VALUE, 0, 129), "VALUE has elements 0..127, not 0..128"),
     ],
 )
-def test_arguments_out_of_range_are_refused_before_anything_is_sent(call, message):
+def test_arguments_are_checked_before_sending(call, message):
     client, wire = client_of(Device(CONFIG))
     client.load([Op.HALT()])
     before = len(wire.commands)
@@ -476,7 +476,7 @@ Y = np.array([0, 1, 2, 1])
         ("accuracy", (X[:0], Y[:0])),
     ],
 )
-def test_a_board_refuses_what_the_kernel_refuses(method, arguments):
+def test_board_refuses_as_kernel(method, arguments):
     """The same words, before a sample is sent."""
     with pytest.raises(ValueError) as wanted:
         getattr(Kernel(NETWORK, lr=0.05), method)(*arguments)
@@ -488,7 +488,7 @@ def test_a_board_refuses_what_the_kernel_refuses(method, arguments):
     assert str(got.value) == str(wanted.value) and len(wire.commands) == before
 
 
-def test_a_board_takes_what_the_kernel_takes():
+def test_board_accepts_as_kernel():
     kernel = Kernel(NETWORK, lr=0.05)
     chip = Chip(client_of(Device(CONFIG))[0], NETWORK, lr=0.05)
     for order in (None, [2, 0, 0, 3], np.array([1], np.int8), []):
@@ -530,7 +530,7 @@ def test_a_board_takes_what_the_kernel_takes():
         (("simulate", "--baud", 10**12), "baud must be in 9600..7500000, not 1000000000000"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_with_what_is_allowed(words, message, tmp_path, monkeypatch):
+def test_invalid_options(words, message, tmp_path, monkeypatch):
     """Before anything is built: there are no tools on this PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -539,14 +539,14 @@ def test_options_that_make_no_sense_are_refused_with_what_is_allowed(words, mess
     assert not list(tmp_path.iterdir())
 
 
-def test_another_clock_reaches_place_and_route():
+def test_clock_option_reaches_nextpnr():
     """nextpnr is told of a Gowin PLL's clock by an option, so that one follows the clock."""
     board = BOARDS["tang-nano-9k"]
     assert board.overrides()["nextpnr_opts"] == f"--freq {board.clock_hz / 1e6:g}"
     assert board.clocked(24).overrides()["nextpnr_opts"] == "--freq 24"
 
 
-def test_commands_without_their_packages_say_what_to_install():
+def test_commands_without_packages():
     """flash, simulate and the ports, in a Python that lacks a package."""
     for package, words in (
         ("amaranth", ["flash", "icebreaker"]),
@@ -564,7 +564,7 @@ def test_commands_without_their_packages_say_what_to_install():
 
 
 @pytest.mark.parametrize("module", ["flash", "simulate", "ports", "client"])
-def test_modules_without_their_packages_say_what_to_install(module):
+def test_modules_without_packages(module):
     lacks = (
         "import sys; sys.modules.update(dict.fromkeys(('amaranth', 'serial', 'sliplib')))\n"
         "from equilif.extras import MissingExtra\n"
@@ -578,7 +578,7 @@ def test_modules_without_their_packages_say_what_to_install(module):
 
 
 # -- bitstreams ------------------------------------------------------------------------------------
-def test_only_a_bitstream_of_the_boards_fpga_is_programmed(tmp_path, monkeypatch):
+def test_bitstream_of_other_fpga(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENFPGALOADER", "true")
     board, other = BOARDS["icebreaker"], BOARDS["ulx3s-85f"]
     (tmp_path / "empty.bin").touch()
@@ -607,7 +607,7 @@ def pretending(monkeypatch):
         monkeypatch.setenv(name, "true")
 
 
-def test_a_build_leaves_files_of_others_alone(pretending, tmp_path):
+def test_build_keeps_other_files(pretending, tmp_path):
     (tmp_path / "manifest.json").write_text("mine")
     (tmp_path / "top.pcf").write_text("mine")
     for out, message in (
@@ -619,12 +619,12 @@ def test_a_build_leaves_files_of_others_alone(pretending, tmp_path):
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"manifest.json": "mine", "top.pcf": "mine"}
 
 
-def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(pretending):
+def test_unwritable_folder(pretending):
     with pytest.raises(OSError, match="/proc/none"):
         build(BOARDS["icebreaker"], Path("/proc/none"), progress=pytest.fail)
 
 
-def test_tools_that_leave_nothing_are_named(pretending, tmp_path, monkeypatch):
+def test_tool_without_output(pretending, tmp_path, monkeypatch):
     monkeypatch.setattr(builder.Plan, "of", functools.partial(_planned, builder.Plan))
     with pytest.raises(BuildError, match=r"yosys .*top\.json"):
         build(BOARDS["icebreaker"], tmp_path / "a")
@@ -666,14 +666,14 @@ def _synthesised(board: Any, out: Path, step: builder.Steps) -> builder.Synthesi
 
 
 # -- targets ---------------------------------------------------------------------------------------
-def test_save_tries_its_target_before_it_reads_the_board(tmp_path):
+def test_save_checks_target_first(tmp_path):
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
     for out, message in ((tmp_path, "folder"), (tmp_path / "n.npz" / "x", "n.npz"), ("/proc/x", "/proc/x")):
         code, output = command("save", out, "--like", tmp_path / "n.npz", "--port", "/dev/nowhere")
         assert code == 2 and message in output and "serial port" not in output, output
 
 
-def test_save_makes_the_folder_of_its_file(tmp_path, monkeypatch):
+def test_save_creates_folder(tmp_path, monkeypatch):
     networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
     client, _ = client_of(Device(CONFIG))
     Chip(client, NETWORK)
@@ -691,7 +691,7 @@ def no_compiler(monkeypatch):
     monkeypatch.setattr(simulate.simulation, "Board", compiled)
 
 
-def test_a_link_never_replaces_what_is_there(no_compiler, tmp_path):
+def test_link_replaces_nothing(no_compiler, tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
@@ -703,14 +703,14 @@ def test_a_link_never_replaces_what_is_there(no_compiler, tmp_path):
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_a_link_that_cannot_be_made_is_found_out_before_the_design_is_compiled(no_compiler, tmp_path):
+def test_link_is_checked_before_compiling(no_compiler, tmp_path):
     code, output = command("simulate", "--link", tmp_path / "none" / "x")
     assert code == 2 and f"there is no folder {tmp_path / 'none'}: make it, or choose" in output
     code, output = command("simulate", "--link", "/proc/x")
     assert code == 2 and "/proc" in output and "pts" not in output
 
 
-def test_a_link_is_there_for_as_long_as_the_simulation(tmp_path):
+def test_link_lifetime(tmp_path):
     link = tmp_path / "board"
     with simulate.linked(link, "/dev/pts/1"):
         assert str(link.readlink()) == "/dev/pts/1"
@@ -720,7 +720,7 @@ def test_a_link_is_there_for_as_long_as_the_simulation(tmp_path):
     assert not link.is_symlink()
 
 
-def test_a_link_that_somebody_else_has_made_since_stays(tmp_path):
+def test_foreign_link_is_kept(tmp_path):
     link = tmp_path / "board"
     with simulate.linked(link, "/dev/pts/1"):
         link.unlink()
@@ -742,7 +742,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_every_way_to_end_a_simulation_takes_the_link_away(number, tmp_path):
+def test_link_is_removed_at_exit(number, tmp_path):
     link = tmp_path / "board"
     simulated = simulate.Simulated.__new__(simulate.Simulated)
     simulated.board = Slow()
@@ -761,7 +761,7 @@ def test_every_way_to_end_a_simulation_takes_the_link_away(number, tmp_path):
         signal.signal(number, before)
 
 
-def test_signals_that_are_ignored_stay_so(tmp_path):
+def test_ignored_signals_stay_ignored(tmp_path):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -771,7 +771,7 @@ def test_signals_that_are_ignored_stay_so(tmp_path):
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_simulated_board_takes_no_more_than_it_can_keep():
+def test_simulated_board_input_limit():
     """A host that floods it is held up, as the terminal's own buffer holds it up."""
     with Terminal(Slow()) as terminal:
         thread = threading.Thread(target=terminal.serve, daemon=True)
@@ -795,7 +795,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "equilif"
 
 
-def test_a_file_that_was_cut_short_is_no_longer_in_the_cache(cache):
+def test_truncated_cache_file(cache):
     path = cache / "a" / "lib.so"
     assert not library.kept(path)
     library.keep(path, bytes(10_000))
@@ -831,7 +831,7 @@ def compilers(tmp_path, monkeypatch):
     return made
 
 
-def test_a_damaged_library_is_compiled_again_and_never_loaded(cache, compilers, tmp_path):
+def test_damaged_library_is_recompiled(cache, compilers, tmp_path):
     path = library.compiled("top", "module top; endmodule", "")
     assert path.read_text() == "library\n" and library.compiled("top", "module top; endmodule", "") == path
     assert compilers.read_text().count("x") == 1
@@ -843,14 +843,14 @@ def test_a_damaged_library_is_compiled_again_and_never_loaded(cache, compilers, 
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_cache_that_cannot_be_written_is_named_with_its_variable(there, compilers, monkeypatch):
+def test_unwritable_cache(there, compilers, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/x" if there else "/dev/null/x")
     with pytest.raises(OSError, match="/.*/x/equilif.*XDG_CACHE_HOME"):
         library.compiled("top", "module top; endmodule", "")
     assert compilers.read_text() == "", "found out after the work"
 
 
-def test_a_cache_is_never_made_in_the_working_folder(monkeypatch, tmp_path):
+def test_cache_is_not_in_working_folder(monkeypatch, tmp_path):
     """What the XDG specification says of an empty and of a relative name: as if there were none."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("", "cache", "./x"):
@@ -865,7 +865,7 @@ def test_a_cache_is_never_made_in_the_working_folder(monkeypatch, tmp_path):
         library.cache_dir()
 
 
-def test_a_compiler_that_is_missing_is_named(cache, compilers, monkeypatch):
+def test_missing_compiler(cache, compilers, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(library.BuildFailed, match="no-such-compiler"):
         library.compiled("top", "module top; endmodule", "")

@@ -166,7 +166,7 @@ def switched_on(device):
 
 
 # -- cuts ------------------------------------------------------------------------------------------
-def test_cuts_of_an_upload():
+def test_power_cuts_during_upload():
     """The board stands at the earlier upload, at the new one, or at none; and uploads again."""
 
     def action(client):
@@ -211,7 +211,7 @@ def finished():
     ("option", "begin"),
     [("start", stopped), ("checkpoint", stopped), ("test", stopped), ("test", finished)],
 )
-def test_cuts_of_a_board_that_trains_standalone(option, begin, connected, capfd):
+def test_power_cuts_during_standalone_training(option, begin, connected, capfd):
     """It ends with the weights of a board that was left alone; a test that came to its end has the answers of
     one that was not cut off.
     """
@@ -243,7 +243,7 @@ def answers(printed):
     return [line for line in printed.splitlines() if "test samples right" in line]
 
 
-def test_cuts_of_a_read(connected, tmp_path, monkeypatch):
+def test_power_cuts_during_read(connected, tmp_path, monkeypatch):
     """The file has the weights of the board, of one moment, or is not there."""
     monkeypatch.setattr(client_module, "READ_ELEMENTS", 8)  # many commands
     like = tmp_path / "like.npz"
@@ -272,7 +272,7 @@ def test_cuts_of_a_read(connected, tmp_path, monkeypatch):
     assert min(ends.values()) > 2
 
 
-def test_a_board_that_is_reset_does_not_answer_for_the_network_of_a_host():
+def test_reset_discards_host_network():
     """It has a program again, and weights, which are its own."""
     other = NETWORK.initial_weights(9)
     x = lessons().samples.x

@@ -130,7 +130,7 @@ def assert_same(got: Run, want: Run) -> None:
 
 # -- training --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("epochs, n", [(2, 150), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
-def test_training_on_the_board_is_training(epochs, n, port):
+def test_training_on_board(epochs, n, port):
     data = digits(n, 360 if n == 1437 else 30)
     client = connect(port)
     got = trained(Run.start(preset(epochs), data, SEED, functools.partial(Chip, client)))
@@ -142,7 +142,7 @@ def test_training_on_the_board_is_training(epochs, n, port):
 
 
 @pytest.mark.long
-def test_tokens_learn_on_the_board():
+def test_embedding_table_learns_on_board():
     """Rows of the network's table go there with each sample, and come back.  test_tables.py has the same on
     the model of a board.
     """
@@ -155,7 +155,7 @@ def test_tokens_learn_on_the_board():
 
 
 @pytest.mark.parametrize("epochs, n", [(1, 300), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
-def test_one_frame_in_twenty_goes_wrong(epochs, n, port):
+def test_one_frame_in_twenty_is_damaged(epochs, n, port):
     """Lost, damaged or doubled, in both directions; the device's own counter says that each sample was
     learnt once.
     """
@@ -223,7 +223,7 @@ def test_killed_at_any_moment(phases, epochs, kills, pause, port, tmp_path):
     ]
 
 
-def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
+def test_resume_within_epoch(tmp_path):
     """On the golden model, which saves after every part here: each place is as good as another."""
     data, want = digits(120, 10), golden(2, digits(120, 10))
 
@@ -248,7 +248,7 @@ def test_a_run_goes_on_where_it_was_saved_within_an_epoch(tmp_path):
 
 
 @pytest.mark.long
-def test_a_library_that_was_cut_short_is_compiled_again(board, tmp_path):
+def test_truncated_library_is_recompiled(board, tmp_path):
     """As a full disk leaves it.  To run one kills the process, so this is a process of its own."""
     library = Path(board._lib._name)
     folder = tmp_path / "equilif" / library.parents[1].name / library.parent.name
@@ -272,12 +272,12 @@ def test_a_library_that_was_cut_short_is_compiled_again(board, tmp_path):
 
 
 # -- what else a board is --------------------------------------------------------------------------
-def test_the_engine_is_too_small(port):
+def test_engine_too_small(port):
     with pytest.raises(CapacityError, match="the network needs .* this engine has 32"):
         Chip(connect(port), Network.chain(64, 400, 10))
 
 
-def test_a_reset_device_is_noticed(port):
+def test_device_reset_is_detected(port):
     """Its counter is not where it should be."""
     client = connect(port)
     chip = Chip(client, Network.chain(8, 8, 4), lr=0.01)
@@ -287,7 +287,7 @@ def test_a_reset_device_is_noticed(port):
         _ = chip.weights
 
 
-def test_a_port_serves_one_program_at_a_time(port):
+def test_port_serves_one_program(port):
     client = connect(port)
     with pytest.raises(OSError, match="lock"):
         connect(port)
@@ -295,14 +295,14 @@ def test_a_port_serves_one_program_at_a_time(port):
     connect(port)
 
 
-def test_half_a_frame_does_no_harm(port):
+def test_partial_frame(port):
     """What a program that was killed left in the line."""
     with serial.Serial(port, timeout=0.02) as half:
         half.write(b"\xc0" + bytes((Command.RUN, 7, 1)))
     assert connect(port).identify().config == SMALL.config
 
 
-def test_nothing_at_a_port():
+def test_silent_port():
     ours, theirs = os.openpty()
     with pytest.raises(LinkError, match="/dev/.*equilif's.*1,000,000 baud"):
         connect(os.ttyname(theirs), 1_000_000)
@@ -310,7 +310,7 @@ def test_nothing_at_a_port():
     os.close(theirs)
 
 
-def test_the_rates_of_the_boards_are_tried():
+def test_baud_rates_are_probed():
     links = {link for b in BOARDS.values() for link in b.links}
     assert {link.baud for link in links if link.kind == "uart"} <= set(BAUDS)
 
@@ -336,7 +336,7 @@ def test_other_sizes():
         BOARDS["icebreaker"].resized(lanes=5)
 
 
-def test_the_command_starts_and_ends(tmp_path):
+def test_simulate_command(tmp_path):
     """``equilif simulate`` in a process of its own, on the UART's real rate; Ctrl-C ends it and takes the
     link away.
     """

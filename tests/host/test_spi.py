@@ -213,7 +213,7 @@ def command(*arguments: object) -> tuple[int, str]:
 # -- commands --------------------------------------------------------------------------------------
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("path", [PATH, URL])
-def test_every_command_works(path, board, tmp_path):
+def test_commands_over_spi(path, board, tmp_path):
     """And what is learned is what the golden model learns."""
     rng = random.Random(1)
     pairs = [(rng.random(), rng.random()) for _ in range(40)]
@@ -241,14 +241,14 @@ def test_every_command_works(path, board, tmp_path):
     assert all(np.array_equal(back[name], other[name]) for name in other)
 
 
-def test_the_rate_is_that_of_the_user(board):
+def test_sck_option(board):
     for baud, hz in ((None, spi.USUAL), (12_000_000, 12_000_000)):
         client = ports.the_one(PATH, baud)
         assert client.port.baudrate == sys.modules["spidev"].SpiDev.hz[-1] == hz
         client.port.close()
 
 
-def test_a_long_reply_is_fetched_in_long_transfers():
+def test_long_replies():
     board = Board(late=0.0)
     client = client_of(board.transfer, patience=30.0, run_patience=30.0)
     Chip(client, NETWORK)
@@ -271,11 +271,11 @@ def learned(board: Board) -> None:
     assert client.traffic.repeated > 0
 
 
-def test_chip_selects_that_are_released_inside_bytes():
+def test_chip_select_released_within_byte():
     learned(Board(cut=0.0005))
 
 
-def test_bits_that_flip():
+def test_flipped_bits_on_the_line():
     rng = random.Random(3)
     learned(Board(spoil=lambda byte: byte ^ (1 << rng.randrange(8)) * (rng.random() < 0.0003)))
 
@@ -310,7 +310,7 @@ def shifted(line: bytes) -> bytes:
         (lambda line: b"", "MISO stays low"),
     ],
 )
-def test_what_is_no_board_ends_with_one_error(transfer, says, board, monkeypatch):
+def test_no_board_on_the_bus(transfer, says, board, monkeypatch):
     monkeypatch.setattr(board, "transfer", transfer)
     start = time.monotonic()
     code, output = command("identify", "--port", PATH)
@@ -324,7 +324,7 @@ def test_what_is_no_board_ends_with_one_error(transfer, says, board, monkeypatch
     assert not sys.modules["spidev"].SpiDev.in_use
 
 
-def test_a_board_that_goes_away_is_one_clear_error(board, monkeypatch):
+def test_board_disconnected(board, monkeypatch):
     client = ports.connect(URL)
 
     def gone(line: bytes) -> bytes:
@@ -346,14 +346,14 @@ def test_a_board_that_goes_away_is_one_clear_error(board, monkeypatch):
         ("spi+ftdi://ftdi:2232h/2", "No USB device matches URL ftdi://ftdi:2232h/2"),
     ],
 )
-def test_what_is_no_bus_is_named_with_the_reason(path, reason, board):
+def test_invalid_bus(path, reason, board):
     code, output = command("identify", "--port", path)
     assert code == 2 and output.startswith(f"error: '{path}' cannot be used as an SPI bus: {reason}"), output
     assert "Errno" not in output
 
 
 @pytest.mark.parametrize("path", ["spi+", "spi+usb://x", "spi+/dev/spidev0.0"])
-def test_addresses_that_are_none_are_told_how_they_look(path):
+def test_invalid_address(path):
     code, output = command("identify", "--port", path)
     assert code == 2 and f"'{path}' is no SPI bus: write spi:/dev/spidev0.0 or spi+ftdi://" in output, output
 
@@ -368,13 +368,13 @@ def test_addresses_that_are_none_are_told_how_they_look(path):
         (SystemExit("Please specify the USB device"), "it names no adapter: write spi.ftdi://"),
     ],
 )
-def test_adapters_that_cannot_be_opened(error, reason, board, monkeypatch):
+def test_adapter_errors(error, reason, board, monkeypatch):
     monkeypatch.setattr(sys.modules["pyftdi.spi"].SpiController, "error", error)
     with pytest.raises(LinkError, match=f"SPI.*{reason}"):
         ports.connect(URL)
 
 
-def test_rates_that_cannot_be_made(board, monkeypatch):
+def test_impossible_sck(board, monkeypatch):
     for baud in (0, 9_599, 30_000_001):
         assert command("identify", "--port", PATH, "--baud", baud) == (
             2,
@@ -392,7 +392,7 @@ def test_rates_that_cannot_be_made(board, monkeypatch):
     assert not device.in_use
 
 
-def test_a_second_program_is_told_that_the_bus_is_taken(board):
+def test_bus_in_use(board):
     client = ports.connect(PATH)
     with pytest.raises(LinkError, match="another program has locked it: end that one"):
         ports.connect(PATH)
@@ -401,7 +401,7 @@ def test_a_second_program_is_told_that_the_bus_is_taken(board):
 
 
 @pytest.mark.parametrize("path, package", [(PATH, "spidev"), (URL, "pyftdi")])
-def test_a_library_that_is_missing_is_named_with_what_installs_it(path, package, monkeypatch):
+def test_missing_library(path, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"{package}.spi", raising=False)
     code, output = command("identify", "--port", path)
@@ -409,7 +409,7 @@ def test_a_library_that_is_missing_is_named_with_what_installs_it(path, package,
     assert output.endswith("[spi]'")
 
 
-def test_a_port_forgets_what_has_come():
+def test_port_flush():
     board = Board(late=0.0)
     port = spi.SpiPort(Bus(board.transfer), "bus", timeout=0.0)
     board.slave.sent.extend(b"abc")

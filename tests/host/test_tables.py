@@ -67,7 +67,7 @@ def trained(learner=Kernel, **options):
 
 
 # -- training --------------------------------------------------------------------------------------
-def test_a_board_learns_what_the_golden_model_learns(connected, tmp_path):
+def test_table_learns_as_golden(connected, tmp_path):
     """From the command line: train, go on, evaluate."""
     want = trained()
     line = ("--port", "there", "--out", tmp_path / "run")
@@ -87,7 +87,7 @@ def test_a_board_learns_what_the_golden_model_learns(connected, tmp_path):
     assert got["spikes_per_sample"] == golden["spikes_per_sample"]
 
 
-def test_a_run_on_a_board_goes_on_within_an_epoch(tmp_path):
+def test_table_resume_within_epoch(tmp_path):
     class Enough(Exception):
         pass
 
@@ -105,7 +105,7 @@ def test_a_run_on_a_board_goes_on_within_an_epoch(tmp_path):
     assert digest(again.weights) == digest(trained().weights)
 
 
-def test_frames_that_go_wrong_change_nothing():
+def test_damaged_frames_change_nothing():
     """Patterns go out, a run, and patterns come back: each once."""
     client = board()
     client.port = line = Faulty(client.port, 0.05, random.Random(1))
@@ -121,7 +121,7 @@ def chip_and_sample(client):
     return chip, one_hot(data.y_train[:1], 2)[0], data.tokens_train.take([0])
 
 
-def test_patterns_that_do_not_come_back_are_noticed(monkeypatch):
+def test_wrong_patterns_are_detected(monkeypatch):
     """The board has learned, the table has not: neither is the network any more."""
     client = board()
     chip, y, tokens = chip_and_sample(client)
@@ -135,7 +135,7 @@ def test_patterns_that_do_not_come_back_are_noticed(monkeypatch):
         _ = chip.weights
 
 
-def test_a_board_that_was_reset_is_noticed():
+def test_board_reset_is_detected():
     client = board()
     chip, y, tokens = chip_and_sample(client)
     chip.sample([], y, tokens=tokens)
@@ -158,7 +158,7 @@ def test_a_board_that_was_reset_is_noticed():
         ),
     ],
 )
-def test_wrong_tokens_are_refused_before_anything_is_sent(tokens, message):
+def test_tokens_are_checked_before_sending(tokens, message):
     client = board()
     chip, y, right = chip_and_sample(client)
     commands = client.traffic.commands
@@ -168,7 +168,7 @@ def test_wrong_tokens_are_refused_before_anything_is_sent(tokens, message):
 
 
 # -- saved and restored ----------------------------------------------------------------------------
-def test_save_takes_the_table_of_the_file(connected, tmp_path):
+def test_save_keeps_table(connected, tmp_path):
     want = trained()
     networks.save(tmp_path / "n.npz", want.network, want.weights)
     held = want.network.n_weights - 20 * 6
@@ -183,14 +183,14 @@ def test_save_takes_the_table_of_the_file(connected, tmp_path):
     assert network == want.network and digest(weights) == digest(want.weights)
 
 
-def test_a_network_without_a_table_says_nothing_of_one(connected, tmp_path):
+def test_save_without_table(connected, tmp_path):
     network = Network.attention(8, 6, 2, 8, 2)
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
     for arguments in (("restore",), ("save", tmp_path / "s.npz", "--like")):
         assert "table of tokens" not in run(*arguments, tmp_path / "n.npz", "--port", "there")
 
 
-def test_data_with_another_table_are_refused(connected, tmp_path):
+def test_data_with_other_table(connected, tmp_path):
     network = Network.attention(8, 6, 2, 8, 2, rows=21)
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
     wanted = "tokens are rows of a table of 20, that of the network has 21: they are of other data"
@@ -210,21 +210,21 @@ def compared():
     return compare(network, LEARNS.initial_weights(network, 0, data), ROOMY, data, plan)
 
 
-def test_verify_compares_the_table():
+def test_verify_compares_table():
     found = compared()
     network = LEARNS.network(data_set())
     assert found.mismatch is None and found.compared.weights == 2 * network.n_weights
     assert (found.weights[TABLE] != data_set().tokens_train.table).any()
 
 
-def test_verify_says_where_a_table_differs(monkeypatch):
+def test_verify_reports_table_mismatch(monkeypatch):
     monkeypatch.setattr("equilif_golden.engine.chip.give_back", lambda *what: None)
     found = compared()
     assert "weight differs at training sample 1, synapse memory-query, element [" in str(found.mismatch)
 
 
 # -- what it costs ---------------------------------------------------------------------------------
-def test_what_a_table_costs():
+def test_cost_of_table():
     """Of a training sample: one SOFTMAX more a head and window of the nudged phases and one LEARN a head, and
     the patterns come back over the line.  Rows that do not learn cost nothing.
     """
@@ -256,7 +256,7 @@ def test_what_a_table_costs():
 
 
 # -- what is told of it ----------------------------------------------------------------------------
-def test_a_table_is_shown_as_one(connected, tmp_path):
+def test_show_table(connected, tmp_path):
     """With the data that say its size, without them, and of a saved network."""
     file = tmp_path / "net.toml"
     outputs = ("--json", tmp_path / "s.json", "--out", tmp_path / "n.svg", "--overwrite")
@@ -274,7 +274,7 @@ def test_a_table_is_shown_as_one(connected, tmp_path):
     assert found["rows"] is None and "table of tokens" in (tmp_path / "n.svg").read_text()
 
 
-def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path):
+def test_report_and_attention_use_table(connected, tmp_path):
     """Rows as they are in the network, not as the data have them."""
     made = trained(folder=tmp_path / "run")
     data = data_set()
@@ -298,7 +298,7 @@ def test_a_report_and_what_queries_look_at_are_of_the_table(connected, tmp_path)
     assert TABLE in page.html and {j["name"]: j["rows"] for j in page.facts["synapses"]}[TABLE] == 20
 
 
-def test_the_program_of_a_table_is_listed(tmp_path):
+def test_program_of_table(tmp_path):
     network = LEARNS.network(data_set())
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
     output = run("program", tmp_path / "n.npz", "--learning-rate", 0.025)

@@ -34,12 +34,12 @@ def same_yosys(table):
     "pipeline",
     [pytest.param(p, marks=pytest.mark.regress if p is ORDINARY else pytest.mark.long) for p in Pipeline],
 )
-def test_every_block_has_the_cells_of_the_table(pipeline, table, same_yosys):
+def test_block_areas(pipeline, table, same_yosys):
     changed = area.differences(table["pipelines"][pipeline]["blocks"], area.measure(pipeline))
     assert not changed, "\n".join([*changed, "if that is meant: python -m benchmarks.area --write"])
 
 
-def test_the_table_has_every_pipeline_and_the_blocks_that_an_engine_is_made_of(table):
+def test_area_table_is_complete(table):
     assert set(table["pipelines"]) == set(Pipeline)
     for found in table["pipelines"].values():
         leaves = {name.rpartition(".")[2] for name in found["blocks"]}
@@ -61,13 +61,13 @@ def test_the_table_has_every_pipeline_and_the_blocks_that_an_engine_is_made_of(t
         ("multiplier", 2, 1, True),
     ],
 )
-def test_a_block_may_differ_by_a_few_per_cent_and_memories_not_at_all(kind, was, there, changed):
+def test_area_tolerance(kind, was, there, changed):
     found = area.differences({"lane": {kind: was}}, {"lane": {kind: there}})
     assert bool(found) == changed
     assert not changed or found == [f"lane: {there:,} {kind}, the table says {was:,}"]
 
 
-def test_blocks_that_are_new_or_gone_are_told():
+def test_added_and_removed_blocks():
     known = {"scanner": {"LUT": 100}}
     now = {"scanner2": {"LUT": 120}}
     assert area.differences(known, now) == [
@@ -76,7 +76,7 @@ def test_blocks_that_are_new_or_gone_are_told():
     ]
 
 
-def test_instances_of_a_block_are_one_row_and_the_whole_counts_them_all():
+def test_instances_are_one_row():
     def module(**cells):
         return {"num_cells_by_type": cells}
 
@@ -105,7 +105,7 @@ def test_instances_of_a_block_are_one_row_and_the_whole_counts_them_all():
     }
 
 
-def test_a_pipeline_is_compared_and_what_changed_is_said(monkeypatch, capsys, table, tmp_path):
+def test_area_command(monkeypatch, capsys, table, tmp_path):
     blocks = table["pipelines"]["spram"]["blocks"]
     grown = {**blocks, "engine.walker": {**blocks["engine.walker"], "block RAM": 1}}
     monkeypatch.setattr(area, "measure", lambda pipeline: blocks if pipeline is Pipeline.DEEP else grown)
@@ -117,7 +117,7 @@ def test_a_pipeline_is_compared_and_what_changed_is_said(monkeypatch, capsys, ta
     assert "spram, engine.walker: 1 block RAM, the table says 0" in capsys.readouterr().out
 
 
-def test_what_yosys_refuses_is_told_in_its_words(monkeypatch):
+def test_yosys_errors(monkeypatch):
     def refused(command, **_):
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no such thing")
 

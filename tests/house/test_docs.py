@@ -61,7 +61,7 @@ def docs_pages() -> list[str]:
 
 
 @every_page
-def test_every_link_leads_somewhere(page):
+def test_links(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if re.match(r"https?://", target):
             continue
@@ -74,19 +74,19 @@ def test_every_link_leads_somewhere(page):
             assert anchor in headings(path), f"{page.name}: {path.name} has no heading {anchor}"
 
 
-def test_the_list_of_pages_leads_to_every_page():
+def test_page_list_is_complete():
     links = re.findall(r"\]\(([\w/-]+\.md)\)", (DOCS / "README.md").read_text())
     assert set(links) == {name for name in docs_pages() if name != "README.md"}
 
 
-def test_the_site_has_every_page():
+def test_site_navigation_is_complete():
     """mkdocs.yml: what its navigation has is what the list of pages has, and what is made from the code."""
     entries = re.findall(r"^ +- (?:[^:\n]+: )?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
     assert sorted(entries) == sorted([*docs_pages(), "reference/commands.md"])
 
 
 @every_page
-def test_every_file_that_is_named_is_there(page):
+def test_named_files_exist(page):
     folders = r"(?:boards|golden|hdl|sim|equilif|tests|benchmarks|docs|examples)"
     text = re.sub(NEW, "", page.read_text())
     for name in re.findall(rf"(?<![\w/.-]){folders}/[\w/.-]*\w", text):
@@ -113,7 +113,7 @@ def located(name: str) -> bool:
 
 
 @every_page
-def test_every_dotted_name_can_be_imported(page):
+def test_dotted_names_exist(page):
     names = set(re.findall(r"\bequilif(?:_golden|_hdl|_sim|_boards)?(?:\.[A-Za-z_]\w*)+", page.read_text()))
     assert not [n for n in sorted(names) if not located(n)]
 
@@ -144,7 +144,7 @@ def members() -> dict[str, set[str]]:
 
 
 @every_page
-def test_every_member_of_a_class_is_there(page):
+def test_class_members_exist(page):
     for span in code(page.read_text()):
         for name, member in re.findall(r"(?<![\w.])([A-Z][a-z]\w*)\.([a-z]\w*)", span):
             assert member in members().get(name, ()), f"{name} has no {member}"
@@ -163,7 +163,7 @@ def commands() -> dict[str, set[str]]:
 
 
 @every_page
-def test_every_command_and_its_options_exist(page):
+def test_named_commands_exist(page):
     steps = re.findall(r"^    (\w+)\)$", (ROOT / "run").read_text(), re.M)
     for line in code(page.read_text()):
         for name, rest in re.findall(COMMAND, line):
@@ -174,7 +174,7 @@ def test_every_command_and_its_options_exist(page):
                 assert option in commands()[name], f"equilif {name} has no {option}"
 
 
-def test_every_option_says_what_it_is_for():
+def test_options_have_help():
     import equilif.cli
 
     group = typer.main.get_command(equilif.cli.app)
@@ -182,13 +182,13 @@ def test_every_option_says_what_it_is_for():
     assert not silent
 
 
-def test_every_command_is_told_of():
+def test_commands_are_documented():
     text = "\n".join(page.read_text() for page in PAGES)
     assert not [name for name in commands() if f"equilif {name}" not in text and f"`{name}`" not in text]
 
 
 @every_page
-def test_every_module_that_is_run_has_its_options(page):
+def test_named_modules_have_options(page):
     for line in code(page.read_text()):
         for module, rest in re.findall(r"python -m ([\w.]+)([^;|&]*)", line):
             spec = importlib.util.find_spec(module)
@@ -198,14 +198,14 @@ def test_every_module_that_is_run_has_its_options(page):
 
 
 @every_page
-def test_every_selection_of_tests_selects_some(page):
+def test_named_tests_exist(page):
     for line in code(page.read_text()):
         for name, word in re.findall(r"pytest .*?(tests/[\w/]+\.py)(?: -k (\w+))?", line):
             assert word in (ROOT / name).read_text(), line
 
 
 @every_page
-def test_prose_is_not_wider_than_code(page):
+def test_line_length(page):
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     wide = [
         line for line in text.splitlines() if len(line) > WIDTH and not line.startswith(("|", "    ", "!["))
@@ -222,7 +222,7 @@ def examples() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("page, example", examples(), ids=[name for name, _ in examples()])
-def test_every_example_runs_as_it_stands(page, example, tmp_path):
+def test_python_blocks_run(page, example, tmp_path):
     """Whoever copies it gets a result, not a NameError."""
     environment = {
         **os.environ,
@@ -236,7 +236,7 @@ def test_every_example_runs_as_it_stands(page, example, tmp_path):
         assert float(done.stdout) > 0.95
 
 
-def test_every_term_of_the_glossary_is_used():
+def test_glossary_terms_are_used():
     pages = {page: re.sub(r"\s+", " ", page.read_text()).lower() for page in PAGES}
     text = " ".join(content for page, content in pages.items() if page.name != "glossary.md")
     terms = re.findall(r"^\* (.*?):", (DOCS / "reference" / "glossary.md").read_text(), re.M)
@@ -245,7 +245,7 @@ def test_every_term_of_the_glossary_is_used():
     assert not [name for name in names if not re.search(rf"\b{re.escape(name.lower())}", text)]
 
 
-def test_concepts_have_the_files_that_the_table_names():
+def test_concept_table_files_exist():
     """docs/explanation/architecture.md: each column is below a folder of its own."""
     folders = ("golden/equilif_golden", "hdl/equilif_hdl", "sim/equilif_sim", "tests")
     text = (DOCS / "explanation" / "architecture.md").read_text()
@@ -263,7 +263,7 @@ def test_concepts_have_the_files_that_the_table_names():
     assert not {p for p in own if p.name != "__init__.py"} - set(named)
 
 
-def test_files_to_touch_are_there_and_counted():
+def test_files_to_touch():
     """docs/how_to/extend.md: rows of its lists against the table at its top."""
     text = (ROOT / "docs" / "how_to" / "extend.md").read_text()
     stated = re.findall(r"^\| \[[^]]+\]\(#([\w-]+)\) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", text, re.M)
@@ -295,14 +295,14 @@ def edges() -> dict[tuple[str, str], int]:
     return layout().edges()
 
 
-def test_the_picture_of_the_layout_is_that_of_the_code():
+def test_layout_picture_is_current():
     """After a change of the imports:  python docs/layout.py"""
     module = layout()
     drawn = re.findall(r'id="(equilif[\w.]*):(equilif[\w.]*)"', (ROOT / "docs" / "layout.svg").read_text())
     assert sorted(drawn) == sorted(module.direct(edges()))
 
 
-def test_imports_run_one_way_between_the_packages():
+def test_imports_between_packages():
     """golden, hdl, sim and boards, equilif: each imports only what stands before it."""
     floor = {"equilif_golden": 0, "equilif_hdl": 1, "equilif_sim": 2, "equilif_boards": 2, "equilif": 3}
     module = layout()

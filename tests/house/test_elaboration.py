@@ -14,7 +14,7 @@ from tests import elaboration
 
 
 @pytest.mark.parametrize("init", [[], [0, 5, 255]])
-def test_memories_are_written_as_by_amaranth(init, monkeypatch):
+def test_memory_elaboration_equals_amaranth(init, monkeypatch):
     def text():
         m = Module()
         m.submodules.memory = ram = memory.Memory(shape=8, depth=12, init=init)

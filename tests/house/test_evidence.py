@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[2]
 every_claim = pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 
 
-def test_names_are_names_of_one_claim():
+def test_claim_names_are_unique():
     names = [claim.name for claim in CLAIMS]
     assert len(set(names)) == len(names)
     assert set(records.read(evidence.TABLE)["claims"]) <= set(names)
 
 
 @every_claim
-def test_the_command_proves_something(claim):
+def test_claim_commands_select_tests(claim):
     """The tests that it names are there; commands of equilif are checked with all pages."""
     parts = shlex.split(claim.command)
     if "pytest" not in parts:
@@ -43,7 +43,7 @@ def claim(command):
     return Claim("it", "what it proves", command)
 
 
-def test_a_run_is_recorded_good_or_bad():
+def test_results_are_recorded():
     good, proven = evidence.run(claim("python -c 'print(\"3 passed in 1.2s\")'"))
     assert good["result"] == "3 passed" and good["versions"]["python"] and not proven
     assert evidence.run(claim("python -c 'print(7); raise SystemExit(1)'"))[0]["result"] == "FAILED: 7"
@@ -52,12 +52,12 @@ def test_a_run_is_recorded_good_or_bad():
     assert shown == ["file", "f_max 5", "5"]
 
 
-def test_what_a_run_has_proven_is_recorded_with_it():
+def test_proofs_are_recorded():
     code = f"import os; open(os.environ['{evidence.LEDGER}'], 'w').write('7')"
     assert evidence.run(claim(f'python -c "{code}"'))[1] == [7]
 
 
-def test_a_report_of_all_tests_is_taken_apart(tmp_path):
+def test_junit_report(tmp_path):
     case = '<testcase classname="tests.{}" name="{}" time="1.5">{}</testcase>'
     cases = [
         case.format("test_kernel", "test_it[4]", ""),
@@ -77,11 +77,11 @@ def test_a_report_of_all_tests_is_taken_apart(tmp_path):
     assert found["kernel"]["seconds"] == 3 and found["kernel"]["date"] == "2026-01-02"
 
 
-def test_proofs_are_those_of_a_claim():
+def test_proofs_of_claim():
     assert set(records.read(evidence.PROOFS_SUMMARY)["claims"]) <= {claim.name for claim in CLAIMS}
 
 
-def test_proofs_are_put_together_by_block():
+def test_proofs_by_block():
     proof = {"block": "equilif_hdl.blocks.lif", "prop": "v", "assumes": ["held"], "seconds": 1.25}
     found = evidence.summary([proof, proof, {**proof, "prop": "netlist = RTL (ECP5): Lif", "assumes": []}])
     assert found["blocks.lif"] == {
@@ -94,7 +94,7 @@ def test_proofs_are_put_together_by_block():
 
 
 @pytest.mark.parametrize("name", ASSUMPTIONS)
-def test_every_assumption_is_used_and_checked(name):
+def test_assumptions_are_used_and_checked(name):
     source = "\n".join(path.read_text() for path in (ROOT / "tests" / "formal").glob("test_*.py"))
     assert f'.assume("{name}"' in source or f'.assume(\n        "{name}"' in source
     for path in re.findall(r"tests/[\w/]+\.py", ASSUMPTIONS[name].checked):

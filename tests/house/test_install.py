@@ -51,7 +51,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 # -- what pyproject.toml says ----------------------------------------------------------------------
-def test_every_extra_is_in_all():
+def test_all_extra_is_complete():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
     def names(extra: str) -> set[str]:
@@ -64,13 +64,13 @@ def test_every_extra_is_in_all():
     assert names("all") == set(extras) - {"dev", "docs"}
 
 
-def test_every_lower_bound_is_a_constraint():
+def test_lower_bounds():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bounded = [r for r in (*project["dependencies"], *project["optional-dependencies"]["cli"]) if ">=" in r]
     assert len(bounded) >= 4 and all(r.split(",")[0].replace(">=", "==") in set(lowest()) for r in bounded)
 
 
-def test_advice_names_extras_that_there_are():
+def test_named_extras_exist():
     """Whatever a message says of installing, the extra exists, and nothing is looked for on PyPI."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for folder in ("equilif", "golden", "hdl", "sim", "boards"):
@@ -83,7 +83,7 @@ def test_advice_names_extras_that_there_are():
 
 # -- the wheel -------------------------------------------------------------------------------------
 @pytest.mark.long
-def test_the_wheel_holds_our_packages_and_no_other_name(built):
+def test_wheel_content(built):
     archive, wheel = built
     with zipfile.ZipFile(wheel) as z:
         names = z.namelist()
@@ -129,7 +129,7 @@ def user_folder(folder: Path, kind: str) -> str:
 
 @pytest.mark.long
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_wheel_works_with_every_python_that_is_here(version, built, tmp_path):
+def test_wheel_installs(version, built, tmp_path):
     python = interpreter(version)
     if python is None:
         pytest.skip(f"no Python {version} here")
@@ -158,7 +158,7 @@ def test_the_wheel_works_with_every_python_that_is_here(version, built, tmp_path
 
 
 @pytest.mark.long
-def test_the_golden_model_alone_needs_numpy_and_numba(built, tmp_path):
+def test_golden_dependencies(built, tmp_path):
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     bin = tmp_path / "venv" / "bin"
     run(bin / "pip", "install", "-q", "--disable-pip-version-check", built[1], cwd=tmp_path)

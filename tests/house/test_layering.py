@@ -58,7 +58,7 @@ def test_golden_needs_numpy_and_numba_only():
     assert imported(HEAVY, PLAIN) == str(len(PLAIN))
 
 
-def test_the_specification_needs_no_compiler():
+def test_reference_needs_no_numba():
     """All but the kernel: whoever only wants the bits needs NumPy."""
     modules = [m for m in PLAIN if m not in ("equilif_golden.kernel", "equilif_golden.compiled")]
     assert imported(HEAVY | {"numba"}, modules) == str(len(modules))
@@ -109,13 +109,13 @@ def in_cycles(graph: dict[str, set[str]]) -> set[str]:
         rest = {name: found - ends for name, found in rest.items() if name not in ends}
 
 
-def test_no_module_imports_itself_by_way_of_others():
+def test_no_import_cycles():
     graph = import_graph(ROOT.parent.parent)
     assert len(graph) > 300
     assert not in_cycles(graph)
 
 
-def test_a_cycle_is_found():
+def test_import_cycle_detection():
     assert in_cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {"b", "c"}
 
 
@@ -133,7 +133,7 @@ ORDER = (
 )
 
 
-def test_parts_of_the_package_are_layers():
+def test_layers():
     """Modules of one layer may import each other: that they form no cycle is tested above."""
     layer = {part: k for k, parts in enumerate(ORDER) for part in parts}
     for name, found in import_graph(ROOT.parent.parent).items():

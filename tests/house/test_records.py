@@ -46,7 +46,7 @@ def only(folder, content, *, entries="", part=""):
     return list(records.states([record]))
 
 
-def test_a_record_is_current_until_an_input_changes(repository):
+def test_record_is_stale_after_change(repository):
     commit = records.stamp(["hdl"])["commit"]
     assert only(repository, {"commit": commit})[0].is_current
     (repository / "hdl" / "block.py").write_text("2\n")
@@ -56,7 +56,7 @@ def test_a_record_is_current_until_an_input_changes(repository):
     assert not found.is_current and "1 file changed" in found.changed and found.commit == commit
 
 
-def test_a_record_without_a_commit_has_that_of_its_file(repository):
+def test_record_without_commit(repository):
     (found,) = only(repository, {})
     assert found.is_current and git(repository, "rev-parse", "HEAD").startswith(found.commit.split()[1])
 
@@ -68,14 +68,14 @@ def test_entries_have_commits(repository):
     assert one.is_current and [(s.entry, s.changed) for s in others] == [("b c", None), ("none", None)]
 
 
-def test_a_part_of_an_entry_has_a_commit(repository):
+def test_commit_of_partial_entry(repository):
     commit = records.stamp(["hdl"])["commit"]
     known = {"a": {"part": {"commit": commit}}, "b": {"commit": commit, "part": {}}, "c": {"commit": commit}}
     found = only(repository, {"all": known}, entries="all", part="part")
     assert [(s.entry, s.is_current) for s in found] == [("a", True), ("b", False)]
 
 
-def test_a_shallow_clone_and_no_repository_are_unknown(repository, tmp_path, monkeypatch):
+def test_unknown_history(repository, tmp_path, monkeypatch):
     (repository / "record.json").write_text('{"commit": "0123456789"}\n')
     git(repository, "commit", "-qam", "second")
     clone = tmp_path / "clone"
@@ -92,18 +92,18 @@ def test_a_shallow_clone_and_no_repository_are_unknown(repository, tmp_path, mon
     assert records.stamp()["commit"] == "" and only(clone, {})[0].changed is None
 
 
-def test_the_list_ends_well_in_this_tree(capsys):
+def test_records_command(capsys):
     assert records.main(["--all"]) == 0
     listed = capsys.readouterr().out
     for record in records.RECORDS:
         assert record.name in listed and (records.ROOT / record.file).exists()
 
 
-def test_ci_prints_the_list():
+def test_ci_runs_records():
     assert "-m benchmarks.records" in (records.ROOT / ".ci" / "run").read_text()
 
 
-def test_records_are_read_without_packages():
+def test_records_need_no_packages():
     """The list needs Python and git alone."""
     done = subprocess.run(
         [sys.executable, "-S", "-m", "benchmarks.records"], cwd=records.ROOT, capture_output=True
@@ -111,7 +111,7 @@ def test_records_are_read_without_packages():
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_summary_round_trip(tmp_path):
     content = {"a": {"b": [1, {"c": "x"}], "d": []}, "e": None}
     for depth in range(5):
         records.write(tmp_path / "r.json", content, depth)
@@ -120,17 +120,17 @@ def test_what_is_written_is_read_again(tmp_path):
 
 
 # -- pages -----------------------------------------------------------------------------------------
-def test_pages_are_what_the_records_say():
+def test_pages_are_current():
     """After a new measurement:  python -m benchmarks.pages"""
     assert pages.main(["--check"]) == 0
 
 
-def test_every_table_has_a_place():
+def test_every_table_is_used():
     text = "".join(page.read_text() for page in pages.pages())
     assert {found[1] for found in pages.MARKED.finditer(text)} == set(pages.CONTENT)
 
 
-def test_a_page_that_differs_is_found_and_written(tmp_path, monkeypatch, capsys):
+def test_stale_page_is_rewritten(tmp_path, monkeypatch, capsys):
     (tmp_path / "docs").mkdir()
     page = tmp_path / "README.md"
     page.write_text("It is <!-- speed -->7<!-- end of speed -->.\n<!-- speed -->\n<!-- end of speed -->\n")
@@ -142,7 +142,7 @@ def test_a_page_that_differs_is_found_and_written(tmp_path, monkeypatch, capsys)
     assert "\n\n8\n\n" in page.read_text()
 
 
-def test_accuracies_are_those_of_the_last_epoch_of_each_seed():
+def test_accuracy_of_last_epochs():
     def run(*test):
         return {"epochs": [{"test_accuracy": a} for a in test]}
 
@@ -150,5 +150,5 @@ def test_accuracies_are_those_of_the_last_epoch_of_each_seed():
     assert accuracy.accuracies({"accuracy": 0.9, "runs": [run(0.25, 0.9), run(0.8)]}) == [90.0, 80.0]
 
 
-def test_networks_on_record_are_those_of_the_command():
+def test_recorded_networks_match_commands():
     assert set(records.read(accuracy.TABLE)["networks"]) == set(NETWORKS)

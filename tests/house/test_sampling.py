@@ -13,7 +13,7 @@ CASES = [
 ]
 
 
-def test_a_sample_is_the_same_each_time_and_has_every_value_of_every_parameter():
+def test_sample_is_deterministic_and_covers_values():
     chosen = [case.callspec.id for case in sample("a test", CASES, 7)]
     assert len(set(chosen)) == 7
     assert chosen == [case.callspec.id for case in sample("a test", CASES[::-1], 7)]

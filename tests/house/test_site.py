@@ -41,7 +41,7 @@ def ids(page: Path) -> set[str]:
     return set(re.findall(r'\bid="([^"]+)"', page.read_text()))
 
 
-def test_every_command_and_option_is_in_the_reference(site):
+def test_command_reference_is_complete(site):
     import equilif.cli
 
     page = site / "reference" / "commands.html"
@@ -53,7 +53,7 @@ def test_every_command_and_option_is_in_the_reference(site):
                 assert option == "--help" or option in html.unescape(text), f"{name} {option}"
 
 
-def test_what_users_import_is_in_the_reference(site):
+def test_api_reference_is_complete(site):
     import equilif
 
     page = site / "reference" / "python" / "equilif_golden.html"
@@ -90,7 +90,7 @@ def test_no_page_needs_the_network(site):
         "reference/commands",
     ],
 )
-def test_a_page_is_whole_in_a_browser_and_asks_nobody(site, browser, page, width):
+def test_site_in_browser(site, browser, page, width):
     browser.get_log("browser")
     show(browser, (site / f"{page}.html").as_uri(), width)
     shot(browser, SHOTS / f"site-{page.replace('/', '-')}-{width}.png")
@@ -103,7 +103,7 @@ def test_a_page_is_whole_in_a_browser_and_asks_nobody(site, browser, page, width
 
 
 @pytest.mark.browser
-def test_search_finds_words_of_pages_and_of_docstrings_without_a_server(site, browser):
+def test_search_without_server(site, browser):
     from selenium.webdriver.support.wait import WebDriverWait
 
     for word, page in (("membrane", "glossary.html"), ("dither_position", "equilif_golden.engine.html")):

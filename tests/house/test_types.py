@@ -55,7 +55,7 @@ DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
     ],
     ids=lambda x: getattr(x, "__qualname__", ""),
 )
-def test_members_are_declared(declared, made):
+def test_members_are_annotated(declared, made):
     assert all_annotations(declared) == set(made.members)
 
 
@@ -72,7 +72,7 @@ def below(kind: type) -> set[type]:
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
-def test_ports_of_every_component_are_declared(monkeypatch):
+def test_ports_are_annotated(monkeypatch):
     components = {}
     make = wiring.Component.__init__
 

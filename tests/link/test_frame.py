@@ -12,7 +12,7 @@ from equilif_sim.tools.run import simulate
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("frame_bytes", [32, 45])
-def test_frames_are_judged_held_and_answered(frame_bytes, tmp_path):
+def test_frame_handling(frame_bytes, tmp_path):
     """A buffer that fills its memory, and one that does not."""
     config = {"frame_bytes": frame_bytes}
     assert simulate(Framer(frame_bytes=frame_bytes), "equilif_sim.link.frame", tmp_path, config=config) == 16
@@ -20,7 +20,7 @@ def test_frames_are_judged_held_and_answered(frame_bytes, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize("frame_bytes", [16, 4097, 64.0])
-def test_frame_size_is_checked(frame_bytes):
+def test_frame_size(frame_bytes):
     with pytest.raises(ValueError, match="frame_bytes must be"):
         Framer(frame_bytes=frame_bytes)
     # the discarded object complains that it was not used: here, not in another test

@@ -102,7 +102,7 @@ class SimulatedPort:
         return out
 
 
-def test_learning_on_the_device_is_the_reference():
+def test_learning_on_device():
     network = Network.chain(6, 5, 3, schedule=Schedule(free=8, nudged=8, window=4))
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (3, 6)), one_hot(rng.integers(0, 3, 3), 3)
@@ -128,7 +128,7 @@ def test_learning_on_the_device_is_the_reference():
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("divisor", [4, 7])
-def test_through_the_pins(divisor):
+def test_learning_through_pins(divisor):
     client = Client(SimulatedPort(Board(divisor)), timeout=0.01)
     assert client.identify() == Identity(CONFIG, 7)
     with pytest.raises(DeviceError) as e:

@@ -81,13 +81,13 @@ def worked(content):
 
 # -- the order of the samples ----------------------------------------------------------------------
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 63, 64, 65, 1437, 60_000])
-def test_an_order_has_every_sample_once(n):
+def test_order_is_a_permutation(n):
     orders = [order(n, seed, epoch) for seed in (0, 1, SEED) for epoch in range(3)]
     assert all((np.sort(o) == np.arange(n)).all() for o in orders)
     assert n < 63 or len({tuple(o) for o in orders}) == len(orders)
 
 
-def test_orders_are_as_good_as_shuffled():
+def test_order_quality():
     """Neighbours, and places in two epochs, have nothing to do with each other."""
     n = 1437
     places = [np.argsort(order(n, 5, epoch)) for epoch in range(12)]
@@ -97,7 +97,7 @@ def test_orders_are_as_good_as_shuffled():
     assert max(between) < 0.12 and max(within) < 0.12
 
 
-def test_what_has_no_order_is_refused():
+def test_order_limits():
     for n in (0, -1, (1 << 20) + 1, 2.5):
         with pytest.raises(ValueError, match="samples on a board"):
             half_of(n)
@@ -106,7 +106,7 @@ def test_what_has_no_order_is_refused():
 
 
 # -- registers -------------------------------------------------------------------------------------
-def test_registers_come_back():
+def test_register_round_trip():
     rng = random.Random(1)
     for _ in range(200):
         words = [rng.getrandbits(32) for _ in REGISTERS]
@@ -119,7 +119,7 @@ def test_registers_come_back():
 
 
 # -- alone as with a host --------------------------------------------------------------------------
-def test_a_board_alone_learns_what_the_kernel_learns():
+def test_model_equals_kernel():
     device = worked(uploaded())
     d = lessons()
     kernel = Kernel(NETWORK, d.weights, lr=d.rates[0], counter=d.counter)
@@ -135,7 +135,7 @@ def test_a_board_alone_learns_what_the_kernel_learns():
     assert device.engine.counter == kernel.counter
 
 
-def test_sequences_are_learned_alone():
+def test_standalone_sequences():
     """A sample is several frames: its tokens are written before it runs."""
     data = data_set()
     network = Network.attention(8, 6, 2, 8, data.n_classes, schedule=Schedule(free=8, nudged=4, window=4))
@@ -162,7 +162,7 @@ def test_sequences_are_learned_alone():
     assert device.player.registers.spikes == did.spikes > 0
 
 
-def test_it_answers_after_it_was_switched_off():
+def test_inference_after_power_cycle():
     """Without a host that loads anything: the predictions of before."""
     device = worked(uploaded())
     again = worked(device.flash.content)
@@ -174,13 +174,13 @@ def test_it_answers_after_it_was_switched_off():
         assert told[0] == told[1]
 
 
-def test_checkpoints_can_be_rare():
+def test_checkpoint_interval():
     """``pause`` 1: behind every other epoch, and behind the last."""
     assert worked(uploaded(pause=1)).player.registers.generation == 2
     assert worked(uploaded(pause=255)).player.registers.generation == 1
 
 
-def test_stop_and_go_on_to_the_same_bits():
+def test_stop_and_continue():
     want = worked(uploaded())
     device = new(uploaded())
     client = client_of(device)
@@ -200,7 +200,7 @@ def test_stop_and_go_on_to_the_same_bits():
     assert device.player.registers == want.player.registers and (device.engine.w == want.engine.w).all()
 
 
-def test_a_checkpoint_within_an_epoch_is_gone_on_with():
+def test_continue_from_checkpoint_within_epoch():
     want = worked(uploaded())
     device = new(uploaded())
     while device.player.registers.seen < 4:
@@ -213,7 +213,7 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_with():
     assert again.player.registers == want.player.registers and (again.engine.w == want.engine.w).all()
 
 
-def test_boot_begins_again():
+def test_boot_restarts():
     device = worked(uploaded())
     device.flash.content[:] = uploaded()
     client_of(device).tell_player(run=0, boot=1)
@@ -232,7 +232,7 @@ def frames(content, k):
     return out
 
 
-def test_the_newer_whole_slot_counts():
+def test_newest_valid_slot_is_used():
     """Whatever byte of the newer one is damaged, the older one is there, and the board learns on to the same
     end.
     """
@@ -251,7 +251,7 @@ def test_the_newer_whole_slot_counts():
         assert again.player.registers == want.player.registers and (again.engine.w == want.engine.w).all()
 
 
-def test_two_checkpoints_never_mix():
+def test_checkpoints_do_not_mix():
     """First frames of the newer one, then the last ones of the older one that stood in the slot before."""
     newer, older = (worked(uploaded(epochs=epochs)).flash.content for epochs in (3, 1))
     parts = []
@@ -269,14 +269,14 @@ def test_two_checkpoints_never_mix():
         assert again.player.registers.generation == 2, "the other slot"
 
 
-def test_without_a_whole_slot_there_is_a_fault():
+def test_no_valid_slot():
     for content in (None, b"\0" * AREA.size, b"\xc0" * AREA.size, b"\xdb" * AREA.size):
         r = worked(content).player.registers
         assert (r.fault, r.phase, r.run) == (Fault.NO_SLOT, Phase.IDLE, 0)
 
 
 @pytest.mark.parametrize("what", ["programs", "index", "samples", "saves"])
-def test_what_is_damaged_stops_the_board(what):
+def test_damaged_flash(what):
     """No update is made with a frame that is not right."""
     device = new(uploaded())
     r = store().registers
@@ -291,7 +291,7 @@ def test_what_is_damaged_stops_the_board(what):
 
 # -- power cuts ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("cuts", [50, pytest.param(200, marks=pytest.mark.regress)])
-def test_power_cuts_while_it_saves(cuts):
+def test_power_cuts_during_save(cuts):
     """Up to 200: the board then stands at a whole checkpoint, and goes on to the same bits."""
     want = worked(uploaded(2))
     checkpoints = {}
@@ -319,7 +319,7 @@ def test_power_cuts_while_it_saves(cuts):
 
 
 @pytest.mark.parametrize("most", [15, pytest.param(200, marks=pytest.mark.long)])
-def test_power_cuts_while_it_learns(most):
+def test_power_cuts_during_training(most):
     """Each in the middle of a run that others cut too: the same bits in the end."""
     want = worked(uploaded(4))
     rng = random.Random(5)
@@ -350,7 +350,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_board_does_not_go_on_with_a_network_of_a_host(write):
+def test_host_network_is_not_continued(write):
     """Neither learning nor a checkpoint; the slot is there, and loaded again the board is as before."""
     device = worked(uploaded())
     want = worked(uploaded())
@@ -371,7 +371,7 @@ def test_a_board_does_not_go_on_with_a_network_of_a_host(write):
     same_state(device, want)
 
 
-def test_what_leaves_the_network_as_it_is_stays_valid():
+def test_read_commands_keep_result_valid():
     """Reads, runs without learning, tests, and commands that are refused."""
     asked, _ = with_tests()
     device = worked(None)
@@ -420,7 +420,7 @@ def other_slot(content):
 
 
 @pytest.mark.parametrize("flash", [older_version, other_slot])
-def test_a_slot_without_its_upload_is_refused(flash):
+def test_slot_of_other_upload(flash):
     content = flash(uploaded())
     device = worked(content)
     r = device.player.registers
@@ -429,7 +429,7 @@ def test_a_slot_without_its_upload_is_refused(flash):
 
 
 # -- what a host is told ---------------------------------------------------------------------------
-def test_a_board_at_work_is_left_alone():
+def test_busy_board_refuses_commands():
     """Its registers can be read and written; all else is BUSY, and changes nothing."""
     want = worked(uploaded())
     device = new(uploaded())
@@ -452,7 +452,7 @@ def test_a_board_at_work_is_left_alone():
     same_state(device, want)
 
 
-def test_a_device_without_flash_has_none_of_it():
+def test_device_without_flash():
     device = Device(CONFIG)
     for command, payload, status in (
         (Command.ERASE, WRITE_HEADER.pack(FLASH, 0), Status.UNKNOWN_COMMAND),
@@ -464,7 +464,7 @@ def test_a_device_without_flash_has_none_of_it():
 
 
 # -- what is uploaded ------------------------------------------------------------------------------
-def test_an_upload_goes_on_where_it_was_cut_off():
+def test_upload_resumes():
     device = worked(None)
     client = client_of(device)
     n = 0
@@ -489,14 +489,14 @@ def test_an_upload_goes_on_where_it_was_cut_off():
     assert (r.samples, r.epoch, r.fault) == (5, EPOCHS, Fault.NONE)
 
 
-def test_a_flash_that_keeps_nothing_is_found_out():
+def test_write_protected_flash():
     device = worked(None)
     device.flash.program = lambda address, data: None
     with pytest.raises(StoreError, match="did not keep what was written"):
         store().upload(client_of(device))
 
 
-def test_what_does_not_fit_is_stored_as_far_as_it_fits():
+def test_samples_beyond_capacity():
     d = lessons()
     x, labels = np.tile(d.samples.x, (3000, 1)), np.tile(d.samples.labels, 3000)
     many = dataclasses.replace(d, samples=Samples(labels=labels, x=x))
@@ -506,7 +506,7 @@ def test_what_does_not_fit_is_stored_as_far_as_it_fits():
     assert max(found.blocks) == 10 and found.registers.samples == found.n
 
 
-def test_tests_take_the_room_that_is_left():
+def test_test_samples_use_free_space():
     d = lessons()
     many = Samples(labels=np.tile(d.samples.labels, 3000), x=np.tile(d.samples.x, (3000, 1)))
     fits = []
@@ -518,7 +518,7 @@ def test_tests_take_the_room_that_is_left():
     assert 0 == fits[0] < fits[1] < fits[2] < fits[3] == 27_000
 
 
-def test_what_no_board_learns_alone_is_refused():
+def test_unsupported_standalone_training():
     d = lessons()
     identity = new().identity
     wide = Network.chain(2, 257)
@@ -532,14 +532,14 @@ def test_what_no_board_learns_alone_is_refused():
             Store.of_lessons(bad, other)
 
 
-def test_areas_that_cannot_be_are_refused():
+def test_invalid_flash_areas():
     for first, blocks in ((0, 5), (-1, 5), (5, 0), (250, 7), (MAX_BLOCKS, 1), (1.5, 2)):
         with pytest.raises(ValueError, match="of the flash"):
             Area(first, blocks)
     assert Area(1, 255).size == 255 * BLOCK and PAGE < BLOCK
 
 
-def test_slots_hold_all_weights_whatever_they_are():
+def test_slot_size():
     """Weights whose bytes are all escaped."""
     d = lessons()
     worst = {name: np.full_like(w, 0xC0C0 - 0x10000) for name, w in d.weights.items()}

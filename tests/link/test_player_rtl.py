@@ -44,7 +44,7 @@ MORE = re.compile(
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.regress] * bool(MORE.match(n))) for n in TRIALS]
 )
-def test_a_board_is_its_model(rtl, name):
+def test_rtl_equals_model(rtl, name):
     TRIALS[name](rtl)
 
 
@@ -55,13 +55,13 @@ def test_power_cuts_at_any_cycle(rtl, cuts):
 
 
 @verilated
-def test_every_ninth_bit_of_the_registers_counts(rtl):
+def test_register_bits_are_checked(rtl):
     register_bits(rtl, every=9)
 
 
 @verilated
 @pytest.mark.parametrize("write", WRITES)
-def test_a_network_of_a_host_is_not_gone_on_with(rtl, write):
+def test_rtl_does_not_continue_host_network(rtl, write):
     """As in the model, until the checkpoint is loaded again."""
     content = uploaded(1, 1)
     put(rtl, content)
@@ -89,12 +89,12 @@ def test_a_network_of_a_host_is_not_gone_on_with(rtl, write):
 
 @verilated
 @pytest.mark.parametrize("flash", [older_version, other_slot])
-def test_a_slot_without_its_upload_is_refused(rtl, flash):
+def test_slot_of_other_upload(rtl, flash):
     assert same_end(rtl, flash(uploaded())).player.registers.fault == Fault.FOREIGN
 
 
 @verilated
-def test_every_bit_of_the_owner_counts(rtl):
+def test_owner_bits_are_checked(rtl):
     content = uploaded(1, 1)
     put(rtl, content)
     rtl.work(LIMIT)
@@ -123,7 +123,7 @@ def test_ten_thousand_hostile_commands(rtl):
 # -- the controller by itself ----------------------------------------------------------------------
 
 
-def test_the_controller_and_a_chip(tmp_path):
+def test_flash_controller(tmp_path):
     """Reads, programs and erases at pages' and blocks' ends, and outside of the area; resets; no chip."""
     config = dataclasses.asdict(AREA)
     assert simulate(FlashController(AREA), "equilif_sim.link.flash", tmp_path, config=config) == 4

@@ -107,14 +107,14 @@ def test_identity_round_trip(config):
     assert Identity.unpack(identity.pack()) == identity
 
 
-def test_the_page_has_the_tables_of_the_protocol():
+def test_protocol_page_is_current():
     """After a change of them:  python -m equilif_golden.link.protocol  prints what belongs there."""
     page = (Path(__file__).parents[2] / "docs" / "reference" / "protocol.md").read_text()
     assert all(table in page for table in tables())
     assert set(MEANING) == set(Status)
 
 
-def test_a_device_of_another_version_is_refused():
+def test_protocol_version():
     payload = Identity(CONFIG, 0).pack()
     for blocks, other in ((0, 6), (9, 5)):  # a device with a player has a version of its own
         payload = bytearray(Identity(CONFIG, 1, flash_blocks=blocks).pack())
@@ -128,7 +128,7 @@ def test_a_device_of_another_version_is_refused():
         Identity.unpack(payload[:-1])
 
 
-def test_a_frame_is_written_out():
+def test_frame_bytes():
     """With the check value of this CRC in catalogues: CBF43926 of the digits 1 to 9, low byte first."""
     assert seal(ord("1"), ord("2"), b"3456789") == b"123456789" + bytes.fromhex("2639f4cb")
     assert unseal(b"123456789" + bytes.fromhex("2639f4cb")) == (ord("1"), ord("2"), b"3456789")
@@ -144,7 +144,7 @@ def test_short_frames(n):
     assert e.value.status == Status.TOO_SHORT
 
 
-def test_every_flipped_bit_is_found():
+def test_crc_detects_every_flipped_bit():
     frame = seal(Command.WRITE, 3, b"equilibrium")
     for bit in range(8 * len(frame)):
         spoilt = bytearray(frame)
@@ -159,7 +159,7 @@ def test_identify():
     assert client.identify() == Identity(CONFIG, 0x1234ABCD, 294)
 
 
-def test_memories_round_trip_in_many_frames():
+def test_long_transfers_are_split():
     """A frame of 100 bytes carries 44 weights, so this splits in odd places."""
     client, wire = client_of(Device(CONFIG, frame_bytes=100))
     rng = np.random.default_rng(0)
@@ -178,7 +178,7 @@ def test_memories_round_trip_in_many_frames():
         assert updates_at(int(client.read(Region.COUNTER, 0, 1)[0])) == updates % (1 << DITHER_WIDTH)
 
 
-def test_arguments_are_checked_before_anything_is_sent():
+def test_client_checks_arguments():
     client, wire = client_of(Device(CONFIG))
     client.identify()
     for wrong, message in (
@@ -193,13 +193,13 @@ def test_arguments_are_checked_before_anything_is_sent():
     assert len(wire.commands) == 1
 
 
-def test_a_program_that_no_frame_carries():
+def test_program_longer_than_frame():
     client, _ = client_of(Device(CONFIG, frame_bytes=64))
     with pytest.raises(LinkError, match="5 instructions.*60 bytes.*carries 58"):
         client.load([Op.HALT()] * 5)
 
 
-def test_training_over_the_link_is_training(problem):
+def test_training_over_link(problem):
     """Weights, predictions and output rates of the reference, bit for bit."""
     network, x, y = problem
     for frame_bytes in (1024, 520):
@@ -222,7 +222,7 @@ def test_training_over_the_link_is_training(problem):
         assert infer.prediction == reference.infer(x[:1]).prediction[0]
 
 
-def test_a_sample_longer_than_a_frame():
+def test_sample_longer_than_frame():
     """Its first part is written by itself, the rest goes with the run."""
     network = Network.chain(600, 4, 2, schedule=Schedule(free=24, nudged=16, window=16))
     config = EngineConfig(lanes=4, tiles=256, value_groups=256, state_groups=4, program_words=128)
@@ -286,7 +286,7 @@ def damage(rng):
     return spoil
 
 
-def test_repeatable_commands_survive_a_bad_line():
+def test_repeated_commands_on_bad_line():
     client, wire = client_of(Device(CONFIG, frame_bytes=100), spoil=damage(random.Random(3)))
     words = np.random.default_rng(0).integers(-99, 99, (100, 4))
     client.write(Region.WEIGHT, 0, words.ravel())
@@ -294,7 +294,7 @@ def test_repeatable_commands_survive_a_bad_line():
     assert len(wire.commands) > -(-400 // 44) + 3
 
 
-def test_damaged_commands_are_sent_again():
+def test_damaged_commands_are_resent():
     device = Device(CONFIG)
     client, wire = client_of(device)
     client.identify()
@@ -312,7 +312,7 @@ def test_damaged_commands_are_sent_again():
     assert len(wire.commands) == 4
 
 
-def test_a_repeated_run_is_answered_and_not_run():
+def test_repeated_run_is_not_executed():
     device = Device(CONFIG)
     client, wire = client_of(device, spoil=lambda line, n: b"" if n in (2, 3, 4) else line)
     client.load([Op.HALT()])
@@ -324,7 +324,7 @@ def test_a_repeated_run_is_answered_and_not_run():
     assert runs == [True, True]  # another one
 
 
-def test_another_command_ends_the_repetition():
+def test_other_command_ends_repetition():
     """A program that starts anew may begin with the number that the last one ended with: it identifies the
     device first.
     """
@@ -341,7 +341,7 @@ def test_another_command_ends_the_repetition():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_line_that_loses_damages_and_doubles(problem, seed):
+def test_line_with_losses_damage_and_repetition(problem, seed):
     """Every third frame, either way: the weights of the reference, each sample learnt once."""
     network, x, y = problem
     device, reference = Device(CONFIG), Reference(network, lr=0.05)
@@ -356,7 +356,7 @@ def test_a_line_that_loses_damages_and_doubles(problem, seed):
     assert chip.counter == reference.counter and min(port.faults.values()) > 0, port.faults
 
 
-def test_silence():
+def test_no_reply():
     client, wire = client_of(Device(CONFIG), spoil=lambda line, n: b"", patience=0.05)
     with pytest.raises(NoReply, match="IDENTIFY.*0.05 s"):
         client.identify()
@@ -364,7 +364,7 @@ def test_silence():
 
 
 # -- packed values ---------------------------------------------------------------------------------
-def test_packed_values_are_written_out():
+def test_packed_bytes():
     values = bytes((7, 0, 0, 0, 255, 0, 1))
     assert (
         pack(values) == bytes((7, 0, 2, 255, 0, 0, 1))
@@ -378,7 +378,7 @@ def test_packed_values_are_written_out():
     )
 
 
-def test_packing_loses_nothing():
+def test_packing_is_lossless():
     rng = random.Random(0)
     for n in [*range(20), 255, 256, 257, 511, 512, 513, 900]:
         for zeros in (0.0, 0.3, 0.9, 1.0):
@@ -387,7 +387,7 @@ def test_packing_loses_nothing():
             assert len(pack(values)) <= n + len(values.split(b"\0")) - 1
 
 
-def test_samples_are_packed_when_that_is_shorter():
+def test_packing_is_used_when_shorter():
     device = Device(CONFIG)
     client, wire = client_of(device)
     client.load([Op.HALT()])
@@ -399,7 +399,7 @@ def test_samples_are_packed_when_that_is_shorter():
         assert (len(wire.commands[-1]) < len(values) + RUN_HEADER.size + 6) == packed
 
 
-def test_a_stale_reply_is_skipped():
+def test_stale_reply_is_skipped():
     client, wire = client_of(Device(CONFIG))
     client.identify()
     wire.pending += sliplib.encode(seal(Status.OK, (client._sequence + 200) % 256, b"old")) + sliplib.END
@@ -437,14 +437,14 @@ def test_a_stale_reply_is_skipped():
         ),
     ],
 )
-def test_refusals_say_what_to_do(command, payload, status, message):
+def test_refusal_messages(command, payload, status, message):
     client, _ = client_of(Device(CONFIG))
     with pytest.raises(DeviceError, match=message) as e:
         client.command(command, payload)
     assert e.value.status == status
 
 
-def test_every_status_has_a_way_out():
+def test_status_messages():
     for status in Status:
         if status != Status.OK:
             assert len(str(DeviceError(Command.READ, status)).split(": ", 1)[1]) > 20, status

@@ -14,7 +14,7 @@ from equilif_golden.link.registers import ELEMENTS, MAGIC, REGISTERS, constants
 CONFIG = EngineConfig(lanes=8, tiles=96, pipeline=Pipeline.SPRAM)
 
 
-def test_documentation_is_that_of_the_map():
+def test_register_page_is_current():
     """After a change of the map:  python -m equilif.hardware.export > docs/reference/registers.md"""
     assert (Path(__file__).parents[2] / "docs" / "reference" / "registers.md").read_text() == markdown()
 
@@ -25,12 +25,12 @@ def test_fields_do_not_overlap():
         assert len(set(used)) == len(used) and all(bit < 32 for bit in used), r.name
 
 
-def test_a_field_that_does_not_fit():
+def test_field_range():
     with pytest.raises(ValueError, match=r"VERSION.LANES.*0..255.*\b256\b"):
         REGISTERS["VERSION"].pack(LANES=256)
 
 
-def test_header_means_the_same_in_c(tmp_path):
+def test_c_header(tmp_path):
     wanted = {f"EQUILIF_{r.name}": r.offset for r in REGISTERS.values()}
     wanted |= {
         f"EQUILIF_{r.name}_{f.name}_{what}": value
@@ -73,7 +73,7 @@ def test_header_means_the_same_in_c(tmp_path):
     }
 
 
-def test_what_an_engine_has_is_told_the_same_way_everywhere():
+def test_identity_and_registers_agree():
     """In the register VERSION, in the flags of the identity, and in words: one table."""
     for name, feature in FEATURES.items():
         for on in (False, True):
@@ -90,7 +90,7 @@ def test_what_an_engine_has_is_told_the_same_way_everywhere():
                 assert has(Identity.unpack(Identity(config, 0).pack()).config, name) == on
 
 
-def test_the_bits_of_features_are_where_they_were():
+def test_feature_bits():
     """Devices that are built already tell of themselves with these."""
     bits = {name: (f.version, f.identity) for name, f in FEATURES.items()}
     first = {"single_port": (16, 0), "attention": (18, 2), "counters": (19, None)}

@@ -21,7 +21,7 @@ BYTES = st.binary() | st.lists(st.sampled_from((NOTHING, ESCAPE, *CODES, END, 0)
 
 
 @given(BYTES, st.randoms())
-def test_stuffed_bytes_come_back(data, rng):
+def test_byte_stuffing_round_trip(data, rng):
     """With NOTHING anywhere between them, however they are cut."""
     line = stuff(data)
     assert NOTHING not in line and line.count(ESCAPE) == data.count(ESCAPE) + data.count(NOTHING)
@@ -34,7 +34,7 @@ def test_stuffed_bytes_come_back(data, rng):
 
 
 @given(BYTES, BYTES)
-def test_the_slave_sends_what_it_is_given(there, here):
+def test_slave_output(there, here):
     slave = Slave()
     slave.sent.extend(there)
     line = stuff(here) + bytes([NOTHING]) * (len(stuff(there)) + 1)
@@ -43,7 +43,7 @@ def test_the_slave_sends_what_it_is_given(there, here):
     assert slave.received == [(byte, False) for byte in here]
 
 
-def test_what_is_shifted_by_bits_ends_no_frame():
+def test_shifted_bits_end_no_frame():
     """A host that is off by some bits sees no END in the bytes of a silent device."""
     shifted = {(NOTHING << k | NOTHING >> 8 - k) & 255 for k in range(1, 8)}
     assert len(shifted) == 7 and not shifted & {NOTHING, END, 0, 255}
@@ -51,7 +51,7 @@ def test_what_is_shifted_by_bits_ends_no_frame():
 
 @pytest.mark.regress  # by default the whole design answers over SPI, below
 @pytest.mark.parametrize("simulator, patience_bits", [("icarus", PATIENCE_BITS), ("verilator", 0)])
-def test_bytes_come_through_in_both_directions(simulator, patience_bits, tmp_path):
+def test_both_directions(simulator, patience_bits, tmp_path):
     config = {"patience_bits": patience_bits}
     dut = SpiLine(patience_bits)
     bench = "equilif_sim.link.spi"
@@ -59,7 +59,7 @@ def test_bytes_come_through_in_both_directions(simulator, patience_bits, tmp_pat
     assert simulate(dut, bench, tmp_path, config=config, simulator=simulator, visible=seen) == 21
 
 
-def test_a_bit_needs_four_cycles():
+def test_min_cycles_per_bit():
     assert Spi.of(80e6, 20e6) == Spi(25) and Spi.of(24e6, 6e6, patient=True) == Spi(0)
     with pytest.raises(ValueError, match="SCK.*20 MHz.*80 MHz.*79 MHz"):
         Spi.of(79e6, 20e6)
@@ -67,7 +67,7 @@ def test_a_bit_needs_four_cycles():
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("ratio", [4, 6.1])
-def test_the_whole_design_answers_over_spi(ratio, tmp_path):
+def test_complete_design_over_spi(ratio, tmp_path):
     config = EngineConfig(
         lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False
     )

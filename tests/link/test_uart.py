@@ -19,7 +19,7 @@ def test_bit_timing_and_errors(divisor, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize("block", [UartReceiver, UartTransmitter])
-def test_a_bit_needs_four_cycles(block):
+def test_min_cycles_per_bit(block):
     with pytest.raises(ValueError, match=r"4 clock.*\b3\b"):
         block(3)
     # the discarded object complains that it was not used: here, not in another test

@@ -16,13 +16,13 @@ PATIENCE_BITS = 12
 
 @pytest.mark.regress  # by default within the whole design
 @pytest.mark.parametrize("period_ps", [10_418, 100_002])
-def test_a_host_finds_a_serial_port_and_bytes_come_through(period_ps, tmp_path):
+def test_enumeration_and_transfer(period_ps, tmp_path):
     """With the design at 96 MHz, and at 10 MHz."""
     config = {"patience_bits": PATIENCE_BITS, "period_ps": period_ps}
     assert simulate(UsbLine(PATIENCE_BITS), "equilif_sim.link.usb", tmp_path, config=config) == 6
 
 
-def test_the_whole_design_answers_over_usb(tmp_path):
+def test_complete_design_over_usb(tmp_path):
     config = EngineConfig(
         lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False
     )

@@ -39,7 +39,7 @@ def made(network: Network, seed: int = 0) -> tuple[networks.Weights, Any]:
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_rates_and_gradients_are_those_of_the_network_without_maps(network):
+def test_maps_equal_dense_network(network):
     """A shared weight has the sum of the gradients of all weights that it stands for."""
     weights, x = made(network)
     flat, matrices = unrolled(network, weights)
@@ -68,7 +68,7 @@ def test_rates_and_gradients_are_those_of_the_network_without_maps(network):
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_spikes_of_the_kernel_average_to_the_fixed_point(network):
+def test_spike_average_tends_to_fixed_point(network):
     weights, x = made(network)
     averages, drives = Kernel(network, weights).averages(x.numpy(), [31, 3079])
     exact, found = integer_rates(network, weights, drives, averages[-1])
@@ -97,7 +97,7 @@ def trained(tmp_path_factory):
     return out
 
 
-def test_maps_that_torch_trained_spike_as_well(trained, tmp_path):
+def test_trained_maps_as_spikes(trained, tmp_path):
     """Trained, saved, deployed and evaluated: 8x8 - 12 maps of 2x2 - 10."""
     network = networks.load(trained / "network.npz")[0]
     assert [p.shape for p in network.maps] == [(8, 8, 1), (2, 2, 12)] and not network.forward
@@ -115,7 +115,7 @@ def test_maps_that_torch_trained_spike_as_well(trained, tmp_path):
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"] > found["rates"] - 0.02
 
 
-def test_a_run_with_maps_goes_on_and_learns_on_by_equilibrium_propagation(trained, tmp_path):
+def test_run_with_maps_continues_with_ep(trained, tmp_path):
     run("train-rates", "--resume", "--epochs", 7, "--out", trained)
     network, weights = networks.load(trained / "network.npz")
     chip = Kernel(network, weights, lr=0.002)
@@ -126,7 +126,7 @@ def test_a_run_with_maps_goes_on_and_learns_on_by_equilibrium_propagation(traine
     assert chip.accuracy(d.x_test, d.y_test) > before - 0.05
 
 
-def test_hidden_populations_stand_behind_maps():
+def test_dense_populations_follow_maps():
     digits = images.digits()
     settings = convolved.rates(digits, [convolved.Asked(6, 3)], (20,), RATES["digits"], feedback=True)
     run_ = Run.start(settings, digits)
@@ -141,7 +141,7 @@ def test_hidden_populations_stand_behind_maps():
         (("2x3",), "a convolution is conv:MAPS"),
     ],
 )
-def test_convolutions_that_do_not_fit_are_refused(conv, message, tmp_path):
+def test_invalid_convolutions(conv, message, tmp_path):
     given = [word for text in conv for word in ("--hidden", f"conv:{text}")]
     assert message in refused("train-rates", "digits", *given, "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()

@@ -46,7 +46,7 @@ def slope(loss, w, at, h=1e-6):
 
 
 # -- solver ----------------------------------------------------------------------------------------
-def test_anderson_finds_the_fixed_point_of_a_contraction_in_fewer_steps():
+def test_anderson_acceleration():
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(20, 20, dtype=torch.float64, generator=generator)
     a = 0.95 * (a + a.T) / torch.linalg.matrix_norm(a + a.T, 2)
@@ -62,7 +62,7 @@ def test_anderson_finds_the_fixed_point_of_a_contraction_in_fewer_steps():
     )
 
 
-def test_what_does_not_settle_is_reported_sample_by_sample():
+def test_unsettled_samples_are_reported():
     """r -> 1 - r from 0 goes to and fro; the other sample is a fixed point."""
     r, found = anderson(
         lambda r: torch.stack([r[0] * 0 + (r[0] == 0), r[1]]),
@@ -77,7 +77,7 @@ def test_what_does_not_settle_is_reported_sample_by_sample():
     ]
 
 
-def test_strong_feedback_settles_by_sweeps_where_mixtures_fail():
+def test_sweeps_settle_strong_feedback():
     network = Network.chain(40, 60, 10)
     model = Rates(network, network.initial_weights(0, scale=2.5), limit=200)
     model(torch.tensor(sample(network)[0]))
@@ -86,7 +86,7 @@ def test_strong_feedback_settles_by_sweeps_where_mixtures_fail():
 
 # -- networks --------------------------------------------------------------------------------------
 @NETWORKS
-def test_rates_are_the_twins(network):
+def test_rates_equal_twin(network):
     x, _ = sample(network)
     weights = network.initial_weights(1, scale=0.8)
     twin = Twin(network, weights)
@@ -103,7 +103,7 @@ def test_rates_are_the_twins(network):
 
 
 @NETWORKS
-def test_one_gradient_by_three_ways(network):
+def test_gradients_agree(network):
     """Implicit, unrolled and EP; most samples have no neuron at an edge of the clip."""
     x, labels = sample(network, 100)
     found = agreement(network, network.initial_weights(1, scale=0.8), x, labels)
@@ -114,7 +114,7 @@ def test_one_gradient_by_three_ways(network):
     assert found["all"]["unrolled"] > 0.999 and found["ep_all"] > 0.99
 
 
-def test_without_feedback_the_gradient_is_backpropagations():
+def test_gradient_without_feedback_is_backpropagation():
     network = Network.chain(12, 9, 7, 4, feedback=False)
     backwards = replace(network, populations=network.populations[:2] + network.populations[:1:-1])
     x, labels = sample(network)
@@ -136,7 +136,7 @@ def test_without_feedback_the_gradient_is_backpropagations():
     assert all(torch.allclose(a, b, atol=1e-9) for a, b in zip(implicit, slow, strict=True))
 
 
-def test_a_memory_settles_where_windows_lead():
+def test_attention_fixed_point_equals_windows():
     """Loaded: as equilif_golden.real.attention after many windows.
 
     Gradient of a query, a synapse into the relay and a readout by differences.
@@ -169,7 +169,7 @@ def test_a_memory_settles_where_windows_lead():
         ), name
 
 
-def test_a_stored_memory_learns_its_patterns():
+def test_stored_patterns_learn():
     network = Network(
         (
             Population("x", 6, "input"),
@@ -203,7 +203,7 @@ def test_a_stored_memory_learns_its_patterns():
         Rates(replace(network, schedule=Schedule(nudged=16, threshold=0.5)))
 
 
-def test_sequences_are_learnt_and_run_as_spikes():
+def test_trained_sequences_as_spikes():
     """One token of three tells the class, among up to four that tell nothing."""
     network = Network.attention(5, 8, 2, 16, 3)
     rng = np.random.default_rng(0)
@@ -230,7 +230,7 @@ def test_sequences_are_learnt_and_run_as_spikes():
     assert np.mean(Kernel(network, model.quantised()).predict(None, tokens=tokens) == predictions) > 0.9
 
 
-def test_the_loss_is_the_squared_error_inside_and_points_back_outside():
+def test_loss():
     drive = torch.tensor([[0.4, 0.3, 0.9], [1.5, -0.5, 0.2], [-0.5, 1.5, -1.0]], requires_grad=True)
     labels = torch.tensor([0, 0, 0])
     y = torch.tensor([1.0, 0, 0])
@@ -254,7 +254,7 @@ def trained(network=None, epochs=7, **options):
 
 
 @pytest.mark.parametrize("feedback, options", [(True, {"dropout": 0.05, "weight_decay": 0.01}), (False, {})])
-def test_digits_are_learnt_and_run_as_spikes(feedback, options):
+def test_trained_digits_as_spikes(feedback, options):
     """Float accuracy, and the quantised network's on the golden kernel in 24 steps."""
     d, model, passes = trained(Network.chain(64, 32, 10, feedback=feedback), **options)
     real = float(np.mean(predict(model, d.x_test) == d.y_test))
@@ -263,7 +263,7 @@ def test_digits_are_learnt_and_run_as_spikes(feedback, options):
     assert abs(Kernel(model.network, model.quantised()).accuracy(d.x_test, d.y_test) - real) < 0.02
 
 
-def test_weights_stay_in_their_format():
+def test_weights_stay_in_format():
     narrow = replace(Network.chain(64, 8, 10), numerics=Numerics(weight_width=10))
     _, model, _ = trained(narrow, epochs=2)
     limit = 512 / 4096
@@ -272,7 +272,7 @@ def test_weights_stay_in_their_format():
     assert all(w.min() >= -512 and w.max() <= 511 for w in model.quantised().values())
 
 
-def test_rates_of_the_deployed_network_are_those_of_the_model():
+def test_deployed_rates_equal_model():
     """Long windows of the golden kernel against the settled rates."""
     d, model, _ = trained(epochs=3)
     weights = model.quantised()
@@ -313,7 +313,7 @@ distributed.leave()
 
 
 @pytest.mark.regress
-def test_two_processes_learn_what_one_does(tmp_path):
+def test_two_processes_equal_one(tmp_path):
     """Gloo on the CPU, batches that do not divide evenly: gradients and weights of the whole batch."""
     (tmp_path / "two.py").write_text(TWO)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -334,7 +334,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
         assert np.abs(one[name] - two[name]).max() < 1e-7, name
 
 
-def test_a_batch_has_something_for_everyone():
+def test_batch_covers_processes():
     from equilif_golden.real.trainer import Distributed
 
     with pytest.raises(ValueError, match=r"\b2\b.*4 processes"):
@@ -355,7 +355,7 @@ MODELS = pytest.mark.parametrize(
 
 
 @MODELS
-def test_images_in_parts_of_one_are_refused_and_told_how_to_scale(model, x):
+def test_float_images_are_refused(model, x):
     parts = x / 255
     labels = np.zeros(len(x), int)
     with pytest.raises(ValueError, match=SCALING):
@@ -367,7 +367,7 @@ def test_images_in_parts_of_one_are_refused_and_told_how_to_scale(model, x):
 
 
 @MODELS
-def test_images_of_another_size_are_refused_and_not_cut(model, x):
+def test_image_size_is_checked(model, x):
     n = x.shape[1]
     for wrong in (np.zeros((2, n + 1), np.uint8), np.zeros((2, n - 1), np.uint8), np.zeros(n, np.uint8)):
         with pytest.raises(ValueError, match=rf"inputs.*{n}\)"):
@@ -392,7 +392,7 @@ def test_images_of_another_size_are_refused_and_not_cut(model, x):
         (X.astype(int) - 1, Y, np.arange(8), r"inputs must lie in 0\.\.255"),
     ],
 )
-def test_a_pass_takes_whole_samples_and_classes_that_are_there(x, labels, order, message):
+def test_sample_and_label_validation(x, labels, order, message):
     with pytest.raises(ValueError, match=message):
         Trainer(Rates(CHAIN), steps=1).epoch(x, labels, order)
 
@@ -408,12 +408,12 @@ def test_a_pass_takes_whole_samples_and_classes_that_are_there(x, labels, order,
         ({"dropout": -0.1}, "dropout must be a number"),
     ],
 )
-def test_options_of_training_that_mean_nothing_are_refused(options, message):
+def test_invalid_training_options(options, message):
     with pytest.raises(ValueError, match=message):
         Trainer(Rates(CHAIN), **{"steps": 1, **options})
 
 
-def test_gradients_and_exact_rates_are_of_integers():
+def test_gradient_needs_integers():
     weights = CHAIN.initial_weights()
     with pytest.raises(ValueError, match=SCALING):
         agreement(CHAIN, weights, X / 255, Y)
@@ -425,7 +425,7 @@ def test_gradients_and_exact_rates_are_of_integers():
         integer_rates(CHAIN, weights, np.zeros((2, 5), int))
 
 
-def test_tokens_that_do_not_fit_are_refused():
+def test_invalid_tokens():
     network = Network.attention(6, 8, 2, 5, 3)
     table = np.zeros((4, 8), np.int16)
     good = TokenRows(table, np.arange(4, dtype=np.int32), np.array([0, 2, 4]))
@@ -447,7 +447,7 @@ def test_tokens_that_do_not_fit_are_refused():
         attention.predict(good._replace(off=np.array([0, 10**6, 4])))
 
 
-def test_tokens_of_other_fraction_bits_are_in_units_of_their_own_one():
+def test_token_fraction_bits():
     """Patterns stand for code / 2**fraction, whatever the fraction bits are."""
     network = Network.attention(6, 8, 2, 5, 3, numerics=Numerics(fraction=10))
     tokens = TokenRows(np.full((1, 8), 512, np.int16), np.zeros(1, np.int32), np.array([0, 1]))

@@ -57,7 +57,7 @@ def begun(net, tokens, seed=1, **options):
     return Rates(net, weights, **options)
 
 
-def test_the_gradient_of_a_row_is_that_of_all_its_tokens():
+def test_gradient_of_row_sums_its_tokens():
     """By differences; a row that no sample has gets none."""
     table = np.random.default_rng(2).integers(-3000, 3001, (ROWS, WIDTH)).astype(np.int16)
     # row 4 is there twice, and in two samples
@@ -79,7 +79,7 @@ def test_the_gradient_of_a_row_is_that_of_all_its_tokens():
     assert not gradient[others].any()
 
 
-def test_a_learning_table_begins_as_the_frozen_one():
+def test_learning_table_starts_as_frozen():
     """The same rates; the tokens' own table then says nothing any more."""
     tokens, _ = sequences(20)
     table = tokens.table * 15
@@ -99,7 +99,7 @@ def test_a_learning_table_begins_as_the_frozen_one():
     ).all()
 
 
-def test_tokens_that_say_nothing_learn_to_and_run_as_spikes(tmp_path):
+def test_uninformative_tokens_learn(tmp_path):
     tokens, labels = sequences()
     tokens = tokens._replace(table=np.zeros_like(tokens.table))
     x = np.zeros((len(labels), 0), np.uint8)
@@ -128,7 +128,7 @@ def test_tokens_that_say_nothing_learn_to_and_run_as_spikes(tmp_path):
     assert (reference.prediction == kernel.predict(None, tokens=some)).all()
 
 
-def test_deployed_biases_make_up_for_rounding_down():
+def test_deployed_biases_compensate_rounding():
     """The rates of a long run are nearer to the model's, and only biases behind and into the memory move."""
     tokens, _ = sequences(40)
     net = Network.attention(
@@ -150,7 +150,7 @@ def test_deployed_biases_make_up_for_rounding_down():
     assert all((w == chain.quantised()[n]).all() for n, w in chain.deployed().items())
 
 
-def test_without_tokens_a_sample_learns_nothing_of_them():
+def test_empty_sample_leaves_table():
     """Dropout of all tokens leaves the last one of each sample: only these rows move."""
     tokens = TokenRows(sequences()[0].table, np.array([0, 1, 2, 3, 4, 5], np.int32), np.array([0, 3, 6]))
     model = begun(network(), tokens)
@@ -161,7 +161,7 @@ def test_without_tokens_a_sample_learns_nothing_of_them():
     assert moved.nonzero().flatten().tolist() == [2, 5]
 
 
-def test_the_order_of_samples_and_what_fills_them_up_change_nothing():
+def test_sample_order_and_padding():
     """More samples than are filled up together, in any order, and one of no token among them."""
     tokens, _ = sequences(2 * PART + 5)
     off = np.concatenate([[0], tokens.off])
@@ -184,7 +184,7 @@ def test_the_order_of_samples_and_what_fills_them_up_change_nothing():
     assert predict(model, None, tokens=tokens.take(mixed), batch=9).tolist() == [int(c) for c in expected]
 
 
-def test_learning_rates_are_relative_and_fall_together():
+def test_learning_rate_scales():
     model = begun(network(), sequences()[0])
     trainer = Trainer(model, steps=4, lr=1e-2, scales={"memory-query": 3.0})
     rates = dict(zip(model.w, trainer.optimiser.param_groups, strict=True))
@@ -200,7 +200,7 @@ def test_learning_rates_are_relative_and_fall_together():
         Trainer(model, steps=1, token_dropout=1.5)
 
 
-def test_rows_of_another_table_are_refused():
+def test_rows_of_other_table():
     tokens, labels = sequences(10)
     other = tokens._replace(table=np.zeros((ROWS + 1, WIDTH), np.int16))
     model = begun(network(), tokens)
@@ -233,7 +233,7 @@ distributed.leave()
 
 
 @pytest.mark.regress
-def test_two_processes_learn_the_table_that_one_does(tmp_path):
+def test_table_of_two_processes_equals_one(tmp_path):
     (tmp_path / "two.py").write_text(TWO)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     runs = []
@@ -270,7 +270,7 @@ def reviews(tmp_path):
     return tmp_path
 
 
-def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
+def test_reviews_end_to_end(reviews, monkeypatch):
     few = Description.of({**RATES["imdb"].content(), **tables.memory(5, 2, 64), "loading": {}}, "imdb")
     monkeypatch.setitem(RATES._read, "imdb", few)  # not without 50 words
     out = reviews / "run"
@@ -292,7 +292,7 @@ def test_reviews_are_learnt_saved_resumed_and_deployed(reviews, monkeypatch):
     assert deployed["quantisation"][0]["synapse"] == "memory-query"
 
 
-def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
+def test_frozen_table_is_of_data(reviews):
     content = {**RATES["imdb"].content(), **tables.memory(12, 2, 4), "loading": {}}
     frozen = Description.of(content, "imdb").changed(table_lr=0.0, hold_out=20, epochs=1)
     begun_ = Run.start(frozen, reviews)
@@ -335,12 +335,12 @@ def test_a_table_that_does_not_learn_is_that_of_the_data(reviews):
         (("imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
     ],
 )
-def test_options_of_tokens_that_mean_nothing_are_refused(options, message, tmp_path):
+def test_invalid_token_options(options, message, tmp_path):
     assert message in run("train-rates", *options, "--out", tmp_path / "out", code=2)
     assert not list(tmp_path.iterdir())
 
 
-def test_backpropagation_through_windows_moves_the_rows_that_samples_have():
+def test_backpropagation_updates_used_rows():
     """The baseline of benchmarks.sequences."""
     tokens, labels = sequences()
     tokens = replace_rows(tokens, 11, 10)
@@ -353,7 +353,7 @@ def test_backpropagation_through_windows_moves_the_rows_that_samples_have():
     assert np.mean(model.predict(tokens) == labels) > 0.9
 
 
-def test_backpropagation_leaves_tokens_out():
+def test_backpropagation_with_token_dropout():
     """All but the last one of a sample: rows that are never the last stay."""
     tokens, labels = sequences(20)
     net = network()
@@ -364,7 +364,7 @@ def test_backpropagation_leaves_tokens_out():
     assert moved and set(moved) <= set(tokens.rows[tokens.off[1:] - 1])
 
 
-def test_what_the_baseline_learns_by_is_chosen_on_training_samples(monkeypatch):
+def test_baseline_hyperparameters_use_training_samples(monkeypatch):
     tokens, labels = sequences()
     x = np.zeros((200, 0), np.uint8)
     first = tokens.take(np.arange(150))

@@ -26,7 +26,7 @@ def settled(network, weights_seed=1):
 
 
 @NETWORKS
-def test_settled_rates_satisfy_the_equation_synapse_by_synapse(network):
+def test_settled_rates_satisfy_equation(network):
     twin, x, y, _ = settled(network)
     target = twin.targets(y)
     beta = 0.5
@@ -61,7 +61,7 @@ def test_implicit_and_unrolled_gradients_agree(network):
         assert (descent.update(twin.ends(s)) + gradient).abs().max() < 1e-7 * gradient.abs().max()
 
 
-def test_gradient_is_the_slope_of_the_loss():
+def test_gradient_equals_finite_difference():
     """Central differences of one weight of each synapse of the graph; the loss is smooth around it."""
     twin, x, y, free = settled(GRAPH)
     x = x[:5]
@@ -105,7 +105,7 @@ def test_float_ep_tends_to_the_gradient(network):
     assert 3.5 < errors[0] / errors[1] < 4.5
 
 
-def test_direction_is_the_rate_product_difference():
+def test_update_direction():
     """Slope times mean rates is exactly (u+ v+ - u- v-) / 2 beta, and inner products need no matrix."""
     rng = np.random.default_rng(0)
     plus, minus, other = (torch.tensor(rng.integers(0, 256, (6, 9)) / 256) for _ in range(3))
@@ -128,7 +128,7 @@ def test_direction_is_the_rate_product_difference():
     assert ep_direction(plus, plus, beta).cosines(a, ends).isnan().all()
 
 
-def test_inner_products_of_shared_weights_are_those_of_their_updates():
+def test_inner_products_of_shared_weights():
     network = Network.conv((4, 5), (3, 2), 4)
     twin = Twin(network, network.initial_weights(1))
     rng = np.random.default_rng(0)
@@ -145,7 +145,7 @@ def test_inner_products_of_shared_weights_are_those_of_their_updates():
         assert torch.allclose(torch.stack(single), a.each(ends), atol=1e-12)
 
 
-def test_integer_rates_approach_the_twin():
+def test_integer_rates_approach_twin():
     """Longer phases and windows come closer, down to the codes of a rate.
 
     That is at most one step for its floor, and one at 255/256.
@@ -175,7 +175,7 @@ def test_integer_updates_descend():
     assert json.loads(json.dumps(report)) == report
 
 
-def test_a_network_that_cannot_learn_is_reported_not_divided_by():
+def test_zero_gradient_is_reported():
     """All rates clipped at 0: no gradient, no update, no NaN in the JSON."""
     network = replace(CHAIN, schedule=Schedule(beta=0.25))
     weights = {n: np.full_like(w, -4096) for n, w in network.initial_weights().items()}
@@ -187,19 +187,19 @@ def test_a_network_that_cannot_learn_is_reported_not_divided_by():
     json.dumps(report, allow_nan=False)
 
 
-def test_without_feedback_there_is_no_energy():
+def test_energy_needs_feedback():
     network = Network.chain(12, 9, 4, feedback=False)
     with pytest.raises(ValueError, match="hidden1-output"):
         Twin(network, network.initial_weights())
 
 
-def test_rates_that_do_not_settle_are_an_error():
+def test_unsettled_rates():
     twin, x, _, _ = settled(CHAIN)
     with pytest.raises(ArithmeticError, match=r"40 samples.*50 iterations"):
         twin.settle(twin.clamp(x), tolerance=0.0, limit=50)
 
 
-def test_inputs_and_targets_in_parts_of_one_are_refused_and_told_how_to_scale():
+def test_float_inputs_and_targets():
     x, labels = sample(CHAIN)
     weights = CHAIN.initial_weights()
     twin = Twin(CHAIN, weights)
@@ -213,7 +213,7 @@ def test_inputs_and_targets_in_parts_of_one_are_refused_and_told_how_to_scale():
         gradient_report(CHAIN, weights, x, labels + 0.9)
 
 
-def test_inputs_and_targets_of_another_size_are_refused_and_not_cut():
+def test_sizes_of_inputs_and_targets():
     x, labels = sample(CHAIN)
     twin = Twin(CHAIN, CHAIN.initial_weights())
     with pytest.raises(ValueError, match="inputs must have shape"):
@@ -222,7 +222,7 @@ def test_inputs_and_targets_of_another_size_are_refused_and_not_cut():
         twin.targets(one_hot(labels, CHAIN.n_outputs + 1))
 
 
-def test_memories_are_not_taken_for_neurons():
+def test_attention_is_refused():
     network = Network.attention(4, 3, 2, 5, 3)
     with pytest.raises(ValueError, match="'memory'"):
         Twin(network, network.initial_weights())

@@ -23,7 +23,7 @@ def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_page_is_whole_at_every_width_and_in_both_schemes(browser, made, width, scheme):
+def test_page_at_widths_and_schemes(browser, made, width, scheme):
     browser.get_log("browser")
     show(browser, made.path.as_uri(), width, scheme)
     shot(browser, SHOTS / f"{made.kind}-{width}-{scheme}.png")
@@ -41,12 +41,12 @@ def test_the_page_is_whole_at_every_width_and_in_both_schemes(browser, made, wid
     assert small == 0
 
 
-def test_the_page_asks_nobody_for_anything(browser, made):
+def test_page_makes_no_requests(browser, made):
     show(browser, made.path.as_uri(), 1280, "light")
     assert browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
 
 
-def test_text_can_be_read_on_its_ground_in_both_schemes(browser, made):
+def test_text_contrast(browser, made):
     for scheme in SCHEMES:
         show(browser, made.path.as_uri(), 1280, scheme)
         colours = browser.execute_script(
@@ -69,7 +69,7 @@ def contrast(one: float, other: float) -> float:
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
-def test_it_prints_on_pages(browser, made):
+def test_print_layout(browser, made):
     import base64
 
     show(browser, made.path.as_uri(), 1280, "light", media="print")

@@ -82,7 +82,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[run.Run, A
 
 # -- the page --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_is_whole_and_needs_nothing_else(made, kind):
+def test_page_is_self_contained(made, kind):
     saved, data, report = made[kind]
     parsed = Page(report.html)
     everywhere = {"learning", "mistakes", "sample", "network", "boards", "repeat"}
@@ -101,7 +101,7 @@ def test_a_page_is_whole_and_needs_nothing_else(made, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_picture_of_a_page_is_one(made, kind):
+def test_pictures_are_valid(made, kind):
     from matplotlib import image
 
     parsed = Page(made[kind][2].html)
@@ -120,7 +120,7 @@ def test_every_picture_of_a_page_is_one(made, kind):
     assert kinds["data:image/png"] >= {"digits": 16 + 12, "table": 0, "texts": 0}[kind]
 
 
-def test_charts_have_other_colours_on_a_dark_page(made):
+def test_dark_scheme_colours(made):
     parsed = Page(made["digits"][2].html)
     light, dark = (
         base64.b64decode(next(str(g[name]) for t, g in parsed.attributes if t == tag).partition(",")[2])
@@ -129,7 +129,7 @@ def test_charts_have_other_colours_on_a_dark_page(made):
     assert light != dark and b"#e6e6e6" in light and b"#222222" in dark and b"#222222" not in light
 
 
-def test_names_of_a_user_are_text_and_nothing_else(made):
+def test_user_names_are_escaped(made):
     saved, data, report = made["table"]
     parsed = Page(report.html)
     assert parsed.count["script"] == 0
@@ -137,7 +137,7 @@ def test_names_of_a_user_are_text_and_nothing_else(made):
         assert " ".join(name.split()) in parsed.text
 
 
-def test_a_page_tells_what_the_run_came_to(made):
+def test_page_shows_results(made):
     saved, data, report = made["digits"]
     text = Page(report.html).text
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
@@ -150,7 +150,7 @@ def test_a_page_tells_what_the_run_came_to(made):
     json.dumps(report.facts, allow_nan=False)
 
 
-def test_texts_are_shown_by_their_words(made):
+def test_texts_are_shown_as_words(made):
     saved, data, report = made["texts"]
     text = Page(report.html).text
     worst = report.facts["worst"]
@@ -161,7 +161,7 @@ def test_texts_are_shown_by_their_words(made):
 
 
 @pytest.mark.parametrize("known", (True, False), ids=("by options", "by a file"))
-def test_the_command_of_a_run_makes_the_same_weights(made, known, tmp_path, monkeypatch):
+def test_command_reproduces_run(made, known, tmp_path, monkeypatch):
     """Where it is not known what is usual for the samples, a network file says all."""
     saved, data, _ = made["table"]
     repeat = saved.repeat(data if known else None)
@@ -177,7 +177,7 @@ def test_the_command_of_a_run_makes_the_same_weights(made, known, tmp_path, monk
 
 
 # -- what it tells ---------------------------------------------------------------------------------
-def test_the_worst_mistakes_come_first(made):
+def test_worst_mistakes_are_first(made):
     saved, data, _ = made["digits"]
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
     shown = facts.examples(found, data.y_test, 360)
@@ -190,7 +190,7 @@ def test_the_worst_mistakes_come_first(made):
     assert closest.true == closest.said and closest == next(e for e in shown if e.margin > 0)
 
 
-def test_values_come_back_in_the_units_of_their_columns():
+def test_values_in_column_units():
     rng = np.random.default_rng(0)
     x = np.stack([rng.uniform(3, 9, 50), rng.normal(0, 2, 50), np.full(50, 4.0)], axis=1)
     scaling = fit(x, ("a", "b", "c"), alike=False, missing="refuse")
@@ -201,7 +201,7 @@ def test_values_come_back_in_the_units_of_their_columns():
     assert np.abs(back[:, :2] - np.clip(x, *np.quantile(x, (0, 1), axis=0))[:, :2]).max() < 0.05
 
 
-def test_receptive_fields_are_the_weights_rails_and_all():
+def test_receptive_fields():
     net = network.Network.chain(3, 2, 2)
     weights = net.initial_weights(0)
     scaling = fit(np.array([[1.0, -1], [2, 1], [3, 0]]), (), alike=False, missing="refuse")
@@ -213,7 +213,7 @@ def test_receptive_fields_are_the_weights_rails_and_all():
     assert found.favours.tolist() == weights["hidden1-output"].argmax(axis=1).tolist()
 
 
-def test_receptive_fields_of_maps_are_kernels_over_the_image():
+def test_receptive_fields_of_maps():
     """Each as large as the part of the image that it sees; a folded input without a kernel is unfolded."""
     net = network.Network.conv((8, 8, 3), (5, 2), 4, patch=2)
     weights = net.initial_weights(0)
@@ -229,7 +229,7 @@ def test_receptive_fields_of_maps_are_kernels_over_the_image():
     assert (fields.weights[flat.inputs[0].fold] * 4096 == w["input-output"]).all()
 
 
-def test_boards_that_hold_a_network_have_a_speed_and_others_a_reason(made):
+def test_board_rows(made):
     saved, data, report = made["digits"]
     rows = facts.boards(saved.network, saved.weights, data, 0.05)
     assert all(b.short == "" and b.training and b.inference and b.inference > b.training for b in rows)
@@ -239,7 +239,7 @@ def test_boards_that_hold_a_network_have_a_speed_and_others_a_reason(made):
 
 
 # -- the command -----------------------------------------------------------------------------------
-def test_a_report_is_written_beside_its_run(made, tmp_path):
+def test_report_command(made, tmp_path):
     saved, _, _ = made["digits"]
     shutil.copytree(saved.folder, tmp_path / "run")
     output = command("report", tmp_path / "run", "--json", tmp_path / "output.json")
@@ -250,7 +250,7 @@ def test_a_report_is_written_beside_its_run(made, tmp_path):
     assert "<p" not in json.dumps(summary)
 
 
-def test_samples_that_are_gone_are_told_on_the_page(tmp_path):
+def test_missing_samples(tmp_path):
     file = tmp_path / "own.csv"
     (tmp_path / "run").mkdir()
     table(tmp_path / "run", file)
@@ -266,7 +266,7 @@ def test_samples_that_are_gone_are_told_on_the_page(tmp_path):
     assert f"there is no {file}" in refused("report", tmp_path / "run", "--data", file)
 
 
-def test_a_report_needs_a_run(made, tmp_path):
+def test_report_needs_run(made, tmp_path):
     saved, _, _ = made["digits"]
     assert "holds no run" in refused("report", tmp_path)
     assert f"there is no {tmp_path}/x" in refused("report", tmp_path / "x")
@@ -279,7 +279,7 @@ def test_a_report_needs_a_run(made, tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name != HISTORY]
 
 
-def test_options_that_were_changed_are_in_the_command(made):
+def test_command_has_changed_options(made):
     saved, data, _ = made["table"]
     preset = saved.history.preset
     other = dataclasses.replace(saved.history, preset=preset.changed(**PHASES))
@@ -296,7 +296,7 @@ def test_options_that_were_changed_are_in_the_command(made):
     assert "0.5" in changed.repeat(data).net
 
 
-def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
+def test_rate_run_has_spiking_accuracy(made, tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
     command("train-rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "rates.batch=64", "--out", out)
@@ -308,7 +308,7 @@ def test_a_run_in_real_numbers_has_its_accuracy_as_spikes(made, tmp_path):
     assert "equilif train-rates digits --hidden 8 --epochs 1 --set rates.batch=64 --seed 0" in text
 
 
-def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
+def test_report_of_maps(tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
     command(
@@ -334,7 +334,7 @@ def test_a_run_with_maps_has_a_page_with_their_kernels(tmp_path):
     assert sorted(run.read(out).repeat(None).commands[0].split()) == sorted(line.split())
 
 
-def test_a_run_in_real_numbers_may_be_of_own_data(made, tmp_path):
+def test_rate_run_on_own_data(made, tmp_path):
     pytest.importorskip("torch")
     _, data, _ = made["table"]
     out = tmp_path / "rates"

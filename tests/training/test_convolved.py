@@ -31,17 +31,17 @@ from tests.cli import refused, run
         ((28, 28), ["16:5", "32:4:2"], 2, [(16, 5, 1), (32, 4, 2)]),
     ],
 )
-def test_kernels_follow_from_the_image(image, options, patch, layers):
+def test_default_kernels(image, options, patch, layers):
     assert convolved.layers(image, [Asked.of(text) for text in options]) == (patch, layers)
 
 
 @pytest.mark.parametrize("text", ["", "a", "16x3", "16:", "16:3:2:1", "-1", "16.5", "²"])
-def test_what_is_no_convolution(text):
+def test_invalid_convolution(text):
     with pytest.raises(ValueError, match="a convolution is conv:MAPS"):
         Asked.of(text)
 
 
-def test_an_output_that_hears_more_learns_more_slowly():
+def test_learning_rate_scale_of_output():
     """So that its drive moves as much."""
     few, many = (
         convolved.preset(images.digits(), [Asked(8), Asked(maps)]).network(images.digits())
@@ -51,7 +51,7 @@ def test_an_output_that_hears_more_learns_more_slowly():
     assert rates == [0.3, round(0.3 * 512 / 4096, 3)]
 
 
-def test_a_single_convolution_may_have_a_recipe_of_its_own():
+def test_recipe_of_single_convolution():
     x = np.zeros((10, 28 * 28), np.uint8)
     data = DataSet("fashion", x, np.arange(10), x, np.arange(10), shape=(28, 28))
     single = convolved.preset(data, [Asked(64, 3, 1)])
@@ -64,7 +64,7 @@ def test_a_single_convolution_may_have_a_recipe_of_its_own():
         assert more.schedule == Schedule(free=16, nudged=12, window=8)
 
 
-def test_colours_are_maps():
+def test_colours_become_maps():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (12, 6 * 5 * 3)).astype(np.uint8)
     data = DataSet("things", x, np.arange(12) % 3, x, np.arange(12) % 3, shape=(6, 5, 3))
@@ -72,7 +72,7 @@ def test_colours_are_maps():
     assert [p.shape or p.size for p in network.populations] == [(6, 5, 3), 1, (5, 4, 4), (4, 3, 3), 7, 3]
 
 
-def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
+def test_convolution_run(tmp_path):
     """It is kept, shown, evaluated, and written as a network file."""
     out = tmp_path / "run"
     output = run("train", "digits", "--hidden", "conv:6", "--hidden", "conv:8", "--epochs", "4", "--out", out)
@@ -109,14 +109,14 @@ def test_a_run_of_convolutions_is_a_run_like_any_other(tmp_path):
         (("--resume", "--hidden", "conv:8"), "leave out --hidden"),
     ],
 )
-def test_what_is_refused(tmp_path, monkeypatch, arguments, message):
+def test_refused_options(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.toml").write_text(netfile.written(PRESETS["digits"]))
     assert message in refused("train", *arguments)
     assert [p.name for p in tmp_path.iterdir()] == ["net.toml"]
 
 
-def test_a_table_is_no_image(tmp_path):
+def test_table_is_not_an_image(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("a,b,c\n" + "".join(f"{k},{k * 2},{k % 2}\n" for k in range(20)))
     assert "conv: is for images, t.csv holds none" in refused(
@@ -124,7 +124,7 @@ def test_a_table_is_no_image(tmp_path):
     )
 
 
-def test_conv_of_the_example_is_network_conv():
+def test_example_network_equals_conv():
     """Of a sample as large as MNIST's."""
     x = np.zeros((2, 784), np.uint8)
     data = DataSet("other", x, np.arange(2), x, np.arange(2), shape=(28, 28))
@@ -132,7 +132,7 @@ def test_conv_of_the_example_is_network_conv():
     assert made.populations == Network.conv((28, 28), (16, 3), (32, 6, 2), 2, patch=2).populations
 
 
-def test_training_images_are_mirrored():
+def test_horizontal_flip():
     """About the part of them that was asked for, others in another epoch; no test image."""
     data = images.digits()
     preset = convolved.preset(data, [Asked(4)]).changed(flip=0.5, shift=0.0)

@@ -48,7 +48,7 @@ def trained(tmp_path_factory):
     return out
 
 
-def test_a_run_is_saved_and_evaluated(trained):
+def test_save_and_evaluate(trained):
     printed, history = (json.loads((trained / name).read_text()) for name in ("printed.json", HISTORY))
     assert printed["files"] == [NETWORK, HISTORY, CHECKPOINT, plots.CURVE] and all(
         (trained / f).exists() for f in printed["files"]
@@ -60,7 +60,7 @@ def test_a_run_is_saved_and_evaluated(trained):
     assert json.loads((trained / "evaluated.json").read_text())["accuracy"] > 0.7
 
 
-def test_a_resumed_run_is_the_same_run(trained, tmp_path):
+def test_resume(trained, tmp_path):
     """Broken off after two epochs of three; and a break before the network was written is made good."""
     run_ = Run.start(RATES["digits"].changed(hidden=(24,), epochs=3))
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_a_resumed_run_is_the_same_run(trained, tmp_path):
     )
 
 
-def test_deployment_says_where_the_steps_part(trained):
+def test_deployment_report(trained):
     run("deploy", trained, "--steps", 4, "--steps", 32, "--samples", 40, "--json", trained / "deployed.json")
     found = json.loads((trained / "deployed.json").read_text())
     assert (trained / plots.DEPLOYMENT).exists()
@@ -87,7 +87,7 @@ def test_deployment_says_where_the_steps_part(trained):
     assert found["gradients"]["all"]["unrolled"] > 0.999 and found["gradients"]["all"]["ep"] > 0.99
 
 
-def test_a_memory_is_deployed_without_averages(tmp_path):
+def test_attention_deployment(tmp_path):
     """Three kinds of tokens, a class each, among others that say nothing; the picture has one panel."""
     rng = np.random.default_rng(0)
     table = rng.integers(-4096, 4097, (13, 8)).astype(np.int16)
@@ -118,13 +118,13 @@ def test_a_memory_is_deployed_without_averages(tmp_path):
         deploy(model, d, steps=(7,))
 
 
-def test_a_class_that_is_held_back_is_not_trained():
+def test_excluded_classes():
     d = data.load("digits")
     settings = RATES["digits"].changed(without=[3, 9])
     assert set(d.y_train[order(settings, d, 0, 0)]) == set(range(10)) - {3, 9}
 
 
-def test_settings_are_chosen_without_the_test_set():
+def test_validation_samples():
     d = data.load("digits")
     held = RATES["digits"].changed(hold_out=200).load()
     assert len(held.x_train) == 1237 and len(held.x_test) == 200
@@ -143,7 +143,7 @@ def test_settings_are_chosen_without_the_test_set():
     "spoil, message",
     [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint of `equilif train-rates`")],
 )
-def test_what_is_no_run_is_named(spoil, message, tmp_path):
+def test_not_a_run(spoil, message, tmp_path):
     if spoil:
         (tmp_path / CHECKPOINT).write_bytes(spoil)
     output = run("deploy", tmp_path, code=2)
@@ -172,7 +172,7 @@ def small(feedback=True, leak=0):
 
 @pytest.mark.parametrize("feedback", [True, False])
 @pytest.mark.parametrize("leak", [0, 3])
-def test_averages_are_the_references_spikes(feedback, leak):
+def test_averages_equal_reference_spikes(feedback, leak):
     net, w, x = small(feedback, leak)
     raster = Reference(net, w).infer(x, record=True).raster
     spikes = np.concatenate([raster[p.name] for p in net.lif], axis=2)
@@ -184,7 +184,7 @@ def test_averages_are_the_references_spikes(feedback, leak):
 
 
 @pytest.mark.parametrize("feedback", [True, False])
-def test_average_rates_converge_as_one_over_time(feedback):
+def test_average_rates_converge(feedback):
     """Slope within 10 % of -1 without a leak; with one a floor, lower for a smaller leak."""
     net, w, x = small(feedback)
     found = converge(net, w, np.concatenate([x, 255 - x]))
@@ -194,7 +194,7 @@ def test_average_rates_converge_as_one_over_time(feedback):
         assert found.errors[leak][-1] > 0.9 * found.errors[leak][-4]
 
 
-def test_exact_rates_are_those_of_the_integer_network():
+def test_exact_rates_of_integer_network():
     """A unit of rounding in every product is in them: the float model's fixed point is another one."""
     net, w, x = small()
     averages, drives = Kernel(net, w).averages(x, [1 << 15])
@@ -205,17 +205,17 @@ def test_exact_rates_are_those_of_the_integer_network():
 
 
 @pytest.mark.parametrize("times", [[], [0], [3, 3], [1 << 19]])
-def test_times_are_checked(times):
+def test_invalid_times(times):
     net, w, x = small()
     with pytest.raises(ValueError, match="times must rise"):
         Kernel(net, w).averages(x, times)
 
 
-def test_windows_fit_their_steps():
+def test_window_lengths():
     assert [window(n) for n in (2, 3, 4, 6, 8, 15, 16, 24, 32, 64)] == [2, 2, 2, 2, 4, 4, 8, 8, 16, 16]
 
 
-def test_quantisation_counts_what_the_format_cannot_hold():
+def test_quantisation_counts_clipped_weights():
     narrow = replace(Network.chain(4, 2), numerics=Numerics(weight_width=10))
     model = Rates(narrow)
     model.values[0].data[0, 0] = 1.0  # the format ends at 511 / 4096

@@ -251,7 +251,7 @@ def prepared(folder: Path, work: Path, kind: Kind) -> About:
     return about
 
 
-def test_every_change_of_the_data_is_noticed_or_makes_no_difference(trained, tmp_path, capsys, monkeypatch):
+def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
     """Commands x changes, more than 60 for each of six kinds: one error, or the right accuracy."""
     name, folder = trained
     kind = KINDS[name]
@@ -300,7 +300,7 @@ def digit_folders(names: Sequence[str]) -> str:
     return "written"
 
 
-def test_images_and_a_data_set_with_a_name_meet_by_the_names_of_their_classes(tmp_path, monkeypatch, capsys):
+def test_classes_are_matched_by_name(tmp_path, monkeypatch, capsys):
     """A network of either is evaluated on the other: the same numbers, whatever the order of the folders."""
     monkeypatch.chdir(tmp_path)
     d = images.digits()
@@ -323,7 +323,7 @@ def test_images_and_a_data_set_with_a_name_meet_by_the_names_of_their_classes(tm
     assert "zero" in outcome("evaluate own.npz digits", capsys)[1]
 
 
-def test_a_network_that_names_no_data_takes_raw_arrays_and_says_so(tmp_path, monkeypatch, capsys):
+def test_network_without_data_record(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     d = images.digits()
     net = Network.chain(64, 4, 10)
@@ -341,7 +341,7 @@ def test_a_network_that_names_no_data_takes_raw_arrays_and_says_so(tmp_path, mon
         assert run(line) == 2, line
 
 
-def test_a_network_of_an_older_version_is_known_by_its_run(tmp_path, monkeypatch, capsys):
+def test_old_network_uses_history(tmp_path, monkeypatch, capsys):
     """Its file names no data: the run beside it does, as long as the weights are those of the run."""
     monkeypatch.chdir(tmp_path)
     assert run("train digits --hidden 4 --epochs 1 --out run") == 0
@@ -355,7 +355,7 @@ def test_a_network_of_an_older_version_is_known_by_its_run(tmp_path, monkeypatch
     assert saved.read(Path("run/network.npz")).identity is None
 
 
-def test_a_network_meets_only_data_of_its_training(tmp_path, monkeypatch):
+def test_network_refuses_other_data(tmp_path, monkeypatch):
     """Of every pair of these, what the commands verify, energy and gradient check before they begin."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -384,7 +384,7 @@ def test_a_network_meets_only_data_of_its_training(tmp_path, monkeypatch):
                     network.check(other)
 
 
-def test_a_moved_training_file_is_not_taken_for_samples_to_test_on(tmp_path, monkeypatch, capsys):
+def test_moved_training_file_is_not_test_data(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_csv(Path("a.csv"), rows(0))
     write_csv(Path("b.csv"), rows(1))
@@ -397,7 +397,7 @@ def test_a_moved_training_file_is_not_taken_for_samples_to_test_on(tmp_path, mon
     assert outcome("evaluate run/network.npz moved/b.csv", capsys)[2]["accuracy"] == wanted
 
 
-def test_the_shape_of_a_network_file_is_that_of_the_images(tmp_path, monkeypatch, capsys):
+def test_input_shape_of_network_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_folders(Path("pictures"), pictures())
     assert run("init pictures --out net.toml") == 0

@@ -82,7 +82,7 @@ def killed_at(moment: float, work: Callable[[], None]) -> bool:
 
 
 @pytest.mark.parametrize("moments", MOMENTS)
-def test_rates_that_are_killed_end_with_the_same_bits(moments, tmp_path):
+def test_killed_rate_training(moments, tmp_path):
     torch = pytest.importorskip("torch", exc_type=ImportError)
     torch.set_num_threads(1)
 
@@ -107,7 +107,7 @@ class InProcess:
 
 @pytest.mark.regress
 @pytest.mark.parametrize("moments", MOMENTS)
-def test_sweeps_that_are_killed_end_with_the_same_table(moments, tmp_path, monkeypatch):
+def test_killed_sweeps(moments, tmp_path, monkeypatch):
     pytest.importorskip("distributed", exc_type=ImportError)
     from equilif.bench import sweep
 

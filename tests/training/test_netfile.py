@@ -172,7 +172,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_preset_is_what_it_was(name):
+def test_presets_are_unchanged(name):
     assert PRESETS[name] == KNOWN[name]
 
 
@@ -180,21 +180,21 @@ FILES = sorted(FOLDER.rglob("*.toml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(FOLDER)))
-def test_the_file_of_a_preset_is_the_one_that_new_would_write(path):
+def test_preset_files_are_canonical(path):
     text = path.read_text()
     name = re.match("# A network, and how it learns (.*)[.]", text)[1]
     assert text == netfile.written(Description.of(tomllib.loads(text), name))
 
 
 @pytest.mark.parametrize("presets, folder", [(PRESETS, FOLDER), (RATES, FOLDER / "rates")])
-def test_there_is_a_file_for_each_data_set_and_no_other(presets, folder):
+def test_one_preset_for_each_data_set(presets, folder):
     assert sorted(p.name for p in folder.glob("*.toml")) == sorted(f"{name}.toml" for name in Name)
     assert list(presets) == list(Name) and len(presets) == len(Name)
     with pytest.raises(KeyError):
         presets["zzz"]
 
 
-def test_the_schema_for_editors_holds_for_all_files_and_finds_what_is_wrong(tmp_path):
+def test_json_schema(tmp_path):
     validator = pytest.importorskip("jsonschema").Draft202012Validator(schema())
     validator.check_schema(schema())
     for path in FILES:
@@ -219,7 +219,7 @@ def test_presets_need_no_tomlkit():
 # -- there and back --------------------------------------------------------------------------------
 @given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=60)
-def test_a_network_becomes_a_file_and_comes_back_the_same(tmp_path_factory, network):
+def test_round_trip(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("net") / "net.toml"
     path.write_text(netfile.written(Description.of_network(network, sized=True)))
     assert netfile.read(path).network() == network
@@ -227,7 +227,7 @@ def test_a_network_becomes_a_file_and_comes_back_the_same(tmp_path_factory, netw
 
 @given(random_networks(memories=True))
 @settings(deadline=None, max_examples=30)
-def test_sizes_that_are_left_out_come_from_the_data(tmp_path_factory, network):
+def test_sizes_from_data(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("net") / "net.toml"
     width = network.loaded.relay.width if network.loaded else 0
     rows = network.shape(network.table)[0] if network.table else 1
@@ -241,12 +241,12 @@ def test_sizes_that_are_left_out_come_from_the_data(tmp_path_factory, network):
     assert made == network
 
 
-def test_history_keeps_the_network(tmp_path):
+def test_history_keeps_network(tmp_path):
     preset = netfile.read(write(tmp_path, GRAPH)).preset("digits")
     assert Description.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
 
 
-def test_a_chain_and_an_attention_network_are_presets_as_ever(tmp_path):
+def test_chain_and_attention_presets(tmp_path):
     """So that --hidden and others work with their files."""
     for preset in PRESETS.values():
         assert preset.changed(hidden=(9, 8)).hidden == (9, 8)
@@ -256,7 +256,7 @@ def test_a_chain_and_an_attention_network_are_presets_as_ever(tmp_path):
     assert netfile.read(write(tmp_path, netfile.written(PRESETS["mnist"]))).preset("mnist").hidden == (128,)
 
 
-def test_rates_of_layers_are_kept(tmp_path):
+def test_learning_rate_scales_are_kept(tmp_path):
     content = {**PRESETS["digits"].content(), **tables.chain(5, 4, rate_scales=(1.0, 0.5, 2.0))}
     preset = Description.of(content, "digits")
     assert [s.rate for s in preset.changed(hidden=(7, 6)).synapse] == [1.0, 0.5, 2.0]
@@ -269,7 +269,7 @@ def test_number_formats_are_kept(tmp_path):
     assert preset.network(images.digits()).numerics.weight_width == 12
 
 
-def test_several_inputs_share_a_sample(tmp_path):
+def test_several_inputs(tmp_path):
     text = GRAPH.replace(
         "[population.bias]", '[population.more]\nkind = "input"\nsize = 4\n\n[population.bias]'
     )
@@ -278,7 +278,7 @@ def test_several_inputs_share_a_sample(tmp_path):
     assert {p.name: p.size for p in network.inputs} == {"input": 60, "more": 4}
 
 
-def test_a_file_of_windows_is_read(tmp_path):
+def test_windows_file(tmp_path):
     """A mark at its beginning, and two characters at the end of a line."""
     path = tmp_path / "net.toml"
     path.write_bytes(b"\xef\xbb\xbf" + GRAPH.replace("\n", "\r\n").encode())
@@ -384,7 +384,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("old, new, wanted", WRONG, ids=[f"{new[:30]}" for _, new, _ in WRONG])
-def test_a_wrong_file_is_refused_with_line_and_key(old, new, wanted, tmp_path):
+def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
     assert old in GRAPH
     marked = GRAPH.replace(old, new, 1)
     path = write(tmp_path, marked.replace(" !", ""))
@@ -408,7 +408,7 @@ WRONG_MEMORY = [
 
 
 @pytest.mark.parametrize("old, new, wanted", WRONG_MEMORY, ids=[f"{new[:30]}" for _, new, _ in WRONG_MEMORY])
-def test_a_wrong_memory_is_refused_with_line_and_key(old, new, wanted, tmp_path):
+def test_invalid_attention_names_line_and_key(old, new, wanted, tmp_path):
     marked = MEMORY.replace(old, new, 1)
     assert marked != MEMORY
     path = write(tmp_path, marked.replace(" !", ""))
@@ -418,7 +418,7 @@ def test_a_wrong_memory_is_refused_with_line_and_key(old, new, wanted, tmp_path)
     assert message.startswith(f"{path}, line {lines[0] if lines else ''}"), message
 
 
-def test_a_memory_that_stores_patterns_needs_its_size(tmp_path):
+def test_stored_patterns_need_size(tmp_path):
     text = MEMORY.replace("loaded = true\n", "").replace(
         "[population.bias]", '[population.x]\nkind = "input"\n\n[population.bias]'
     )
@@ -451,7 +451,7 @@ def test_a_memory_that_stores_patterns_needs_its_size(tmp_path):
         (b"\x89PNG\r\n\x1a\n", "it is not UTF-8 text"),
     ],
 )
-def test_what_is_no_network_file_is_said_so(content, wanted, tmp_path):
+def test_not_a_network_file(content, wanted, tmp_path):
     path = tmp_path / "net.toml"
     path.write_bytes(content)
     assert wanted in refusal(path) and str(path) in refusal(path)
@@ -490,7 +490,7 @@ x.y = 3
         ((), None),
     ],
 )
-def test_lines_are_those_of_the_file(place, line):
+def test_line_numbers(place, line):
     """A place without a line of its own has that of what it is in."""
     assert netfile.line_of(LINES, place) == line
 
@@ -527,7 +527,7 @@ def tokens(n: int, width: int = 3) -> DataSet:
         (MEMORY.replace("heads = 2", "heads = 2\nsize = 8"), tokens(4), "2 heads of 3 values make 6"),
     ],
 )
-def test_data_that_do_not_fit_are_told_with_the_line(text, data, wanted, tmp_path):
+def test_data_errors_have_line(text, data, wanted, tmp_path):
     file = netfile.read(write(tmp_path, text))
     with pytest.raises(ValueError) as e:
         file.network(data or images.digits())
@@ -538,7 +538,7 @@ def test_data_that_do_not_fit_are_told_with_the_line(text, data, wanted, tmp_pat
     "option, wanted",
     [("pos = 3 !", "vowels has no option 'pos', only"), ("n_pos = [] !", "loading.n_pos must be a number")],
 )
-def test_options_of_a_loader_are_told_with_the_line(option, wanted, tmp_path):
+def test_loader_errors_have_line(option, wanted, tmp_path):
     text = f"{MEMORY}\n[learning]\nepochs = 1\neta = 0.1\ndecay = 1\n\n[loading]\n{option}\n"
     path = write(tmp_path, text.replace(" !", ""))
     with pytest.raises(ValueError) as e:
@@ -546,22 +546,22 @@ def test_options_of_a_loader_are_told_with_the_line(option, wanted, tmp_path):
     assert f"{path}, line {len(text.splitlines())}: " in str(e.value) and wanted in str(e.value)
 
 
-def test_a_file_that_is_nested_deeply_is_refused_with_a_line(tmp_path):
+def test_deeply_nested_file(tmp_path):
     path = write(tmp_path, GRAPH.replace("size = 12", f"size = {'[' * 150}{']' * 150}"))
     assert "not [[[[" in refusal(path)
 
 
-def test_tokens_that_fit_make_the_relay_as_wide(tmp_path):
+def test_relay_width_from_tokens(tmp_path):
     network = netfile.read(write(tmp_path, MEMORY)).network(tokens(4))
     assert network["query"].size == 6 and network.loaded is not None
 
 
-def test_a_network_needs_its_sizes_where_there_are_no_data(tmp_path):
+def test_sizes_needed_without_data(tmp_path):
     with pytest.raises(ValueError, match="line 1: population 'input': its size is left to the data"):
         netfile.read(write(tmp_path, GRAPH)).network()
 
 
-def test_learning_is_needed_to_learn_only(tmp_path):
+def test_learning_table_is_optional(tmp_path):
     text = GRAPH[: GRAPH.index("[learning]")]
     file = netfile.read(write(tmp_path, text))
     assert file.network(images.digits()).n_outputs == 10
@@ -579,7 +579,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_network_of_any_shape_is_trained_and_evaluated(trained):
+def test_train_and_evaluate_network_file(trained):
     history = read_history(trained / "run" / HISTORY)
     assert history.sizes == "64-12-8-10" and history.epochs[-1].test_accuracy > 0.5
     network, _ = networks.load(trained / "run" / NETWORK)
@@ -588,7 +588,7 @@ def test_a_network_of_any_shape_is_trained_and_evaluated(trained):
     assert f"{history.epochs[-1].test_accuracy:.2%}" in output
 
 
-def test_a_run_of_a_file_is_resumed_to_the_same_bits_without_it(trained, tmp_path):
+def test_resume_without_network_file(trained, tmp_path):
     whole = read_history(trained / "run" / HISTORY)
     run("train", "digits", "--config", trained / "net.toml", "--epochs", 1, "--out", tmp_path)
     run("train", "--resume", "--epochs", 2, "--out", tmp_path)
@@ -597,7 +597,7 @@ def test_a_run_of_a_file_is_resumed_to_the_same_bits_without_it(trained, tmp_pat
     assert "a resumed run keeps its settings: leave out --config" in message
 
 
-def test_a_run_gives_its_file_back(trained, tmp_path):
+def test_run_contains_network_file(trained, tmp_path):
     from equilif.report import run as reported
 
     run("init", trained / "run", "--out", tmp_path / "net.toml")
@@ -608,7 +608,7 @@ def test_a_run_gives_its_file_back(trained, tmp_path):
     assert commands[0].endswith("--out run.toml") and "--config run.toml --seed 0" in commands[1]
 
 
-def test_options_change_what_the_file_says(trained, tmp_path):
+def test_options_override_file(trained, tmp_path):
     net = ("--config", trained / "net.toml")
     run(
         "train",
@@ -629,7 +629,7 @@ def test_options_change_what_the_file_says(trained, tmp_path):
     assert "hidden is for chains, this network has its sizes in the file" in message
 
 
-def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
+def test_preset_equals_its_file(tmp_path):
     run("init", "digits", "--out", tmp_path / "net.toml")
     for more in ((), ("--config", tmp_path / "net.toml")):
         run("train", "digits", *more, "--epochs", 1, "--out", tmp_path / str(len(more)))
@@ -664,14 +664,14 @@ def test_the_preset_as_a_file_ends_in_the_same_weights_as_the_preset(tmp_path):
         (("init", "--hidden", 70_000, "--out", "other.toml"), "has fan-in 70001"),
     ],
 )
-def test_what_a_command_cannot_do_is_said_in_one_line(arguments, wanted, tmp_path, monkeypatch):
+def test_unsupported_commands(arguments, wanted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path, GRAPH)
     assert wanted in refused(*(str(a).format(path) for a in arguments))
     assert [p.name for p in tmp_path.iterdir()] == ["net.toml"] and path.read_text() == GRAPH
 
 
-def test_new_for_own_data_has_their_sizes_and_trains(tmp_path):
+def test_init_for_own_data(tmp_path):
     rows = "".join(f"{k % 7},{k % 3 - 1.5},{'xy'[k % 2]}\n" for k in range(40))
     (tmp_path / "table.csv").write_text(f"a,b,kind\n{rows}")
     net = tmp_path / "net.toml"
@@ -695,7 +695,7 @@ def test_new_for_own_data_has_their_sizes_and_trains(tmp_path):
     assert netfile.read(net).preset("digits") == PRESETS["digits"]
 
 
-def test_program_and_boards_take_a_file_with_sizes(tmp_path):
+def test_program_and_boards_take_file(tmp_path):
     network = Network.chain(64, 20, 10)
     path = write(tmp_path, netfile.written(Description.of_network(network, sized=True)))
     assert "for 4 lanes" in run("program", path)
@@ -705,7 +705,7 @@ def test_program_and_boards_take_a_file_with_sizes(tmp_path):
 
 
 # -- show ------------------------------------------------------------------------------------------
-def test_show_tells_sizes_memory_and_boards(tmp_path):
+def test_show_output(tmp_path):
     path = write(tmp_path, GRAPH)
     printed = run("show", path, "digits", "--json", tmp_path / "s.json")
     found = json.loads((tmp_path / "s.json").read_text())
@@ -718,7 +718,7 @@ def test_show_tells_sizes_memory_and_boards(tmp_path):
     assert {b["board"]: b["short"] for b in found["boards"]}["icebreaker"] == ""
 
 
-def test_show_says_in_numbers_why_a_board_does_not_hold_a_network(tmp_path):
+def test_show_capacity_errors(tmp_path):
     wide = Network.chain(784, 128, 10)
     networks.save(tmp_path / "wide.npz", wide, wide.initial_weights())
     assert "icebreaker: the network needs 6403 tiles of 4x4 weights, this engine has 4096" in run(
@@ -726,20 +726,20 @@ def test_show_says_in_numbers_why_a_board_does_not_hold_a_network(tmp_path):
     )
 
 
-def test_a_population_without_a_synapse_is_noted(tmp_path):
+def test_unconnected_population(tmp_path):
     path = write(tmp_path, GRAPH + '\n[population.lonely]\nkind = "lif"\nsize = 3\n')
     assert "'lonely'" in run("show", path)
     assert "'lonely'" in run("train", "digits", "--config", path, "--epochs", 1, "--out", tmp_path / "run")
     assert "no synapse" not in run("show", write(tmp_path, GRAPH))
 
 
-def test_show_without_data_says_which_sizes_are_open(tmp_path):
+def test_show_without_data(tmp_path):
     printed = run("show", write(tmp_path, GRAPH))
     assert "sizes of input, output are left to the data" in printed and "icebreaker" not in printed
 
 
 @pytest.mark.parametrize("kind, begin", [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
-def test_pictures_are_the_same_each_time(kind, begin, tmp_path):
+def test_pictures_are_deterministic(kind, begin, tmp_path):
     pytest.importorskip("matplotlib")
     path = write(tmp_path, GRAPH)
     for k in range(2):
@@ -748,7 +748,7 @@ def test_pictures_are_the_same_each_time(kind, begin, tmp_path):
     assert pictures[0].startswith(begin) and pictures[0] == pictures[1]
 
 
-def test_names_of_any_letters_are_drawn_as_they_are(tmp_path):
+def test_unicode_names_in_pictures(tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "a$x_$b 网络.toml"
     path.write_text(GRAPH.replace("[population.a]", '[population."网"]').replace('"a"', '"网"'))
@@ -770,7 +770,7 @@ def drawings() -> list[Network]:
 
 
 @pytest.mark.parametrize("k", range(5))
-def test_nothing_in_a_picture_covers_anything_else(k):
+def test_picture_elements_do_not_overlap(k):
     pytest.importorskip("matplotlib")
     from equilif.show import diagram
 
@@ -808,7 +808,7 @@ def check_texts(figure, boxes) -> None:
 
 @given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=10)
-def test_any_network_can_be_drawn(network):
+def test_random_networks_are_drawn(network):
     pytest.importorskip("matplotlib")
     from equilif.show import diagram
 
@@ -827,12 +827,12 @@ PAGE = DOCS / "how_to" / "own_networks.md"
 KEYS = DOCS / "reference" / "network_files.md"
 
 
-def test_the_page_has_every_key():
+def test_page_lists_every_key():
     assert netfile.table() in KEYS.read_text(), "python -m equilif.training.netfile  makes the table"
     assert all(key.meaning for table in netfile.TABLES for key in netfile.keys(table).values())
 
 
-def test_the_files_of_the_page_are_network_files(tmp_path):
+def test_page_examples_are_valid(tmp_path):
     first, memory, maps = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.S)
     with pytest.raises(ValueError, match="hidden"):
         netfile.read(write(tmp_path, first)).preset("digits").changed(hidden=(3,))
@@ -846,7 +846,7 @@ def test_the_files_of_the_page_are_network_files(tmp_path):
     assert [g.shape for g in images.description.population.values()][1:3] == [(14, 14, 4), (12, 12, 16)]
 
 
-def test_a_graph_is_learnt_from_python(tmp_path):
+def test_graph_from_python(tmp_path):
     preset = netfile.read(write(tmp_path, GRAPH)).preset("digits")
     run_ = Run.start(preset, images.digits(), 0)
     assert run_.network.n_weights == 64 * 12 + 12 + 12 * 8 + 8 + 8 * 10 + 64 * 10 + 10 + 10 * 12

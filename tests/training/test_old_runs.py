@@ -35,14 +35,14 @@ def saved(request, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("saved", DIGESTS, indirect=True)
-def test_a_run_of_before_goes_on_to_the_same_bits(saved):
+def test_old_run_resumes(saved):
     data, digest = DIGESTS[saved.name]
     run("train", *data, "--resume", "--epochs", 3, "--out", saved)
     assert read_history(saved / HISTORY).epochs[-1].weights == digest
 
 
 @pytest.mark.parametrize("saved", ["train", "graph", "conv", "own", "rates"], indirect=True)
-def test_a_network_of_before_is_evaluated(saved, tmp_path):
+def test_old_network_is_evaluated(saved, tmp_path):
     data = (TABLE,) if saved.name == "own" else ()
     run("evaluate", saved / NETWORK, *data, "--json", tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
@@ -52,13 +52,13 @@ def test_a_network_of_before_is_evaluated(saved, tmp_path):
         assert found["accuracy"] == read_history(saved / HISTORY).epochs[-1].test_accuracy
 
 
-def test_a_memory_of_before_is_read():
+def test_old_attention_network():
     history = read_history(FIXTURES / "vowels" / HISTORY)
     assert history.preset.loading == {"n_pos": 8} and history.preset.crop == 0.2
 
 
 @pytest.mark.parametrize("name", ["rates", "rates-conv"])
-def test_how_mean_rates_of_before_learned_is_in_the_network_and_the_file(name):
+def test_old_mean_rate_settings(name):
     history = saved_history(FIXTURES / name)
     network, _ = networks.load(FIXTURES / name / NETWORK)
     learned = history.preset
@@ -69,7 +69,7 @@ def test_how_mean_rates_of_before_learned_is_in_the_network_and_the_file(name):
 
 @pytest.mark.parametrize("known", [("rates.json", "rates.pt", NETWORK), ("rates.pt", NETWORK)])
 @pytest.mark.parametrize("saved", ["rates", "rates-conv"], indirect=True)
-def test_rates_of_before_go_on(saved, known):
+def test_old_rate_run_resumes(saved, known):
     """The checkpoint is enough; in the end the folder is one of this version."""
     pytest.importorskip("torch", exc_type=ImportError)
     before = saved_history(saved)
@@ -86,13 +86,13 @@ def test_rates_of_before_go_on(saved, known):
 
 
 @pytest.mark.parametrize("saved", ["rates", "train"], indirect=True)
-def test_a_run_of_before_is_reported(saved):
+def test_old_run_is_reported(saved):
     run("report", saved)
     accuracy = saved_history(saved).epochs[-1].test_accuracy
     assert f"{100 * accuracy:.2f} %" in (saved / "report.html").read_text()
 
 
 @pytest.mark.parametrize("saved", ["train", "conv"], indirect=True)
-def test_the_network_of_a_run_of_before_is_written_as_a_file(saved, tmp_path):
+def test_old_run_to_network_file(saved, tmp_path):
     run("init", saved, "--out", tmp_path / "net.toml")
     run("show", tmp_path / "net.toml", "digits")

@@ -20,12 +20,12 @@ DIGITS = PRESETS["digits"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_key_with_the_value_that_it_has_changes_nothing(name):
+def test_same_value_changes_nothing(name):
     preset = PRESETS[name]
     assert patched(preset, {"learning.epochs": str(preset.epochs)}) == preset
 
 
-def test_a_network_of_convolutions_is_changed_by_key():
+def test_patch_convolutions():
     preset = convolved.preset(images.digits(), [convolved.Asked(6), convolved.Asked(8)])
     assert patched(preset, {"learning.eta": "0.01"}) == preset.changed(eta=0.01)
 
@@ -43,17 +43,17 @@ def test_a_network_of_convolutions_is_changed_by_key():
         ({"population.hidden1.size": "12"}, {"hidden": (12,)}),
     ],
 )
-def test_a_key_is_the_field_of_its_name(patches, changed):
+def test_keys_are_fields(patches, changed):
     assert patched(DIGITS, patches) == DIGITS.changed(**changed)
 
 
-def test_a_number_format_and_an_option_of_a_loader_are_changed_by_key():
+def test_patch_format_and_loader_option():
     assert patched(DIGITS, {"numbers.fraction": "10"}).numerics.fraction == 10
     changed = patched(PRESETS["vowels"], {"loading.n_pos": "4", "start.query": "0.2"})
     assert changed.loading["n_pos"] == 4 and changed.start.query == 0.2
 
 
-def test_settings_of_real_numbers_are_changed_by_key():
+def test_patch_rates():
     found = patched(RATES["imdb"], {"rates.lr": "0.01", "loading.tokens": "50", "loading.drop": "9"})
     assert (found.lr, found.memory.size, found.loading["drop"]) == (0.01, 50, 9)
     assert patched(RATES["digits"], {"rates.without": "3"}).without == (3,)
@@ -77,25 +77,25 @@ def test_settings_of_real_numbers_are_changed_by_key():
         ("learning.epochs", "1\nx = 2", "an integer"),
     ],
 )
-def test_a_key_that_is_none_and_a_value_that_cannot_be_are_named(key, text, named):
+def test_invalid_key_or_value(key, text, named):
     with pytest.raises(ValueError, match=re.escape(key)) as e:
         patched(DIGITS, {key: text})
     assert named in str(e.value)
 
 
 @pytest.mark.parametrize("key", ["rates.lrr", "rate.lr", "learning.lr", "phases.fre"])
-def test_a_key_of_real_numbers_that_is_none_is_named_with_the_nearest(key):
+def test_unknown_key_suggestion(key):
     with pytest.raises(ValueError, match=f"{key}.*did you mean"):
         patched(RATES["digits"], {key: "1"})
 
 
 @pytest.mark.parametrize("words", [["a"], ["a.b="], ["=3"], ["free=3"], ["a.b=1", "a.b=2"]])
-def test_what_is_no_key_with_a_value_is_refused(words):
+def test_invalid_syntax(words):
     with pytest.raises(ValueError, match="--set"):
         split(words)
 
 
-def test_a_word_without_quotes_is_a_text():
+def test_unquoted_text():
     assert [value(t) for t in ("3", "0.5", "true", "[1]", "board", '"a b"')] == [
         3,
         0.5,
@@ -110,7 +110,7 @@ RANGES = [k for k in key_list() if re.fullmatch(r"-?[\d.e-]+\.\.[\d.e]+", k.valu
 
 
 @pytest.mark.parametrize("key", RANGES, ids=lambda k: f"{k.command}-{k.key}")
-def test_a_value_outside_the_range_that_is_told_is_refused(key):
+def test_value_out_of_range(key):
     """``equilif init --keys`` tells the truth: a value above the range is refused, and its key named."""
     top = key.values.rpartition("..")[2]
     above = str(float(top) * 2 + 1) if not top.isdecimal() else str(int(top) * 2 + 1)
@@ -129,7 +129,7 @@ def test_a_value_outside_the_range_that_is_told_is_refused(key):
         patched(base, given)
 
 
-def test_training_takes_keys_and_a_run_keeps_them(tmp_path):
+def test_set_option_of_train(tmp_path):
     keys = ("learning.eta=0.02", "phases.free=16", "start.scale=0.4", "run.every=5")
     patches = [word for key in keys for word in ("--set", key)]
     run("train", "digits", "--hidden", 4, "--epochs", 1, *patches, "--out", tmp_path)
@@ -151,11 +151,11 @@ def test_training_takes_keys_and_a_run_keeps_them(tmp_path):
         ("upload", "--eta", "learning.eta"),
     ],
 )
-def test_an_option_that_is_a_key_is_named_by_it(command, option, key):
+def test_option_named_by_key(command, option, key):
     assert key in refused(command, "digits", option, 3)
 
 
-def test_options_that_say_the_same_are_refused(tmp_path):
+def test_duplicate_options(tmp_path):
     out = ("--out", tmp_path / "out")
     assert "learning.epochs" in refused("train", "--epochs", 2, "--set", "learning.epochs=3", *out)
     assert "--overwrite" in refused("train", "--resume", "--overwrite", *out)
@@ -163,7 +163,7 @@ def test_options_that_say_the_same_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_all_keys_are_listed(tmp_path):
+def test_keys_are_listed(tmp_path):
     run("init", "--keys", "--json", tmp_path / "keys.json")
     keys = json.loads((tmp_path / "keys.json").read_text())["keys"]
     assert {"phases.free", "learning.epochs", "data.hold_out", "run.every", "rates.lr"} <= {

@@ -40,13 +40,13 @@ def test_half_an_image_is_enough(result):
     assert 1 <= result.steps < 20
 
 
-def test_energies_are_those_of_the_integer_states(digits, result):
+def test_energies_of_integer_states(digits, result):
     assert len(result.energies) == recall.EXAMPLES and all(e[-1] < e[0] for e in result.energies)
     again = recall.run(digits, 40, blank=0.4, steps=1)
     assert [e[:2] for e in result.energies] == again.energies and again.steps == 1
 
 
-def test_images_are_what_was_stored_and_shown(digits, result):
+def test_reported_images(digits, result):
     shown = result.images
     assert {name: a.shape for name, a in shown.items()} == dict.fromkeys(
         ("stored", "cue", "fixed", "real", "hebb"), (8, 64)
@@ -73,12 +73,12 @@ def test_same_seed_same_result(digits, result):
     )
 
 
-def test_nothing_blank_is_recalled_as_it_is(digits):
+def test_recall_without_blank(digits):
     whole = recall.run(digits, 30, blank=0.0)
     assert whole.fixed.nearest == whole.real.nearest == 1 and whole.fixed.error < 0.02
 
 
-def test_storage_has_one_norm_and_can_be_undone(digits):
+def test_stored_images_have_equal_norm(digits):
     x = digits.x_train[:50]
     patterns, mean, scale = recall.store(x)
     norm = np.linalg.norm(patterns, axis=1)
@@ -88,7 +88,7 @@ def test_storage_has_one_norm_and_can_be_undone(digits):
         recall.store(np.full((3, 4), 7, np.uint8))
 
 
-def test_bright_images_win_without_it(digits):
+def test_bright_images_dominate_without_normalisation(digits):
     """Why storage makes norms equal: of images as they are, far fewer cues find theirs."""
     x = digits.x_train[np.random.default_rng(0).choice(len(digits.x_train), 40, replace=False)]
     memory = Hopfield.of(x >> 1, sharpness=5)
@@ -97,7 +97,7 @@ def test_bright_images_win_without_it(digits):
     assert ((final @ (x.astype(np.int64) >> 1).T).argmax(axis=1) == np.arange(40)).mean() < 0.6
 
 
-def test_real_arithmetic_is_ramsauers_update():
+def test_real_update_equals_ramsauer():
     rng = np.random.default_rng(0)
     x = rng.normal(0, 0.4, (7, 5))
     q = rng.normal(0, 0.4, (2, 5))
@@ -111,7 +111,7 @@ def test_real_arithmetic_is_ramsauers_update():
     assert recall._real(x, settled, 3.0, 1) == pytest.approx(settled, abs=1e-5)
 
 
-def test_the_classical_network_works_below_its_capacity():
+def test_classical_hopfield_below_capacity():
     """Otherwise its failure on images would mean nothing.
 
     It recalls 10 random patterns of 200 signs, half of each blank; 100 are too many.
@@ -145,12 +145,12 @@ def test_score():
         ({"n": 9, "sharpness": 6}, r"sharpness must be in 2\.\.5 octaves, not 6"),
     ],
 )
-def test_errors_say_what_is_wrong(digits, options, message):
+def test_invalid_arguments(digits, options, message):
     with pytest.raises(ValueError, match=message):
         recall.run(digits, **options)
 
 
-def test_patterns_and_cues_in_real_numbers_are_refused(digits):
+def test_float_patterns_and_cues(digits):
     real = digits.x_train[:9] / 255
     memory = Hopfield.of(digits.x_train[:9].astype(int) // 2)
     with pytest.raises(ValueError, match=r"patterns must be integers in -128\.\.127"):
@@ -176,7 +176,7 @@ def test_picture(result, tmp_path):
         plots.recall(replace(result, pixels=63, shape=()), tmp_path / "x.png")
 
 
-def test_a_picture_in_colour(tmp_path):
+def test_colour_picture(tmp_path):
     image = pytest.importorskip("matplotlib.image")
     rng = np.random.default_rng(0)
     x = rng.integers(0, 100, (20, 4, 6, 3), dtype=np.uint8)

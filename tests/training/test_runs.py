@@ -92,7 +92,7 @@ def edited(folder: Path, **keys: Any) -> None:
 
 # -- bits ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", DIGITS)
-def test_the_digits_end_in_the_weights_that_they_always_ended_in(name, tmp_path):
+def test_digest_of_digits_training(name, tmp_path):
     options, weights = DIGITS[name]
     run("train", "digits", "--seed", 0, *options, "--out", tmp_path)
     assert read_history(tmp_path / HISTORY).epochs[-1].weights.startswith(weights)
@@ -125,7 +125,7 @@ def busy(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
         ("sweep",),
     ],
 )
-def test_a_second_run_in_a_folder_is_told_who_is_there(command, busy, finished):
+def test_folder_in_use(command, busy, finished):
     needed = {"train-rates": "torch", "sweep": "distributed"}.get(command[0])
     if needed:
         pytest.importorskip(needed, exc_type=ImportError)
@@ -138,7 +138,7 @@ def test_a_second_run_in_a_folder_is_told_who_is_there(command, busy, finished):
     assert content(out) == before
 
 
-def test_a_killed_run_leaves_its_folder_open(busy):
+def test_killed_run_releases_folder(busy):
     out, process = busy
     assert (out / LOCK).exists()
     process.send_signal(signal.SIGKILL)
@@ -148,7 +148,7 @@ def test_a_killed_run_leaves_its_folder_open(busy):
     assert not {p.name for p in out.iterdir()} & {LOCK, OWNER}
 
 
-def test_of_two_runs_that_start_together_one_is_refused(tmp_path):
+def test_simultaneous_runs(tmp_path):
     command = [sys.executable, "-m", "equilif", "train", "digits", "--epochs", "8", "--out", tmp_path / "out"]
     both = [
         subprocess.Popen(
@@ -166,20 +166,20 @@ def test_of_two_runs_that_start_together_one_is_refused(tmp_path):
     assert digest(network.load(tmp_path / "out" / NETWORK)[1]) == history.epochs[-1].weights
 
 
-def test_a_folder_made_for_nothing_is_gone_afterwards(tmp_path):
+def test_unused_folder_is_removed(tmp_path):
     for arguments in (("--set", "learning.eta=1e-9"), ("--resume",)):
         refused("train", *arguments, "--out", tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_note_that_is_damaged_is_no_obstacle(busy):
+def test_damaged_lock_note(busy):
     out, _ = busy
     for text in ("", "[", "3", '{"pid": 1}', "[" * 100_000):
         (out / OWNER).write_text(text)
         assert "is in use by another run" in refused("train", "--out", out)
 
 
-def test_a_lock_that_others_left_is_taken(tmp_path):
+def test_stale_lock(tmp_path):
     """As after a kill: the files are there, nobody holds them."""
     (tmp_path / LOCK).touch()
     (tmp_path / OWNER).write_text('{"pid": 1, "host": "h", "command": "c", "start": "s"}')
@@ -191,12 +191,12 @@ def test_a_lock_that_others_left_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize("out", ["/proc/equilif", "/dev/null/x"])
-def test_a_folder_that_takes_no_files_is_refused_before_the_work(out):
+def test_unwritable_run_folder(out):
     assert f"nothing can be written into {out}" in refused("train", "--out", out)
 
 
 # -- none overwritten ------------------------------------------------------------------------------
-def test_a_finished_run_is_not_overwritten(done):
+def test_finished_run_is_not_overwritten(done):
     before = content(done)
     message = refused("train", "digits", "--out", done)
     assert f"{done} holds a run of digits, 64-64-10, 1 of 1 epochs done, " in message and "% right" in message
@@ -206,7 +206,7 @@ def test_a_finished_run_is_not_overwritten(done):
 
 
 @pytest.mark.parametrize("there", RUN)
-def test_any_file_of_a_run_is_kept(there, tmp_path):
+def test_existing_run_files_are_kept(there, tmp_path):
     (tmp_path / there).write_bytes(b"somebody's")
     for command in (("train",), ("demo",)):
         message = refused(*command, "--out", tmp_path)
@@ -214,7 +214,7 @@ def test_any_file_of_a_run_is_kept(there, tmp_path):
     assert content(tmp_path) == {there: b"somebody's"}
 
 
-def test_overwriting_leaves_nothing_of_the_old_run(done):
+def test_overwrite_removes_old_run(done):
     for name in (*RUN, *MADE):
         if not (done / name).exists():
             (done / name).write_bytes(b"old")
@@ -237,14 +237,14 @@ def test_overwriting_leaves_nothing_of_the_old_run(done):
         ("--data", "/nowhere"),
     ],
 )
-def test_overwriting_begins_when_all_checks_are_passed(wrong, done):
+def test_overwrite_after_checks(wrong, done):
     before = content(done)
     data = "mnist" if "--data" in wrong else "digits"
     refused("train", data, *wrong, "--out", done, "--overwrite")
     assert content(done) == before
 
 
-def test_a_run_that_learnt_nothing_yet_and_has_no_network_is_begun_anew(done):
+def test_run_without_epochs_restarts(done):
     """As after a kill between its first two files."""
     (done / NETWORK).unlink()
     assert "holds a run of digits" in refused("train", "--out", done)
@@ -252,7 +252,7 @@ def test_a_run_that_learnt_nothing_yet_and_has_no_network_is_begun_anew(done):
     run("train", "--epochs", 1, "--out", done)
 
 
-def test_a_demo_replaces_a_demo_and_nothing_else(done):
+def test_demo_replaces_demo_only(done):
     demo = ("demo", "--epochs", 1, "--samples", 3, "--skip-bitstream", "--out", done)
     before = content(done)
     assert "holds a run of digits" in refused(*demo)
@@ -269,7 +269,7 @@ def test_a_demo_replaces_a_demo_and_nothing_else(done):
     assert "2 of 2 epochs done" in refused(*demo), "it went on as its user's own"
 
 
-def test_a_sweep_and_a_run_have_folders_of_their_own(done, tmp_path):
+def test_sweep_and_run_folders(done, tmp_path):
     pytest.importorskip("distributed", exc_type=ImportError)
     assert "holds a run of digits" in refused("sweep", "--out", done)
     (tmp_path / "swept" / "points").mkdir(parents=True)
@@ -277,7 +277,7 @@ def test_a_sweep_and_a_run_have_folders_of_their_own(done, tmp_path):
         assert "holds a sweep" in refused("train", "--out", tmp_path / "swept", *overwrite)
 
 
-def test_rates_take_the_place_of_an_earlier_run(done):
+def test_rate_run_overwrites(done):
     pytest.importorskip("torch")
     settings = ("train-rates", "digits", "--hidden", "conv:2", "--epochs", 1, "--out", done)
     assert "holds a run of digits" in refused(*settings)
@@ -289,7 +289,7 @@ def test_rates_take_the_place_of_an_earlier_run(done):
     assert f"`equilif train-rates --resume --out {done}`" in message
 
 
-def test_names_of_pictures_are_said_the_same_everywhere():
+def test_picture_formats():
     """Here they are known without matplotlib."""
     plots = pytest.importorskip("equilif.show.plots")
     kinds = ("CURVE", "CONFUSION", "SETTLING", "RECALL", "ATTENTION", "NEIGHBOURS", "DEPLOYMENT", "PARETO")
@@ -297,14 +297,14 @@ def test_names_of_pictures_are_said_the_same_everywhere():
         assert getattr(module, kind) == getattr(plots, kind)
 
 
-def test_names_of_data_sets_are_said_the_same_everywhere():
+def test_data_set_names():
     assert names("images") == tuple(n for n in names("images") if PRESETS[n].memory is None)
     for presets in (PRESETS, RATES):
         assert all(name == p.data for name, p in presets.items())
 
 
 # -- targets ---------------------------------------------------------------------------------------
-def test_a_picture_that_cannot_be_written_is_found_before_the_work(tmp_path):
+def test_unwritable_picture(tmp_path):
     (tmp_path / "learning_curve.png").mkdir()
     for command in ("train", "demo"):
         assert "learning_curve.png: " in refused(command, "--out", tmp_path)
@@ -313,7 +313,7 @@ def test_a_picture_that_cannot_be_written_is_found_before_the_work(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"learning_curve.png", "recall.png"}
 
 
-def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+def test_full_disk(tmp_path, monkeypatch):
     def full(path: Path, *_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -324,7 +324,7 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[bold]x", "[red]", "a [/] b"])
-def test_brackets_in_names_are_printed_as_they_are(name, tmp_path):
+def test_brackets_in_run_folder(name, tmp_path):
     out = tmp_path / name
     assert f" in {out}\n" in run("train", "--epochs", 1, "--out", out)
     assert "holds a run" in refused("train", "--out", out) and str(out) in refused("train", "--out", out)
@@ -341,7 +341,7 @@ def small(tmp_path) -> tuple[Path, Path]:
     return out, data
 
 
-def test_a_run_says_what_it_was_made_with(small):
+def test_history_has_versions(small):
     out, data = small
     raw = json.loads((out / HISTORY).read_text())
     assert raw["data"] == raw["preset"]["data"] == "mnist"
@@ -349,7 +349,7 @@ def test_a_run_says_what_it_was_made_with(small):
     assert raw["version"] == raw["machine"]["equilif"] and raw["command"] == "train"
 
 
-def test_a_run_is_not_continued_with_other_data(small, tmp_path):
+def test_resume_with_other_data(small, tmp_path):
     out, data = small
     before = content(out)
     other = write_idx(tmp_path / "other", 1)
@@ -359,25 +359,25 @@ def test_a_run_is_not_continued_with_other_data(small, tmp_path):
     assert "--data" in message and "--out" in message and content(out) == before
 
 
-def test_data_that_moved_is_the_same_data(small, tmp_path):
+def test_resume_with_moved_data(small, tmp_path):
     out, data = small
     data.rename(tmp_path / "moved")
     run("train", "--resume", "--epochs", 2, "--data", tmp_path / "moved", "--out", out)
     assert len(read_history(out / HISTORY).epochs) == 2
 
 
-def test_a_run_is_not_continued_under_another_name(done):
+def test_resume_with_other_data_set_name(done):
     message = refused("train", "mnist", "--resume", "--out", done)
     assert f"the run in {done} is one of digits, not of mnist" in message
     run("train", "digits", "--resume", "--out", done)
 
 
-def test_without_a_name_it_is_the_runs_own(small):
+def test_resume_uses_recorded_data(small):
     out, data = small
     assert "mnist 64-4-10" in run("train", "--resume", "--epochs", 2, "--data", data, "--out", out)
 
 
-def test_a_history_that_names_no_data_is_continued_to_the_same_bits(done, tmp_path):
+def test_resume_without_data_record(done, tmp_path):
     """As version 0.1.0 first wrote it."""
     run("train", "digits", "--epochs", 2, "--out", tmp_path / "whole")
     edited(done, data_digest=None, version=None, command=None)
@@ -387,7 +387,7 @@ def test_a_history_that_names_no_data_is_continued_to_the_same_bits(done, tmp_pa
     assert again.data_digest == images.load("digits").digest
 
 
-def test_a_run_of_another_version_is_continued_with_a_word(done):
+def test_resume_of_other_version(done):
     edited(done, version="0.0.9")
     output = run("train", "--resume", "--epochs", 2, "--out", done)
     assert output.count("\n") > 2 and output.splitlines()[0].startswith(
@@ -396,13 +396,13 @@ def test_a_run_of_another_version_is_continued_with_a_word(done):
 
 
 @pytest.mark.parametrize("options", [("--overwrite",), ("--seed", 1), ("--set", "phases.window=8")])
-def test_a_resumed_run_keeps_its_settings(options, done):
+def test_resume_refuses_settings(options, done):
     message = refused("train", "--resume", *options, "--out", done)
     assert "--resume" in message or "leave out" in message
     assert options[0] in message
 
 
-def test_rates_are_not_continued_with_other_data(tmp_path):
+def test_rate_resume_with_other_data(tmp_path):
     pytest.importorskip("torch")
     data = write_idx(tmp_path / "data", 0)
     out = tmp_path / "out"
@@ -425,7 +425,7 @@ def test_rates_are_not_continued_with_other_data(tmp_path):
 # -- killed, and continued -------------------------------------------------------------------------
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, finished, tmp_path):
+def test_resume_after_signal(how, finished, tmp_path):
     """The lock goes with the process, and half-written files are not mistaken for whole ones."""
     rng = random.Random(how)
     command = [sys.executable, "-m", "equilif", "train", "--out", tmp_path, "--set", "run.every=0"]
@@ -457,7 +457,7 @@ def test_a_run_that_is_stopped_at_any_moment_is_continued_to_the_same_bits(how, 
 
 
 @pytest.mark.parametrize("plan", ["train", "rates"])
-def test_a_run_that_breaks_off_between_any_two_files_goes_on_to_the_same_bits(plan, tmp_path, monkeypatch):
+def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=2)
     if plan == "rates":
         pytest.importorskip("torch")
@@ -514,7 +514,7 @@ def test_a_run_that_breaks_off_between_any_two_files_goes_on_to_the_same_bits(pl
         ({"eta": 1e-9}, "so no weight would ever move; the smallest that counts is"),
     ],
 )
-def test_a_run_that_would_stop_learning_is_refused_at_once(options, message):
+def test_learning_rate_too_small(options, message):
     preset = PRESETS["digits"].changed(**{"epochs": 15} | options)
     start = time.process_time()
     with pytest.raises(ValueError, match=message):
@@ -522,7 +522,7 @@ def test_a_run_that_would_stop_learning_is_refused_at_once(options, message):
     assert time.process_time() - start < 2
 
 
-def test_the_epoch_before_the_first_that_is_refused_still_learns():
+def test_last_valid_epoch_learns():
     data = images.load("digits")
     preset = PRESETS["digits"].changed(epochs=102)
     last = Run.start(preset, data, 0)
@@ -534,7 +534,7 @@ def test_the_epoch_before_the_first_that_is_refused_still_learns():
         last.backend.learner.set_learning_rate(preset.rate(102))
 
 
-def test_a_long_run_starts_at_once():
+def test_long_schedule_starts_quickly():
     """A million learning rates are not tried one by one."""
     preset = PRESETS["digits"].changed(form="linear", decay=0.5, epochs=1 << 20)
     data = images.load("digits")
@@ -543,7 +543,7 @@ def test_a_long_run_starts_at_once():
     assert time.process_time() - start < 2
 
 
-def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
+def test_finished_run_needs_no_learning_rate(done):
     """Also one that went on, in an older version, when nothing moved any more."""
     raw = json.loads((done / HISTORY).read_text())
     learning = {**raw["preset"]["learning"], "epochs": 250}
@@ -569,7 +569,7 @@ def test_a_run_that_has_ended_is_not_asked_for_learning_rates(done):
         (("recall", "--seed", -1), "seed must be in 0..4294967295"),
     ],
 )
-def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
+def test_option_without_effect(arguments, message, tmp_path):
     assert message in refused(*arguments, "--out", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -587,7 +587,7 @@ def test_an_option_that_does_nothing_is_refused(arguments, message, tmp_path):
         (("--resume", "--hidden", "conv:3"), "there is no run to resume|leave out --hidden"),
     ],
 )
-def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_path):
+def test_rate_option_without_effect(options, message, tmp_path):
     pytest.importorskip("torch")
     error = refused("train-rates", "digits", *options, "--out", tmp_path / "out")
     assert any(part in error for part in message.split("|"))
@@ -595,23 +595,23 @@ def test_an_option_of_rates_that_does_nothing_is_refused(options, message, tmp_p
 
 
 @pytest.mark.parametrize("key, text", [("rates.shift", "0.5"), ("rates.flip", "0.5"), (FEEDBACK, "false")])
-def test_what_is_for_images_is_refused_for_sequences(key, text):
+def test_image_options_on_sequences(key, text):
     with pytest.raises(ValueError, match=key.rpartition(".")[2]):
         patched(RATES["vowels"], {key: text})
 
 
-def test_a_rate_counts_for_a_port(done):
+def test_baud_needs_port(done):
     assert "give --port too" in refused("evaluate", done / NETWORK, "--baud", 9600)
 
 
-def test_a_given_network_is_not_trained_for_its_gradient(done):
+def test_gradient_of_network_is_untrained(done):
     pytest.importorskip("torch")
     for option in (("--epochs", 2), ("--seed", 1)):
         message = refused("gradient", "--network", done / NETWORK, *option)
         assert "--network is not trained: leave out --epochs and --seed" in message
 
 
-def test_a_folder_in_place_of_a_network_is_told_so(done):
+def test_folder_instead_of_network(done):
     assert f"{done} is a folder, a file is wanted: {done / NETWORK}" in refused("evaluate", done)
     assert "is a folder" in refused("evaluate", ".")
 
@@ -669,7 +669,7 @@ def forget_data(done: Path) -> None:
     "command",
     [("train", "--resume", "--out", "{}"), ("evaluate", "{}/network.npz"), ("train", "--out", "{}")],
 )
-def test_a_history_that_is_none_is_named(kind, command, done):
+def test_invalid_history(kind, command, done):
     forget_data(done)
     (done / HISTORY).write_bytes(GARBAGE[kind])
     message = refused(*(a.format(done) for a in command))
@@ -679,7 +679,7 @@ def test_a_history_that_is_none_is_named(kind, command, done):
 @pytest.mark.parametrize(
     "key, values, named", WRONG, ids=lambda v: ".".join(map(str, v)) if v and isinstance(v, tuple) else ""
 )
-def test_a_wrong_value_of_a_history_is_named(key, values, named, done):
+def test_invalid_history_value(key, values, named, done):
     raw = json.loads((done / HISTORY).read_text())
     for value in values:
         wrong = copy.deepcopy(raw)
@@ -697,7 +697,7 @@ def test_a_wrong_value_of_a_history_is_named(key, values, named, done):
         assert str(done / HISTORY) in refused("train", "--resume", "--out", done)
 
 
-def test_marks_that_do_not_fit_are_named(done):
+def test_invalid_marks(done):
     raw = json.loads((done / HISTORY).read_text())
     weights = raw["epochs"][0]["weights"]
     mark = {
@@ -725,7 +725,7 @@ def test_marks_that_do_not_fit_are_named(done):
     assert "marks[0].samples is 2000, there are only 1437 training samples" in message
 
 
-def test_what_presets_and_settings_say_is_read_back_whole():
+def test_settings_round_trip():
     for preset in (*PRESETS.values(), *RATES.values()):
         assert Description.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
 
@@ -734,7 +734,7 @@ def test_what_presets_and_settings_say_is_read_back_whole():
     "text",
     [*GARBAGE.values(), b'{"data": "zzz"}', b'{"data": "digits", "sizes": "", "settings": {}, "epochs": []}'],
 )
-def test_a_history_of_rates_that_is_none_is_named(text, done):
+def test_invalid_rate_history(text, done):
     """Read without torch, for the data set of the network beside it."""
     forget_data(done)
     (done / HISTORY).unlink()
@@ -788,7 +788,7 @@ FAULTS = ("a list", "state", "other sizes", "a weight that is no number", "anoth
 
 
 @pytest.mark.parametrize("kind", [*FAULTS, "no moments", "surprise", "epochs"])
-def test_a_checkpoint_that_is_none_is_named(kind, by_rates, tmp_path):
+def test_invalid_checkpoint(kind, by_rates, tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
     path.write_bytes(by_rates[path.name])
@@ -801,7 +801,7 @@ def test_a_checkpoint_that_is_none_is_named(kind, by_rates, tmp_path):
 @pytest.mark.parametrize(
     "kind", ["a list", "settings", "history", "state", "unknown data", "a digest", "an epoch"]
 )
-def test_a_checkpoint_of_before_that_is_none_is_named(kind, tmp_path):
+def test_invalid_old_checkpoint(kind, tmp_path):
     """It has the history too."""
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
@@ -812,7 +812,7 @@ def test_a_checkpoint_of_before_that_is_none_is_named(kind, tmp_path):
     )
 
 
-def test_a_checkpoint_of_another_run_is_named(by_rates, tmp_path):
+def test_checkpoint_of_other_run(by_rates, tmp_path):
     torch = pytest.importorskip("torch")
     for name, text in by_rates.items():
         (tmp_path / name).write_bytes(text)
@@ -828,7 +828,7 @@ def test_a_checkpoint_of_another_run_is_named(by_rates, tmp_path):
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[" * 100_000, b"\x80\x02c"])
-def test_a_checkpoint_of_another_kind_is_named(text, tmp_path):
+def test_checkpoint_of_other_kind(text, tmp_path):
     pytest.importorskip("torch")
     (tmp_path / "rates.pt").write_bytes(text)
     assert "is not a checkpoint of `equilif train-rates`: " in refused(
@@ -836,7 +836,7 @@ def test_a_checkpoint_of_another_kind_is_named(text, tmp_path):
     )
 
 
-def test_a_run_goes_on_by_the_command_that_began_it(by_rates, done, tmp_path):
+def test_resume_names_command(by_rates, done, tmp_path):
     for name, text in by_rates.items():
         (tmp_path / name).write_bytes(text)
     assert "equilif train-rates" in refused("train", "--resume", "--epochs", 2, "--out", tmp_path)
@@ -844,7 +844,7 @@ def test_a_run_goes_on_by_the_command_that_began_it(by_rates, done, tmp_path):
     assert content(tmp_path).items() >= by_rates.items()
 
 
-def test_a_checkpoint_that_names_no_data_is_continued(tmp_path):
+def test_checkpoint_without_data_record(tmp_path):
     """As version 0.1.0 first wrote it."""
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"

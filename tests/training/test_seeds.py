@@ -40,7 +40,7 @@ def weights(out: Path) -> dict[int, list[str | None]]:
     return {h.seed: [e.weights for e in h.epochs] for h in histories}
 
 
-def test_seeds_side_by_side_are_those_that_are_trained_alone(alone, tmp_path):
+def test_parallel_seeds_equal_single_runs(alone, tmp_path):
     printed = tmp_path / "printed.json"
     output = run("train", *SMALL, "--seed", "0-2", "--out", tmp_path / "out", "--json", printed)
     assert weights(tmp_path / "out") == alone
@@ -53,12 +53,12 @@ def test_seeds_side_by_side_are_those_that_are_trained_alone(alone, tmp_path):
         assert not {p.name for p in folder.iterdir()} & {LOCK, OWNER}
 
 
-def test_seeds_begin_with_the_one_that_is_given(alone, tmp_path):
+def test_first_seed(alone, tmp_path):
     run("train", *SMALL, "--seed", "1-2", "--out", tmp_path)
     assert weights(tmp_path) == {seed: alone[seed] for seed in (1, 2)}
 
 
-def test_an_error_in_one_run_ends_all_and_all_go_on_to_the_same_bits(alone, tmp_path):
+def test_error_in_one_seed(alone, tmp_path):
     data = images.load("digits")
     runs = {folder_of(tmp_path, k): Run.start(PRESET, data, k) for k in range(3)}
     for folder in runs:
@@ -77,7 +77,7 @@ def test_an_error_in_one_run_ends_all_and_all_go_on_to_the_same_bits(alone, tmp_
 
 
 @pytest.mark.regress
-def test_ctrl_c_ends_all_runs_and_all_go_on_to_the_same_bits(tmp_path):
+def test_ctrl_c_ends_all_seeds(tmp_path):
     command = [sys.executable, "-m", "equilif", "train", "--out", str(tmp_path)]
     process = subprocess.Popen(
         [
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_all_runs_and_all_go_on_to_the_same_bits(tmp_path):
     assert weights(tmp_path)[2] == [e.weights for e in whole.history]
 
 
-def test_one_run_and_runs_of_several_seeds_keep_out_of_each_others_folder(tmp_path):
+def test_folders_of_single_and_parallel_runs(tmp_path):
     run("train", *SMALL, "--out", tmp_path / "one")
     assert "holds a run of digits" in refused("train", "--seed", "0-1", "--out", tmp_path / "one")
     run("train", *SMALL, "--seed", "0-0", "--out", tmp_path / "several")
@@ -121,6 +121,6 @@ def test_one_run_and_runs_of_several_seeds_keep_out_of_each_others_folder(tmp_pa
     assert "leave out --seed" in refused("train", "--resume", "--seed", "0-1", "--out", tmp_path / "several")
 
 
-def test_a_board_trains_one_network_at_a_time(tmp_path):
+def test_one_seed_on_a_board(tmp_path):
     message = refused("train", "--seed", "0-1", "--port", "/dev/nothing", "--out", tmp_path / "out")
     assert "a board trains one network at a time" in message and not (tmp_path / "out").exists()

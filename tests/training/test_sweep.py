@@ -45,7 +45,7 @@ def command(out: Path, *arguments: object) -> list[str]:
 
 
 # -- what is swept ---------------------------------------------------------------------------------
-def test_a_grid_is_every_combination_and_engines_are_one_axis(tmp_path):
+def test_grid_points(tmp_path):
     (tmp_path / "a.toml").write_text('data = "digits"\nhidden = [8, [8, 4]]\nlanes = [4, 8]\nepochs = 1\n')
     grid = read_grid(tmp_path / "a.toml", ["free=16,24", "epochs=2", f"board={BOARD}"])
     assert grid == {
@@ -63,7 +63,7 @@ def test_a_grid_is_every_combination_and_engines_are_one_axis(tmp_path):
     assert points({"hidden": [(8,), (8,)]}) == [Point(hidden=(8,), lanes=4)]
 
 
-def test_a_key_is_of_the_parameters_and_of_the_data():
+def test_point_key():
     assert Point(lanes=4).key(DATA) == Point(lanes=4).key(DATA) != Point(lanes=4).key("cd" * 32)
     changed = (
         Point(),
@@ -77,7 +77,7 @@ def test_a_key_is_of_the_parameters_and_of_the_data():
     assert len({p.key(DATA) for p in changed}) == len(changed)
 
 
-def test_a_point_of_own_data_has_the_options_that_they_are_read_with(tmp_path):
+def test_point_key_of_own_data(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b,kind\n" + "".join(f"{k},{k * k},{'xyz'[k % 3]}\n" for k in range(30)))
     named, own = points({"data": ["digits", str(path)]}, {"label": "kind", "hold_out": 0.5})
@@ -91,7 +91,7 @@ def test_a_point_of_own_data_has_the_options_that_they_are_read_with(tmp_path):
     assert Sweep([named, own], tmp_path).rows() == []
 
 
-def test_a_point_changes_the_preset():
+def test_point_changes_preset():
     p = Point(hidden=(8, 4), epochs=3, eta=0.1, free=16, leak=2).preset(PRESETS["digits"].load())
     assert (p.hidden, p.epochs, p.eta, p.schedule.free, p.schedule.leak) == ((8, 4), 3, 0.1, 16, 2)
     assert p.decay == PRESETS["digits"].decay and p.schedule.nudged == PRESETS["digits"].schedule.nudged
@@ -122,7 +122,7 @@ def test_a_point_changes_the_preset():
         (("--scheduler", "127.0.0.1:1"), "no Dask scheduler answers at 127.0.0.1:1"),
     ],
 )
-def test_bad_input_is_one_line(arguments, message, tmp_path, monkeypatch):
+def test_bad_input(arguments, message, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "PATIENCE", 1)
     assert message in refused("sweep", *arguments, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -139,17 +139,17 @@ def test_bad_input_is_one_line(arguments, message, tmp_path, monkeypatch):
         (b"a = " + b"[" * 100_000, "is not TOML"),
     ],
 )
-def test_a_file_of_another_kind_is_named(text, message, tmp_path):
+def test_invalid_sweep_file(text, message, tmp_path):
     (tmp_path / "a.toml").write_bytes(text)
     assert message in refused("sweep", tmp_path / "a.toml", "--out", tmp_path / "out")
 
 
-def test_an_engine_is_of_lanes_or_of_a_board():
+def test_engine_by_lanes_or_board():
     with pytest.raises(ValueError, match="4 lanes and icebreaker"):
         Point(lanes=4, board=BOARD)
 
 
-def test_none_beats_the_front():
+def test_pareto_front():
     cost, accuracy = [5, 1, 2, 2, 9, 3], [0.9, 0.5, 0.8, 0.7, 0.9, 0.6]
     assert pareto(cost, accuracy) == [1, 2, 0]
     assert front(
@@ -157,7 +157,7 @@ def test_none_beats_the_front():
     ) == [2, 3, 1]
 
 
-def test_f_max_is_of_the_board_as_it_is(tmp_path):
+def test_f_max_of_current_board(tmp_path):
     from dataclasses import asdict
 
     from equilif.hardware.boards import find
@@ -200,7 +200,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_small_sweep(swept):
+def test_small_sweep(swept):
     report = json.loads((swept / "printed.json").read_text())
     assert [r["network"] for r in report["points"]] == ["64-8-10", "64-16-10"]
     assert [(f["point"]["width"], "raw threshold x window" in f["error"]) for f in report["failed"]] == [
@@ -226,7 +226,7 @@ def test_a_small_sweep(swept):
     assert (swept / "pareto.png").read_bytes().startswith(PNG) and not list(swept.rglob("*.part"))
 
 
-def test_cycles_are_those_of_verify(swept, tmp_path):
+def test_cycles_equal_verify(swept, tmp_path):
     """The same network, trained by one command and run in RTL by the other."""
     point = json.loads((swept / "printed.json").read_text())["points"][0]
     run("train", "digits", "--hidden", 8, "--epochs", 1, "--out", tmp_path, "--json", tmp_path / "a.json")
@@ -248,7 +248,7 @@ def test_cycles_are_those_of_verify(swept, tmp_path):
 
 
 @pytest.mark.regress
-def test_a_larger_sweep_keeps_what_is_finished(swept):
+def test_extended_sweep_reuses_results(swept):
     before = {p.name: p.stat().st_mtime_ns for p in (swept / "points").iterdir()}
     output = run("sweep", *SMALL, "--grid", "hidden=8,16,4", "--grid", "width=16,8", "--out", swept, code=1)
     after = {p.name: p.stat().st_mtime_ns for p in (swept / "points").iterdir()}
@@ -260,7 +260,7 @@ def test_a_larger_sweep_keeps_what_is_finished(swept):
     assert "2 points: 2 done before, 0 to go" in run("sweep", *SMALL, "--grid", "hidden=8,16", "--out", swept)
 
 
-def test_a_failure_is_tried_again_when_asked(tmp_path):
+def test_retry_failed(tmp_path):
     from distributed import Client, LocalCluster
 
     point = Point(hidden=(8,), epochs=1, samples=2, lanes=4)
@@ -278,7 +278,7 @@ def test_a_failure_is_tried_again_when_asked(tmp_path):
     assert "accuracy" in json.loads(path.read_text()) and not Sweep([point], tmp_path).failed
 
 
-def test_a_board_without_a_manifest_is_built_when_asked(tmp_path, monkeypatch):
+def test_build_missing_boards(tmp_path, monkeypatch):
     """By a worker; Yosys and nextpnr are those of tests/boards/test_boards.py, not run here."""
     from dataclasses import asdict
     from types import SimpleNamespace
@@ -311,7 +311,7 @@ def test_a_board_without_a_manifest_is_built_when_asked(tmp_path, monkeypatch):
             Sweep([], tmp_path).run(client, builds=[BOARD])
 
 
-def test_a_broken_record_is_named(tmp_path):
+def test_broken_result(tmp_path):
     point = Point(lanes=4)
     path = Sweep([point], tmp_path).path(point)
     path.parent.mkdir()
@@ -329,7 +329,7 @@ def test_a_broken_record_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("key, value", [("accuracy", 1.5), ("training", {}), ("sizes", 3), ("weights", "x")])
-def test_a_wrong_value_of_a_record_is_named(key, value, swept, tmp_path):
+def test_invalid_result_value(key, value, swept, tmp_path):
     (good,) = (p for p in map(Path.read_text, (swept / "points").iterdir()) if '"sizes": "64-8-10"' in p)
     point = Point(hidden=(8,), epochs=1, samples=2, width=16, lanes=4)
     path = Sweep([point], tmp_path).path(point)
@@ -342,7 +342,7 @@ def test_a_wrong_value_of_a_record_is_named(key, value, swept, tmp_path):
 
 
 @pytest.mark.regress
-def test_other_data_is_measured_anew(tmp_path):
+def test_other_data_is_measured_again(tmp_path):
     """What was measured on the one is kept, and not taken for the other."""
     one = ("sweep", *SMALL, "--grid", "data=mnist", "--grid", "hidden=8", "--out", tmp_path / "out")
     first, second = (("--data", write_idx(tmp_path / name, k)) for k, name in enumerate("ab"))
@@ -353,12 +353,12 @@ def test_other_data_is_measured_anew(tmp_path):
     assert len(list((tmp_path / "out" / "points").iterdir())) == 2
 
 
-def test_a_worker_with_other_data_says_so():
+def test_worker_with_other_data():
     found = sweep.measure(Point(lanes=4, epochs=1), None, DATA)
     assert "the worker's digits has digest " in found["error"] and DATA[:12] in found["error"]
 
 
-def test_a_point_that_would_stop_learning_says_so():
+def test_point_with_small_learning_rate():
     digest = PRESETS["digits"].load().digest
     found = sweep.measure(Point(lanes=4, hidden=(4,), decay=0.1), None, digest)
     assert "on no weight would move" in found["error"]
@@ -398,12 +398,12 @@ def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, in
 
 
 @pytest.mark.regress  # by default tests/training/test_kills.py kills sweeps in this process
-def test_a_killed_sweep_goes_on(tmp_path):
+def test_killed_sweep(tmp_path):
     killed_half_way(tmp_path, 4, "--grid", "hidden=8,12,16,20")
 
 
 @pytest.mark.long
-def test_a_killed_sweep_of_24_points_goes_on(tmp_path):
+def test_killed_sweep_of_24_points(tmp_path):
     """On two workers, over three numbers of lanes, two phase lengths, two widths and two networks."""
     before, _ = killed_half_way(
         tmp_path,

@@ -33,7 +33,7 @@ def values(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def test_a_run_has_its_curves_and_weights(tmp_path):
+def test_curves_and_weights(tmp_path):
     out = tmp_path / "out"
     board = tmp_path / "board" / "one"
     run("train", "digits", "--hidden", 6, "--epochs", 2, "--out", out, "--set", f"run.tensorboard={board}")
@@ -55,7 +55,7 @@ def test_a_run_has_its_curves_and_weights(tmp_path):
         assert all(0 <= part <= 1 for _, part in found[f"saturation/{name}"])
 
 
-def test_rates_have_their_loss(tmp_path):
+def test_rate_loss(tmp_path):
     pytest.importorskip("torch")
     board = tmp_path / "board"
     base = ("train-rates", "digits", "--epochs", 1, "--set", "rates.batch=512", "--out", tmp_path / "out")
@@ -68,7 +68,7 @@ def test_rates_have_their_loss(tmp_path):
     assert "weights/input-maps1" in values(tmp_path / "conv")
 
 
-def test_a_folder_that_takes_nothing_is_refused_before_the_run(tmp_path):
+def test_unwritable_log_folder(tmp_path):
     (tmp_path / "file").write_text("")
     message = refused(
         "train", "--epochs", 1, "--out", tmp_path / "out", "--set", f"run.tensorboard={tmp_path / 'file'}"
