@@ -193,7 +193,10 @@ TARGETS: dict[str, Target] = {
 
 #: what blocks are told while they work, see their docstrings
 HELD: Cases = {
-    "lif": [{"threshold": 1 << k, "above": (1 << 17) - (1 << k)} for k in range(THRESHOLD_MAX.bit_length())],
+    "lif": [
+        {"threshold": 1 << k, "neg_threshold": (1 << 17) - (1 << k)}
+        for k in range(THRESHOLD_MAX.bit_length())
+    ],
     "measure": [{"shift": shift} for shift in RATE_SHIFTS],
     "plasticity": [{"shift": shift} for shift in SHIFTS],
 }

@@ -63,7 +63,7 @@ void sim_write(Sim *s, int region, int group, int first, int n, const uint32_t *
     HOST(mem_region) = region; HOST(mem_write) = 1;
     for (int k = 0, same; k < n; k += same) {
         for (same = 1; k + same < n && (first + k + same) % group && data[k + same] == data[k]; same++);
-        HOST(mem_addr) = first + k; HOST(mem_more) = same - 1; HOST(mem_wdata) = data[k]; s->tick();
+        HOST(mem_addr) = first + k; HOST(mem_repeat) = same - 1; HOST(mem_wdata) = data[k]; s->tick();
     }
     HOST(mem_write) = 0;
 }

@@ -24,7 +24,7 @@ ASSUMPTIONS = {
     "held": Assumption(
         "what a block calls held does not change while something is on its way through the block", COMPARED
     ),
-    "threshold": Assumption("a threshold is a power of two, and `above` is minus it", COMPARED),
+    "threshold": Assumption("a threshold is a power of two, and `neg_threshold` is minus it", COMPARED),
     "leak": Assumption("a leak is one of LEAKS", CHECKED),
     "rate shift": Assumption("the shift of MEASURE is one of RATE_SHIFTS", CHECKED),
     "update shift": Assumption("the shift of LEARN is one of SHIFTS", CHECKED),

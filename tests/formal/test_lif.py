@@ -57,9 +57,9 @@ def test_formula_equals_golden_step(numerics):
 def test_lif(numerics, registered):
     p = Proof("v and spike = lif_step", "equilif_hdl.blocks.lif")
     lif = Lif(numerics, registered=registered)
-    p.free(lif, but=("above",))
+    p.free(lif, but=("neg_threshold",))
     threshold, leak = lif.threshold, lif.leak
-    p.m.d.comb += lif.above.eq(-threshold)
+    p.m.d.comb += lif.neg_threshold.eq(-threshold)
     p.assume("threshold", (threshold != 0) & ((threshold & (threshold - 1)) == 0))
     p.assume("leak", leak.matches(*LEAKS))
     p.assume("held", (leak == p.before(leak)) & (threshold == p.before(threshold)))

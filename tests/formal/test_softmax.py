@@ -75,7 +75,7 @@ def test_exponentials(config):
     top = p.any(OCTAVE, "top")
     near_now = p.any(signed(block.drive), "near")
     active_now = p.any(1, "active")
-    p.m.d.comb += [block.near.eq(near_now), block.active.eq(active_now)]
+    p.m.d.comb += [block.scores.eq(near_now), block.active.eq(active_now)]
     taking = Signal(OCTAVE)
     p.m.d.comb += taking.eq(block._lane(p.m, 0, top))
     near, active = (p.before(x, block.latency) for x in (near_now, active_now))

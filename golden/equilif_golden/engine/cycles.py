@@ -24,7 +24,7 @@ from equilif_golden.engine.memories import skips_unchanged
 #: cycles from the start of a run, or from a jump, to a complete instruction
 FIRST = WORDS + 2
 #: stage of the lanes in which SOFTMAX takes a drive
-NEAR = 4
+PRESCALED = 4
 #: last stage of the lanes, in which STEP writes, without the registers of the neuron
 STEP = 5
 #: a scan that is taken finds the spikes that are written by so many cycles later
@@ -209,7 +209,7 @@ class Timekeeper:
         levels = (self.config.lanes - 1).bit_length()
         registers = self.config.registers
         flight = EXPONENTIAL + registers.exponential + max(levels, PRODUCT) + 1
-        through = self._lead + max(NEAR + flight, self._step + 1 + registers.exponential)
+        through = self._lead + max(PRESCALED + flight, self._step + 1 + registers.exponential)
         again = start
         for walk in range(3):
             self._last = again + i.n_dst

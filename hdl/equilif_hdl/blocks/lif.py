@@ -1,9 +1,9 @@
 """Leaky integrate-and-fire lane; bit-exact with equilif_golden.blocks.lif.lif_step.
 
     total --|-- >= threshold: clear its bit --|--------------------> spike
-            |   beyond the limits: clip       |-- - (v >> leak) ---> v
+            |   overflow the limits: clip       |-- - (v >> leak) ---> v
 
-With a threshold that is a power of two, comparing is looking at the bits above it, and resetting by
+With a threshold that is a power of two, comparing is looking at the bits neg_threshold it, and resetting by
 subtraction is clearing one bit.  Latency 2 (bars are registers), throughput 1.
 """
 
@@ -25,7 +25,7 @@ class Lif(wiring.Component):
         Membrane, gathered input and static drive.
     threshold : In(15), held
         A power of two.
-    above : In(17), held
+    neg_threshold : In(17), held
         -threshold.
     leak : In(4), held
         Shift of the leak; 0 is no leak.
@@ -39,7 +39,7 @@ class Lif(wiring.Component):
 
     total: Signal
     threshold: Signal
-    above: Signal
+    neg_threshold: Signal
     leak: Signal
     v: Signal
     spike: Signal
@@ -52,7 +52,7 @@ class Lif(wiring.Component):
             {
                 "total": In(shape(numerics.accumulator)),
                 "threshold": In(15),
-                "above": In(17),
+                "neg_threshold": In(17),
                 "leak": In(4),
                 "v": Out(signed(16)),
                 "spike": Out(1),
@@ -61,35 +61,35 @@ class Lif(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        near = Signal(17, reset_less=True)  # the sum's low bits
+        sum_low = Signal(17, reset_less=True)  # the sum's low bits
         sign = Signal(reset_less=True)  # the sum is negative
-        beyond = Signal(reset_less=True)  # it needs more bits
-        higher = self.total[len(near) - 1 :]
+        overflow = Signal(reset_less=True)  # it needs more bits
+        sum_high = self.total[len(sum_low) - 1 :]
         m.d.sync += [
-            near.eq(self.total),
+            sum_low.eq(self.total),
             sign.eq(self.total[-1]),
-            beyond.eq(higher.any() & ~higher.all()),
+            overflow.eq(sum_high.any() & ~sum_high.all()),
         ]
         fired = Signal()  # the sum is at least the threshold
-        over = Signal()  # the sum is at least twice the threshold
-        under = Signal()  # the sum is below -threshold
-        kept = Signal(17)  # the sum after the reset
+        clip_high = Signal()  # the sum is at least twice the threshold
+        clip_low = Signal()  # the sum is below -threshold
+        after_reset = Signal(17)  # the sum after the reset
         v = Signal(signed(16), reset_less=True)  # the membrane, within -threshold .. threshold
         # -threshold has the bits from the threshold's upwards set: they are those that tell whether a sum
-        # lies beyond it
-        above = self.above
+        # lies overflow it
+        neg_threshold = self.neg_threshold
         m.d.comb += [
-            fired.eq(~sign & (beyond | (near & above).any())),
-            over.eq(~sign & (beyond | (near & (above << 1)[:17]).any())),
-            under.eq(sign & (beyond | (~near & above).any())),
-            kept.eq(Mux(fired, near & (above << 1 | ~above), near)),
+            fired.eq(~sign & (overflow | (sum_low & neg_threshold).any())),
+            clip_high.eq(~sign & (overflow | (sum_low & (neg_threshold << 1)[:17]).any())),
+            clip_low.eq(sign & (overflow | (~sum_low & neg_threshold).any())),
+            after_reset.eq(Mux(fired, sum_low & (neg_threshold << 1 | ~neg_threshold), sum_low)),
         ]
         m.d.sync += [
             self.spike.eq(fired),
-            v.eq(Mux(over, self.threshold, Mux(under, above, kept))),
+            v.eq(Mux(clip_high, self.threshold, Mux(clip_low, neg_threshold, after_reset))),
         ]
         leaks = Signal()
-        shift = Signal(2)  # shift of the leak, beyond the smallest one
+        shift = Signal(2)  # shift of the leak, overflow the smallest one
         loss = Signal(signed(14))
         m.d["sync" if self.registered else "comb"] += [
             leaks.eq(self.leak != 0),

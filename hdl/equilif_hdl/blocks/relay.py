@@ -1,10 +1,10 @@
 """Relay lane; bit-exact with equilif_golden.blocks.relay.relay.
 
     drive -- >> 1 .. 4 --|-- >> 0, 4 .. 28 -- clip --|--> value
-                         '--> near
+                         '--> prescaled
 
 A shifter that saturates after every level to what the levels below can still reach.  Latency 2 (bars are
-registers), throughput 1. ``near`` serves the softmax population, whose shifts are those of the first
+registers), throughput 1. ``prescaled`` serves the softmax population, whose shifts are those of the first
 level.
 """
 
@@ -25,16 +25,16 @@ class Relay(wiring.Component):
     -------
     drive : In(accumulator)
         Static drive.
-    less : In(5), held
-        The shift, less 1.
-    near : Out(signed), a cycle later
+    shift_minus_1 : In(5), held
+        The shift, shift_minus_1 1.
+    prescaled : Out(signed), a cycle later
         The drive, shifted by 1 to 4.
     value : Out(signed(8)), two cycles later
     """
 
     drive: Signal
-    less: Signal
-    near: Signal
+    shift_minus_1: Signal
+    prescaled: Signal
     value: Signal
 
     latency = 2
@@ -42,17 +42,22 @@ class Relay(wiring.Component):
     def __init__(self, numerics: Numerics):
         acc = shape(numerics.accumulator)
         super().__init__(
-            {"drive": In(acc), "less": In(5), "near": Out(signed(acc.width - 1)), "value": Out(signed(WIDTH))}
+            {
+                "drive": In(acc),
+                "shift_minus_1": In(5),
+                "prescaled": Out(signed(acc.width - 1)),
+                "value": Out(signed(WIDTH)),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.d.sync += self.near.eq(Array(self.drive >> k for k in (1, 2, 3, 4))[self.less[:2]])
-        value = self.near
+        m.d.sync += self.prescaled.eq(Array(self.drive >> k for k in (1, 2, 3, 4))[self.shift_minus_1[:2]])
+        value = self.prescaled
         for level in (4, 3, 2):
             step = 1 << level
             shifted = Signal.like(value, name=f"shifted{level}")
-            m.d.comb += shifted.eq(Mux(self.less[level], value >> step, value))
+            m.d.comb += shifted.eq(Mux(self.shift_minus_1[level], value >> step, value))
             value = Signal(signed(min(len(shifted), WIDTH + step - 4)), name=f"clipped{level}")
             m.d.comb += value.eq(saturate(shifted, len(value)))
         m.d.sync += self.value.eq(value)

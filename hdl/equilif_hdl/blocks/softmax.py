@@ -1,7 +1,7 @@
 """Softmax of a population, in three walks over its groups; bit-exact with
 equilif_golden.blocks.softmax.softmax.
 
-    near -- saturate --|-- octave --> [ max: tree, a register a level ] --> top           first walk
+    scores -- saturate --|-- octave --> [ max: tree, a register a level ] --> top           first walk
                        |                                                     |
                        |-- top - octave --|--+                               |
                        '-- 2 ** frac -----|-- >> --|--> e --> [ sum: tree ] --> S         second
@@ -10,7 +10,7 @@ equilif_golden.blocks.softmax.softmax.
                     (a multiplier of the lane)
 
 e is made anew in the third walk, which is cheaper than keeping it.  Between the walks the pipeline runs
-empty; R is a restoring division.  Latency: 2 cycles from ``near`` to ``e`` (bars are registers), 3 with
+empty; R is a restoring division.  Latency: 2 cycles from ``scores`` to ``e`` (bars are registers), 3 with
 ``registers.exponential``, behind saturated drives.  Throughput: a group a cycle.
 """
 
@@ -43,11 +43,11 @@ class Softmax(wiring.Component):
         The walk is over, and its last group has gone by.
     valid : In(1)
         A group is there:
-    near : In
+    scores : In
         its drives, less the shift, P lanes side by side;
     active : In(P)
         who of it takes part.
-    again : Out(1)
+    restart_walk : Out(1)
         The next walk must begin.
     busy : Out(1)
         From the cycle after start until the last code can be written.
@@ -66,9 +66,9 @@ class Softmax(wiring.Component):
     fine: Signal
     idle: Signal
     valid: Signal
-    near: Signal
+    scores: Signal
     active: Signal
-    again: Signal
+    restart_walk: Signal
     busy: Signal
     coding: Signal
     coded: Signal
@@ -90,9 +90,9 @@ class Softmax(wiring.Component):
                 "fine": In(1),
                 "idle": In(1),
                 "valid": In(1),
-                "near": In(self.drive * p),
+                "scores": In(self.drive * p),
                 "active": In(p),
-                "again": Out(1),
+                "restart_walk": Out(1),
                 "busy": Out(1),
                 "coding": Out(1),
                 "coded": Out(1),
@@ -138,7 +138,7 @@ class Softmax(wiring.Component):
                 with m.If(flight[levels + self.registers] & (largest > top)):
                     m.d.sync += top.eq(largest)
                 with m.If(done):
-                    m.d.comb += self.again.eq(1)
+                    m.d.comb += self.restart_walk.eq(1)
                     m.next = "SUM"
             with m.State("SUM"):
                 with m.If(flight[self.latency + levels]):
@@ -148,7 +148,7 @@ class Softmax(wiring.Component):
                     m.next = "DIVIDE"
             with m.State("DIVIDE"):
                 with m.If(~divider.busy):
-                    m.d.comb += self.again.eq(1)
+                    m.d.comb += self.restart_walk.eq(1)
                     m.d.sync += self.coding.eq(1)
                     m.next = "CODE"
             with m.State("CODE"):
@@ -159,7 +159,7 @@ class Softmax(wiring.Component):
 
     def _lane(self, m: Module, j: int, top: Value) -> Value:
         """A lane's octave as an unsigned number, 0 when it takes no part; ``e`` is its exponential."""
-        near = self.near.word_select(j, self.drive)
+        scores = self.scores.word_select(j, self.drive)
         active = Signal(name=f"active{j}")
         e = self.e.word_select(j, 8)
         y = Signal(signed(WIDTH), name=f"y{j}")  # exponent: octave and fraction
@@ -170,7 +170,7 @@ class Softmax(wiring.Component):
         mantissa = Signal(8, name=f"mantissa{j}")
         saturated = m.d[domain(self.registers)]
         saturated += [
-            y.eq(saturate(near, WIDTH) if self.drive > WIDTH else near.as_signed()),
+            y.eq(saturate(scores, WIDTH) if self.drive > WIDTH else scores.as_signed()),
             active.eq(self.active[j]),
         ]
         m.d.comb += [

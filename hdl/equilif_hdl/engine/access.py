@@ -35,7 +35,7 @@ class Access(wiring.Component):
         Which element; they stay until a read has been answered.
     write, read : In(1)
         Strobes.
-    more : In(lane_bits)
+    repeat : In(lane_bits)
         So many values behind that one, in its group, are written too.
     rdata, valid : Out(32), Out(1)
         For one cycle: what was read.
@@ -50,7 +50,7 @@ class Access(wiring.Component):
     region: Signal
     address: Signal
     write: Signal
-    more: Signal
+    repeat: Signal
     read: Signal
     rdata: Signal
     valid: Signal
@@ -70,7 +70,7 @@ class Access(wiring.Component):
                 "region": In(2),
                 "address": In(address_bits(config)),
                 "write": In(1),
-                "more": In(lane_bits(config)),
+                "repeat": In(lane_bits(config)),
                 "read": In(1),
                 "rdata": Out(32),
                 "valid": Out(1),
@@ -90,7 +90,7 @@ class Access(wiring.Component):
         write_w = self.write & (self.region == WEIGHT_REGION)
         write_v = self.write & (self.region == VALUE_REGION)
         # lanes of values, from the element's on
-        several = Cat(at_least(self.more, k) for k in range(cfg.lanes)) << bank
+        several = Cat(at_least(self.repeat, k) for k in range(cfg.lanes)) << bank
         reading = Signal(self.latency - 1)  # the read, on its way through the memories
         read = reading[0] if self.late else self.read
         m.d.comb += [
@@ -100,7 +100,7 @@ class Access(wiring.Component):
             lanes.e.eq(self.address[lane:]),
             lanes.tile.eq(self.address[2 * lane :]),
             lanes.group.eq(self.address[lane:]),
-            lanes.weighs.eq(self.region == WEIGHT_REGION),
+            lanes.is_weight.eq(self.region == WEIGHT_REGION),
             lanes.bank.eq(bank),
             self.write_program.eq(self.write & (self.region == PROGRAM_REGION)),
             self.write_counter.eq(self.write & (self.region == COUNTER_REGION)),

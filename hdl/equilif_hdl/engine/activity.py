@@ -31,7 +31,7 @@ class Activity(wiring.Component):
         A run begins.
     instruction : In(INSTRUCTION)
         Held while its commands are under way.
-    start, again : In(1)
+    start, restart_walk : In(1)
         It begins; its next walk does (SOFTMAX).
     command, fetch : In(1)
         The walker issues a command; the scanner fetches a group.
@@ -41,7 +41,7 @@ class Activity(wiring.Component):
 
     clear: Signal
     start: Signal
-    again: Signal
+    restart_walk: Signal
     instruction: Instruction
     command: Signal
     fetch: Signal
@@ -55,7 +55,7 @@ class Activity(wiring.Component):
             {
                 "clear": In(1),
                 "start": In(1),
-                "again": In(1),
+                "restart_walk": In(1),
                 "instruction": In(INSTRUCTION),
                 "command": In(1),
                 "fetch": In(1),
@@ -69,7 +69,7 @@ class Activity(wiring.Component):
         walk = Signal(range(longest))  # number of the present walk
         with m.If(self.start):
             m.d.sync += walk.eq(0)
-        with m.Elif(self.again):
+        with m.Elif(self.restart_walk):
             m.d.sync += walk.eq(walk + 1)
         for k, name in enumerate(NAMES):
             command = self._of_command(m, name, walk)

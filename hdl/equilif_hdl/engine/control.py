@@ -38,23 +38,23 @@ class LaneControl(wiring.Signature):
 
     Members
     -------
-    axpy : Out(1), in stage turn
+    use_weight : Out(1), in stage turn
         The first factor is the lane's weight, else ``up``.
     up : Out(signed(16)), in stage turn
         First factor for all lanes.
-    scaled : Out(1), in stage turn
+    use_scale : Out(1), in stage turn
         The second factor is ``scale``, else the lane's value at +beta.
     scale : Out, in stage turn
         Second factor for all lanes.
     nudge : Out(1), in stage turn
-        That value is less 256 where the lane has a spike.
-    kept : Out, in stage noise
+        That value is shift_minus_1 256 where the lane has a spike.
+    noise_mask : Out, in stage noise
         Bits of the noise that are added.
-    draws : Out(1), in stage noise
+    load_noise : Out(1), in stage noise
         Of a single-port engine: take the noise.
-    learns : Out(1), in stage turn
+    load_minus : Out(1), in stage turn
         Of a single-port engine: LEARN, whose value at -beta must stay for two cycles.
-    minus : Out(signed(16)), in stage minus
+    gain_um : Out(signed(16)), in stage minus
         -gain u-.
     source : Out(Source), in stage sum
         What the sum begins with.
@@ -64,50 +64,50 @@ class LaneControl(wiring.Signature):
         The same: SAVE or RESTORE, which add nothing.
     mark : Out(1), in stage sum
         MARK, which takes a charge from A.
-    above : Out(17), held
+    neg_threshold : Out(17), held
         -threshold.
-    less : Out(5), held
-        Where there are memories: the shift of B, less 1.
+    shift_minus_1 : Out(5), held
+        Where there are memories: the shift of B, shift_minus_1 1.
     coding : Out(1), held
         The same: the third walk of SOFTMAX, where the second factor is the lane's exponential.
     """
 
     class Members(Interface, Protocol):
-        axpy: Signal
+        use_weight: Signal
         up: Signal
-        scaled: Signal
+        use_scale: Signal
         scale: Signal
         nudge: Signal
-        kept: Signal
-        draws: Signal
-        learns: Signal
-        minus: Signal
+        noise_mask: Signal
+        load_noise: Signal
+        load_minus: Signal
+        gain_um: Signal
         source: Signal
         step: Signal
         copy: Signal
         mark: Signal
-        above: Signal
-        less: Signal
+        neg_threshold: Signal
+        shift_minus_1: Signal
         coding: Signal
 
     def __init__(self, config: EngineConfig):
         layout = command(config)
         members = {
-            "axpy": Out(1),
+            "use_weight": Out(1),
             "up": Out(layout["up"].shape),
-            "scaled": Out(1),
+            "use_scale": Out(1),
             "scale": Out(layout["scale"].shape),
             "nudge": Out(1),
-            "kept": Out(DITHER_WIDTH),
-            "minus": Out(layout["um"].shape),
+            "noise_mask": Out(DITHER_WIDTH),
+            "gain_um": Out(layout["um"].shape),
             "source": Out(2),
             "mark": Out(1),
-            "above": Out(17),
+            "neg_threshold": Out(17),
         }
         if config.single_port:
-            members |= dict.fromkeys(("draws", "learns", "step", "copy"), Out(1))
+            members |= dict.fromkeys(("load_noise", "load_minus", "step", "copy"), Out(1))
         if config.attention:
-            members |= {"less": Out(5), "coding": Out(1)}
+            members |= {"shift_minus_1": Out(5), "coding": Out(1)}
         super().__init__(members)
 
 
@@ -148,12 +148,12 @@ class Control(wiring.Component):
         self._noise(m)
         self._sums(m)
         if self.config.attention:
-            less = Signal(5)
+            shift_minus_1 = Signal(5)
             relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, RelayMode.SCALED)
-            m.d.sync += less.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
+            m.d.sync += shift_minus_1.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
             # all lanes read it; there is time before the first RELAY
-            less_here = delayed(m, less, self.config.registers.constants, "less")
-            m.d.comb += [self.control.less.eq(less_here), self.control.coding.eq(self.coding)]
+            shift_late = delayed(m, shift_minus_1, self.config.registers.constants, "shift_minus_1")
+            m.d.comb += [self.control.shift_minus_1.eq(shift_late), self.control.coding.eq(self.coding)]
         return m
 
     def _factors(self, m: Module) -> None:
@@ -173,11 +173,11 @@ class Control(wiring.Component):
             with m.If(self.coding):
                 m.d.sync += up.eq(self.reciprocal)
         m.d.comb += [
-            self.control.axpy.eq(stages.would(m, turn, Op.DRIVE, Op.GATHER)),
+            self.control.use_weight.eq(stages.op_is(m, turn, Op.DRIVE, Op.GATHER)),
             self.control.up.eq(up),
-            self.control.scaled.eq(stages.would(m, turn, *scaled)),
+            self.control.use_scale.eq(stages.op_is(m, turn, *scaled)),
             self.control.scale.eq(scale),
-            self.control.nudge.eq(stages.would(m, turn, Op.NUDGE)),
+            self.control.nudge.eq(stages.op_is(m, turn, Op.NUDGE)),
         ]
 
     def _noise(self, m: Module) -> None:
@@ -190,30 +190,30 @@ class Control(wiring.Component):
         first = self.stages.command
         control = self.control
         # whether there is a command comes late, and nobody takes the product of none
-        would_learn = self.stages.would(m, timing.draw, Op.LEARN)
-        kept = Signal(DITHER_WIDTH)
+        would_learn = self.stages.op_is(m, timing.draw, Op.LEARN)
+        noise_mask = Signal(DITHER_WIDTH)
         looked_up = m.d[domain(self.config.registers.noise)]
-        looked_up += kept.eq(0)
+        looked_up += noise_mask.eq(0)
         with m.Switch(self.instruction.shift):
             for shift in SHIFTS:
                 with m.Case(shift):
-                    looked_up += kept.eq(Mux(would_learn, (1 << shift) - 1, 0))
+                    looked_up += noise_mask.eq(Mux(would_learn, (1 << shift) - 1, 0))
         minus = Signal.like(first.um, reset_less=True)
         late = timing.minus - timing.turn
         if self.config.single_port:
-            learns = self.stages.has(m, timing.draw, Op.LEARN)
+            learns = self.stages.op_valid(m, timing.draw, Op.LEARN)
             with m.If(learns):
                 m.d.sync += minus.eq(first.um)
             late -= 1
             m.d.comb += [
-                control.draws.eq(learns | (self.instruction.op != Op.LEARN)),
-                control.learns.eq(self.stages.has(m, timing.turn, Op.LEARN)),
+                control.load_noise.eq(learns | (self.instruction.op != Op.LEARN)),
+                control.load_minus.eq(self.stages.op_valid(m, timing.turn, Op.LEARN)),
             ]
         else:
             m.d.sync += minus.eq(-first.um if self.config.registers.gain else first.um)
         m.d.comb += [
-            control.kept.eq(kept),
-            control.minus.eq(delayed(m, minus, late, "minus")),
+            control.noise_mask.eq(noise_mask),
+            control.gain_um.eq(delayed(m, minus, late, "minus")),
         ]
 
     def _sums(self, m: Module) -> None:
@@ -224,31 +224,31 @@ class Control(wiring.Component):
         # the group that is read is written in this cycle, by the same instruction: its sum is not in memory
         same: Value = Const(0)
         if not self.config.single_port:
-            same = stages.at(
+            same = stages.registered(
                 m,
                 timing.sum,
-                lambda k: stages.holds(k, *SUMS) & (stages.group[k - 1] == stages.group[k]),
+                lambda k: stages.op_valid_now(k, *SUMS) & (stages.group[k - 1] == stages.group[k]),
                 "same",
             )
         if self.config.single_port:
             resets, drives = (is_one_of(stages.op[timing.read], op) for op in (Op.RESET, Op.DRIVE))
         else:  # all lanes read the source, so what it is chosen by comes from registers
-            resets, drives = (stages.would(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
+            resets, drives = (stages.op_is(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
         source = Signal(Source, reset_less=True)
-        above = Signal(17)
+        neg_threshold = Signal(17)
         m.d.sync += [
             source.eq(Mux(same, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))),
-            above.eq(-self.instruction.gain[:15]),
+            neg_threshold.eq(-self.instruction.gain[:15]),
         ]
         # all lanes read it; there is time before the first STEP
-        above_here = delayed(m, above, self.config.registers.constants, "above")
+        neg_threshold_late = delayed(m, neg_threshold, self.config.registers.constants, "neg_threshold")
         m.d.comb += [
             control.source.eq(source),
-            control.mark.eq(stages.has(m, timing.sum, Op.MARK)),
-            control.above.eq(above_here),
+            control.mark.eq(stages.op_valid(m, timing.sum, Op.MARK)),
+            control.neg_threshold.eq(neg_threshold_late),
         ]
         if self.config.single_port:
             m.d.comb += [
-                control.step.eq(stages.would(m, timing.sum, Op.STEP)),
-                control.copy.eq(stages.would(m, timing.sum, *COPIES)),
+                control.step.eq(stages.op_is(m, timing.sum, Op.STEP)),
+                control.copy.eq(stages.op_is(m, timing.sum, *COPIES)),
             ]

@@ -43,9 +43,9 @@ class Dispatcher(wiring.Component):
         The walker issues the last of them.
     empty : In(1)
         No command is in the lanes.
-    leaving : In(1)
+    draining : In(1)
         None will be in the next cycle.
-    ending, stepping : In(1)
+    scan_may_start, spikes_ready : In(1)
         Unless weights have a single port: all commands in the lanes will have left before those of a
         scan that is taken now; of a STEP, that scan reads the spikes of the first group when they are there.
     instruction : Out(INSTRUCTION)
@@ -67,9 +67,9 @@ class Dispatcher(wiring.Component):
     walking: Signal
     last: Signal
     empty: Signal
-    leaving: Signal
-    ending: Signal
-    stepping: Signal
+    draining: Signal
+    scan_may_start: Signal
+    spikes_ready: Signal
     instruction: Instruction
     start: Signal
     spiking: Signal
@@ -91,8 +91,8 @@ class Dispatcher(wiring.Component):
                 "walking": In(1),
                 "last": In(1),
                 "empty": In(1),
-                "leaving": In(1),
-                **({} if config.single_port else {"ending": In(1), "stepping": In(1)}),
+                "draining": In(1),
+                **({} if config.single_port else {"scan_may_start": In(1), "spikes_ready": In(1)}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "spiking": Out(1),
@@ -111,7 +111,7 @@ class Dispatcher(wiring.Component):
         taken = Signal()  # the next instruction is taken
         following = self.following
         issuing = self.start | self.scanning
-        free: Value = self.leaving
+        free: Value = self.draining
         if not self.config.single_port:
             free = free | self._scans_early(m, there)
         known = self.known if self.config.convolution else 1
@@ -159,8 +159,8 @@ class Dispatcher(wiring.Component):
         op = Mux(begins, self.following.op, self.instruction.op)
         dst = Mux(begins, self.following.dst, self.instruction.dst)
         comes = self.i.p
-        at_once = Signal()  # the lanes need only be ``ending``
-        behind = Signal()  # the lanes must be ``stepping`` too
+        at_once = Signal()  # the lanes need only be ``scan_may_start``
+        behind = Signal()  # the lanes must be ``spikes_ready`` too
         with m.If(self.i.ready):
             m.d.sync += [
                 at_once.eq(
@@ -170,4 +170,4 @@ class Dispatcher(wiring.Component):
                 ),
                 behind.eq((comes.op == Op.GATHER) & (op == Op.STEP) & (comes.src == dst)),
             ]
-        return self.ending & (at_once | behind & self.stepping)
+        return self.scan_may_start & (at_once | behind & self.spikes_ready)

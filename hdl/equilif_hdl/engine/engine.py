@@ -81,7 +81,7 @@ class Engine(wiring.Component):
             access.region.eq(self._near(m, "mem_region")),
             access.address.eq(address),
             access.write.eq(self._near(m, "mem_write")),
-            access.more.eq(self._near(m, "mem_more")),
+            access.repeat.eq(self._near(m, "mem_repeat")),
             access.read.eq(self._near(m, "mem_read")),
             access.counter.eq(phase),
             host.mem_rdata.eq(access.rdata),
@@ -100,7 +100,7 @@ class Engine(wiring.Component):
             dispatcher.walking.eq(walker.busy),
             dispatcher.last.eq(walker.last),
             dispatcher.empty.eq(lanes.empty),
-            dispatcher.leaving.eq(lanes.leaving),
+            dispatcher.draining.eq(lanes.draining),
             host.busy.eq(sequencer.busy),
             host.prediction.eq(argmax.place),
         ]
@@ -139,7 +139,7 @@ class Engine(wiring.Component):
         ins = dispatcher.instruction
         learning = dispatcher.learning
         walking = is_one_of(ins.op, *sorted(WALK))
-        run: Value = ins.n_dst  # groups that are walked one after the other
+        run: Value = ins.n_dst  # groups that are walk_done one after the other
         if cfg.convolution:
             m.submodules.geometry = geometry = Geometry(cfg)
             run = geometry.steps.run
@@ -159,7 +159,7 @@ class Engine(wiring.Component):
             scanner.by_minus.eq(by_minus(ins, cfg)),
             scanner.allow.eq(slot if cfg.single_port else 1),
             scanner.o.ready.eq(Mux(dispatcher.argmax, 1, walker.i.ready)),
-            walker.start.eq(dispatcher.start | lanes.again),
+            walker.start.eq(dispatcher.start | lanes.restart_walk),
             walker.walking.eq(walking),
             walker.instruction.eq(ins),
             walker.stall.eq(learning & (slot if cfg.single_port else scanner.blocking)),
@@ -171,7 +171,7 @@ class Engine(wiring.Component):
             argmax.i.eq(scanner.o.p),
             lanes.valid.eq(walker.valid),
             lanes.i.eq(walker.o),
-            lanes.walked.eq(~walker.busy),
+            lanes.walk_done.eq(~walker.busy),
         ]
         issued: Instruction = ins  # the instruction whose commands are in the lanes
         start: Value = dispatcher.start
@@ -183,7 +183,10 @@ class Engine(wiring.Component):
             m.d.sync += start.eq(walks)
             with m.If(walks | walker.valid):
                 m.d.sync += issued.eq(ins)
-            m.d.comb += [dispatcher.ending.eq(lanes.ending), dispatcher.stepping.eq(lanes.stepping)]
+            m.d.comb += [
+                dispatcher.scan_may_start.eq(lanes.scan_may_start),
+                dispatcher.spikes_ready.eq(lanes.spikes_ready),
+            ]
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
         if cfg.convolution:
             m.d.comb += [
@@ -217,7 +220,7 @@ class Engine(wiring.Component):
             m.d.comb += [
                 activity.clear.eq(host.start),
                 activity.start.eq(dispatcher.start),
-                activity.again.eq(lanes.again),
+                activity.restart_walk.eq(lanes.restart_walk),
                 activity.instruction.eq(dispatcher.instruction),
                 activity.command.eq(walker.valid),
                 activity.fetch.eq(scanner.memory.fetch),

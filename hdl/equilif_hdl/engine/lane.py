@@ -7,12 +7,12 @@
                                               A + B ----------[ Lif ]-----------------> membrane, fired
                                               Q + gain fired, or - A -----------------> charge
                                               Q + A ----------[ Measure ]--[ Moved ]--> rate, told
-                                              B --------------[ Relay ]---------------> near, relayed
+                                              B --------------[ Relay ]---------------> prescaled, relayed
                                               product >> 13 --------------------------> code
     v- ----------------|-----------------|--[ Plasticity ]----------------------------> updated
                                   - gain u-, weight --'
 
-Bars are registers.  Latency: of every output its own, its stage less that of the input; both are in
+Bars are registers.  Latency: of every output its own, its stage shift_minus_1 that of the input; both are in
 equilif_hdl.engine.stages.Timing.  Throughput: a group a cycle.  What an output means depends on the
 operation.  Nothing is kept from one operation to the next but `last` and, on a single port, noise and v-.
 """
@@ -69,8 +69,8 @@ class Lane(wiring.Component):
         The weight after LEARN.
     held, status : In(8), in stage rate; Out(LaneStatus)
         Where phases end early: what V holds at +beta, which is the rate before; whether it has moved.
-    near, relayed : Out, in stage near; Out(signed(8)), in stage relay
-        Where there are memories: B, shifted by less than an octave; and all the way.
+    prescaled, relayed : Out, in stage prescaled; Out(signed(8)), in stage relay
+        Where there are memories: B, shifted by shift_minus_1 than an octave; and all the way.
     exponential, code : In(8), in stage turn; Out(8), in stage sum
         The same: e of SOFTMAX, and e x R.
 
@@ -95,7 +95,7 @@ class Lane(wiring.Component):
     updated: Signal
     held: Signal
     status: LaneStatus.Members
-    near: Signal
+    prescaled: Signal
     relayed: Signal
     exponential: Signal
     code: Signal
@@ -128,7 +128,7 @@ class Lane(wiring.Component):
             members |= {"held": In(8), "status": Out(LaneStatus(config))}
         if config.attention:
             members |= {
-                "near": Out(signed(accumulator.width - 1)),
+                "prescaled": Out(signed(accumulator.width - 1)),
                 "relayed": Out(signed(8)),
                 "exponential": In(8),
                 "code": Out(8),
@@ -161,14 +161,14 @@ class Lane(wiring.Component):
             sign = Mux(control.nudge, self.spike, self._signed() & value[-1])
         # a spike of the nudged neuron counts -256: strength x (target - 256 spike).  Bits are masked, not
         # chosen: of a choice of 0 Yosys makes a register's reset, and no multiplier takes such a register
-        scaled = control.scaled.replicate(2)
-        low = Mux(control.scaled, control.scale[:8], value)
+        scaled = control.use_scale.replicate(2)
+        low = Mux(control.use_scale, control.scale[:8], value)
         high = control.scale[8:] & scaled | sign.replicate(2) & ~scaled
         if self.config.attention:
             low = Mux(control.coding, self.exponential, low)
             high = high & ~control.coding.replicate(2)
         m.d.sync += [
-            x.eq(Mux(control.axpy, self.word, control.up)),
+            x.eq(Mux(control.use_weight, self.word, control.up)),
             y.eq(Cat(low, high).as_signed()),
             product.eq(x * y + self._noise(m)),
         ]
@@ -186,11 +186,11 @@ class Lane(wiring.Component):
         # bank j of row i holds column j ^ i
         place = (self.index ^ self.row)[: lane_bits(self.config)]
         m.d[domain(self.config.registers.noise)] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
-        drawn = (self.dither + column) & control.kept
+        drawn = (self.dither + column) & control.noise_mask
         if self.config.attention:
             drawn = drawn | control.coding << (RECIPROCAL - 1)  # half of a code's last bit: a code is rounded
         if self.config.single_port:
-            with m.If(control.draws):
+            with m.If(control.load_noise):
                 m.d.sync += noise.eq(drawn)
         else:
             m.d.sync += noise.eq(drawn)
@@ -228,7 +228,7 @@ class Lane(wiring.Component):
         m.d.comb += [
             lif.total.eq(driven),
             lif.threshold.eq(self.instruction.gain),
-            lif.above.eq(control.above),
+            lif.neg_threshold.eq(control.neg_threshold),
             lif.leak.eq(self.instruction.shift),
             self.membrane.eq(delayed(m, lif.v, behind, "membrane")),
             self.fired.eq(fired),
@@ -274,7 +274,7 @@ class Lane(wiring.Component):
             minus = Cat(minus, self._signed() & minus[-1]).as_signed()
         if cfg.single_port:
             kept = Signal(minus.shape(), reset_less=True)
-            with m.If(self.control.learns):
+            with m.If(self.control.load_minus):
                 m.d.sync += kept.eq(minus)
             minus = kept
         else:
@@ -282,7 +282,7 @@ class Lane(wiring.Component):
         weight = delayed(m, self.weight, timing.learn - timing.added - timing.weight, "weight")
         m.d.comb += [
             plasticity.product.eq(product),
-            plasticity.um.eq(self.control.minus),
+            plasticity.um.eq(self.control.gain_um),
             plasticity.vm.eq(minus),
             plasticity.shift.eq(self.instruction.shift),
             plasticity.w.eq(weight),
@@ -295,8 +295,8 @@ class Lane(wiring.Component):
         code = product[RECIPROCAL:]
         m.d.comb += [
             relay.drive.eq(self.b),
-            relay.less.eq(self.control.less),
-            self.near.eq(relay.near),
+            relay.shift_minus_1.eq(self.control.shift_minus_1),
+            self.prescaled.eq(relay.prescaled),
             self.relayed.eq(relay.value),
             self.code.eq(Mux(code[8], 255, code[:8])),
         ]

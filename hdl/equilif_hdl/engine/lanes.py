@@ -60,9 +60,9 @@ class Lanes(wiring.Component):
         A command; see equilif_hdl.engine.walk.
     instruction : In(INSTRUCTION)
         The one whose commands are in the lanes: walks and LEARN take their constants from it.
-    start, walked, again : In(1), In(1), Out(1)
+    start, walk_done, restart_walk : In(1), In(1), Out(1)
         A walk of ``instruction`` begins; the walker is idle; it must walk once more (SOFTMAX).
-    empty, leaving, ending, stepping : Out(1)
+    empty, draining, scan_may_start, spikes_ready : Out(1)
         As equilif_hdl.engine.dispatch has them.
     scan : In(ScanPort)
         The scanner's access to spikes and values.
@@ -81,12 +81,12 @@ class Lanes(wiring.Component):
     i: Command
     instruction: Instruction
     empty: Signal
-    leaving: Signal
-    ending: Signal
-    stepping: Signal
+    draining: Signal
+    scan_may_start: Signal
+    spikes_ready: Signal
     start: Signal
-    walked: Signal
-    again: Signal
+    walk_done: Signal
+    restart_walk: Signal
     scan: ScanPort.Members
     host: LanesPort.Members
     host_data: Signal
@@ -103,11 +103,11 @@ class Lanes(wiring.Component):
                 "i": In(command(config)),
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
-                "leaving": Out(1),
-                **({} if config.single_port else {"ending": Out(1), "stepping": Out(1)}),
+                "draining": Out(1),
+                **({} if config.single_port else {"scan_may_start": Out(1), "spikes_ready": Out(1)}),
                 "start": In(1),
-                "walked": In(1),
-                "again": Out(1),
+                "walk_done": In(1),
+                "restart_walk": Out(1),
                 "scan": In(ScanPort(config)),
                 "host": In(LanesPort(config)),
                 "host_data": In(16),
@@ -132,10 +132,13 @@ class Lanes(wiring.Component):
         m.d.comb += [
             control.instruction.eq(self.instruction),
             self.empty.eq(stages.empty),
-            self.leaving.eq(stages.leaving),
+            self.draining.eq(stages.draining),
         ]
         if not cfg.single_port:
-            m.d.comb += [self.ending.eq(stages.ending), self.stepping.eq(stages.stepping)]
+            m.d.comb += [
+                self.scan_may_start.eq(stages.scan_may_start),
+                self.spikes_ready.eq(stages.spikes_ready),
+            ]
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
         words = self._exchanged(m, stages, weights, state)
@@ -152,7 +155,7 @@ class Lanes(wiring.Component):
                 lane.dither.eq(dither),
                 lane.row.eq(stages.e[timing.draw]),
             ]
-        steps = stages.has(m, timing.step, Op.STEP)
+        steps = stages.op_valid(m, timing.step, Op.STEP)
         if (
             cfg.registers.spike_count
         ):  # they come from all over the die: first they are counted where they are
@@ -164,7 +167,7 @@ class Lanes(wiring.Component):
         else:
             m.d.comb += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
         for name, (stage, op, mode) in lane_status(cfg).items():
-            tells = stages.has(m, stage, op) & has_mode(self.instruction, mode)
+            tells = stages.op_valid(m, stage, op) & has_mode(self.instruction, mode)
             bits = Cat(getattr(lane.status, name) for lane in lanes)
             m.d.comb += getattr(self.status, name).eq(tells & bits.any())
         if cfg.attention:
@@ -182,7 +185,7 @@ class Lanes(wiring.Component):
         axpy = Signal()
         across = Signal.like(self.host.bank)
         m.d.sync += [
-            axpy.eq(Mux(of_host, self.host.weighs, is_one_of(stages.op[before], Op.DRIVE, Op.GATHER))),
+            axpy.eq(Mux(of_host, self.host.is_weight, is_one_of(stages.op[before], Op.DRIVE, Op.GATHER))),
             across.eq(Mux(of_host, self.host.bank, stages.e[before])),
         ]
         values = [Cat(a, b) for a, b in zip(lanes_of(state.plus, p), lanes_of(state.minus, p), strict=True)]
@@ -222,16 +225,16 @@ class Lanes(wiring.Component):
     def _connect_weights(self, m: Module, stages: Stages, weights: WeightArray, lanes: list[Lane]) -> None:
         timing = stages.timing
         read = timing.read_weight
-        walked = stages.commands[-timing.lead]
-        rereads = stages.has(m, read, Op.LEARN)
-        learns = stages.has(m, timing.learn, Op.LEARN)
+        walk_done = stages.commands[-timing.lead]
+        rereads = stages.op_valid(m, read, Op.LEARN)
+        learns = stages.op_valid(m, timing.learn, Op.LEARN)
         m.d.comb += [
-            weights.read.eq(self.valid & (walked.op != Op.LEARN) | rereads | self.host.read),
+            weights.read.eq(self.valid & (walk_done.op != Op.LEARN) | rereads | self.host.read),
             weights.tile.eq(
-                Mux(self.host.read, self.host.tile, Mux(rereads, stages.tile[read], walked.tile))
+                Mux(self.host.read, self.host.tile, Mux(rereads, stages.tile[read], walk_done.tile))
             ),
-            weights.e.eq(Mux(self.host.read, self.host.e, Mux(rereads, stages.e[read], walked.e))),
-            weights.column.eq(walked.column & ~rereads & ~self.host.read),
+            weights.e.eq(Mux(self.host.read, self.host.e, Mux(rereads, stages.e[read], walk_done.e))),
+            weights.column.eq(walk_done.column & ~rereads & ~self.host.read),
             weights.write.eq(Mux(learns, (1 << self.config.lanes) - 1, self.host.write_w)),
             weights.w_tile.eq(Mux(learns, stages.tile[timing.learn], self.host.tile)),
             weights.w_e.eq(Mux(learns, stages.e[timing.learn], self.host.e)),
@@ -252,23 +255,23 @@ class Lanes(wiring.Component):
         timing = stages.timing
         m.submodules.softmax = softmax = Softmax(self.config)
         over = Signal()  # the walk's last command has left the lanes
-        m.d[domain(self.config.registers.exponential)] += over.eq(self.walked & stages.empty)
+        m.d[domain(self.config.registers.exponential)] += over.eq(self.walk_done & stages.empty)
         m.d.sync += softmax.active.eq(Cat(~lane.a[-1] for lane in lanes))
         m.d.comb += [
             softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)),
             softmax.absolute.eq(has_mode(ins, SoftmaxMode.ABSOLUTE)),
             softmax.fine.eq(has_mode(ins, SoftmaxMode.FINE)),
-            softmax.idle.eq(self.walked & over),
-            softmax.valid.eq(stages.has(m, timing.near, Op.SOFTMAX)),
-            softmax.near.eq(Cat(lane.near for lane in lanes)),
-            self.again.eq(softmax.again),
+            softmax.idle.eq(self.walk_done & over),
+            softmax.valid.eq(stages.op_valid(m, timing.prescaled, Op.SOFTMAX)),
+            softmax.scores.eq(Cat(lane.prescaled for lane in lanes)),
+            self.restart_walk.eq(softmax.restart_walk),
             self.empty.eq(stages.empty & ~softmax.busy),
-            self.leaving.eq(stages.leaving & ~softmax.busy),
+            self.draining.eq(stages.draining & ~softmax.busy),
             control.coding.eq(softmax.coding),
             control.reciprocal.eq(softmax.reciprocal),
             control.scale.eq(softmax.scale),
             state.start.eq(self.start),
-            state.recall.eq(stages.has(m, timing.relay, Op.RELAY) | softmax.coded),
+            state.recall.eq(stages.op_valid(m, timing.relay, Op.RELAY) | softmax.coded),
             state.recalled.eq(
                 Mux(
                     softmax.coding,

@@ -35,7 +35,7 @@ class EnginePort(wiring.Signature):
         equilif_golden.engine.port.Region and element; they stay until a read has been answered.
     mem_write, mem_wdata : Out(1), Out(32)
         Strobe, and what is written.  WEIGHT: low 16 bits.  VALUE: plus in bits 0-7, minus in bits 8-15.
-    mem_more : Out(lane_bits)
+    mem_repeat : Out(lane_bits)
         So many values behind that one become the same; they are of the same group.
     mem_read : Out(1)
         Strobe.  One read is outstanding.  It finds what was written in any cycle before.
@@ -56,7 +56,7 @@ class EnginePort(wiring.Signature):
         mem_addr: Signal
         mem_wdata: Signal
         mem_write: Signal
-        mem_more: Signal
+        mem_repeat: Signal
         mem_read: Signal
         mem_rdata: Signal
         mem_valid: Signal
@@ -77,7 +77,7 @@ class EnginePort(wiring.Signature):
                 "mem_addr": Out(address_bits(config)),
                 "mem_wdata": Out(32),
                 "mem_write": Out(1),
-                "mem_more": Out(lane_bits(config)),
+                "mem_repeat": Out(lane_bits(config)),
                 "mem_read": Out(1),
                 "mem_rdata": In(32),
                 "mem_valid": In(1),
@@ -106,7 +106,7 @@ class LanesPort(wiring.Signature):
         Row of a tile.
     group : Out
         Group of values.
-    weighs, bank : Out(1), Out
+    is_weight, bank : Out(1), Out
         What is read: a weight, or values; and of which bank or lane.  They stay until it is there.
     word : In(16)
         What was read; the value at -beta is in the high byte.
@@ -119,7 +119,7 @@ class LanesPort(wiring.Signature):
         tile: Signal
         e: Signal
         group: Signal
-        weighs: Signal
+        is_weight: Signal
         bank: Signal
         word: Signal
 
@@ -133,7 +133,7 @@ class LanesPort(wiring.Signature):
                 "tile": Out(tile_bits(config)),
                 "e": Out(lane_bits(config)),
                 "group": Out(group_bits(config)),
-                "weighs": Out(1),
+                "is_weight": Out(1),
                 "bank": Out(lane_bits(config)),
                 "word": In(16),
             }
@@ -155,7 +155,7 @@ class ScanPort(wiring.Signature):
         The memories must keep what was read until the next fetch.
     spikes, plus, minus : In(P), In(8 P), In(8 P)
         What was read.
-    plus_there, minus_there : In(P), In(P)
+    plus_nonzero, minus_nonzero : In(P), In(P)
         Where values are marked: those that are not zero.
     """
 
@@ -167,8 +167,8 @@ class ScanPort(wiring.Signature):
         spikes: Signal
         plus: Signal
         minus: Signal
-        plus_there: Signal
-        minus_there: Signal
+        plus_nonzero: Signal
+        minus_nonzero: Signal
 
     def __init__(self, config: EngineConfig):
         p = config.lanes
@@ -181,6 +181,6 @@ class ScanPort(wiring.Signature):
                 "spikes": In(p),
                 "plus": In(8 * p),
                 "minus": In(8 * p),
-                **({"plus_there": In(p), "minus_there": In(p)} if has_nonzero_flag(config) else {}),
+                **({"plus_nonzero": In(p), "minus_nonzero": In(p)} if has_nonzero_flag(config) else {}),
             }
         )

@@ -234,7 +234,7 @@ class Scanner(wiring.Component):
         """Lanes whose values at +beta are not zero, and those whose values at -beta are not."""
         memory = self.memory
         if has_nonzero_flag(self.config):
-            return memory.plus_there, memory.minus_there
+            return memory.plus_nonzero, memory.minus_nonzero
         plus = Cat(value.any() for value in lanes_of(memory.plus, self.config.lanes))
         minus = Cat(value.any() for value in lanes_of(memory.minus, self.config.lanes))
         return plus, minus

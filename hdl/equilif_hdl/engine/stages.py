@@ -47,7 +47,7 @@ class Timing:
     turn            1       1       1       1   they have been turned to their lanes; factors are chosen
     read            2       2       2       2   factors are multiplied; A, B, Q and S are addressed
     sum             3       3       3       3   product and A or B are added; the sum is written
-    near            4       4       4       4   B has been shifted by less than an octave
+    prescaled            4       4       4       4   B has been shifted by less than an octave
     rate            4       4       4       4   a rate is there, and is written
     relay           5       5       5       5   a relay's value is there, and is written
     moved           5       5       5       5   it is known whether a rate has moved
@@ -71,7 +71,7 @@ class Timing:
         self.words = self.turn - registers.butterfly
         self.read = 2
         self.sum = 3
-        self.near = self.sum + 1
+        self.prescaled = self.sum + 1
         self.rate = self.sum + Measure.latency
         self.relay = self.sum + Relay.latency
         self.moved = self.rate + RateChange.latency
@@ -141,9 +141,9 @@ class Stages(Elaboratable):
         The stage, from -lead to last, holds a command.
     op, group, tile, e : dict[int, Value]
         Fields of that command.
-    empty, leaving : Signal
+    empty, draining : Signal
         No command is under way; none will be in the next cycle.
-    ending, stepping : Signal
+    scan_may_start, spikes_ready : Signal
         As equilif_hdl.engine.dispatch has them.
     """
 
@@ -152,9 +152,9 @@ class Stages(Elaboratable):
         self.timing = Timing(config)
         self.instruction = instruction
         self.empty = Signal()
-        self.leaving = Signal()
-        self.ending = Signal()
-        self.stepping = Signal()
+        self.draining = Signal()
+        self.scan_may_start = Signal()
+        self.spikes_ready = Signal()
         first = -self.timing.lead
         last = self.timing.last
         self.commands: dict[int, Command] = {first: i}
@@ -177,7 +177,7 @@ class Stages(Elaboratable):
             line[stage] = Signal(line[0].shape(), name=f"{name}_{stage}", reset_less=True)
         return line
 
-    def at(self, m: Module, stage: int, question: Callable[[int], Value], name: str) -> Value:
+    def registered(self, m: Module, stage: int, question: Callable[[int], Value], name: str) -> Value:
         """The answer to ``question(stage)``.
 
         It is asked a stage earlier, if there is one, and the answer is a register of ``m``.
@@ -188,17 +188,17 @@ class Stages(Elaboratable):
         m.d.sync += answer.eq(question(stage - 1))
         return answer
 
-    def holds(self, stage: int, *ops: Op) -> Value:
+    def op_valid_now(self, stage: int, *ops: Op) -> Value:
         """The stage holds a command, one of these; never a register."""
         return self.busy[stage] & is_one_of(self.op[stage], *ops)
 
-    def has(self, m: Module, stage: int, *ops: Op) -> Value:
+    def op_valid(self, m: Module, stage: int, *ops: Op) -> Value:
         """The stage holds a command, one of these."""
-        return self.at(m, stage, lambda k: self.holds(k, *ops), _name("has", ops))
+        return self.registered(m, stage, lambda k: self.op_valid_now(k, *ops), _name("op_valid", ops))
 
-    def would(self, m: Module, stage: int, *ops: Op) -> Value:
+    def op_is(self, m: Module, stage: int, *ops: Op) -> Value:
         """Whatever the stage holds, if anything, it is one of these."""
-        return self.at(m, stage, lambda k: is_one_of(self.op[k], *ops), _name("would", ops))
+        return self.registered(m, stage, lambda k: is_one_of(self.op[k], *ops), _name("op_is", ops))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -227,13 +227,13 @@ class Stages(Elaboratable):
             m.d.sync += self.busy[stage].eq(self.busy[stage - 1])
         m.d.comb += [
             self.empty.eq(self._none_before(self.timing.last + 1)),
-            self.leaving.eq(self._none_before(self.timing.last)),
+            self.draining.eq(self._none_before(self.timing.last)),
         ]
         if not self.config.single_port:
             readable = self.timing.step - READS
             m.d.comb += [
-                self.ending.eq(self._none_before(self.timing.step - SHORTEST)),
-                self.stepping.eq(self.has(m, readable, Op.STEP) | self._none_before(readable)),
+                self.scan_may_start.eq(self._none_before(self.timing.step - SHORTEST)),
+                self.spikes_ready.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
             ]
         return m
 

@@ -160,7 +160,7 @@ class State(wiring.Component):
             read = lanes_of(found, self.config.lanes)
             m.d.comb += getattr(self.scan, name).eq(Cat(value[:8] for value in read))
             if has_nonzero_flag(self.config):
-                m.d.comb += getattr(self.scan, f"{name}_there").eq(Cat(value[8] for value in read))
+                m.d.comb += getattr(self.scan, f"{name}_nonzero").eq(Cat(value[8] for value in read))
         self._read_state(m, a, b, q, s)
         self._read_values(m, plus, minus)
         for rd in (s.rd, plus.rd, minus.rd):
@@ -188,10 +188,10 @@ class State(wiring.Component):
         stages = self.stages
         read = stages.timing.read
         charging = stages.timing.step - 1
-        restores = stages.would(m, read, Op.RESTORE)
+        restores = stages.op_is(m, read, Op.RESTORE)
         m.d.comb += [a.rd.addr.eq(Cat(self._place(read), restores)), b.rd.addr.eq(stages.group[read])]
         ahead = self.config.registers.state_write  # as in _write_state
-        charges = stages.holds(charging - ahead, Op.STEP)
+        charges = stages.op_valid_now(charging - ahead, Op.STEP)
         m.d[domain(ahead)] += q.rd.addr.eq(
             Mux(charges, stages.group[charging - ahead], stages.group[read - ahead])
         )
@@ -200,7 +200,7 @@ class State(wiring.Component):
                 self.scan.take,
                 Cat(self.scan.addr[: len(self._place(read))], 0),
                 Mux(
-                    stages.has(m, read, *COPIES),
+                    stages.op_valid(m, read, *COPIES),
                     Cat(self._place(read), restores),
                     # no later: a scan that begins takes the memory from a NUDGE under way
                     Cat(self._place(-stages.timing.lead), 0),
@@ -213,7 +213,7 @@ class State(wiring.Component):
         timing = stages.timing
         group = stages.commands[-timing.lead].value_group
         for op, stage in rereads(self.config).items():
-            group = Mux(stages.has(m, stage, op), stages.group[stage], group)
+            group = Mux(stages.op_valid(m, stage, op), stages.group[stage], group)
         for rd in (plus.rd, minus.rd):
             m.d.comb += rd.addr.eq(
                 Mux(self.host_read, self.host_group, Mux(self.scan.take, self.scan.addr, group))
@@ -224,12 +224,12 @@ class State(wiring.Component):
         stages = self.stages
         timing = stages.timing
         now = timing.sum
-        steps = stages.has(m, timing.step, Op.STEP)
+        steps = stages.op_valid(m, timing.step, Op.STEP)
         # strobes and places go to every lane: with registers they are decided a stage earlier
         ahead = cfg.registers.state_write
         decided = m.d[domain(ahead)]
-        stepping = stages.holds(timing.step - ahead, Op.STEP) if ahead else steps
-        sums = stages.holds(now - ahead, *SUMS)
+        stepping = stages.op_valid_now(timing.step - ahead, Op.STEP) if ahead else steps
+        sums = stages.op_valid_now(now - ahead, *SUMS)
         to_b = self._sums_static(now - ahead)
         to_s = self._writes_spikes(now - ahead)
         # place of a sum, aside where SAVE says so, and place of what STEP writes
@@ -248,10 +248,10 @@ class State(wiring.Component):
         m.d.comb += b.wr.data.eq(self.totals)
         decided += [s.wr.en.eq(stepping | to_s), s.wr.addr.eq(Mux(stepping, stepped, place))]
         m.d.comb += s.wr.data.eq(
-            Mux(steps, self.spikes, Mux(stages.would(m, now, Op.RESET), 0, self.scan.spikes))
+            Mux(steps, self.spikes, Mux(stages.op_is(m, now, Op.RESET), 0, self.scan.spikes))
         )
         decided += [
-            q.wr.en.eq(steps | stages.has(m, now, Op.MARK)),
+            q.wr.en.eq(steps | stages.op_valid(m, now, Op.MARK)),
             q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),
             q.wr.data.eq(self.charges),
         ]
@@ -272,7 +272,7 @@ class State(wiring.Component):
     def _write_values(self, m: Module, plus: Ports, minus: Ports) -> None:
         cfg = self.config
         timing = self.stages.timing
-        measures = self.stages.has(m, timing.rate, Op.MEASURE)
+        measures = self.stages.op_valid(m, timing.rate, Op.MEASURE)
         write = measures
         group = self.stages.group[timing.rate]
         # rates come late: the choice between them and all else is behind the registers

@@ -261,7 +261,7 @@ class _Walk:
         self.next_address = Signal.like(self.address)
         self.next_count = Signal.like(self.count)
         self.zeros = self.packed & self.lane[0]  # only they leave a lane behind
-        more = self.engine.mem_more
+        more = self.engine.mem_repeat
         bits = len(more)
         low, group = self.address[:bits], self.address[bits:]
         self.further = self.count[bits:9].any()  # zeros go on in the next group
@@ -512,7 +512,7 @@ class _Walk:
                     with m.If((self.lane == k) | (values if k == 1 else 0)):
                         m.d.sync += self.word.word_select(k, 8).eq(framer.data)
                 with m.If(self.zeros):  # after a zero, how many more of them
-                    begin = self.address[: len(self.engine.mem_more)]
+                    begin = self.address[: len(self.engine.mem_repeat)]
                     m.d.sync += [self.lane.eq(self.lane), self.word.eq(0), self.count.eq(framer.data + begin)]
                     m.next = "ELEMENT"
                 with m.Elif((self.lane == self.last_written) & ~zero):

@@ -27,7 +27,7 @@ async def sums(dut: Any) -> None:
     n = 0
     for leak in LEAKS:
         for threshold in (1 << k for k in range(THRESHOLD_MAX.bit_length())):
-            await tb.hold(threshold=threshold, above=-threshold, leak=leak)
+            await tb.hold(threshold=threshold, neg_threshold=-threshold, leak=leak)
             edges = [k * threshold + d for k in (-2, -1, 0, 1, 2, 3) for d in (-1, 0, 1)]
             for _ in range(60):
                 total = random.choice(

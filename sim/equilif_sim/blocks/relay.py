@@ -25,7 +25,7 @@ async def values(dut: Any) -> None:
     await tb.reset()
     n = 0
     for shift in range(1, 33):
-        await tb.hold(less=shift - 1)
+        await tb.hold(shift_minus_1=shift - 1)
         edges = [
             max(acc.lo, min(acc.hi, (k << shift) + d))
             for k in (-129, -128, -127, -1, 0, 1, 127, 128)

@@ -69,34 +69,34 @@ class SoftmaxBench:
         self.latency = EXPONENTIAL + config.registers.exponential
 
     async def reset(self) -> None:
-        await reset(self.dut, "start", "absolute", "fine", "idle", "valid", "near", "active")
+        await reset(self.dut, "start", "absolute", "fine", "idle", "valid", "scores", "active")
 
-    def groups(self, near: Raw, active: Active) -> list[tuple[int, int]]:
-        """(near, active) of every group, as the ports take them."""
+    def groups(self, scores: Raw, active: Active) -> list[tuple[int, int]]:
+        """(scores, active) of every group, as the ports take them."""
         p = self.config.lanes
         return [
             (
                 sum(bits(int(v), self.width) << (self.width * j) for j, v in enumerate(n)),
                 sum(int(b) << j for j, b in enumerate(a)),
             )
-            for n, a in zip(near.reshape(-1, p), active.reshape(-1, p), strict=True)
+            for n, a in zip(scores.reshape(-1, p), active.reshape(-1, p), strict=True)
         ]
 
     def offer(self, todo: list[tuple[int, int]]) -> bool:
         """Offer the next group, or noise; whether it was a group."""
         offered = bool(todo) and not self.pause()
         if offered:
-            near, active = todo.pop(0)
+            scores, active = todo.pop(0)
         else:
-            near = random.getrandbits(self.width * self.config.lanes)
+            scores = random.getrandbits(self.width * self.config.lanes)
             active = random.getrandbits(self.config.lanes)
         idle = not todo and not offered and not self.pause()
-        drive(self.dut, valid=offered, near=near, active=active, idle=idle)
+        drive(self.dut, valid=offered, scores=scores, active=active, idle=idle)
         return offered
 
     async def run(
         self,
-        near: Raw,
+        scores: Raw,
         active: Active,
         *,
         absolute: bool = False,
@@ -105,7 +105,7 @@ class SoftmaxBench:
     ) -> Outcome:
         """``walks``: the groups of each."""
         d = self.dut
-        groups = self.groups(near, active)
+        groups = self.groups(scores, active)
         walk = 0
         todo = list(groups[walks[walk]])
         flight = [0] * (self.latency + 1)  # walks of the groups on their way, one more each
@@ -125,7 +125,7 @@ class SoftmaxBench:
             if d.coded.value:
                 codes.append(np.minimum(products[-2] >> RECIPROCAL, 255))
             products.append(e * int(d.reciprocal.value) + (1 << (RECIPROCAL - 1)))
-            again = int(d.again.value)
+            again = int(d.restart_walk.value)
             busy = int(d.busy.value)
             await RisingEdge(d.clk)
             if again:

@@ -23,7 +23,7 @@ from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.stream import drive, reset
 
 MASK = 0xFFFFFFFF
-STROBES = ("clear", "start", "again", "command", "fetch")
+STROBES = ("clear", "start", "restart_walk", "command", "fetch")
 
 
 class ActivityBench:
@@ -62,7 +62,7 @@ class ActivityBench:
             # what the last walk does more comes with it, and modes too
             self.expected += commands * np.array([COMMAND[ins.op].get(name, 0) for name in NAMES])
             await self.check()
-            await self.cycle("again")
+            await self.cycle("restart_walk")
             await self.walk(commands, 0)
         self.expected = whole
         await self.cycle()

@@ -48,7 +48,16 @@ class EngineBench:
         self.latency = Access(config).latency + config.registers.host
 
     async def reset(self) -> None:
-        names = ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_more", "mem_read", "start", "learn")
+        names = (
+            "mem_region",
+            "mem_addr",
+            "mem_wdata",
+            "mem_write",
+            "mem_repeat",
+            "mem_read",
+            "start",
+            "learn",
+        )
         await reset(self.dut, *(f"host__{name}" for name in names))
 
     async def write(self, region: Region, data: Raw, first: int = 0) -> None:

@@ -78,16 +78,16 @@ class LaneBench:
         config = self.config
         stages = {
             **dict.fromkeys(("word", "spike"), "turn"),
-            **{f"control__{name}": "turn" for name in ("axpy", "up", "scaled", "scale", "nudge")},
+            **{f"control__{name}": "turn" for name in ("use_weight", "up", "use_scale", "scale", "nudge")},
             "dither": "noise",
             "row": "draw",
-            "control__minus": "minus",
+            "control__gain_um": "minus",
             **{f"control__{name}": "sum" for name in ("source", "mark")},
             **dict.fromkeys(("a", "b", "q"), "sum"),
             "weight": "weight",
         }
         if config.single_port:
-            stages |= {"control__draws": "noise", "control__learns": "turn"}
+            stages |= {"control__load_noise": "noise", "control__load_minus": "turn"}
             stages |= {"control__step": "sum", "control__copy": "sum"}
         if config.early_exit:
             stages |= {"held": "rate"}
@@ -97,9 +97,9 @@ class LaneBench:
 
     async def reset(self) -> None:
         await self.pipeline.reset()
-        await self.hold(control__kept=0, control__above=0)
+        await self.hold(control__noise_mask=0, control__neg_threshold=0)
         if self.config.attention:
-            await self.hold(control__less=0, control__coding=0)
+            await self.hold(control__shift_minus_1=0, control__coding=0)
 
     async def instruction(self, op: Op, **fields: int) -> None:
         """What is executed from now on; what came before is out of the lane."""
@@ -123,7 +123,7 @@ class LaneBench:
 
     def sums(self) -> dict[str, int]:
         """Control of a command that adds its product."""
-        control = {"control__axpy": 0, "control__scaled": 0, "control__nudge": 0}
+        control = {"control__use_weight": 0, "control__use_scale": 0, "control__nudge": 0}
         if self.config.single_port:
             control |= {"control__step": 0, "control__copy": 0}
         return control
@@ -149,8 +149,8 @@ async def sums_of_weights(dut: Any) -> None:
         idle = random.random() < 0.2
         fields = tb.sums() | {"word": weight, "a": old[Source.A], "b": old[Source.B]}
         fields |= {
-            "control__axpy": 1,
-            "control__scaled": 1,
+            "control__use_weight": 1,
+            "control__use_scale": 1,
             "control__scale": value,
             "control__source": source,
         }
@@ -174,7 +174,7 @@ async def constants_and_copies(dut: Any) -> None:
         operand = random.randint(-(1 << 15), (1 << 15) - 1)
         a = anywhere(fmt)
         copies = k % 2
-        fields = tb.sums() | {"a": a, "control__up": operand, "control__scaled": 1, "control__scale": ONE}
+        fields = tb.sums() | {"a": a, "control__up": operand, "control__use_scale": 1, "control__scale": ONE}
         if not copies:
             fields |= {"control__source": Source.NOTHING}
         elif not tb.config.single_port:
@@ -214,7 +214,7 @@ async def steps(dut: Any) -> None:
     for leak in LEAKS:
         for threshold in (1 << k for k in range(0, THRESHOLD_MAX.bit_length(), 2)):
             await tb.instruction(Op.STEP, gain=threshold, shift=leak)
-            await tb.hold(control__above=-threshold)
+            await tb.hold(control__neg_threshold=-threshold)
             for _ in range(20):
                 a = random.choice([anywhere(fmt), random.randint(-3 * threshold, 3 * threshold)])
                 b = random.choice([anywhere(fmt), 0, threshold - a])
@@ -302,7 +302,7 @@ async def updates(dut: Any) -> None:
     for shift in SHIFTS:
         signed = int(config.attention and random.randrange(2))
         await tb.instruction(Op.LEARN, shift=shift, mode=SourceMode.SIGNED_DST if signed else 0)
-        await tb.hold(control__kept=(1 << shift) - 1)
+        await tb.hold(control__noise_mask=(1 << shift) - 1)
         lo, hi = (-128, 127) if signed else (0, 255)
         for _ in range(300):
             gain = random.randint(0, GAIN_MAX)
@@ -327,15 +327,15 @@ async def updates(dut: Any) -> None:
                 counter=update,
                 weight=weight,
             )[0, column]
-            fields = {"control__axpy": 0, "control__scaled": 0, "control__nudge": 0}
+            fields = {"control__use_weight": 0, "control__use_scale": 0, "control__nudge": 0}
             fields |= {"word": (vp & 255) | (vm & 255) << 8, "control__up": gain * up, "weight": w}
-            fields |= {"control__minus": -gain * um, "row": row}
+            fields |= {"control__gain_um": -gain * um, "row": row}
             fields |= {"dither": update * DITHER_UPDATE & DITHER_MASK}
             if config.single_port:
-                fields |= {"control__draws": 1, "control__learns": 1}
+                fields |= {"control__load_noise": 1, "control__load_minus": 1}
             await tb.feed(fields, bits(int(want), 16), idle=not config.single_port)
             if config.single_port:
-                await tb.feed({"control__draws": 0, "control__learns": 0})
+                await tb.feed({"control__load_noise": 0, "control__load_minus": 0})
     await tb.finish()
 
 
@@ -350,7 +350,7 @@ async def relays(dut: Any) -> None:
     fmt = config.numerics.accumulator
     for shift in range(1, 33):
         await tb.instruction(Op.RELAY)
-        await tb.hold(control__less=shift - 1)
+        await tb.hold(control__shift_minus_1=shift - 1)
         for _ in range(20):
             b = random.choice([anywhere(fmt), random.randint(-300, 300)])
             await tb.feed({"b": b}, bits(int(relay(b, shift=shift)), 8))
@@ -369,11 +369,11 @@ async def codes(dut: Any) -> None:
     await tb.hold(control__coding=1)
     half = 1 << (RECIPROCAL - 1)
     # what is drawn without bits that are kept is the half that rounds
-    draws = {"control__draws": 1} if config.single_port else {}
+    draws = {"control__load_noise": 1} if config.single_port else {}
     for _ in range(400):
         e = random.choice([0, 1, 255, random.randrange(256)])
         reciprocal = random.randint(1 << (RECIPROCAL - 1), (2 << RECIPROCAL) - 1)
         code = min(e * reciprocal + half >> RECIPROCAL, 255)
-        fields = {"exponential": e, "control__up": reciprocal, "control__axpy": 0}
+        fields = {"exponential": e, "control__up": reciprocal, "control__use_weight": 0}
         await tb.feed(fields | draws, code)
     await tb.finish()

@@ -89,7 +89,7 @@ class ScanBench:
 
     def _mark(self, plus: int, minus: int) -> None:
         if has_nonzero_flag(self.config):
-            drive(self.dut, memory__plus_there=plus, memory__minus_there=minus)
+            drive(self.dut, memory__plus_nonzero=plus, memory__minus_nonzero=minus)
 
     def _taking_part(self, *, spiking: bool, learning: bool, by_minus: bool, dst: slice) -> Raw:
         spikes, plus, minus = self.values

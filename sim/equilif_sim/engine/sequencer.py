@@ -4,7 +4,7 @@ equilif_golden.engine.model.EngineModel.trace.
 State space: random programs with loops, some of whose length is not fixed, conditional marks and halts,
 learning or not; loops of up to 511 iterations, marked at any; loops in loops up to the memory's end; what
 the lanes tell, at random. Stall space: instructions are taken at once, at random, or so late that nothing
-can be fetched ahead; the engine is idle, and status what has moved, at once or late.
+can be fetched ahead; the engine is idle, and reports that a rate has moved, at once or late.
 """
 
 from __future__ import annotations

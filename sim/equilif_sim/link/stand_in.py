@@ -69,7 +69,7 @@ class StandIn(wiring.Component):
         finish = left == 1
         datas = {}
         lanes = self.config.lanes
-        lane = h.mem_addr[: len(h.mem_more)]
+        lane = h.mem_addr[: len(h.mem_repeat)]
         beyond = Signal()  # what is written leaves its group
         for region in (Region.WEIGHT, Region.VALUE):
             n = lanes if region == Region.VALUE else 1
@@ -79,7 +79,7 @@ class StandIn(wiring.Component):
             wr = mem.write_port(granularity=16)
             rd = mem.read_port()
             place = h.mem_addr[len(lane) :] if region == Region.VALUE else h.mem_addr
-            more = ((2 << h.mem_more) - 1) << lane if region == Region.VALUE else Const(1)
+            more = ((2 << h.mem_repeat) - 1) << lane if region == Region.VALUE else Const(1)
             m.d.comb += [
                 rd.addr.eq(place),
                 rd.en.eq(1),
@@ -89,7 +89,7 @@ class StandIn(wiring.Component):
             ]
             datas[region] = rd.data
             if region == Region.VALUE:
-                m.d.comb += beyond.eq(h.mem_write & (lane + h.mem_more >= lanes))
+                m.d.comb += beyond.eq(h.mem_write & (lane + h.mem_repeat >= lanes))
                 datas[region] = rd.data.word_select(lane, 16)
                 with m.If(finish):
                     m.d.comb += [
