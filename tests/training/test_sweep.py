@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -226,6 +227,7 @@ def test_small_sweep(swept):
     assert (swept / "pareto.png").read_bytes().startswith(PNG) and not list(swept.rglob("*.part"))
 
 
+@pytest.mark.regress
 def test_cycles_equal_verify(swept, tmp_path):
     """The same network, trained by one command and run in RTL by the other."""
     point = json.loads((swept / "printed.json").read_text())["points"][0]
@@ -330,7 +332,23 @@ def test_broken_result(tmp_path):
 
 def test_invalid_result_value(tmp_path):
     point = Point(hidden=(8,), epochs=1, samples=2, width=16, lanes=4)
-    good = sweep.measure(point, None, point.load(None).digest)
+    cost = {"samples": 2, "cycles": 9.0, "ideal": 8.0, "spikes": 3.0}
+    good = {
+        "point": dataclasses.asdict(point),
+        "accuracy": 0.5,
+        "training": cost,
+        "inference": cost,
+        "compared": 4,
+        "weights": 592,
+        "tiles": 40,
+        "weight_bits": 10_240,
+        "lanes": 4,
+        "sizes": "64-8-10",
+        "phases": "8/4/4",
+        "started": 0.0,
+        "seconds": 1.0,
+        "machine": {},
+    }
     path = Sweep([point], tmp_path).path(point)
     path.parent.mkdir()
     path.write_text(json.dumps(good))
