@@ -72,7 +72,7 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
         assert client.registers.seen == n and not client.registers.fault
     samples = sum(len(content) for block, content in store.blocks.items() if block > store.registers.index)
     # with a host, from where the board alone began
-    chip = Chip(client, network, weights, lr=preset.rate(0))
+    chip = Chip(client, network, weights, learning_rate=preset.rate(0))
     targets = one_hot(data.y_train[FEW:MORE], network.n_outputs)
     runs = [chip.sample(x, y) for x, y in zip(data.x_train[FEW:MORE], targets, strict=True)]
     engine = float(np.mean([run.cycles for run in runs]))

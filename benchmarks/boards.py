@@ -58,7 +58,7 @@ def cost(
     """Cycles and bytes of a sample, means of ``n``."""
     preset = PRESETS["mnist"]
     network = Network.chain(*sizes, schedule=preset.schedule)
-    kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
+    kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
     for _ in taught(kernel, d, lesson(preset, d, 0, 0)):
         pass
     chosen = order(0, 1, len(d.x_train))[:n]

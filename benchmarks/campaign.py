@@ -380,8 +380,8 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
         off = np.r_[0, rng.integers(0, loaded.softmax.size + 1, SAMPLES).cumsum()].astype(np.int64)
         rows = TokenRows(table, rng.integers(0, 40, off[-1]).astype(np.int32), off)
         tokens = [rows.take([j]) for j in range(SAMPLES)]
-    kernel = Kernel(network, weights, lr=0.06)
-    chip = Chip(make(), network, weights, lr=0.06)
+    kernel = Kernel(network, weights, learning_rate=0.06)
+    chip = Chip(make(), network, weights, learning_rate=0.06)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         inferred = chip.sample(x[j], tokens=tokens[j])
         if inferred.prediction != kernel.predict(x[j : j + 1], tokens=tokens[j])[0]:

@@ -112,7 +112,7 @@ def main() -> None:
     history = [accuracy(Kernel(network, weights), data, options.held)]
     if options.revive:
         weights = revived(network, weights, options.held, options.seed)
-    kernel = Kernel(network, weights, lr=etas[0])
+    kernel = Kernel(network, weights, learning_rate=etas[0])
     for eta, samples in zip(etas, order, strict=True):
         kernel.set_learning_rate(eta)
         kernel.train(data.x_train, data.y_train, samples)

@@ -43,7 +43,7 @@ def measure(seed: int, epochs: int) -> list[tuple[float, float]]:
     preset = PRESETS["digits"]
     d = data.load("digits")
     network = Network.chain(64, 64, 10, schedule=preset.schedule)
-    kernel = Kernel(network, preset.initial_weights(network, seed), lr=preset.rate(0))
+    kernel = Kernel(network, preset.initial_weights(network, seed), learning_rate=preset.rate(0))
 
     def epoch(number: int) -> None:
         kernel.set_learning_rate(preset.rate(number))
@@ -56,7 +56,7 @@ def measure(seed: int, epochs: int) -> list[tuple[float, float]]:
     out = []
     for k, part in enumerate(PART):
         damaged = flipped(trained, part, np.random.default_rng([seed, k]))
-        kernel = Kernel(network, damaged, lr=preset.rate(epochs - 1))
+        kernel = Kernel(network, damaged, learning_rate=preset.rate(epochs - 1))
         at_once = kernel.accuracy(d.x_test, d.y_test)
         epoch(epochs - 1)
         out.append((at_once, kernel.accuracy(d.x_test, d.y_test)))

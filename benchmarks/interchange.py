@@ -205,7 +205,7 @@ def compare(network: Network, weights: Weights, x: npt.NDArray[np.uint8], like: 
 def trained(leak: int, epochs: int = 5) -> tuple[Network, Weights]:
     """64-64-10 on the digits."""
     digits = data.load("digits")
-    kernel = Kernel(Network.chain(64, 64, 10, schedule=Schedule(**PHASES, leak=leak)), lr=0.05)
+    kernel = Kernel(Network.chain(64, 64, 10, schedule=Schedule(**PHASES, leak=leak)), learning_rate=0.05)
     for _ in range(epochs):
         kernel.train(digits.x_train, digits.y_train)
     return kernel.network, kernel.weights

@@ -82,7 +82,7 @@ def rows(
     preset = PRESETS[name]
     d = data.load(name, folder)
     network = Network.chain(*sizes, schedule=preset.schedule)
-    kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
+    kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
     for _ in taught(kernel, d, lesson(preset, d, 0, 0)):
         pass
     chosen = order(0, 1, len(d.x_train))[:n]
@@ -124,7 +124,7 @@ def measured(board: Board, baud: int, kernel: Kernel, eta: float, x: Raw, y: Raw
     """Samples with their targets, learned on the simulated board."""
     simulated = Simulated(board, baud).board
     client = Client(simulated)
-    chip = Chip(client, kernel.network, kernel.weights, lr=eta, counter=kernel.counter)
+    chip = Chip(client, kernel.network, kernel.weights, learning_rate=eta, counter=kernel.counter)
     before = replace(client.traffic)
     start = simulated.cycles
     cycles = sum(chip.sample(a, b).cycles for a, b in zip(x, y, strict=True))

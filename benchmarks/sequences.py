@@ -51,7 +51,9 @@ def ep(preset: Description, data: DataSet, seed: int) -> float:
     return record.test_accuracy
 
 
-def backpropagation(preset: Description, data: DataSet, seed: int, lr: float, epochs: int) -> float:
+def backpropagation(
+    preset: Description, data: DataSet, seed: int, learning_rate: float, epochs: int
+) -> float:
     """Test accuracy after the last of so many epochs, in which the learning rate falls to 0."""
     import torch
 
@@ -63,9 +65,17 @@ def backpropagation(preset: Description, data: DataSet, seed: int, lr: float, ep
     assert train is not None and test is not None
     network = preset.network(data)
     model = Attention(network, preset.initial_weights(network, seed, data), train)
-    query = min(10.0, next(s.rate_scale for s in network.synapses if (s.pre, s.post) == ("bias", "query")))
+    query = min(
+        10.0, next(s.learning_rate_scale for s in network.synapses if (s.pre, s.post) == ("bias", "query"))
+    )
     for _ in model.fit(
-        train, data.y_train, epochs=epochs, lr=lr, seed=seed, query_lr=query, dropout=preset.dropout
+        train,
+        data.y_train,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        seed=seed,
+        query_learning_rate_scale=query,
+        dropout=preset.dropout,
     ):
         pass
     return float((model.predict(test) == data.y_test).mean())
@@ -77,11 +87,13 @@ def chosen(preset: Description, data: DataSet, seed: int) -> tuple[tuple[float, 
     """
     part = data.holding_out(max(1, round(BP_HELD * len(data.y_train))))
     held = {
-        (lr, epochs): backpropagation(preset, part, seed, lr, epochs)
-        for lr in BP_RATES
+        (learning_rate, epochs): backpropagation(preset, part, seed, learning_rate, epochs)
+        for learning_rate in BP_RATES
         for epochs in BP_EPOCHS
     }
-    return max(held, key=lambda way: held[way]), {f"{lr:g}, {n} epochs": a for (lr, n), a in held.items()}
+    return max(held, key=lambda way: held[way]), {
+        f"{learning_rate:g}, {n} epochs": a for (learning_rate, n), a in held.items()
+    }
 
 
 def show(name: str, accuracies: list[float], note: str = "") -> None:

@@ -54,17 +54,17 @@ def measure(name: str, labels: np.ndarray, tokens: TokenRows) -> None:
             HIDDEN,
             2,
             schedule=Schedule(free=24, nudged=16, window=8),
-            query_scale=32.0,
+            query_learning_rate_scale=32.0,
             rows=None if scale is None else ROWS,
-            table_scale=scale or 0.0,
+            table_learning_rate_scale=scale or 0.0,
         )
         weights = network.initial_weights(0)
         if network.table is not None:
             weights[network.table.name] = tokens.table.astype(np.int64)
-        kernel = Kernel(network, weights, lr=ETA)
+        kernel = Kernel(network, weights, learning_rate=ETA)
         kernel.train(none, labels, np.arange(BEFORE), tokens=tokens)
         engine = EngineModel(BOARDS["ulx3s-85f"].resized(lanes=16).config)
-        chip = Chip(engine, network, kernel.weights, lr=ETA, counter=kernel.counter)
+        chip = Chip(engine, network, kernel.weights, learning_rate=ETA, counter=kernel.counter)
         runs = [chip.sample(none[j], targets[j], tokens=tokens.take([j])) for j in chosen]
         kernel.train(none, labels, chosen, tokens=tokens)
         if any((w != chip.weights[name]).any() for name, w in kernel.weights.items()):

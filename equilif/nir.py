@@ -142,7 +142,7 @@ def to_graph(
         "dt": dt,
         "populations": [p.name for p in network.populations],
         "constant": [p.name for p in network.populations if p.kind == "constant"],
-        "synapses": {s.name: s.rate_scale for s in network.synapses},
+        "synapses": {s.name: s.learning_rate_scale for s in network.synapses},
         "schedule": asdict(network.schedule),
         "numerics": asdict(network.numerics),
         "open": OPEN,
@@ -470,7 +470,7 @@ def from_graph(
     parts = (
         tuple(sorted(populations, key=lambda p: listed.index(p.name))),
         tuple(
-            replace(s, rate_scale=own.scales.get(s.name, 1.0))
+            replace(s, learning_rate_scale=own.scales.get(s.name, 1.0))
             for s in sorted(synapses, key=lambda s: known.index(s.name) if s.name in known else len(known))
         ),
         _name(read.output),
@@ -586,7 +586,7 @@ class _Own:
                 finite(own.get("dt", DT), "dt", *STEPS),
                 _names(own.get("populations", []), "populations"),
                 constant[0] if constant else BIAS,
-                {name: finite(s, f"rate_scale of {name}", 0, 1e6) for name, s in scales.items()},
+                {name: finite(s, f"learning_rate_scale of {name}", 0, 1e6) for name, s in scales.items()},
                 schedule,
                 numerics,
                 about=_typed(own[networks.ABOUT], dict, networks.ABOUT) if networks.ABOUT in own else None,

@@ -65,7 +65,7 @@ def simulate(folder: Path, parameters: dict[str, int]) -> dict[str, int]:
 
 def main(folder: str | None = None) -> tuple[int, int]:
     digits = images.digits()
-    golden = Kernel(NETWORK, lr=0.05)
+    golden = Kernel(NETWORK, learning_rate=0.05)
     golden.train(digits.x_train, digits.y_train)
     x = digits.x_test[0]
     with tempfile.TemporaryDirectory() as made:

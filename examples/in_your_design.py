@@ -120,7 +120,7 @@ def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 def trained() -> Kernel:
     x, y, _, _ = samples()
-    golden = Kernel(NETWORK, lr=0.05)
+    golden = Kernel(NETWORK, learning_rate=0.05)
     for _ in range(5):
         golden.train(x, y)
     return golden

@@ -51,15 +51,15 @@ def network() -> Network:
 def main(epochs: int = 8) -> Kernel:
     digits = images.digits()
     x = digits.x_train  # a sample is split over the inputs in their order
-    golden = Kernel(network(), lr=RATE)
+    golden = Kernel(network(), learning_rate=RATE)
     for epoch in range(epochs):
         order = np.random.default_rng(epoch).permutation(len(x))
         golden.train(x, digits.y_train, order)
     print(f"{golden.accuracy(digits.x_test, digits.y_test):.1%} of the test digits")
 
     # the same graph as a program on an engine's memories: what the hardware runs, and the same bits
-    chip = Chip(EngineModel(EngineConfig(lanes=8)), network(), lr=RATE)
-    again = Kernel(network(), lr=RATE)
+    chip = Chip(EngineModel(EngineConfig(lanes=8)), network(), learning_rate=RATE)
+    again = Kernel(network(), learning_rate=RATE)
     for model in (chip, again):
         model.train(x[:20], digits.y_train[:20])
     same = all((chip.weights[name] == w).all() for name, w in again.weights.items())

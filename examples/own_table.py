@@ -27,8 +27,8 @@ EPOCHS = 3
 def learn(data: DataSet, client: Client, hidden: int = 32) -> tuple[Chip, Kernel]:
     """The same table, by the board behind the client and by the golden model."""
     network = Network.chain(data.n_features, hidden, data.n_classes)
-    chip = Chip(client, network, lr=RATE)
-    golden = Kernel(network, lr=RATE)
+    chip = Chip(client, network, learning_rate=RATE)
+    golden = Kernel(network, learning_rate=RATE)
     for epoch in range(EPOCHS):
         order = np.random.default_rng(epoch).permutation(len(data.y_train))
         for model in (chip, golden):

@@ -194,7 +194,7 @@ def inference(rtl):
     rtl.work(LIMIT)
     found = client.registers
     d = lessons()
-    kernel = Kernel(NETWORK, d.weights, lr=d.rates[0], counter=d.counter)
+    kernel = Kernel(NETWORK, d.weights, learning_rate=d.rates[0], counter=d.counter)
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
         kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))

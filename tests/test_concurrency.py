@@ -54,7 +54,7 @@ net = Network.chain(64, 30, 5)
 rng = np.random.default_rng(0)
 x = rng.integers(0, 256, (400, 64)).astype(np.uint8)
 y = rng.integers(0, 5, 400)
-kernel = Kernel(net, lr=0.01, threads=4)
+kernel = Kernel(net, learning_rate=0.01, threads=4)
 kernel.train(x[:3], y[:3])
 predicted = kernel.predict(x)
 """
@@ -96,7 +96,7 @@ while not kernel._lock._lock.locked():
 child = os.fork()
 if not child:
     same = all((kernel.weights[n] == w).all() for n, w in before.items()) and kernel.counter == counter
-    alone = Kernel(net, before, lr=0.01, counter=counter)
+    alone = Kernel(net, before, learning_rate=0.01, counter=counter)
     alone.train(x, y)
     kernel.train(x, y)
     same &= all((kernel.weights[n] == w).all() for n, w in alone.weights.items())
@@ -113,8 +113,8 @@ print("done", alive)
 
 def test_concurrent_training_loses_no_update():
     """Whose sample comes first is left open, so all have the same one."""
-    alone = Kernel(NET, lr=0.05)
-    together = Kernel(NET, lr=0.05)
+    alone = Kernel(NET, learning_rate=0.05)
+    together = Kernel(NET, learning_rate=0.05)
     for _ in range(8 * 200):
         alone.train(X[:1], Y[:1])
     interval = sys.getswitchinterval()
@@ -130,7 +130,7 @@ def test_concurrent_training_loses_no_update():
 
 
 def test_readers_see_consistent_kernel():
-    kernel = Kernel(NET, lr=0.01)
+    kernel = Kernel(NET, learning_rate=0.01)
     kernel.train(X[:1], Y[:1])
     before, rates, counter = kernel.weights, kernel.settle(X[:9]).rates, kernel.counter
     x, y = np.tile(X, (MANY, 1)), np.tile(Y, MANY)
@@ -148,10 +148,10 @@ def test_readers_see_consistent_kernel():
 
 def test_sample_changed_during_training():
     """Labels, order and rows are indices: compiled code has copies of those that were checked."""
-    kernel = Kernel(NET, lr=0.01)
+    kernel = Kernel(NET, learning_rate=0.01)
     order = np.arange(len(X)).repeat(MANY)
     labels = Y.copy()
-    expected = Kernel(NET, lr=0.01)
+    expected = Kernel(NET, learning_rate=0.01)
     expected.train(X, Y, order)
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(kernel.train, X, labels, order)
@@ -185,7 +185,7 @@ def test_single_thread_starts_none(monkeypatch):
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda k: pickle.loads(pickle.dumps(k))])
 def test_copy_is_independent(again):
-    kernel = Kernel(NET, lr=0.01, counter=7)
+    kernel = Kernel(NET, learning_rate=0.01, counter=7)
     kernel.train(X[:5], Y[:5])
     twin = again(kernel)
     assert twin.counter == kernel.counter and same(twin.weights, kernel.weights)
@@ -197,7 +197,7 @@ def test_copy_is_independent(again):
 
 
 def test_interrupted_training_changes_nothing(monkeypatch):
-    kernel = Kernel(NET, lr=0.01)
+    kernel = Kernel(NET, learning_rate=0.01)
     before = kernel.weights
 
     def interrupted(plan, updates, w, *_):

@@ -276,7 +276,7 @@ PLACED = Compiled(ATTENTION, CONFIG)
 
 def learned(x: Any, labels: Any, order: Any = None) -> Reference:
     """The reference after the same lesson."""
-    r = Reference(NET, WEIGHTS, lr=0.05)
+    r = Reference(NET, WEIGHTS, learning_rate=0.05)
     for j in np.arange(len(x)) if order is None else np.asarray(order, int):
         r.train(np.asarray(x, int)[[j]], one_hot(np.asarray(labels, int)[[j]], 2))
     return r
@@ -284,7 +284,7 @@ def learned(x: Any, labels: Any, order: Any = None) -> Reference:
 
 def train(make: Callable[..., Any]) -> Callable[..., Any]:
     def call(x: Any, labels: Any, order: Any) -> Any:
-        model = make(lr=0.05)
+        model = make(learning_rate=0.05)
         did = model.train(x, labels, order)
         return model.weights, model.counter, did.samples
 
@@ -390,12 +390,14 @@ COUNTER = whole(0, (1 << 32) - 1)
 THINGS = [Numerics(), Schedule(), NET, Population("x", 1), Numerics, *SCALARS]
 
 
-def same_model(result: Any, weights: Any = WEIGHTS, lr: Any = 0.05, counter: Any = 3, **_: Any) -> bool:
+def same_model(
+    result: Any, weights: Any = WEIGHTS, learning_rate: Any = 0.05, counter: Any = 3, **_: Any
+) -> bool:
     right = weights if weights is not None else NET.initial_weights()
     return (
         same(result.weights, right)
         and result.counter == operator.index(counter)
-        and result.learns == (lr is not None)
+        and result.learns == (learning_rate is not None)
     )
 
 
@@ -460,11 +462,11 @@ ENTRIES: dict[str, Entry] = {
     ),
     "Synapse": Entry(
         Synapse,
-        {"pre": "a", "post": "b", "rate_scale": 0.5, "feedback": True, "kernel": 3, "stride": 1},
+        {"pre": "a", "post": "b", "learning_rate_scale": 0.5, "feedback": True, "kernel": 3, "stride": 1},
         {
             "pre": instance(str),
             "post": instance(str),
-            "rate_scale": real(0, 1e6),
+            "learning_rate_scale": real(0, 1e6),
             "feedback": truth,
             "kernel": nothing_or(whole(1, 1 << 20)),
             "stride": whole(1, 1 << 20),
@@ -576,46 +578,48 @@ ENTRIES: dict[str, Entry] = {
         {"image": [[6, 4], (6, 4, 2), (6,), (5, 4), (6, 4, 0), "64", np.array([6, 4])]},
     ),
     "Network.chain": Entry(
-        lambda n, m, rate_scales, feedback, schedule: Network.chain(
-            n, m, 2, rate_scales=rate_scales, feedback=feedback, schedule=schedule
+        lambda n, m, learning_rate_scales, feedback, schedule: Network.chain(
+            n, m, 2, learning_rate_scales=learning_rate_scales, feedback=feedback, schedule=schedule
         ),
-        {"n": 4, "m": 3, "rate_scales": (1.0, 0.5), "feedback": True, "schedule": None},
+        {"n": 4, "m": 3, "learning_rate_scales": (1.0, 0.5), "feedback": True, "schedule": None},
         {
             "n": whole(1, 1021),
             "m": whole(1, 1021),
-            "rate_scales": nothing_or(lambda v: np.shape(v) == (2,) and all(real(0, 1e6)(s) for s in v)),
+            "learning_rate_scales": nothing_or(
+                lambda v: np.shape(v) == (2,) and all(real(0, 1e6)(s) for s in v)
+            ),
             "feedback": truth,
             "schedule": nothing_or(instance(Schedule)),
         },
-        lambda r, n, m, rate_scales, feedback, schedule: (
+        lambda r, n, m, learning_rate_scales, feedback, schedule: (
             [p.size for p in r.populations] == [n, 1, m, 2]
-            and [s.rate_scale for s in r.synapses][::2]
-            == ([1, 1] if rate_scales is None else list(rate_scales))
+            and [s.learning_rate_scale for s in r.synapses][::2]
+            == ([1, 1] if learning_rate_scales is None else list(learning_rate_scales))
             and r.synapses[2].feedback == feedback
             and r.schedule == (Schedule() if schedule is None else schedule)
             and all(type(p.size) is int for p in r.populations)
         ),
         {
-            "rate_scales": [(1, 2), [0.5, 2], (0, -1), (True, 1), ("1", "2"), (1,), *SCALARS],
+            "learning_rate_scales": [(1, 2), [0.5, 2], (0, -1), (True, 1), ("1", "2"), (1,), *SCALARS],
             "schedule": THINGS,
         },
     ),
     "Network.attention": Entry(
         lambda tokens, width, heads, **more: Network.attention(tokens, width, heads, 2, **more),
-        {"tokens": 3, "width": 4, "heads": 2, "gain": 1, "sharpness": 3, "query_scale": 0.5},
+        {"tokens": 3, "width": 4, "heads": 2, "gain": 1, "sharpness": 3, "query_learning_rate_scale": 0.5},
         {
             "tokens": whole(1, 1022),
             "width": whole(1, 511),
             "heads": whole(1, 255),
             "gain": whole(0, 2),
             "sharpness": whole(2, 5),
-            "query_scale": real(0, 1e6),
+            "query_learning_rate_scale": real(0, 1e6),
         },
-        lambda r, tokens, width, heads, gain, sharpness, query_scale: (
+        lambda r, tokens, width, heads, gain, sharpness, query_learning_rate_scale: (
             [p.size for p in r.populations] == [1, tokens, heads * width, 2]
             and r["query"].heads == heads
-            and (r["query"].gain, r["memory"].sharpness, r.synapses[1].rate_scale)
-            == (gain, sharpness, query_scale)
+            and (r["query"].gain, r["memory"].sharpness, r.synapses[1].learning_rate_scale)
+            == (gain, sharpness, query_learning_rate_scale)
         ),
     ),
     "Network.initial_weights": Entry(
@@ -646,11 +650,11 @@ ENTRIES: dict[str, Entry] = {
     ),
     "Kernel": Entry(
         Kernel,
-        {"network": NET, "weights": WEIGHTS, "lr": 0.05, "counter": 3, "threads": 2},
+        {"network": NET, "weights": WEIGHTS, "learning_rate": 0.05, "counter": 3, "threads": 2},
         {
             "network": instance(Network),
             "weights": nothing_or(weights_fit),
-            "lr": RATE,
+            "learning_rate": RATE,
             "counter": COUNTER,
             "threads": nothing_or(whole(1, 1024)),
         },
@@ -659,11 +663,11 @@ ENTRIES: dict[str, Entry] = {
     ),
     "Reference": Entry(
         Reference,
-        {"network": NET, "weights": WEIGHTS, "lr": 0.05, "counter": 3},
+        {"network": NET, "weights": WEIGHTS, "learning_rate": 0.05, "counter": 3},
         {
             "network": instance(Network),
             "weights": nothing_or(weights_fit),
-            "lr": RATE,
+            "learning_rate": RATE,
             "counter": COUNTER,
         },
         same_model,
@@ -738,10 +742,10 @@ ENTRIES: dict[str, Entry] = {
         {"times": [[1, 2, 7], (3,), [0, 1], [3, 3], [5, 4], [1 << 19], *arrays(np.array([1, 5]))]},
     ),
     "Kernel.set_learning_rate": Entry(
-        lambda eta: kernel().set_learning_rate(eta),
-        {"eta": 0.05},
-        {"eta": lambda v: v is not None and RATE(v)},
-        lambda r, eta: r is None,
+        lambda learning_rate: kernel().set_learning_rate(learning_rate),
+        {"learning_rate": 0.05},
+        {"learning_rate": lambda v: v is not None and RATE(v)},
+        lambda r, learning_rate: r is None,
     ),
     "Kernel.load_weights": Entry(
         lambda weights: (k := kernel(), k.load_weights(weights), k.weights)[2],
@@ -763,7 +767,7 @@ ENTRIES: dict[str, Entry] = {
         lambda r, x: same(r, Kernel(NET, WEIGHTS).predict(x)),
     ),
     "Reference.train": Entry(
-        lambda x, y: Reference(NET, WEIGHTS, lr=0.05).train(x, y).prediction,
+        lambda x, y: Reference(NET, WEIGHTS, learning_rate=0.05).train(x, y).prediction,
         {"x": X[:1], "y": TARGETS[:1]},
         {"x": codes((1, 4), 0, 255), "y": codes((1, 2), 0, 255)},
         lambda r, x, y: same(r, predicted(x)),

@@ -237,8 +237,8 @@ def tokens_of(network, sequence):
 
 
 def check_kernel(network, weights, eta, counter, x, labels, sequences):
-    reference = Reference(network, weights, lr=eta, counter=counter)
-    kernel = Kernel(network, weights, lr=eta, counter=counter)
+    reference = Reference(network, weights, learning_rate=eta, counter=counter)
+    kernel = Kernel(network, weights, learning_rate=eta, counter=counter)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         one = x[j : j + 1]
         tokens, rows = tokens_of(network, sequences and sequences[j])
@@ -292,7 +292,7 @@ def test_kernel_equals_reference_with_convolutions_and_attention(case):
 
 
 def check_engines(network, weights, eta, counter, x, labels, sequences):
-    reference = Reference(network, weights, lr=eta, counter=counter)
+    reference = Reference(network, weights, learning_rate=eta, counter=counter)
     chips = []
     for lanes in LANES:
         config = EngineConfig(
@@ -300,7 +300,7 @@ def check_engines(network, weights, eta, counter, x, labels, sequences):
         )
         program = Compiled(network, config).program(eta)
         assert disassemble(assemble(program)) == program
-        chips.append(Chip(EngineModel(config), network, weights, lr=eta, counter=counter))
+        chips.append(Chip(EngineModel(config), network, weights, learning_rate=eta, counter=counter))
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         tokens, rows = tokens_of(network, sequences and sequences[j])
         prediction = reference.infer(x[j : j + 1], tokens).prediction[0]
@@ -335,8 +335,8 @@ FORWARD = Network.chain(6, 5, 4, 3, feedback=False)
 @pytest.mark.parametrize(
     "learn",
     [
-        lambda: Reference(FORWARD, lr=0.01),
-        lambda: Kernel(FORWARD, lr=0.01),
+        lambda: Reference(FORWARD, learning_rate=0.01),
+        lambda: Kernel(FORWARD, learning_rate=0.01),
         lambda: Kernel(FORWARD).set_learning_rate(0.01),
         lambda: Compiled(FORWARD, EngineConfig(lanes=4)).program(0.01),
     ],
@@ -372,7 +372,7 @@ def test_batch_equals_single_samples(schedule):
     network = Network.chain(6, 5, 3, schedule=schedule)
     x = np.random.default_rng(0).integers(0, 256, (7, 6)).astype(np.uint8)
     labels, order = np.arange(7) % 3, np.array([6, 0, 3, 3])
-    batch, kernel = Reference(network).infer(x), Kernel(network, lr=0.01)
+    batch, kernel = Reference(network).infer(x), Kernel(network, learning_rate=0.01)
     assert kernel.predict(x).tolist() == batch.prediction.tolist()
     rates, spikes, steps = kernel.settle(x)
     assert (
@@ -384,7 +384,7 @@ def test_batch_equals_single_samples(schedule):
     )
     assert kernel.accuracy(x, batch.prediction) == 1.0
     assert kernel.train(x, labels, order).steps >= steps.min() * len(order)
-    one_by_one = Kernel(network, lr=0.01)
+    one_by_one = Kernel(network, learning_rate=0.01)
     for j in order:
         one_by_one.train(x[j : j + 1], labels[j : j + 1])
     assert all((kernel.weights[n] == w).all() for n, w in one_by_one.weights.items())
@@ -404,7 +404,7 @@ def test_batch_of_sequences_equals_single_samples():
     sequences = [tokens.table[tokens.rows[a:b]] for a, b in zip(tokens.off[:-1], tokens.off[1:], strict=True)]
     x = np.zeros((4, 0), np.uint8)
     batch = Reference(network).infer(x, Tokens.of(sequences, 5))
-    kernel, one_by_one = Kernel(network, lr=0.1), Kernel(network, lr=0.1)
+    kernel, one_by_one = Kernel(network, learning_rate=0.1), Kernel(network, learning_rate=0.1)
     rates, spikes = kernel.rates(None, tokens=tokens)
     assert (
         rates[:, 0].tolist() == np.concatenate([batch.free[p.name] for p in network.lif], axis=1).tolist()
@@ -482,7 +482,7 @@ def test_kernel_checks_tokens(call, message):
             r"order must lie in 0\.\.1, not 0\.\.2",
         ),
         (lambda k: k.train(np.full((2, 6), 256), [0, 1]), r"inputs must lie in 0\.\.255"),
-        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1]), "no learning rate: give lr"),
+        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1]), "no learning rate: give learning_rate"),
         (lambda k: k.rates(np.zeros((2, 5), int)), r"inputs must have shape \(batch, 6\)"),
         (
             lambda k: k.rates(np.zeros((2, 6), int), np.zeros((2, 4), int)),
@@ -505,7 +505,10 @@ def test_kernel_checks_indices(call, message):
             lambda r: r.train(np.zeros((2, 6), int), np.zeros((2, 3), int)),
             "one sample at a time, as on the chip, not 2",
         ),
-        (lambda r: r.train(np.zeros((1, 6), int), np.zeros((1, 3), int)), "no learning rate: give lr"),
+        (
+            lambda r: r.train(np.zeros((1, 6), int), np.zeros((1, 3), int)),
+            "no learning rate: give learning_rate",
+        ),
         (
             lambda r: r.train(np.zeros((1, 6), int), np.zeros((1, 4), int), learn=False),
             r"targets must have shape \(1, 3\), not \(1, 4\)",
@@ -538,7 +541,7 @@ def test_invalid_offsets(off):
     """Compiled code would read whatever lies there."""
     network = Network.attention(5, 6, 2, 4, 3)
     tokens = TokenRows(np.zeros((9, 6), np.int16), np.zeros(12, np.int32), np.array(off, np.int64))
-    kernel = Kernel(network, lr=0.1)
+    kernel = Kernel(network, learning_rate=0.1)
     for call in (
         lambda: kernel.predict(None, tokens=tokens),
         lambda: kernel.train(None, [0] * 3, tokens=tokens),
@@ -594,7 +597,7 @@ CLASSES = np.arange(9) % 3
 )
 def test_inputs_must_be_bytes(carrier, x, message):
     """Nothing is cut to zero in silence."""
-    model = carrier(SMALL, lr=0.01)
+    model = carrier(SMALL, learning_rate=0.01)
     if carrier is Kernel:
         calls = [
             model.predict,
@@ -626,7 +629,7 @@ def test_inputs_must_be_bytes(carrier, x, message):
     ids=str,
 )
 def test_labels(labels, message):
-    kernel = Kernel(SMALL, lr=0.01)
+    kernel = Kernel(SMALL, learning_rate=0.01)
     for call in (kernel.accuracy, kernel.train):
         with pytest.raises(ValueError, match=message):
             call(IMAGES, labels)
@@ -649,7 +652,7 @@ def test_labels(labels, message):
 )
 def test_order_argument(order, message):
     with pytest.raises(ValueError, match=message):
-        Kernel(SMALL, lr=0.01).train(IMAGES, CLASSES, order)
+        Kernel(SMALL, learning_rate=0.01).train(IMAGES, CLASSES, order)
 
 
 @pytest.mark.parametrize(
@@ -667,9 +670,9 @@ def test_order_argument(order, message):
 )
 def test_samples_sorted_by_class(labels, learned):
     x = np.zeros((len(labels), 6), np.uint8)
-    kernel = Kernel(SMALL, lr=0.01)
+    kernel = Kernel(SMALL, learning_rate=0.01)
     if not learned:
-        for model in (kernel, Chip(EngineModel(EngineConfig(lanes=4)), SMALL, lr=0.01)):
+        for model in (kernel, Chip(EngineModel(EngineConfig(lanes=4)), SMALL, learning_rate=0.01)):
             with pytest.raises(ValueError, match="sorted by class"):
                 model.train(x, labels)
     order = None if learned else np.arange(len(labels))
@@ -677,7 +680,7 @@ def test_samples_sorted_by_class(labels, learned):
 
 
 def test_no_samples():
-    kernel = Kernel(SMALL, lr=0.01)
+    kernel = Kernel(SMALL, learning_rate=0.01)
     with pytest.raises(ValueError, match="no samples"):
         kernel.accuracy(IMAGES[:0], CLASSES[:0])
     assert kernel.train(IMAGES[:0], CLASSES[:0]) == (0, 0, 0, 0) and kernel.predict(IMAGES[:0]).shape == (0,)
@@ -690,15 +693,15 @@ def test_no_samples():
         ({"counter": 0.5}, "counter must be an integer in 0..4294967295, not 0.5"),
         ({"counter": -1}, "counter must be in 0..4294967295, not -1"),
         ({"counter": 2**32}, "counter must be in 0..4294967295, not 4294967296"),
-        ({"lr": "0.1"}, "a learning rate must be a finite number of at least 0, not '0.1'"),
-        ({"lr": np.nan}, "a finite number of at least 0, not nan"),
-        ({"lr": -0.1}, "a finite number of at least 0, not -0.1"),
+        ({"learning_rate": "0.1"}, "a learning rate must be a finite number of at least 0, not '0.1'"),
+        ({"learning_rate": np.nan}, "a finite number of at least 0, not nan"),
+        ({"learning_rate": -0.1}, "a finite number of at least 0, not -0.1"),
         (
-            {"lr": 1e-9},
+            {"learning_rate": 1e-9},
             "learning rate 1e-09 is below half of the smallest step, so no weight would ever move",
         ),
-        ({"lr": 1e9}, "learning rate 1e.09 is above the largest one, 0.1211"),
-        ({"lr": 1.7e308}, "is above the largest one"),
+        ({"learning_rate": 1e9}, "learning rate 1e.09 is above the largest one, 0.1211"),
+        ({"learning_rate": 1.7e308}, "is above the largest one"),
         (
             {"weights": {n: w / 4096 for n, w in SMALL.initial_weights().items()}},
             "weights of .* must be integers",
@@ -716,11 +719,14 @@ def test_model_arguments(carrier, change, message):
 
 def test_smallest_learning_rate():
     """The message names a rate that the user can take."""
-    for network in (SMALL, Network.chain(6, 5, 3, rate_scales=(0.1, 0.3), schedule=Schedule(beta=0.7))):
+    for network in (
+        SMALL,
+        Network.chain(6, 5, 3, learning_rate_scales=(0.1, 0.3), schedule=Schedule(beta=0.7)),
+    ):
         least = smallest_rate(network)
-        assert any(step.gain for step in Reference(network, lr=least).steps.values())
+        assert any(step.gain for step in Reference(network, learning_rate=least).steps.values())
         with pytest.raises(ValueError, match=f"{least:g}$"):
-            Kernel(network, lr=0.97 * least)
+            Kernel(network, learning_rate=0.97 * least)
 
 
 def test_refused_learning_rate_changes_nothing():
@@ -751,7 +757,7 @@ def test_arrays_of_every_kind_compile_once():
     """Read-only ones, as files are read, slices, other types: all are the same to compiled code."""
     from equilif_golden.compiled import settle_samples, train_samples
 
-    kernel = Kernel(SMALL, lr=0.01)
+    kernel = Kernel(SMALL, learning_rate=0.01)
     frozen = np.frombuffer(IMAGES.tobytes(), np.uint8).reshape(9, 6)
     for x, y in (
         (IMAGES, CLASSES),
@@ -777,7 +783,7 @@ def test_arrays_of_every_kind_compile_once():
 )
 def test_reference_learning_arguments(call, message):
     with pytest.raises(ValueError, match=message):
-        call(Reference(SMALL, lr=0.01))
+        call(Reference(SMALL, learning_rate=0.01))
 
 
 @pytest.mark.parametrize("accumulator_width", [26, 32])
@@ -817,8 +823,8 @@ def test_nothing_wraps_at_max_fan_in(accumulator_width, fraction, fill):
             sequence = rng.integers(first, last + 1, network.shape(network.loaded.synapse))
         tokens, rows = tokens_of(network, sequence)
         eta = 0.99 * Step(GAIN_MAX, SHIFTS[0]).rate(fraction) * 2 * schedule.beta
-        kernel = Kernel(network, weights, lr=eta, counter=2**32 - 1)
-        reference = Reference(network, weights, lr=eta, counter=2**32 - 1)
+        kernel = Kernel(network, weights, learning_rate=eta, counter=2**32 - 1)
+        reference = Reference(network, weights, learning_rate=eta, counter=2**32 - 1)
         rates = kernel.settle(x, [[0, 255]], tokens=rows).rates[0]
         result = reference.train(x, [[0, 255]], tokens)
         kernel.train(x, [1], tokens=rows)

@@ -61,7 +61,7 @@ def test_conv_builds_convolutions_and_chain():
 
 
 def test_conv_continues_as_chain():
-    net = Network.conv((6, 8, 3), (2, 3), 7, 5, 4, rate_scales=(1.0, 0.5, 0.25, 2.0), feedback=False)
+    net = Network.conv((6, 8, 3), (2, 3), 7, 5, 4, learning_rate_scales=(1.0, 0.5, 0.25, 2.0), feedback=False)
     assert [(p.name, p.size) for p in net.populations] == [
         ("input", 144),
         ("bias", 1),
@@ -70,7 +70,7 @@ def test_conv_continues_as_chain():
         ("hidden2", 5),
         ("output", 4),
     ]
-    assert [s.rate_scale for s in net.synapses] == [1, 1, 0.5, 0.5, 0.25, 0.25, 2, 2]
+    assert [s.learning_rate_scale for s in net.synapses] == [1, 1, 0.5, 0.5, 0.25, 0.25, 2, 2]
     assert [s.name for s in net.forward] == ["maps1-hidden1", "hidden1-hidden2", "hidden2-output"]
 
 

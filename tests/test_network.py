@@ -223,7 +223,10 @@ def test_valid_synapses(pre, post):
             "population 'h': kind must be one of input, constant, lif, relay, softmax, not 'dense'",
         ),
         (lambda: Network.chain(3), "needs an input and an output size"),
-        (lambda: Network.chain(3, 4, 2, rate_scales=(1.0,)), "rate_scales must name 2 layers, not 1"),
+        (
+            lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)),
+            "must name 2 layers, not 1",
+        ),
         (lambda: Schedule(free=3), r"free \(steps, at least one window\) must be in 4\.\.511, not 3"),
         (lambda: Schedule(nudged=512), r"nudged \(steps, at least one window\) must be in 4\.\.511, not 512"),
         (lambda: Schedule(window=6), "window must be a power of two, not 6"),
@@ -284,7 +287,7 @@ def test_attention_in_network():
 
 
 def test_attention_network():
-    net = Network.attention(9, 4, 2, 6, 3, gain=2, sharpness=4, query_scale=0.5)
+    net = Network.attention(9, 4, 2, 6, 3, gain=2, sharpness=4, query_learning_rate_scale=0.5)
     assert [(p.name, p.size, p.kind) for p in net.populations] == [
         ("bias", 1, "constant"),
         ("memory", 9, "softmax"),
@@ -292,7 +295,7 @@ def test_attention_network():
         ("hidden1", 6, "lif"),
         ("output", 3, "lif"),
     ]
-    assert [(s.name, s.rate_scale) for s in net.synapses] == [
+    assert [(s.name, s.learning_rate_scale) for s in net.synapses] == [
         ("memory-query", 0.0),
         ("bias-query", 0.5),
         *((name, 1.0) for name in ("query-hidden1", "bias-hidden1", "hidden1-output", "bias-output")),
@@ -326,7 +329,7 @@ def test_accumulator_width_of_network():
 
 
 def test_chain():
-    net = Network.chain(5, 4, 3, 2, rate_scales=(1.0, 0.5, 0.25))
+    net = Network.chain(5, 4, 3, 2, learning_rate_scales=(1.0, 0.5, 0.25))
     assert [s.name for s in net.synapses] == [
         "input-hidden1",
         "bias-hidden1",
@@ -335,7 +338,7 @@ def test_chain():
         "hidden2-output",
         "bias-output",
     ]
-    assert [s.rate_scale for s in net.synapses] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    assert [s.learning_rate_scale for s in net.synapses] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     assert (net.n_inputs, net.n_outputs, net.n_weights) == (5, 2, 5 * 4 + 4 + 4 * 3 + 3 + 3 * 2 + 2)
 
 

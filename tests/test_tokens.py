@@ -25,7 +25,7 @@ from equilif_golden.network import Network, Softmax, TokenRows, Tokens, load, sa
 from equilif_golden.reference import Reference
 from equilif_golden.tokens import give_back
 
-NET = Network.attention(5, 6, 2, 12, 3, rows=8, table_scale=4.0, query_scale=2.0)
+NET = Network.attention(5, 6, 2, 12, 3, rows=8, table_learning_rate_scale=4.0, query_learning_rate_scale=2.0)
 
 
 def table(rows=8, seed=0):
@@ -94,7 +94,7 @@ def test_invalid_rows(call, message):
 
 # -- learning --------------------------------------------------------------------------------------
 def test_rows_of_sample_learn():
-    kernel = Kernel(NET, weights(), lr=0.025)
+    kernel = Kernel(NET, weights(), learning_rate=0.025)
     kernel.train(None, [0], tokens=tokens([3, 6]))
     changed = (kernel.weights["memory-query"] != table()).any(axis=1)
     assert changed.tolist() == [False, False, False, True, False, False, True, False]
@@ -102,8 +102,10 @@ def test_rows_of_sample_learn():
 
 def test_repeated_row_learns_twice():
     """Each copy learns as if it were another row; both changes come back."""
-    reference = Reference(NET, weights(), lr=0.025)
-    twins = Reference(NET, weights() | {"memory-query": np.vstack([table()[:7], table()[:1]])}, lr=0.025)
+    reference = Reference(NET, weights(), learning_rate=0.025)
+    twins = Reference(
+        NET, weights() | {"memory-query": np.vstack([table()[:7], table()[:1]])}, learning_rate=0.025
+    )
     x, y = np.zeros((1, 0), int), np.array([[255, 0, 0]])
     reference.train(x, y, tokens([0, 0]))
     twins.train(x, y, tokens([0, 7]))
@@ -123,7 +125,7 @@ def test_row_update_saturates():
 
 def test_frozen_table_is_unchanged():
     net = Network.attention(5, 6, 2, 12, 3, rows=8)
-    kernel = Kernel(net, weights(), lr=0.025)
+    kernel = Kernel(net, weights(), learning_rate=0.025)
     kernel.train(None, [1, 2], tokens=tokens([3, 6], [1]))
     assert (kernel.weights["memory-query"] == table()).all()
     assert (kernel.weights["query-hidden1"] != weights()["query-hidden1"]).any()
@@ -214,7 +216,7 @@ def test_augmentation_needs_fixed_tokens(option):
 LEARNS = Description.of(
     {
         **PRESETS["vowels"].content(),
-        **tables.memory(8, 2, 8, table_scale=4.0),
+        **tables.memory(8, 2, 8, table_learning_rate_scale=4.0),
         "learning": {"epochs": 2, "eta": 0.02, "decay": 0.1, "form": "linear", "dropout": 0.1},
         "loading": {},
     },

@@ -72,12 +72,12 @@ def measure(
 def _measure(data: DataSet, engine: VerilatedEngine, samples: int) -> Cycles:
     preset = PRESETS[data.name]
     network = preset.network(data)
-    kernel = Kernel(network, preset.initial_weights(network, SEED), lr=preset.rate(0))
+    kernel = Kernel(network, preset.initial_weights(network, SEED), learning_rate=preset.rate(0))
     for _ in taught(kernel, data, lesson(preset, data, SEED, 0)):
         pass
     eta = preset.rate(1)
     kernel.set_learning_rate(eta)
-    chip = Chip(engine, network, kernel.weights, lr=eta, counter=kernel.counter)
+    chip = Chip(engine, network, kernel.weights, learning_rate=eta, counter=kernel.counter)
     chosen = order(SEED, 1, len(data.x_train))[:samples]
     targets = one_hot(data.y_train, network.n_outputs)
     tests = data.x_test[:samples]

@@ -48,7 +48,9 @@ class Golden:
         self.data = data
         self.preset = PRESETS[data.name]
         network = self.preset.network(data)
-        self.kernel = Kernel(network, self.preset.initial_weights(network, seed), lr=self.preset.rate(0))
+        self.kernel = Kernel(
+            network, self.preset.initial_weights(network, seed), learning_rate=self.preset.rate(0)
+        )
         self.train(np.arange(0))  # compiles
 
     def begin(self, epoch: int) -> None:
@@ -140,7 +142,7 @@ def compile_seconds() -> float:
         "from equilif_golden.kernel import Kernel\n"
         "from equilif_golden.network import Network\n"
         "x = np.zeros((1, 8), np.uint8)\n"
-        "kernel = Kernel(Network.chain(8, 4, 2), lr=0.01)\n"
+        "kernel = Kernel(Network.chain(8, 4, 2), learning_rate=0.01)\n"
         "start = time.process_time()\n"
         "kernel.train(x, [0])\n"
         "kernel.predict(x)\n"

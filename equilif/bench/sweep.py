@@ -233,7 +233,7 @@ def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     placed = Compiled(net, config)
     preset.check_rates(net)
     # a worker is one core's
-    kernel = Kernel(net, preset.initial_weights(net, seed, data), lr=preset.rate(0), threads=1)
+    kernel = Kernel(net, preset.initial_weights(net, seed, data), learning_rate=preset.rate(0), threads=1)
     for epoch in range(preset.epochs):
         for _ in taught(kernel, data, lesson(preset, data, seed, epoch)):
             pass

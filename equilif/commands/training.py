@@ -20,7 +20,7 @@ from equilif.show import training as show_training
 if TYPE_CHECKING:
     from equilif.training.run import Run
 
-    Make = Callable[..., Any]  #: of a learner, of network, weights, lr and counter
+    Make = Callable[..., Any]  #: of a learner, of network, weights, learning_rate and counter
 
 TrainingData = Annotated[
     str | None,

@@ -46,7 +46,7 @@ class Joined:
     post: str
     rows: int | None
     columns: int | None
-    rate: float
+    learning_rate_scale: float
     feedback: bool
     loaded: bool
     shared: int = 1  #: positions of maps that have the same weights
@@ -56,7 +56,7 @@ class Joined:
 
     @property
     def learns(self) -> bool:
-        return (self.table or not self.loaded) and self.rate > 0
+        return (self.table or not self.loaded) and self.learning_rate_scale > 0
 
     @property
     def weights(self) -> int | None:
@@ -115,7 +115,7 @@ class Anatomy:
                     s.post,
                     rows,
                     columns,
-                    s.rate_scale,
+                    s.learning_rate_scale,
                     s.feedback,
                     loaded,
                     shared,

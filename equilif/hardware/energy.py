@@ -101,10 +101,10 @@ def measure(
     ``config`` must have counters.  ``progress`` is told how many samples of both kinds are done.
     """
     try:
-        rtl = Chip(VerilatedEngine(config), network, weights, lr=eta)
+        rtl = Chip(VerilatedEngine(config), network, weights, learning_rate=eta)
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
-    model = Chip(EngineModel(config), network, weights, lr=eta)
+    model = Chip(EngineModel(config), network, weights, learning_rate=eta)
     out: dict[str, Sampled] = {}
     for kind, cases in (
         ("inference", _cases(data, samples, network, learn=False)),

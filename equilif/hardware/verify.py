@@ -130,8 +130,10 @@ class SideBySide:
         self.network = network
         self.checkpoint = checkpoint
         self.eta = eta
-        self.golden = Kernel(network, weights, lr=eta, counter=counter)
-        self.rtl = Chip(VerilatedEngine(config, format=format), network, weights, lr=eta, counter=counter)
+        self.golden = Kernel(network, weights, learning_rate=eta, counter=counter)
+        self.rtl = Chip(
+            VerilatedEngine(config, format=format), network, weights, learning_rate=eta, counter=counter
+        )
         self.report = Report(config)
         self._remember()
 
@@ -234,10 +236,14 @@ class SideBySide:
 
     def _trace(self, samples: Sequence[tuple[Bytes, Raw, TokenRows | None]]) -> None:
         """Again from the last checkpoint: Mismatch of the first sample whose update differs, if one does."""
-        golden = Kernel(self.network, self._weights, lr=self.eta, counter=self._counter)
+        golden = Kernel(self.network, self._weights, learning_rate=self.eta, counter=self._counter)
         config = self.report.config
         self.rtl = Chip(
-            VerilatedEngine(config), self.network, self._weights, lr=self.eta, counter=self._counter
+            VerilatedEngine(config),
+            self.network,
+            self._weights,
+            learning_rate=self.eta,
+            counter=self._counter,
         )
         for k, (x, y, tokens) in enumerate(samples):
             golden.train(x[None], np.array([y.argmax()]), tokens=tokens)

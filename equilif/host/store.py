@@ -181,7 +181,9 @@ class Store:
         network = lessons.network
         _check(identity, lessons)
         recorder = Recorder(identity)
-        chip = Chip(recorder, network, lessons.weights, lr=lessons.rates[0], counter=lessons.counter)
+        chip = Chip(
+            recorder, network, lessons.weights, learning_rate=lessons.rates[0], counter=lessons.counter
+        )
         recorder.taken()
         size = slot_blocks(identity.config)
         programs = SLOTS * size + 1
@@ -361,10 +363,10 @@ def _check(identity: Identity, lessons: Lessons) -> None:
     whole(len(lessons.rates), "epochs on a board", 1, MAX_EPOCHS)
     if network.n_outputs > MAX_CLASSES:
         raise StoreError(f"a board alone tells {MAX_CLASSES} classes apart, not {network.n_outputs}")
-    if network.table is not None and network.table.rate_scale:
+    if network.table is not None and network.table.learning_rate_scale:
         raise StoreError(
             "a table of tokens that learns stays with the host: a board alone has no room for it; freeze it "
-            "(table_scale = 0), or learn over the link"
+            "(table_learning_rate_scale = 0), or learn over the link"
         )
 
 

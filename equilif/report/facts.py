@@ -206,7 +206,7 @@ def boards(
             if data is not None:
                 if board.config not in counted:
                     rate = 0.0 if network.forward else eta
-                    chip = Chip(EngineModel(board.config), network, weights, lr=rate)
+                    chip = Chip(EngineModel(board.config), network, weights, learning_rate=rate)
                     counted[board.config] = _words(chip, data)
                 speed = [n and board.clock_hz / n for n in counted[board.config]]
         mhz = board.clock_hz / 1e6

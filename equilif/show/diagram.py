@@ -343,8 +343,8 @@ def _label(s: Joined) -> str:
         lines.append("one way")
     elif not s.learns:
         lines.append("does not learn")
-    elif s.rate != 1:
-        lines.append(f"{s.rate:g} eta")
+    elif s.learning_rate_scale != 1:
+        lines.append(f"{s.learning_rate_scale:g} eta")
     return "\n".join(lines)
 
 

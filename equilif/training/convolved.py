@@ -121,12 +121,12 @@ def preset(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = ()) ->
     ValueError for data that are no images.
     """
     of = recipe(data.name, single=len(asked) == 1 and not hidden)
-    *before, output = (s.rate for s in of.synapse if "bias" in s.from_)
+    *before, output = (s.learning_rate_scale for s in of.synapse if "bias" in s.from_)
     made = network(data, asked, hidden)
     part = min(1.0, of.smallest.lif[-2].size / made.lif[-2].size)
     later = (before[-1],) * (len(asked) + len(hidden) - 1)
     scales = (before[0], *later, round(output * part, 3))
-    scaled = network(data, asked, hidden, rate_scales=scales, schedule=of.schedule)
+    scaled = network(data, asked, hidden, learning_rate_scales=scales, schedule=of.schedule)
     tables = of.content()
     return Description.of_network(scaled, data.name, learning=tables["learning"], start=tables["start"])
 

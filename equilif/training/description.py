@@ -174,7 +174,7 @@ class Description(Table):
     def synapses(self) -> tuple[Synapse, ...]:
         """One for each population that a table names."""
         return tuple(
-            Synapse(name, s.to, s.rate, s.feedback, s.kernel, s.stride)
+            Synapse(name, s.to, s.learning_rate_scale, s.feedback, s.kernel, s.stride)
             for s in self.synapse
             for name in s.from_
         )
@@ -210,22 +210,22 @@ class Description(Table):
     def _usual(self, hidden: tuple[int, ...]) -> Tables:
         """The usual network of these hidden populations, with the learning rates of this one."""
         if not self.loaded:
-            into = {s.post: s.rate_scale for s in self.synapses}
+            into = {s.post: s.learning_rate_scale for s in self.synapses}
             names = [name for name, g in self.population.items() if g.kind in ("lif", "output")]
             # rates of layers belong to these layers
             same = len(hidden) == len(names) - 1
             rates = tuple(into.get(name, 1.0) for name in names) if same else None
-            return tables.chain(*hidden, rate_scales=rates, feedback=self.feedback)
+            return tables.chain(*hidden, learning_rate_scales=rates, feedback=self.feedback)
         memory, query = (self.population[name] for name in self.loaded)
-        rate = {s.pre: s.rate_scale for s in self.synapses if s.post == self.loaded[1]}
+        rate = {s.pre: s.learning_rate_scale for s in self.synapses if s.post == self.loaded[1]}
         return tables.memory(
             memory.size or 1,
             self.heads,
             *hidden,
             gain=query.gain or 0,
             sharpness=memory.sharpness or 0,
-            query_scale=rate.get("bias", 1.0),
-            table_scale=rate[self.loaded[0]] if self.learns_table else None,
+            query_learning_rate_scale=rate.get("bias", 1.0),
+            table_learning_rate_scale=rate[self.loaded[0]] if self.learns_table else None,
         )
 
     # -- checks ------------------------------------------------------------------------------------
@@ -257,8 +257,8 @@ class Description(Table):
                     raise PlacedError(
                         ("synapse", k, key), f"there is no population {name!r}: {nearest(name, names)}"
                     )
-            with within(("synapse", k), ("rate", "feedback", "kernel", "stride")):
-                Synapse(s.from_[0], s.to, s.rate, s.feedback, s.kernel, s.stride)
+            with within(("synapse", k), ("learning_rate_scale", "feedback", "kernel", "stride")):
+                Synapse(s.from_[0], s.to, s.learning_rate_scale, s.feedback, s.kernel, s.stride)
 
     def _check_network(self) -> None:
         outputs = [name for name, g in self.population.items() if g.kind == "output"]
@@ -333,7 +333,7 @@ class Description(Table):
             return
         table = self.population[memory].model_copy(update={"rows": 0 if rates.table_lr else None})
         synapses = [
-            dataclasses.replace(s, rate_scale=float(bool(rates.table_lr)))
+            dataclasses.replace(s, learning_rate_scale=float(bool(rates.table_lr)))
             if (s.pre, s.post) == self.loaded
             else s
             for s in self.synapses

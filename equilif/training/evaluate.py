@@ -87,7 +87,7 @@ def evaluate(
         raise ValueError(f"labels must have shape {(len(x),)}, one a sample, not {labels.shape}")
     if labels.max() >= n:
         raise ValueError(f"the network has {n} outputs, the labels go up to {labels.max()}")
-    chip = make(network, weights, lr=0.0)
+    chip = make(network, weights, learning_rate=0.0)
     if not isinstance(chip, Kernel):
         runs = []
         for run in chip.infer(x, tokens=tokens):

@@ -224,7 +224,7 @@ def _joint(synapse: SynapseTable) -> str:
     """A synapse, without what its defaults say."""
     names = synapse.from_
     given: dict[str, Any] = {"from": names if len(names) > 1 else names[0], "to": synapse.to}
-    for key in ("rate", "feedback", "kernel"):
+    for key in ("learning_rate_scale", "feedback", "kernel"):
         if getattr(synapse, key) != SynapseTable.model_fields[key].default:
             given[key] = getattr(synapse, key)
     if synapse.kernel is not None:

@@ -13,24 +13,49 @@ from equilif.training import tables
 
 #: keys of what it kept
 LEARNING = ("epochs", "eta", "decay", "form", "shift", "flip", "dropout", "crop", "mask", "order", "seeds")
-PRESET = ("data", "hidden", "schedule", "rate_scales", "bias", "scale", "query", "memory", "graph", *LEARNING)
+PRESET = (
+    "data",
+    "hidden",
+    "schedule",
+    "rate_scales",
+    "bias",
+    "scale",
+    "query",
+    "memory",
+    "graph",
+    *LEARNING,
+)
 #: what the network says, and what belongs to the run
 OF_NETWORK = ("hidden", "schedule", "feedback", "channels")
 OF_RUN = ("data", "asked", "seed", "about")
 
 
 #: keys of a description that older versions wrote, by table: old -> new
-RENAMED: dict[str, dict[str, str]] = {"phases": {"early": "early_exit", "least": "min_windows"}}
+RENAMED: dict[str, dict[str, str]] = {
+    "population": {},
+    "synapse": {"rate": "learning_rate_scale"},
+    "phases": {"early": "early_exit", "least": "min_windows"},
+}
 
 
 def renamed(content: Mapping[str, Any]) -> dict[str, Any]:
     """A description under the names of this version."""
-    return {
-        name: {RENAMED[name].get(key, key): value for key, value in table.items()}
-        if name in RENAMED and isinstance(table, Mapping)
-        else table
-        for name, table in content.items()
-    }
+
+    def table(value: Any, names: Mapping[str, str]) -> Any:
+        return {names.get(k, k): v for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    found = dict(content)
+    for name, names in RENAMED.items():
+        if name not in found:
+            continue
+        value = found[name]
+        if name == "population" and isinstance(value, Mapping):
+            found[name] = {key: table(v, names) for key, v in value.items()}
+        elif isinstance(value, list | tuple):
+            found[name] = [table(v, names) for v in value]
+        else:
+            found[name] = table(value, names)
+    return found
 
 
 def preset(d: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,13 +84,14 @@ def _network(d: Mapping[str, Any], memory: Mapping[str, Any]) -> dict[str, Any]:
             "numbers": graph.get("numerics", {}),
         }
     if not memory:
-        return tables.chain(*d["hidden"], rate_scales=d.get("rate_scales") or None)
-    shape = {k: v for k, v in memory.items() if k not in ("query", "loading")}
+        return tables.chain(*d["hidden"], learning_rate_scales=d.get("rate_scales") or None)
+    names = {"query_scale": "query_learning_rate_scale", "table_scale": "table_learning_rate_scale"}
+    shape = {names.get(k, k): v for k, v in memory.items() if k not in ("query", "loading")}
     return tables.memory(shape.pop("tokens"), shape.pop("heads"), *d["hidden"], **shape)
 
 
 def _synapse(s: Mapping[str, Any]) -> dict[str, Any]:
-    names = {"pre": "from", "post": "to", "rate_scale": "rate"}
+    names = {"pre": "from", "post": "to", "rate_scale": "learning_rate_scale"}
     return {names.get(key, key): value for key, value in s.items() if value is not None}
 
 

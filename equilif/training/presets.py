@@ -51,7 +51,10 @@ def own_memory(data: DataSet, epochs: int) -> Description:
         raise ValueError(f"tokens have {width:,} values, a memory takes {most:,}: give narrower vectors")
     spans = code.kind == "series"
     network = tables.memory(
-        code.steps, min(OWN_HEADS, most // width), 128 if spans else 64, query_scale=1.0 if spans else 32.0
+        code.steps,
+        min(OWN_HEADS, most // width),
+        128 if spans else 64,
+        query_learning_rate_scale=1.0 if spans else 32.0,
     )
     learning = {"epochs": epochs, "eta": 0.02 if spans else 0.003, "decay": 0.05, "form": "linear"}
     start = {"query": 0.0 if spans else 0.3}

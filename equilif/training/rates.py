@@ -155,7 +155,7 @@ class ImplicitDifferentiation:
         trainer = Trainer(
             model,
             steps=steps,
-            lr=settings.lr,
+            learning_rate=settings.lr,
             weight_decay=settings.weight_decay,
             dropout=settings.dropout,
             batch=settings.batch,
@@ -217,7 +217,7 @@ class ImplicitDifferentiation:
         """Whole epochs only: what dropout draws within one is not saved."""
         s = self.plan
         d = self.data
-        lr = self.trainer.lr
+        lr = self.trainer.learning_rate
         drawn = order(s, d, self.seed, number)
         x = inputs(s, d, self.seed, number)
         start = time.perf_counter()

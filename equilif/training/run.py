@@ -109,7 +109,7 @@ class Run:
         """A new run: by implicit differentiation where the plan has a table rates, else by EP.
 
         ``data``: the data set, or the folder of the one that the plan names.  ``make``: what learns by
-        Equilibrium Propagation, of network, weights, ``lr`` and ``counter``.
+        Equilibrium Propagation, of network, weights, ``learning_rate`` and ``counter``.
         """
         loaded = data if isinstance(data, DataSet) else plan.load(data)
         if plan.rates is None:

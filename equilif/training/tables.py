@@ -255,7 +255,9 @@ class SynapseTable(Table):
         ..., "name of a population, or a list of names: a synapse from each", values="a name", alias="from"
     )
     to: str = _key(..., "name of a population; it sends its spikes back (see feedback)", values="a name")
-    rate: float = _key(1.0, "learning rate of these synapses, relative to the network's", ge=0, le=1e6)
+    learning_rate_scale: float = _key(
+        1.0, "learning rate of these synapses, relative to the network's", ge=0, le=1e6
+    )
     feedback: bool = _key(
         True, "false, between spiking populations: one way; such a network runs, but cannot learn"
     )
@@ -365,8 +367,8 @@ def shape(network: Network, *, sized: bool = False) -> Tables:
 
 def grouped(synapses: Iterable[Synapse]) -> tuple[SynapseTable, ...]:
     """Tables of synapses: one for those that differ in where they come from only."""
-    alike = groupby(synapses, lambda s: (s.post, s.rate_scale, s.feedback, s.kernel, s.stride))
-    names = ("to", "rate", "feedback", "kernel", "stride")
+    alike = groupby(synapses, lambda s: (s.post, s.learning_rate_scale, s.feedback, s.kernel, s.stride))
+    names = ("to", "learning_rate_scale", "feedback", "kernel", "stride")
     return tuple(
         SynapseTable(**{"from": tuple(s.pre for s in group), **dict(zip(names, values, strict=True))})
         for values, group in alike
@@ -378,12 +380,15 @@ def chain(*hidden: int, **options: Any) -> Tables:
     return shape(Network.chain(1, *hidden, 2, **options))
 
 
-def memory(tokens: int, heads: int, *hidden: int, table_scale: float | None = None, **options: Any) -> Tables:
-    """A memory of tokens before a chain, as Network.attention makes it; ``table_scale``: relative learning
-    rate of a table of the tokens, None where they stay as they are.
+def memory(
+    tokens: int, heads: int, *hidden: int, table_learning_rate_scale: float | None = None, **options: Any
+) -> Tables:
+    """A memory of tokens before a chain, as Network.attention makes it.
+
+    ``table_learning_rate_scale``: relative learning rate of an embedding table; None: tokens are fixed.
     """
-    if table_scale is not None:
-        options |= {"rows": 1, "table_scale": table_scale}
+    if table_learning_rate_scale is not None:
+        options |= {"rows": 1, "table_learning_rate_scale": table_learning_rate_scale}
     return shape(Network.attention(tokens, 1, heads, *hidden, 2, **options))
 
 
@@ -442,7 +447,7 @@ def within(place: Place, names: Iterable[str]) -> Iterator[None]:
     try:
         yield
     except ValueError as e:
-        message = str(e).replace("rate_scale", "rate") if place[0] == "synapse" else str(e)
+        message = str(e)
         raise PlacedError((*place, *named(message, names)), message) from e
 
 

@@ -145,14 +145,17 @@ class EquilibriumPropagation:
     def start(
         cls, preset: Description, data: DataSet, seed: int, make: Callable[..., Learner] = Kernel
     ) -> Self:
-        """``make``: what learns, of network, weights, ``lr`` and ``counter``; it is called when all else is
-        right.
+        """``make``: what learns, of network, weights, ``learning_rate`` and ``counter``; it is called when
+        all else is right.
         """
         check_seed(seed)
         network = preset.network(data)
         preset.check_rates(network)
         return cls(
-            preset, seed, data, make(network, preset.initial_weights(network, seed, data), lr=preset.rate(0))
+            preset,
+            seed,
+            data,
+            make(network, preset.initial_weights(network, seed, data), learning_rate=preset.rate(0)),
         )
 
     @classmethod
@@ -178,7 +181,7 @@ class EquilibriumPropagation:
                 )
         if min(at + 1, len(saved.epochs)) < preset.epochs:
             preset.check_rates(network)
-        learner = make(network, weights, lr=preset.rate(0), counter=places[at].counter)
+        learner = make(network, weights, learning_rate=preset.rate(0), counter=places[at].counter)
         return cls(preset, saved.seed, data, learner), at + 1
 
     @property

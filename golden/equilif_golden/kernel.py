@@ -52,7 +52,7 @@ class Kernel:
     """Compiled twin of ``equilif_golden.reference.Reference``, with the same weights, counter and learning
     rates.
 
-    ``lr``: learning rate eta, as in the paper; without one the network runs and does not learn until
+    ``learning_rate``: eta of the paper; without one the network runs and does not learn until
     :meth:`set_learning_rate`.  ``counter``: updates so far, of weights that come from elsewhere.
     ``threads``: that share a batch; by default as many as Numba would take, one a processor.
 
@@ -65,7 +65,7 @@ class Kernel:
         network: Network,
         weights: Weights | None = None,
         *,
-        lr: float | None = None,
+        learning_rate: float | None = None,
         counter: int = 0,
         threads: int | None = None,
     ):
@@ -75,8 +75,8 @@ class Kernel:
         self._lock = Lock()
         self._held = (self._packed(network.initial_weights() if weights is None else weights), 0)
         self.counter = counter
-        self.learns = lr is not None
-        self.set_learning_rate(0.0 if lr is None else lr)
+        self.learns = learning_rate is not None
+        self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
 
     def _packed(self, weights: Weights) -> I16:
         return packed(self.network, self.network.check_weights(weights))
@@ -112,10 +112,10 @@ class Kernel:
         shapes = {s.name: self.network.shape(s) for s in self.network.plastic}
         return {name: w[first[name] : first[name] + n * m].reshape(n, m) for name, (n, m) in shapes.items()}
 
-    def set_learning_rate(self, eta: float) -> None:
-        """``eta`` as in the paper: dW = eta / (2 beta) times the rate-product difference."""
-        self._updates = updates_of(self.network, learning_steps(self.network, eta))
-        self.learns = self.learns or eta > 0
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """dW is ``learning_rate`` / (2 beta) times the rate-product difference."""
+        self._updates = updates_of(self.network, learning_steps(self.network, learning_rate))
+        self.learns = self.learns or learning_rate > 0
 
     def train(
         self,

@@ -1,6 +1,6 @@
 """From the paper's learning rate to the step of every synapse, for whatever carries the network.
 
-``eta`` is the learning rate of the paper.  The rule multiplies differences of rate products by
+eta is the learning rate of the paper.  The rule multiplies differences of rate products by
 eta / (2 beta), and the hardware holds that as gain and shift (equilif_golden.blocks.plasticity).
 """
 
@@ -10,32 +10,34 @@ from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, learning_st
 from equilif_golden.fixed import finite
 from equilif_golden.network import Network
 
-NO_RATE = "no learning rate: give lr, or call set_learning_rate"
+NO_RATE = "no learning rate: give learning_rate, or call set_learning_rate"
 
 
-def learning_steps(network: Network, eta: float) -> dict[str, Step]:
-    """Gain and shift of every synapse at learning rate ``eta``; 0 freezes the network.
+def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
+    """Gain and shift of every synapse at a learning rate; 0 freezes the network.
 
     ValueError when the network cannot learn at all, when the rate has no step, or when it is so small that
     no weight would move.
     """
-    eta = finite(eta, "a learning rate", 0, float("inf"))
-    if eta and network.forward:
+    learning_rate = finite(learning_rate, "a learning rate", 0, float("inf"))
+    if learning_rate and network.forward:
         raise ValueError(
             f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so "
             "this network can only be run; train it with equilif_golden.real.trainer, or keep the feedback"
         )
-    factor = eta / (2 * network.schedule.beta)
+    factor = learning_rate / (2 * network.schedule.beta)
     fraction = network.numerics.fraction
     try:
-        steps = {s.name: learning_step(factor * s.rate_scale, fraction=fraction) for s in network.plastic}
+        steps = {
+            s.name: learning_step(factor * s.learning_rate_scale, fraction=fraction) for s in network.plastic
+        }
     except ValueError:
         largest = _rate(network, Step(GAIN_MAX, SHIFTS[0]))
-        raise ValueError(f"learning rate {eta:g} is above the largest one, {largest:.4g}") from None
-    if eta and not any(step.gain for step in steps.values()):
+        raise ValueError(f"learning rate {learning_rate:g} is above the largest one, {largest:.4g}") from None
+    if learning_rate and not any(step.gain for step in steps.values()):
         raise ValueError(
-            f"learning rate {eta:g} is below half of the smallest step, so no weight would ever move; "
-            f"the smallest that counts is {smallest_rate(network):g}"
+            f"learning rate {learning_rate:g} is below half of the smallest step, so no weight would "
+            f"ever move; the smallest that counts is {smallest_rate(network):g}"
         )
     return steps
 
@@ -50,6 +52,6 @@ def smallest_rate(network: Network) -> float:
 
 def _rate(network: Network, step: Step) -> float:
     """The learning rate at which the synapse that learns fastest has this step."""
-    scale = max((s.rate_scale for s in network.plastic), default=0.0)
+    scale = max((s.learning_rate_scale for s in network.plastic), default=0.0)
     factor = step.rate(network.numerics.fraction)
     return 2 * network.schedule.beta * factor / scale if scale else float("inf")

@@ -148,7 +148,7 @@ class Synapse:
 
     pre: str
     post: str
-    rate_scale: float = 1.0  #: this synapse's learning rate relative to the network's
+    learning_rate_scale: float = 1.0  #: this synapse's learning rate relative to the network's
     feedback: bool = True
     kernel: int | None = None
     stride: int = 1
@@ -157,7 +157,12 @@ class Synapse:
         for end in (self.pre, self.post):
             if not isinstance(end, str):
                 raise ValueError(f"a synapse joins populations by their names, not by {shown(end)}")
-        keep(self, rate_scale=finite(self.rate_scale, f"synapse {self.name}: rate_scale", 0, 1e6))
+        keep(
+            self,
+            learning_rate_scale=finite(
+                self.learning_rate_scale, f"synapse {self.name}: learning_rate_scale", 0, 1e6
+            ),
+        )
         keep(self, feedback=truth(self.feedback, f"synapse {self.name}: feedback"))
         if self.kernel is not None:
             keep(self, kernel=whole(self.kernel, f"synapse {self.name}: kernel", 1, MAX_NEURONS))
@@ -203,15 +208,15 @@ def _no_positions(shape: Shape, kernel: int, stride: int) -> str:
 
 def _layered(
     names: Sequence[str],
-    rate_scales: tuple[float, ...] | None,
+    learning_rate_scales: tuple[float, ...] | None,
     feedback: bool,
     windows: Sequence[Window] = (),
 ) -> tuple[Synapse, ...]:
     """Synapses from each population to the next, with biases; the first ones have ``windows``."""
     n_layers = len(names) - 1
-    scales = (1.0,) * n_layers if rate_scales is None else tuple(rate_scales)
+    scales = (1.0,) * n_layers if learning_rate_scales is None else tuple(learning_rate_scales)
     if len(scales) != n_layers:
-        raise ValueError(f"rate_scales must name {n_layers} layers, not {len(scales)}")
+        raise ValueError(f"learning_rate_scales must name {n_layers} layers, not {len(scales)}")
     both_ways = truth(feedback, "feedback")
     synapses = []
     for k, (a, b) in enumerate(pairwise(names)):
@@ -255,12 +260,12 @@ class Network:
         *sizes: int,
         schedule: Schedule | None = None,
         numerics: Numerics | None = None,
-        rate_scales: tuple[float, ...] | None = None,
+        learning_rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
         """Input, any number of hidden populations and output, each joined to the next, all with biases.
 
-        ``rate_scales``: relative learning rate of each layer, first to last (its bias included).
+        ``learning_rate_scales``: relative learning rate of each layer, first to last (its bias included).
         ``feedback``: of the synapses between layers.  ``numerics``: as in :meth:`holding`.
         """
         if len(sizes) < 2:
@@ -269,7 +274,7 @@ class Network:
         layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
         return cls.holding(
             (Input("input", sizes[0]), Constant("bias", 1), *layers),
-            _layered(names, rate_scales, feedback),
+            _layered(names, learning_rate_scales, feedback),
             "output",
             Schedule() if schedule is None else schedule,
             numerics,
@@ -283,7 +288,7 @@ class Network:
         patch: int = 1,
         schedule: Schedule | None = None,
         numerics: Numerics | None = None,
-        rate_scales: tuple[float, ...] | None = None,
+        learning_rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
         """Images through convolutions, then a chain: each layer joined to the next, all with biases.
@@ -315,7 +320,7 @@ class Network:
         made += [Lif(name, size) for name, size in zip([*hidden, "output"], sizes, strict=True)]
         return cls.holding(
             (made[0], Constant("bias", 1), *made[1:]),
-            _layered([p.name for p in made], rate_scales, feedback, windows),
+            _layered([p.name for p in made], learning_rate_scales, feedback, windows),
             "output",
             Schedule() if schedule is None else schedule,
             numerics,
@@ -332,21 +337,24 @@ class Network:
         sharpness: int = 3,
         schedule: Schedule | None = None,
         numerics: Numerics = DEFAULT,
-        query_scale: float = 1.0,
+        query_learning_rate_scale: float = 1.0,
         rows: int | None = None,
-        table_scale: float = 0.0,
+        table_learning_rate_scale: float = 0.0,
     ) -> Self:
         """A memory of the sample's tokens, up to ``tokens`` patterns of ``width``, asked by ``heads``
         learned queries; then a chain of ``sizes``.
 
-        ``query_scale``: relative learning rate of the queries.  ``rows``: of a table of tokens that belongs
-        to the network, ``table_scale``: its relative learning rate.
+        ``query_learning_rate_scale``: relative learning rate of the queries.  ``rows``: of a table of tokens
+        that belongs to the network, ``table_learning_rate_scale``: its relative learning rate.
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
         asked = whole(heads, "heads", 1, MAX_NEURONS) * whole(width, "width", 1, MAX_NEURONS)
         names = [*(f"hidden{k}" for k in range(1, len(sizes))), "output"]
-        synapses = [Synapse("memory", "query", table_scale), Synapse("bias", "query", query_scale)]
+        synapses = [
+            Synapse("memory", "query", table_learning_rate_scale),
+            Synapse("bias", "query", query_learning_rate_scale),
+        ]
         for a, b in pairwise(["query", *names]):
             synapses += [Synapse(a, b), Synapse("bias", b)]
         return cls(
@@ -751,7 +759,10 @@ class Network:
 
 
 #: names that fields had in files of older versions: old -> new
-RENAMED: Mapping[type, Mapping[str, str]] = {Schedule: {"early": "early_exit", "least": "min_windows"}}
+RENAMED: Mapping[type, Mapping[str, str]] = {
+    Synapse: {"rate_scale": "learning_rate_scale"},
+    Schedule: {"early": "early_exit", "least": "min_windows"},
+}
 
 
 def _described(kind: type[Part], fields: object) -> Part:

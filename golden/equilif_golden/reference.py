@@ -109,25 +109,30 @@ class SampleResult:
 class Reference:
     """A network with its weights.
 
-    ``lr``: learning rate eta, as in the paper; without one the network runs and does not learn until
+    ``learning_rate``: eta of the paper; without one the network runs and does not learn until
     :meth:`set_learning_rate`.  ``counter`` numbers the updates for the dither and belongs to the state, like
     the weights.
     """
 
     def __init__(
-        self, network: Network, weights: Weights | None = None, *, lr: float | None = None, counter: int = 0
+        self,
+        network: Network,
+        weights: Weights | None = None,
+        *,
+        learning_rate: float | None = None,
+        counter: int = 0,
     ):
         self.network = require_network(network)
         self.raw = network.schedule.raw(network.numerics)
         self.weights = network.check_weights(network.initial_weights() if weights is None else weights)
         self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
-        self.learns = lr is not None
-        self.set_learning_rate(0.0 if lr is None else lr)
+        self.learns = learning_rate is not None
+        self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
 
-    def set_learning_rate(self, eta: float) -> None:
-        """``eta`` as in the paper: dW = eta / (2 beta) times the rate-product difference."""
-        self.steps: dict[str, Step] = learning_steps(self.network, eta)
-        self.learns = self.learns or eta > 0
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """dW is ``learning_rate`` / (2 beta) times the rate-product difference."""
+        self.steps: dict[str, Step] = learning_steps(self.network, learning_rate)
+        self.learns = self.learns or learning_rate > 0
 
     # -- the three operations on the state ---------------------------------------------------------
     def _begin(self, x: Raw, tokens: Tokens | None) -> State:

@@ -84,7 +84,7 @@ def test_no_time_when_target_is_not_reached(digits):
 def test_golden_learner_equals_kernel(digits):
     preset = PRESETS["digits"]
     network = preset.network(digits)
-    kernel = Kernel(network, preset.initial_weights(network, 1), lr=preset.rate(0))
+    kernel = Kernel(network, preset.initial_weights(network, 1), learning_rate=preset.rate(0))
     learner = race.Golden(digits, 1)
     for epoch in range(2):
         kernel.set_learning_rate(preset.rate(epoch))
@@ -114,7 +114,7 @@ def test_cycles_equal_those_of_verify(digits, monkeypatch):
     (found,) = cycles.measure([digits], 5)
     preset = PRESETS["digits"]
     network = preset.network(digits)
-    kernel = Kernel(network, preset.initial_weights(network, 0), lr=preset.rate(0))
+    kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
     for _ in taught(kernel, digits, lesson(preset, digits, 0, 0)):
         pass
     shown = lesson(preset, digits, 0, 1)

@@ -39,10 +39,10 @@ RATE = st.integers(0, 255)
 def test_learning_step_is_the_nearest_representable_rate(fraction):
     codes = {Step(g, s).rate(fraction): Step(g, s) for s in SHIFTS for g in range(GAIN_MAX + 1)}
     rates = np.array(sorted(codes))
-    for lr in rates:
-        assert learning_step(lr, fraction=fraction).rate(fraction) == lr
-    for lr in np.random.default_rng(fraction).uniform(0, rates[-1], 500):
-        assert abs(learning_step(lr, fraction=fraction).rate(fraction) - lr) == np.abs(rates - lr).min()
+    for rate in rates:
+        assert learning_step(rate, fraction=fraction).rate(fraction) == rate
+    for rate in np.random.default_rng(fraction).uniform(0, rates[-1], 500):
+        assert abs(learning_step(rate, fraction=fraction).rate(fraction) - rate) == np.abs(rates - rate).min()
 
 
 def test_learning_step_uses_the_finest_gain_and_freezes_at_zero():
@@ -55,10 +55,10 @@ def test_learning_step_uses_the_finest_gain_and_freezes_at_zero():
     )
 
 
-@pytest.mark.parametrize("lr", [-0.1, np.nan, np.inf])
-def test_learning_step_rejects_invalid_rates(lr):
+@pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf])
+def test_learning_step_rejects_invalid_rates(rate):
     with pytest.raises(ValueError, match="finite number >= 0"):
-        learning_step(lr, fraction=12)
+        learning_step(rate, fraction=12)
 
 
 def test_learning_step_rejects_large_rates():

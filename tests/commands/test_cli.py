@@ -299,7 +299,7 @@ def test_preset_json_round_trip():
         made = data.DataSet(name, x, y, x, y, tokens, tokens)
         net = preset.network(made)
         for epoch in range(preset.epochs):
-            Kernel(net, preset.initial_weights(net, 0, made), lr=preset.rate(epoch))
+            Kernel(net, preset.initial_weights(net, 0, made), learning_rate=preset.rate(epoch))
 
 
 def test_heads_have_different_initial_queries():

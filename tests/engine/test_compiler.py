@@ -147,8 +147,8 @@ def test_engine_for_sixteen_queries(make):
     x, labels = np.zeros((3, 0), np.uint8), np.array([0, 1, 1])
     table = rng.integers(-2000, 2000, (5, 4)).astype(np.int16)
     tokens = TokenRows(table, rng.integers(0, 5, 10).astype(np.int32), np.array([0, 6, 7, 10]))
-    kernel = Kernel(net, weights, lr=0.05)
-    chip = Chip(make(config), net, weights, lr=0.05)
+    kernel = Kernel(net, weights, learning_rate=0.05)
+    chip = Chip(make(config), net, weights, learning_rate=0.05)
     kernel.train(x, labels, tokens=tokens)
     chip.train(x, labels, tokens=tokens)
     for name, w in kernel.weights.items():

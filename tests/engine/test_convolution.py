@@ -243,9 +243,9 @@ NETWORKS = {
 
 
 def learns_as_the_reference(engine, network, *, samples):
-    reference = Reference(network, network.initial_weights(1, scale=2.0), lr=0.2)
+    reference = Reference(network, network.initial_weights(1, scale=2.0), learning_rate=0.2)
     before = {name: w.copy() for name, w in reference.weights.items()}
-    chip = Chip(engine, network, reference.weights, lr=0.2)
+    chip = Chip(engine, network, reference.weights, learning_rate=0.2)
     rng = np.random.default_rng(2)
     spikes = 0
     for k in range(samples):

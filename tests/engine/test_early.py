@@ -218,8 +218,8 @@ def test_early_exit_equals_kernel(name, lanes):
     network = EARLY_ENDS[name]
     rng = np.random.default_rng(5)
     _, x, labels, tokens = memory_case(network, rng, 12)
-    kernel = Kernel(network, network.initial_weights(3), lr=0.05)
-    rtl = Chip(VerilatedEngine(replace(ROOMY, lanes=lanes)), network, kernel.weights, lr=0.05)
+    kernel = Kernel(network, network.initial_weights(3), learning_rate=0.05)
+    rtl = Chip(VerilatedEngine(replace(ROOMY, lanes=lanes)), network, kernel.weights, learning_rate=0.05)
     took = []
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         rates, spikes, steps = kernel.settle(x[[j]], y[None], tokens=tokens[j])

@@ -167,7 +167,7 @@ def test_sequence_task(simulator, tmp_path):
     chosen = order(0, 0, len(data.y_train))[:n]
     tokens = data.tokens_train.take(chosen)
     targets = one_hot(data.y_train[chosen], network.n_outputs)
-    kernel = Kernel(network, weights, lr=preset.eta)
+    kernel = Kernel(network, weights, learning_rate=preset.eta)
     rates = []
     spikes = []
     predictions = []
@@ -200,7 +200,7 @@ def test_sequence_task(simulator, tmp_path):
                 "engine": dataclasses.asdict(engine.config),
                 "network": str(tmp_path / "network.npz"),
                 "task": str(tmp_path / "task.npz"),
-                "eta": preset.eta,
+                "learning_rate": preset.eta,
             },
         )
         == 1
@@ -219,8 +219,13 @@ NETWORKS = {
 @pytest.mark.parametrize("lanes", [4, 8])
 def test_networks_learn_as_reference(name, lanes):
     network = NETWORKS[name]
-    reference = Reference(network, network.initial_weights(1), lr=0.05)
-    rtl = Chip(VerilatedEngine(dataclasses.replace(ROOMY, lanes=lanes)), network, reference.weights, lr=0.05)
+    reference = Reference(network, network.initial_weights(1), learning_rate=0.05)
+    rtl = Chip(
+        VerilatedEngine(dataclasses.replace(ROOMY, lanes=lanes)),
+        network,
+        reference.weights,
+        learning_rate=0.05,
+    )
     rng = np.random.default_rng(2)
     for k in range(8):
         x = rng.integers(0, 256, network.n_inputs)
@@ -246,7 +251,14 @@ def test_networks_learn_as_reference(name, lanes):
 MEMORIES = {
     "one head": Network.attention(5, 6, 1, 4),
     "three heads, hidden": Network.attention(
-        21, 13, 3, 9, 4, gain=2, query_scale=2.0, schedule=Schedule(free=32, nudged=16, window=8)
+        21,
+        13,
+        3,
+        9,
+        4,
+        gain=2,
+        query_learning_rate_scale=2.0,
+        schedule=Schedule(free=32, nudged=16, window=8),
     ),
     "four heads of one": Network.attention(9, 1, 4, 3, gain=0, sharpness=2),
     "stored": Network(
@@ -271,7 +283,7 @@ MEMORIES = {
         Schedule(free=32, nudged=32, window=8),
     ),
     "tokens that learn": Network.attention(
-        7, 5, 3, 6, 4, schedule=Schedule(free=32, nudged=16, window=8), rows=40, table_scale=1.0
+        7, 5, 3, 6, 4, schedule=Schedule(free=32, nudged=16, window=8), rows=40, table_learning_rate_scale=1.0
     ),
     # fewer rows than tokens
     "stored, and tokens that learn": Network(
@@ -342,9 +354,9 @@ def memories_learn(name, config):
     network = MEMORIES[name]
     rng = np.random.default_rng(4)
     weights, x, labels, tokens = memory_case(network, rng, 6)
-    kernel = Kernel(network, weights, lr=0.06)
-    rtl = Chip(VerilatedEngine(config), network, weights, lr=0.06)
-    model = Chip(EngineModel(config), network, weights, lr=0.06)
+    kernel = Kernel(network, weights, learning_rate=0.06)
+    rtl = Chip(VerilatedEngine(config), network, weights, learning_rate=0.06)
+    model = Chip(EngineModel(config), network, weights, learning_rate=0.06)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         rates, spikes = kernel.rates(x[j : j + 1], y[None], tokens=tokens[j])
         inferred = rtl.sample(x[j], tokens=tokens[j])
@@ -366,8 +378,8 @@ def test_other_formats():
     """Narrower weights and another binary point: the same RTL, parameterised."""
     network = Network.chain(12, 9, 4, schedule=Schedule(free=8, nudged=8), numerics=NARROW)
     config = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, numerics=NARROW)
-    kernel = Kernel(network, lr=0.1)
-    rtl = Chip(VerilatedEngine(config), network, kernel.weights, lr=0.1)
+    kernel = Kernel(network, learning_rate=0.1)
+    rtl = Chip(VerilatedEngine(config), network, kernel.weights, learning_rate=0.1)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (10, 12)).astype(np.uint8)
     labels = rng.integers(0, 4, 10)

@@ -28,8 +28,8 @@ from tests.netlists import ECP5, GOWIN, GOWIN_2A, ICE40, as_shipped
 def learns_as_the_reference(engine, *, samples):
     digits = data.load("digits")
     network = Network.chain(64, 64, 10)
-    reference = Reference(network, lr=0.05)
-    chip = Chip(engine, network, reference.weights, lr=0.05)
+    reference = Reference(network, learning_rate=0.05)
+    chip = Chip(engine, network, reference.weights, learning_rate=0.05)
     for x, label in zip(digits.x_train[:samples].astype(np.int64), digits.y_train, strict=False):
         y = one_hot(np.array([label]), 10)
         want = reference.train(x[None], y)

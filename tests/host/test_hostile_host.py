@@ -479,9 +479,9 @@ Y = np.array([0, 1, 2, 1])
 def test_board_refuses_as_kernel(method, arguments):
     """The same words, before a sample is sent."""
     with pytest.raises(ValueError) as wanted:
-        getattr(Kernel(NETWORK, lr=0.05), method)(*arguments)
+        getattr(Kernel(NETWORK, learning_rate=0.05), method)(*arguments)
     client, wire = client_of(Device(CONFIG))
-    chip = Chip(client, NETWORK, lr=0.05)
+    chip = Chip(client, NETWORK, learning_rate=0.05)
     before = len(wire.commands)
     with pytest.raises(ValueError) as got:
         getattr(chip, method)(*arguments)
@@ -489,8 +489,8 @@ def test_board_refuses_as_kernel(method, arguments):
 
 
 def test_board_accepts_as_kernel():
-    kernel = Kernel(NETWORK, lr=0.05)
-    chip = Chip(client_of(Device(CONFIG))[0], NETWORK, lr=0.05)
+    kernel = Kernel(NETWORK, learning_rate=0.05)
+    chip = Chip(client_of(Device(CONFIG))[0], NETWORK, learning_rate=0.05)
     for order in (None, [2, 0, 0, 3], np.array([1], np.int8), []):
         for x in (X, X.astype(np.int64), X.tolist()):
             did, want = chip.train(x, Y, order), kernel.train(x, Y, order)

@@ -280,7 +280,7 @@ def test_engine_too_small(port):
 def test_device_reset_is_detected(port):
     """Its counter is not where it should be."""
     client = connect(port)
-    chip = Chip(client, Network.chain(8, 8, 4), lr=0.01)
+    chip = Chip(client, Network.chain(8, 8, 4), learning_rate=0.01)
     chip.sample(np.arange(8), np.arange(4))
     client.write(Region.COUNTER, 0, [0])
     with pytest.raises(OutOfStep, match="update 0.*sent 4"):

@@ -263,7 +263,7 @@ def learned(board: Board) -> None:
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (12, 6)), rng.integers(0, 3, 12)
     client = client_of(board.transfer, patience=30.0, run_patience=30.0)
-    chip, kernel = Chip(client, NETWORK, lr=0.05), Kernel(NETWORK, lr=0.05)
+    chip, kernel = Chip(client, NETWORK, learning_rate=0.05), Kernel(NETWORK, learning_rate=0.05)
     chip.train(x, y)
     kernel.train(x, y)
     for name, w in chip.weights.items():

@@ -117,7 +117,7 @@ def test_damaged_frames_change_nothing():
 def chip_and_sample(client):
     data = data_set()
     network = LEARNS.network(data)
-    chip = Chip(client, network, LEARNS.initial_weights(network, 0, data), lr=LEARNS.eta)
+    chip = Chip(client, network, LEARNS.initial_weights(network, 0, data), learning_rate=LEARNS.eta)
     return chip, one_hot(data.y_train[:1], 2)[0], data.tokens_train.take([0])
 
 
@@ -236,12 +236,14 @@ def test_cost_of_table():
     commands = []
     received = []
     for rows, scale in ((None, 0.0), (20, 0.0), (20, 4.0)):
-        network = Network.attention(8, 6, 2, 8, 2, schedule=LEARNS.schedule, rows=rows, table_scale=scale)
+        network = Network.attention(
+            8, 6, 2, 8, 2, schedule=LEARNS.schedule, rows=rows, table_learning_rate_scale=scale
+        )
         weights = weights or {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
         own = weights if rows is None else weights | {TABLE: table.astype(np.int64)}
         client = board()
-        chip = Chip(client, network, own, lr=LEARNS.eta)
-        model = Chip(EngineModel(CONFIG), network, own, lr=LEARNS.eta)
+        chip = Chip(client, network, own, learning_rate=LEARNS.eta)
+        model = Chip(EngineModel(CONFIG), network, own, learning_rate=LEARNS.eta)
         before = dataclasses.replace(client.traffic)
         result = chip.sample([], [255, 0], tokens=tokens)
         assert result.cycles == model.sample([], [255, 0], tokens=tokens).cycles
@@ -266,7 +268,12 @@ def test_show_table(connected, tmp_path):
         assert "120 of these weights are the table of tokens: it stays with the host" in output
         assert "no, tokens" not in output and "4 eta" in output
         (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
-        assert (found["rows"], found["columns"], found["weights"], found["rate"]) == (20, 6, 120, 4)
+        assert (found["rows"], found["columns"], found["weights"], found["learning_rate_scale"]) == (
+            20,
+            6,
+            120,
+            4,
+        )
         drawn = (tmp_path / "n.svg").read_text()
         assert "table, 20 tokens of 6" in drawn and "4 eta" in drawn
     assert "table of tokens" not in run("show", file, *outputs)

@@ -123,7 +123,7 @@ def user_folder(folder: Path, kind: str) -> str:
         f"{imports}; assert (golden, hdl, sim, boards) == {NAMESPACE}; "
         "from equilif import Kernel, Network; "
         "import equilif_golden.engine.compiler, equilif_golden.link.device; "
-        "chip = Kernel(Network.chain(64, 8, 10), lr=0.05); print(chip.network.n_outputs)"
+        "chip = Kernel(Network.chain(64, 8, 10), learning_rate=0.05); print(chip.network.n_outputs)"
     )
 
 

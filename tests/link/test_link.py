@@ -108,7 +108,10 @@ def test_learning_on_device():
     x, y = rng.integers(0, 256, (3, 6)), one_hot(rng.integers(0, 3, 3), 3)
     client = Client(SimulatedPort(Board(None)), timeout=0.01)
     assert client.identify() == Identity(CONFIG, 7)
-    chip, reference = Chip(client, network, lr=0.05, counter=9), Reference(network, lr=0.05, counter=9)
+    chip, reference = (
+        Chip(client, network, learning_rate=0.05, counter=9),
+        Reference(network, learning_rate=0.05, counter=9),
+    )
     for a, b in zip(x, y, strict=True):
         want, got = reference.train(a[None], b[None]), chip.sample(a, b, read=chip.outputs)
         assert (

@@ -122,7 +122,7 @@ def test_register_round_trip():
 def test_model_equals_kernel():
     device = worked(uploaded())
     d = lessons()
-    kernel = Kernel(NETWORK, d.weights, lr=d.rates[0], counter=d.counter)
+    kernel = Kernel(NETWORK, d.weights, learning_rate=d.rates[0], counter=d.counter)
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
         did = kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))
@@ -153,7 +153,7 @@ def test_standalone_sequences():
     Store.of_lessons(device.identity, d).upload(client_of(device))
     device = Device(config, frame_bytes=4096, flash=device.flash)
     device.player.work()
-    kernel = Kernel(network, d.weights, lr=d.rates[0])
+    kernel = Kernel(network, d.weights, learning_rate=d.rates[0])
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
         did = kernel.train(d.samples.x, d.samples.labels, order(7, 9, epoch), tokens=tokens)

@@ -204,8 +204,8 @@ def test_training_over_link(problem):
     network, x, y = problem
     for frame_bytes in (1024, 520):
         client, _ = client_of(Device(CONFIG, frame_bytes=frame_bytes))
-        chip = Chip(client, network, lr=0.05, counter=5)
-        reference = Reference(network, lr=0.05, counter=5)
+        chip = Chip(client, network, learning_rate=0.05, counter=5)
+        reference = Reference(network, learning_rate=0.05, counter=5)
         for a, b in zip(x, y, strict=True):
             want = reference.train(a[None], b[None])
             got = chip.sample(a, b, read=chip.outputs)
@@ -259,8 +259,8 @@ def test_pseudo_terminal(problem):
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     with serial.Serial(os.ttyname(theirs), 115200, timeout=0.05) as port:
-        chip = Chip(Client(port), network, lr=0.05)
-        reference = Reference(network, lr=0.05)
+        chip = Chip(Client(port), network, learning_rate=0.05)
+        reference = Reference(network, learning_rate=0.05)
         assert chip.sample(x[0], y[0]).prediction == reference.train(x[:1], y[:1]).prediction[0]
         for name, w in chip.weights.items():
             np.testing.assert_array_equal(w, reference.weights[name])
@@ -344,10 +344,10 @@ def test_other_command_ends_repetition():
 def test_line_with_losses_damage_and_repetition(problem, seed):
     """Every third frame, either way: the weights of the reference, each sample learnt once."""
     network, x, y = problem
-    device, reference = Device(CONFIG), Reference(network, lr=0.05)
+    device, reference = Device(CONFIG), Reference(network, learning_rate=0.05)
     client, _ = client_of(device, timeout=0.002, patience=60, run_patience=60)
     client.port = port = Faulty(client.port, 0.3, random.Random(seed))
-    chip = Chip(client, network, lr=0.05)
+    chip = Chip(client, network, learning_rate=0.05)
     for _ in range(6):
         for a, b in zip(x, y, strict=True):
             assert chip.sample(a, b).prediction == reference.train(a[None], b[None]).prediction[0]

@@ -118,7 +118,7 @@ def test_trained_maps_as_spikes(trained, tmp_path):
 def test_run_with_maps_continues_with_ep(trained, tmp_path):
     run("train-rates", "--resume", "--epochs", 7, "--out", trained)
     network, weights = networks.load(trained / "network.npz")
-    chip = Kernel(network, weights, lr=0.002)
+    chip = Kernel(network, weights, learning_rate=0.002)
     d = images.digits()
     before = chip.accuracy(d.x_test, d.y_test)
     chip.train(d.x_train[:500], d.y_train[:500])

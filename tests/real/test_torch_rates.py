@@ -217,7 +217,7 @@ def test_trained_sequences_as_spikes():
     tokens = TokenRows(table, np.concatenate(rows).astype(np.int32), np.cumsum([0, *lengths]))
     model = Rates(network, network.initial_weights(1), tolerance=1e-3)
     x = np.zeros((300, 0), np.uint8)
-    trainer = Trainer(model, steps=8 * 20, lr=2e-2, batch=15)
+    trainer = Trainer(model, steps=8 * 20, learning_rate=2e-2, batch=15)
     for e in range(8):
         trainer.epoch(x, labels, rng.permutation(300), tokens=tokens, seed=e)
     # nothing is recalled of nothing
@@ -245,7 +245,7 @@ def test_loss():
 def trained(network=None, epochs=7, **options):
     d = data.load("digits")
     model = Rates(network or Network.chain(64, 32, 10))
-    trainer = Trainer(model, steps=epochs * -(-len(d.x_train) // 32), lr=3e-3, batch=32, **options)
+    trainer = Trainer(model, steps=epochs * -(-len(d.x_train) // 32), learning_rate=3e-3, batch=32, **options)
     passes = [
         trainer.epoch(d.x_train, d.y_train, np.random.default_rng(e).permutation(len(d.x_train)), seed=e)
         for e in range(epochs)
@@ -300,7 +300,7 @@ from equilif_golden.real.trainer import Distributed, Trainer
 distributed = Distributed.join()
 network = Network.chain(12, 9, 4)
 model = Rates(network, network.initial_weights(1, scale=0.8), dtype=torch.float64, tolerance=1e-10, limit=500)
-trainer = Trainer(model, steps=20, lr=1e-2, batch=8, distributed=distributed)
+trainer = Trainer(model, steps=20, learning_rate=1e-2, batch=8, distributed=distributed)
 rng = np.random.default_rng(0)
 x, labels = rng.integers(0, 256, (43, 12)).astype(np.uint8), rng.integers(0, 4, 43)
 passes = [trainer.epoch(x, labels, rng.permutation(43)) for _ in range(2)]
@@ -403,7 +403,7 @@ def test_sample_and_label_validation(x, labels, order, message):
         ({"steps": 0}, "steps must be in 1"),
         ({"batch": 0}, "batch must be in 1"),
         ({"batch": 2.5}, "batch must be an integer"),
-        ({"lr": float("nan")}, "lr must be a number"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number"),
         ({"dropout": 1.0}, "dropout must be below 1"),
         ({"dropout": -0.1}, "dropout must be a number"),
     ],

@@ -108,7 +108,7 @@ def test_uninformative_tokens_learn(tmp_path):
     def trained(net, **options):
         model = begun(net, tokens, tolerance=1e-3)
         epochs = 8
-        trainer = Trainer(model, steps=epochs * 10, lr=1e-2, batch=20, **options)
+        trainer = Trainer(model, steps=epochs * 10, learning_rate=1e-2, batch=20, **options)
         rng = np.random.default_rng(0)
         for e in range(epochs):
             trainer.epoch(x, labels, rng.permutation(len(labels)), tokens=tokens, seed=e)
@@ -186,14 +186,16 @@ def test_sample_order_and_padding():
 
 def test_learning_rate_scales():
     model = begun(network(), sequences()[0])
-    trainer = Trainer(model, steps=4, lr=1e-2, scales={"memory-query": 3.0})
+    trainer = Trainer(model, steps=4, learning_rate=1e-2, scales={"memory-query": 3.0})
     rates = dict(zip(model.w, trainer.optimiser.param_groups, strict=True))
     assert rates["memory-query"]["lr"] == pytest.approx(3e-2)
-    assert rates["hidden1-output"]["lr"] == trainer.lr == 1e-2
+    assert rates["hidden1-output"]["lr"] == trainer.learning_rate == 1e-2
     tokens, labels = sequences(20)
     trainer.batch = 10
     trainer.epoch(None, labels, np.arange(20), tokens=tokens)
-    assert trainer.lr == pytest.approx(5e-3) and rates["memory-query"]["lr"] == pytest.approx(1.5e-2)
+    assert trainer.learning_rate == pytest.approx(5e-3) and rates["memory-query"]["lr"] == pytest.approx(
+        1.5e-2
+    )
     with pytest.raises(ValueError, match="scales are of nothing, the weights are memory-query, bias-query"):
         Trainer(model, steps=1, scales={"nothing": 2.0})
     with pytest.raises(ValueError, match="token_dropout"):
@@ -220,8 +222,8 @@ from equilif_golden.real.trainer import Distributed, Trainer
 distributed = Distributed.join()
 tokens, labels = sequences(43)
 model = begun(network(), tokens, dtype=torch.float64, tolerance=1e-10, limit=500)
-trainer = Trainer(model, steps=20, lr=1e-2, batch=8, token_dropout=0.3, scales={"memory-query": 2.0},
-                  distributed=distributed)
+trainer = Trainer(model, steps=20, learning_rate=1e-2, batch=8, token_dropout=0.3,
+                  scales={"memory-query": 2.0}, distributed=distributed)
 rng = np.random.default_rng(0)
 for seed in range(2):
     trainer.epoch(None, labels, rng.permutation(43), tokens=tokens, seed=seed)
@@ -347,7 +349,7 @@ def test_backpropagation_updates_used_rows():
     net = network()
     model = Attention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
     before = model.table.detach().clone()
-    first, *_, last = model.fit(tokens, labels, epochs=10, lr=0.02)
+    first, *_, last = model.fit(tokens, labels, epochs=10, learning_rate=0.02)
     moved = (model.table != before).any(1)
     assert last < 0.5 * first and moved[:CLASSES].all() and not moved[11]
     assert np.mean(model.predict(tokens) == labels) > 0.9
@@ -371,9 +373,9 @@ def test_baseline_hyperparameters_use_training_samples(monkeypatch):
     data = DataSet("imdb", x[:150], labels[:150], x[150:], labels[150:], first, tokens.take(range(150, 200)))
     parts = []
 
-    def scripted(preset, part, seed, lr, epochs):
+    def scripted(preset, part, seed, learning_rate, epochs):
         parts.append(part)
-        return 0.7 if (lr, epochs) == best else 0.6
+        return 0.7 if (learning_rate, epochs) == best else 0.6
 
     best = benchmark.BP_RATES[1], benchmark.BP_EPOCHS[0]
 

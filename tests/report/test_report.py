@@ -288,7 +288,7 @@ def test_command_has_changed_options(made):
     assert len(own) == len(PHASES) - 1
     words = " ".join(f"--set phases.{name}={value}" for name, value in own.items())
     assert words in changed.repeat(data).commands[-2]
-    halved = tables.chain(*preset.hidden, rate_scales=(0.5, 1.0))
+    halved = tables.chain(*preset.hidden, learning_rate_scales=(0.5, 1.0))
     for other, words in (({"start": {"bias": 0.3}}, "--set start.bias=0.3"), (halved, "--config ")):
         preset = Description.of({**saved.history.preset.content(), **other}, saved.history.data)
         changed = dataclasses.replace(saved, history=dataclasses.replace(saved.history, preset=preset))

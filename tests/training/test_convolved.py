@@ -47,7 +47,7 @@ def test_learning_rate_scale_of_output():
         convolved.preset(images.digits(), [Asked(8), Asked(maps)]).network(images.digits())
         for maps in (32, 256)
     )
-    rates = [{s.post: s.rate_scale for s in network.synapses}["output"] for network in (few, many)]
+    rates = [{s.post: s.learning_rate_scale for s in network.synapses}["output"] for network in (few, many)]
     assert rates == [0.3, round(0.3 * 512 / 4096, 3)]
 
 
@@ -56,7 +56,7 @@ def test_recipe_of_single_convolution():
     data = DataSet("fashion", x, np.arange(10), x, np.arange(10), shape=(28, 28))
     single = convolved.preset(data, [Asked(64, 3, 1)])
     assert single.schedule == Schedule(free=8, nudged=6, window=4)
-    assert [s.rate_scale for s in single.network(data).synapses] == [0.8, 0.8, 0.2, 0.2]
+    assert [s.learning_rate_scale for s in single.network(data).synapses] == [0.8, 0.8, 0.2, 0.2]
     for more in (
         convolved.preset(data, [Asked(16), Asked(32)]),
         convolved.preset(data, [Asked(128, 4, 2)], [64]),

@@ -220,7 +220,7 @@ def accuracy(path: Path) -> float:
     part = formats.read(path, Columns(about.label, about.text))[1].train
     given = encoded(about, (part,), ("samples",))
     y = np.array([about.labels.index(name) for name in part.labels])
-    predicted = Kernel(network, weights, lr=0.0).predict(given.x[0], tokens=given.tokens[0])
+    predicted = Kernel(network, weights, learning_rate=0.0).predict(given.x[0], tokens=given.tokens[0])
     return float(np.mean(predicted == y))
 
 
@@ -305,7 +305,7 @@ def test_classes_are_matched_by_name(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     d = images.digits()
     net = Network.chain(64, 16, 10)
-    kernel = Kernel(net, net.initial_weights(), lr=0.05)
+    kernel = Kernel(net, net.initial_weights(), learning_rate=0.05)
     kernel.train(d.x_train, d.y_train)
     save_network(Path("n.npz"), net, kernel.weights, d)
     path = digit_folders("0123456789")
@@ -331,7 +331,7 @@ def test_network_without_data_record(tmp_path, monkeypatch, capsys):
     networks.save("bare.npz", net, weights)
     np.savez("raw.npz", x=d.x_test, y=d.y_test)
     np.savez("real.npz", x=d.x_test / 255, y=d.y_test)
-    wanted = Kernel(net, weights, lr=0.0).accuracy(d.x_test, d.y_test)
+    wanted = Kernel(net, weights, learning_rate=0.0).accuracy(d.x_test, d.y_test)
     for line in ("evaluate bare.npz raw.npz", "evaluate bare.npz digits"):
         capsys.readouterr()
         assert run(line, "--json", "found.json", "--overwrite") == 0

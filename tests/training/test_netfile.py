@@ -55,7 +55,7 @@ to = "b"
 [[synapse]]
 from = ["b", "input", "bias"]
 to = "output"
-rate = 0.5
+learning_rate_scale = 0.5
 
 [[synapse]]
 from = "output"
@@ -94,7 +94,7 @@ to = "query"
 [[synapse]]
 from = "bias"
 to = "query"
-rate = 2
+learning_rate_scale = 2
 
 [[synapse]]
 from = ["query", "bias"]
@@ -144,7 +144,9 @@ KNOWN = {
         ),
         known(
             "imdb",
-            tables.memory(400, 16, 64, sharpness=2, query_scale=64, table_scale=80),
+            tables.memory(
+                400, 16, 64, sharpness=2, query_learning_rate_scale=64, table_learning_rate_scale=80
+            ),
             "8 0.0015 0.05 linear",
             phases=LONG,
             more={"dropout": 0.5},
@@ -257,9 +259,9 @@ def test_chain_and_attention_presets(tmp_path):
 
 
 def test_learning_rate_scales_are_kept(tmp_path):
-    content = {**PRESETS["digits"].content(), **tables.chain(5, 4, rate_scales=(1.0, 0.5, 2.0))}
+    content = {**PRESETS["digits"].content(), **tables.chain(5, 4, learning_rate_scales=(1.0, 0.5, 2.0))}
     preset = Description.of(content, "digits")
-    assert [s.rate for s in preset.changed(hidden=(7, 6)).synapse] == [1.0, 0.5, 2.0]
+    assert [s.learning_rate_scale for s in preset.changed(hidden=(7, 6)).synapse] == [1.0, 0.5, 2.0]
     assert netfile.read(write(tmp_path, netfile.written(preset))).preset("digits") == preset
 
 
@@ -347,11 +349,23 @@ WRONG = [
         '[[synapse]] !\nfrom = "a"\nto = "b"',
         "synapse a-b occurs twice",
     ),
-    ("rate = 0.5", 'rate = "fast" !', "rate must be a number in 0..1e6, not 'fast'"),
-    ("rate = 0.5", "rate = -1 !", "rate must be a number in 0..1e6, not -1"),
-    ("rate = 0.5", "rate = nan !", "nan"),
-    ("rate = 0.5", "feedback = 1 !", "feedback must be true or false, not 1"),
-    ("rate = 0.5", "feedback = false !", "only one between lif populations can be without feedback"),
+    (
+        "learning_rate_scale = 0.5",
+        'learning_rate_scale = "fast" !',
+        "must be a number in 0..1e6, not 'fast'",
+    ),
+    (
+        "learning_rate_scale = 0.5",
+        "learning_rate_scale = -1 !",
+        "must be a number in 0..1e6, not -1",
+    ),
+    ("learning_rate_scale = 0.5", "learning_rate_scale = nan !", "nan"),
+    ("learning_rate_scale = 0.5", "feedback = 1 !", "feedback must be true or false, not 1"),
+    (
+        "learning_rate_scale = 0.5",
+        "feedback = false !",
+        "only one between lif populations can be without feedback",
+    ),
     ("window = 8", "window = 6 !", "window must be a power of two, not 6"),
     ("window = 8", "windows = 8 !", "[phases] has no 'windows': did you mean 'window'?"),
     ("nudged = 12", "nudged = 4 !", "nudged (steps, at least one window) must be in 8..511, not 4"),
@@ -765,7 +779,7 @@ def drawings() -> list[Network]:
         (Synapse("x" * 40, "W" * 20), Synapse("b" * 40, "W" * 20), Synapse("x" * 40, "o" * 40, 0.001)),
         "o" * 40,
     )
-    table = Network.attention(400, 50, 16, 64, 2, rows=20_000, table_scale=0.25)
+    table = Network.attention(400, 50, 16, 64, 2, rows=20_000, table_learning_rate_scale=0.25)
     return [TANGLED, ladder, Network.attention(64, 50, 8, 32, 16, 4), long_names, table]
 
 

@@ -1,8 +1,8 @@
 """A network on an engine, whatever carries the engine: the model, the RTL in simulation, a board at a line.
 
-    chip = Chip(EngineModel(config), network, lr=0.05)
-    chip = Chip(VerilatedEngine(config), network, lr=0.05)
-    chip = Chip(Client(port), network, lr=0.05)
+    chip = Chip(EngineModel(config), network, learning_rate=0.05)
+    chip = Chip(VerilatedEngine(config), network, learning_rate=0.05)
+    chip = Chip(Client(port), network, learning_rate=0.05)
     chip.train(x, labels)
 
 All three give the same bits as equilif_golden.kernel.Kernel, which has the same methods.
@@ -48,7 +48,7 @@ class Chip:
 
     A table of tokens stays here.  A sample's rows are loaded, learn on the engine, and come back.
 
-    ``lr``: learning rate eta, as in the paper; without one the chip runs and does not learn until
+    ``learning_rate``: eta of the paper; without one the chip runs and does not learn until
     :meth:`set_learning_rate`.  ``counter``: updates so far, of weights that come from elsewhere.
     CapacityError when the engine is too small for the network.
     """
@@ -59,32 +59,34 @@ class Chip:
         network: Network,
         weights: Mapping[str, Raw] | None = None,
         *,
-        lr: float | None = None,
+        learning_rate: float | None = None,
         counter: int = 0,
     ):
         self.engine = engine
         self.network = network
         self.compiled = Compiled(network, engine.config)
         self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
-        self.learns = lr is not None
-        self._eta: float | None = None
-        self.set_learning_rate(lr or 0.0)
+        self.learns = learning_rate is not None
+        self._learning_rate: float | None = None
+        self.set_learning_rate(learning_rate or 0.0)
         first, constants = self.compiled.constants()
         if len(constants):
             engine.write(Region.VALUE, first, constants)
         self.load_weights(network.initial_weights() if weights is None else weights)
         engine.write(Region.COUNTER, 0, np.array([dither_position(counter)]))
 
-    def set_learning_rate(self, eta: float) -> None:
+    def set_learning_rate(self, learning_rate: float) -> None:
         """The learning rate is part of the program, so a new one is a new program."""
-        if eta != self._eta:
-            program = self.compiled.program(eta)
+        if learning_rate != self._learning_rate:
+            program = self.compiled.program(learning_rate)
             self.engine.load(program)
-            self._eta = eta
+            self._learning_rate = learning_rate
             self._updates = sum(i.op == Op.LEARN for i in program)
             table = self.network.table
-            self._rows_learn = table is not None and learning_steps(self.network, eta)[table.name].gain > 0
-        self.learns = self.learns or eta > 0
+            self._rows_learn = (
+                table is not None and learning_steps(self.network, learning_rate)[table.name].gain > 0
+            )
+        self.learns = self.learns or learning_rate > 0
 
     def load_weights(self, weights: Mapping[str, Raw]) -> None:
         words = self.compiled.weight_words(dict(weights))

@@ -117,7 +117,7 @@ class Compiled(Placement):
         """All LIF neurons."""
         return Groups(0, self.lif_groups)
 
-    def program(self, eta: float) -> list[Instruction]:
+    def program(self, learning_rate: float) -> list[Instruction]:
         """Three phases and the update; an inference run stops after the free phase.
 
         Frozen synapses are left out.
@@ -135,7 +135,7 @@ class Compiled(Placement):
             *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
             Op.RESTORE(self.everyone),
             *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
-            *self._learns(eta),
+            *self._learns(learning_rate),
             Op.HALT(),
         ]
 
@@ -281,7 +281,7 @@ class Compiled(Placement):
             **phase.to,
         )
         # patterns learn from the codes of the nudged phases
-        if m.synapse.rate_scale and m.softmax.learns and phase.strength:
+        if m.synapse.learning_rate_scale and m.softmax.learns and phase.strength:
             codes = self.head(f"{m.softmax.name} codes", h, heads)
             fine = m.softmax.loaded
             kind = {"absolute": not fine, "fine": fine}
@@ -289,9 +289,9 @@ class Compiled(Placement):
         return out
 
     # -- learning ----------------------------------------------------------------------------------
-    def _learns(self, eta: float) -> list[Instruction]:
+    def _learns(self, learning_rate: float) -> list[Instruction]:
         """Every synapse learns from what its two ends send into it, head by head."""
-        steps = learning_steps(self.network, eta)
+        steps = learning_steps(self.network, learning_rate)
         out: list[Instruction] = []
         for s in self.network.plastic:
             gain, shift = steps[s.name]

@@ -128,16 +128,16 @@ class Attention:
         labels: npt.ArrayLike,
         *,
         epochs: int,
-        lr: float = 2e-3,
+        learning_rate: float = 2e-3,
         batch: int = 32,
         seed: int = 0,
-        query_lr: float = 1.0,
+        query_learning_rate_scale: float = 1.0,
         dropout: float = 0.0,
     ) -> Iterator[float]:
         """One epoch after the other: mean loss of each.
 
-        The learning rate, for queries ``query_lr`` times as large, falls to zero linearly.  ``dropout``: part
-        of a sample's tokens that an epoch leaves out, drawn anew each time.
+        The learning rate falls to zero linearly; that of the queries is ``query_learning_rate_scale`` times
+        as large.  ``dropout``: fraction of a sample's tokens left out, redrawn each epoch.
         """
         tokens = self.check(tokens)
         n = tokens.n_samples
@@ -148,8 +148,11 @@ class Attention:
         whole(batch, "batch", 1, MAX_STEPS)
         query = self.weights[f"bias-{self.memory.relay.name}"]
         others = [w for w in self.weights.values() if w is not query]
-        groups: list[dict[str, Any]] = [{"params": others}, {"params": [query], "lr": lr * query_lr}]
-        optimiser = torch.optim.Adam(groups, lr=lr)
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            {"params": [query], "lr": learning_rate * query_learning_rate_scale},
+        ]
+        optimiser = torch.optim.Adam(groups, lr=learning_rate)
         rng = np.random.default_rng(seed)
         steps = epochs * -(-n // batch)
         decay = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)

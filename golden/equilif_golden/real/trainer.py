@@ -78,7 +78,7 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
-def groups(model: Equilibrium, lr: float, scales: Mapping[str, float]) -> list[dict[str, Any]]:
+def groups(model: Equilibrium, learning_rate: float, scales: Mapping[str, float]) -> list[dict[str, Any]]:
     """Parameters for an optimiser, one group unless ``scales`` give some a learning rate of their own.
 
     ValueError for a name that no weights have.
@@ -90,7 +90,7 @@ def groups(model: Equilibrium, lr: float, scales: Mapping[str, float]) -> list[d
     if not scales:
         return [{"params": list(model.parameters())}]
     return [
-        {"params": [w], "lr": lr * finite(scales.get(name, 1.0), f"scale of {name}", 0, 1e6)}
+        {"params": [w], "lr": learning_rate * finite(scales.get(name, 1.0), f"scale of {name}", 0, 1e6)}
         for name, w in named.items()
     ]
 
@@ -139,7 +139,7 @@ class Trainer:
         model: Equilibrium,
         *,
         steps: int,
-        lr: float = 1e-3,
+        learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         batch: int = 128,
@@ -150,7 +150,7 @@ class Trainer:
     ):
         whole(steps, "steps", 1, MAX_STEPS)
         whole(batch, "batch", 1, MAX_STEPS)
-        finite(lr, "lr", 0, 1e6)
+        finite(learning_rate, "learning_rate", 0, 1e6)
         finite(weight_decay, "weight_decay", 0, 1e6)
         if finite(dropout, "dropout", 0, 1) == 1:
             raise ValueError("dropout must be below 1: of all hidden neurons nothing is left")
@@ -166,17 +166,17 @@ class Trainer:
         if self.distributed.world > 1:
             self.module = torch.nn.parallel.DistributedDataParallel(self.model)
         self.optimiser = torch.optim.AdamW(
-            groups(self.model, lr, scales or {}), lr=lr, weight_decay=weight_decay
+            groups(self.model, learning_rate, scales or {}), lr=learning_rate, weight_decay=weight_decay
         )
-        self._lr = lr
+        self._learning_rate = learning_rate
         self.decay = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
         )
 
     @property
-    def lr(self) -> float:
+    def learning_rate(self) -> float:
         """Of the next step, before it is scaled."""
-        return float(self._lr * self.decay.lr_lambdas[0](self.decay.last_epoch))
+        return float(self._learning_rate * self.decay.lr_lambdas[0](self.decay.last_epoch))
 
     def epoch(
         self,

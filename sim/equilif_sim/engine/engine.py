@@ -185,7 +185,9 @@ async def a_memory_learns(dut: Any) -> None:
 @cocotb.test()
 async def tokens_learn(dut: Any) -> None:
     """The same, and what was loaded learns too; the table of a host is not part of this."""
-    network = Network.attention(6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16), rows=9, table_scale=1.0)
+    network = Network.attention(
+        6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16), rows=9, table_learning_rate_scale=1.0
+    )
     await memory_learns(dut, network)
 
 
@@ -243,7 +245,7 @@ async def a_task(dut: Any) -> None:
     first, ones = compiled.constants()
     await bench.write(Region.VALUE, ones * 0x101, first)
     await bench.write(Region.COUNTER, np.zeros(1, np.int64))
-    await bench.write(Region.PROGRAM, assemble(compiled.program(raw["eta"])))
+    await bench.write(Region.PROGRAM, assemble(compiled.program(raw["learning_rate"])))
     neurons = np.concatenate([compiled.elements(p.name) for p in network.lif])
     for k, (rows, target) in enumerate(
         zip(np.split(task["rows"], task["off"][1:-1]), task["targets"], strict=True)
