@@ -195,8 +195,8 @@ class TrainedNetwork(NamedTuple):
 
 #: the longer phases that presets once had
 LONG = (
-    "--set phases.free=24 --set phases.nudged=12 --set phases.window=8 --set learning.eta=0.02 "
-    "--set learning.shift=0.5"
+    "--set phases.free=24 --set phases.nudged=12 --set phases.window=8 --set learning.learning_rate=0.02 "
+    "--set learning.random_shift=0.5"
 )
 NETWORKS = {
     "digits": TrainedNetwork("digits 8x8", "64-64-10", 20, "equilif train digits", "digits 64-64-10"),

@@ -7,7 +7,7 @@ Then the class is taught on chip by Equilibrium Propagation.
     python -m benchmarks.fine_tuning mnist --data DIR --rtl 200
         the first 200 updates in RTL
     python -m benchmarks.fine_tuning mnist --data DIR --run DIR
-        a run of `equilif train-rates mnist --set rates.without=9` in place of a new one
+        a run of `equilif train-rates mnist --set rates.excluded_classes=9` in place of a new one
 
 The output of a class that was never seen has been pushed below 0.  Where that is further than a nudge
 reaches, the clip hides the nudge; --revive starts the weights of this output anew.  Each epoch on chip
@@ -98,7 +98,9 @@ def main() -> None:
         if run.plan.rates is None or options.held not in run.plan.without:
             parser.error(f"the run in {options.run} was not trained without class {options.held}")
     else:
-        run = Run.start(RATES[options.name].changed(without=[options.held]), options.data, options.seed)
+        run = Run.start(
+            RATES[options.name].changed(excluded_classes=[options.held]), options.data, options.seed
+        )
         while not run.done:
             record = run.epoch()
             print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")

@@ -75,7 +75,7 @@ def backpropagation(
         learning_rate=learning_rate,
         seed=seed,
         query_learning_rate_scale=query,
-        dropout=preset.dropout,
+        dropout=preset.token_dropout,
     ):
         pass
     return float((model.predict(test) == data.y_test).mean())
@@ -133,10 +133,12 @@ def main() -> None:
             found["tokens_stay"] = [ep(without_dropout, data, s) for s in seeds]
             show("the same, tokens that do not learn", found["tokens_stay"])
         pooled = tokens.mean_pooled()
-        learning = {**preset.content()["learning"], "dropout": 0.0, "crop": 0.0, "mask": 0}
+        learning = {**preset.content()["learning"], "token_dropout": 0.0, "token_crop": 0.0, "input_mask": 0}
         content = {**tables.chain(*preset.hidden), "phases": preset.content()["phases"], "learning": learning}
         plain = Description.of(content, preset.data)
-        by_eta = {eta: [ep(plain.changed(eta=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS}
+        by_eta = {
+            eta: [ep(plain.changed(learning_rate=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS
+        }
         best = max(by_eta, key=lambda eta: statistics.mean(by_eta[eta]))
         show(
             "the same without a memory, mean pooling",

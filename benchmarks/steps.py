@@ -51,7 +51,7 @@ class Task(NamedTuple):
 
 
 #: settings of docs/how_to/own_networks.md, "Deep chains"
-DEEP = PRESETS["mnist"].changed(hidden=(128, 64, 32), eta=0.005, beta=0.5)
+DEEP = PRESETS["mnist"].changed(hidden=(128, 64, 32), learning_rate=0.005, beta=0.5)
 TASKS = {
     "digits": Task(PRESETS["digits"], 359, 4),
     "mnist": Task(PRESETS["mnist"], 10_000),

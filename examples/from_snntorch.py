@@ -81,7 +81,7 @@ def main(epochs: int = 10, further: int | None = None) -> list[tuple[float, floa
         print(f"{what:32} {right.mean():6.1%} of all test digits, {right[nines].mean():6.1%} of the nines")
 
     tell("as snnTorch trained it", Kernel(read.network, read.weights))
-    chip = Kernel(with_feedback(read.network), read.weights, learning_rate=preset.eta)
+    chip = Kernel(with_feedback(read.network), read.weights, learning_rate=preset.learning_rate)
     tell("with feedback", chip)
     for epoch in range(preset.epochs if further is None else further):
         chip.set_learning_rate(preset.rate(epoch))

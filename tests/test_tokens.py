@@ -149,7 +149,7 @@ def test_token_dropout():
 
 def test_token_dropout_is_deterministic():
     data = data_set()
-    preset = LEARNS.changed(dropout=0.5)
+    preset = LEARNS.changed(token_dropout=0.5)
     drawn = [lesson(preset, data, 0, epoch).samples().tokens.rows.tolist() for epoch in (0, 1, 0)]
     assert drawn[0] != drawn[1] and drawn[0] == drawn[2] != data.tokens_train.rows.tolist()
 
@@ -198,17 +198,17 @@ def test_crop_and_mask_are_deterministic():
     x = np.zeros((6, 0), np.uint8)
     y = np.arange(6) % 2
     data = DataSet("vowels", x, y, x, y, tokens, tokens)
-    preset = PRESETS["vowels"].changed(crop=0.5, mask=1, dropout=0.0, loading={"n_pos": 4})
+    preset = PRESETS["vowels"].changed(token_crop=0.5, input_mask=1, token_dropout=0.0, loading={"n_pos": 4})
     drawn = [lesson(preset, data, 0, epoch).samples().tokens for epoch in (0, 1, 0)]
     assert drawn[0].off.tolist() == drawn[2].off.tolist() != drawn[1].off.tolist()
     assert (drawn[0].table == drawn[2].table).all()
     assert (drawn[0].table[:, 3:] == recordings(*np.diff(drawn[0].off)).table[:, 3:]).all()
 
 
-@pytest.mark.parametrize("option", [{"crop": 0.2}, {"mask": 1}])
+@pytest.mark.parametrize("option", [{"token_crop": 0.2}, {"input_mask": 1}])
 def test_augmentation_needs_fixed_tokens(option):
     for preset in (PRESETS["digits"], PRESETS["imdb"]):
-        with pytest.raises(ValueError, match="changes tokens that stay, .* has none here: leave it out"):
+        with pytest.raises(ValueError, match="changes tokens that are not learned"):
             preset.changed(**option)
 
 
@@ -217,7 +217,13 @@ LEARNS = Description.of(
     {
         **PRESETS["vowels"].content(),
         **tables.memory(8, 2, 8, table_learning_rate_scale=4.0),
-        "learning": {"epochs": 2, "eta": 0.02, "decay": 0.1, "form": "linear", "dropout": 0.1},
+        "learning": {
+            "epochs": 2,
+            "learning_rate": 0.02,
+            "decay": 0.1,
+            "schedule": "linear",
+            "token_dropout": 0.1,
+        },
         "loading": {},
     },
     "vowels",
@@ -246,8 +252,8 @@ def test_table_needs_data():
 
 
 def test_token_dropout_needs_attention():
-    with pytest.raises(ValueError, match="dropout leaves out tokens of a memory, digits has none here"):
-        PRESETS["digits"].changed(dropout=0.5)
+    with pytest.raises(ValueError, match="token_dropout drops tokens"):
+        PRESETS["digits"].changed(token_dropout=0.5)
 
 
 def test_table_rows_from_data(tmp_path):

@@ -75,9 +75,9 @@ def _measure(data: DataSet, engine: VerilatedEngine, samples: int) -> Cycles:
     kernel = Kernel(network, preset.initial_weights(network, SEED), learning_rate=preset.rate(0))
     for _ in taught(kernel, data, lesson(preset, data, SEED, 0)):
         pass
-    eta = preset.rate(1)
-    kernel.set_learning_rate(eta)
-    chip = Chip(engine, network, kernel.weights, learning_rate=eta, counter=kernel.counter)
+    learning_rate = preset.rate(1)
+    kernel.set_learning_rate(learning_rate)
+    chip = Chip(engine, network, kernel.weights, learning_rate=learning_rate, counter=kernel.counter)
     chosen = order(SEED, 1, len(data.x_train))[:samples]
     targets = one_hot(data.y_train, network.n_outputs)
     tests = data.x_test[:samples]

@@ -53,7 +53,7 @@ RECORDS = "results.json"
 INTEGER_BITS = 4  #: of a weight, sign included; a width says how many follow
 WIDTHS = (8, 16)  #: least and most bits of a weight: 4 to 12 follow the integer bits
 LANES = 4  #: of an engine, unless a grid says so
-SETTINGS = ("hidden", "epochs", "eta", "decay")
+SETTINGS = ("hidden", "epochs", "learning_rate", "decay")
 PHASES = ("free", "nudged", "window", "beta", "leak")
 
 
@@ -72,7 +72,7 @@ class Point:
     hidden: tuple[int, ...] | None = None
     width: int = Numerics().weight_width  #: bits of a weight
     epochs: int | None = None
-    eta: float | None = None
+    learning_rate: float | None = None
     decay: float | None = None
     free: int | None = None
     nudged: int | None = None
@@ -124,7 +124,7 @@ class Point:
 # -- what to do ------------------------------------------------------------------------------------
 AXES: dict[str, Callable[[str], Any]] = {
     "hidden": lambda text: tuple(map(int, text.split("x"))),
-    **dict.fromkeys(("eta", "decay", "beta"), float),
+    **dict.fromkeys(("learning_rate", "decay", "beta"), float),
     "data": str,
     "board": str,
     **dict.fromkeys(("width", "epochs", "free", "nudged", "window", "leak", "seed", "lanes", "samples"), int),
@@ -238,7 +238,7 @@ def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
         for _ in taught(kernel, data, lesson(preset, data, seed, epoch)):
             pass
     first = lesson(preset, data, seed, 0)
-    shown = first._replace(eta=preset.rate(preset.epochs - 1), order=first.order[: point.samples])
+    shown = first._replace(learning_rate=preset.rate(preset.epochs - 1), order=first.order[: point.samples])
     plan = Plan([shown], point.samples)
     report = compare(net, kernel.weights, config, data, plan, counter=kernel.counter)
     if report.mismatch is not None:

@@ -109,7 +109,7 @@ def verify(
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
     if network is not None and config is not None:
         raise ValueError("--network and --config both define the network: give one of them")
-    loaded, preset = samples_of(chosen(data), folder, own, config=config, eta=learning_rate)
+    loaded, preset = samples_of(chosen(data), folder, own, config=config, learning_rate=learning_rate)
     seed = preset.seeds[0] if seed is None else seed
     taught, weights = _network(network, preset, loaded, seed)
     taught = scheduled(taught, phases)
@@ -188,7 +188,13 @@ def energy(
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))
     with show.counted("RTL and golden model count", total) as progress:
         found = module.measure(
-            net, weights, config, loaded, samples=samples, eta=preset.eta, progress=progress
+            net,
+            weights,
+            config,
+            loaded,
+            samples=samples,
+            learning_rate=preset.learning_rate,
+            progress=progress,
         )
     totals = {kind: sum(sample.energy.values()) for kind, sample in found.items()}
     first = next(iter(found.values()))

@@ -73,7 +73,7 @@ def inspect(
         "encoding": dataclasses.asdict(about.encoding),
         "training": len(found.data.x_train),
         "test": len(found.data.x_test),
-        "hold_out": about.hold_out,
+        "test_fraction": about.test_fraction,
         "classes": {name: {"training": a, "test": b} for name, a, b in _counts(found)},
         "columns": [
             {"name": name, "low": low, "high": high, "missing": gone, "becomes": kind}
@@ -122,7 +122,7 @@ def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> No
     samples = f"{len(d.x_train):,} training and {len(d.x_test):,} test samples"
     show.console.print(
         f"[bold]{show.literal(d.name)}[/] ({found.format}): {samples}, {shape}"
-        + (f", {about.hold_out:.0%} of each class held out" if about.hold_out is not None else "")
+        + (f", {about.test_fraction:.0%} of each class held out" if about.test_fraction is not None else "")
     )
     rows = [[name, f"{a:,}", f"{b:,}"] for name, a, b in _counts(found)]
     show.console.print(show.table("\nclasses", ["class", "training", "test"], rows))

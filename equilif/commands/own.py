@@ -31,18 +31,18 @@ class Own:
 
     label: str | None = _key("own table: the column with the classes, as --label", "a column")
     text: str | None = _key("own table: the column with texts, in place of numbers", "a column")
-    memory: bool | None = _key(
-        "own texts, series or recordings: a network whose queries look at single words or spans",
+    attention: bool | None = _key(
+        "own texts, series or recordings: a network with an attention layer over words or spans",
         "true, false",
         "false",
     )
-    vectors: Path | None = _key(
-        "own texts with data.memory: a file of word vectors (GloVe or word2vec, as text)",
+    word_vectors: Path | None = _key(
+        "own texts with data.attention: a file of word vectors (GloVe or word2vec, as text)",
         "a file",
         "the package of equilif[text]",
     )
-    hold_out: float | None = _key(
-        "own data without a test part: part of each class that is kept to test on",
+    test_fraction: float | None = _key(
+        "own data without a test part: fraction of each class held out for testing",
         "above 0, below 1",
         "0.2",
     )
@@ -92,7 +92,9 @@ def typed(
     found: dict[str, Any] = {}
     for name, text in given.items():
         if name not in known:
-            raise ValueError(f"--set {table}.{name}: [{table}] has no {name!r}: {nearest(name, known)}")
+            raise ValueError(
+                f"--set {table}.{name}: [{table}] has no {name!r}: {nearest(name, known, table)}"
+            )
         parts = getattr(types[name], "__args__", (types[name],))
         kind = next(part for part in parts if part is not type(None))
         if kind is Missing and text not in set(Missing):

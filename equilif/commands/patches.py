@@ -149,7 +149,7 @@ def keys_of_options(*, rates: bool = False) -> dict[str, str]:
     found |= {name: f"data.{name}" for name in (ROWS if rates else KEYS)}
     found |= {name: f"run.{name}" for name in RUN}
     if rates:
-        found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams", "hold_out": "rates.hold_out"}
+        found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams"}
         found |= dict.fromkeys(("feedback", "feed_forward"), "synapse.feedback")
     return {f"--{name}".replace("_", "-"): key for name, key in found.items()}
 

@@ -57,7 +57,7 @@ def train_rates(
     """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
     one; save it as spiking network.
 
-    What is not given is the data set's; --set rates.lr=0.001 and the like change it, and `equilif
+    What is not given is the data set's; --set rates.learning_rate=0.001 and the like change it, and `equilif
     init --keys` lists the keys.  A folder takes one run at a time, and a run that is there stays unless
     --overwrite is given.
 
@@ -275,8 +275,8 @@ def sweep(
 
     Every combination is trained on the golden model; then samples are trained and inferred in RTL beside
     it, equal to the bit, and their cycles counted.  Names: data (a name, or a path with its options, as
-    --label), hidden (64, or 64x32), width, epochs, eta, decay, free, nudged, window, beta, leak, seed,
-    samples; lanes and board are engines.  Finished points are kept: run the same again after an
+    --label), hidden (64, or 64x32), width, epochs, learning_rate, decay, free, nudged, window, beta, leak,
+    seed, samples; lanes and board are engines.  Finished points are kept: run the same again after an
     interruption, or with more values.  Other data is measured anew.
 
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker

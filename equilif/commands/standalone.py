@@ -80,8 +80,8 @@ def upload(
     already in the flash are not written again, so an interrupted upload continues where it stopped.
 
     Where all samples find room, the golden model ends with the same bits, by `equilif train` with the same
-    options and --set learning.order=board.  A board alone has its samples as they are, so there turn off
-    what a preset changes of them: set shift, flip, dropout, crop and mask of learning to 0.
+    options and --set learning.order=standalone.  A board alone has its samples as they are, so there turn off
+    data augmentation: set random_shift, horizontal_flip, token_dropout, token_crop and input_mask to 0.
 
     Example:  [bold]equilif upload digits --port /dev/ttyUSB1[/]  then  [bold]equilif standalone --watch[/]
     """
@@ -109,9 +109,11 @@ def upload(
         )
         preset.schedule.check_options([name for name in given.phases() if name in PHASES])
     left_out: dict[str, Any] = {
-        name: 0 for name in ("shift", "flip", "dropout", "crop", "mask") if getattr(preset, name)
+        name: 0
+        for name in ("random_shift", "horizontal_flip", "token_dropout", "token_crop", "input_mask")
+        if getattr(preset, name)
     }
-    preset = preset.changed(order="board", **left_out)
+    preset = preset.changed(order="standalone", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path("results") / f"{name}-alone.npz"
     require_absent([file], overwrite)
@@ -220,8 +222,8 @@ def standalone(
     client = the_one(port, baud)
     if not client.identity.flash_blocks:
         raise StoreError(
-            "this board has no standalone trainer: build one by  equilif build BOARD --standalone,  or simulate "
-            "one by  equilif simulate --flash FILE"
+            "this board has no standalone trainer: build one by  equilif build BOARD --standalone,  or "
+            "simulate one by  equilif simulate --flash FILE"
         )
     now = booted(client)
     if (start or checkpoint or test) and not now.phase and not boot:

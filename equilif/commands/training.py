@@ -172,8 +172,9 @@ def _result(run: Run, folder: Path) -> dict[str, Any]:
 
 def _single(found: dict[str, Any]) -> dict[str, Any]:
     real = found["preset"].get("rates")
+    kind = "validation" if real and real["validation_samples"] else "test"
     show.console.print(
-        f"{'held-out' if real and real['hold_out'] else 'test'} accuracy [bold]{found['accuracy']:.2%}[/]"
+        f"{kind} accuracy [bold]{found['accuracy']:.2%}[/]"
         f"{' in real numbers' * bool(real)} after {len(found['epochs'])} epochs; "
         f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
     )

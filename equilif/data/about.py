@@ -16,8 +16,8 @@ class About:
 
     ``path`` and ``test`` (a second file to test on) are absolute; ``label`` and ``text`` are columns of a
     table; ``labels`` are the names of the classes, by number; ``shape`` is that of a sample, of a series that
-    of a step; ``hold_out`` is None when the data have a test part; ``digest`` is that of the data set, and
-    ``digest_train`` that of its training samples where they are in a file without the others, or empty.
+    of a step; ``test_fraction`` is None when the data have a test part; ``digest`` is that of the data set,
+    and ``digest_train`` that of its training samples where they are in a file without the others, or empty.
     """
 
     path: str
@@ -25,7 +25,7 @@ class About:
     label: str | None = None
     text: str | None = None
     test: str | None = None
-    hold_out: float | None = None
+    test_fraction: float | None = None
     labels: tuple[str, ...]
     shape: tuple[int, ...]
     encoding: Encoding = Encoding()
@@ -34,8 +34,8 @@ class About:
     digest_train: str = ""
 
     def __post_init__(self) -> None:
-        if self.hold_out is not None:
-            check_hold_out(self.hold_out)
+        if self.test_fraction is not None:
+            check_test_fraction(self.test_fraction)
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
             raise ValueError("labels must be two names at least, each only once")
 
@@ -46,10 +46,10 @@ class About:
         return self.shape if pixels else ()
 
 
-def check_hold_out(part: float) -> float:
+def check_test_fraction(part: float) -> float:
     """ValueError unless it is a part of the samples, neither none nor all."""
-    if not 0 < finite(part, "data.hold_out", 0, 1) < 1:
+    if not 0 < finite(part, "data.test_fraction", 0, 1) < 1:
         raise ValueError(
-            f"data.hold_out is the part of the samples to test on: above 0 and below 1, not {part:g}"
+            f"data.test_fraction is the part of the samples to test on: above 0 and below 1, not {part:g}"
         )
     return part

@@ -1,10 +1,10 @@
-"""From samples as they were read to what a network takes: rows of numbers, or tokens of a memory.
+"""From samples as they were read to what a network takes: rows of numbers, or tokens of an attention layer.
 
     rows      tables and images are rows already
     series    cut into a number of spans that is the same for all samples; an input for every span and channel
     texts     an input for every word of a vocabulary: whether it is there
 
-With a memory a sample is a set of tokens, which the queries of the network look at: every span of a series,
+With attention a sample is a set of tokens, which the queries of the network look at: every span of a series,
 with its place, or every word of a text, by its vector (equilif.data.words).
 
 An encoding is fitted on training samples only.
@@ -33,45 +33,45 @@ MAX_WORDS = 800  #: of a vocabulary
 MAX_SPANS = 64  #: of a series; more of them tell little more
 #: inputs that a series becomes, at most, two for every span and channel
 MAX_INPUTS = 512
-MAX_TOKENS = {"series": 32, "texts": 256}  #: of a sample in a memory; boards hold as few
+MAX_TOKENS = {"series": 32, "texts": 256}  #: of a sample with attention; boards hold as few
 PLACES = 8  #: dimensions that code where a span lies
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """What was fitted.  ``steps``: spans of a series, or with a memory tokens of a sample, at most.
+    """What was fitted.  ``steps``: spans of a series, or with attention tokens of a sample, at most.
 
-    ``words``: the vocabulary of texts without a memory.  ``vectors``: the file of word vectors with one, None
-    for the installed package; ``vectors_digest`` tells that file, or the package's version, from others.
+    ``words``: the vocabulary of texts without attention.  ``word_vectors``: their file, None for the
+    installed package; ``word_vectors_digest``: digest of that file, or of the package's version.
     """
 
     kind: Literal["rows", "series", "texts"] = "rows"
-    memory: bool = False
+    attention: bool = False
     steps: int = 0
     words: tuple[str, ...] = ()
-    vectors: str | None = None
-    vectors_digest: str = field(default="", compare=False)  #: empty where it was not recorded
+    word_vectors: str | None = None
+    word_vectors_digest: str = field(default="", compare=False)  #: empty where it was not recorded
 
     def __post_init__(self) -> None:
         choice(self.kind, "kind", ("rows", "series", "texts"))
-        truth(self.memory, "memory")
-        if self.kind == "rows" and (self.memory or self.steps or self.words):
-            raise ValueError("rows need no memory, no steps and no words")
-        if self.kind == "series" or self.memory:
+        truth(self.attention, "attention")
+        if self.kind == "rows" and (self.attention or self.steps or self.words):
+            raise ValueError("rows need no attention, no steps and no words")
+        if self.kind == "series" or self.attention:
             whole(self.steps, "steps", 1, MAX_PATTERNS)
-        if self.kind == "texts" and not self.memory and not self.words:
+        if self.kind == "texts" and not self.attention and not self.words:
             raise ValueError("words must be at least one: an input each")
 
     @property
     def places(self) -> int:
         """Dimensions of a token that code where it lies."""
-        return PLACES if self.kind == "series" and self.memory else 0
+        return PLACES if self.kind == "series" and self.attention else 0
 
     def names(self, channels: tuple[str, ...]) -> tuple[str, ...]:
         """Of the columns of rows, or of the channels of tokens; ``channels``: names as they were read."""
         if self.kind == "texts":
             return self.words
-        if self.kind == "series" and not self.memory and channels:
+        if self.kind == "series" and not self.attention and channels:
             return tuple(f"{c}, span {k + 1}" for k in range(self.steps) for c in channels)
         return channels
 
@@ -79,7 +79,7 @@ class Encoding:
         """Of the columns or channels as they were read, from those that :meth:`names` gave."""
         if self.kind == "texts":
             return ()
-        if self.kind == "series" and not self.memory:
+        if self.kind == "series" and not self.attention:
             return tuple(n.removesuffix(", span 1") for n in names[: len(names) // self.steps])
         return names
 
@@ -111,28 +111,26 @@ def kind_of(x: Read) -> Literal["rows", "series", "texts"]:
     return "series" if isinstance(x, Series) else "texts" if isinstance(x, Texts) else "rows"
 
 
-def fit(x: Read, *, memory: bool = False, vectors: str | Path | None = None) -> Encoding:
+def fit(x: Read, *, attention: bool = False, word_vectors: str | Path | None = None) -> Encoding:
     """The encoding of training samples; ValueError for options that they have no use for."""
     kind = kind_of(x)
-    if kind == "rows" and memory:
-        raise ValueError("data.memory is for texts, series and recordings: rows and images have no tokens")
-    if vectors is not None and not (kind == "texts" and memory):
-        raise ValueError(
-            "data.vectors are of the words of texts in a memory: give data.text and data.memory too"
-        )
+    if kind == "rows" and attention:
+        raise ValueError("data.attention is for texts, series and recordings: rows and images have no tokens")
+    if word_vectors is not None and not (kind == "texts" and attention):
+        raise ValueError("data.word_vectors is for texts: give data.text and data.attention too")
     if isinstance(x, Series):
         longest = int(np.diff(x.off).max())
         inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean
-        most = MAX_TOKENS[kind] if memory else max(1, min(MAX_SPANS, MAX_INPUTS // inputs))
-        return Encoding(kind=kind, memory=memory, steps=min(longest, most))
+        most = MAX_TOKENS[kind] if attention else max(1, min(MAX_SPANS, MAX_INPUTS // inputs))
+        return Encoding(kind=kind, attention=attention, steps=min(longest, most))
     if isinstance(x, Texts):
-        if not memory:
+        if not attention:
             return Encoding(kind=kind, words=vocabulary(x))
         longest = max(len(tokenise(text)) for text in x.texts)
-        file = None if vectors is None else str(Path(vectors).resolve())
+        file = None if word_vectors is None else str(Path(word_vectors).resolve())
         steps = min(max(1, longest), MAX_TOKENS[kind])
         digest = vectors_of.digest(file)
-        return Encoding(kind=kind, memory=True, steps=steps, vectors=file, vectors_digest=digest)
+        return Encoding(kind=kind, attention=True, steps=steps, word_vectors=file, word_vectors_digest=digest)
     return Encoding()
 
 
@@ -206,13 +204,18 @@ def _of_spans(parts: Sequence[Series], most: int) -> Tokens:
 
 def _of_words(parts: Sequence[Texts], encoding: Encoding) -> Tokens:
     """A token for every word that has a vector; a text without one has the mean of all."""
-    if encoding.vectors_digest and vectors_of.digest(encoding.vectors) != encoding.vectors_digest:
+    if (
+        encoding.word_vectors_digest
+        and vectors_of.digest(encoding.word_vectors) != encoding.word_vectors_digest
+    ):
         raise ValueError(
-            f"the word vectors of {encoding.vectors or vectors_of.PACKAGE} are not those of training: their "
-            "file was changed; bring back the file of before, or train a new network"
+            f"the word vectors of {encoding.word_vectors or vectors_of.PACKAGE} changed after training: "
+            "restore the file, or train a new network"
         )
     split = [[tokenise(text) for text in x.texts] for x in parts]
-    known, values = vectors_of.read(encoding.vectors, {w for part in split for text in part for w in text})
+    known, values = vectors_of.read(
+        encoding.word_vectors, {w for part in split for text in part for w in text}
+    )
     row = {word: k for k, word in enumerate(known)}
     nothing = len(known)
     samples = [[[row[w] for w in text if w in row][: encoding.steps] for text in part] for part in split]

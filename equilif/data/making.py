@@ -50,14 +50,14 @@ class Wanted:
     """What was asked for beyond the content; ValueError for what it cannot be."""
 
     missing: Missing = "refuse"
-    memory: bool = False
-    vectors: str | Path | None = None
+    attention: bool = False
+    word_vectors: str | Path | None = None
 
     def __post_init__(self) -> None:
         choice(self.missing, "missing", get_args(Missing))
-        truth(self.memory, "memory")
-        if self.vectors is not None:
-            path_of(self.vectors, "vectors")
+        truth(self.attention, "attention")
+        if self.word_vectors is not None:
+            path_of(self.word_vectors, "word_vectors")
 
 
 class Made(NamedTuple):
@@ -98,16 +98,16 @@ def _parted(content: Content, about: About) -> tuple[Part, Part]:
     """What to train and what to test on."""
     if content.test is not None:
         return content.train, content.test
-    assert about.hold_out is not None
-    at, held = split(numbered(content.train.labels, about.labels), about.hold_out, about.labels)
+    assert about.test_fraction is not None
+    at, held = split(numbered(content.train.labels, about.labels), about.test_fraction, about.labels)
     return content.train.take(at), content.train.take(held)
 
 
 def _fitted(content: Content, about: About, train: Part, wanted: Wanted) -> About:
     """With encoding and scaling of the training samples; ValueError when no network takes them."""
-    code = encoding.fit(train.x, memory=wanted.memory, vectors=wanted.vectors)
+    code = encoding.fit(train.x, attention=wanted.attention, word_vectors=wanted.word_vectors)
     names = code.names(content.names)
-    if code.memory:
+    if code.attention:
         tokens = code.tokens((train.x,))
         values = tokens.values[tokens.parts[0].rows]
         if code.kind == "texts":  # a text without a known word has no value
@@ -140,7 +140,7 @@ def _check_inputs(scaling: Scaling, classes: int) -> None:
 
 def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Made:
     """What a network gets of some parts, as it was fitted."""
-    if not about.encoding.memory:
+    if not about.encoding.attention:
         scaled = [about.scaling.apply(about.encoding.rows(p.x), w) for p, w in zip(parts, what, strict=True)]
         return Made([s.x for s in scaled], [None] * len(parts), [s.clipped for s in scaled], ())
     tokens = about.encoding.tokens([p.x for p in parts])

@@ -39,15 +39,15 @@ def notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], go
 
 def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
     """How samples become inputs or tokens."""
-    if code.kind == "texts" and not code.memory:
+    if code.kind == "texts" and not code.attention:
         empty = int((data.x_train.max(axis=1) == 0).sum() + (data.x_test.max(axis=1) == 0).sum())
         said = f"; {empty:,} texts have none of them" if empty else ""
         yield f"an input for each of {len(code.words):,} words of the training part: is it there?{said}"
     elif code.kind == "texts":
-        yield f"the first {code.steps} words of a text that have a vector are tokens of a memory"
+        yield f"the first {code.steps} words of a text that have a vector are tokens of an attention layer"
     elif isinstance(train.x, Series):
         length = np.diff(train.x.off)
         said = f"{length.min()} to {length.max()}" if length.min() < length.max() else str(length[0])
-        what = "tokens of a memory" if code.memory else "spans"
-        at_most = "at most " * code.memory
+        what = "tokens of an attention layer" if code.attention else "spans"
+        at_most = "at most " * code.attention
         yield f"series of {said} steps, each as {at_most}{code.steps} {what}: means over its steps"

@@ -27,7 +27,7 @@ from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.given import given as content_of
 from equilif.data.identity import NamedSet
 from equilif.data.making import NOTHING, Found, Wanted, encoded, make
-from equilif.data.parts import classes_of, hold_out_of, numbered, ordered, with_test
+from equilif.data.parts import classes_of, numbered, ordered, test_fraction_of, with_test
 from equilif.data.reading import check_range, path_of, reading
 from equilif.data.scaling import Missing, Scaling
 from equilif_golden.network import TokenRows
@@ -47,20 +47,20 @@ def read(
     *,
     label: str | None = None,
     text: str | None = None,
-    hold_out: float | None = None,
+    test_fraction: float | None = None,
     test: str | Path | None = None,
     missing: Missing = "refuse",
-    memory: bool = False,
-    vectors: str | Path | None = None,
+    attention: bool = False,
+    word_vectors: str | Path | None = None,
     name: str | None = None,
 ) -> Found:
     """A file or folder, split, encoded and scaled.
 
     ``label``: column of the classes, for a table; ``text``: column of the texts, where it holds some.
-    ``memory``: texts, series and recordings as tokens of a memory; ``vectors``: file of the word vectors for
-    it, those of the installed package unless given.  ``test``: a second file to test on.  ``hold_out``: part
-    of each class to test on, HOLD_OUT unless there is a test part.  ``missing``: "mean" fills missing values
-    with the training mean.  ``name`` of the data set: that of the file unless given.
+    ``attention``: texts, series and recordings as tokens of an attention layer; ``word_vectors``: their file,
+    those of the installed package unless given.  ``test``: a second file to test on.  ``test_fraction``: part
+    of each class to test on, TEST_FRACTION unless there is a test part.  ``missing``: "mean" fills missing
+    values with the training mean.  ``name`` of the data set: that of the file unless given.
 
     ValueError of one line that names the file, what is wrong, and the way out.
     """
@@ -79,12 +79,12 @@ def read(
                 label=label,
                 text=text,
                 test=None if test is None else str(test.resolve()),
-                hold_out=hold_out_of(content, hold_out),
+                test_fraction=test_fraction_of(content, test_fraction),
                 labels=classes_of(content),
                 shape=content.shape,
                 scaling=NOTHING,
             ),
-            Wanted(missing, memory, vectors),
+            Wanted(missing, attention, word_vectors),
             name or path.resolve().name,
         )
 
@@ -97,10 +97,10 @@ def of(
     *,
     label: str | None = None,
     text: str | None = None,
-    hold_out: float | None = None,
+    test_fraction: float | None = None,
     missing: Missing = "refuse",
-    memory: bool = False,
-    vectors: str | Path | None = None,
+    attention: bool = False,
+    word_vectors: str | Path | None = None,
     name: str = "data",
 ) -> DataSet:
     """What Python has already as a data set; options as in :func:`read`.  ``x`` and ``x_test`` are
@@ -121,12 +121,12 @@ def of(
         format=GIVEN,
         label=label,
         text=text,
-        hold_out=hold_out_of(content, hold_out),
+        test_fraction=test_fraction_of(content, test_fraction),
         labels=classes_of(content),
         shape=content.shape,
         scaling=NOTHING,
     )
-    return make(content, about, Wanted(missing, memory, vectors), name).data
+    return make(content, about, Wanted(missing, attention, word_vectors), name).data
 
 
 # -- again -----------------------------------------------------------------------------------------
@@ -140,11 +140,11 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
         place,
         label=about.label,
         text=about.text,
-        hold_out=about.hold_out,
+        test_fraction=about.test_fraction,
         test=about.test,
         missing=about.scaling.missing,
-        memory=about.encoding.memory,
-        vectors=about.encoding.vectors,
+        attention=about.encoding.attention,
+        word_vectors=about.encoding.word_vectors,
         name=name,
     )
     if data.digest != about.digest:
@@ -285,9 +285,9 @@ def named(classes: Sequence[str], most: int = 12) -> str:
 
 def _same(content: Content, about: About) -> Samples | None:
     """The test part when a content is what the network was trained on, else None."""
-    if about.hold_out is None and content.test is None:
+    if about.test_fraction is None and content.test is None:
         return None
-    wanted = Wanted(about.scaling.missing, about.encoding.memory, about.encoding.vectors)
+    wanted = Wanted(about.scaling.missing, about.encoding.attention, about.encoding.word_vectors)
     try:
         data = make(content, dataclasses.replace(about, digest="", digest_train=""), wanted, "").data
     except ValueError:  # it cannot be trained on, so it is something else

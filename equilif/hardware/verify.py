@@ -122,26 +122,30 @@ class SideBySide:
         weights: Weights,
         config: EngineConfig,
         *,
-        eta: float,
+        learning_rate: float,
         counter: int = 0,
         checkpoint: int = 50,
         format: str = "",
     ):
         self.network = network
         self.checkpoint = checkpoint
-        self.eta = eta
-        self.golden = Kernel(network, weights, learning_rate=eta, counter=counter)
+        self.learning_rate = learning_rate
+        self.golden = Kernel(network, weights, learning_rate=learning_rate, counter=counter)
         self.rtl = Chip(
-            VerilatedEngine(config, format=format), network, weights, learning_rate=eta, counter=counter
+            VerilatedEngine(config, format=format),
+            network,
+            weights,
+            learning_rate=learning_rate,
+            counter=counter,
         )
         self.report = Report(config)
         self._remember()
 
-    def set_learning_rate(self, eta: float) -> None:
+    def set_learning_rate(self, learning_rate: float) -> None:
         self.compare_weights()
-        self.eta = eta
-        self.golden.set_learning_rate(eta)
-        self.rtl.set_learning_rate(eta)
+        self.learning_rate = learning_rate
+        self.golden.set_learning_rate(learning_rate)
+        self.rtl.set_learning_rate(learning_rate)
 
     def train(self, x: Bytes, label: int, tokens: TokenRows | None = None) -> None:
         """One sample, and its update on both sides; Mismatch at the first difference."""
@@ -236,13 +240,13 @@ class SideBySide:
 
     def _trace(self, samples: Sequence[tuple[Bytes, Raw, TokenRows | None]]) -> None:
         """Again from the last checkpoint: Mismatch of the first sample whose update differs, if one does."""
-        golden = Kernel(self.network, self._weights, learning_rate=self.eta, counter=self._counter)
+        golden = Kernel(self.network, self._weights, learning_rate=self.learning_rate, counter=self._counter)
         config = self.report.config
         self.rtl = Chip(
             VerilatedEngine(config),
             self.network,
             self._weights,
-            learning_rate=self.eta,
+            learning_rate=self.learning_rate,
             counter=self._counter,
         )
         for k, (x, y, tokens) in enumerate(samples):
@@ -302,10 +306,12 @@ def compare(
     ``waves``: file for those of the first samples.  ``progress`` is told after every sample.
     """
     Compiled(network, config)  # CapacityError before minutes of a compiler
-    eta = plan.epochs[0][0] if plan.epochs else 0.0
+    learning_rate = plan.epochs[0][0] if plan.epochs else 0.0
     format = waves.suffix[1:] if waves else ""
     try:
-        pair = SideBySide(network, weights, config, eta=eta, counter=counter, format=format)
+        pair = SideBySide(
+            network, weights, config, learning_rate=learning_rate, counter=counter, format=format
+        )
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(_advice(str(e), format)) from e
     report = pair.report
@@ -318,8 +324,8 @@ def compare(
 
     done = 0
     try:
-        for eta, order, samples in plan.epochs:
-            pair.set_learning_rate(eta)
+        for learning_rate, order, samples in plan.epochs:
+            pair.set_learning_rate(learning_rate)
             x_train, tokens = samples()
             for j in order:
                 pair.train(x_train[j], int(data.y_train[j]), tokens and tokens.take([j]))

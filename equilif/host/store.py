@@ -115,7 +115,7 @@ class Lessons:
     """What a board is to learn.
 
     weights, counter : where it begins.
-    rates : eta of each epoch.
+    rates : learning_rate of each epoch.
     samples, tests : what it learns, and what it is asked behind that.
     seed : of their order, see equilif_golden.link.player.order.
     pause : see equilif_golden.link.player.Registers.

@@ -177,13 +177,13 @@ def boards(
     network: Network,
     weights: Weights,
     data: DataSet | None,
-    eta: float,
+    learning_rate: float,
     progress: Callable[[str], None] = lambda said: None,
 ) -> list[OnBoard]:
     """Every board.  An engine touches a word of weights a cycle at most: what a sample touches, counted on
     the first test and training samples, bounds the speed.
 
-    ``data`` None: no speed is known.  ``eta``: learning rate; a network without feedback is not taught.
+    ``data`` None: no speed is known.  A network without feedback is not trained.
     """
     from equilif_golden.engine.chip import Chip
     from equilif_golden.engine.compiler import CapacityError, Compiled
@@ -205,7 +205,7 @@ def boards(
         else:
             if data is not None:
                 if board.config not in counted:
-                    rate = 0.0 if network.forward else eta
+                    rate = 0.0 if network.forward else learning_rate
                     chip = Chip(EngineModel(board.config), network, weights, learning_rate=rate)
                     counted[board.config] = _words(chip, data)
                 speed = [n and board.clock_hz / n for n in counted[board.config]]

@@ -271,7 +271,7 @@ def _attention(run: Run, data: DataSet, j: int) -> Told | None:
 def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Told:
     """Every board, or what is missing to know them."""
     try:
-        return {"rows": facts.boards(run.network, run.weights, data, run.eta(data), progress)}
+        return {"rows": facts.boards(run.network, run.weights, data, run.learning_rate(data), progress)}
     except MissingExtra as e:
         return {"rows": [], "why": str(e)}
 

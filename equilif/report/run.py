@@ -29,7 +29,7 @@ class Run:
     weights: Weights
     history: History
 
-    def eta(self, data: DataSet | None) -> float:
+    def learning_rate(self, data: DataSet | None) -> float:
         """Learning rate that it began with, or that is usual for its samples; 0 where that is not known."""
         h = self.history
         if not h.real:
@@ -113,10 +113,10 @@ def _reading(about: About | None) -> list[str]:
             {
                 "label": about.label,
                 "text": about.text,
-                "memory": True if code.memory else None,
-                "vectors": code.vectors,
+                "attention": True if code.attention else None,
+                "word_vectors": code.word_vectors,
                 "test": about.test,
-                "hold_out": about.hold_out,
+                "test_fraction": about.test_fraction,
                 "missing": None if about.scaling.missing == "refuse" else about.scaling.missing,
             }
         )

@@ -329,7 +329,7 @@ def _dots(points: list[Point]) -> list[Boxed]:
 
 
 def _label(s: Joined) -> str:
-    """Weights of a synapse, and how fast it learns when that is not eta."""
+    """Weights of a synapse, and how fast it learns when it is not the network's."""
     if s.loaded and not s.table:
         return (
             f"up to {s.rows:,} tokens" if s.columns is None else f"up to {s.rows:,} tokens of {s.columns:,}"
@@ -344,7 +344,7 @@ def _label(s: Joined) -> str:
     elif not s.learns:
         lines.append("does not learn")
     elif s.learning_rate_scale != 1:
-        lines.append(f"{s.learning_rate_scale:g} eta")
+        lines.append(f"{s.learning_rate_scale:g} x learning rate")
     return "\n".join(lines)
 
 

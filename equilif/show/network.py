@@ -124,4 +124,4 @@ def _rate(s: Joined) -> str:
         return "no, tokens"
     if not s.learns:
         return "no"
-    return "eta" if s.learning_rate_scale == 1 else f"{s.learning_rate_scale:g} eta"
+    return "1" if s.learning_rate_scale == 1 else f"{s.learning_rate_scale:g}"

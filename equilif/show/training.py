@@ -95,7 +95,7 @@ def _note(p: Progress) -> str:
 def _line(record: EpochRecord, run: Run) -> str:
     """What is known of an epoch."""
     r = record
-    parts = [f"{r.epoch:2}", f"eta {r.eta:.5f}"]
+    parts = [f"{r.epoch:2}", f"learning rate {r.learning_rate:.5f}"]
     if r.loss is not None:
         parts.append(f"loss {r.loss:.4f}")
     parts.append(f"running {r.train_accuracy:6.2%}  test [bold]{r.test_accuracy:6.2%}[/]")

@@ -55,7 +55,7 @@ def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[in
         raise ValueError(
             "only networks whose memory is loaded with tokens attend to something: "
             f"those of {', '.join(names('sequences'))}, and of your own texts, series and recordings that "
-            "were trained with data.memory"
+            "were trained with data.attention"
         )
     out = []
     for i in indices:

@@ -136,6 +136,6 @@ def rates(
 ) -> Description:
     """The network for training in real numbers, with the phases and the settings of ``base``."""
     made = network(data, asked, hidden, schedule=base.schedule, feedback=feedback)
-    settings = {**base.content()["rates"], "lr": MAPS_LR}
+    settings = {**base.content()["rates"], "learning_rate": MAPS_LR}
     start = MAPS_START if feedback else {}
     return Description.of_network(made, data.name, rates=settings, start=start)

@@ -92,14 +92,22 @@ class Description(Table):
     loading: dict[str, Any] = Field({}, description="Options of the loader of a data set of sequences.")
     _data: str = PrivateAttr("")
 
-    eta, decay, form, shift, flip, dropout, crop, mask, order, seeds = map(
+    learning_rate, decay, random_shift, horizontal_flip, token_dropout, token_crop, input_mask = map(
         _of_method,
-        ("eta", "decay", "form", "shift", "flip", "dropout", "crop", "mask", "order", "seeds"),
+        (
+            "learning_rate",
+            "decay",
+            "random_shift",
+            "horizontal_flip",
+            "token_dropout",
+            "token_crop",
+            "input_mask",
+        ),
     )
-    batch, lr, weight_decay, table_lr, token_dropout, without, hold_out = map(
-        _of_method,
-        ("batch", "lr", "weight_decay", "table_lr", "token_dropout", "without", "hold_out"),
+    order, seeds, dropout, batch_size, weight_decay, table_learning_rate = map(
+        _of_method, ("order", "seeds", "dropout", "batch_size", "weight_decay", "table_learning_rate")
     )
+    excluded_classes, validation_samples = map(_of_method, ("excluded_classes", "validation_samples"))
 
     @classmethod
     def of(cls, content: Mapping[str, Any], data: str = "") -> Self:
@@ -128,7 +136,7 @@ class Description(Table):
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         """What :meth:`to_dict` made, or version 0.1.0 wrote; PlacedError names what is something else."""
-        content = old.renamed(d if "population" in d else old.preset(d))
+        content = old.description(d if "population" in d else old.preset(d))
         return cls.of(content, content.pop("data", ""))
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +162,8 @@ class Description(Table):
         """ValueError for a network that does not say how it learns."""
         if self.learning is None:
             raise ValueError(
-                "there is no [learning]: add it, for example with epochs = 10, eta = 0.02 and decay = 0.9"
+                "there is no [learning]: add it, for example with epochs = 10, learning_rate = "
+                "0.02 and decay = 0.9"
             )
         return self.learning
 
@@ -302,38 +311,38 @@ class Description(Table):
             self.check_images(self.data, images=False)
         if self.rates:
             self._check_rates(self.rates)
-        elif not self.loaded and self.dropout:
+        elif not self.loaded and self.token_dropout:
             raise ValueError(
-                f"dropout leaves out tokens of a memory, {self.data} has none here: leave it out"
+                f"token_dropout drops tokens of an attention layer, {self.data} has none: leave it out"
             )
         elif not self.loaded or self.learns_table:
-            for name in ("crop", "mask"):
+            for name in ("token_crop", "input_mask"):
                 if getattr(self, name):
                     raise ValueError(
-                        f"{name} changes tokens that stay, {self.data} has none here: leave it out"
+                        f"{name} changes tokens that are not learned, {self.data} has none: leave it out"
                     )
 
     def check_images(self, data: object, *, images: bool) -> None:
         """ValueError for what changes images, where these are none."""
-        for name, what in (("shift", "moves images by a pixel"), ("flip", "mirrors images")):
+        for name, what in (("random_shift", "shifts images"), ("horizontal_flip", "flips images")):
             if getattr(self, name) and not images:
                 raise ValueError(f"{name} {what}, {data} holds none: leave it out")
 
     def _check_rates(self, rates: RatesTable) -> None:
         """The table of tokens is part of the network where it learns."""
         if not self.loaded:
-            for name in ("table_lr", "token_dropout"):
+            for name in ("table_learning_rate", "token_dropout"):
                 if getattr(rates, name):
                     raise ValueError(f"{name} is for a memory of tokens, {self.data} has none: leave it out")
             return
         if not self.feedback:
             raise ValueError(f"feedback cannot be left out: the memory of {self.data} is trained with it")
         memory, query = self.loaded
-        if bool(rates.table_lr) == self.learns_table:
+        if bool(rates.table_learning_rate) == self.learns_table:
             return
-        table = self.population[memory].model_copy(update={"rows": 0 if rates.table_lr else None})
+        table = self.population[memory].model_copy(update={"rows": 0 if rates.table_learning_rate else None})
         synapses = [
-            dataclasses.replace(s, learning_rate_scale=float(bool(rates.table_lr)))
+            dataclasses.replace(s, learning_rate_scale=float(bool(rates.table_learning_rate)))
             if (s.pre, s.post) == self.loaded
             else s
             for s in self.synapses
@@ -538,15 +547,14 @@ class Description(Table):
         """The data without what is held out; ValueError when too few classes would be left."""
         if self.rates is None:
             return d
-        for label in self.rates.without:
-            whole(label, f"without, a class of {d.name},", 0, d.n_classes - 1)
-        left = d.n_classes - len(set(self.rates.without))
+        for label in self.rates.excluded_classes:
+            whole(label, f"excluded_classes, a class of {d.name},", 0, d.n_classes - 1)
+        left = d.n_classes - len(set(self.rates.excluded_classes))
         if left < 2:
             raise ValueError(
-                f"without holds back {d.n_classes - left} of {d.n_classes} classes: at least two must be "
-                "left to tell apart"
+                f"excluded_classes leaves {left} of {d.n_classes} classes: at least two must be left"
             )
-        return d.holding_out(self.rates.hold_out) if self.rates.hold_out else d
+        return d.holding_out(self.rates.validation_samples) if self.rates.validation_samples else d
 
     @property
     def options(self) -> dict[str, Any]:
@@ -557,14 +565,18 @@ class Description(Table):
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0.
 
-        exponential     eta x decay**epoch
-        linear, cosine  from eta in the first epoch to eta x decay in the last
+        exponential     learning_rate x decay**epoch
+        linear, cosine  from learning_rate in the first epoch to learning_rate x decay in the last
         """
-        if self.form == "exponential":
-            return float(self.eta * self.decay**epoch)
+        if self.require_learning().schedule == "exponential":
+            return float(self.learning_rate * self.decay**epoch)
         progress = epoch / max(1, self.epochs - 1)
-        left = 1 - progress if self.form == "linear" else (1 + math.cos(math.pi * progress)) / 2
-        return float(self.eta * (self.decay + (1 - self.decay) * left))
+        left = (
+            1 - progress
+            if self.require_learning().schedule == "linear"
+            else (1 + math.cos(math.pi * progress)) / 2
+        )
+        return float(self.learning_rate * (self.decay + (1 - self.decay) * left))
 
     def check_rates(self, network: Network) -> None:
         """ValueError unless weights can move in every epoch.
@@ -583,11 +595,15 @@ class Description(Table):
         first = bisect_left(range(self.epochs), True, key=dead)
         if first < self.epochs:
             smallest = smallest_rate(network)
-            fewer = f"at most {first} epoch{'s' * (first > 1)}, " if self.form == "exponential" else ""
+            fewer = (
+                f"at most {first} epoch{'s' * (first > 1)}, "
+                if self.require_learning().schedule == "exponential"
+                else ""
+            )
             raise ValueError(
                 f"from epoch {first + 1} of {self.epochs} on no weight would move: the learning rate is "
                 f"{self.rate(first):.3g} there, and the smallest that counts is {smallest:.3g}; take {fewer}"
-                "a decay nearer to 1 or a larger eta"
+                "a decay nearer to 1 or a larger learning rate"
             )
 
 

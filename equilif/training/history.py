@@ -44,7 +44,7 @@ class EpochRecord:
     """One line of the history; None: a number that the backend, or the version that wrote it, has not."""
 
     epoch: int  #: from 1
-    eta: float  #: learning rate, of the first update
+    learning_rate: float  #: learning rate, of the first update
     train_accuracy: float  #: running: each prediction before its update
     test_accuracy: float
     samples_per_second: float
@@ -212,7 +212,7 @@ def digest(weights: Mapping[str, Raw]) -> str:
 def read_history(path: Path) -> History:
     """A history.json; ValueError names the file, and the key that is something else."""
     with reading(path, "a training history of equilif"):
-        return record(History, load_json(path))
+        return record(History, old.history(load_json(path)))
 
 
 def saved_history(folder: Path) -> History | None:
@@ -244,10 +244,6 @@ def from_rates(raw: Any, folder: Path) -> History:
         base["loading"] = RATES[settings["data"]].content()["loading"]
     unused = ("processes", "device", "settings")
     found = {name: value for name, value in raw.items() if name not in unused}
-    found["epochs"] = [
-        {"eta" if name == "lr" else name: v for name, v in e.items()} if isinstance(e, Mapping) else e
-        for e in raw["epochs"]
-    ]
     run = {name: settings[name] for name in ("seed", "about") if name in settings}
     described = {"data": settings["data"], "sizes": "", "seed": 0, "command": "train-rates", **run}
-    return record(History, {**described, "preset": old.rates(settings, base), **found})
+    return record(History, old.history({**described, "preset": old.rates(settings, base), **found}))

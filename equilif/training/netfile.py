@@ -48,7 +48,7 @@ SUFFIX = ".toml"
 MAX_BYTES = 1 << 20  #: of a file
 #: what a line is marked by to find it: no character of TOML
 MARK = "\0"
-COLUMN = 24  #: of the comments in a file that is written
+COLUMN = 30  #: of the comments in a file that is written
 #: what a kind of population is, for those who read a file
 KINDS = {
     "input": "the values of a sample",

@@ -1,7 +1,8 @@
-"""Runs that version 0.1.0 began: what their files say of a network and its training, as a network file.
+"""Stored files of earlier versions: their keys under the present names.
 
-It kept the sizes of a chain, a memory and any other network in three ways, and how mean rates are trained in
-a fourth.
+RENAMED has every key that was renamed.  Version 0.1.0 also kept the sizes of a chain, an attention layer and
+any other network in three ways, and the training of mean rates in a fourth: :func:`preset` and :func:`rates`
+give them as the content of a network file, still under the names of that time.
 """
 
 from __future__ import annotations
@@ -9,53 +10,92 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from equilif.training import tables
-
-#: keys of what it kept
-LEARNING = ("epochs", "eta", "decay", "form", "shift", "flip", "dropout", "crop", "mask", "order", "seeds")
-PRESET = (
-    "data",
-    "hidden",
-    "schedule",
-    "rate_scales",
-    "bias",
-    "scale",
-    "query",
-    "memory",
-    "graph",
-    *LEARNING,
-)
-#: what the network says, and what belongs to the run
-OF_NETWORK = ("hidden", "schedule", "feedback", "channels")
-OF_RUN = ("data", "asked", "seed", "about")
-
-
-#: keys of a description that older versions wrote, by table: old -> new
-RENAMED: dict[str, dict[str, str]] = {
+#: present name by earlier one, for each table of a description and for other parts of stored files
+RENAMED: Mapping[str, Mapping[str, str]] = {
     "population": {},
     "synapse": {"rate": "learning_rate_scale"},
     "phases": {"early": "early_exit", "least": "min_windows"},
+    "learning": {
+        "eta": "learning_rate",
+        "form": "schedule",
+        "shift": "random_shift",
+        "flip": "horizontal_flip",
+        "dropout": "token_dropout",
+        "crop": "token_crop",
+        "mask": "input_mask",
+    },
+    "rates": {
+        "lr": "learning_rate",
+        "batch": "batch_size",
+        "shift": "random_shift",
+        "flip": "horizontal_flip",
+        "table_lr": "table_learning_rate",
+        "without": "excluded_classes",
+        "hold_out": "validation_samples",
+    },
+    "data": {"hold_out": "test_fraction", "memory": "attention", "vectors": "word_vectors"},
+    "epoch": {"eta": "learning_rate", "lr": "learning_rate"},
+    "about": {"hold_out": "test_fraction"},
+    "encoding": {
+        "memory": "attention",
+        "vectors": "word_vectors",
+        "vectors_digest": "word_vectors_digest",
+    },
 }
+#: values that were renamed, by table and present key
+VALUES: Mapping[tuple[str, str], Mapping[Any, str]] = {("learning", "order"): {"board": "standalone"}}
 
 
-def renamed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A description under the names of this version."""
-
-    def table(value: Any, names: Mapping[str, str]) -> Any:
-        return {names.get(k, k): v for k, v in value.items()} if isinstance(value, Mapping) else value
-
-    found = dict(content)
-    for name, names in RENAMED.items():
-        if name not in found:
-            continue
-        value = found[name]
-        if name == "population" and isinstance(value, Mapping):
-            found[name] = {key: table(v, names) for key, v in value.items()}
-        elif isinstance(value, list | tuple):
-            found[name] = [table(v, names) for v in value]
-        else:
-            found[name] = table(value, names)
+def renamed(table: str, content: Any) -> Any:
+    """A table of a stored file, its keys and values under their present names; anything else as it is."""
+    if not isinstance(content, Mapping):
+        return content
+    names = RENAMED.get(table, {})
+    found = {names.get(key, key): value for key, value in content.items()}
+    for (where, key), values in VALUES.items():
+        if where == table and isinstance(found.get(key), str):
+            found[key] = values.get(found[key], found[key])
     return found
+
+
+def description(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a stored description, under the present names."""
+    found = {table: renamed(table, value) for table, value in content.items()}
+    populations, synapses = (content.get(table) for table in ("population", "synapse"))
+    if isinstance(populations, Mapping):
+        found["population"] = {name: renamed("population", p) for name, p in populations.items()}
+    if isinstance(synapses, list | tuple):
+        found["synapse"] = [renamed("synapse", s) for s in synapses]
+    return found
+
+
+def about(content: Any) -> Any:
+    """What a network or a run keeps of a user's own data, under the present names."""
+    found = renamed("about", content)
+    if isinstance(found, dict) and "encoding" in found:
+        found["encoding"] = renamed("encoding", found["encoding"])
+    return found
+
+
+def history(content: Any) -> Any:
+    """The content of a history.json, under the present names; its description names its own keys."""
+    if not isinstance(content, Mapping):
+        return content
+    found = dict(content)
+    if isinstance(found.get("epochs"), list | tuple):
+        found["epochs"] = [renamed("epoch", e) for e in found["epochs"]]
+    if "about" in found:
+        found["about"] = about(found["about"])
+    return found
+
+
+# -- version 0.1.0 ---------------------------------------------------------------------------------
+#: keys of what it kept
+LEARNING = ("epochs", "decay", "order", "seeds", *RENAMED["learning"])
+PRESET = ("data", "hidden", "schedule", "rate_scales", "bias", "scale", "query", "memory", "graph", *LEARNING)
+#: what the network says, and what belongs to the run
+OF_NETWORK = ("hidden", "schedule", "feedback", "channels")
+OF_RUN = ("data", "asked", "seed", "about")
 
 
 def preset(d: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +123,8 @@ def _network(d: Mapping[str, Any], memory: Mapping[str, Any]) -> dict[str, Any]:
             "synapse": [_synapse(s) for s in graph["synapses"]],
             "numbers": graph.get("numerics", {}),
         }
+    from equilif.training import tables
+
     if not memory:
         return tables.chain(*d["hidden"], learning_rate_scales=d.get("rate_scales") or None)
     names = {"query_scale": "query_learning_rate_scale", "table_scale": "table_learning_rate_scale"}

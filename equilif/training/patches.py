@@ -1,6 +1,6 @@
 """Changes to a description: keys of a network file, each with another value.
 
-    phases.free=16      learning.eta=0.02      start.bias=0.1      population.hidden1.size=32
+    phases.free=16      learning.learning_rate=0.02      start.bias=0.1      population.hidden1.size=32
 
 What is wrong with one is a ValueError of one line that names the key, what it may be, and the nearest key.
 """

@@ -34,7 +34,12 @@ def own(data: DataSet) -> Description:
     epochs = min(OWN_EPOCHS[1], max(OWN_EPOCHS[0], round(OWN_SAMPLES / len(data.x_train))))
     if data.tokens_train is not None:
         return own_memory(data, epochs)
-    learning = {"epochs": epochs, "eta": OWN_ETA[data.n_features > OWN_MANY], "decay": 0.05, "form": "linear"}
+    learning = {
+        "epochs": epochs,
+        "learning_rate": OWN_ETA[data.n_features > OWN_MANY],
+        "decay": 0.05,
+        "schedule": "linear",
+    }
     return Description.of({**tables.chain(OWN_HIDDEN), "learning": learning}, data.name)
 
 
@@ -56,7 +61,12 @@ def own_memory(data: DataSet, epochs: int) -> Description:
         128 if spans else 64,
         query_learning_rate_scale=1.0 if spans else 32.0,
     )
-    learning = {"epochs": epochs, "eta": 0.02 if spans else 0.003, "decay": 0.05, "form": "linear"}
+    learning = {
+        "epochs": epochs,
+        "learning_rate": 0.02 if spans else 0.003,
+        "decay": 0.05,
+        "schedule": "linear",
+    }
     start = {"query": 0.0 if spans else 0.3}
     loading = {"n_pos": code.places} if spans else {}
     return Description.of({**network, "learning": learning, "start": start, "loading": loading}, data.name)
@@ -64,8 +74,8 @@ def own_memory(data: DataSet, epochs: int) -> Description:
 
 def own_rates(data: DataSet) -> Description:
     """The same for training in real numbers: as many neurons and epochs, the rest as for the digits."""
-    if data.about is not None and data.about.encoding.memory:
-        raise ValueError("own data in a memory are trained by `equilif train`: leave out data.memory")
+    if data.about is not None and data.about.encoding.attention:
+        raise ValueError("own data in a memory are trained by `equilif train`: leave out data.attention")
     preset = own(data)
     rates = {**RATES["digits"].content()["rates"], "epochs": preset.epochs}
     return Description.of({**tables.chain(*preset.hidden), "phases": SETTLED, "rates": rates}, data.name)

@@ -130,7 +130,7 @@ def inputs(settings: Description, d: DataSet, seed: int, epoch: int) -> Bytes:
 def order(settings: Description, d: DataSet, seed: int, epoch: int) -> Raw:
     """Order of the training samples in an epoch, without those of classes that are held back."""
     drawn = train.order(seed, epoch, len(d.x_train))
-    return drawn[~np.isin(d.y_train[drawn], settings.without)]
+    return drawn[~np.isin(d.y_train[drawn], settings.excluded_classes)]
 
 
 @dataclass
@@ -151,15 +151,15 @@ class ImplicitDifferentiation:
         model = model_of(settings, data, check_seed(seed))
         table = model.network.table
         distributed = Distributed.join()
-        steps = settings.epochs * -(-len(order(settings, data, seed, 0)) // settings.batch)
+        steps = settings.epochs * -(-len(order(settings, data, seed, 0)) // settings.batch_size)
         trainer = Trainer(
             model,
             steps=steps,
-            learning_rate=settings.lr,
+            learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
             dropout=settings.dropout,
-            batch=settings.batch,
-            scales={table.name: settings.table_lr} if table else None,
+            batch=settings.batch_size,
+            scales={table.name: settings.table_learning_rate} if table else None,
             token_dropout=settings.token_dropout,
             distributed=distributed,
         )
@@ -217,7 +217,7 @@ class ImplicitDifferentiation:
         """Whole epochs only: what dropout draws within one is not saved."""
         s = self.plan
         d = self.data
-        lr = self.trainer.learning_rate
+        learning_rate = self.trainer.learning_rate
         drawn = order(s, d, self.seed, number)
         x = inputs(s, d, self.seed, number)
         start = time.perf_counter()
@@ -232,7 +232,7 @@ class ImplicitDifferentiation:
         predictions = predict(self.model, d.x_test, tokens=d.tokens_test)
         return EpochRecord(
             epoch=number + 1,
-            eta=lr,
+            learning_rate=learning_rate,
             loss=p.loss,
             train_accuracy=p.hits / p.samples,
             test_accuracy=float(np.mean(predictions == d.y_test)),

@@ -22,6 +22,7 @@ from equilif import results
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.data.identity import NamedSet
+from equilif.training import old
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
 
@@ -149,7 +150,7 @@ def read_identity(network: Path) -> About | NamedSet | None:
         return None
     with reading(network, "a network that names its data"):
         if "scaling" in found:
-            return record(About, found)
+            return record(About, old.about(found))
         return record(NamedSet, found)
 
 

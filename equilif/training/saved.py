@@ -164,7 +164,7 @@ def _by_run(path: Path, weights: Weights) -> About | NamedSet | None:
     if history.about is not None:
         return history.about
     plan = history.preset
-    digest = None if plan.rates and plan.hold_out else history.data_digest
+    digest = None if plan.rates and plan.validation_samples else history.data_digest
     return NamedSet(name=history.data, digest=digest, loading=_plain(plan.options))
 
 

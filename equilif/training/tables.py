@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from equilif.extras import needs
+from equilif.training.old import RENAMED
 from equilif_golden.fixed import Numerics, whole
 from equilif_golden.network import MAX_NEURONS, MAX_START, Input, Network, Population, Synapse
 from equilif_golden.populations import MAX_GAIN, MAX_ROWS, shape_of
@@ -123,10 +124,11 @@ def _properties(table: str) -> Mapping[str, Any]:
     return found
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """What to write in place of a name that is none."""
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+def nearest(name: str, known: Sequence[str], table: str = "") -> str:
+    """What to write in place of an unknown name; ``table``: whose earlier names are known too."""
+    earlier = RENAMED.get(table, {}).get(name)
+    close = [earlier] if earlier in known else difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -268,57 +270,55 @@ class SynapseTable(Table):
 
 
 class LearningTable(Table):
-    """How the network learns by Equilibrium Propagation."""
+    """Training by Equilibrium Propagation."""
 
-    epochs: int = _key(..., "times that all training samples are shown", ge=1, le=MAX_EPOCHS)
-    eta: float = _key(..., "learning rate of the first epoch", gt=0, le=1 << 16)
-    decay: Part = _key(
-        ..., "exponential: factor of an epoch; linear, cosine: part of eta left in the last one"
+    epochs: int = _key(..., "passes over the training samples", ge=1, le=MAX_EPOCHS)
+    learning_rate: float = _key(..., "learning rate of the first epoch", gt=0, le=1 << 16)
+    decay: Part = _key(..., "learning-rate decay: factor per epoch (exponential), or final fraction (others)")
+    schedule: Literal["exponential", "linear", "cosine"] = _key(
+        "exponential", "learning-rate schedule: exponential, linear or cosine"
     )
-    form: Literal["exponential", "linear", "cosine"] = _key(
-        "exponential", "how eta falls: exponential, linear or cosine"
+    random_shift: Part = _key(0.0, "images: fraction shifted by one pixel, redrawn each epoch")
+    horizontal_flip: Part = _key(0.0, "images: fraction flipped horizontally, redrawn each epoch")
+    token_dropout: Part = _key(0.0, "tokens: fraction of a sample's tokens dropped, redrawn each epoch")
+    token_crop: float = _key(
+        0.0, "tokens: largest fraction cropped at either end, redrawn each epoch", ge=0, le=0.5
     )
-    shift: Part = _key(0.0, "images: part of them that an epoch moves by a pixel")
-    flip: Part = _key(0.0, "images: part of them that an epoch turns left to right")
-    dropout: Part = _key(0.0, "tokens: part of those of a sample that an epoch leaves out")
-    crop: float = _key(
-        0.0, "tokens: part of a sample that an epoch leaves out at either end, at most", ge=0, le=0.5
+    input_mask: int = _key(
+        0, "tokens: number of adjacent values set to 0, redrawn each epoch", ge=0, le=MAX_NEURONS
     )
-    mask: int = _key(
-        0, "tokens: neighbouring values of those of a sample that an epoch sets to 0", ge=0, le=MAX_NEURONS
-    )
-    order: Literal["shuffled", "board"] = _key(
-        "shuffled", "of the samples of an epoch: shuffled, or as a board makes it that learns alone"
+    order: Literal["shuffled", "standalone"] = _key(
+        "shuffled", "sample order: shuffled, or the order of standalone training on a board"
     )
     seeds: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = _key(
         (0, 1, 2, 3, 4),
-        "of weights and sample order; the first is the default",
+        "seeds of the weights and of the sample order; the first is the default",
         strict=False,
         min_length=1,
     )
 
 
 class RatesTable(Table):
-    """How its mean rates are trained by implicit differentiation, in real numbers, in place of [learning]."""
+    """Training of the mean rates by implicit differentiation in floating point, in place of [learning]."""
 
-    epochs: int = _key(..., "times that every training sample is shown", ge=1, le=MAX_EPOCHS)
-    batch: int = _key(128, "samples a step, of all processes together", ge=1, le=1 << 20)
-    lr: float = _key(
-        2e-3, "learning rate of AdamW in the first step, falling to zero as a cosine", ge=1e-9, le=10
+    epochs: int = _key(..., "passes over the training samples", ge=1, le=MAX_EPOCHS)
+    batch_size: int = _key(128, "samples per step, of all processes together", ge=1, le=1 << 20)
+    learning_rate: float = _key(2e-3, "initial learning rate of AdamW; cosine decay to zero", ge=1e-9, le=10)
+    weight_decay: float = _key(0.0, "weight decay of AdamW", ge=0, le=10)
+    dropout: float = _key(0.0, "fraction of the hidden neurons dropped per sample", ge=0, le=0.99)
+    random_shift: Part = _key(0.0, "images: fraction shifted by one pixel, redrawn each epoch")
+    horizontal_flip: Part = _key(0.0, "images: fraction flipped horizontally, redrawn each epoch")
+    table_learning_rate: float = _key(
+        0.0, "sequences: learning rate of the embedding table, relative to learning_rate", ge=0, le=1e6
     )
-    weight_decay: float = _key(0.0, "of AdamW", ge=0, le=10)
-    dropout: float = _key(0.0, "part of the hidden neurons that a sample does without", ge=0, le=0.99)
-    shift: Part = _key(0.0, "images: part of them moved by a pixel, anew each epoch")
-    flip: Part = _key(0.0, "images: part of them mirrored, anew each epoch")
-    table_lr: float = _key(
-        0.0, "sequences: learning rate of the table of tokens, relative to lr; 0: none", ge=0, le=1e6
-    )
-    token_dropout: Part = _key(0.0, "sequences: part of a sample's tokens left out, anew each epoch")
-    without: Annotated[
+    token_dropout: Part = _key(0.0, "sequences: fraction of a sample's tokens dropped, redrawn each epoch")
+    excluded_classes: Annotated[
         tuple[int, ...],
         BeforeValidator(lambda value: [value] if isinstance(value, int) else value),
-    ] = _key((), "class to hold back, or a list of classes", values="classes", strict=False)
-    hold_out: int = _key(0, "training samples kept from learning, in place of the test set", ge=0, le=1 << 31)
+    ] = _key((), "class or list of classes left out of training", values="classes", strict=False)
+    validation_samples: int = _key(
+        0, "training samples held out for validation, in place of the test set", ge=0, le=1 << 31
+    )
 
 
 class StartTable(Table):
@@ -425,7 +425,7 @@ def problem(error: ValidationError) -> PlacedError:
     if len(place) == 1 and table in NEEDED:
         return PlacedError(() if kind == "missing" else place, NEEDED[table])
     if kind == "extra_forbidden":
-        return PlacedError(place, f"{shown} has no {key!r}: {nearest(key, list(keys(table)))}")
+        return PlacedError(place, f"{shown} has no {key!r}: {nearest(key, list(keys(table)), table)}")
     if kind == "missing":
         return PlacedError(place[:-1], f"{shown} needs {key}: {keys(table)[key].meaning}")
     if kind in ("model_type", "dict_type"):

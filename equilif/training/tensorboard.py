@@ -67,7 +67,7 @@ def _scalars(record: EpochRecord) -> Mapping[str, float]:
         "accuracy/test": record.test_accuracy,
         "accuracy/training": record.train_accuracy,
         "error/test": 1 - record.test_accuracy,
-        "rate/learning": record.eta,
+        "rate/learning": record.learning_rate,
         "speed/samples a second": record.samples_per_second,
     }
     optional = {

@@ -44,7 +44,7 @@ class Learner(Protocol):
     def weights(self) -> Weights: ...
     @property
     def counter(self) -> int: ...
-    def set_learning_rate(self, eta: float) -> None: ...
+    def set_learning_rate(self, learning_rate: float) -> None: ...
     def train(
         self,
         x: Bytes,
@@ -65,7 +65,7 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
 #: see LearningTable.order
 ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
     "shuffled": order,
-    "board": lambda seed, epoch, n: player.order(n, seed, epoch),
+    "standalone": lambda seed, epoch, n: player.order(n, seed, epoch),
 }
 
 
@@ -78,8 +78,8 @@ class Samples(NamedTuple):
 
 def augmented(data: DataSet, preset: Description, rng: np.random.Generator) -> Bytes:
     """Training images, some of them shifted and mirrored."""
-    x = shifted(data.x_train, rng, preset.shift, data.shape) if preset.shift else data.x_train
-    return mirrored(x, rng, preset.flip, data.shape) if preset.flip else x
+    x = shifted(data.x_train, rng, preset.random_shift, data.shape) if preset.random_shift else data.x_train
+    return mirrored(x, rng, preset.horizontal_flip, data.shape) if preset.horizontal_flip else x
 
 
 def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Samples:
@@ -90,17 +90,19 @@ def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Sample
     x = augmented(data, preset, rng)
     tokens = data.tokens_train
     places = preset.loading.get("n_pos", 0)
-    if tokens and preset.crop:
-        tokens = placed(tokens.cropped(rng, preset.crop), places)
-    if tokens and preset.mask:
-        tokens = masked(tokens, rng, preset.mask, places)
-    return Samples(x, tokens.thinned(rng, preset.dropout) if tokens and preset.dropout else tokens)
+    if tokens and preset.token_crop:
+        tokens = placed(tokens.cropped(rng, preset.token_crop), places)
+    if tokens and preset.input_mask:
+        tokens = masked(tokens, rng, preset.input_mask, places)
+    return Samples(
+        x, tokens.thinned(rng, preset.token_dropout) if tokens and preset.token_dropout else tokens
+    )
 
 
 class Lesson(NamedTuple):
     """What an epoch teaches: how fast, which samples one after the other, and, when asked, the samples."""
 
-    eta: float
+    learning_rate: float
     order: npt.NDArray[np.int64]
     samples: Callable[[], Samples]
 
@@ -118,7 +120,7 @@ def taught(
     learner: Learner, data: DataSet, lesson: Lesson, *, after: int = 0, parts: int = 1
 ) -> Iterator[Epoch]:
     """Teach what is left of a lesson ``after`` so many samples, in parts; what each of them did."""
-    learner.set_learning_rate(lesson.eta)
+    learner.set_learning_rate(lesson.learning_rate)
     x, tokens = lesson.samples()
     left = lesson.order[after:]
     return (
@@ -217,7 +219,7 @@ class EquilibriumPropagation:
         test_accuracy = self.learner.accuracy(d.x_test, d.y_test, tokens=d.tokens_test)
         return EpochRecord(
             epoch=number + 1,
-            eta=plan.eta,
+            learning_rate=plan.learning_rate,
             train_accuracy=at.hits / total,
             test_accuracy=test_accuracy,
             spikes_per_sample=at.spikes / total,

@@ -114,10 +114,13 @@ def test_help_imports_nothing_heavy():
     "arguments, message",
     [
         (("train", "mnist", "--data", "/nowhere"), "no mnist IDX files in /nowhere"),
-        (("train", "--set", "learning.eta=5"), "is above the largest one"),
+        (("train", "--set", "learning.learning_rate=5"), "is above the largest one"),
         (("train", "--hidden", "70000"), "population 'output' has fan-in 70001"),
         (("train", "--resume", "--out", "/nowhere"), "no run to resume in /nowhere"),
-        (("train", "--resume", "--set", "learning.eta=0.1"), "leave out --set learning.eta"),
+        (
+            ("train", "--resume", "--set", "learning.learning_rate=0.1"),
+            "leave out --set learning.learning_rate",
+        ),
         (("train", "imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
         (("recall", "--stored", "5000"), "stored images must be in 2..1437, not 5000"),
         (("gradient", "vowels"), "gradient needs a network without a memory"),
@@ -333,7 +336,7 @@ def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.regress
 def test_sequence_run(snippets, trained, tmp_path):
     # an exponential rate does not depend on the number of epochs, so a run can be lengthened
-    preset = PRESETS["snippets"].changed(hidden=(8,), form="exponential", decay=0.85)
+    preset = PRESETS["snippets"].changed(hidden=(8,), schedule="exponential", decay=0.85)
     (tmp_path / "net.toml").write_text(netfile.written(preset))
     options = ("snippets", "--data", snippets, "--config", tmp_path / "net.toml")
     output = run("train", *options, "--epochs", 4, "--out", tmp_path / "whole")
@@ -417,9 +420,9 @@ def test_recall_command(tmp_path):
 
 
 def test_learning_rate_schedules():
-    preset = PRESETS["digits"].changed(epochs=5, eta=0.08, decay=0.5)
+    preset = PRESETS["digits"].changed(epochs=5, learning_rate=0.08, decay=0.5)
     rates = {
-        form: [preset.changed(form=form).rate(e) for e in range(5)]
+        form: [preset.changed(schedule=form).rate(e) for e in range(5)]
         for form in ("exponential", "linear", "cosine")
     }
     np.testing.assert_allclose(rates["exponential"], [0.08, 0.04, 0.02, 0.01, 0.005])

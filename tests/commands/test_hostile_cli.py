@@ -165,7 +165,7 @@ BASES: dict[str, dict[str, str | None]] = {
         "data": "digits",
         "--hidden": "4",
         "--epochs": "1",
-        "--set": "rates.batch=512",
+        "--set": "rates.batch_size=512",
         "--out": "out",
     },
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
@@ -364,7 +364,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         for line in (
             "train digits --epochs 1 --hidden 4 --out run",
-            "train-rates digits --epochs 1 --hidden 4 --set rates.batch=512 --out rates",
+            "train-rates digits --epochs 1 --hidden 4 --set rates.batch_size=512 --out rates",
             "convert net.npz net.nir",
             "evaluate net.npz digits",  # and compiles what is compiled
         ):
@@ -619,7 +619,7 @@ def spoil_nir(path: Path, rng: random.Random) -> None:
 
 def spoil_toml(path: Path, rng: random.Random) -> None:
     lines = {"samples": "2", "epochs": "1", "hidden": "[4]"}
-    name = rng.choice("data hidden epochs eta lanes board width samples seed x".split())
+    name = rng.choice("data hidden epochs learning_rate lanes board width samples seed x".split())
     strange = """ "" "x" [] [[]] -1 0 1.5 nan inf true 1979-05-27 {x=1} [1,'a'] 99999999999999999999999 """
     lines[name] = rng.choice(strange.split())
     path.write_text("".join(f"{name} = {value}\n" for name, value in lines.items()))

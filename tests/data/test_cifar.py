@@ -236,7 +236,9 @@ def folder(tmp_path, monkeypatch):
 
 def test_train_evaluate_resume(folder, capsys):
     write_folder(folder / "data/cifar-10-batches-bin")
-    options = "--set phases.free=8 --set phases.nudged=4 --set phases.window=4 --set learning.shift=0.5"
+    options = (
+        "--set phases.free=8 --set phases.nudged=4 --set phases.window=4 --set learning.random_shift=0.5"
+    )
     assert run(f"train cifar10 --hidden 12 --epochs 1 {options} --out run --json output.json") == 0
     network = networks.load("run/network.npz")[0]
     assert [p.size for p in network.populations] == [3072, 1, 12, 10]
@@ -256,7 +258,9 @@ def test_train_evaluate_resume(folder, capsys):
 def test_rate_trained_convolutions_spike(folder):
     pytest.importorskip("torch")
     write_archive(folder / "data" / "cifar-10-binary.tar.gz")
-    options = "--hidden conv:4 --hidden conv:6 --epochs 1 --set rates.batch=8 --set rates.shift=0.5"
+    options = (
+        "--hidden conv:4 --hidden conv:6 --epochs 1 --set rates.batch_size=8 --set rates.random_shift=0.5"
+    )
     assert run(f"train-rates cifar10 {options} --out run") == 0
     network = networks.load("run/network.npz")[0]
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
@@ -267,10 +271,8 @@ def test_rate_trained_convolutions_spike(folder):
 def test_trained_convolutions_through_nir(folder):
     pytest.importorskip("nir", exc_type=ImportError)
     write_folder(folder / "data/cifar-10-batches-bin")
-    assert (
-        run("train cifar10 --hidden conv:4 --hidden conv:6 --epochs 1 --set learning.shift=0.5 --out run")
-        == 0
-    )
+    options = "--epochs 1 --set learning.random_shift=0.5"
+    assert run(f"train cifar10 --hidden conv:4 --hidden conv:6 {options} --out run") == 0
     network, weights = networks.load("run/network.npz")
     assert [p.shape for p in network.maps] == [(16, 16, 12), (14, 14, 4), (5, 5, 6)]
     before = network.initial_weights(0, bias=0.1)

@@ -255,7 +255,7 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "semicolons": (lambda: table(delimiter=";"), "--label kind"),
     "tsv": (lambda: table("t.tsv", delimiter="\t"), "--label kind"),
     "parquet": (parquet, "--label kind"),
-    "npz": (npz, "--set data.hold_out=0.3"),
+    "npz": (npz, "--set data.test_fraction=0.3"),
     "npz of two parts": (parts, ""),
     "npz of images": (lambda: npz(x=RNG.random((60, 5, 5)) / 3 + np.arange(60)[:, None, None] % 3 / 3), ""),
     "npz of texts": (lambda: npz(y=np.array(CLASSES)[np.arange(60) % 3]), ""),
@@ -272,11 +272,11 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "events of SHD": (shd, ""),
     "texts": (reviews, R),
     "texts in parquet": (review_table, R),
-    "series in a memory": (ts_parts, "--set data.memory=true"),
-    "wav in a memory": (sounds, "--set data.memory=true"),
+    "series in a memory": (ts_parts, "--set data.attention=true"),
+    "wav in a memory": (sounds, "--set data.attention=true"),
     "texts in a memory": (
         lambda: (vectors(), reviews())[1],
-        f"{R} --set data.memory=true --set data.vectors=v.txt",
+        f"{R} --set data.attention=true --set data.word_vectors=v.txt",
     ),
 }
 
@@ -288,7 +288,7 @@ def test_train_and_evaluate(name, capsys):
     make, options = FORMATS[name]
     path = make()
     seen = json_output(f"inspect {path} {options}", capsys)
-    epochs = 20 if "data.memory" in options else 8
+    epochs = 20 if "data.attention" in options else 8
     trained = json_output(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
     assert trained["accuracy"] > 0.7, "the classes are easy to tell apart"
     assert trained["data_digest"] == seen["digest"] == trained["about"]["digest"]
@@ -366,12 +366,16 @@ def test_resume_after_file_moved(capsys):
 
 def test_training_options_on_own_data(capsys):
     found = json_output(
-        f"train {images()} --hidden 8 --hidden 6 --epochs 1 --set learning.eta=0.03 "
-        "--set learning.decay=0.5 --set learning.shift=0.5 "
+        f"train {images()} --hidden 8 --hidden 6 --epochs 1 --set learning.learning_rate=0.03 "
+        "--set learning.decay=0.5 --set learning.random_shift=0.5 "
         f"{' '.join(f'--set phases.{name}={value}' for name, value in PHASES.items())} --seed 3 --out run",
         capsys,
     )
-    assert found["preset"]["learning"]["shift"] == 0.5 and found["seed"] == 3 and found["sizes"] == "36-8-6-3"
+    assert (
+        found["preset"]["learning"]["random_shift"] == 0.5
+        and found["seed"] == 3
+        and found["sizes"] == "36-8-6-3"
+    )
 
 
 def test_verify_on_own_data(monkeypatch, capsys):
@@ -390,7 +394,7 @@ def test_verify_on_own_data(monkeypatch, capsys):
     assert run("verify t.csv --label kind --network run/network.npz") == 2
     assert seen[1][0].shape(seen[1][0].synapses[0]) != network.shape(network.synapses[0])
     capsys.readouterr()
-    assert run("verify t.csv --label kind --set data.hold_out=0.5 --network run/network.npz") == 2
+    assert run("verify t.csv --label kind --set data.test_fraction=0.5 --network run/network.npz") == 2
     assert "in another split" in capsys.readouterr().err and len(seen) == 2
 
 
@@ -455,7 +459,7 @@ def test_other_sampling_rate_or_image_shape(capsys):
 def test_attention_shows_words(capsys):
     vectors()
     run(
-        f"train {reviews()} {R} --set data.memory=true --set data.vectors=v.txt "
+        f"train {reviews()} {R} --set data.attention=true --set data.word_vectors=v.txt "
         "--hidden 8 --epochs 1 --out run"
     )
     found = json_output("attention run/network.npz --sample 0", capsys)
@@ -535,8 +539,8 @@ def test_too_many_columns(capsys):
 
 
 def test_random_shift_needs_images(capsys):
-    assert run(f"train {table()} --label kind --set learning.shift=0.5 --epochs 1") == 2
-    assert "shift moves images" in capsys.readouterr().err and not Path("results").exists()
+    assert run(f"train {table()} --label kind --set learning.random_shift=0.5 --epochs 1") == 2
+    assert "random_shift" in capsys.readouterr().err and not Path("results").exists()
 
 
 def test_split_of_two_samples():
@@ -626,7 +630,7 @@ def test_constant_channel_is_dropped():
 def test_series_with_missing_steps(capsys):
     found = json_output(f"inspect {ts(line='1,?,2,3:1,1,1,1:ape')} --set data.missing=mean", capsys)
     assert found["missing"] == 1 and found["columns"][0]["missing"] == 1
-    found = json_output("inspect bumps_TRAIN.ts --set data.missing=mean --set data.memory=true", capsys)
+    found = json_output("inspect bumps_TRAIN.ts --set data.missing=mean --set data.attention=true", capsys)
     assert found["missing"] == 1
 
 
@@ -931,7 +935,7 @@ def test_networks_without_data_record():
 
 
 def test_data_record_round_trip():
-    data = own.load(table(), label="kind", hold_out=0.25)
+    data = own.load(table(), label="kind", test_fraction=0.25)
     net = presets.own(data).network(data)
     networks.save("n.npz", net, net.initial_weights(), dataclasses.asdict(data.about))
     assert read_identity(Path("n.npz")) == data.about
@@ -1062,10 +1066,10 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         f"{K} --set data.missing=mean",
         ("'a'", "no training value", "leave it out"),
     ),
-    "hold out nothing": (table, f"{K} --set data.hold_out=0", ("data.hold_out", "above 0")),
-    "hold out all": (table, f"{K} --set data.hold_out=1", ("data.hold_out", "below 1")),
-    "hold out NaN": (table, f"{K} --set data.hold_out=nan", ("data.hold_out",)),
-    "hold out of parts": (parts, "--set data.hold_out=0.2", ("test part already", "data.hold_out")),
+    "hold out nothing": (table, f"{K} --set data.test_fraction=0", ("data.test_fraction", "above 0")),
+    "hold out all": (table, f"{K} --set data.test_fraction=1", ("data.test_fraction", "below 1")),
+    "hold out NaN": (table, f"{K} --set data.test_fraction=nan", ("data.test_fraction",)),
+    "hold out of parts": (parts, "--set data.test_fraction=0.2", ("test part already", "data.test_fraction")),
     "test of parts": (parts, "--set data.test=parts.npz", ("test part of its own", "data.test")),
     "no test file": (table, f"{K} --set data.test=nowhere.csv", ("there is no nowhere.csv",)),
     "test of other columns": (
@@ -1159,19 +1163,23 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "quotes left open": (lambda: reviews(more='7\t"well\tyes\n'), R, ("r.tsv", "quot")),
     "table in a memory": (
         table,
-        f"{K} --set data.memory=true",
-        ("data.memory", "texts, series and recordings"),
+        f"{K} --set data.attention=true",
+        ("data.attention", "texts, series and recordings"),
     ),
-    "images in a memory": (images, "--set data.memory=true", ("data.memory", "images have no tokens")),
-    "vectors without memory": (reviews, f"{R} --set data.vectors=v.txt", ("data.vectors", "data.memory")),
+    "images in a memory": (images, "--set data.attention=true", ("data.attention", "images have no tokens")),
+    "vectors without memory": (
+        reviews,
+        f"{R} --set data.word_vectors=v.txt",
+        ("data.word_vectors", "data.attention"),
+    ),
     "no file of vectors": (
         reviews,
-        f"{R} --set data.memory=true --set data.vectors=v.txt",
+        f"{R} --set data.attention=true --set data.word_vectors=v.txt",
         ("no word vectors at", "v.txt", "pip install"),
     ),
     "vectors of other words": (
         lambda: (text("oak 1 2\nelm 2 1\n", "v.txt"), reviews())[1],
-        f"{R} --set data.memory=true --set data.vectors=v.txt",
+        f"{R} --set data.attention=true --set data.word_vectors=v.txt",
         ("v.txt", "none of the"),
     ),
     # series
@@ -1293,15 +1301,15 @@ def fifty() -> str:
 
 def test_word_vectors_too_wide(capsys):
     text("\n".join(f"{w} {'1 ' * k}{'0 ' * (2000 - k)}" for k, w in enumerate(("good", "bad"))), "v.txt")
-    assert run(f"train {reviews()} {R} --set data.memory=true --set data.vectors=v.txt") == 2
+    assert run(f"train {reviews()} {R} --set data.attention=true --set data.word_vectors=v.txt") == 2
     assert "narrower vectors" in capsys.readouterr().err and not Path("results").exists()
 
 
 def test_texts_need_word_vectors(monkeypatch, capsys):
     monkeypatch.setattr("equilif.data.words.PACKAGE", "no-such-package")
-    assert run(f"train {reviews()} {R} --set data.memory=true") == 2
+    assert run(f"train {reviews()} {R} --set data.attention=true") == 2
     error = capsys.readouterr().err
-    assert "pip install" in error and "data.vectors" in error and len(error.splitlines()) == 1
+    assert "pip install" in error and "data.word_vectors" in error and len(error.splitlines()) == 1
     assert not Path("results").exists()
 
 
@@ -1337,19 +1345,19 @@ def test_evaluate_refuses_other_data(name, capsys):
     "line, message",
     [
         ("train digits --label kind", "--label is for a file or folder of your own"),
-        ("train digits --set data.hold_out=0.5", "--set data.hold_out is for"),
+        ("train digits --set data.test_fraction=0.5", "--set data.test_fraction is for"),
         ("verify digits --set data.missing=mean", "--set data.missing is for"),
         ("evaluate net.npz t.csv", "uint8"),
         ("train-rates t.csv", "--label"),
-        ("train-rates t.csv --label kind --set rates.shift=0.5", "shift moves images"),
+        ("train-rates t.csv --label kind --set rates.random_shift=0.5", "random_shift"),
         ("train-rates digits --label kind", "--label is for a file or folder of your own"),
         ("gradient t.csv --label kind --network net.npz", "does not say what it was trained on"),
         ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall stores images"),
         ("recall digits --label kind", "--label is for a file or folder of your own"),
         ("recall imdb", "recall stores images"),
-        ("gradient r.npz --set data.memory=true", "without a memory"),
-        ("attention own.npz", "data.memory"),
+        ("gradient r.npz --set data.attention=true", "without a memory"),
+        ("attention own.npz", "data.attention"),
     ],
 )
 def test_options_of_own_data_elsewhere(line, message, capsys):
@@ -1376,7 +1384,7 @@ def test_options_of_own_data_elsewhere(line, message, capsys):
         lambda a: a["scaling"]["columns"][0].update(low=99.0),
         lambda a: a.pop("path"),
         lambda a: a.update(more=1),
-        lambda a: a.update(hold_out=2.0),
+        lambda a: a.update(test_fraction=2.0),
         lambda a: a["encoding"].update(kind="x"),
         lambda a: a["encoding"].update(kind="texts"),
         lambda a: a["encoding"].update(kind="series"),

@@ -58,7 +58,7 @@ def test_standalone_training_equals_golden(device, table, tmp_path):
     output = run("standalone", "--watch", *LINE)
     assert "done: 2 of 2 epochs" in output and "% right" in output
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
-    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
+    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=standalone", "--out", tmp_path / "golden")
     network, weights = networks.load(tmp_path / "learnt.npz")
     want, golden = networks.load(tmp_path / "golden" / NETWORK)
     assert network == want and digest(weights) == digest(golden) != found["sha256"]
@@ -121,7 +121,7 @@ def test_board_evaluates_stored_tests(device, table, tmp_path):
     assert device.player.registers == before and (device.engine.w == weights).all()
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     found = json.loads(report.read_text())
-    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
+    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=standalone", "--out", tmp_path / "golden")
     _, golden = networks.load(tmp_path / "golden" / NETWORK)
     assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
     history = json.loads((tmp_path / "golden" / "history.json").read_text())
@@ -186,7 +186,7 @@ def test_checkpoint_before_host_takes_over(device, table, tmp_path):
     assert device.player.registers.seen == stopped[0] and (device.engine.w == stopped[1]).all()
     run("standalone", "--start", "--watch", *LINE)
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
-    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=board", "--out", tmp_path / "golden")
+    run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=standalone", "--out", tmp_path / "golden")
     golden = networks.load(tmp_path / "golden" / NETWORK)[1]
     assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
 

@@ -117,7 +117,7 @@ def test_damaged_frames_change_nothing():
 def chip_and_sample(client):
     data = data_set()
     network = LEARNS.network(data)
-    chip = Chip(client, network, LEARNS.initial_weights(network, 0, data), learning_rate=LEARNS.eta)
+    chip = Chip(client, network, LEARNS.initial_weights(network, 0, data), learning_rate=LEARNS.learning_rate)
     return chip, one_hot(data.y_train[:1], 2)[0], data.tokens_train.take([0])
 
 
@@ -242,8 +242,8 @@ def test_cost_of_table():
         weights = weights or {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
         own = weights if rows is None else weights | {TABLE: table.astype(np.int64)}
         client = board()
-        chip = Chip(client, network, own, learning_rate=LEARNS.eta)
-        model = Chip(EngineModel(CONFIG), network, own, learning_rate=LEARNS.eta)
+        chip = Chip(client, network, own, learning_rate=LEARNS.learning_rate)
+        model = Chip(EngineModel(CONFIG), network, own, learning_rate=LEARNS.learning_rate)
         before = dataclasses.replace(client.traffic)
         result = chip.sample([], [255, 0], tokens=tokens)
         assert result.cycles == model.sample([], [255, 0], tokens=tokens).cycles
@@ -266,7 +266,7 @@ def test_show_table(connected, tmp_path):
     for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
         output = run("show", *arguments, *outputs)
         assert "120 of these weights are the table of tokens: it stays with the host" in output
-        assert "no, tokens" not in output and "4 eta" in output
+        assert "no, tokens" not in output and " 4 " in output
         (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
         assert (found["rows"], found["columns"], found["weights"], found["learning_rate_scale"]) == (
             20,
@@ -275,7 +275,7 @@ def test_show_table(connected, tmp_path):
             4,
         )
         drawn = (tmp_path / "n.svg").read_text()
-        assert "table, 20 tokens of 6" in drawn and "4 eta" in drawn
+        assert "table, 20 tokens of 6" in drawn and "4 x learning rate" in drawn
     assert "table of tokens" not in run("show", file, *outputs)
     (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
     assert found["rows"] is None and "table of tokens" in (tmp_path / "n.svg").read_text()

@@ -90,7 +90,7 @@ def trained(tmp_path_factory):
         "--epochs",
         6,
         "--set",
-        "rates.lr=0.01",
+        "rates.learning_rate=0.01",
         "--out",
         out,
     )

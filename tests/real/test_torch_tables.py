@@ -276,8 +276,13 @@ def test_reviews_end_to_end(reviews, monkeypatch):
     few = Description.of({**RATES["imdb"].content(), **tables.memory(5, 2, 64), "loading": {}}, "imdb")
     monkeypatch.setitem(RATES._read, "imdb", few)  # not without 50 words
     out = reviews / "run"
-    learning = ("table_lr=10", "lr=0.003", "weight_decay=0", "batch=6", "token_dropout=0.1")
-    keys = ("loading.bigrams=3", "loading.tokens=12", *(f"rates.{key}" for key in learning))
+    rates = ("table_learning_rate=10", "learning_rate=0.003", "weight_decay=0", "batch_size=6")
+    keys = (
+        "loading.bigrams=3",
+        "loading.tokens=12",
+        "rates.token_dropout=0.1",
+        *(f"rates.{key}" for key in rates),
+    )
     options = ("--hidden", 6, *(word for key in keys for word in ("--set", key)))
     run("train-rates", "imdb", "--data", reviews, *options, "--epochs", 12, "--out", out)
     history = json.loads((out / HISTORY).read_text())
@@ -296,7 +301,7 @@ def test_reviews_end_to_end(reviews, monkeypatch):
 
 def test_frozen_table_is_of_data(reviews):
     content = {**RATES["imdb"].content(), **tables.memory(12, 2, 4), "loading": {}}
-    frozen = Description.of(content, "imdb").changed(table_lr=0.0, hold_out=20, epochs=1)
+    frozen = Description.of(content, "imdb").changed(table_learning_rate=0.0, validation_samples=20, epochs=1)
     begun_ = Run.start(frozen, reviews)
     assert begun_.network.table is None
     begun_.epoch()
@@ -307,7 +312,7 @@ def test_frozen_table_is_of_data(reviews):
         40,
         20,
     )
-    whole = frozen.changed(hold_out=0).load(reviews)
+    whole = frozen.changed(validation_samples=0).load(reviews)
     held = sorted(d.tokens_train.rows_of(j).tolist() for j in range(40))
     held += [d.tokens_test.rows_of(j).tolist() for j in range(20)]
     assert sorted(held) == sorted(whole.tokens_train.rows_of(j).tolist() for j in range(60))
@@ -317,7 +322,7 @@ def test_frozen_table_is_of_data(reviews):
     "options, message",
     [
         (
-            ("digits", "--set", "rates.table_lr=2"),
+            ("digits", "--set", "rates.table_learning_rate=2"),
             "table_lr is for a memory of tokens, digits has none: leave it out",
         ),
         (
@@ -329,7 +334,7 @@ def test_frozen_table_is_of_data(reviews):
         (("vowels", "--set", "loading.bigrams=5"), "vowels has no option 'bigrams', only max_tokens"),
         (("imdb", "--set", "loading.tokens=2000"), "1024"),
         (("imdb", "--set", "rates.token_dropout=2"), "token_dropout must be a number in 0..1"),
-        (("imdb", "--set", "rates.table_lr=-1"), "table_lr must be a number in 0..1e6"),
+        (("imdb", "--set", "rates.table_learning_rate=-1"), "table_learning_rate must be a number in 0..1e6"),
         (
             ("imdb", "--resume", "--set", "loading.bigrams=5"),
             "a resumed run keeps its settings: leave out --set loading.bigrams",

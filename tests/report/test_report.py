@@ -299,13 +299,15 @@ def test_command_has_changed_options(made):
 def test_rate_run_has_spiking_accuracy(made, tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
-    command("train-rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "rates.batch=64", "--out", out)
+    command(
+        "train-rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "rates.batch_size=64", "--out", out
+    )
     command("report", out)
     saved = run.read(out)
     text = Page((out / "report.html").read_text()).text
     assert "test accuracy, as spikes" in text and "in real numbers" in text
     assert f"{100 * saved.history.epochs[-1].test_accuracy:.2f} %" in text
-    assert "equilif train-rates digits --hidden 8 --epochs 1 --set rates.batch=64 --seed 0" in text
+    assert "equilif train-rates digits --hidden 8 --epochs 1 --set rates.batch_size=64 --seed 0" in text
 
 
 def test_report_of_maps(tmp_path):
@@ -321,14 +323,14 @@ def test_report_of_maps(tmp_path):
         "--epochs",
         1,
         "--set",
-        "rates.batch=64",
+        "rates.batch_size=64",
         "--out",
         out,
     )
     command("report", out)
     text = (out / "report.html").read_text()
     assert "maps1[0]" in text and "maps1[5]" in text
-    keys = "--set rates.batch=64 --set rates.lr=0.001"
+    keys = "--set rates.batch_size=64 --set rates.learning_rate=0.001"
     keys += " --set start.bias=0.1 --set start.scale=0.25"
     line = f"equilif train-rates digits --hidden conv:6:3:1 --hidden 64 --epochs 1 {keys} --seed 0"
     assert sorted(run.read(out).repeat(None).commands[0].split()) == sorted(line.split())

@@ -135,12 +135,12 @@ def test_example_network_equals_conv():
 def test_horizontal_flip():
     """About the part of them that was asked for, others in another epoch; no test image."""
     data = images.digits()
-    preset = convolved.preset(data, [Asked(4)]).changed(flip=0.5, shift=0.0)
+    preset = convolved.preset(data, [Asked(4)]).changed(horizontal_flip=0.5, random_shift=0.0)
     first, second = (train.samples(data, preset, 0, epoch).x for epoch in range(2))
     turned = data.x_train.reshape(-1, 8, 8)[:, :, ::-1].reshape(first.shape)
     moved = (first != data.x_train).any(1)
     assert 0.4 < moved.mean() < 0.6 and (first[moved] == turned[moved]).all()
     assert (first != second).any()
-    assert "flip mirrors images, vowels holds none" in refused(
-        "train", "vowels", "--set", "learning.flip=0.5"
+    assert "horizontal_flip flips images, vowels holds none" in refused(
+        "train", "vowels", "--set", "learning.horizontal_flip=0.5"
     )

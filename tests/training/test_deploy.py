@@ -54,7 +54,7 @@ def test_save_and_evaluate(trained):
         (trained / f).exists() for f in printed["files"]
     )
     assert printed["epochs"] == history["epochs"] and [e["epoch"] for e in history["epochs"]] == [1, 2, 3]
-    assert history["epochs"][0]["eta"] > history["epochs"][-1]["eta"] > 0
+    assert history["epochs"][0]["learning_rate"] > history["epochs"][-1]["learning_rate"] > 0
     assert printed["accuracy"] == history["epochs"][-1]["test_accuracy"] > 0.7
     assert "digits: " in run("evaluate", trained / NETWORK, "--json", trained / "evaluated.json")
     assert json.loads((trained / "evaluated.json").read_text())["accuracy"] > 0.7
@@ -69,8 +69,8 @@ def test_resume(trained, tmp_path):
     run("train-rates", "digits", "--resume", "--out", tmp_path)
     whole, again = (network.load(folder / NETWORK)[1] for folder in (trained, tmp_path))
     assert all((whole[n] == again[n]).all() for n in whole)
-    assert "a resumed run keeps its settings: leave out --set rates.lr" in run(
-        "train-rates", "--resume", "--set", "rates.lr=0.1", "--out", tmp_path, code=2
+    assert "a resumed run keeps its settings: leave out --set rates.learning_rate" in run(
+        "train-rates", "--resume", "--set", "rates.learning_rate=0.1", "--out", tmp_path, code=2
     )
 
 
@@ -120,13 +120,13 @@ def test_attention_deployment(tmp_path):
 
 def test_excluded_classes():
     d = data.load("digits")
-    settings = RATES["digits"].changed(without=[3, 9])
+    settings = RATES["digits"].changed(excluded_classes=[3, 9])
     assert set(d.y_train[order(settings, d, 0, 0)]) == set(range(10)) - {3, 9}
 
 
 def test_validation_samples():
     d = data.load("digits")
-    held = RATES["digits"].changed(hold_out=200).load()
+    held = RATES["digits"].changed(validation_samples=200).load()
     assert len(held.x_train) == 1237 and len(held.x_test) == 200
     images = sorted(
         (*x, y)
@@ -135,7 +135,7 @@ def test_validation_samples():
     )
     assert images == sorted((*x, y) for x, y in zip(d.x_train, d.y_train, strict=True))
     assert "hold_out must leave samples to learn from, digits has 1,437: hold out fewer" in run(
-        "train-rates", "digits", "--set", "rates.hold_out=1437", code=2
+        "train-rates", "digits", "--set", "rates.validation_samples=1437", code=2
     )
 
 

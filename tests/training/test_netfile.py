@@ -68,7 +68,7 @@ window = 8
 
 [learning]
 epochs = 2
-eta = 0.05
+learning_rate = 0.05
 decay = 0.9
 """
 MEMORY = """\
@@ -124,9 +124,15 @@ LONG = {"free": 24, "nudged": 16, "window": 8}
 
 
 def known(name: str, shape: tables.Tables, learning: str, *, more=None, **others) -> Description:
-    """That of a data set; ``learning``: epochs, eta, decay and form."""
-    epochs, eta, decay, form = learning.split()
-    how = {"epochs": int(epochs), "eta": float(eta), "decay": float(decay), "form": form, **(more or {})}
+    """That of a data set; ``learning``: epochs, learning rate, decay and schedule."""
+    epochs, learning_rate, decay, schedule = learning.split()
+    how = {
+        "epochs": int(epochs),
+        "learning_rate": float(learning_rate),
+        "decay": float(decay),
+        "schedule": schedule,
+        **(more or {}),
+    }
     return Description.of({**shape, "learning": how, **others}, name)
 
 
@@ -140,7 +146,7 @@ KNOWN = {
             tables.chain(128),
             "20 0.015 0.05 linear",
             phases={"free": 8, "beta": 1.0},
-            more={"shift": 0.75},
+            more={"random_shift": 0.75},
         ),
         known(
             "imdb",
@@ -149,14 +155,14 @@ KNOWN = {
             ),
             "8 0.0015 0.05 linear",
             phases=LONG,
-            more={"dropout": 0.5},
+            more={"token_dropout": 0.5},
             loading={"drop": 50},
         ),
         known(
             "spoken",
             tables.memory(32, 16, 128, sharpness=4),
             "30 0.01 0.05 linear",
-            more={"dropout": 0.4},
+            more={"token_dropout": 0.4},
             start={"query": 0},
             loading={"n_pos": 16},
         ),
@@ -165,7 +171,7 @@ KNOWN = {
             tables.memory(32, 8, 128),
             "40 0.04 0.1 linear",
             phases={"nudged": 8},
-            more={"dropout": 0.1, "crop": 0.2, "mask": 1},
+            more={"token_dropout": 0.1, "token_crop": 0.2, "input_mask": 1},
             start={"query": 0},
             loading={"n_pos": 8},
         ),
@@ -374,15 +380,21 @@ WRONG = [
     ("window = 8", "threshold = 0.3 !", "threshold must be a power of two"),
     ("window = 8", "leak = 1 !", "leak must be"),
     ("[phases]", "[phase] !", "no 'phase': did you mean 'phases'?"),
-    ("eta = 0.05", "eta = 0 !", "eta must be a number above 0"),
-    ("eta = 0.05", "eta = inf !", "inf"),
-    ("eta = 0.05", "", "[learning] needs eta: learning rate of the first epoch"),
+    ("learning_rate = 0.05", "learning_rate = 0 !", "learning_rate must be a number above 0"),
+    ("learning_rate = 0.05", "learning_rate = inf !", "inf"),
+    ("learning_rate = 0.05", "", "[learning] needs learning_rate: learning rate of the first epoch"),
     ("epochs = 2", "epochs = 0 !", "epochs must be an integer in 1..1048576, not 0"),
     ("epochs = 2", "epochs = 2.0 !", "2.0"),
     ("decay = 0.9", "decay = 2 !", "decay must be a number in 0..1, not 2"),
-    ("decay = 0.9", 'decay = 0.9\nform = "square" !', "form must be one of exponential, linear, cosine"),
+    (
+        "decay = 0.9",
+        'decay = 0.9\nschedule = "square" !',
+        "must be one of exponential, linear, cosine",
+    ),
+    ("decay = 0.9", "decay = 0.9\nform = 3 !", "has no 'form': did you mean 'schedule'?"),
+    ("learning_rate = 0.05", "eta = 0.05 !", "did you mean 'learning_rate'?"),
     ("decay = 0.9", "decay = 0.9\nseeds = [] !", "seeds must be a list"),
-    ("decay = 0.9", "decay = 0.9\nshift = 2 !", "shift must be a number in 0..1, not 2"),
+    ("decay = 0.9", "decay = 0.9\nrandom_shift = 2 !", "random_shift must be a number in 0..1, not 2"),
     ("decay = 0.9", "decay = 0.9\n[start]\nbias = 1e9 !", "bias must be a number in"),
     (
         "decay = 0.9",
@@ -553,7 +565,7 @@ def test_data_errors_have_line(text, data, wanted, tmp_path):
     [("pos = 3 !", "vowels has no option 'pos', only"), ("n_pos = [] !", "loading.n_pos must be a number")],
 )
 def test_loader_errors_have_line(option, wanted, tmp_path):
-    text = f"{MEMORY}\n[learning]\nepochs = 1\neta = 0.1\ndecay = 1\n\n[loading]\n{option}\n"
+    text = f"{MEMORY}\n[learning]\nepochs = 1\nlearning_rate = 0.1\ndecay = 1\n\n[loading]\n{option}\n"
     path = write(tmp_path, text.replace(" !", ""))
     with pytest.raises(ValueError) as e:
         netfile.read(path).preset("vowels")
@@ -631,14 +643,14 @@ def test_options_override_file(trained, tmp_path):
         "--epochs",
         1,
         "--set",
-        "learning.eta=0.02",
+        "learning.learning_rate=0.02",
         "--set",
         "phases.beta=0.25",
         "--out",
         tmp_path,
     )
     preset = read_history(tmp_path / HISTORY).preset
-    assert (preset.epochs, preset.eta, preset.schedule.beta) == (1, 0.02, 0.25)
+    assert (preset.epochs, preset.learning_rate, preset.schedule.beta) == (1, 0.02, 0.25)
     message = refused("train", "digits", *net, "--hidden", 3, "--out", tmp_path / "other")
     assert "hidden is for chains, this network has its sizes in the file" in message
 
@@ -728,7 +740,7 @@ def test_show_output(tmp_path):
     assert {p["name"]: p["size"] for p in found["populations"]}["a"] == 12
     assert [(s["pre"], s["post"]) for s in found["synapses"]] == [(s.pre, s.post) for s in network.synapses]
     assert found["steps"] == {"inference": 24, "training": 48}
-    assert f"{network.n_weights:,} weights of 16 bits" in printed and "0.5 eta" in printed
+    assert f"{network.n_weights:,} weights of 16 bits" in printed and "0.5" in printed
     assert {b["board"]: b["short"] for b in found["boards"]}["icebreaker"] == ""
 
 

@@ -27,7 +27,7 @@ def test_same_value_changes_nothing(name):
 
 def test_patch_convolutions():
     preset = convolved.preset(images.digits(), [convolved.Asked(6), convolved.Asked(8)])
-    assert patched(preset, {"learning.eta": "0.01"}) == preset.changed(eta=0.01)
+    assert patched(preset, {"learning.learning_rate": "0.01"}) == preset.changed(learning_rate=0.01)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_patch_convolutions():
             {"phases.free": "16", "phases.window": "8", "phases.nudged": "8"},
             {"free": 16, "window": 8, "nudged": 8},
         ),
-        ({"learning.order": "board"}, {"order": "board"}),
+        ({"learning.order": "standalone"}, {"order": "standalone"}),
         ({"learning.seeds": "[3, 1]"}, {"seeds": (3, 1)}),
         ({"start.bias": "0.1"}, {"bias": 0.1}),
         ({"population.hidden1.size": "12"}, {"hidden": (12,)}),
@@ -54,14 +54,16 @@ def test_patch_format_and_loader_option():
 
 
 def test_patch_rates():
-    found = patched(RATES["imdb"], {"rates.lr": "0.01", "loading.tokens": "50", "loading.drop": "9"})
-    assert (found.lr, found.memory.size, found.loading["drop"]) == (0.01, 50, 9)
-    assert patched(RATES["digits"], {"rates.without": "3"}).without == (3,)
+    found = patched(
+        RATES["imdb"], {"rates.learning_rate": "0.01", "loading.tokens": "50", "loading.drop": "9"}
+    )
+    assert (found.learning_rate, found.memory.size, found.loading["drop"]) == (0.01, 50, 9)
+    assert patched(RATES["digits"], {"rates.excluded_classes": "3"}).excluded_classes == (3,)
     assert patched(RATES["digits"], {"phases.free": "40"}).schedule.free == 40
     one_way = patched(RATES["digits"], {FEEDBACK: "false"}).synapses
     assert [(s.pre, s.post) for s in one_way if not s.feedback] == [("hidden1", "output")]
-    assert not patched(RATES["vowels"], {"rates.table_lr": "0"}).learns_table
-    assert patched(RATES["vowels"], {"rates.table_lr": "2"}).learns_table
+    assert not patched(RATES["vowels"], {"rates.table_learning_rate": "0"}).learns_table
+    assert patched(RATES["vowels"], {"rates.table_learning_rate": "2"}).learns_table
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_patch_rates():
         ("population.hiden1.size", "8", "'hidden1'"),
         ("population.hidden1.sise", "8", "'size'"),
         ("synapse.0.rate", "1", "synapses have no names"),
-        ("learning.order", "sorted", "shuffled, board"),
+        ("learning.order", "sorted", "shuffled, standalone"),
         ("learning.epochs", "1.5", "an integer"),
         ("learning.epochs", "1\nx = 2", "an integer"),
     ],
@@ -83,7 +85,7 @@ def test_invalid_key_or_value(key, text, named):
     assert named in str(e.value)
 
 
-@pytest.mark.parametrize("key", ["rates.lrr", "rate.lr", "learning.lr", "phases.fre"])
+@pytest.mark.parametrize("key", ["rates.batch_sise", "rate.batch_size", "learning.batch_size", "phases.fre"])
 def test_unknown_key_suggestion(key):
     with pytest.raises(ValueError, match=f"{key}.*did you mean"):
         patched(RATES["digits"], {key: "1"})
@@ -116,12 +118,12 @@ def test_value_out_of_range(key):
     above = str(float(top) * 2 + 1) if not top.isdecimal() else str(int(top) * 2 + 1)
     name = key.key.rpartition(".")[2]
     if key.command == "train-rates":
-        base = RATES["vowels" if name in ("tokens", "table_lr", "token_dropout") else "digits"]
+        base = RATES["vowels" if name in ("tokens", "table_learning_rate", "token_dropout") else "digits"]
     elif key.key == "run.every":
         assert key.key in refused("train", "--set", f"run.every={above}")
         return
     else:
-        base = PRESETS["vowels" if name in ("dropout", "crop", "mask") else "digits"]
+        base = PRESETS["vowels" if name in ("token_dropout", "token_crop", "input_mask") else "digits"]
     if name == "seeds":
         above = f"[{above}]"
     given = {"phases.free": "24", key.key: above} if name == "early_exit" else {key.key: above}
@@ -130,12 +132,14 @@ def test_value_out_of_range(key):
 
 
 def test_set_option_of_train(tmp_path):
-    keys = ("learning.eta=0.02", "phases.free=16", "start.scale=0.4", "run.every=5")
+    keys = ("learning.learning_rate=0.02", "phases.free=16", "start.scale=0.4", "run.every=5")
     patches = [word for key in keys for word in ("--set", key)]
     run("train", "digits", "--hidden", 4, "--epochs", 1, *patches, "--out", tmp_path)
     preset = read_history(tmp_path / HISTORY).preset
-    assert preset == DIGITS.changed(hidden=(4,), epochs=1, eta=0.02, free=16, scale=0.4)
-    assert "--set learning.eta" in refused("train", "--resume", "--set", "learning.eta=1", "--out", tmp_path)
+    assert preset == DIGITS.changed(hidden=(4,), epochs=1, learning_rate=0.02, free=16, scale=0.4)
+    assert "--set learning.learning_rate" in refused(
+        "train", "--resume", "--set", "learning.learning_rate=1", "--out", tmp_path
+    )
     run("train", "--resume", "--epochs", 2, "--set", "run.every=1", "--out", tmp_path)
 
 
@@ -143,12 +147,12 @@ def test_set_option_of_train(tmp_path):
     "command, option, key",
     [
         ("train", "--free", "phases.free"),
-        ("train", "--hold-out", "data.hold_out"),
+        ("train", "--test-fraction", "data.test_fraction"),
         ("train", "--conv", "--hidden conv:MAPS"),
         ("train", "--seeds", "--seed FIRST-LAST"),
         ("train-rates", "--weight-decay", "rates.weight_decay"),
-        ("train-rates", "--hold-out", "rates.hold_out"),
-        ("upload", "--eta", "learning.eta"),
+        ("train-rates", "--validation-samples", "rates.validation_samples"),
+        ("upload", "--learning-rate", "learning.learning_rate"),
     ],
 )
 def test_option_named_by_key(command, option, key):
@@ -166,7 +170,7 @@ def test_duplicate_options(tmp_path):
 def test_keys_are_listed(tmp_path):
     run("init", "--keys", "--json", tmp_path / "keys.json")
     keys = json.loads((tmp_path / "keys.json").read_text())["keys"]
-    assert {"phases.free", "learning.epochs", "data.hold_out", "run.every", "rates.lr"} <= {
+    assert {"phases.free", "learning.epochs", "data.test_fraction", "run.every", "rates.learning_rate"} <= {
         k["key"] for k in keys
     }
     assert all(k["meaning"] for k in keys)

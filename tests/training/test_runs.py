@@ -167,7 +167,7 @@ def test_simultaneous_runs(tmp_path):
 
 
 def test_unused_folder_is_removed(tmp_path):
-    for arguments in (("--set", "learning.eta=1e-9"), ("--resume",)):
+    for arguments in (("--set", "learning.learning_rate=1e-9"), ("--resume",)):
         refused("train", *arguments, "--out", tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
 
@@ -227,7 +227,7 @@ def test_overwrite_removes_old_run(done):
 @pytest.mark.parametrize(
     "wrong",
     [
-        ("--set", "learning.eta=1e-9"),
+        ("--set", "learning.learning_rate=1e-9"),
         ("--epochs", 2_000_000_000),
         ("--set", "phases.window=6"),
         ("--hidden", 5_000_000),
@@ -461,7 +461,7 @@ def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=2)
     if plan == "rates":
         pytest.importorskip("torch")
-        preset = RATES["digits"].changed(hidden=(4,), epochs=2, batch=512)
+        preset = RATES["digits"].changed(hidden=(4,), epochs=2, batch_size=512)
     data = images.load("digits")
     whole = Run.start(preset, data)
     while not whole.done:
@@ -510,8 +510,8 @@ def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
         ({"epochs": 1 << 20}, "from epoch 103 of 1048576 on no weight would move"),
         ({"decay": 0.0}, "from epoch 2 of 15 on no weight would move"),
         ({"decay": 0.5}, "from epoch 12 of 15 on no weight would move"),
-        ({"form": "linear", "decay": 0.0}, "from epoch 15 of 15 on no weight would move"),
-        ({"eta": 1e-9}, "so no weight would ever move; the smallest that counts is"),
+        ({"schedule": "linear", "decay": 0.0}, "from epoch 15 of 15 on no weight would move"),
+        ({"learning_rate": 1e-9}, "so no weight would ever move; the smallest that counts is"),
     ],
 )
 def test_learning_rate_too_small(options, message):
@@ -536,7 +536,7 @@ def test_last_valid_epoch_learns():
 
 def test_long_schedule_starts_quickly():
     """A million learning rates are not tried one by one."""
-    preset = PRESETS["digits"].changed(form="linear", decay=0.5, epochs=1 << 20)
+    preset = PRESETS["digits"].changed(schedule="linear", decay=0.5, epochs=1 << 20)
     data = images.load("digits")
     start = time.process_time()
     Run.start(preset, data, 0)
@@ -556,13 +556,13 @@ def test_finished_run_needs_no_learning_rate(done):
     "arguments, message",
     [
         (("train", "--epochs", 2_000_000_000), "epochs must be an integer in 1..1048576"),
-        (("train", "--set", "learning.eta=nan"), "eta must be a number"),
+        (("train", "--set", "learning.learning_rate=nan"), "learning_rate must be a number"),
         (("train", "--set", "learning.decay=1.5"), "decay must be a number in 0..1"),
         (("train", "--set", "run.every=nan"), "run.every must be a finite number"),
         (("train", "--seed", -1), "seed must be in 0..4294967295"),
         (("train", "--set", "run.baud=9600"), "baud is the rate of a port: give --port too"),
         (
-            ("train", "vowels", "--set", "learning.shift=0.5"),
+            ("train", "vowels", "--set", "learning.random_shift=0.5"),
             "shift moves images by a pixel, vowels holds none",
         ),
         (("demo", "--seed", -1), "seed must be in 0..4294967295"),
@@ -578,12 +578,18 @@ def test_option_without_effect(arguments, message, tmp_path):
     "options, message",
     [
         (("--epochs", 0), "epochs must be an integer in 1..1048576, not 0"),
-        (("--set", "rates.without=99"), "without, a class of digits, must be in 0..9, not 99"),
-        (("--set", "rates.without=-1"), "without, a class of digits, must be in 0..9, not -1"),
-        (("--set", f"rates.without={[*range(10)]}"), "without holds back 10 of 10 classes"),
-        (("--set", f"rates.without={[*range(9)]}"), "without holds back 9 of 10 classes"),
+        (
+            ("--set", "rates.excluded_classes=99"),
+            "a class of digits, must be in 0..9, not 99",
+        ),
+        (
+            ("--set", "rates.excluded_classes=-1"),
+            "a class of digits, must be in 0..9, not -1",
+        ),
+        (("--set", f"rates.excluded_classes={[*range(10)]}"), "excluded_classes leaves 0 of 10 classes"),
+        (("--set", f"rates.excluded_classes={[*range(9)]}"), "excluded_classes leaves 1 of 10 classes"),
         (("--seed", -1), "seed must be in 0..4294967295"),
-        (("--set", "rates.lr=11"), "lr must be a number in 1e-9..10"),
+        (("--set", "rates.learning_rate=11"), "learning_rate must be a number in 1e-9..10"),
         (("--resume", "--hidden", "conv:3"), "there is no run to resume|leave out --hidden"),
     ],
 )
@@ -594,7 +600,9 @@ def test_rate_option_without_effect(options, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("key, text", [("rates.shift", "0.5"), ("rates.flip", "0.5"), (FEEDBACK, "false")])
+@pytest.mark.parametrize(
+    "key, text", [("rates.random_shift", "0.5"), ("rates.horizontal_flip", "0.5"), (FEEDBACK, "false")]
+)
 def test_image_options_on_sequences(key, text):
     with pytest.raises(ValueError, match=key.rpartition(".")[2]):
         patched(RATES["vowels"], {key: text})
@@ -650,10 +658,10 @@ WRONG = [
     (("preset", "population", "hidden1", "size"), ["a", 0, 1.5], "preset.population.hidden1.size"),
     (("preset", "population"), [3, None, {}], "preset"),
     (("preset", "synapse", 0, "from"), [3, [], ["zzz"], None], "preset.synapse.0.from"),
-    (("preset", "learning", "eta"), ["x", None, -1, 1e999], "preset.learning.eta"),
+    (("preset", "learning", "learning_rate"), ["x", None, -1, 1e999], "preset.learning.learning_rate"),
     (("preset", "phases", "free"), ["x", 0, 1e9], "preset.phases.free"),
     (("preset", "phases", "threshold"), [1e999, "1"], "preset.phases.threshold"),
-    (("preset", "learning", "form"), ["square", 3, []], "preset.learning.form"),
+    (("preset", "learning", "schedule"), ["square", 3, []], "preset.learning.schedule"),
     (("preset", "loading"), [3, {"n_pos": 1}], "preset.loading"),
     (("surprise",), [1], "surprise"),
 ]

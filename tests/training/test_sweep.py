@@ -81,9 +81,9 @@ def test_point_key():
 def test_point_key_of_own_data(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b,kind\n" + "".join(f"{k},{k * k},{'xyz'[k % 3]}\n" for k in range(30)))
-    named, own = points({"data": ["digits", str(path)]}, {"label": "kind", "hold_out": 0.5})
+    named, own = points({"data": ["digits", str(path)]}, {"label": "kind", "test_fraction": 0.5})
     assert named == Point(data="digits", lanes=4)
-    assert own.reading == (("hold_out", 0.5), ("label", "kind"))
+    assert own.reading == (("label", "kind"), ("test_fraction", 0.5))
     assert len({p.key(DATA) for p in (named, own, Point(data=str(path), lanes=4))}) == 3
     data = own.load(None)
     assert len(data.x_train) == len(data.x_test) == 15
@@ -93,8 +93,8 @@ def test_point_key_of_own_data(tmp_path):
 
 
 def test_point_changes_preset():
-    p = Point(hidden=(8, 4), epochs=3, eta=0.1, free=16, leak=2).preset(PRESETS["digits"].load())
-    assert (p.hidden, p.epochs, p.eta, p.schedule.free, p.schedule.leak) == ((8, 4), 3, 0.1, 16, 2)
+    p = Point(hidden=(8, 4), epochs=3, learning_rate=0.1, free=16, leak=2).preset(PRESETS["digits"].load())
+    assert (p.hidden, p.epochs, p.learning_rate, p.schedule.free, p.schedule.leak) == ((8, 4), 3, 0.1, 16, 2)
     assert p.decay == PRESETS["digits"].decay and p.schedule.nudged == PRESETS["digits"].schedule.nudged
 
 

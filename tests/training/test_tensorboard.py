@@ -43,7 +43,7 @@ def test_curves_and_weights(tmp_path):
     for tag, name in (
         ("accuracy/test", "test_accuracy"),
         ("accuracy/training", "train_accuracy"),
-        ("rate/learning", "eta"),
+        ("rate/learning", "learning_rate"),
         ("spikes/sample", "spikes_per_sample"),
     ):
         assert [step for step, _ in found[tag]] == [1, 2, 3]
@@ -58,7 +58,16 @@ def test_curves_and_weights(tmp_path):
 def test_rate_loss(tmp_path):
     pytest.importorskip("torch")
     board = tmp_path / "board"
-    base = ("train-rates", "digits", "--epochs", 1, "--set", "rates.batch=512", "--out", tmp_path / "out")
+    base = (
+        "train-rates",
+        "digits",
+        "--epochs",
+        1,
+        "--set",
+        "rates.batch_size=512",
+        "--out",
+        tmp_path / "out",
+    )
     run(*base, "--hidden", 4, "--set", f"run.tensorboard={board}")
     found = values(board)
     (epoch,) = json.loads((tmp_path / "out" / HISTORY).read_text())["epochs"]
