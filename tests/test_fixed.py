@@ -64,14 +64,14 @@ def test_shift_right_floor():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"fraction": 3}, "fraction must be in 4..13, not 3"),
-        ({"fraction": 14}, "fraction must be in 4..13, not 14"),
-        ({"weight_width": 17}, "weight_width must be in 4..16, not 17"),
+        ({"fraction": 3}, "fraction.*4..13.*3"),
+        ({"fraction": 14}, "fraction.*4..13.*14"),
+        ({"weight_width": 17}, "weight_width.*4..16.*17"),
         (
             {"accumulator_width": 19},
-            r"accumulator_width \(at least weight_width \+ 4\) must be in 20\.\.32, not 19",
+            r"accumulator_width.*20\.\.32.*19",
         ),
-        ({"accumulator_width": 33}, r"accumulator_width .* must be in 20\.\.32, not 33"),
+        ({"accumulator_width": 33}, r"accumulator_width.*20\.\.32.*33"),
     ],
 )
 def test_invalid_numerics(wrong, message):
@@ -100,26 +100,26 @@ ARRAY = np.arange(6).reshape(2, 3)
     [
         (
             ARRAY / 2,
-            "must be integers in 0..9, not float64 values: real numbers become codes by Fixed.quantize",
+            "0..9.*float64.*Fixed.quantize",
         ),
-        (ARRAY * 1.0, "whole ones integers by astype"),
+        (ARRAY * 1.0, "astype"),
         (np.float32(3), "not float32 values"),
-        ([1, math.nan], r"not values that are no numbers \(nan\)$"),
-        ([1, math.inf], r"not values that are no numbers \(inf\)$"),
-        (ARRAY > 2, "not bool values: a selection becomes positions by np.flatnonzero"),
+        ([1, math.nan], r"\(nan\)$"),
+        ([1, math.inf], r"\(inf\)$"),
+        (ARRAY > 2, "np.flatnonzero"),
         (True, "not bool values"),
-        (ARRAY * 1j, "not complex128 values: take the real part first"),
-        (["1", "2"], "not values such as '1'"),
-        ([b"1"], "not values such as b'1'"),
-        (None, "not values such as None"),
-        (ARRAY.astype(object), "not values such as 0"),
-        ([[1, 2], [3]], r"must be an array of integers, not \[\[1, 2\], \[3\]\]"),
+        (ARRAY * 1j, "complex128"),
+        (["1", "2"], "such as '1'"),
+        ([b"1"], "b'1'"),
+        (None, "None"),
+        (ARRAY.astype(object), "such as 0"),
+        ([[1, 2], [3]], r"\[\[1, 2\], \[3\]\]"),
         (np.array(["2020-01-01"], "M8[D]"), "not datetime64"),
         (np.zeros(3, [("a", int)]), "not "),
-        (ARRAY + 5, "must lie in 0..9, not 5..10"),
-        (-1, "must lie in 0..9, not -1$"),
-        (2**63, "must lie in 0..9, not 9223372036854775808$"),
-        (np.array([2**64 - 7], np.uint64), "must lie in 0..9, not 18446744073709551609$"),
+        (ARRAY + 5, "0..9.*5..10"),
+        (-1, "0..9.*-1$"),
+        (2**63, "0..9.*9223372036854775808$"),
+        (np.array([2**64 - 7], np.uint64), "0..9.*18446744073709551609$"),
         ([2**70], "must be integers"),
     ],
     ids=str,
@@ -142,9 +142,7 @@ def test_integer_types(values):
 
 def test_float_images_message():
     x = ARRAY / 5
-    with pytest.raises(
-        ValueError, match=r"not float64 values in 0\.\.1: scale what lies in 0\.\.1 by (.*)$"
-    ) as e:
+    with pytest.raises(ValueError, match=r"float64.*0\.\.1 by (.*)$") as e:
         UQ(0, 8).require(x, "inputs")
     way_out = str(e.value).split(" by ")[1]
     assert UQ(0, 8).require(eval(way_out, {"np": np, "x": x}), "inputs").max() == 255
@@ -168,14 +166,14 @@ def test_empty_range():
 @pytest.mark.parametrize(
     "x, message",
     [
-        (math.nan, "values to quantize must be finite numbers, not nan"),
-        ([0.5, math.inf], "must be finite numbers, not inf"),
-        ([-math.inf], "must be finite numbers, not -inf"),
-        ([True], "must be real numbers, not values such as"),
-        ([1j], "must be real numbers, not values such as 1j"),
-        (["0.5"], "must be real numbers, not values such as '0.5'"),
-        (None, "must be real numbers, not values such as None"),
-        ([[1.0], [1.0, 2.0]], "must be an array of real numbers"),
+        (math.nan, "quantize.*nan"),
+        ([0.5, math.inf], "finite.*inf"),
+        ([-math.inf], "finite.*-inf"),
+        ([True], "real numbers"),
+        ([1j], "real numbers.*1j"),
+        (["0.5"], "'0.5'"),
+        (None, "None"),
+        ([[1.0], [1.0, 2.0]], "array of real"),
     ],
     ids=str,
 )
@@ -225,7 +223,7 @@ def test_finite_number(value):
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None, [], np.int64(1)])
 def test_booleans(value):
-    with pytest.raises(ValueError, match="feedback must be true or false, not "):
+    with pytest.raises(ValueError, match="feedback.*true or false"):
         truth(value, "feedback")
     assert truth(np.bool_(True), "feedback") is True
 
@@ -241,7 +239,7 @@ def test_messages_are_short():
 
 @pytest.mark.parametrize("i, f", [(0, 0), (60, 0), (1.5, 3), (-4, 3), (3, -1), (0, 54)])
 def test_format_width(i, f):
-    with pytest.raises(ValueError, match="bits must be|width of a format must be"):
+    with pytest.raises(ValueError, match="bits|width"):
         SQ(i, f)
     assert SQ(1, 52).quantize([-9, 9]).tolist() == [-(2**52), 2**52 - 1]
 

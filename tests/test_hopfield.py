@@ -178,22 +178,22 @@ ONE = Hopfield.of([[1, 2, 3]])
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Hopfield([1, 2]), r"shape \(1 to 1024, at least 1\), not \(2,\)"),
+        (lambda: Hopfield([1, 2]), r"\(1 to 1024, at least 1\).*\(2,\)"),
         (lambda: Hopfield(np.zeros((0, 3), int)), r"not \(0, 3\)"),
         (lambda: Hopfield(np.zeros((1025, 2), int)), r"not \(1025, 2\)"),
         (
             lambda: Hopfield([[4065]]),
-            r"patterns must lie in -4096\.\.4064, the range of a state, not 4065\.\.4065",
+            r"patterns.*-4096\.\.4064.*4065\.\.4065",
         ),
-        (lambda: Hopfield([[-4097]]), "the range of a state"),
-        (lambda: Hopfield([[40000]]), r"patterns must lie in -32768\.\.32767"),
-        (lambda: Hopfield.of([[128]]), r"patterns must lie in -128\.\.127, not 128"),
-        (lambda: Hopfield([[1]], sharpness=6), r"sharpness must be in 2\.\.5 octaves, not 6"),
+        (lambda: Hopfield([[-4097]]), "range"),
+        (lambda: Hopfield([[40000]]), r"patterns.*-32768\.\.32767"),
+        (lambda: Hopfield.of([[128]]), r"patterns.*-128\.\.127.*128"),
+        (lambda: Hopfield([[1]], sharpness=6), r"sharpness.*2\.\.5.*6"),
         (
             lambda: Hopfield([[1]], sharpness=-2, numerics=Numerics(fraction=8)),
-            "a memory needs 9 to 13 fraction bits, not 8",
+            "9.*13.*8",
         ),
-        (lambda: Hopfield.of([[1]], numerics=Numerics(fraction=6)), "at least 7 fraction bits, not 6"),
+        (lambda: Hopfield.of([[1]], numerics=Numerics(fraction=6)), "7.*6"),
         (lambda: Hopfield(np.full((1, 600), 4064), sharpness=5), "saturate the 18-bit exponent"),
         (
             lambda: Hopfield(np.full((1024, 1), 4064), numerics=Numerics(accumulator_width=22)),
@@ -203,15 +203,15 @@ ONE = Hopfield.of([[1, 2, 3]])
             lambda: Hopfield(np.full((1, 2000), 4064), sharpness=2, numerics=Numerics(accumulator_width=22)),
             "overflow the 22-bit accumulator",
         ),
-        (lambda: ONE.recall([1, 2]), r"a cue must have shape \(3,\), not \(2,\)"),
-        (lambda: ONE.recall([1, 2, 128]), r"a cue must lie in -128\.\.127"),
+        (lambda: ONE.recall([1, 2]), r"cue.*\(3,\).*\(2,\)"),
+        (lambda: ONE.recall([1, 2, 128]), r"cue.*-128\.\.127"),
         (
             lambda: Placed(ONE, EngineConfig(numerics=Numerics(fraction=10))),
-            "the memory has .*fraction=12.* the engine .*fraction=10",
+            "fraction=12.*fraction=10",
         ),
         (
             lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(tiles=99)),
-            r"DRIVE: tiles 0\.\.99 are not in 0\.\.98",
+            r"DRIVE.*0\.\.99.*0\.\.98",
         ),
         (
             lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(attention=False)),
@@ -221,7 +221,7 @@ ONE = Hopfield.of([[1, 2, 3]])
             lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(program_words=32)),
             "need 33 program words",
         ),
-        (lambda: Placed(ONE, EngineConfig()).cue([1, 2]), r"a cue must have shape \(3,\)"),
+        (lambda: Placed(ONE, EngineConfig()).cue([1, 2]), r"cue.*\(3,\)"),
     ],
 )
 def test_invalid_arguments(make, message):

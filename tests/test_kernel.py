@@ -429,34 +429,34 @@ def rows(*, table=(4, 6), at=(0, 3), off=(0, 1, 2), value=0):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda k: k.predict(np.zeros((2, 0), int)), "memory is loaded with each sample: give tokens"),
+        (lambda k: k.predict(np.zeros((2, 0), int)), "give tokens"),
         (
             lambda k: Kernel(Network.chain(6, 5, 3)).predict(np.zeros((2, 6), int), tokens=rows()),
-            "no memory to load tokens into",
+            "tokens",
         ),
         (
             lambda k: k.predict(None, tokens=rows(table=(4, 5))),
-            r"patterns of width 6: the table must have shape \(rows, 6\), not \(4, 5\)",
+            r"6.*table.*\(rows, 6\).*\(4, 5\)",
         ),
         (
             lambda k: k.predict(None, tokens=rows(at=[0] * 6, off=(0, 6))),
-            "holds 5 patterns, not the 6 of a sample",
+            "5 patterns.*6",
         ),
-        (lambda k: k.predict(None, tokens=rows(at=(0, 4))), r"token rows must lie in 0\.\.3, not 0\.\.4"),
-        (lambda k: k.predict(None, tokens=rows(at=(-1, 3))), r"token rows must lie in 0\.\.3, not -1\.\.3"),
+        (lambda k: k.predict(None, tokens=rows(at=(0, 4))), r"rows.*0\.\.3.*0\.\.4"),
+        (lambda k: k.predict(None, tokens=rows(at=(-1, 3))), r"rows.*0\.\.3.*-1\.\.3"),
         (
             lambda k: k.predict(np.zeros((3, 0), int), tokens=rows()),
-            r"inputs must have shape \(2, 0\), not \(3, 0\)",
+            r"inputs.*\(2, 0\).*\(3, 0\)",
         ),
         (
             lambda k: k.train(None, [0], tokens=rows()),
-            r"labels must have shape \(2,\), one a sample, not \(1,\)",
+            r"labels.*\(2,\).*\(1,\)",
         ),
         (
             lambda k: Kernel(replace(k.network, numerics=Numerics(weight_width=8))).predict(
                 None, tokens=rows(value=128)
             ),
-            r"patterns must lie in -128",
+            r"patterns.*-128",
         ),
     ],
 )
@@ -470,23 +470,23 @@ def test_kernel_checks_tokens(call, message):
     [
         (
             lambda k: k.train(np.zeros((2, 5), np.uint8), [0, 1]),
-            r"inputs must have shape \(batch, 6\), not \(2, 5\)",
+            r"inputs.*\(batch, 6\).*\(2, 5\)",
         ),
         (
             lambda k: k.train(np.zeros((2, 6), np.uint8), [0]),
-            r"labels must have shape \(2,\), one a sample, not \(1,\)",
+            r"labels.*\(2,\).*\(1,\)",
         ),
-        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 3]), r"labels must lie in 0\.\.2, not 0\.\.3"),
+        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 3]), r"labels.*0\.\.2.*0\.\.3"),
         (
             lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1], [0, 2]),
-            r"order must lie in 0\.\.1, not 0\.\.2",
+            r"order.*0\.\.1.*0\.\.2",
         ),
-        (lambda k: k.train(np.full((2, 6), 256), [0, 1]), r"inputs must lie in 0\.\.255"),
-        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1]), "no learning rate: give learning_rate"),
-        (lambda k: k.rates(np.zeros((2, 5), int)), r"inputs must have shape \(batch, 6\)"),
+        (lambda k: k.train(np.full((2, 6), 256), [0, 1]), r"inputs.*0\.\.255"),
+        (lambda k: k.train(np.zeros((2, 6), np.uint8), [0, 1]), "learning_rate"),
+        (lambda k: k.rates(np.zeros((2, 5), int)), r"inputs.*\(batch, 6\)"),
         (
             lambda k: k.rates(np.zeros((2, 6), int), np.zeros((2, 4), int)),
-            r"targets must have shape \(2, 3\), not \(2, 4\)",
+            r"targets.*\(2, 3\).*\(2, 4\)",
         ),
     ],
 )
@@ -499,19 +499,19 @@ def test_kernel_checks_indices(call, message):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda r: r.infer(np.zeros((2, 5), int)), r"inputs must have shape \(batch, 6\), not \(2, 5\)"),
-        (lambda r: r.infer(np.full((1, 6), -1)), r"inputs must lie in 0\.\.255, not -1"),
+        (lambda r: r.infer(np.zeros((2, 5), int)), r"inputs.*\(batch, 6\).*\(2, 5\)"),
+        (lambda r: r.infer(np.full((1, 6), -1)), r"inputs.*0\.\.255.*-1"),
         (
             lambda r: r.train(np.zeros((2, 6), int), np.zeros((2, 3), int)),
-            "one sample at a time, as on the chip, not 2",
+            "one sample.*2",
         ),
         (
             lambda r: r.train(np.zeros((1, 6), int), np.zeros((1, 3), int)),
-            "no learning rate: give learning_rate",
+            "learning_rate",
         ),
         (
             lambda r: r.train(np.zeros((1, 6), int), np.zeros((1, 4), int), learn=False),
-            r"targets must have shape \(1, 3\), not \(1, 4\)",
+            r"targets.*\(1, 3\).*\(1, 4\)",
         ),
     ],
 )
@@ -580,19 +580,19 @@ CLASSES = np.arange(9) % 3
     [
         (
             IMAGES / 255.0,
-            r"inputs must be integers in 0\.\.255, not float64 values in 0\.\.1: scale what lies in",
+            r"inputs.*0\.\.255.*float64.*0\.\.1",
         ),
         (
             IMAGES * 1.0,
-            "inputs must be integers in 0..255, not float64 values: .* whole ones integers by astype",
+            "inputs.*0..255.*float64",
         ),
-        (IMAGES > 9, "not bool values: scale false and true by"),
+        (IMAGES > 9, "bool"),
         (IMAGES * 1j, "not complex128 values"),
         (IMAGES.astype(str), "not values such as"),
-        (np.full((9, 6), np.nan), r"not values that are no numbers \(nan\)"),
-        (IMAGES.astype(int) - 1, r"inputs must lie in 0\.\.255, not -1"),
-        (IMAGES[0], r"inputs must have shape \(batch, 6\), not \(6,\)"),
-        (IMAGES[None], r"inputs must have shape \(batch, 6\), not \(1, 9, 6\)"),
+        (np.full((9, 6), np.nan), r"\(nan\)"),
+        (IMAGES.astype(int) - 1, r"inputs.*0\.\.255.*-1"),
+        (IMAGES[0], r"inputs.*\(batch, 6\).*\(6,\)"),
+        (IMAGES[None], r"inputs.*\(batch, 6\).*\(1, 9, 6\)"),
     ],
 )
 def test_inputs_must_be_bytes(carrier, x, message):
@@ -615,16 +615,16 @@ def test_inputs_must_be_bytes(carrier, x, message):
 @pytest.mark.parametrize(
     "labels, message",
     [
-        (CLASSES[:, None], r"labels must have shape \(9,\), one a sample, not \(9, 1\)"),
+        (CLASSES[:, None], r"labels.*\(9,\).*\(9, 1\)"),
         (1, r"not \(\)"),
         ([1], r"not \(1,\)"),
         (CLASSES[:-1], r"not \(8,\)"),
-        (CLASSES + 0.9, "labels must be integers in 0..2, not float64"),
-        (CLASSES + 1, r"labels must lie in 0\.\.2, not 1\.\.3"),
-        (CLASSES - 1, r"labels must lie in 0\.\.2, not -1\.\.1"),
-        (CLASSES == 2, "labels must be integers in 0..2, not bool"),
-        (list("abcabcabc"), "labels must be integers in 0..2, not values such as 'a'"),
-        (None, "labels must be integers in 0..2, not values such as None"),
+        (CLASSES + 0.9, "labels.*0..2.*float64"),
+        (CLASSES + 1, r"labels.*0\.\.2.*1\.\.3"),
+        (CLASSES - 1, r"labels.*0\.\.2.*-1\.\.1"),
+        (CLASSES == 2, "labels.*0..2"),
+        (list("abcabcabc"), "labels.*0..2.*'a'"),
+        (None, "labels.*0..2.*None"),
     ],
     ids=str,
 )
@@ -640,13 +640,13 @@ def test_labels(labels, message):
     [
         (
             CLASSES == 2,
-            "order must be integers in 0..8, not bool values: a selection becomes positions by np.flatnon",
+            "order.*0..8.*np.flatnon",
         ),
-        ([0.0, 1.0], "order must be integers in 0..8, not float64"),
-        ([0, -1], r"order must lie in 0\.\.8, not -1\.\.0"),
-        ([9], r"order must lie in 0\.\.8, not 9"),
-        ([[0, 1]], "order must have one dimension, not 2"),
-        (3, "order must have one dimension, not 0"),
+        ([0.0, 1.0], "order.*0..8.*float64"),
+        ([0, -1], r"order.*0\.\.8.*-1\.\.0"),
+        ([9], r"order.*0\.\.8.*9"),
+        ([[0, 1]], "order.*2"),
+        (3, "order.*0"),
     ],
     ids=str,
 )
@@ -690,25 +690,25 @@ def test_no_samples():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"counter": 0.5}, "counter must be an integer in 0..4294967295, not 0.5"),
-        ({"counter": -1}, "counter must be in 0..4294967295, not -1"),
-        ({"counter": 2**32}, "counter must be in 0..4294967295, not 4294967296"),
-        ({"learning_rate": "0.1"}, "a learning rate must be a finite number of at least 0, not '0.1'"),
-        ({"learning_rate": np.nan}, "a finite number of at least 0, not nan"),
-        ({"learning_rate": -0.1}, "a finite number of at least 0, not -0.1"),
+        ({"counter": 0.5}, "counter.*0..4294967295.*0.5"),
+        ({"counter": -1}, "counter.*0..4294967295.*-1"),
+        ({"counter": 2**32}, "counter.*0..4294967295.*4294967296"),
+        ({"learning_rate": "0.1"}, "learning rate.*'0.1'"),
+        ({"learning_rate": np.nan}, "0, not nan"),
+        ({"learning_rate": -0.1}, "0, not -0.1"),
         (
             {"learning_rate": 1e-9},
-            "learning rate 1e-09 is below half of the smallest step, so no weight would ever move",
+            "1e-09",
         ),
-        ({"learning_rate": 1e9}, "learning rate 1e.09 is above the largest one, 0.1211"),
-        ({"learning_rate": 1.7e308}, "is above the largest one"),
+        ({"learning_rate": 1e9}, "1e.09.*0.1211"),
+        ({"learning_rate": 1.7e308}, "largest"),
         (
             {"weights": {n: w / 4096 for n, w in SMALL.initial_weights().items()}},
-            "weights of .* must be integers",
+            "weights.*integers",
         ),
-        ({"weights": [1, 2]}, r"weights must be arrays by synapse, not \[1, 2\]"),
-        ({"weights": {}}, "weights are for no synapse, the network has"),
-        ({"network": 3}, "a Network is wanted, not 3"),
+        ({"weights": [1, 2]}, r"weights.*\[1, 2\]"),
+        ({"weights": {}}, "no synapse"),
+        ({"network": 3}, "Network.*3"),
     ],
     ids=str,
 )
@@ -775,10 +775,10 @@ def test_arrays_of_every_kind_compile_once():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda r: r.train(IMAGES[:1], None), "targets must be integers in 0..255, not values such as None"),
-        (lambda r: r.train(IMAGES[:1], [[0.9, 0, 0]]), "targets must be integers in 0..255, not float64"),
-        (lambda r: r.infer(None), "inputs must be integers in 0..255, not values such as None"),
-        (lambda r: r.infer(IMAGES, "tokens"), "no memory to load tokens into"),
+        (lambda r: r.train(IMAGES[:1], None), "targets.*0..255.*None"),
+        (lambda r: r.train(IMAGES[:1], [[0.9, 0, 0]]), "targets.*0..255.*float64"),
+        (lambda r: r.infer(None), "inputs.*0..255.*None"),
+        (lambda r: r.infer(IMAGES, "tokens"), "tokens"),
     ],
 )
 def test_reference_learning_arguments(call, message):

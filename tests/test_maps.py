@@ -142,43 +142,40 @@ def test_initial_maps_spike():
     [
         (
             lambda: Lif("f", 7, shape=Shape(2, 2, 2)),
-            "shape 2x2x2 makes 8 neurons, its size is 7",
+            "2x2x2.*8.*7",
         ),
         (
             lambda: anything("f", 8, shape=(2, 4)),
-            r"population 'f': a shape is \(height, width, maps\), not \(2, 4\)",
+            r"'f'.*\(2, 4\)",
         ),
-        (lambda: anything("f", 8, shape=(2, 4, 0)), r"population 'f': maps must be in 1\.\.\d+, not 0"),
-        (lambda: anything("f", 8, shape=8), r"population 'f': a shape is .*, not 8"),
+        (lambda: anything("f", 8, shape=(2, 4, 0)), r"'f'.*maps.*1\.\.\d+.*0"),
+        (lambda: anything("f", 8, shape=8), r"'f'.*8"),
         (
             lambda: Lif.of_shape("f", (2048, 1024, 2)),
-            "population 'f': shape 2048x1024x2 makes 4,194,304 neurons",
+            "'f'.*2048x1024x2.*4,194,304",
         ),
-        (lambda: anything("f", 8, "relay", shape=(2, 2, 2)), "population 'f': relay neurons have no shape"),
-        (lambda: anything("f", 8, patch=2), "population 'f': lif neurons have no patch"),
-        (lambda: Input("x", 8, patch=2), "population 'x': patch folds images, so it needs a shape"),
+        (lambda: anything("f", 8, "relay", shape=(2, 2, 2)), "'f'.*shape"),
+        (lambda: anything("f", 8, patch=2), "'f'.*patch"),
+        (lambda: Input("x", 8, patch=2), "'x'.*patch.*shape"),
         (
             lambda: Input.of_shape("x", (2, 2, 6), patch=2),
-            "population 'x': a patch of 2x2 makes 4 maps of a colour, not 6",
+            "'x'.*2x2.*4.*6",
         ),
-        (lambda: Synapse("x", "f", kernel=0), r"synapse x-f: kernel must be in 1\.\.\d+, not 0"),
-        (lambda: Synapse("x", "f", kernel=2, stride=0), r"synapse x-f: stride must be in 1\.\.\d+, not 0"),
-        (lambda: Synapse("x", "f", stride=2), "synapse x-f: a stride is that of a kernel"),
-        (lambda: Network.conv((28, 28), (16, 3), 10, patch=3), "28x28 pixels has no whole patches of 3x3"),
-        (lambda: Network.conv((28,), (16, 3), 10), r"an image is \(height, width\) or .*, not \(28,\)"),
-        (lambda: Network.conv((8, 8), (16, 3)), "each .*, then sizes, the last of them that of the output"),
+        (lambda: Synapse("x", "f", kernel=0), r"x-f.*kernel.*1\.\.\d+.*0"),
+        (lambda: Synapse("x", "f", kernel=2, stride=0), r"x-f.*stride.*1\.\.\d+.*0"),
+        (lambda: Synapse("x", "f", stride=2), "x-f.*stride.*kernel"),
+        (lambda: Network.conv((28, 28), (16, 3), 10, patch=3), "28x28.*3x3"),
+        (lambda: Network.conv((28,), (16, 3), 10), r"\(28,\)"),
+        (lambda: Network.conv((8, 8), (16, 3)), "sizes.*output"),
         (lambda: Network.conv((8, 8), 10, (16, 3), 10), "has them first"),
         (
             lambda: any_network.conv((8, 8), (16,), 10),
-            r"a convolution is \(maps, kernel\) or .*, not \(16,\)",
+            r"\(16,\)",
         ),
-        (lambda: Network.conv((8, 8), (16, 9), 10), r"convolution 1: kernel must be in 1\.\.8, not 9"),
+        (lambda: Network.conv((8, 8), (16, 9), 10), r"convolution 1.*1\.\.8.*9"),
         (
             lambda: Network.conv((8, 8), (4, 3), (4, 3, 2), 10),
-            (
-                "convolution 2: a kernel of 3x3 in steps of 2 does not end at the edge of 6x6 positions; "
-                "strides that do: 1, 3"
-            ),
+            ("convolution 2.*3x3.*6x6.*1, 3"),
         ),
     ],
 )
@@ -195,45 +192,42 @@ SHAPED = Lif.of_shape("g", (2, 1, 2))
     [
         (
             {"synapses": (Synapse("x", "f"),)},
-            "synapse x-f: f has the shape 4x3x3; both are maps: give the synapse a kernel",
+            "x-f.*4x3x3.*kernel",
         ),
         (
             {"populations": (replace(X, shape=None), B, F, Y)},
-            r"synapse x-f: a kernel joins maps, x has no shape \(height, width, maps\)",
+            r"x-f.*kernel.*x has",
         ),
         (
             {"synapses": (Synapse("f", "y", kernel=2),)},
-            "synapse f-y: a kernel joins maps, y has no shape",
+            "f-y.*kernel.*y has",
         ),
         (
             {"synapses": (Synapse("y", "f"), Synapse("x", "y"))},
-            "synapse y-f: f has the shape 4x3x3; maps hear maps, .* or a constant of size 1",
+            "y-f.*4x3x3",
         ),
         (
             {"populations": (X, replace(B, size=2), F, Y)},
-            "synapse b-f: f has the shape .* a constant of size 1",
+            "b-f.*size 1",
         ),
         (
             {"synapses": (Synapse("x", "f", kernel=3),)},
-            "synapse x-f: a kernel of 3x3 in steps of 1 makes 3x2 positions of 5x4x2, f has the shape 4x3x3",
+            "x-f.*3x2.*5x4x2.*4x3x3",
         ),
-        ({"synapses": (Synapse("x", "f", kernel=5),)}, r"synapse x-f: kernel must be in 1\.\.4, not 5"),
+        ({"synapses": (Synapse("x", "f", kernel=5),)}, r"x-f.*kernel.*1\.\.4.*5"),
         (
             {
                 "populations": (X, B, F, SHAPED, Y),
                 "synapses": (*NET.synapses, Synapse("f", "g", kernel=3, stride=2)),
             },
-            (
-                "synapse f-g: a kernel of 3x3 in steps of 2 does not end at the edge of 4x3 positions; "
-                "strides that do: 1"
-            ),
+            ("f-g.*3x3.*4x3.*1"),
         ),
         (
             {
                 "populations": (X, B, F, Y, Relay("q", 3), Softmax("m", 4)),
                 "synapses": (*NET.synapses, Synapse("m", "q"), Synapse("q", "f")),
             },
-            "synapse q-f: f has the shape 4x3x3; maps hear maps",
+            "q-f.*4x3x3",
         ),
     ],
 )
@@ -248,5 +242,5 @@ def test_kernel_fan_in_limit():
 
 
 def test_engine_without_convolutions():
-    with pytest.raises(ValueError, match=r"the network has maps \(x\), this engine is built without conv"):
+    with pytest.raises(ValueError, match=r"maps \(x\)"):
         Compiled(NET, EngineConfig())

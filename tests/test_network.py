@@ -58,24 +58,24 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, loaded=True), Q))
     "change, message",
     [
         ({"populations": (X, B, H, Y, Population("h", 1))}, "names must differ.*'h'"),
-        ({"synapses": (Synapse("x", "z"),)}, "synapse x-z: there is no population 'z'; there are x, b, h, y"),
-        ({"synapses": (Synapse("h", "x"),)}, "synapse h-x: lif to input is not possible; turn it round: x-h"),
-        ({"synapses": (Synapse("h", "h"),)}, "synapse h-h: a population cannot be joined to itself"),
+        ({"synapses": (Synapse("x", "z"),)}, "x-z.*'z'"),
+        ({"synapses": (Synapse("h", "x"),)}, "h-x.*x-h"),
+        ({"synapses": (Synapse("h", "h"),)}, "h-h"),
         ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
         (
             {"synapses": (Synapse("x", "h", feedback=False),)},
-            "synapse x-h: only one between lif populations can be without feedback, not clamped to lif",
+            "x-h.*feedback",
         ),
-        ({"output": "x"}, "output must name a lif population, not 'x'"),
-        ({"output": "z"}, "output must name a lif population, not 'z'"),
+        ({"output": "x"}, "output.*'x'"),
+        ({"output": "z"}, "output.*'z'"),
         ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
-        ({"synapses": ()}, "a network needs a synapse"),
-        ({"populations": (replace(X, size=2000), B, H, Y)}, "population 'h' has fan-in 2003"),
+        ({"synapses": ()}, "synapse"),
+        ({"populations": (replace(X, size=2000), B, H, Y)}, "'h'.*2003"),
         (
             {"numerics": Numerics(charge_width=16), "schedule": Schedule(free=8, nudged=8, window=8)},
-            "window 8 overflows the 16-bit charge",
+            "window 8.*16-bit",
         ),
-        ({"schedule": Schedule(threshold=4.0)}, "threshold must be a power of two in 16/4096..2, not 4.0"),
+        ({"schedule": Schedule(threshold=4.0)}, "threshold.*16/4096..2.*4.0"),
     ],
 )
 def test_network_validation(change, message):
@@ -88,60 +88,60 @@ def test_network_validation(change, message):
     [
         (
             {"populations": (X, B, Y, replace(M, sharpness=1), Q)},
-            r"population 'm': sharpness must be in 2\.\.5 octaves, not 1",
+            r"'m'.*sharpness.*2\.\.5.*1",
         ),
         (
             {"populations": (X, B, Y, replace(M, sharpness=6), Q)},
-            r"population 'm': sharpness must be in 2\.\.5 octaves, not 6",
+            r"'m'.*sharpness.*2\.\.5.*6",
         ),
         (
             {"schedule": Schedule(free=10)},
-            "settles in whole windows: free 10 and nudged 4 must be multiples of 4",
+            "free 10.*nudged 4",
         ),
         (
             {"schedule": Schedule(nudged=6)},
-            "settles in whole windows: free 12 and nudged 6 must be multiples of 4",
+            "free 12.*nudged 6",
         ),
         (
             {"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))},
-            "softmax population 'm' needs one synapse .* to a relay, it has 0",
+            "'m'.*0",
         ),
         (
             {"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))},
-            "relay population 'q' needs one .*, it has 0",
+            "'q'.*0",
         ),
         (
             {
                 "populations": (X, B, Y, M, Q, replace(Q, name="r")),
                 "synapses": (*MEMORY.synapses, Synapse("m", "r")),
             },
-            "softmax population 'm' .* has 2",
+            "'m'.*2",
         ),
         (
             {
                 "populations": (X, B, Y, M, Q, replace(M, name="n")),
                 "synapses": (*MEMORY.synapses, Synapse("n", "q")),
             },
-            "relay population 'q' .* has 2",
+            "'q'.*2",
         ),
-        ({"output": "q"}, "output must name a lif population, not 'q'"),
+        ({"output": "q"}, "output.*'q'"),
         (
             {"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]},
-            "needs an input population or a memory that is loaded",
+            "input",
         ),
         (
             {"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]},
-            "population 'm' has fan-in 1023; a 26-bit accumulator holds 1022",
+            "'m'.*1023.*26-bit.*1022",
         ),
-        ({"populations": (X, B, Y, replace(M, size=1023), Q)}, "population 'q' has fan-in 1023"),
-        ({"populations": (X, B, replace(Y, size=1022), M, Q)}, "population 'q' has fan-in 1023"),
-        ({"populations": (X, B, Y, M, replace(Q, size=1020))}, "population 'y' has fan-in 1023"),
+        ({"populations": (X, B, Y, replace(M, size=1023), Q)}, "'q'.*1023"),
+        ({"populations": (X, B, replace(Y, size=1022), M, Q)}, "'q'.*1023"),
+        ({"populations": (X, B, Y, M, replace(Q, size=1020))}, "'y'.*1023"),
         (
             {
                 "populations": (X, B, Y, replace(M, sharpness=2), replace(Q, gain=2)),
                 "numerics": Numerics(fraction=10),
             },
-            "population 'q': gain 2 needs at least 11 fraction bits, not 10",
+            "'q'.*2.*11.*10",
         ),
     ],
 )
@@ -152,7 +152,7 @@ def test_attention_validation(change, message):
 
 def test_one_dynamic_attention():
     second = (replace(M, name="n", loaded=True), replace(Q, name="r"))
-    with pytest.raises(ValueError, match="only one memory can be loaded"):
+    with pytest.raises(ValueError, match="only one"):
         replace(
             LOADED, populations=LOADED.populations + second, synapses=(*LOADED.synapses, Synapse("n", "r"))
         )
@@ -193,50 +193,50 @@ def test_valid_synapses(pre, post):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Relay("q", 6, heads=4), "population 'q': 6 relay neurons cannot have 4 heads"),
-        (lambda: Relay("q", 6, heads=0), r"population 'q': heads must be in 1\.\.\d+, not 0"),
-        (lambda: anything("h", 6, heads=2), "population 'h': lif neurons have no heads"),
+        (lambda: Relay("q", 6, heads=4), "'q'.*6.*4 heads"),
+        (lambda: Relay("q", 6, heads=0), r"'q'.*heads.*1\.\.\d+.*0"),
+        (lambda: anything("h", 6, heads=2), "'h'.*heads"),
         (
             lambda: Relay("q", 6, gain=3),
-            r"population 'q': gain in octaves must be in 0\.\.2, not 3",
+            r"'q'.*0\.\.2.*3",
         ),
-        (lambda: Relay("q", 6, gain=-1), r"gain in octaves must be in 0\.\.2, not -1"),
+        (lambda: Relay("q", 6, gain=-1), r"0\.\.2.*-1"),
         (
             lambda: Softmax("m", 1025),
-            "population 'm': a softmax population has at most 1024 neurons, not 1025",
+            "population.*'m'.*1024.*1025",
         ),
         (
             lambda: anything("h", 3, loaded=True),
-            "population 'h': lif neurons have no loaded",
+            "'h'.*loaded",
         ),
-        (lambda: any_lif("h", 3, "relay"), "population 'h': kind must be lif, not 'relay'"),
-        (lambda: Population("h", 3, ""), "population 'h': kind must be one of input, .*, not ''"),
-        (lambda: Network.attention(5, 4, 2), "an attention network needs an output size"),
+        (lambda: any_lif("h", 3, "relay"), "'h'.*kind.*'relay'"),
+        (lambda: Population("h", 3, ""), "'h'.*kind.*''"),
+        (lambda: Network.attention(5, 4, 2), "output size"),
         (
             lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3),
-            r"shape \(up to 3, width\), not \(4, 2\)",
+            r"\(up to 3, width\)",
         ),
-        (lambda: Tokens.of([np.zeros(3, int)], 3), r"shape \(up to 3, width\), not \(3,\)"),
-        (lambda: Population("h", 0), r"population 'h': size must be in 1\.\.\d+, not 0"),
+        (lambda: Tokens.of([np.zeros(3, int)], 3), r"\(up to 3, width\).*\(3,\)"),
+        (lambda: Population("h", 0), r"'h'.*size.*1\.\.\d+.*0"),
         (
             lambda: Population("h", 1, "dense"),
-            "population 'h': kind must be one of input, constant, lif, relay, softmax, not 'dense'",
+            "'h'.*kind.*'dense'",
         ),
-        (lambda: Network.chain(3), "needs an input and an output size"),
+        (lambda: Network.chain(3), "input.*output size"),
         (
             lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)),
-            "must name 2 layers, not 1",
+            "2 layers, not 1",
         ),
-        (lambda: Schedule(free=3), r"free \(steps, at least one window\) must be in 4\.\.511, not 3"),
-        (lambda: Schedule(nudged=512), r"nudged \(steps, at least one window\) must be in 4\.\.511, not 512"),
-        (lambda: Schedule(window=6), "window must be a power of two, not 6"),
-        (lambda: Schedule(leak=9), "leak must be .* not 9"),
-        (lambda: Schedule(beta=0), "beta must be above 0, up to 2"),
-        (lambda: Schedule(threshold=0.3).raw(), "threshold must be a power of two"),
-        (lambda: Schedule(beta=1e-5).raw(), "below one step of the membrane"),
+        (lambda: Schedule(free=3), r"free.*4\.\.511.*3"),
+        (lambda: Schedule(nudged=512), r"nudged.*4\.\.511.*512"),
+        (lambda: Schedule(window=6), "window.*6"),
+        (lambda: Schedule(leak=9), "leak.*9"),
+        (lambda: Schedule(beta=0), "beta.*0.*2"),
+        (lambda: Schedule(threshold=0.3).raw(), "threshold.*power of two"),
+        (lambda: Schedule(beta=1e-5).raw(), "one step"),
         (
             lambda: Schedule(beta=2, threshold=2.0, window=4).raw(Numerics(fraction=13)),
-            "beta x threshold = 4.0 is above the largest nudge",
+            "beta.*threshold.*4.0",
         ),
     ],
 )
@@ -248,17 +248,17 @@ def test_invalid_parts(make, message):
 @pytest.mark.parametrize(
     "net, tokens, message",
     [
-        (LOADED, None, "memory is loaded with each sample: give tokens"),
-        (MEMORY, Tokens.of([np.zeros((5, 3), int)], 5), "no memory to load tokens into"),
+        (LOADED, None, "give tokens"),
+        (MEMORY, Tokens.of([np.zeros((5, 3), int)], 5), "tokens"),
         (
             LOADED,
             Tokens.of([np.zeros((5, 3), int)] * 2, 5),
-            r"patterns of shape \(1, 5, 3\) and as many presences, not \(2, 5, 3\) and \(2, 5\)",
+            r"\(1, 5, 3\).*\(2, 5, 3\).*\(2, 5\)",
         ),
         (LOADED, Tokens.of([np.zeros((4, 3), int)], 4), r"not \(1, 4, 3\)"),
         (LOADED, Tokens.of([np.zeros((5, 6), int)], 5), r"not \(1, 5, 6\)"),
         (LOADED, Tokens(np.zeros((1, 5, 3), np.int64), np.ones((1, 4), bool)), r"and \(1, 4\)"),
-        (LOADED, Tokens.of([np.full((5, 3), 32768)], 5), r"patterns must lie in -32768\.\.32767"),
+        (LOADED, Tokens.of([np.full((5, 3), 32768)], 5), r"patterns.*-32768\.\.32767"),
     ],
 )
 def test_check_tokens(net, tokens, message):
@@ -353,12 +353,12 @@ def test_initial_network_spikes():
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda w: w.pop("x-h"), "weights are for b-h, h-y, x-y, the network has b-h, h-y, x-h, x-y"),
+        (lambda w: w.pop("x-h"), "b-h, h-y, x-y"),
         (
             lambda w: w.update({"x-h": np.zeros((4, 3), int)}),
-            r"weights of x-h have shape \(4, 3\), not \(3, 4\)",
+            r"x-h.*\(4, 3\).*\(3, 4\)",
         ),
-        (lambda w: w["h-y"].fill(2**15), r"weights of h-y must lie in -32768\.\.32767"),
+        (lambda w: w["h-y"].fill(2**15), r"h-y.*-32768\.\.32767"),
     ],
 )
 def test_check_weights(spoil, message):
@@ -581,7 +581,7 @@ def test_decompression_limit(tmp_path):
         np.savez_compressed(path, **parts(**change))
         assert path.stat().st_size < 1_000_000
         tracemalloc.start()
-        with pytest.raises(ValueError, match="is not a network saved by equilif"):
+        with pytest.raises(ValueError, match="saved by equilif"):
             load(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -646,5 +646,5 @@ def test_clamped_populations():
 
 
 def test_unknown_population():
-    with pytest.raises(KeyError, match="there is no population 'q'; there are x, b, h, y"):
+    with pytest.raises(KeyError, match="'q'.*x, b, h, y"):
         NET["q"]

@@ -73,18 +73,18 @@ def test_description_without_table():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: Softmax("m", 5, rows=8), "'m': rows are of a table .* set loaded, or leave them out"),
-        (lambda: Softmax("m", 5, loaded=True, rows=0), "'m': rows of its table must be"),
+        (lambda: Softmax("m", 5, rows=8), "'m'.*rows.*loaded"),
+        (lambda: Softmax("m", 5, loaded=True, rows=0), "'m'.*rows"),
         (
             lambda: Kernel(NET).predict(None, tokens=tokens([0], rows=7)),
-            "rows of a table of 7, that of the network has 8: they are of other data",
+            "7.*8",
         ),
-        (lambda: Kernel(NET).predict(None, tokens=tokens([8])), r"token rows must lie in 0\.\.7, not 8"),
+        (lambda: Kernel(NET).predict(None, tokens=tokens([8])), r"rows.*0\.\.7.*8"),
         (
             lambda: Reference(NET).infer(np.zeros((1, 0), int), Tokens.of([table(2)], 5)),
-            "has a table of tokens: give their rows, TokenRows",
+            "TokenRows",
         ),
-        (lambda: Kernel(NET, weights() | {"memory-query": table(7)}), r"memory-query have shape \(7, 6\)"),
+        (lambda: Kernel(NET, weights() | {"memory-query": table(7)}), r"memory-query.*\(7, 6\)"),
     ],
 )
 def test_invalid_rows(call, message):
@@ -247,7 +247,7 @@ def test_resume_keeps_learned_table(tmp_path, monkeypatch):
 
 def test_table_needs_data():
     network = LEARNS.network(data_set())
-    with pytest.raises(ValueError, match="has a table of tokens: give the data that it begins with"):
+    with pytest.raises(ValueError, match="table.*data"):
         LEARNS.initial_weights(network, 0)
 
 
@@ -298,7 +298,7 @@ def test_nearest_words():
 @pytest.mark.parametrize(
     "change, words, message",
     [
-        ({}, ["odd33"], "no word 'odd33' in the table: there are odd3"),
+        ({}, ["odd33"], "'odd33'.*odd3"),
         ({"words": ()}, [], "only texts have words"),
     ],
 )

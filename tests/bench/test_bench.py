@@ -132,7 +132,7 @@ def test_cycles_equal_those_of_verify(digits, monkeypatch):
 def test_mismatch_gives_no_cycles(digits, monkeypatch):
     monkeypatch.setattr(cycles, "LANES", (4,))
     monkeypatch.setattr(Kernel, "train", lambda *_, **__: None)
-    with pytest.raises(ToolFailed, match="RTL and golden model differ on digits"):
+    with pytest.raises(ToolFailed, match="RTL.*digits"):
         list(cycles.measure([digits], 2))
 
 

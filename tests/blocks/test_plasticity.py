@@ -57,14 +57,14 @@ def test_learning_step_uses_the_finest_gain_and_freezes_at_zero():
 
 @pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf])
 def test_learning_step_rejects_invalid_rates(rate):
-    with pytest.raises(ValueError, match="finite number >= 0"):
+    with pytest.raises(ValueError, match="finite number"):
         learning_step(rate, fraction=12)
 
 
 def test_learning_step_rejects_large_rates():
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(12)
     assert learning_step(largest, fraction=12) == (GAIN_MAX, SHIFTS[0])
-    with pytest.raises(ValueError, match=f"above the largest one, {largest:g}"):
+    with pytest.raises(ValueError, match=f"largest.*{largest:g}"):
         learning_step(Step(GAIN_MAX + 1, SHIFTS[0]).rate(12), fraction=12)
 
 

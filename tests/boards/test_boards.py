@@ -102,13 +102,13 @@ def test_missing_multipliers_and_logic(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (None, "there is no file .*: a board is a name, or a Python file that makes one"),
+        (None, "no file .*Python"),
         ("import nothing_of_this_name", "cannot be run: ModuleNotFoundError"),
         ("def", "cannot be run: SyntaxError"),
-        ("from equilif_boards.icebreaker import *", "must make one equilif_boards.Board, not 0"),
-        (f"{OWN.format('mine')}; {OWN.format('other').replace('MINE', 'OTHER')}", "must make one .*, not 2"),
-        (OWN.format("ulx3s-25f"), "none of icebreaker, .*; not 'ulx3s-25f'"),
-        (OWN.format("../mine"), "made of letters, digits and -"),
+        ("from equilif_boards.icebreaker import *", "equilif_boards.Board.*0"),
+        (f"{OWN.format('mine')}; {OWN.format('other').replace('MINE', 'OTHER')}", "one .*, not 2"),
+        (OWN.format("ulx3s-25f"), "'ulx3s-25f'"),
+        (OWN.format("../mine"), "letters, digits"),
     ],
 )
 def test_invalid_board_file(text, message, tmp_path):

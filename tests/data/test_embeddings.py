@@ -72,7 +72,7 @@ def test_text_file_variants(tmp_path):
 @pytest.mark.parametrize(
     "text, line, message",
     [
-        ("the 1 2 3\nfilm 1 2\n", 2, "2 numbers, the lines before have 3"),
+        ("the 1 2 3\nfilm 1 2\n", 2, "2 numbers.*3"),
         ("the 1 2 3\nfilm 1 x 3\n", 2, "could not convert"),
         ("the 1 2 3\nfilm 1 nan 3\n", 2, "not finite"),
         ("<html>\n", 1, "0 numbers"),
@@ -120,11 +120,11 @@ def test_broken_prepared_files(tmp_path):
     with pytest.raises(ValueError, match=r"a\.npz: 2 words.*\(3, 3\).*\(3,\)"):
         embeddings.read(write_npz(tmp_path / "a.npz", words=("the", "film")))
     np.savez(tmp_path / "b.npz", words=np.zeros(3, np.uint8))
-    with pytest.raises(ValueError, match=r"b\.npz is not the \.npz expected: it has no q, scale, but words"):
+    with pytest.raises(ValueError, match=r"b\.npz.*q, scale"):
         embeddings.read(tmp_path / "b.npz")
     for raw in (b"", b"PK\3\4 not a zip", write_npz(tmp_path / "c.npz").read_bytes()[:-40]):
         (tmp_path / "d.npz").write_bytes(raw)
-        with pytest.raises(ValueError, match=r"d\.npz is not the \.npz expected"):
+        with pytest.raises(ValueError, match=r"d\.npz"):
             embeddings.read(tmp_path / "d.npz")
     np.savez(
         tmp_path / "e.npz",
@@ -132,7 +132,7 @@ def test_broken_prepared_files(tmp_path):
         q=np.zeros((3, 2), np.int8),
         scale=np.array([{}, 1, 2], object),
     )
-    with pytest.raises(ValueError, match=r"e\.npz is not the .* expected: scale must be numbers, not object"):
+    with pytest.raises(ValueError, match=r"e\.npz.*scale.*object"):
         embeddings.read(tmp_path / "e.npz")
 
 
@@ -149,7 +149,7 @@ def test_folder_search(tmp_path):
     assert embeddings.read(tmp_path)[0] == ["a", "b", "c"]
     with pytest.raises(ValueError, match=r"glove50\.npz.*2 words"):
         embeddings.read(tmp_path, {"x", "y"})
-    with pytest.raises(ValueError, match="no word vectors at .*nowhere"):
+    with pytest.raises(ValueError, match="word vectors.*nowhere"):
         embeddings.read(tmp_path / "nowhere")
 
 
@@ -189,7 +189,7 @@ def test_package_needs_pyarrow(package, monkeypatch):
 
 def test_no_package(monkeypatch):
     monkeypatch.setattr(embeddings, "PACKAGE", "no-such-package-here")
-    with pytest.raises(ValueError, match="no word vectors: pip install"):
+    with pytest.raises(ValueError, match="word vectors.*pip install"):
         embeddings.read()
 
 

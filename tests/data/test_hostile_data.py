@@ -660,17 +660,17 @@ def test_paths_as_strings(tmp_path):
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("snippets", {"seed": -1}, "seed must be in 0"),
-        ("snippets", {"drop": -1}, "drop must be in 0"),
-        ("snippets", {"drop": 0.5}, "drop must be an integer"),
-        ("snippets", {"top": True}, "top must be an integer"),
-        ("snippets", {"max_tokens": 2.5}, "max_tokens must be an integer"),
-        ("imdb", {"max_tokens": 0}, "max_tokens must be in 1"),
-        ("fsdd", {"sigmas": float("nan")}, "sigmas must be a number in"),
-        ("fsdd", {"trim": -1}, "trim must be a number in"),
-        ("fsdd", {"n_pos": 1.0}, "n_pos must be an integer"),
-        ("fsdd", {"n_pos": -1}, "n_pos must be in 0"),
-        ("ts", {"sigmas": 0}, "sigmas must be a number in"),
+        ("snippets", {"seed": -1}, "seed.*0"),
+        ("snippets", {"drop": -1}, "drop.*0"),
+        ("snippets", {"drop": 0.5}, "drop.*integer"),
+        ("snippets", {"top": True}, "top.*integer"),
+        ("snippets", {"max_tokens": 2.5}, "max_tokens.*integer"),
+        ("imdb", {"max_tokens": 0}, "max_tokens.*1"),
+        ("fsdd", {"sigmas": float("nan")}, "sigmas.*number"),
+        ("fsdd", {"trim": -1}, "trim.*number"),
+        ("fsdd", {"n_pos": 1.0}, "n_pos.*integer"),
+        ("fsdd", {"n_pos": -1}, "n_pos.*0"),
+        ("ts", {"sigmas": 0}, "sigmas.*number"),
     ],
 )
 def test_meaningless_options(name, options, message, tmp_path):

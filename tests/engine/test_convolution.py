@@ -76,21 +76,21 @@ GATHER = Op.GATHER(Groups(0, 20), Groups(8, 24), tile=88)
 @pytest.mark.parametrize(
     "program, index, problem",
     [
-        ([dataclasses.replace(FIRST, src=64), GATHER], 0, r"CONVOLVE: rows must be in 1\.\.63, not 64"),
-        ([FIRST, Op.HALT()], 1, "HALT behind CONVOLVE, which wants DRIVE, GATHER or LEARN"),
+        ([dataclasses.replace(FIRST, src=64), GATHER], 0, r"CONVOLVE.*rows.*1\.\.63.*64"),
+        ([FIRST, Op.HALT()], 1, "HALT.*CONVOLVE"),
         ([FIRST, FIRST, GATHER], 1, "CONVOLVE behind CONVOLVE"),
         ([FIRST, Op.REPEAT(2), GATHER, Op.NEXT()], 1, "REPEAT behind CONVOLVE"),
         (
             [FIRST, dataclasses.replace(GATHER, n_src=19)],
             1,
-            "GATHER: sources must be the 20 groups of the convolution before it, not 19",
+            "GATHER.*sources.*20.*19",
         ),
-        ([FIRST, dataclasses.replace(GATHER, n_dst=23)], 1, "GATHER: groups must be the 24 groups of"),
-        ([FIRST, dataclasses.replace(GATHER, mode=1)], 1, "GATHER: sources must be the 24 groups of"),
-        ([FIRST, dataclasses.replace(GATHER, dst=9)], 1, r"GATHER: groups 9\.\.32 are not in 0\.\.31"),
-        ([FIRST, dataclasses.replace(GATHER, operand=89)], 1, r"GATHER: tiles 89\.\.96 are not in 0\.\.95"),
+        ([FIRST, dataclasses.replace(GATHER, n_dst=23)], 1, "GATHER.*groups.*24"),
+        ([FIRST, dataclasses.replace(GATHER, mode=1)], 1, "GATHER.*sources.*24"),
+        ([FIRST, dataclasses.replace(GATHER, dst=9)], 1, r"GATHER.*9\.\.32.*0\.\.31"),
+        ([FIRST, dataclasses.replace(GATHER, operand=89)], 1, r"GATHER.*89\.\.96.*0\.\.95"),
         # what stands behind the GATHER is dense again
-        ([FIRST, GATHER, GATHER], 2, r"GATHER: tiles 88\.\.567 are not in 0\.\.95"),
+        ([FIRST, GATHER, GATHER], 2, r"GATHER.*88\.\.567.*0\.\.95"),
     ],
 )
 def test_check_of_convolve(program, index, problem):
@@ -101,7 +101,7 @@ def test_check_of_convolve(program, index, problem):
 
 
 def test_engine_without_convolutions():
-    with pytest.raises(ProgramError, match="CONVOLVE: this engine is built without convolutions"):
+    with pytest.raises(ProgramError, match="CONVOLVE.*without"):
         check([FIRST, GATHER, Op.HALT()], dataclasses.replace(CONFIG, convolution=False))
 
 
@@ -298,11 +298,11 @@ MNIST = Network.conv((28, 28), (12, 3), (32, 6, 2), 10, patch=2)
 @pytest.mark.parametrize(
     "sizes, message",
     [
-        ({"convolution": False}, r"has maps \(input\), this engine is built without convolutions"),
-        ({"state_groups": 128}, "needs 177 groups of neurons with membranes, this engine has 128"),
-        ({"value_groups": 256}, "needs 375 groups of values, this engine has 256"),
-        ({"tiles": 110}, "needs 117 tiles of 16x16 weights, this engine has 110"),
-        ({"program_words": 128}, "needs 216 program words, this engine has 128"),
+        ({"convolution": False}, r"maps \(input\)"),
+        ({"state_groups": 128}, "177.*128"),
+        ({"value_groups": 256}, "375.*256"),
+        ({"tiles": 110}, "117.*16x16.*110"),
+        ({"program_words": 128}, "216.*128"),
     ],
 )
 def test_capacity_errors_of_maps(sizes, message):
@@ -326,7 +326,7 @@ def test_capacity_errors_of_maps(sizes, message):
     [
         (
             Network.conv((70, 8), (4, 2), 3),
-            r"synapse input-maps1: CONVOLVE: rows must be in 1\.\.63, not 69",
+            r"input-maps1.*CONVOLVE.*rows.*1\.\.63.*69",
         ),
         (
             Network(
@@ -334,7 +334,7 @@ def test_capacity_errors_of_maps(sizes, message):
                 (Synapse("x", "y", kernel=2),),
                 "y",
             ),
-            "the output y has 5 maps, which do not fill groups of 4 lanes",
+            "y has 5.*4 lanes",
         ),
     ],
 )

@@ -59,19 +59,19 @@ def test_cost_of_rate_monitoring():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Schedule(early_exit=256), r"early_exit \(a tolerance\) must be in 0\.\.255, not 256"),
-        (lambda: Schedule(early_exit=-1), r"early_exit \(a tolerance\) must be in 0\.\.255, not -1"),
-        (lambda: Schedule(free=10, early_exit=8), "whole windows: free 10 must be a multiple of 4"),
+        (lambda: Schedule(early_exit=256), r"early_exit.*0\.\.255.*256"),
+        (lambda: Schedule(early_exit=-1), r"early_exit.*0\.\.255.*-1"),
+        (lambda: Schedule(free=10, early_exit=8), "free 10.*4"),
         (
             lambda: Schedule(early_exit=8, min_windows=4),
-            r"min_windows \(of the 12 free steps\) must be in 2\.\.3, not 4",
+            r"min_windows.*2\.\.3.*4",
         ),
         (
             lambda: Schedule(early_exit=8, min_windows=1),
-            r"min_windows \(of the 12 free steps\) must be in 2\.\.3, not 1",
+            r"min_windows.*2\.\.3.*1",
         ),
-        (lambda: Schedule(early_exit=8, free=4), "at least two windows: free must be at least 8, not 4"),
-        (lambda: Schedule(early_exit=8, watch="input"), "watch must be one of all, output, not 'input'"),
+        (lambda: Schedule(early_exit=8, free=4), "free.*8.*4"),
+        (lambda: Schedule(early_exit=8, watch="input"), "watch.*'input'"),
     ],
 )
 def test_invalid_schedules(make, message):
@@ -264,7 +264,7 @@ def test_cycles_of_early_exit(engine):
 @pytest.mark.parametrize(
     "old, new, wanted",
     [
-        ("window = 8", "early_exit = 300 !", "early_exit must be an integer in 0..255, not 300"),
+        ("window = 8", "early_exit = 300 !", "0..255, not 300"),
         ("window = 8", 'watch = "input" !', "watch must be one of all, output, not 'input'"),
         ("free = 24", "free = 20\nearly_exit = 4 !", "free 20 must be a multiple of 8"),
     ],

@@ -82,19 +82,19 @@ def test_fields_do_not_overlap_and_do_not_overflow(name, width, signed):
 @pytest.mark.parametrize(
     "instruction, problem",
     [
-        (replace(STEP, n_dst=17), r"STEP: groups 0\.\.16 are not in 0\.\.15"),
-        (replace(STEP, n_dst=0), "STEP: groups must be at least one, not 0"),
-        (replace(STEP, gain=32768), r"STEP: threshold must be a power of two in 1\.\.16384, not 32768"),
-        (replace(STEP, shift=9), "STEP: leak must be 0, 2, 3, 4 or 5, not 9"),
-        (replace(GATHER, src=9), r"GATHER: sources 9\.\.16 are not in 0\.\.15"),
-        (replace(GATHER, dst=9), r"GATHER: groups 9\.\.16 are not in 0\.\.15"),
-        (replace(GATHER, operand=1), r"GATHER: tiles 1\.\.64 are not in 0\.\.63"),
-        (replace(GATHER, op=Op.DRIVE, src=25), r"DRIVE: sources 25\.\.32 are not in 0\.\.31"),
-        (replace(LEARN, shift=15), "LEARN: shift must be 12, 14, 16 or 18, not 15"),
-        (replace(LEARN, gain=32), r"LEARN: gain must be in 0\.\.31, not 32"),
-        (Instruction(op=Op.MEASURE, dst=0, n_dst=1, shift=31), r"MEASURE: shift must be in 2\.\.9, not 31"),
-        (Instruction(op=Op.ARGMAX, src=32, n_src=1), r"ARGMAX: sources 32\.\.32 are not in 0\.\.31"),
-        (replace(REPEAT, count=0), r"REPEAT: count must be in 1\.\.511, not 0"),
+        (replace(STEP, n_dst=17), r"STEP.*0\.\.16.*0\.\.15"),
+        (replace(STEP, n_dst=0), "STEP.*groups.*0"),
+        (replace(STEP, gain=32768), r"STEP.*threshold.*1\.\.16384.*32768"),
+        (replace(STEP, shift=9), "STEP.*leak.*9"),
+        (replace(GATHER, src=9), r"GATHER.*9\.\.16.*0\.\.15"),
+        (replace(GATHER, dst=9), r"GATHER.*9\.\.16.*0\.\.15"),
+        (replace(GATHER, operand=1), r"GATHER.*1\.\.64.*0\.\.63"),
+        (replace(GATHER, op=Op.DRIVE, src=25), r"DRIVE.*25\.\.32.*0\.\.31"),
+        (replace(LEARN, shift=15), "LEARN.*shift.*15"),
+        (replace(LEARN, gain=32), r"LEARN.*gain.*0\.\.31.*32"),
+        (Instruction(op=Op.MEASURE, dst=0, n_dst=1, shift=31), r"MEASURE.*shift.*2\.\.9.*31"),
+        (Instruction(op=Op.ARGMAX, src=32, n_src=1), r"ARGMAX.*32\.\.32.*0\.\.31"),
+        (replace(REPEAT, count=0), r"REPEAT.*count.*1\.\.511.*0"),
     ],
 )
 def test_check_reports_instruction(instruction, problem):
@@ -111,13 +111,13 @@ def test_check_accepts_limits():
 @pytest.mark.parametrize(
     "program, message",
     [
-        ([MARK] * 20 + [HALT], "21 instructions need 63 program words, there are 60"),
-        ([REPEAT, REPEAT, REPEAT, NEXT, HALT], "instruction 2: REPEAT inside 2 others"),
-        ([NEXT, HALT], "instruction 0: NEXT without REPEAT"),
+        ([MARK] * 20 + [HALT], "21.*63.*60"),
+        ([REPEAT, REPEAT, REPEAT, NEXT, HALT], "2.*REPEAT.*2"),
+        ([NEXT, HALT], "0.*NEXT.*REPEAT"),
         ([REPEAT, MARK, HALT], "must close its loops"),
-        ([MARK], "end with an unconditional HALT"),
-        ([replace(HALT, mode=HaltMode.INFER)], "end with an unconditional HALT"),
-        ([], "end with an unconditional HALT"),
+        ([MARK], "HALT"),
+        ([replace(HALT, mode=HaltMode.INFER)], "HALT"),
+        ([], "HALT"),
     ],
 )
 def test_check_of_loops_and_halt(program, message):
@@ -128,10 +128,10 @@ def test_check_of_loops_and_halt(program, message):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"lanes": 3}, "lanes must be 2, 4, 8, 16 or 32, not 3"),
-        ({"tiles": 2**15 + 1}, r"tiles must be in 4\.\.32768, not 32769"),
-        ({"program_words": 3}, r"program_words must be in 4\.\.2048, not 3"),
-        ({"state_groups": 512}, "state_groups 512 must not exceed value_groups 256"),
+        ({"lanes": 3}, "lanes.*32.*3"),
+        ({"tiles": 2**15 + 1}, r"tiles.*4\.\.32768.*32769"),
+        ({"program_words": 3}, r"program_words.*4\.\.2048.*3"),
+        ({"state_groups": 512}, "state_groups.*512.*value_groups.*256"),
     ],
 )
 def test_invalid_config(wrong, message):
@@ -179,16 +179,16 @@ def test_fields_are_integers(field, wrong):
     instruction = replace(HALT, **{field: wrong})
     with pytest.raises(ValueError, match=f"HALT: {field}"):
         instruction.encode()
-    with pytest.raises(ProgramError, match=f"instruction 0: HALT: {field} must be an integer"):
+    with pytest.raises(ProgramError, match=f"instruction 0: HALT: {field}"):
         check([instruction, HALT], CONFIG)
 
 
 def test_program_words():
-    with pytest.raises(ValueError, match="program words must be integers"):
+    with pytest.raises(ValueError, match="program words.*integers"):
         disassemble(np.array([0.5, 0, 0]))
-    with pytest.raises(ValueError, match="3 words an instruction"):
+    with pytest.raises(ValueError, match="3 words"):
         disassemble(np.zeros(4, int))
-    with pytest.raises(ValueError, match="program words must lie in 0"):
+    with pytest.raises(ValueError, match="program words.*0"):
         disassemble(np.array([-1, 0, 0]))
 
 
@@ -204,9 +204,9 @@ def test_named_operands_and_modes():
 
 
 def test_unknown_operand_names():
-    with pytest.raises(TypeError, match="NUDGE has groups, targets, strength, not groups, strength, tile"):
+    with pytest.raises(TypeError, match="NUDGE.*groups, strength, tile"):
         Op.NUDGE(groups=Groups(0, 1), strength=1, tile=1)
-    with pytest.raises(TypeError, match="HALT has infer, not static"):
+    with pytest.raises(TypeError, match="HALT.*infer.*static"):
         Op.HALT(static=True)
     with pytest.raises(ValueError, match=r"NUDGE.*2 groups.*\b3\b"):
         Op.NUDGE(groups=Groups(0, 2), targets=Groups(0, 3), strength=1)
@@ -222,7 +222,7 @@ def test_positional_operands():
         Op.MARK(3, 4, 5)
     with pytest.raises(TypeError, match=r"REPEAT.*\b3\b"):
         Op.REPEAT(3, count=3)
-    with pytest.raises(TypeError, match="NUDGE has groups, targets, strength, not strength"):
+    with pytest.raises(TypeError, match="NUDGE.*not strength"):
         Op.NUDGE(strength=3)
 
 

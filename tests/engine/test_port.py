@@ -51,19 +51,19 @@ def test_dither_region():
 @pytest.mark.parametrize(
     "region, first, data, message",
     [
-        (Region.WEIGHT, 0, [0.5], "weights must be integers in -32768..32767, not float64"),
-        (Region.WEIGHT, 0, [1 << 15], "weights must lie in -32768..32767"),
-        (Region.WEIGHT, 0, [[1, 2]], "one after the other, in one dimension, not 2"),
-        (Region.WEIGHT, 0, 3, "one after the other, in one dimension, not 0"),
-        (Region.WEIGHT, -1, [1], r"WEIGHT has elements 0\.\.127, not -1\.\.-1"),
-        (Region.WEIGHT, 127, [1, 2], r"WEIGHT has elements 0\.\.127, not 127\.\.128"),
-        (Region.WEIGHT, 1.0, [1], "the first element must be an integer"),
-        (Region.VALUE, 0, [256], "values must lie in 0..255"),
-        (Region.VALUE, 0, [-1], "values must lie in 0..255"),
-        (Region.VALUE, 0, [True, False], "values must be integers in 0..255, not bool"),
-        (Region.COUNTER, 0, [1 << 18], "positions of the dither must lie in"),
-        (Region.COUNTER, 0, [1, 2], r"COUNTER has elements 0\.\.0, not 0\.\.1"),
-        (Region.PROGRAM, 0, [0, 0, 0], "a program is loaded, not written"),
+        (Region.WEIGHT, 0, [0.5], "weights.*-32768..32767.*float64"),
+        (Region.WEIGHT, 0, [1 << 15], "weights.*-32768..32767"),
+        (Region.WEIGHT, 0, [[1, 2]], "dimension, not 2"),
+        (Region.WEIGHT, 0, 3, "dimension, not 0"),
+        (Region.WEIGHT, -1, [1], r"WEIGHT.*0\.\.127.*-1\.\.-1"),
+        (Region.WEIGHT, 127, [1, 2], r"WEIGHT.*0\.\.127.*127\.\.128"),
+        (Region.WEIGHT, 1.0, [1], "first element.*integer"),
+        (Region.VALUE, 0, [256], "values.*0..255"),
+        (Region.VALUE, 0, [-1], "values.*0..255"),
+        (Region.VALUE, 0, [True, False], "values.*0..255"),
+        (Region.COUNTER, 0, [1 << 18], "positions.*dither"),
+        (Region.COUNTER, 0, [1, 2], r"COUNTER.*0\.\.0.*0\.\.1"),
+        (Region.PROGRAM, 0, [0, 0, 0], "program"),
     ],
 )
 def test_write_out_of_range(region, first, data, message):
@@ -76,11 +76,11 @@ def test_write_out_of_range(region, first, data, message):
 @pytest.mark.parametrize(
     "region, first, n, message",
     [
-        (Region.VALUE, -1, 2, r"VALUE has elements 0\.\.63, not -1\.\.0"),
-        (Region.VALUE, 60, 5, r"VALUE has elements 0\.\.63, not 60\.\.64"),
-        (Region.VALUE, 0, -1, "the number of elements must be in 0"),
-        (Region.VALUE, 0, 1.5, "the number of elements must be an integer"),
-        (Region.PROGRAM, 0, 1, "a program is loaded and run, not read"),
+        (Region.VALUE, -1, 2, r"VALUE.*0\.\.63.*-1\.\.0"),
+        (Region.VALUE, 60, 5, r"VALUE.*0\.\.63.*60\.\.64"),
+        (Region.VALUE, 0, -1, "elements.*0"),
+        (Region.VALUE, 0, 1.5, "elements.*integer"),
+        (Region.PROGRAM, 0, 1, "program"),
     ],
 )
 def test_read_out_of_range(region, first, n, message):
@@ -98,7 +98,7 @@ def test_run_with_write_and_read():
 
 
 def test_run_without_program():
-    with pytest.raises(ValueError, match="there is no program: load one"):
+    with pytest.raises(ValueError, match="program"):
         EngineModel(CONFIG).run(learn=False)
     with pytest.raises(ValueError, match=r"learn.*\b1\b"):
         EngineModel(CONFIG, [Op.HALT()]).run(learn=1)  # type: ignore[arg-type]
@@ -108,13 +108,13 @@ def test_run_without_program():
 @pytest.mark.parametrize(
     "offset, word, strobe, message",
     [
-        (REGISTERS["ADDRESS"].offset, -1, 15, r"word must be in 0\.\.4294967295, not -1"),
-        (REGISTERS["ADDRESS"].offset, 1.5, 15, "word must be an integer"),
-        (REGISTERS["DATA"].offset, 1 << 32, 15, r"word must be in 0\.\.4294967295, not 4294967296"),
-        (REGISTERS["DATA"].offset, True, 15, "word must be an integer"),
-        (REGISTERS["DATA"].offset, 1, 16, r"strobe must be in 0\.\.15, not 16"),
-        (256, 1, 15, r"offset must be in 0\.\.255, not 256"),
-        (-4, 1, 15, r"offset must be in 0\.\.255, not -4"),
+        (REGISTERS["ADDRESS"].offset, -1, 15, r"word.*0\.\.4294967295.*-1"),
+        (REGISTERS["ADDRESS"].offset, 1.5, 15, "word.*integer"),
+        (REGISTERS["DATA"].offset, 1 << 32, 15, r"word.*0\.\.4294967295.*4294967296"),
+        (REGISTERS["DATA"].offset, True, 15, "word.*integer"),
+        (REGISTERS["DATA"].offset, 1, 16, r"strobe.*0\.\.15.*16"),
+        (256, 1, 15, r"offset.*0\.\.255.*256"),
+        (-4, 1, 15, r"offset.*0\.\.255.*-4"),
     ],
 )
 def test_bus_words(offset, word, strobe, message):
@@ -126,13 +126,13 @@ def test_bus_words(offset, word, strobe, message):
 
 
 def test_bus_offsets():
-    with pytest.raises(ValueError, match="offset must be an integer"):
+    with pytest.raises(ValueError, match="offset.*integer"):
         BusModel(CONFIG).read(4.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "word, keep, last, message",
-    [(-1, 15, True, "word"), (0, 16, True, "keep"), (0, 15, 1, "last must be true or false")],
+    [(-1, 15, True, "word"), (0, 16, True, "keep"), (0, 15, 1, "last")],
 )
 def test_stream_words(word, keep, last, message):
     with pytest.raises(ValueError, match=message):

@@ -131,7 +131,7 @@ def test_wrong_patterns_are_detected(monkeypatch):
         broken.setattr(Client, "read", lambda *what: (_ for _ in ()).throw(LinkError("unplugged")))
         with pytest.raises(LinkError, match="unplugged"):
             chip.sample([], y, tokens=tokens)
-    with pytest.raises(OutOfStep, match="the engine stands at update .*, it was sent"):
+    with pytest.raises(OutOfStep, match="update"):
         _ = chip.weights
 
 
@@ -147,14 +147,14 @@ def test_board_reset_is_detected():
 @pytest.mark.parametrize(
     "tokens, message",
     [
-        (lambda t: None, "this network's memory is loaded with each sample: give tokens"),
-        (lambda t: t.sample(0), "tokens must be TokenRows, not "),
-        (lambda t: data_set().tokens_train, "tokens must be those of one sample, not of 30"),
-        (lambda t: t._replace(rows=t.rows + 20), r"token rows must lie in 0\.\.19, not"),
-        (lambda t: t._replace(table=t.table[:7]), "rows of a table of 7, that of the network has 20"),
+        (lambda t: None, "give tokens"),
+        (lambda t: t.sample(0), "tokens.*TokenRows"),
+        (lambda t: data_set().tokens_train, "tokens.*30"),
+        (lambda t: t._replace(rows=t.rows + 20), r"rows.*0\.\.19"),
+        (lambda t: t._replace(table=t.table[:7]), "7.*20"),
         (
             lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])),
-            r"patterns of shape \(up to 8, 6\), not \(9, 6\)",
+            r"\(up to 8, 6\).*\(9, 6\)",
         ),
     ],
 )

@@ -414,13 +414,13 @@ def test_stale_reply_is_skipped():
             Command.RUN,
             RUN_HEADER.pack(LEARN, 0, 0, 0),
             Status.NO_PROGRAM,
-            "RUN was refused with NO_PROGRAM: load a program first",
+            "RUN.*NO_PROGRAM",
         ),
         (
             Command.READ,
             READ_HEADER.pack(Region.VALUE, 127, 2),
             Status.BAD_ADDRESS,
-            "BAD_ADDRESS: the device is smaller",
+            "BAD_ADDRESS",
         ),
         (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION, "BAD_REGION: the bitstream"),
         (
@@ -433,7 +433,7 @@ def test_stale_reply_is_skipped():
             Command.LOAD,
             bytes(12) + b"\x02" + bytes(23),
             Status.BAD_PROGRAM,
-            "BAD_PROGRAM at instruction 1: the program was made for another",
+            "BAD_PROGRAM.*1",
         ),
     ],
 )

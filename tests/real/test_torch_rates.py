@@ -381,15 +381,15 @@ def test_image_size_is_checked(model, x):
     [
         (X, Y + 0.9, np.arange(8), "labels must be integers"),
         (X, Y == 1, np.arange(8), "labels must be integers"),
-        (X, Y - 1 - Y.min(), np.arange(8), "labels must lie in 0"),
-        (X, Y + CHAIN.n_outputs, np.arange(8), "labels must lie in 0"),
-        (X, Y[:7], np.arange(8), r"labels must have shape \(8,\), one a sample, not \(7,\)"),
-        (X, Y[:, None], np.arange(8), r"labels must have shape \(8,\), one a sample, not \(8, 1\)"),
+        (X, Y - 1 - Y.min(), np.arange(8), "labels.*0"),
+        (X, Y + CHAIN.n_outputs, np.arange(8), "labels.*0"),
+        (X, Y[:7], np.arange(8), r"labels.*\(8,\).*\(7,\)"),
+        (X, Y[:, None], np.arange(8), r"labels.*\(8,\).*\(8, 1\)"),
         (X, Y, Y == 1, "order must be integers"),
-        (X, Y, np.arange(8) - 1, "order must lie in 0"),
+        (X, Y, np.arange(8) - 1, "order.*0"),
         (X, Y, np.arange(8) + 0.5, "order must be integers"),
-        (X, Y, np.arange(8)[None], "order must have one dimension"),
-        (X.astype(int) - 1, Y, np.arange(8), r"inputs must lie in 0\.\.255"),
+        (X, Y, np.arange(8)[None], "order.*dimension"),
+        (X.astype(int) - 1, Y, np.arange(8), r"inputs.*0\.\.255"),
     ],
 )
 def test_sample_and_label_validation(x, labels, order, message):
@@ -400,12 +400,12 @@ def test_sample_and_label_validation(x, labels, order, message):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"steps": 0}, "steps must be in 1"),
-        ({"batch": 0}, "batch must be in 1"),
-        ({"batch": 2.5}, "batch must be an integer"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a number"),
-        ({"dropout": 1.0}, "dropout must be below 1"),
-        ({"dropout": -0.1}, "dropout must be a number"),
+        ({"steps": 0}, "steps.*1"),
+        ({"batch": 0}, "batch.*1"),
+        ({"batch": 2.5}, "batch.*integer"),
+        ({"learning_rate": float("nan")}, "learning_rate.*number"),
+        ({"dropout": 1.0}, "dropout.*1"),
+        ({"dropout": -0.1}, "dropout.*number"),
     ],
 )
 def test_invalid_training_options(options, message):
@@ -432,13 +432,13 @@ def test_invalid_tokens():
     model = Rates(network)
     with pytest.raises(ValueError, match="token offsets must rise"):
         predict(model, None, tokens=good._replace(off=np.array([0, 10**6, 4])))
-    with pytest.raises(ValueError, match=r"token rows must lie in 0\.\.3"):
+    with pytest.raises(ValueError, match=r"token rows.*0\.\.3"):
         predict(model, None, tokens=good._replace(rows=np.arange(4) + 1))
     with pytest.raises(ValueError, match="patterns must be integers"):
         predict(model, None, tokens=good._replace(table=table / 2))
     with pytest.raises(ValueError, match="give tokens"):
         predict(model, np.zeros((2, 0), np.uint8))
-    with pytest.raises(ValueError, match="no memory to load tokens into"):
+    with pytest.raises(ValueError, match="tokens"):
         predict(Rates(CHAIN), X, tokens=good)
     attention = Attention(network, network.initial_weights(), good)
     with pytest.raises(ValueError, match="labels must be integers"):

@@ -114,7 +114,7 @@ def test_attention_deployment(tmp_path):
     )
     show_training.deployment(found, "kinds", tmp_path)
     assert (tmp_path / plots.DEPLOYMENT).exists()
-    with pytest.raises(ValueError, match="settles in whole windows"):
+    with pytest.raises(ValueError, match="whole windows"):
         deploy(model, d, steps=(7,))
 
 
@@ -153,9 +153,9 @@ def test_not_a_run(spoil, message, tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"dropout": 1.0}, "dropout must be a number in 0..0.99, not 1.0"),
-        ({"epochs": 0}, "epochs must be an integer in 1.."),
-        ({"hidden": (70_000,)}, "population 'output' has fan-in 70001"),
+        ({"dropout": 1.0}, "dropout.*0..0.99.*1.0"),
+        ({"epochs": 0}, "epochs.*1.."),
+        ({"hidden": (70_000,)}, "'output'.*70001"),
     ],
 )
 def test_settings_are_checked(change, message):

@@ -84,7 +84,7 @@ def test_stored_images_have_equal_norm(digits):
     norm = np.linalg.norm(patterns, axis=1)
     assert np.ptp(norm) < 1e-9 and np.abs(patterns).max() == pytest.approx(127 / 128)
     assert mean + patterns / scale == pytest.approx(x / 255)
-    with pytest.raises(ValueError, match="must differ from their mean"):
+    with pytest.raises(ValueError, match="mean"):
         recall.store(np.full((3, 4), 7, np.uint8))
 
 
@@ -133,16 +133,16 @@ def test_score():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"n": 1}, r"stored images must be in 2\.\.1437, not 1"),
-        ({"n": 1438}, r"stored images must be in 2\.\.1437, not 1438"),
-        ({"n": 1100}, r"shape \(1 to 1024, at least 1\), not \(1100, 64\)"),
-        ({"n": 9, "blank": 1.0}, r"the blank part must be in \[0, 1\), not 1"),
-        ({"n": 9, "blank": -0.1}, "the blank part must be"),
-        ({"n": 9.0}, "stored images must be an integer"),
-        ({"n": 9, "seed": -1}, "seed must be in 0"),
-        ({"n": 9, "blank": float("nan")}, "the blank part must be"),
-        ({"n": 9, "steps": 0}, r"steps must be in 1\.\.1048576, not 0"),
-        ({"n": 9, "sharpness": 6}, r"sharpness must be in 2\.\.5 octaves, not 6"),
+        ({"n": 1}, r"images.*2\.\.1437.*1"),
+        ({"n": 1438}, r"images.*2\.\.1437.*1438"),
+        ({"n": 1100}, r"\(1 to 1024, at least 1\).*\(1100, 64\)"),
+        ({"n": 9, "blank": 1.0}, r"blank.*\[0, 1\), not 1"),
+        ({"n": 9, "blank": -0.1}, "blank"),
+        ({"n": 9.0}, "stored images.*integer"),
+        ({"n": 9, "seed": -1}, "seed.*0"),
+        ({"n": 9, "blank": float("nan")}, "blank"),
+        ({"n": 9, "steps": 0}, r"steps.*1\.\.1048576.*0"),
+        ({"n": 9, "sharpness": 6}, r"sharpness.*2\.\.5.*6"),
     ],
 )
 def test_invalid_arguments(digits, options, message):
@@ -153,11 +153,11 @@ def test_invalid_arguments(digits, options, message):
 def test_float_patterns_and_cues(digits):
     real = digits.x_train[:9] / 255
     memory = Hopfield.of(digits.x_train[:9].astype(int) // 2)
-    with pytest.raises(ValueError, match=r"patterns must be integers in -128\.\.127"):
+    with pytest.raises(ValueError, match=r"patterns.*integers.*-128\.\.127"):
         Hopfield.of(real)
     with pytest.raises(ValueError, match="patterns must be integers"):
         Hopfield(real)
-    with pytest.raises(ValueError, match=r"a cue must be integers in -128\.\.127"):
+    with pytest.raises(ValueError, match=r"cue.*integers.*-128\.\.127"):
         memory.recall(real[0])
     with pytest.raises(ValueError, match="states must be integers"):
         memory.energy(real)
@@ -165,14 +165,14 @@ def test_float_patterns_and_cues(digits):
         with pytest.raises(ValueError, match="steps must be"):
             memory.recall(digits.x_train[0].astype(int) // 2, steps)
     for sharpness in (2.5, float("nan"), True):
-        with pytest.raises(ValueError, match="sharpness must be an integer"):
+        with pytest.raises(ValueError, match="sharpness.*integer"):
             Hopfield.of(digits.x_train[:9].astype(int) // 2, sharpness=sharpness)
 
 
 def test_picture(result, tmp_path):
     plots.recall(result, tmp_path / plots.RECALL)
     assert (tmp_path / "recall.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="63 pixels are not square"):
+    with pytest.raises(ValueError, match="63 pixels"):
         plots.recall(replace(result, pixels=63, shape=()), tmp_path / "x.png")
 
 

@@ -506,12 +506,12 @@ def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"epochs": 250}, "from epoch 103 of 250 on no weight would move"),
-        ({"epochs": 1 << 20}, "from epoch 103 of 1048576 on no weight would move"),
-        ({"decay": 0.0}, "from epoch 2 of 15 on no weight would move"),
-        ({"decay": 0.5}, "from epoch 12 of 15 on no weight would move"),
-        ({"schedule": "linear", "decay": 0.0}, "from epoch 15 of 15 on no weight would move"),
-        ({"learning_rate": 1e-9}, "so no weight would ever move; the smallest that counts is"),
+        ({"epochs": 250}, "epoch 103 of 250"),
+        ({"epochs": 1 << 20}, "epoch 103 of 1048576"),
+        ({"decay": 0.0}, "epoch 2 of 15"),
+        ({"decay": 0.5}, "epoch 12 of 15"),
+        ({"schedule": "linear", "decay": 0.0}, "epoch 15 of 15"),
+        ({"learning_rate": 1e-9}, "smallest"),
     ],
 )
 def test_learning_rate_too_small(options, message):
@@ -577,14 +577,14 @@ def test_option_without_effect(arguments, message, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--epochs", 0), "epochs must be an integer in 1..1048576, not 0"),
+        (("--epochs", 0), "1..1048576, not 0"),
         (
             ("--set", "rates.excluded_classes=99"),
-            "a class of digits, must be in 0..9, not 99",
+            "0..9, not 99",
         ),
         (
             ("--set", "rates.excluded_classes=-1"),
-            "a class of digits, must be in 0..9, not -1",
+            "0..9, not -1",
         ),
         (("--set", f"rates.excluded_classes={[*range(10)]}"), "excluded_classes leaves 0 of 10 classes"),
         (("--set", f"rates.excluded_classes={[*range(9)]}"), "excluded_classes leaves 1 of 10 classes"),

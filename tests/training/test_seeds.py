@@ -68,7 +68,7 @@ def test_error_in_one_seed(alone, tmp_path):
         raise OSError("the disk is full")
 
     nothing = dict.fromkeys(("progress", "done"), lambda *_: None)
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(OSError, match="disk"):
         together.train(runs, every=0, epoch=full, **nothing)
     assert seed_folders(tmp_path) == list(runs), "a run that had not begun cannot be resumed"
     assert weights(tmp_path) != alone

@@ -107,12 +107,12 @@ def test_point_changes_preset():
         (("--grid", "board=etch-a-sketch"), "board must be one of icebreaker"),
         (("--label", "kind"), "--label is for a file or folder of your own"),
         (("--grid", "data=mnost"), "data must be one of digits, mnist"),
-        (("--grid", "lanes=0"), "lanes must be in 2..32, not 0"),
+        (("--grid", "lanes=0"), "2..32, not 0"),
         (("--grid", "samples=0"), "samples must be in 1.."),
         (("--grid", "epochs=0"), "epochs must be an integer in 1.."),
-        (("--grid", "width=4"), "width must be in 8..16, not 4"),
+        (("--grid", "width=4"), "8..16, not 4"),
         (("--grid", "hidden=0"), "size must be in 1.."),
-        (("--grid", "free=512"), "must be in 1..511, not 512"),
+        (("--grid", "free=512"), "1..511, not 512"),
         (("--grid", "hidden="), "axis hidden cannot have the values"),
         (("--build",), "--build is about boards, the grid has none"),
         (("--against", "time"), "--against time is about boards, the grid has none"),
@@ -146,7 +146,7 @@ def test_invalid_sweep_file(text, message, tmp_path):
 
 
 def test_engine_by_lanes_or_board():
-    with pytest.raises(ValueError, match="4 lanes and icebreaker"):
+    with pytest.raises(ValueError, match="4 lanes.*icebreaker"):
         Point(lanes=4, board=BOARD)
 
 
