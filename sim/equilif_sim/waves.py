@@ -143,8 +143,8 @@ def _module(shown: Mapping[str, Sequence[Wave]]) -> Iterator[str]:
     yield f"  reg [{number.width - 1}:0] numbers [$];"
     yield "  always @(posedge engine.clk) begin"
     yield "    if (engine.sequencer.valid & engine.sequencer.ready)"
-    yield f"      numbers.push_back(engine.sequencer.place / {WORDS} - 1);"
-    yield "    if (engine.dispatcher.taken)"
+    yield f"      numbers.push_back(engine.sequencer.word_addr / {WORDS} - 1);"
+    yield "    if (engine.dispatcher.load)"
     yield "      number_now <= numbers.pop_front();"
     yield "  end"
     for scope, signals in shown.items():

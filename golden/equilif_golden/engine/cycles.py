@@ -195,13 +195,13 @@ class Timekeeper:
         before = self._before
         if before is None or i.op in WALK or self.config.single_port:
             return self._ready
-        ending = max(self._free, self._last + self._lead + self._step - SHORTEST)
+        scan_may_start = max(self._free, self._last + self._lead + self._step - SHORTEST)
         if before.op in (Op.MARK, Op.LEARN):
-            return ending
+            return scan_may_start
         if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
-            return max(ending, self._first + self._lead + self._step - READS)
+            return max(scan_may_start, self._first + self._lead + self._step - READS)
         if i.op != Op.GATHER and before.op in (Op.STEP, Op.RESET):
-            return ending
+            return scan_may_start
         return self._ready
 
     def _softmax(self, i: Instruction, start: int) -> None:
@@ -219,24 +219,24 @@ class Timekeeper:
         self._walked(again + 1)
 
     def _scan(self, scan: Scan, start: int) -> None:
-        goes = self._in_place if self.config.single_port else self._copied
-        free, ready = goes(scan, start)
+        simulate = self._direct_scan if self.config.single_port else self._buffered_scan
+        free, ready = simulate(scan, start)
         self._walked(free)
         if scan.i.op in (Op.DRIVE, Op.GATHER):
             self._ready = ready
 
-    def _in_place(self, scan: Scan, start: int) -> tuple[int, int]:
-        """The scanner that reads its memories in place.
+    def _direct_scan(self, scan: Scan, start: int) -> tuple[int, int]:
+        """Scanner that sends events straight from the memory outputs.
 
-        Returns the cycles in which scanner and walker are free, and in which the next instruction can be
-        taken if it need not wait for the lanes.
+        Returns the cycles in which scanner and walker are free, and in which the next instruction can begin
+        if it need not wait for the lanes.
         """
         i = scan.i
         walker = Walker(scan, self.config)
         learning = i.op == Op.LEARN
         group = 0
         left = i.n_src  # groups that are not done
-        present = False  # the group is on the memories' outputs
+        present = False  # the group is at the memory outputs
         sent = 0  # events of it
         pause = False
         first = False  # the next event is the first one of a position
@@ -270,19 +270,19 @@ class Timekeeper:
             group += advance
             left -= advance
 
-    def _copied(self, scan: Scan, start: int) -> tuple[int, int]:
-        """The scanner that copies a group; as :meth:`_in_place`."""
+    def _buffered_scan(self, scan: Scan, start: int) -> tuple[int, int]:
+        """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`."""
         i = scan.i
         walker = Walker(scan, self.config)
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
         following = 0  # group that is fetched next
         left = i.n_src  # groups that are not fetched
-        asked = False  # a group is fetched in this cycle
-        waiting = False  # a group is on the memories' outputs
-        waits = 0  # events of that group
-        held = False  # it must stay there
-        due = False  # which of its lanes take part is known
+        fetch_request = False  # a group is being fetched
+        waiting = False  # a group is at the memory outputs
+        num_waiting = 0  # events of that group
+        hold_memory = False  # the memories must keep their outputs
+        mask_ready = False  # the active lanes of the group are known
         pending = 0  # events of the copy
         group = 0  # of the copy
         first = False  # the next event is the first one of a position
@@ -293,7 +293,7 @@ class Timekeeper:
         while True:
             now += 1
             scanning = left > 0 or waiting or pending > 0 or walker.offered
-            valid = walker.commands > 0 and not (learning and (asked or held) or walker.waits)
+            valid = walker.commands > 0 and not (learning and (fetch_request or hold_memory) or walker.waits)
             room = walker.begin(valid)
             if valid:
                 self._last = now
@@ -302,26 +302,26 @@ class Timekeeper:
             if not scanning and not walker.commands:
                 return now, ready
             sends = pending > 0 and room
-            copies = due and (pending == 0 or room and pending == 1)
-            stays = asked or waiting and not copies
-            rest = waits if copies else pending - sends
-            if asked:
-                asks = left != 1 and spiking and rest == 0
+            load = mask_ready and (pending == 0 or room and pending == 1)
+            hold = fetch_request or waiting and not load
+            rest = num_waiting if load else pending - sends
+            if fetch_request:
+                next_request = left != 1 and spiking and rest == 0
             elif learning:
-                asks = left != 0 and pending == 0 and not waiting
+                next_request = left != 0 and pending == 0 and not waiting
             else:
-                asks = left != 0 and (not waiting or copies)
+                next_request = left != 0 and (not waiting or load)
             walker.end(valid, sends, scan.commands[group] if sends else 0, first=first)
             first = first and not sends
-            if copies:
+            if load:
                 group = following - 1
                 first = first or scan.moves(group)
             pending = rest
-            held = asked or stays and not learning
-            due = stays if spiking else waiting and not copies
-            waiting = stays
-            if asked:
-                waits = scan.events[following]
+            hold_memory = fetch_request or hold and not learning
+            mask_ready = hold if spiking else waiting and not load
+            waiting = hold
+            if fetch_request:
+                num_waiting = scan.events[following]
                 following += 1
                 left -= 1
-            asked = asks
+            fetch_request = next_request

@@ -106,7 +106,7 @@ class Engine(wiring.Component):
         ]
         with m.If(access.write_counter):
             m.d.sync += phase.eq(word)
-        with m.Elif(dispatcher.start & dispatcher.learning):
+        with m.Elif(dispatcher.start & dispatcher.is_learn):
             m.d.sync += phase.eq(phase + DITHER_UPDATE)
         self._execute(m, dispatcher, scanner, walker, argmax, lanes, phase)
         self._count(m, dispatcher, scanner, walker, lanes)
@@ -137,7 +137,7 @@ class Engine(wiring.Component):
         """The instruction goes through scanner, walker and lanes."""
         cfg = self.config
         ins = dispatcher.instruction
-        learning = dispatcher.learning
+        learning = dispatcher.is_learn
         walking = is_one_of(ins.op, *sorted(WALK))
         run: Value = ins.n_dst  # groups that are walk_done one after the other
         if cfg.convolution:
@@ -154,20 +154,20 @@ class Engine(wiring.Component):
             scanner.tile.eq(ins.operand),
             scanner.stride.eq(Mux(by_column(ins, cfg), 1, run)),
             scanner.dither.eq(phase),
-            scanner.spiking.eq(dispatcher.spiking),
+            scanner.spiking.eq(dispatcher.is_gather),
             scanner.learning.eq(learning),
             scanner.by_minus.eq(by_minus(ins, cfg)),
             scanner.allow.eq(slot if cfg.single_port else 1),
-            scanner.o.ready.eq(Mux(dispatcher.argmax, 1, walker.i.ready)),
+            scanner.o.ready.eq(Mux(dispatcher.is_argmax, 1, walker.i.ready)),
             walker.start.eq(dispatcher.start | lanes.restart_walk),
             walker.walking.eq(walking),
             walker.instruction.eq(ins),
             walker.stall.eq(learning & (slot if cfg.single_port else scanner.blocking)),
-            walker.enable.eq(~dispatcher.argmax),
+            walker.enable.eq(~dispatcher.is_argmax),
             walker.i.p.eq(scanner.o.p),
-            walker.i.valid.eq(scanner.o.valid & ~dispatcher.argmax),
-            argmax.clear.eq(dispatcher.start & dispatcher.argmax),
-            argmax.valid.eq(scanner.o.valid & dispatcher.argmax),
+            walker.i.valid.eq(scanner.o.valid & ~dispatcher.is_argmax),
+            argmax.clear.eq(dispatcher.start & dispatcher.is_argmax),
+            argmax.valid.eq(scanner.o.valid & dispatcher.is_argmax),
             argmax.i.eq(scanner.o.p),
             lanes.valid.eq(walker.valid),
             lanes.i.eq(walker.o),
@@ -193,7 +193,7 @@ class Engine(wiring.Component):
                 geometry.i.eq(dispatcher.following),
                 geometry.take.eq(dispatcher.convolve),
                 geometry.begin.eq(dispatcher.begin),
-                dispatcher.known.eq(~geometry.busy),
+                dispatcher.steps_valid.eq(~geometry.busy),
                 scanner.first.eq(ins.dst),
                 scanner.steps.eq(geometry.steps),
                 walker.steps.eq(geometry.steps),

@@ -302,7 +302,7 @@ class Positions(wiring.Component):
     steps : In(steps)
     advance : In(1)
         To the next group.
-    moves : Out(1)
+    new_position : Out(1)
         That is one of another position.
     o : Out(walk)
 
@@ -316,7 +316,7 @@ class Positions(wiring.Component):
     stride: Signal
     steps: Steps
     advance: Signal
-    moves: Signal
+    new_position: Signal
     o: Walk
 
     latency = 1
@@ -332,7 +332,7 @@ class Positions(wiring.Component):
                 "stride": In(group_bits(config) + 1),
                 "steps": In(steps(config)),
                 "advance": In(1),
-                "moves": Out(1),
+                "new_position": Out(1),
                 "o": Out(Layout(walk(config))),
             }
         )
@@ -360,13 +360,13 @@ class Positions(wiring.Component):
             x_closes.eq(x.closes == 1),
             y_closes.eq(y.closes == 1),
             row_ends.eq(x_closes & (s.joint | (x.unclosed == 1))),
-            self.moves.eq(left == 1),
+            self.new_position.eq(left == 1),
             o.tile.eq(tile),
             o.dither.eq(dither),
             o.first.eq(first),
             o.columns.eq(Mux(s.back, 1, x.unclosed - x.unopened)),
             o.rows.eq(Mux(s.back, s.reach, y.unclosed - y.unopened)),
-            o.moves.eq(moved),
+            o.new_position.eq(moved),
         ]
         turned = Mux(s.joint, 0, Mux(y_closes, DITHER_DESTINATION, s.turn))[:DITHER_WIDTH]
         next_tile = Signal.like(tile)
@@ -392,8 +392,8 @@ class Positions(wiring.Component):
             ),
         ]
         with m.If(self.advance):
-            m.d.sync += moved.eq(self.moves)
-            with m.If(~self.moves):
+            m.d.sync += moved.eq(self.new_position)
+            with m.If(~self.new_position):
                 m.d.sync += [
                     left.eq(left - 1),
                     tile.eq(tile + self.stride),

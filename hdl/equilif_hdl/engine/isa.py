@@ -94,12 +94,12 @@ class Walk(Fields):
     first: Value
     columns: Value
     rows: Value
-    moves: Value
+    new_position: Value
 
 
 def walk(config: EngineConfig) -> dict[str, int]:
     """Where the walk of a source begins, and how far it goes."""
-    where = {"first": group_bits(config), "columns": SIDE_BITS, "rows": SIDE_BITS, "moves": 1}
+    where = {"first": group_bits(config), "columns": SIDE_BITS, "rows": SIDE_BITS, "new_position": 1}
     return {
         "tile": tile_bits(config),
         "dither": DITHER_WIDTH,

@@ -147,7 +147,7 @@ class ScanPort(wiring.Signature):
     -------
     fetch : Out(1)
         Strobe: read the group; it is there in the next cycle.
-    take : Out(1)
+    select : Out(1)
         The group addresses the memories: as ``fetch``, but early in the cycle.
     addr : Out
         The group.
@@ -161,7 +161,7 @@ class ScanPort(wiring.Signature):
 
     class Members(Interface, Protocol):
         fetch: Signal
-        take: Signal
+        select: Signal
         addr: Signal
         hold: Signal
         spikes: Signal
@@ -175,7 +175,7 @@ class ScanPort(wiring.Signature):
         super().__init__(
             {
                 "fetch": Out(1),
-                "take": Out(1),
+                "select": Out(1),
                 "addr": Out(group_bits(config)),
                 "hold": Out(1),
                 "spikes": In(p),

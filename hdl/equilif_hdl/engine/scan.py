@@ -1,20 +1,20 @@
-"""Scanner: finds the neurons of a population that take part, so that silent ones cost nothing.
+"""Event scanner: turns the spikes or non-zero values of a population into events, one a cycle.
 
-                 +-------- fetch/addr --------> spikes or values memory
-    start --> group counter                            | output register: the next group waits here
+                 +-------- fetch, addr -------> spike or value memory
+    start --> group counter                            | output register: holds the next group
               tile, dither <-- += stride        mask of non-zero lanes
                      |                                 |
-                     +------------------------> lowest lane not done yet --> o: events
+                     +------------------------> lowest lane that is not sent --> o: events
 
-Latency: 3 cycles from start to the first event.  Throughput: an event a cycle; a group of zeros costs a
-cycle.  While learning the walker reads the same memory: every event fetches its group anew, one cycle in
-which the walker waits, and a group of zeros costs two.
+Latency: 3 cycles from start to the first event.  Throughput: an event a cycle; a silent group takes one
+cycle.  During LEARN the lanes read the same memory, so each event fetches its group again: the lanes stall
+for one cycle, and a silent group takes two.
 
-Unless weights have a single port the group has registers too: it is copied, the next one waits in the
-memories, and strobes are registers.  Two cycles more latency and P x 17 flip-flops; a group of
-values takes three cycles at least, because its zeros are found a cycle later; and while learning the walker
-waits two cycles a group.  LEARN fetches its destination first, a group a cycle: where no value differs
-between +beta and -beta there, only sources are sent whose values differ.
+With a dual-port weight memory a group is copied into registers while the memories hold the next one, and
+strobes are registered: two more cycles of latency and P x 17 flip-flops.  A group of values then takes at
+least three cycles, since its zeros are known one cycle later, and during LEARN the lanes stall for two cycles
+a group.  LEARN reads its destination first, a group a cycle; if no value there differs between +beta and
+-beta, only sources whose own values differ are sent.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from equilif_hdl.typed import Assign, Layout, Stream, signal_of
 
 
 class Place(Walk):
-    """Where a group is in its population: its number, and the walk of its first row."""
+    """Position of a group in its population: its number, and the walk of its first row."""
 
     group: Value
 
 
 class Next(NamedTuple):
-    """The group that is fetched next: registers."""
+    """Registers of the group that is fetched next."""
 
     place: Place
-    #: group in memory
+    #: group address in memory
     address: Signal
-    #: number of groups that are still to be fetched
+    #: groups left to fetch
     left: Signal
 
 
@@ -58,7 +58,7 @@ class Group(NamedTuple):
     """The group whose events are sent."""
 
     place: Place
-    #: the lowest lane that takes part and has not been sent
+    #: lowest active lane that is not sent
     e: Value
     #: its value at +beta
     plus: Value
@@ -66,10 +66,10 @@ class Group(NamedTuple):
     minus: Value
     #: strobe: an event is sent
     sends: Value
-    #: strobe: ``Next`` goes on to the following group
+    #: strobe: ``Next`` advances to the following group
     advance: Value
-    #: strobe, where there are convolutions: another position begins with the group of the next cycle
-    moves: Value
+    #: strobe, with ``convolution``: the group of the next cycle is the first of a new position
+    new_position: Value
 
 
 class Scanner(wiring.Component):
@@ -78,27 +78,27 @@ class Scanner(wiring.Component):
     start : In(1)
         Begin a scan.
     src, n_src : In
-        With ``start``: first group of the source and number of its groups.
+        With ``start``: first group and number of groups of the source.
     dst, n_dst : In
-        With ``start``, where LEARN looks at its destination first: that.
+        With ``start``, if LEARN skips unchanged weights: first group and number of groups of the destination.
     tile, stride : In
-        With ``start``: tile of the first group's walk, and what is added to it a group.
+        With ``start``: tile of the first group's walk, and its increment per group.
     first, steps : In
-        Where there are convolutions: the first group of the destination, and what
-        equilif_hdl.engine.geometry makes of the instruction.
+        With ``convolution``: first group of the destination, and the address steps of the instruction from
+        equilif_hdl.engine.geometry.
     dither : In(DITHER_WIDTH)
         With ``start``: dither of row 0.
     spiking, learning, by_minus : In(1)
-        Held during a scan.  Who takes part: who has a spike; whose value at +beta or -beta is not zero; at
-        -beta; without any of the three, at +beta.
+        Held during a scan.  Active lanes are those with a spike; those with a non-zero value at +beta or
+        -beta; those with a non-zero value at -beta.  With none of the three: non-zero at +beta.
     memory : Out(ScanPort)
-        Where spikes and values are read.
+        Read port of spikes and values.
     allow : In(1)
-        While learning, a fetch waits for it.
+        Permits a fetch during LEARN.
     blocking : Out(1)
-        While learning, a fetch takes the memory port from the lanes.
+        During LEARN, a fetch takes the memory port from the lanes.
     busy : Out(1)
-        From the cycle after start until the last event was taken.
+        From the cycle after start until the last event is accepted.
     o : Out(stream of event)
     """
 
@@ -123,11 +123,11 @@ class Scanner(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self.copies = not config.single_port
+        self.buffered = not config.single_port
         if config.convolution:
             self.positions = Positions(config)
         #: cycles from start to the first event of spikes
-        self.latency = 5 if self.copies else 3
+        self.latency = 5 if self.buffered else 3
         group = group_bits(config)
         super().__init__(
             {
@@ -158,11 +158,11 @@ class Scanner(wiring.Component):
         place = signal_of(layout)
         address = Signal(group)
         left = Signal(group + 1)
-        room = Signal()  # an event can be sent in this cycle
+        room = Signal()  # the output can accept an event in this cycle
         m.d.comb += room.eq(~o.valid | o.ready)
         following = Next(place, address, left)
-        present = self._copied(m, following, room) if self.copies else self._in_place(m, following, room)
-        places = self._positions if self.config.convolution else self._line
+        present = (BufferedScan if self.buffered else DirectScan)(self, m, following, room).group()
+        places = self._convolution_places if self.config.convolution else self._dense_places
         begin, go_on = places(m, place, present)
         with m.If(present.advance):
             m.d.sync += [address.eq(address + 1), left.eq(left - 1), *go_on]
@@ -171,7 +171,7 @@ class Scanner(wiring.Component):
         if skips_unchanged(self.config):
             with m.If(self.start & self.learning):
                 m.d.sync += [address.eq(self.dst), left.eq(self.n_dst)]
-        with m.If(room):  # nobody looks at what is not valid, and this is known before the group is there
+        with m.If(room):  # without `valid`, which is late: the payload matters only while it is valid
             m.d.sync += [
                 o.valid.eq(present.sends),
                 o.p.e.eq(present.e),
@@ -183,8 +183,8 @@ class Scanner(wiring.Component):
             ]
         return m
 
-    def _line(self, m: Module, place: Place, present: Group) -> tuple[list[Assign], list[Assign]]:
-        """A group after the other: how the place of the next one begins, and how it goes on."""
+    def _dense_places(self, m: Module, place: Place, present: Group) -> tuple[list[Assign], list[Assign]]:
+        """Assignments to ``place`` at the start, and from one group to the next."""
         row = (DITHER_ROW * self.config.lanes) % (1 << DITHER_WIDTH)
         begin = [place.group.eq(0), place.tile.eq(self.tile), place.dither.eq(self.dither)]
         go_on = [
@@ -194,11 +194,13 @@ class Scanner(wiring.Component):
         ]
         return begin, go_on
 
-    def _positions(self, m: Module, place: Place, present: Group) -> tuple[list[Assign], list[Assign]]:
-        """As :meth:`_line`, position by position; events say where they go."""
+    def _convolution_places(
+        self, m: Module, place: Place, present: Group
+    ) -> tuple[list[Assign], list[Assign]]:
+        """As :meth:`_dense_places`, position by position; events carry the extent of their walk."""
         m.submodules.positions = positions = self.positions
         group = Signal.like(self.src)
-        moves = Signal()  # the next event is the first one of its position
+        new_position = Signal()  # the next event is the first of its position
         m.d.comb += [
             positions.start.eq(self.start),
             positions.tile.eq(self.tile),
@@ -215,23 +217,23 @@ class Scanner(wiring.Component):
                 self.o.p.first.eq(present.place.first),
                 self.o.p.columns.eq(present.place.columns),
                 self.o.p.rows.eq(present.place.rows),
-                self.o.p.moves.eq(moves),
-                moves.eq(0),
+                self.o.p.new_position.eq(new_position),
+                new_position.eq(0),
             ]
-        with m.If(present.moves):
-            m.d.sync += moves.eq(1)
+        with m.If(present.new_position):
+            m.d.sync += new_position.eq(1)
         with m.If(self.start):
-            m.d.sync += moves.eq(0)
+            m.d.sync += new_position.eq(0)
         return [group.eq(0)], [group.eq(group + 1)]
 
-    def _heard(self, lanes: Value, place: Place) -> Value:
-        """Those of a group's lanes whose position is heard at all."""
+    def with_targets(self, lanes: Value, place: Place) -> Value:
+        """The lanes of a group; none if its position is in no window."""
         if not self.config.convolution:
             return lanes
         return lanes & ((place.columns != 0) & (place.rows != 0)).replicate(self.config.lanes)
 
-    def _valued(self) -> tuple[Value, Value]:
-        """Lanes whose values at +beta are not zero, and those whose values at -beta are not."""
+    def nonzero(self) -> tuple[Value, Value]:
+        """Masks of the lanes with a non-zero value at +beta, and at -beta."""
         memory = self.memory
         if has_nonzero_flag(self.config):
             return memory.plus_nonzero, memory.minus_nonzero
@@ -239,124 +241,161 @@ class Scanner(wiring.Component):
         minus = Cat(value.any() for value in lanes_of(memory.minus, self.config.lanes))
         return plus, minus
 
-    def _in_place(self, m: Module, following: Next, room: Value) -> Group:
-        """Events straight from the memories' outputs."""
-        p = self.config.lanes
+
+class DirectScan:
+    """Events straight from the memory outputs.
+
+    ``following``: the group that is fetched next.  ``room``: the output can accept an event.
+    """
+
+    def __init__(self, scanner: Scanner, m: Module, following: Next, room: Value):
+        self.scanner = scanner
+        self.m = m
+        self.following = following
+        self.room = room
+
+    def group(self) -> Group:
+        m = self.m
+        scanner = self.scanner
+        memory = scanner.memory
+        following = self.following
+        room = self.room
+        p = scanner.config.lanes
         left = following.left
-        some = Signal()  # `left` is not 0
+        any_left = Signal()  # `left` is not 0
         address = Signal.like(following.address)  # address of the group after the next
-        # which of a group's bits count; registers, so that they are there before the group
+        # source of the active lanes, registered so that it is early
         of_spikes = Signal()
         of_plus = Signal()
         of_minus = Signal()
-        present = Signal()  # the group is on the memories' outputs
-        done = Signal(p)  # lanes that have been sent
-        pending = Signal(p)  # lanes that are to be sent
-        rest = Signal(p)  # lanes that remain after the lowest, which is sent first
+        present = Signal()  # the group is at the memory outputs
+        done = Signal(p)  # lanes that are sent
+        pending = Signal(p)  # lanes left to send
+        rest = Signal(p)  # lanes left after the lowest one
         sends = Signal()
         advance = Signal()
-        plus, minus = self._valued()
-        taking = (
-            self.memory.spikes & of_spikes.replicate(p)
+        plus, minus = scanner.nonzero()
+        active = (
+            memory.spikes & of_spikes.replicate(p)
             | plus & of_plus.replicate(p)
             | minus & of_minus.replicate(p)
         )
         m.d.sync += [
-            of_spikes.eq(self.spiking),
-            of_plus.eq(~self.spiking & ~self.by_minus),
-            of_minus.eq(~self.spiking & (self.learning | self.by_minus)),
+            of_spikes.eq(scanner.spiking),
+            of_plus.eq(~scanner.spiking & ~scanner.by_minus),
+            of_minus.eq(~scanner.spiking & (scanner.learning | scanner.by_minus)),
         ]
         m.d.comb += [
-            pending.eq(self._heard(taking, following.place) & ~done),
+            pending.eq(scanner.with_targets(active, following.place) & ~done),
             rest.eq(_without_lowest(pending)),
             sends.eq(present & (pending != 0) & room),
             advance.eq(present & ((pending == 0) | room & (rest == 0))),
-            # `blocking` stalls the walker, on which `room` depends, so it looks at registers only
-            self.blocking.eq(self.learning & self.allow & some & ~present & ~self.o.valid),
-            # the next group is fetched in the cycle in which this one is finished
-            self.memory.fetch.eq(self.blocking | ~self.learning & Mux(present, advance & (left != 1), some)),
-            self.memory.take.eq(self.blocking | ~self.learning & some),
-            # the strobe is late, so the address must not be: a fetch beside a present group is that of
+            # depends on registers only: it stalls the walker, and `room` depends on the walker
+            scanner.blocking.eq(scanner.learning & scanner.allow & any_left & ~present & ~scanner.o.valid),
+            # the next group is fetched in the last cycle of this one
+            memory.fetch.eq(
+                scanner.blocking | ~scanner.learning & Mux(present, advance & (left != 1), any_left)
+            ),
+            memory.select.eq(scanner.blocking | ~scanner.learning & any_left),
+            # the strobe is late, the address must not be: a fetch while a group is present is always that of
             # the following one
-            self.memory.addr.eq(Mux(present, address, following.address)),
-            self.memory.hold.eq(present & ~self.learning),
-            self.busy.eq(some | self.o.valid),
+            memory.addr.eq(Mux(present, address, following.address)),
+            memory.hold.eq(present & ~scanner.learning),
+            scanner.busy.eq(any_left | scanner.o.valid),
         ]
-        m.d.sync += present.eq(self.memory.fetch | present & ~advance & ~self.learning)
-        with m.If(present & room):  # of a group without events nothing is done
+        m.d.sync += present.eq(memory.fetch | present & ~advance & ~scanner.learning)
+        with m.If(present & room):  # in a silent group no lane is done
             m.d.sync += done.eq(Mux(rest.any(), done | (pending & ~rest), 0))
         with m.If(advance):
-            m.d.sync += [address.eq(address + 1), some.eq(left != 1)]
-        with m.If(self.start):
-            m.d.sync += [address.eq(self.src + 1), some.eq(1)]
-        moves = advance & self.positions.moves if self.config.convolution else Const(0)
+            m.d.sync += [address.eq(address + 1), any_left.eq(left != 1)]
+        with m.If(scanner.start):
+            m.d.sync += [address.eq(scanner.src + 1), any_left.eq(1)]
+        new_position = advance & scanner.positions.new_position if scanner.config.convolution else Const(0)
         e = lowest_set(pending)
-        plus = self.memory.plus.word_select(e, 8)
-        minus = self.memory.minus.word_select(e, 8)
-        return Group(following.place, e, plus, minus, sends, advance, moves)
+        plus = memory.plus.word_select(e, 8)
+        minus = memory.minus.word_select(e, 8)
+        return Group(following.place, e, plus, minus, sends, advance, new_position)
 
-    def _copied(self, m: Module, following: Next, room: Value) -> Group:
-        """Events from a copy of the group."""
-        p = self.config.lanes
-        # the next group is asked for, waits on the memories' outputs, and is taken
-        asked = Signal()  # the group is being fetched
-        waiting = Signal()  # the group is on the memories' outputs
-        held = Signal()  # the memories must keep the group there
-        due = Signal()  # the group's lanes that take part are known
-        valued = Signal(p)  # lanes whose values are not zero
-        known = Signal(p)  # lanes that were valued a cycle ago
-        waiter = Signal.like(following.place)  # place of the group that waits
-        taken = Signal()  # the group is copied in this cycle
-        stays = Signal()  # the group waits in the next cycle too
-        # the present group is the copy
-        pending = Signal(p)  # lanes that are to be sent
-        lowest = Signal(p)  # the lowest of them, which is sent first
-        present = Signal()  # there are such lanes
-        more = Signal()  # there are two of them at least
-        rest = Signal(p)  # lanes that remain after the lowest
+
+class BufferedScan:
+    """Events from a copy of the group, while the memories hold the next one; arguments as of DirectScan."""
+
+    def __init__(self, scanner: Scanner, m: Module, following: Next, room: Value):
+        self.scanner = scanner
+        self.m = m
+        self.following = following
+        self.room = room
+
+    def group(self) -> Group:
+        m = self.m
+        scanner = self.scanner
+        memory = scanner.memory
+        following = self.following
+        room = self.room
+        p = scanner.config.lanes
+        # the next group: requested, then held at the memory outputs, then loaded into the copy
+        fetch_request = Signal()  # the group is being fetched
+        waiting = Signal()  # the group is at the memory outputs
+        hold_memory = Signal()  # the memories must keep their outputs
+        mask_ready = Signal()  # the active lanes of the group are known
+        nonzero = Signal(p)  # lanes with non-zero values
+        nonzero_before = Signal(p)  # `nonzero` of the cycle before
+        next_place = Signal.like(following.place)  # place of the next group
+        load = Signal()  # the group is copied in this cycle
+        hold = Signal()  # a group is at the memory outputs in the next cycle
+        # the present group: the copy
+        pending = Signal(p)  # lanes left to send
+        lowest = Signal(p)  # the lowest of them, one-hot
+        present = Signal()  # `pending` is not 0
+        more = Signal()  # `pending` has at least two bits
+        rest = Signal(p)  # lanes left after the lowest one
         place = Signal.like(following.place)
-        plus = Signal.like(self.memory.plus)
-        minus = Signal.like(self.memory.minus)
+        plus = Signal.like(memory.plus)
+        minus = Signal.like(memory.minus)
         sends = Signal()
-        looking = Signal()  # LEARN looks at its destination
-        fetches = Signal()  # a group of it is fetched
-        can_change = self._look(m, following, looking, fetches)
-        flows = Signal()  # a group of spikes that is there in the next cycle is taken in that cycle
-        spikes = self._heard(self.memory.spikes, waiter)
-        at_plus, at_minus = self._valued()
+        comparing = Signal()  # LEARN reads its destination
+        dst_fetch = Signal()  # a group of the destination is fetched
+        can_change = self._compare_destination(comparing, dst_fetch)
+        load_at_once = Signal()  # a group of spikes that arrives in the next cycle is loaded in that cycle
+        spikes = scanner.with_targets(memory.spikes, next_place)
+        at_plus, at_minus = scanner.nonzero()
         m.d.comb += [
-            flows.eq(self.spiking & Mux(taken, ~spikes.any(), ~Mux(sends, more, present))),
-            valued.eq(Mux(self.by_minus, 0, at_plus) | Mux(self.learning | self.by_minus, at_minus, 0)),
+            load_at_once.eq(scanner.spiking & Mux(load, ~spikes.any(), ~Mux(sends, more, present))),
+            nonzero.eq(
+                Mux(scanner.by_minus, 0, at_plus) | Mux(scanner.learning | scanner.by_minus, at_minus, 0)
+            ),
             rest.eq(pending & ~lowest),
             sends.eq(present & room),
-            taken.eq(due & (~present | room & ~more)),
-            stays.eq(asked | waiting & ~taken),
-            self.memory.fetch.eq(asked | fetches),
-            self.memory.take.eq(asked | looking),
-            self.blocking.eq(self.learning & (asked | held)),
-            self.memory.hold.eq(held),
-            self.memory.addr.eq(following.address),
-            self.busy.eq((following.left != 0) | looking | waiting | present | self.o.valid),
+            load.eq(mask_ready & (~present | room & ~more)),
+            hold.eq(fetch_request | waiting & ~load),
+            memory.fetch.eq(fetch_request | dst_fetch),
+            memory.select.eq(fetch_request | comparing),
+            scanner.blocking.eq(scanner.learning & (fetch_request | hold_memory)),
+            memory.hold.eq(hold_memory),
+            memory.addr.eq(following.address),
+            scanner.busy.eq((following.left != 0) | comparing | waiting | present | scanner.o.valid),
         ]
         m.d.sync += [
-            asked.eq(
+            fetch_request.eq(
                 Mux(
-                    asked,
-                    (following.left != 1) & flows,
+                    fetch_request,
+                    (following.left != 1) & load_at_once,
                     (following.left != 0)
-                    & ~looking
-                    & Mux(self.learning, self.allow & ~present & ~waiting, ~waiting | taken),
+                    & ~comparing
+                    & Mux(scanner.learning, scanner.allow & ~present & ~waiting, ~waiting | load),
                 )
             ),
-            waiting.eq(stays),
-            held.eq(asked | stays & ~self.learning),
-            due.eq(Mux(self.spiking, stays, waiting & ~taken)),
-            known.eq(valued),
+            waiting.eq(hold),
+            hold_memory.eq(fetch_request | hold & ~scanner.learning),
+            mask_ready.eq(Mux(scanner.spiking, hold, waiting & ~load)),
+            nonzero_before.eq(nonzero),
         ]
-        with m.If(asked):
-            m.d.sync += waiter.eq(following.place)
-        comes = Signal(p)  # lanes of the group that is copied in this cycle
-        m.d.comb += comes.eq(Mux(self.spiking, spikes, self._heard(known & can_change, waiter)))
+        with m.If(fetch_request):
+            m.d.sync += next_place.eq(following.place)
+        load_mask = Signal(p)  # active lanes of the group that is copied
+        m.d.comb += load_mask.eq(
+            Mux(scanner.spiking, spikes, scanner.with_targets(nonzero_before & can_change, next_place))
+        )
         with m.If(sends):
             m.d.sync += [
                 pending.eq(rest),
@@ -364,68 +403,78 @@ class Scanner(wiring.Component):
                 present.eq(more),
                 more.eq(_several(rest)),
             ]
-        with m.If(taken):
+        with m.If(load):
             m.d.sync += [
-                pending.eq(comes),
-                lowest.eq(_lowest(comes)),
-                present.eq(comes.any()),
-                more.eq(_several(comes)),
-                place.eq(waiter),
-                plus.eq(self.memory.plus),
-                minus.eq(self.memory.minus),
+                pending.eq(load_mask),
+                lowest.eq(_lowest(load_mask)),
+                present.eq(load_mask.any()),
+                more.eq(_several(load_mask)),
+                place.eq(next_place),
+                plus.eq(memory.plus),
+                minus.eq(memory.minus),
             ]
-        moves = taken & waiter.moves if self.config.convolution else Const(0)
+        new_position = load & next_place.new_position if scanner.config.convolution else Const(0)
         return Group(
-            place, _place_of(lowest), _chosen(plus, lowest), _chosen(minus, lowest), sends, asked, moves
+            place,
+            _index(lowest),
+            _select(plus, lowest),
+            _select(minus, lowest),
+            sends,
+            fetch_request,
+            new_position,
         )
 
-    def _look(self, m: Module, following: Next, looking: Signal, fetches: Signal) -> Value:
-        """LEARN fetches its destination, then goes on with its source.  Lanes whose weights can change."""
-        p = self.config.lanes
-        shown = Signal()  # a group of the destination is on the memories' outputs
-        compared = Signal()  # it was a cycle ago
-        # by two bits, so that a late memory is followed by no more than one LUT: what differed a cycle ago
+    def _compare_destination(self, comparing: Signal, dst_fetch: Signal) -> Value:
+        """LEARN fetches its destination before its source.  Returns the lanes whose weights can change."""
+        m = self.m
+        scanner = self.scanner
+        memory = scanner.memory
+        following = self.following
+        p = scanner.config.lanes
+        dst_valid = Signal()  # a group of the destination is at the memory outputs
+        compared = Signal()  # `dst_valid` of the cycle before
+        # two bits each, so that a single LUT follows the late memory outputs
         different = Signal(8 * p // 2)
         unequal = Cat(pairs.any() for pairs in lanes_of(different, p))
-        all_can = Signal()  # a value of the destination differs, or nothing is learnt
+        all_change = Signal()  # a value of the destination differs, or it is not LEARN
         m.d.sync += [
-            shown.eq(fetches),
-            compared.eq(shown),
+            dst_valid.eq(dst_fetch),
+            compared.eq(dst_valid),
             different.eq(
                 Cat(
                     plus != minus
                     for plus, minus in zip(
-                        lanes_of(self.memory.plus, 4 * p), lanes_of(self.memory.minus, 4 * p), strict=True
+                        lanes_of(memory.plus, 4 * p), lanes_of(memory.minus, 4 * p), strict=True
                     )
                 )
             ),
         ]
         with m.If(compared & unequal.any()):
-            m.d.sync += all_can.eq(1)
-        with m.If(fetches):
+            m.d.sync += all_change.eq(1)
+        with m.If(dst_fetch):
             m.d.sync += [
                 following.address.eq(following.address + 1),
                 following.left.eq(following.left - 1),
-                fetches.eq(following.left != 1),
+                dst_fetch.eq(following.left != 1),
             ]
-        with m.Elif(looking):
-            m.d.sync += [looking.eq(0), following.address.eq(self.src), following.left.eq(self.n_src)]
-        with m.If(self.start):
+        with m.Elif(comparing):
+            m.d.sync += [comparing.eq(0), following.address.eq(scanner.src), following.left.eq(scanner.n_src)]
+        with m.If(scanner.start):
             m.d.sync += [
-                looking.eq(self.learning),
-                fetches.eq(self.learning),
-                all_can.eq(~self.learning),
+                comparing.eq(scanner.learning),
+                dst_fetch.eq(scanner.learning),
+                all_change.eq(~scanner.learning),
             ]
-        return unequal | all_can.replicate(p)
+        return unequal | all_change.replicate(p)
 
 
 def _lowest(mask: Value) -> Value:
-    """The lowest bit of the mask that is set, alone."""
+    """The lowest set bit of the mask, one-hot."""
     return Cat(bit & ~mask[:k].any() for k, bit in enumerate(mask))
 
 
 def _several(mask: Value) -> Value:
-    """Whether two bits of the mask or more are set: by halves, as a chain over all lanes would be late."""
+    """Whether at least two bits of the mask are set; a tree, as a chain over all lanes would be slow."""
     if len(mask) < 2:
         return Const(0)
     low = mask[: len(mask) // 2]
@@ -433,25 +482,23 @@ def _several(mask: Value) -> Value:
     return _several(low) | _several(high) | low.any() & high.any()
 
 
-def _place_of(alone: Value) -> Value:
-    """Place of the one bit that is set."""
-    places = range(len(alone))
+def _index(one_hot: Value) -> Value:
+    """Number of the set bit."""
+    lanes = range(len(one_hot))
     return Cat(
-        Cat(alone[k] for k in places if k >> bit & 1).any() for bit in range((len(alone) - 1).bit_length())
+        Cat(one_hot[k] for k in lanes if k >> bit & 1).any() for bit in range((len(one_hot) - 1).bit_length())
     )
 
 
-def _chosen(words: Value, alone: Value) -> Value:
-    """The word of the one bit that is set.
-
-    Words are masked and joined: a choice by number would wait for the number.
-    """
+def _select(words: Value, one_hot: Value) -> Value:
+    """The word of the set bit: AND and OR, since a multiplexer would wait for the bit's number."""
     masked = [
-        word & bit.replicate(len(word)) for word, bit in zip(lanes_of(words, len(alone)), alone, strict=True)
+        word & bit.replicate(len(word))
+        for word, bit in zip(lanes_of(words, len(one_hot)), one_hot, strict=True)
     ]
     return reduce(or_, masked)
 
 
 def _without_lowest(mask: Value) -> Value:
-    """The mask without its lowest bit that is set: bit by bit, as a subtraction is slow."""
+    """The mask without its lowest set bit; bit by bit, as a subtraction would be slow."""
     return Cat(bit & mask[:k].any() for k, bit in enumerate(mask))

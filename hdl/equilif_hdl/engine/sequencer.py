@@ -1,13 +1,13 @@
-"""Sequencer: reads the program, carries out loops and halts itself, and hands everything else on.
+"""Sequencer: fetches the program, executes loops and HALT, and issues all other instructions.
 
-    program memory --word--> [ instruction ] -- REPEAT, NEXT, HALT, MARK not due: here
+    program memory --word--> [ instruction ] -- REPEAT, NEXT, HALT, MARK not due: executed here
                                      |
                                      +--> [ queue ] --> o: instructions for scanner, walker and lanes
 
-Fetch runs ahead of execution: by an instruction, and by ``registers.queue`` more; the first of these waits in
-the dispatcher.  A NEXT of mode EARLY_EXIT waits until all is executed, and
-decides by what has moved.  Latency: 5 cycles from start to the first instruction.  Throughput: an
-instruction in 3 cycles; the first one of an iteration comes 5 cycles after NEXT.
+Fetch runs ahead of execution by one instruction, and by ``registers.queue`` more, the first of which is in
+the dispatcher.  A NEXT of mode EARLY_EXIT waits until the engine is idle, and depends on ``status.moved``.
+Latency: 5 cycles from start to the first instruction.  Throughput: an instruction in 3 cycles; the first
+instruction of an iteration comes 5 cycles after NEXT.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from equilif_hdl.typed import Stream, signal_of
 
 
 class Loop(NamedTuple):
-    """A REPEAT that is under way."""
+    """Registers of an active REPEAT."""
 
-    #: address of its first word
+    #: address of the first word of its body
     first: Signal
-    #: iterations left, this one included
+    #: iterations left, including the current one
     left: Signal
 
     @classmethod
@@ -46,17 +46,17 @@ class Sequencer(wiring.Component):
     start : In(1)
         Run from instruction 0.
     learn : In(1)
-        With ``start``: a HALT of mode INFER does not count.
+        With ``start``: HALT of mode INFER is ignored.
     idle : In(1)
-        Nothing is being executed: a HALT takes effect, and a NEXT of mode EARLY_EXIT.
+        No instruction is executing; HALT, and NEXT of mode EARLY_EXIT, wait for it.
     status : In(LaneStatus)
-        By the lanes; not while ``idle``.
+        Status signals of the lanes; inactive while ``idle``.
     busy : Out(1)
         From the cycle after start until HALT.
     addr, read, word : Out, Out(1), In(32)
-        Program memory, answering in the next cycle and holding the answer until the next read.
+        Program memory: the word is valid from the next cycle until the next read.
     o : Out(stream of INSTRUCTION)
-        With a queue, the first in it, or else what would go into it.
+        The oldest instruction in the queue, or the current one if the queue is empty.
     """
 
     start: Signal
@@ -94,48 +94,48 @@ class Sequencer(wiring.Component):
         learning = Signal()
         running = Signal()  # the program is read
         pc = Signal.like(self.addr)  # address of the next word
-        here = Signal()  # a word is on the memory's output
-        place = Signal.like(self.addr)  # address of that word
-        taken = Signal()  # that word is taken
-        have = Signal(range(WORDS + 1))  # words of the instruction that have been taken
+        word_valid = Signal()  # a word is at the memory output
+        word_addr = Signal.like(self.addr)  # address of that word
+        take_word = Signal()  # that word is consumed
+        num_words = Signal(range(WORDS + 1))  # words of the instruction that are complete
         words = Signal(32 * WORDS, reset_less=True)
-        ins = signal_of(INSTRUCTION)  # the instruction, once all of its words are there
-        valid = Signal()  # it is handed on
-        ready = Signal()  # it can be
-        done = Signal()  # it is handed on, or carried out
-        jump = Signal()  # the word on the memory's output is not what follows
-        idle = Signal()  # all that was handed on has been executed
-        # loops, innermost first; outside all loops no iterations are left
+        ins = signal_of(INSTRUCTION)  # the instruction, once all its words are complete
+        valid = Signal()  # it is issued
+        ready = Signal()  # it can be issued
+        done = Signal()  # it is issued, or executed here
+        jump = Signal()  # the word at the memory output is not the next one
+        idle = Signal()  # all issued instructions are finished
+        # loops, innermost first; unused ones have no iterations left
         loops = [Loop.of(self.addr, k) for k in range(cfg.loops)]
         inner = loops[0]
-        # asked while the last word is taken, when the count is there and the loop stands still
-        last = Signal()  # this iteration is the last one
-        enough = Signal()  # no more are left than a NEXT of mode EARLY_EXIT need not wait for
-        due = Signal()  # a MARK is
-        early_exit = Signal()  # the instruction is a NEXT that may end its loop early
+        # decided with the last word of an instruction, while the loop counters are stable
+        last = Signal()  # this is the last iteration
+        few_left = Signal()  # few enough iterations are left for a NEXT of mode EARLY_EXIT to end the loop
+        mark_due = Signal()  # a MARK executes in this iteration
+        early_exit = Signal()  # a NEXT that may leave its loop early
         moved = Signal()  # a watched rate has moved since the last such NEXT
         m.d.comb += [
             self.addr.eq(pc),
-            self.read.eq(running & (~here | taken)),
-            taken.eq(here & ((have != WORDS) | done)),
+            self.read.eq(running & (~word_valid | take_word)),
+            take_word.eq(word_valid & ((num_words != WORDS) | done)),
             ins.as_value().eq(words),
         ]
         with m.If(self.read):
-            m.d.sync += [pc.eq(pc + 1), place.eq(pc)]
-        coming = signal_of(INSTRUCTION)  # the instruction, with the word that is taken
-        m.d.comb += coming.as_value().eq(Cat(words[32:], self.word))
-        with m.If(taken):
+            m.d.sync += [pc.eq(pc + 1), word_addr.eq(pc)]
+        next_ins = signal_of(INSTRUCTION)  # the instruction including the current word
+        m.d.comb += next_ins.as_value().eq(Cat(words[32:], self.word))
+        with m.If(take_word):
             m.d.sync += [
-                words.eq(coming),
+                words.eq(next_ins),
                 last.eq(inner.left == 1),
-                enough.eq(inner.left <= coming.count),
-                due.eq((coming.count == 0) | (coming.count == inner.left)),
+                few_left.eq(inner.left <= next_ins.count),
+                mark_due.eq((next_ins.count == 0) | (next_ins.count == inner.left)),
             ]
         m.d.sync += [
-            here.eq(~jump & (self.read | here & ~taken)),
-            have.eq(Mux(jump, 0, Mux(done, 0, have) + taken)),
+            word_valid.eq(~jump & (self.read | word_valid & ~take_word)),
+            num_words.eq(Mux(jump, 0, Mux(done, 0, num_words) + take_word)),
         ]
-        self._hand_on(m, ins, valid, ready, idle)
+        self._output(m, ins, valid, ready, idle)
         if cfg.early_exit:
             m.d.comb += early_exit.eq(has_mode(ins, NextMode.EARLY_EXIT))
             with m.If(self.status.moved):
@@ -150,7 +150,7 @@ class Sequencer(wiring.Component):
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += running.eq(1)
-                with m.If(have == WORDS):
+                with m.If(num_words == WORDS):
                     with m.Switch(ins.op):
                         with m.Case(Op.HALT):
                             m.d.comb += done.eq(1)
@@ -160,15 +160,15 @@ class Sequencer(wiring.Component):
                             m.d.comb += done.eq(1)
                             for loop, outer in pairwise(loops):
                                 m.d.sync += [outer.first.eq(loop.first), outer.left.eq(loop.left)]
-                            m.d.sync += [inner.first.eq(place), inner.left.eq(ins.count)]
+                            m.d.sync += [inner.first.eq(word_addr), inner.left.eq(ins.count)]
                         with m.Case(Op.NEXT):
                             with m.If(~early_exit | idle):
                                 m.d.comb += done.eq(1)
-                                self._end_iteration(m, pc, jump, loops, last | early_exit & ~moved & enough)
+                                self._end_iteration(m, pc, jump, loops, last | early_exit & ~moved & few_left)
                                 with m.If(early_exit):
                                     m.d.sync += moved.eq(0)
                         with m.Case(Op.MARK):
-                            m.d.comb += [valid.eq(due), done.eq(ready | ~due)]
+                            m.d.comb += [valid.eq(mark_due), done.eq(ready | ~mark_due)]
                         with m.Default():
                             m.d.comb += [valid.eq(1), done.eq(ready)]
             with m.State("HALT"):
@@ -177,8 +177,8 @@ class Sequencer(wiring.Component):
                     m.next = "IDLE"
         return m
 
-    def _hand_on(self, m: Module, ins: Instruction, valid: Signal, ready: Signal, idle: Signal) -> None:
-        """Instructions, to the queue or straight to who executes them."""
+    def _output(self, m: Module, ins: Instruction, valid: Signal, ready: Signal, idle: Signal) -> None:
+        """Issue instructions, through the queue if there is one."""
         if not self.config.registers.queue:
             m.d.comb += [
                 self.o.p.eq(ins),
@@ -199,7 +199,7 @@ class Sequencer(wiring.Component):
         ]
 
     def _end_iteration(self, m: Module, pc: Signal, jump: Signal, loops: list[Loop], last: Value) -> None:
-        """Once more, or out of the innermost loop."""
+        """Jump back, or leave the innermost loop."""
         inner = loops[0]
         m.d.sync += inner.left.eq(inner.left - 1)
         with m.If(~last):

@@ -35,7 +35,7 @@ from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
 from equilif_hdl.fixed import delayed, domain, lanes_of, ram
 
-#: what lanes take of it as it is read, P lanes side by side; a lane's port has the same name
+#: what lanes select of it as it is read, P lanes side by side; a lane's port has the same name
 READ = ("a", "b", "q")
 #: what they write, and the port of a lane
 WRITTEN = {
@@ -197,7 +197,7 @@ class State(wiring.Component):
         )
         m.d.comb += s.rd.addr.eq(
             Mux(
-                self.scan.take,
+                self.scan.select,
                 Cat(self.scan.addr[: len(self._place(read))], 0),
                 Mux(
                     stages.op_valid(m, read, *COPIES),
@@ -216,7 +216,7 @@ class State(wiring.Component):
             group = Mux(stages.op_valid(m, stage, op), stages.group[stage], group)
         for rd in (plus.rd, minus.rd):
             m.d.comb += rd.addr.eq(
-                Mux(self.host_read, self.host_group, Mux(self.scan.take, self.scan.addr, group))
+                Mux(self.host_read, self.host_group, Mux(self.scan.select, self.scan.addr, group))
             )
 
     def _write_state(self, m: Module, a: Ports, b: Ports, q: Ports, s: Ports) -> None:

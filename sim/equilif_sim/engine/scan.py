@@ -31,7 +31,7 @@ from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often, reset, until_low
 
 FIELDS = ("group", "e", "plus", "minus", "tile", "dither")
-MAPS = ("first", "columns", "rows", "moves")
+MAPS = ("first", "columns", "rows", "new_position")
 GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: of a position of maps
 
 
@@ -67,7 +67,7 @@ class ScanBench:
             d.allow.value = int(not self.allow_pause())
             await ReadOnly()
             fetch = int(d.memory__fetch.value)
-            take = int(d.memory__take.value)
+            take = int(d.memory__select.value)
             assert fetch <= take <= int(d.busy.value), "who fetches has the address, and who is done has not"
             # the lanes read values while learning, and give way to a fetch alone
             assert take == fetch or skips_unchanged(self.config) or not d.learning.value
@@ -277,4 +277,4 @@ async def an_event_a_cycle(dut: Any) -> None:
     assert full == Scanner(config).latency + 5 * config.lanes - 1
     tb.values[0, 1:4] = 0
     await tb.scan(spiking=True, learning=False, src=0, n_src=5)
-    assert full - tb.last == 3 * (config.lanes - 1) - Scanner(config).copies
+    assert full - tb.last == 3 * (config.lanes - 1) - Scanner(config).buffered

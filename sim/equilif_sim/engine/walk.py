@@ -184,7 +184,7 @@ def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[st
     ]
     if config.convolution:
         for raw in events:
-            raw |= {"first": ins.dst, "columns": 1, "rows": 1, "moves": 0}
+            raw |= {"first": ins.dst, "columns": 1, "rows": 1, "new_position": 0}
     return ins, events if op in SYNAPTIC else []
 
 
@@ -199,7 +199,7 @@ def random_convolution(config: EngineConfig) -> tuple[Instruction, list[dict[str
             "first": random.randrange(most),
             "columns": 1 if ins.mode else random.randint(1, geometry.columns),
             "rows": geometry.kernel_rows if ins.mode else random.randint(1, geometry.rows),
-            "moves": random.randrange(2),
+            "new_position": random.randrange(2),
         }
     return ins, events, geometry
 
