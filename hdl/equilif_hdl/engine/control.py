@@ -1,8 +1,8 @@
-"""What all lanes are told: the decisions and the constants that every stage of them needs.
+"""Control: decodes the commands of all stages into control signals and constants for every lane.
 
-    stages, instruction --> [ control ] --> control --> lane 0 .. P - 1
+    stages, instruction --> [ control ] --> LaneControl --> lane 0 .. P - 1
 
-Latency: none; an order comes in the stage that it is for.  Throughput: a command a cycle.
+Latency: none; a signal is valid in the stage that uses it.  Throughput: a command a cycle.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from equilif_hdl.typed import Interface
 
 
 class Source(IntEnum):
-    """What a sum begins with."""
+    """First operand of a sum."""
 
     A = 0
     B = 1
@@ -34,42 +34,42 @@ class Source(IntEnum):
 
 
 class LaneControl(wiring.Signature):
-    """What all lanes are told.  Stages are those of equilif_hdl.engine.stages.Timing.
+    """Control signals of all lanes, each in a stage of equilif_hdl.engine.stages.Timing.
 
     Members
     -------
-    use_weight : Out(1), in stage turn
-        The first factor is the lane's weight, else ``up``.
-    up : Out(signed(16)), in stage turn
-        First factor for all lanes.
-    use_scale : Out(1), in stage turn
-        The second factor is ``scale``, else the lane's value at +beta.
-    scale : Out, in stage turn
-        Second factor for all lanes.
-    nudge : Out(1), in stage turn
-        That value is shift_minus_1 256 where the lane has a spike.
+    use_weight : Out(1), in stage factors
+        First factor: 1 the lane's weight, 0 ``up``.
+    up : Out(signed(16)), in stage factors
+        First factor common to all lanes.
+    use_scale : Out(1), in stage factors
+        Second factor: 1 ``scale``, 0 the lane's value at +beta.
+    scale : Out, in stage factors
+        Second factor common to all lanes.
+    nudge : Out(1), in stage factors
+        Subtract 256 from that value if the lane has a spike.
     noise_mask : Out, in stage noise
         Bits of the noise that are added.
     load_noise : Out(1), in stage noise
-        Of a single-port engine: take the noise.
-    load_minus : Out(1), in stage turn
-        Of a single-port engine: LEARN, whose value at -beta must stay for two cycles.
-    gain_um : Out(signed(16)), in stage minus
+        Single-port weights: register the noise.
+    load_minus : Out(1), in stage factors
+        Single-port weights: register the value at -beta, which LEARN needs for two cycles.
+    gain_um : Out(signed(16)), in stage minus_product
         -gain u-.
     source : Out(Source), in stage sum
-        What the sum begins with.
+        First operand of the sum.
     step : Out(1), in stage sum
-        Of a single-port engine: STEP, which adds B.
+        Single-port weights: STEP, which adds B.
     copy : Out(1), in stage sum
-        The same: SAVE or RESTORE, which add nothing.
+        Single-port weights: SAVE or RESTORE, which add nothing.
     mark : Out(1), in stage sum
-        MARK, which takes a charge from A.
+        MARK: the charge starts at -A.
     neg_threshold : Out(17), held
         -threshold.
     shift_minus_1 : Out(5), held
-        Where there are memories: the shift of B, shift_minus_1 1.
+        With ``attention``: shift of B, minus 1.
     coding : Out(1), held
-        The same: the third walk of SOFTMAX, where the second factor is the lane's exponential.
+        With ``attention``: third walk of SOFTMAX; the second factor is the lane's exponential.
     """
 
     class Members(Interface, Protocol):
@@ -115,14 +115,14 @@ class Control(wiring.Component):
     """Members
     -------
     instruction : In(INSTRUCTION)
-        What the commands are of.
+        Instruction of the commands.
     coding, reciprocal : In(1), In(15)
-        Where there are memories: SOFTMAX is in its third walk, and multiplies by this.
+        With ``attention``: third walk of SOFTMAX, and its factor.
     scale : In(5)
-        The same: what a RELAY of mode SCALED adds to its shift.
+        With ``attention``: added to the shift of a RELAY of mode SCALED.
     control : Out(LaneControl)
 
-    ``stages``: the commands that are carried out.
+    ``stages``: the commands in the pipeline.
     """
 
     instruction: Instruction
@@ -151,63 +151,63 @@ class Control(wiring.Component):
             shift_minus_1 = Signal(5)
             relays = (self.instruction.op == Op.RELAY) & has_mode(self.instruction, RelayMode.SCALED)
             m.d.sync += shift_minus_1.eq(self.instruction.shift - 1 + Mux(relays, self.scale, 0))
-            # all lanes read it; there is time before the first RELAY
+            # fan-out to all lanes; the first RELAY comes later
             shift_late = delayed(m, shift_minus_1, self.config.registers.constants, "shift_minus_1")
             m.d.comb += [self.control.shift_minus_1.eq(shift_late), self.control.coding.eq(self.coding)]
         return m
 
     def _factors(self, m: Module) -> None:
-        """What is multiplied."""
+        """Factors of the product."""
         stages = self.stages
-        turn = stages.timing.turn
+        factors = stages.timing.factors
         first = stages.command
         up = Signal.like(first.up, reset_less=True)
         scale = Signal.like(first.scale, reset_less=True)
         m.d.sync += [up.eq(first.up), scale.eq(first.scale)]
-        scaled = [Op.DRIVE, Op.GATHER, Op.RESET]
-        if not self.config.single_port:  # a copy is a sum with a product of 0
-            scaled += COPIES
+        use_scale = [Op.DRIVE, Op.GATHER, Op.RESET]
+        if not self.config.single_port:  # a copy is a sum with product 0
+            use_scale += COPIES
             with m.If(is_one_of(first.op, *COPIES)):
                 m.d.sync += scale.eq(0)
         if self.config.attention:
             with m.If(self.coding):
                 m.d.sync += up.eq(self.reciprocal)
         m.d.comb += [
-            self.control.use_weight.eq(stages.op_is(m, turn, Op.DRIVE, Op.GATHER)),
+            self.control.use_weight.eq(stages.op_is(m, factors, Op.DRIVE, Op.GATHER)),
             self.control.up.eq(up),
-            self.control.use_scale.eq(stages.op_is(m, turn, *scaled)),
+            self.control.use_scale.eq(stages.op_is(m, factors, *use_scale)),
             self.control.scale.eq(scale),
-            self.control.nudge.eq(stages.op_is(m, turn, Op.NUDGE)),
+            self.control.nudge.eq(stages.op_is(m, factors, Op.NUDGE)),
         ]
 
     def _noise(self, m: Module) -> None:
-        """What LEARN adds to its product, and what it subtracts from it.
+        """LEARN: noise, which is added to its product, and -gain u-.
 
-        On a single port a LEARN comes every other cycle, so what it brings stays for two, which saves
-        registers.
+        With single-port weights LEARN takes two cycles a group, so operands are held for two cycles, which
+        saves registers.
         """
         timing = self.stages.timing
         first = self.stages.command
         control = self.control
-        # whether there is a command comes late, and nobody takes the product of none
-        would_learn = self.stages.op_is(m, timing.draw, Op.LEARN)
+        # without `valid`, which is late: without a command the product is not used
+        is_learn = self.stages.op_is(m, timing.noise_lookup, Op.LEARN)
         noise_mask = Signal(DITHER_WIDTH)
-        looked_up = m.d[domain(self.config.registers.noise)]
-        looked_up += noise_mask.eq(0)
+        lookup = m.d[domain(self.config.registers.noise)]
+        lookup += noise_mask.eq(0)
         with m.Switch(self.instruction.shift):
             for shift in SHIFTS:
                 with m.Case(shift):
-                    looked_up += noise_mask.eq(Mux(would_learn, (1 << shift) - 1, 0))
+                    lookup += noise_mask.eq(Mux(is_learn, (1 << shift) - 1, 0))
         minus = Signal.like(first.um, reset_less=True)
-        late = timing.minus - timing.turn
+        late = timing.minus_product - timing.factors
         if self.config.single_port:
-            learns = self.stages.op_valid(m, timing.draw, Op.LEARN)
+            learns = self.stages.op_valid(m, timing.noise_lookup, Op.LEARN)
             with m.If(learns):
                 m.d.sync += minus.eq(first.um)
             late -= 1
             m.d.comb += [
                 control.load_noise.eq(learns | (self.instruction.op != Op.LEARN)),
-                control.load_minus.eq(self.stages.op_valid(m, timing.turn, Op.LEARN)),
+                control.load_minus.eq(self.stages.op_valid(m, timing.factors, Op.LEARN)),
             ]
         else:
             m.d.sync += minus.eq(-first.um if self.config.registers.gain else first.um)
@@ -217,30 +217,32 @@ class Control(wiring.Component):
         ]
 
     def _sums(self, m: Module) -> None:
-        """What is added to what."""
+        """Operands of the sum."""
         stages = self.stages
         timing = stages.timing
         control = self.control
-        # the group that is read is written in this cycle, by the same instruction: its sum is not in memory
-        same: Value = Const(0)
+        # forwarding: the group that is read is written in this cycle
+        forward: Value = Const(0)
         if not self.config.single_port:
-            same = stages.registered(
+            forward = stages.registered(
                 m,
                 timing.sum,
                 lambda k: stages.op_valid_now(k, *SUMS) & (stages.group[k - 1] == stages.group[k]),
-                "same",
+                "forward",
             )
         if self.config.single_port:
             resets, drives = (is_one_of(stages.op[timing.read], op) for op in (Op.RESET, Op.DRIVE))
-        else:  # all lanes read the source, so what it is chosen by comes from registers
+        else:  # registered, as `source` has a high fan-out
             resets, drives = (stages.op_is(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
         source = Signal(Source, reset_less=True)
         neg_threshold = Signal(17)
         m.d.sync += [
-            source.eq(Mux(same, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))),
+            source.eq(
+                Mux(forward, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))
+            ),
             neg_threshold.eq(-self.instruction.gain[:15]),
         ]
-        # all lanes read it; there is time before the first STEP
+        # fan-out to all lanes; the first STEP comes later
         neg_threshold_late = delayed(m, neg_threshold, self.config.registers.constants, "neg_threshold")
         m.d.comb += [
             control.source.eq(source),

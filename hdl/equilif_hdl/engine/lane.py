@@ -1,20 +1,20 @@
-"""One lane: the arithmetic of one neuron of a group, and of one weight bank.
+"""Lane: arithmetic of one neuron of a group, and of one weight bank.
 
-    stage turn              read              sum                            later
+    stage factors           read              sum                            later
     word or up --------|-- x --(*)--(+)--|-- product >> 8 --(+)--------------------------> total
     word, scale, spike |-- y ---'    |                       |  '--|-- last
     dither, column ----|-- noise ----'        A, B, last, 0 -'
                                               A + B ----------[ Lif ]-----------------> membrane, fired
                                               Q + gain fired, or - A -----------------> charge
-                                              Q + A ----------[ Measure ]--[ Moved ]--> rate, told
+                                              Q + A ----------[ Measure ]--[ RateChange ] -> rate, status
                                               B --------------[ Relay ]---------------> prescaled, relayed
                                               product >> 13 --------------------------> code
     v- ----------------|-----------------|--[ Plasticity ]----------------------------> updated
                                   - gain u-, weight --'
 
-Bars are registers.  Latency: of every output its own, its stage shift_minus_1 that of the input; both are in
-equilif_hdl.engine.stages.Timing.  Throughput: a group a cycle.  What an output means depends on the
-operation.  Nothing is kept from one operation to the next but `last` and, on a single port, noise and v-.
+Bars are registers.  Latency: the difference of the stages of input and output, which are in
+equilif_hdl.engine.stages.Timing.  Throughput: a group a cycle.  Which outputs are valid depends on the
+operation.  State between operations: `last` only; with single-port weights also noise and v-.
 """
 
 from __future__ import annotations
@@ -42,39 +42,39 @@ class Lane(wiring.Component):
     """Members
     -------
     control : In(LaneControl)
-        What all lanes are told.
+        Control signals of all lanes.
     instruction : In(INSTRUCTION), held
-        What the commands are of.
-    word : In(16), in stage turn
+        Instruction of the commands.
+    word : In(16), in stage factors
         The lane's weight, or its values at +beta (low byte) and -beta.
-    spike : In(1), in stage turn
+    spike : In(1), in stage factors
         Its spike.
-    a, b, q : In, in stage sum (q of STEP: in stage step)
+    a, b, q : In, in stage sum (STEP: q in stage step)
         Its membrane, static drive and charge.
     dither : In, in stage noise
         Dither of row and group.
-    row : In, in stage draw
-        Row of the tile, from which the lane's column follows.
+    row : In, in stage noise_lookup
+        Row of the tile, which determines the lane's column.
     weight : In(signed(16)), in stage weight
-        What LEARN changes.
+        The weight that LEARN updates.
     total : Out(accumulator), in stage sum
-        Old sum and product.
+        Sum of source and product.
     membrane, fired : Out(signed(16)), Out(1), in stage step
-        Of STEP.
-    charge : Out(charge), in stage step (of MARK: in stage sum)
-        Of STEP and MARK.
+        Results of STEP.
+    charge : Out(charge), in stage step (MARK: in stage sum)
+        Result of STEP and MARK.
     rate : Out(8), in stage rate
-        Of MEASURE.
+        Result of MEASURE.
     updated : Out(signed(16)), in stage learn
         The weight after LEARN.
-    held, status : In(8), in stage rate; Out(LaneStatus)
-        Where phases end early: what V holds at +beta, which is the rate before; whether it has moved.
+    v_plus, status : In(8), in stage rate; Out(LaneStatus)
+        With ``early_exit``: V at +beta, the previous rate; status signals.
     prescaled, relayed : Out, in stage prescaled; Out(signed(8)), in stage relay
-        Where there are memories: B, shifted by shift_minus_1 than an octave; and all the way.
-    exponential, code : In(8), in stage turn; Out(8), in stage sum
-        The same: e of SOFTMAX, and e x R.
+        With ``attention``: B, shifted by less than an octave; result of RELAY.
+    exponential, code : In(8), in stage factors; Out(8), in stage sum
+        With ``attention``: e of SOFTMAX, and its code, e x R.
 
-    ``index``: which lane of the P it is.  ``timing`` has the stages.
+    ``index``: number of the lane.  ``timing``: the stages.
     """
 
     control: LaneControl.Members
@@ -93,7 +93,7 @@ class Lane(wiring.Component):
     charge: Signal
     rate: Signal
     updated: Signal
-    held: Signal
+    v_plus: Signal
     status: LaneStatus.Members
     prescaled: Signal
     relayed: Signal
@@ -125,7 +125,7 @@ class Lane(wiring.Component):
             "updated": Out(signed(16)),
         }
         if config.early_exit:
-            members |= {"held": In(8), "status": Out(LaneStatus(config))}
+            members |= {"v_plus": In(8), "status": Out(LaneStatus(config))}
         if config.attention:
             members |= {
                 "prescaled": Out(signed(accumulator.width - 1)),
@@ -143,13 +143,13 @@ class Lane(wiring.Component):
         self._rate(m)
         self._update(m, product)
         if self.config.attention:
-            self._recall(m, product)
+            self._attention(m, product)
         return m
 
     def _product(self, m: Module) -> Value:
-        """Factors, and their product with noise."""
+        """Product of the factors, plus noise."""
         control = self.control
-        # the attribute is for the floorplan (equilif_boards.floorplan)
+        # `lane`: for equilif_boards.floorplan
         x = Signal(signed(16), reset_less=True, attrs={"lane": self.index})
         y = Signal(signed(10), reset_less=True)
         # `keep`, or Yosys 0.52 packs this register into the next DSP block and loses what it holds
@@ -159,8 +159,8 @@ class Lane(wiring.Component):
         sign = control.nudge & self.spike
         if self.config.attention:
             sign = Mux(control.nudge, self.spike, self._signed() & value[-1])
-        # a spike of the nudged neuron counts -256: strength x (target - 256 spike).  Bits are masked, not
-        # chosen: of a choice of 0 Yosys makes a register's reset, and no multiplier takes such a register
+        # NUDGE: strength x (target - 256 spike).  Bits are masked with AND: Yosys turns a multiplexer with 0
+        # into a synchronous reset, and a register with a reset does not pack into a multiplier
         scaled = control.use_scale.replicate(2)
         low = Mux(control.use_scale, control.scale[:8], value)
         high = control.scale[8:] & scaled | sign.replicate(2) & ~scaled
@@ -175,29 +175,31 @@ class Lane(wiring.Component):
         return product
 
     def _signed(self) -> Value:
-        """Values are signed; only LEARN looks at their signs."""
+        """Values are signed; used by LEARN only."""
         return signed_values(self.instruction, self.config, dst=True)
 
     def _noise(self, m: Module) -> Value:
-        """What is added to a product before it is cut."""
+        """Noise, which is added to a product before it is truncated."""
         control = self.control
         column = Signal(DITHER_WIDTH, reset_less=True)
         noise = Signal(DITHER_WIDTH, reset_less=True)
         # bank j of row i holds column j ^ i
-        place = (self.index ^ self.row)[: lane_bits(self.config)]
-        m.d[domain(self.config.registers.noise)] += column.eq(times_index(place, DITHER_COLUMN, DITHER_WIDTH))
-        drawn = (self.dither + column) & control.noise_mask
+        column_index = (self.index ^ self.row)[: lane_bits(self.config)]
+        m.d[domain(self.config.registers.noise)] += column.eq(
+            times_index(column_index, DITHER_COLUMN, DITHER_WIDTH)
+        )
+        masked = (self.dither + column) & control.noise_mask
         if self.config.attention:
-            drawn = drawn | control.coding << (RECIPROCAL - 1)  # half of a code's last bit: a code is rounded
+            masked = masked | control.coding << (RECIPROCAL - 1)  # half an LSB: codes are rounded
         if self.config.single_port:
             with m.If(control.load_noise):
-                m.d.sync += noise.eq(drawn)
+                m.d.sync += noise.eq(masked)
         else:
-            m.d.sync += noise.eq(drawn)
+            m.d.sync += noise.eq(masked)
         return noise
 
     def _sum(self, m: Module, product: Value) -> None:
-        """Old sum and product."""
+        """Sum of source and product."""
         control = self.control
         old = Signal.like(self.total)
         sources = {Source.A: self.a, Source.B: self.b}
@@ -209,35 +211,35 @@ class Lane(wiring.Component):
             for source, value in sources.items():
                 with m.Case(source):
                     m.d.comb += old.eq(value)
-        more = product >> VALUE.f
-        if self.config.single_port:  # else STEP has a sum of its own, and a copy's factor is 0
-            more = Mux(control.step, self.b, Mux(control.copy, 0, more))
-        m.d.comb += self.total.eq(old + more)
+        addend = product >> VALUE.f
+        if self.config.single_port:  # else STEP has its own adder, and the factor of a copy is 0
+            addend = Mux(control.step, self.b, Mux(control.copy, 0, addend))
+        m.d.comb += self.total.eq(old + addend)
 
     def _neuron(self, m: Module) -> None:
-        """STEP, and MARK's charge."""
+        """STEP, and the charge of MARK."""
         control = self.control
         registers = self.config.registers
         m.submodules.lif = lif = Lif(self.config.numerics, registered=registers.constants > 0)
-        driven = self.total
-        behind = max(0, registers.neuron - 1)
+        drive = self.total
+        late = max(0, registers.neuron - 1)
         if registers.neuron:
-            driven = Signal.like(self.total, reset_less=True)
-            m.d.sync += driven.eq(self.a + self.b)
-        fired = delayed(m, lif.spike, behind, "fired")
+            drive = Signal.like(self.total, reset_less=True)
+            m.d.sync += drive.eq(self.a + self.b)
+        fired = delayed(m, lif.spike, late, "fired")
         m.d.comb += [
-            lif.total.eq(driven),
+            lif.total.eq(drive),
             lif.threshold.eq(self.instruction.gain),
             lif.neg_threshold.eq(control.neg_threshold),
             lif.leak.eq(self.instruction.shift),
-            self.membrane.eq(delayed(m, lif.v, behind, "membrane")),
+            self.membrane.eq(delayed(m, lif.v, late, "membrane")),
             self.fired.eq(fired),
         ]
-        # one adder for STEP, q + gain of a spike, and for MARK, 0 + ~a + 1, where 1 comes in as a carry
+        # one adder for STEP, q + gain if fired, and MARK, 0 + ~a + 1; the 1 is the carry-in
         width = len(self.q)
         before = Mux(control.mark, 0, self.q)[:width]
-        more = Mux(control.mark, ~self.a, Mux(fired, self.instruction.gain, 0))[:width]
-        m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(control.mark, more))[1:])
+        addend = Mux(control.mark, ~self.a, Mux(fired, self.instruction.gain, 0))[:width]
+        m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(control.mark, addend))[1:])
 
     def _rate(self, m: Module) -> None:
         """MEASURE."""
@@ -254,7 +256,7 @@ class Lane(wiring.Component):
             m.submodules.rate_change = rate_change = RateChange()
             m.d.comb += [
                 rate_change.rate.eq(measure.rate),
-                rate_change.before.eq(self.held),
+                rate_change.before.eq(self.v_plus),
                 rate_change.tolerance.eq(self.instruction.gain),
                 self.status.moved.eq(rate_change.changed),
             ]
@@ -273,12 +275,12 @@ class Lane(wiring.Component):
         if cfg.attention:
             minus = Cat(minus, self._signed() & minus[-1]).as_signed()
         if cfg.single_port:
-            kept = Signal(minus.shape(), reset_less=True)
+            held_minus = Signal(minus.shape(), reset_less=True)
             with m.If(self.control.load_minus):
-                m.d.sync += kept.eq(minus)
-            minus = kept
+                m.d.sync += held_minus.eq(minus)
+            minus = held_minus
         else:
-            minus = delayed(m, minus, timing.minus - timing.turn, "minus")
+            minus = delayed(m, minus, timing.minus_product - timing.factors, "minus")
         weight = delayed(m, self.weight, timing.learn - timing.added - timing.weight, "weight")
         m.d.comb += [
             plasticity.product.eq(product),
@@ -289,8 +291,8 @@ class Lane(wiring.Component):
             self.updated.eq(plasticity.o),
         ]
 
-    def _recall(self, m: Module, product: Value) -> None:
-        """RELAY, and SOFTMAX's codes."""
+    def _attention(self, m: Module, product: Value) -> None:
+        """RELAY, and the codes of SOFTMAX."""
         m.submodules.relay = relay = Relay(self.config.numerics)
         code = product[RECIPROCAL:]
         m.d.comb += [

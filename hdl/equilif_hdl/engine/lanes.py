@@ -1,12 +1,12 @@
-"""The P lanes: they carry out commands, one group of neurons a cycle.
+"""The P lanes: execute commands, one group of neurons a cycle.
 
-    walker --> [ stages ] --> [ control ] --> orders --+
-                                                       v
-    host <--> [ weights ] --- W ---+              +---------+ --> W of [ weights ]
-                                   +-- [ turn ] ->| P lanes | --> A, B, Q, S, V of [ state ]
-    scanner, host <--> [ state ] --+ V            +---------+ <-> [ softmax ]
-                           |                           ^
-                           '--------- A, B, Q, S ------'
+    walker --> [ stages ] --> [ control ] --> LaneControl --+
+                                                            v
+    host <--> [ weights ] --- W ---+                   +---------+ --> W of [ weights ]
+                                   +-- [ butterfly ] ->| P lanes | --> A, B, Q, S, V of [ state ]
+    scanner, host <--> [ state ] --+ V                 +---------+ <-> [ softmax ]
+                           |                               ^
+                           '--------- A, B, Q, S ----------'
 
     stage        0 command    1            2              3                    4             5
     GATHER DRIVE W address    butterfly     x scale        + A or B  --> A, B
@@ -20,13 +20,13 @@
     MEASURE                                A, Q address   Q + A, V address     shift --> V
     SAVE RESTORE RESET                     A, S address   --> A, B, S
 
-    (1) on a single port in stage 4, with + W and --> W in stage 5
+    (1) with single-port weights in stage 4, + W and --> W in stage 5
     (2) see equilif_hdl.blocks.softmax; e x R, in two stages --> V
 
-Latency: as drawn for a single port; equilif_hdl.engine.stages.Timing has the stages of every pipeline.
-Registers around the weights and in the butterfly come before stage 0, a stage each.  Throughput: a command a
-cycle; LEARN on a single-port weight memory one in two.  Unless weights have a single port, a sum can be read
-in the very cycle in which it is written, and commands for the same group may follow each other.
+Latency: as drawn for single-port weights; equilif_hdl.engine.stages.Timing has the stages of every pipeline.
+Registers around the weights and in the butterfly precede stage 0.  Throughput: a command a cycle; LEARN with
+single-port weights one in two cycles.  With dual-port weights sums are forwarded: a sum can be read in the
+cycle in which it is written, so commands for one group may follow each other.
 """
 
 from __future__ import annotations
@@ -49,32 +49,32 @@ from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.fixed import butterfly, delayed, domain, lanes_of, popcount, total
 from equilif_hdl.typed import signal_of
 
-#: lanes whose spikes are counted where they are
-NEAR = 4
+#: neighbouring lanes whose spikes are counted before the register
+NEIGHBOURS = 4
 
 
 class Lanes(wiring.Component):
     """Members
     -------
     valid, i : In
-        A command; see equilif_hdl.engine.walk.
+        A command of the walker.
     instruction : In(INSTRUCTION)
-        The one whose commands are in the lanes: walks and LEARN take their constants from it.
+        Instruction of the commands in the lanes: source of constants of walks and LEARN.
     start, walk_done, restart_walk : In(1), In(1), Out(1)
-        A walk of ``instruction`` begins; the walker is idle; it must walk once more (SOFTMAX).
+        A walk of ``instruction`` begins; the walker is idle; SOFTMAX needs another walk.
     empty, draining, scan_may_start, spikes_ready : Out(1)
-        As equilif_hdl.engine.dispatch has them.
+        See equilif_hdl.engine.dispatch.
     scan : In(ScanPort)
-        The scanner's access to spikes and values.
+        Read port of the scanner to spikes and values.
     host : In(LanesPort)
-        The host's access to weights and values.
+        Host access to weights and values.
     host_data : In(16)
-        What it writes: a weight, or values at +beta (low byte) and -beta.
+        Write data of the host: a weight, or values at +beta (low byte) and -beta.
     spike_count : Out
         Number of spikes of the group that a STEP writes in this cycle; with ``registers.spike_count`` one
         cycle later.
     status : Out(LaneStatus)
-        What the sequencer is told; not while ``empty``.
+        Status signals for the sequencer; inactive while ``empty``.
     """
 
     valid: Signal
@@ -126,8 +126,8 @@ class Lanes(wiring.Component):
         m.submodules.weights = weights = WeightArray(cfg)
         lanes = [Lane(cfg, j) for j in range(cfg.lanes)]
         instruction = self.instruction
-        if cfg.registers.constants:  # a cycle later, which is long before its first command is there
-            instruction = signal_of(INSTRUCTION, name="held", reset_less=True)
+        if cfg.registers.constants:  # its first command arrives later
+            instruction = signal_of(INSTRUCTION, name="constants", reset_less=True)
             m.d.sync += instruction.eq(self.instruction)
         m.d.comb += [
             control.instruction.eq(self.instruction),
@@ -141,7 +141,7 @@ class Lanes(wiring.Component):
             ]
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
-        words = self._exchanged(m, stages, weights, state)
+        words = self._lane_words(m, stages, weights, state)
         m.d.comb += self.host.word.eq(words[0])
         dither = delayed(m, stages.command.dither, timing.noise, "dither")
         spikes = delayed(m, state.scan.spikes, timing.lead, "spikes")
@@ -153,54 +153,55 @@ class Lanes(wiring.Component):
                 lane.word.eq(words[j]),
                 lane.spike.eq(spikes[j]),
                 lane.dither.eq(dither),
-                lane.row.eq(stages.e[timing.draw]),
+                lane.row.eq(stages.e[timing.noise_lookup]),
             ]
         steps = stages.op_valid(m, timing.step, Op.STEP)
         if (
             cfg.registers.spike_count
         ):  # they come from all over the die: first they are counted where they are
-            near = [state.spikes[first : first + NEAR] for first in range(0, cfg.lanes, NEAR)]
-            counts = [Signal(range(NEAR + 1), name=f"count_{k}") for k in range(len(near))]
-            for count, some in zip(counts, near, strict=True):
-                m.d.sync += count.eq(Mux(steps, popcount(some), 0))
+            parts = [state.spikes[first : first + NEIGHBOURS] for first in range(0, cfg.lanes, NEIGHBOURS)]
+            counts = [Signal(range(NEIGHBOURS + 1), name=f"count_{k}") for k in range(len(parts))]
+            for count, spikes_here in zip(counts, parts, strict=True):
+                m.d.sync += count.eq(Mux(steps, popcount(spikes_here), 0))
             m.d.comb += self.spike_count.eq(total(counts))
         else:
             m.d.comb += self.spike_count.eq(Mux(steps, popcount(state.spikes), 0))
         for name, (stage, op, mode) in lane_status(cfg).items():
-            tells = stages.op_valid(m, stage, op) & has_mode(self.instruction, mode)
+            valid = stages.op_valid(m, stage, op) & has_mode(self.instruction, mode)
             bits = Cat(getattr(lane.status, name) for lane in lanes)
-            m.d.comb += getattr(self.status, name).eq(tells & bits.any())
+            m.d.comb += getattr(self.status, name).eq(valid & bits.any())
         if cfg.attention:
-            self._recall(m, stages, control, state, lanes)
+            self._attention(m, stages, control, state, lanes)
         return m
 
-    def _exchanged(self, m: Module, stages: Stages, weights: WeightArray, state: State) -> list[Value]:
-        """For every lane its weight, or its values at +beta and -beta.
-
-        What the host reads comes to lane 0.
-        """
+    def _lane_words(self, m: Module, stages: Stages, weights: WeightArray, state: State) -> list[Value]:
+        """For every lane its weight, or its values at +beta and -beta; host reads arrive at lane 0."""
         p = self.config.lanes
         before = stages.timing.words - 1
-        of_host = delayed(m, self.host.read, before + stages.timing.lead, "host_read")
-        axpy = Signal()
-        across = Signal.like(self.host.bank)
+        host_reads = delayed(m, self.host.read, before + stages.timing.lead, "host_read")
+        use_weight = Signal()
+        xor_index = Signal.like(self.host.bank)
         m.d.sync += [
-            axpy.eq(Mux(of_host, self.host.is_weight, is_one_of(stages.op[before], Op.DRIVE, Op.GATHER))),
-            across.eq(Mux(of_host, self.host.bank, stages.e[before])),
+            use_weight.eq(
+                Mux(host_reads, self.host.is_weight, is_one_of(stages.op[before], Op.DRIVE, Op.GATHER))
+            ),
+            xor_index.eq(Mux(host_reads, self.host.bank, stages.e[before])),
         ]
         values = [Cat(a, b) for a, b in zip(lanes_of(state.plus, p), lanes_of(state.minus, p), strict=True)]
-        words: list[Value] = [Mux(axpy, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)]
+        words: list[Value] = [
+            Mux(use_weight, w, v) for w, v in zip(lanes_of(weights.data, p), values, strict=True)
+        ]
         if not self.config.registers.butterfly:
-            return butterfly(m, words, across, "permuted")
-        # 8 of 32 lanes lie in a row of block RAMs: three of the five levels come first, within the row.  The
-        # other two go from row to row.  So the wires do not all meet in the middle of the die
-        halfway = len(across) * 3 // 5
+            return butterfly(m, words, xor_index, "permuted")
+        # of 32 lanes 8 lie in a row of block RAMs: the first three of five levels are within a row, and the
+        # register separates them from the two between rows, which avoids congestion in the middle of the die
+        num_first = len(xor_index) * 3 // 5
         half: list[Value] = [Signal(16, name=f"half_{j}", reset_less=True) for j in range(p)]
-        begun = butterfly(m, words, across[:halfway], "permuted")
-        m.d.sync += [h.eq(word) for h, word in zip(half, begun, strict=True)]
-        words = butterfly(m, half, delayed(m, across[halfway:], 1, "rest"), "permuted", halfway)
-        behind = self.config.registers.butterfly - 1
-        return [delayed(m, word, behind, f"word_{j}") for j, word in enumerate(words)]
+        first_half = butterfly(m, words, xor_index[:num_first], "permuted")
+        m.d.sync += [h.eq(word) for h, word in zip(half, first_half, strict=True)]
+        words = butterfly(m, half, delayed(m, xor_index[num_first:], 1, "rest"), "permuted", num_first)
+        late = self.config.registers.butterfly - 1
+        return [delayed(m, word, late, f"word_{j}") for j, word in enumerate(words)]
 
     def _connect_state(self, m: Module, state: State, lanes: list[Lane]) -> None:
         p = self.config.lanes
@@ -217,8 +218,8 @@ class Lanes(wiring.Component):
             ),
         ]
         read = {name: getattr(state, name) for name in READ}
-        for name, values in {**read, "held": state.scan.plus}.items():
-            if name in lanes[0].signature.members:  # a lane takes what it needs
+        for name, values in {**read, "v_plus": state.scan.plus}.items():
+            if name in lanes[0].signature.members:  # depends on the options
                 for lane, value in zip(lanes, lanes_of(values, p), strict=True):
                     m.d.comb += getattr(lane, name).eq(value)
 
@@ -249,12 +250,14 @@ class Lanes(wiring.Component):
         for lane, weight in zip(lanes, lanes_of(weights.data, self.config.lanes), strict=True):
             m.d.comb += lane.weight.eq(weight)
 
-    def _recall(self, m: Module, stages: Stages, control: Control, state: State, lanes: list[Lane]) -> None:
-        """SOFTMAX and RELAY: what the lanes do together."""
+    def _attention(
+        self, m: Module, stages: Stages, control: Control, state: State, lanes: list[Lane]
+    ) -> None:
+        """SOFTMAX and RELAY: what is common to all lanes."""
         ins = self.instruction
         timing = stages.timing
         m.submodules.softmax = softmax = Softmax(self.config)
-        over = Signal()  # the walk's last command has left the lanes
+        over = Signal()  # the last command of the walk has left the lanes
         m.d[domain(self.config.registers.exponential)] += over.eq(self.walk_done & stages.empty)
         m.d.sync += softmax.active.eq(Cat(~lane.a[-1] for lane in lanes))
         m.d.comb += [
@@ -271,8 +274,8 @@ class Lanes(wiring.Component):
             control.reciprocal.eq(softmax.reciprocal),
             control.scale.eq(softmax.scale),
             state.start.eq(self.start),
-            state.recall.eq(stages.op_valid(m, timing.relay, Op.RELAY) | softmax.coded),
-            state.recalled.eq(
+            state.result_write.eq(stages.op_valid(m, timing.relay, Op.RELAY) | softmax.coded),
+            state.result.eq(
                 Mux(
                     softmax.coding,
                     Cat(lane.code for lane in lanes),

@@ -1,11 +1,11 @@
-"""The way of a command through the lanes: in which stage what is done, and what a stage holds.
+"""Pipeline of the lanes: what happens in which stage, and the command that each stage holds.
 
     walker --> command --[x gain]--|--> ... --|--> stage 0 --|--> stage 1 --|--> ... --|--> last stage
-                    `lead` registers before stage 0              op, group, tile and e alone go on
+                    `lead` registers before stage 0              op, group, tile and e only
 
-A command travels beside its data: stage k holds the command that stage 0 held k cycles ago.  Stages before 0
-have negative numbers; there weights and values are read, and nothing else notices.  Latency: a cycle a
-stage.  Throughput: a command a cycle.
+A command moves along with its data: stage k holds the command that stage 0 held k cycles ago.  Stages before
+0 have negative numbers; only the reads of weights and values take place there.  Latency: one cycle a stage.
+Throughput: a command a cycle.
 """
 
 from __future__ import annotations
@@ -30,45 +30,45 @@ from equilif_hdl.engine.isa import Command, Instruction, command, is_one_of
 from equilif_hdl.engine.walk import times_gain
 from equilif_hdl.typed import Interface, signal_of
 
-#: bits of the gain that are multiplied by in the first of two steps
+#: bits of the gain in the first of two partial products
 HALF = GAIN_WIDTH // 2
-#: operations that copy neuron state aside, or back
+#: operations that save or restore neuron state
 COPIES = (Op.SAVE, Op.RESTORE)
 #: operations that write a sum to A or B
 SUMS = (Op.DRIVE, Op.GATHER, Op.NUDGE, Op.RESET, *COPIES)
 
 
 class Timing:
-    """In which stage what happens.  Whatever is timed is timed from here.
+    """Stage of each event in the lanes; the single source of all latencies.
 
-                SPRAM  DEEP 4  DEEP 8  DEEP 32
-    lead            0       2       4       5   number of stages before 0, for registers around W and V
-    words           1       1       0      -1   W and V have been read
-    turn            1       1       1       1   they have been turned to their lanes; factors are chosen
-    read            2       2       2       2   factors are multiplied; A, B, Q and S are addressed
-    sum             3       3       3       3   product and A or B are added; the sum is written
-    prescaled            4       4       4       4   B has been shifted by less than an octave
-    rate            4       4       4       4   a rate is there, and is written
-    relay           5       5       5       5   a relay's value is there, and is written
-    moved           5       5       5       5   it is known whether a rate has moved
-    step            5       6       6       7   membrane and spike are there; they are written
-    draw            0       1       0       0   LEARN looks up its noise
-    noise           0       1       1       1   LEARN takes its noise
-    minus           3       3       2       2   LEARN multiplies u- and v-
-    read_weight     4       0      -1      -1   LEARN addresses the weight that it changes
-    weight          5       3       3       3   that weight has been read
-    learn           5       6       6       6   the new weight is there, and is written
-    last            5       6       6       7   no command goes further
+                   SPRAM  DEEP 2, 4  DEEP 8, 16  DEEP 32
+    lead               0          2           4        5   stages before 0: registers around W and V
+    words              1          1           0       -1   W and V are read
+    factors            1          1           1        1   words are in their lanes; factors are selected
+    read               2          2           2        2   factors are multiplied; A, B, Q, S are addressed
+    sum                3          3           3        3   product + A or B is computed and written
+    prescaled          4          4           4        4   B is shifted by less than an octave
+    rate               4          4           4        4   a rate is computed and written
+    relay              5          5           5        5   a relay value is computed and written
+    moved              5          5           5        5   the change of a rate is compared
+    step               5          6           6        7   membrane and spike are computed and written
+    noise_lookup       0          1           0        0   LEARN looks up its noise
+    noise              0          1           1        1   LEARN registers its noise
+    minus_product      3          3           2        2   LEARN multiplies u- and v-
+    read_weight        4          0          -1       -1   LEARN addresses the weight that it updates
+    weight             5          3           3        3   that weight is read
+    learn              5          6           6        6   the new weight is computed and written
+    last               5          6           6        7   last stage
 
-    DEEP with so many lanes: 2 and 4, 8 and 16, 32.
-    STEP reads Q a stage before it writes.  ``added``: a register of equilif_hdl.blocks.plasticity.
+    Columns: pipeline and lanes.  STEP reads Q one stage before it writes.  ``added``: the register after the
+    adder of equilif_hdl.blocks.plasticity.
     """
 
     def __init__(self, config: EngineConfig):
         registers = config.registers
         self.lead = registers.weight_read + registers.butterfly
-        self.turn = 1
-        self.words = self.turn - registers.butterfly
+        self.factors = 1
+        self.words = self.factors - registers.butterfly
         self.read = 2
         self.sum = 3
         self.prescaled = self.sum + 1
@@ -77,13 +77,12 @@ class Timing:
         self.moved = self.rate + RateChange.latency
         self.step = self.sum + Lif.latency + registers.neuron
         self.added = not config.single_port
-        # noise on a single port stays for two cycles, so it is taken earlier
-        self.noise = self.turn - config.single_port
-        self.draw = self.noise - registers.noise
-        self.minus = self.sum - registers.update_product
+        # with single-port weights noise is held for two cycles, so it is registered one stage earlier
+        self.noise = self.factors - config.single_port
+        self.noise_lookup = self.noise - registers.noise
+        self.minus_product = self.sum - registers.update_product
         self.learn = self.sum + 2 + self.added
-        # the weight on a single port is used as it comes, so that it is written in the cycle after; else it
-        # waits in a register
+        # a single-port weight is used as it is read and written one cycle later; others wait in a register
         self.weight = self.learn if config.single_port else self.sum
         self.read_weight = self.weight - (1 + registers.weight_read)
         self.last = self.step
@@ -91,7 +90,7 @@ class Timing:
 
 
 def rereads(config: EngineConfig) -> dict[Op, int]:
-    """Operations that address V once more, and in which stage: a rate before is read beside the new one."""
+    """Operations that read V a second time, and the stage: MEASURE compares a rate with the previous one."""
     return {Op.MEASURE: Timing(config).sum} if config.early_exit else {}
 
 
@@ -129,22 +128,22 @@ class LaneStatus(wiring.Signature):
 
 
 class Stages(Elaboratable):
-    """What every stage of the lanes holds.
+    """The commands in the pipeline.
 
     Members
     -------
     valid, i, instruction : Value
-        Given by the walker: a command is there; the command; the instruction that it is of.
+        From the walker: strobe, command, and its instruction.
     command : data.View
-        Of stage 0, with all its fields; u+ and u- have been multiplied by the gain.
+        Command in stage 0, all fields; u+ and u- are multiplied by the gain.
     busy : dict[int, Value]
-        The stage, from -lead to last, holds a command.
+        By stage, from -lead to last: it holds a command.
     op, group, tile, e : dict[int, Value]
-        Fields of that command.
+        By stage: fields of that command.
     empty, draining : Signal
-        No command is under way; none will be in the next cycle.
+        No command is in the pipeline; none will be in the next cycle.
     scan_may_start, spikes_ready : Signal
-        As equilif_hdl.engine.dispatch has them.
+        See equilif_hdl.engine.dispatch.
     """
 
     def __init__(self, config: EngineConfig, valid: Value, i: Command, instruction: Instruction):
@@ -177,27 +176,24 @@ class Stages(Elaboratable):
             line[stage] = Signal(line[0].shape(), name=f"{name}_{stage}", reset_less=True)
         return line
 
-    def registered(self, m: Module, stage: int, question: Callable[[int], Value], name: str) -> Value:
-        """The answer to ``question(stage)``.
-
-        It is asked a stage earlier, if there is one, and the answer is a register of ``m``.
-        """
+    def registered(self, m: Module, stage: int, condition: Callable[[int], Value], name: str) -> Value:
+        """``condition(stage)``, evaluated one stage earlier and registered in ``m``, if there is one."""
         if stage == -self.timing.lead:
-            return question(stage)
-        answer = Signal(name=f"{name}_{stage}", reset_less=True)
-        m.d.sync += answer.eq(question(stage - 1))
-        return answer
+            return condition(stage)
+        result = Signal(name=f"{name}_{stage}", reset_less=True)
+        m.d.sync += result.eq(condition(stage - 1))
+        return result
 
     def op_valid_now(self, stage: int, *ops: Op) -> Value:
-        """The stage holds a command, one of these; never a register."""
+        """The stage holds a command, one of these operations; combinational."""
         return self.busy[stage] & is_one_of(self.op[stage], *ops)
 
     def op_valid(self, m: Module, stage: int, *ops: Op) -> Value:
-        """The stage holds a command, one of these."""
+        """The stage holds a command, one of these operations; registered."""
         return self.registered(m, stage, lambda k: self.op_valid_now(k, *ops), _name("op_valid", ops))
 
     def op_is(self, m: Module, stage: int, *ops: Op) -> Value:
-        """Whatever the stage holds, if anything, it is one of these."""
+        """The operation in the stage is one of these, if it holds a command; registered."""
         return self.registered(m, stage, lambda k: is_one_of(self.op[k], *ops), _name("op_is", ops))
 
     def elaborate(self, platform: object) -> Module:
@@ -206,20 +202,22 @@ class Stages(Elaboratable):
         for stage in range(first + 1, 1):
             m.d.sync += self.commands[stage].eq(self.commands[stage - 1])
         if self.config.registers.gain:
-            # two cycles after the walker: the instruction is that of the command a cycle after it, and a
-            # copy of its gain lies nearer.  In two steps, by the gain's low bits and by its high ones
+            # two stages after the walker, where `instruction` belongs to the previous stage; `gain` is a
+            # local copy.  Two partial products: low bits of the gain, then high bits
             assert self.config.registers.gain == 2
             gain = Signal(GAIN_WIDTH, reset_less=True)
             m.d.sync += gain.eq(self.instruction.gain)
-            walked, halfway, done = (self.commands[stage] for stage in (first + 2, first + 3, first + 4))
+            multiplicand, low_product, product = (
+                self.commands[stage] for stage in (first + 2, first + 3, first + 4)
+            )
             for name in ("up", "um"):
-                value = walked[name]
+                value = multiplicand[name]
                 high = Signal(value.shape(), name=f"{name}_high", reset_less=True)
                 m.d.sync += high.eq(times_gain(value, gain[HALF:], self.config) << HALF)
-                with m.If(walked.op == Op.LEARN):
-                    m.d.sync += halfway[name].eq(times_gain(value, gain[:HALF], self.config))
-                with m.If(halfway.op == Op.LEARN):
-                    m.d.sync += done[name].eq(halfway[name] + high)
+                with m.If(multiplicand.op == Op.LEARN):
+                    m.d.sync += low_product[name].eq(times_gain(value, gain[:HALF], self.config))
+                with m.If(low_product.op == Op.LEARN):
+                    m.d.sync += product[name].eq(low_product[name] + high)
         for line in (self.op, self.group, self.tile, self.e):
             for stage in range(1, self.timing.last + 1):
                 m.d.sync += line[stage].eq(line[stage - 1])
@@ -238,9 +236,9 @@ class Stages(Elaboratable):
         return m
 
     def _none_before(self, stage: int) -> Value:
-        """No command is before ``stage``, apart from one that comes in this cycle."""
-        return ~Cat(held for k, held in self.busy.items() if -self.timing.lead < k < stage).any()
+        """No command is before ``stage``, apart from one that enters in this cycle."""
+        return ~Cat(busy for k, busy in self.busy.items() if -self.timing.lead < k < stage).any()
 
 
-def _name(verb: str, ops: tuple[Op, ...]) -> str:
-    return "_".join([verb, *(op.name.lower() for op in ops)])
+def _name(prefix: str, ops: tuple[Op, ...]) -> str:
+    return "_".join([prefix, *(op.name.lower() for op in ops)])

@@ -1,4 +1,4 @@
-"""Memories of neuron state and values, and who addresses them.
+"""State memories: neuron state and values, with their address and write-data multiplexers.
 
     memory  word: P of   depth       read by, in stage                  written by, in stage
     A       accumulator  2 x states  all (read)                         sums (sum), STEP (step)
@@ -9,12 +9,12 @@
     V plus  8 bits       values      NUDGE, LEARN (before 0), MEASURE   MEASURE (rate), RELAY (relay),
     V minus                          (sum), scanner, host               SOFTMAX, host
 
-A is the membrane with its gathered input, B the static drive, Q the charge, S spikes, V rates and inputs at
-+beta (plus) and at -beta (minus).  The upper halves of A and S hold what SAVE put aside.  Sums are DRIVE,
-GATHER, NUDGE, RESET, SAVE and RESTORE: DRIVE and RESET of mode STATIC write B, the others A.  Copies are
-SAVE and RESTORE.  Stages are those of equilif_hdl.engine.stages.Timing.
+A: membrane with gathered input; B: static drive; Q: charge; S: spikes; V: rates and inputs, at +beta (plus)
+and -beta (minus).  The upper halves of A and S hold the copies of SAVE.  Sums are DRIVE, GATHER, NUDGE,
+RESET, SAVE and RESTORE: DRIVE and RESET of mode STATIC write B, the others A.  Copies are SAVE and RESTORE.
+Stages: equilif_hdl.engine.stages.Timing.
 
-Latency: 1 cycle from address to data; V ``registers.weight_read`` more, but not for the scanner and MEASURE.
+Latency: 1 cycle from address to data; V ``registers.weight_read`` more, except for scanner and MEASURE.
 Throughput: a group a cycle, read and written.
 """
 
@@ -35,9 +35,9 @@ from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
 from equilif_hdl.fixed import delayed, domain, lanes_of, ram
 
-#: what lanes select of it as it is read, P lanes side by side; a lane's port has the same name
+#: memory outputs that lanes read, P lanes side by side; a lane has a port of the same name
 READ = ("a", "b", "q")
-#: what they write, and the port of a lane
+#: write data, and the output of a lane
 WRITTEN = {
     "totals": "total",
     "membranes": "membrane",
@@ -45,8 +45,8 @@ WRITTEN = {
     "charges": "charge",
     "rates": "rate",
 }
-#: groups below which values are no business of block RAMs, which have 512 words at least
-SHALLOW = 128
+#: minimum groups of values for block RAM, which has at least 512 words
+MIN_BLOCK_DEPTH = 128
 
 
 class Ports(NamedTuple):
@@ -60,33 +60,33 @@ class State(wiring.Component):
     """Members
     -------
     instruction : In(INSTRUCTION)
-        What the commands are of.
+        Instruction of the commands.
     scan : In(ScanPort)
-        The scanner's access to S and V.
+        Read port of the scanner to S and V.
     plus, minus : Out(8 P)
-        What V puts out, ``registers.weight_read`` cycles later.
+        Read data of V, delayed by ``registers.weight_read``.
     a, b, q : Out
-        What A, B and Q put out, P lanes side by side.
+        Read data of A, B and Q, P lanes side by side.
     host_read : In(1)
-        V is addressed by the host.
+        The host addresses V.
     host_write : In(P)
-        Strobes, one for each lane.
+        Write write_ports of V, one for each lane.
     host_group, host_data : In(group), In(16)
-        The host's group, and what it writes: plus in the low byte, minus in the high one.
+        Address and data of the host: plus in the low byte, minus in the high byte.
     totals : In
-        Sums that are written, P lanes side by side.
+        Write data: sums, P lanes side by side.
     membranes, spikes : In(16 P), In(P)
-        The same, of STEP.
+        Write data of STEP.
     charges : In
-        The same, of MARK and STEP.
+        Write data of MARK and STEP.
     rates : In(8 P)
-        The same, of MEASURE.
+        Write data of MEASURE.
     start : In(1)
-        Where there are memories: ``instruction`` begins.
-    recall, recalled : In(1), In(8 P)
-        The same: RELAY or SOFTMAX writes the next group; its values.
+        With ``attention``: ``instruction`` begins.
+    result_write, result : In(1), In(8 P)
+        With ``attention``: write strobe and data of RELAY and SOFTMAX, group after group.
 
-    ``stages``: the commands that are carried out.  ``state_ram``: memory style, a hint for the tool.
+    ``stages``: the commands in the pipeline.  ``state_ram``: memory style, a hint to synthesis.
     """
 
     instruction: Instruction
@@ -106,8 +106,8 @@ class State(wiring.Component):
     spikes: Signal
     charges: Signal
     rates: Signal
-    recall: Signal
-    recalled: Signal
+    result_write: Signal
+    result: Signal
 
     def __init__(self, config: EngineConfig, stages: Stages, *, state_ram: str | None = None):
         self.config = config
@@ -135,7 +135,7 @@ class State(wiring.Component):
                 "spikes": In(p),
                 "charges": In(charge * p),
                 "rates": In(8 * p),
-                **({"start": In(1), "recall": In(1), "recalled": In(8 * p)} if config.attention else {}),
+                **({"start": In(1), "result_write": In(1), "result": In(8 * p)} if config.attention else {}),
             }
         )
 
@@ -170,40 +170,39 @@ class State(wiring.Component):
         return m
 
     def _memory(self, m: Module, name: str, *, by_lane: bool = False) -> Ports:
-        """``by_lane``: one lane can be written alone, as the host does."""
+        """``by_lane``: with a write strobe for each lane, for the host."""
         size = memories(self.config)[name]
         width = size.width + (by_lane and has_nonzero_flag(self.config))
-        # values are many, and go to the block RAMs that a large engine's weights leave, but for so few groups
-        # that hardly anything of a block would be used
-        block = by_lane and not self.config.single_port and size.depth >= SHALLOW
+        # values go to block RAM, unless a block would be nearly empty
+        block = by_lane and not self.config.single_port and size.depth >= MIN_BLOCK_DEPTH
         style = "block" if block else self.state_ram
-        whole = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, size.depth, style)
-        return Ports(whole.read_port(), whole.write_port(granularity=width if by_lane else None))
+        state_ram = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, size.depth, style)
+        return Ports(state_ram.read_port(), state_ram.write_port(granularity=width if by_lane else None))
 
-    def _place(self, stage: int) -> Value:
-        """The stage's group in a memory of neuron state."""
+    def _address(self, stage: int) -> Value:
+        """Address of the stage's group in a memory of neuron state."""
         return self.stages.group[stage][: (self.config.state_groups - 1).bit_length()]
 
     def _read_state(self, m: Module, a: Ports, b: Ports, q: Ports, s: Ports) -> None:
         stages = self.stages
         read = stages.timing.read
-        charging = stages.timing.step - 1
+        charge_stage = stages.timing.step - 1
         restores = stages.op_is(m, read, Op.RESTORE)
-        m.d.comb += [a.rd.addr.eq(Cat(self._place(read), restores)), b.rd.addr.eq(stages.group[read])]
+        m.d.comb += [a.rd.addr.eq(Cat(self._address(read), restores)), b.rd.addr.eq(stages.group[read])]
         ahead = self.config.registers.state_write  # as in _write_state
-        charges = stages.op_valid_now(charging - ahead, Op.STEP)
+        charges = stages.op_valid_now(charge_stage - ahead, Op.STEP)
         m.d[domain(ahead)] += q.rd.addr.eq(
-            Mux(charges, stages.group[charging - ahead], stages.group[read - ahead])
+            Mux(charges, stages.group[charge_stage - ahead], stages.group[read - ahead])
         )
         m.d.comb += s.rd.addr.eq(
             Mux(
                 self.scan.select,
-                Cat(self.scan.addr[: len(self._place(read))], 0),
+                Cat(self.scan.addr[: len(self._address(read))], 0),
                 Mux(
                     stages.op_valid(m, read, *COPIES),
-                    Cat(self._place(read), restores),
-                    # no later: a scan that begins takes the memory from a NUDGE under way
-                    Cat(self._place(-stages.timing.lead), 0),
+                    Cat(self._address(read), restores),
+                    # early: a scan that begins takes the port from a NUDGE in the pipeline
+                    Cat(self._address(-stages.timing.lead), 0),
                 ),
             )
         )
@@ -225,46 +224,49 @@ class State(wiring.Component):
         timing = stages.timing
         now = timing.sum
         steps = stages.op_valid(m, timing.step, Op.STEP)
-        # strobes and places go to every lane: with registers they are decided a stage earlier
+        # strobes and addresses go to all lanes: with registers they are computed one stage earlier
         ahead = cfg.registers.state_write
-        decided = m.d[domain(ahead)]
-        stepping = stages.op_valid_now(timing.step - ahead, Op.STEP) if ahead else steps
+        write_ports = m.d[domain(ahead)]
+        step_now = stages.op_valid_now(timing.step - ahead, Op.STEP) if ahead else steps
         sums = stages.op_valid_now(now - ahead, *SUMS)
         to_b = self._sums_static(now - ahead)
         to_s = self._writes_spikes(now - ahead)
-        # place of a sum, aside where SAVE says so, and place of what STEP writes
-        place = Cat(self._place(now - ahead), is_one_of(stages.op[now - ahead], Op.SAVE))
-        stepped = Cat(self._place(timing.step - ahead), 0)
+        # address of a sum, in the upper half for SAVE, and of the results of STEP
+        sum_address = Cat(self._address(now - ahead), is_one_of(stages.op[now - ahead], Op.SAVE))
+        step_address = Cat(self._address(timing.step - ahead), 0)
         membranes = lanes_of(self.membranes, cfg.lanes)
         totals = lanes_of(self.totals, cfg.lanes)
-        decided += [a.wr.en.eq(stepping | sums & ~to_b), a.wr.addr.eq(Mux(stepping, stepped, place))]
+        write_ports += [
+            a.wr.en.eq(step_now | sums & ~to_b),
+            a.wr.addr.eq(Mux(step_now, step_address, sum_address)),
+        ]
         m.d.comb += a.wr.data.eq(
             Cat(
                 Mux(steps, v.as_signed(), total.as_signed())[: len(total)]
                 for v, total in zip(membranes, totals, strict=True)
             )
         )
-        decided += [b.wr.en.eq(sums & to_b), b.wr.addr.eq(stages.group[now - ahead])]
+        write_ports += [b.wr.en.eq(sums & to_b), b.wr.addr.eq(stages.group[now - ahead])]
         m.d.comb += b.wr.data.eq(self.totals)
-        decided += [s.wr.en.eq(stepping | to_s), s.wr.addr.eq(Mux(stepping, stepped, place))]
+        write_ports += [s.wr.en.eq(step_now | to_s), s.wr.addr.eq(Mux(step_now, step_address, sum_address))]
         m.d.comb += s.wr.data.eq(
             Mux(steps, self.spikes, Mux(stages.op_is(m, now, Op.RESET), 0, self.scan.spikes))
         )
-        decided += [
+        write_ports += [
             q.wr.en.eq(steps | stages.op_valid(m, now, Op.MARK)),
             q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),
             q.wr.data.eq(self.charges),
         ]
 
     def _sums_static(self, stage: int) -> Value:
-        """If the stage holds a sum, it is one of B."""
+        """A sum in this stage goes to B."""
         op = self.stages.op[stage]
         return is_one_of(op, Op.DRIVE) | is_one_of(op, Op.RESET) & has_mode(
             self.instruction, ResetMode.STATIC
         )
 
     def _writes_spikes(self, stage: int) -> Value:
-        """The stage holds a sum of A that S goes with."""
+        """The stage holds a command that writes S together with a sum of A."""
         op = self.stages.op[stage]
         resets = is_one_of(op, Op.RESET) & ~has_mode(self.instruction, ResetMode.STATIC)
         return self.stages.busy[stage] & (is_one_of(op, *COPIES) | resets)
@@ -275,31 +277,31 @@ class State(wiring.Component):
         measures = self.stages.op_valid(m, timing.rate, Op.MEASURE)
         write = measures
         group = self.stages.group[timing.rate]
-        # rates come late: the choice between them and all else is behind the registers
-        behind = cfg.registers.state_write
-        measured = delayed(m, measures, behind, "measured")
-        rates = delayed(m, self.rates, behind, "rates")
+        # rates are late: their multiplexer is after the registers
+        delay = cfg.registers.state_write
+        measured = delayed(m, measures, delay, "measured")
+        rates = delayed(m, self.rates, delay, "rates")
         if cfg.attention:
-            here = Signal(group_bits(cfg))  # the group that is written next
-            write = measures | self.recall
-            group = Mux(measures, group, here)
+            result_group = Signal(group_bits(cfg))  # group of the next result
+            write = measures | self.result_write
+            group = Mux(measures, group, result_group)
             with m.If(self.start):
-                m.d.sync += here.eq(self.instruction.src)
-            with m.Elif(self.recall):
-                m.d.sync += here.eq(here + 1)
+                m.d.sync += result_group.eq(self.instruction.src)
+            with m.Elif(self.result_write):
+                m.d.sync += result_group.eq(result_group + 1)
         for wr, mode, byte in (
             (plus.wr, ResultMode.PLUS, self.host_data[:8]),
             (minus.wr, ResultMode.MINUS, self.host_data[8:]),
         ):
-            others: Value = byte.replicate(cfg.lanes)
+            other_data: Value = byte.replicate(cfg.lanes)
             if cfg.attention:
-                others = Mux(self.recall, self.recalled, others)
+                other_data = Mux(self.result_write, self.result, other_data)
             written = Signal.like(self.rates, name=f"written_{mode.name}")
-            m.d[domain(behind)] += [
+            m.d[domain(delay)] += [
                 wr.en.eq(Mux(write, has_mode(self.instruction, mode).replicate(cfg.lanes), self.host_write)),
                 wr.addr.eq(Mux(write, group, self.host_group)),
             ]
-            m.d.comb += written.eq(Mux(measured, rates, delayed(m, others, behind, f"others_{mode.name}")))
+            m.d.comb += written.eq(Mux(measured, rates, delayed(m, other_data, delay, f"others_{mode.name}")))
             stored: Value = written
             if has_nonzero_flag(cfg):
                 stored = Cat(Cat(value, value.any()) for value in lanes_of(written, cfg.lanes))

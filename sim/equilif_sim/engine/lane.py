@@ -77,22 +77,22 @@ class LaneBench:
         """The stage of every input that is not held."""
         config = self.config
         stages = {
-            **dict.fromkeys(("word", "spike"), "turn"),
-            **{f"control__{name}": "turn" for name in ("use_weight", "up", "use_scale", "scale", "nudge")},
+            **dict.fromkeys(("word", "spike"), "factors"),
+            **{f"control__{name}": "factors" for name in ("use_weight", "up", "use_scale", "scale", "nudge")},
             "dither": "noise",
-            "row": "draw",
-            "control__gain_um": "minus",
+            "row": "noise_lookup",
+            "control__gain_um": "minus_product",
             **{f"control__{name}": "sum" for name in ("source", "mark")},
             **dict.fromkeys(("a", "b", "q"), "sum"),
             "weight": "weight",
         }
         if config.single_port:
-            stages |= {"control__load_noise": "noise", "control__load_minus": "turn"}
+            stages |= {"control__load_noise": "noise", "control__load_minus": "factors"}
             stages |= {"control__step": "sum", "control__copy": "sum"}
         if config.early_exit:
-            stages |= {"held": "rate"}
+            stages |= {"v_plus": "rate"}
         if config.attention:
-            stages |= {"exponential": "turn"}
+            stages |= {"exponential": "factors"}
         return stages
 
     async def reset(self) -> None:
@@ -281,7 +281,7 @@ async def moves(dut: Any) -> None:
             before = near if 0 <= near < 256 else random.randrange(256)
             changed = bool(moved(rate, before, tolerance=tolerance))
             seen.add((tolerance, changed))
-            await tb.feed({"a": 0, "q": rate << shift, "held": before}, int(changed))
+            await tb.feed({"a": 0, "q": rate << shift, "v_plus": before}, int(changed))
     assert len(seen) == 9  # nothing moves by more than 255
     await tb.finish()
 
