@@ -1,9 +1,9 @@
-"""Access: the host reads and writes the engine's memories, an element at a time, while the engine is idle.
+"""Host access to the memories, an element at a time, while the engine is idle.
 
     region, address, write, read --> word, bank --> lanes (weights, values), program memory, counter
     rdata, valid <--|-- region <---------------- word of lane 0 --'
 
-What is read comes the way that a command's words do: the lanes turn it to lane 0.
+Reads use the path of commands: the butterfly moves the word to lane 0.
 
 Latency of a read: ``latency`` cycles.  Throughput: a write a cycle; one read is outstanding.
 """
@@ -32,19 +32,19 @@ class Access(wiring.Component):
     """Members
     -------
     region, address : In
-        Which element; they stay until a read has been answered.
+        Element; held until the read is answered.
     write, read : In(1)
         Strobes.
     repeat : In(lane_bits)
-        So many values behind that one, in its group, are written too.
+        Number of following values of the same group that are written, too.
     rdata, valid : Out(32), Out(1)
-        For one cycle: what was read.
+        Read data, and its strobe.
     lanes : Out(LanesPort)
         Weights and values.
     write_program, write_counter : Out(1)
         Strobes.
     counter : In(DITHER_WIDTH)
-        Position of the dither.
+        Dither counter.
     """
 
     region: Signal
@@ -62,7 +62,7 @@ class Access(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         registers = config.registers
-        # a read waits for a write of values that came before it
+        # a read waits for an earlier write of values
         self.late = registers.state_write
         self.latency = self.late + 2 + registers.weight_read + registers.butterfly
         super().__init__(
@@ -89,9 +89,9 @@ class Access(wiring.Component):
         bank = self.address[:lane]
         write_w = self.write & (self.region == WEIGHT_REGION)
         write_v = self.write & (self.region == VALUE_REGION)
-        # lanes of values, from the element's on
+        # lanes from the element on
         several = Cat(at_least(self.repeat, k) for k in range(cfg.lanes)) << bank
-        reading = Signal(self.latency - 1)  # the read, on its way through the memories
+        reading = Signal(self.latency - 1)  # reads in the pipeline
         read = reading[0] if self.late else self.read
         m.d.comb += [
             lanes.write_w.eq(Mux(write_w, 1 << bank, 0)),

@@ -1,4 +1,4 @@
-"""Counters of what a run does, as equilif_golden.engine.activity counts it.
+"""Activity counters of a run; bit-exact with equilif_golden.engine.activity.
 
     instruction --> cost of a command --- x command --+
                     cost of a fetch ----- x fetch ----+--|--> more --> [ + ]--|--> counts
@@ -30,9 +30,9 @@ class Activity(wiring.Component):
     clear : In(1)
         A run begins.
     instruction : In(INSTRUCTION)
-        Held while its commands are under way.
+        Held while its commands are issued.
     start, restart_walk : In(1)
-        It begins; its next walk does (SOFTMAX).
+        It begins; another walk of SOFTMAX begins.
     command, fetch : In(1)
         The walker issues a command; the scanner fetches a group.
     counts : Out(COUNTS)
@@ -84,12 +84,12 @@ class Activity(wiring.Component):
         return m
 
     def _of_command(self, m: Module, name: str, walk: Value) -> Value:
-        """What a command of the instruction adds to a counter."""
+        """Increment of a counter for a command of the instruction."""
         ins = self.instruction
         cost = Signal(range(8), name=f"{name}_of_command")
         with m.Switch(ins.op):
             for op, o in OPERATIONS.items():
-                if o.kind == Kind.PREFIX:  # which is never executed
+                if o.kind == Kind.PREFIX:  # never executed
                     continue
                 last = LAST[op].get(name, 0)
                 modes = {flag: cost_of_mode(mode, self.config).get(name, 0) for flag, mode in o.modes.items()}

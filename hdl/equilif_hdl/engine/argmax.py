@@ -1,4 +1,4 @@
-"""Argmax: the first neuron of the largest value, from the events of a scan.
+"""Argmax: number of the first neuron with the largest value, from the events of a scan.
 
     events --> [ > largest ]--|--> largest, place
 
@@ -21,9 +21,9 @@ class Argmax(wiring.Component):
     clear : In(1)
         A scan begins.
     valid, i : In(1), In(event)
-        A neuron whose value is not zero; neurons come in their order.
+        A neuron with a non-zero value, in ascending order.
     place : Out
-        Number of the neuron; 0 when there was none.
+        Number of the neuron; 0 without events.
     """
 
     clear: Signal

@@ -1,13 +1,14 @@
-"""Program checker: the rules of :func:`equilif_golden.engine.isa.check`, on one 32-bit word after the other.
+"""Program checker: the rules of :func:`equilif_golden.engine.isa.check`, one 32-bit word at a time.
 
-    word 0: op, mode, shift, src, count    feature, loops, numbers                  \\
-    word 1: gain, operand                  numbers                                   }--> fault
+    word 0: op, mode, shift, src, count    feature, loops, operand ranges             \\
+    word 1: gain, operand                  operand ranges                             }--> fault
     word 2: dst, n_dst, n_src              [ first + n > size ], a sum in two cycles /
 
-What a number may be, and which groups and tiles an operation goes through, comes from
-equilif_golden.engine.isa.OPERATIONS.  The product of tiles is n_src additions of n_dst that stop at the
-first sum beyond the weights, so there is no multiplier: up to 6 + 2 n_src cycles an instruction, one a
-word otherwise.  Convolutions have one: up to 24 cycles behind CONVOLVE.
+Ranges of operands, and the groups and tiles of each operation, come from
+equilif_golden.engine.isa.OPERATIONS.  The number of tiles is found without a multiplier, by n_src additions
+of n_dst, which stop at the first sum beyond the weight memory.  Latency: 1 cycle a word, up to 6 + 2 n_src
+cycles for the last word of an instruction.  With ``convolution`` there is a multiplier: up to 24 cycles for
+an instruction after CONVOLVE.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ WIDTHS = {name: width for name, width, _ in FIELDS}
 
 
 def _word_layout(word: int) -> data.StructLayout:
-    """The fields of one of an instruction's words; none lies across two."""
+    """Fields of one word of an instruction; none crosses a word boundary."""
     at = 0
     members = {}
     for name, width, _ in FIELDS:
@@ -50,7 +51,7 @@ def _word_layout(word: int) -> data.StructLayout:
 
 
 def among(op: Value, *ops: Op) -> Value:
-    """``op`` is one of these; it has five bits where there are codes of five."""
+    """``op`` is one of these operations; 5 bits with ``convolution``, else 4."""
     return op.matches(*map(int, ops))
 
 
@@ -62,7 +63,7 @@ def any_of(conditions: Iterable[Value]) -> Value:
 
 
 def differs(value: Value, allowed: range | tuple[int, ...]) -> Value:
-    """``value`` is none of ``allowed``.  A signed field may be anything, so its bits are never compared."""
+    """``value`` is none of ``allowed``.  A signed field has no restriction, so it is never compared."""
     if len(allowed) == 1 << len(value):
         return Const(0)
     if isinstance(allowed, range) and allowed[0] == 0:
@@ -78,12 +79,11 @@ class Checker(wiring.Component):
     clear : In(1)
         Begin a program.
     word : In(32), step : In(1)
-        Next word of the program; not while ``busy``.  ``word`` stays while ``busy``.
+        Next word of the program, and its strobe; not while ``busy``.  ``word`` is held while ``busy``.
     busy : Out(1)
-        From the cycle after a step until it is judged.
+        From the cycle after ``step`` until the word is checked.
     fault : Out(1), index : Out
-        The instruction ``index`` is at fault; nothing more is judged before ``clear``.  Without a fault,
-        the number of instructions.
+        Instruction ``index`` is invalid; held until ``clear``.  Without a fault: number of instructions.
     closed : Out(1)
         The program may end here: its last instruction is an unconditional HALT outside any loop.
     """
@@ -98,7 +98,7 @@ class Checker(wiring.Component):
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        self.most = config.program_words // WORDS
+        self.max_instructions = config.program_words // WORDS
         #: operations that this engine has
         self.operations: dict[Op, Operation] = {
             op: o for op, o in OPERATIONS.items() if not o.feature or has(config, o.feature)
@@ -110,14 +110,14 @@ class Checker(wiring.Component):
                 "step": In(1),
                 "busy": Out(1),
                 "fault": Out(1),
-                "index": Out(range(self.most + 1)),
+                "index": Out(range(self.max_instructions + 1)),
                 "closed": Out(1),
             }
         )
 
-    # -- from the table ----------------------------------------------------------------------------
+    # -- from OPERATIONS ----------------------------------------------------------------------------
     def _wrong_number(self, op: Value, fields: data.View[data.StructLayout]) -> Value:
-        """A number among these fields is not what the operation allows."""
+        """One of these fields is out of the range of the operation."""
         return any_of(
             among(op, code) & differs(fields[operand.field], operand.allowed)
             for code, operation in self.operations.items()
@@ -126,13 +126,13 @@ class Checker(wiring.Component):
         )
 
     def _lacking(self, op: Value, mode: Value) -> Value:
-        """The operation, or its modes, are not in this engine."""
+        """The engine lacks the operation or its modes."""
         plain = [
             code for code, o in self.operations.items() if o.modes_need and not has(self.config, o.modes_need)
         ]
         missing = OPERATIONS.keys() - self.operations.keys()
         absent = [code for code in missing if not code.fifth]
-        # an engine that has not an operation of 5 bits has the one of the other four, whose mode these are
+        # the fifth bit of a missing operation is a mode bit of the operation with the same low four bits
         longer = [Op(code.code) for code in missing if code.fifth]
         return (
             among(op, *absent)
@@ -141,7 +141,7 @@ class Checker(wiring.Component):
         )
 
     def _spans(self, first: str) -> dict[Op, Span]:
-        """Groups that begin at this field, by operation."""
+        """Spans whose first group is in this field, by operation."""
         return {
             code: operand
             for code, operation in self.operations.items()
@@ -150,7 +150,7 @@ class Checker(wiring.Component):
         }
 
     def _size(self, op: Value, spans: dict[Op, Span]) -> Value:
-        """Groups in the memory that the operation goes through."""
+        """Number of groups in the memory of the operation's span."""
         values = [code for code, span in spans.items() if span.memory == Memory.VALUES]
         return Mux(among(op, *values), self.config.value_groups, self.config.state_groups)
 
@@ -167,23 +167,22 @@ class Checker(wiring.Component):
         geometry = GeometryChecker(self.config) if self.config.convolution else None
         if geometry:
             code = Cat(code, among(code, Op(Op.CONVOLVE.code)) & first.mode[FIFTH.bit_length() - 1])
-        part = Signal(range(WORDS))  # number of the word within its instruction
+        part = Signal(range(WORDS))  # index of the word in its instruction
         op = Signal(len(code))
         src = Signal(WIDTHS["src"])
         tile = Signal(WIDTHS["operand"])
-        depth = Signal(range(self.config.loops + 1))  # loops that are open
+        depth = Signal(range(self.config.loops + 1))  # open loops
         halts = Signal()  # the last instruction is an unconditional HALT
         m.d.comb += self.closed.eq(halts & (depth == 0))
 
-        # one adder and one comparator for all ranges, in turn: `total` is a sum in one cycle, and compared
-        # with `size` in the next
+        # one adder and one comparator, shared by all spans: `total` is compared with `size` a cycle later
         base = Signal(WIDTHS["operand"])
         n = Signal(WIDTHS["n_dst"])
         size = Signal(max(self.config.tiles, self.config.value_groups).bit_length())
         total = Signal(17)
-        summed = Signal()  # `total` is that of this range
+        summed = Signal()  # `total` is the sum of this span
         outside = Signal()
-        left = Signal(WIDTHS["n_src"])  # groups of the source whose tiles are not yet added
+        left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add
         m.d.comb += outside.eq((total > size) | (n == 0))
         m.d.sync += summed.eq(0)
 
@@ -205,14 +204,14 @@ class Checker(wiring.Component):
                             repeat = among(code, Op.REPEAT)
                             next_ = among(code, Op.NEXT)
                             wrong = (
-                                (self.index == self.most)
+                                (self.index == self.max_instructions)
                                 | repeat & (depth == self.config.loops)
                                 | next_ & (depth == 0)
                                 | self._lacking(code, first.mode)
                                 | self._wrong_number(code, first)
                             )
                             if geometry:
-                                wrong = wrong | geometry.given & ~among(code, *synaptic)
+                                wrong = wrong | geometry.convolved & ~among(code, *synaptic)
                             m.d.sync += [
                                 self.fault.eq(wrong),
                                 op.eq(code),
@@ -250,7 +249,7 @@ class Checker(wiring.Component):
                     with m.If(outside):
                         refuse()
                     if geometry:
-                        with m.Elif(geometry.given):
+                        with m.Elif(geometry.convolved):
                             m.next = "GEOMETRY"
                     with m.Elif(among(op, *synaptic)):
                         m.next = "TILES"
@@ -266,10 +265,10 @@ class Checker(wiring.Component):
                         m.next = "GOOD"
             if geometry:
                 with m.State("GEOMETRY"):
-                    m.d.comb += [self.busy.eq(1), geometry.judge.eq(1)]
+                    m.d.comb += [self.busy.eq(1), geometry.check.eq(1)]
                     with m.If(geometry.wrong):
                         refuse()
-                    with m.Elif(geometry.right):
+                    with m.Elif(geometry.valid):
                         m.next = "GOOD"
             with m.State("GOOD"):
                 m.d.comb += self.busy.eq(1)
@@ -291,7 +290,7 @@ class Checker(wiring.Component):
 
 
 class GeometryChecker(wiring.Component):
-    """Groups and tiles of an instruction behind CONVOLVE: one product in two cycles, nine of them.
+    """Checks groups and tiles of an instruction after CONVOLVE: nine products, two cycles each.
 
     Members
     -------
@@ -300,14 +299,14 @@ class GeometryChecker(wiring.Component):
     word, step, part : In(32), In(1), In(2)
         A word, and which one of its instruction it is.
     convolves : In(1)
-        That is CONVOLVE.
-    given : Out(1)
-        CONVOLVE came before.
-    judge : In(1)
-        Held until ``wrong`` or ``right``: judge the instruction, whose last word stays.
+        The instruction is CONVOLVE.
+    convolved : Out(1)
+        The previous instruction was CONVOLVE.
+    check : In(1)
+        Held until ``wrong`` or ``valid``: check the instruction whose last word is ``word``.
     tile : In(16)
-        Its first tile.
-    wrong, right : Out(1)
+        First tile of the instruction.
+    wrong, valid : Out(1)
         Strobes.
     """
 
@@ -316,11 +315,11 @@ class GeometryChecker(wiring.Component):
     step: Signal
     part: Signal
     convolves: Signal
-    given: Signal
-    judge: Signal
+    convolved: Signal
+    check: Signal
     tile: Signal
     wrong: Signal
-    right: Signal
+    valid: Signal
 
     def __init__(self, config: EngineConfig):
         self.config = config
@@ -331,18 +330,18 @@ class GeometryChecker(wiring.Component):
                 "step": In(1),
                 "part": In(range(WORDS)),
                 "convolves": In(1),
-                "given": Out(1),
-                "judge": In(1),
+                "convolved": Out(1),
+                "check": In(1),
                 "tile": In(WIDTHS["operand"]),
                 "wrong": Out(1),
-                "right": Out(1),
+                "valid": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         first, second, third = (data.View(_word_layout(k), self.word) for k in range(WORDS))
-        said = {
+        spec = {
             name: Signal(WIDTHS[field], name=name)
             for name, field in (
                 ("pre", "n_src"),
@@ -360,64 +359,64 @@ class GeometryChecker(wiring.Component):
                 with m.Case(0):
                     with m.If(self.convolves):
                         m.d.sync += [
-                            said["stride"].eq(first.shift),
-                            said["rows"].eq(first.src),
-                            said["kernel_rows"].eq(first.count),
+                            spec["stride"].eq(first.shift),
+                            spec["rows"].eq(first.src),
+                            spec["kernel_rows"].eq(first.count),
                         ]
                     m.d.sync += backwards.eq(
                         among(first.op, Op.DRIVE, Op.GATHER) & first.mode[SourceMode.COLUMN.bit_length() - 1]
                     )
                 with m.Case(1), m.If(self.convolves):
-                    m.d.sync += said["kernel_columns"].eq(second.gain)
+                    m.d.sync += spec["kernel_columns"].eq(second.gain)
                 with m.Default(), m.If(self.convolves):
                     m.d.sync += [
-                        said["columns"].eq(third.dst),
-                        said["post"].eq(third.n_dst),
-                        said["pre"].eq(third.n_src),
-                        self.given.eq(1),
+                        spec["columns"].eq(third.dst),
+                        spec["post"].eq(third.n_dst),
+                        spec["pre"].eq(third.n_src),
+                        self.convolved.eq(1),
                     ]
         n_pre = Mux(backwards, third.n_dst, third.n_src)
         n_post = Mux(backwards, third.n_src, third.n_dst)
-        at = Signal(range(9))  # number of a product
+        at = Signal(range(9))  # index of the product
         multiplied = Signal()
         a = Signal(17)
         b = Signal(WIDTHS["n_dst"])
         more = Signal(WIDTHS["operand"])
         product = Signal(len(a) + len(b))
-        last = Signal(17)  # the product before
+        last = Signal(17)  # the previous product
         height = Signal(17)
-        bad = Signal()  # the product is not what the instruction says
-        rows, columns = said["rows"], said["columns"]
-        kernel_rows, kernel_columns = said["kernel_rows"], said["kernel_columns"]
-        pre, post, stride = said["pre"], said["post"], said["stride"]
-        no = Const(0)
-        # two factors, what is added to their product, and what is wrong about that
+        mismatch = Signal()  # the product differs from the operand of the instruction
+        rows, columns = spec["rows"], spec["columns"]
+        kernel_rows, kernel_columns = spec["kernel_rows"], spec["kernel_columns"]
+        pre, post, stride = spec["pre"], spec["post"], spec["stride"]
+        zero = Const(0)
+        # factors, addend, and the fault condition of the result
         products: list[tuple[Value, Value, Value, Value]] = [
-            (rows - 1, stride, kernel_rows, no),
-            (columns - 1, stride, kernel_columns, no),
-            (last, height, no, no),
-            (last, pre, no, product != n_pre),
-            (rows, columns, no, no),
-            (last, post, no, product != n_post),
-            (kernel_rows, kernel_columns, no, no),
-            (last, pre, no, no),
+            (rows - 1, stride, kernel_rows, zero),
+            (columns - 1, stride, kernel_columns, zero),
+            (last, height, zero, zero),
+            (last, pre, zero, product != n_pre),
+            (rows, columns, zero, zero),
+            (last, post, zero, product != n_post),
+            (kernel_rows, kernel_columns, zero, zero),
+            (last, pre, zero, zero),
             (last, post, self.tile, product > self.config.tiles),
         ]
         with m.Switch(at):
             for k, (x, y, addend, wrong) in enumerate(products):
                 with m.Case(k):
-                    m.d.comb += [a.eq(x), b.eq(y), more.eq(addend), bad.eq(wrong)]
+                    m.d.comb += [a.eq(x), b.eq(y), more.eq(addend), mismatch.eq(wrong)]
         m.d.comb += [
-            # what does not fit `last` is more than there is of anything
-            self.wrong.eq(multiplied & (bad | (product[len(last) :] != 0))),
-            self.right.eq(multiplied & ~self.wrong & (at == len(products) - 1)),
+            # a product that does not fit `last` exceeds every memory
+            self.wrong.eq(multiplied & (mismatch | (product[len(last) :] != 0))),
+            self.valid.eq(multiplied & ~self.wrong & (at == len(products) - 1)),
         ]
-        with m.If(self.judge):
+        with m.If(self.check):
             m.d.sync += [multiplied.eq(~multiplied), product.eq(a * b + more)]
             with m.If(multiplied):
                 m.d.sync += [last.eq(product), at.eq(at + 1)]
                 with m.If(at == 0):
                     m.d.sync += height.eq(product)
-        with m.If(self.right | self.wrong | self.clear):
-            m.d.sync += [at.eq(0), self.given.eq(0), multiplied.eq(0)]
+        with m.If(self.valid | self.wrong | self.clear):
+            m.d.sync += [at.eq(0), self.convolved.eq(0), multiplied.eq(0)]
         return m

@@ -1,4 +1,4 @@
-"""The engine: one time-multiplexed core that runs any network as a program.
+"""Engine: a time-multiplexed core that runs any network as a program.
 
 Bit-exact with equilif_golden.engine.model.EngineModel.
 
@@ -10,8 +10,8 @@ Bit-exact with equilif_golden.engine.model.EngineModel.
                   '--> weights, values (while idle) --------------------------'
 
 Latency: 6 cycles from ``host.start`` to the start of the first instruction, 7 with a queue.  Throughput: an
-instruction begins when all commands of the one before have been issued and, where it needs their results,
-have left the lanes (equilif_hdl.engine.dispatch).
+instruction begins when all commands of its predecessor are issued and, if it depends on their results, have
+left the lanes (equilif_hdl.engine.dispatch).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Engine(wiring.Component):
     host : In(EnginePort)
         Memory access while idle, start, busy, counters and prediction.
 
-    ``state_ram``: memory style of neuron state and values, a hint for the tool (``block``, ``distributed``).
+    ``state_ram``: memory style of neuron state and values, a hint to synthesis (``block``, ``distributed``).
     """
 
     host: EnginePort.Members
@@ -75,14 +75,14 @@ class Engine(wiring.Component):
         connect(m, scanner.memory, lanes.scan)
         connect(m, access.lanes, lanes.host)
         connect(m, lanes.status, sequencer.status)
-        address = self._near(m, "mem_addr")
-        word = self._near(m, "mem_wdata")
+        address = self._host_signal(m, "mem_addr")
+        word = self._host_signal(m, "mem_wdata")
         m.d.comb += [
-            access.region.eq(self._near(m, "mem_region")),
+            access.region.eq(self._host_signal(m, "mem_region")),
             access.address.eq(address),
-            access.write.eq(self._near(m, "mem_write")),
-            access.repeat.eq(self._near(m, "mem_repeat")),
-            access.read.eq(self._near(m, "mem_read")),
+            access.write.eq(self._host_signal(m, "mem_write")),
+            access.repeat.eq(self._host_signal(m, "mem_repeat")),
+            access.read.eq(self._host_signal(m, "mem_read")),
             access.counter.eq(phase),
             host.mem_rdata.eq(access.rdata),
             host.mem_valid.eq(access.valid),
@@ -112,17 +112,14 @@ class Engine(wiring.Component):
         self._count(m, dispatcher, scanner, walker, lanes)
         return m
 
-    def _near(self, m: Module, name: str) -> Value:
-        """What the host says, where the memories need it.
-
-        A large engine lies far from its host: there may be a register.
-        """
-        said: Signal = getattr(self.host, name)
+    def _host_signal(self, m: Module, name: str) -> Value:
+        """A signal of the host, with ``registers.host`` through a register near the memories."""
+        signal: Signal = getattr(self.host, name)
         if not self.config.registers.host:
-            return said
-        near = Signal.like(said, name=f"near_{name}")
-        m.d.sync += near.eq(said)
-        return near
+            return signal
+        local = Signal.like(signal, name=f"local_{name}")
+        m.d.sync += local.eq(signal)
+        return local
 
     def _execute(
         self,
@@ -134,17 +131,17 @@ class Engine(wiring.Component):
         lanes: Lanes,
         phase: Value,
     ) -> None:
-        """The instruction goes through scanner, walker and lanes."""
+        """Connect the instruction, scanner, walker and lanes."""
         cfg = self.config
         ins = dispatcher.instruction
         learning = dispatcher.is_learn
         walking = is_one_of(ins.op, *sorted(WALK))
-        run: Value = ins.n_dst  # groups that are walk_done one after the other
+        run: Value = ins.n_dst  # groups that are walked in sequence
         if cfg.convolution:
             m.submodules.geometry = geometry = Geometry(cfg)
             run = geometry.steps.run
-        # LEARN on a single port reads in one cycle of two and writes in the other.  The slot is in step
-        # with the instruction, so that cycles do not depend on what came before
+        # LEARN with single-port weights reads and writes in alternate cycles.  `slot` restarts with each
+        # instruction, so that its number of cycles does not depend on the previous one
         slot = Signal()
         m.d.sync += slot.eq(~slot & ~dispatcher.start)
         m.d.comb += [
@@ -176,7 +173,7 @@ class Engine(wiring.Component):
         issued: Instruction = ins  # the instruction whose commands are in the lanes
         start: Value = dispatcher.start
         if not cfg.single_port:
-            # the next one may begin to scan
+            # the next instruction may already scan
             issued = signal_of(INSTRUCTION, name="issued")
             start = Signal(name="start_issued")
             walks = dispatcher.start & walking
@@ -204,7 +201,7 @@ class Engine(wiring.Component):
     def _count(
         self, m: Module, dispatcher: Dispatcher, scanner: Scanner, walker: Walker, lanes: Lanes
     ) -> None:
-        """Counters of the run."""
+        """Counters of a run."""
         host = self.host
         synaptic = walker.valid & is_one_of(walker.o.op, *sorted(SYNAPTIC))
         with m.If(host.start):

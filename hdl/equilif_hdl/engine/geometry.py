@@ -1,9 +1,9 @@
-"""Where a kernel goes: from the numbers of CONVOLVE to the steps of scanner and walker, by additions.
+"""Address generation of convolutions: CONVOLVE to the address steps of scanner and walker, by additions.
 
     CONVOLVE --> [ Geometry: a product a cycle ] --> steps --+--> [ Positions ] of the scanner
-    instruction, dense or behind CONVOLVE --------^          '--> the walker's nested loops
+    instruction, dense or after CONVOLVE ---------^          '--> nested loops of the walker
 
-A dense synapse is one with a single position.  equilif_golden.engine.geometry has the definition.
+A dense synapse is a convolution with one position.  Definition: equilif_golden.engine.geometry.
 """
 
 from __future__ import annotations
@@ -37,46 +37,47 @@ from equilif_hdl.engine.isa import (
 from equilif_hdl.typed import Fields, Layout
 
 STRIDE_BITS = MAX_STRIDE.bit_length()
-#: of a factor; the second one is a number of CONVOLVE
+#: bits of the first factor; the second one is an operand of CONVOLVE
 FACTOR = DITHER_WIDTH
 
 
 class Steps(Fields):
-    """A view of :func:`steps`.  Backwards, the source is ``post``.
+    """Address steps of an instruction: a view of :func:`steps`.
 
-    given         CONVOLVE came before
-    per           groups of a position of the source
-    columns, rows            positions of the source's other end along the sides, forwards
-    kernel_columns, kernel_rows, stride    of windows: each position of the other end hears one
-    joint         all windows are the same one
-    x_tile, y_tile           from a position's first tile to that of the next one in its row, to the next row
-    x_back, y_back           less that, when a window closes: another position is the first that hears
-    x_group, y_group         and how many groups further that one is
-    turn          dither, from the last column's window to the first of the same row
-    back, reach   backwards; there the rows that hear a position
-    run           groups that are walked one after the other
+    convolved     the instruction follows CONVOLVE; else it is dense, a convolution with one position
+    groups_per_position    of the source
+    columns, rows          positions of the other side along each axis (forwards)
+    window_columns, window_rows, stride    size and distance of windows, one for each of these positions;
+                  1 backwards
+    shared_bias   stride 0: one window, shared by all positions
+    x_tile, y_tile         tiles from a position's first tile to that of the next position, of the next row
+    x_back, y_back         tiles to subtract when a window closes, as another position is the first target
+    x_group, y_group       groups from the first target position to the next one
+    row_return    dither, from the window of the last column to that of the first one
+    backwards, kernel_rows    the source is ``post``; then the rows of target positions
+    run           groups that are walked in sequence
     run_tile      tiles from one to the next
-    row_group     groups from the first one of a row that hears to that of the next
-    row_dither    the same, dither
+    row_group     groups from the first one of a target row to that of the next row
+    row_dither    dither, likewise
     """
 
-    given: Value
-    per: Value
+    convolved: Value
+    groups_per_position: Value
     columns: Value
     rows: Value
-    kernel_columns: Value
-    kernel_rows: Value
+    window_columns: Value
+    window_rows: Value
     stride: Value
-    joint: Value
+    shared_bias: Value
     x_tile: Value
     y_tile: Value
     x_back: Value
     y_back: Value
     x_group: Value
     y_group: Value
-    turn: Value
-    back: Value
-    reach: Value
+    row_return: Value
+    backwards: Value
+    kernel_rows: Value
     run: Value
     run_tile: Value
     row_group: Value
@@ -88,23 +89,23 @@ def steps(config: EngineConfig) -> Layout[Steps]:
     tile = tile_bits(config)
     return Layout(
         {
-            "given": 1,
-            "per": group + 1,
+            "convolved": 1,
+            "groups_per_position": group + 1,
             "columns": SIDE_BITS,
             "rows": SIDE_BITS,
-            "kernel_columns": SIDE_BITS,
-            "kernel_rows": SIDE_BITS,
+            "window_columns": SIDE_BITS,
+            "window_rows": SIDE_BITS,
             "stride": STRIDE_BITS,
-            "joint": 1,
+            "shared_bias": 1,
             "x_tile": tile,
             "y_tile": tile,
             "x_back": tile,
             "y_back": tile,
             "x_group": group,
             "y_group": group,
-            "turn": DITHER_WIDTH,
-            "back": 1,
-            "reach": SIDE_BITS,
+            "row_return": DITHER_WIDTH,
+            "backwards": 1,
+            "kernel_rows": SIDE_BITS,
             "run": group + 1,
             "run_tile": group + 1,
             "row_group": group,
@@ -114,7 +115,7 @@ def steps(config: EngineConfig) -> Layout[Steps]:
 
 
 class Product(NamedTuple):
-    """``result`` becomes first x second + more."""
+    """``result`` = first x second + more."""
 
     result: Signal
     first: Value
@@ -126,17 +127,17 @@ class Geometry(wiring.Component):
     """Members
     -------
     i : In(INSTRUCTION)
-        What the dispatcher takes.
+        The instruction that the dispatcher loads.
     take : In(1)
-        It is CONVOLVE.
+        Strobe: it is CONVOLVE.
     begin : In(1)
-        It is something else, which begins in the next cycle.
+        Strobe: it is another one, which begins in the next cycle.
     busy : Out(1)
-        The dispatcher must wait.
+        The steps are not complete.
     steps : Out(steps)
-        Of what begins, from its first cycle on.
+        Of the current instruction, from its first cycle on.
 
-    Latency: ``latency`` cycles from ``take`` to the first ``begin`` behind it.
+    Latency: ``latency`` cycles from ``take`` to the following ``begin``.
     """
 
     i: Instruction
@@ -164,8 +165,8 @@ class Geometry(wiring.Component):
         cfg = self.config
         group = group_bits(cfg)
         tile = tile_bits(cfg)
-        said = self.i
-        given = Signal()  # the instruction before was CONVOLVE
+        ins = self.i
+        convolved = Signal()  # the previous instruction was CONVOLVE
         pre = Signal(group + 1)
         post = Signal(group + 1)
         rows = Signal(SIDE_BITS)
@@ -175,22 +176,21 @@ class Geometry(wiring.Component):
         stride = Signal(STRIDE_BITS)
         with m.If(self.take):
             m.d.sync += [
-                pre.eq(said.n_src),
-                post.eq(said.n_dst),
-                rows.eq(said.src),
-                columns.eq(said.dst),
-                kernel_rows.eq(said.count),
-                kernel_columns.eq(said.gain),
-                stride.eq(said.shift),
-                given.eq(1),
+                pre.eq(ins.n_src),
+                post.eq(ins.n_dst),
+                rows.eq(ins.src),
+                columns.eq(ins.dst),
+                kernel_rows.eq(ins.count),
+                kernel_columns.eq(ins.gain),
+                stride.eq(ins.shift),
+                convolved.eq(1),
             ]
-        # tiles of an offset, of `stride` of them, of a kernel's row, of `stride` of those
+        # tiles of a kernel offset, of `stride` offsets, of a kernel row, of `stride` rows
         x_tile = Signal(tile)
         x_back = Signal(tile)
         y_tile = Signal(tile)
         y_back = Signal(tile)
-        # groups of a row of `post`; and of `pre`: of a kernel's row, of `stride` positions, of a row, of
-        # `stride` rows
+        # groups in a row of `post`; groups of `pre` in a kernel row, `stride` positions, a row, `stride` rows
         post_row = Signal(group)
         kernel_row = Signal(group + 1)
         pre_step = Signal(group)
@@ -199,7 +199,7 @@ class Geometry(wiring.Component):
         row_dither = Signal(DITHER_WIDTH)
         self._multiply(
             m,
-            # what a product needs comes three before it, or two as `more`
+            # operands are at least three products older, `more` at least two
             Product(x_tile, pre, post),
             Product(pre_step, pre, stride),
             Product(kernel_row, pre, kernel_columns),
@@ -211,42 +211,42 @@ class Geometry(wiring.Component):
             Product(post_row, post, columns),
             Product(row_dither, Const(DITHER_DESTINATION, DITHER_WIDTH), columns),
         )
-        column = by_column(said, cfg)
-        back = given & column
-        forth = given & ~column
-        to = self.steps
+        column = by_column(ins, cfg)
+        backwards = convolved & column
+        forwards = convolved & ~column
+        out = self.steps
         with m.If(self.begin):
             m.d.sync += [
-                given.eq(0),
-                to.given.eq(given),
-                to.per.eq(Mux(given, Mux(column, post, pre), said.n_src)),
-                to.columns.eq(Mux(given, columns, 1)),
-                to.rows.eq(Mux(given, rows, 1)),
-                # backwards a position is heard by itself alone, as far as windows go
-                to.kernel_columns.eq(Mux(forth, kernel_columns, 1)),
-                to.kernel_rows.eq(Mux(forth, kernel_rows, 1)),
-                to.stride.eq(Mux(forth, stride, 1)),
-                to.joint.eq(forth & (stride == 0)),
-                to.x_tile.eq(Mux(back, 0, x_tile)),
-                to.x_back.eq(Mux(back, 0, x_back)),
-                to.y_tile.eq(Mux(back, -y_tile, y_tile)),
-                to.y_back.eq(Mux(back, -y_tile, y_back)),
-                to.x_group.eq(Mux(back, pre_step, post)),
-                to.y_group.eq(Mux(back, pre_rows, post_row)),
-                to.turn.eq(DITHER_DESTINATION - row_dither),
-                to.back.eq(back),
-                to.reach.eq(kernel_rows),
-                to.run.eq(Mux(given, Mux(column, kernel_row, post), said.n_dst)),
-                to.run_tile.eq(Mux(column, Mux(given, post, said.n_src), 1)),
-                to.row_group.eq(Mux(back, pre_row, post_row)),
-                to.row_dither.eq(row_dither),
+                convolved.eq(0),
+                out.convolved.eq(convolved),
+                out.groups_per_position.eq(Mux(convolved, Mux(column, post, pre), ins.n_src)),
+                out.columns.eq(Mux(convolved, columns, 1)),
+                out.rows.eq(Mux(convolved, rows, 1)),
+                # backwards every position has a window of one position
+                out.window_columns.eq(Mux(forwards, kernel_columns, 1)),
+                out.window_rows.eq(Mux(forwards, kernel_rows, 1)),
+                out.stride.eq(Mux(forwards, stride, 1)),
+                out.shared_bias.eq(forwards & (stride == 0)),
+                out.x_tile.eq(Mux(backwards, 0, x_tile)),
+                out.x_back.eq(Mux(backwards, 0, x_back)),
+                out.y_tile.eq(Mux(backwards, -y_tile, y_tile)),
+                out.y_back.eq(Mux(backwards, -y_tile, y_back)),
+                out.x_group.eq(Mux(backwards, pre_step, post)),
+                out.y_group.eq(Mux(backwards, pre_rows, post_row)),
+                out.row_return.eq(DITHER_DESTINATION - row_dither),
+                out.backwards.eq(backwards),
+                out.kernel_rows.eq(kernel_rows),
+                out.run.eq(Mux(convolved, Mux(column, kernel_row, post), ins.n_dst)),
+                out.run_tile.eq(Mux(column, Mux(convolved, post, ins.n_src), 1)),
+                out.row_group.eq(Mux(backwards, pre_row, post_row)),
+                out.row_dither.eq(row_dither),
             ]
         return m
 
     def _multiply(self, m: Module, *products: Product) -> None:
-        """One a cycle: factors, their product, and the result are registers."""
+        """A product a cycle, with registers for factors, product and result."""
         n = len(products)
-        # a product is `lag` cycles on its way to its result
+        # cycles from factors to result
         lag = 2
         assert self.latency == n + lag + 1
         at = Signal(range(n + lag))
@@ -269,12 +269,12 @@ class Geometry(wiring.Component):
 
 
 class Axis(NamedTuple):
-    """A side of the source: which windows are open at the present coordinate."""
+    """An axis of the source: the windows that contain the present coordinate."""
 
-    #: coordinates until a window opens, this one included; until one closes
+    #: coordinates until the next window opens, including this one; until one closes
     opens: Signal
     closes: Signal
-    #: windows that have not opened; that have not closed
+    #: windows that are not yet open; not yet closed
     unopened: Signal
     unclosed: Signal
 
@@ -289,21 +289,20 @@ class Axis(NamedTuple):
 
 
 class Positions(wiring.Component):
-    """What the events of a group of the source begin with, group after group.
+    """Start of the walk of each source group, group after group.
 
     Members
     -------
     start : In(1)
         Begin with ``tile``, ``dither`` and ``first``.
     tile, dither, first : In
-        Of the synapse, of row 0, group of the destination.
-    stride : In
-        From the tile of a group to that of the next one of its position.  Held, as ``steps``.
-    steps : In(steps)
+        First tile of the synapse, dither of row 0, first group of the destination.
+    stride, steps : In, In(steps)
+        Tiles from a group to the next one of its position; address steps.  Held.
     advance : In(1)
         To the next group.
     new_position : Out(1)
-        That is one of another position.
+        The next group is the first of another position.
     o : Out(walk)
 
     Latency: 1 cycle.  Throughput: a group a cycle.
@@ -343,32 +342,34 @@ class Positions(wiring.Component):
         o = self.o
         x = Axis.of("x")
         y = Axis.of("y")
-        left = Signal(group_bits(self.config) + 1)  # groups of the position, this one included
+        left = Signal(group_bits(self.config) + 1)  # groups left in the position, including this one
         tile = Signal.like(self.tile)
         dither = Signal.like(self.dither)
         first = Signal.like(self.first)
-        # of the position's first group; of the row's first position
+        # of the first group of the position; of the first position of the row
         position_tile = Signal.like(self.tile)
         position_dither = Signal.like(self.dither)
         row_tile = Signal.like(self.tile)
         row_first = Signal.like(self.first)
-        moved = Signal()
+        new_position_now = Signal()
         x_closes = Signal()
         y_closes = Signal()
         row_ends = Signal()
         m.d.comb += [
             x_closes.eq(x.closes == 1),
             y_closes.eq(y.closes == 1),
-            row_ends.eq(x_closes & (s.joint | (x.unclosed == 1))),
+            row_ends.eq(x_closes & (s.shared_bias | (x.unclosed == 1))),
             self.new_position.eq(left == 1),
             o.tile.eq(tile),
             o.dither.eq(dither),
             o.first.eq(first),
-            o.columns.eq(Mux(s.back, 1, x.unclosed - x.unopened)),
-            o.rows.eq(Mux(s.back, s.reach, y.unclosed - y.unopened)),
-            o.new_position.eq(moved),
+            o.columns.eq(Mux(s.backwards, 1, x.unclosed - x.unopened)),
+            o.rows.eq(Mux(s.backwards, s.kernel_rows, y.unclosed - y.unopened)),
+            o.new_position.eq(new_position_now),
         ]
-        turned = Mux(s.joint, 0, Mux(y_closes, DITHER_DESTINATION, s.turn))[:DITHER_WIDTH]
+        row_dither_step = Mux(s.shared_bias, 0, Mux(y_closes, DITHER_DESTINATION, s.row_return))[
+            :DITHER_WIDTH
+        ]
         next_tile = Signal.like(tile)
         next_first = Signal.like(first)
         next_dither = Signal.like(dither)
@@ -388,11 +389,13 @@ class Positions(wiring.Component):
                 )
             ),
             next_dither.eq(
-                position_dither + DITHER_SOURCE + Mux(row_ends, turned, Mux(x_closes, DITHER_DESTINATION, 0))
+                position_dither
+                + DITHER_SOURCE
+                + Mux(row_ends, row_dither_step, Mux(x_closes, DITHER_DESTINATION, 0))
             ),
         ]
         with m.If(self.advance):
-            m.d.sync += moved.eq(self.new_position)
+            m.d.sync += new_position_now.eq(self.new_position)
             with m.If(~self.new_position):
                 m.d.sync += [
                     left.eq(left - 1),
@@ -401,7 +404,7 @@ class Positions(wiring.Component):
                 ]
             with m.Else():
                 m.d.sync += [
-                    left.eq(s.per),
+                    left.eq(s.groups_per_position),
                     tile.eq(next_tile),
                     position_tile.eq(next_tile),
                     dither.eq(next_dither),
@@ -410,33 +413,33 @@ class Positions(wiring.Component):
                 ]
                 with m.If(row_ends):
                     m.d.sync += [row_tile.eq(next_tile), row_first.eq(next_first)]
-                    self._further(m, y)
-                    self._begin(m, x, s.columns, s.kernel_columns)
+                    self._next_coordinate(m, y)
+                    self._reset_axis(m, x, s.columns, s.window_columns)
                 with m.Else():
-                    self._further(m, x)
+                    self._next_coordinate(m, x)
         with m.If(self.start):
             m.d.sync += [
-                left.eq(s.per),
-                moved.eq(0),
+                left.eq(s.groups_per_position),
+                new_position_now.eq(0),
                 *(t.eq(self.tile) for t in (tile, position_tile, row_tile)),
                 *(d.eq(self.dither) for d in (dither, position_dither)),
                 *(f.eq(self.first) for f in (first, row_first)),
             ]
-            self._begin(m, x, s.columns, s.kernel_columns)
-            self._begin(m, y, s.rows, s.kernel_rows)
+            self._reset_axis(m, x, s.columns, s.window_columns)
+            self._reset_axis(m, y, s.rows, s.window_rows)
         return m
 
-    def _begin(self, m: Module, axis: Axis, n: Value, kernel: Value) -> None:
-        """At the first coordinate, where a window is open, or all are."""
+    def _reset_axis(self, m: Module, axis: Axis, n: Value, kernel: Value) -> None:
+        """First coordinate: one window is open, or all with a shared bias."""
         m.d.sync += [
             axis.opens.eq(self.steps.stride),
             axis.closes.eq(kernel),
-            axis.unopened.eq(Mux(self.steps.joint, 0, n - 1)),
+            axis.unopened.eq(Mux(self.steps.shared_bias, 0, n - 1)),
             axis.unclosed.eq(n),
         ]
 
-    def _further(self, m: Module, axis: Axis) -> None:
-        """To the next coordinate."""
+    def _next_coordinate(self, m: Module, axis: Axis) -> None:
+        """Advance to the next coordinate."""
         stride = self.steps.stride
         closing = axis.closes == 1
         opening = axis.opens == 1

@@ -1,4 +1,4 @@
-"""equilif_golden.engine.isa's instruction table as Amaranth layouts."""
+"""Instruction, event and command layouts, and decoding; encodings as in equilif_golden.engine.isa."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tile_bits(config: EngineConfig) -> int:
     return (config.tiles - 1).bit_length()
 
 
-#: of a number of positions along a side
+#: bits of a number of positions along an axis
 SIDE_BITS = SIDE.bit_length()
 
 
@@ -54,7 +54,7 @@ def has_mode(ins: Instruction, bit: int) -> Value:
 
 
 def convolves(ins: Instruction) -> Value:
-    """It is CONVOLVE, in an engine that has it."""
+    """The instruction is CONVOLVE, in an engine with ``convolution``."""
     return (ins.op == Op.CONVOLVE.code) & has_mode(ins, Op.CONVOLVE.fifth)
 
 
@@ -71,7 +71,7 @@ def by_minus(ins: Instruction, config: EngineConfig) -> Value:
 
 
 def signed_values(ins: Instruction, config: EngineConfig, *, dst: bool = False) -> Value:
-    """Values of the source, or of the destination of LEARN, are signed."""
+    """Values of the source (``dst``: of the destination of LEARN) are signed."""
     return (
         has_mode(ins, SourceMode.SIGNED_DST if dst else SourceMode.SIGNED) if config.attention else Const(0)
     )
@@ -80,13 +80,13 @@ def signed_values(ins: Instruction, config: EngineConfig, *, dst: bool = False) 
 class Walk(Fields):
     """A view of :func:`walk`.
 
-    tile, dither    of the first group that the walk goes to; dither of the source's group, its row 0
+    tile, dither    tile of the first target group; dither of row 0 of the source group
 
-    Where there are convolutions:
+    With ``convolution``:
 
-    first           that group
-    columns, rows   positions that it goes through, along the sides
-    moves           its source is the first group of a position, and not of the first
+    first           first target group
+    columns, rows   number of target positions along each axis
+    new_position    the source is the first group of a position, except the first one
     """
 
     tile: Value
@@ -98,7 +98,7 @@ class Walk(Fields):
 
 
 def walk(config: EngineConfig) -> dict[str, int]:
-    """Where the walk of a source begins, and how far it goes."""
+    """Fields of the walk of a source: its start and extent."""
     where = {"first": group_bits(config), "columns": SIDE_BITS, "rows": SIDE_BITS, "new_position": 1}
     return {
         "tile": tile_bits(config),
@@ -117,7 +117,7 @@ class Event(Walk):
 
 
 def event(config: EngineConfig) -> Layout[Event]:
-    """A source neuron that takes part: its place, values and walk."""
+    """An active source neuron: its address, values and walk."""
     return Layout(
         {
             "e": lane_bits(config),
@@ -145,7 +145,7 @@ class Command(Fields):
 
 
 def command(config: EngineConfig) -> Layout[Command]:
-    """What the lanes do in one cycle: one group of the destination."""
+    """Command of the lanes: one destination group in one cycle."""
     return Layout(
         {
             "op": 4,

@@ -1,4 +1,4 @@
-"""The engine's port, and the ports that several of its parts share."""
+"""Engine port, and ports that are shared inside the engine."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ COUNTER_REGION = int(Region.COUNTER)
 
 
 def address_bits(config: EngineConfig) -> int:
-    """Width of an element's number, in the largest region."""
+    """Width of an element address in the largest region."""
     return (max(region_size(config, r) for r in Region) - 1).bit_length()
 
 
 class EnginePort(wiring.Signature):
-    """What a host, whatever it speaks, does with an engine.
+    """Port between a host link, of any protocol, and the engine.
 
     Members
     -------
     mem_region, mem_addr : Out(2), Out(address_bits)
-        equilif_golden.engine.port.Region and element; they stay until a read has been answered.
+        equilif_golden.engine.port.Region and element; held until a read is answered.
     mem_write, mem_wdata : Out(1), Out(32)
-        Strobe, and what is written.  WEIGHT: low 16 bits.  VALUE: plus in bits 0-7, minus in bits 8-15.
+        Strobe and data of a write.  WEIGHT: low 16 bits.  VALUE: plus in bits 0-7, minus in bits 8-15.
     mem_repeat : Out(lane_bits)
-        So many values behind that one become the same; they are of the same group.
+        Number of following values of the same group that are written with the same data.
     mem_read : Out(1)
-        Strobe.  One read is outstanding.  It finds what was written in any cycle before.
+        Strobe; at most one read is outstanding.  It sees all earlier writes.
     mem_valid, mem_rdata : In(1), In(32)
-        For one cycle: what was read.
+        Strobe and data of a read.
     start, learn : Out(1)
-        Strobe: run the program; with it: a learning run.
+        Strobe: run the program; level with the strobe: it is a learning run.
     busy : In(1)
-        From the cycle after start until HALT.  Memory strobes and start come only while it is low.
+        From the cycle after start until HALT.  Memory strobes and start are allowed only while it is low.
     prediction, cycles, spikes, accesses : In
-        Of the last run, from HALT on.
+        Results of the last run, valid from HALT on.
     activity : In(equilif_hdl.engine.activity.COUNTS)
-        The same, where ``config.counters``.
+        With ``counters``: activity counters of the last run.
     """
 
     class Members(Interface, Protocol):
@@ -94,22 +94,22 @@ class EnginePort(wiring.Signature):
 
 
 class LanesPort(wiring.Signature):
-    """What the host does with weights and values while no command is under way.
+    """Host access to weights and values, while no command is in the lanes.
 
     Members
     -------
     write_w, write_v : Out(P)
-        Strobes, one for each bank of weights, or for each lane of values.
+        Write strobes, one for each weight bank, or for each lane of values.
     read : Out(1)
-        Strobe: the word is there 1 + weight_stages + exchange_stages cycles later.
+        Strobe: ``word`` is valid 1 + registers.weight_read + registers.butterfly cycles later.
     tile, e : Out
         Row of a tile.
     group : Out
         Group of values.
     is_weight, bank : Out(1), Out
-        What is read: a weight, or values; and of which bank or lane.  They stay until it is there.
+        Read a weight, or values; from this bank or lane.  Held until ``word`` is valid.
     word : In(16)
-        What was read; the value at -beta is in the high byte.
+        Read data; the value at -beta is in the high byte.
     """
 
     class Members(Interface, Protocol):
@@ -141,22 +141,22 @@ class LanesPort(wiring.Signature):
 
 
 class ScanPort(wiring.Signature):
-    """How the scanner reads spikes and values.
+    """Read port of the scanner to spikes and values.
 
     Members
     -------
     fetch : Out(1)
-        Strobe: read the group; it is there in the next cycle.
+        Strobe: read the group; its data are valid in the next cycle.
     select : Out(1)
-        The group addresses the memories: as ``fetch``, but early in the cycle.
+        ``addr`` selects the group: as ``fetch``, but early in the cycle.
     addr : Out
-        The group.
+        Group.
     hold : Out(1)
-        The memories must keep what was read until the next fetch.
+        The memories must hold their outputs until the next fetch.
     spikes, plus, minus : In(P), In(8 P), In(8 P)
-        What was read.
+        Read data.
     plus_nonzero, minus_nonzero : In(P), In(P)
-        Where values are marked: those that are not zero.
+        With non-zero flags: lanes with non-zero values.
     """
 
     class Members(Interface, Protocol):

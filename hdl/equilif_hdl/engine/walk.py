@@ -139,7 +139,7 @@ class Walker(wiring.Component):
         if cfg.single_port:
             single = ins.n_dst == 1
             if cfg.convolution:  # the next position may begin with the last group of this one
-                single = last_in_event & (self.steps.given | single)
+                single = last_in_event & (self.steps.convolved | single)
             m.d.sync += pause.eq(self.valid & single)
         if not cfg.convolution:  # else `_nested_loops` drives it
             # registered: scanner and sequencer depend on it
@@ -274,7 +274,7 @@ class Walker(wiring.Component):
             m.d.sync += countdown.eq(0)
         unwritten = countdown != 0
         new_event = learns & self.i.p.new_position & (self.valid | unwritten)
-        return learns & unwritten & next_run & self.steps.joint, new_event
+        return learns & unwritten & next_run & self.steps.shared_bias, new_event
 
     def _factors(self, current: Command) -> list[Assign]:
         """Assignments to the fields that depend on the event."""

@@ -4,19 +4,19 @@
                  row e:     tile * P + e                      element (e, k) is in bank e ^ k
                  column e:  tile * P + (bank ^ e)             element (i, e) is in bank i ^ e
 
-Layout as equilif_golden.blocks.synapse.to_words.  Latency: 1 + registers.weight_read.  Throughput: 1 read and
+Layout: equilif_golden.blocks.synapse.to_words.  Latency: 1 + registers.weight_read.  Throughput: 1 read and
 1 write a cycle; with ``single_port`` one of the two.
 
-With two ports there are registers around the memories, and a bank is cut for block RAMs of 16 Kbit.
-Bits side by side share an address; so few blocks lie behind one another that hardly a choice is left.  6,144
-words of 16 bits:
+Dual-port banks have registers before and after the memories, and are split into block RAMs of 16 Kbit.
+Block RAMs that hold different bits of the same words share an address, so that few are multiplexed by
+address.  6,144 words of 16 bits:
 
     word --|--+--> [ 4,096 words: 4 x 4 bits ] --|--+
-              |                                     +-- which --|--> weight
+              |                                     +-- select --|--> weight
               '--> [ 2,048 words: 2 x 8 bits ] --|--'
 
-The register behind a memory has no other reader: it can be the block RAM's own (equilif_boards.ecp5).  A
-memory has its bank as an attribute, for the floorplan (equilif_boards.floorplan).
+The register after a memory has no other source or reader, so it packs into the block RAM
+(equilif_boards.ecp5).  Each memory has the attribute `bank`, for equilif_boards.floorplan.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.engine.isa import lane_bits, tile_bits
 from equilif_hdl.fixed import delayed, ram
 
-#: bits of a block RAM without those of parity, and the most and the fewest words that it can have
+#: bits of a block RAM without parity, and the range of its depth in words
 BLOCK = 1 << 14
 MAX_WORDS = BLOCK
 MIN_WORDS = BLOCK // 16
 
 
 class Segment(NamedTuple):
-    """Words of a bank that memories side by side hold, a power of two, from a multiple of it on."""
+    """Words of a bank in memories side by side: ``words``, a power of two, from a multiple of it on."""
 
     first: int
     words: int
-    #: of a memory
+    #: bits of a memory
     width: int
 
     def holds(self, word: Value) -> Value:
@@ -51,21 +51,19 @@ class Segment(NamedTuple):
 
 
 def segments(words: int) -> list[Segment]:
-    """A bank in as few blocks as hold it, and of those as few as can be behind one another."""
-    found: list[Segment] = []
+    """A bank in the minimum number of block RAMs, with the minimum number of segments."""
+    result: list[Segment] = []
     first = 0
     while first < words:
         blocks = -(-(words - first) // MIN_WORDS)
         size = min(MAX_WORDS, MIN_WORDS << (blocks.bit_length() - 1))
-        found.append(Segment(first, size, BLOCK // size))
+        result.append(Segment(first, size, BLOCK // size))
         first += size
-    return found
+    return result
 
 
 class Bank(NamedTuple):
-    """How a bank is accessed; what a register before the memories must hold has been there, but for
-    ``write`` and ``w_word``.
-    """
+    """Signals of a bank, after the registers before the memories, except ``write`` and ``w_word``."""
 
     read: Value
     word: Value
@@ -79,15 +77,15 @@ class WeightArray(wiring.Component):
     """Members
     -------
     read : In(1)
-        Strobe: ``data`` come ``latency`` cycles later.
+        Strobe: ``data`` is valid ``latency`` cycles later.
     tile, e, column : In
-        What is read: row, or column, ``e`` of a tile.
+        Read address: row or column ``e`` of a tile.
     data : Out(16 P)
-        In bank order; on a single port kept until a read, which a write prevents.
+        Read data in bank order; with a single port held until the next read, and a write has priority.
     write : In(P)
-        Strobes, one for each bank.
+        Write strobes, one for each bank.
     w_tile, w_e, w_data : In
-        What is written: row ``w_e`` of a tile, in bank order.
+        Write address and data: row ``w_e`` of a tile, in bank order.
     """
 
     read: Signal
@@ -134,12 +132,12 @@ class WeightArray(wiring.Component):
             word = delayed(m, Cat(low, self.tile), before, f"word{b}")
             data = w_data.word_select(b, 16)[: self.config.numerics.weight_width]
             bank = Bank(read, word, self.write[b], w_word, late_word, data)
-            weight = self._whole(m, b, bank) if self.config.single_port else self._cut(m, b, bank)
+            weight = self._single(m, b, bank) if self.config.single_port else self._segmented(m, b, bank)
             m.d.comb += self.data.word_select(b, 16).eq(weight.as_signed())
         return m
 
-    def _whole(self, m: Module, b: int, bank: Bank) -> Value:
-        """What a bank of one memory reads: one address and never both, the shape of an iCE40 SPRAM."""
+    def _single(self, m: Module, b: int, bank: Bank) -> Value:
+        """Read data of a bank that is one memory, with a single address as an iCE40 SPRAM."""
         depth = self.config.tiles * self.config.lanes
         m.submodules[f"bank{b}"] = memory = ram(len(bank.data), depth, "huge", bank=b)
         wr = memory.write_port()
@@ -155,12 +153,12 @@ class WeightArray(wiring.Component):
         ]
         return rd.data
 
-    def _cut(self, m: Module, b: int, bank: Bank) -> Value:
-        """What a bank of several memories reads."""
+    def _segmented(self, m: Module, b: int, bank: Bank) -> Value:
+        """Read data of a bank of several memories."""
         depth = self.config.tiles * self.config.lanes
         weight: Value = Const(0)
         for k, segment in enumerate(segments(depth)):
-            write = Signal(name=f"write{b}_{k}")  # a strobe must be low after a reset
+            write = Signal(name=f"write{b}_{k}")  # reset: a strobe
             m.d.sync += write.eq(bank.write & segment.holds(bank.w_word))
             parts: list[Value] = []
             for low in range(0, len(bank.data), segment.width):
@@ -178,7 +176,7 @@ class WeightArray(wiring.Component):
                     rd.addr.eq(bank.word),
                 ]
                 parts.append(rd.data)
-            found = delayed(m, Cat(parts), 1, f"data{b}_{k}")
-            here = delayed(m, segment.holds(bank.word), 2, f"here{b}_{k}")
-            weight = Mux(here, found, weight) if k else found
+            word_data = delayed(m, Cat(parts), 1, f"data{b}_{k}")
+            selected = delayed(m, segment.holds(bank.word), 2, f"selected{b}_{k}")
+            weight = Mux(selected, word_data, weight) if k else word_data
         return delayed(m, weight, self.config.registers.weight_output - 1, f"data{b}")

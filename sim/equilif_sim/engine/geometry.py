@@ -29,15 +29,15 @@ def steps_of(config: EngineConfig, i: Instruction, geometry: Geometry | None) ->
     x_tile = g.pre * g.post
     y_tile = x_tile * g.kernel_columns
     found = {
-        "given": geometry is not None,
-        "per": g.post if i.backwards else g.pre,
+        "convolved": geometry is not None,
+        "groups_per_position": g.post if i.backwards else g.pre,
         "columns": g.columns,
         "rows": g.rows,
-        "kernel_columns": 1 if back else g.kernel_columns,
-        "kernel_rows": 1 if back else g.kernel_rows,
+        "window_columns": 1 if back else g.kernel_columns,
+        "window_rows": 1 if back else g.kernel_rows,
         "stride": 1 if back else g.stride,
-        "joint": not back and g.stride == 0,
-        "back": back,
+        "shared_bias": not back and g.stride == 0,
+        "backwards": back,
         "run": g.patch // g.kernel_rows if i.backwards else g.post,
         "run_tile": g.post if i.backwards else 1,
     }
@@ -49,8 +49,8 @@ def steps_of(config: EngineConfig, i: Instruction, geometry: Geometry | None) ->
             "y_back": -y_tile if back else y_tile * g.stride,
             "x_group": g.pre * g.stride if back else g.post,
             "y_group": g.pre * g.width * g.stride if back else g.post * g.columns,
-            "turn": DITHER_DESTINATION * (1 - g.columns),
-            "reach": g.kernel_rows,
+            "row_return": DITHER_DESTINATION * (1 - g.columns),
+            "kernel_rows": g.kernel_rows,
             "row_group": g.pre * g.width if back else g.post * g.columns,
             "row_dither": DITHER_DESTINATION * g.columns,
         }
