@@ -23,7 +23,7 @@ from benchmarks.records import stamp, write
 from equilif.data.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
-from equilif.host.store import Lessons, Samples, Store
+from equilif.host.store import Samples, Store, TrainingJob
 from equilif.show.console import console, table
 from equilif.training.presets import PRESETS
 from equilif_boards import BOARDS, Board
@@ -50,9 +50,9 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
     client = Client(simulated)
     cycles = []
     for n in (FEW, MORE):
-        store = Store.of_lessons(
+        store = Store.of_job(
             client.identity,
-            Lessons(
+            TrainingJob(
                 network=network,
                 weights=weights,
                 rates=[preset.rate(0)],

@@ -30,7 +30,7 @@ from equilif.data import images as data
 from equilif.hardware import verify
 from equilif.hardware.boards import KINDS, MEASURED, measured, same_engine
 from equilif.training.presets import PRESETS
-from equilif.training.train import lesson, order, taught
+from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import MANIFEST, Steps, build, synthesise
 from equilif_golden.engine.compiler import Compiled
@@ -59,7 +59,7 @@ def cost(
     preset = PRESETS["mnist"]
     network = Network.chain(*sizes, schedule=preset.schedule)
     kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
-    for _ in taught(kernel, d, lesson(preset, d, 0, 0)):
+    for _ in train_epoch(kernel, d, epoch_plan(preset, d, 0, 0)):
         pass
     chosen = order(0, 1, len(d.x_train))[:n]
     found = verify.compare(

@@ -20,7 +20,7 @@ from benchmarks.claims import TRAINED
 from equilif.data import images as data
 from equilif.show.console import counted
 from equilif.training.presets import PRESETS
-from equilif.training.train import lesson, taught
+from equilif.training.train import epoch_plan, train_epoch
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 
@@ -47,7 +47,7 @@ def measure(seed: int, epochs: int) -> list[tuple[float, float]]:
 
     def epoch(number: int) -> None:
         kernel.set_learning_rate(preset.rate(number))
-        for _ in taught(kernel, d, lesson(preset, d, seed, number)):
+        for _ in train_epoch(kernel, d, epoch_plan(preset, d, seed, number)):
             pass
 
     for number in range(epochs):

@@ -24,7 +24,7 @@ from equilif.hardware import boards as known
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
 from equilif.training.presets import PRESETS
-from equilif.training.train import lesson, order, taught
+from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_boards import BOARDS, Board
 from equilif_boards.link import UartLink
 from equilif_golden.engine.chip import Chip
@@ -83,7 +83,7 @@ def rows(
     d = data.load(name, folder)
     network = Network.chain(*sizes, schedule=preset.schedule)
     kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
-    for _ in taught(kernel, d, lesson(preset, d, 0, 0)):
+    for _ in train_epoch(kernel, d, epoch_plan(preset, d, 0, 0)):
         pass
     chosen = order(0, 1, len(d.x_train))[:n]
     x = d.x_train[chosen].astype(np.int64)

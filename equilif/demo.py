@@ -30,7 +30,7 @@ from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.folder import BITSTREAM, CONFUSION, CURVE, LOG, RESULTS, SETTLING, RunFolder
 from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.run import Run
-from equilif.training.train import Lesson, lesson
+from equilif.training.train import EpochPlan, epoch_plan
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Weights
@@ -178,10 +178,8 @@ class Demo:
             config = self._engine()
             d = training.data
             whole = len(d.x_train) * self.preset.epochs
-            lessons = self._lessons(training, whole if self.samples is None else self.samples)
-            learnt = show_hardware.compare(
-                "RTL learns", training.network, before, config, d, Plan(lessons, 0)
-            )
+            plans = self._epoch_plans(training, whole if self.samples is None else self.samples)
+            learnt = show_hardware.compare("RTL learns", training.network, before, config, d, Plan(plans, 0))
             report = show_hardware.compare(
                 "RTL infers", training.network, training.weights, config, d, Plan([], len(d.x_test))
             )
@@ -228,15 +226,15 @@ class Demo:
             t.spikes > 0,
         )
 
-    def _lessons(self, training: Run, samples: int) -> list[Lesson]:
+    def _epoch_plans(self, training: Run, samples: int) -> list[EpochPlan]:
         """The first so many samples of the run."""
-        lessons = []
+        plans = []
         for epoch in range(self.preset.epochs):
             if samples > 0:
-                whole = lesson(self.preset, training.data, self.seed, epoch)
-                lessons.append(whole._replace(order=whole.order[:samples]))
+                whole = epoch_plan(self.preset, training.data, self.seed, epoch)
+                plans.append(whole._replace(order=whole.order[:samples]))
                 samples -= len(whole.order)
-        return lessons
+        return plans
 
     def _engine(self) -> EngineConfig:
         from equilif.hardware.boards import find

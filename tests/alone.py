@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from equilif.host.client import Client
-from equilif.host.store import Lessons, Samples, Store
+from equilif.host.store import Samples, Store, TrainingJob
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, Area, Flash
@@ -88,11 +88,11 @@ def client_of(device):
 
 
 @functools.cache
-def lessons(n=9, epochs=EPOCHS, pause=0):
+def training_job(n=9, epochs=EPOCHS, pause=0):
     rng = np.random.default_rng(3)
     x = rng.integers(0, 256, (n, 5)).astype(np.uint8)
     x[:, 1] = 0
-    return Lessons(
+    return TrainingJob(
         network=NETWORK,
         weights=NETWORK.initial_weights(4),
         rates=[max(0.01, 0.12 * 0.8**k) for k in range(epochs)],
@@ -113,7 +113,7 @@ def new(content=None):
 
 @functools.cache
 def store(n=9, epochs=EPOCHS, pause=0):
-    return Store.of_lessons(new().identity, lessons(n, epochs, pause))
+    return Store.of_job(new().identity, training_job(n, epochs, pause))
 
 
 @functools.cache
@@ -135,7 +135,7 @@ def with_tests():
     """A store with 7 test samples."""
     x = np.random.default_rng(8).integers(0, 256, (7, 5)).astype(np.uint8)
     asked = Samples(labels=np.arange(7) % 3, x=x)
-    return Store.of_lessons(new().identity, replace(lessons(), tests=asked)), asked
+    return Store.of_job(new().identity, replace(training_job(), tests=asked)), asked
 
 
 def slot(k):

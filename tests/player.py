@@ -57,10 +57,10 @@ from tests.alone import (
     SEED,
     client_of,
     content_of,
-    lessons,
     new,
     slot,
     store,
+    training_job,
     uploaded,
     with_tests,
 )
@@ -119,11 +119,11 @@ def learning(rtl, n, epochs, pause):
 def many_samples(rtl):
     """More than a byte counts, of both."""
     network = dataclasses.replace(NETWORK, schedule=Schedule(free=60, nudged=20, window=8))
-    d = lessons()
+    d = training_job()
     x = np.random.default_rng(1).integers(128, 256, (300, 5)).astype(np.uint8)
     many = Samples(labels=np.arange(300) % 3, x=x)
     asked = dataclasses.replace(d, network=network, rates=d.rates[:1], samples=many)
-    content = content_of(Store.of_lessons(new().identity, asked))
+    content = content_of(Store.of_job(new().identity, asked))
     put(rtl, content)
     first = rtl.cycles
     rtl.work(LIMIT)
@@ -193,7 +193,7 @@ def inference(rtl):
     before = begin_tests(client, asked_of.tests)
     rtl.work(LIMIT)
     found = client.registers
-    d = lessons()
+    d = training_job()
     kernel = Kernel(NETWORK, d.weights, learning_rate=d.rates[0], counter=d.counter)
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)

@@ -18,7 +18,7 @@ from equilif.training.history import digest
 from equilif.training.neighbours import neighbours
 from equilif.training.presets import PRESETS
 from equilif.training.run import Run
-from equilif.training.train import lesson
+from equilif.training.train import epoch_plan
 from equilif_golden.fixed import SQ
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Softmax, TokenRows, Tokens, load, save
@@ -150,7 +150,7 @@ def test_token_dropout():
 def test_token_dropout_is_deterministic():
     data = data_set()
     preset = LEARNS.changed(token_dropout=0.5)
-    drawn = [lesson(preset, data, 0, epoch).samples().tokens.rows.tolist() for epoch in (0, 1, 0)]
+    drawn = [epoch_plan(preset, data, 0, epoch).samples().tokens.rows.tolist() for epoch in (0, 1, 0)]
     assert drawn[0] != drawn[1] and drawn[0] == drawn[2] != data.tokens_train.rows.tolist()
 
 
@@ -199,7 +199,7 @@ def test_crop_and_mask_are_deterministic():
     y = np.arange(6) % 2
     data = DataSet("vowels", x, y, x, y, tokens, tokens)
     preset = PRESETS["vowels"].changed(token_crop=0.5, input_mask=1, token_dropout=0.0, loading={"n_pos": 4})
-    drawn = [lesson(preset, data, 0, epoch).samples().tokens for epoch in (0, 1, 0)]
+    drawn = [epoch_plan(preset, data, 0, epoch).samples().tokens for epoch in (0, 1, 0)]
     assert drawn[0].off.tolist() == drawn[2].off.tolist() != drawn[1].off.tolist()
     assert (drawn[0].table == drawn[2].table).all()
     assert (drawn[0].table[:, 3:] == recordings(*np.diff(drawn[0].off)).table[:, 3:]).all()

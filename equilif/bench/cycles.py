@@ -17,7 +17,7 @@ from equilif.data.dataset import DataSet
 from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif.training.presets import PRESETS
-from equilif.training.train import lesson, order, taught
+from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.kernel import Kernel
@@ -73,7 +73,7 @@ def _measure(data: DataSet, engine: VerilatedEngine, samples: int) -> Cycles:
     preset = PRESETS[data.name]
     network = preset.network(data)
     kernel = Kernel(network, preset.initial_weights(network, SEED), learning_rate=preset.rate(0))
-    for _ in taught(kernel, data, lesson(preset, data, SEED, 0)):
+    for _ in train_epoch(kernel, data, epoch_plan(preset, data, SEED, 0)):
         pass
     learning_rate = preset.rate(1)
     kernel.set_learning_rate(learning_rate)

@@ -35,7 +35,7 @@ from equilif.training.folder import POINTS
 from equilif.training.presets import PRESETS
 from equilif.training.records import load_json, reading, record
 from equilif.training.tables import check_seed
-from equilif.training.train import lesson, taught
+from equilif.training.train import epoch_plan, train_epoch
 from equilif_golden import files
 from equilif_golden.engine.compiler import Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig
@@ -235,9 +235,9 @@ def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     # a worker is one core's
     kernel = Kernel(net, preset.initial_weights(net, seed, data), learning_rate=preset.rate(0), threads=1)
     for epoch in range(preset.epochs):
-        for _ in taught(kernel, data, lesson(preset, data, seed, epoch)):
+        for _ in train_epoch(kernel, data, epoch_plan(preset, data, seed, epoch)):
             pass
-    first = lesson(preset, data, seed, 0)
+    first = epoch_plan(preset, data, seed, 0)
     shown = first._replace(learning_rate=preset.rate(preset.epochs - 1), order=first.order[: point.samples])
     plan = Plan([shown], point.samples)
     report = compare(net, kernel.weights, config, data, plan, counter=kernel.counter)

@@ -436,7 +436,7 @@ def samples_of(
     file = None if config is None else netfile.read(config)
     if file is not None and file.description.unjoined:
         show.console.print(f"[yellow]{show.literal(file.description.unjoined)}[/]")
-    asked = [convolved.Asked.of(text) for text in conv or ()]
+    asked = [convolved.ConvSpec.of(text) for text in conv or ()]
     hidden = settings.pop("hidden", None) if asked else None
     if asked and file is not None:
         raise ValueError("--hidden conv: and --config both define the network: give one of them")

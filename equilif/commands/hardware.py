@@ -101,7 +101,7 @@ def verify(
     from equilif.data.own import chosen
     from equilif.hardware import waves as recording
     from equilif.hardware.verify import Plan
-    from equilif.training.train import lesson
+    from equilif.training.train import epoch_plan
 
     if waves is not None:
         recording.check(waves)
@@ -111,15 +111,15 @@ def verify(
         raise ValueError("--network and --config both define the network: give one of them")
     loaded, preset = samples_of(chosen(data), folder, own, config=config, learning_rate=learning_rate)
     seed = preset.seeds[0] if seed is None else seed
-    taught, weights = _network(network, preset, loaded, seed)
-    taught = scheduled(taught, phases)
-    # a network without feedback is run, not taught
-    epochs = 0 if taught.forward else preset.epochs if full else 1
-    lessons = [lesson(preset, loaded, seed, e) for e in range(epochs)]
+    initial, weights = _network(network, preset, loaded, seed)
+    verified = scheduled(initial, phases)
+    # a network without feedback cannot be trained
+    epochs = 0 if verified.forward else preset.epochs if full else 1
+    plans = [epoch_plan(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
-    plan = Plan([shown._replace(order=shown.order[:most]) for shown in lessons], len(loaded.x_test[:most]))
-    engine = engine_of(taught, lanes, board)
-    report = show_hardware.compare("RTL = golden", taught, weights, engine, loaded, plan, waves)
+    plan = Plan([shown._replace(order=shown.order[:most]) for shown in plans], len(loaded.x_test[:most]))
+    engine = engine_of(verified, lanes, board)
+    report = show_hardware.compare("RTL = golden", verified, weights, engine, loaded, plan, waves)
     show_hardware.verdict(report)
     show_hardware.costs(report)
     files = [] if waves is None else recording.written(waves)

@@ -16,7 +16,7 @@ from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 
 if TYPE_CHECKING:
-    from equilif.data.making import Found
+    from equilif.data.build import LoadedData
     from equilif_golden.network import Network
 
 command = panel("Learning")
@@ -47,7 +47,7 @@ def inspect(
 
     Example:  [bold]equilif inspect wine.csv --label kind[/]
     """
-    from equilif.data.making import ranges
+    from equilif.data.build import ranges
     from equilif.data.own import read
     from equilif.training import presets
     from equilif.training.folder import SAMPLES
@@ -93,7 +93,7 @@ def inspect(
     }
 
 
-def _counts(found: Found) -> list[tuple[str, int, int]]:
+def _counts(found: LoadedData) -> list[tuple[str, int, int]]:
     """Of every class its name, training and test samples."""
     train = Counter(found.data.y_train.tolist())
     test = Counter(found.data.y_test.tolist())
@@ -112,9 +112,9 @@ def _boards(network: Network) -> list[str] | None:
     return [board.name for board in BOARDS.values() if not short(board, network)]
 
 
-def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> None:
+def _show(found: LoadedData, sizes: str, epochs: int, boards: list[str] | None) -> None:
     """The same for people."""
-    from equilif.data.making import ranges
+    from equilif.data.build import ranges
 
     d = found.data
     about = found.about
@@ -152,7 +152,7 @@ def _show(found: Found, sizes: str, epochs: int, boards: list[str] | None) -> No
         )
 
 
-def _texts(found: Found) -> Iterator[str]:
+def _texts(found: LoadedData) -> Iterator[str]:
     """A text of each class."""
     from equilif.data.formats import Texts
 
@@ -163,7 +163,7 @@ def _texts(found: Found) -> Iterator[str]:
             yield f"{name}: {' '.join(texts.texts[first][:MAX_CHARACTERS].split())}"
 
 
-def _sample(found: Found) -> str:
+def _sample(found: LoadedData) -> str:
     """What one sample is."""
     kind = found.about.encoding.kind
     if kind == "texts":

@@ -24,7 +24,7 @@ from equilif.show import console
 from equilif.show import network as show_network
 
 if TYPE_CHECKING:
-    from equilif.hardware.anatomy import Anatomy
+    from equilif.hardware.resources import NetworkResources
     from equilif.training.description import Description
 
 command = panel("Networks")
@@ -173,7 +173,7 @@ def show(
     given = [*own.flags, *(["--data"] if folder is not None else [])]
     if given and data is None and (network not in set(Data) or own.flags):
         raise ValueError(f"{', '.join(given)} is for DATA: name the data, or leave it out")
-    found = _anatomy(network, data, folder, own)
+    found = _resources(network, data, folder, own)
     show_network.network(found)
     if out is not None:
         diagram.draw(found, out)
@@ -181,10 +181,10 @@ def show(
     return {**found.to_dict(), "data": data, "out": out}
 
 
-def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> Anatomy:
+def _resources(network: str, data: str | None, folder: Path | None, own: Own) -> NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
     from equilif.data.own import chosen
-    from equilif.hardware.anatomy import Anatomy
+    from equilif.hardware.resources import NetworkResources
     from equilif.training import netfile
     from equilif.training.description import Description
     from equilif.training.history import NETWORK
@@ -193,7 +193,7 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
         if data is not None:
             raise ValueError(f"{network} names its data: leave {data} out, or give a network file")
         loaded, preset = samples_of(Data(network), folder)
-        return Anatomy.of(network, preset, preset.network(loaded))
+        return NetworkResources.of(network, preset, preset.network(loaded))
     path = Path(network)
     if path.is_dir():
         path /= NETWORK
@@ -201,11 +201,11 @@ def _anatomy(network: str, data: str | None, folder: Path | None, own: Own) -> A
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")
         saved = netfile.network_of(path)
-        return Anatomy.of(network, Description.of_network(saved, sized=True), saved)
+        return NetworkResources.of(network, Description.of_network(saved, sized=True), saved)
     file = netfile.read(path)
     sized = None
     if data is not None:
         learns = path if file.description.learning else None
         loaded, _ = samples_of(chosen(data), folder, own, config=learns)
         sized = file.network(loaded)
-    return Anatomy.of(network, file.description, sized)
+    return NetworkResources.of(network, file.description, sized)

@@ -17,7 +17,7 @@ from equilif.show import bench as show_bench
 from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.bench.race import Pace
+    from equilif.bench.throughput import Pace
     from equilif.data.dataset import DataSet
 
 command = panel("Overview")
@@ -194,10 +194,10 @@ def _optional(*, must: bool) -> Iterator[None]:
 
 
 def _learning(sets: list[DataSet], seconds: float, *, must: bool) -> dict[str, Any]:
-    from equilif.bench import race
+    from equilif.bench import throughput
     from equilif_golden.kernel import default_threads
 
-    learners: dict[str, Any] = {"golden": race.Golden}
+    learners: dict[str, Any] = {"golden": throughput.Golden}
     with _optional(must=must):
         from equilif.bench.backpropagation import Backpropagation
 
@@ -207,19 +207,19 @@ def _learning(sets: list[DataSet], seconds: float, *, must: bool) -> dict[str, A
         for data in sets:
             for name, learner in learners.items():
                 begin(f"{name}, {data.name}")
-                found.setdefault(data.name, {})[name] = race.pace(learner, data, seconds)
+                found.setdefault(data.name, {})[name] = throughput.pace(learner, data, seconds)
         begin("inference")
-        inference = race.inference(sets[-1])
+        inference = throughput.inference(sets[-1])
         begin("compiling")
-        compiling = race.compile_seconds()
-    show_bench.race(found, race.TARGET)
+        compiling = throughput.compile_seconds()
+    show_bench.throughput(found, throughput.TARGET)
     threads = default_threads()
     show.console.print(
         f"inference of {sets[-1].name}: {inference:,.0f} samples/s on {threads} "
         f"thread{'s' * (threads > 1)}; compiling the kernel: {compiling:.1f} s, once"
     )
     return {
-        "target": race.TARGET,
+        "target": throughput.TARGET,
         "data": {data: {name: vars(p) for name, p in paces.items()} for data, paces in found.items()},
         "inference": {"data": sets[-1].name, "samples_per_second": inference, "threads": threads},
         "compile_seconds": compiling,

@@ -66,12 +66,12 @@ def report(
         made = page.write(found, loaded, missing=missing, sample=sample, progress=status.update)
     files.write(out, made.html.encode())
     show.console.print(
-        f"[bold]{made.facts['accuracy']:.2%}[/] on {show.literal(found.history.data)}; wrote "
+        f"[bold]{made.metrics['accuracy']:.2%}[/] on {show.literal(found.history.data)}; wrote "
         f"{show.literal(out)}, {len(made.html) / 1024:,.0f} KB"
     )
     if missing:
         show.console.print(f"[yellow]without samples: {show.literal(missing)}[/]")
-    return {"run": run, **made.facts, "out": out}
+    return {"run": run, **made.metrics, "out": out}
 
 
 def _samples(run: Run, data: Path | None) -> tuple[DataSet | None, str]:

@@ -87,7 +87,15 @@ def upload(
     """
     from equilif.data.own import chosen
     from equilif.host.ports import the_one
-    from equilif.host.store import Lessons, Samples, Store, StoreError, check_chip, has_learned, require_idle
+    from equilif.host.store import (
+        Samples,
+        Store,
+        StoreError,
+        TrainingJob,
+        check_chip,
+        has_learned,
+        require_idle,
+    )
     from equilif.training.history import digest
     from equilif.training.records import save_network
     from equilif_golden import files
@@ -139,7 +147,7 @@ def upload(
             )
         check_chip(client)
     about = None if loaded.identity is None else dataclasses.asdict(loaded.identity)
-    lessons = Lessons(
+    job = TrainingJob(
         network=network,
         weights=weights,
         rates=[preset.rate(e) for e in range(preset.epochs)],
@@ -149,7 +157,7 @@ def upload(
         about=about,
     )
     with show.counted("prepare", len(learned.labels) + len(asked.labels)) as progress:
-        store = Store.of_lessons(client.identity, lessons, progress)
+        store = Store.of_job(client.identity, job, progress)
     blocks = client.identity.flash_blocks
     stored = store.tests.n if store.tests else 0
     show.console.print(
@@ -239,7 +247,7 @@ def standalone(
         found = _tested(client, now)
         now = client.registers
     show.console.print(_said(now))
-    return {"ok": not now.fault, **_facts(now), **found}
+    return {"ok": not now.fault, **_status_fields(now), **found}
 
 
 def _tested(client: Client, now: Registers) -> dict[str, Any]:
@@ -311,7 +319,7 @@ def _watch(client: Client, now: Registers) -> Registers:
     return now
 
 
-def _facts(now: Registers) -> dict[str, Any]:
+def _status_fields(now: Registers) -> dict[str, Any]:
     from equilif_golden.link.player import Fault, Phase
 
     return {

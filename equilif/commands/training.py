@@ -137,7 +137,7 @@ def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:
     """What makes a learner of a network: the golden kernel, one of so many that share the processors, or the
     engine at a port, which is opened then.
     """
-    from equilif.training.together import learner
+    from equilif.training.parallel import learner
 
     if port is not None and runs > 1:
         raise ValueError("a board trains one network at a time: leave out --port, or train seed by seed")

@@ -22,11 +22,11 @@ import numpy.typing as npt
 from equilif.data import Name, formats
 from equilif.data.about import About
 from equilif.data.arrays import Labels
+from equilif.data.build import NOTHING, LoadedData, LoadOptions, encoded, make
 from equilif.data.dataset import DataSet, part_digest
 from equilif.data.formats import Columns, Content, Part, Series, Texts
-from equilif.data.given import given as content_of
+from equilif.data.from_arrays import content_of
 from equilif.data.identity import NamedSet
-from equilif.data.making import NOTHING, Found, Wanted, encoded, make
 from equilif.data.parts import classes_of, numbered, ordered, test_fraction_of, with_test
 from equilif.data.reading import check_range, path_of, reading
 from equilif.data.scaling import Missing, Scaling
@@ -53,7 +53,7 @@ def read(
     attention: bool = False,
     word_vectors: str | Path | None = None,
     name: str | None = None,
-) -> Found:
+) -> LoadedData:
     """A file or folder, split, encoded and scaled.
 
     ``label``: column of the classes, for a table; ``text``: column of the texts, where it holds some.
@@ -84,7 +84,7 @@ def read(
                 shape=content.shape,
                 scaling=NOTHING,
             ),
-            Wanted(missing, attention, word_vectors),
+            LoadOptions(missing, attention, word_vectors),
             name or path.resolve().name,
         )
 
@@ -126,7 +126,7 @@ def of(
         shape=content.shape,
         scaling=NOTHING,
     )
-    return make(content, about, Wanted(missing, attention, word_vectors), name).data
+    return make(content, about, LoadOptions(missing, attention, word_vectors), name).data
 
 
 # -- again -----------------------------------------------------------------------------------------
@@ -287,9 +287,9 @@ def _same(content: Content, about: About) -> Samples | None:
     """The test part when a content is what the network was trained on, else None."""
     if about.test_fraction is None and content.test is None:
         return None
-    wanted = Wanted(about.scaling.missing, about.encoding.attention, about.encoding.word_vectors)
+    options = LoadOptions(about.scaling.missing, about.encoding.attention, about.encoding.word_vectors)
     try:
-        data = make(content, dataclasses.replace(about, digest="", digest_train=""), wanted, "").data
+        data = make(content, dataclasses.replace(about, digest="", digest_train=""), options, "").data
     except ValueError:  # it cannot be trained on, so it is something else
         return None
     return test_part(data) if data.digest == about.digest else None

@@ -147,7 +147,7 @@ def _close(port: serial.Serial | spi.SpiPort) -> None:
 
 
 @dataclass(frozen=True)
-class Found:
+class ScannedPort:
     """A port, and the device behind it if one answered; ``problem`` says why none did."""
 
     path: str
@@ -157,7 +157,7 @@ class Found:
     problem: str = ""
 
 
-def scan(baud: int | None = None) -> list[Found]:
+def scan(baud: int | None = None) -> list[ScannedPort]:
     """Every USB serial port of this machine, all asked at once: many take no longer than one."""
     if baud is not None:
         checked(baud)
@@ -168,13 +168,13 @@ def scan(baud: int | None = None) -> list[Found]:
         return list(pool.map(functools.partial(_look, baud=baud), infos))
 
 
-def _look(info: ListPortInfo, baud: int | None) -> Found:
+def _look(info: ListPortInfo, baud: int | None) -> ScannedPort:
     try:
         client = connect(info.device, baud)
     except OSError as e:
-        return Found(info.device, info.description, problem=str(e))
+        return ScannedPort(info.device, info.description, problem=str(e))
     port: Any = client.port
-    found = Found(info.device, info.description, port.baudrate, client.identity)
+    found = ScannedPort(info.device, info.description, port.baudrate, client.identity)
     _close(port)
     return found
 
@@ -195,7 +195,7 @@ def the_one(path: str | None, baud: int | None = None) -> Client:
     raise LinkError(f"this machine has no USB serial port: {way_out}")
 
 
-def _names(found: list[Found]) -> str:
+def _names(found: list[ScannedPort]) -> str:
     return ", ".join(f.path for f in found)
 
 

@@ -111,7 +111,7 @@ class Samples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lessons:
+class TrainingJob:
     """What a board is to learn.
 
     weights, counter : where it begins.
@@ -174,30 +174,28 @@ class Store:
     journal: int = 0  #: its block
 
     @classmethod
-    def of_lessons(
-        cls, identity: Identity, lessons: Lessons, tick: Callable[[int], None] = lambda n: None
+    def of_job(
+        cls, identity: Identity, job: TrainingJob, tick: Callable[[int], None] = lambda n: None
     ) -> Store:
         """StoreError when the board cannot learn this alone.  ``tick``: called with the samples so far."""
-        network = lessons.network
-        _check(identity, lessons)
+        network = job.network
+        _check(identity, job)
         recorder = Recorder(identity)
-        chip = Chip(
-            recorder, network, lessons.weights, learning_rate=lessons.rates[0], counter=lessons.counter
-        )
+        chip = Chip(recorder, network, job.weights, learning_rate=job.rates[0], counter=job.counter)
         recorder.taken()
         size = slot_blocks(identity.config)
         programs = SLOTS * size + 1
-        saves = programs + _blocks((len(lessons.rates) + 1) * LIST_BYTES)
-        reads, writes = _slot(chip, recorder, lessons)
+        saves = programs + _blocks((len(job.rates) + 1) * LIST_BYTES)
+        reads, writes = _slot(chip, recorder, job)
         index = saves + _blocks(len(reads))
-        of = len(lessons.samples.labels)
+        of = len(job.samples.labels)
         first = index + _blocks(INDEX_BYTES * of)
         if first >= identity.flash_blocks:
             raise StoreError(
                 f"no sample finds room: weights and programs take {first} of "
                 f"{identity.flash_blocks} blocks; take fewer epochs"
             )
-        encoded = _samples(chip, recorder, lessons.samples)
+        encoded = _samples(chip, recorder, job.samples)
         places, samples = _fitted(encoded, first, identity, tick)
         n = len(places) // INDEX_BYTES
         if not n:
@@ -205,24 +203,24 @@ class Store:
         registers = Registers(
             run=1,
             generation=0,
-            epochs=len(lessons.rates),
-            pause=lessons.pause,
+            epochs=len(job.rates),
+            pause=job.pause,
             programs=programs,
             saves=saves,
             index=index,
             half=half_of(n),
             samples=n,
-            key=lessons.seed,
+            key=job.seed,
         )
-        about = NetworkIdentity.of(network, lessons.about)
+        about = NetworkIdentity.of(network, job.about)
         out = cls(identity, registers, n, of, about, journal=SLOTS * size)
         out._put(saves * BLOCK, reads)
         out._put(index * BLOCK, places)
         out._put(first * BLOCK, samples)
-        if lessons.tests is not None:
-            encoded = _samples(chip, recorder, lessons.tests, learn=False)
-            out._put_tests(encoded, len(lessons.tests.labels), lambda k: tick(n + k))
-        lists = _programs(chip, recorder, lessons)
+        if job.tests is not None:
+            encoded = _samples(chip, recorder, job.tests, learn=False)
+            out._put_tests(encoded, len(job.tests.labels), lambda k: tick(n + k))
+        lists = _programs(chip, recorder, job)
         registers.owner = out._owner(writes, *lists)
         out._put(programs * BLOCK, _with_owner(lists, registers.owner))
         out._put(0, writes + slip(_set(0, registers.pack()[: REGISTER_BYTES * WRITABLE])))
@@ -355,12 +353,12 @@ def check_chip(client: Client) -> None:
         )
 
 
-def _check(identity: Identity, lessons: Lessons) -> None:
+def _check(identity: Identity, job: TrainingJob) -> None:
     """StoreError for what no board learns alone, or not this one."""
-    network = lessons.network
+    network = job.network
     if not identity.flash_blocks:
         raise StoreError("this board keeps nothing in its flash: build it with --standalone, or take another")
-    whole(len(lessons.rates), "epochs on a board", 1, MAX_EPOCHS)
+    whole(len(job.rates), "epochs on a board", 1, MAX_EPOCHS)
     if network.n_outputs > MAX_CLASSES:
         raise StoreError(f"a board alone tells {MAX_CLASSES} classes apart, not {network.n_outputs}")
     if network.table is not None and network.table.learning_rate_scale:
@@ -370,17 +368,17 @@ def _check(identity: Identity, lessons: Lessons) -> None:
         )
 
 
-def _slot(chip: Chip, recorder: Recorder, lessons: Lessons) -> tuple[bytes, bytes]:
+def _slot(chip: Chip, recorder: Recorder, job: TrainingJob) -> tuple[bytes, bytes]:
     """READs of all that a slot keeps, and the WRITEs that bring back where the board begins."""
     reads = bytearray()
     writes = bytearray()
-    words = chip.compiled.weight_words(dict(lessons.weights)).ravel()
+    words = chip.compiled.weight_words(dict(job.weights)).ravel()
     most = min(RECORD_BYTES, recorder.identity.max_payload - WRITE_HEADER.size) // READ_BYTES[Region.WEIGHT]
     for at in range(0, len(words), most):
         part = words[at : at + most].astype("<i2")
         reads += slip(seal(Command.READ, 0, READ_HEADER.pack(Region.WEIGHT, at, len(part))))
         writes += slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(Region.WEIGHT, at) + part.tobytes()))
-    position = dither_position(lessons.counter).to_bytes(4, "little")
+    position = dither_position(job.counter).to_bytes(4, "little")
     reads += slip(seal(Command.READ, 0, READ_HEADER.pack(Region.COUNTER, 0, 1)))
     writes += slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(Region.COUNTER, 0) + position))
     reads += slip(seal(Command.READ, 0, READ_HEADER.pack(PLAYER, 0, WRITABLE)))
@@ -404,11 +402,11 @@ def _with_owner(lists: Sequence[bytes], owner: int) -> bytes:
     return bytes(out)
 
 
-def _programs(chip: Chip, recorder: Recorder, lessons: Lessons) -> list[bytes]:
+def _programs(chip: Chip, recorder: Recorder, job: TrainingJob) -> list[bytes]:
     """Frames for each epoch, and those for the time after the last."""
     out = []
     first, constants = chip.compiled.constants()
-    for rate in [*lessons.rates, lessons.rates[-1]]:
+    for rate in [*job.rates, job.rates[-1]]:
         recorder.load(chip.compiled.program(rate))
         if len(constants):
             recorder.write(Region.VALUE, first, constants)

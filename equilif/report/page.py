@@ -12,7 +12,7 @@ import numpy as np
 from equilif import results
 from equilif.data.dataset import DataSet
 from equilif.extras import MissingExtra, needs
-from equilif.report import facts
+from equilif.report import metrics
 from equilif.report.inputs import NONE, Fields, Inputs
 from equilif.report.run import Run
 from equilif.training import attention, trace
@@ -38,10 +38,10 @@ Told = dict[str, Any]
 
 @dataclass(frozen=True)
 class Report:
-    """``html``; ``facts``: its numbers, for JSON."""
+    """``html``; ``metrics``: its numbers, for JSON."""
 
     html: str
-    facts: Told
+    metrics: Told
 
 
 def write(
@@ -83,8 +83,8 @@ def write(
         "mistakes": data and found and _mistakes(data, found, inputs, names),
         "sample": data and found and _sample(run, data, found, inputs, names, sample),
         "fields": _fields(run, inputs, names),
-        "parts": facts.parts(net, found),
-        "joints": facts.joints(net, run.weights),
+        "parts": metrics.parts(net, found),
+        "joints": metrics.joints(net, run.weights),
         "schedule": net.schedule,
         "bits": net.n_weights * net.numerics.weight_width,
         "width": net.numerics.weight_width,
@@ -154,7 +154,7 @@ def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str
     wrong = int((found.predictions != data.y_test).sum())
     drawn = bool(inputs.shape) and not data.tokens_test
     most = MAX_IMAGES if drawn else MAX_TABLES
-    worst = facts.examples(found, data.y_test, most)
+    worst = metrics.examples(found, data.y_test, most)
     if wrong:
         worst = [e for e in worst if e.true != e.said]
     shares = found.confusion / np.maximum(1, found.confusion.sum(axis=1, keepdims=True))
@@ -164,12 +164,12 @@ def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str
         "total": len(data.y_test),
         "matrix": found.confusion.tolist() if len(names) <= MAX_CLASSES else None,
         "shares": shares.tolist(),
-        "confused": facts.confused(found),
+        "confused": metrics.confused(found),
         "examples": [{"example": e, **_shown(data, inputs, e)} for e in worst],
     }
 
 
-def _shown(data: DataSet, inputs: Inputs, example: facts.Example) -> Told:
+def _shown(data: DataSet, inputs: Inputs, example: metrics.Example) -> Told:
     """A test sample as what it is: an image, words, a sequence of patterns, or values by name."""
     j = example.at
     if data.tokens_test is not None:
@@ -181,7 +181,7 @@ def _shown(data: DataSet, inputs: Inputs, example: facts.Example) -> Told:
         return {"sequence": pictures.patterns(tokens.sample(j))}
     if inputs.shape:
         return {"image": _image(data, inputs, j)}
-    return {"cells": facts.columns(data, inputs, example)}
+    return {"cells": metrics.columns(data, inputs, example)}
 
 
 def _image(data: DataSet, inputs: Inputs, j: int) -> str:
@@ -198,7 +198,7 @@ def _sample(
     names: tuple[str, ...],
     sample: int | None,
 ) -> Told:
-    closest = facts.closest(found, data.y_test)
+    closest = metrics.closest(found, data.y_test)
     j = closest.at if sample is None else sample
     label = int(data.y_test[j])
     tokens = data.tokens_test and data.tokens_test.take([j])
@@ -215,7 +215,7 @@ def _sample(
         "true": names[label],
         "said": names[said],
         "right": said == label,
-        "rates": [(names[k], found.rates[j, k] / (facts.FULL + 1), k == label) for k in order],
+        "rates": [(names[k], found.rates[j, k] / (metrics.FULL + 1), k == label) for k in order],
         "image": _image(data, inputs, j) if drawn else None,
         "chart": pictures.settling(recorded, alt),
         "attention": _attention(run, data, j),
@@ -271,7 +271,7 @@ def _attention(run: Run, data: DataSet, j: int) -> Told | None:
 def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Told:
     """Every board, or what is missing to know them."""
     try:
-        return {"rows": facts.boards(run.network, run.weights, data, run.learning_rate(data), progress)}
+        return {"rows": metrics.boards(run.network, run.weights, data, run.learning_rate(data), progress)}
     except MissingExtra as e:
         return {"rows": [], "why": str(e)}
 

@@ -10,10 +10,10 @@ from equilif.show.console import console, literal, table
 if TYPE_CHECKING:
     from equilif.bench.cycles import Cycles
     from equilif.bench.engines import Row as Engine
-    from equilif.bench.race import Pace
+    from equilif.bench.throughput import Pace
 
 
-def race(found: Mapping[str, Mapping[str, Pace]], target: float) -> None:
+def throughput(found: Mapping[str, Mapping[str, Pace]], target: float) -> None:
     """Learners on data sets, and how many times faster the golden model is."""
     rows = []
     for data, paces in found.items():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from equilif.extras import needs
-from equilif.hardware.anatomy import Anatomy, Joined, Neurons
+from equilif.hardware.resources import Joined, NetworkResources, Neurons
 from equilif.show.plots import BLUE, GREY, INK, STYLE, VERMILLION, write
 
 with needs("plot"):
@@ -77,7 +77,7 @@ class Plan:
         return len(self.columns) * (WIDTH + GAP) - GAP
 
 
-def drawn(found: Anatomy) -> tuple[list[Neurons], list[Joined]]:
+def drawn(found: NetworkResources) -> tuple[list[Neurons], list[Joined]]:
     """Populations and synapses that are drawn: biases are a word in the box that hears them."""
     constant = {p.name for p in found.populations if p.kind == "constant"}
     return (
@@ -87,7 +87,7 @@ def drawn(found: Anatomy) -> tuple[list[Neurons], list[Joined]]:
 
 
 # -- places ----------------------------------------------------------------------------------------
-def plan(found: Anatomy) -> Plan:
+def plan(found: NetworkResources) -> Plan:
     """Columns by the longest way from an input, and in each an order with few crossings."""
     populations, synapses = drawn(found)
     kinds = {p.name: p.kind for p in populations}
@@ -170,7 +170,7 @@ def _order(columns: list[list[Any]], ways: list[list[Any]]) -> None:
 
 
 # -- the picture -----------------------------------------------------------------------------------
-def draw(found: Anatomy, path: Path) -> None:
+def draw(found: NetworkResources, path: Path) -> None:
     """Write the picture, as the end of its name says: png, svg or pdf."""
     # a $ in a name begins no formula, and the same network gives the same file
     with matplotlib.rc_context({**STYLE, "text.parse_math": False, "svg.hashsalt": "equilif"}):
@@ -179,7 +179,7 @@ def draw(found: Anatomy, path: Path) -> None:
             write(figure(found)[0], path, path.suffix[1:].lower())
 
 
-def figure(found: Anatomy) -> tuple[Figure, list[Boxed]]:
+def figure(found: NetworkResources) -> tuple[Figure, list[Boxed]]:
     """The picture, and what its boxes and labels cover."""
     places = plan(found)
     below = _below(found, max(NARROWEST, places.width))
@@ -203,7 +203,7 @@ def figure(found: Anatomy) -> tuple[Figure, list[Boxed]]:
     return made, covered
 
 
-def _boxes(axes: Any, found: Anatomy, places: Plan) -> list[Boxed]:
+def _boxes(axes: Any, found: NetworkResources, places: Plan) -> list[Boxed]:
     covered = []
     for p in drawn(found)[0]:
         x, y = places.at[p.name]
@@ -270,7 +270,7 @@ def _width(text: str, size: float, *, bold: bool = False) -> float:
     return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
-def _arrows(axes: Any, found: Anatomy, places: Plan, taken: list[Boxed]) -> list[Boxed]:
+def _arrows(axes: Any, found: NetworkResources, places: Plan, taken: list[Boxed]) -> list[Boxed]:
     """Synapses and their labels; returns what the labels cover."""
     populations, synapses = drawn(found)
     kinds = {p.name: p.kind for p in populations}
@@ -426,7 +426,7 @@ def overlap(a: Boxed, b: Boxed) -> float:
 
 
 # -- below it --------------------------------------------------------------------------------------
-def _phases(axes: Any, found: Anatomy, y: float, width: float) -> None:
+def _phases(axes: Any, found: NetworkResources, y: float, width: float) -> None:
     """The three phases to scale; dark is the window in which rates are measured."""
     s = found.schedule
     step = width / found.steps["training"]
@@ -447,7 +447,7 @@ def _phases(axes: Any, found: Anatomy, y: float, width: float) -> None:
     axes.text(0, y - 0.24, said, fontsize=7.5, va="center", color=GREY)
 
 
-def _below(found: Anatomy, width: float) -> list[tuple[list[str], str]]:
+def _below(found: NetworkResources, width: float) -> list[tuple[list[str], str]]:
     """Lines of text and their colour: memory, and what the boards say."""
     letters = int(width / (LETTER * 8))
     if found.weights is None or found.bits is None:

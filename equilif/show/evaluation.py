@@ -12,14 +12,14 @@ from rich.text import Text
 from equilif.show.console import console, literal, plots_for, table
 
 if TYPE_CHECKING:
-    from equilif.data.making import Found
+    from equilif.data.build import LoadedData
     from equilif.training.attention import Attention
     from equilif.training.evaluate import Evaluation
     from equilif.training.neighbours import Neighbours
     from equilif.training.recall import Recall
 
 
-def samples(found: Found, out: Path) -> list[str]:
+def samples(found: LoadedData, out: Path) -> list[str]:
     """A picture of some samples, where matplotlib is installed; nothing for texts."""
     if found.about.encoding.kind == "texts":
         console.print("[yellow]no picture: texts are not drawn[/]")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from equilif.show.console import NO, YES, console, literal, table
 
 if TYPE_CHECKING:
-    from equilif.hardware.anatomy import Anatomy, Joined, Neurons
+    from equilif.hardware.resources import Joined, NetworkResources, Neurons
 
 
 class Key(NamedTuple):
@@ -42,7 +42,7 @@ def keys(found: Iterable[Key]) -> None:
 BY_DATA = "by the data"
 
 
-def network(found: Anatomy) -> None:
+def network(found: NetworkResources) -> None:
     """Populations, synapses, steps and memory of a network, and what the boards say to it."""
     bits = found.description.numerics.weight_width
     console.print(

@@ -27,7 +27,7 @@ from equilif.training.trace import Trace
 from equilif_golden import files
 
 if TYPE_CHECKING:
-    from equilif.data.making import Found
+    from equilif.data.build import LoadedData
     from equilif.training.deploy import Deployment  # needs torch
 
 with needs("plot"):
@@ -155,7 +155,7 @@ def confusion(matrix: npt.NDArray[np.int64], title: str, path: Path) -> None:
         write(figure, path)
 
 
-def samples(found: Found, path: Path, *, classes: int = 12, each: int = 8) -> None:
+def samples(found: LoadedData, path: Path, *, classes: int = 12, each: int = 8) -> None:
     """The first training samples of each class, a row a class: images, or lines of series and rows."""
     about = found.about
     names = about.labels[:classes]

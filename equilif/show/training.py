@@ -35,7 +35,7 @@ def train(
 
     ``boards``: TensorBoard's, by folder.
     """
-    from equilif.training import together
+    from equilif.training import parallel
 
     single = len(runs) == 1
     first = next(iter(runs.values()))
@@ -82,7 +82,7 @@ def train(
                 line = _line(run.history[-1], run)
                 console.print(f"seed {run.seed}  epoch {line}  {literal(folder)}", soft_wrap=True)
 
-        together.train(runs, every=every, progress=show, epoch=epoch, done=done)
+        parallel.train(runs, every=every, progress=show, epoch=epoch, done=done)
 
 
 def _note(p: Progress) -> str:

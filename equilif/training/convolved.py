@@ -27,7 +27,7 @@ POOLING = range(6, 2, -1)  #: kernels that pool
 MIN_POSITIONS = 4  #: positions that one leaves, each way
 
 
-class Asked(NamedTuple):
+class ConvSpec(NamedTuple):
     """A convolution as it is typed, MAPS, MAPS:KERNEL or MAPS:KERNEL:STRIDE; 0: left to the image."""
 
     maps: int
@@ -61,14 +61,14 @@ FOLDER = presets.FOLDER / "conv"
 OTHER = "other"  #: for other images
 
 
-def layers(image: Sequence[int], asked: Sequence[Asked]) -> tuple[int, list[tuple[int, int, int]]]:
+def layers(image: Sequence[int], specs: Sequence[ConvSpec]) -> tuple[int, list[tuple[int, int, int]]]:
     """Side of a patch, and (maps, kernel, stride) of every convolution of an image (height, width, ...)."""
     sides = tuple(image[:2])
     patch = 2 if min(sides) >= FOLDED and all(side % 2 == 0 for side in sides) else 1
     sides = tuple(side // patch for side in sides)
     found = []
-    for k, layer in enumerate(asked):
-        pools = k > 0 or len(asked) == 1
+    for k, layer in enumerate(specs):
+        pools = k > 0 or len(specs) == 1
         kernel, stride = layer.kernel, layer.stride
         if not kernel:
             kernel, stride = _pooling(sides) if pools else (min(FIRST, *sides), 1)
@@ -93,14 +93,14 @@ def require_images(name: Name) -> None:
         raise ValueError(f"conv: is for images, {name} holds none: leave it out")
 
 
-def network(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = (), **options: Any) -> Network:
+def network(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = (), **options: Any) -> Network:
     """Convolutions, hidden populations and the output; ``options`` of Network.conv.
 
     ValueError for data that are no images.
     """
     if data.image is None:
         raise ValueError(f"conv: is for images, {data.name} holds none: leave it out")
-    patch, made = layers(data.image, asked)
+    patch, made = layers(data.image, specs)
     return Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch, **options)
 
 
@@ -115,27 +115,27 @@ def recipe(name: str, *, single: bool) -> Description:
     return netfile.read(path).description
 
 
-def preset(data: DataSet, asked: Sequence[Asked], hidden: Sequence[int] = ()) -> Description:
+def preset(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ()) -> Description:
     """The network, and how it learns; an output that hears more neurons learns more slowly in proportion.
 
     ValueError for data that are no images.
     """
-    of = recipe(data.name, single=len(asked) == 1 and not hidden)
+    of = recipe(data.name, single=len(specs) == 1 and not hidden)
     *before, output = (s.learning_rate_scale for s in of.synapse if "bias" in s.from_)
-    made = network(data, asked, hidden)
+    made = network(data, specs, hidden)
     part = min(1.0, of.smallest.lif[-2].size / made.lif[-2].size)
-    later = (before[-1],) * (len(asked) + len(hidden) - 1)
+    later = (before[-1],) * (len(specs) + len(hidden) - 1)
     scales = (before[0], *later, round(output * part, 3))
-    scaled = network(data, asked, hidden, learning_rate_scales=scales, schedule=of.schedule)
+    scaled = network(data, specs, hidden, learning_rate_scales=scales, schedule=of.schedule)
     tables = of.content()
     return Description.of_network(scaled, data.name, learning=tables["learning"], start=tables["start"])
 
 
 def rates(
-    data: DataSet, asked: Sequence[Asked], hidden: Sequence[int], base: Description, *, feedback: bool
+    data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int], base: Description, *, feedback: bool
 ) -> Description:
     """The network for training in real numbers, with the phases and the settings of ``base``."""
-    made = network(data, asked, hidden, schedule=base.schedule, feedback=feedback)
+    made = network(data, specs, hidden, schedule=base.schedule, feedback=feedback)
     settings = {**base.content()["rates"], "learning_rate": MAPS_LR}
     start = MAPS_START if feedback else {}
     return Description.of_network(made, data.name, rates=settings, start=start)

@@ -99,30 +99,30 @@ def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Sample
     )
 
 
-class Lesson(NamedTuple):
-    """What an epoch teaches: how fast, which samples one after the other, and, when asked, the samples."""
+class EpochPlan(NamedTuple):
+    """Learning rate and sample order of an epoch; ``samples`` draws its augmented samples."""
 
     learning_rate: float
     order: npt.NDArray[np.int64]
     samples: Callable[[], Samples]
 
 
-def lesson(preset: Description, data: DataSet, seed: int, epoch: int) -> Lesson:
+def epoch_plan(preset: Description, data: DataSet, seed: int, epoch: int) -> EpochPlan:
     """An epoch of a run, counted from 0."""
-    return Lesson(
+    return EpochPlan(
         preset.rate(epoch),
         ORDERS[preset.order](seed, epoch, len(data.x_train)),
         functools.partial(samples, data, preset, seed, epoch),
     )
 
 
-def taught(
-    learner: Learner, data: DataSet, lesson: Lesson, *, after: int = 0, parts: int = 1
+def train_epoch(
+    learner: Learner, data: DataSet, plan: EpochPlan, *, after: int = 0, parts: int = 1
 ) -> Iterator[Epoch]:
-    """Teach what is left of a lesson ``after`` so many samples, in parts; what each of them did."""
-    learner.set_learning_rate(lesson.learning_rate)
-    x, tokens = lesson.samples()
-    left = lesson.order[after:]
+    """Train the rest of an epoch, from sample ``after`` on, in parts; yields the statistics of each part."""
+    learner.set_learning_rate(plan.learning_rate)
+    x, tokens = plan.samples()
+    left = plan.order[after:]
     return (
         learner.train(x, data.y_train, part, tokens=tokens)
         for part in np.array_split(left, max(1, min(parts, len(left))))
@@ -209,8 +209,8 @@ class EquilibriumPropagation:
 
     def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
         total = self.samples
-        plan = lesson(self.plan, self.data, self.seed, number)
-        parts = taught(self.learner, self.data, plan, after=at.samples, parts=CHUNKS)
+        plan = epoch_plan(self.plan, self.data, self.seed, number)
+        parts = train_epoch(self.learner, self.data, plan, after=at.samples, parts=CHUNKS)
         start = time.perf_counter() - at.seconds
         for did in parts:
             at = at.plus(did, time.perf_counter() - start)

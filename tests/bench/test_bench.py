@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equilif.bench import cycles, engines, race
+from equilif.bench import cycles, engines, throughput
 from equilif.data import images
 from equilif.hardware import boards
 from equilif.hardware.verify import Plan, compare
 from equilif.results import ToolFailed
 from equilif.training.presets import PRESETS
-from equilif.training.train import lesson, order, taught
+from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_boards import BOARDS
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.kernel import Kernel
@@ -57,15 +57,15 @@ def scripted(digits, accuracies, limit=60.0):
         learners.append(Scripted(accuracies))
         return learners[-1]
 
-    return race.pace(make, digits, limit), learners
+    return throughput.pace(make, digits, limit), learners
 
 
 def test_time_to_target_ends_with_its_epoch(digits):
     found, learners = scripted(digits, [0.5, 0.98])
-    for seed, learner in zip(race.SEEDS, learners, strict=True):
+    for seed, learner in zip(throughput.SEEDS, learners, strict=True):
         assert np.array_equal(np.concatenate(learner.parts), order(seed, 0, 1437)) and learner.epochs == [0]
     assert found.to_target == pytest.approx(2 * SLOW, abs=SLOW)
-    assert found.samples_per_second < 1437 / (race.PARTS * SLOW)
+    assert found.samples_per_second < 1437 / (throughput.PARTS * SLOW)
     assert found.epoch * found.samples_per_second == pytest.approx(1437)
 
 
@@ -85,12 +85,12 @@ def test_golden_learner_equals_kernel(digits):
     preset = PRESETS["digits"]
     network = preset.network(digits)
     kernel = Kernel(network, preset.initial_weights(network, 1), learning_rate=preset.rate(0))
-    learner = race.Golden(digits, 1)
+    learner = throughput.Golden(digits, 1)
     for epoch in range(2):
         kernel.set_learning_rate(preset.rate(epoch))
         kernel.train(digits.x_train, digits.y_train, order(1, epoch, 1437))
         learner.begin(epoch)
-        for part in np.array_split(order(1, epoch, 1437), race.PARTS):
+        for part in np.array_split(order(1, epoch, 1437), throughput.PARTS):
             learner.train(part)
     assert all(np.array_equal(w, learner.kernel.weights[name]) for name, w in kernel.weights.items())
 
@@ -115,9 +115,9 @@ def test_cycles_equal_those_of_verify(digits, monkeypatch):
     preset = PRESETS["digits"]
     network = preset.network(digits)
     kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
-    for _ in taught(kernel, digits, lesson(preset, digits, 0, 0)):
+    for _ in train_epoch(kernel, digits, epoch_plan(preset, digits, 0, 0)):
         pass
-    shown = lesson(preset, digits, 0, 1)
+    shown = epoch_plan(preset, digits, 0, 1)
     plan = Plan([shown._replace(order=shown.order[:5])], 5)
     config = engine_for(network, lanes=4)
     report = compare(network, kernel.weights, config, digits, plan, counter=kernel.counter)
@@ -167,7 +167,7 @@ def test_other_works_have_sources():
 # -- the command -----------------------------------------------------------------------------------
 def test_bench_output_and_files(tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)
-    monkeypatch.setattr(race, "compile_seconds", lambda: 10.0)
+    monkeypatch.setattr(throughput, "compile_seconds", lambda: 10.0)
     output = run("bench", "learning", "others", "--seconds", 0.2, "--out", tmp_path)
     found = json.loads((tmp_path / "bench.json").read_text())
     assert set(found["learning"]["data"]) == {"digits"} and "engine" not in found

@@ -316,7 +316,7 @@ def test_second_file_is_test_set(capsys):
     )
     history = read_history(Path("run/history.json"))
     assert history.about is not None and history.about.test == str(Path("more.csv").resolve())
-    assert history.about.hold_out is None
+    assert history.about.test_fraction is None
     assert json_output("evaluate run/network.npz", capsys)["samples"] == 60
     assert json_output("evaluate run/network.npz more.csv", capsys)["accuracy"] == found["accuracy"]
 
@@ -622,7 +622,7 @@ def test_constant_channel_is_dropped():
     data = own.of(x, np.arange(30) % 2)
     steps = data.about.encoding.steps
     assert data.n_features == 2 * steps and len(data.about.scaling.dropped) == steps
-    tokens = own.of(x, np.arange(30) % 2, memory=True)
+    tokens = own.of(x, np.arange(30) % 2, attention=True)
     assert [c.kind for c in tokens.about.scaling.columns] == ["range", "constant"]
     assert not (tokens.tokens_train.table[:, 1]).any()
 
@@ -850,7 +850,7 @@ def test_numeric_header(header, label, named):
     "options",
     [{"missing": v} for v in ("median", "drop", True, None, 1)]
     + [{"memory": v} for v in ("yes", 1, None)]
-    + [{"vectors": v} for v in (b"v.txt", 3, "")],
+    + [{"word_vectors": v} for v in (b"v.txt", 3, "")],
     ids=str,
 )
 def test_option_types(options):
@@ -1280,7 +1280,7 @@ def test_number_of_queries(width, heads):
         "\n".join(f"{w} {'1 ' * k}{'0 ' * (width - k)}" for k, w in enumerate(("good", "bad", "kind"))),
         "v.txt",
     )
-    data = own.load(reviews(), label="liked", text="review", memory=True, vectors="v.txt")
+    data = own.load(reviews(), label="liked", text="review", attention=True, word_vectors="v.txt")
     assert presets.own(data).heads == heads
     assert presets.own(data).network(data).n_outputs == 2
 
@@ -1289,8 +1289,8 @@ def test_suggested_attention_fits_engine():
     from equilif_golden.engine.compiler import engine_for
 
     for path, options in ((ts_parts(), {}), (reviews(), {"label": "liked", "text": "review"})):
-        vectors = {"vectors": fifty()} if options else {}
-        data = own.load(path, memory=True, **options, **vectors)
+        vectors = {"word_vectors": fifty()} if options else {}
+        data = own.load(path, attention=True, **options, **vectors)
         engine_for(presets.own(data).network(data), lanes=4)
 
 
@@ -1389,7 +1389,7 @@ def test_options_of_own_data_elsewhere(line, message, capsys):
         lambda a: a["encoding"].update(kind="texts"),
         lambda a: a["encoding"].update(kind="series"),
         lambda a: a["encoding"].update(kind="series", steps=4),
-        lambda a: a["encoding"].update(memory=True),
+        lambda a: a["encoding"].update(attention=True),
         lambda a: a["encoding"].update(words=["a"]),
     ],
 )

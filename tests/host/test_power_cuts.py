@@ -25,7 +25,7 @@ from equilif_golden.engine.chip import Chip, OutOfStep, read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.link.player import Phase
 from equilif_golden.link.protocol import END
-from tests.alone import AREA, CONFIG, NETWORK, Cut, Dying, Wire, client_of, lessons, new, with_tests
+from tests.alone import AREA, CONFIG, NETWORK, Cut, Dying, Wire, client_of, new, training_job, with_tests
 
 CUTS = 100  #: of each command
 HOW = ("host", "reset", "power")
@@ -66,9 +66,9 @@ def client_at(wire):
 @functools.cache
 def stores():
     """Two uploads: what a board has trained on in part, and what is to replace it."""
-    first = replace(lessons(3, 2), tests=with_tests()[1])
-    second = replace(lessons(2, 1), seed=5)
-    return tuple(Store.of_lessons(new().identity, each) for each in (first, second))
+    first = replace(training_job(3, 2), tests=with_tests()[1])
+    second = replace(training_job(2, 1), seed=5)
+    return tuple(Store.of_job(new().identity, each) for each in (first, second))
 
 
 def uploaded(k):
@@ -248,7 +248,7 @@ def test_power_cuts_during_read(connected, tmp_path, monkeypatch):
     monkeypatch.setattr(client_module, "READ_ELEMENTS", 8)  # many commands
     like = tmp_path / "like.npz"
     out = tmp_path / "out.npz"
-    networks.save(like, NETWORK, lessons().weights)
+    networks.save(like, NETWORK, training_job().weights)
 
     def action(client):
         connected(client)
@@ -275,7 +275,7 @@ def test_power_cuts_during_read(connected, tmp_path, monkeypatch):
 def test_reset_discards_host_network():
     """It has a program again, and weights, which are its own."""
     other = NETWORK.initial_weights(9)
-    x = lessons().samples.x
+    x = training_job().samples.x
     want = Chip(finished().engine, NETWORK, other).predict(x)
     rng = random.Random(4)
     for _ in range(10):

@@ -23,7 +23,7 @@ from equilif.training import attention, netfile, tables, trace
 from equilif.training.description import Description
 from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.run import Run
-from equilif.training.train import lesson
+from equilif.training.train import epoch_plan
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, OutOfStep
 from equilif_golden.engine.config import EngineConfig
@@ -206,7 +206,7 @@ ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, prog
 def compared():
     data = data_set()
     network = LEARNS.network(data)
-    plan = Plan([lesson(LEARNS, data, 0, 0)._replace(order=np.arange(6))], 2)
+    plan = Plan([epoch_plan(LEARNS, data, 0, 0)._replace(order=np.arange(6))], 2)
     return compare(network, LEARNS.initial_weights(network, 0, data), ROOMY, data, plan)
 
 
@@ -302,7 +302,7 @@ def test_report_and_attention_use_table(connected, tmp_path):
     same = trace.record(fixed, others, [], 0, learned)
     assert all((traced.spikes[name] == same.spikes[name]).all() for name in same.spikes)
     page = pages.write(reported.read(tmp_path / "run"), data)
-    assert TABLE in page.html and {j["name"]: j["rows"] for j in page.facts["synapses"]}[TABLE] == 20
+    assert TABLE in page.html and {j["name"]: j["rows"] for j in page.metrics["synapses"]}[TABLE] == 20
 
 
 def test_program_of_table(tmp_path):

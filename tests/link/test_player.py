@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from equilif.host.client import DeviceError
-from equilif.host.store import Lessons, Samples, Store, StoreError, begin_tests
+from equilif.host.store import Samples, Store, StoreError, TrainingJob, begin_tests
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
@@ -52,10 +52,10 @@ from tests.alone import (
     Cut,
     Dying,
     client_of,
-    lessons,
     new,
     slot,
     store,
+    training_job,
     uploaded,
     with_tests,
 )
@@ -121,7 +121,7 @@ def test_register_round_trip():
 # -- alone as with a host --------------------------------------------------------------------------
 def test_model_equals_kernel():
     device = worked(uploaded())
-    d = lessons()
+    d = training_job()
     kernel = Kernel(NETWORK, d.weights, learning_rate=d.rates[0], counter=d.counter)
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
@@ -140,7 +140,7 @@ def test_standalone_sequences():
     data = data_set()
     network = Network.attention(8, 6, 2, 8, data.n_classes, schedule=Schedule(free=8, nudged=4, window=4))
     tokens = data.tokens_train.take(range(7))
-    d = Lessons(
+    d = TrainingJob(
         network=network,
         weights=network.initial_weights(1),
         rates=[0.05, 0.04],
@@ -150,7 +150,7 @@ def test_standalone_sequences():
     config = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
     device = Device(config, frame_bytes=4096, flash=Flash(AREA))
     device.player.work()
-    Store.of_lessons(device.identity, d).upload(client_of(device))
+    Store.of_job(device.identity, d).upload(client_of(device))
     device = Device(config, frame_bytes=4096, flash=device.flash)
     device.player.work()
     kernel = Kernel(network, d.weights, learning_rate=d.rates[0])
@@ -168,7 +168,7 @@ def test_inference_after_power_cycle():
     again = worked(device.flash.content)
     same_state(device, again)
     first = Compiled(NETWORK, CONFIG).sample_first
-    for x in lessons().samples.x:
+    for x in training_job().samples.x:
         sample = (first, np.append(x, [0, 0, 0]))
         told = [client_of(d).run(learn=False, write=sample).prediction for d in (device, again)]
         assert told[0] == told[1]
@@ -497,29 +497,29 @@ def test_write_protected_flash():
 
 
 def test_samples_beyond_capacity():
-    d = lessons()
+    d = training_job()
     x, labels = np.tile(d.samples.x, (3000, 1)), np.tile(d.samples.labels, 3000)
     many = dataclasses.replace(d, samples=Samples(labels=labels, x=x))
     identity = dataclasses.replace(new().identity, flash_blocks=11)
-    found = Store.of_lessons(identity, many)
+    found = Store.of_job(identity, many)
     assert 9 < found.n < found.of == 27_000
     assert max(found.blocks) == 10 and found.registers.samples == found.n
 
 
 def test_test_samples_use_free_space():
-    d = lessons()
+    d = training_job()
     many = Samples(labels=np.tile(d.samples.labels, 3000), x=np.tile(d.samples.x, (3000, 1)))
     fits = []
     for blocks in (11, 12, 13, 30):
         identity = dataclasses.replace(new().identity, flash_blocks=blocks)
-        found = Store.of_lessons(identity, dataclasses.replace(d, tests=many))
+        found = Store.of_job(identity, dataclasses.replace(d, tests=many))
         assert found.n == 9 and max(found.blocks) < blocks
         fits.append(found.tests.n if found.tests else 0)
     assert 0 == fits[0] < fits[1] < fits[2] < fits[3] == 27_000
 
 
 def test_unsupported_standalone_training():
-    d = lessons()
+    d = training_job()
     identity = new().identity
     wide = Network.chain(2, 257)
     for bad, other, message in (
@@ -529,7 +529,7 @@ def test_unsupported_standalone_training():
         (identity, dataclasses.replace(d, network=wide, weights=wide.initial_weights(0)), "256 classes"),
     ):
         with pytest.raises(ValueError, match=message):
-            Store.of_lessons(bad, other)
+            Store.of_job(bad, other)
 
 
 def test_invalid_flash_areas():
@@ -541,9 +541,9 @@ def test_invalid_flash_areas():
 
 def test_slot_size():
     """Weights whose bytes are all escaped."""
-    d = lessons()
+    d = training_job()
     worst = {name: np.full_like(w, 0xC0C0 - 0x10000) for name, w in d.weights.items()}
-    found = Store.of_lessons(new().identity, dataclasses.replace(d, weights=worst))
+    found = Store.of_job(new().identity, dataclasses.replace(d, weights=worst))
     assert len(found.blocks[0]) < slot_blocks(CONFIG) * BLOCK
     assert unslip(found.blocks[0].split(b"\xc0")[0])[1] is False
     device = worked(None)

@@ -128,7 +128,7 @@ def test_run_with_maps_continues_with_ep(trained, tmp_path):
 
 def test_dense_populations_follow_maps():
     digits = images.digits()
-    settings = convolved.rates(digits, [convolved.Asked(6, 3)], (20,), RATES["digits"], feedback=True)
+    settings = convolved.rates(digits, [convolved.ConvSpec(6, 3)], (20,), RATES["digits"], feedback=True)
     run_ = Run.start(settings, digits)
     assert [p.size for p in run_.network.lif] == [216, 20, 10] and run_.sizes == "8x8x1-6x6x6-20-10"
 

@@ -18,7 +18,7 @@ import pytest
 
 from equilif.data.about import About
 from equilif.data.scaling import fit
-from equilif.report import facts, page, run
+from equilif.report import metrics, page, run
 from equilif.report.inputs import Fields, Inputs
 from equilif.training import tables
 from equilif.training.description import Description
@@ -142,18 +142,18 @@ def test_page_shows_results(made):
     text = Page(report.html).text
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
     assert f"{100 * found.accuracy:.2f} %" in text
-    assert found.accuracy == saved.history.epochs[-1].test_accuracy == report.facts["accuracy"]
+    assert found.accuracy == saved.history.epochs[-1].test_accuracy == report.metrics["accuracy"]
     assert digest(saved.weights) in text and data.digest in text
     assert "equilif train digits --hidden 16 --epochs 2 --seed 0" in text
     assert f"{int((found.predictions != data.y_test).sum())} test samples of 360 are told wrong" in text
-    assert report.facts["confusion"] == found.confusion.tolist()
-    json.dumps(report.facts, allow_nan=False)
+    assert report.metrics["confusion"] == found.confusion.tolist()
+    json.dumps(report.metrics, allow_nan=False)
 
 
 def test_texts_are_shown_as_words(made):
     saved, data, report = made["texts"]
     text = Page(report.html).text
-    worst = report.facts["worst"]
+    worst = report.metrics["worst"]
     tokens = data.tokens_test
     first = tokens.rows[tokens.off[worst[0]["at"]] : tokens.off[worst[0]["at"] + 1]]
     assert " ".join(data.words[row] for row in first) in text
@@ -180,13 +180,13 @@ def test_command_reproduces_run(made, known, tmp_path, monkeypatch):
 def test_worst_mistakes_are_first(made):
     saved, data, _ = made["digits"]
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
-    shown = facts.examples(found, data.y_test, 360)
+    shown = metrics.examples(found, data.y_test, 360)
     margins = [e.margin for e in shown]
     assert margins == sorted(margins) and margins[0] < 0 < margins[-1]
     wrong = found.predictions != data.y_test
     assert [e.true != e.said for e in shown] == [bool(wrong[e.at]) for e in shown]
     assert all(e.true != e.said for e in shown[: wrong.sum()])
-    closest = facts.closest(found, data.y_test)
+    closest = metrics.closest(found, data.y_test)
     assert closest.true == closest.said and closest == next(e for e in shown if e.margin > 0)
 
 
@@ -231,10 +231,10 @@ def test_receptive_fields_of_maps():
 
 def test_board_rows(made):
     saved, data, report = made["digits"]
-    rows = facts.boards(saved.network, saved.weights, data, 0.05)
+    rows = metrics.boards(saved.network, saved.weights, data, 0.05)
     assert all(b.short == "" and b.training and b.inference and b.inference > b.training for b in rows)
     wide = network.Network.chain(64, 900, 90, 10)
-    rows = facts.boards(wide, wide.initial_weights(), None, 0.05)
+    rows = metrics.boards(wide, wide.initial_weights(), None, 0.05)
     assert all("this engine has" in b.short and b.training is None for b in rows)
 
 

@@ -10,7 +10,7 @@ import pytest
 from equilif.data import images
 from equilif.data.dataset import DataSet
 from equilif.training import convolved, netfile, train
-from equilif.training.convolved import Asked
+from equilif.training.convolved import ConvSpec
 from equilif.training.history import HISTORY, NETWORK, read_history
 from equilif.training.presets import PRESETS
 from equilif.training.run import Run
@@ -32,19 +32,19 @@ from tests.cli import refused, run
     ],
 )
 def test_default_kernels(image, options, patch, layers):
-    assert convolved.layers(image, [Asked.of(text) for text in options]) == (patch, layers)
+    assert convolved.layers(image, [ConvSpec.of(text) for text in options]) == (patch, layers)
 
 
 @pytest.mark.parametrize("text", ["", "a", "16x3", "16:", "16:3:2:1", "-1", "16.5", "²"])
 def test_invalid_convolution(text):
     with pytest.raises(ValueError, match="conv:MAPS"):
-        Asked.of(text)
+        ConvSpec.of(text)
 
 
 def test_learning_rate_scale_of_output():
     """So that its drive moves as much."""
     few, many = (
-        convolved.preset(images.digits(), [Asked(8), Asked(maps)]).network(images.digits())
+        convolved.preset(images.digits(), [ConvSpec(8), ConvSpec(maps)]).network(images.digits())
         for maps in (32, 256)
     )
     rates = [{s.post: s.learning_rate_scale for s in network.synapses}["output"] for network in (few, many)]
@@ -54,12 +54,12 @@ def test_learning_rate_scale_of_output():
 def test_recipe_of_single_convolution():
     x = np.zeros((10, 28 * 28), np.uint8)
     data = DataSet("fashion", x, np.arange(10), x, np.arange(10), shape=(28, 28))
-    single = convolved.preset(data, [Asked(64, 3, 1)])
+    single = convolved.preset(data, [ConvSpec(64, 3, 1)])
     assert single.schedule == Schedule(free=8, nudged=6, window=4)
     assert [s.learning_rate_scale for s in single.network(data).synapses] == [0.8, 0.8, 0.2, 0.2]
     for more in (
-        convolved.preset(data, [Asked(16), Asked(32)]),
-        convolved.preset(data, [Asked(128, 4, 2)], [64]),
+        convolved.preset(data, [ConvSpec(16), ConvSpec(32)]),
+        convolved.preset(data, [ConvSpec(128, 4, 2)], [64]),
     ):
         assert more.schedule == Schedule(free=16, nudged=12, window=8)
 
@@ -68,7 +68,7 @@ def test_colours_become_maps():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (12, 6 * 5 * 3)).astype(np.uint8)
     data = DataSet("things", x, np.arange(12) % 3, x, np.arange(12) % 3, shape=(6, 5, 3))
-    network = convolved.preset(data, [Asked(4, 2), Asked(3, 2)], [7]).network(data)
+    network = convolved.preset(data, [ConvSpec(4, 2), ConvSpec(3, 2)], [7]).network(data)
     assert [p.shape or p.size for p in network.populations] == [(6, 5, 3), 1, (5, 4, 4), (4, 3, 3), 7, 3]
 
 
@@ -128,14 +128,14 @@ def test_example_network_equals_conv():
     """Of a sample as large as MNIST's."""
     x = np.zeros((2, 784), np.uint8)
     data = DataSet("other", x, np.arange(2), x, np.arange(2), shape=(28, 28))
-    made = convolved.preset(data, [Asked(16), Asked(32)]).network(data)
+    made = convolved.preset(data, [ConvSpec(16), ConvSpec(32)]).network(data)
     assert made.populations == Network.conv((28, 28), (16, 3), (32, 6, 2), 2, patch=2).populations
 
 
 def test_horizontal_flip():
     """About the part of them that was asked for, others in another epoch; no test image."""
     data = images.digits()
-    preset = convolved.preset(data, [Asked(4)]).changed(horizontal_flip=0.5, random_shift=0.0)
+    preset = convolved.preset(data, [ConvSpec(4)]).changed(horizontal_flip=0.5, random_shift=0.0)
     first, second = (train.samples(data, preset, 0, epoch).x for epoch in range(2))
     turned = data.x_train.reshape(-1, 8, 8)[:, :, ::-1].reshape(first.shape)
     moved = (first != data.x_train).any(1)

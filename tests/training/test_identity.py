@@ -23,9 +23,9 @@ from PIL import Image
 
 from equilif.data import formats, images, own
 from equilif.data.about import About
+from equilif.data.build import encoded
 from equilif.data.dataset import DataSet
 from equilif.data.formats import Columns
-from equilif.data.making import encoded
 from equilif.training import saved
 from equilif.training.records import read_identity, save_network
 from equilif_golden import network as networks
@@ -239,8 +239,8 @@ def prepared(folder: Path, work: Path, kind: Kind) -> About:
     about = read_identity(work / "run/network.npz")
     assert isinstance(about, About)
     code = about.encoding
-    if code.vectors:
-        code = dataclasses.replace(code, vectors=str(work / "vectors.txt"))
+    if code.word_vectors:
+        code = dataclasses.replace(code, word_vectors=str(work / "vectors.txt"))
     about = dataclasses.replace(about, path=str(work / kind.path), encoding=code)
     network, weights = networks.load(work / "run/network.npz")
     networks.save(work / "run/network.npz", network, weights, dataclasses.asdict(about))
@@ -262,7 +262,7 @@ def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
         work = tmp_path / f"{change} {command}"
         about = prepared(folder, work, kind)
         monkeypatch.chdir(work)
-        if command == "attention" and not about.encoding.memory:
+        if command == "attention" and not about.encoding.attention:
             continue
         target = Path("copied" if "copied" in line else ".") / kind.path
         data = CONTENTS[change](kind, original) if change in CONTENTS else original
@@ -273,7 +273,9 @@ def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
         else:
             kind.write(target, data)
         same = (
-            data is original and change not in DAMAGES and (change != "vectors" or not about.encoding.vectors)
+            data is original
+            and change not in DAMAGES
+            and (change != "vectors" or not about.encoding.word_vectors)
         )
         code, error, found = outcome(line.format(path=kind.path), capsys)
         tried += 1

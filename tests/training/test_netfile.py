@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from equilif.data import Name, images
 from equilif.data.dataset import DataSet
-from equilif.hardware.anatomy import Anatomy
+from equilif.hardware.resources import NetworkResources
 from equilif.training import netfile, tables
 from equilif.training.description import Description, Sizes, schema
 from equilif.training.history import HISTORY, NETWORK, read_history
@@ -801,7 +801,7 @@ def test_picture_elements_do_not_overlap(k):
     from equilif.show import diagram
 
     network = drawings()[k]
-    found = Anatomy.of("n", Description.of_network(network, sized=True), network)
+    found = NetworkResources.of("n", Description.of_network(network, sized=True), network)
     made, covered = diagram.figure(found)
     boxes, _ = diagram.drawn(found)
     assert len(covered) > len(boxes)
@@ -838,7 +838,7 @@ def test_random_networks_are_drawn(network):
     pytest.importorskip("matplotlib")
     from equilif.show import diagram
 
-    found = Anatomy.of("n", Description.of_network(network, sized=True), network)
+    found = NetworkResources.of("n", Description.of_network(network, sized=True), network)
     places = diagram.plan(found)
     boxes, synapses = diagram.drawn(found)
     assert {p.name for p in boxes} <= set(places.at)

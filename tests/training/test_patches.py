@@ -26,7 +26,7 @@ def test_same_value_changes_nothing(name):
 
 
 def test_patch_convolutions():
-    preset = convolved.preset(images.digits(), [convolved.Asked(6), convolved.Asked(8)])
+    preset = convolved.preset(images.digits(), [convolved.ConvSpec(6), convolved.ConvSpec(8)])
     assert patched(preset, {"learning.learning_rate": "0.01"}) == preset.changed(learning_rate=0.01)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from equilif.data import images
-from equilif.training import together
+from equilif.training import parallel
 from equilif.training.folder import LOCK, OWNER, folder_of, seed_folders
 from equilif.training.history import HISTORY, NETWORK, read_history
 from equilif.training.presets import PRESETS
@@ -69,7 +69,7 @@ def test_error_in_one_seed(alone, tmp_path):
 
     nothing = dict.fromkeys(("progress", "done"), lambda *_: None)
     with pytest.raises(OSError, match="disk"):
-        together.train(runs, every=0, epoch=full, **nothing)
+        parallel.train(runs, every=0, epoch=full, **nothing)
     assert seed_folders(tmp_path) == list(runs), "a run that had not begun cannot be resumed"
     assert weights(tmp_path) != alone
     run("train", "--resume", "--out", tmp_path)

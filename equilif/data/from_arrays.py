@@ -12,7 +12,7 @@ from equilif.data.formats.arrays import content, is_gone, names, of_series
 from equilif_golden.fixed import as_array
 
 
-def given(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Content:
+def content_of(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Content:
     """What was given as a content; ValueError says which of it is something else."""
     if _is_table(x):
         return _tables(x, y, x_test, y_test, columns)

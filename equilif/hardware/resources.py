@@ -64,7 +64,7 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class NetworkResources:
     """A network taken apart.  ``network`` is None while its data say a size; ``fits`` is None then, and
     without the packages that know the boards.
     """
@@ -77,7 +77,7 @@ class Anatomy:
     fits: tuple[Fit, ...] | None
 
     @classmethod
-    def of(cls, name: str, description: Description, network: Network | None = None) -> Anatomy:
+    def of(cls, name: str, description: Description, network: Network | None = None) -> NetworkResources:
         """``network``: with the sizes of data; without it, of those that the description has."""
         d = description
         if network is None and not d.open:

@@ -14,10 +14,10 @@ from equilif.data import encoding
 from equilif.data.about import About
 from equilif.data.dataset import DataSet, part_digest
 from equilif.data.formats import Content, Part
-from equilif.data.notes import notes
 from equilif.data.parts import numbered, split
 from equilif.data.reading import path_of
 from equilif.data.scaling import Missing, Scaling, fit, fit_tokens, name_of
+from equilif.data.summary import notes
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, choice, truth
@@ -28,7 +28,7 @@ NOTHING = fit(np.array([[0.0], [1.0]]), (), alike=False, missing="refuse")
 
 
 @dataclass(frozen=True)
-class Found:
+class LoadedData:
     """A data set, and what its user should know of it."""
 
     data: DataSet
@@ -46,7 +46,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LoadOptions:
     """What was asked for beyond the content; ValueError for what it cannot be."""
 
     missing: Missing = "refuse"
@@ -60,7 +60,7 @@ class Wanted:
             path_of(self.word_vectors, "word_vectors")
 
 
-class Made(NamedTuple):
+class EncodedData(NamedTuple):
     """Inputs and tokens of several parts, and how many of their values are beyond the scale."""
 
     x: list[npt.NDArray[np.uint8]]
@@ -69,11 +69,11 @@ class Made(NamedTuple):
     words: tuple[str, ...]
 
 
-def make(content: Content, about: About, wanted: Wanted, name: str) -> Found:
+def make(content: Content, about: About, options: LoadOptions, name: str) -> LoadedData:
     """A content split, encoded, scaled and numbered."""
     train, test = _parted(content, about)
     gone = sum(int(np.isnan(p.numbers).sum()) for p in (train, test) if p.numbers.dtype.kind == "f")
-    about = _fitted(content, about, train, wanted)
+    about = _fitted(content, about, train, options)
     parts = encoded(about, (train, test), ("training samples", "test samples"))
     y = numbered(train.labels, about.labels)
     y_test = numbered(test.labels, about.labels)
@@ -83,7 +83,7 @@ def make(content: Content, about: About, wanted: Wanted, name: str) -> Found:
         about = dataclasses.replace(about, digest_train=part_digest(data.x_train, y, data.tokens_train))
     networks.check_about(dataclasses.asdict(about))
     clipped = (parts.clipped[0], parts.clipped[1])
-    return Found(
+    return LoadedData(
         dataclasses.replace(data, about=about, shape=about.image),
         about.format,
         gone,
@@ -103,23 +103,23 @@ def _parted(content: Content, about: About) -> tuple[Part, Part]:
     return content.train.take(at), content.train.take(held)
 
 
-def _fitted(content: Content, about: About, train: Part, wanted: Wanted) -> About:
+def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -> About:
     """With encoding and scaling of the training samples; ValueError when no network takes them."""
-    code = encoding.fit(train.x, attention=wanted.attention, word_vectors=wanted.word_vectors)
+    code = encoding.fit(train.x, attention=options.attention, word_vectors=options.word_vectors)
     names = code.names(content.names)
     if code.attention:
         tokens = code.tokens((train.x,))
         values = tokens.values[tokens.parts[0].rows]
         if code.kind == "texts":  # a text without a known word has no value
             values = values[~np.isnan(values).any(axis=1)]
-        scaling = fit_tokens(values, names, missing=wanted.missing)
+        scaling = fit_tokens(values, names, missing=options.missing)
     else:
         alike = content.alike or code.kind == "texts"
         scaling = fit(
             code.rows(train.x),
             names,
             alike=alike,
-            missing=wanted.missing,
+            missing=options.missing,
             standard=code.kind == "series",
         )
         _check_inputs(scaling, len(about.labels))
@@ -138,18 +138,18 @@ def _check_inputs(scaling: Scaling, classes: int) -> None:
         )
 
 
-def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Made:
+def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> EncodedData:
     """What a network gets of some parts, as it was fitted."""
     if not about.encoding.attention:
         scaled = [about.scaling.apply(about.encoding.rows(p.x), w) for p, w in zip(parts, what, strict=True)]
-        return Made([s.x for s in scaled], [None] * len(parts), [s.clipped for s in scaled], ())
+        return EncodedData([s.x for s in scaled], [None] * len(parts), [s.clipped for s in scaled], ())
     tokens = about.encoding.tokens([p.x for p in parts])
     values = tokens.values
     if about.encoding.kind == "texts":  # the last row stands for a text without a known word
         values = np.where(np.isnan(values), [c.mean for c in about.scaling.columns], values)
     codes = np.concatenate((about.scaling.codes(values, what[-1]), tokens.places), axis=1)
     table = codes.astype(np.int16) << (DEFAULT.fraction - FRACTION)
-    return Made(
+    return EncodedData(
         [np.zeros((len(p.x), 0), np.uint8) for p in parts],
         [TokenRows(table, r.rows, r.off) for r in tokens.parts],
         [0] * len(parts),
@@ -157,7 +157,7 @@ def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Mad
     )
 
 
-def ranges(found: Found) -> list[tuple[str, float, float, int, str]]:
+def ranges(found: LoadedData) -> list[tuple[str, float, float, int, str]]:
     """Of every column or channel that was read: name, smallest and largest training value, missing values,
     and what becomes of it.  Texts have none.
     """
