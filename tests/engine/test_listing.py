@@ -16,7 +16,7 @@ from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Groups, Op, assemble
-from equilif_golden.engine.listing import carried_out, listing, markdown, records
+from equilif_golden.engine.listing import PAGES, carried_out, listing, records
 from equilif_golden.network import Network, Population, Relay, Softmax, Synapse
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import random_program
@@ -43,9 +43,10 @@ def run(*arguments: object, code: int = 0) -> str:
     return done.output
 
 
-def test_instruction_page_is_current():
-    """Update: python -m equilif_golden.engine.listing > docs/reference/instructions.md"""
-    assert (Path(__file__).parents[2] / "docs" / "reference" / "instructions.md").read_text() == markdown()
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_current(name):
+    """Update: python -m equilif_golden.engine.listing"""
+    assert (Path(__file__).parents[2] / "docs" / "reference" / f"{name}.md").read_text() == PAGES[name]()
 
 
 def test_listing_of_chain():

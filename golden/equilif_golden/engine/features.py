@@ -46,7 +46,7 @@ class Options:
     attention: bool = _option(
         Feature(
             "attention",
-            "what attention layers need: SOFTMAX, RELAY, modes of DRIVE and LEARN",
+            "attention layers: SOFTMAX, RELAY, modes of DRIVE and LEARN",
             version=18,
             identity=2,
             flag="attention",
@@ -57,7 +57,7 @@ class Options:
     counters: bool = _option(
         Feature(
             "counters",
-            "counts of memory accesses and arithmetic of every run, a register each",
+            "counters of memory accesses and arithmetic, one register each",
             version=19,
             flag="counters",
         ),
@@ -65,7 +65,7 @@ class Options:
     early_exit: bool = _option(
         Feature(
             "early exit",
-            "loops that end when rates have settled",
+            "early exit of loops when rates have settled",
             version=20,
             identity=3,
             flag="early-exit",
@@ -75,7 +75,7 @@ class Options:
     convolution: bool = _option(
         Feature(
             "convolutions",
-            "kernels that move over maps: CONVOLVE",
+            "convolutions: CONVOLVE",
             version=21,
             identity=4,
             flag="convolutions",
@@ -88,7 +88,9 @@ OPTIONS: Mapping[str, Feature] = {option.name: option.metadata["feature"] for op
 EVERYTHING: Mapping[str, Any] = dict.fromkeys(OPTIONS, True)
 FEATURES: Mapping[str, Feature] = {
     # of the pipeline; bits 17 and 1 are free
-    "single_port": Feature("single-port weights", "weights in memories that read or write in a cycle", 16, 0),
+    "single_port": Feature(
+        "single-port weights", "weight memory that either reads or writes in a cycle", 16, 0
+    ),
     **OPTIONS,
 }
 #: those that a device tells over the link

@@ -316,9 +316,7 @@ class Mode:
 
     @property
     def text(self) -> str:
-        return (
-            f"{self.says}; an engine without `{self.feature}` takes no notice" if self.feature else self.says
-        )
+        return f"{self.says}; ignored by engines without `{self.feature}`" if self.feature else self.says
 
 
 @dataclass(frozen=True)
@@ -363,12 +361,12 @@ _THRESHOLDS = Number(
 )
 _GROUPS: dict[str, Operand] = {"groups": Span("dst", "n_dst", Memory.STATES, "the neurons")}
 _TILE: dict[str, Operand] = {"tile": Tiles("operand", "first tile of the synapse")}
-_SOURCES = "neurons that it comes from"
+_SOURCES = "source neurons"
 _RESULTS: dict[IntFlag, Mode] = {
     ResultMode.PLUS: Mode("writes to V+", Effects(writes=("V+",))),
     ResultMode.MINUS: Mode("writes to V-", Effects(writes=("V-",))),
 }
-_COLUMN = Mode("`sources` are the columns of W, not its rows: the synapse is used backwards")
+_COLUMN = Mode("`sources` are the columns of W, not its rows: feedback direction")
 _SIGNED = Mode("values of `sources` are signed")
 _SHIFT = "shift to the right"
 
@@ -376,7 +374,7 @@ OPERATIONS: Mapping[Op, Operation] = {
     Op.HALT: Operation(
         Kind.CONTROL,
         "The run ends.",
-        modes={HaltMode.INFER: Mode("only when the run is an inference")},
+        modes={HaltMode.INFER: Mode("only if the run is an inference")},
     ),
     Op.REPEAT: Operation(
         Kind.CONTROL,
@@ -390,15 +388,15 @@ OPERATIONS: Mapping[Op, Operation] = {
             "left": Number(
                 "count",
                 range(512),
-                "with EARLY_EXIT: so many iterations are left at most, this one included",
+                "with EARLY_EXIT: exit only if at most this many iterations are left, this one included",
                 silent=0,
                 in_loop=True,
             )
         },
         modes={
             NextMode.EARLY_EXIT: Mode(
-                "the loop ends now when no watched rate has moved since the last such NEXT, or since the run "
-                "began",
+                "leaves the loop if no watched rate has changed since the previous such NEXT or the start "
+                "of the run",
                 feature="early_exit",
             )
         },
@@ -407,7 +405,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         Kind.WALK,
         "A = value and S = 0.",
         _GROUPS | {"value": Number("operand", field_range("operand"), "raw membrane or drive")},
-        modes={ResetMode.STATIC: Mode("B = value and nothing else", without=("S",))},
+        modes={ResetMode.STATIC: Mode("only B = value", without=("S",))},
         does=Effects(writes=("A", "S")),
     ),
     Op.NUDGE: Operation(
@@ -428,13 +426,13 @@ OPERATIONS: Mapping[Op, Operation] = {
     ),
     Op.MARK: Operation(
         Kind.WALK,
-        "Q = -A: a window begins, over which rates are measured.",
+        "Q = -A: start of the window over which rates are measured.",
         _GROUPS
         | {
             "left": Number(
                 "count",
                 range(512),
-                "only in the iteration that has so many left, itself included; 0: always",
+                "only in the iteration with this many left, itself included; 0: always",
                 silent=0,
                 in_loop=True,
             )
@@ -448,21 +446,24 @@ OPERATIONS: Mapping[Op, Operation] = {
         | {
             "shift": Number("shift", RATE_SHIFTS, _SHIFT),
             "tolerance": Number(
-                "gain", field_range("gain"), "with WATCH: a rate has moved when it differs by more", silent=0
+                "gain",
+                field_range("gain"),
+                "with WATCH: largest difference that counts as unchanged",
+                silent=0,
             ),
         },
         modes=_RESULTS
         | {
             MeasureMode.WATCH: Mode(
-                "compares with V+ as it was before and notes whether a rate has moved",
+                "compares with the previous V+ and sets a flag if a rate has changed",
                 Effects(reads=("V+",), additions=1),
                 feature="early_exit",
             )
         },
         does=Effects(reads=("A", "Q"), writes=("V",), additions=1),
     ),
-    Op.SAVE: Operation(Kind.WALK, "Keeps A and S aside.", _GROUPS, does=Effects(("A", "S"), ("A'", "S'"))),
-    Op.RESTORE: Operation(Kind.WALK, "Brings A and S back.", _GROUPS, does=Effects(("A'", "S'"), ("A", "S"))),
+    Op.SAVE: Operation(Kind.WALK, "Saves A and S.", _GROUPS, does=Effects(("A", "S"), ("A'", "S'"))),
+    Op.RESTORE: Operation(Kind.WALK, "Restores A and S.", _GROUPS, does=Effects(("A'", "S'"), ("A", "S"))),
     Op.DRIVE: Operation(
         Kind.SCAN,
         "B += V+ W >> 8, each product rounded down: static drive from values.",
@@ -484,7 +485,7 @@ OPERATIONS: Mapping[Op, Operation] = {
     ),
     Op.LEARN: Operation(
         Kind.SCAN,
-        "W moves by the learning rule, from V+ and V- at both ends.",
+        "Updates W by the learning rule, from V+ and V- at both ends.",
         {
             "sources": Span("src", "n_src", Memory.VALUES, "`pre` end of the synapse"),
             "groups": Span("dst", "n_dst", Memory.VALUES, "`post` end of the synapse"),
@@ -492,7 +493,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         | _TILE
         | {
             "gain": Number("gain", range(GAIN_MAX + 1), "learning rate: factor of the rates' product"),
-            "shift": Number("shift", SHIFTS, f"learning rate: {_SHIFT} after it"),
+            "shift": Number("shift", SHIFTS, f"learning rate: {_SHIFT} after the gain"),
         },
         modes={
             SourceMode.SIGNED: _SIGNED,
@@ -504,22 +505,22 @@ OPERATIONS: Mapping[Op, Operation] = {
     ),
     Op.ARGMAX: Operation(
         Kind.SCAN,
-        "The prediction is the first neuron of largest V+, 0 when all are zero.",
+        "The prediction is the first neuron with the largest V+, 0 if all are zero.",
         {"sources": Span("src", "n_src", Memory.VALUES, "the output")},
         does=Effects(reads=("V+",)),
     ),
     Op.SOFTMAX: Operation(
         Kind.WALK,
-        "Codes of the softmax of B, over the neurons with A >= 0; keeps their exponent.",
+        "Codes of the softmax of B over the neurons with A >= 0, with one shared exponent.",
         _GROUPS
         | {
-            "values": Span("src", "n_dst", Memory.VALUES, "where the codes go"),
+            "values": Span("src", "n_dst", Memory.VALUES, "destination of the codes"),
             "shift": Number("shift", softmax.SHIFTS, f"{_SHIFT} of B"),
         },
         modes=_RESULTS
         | {
-            SoftmaxMode.ABSOLUTE: Mode("255 stands for 1, whatever the sum"),
-            SoftmaxMode.FINE: Mode("255 stands for 1/16 and more, whatever the sum"),
+            SoftmaxMode.ABSOLUTE: Mode("255 represents 1, independent of the sum"),
+            SoftmaxMode.FINE: Mode("255 represents 1/16 and more, independent of the sum"),
         },
         # in each of three walks: largest, sum, distance; in the last one codes
         does=Effects(reads=("A", "B"), additions=1),
@@ -532,29 +533,29 @@ OPERATIONS: Mapping[Op, Operation] = {
         "Signed 8-bit values, B >> shift in -128..127.",
         _GROUPS
         | {
-            "values": Span("src", "n_dst", Memory.VALUES, "where they go"),
+            "values": Span("src", "n_dst", Memory.VALUES, "their destination"),
             "shift": Number("shift", relay.SHIFTS, _SHIFT),
         },
-        modes=_RESULTS | {RelayMode.SCALED: Mode("shifts by the exponent of the last SOFTMAX, too")},
+        modes=_RESULTS | {RelayMode.SCALED: Mode("also shifts by the exponent of the last SOFTMAX")},
         does=Effects(reads=("B",), writes=("V",)),
         feature="attention",
     ),
     Op.CONVOLVE: Operation(
         Kind.PREFIX,
-        "The DRIVE, GATHER or LEARN behind it is a convolution: each position of `post` is joined to the "
-        "positions of `pre` on which its kernel lies. `sources` and `groups` are all groups at both ends; "
+        "The next instruction, DRIVE, GATHER or LEARN, is a convolution: each position of `post` is joined "
+        "to the positions of `pre` under its kernel. `sources` and `groups` are all groups at both ends; "
         "there are `kernel_rows` x `kernel_columns` x `pre` x `post` tiles.",
         {
-            "pre": Number("n_src", range(1, 1 << 10), "groups of a position at the `pre` end"),
-            "post": Number("n_dst", range(1, 1 << 10), "groups of a position at the `post` end"),
+            "pre": Number("n_src", range(1, 1 << 10), "groups per position at the `pre` end"),
+            "post": Number("n_dst", range(1, 1 << 10), "groups per position at the `post` end"),
             "rows": Number("src", range(1, SIDE + 1), "rows of positions of `post`"),
-            "columns": Number("dst", range(1, SIDE + 1), "columns of them"),
+            "columns": Number("dst", range(1, SIDE + 1), "columns of positions of `post`"),
             "kernel_rows": Number("count", range(1, SIDE + 1), "rows of positions of `pre` under a kernel"),
-            "kernel_columns": Number("gain", range(1, SIDE + 1), "columns of them"),
+            "kernel_columns": Number("gain", range(1, SIDE + 1), "columns of positions under a kernel"),
             "stride": Number(
                 "shift",
                 range(MAX_STRIDE + 1),
-                "positions of `pre` from a kernel to the next; 0: all lie on the same ones",
+                "positions of `pre` between neighbouring kernels; 0: all kernels at the same place",
             ),
         },
         feature="convolution",

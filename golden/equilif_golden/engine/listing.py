@@ -1,11 +1,10 @@
-"""Programs for people to read, and the manual's page of instructions: docs/reference/instructions.md is
-:func:`markdown`, and a test keeps it so.
-"""
+"""Listings of programs, and the generated pages docs/reference/instructions.md and programs.md."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from equilif_golden.engine.compiler import Compiled
@@ -110,52 +109,64 @@ def carried_out(program: Sequence[Instruction], config: EngineConfig, *, learn: 
 
 
 # -- manual ----------------------------------------------------------------------------------------
-MARKDOWN = """\
+INSTRUCTIONS = """\
 # Instructions
 
-Made from `golden/equilif_golden/engine/isa.py` by
-`python -m equilif_golden.engine.listing > docs/reference/instructions.md`.
+The instruction set of the engine, for readers of programs and developers of the engine. Generated from
+`golden/equilif_golden/engine/isa.py` by `python -m equilif_golden.engine.listing`.
 
-The engine runs a network as a program. `equilif program network.npz` lists the program of a network.
-`equilif_golden.engine.isa.Op` makes instructions, as in `Op.STEP(groups, threshold=4096, leak=3)`, and
-`equilif_golden.engine.model.EngineModel` runs programs.
+[Programs](programs.md) explains memories, rules and encoding. `equilif_golden.engine.isa.Op` creates
+instructions, as in `Op.STEP(groups, threshold=4096, leak=3)`. A mode is one bit of the field `mode`.
+
+{operations}
+"""
+
+PROGRAMS = """\
+# Programs
+
+Memories, rules and encoding of the engine's programs, with an example. For readers of programs and developers
+of the engine. Generated from `golden/equilif_golden/engine/isa.py` by
+`python -m equilif_golden.engine.listing`.
+
+The engine runs a network as a program. `equilif program network.npz` lists the program of a network, and
+`equilif_golden.engine.model.EngineModel` runs programs. [Instructions](instructions.md) has the operations.
 
 ## Memories
 
-The engine works on P neurons at a time. P is its number of *lanes*. P neurons are a *group*, and P x P
-weights are a *tile*.
+The engine processes P neurons at a time, one per *lane*. P neurons are a *group*, and P x P weights are a
+*tile*.
 
-| | what it holds | size |
+| memory | content | size |
 | --- | --- | --- |
-| A, A' | membrane with the input that was gathered; a copy of it | `state_groups` |
-| B | static drive: input that stays the same for many time steps | `state_groups` |
-| Q | charge, from which a rate is measured | `state_groups` |
-| S, S' | spikes of the last time step; a copy of them | `state_groups` |
+| A, A' | membrane with accumulated input; saved copy | `state_groups` |
+| B | static drive: input that is constant over many time steps | `state_groups` |
+| Q | charge, from which a rate is computed | `state_groups` |
+| S, S' | spikes of the last time step; saved copy | `state_groups` |
 | V+, V- | 8-bit values and rates, at +beta and at -beta | `value_groups` |
 | W | weights | `tiles` |
 
-One numbering serves all groups. Neurons with membranes are in the first `state_groups` of them.
+All memories share one numbering of groups; neurons with membranes are in the first `state_groups` of them.
 
-A *walk* goes through the groups of its destination, one a cycle. A *scan* goes through the neurons of its
-source that are not zero and, for each of them, through the groups of its destination.
+## Kinds of operations
 
-## Programs
+* A *control* operation steers the program.
+* A *walk* visits the groups of its destination, one per cycle.
+* A *scan* visits the non-zero neurons of its source and, for each of them, the groups of its destination.
+* A *prefix* modifies the next instruction.
 
-A program begins at its first instruction and ends at a HALT. Its last instruction is a HALT without a mode.
-Every REPEAT has its NEXT. Loops nest {deep} deep on engines with {nesting}, and {plain} deep on
-others.
+## Rules
 
-A program that breaks a rule of this page is refused as a whole. The refusal tells the number of the first
-instruction at fault, and the old program stays in force.
+A program starts at its first instruction and ends at a HALT. Its last instruction is a HALT without a mode.
+Every REPEAT has a NEXT. The maximum nesting depth of loops is {deep} on engines with {nesting}, and {plain}
+on others.
 
-## Operations
+A program that breaks a rule is rejected as a whole, with the number of the first invalid instruction, and the
+previous program remains loaded.
 
-{operations}
+## Encoding
 
-## Code
-
-An instruction has {bits} bits, {words} words of 32 bits, the low one first. Modes are bits of `mode`. Fields
-and bits that an operation does not have are not looked at.
+An instruction has {bits} bits, {words} words of 32 bits, least significant word first. A mode is one bit of
+the field `mode`, given by its position in that field. Unused fields and bits are ignored.
 
 {fields}
 
@@ -193,7 +204,7 @@ def _may_be(operand: Operand) -> str:
 
 def _operation(op: Op) -> str:
     o = OPERATIONS[op]
-    fifth = f", with bit {op.fifth} of `mode`" if op.fifth else ""
+    fifth = f" with bit {op.fifth.bit_length() - 1} of `mode` set" if op.fifth else ""
     text = f"Code {op.code}{fifth}, {o.kind}. {o.text}"
     touched = [
         f"{verb} {', '.join(memories)}"
@@ -205,31 +216,38 @@ def _operation(op: Op) -> str:
     if o.feature:
         text += f" Only engines with {FEATURES[o.feature].label} have it."
     if o.modes_need:
-        text += f" Only engines with {FEATURES[o.modes_need].label} take a mode."
-    parts = [f"### {op.name}", textwrap.fill(text, WIDTH)]
+        text += f" Only engines with {FEATURES[o.modes_need].label} take modes."
+    parts = [f"## {op.name}", textwrap.fill(text, WIDTH)]
     if o.operands:
         rows = [(f"`{name}`", _fields(x), _may_be(x), x.text) for name, x in o.operands.items()]
-        parts.append(_table(("operand", "field", "may be", ""), rows))
+        parts.append(_table(("operand", "field", "values", "meaning"), rows))
     if o.modes:
         parts.append(
-            _table(("mode", "bit", ""), [(flag.name, int(flag), mode.text) for flag, mode in o.modes.items()])
+            _table(
+                ("mode", "bit of `mode`", "effect"),
+                [(flag.name, int(flag).bit_length() - 1, mode.text) for flag, mode in o.modes.items()],
+            )
         )
     return "\n\n".join(parts)
 
 
-def markdown() -> str:
-    """The page of instructions."""
+def instructions_page() -> str:
+    """docs/reference/instructions.md"""
+    return INSTRUCTIONS.format(operations="\n\n".join(map(_operation, Op)))
+
+
+def programs_page() -> str:
+    """docs/reference/programs.md"""
     at = 0
     fields = []
     for name, width, signed in FIELDS:
         fields.append((f"`{name}`", f"{at}-{at + width - 1}", "signed" if signed else ""))
         at += width
     compiled = Compiled(Network.chain(4, 3, 2), EngineConfig(lanes=4))
-    return MARKDOWN.format(
+    return PROGRAMS.format(
         deep=EngineConfig(attention=True).loops,
         plain=EngineConfig(attention=False).loops,
         nesting=" or ".join(option.label for option in OPTIONS.values() if option.nests),
-        operations="\n\n".join(map(_operation, Op)),
         bits=32 * WORDS,
         words=WORDS,
         fields=_table(("field", "bits", ""), fields),
@@ -237,5 +255,8 @@ def markdown() -> str:
     )
 
 
+PAGES = {"instructions": instructions_page, "programs": programs_page}
+
 if __name__ == "__main__":
-    print(markdown(), end="")
+    for name, page in PAGES.items():
+        Path("docs", "reference", f"{name}.md").write_text(page())

@@ -67,21 +67,21 @@ class Status(IntEnum):
 
 
 MEANING: Mapping[Status, str] = {
-    Status.OK: "carried out",
-    Status.BAD_FRAME: "wrong SLIP escape, or a byte without a stop bit",
+    Status.OK: "executed",
+    Status.BAD_FRAME: "invalid SLIP escape, or a byte without a stop bit",
     Status.TOO_SHORT: "fewer than 6 bytes",
-    Status.TOO_LONG: "more bytes than the device takes",
-    Status.BAD_CRC: "the CRC is that of other bytes",
-    Status.OVERRUN: "came before the previous reply was out",
+    Status.TOO_LONG: "more bytes than the device accepts",
+    Status.BAD_CRC: "CRC mismatch",
+    Status.OVERRUN: "received before the previous reply was sent",
     Status.UNKNOWN_COMMAND: "no command has this code",
-    Status.BAD_LENGTH: "a payload that the command cannot have, or an element cut short",
-    Status.BUSY: "the engine is running, although no command runs it, or the player is at work",
+    Status.BAD_LENGTH: "payload length invalid for the command, or an incomplete element",
+    Status.BUSY: "the engine runs without a command, or the standalone trainer is active",
     Status.NO_PROGRAM: "RUN before LOAD",
-    Status.BAD_REGION: "no region that the command can reach",
-    Status.BAD_FLAGS: "flags that RUN does not have",
-    Status.BAD_ADDRESS: "elements outside their region, or no beginning of a block",
-    Status.BAD_PROGRAM: "payload u16: the first instruction at fault; their number when only the end is "
-    "wrong; the first without room when there are too many",
+    Status.BAD_REGION: "region not accessible by the command",
+    Status.BAD_FLAGS: "undefined flags of RUN",
+    Status.BAD_ADDRESS: "elements outside their region, or not the start of a block",
+    Status.BAD_PROGRAM: "payload u16: the first invalid instruction; their number if only the end is "
+    "invalid; the first that does not fit if there are too many",
 }
 
 
@@ -111,11 +111,11 @@ _FLAGS = ", ".join(f"bit {bit} {features.FEATURES[name].label}" for name, bit in
 #: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
 #: in EngineConfig and Numerics
 IDENTITY: tuple[tuple[str, str, str], ...] = (
-    ("version", "B", f"of this protocol, {VERSION}; of a device with a player {PLAYER_VERSION}"),
-    ("flags", "B", f"what the engine has: {_FLAGS}"),
+    ("version", "B", f"of this protocol, {VERSION}; of a device with a standalone trainer {PLAYER_VERSION}"),
+    ("flags", "B", f"options of the engine: {_FLAGS}"),
     ("lanes", "B", "P"),
     ("weight_width", "B", "bits"),
-    ("fraction", "B", "bits behind the binary point"),
+    ("fraction", "B", "fraction bits"),
     ("accumulator_width", "B", "bits of a membrane"),
     ("charge_width", "B", "bits"),
     ("", "x", ""),
@@ -124,7 +124,7 @@ IDENTITY: tuple[tuple[str, str, str], ...] = (
     ("state_groups", "H", "of P neurons with membranes"),
     ("program_words", "H", "of 32 bits"),
     ("max_payload", "H", "bytes of the longest payload"),
-    ("flash_blocks", "H", "of 64 KiB that the device has of its flash; 0: none, and no player"),
+    ("flash_blocks", "H", "of 64 KiB of flash available to the design; 0: no standalone trainer"),
     ("build_id", "I", ""),
 )
 _NAMES = [name for name, _, _ in IDENTITY if name]

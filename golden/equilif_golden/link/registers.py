@@ -68,12 +68,12 @@ class Register:
 
 
 _REGISTERS = (
-    Register("ID", 0x00, Access.READ, f'0x{MAGIC:08X}, "EQLF" in bytes: an engine is here'),
+    Register("ID", 0x00, Access.READ, f'0x{MAGIC:08X}, "EQLF" in bytes: identifies an engine'),
     Register(
         "VERSION",
         0x04,
         Access.READ,
-        "what the engine can do",
+        "map version, lanes and options of the engine",
         (
             Field("MAP", 0, 8, f"version of this map, {VERSION}"),
             Field("LANES", 8, 8, "lanes P"),
@@ -87,7 +87,7 @@ _REGISTERS = (
         "number formats, in bits",
         (
             Field("WEIGHT", 0, 8, "width of a weight"),
-            Field("FRACTION", 8, 8, "bits behind the binary point"),
+            Field("FRACTION", 8, 8, "fraction bits"),
             Field("ACCUMULATOR", 16, 8, "width of membranes"),
             Field("CHARGE", 24, 8, "width of charges"),
         ),
@@ -99,19 +99,19 @@ _REGISTERS = (
         Access.READ,
         "groups of P neurons",
         (
-            Field("VALUES", 0, 16, "with values"),
-            Field("STATES", 16, 16, "with membranes"),
+            Field("VALUES", 0, 16, "groups with values"),
+            Field("STATES", 16, 16, "groups with membranes"),
         ),
     ),
     Register("PROGRAM_WORDS", 0x14, Access.READ, "32-bit words of program memory"),
-    Register("BUILD", 0x18, Access.READ, "build id, as the integrator chose it"),
+    Register("BUILD", 0x18, Access.READ, "build id, chosen by the integrator"),
     Register(
         "CONTROL",
         0x20,
         Access.WRITE,
-        "begin a run; an error while one is going on or without a program",
+        "start a run; an error during a run or without a program",
         (
-            Field("START", 0, 1, "run the program; with 0 the write does nothing"),
+            Field("START", 0, 1, "run the program; writing 0 has no effect"),
             Field("LEARN", 1, 1, "with learning"),
         ),
     ),
@@ -119,72 +119,76 @@ _REGISTERS = (
         "STATUS",
         0x24,
         Access.CLEAR,
-        "where the engine is",
+        "state of the engine; writing 1 clears a bit",
         (
-            Field("DONE", 0, 1, "a run has ended since this was cleared, or since the last one began"),
+            Field("DONE", 0, 1, "a run has ended since this bit was cleared or the last run started"),
             Field(
                 "FAULT",
                 1,
                 1,
-                "the stream brought an element outside the region, which was dropped, or a packet that no "
-                "run could follow",
+                "the stream had an element outside the region, which was dropped, or a packet that could not "
+                "start a run",
             ),
-            Field("BUSY", 2, 1, "a run is going on; not cleared by writing"),
-            Field("LOADED", 3, 1, "there is a program; not cleared by writing"),
+            Field("BUSY", 2, 1, "a run is in progress; read only"),
+            Field("LOADED", 3, 1, "a program is loaded; read only"),
         ),
     ),
     Register(
-        "INTERRUPT", 0x28, Access.BOTH, "when `irq` is high", (Field("DONE", 0, 1, "while STATUS.DONE is"),)
+        "INTERRUPT",
+        0x28,
+        Access.BOTH,
+        "enable of the interrupt output `irq`",
+        (Field("DONE", 0, 1, "`irq` follows STATUS.DONE"),),
     ),
     Register(
         "LOAD",
         0x2C,
         Access.WRITE,
-        "number of staged instructions to judge and, if all are possible, to take as the program; "
-        "otherwise an error, and the old program stays in force",
+        "number of staged instructions to check and load as the program; an error if one is invalid, "
+        "and the previous program remains loaded",
     ),
     Register(
         "REJECTED",
         0x30,
         Access.READ,
-        "after a LOAD that was an error: first instruction at fault; their number when only the end is wrong",
+        "after a failed LOAD: first invalid instruction, or their number if only the end is invalid",
     ),
     Register(
         "REGION",
         0x34,
         Access.BOTH,
-        "memory behind DATA and the stream: 0 weights, 1 values, 2 staged program, 3 dither counter",
+        "memory accessed by DATA and the stream: 0 weights, 1 values, 2 staged program, 3 dither counter",
     ),
     Register(
         "ADDRESS",
         0x38,
         Access.BOTH,
-        "element in the region; counts up with every access to DATA and every element of the stream. "
-        "A packet of the stream begins at what was last written here",
+        "element in the region; incremented by every access to DATA and every element of the stream. "
+        "A packet of the stream starts at the last written address",
     ),
     Register(
         "DATA",
         0x3C,
         Access.BOTH,
-        "the element at ADDRESS, see below; an error outside the region and during a run",
+        "element at ADDRESS, see below; an error outside the region and during a run",
     ),
     Register(
         "STREAM",
         0x40,
         Access.BOTH,
-        "what follows a packet of the stream",
+        "action after a packet of the stream",
         (
             Field(
                 "RUN",
                 0,
                 1,
-                "a run, then one word of result; neither without a program or after an element was dropped",
+                "a run, then one result word; neither without a program or after a dropped element",
             ),
             Field("LEARN", 1, 1, "with learning"),
         ),
     ),
-    Register("PREDICTION", 0x60, Access.READ, "neuron that ARGMAX found in the last run"),
-    Register("CYCLES", 0x64, Access.READ, "clock cycles of the run, up to now while it is going on"),
+    Register("PREDICTION", 0x60, Access.READ, "prediction of the last run, by ARGMAX"),
+    Register("CYCLES", 0x64, Access.READ, "clock cycles of the last run, or of the present run so far"),
     Register("SPIKES", 0x68, Access.READ, "spikes of LIF neurons in the run"),
     Register("ACCESSES", 0x6C, Access.READ, "words of P weights read in the run"),
     *(
@@ -192,7 +196,7 @@ _REGISTERS = (
             name.upper(),
             0x70 + 4 * k,
             Access.READ,
-            f"{name.replace('_', ' ')} of the run, in words of P lanes: equilif_golden.engine.activity",
+            f"{name.replace('_', ' ')} of the run, in words of P lanes",
         )
         for k, name in enumerate(NAMES)
     ),
@@ -208,11 +212,11 @@ ELEMENTS: tuple[tuple[str, int, int, str], ...] = (
         "WEIGHTS",
         16,
         16,
-        "signed; element (word x P + bank), layout of equilif_golden.blocks.synapse.to_words",
+        "signed; element (word x P + bank); element (i, k) of tile t is in bank i ^ k at word t x P + i",
     ),
     ("VALUES", 16, 8, "bits 0-7 at +beta, 8-15 at -beta; the stream writes its byte to both"),
     ("PROGRAM", 32, 32, "staged: taken by LOAD"),
-    ("COUNTER", 32, 32, "position of the dither, one element"),
+    ("COUNTER", 32, 32, "update counter of the dither, one element"),
 )
 
 
