@@ -266,7 +266,7 @@ def test_show_table(connected, tmp_path):
     for arguments in ((file, "vowels"), (tmp_path / "n.npz",)):
         output = run("show", *arguments, *outputs)
         assert "120 of these weights are the table of tokens: it stays with the host" in output
-        assert "no, tokens" not in output and " 4 " in output
+        assert "no, tokens" not in output
         (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
         assert (found["rows"], found["columns"], found["weights"], found["learning_rate_scale"]) == (
             20,
