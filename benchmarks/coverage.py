@@ -269,12 +269,7 @@ REASONS = (
     Reason("scanner|engine|walker", "allow|pause|next_run|restart_walk|by_minus", 0, _PORTS),
     Reason("relay", "clipped4", 0, _EXTREME),
     Reason("geometry|positions", ".*", 2, _MAPS),
-    Reason(
-        ".*",
-        r"(.*[._])?(columns|rows|columns_left|rows_left|kernel_columns|kernel_rows|window_columns|window_rows)",
-        3,
-        _MAPS,
-    ),
+    Reason(".*", r"(.*[._])?(columns|rows|columns_left|rows_left|(kernel|window)_(columns|rows))", 3, _MAPS),
     Reason(".*", r"steps(\..*)?|i|o|place|o__payload|i__payload|next_place|stride", 3, _MAPS),
     Reason(".*", r"(instruction|issued)\.n?_?dst", 4, _MAPS),
     Reason("state", "s_memory", 0, _SAVED),

@@ -1,4 +1,4 @@
-"""equilif_golden.fixed formats as Amaranth shapes, and the arithmetic that several blocks share."""
+"""Formats of equilif_golden.fixed as Amaranth shapes, and arithmetic shared by several blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def shape(fmt: Fixed) -> Shape:
 
 
 def saturate(value: Value, width: int) -> Value:
-    """``value`` in ``width`` signed bits, by looking at the bits above: no comparator."""
+    """``value`` clipped to ``width`` signed bits; tests the upper bits, without a comparator."""
     sign = value[-1]
     above = value[width - 1 :]
     fits = above.all() | ~above.any()
@@ -25,31 +25,31 @@ def saturate(value: Value, width: int) -> Value:
     return Mux(fits, value[:width], limit).as_signed()
 
 
-def at_least(value: Value, least: int) -> Value:
-    """``value >= least``, of a few bits: without a subtraction."""
-    found: Value = Const(1, 1)
+def at_least(value: Value, minimum: int) -> Value:
+    """``value >= minimum`` for a narrow value, without a subtractor."""
+    result: Value = Const(1, 1)
     for k, bit in enumerate(value):
-        found = bit & found if least >> k & 1 else bit | found
-    return found
+        result = bit & result if minimum >> k & 1 else bit | result
+    return result
 
 
 def times_small(value: Value, factor: Value) -> Value:
-    """``value * factor`` as shifts and adds: a narrow product leaves the DSP blocks to the lanes."""
+    """``value * factor`` by shifts and adds, for narrow factors: DSP blocks are left to the lanes."""
     return total(Mux(bit, value << k, 0) for k, bit in enumerate(factor))
 
 
 def times_index(index: Value, constant: int, width: int) -> Value:
-    """``index * constant`` modulo 2**width, for an index of a few bits: a table."""
+    """``index * constant`` modulo 2**width, for a narrow index: a look-up table."""
     return Array(Const(k * constant & ((1 << width) - 1), width) for k in range(1 << len(index)))[index]
 
 
 def popcount(bits: Value) -> Value:
-    """Number of bits that are set."""
+    """Number of set bits."""
     return total(bits)
 
 
 def total(items: Iterable[Value]) -> Value:
-    """All items added, in a tree."""
+    """Sum of all items, by an adder tree."""
     terms = list(items)
     while len(terms) > 1:
         terms = [a + b for a, b in zip(terms[::2], [*terms[1::2], Const(0, 1)], strict=False)]
@@ -57,7 +57,7 @@ def total(items: Iterable[Value]) -> Value:
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
-    """``value`` of so many cycles ago, through registers that no reset clears."""
+    """``value`` delayed by ``cycles``, through registers without a reset."""
     for k in range(1, cycles + 1):
         late = Signal(value.shape(), name=f"{name}_{k}_late", reset_less=True)
         m.d.sync += late.eq(value)
@@ -65,14 +65,14 @@ def delayed(m: Module, value: Value, cycles: int, name: str) -> Value:
     return value
 
 
-def butterfly(m: Module, words: Sequence[Value], across: Value, name: str, first: int = 0) -> list[Value]:
-    """``out[j] = words[j ^ (across << first)]``: for every bit a level in which pairs change places, or not.
+def butterfly(m: Module, words: Sequence[Value], index: Value, name: str, first: int = 0) -> list[Value]:
+    """XOR permutation network: ``out[j] = words[j ^ (index << first)]``, one level for each bit of ``index``.
 
-    Its wires are shorter than those of a rotation, and the same word undoes it.
+    Its wires are shorter than those of a rotation, and it is its own inverse.
     """
     p = len(words)
     permuted = list(words)
-    for level, bit in enumerate(across, first):
+    for level, bit in enumerate(index, first):
         out = [Signal(len(words[0]), name=f"{name}_{level}_{j}") for j in range(p)]
         for j in range(p):
             m.d.comb += out[j].eq(Mux(bit, permuted[j ^ 1 << level], permuted[j]))
@@ -81,7 +81,7 @@ def butterfly(m: Module, words: Sequence[Value], across: Value, name: str, first
 
 
 def lowest_set(mask: Value) -> Value:
-    """Index of the lowest set bit (of no meaning when there is none)."""
+    """Index of the lowest set bit; undefined if there is none."""
     index: Value = Const(0, max(1, (len(mask) - 1).bit_length()))
     for k in reversed(range(len(mask))):
         index = Mux(mask[k], k, index)
@@ -89,16 +89,16 @@ def lowest_set(mask: Value) -> Value:
 
 
 def lanes_of(value: Value, n: int) -> list[Value]:
-    """A wide word cut into ``n`` equal lanes."""
+    """A wide word as ``n`` lanes of equal width."""
     return [value.word_select(j, len(value) // n) for j in range(n)]
 
 
 def domain(registers: int) -> str:
-    """Clock domain of statements that lie before a register, where there are registers."""
+    """Domain of assignments before an optional register: "sync", or "comb" without ``registers``."""
     return "sync" if registers else "comb"
 
 
 def ram(shape: int, depth: int, style: str | None, **attributes: int) -> memory.Memory[int, Value]:
-    """Memory with a vendor hint: ``block``, ``distributed`` or None for the tool's choice."""
+    """Memory with ``ram_style``: ``block``, ``distributed``, or None for the choice of the tool."""
     hint: dict[str, Any] = {"ram_style": style} if style else {}
     return memory.Memory(shape=shape, depth=depth, init=[], attrs=hint | attributes)

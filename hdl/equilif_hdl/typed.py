@@ -1,8 +1,7 @@
-"""Types of what Amaranth makes at run time, so that mypy knows its members.
+"""Types of interfaces and views, for mypy.
 
-A Signature makes an object with ports, a StructLayout a view with fields.  Amaranth takes both from data, so
-a type checker sees none of them.  Subclasses of the classes below declare them once more, for the checker
-alone: nothing is ever made of them.
+Amaranth creates the ports of a Signature and the fields of a StructLayout at run time, so a type checker does
+not see them.  Subclasses of the classes below declare them for the type checker; they are never instantiated.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from amaranth.lib import data, wiring
 
 
 class Interface(Protocol):
-    """What a Signature makes.  A subclass declares its ports."""
+    """Interface of a Signature.  A subclass declares its ports."""
 
     @property
     def signature(self) -> wiring.Signature: ...
@@ -24,7 +23,7 @@ P = TypeVar("P")
 
 
 class Stream(Interface, Protocol[P]):
-    """What a stream's Signature makes, with a payload P: amaranth.lib.stream.Interface."""
+    """amaranth.lib.stream.Interface with a payload of type P."""
 
     payload: P
     p: P
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from amaranth.hdl._ast import Assign as Assign
 
     class Fields(ValueCastable):
-        """A view.  A subclass declares its fields, and no other is one; data.View lets every name pass."""
+        """A view.  A subclass declares its fields; other names are errors, unlike with data.View."""
 
         def as_value(self) -> Value: ...
         def shape(self) -> Shape: ...
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
     V = TypeVar("V", bound=Fields)
 
     class Layout(ShapeCastable[V]):
-        """A StructLayout whose views are of the class V."""
+        """A StructLayout with views of class V."""
 
         def __init__(self, members: Mapping[str, ShapeLike]) -> None: ...
         def as_shape(self) -> Shape: ...
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
         def from_bits(self, raw: int) -> Mapping[str, int]: ...
 
     def signal_of(layout: Layout[V], *, name: str = ..., reset_less: bool = ...) -> V:
-        """A Signal of a layout: its view."""
+        """View of a Signal with this layout."""
 else:
     Assign = object
     Fields = data.View

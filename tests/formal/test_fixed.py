@@ -135,7 +135,7 @@ def test_lowest_set():
 
 def test_exchange():
     """In one go, and in two halves as a deep pipeline has it."""
-    p = Proof("butterfly = word j comes from j ^ across", FIXED)
+    p = Proof("butterfly = word j comes from j ^ index", FIXED)
     for lanes in (4, 8, 16):
         words = [p.any(2, f"word{lanes}_{k}") for k in range(lanes)]
         levels = lanes.bit_length() - 1

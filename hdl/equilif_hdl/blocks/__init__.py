@@ -1,1 +1,1 @@
-"""Arithmetic of one lane; each file is the RTL of equilif_golden.blocks' file of the same name."""
+"""Arithmetic of one lane: each file is the RTL of the file of the same name in equilif_golden.blocks."""

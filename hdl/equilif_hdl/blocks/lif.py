@@ -1,10 +1,10 @@
-"""Leaky integrate-and-fire lane; bit-exact with equilif_golden.blocks.lif.lif_step.
+"""Leaky integrate-and-fire neuron; bit-exact with equilif_golden.blocks.lif.lif_step.
 
     total --|-- >= threshold: clear its bit --|--------------------> spike
-            |   overflow the limits: clip       |-- - (v >> leak) ---> v
+            |   out of range: clip            |-- - (v >> leak) ---> v
 
-With a threshold that is a power of two, comparing is looking at the bits neg_threshold it, and resetting by
-subtraction is clearing one bit.  Latency 2 (bars are registers), throughput 1.
+The threshold is a power of two: the comparison is an OR of the upper bits, and the reset by subtraction
+clears one bit.  Latency 2 (bars are registers), throughput 1.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ class Lif(wiring.Component):
     """Members
     -------
     total : In(accumulator)
-        Membrane, gathered input and static drive.
+        Sum of membrane, gathered input and static drive.
     threshold : In(15), held
         A power of two.
     neg_threshold : In(17), held
         -threshold.
     leak : In(4), held
-        Shift of the leak; 0 is no leak.
+        Shift of the leak; 0: no leak.
     v : Out(signed(16))
-        The membrane after reset and leak.
+        Membrane after reset and leak.
     spike : Out(1)
-        The neuron has fired.
+        The neuron fires.
 
-    ``registered``: what ``leak`` means is a register.
+    ``registered``: register the decoded ``leak``.
     """
 
     total: Signal
@@ -61,9 +61,9 @@ class Lif(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        sum_low = Signal(17, reset_less=True)  # the sum's low bits
+        sum_low = Signal(17, reset_less=True)  # low bits of the sum
         sign = Signal(reset_less=True)  # the sum is negative
-        overflow = Signal(reset_less=True)  # it needs more bits
+        overflow = Signal(reset_less=True)  # it needs more bits than those
         sum_high = self.total[len(sum_low) - 1 :]
         m.d.sync += [
             sum_low.eq(self.total),
@@ -75,8 +75,7 @@ class Lif(wiring.Component):
         clip_low = Signal()  # the sum is below -threshold
         after_reset = Signal(17)  # the sum after the reset
         v = Signal(signed(16), reset_less=True)  # the membrane, within -threshold .. threshold
-        # -threshold has the bits from the threshold's upwards set: they are those that tell whether a sum
-        # lies overflow it
+        # in -threshold all bits from that of the threshold upwards are set: a mask for the comparisons
         neg_threshold = self.neg_threshold
         m.d.comb += [
             fired.eq(~sign & (overflow | (sum_low & neg_threshold).any())),
@@ -89,7 +88,7 @@ class Lif(wiring.Component):
             v.eq(Mux(clip_high, self.threshold, Mux(clip_low, neg_threshold, after_reset))),
         ]
         leaks = Signal()
-        shift = Signal(2)  # shift of the leak, overflow the smallest one
+        shift = Signal(2)  # shift of the leak, minus the smallest one
         loss = Signal(signed(14))
         m.d["sync" if self.registered else "comb"] += [
             leaks.eq(self.leak != 0),

@@ -1,11 +1,11 @@
-"""EP update of one bank; bit-exact with equilif_golden.blocks.plasticity.ep_update.
+"""EP weight update of one bank; bit-exact with equilif_golden.blocks.plasticity.ep_update.
 
     gain u+ v+ + dither --------(+)--|-- >> shift --|--(+)-- saturate --[a--> o
     -gain u- -(x)--[m------------'                      |
     v- -------'                                     w --'
 
-Bars are registers: | always, [ where the pipeline has them: behind the multiplier and the adder.  Latency
-from ``product`` 2 + ``added``, throughput 1.  Multiplying and adding fit one DSP block.
+Bars are registers, [ optional ones: ``multiplied`` after the multiplier, ``added`` after the adder.  Latency
+from ``product`` 2 + ``added``, throughput 1.  Multiplier and adder fit one DSP block.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class Plasticity(wiring.Component):
     """Members
     -------
     product : In(signed(PRODUCT))
-        gain u+ v+ and dither.
+        gain u+ v+ + dither.
     um : In(signed(16))
-        -gain u-; where products are ``multiplied`` into a register a cycle before ``product``.
+        -gain u-; with ``multiplied`` one cycle before ``product``.
     vm : In(8) or In(signed(9))
-        v-; together with ``um``.
+        v-, in the cycle of ``um``.
     shift : In(5), held, from the cycle of ``product`` on
-        Of the learning rate.
+        Shift of the learning rate.
     w : In(signed(16)), 2 cycles after ``product``
-        The weight.
+        Weight.
     o : Out(signed(16))
-        The weight after the update.
+        Weight after the update.
 
-    ``multiplied``, ``added``: registers.  ``signed_values``: u and v may be signed.
+    ``multiplied``, ``added``: optional registers.  ``signed_values``: u and v may be signed.
     """
 
     product: Signal

@@ -1,5 +1,6 @@
-"""Rate from charge and membrane, and whether it has moved; bit-exact with equilif_golden.blocks.rate.measure
-and equilif_golden.blocks.rate.moved.
+"""Rate from charge and membrane, and the change of a rate; bit-exact with equilif_golden.blocks.rate.
+
+Measure is its function ``measure``, RateChange its function ``moved``.
 
     charge --(+)--|-- >> shift -- clip 0..255 --> rate --(-)--|-- > tolerance --> changed
     v --------'                                before ---'
@@ -22,12 +23,12 @@ class Measure(wiring.Component):
     """Members
     -------
     charge, v : In(charge)
-        Charge so changed, and membrane.
+        Accumulated charge, and membrane.
     shift : In(4), held
-        How many bits of their sum are not part of the rate.
+        Number of low bits of their sum that are dropped.
     rate : Out(8)
 
-    ``registered``: what ``shift`` means is a register.
+    ``registered``: register the decoded ``shift``.
     """
 
     charge: Signal
@@ -46,9 +47,9 @@ class Measure(wiring.Component):
         m = Module()
         total = Signal.like(self.charge, reset_less=True)
         m.d.sync += total.eq(self.charge + self.v)
-        # shifting has three levels, and each keeps only what the next can reach
+        # shifter with three levels, each as wide as the next one needs
         bits = total[RATE_SHIFTS[0] :]
-        n = Signal(3)  # shift beyond the smallest one
+        n = Signal(3)  # shift, minus the smallest one
         m.d["sync" if self.registered else "comb"] += n.eq(self.shift - RATE_SHIFTS[0])
         for level, width in ((2, 11), (1, 9), (0, 8)):
             bits = Mux(n[level], bits[1 << level :][:width], bits[:width])
@@ -61,10 +62,10 @@ class RateChange(wiring.Component):
     """Members
     -------
     rate, before : In(8)
-        A rate, and the same neuron's rate before.
+        A rate, and the previous rate of the same neuron.
     tolerance : In(16), held
     changed : Out(1)
-        They differ by more than that.
+        They differ by more than ``tolerance``.
     """
 
     rate: Signal
@@ -80,7 +81,7 @@ class RateChange(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         change = Signal(signed(9), reset_less=True)
-        tolerance = Mux(self.tolerance[8:].any(), 255, self.tolerance[:8])  # no rate moves by more
+        tolerance = Mux(self.tolerance[8:].any(), 255, self.tolerance[:8])  # the largest difference
         m.d.sync += change.eq(self.rate - self.before)
         m.d.comb += self.changed.eq((change > tolerance) | (-change > tolerance))
         return m

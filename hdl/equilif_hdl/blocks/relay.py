@@ -1,11 +1,10 @@
-"""Relay lane; bit-exact with equilif_golden.blocks.relay.relay.
+"""Relay: drive to signed 8-bit value; bit-exact with equilif_golden.blocks.relay.relay.
 
     drive -- >> 1 .. 4 --|-- >> 0, 4 .. 28 -- clip --|--> value
                          '--> prescaled
 
-A shifter that saturates after every level to what the levels below can still reach.  Latency 2 (bars are
-registers), throughput 1. ``prescaled`` serves the softmax population, whose shifts are those of the first
-level.
+A shifter that saturates after every level to the range that the remaining levels can represent.  Latency 2
+(bars are registers), throughput 1.  SOFTMAX uses ``prescaled``: its shifts are those of the first level.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.fixed import Numerics
 from equilif_hdl.fixed import saturate, shape
 
-WIDTH = 8  #: of a relay's value
+WIDTH = 8  #: bits of the value of a relay
 
 
 class Relay(wiring.Component):
@@ -26,10 +25,10 @@ class Relay(wiring.Component):
     drive : In(accumulator)
         Static drive.
     shift_minus_1 : In(5), held
-        The shift, shift_minus_1 1.
-    prescaled : Out(signed), a cycle later
+        Shift, minus 1.
+    prescaled : Out(signed), 1 cycle later
         The drive, shifted by 1 to 4.
-    value : Out(signed(8)), two cycles later
+    value : Out(signed(8)), 2 cycles later
     """
 
     drive: Signal

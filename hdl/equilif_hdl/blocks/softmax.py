@@ -1,4 +1,4 @@
-"""Softmax of a population, in three walks over its groups; bit-exact with
+"""Softmax of a population, in three passes (walks) over its groups; bit-exact with
 equilif_golden.blocks.softmax.softmax.
 
     scores -- saturate --|-- octave --> [ max: tree, a register a level ] --> top           first walk
@@ -9,9 +9,9 @@ equilif_golden.blocks.softmax.softmax.
                             x R + 1/2, rounded down <-- R = round(2 ** (c + 13) / S)      third
                     (a multiplier of the lane)
 
-e is made anew in the third walk, which is cheaper than keeping it.  Between the walks the pipeline runs
-empty; R is a restoring division.  Latency: 2 cycles from ``scores`` to ``e`` (bars are registers), 3 with
-``registers.exponential``, behind saturated drives.  Throughput: a group a cycle.
+The third walk computes e again, which is cheaper than storing it.  The pipeline drains between walks; R is a
+restoring division.  Latency: 2 cycles from ``scores`` to ``e`` (bars are registers); 3 with
+``registers.exponential``, after saturation.  Throughput: a group a cycle.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ class Softmax(wiring.Component):
     start : In(1)
         The first walk begins.
     absolute, fine : In(1), held
-        c does not depend on the sum.
+        c is a constant.
     idle : In(1)
-        The walk is over, and its last group has gone by.
+        The walk is finished, and its last group has arrived.
     valid : In(1)
-        A group is there:
+        Strobe of a group.
     scores : In
-        its drives, less the shift, P lanes side by side;
+        Its drives after the shift, P lanes side by side.
     active : In(P)
-        who of it takes part.
+        Its active lanes.
     restart_walk : Out(1)
         The next walk must begin.
     busy : Out(1)
-        From the cycle after start until the last code can be written.
+        From the cycle after start until the last code is ready to be written.
     e, reciprocal : Out(8 P), Out(15)
-        Exponentials of the group, ``latency`` cycles later, and R.
+        Exponentials of the group, ``latency`` cycles after it; R.
     coding : Out(1)
         Third walk: code = (e * reciprocal + half) >> RECIPROCAL, at most 255.
     coded : Out(1)
-        The codes of a group are there, whose product takes PRODUCT cycles from e.
+        Strobe: codes of a group are ready, PRODUCT cycles after e.
     scale : Out
         c - C_MIN of the last softmax.
     """
@@ -111,7 +111,7 @@ class Softmax(wiring.Component):
         octaves = [self._lane(m, j, top) for j in range(p)]
         largest = tree(m, octaves, lambda a, b: Mux(a > b, a, b), "largest")
         sum_ = tree(m, lanes_of(self.e, p), lambda a, b: a + b, "sum")
-        # a group on its way: flight[k] is `valid` of k cycles ago
+        # groups in the pipeline: flight[k] is `valid` of k cycles ago
         flight = [self.valid]
         for k in range(1, self.latency + max(levels, PRODUCT) + 1):
             flight.append(Signal(name=f"flight{k}"))
@@ -126,7 +126,7 @@ class Softmax(wiring.Component):
             self.reciprocal.eq(divider.r),
             self.scale.eq(divider.c - C_MIN),
         ]
-        # a register, as it strobes what every lane writes
+        # registered: a write strobe of all lanes
         m.d.sync += self.coded.eq(self.coding & flight[self.latency + PRODUCT - 1])
         with m.FSM():
             with m.State("IDLE"):
@@ -158,15 +158,15 @@ class Softmax(wiring.Component):
         return m
 
     def _lane(self, m: Module, j: int, top: Value) -> Value:
-        """A lane's octave as an unsigned number, 0 when it takes no part; ``e`` is its exponential."""
+        """The octave of a lane, unsigned, 0 if it is not active; assigns its exponential to ``e``."""
         scores = self.scores.word_select(j, self.drive)
         active = Signal(name=f"active{j}")
         e = self.e.word_select(j, 8)
-        y = Signal(signed(WIDTH), name=f"y{j}")  # exponent: octave and fraction
+        y = Signal(signed(WIDTH), name=f"y{j}")  # exponent in fixed point: octave and fraction
         octave = Signal(OCTAVE, name=f"octave{j}")
-        below = Signal(OCTAVE, name=f"below{j}")  # octaves from the largest
-        distance = Signal(3, name=f"distance{j}")  # octaves, where something is left of e
-        gone = Signal(name=f"gone{j}")  # nothing is left of e
+        below = Signal(OCTAVE, name=f"below{j}")  # octaves below the largest
+        distance = Signal(3, name=f"distance{j}")  # `below`, if e is not 0
+        negligible = Signal(name=f"negligible{j}")  # e is 0
         mantissa = Signal(8, name=f"mantissa{j}")
         saturated = m.d[domain(self.registers)]
         saturated += [
@@ -180,22 +180,24 @@ class Softmax(wiring.Component):
         m.d.sync += [
             mantissa.eq(Array(Const(int(t), 8) for t in TABLE)[y[:FRACTION]]),
             distance.eq(below),
-            gone.eq(below[len(distance) :].any() | ~active),
-            e.eq(Mux(gone, 0, mantissa >> distance)),
+            negligible.eq(below[len(distance) :].any() | ~active),
+            e.eq(Mux(negligible, 0, mantissa >> distance)),
         ]
         return Mux(active, octave, 0)
 
 
 class Reciprocal(wiring.Component):
-    """R = round(2 ** (c + RECIPROCAL) / total), halves upwards, with 2 ** c the largest power of two up to
-    the total; ``absolute``: c = ABSOLUTE.  ``fine``: c = FINE, and R is R_MAX at most.
+    """R = round(2 ** (c + RECIPROCAL) / total), rounding half up.
+
+    2 ** c is the largest power of two not above ``total``.  ``absolute``: c = ABSOLUTE.  ``fine``: c = FINE,
+    and R is clipped to R_MAX.
 
     Members
     -------
     start : In(1)
         Begin.
     absolute, fine, total : In(1), In(1), In, held until not busy
-        A total is 0, whose R has no meaning and whose c is C_MIN, or at least 2 ** C_MIN.
+        ``total`` is 0, with c = C_MIN and an undefined R, or at least 2 ** C_MIN.
     busy : Out(1)
         For ``latency`` cycles from the cycle after start.
     c, r : Out(5), Out(15)
@@ -228,21 +230,21 @@ class Reciprocal(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         remainder = Signal(self.width + 1)
-        difference = Signal(signed(self.width + 2))  # remainder less the total
+        difference = Signal(signed(self.width + 2))  # remainder - total
         c = Signal(5, init=C_MIN)  # before the first softmax the scale is 0
         m.d.comb += self.c.eq(c)
         quotient = Signal(STEPS)
-        left = Signal(range(STEPS + 1))  # steps that are left
-        aligned = Signal()  # the first remainder is there
+        left = Signal(range(STEPS + 1))  # steps left
+        aligned = Signal()  # the first remainder is computed
         small = Signal()  # R would be larger than R_MAX
-        lead: Value = Const(C_MIN, 5)  # the highest bit of the total
+        lead: Value = Const(C_MIN, 5)  # index of the highest set bit of the total
         for k in range(C_MIN + 1, self.width):
             lead = Mux(self.total[k], k, lead)
         m.d.comb += [
             difference.eq(remainder - self.total),
             self.r.eq(Mux(small, R_MAX, (quotient + 1) >> 1)),
         ]
-        # `busy` is a register: the walker, which waits for it, is far away on a die
+        # `busy` is registered: the wire to the walker is long
         m.d.sync += aligned.eq(self.busy)
         with m.If(self.start):
             fixed = Mux(self.fine, FINE, ABSOLUTE)
@@ -253,8 +255,7 @@ class Reciprocal(wiring.Component):
                 self.busy.eq(1),
             ]
         with m.Elif(self.busy & ~aligned):
-            # 2 ** (c + RECIPROCAL + 1) from a power of two that is below the total (absolute, fine: not
-            # above), so that STEPS bits are enough
+            # the first power of two is below the total (absolute, fine: not above), so STEPS bits suffice
             m.d.sync += remainder.eq(1 << (c - 1)[:5])
         with m.Elif(self.busy):
             m.d.sync += [
@@ -267,7 +268,7 @@ class Reciprocal(wiring.Component):
 
 
 def tree(m: Module, items: list[Value], combine: Callable[[Value, Value], Value], name: str) -> Value:
-    """All items combined, a level and a register a cycle."""
+    """Reduction of all items in a binary tree, with a register at each level."""
     level = 0
     while len(items) > 1:
         level += 1

@@ -226,16 +226,16 @@ class Lanes(wiring.Component):
     def _connect_weights(self, m: Module, stages: Stages, weights: WeightArray, lanes: list[Lane]) -> None:
         timing = stages.timing
         read = timing.read_weight
-        walk_done = stages.commands[-timing.lead]
+        command = stages.commands[-timing.lead]
         rereads = stages.op_valid(m, read, Op.LEARN)
         learns = stages.op_valid(m, timing.learn, Op.LEARN)
         m.d.comb += [
-            weights.read.eq(self.valid & (walk_done.op != Op.LEARN) | rereads | self.host.read),
+            weights.read.eq(self.valid & (command.op != Op.LEARN) | rereads | self.host.read),
             weights.tile.eq(
-                Mux(self.host.read, self.host.tile, Mux(rereads, stages.tile[read], walk_done.tile))
+                Mux(self.host.read, self.host.tile, Mux(rereads, stages.tile[read], command.tile))
             ),
-            weights.e.eq(Mux(self.host.read, self.host.e, Mux(rereads, stages.e[read], walk_done.e))),
-            weights.column.eq(walk_done.column & ~rereads & ~self.host.read),
+            weights.e.eq(Mux(self.host.read, self.host.e, Mux(rereads, stages.e[read], command.e))),
+            weights.column.eq(command.column & ~rereads & ~self.host.read),
             weights.write.eq(Mux(learns, (1 << self.config.lanes) - 1, self.host.write_w)),
             weights.w_tile.eq(Mux(learns, stages.tile[timing.learn], self.host.tile)),
             weights.w_e.eq(Mux(learns, stages.e[timing.learn], self.host.e)),
@@ -257,14 +257,14 @@ class Lanes(wiring.Component):
         ins = self.instruction
         timing = stages.timing
         m.submodules.softmax = softmax = Softmax(self.config)
-        over = Signal()  # the last command of the walk has left the lanes
-        m.d[domain(self.config.registers.exponential)] += over.eq(self.walk_done & stages.empty)
+        drained = Signal()  # the last command of the walk has left the lanes
+        m.d[domain(self.config.registers.exponential)] += drained.eq(self.walk_done & stages.empty)
         m.d.sync += softmax.active.eq(Cat(~lane.a[-1] for lane in lanes))
         m.d.comb += [
             softmax.start.eq(self.start & (ins.op == Op.SOFTMAX)),
             softmax.absolute.eq(has_mode(ins, SoftmaxMode.ABSOLUTE)),
             softmax.fine.eq(has_mode(ins, SoftmaxMode.FINE)),
-            softmax.idle.eq(self.walk_done & over),
+            softmax.idle.eq(self.walk_done & drained),
             softmax.valid.eq(stages.op_valid(m, timing.prescaled, Op.SOFTMAX)),
             softmax.scores.eq(Cat(lane.prescaled for lane in lanes)),
             self.restart_walk.eq(softmax.restart_walk),
