@@ -321,25 +321,16 @@ def test_frozen_table_is_of_data(reviews):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (
-            ("digits", "--set", "rates.table_learning_rate=2"),
-            "table_lr is for a memory of tokens, digits has none: leave it out",
-        ),
-        (
-            ("digits", "--set", "rates.token_dropout=0.5"),
-            "token_dropout is for a memory of tokens, digits has none",
-        ),
-        (("digits", "--set", "loading.tokens=5"), "tokens is for a memory of tokens, digits has none"),
-        (("digits", "--set", "loading.bigrams=5"), "bigrams is for a memory of tokens, digits has none"),
-        (("vowels", "--set", "loading.bigrams=5"), "vowels has no option 'bigrams', only max_tokens"),
+        (("digits", "--set", "rates.table_learning_rate=2"), "rates.table_learning_rate=2"),
+        (("digits", "--set", "rates.token_dropout=0.5"), "rates.token_dropout=0.5"),
+        (("digits", "--set", "loading.tokens=5"), "tokens"),
+        (("digits", "--set", "loading.bigrams=5"), "bigrams"),
+        (("vowels", "--set", "loading.bigrams=5"), "'bigrams', only max_tokens"),
         (("imdb", "--set", "loading.tokens=2000"), "1024"),
-        (("imdb", "--set", "rates.token_dropout=2"), "token_dropout must be a number in 0..1"),
-        (("imdb", "--set", "rates.table_learning_rate=-1"), "table_learning_rate must be a number in 0..1e6"),
-        (
-            ("imdb", "--resume", "--set", "loading.bigrams=5"),
-            "a resumed run keeps its settings: leave out --set loading.bigrams",
-        ),
-        (("imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
+        (("imdb", "--set", "rates.token_dropout=2"), "token_dropout"),
+        (("imdb", "--set", "rates.table_learning_rate=-1"), "table_learning_rate"),
+        (("imdb", "--resume", "--set", "loading.bigrams=5"), "--set loading.bigrams"),
+        (("imdb", "--data", "/nowhere"), "aclImdb/train/pos"),
     ],
 )
 def test_invalid_token_options(options, message, tmp_path):
