@@ -272,8 +272,8 @@ class Demo:
             code = self.builder.wait()
         self.seconds["bitstream (beside the rest)"] = time.perf_counter() - self._build_began
         if code:
-            said = (self.out / LOG).read_text(errors="replace").strip().splitlines()
-            why = said[-1].removeprefix("error: ") if said else f"exit code {code}"
+            lines = (self.out / LOG).read_text(errors="replace").strip().splitlines()
+            why = lines[-1].removeprefix("error: ") if lines else f"exit code {code}"
             show.console.print(f"{show.NO} {show.literal(why)}")
             self._claim("bitstream", why, False)
             return

@@ -43,8 +43,8 @@ def tool(name: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return f"{found} does not run"
-    said = (done.stdout.strip() or done.stderr.strip()).splitlines()
-    version = re.search(r"\d+\.\d[\w.+~-]*|rev \S+", said[0]) if said else None
+    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    version = re.search(r"\d+\.\d[\w.+~-]*|rev \S+", lines[0]) if lines else None
     return version[0] if version else found
 
 

@@ -38,7 +38,7 @@ from equilif.convolutions import (
     to_kernel,
     unrolled,
 )
-from equilif.data.reading import most_bytes, reading, said
+from equilif.data.reading import message_of, most_bytes, reading
 from equilif.extras import needs
 from equilif.nir_layers import REAL, Reader, parameter
 from equilif_golden import files
@@ -594,7 +594,7 @@ class _Own:
             )
         except Exception as e:  # whatever damaged metadata lead to
             raise ValueError(
-                f"the graph's metadata {OWN!r} cannot be read ({said(e)}): without it the rest can"
+                f"the graph's metadata {OWN!r} cannot be read ({message_of(e)}): without it the rest can"
             ) from e
 
 

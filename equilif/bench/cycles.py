@@ -50,7 +50,7 @@ class Cycles:
 
 
 def measure(
-    sets: Sequence[DataSet], samples: int, told: Callable[[str], None] = lambda what: None
+    sets: Sequence[DataSet], samples: int, progress: Callable[[str], None] = lambda what: None
 ) -> Iterator[Cycles]:
     """Every data set on every number of lanes.  One engine of a size serves all of them.
 
@@ -59,13 +59,13 @@ def measure(
     largest = max(sets, key=lambda data: PRESETS[data.name].network(data).n_weights)
     for lanes in LANES:
         config = engine_for(PRESETS[largest.name].network(largest), lanes=lanes)
-        told(f"an engine of {lanes} lanes is compiled")
+        progress(f"an engine of {lanes} lanes is compiled")
         try:
             VerilatedEngine(config)
         except (BuildFailed, YosysError, ToolNotFound) as e:
             raise ToolFailed(str(e)) from e
         for data in sets:
-            told(f"{data.name} on {lanes} lanes")
+            progress(f"{data.name} on {lanes} lanes")
             yield _measure(data, VerilatedEngine(config), samples)
 
 

@@ -91,9 +91,9 @@ def _key(option: str, command: str | None) -> str:
 
 
 def _sentence(error: Any) -> str:
-    """What typer says of an argument, to be continued."""
-    said: str = error.format_message()
-    return said.rstrip(". ")
+    """Typer's message about an argument, without its full stop."""
+    message: str = error.format_message()
+    return message.rstrip(". ")
 
 
 app = typer.Typer(
@@ -436,17 +436,17 @@ def samples_of(
     file = None if config is None else netfile.read(config)
     if file is not None and file.description.unjoined:
         show.console.print(f"[yellow]{show.literal(file.description.unjoined)}[/]")
-    asked = [convolved.ConvSpec.of(text) for text in conv or ()]
-    hidden = settings.pop("hidden", None) if asked else None
-    if asked and file is not None:
+    specs = [convolved.ConvSpec.of(text) for text in conv or ()]
+    hidden = settings.pop("hidden", None) if specs else None
+    if specs and file is not None:
         raise ValueError("--hidden conv: and --config both define the network: give one of them")
     named, suggested = (presets.RATES, presets.own_rates) if rates else (presets.PRESETS, presets.own)
     if isinstance(data, Name):
         refuse_own(data, own)
-        if asked:
+        if specs:
             convolved.require_images(data)
         base = named[data] if file is None else file.preset(data)
-        preset = base if asked else patched(base.changed(**settings), patches)
+        preset = base if specs else patched(base.changed(**settings), patches)
         with show.console.status(f"reading {data}"):
             loaded = preset.load(folder)
     else:
@@ -459,17 +459,17 @@ def samples_of(
         with show.console.status(f"reading {show.literal(data)}"):
             loaded = module.load(data, **own.reading)
         base = suggested(loaded) if file is None else file.preset(loaded.name)
-        preset = base if asked else patched(base.changed(**settings), patches)
-    if asked:
+        preset = base if specs else patched(base.changed(**settings), patches)
+    if specs:
         if rates:
-            made = convolved.rates(loaded, asked, hidden or (), base, feedback=feedback(base, patches))
+            made = convolved.rates(loaded, specs, hidden or (), base, feedback=feedback(base, patches))
         else:
-            made = convolved.preset(loaded, asked, hidden or ())
+            made = convolved.preset(loaded, specs, hidden or ())
         preset = patched(made.changed(**settings), patches)
     preset.check_images(data, images=bool(loaded.image))
     if file is not None:
         file.network(loaded)  # says which line does not fit the data
-    return loaded if isinstance(data, Name) and not asked else preset.selected(loaded), preset
+    return loaded if isinstance(data, Name) and not specs else preset.selected(loaded), preset
 
 
 def require_same_data(path: Path, data: DataSet) -> Saved:

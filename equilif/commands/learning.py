@@ -187,11 +187,11 @@ def evaluate(
     from equilif.training.evaluate import evaluate as run
 
     make = learner_at(port, baud)
-    asked = None if data is None else chosen(data)
+    source = None if data is None else chosen(data)
     trained = saved.read(network)
     net = scheduled(trained.network, phases)
     with show.console.status("reading the samples"):
-        name, given, notes = trained.test_samples(asked, folder)
+        name, given, notes = trained.test_samples(source, folder)
     for note in notes:
         show.console.print(f"[yellow]{show.literal(note)}[/]")
     with show.counted("evaluate", len(given.x)) as progress:
@@ -259,16 +259,16 @@ def recall(
     from equilif.training.tables import check_seed
     from equilif_golden import files
 
-    asked = chosen(data)
-    if isinstance(asked, Data) and PRESETS[asked].memory:
+    source = chosen(data)
+    if isinstance(source, Data) and PRESETS[source].memory:
         raise ValueError(
-            f"recall stores images, {asked} holds none: give {', '.join(images.NAMES)} or a path"
+            f"recall stores images, {source} holds none: give {', '.join(images.NAMES)} or a path"
         )
-    name = asked if isinstance(asked, Data) else asked.resolve().stem
+    name = source if isinstance(source, Data) else source.resolve().stem
     out = out or Path("results") / f"recall-{name}"
     check_seed(seed)
     files.check(out / RECALL)
-    loaded, _ = samples_of(asked, folder, own)
+    loaded, _ = samples_of(source, folder, own)
     module.check_images(loaded)
     with show.bar() as progress:
         task = progress.add_task("recall", total=stored, note="")
@@ -395,12 +395,12 @@ def gradient(
 
     with needs("torch"):
         from equilif_golden.real.twin import gradient_report
-    asked = chosen(data)
-    if own.memory or isinstance(asked, Data) and PRESETS[asked].memory:
+    source = chosen(data)
+    if own.memory or isinstance(source, Data) and PRESETS[source].memory:
         raise ValueError(f"gradient needs a network without a memory, {data} has one")
     if network and (epochs is not None or seed is not None):
         raise ValueError("--network is not trained: leave out --epochs and --seed")
-    loaded, preset = samples_of(asked, folder, own)
+    loaded, preset = samples_of(source, folder, own)
     cases: dict[str, tuple[Network, Any]] = {}
     reports = {}
     trained = 0 if network else 3 if epochs is None else epochs

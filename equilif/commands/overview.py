@@ -160,15 +160,15 @@ def bench(
     if folder is not None:
         with show.console.status("reading mnist"):
             sets.append(images.load("mnist", folder))
-    asked = part or []
+    parts = part or []
     found: dict[str, Any] = {"machine": results.machine()}
-    if Part.learning in asked or not asked:
-        found["learning"] = _learning(sets, seconds, must=bool(asked))
-    if Part.engine in asked or not asked:
-        with _optional(must=bool(asked)):
+    if Part.learning in parts or not parts:
+        found["learning"] = _learning(sets, seconds, must=bool(parts))
+    if Part.engine in parts or not parts:
+        with _optional(must=bool(parts)):
             found["engine"] = _engine(sets, samples)
-    if Part.others in asked or not asked:
-        with _optional(must=bool(asked)):
+    if Part.others in parts or not parts:
+        with _optional(must=bool(parts)):
             from equilif.bench import engines
 
             rows = engines.rows()

@@ -130,9 +130,9 @@ def deploy(
     with show.console.status("reading the run"):
         saved = Run.resume(run, folder)
         model = module.trained_model(saved)
-    asked = steps or module.STEPS
-    with show.stages("deploy", len(asked) + 4) as begin:
-        found = module.deploy(model, saved.data, steps=asked, samples=samples, progress=begin)
+    step_counts = steps or module.STEPS
+    with show.stages("deploy", len(step_counts) + 4) as begin:
+        found = module.deploy(model, saved.data, steps=step_counts, samples=samples, progress=begin)
     files = show_training.deployment(found, f"{saved.data.name} {saved.sizes}", run)
     if files:
         show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")

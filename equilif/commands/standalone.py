@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 command = panel("Boards")
 
-LOOK = 2.0  #: seconds between two looks at a board, which stops for a moment each time
+POLL_SECONDS = 2.0  #: seconds between two looks at a board, which stops for a moment each time
 
 
 @command
@@ -133,7 +133,7 @@ def upload(
     learned = Samples(labels=loaded.y_train, x=loaded.x_train, tokens=loaded.tokens_train).first(
         samples or len(loaded.y_train)
     )
-    asked = Samples(labels=loaded.y_test, x=loaded.x_test, tokens=loaded.tokens_test).first(
+    test_samples = Samples(labels=loaded.y_test, x=loaded.x_test, tokens=loaded.tokens_test).first(
         len(loaded.y_test) if tests is None else tests
     )
     client = the_one(port, baud)
@@ -152,11 +152,11 @@ def upload(
         weights=weights,
         rates=[preset.rate(e) for e in range(preset.epochs)],
         samples=learned,
-        tests=asked,
+        tests=test_samples,
         seed=start,
         about=about,
     )
-    with show.counted("prepare", len(learned.labels) + len(asked.labels)) as progress:
+    with show.counted("prepare", len(learned.labels) + len(test_samples.labels)) as progress:
         store = Store.of_job(client.identity, job, progress)
     blocks = client.identity.flash_blocks
     stored = store.tests.n if store.tests else 0
@@ -280,7 +280,7 @@ def _asked(client: Client, tests: StoredTests) -> Registers:
         with show.counted("test", tests.n) as progress:
             while not answered(found := client.registers):
                 progress(found.seen)
-                time.sleep(LOOK)
+                time.sleep(POLL_SECONDS)
             progress(found.seen)
     finally:
         if in_tests(client.registers):
@@ -292,7 +292,7 @@ def _asked(client: Client, tests: StoredTests) -> Registers:
 
 def _until_idle(client: Client) -> None:
     while client.registers.phase:
-        time.sleep(LOOK)
+        time.sleep(POLL_SECONDS)
 
 
 def booted(client: Client) -> Registers:
@@ -302,7 +302,7 @@ def booted(client: Client) -> Registers:
     if not client.identity.flash_blocks:
         return Registers()
     while (now := client.registers).phase == Phase.BOOT:
-        time.sleep(LOOK)
+        time.sleep(POLL_SECONDS)
     return now
 
 
@@ -313,7 +313,7 @@ def _watch(client: Client, now: Registers) -> Registers:
         while now.phase:
             done = now.epoch * now.samples + (now.seen if now.turn else 0)
             progress(min(done, total))
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
             now = client.registers
         progress(min(now.epoch * now.samples, total))
     return now

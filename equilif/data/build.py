@@ -164,7 +164,7 @@ def ranges(found: LoadedData) -> list[tuple[str, float, float, int, str]]:
     s = found.about.scaling
     x = found.raw.numbers
     by_column = s.kind == "columns" and found.about.encoding.kind == "rows"
-    told: list[tuple[str, float, float, int, str]] = []
+    columns: list[tuple[str, float, float, int, str]] = []
     for k in range(x.shape[1] if len(x) else 0):
         kind: str = s.columns[k].kind if by_column else "spans" if s.kind == "columns" else s.kind
         column = x[:, k].astype(np.float64)
@@ -173,5 +173,5 @@ def ranges(found: LoadedData) -> list[tuple[str, float, float, int, str]]:
         name = name_of(found.about.encoding.read_names(s.names), k)
         if not by_column and found.about.encoding.kind == "series":
             name = name.replace("column", "channel")
-        told.append((name, float(values.min()), float(values.max()), gone, kind))
-    return told
+        columns.append((name, float(values.min()), float(values.max()), gone, kind))
+    return columns

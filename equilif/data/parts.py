@@ -63,9 +63,9 @@ def ordered(content: Content, names: tuple[str, ...]) -> Content:
     missing = [n for n in names if n not in content.names]
     strange = [n for n in content.names if n not in names]
     if missing or strange:
-        told = [f"it has no column {', '.join(map(repr, missing[:3]))}"] if missing else []
-        told += [f"it has {', '.join(map(repr, strange[:3]))}, which training has not"] if strange else []
-        raise ValueError(f"{'; '.join(told)}: columns must be those that the network was trained on")
+        problems = [f"it has no column {', '.join(map(repr, missing[:3]))}"] if missing else []
+        problems += [f"it has {', '.join(map(repr, strange[:3]))}, which training has not"] if strange else []
+        raise ValueError(f"{'; '.join(problems)}: columns must be those that the network was trained on")
     order = [content.names.index(n) for n in names]
     parts = [Part(p.numbers[:, order], p.labels) for p in content.parts]
     test = parts[1] if len(parts) > 1 else None
@@ -76,11 +76,11 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "without names"
 
 
-def test_fraction_of(content: Content, asked: float | None) -> float | None:
+def test_fraction_of(content: Content, fraction: float | None) -> float | None:
     """The part to hold out, None when there is a test part."""
     if content.test is None:
-        return check_test_fraction(TEST_FRACTION if asked is None else asked)
-    if asked is not None:
+        return check_test_fraction(TEST_FRACTION if fraction is None else fraction)
+    if fraction is not None:
         raise ValueError("there is a test part already: leave out data.test_fraction")
     return None
 

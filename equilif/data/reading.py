@@ -41,7 +41,7 @@ KINDS = {
 }
 
 
-def said(e: BaseException) -> str:
+def message_of(e: BaseException) -> str:
     """What an exception says, in one line."""
     words = " ".join(map(str, e.args)) if isinstance(e, KeyError) else str(e)
     line = " ".join(words.split())
@@ -63,7 +63,9 @@ def reading(path: object, expected: str = "") -> Iterator[None]:
     except Exception as e:
         if isinstance(e, OSError) and e.filename is not None:
             raise
-        raise ValueError(f"{path} is not {expected}: {said(e)}" if expected else f"{path}: {said(e)}") from e
+        raise ValueError(
+            f"{path} is not {expected}: {message_of(e)}" if expected else f"{path}: {message_of(e)}"
+        ) from e
 
 
 def path_of(path: object, name: str) -> Path:
@@ -85,7 +87,7 @@ def unpacked(path: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
             yield f
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-        raise ValueError(f"{path} is not a whole gzip file: {said(e)}") from e
+        raise ValueError(f"{path} is not a whole gzip file: {message_of(e)}") from e
 
 
 def lines(path: Path) -> Iterator[bytes]:

@@ -153,8 +153,8 @@ def named_missing(gone: npt.NDArray[np.bool_], names: tuple[str, ...], most: int
     """How many values are missing, and in which columns."""
     counts = gone.sum(axis=0)
     at = np.flatnonzero(counts)
-    said = ", ".join(f"{counts[k]} in {name_of(names, int(k))}" for k in at[:most])
-    return f"{said} and {len(at) - most} more columns" if len(at) > most else said
+    listed = ", ".join(f"{counts[k]} in {name_of(names, int(k))}" for k in at[:most])
+    return f"{listed} and {len(at) - most} more columns" if len(at) > most else listed
 
 
 def fit(

@@ -41,13 +41,13 @@ def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
     """How samples become inputs or tokens."""
     if code.kind == "texts" and not code.attention:
         empty = int((data.x_train.max(axis=1) == 0).sum() + (data.x_test.max(axis=1) == 0).sum())
-        said = f"; {empty:,} texts have none of them" if empty else ""
-        yield f"an input for each of {len(code.words):,} words of the training part: is it there?{said}"
+        rest = f"; {empty:,} texts have none of them" if empty else ""
+        yield f"an input for each of {len(code.words):,} words of the training part: is it there?{rest}"
     elif code.kind == "texts":
         yield f"the first {code.steps} words of a text that have a vector are tokens of an attention layer"
     elif isinstance(train.x, Series):
         length = np.diff(train.x.off)
-        said = f"{length.min()} to {length.max()}" if length.min() < length.max() else str(length[0])
+        lengths = f"{length.min()} to {length.max()}" if length.min() < length.max() else str(length[0])
         what = "tokens of an attention layer" if code.attention else "spans"
         at_most = "at most " * code.attention
-        yield f"series of {said} steps, each as {at_most}{code.steps} {what}: means over its steps"
+        yield f"series of {lengths} steps, each as {at_most}{code.steps} {what}: means over its steps"

@@ -17,7 +17,7 @@ from equilif.data import SOURCES, Name
 from equilif.data.arrays import Longs
 from equilif.data.dataset import MAX_SEED
 from equilif.data.ragged import MAX_ROWS, Ragged, ranges
-from equilif.data.reading import most_bytes, read_npz, reading, said, text
+from equilif.data.reading import message_of, most_bytes, read_npz, reading, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.words import WordVectors, find, tokenise
 from equilif_golden.fixed import finite, integers, whole
@@ -273,7 +273,7 @@ def _members(path: str, file: IO[bytes], most: int) -> Iterator[tuple[str, bytes
                     yield name, content.read() if content else b""
     except Exception as e:  # whatever a damaged file leads to
         raise ValueError(
-            f"{path} is not a whole tar file ({said(e)}); get it again: {SOURCES[Name.snippets].get}"
+            f"{path} is not a whole tar file ({message_of(e)}); get it again: {SOURCES[Name.snippets].get}"
         ) from e
 
 
@@ -318,7 +318,7 @@ def _rated(path: Path, raw: bytes) -> list[tuple[str, int]]:
             out.append((fields[2], int(finite(float(fields[1]), "a rating", -100, 100) > 0)))
         except (ValueError, IndexError) as e:
             raise ValueError(
-                f"{path} line {number} is not a number, a rating and a text between tabs: {said(e)}"
+                f"{path} line {number} is not a number, a rating and a text between tabs: {message_of(e)}"
             ) from e
     return out
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.reading import lines, read_npz, reading, reals, said, text
+from equilif.data.reading import lines, message_of, read_npz, reading, reals, text
 from equilif_golden.fixed import finite, whole
 
 Codes = npt.NDArray[np.int8]
@@ -131,7 +131,7 @@ def from_package(wanted: Collection[str] | None = None) -> Raw:
         if not all(isinstance(w, str) for w in words) or values.dtype.kind != "f" or values.ndim != 2:
             raise ValueError("it needs words and a matrix of real numbers")
     except Exception as e:  # whatever damaged files lead to
-        raise ValueError(f"{folder} does not hold what {PACKAGE}==1.0.0 does: {said(e)}") from e
+        raise ValueError(f"{folder} does not hold what {PACKAGE}==1.0.0 does: {message_of(e)}") from e
     if len(words) != len(values):
         raise ValueError(f"{folder}: {len(words)} words and {len(values)} vectors do not belong together")
     keep = [i for i, w in enumerate(words) if wanted is None or w in wanted]

@@ -22,14 +22,14 @@ LANES = (4, 8, 16)
 
 @dataclass(frozen=True)
 class Neurons:
-    """A population: ``size`` and ``heard`` (neurons that one of it hears) are None while the data say them;
-    ``biases`` are the constant populations that it hears.
+    """A population: ``size`` and ``fan_in`` are None while the data say them;
+    ``biases`` are the constant populations among its sources.
     """
 
     name: str
     kind: str
     size: int | None
-    heard: int | None
+    fan_in: int | None
     biases: tuple[str, ...]
     heads: int | None
     shape: tuple[int, ...] | None = None  #: height, width, maps

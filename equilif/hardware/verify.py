@@ -317,7 +317,7 @@ def compare(
     report = pair.report
     recording = Recording(pair.rtl, waves) if waves else None
 
-    def told(done: int) -> None:
+    def report_progress(done: int) -> None:
         if recording:
             recording.sample()
         progress(done, report)
@@ -330,12 +330,12 @@ def compare(
             for j in order:
                 pair.train(x_train[j], int(data.y_train[j]), tokens and tokens.take([j]))
                 done += 1
-                told(done)
+                report_progress(done)
         pair.compare_weights()
         for j, x in enumerate(data.x_test[: plan.n_test]):
             pair.infer(x, data.tokens_test and data.tokens_test.take([j]))
             done += 1
-            told(done)
+            report_progress(done)
     except Mismatch as e:
         e.__context__ = None
         report.mismatch = e.with_traceback(None)  # a report does not keep a simulation alive
@@ -345,9 +345,9 @@ def compare(
     return report
 
 
-def _advice(said: str, format: str) -> str:
+def _advice(output: str, format: str) -> str:
     """What a tool said; of a library that FST needs and is not here, what to do about it."""
-    missing = re.search(r"(lz4|zlib)\.h: No such file|cannot find -l(lz4|z)\b", said)
+    missing = re.search(r"(lz4|zlib)\.h: No such file|cannot find -l(lz4|z)\b", output)
     if format == "fst" and missing:
         return "FST files need liblz4-dev and zlib1g-dev (Debian's names): install them, or write a .vcd file"
-    return said
+    return output

@@ -62,7 +62,7 @@ def connect(path: str, baud: int | None = None) -> Client:
         return _connected_by_spi(path, baud)
     rates = BAUDS if baud is None else (checked(baud),)
     port = _opened(path)
-    heard = 0
+    received = 0
     try:
         for rate in rates:
             if not _takes(port, rate):
@@ -70,9 +70,9 @@ def connect(path: str, baud: int | None = None) -> Client:
             client, found = _probed(port)
             if found:
                 return client
-            heard += client.traffic.received
+            received += client.traffic.received
         tried = ", ".join(f"{b:,}" for b in rates)
-        other = f" ({heard:,} bytes of something else came)" if heard else ""
+        other = f" ({received:,} bytes of something else came)" if received else ""
         raise LinkError(
             f"nothing at {path} speaks equilif's protocol at {tried} baud{other}: "
             "load a bitstream (equilif flash BOARD), and reset the board"

@@ -116,18 +116,18 @@ class Fields:
             first[source.name] = at
             at += source.size
         for p in network.lif:
-            heard = [s for s in network.synapses if s.post == p.name and s.pre in first]
-            if not heard:
+            sources = [s for s in network.synapses if s.post == p.name and s.pre in first]
+            if not sources:
                 continue
-            if heard[0].kernel is not None:
-                kernel = _kernel(network, heard[0], weights)
+            if sources[0].kernel is not None:
+                kernel = _kernel(network, sources[0], weights)
                 values = kernel.reshape(-1, kernel.shape[-1])
                 return cls(p.name, values / scale, _favours(network, weights, p), kernel.shape[:-1])
             raw = np.zeros((network.n_inputs, p.size), np.int64)
-            for s in heard:
-                heard_in = network[s.pre]
-                assert isinstance(heard_in, Input)
-                raw[first[s.pre] + heard_in.fold] += weights[s.name]
+            for s in sources:
+                source = network[s.pre]
+                assert isinstance(source, Input)
+                raw[first[s.pre] + source.fold] += weights[s.name]
             values = inputs.signed(raw.T).T
             return cls(p.name, values / scale, _favours(network, weights, p), inputs.shape)
         return None

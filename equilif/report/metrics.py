@@ -28,14 +28,14 @@ FULL = 255
 
 # -- samples ---------------------------------------------------------------------------------------
 class Example(NamedTuple):
-    """A test sample, by its place, and how far it is from being right.
+    """A test sample, by its index, and its margin.
 
     ``margin``: the rate of the true class less that of the strongest other one, in spikes a step.
     """
 
     at: int
     true: int
-    said: int
+    predicted: int
     margin: float
 
 
@@ -55,16 +55,16 @@ def examples(found: Evaluation, labels: Raw, most: int) -> list[Example]:
 
 
 def closest(found: Evaluation, labels: Raw) -> Example:
-    """The sample that is told right with the least to spare, not by a tie; if none is, the worst mistake."""
+    """The correctly classified sample with the smallest margin, ties excluded; else the worst mistake."""
     ordered = examples(found, labels, len(labels))
     return next((e for e in ordered if e.margin > 0), ordered[0])
 
 
 class Confused(NamedTuple):
-    """So many samples of a class were taken for another."""
+    """How many samples of a class were predicted as another."""
 
     true: int
-    said: int
+    predicted: int
     samples: int
     part: float  #: of the samples of the true class
 
@@ -89,20 +89,20 @@ class Cell(NamedTuple):
     name: str
     value: float
     true: float
-    said: float
+    predicted: float
 
 
 def columns(data: DataSet, inputs: Inputs, example: Example, most: int = MAX_COLUMNS) -> list[Cell]:
     """The values that are farthest from those of the true class, in its standard deviations."""
     value = inputs.original(data.x_test[example.at])
     true = inputs.original(data.x_train[data.y_train == example.true])
-    said = inputs.original(data.x_train[data.y_train == example.said])
+    predicted = inputs.original(data.x_train[data.y_train == example.predicted])
     spread = true.std(axis=0)
     far = np.abs(value - true.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
     known = np.flatnonzero(~np.isnan(value))
     order = known[np.argsort(-far[known], kind="stable")[:most]]
     return [
-        Cell(inputs.names[k], float(value[k]), float(true[:, k].mean()), float(said[:, k].mean()))
+        Cell(inputs.names[k], float(value[k]), float(true[:, k].mean()), float(predicted[:, k].mean()))
         for k in order
     ]
 
@@ -178,7 +178,7 @@ def boards(
     weights: Weights,
     data: DataSet | None,
     learning_rate: float,
-    progress: Callable[[str], None] = lambda said: None,
+    progress: Callable[[str], None] = lambda message: None,
 ) -> list[OnBoard]:
     """Every board.  An engine touches a word of weights a cycle at most: what a sample touches, counted on
     the first test and training samples, bounds the speed.

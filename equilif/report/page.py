@@ -27,13 +27,13 @@ with needs("plot"):
     from equilif.report import pictures
 
 MAX_IMAGES = 12  #: mistakes that are drawn
-MAX_TABLES = 4  #: mistakes whose values are told
+MAX_TABLES = 4  #: mistakes whose values are listed
 MAX_NEURONS = 64  #: receptive fields
 MAX_NAMES = 30  #: inputs of a heat map
-MAX_CLASSES = 20  #: of a confusion matrix; of more only the most frequent mistakes are told
+MAX_CLASSES = 20  #: of a confusion matrix; of more only the most frequent mistakes are listed
 MAX_WORDS = 60  #: of a text
 MAX_TOKENS = 24  #: that queries look at
-Told = dict[str, Any]
+Content = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Report:
     """``html``; ``metrics``: its numbers, for JSON."""
 
     html: str
-    metrics: Told
+    metrics: Content
 
 
 def write(
@@ -50,12 +50,12 @@ def write(
     *,
     missing: str = "",
     sample: int | None = None,
-    progress: Callable[[str], None] = lambda said: None,
+    progress: Callable[[str], None] = lambda message: None,
 ) -> Report:
     """The page of a run.
 
     ``data``: its samples; None when they could not be found, ``missing`` says why.  ``sample``: the test
-    sample whose spikes are shown; unless given, the one that is told right with the least to spare.
+    sample whose spikes are shown; unless given, the correctly classified one with the smallest margin.
     ValueError when there is no such sample.
     """
     net = run.network
@@ -76,7 +76,7 @@ def write(
             progress=lambda done: progress(f"test samples: {done:,} of {total:,}"),
         )
     progress("drawing")
-    told: Told = {
+    content: Content = {
         **_head(run, data, found),
         "missing": missing,
         "curve": _curve(run),
@@ -91,7 +91,7 @@ def write(
         "boards": _boards(run, data, progress),
         "repeat": _repeat(run, data),
     }
-    return Report(_environment().get_template("page.html").render(told), _plain(told))
+    return Report(_environment().get_template("page.html").render(content), _plain(content))
 
 
 def _environment() -> Environment:
@@ -113,8 +113,8 @@ def _percent(part: float, digits: int = 1) -> str:
 
 def _short(number: float) -> str:
     """Three digits that count."""
-    said = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
-    return said.replace("-", "−")
+    text = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
+    return text.replace("-", "−")
 
 
 def _signed(number: float) -> str:
@@ -122,7 +122,7 @@ def _signed(number: float) -> str:
 
 
 # -- sections --------------------------------------------------------------------------------------
-def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Told:
+def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Content:
     last = run.history.epochs[-1]
     return {
         "name": run.history.data,
@@ -139,7 +139,7 @@ def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Told:
     }
 
 
-def _curve(run: Run) -> Told:
+def _curve(run: Run) -> Content:
     best = max(run.history.epochs, key=lambda e: e.test_accuracy)
     first = run.history.epochs[0]
     last = run.history.epochs[-1]
@@ -150,13 +150,13 @@ def _curve(run: Run) -> Told:
     return {"chart": pictures.learning_curve(run.history.epochs, alt), "best": best}
 
 
-def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str, ...]) -> Told:
+def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str, ...]) -> Content:
     wrong = int((found.predictions != data.y_test).sum())
     drawn = bool(inputs.shape) and not data.tokens_test
     most = MAX_IMAGES if drawn else MAX_TABLES
     worst = metrics.examples(found, data.y_test, most)
     if wrong:
-        worst = [e for e in worst if e.true != e.said]
+        worst = [e for e in worst if e.true != e.predicted]
     shares = found.confusion / np.maximum(1, found.confusion.sum(axis=1, keepdims=True))
     return {
         "names": names,
@@ -165,19 +165,19 @@ def _mistakes(data: DataSet, found: Evaluation, inputs: Inputs, names: tuple[str
         "matrix": found.confusion.tolist() if len(names) <= MAX_CLASSES else None,
         "shares": shares.tolist(),
         "confused": metrics.confused(found),
-        "examples": [{"example": e, **_shown(data, inputs, e)} for e in worst],
+        "examples": [{"example": e, **_sample_view(data, inputs, e)} for e in worst],
     }
 
 
-def _shown(data: DataSet, inputs: Inputs, example: metrics.Example) -> Told:
+def _sample_view(data: DataSet, inputs: Inputs, example: metrics.Example) -> Content:
     """A test sample as what it is: an image, words, a sequence of patterns, or values by name."""
     j = example.at
     if data.tokens_test is not None:
         tokens = data.tokens_test
         rows = tokens.rows[tokens.off[j] : tokens.off[j + 1]]
         if data.words:
-            said = [data.words[row] for row in rows[:MAX_WORDS]]
-            return {"words": " ".join(said) + (" …" if len(rows) > MAX_WORDS else "")}
+            words = [data.words[row] for row in rows[:MAX_WORDS]]
+            return {"words": " ".join(words) + (" …" if len(rows) > MAX_WORDS else "")}
         return {"sequence": pictures.patterns(tokens.sample(j))}
     if inputs.shape:
         return {"image": _image(data, inputs, j)}
@@ -197,24 +197,24 @@ def _sample(
     inputs: Inputs,
     names: tuple[str, ...],
     sample: int | None,
-) -> Told:
+) -> Content:
     closest = metrics.closest(found, data.y_test)
     j = closest.at if sample is None else sample
     label = int(data.y_test[j])
     tokens = data.tokens_test and data.tokens_test.take([j])
     recorded = trace.record(run.network, run.weights, data.x_test[j], label, tokens)
-    said = int(recorded.result.prediction[0])
+    predicted = int(recorded.result.prediction[0])
     assert found.rates is not None
     order = np.argsort(-found.rates[j], kind="stable")[:5]
     drawn = bool(inputs.shape) and tokens is None
     alt = f"Spikes of every neuron and rates of the outputs, step by step, for test sample {j}"
     return {
         "index": j,
-        "closest": j == closest.at and closest.true == closest.said,
+        "closest": j == closest.at and closest.true == closest.predicted,
         "label": label,
         "true": names[label],
-        "said": names[said],
-        "right": said == label,
+        "predicted": names[predicted],
+        "right": predicted == label,
         "rates": [(names[k], found.rates[j, k] / (metrics.FULL + 1), k == label) for k in order],
         "image": _image(data, inputs, j) if drawn else None,
         "chart": pictures.settling(recorded, alt),
@@ -222,7 +222,7 @@ def _sample(
     }
 
 
-def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Told | None:
+def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Content | None:
     """Receptive fields: images, or a heat map by the names of the inputs; None without inputs."""
     found = Fields.of(run.network, run.weights, inputs)
     if found is None:
@@ -230,7 +230,7 @@ def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Told | None:
     chosen = found.strongest(MAX_NEURONS)
     total = found.weights.shape[1]
     unit = "maps" if run.network[found.population].shape else "neurons"
-    told = {"population": found.population, "shown": len(chosen), "total": total, "unit": unit}
+    summary = {"population": found.population, "shown": len(chosen), "total": total, "unit": unit}
     if found.shape:
         tiles = [
             {
@@ -240,13 +240,13 @@ def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Told | None:
             }
             for k in chosen
         ]
-        return {**told, "tiles": tiles}
+        return {**summary, "tiles": tiles}
     largest = np.argsort(-np.square(found.weights).sum(axis=1), kind="stable")[:MAX_NAMES]
     rows = np.sort(largest)
     groups = _groups(found, chosen, names)
     alt = f"Weights from {len(rows)} inputs to {len(chosen)} neurons of {found.population}"
     chart = pictures.rows(found.weights[np.ix_(rows, chosen)], [inputs.names[k] for k in rows], groups, alt)
-    return {**told, "chart": chart, "rows": len(rows), "inputs": len(inputs.names)}
+    return {**summary, "chart": chart, "rows": len(rows), "inputs": len(inputs.names)}
 
 
 def _groups(found: Fields, chosen: Any, names: tuple[str, ...]) -> list[tuple[int, int, str]]:
@@ -257,7 +257,7 @@ def _groups(found: Fields, chosen: Any, names: tuple[str, ...]) -> list[tuple[in
     return [(int(np.argmax(classes == k)), int((classes == k).sum()), names[k]) for k in np.unique(classes)]
 
 
-def _attention(run: Run, data: DataSet, j: int) -> Told | None:
+def _attention(run: Run, data: DataSet, j: int) -> Content | None:
     """What the queries of a memory look at in a sample; None without one."""
     if run.network.loaded is None:
         return None
@@ -268,7 +268,7 @@ def _attention(run: Run, data: DataSet, j: int) -> Told | None:
     return {"chart": chart, "shown": len(shown), "total": len(found.words), "heads": len(found.p)}
 
 
-def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Told:
+def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Content:
     """Every board, or what is missing to know them."""
     try:
         return {"rows": metrics.boards(run.network, run.weights, data, run.learning_rate(data), progress)}
@@ -276,7 +276,7 @@ def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> 
         return {"rows": [], "why": str(e)}
 
 
-def _repeat(run: Run, data: DataSet | None) -> Told:
+def _repeat(run: Run, data: DataSet | None) -> Content:
     h = run.history
     repeat = run.repeat(data)
     return {
@@ -294,21 +294,21 @@ def _repeat(run: Run, data: DataSet | None) -> Told:
 
 
 # -- for JSON --------------------------------------------------------------------------------------
-def _plain(told: Told) -> Told:
+def _plain(content: Content) -> Content:
     """Without pictures."""
-    mistakes = told["mistakes"]
+    mistakes = content["mistakes"]
     return {
-        "data": told["name"],
-        "sizes": told["sizes"],
-        "accuracy": told["accuracy"],
-        "samples_missing": told["missing"] or None,
-        "spikes_per_sample": told["spikes"],
+        "data": content["name"],
+        "sizes": content["sizes"],
+        "accuracy": content["accuracy"],
+        "samples_missing": content["missing"] or None,
+        "spikes_per_sample": content["spikes"],
         "confusion": mistakes and mistakes["matrix"],
         "worst": mistakes and [m["example"]._asdict() for m in mistakes["examples"]],
-        "populations": [p._asdict() for p in told["parts"]],
-        "synapses": [j._asdict() for j in told["joints"]],
-        "boards": [b._asdict() for b in told["boards"]["rows"]],
-        "weights": told["repeat"]["digest"],
-        "repeat": told["repeat"]["commands"],
-        "net": told["repeat"]["net"] or None,
+        "populations": [p._asdict() for p in content["parts"]],
+        "synapses": [j._asdict() for j in content["joints"]],
+        "boards": [b._asdict() for b in content["boards"]["rows"]],
+        "weights": content["repeat"]["digest"],
+        "repeat": content["repeat"]["commands"],
+        "net": content["repeat"]["net"] or None,
     }

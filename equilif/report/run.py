@@ -44,7 +44,7 @@ class Run:
         """
         h = self.history
         again = _again(self.folder, h, data)
-        look = _said("evaluate", str(self.folder / NETWORK))
+        look = command_line("evaluate", str(self.folder / NETWORK))
         return dataclasses.replace(again, commands=(*again.commands, look))
 
 
@@ -88,18 +88,18 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     base = named[history.data] if about is None else data and suggested(data)
     if history.real:
         given = _changed(_flat(learned), _flat(base) if base else {})
-        return Repeat((_said(*words, *_options(given), *seed),))
+        return Repeat((command_line(*words, *_options(given), *seed),))
     if base:
         given = _changed(_flat(learned), _flat(base))
         patches = {k: netfile.toml(v) for k, v in given.items() if k != "hidden" and v is not None}
         if patched(base.changed(hidden=given.get("hidden")), patches) == learned:
-            return Repeat((_said(*words, *_options(given), *seed),))
+            return Repeat((command_line(*words, *_options(given), *seed),))
     file = f"{folder.resolve().name}.toml"
-    new = _said("init", str(folder), "--out", file)
-    return Repeat((new, _said(*words, "--config", file, *seed)), netfile.written(learned))
+    new = command_line("init", str(folder), "--out", file)
+    return Repeat((new, command_line(*words, "--config", file, *seed)), netfile.written(learned))
 
 
-def _said(*words: str) -> str:
+def command_line(*words: str) -> str:
     return shlex.join(["equilif", *words])
 
 

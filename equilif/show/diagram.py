@@ -443,8 +443,8 @@ def _phases(axes: Any, found: NetworkResources, y: float, width: float) -> None:
             )
         axes.text(x + 0.08, y, name, fontsize=8, va="center", color=INK)
         x += step * steps
-    said = f"a training sample, {s}; darker: the windows in which rates are measured"
-    axes.text(0, y - 0.24, said, fontsize=7.5, va="center", color=GREY)
+    caption = f"a training sample, {s}; darker: the windows in which rates are measured"
+    axes.text(0, y - 0.24, caption, fontsize=7.5, va="center", color=GREY)
 
 
 def _below(found: NetworkResources, width: float) -> list[tuple[list[str], str]]:
@@ -456,11 +456,11 @@ def _below(found: NetworkResources, width: float) -> list[tuple[list[str], str]]
     tiles = ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in found.tiles().items())
     bits = found.description.numerics.weight_width
     first = f"{found.weights:,} weights of {bits} bits, {found.bits / 8192:,.1f} KiB; tiles: {tiles}"
-    said = [(textwrap.wrap(first, letters), INK)]
+    caption = [(textwrap.wrap(first, letters), INK)]
     for fit in found.fits or ():
         if fit.short:
             lines = textwrap.wrap(f"✗ {fit.title}: {fit.short}", letters, subsequent_indent="    ")
-            said.append((lines, VERMILLION))
+            caption.append((lines, VERMILLION))
         else:
-            said.append(([f"✓ {fit.title}: {fit.tiles:,} of {fit.has_tiles:,} tiles"], GREEN))
-    return said
+            caption.append(([f"✓ {fit.title}: {fit.tiles:,} of {fit.has_tiles:,} tiles"], GREEN))
+    return caption

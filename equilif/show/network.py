@@ -54,7 +54,7 @@ def network(found: NetworkResources) -> None:
                     p.name,
                     _kind(p),
                     _count(p.size),
-                    _count(p.heard) if p.kind not in ("input", "constant") else "-",
+                    _count(p.fan_in) if p.kind not in ("input", "constant") else "-",
                 ]
                 for p in found.populations
             ],
@@ -90,12 +90,12 @@ def network(found: NetworkResources) -> None:
             f"{found.with_the_host:,} of these weights are the table of tokens: it stays with the host"
         )
     for fit in found.fits or ():
-        said = (
+        text = (
             f"{NO} {fit.board}: {literal(fit.short)}"
             if fit.short
             else f"{YES} {fit.board}: {fit.tiles:,} of {fit.has_tiles:,} tiles"
         )
-        console.print(said, soft_wrap=True)
+        console.print(text, soft_wrap=True)
 
 
 def _kind(p: Neurons) -> str:

@@ -529,9 +529,9 @@ class Description(Table):
             places = position(np.linspace(0, 1, self.heads), n).astype(np.int64)
             codes = places << (network.numerics.fraction - FRACTION)
             relay = network.loaded.relay
-            asked = [s for s in network.plastic if s.post == relay.name and network[s.pre].clamped]
-            if asked:
-                weights[asked[0].name].reshape(-1, self.heads, relay.width)[0, :, -n:] = codes
+            queries = [s for s in network.plastic if s.post == relay.name and network[s.pre].clamped]
+            if queries:
+                weights[queries[0].name].reshape(-1, self.heads, relay.width)[0, :, -n:] = codes
         return weights
 
     # -- data --------------------------------------------------------------------------------------

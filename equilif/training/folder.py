@@ -126,10 +126,10 @@ class RunFolder:
         """Who holds the lock, as far as it is known."""
         try:
             o = json.loads((self.path / OWNER).read_bytes())
-            said = f"process {o['pid']} on {o['host']}, `{o['command']}`, since {o['start']}"
+            owner = f"process {o['pid']} on {o['host']}, `{o['command']}`, since {o['start']}"
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return "another run"
-        return " ".join(said.split())
+        return " ".join(owner.split())
 
     # -- what is there -----------------------------------------------------------------------------
     def require_run(self, name: str) -> None:

@@ -125,11 +125,11 @@ def read(path: str | Path) -> NetFile:
         raise ValueError(_located(path, text, e.place, str(e))) from e
 
 
-def _syntax(path: Path, text: str, said: str) -> str:
+def _syntax(path: Path, text: str, message: str) -> str:
     """What is said of a file that is no TOML."""
-    found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", said, re.S)
+    found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.S)
     if found is None:
-        return f"{path} is no network file: {said}"
+        return f"{path} is no network file: {message}"
     line = found[2] or max(1, len(text.splitlines()))
     what = found[1].replace("Cannot overwrite a value", "this key is there twice")
     return f"{path}, line {line}: it is no TOML: {what[0].lower()}{what[1:]}"
@@ -245,8 +245,8 @@ def _lines(name: str, description: Description, without: Sequence[str] = ()) -> 
 
 
 def _line(key: str, value: Any, note: str) -> str:
-    said = f"{key} = {toml(value)}"
-    return f"{said:<{COLUMN}}# {note}" if note else said
+    line = f"{key} = {toml(value)}"
+    return f"{line:<{COLUMN}}# {note}" if note else line
 
 
 def _one_line(text: str) -> str:

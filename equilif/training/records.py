@@ -187,12 +187,12 @@ def check_data(folder: Path, name: str, digest: str | None, data: DataSet) -> No
         )
 
 
-def check_name(folder: Path, name: str, asked: str | None) -> None:
+def check_name(folder: Path, name: str, expected: str | None) -> None:
     """ValueError unless a run is of the data set that was asked for; None: of whichever it is."""
-    if asked is not None and asked != name:
+    if expected is not None and expected != name:
         raise ValueError(
-            f"the run in {folder} is one of {name}, not of {asked}: leave the name out to go on with it, or "
-            "give another --out"
+            f"the run in {folder} is one of {name}, not of {expected}: leave the name out to resume it, or give "
+            "another --out"
         )
 
 

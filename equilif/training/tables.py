@@ -437,8 +437,8 @@ def problem(error: ValidationError) -> PlacedError:
     if item:
         wanted = _in_words({"type": "string", **_properties(table)[key].get("items", {})}).wanted
     whose = f"population {place[1]!r}: " if table == "population" else ""
-    said = f"{whose}{key}{''.join(f'[{k}]' for k in item)}"
-    return PlacedError(place[:depth], f"{said} must be {wanted}, not {value}")
+    name = f"{whose}{key}{''.join(f'[{k}]' for k in item)}"
+    return PlacedError(place[:depth], f"{name} must be {wanted}, not {value}")
 
 
 @contextmanager

@@ -184,10 +184,10 @@ def test_worst_mistakes_are_first(made):
     margins = [e.margin for e in shown]
     assert margins == sorted(margins) and margins[0] < 0 < margins[-1]
     wrong = found.predictions != data.y_test
-    assert [e.true != e.said for e in shown] == [bool(wrong[e.at]) for e in shown]
-    assert all(e.true != e.said for e in shown[: wrong.sum()])
+    assert [e.true != e.predicted for e in shown] == [bool(wrong[e.at]) for e in shown]
+    assert all(e.true != e.predicted for e in shown[: wrong.sum()])
     closest = metrics.closest(found, data.y_test)
-    assert closest.true == closest.said and closest == next(e for e in shown if e.margin > 0)
+    assert closest.true == closest.predicted and closest == next(e for e in shown if e.margin > 0)
 
 
 def test_values_in_column_units():

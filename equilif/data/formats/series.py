@@ -45,10 +45,10 @@ class Ts:
     def _part(self, path: Path) -> Part:
         content = text(path, path.read_bytes())
         for line in content.lower().splitlines():
-            said = " ".join(line.split()[:2])
-            if said in REFUSED:
-                raise ValueError(f"{path} says {said}: {REFUSED[said]}")
-            if said == "@data":
+            tag = " ".join(line.split()[:2])
+            if tag in REFUSED:
+                raise ValueError(f"{path} says {tag}: {REFUSED[tag]}")
+            if tag == "@data":
                 break
         series, labels = read_ts(str(path), content, missing=True)
         return Part(Series.of(series), np.array(labels))

@@ -82,8 +82,8 @@ def _of_texts(
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Lines that are not empty, by number, as cells."""
-    told = (text(f"{path} line {k + 1}", raw) for k, raw in enumerate(lines(path)))
-    first = next(told, "").removeprefix("\ufeff")
+    rows = (text(f"{path} line {k + 1}", raw) for k, raw in enumerate(lines(path)))
+    first = next(rows, "").removeprefix("\ufeff")
     if path.suffix.lower() == ".tsv":
         mark = "\t"
     else:
@@ -91,7 +91,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
     def all_lines() -> Iterator[str]:
         yield first
-        yield from told
+        yield from rows
 
     with reading(path):
         reader = csv.reader(all_lines(), delimiter=mark, strict=True)

@@ -104,10 +104,10 @@ class Op(IntEnum):
         for flag in operation.modes:
             mode |= flag if named.pop(flag_name(flag), False) else 0
         given = dict(zip(operation.operands, operands, strict=False))
-        values = operation.silent | given | named
+        values = operation.defaults | given | named
         if values.keys() != operation.operands.keys() or given.keys() & named or len(given) < len(operands):
-            said = ", ".join([*map(str, operands), *named])
-            raise TypeError(f"{self.name} has {', '.join(operation.names)}, not {said}")
+            passed = ", ".join([*map(str, operands), *named])
+            raise TypeError(f"{self.name} has {', '.join(operation.names)}, not {passed}")
         fields: dict[str, int] = {}
         for name, operand in operation.operands.items():
             for at, value in operand.fields(values[name]).items():
@@ -199,15 +199,15 @@ class Groups(NamedTuple):
 class Number:
     """An operand that is one of ``allowed``.
 
-    ``said`` is how a message puts that.  ``silent`` is a value that says nothing, so that listings leave it
-    out.  ``in_loop``: it is compared with the iterations that are left.
+    ``range_text``: the allowed values in a message.  ``default``: a value that listings omit.
+    ``in_loop``: it is compared with the iterations that are left.
     """
 
     field: str
     allowed: range | tuple[int, ...]
     text: str
-    said: str = ""
-    silent: int | None = None
+    range_text: str = ""
+    default: int | None = None
     in_loop: bool = False
 
     def read(self, i: Instruction) -> int:
@@ -222,8 +222,8 @@ class Number:
 
     @property
     def limits(self) -> str:
-        if self.said:
-            return self.said
+        if self.range_text:
+            return self.range_text
         if isinstance(self.allowed, range):
             return f"in {self.allowed[0]}..{self.allowed[-1]}"
         *most, last = map(str, self.allowed)
@@ -341,10 +341,10 @@ class Operation:
     modes_need: str = ""
 
     @property
-    def silent(self) -> dict[str, int]:
-        """Operands that may say nothing, and how they do."""
+    def defaults(self) -> dict[str, int]:
+        """Default values of the operands that have one."""
         numbers = {name: o for name, o in self.operands.items() if isinstance(o, Number)}
-        return {name: o.silent for name, o in numbers.items() if o.silent is not None}
+        return {name: o.default for name, o in numbers.items() if o.default is not None}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -357,7 +357,7 @@ _THRESHOLDS = Number(
     "gain",
     tuple(1 << k for k in range(THRESHOLD_MAX.bit_length())),
     "raw threshold",
-    said=f"a power of two in 1..{THRESHOLD_MAX}",
+    range_text=f"a power of two in 1..{THRESHOLD_MAX}",
 )
 _GROUPS: dict[str, Operand] = {"groups": Span("dst", "n_dst", Memory.STATES, "the neurons")}
 _TILE: dict[str, Operand] = {"tile": Tiles("operand", "first tile of the synapse")}
@@ -389,7 +389,7 @@ OPERATIONS: Mapping[Op, Operation] = {
                 "count",
                 range(512),
                 "with EARLY_EXIT: exit only if at most this many iterations are left, this one included",
-                silent=0,
+                default=0,
                 in_loop=True,
             )
         },
@@ -433,7 +433,7 @@ OPERATIONS: Mapping[Op, Operation] = {
                 "count",
                 range(512),
                 "only in the iteration with this many left, itself included; 0: always",
-                silent=0,
+                default=0,
                 in_loop=True,
             )
         },
@@ -449,7 +449,7 @@ OPERATIONS: Mapping[Op, Operation] = {
                 "gain",
                 field_range("gain"),
                 "with WATCH: largest difference that counts as unchanged",
-                silent=0,
+                default=0,
             ),
         },
         modes=_RESULTS

@@ -62,7 +62,7 @@ def details(i: Instruction, names: Placement | None = None) -> str:
         value = operand.read(i)
         if isinstance(operand, Tiles) and names is not None:
             said.append(names.synapse_of(i[name]))
-        elif not isinstance(operand, Span) and value != getattr(operand, "silent", None):
+        elif not isinstance(operand, Span) and value != getattr(operand, "default", None):
             said.append(f"{name} {value}")
     return ", ".join([*said, *map(flag_name, i.modes)])
 
