@@ -191,8 +191,8 @@ def check_name(folder: Path, name: str, expected: str | None) -> None:
     """ValueError unless a run is of the data set that was asked for; None: of whichever it is."""
     if expected is not None and expected != name:
         raise ValueError(
-            f"the run in {folder} is one of {name}, not of {expected}: leave the name out to resume it, or give "
-            "another --out"
+            f"the run in {folder} is one of {name}, not of {expected}: leave the name out to resume it, or "
+            "give another --out"
         )
 
 
