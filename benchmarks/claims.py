@@ -143,7 +143,7 @@ CLAIMS = (
     Claim(
         "pages",
         "links, paths, names, commands and examples of these pages",
-        "python -m pytest tests/house/test_docs.py",
+        "python -m pytest tests/repository/test_docs.py",
         ("docs", "*.md", "equilif"),
     ),
     Claim(

@@ -2,7 +2,7 @@
 
 A box is a folder of a package, or a module beside its folders.  A box stands above everything that it
 imports, so every arrow runs down.  An arrow that others imply (A to B to C implies A to C) is left out.
-An import inside a function is none: it is made when it is needed.  ``tests/house/test_docs.py`` compares the
+An import inside a function is none: it is made when it is needed.  ``tests/repository/test_docs.py`` compares the
 picture with the code.
 """
 
@@ -161,7 +161,7 @@ def draw(target: Path) -> None:
             (x0, y0 - 0.2),
             arrowprops={"arrowstyle": "-|>", "color": "#777", "lw": min(0.6 + 0.06 * n, 2.0), "alpha": 0.7},
         )
-        # tests/house/test_docs.py compares these names with the code
+        # tests/repository/test_docs.py compares these names with the code
         arrow.arrow_patch.set_gid(f"{start}:{to}")
     for b, (x, y) in place.items():
         package, _, name = b.partition(".")

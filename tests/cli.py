@@ -21,7 +21,7 @@ def run(*arguments: object, code: int = 0) -> str:
     return done.output
 
 
-def refused(*arguments: object) -> str:
+def error_of(*arguments: object) -> str:
     """The one-line error of a command, which is the last of what it prints."""
     lines = run(*arguments, code=2).strip().splitlines()
     assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]

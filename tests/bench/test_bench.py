@@ -19,7 +19,7 @@ from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_boards import BOARDS
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.kernel import Kernel
-from tests.cli import refused, run
+from tests.cli import error_of, run
 
 SLOW = 0.002  #: seconds of CPU time that a scripted learner takes for a part
 
@@ -186,7 +186,7 @@ def test_missing_package_or_tool(tmp_path, monkeypatch):
 
     for part, found in (("_engine", missing), ("_learning", lambda *_, **__: {})):
         monkeypatch.setattr(f"equilif.commands.overview.{part}", found)
-    assert "Verilator is not here" in refused("bench", "engine", "--out", tmp_path / "out")
+    assert "Verilator is not here" in error_of("bench", "engine", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert "left out: Verilator is not here" in run("bench", "--out", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "bench.json").read_text())
@@ -194,5 +194,5 @@ def test_missing_package_or_tool(tmp_path, monkeypatch):
 
 
 def test_missing_data(tmp_path):
-    assert "no mnist IDX files" in refused("bench", "--data", tmp_path, "--out", tmp_path / "out")
+    assert "no mnist IDX files" in error_of("bench", "--data", tmp_path, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

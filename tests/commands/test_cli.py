@@ -29,7 +29,7 @@ from equilif_golden import network
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
-from tests.cli import BOARD, PNG, refused, run
+from tests.cli import BOARD, PNG, error_of, run
 
 COMMANDS = (
     "train",
@@ -135,23 +135,23 @@ def test_help_imports_nothing_heavy():
 def test_bad_input(arguments, message, tmp_path):
     if arguments[0] in ("train", "demo") and "--out" not in arguments:
         arguments = (*arguments, "--out", tmp_path / "out")
-    assert message in refused(*arguments)
+    assert message in error_of(*arguments)
     assert not (tmp_path / "out" / NETWORK).exists()
 
 
 def test_network_too_large_for_board(tmp_path):
     wide = network.Network.chain(64, 700, 10)
     network.save(tmp_path / "wide.npz", wide, wide.initial_weights())
-    assert "this engine has 128" in refused("verify", "--network", tmp_path / "wide.npz", "--board", BOARD)
+    assert "this engine has 128" in error_of("verify", "--network", tmp_path / "wide.npz", "--board", BOARD)
 
 
 def test_network_for_other_data(tmp_path):
     other = network.Network.chain(5, 4, 3)
     network.save(tmp_path / "other.npz", other, other.initial_weights())
-    assert "the network has 5 inputs, the samples have 64 values" in refused(
+    assert "the network has 5 inputs, the samples have 64 values" in error_of(
         "evaluate", tmp_path / "other.npz", "digits"
     )
-    assert "has 5 inputs and 3 outputs, digits needs 64 and 10" in refused(
+    assert "has 5 inputs and 3 outputs, digits needs 64 and 10" in error_of(
         "verify", "--network", tmp_path / "other.npz"
     )
 
@@ -239,9 +239,9 @@ def test_resume_refuses_network_of_other_run(trained, tmp_path):
     other = network.Network.chain(64, 64, 10)
     network.save(tmp_path / NETWORK, other, other.initial_weights(99))
     (tmp_path / HISTORY).write_bytes((trained / HISTORY).read_bytes())
-    assert "is not from the run of" in refused("train", "--resume", "--out", tmp_path)
+    assert "is not from the run of" in error_of("train", "--resume", "--out", tmp_path)
     (tmp_path / HISTORY).write_text("{}")
-    assert "is not a training history of equilif" in refused("train", "--resume", "--out", tmp_path)
+    assert "is not a training history of equilif" in error_of("train", "--resume", "--out", tmp_path)
 
 
 @pytest.mark.parametrize("spoilt", [False, True], ids=["", "a library trips over it"])
@@ -371,7 +371,7 @@ def test_sequence_run(snippets, trained, tmp_path):
     )
     assert p[:, telling].mean() > 1.5 * p.mean(), "the queries look at the words that tell the class"
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
-    assert "only networks whose memory is loaded" in refused("attention", trained / NETWORK)
+    assert "only networks whose memory is loaded" in error_of("attention", trained / NETWORK)
     run(
         "verify",
         "snippets",

@@ -19,7 +19,7 @@ from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Population, Synapse
 from equilif_golden.schedule import Schedule
-from tests.cli import BOARD, refused, run
+from tests.cli import BOARD, error_of, run
 
 X = Population("x", 5, "input")
 B = Population("b", 1, "constant")
@@ -256,7 +256,7 @@ BACK = library.Linear(weight=np.eye(3))
 )
 def test_unsupported_graphs(wrong, message, tmp_path):
     library.write(tmp_path / "a.nir", wrong)
-    assert message in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    assert message in error_of("convert", tmp_path / "a.nir", tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
 
 
@@ -299,7 +299,7 @@ def test_unsupported_graphs(wrong, message, tmp_path):
 )
 def test_non_numeric_parameters(layers, message, tmp_path):
     library.write(tmp_path / "a.nir", graph(*layers))
-    assert message in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    assert message in error_of("convert", tmp_path / "a.nir", tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
 
 
@@ -308,7 +308,7 @@ def test_time_step(dt, tmp_path):
     library.write(tmp_path / "a.nir", graph(W, lif()))
     networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
     for source, target in (("a.nir", "b.npz"), ("a.npz", "b.nir")):
-        assert "dt must be a number in" in refused(
+        assert "dt must be a number in" in error_of(
             "convert", tmp_path / source, tmp_path / target, "--dt", dt
         )
         assert not (tmp_path / target).exists()
@@ -386,7 +386,7 @@ def test_missing_folder_is_created(source, target, tmp_path):
 def test_unwritable_target(tmp_path):
     (tmp_path / "a.nir").write_text("no NIR")
     (tmp_path / "file").write_text("")
-    message = refused("convert", tmp_path / "a.nir", tmp_path / "file" / "b.npz")
+    message = error_of("convert", tmp_path / "a.nir", tmp_path / "file" / "b.npz")
     assert "file/b.npz" in message and "NIR" not in message
 
 
@@ -413,7 +413,7 @@ def test_networks_without_nir_form(network, message, tmp_path):
         network,
         {n: w for n, w in random_weights(network).items() if n in {s.name for s in network.plastic}},
     )
-    assert message in refused("convert", tmp_path / "a.npz", tmp_path / "a.nir")
+    assert message in error_of("convert", tmp_path / "a.npz", tmp_path / "a.nir")
     assert not (tmp_path / "a.nir").exists()
 
 
@@ -431,12 +431,12 @@ def test_networks_without_nir_form(network, message, tmp_path):
 )
 def test_bad_files(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert message in refused("convert", *arguments)
+    assert message in error_of("convert", *arguments)
 
 
 def test_file_of_other_kind(tmp_path):
     (tmp_path / "a.nir").write_text("no")
-    assert "a.nir is not a NIR file" in refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    assert "a.nir is not a NIR file" in error_of("convert", tmp_path / "a.nir", tmp_path / "a.npz")
 
 
 # -- other frameworks ------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from equilif.convolutions import channels_first, unrolled
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Input, Lif, Network, Population, Synapse, Weights
 from equilif_golden.schedule import Schedule
-from tests.cli import refused
+from tests.cli import error_of
 
 RNG = np.random.default_rng(0)
 FORWARD = Network.conv((8, 8), (3, 2), (5, 3), 4, patch=2, feedback=False)
@@ -311,7 +311,7 @@ def test_unsupported_convolution_at_command_line(tmp_path):
     end = library.Linear(weight=np.ones((2, 3 * 6 * 6)))
     flat = library.Flatten({"input": np.array([3, 6, 6])}, start_dim=0)
     library.write(tmp_path / "a.nir", graph((1, 6, 6), *layers, flat, end, neurons(2)))
-    message = refused("convert", tmp_path / "a.nir", tmp_path / "a.npz")
+    message = error_of("convert", tmp_path / "a.nir", tmp_path / "a.npz")
     assert "node 'n0' has padding" in message and not (tmp_path / "a.npz").exists()
 
 

@@ -29,7 +29,7 @@ from equilif_golden.schedule import Schedule
 from equilif_hdl.blocks.rate import RateChange
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine
-from tests.cli import BOARD, refused, run
+from tests.cli import BOARD, error_of, run
 from tests.commands.test_cli import trained  # noqa: F401
 from tests.engines import ROOMY, cycles, walk
 from tests.networks import SKIPS, memory_case
@@ -295,7 +295,7 @@ def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
     ],
 )
 def test_bad_options(arguments, message, tmp_path):
-    assert message in refused(*arguments, *(("--out", tmp_path / "out") if arguments[0] == "train" else ()))
+    assert message in error_of(*arguments, *(("--out", tmp_path / "out") if arguments[0] == "train" else ()))
     assert not list(tmp_path.iterdir())
 
 
@@ -306,7 +306,7 @@ def test_export_flag():
 
 
 def test_watch_needs_early_exit(trained):  # noqa: F811
-    assert "give --early-exit too" in refused("evaluate", trained / NETWORK, "--watch", "output")
+    assert "give --early-exit too" in error_of("evaluate", trained / NETWORK, "--watch", "output")
     run("evaluate", trained / NETWORK, "--early-exit", 8, "--free", 24, "--watch", "output")
 
 

@@ -20,7 +20,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.network import Network
 from equilif_sim import waves
 from equilif_sim.verilated import rtl
-from tests.cli import refused
+from tests.cli import error_of
 
 NETWORK = Network.chain(6, 4, 3)
 CONFIG = EngineConfig(lanes=2, tiles=64, value_groups=32, state_groups=16, attention=False)
@@ -129,11 +129,11 @@ def test_signals_of_every_engine(pipeline):
 
 
 def test_wave_file_formats(tmp_path):
-    assert "must be a file that ends in .fst or .vcd" in refused("verify", "--waves", tmp_path / "x.png")
+    assert "must be a file that ends in .fst or .vcd" in error_of("verify", "--waves", tmp_path / "x.png")
     (tmp_path / "file").write_text("")
-    assert f"{tmp_path}/file" in refused("verify", "--waves", tmp_path / "file" / "y.fst")
+    assert f"{tmp_path}/file" in error_of("verify", "--waves", tmp_path / "file" / "y.fst")
     (tmp_path / "z.sucl").mkdir()
-    assert "z.sucl" in refused("verify", "--waves", tmp_path / "z.fst")
+    assert "z.sucl" in error_of("verify", "--waves", tmp_path / "z.fst")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "z.sucl"]
 
 

@@ -19,7 +19,7 @@ from equilif_golden.link.player import FAULTS, Fault
 from equilif_golden.network import Network
 from equilif_sim import flash_chip
 from tests.alone import CONFIG, client_of, new, store
-from tests.cli import refused, run
+from tests.cli import error_of, run
 
 LINE = ("--port", "there")
 
@@ -68,10 +68,10 @@ def test_standalone_training_equals_golden(device, table, tmp_path):
 
 def test_stop_continue_restart(device, table, tmp_path):
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
-    assert "the board is at work: stop it" in refused(
+    assert "the board is at work: stop it" in error_of(
         "upload", *table, *LINE, "--out", tmp_path / "other.npz"
     )
-    assert "at work" in refused("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
+    assert "at work" in error_of("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
     assert "stopped: 0 of 2 epochs" in run("standalone", "--stop", "--watch", *LINE)
     assert "learning: 0 of 2 epochs" in run("standalone", "--start", *LINE)
     assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
@@ -128,7 +128,7 @@ def test_board_evaluates_stored_tests(device, table, tmp_path):
     assert f"{found['test_hits']} of {n} test samples right" in output
     assert found["test_hits"] / n == history["epochs"][-1]["test_accuracy"]
     run("upload", *table, *line, "--overwrite", "--tests", 0)
-    assert "no test samples are in the flash" in refused("standalone", "--test", *LINE)
+    assert "no test samples are in the flash" in error_of("standalone", "--test", *LINE)
     assert device.player.registers.run, "it goes on"
 
 
@@ -158,10 +158,10 @@ def test_host_network_is_not_a_result(command, device, done, table, tmp_path):
     assert "standalone --boot" in run(command, *options, *LINE)
     assert not (device.engine.w == learned).all()
     for refusal in (
-        refused("standalone", "--start", *LINE),
-        refused("standalone", "--test", *LINE),
-        refused("standalone", "--checkpoint", *LINE),
-        refused("save", tmp_path / "mixture.npz", "--like", begin, *LINE),
+        error_of("standalone", "--start", *LINE),
+        error_of("standalone", "--test", *LINE),
+        error_of("standalone", "--checkpoint", *LINE),
+        error_of("save", tmp_path / "mixture.npz", "--like", begin, *LINE),
     ):
         assert "standalone --boot" in refusal
     assert bytes(device.flash.content) == flash and not (tmp_path / "mixture.npz").exists()
@@ -194,7 +194,7 @@ def test_checkpoint_before_host_takes_over(device, table, tmp_path):
 def test_upload_keeps_trained_weights(device, done, table, tmp_path):
     flash = bytes(device.flash.content)
     out = ("--out", tmp_path / "new.npz")
-    assert "--overwrite" in refused("upload", *table, *NETWORK_OPTIONS, *LINE, *out)
+    assert "--overwrite" in error_of("upload", *table, *NETWORK_OPTIONS, *LINE, *out)
     assert bytes(device.flash.content) == flash and not (tmp_path / "new.npz").exists()
     run("upload", *table, *NETWORK_OPTIONS, *LINE, *out, "--overwrite")
 
@@ -210,7 +210,7 @@ def test_interrupted_upload(device, done, table, tmp_path, monkeypatch):
         m.setattr(Store, "_write_block", cut)
         run("upload", *options, code=130)
     for command in (("--start",), ("--test",), ("--checkpoint",), ("--start", "--watch")):
-        assert "equilif upload" in refused("standalone", *command, *LINE)
+        assert "equilif upload" in error_of("standalone", *command, *LINE)
     assert "equilif upload" in run("standalone", "--boot", *LINE, code=1)
     run("upload", *options[:-1])
     assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
@@ -232,7 +232,7 @@ def test_save_uses_stored_network(device, done, table, tmp_path):
         (network, weights, None),
     ):
         networks.save(like, *strange)
-        assert str(like) in refused("save", out, "--like", like, *LINE) and not out.exists()
+        assert str(like) in error_of("save", out, "--like", like, *LINE) and not out.exists()
     networks.save(like, network, weights, {**about, "path": "/moved/there.csv"})
     run("save", out, "--like", like, *LINE)
     assert digest(networks.load(out)[1]) != digest(weights)
@@ -248,15 +248,15 @@ def test_invalid_requests(device, table, tmp_path, monkeypatch):
     line = (*NETWORK_OPTIONS, *LINE)
     begin = tmp_path / "begin.npz"
     begin.write_text("mine")
-    assert str(begin) in refused("upload", *table, *line, "--out", begin)
+    assert str(begin) in error_of("upload", *table, *line, "--out", begin)
     assert begin.read_text() == "mine"
-    assert "give one of them" in refused("standalone", "--stop", "--start", *LINE)
-    assert "the network needs" in refused(
+    assert "give one of them" in error_of("standalone", "--stop", "--start", *LINE)
+    assert "the network needs" in error_of(
         "upload", *table, "--hidden", 400, *LINE, "--out", tmp_path / "n.npz"
     )
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(Device(CONFIG)))
-    assert "keeps nothing in its flash" in refused("upload", *table, *line, "--out", tmp_path / "n.npz")
-    assert "no standalone trainer" in refused("standalone", *LINE)
+    assert "keeps nothing in its flash" in error_of("upload", *table, *line, "--out", tmp_path / "n.npz")
+    assert "no standalone trainer" in error_of("standalone", *LINE)
     assert not (tmp_path / "n.npz").exists()
 
 
@@ -268,7 +268,7 @@ def test_unsuitable_flash(device, table, tmp_path, chip, message):
     """Nothing is written."""
     device.player.registers.chip = chip
     before = bytes(device.flash.content)
-    assert message in refused("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "n.npz")
+    assert message in error_of("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "n.npz")
     assert bytes(device.flash.content) == before
 
 
@@ -279,11 +279,11 @@ def test_flash_image_equals_client_data(device):
 
 def test_standalone_needs_flash(tmp_path, monkeypatch):
     monkeypatch.setitem(BOARDS, "icesugar", replace(BOARDS["icesugar"], flash=None))
-    assert "no flash that the design can use" in refused("build", "icesugar", "--standalone")
+    assert "no flash that the design can use" in error_of("build", "icesugar", "--standalone")
     file = tmp_path / "flash.bin"
-    assert "no flash that the design can use" in refused("simulate", "icesugar", "--flash", file)
+    assert "no flash that the design can use" in error_of("simulate", "icesugar", "--flash", file)
     file.write_bytes(b"short")
-    assert "a flash has 16777216" in refused("simulate", "icebreaker", "--flash", file)
+    assert "a flash has 16777216" in error_of("simulate", "icebreaker", "--flash", file)
     assert file.read_bytes() == b"short"
 
 
@@ -294,7 +294,7 @@ def test_flash_file_belongs_to_one_board(tmp_path):
     content = flash_chip.content_of(file)
     link.symlink_to(file)
     for name in (file, link):
-        assert str(name) in refused("simulate", "icebreaker", "--flash", name)
+        assert str(name) in error_of("simulate", "icebreaker", "--flash", name)
         with pytest.raises(ValueError, match="running"):
             flash_chip.content_of(name)
     content[0] = 7

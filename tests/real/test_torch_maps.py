@@ -21,7 +21,7 @@ from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import hinge  # noqa: E402
-from tests.cli import refused, run  # noqa: E402
+from tests.cli import error_of, run  # noqa: E402
 
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
 NETWORKS = {
@@ -143,5 +143,5 @@ def test_dense_populations_follow_maps():
 )
 def test_invalid_convolutions(conv, message, tmp_path):
     given = [word for text in conv for word in ("--hidden", f"conv:{text}")]
-    assert message in refused("train-rates", "digits", *given, "--out", tmp_path / "o")
+    assert message in error_of("train-rates", "digits", *given, "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()

@@ -25,7 +25,7 @@ from equilif.training.description import Description
 from equilif.training.evaluate import evaluate
 from equilif.training.history import HISTORY, NETWORK, digest
 from equilif_golden import network
-from tests.cli import refused
+from tests.cli import error_of
 from tests.cli import run as command
 from tests.networks import PHASES
 from tests.report.runs import CLASSES, COLUMNS, KINDS, table
@@ -262,20 +262,20 @@ def test_missing_samples(tmp_path):
     assert "mistakes" not in parsed.sections and {"learning", "fields", "boards"} <= parsed.sections
     command("report", tmp_path / "run", "--out", out, "--overwrite", "--data", tmp_path / "moved.csv")
     assert "mistakes" in Page(out.read_text()).sections
-    assert "could not be read" in refused("report", tmp_path / "run", "--sample", 1)
-    assert f"there is no {file}" in refused("report", tmp_path / "run", "--data", file)
+    assert "could not be read" in error_of("report", tmp_path / "run", "--sample", 1)
+    assert f"there is no {file}" in error_of("report", tmp_path / "run", "--data", file)
 
 
 def test_report_needs_run(made, tmp_path):
     saved, _, _ = made["digits"]
-    assert "holds no run" in refused("report", tmp_path)
-    assert f"there is no {tmp_path}/x" in refused("report", tmp_path / "x")
-    assert "must be in 0..359" in refused("report", saved.folder, "--sample", 360)
+    assert "holds no run" in error_of("report", tmp_path)
+    assert f"there is no {tmp_path}/x" in error_of("report", tmp_path / "x")
+    assert "must be in 0..359" in error_of("report", saved.folder, "--sample", 360)
     (tmp_path / HISTORY).write_text("{}")
-    assert "is not a training history" in refused("report", tmp_path)
+    assert "is not a training history" in error_of("report", tmp_path)
     history = json.loads((saved.folder / HISTORY).read_text())
     (tmp_path / HISTORY).write_text(json.dumps({**history, "epochs": []}))
-    assert "has not finished an epoch" in refused("report", tmp_path)
+    assert "has not finished an epoch" in error_of("report", tmp_path)
     assert not [p for p in tmp_path.iterdir() if p.name != HISTORY]
 
 

@@ -17,7 +17,7 @@ from equilif.training.run import Run
 from equilif_golden import network as networks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
-from tests.cli import refused, run
+from tests.cli import error_of, run
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_convolution_run(tmp_path):
 def test_refused_options(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.toml").write_text(netfile.written(PRESETS["digits"]))
-    assert message in refused("train", *arguments)
+    assert message in error_of("train", *arguments)
     assert [p.name for p in tmp_path.iterdir()] == ["net.toml"]
 
 
 def test_table_is_not_an_image(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("a,b,c\n" + "".join(f"{k},{k * 2},{k % 2}\n" for k in range(20)))
-    assert "conv: is for images, t.csv holds none" in refused(
+    assert "conv: is for images, t.csv holds none" in error_of(
         "train", table, "--label", "c", "--hidden", "conv:8", "--out", tmp_path / "r"
     )
 
@@ -141,6 +141,6 @@ def test_horizontal_flip():
     moved = (first != data.x_train).any(1)
     assert 0.4 < moved.mean() < 0.6 and (first[moved] == turned[moved]).all()
     assert (first != second).any()
-    assert "horizontal_flip flips images, vowels holds none" in refused(
+    assert "horizontal_flip flips images, vowels holds none" in error_of(
         "train", "vowels", "--set", "learning.horizontal_flip=0.5"
     )

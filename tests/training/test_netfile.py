@@ -24,7 +24,7 @@ from equilif.training.presets import FOLDER, PRESETS, RATES, own
 from equilif.training.run import Run
 from equilif_golden import network as networks
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
-from tests.cli import refused, run
+from tests.cli import error_of, run
 from tests.test_kernel import networks as random_networks
 
 #: inputs, two hidden populations, a skip and a synapse back: no chain
@@ -619,7 +619,7 @@ def test_resume_without_network_file(trained, tmp_path):
     run("train", "digits", "--config", trained / "net.toml", "--epochs", 1, "--out", tmp_path)
     run("train", "--resume", "--epochs", 2, "--out", tmp_path)
     assert read_history(tmp_path / HISTORY).epochs[-1].weights == whole.epochs[-1].weights
-    message = refused("train", "--resume", "--config", trained / "net.toml", "--out", tmp_path)
+    message = error_of("train", "--resume", "--config", trained / "net.toml", "--out", tmp_path)
     assert "a resumed run keeps its settings: leave out --config" in message
 
 
@@ -651,7 +651,7 @@ def test_options_override_file(trained, tmp_path):
     )
     preset = read_history(tmp_path / HISTORY).preset
     assert (preset.epochs, preset.learning_rate, preset.schedule.beta) == (1, 0.02, 0.25)
-    message = refused("train", "digits", *net, "--hidden", 3, "--out", tmp_path / "other")
+    message = error_of("train", "digits", *net, "--hidden", 3, "--out", tmp_path / "other")
     assert "hidden is for chains, this network has its sizes in the file" in message
 
 
@@ -693,7 +693,7 @@ def test_preset_equals_its_file(tmp_path):
 def test_unsupported_commands(arguments, wanted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path, GRAPH)
-    assert wanted in refused(*(str(a).format(path) for a in arguments))
+    assert wanted in error_of(*(str(a).format(path) for a in arguments))
     assert [p.name for p in tmp_path.iterdir()] == ["net.toml"] and path.read_text() == GRAPH
 
 

@@ -14,7 +14,7 @@ from equilif.training.history import HISTORY, read_history
 from equilif.training.patches import FEEDBACK, patched, split, value
 from equilif.training.presets import PRESETS, RATES
 from equilif.training.tables import keys as table_keys
-from tests.cli import refused, run
+from tests.cli import error_of, run
 
 DIGITS = PRESETS["digits"]
 
@@ -120,7 +120,7 @@ def test_value_out_of_range(key):
     if key.command == "train-rates":
         base = RATES["vowels" if name in ("tokens", "table_learning_rate", "token_dropout") else "digits"]
     elif key.key == "run.every":
-        assert key.key in refused("train", "--set", f"run.every={above}")
+        assert key.key in error_of("train", "--set", f"run.every={above}")
         return
     else:
         base = PRESETS["vowels" if name in ("token_dropout", "token_crop", "input_mask") else "digits"]
@@ -137,7 +137,7 @@ def test_set_option_of_train(tmp_path):
     run("train", "digits", "--hidden", 4, "--epochs", 1, *patches, "--out", tmp_path)
     preset = read_history(tmp_path / HISTORY).preset
     assert preset == DIGITS.changed(hidden=(4,), epochs=1, learning_rate=0.02, free=16, scale=0.4)
-    assert "--set learning.learning_rate" in refused(
+    assert "--set learning.learning_rate" in error_of(
         "train", "--resume", "--set", "learning.learning_rate=1", "--out", tmp_path
     )
     run("train", "--resume", "--epochs", 2, "--set", "run.every=1", "--out", tmp_path)
@@ -156,14 +156,14 @@ def test_set_option_of_train(tmp_path):
     ],
 )
 def test_option_named_by_key(command, option, key):
-    assert key in refused(command, "digits", option, 3)
+    assert key in error_of(command, "digits", option, 3)
 
 
 def test_duplicate_options(tmp_path):
     out = ("--out", tmp_path / "out")
-    assert "learning.epochs" in refused("train", "--epochs", 2, "--set", "learning.epochs=3", *out)
-    assert "--overwrite" in refused("train", "--resume", "--overwrite", *out)
-    assert "conv:3" in refused("train", "--hidden", 4, "--hidden", "conv:3", *out)
+    assert "learning.epochs" in error_of("train", "--epochs", 2, "--set", "learning.epochs=3", *out)
+    assert "--overwrite" in error_of("train", "--resume", "--overwrite", *out)
+    assert "conv:3" in error_of("train", "--hidden", 4, "--hidden", "conv:3", *out)
     assert not (tmp_path / "out").exists()
 
 

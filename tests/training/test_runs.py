@@ -33,7 +33,7 @@ from equilif.training.patches import FEEDBACK, patched
 from equilif.training.presets import PRESETS, RATES
 from equilif.training.run import Run
 from equilif_golden import files, network
-from tests.cli import refused, run
+from tests.cli import error_of, run
 
 OLD_RATES = Path(__file__).parent / "fixtures" / "rates"
 PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--set", f"phases.{key}")]
@@ -133,7 +133,7 @@ def test_folder_in_use(command, busy, finished):
     (out / NETWORK).write_bytes(finished[NETWORK])
     (out / HISTORY).write_bytes(finished[HISTORY])
     before = content(out)
-    message = refused(*command, "--out", out)
+    message = error_of(*command, "--out", out)
     assert f"{out} is in use by process {process.pid} on " in message and "give another --out" in message
     assert content(out) == before
 
@@ -168,7 +168,7 @@ def test_simultaneous_runs(tmp_path):
 
 def test_unused_folder_is_removed(tmp_path):
     for arguments in (("--set", "learning.learning_rate=1e-9"), ("--resume",)):
-        refused("train", *arguments, "--out", tmp_path / "a" / "b")
+        error_of("train", *arguments, "--out", tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
 
 
@@ -176,7 +176,7 @@ def test_damaged_lock_note(busy):
     out, _ = busy
     for text in ("", "[", "3", '{"pid": 1}', "[" * 100_000):
         (out / OWNER).write_text(text)
-        assert "is in use by another run" in refused("train", "--out", out)
+        assert "is in use by another run" in error_of("train", "--out", out)
 
 
 def test_stale_lock(tmp_path):
@@ -192,13 +192,13 @@ def test_stale_lock(tmp_path):
 
 @pytest.mark.parametrize("out", ["/proc/equilif", "/dev/null/x"])
 def test_unwritable_run_folder(out):
-    assert f"nothing can be written into {out}" in refused("train", "--out", out)
+    assert f"nothing can be written into {out}" in error_of("train", "--out", out)
 
 
 # -- none overwritten ------------------------------------------------------------------------------
 def test_finished_run_is_not_overwritten(done):
     before = content(done)
-    message = refused("train", "digits", "--out", done)
+    message = error_of("train", "digits", "--out", done)
     assert f"{done} holds a run of digits, 64-64-10, 1 of 1 epochs done, " in message and "% right" in message
     assert f"`equilif train --resume --out {done}`" in message
     assert "--overwrite" in message and "another --out" in message
@@ -209,7 +209,7 @@ def test_finished_run_is_not_overwritten(done):
 def test_existing_run_files_are_kept(there, tmp_path):
     (tmp_path / there).write_bytes(b"somebody's")
     for command in (("train",), ("demo",)):
-        message = refused(*command, "--out", tmp_path)
+        message = error_of(*command, "--out", tmp_path)
         assert f"{tmp_path} holds " in message and ("--resume" in message) == (there in (HISTORY, "rates.pt"))
     assert content(tmp_path) == {there: b"somebody's"}
 
@@ -240,14 +240,14 @@ def test_overwrite_removes_old_run(done):
 def test_overwrite_after_checks(wrong, done):
     before = content(done)
     data = "mnist" if "--data" in wrong else "digits"
-    refused("train", data, *wrong, "--out", done, "--overwrite")
+    error_of("train", data, *wrong, "--out", done, "--overwrite")
     assert content(done) == before
 
 
 def test_run_without_epochs_restarts(done):
     """As after a kill between its first two files."""
     (done / NETWORK).unlink()
-    assert "holds a run of digits" in refused("train", "--out", done)
+    assert "holds a run of digits" in error_of("train", "--out", done)
     edited(done, epochs=[])
     run("train", "--epochs", 1, "--out", done)
 
@@ -255,36 +255,36 @@ def test_run_without_epochs_restarts(done):
 def test_demo_replaces_demo_only(done):
     demo = ("demo", "--epochs", 1, "--samples", 3, "--skip-bitstream", "--out", done)
     before = content(done)
-    assert "holds a run of digits" in refused(*demo)
+    assert "holds a run of digits" in error_of(*demo)
     assert content(done) == before
     edited(done, command="demo")
     (done / "rates.json").write_bytes(b"old")
     run(*demo)
     assert read_history(done / HISTORY).command == "demo" and not (done / "rates.json").exists()
-    assert "holds a run of digits" in refused("train", "--out", done)
+    assert "holds a run of digits" in error_of("train", "--out", done)
     before = content(done)
-    assert "board must be one of" in refused(*demo, "--board", "etch-a-sketch", "--overwrite")
+    assert "board must be one of" in error_of(*demo, "--board", "etch-a-sketch", "--overwrite")
     assert content(done) == before
     run("train", "--resume", "--epochs", 2, "--out", done)
-    assert "2 of 2 epochs done" in refused(*demo), "it went on as its user's own"
+    assert "2 of 2 epochs done" in error_of(*demo), "it went on as its user's own"
 
 
 def test_sweep_and_run_folders(done, tmp_path):
     pytest.importorskip("distributed", exc_type=ImportError)
-    assert "holds a run of digits" in refused("sweep", "--out", done)
+    assert "holds a run of digits" in error_of("sweep", "--out", done)
     (tmp_path / "swept" / "points").mkdir(parents=True)
     for overwrite in ((), ("--overwrite",)):
-        assert "holds a sweep" in refused("train", "--out", tmp_path / "swept", *overwrite)
+        assert "holds a sweep" in error_of("train", "--out", tmp_path / "swept", *overwrite)
 
 
 def test_rate_run_overwrites(done):
     pytest.importorskip("torch")
     settings = ("train-rates", "digits", "--hidden", "conv:2", "--epochs", 1, "--out", done)
-    assert "holds a run of digits" in refused(*settings)
+    assert "holds a run of digits" in error_of(*settings)
     run(*settings, "--overwrite")
     files = {"rates.pt", HISTORY, NETWORK, "learning_curve.png"}
     assert {p.name for p in done.iterdir()} == files
-    message = refused("train-rates", "digits", "--out", done)
+    message = error_of("train-rates", "digits", "--out", done)
     assert "holds a run of digits, 8x8x1-6x6x2-10, 1 of 1 epochs done" in message
     assert f"`equilif train-rates --resume --out {done}`" in message
 
@@ -307,9 +307,9 @@ def test_data_set_names():
 def test_unwritable_picture(tmp_path):
     (tmp_path / "learning_curve.png").mkdir()
     for command in ("train", "demo"):
-        assert "learning_curve.png: " in refused(command, "--out", tmp_path)
+        assert "learning_curve.png: " in error_of(command, "--out", tmp_path)
     (tmp_path / "recall.png").mkdir()
-    assert "recall.png: " in refused("recall", "--stored", 1400, "--out", tmp_path)
+    assert "recall.png: " in error_of("recall", "--stored", 1400, "--out", tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"learning_curve.png", "recall.png"}
 
 
@@ -327,7 +327,7 @@ def test_full_disk(tmp_path, monkeypatch):
 def test_brackets_in_run_folder(name, tmp_path):
     out = tmp_path / name
     assert f" in {out}\n" in run("train", "--epochs", 1, "--out", out)
-    assert "holds a run" in refused("train", "--out", out) and str(out) in refused("train", "--out", out)
+    assert "holds a run" in error_of("train", "--out", out) and str(out) in error_of("train", "--out", out)
     assert f" in {out}\n" in run("recall", "--stored", 5, "--out", out)
 
 
@@ -353,7 +353,7 @@ def test_resume_with_other_data(small, tmp_path):
     out, data = small
     before = content(out)
     other = write_idx(tmp_path / "other", 1)
-    message = refused("train", "--resume", "--epochs", 2, "--data", other, "--out", out)
+    message = error_of("train", "--resume", "--epochs", 2, "--data", other, "--out", out)
     for folder in (data, other):
         assert images.load("mnist", folder).digest[:12] in message
     assert "--data" in message and "--out" in message and content(out) == before
@@ -367,7 +367,7 @@ def test_resume_with_moved_data(small, tmp_path):
 
 
 def test_resume_with_other_data_set_name(done):
-    message = refused("train", "mnist", "--resume", "--out", done)
+    message = error_of("train", "mnist", "--resume", "--out", done)
     assert f"the run in {done} is one of digits, not of mnist" in message
     run("train", "digits", "--resume", "--out", done)
 
@@ -397,7 +397,7 @@ def test_resume_of_other_version(done):
 
 @pytest.mark.parametrize("options", [("--overwrite",), ("--seed", 1), ("--set", "phases.window=8")])
 def test_resume_refuses_settings(options, done):
-    message = refused("train", "--resume", *options, "--out", done)
+    message = error_of("train", "--resume", *options, "--out", done)
     assert "--resume" in message or "leave out" in message
     assert options[0] in message
 
@@ -411,9 +411,9 @@ def test_rate_resume_with_other_data(tmp_path):
     before = content(out)
     other = write_idx(tmp_path / "other", 1)
     for command in (("train-rates", "--resume", "--epochs", 2, "--out", out), ("deploy", out)):
-        message = refused(*command, "--data", other)
+        message = error_of(*command, "--data", other)
         assert all(images.load("mnist", folder).digest[:12] in message for folder in (data, other))
-    assert "is one of mnist, not of digits" in refused("train-rates", "digits", "--resume", "--out", out)
+    assert "is one of mnist, not of digits" in error_of("train-rates", "digits", "--resume", "--out", out)
     assert content(out) == before
     run("train-rates", "--resume", "--epochs", 2, "--data", data, "--out", out)
     raw = json.loads((out / HISTORY).read_text())
@@ -548,7 +548,7 @@ def test_finished_run_needs_no_learning_rate(done):
     raw = json.loads((done / HISTORY).read_text())
     learning = {**raw["preset"]["learning"], "epochs": 250}
     edited(done, preset={**raw["preset"], "learning": learning})
-    assert "from epoch 103 of 250" in refused("train", "--resume", "--out", done)
+    assert "from epoch 103 of 250" in error_of("train", "--resume", "--out", done)
     run("train", "--resume", "--epochs", 1, "--out", done)
 
 
@@ -570,7 +570,7 @@ def test_finished_run_needs_no_learning_rate(done):
     ],
 )
 def test_option_without_effect(arguments, message, tmp_path):
-    assert message in refused(*arguments, "--out", tmp_path / "out")
+    assert message in error_of(*arguments, "--out", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -595,7 +595,7 @@ def test_option_without_effect(arguments, message, tmp_path):
 )
 def test_rate_option_without_effect(options, message, tmp_path):
     pytest.importorskip("torch")
-    error = refused("train-rates", "digits", *options, "--out", tmp_path / "out")
+    error = error_of("train-rates", "digits", *options, "--out", tmp_path / "out")
     assert any(part in error for part in message.split("|"))
     assert not list(tmp_path.iterdir())
 
@@ -609,19 +609,19 @@ def test_image_options_on_sequences(key, text):
 
 
 def test_baud_needs_port(done):
-    assert "give --port too" in refused("evaluate", done / NETWORK, "--baud", 9600)
+    assert "give --port too" in error_of("evaluate", done / NETWORK, "--baud", 9600)
 
 
 def test_gradient_of_network_is_untrained(done):
     pytest.importorskip("torch")
     for option in (("--epochs", 2), ("--seed", 1)):
-        message = refused("gradient", "--network", done / NETWORK, *option)
+        message = error_of("gradient", "--network", done / NETWORK, *option)
         assert "--network is not trained: leave out --epochs and --seed" in message
 
 
 def test_folder_instead_of_network(done):
-    assert f"{done} is a folder, a file is wanted: {done / NETWORK}" in refused("evaluate", done)
-    assert "is a folder" in refused("evaluate", ".")
+    assert f"{done} is a folder, a file is wanted: {done / NETWORK}" in error_of("evaluate", done)
+    assert "is a folder" in error_of("evaluate", ".")
 
 
 # -- files are read strictly -----------------------------------------------------------------------
@@ -680,7 +680,7 @@ def forget_data(done: Path) -> None:
 def test_invalid_history(kind, command, done):
     forget_data(done)
     (done / HISTORY).write_bytes(GARBAGE[kind])
-    message = refused(*(a.format(done) for a in command))
+    message = error_of(*(a.format(done) for a in command))
     assert f"{done / HISTORY} is not a training history of equilif: " in message
 
 
@@ -702,7 +702,7 @@ def test_invalid_history_value(key, values, named, done):
             read_history(done / HISTORY)
         assert named in str(e.value) and str(done / HISTORY) in str(e.value) and "\n" not in str(e.value)
         assert len(str(e.value)) < 400
-        assert str(done / HISTORY) in refused("train", "--resume", "--out", done)
+        assert str(done / HISTORY) in error_of("train", "--resume", "--out", done)
 
 
 def test_invalid_marks(done):
@@ -725,11 +725,11 @@ def test_invalid_marks(done):
         {"seconds": None},
     ):
         edited(done, epochs=[], marks=[{**mark, **change}])
-        assert "marks[0]" in refused("train", "--resume", "--out", done)
+        assert "marks[0]" in error_of("train", "--resume", "--out", done)
     edited(done, epochs=[], marks=[mark, {**mark, "samples": 9}])
-    assert "marks[1].samples must be at least 10, not 9" in refused("train", "--resume", "--out", done)
+    assert "marks[1].samples must be at least 10, not 9" in error_of("train", "--resume", "--out", done)
     edited(done, epochs=[], marks=[{**mark, "samples": 2000}])
-    message = refused("train", "--resume", "--out", done)
+    message = error_of("train", "--resume", "--out", done)
     assert "marks[0].samples is 2000, there are only 1437 training samples" in message
 
 
@@ -747,7 +747,7 @@ def test_invalid_rate_history(text, done):
     forget_data(done)
     (done / HISTORY).unlink()
     (done / "rates.json").write_bytes(text)
-    message = refused("evaluate", done / NETWORK)
+    message = error_of("evaluate", done / NETWORK)
     assert f"{done / 'rates.json'} is not a history of `equilif train-rates`: " in message
 
 
@@ -803,7 +803,7 @@ def test_invalid_checkpoint(kind, by_rates, tmp_path):
     (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     torch.save(_spoilt(torch.load(path, weights_only=True), kind), path)
     for command in (("train-rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
-        assert f"{path} is not a checkpoint of `equilif train-rates`: " in refused(*command)
+        assert f"{path} is not a checkpoint of `equilif train-rates`: " in error_of(*command)
 
 
 @pytest.mark.parametrize(
@@ -815,7 +815,7 @@ def test_invalid_old_checkpoint(kind, tmp_path):
     path = tmp_path / "rates.pt"
     shutil.copy(OLD_RATES / NETWORK, tmp_path)
     torch.save(_spoilt(torch.load(OLD_RATES / path.name, weights_only=True), kind), path)
-    assert f"{path} is not a checkpoint of `equilif train-rates`: " in refused(
+    assert f"{path} is not a checkpoint of `equilif train-rates`: " in error_of(
         "train-rates", "--resume", "--epochs", 2, "--out", tmp_path
     )
 
@@ -830,7 +830,7 @@ def test_checkpoint_of_other_run(by_rates, tmp_path):
         state = saved["state"]
         model = {name: value * scale for name, value in state["model"].items()}
         torch.save({"epochs": epochs, "state": {**state, "model": model}}, path)
-        assert f"{path} is not from the run of" in refused(
+        assert f"{path} is not from the run of" in error_of(
             "train-rates", "--resume", "--epochs", 2, "--out", tmp_path
         )
 
@@ -839,7 +839,7 @@ def test_checkpoint_of_other_run(by_rates, tmp_path):
 def test_checkpoint_of_other_kind(text, tmp_path):
     pytest.importorskip("torch")
     (tmp_path / "rates.pt").write_bytes(text)
-    assert "is not a checkpoint of `equilif train-rates`: " in refused(
+    assert "is not a checkpoint of `equilif train-rates`: " in error_of(
         "train-rates", "--resume", "--out", tmp_path
     )
 
@@ -847,8 +847,8 @@ def test_checkpoint_of_other_kind(text, tmp_path):
 def test_resume_names_command(by_rates, done, tmp_path):
     for name, text in by_rates.items():
         (tmp_path / name).write_bytes(text)
-    assert "equilif train-rates" in refused("train", "--resume", "--epochs", 2, "--out", tmp_path)
-    assert "rates.pt" in refused("train-rates", "--resume", "--epochs", 2, "--out", done)
+    assert "equilif train-rates" in error_of("train", "--resume", "--epochs", 2, "--out", tmp_path)
+    assert "rates.pt" in error_of("train-rates", "--resume", "--epochs", 2, "--out", done)
     assert content(tmp_path).items() >= by_rates.items()
 
 

@@ -17,7 +17,7 @@ from equilif.training.folder import LOCK, OWNER, folder_of, seed_folders
 from equilif.training.history import HISTORY, NETWORK, read_history
 from equilif.training.presets import PRESETS
 from equilif.training.run import Run
-from tests.cli import refused, run
+from tests.cli import error_of, run
 
 SMALL = ("digits", "--hidden", 4, "--epochs", 2)
 PRESET = PRESETS["digits"].changed(hidden=(4,), epochs=2)
@@ -114,13 +114,13 @@ def test_ctrl_c_ends_all_seeds(tmp_path):
 
 def test_folders_of_single_and_parallel_runs(tmp_path):
     run("train", *SMALL, "--out", tmp_path / "one")
-    assert "holds a run of digits" in refused("train", "--seed", "0-1", "--out", tmp_path / "one")
+    assert "holds a run of digits" in error_of("train", "--seed", "0-1", "--out", tmp_path / "one")
     run("train", *SMALL, "--seed", "0-0", "--out", tmp_path / "several")
-    assert "holds runs of several seeds" in refused("train", "--out", tmp_path / "several")
-    assert "seed-0 holds a run of digits" in refused("train", "--seed", "0-1", "--out", tmp_path / "several")
-    assert "leave out --seed" in refused("train", "--resume", "--seed", "0-1", "--out", tmp_path / "several")
+    assert "holds runs of several seeds" in error_of("train", "--out", tmp_path / "several")
+    assert "seed-0 holds a run of digits" in error_of("train", "--seed", "0-1", "--out", tmp_path / "several")
+    assert "leave out --seed" in error_of("train", "--resume", "--seed", "0-1", "--out", tmp_path / "several")
 
 
 def test_one_seed_on_a_board(tmp_path):
-    message = refused("train", "--seed", "0-1", "--port", "/dev/nothing", "--out", tmp_path / "out")
+    message = error_of("train", "--seed", "0-1", "--port", "/dev/nothing", "--out", tmp_path / "out")
     assert "a board trains one network at a time" in message and not (tmp_path / "out").exists()

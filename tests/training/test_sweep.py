@@ -22,7 +22,7 @@ from equilif.bench import sweep
 from equilif.bench.sweep import Measured, Point, Sweep, front, pareto, points, read_grid
 from equilif.results import ToolFailed
 from equilif.training.presets import PRESETS
-from tests.cli import BOARD, PNG, refused, run
+from tests.cli import BOARD, PNG, error_of, run
 from tests.training.test_runs import write_idx
 
 DATA = "ab" * 32  #: a digest
@@ -125,7 +125,7 @@ def test_point_changes_preset():
 )
 def test_bad_input(arguments, message, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "PATIENCE", 1)
-    assert message in refused("sweep", *arguments, "--out", tmp_path / "out")
+    assert message in error_of("sweep", *arguments, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -142,7 +142,7 @@ def test_bad_input(arguments, message, tmp_path, monkeypatch):
 )
 def test_invalid_sweep_file(text, message, tmp_path):
     (tmp_path / "a.toml").write_bytes(text)
-    assert message in refused("sweep", tmp_path / "a.toml", "--out", tmp_path / "out")
+    assert message in error_of("sweep", tmp_path / "a.toml", "--out", tmp_path / "out")
 
 
 def test_engine_by_lanes_or_board():
@@ -327,7 +327,7 @@ def test_broken_result(tmp_path):
         '{"point": {}, "accuracy": 2}',
     ):
         path.write_text(text)
-        assert f"{path} is not a point of a sweep: " in refused("sweep", "--out", tmp_path)
+        assert f"{path} is not a point of a sweep: " in error_of("sweep", "--out", tmp_path)
 
 
 def test_invalid_result_value(tmp_path):

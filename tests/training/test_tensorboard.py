@@ -10,7 +10,7 @@ import pytest
 
 from equilif.training.history import HISTORY, NETWORK
 from equilif_golden import network
-from tests.cli import refused, run
+from tests.cli import error_of, run
 
 pytest.importorskip("tensorboardX")
 
@@ -79,7 +79,7 @@ def test_rate_loss(tmp_path):
 
 def test_unwritable_log_folder(tmp_path):
     (tmp_path / "file").write_text("")
-    message = refused(
+    message = error_of(
         "train", "--epochs", 1, "--out", tmp_path / "out", "--set", f"run.tensorboard={tmp_path / 'file'}"
     )
     assert str(tmp_path / "file") in message

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.lowest import lowest
+from tests.repository.min_versions import min_versions
 
 ROOT = Path(__file__).parents[2]
 OURS = {"equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards"}
@@ -67,7 +67,9 @@ def test_all_extra_is_complete():
 def test_lower_bounds():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bounded = [r for r in (*project["dependencies"], *project["optional-dependencies"]["cli"]) if ">=" in r]
-    assert len(bounded) >= 4 and all(r.split(",")[0].replace(">=", "==") in set(lowest()) for r in bounded)
+    assert len(bounded) >= 4 and all(
+        r.split(",")[0].replace(">=", "==") in set(min_versions()) for r in bounded
+    )
 
 
 def test_named_extras_exist():

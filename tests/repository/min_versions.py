@@ -1,6 +1,6 @@
-"""The lowest versions that pyproject.toml allows, as constraints for pip: ``./run floors`` installs them.
+"""Lowest package versions that pyproject.toml allows, as pip constraints for ``./run min-versions``.
 
-Packages of the extras that ``./run floors`` leaves out are constrained as well; they are not installed.
+They include packages of extras that ``./run min-versions`` does not install.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
-#: a requirement with a lower bound: name, and the bound
+#: requirement with a lower bound: name and version
 BOUND = re.compile(r"([A-Za-z][\w.-]*)[^>=]*>=([\w.]+)")
 
 
-def lowest() -> Iterator[str]:
+def min_versions() -> Iterator[str]:
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     extras = project["optional-dependencies"]
     groups = [project["dependencies"], *(extras[name] for name in extras if name != "dev")]
@@ -27,4 +27,4 @@ def lowest() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(sorted(set(lowest()))))
+    print("\n".join(sorted(set(min_versions()))))
