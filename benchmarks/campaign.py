@@ -374,10 +374,10 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
     x = rng.integers(0, 256, (SAMPLES, network.n_inputs)).astype(np.uint8)
     labels = rng.integers(0, network.n_outputs, SAMPLES)
     tokens: list[Any] = [None] * SAMPLES
-    loaded = network.loaded
+    loaded = network.dynamic_attention
     if loaded:
         table = rng.integers(-6000, 6001, (40, loaded.relay.width)).astype(np.int16)
-        off = np.r_[0, rng.integers(0, loaded.softmax.size + 1, SAMPLES).cumsum()].astype(np.int64)
+        off = np.r_[0, rng.integers(0, loaded.attention.size + 1, SAMPLES).cumsum()].astype(np.int64)
         rows = TokenRows(table, rng.integers(0, 40, off[-1]).astype(np.int32), off)
         tokens = [rows.take([j]) for j in range(SAMPLES)]
     kernel = Kernel(network, weights, learning_rate=0.06)

@@ -57,14 +57,14 @@ def backpropagation(
     """Test accuracy after the last of so many epochs, in which the learning rate falls to 0."""
     import torch
 
-    from equilif_golden.real.attention import Attention
+    from equilif_golden.real.attention import UnrolledAttention
 
     torch.manual_seed(seed)
     train = data.tokens_train
     test = data.tokens_test
     assert train is not None and test is not None
     network = preset.network(data)
-    model = Attention(network, preset.initial_weights(network, seed, data), train)
+    model = UnrolledAttention(network, preset.initial_weights(network, seed, data), train)
     query = min(
         10.0, next(s.learning_rate_scale for s in network.synapses if (s.pre, s.post) == ("bias", "query"))
     )
@@ -128,7 +128,7 @@ def main() -> None:
     if args.baselines:
         if preset.learns_table:
             content = preset.content()
-            del content["population"]["memory"]["rows"]
+            del content["population"]["memory"]["table_rows"]
             without_dropout = Description.of(content, preset.data).changed(dropout=0.0)
             found["tokens_stay"] = [ep(without_dropout, data, s) for s in seeds]
             show("the same, tokens that do not learn", found["tokens_stay"])

@@ -55,7 +55,7 @@ def measure(name: str, labels: np.ndarray, tokens: TokenRows) -> None:
             2,
             schedule=Schedule(free=24, nudged=16, window=8),
             query_learning_rate_scale=32.0,
-            rows=None if scale is None else ROWS,
+            table_rows=None if scale is None else ROWS,
             table_learning_rate_scale=scale or 0.0,
         )
         weights = network.initial_weights(0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from equilif_golden.hopfield import Hopfield
     from equilif_golden.kernel import Kernel
     from equilif_golden.network import Network, Synapse, Tokens
-    from equilif_golden.populations import Constant, Input, Lif, Population, Relay, Softmax
+    from equilif_golden.populations import Attention, Constant, Input, Lif, Population, Relay
     from equilif_golden.reference import Reference
     from equilif_golden.schedule import Schedule
 
@@ -34,7 +34,7 @@ WHERE = {
     "Reference": "reference",
     "Relay": "populations",
     "Schedule": "schedule",
-    "Softmax": "populations",
+    "Attention": "populations",
     "Synapse": "network",
     "Tokens": "network",
 }
@@ -42,6 +42,7 @@ WHERE = {
 OWN = {"load_data": "load", "make_data": "of"}
 
 __all__ = [
+    "Attention",
     "Constant",
     "Fixed",
     "Hopfield",
@@ -54,7 +55,6 @@ __all__ = [
     "Reference",
     "Relay",
     "Schedule",
-    "Softmax",
     "Synapse",
     "Tokens",
     "load_data",

@@ -129,7 +129,7 @@ def to_graph(
     finite(dt, "dt", *STEPS)
     weights = network.check_weights(weights)
     for p in network.populations:
-        if p.kind in ("softmax", "relay"):
+        if p.kind in ("attention", "relay"):
             raise ValueError(
                 f"population {p.name!r}: NIR has no {p.kind} neurons; "
                 "a network with a memory cannot be exported"

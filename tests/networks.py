@@ -119,12 +119,12 @@ def memory_case(network, rng, n):
     weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
     x = rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8)
     labels = rng.integers(0, network.n_outputs, n)
-    if not network.loaded:
+    if not network.dynamic_attention:
         return weights, x, labels, [None] * n
-    size = network.loaded.softmax.size
+    size = network.dynamic_attention.attention.size
     lengths = np.r_[size, 0, rng.integers(1, size + 1, n - 2)]
-    n_rows = network.loaded.softmax.rows or lengths.sum()
-    table = rng.integers(-6000, 6001, (n_rows, network.loaded.relay.width)).astype(np.int16)
+    n_rows = network.dynamic_attention.attention.table_rows or lengths.sum()
+    table = rng.integers(-6000, 6001, (n_rows, network.dynamic_attention.relay.width)).astype(np.int16)
     at = np.arange(n_rows)
     if network.table:
         weights[network.table.name] = table.astype(np.int64)

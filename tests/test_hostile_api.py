@@ -36,7 +36,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import SQ, UQ, Fixed, Numerics, shown
 from equilif_golden.hopfield import Hopfield
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Input, Network, Population, Softmax, Synapse, TokenRows, Tokens
+from equilif_golden.network import Attention, Input, Network, Population, Synapse, TokenRows, Tokens
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -448,14 +448,14 @@ ENTRIES: dict[str, Entry] = {
         lambda r, shape, **others: tuple(r.shape) == tuple(shape) and kept(r, **others),
         {"name": NAMES, "shape": [[2, 3, 4], (2, 3), (2, 3, 5), (2, 3, 4.0), (24,), np.array([2, 3, 4])]},
     ),
-    "Softmax": Entry(
-        Softmax,
-        {"name": "q", "size": 6, "sharpness": 3, "loaded": False},
+    "Attention": Entry(
+        Attention,
+        {"name": "q", "size": 6, "sharpness": 3, "dynamic_patterns": False},
         {
             "name": lambda v: isinstance(v, str) and v not in ("", "a b"),
             "size": whole(1, 1024),
             "sharpness": whole(-32, 32),
-            "loaded": truth,
+            "dynamic_patterns": truth,
         },
         kept,
         {"name": NAMES},

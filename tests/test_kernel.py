@@ -31,12 +31,12 @@ from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.learning import smallest_rate
 from equilif_golden.network import (
     MAX_GAIN,
+    Attention,
     Input,
     Lif,
     Network,
     Population,
     Relay,
-    Softmax,
     Synapse,
     Tokens,
 )
@@ -141,12 +141,12 @@ def with_memories(draw, fraction, maps):
             heads=heads,
             gain=draw(st.integers(0, min(MAX_GAIN, fraction - 9))),
         )
-        pattern = Softmax(
+        pattern = Attention(
             f"m{k}",
             draw(st.integers(1, 9)),
             sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)),
-            loaded=load,
-            rows=draw(st.none() | st.integers(1, 12)) if load else None,
+            dynamic_patterns=load,
+            table_rows=draw(st.none() | st.integers(1, 12)) if load else None,
         )
         populations += [query, pattern]
         synapses.append(Synapse(pattern.name, query.name, draw(st.sampled_from([0.0, 1.0, 1.0, 1.0]))))
@@ -199,16 +199,16 @@ def cases(draw, memories=False, maps=False):
     x[0, :] = draw(st.sampled_from([0, 255]))
     counter = draw(st.sampled_from([0, 12345, 2**32 - 2]))
     sequences = None
-    if network.loaded:
-        size = network.loaded.softmax.size
-        width = network.loaded.relay.width
+    if network.dynamic_attention:
+        size = network.dynamic_attention.attention.size
+        width = network.dynamic_attention.relay.width
         large = min(draw(st.sampled_from([0.3, 1.0, 4.0])) * network.numerics.one, fmt.hi)
         sequences = [
             rng.integers(-large, large + 1, (n, width))
             for n in (size, rng.integers(1, size + 1), rng.integers(0, size + 1))
         ]
         if network.table:
-            rows = network.loaded.softmax.rows
+            rows = network.dynamic_attention.attention.table_rows
             sequences = [rng.integers(0, rows, len(sequence)) for sequence in sequences]
     return network, weights, eta, counter, x, rng.integers(0, network.n_outputs, 3), sequences
 
@@ -227,7 +227,7 @@ def tokens_of(network, sequence):
         rows = TokenRows(np.zeros(network.shape(network.table), np.int16), sequence.astype(np.int32), off)
         return rows, rows
     return (
-        Tokens.of([sequence], network.loaded.softmax.size),
+        Tokens.of([sequence], network.dynamic_attention.attention.size),
         TokenRows(
             sequence.astype(np.int16),
             np.arange(len(sequence), dtype=np.int32),
@@ -256,9 +256,15 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
         assert kernel.counter == reference.counter
         for name, w in kernel.weights.items():
             assert (w == reference.weights[name]).all(), name
-    for m in network.memories:
-        learned = m.softmax.learns and (reference.weights[m.synapse.name] != weights[m.synapse.name]).any()
-        kind = "of a table" if network.table == m.synapse else "loaded" if m.softmax.loaded else "stored"
+    for m in network.attention_layers:
+        learned = m.attention.learns and (reference.weights[m.synapse.name] != weights[m.synapse.name]).any()
+        kind = (
+            "of a table"
+            if network.table == m.synapse
+            else "loaded"
+            if m.attention.dynamic_patterns
+            else "stored"
+        )
         event(f"memory {kind}{' learned' if learned else ''}")
         event(f"retrieval {'alive' if result.recalled[0].retrieval[m.relay.name].any() else 'zero'}")
     event("without feedback" if network.forward else "with feedback")
@@ -819,8 +825,8 @@ def test_nothing_wraps_at_max_fan_in(accumulator_width, fraction, fill):
         weights = {s.name: rng.integers(first, last + 1, network.shape(s)) for s in network.plastic}
         x = np.full((1, network.n_inputs), 255)
         sequence = None
-        if network.loaded:
-            sequence = rng.integers(first, last + 1, network.shape(network.loaded.synapse))
+        if network.dynamic_attention:
+            sequence = rng.integers(first, last + 1, network.shape(network.dynamic_attention.synapse))
         tokens, rows = tokens_of(network, sequence)
         eta = 0.99 * Step(GAIN_MAX, SHIFTS[0]).rate(fraction) * 2 * schedule.beta
         kernel = Kernel(network, weights, learning_rate=eta, counter=2**32 - 1)

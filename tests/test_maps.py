@@ -12,6 +12,7 @@ from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import DEFAULT
 from equilif_golden.network import (
+    Attention,
     Constant,
     Input,
     Lif,
@@ -19,7 +20,6 @@ from equilif_golden.network import (
     Population,
     Relay,
     Shape,
-    Softmax,
     Synapse,
     load,
     save,
@@ -224,7 +224,7 @@ SHAPED = Lif.of_shape("g", (2, 1, 2))
         ),
         (
             {
-                "populations": (X, B, F, Y, Relay("q", 3), Softmax("m", 4)),
+                "populations": (X, B, F, Y, Relay("q", 3), Attention("m", 4)),
                 "synapses": (*NET.synapses, Synapse("m", "q"), Synapse("q", "f")),
             },
             "q-f.*4x3x3",

@@ -17,13 +17,13 @@ import pytest
 from equilif_golden.fixed import DEFAULT, Numerics
 from equilif_golden.network import (
     KINDS,
+    Attention,
     Constant,
     Input,
     Lif,
     Network,
     Population,
     Relay,
-    Softmax,
     Synapse,
     Tokens,
     load,
@@ -45,13 +45,13 @@ X, B, H, Y = (
 NET = Network(
     (X, B, H, Y), (Synapse("x", "h"), Synapse("b", "h"), Synapse("h", "y"), Synapse("x", "y", 0.5)), "y"
 )
-M, Q = Softmax("m", 5), Relay("q", 6, heads=2)
+M, Q = Attention("m", 5), Relay("q", 6, heads=2)
 MEMORY = Network(
     (X, B, Y, M, Q),
     (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
     "y",
 )
-LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, loaded=True), Q))
+LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True), Q))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_attention_validation(change, message):
 
 
 def test_one_dynamic_attention():
-    second = (replace(M, name="n", loaded=True), replace(Q, name="r"))
+    second = (replace(M, name="n", dynamic_patterns=True), replace(Q, name="r"))
     with pytest.raises(ValueError, match="only one"):
         replace(
             LOADED, populations=LOADED.populations + second, synapses=(*LOADED.synapses, Synapse("n", "r"))
@@ -169,7 +169,7 @@ def test_valid_synapses(pre, post):
         ("input", "relay"),
         ("constant", "relay"),
         ("relay", "lif"),
-        ("softmax", "relay"),
+        ("attention", "relay"),
     }
     one = {p.kind: p for p in (X, B, H, Q, M)}[pre]
     other = (
@@ -202,12 +202,12 @@ def test_valid_synapses(pre, post):
         ),
         (lambda: Relay("q", 6, gain=-1), r"0\.\.2.*-1"),
         (
-            lambda: Softmax("m", 1025),
+            lambda: Attention("m", 1025),
             "population.*'m'.*1024.*1025",
         ),
         (
-            lambda: anything("h", 3, loaded=True),
-            "'h'.*loaded",
+            lambda: anything("h", 3, dynamic_patterns=True),
+            "'h'.*dynamic_patterns",
         ),
         (lambda: any_lif("h", 3, "relay"), "'h'.*kind.*'relay'"),
         (lambda: Population("h", 3, ""), "'h'.*kind.*''"),
@@ -278,10 +278,16 @@ def test_token_padding():
 
 def test_attention_in_network():
     """The heads share the patterns, which are as long as one head; loaded, they are no weights."""
-    assert [(m.softmax.name, m.relay.name, m.synapse.name) for m in MEMORY.memories] == [("m", "q", "m-q")]
-    assert MEMORY.shape(MEMORY.memories[0].synapse) == (5, 3) and MEMORY.loaded is None
+    assert [(m.attention.name, m.relay.name, m.synapse.name) for m in MEMORY.attention_layers] == [
+        ("m", "q", "m-q")
+    ]
+    assert MEMORY.shape(MEMORY.attention_layers[0].synapse) == (5, 3) and MEMORY.dynamic_attention is None
     assert MEMORY.n_weights == LOADED.n_weights + 15 == 6 + 15 + 6 + 12
-    assert LOADED.loaded == LOADED.memories[0] and [s.name for s in LOADED.plastic] == ["x-y", "b-q", "q-y"]
+    assert LOADED.dynamic_attention == LOADED.attention_layers[0] and [s.name for s in LOADED.plastic] == [
+        "x-y",
+        "b-q",
+        "q-y",
+    ]
     w = MEMORY.initial_weights()
     assert not w["m-q"].any() and 0.1 * 4096 < w["b-q"].std() < 0.6 * 4096, "empty memory, queries apart"
 
@@ -290,7 +296,7 @@ def test_attention_network():
     net = Network.attention(9, 4, 2, 6, 3, gain=2, sharpness=4, query_learning_rate_scale=0.5)
     assert [(p.name, p.size, p.kind) for p in net.populations] == [
         ("bias", 1, "constant"),
-        ("memory", 9, "softmax"),
+        ("memory", 9, "attention"),
         ("query", 8, "relay"),
         ("hidden1", 6, "lif"),
         ("output", 3, "lif"),
@@ -304,7 +310,7 @@ def test_attention_network():
         net["query"].heads,
         net["query"].gain,
         net["memory"].sharpness,
-        net["memory"].loaded,
+        net["memory"].dynamic_patterns,
         net.n_inputs,
     ) == (2, 2, 4, True, 0)
 
@@ -400,8 +406,26 @@ def test_old_files_without_kinds():
     """Their populations have every field of every kind."""
     old = LOADED.to_dict()
     for p in old["populations"]:
-        p |= {"heads": 1, "gain": 0, "sharpness": 3, "loaded": False} | p
+        p |= {"heads": 1, "gain": 0, "sharpness": 3, "dynamic_patterns": False} | p
     assert Network.from_dict(json.loads(json.dumps(old))) == LOADED
+
+
+def test_old_names():
+    """Names of fields and kinds of version 0.1.0."""
+    schedule = Schedule(free=24, early_exit=8, min_windows=3)
+    new = Network.attention(5, 6, 2, 4, 3, schedule=schedule, table_rows=8, table_learning_rate_scale=2.0)
+    text = json.dumps(new.to_dict())
+    for name, old in {
+        "table_rows": "rows",
+        "dynamic_patterns": "loaded",
+        "learning_rate_scale": "rate_scale",
+        "early_exit": "early",
+        "min_windows": "least",
+    }.items():
+        assert f'"{name}":' in text
+        text = text.replace(f'"{name}":', f'"{old}":')
+    text = text.replace('"kind": "attention"', '"kind": "softmax"')
+    assert Network.from_dict(json.loads(text)) == new
 
 
 @pytest.mark.parametrize(
@@ -411,7 +435,7 @@ def test_old_files_without_kinds():
         (Population("x", 3, kind="constant"), Constant("x", 3)),
         (Population("x", 3), Lif("x", 3)),
         (anything("x", 6, "relay", heads=2, gain=1), Relay("x", 6, heads=2, gain=1)),
-        (anything("x", 6, "softmax", loaded=True), Softmax("x", 6, loaded=True)),
+        (anything("x", 6, "attention", dynamic_patterns=True), Attention("x", 6, dynamic_patterns=True)),
     ],
     ids=str,
 )

@@ -21,11 +21,13 @@ from equilif.training.run import Run
 from equilif.training.train import epoch_plan
 from equilif_golden.fixed import SQ
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Softmax, TokenRows, Tokens, load, save
+from equilif_golden.network import Attention, Network, TokenRows, Tokens, load, save
 from equilif_golden.reference import Reference
 from equilif_golden.tokens import give_back
 
-NET = Network.attention(5, 6, 2, 12, 3, rows=8, table_learning_rate_scale=4.0, query_learning_rate_scale=2.0)
+NET = Network.attention(
+    5, 6, 2, 12, 3, table_rows=8, table_learning_rate_scale=4.0, query_learning_rate_scale=2.0
+)
 
 
 def table(rows=8, seed=0):
@@ -66,15 +68,15 @@ def test_table_is_part_of_weights(tmp_path):
 
 def test_description_without_table():
     """So that networks of before keep their files."""
-    assert "rows" not in str(Network.attention(5, 6, 2, 4, 3).to_dict())
-    assert NET.to_dict()["populations"][1]["rows"] == 8
+    assert "table_rows" not in str(Network.attention(5, 6, 2, 4, 3).to_dict())
+    assert NET.to_dict()["populations"][1]["table_rows"] == 8
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: Softmax("m", 5, rows=8), "'m'.*rows.*loaded"),
-        (lambda: Softmax("m", 5, loaded=True, rows=0), "'m'.*rows"),
+        (lambda: Attention("m", 5, table_rows=8), "'m'.*table_rows.*dynamic_patterns"),
+        (lambda: Attention("m", 5, dynamic_patterns=True, table_rows=0), "'m'.*table_rows"),
         (
             lambda: Kernel(NET).predict(None, tokens=tokens([0], rows=7)),
             "7.*8",
@@ -124,7 +126,7 @@ def test_row_update_saturates():
 
 
 def test_frozen_table_is_unchanged():
-    net = Network.attention(5, 6, 2, 12, 3, rows=8)
+    net = Network.attention(5, 6, 2, 12, 3, table_rows=8)
     kernel = Kernel(net, weights(), learning_rate=0.025)
     kernel.train(None, [1, 2], tokens=tokens([3, 6], [1]))
     assert (kernel.weights["memory-query"] == table()).all()
@@ -259,14 +261,14 @@ def test_token_dropout_needs_attention():
 def test_table_rows_from_data(tmp_path):
     path = tmp_path / "net.toml"
     path.write_text(netfile.written(LEARNS))
-    assert "rows = 0" in path.read_text()
+    assert "table_rows = 0" in path.read_text()
     file = netfile.read(path)
     assert file.preset("vowels") == LEARNS
     data = data_set()
     assert file.network(data) == LEARNS.network(data) and file.network(data).table is not None
     with pytest.raises(ValueError, match="'memory'"):
         file.network()
-    path.write_text(path.read_text().replace("rows = 0", "rows = 99"))
+    path.write_text(path.read_text().replace("table_rows = 0", "table_rows = 99"))
     with pytest.raises(ValueError, match=r"line 12.*\b99\b"):
         netfile.read(path).network(data)
     assert Description.of_network(LEARNS.network(data), sized=True).network(Sizes.of(data)).table is not None

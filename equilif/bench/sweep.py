@@ -219,7 +219,7 @@ def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     seed = preset.seeds[0] if point.seed is None else point.seed
     net = preset.network(data)
     if point.width != net.numerics.weight_width:
-        if net.memories:
+        if net.attention_layers:
             raise ValueError("a network with a memory has weights of the width of its tokens")
         numerics = Numerics(weight_width=point.width, fraction=point.width - INTEGER_BITS)
         net = dataclasses.replace(net, numerics=numerics)

@@ -106,8 +106,8 @@ class NetworkResources:
             table = s == smallest.table
             if network is None and geometry is None:
                 rows = None if table else d.population[s.pre].size
-                columns = None if d.population[s.pre].kind == "softmax" else d.population[s.post].size
-            loaded = bool(d.population[s.pre].loaded)
+                columns = None if d.population[s.pre].kind == "attention" else d.population[s.post].size
+            loaded = bool(d.population[s.pre].dynamic_patterns)
             shared = geometry.post.positions if geometry else 1
             synapses.append(
                 Joined(

@@ -13,7 +13,7 @@ from equilif.extras import needs
 from equilif.report.inputs import Inputs
 from equilif.training.evaluate import Evaluation
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Constant, Input, Network, Relay, Softmax, TokenRows, Weights
+from equilif_golden.network import Attention, Constant, Input, Network, Relay, TokenRows, Weights
 from equilif_golden.samples import one_hot
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Part(NamedTuple):
     full: float | None
 
 
-KINDS = {Input: "input, clamped", Constant: "constant, for biases", Relay: "relay", Softmax: "softmax"}
+KINDS = {Input: "input, clamped", Constant: "constant, for biases", Relay: "relay", Attention: "attention"}
 
 
 def parts(network: Network, found: Evaluation | None) -> list[Part]:

@@ -27,13 +27,13 @@ with needs("plot"):
     from matplotlib.textpath import TextToPath
 
 GREEN = "#009E73"
-COLOURS = {"input": "#56B4E9", "lif": BLUE, "output": VERMILLION, "relay": GREEN, "softmax": "#E69F00"}
+COLOURS = {"input": "#56B4E9", "lif": BLUE, "output": VERMILLION, "relay": GREEN, "attention": "#E69F00"}
 TITLES = {
     "input": "inputs",
     "lif": "spiking neurons",
     "output": "outputs",
     "relay": "queries",
-    "softmax": "patterns",
+    "attention": "patterns",
 }
 WIDTH = 1.6  #: of a box
 HEIGHT = 0.72
@@ -91,15 +91,15 @@ def plan(found: NetworkResources) -> Plan:
     """Columns by the longest way from an input, and in each an order with few crossings."""
     populations, synapses = drawn(found)
     kinds = {p.name: p.kind for p in populations}
-    memories = {s.post: s.pre for s in synapses if kinds[s.pre] == "softmax"}
-    level = _levels([p.name for p in populations if p.kind != "softmax"], synapses)
+    memories = {s.post: s.pre for s in synapses if kinds[s.pre] == "attention"}
+    level = _levels([p.name for p in populations if p.kind != "attention"], synapses)
     level |= {softmax: level[relay] for relay, softmax in memories.items()}
     made = Plan(level=level, memories=frozenset(memories.values()))
     made.columns = [[] for _ in range(max(level.values()) + 1)]
     for p in populations:
-        if p.kind != "softmax":
+        if p.kind != "attention":
             made.columns[level[p.name]].append(p.name)
-    ways = {k: _way(k, s, level) for k, s in enumerate(synapses) if kinds[s.pre] != "softmax"}
+    ways = {k: _way(k, s, level) for k, s in enumerate(synapses) if kinds[s.pre] != "attention"}
     for way in ways.values():
         for spot in way[1:-1]:
             made.columns[spot[1]].append(spot)
@@ -277,7 +277,7 @@ def _arrows(axes: Any, found: NetworkResources, places: Plan, taken: list[Boxed]
     ports = _ports(synapses, kinds, places)
     curves = {}
     for k, s in enumerate(synapses):
-        if kinds[s.pre] == "softmax":
+        if kinds[s.pre] == "attention":
             curves[k] = _upright(places.at[s.pre], places.at[s.post])
         else:
             curves[k] = _through(_way(k, s, places.level), ports, k, places)
@@ -352,7 +352,7 @@ def _ports(synapses: list[Joined], kinds: dict[str, str], places: Plan) -> dict[
     """Height at which each synapse meets each of its boxes: in the order of where it goes."""
     ends: dict[tuple[str, bool], list[tuple[float, int]]] = defaultdict(list)
     for k, s in enumerate(synapses):
-        if kinds[s.pre] != "softmax":
+        if kinds[s.pre] != "attention":
             way = _way(k, s, places.level)
             ends[way[0], True].append((places.at[way[1]][1], k))
             ends[way[-1], False].append((places.at[way[-2]][1], k))

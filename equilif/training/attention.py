@@ -49,7 +49,7 @@ class Attention:
 
 def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[int]) -> list[Attention]:
     """Some test samples; ValueError when the network has no memory to load, or there is no such sample."""
-    memory = network.loaded
+    memory = network.dynamic_attention
     tokens = data.tokens_test
     if memory is None or tokens is None:
         raise ValueError(
@@ -69,7 +69,7 @@ def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[in
         scores = backward_values(patterns.astype(np.int64), query)
         p = np.zeros(scores.shape)
         if len(rows):
-            p = softmax(scores, shift=network.softmax_shift(memory.softmax)).real
+            p = softmax(scores, shift=network.softmax_shift(memory.attention)).real
         words = tuple(data.words[r] for r in rows) if data.words else tuple(map(str, range(len(rows))))
         out.append(Attention(i, words, p, int(data.y_test[i]), int(result.prediction[0])))
     return out

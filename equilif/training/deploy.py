@@ -193,7 +193,7 @@ def deploy(
     progress("real numbers")
     real = predict(model, x, tokens=tokens)
     progress("exact rates of the quantised network")
-    if network.memories:
+    if network.attention_layers:
         exact, settled = fixed_points(Rates(network, weights, tolerance=1e-6, limit=2000), x, tokens)
     else:
         rates, found = integer_rates(
@@ -225,7 +225,7 @@ def deploy(
         )
     convergence = None
     gradients = None
-    if not network.memories:
+    if not network.attention_layers:
         progress("convergence of average rates")
         convergence = converge(network, weights, x[:samples])
         if not network.forward:

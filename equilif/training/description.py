@@ -283,8 +283,8 @@ class Description(Table):
                 f"population {inputs[1]!r}: one input can leave its size to the data, and {inputs[0]!r} "
                 "does: give this one a size"
             )
-        for m in self.smallest.memories:
-            if not m.softmax.loaded and self.population[m.relay.name].size is None:
+        for m in self.smallest.attention_layers:
+            if not m.attention.dynamic_patterns and self.population[m.relay.name].size is None:
                 raise ValueError(
                     f"population {m.relay.name!r}: its memory stores patterns, so it needs a size, heads "
                     "times the length of a pattern"
@@ -340,7 +340,9 @@ class Description(Table):
         memory, query = self.loaded
         if bool(rates.table_learning_rate) == self.learns_table:
             return
-        table = self.population[memory].model_copy(update={"rows": 0 if rates.table_learning_rate else None})
+        table = self.population[memory].model_copy(
+            update={"table_rows": 0 if rates.table_learning_rate else None}
+        )
         synapses = [
             dataclasses.replace(s, learning_rate_scale=float(bool(rates.table_learning_rate)))
             if (s.pre, s.post) == self.loaded
@@ -381,8 +383,8 @@ class Description(Table):
 
     @property
     def loaded(self) -> tuple[str, str] | None:
-        """The softmax population that tokens are loaded into, and its relay."""
-        return next(((s.pre, s.post) for s in self.synapses if self.population[s.pre].loaded), None)
+        """The attention population that tokens are loaded into, and its relay."""
+        return next(((s.pre, s.post) for s in self.synapses if self.population[s.pre].dynamic_patterns), None)
 
     @property
     def memory(self) -> PopulationTable | None:
@@ -397,12 +399,12 @@ class Description(Table):
     @property
     def learns_table(self) -> bool:
         """Whether tokens are rows of a table that learns."""
-        return self.memory is not None and self.memory.rows is not None
+        return self.memory is not None and self.memory.table_rows is not None
 
     @property
     def open(self) -> tuple[str, ...]:
         """Populations whose size or rows the data say."""
-        return tuple(name for name, g in self.population.items() if g.size is None or g.rows == 0)
+        return tuple(name for name, g in self.population.items() if g.size is None or g.table_rows == 0)
 
     @property
     def unjoined(self) -> str:
@@ -428,7 +430,7 @@ class Description(Table):
         if data is None:
             if self.open:
                 name = self.open[0]
-                left = "rows are" if self.population[name].rows == 0 else "size is"
+                left = "table_rows is" if self.population[name].table_rows == 0 else "size is"
                 raise ValueError(
                     f"population {name!r}: its {left} left to the data; give a number, or name the data"
                 )
@@ -484,29 +486,29 @@ class Description(Table):
         """ValueError unless data with tokens meet a memory that is loaded with them, and other data none."""
         if tokens and not self.loaded:
             raise ValueError(
-                f"{data} has tokens: the network needs a softmax population with loaded = true, and a relay; "
-                "`equilif init` of these data writes one that has them"
+                f"{data} has tokens: the network needs an attention population with dynamic_patterns = true, "
+                "and a relay; `equilif init` of these data writes one that has them"
             )
         if self.loaded and not tokens:
             raise ValueError(
-                f"population {self.loaded[0]!r}: loaded = true wants the tokens of a sequence, {data} has "
-                "none"
+                f"population {self.loaded[0]!r}: dynamic_patterns = true needs the tokens of a sequence, "
+                f"{data} has none"
             )
 
     def _check_tokens(self, sizes: Sizes) -> None:
         self.check_kind(sizes.data, tokens=sizes.width > 0)
         if not self.loaded:
             return
-        softmax, relay = (self.population[name] for name in self.loaded)
-        if softmax.size is not None and softmax.size < sizes.tokens:
+        attention, relay = (self.population[name] for name in self.loaded)
+        if attention.size is not None and attention.size < sizes.tokens:
             raise ValueError(
-                f"population {self.loaded[0]!r}: size {softmax.size} is too small, a sample of {sizes.data} "
-                f"has {sizes.tokens} tokens"
+                f"population {self.loaded[0]!r}: size {attention.size} is too small, a sample of "
+                f"{sizes.data} has {sizes.tokens} tokens"
             )
-        if softmax.rows and softmax.rows != sizes.rows:
+        if attention.table_rows and attention.table_rows != sizes.rows:
             raise ValueError(
-                f"population {self.loaded[0]!r}: rows {softmax.rows} do not fit, {sizes.data} has a table of "
-                f"{sizes.rows}; with rows = 0 the data say it"
+                f"population {self.loaded[0]!r}: table_rows {attention.table_rows} does not fit, "
+                f"{sizes.data} has a table of {sizes.rows}; with table_rows = 0 the data say it"
             )
         wanted = self.heads * sizes.width
         if relay.size is not None and relay.size != wanted:
@@ -524,11 +526,11 @@ class Description(Table):
             if data is None or data.tokens_train is None:
                 raise ValueError("the network has a table of tokens: give the data that it begins with")
             weights[network.table.name] = data.tokens_train.table.astype(np.int64)
-        if network.loaded and (n := self.loading.get("n_pos", 0)):
+        if network.dynamic_attention and (n := self.loading.get("n_pos", 0)):
             # each head begins at a place of its own in the sequence
             places = position(np.linspace(0, 1, self.heads), n).astype(np.int64)
             codes = places << (network.numerics.fraction - FRACTION)
-            relay = network.loaded.relay
+            relay = network.dynamic_attention.relay
             queries = [s for s in network.plastic if s.post == relay.name and network[s.pre].clamped]
             if queries:
                 weights[queries[0].name].reshape(-1, self.heads, relay.width)[0, :, -n:] = codes

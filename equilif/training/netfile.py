@@ -56,7 +56,7 @@ KINDS = {
     "lif": "",
     "output": "nudged towards the class; its most active neuron is the answer",
     "relay": "queries to a memory, and what comes back",
-    "softmax": "the patterns of a memory, and how well each matches",
+    "attention": "the patterns of a memory, and how well each matches",
 }
 OPEN = {
     "input": "as many as a sample has values",
@@ -213,7 +213,7 @@ def _population(name: str, group: PopulationTable) -> str:
             or (key, value) == ("patch", 1)
         ):
             continue
-        note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("rows", 0) else ""
+        note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("table_rows", 0) else ""
         lines.append(_line(key, value, note))
     if group.size is None:
         lines.append(f"# size: {OPEN[group.kind]}")

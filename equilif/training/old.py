@@ -12,7 +12,7 @@ from typing import Any
 
 #: present name by earlier one, for each table of a description and for other parts of stored files
 RENAMED: Mapping[str, Mapping[str, str]] = {
-    "population": {},
+    "population": {"rows": "table_rows", "loaded": "dynamic_patterns"},
     "synapse": {"rate": "learning_rate_scale"},
     "phases": {"early": "early_exit", "least": "min_windows"},
     "learning": {
@@ -43,7 +43,10 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     },
 }
 #: values that were renamed, by table and present key
-VALUES: Mapping[tuple[str, str], Mapping[Any, str]] = {("learning", "order"): {"board": "standalone"}}
+VALUES: Mapping[tuple[str, str], Mapping[Any, str]] = {
+    ("learning", "order"): {"board": "standalone"},
+    ("population", "kind"): {"softmax": "attention"},
+}
 
 
 def renamed(table: str, content: Any) -> Any:
@@ -133,7 +136,7 @@ def _network(d: Mapping[str, Any], memory: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _synapse(s: Mapping[str, Any]) -> dict[str, Any]:
-    names = {"pre": "from", "post": "to", "rate_scale": "learning_rate_scale"}
+    names = {"pre": "from", "post": "to", "rate": "learning_rate_scale", "rate_scale": "learning_rate_scale"}
     return {names.get(key, key): value for key, value in s.items() if value is not None}
 
 

@@ -175,10 +175,10 @@ class Run:
     @property
     def sizes(self) -> str:
         """Populations from the inputs to the outputs."""
-        m = self.network.loaded
+        m = self.network.dynamic_attention
         first: object = self.data.n_features
         if m:
-            first = f"{m.softmax.size} tokens of {m.relay.width} x {m.relay.heads} heads"
+            first = f"{m.attention.size} tokens of {m.relay.width} x {m.relay.heads} heads"
         elif len(self.network.inputs) == 1 and self.network.inputs[0].shape:
             first = self.network.inputs[0].shape
         hidden = [p.shape or p.size for p in self.network.lif if p.name != self.network.output]

@@ -42,7 +42,7 @@ Place = tuple[str | int, ...]
 #: content of a file, or a part of it
 Tables = dict[str, Any]
 #: keys that belong to one kind of population
-OPTIONS = ("heads", "gain", "sharpness", "loaded", "rows", "shape", "patch")
+OPTIONS = ("heads", "gain", "sharpness", "dynamic_patterns", "table_rows", "shape", "patch")
 #: tables that say how a network learns, one of them in a description
 METHODS = ("learning", "rates")
 #: how a message calls a value, by its type in JSON
@@ -179,8 +179,8 @@ Names = Annotated[
 class PopulationTable(Table):
     """A population of neurons: `[population.NAME]`."""
 
-    kind: Literal["input", "constant", "lif", "output", "relay", "softmax"] = _key(
-        "lif", "input, constant, lif (spiking neurons), output, relay or softmax"
+    kind: Literal["input", "constant", "lif", "output", "relay", "attention"] = _key(
+        "lif", "input, constant, lif (spiking neurons), output, relay or attention"
     )
     size: Count | None = _key(
         None, "neurons; of input, output and the relay of tokens the data say it", absent="the data's"
@@ -190,12 +190,14 @@ class PopulationTable(Table):
         None, "relay: what is heard back counts 2^(gain - 1) times", absent="0", ge=0, le=MAX_GAIN
     )
     sharpness: int | None = _key(
-        None, "softmax: in octaves; k = 2^(sharpness - 1) ln 2", absent="3", ge=-32, le=32
+        None, "attention: in octaves; k = 2^(sharpness - 1) ln 2", absent="3", ge=-32, le=32
     )
-    loaded: bool | None = _key(None, "softmax: the patterns are the tokens of each sample", absent="false")
-    rows: int | None = _key(
+    dynamic_patterns: bool | None = _key(
+        None, "attention: the patterns are the tokens of each sample", absent="false"
+    )
+    table_rows: int | None = _key(
         None,
-        "softmax: tokens are rows of a table of this length, which learns; 0: the data's",
+        "attention: the tokens are rows of an embedding table of this length, which learns; 0: the data's",
         absent="no table",
         ge=0,
         le=MAX_ROWS,
@@ -216,8 +218,8 @@ class PopulationTable(Table):
     def population(self, name: str, size: int = 1, rows: int = 1) -> Population:
         """The population; ``size`` and ``rows`` where the data say them."""
         options = {n: getattr(self, n) for n in OPTIONS if getattr(self, n) is not None}
-        if options.get("rows") == 0:
-            options["rows"] = rows
+        if options.get("table_rows") == 0:
+            options["table_rows"] = rows
         kind = "lif" if self.kind == "output" else self.kind
         return Population(name, size if self.size is None else self.size, kind, **options)
 
@@ -228,12 +230,12 @@ class PopulationTable(Table):
             size = shape_of(self.shape, f"population {name!r}").size
         if self.kind == "constant" and size is None:
             size = 1
-        if self.kind in ("lif", "softmax") and size is None:
+        if self.kind in ("lif", "attention") and size is None:
             raise ValueError(f"population {name!r}: {self.kind} neurons need a size, the number of them")
         made = self.population(name, size or self.heads or 1)
         options = {n: getattr(made, n) if n in _fields(made) else None for n in OPTIONS}
-        if self.kind == "softmax":
-            options["rows"] = self.rows  # 0 stays
+        if self.kind == "attention":
+            options["table_rows"] = self.table_rows  # 0 stays
         if self.shape is None:
             options["patch"] = None
         shape = options["shape"]
@@ -351,13 +353,13 @@ def shape(network: Network, *, sized: bool = False) -> Tables:
             kind == "output"
             or kind == "input"
             and len(network.inputs) == 1
-            or network.loaded is not None
-            and p is network.loaded.relay
+            or network.dynamic_attention is not None
+            and p is network.dynamic_attention.relay
         )
         options = {n: getattr(p, n) for n in OPTIONS if n in _fields(p)}
         table = {"kind": kind, "size": None if by_data and not sized else p.size, **options}
-        if table.get("rows") and not sized:
-            table["rows"] = 0
+        if table.get("table_rows") and not sized:
+            table["table_rows"] = 0
         tables[p.name] = {k: v for k, v in table.items() if v is not None and (k, v) != ("patch", 1)}
     return {
         "population": tables,
@@ -388,7 +390,7 @@ def memory(
     ``table_learning_rate_scale``: relative learning rate of an embedding table; None: tokens are fixed.
     """
     if table_learning_rate_scale is not None:
-        options |= {"rows": 1, "table_learning_rate_scale": table_learning_rate_scale}
+        options |= {"table_rows": 1, "table_learning_rate_scale": table_learning_rate_scale}
     return shape(Network.attention(tokens, 1, heads, *hidden, 2, **options))
 
 

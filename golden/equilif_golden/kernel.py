@@ -183,7 +183,7 @@ class Kernel:
         Also the raw static drive (batch, neurons) from the clamped populations.  ``times`` rise, up to
         2**18.  Not for memories.
         """
-        if self.network.memories:
+        if self.network.attention_layers:
             raise ValueError(
                 "averages of a network with a memory are not defined: it is asked window by window"
             )

@@ -61,12 +61,12 @@ from equilif_golden.populations import (
     MAX_GAIN,
     MAX_NEURONS,
     MAX_PATTERNS,
+    Attention,
     Constant,
     Input,
     Lif,
     Population,
     Relay,
-    Softmax,
 )
 from equilif_golden.schedule import Schedule
 from equilif_golden.tokens import TokenRows, Tokens
@@ -78,16 +78,16 @@ __all__ = [
     "MAX_NEURONS",
     "MAX_PATTERNS",
     "ONE",
+    "Attention",
+    "AttentionLayer",
     "Constant",
     "Geometry",
     "Input",
     "Lif",
-    "Memory",
     "Network",
     "Population",
     "Relay",
     "Shape",
-    "Softmax",
     "Synapse",
     "TokenRows",
     "Tokens",
@@ -108,7 +108,13 @@ ABOUT = "about"
 #: fields of a population or a synapse that only maps have
 OF_MAPS = ("shape", "patch", "kernel", "stride")
 #: kinds at the two ends of a synapse
-JOINABLE = {("clamped", "lif"), ("lif", "lif"), ("clamped", "relay"), ("relay", "lif"), ("softmax", "relay")}
+JOINABLE = {
+    ("clamped", "lif"),
+    ("lif", "lif"),
+    ("clamped", "relay"),
+    ("relay", "lif"),
+    ("attention", "relay"),
+}
 #: raw, by synapse
 Weights = dict[str, Raw]
 Number = TypeVar("Number", bound=np.generic)
@@ -127,10 +133,10 @@ def _side_by_side(populations: Iterable[Population]) -> dict[str, slice]:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """A softmax population, its relay and the synapse between them, which holds the patterns."""
+class AttentionLayer:
+    """An attention population, its relay and the synapse between them, which holds the patterns."""
 
-    softmax: Softmax
+    attention: Attention
     relay: Relay
     synapse: Synapse
 
@@ -338,14 +344,15 @@ class Network:
         schedule: Schedule | None = None,
         numerics: Numerics = DEFAULT,
         query_learning_rate_scale: float = 1.0,
-        rows: int | None = None,
+        table_rows: int | None = None,
         table_learning_rate_scale: float = 0.0,
     ) -> Self:
         """A memory of the sample's tokens, up to ``tokens`` patterns of ``width``, asked by ``heads``
         learned queries; then a chain of ``sizes``.
 
-        ``query_learning_rate_scale``: relative learning rate of the queries.  ``rows``: of a table of tokens
-        that belongs to the network, ``table_learning_rate_scale``: its relative learning rate.
+        ``query_learning_rate_scale``: relative learning rate of the queries.  ``table_rows``: rows of an
+        embedding table that belongs to the network.  ``table_learning_rate_scale``: its relative learning
+        rate.
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
@@ -360,7 +367,9 @@ class Network:
         return cls(
             (
                 Constant("bias", 1),
-                Softmax("memory", tokens, sharpness=sharpness, loaded=True, rows=rows),
+                Attention(
+                    "memory", tokens, sharpness=sharpness, dynamic_patterns=True, table_rows=table_rows
+                ),
                 Relay("query", asked, heads=heads, gain=gain),
                 *(Lif(name, size) for name, size in zip(names, sizes, strict=True)),
             ),
@@ -404,11 +413,11 @@ class Network:
         if not known or not isinstance(self[self.output], Lif):
             raise ValueError(f"output must name a lif population, not {shown(self.output)}")
         for p in self.populations:
-            if isinstance(p, Relay | Softmax):
+            if isinstance(p, Relay | Attention):
                 self._check_memory(p)
-        if sum(m.softmax.loaded for m in self.memories) > 1:
+        if sum(m.attention.dynamic_patterns for m in self.attention_layers) > 1:
             raise ValueError("only one memory can be loaded with each sample")
-        if not self.inputs and not self.loaded:
+        if not self.inputs and not self.dynamic_attention:
             raise ValueError("a network needs an input population or a memory that is loaded")
         if not self.synapses:
             raise ValueError("a network needs a synapse")
@@ -482,12 +491,12 @@ class Network:
         return tuple(p for p in self.populations if p.shape)
 
     def _check_memory(self, p: Population) -> None:
-        """A relay or softmax population is one end of exactly one memory."""
-        ends = [{s.pre, s.post} for s in self.synapses if isinstance(self[s.pre], Softmax)]
+        """A relay or attention population belongs to exactly one attention layer."""
+        ends = [{s.pre, s.post} for s in self.synapses if isinstance(self[s.pre], Attention)]
         n = sum(p.name in pair for pair in ends)
         if n != 1:
             raise ValueError(
-                f"{p.kind} population {p.name!r} needs one synapse from a softmax population to a relay, "
+                f"{p.kind} population {p.name!r} needs one synapse from an attention population to a relay, "
                 f"it has {n}"
             )
 
@@ -506,9 +515,9 @@ class Network:
         shared += sum(g.back for s in back if (g := self.geometry(s)))
         heard = [self[s.pre] for s in there if not self.geometry(s)]
         heard += [self[s.post] for s in back if not self.geometry(s)]
-        patterns = sum(q.size for q in heard if isinstance(q, Softmax))
-        others = [q for q in heard if not isinstance(q, Softmax)]
-        return max(patterns, shared + sum(q.width if isinstance(p, Softmax) else q.size for q in others))
+        patterns = sum(q.size for q in heard if isinstance(q, Attention))
+        others = [q for q in heard if not isinstance(q, Attention)]
+        return max(patterns, shared + sum(q.width if isinstance(p, Attention) else q.size for q in others))
 
     def _check_bounds(self) -> None:
         """What could wrap or has no code."""
@@ -521,12 +530,12 @@ class Network:
                     f"population {p.name!r} has fan-in {fan_in}; a {numerics.accumulator_width}-bit "
                     f"accumulator holds {numerics.max_fan_in}"
                 )
-        for m in self.memories:
-            if self.softmax_shift(m.softmax) not in softmax.SHIFTS:
+        for m in self.attention_layers:
+            if self.softmax_shift(m.attention) not in softmax.SHIFTS:
                 most = numerics.fraction - softmax.FRACTION
                 raise ValueError(
-                    f"population {m.softmax.name!r}: sharpness must be in {most - softmax.SHIFTS[-1]}.."
-                    f"{most - softmax.SHIFTS[0]} octaves, not {m.softmax.sharpness}"
+                    f"population {m.attention.name!r}: sharpness must be in {most - softmax.SHIFTS[-1]}.."
+                    f"{most - softmax.SHIFTS[0]} octaves, not {m.attention.sharpness}"
                 )
             if relay.retrieval_shift(numerics.fraction, m.relay.gain) not in relay.SHIFTS:
                 raise ValueError(
@@ -574,21 +583,21 @@ class Network:
         return values
 
     @cached_property
-    def memories(self) -> tuple[Memory, ...]:
+    def attention_layers(self) -> tuple[AttentionLayer, ...]:
         found = []
         for s in self.synapses:
             pre = self[s.pre]
             post = self[s.post]
-            if isinstance(pre, Softmax) and isinstance(post, Relay):
-                found.append(Memory(pre, post, s))
+            if isinstance(pre, Attention) and isinstance(post, Relay):
+                found.append(AttentionLayer(pre, post, s))
         return tuple(found)
 
     @cached_property
-    def loaded(self) -> Memory | None:
+    def dynamic_attention(self) -> AttentionLayer | None:
         """The memory whose patterns come with each sample."""
-        return next((m for m in self.memories if m.softmax.loaded), None)
+        return next((m for m in self.attention_layers if m.attention.dynamic_patterns), None)
 
-    def softmax_shift(self, population: Softmax) -> int:
+    def softmax_shift(self, population: Attention) -> int:
         """equilif_golden.blocks.softmax's shift for a population's sharpness."""
         return self.numerics.fraction - softmax.FRACTION - population.sharpness
 
@@ -597,14 +606,14 @@ class Network:
         """Synapses that have weights of their own: all but that of a memory whose patterns come from
         elsewhere.
         """
-        foreign = [m.synapse for m in self.memories if not m.softmax.learns]
+        foreign = [m.synapse for m in self.attention_layers if not m.attention.learns]
         return tuple(s for s in self.synapses if s not in foreign)
 
     @cached_property
     def table(self) -> Synapse | None:
         """The synapse whose weights are the table of tokens."""
-        memory = self.loaded
-        return memory.synapse if memory and memory.softmax.learns else None
+        memory = self.dynamic_attention
+        return memory.synapse if memory and memory.attention.learns else None
 
     @cached_property
     def forward(self) -> tuple[Synapse, ...]:
@@ -639,8 +648,8 @@ class Network:
         geometry = self.geometry(synapse)
         if geometry is not None:
             return geometry.rows, geometry.columns
-        if isinstance(pre, Softmax):
-            return pre.rows or pre.size, post.width
+        if isinstance(pre, Attention):
+            return pre.table_rows or pre.size, post.width
         return pre.size, post.size
 
     @property
@@ -669,7 +678,7 @@ class Network:
             n, m = self.shape(s)
             geometry = self.geometry(s)
             limit = scale * np.sqrt(6 / (n + (geometry.back if geometry else m)))
-            if isinstance(self[s.pre], Softmax):
+            if isinstance(self[s.pre], Attention):
                 real = np.zeros((n, m))
             elif isinstance(self[s.post], Relay):
                 real = rng.normal(0, query / np.sqrt(n), (n, m))
@@ -699,16 +708,16 @@ class Network:
             checked[s.name] = w
         return checked
 
-    def memory_for(self, tokens: object | None) -> Memory | None:
+    def memory_for(self, tokens: object | None) -> AttentionLayer | None:
         """The memory that tokens are loaded into, None when there is none and none are given.
 
         ValueError when there is one without the other.
         """
-        if self.loaded is not None and tokens is None:
+        if self.dynamic_attention is not None and tokens is None:
             raise ValueError("this network's memory is loaded with each sample: give tokens")
-        if self.loaded is None and tokens is not None:
+        if self.dynamic_attention is None and tokens is not None:
             raise ValueError("this network has no memory to load tokens into")
-        return self.loaded
+        return self.dynamic_attention
 
     def check_tokens(self, tokens: Tokens | None, batch: int) -> None:
         """ValueError unless ``tokens`` fit the loaded memory, or are absent where there is none."""
@@ -717,7 +726,7 @@ class Network:
             return
         if not isinstance(tokens, Tokens):
             raise ValueError(f"tokens must be made by Tokens.of, not {shown(tokens)}")
-        want = (batch, memory.softmax.size, memory.relay.width)
+        want = (batch, memory.attention.size, memory.relay.width)
         patterns = self.numerics.weight.require(tokens.patterns, "patterns")
         if patterns.shape != want or tokens.present.shape != want[:2]:
             raise ValueError(
@@ -734,8 +743,8 @@ class Network:
             if part.get("shape", part.get("kernel")) is None:
                 for name in OF_MAPS:
                     part.pop(name, None)
-            if part.get("rows") is None:
-                part.pop("rows", None)
+            if part.get("table_rows") is None:
+                part.pop("table_rows", None)
         return d
 
     @classmethod
@@ -760,17 +769,30 @@ class Network:
 
 #: names that fields had in files of older versions: old -> new
 RENAMED: Mapping[type, Mapping[str, str]] = {
+    Population: {"rows": "table_rows", "loaded": "dynamic_patterns"},
     Synapse: {"rate_scale": "learning_rate_scale"},
     Schedule: {"early": "early_exit", "least": "min_windows"},
 }
+
+
+#: kinds of populations in files of older versions: old -> new
+RENAMED_KINDS = {"softmax": "attention"}
+
+
+def renamed(kind: type, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a population, synapse or schedule under the names of this version."""
+    names = RENAMED.get(kind, {})
+    found = {names.get(name, name): value for name, value in fields.items()}
+    if kind is Population and isinstance(found.get("kind"), str):
+        found["kind"] = RENAMED_KINDS.get(found["kind"], found["kind"])
+    return found
 
 
 def _described(kind: type[Part], fields: object) -> Part:
     """A part of a network from its fields; ValueError names the part when they are not its own."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"a {kind.__name__} is described by fields, not by {shown(fields)}")
-    names = RENAMED.get(kind, {})
-    fields = {names.get(name, name): value for name, value in fields.items()}
+    fields = renamed(kind, fields)
     if issubclass(kind, Population):
         fields = _of_its_kind(fields)
     try:

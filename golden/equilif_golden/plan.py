@@ -22,7 +22,7 @@ import numpy.typing as npt
 from equilif_golden.blocks.plasticity import Step
 from equilif_golden.blocks.relay import query_shift, retrieval_shift
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Network, Softmax, Synapse, Weights
+from equilif_golden.network import Attention, Network, Synapse, Weights
 from equilif_golden.schedule import RawSchedule
 
 #: rows of one of the NamedTuples below, with the names of its fields
@@ -134,10 +134,10 @@ def table(rows: Sequence[tuple[int, ...]], kind: type[Any]) -> Table:
 
 def places(network: Network) -> dict[str, int]:
     """Where the values of each population begin, and the queries of each relay."""
-    relays = [m.relay for m in network.memories]
+    relays = [m.relay for m in network.attention_layers]
     sizes = [(p.name, p.size) for p in (*network.lif, *relays, *network.inputs, *network.constants)]
     sizes += [(f"{p.name} {QUERY}", p.size) for p in relays]
-    sizes += [(m.softmax.name, m.softmax.size * m.relay.heads) for m in network.memories]
+    sizes += [(m.attention.name, m.attention.size * m.relay.heads) for m in network.attention_layers]
     place = {}
     at = 0
     for name, size in sizes:
@@ -169,7 +169,7 @@ def plan_of(network: Network) -> Plan:
     numerics = network.numerics
     matrices: dict[tuple[str, str], list[Matrix]] = {}
     for s in network.plastic:
-        if network.geometry(s) or isinstance(network[s.pre], Softmax):
+        if network.geometry(s) or isinstance(network[s.pre], Attention):
             continue
         row = Matrix(weight[s.name], *network.shape(s), place[s.pre], place[s.post], int(s.feedback))
         matrices.setdefault((network.side(s.pre), network.side(s.post)), []).append(row)
@@ -177,20 +177,20 @@ def plan_of(network: Network) -> Plan:
         Head(
             query=place[f"{m.relay.name} {QUERY}"] + head * m.relay.width,
             retrieval=place[m.relay.name] + head * m.relay.width,
-            codes=place[m.softmax.name] + head * m.softmax.size if m.softmax.learns else -1,
+            codes=place[m.attention.name] + head * m.attention.size if m.attention.learns else -1,
             width=m.relay.width,
-            patterns=-1 if m.softmax.loaded else weight[m.synapse.name],
-            n_patterns=m.softmax.size,
-            softmax_shift=network.softmax_shift(m.softmax),
+            patterns=-1 if m.attention.dynamic_patterns else weight[m.synapse.name],
+            n_patterns=m.attention.size,
+            softmax_shift=network.softmax_shift(m.attention),
             retrieval_shift=retrieval_shift(numerics.fraction, m.relay.gain),
         )
-        for m in network.memories
+        for m in network.attention_layers
         for head in range(m.relay.heads)
     ]
     shared, near, heard = shared_of(network)
     layers = {p.name: Layer(place[p.name], p.size) for p in network.lif}
     n_neurons = sum(p.size for p in network.lif)
-    n_relays = sum(m.relay.size for m in network.memories)
+    n_relays = sum(m.relay.size for m in network.attention_layers)
     n_constants = sum(p.size for p in network.constants)
     inputs = n_neurons + n_relays
     constants = inputs + network.n_inputs
@@ -212,8 +212,8 @@ def plan_of(network: Network) -> Plan:
         inputs=inputs,
         constants=constants,
         queries=queries,
-        n_values=queries + n_relays + sum(m.softmax.size * m.relay.heads for m in network.memories),
-        most_patterns=max((m.softmax.size for m in network.memories), default=0),
+        n_values=queries + n_relays + sum(m.attention.size * m.relay.heads for m in network.attention_layers),
+        most_patterns=max((m.attention.size for m in network.attention_layers), default=0),
         table=weight[network.table.name] if network.table else -1,
         query_shift=query_shift(numerics.fraction),
         raw=network.schedule.raw(numerics),
@@ -294,7 +294,7 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
             at = 0 if loaded else weight[s.name]
             u = place[s.pre]
             v = place[s.post]
-            if isinstance(pre, Softmax):  # the heads share its patterns
+            if isinstance(pre, Attention):  # the heads share its patterns
                 u += head * pre.size
                 v = place[f"{s.post} {QUERY}"] + head * m
             else:

@@ -31,7 +31,7 @@ class Population:
     """``size`` neurons of one kind.
 
     ``Population(name, size, kind)`` makes an object of the kind's class: "input", "constant", "lif" (when no
-    kind is given), "relay" or "softmax".
+    kind is given), "relay" or "attention".
     """
 
     name: str
@@ -204,40 +204,43 @@ class Relay(Population):
 
 
 @dataclass(frozen=True)
-class Softmax(Population):
-    """One neuron for each pattern of a memory (equilif_golden.blocks.softmax).
+class Attention(Population):
+    """Patterns of an attention layer, one neuron for each (equilif_golden.blocks.softmax).
 
-    ``sharpness``: in octaves; k = 2**(sharpness - 1) ln 2.  ``loaded``: the patterns come with each sample,
-    up to ``size`` of them.  ``rows``: they are rows of a table of so many, which belongs to the network and
-    learns like any weights; a sample says which.
+    ``sharpness``: inverse temperature in octaves, k = 2**(sharpness - 1) ln 2.
+    ``dynamic_patterns``: the patterns are the tokens of each sample, up to ``size`` of them, and not weights.
+    ``table_rows``: these tokens are rows of an embedding table of this length.  The table belongs to the
+    network and learns; a sample names the rows.
     """
 
-    kind: Literal["softmax"] = "softmax"
+    kind: Literal["attention"] = "attention"
     sharpness: int = 3
-    loaded: bool = False
-    rows: int | None = None
+    dynamic_patterns: bool = False
+    table_rows: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         keep(self, sharpness=whole(self.sharpness, f"{self.said}: sharpness in octaves", -32, 32))
-        keep(self, loaded=truth(self.loaded, f"{self.said}: loaded"))
+        keep(
+            self,
+            dynamic_patterns=truth(self.dynamic_patterns, f"{self.said}: dynamic_patterns"),
+        )
         if self.size > MAX_PATTERNS:
             raise ValueError(
-                f"{self.said}: a softmax population has at most {MAX_PATTERNS} neurons, not {self.size}"
+                f"{self.said}: an attention population has at most {MAX_PATTERNS} neurons, not {self.size}"
             )
-        if self.rows is None:
+        if self.table_rows is None:
             return
-        keep(self, rows=whole(self.rows, f"{self.said}: rows of its table", 1, MAX_ROWS))
-        if not self.loaded:
+        keep(self, table_rows=whole(self.table_rows, f"{self.said}: table_rows", 1, MAX_ROWS))
+        if not self.dynamic_patterns:
             raise ValueError(
-                f"{self.said}: rows are of a table from which patterns are loaded: set loaded, or leave them "
-                "out"
+                f"{self.said}: table_rows needs dynamic_patterns: set it, or leave table_rows out"
             )
 
     @property
     def learns(self) -> bool:
         """Its patterns are weights of the network."""
-        return not self.loaded or self.rows is not None
+        return not self.dynamic_patterns or self.table_rows is not None
 
 
-KINDS: dict[str, type[Population]] = {kind.kind: kind for kind in (Input, Constant, Lif, Relay, Softmax)}
+KINDS: dict[str, type[Population]] = {kind.kind: kind for kind in (Input, Constant, Lif, Relay, Attention)}

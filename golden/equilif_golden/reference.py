@@ -24,9 +24,9 @@ from equilif_golden.blocks.softmax import softmax
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import (
+    Attention,
     Network,
     Relay,
-    Softmax,
     Synapse,
     TokenRows,
     Tokens,
@@ -150,14 +150,14 @@ class Reference:
         # a memory is silent until the network has settled for one window
         silent = Recalled()
         memory = {}
-        for m in net.memories:
+        for m in net.attention_layers:
             silent.retrieval[m.relay.name] = np.zeros((batch, m.relay.heads, m.relay.width), np.int64)
-            if tokens is not None and m.softmax.loaded:
-                memory[m.softmax.name] = tokens.patterns, tokens.present
+            if tokens is not None and m.attention.dynamic_patterns:
+                memory[m.attention.name] = tokens.patterns, tokens.present
             else:
-                memory[m.softmax.name] = (
+                memory[m.attention.name] = (
                     self.weights[m.synapse.name][None],
-                    np.ones((1, m.softmax.size), bool),
+                    np.ones((1, m.attention.size), bool),
                 )
         return State(v, spikes, base, memory, silent)
 
@@ -166,23 +166,23 @@ class Reference:
         net = self.network
         fraction = net.numerics.fraction
         new = Recalled()
-        for m in net.memories:
+        for m in net.attention_layers:
             drive = state.base[m.relay.name]
             for s in net.synapses:
                 if s.pre == m.relay.name:
                     drive = drive + syn.backward_values(self.weights[s.name], rates[s.post])
             q = relay(drive, shift=query_shift(fraction)).reshape(len(drive), m.relay.heads, m.relay.width)
             # the heads share the patterns
-            patterns = state.memory[m.softmax.name][0][:, None]
-            present = state.memory[m.softmax.name][1][:, None]
+            patterns = state.memory[m.attention.name][0][:, None]
+            present = state.memory[m.attention.name][1][:, None]
             scores = syn.backward_values(patterns, q)
-            shift = net.softmax_shift(m.softmax)
+            shift = net.softmax_shift(m.attention)
             codes = softmax(scores, present, shift=shift)
             gathered = syn.forward_values(patterns, codes.code)
             new.query[m.relay.name] = q
             new.retrieval[m.relay.name] = retrieval(gathered, codes.c, fraction=fraction, gain=m.relay.gain)
-            fine = m.softmax.loaded
-            new.p[m.softmax.name] = softmax(scores, present, shift=shift, absolute=not fine, fine=fine).code
+            fine = m.attention.dynamic_patterns
+            new.p[m.attention.name] = softmax(scores, present, shift=shift, absolute=not fine, fine=fine).code
         state.recalled = new
 
     def _step(self, state: State, target: Raw | None, strength: int) -> None:
@@ -236,7 +236,7 @@ class Reference:
         """
         rates: dict[str, Raw] = {}
         state.charge = {k: -v for k, v in state.v.items()}
-        windows = self.network.memories or early_exit
+        windows = self.network.attention_layers or early_exit
         for left in range(steps - 1, -1, -1):
             if left + 1 == self.raw.window or windows and (left + 1) % self.raw.window == 0:
                 state.charge = {k: -v for k, v in state.v.items()}
@@ -306,7 +306,7 @@ class Reference:
             self.network, np.zeros((tokens.n_samples, self.network.n_inputs), int), tokens
         )
         known = rows.table if table is None else self.weights[table.name]
-        return Tokens.of([known[rows.rows_of(j)] for j in range(rows.n_samples)], memory.softmax.size)
+        return Tokens.of([known[rows.rows_of(j)] for j in range(rows.n_samples)], memory.attention.size)
 
     def _inputs(self, x: npt.ArrayLike, tokens: Tokens | None) -> Raw:
         checked = self.network.numerics.value.require(x, "inputs")
@@ -408,14 +408,14 @@ class Reference:
         post = self.network[s.post]
         if isinstance(pre, Relay):
             rows = slice(head * pre.width, (head + 1) * pre.width)
-        elif isinstance(post, Relay) and not isinstance(pre, Softmax):
+        elif isinstance(post, Relay) and not isinstance(pre, Attention):
             columns = slice(head * post.width, (head + 1) * post.width)
         return rows, columns
 
     def _ends(self, s: Synapse, head: int, sent: Sent) -> tuple[Raw, Raw]:
         """What the two ends of a synapse, or a head of one of them, have sent: (rows,) and (columns,)."""
         rates, recalled = sent
-        if isinstance(self.network[s.pre], Softmax):
+        if isinstance(self.network[s.pre], Attention):
             return recalled.p[s.pre][0, head], recalled.query[s.post][0, head]
         retrieval = recalled.retrieval
         return (

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.fixed import Raw, integers, required, shown
-from equilif_golden.network import Memory, Network, TokenRows
+from equilif_golden.network import AttentionLayer, Network, TokenRows
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
@@ -40,7 +40,7 @@ def inputs(
     rows = NO_TOKENS
     if memory is not None:
         rows = rows_for(memory, tokens).checked(
-            memory.softmax.size, memory.relay.width, network.numerics.weight
+            memory.attention.size, memory.relay.width, network.numerics.weight
         )
     if x is None and network.n_inputs:
         raise ValueError(f"this network needs inputs, of shape (batch, {network.n_inputs})")
@@ -55,14 +55,14 @@ def inputs(
     return np.ascontiguousarray(values, np.uint8), rows
 
 
-def rows_for(memory: Memory, tokens: TokenRows | None) -> TokenRows:
+def rows_for(memory: AttentionLayer, tokens: TokenRows | None) -> TokenRows:
     """The tokens; ValueError unless they are TokenRows, and of as many rows as the table of the memory."""
     if not isinstance(tokens, TokenRows):
         raise ValueError(f"tokens must be TokenRows, not {shown(tokens)}")
-    if memory.softmax.learns and len(tokens.table) != memory.softmax.rows:
+    if memory.attention.learns and len(tokens.table) != memory.attention.table_rows:
         raise ValueError(
             f"tokens are rows of a table of {len(tokens.table):,}, that of the network has "
-            f"{memory.softmax.rows:,}: they are of other data"
+            f"{memory.attention.table_rows:,}: they are of other data"
         )
     return tokens
 

@@ -19,15 +19,15 @@ from equilif_golden.engine.isa import WORDS, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Population, Relay, Softmax, Synapse, TokenRows
+from equilif_golden.network import Attention, Network, Population, Relay, Synapse, TokenRows
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_sim.verilated import VerilatedEngine
 
 NET = Network.chain(10, 7, 3)  # at 4 lanes: 3 + 1 + 2 + 1 groups, 1 for the target
 X, B, Y = Population("x", 2, "input"), Population("b", 1, "constant"), Population("y", 2)
-STORED, Q = Softmax("m", 6), Relay("q", 10, heads=2)
-LOADED, R = Softmax("n", 5, loaded=True), Relay("r", 6, heads=2)
+STORED, Q = Attention("m", 6), Relay("q", 10, heads=2)
+LOADED, R = Attention("n", 5, dynamic_patterns=True), Relay("r", 6, heads=2)
 EDGES = (
     Synapse("x", "y"),
     Synapse("m", "q"),
@@ -70,11 +70,11 @@ def test_attention_regions_do_not_overlap(net, lanes):
     c = Compiled(net, EngineConfig(lanes=lanes, program_words=1024))
     groups = [g for place in c.groups.values() for g in range(place.first, place.first + place.n)]
     assert sorted(groups) == list(range(c.n_groups))
-    state = [*(p.name for p in net.lif), *(m.softmax.name for m in net.memories), "relay sum"]
+    state = [*(p.name for p in net.lif), *(m.attention.name for m in net.attention_layers), "relay sum"]
     assert sorted(
         g for name in state for g in range(c.groups[name].first, c.groups[name].first + c.groups[name].n)
     ) == list(range(c.state_groups))
-    assert c.groups["relay sum"].n == max(-(-m.relay.width // lanes) for m in net.memories)
+    assert c.groups["relay sum"].n == max(-(-m.relay.width // lanes) for m in net.attention_layers)
     sizes = {
         s.name: sum(-(-n // lanes) * -(-m // lanes) for n, m in (np.shape(block) for block in c.blocks(s)))
         for s in net.synapses
@@ -82,8 +82,8 @@ def test_attention_regions_do_not_overlap(net, lanes):
     tiles = [t for name, first in c.tiles.items() for t in range(first, first + sizes[name])]
     assert sorted(tiles) == list(range(len(tiles)))
     assert c.n_tiles == sum(sizes[s.name] for s in net.plastic)
-    if net.loaded:
-        assert c.tiles[net.loaded.synapse.name] == c.n_tiles
+    if net.dynamic_attention:
+        assert c.tiles[net.dynamic_attention.synapse.name] == c.n_tiles
 
 
 @LANES

@@ -20,7 +20,7 @@ from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import Groups, Instruction, Op, ProgramError, assemble, check, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
-from equilif_golden.network import Constant, Input, Lif, Network, Relay, Softmax, Synapse
+from equilif_golden.network import Attention, Constant, Input, Lif, Network, Relay, Synapse
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -230,7 +230,7 @@ NETWORKS = {
     "a memory that maps ask": Network(
         (
             Input.of_shape("x", (2, 3, 3)),
-            Softmax("stored", 6),
+            Attention("stored", 6),
             Relay("look", 8, heads=2, gain=1),
             Constant("bias", 1),
             Lif("y", 4),

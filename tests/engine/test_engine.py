@@ -27,7 +27,7 @@ from equilif_golden.engine.memories import memories, skips_unchanged
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Population, Relay, Softmax, Synapse, save
+from equilif_golden.network import Attention, Network, Population, Relay, Synapse, save
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -265,7 +265,7 @@ MEMORIES = {
         (
             Population("x", 11, "input"),
             Population("bias", 1, "constant"),
-            Softmax("stored", 18, sharpness=4),
+            Attention("stored", 18, sharpness=4),
             Relay("query", 10, heads=2, gain=1),
             Population("hidden", 7),
             Population("out", 4),
@@ -283,16 +283,23 @@ MEMORIES = {
         Schedule(free=32, nudged=32, window=8),
     ),
     "tokens that learn": Network.attention(
-        7, 5, 3, 6, 4, schedule=Schedule(free=32, nudged=16, window=8), rows=40, table_learning_rate_scale=1.0
+        7,
+        5,
+        3,
+        6,
+        4,
+        schedule=Schedule(free=32, nudged=16, window=8),
+        table_rows=40,
+        table_learning_rate_scale=1.0,
     ),
     # fewer rows than tokens
     "stored, and tokens that learn": Network(
         (
             Population("x", 5, "input"),
             Population("out", 4),
-            Softmax("stored", 6, sharpness=4),
+            Attention("stored", 6, sharpness=4),
             Relay("recall", 4, heads=2),
-            Softmax("tokens", 9, loaded=True, rows=6),
+            Attention("tokens", 9, dynamic_patterns=True, table_rows=6),
             Relay("look", 12, heads=4, gain=1),
             Population("bias", 1, "constant"),
         ),
@@ -311,9 +318,9 @@ MEMORIES = {
     "stored and loaded": Network(
         (
             Population("out", 5),
-            Softmax("tokens", 6, loaded=True),
+            Attention("tokens", 6, dynamic_patterns=True),
             Relay("look", 12, heads=2, gain=2),
-            Softmax("stored", 5, sharpness=5),
+            Attention("stored", 5, sharpness=5),
             Relay("recall", 3),
             Population("bias", 2, "constant"),
         ),

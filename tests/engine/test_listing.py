@@ -17,7 +17,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Groups, Op, assemble
 from equilif_golden.engine.listing import PAGES, carried_out, listing, records
-from equilif_golden.network import Network, Population, Relay, Softmax, Synapse
+from equilif_golden.network import Attention, Network, Population, Relay, Synapse
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import random_program
 
@@ -28,7 +28,7 @@ MEMORY = Network(
         Population("x", 2, "input"),
         Population("b", 1, "constant"),
         Population("y", 2),
-        Softmax("m", 6),
+        Attention("m", 6),
         Relay("q", 10, heads=2),
     ),
     (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),

@@ -191,7 +191,7 @@ def test_save_without_table(connected, tmp_path):
 
 
 def test_data_with_other_table(connected, tmp_path):
-    network = Network.attention(8, 6, 2, 8, 2, rows=21)
+    network = Network.attention(8, 6, 2, 8, 2, table_rows=21)
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
     wanted = "tokens are rows of a table of 20, that of the network has 21: they are of other data"
     for where in ((), ("--port", "there")):
@@ -237,7 +237,7 @@ def test_cost_of_table():
     received = []
     for rows, scale in ((None, 0.0), (20, 0.0), (20, 4.0)):
         network = Network.attention(
-            8, 6, 2, 8, 2, schedule=LEARNS.schedule, rows=rows, table_learning_rate_scale=scale
+            8, 6, 2, 8, 2, schedule=LEARNS.schedule, table_rows=rows, table_learning_rate_scale=scale
         )
         weights = weights or {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
         own = weights if rows is None else weights | {TABLE: table.astype(np.int64)}

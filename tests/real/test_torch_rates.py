@@ -16,14 +16,14 @@ from equilif.data import images as data  # noqa: E402   torch is optional
 from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import (  # noqa: E402
+    Attention,
     Network,
     Population,
     Relay,
-    Softmax,
     Synapse,
     TokenRows,
 )
-from equilif_golden.real.attention import Attention  # noqa: E402
+from equilif_golden.real.attention import UnrolledAttention  # noqa: E402
 from equilif_golden.real.equilibrium import anderson  # noqa: E402
 from equilif_golden.real.rates import Rates, agreement, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
@@ -149,7 +149,7 @@ def test_attention_fixed_point_equals_windows():
         np.array([0, 5, 8, 12]),
     )
     weights = network.initial_weights(1, bias=0.3, scale=0.8)
-    windows = Attention(network, weights, rows)
+    windows = UnrolledAttention(network, weights, rows)
     patterns, present = windows.batch(rows, np.arange(3))
     model = Rates(network, weights, **EXACT)
     # a constant population says 255/256, there 1
@@ -175,7 +175,7 @@ def test_stored_patterns_learn():
             Population("x", 6, "input"),
             Population("b", 1, "constant"),
             Population("y", 4),
-            Softmax("m", 5),
+            Attention("m", 5),
             Relay("q", 3),
         ),
         (Synapse("x", "y"), Synapse("b", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
@@ -440,7 +440,7 @@ def test_invalid_tokens():
         predict(model, np.zeros((2, 0), np.uint8))
     with pytest.raises(ValueError, match="tokens"):
         predict(Rates(CHAIN), X, tokens=good)
-    attention = Attention(network, network.initial_weights(), good)
+    attention = UnrolledAttention(network, network.initial_weights(), good)
     with pytest.raises(ValueError, match="labels must be integers"):
         next(attention.fit(good, np.array([0.9, 1]), epochs=1))
     with pytest.raises(ValueError, match="token offsets must rise"):

@@ -22,7 +22,7 @@ from equilif.training.presets import PRESETS, RATES  # noqa: E402
 from equilif.training.run import Run  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
-from equilif_golden.real.attention import Attention, batch, by_length  # noqa: E402
+from equilif_golden.real.attention import UnrolledAttention, batch, by_length  # noqa: E402
 from equilif_golden.real.rates import PART, Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
@@ -34,7 +34,7 @@ ROWS, WIDTH, CLASSES = 12, 6, 3
 
 
 def network(rows=ROWS, hidden=8):
-    return Network.attention(5, WIDTH, 2, hidden, CLASSES, rows=rows)
+    return Network.attention(5, WIDTH, 2, hidden, CLASSES, table_rows=rows)
 
 
 def sequences(n=200, seed=0):
@@ -132,7 +132,7 @@ def test_deployed_biases_compensate_rounding():
     """The rates of a long run are nearer to the model's, and only biases behind and into the memory move."""
     tokens, _ = sequences(40)
     net = Network.attention(
-        5, WIDTH, 30, 12, CLASSES, rows=ROWS, schedule=Schedule(free=256, nudged=16, window=16)
+        5, WIDTH, 30, 12, CLASSES, table_rows=ROWS, schedule=Schedule(free=256, nudged=16, window=16)
     )
     model = begun(net, tokens._replace(table=tokens.table * 15), tolerance=1e-6)
     with torch.no_grad():
@@ -343,7 +343,7 @@ def test_backpropagation_updates_used_rows():
     tokens, labels = sequences()
     tokens = replace_rows(tokens, 11, 10)
     net = network()
-    model = Attention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
+    model = UnrolledAttention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
     before = model.table.detach().clone()
     first, *_, last = model.fit(tokens, labels, epochs=10, learning_rate=0.02)
     moved = (model.table != before).any(1)
@@ -355,7 +355,7 @@ def test_backpropagation_with_token_dropout():
     """All but the last one of a sample: rows that are never the last stay."""
     tokens, labels = sequences(20)
     net = network()
-    model = Attention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
+    model = UnrolledAttention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)
     before = model.table.detach().clone()
     list(model.fit(tokens, labels, epochs=2, dropout=1.0))
     moved = (model.table != before).any(1).nonzero()[:, 0].tolist()

@@ -76,9 +76,9 @@ MEMORY = """\
 kind = "constant"
 
 [population.memory]
-kind = "softmax"
+kind = "attention"
 size = 6
-loaded = true
+dynamic_patterns = true
 
 [population.query]
 kind = "relay"
@@ -237,12 +237,12 @@ def test_round_trip(tmp_path_factory, network):
 @settings(deadline=None, max_examples=30)
 def test_sizes_from_data(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("net") / "net.toml"
-    width = network.loaded.relay.width if network.loaded else 0
+    width = network.dynamic_attention.relay.width if network.dynamic_attention else 0
     rows = network.shape(network.table)[0] if network.table else 1
     sizes = Sizes(network.n_inputs, network.n_outputs, width, rows=rows)
     path.write_text(netfile.written(Description.of_network(network)))
     file = netfile.read(path)
-    if network.loaded and network.inputs:  # no data have both
+    if network.dynamic_attention and network.inputs:  # no data have both
         made = file.description._network(sizes)
     else:
         made = file.description.network(sizes)
@@ -328,8 +328,8 @@ WRONG = [
     ("size = 8", 'size = 8\n[population.c] !\nkind = "relay"\nheads = 2', "relay population 'c' needs one"),
     (
         "size = 8",
-        'size = 8\n[population.c] !\nkind = "softmax"\nsize = 2',
-        "softmax population 'c' needs one",
+        'size = 8\n[population.c] !\nkind = "attention"\nsize = 2',
+        "attention population 'c' needs one",
     ),
     (
         'from = ["input", "bias"]',
@@ -425,7 +425,11 @@ WRONG_MEMORY = [
     ("size = 6", "size = 2000 !", "at most 1024 neurons, not 2000"),
     ("size = 6", "size = 6\nsharpness = 40 !", "sharpness must be an integer in -32..32, not 40"),
     ("size = 6", "size = 6\nsharpness = 30 !", "sharpness must be in"),
-    ("loaded = true", 'loaded = "yes" !', "loaded must be true or false, not 'yes'"),
+    (
+        "dynamic_patterns = true",
+        'dynamic_patterns = "yes" !',
+        "dynamic_patterns must be true or false, not 'yes'",
+    ),
     ("heads = 2", "heads = 2 !\nsize = 5", "5 relay neurons cannot have 2 heads"),
     ("heads = 2", "heads = 2\ngain = 3 !", "gain must be an integer in 0..2, not 3"),
     ("nudged = 16", "nudged = 18 !", "a network with a memory settles in whole windows"),
@@ -445,7 +449,7 @@ def test_invalid_attention_names_line_and_key(old, new, wanted, tmp_path):
 
 
 def test_stored_patterns_need_size(tmp_path):
-    text = MEMORY.replace("loaded = true\n", "").replace(
+    text = MEMORY.replace("dynamic_patterns = true\n", "").replace(
         "[population.bias]", '[population.x]\nkind = "input"\n\n[population.bias]'
     )
     text = text.replace('["query", "bias"]', '["query", "x", "bias"]')
@@ -454,7 +458,7 @@ def test_stored_patterns_need_size(tmp_path):
     )
     write(tmp_path, text.replace("heads = 2", "heads = 2\nsize = 8"))
     network = netfile.read(tmp_path / "net.toml").network(images.digits())
-    assert network.memories[0].softmax.size == 6 and network.n_weights > 6 * 4
+    assert network.attention_layers[0].attention.size == 6 and network.n_weights > 6 * 4
 
 
 @pytest.mark.parametrize(
@@ -543,8 +547,8 @@ def tokens(n: int, width: int = 3) -> DataSet:
             None,
             "line 15: population 'output': size 9 is",
         ),
-        (MEMORY, None, "line 7: population 'memory': loaded = true wants the tokens of a sequence"),
-        (GRAPH, tokens(4), "words has tokens: the network needs a softmax population"),
+        (MEMORY, None, "line 7: population 'memory': dynamic_patterns = true needs the tokens of a sequence"),
+        (GRAPH, tokens(4), "words has tokens: the network needs an attention population"),
         (
             MEMORY,
             tokens(9),
@@ -579,7 +583,7 @@ def test_deeply_nested_file(tmp_path):
 
 def test_relay_width_from_tokens(tmp_path):
     network = netfile.read(write(tmp_path, MEMORY)).network(tokens(4))
-    assert network["query"].size == 6 and network.loaded is not None
+    assert network["query"].size == 6 and network.dynamic_attention is not None
 
 
 def test_sizes_needed_without_data(tmp_path):
@@ -791,7 +795,7 @@ def drawings() -> list[Network]:
         (Synapse("x" * 40, "W" * 20), Synapse("b" * 40, "W" * 20), Synapse("x" * 40, "o" * 40, 0.001)),
         "o" * 40,
     )
-    table = Network.attention(400, 50, 16, 64, 2, rows=20_000, table_learning_rate_scale=0.25)
+    table = Network.attention(400, 50, 16, 64, 2, table_rows=20_000, table_learning_rate_scale=0.25)
     return [TANGLED, ladder, Network.attention(64, 50, 8, 32, 16, 4), long_names, table]
 
 

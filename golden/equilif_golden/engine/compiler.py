@@ -12,7 +12,7 @@ from equilif_golden.engine.placement import SUM, Placement
 from equilif_golden.engine.recall import inhibit_absent, recall
 from equilif_golden.fixed import Numerics, shown
 from equilif_golden.learning import learning_steps
-from equilif_golden.network import Memory, Network, Population, Synapse, require_network
+from equilif_golden.network import AttentionLayer, Network, Population, Synapse, require_network
 
 
 class CapacityError(ValueError):
@@ -74,7 +74,7 @@ class Compiled(Placement):
                 f"the output {output.name} has {output.maps} maps, which do not fill groups of "
                 f"{config.lanes} lanes; an engine reads its output neuron by neuron: take a flat one"
             )
-        if network.memories and not config.attention:
+        if network.attention_layers and not config.attention:
             raise CapacityError(
                 "the network has an attention layer, this engine is built without (EngineConfig.attention)"
             )
@@ -146,7 +146,7 @@ class Compiled(Placement):
         """
         raw = self.raw
         measure = Op.MEASURE(self.everyone, shift=raw.rate_shift, **phase.to)
-        if not self.network.memories and not phase.early_exit:
+        if not self.network.attention_layers and not phase.early_exit:
             begin, *steps = self._steps(phase.steps, phase.strength)
             return [begin, Op.MARK(self.everyone, left=raw.window), *steps, measure]
         windows = phase.steps // raw.window
@@ -213,17 +213,17 @@ class Compiled(Placement):
         """Synapses through which a population listens to memories."""
         return [s for s in self.network.synapses if s.post == name and self.network[s.pre].kind == "relay"]
 
-    def _sum(self, m: Memory) -> Groups:
+    def _sum(self, m: AttentionLayer) -> Groups:
         """Accumulator of one head of a relay."""
         return Groups(self.groups[SUM].first, self.groups[f"{m.relay.name} retrieval"].n // m.relay.heads)
 
     def _silence(self) -> list[Instruction]:
         """Before the first window: nothing was recalled, and absent patterns take no part."""
         out: list[Instruction] = []
-        for m in self.network.memories:
+        for m in self.network.attention_layers:
             name = f"{m.relay.name} retrieval"
             total = self._sum(m)
-            out += inhibit_absent(self.groups[m.softmax.name], self.groups[f"{m.softmax.name} present"])
+            out += inhibit_absent(self.groups[m.attention.name], self.groups[f"{m.attention.name} present"])
             out.append(Op.RESET(total, value=0, static=True))
             for h in range(m.relay.heads):
                 nothing = self.head(name, h, m.relay.heads)
@@ -247,20 +247,20 @@ class Compiled(Placement):
     def _recall(self, phase: Phase) -> list[Instruction]:
         """Every head of every memory once, from the rates just measured: a query, then a recall."""
         out: list[Instruction] = []
-        for m in self.network.memories:
+        for m in self.network.attention_layers:
             for h in range(m.relay.heads):
                 out += self._recall_head(m, h, phase)
         return out
 
-    def _recall_head(self, m: Memory, h: int, phase: Phase) -> list[Instruction]:
+    def _recall_head(self, m: AttentionLayer, h: int, phase: Phase) -> list[Instruction]:
         net = self.network
         fraction = self.network.numerics.fraction
         heads = m.relay.heads
-        scores = self.groups[m.softmax.name]
+        scores = self.groups[m.attention.name]
         total = self._sum(m)
-        shift = net.softmax_shift(m.softmax)
+        shift = net.softmax_shift(m.attention)
         # queries are kept where they are learnt from
-        query = self.head(f"{m.relay.name} query", h, heads) if m.softmax.learns else total
+        query = self.head(f"{m.relay.name} query", h, heads) if m.attention.learns else total
         out = [Op.RESET(total, value=0, static=True)]
         for s in net.synapses:
             if s.post == m.relay.name and net[s.pre].clamped:
@@ -281,9 +281,9 @@ class Compiled(Placement):
             **phase.to,
         )
         # patterns learn from the codes of the nudged phases
-        if m.synapse.learning_rate_scale and m.softmax.learns and phase.strength:
-            codes = self.head(f"{m.softmax.name} codes", h, heads)
-            fine = m.softmax.loaded
+        if m.synapse.learning_rate_scale and m.attention.learns and phase.strength:
+            codes = self.head(f"{m.attention.name} codes", h, heads)
+            fine = m.attention.dynamic_patterns
             kind = {"absolute": not fine, "fine": fine}
             out.append(Op.SOFTMAX(scores, values=codes, shift=shift, **kind, **phase.to))
         return out
@@ -303,7 +303,7 @@ class Compiled(Placement):
     def _learn(self, s: Synapse, h: int, gain: int, shift: int) -> Instruction:
         pre = self.network[s.pre]
         post = self.network[s.post]
-        if pre.kind == "softmax":
+        if pre.kind == "attention":
             sources = self.head(f"{s.pre} codes", h, post.heads)
             groups = self.head(f"{s.post} query", h, post.heads)
         else:

@@ -57,22 +57,26 @@ class Placement:
         """Name, neurons of a head or of a position, how many of these."""
         for q in self.network.lif:
             yield q.name, q.maps, q.size // q.maps
-        for m in self.network.memories:
-            yield m.softmax.name, m.softmax.size, 1
-        if self.network.memories:
-            yield SUM, max(m.relay.width for m in self.network.memories), 1
+        for m in self.network.attention_layers:
+            yield m.attention.name, m.attention.size, 1
+        if self.network.attention_layers:
+            yield SUM, max(m.relay.width for m in self.network.attention_layers), 1
 
     def _with_values(self) -> Iterator[tuple[str, int, int]]:
         """The same; all that makes a sample stands side by side, so that it is one write."""
-        for m in self.network.memories:
+        for m in self.network.attention_layers:
             yield f"{m.relay.name} retrieval", m.relay.width, m.relay.heads
-            if m.softmax.learns:
+            if m.attention.learns:
                 yield f"{m.relay.name} query", m.relay.width, m.relay.heads
-                yield f"{m.softmax.name} codes", m.softmax.size, m.relay.heads
+                yield f"{m.attention.name} codes", m.attention.size, m.relay.heads
         for q in self.network.inputs:
             yield q.name, q.maps, q.size // q.maps
-        if self.network.loaded:
-            yield f"{self.network.loaded.softmax.name} present", self.network.loaded.softmax.size, 1
+        if self.network.dynamic_attention:
+            yield (
+                f"{self.network.dynamic_attention.attention.name} present",
+                self.network.dynamic_attention.attention.size,
+                1,
+            )
         yield self.target, self.network.n_outputs, 1
         for name, values in self._constants():
             yield name, len(values), 1
@@ -154,7 +158,7 @@ class Placement:
         """How many blocks a synapse's matrix has, one a head and position, and the shape of each."""
         pre = self.network[s.pre]
         post = self.network[s.post]
-        if pre.kind == "softmax":
+        if pre.kind == "attention":
             return 1, (pre.size, post.width)
         rows, columns = self.network.shape(s)
         offsets = self._offsets(s)
@@ -172,7 +176,7 @@ class Placement:
         index = np.arange(shape[0] * shape[1]).reshape(shape)
         pre = self.network[s.pre]
         post = self.network[s.post]
-        if pre.kind == "softmax":
+        if pre.kind == "attention":
             return [index]
         return [
             block
@@ -183,7 +187,7 @@ class Placement:
 
     def tile(self, s: Synapse, head: int = 0) -> int:
         """First tile of a head's part of a synapse; the heads of a memory share its patterns."""
-        if self.network[s.pre].kind == "softmax":
+        if self.network[s.pre].kind == "attention":
             return self.tiles[s.name]
         _, shape = self._parts(s)
         return self.tiles[s.name] + head * self._offsets(s) * self._tiles_of(shape)
@@ -226,11 +230,11 @@ class Placement:
         """Element address in the weights, and words x banks, of one sample's patterns (n, width), raw; whole
         tiles, as many as they need.
         """
-        memory = self.network.loaded
+        memory = self.network.dynamic_attention
         if memory is None:
             raise ValueError("this network has no memory to load tokens into")
         checked = self.network.numerics.weight.require(patterns, "patterns")
-        most, width = memory.softmax.size, memory.relay.width
+        most, width = memory.attention.size, memory.relay.width
         if checked.ndim != 2 or len(checked) > most or checked.shape[1] != width:
             raise ValueError(f"a sample has patterns of shape (up to {most}, {width}), not {checked.shape}")
         return self.tokens_first, syn.to_words(checked, self.config.lanes)
@@ -238,8 +242,8 @@ class Placement:
     @property
     def tokens_first(self) -> int:
         """Element address in the weights of the patterns that are loaded."""
-        assert self.network.loaded is not None
-        return self.tiles[self.network.loaded.synapse.name] * self.config.lanes**2
+        assert self.network.dynamic_attention is not None
+        return self.tiles[self.network.dynamic_attention.synapse.name] * self.config.lanes**2
 
     def constants(self) -> tuple[int, Raw]:
         """Element address and 8-bit values of the constant populations and of stored memories' presences,
@@ -253,9 +257,9 @@ class Placement:
     def _constants(self) -> list[tuple[str, Raw]]:
         constant = [(q.name, q.size) for q in self.network.populations if q.kind == "constant"]
         stored = [
-            (f"{m.softmax.name} present", m.softmax.size)
-            for m in self.network.memories
-            if not m.softmax.loaded
+            (f"{m.attention.name} present", m.attention.size)
+            for m in self.network.attention_layers
+            if not m.attention.dynamic_patterns
         ]
         return [(name, np.full(size, ONE, np.int64)) for name, size in constant + stored]
 
@@ -263,8 +267,8 @@ class Placement:
     def sample_first(self) -> int:
         """Element address (group x P + lane) at which a sample, inputs, presences and target, is written."""
         first = [q.name for q in self.network.inputs]
-        if self.network.loaded:
-            first.append(f"{self.network.loaded.softmax.name} present")
+        if self.network.dynamic_attention:
+            first.append(f"{self.network.dynamic_attention.attention.name} present")
         return self.groups[first[0]].first * self.config.lanes
 
     def sample(self, x: npt.ArrayLike, y: npt.ArrayLike | None = None, *, tokens: int = 0) -> Raw:
@@ -277,8 +281,8 @@ class Placement:
             raise ValueError(f"a sample must have shape ({self.network.n_inputs},), not {inputs.shape}")
         clamped = self.network.clamped(inputs)
         parts = [(q.name, clamped[q.name]) for q in self.network.inputs]
-        if self.network.loaded:
-            softmax = self.network.loaded.softmax
+        if self.network.dynamic_attention:
+            softmax = self.network.dynamic_attention.attention
             if not 0 <= whole(tokens, "tokens", 0, 1 << 32) <= softmax.size:
                 raise ValueError(f"a sample has up to {softmax.size} tokens, not {tokens}")
             parts.append((f"{softmax.name} present", np.where(np.arange(softmax.size) < tokens, ONE, 0)))

@@ -50,15 +50,15 @@ def by_length(tokens: TokenRows, indices: npt.NDArray[np.int64]) -> npt.NDArray[
     return indices[np.argsort(np.diff(tokens.off)[indices], kind="stable")]
 
 
-class Attention:
+class UnrolledAttention:
     """A memory of loaded tokens, then a chain, as ``Network.attention`` builds it.
 
     Weights are real, in units of the threshold.
     """
 
     def __init__(self, network: Network, weights: Mapping[str, Raw], tokens: TokenRows):
-        memory = network.loaded
-        if memory is None or len(network.memories) > 1 or network.inputs:
+        memory = network.dynamic_attention
+        if memory is None or len(network.attention_layers) > 1 or network.inputs:
             raise ValueError(
                 "only networks of Network.attention: one memory that is loaded, no input population"
             )
@@ -73,7 +73,7 @@ class Attention:
         #: of tokens; it learns where it belongs to the network
         self.table = given if network.table is None else self.weights[network.table.name]
         self.chain = [memory.relay.name, *(p.name for p in network.lif)]
-        self.k = 2.0 ** (memory.softmax.sharpness - 1) * math.log(2)
+        self.k = 2.0 ** (memory.attention.sharpness - 1) * math.log(2)
 
     def check(self, tokens: TokenRows) -> TokenRows:
         """Tokens of the memory; ValueError when they do not fit."""

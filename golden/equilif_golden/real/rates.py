@@ -66,7 +66,7 @@ class Rates(Equilibrium):
         **solver: Any,
     ):
         super().__init__(**solver)
-        if network.memories and network.schedule.threshold != 1:
+        if network.attention_layers and network.schedule.threshold != 1:
             raise ValueError(
                 "a memory's queries and patterns are in units of 1.0: "
                 f"its threshold must be 1, not {network.schedule.threshold:g}"
@@ -81,7 +81,7 @@ class Rates(Equilibrium):
         self.n = sum(p.size for p in network.lif)
         order = [p.name for p in network.lif]
         #: nothing comes back, and every population is updated after those that it hears: a sweep settles
-        self.direct = not network.memories and all(
+        self.direct = not network.attention_layers and all(
             not s.feedback and order.index(s.pre) < order.index(s.post)
             for s in network.synapses
             if s.pre in order
@@ -131,7 +131,7 @@ class Rates(Equilibrium):
         weights = self.quantised()
         fmt = net.numerics.weight
         half = query_shift(net.numerics.fraction)
-        lost = {m.relay.name: np.full(m.relay.size, (1 << half) / 2) for m in net.memories}
+        lost = {m.relay.name: np.full(m.relay.size, (1 << half) / 2) for m in net.attention_layers}
         for s in net.synapses:
             if net[s.pre].kind == "relay":
                 n, size = net.shape(s)
@@ -175,7 +175,7 @@ class Rates(Equilibrium):
 
         Nothing without a memory that is loaded; ValueError when it gets nothing.
         """
-        if self.network.loaded is None:
+        if self.network.dynamic_attention is None:
             return []
         if patterns is None or present is None:
             raise ValueError("this network's memory is loaded with each sample: give tokens")
@@ -192,14 +192,14 @@ class Rates(Equilibrium):
         net = self.network
         w = self.w
         out = {}
-        for m in net.memories:
+        for m in net.attention_layers:
             drive = base[m.relay.name]
             for s in net.synapses:
                 if s.pre == m.relay.name:
                     drive = drive + rates[s.post] @ w[s.name].T
             q = drive.view(len(drive), m.relay.heads, m.relay.width).clamp(-1, 1)
-            k = 2.0 ** (m.softmax.sharpness - 1) * math.log(2)
-            if m.softmax.loaded:
+            k = 2.0 ** (m.attention.sharpness - 1) * math.log(2)
+            if m.attention.dynamic_patterns:
                 parts = zip(q.split(PART), tokens, strict=True)
                 found = torch.cat([t.answer(k * asked) for asked, t in parts])
             else:

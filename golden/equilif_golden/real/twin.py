@@ -145,9 +145,9 @@ class Twin:
                 f"synapse {network.forward[0].name} is without feedback: there is no energy to follow; "
                 "see equilif_golden.real.rates"
             )
-        if network.memories:
+        if network.attention_layers:
             raise ValueError(
-                f"population {network.memories[0].softmax.name!r}: memories are not modelled here; "
+                f"population {network.attention_layers[0].attention.name!r}: memories are not modelled here; "
                 "see equilif_golden.real.rates"
             )
         self.network = network

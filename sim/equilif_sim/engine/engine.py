@@ -186,7 +186,7 @@ async def a_memory_learns(dut: Any) -> None:
 async def tokens_learn(dut: Any) -> None:
     """The same, and what was loaded learns too; the table of a host is not part of this."""
     network = Network.attention(
-        6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16), rows=9, table_learning_rate_scale=1.0
+        6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16), table_rows=9, table_learning_rate_scale=1.0
     )
     await memory_learns(dut, network)
 
