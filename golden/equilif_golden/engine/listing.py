@@ -157,8 +157,7 @@ All memories share one numbering of groups; neurons with membranes are in the fi
 ## Rules
 
 A program starts at its first instruction and ends at a HALT. Its last instruction is a HALT without a mode.
-Every REPEAT has a NEXT. The maximum nesting depth of loops is {deep} on engines with {nesting}, and {plain}
-on others.
+Every REPEAT has a NEXT. Loops nest {deep} deep on engines with {nesting}, and {plain} deep on others.
 
 A program that breaks a rule is rejected as a whole, with the number of the first invalid instruction, and the
 previous program remains loaded.
