@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import records
+from benchmarks import board_pages, records
+from benchmarks.board_pages import table
 from benchmarks.claims import CLAIMS, LONG, NETWORKS
 from benchmarks.explained import EXPLAINED
 from benchmarks.records import ROOT
 
-MARKED = re.compile(r"<!-- ([a-z-]+) -->(.*?)<!-- end of \1 -->", re.S)
+MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
 
 
 def pages() -> list[Path]:
@@ -57,13 +58,6 @@ def write() -> None:
 
 
 # -- tables ----------------------------------------------------------------------------------------
-def table(head: str, rows: Iterable[Sequence[object]]) -> str:
-    """Markdown; ``head``: the columns, as in its first row."""
-    rule = "|---" * head.count(" | ") + "|---|"
-    lines = ("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
-    return "\n".join([f"| {head} |", rule, *lines])
-
-
 def _summary(name: str) -> dict[str, Any]:
     return records.read(records.SUMMARIES / f"{name}.json")
 
@@ -239,87 +233,6 @@ def _mean(found: Sequence[float]) -> float:
     return sum(found) / len(found)
 
 
-# -- boards ----------------------------------------------------------------------------------------
-KINDS_OF_CELLS = {
-    "flip-flops": ("TRELLIS_FF", "DFF"),
-    "block RAM": ("ICESTORM_RAM", "DP16KD", "BSRAM"),
-    "SPRAM": ("ICESTORM_SPRAM",),
-    "multipliers": ("ICESTORM_DSP", "MULT18X18D", "MULT18X18"),
-}
-
-
-def boards() -> str:
-    """A row for every board that was built."""
-    from equilif.hardware.boards import KINDS, report
-
-    header = [
-        "board",
-        "about $",
-        "lanes, weights",
-        "attention",
-        "logic",
-        *KINDS_OF_CELLS,
-        "f_max (seed)",
-        "clock",
-        "network",
-        "cycles, training / inference",
-        "training samples/s, engine / link / both",
-        "inference",
-    ]
-    rows = []
-    for r in report():
-        if "build" not in r:
-            continue
-        used = r["build"]["utilisation"]
-        logic = r["logic"]
-        speeds = r["samples_per_second"]
-        cells = [f"{logic['used']:,} of {logic['available']:,}"]
-        cells += [
-            next((f"{used[k]['used']:,} of {used[k]['available']:,}" for k in names if k in used), "-")
-            for names in KINDS_OF_CELLS.values()
-        ]
-        rates = [
-            " / ".join(f"{speeds[kind][part]:,.0f}" for part in ("engine", "link", "both")) for kind in KINDS
-        ]
-        rows.append(
-            (
-                r["title"],
-                r["cost_usd"],
-                f"{r['lanes']}, {r['weights']:,}",
-                "yes" if r["attention"] else "no",
-                *cells,
-                f"{r['build']['f_max']:.2f} MHz ({r['build']['seed']})",
-                f"{r['clock_hz'] / 1e6:g} MHz, {r['link']}",
-                r["network"],
-                " / ".join(f"{r['cycles'][k]:,.0f}" for k in KINDS),
-                *rates,
-            )
-        )
-    return table(" | ".join(header), rows)
-
-
-def board_summary() -> str:
-    """A row for boards with the same device and engine."""
-    from equilif.hardware.boards import report
-
-    together: dict[tuple[str, str, str], list[tuple[str, float]]] = defaultdict(list)
-    for row in report():
-        if "build" in row:
-            name, _, device = row["title"].removesuffix(")").partition(" (")
-            together[device, _engine(row), row["network"]].append((name, row["build"]["f_max"]))
-    rows = []
-    for (device, engine, network), built in together.items():
-        names = ", ".join(name for name, _ in built)
-        clocks = ", ".join(f"{f_max:.1f}" for _, f_max in built)
-        rows.append((f"{names} ({device})", engine, network, f"{clocks} MHz"))
-    return table("board | engine | trains on chip | f_max", rows)
-
-
-def _engine(row: Mapping[str, Any]) -> str:
-    attention = ", attention" * row["attention"]
-    return f"{row['lanes']} lanes, {row['weights'] // 1024} K weights{attention}"
-
-
 def training_speed() -> str:
     return f"{float(_result('speed')):.0f} times as fast as plain PyTorch"
 
@@ -336,8 +249,7 @@ CONTENT: dict[str, Callable[[], str]] = {
         for name in ("fashion-maps", "imdb", "mnist-maps", "snippets", "spoken", "vowels")
     },
     "area": area,
-    "board-summary": board_summary,
-    "boards": boards,
+    **board_pages.content(),
     "campaign": campaign,
     "claims": claims,
     "coverage": coverage,

@@ -1,0 +1,211 @@
+"""Content of the board pages: docs/reference/boards.md, docs/reference/boards/ and a table of README.md.
+
+benchmarks.pages writes it between the markers.  The data are ``boards/equilif_boards/measured.json`` and the
+definitions of the boards.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+#: kinds of cells, with their names in the reports of nextpnr
+CELLS = {
+    "flip-flops": ("TRELLIS_FF", "DFF"),
+    "block RAM": ("ICESTORM_RAM", "DP16KD", "BSRAM"),
+    "SPRAM": ("ICESTORM_SPRAM",),
+    "multipliers": ("ICESTORM_DSP", "MULT18X18D", "MULT18X18"),
+}
+#: characters of a full utilisation bar
+BAR = 20
+
+
+def table(head: str, rows: Iterable[Sequence[object]]) -> str:
+    """Markdown table; ``head``: the column titles, separated by `` | ``."""
+    rule = "|---" * (head.count(" | ") + 1) + "|"
+    lines = ("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join([f"| {head} |", rule, *lines])
+
+
+def built() -> list[dict[str, Any]]:
+    """Boards with a build on record."""
+    from equilif.hardware.boards import report
+
+    return [row for row in report() if "build" in row]
+
+
+def names(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Board and FPGA."""
+    board, _, device = row["title"].removesuffix(")").partition(" (")
+    return board, device
+
+
+def engines() -> str:
+    """Engine, utilisation and clock of every board."""
+    rows = []
+    for row in built():
+        board, device = names(row)
+        used = {kind: (u, n) for kind, u, n in utilisation(row)}
+        rows.append(
+            (
+                f"[{board}](boards/{row['board']}.md)",
+                device.removeprefix("Lattice ").removeprefix("Gowin "),
+                f"{row['cost_usd']} $",
+                row["lanes"],
+                f"{row['weights']:,}",
+                "yes" if row["attention"] else "no",
+                percent(*used["logic"]),
+                percent(*used["block RAM"]),
+                f"{row['build']['f_max']:.1f} MHz",
+                f"{row['clock_hz'] / 1e6:g} MHz",
+            )
+        )
+    return table(
+        "board | FPGA | price | lanes | weights | attention | logic | block RAM | f_max | clock", rows
+    )
+
+
+def speeds() -> str:
+    """Cycles and samples a second of an MNIST network on every board."""
+    rows = []
+    for row in built():
+        rates = row["samples_per_second"]
+        rows.append(
+            (
+                f"[{names(row)[0]}](boards/{row['board']}.md)",
+                row["network"],
+                *(f"{row['cycles'][kind]:,.0f}" for kind in rates),
+                f"{rates['training']['engine']:,.0f}",
+                f"{rates['inference']['engine']:,.0f}",
+                row["link"],
+                f"{rates['training']['both']:,.0f}",
+                f"{rates['inference']['both']:,.0f}",
+            )
+        )
+    head = (
+        "board | network | training cycles | inference cycles | training/s, engine | inference/s, engine"
+        " | link | training/s | inference/s"
+    )
+    return table(head, rows)
+
+
+def summary() -> str:
+    """One row for boards with the same FPGA and engine."""
+    together: dict[tuple[str, str, str], list[tuple[str, float]]] = defaultdict(list)
+    for row in built():
+        board, device = names(row)
+        attention = ", attention" * row["attention"]
+        engine = f"{row['lanes']} lanes, {row['weights'] // 1024} K weights{attention}"
+        together[device, engine, row["network"]].append((board, row["build"]["f_max"]))
+    rows = []
+    for (device, engine, network), boards in together.items():
+        listed = ", ".join(board for board, _ in boards)
+        clocks = ", ".join(f"{f_max:.1f}" for _, f_max in boards)
+        rows.append((f"{listed} ({device})", engine, network, f"{clocks} MHz"))
+    return table("board | engine | largest MNIST network | f_max", rows)
+
+
+def utilisation(row: Mapping[str, Any]) -> list[tuple[str, int, int]]:
+    """Kind of cell, cells in use, cells of the FPGA."""
+    cells = row["build"]["utilisation"]
+    counted = [("logic", row["logic"])]
+    counted += [(kind, cells[name]) for kind, known in CELLS.items() for name in known if name in cells]
+    return [(kind, of["used"], of["available"]) for kind, of in counted]
+
+
+def percent(used: int, available: int) -> str:
+    return f"{100 * used / available:.0f} %"
+
+
+def bar(used: int, available: int) -> str:
+    """Text of BAR characters."""
+    full = round(BAR * used / available)
+    return f"`{'█' * full}{'░' * (BAR - full)}`"
+
+
+def page(name: str) -> str:
+    """Everything on a board's page that follows from its definition and its build."""
+    from equilif.hardware.boards import measured
+    from equilif_boards import BOARDS
+
+    board = BOARDS[name]
+    row = next(row for row in built() if row["board"] == name)
+    config, build, cycles = board.config, row["build"], row["cycles"]
+    options = {"attention": config.attention, "convolution": config.convolution}
+    facts = [
+        ("FPGA", names(row)[1]),
+        ("price", f"about {board.cost} US dollars (2025)"),
+        (
+            "engine",
+            f"{config.lanes} lanes, {config.n_weights:,} weights of {config.numerics.weight_width} bits",
+        ),
+        ("engine options", ", ".join(f"{k}: {'yes' if v else 'no'}" for k, v in options.items())),
+        (
+            "neurons",
+            f"up to {config.state_groups * config.lanes:,}, and {config.value_groups * config.lanes:,} rates",
+        ),
+        ("program memory", f"{config.program_words // 3:,} instructions"),
+        ("clock", f"{board.clock_hz / 1e6:g} MHz; f_max {build['f_max']:.2f} MHz (seed {build['seed']})"),
+        ("largest MNIST network", row["network"]),
+        ("cycles of a sample", f"{cycles['training']:,.0f} training, {cycles['inference']:,.0f} inference"),
+    ]
+    parts = [table("property | value", facts), "## Utilisation"]
+    parts.append(
+        table(
+            "resource | used | available | utilisation",
+            [(k, f"{u:,}", f"{n:,}", f"{bar(u, n)} {percent(u, n)}") for k, u, n in utilisation(row)],
+        )
+    )
+    sent = measured()[name]["bytes"]
+    links = [
+        (
+            f"`--link {link.kind}`" + " (default)" * (link is board.link),
+            str(link).removeprefix("SPI, "),
+            link.place,
+            *(
+                f"{1 / (cycles[k] / board.clock_hz + sent[k] / link.bytes_per_second):,.0f}"
+                for k in ("training", "inference")
+            ),
+        )
+        for link in board.links
+    ]
+    rates = row["samples_per_second"]
+    parts += [
+        "## Links and wiring",
+        "Samples per second of the network above, computed from cycles and bytes.\n"
+        f"The engine alone reaches {rates['training']['engine']:,.0f} (training) and "
+        f"{rates['inference']['engine']:,.0f} (inference).",
+        table("build option | rate | where | training/s | inference/s", links),
+        "## Commands",
+        commands(board),
+    ]
+    return "\n\n".join(parts)
+
+
+def commands(board: Any) -> str:
+    hidden = " ".join(f"--hidden {size}" for size in board.network[1:-1])
+    port = "/dev/ttyACM0" if board.link.kind == "usb" else "/dev/ttyUSB0"
+    lines = [
+        (f"equilif build {board.name}", "bitstream, utilisation and f_max, in build/"),
+        (f"equilif flash {board.name}" if board.loader else f"# to program it, {board.by_hand}", ""),
+        (f"equilif train digits --port {port}", "train on the board; `equilif ports` lists the ports"),
+        (f"equilif train mnist {hidden} --port {port} --data DIR", ""),
+        (f"equilif simulate {board.name} --link /tmp/board", "the same design in simulation"),
+    ]
+    shown = [f"{line:52} # {text}".rstrip("# ") if text else line for line, text in lines]
+    return "\n".join(["```hardware", *shown, "```"])
+
+
+def content() -> dict[str, Any]:
+    """Marker -> function that makes its content."""
+    from functools import partial
+
+    from equilif_boards import BOARDS
+
+    return {
+        "board-summary": summary,
+        "boards": engines,
+        "board-speeds": speeds,
+        **{f"board-{name}": partial(page, name) for name in BOARDS},
+    }
