@@ -170,12 +170,15 @@ def page(name: str) -> str:
         )
         for link in board.links
     ]
-    rates = row["samples_per_second"]
+    engine = row["samples_per_second"]
+    note = (
+        "Samples per second of the network above, computed from cycles and bytes.\n"
+        f"The engine alone reaches {engine['training']['engine']:,.0f} (training) and "
+        f"{engine['inference']['engine']:,.0f} (inference)."
+    )
     parts += [
         "## Links and wiring",
-        "Samples per second of the network above, computed from cycles and bytes.\n"
-        f"The engine alone reaches {rates['training']['engine']:,.0f} (training) and "
-        f"{rates['inference']['engine']:,.0f} (inference).",
+        note,
         table("build option | rate | where | training/s | inference/s", links),
         "## Commands",
         commands(board),
