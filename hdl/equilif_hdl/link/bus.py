@@ -378,7 +378,7 @@ class _Bus:
             self._written(1)
             m.d.sync += self.interrupt.eq(word[0])
         with m.Case(REGISTERS["LOAD"].offset):
-            most = self.checker.most
+            most = self.checker.max_instructions
             m.d.comb += self.checker.clear.eq(1)
             m.d.sync += [
                 self.at.eq(0),
