@@ -1,9 +1,8 @@
-"""Draws who imports whom, by folder, from the code:  python docs/layout.py  writes docs/layout.svg
+"""Draw the imports between folders, from the code: ``python docs/layout.py`` writes docs/layout.svg.
 
-A box is a folder of a package, or a module beside its folders.  A box stands above everything that it
-imports, so every arrow runs down.  An arrow that others imply (A to B to C implies A to C) is left out.
-An import inside a function is none: it is made when it is needed.  ``tests/repository/test_docs.py`` compares the
-picture with the code.
+A box is a folder of a package, or a module next to folders.  A box is above everything that it imports, so
+every arrow points down.  Arrows implied by others (A to B to C implies A to C) and imports inside functions are left
+out.  ``tests/repository/test_docs.py`` compares the picture with the code.
 """
 
 from __future__ import annotations

@@ -56,8 +56,11 @@ def commands() -> str:
 def package_page(package: str, modules: list[str]) -> str:
     page = f"# {package}\n\n"
     if package == "equilif":
-        names = (f"[{name}][equilif_golden.{module}.{name}]" for name, module in equilif.WHERE.items())
-        page += f"`from equilif import` has these: {', '.join(names)}.\n\n"
+        page += "Public names of `from equilif import ...`:\n\n| name | description |\n|---|---|\n"
+        for name, module in equilif.WHERE.items():
+            first = (getattr(equilif, name).__doc__ or "").strip().partition("\n")[0]
+            page += f"| [{name}][equilif_golden.{module}.{name}] | {first} |\n"
+        page += "\n"
     return page + "\n".join(f"::: {module}\n" for module in modules)
 
 
