@@ -1,8 +1,8 @@
 """Draw the imports between folders, from the code: ``python docs/layout.py`` writes docs/layout.svg.
 
 A box is a folder of a package, or a module next to folders.  A box is above everything that it imports, so
-every arrow points down.  Arrows implied by others (A to B to C implies A to C) and imports inside functions are left
-out.  ``tests/repository/test_docs.py`` compares the picture with the code.
+every arrow points down.  Arrows implied by others (A to B to C implies A to C) and imports inside functions
+are left out.  ``tests/repository/test_docs.py`` compares the picture with the code.
 """
 
 from __future__ import annotations
