@@ -229,14 +229,17 @@ NETWORKS = {
         "Fashion-MNIST", "784-256-10", 20, "equilif train fashion", "Fashion-MNIST 784-256-10"
     ),
     "imdb": TrainedNetwork(
-        "IMDB, 400 tokens that learn",
+        "IMDB, 400 tokens, trainable embeddings",
         "16 queries, 64 hidden",
         8,
         "equilif train imdb",
-        "IMDB sentiment, 16 queries to 400 tokens that learn",
+        "IMDB sentiment, 16 queries, trainable embeddings",
     ),
     "snippets": TrainedNetwork(
-        "movie snippets, 64 tokens that learn", "8 queries, 64 hidden", 12, "equilif train snippets"
+        "movie snippets, 64 tokens, trainable embeddings",
+        "8 queries, 64 hidden",
+        12,
+        "equilif train snippets",
     ),
     "spoken": TrainedNetwork(
         "spoken digits", "16 queries, 128 hidden", 30, "equilif train spoken", "spoken digits, 16 queries"

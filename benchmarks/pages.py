@@ -203,13 +203,13 @@ def accuracy() -> str:
     rows = []
     for name, of in NETWORKS.items():
         found = known[name]["accuracy"]
-        each = ", ".join(f"{a:.2f}" for a in found)
-        shown = f"{_mean(found):.2f} %" + f" (mean of {len(found)} seeds: {each})" * (len(found) > 1)
+        spread = f" ({min(found):.2f} to {max(found):.2f}, {len(found)} seeds)" * (len(found) > 1)
+        shown = f"{_mean(found):.2f} %{spread}"
         data = "" if name == "digits" else " --data D"
         seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
         command = f"`{of.command.replace(LONG, 'LONG')}{seeds}{data}`"
         rows.append((of.data, of.network, of.epochs, shown, _when(known[name]), command))
-    return table("data | network | epochs | test | date, commit | command", rows)
+    return table("data | network | epochs | test accuracy | date, commit | command", rows)
 
 
 def accuracy_of(name: str) -> str:
