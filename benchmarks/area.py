@@ -39,7 +39,7 @@ from equilif_hdl.top import Top
 TABLE = records.SUMMARIES / "area.json"
 LANES = 4
 OPTIONS = {**EVERYTHING, "counters": False, "convolution": False}  # boards do not have them
-AREA = Area(16, 240)  #: of a flash: with a player, an option of boards too
+AREA = Area(16, 240)  #: of a flash: with a standalone trainer, an option of boards too
 CLOCK_HZ = 48e6
 BAUD = 1_000_000
 #: what a block may differ by: a part of its cells, and a number that any block may differ by

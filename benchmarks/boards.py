@@ -113,10 +113,12 @@ def main() -> None:
             costs[key] = cost(*key, d, args.samples)
         t = made["timing"]
         before = known.get(board.name, {})
-        same = "alone" in before and same_engine(board, before["config"])  # benchmarks.alone measures it
+        same = "standalone" in before and same_engine(
+            board, before["config"]
+        )  # benchmarks.standalone measures it
         known[board.name] = {
             **built_from,
-            **({"alone": before["alone"]} if same else {}),
+            **({"standalone": before["standalone"]} if same else {}),
             "config": json.loads(json.dumps(asdict(board.config))),
             "network": board.network,
             "samples": args.samples,

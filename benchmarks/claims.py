@@ -113,7 +113,7 @@ CLAIMS = (
     Claim(
         "power-cuts",
         "standalone training keeps its weights when power is cut at any cycle",
-        "python -m pytest tests/link/test_player_rtl.py -k power_cuts -m long",
+        "python -m pytest tests/link/test_standalone_rtl.py -k power_cuts -m long",
         SIMULATED,
     ),
     Claim(

@@ -39,14 +39,14 @@ from equilif_hdl.link.frame import Framer
 from equilif_hdl.link.spi import SpiLine
 from equilif_sim.board import Board
 from equilif_sim.library import compiled
+from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
-from equilif_sim.link.stand_in import HostBench
 from equilif_sim.link.uart import Uart
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library, rtl
-from tests.alone import AREA, CONFIG
 from tests.engines import CONFIGS, ODD
-from tests.player import TRIALS
+from tests.standalone import AREA, CONFIG
+from tests.standalone_trials import TRIALS
 
 SUMMARY = records.SUMMARIES / "coverage.json"
 RESULTS = records.FULL / "coverage"
@@ -55,7 +55,7 @@ OPTIONS = ["--coverage-line", "--coverage-toggle"]
 ENGINES = ("P4-SPRAM", "P4-without-attention", "P8")
 BUILD_ID = 0xDBC0_1234
 #: what stands around a block in its bench
-BENCHES = ("hostbench", "stand_in")
+BENCHES = ("hostbench", "engine_stub")
 #: what a design is made of that has a bench of its own
 AROUND = {"host": ("checker", "crc", "decoder", "encoder", "framer")}
 SAVE_BOARD = """
@@ -182,7 +182,7 @@ class _Covered(Board):
         return compiled("board", self.text, driver + SAVE_BOARD, extra=OPTIONS)
 
 
-def alone(*blocks: str) -> Counts:
+def standalone(*blocks: str) -> Counts:
     """Of these, in a board that works alone."""
     board = _Covered(CONFIG, flash=AREA, build_id=0)
     for trial in TRIALS.values():
@@ -197,7 +197,7 @@ BLOCKS: dict[str, Callable[[], Counts]] = {
     "checker": lambda: bench(lambda: Checker(ODD), "equilif_sim.engine.checker", ODD),
     "uart": lambda: bench(lambda: Uart(13), "equilif_sim.link.uart", {"divisor": 13}),
     "spi": lambda: bench(lambda: SpiLine(12), "equilif_sim.link.spi", {"patience_bits": 12}),
-    "player": lambda: alone("player"),
+    "standalone": lambda: standalone("standalone"),
     "flash": lambda: bench(lambda: FlashController(AREA), "equilif_sim.link.flash", dataclasses.asdict(AREA)),
     "slip": lambda: bench(Slip, "equilif_sim.link.slip", {}),
     "frame": lambda: bench(lambda: Framer(frame_bytes=45), "equilif_sim.link.frame", {"frame_bytes": 45}),
@@ -243,7 +243,7 @@ _FULL = "a softmax over nearly all patterns, with equal scores: proven (tests/fo
 _CONSTANT = "constant in an engine of this size and pipeline, from reset on"
 _PORTS = "its memories have two ports, so nothing waits for one"
 _READY = "a stream that is never made to wait here, or a strobe that comes with the reset alone"
-_PLAYER = "of a host with a player: tests/link/test_player_rtl.py"
+_TRAINER = "of a host with a standalone trainer: tests/link/test_standalone_rtl.py"
 _STAND_IN = "the engine's place is taken by memories that count few runs: tests/link/test_link.py"
 _LARGE = "operands of larger engines: tests/engine/test_checker.py"
 _SAVED = "charges that SAVE has copied: some bits of some words, of which all others are seen"
@@ -281,7 +281,7 @@ REASONS = (
     Reason("softmax", r"y\d", 0, _FULL),
     Reason("framer|crc|decoder|host", "i__ready|o__ready|start", 0, _READY),
     Reason("host", "fsm_state", 0, _READY),
-    Reason("framer|host", r"own|away|dropped|dropped_end|status", 0, _PLAYER),
+    Reason("framer|host", r"own|away|dropped|dropped_end|status", 0, _TRAINER),
     Reason("host", "engine__(prediction|cycles|spikes|accesses)", 5, _STAND_IN),
     Reason("host", "(engine__)?mem_rdata", 18, _CONSTANT),
     Reason("checker", "base|total", 10, _LARGE),

@@ -14,34 +14,34 @@ EXPLAINED = {
     ("flash", "link/flash.py:181 cnot1 Y[4] by 1"): (
         "clocks are counted through other numbers, and as many: 4, 8, 24 or 32"
     ),
-    ("player", "link/player.py:479 const0 A[7]"): (
+    ("standalone", "link/standalone.py:479 const0 A[7]"): (
         "the flash is sent to the entry of a sample that is not there, and then to the right one: only time"
     ),
-    ("player", "link/player.py:230 cnot1 D[0] by 7"): (
+    ("standalone", "link/standalone.py:230 cnot1 D[0] by 7"): (
         "generations of slot 0 are even, of slot 1 odd: one more in their difference does not change its sign"
     ),
-    ("host, player", "link/host.py:374 const0 A[0]"): (
+    ("host, standalone", "link/host.py:374 const0 A[0]"): (
         "the host alone starts the engine, and waits for its end before it takes a command"
     ),
-    ("host, player", "link/host.py:293 const0 A[0]"): (
-        "a command for the player's registers waits until the flash is ready: only time"
+    ("host, standalone", "link/host.py:293 const0 A[0]"): (
+        "a command for the trainer's registers waits until the flash is ready: only time"
     ),
-    ("host, player", "link/host.py:447 const1 B[0]"): (
+    ("host, standalone", "link/host.py:447 const1 B[0]"): (
         "the flash is sent to its first element before the command was found right, and once more behind it"
     ),
-    ("host, player", "link/host.py:310 const1 Y[0]"): (
-        "the engine reads beside flash and player, and nobody takes what it has read"
+    ("host, standalone", "link/host.py:310 const1 Y[0]"): (
+        "the engine reads beside flash and trainer, and nobody takes what it has read"
     ),
-    ("host, player", "link/host.py:312 const1 B[0]"): (
+    ("host, standalone", "link/host.py:312 const1 B[0]"): (
         "the flash reads beside the engine, and nobody takes what it has read"
     ),
-    ("host, player", "link/host.py:298 const1 Y[0]"): (
+    ("host, standalone", "link/host.py:298 const1 Y[0]"): (
         "a write is asked for while the flash is not ready: it takes it when it is, as without"
     ),
-    ("host, player", "link/host.py:447 inv B[0]"): (
+    ("host, standalone", "link/host.py:447 inv B[0]"): (
         "the flash is sent to its first element before the command was found right, and stays there"
     ),
-    ("host, player", "link/host.py:159 inv B[0]"): (
+    ("host, standalone", "link/host.py:159 inv B[0]"): (
         "a byte stays at the output of the line until the next one, and is seen as dropped a cycle later"
     ),
 }

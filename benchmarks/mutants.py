@@ -63,17 +63,17 @@ from equilif_hdl.top import Top
 from equilif_sim.board import FASTEST, QUIET_BITS, Board
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
 from equilif_sim.library import compiled
+from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
-from equilif_sim.link.stand_in import HostBench
 from equilif_sim.link.uart import Uart
 from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library
-from tests.alone import AREA
-from tests.alone import CONFIG as ALONE
 from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, ODD, SINGLE_PORT, WIDE
-from tests.player import TRIALS
+from tests.standalone import AREA
+from tests.standalone import CONFIG as ALONE
+from tests.standalone_trials import TRIALS
 
 TABLE = records.FULL / "mutants.json"
 SUMMARY = records.SUMMARIES / "mutants.json"
@@ -142,7 +142,7 @@ def _bus() -> Target:
     return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", settings, files=("link/bus.py",))
 
 
-def _alone(*own: str, beside: str = "") -> Target:
+def _standalone(*own: str, beside: str = "") -> Target:
     return Target(
         lambda: Top(ALONE, transport=FASTEST, flash=AREA, quiet_bits=QUIET_BITS),
         files=own,
@@ -182,9 +182,9 @@ TARGETS: dict[str, Target] = {
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
     "host": _host(ODD),
     "bus": _bus(),
-    "player": _alone("link/player.py"),
+    "standalone": _standalone("link/standalone.py"),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
-    "host, player": _alone("link/host.py", beside="host"),
+    "host, standalone": _standalone("link/host.py", beside="host"),
     **{
         f"engine {name}": Target(lambda config=config: Engine(config), config=config)  # type: ignore[misc]
         for name, config in CONFIGS.items()

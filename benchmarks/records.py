@@ -59,12 +59,12 @@ RECORDS = (
         entries="networks",
     ),
     Record(
-        "alone",
+        "standalone",
         MEASURED_BOARDS,
         SIMULATED,
-        "python -m benchmarks.alone --data DIR --write {entry}",
+        "python -m benchmarks.standalone --data DIR --write {entry}",
         entries="boards",
-        part="alone",
+        part="standalone",
     ),
     Record("area", _summary("area"), (*BUILT, "benchmarks/area.py"), "python -m benchmarks.area --write"),
     Record(
@@ -84,7 +84,13 @@ RECORDS = (
     Record(
         "coverage",
         _summary("coverage"),
-        (*SIMULATED, "tests/alone.py", "tests/engines.py", "tests/player.py", "benchmarks/coverage.py"),
+        (
+            *SIMULATED,
+            "tests/standalone.py",
+            "tests/engines.py",
+            "tests/standalone_trials.py",
+            "benchmarks/coverage.py",
+        ),
         "python -m benchmarks.coverage --only {entry}",
         entries="designs",
     ),
@@ -92,7 +98,13 @@ RECORDS = (
     Record(
         "mutants",
         _summary("mutants"),
-        (*SIMULATED, "tests/alone.py", "tests/engines.py", "tests/player.py", "benchmarks/mutants.py"),
+        (
+            *SIMULATED,
+            "tests/standalone.py",
+            "tests/engines.py",
+            "tests/standalone_trials.py",
+            "benchmarks/mutants.py",
+        ),
         "python -m benchmarks.mutants --block {entry}",
         entries="targets",
     ),

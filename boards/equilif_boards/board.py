@@ -47,8 +47,8 @@ class Board:
     config: EngineConfig
     #: the flash beside the FPGA, and the design's area of it; None where the board has none
     flash: SpiFlash | None = None
-    #: whether the design has a player, which works with it
-    alone: bool = False
+    #: whether the design has a standalone trainer, which works with it
+    standalone: bool = False
     #: sizes of the largest chain that the board is meant for
     network: tuple[int, ...]
     #: memory style of neuron state, see equilif_hdl.engine.engine.Engine
@@ -61,7 +61,7 @@ class Board:
     seed: int = 1
     #: Yosys passes before synthesis
     after_read: tuple[str, ...] = ()
-    #: resource names and numbers of LEDs, for engine and link; of a board with a player, for it at work and
+    #: resource names and numbers of LEDs, for engine and link; of a standalone trainer, for its activity and
     #: its fault
     leds: tuple[tuple[str, int], ...] = ()
     #: openFPGALoader's name of the board
@@ -91,11 +91,11 @@ class Board:
             ),
         )
 
-    def with_player(self) -> Board:
-        """With a player; ValueError when the board has no flash for it."""
+    def with_standalone(self) -> Board:
+        """With a standalone trainer; ValueError when the board has no flash for it."""
         if self.flash is None:
             raise ValueError(f"{self.title} has no flash that the design can use")
-        return replace(self, alone=True)
+        return replace(self, standalone=True)
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -113,7 +113,7 @@ class Board:
     @property
     def area(self) -> Area | None:
         """Of its flash, where the design uses it."""
-        return self.flash.area if self.alone and self.flash else None
+        return self.flash.area if self.standalone and self.flash else None
 
     def clocked(self, mhz: float) -> Board:
         """With another clock; ValueError for one that the PLL cannot make."""
@@ -154,7 +154,7 @@ class Shell(Elaboratable):
         m.submodules.top = top = self.top
         link.join(m, platform, top.pins)
         lights = [top.busy, top.link]
-        if self.board.alone and self.board.flash:
+        if self.board.standalone and self.board.flash:
             self.board.flash.join(m, platform, top.flash)
             lights = [top.active, top.fault]
         for (name, number), lit in zip(self.board.leds, lights, strict=False):

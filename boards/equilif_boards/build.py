@@ -338,7 +338,7 @@ class Steps:
 
 def synthesise(board: Board, out: Path, step: Steps) -> Synthesis:
     """From a board to its netlist, in ``out``; errors as of :func:`build`."""
-    if short := board.device.shortage(board.config, alone=board.alone):
+    if short := board.device.shortage(board.config, standalone=board.standalone):
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
     require_free(out)
     plan = step("elaborate", lambda: Plan.of(board))

@@ -24,7 +24,7 @@ class Family:
     ``block_words``: words of 16 bits in a block that holds weights.
 
     ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
-    to that; ``player``: what a player with its FIFO and flash controller adds (iCE40:
+    to that; ``standalone``: what a standalone trainer with its FIFO and flash controller adds (iCE40:
     docs/explanation/verification.md, others: docs/how_to/standalone_training.md).
 
     ``preamble``: bytes that stand near the beginning of every bitstream of the family.  ``lookup``: its
@@ -40,7 +40,7 @@ class Family:
     multiplier_name: str
     engine: tuple[int, int]
     memories: tuple[int, int]
-    player: int
+    standalone: int
     preamble: bytes
     lookup: LookupTable
     absorb: Callable[[dict[str, Any]], dict[str, int]] | None = None
@@ -60,22 +60,22 @@ class Device:
     multipliers: int
     sites: Sites | None = None
 
-    def needs(self, config: EngineConfig, *, alone: bool = False) -> dict[str, tuple[int, int]]:
-        """Kind of cell: at least needed, there.  ``alone``: with a player."""
+    def needs(self, config: EngineConfig, *, standalone: bool = False) -> dict[str, tuple[int, int]]:
+        """Kind of cell: at least needed, there.  ``standalone``: with a standalone trainer."""
         f = self.family
         parts = (f.engine, f.memories) if config.attention else (f.engine,)
         return {
             f.logic_name: (
-                sum(base + lane * config.lanes for base, lane in parts) + alone * f.player,
+                sum(base + lane * config.lanes for base, lane in parts) + standalone * f.standalone,
                 self.logic,
             ),
             f.block_name: (config.lanes * -(-config.tiles * config.lanes // f.block_words), self.blocks),
             f.multiplier_name: (2 * config.lanes, self.multipliers),
         }
 
-    def shortage(self, config: EngineConfig, *, alone: bool = False) -> dict[str, tuple[int, int]]:
+    def shortage(self, config: EngineConfig, *, standalone: bool = False) -> dict[str, tuple[int, int]]:
         """Of :meth:`needs`, what there is too little of."""
-        needs = self.needs(config, alone=alone)
+        needs = self.needs(config, standalone=standalone)
         return {name: (need, there) for name, (need, there) in needs.items() if need > there}
 
 
@@ -86,7 +86,7 @@ ICE40 = Family(
     multiplier_name="ICESTORM_DSP",
     engine=(2500, 670),
     memories=(1160, 138),
-    player=1786,
+    standalone=1786,
     preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
     lookup=LookupTable("SB_LUT4", ("I0", "I1", "I2", "I3"), "O", "LUT_INIT"),
 )
@@ -97,7 +97,7 @@ ECP5 = Family(
     multiplier_name="MULT18X18D",
     engine=(790, 1293),
     memories=(2100, 250),
-    player=2538,
+    standalone=2538,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
     lookup=LookupTable("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
     absorb=ecp5.absorb,
@@ -110,7 +110,7 @@ GOWIN = Family(
     multiplier_name="MULT18X18",
     engine=(1570, 1075),
     memories=(1200, 140),
-    player=3400,
+    standalone=3400,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
     lookup=LookupTable("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
 )

@@ -100,7 +100,7 @@ def build(
 
     chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
     if standalone:
-        chosen = chosen.with_player()
+        chosen = chosen.with_standalone()
     if link is not None:
         chosen = chosen.with_link(link)
     if clock is not None:
@@ -175,8 +175,8 @@ def simulate(
     flash: Annotated[
         Path | None,
         typer.Option(
-            help="With a player, and its flash in this file: what a board keeps is there when it is started "
-            "again, however it ended.",
+            help="With a standalone trainer, and its flash in this file: its content is there when the board "
+            "is started again, however it ended.",
             show_default="none",
         ),
     ] = None,
@@ -199,7 +199,7 @@ def simulate(
     if link is not None:
         module.require_free(link)
     if flash is not None:
-        chosen = chosen.with_player()
+        chosen = chosen.with_standalone()
         module.require_flash(flash)
     with show.console.status("compiling the design (only the first time takes long)"):
         simulated = module.Simulated(chosen, baud, flash)

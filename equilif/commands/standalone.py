@@ -32,7 +32,7 @@ from equilif_golden.schedule import OPTIONS as PHASES
 if TYPE_CHECKING:
     from equilif.host.client import Client
     from equilif.host.store import StoredTests
-    from equilif_golden.link.player import Registers
+    from equilif_golden.link.standalone import Registers
 
 command = panel("Boards")
 
@@ -99,7 +99,7 @@ def upload(
     from equilif.training.history import digest
     from equilif.training.records import save_network
     from equilif_golden import files
-    from equilif_golden.link.player import FAULTS, Fault
+    from equilif_golden.link.standalone import FAULTS, Fault
 
     source = chosen(data)
     conv, sizes = layers(hidden)
@@ -172,7 +172,7 @@ def upload(
     if spared:
         show.console.print(f"{spared:,} bytes of them were in the flash already")
     save_network(file, network, weights, loaded)
-    client.tell_player(run=0, boot=1)
+    client.control_trainer(run=0, boot=1)
     now = booted(client)
     if now.fault:
         raise StoreError(f"the board does not begin: {FAULTS[Fault(now.fault)]}")
@@ -238,7 +238,7 @@ def standalone(
         require_valid(now)
     run = 1 if start else 0 if stop else now.run
     if start or stop or checkpoint or boot:
-        client.tell_player(run=run, save=checkpoint, boot=boot)
+        client.control_trainer(run=run, save=checkpoint, boot=boot)
         now = booted(client)
     if watch:
         now = _watch(client, now)
@@ -253,18 +253,18 @@ def standalone(
 def _tested(client: Client, now: Registers) -> dict[str, Any]:
     """Hits and spikes of the tests.  The board then goes on with what it did."""
     from equilif.host.store import StoreError, require_valid, tests_of
-    from equilif_golden.link.player import FAULTS, Fault
+    from equilif_golden.link.standalone import FAULTS, Fault
 
     if not now.phase:
         require_valid(now)
     if now.epoch != now.epochs:  # were the test cut off, this is where it would go on
-        client.tell_player(run=0, save=1)
+        client.control_trainer(run=0, save=1)
     _until_idle(client)
     require_valid(client.registers)
     try:
         found = _asked(client, tests_of(client))
     finally:
-        client.tell_player(run=now.run)
+        client.control_trainer(run=now.run)
     if found.fault:
         raise StoreError(f"the board stopped in its test: {FAULTS[Fault(found.fault)]}")
     show.console.print(f"{found.hits:,} of {found.seen:,} test samples right, {found.hits / found.seen:.2%}")
@@ -284,7 +284,7 @@ def _asked(client: Client, tests: StoredTests) -> Registers:
             progress(found.seen)
     finally:
         if in_tests(client.registers):
-            client.tell_player(run=0)
+            client.control_trainer(run=0)
             _until_idle(client)
             client.set_registers(before)
     return found
@@ -297,7 +297,7 @@ def _until_idle(client: Client) -> None:
 
 def booted(client: Client) -> Registers:
     """Registers of the board once it has read its flash, which undoes what it is told before."""
-    from equilif_golden.link.player import Phase, Registers
+    from equilif_golden.link.standalone import Phase, Registers
 
     if not client.identity.flash_blocks:
         return Registers()
@@ -320,7 +320,7 @@ def _watch(client: Client, now: Registers) -> Registers:
 
 
 def _status_fields(now: Registers) -> dict[str, Any]:
-    from equilif_golden.link.player import Fault, Phase
+    from equilif_golden.link.standalone import Fault, Phase
 
     return {
         "phase": Phase(now.phase).name.lower(),
@@ -340,7 +340,7 @@ def _status_fields(now: Registers) -> dict[str, Any]:
 
 def _said(now: Registers) -> str:
     from equilif.host.store import problem_of
-    from equilif_golden.link.player import Phase
+    from equilif_golden.link.standalone import Phase
 
     problem = None if now.phase else problem_of(now)
     if problem:

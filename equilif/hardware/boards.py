@@ -115,15 +115,16 @@ def short(board: Board, network: Network) -> str:
 
 def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Samples a second of the measured network at the board's clock: the engine, the line, and one after
-    the other as it is done; of training ``alone`` too, from the flash, where a player was measured and fits.
+    the other as it is done; of training ``standalone`` too, from the flash, where that was measured
+    and fits.
     """
     out = {}
     for kind in KINDS:
         engine = entry["cycles"][kind] / board.clock_hz
         line = entry["bytes"][kind] / board.link.bytes_per_second
         out[kind] = {"engine": 1 / engine, "link": 1 / line, "both": 1 / (engine + line)}
-    if "alone" in entry and not board.device.shortage(board.config, alone=True):
-        out["training"]["alone"] = board.clock_hz / entry["alone"]["cycles"]
+    if "standalone" in entry and not board.device.shortage(board.config, standalone=True):
+        out["training"]["standalone"] = board.clock_hz / entry["standalone"]["cycles"]
     return out
 
 

@@ -31,15 +31,6 @@ from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, Run, readable, writable
 from equilif_golden.fixed import Raw, truth, whole
 from equilif_golden.link.flash import BLOCK
-from equilif_golden.link.player import (
-    FAULTS,
-    NO_BLOCK,
-    REGISTER_BYTES,
-    REGISTERS,
-    WRITABLE,
-    Fault,
-    Registers,
-)
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
     FAULT,
@@ -48,10 +39,10 @@ from equilif_golden.link.protocol import (
     OVERHEAD,
     OWN_BYTES,
     PACKED,
-    PLAYER,
     READ_HEADER,
     RESULT,
     RUN_HEADER,
+    TRAINER,
     WRITE_HEADER,
     Command,
     FrameError,
@@ -60,6 +51,15 @@ from equilif_golden.link.protocol import (
     pack,
     seal,
     unseal,
+)
+from equilif_golden.link.standalone import (
+    FAULTS,
+    NO_BLOCK,
+    REGISTER_BYTES,
+    REGISTERS,
+    WRITABLE,
+    Fault,
+    Registers,
 )
 
 #: elements that are read in one frame; a device sends any number, but a lost byte costs the whole frame
@@ -302,7 +302,7 @@ class Client:
         # behind the last epoch there is always one, and before a test
         if not now.valid or now.saves == NO_BLOCK or now.epoch == now.epochs or not (now.epoch or now.turn):
             return
-        self.tell_player(run=0, save=1)
+        self.control_trainer(run=0, save=1)
         while (now := self.registers).phase:
             time.sleep(self.timeout)
         if now.fault:
@@ -337,19 +337,19 @@ class Client:
 
     @property
     def registers(self) -> Registers:
-        """Of the board's player."""
+        """Of the board's trainer."""
         n = len(REGISTERS)
-        return Registers.unpack(self.command(Command.READ, READ_HEADER.pack(PLAYER, 0, n)))
+        return Registers.unpack(self.command(Command.READ, READ_HEADER.pack(TRAINER, 0, n)))
 
-    def tell_player(self, *, run: int, save: int = 0, boot: int = 0) -> None:
-        """What it is to do: see equilif_golden.link.player.Registers."""
+    def control_trainer(self, *, run: int, save: int = 0, boot: int = 0) -> None:
+        """What it is to do: see equilif_golden.link.standalone.Registers."""
         word = run | save << 1 | boot << 2
-        self.command(Command.WRITE, WRITE_HEADER.pack(PLAYER, 0) + word.to_bytes(REGISTER_BYTES, "little"))
+        self.command(Command.WRITE, WRITE_HEADER.pack(TRAINER, 0) + word.to_bytes(REGISTER_BYTES, "little"))
 
     def set_registers(self, registers: Registers) -> None:
-        """All that a host can write, but what the player is to do."""
+        """All that a host can write, but what the trainer is to do."""
         written = registers.pack()[REGISTER_BYTES : REGISTER_BYTES * WRITABLE]
-        self.command(Command.WRITE, WRITE_HEADER.pack(PLAYER, 1) + written)
+        self.command(Command.WRITE, WRITE_HEADER.pack(TRAINER, 1) + written)
 
     # -- frames ------------------------------------------------------------------------------------
     def command(self, command: Command, payload: bytes = b"") -> bytes:

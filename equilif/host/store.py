@@ -2,7 +2,7 @@
 
     slot 0 | slot 1 | journal | programs | saves | index | samples ... | index | tests ...
 
-equilif_golden.link.player says what each is; the journal is this program's: which store it is, of which
+equilif_golden.link.standalone says what each is; the journal is this program's: which store it is, of which
 network and data, where its tests are, and which of its blocks are written.  The frames are those that
 equilif.host.client sends for the same work, so there is one way in which a sample gets into an engine.
 
@@ -26,7 +26,17 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.port import READ_BYTES, Region, dither_position
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.link.flash import BLOCK, ERASED
-from equilif_golden.link.player import (
+from equilif_golden.link.protocol import (
+    READ_HEADER,
+    RESULT,
+    TRAINER,
+    WRITE_HEADER,
+    Command,
+    Identity,
+    seal,
+    slip,
+)
+from equilif_golden.link.standalone import (
     FAULTS,
     INDEX_BYTES,
     LIST_BYTES,
@@ -40,16 +50,6 @@ from equilif_golden.link.player import (
     Registers,
     half_of,
     slot_blocks,
-)
-from equilif_golden.link.protocol import (
-    PLAYER,
-    READ_HEADER,
-    RESULT,
-    WRITE_HEADER,
-    Command,
-    Identity,
-    seal,
-    slip,
 )
 from equilif_golden.network import Network, TokenRows
 from equilif_golden.samples import one_hot
@@ -117,8 +117,8 @@ class TrainingJob:
     weights, counter : where it begins.
     rates : learning_rate of each epoch.
     samples, tests : what it learns, and what it is asked behind that.
-    seed : of their order, see equilif_golden.link.player.order.
-    pause : see equilif_golden.link.player.Registers.
+    seed : of their order, see equilif_golden.link.standalone.order.
+    pause : see equilif_golden.link.standalone.Registers.
     about : what is saved with the network about its data, see equilif_golden.network.save.
     """
 
@@ -263,7 +263,7 @@ class Store:
     def upload(self, client: Client, done: Callable[[int], None] = lambda n: None) -> int:
         """Write what the board does not have yet, and read it back.  Bytes that were there already.
 
-        The player's registers become invalid first, then the slots are erased, and slot 0 is written last.
+        The trainer's registers become invalid first, then the slots are erased, and slot 0 is written last.
         So a board on which this was interrupted has either all of the earlier upload or no checkpoint.
         ``done`` is called with the bytes so far.
         """
@@ -300,7 +300,7 @@ class Store:
 
     @staticmethod
     def _invalidate(client: Client) -> None:
-        client.tell_player(run=0)
+        client.control_trainer(run=0)
         client.set_registers(Registers())
 
     def _erase_slot(self, client: Client, k: int) -> None:
@@ -381,13 +381,13 @@ def _slot(chip: Chip, recorder: Recorder, job: TrainingJob) -> tuple[bytes, byte
     position = dither_position(job.counter).to_bytes(4, "little")
     reads += slip(seal(Command.READ, 0, READ_HEADER.pack(Region.COUNTER, 0, 1)))
     writes += slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(Region.COUNTER, 0) + position))
-    reads += slip(seal(Command.READ, 0, READ_HEADER.pack(PLAYER, 0, WRITABLE)))
+    reads += slip(seal(Command.READ, 0, READ_HEADER.pack(TRAINER, 0, WRITABLE)))
     return bytes(reads), bytes(writes)
 
 
 def _set(first: int, elements: bytes) -> bytes:
-    """WRITE of the player's registers."""
-    return seal(Command.WRITE, 0, WRITE_HEADER.pack(PLAYER, first) + elements)
+    """WRITE of the trainer's registers."""
+    return seal(Command.WRITE, 0, WRITE_HEADER.pack(TRAINER, first) + elements)
 
 
 def _with_owner(lists: Sequence[bytes], owner: int) -> bytes:
@@ -501,7 +501,8 @@ def require_idle(registers: Registers) -> None:
 def require_network(client: Client, identity: NetworkIdentity, file: object) -> None:
     """StoreError unless the board holds a network of this structure and data.  ``file``: where it is from.
 
-    A board without a player, or on which nothing was uploaded, holds what a host wrote: that is not known.
+    A board without a standalone trainer, or on which nothing was uploaded, holds what a host wrote: that is
+    not known.
     """
     if not client.identity.flash_blocks or (now := client.registers).fault == Fault.NO_SLOT:
         return
@@ -547,7 +548,7 @@ def begin_tests(client: Client, tests: StoredTests) -> Registers:
 
     It is an epoch of samples that do not learn.  The checkpoint behind it is an empty list.
     """
-    client.tell_player(run=0)
+    client.control_trainer(run=0)
     before = client.registers
     client.set_registers(
         replace(
@@ -561,7 +562,7 @@ def begin_tests(client: Client, tests: StoredTests) -> Registers:
             turn=0,
         )
     )
-    client.tell_player(run=1)
+    client.control_trainer(run=1)
     return before
 
 

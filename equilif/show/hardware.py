@@ -108,11 +108,11 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     measured = [r for r in rows if "build" in r]
     if measured:
         engine = ["board", "network", "cycles", "training", "inference"]
-        speeds = [*engine, "link", "training", "inference", "alone"]
+        speeds = [*engine, "link", "training", "inference", "standalone"]
         console.print(table("\nMNIST, samples a second", speeds, map(_speed, measured), left=2))
         console.print(
             "[dim]cycles of a training sample, measured in RTL; the engine at its clock, then through the "
-            "link at its rate; alone: training from its flash, with a player (build --standalone)[/]"
+            "link at its rate; standalone: training from its flash (build --standalone)[/]"
         )
     console.print("\n[bold]ways to a host (build --link)[/]")
     name = max(len(r["board"]) for r in rows)
@@ -159,5 +159,5 @@ def _speed(row: Mapping[str, Any]) -> list[str]:
         row["link"],
         f"{speed['training']['both']:,.0f}",
         f"{speed['inference']['both']:,.0f}",
-        f"{speed['training']['alone']:,.0f}" if "alone" in speed["training"] else "-",
+        f"{speed['training']['standalone']:,.0f}" if "standalone" in speed["training"] else "-",
     ]

@@ -27,7 +27,7 @@ from equilif.training.history import HISTORY, NETWORK, EpochRecord, History, Mar
 from equilif.training.tables import check_seed
 from equilif_golden import network as networks
 from equilif_golden.kernel import Epoch, Kernel
-from equilif_golden.link import player
+from equilif_golden.link import standalone
 from equilif_golden.network import Network, TokenRows, Weights
 
 CHUNKS = 50  #: reports of progress in an epoch
@@ -65,7 +65,7 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
 #: see LearningTable.order
 ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
     "shuffled": order,
-    "standalone": lambda seed, epoch, n: player.order(n, seed, epoch),
+    "standalone": lambda seed, epoch, n: standalone.order(n, seed, epoch),
 }
 
 

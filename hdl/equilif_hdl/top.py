@@ -2,7 +2,7 @@
 
 pins --> transport --> SLIP --> frames --+--> Host --> EnginePort --> Engine
 pins <-- transport <-- SLIP <-- replies -+                (program, scanner, walker, lanes, weight banks)
-flash <--> controller <--> player <------+
+flash <--> controller <--> trainer <------+
                                          +--> busy, link
 """
 
@@ -19,7 +19,7 @@ from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
 from equilif_hdl.link.identity import LookupTable
-from equilif_hdl.link.player import QUIET_BITS
+from equilif_hdl.link.standalone import QUIET_BITS
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.typed import Interface
 
@@ -35,12 +35,12 @@ class Top(wiring.Component):
     flash : Out(equilif_hdl.link.flash.FlashPins)
         With ``flash`` alone.
     active, fault : Out(1)
-        The same: the player is at work, or stopped by itself.
+        The same: the trainer is at work, or stopped by itself.
 
     ``build_id`` is what IDENTIFY answers, 32 bits.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
     ``frame_bytes``: longest frame, 4,096 at most.  ``flash``: the area of a flash in which the board keeps
-    what it works with alone.  ``quiet_bits``: see equilif_hdl.link.player.Player.  ``lookup``: see
-    equilif_hdl.link.identity.IdentityRom.
+    what it works with alone.  ``quiet_bits``: see
+    equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
     """
 
     pins: Interface

@@ -28,21 +28,21 @@ from equilif_golden.link.protocol import END, FRAME_BYTES
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import SMALLEST_DIVISOR, Uart
 from equilif_hdl.top import Top
-from equilif_sim.far_end import far_end
 from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, keep, kept, require
+from equilif_sim.link_peer import link_peer
 
 DRIVER = r"""
 #include "Vboard.h"
 #include "verilated.h"
 #include <cstdint>
 #include <memory>
-FAR_END
+LINK_PEER
 CHIP
 struct Board {
     VerilatedContext context;
     std::unique_ptr<Vboard> top;
-    FarEnd line;
+    LinkPeer line;
     Chip chip;
     uint64_t cycles = 0;
     uint64_t quiet = 0;     // cycles since anything was going on
@@ -57,7 +57,7 @@ struct Board {
     }
     // reset, as by a button: registers are as at power-up, memories are not
     void reset() {
-        line = FarEnd();
+        line = LinkPeer();
         line.reset(*top);
         answered = true;
         top->rst = 1;
@@ -110,7 +110,7 @@ int board_run(
         }
         b->quiet = !b->line.idle() || b->top->busy || b->chip.active(*b->top) ? 0 : b->quiet + 1;
         // after a reply at most an OVERRUN follows, and at once; before one a whole frame may be walked twice
-        if (b->quiet > (b->answered ? 64 + FarEnd::gap : 300000)) return 1;
+        if (b->quiet > (b->answered ? 64 + LinkPeer::gap : 300000)) return 1;
     }
     return 0;
 }
@@ -119,7 +119,7 @@ int board_run(
 
 #: a bit in the fewest clock cycles
 FASTEST = Uart(SMALLEST_DIVISOR)
-#: see equilif_hdl.link.player.Player: a host that is told to wait sends again within some 100,000 cycles
+#: see equilif_hdl.link.standalone.StandaloneTrainer: a host retries a refused frame within 100,000 cycles
 QUIET_BITS = 17
 CHUNK = 20_000  #: cycles between two looks at the terminal
 ROOM = 4096
@@ -168,7 +168,7 @@ class Board:
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.config = config
         self.build_id = int(key[:8], 16) if build_id is None else build_id
-        driver = DRIVER.replace("FAR_END", f"const uint8_t END = {END};\n{far_end(transport)}")
+        driver = DRIVER.replace("LINK_PEER", f"const uint8_t END = {END};\n{link_peer(transport)}")
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not kept(text):
@@ -220,7 +220,7 @@ class Board:
 
     @property
     def active(self) -> bool:
-        """The player is at work."""
+        """The trainer is at work."""
         return bool(self._lib.board_active(self._board))
 
     @property
@@ -229,7 +229,7 @@ class Board:
         return bool(self._lib.board_fault(self._board))
 
     def work(self, most: int = 1 << 40) -> bytes:
-        """Until the player is not at work; what came over the line meanwhile.  RuntimeError when it still is
+        """Until the trainer is not at work; what came over the line meanwhile.  RuntimeError when it still is
         after so many cycles.
         """
         first = self.cycles
@@ -237,7 +237,7 @@ class Board:
         while self.active:
             said += self.run(b"")[1]
             if self.cycles - first > most:
-                raise RuntimeError(f"the player is at work after {most} cycles")
+                raise RuntimeError(f"the trainer is at work after {most} cycles")
         return said
 
     def step(self, cycles: int) -> None:
@@ -282,7 +282,7 @@ class Board:
         while not self._ready and not idle:
             taken, self._ready, idle = self.run(self._waiting)
             self._waiting = self._waiting[taken:]
-            # a player works on and on: who waits for a reply gives up after a while
+            # a standalone trainer works on and on: who waits for a reply gives up after a while
             idle = idle or self.active and not self._waiting
         out, self._ready = self._ready[:size], self._ready[size:]
         return out

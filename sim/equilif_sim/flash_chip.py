@@ -7,7 +7,7 @@ them behind, as a power cut does.
     void before(Vboard &)       sets its pins for a cycle
     void after(Vboard &)        looks at the others after it
     void cut()                  the power is gone, whatever was under way
-    bool active(Vboard &)       the player of the design is at work
+    bool active(Vboard &)       the trainer of the design is at work
     bool fault(Vboard &)        or stopped by itself
 """
 

@@ -436,7 +436,7 @@ def test_place_and_route(board, tmp_path):
     assert result.timing.met and result.bitstream.stat().st_size > 10_000
 
 
-# -- players ---------------------------------------------------------------------------------------
+# -- standalone trainers ---------------------------------------------------------------------------
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "pins"),
@@ -449,19 +449,19 @@ def test_place_and_route(board, tmp_path):
 )
 def test_standalone_flash_pins(name, pins):
     """On ECP5 its clock leaves through USRMCLK."""
-    board = small(BOARDS[name]).with_player()
+    board = small(BOARDS[name]).with_standalone()
     files = Plan.of(board).files
     constraints = next(v for k, v in files.items() if k.endswith((".pcf", ".lpf", ".cst")))
     assert set(re.findall(r"spi_flash\w*?__(\w+)__io", constraints)) == pins
     assert ("USRMCLK" in files["top.il"]) == (board.device.family is ECP5)
-    assert "spi_flash" not in "".join(planned(replace(board, alone=False)).files.values())
+    assert "spi_flash" not in "".join(planned(replace(board, standalone=False)).files.values())
 
 
 def test_standalone_does_not_fit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DoesNotFit, match=r"[\d,]+ ICESTORM_LC.*5,280"):
-        build(BOARDS["icebreaker"].with_player(), tmp_path / "out")
+        build(BOARDS["icebreaker"].with_standalone(), tmp_path / "out")
     with pytest.raises(DoesNotFit, match=r"[\d,]+ LUT4.*8,640"):
-        build(BOARDS["tang-nano-9k"].with_player(), tmp_path / "out")
+        build(BOARDS["tang-nano-9k"].with_standalone(), tmp_path / "out")
     with pytest.raises(ValueError, match="no flash"):
-        replace(BOARDS["tang-nano-9k"], flash=None).with_player()
+        replace(BOARDS["tang-nano-9k"], flash=None).with_standalone()

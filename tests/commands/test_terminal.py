@@ -194,9 +194,9 @@ def test_pipe_is_not_folded(env):
     done = run("boards", "--network", "784-64-10", env=env, text=True)
     assert done.returncode == 0
     assert done.stdout == run("boards", "--network", "784-64-10", env=WIDE, text=True).stdout
-    assert re.search(r"inference +link +training +inference +alone\n", done.stdout)
+    assert re.search(r"inference +link +training +inference +standalone\n", done.stdout)
     assert "…" not in done.stdout
-    assert "with a player (build --standalone)\n" in done.stdout
+    assert "from its flash (build --standalone)\n" in done.stdout
 
 
 @pytest.mark.sampled(4)

@@ -95,7 +95,7 @@ class Line:
 
 
 def held_frames(p: Proof) -> Framer:
-    """Of a line alone, without a player beside it."""
+    """Of a line alone, without a standalone trainer beside it."""
     block = Framer(frame_bytes=32)
     p.free(block, but=("own", "dropped", "dropped_end"))
     return block

@@ -23,9 +23,9 @@ from equilif.host.store import Store, StoreError, require_valid
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, OutOfStep, read_weights
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.link.player import Phase
 from equilif_golden.link.protocol import END
-from tests.alone import AREA, CONFIG, NETWORK, Cut, Dying, Wire, client_of, new, training_job, with_tests
+from equilif_golden.link.standalone import Phase
+from tests.standalone import AREA, CONFIG, NETWORK, Cut, Dying, Wire, client_of, new, training_job, with_tests
 
 CUTS = 100  #: of each command
 HOW = ("host", "reset", "power")
@@ -54,7 +54,7 @@ class CutWire(Wire):
             self.device = new(self.device.flash.content)
             self.received = b""
             if self.slow:
-                self.device.player.work()
+                self.device.trainer.work()
             return len(data)
         return super().write(data)
 
@@ -73,7 +73,7 @@ def stores():
 
 def uploaded(k):
     device = new()
-    device.player.work()
+    device.trainer.work()
     stores()[k].upload(client_of(device))
     return new(device.flash.content)
 
@@ -82,8 +82,8 @@ def uploaded(k):
 def trained(k):
     """Weights and counter of an uninterrupted run."""
     device = uploaded(k)
-    device.player.work()
-    assert not device.player.registers.fault
+    device.trainer.work()
+    assert not device.trainer.registers.fault
     return result_of(device)
 
 
@@ -99,11 +99,11 @@ def result_of(device):
 def _stopped():
     """A board that was stopped within its second epoch; it has learned since its last checkpoint."""
     device = uploaded(0)
-    r = device.player.registers
+    r = device.trainer.registers
     while not (r.epoch == 1 and r.seen == 2):
-        device.player.step()
-    client_of(device).tell_player(run=0)
-    device.player.work()
+        device.trainer.step()
+    client_of(device).control_trainer(run=0)
+    device.trainer.work()
     return device
 
 
@@ -114,7 +114,7 @@ def stopped():
 def rewired(device, flash):
     """The device with this flash."""
     flash.content[:] = device.flash.content
-    device.flash = device.player.flash = flash
+    device.flash = device.trainer.flash = flash
     return device
 
 
@@ -149,10 +149,10 @@ def cut(action, begin, rng, limits):
 def goes_on(device, rng):
     """Result of a board that is started again, whatever it was doing; None when it refuses."""
     client = client_of(device)
-    device.player.work()
+    device.trainer.work()
     for order in rng.choice([[{"run": 1}], [{"run": 0, "save": 1}, {"run": 1}]]):
-        client.tell_player(**order)
-        device.player.work()
+        client.control_trainer(**order)
+        device.trainer.work()
     try:
         require_valid(client.registers)
     except StoreError:
@@ -171,7 +171,7 @@ def test_power_cuts_during_upload():
 
     def action(client):
         stores()[1].upload(client)
-        client.tell_player(run=0, boot=1)
+        client.control_trainer(run=0, boot=1)
 
     rng = random.Random(1)
     limits = writes_of(action, stopped)
@@ -203,7 +203,7 @@ def connected(monkeypatch):
 
 def finished():
     device = uploaded(0)
-    device.player.work()
+    device.trainer.work()
     return device
 
 
@@ -234,7 +234,7 @@ def test_power_cuts_during_standalone_training(option, begin, connected, capfd):
         assert found == want or not done or begin is stopped
         assert goes_on(switched_on(device), rng) == trained(0)
         assert goes_on(device, rng) in (None, trained(0))
-        client_of(device).tell_player(run=0, boot=1)
+        client_of(device).control_trainer(run=0, boot=1)
         assert goes_on(device, rng) == trained(0)
     assert min(ends.values()) > 2
 
@@ -255,8 +255,8 @@ def test_power_cuts_during_read(connected, tmp_path, monkeypatch):
         boards.save(out=out, like=like, port="there")
 
     booted = new(stopped().flash.content)
-    while booted.player.registers.phase == Phase.BOOT:
-        booted.player.step()
+    while booted.trainer.registers.phase == Phase.BOOT:
+        booted.trainer.step()
     moments = [weights_of(device) for device in (stopped(), booted, finished())]
     rng = random.Random(3)
     limits = writes_of(action, stopped)

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from equilif_sim.link.stand_in import HostBench
+from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
 from tests.engines import EVEN, ODD

@@ -116,7 +116,7 @@ def test_protocol_page_is_current():
 
 def test_protocol_version():
     payload = Identity(CONFIG, 0).pack()
-    for blocks, other in ((0, 6), (9, 5)):  # a device with a player has a version of its own
+    for blocks, other in ((0, 6), (9, 5)):  # a device with a standalone trainer has a version of its own
         payload = bytearray(Identity(CONFIG, 1, flash_blocks=blocks).pack())
         assert Identity.unpack(bytes(payload)).flash_blocks == blocks
         payload[0] = other

@@ -2,7 +2,7 @@
 equilif_golden.link.protocol.
 
 ``hdl/equilif_hdl/link/host.py`` answers the same bytes.  A frame acts only after all of it was found
-right; a bad one changes nothing.  But for values of a RUN of the player's: nobody would send it again, so
+right; a bad one changes nothing.  But for values of a RUN of the trainer's: nobody would send it again, so
 they are written as they are read.
 """
 
@@ -22,7 +22,6 @@ from equilif_golden.engine.port import (
 )
 from equilif_golden.fixed import Raw, whole
 from equilif_golden.link.flash import BLOCK, Flash
-from equilif_golden.link.player import REGISTERS, WRITABLE, Player
 from equilif_golden.link.protocol import (
     CRC_BYTES,
     ERASE_HEADER,
@@ -35,10 +34,10 @@ from equilif_golden.link.protocol import (
     OVERHEAD,
     OWN_BYTES,
     PACKED,
-    PLAYER,
     READ_HEADER,
     RESULT,
     RUN_HEADER,
+    TRAINER,
     WRITE_HEADER,
     Command,
     FrameError,
@@ -49,6 +48,7 @@ from equilif_golden.link.protocol import (
     unseal,
     unslip,
 )
+from equilif_golden.link.standalone import REGISTERS, WRITABLE, StandaloneTrainer
 
 
 class Refusal(Exception):
@@ -61,8 +61,8 @@ class Refusal(Exception):
 
 
 class Device:
-    """An engine at the far end of a link.  ``frame_bytes``: longest frame that it takes.  ``flash``: what the
-    board keeps; a device that has one also has a player, whose :meth:`Player.step` makes time go by.
+    """An engine at the far end of a link.  ``frame_bytes``: longest frame that it takes.  ``flash``: the
+    memory of a standalone trainer, whose :meth:`StandaloneTrainer.step` makes time go by; None: no trainer.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Device:
         self.engine = EngineModel(config)
         self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
         self.flash = flash
-        self.player = Player(self, flash, self.engine.config) if flash else None
+        self.trainer = StandaloneTrainer(self, flash, self.engine.config) if flash else None
         blocks = flash.area.blocks if flash else 0
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
         self.cycles = 0  #: of the last run
@@ -86,7 +86,7 @@ class Device:
     # -- bytes -------------------------------------------------------------------------------------
     def packet(self, packet: bytes, *, own: bool = False) -> bytes | None:
         """Reply to what came between two END bytes, both before SLIP; None to an empty packet.  ``own``: it
-        is the player's.
+        is the trainer's.
         """
         if not packet:
             return None
@@ -115,7 +115,7 @@ class Device:
             return seal(e.status, sequence, e.payload)
 
     def recorded(self, packet: bytes, sequence: int) -> bytes | None:
-        """The frame that writes what this READ, of the player, finds; None when it is refused or no READ."""
+        """The frame that writes what this READ, of the trainer, finds; None when it is refused or no READ."""
         reply = self.packet(packet, own=True)
         if reply is None or reply[0] != Status.OK:
             return None
@@ -168,19 +168,19 @@ class Device:
     @property
     def _works(self) -> bool:
         """By itself."""
-        return self.player is not None and self.player.busy
+        return self.trainer is not None and self.trainer.busy
 
     def _check(self, region: int, *, own: bool) -> None:
-        """Refusal when the device has no such region, or the player is using it."""
+        """Refusal when the device has no such region, or the trainer is using it."""
         if region not in READ_BYTES and not (self.flash and region in OWN_BYTES):
             raise Refusal(Status.BAD_REGION)
-        if self._works and region != PLAYER and (region == FLASH or not own):
+        if self._works and region != TRAINER and (region == FLASH or not own):
             raise Refusal(Status.BUSY)
 
     def _changed(self, *, own: bool) -> None:
-        """What the engine holds was changed, by the player (``own``) or by a host."""
-        if self.player is not None and not own:
-            self.player.invalidate()
+        """What the engine holds was changed, by the trainer (``own``) or by a host."""
+        if self.trainer is not None and not own:
+            self.trainer.invalidate()
 
     def _erase(self, region: int, address: int, *, own: bool) -> None:
         if region != FLASH:
@@ -202,7 +202,7 @@ class Device:
         values, whole = (
             unpack(payload[RUN_HEADER.size :]) if flags & PACKED else (payload[RUN_HEADER.size :], True)
         )
-        if own:  # what the player sends is written as it is read, up to where it is refused
+        if own:  # what the trainer sends is written as it is read, up to where it is refused
             room = max(0, self._size(Region.VALUE, written=True) - address)
             self._write(Region.VALUE, address, values[:room])
         self._require(Region.VALUE, address, len(values))
@@ -232,7 +232,7 @@ class Device:
         """Elements in a region."""
         if region == FLASH:
             return self.flash.area.size if self.flash else 0
-        if region == PLAYER:
+        if region == TRAINER:
             return WRITABLE if written else len(REGISTERS)
         return region_size(self.engine.config, Region(region))
 
@@ -250,10 +250,10 @@ class Device:
         if region == FLASH:
             assert self.flash is not None
             self.flash.program(address, data)
-        elif region == PLAYER:
-            assert self.player is not None
+        elif region == TRAINER:
+            assert self.trainer is not None
             for k, word in enumerate(np.frombuffer(data, "<u4").tolist(), address):
-                self.player.put(k, word)
+                self.trainer.put(k, word)
         elif n:
             elements = np.frombuffer(data, WRITTEN[Region(region)]).astype(np.int64)
             self.engine.write(Region(region), address, self._kept(Region(region), elements))
@@ -273,9 +273,9 @@ class Device:
         if region == FLASH:
             assert self.flash is not None
             return self.flash.read(address, count)
-        if region == PLAYER:
-            assert self.player is not None
-            return self.player.registers.pack()[4 * address : 4 * (address + count)]
+        if region == TRAINER:
+            assert self.trainer is not None
+            return self.trainer.registers.pack()[4 * address : 4 * (address + count)]
         found = self.engine.read(Region(region), address, count)
         return found.astype(READ[Region(region)]).tobytes()
 

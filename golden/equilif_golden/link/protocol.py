@@ -26,7 +26,7 @@ from equilif_golden.fixed import Numerics, whole
 from equilif_golden.link.flash import MAX_BLOCKS
 
 VERSION = 5
-PLAYER_VERSION = 6  #: of a device with a player, whose registers are part of the protocol
+TRAINER_VERSION = 6  #: of a device with a standalone trainer, whose registers are part of the protocol
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
@@ -87,8 +87,8 @@ MEANING: Mapping[Status, str] = {
 
 #: regions that a device with flash has beside the engine's (equilif_golden.engine.port.Region)
 FLASH = 4  #: bytes of its area (equilif_golden.link.flash); a write turns ones into zeros
-PLAYER = 5  #: registers of the player (equilif_golden.link.player)
-OWN_BYTES = {FLASH: 1, PLAYER: 4}  #: of their elements, written and read
+TRAINER = 5  #: registers of the trainer (equilif_golden.link.standalone)
+OWN_BYTES = {FLASH: 1, TRAINER: 4}  #: of their elements, written and read
 
 INSTRUCTION_BYTES = 4 * WORDS
 LEARN = 1  #: bit of RUN's flags
@@ -111,7 +111,7 @@ _FLAGS = ", ".join(f"bit {bit} {features.FEATURES[name].label}" for name, bit in
 #: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
 #: in EngineConfig and Numerics
 IDENTITY: tuple[tuple[str, str, str], ...] = (
-    ("version", "B", f"of this protocol, {VERSION}; of a device with a standalone trainer {PLAYER_VERSION}"),
+    ("version", "B", f"of this protocol, {VERSION}; of a device with a standalone trainer {TRAINER_VERSION}"),
     ("flags", "B", f"options of the engine: {_FLAGS}"),
     ("lanes", "B", "P"),
     ("weight_width", "B", "bits"),
@@ -163,7 +163,7 @@ class Identity:
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """ValueError when the device speaks another version or the sizes make no engine."""
-        if not payload or payload[0] not in (VERSION, PLAYER_VERSION):
+        if not payload or payload[0] not in (VERSION, TRAINER_VERSION):
             raise ValueError(_other_version(payload[0] if payload else "(none)", VERSION))
         if len(payload) != cls.LAYOUT.size:
             raise ValueError(f"an identity has {cls.LAYOUT.size} bytes, not {len(payload)}")
@@ -182,7 +182,7 @@ class Identity:
 
 def version(flash_blocks: int) -> int:
     """Of the protocol that a device with so many blocks of flash speaks."""
-    return PLAYER_VERSION if flash_blocks else VERSION
+    return TRAINER_VERSION if flash_blocks else VERSION
 
 
 def _other_version(found: object, wanted: int) -> str:

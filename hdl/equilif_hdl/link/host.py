@@ -5,10 +5,10 @@ Answers as equilif_golden.link.device.Device, byte for byte.
     i: bytes --> SLIP --> Framer --> command --> [ header, element by element ] --> engine: write, read, start
     o: bytes <-- SLIP <--   |  <---- reply <---- [ word: an element, a result  ] <--
 
-With a flash there are a Player beside it, whose frames come first when the line is quiet, and a controller:
+With a flash there are a standalone trainer, whose frames come first while the line is idle, and a controller:
 
-    line --+--> SLIP --> Framer          reply --> SLIP --+--> line
-    Player '                                              '--> Player <--> flash
+    line ----+--> SLIP --> Framer        reply --> SLIP --+--> line
+    trainer -'                                            '--> trainer <--> flash
 
 A command is walked twice, the first time dry: every address is compared, the program is judged, and
 nothing is written.  Only when that went through is it walked for real, so no command is ever half done.
@@ -36,7 +36,6 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.link.flash import Area
-from equilif_golden.link.player import REGISTERS, WRITABLE
 from equilif_golden.link.protocol import (
     END,
     FLASH,
@@ -47,18 +46,19 @@ from equilif_golden.link.protocol import (
     OVERHEAD,
     OWN_BYTES,
     PACKED,
-    PLAYER,
+    TRAINER,
     Command,
     Identity,
     Status,
 )
+from equilif_golden.link.standalone import REGISTERS, WRITABLE
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, FlashPins, FlashPort
 from equilif_hdl.link.frame import PAYLOAD, STATUS_BITS, Framer
 from equilif_hdl.link.identity import WORDS, IdentityRom, LookupTable
-from equilif_hdl.link.player import QUIET_BITS, Player
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
+from equilif_hdl.link.standalone import QUIET_BITS, StandaloneTrainer
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Assign, Stream
 
@@ -76,10 +76,10 @@ class Host(wiring.Component):
     flash : Out(FlashPins)
         With ``flash`` alone.
     active, fault : Out(1)
-        The same: the player is at work, or stopped by itself.
+        The same: the trainer is at work, or stopped by itself.
 
-    ``flash``: the design's area of a flash.  ``quiet_bits``: see equilif_hdl.link.player.Player.  ``lookup``:
-    see equilif_hdl.link.identity.IdentityRom.
+    ``flash``: the design's area of a flash.  ``quiet_bits``: see
+    equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
     """
 
     i: Stream[Received]
@@ -128,32 +128,37 @@ class Host(wiring.Component):
         if self.area is None:
             connect(m, flipped(self.i), decoder.i)
             connect(m, encoder.o, flipped(self.o))
-            player = None
+            trainer = None
             controller = None
         else:
-            player = m.submodules.player = Player(self.config, quiet_bits=self.quiet_bits)
+            trainer = m.submodules.trainer = StandaloneTrainer(self.config, quiet_bits=self.quiet_bits)
             controller = m.submodules.flash = FlashController(self.area)
-            self._join(m, decoder, framer, encoder, player)
+            self._join(m, decoder, framer, encoder, trainer)
             connect(m, controller.pins, flipped(self.flash))
-            m.d.comb += [self.active.eq(player.active), self.fault.eq(player.fault)]
-        walk = _Walk(self, m, framer, checker, player, controller)
+            m.d.comb += [self.active.eq(trainer.active), self.fault.eq(trainer.fault)]
+        walk = _Walk(self, m, framer, checker, trainer, controller)
         with m.FSM():
             walk.command()
             walk.header()
             walk.span()
             walk.data()
             walk.run()
-            if player is not None:
+            if trainer is not None:
                 walk.flash()
             walk.reply()
             walk.results()
         return m
 
     def _join(
-        self, m: Module, decoder: SlipDecoder, framer: Framer, encoder: SlipEncoder, player: Player
+        self,
+        m: Module,
+        decoder: SlipDecoder,
+        framer: Framer,
+        encoder: SlipEncoder,
+        trainer: StandaloneTrainer,
     ) -> None:
-        """Line and player take turns with frames."""
-        host = player.host
+        """Line and trainer take turns with frames."""
+        host = trainer.host
         i = self.i
         m.d.comb += [
             i.ready.eq(1),
@@ -185,11 +190,11 @@ class _Walk:
         m: Module,
         framer: Framer,
         checker: Checker,
-        player: Player | None,
+        trainer: StandaloneTrainer | None,
         controller: FlashController | None,
     ):
         self.area = host.area
-        self.player = player
+        self.trainer = trainer
         self.config = host.config
         self.identity = host.identity
         self.m = m
@@ -204,7 +209,7 @@ class _Walk:
         self.count = Signal(16)
         # element of the region; the top bit stands for all addresses far outside
         bits = address_bits(self.config)
-        self.address = Signal(1 + (max(bits, ADDRESS_BITS) if player else bits))
+        self.address = Signal(1 + (max(bits, ADDRESS_BITS) if trainer else bits))
         self.ran = Signal()  # the run is over
         self.word = Signal(32)  # an element, or a part of the result
         self.lane = Signal(2)  # byte of the word
@@ -215,13 +220,13 @@ class _Walk:
         self.last_sequence = Signal(8)  # its sequence number
 
         #: those that this device has
-        self.commands = [c for c in Command if player or c != Command.ERASE]
+        self.commands = [c for c in Command if trainer or c != Command.ERASE]
         self.kind = kind = Signal(len(self.commands))  # the command, decoded
         self.identify, self.load, self.write, self.read, self.runs, *erases = kind
         self.erase: Value = erases[0] if erases else Const(0, 1)
 
-        # those of the engine in the low two bits; the player's and the flash's above them
-        self.region = Signal(3 if player else 2)
+        # those of the engine in the low two bits; the trainer's and the flash's above them
+        self.region = Signal(3 if trainer else 2)
         self.packed = Signal()  # values of a RUN are packed
         region = self.argument[: len(self.region)]
         m.d.comb += [
@@ -239,7 +244,7 @@ class _Walk:
             m.d.sync += self.place.eq(0)
         m.d.comb += self.identity.index.eq(self.result)
         self._following()
-        own = OWN_BYTES if player else {}
+        own = OWN_BYTES if trainer else {}
         self.last_written = self._by_region(WRITE_BYTES, own)
         self.last_read = self._by_region(READ_BYTES, own)
         self.outside = Signal()  # the element is not in the region
@@ -250,7 +255,7 @@ class _Walk:
             if self.area is not None:
                 with m.Case(FLASH):
                     m.d.comb += self.outside.eq(self.address[BLOCK_BITS:] >= self.area.blocks)
-                with m.Case(PLAYER):
+                with m.Case(TRAINER):
                     n = Mux(self.write, WRITABLE, len(REGISTERS))
                     m.d.comb += self.outside.eq(self.address >= n)
         self._beside_the_engine(controller)
@@ -273,12 +278,12 @@ class _Walk:
         ]
 
     def _beside_the_engine(self, controller: FlashController | None) -> None:
-        """Where elements are read and written: in the engine, the flash, or the player."""
+        """Where elements are read and written: in the engine, the flash, or the trainer."""
         m = self.m
         engine = self.engine
         self.in_flash: Value = Const(0, 1)
         self.own: Value = Const(0, 1)
-        self.works: Value = Const(0, 1)  # the player, and the frame is not its own
+        self.works: Value = Const(0, 1)  # the trainer, and the frame is not its own
         self.record: Value = Const(0, 1)
         self.ready: Value = Const(1, 1)  # an element can be written or read
         self.mem_write = Signal()
@@ -291,11 +296,11 @@ class _Walk:
             self.mem_valid.eq(engine.mem_valid),
             self.mem_rdata.eq(engine.mem_rdata),
         ]
-        if self.player is None or controller is None:
+        if self.trainer is None or controller is None:
             return
-        host = self.player.host
+        host = self.trainer.host
         self.in_flash = in_flash = self.region == FLASH
-        in_player = self.region == PLAYER
+        in_trainer = self.region == TRAINER
         self.own = host.own
         self.works = host.busy & ~host.own
         self.record = host.record & host.own & self.read & (self.status == Status.OK)
@@ -304,9 +309,9 @@ class _Walk:
         self.port = port = cast(FlashPort.Members, FlashPort().create())
         for name, member in FlashPort().members.items():
             there = getattr(controller.port, name)
-            sides = (getattr(self.player.flash, name), getattr(port, name))
+            sides = (getattr(self.trainer.flash, name), getattr(port, name))
             if member.flow is Out:
-                m.d.comb += there.eq(Mux(self.player.active, *sides))
+                m.d.comb += there.eq(Mux(self.trainer.active, *sides))
             else:
                 m.d.comb += [side.eq(there) for side in sides]
         m.d.comb += [
@@ -319,11 +324,11 @@ class _Walk:
             host.wdata.eq(self.word),
             host.good.eq(self.status == Status.OK),
             host.runs.eq(self.runs),
-            host.sets.eq(self.write & in_player),
+            host.sets.eq(self.write & in_trainer),
             host.recorded.eq(self.record),
         ]
         # registers: an address holds from before its read, and a word for a cycle after its write
-        m.d.sync += [host.address.eq(self.address), host.write.eq(self.mem_write & in_player)]
+        m.d.sync += [host.address.eq(self.address), host.write.eq(self.mem_write & in_trainer)]
         # what a host changes of the engine: all but the values of a RUN that does not learn
         changed = engine.mem_write & ~self.runs | engine.start & self.argument[0]
         m.d.sync += host.changed.eq(changed & ~self.own)
@@ -333,7 +338,7 @@ class _Walk:
         m.d.sync += [valid.eq(port.valid), rdata.eq(port.rdata)]
         with m.If(in_flash):
             m.d.comb += [self.mem_valid.eq(valid), self.mem_rdata.eq(rdata)]
-        with m.If(in_player):
+        with m.If(in_trainer):
             m.d.comb += [self.mem_valid.eq(1), self.mem_rdata.eq(host.rdata)]
 
     def _by_region(self, engine: Mapping[Region, int], own: Mapping[int, int]) -> Value:
@@ -433,14 +438,14 @@ class _Walk:
                 m.next = "HEADER"
             with m.Else():
                 m.next = "DONE"
-            if self.player is None:
+            if self.trainer is None:
                 no_region: Value = (self.argument[2:] != 0) | (self.region == Region.PROGRAM)
             else:
                 self._seek()
-                beyond = Mux(self.runs, self.argument[2:] != 0, self.argument > PLAYER)
+                beyond = Mux(self.runs, self.argument[2:] != 0, self.argument > TRAINER)
                 no_region = beyond | (self.region == Region.PROGRAM) | self.erase & ~self.in_flash
-                # the player keeps the flash to itself, and from the line everything but its registers
-                used = self.player.host.busy & (self.region != PLAYER) & (self.in_flash | ~self.own)
+                # the trainer keeps the flash to itself, and from the line everything but its registers
+                used = self.trainer.host.busy & (self.region != TRAINER) & (self.in_flash | ~self.own)
                 with m.If(used):
                     m.d.sync += self.status.eq(Status.BUSY)
                     self._refuse()
@@ -563,7 +568,7 @@ class _Walk:
                 m.d.sync += self.loaded.eq(1)
             with m.If(self.runs):
                 m.next = "START"
-            if self.player is not None:
+            if self.trainer is not None:
                 with m.If(self.in_flash):
                     m.next = "FINISH PAGE"
 
@@ -619,9 +624,9 @@ class _Walk:
                 m.next = "SEQUENCE"
         with m.State("SEQUENCE"):
             m.d.comb += [reply.valid.eq(1), reply.p.data.eq(sequence)]
-            if self.player is not None:
+            if self.trainer is not None:
                 with m.If(self.record):
-                    m.d.comb += reply.p.data.eq(self.player.host.generation)
+                    m.d.comb += reply.p.data.eq(self.trainer.host.generation)
             good = self.status == Status.OK
             with m.If(reply.ready):
                 m.next = "FINISH"
@@ -629,7 +634,7 @@ class _Walk:
                     m.next = "RESULT"
                 with m.If(good & self.read):
                     m.next = "FETCH"
-                    if self.player is not None:
+                    if self.trainer is not None:
                         m.d.comb += self.framer.rewind.eq(1)
                         with m.If(self.record):
                             m.next = "ECHO"

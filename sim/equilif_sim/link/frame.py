@@ -1,7 +1,7 @@
 """Bench for equilif_hdl.link.frame.Framer against equilif_golden.link.protocol.
 
 State space: frames of every length from nothing to longer than the buffer, right and wrong in each way and
-in several at once; what comes while a frame is held or while the player has the input, in whole frames and
+in several at once; what comes while a frame is held or while the trainer has the input, in whole frames and
 cut ones.  Stall space: bytes arrive back to back or with gaps, the reply is offered with and without, and
 taken at once or half of the time.
 """
@@ -69,7 +69,7 @@ class FrameBench:
             await self.source.send(END | BAD * bad | random.getrandbits(8))
 
     async def drop(self, line: bytes) -> None:
-        """Bytes of the line, its ENDs among them, while ``i`` is the player's."""
+        """Bytes of the line, its ENDs among them, while ``i`` is the trainer's."""
         d = self.dut
         for byte in line:
             d.dropped.value = 1
@@ -239,7 +239,7 @@ async def frames_that_come_too_early(dut: Any, i_pause: Pause, o_pause: Pause) -
         await tb.good_as_ever()
 
 
-#: What the line says while the player has the input: E is an END, | where the player's frame is held, and )
+#: What the line says while the trainer has the input: E is an END, | where the trainer's frame is held, and )
 #: where the input is the line's again, that frame still held.  How many OVERRUNs follow: at once, and behind
 #: the END of what was cut.
 LINES = [
@@ -268,7 +268,7 @@ async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None
     await tb.reset()
     for line, whole, cut in random.sample(2 * LINES, 2 * len(LINES)):
         before, during, after = line.replace("E", "\xc0").replace("|", ")").split(")")
-        if random.random() < 0.5:  # the line left a frame unfinished: the player ends it
+        if random.random() < 0.5:  # the line left a frame unfinished: the trainer ends it
             await tb.send(b"abc", end=False)
             dut.own.value = 1
             await tb.send(b"")
@@ -287,7 +287,7 @@ async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None
             await tb.send(b"" if byte == protocol.END else b"x", end=byte == protocol.END)
         await tb.answer(b"\1\2")
         if not after:
-            again = frame_of(8)  # what the line is to be told waits for the player's next frame
+            again = frame_of(8)  # what the line is to be told waits for the trainer's next frame
             await tb.send(again)
             assert await tb.check(again) == Status.OK
             await tb.answer(b"")

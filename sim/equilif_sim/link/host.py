@@ -1,5 +1,5 @@
 """Bench for equilif_hdl.link.host.Host against equilif_golden.link.device.Device, byte for byte, with a
-behavioural engine (equilif_sim.link.stand_in) in place of the real one.
+behavioural engine (equilif_sim.link.engine_stub) in place of the real one.
 
 State space: every command in every region, at the first, the last and the first address outside; every
 way in which a frame can be wrong; programs right and wrong.  Stall space: bytes arrive back to back or
@@ -31,8 +31,8 @@ from equilif_golden.link.protocol import (
     seal,
     unseal,
 )
+from equilif_sim.link.engine_stub import StubDevice
 from equilif_sim.link.frames import Frames, code_of
-from equilif_sim.link.stand_in import StandInDevice
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, never, often
 
@@ -48,7 +48,7 @@ class Bench:
         self.dut = dut
         self.i_pause = i_pause
         self.o_pause = o_pause
-        self.device = StandInDevice(self.config, build_id=raw["build_id"], frame_bytes=self.frame_bytes)
+        self.device = StubDevice(self.config, build_id=raw["build_id"], frame_bytes=self.frame_bytes)
         self.rng = random.Random(random.getrandbits(32))
         self.frames = Frames(self.config, self.frame_bytes, self.rng)
         self.compared = 0

@@ -1,6 +1,6 @@
 """The host's end of a transport, in C++: bytes on one side, the design's pins on the other.
 
-For equilif_sim.board.  Each is a struct FarEnd with
+For equilif_sim.board.  Each is a struct LinkPeer with
 
     gap                             cycles within which a byte that follows another has begun
     void reset(Vboard &)            pins before the first cycle
@@ -20,7 +20,7 @@ from equilif_hdl.link.uart import Uart
 
 UART = r"""
 // Frames of 10 bits, low bit first; a bit lasts GAP cycles on both sides.
-struct FarEnd {
+struct LinkPeer {
     static const int gap = GAP;
     int sending = 0;            // bits left of the byte to the design
     int send_timer = 0;         // cycles left of its bit
@@ -72,8 +72,8 @@ def uart(transport: Uart) -> str:
 FAR_ENDS: Mapping[type, Callable[[Any], str]] = {Uart: uart}
 
 
-def far_end(transport: object) -> str:
+def link_peer(transport: object) -> str:
     """C++ of the host's end; ValueError for a transport that has none yet."""
     if type(transport) not in FAR_ENDS:
-        raise ValueError(f"a board with {transport} cannot be simulated: equilif_sim.far_end lacks it")
+        raise ValueError(f"a board with {transport} cannot be simulated: equilif_sim.link_peer lacks it")
     return FAR_ENDS[type(transport)](transport)

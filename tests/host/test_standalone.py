@@ -15,20 +15,20 @@ from equilif.training.history import NETWORK, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.link.device import Device
-from equilif_golden.link.player import FAULTS, Fault
+from equilif_golden.link.standalone import FAULTS, Fault
 from equilif_golden.network import Network
 from equilif_sim import flash_chip
-from tests.alone import CONFIG, client_of, new, store
 from tests.cli import error_of, run
+from tests.standalone import CONFIG, client_of, new, store
 
 LINE = ("--port", "there")
 
 
 @pytest.fixture
 def device(monkeypatch):
-    """A board with a player at every port; it has just been built."""
+    """A board with a standalone trainer at every port; it has just been built."""
     found = new()
-    found.player.work()
+    found.trainer.work()
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(found))
     monkeypatch.setattr(commands, "LOOK", 0)
     return found
@@ -75,9 +75,9 @@ def test_stop_continue_restart(device, table, tmp_path):
     assert "stopped: 0 of 2 epochs" in run("standalone", "--stop", "--watch", *LINE)
     assert "learning: 0 of 2 epochs" in run("standalone", "--start", *LINE)
     assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
-    generation = device.player.registers.generation
+    generation = device.trainer.registers.generation
     assert "done" in run("standalone", "--checkpoint", "--watch", *LINE)
-    assert device.player.registers.generation == generation + 1
+    assert device.trainer.registers.generation == generation + 1
     learned = device.engine.w.copy()
     device.engine.w[:] = 0
     assert "done" in run("standalone", "--boot", "--watch", *LINE)
@@ -115,10 +115,10 @@ def test_board_evaluates_stored_tests(device, table, tmp_path):
             before = found
     assert before is not None and before["epoch"] < 2, "it was asked while it learned"
     assert "done: 2 of 2 epochs" in run("standalone", "--watch", *LINE)
-    before = replace(device.player.registers)
+    before = replace(device.trainer.registers)
     weights = device.engine.w.copy()
     output = run("standalone", "--test", *LINE, "--json", report, "--overwrite")
-    assert device.player.registers == before and (device.engine.w == weights).all()
+    assert device.trainer.registers == before and (device.engine.w == weights).all()
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     found = json.loads(report.read_text())
     run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=standalone", "--out", tmp_path / "golden")
@@ -129,7 +129,7 @@ def test_board_evaluates_stored_tests(device, table, tmp_path):
     assert found["test_hits"] / n == history["epochs"][-1]["test_accuracy"]
     run("upload", *table, *line, "--overwrite", "--tests", 0)
     assert "no test samples are in the flash" in error_of("standalone", "--test", *LINE)
-    assert device.player.registers.run, "it goes on"
+    assert device.trainer.registers.run, "it goes on"
 
 
 @pytest.fixture
@@ -175,15 +175,15 @@ def test_checkpoint_before_host_takes_over(device, table, tmp_path):
     """The board was stopped within an epoch; in the end it has learned as if nothing had happened."""
     begin = tmp_path / "begin.npz"
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
-    while device.player.registers.seen < 9:
-        device.player.step()
+    while device.trainer.registers.seen < 9:
+        device.trainer.step()
     run("standalone", "--stop", "--watch", *LINE)
-    stopped = device.player.registers.seen, device.engine.w.copy()
-    generation = device.player.registers.generation
+    stopped = device.trainer.registers.seen, device.engine.w.copy()
+    generation = device.trainer.registers.generation
     run("evaluate", begin, *LINE)
-    assert device.player.registers.generation == generation + 1
+    assert device.trainer.registers.generation == generation + 1
     run("standalone", "--boot", "--watch", *LINE)
-    assert device.player.registers.seen == stopped[0] and (device.engine.w == stopped[1]).all()
+    assert device.trainer.registers.seen == stopped[0] and (device.engine.w == stopped[1]).all()
     run("standalone", "--start", "--watch", *LINE)
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=standalone", "--out", tmp_path / "golden")
@@ -266,7 +266,7 @@ def test_invalid_requests(device, table, tmp_path, monkeypatch):
 )
 def test_unsuitable_flash(device, table, tmp_path, chip, message):
     """Nothing is written."""
-    device.player.registers.chip = chip
+    device.trainer.registers.chip = chip
     before = bytes(device.flash.content)
     assert message in error_of("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "n.npz")
     assert bytes(device.flash.content) == before

@@ -1,4 +1,4 @@
-"""Trials of a board that works alone: RTL of player and flash controller, with a flash chip at its pins,
+"""Trials of a board that works alone: RTL of trainer and flash controller, with a flash chip at its pins,
 against the model of the device.
 
 Tests run them on the RTL, benchmarks.mutants on mutants of it.
@@ -19,7 +19,24 @@ from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.flash import BLOCK, ERASED
-from equilif_golden.link.player import (
+from equilif_golden.link.protocol import (
+    ERASE_HEADER,
+    FLASH,
+    LEARN,
+    OWN_BYTES,
+    PACKED,
+    READ_HEADER,
+    RUN_HEADER,
+    TRAINER,
+    WRITE_HEADER,
+    Command,
+    Status,
+    seal,
+    slip,
+    unpack,
+    unslip,
+)
+from equilif_golden.link.standalone import (
     INDEX_BYTES,
     MAX_HALF_BITS,
     NO_BLOCK,
@@ -30,27 +47,10 @@ from equilif_golden.link.player import (
     Phase,
     order,
 )
-from equilif_golden.link.protocol import (
-    ERASE_HEADER,
-    FLASH,
-    LEARN,
-    OWN_BYTES,
-    PACKED,
-    PLAYER,
-    READ_HEADER,
-    RUN_HEADER,
-    WRITE_HEADER,
-    Command,
-    Status,
-    seal,
-    slip,
-    unpack,
-    unslip,
-)
 from equilif_golden.schedule import Schedule
 from equilif_sim.board import Board
 from equilif_sim.link.frames import Frames
-from tests.alone import (
+from tests.standalone import (
     AREA,
     CONFIG,
     NETWORK,
@@ -80,7 +80,7 @@ def put(board, content):
 def worked(content):
     """The model, behind all work that this flash asks for."""
     device = new(content)
-    device.player.work()
+    device.trainer.work()
     return device
 
 
@@ -95,12 +95,12 @@ def flash_of(board):
 def compared(board, device):
     """What a host can read of both.  Without a whole slot weights are what was there before."""
     client = Client(board, timeout=0.05)
-    assert client.registers == device.player.registers
-    assert board.fault == (device.player.registers.fault != Fault.NONE) and not board.active
+    assert client.registers == device.trainer.registers
+    assert board.fault == (device.trainer.registers.fault != Fault.NONE) and not board.active
     for region in (Region.WEIGHT, Region.COUNTER):
         n = region_size(CONFIG, region)
         same = (client.read(region, 0, n) == device.engine.read(region, 0, n)).all()
-        assert same or device.player.registers.fault == Fault.NO_SLOT
+        assert same or device.trainer.registers.fault == Fault.NO_SLOT
     assert flash_of(board) == bytes(device.flash.content)
 
 
@@ -109,7 +109,7 @@ def learning(rtl, n, epochs, pause):
     put(rtl, uploaded(n, epochs, pause))
     assert rtl.work(LIMIT) == b"", "its replies are not for the line"
     device = worked(uploaded(n, epochs, pause))
-    assert device.player.registers.epoch == epochs
+    assert device.trainer.registers.epoch == epochs
     compared(rtl, device)
     rtl.reset()
     rtl.work(LIMIT)
@@ -130,15 +130,15 @@ def many_samples(rtl):
     assert rtl.cycles - first == MANY_CYCLES
     device = worked(content)
     compared(rtl, device)
-    found = device.player.registers
+    found = device.trainer.registers
     assert found.seen == 300 and found.spikes > 64 * 300
     fewer = dataclasses.replace(found, samples=130, epoch=0)  # there are more of them in the flash
     for client in (Client(rtl, timeout=0.05), client_of(device)):
         client.set_registers(fewer)
-        client.tell_player(run=1)
+        client.control_trainer(run=1)
     rtl.work(LIMIT)
-    device.player.work()
-    assert device.player.registers.seen == 130
+    device.trainer.work()
+    assert device.trainer.registers.seen == 130
     compared(rtl, device)
 
 
@@ -147,7 +147,7 @@ def power_cuts(rtl, cuts):
     begins with.
     """
     device = worked(uploaded())
-    want = device.player.registers
+    want = device.trainer.registers
     put(rtl, uploaded())
     first = rtl.cycles
     rtl.work(LIMIT)
@@ -201,7 +201,7 @@ def inference(rtl):
     right = int((kernel.predict(asked.x) == asked.labels).sum())
     assert (found.seen, found.hits, found.fault) == (7, right, Fault.NONE) and found.spikes
     assert in_tests(found) and found.epoch == found.epochs == 1
-    client.tell_player(run=0)
+    client.control_trainer(run=0)
     client.set_registers(before)
     assert client.registers == before and not in_tests(before)
     assert (client.read(Region.WEIGHT, 0, len(weights)) == weights).all() and flash_of(rtl) == content
@@ -231,7 +231,7 @@ def slots():
 
 def damaged_slots(rtl, k):
     content = list(slots())[k]
-    assert same_end(rtl, content).player.registers.generation
+    assert same_end(rtl, content).trainer.registers.generation
 
 
 def long_checkpoint(rtl, newer):
@@ -241,7 +241,7 @@ def long_checkpoint(rtl, newer):
     at = store().registers.saves * BLOCK
     content[at : at + 600 * len(read)] = 600 * read
     device = same_end(rtl, content, 4 * LIMIT)
-    assert device.player.registers.fault == Fault.SLOT_FULL
+    assert device.trainer.registers.fault == Fault.SLOT_FULL
 
 
 def register_bits(rtl, every=1):
@@ -254,7 +254,7 @@ def register_bits(rtl, every=1):
     device = worked(content)
     board = Client(rtl, timeout=0.05)
     model = client_of(device)
-    base = dataclasses.replace(device.player.registers, epoch=0, epochs=1, pause=0xFF, saves=NO_BLOCK)
+    base = dataclasses.replace(device.trainer.registers, epoch=0, epochs=1, pause=0xFF, saves=NO_BLOCK)
     # another owner stops the board: test_owner_bits_are_checked
     bits = [
         (name, bit)
@@ -271,10 +271,10 @@ def register_bits(rtl, every=1):
             asked.turn = 1023 << MAX_HALF_BITS | 990
         for client in (board, model):
             client.set_registers(asked)
-            client.tell_player(run=1)
+            client.control_trainer(run=1)
         rtl.work(4 * LIMIT)
-        device.player.work()
-        assert board.registers == device.player.registers, (name, bit)
+        device.trainer.work()
+        assert board.registers == device.trainer.registers, (name, bit)
     compared(rtl, device)
 
 
@@ -292,14 +292,14 @@ def stop_after_a_frame(rtl):
         rtl.step(rng.randrange(150_000))
         before = client.registers
         assert before.epoch < 40, "stops come too seldom for this test"
-        client.tell_player(run=0)
+        client.control_trainer(run=0)
         if before.phase == Phase.LEARN:
             rtl.work(LIMIT)
             now = client.registers
             # or it was at the beginning of an epoch, whose list is played to its end
             assert now.seen in (before.seen, 0)
             stops += 0 < now.seen < 9
-        client.tell_player(run=1)
+        client.control_trainer(run=1)
     rtl.work(10 * LIMIT)
     device = worked(content)
     compared(rtl, device)
@@ -311,29 +311,29 @@ def stop_between_samples(rtl):
     put(rtl, content)
     rtl.work(LIMIT)
     device = worked(content)
-    asked = dataclasses.replace(device.player.registers, half=5, epoch=0, epochs=2, saves=NO_BLOCK)
+    asked = dataclasses.replace(device.trainer.registers, half=5, epoch=0, epochs=2, saves=NO_BLOCK)
     board = Client(rtl, timeout=0.05)
     for client in (board, client_of(device)):
         client.set_registers(asked)
-        client.tell_player(run=1)
-    device.player.work()
+        client.control_trainer(run=1)
+    device.trainer.work()
     rng = random.Random(4)
     turns = set()
     first = rtl.cycles
     while board.registers.epoch < 2:
         assert rtl.cycles - first < 20 * LIMIT
         rtl.step(rng.randrange(138_000, 143_000))
-        board.tell_player(run=0)
+        board.control_trainer(run=0)
         rtl.work(LIMIT)
         turns.add(board.registers.turn)
-        board.tell_player(run=1)
+        board.control_trainer(run=1)
     assert len(turns) > 5, turns
     rtl.work(4 * LIMIT)
     compared(rtl, device)
 
 
 def busy_replies(rtl):
-    """While the player works, and when it had the host as the frame came: there is a reply to each."""
+    """While the trainer works, and when it had the host as the frame came: there is a reply to each."""
     content = uploaded(9, 40, 255)
     put(rtl, content)
     rng = random.Random(3)
@@ -379,7 +379,7 @@ VALUES = [bytes(range(1, 9)), b"\7\0\1\5\0\3", b"\0\7", b"\1\0"]
 
 
 def oversized_sample(rtl, values):
-    """The player stops, in RTL and model, with the same values in the last group; one was cut short."""
+    """The trainer stops, in RTL and model, with the same values in the last group; one was cut short."""
     n = region_size(CONFIG, Region.VALUE)
     first = n - 4
     frame = slip(seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.VALUE, 0) + bytes([9] * 8)))
@@ -394,7 +394,7 @@ def oversized_sample(rtl, values):
     put(rtl, bytes(content))
     rtl.work(LIMIT)
     device = worked(content)
-    assert device.player.registers.fault == Fault.REFUSED
+    assert device.trainer.registers.fault == Fault.REFUSED
     compared(rtl, device)
     written = min(4, len(unpack(values)[0]))
     client = Client(rtl, timeout=0.05)
@@ -412,9 +412,9 @@ def reload(rtl):
     board = Client(rtl, timeout=0.05)
     for client in (board, client_of(device)):
         client.write(Region.WEIGHT, 0, np.arange(8))
-        client.tell_player(run=0, boot=1)
+        client.control_trainer(run=0, boot=1)
     rtl.work(LIMIT)
-    device.player.work()
+    device.trainer.work()
     assert board.read(Region.WEIGHT, 0, 8).tolist() != list(range(8))
     compared(rtl, device)
 
@@ -427,16 +427,16 @@ FOR_THE_FLASH = {
 
 
 def flash_command(rtl, command):
-    """The player is using it."""
+    """The trainer is using it."""
     content = bytearray(uploaded())
     at = store().registers.programs * BLOCK
     frame = slip(seal(command, 0, FOR_THE_FLASH[command]))
     content[at : at + len(frame)] = frame
-    assert same_end(rtl, content).player.registers.fault == Fault.REFUSED
+    assert same_end(rtl, content).trainer.registers.fault == Fault.REFUSED
 
 
 def damaged_bytes(rtl):
-    """A frame with one is refused; what comes while the player has the host does not reach its frames."""
+    """A frame with one is refused; what comes while the trainer has the host does not reach its frames."""
     content = uploaded(9, 40, 255)
     put(rtl, content)
     rng = random.Random(5)
@@ -454,7 +454,7 @@ def damaged_bytes(rtl):
 
 
 def reads_at_any_time(rtl):
-    """Its frames come between those of the player, and change nothing."""
+    """Its frames come between those of the trainer, and change nothing."""
     content = uploaded(9, 40, 255)
     device = worked(content)
     put(rtl, content)
@@ -477,7 +477,7 @@ def reads_at_any_time(rtl):
 
 
 class OwnFrames(Frames):
-    """Also frames of flash and player, right and wrong."""
+    """Also frames of flash and trainer, right and wrong."""
 
     def program(self):
         """It leaves alone what neurons keep from other tests."""
@@ -485,13 +485,13 @@ class OwnFrames(Frames):
 
     def own(self):
         rng = self.rng
-        region = rng.choice([FLASH, FLASH, PLAYER])
+        region = rng.choice([FLASH, FLASH, TRAINER])
         size = AREA.size if region == FLASH else len(REGISTERS)
         near = [0, 255, 256, BLOCK - 1, BLOCK, size - 1, size, size + 1, 1 << 24, (1 << 32) - 1]
         address = rng.choice([rng.randrange(size), rng.choice(near), rng.getrandbits(32)])
         n = rng.randint(1, 40)
         data = rng.randbytes(n * OWN_BYTES[region] + (rng.random() < 0.1))
-        if region == PLAYER:  # whatever it is told, it does not begin to work
+        if region == TRAINER:  # whatever it is told, it does not begin to work
             near = [rng.randrange(1, size), rng.randrange(WRITABLE - 1, size + 2)]
             address = rng.choice([*near, 1 << rng.randrange(32)])
             n = rng.choice([1, 1, 2, 3])
@@ -508,7 +508,7 @@ class OwnFrames(Frames):
 
 
 def answer(board, frame):
-    """The reply to it, however long the player keeps it waiting."""
+    """The reply to it, however long the trainer keeps it waiting."""
     board.write(b"\xc0" + slip(frame))
     got = b""
     for _ in range(100):

@@ -13,8 +13,8 @@ from equilif.host.store import Samples, Store, TrainingJob
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, Area, Flash
-from equilif_golden.link.player import slot_blocks
 from equilif_golden.link.protocol import END, slip
+from equilif_golden.link.standalone import slot_blocks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 
@@ -26,7 +26,7 @@ EPOCHS = 3
 
 
 class Wire:
-    """A port whose other end is the model of a device.  Its player does a frame whenever somebody reads."""
+    """A port whose other end is the model of a device.  Its trainer does a frame whenever somebody reads."""
 
     def __init__(self, device):
         self.device = device
@@ -42,8 +42,8 @@ class Wire:
         return len(data)
 
     def read(self, size=1):
-        if self.device.player:
-            self.device.player.step()
+        if self.device.trainer:
+            self.device.trainer.step()
         found, self.received = self.received[:size], self.received[size:]
         return found
 

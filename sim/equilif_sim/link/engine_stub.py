@@ -24,7 +24,7 @@ ACCESSES = 0x85EB_CA77
 PREDICTION_WIDTH = 14  #: of the engine's port
 
 
-class StandIn(wiring.Component):
+class EngineStub(wiring.Component):
     """Memories of an engine whose run only counts: run k tells multiples of k and leaves k in the first
     value, plus and minus.
 
@@ -129,8 +129,8 @@ class StandIn(wiring.Component):
         return m
 
 
-class StandInDevice(Device):
-    """The model of Host with StandIn."""
+class StubDevice(Device):
+    """The model of Host with EngineStub."""
 
     runs = program = 0
 
@@ -152,7 +152,7 @@ class StandInDevice(Device):
 
 
 class HostBench(wiring.Component):
-    """What is simulated: Host and StandIn."""
+    """What is simulated: Host and EngineStub."""
 
     i: Stream[Received]
     o: Stream[Signal]
@@ -165,7 +165,7 @@ class HostBench(wiring.Component):
     def __init__(self, config: EngineConfig, *, build_id: int, frame_bytes: int):
         self.config = config
         self.host = Host(config, build_id=build_id, frame_bytes=frame_bytes)
-        self.stand_in = StandIn(config)
+        self.engine_stub = EngineStub(config)
         super().__init__(
             {
                 "i": In(stream.Signature(RECEIVED)),
@@ -181,7 +181,7 @@ class HostBench(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.host = host = self.host
-        m.submodules.stand_in = e = self.stand_in
+        m.submodules.engine_stub = e = self.engine_stub
         connect(m, flipped(self.i), host.i)
         connect(m, host.o, flipped(self.o))
         connect(m, host.engine, e.host)

@@ -1,12 +1,12 @@
-"""The player: a board works by itself, from frames in its flash.
+"""The trainer: a board works by itself, from frames in its flash.
 
-Does as equilif_golden.link.player.Player, frame by frame.
+Does as equilif_golden.link.standalone.StandaloneTrainer, frame by frame.
 
     flash --> reader --> FIFO --> feed --> SLIP --> Framer --> Host
     flash <-- slot <---------- record <-- SLIP <-- Framer <-- Host        checkpoints
                         hits, spikes <-- reply <-----'
 
-The line comes first: a frame of the player's begins only when no byte has come over the line for a while.
+The line comes first: a frame of the trainer's begins only when no byte has come over the line for a while.
 What comes over the line while one is under way is answered by OVERRUN behind it, and then has the device for
 itself.
 
@@ -30,7 +30,8 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import ERASED
-from equilif_golden.link.player import (
+from equilif_golden.link.protocol import END, Command
+from equilif_golden.link.standalone import (
     INDEX_BYTES,
     KEY_STEP,
     LIST_BYTES,
@@ -47,7 +48,6 @@ from equilif_golden.link.player import (
     slot_blocks,
     step,
 )
-from equilif_golden.link.protocol import END, Command
 from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
 from equilif_hdl.typed import Assign, Interface
 
@@ -62,12 +62,12 @@ FIFO_BYTES = 512  #: of a frame may be fetched ahead: a block RAM of the smalles
 
 
 class PlayerPort(wiring.Signature):
-    """How the player and the host's walk know of each other.
+    """How the trainer and the host's walk know of each other.
 
     Members
     -------
     own : Out(1)
-        The frame under way is the player's: it is fed, and its reply is for the player.
+        The frame under way is the trainer's: it is fed, and its reply is for the trainer.
     feed, byte : Out(1), Out(8)
         Strobe, and a byte of that frame.
     record : Out(1), generation : Out(8)
@@ -88,7 +88,7 @@ class PlayerPort(wiring.Signature):
     changed : In(1)
         Strobe: a frame of the line's has changed what the engine holds.
     out, out_byte : In(1), In(8), taken : Out(1)
-        Of a reply with SLIP, while a frame of the player's is under way; taken where the player has no use
+        Of a reply with SLIP, while a frame of the trainer's is under way; taken where the trainer has no use
         for it or has written it.
     """
 
@@ -147,7 +147,7 @@ class PlayerPort(wiring.Signature):
         )
 
 
-class Player(wiring.Component):
+class StandaloneTrainer(wiring.Component):
     """Members
     -------
     host : Out(PlayerPort)
@@ -192,14 +192,14 @@ class Player(wiring.Component):
 
 
 class _Play:
-    """Registers of the player, and its states."""
+    """Registers of the trainer, and its states."""
 
-    def __init__(self, player: Player, m: Module):
+    def __init__(self, trainer: StandaloneTrainer, m: Module):
         self.m = m
-        self.host = player.host
-        self.flash = player.flash
-        self.player = player
-        self.slot_blocks = slot_blocks(player.config)
+        self.host = trainer.host
+        self.flash = trainer.flash
+        self.trainer = trainer
+        self.slot_blocks = slot_blocks(trainer.config)
         self.fields: dict[str, Signal] = {
             name: Signal(bits, name=name, init=Phase.BOOT if name == "phase" else 0)
             for register in REGISTERS
@@ -216,7 +216,7 @@ class _Play:
         self.task = Signal(2)
         self.booting = Signal(init=1)
         self.started = Signal()  # this epoch's program is loaded
-        self.still = Signal(player.quiet_bits + 1)  # cycles since a byte came over the line
+        self.still = Signal(trainer.quiet_bits + 1)  # cycles since a byte came over the line
         self.place = Signal(PLACE_BITS)  # byte of the reply
         self.beyond = Signal()  # of its bytes behind the last that counts
         self.good = Signal()  # the reply says so
@@ -291,9 +291,9 @@ class _Play:
         m.d.comb += [
             host.generation.eq(self.generation),
             host.record.eq(self.task == SAVE),
-            self.player.active.eq(f["phase"] != Phase.IDLE),
-            self.player.fault.eq(f["fault"] != Fault.NONE),
-            host.busy.eq(self.player.active),
+            self.trainer.active.eq(f["phase"] != Phase.IDLE),
+            self.trainer.fault.eq(f["fault"] != Fault.NONE),
+            host.busy.eq(self.trainer.active),
         ]
 
     @property

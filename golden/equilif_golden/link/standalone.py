@@ -1,6 +1,6 @@
-"""The player: a board works by itself, from frames in its flash.
+"""The trainer: a board works by itself, from frames in its flash.
 
-What a host would send stands in flash, byte for byte, SLIP and CRC included.  The player sends it to the
+What a host would send stands in flash, byte for byte, SLIP and CRC included.  The trainer sends it to the
 device and looks at the replies, so a board that works alone does nothing that a host could not see.
 
     flash --> list of frames --> device --> reply: hits, spikes
@@ -8,17 +8,17 @@ device and looks at the replies, so a board that works alone does nothing that a
 
 A *list* is a run of frames; a byte of ERASED in place of a frame ends it.  There are
 
-    slots       0 and 1: what the board has learned: weights, counter, and last the player's registers.  The
-                newer whole one counts, see :meth:`Player.boot`
+    slots       0 and 1: what the board has learned: weights, counter, and last the trainer's registers.  The
+                newer whole one counts, see :meth:`StandaloneTrainer.boot`
     programs    list k is played before epoch k: the upload's number, program and constants
     saves       one list of READs, whose replies become a slot
     samples     each ends with a RUN; its sequence number is the label.  ``index`` says where each begins
 
-The player learns, tests and saves only while the register ``valid`` is set: the engine holds what was
+The trainer learns, tests and saves only while the register ``valid`` is set: the engine holds what was
 restored from a slot and trained since.  A host's LOAD, WRITE to the engine or RUN with learning clears it,
 and so does a program of another upload than the slot's.
 
-``hdl/equilif_hdl/link/player.py`` does the same, bit for bit.
+``hdl/equilif_hdl/link/standalone.py`` does the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import numpy.typing as npt
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import whole
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
-from equilif_golden.link.protocol import END, PLAYER, RESULT, Command, Status, slip, unseal, unslip
+from equilif_golden.link.protocol import END, RESULT, TRAINER, Command, Status, slip, unseal, unslip
 
 Ints = npt.NDArray[np.int64]
 
@@ -51,7 +51,7 @@ NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list th
 
 
 class Phase(IntEnum):
-    """What the player does."""
+    """What the trainer does."""
 
     IDLE = 0
     BOOT = 1  #: looks for a slot, and plays it
@@ -60,7 +60,7 @@ class Phase(IntEnum):
 
 
 class Fault(IntEnum):
-    """Why the player stopped by itself."""
+    """Why the trainer stopped by itself."""
 
     NONE = 0
     NO_SLOT = 1  #: there is no whole slot
@@ -77,7 +77,7 @@ FAULTS = {
     "last checkpoint (equilif standalone --boot); if that fails, upload again (equilif upload)",
 }
 
-#: registers: field, bits; elements of 32 bits of the region PLAYER.  A slot keeps the WRITABLE ones
+#: registers: field, bits; elements of 32 bits of the region TRAINER.  A slot keeps the WRITABLE ones
 REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("run", 1), ("save", 1), ("boot", 1)),
     (("generation", 8), ("epoch", 8), ("epochs", 8), ("pause", 8)),
@@ -100,7 +100,7 @@ REGISTER_BYTES = 4
 
 @dataclass
 class Registers:
-    """Of a player.
+    """Of a standalone trainer.
 
     run         it learns, as long as there are epochs left; 0 stops it behind the frame under way
     save        it makes a checkpoint first
@@ -215,7 +215,7 @@ def slot_blocks(config: EngineConfig) -> int:
 
 
 class Stop(Exception):
-    """The player stops by itself."""
+    """The trainer stops by itself."""
 
     def __init__(self, fault: Fault):
         super().__init__(fault.name)
@@ -223,13 +223,13 @@ class Stop(Exception):
 
 
 class Carrier(Protocol):
-    """What carries out the player's frames: equilif_golden.link.device.Device."""
+    """What carries out the trainer's frames: equilif_golden.link.device.Device."""
 
     def packet(self, packet: bytes, *, own: bool = False) -> bytes | None: ...
     def recorded(self, packet: bytes, sequence: int) -> bytes | None: ...
 
 
-class Player:
+class StandaloneTrainer:
     """Plays to ``device``.  Its generators yield before every frame, where a host's command may come in
     between.
     """
@@ -391,7 +391,7 @@ class Player:
                 if sequence not in (None, number):
                     return False
                 sequence = number
-                if command == Command.WRITE and payload[0] == PLAYER:
+                if command == Command.WRITE and payload[0] == TRAINER:
                     return True
         except Stop:
             pass

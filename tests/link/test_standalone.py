@@ -18,7 +18,18 @@ from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, MAX_BLOCKS, PAGE, Area, Flash
-from equilif_golden.link.player import (
+from equilif_golden.link.protocol import (
+    FLASH,
+    READ_HEADER,
+    TRAINER,
+    WRITE_HEADER,
+    Command,
+    Status,
+    seal,
+    slip,
+    unslip,
+)
+from equilif_golden.link.standalone import (
     LIST_BYTES,
     OWNER,
     REGISTER_BYTES,
@@ -30,20 +41,9 @@ from equilif_golden.link.player import (
     order,
     slot_blocks,
 )
-from equilif_golden.link.protocol import (
-    FLASH,
-    PLAYER,
-    READ_HEADER,
-    WRITE_HEADER,
-    Command,
-    Status,
-    seal,
-    slip,
-    unslip,
-)
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
-from tests.alone import (
+from tests.standalone import (
     AREA,
     CONFIG,
     EPOCHS,
@@ -68,14 +68,14 @@ def weights_of(device):
 
 def same_state(a, b):
     """Of two devices: what they have learned, their registers and their flash."""
-    assert a.player.registers == b.player.registers
+    assert a.trainer.registers == b.trainer.registers
     assert (a.engine.w == b.engine.w).all() and a.engine.counter == b.engine.counter
     assert a.flash.content == b.flash.content
 
 
 def worked(content):
     device = new(content)
-    device.player.work()
+    device.trainer.work()
     return device
 
 
@@ -126,7 +126,7 @@ def test_model_equals_kernel():
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
         did = kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))
-    r = device.player.registers
+    r = device.trainer.registers
     assert (r.hits, r.spikes, r.seen) == (did.hits, did.spikes, 9) and did.hits and did.spikes
     assert (r.phase, r.fault, r.epoch, r.generation) == (Phase.IDLE, Fault.NONE, EPOCHS, EPOCHS)
     found = weights_of(device)
@@ -149,17 +149,17 @@ def test_standalone_sequences():
     )
     config = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
     device = Device(config, frame_bytes=4096, flash=Flash(AREA))
-    device.player.work()
+    device.trainer.work()
     Store.of_job(device.identity, d).upload(client_of(device))
     device = Device(config, frame_bytes=4096, flash=device.flash)
-    device.player.work()
+    device.trainer.work()
     kernel = Kernel(network, d.weights, learning_rate=d.rates[0])
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
         did = kernel.train(d.samples.x, d.samples.labels, order(7, 9, epoch), tokens=tokens)
     found = read_weights(device.engine, Compiled(network, config))
     assert all((found[name] == kernel.weights[name]).all() for name in found)
-    assert device.player.registers.spikes == did.spikes > 0
+    assert device.trainer.registers.spikes == did.spikes > 0
 
 
 def test_inference_after_power_cycle():
@@ -176,8 +176,8 @@ def test_inference_after_power_cycle():
 
 def test_checkpoint_interval():
     """``pause`` 1: behind every other epoch, and behind the last."""
-    assert worked(uploaded(pause=1)).player.registers.generation == 2
-    assert worked(uploaded(pause=255)).player.registers.generation == 1
+    assert worked(uploaded(pause=1)).trainer.registers.generation == 2
+    assert worked(uploaded(pause=255)).trainer.registers.generation == 1
 
 
 def test_stop_and_continue():
@@ -186,38 +186,38 @@ def test_stop_and_continue():
     client = client_of(device)
     rng = random.Random(2)
     stops = 0
-    while device.player.busy:
+    while device.trainer.busy:
         for _ in range(rng.randrange(12)):
-            device.player.step()
+            device.trainer.step()
         if client.registers.phase == Phase.LEARN:
-            client.tell_player(run=0)
-            device.player.work()
+            client.control_trainer(run=0)
+            device.trainer.work()
             assert client.registers.phase == Phase.IDLE and not client.registers.run
-            client.tell_player(run=1, save=rng.getrandbits(1))  # at times with a checkpoint
+            client.control_trainer(run=1, save=rng.getrandbits(1))  # at times with a checkpoint
             stops += 1
     assert stops > 2
-    device.player.registers.generation = want.player.registers.generation
-    assert device.player.registers == want.player.registers and (device.engine.w == want.engine.w).all()
+    device.trainer.registers.generation = want.trainer.registers.generation
+    assert device.trainer.registers == want.trainer.registers and (device.engine.w == want.engine.w).all()
 
 
 def test_continue_from_checkpoint_within_epoch():
     want = worked(uploaded())
     device = new(uploaded())
-    while device.player.registers.seen < 4:
-        device.player.step()
-    client_of(device).tell_player(run=1, save=1)
-    while device.player.registers.generation == 0 or device.player.registers.phase == Phase.SAVE:
-        device.player.step()
+    while device.trainer.registers.seen < 4:
+        device.trainer.step()
+    client_of(device).control_trainer(run=1, save=1)
+    while device.trainer.registers.generation == 0 or device.trainer.registers.phase == Phase.SAVE:
+        device.trainer.step()
     again = worked(device.flash.content)
-    again.player.registers.generation -= 1
-    assert again.player.registers == want.player.registers and (again.engine.w == want.engine.w).all()
+    again.trainer.registers.generation -= 1
+    assert again.trainer.registers == want.trainer.registers and (again.engine.w == want.engine.w).all()
 
 
 def test_boot_restarts():
     device = worked(uploaded())
     device.flash.content[:] = uploaded()
-    client_of(device).tell_player(run=0, boot=1)
-    device.player.work()
+    client_of(device).control_trainer(run=0, boot=1)
+    device.trainer.work()
     same_state(device, worked(uploaded()))
 
 
@@ -238,17 +238,17 @@ def test_newest_valid_slot_is_used():
     """
     want = worked(uploaded())
     stopped = new(uploaded())
-    while stopped.player.registers.generation < 2 or stopped.player.registers.phase == Phase.SAVE:
-        stopped.player.step()
+    while stopped.trainer.registers.generation < 2 or stopped.trainer.registers.phase == Phase.SAVE:
+        stopped.trainer.step()
     content = bytes(stopped.flash.content)
-    assert worked(content).player.registers == want.player.registers
+    assert worked(content).trainer.registers == want.trainer.registers
     ends = frames(content, 0)
     rng = random.Random(3)
     for _ in range(25):
         damaged = bytearray(content)
         damaged[rng.randrange(slot(0), ends[-1])] ^= 1 << rng.randrange(8)
         again = worked(damaged)
-        assert again.player.registers == want.player.registers and (again.engine.w == want.engine.w).all()
+        assert again.trainer.registers == want.trainer.registers and (again.engine.w == want.engine.w).all()
 
 
 def test_checkpoints_do_not_mix():
@@ -264,14 +264,14 @@ def test_checkpoints_do_not_mix():
         data = b"".join([*parts[0][:k], *parts[1][k:]])
         mixed[slot(1) : slot(1) + len(data)] = data
         again = new(mixed)
-        while again.player.registers.phase == Phase.BOOT:
-            again.player.step()
-        assert again.player.registers.generation == 2, "the other slot"
+        while again.trainer.registers.phase == Phase.BOOT:
+            again.trainer.step()
+        assert again.trainer.registers.generation == 2, "the other slot"
 
 
 def test_no_valid_slot():
     for content in (None, b"\0" * AREA.size, b"\xc0" * AREA.size, b"\xdb" * AREA.size):
-        r = worked(content).player.registers
+        r = worked(content).trainer.registers
         assert (r.fault, r.phase, r.run) == (Fault.NO_SLOT, Phase.IDLE, 0)
 
 
@@ -283,8 +283,8 @@ def test_damaged_flash(what):
     block = r.index + 1 if what == "samples" else getattr(r, what)
     at = block * BLOCK
     device.flash.content[at : at + 200] = bytes(200)
-    device.player.work()
-    assert device.player.registers.fault == Fault.REFUSED and device.player.registers.phase == Phase.IDLE
+    device.trainer.work()
+    assert device.trainer.registers.fault == Fault.REFUSED and device.trainer.registers.phase == Phase.IDLE
     client = client_of(device)
     assert client.registers.fault == Fault.REFUSED  # the host can still talk to it
 
@@ -297,9 +297,9 @@ def test_power_cuts_during_save(cuts):
     checkpoints = {}
     for k in range(EPOCHS + 1):
         device = new(uploaded(2))
-        r = device.player.registers
+        r = device.trainer.registers
         while r.generation < k or r.phase in (Phase.BOOT, Phase.SAVE):
-            device.player.step()
+            device.trainer.step()
         checkpoints[k] = device.engine.w.copy()
     rng = random.Random(4)
     total = 3 * frames(want.flash.content, 0)[-1]
@@ -307,14 +307,14 @@ def test_power_cuts_during_save(cuts):
         flash = Dying(uploaded(2), rng.randrange(total))
         device = Device(CONFIG, flash=flash)
         try:
-            device.player.work()
+            device.trainer.work()
         except Cut:
             again = new(flash.content)
-            while again.player.registers.phase == Phase.BOOT:
-                again.player.step()
-            at = again.player.registers.generation
+            while again.trainer.registers.phase == Phase.BOOT:
+                again.trainer.step()
+            at = again.trainer.registers.generation
             assert (again.engine.w == checkpoints[at]).all(), "a mixture"
-            again.player.work()
+            again.trainer.work()
             same_state(again, want)
 
 
@@ -330,8 +330,8 @@ def test_power_cuts_during_training(most):
         while True:
             device = Device(CONFIG, flash=flash)
             frames_left = rng.randrange(1, 20)
-            while frames_left and device.player.step():
-                frames_left -= device.player.registers.phase == Phase.LEARN
+            while frames_left and device.trainer.step():
+                frames_left -= device.trainer.registers.phase == Phase.LEARN
             if frames_left:
                 break
             cuts += 1
@@ -359,15 +359,15 @@ def test_host_network_is_not_continued(write):
     WRITES[write](client)
     assert not client.registers.valid
     for orders in ({"run": 1}, {"run": 0, "save": 1}, {"run": 1, "save": 1}):
-        again = dataclasses.replace(device.player.registers, epoch=0, epochs=1)
+        again = dataclasses.replace(device.trainer.registers, epoch=0, epochs=1)
         client.set_registers(again)
-        client.tell_player(**orders)
-        device.player.work()
+        client.control_trainer(**orders)
+        device.trainer.work()
         r = client.registers
         assert (r.fault, r.run, r.valid, r.seen) == (Fault.FOREIGN, 0, 0, again.seen)
     assert device.flash.content == want.flash.content
-    client.tell_player(run=0, boot=1)
-    device.player.work()
+    client.control_trainer(run=0, boot=1)
+    device.trainer.work()
     same_state(device, want)
 
 
@@ -387,7 +387,7 @@ def test_read_commands_keep_result_valid():
     ):
         assert device.reply(frame)[0] != Status.OK
     before = begin_tests(client, asked.tests)
-    device.player.work()
+    device.trainer.work()
     assert client.registers.valid and client.registers.seen == asked.tests.n
     client.set_registers(before)
     assert client.registers.valid
@@ -403,7 +403,7 @@ def older_version(content):
         out[at : at + LIST_BYTES] = frames.ljust(LIST_BYTES, b"\xff")
     first, last = frames_of_slot(content)
     settings = store().registers.pack()[: REGISTER_BYTES * OWNER]
-    frame = slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(PLAYER, 0) + settings))
+    frame = slip(seal(Command.WRITE, 0, WRITE_HEADER.pack(TRAINER, 0) + settings))
     out[first:last] = frame.ljust(last - first, b"\xff")
     return bytes(out)
 
@@ -423,7 +423,7 @@ def other_slot(content):
 def test_slot_of_other_upload(flash):
     content = flash(uploaded())
     device = worked(content)
-    r = device.player.registers
+    r = device.trainer.registers
     assert (r.fault, r.valid, r.seen, r.phase) == (Fault.FOREIGN, 0, 0, Phase.IDLE)
     assert device.flash.content == content
 
@@ -435,7 +435,7 @@ def test_busy_board_refuses_commands():
     device = new(uploaded())
     client = client_of(device)
     for _ in range(30):
-        device.player.step()
+        device.trainer.step()
     for attempt in (
         lambda: client.read(Region.WEIGHT, 0, 1),
         lambda: client.write(Region.VALUE, 0, np.zeros(3, np.int64)),
@@ -448,7 +448,7 @@ def test_busy_board_refuses_commands():
         with pytest.raises(DeviceError, match="BUSY"):
             attempt()
     assert client.registers.samples == 9 and client.identify().flash_blocks == AREA.blocks
-    device.player.work()
+    device.trainer.work()
     same_state(device, want)
 
 
@@ -457,7 +457,7 @@ def test_device_without_flash():
     for command, payload, status in (
         (Command.ERASE, WRITE_HEADER.pack(FLASH, 0), Status.UNKNOWN_COMMAND),
         (Command.READ, READ_HEADER.pack(FLASH, 0, 1), Status.BAD_REGION),
-        (Command.WRITE, WRITE_HEADER.pack(PLAYER, 0) + bytes(4), Status.BAD_REGION),
+        (Command.WRITE, WRITE_HEADER.pack(TRAINER, 0) + bytes(4), Status.BAD_REGION),
     ):
         assert device.reply(seal(command, 1, payload))[0] == status
     assert not device.identity.flash_blocks
@@ -477,7 +477,7 @@ def test_upload_resumes():
 
     with pytest.raises(KeyboardInterrupt):
         store().upload(client, cut)
-    assert worked(device.flash.content).player.registers.fault == Fault.NO_SLOT, "nothing begins by halves"
+    assert worked(device.flash.content).trainer.registers.fault == Fault.NO_SLOT, "nothing begins by halves"
     assert 0 < store().upload(client) < store().used
     same = bytearray(device.flash.content)
     at = store().journal * BLOCK
@@ -485,7 +485,7 @@ def test_upload_resumes():
     assert bytes(same) == uploaded()
     # another store replaces it
     assert store(5).upload(client) == 0
-    r = worked(device.flash.content).player.registers
+    r = worked(device.flash.content).trainer.registers
     assert (r.samples, r.epoch, r.fault) == (5, EPOCHS, Fault.NONE)
 
 
@@ -549,6 +549,6 @@ def test_slot_size():
     device = worked(None)
     found.upload(client_of(device))
     again = new(device.flash.content)
-    while again.player.registers.phase == Phase.BOOT:
-        again.player.step()
+    while again.trainer.registers.phase == Phase.BOOT:
+        again.trainer.step()
     assert all((weights_of(again)[name] == w).all() for name, w in worst.items())

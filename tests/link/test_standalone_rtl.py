@@ -1,4 +1,4 @@
-"""RTL of player and flash controller is their model; the trials are in tests/player.py."""
+"""RTL of trainer and flash controller is their model; the trials are in tests/standalone_trials.py."""
 
 from __future__ import annotations
 
@@ -9,20 +9,30 @@ import shutil
 import pytest
 
 from equilif.host.client import Client
-from equilif_golden.link.player import (
+from equilif_golden.link.standalone import (
     OWNER_BITS,
     Fault,
 )
 from equilif_hdl.link.flash import FlashController
 from equilif_sim.tools.run import simulate
-from tests.alone import (
+from tests.link.test_standalone import WRITES, older_version, other_slot
+from tests.standalone import (
     AREA,
     CONFIG,
     client_of,
     uploaded,
 )
-from tests.link.test_player import WRITES, older_version, other_slot
-from tests.player import LIMIT, TRIALS, compared, hostile, power_cuts, put, register_bits, same_end, worked
+from tests.standalone_trials import (
+    LIMIT,
+    TRIALS,
+    compared,
+    hostile,
+    power_cuts,
+    put,
+    register_bits,
+    same_end,
+    worked,
+)
 
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 
@@ -74,23 +84,23 @@ def test_rtl_does_not_continue_host_network(rtl, write):
         WRITES[write](client)
         assert not client.registers.valid
         client.set_registers(dataclasses.replace(client.registers, epoch=0, epochs=1, samples=1))
-        client.tell_player(run=1, save=1)
+        client.control_trainer(run=1, save=1)
     rtl.work(LIMIT)
-    device.player.work()
-    assert device.player.registers.fault == Fault.FOREIGN
+    device.trainer.work()
+    assert device.trainer.registers.fault == Fault.FOREIGN
     compared(rtl, device)
     for client in (board, client_of(device)):
-        client.tell_player(run=0, boot=1)
+        client.control_trainer(run=0, boot=1)
     rtl.work(LIMIT)
-    device.player.work()
-    assert device.player.registers.valid
+    device.trainer.work()
+    assert device.trainer.registers.valid
     compared(rtl, device)
 
 
 @verilated
 @pytest.mark.parametrize("flash", [older_version, other_slot])
 def test_slot_of_other_upload(rtl, flash):
-    assert same_end(rtl, flash(uploaded())).player.registers.fault == Fault.FOREIGN
+    assert same_end(rtl, flash(uploaded())).trainer.registers.fault == Fault.FOREIGN
 
 
 @verilated
@@ -99,12 +109,12 @@ def test_owner_bits_are_checked(rtl):
     put(rtl, content)
     rtl.work(LIMIT)
     device = worked(content)
-    owner = device.player.registers.owner
+    owner = device.trainer.registers.owner
     for bit in range(OWNER_BITS):
         for client in (Client(rtl, timeout=0.05), client_of(device)):
-            client.tell_player(run=0, boot=1)
+            client.control_trainer(run=0, boot=1)
         rtl.work(LIMIT)
-        device.player.work()
+        device.trainer.work()
         for client in (Client(rtl, timeout=0.05), client_of(device)):
             assert client.registers.valid and client.registers.owner == owner
             client.set_registers(dataclasses.replace(client.registers, owner=owner))

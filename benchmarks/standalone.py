@@ -1,13 +1,13 @@
-"""What a board alone loses beside its engine.
+"""Cycles of a board that trains standalone, and those of its engine.
 
-    python -m benchmarks.alone --data DIR [BOARD ...]
-    python -m benchmarks.alone --data DIR --write BOARD ...     into boards/measured.json as well
+    python -m benchmarks.standalone --data DIR [BOARD ...]
+    python -m benchmarks.standalone --data DIR --write BOARD ...     into boards/measured.json as well
 
-The whole design of a board with a player runs in simulation, flash chip included, and learns MNIST images.
-Cycles of a sample are the difference between two runs, of few and of more samples, which have start and
-checkpoint in common; those of the engine are the mean of the same samples, with a host.  Boards: by default
-the iCEBreaker; a large engine is compiled for minutes.  What is written goes to all boards with that engine,
-network and frame.
+The complete design of a board with a standalone trainer runs in simulation, flash chip included, and learns
+MNIST images. Cycles of a sample are the difference between two runs, of few and of more samples, which have
+start and checkpoint in common; those of the engine are the mean of the same samples, with a host. Boards: by
+default the iCEBreaker; a large engine is compiled for minutes. What is written goes to all boards with that
+engine, network and frame.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ MORE = 120
 
 
 def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
-    """Cycles of a training sample: of the engine, and alone; and its bytes in the flash."""
+    """Cycles of a training sample: of the engine, and standalone; and its bytes in the flash."""
     preset = PRESETS["mnist"].changed(hidden=board.network[1:-1])
     network = preset.network(data)
     weights = preset.initial_weights(network, 0, data)
-    area = board.with_player().area
+    area = board.with_standalone().area
     assert area is not None
     simulated = simulation.Board(
         board.config, flash=area, state_ram=board.state_ram, frame_bytes=board.frame_bytes
@@ -71,7 +71,7 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
         cycles.append(simulated.cycles - first)
         assert client.registers.seen == n and not client.registers.fault
     samples = sum(len(content) for block, content in store.blocks.items() if block > store.registers.index)
-    # with a host, from where the board alone began
+    # with a host, from where the standalone board began
     chip = Chip(client, network, weights, learning_rate=preset.rate(0))
     targets = one_hot(data.y_train[FEW:MORE], network.n_outputs)
     runs = [chip.sample(x, y) for x, y in zip(data.x_train[FEW:MORE], targets, strict=True)]
@@ -85,7 +85,7 @@ def note(board: Board, found: dict[str, float]) -> None:
     for name, entry in whole["boards"].items():
         other = BOARDS[name]
         if other.flash and _engine(other) == _engine(board) and known.same_engine(other, entry["config"]):
-            entry["alone"] = {**stamp(), **found}
+            entry["standalone"] = {**stamp(), **found}
     write(known.MEASURED, whole, 3)
     pages.write()
 
@@ -104,9 +104,9 @@ def main() -> None:
     rows = []
     for name in arguments.boards or ["icebreaker"]:
         board = known.find(name)
-        engine, alone, size = measured(board, data)
+        engine, standalone, size = measured(board, data)
         if arguments.write:
-            note(board, {"engine": round(engine, 1), "cycles": round(alone, 1), "bytes": round(size, 1)})
+            note(board, {"engine": round(engine, 1), "cycles": round(standalone, 1), "bytes": round(size, 1)})
         hz = board.clock_hz
         rows.append(
             [
@@ -114,13 +114,13 @@ def main() -> None:
                 "-".join(map(str, board.network)),
                 f"{size:.0f}",
                 f"{engine:,.0f}",
-                f"{alone:,.0f}",
-                f"{engine / alone:.0%}",
+                f"{standalone:,.0f}",
+                f"{engine / standalone:.0%}",
                 f"{hz / engine:,.0f}",
-                f"{hz / alone:,.0f}",
+                f"{hz / standalone:,.0f}",
             ]
         )
-    columns = ["board", "network", "bytes", "engine", "alone", "rate", "engine, samples/s", "alone"]
+    columns = ["board", "network", "bytes", "engine", "standalone", "rate", "engine, samples/s", "standalone"]
     console.print(table("cycles of a training sample", columns, rows, left=2))
 
 
