@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from equilif.classifier import Classifier
     from equilif.data.own import load as load_data
     from equilif.data.own import of as make_data
     from equilif_golden.fixed import Fixed, Numerics
@@ -21,28 +22,31 @@ if TYPE_CHECKING:
     from equilif_golden.reference import Reference
     from equilif_golden.schedule import Schedule
 
+#: module and name there
 WHERE = {
-    "Constant": "populations",
-    "Fixed": "fixed",
-    "Hopfield": "hopfield",
-    "Input": "populations",
-    "Kernel": "kernel",
-    "Lif": "populations",
-    "Network": "network",
-    "Numerics": "fixed",
-    "Population": "populations",
-    "Reference": "reference",
-    "Relay": "populations",
-    "Schedule": "schedule",
-    "Attention": "populations",
-    "Synapse": "network",
-    "Tokens": "network",
+    "Attention": ("equilif_golden.populations", "Attention"),
+    "Classifier": ("equilif.classifier", "Classifier"),
+    "Constant": ("equilif_golden.populations", "Constant"),
+    "Fixed": ("equilif_golden.fixed", "Fixed"),
+    "Hopfield": ("equilif_golden.hopfield", "Hopfield"),
+    "Input": ("equilif_golden.populations", "Input"),
+    "Kernel": ("equilif_golden.kernel", "Kernel"),
+    "Lif": ("equilif_golden.populations", "Lif"),
+    "Network": ("equilif_golden.network", "Network"),
+    "Numerics": ("equilif_golden.fixed", "Numerics"),
+    "Population": ("equilif_golden.populations", "Population"),
+    "Reference": ("equilif_golden.reference", "Reference"),
+    "Relay": ("equilif_golden.populations", "Relay"),
+    "Schedule": ("equilif_golden.schedule", "Schedule"),
+    "Synapse": ("equilif_golden.network", "Synapse"),
+    "Tokens": ("equilif_golden.network", "Tokens"),
+    "load_data": ("equilif.data.own", "load"),
+    "make_data": ("equilif.data.own", "of"),
 }
-#: of equilif.data.own: data of one's own
-OWN = {"load_data": "load", "make_data": "of"}
 
 __all__ = [
     "Attention",
+    "Classifier",
     "Constant",
     "Fixed",
     "Hopfield",
@@ -63,12 +67,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in OWN:
-        return getattr(import_module("equilif.data.own"), OWN[name])
     if name not in WHERE:
         raise AttributeError(f"module 'equilif' has no attribute {name!r}")
-    return getattr(import_module(f"equilif_golden.{WHERE[name]}"), name)
+    module, there = WHERE[name]
+    return getattr(import_module(module), there)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *WHERE, *OWN})
+    return __all__

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from equilif.data import Name
 from equilif.data.dataset import DataSet
@@ -31,16 +32,20 @@ def own(data: DataSet) -> Description:
     Chosen on parts held out of the training samples of scikit-learn's wine, breast_cancer and digits: what
     does well on all three.
     """
-    epochs = min(OWN_EPOCHS[1], max(OWN_EPOCHS[0], round(OWN_SAMPLES / len(data.x_train))))
+    learning = own_learning(len(data.x_train), data.n_features)
     if data.tokens_train is not None:
-        return own_memory(data, epochs)
-    learning = {
-        "epochs": epochs,
-        "learning_rate": OWN_ETA[data.n_features > OWN_MANY],
+        return own_memory(data, learning["epochs"])
+    return Description.of({**tables.chain(OWN_HIDDEN), "learning": learning}, data.name)
+
+
+def own_learning(samples: int, features: int) -> dict[str, Any]:
+    """How a chain learns that many training samples."""
+    return {
+        "epochs": min(OWN_EPOCHS[1], max(OWN_EPOCHS[0], round(OWN_SAMPLES / max(1, samples)))),
+        "learning_rate": OWN_ETA[features > OWN_MANY],
         "decay": 0.05,
         "schedule": "linear",
     }
-    return Description.of({**tables.chain(OWN_HIDDEN), "learning": learning}, data.name)
 
 
 def own_memory(data: DataSet, epochs: int) -> Description:

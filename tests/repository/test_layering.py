@@ -125,7 +125,7 @@ ORDER = (
     ("data",),
     ("nir_layers", "nir", "training"),
     ("hardware", "host"),
-    ("bench",),
+    ("bench", "classifier"),
     ("show",),
     ("report", "demo"),
     ("commands",),
