@@ -162,7 +162,7 @@ def _table(kind: type, name: str, doc: str) -> Any:
     return create_model(name, __base__=Table, __doc__=doc, __module__=__name__, **fields)
 
 
-PhasesTable: Any = _table(Schedule, "PhasesTable", "Time steps of a sample, and the neuron.")
+PhasesTable: Any = _table(Schedule, "PhasesTable", "Time steps of a sample, and constants of the neuron.")
 NumbersTable: Any = _table(Numerics, "NumbersTable", "Number formats.")
 Part = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=MAX_NEURONS)]
@@ -183,28 +183,34 @@ class PopulationTable(Table):
         "lif", "input, constant, lif (spiking neurons), output, relay or attention"
     )
     size: Count | None = _key(
-        None, "neurons; of input, output and the relay of tokens the data say it", absent="the data's"
+        None,
+        "number of neurons; for input, output and a relay of tokens given by the data",
+        absent="the data's",
     )
-    heads: Count | None = _key(None, "relay: queries, side by side", absent="1")
+    heads: Count | None = _key(None, "relay: number of queries", absent="1")
     gain: int | None = _key(
-        None, "relay: what is heard back counts 2^(gain - 1) times", absent="0", ge=0, le=MAX_GAIN
+        None, "relay: feedback is multiplied by 2^(gain - 1)", absent="0", ge=0, le=MAX_GAIN
     )
     sharpness: int | None = _key(
-        None, "attention: in octaves; k = 2^(sharpness - 1) ln 2", absent="3", ge=-32, le=32
+        None,
+        "attention: inverse temperature in octaves; k = 2^(sharpness - 1) ln 2",
+        absent="3",
+        ge=-32,
+        le=32,
     )
     dynamic_patterns: bool | None = _key(
         None, "attention: the patterns are the tokens of each sample", absent="false"
     )
     table_rows: int | None = _key(
         None,
-        "attention: the tokens are rows of an embedding table of this length, which learns; 0: the data's",
+        "attention: rows of a trainable embedding table of the tokens; 0: given by the data",
         absent="no table",
         ge=0,
         le=MAX_ROWS,
     )
     shape: tuple[Count, ...] | None = _key(
         None,
-        "maps: height, width and number of maps, in place of a size",
+        "maps: height, width and number of maps, instead of a size",
         values="a list",
         absent="no maps",
         strict=False,
@@ -253,22 +259,22 @@ def _fields(population: Population) -> set[str]:
 
 
 class SynapseTable(Table):
-    """What joins two populations: `[[synapse]]`."""
+    """A synapse between two populations: `[[synapse]]`."""
 
     from_: Names = _key(
-        ..., "name of a population, or a list of names: a synapse from each", values="a name", alias="from"
+        ..., "presynaptic population, or a list of them: one synapse from each", values="a name", alias="from"
     )
-    to: str = _key(..., "name of a population; it sends its spikes back (see feedback)", values="a name")
-    learning_rate_scale: float = _key(
-        1.0, "learning rate of these synapses, relative to the network's", ge=0, le=1e6
+    to: str = _key(
+        ..., "postsynaptic population; it also sends its spikes back (see feedback)", values="a name"
     )
+    learning_rate_scale: float = _key(1.0, "factor of the network's learning rate", ge=0, le=1e6)
     feedback: bool = _key(
-        True, "false, between spiking populations: one way; such a network runs, but cannot learn"
+        True, "false (between spiking populations): one way; such a network runs but cannot learn"
     )
     kernel: Count | None = _key(
-        None, "between maps: a convolution, with a kernel of this side", absent="all to all"
+        None, "between maps: side of the kernel of a convolution", absent="all to all"
     )
-    stride: Count = _key(1, "of a kernel: positions from step to step")
+    stride: Count = _key(1, "between maps: positions between neighbouring kernels")
 
 
 class LearningTable(Table):
@@ -326,9 +332,11 @@ class RatesTable(Table):
 class StartTable(Table):
     """Initial weights."""
 
-    bias: float = _key(0.2, "biases, in thresholds", ge=-MAX_START, le=MAX_START)
-    scale: float = _key(0.5, "other weights, as a part of Glorot's limit", ge=0, le=MAX_START)
-    query: float = _key(0.3, "memories: deviation of the queries", ge=0, le=MAX_START)
+    bias: float = _key(0.2, "initial biases, in units of the threshold", ge=-MAX_START, le=MAX_START)
+    scale: float = _key(
+        0.5, "range of the other initial weights, as a fraction of Glorot's limit", ge=0, le=MAX_START
+    )
+    query: float = _key(0.3, "attention: standard deviation of the initial queries", ge=0, le=MAX_START)
 
 
 #: the tables of a file

@@ -271,13 +271,13 @@ class Numerics:
     """
 
     fraction: int = field(
-        default=12, metadata={"help": "bits behind the point, of weights and membranes", "ge": 4, "le": 13}
+        default=12, metadata={"help": "fraction bits of weights and membranes", "ge": 4, "le": 13}
     )
     weight_width: int = field(default=16, metadata={"help": "bits of a weight", "ge": 4, "le": 16})
     accumulator_width: int = field(
         default=26,
         metadata={
-            "help": "bits of a membrane while it gathers input",
+            "help": "bits of a membrane while it accumulates input",
             "ge": 8,
             "le": MAX_ACCUMULATOR,
             "values": f"weight_width + 4 .. {MAX_ACCUMULATOR}",
@@ -286,7 +286,7 @@ class Numerics:
     charge_width: int = field(
         default=18,
         metadata={
-            "help": "bits of the charge that a rate is measured from",
+            "help": "bits of the charge, from which a rate is computed",
             "ge": 11,
             "le": 32,
             "values": "fraction + 4 .. 32, at least 11",

@@ -111,7 +111,7 @@ class Schedule:
     )
     min_windows: int = field(
         default=2,
-        metadata={"help": "with early_exit: windows of the shortest free phase", "ge": 1, "le": STEPS_MAX},
+        metadata={"help": "with early_exit: minimum number of windows", "ge": 1, "le": STEPS_MAX},
     )
 
     def __post_init__(self) -> None:
