@@ -20,6 +20,9 @@ from equilif.data.own import of
 from equilif.training.presets import own
 from equilif.training.train import EquilibriumPropagation, epoch_plan, train_epoch
 from equilif_golden import network as networks
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.link.device import Device
+from tests.standalone import client_of
 
 
 @pytest.mark.sampled(15)
@@ -122,3 +125,16 @@ def test_network_of_another_kind(tmp_path):
 def test_invalid_use(use, value, iris):
     with pytest.raises(ValueError, match=value):
         use(Classifier(), *iris)
+
+
+def test_learning_goes_on_at_a_board(iris, monkeypatch):
+    """A model of a board behind its protocol; the same weights as without it."""
+    x, y = iris
+    config = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16)
+    monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(Device(config)))
+    golden = Classifier(hidden=(8,)).partial_fit(x[:10], y[:10], range(3))
+    board = clone(golden).partial_fit(x[:10], y[:10], range(3)).to_board("/dev/ttyUSB1")
+    assert np.array_equal(board.predict(x[10:20]), golden.predict(x[10:20]))
+    for model in (golden, board):
+        model.partial_fit(x[10:20], y[10:20])
+    assert same_weights(board.learner_, golden.learner_)
