@@ -60,10 +60,10 @@ class Schedule:
     early_exit    tolerance in 1/256 of the largest rate: the free phase, of at most ``free`` steps, ends
                   when its rates have settled; None: never
     watch         rates that must settle: of all LIF populations, or of the output alone
-    min_windows   windows of the shortest free phase
+    min_windows   minimum number of windows of the free phase
     """
 
-    free: int = _field(12, Option("Time steps of the free phase, at most.", settles=True), **STEPS)
+    free: int = _field(12, Option("Maximum number of time steps of the free phase.", settles=True), **STEPS)
     nudged: int = _field(4, Option("Time steps of each nudged phase."), **STEPS)
     window: int = _field(
         4,
@@ -85,7 +85,7 @@ class Schedule:
     #: membrane loses v >> leak each step; 0: no leak
     leak: int = _field(
         0,
-        Option("The membrane loses v / 2**leak a step; 0: nothing."),
+        Option("Leak of the membrane, v / 2**leak per step; 0: none."),
         ge=0,
         le=5,
         values="0, 2, 3, 4, 5",
@@ -93,8 +93,7 @@ class Schedule:
     early_exit: int | None = _field(
         None,
         Option(
-            "Let the free phase end when no watched rate moves by more than this, in 1/256, from window to "
-            "window.",
+            "End the free phase when no watched rate changes by more than this (in 1/256) between windows.",
             settles=True,
             limits=(0, 255),
             absent="never",
@@ -103,7 +102,7 @@ class Schedule:
     watch: Literal["all", "output"] = _field(
         "all",
         Option(
-            "With --early-exit: rates that must settle.",
+            "With --early-exit: populations whose rates must settle.",
             settles=True,
             absent="all",
             needs=("early_exit", "says which rates end a phase early"),
