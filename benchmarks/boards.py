@@ -32,7 +32,7 @@ from equilif.hardware.boards import KINDS, MEASURED, measured, same_engine
 from equilif.training.presets import PRESETS
 from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_boards import BOARDS, Board
-from equilif_boards.build import MANIFEST, Steps, build, synthesise
+from equilif_boards.build import MANIFEST, BuildSteps, build, synthesise
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
@@ -46,7 +46,7 @@ def manifest(board: Board, folder: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none, or something else
         found: dict[str, Any] = json.loads((out / MANIFEST).read_text())
         with tempfile.TemporaryDirectory() as work:
-            made = synthesise(board, Path(work) / board.name, Steps())
+            made = synthesise(board, Path(work) / board.name, BuildSteps())
         if found["build_id"] == f"{made.build_id(found['seed']):08x}":
             return found
     return build(board, out, progress=lambda line: print(f"{board.name}: {line}", flush=True)).as_dict()

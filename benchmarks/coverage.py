@@ -196,7 +196,7 @@ def standalone(*blocks: str) -> Counts:
 BLOCKS: dict[str, Callable[[], Counts]] = {
     "checker": lambda: bench(lambda: Checker(ODD), "equilif_sim.engine.checker", ODD),
     "uart": lambda: bench(lambda: Uart(13), "equilif_sim.link.uart", {"divisor": 13}),
-    "spi": lambda: bench(lambda: SpiLine(12), "equilif_sim.link.spi", {"patience_bits": 12}),
+    "spi": lambda: bench(lambda: SpiLine(12), "equilif_sim.link.spi", {"reply_timeout_bits": 12}),
     "standalone": lambda: standalone("standalone"),
     "flash": lambda: bench(lambda: FlashController(AREA), "equilif_sim.link.flash", dataclasses.asdict(AREA)),
     "slip": lambda: bench(Slip, "equilif_sim.link.slip", {}),

@@ -34,7 +34,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.link.protocol import OVERHEAD, RESULT, RUN_HEADER, pack
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
-from equilif_hdl.link.uart import SMALLEST_DIVISOR
+from equilif_hdl.link.uart import MIN_DIVISOR
 
 RATES = (1_000_000, 3_000_000, 12_000_000)
 ENDS = 3  #: two around a command, one behind a reply
@@ -92,7 +92,7 @@ def rows(
     plain = len(values) + RUN_HEADER.size + RESULT.size + 2 * OVERHEAD + ENDS
     out = []
     for baud in RATES:
-        clock = board.clock_hz if board.clock_hz / baud >= SMALLEST_DIVISOR else FAST
+        clock = board.clock_hz if board.clock_hz / baud >= MIN_DIVISOR else FAST
         if measure:
             cost = measured(replace(board, clock_hz=clock), baud, kernel, preset.rate(1), x, y)
         else:  # of the board's own network

@@ -178,7 +178,7 @@ TARGETS: dict[str, Target] = {
     "weights, single port": _of(WeightArray, "engine.weights", SINGLE_PORT),
     "slip": Target(Slip, "link.slip", {}),
     "uart": Target(lambda: Uart(13), "link.uart", {"divisor": 13}),
-    "spi": Target(lambda: SpiLine(12), "link.spi", {"patience_bits": 12}),
+    "spi": Target(lambda: SpiLine(12), "link.spi", {"reply_timeout_bits": 12}),
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
     "host": _host(ODD),
     "bus": _bus(),

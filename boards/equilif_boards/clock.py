@@ -1,6 +1,6 @@
 """Clock of a board: oscillator --> PLL --> clock domain `sync`, held in reset until the PLL has locked.
 
-Divider settings are searched within the limits of the data sheets, so that a board only states a frequency.
+Divider settings are searched within the limits of the data sheets, so a board specifies a frequency only.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.vendor import GowinPlatform
 
-#: cycles between lock and the end of reset; block RAM of iCE40 reads wrong for some us after
+#: log2 of the cycles between lock and the end of reset; block RAM of iCE40 is not readable for some us after
 #: configuration
 LOCK_CYCLES_LOG2 = 9
 
 
-#: Hz between two clocks that are tried in place of one that a PLL cannot make, and how many are tried
-NEARBY = 0.25e6
-TRIES = 100
+#: search for the nearest possible frequencies: step in Hz, and number of steps
+SEARCH_STEP = 0.25e6
+MAX_STEPS = 100
 
 
 class Dividers:
-    """Settings of a PLL."""
+    """Divider settings of a PLL."""
 
     @classmethod
     def search(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self | None:
-        """Those that make f_out of f_in, and ``also`` others, exactly and within the limits of the data
-        sheet; None: none do.
+        """Settings for f_out, and further outputs ``also``, from f_in; exact and within the data sheet, or
+        None.
         """
         raise NotImplementedError
 
     @classmethod
     def find(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self:
-        """Those of :meth:`search`; ValueError when there are none."""
+        """As :meth:`search`; ValueError, with the nearest possible frequencies, if there is none."""
         found = cls.search(f_in, f_out, also)
         if found is None:
-            below = [f_out // NEARBY * NEARBY - k * NEARBY for k in range(TRIES)]
-            above = [-(-f_out // NEARBY) * NEARBY + k * NEARBY for k in range(TRIES)]
-            near = [
+            below = [f_out // SEARCH_STEP * SEARCH_STEP - k * SEARCH_STEP for k in range(MAX_STEPS)]
+            above = [-(-f_out // SEARCH_STEP) * SEARCH_STEP + k * SEARCH_STEP for k in range(MAX_STEPS)]
+            nearest = [
                 next((f for f in fs if f > 0 and cls.search(f_in, f, also)), None) for fs in (below, above)
             ]
-            possible = " or ".join(f"{f / 1e6:g}" for f in near if f)
-            beside = "".join(f" and {f / 1e6:g}" for f in also)
+            possible = " or ".join(f"{f / 1e6:g}" for f in nearest if f)
+            others = "".join(f" and {f / 1e6:g}" for f in also)
             raise ValueError(
-                f"the PLL cannot make {f_out / 1e6:g}{beside} MHz of {f_in / 1e6:g} MHz"
-                + (f"; it can make {possible} MHz" if possible else "")
+                f"the PLL cannot generate {f_out / 1e6:g}{others} MHz from {f_in / 1e6:g} MHz"
+                + (f"; possible: {possible} MHz" if possible else "")
             )
         return found
 
@@ -75,8 +75,8 @@ class Ice40Dividers(Dividers):
 
     @classmethod
     def search(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self | None:
-        """Lattice FPGA-TN-02052: phase detector 10..133 MHz, VCO 533..1066 MHz, output 16..275 MHz.  It has
-        one output.
+        """Lattice FPGA-TN-02052: phase detector 10..133 MHz, VCO 533..1066 MHz, output 16..275 MHz.  One
+        output.
         """
         if also:
             return None
@@ -92,15 +92,15 @@ class Ice40Dividers(Dividers):
                     and 16e6 <= f_out <= 275e6
                 )
                 if legal and vco / 2**q == f_out:
-                    upper = (17e6, 26e6, 44e6, 66e6, 101e6, 133e6)
-                    return cls(r, f, q, 1 + next(k for k, most in enumerate(upper) if reference <= most))
+                    limits = (17e6, 26e6, 44e6, 66e6, 101e6, 133e6)
+                    return cls(r, f, q, 1 + next(k for k, limit in enumerate(limits) if reference <= limit))
         return None
 
 
 @dataclass(frozen=True)
 class Ecp5Dividers(Dividers):
-    """EHXPLLL, feedback from CLKOP: f_out = f_in / i * fb, VCO = f_out * op; ``also``: its other outputs
-    divide the VCO too.
+    """EHXPLLL, feedback from CLKOP: f_out = f_in / i * fb, VCO = f_out * op; ``also``: dividers of the VCO
+    for further outputs.
     """
 
     i: int
@@ -110,9 +110,7 @@ class Ecp5Dividers(Dividers):
 
     @classmethod
     def search(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self | None:
-        """Lattice FPGA-TN-02200: phase detector 3.125..400 MHz, VCO 400..800 MHz; a VCO near the middle is
-        best.
-        """
+        """Lattice FPGA-TN-02200: phase detector 3.125..400 MHz, VCO 400..800 MHz, preferably near 600."""
         found = [
             (abs(f_out * op - 600e6), i, fb, op)
             for i in range(1, 129)
@@ -138,8 +136,8 @@ class GowinDividers(Dividers):
 
     @classmethod
     def search(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self | None:
-        """Gowin UG286; DS117 and DS226, GW1NR-9 and GW2AR-18: phase detector 3..400, VCO 500..1200 MHz.  Its
-        other outputs are not used here.
+        """Gowin UG286; DS117 and DS226, GW1NR-9 and GW2AR-18: phase detector 3..400, VCO 500..1200 MHz.  One
+        output is used.
         """
         if also:
             return None
@@ -156,9 +154,9 @@ D = TypeVar("D", bound=Dividers)
 
 
 class Pll(Elaboratable, Generic[D]):
-    """Drives domain `sync`, and those of ``also`` (Hz by name), all of which the level above defines.
+    """Drives domain `sync` and the domains of ``also`` (Hz by name), which the parent module defines.
 
-    The oscillator's frequency is the only constraint: nextpnr derives the PLL's.
+    The oscillator frequency is the only constraint: nextpnr derives the others.
     """
 
     dividers: type[D]
@@ -169,7 +167,7 @@ class Pll(Elaboratable, Generic[D]):
 
     @staticmethod
     def nextpnr_opts(hz: float) -> str:
-        """Options by which nextpnr learns of the clock, where it does not find out by itself."""
+        """nextpnr options for the clock constraint, if nextpnr does not derive it."""
         return ""
 
     def elaborate(self, platform: Platform) -> Module:
@@ -181,7 +179,7 @@ class Pll(Elaboratable, Generic[D]):
         dividers = self.dividers.find(platform.default_clk_frequency, self.hz, tuple(self.also.values()))
         self.instance(m, platform, pin, clks, locked, dividers)
         m.d.comb += [ClockSignal("sync").eq(clks[0]), ClockSignal("lock").eq(clks[0])]
-        # the lock output is asynchronous: two flip-flops, then a counter that starts again whenever it drops
+        # the lock output is asynchronous: two flip-flops, then a counter that restarts when it drops
         seen = Signal(2)
         timer = Signal(LOCK_CYCLES_LOG2 + 1)
         m.d.lock += seen.eq(Cat(locked, seen[0]))
@@ -198,12 +196,12 @@ class Pll(Elaboratable, Generic[D]):
     def instance(
         self, m: Module, platform: Platform, pin: io.SingleEndedPort, clks: Signal, locked: Signal, div: D
     ) -> None:
-        """The PLL with these dividers: from the oscillator's pin to the clocks, and whether it has locked."""
+        """Instantiate the PLL: oscillator pin to clocks and lock signal."""
         raise NotImplementedError
 
 
 class Ice40Pll(Pll[Ice40Dividers]):
-    """SB_PLL40_PAD: the oscillator's pin must be the PLL's own."""
+    """SB_PLL40_PAD: the oscillator must be on the dedicated pin of the PLL."""
 
     dividers = Ice40Dividers
 

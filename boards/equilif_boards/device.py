@@ -1,8 +1,8 @@
-"""FPGAs: what there is of each kind, and what an engine takes at least, known before synthesis.
+"""FPGAs: available resources, and a lower bound of those that an engine needs, before synthesis.
 
 Multipliers and blocks of weights are exact.  Logic is an estimate, a base and a part for each lane: on
 ECP5 a line through builds of 8 and 16 lanes, on Gowin of 4 and 8 (docs/reference/boards.md); iCE40 was
-built with 4 lanes only, so how its logic divides, and what memories add on Gowin, is assumed.
+built with 4 lanes only, so how its logic divides, and what attention adds on Gowin, is assumed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ class Family:
 
     ``block_words``: words of 16 bits in a block that holds weights.
 
-    ``engine``: (base, each lane) of logic, host link included; ``memories``: what softmax and relay add
+    ``engine``: (base, each lane) of logic, host link included; ``attention``: what softmax and relay add
     to that; ``standalone``: what a standalone trainer with its FIFO and flash controller adds (iCE40:
     docs/explanation/verification.md, others: docs/how_to/standalone_training.md).
 
-    ``preamble``: bytes that stand near the beginning of every bitstream of the family.  ``lookup``: its
-    lookup table as a primitive.
+    ``preamble``: bytes near the beginning of every bitstream of the family.  ``lookup``: its LUT primitive.
 
-    ``absorb``: moves registers into the blocks of a netlist that Yosys wrote, as equilif_boards.ecp5.absorb
-    does; None where Yosys does it.  ``floorplan``: its netlists get one, as of equilif_boards.floorplan.
+    ``pack_registers``: netlist pass of equilif_boards.ecp5; None if Yosys packs registers into blocks.
+    ``floorplan``: apply equilif_boards.floorplan to netlists.
     """
 
     logic_name: str
@@ -39,19 +38,19 @@ class Family:
     block_words: int
     multiplier_name: str
     engine: tuple[int, int]
-    memories: tuple[int, int]
+    attention: tuple[int, int]
     standalone: int
     preamble: bytes
     lookup: LookupTable
-    absorb: Callable[[dict[str, Any]], dict[str, int]] | None = None
+    pack_registers: Callable[[dict[str, Any]], dict[str, int]] | None = None
     floorplan: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """So many cells of each kind.
+    """Number of cells of each kind.
 
-    ``sites``: where its block RAMs and multipliers are, if its floorplan says where a lane's are to be.
+    ``sites``: sites of block RAMs and multipliers, if the floorplan places them.
     """
 
     family: Family
@@ -63,7 +62,7 @@ class Device:
     def needs(self, config: EngineConfig, *, standalone: bool = False) -> dict[str, tuple[int, int]]:
         """Kind of cell: at least needed, there.  ``standalone``: with a standalone trainer."""
         f = self.family
-        parts = (f.engine, f.memories) if config.attention else (f.engine,)
+        parts = (f.engine, f.attention) if config.attention else (f.engine,)
         return {
             f.logic_name: (
                 sum(base + lane * config.lanes for base, lane in parts) + standalone * f.standalone,
@@ -74,7 +73,7 @@ class Device:
         }
 
     def shortage(self, config: EngineConfig, *, standalone: bool = False) -> dict[str, tuple[int, int]]:
-        """Of :meth:`needs`, what there is too little of."""
+        """The entries of :meth:`needs` that exceed the device."""
         needs = self.needs(config, standalone=standalone)
         return {name: (need, there) for name, (need, there) in needs.items() if need > there}
 
@@ -85,7 +84,7 @@ ICE40 = Family(
     block_words=16384,
     multiplier_name="ICESTORM_DSP",
     engine=(2500, 670),
-    memories=(1160, 138),
+    attention=(1160, 138),
     standalone=1786,
     preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
     lookup=LookupTable("SB_LUT4", ("I0", "I1", "I2", "I3"), "O", "LUT_INIT"),
@@ -96,11 +95,11 @@ ECP5 = Family(
     block_words=1024,
     multiplier_name="MULT18X18D",
     engine=(790, 1293),
-    memories=(2100, 250),
+    attention=(2100, 250),
     standalone=2538,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
     lookup=LookupTable("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
-    absorb=ecp5.absorb,
+    pack_registers=ecp5.pack_registers,
     floorplan=True,
 )
 GOWIN = Family(
@@ -109,7 +108,7 @@ GOWIN = Family(
     block_words=1024,
     multiplier_name="MULT18X18",
     engine=(1570, 1075),
-    memories=(1200, 140),
+    attention=(1200, 140),
     standalone=3400,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
     lookup=LookupTable("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
@@ -117,8 +116,8 @@ GOWIN = Family(
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)
 LFE5U_25F = Device(family=ECP5, logic=24288, blocks=56, multipliers=28)
-#: first columns of nine, which hold four block RAMs and four multipliers; a gap is for the clocks (project
-#: Trellis, tile grid)
+#: first of each nine columns, which have four block RAMs and four multipliers; gaps are clock columns
+#: (project Trellis, tile grid)
 FIRST_85F = (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114)
 LFE5U_85F = Device(
     family=ECP5,

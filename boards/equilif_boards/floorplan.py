@@ -1,18 +1,17 @@
-"""Floorplan of an ECP5: lanes get registers of their own, and in a large one banks of weights get places.
+"""ECP5 floorplan pass: duplicates registers and LUTs by lane, and on large devices places weight banks.
 
     rows of block RAMs      | bank 0 | bank 1 | ... | bank 7  |     -- word --|--+--> bank 0
     on the die              | bank 8 | bank 9 | ... | bank 15 |               |--|--> bank 1 ...
 
-Where nearly all block RAMs of a die are used, the placer takes whichever is free, and scatters a bank over
-the die, and a lane's multipliers too.  And of registers that hold the same, Yosys makes one, whose wires then
-cross the die to every bank.  Both take more wires than there are.  Here a bank gets a rectangle of block
-RAMs, and its lane the multipliers next to them.  A register that several banks read is copied for each, and
-so is one of a lane that other lanes read.  A table (LUT) that lanes in several parts of the die read is
-copied for each part, and so are the registers before it, which hold what all lanes are told.  And every lane
-has constants of its own for its multipliers, as nextpnr brings them from one place of the die.  This makes
-wires shorter in a small die too.
+If a design uses nearly all block RAMs of a die, the placer scatters the memories of a bank and the
+multipliers of a lane.  Yosys merges equal registers, whose wires then cross the die to every bank.  The
+result is congestion.  This pass assigns each bank a rectangle of block RAMs, and its lane the nearest
+multipliers.  It duplicates registers that several banks read, registers of a lane that other lanes read, LUTs
+that lanes in several regions of the die read, and the registers before those LUTs, which hold control
+signals.  Each lane gets its own constants for its multipliers, since nextpnr drives a constant from one
+place.  Duplication shortens wires on small devices, too.
 
-A netlist, as Yosys wrote it, is changed in place; it does the same as before.
+The JSON netlist of Yosys is modified in place; its function does not change.
 """
 
 from __future__ import annotations
@@ -29,35 +28,35 @@ from typing import Any, NamedTuple, Self
 
 from equilif_boards.ecp5 import BLOCK, MULTIPLIER, Bit, Netlist, Pin
 
-#: what RTLIL has of a module, of the attributes by which a design marks its regions, and of what they mark
+#: in RTLIL: a module; the attributes `lane` and `bank`; the wire or memory that has them
 MARKS = re.compile(r"^module \\(\S+)|^\s*attribute \\(lane|bank) (\d+)$|^\s*(?:memory|wire) .*\\(\S+)$", re.M)
-#: rows of block RAMs that a bank may span, the best first: of 32 banks wires are shortest with one row
+#: rows of block RAMs that a bank may span, best first: 32 banks have the shortest wires with one row
 HEIGHTS = (1, 2, 4)
 REGISTER = "TRELLIS_FF"
-TABLE = "LUT4"
-#: two tables of four inputs, and a choice of them; these pins lead to the tables
-WIDE_TABLE = "PFUMX"
-TABLES = ("ALUT", "BLUT")
-#: where what is copied puts out
-OUTPUTS = {REGISTER: "Q", TABLE: "Z", WIDE_TABLE: "Z"}
-#: pins of a multiplier to which a constant comes by a wire
-TIED = ("SOURCEA", "SOURCEB", "SIGNEDA", "SIGNEDB", "CE0", "RST0")
-#: pins of a register that have wires of their own
-APART = ("CLK", "LSR")
-#: readers from which on a net says nothing of where a cell belongs
-SHARED = 16
-#: wires that a cell may be away from one whose name tells its lane
-FAR = 6
-#: parts of the lanes that get a copy of a register or a table
-PARTS = 8
-#: readers from which on it is copied
-MANY = 48
-#: parts in which a table may be read without a copy
-FEW = 2
+LUT = "LUT4"
+#: multiplexer of two four-input LUTs, and its LUT inputs
+WIDE_LUT = "PFUMX"
+LUT_PINS = ("ALUT", "BLUT")
+#: output pins of cells that are copied
+OUTPUTS = {REGISTER: "Q", LUT: "Z", WIDE_LUT: "Z"}
+#: pins of a multiplier whose constants are routed
+CONSTANT_PINS = ("SOURCEA", "SOURCEB", "SIGNEDA", "SIGNEDB", "CE0", "RST0")
+#: pins of a register on dedicated routing
+EXCLUDED_PINS = ("CLK", "LSR")
+#: maximum fan-out of a net that indicates the lane of its cells
+MAX_VOTING_FANOUT = 16
+#: maximum distance, in nets, from a cell whose name contains its lane
+MAX_DISTANCE = 6
+#: number of regions of lanes for duplication
+REGIONS = 8
+#: fan-out from which on a register or LUT is duplicated for each region
+MAX_FANOUT = 48
+#: number of regions that may share a LUT
+MAX_REGIONS = 2
 
 
 class Site(NamedTuple):
-    """A place of the die, in tiles of its grid, and which one of the tile."""
+    """A site: tile coordinates, and its index in the tile."""
 
     y: int
     x: int
@@ -65,20 +64,20 @@ class Site(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What nextpnr calls it."""
+        """Name of the BEL in nextpnr."""
         return f"X{self.x}/Y{self.y}/{self.kind}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Blocks of a kind, in every row and column; ``kinds`` are in turn along a row."""
+    """Sites of one cell type at each row and column; ``kinds`` repeat along a row."""
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]
     kinds: tuple[str, ...]
 
     def site(self, row: int, column: int) -> Site:
-        """That in this row and column, counted from 0."""
+        """The site at a row and column, counted from 0."""
         return Site(self.rows[row], self.columns[column], self.kinds[column % len(self.kinds)])
 
     def all(self) -> list[Site]:
@@ -87,7 +86,7 @@ class Grid:
         ]
 
     def rectangles(self, banks: int, blocks: int) -> list[list[Site]] | None:
-        """Sites of every bank; None where no rectangles of so many blocks fit."""
+        """Sites of each bank, a rectangle of ``blocks`` sites; None if they do not fit."""
         for height in HEIGHTS:
             strips = len(self.rows) // height
             if not strips:
@@ -98,7 +97,7 @@ class Grid:
                 break
         else:
             return None
-        # columns that are left: some beside every bank, the rest in the middle, for what serves all of them
+        # unused columns: some next to each bank, the rest in the middle, for common logic
         beside, rest = divmod(len(self.columns) - width * abreast, abreast)
         found = []
         for bank in range(banks):
@@ -110,7 +109,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Sites:
-    """Where the block RAMs and the multipliers of a device are."""
+    """Sites of the block RAMs and multipliers of a device."""
 
     blocks: Grid
     multipliers: Grid
@@ -118,7 +117,7 @@ class Sites:
 
 @dataclass(frozen=True)
 class Regions:
-    """Lanes, and memories of weight banks: their numbers by their paths in the design."""
+    """Numbers of lanes, and of banks of weight memories, by hierarchical path."""
 
     lanes: Mapping[str, int]
     banks: Mapping[str, int]
@@ -133,43 +132,41 @@ class Regions:
 
     @classmethod
     def of(cls, rtlil: str) -> Self:
-        """Those that the attributes ``lane`` and ``bank`` mark in RTLIL of Amaranth; its first module is the
-        top, which is no part of a path.
-        """
+        """From the attributes ``lane`` and ``bank`` in RTLIL of Amaranth, whose first module is the top."""
         regions: dict[str, dict[str, int]] = {"lane": {}, "bank": {}}
-        marked: tuple[str, int] | None = None
+        mark: tuple[str, int] | None = None
         module = ""
         for found in MARKS.finditer(rtlil):
             name, kind, number, member = found.groups()
             if name:
                 module = name.partition(".")[2]
             elif kind:
-                marked = kind, int(number)
-            elif marked:
-                kind, index = marked
+                mark = kind, int(number)
+            elif mark:
+                kind, index = mark
                 path = module if kind == "lane" else f"{module}.{member}"
                 regions[kind][path.removeprefix(".")] = index
-                marked = None
+                mark = None
         return cls(regions["lane"], regions["bank"])
 
     def lane(self, cell: str) -> str | None:
-        """Path of the lane that a cell is in."""
-        return _region(cell, self.lanes)
+        """Path of the lane of a cell."""
+        return _path(cell, self.lanes)
 
     def bank(self, cell: str) -> str | None:
-        """Path of the memory that a cell is a part of."""
-        return _region(cell, self.banks)
+        """Path of the weight memory of a cell."""
+        return _path(cell, self.banks)
 
     def number(self, cell: str) -> int | None:
-        """Of the lane, or of the bank, that a cell is in."""
+        """Number of the lane or bank of a cell."""
         if path := self.lane(cell):
             return self.lanes[path]
         path = self.bank(cell)
         return None if path is None else self.banks[path]
 
 
-def _region(cell: str, paths: Container[str]) -> str | None:
-    """The path that a cell's name begins with."""
+def _path(cell: str, paths: Container[str]) -> str | None:
+    """The path that is a prefix of the name of a cell."""
     end = cell.find(".")
     while end >= 0:
         if cell[:end] in paths:
@@ -179,11 +176,10 @@ def _region(cell: str, paths: Container[str]) -> str | None:
 
 
 def floorplan(content: dict[str, Any], regions: Regions, sites: Sites | None = None) -> dict[str, int]:
-    """Places weights and multipliers of a netlist at ``sites``, if any, and copies registers and tables.
+    """Place weights and multipliers at ``sites``, if any, and duplicate registers and LUTs, in place.
 
-    It is changed in place.  How many block RAMs and multipliers have a site now, and how many constants,
-    registers and tables were added.  Banks that do not fit as rectangles have none.  The same netlist gives
-    the same netlist.
+    Returns the number of block RAMs and multipliers that were placed, and of constants, registers and LUTs
+    that were added.  Banks that do not fit as rectangles are not placed.  Deterministic.
     """
     netlist = Netlist(content)
     banks: defaultdict[int, list[str]] = defaultdict(list)
@@ -194,45 +190,48 @@ def floorplan(content: dict[str, Any], regions: Regions, sites: Sites | None = N
     places = sites and sites.blocks.rectangles(len(banks), most) or []
     for bank, place in enumerate(places):
         for name, site in zip(sorted(banks[bank]), place, strict=False):
-            _put(netlist, name, site)
-    multipliers = sites and places and _multiply_near(netlist, regions, sites.multipliers, places) or 0
-    fresh = count(1 + max(bit for bit in {**netlist.driver, **netlist.readers} if isinstance(bit, int)))
-    constants = _constants(netlist, regions, fresh)
+            _place(netlist, name, site)
+    multipliers = sites and places and _place_multipliers(netlist, regions, sites.multipliers, places) or 0
+    new_nets = count(1 + max(bit for bit in {**netlist.driver, **netlist.readers} if isinstance(bit, int)))
+    constants = _constants(netlist, regions, new_nets)
     before = Counter(cell["type"] for cell in netlist.cells.values())
     by_bank = {name: bank for bank, names in banks.items() for name in names}
     for name, _ in netlist.of_type(REGISTER):
-        _copies(netlist, name, "bank", by_bank, fresh)
-    by_lane = _lanes(netlist, regions)
+        _copies(netlist, name, "bank", by_bank, new_nets)
+    by_lane = _lane_of_cells(netlist, regions)
     for name, _ in netlist.of_type(REGISTER):
         if regions.lane(name):
-            _copies(netlist, name, "lane", by_lane, fresh)
-    wide = -(-len(banks) // PARTS)
-    by_part = {name: lane // wide for name, lane in by_lane.items()} if wide else {}
-    tables: set[str] = set()  # that there are several of
-    for name in _tables(netlist):
-        if _many(netlist, name) or len(_parts(netlist, name, by_part)) > FEW:
-            made = _copies(netlist, name, "part", by_part, fresh)
-            tables.update(made and [name, *made])
+            _copies(netlist, name, "lane", by_lane, new_nets)
+    wide = -(-len(banks) // REGIONS)
+    by_region = {name: lane // wide for name, lane in by_lane.items()} if wide else {}
+    luts: set[str] = set()  # that are duplicated
+    for name in _luts(netlist):
+        if _has_high_fanout(netlist, name) or len(_regions_of(netlist, name, by_region)) > MAX_REGIONS:
+            added = _copies(netlist, name, "region", by_region, new_nets)
+            luts.update(added and [name, *added])
     for name, _ in netlist.of_type(REGISTER):
-        told = _is_near(netlist, name, tables) and len(_parts(netlist, name, by_part, tables)) > FEW
-        if told or _many(netlist, name):
-            _copies(netlist, name, "part", by_part, fresh)
+        is_control = (
+            _follows_copy(netlist, name, luts)
+            and len(_regions_of(netlist, name, by_region, luts)) > MAX_REGIONS
+        )
+        if is_control or _has_high_fanout(netlist, name):
+            _copies(netlist, name, "region", by_region, new_nets)
     after = Counter(cell["type"] for cell in netlist.cells.values())
     return {
         "block RAMs placed": sum(map(len, banks.values())) if places else 0,
         "multipliers placed": multipliers,
         "constants added": constants,
         "registers copied": after[REGISTER] - before[REGISTER],
-        "tables copied": after[TABLE] - before[TABLE],
+        "LUTs copied": after[LUT] - before[LUT],
     }
 
 
-def _put(netlist: Netlist, name: str, site: Site) -> None:
+def _place(netlist: Netlist, name: str, site: Site) -> None:
     netlist.cells[name]["attributes"]["BEL"] = site.name
 
 
-def _multiply_near(netlist: Netlist, regions: Regions, grid: Grid, banks: list[list[Site]]) -> int:
-    """Places the multipliers of every lane side by side, below its bank; how many there are."""
+def _place_multipliers(netlist: Netlist, regions: Regions, grid: Grid, banks: list[list[Site]]) -> int:
+    """Place the multipliers of each lane below its bank; returns their number."""
     free = grid.all()
     found = sorted(
         (regions.lanes[path], name) for name, _ in netlist.of_type(MULTIPLIER) if (path := regions.lane(name))
@@ -240,43 +239,43 @@ def _multiply_near(netlist: Netlist, regions: Regions, grid: Grid, banks: list[l
     for lane, name in found:
         x = mean(site.x for site in banks[lane])
         y = mean(site.y for site in banks[lane])
-        # a row below rather than the nearest: else one row gets twice as many as another
+        # prefer rows below to the nearest one, which balances the rows
         nearest = min(free, key=lambda site: (site.y > y, abs(site.y - y), abs(site.x - x)))
         free.remove(nearest)
-        _put(netlist, name, nearest)
+        _place(netlist, name, nearest)
     return len(found)
 
 
-def _constants(netlist: Netlist, regions: Regions, fresh: Iterator[Bit]) -> int:
-    """Gives every lane tables that put out the constants of its multipliers; how many."""
-    own: dict[str, Bit] = {}
+def _constants(netlist: Netlist, regions: Regions, new_nets: Iterator[Bit]) -> int:
+    """Add LUTs that drive the constants of the multipliers of each lane; returns their number."""
+    nets: dict[str, Bit] = {}
     for name, _ in netlist.of_type(MULTIPLIER):
-        for port in TIED:
+        for port in CONSTANT_PINS:
             value = netlist.bit(name, port)
             path = regions.lane(name)
             if path and value in ("0", "1"):
                 constant = f"{path}.constant{value}"
-                if constant not in own:
-                    own[constant] = next(fresh)
+                if constant not in nets:
+                    nets[constant] = next(new_nets)
                     netlist.cells[constant] = {
-                        "type": TABLE,
+                        "type": LUT,
                         "parameters": {"INIT": str(value) * 16},
                         "attributes": {},
-                        "port_directions": {OUTPUTS[TABLE]: "output"},
+                        "port_directions": {OUTPUTS[LUT]: "output"},
                         "connections": {},
                     }
-                    netlist.connect(constant, OUTPUTS[TABLE], own[constant])
-                netlist.connect(name, port, own[constant])
-    return len(own)
+                    netlist.connect(constant, OUTPUTS[LUT], nets[constant])
+                netlist.connect(name, port, nets[constant])
+    return len(nets)
 
 
-def _lanes(netlist: Netlist, regions: Regions) -> dict[str, int]:
-    """Which lane a cell belongs to: its name tells, or most of the cells about it."""
+def _lane_of_cells(netlist: Netlist, regions: Regions) -> dict[str, int]:
+    """Lane of each cell: by its name, or by majority of its neighbours."""
     numbers = {name: regions.number(name) for name in netlist.cells}
     lanes = {name: number for name, number in numbers.items() if number is not None}
     rest = [name for name in netlist.cells if name not in lanes]
-    for _ in range(FAR):
-        votes = {name: Counter(_about(netlist, name, lanes)) for name in rest}
+    for _ in range(MAX_DISTANCE):
+        votes = {name: Counter(_neighbours(netlist, name, lanes)) for name in rest}
         lanes |= {
             name: min(vote, key=lambda lane: (-vote[lane], lane)) for name, vote in votes.items() if vote
         }
@@ -284,20 +283,20 @@ def _lanes(netlist: Netlist, regions: Regions) -> dict[str, int]:
     return lanes
 
 
-def _about(netlist: Netlist, name: str, lanes: dict[str, int]) -> Iterator[int]:
-    """Lanes of the cells that a cell shares a net of few readers with."""
+def _neighbours(netlist: Netlist, name: str, lanes: dict[str, int]) -> Iterator[int]:
+    """Lanes of the cells that share a net of low fan-out with a cell."""
     for bits in netlist.cells[name]["connections"].values():
         for bit in bits:
             readers = netlist.readers[bit]
-            if isinstance(bit, int) and len(readers) <= SHARED:
+            if isinstance(bit, int) and len(readers) <= MAX_VOTING_FANOUT:
                 for pin in (netlist.driver.get(bit), *readers):
                     if pin and pin.cell in lanes:
                         yield lanes[pin.cell]
 
 
-def _tables(netlist: Netlist) -> list[str]:
-    """Tables against the flow, those first that read others: a copy is one more reader of its inputs."""
-    kinds = WIDE_TABLE, TABLE
+def _luts(netlist: Netlist) -> list[str]:
+    """LUTs in reverse topological order, since a copy adds a reader to its inputs."""
+    kinds = WIDE_LUT, LUT
     order: TopologicalSorter[str] = TopologicalSorter()
     for kind in kinds:
         for name, _ in netlist.of_type(kind):
@@ -310,33 +309,31 @@ def _readers(netlist: Netlist, name: str) -> set[Pin]:
     return netlist.readers[netlist.bit(name, OUTPUTS[netlist.cells[name]["type"]])]
 
 
-def _many(netlist: Netlist, name: str) -> bool:
-    return len(_readers(netlist, name)) >= MANY
+def _has_high_fanout(netlist: Netlist, name: str) -> bool:
+    return len(_readers(netlist, name)) >= MAX_FANOUT
 
 
-def _parts(
-    netlist: Netlist, name: str, by_part: dict[str, int], among: Container[str] | None = None
+def _regions_of(
+    netlist: Netlist, name: str, by_region: dict[str, int], among: Container[str] | None = None
 ) -> set[int]:
-    """Parts in which a cell is read, by these cells, or by any."""
+    """Regions of the readers of a cell; ``among``: only these readers."""
     cells = (pin.cell for pin in _readers(netlist, name))
-    return {by_part[cell] for cell in cells if cell in by_part and (among is None or cell in among)}
+    return {by_region[cell] for cell in cells if cell in by_region and (among is None or cell in among)}
 
 
-def _is_near(netlist: Netlist, name: str, tables: Container[str]) -> bool:
-    """What a register takes comes straight from another, or from a table that there are several of."""
+def _follows_copy(netlist: Netlist, name: str, luts: Container[str]) -> bool:
+    """The input of a register is another register, or a duplicated LUT."""
     source = netlist.driver.get(netlist.bit(name, "DI"), Pin("", ""))
-    return source.port == OUTPUTS[REGISTER] or source.cell in tables
+    return source.port == OUTPUTS[REGISTER] or source.cell in luts
 
 
 def _copies(
-    netlist: Netlist, name: str, what: str, places: dict[str, int], fresh: Iterator[Bit]
+    netlist: Netlist, name: str, kind: str, places: dict[str, int], new_nets: Iterator[Bit]
 ) -> list[str]:
-    """Gives every place in which a cell is read a copy of it; ``places`` has the copies too.
+    """Duplicate a cell for each place that reads it; returns the names of the copies.
 
-    Names of the cells that were made.
-
-    Where nobody else reads it, it stays for the first place.  ``what``: of what places are numbers.
-    ``fresh``: nets that are not there yet.
+    The original serves the first place if it has no other readers.  ``places``: place of each cell, extended
+    by the copies.  ``kind``: kind of place, for names.  ``new_nets``: unused nets.
     """
     cell = netlist.cells[name]
     output = OUTPUTS[cell["type"]]
@@ -344,41 +341,38 @@ def _copies(
     readers = netlist.readers[bit]
     by_place: defaultdict[int, list[Pin]] = defaultdict(list)
     for pin in sorted(readers):
-        if pin.cell in places and pin.port not in APART:
+        if pin.cell in places and pin.port not in EXCLUDED_PINS:
             by_place[places[pin.cell]].append(pin)
-    synchronizer = cell["parameters"].get("SRMODE") == "ASYNC"  # of a reset: copies might not agree
+    synchronizer = cell["parameters"].get("SRMODE") == "ASYNC"  # reset synchronizer: copies might differ
     if len(by_place) < 2 or synchronizer or "keep" in cell["attributes"]:
         return []
-    alone = sum(map(len, by_place.values())) == len(readers)
-    made = []
-    for place in sorted(by_place)[alone:]:
-        own = next(fresh)
-        copies = _copy(netlist, name, f"{name}${what}{place}", own, fresh)
+    all_copied = sum(map(len, by_place.values())) == len(readers)
+    added = []
+    for place in sorted(by_place)[all_copied:]:
+        net = next(new_nets)
+        copies = _copy(netlist, name, f"{name}${kind}{place}", net, new_nets)
         places |= dict.fromkeys(copies, place)
-        made += copies
+        added += copies
         for pin in by_place[place]:
             ports = netlist.cells[pin.cell]["connections"]
-            ports[pin.port] = [own if other == bit else other for other in ports[pin.port]]
+            ports[pin.port] = [net if other == bit else other for other in ports[pin.port]]
             readers.discard(pin)
-            netlist.readers[own].add(pin)
-    return made
+            netlist.readers[net].add(pin)
+    return added
 
 
-def _copy(netlist: Netlist, name: str, copy: str, own: Bit, fresh: Iterator[Bit]) -> list[str]:
-    """A cell once more, with the tables that it chooses from; ``own`` is what it puts out.
-
-    Names of the cells that were made.
-    """
-    made = [copy]
+def _copy(netlist: Netlist, name: str, copy: str, net: Bit, new_nets: Iterator[Bit]) -> list[str]:
+    """Copy a cell, with the LUTs of a wide one; ``net`` is its output.  Returns the names of the copies."""
+    added = [copy]
     netlist.cells[copy] = cell = deepcopy(netlist.cells[name])
     output = OUTPUTS[cell["type"]]
-    cell["connections"][output] = [own]
-    netlist.driver[own] = Pin(copy, output)
+    cell["connections"][output] = [net]
+    netlist.driver[net] = Pin(copy, output)
     for port, bits in cell["connections"].items():
-        if cell["type"] == WIDE_TABLE and port in TABLES:
-            table = netlist.driver[bits[0]].cell
-            bits[0] = next(fresh)
-            made += _copy(netlist, table, f"{copy}.{port}", bits[0], fresh)
+        if cell["type"] == WIDE_LUT and port in LUT_PINS:
+            lut = netlist.driver[bits[0]].cell
+            bits[0] = next(new_nets)
+            added += _copy(netlist, lut, f"{copy}.{port}", bits[0], new_nets)
         if port != output:
             netlist.readers[bits[0]].add(Pin(copy, port))
-    return made
+    return added

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.build import Attrs
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from equilif_boards.board import ANY_WHILE_WRITTEN, Board
+from equilif_boards.board import COLLISION_DONT_CARE, Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
 from equilif_boards.flash import SpiFlash
@@ -17,7 +17,7 @@ from equilif_golden.link.flash import Area
 class ICEBreaker(ICEBreakerPlatform):
     resources = [
         *ICEBreakerPlatform.resources,
-        # as Pmods have SPI; PULLUP is a parameter of the cell, a number
+        # pinout of SPI Pmods; PULLUP is a numeric cell parameter
         spi_resource(
             cs="1",
             mosi="2",
@@ -42,10 +42,10 @@ ICEBREAKER = Board(
         SpiLink(
             sck_hz=7e6,
             place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4",
-            patient=True,
+            keep_reply=True,
         ),
     ),
-    flash=SpiFlash(area=Area(16, 240)),  # behind 1 MiB of bitstreams
+    flash=SpiFlash(area=Area(16, 240)),  # after 1 MiB of bitstreams
     config=EngineConfig(
         lanes=4,
         tiles=4096,
@@ -55,14 +55,14 @@ ICEBREAKER = Board(
         attention=False,
     ),
     network=(784, 64, 10),
-    seed=2,  # 1 misses the clock by some tenths of a MHz
+    seed=2,  # 1 misses timing by some tenths of a MHz
     synth_opts="-dsp -spram -abc9 -device u",
     after_read=(
-        # SPRAM has no initial content, and Yosys will not drop it by itself
+        # SPRAM has no initial content, which Yosys does not drop
         "delete t:$meminit_v2 r:MEMID=*bank* %i",
-        ANY_WHILE_WRITTEN,
-        # abc9 makes what is late fast and all else small: in ps, how late is too late, and what it takes a
-        # wire for.  Left to itself it thinks of wires as too short, and of everything as late
+        COLLISION_DONT_CARE,
+        # abc9 optimises critical paths for delay, the others for area.  Target delay and wire delay in ps: by
+        # default wires are too fast, and every path is critical
         "scratchpad -set abc9.D 23000",
         "scratchpad -set synth_ice40.abc9.W 1800",
     ),

@@ -1,6 +1,6 @@
-"""How a board and a host are joined: the transport of the design, and where its pins are.
+"""Links between board and host: the transport of the design, and its pins.
 
-A new transport is a class with the members of :class:`Link`; a board that has it names one in ``link``.
+A new transport is a class with the members of :class:`Link`, and a board with it in ``link``.
 """
 
 from __future__ import annotations
@@ -17,46 +17,46 @@ from amaranth_boards.resources import SPIResource
 from equilif_golden.fixed import whole
 from equilif_hdl.link import spi, usb
 from equilif_hdl.link.transport import Transport
-from equilif_hdl.link.uart import BITS, SMALLEST_DIVISOR, Pins, Uart
+from equilif_hdl.link.uart import BITS, MIN_DIVISOR, Pins, Uart
 
-#: baud; slower than any host would wait for
-SLOWEST = 9_600
+#: minimum baud rate: a client times out at lower rates
+MIN_BAUD = 9_600
 
 
 class Link(Protocol):
-    """What a board says of its way to the host."""
+    """Link of a board to the host."""
 
     @property
     def kind(self) -> str:
-        """Its name among those of a board."""
+        """Name of the link, unique for a board."""
 
     @property
     def clocks(self) -> Mapping[str, float]:
-        """Hz of the clock domains that it needs beside the design's, of the same PLL."""
+        """Frequencies in Hz of its clock domains in addition to `sync`, by name, from the same PLL."""
 
     @property
     def place(self) -> str:
-        """Where the host's end is."""
+        """Connector of the host, for messages."""
 
     @property
     def bytes_per_second(self) -> float:
-        """At most, in one direction."""
+        """Maximum data rate in one direction."""
 
     def transport(self, clock_hz: float) -> Transport:
-        """For a design with this clock; ValueError when there is none."""
+        """Transport for a design with this clock; ValueError if it is not possible."""
 
     def join(self, m: Module, platform: Platform, pins: Any) -> None:
-        """Join the pins of the transport, which are of its own kind, with those of the board."""
+        """Connect the pins of the transport to those of the board."""
 
     def simulated(self, clock_hz: float, baud: int | None = None) -> Link:
-        """For a simulation: as fast as a design with this clock can, or at a rate of the user."""
+        """Link for a simulation: as fast as the clock allows, or at ``baud``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UartLink:
     """A UART: the board's resource ``uart``.
 
-    ``baud``: bits a second.  ``high``: outputs of the board that must be high for it to work.
+    ``baud``: bits per second.  ``high``: outputs of the board that must be high.
     """
 
     baud: int
@@ -88,13 +88,13 @@ class UartLink:
             m.d.comb += pin.o.eq(1)
 
     def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
-        fastest = int(clock_hz) // SMALLEST_DIVISOR
-        return replace(self, baud=fastest if baud is None else whole(baud, "baud", SLOWEST, fastest))
+        fastest = int(clock_hz) // MIN_DIVISOR
+        return replace(self, baud=fastest if baud is None else whole(baud, "baud", MIN_BAUD, fastest))
 
 
 @dataclass(frozen=True, kw_only=True)
 class UsbLink:
-    """USB by pins of the FPGA: the board's resource ``usb``."""
+    """USB at pins of the FPGA: the resource ``usb`` of the board."""
 
     place: str = "on the board's USB"
     kind: str = "usb"
@@ -129,15 +129,15 @@ class UsbLink:
         ]
 
     def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
-        """A UART takes its place: what is simulated are bytes."""
-        return UartLink(baud=SLOWEST).simulated(clock_hz, baud)
+        """A UART: the simulation transfers bytes."""
+        return UartLink(baud=MIN_BAUD).simulated(clock_hz, baud)
 
 
 def spi_resource(
     *, sck: str, mosi: str, miso: str, cs: str, conn: tuple[str, int] | None = None, attrs: Attrs
 ) -> Resource:
-    """Pins for :class:`SpiLink`, of a connector of the board or of the FPGA.  ``attrs``: pulled up, so that
-    nobody is selected where nothing is connected.
+    """Pins for :class:`SpiLink`, of a connector or of the FPGA.  ``attrs``: must include pull-ups, which
+    deselect an unconnected port.
     """
     pins: Resource = SPIResource(
         SpiLink.resource, 0, cs_n=cs, clk=sck, copi=mosi, cipo=miso, conn=conn, attrs=attrs, role="peripheral"
@@ -147,16 +147,16 @@ def spi_resource(
 
 @dataclass(frozen=True, kw_only=True)
 class SpiLink:
-    """SPI, with the host as its master: the board's :func:`spi_resource`.
+    """SPI with the host as master: :func:`spi_resource` of the board.
 
-    ``sck_hz``: the fastest that the design's clock allows.  ``place``: header and pins, as they are named
-    there.  ``patient``: a reply that nobody fetches is kept, which saves cells, but holds up a board that
-    learns alone.
+    ``sck_hz``: maximum SCK frequency for the clock of the design.  ``place``: header and pin names.
+    ``keep_reply``: keep a reply that no host fetches; saves cells, but blocks a board that
+    trains standalone.
     """
 
     sck_hz: float
     place: str
-    patient: bool = False
+    keep_reply: bool = False
     kind: str = "spi"
     resource: ClassVar[str] = "spi_link"
 
@@ -172,7 +172,7 @@ class SpiLink:
         return self.sck_hz / 8
 
     def transport(self, clock_hz: float) -> spi.Spi:
-        return spi.Spi.of(clock_hz, self.sck_hz, patient=self.patient)
+        return spi.Spi.of(clock_hz, self.sck_hz, keep_reply=self.keep_reply)
 
     def join(self, m: Module, platform: Platform, pins: spi.Pins) -> None:
         port = platform.request(self.resource, 0, dir="-")
@@ -182,12 +182,12 @@ class SpiLink:
         m.submodules.spi_miso = miso = io.Buffer(io.Direction.Output, port.cipo)
         m.d.comb += [
             pins.sck.eq(sck.i),
-            pins.csn.eq(~cs.i),  # the buffer turns it over
+            pins.csn.eq(~cs.i),  # the buffer inverts it
             pins.mosi.eq(mosi.i),
             miso.o.eq(pins.miso),
             miso.oe.eq(pins.miso_oe),
         ]
 
     def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
-        """A UART takes its place: what is simulated are bytes."""
-        return UartLink(baud=SLOWEST).simulated(clock_hz, baud)
+        """A UART: the simulation transfers bytes."""
+        return UartLink(baud=MIN_BAUD).simulated(clock_hz, baud)

@@ -1,7 +1,7 @@
 """OrangeCrab r0.2 with LFE5U-25F.
 
-Its USB is wired to the FPGA.  A UART in place of it needs an adapter at header pins 0 (tx) and 1 (rx).  SPI
-is at the header's own pins for it.
+USB is connected to the FPGA.  The alternative UART needs an adapter at header pins 0 (tx) and 1 (rx).  SPI is
+on the SPI pins of the header.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from amaranth.vendor import GowinPlatform
 from amaranth_boards.resources import LEDResources, SPIFlashResources, UARTResource
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
-from equilif_boards.board import ANY_WHILE_WRITTEN, Board
+from equilif_boards.board import COLLISION_DONT_CARE, Board
 from equilif_boards.clock import GowinPll
 from equilif_boards.device import GW1NR_9, GW2AR_18
 from equilif_boards.flash import SpiFlash
@@ -17,7 +17,7 @@ from equilif_golden.link.flash import Area
 
 
 class Himbaechel(GowinPlatform):
-    """Amaranth 0.5 calls nextpnr-gowin, which is no more."""
+    """Amaranth 0.5 calls nextpnr-gowin, which no longer exists."""
 
     _apicula_required_tools = ["yosys", "nextpnr-himbaechel", "gowin_pack"]
     _apicula_command_templates = [
@@ -33,7 +33,7 @@ class Himbaechel(GowinPlatform):
             --json {{name}}.syn.json
             --write {{name}}.pnr.json
         """,
-        # once it is configured, the pins of the flash are the design's
+        # after configuration the flash pins belong to the design
         GowinPlatform._apicula_command_templates[2].replace("-o ", "--mspi_as_gpio -o "),
     ]
 
@@ -43,7 +43,7 @@ class TangNano9K(Himbaechel, TangNano9kPlatform):
 
 
 class TangNano20K(Himbaechel):
-    """amaranth-boards has none.  Pins as documented at wiki.sipeed.com/nano20k."""
+    """Not in amaranth-boards.  Pins: wiki.sipeed.com/nano20k."""
 
     part, family = "GW2AR-LV18QN88C8/I7", "GW2A-18C"
     default_clk = "clk27"
@@ -51,13 +51,13 @@ class TangNano20K(Himbaechel):
         Resource("clk27", 0, Pins("4", dir="i"), Clock(27e6), Attrs(IO_TYPE="LVCMOS33")),
         *LEDResources(pins="15 16 17 18 19 20", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33")),
         UARTResource(0, rx="70", tx="69", attrs=Attrs(IO_TYPE="LVCMOS33")),
-        # the package's own pins of configuration, as on the 9K
+        # configuration pins of the package, as on the 9K
         *SPIFlashResources(0, cs_n="60", clk="59", copi="61", cipo="62", attrs=Attrs(IO_TYPE="LVCMOS33")),
     ]
     connectors: list[Connector] = []
 
     def parse_part(self) -> None:
-        """Amaranth finds part and family different: the die in this package is the GW2A-18C's."""
+        """The die of this package is that of the GW2A-18C, which Amaranth rejects."""
         self.series, self.size, self.subseries_f = "GW2A", "18", "C"
 
 
@@ -70,7 +70,7 @@ TANG_NANO_9K = Board(
     clock=GowinPll,
     clock_hz=72e6,
     link=UartLink(baud=3_000_000),
-    # 4 MiB beside the FPGA, which has its bitstream in a flash of its own
+    # external flash of 4 MiB; the bitstream is in the internal one
     flash=SpiFlash(area=Area(1, 63)),
     config=EngineConfig(
         lanes=4,
@@ -80,7 +80,7 @@ TANG_NANO_9K = Board(
         attention=False,
     ),
     network=(784, 20, 10),
-    after_read=(ANY_WHILE_WRITTEN,),
+    after_read=(COLLISION_DONT_CARE,),
     new_tools=("yosys",),
     leds=(("led", 0), ("led", 1)),
     loader="tangnano9k",
@@ -95,7 +95,7 @@ TANG_NANO_20K = Board(
     clock=GowinPll,
     clock_hz=120e6,
     link=UartLink(baud=3_000_000),
-    # 8 MiB, of which the bitstream has less than one
+    # 8 MiB, of which the bitstream takes less than one
     flash=SpiFlash(area=Area(32, 96)),
     config=EngineConfig(
         lanes=8,

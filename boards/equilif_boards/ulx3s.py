@@ -7,7 +7,7 @@ from dataclasses import replace
 from amaranth.build import Attrs
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
-from equilif_boards.board import ANY_WHILE_WRITTEN, Board
+from equilif_boards.board import COLLISION_DONT_CARE, Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
 from equilif_boards.flash import SpiFlash
@@ -15,10 +15,10 @@ from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
 
-#: behind 2 MiB of bitstream; its clock is a pin of the FPGA's own configuration
+#: after 2 MiB of bitstream; its clock is a dedicated configuration pin
 FLASH = SpiFlash(area=Area(32, 224), resource="spi_flash", clock_cell="USRMCLK")
 
-#: beside 3.3 V and GND of its header
+#: next to 3.3 V and GND of the header
 SPI = spi_resource(
     sck="0+", mosi="0-", miso="1+", cs="1-", conn=("gpio", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
 )
@@ -55,15 +55,15 @@ ULX3S_85F = Board(
     ),
     network=(784, 224, 10),
     state_ram="distributed",
-    after_read=(ANY_WHILE_WRITTEN,),
-    # wires of the static placer are a fifth shorter, and router2 often comes to no end
+    after_read=(COLLISION_DONT_CARE,),
+    # wires of the static placer are a fifth shorter, and router2 often does not finish
     nextpnr_opts="--placer static --router router1",
     new_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
     leds=(("led", 0), ("led", 1)),
     loader="ulx3s",
 )
 
-#: with room for maps and for many queries: fewer weights, and neuron state in block RAM
+#: for convolutions and many queries: fewer weights, and neuron state in block RAM
 ULX3S_85F_MAPS = replace(
     ULX3S_85F,
     name="ulx3s-85f-maps",
@@ -84,7 +84,7 @@ ULX3S_85F_MAPS = replace(
     state_ram="block",
 )
 
-#: the engine of every board with an LFE5U-25F
+#: engine of all boards with an LFE5U-25F
 SMALL = EngineConfig(
     lanes=8,
     tiles=768,

@@ -26,7 +26,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import END, FRAME_BYTES
 from equilif_hdl.link.transport import Transport
-from equilif_hdl.link.uart import SMALLEST_DIVISOR, Uart
+from equilif_hdl.link.uart import MIN_DIVISOR, Uart
 from equilif_hdl.top import Top
 from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, keep, kept, require
@@ -118,7 +118,7 @@ int board_run(
 """
 
 #: a bit in the fewest clock cycles
-FASTEST = Uart(SMALLEST_DIVISOR)
+FASTEST = Uart(MIN_DIVISOR)
 #: see equilif_hdl.link.standalone.StandaloneTrainer: a host retries a refused frame within 100,000 cycles
 QUIET_BITS = 17
 CHUNK = 20_000  #: cycles between two looks at the terminal

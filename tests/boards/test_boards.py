@@ -26,8 +26,8 @@ from equilif_boards.build import (
     BuildError,
     DoesNotFit,
     MissingTool,
-    NoEnd,
     Plan,
+    RouteTimeout,
     TimingNotMet,
     build,
     main,
@@ -199,7 +199,7 @@ def test_a_board_with_three_links():
         BOARDS["icebreaker"].with_link("usb")
     with pytest.raises(ValueError, match="'usb'.*uart$"):
         BOARDS["icesugar"].with_link("usb")
-    with pytest.raises(ValueError, match=r"make 100.*\b48\b.*12 MHz.*48 MHz"):
+    with pytest.raises(ValueError, match=r"generate 100.*\b48\b.*12 MHz.*48 MHz"):
         orangecrab.clocked(100)
     assert uart.clocked(100).clock_hz == 100e6
 
@@ -376,13 +376,13 @@ def test_seed_timeout(tools, tmp_path):
     tools("nextpnr-ice40", endless(tmp_path, 4, 5))
     lines: list[str] = []
     result = build(SMALL["icebreaker"], tmp_path / "out", seed=4, minutes=0.01, progress=lines.append)
-    assert result.seed == 6 and lines.count("  nextpnr-ice40 came to no end in 0.01 minutes") == 2
+    assert result.seed == 6 and lines.count("  nextpnr-ice40 did not finish in 0.01 minutes") == 2
     assert json.loads(result.manifest.read_text())["f_max_by_seed"] == {"6": 26.0}
 
 
 def test_all_seeds_time_out(tools, tmp_path):
     tools("nextpnr-ice40", endless(tmp_path, 1, 2))
-    with pytest.raises(NoEnd, match=r"0\.01 minutes.*1\.\.2: .*--minutes"):
+    with pytest.raises(RouteTimeout, match=r"0\.01 minutes.*1\.\.2: .*--minutes"):
         build(SMALL["icebreaker"], tmp_path / "out", seed=1, retries=2, minutes=0.01)
 
 

@@ -28,10 +28,10 @@ BENCH = """
 module bench;
     reg clk = 0;
     reg [39:0] i = 0;
-    wire [35:0] wanted, mapped, absorbed;
+    wire [35:0] wanted, mapped, packed;
     rtl rtl(.clk(clk), .rst(1'b0), .i(i), .o(wanted));
     mapped netlist(.clk(clk), .rst(1'b0), .i(i), .o(mapped));
-    absorbed moved(.clk(clk), .rst(1'b0), .i(i), .o(absorbed));
+    packed moved(.clk(clk), .rst(1'b0), .i(i), .o(packed));
     reg [35:0] last = 0;
     integer k, wrong = 0, changes = 0;
     initial begin
@@ -40,7 +40,7 @@ module bench;
             #1 clk = 1;
             #1 clk = 0;
             #1 if (k > FIRST) begin
-                wrong = wrong + (wanted !== mapped) + (wanted !== absorbed);
+                wrong = wrong + (wanted !== mapped) + (wanted !== packed);
                 changes = changes + (wanted !== last);
             end
             last = wanted;
@@ -114,9 +114,9 @@ def moved(build, tmp_path):
     """What moved, and the kinds of cells that are left; the design before and after it is the same."""
     before = synthesized(build, tmp_path)
     after = copy.deepcopy(before)
-    counts = ecp5.absorb(after)
+    counts = ecp5.pack_registers(after)
     passes = []
-    for name, content in (("mapped", before), ("absorbed", after)):
+    for name, content in (("mapped", before), ("packed", after)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
         passes += ["design -reset", f"read_json {name}.json", f"rename rtl {name}"]
         passes += [f"write_verilog -noattr {name}.v"]
@@ -124,7 +124,7 @@ def moved(build, tmp_path):
     bench = BENCH.replace("CYCLES", f"{CYCLES}").replace("FIRST", f"{FIRST}")
     (tmp_path / "bench.v").write_text(ECP5.library() + bench)
     (tmp_path / "rtl.v").write_text(verilog.convert(Design(build), name="rtl", emit_src=False))
-    sources = ["bench.v", "rtl.v", "mapped.v", "absorbed.v"]
+    sources = ["bench.v", "rtl.v", "mapped.v", "packed.v"]
     subprocess.run(["iverilog", "-g2012", "-o", "bench", "-s", "bench", *sources], cwd=tmp_path, check=True)
     output = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     wrong, changes = map(int, output.split())
@@ -137,7 +137,7 @@ def untouched(build, tmp_path):
     """Nothing moves."""
     before = synthesized(build, tmp_path)
     after = copy.deepcopy(before)
-    assert not any(ecp5.absorb(after).values())
+    assert not any(ecp5.pack_registers(after).values())
     return after == before
 
 
@@ -279,7 +279,7 @@ def test_pass_is_deterministic_and_idempotent(tmp_path):
 
     first = synthesized(build, tmp_path)
     second = copy.deepcopy(first)
-    assert ecp5.absorb(first) == ecp5.absorb(second) == {"DP16KD": 1, "MULT18X18D": 1}
+    assert ecp5.pack_registers(first) == ecp5.pack_registers(second) == {"DP16KD": 1, "MULT18X18D": 1}
     assert json.dumps(first) == json.dumps(second)
-    assert ecp5.absorb(second) == {"DP16KD": 0, "MULT18X18D": 0}
+    assert ecp5.pack_registers(second) == {"DP16KD": 0, "MULT18X18D": 0}
     assert first == second

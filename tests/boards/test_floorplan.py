@@ -117,7 +117,7 @@ def test_register_duplication():
         "multipliers placed": 0,
         "constants added": 0,
         "registers copied": 1,
-        "tables copied": 0,
+        "LUTs copied": 0,
     }
     cells = content["modules"]["top"]["cells"]
     assert cells["word$bank1"]["connections"] == {"DI": [2], "Q": [4]}
@@ -153,7 +153,7 @@ def test_lut_and_register_duplication(lanes):
     content = {"modules": {"top": {"attributes": {"top": "1"}, "ports": {}, "cells": cells}}}
     counts = floorplan(content, REGIONS)
     copies = (lanes - 1) * (lanes > 2)
-    assert (counts["registers copied"], counts["tables copied"]) == (copies, copies)
+    assert (counts["registers copied"], counts["LUTs copied"]) == (copies, copies)
     sources = set()
     for k in range(lanes):
         (read,) = cells[f"top.lanes.lane{k}.x"]["connections"]["DI"]
@@ -220,8 +220,8 @@ def test_duplicates_are_removed_without_floorplan(netlist):
     assert len(constants) == counts["constants added"] == 2 * CONFIG.lanes
     copies = [name for name in cells if name not in was and name not in constants]
     added = Counter(cells[name]["type"] for name in copies)
-    assert added["TRELLIS_FF"] == counts["registers copied"] and added["LUT4"] == counts["tables copied"]
-    assert counts["tables copied"] and any(name.endswith(".ALUT") for name in copies)
+    assert added["TRELLIS_FF"] == counts["registers copied"] and added["LUT4"] == counts["LUTs copied"]
+    assert counts["LUTs copied"] and any(name.endswith(".ALUT") for name in copies)
     assert all(any(f"${what}" in name for name in copies) for what in ("bank", "lane", "part"))
     nets = {bit for cell in was.values() for bits in cell["connections"].values() for bit in bits}
     merged = {}

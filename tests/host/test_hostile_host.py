@@ -517,7 +517,7 @@ def test_board_accepts_as_kernel():
         (("build", "icebreaker", "--clock", -1), "1..1000, not -1.0"),
         (
             ("build", "icebreaker", "--clock", 23.9),
-            "the PLL cannot make 23.9 MHz of 12 MHz; it can make 23.25 or 24 MHz",
+            "the PLL cannot generate 23.9 MHz from 12 MHz; possible: 23.25 or 24 MHz",
         ),
         (("build", "icebreaker", "--seed", -1), "0..2147482647, not -1"),
         (("build", "icebreaker", "--seed", 1 << 40), "0..2147482647, not 1099511627776"),
@@ -654,14 +654,14 @@ def _planned(cls: Any, board: Any) -> Any:
     return cls({COMMANDS: json.dumps({"commands": tools})}, tools)
 
 
-def _synthesised(board: Any, out: Path, step: builder.Steps) -> builder.Synthesis:
+def _synthesised(board: Any, out: Path, step: builder.BuildSteps) -> builder.Synthesis:
     """A netlist of the identity alone, in a folder without anything else."""
     plan = builder.Plan.of(board)
     builder.require_free(out)
     builder._write(plan, out)
     netlist = {"modules": {"top": {"cells": identity_tables(board.device.family)}}}
     return builder.Synthesis(
-        board=board, plan=plan, versions={}, netlist=netlist, digest="", absorbed={}, floorplan={}
+        board=board, plan=plan, versions={}, netlist=netlist, digest="", packed_registers={}, floorplan={}
     )
 
 

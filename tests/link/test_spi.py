@@ -16,7 +16,7 @@ from equilif_hdl.top import Top
 from equilif_sim.tools.run import simulate
 from tests.engines import visible
 
-PATIENCE_BITS = 12
+REPLY_TIMEOUT_BITS = 12
 BYTES = st.binary() | st.lists(st.sampled_from((NOTHING, ESCAPE, *CODES, END, 0))).map(bytes)
 
 
@@ -50,17 +50,17 @@ def test_shifted_bits_end_no_frame():
 
 
 @pytest.mark.regress  # by default the whole design answers over SPI, below
-@pytest.mark.parametrize("simulator, patience_bits", [("icarus", PATIENCE_BITS), ("verilator", 0)])
-def test_both_directions(simulator, patience_bits, tmp_path):
-    config = {"patience_bits": patience_bits}
-    dut = SpiLine(patience_bits)
+@pytest.mark.parametrize("simulator, reply_timeout_bits", [("icarus", REPLY_TIMEOUT_BITS), ("verilator", 0)])
+def test_both_directions(simulator, reply_timeout_bits, tmp_path):
+    config = {"reply_timeout_bits": reply_timeout_bits}
+    dut = SpiLine(reply_timeout_bits)
     bench = "equilif_sim.link.spi"
     seen = visible("spiline *")
     assert simulate(dut, bench, tmp_path, config=config, simulator=simulator, visible=seen) == 21
 
 
 def test_min_cycles_per_bit():
-    assert Spi.of(80e6, 20e6) == Spi(25) and Spi.of(24e6, 6e6, patient=True) == Spi(0)
+    assert Spi.of(80e6, 20e6) == Spi(25) and Spi.of(24e6, 6e6, keep_reply=True) == Spi(0)
     with pytest.raises(ValueError, match="SCK.*20 MHz.*80 MHz.*79 MHz"):
         Spi.of(79e6, 20e6)
 

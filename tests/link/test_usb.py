@@ -11,15 +11,15 @@ from equilif_hdl.link.usb import Usb, UsbLine
 from equilif_hdl.top import Top
 from equilif_sim.tools.run import simulate
 
-PATIENCE_BITS = 12
+REPLY_TIMEOUT_BITS = 12
 
 
 @pytest.mark.regress  # by default within the whole design
 @pytest.mark.parametrize("period_ps", [10_418, 100_002])
 def test_enumeration_and_transfer(period_ps, tmp_path):
     """With the design at 96 MHz, and at 10 MHz."""
-    config = {"patience_bits": PATIENCE_BITS, "period_ps": period_ps}
-    assert simulate(UsbLine(PATIENCE_BITS), "equilif_sim.link.usb", tmp_path, config=config) == 6
+    config = {"reply_timeout_bits": REPLY_TIMEOUT_BITS, "period_ps": period_ps}
+    assert simulate(UsbLine(REPLY_TIMEOUT_BITS), "equilif_sim.link.usb", tmp_path, config=config) == 6
 
 
 def test_complete_design_over_usb(tmp_path):
@@ -27,6 +27,6 @@ def test_complete_design_over_usb(tmp_path):
         lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False
     )
     options = {"build_id": 0x1234, "frame_bytes": 300}
-    top = Top(config, transport=Usb(PATIENCE_BITS), **options)
+    top = Top(config, transport=Usb(REPLY_TIMEOUT_BITS), **options)
     settings = {"engine": dataclasses.asdict(config), "period_ps": 10_418, **options}
     assert simulate(top, "equilif_sim.link.usb_top", tmp_path, config=settings) == 1

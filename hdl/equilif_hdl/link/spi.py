@@ -30,11 +30,11 @@ from equilif_golden.link.spi import CODES, ESCAPE, FLIP, NOTHING
 from equilif_hdl.link.transport import Line
 from equilif_hdl.typed import Interface
 
-SMALLEST_RATIO = 4  #: cycles of the design's clock a bit
+MIN_RATIO = 4  #: cycles of the design's clock a bit
 #: seconds without a host that fetches the reply: it is dropped.  A client has sent its command again by then
-PATIENCE = 0.35
+REPLY_TIMEOUT = 0.35
 #: 2**so many cycles, as long as that at 96 MHz
-PATIENCE_BITS = 25
+REPLY_TIMEOUT_BITS = 25
 
 
 class Pins(Interface, Protocol):
@@ -61,14 +61,13 @@ class SpiLine(Line):
     Latency: a byte is at ``o`` with the third clock edge after its last rising edge of sck, and the byte to
     the host that waits at ``i`` then is the next one.  Throughput: a byte in 8 bits.
 
-    ``patience_bits``: after 2**so many cycles without a host, bytes at ``i`` are dropped until there is one;
-    0: they wait for ever.
+    ``reply_timeout_bits``: log2 of the cycles without a host after which bytes at ``i`` are dropped; 0: never.
     """
 
     pins: Pins
 
-    def __init__(self, patience_bits: int = PATIENCE_BITS):
-        self.patience_bits = patience_bits
+    def __init__(self, reply_timeout_bits: int = REPLY_TIMEOUT_BITS):
+        self.reply_timeout_bits = reply_timeout_bits
         super().__init__(PINS)
 
     def elaborate(self, platform: object) -> Module:
@@ -139,8 +138,8 @@ class SpiLine(Line):
             m.d.sync += stuffed.eq(special & ~stuffed)
 
         gone: Value = Const(0)
-        if self.patience_bits:
-            waited = Signal(self.patience_bits + 1)
+        if self.reply_timeout_bits:
+            waited = Signal(self.reply_timeout_bits + 1)
             gone = waited[-1]
             with m.If(whole | ~i.valid & ~gone):
                 m.d.sync += waited.eq(0)
@@ -164,23 +163,23 @@ def _any(byte: Value, *values: int) -> Value:
 class Spi:
     """An SPI slave as data: equilif_hdl.link.transport.Transport."""
 
-    patience_bits: int = PATIENCE_BITS
+    reply_timeout_bits: int = REPLY_TIMEOUT_BITS
 
     @classmethod
-    def of(cls, clock_hz: float, sck_hz: float, *, patient: bool = False) -> Spi:
-        """For this clock; ValueError when it is too slow for such an SCK.  ``patient``: a reply waits for
+    def of(cls, clock_hz: float, sck_hz: float, *, keep_reply: bool = False) -> Spi:
+        """For this clock; ValueError when it is too slow for such an SCK.  ``keep_reply``: a reply waits for
         ever.
         """
-        if clock_hz < SMALLEST_RATIO * sck_hz:
+        if clock_hz < MIN_RATIO * sck_hz:
             raise ValueError(
                 f"an SCK of {sck_hz / 1e6:g} MHz needs a clock of at least "
-                f"{SMALLEST_RATIO * sck_hz / 1e6:g} MHz, not {clock_hz / 1e6:g} MHz"
+                f"{MIN_RATIO * sck_hz / 1e6:g} MHz, not {clock_hz / 1e6:g} MHz"
             )
-        return cls(0 if patient else math.ceil(math.log2(PATIENCE * clock_hz)))
+        return cls(0 if keep_reply else math.ceil(math.log2(REPLY_TIMEOUT * clock_hz)))
 
     @property
     def pins(self) -> wiring.Signature:
         return PINS
 
     def line(self) -> SpiLine:
-        return SpiLine(self.patience_bits)
+        return SpiLine(self.reply_timeout_bits)

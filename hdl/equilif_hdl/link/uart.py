@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from equilif_hdl.link.transport import RECEIVED, Line, Received
 from equilif_hdl.typed import Interface, Stream
 
-SMALLEST_DIVISOR = 4
+MIN_DIVISOR = 4
 #: bits on the line for a byte: start, 8 bits, stop
 BITS = 10
 #: part of the rate by which a clock may miss it: the receiver allows 5 %, less its sampling error, and the
@@ -38,8 +38,8 @@ PINS = wiring.Signature({"rx": In(1), "tx": Out(1)})
 
 
 def _checked(divisor: int) -> int:
-    if divisor < SMALLEST_DIVISOR:
-        raise ValueError(f"divisor must be at least {SMALLEST_DIVISOR} clock cycles a bit, not {divisor}")
+    if divisor < MIN_DIVISOR:
+        raise ValueError(f"divisor must be at least {MIN_DIVISOR} clock cycles a bit, not {divisor}")
     return divisor
 
 
@@ -172,8 +172,8 @@ class Uart:
         """That of a rate; ValueError when the clock cannot make it closely enough."""
         divisor = round(clock_hz / baud)
         mhz = f"{clock_hz / 1e6:g} MHz"
-        if divisor < SMALLEST_DIVISOR:
-            needed = f"{SMALLEST_DIVISOR * baud / 1e6:g} MHz"
+        if divisor < MIN_DIVISOR:
+            needed = f"{MIN_DIVISOR * baud / 1e6:g} MHz"
             raise ValueError(f"{baud} baud need a clock of at least {needed}, not {mhz}")
         error = clock_hz / divisor / baud - 1
         if abs(error) > TOLERANCE:

@@ -34,7 +34,7 @@ PACKETS_PER_MS = 19
 FIFO_BYTES = 16
 #: 2**so many cycles of 12 MHz, 350 ms, without a host that fetches the reply: it is dropped.  A client has
 #: sent its command again by then
-PATIENCE_BITS = 22
+REPLY_TIMEOUT_BITS = 22
 
 
 class Pins(Interface, Protocol):
@@ -63,8 +63,8 @@ class UsbLine(Line):
 
     pins: Pins
 
-    def __init__(self, patience_bits: int = PATIENCE_BITS):
-        self.patience_bits = patience_bits
+    def __init__(self, reply_timeout_bits: int = REPLY_TIMEOUT_BITS):
+        self.reply_timeout_bits = reply_timeout_bits
         super().__init__(PINS)
 
     def elaborate(self, platform: object) -> Module:
@@ -90,7 +90,7 @@ class UsbLine(Line):
             received.r_en.eq(self.o.ready),
         ]
         m.submodules.sent = sent = fifo.AsyncFIFO(width=8, depth=FIFO_BYTES, w_domain="sync", r_domain="usb")
-        waited = Signal(self.patience_bits + 1)
+        waited = Signal(self.reply_timeout_bits + 1)
         gone = waited[-1]
         with m.If(device.tx.ready | ~sent.r_rdy & ~gone):
             m.d.usb += waited.eq(0)
@@ -164,11 +164,11 @@ def _device(bus: SimpleNamespace) -> Any:
 class Usb:
     """A USB port as data: equilif_hdl.link.transport.Transport."""
 
-    patience_bits: int = PATIENCE_BITS
+    reply_timeout_bits: int = REPLY_TIMEOUT_BITS
 
     @property
     def pins(self) -> wiring.Signature:
         return PINS
 
     def line(self) -> UsbLine:
-        return UsbLine(self.patience_bits)
+        return UsbLine(self.reply_timeout_bits)

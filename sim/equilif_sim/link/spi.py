@@ -20,7 +20,7 @@ from cocotb.utils import get_sim_time
 
 from equilif_golden.link.protocol import END
 from equilif_golden.link.spi import ESCAPE, NOTHING, Slave, Unstuffer, stuff
-from equilif_hdl.link.spi import SMALLEST_RATIO
+from equilif_hdl.link.spi import MIN_RATIO
 from equilif_hdl.link.transport import RECEIVED
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
@@ -29,7 +29,7 @@ from equilif_sim.tools.stream import StreamSink, StreamSource, never, often
 CYCLE = 10_000  #: ps
 #: what pads and cables may take of a bit: at 4 cycles a bit nearly a whole one
 WAY = 9_900
-RATIOS = (SMALLEST_RATIO, 4.3, 5.71, 9, 31)
+RATIOS = (MIN_RATIO, 4.3, 5.71, 9, 31)
 
 
 def at_leisure() -> bool:
@@ -40,7 +40,7 @@ def at_leisure() -> bool:
 class SpiHost:
     """The master.  ``bit``: ps.  It sees MISO ``way`` late, or later where a bit leaves it more time."""
 
-    def __init__(self, dut: Any, ratio: float = SMALLEST_RATIO):
+    def __init__(self, dut: Any, ratio: float = MIN_RATIO):
         self.dut = dut
         self.bit = 2 * round(ratio * CYCLE / 2)
         self.way = WAY
@@ -98,7 +98,7 @@ async def begin(dut: Any) -> None:
 class SpiBench:
     """``model`` is told what the pins do, and says what comes at ``o``."""
 
-    def __init__(self, dut: Any, *, ratio: float = SMALLEST_RATIO, taken: Any = never, offered: Any = never):
+    def __init__(self, dut: Any, *, ratio: float = MIN_RATIO, taken: Any = never, offered: Any = never):
         self.dut = dut
         self.score = Scoreboard()
         self.source = StreamSource(dut, "i", pause=offered)
@@ -202,7 +202,7 @@ async def both_ways(dut: Any, ratio: float, taken: Any) -> None:
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-@cocotb.parametrize(ratio=[SMALLEST_RATIO, 7.3])
+@cocotb.parametrize(ratio=[MIN_RATIO, 7.3])
 async def gaps(dut: Any, ratio: float) -> None:
     """Of a design that is late: NOTHING in between, and each byte once."""
     tb = SpiBench(dut, ratio=ratio, offered=at_leisure)
@@ -359,7 +359,7 @@ async def a_reply_that_nobody_fetches(dut: Any) -> None:
     """It is dropped after ``patience``, not before, and what is said afterwards comes; or it waits."""
     tb = SpiBench(dut)
     await tb.begin()
-    bits = bench_config()["patience_bits"]
+    bits = bench_config()["reply_timeout_bits"]
     if not bits:
         data = data_of(20)
         feeding = cocotb.start_soon(tb.feed(data))
