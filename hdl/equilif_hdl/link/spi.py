@@ -61,7 +61,7 @@ class SpiLine(Line):
     Latency: a byte is at ``o`` with the third clock edge after its last rising edge of sck, and the byte to
     the host that waits at ``i`` then is the next one.  Throughput: a byte in 8 bits.
 
-    ``reply_timeout_bits``: log2 of the cycles without a host after which bytes at ``i`` are dropped; 0: never.
+    ``reply_timeout_bits``: log2 of the cycles without a host until bytes at ``i`` are dropped; 0: never.
     """
 
     pins: Pins
