@@ -342,7 +342,7 @@ WRONG = [
     ('from = "output"', 'source = "output" !', "[[synapse]] has no 'source'"),
     ('from = "output"', 'from_ = "output" !', "[[synapse]] has no 'from_': did you mean 'from'?"),
     ("[learning]", "[rates] !\nepochs = 1\n\n[learning]", "[rates] is in place of [learning]"),
-    ('[[synapse]]\nfrom = "output"', "[[synapse]] !", "[[synapse]] needs from: name of a population"),
+    ('[[synapse]]\nfrom = "output"', "[[synapse]] !", "[[synapse]] needs from: presynaptic population"),
     ('from = "output"\nto = "a"', 'from = "output"\nto = "A" !', "no population 'A'"),
     ('[[synapse]]\nfrom = "output"', '[[synapse]] !\nfrom = "a"', "a population cannot be joined to itself"),
     (
