@@ -177,7 +177,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             shape=(self.n_features_in_,),
             scaling=self.scaling_,
         )
-        networks.save(path, self.learner_.network, self.learner_.weights, dataclasses.asdict(about))
+        learner = self.learner_
+        networks.save(path, learner.network, learner.weights, dataclasses.asdict(about), learner.counter)
 
     @classmethod
     def load(cls, path: str | Path, **parameters: Any) -> Self:
@@ -186,7 +187,6 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Classes are numbers where all their names are, else texts.
         """
         path = Path(path)
-        network, weights = networks.load(path)
         about = read_identity(path)
         if not isinstance(about, About) or about.encoding.kind != "rows":
             raise ValueError(
@@ -203,6 +203,6 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning = presets.own_learning(0, made.n_features_in_)
         if made.learning_rate is not None:
             learning["learning_rate"] = made.learning_rate
-        made._plan = Description.of_network(network, "data", learning=learning)
-        made.learner_ = Kernel(network, weights, learning_rate=made._plan.rate(0))
+        made.learner_ = Kernel.load(path)
+        made._plan = Description.of_network(made.learner_.network, "data", learning=learning)
         return made

@@ -838,3 +838,17 @@ def test_nothing_wraps_at_max_fan_in(accumulator_width, fraction, fill):
             assert got.tolist() == neurons(network, expected).tolist()
         assert kernel.counter == reference.counter
         assert all((kernel.weights[name] == w).all() for name, w in reference.weights.items())
+
+
+def test_saved_kernel_continues(tmp_path):
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 256, (20, 5)).astype(np.uint8)
+    y = rng.integers(0, 3, 20)
+    kernel = Kernel(Network.chain(5, 4, 3), learning_rate=0.1)
+    kernel.train(x, y, np.arange(10))
+    kernel.save(tmp_path / "network.npz")
+    again = Kernel.load(tmp_path / "network.npz", learning_rate=0.1)
+    assert repr(again) == repr(kernel) and again.counter == kernel.counter
+    for each in (kernel, again):
+        each.train(x, y, np.arange(10, 20))
+    assert all(np.array_equal(w, again.weights[name]) for name, w in kernel.weights.items())

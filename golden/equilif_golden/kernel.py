@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import NamedTuple, Self, TypeVar
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
+from equilif_golden import network as networks
 from equilif_golden import samples
 from equilif_golden.compiled import (
     I16,
@@ -28,6 +30,7 @@ from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.plan import first_weights, packed, plan_of, updates_of
+from equilif_golden.populations import Constant
 from equilif_golden.samples import Epoch as Epoch
 
 Number = TypeVar("Number", bound=np.generic)
@@ -78,6 +81,27 @@ class Kernel:
         self.learns = learning_rate is not None
         self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
 
+    @classmethod
+    def load(
+        cls, path: str | Path, *, learning_rate: float | None = None, threads: int | None = None
+    ) -> Self:
+        """A network that :meth:`save`, `equilif train` or another command wrote.
+
+        Without a counter in the file it is 0.  ValueError names the file when it is something else.
+        """
+        network, weights = networks.load(path)
+        counter = networks.counter(path)
+        return cls(network, weights, learning_rate=learning_rate, counter=counter, threads=threads)
+
+    def save(self, path: str | Path) -> None:
+        """Network, weights and counter in one ``.npz``, which every command of equilif takes."""
+        weights, counter = self._held
+        networks.save(path, self.network, self._by_synapse(weights), counter=counter)
+
+    def __repr__(self) -> str:
+        sizes = "-".join(str(p.size) for p in self.network.populations if not isinstance(p, Constant))
+        return f"<Kernel {sizes}, {self.network.n_weights:,} weights, {self.counter:,} updates>"
+
     def _packed(self, weights: Weights) -> I16:
         return packed(self.network, self.network.check_weights(weights))
 
@@ -107,7 +131,10 @@ class Kernel:
     @property
     def weights(self) -> Weights:
         """A copy of the weights by synapse."""
-        w = self._held[0].astype(np.int64)
+        return self._by_synapse(self._held[0])
+
+    def _by_synapse(self, packed_weights: I16) -> Weights:
+        w = packed_weights.astype(np.int64)
         first = first_weights(self.network)
         shapes = {s.name: self.network.shape(s) for s in self.network.plastic}
         return {name: w[first[name] : first[name] + n * m].reshape(n, m) for name, (n, m) in shapes.items()}

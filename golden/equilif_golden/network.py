@@ -105,6 +105,7 @@ MAX_START = 1000
 MAX_TEXT = 1 << 24
 #: member of a saved network that tells what else belongs to it
 ABOUT = "about"
+COUNTER = "counter"
 #: fields of a population or a synapse that only maps have
 OF_MAPS = ("shape", "patch", "kernel", "stride")
 #: kinds at the two ends of a synapse
@@ -831,10 +832,12 @@ def save(
     network: Network,
     weights: Mapping[str, npt.ArrayLike],
     about: Mapping[str, Any] | None = None,
+    counter: int | None = None,
 ) -> None:
     """Network and weights in one ``.npz``, written whole or not at all.
 
-    ``about``: what else belongs to them, values that JSON has; :func:`about` reads it.
+    ``about``: what else belongs to them, values that JSON has; :func:`about` reads it.  ``counter``: updates
+    so far, for learning that goes on; :func:`counter` reads it.
     """
     require_network(network)
     content = io.BytesIO()
@@ -843,6 +846,8 @@ def save(
     }
     if about is not None:
         arrays[ABOUT] = np.array(check_about(about))
+    if counter is not None:
+        arrays[COUNTER] = np.array(counter, np.uint32)
     np.savez_compressed(content, network=np.array(json.dumps(network.to_dict())), **arrays)
     files.write(path, content.getvalue())
 
@@ -868,6 +873,11 @@ def about(path: str | Path) -> dict[str, Any] | None:
     return _read(Path(path), _unpack_about)
 
 
+def counter(path: str | Path) -> int:
+    """Updates of a saved network, 0 where none are saved; ValueError names a file that is no network."""
+    return _read(Path(path), _unpack_counter)
+
+
 def _read(path: Path, unpack: Callable[[zipfile.ZipFile], T]) -> T:
     """Something of a saved network; ValueError names the file when it is something else."""
     with path.open("rb") as f:  # whoever may not read it is told so
@@ -889,6 +899,10 @@ def _unpack_about(z: zipfile.ZipFile) -> dict[str, Any] | None:
     return found
 
 
+def _unpack_counter(z: zipfile.ZipFile) -> int:
+    return int(_member(z, COUNTER, (), "u")) if f"{COUNTER}.npy" in z.namelist() else 0
+
+
 def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
     there = set(z.namelist())
     if "network.npy" not in there:
@@ -896,7 +910,7 @@ def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
     network = Network.from_dict(json.loads(str(_member(z, "network", None, "U"))))
     shapes = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
     wanted = {f"{name}.npy" for name in ("network", *shapes)}
-    if there - {f"{ABOUT}.npy"} != wanted:
+    if there - {f"{ABOUT}.npy", f"{COUNTER}.npy"} != wanted:
         raise ValueError(f"it has {', '.join(sorted(there))}, its network needs {', '.join(sorted(wanted))}")
     weights = {name.removeprefix("weights/"): _member(z, name, shape, "iu") for name, shape in shapes.items()}
     return network, network.check_weights(weights)
@@ -907,7 +921,7 @@ def _said(e: Exception) -> str:
     return " ".join(str(e).split()) or type(e).__name__
 
 
-def _member(z: zipfile.ZipFile, name: str, shape: tuple[int, int] | None, kinds: str) -> npt.NDArray[Any]:
+def _member(z: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None, kinds: str) -> npt.NDArray[Any]:
     """An array of an ``.npz`` (``shape`` None: a text), read only when its header promises what is wanted.
 
     A file may be damaged, or made to fill the memory.
@@ -916,7 +930,7 @@ def _member(z: zipfile.ZipFile, name: str, shape: tuple[int, int] | None, kinds:
         first = npy.read_magic(f) == (1, 0)
         found, _, dtype = npy.read_array_header_1_0(f) if first else npy.read_array_header_2_0(f)
     if dtype.kind not in kinds:
-        raise ValueError(f"{name} must be {'integers' if shape else 'a text'}, not {dtype}")
+        raise ValueError(f"{name} must be {'a text' if shape is None else 'integers'}, not {dtype}")
     if found != (shape or ()):
         raise ValueError(f"{name} has shape {found}, not {shape or ()}")
     if shape is None and dtype.itemsize > MAX_TEXT:
