@@ -197,7 +197,7 @@ def connected(monkeypatch):
     def connect(client):
         monkeypatch.setattr(ports, "connect", lambda path, baud=None: client)
 
-    monkeypatch.setattr(commands, "LOOK", 0)
+    monkeypatch.setattr(commands, "POLL_SECONDS", 0)
     return connect
 
 

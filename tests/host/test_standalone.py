@@ -30,7 +30,7 @@ def device(monkeypatch):
     found = new()
     found.trainer.work()
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(found))
-    monkeypatch.setattr(commands, "LOOK", 0)
+    monkeypatch.setattr(commands, "POLL_SECONDS", 0)
     return found
 
 
