@@ -8,6 +8,7 @@ Names are looked up when they are asked for, so that ``equilif --help`` loads ne
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("equilif")
     if name not in WHERE:
         raise AttributeError(f"module 'equilif' has no attribute {name!r}")
     module, there = WHERE[name]
@@ -74,4 +77,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

@@ -136,6 +136,25 @@ class DataSet:
             loading=self.loading,
         )
 
+    def encode(self, raw: npt.ArrayLike) -> Bytes:
+        """Inputs (n, features) of other samples (n, ...), scaled as the training samples were.
+
+        Values outside their range are clipped.  Of a data set without a scaling, 8-bit values as they are.
+        ValueError for samples of another shape, and for series and texts.
+        """
+        values = as_array(raw, "raw", "numbers")
+        values = values.reshape(len(values), -1) if values.ndim else values
+        if self.tokens_train is not None or self.about is not None and self.about.encoding.kind != "rows":
+            raise ValueError(f"samples of {self.name} are series or texts: encode takes rows and images")
+        if self.about is not None:
+            return self.about.scaling.apply(values, "raw").x
+        if values.dtype != np.uint8 or values.shape[1:] != (self.n_features,):
+            raise ValueError(
+                f"raw must be 8-bit values (n, {self.n_features}), as those of {self.name}, not {values.dtype} "
+                f"{values.shape}"
+            )
+        return values
+
     def holding_out(self, n: int) -> DataSet:
         """To choose settings by: ``n`` training samples stand for the test set, the others are learned from.
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equilif import make_data
 from equilif.data import SOURCES, Name, names
 from equilif.data.dataset import DataSet
 from equilif.data.images import load
@@ -139,3 +140,17 @@ def test_table_of_data_sets():
 def test_table_of_data_sets_needs_no_numpy():
     code = "import sys, equilif.data; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_encoding_equals_that_of_training():
+    x = np.random.default_rng(0).normal(size=(40, 3)) * (1, 5, 100)
+    y = np.arange(40) % 2
+    data = make_data(x, y, x, y)
+    assert np.array_equal(data.encode(x[:7]), data.x_train[:7])
+    assert np.array_equal(SET.encode(X), X)
+
+
+@pytest.mark.parametrize("data, raw", [(SET, X[:, :4]), (SET, X / 255), (TEXT, X), (SET, X[0])])
+def test_samples_that_cannot_be_encoded(data, raw):
+    with pytest.raises(ValueError, match=r"small|text"):
+        data.encode(raw)
