@@ -150,8 +150,8 @@ class DataSet:
             return self.about.scaling.apply(values, "raw").x
         if values.dtype != np.uint8 or values.shape[1:] != (self.n_features,):
             raise ValueError(
-                f"raw must be 8-bit values (n, {self.n_features}), as those of {self.name}, not {values.dtype} "
-                f"{values.shape}"
+                f"raw must be 8-bit values (n, {self.n_features}), as those of {self.name}, not "
+                f"{values.dtype} {values.shape}"
             )
         return values
 
