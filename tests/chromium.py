@@ -1,4 +1,4 @@
-"""Chromium for tests of pages (marker browser): without a screen and without a network."""
+"""Headless Chromium without network access, for tests of pages (marker browser)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 SHOTS = Path(__file__).parents[1] / "build" / "browser"
-WIDTHS = (375, 1280)  #: a telephone, a desk
+WIDTHS = (375, 1280)  #: phone, desktop
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-component-update "
     "--disable-background-networking --disable-sync --disable-dev-shm-usage --hide-scrollbars"
@@ -37,7 +37,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def show(browser: Any, address: str, width: int, scheme: str = "light", *, media: str = "screen") -> None:
-    """A page at a width, in a colour scheme."""
+    """Open a page at a width, in a colour scheme."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 2 if width < 500 else 1, "mobile": width < 500},
@@ -50,7 +50,7 @@ def show(browser: Any, address: str, width: int, scheme: str = "light", *, media
 
 
 def shot(browser: Any, path: Path) -> None:
-    """The whole page as a picture."""
+    """Save a screenshot of the whole page."""
     taken = browser.execute_cdp_cmd(
         "Page.captureScreenshot", {"captureBeyondViewport": True, "format": "png"}
     )

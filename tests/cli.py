@@ -1,4 +1,4 @@
-"""Commands in this process, for tests."""
+"""Run commands in the test process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PNG = b"\x89PNG\r\n"
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    """What a command prints, wide enough not to wrap."""
+    """Output of a command, without line wrapping; ``code``: the expected exit code."""
     done = CliRunner().invoke(
         cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"}
     )
@@ -22,14 +22,14 @@ def run(*arguments: object, code: int = 0) -> str:
 
 
 def error_of(*arguments: object) -> str:
-    """The one-line error of a command, which is the last of what it prints."""
+    """The error message (one line, the last) of a command that must fail."""
     lines = run(*arguments, code=2).strip().splitlines()
     assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
     return lines[-1]
 
 
 def exit_code(line: str, *more: str) -> int:
-    """Exit code of a command line; what it prints goes where the test's output goes."""
+    """Exit code of a command line; its output goes to the output of the test."""
     try:
         cli.app([*line.split(), *more])
     except SystemExit as e:

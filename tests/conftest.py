@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Configuration of all tests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-# Threads of torch and of BLAS wait for those of other tests, at the cost of a core each.
+# Threads of torch and BLAS would occupy a core each while they wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell that starts the tests in the background makes them ignore Ctrl-C, and all that they start.
-# Some tests send it to a command, which must see it.
+# Processes that a shell starts in the background ignore Ctrl-C, and so do their children.  Some tests send it
+# to a command.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -31,7 +31,7 @@ with contextlib.suppress(ImportError):  # without Amaranth there are no designs
     elaboration.install()
 
 
-#: compiles the golden kernel into Numba's cache
+#: program that compiles the golden kernel into Numba's cache
 COMPILE = """
 import numpy as np
 from equilif_golden.kernel import Kernel
@@ -42,13 +42,13 @@ x, y = np.zeros((1, 4), np.uint8), np.zeros(1, np.int64)
 kernel.train(x, y, np.arange(1))
 kernel.accuracy(x, y)
 """
-#: of the workers: file that is there once the kernel is compiled
+#: environment variable of the workers: a file that exists once the kernel is compiled
 COMPILED = "EQUILIF_TESTS_COMPILED"
 
 
 @pytest.hookimpl(tryfirst=True)  # before workers start
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """With several workers: compile the golden kernel once (20 s), while they collect."""
+    """With several workers: compile the golden kernel once (20 s) while they collect tests."""
     if not getattr(session.config.option, "numprocesses", None) or hasattr(session.config, "workerinput"):
         return
     folder = tempfile.TemporaryDirectory()
@@ -58,14 +58,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     def compile_kernel() -> None:
         subprocess.run([sys.executable, "-c", COMPILE], check=False)
-        with contextlib.suppress(OSError):  # the tests have ended meanwhile
+        with contextlib.suppress(OSError):  # the tests have ended
             done.touch()
 
     threading.Thread(target=compile_kernel, daemon=True).start()
 
 
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """A worker waits for the kernel."""
+    """In a worker: wait for the kernel."""
     if hasattr(session.config, "workerinput"):
         while not Path(os.environ[COMPILED]).exists():
             time.sleep(0.1)
@@ -73,7 +73,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Cases of a test that is marked ``sampled(n)``: all but ``n`` are marked ``regress``."""
+    """Mark all but ``n`` cases of a test marked ``sampled(n)`` with ``regress``."""
     tables: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if item.get_closest_marker("sampled"):
@@ -88,7 +88,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 
 
 def sample(name: str, cases: Sequence[pytest.Item], n: int) -> list[pytest.Item]:
-    """``n`` of the cases, the same ones each time: as many values of the parameters as they can have."""
+    """A deterministic choice of ``n`` cases that covers as many parameter values as possible."""
     left = sorted(cases, key=lambda case: case.nodeid)
     random.Random(name).shuffle(left)
     values = {id(case): set(enumerate(case.callspec.id.split("-"))) for case in left}

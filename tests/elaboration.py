@@ -1,5 +1,6 @@
-"""Elaboration of large memories, faster: Amaranth writes their initial content bit by bit, a million of them
-for the weights of a board.
+"""Fast elaboration of large memories.
+
+Amaranth writes initial contents bit by bit, a million bits for the weights of a board.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from typing import Any
 from amaranth.back import rtlil
 from amaranth.hdl import _nir
 
-emit_memory = rtlil.ModuleEmitter.emit_memory  #: Amaranth's own
+emit_memory = rtlil.ModuleEmitter.emit_memory  #: the original
 
 
-def quick(emitter: Any, cell_idx: int, cell: Any) -> None:
-    """As Amaranth's, with the zeros of a memory made at once."""
+def emit_zeros_fast(emitter: Any, cell_idx: int, cell: Any) -> None:
+    """As the original, with a zero memory written in one step."""
     if any(cell.init):
         emit_memory(emitter, cell_idx, cell)
         return
@@ -21,12 +22,12 @@ def quick(emitter: Any, cell_idx: int, cell: Any) -> None:
     zeros = f"{n}'{n * '0'}"
     sigspec = emitter.sigspec
 
-    def at_once(*parts: Any) -> str:
-        """Of bits that have yet to be made, the content alone."""
-        of_content = bool(parts) and not isinstance(parts[0], _nir.Value)
-        return zeros if of_content else sigspec(*parts)
+    def zeros_or_sigspec(*parts: Any) -> str:
+        """Zeros for the constant bits of the content."""
+        is_content = bool(parts) and not isinstance(parts[0], _nir.Value)
+        return zeros if is_content else sigspec(*parts)
 
-    emitter.sigspec = at_once
+    emitter.sigspec = zeros_or_sigspec
     try:
         emit_memory(emitter, cell_idx, cell)
     finally:
@@ -34,4 +35,4 @@ def quick(emitter: Any, cell_idx: int, cell: Any) -> None:
 
 
 def install() -> None:
-    rtlil.ModuleEmitter.emit_memory = quick
+    rtlil.ModuleEmitter.emit_memory = emit_zeros_fast

@@ -1,4 +1,4 @@
-"""Small engines on which blocks are tried, one or more of every pipeline."""
+"""Small engines for tests, of every pipeline."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SINGLE_PORT = dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, attention=Fal
 DEEP = dataclasses.replace(ENGINE, **EVERYTHING)
 WIDE = dataclasses.replace(DEEP, lanes=16)
 
-#: no size is a power of two that could be, so that every comparison is a real one; then one
-#: whose sizes all are
+#: no size is a power of two, so every comparison needs logic
 ODD = EngineConfig(lanes=2, tiles=23, value_groups=32, state_groups=8, program_words=32)
+#: all sizes are powers of two
 EVEN = EngineConfig(
     lanes=4,
     tiles=16,
@@ -36,7 +36,7 @@ SMALL = EngineConfig(lanes=4, tiles=48, value_groups=16, state_groups=8, program
 CONFIGS = {
     "P4": SMALL,
     "P4-SPRAM": dataclasses.replace(SMALL, pipeline=Pipeline.SPRAM, **EVERYTHING, numerics=NARROW),
-    # of the iCEBreaker and of the Tang Nanos
+    # as on the iCEBreaker and the Tang Nano boards
     "P4-SPRAM-without-attention": dataclasses.replace(
         SMALL, pipeline=Pipeline.SPRAM, attention=False, counters=False
     ),
@@ -48,17 +48,17 @@ CONFIGS = {
     "P16": dataclasses.replace(SMALL, lanes=16, **EVERYTHING),
 }
 
-#: for networks of every kind
+#: large enough for all test networks
 ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024, **EVERYTHING)
 
-#: to begin a run and to leave it after so many cycles, by a reset of one cycle
+#: C function: start a run and reset the engine for one cycle after ``cycles`` cycles
 CUT = """int sim_cut(Sim *s, int learn, int cycles) {
     HOST(start) = 1; HOST(learn) = learn; s->tick(); HOST(start) = 0;
     for (int k = 0; k < cycles; k++) s->tick();
     int busy = HOST(busy);
     s->top->rst = 1; s->tick(); s->top->rst = 0; s->top->eval();
     if (HOST(busy)) return -1;
-    // what was on its way to a memory arrives: stages have no reset
+    // writes in the pipeline finish: its stages have no reset
     for (int k = 0; k < 16; k++) s->tick();
     return HOST(busy) ? -1 : busy;
 }
@@ -67,28 +67,28 @@ CUT = """int sim_cut(Sim *s, int learn, int cycles) {
 
 @functools.cache
 def compiled(config: EngineConfig) -> Path:
-    """Library that all tests of an engine share."""
+    """Compiled library of an engine, shared by its tests."""
     return library(config, rtl(config), functions=CUT)
 
 
 def verilated(config: EngineConfig) -> VerilatedEngine:
-    """An engine as it is after power-up."""
+    """An engine after power-up."""
     return VerilatedEngine(config, made=compiled(config))
 
 
 def visible(*signals: str) -> str:
-    """Signals that a bench in Verilator touches, each ``"module name"``."""
+    """Verilator directives that expose signals to a bench, each ``"module name"``."""
     return "".join('public_flat_rw -module "{}" -var "{}"\n'.format(*signal.split(" ")) for signal in signals)
 
 
 def walk(config, n):
-    """Cycles of a run that walks through n groups."""
+    """Cycles of a run that walks n groups."""
     registers = config.registers
     more = registers.weight_read + registers.butterfly + registers.neuron + (registers.queue > 0)
     return 12 + n + more
 
 
 def cycles(engine, *program):
-    """Of a run of the program; for exact counts."""
+    """Cycles of a run of the program."""
     engine.load([*program, Instruction(op=Op.HALT)])
     return engine.run(learn=True).cycles

@@ -1,6 +1,4 @@
-"""A port between program and device on which frames get lost, damaged and doubled, either way: for tests and
-for demonstrations.
-"""
+"""A port that loses, damages and repeats frames in both directions."""
 
 from __future__ import annotations
 
@@ -15,7 +13,10 @@ END: bytes = sliplib.END
 
 
 class Faulty:
-    """``rate``: part of the frames of each direction that something happens to.  ``faults`` counts what."""
+    """A faulty line in front of ``port``.
+
+    ``rate``: fraction of frames with a fault, in each direction.  ``faults``: count by kind and direction.
+    """
 
     def __init__(self, port: Port, rate: float, rng: random.Random):
         self.port = port
@@ -30,7 +31,7 @@ class Faulty:
 
     def write(self, data: bytes, /) -> int:
         *packets, self._out = (self._out + data).split(END)
-        line = b"".join(self._spoil(packet, "out") for packet in packets)
+        line = b"".join(self._damage(packet, "out") for packet in packets)
         if line:
             self.port.write(line)
         return len(data)
@@ -40,12 +41,12 @@ class Faulty:
             *packets, self._in = (
                 self._in + self.port.read(max(1, getattr(self.port, "in_waiting", 1)))
             ).split(END)
-            self._ready = b"".join(self._spoil(packet, "in") for packet in packets)
+            self._ready = b"".join(self._damage(packet, "in") for packet in packets)
         out, self._ready = self._ready[:size], self._ready[size:]
         return out
 
-    def _spoil(self, packet: bytes, way: str) -> bytes:
-        """What arrives of a packet, its END included."""
+    def _damage(self, packet: bytes, way: str) -> bytes:
+        """Bytes that arrive for a packet, END included."""
         line = packet + END
         if not packet or self.rng.random() >= self.rate:
             return line
@@ -55,7 +56,7 @@ class Faulty:
             return line + line
         if fault == "lost":
             return b""
-        # a bit flipped, a byte lost or put in: the END may be the one
+        # a flipped bit, a lost byte or an additional one, END included
         at = self.rng.randrange(len(line))
         return self.rng.choice(
             (

@@ -1,4 +1,4 @@
-"""How designs become netlists of an FPGA, and what their cells do in simulation."""
+"""Synthesis to FPGA netlists, and simulation models of their cells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ICE40 = Synthesis(
 
 
 def as_shipped(netlist: dict[str, Any], rtlil: str) -> dict[str, int]:
-    """What a build of the ULX3S 85F does between Yosys and nextpnr; counts by what was done."""
+    """The netlist passes of the ULX3S 85F between Yosys and nextpnr; their counts by name."""
     moved = ecp5.pack_registers(netlist)
     return {**moved, **floorplan(netlist, Regions.of(rtlil), ULX3S_85F.device.sites)}
 
@@ -35,7 +35,7 @@ ECP5 = Synthesis(
     state_ram=ULX3S_85F.state_ram,
 )
 
-#: of the GW1N and of the GW2A, with the Yosys that the boards are built with
+#: GW1N and GW2A, with the Yosys version that builds the boards
 GOWIN, GOWIN_2A = (
     Synthesis(
         (*board.after_read, f"synth_gowin {board.synth_opts} -top {{top}}"),
@@ -48,8 +48,8 @@ GOWIN, GOWIN_2A = (
 )
 
 
-def identity_tables(family: Family) -> dict[str, dict[str, Any]]:
-    """Cells of the identity in a netlist, unconnected, their contents 0."""
+def identity_luts(family: Family) -> dict[str, dict[str, Any]]:
+    """Unconnected identity LUTs of a netlist, contents 0."""
     return {
         f"identity.bit{bit}": {
             "type": family.lookup.cell,

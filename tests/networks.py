@@ -1,4 +1,4 @@
-"""Networks and schedules that several tests share."""
+"""Networks and schedules shared by tests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from equilif_golden.network import Network, Population, Synapse, TokenRows
 from equilif_golden.schedule import OPTIONS, STRENGTH_MAX, Schedule
 
 CHAIN = Network.chain(12, 9, 4)
-#: inputs on both sides of the constants, two hidden populations joined to each other, a skip, output
-#: updated before its sources
+#: inputs before and after the constants, two connected hidden populations, a skip connection, an output that
+#: is updated before its sources
 GRAPH = Network(
     (
         Population("x", 7, "input"),
@@ -43,7 +43,7 @@ def sample(network, n=40, seed=0):
     return rng.integers(0, 256, (n, network.n_inputs)).astype(np.uint8), rng.integers(0, network.n_outputs, n)
 
 
-#: of three layers, with skips
+#: three layers with skip connections
 SKIPS = Network(
     (
         Population("x", 19, "input"),
@@ -66,7 +66,7 @@ SKIPS = Network(
 )
 
 
-#: a value of every option of the phases
+#: a value for every option of the phases
 PHASES = {
     "free": 32,
     "nudged": 16,
@@ -77,7 +77,7 @@ PHASES = {
     "watch": "output",
 }
 assert PHASES.keys() == OPTIONS.keys()
-#: with phases of a fixed length, and with others
+#: phases of fixed length, and with early exit
 SCHEDULES = (
     Schedule(free=24),
     Schedule(free=24, early_exit=24),
@@ -86,10 +86,14 @@ SCHEDULES = (
 
 
 @st.composite
-def schedules(draw, window, threshold, one, *, whole):
-    """Any schedule with this window and raw threshold; ``whole``: all phases are whole windows."""
+def schedules(draw, window, threshold, one, *, whole_windows):
+    """Schedules with a window and a raw threshold.
+
+    ``whole_windows``: phase lengths are multiples of the window.
+    """
     free, nudged = (
-        window * draw(st.integers(1, 3)) if whole else window + draw(st.integers(0, 6)) for _ in range(2)
+        window * draw(st.integers(1, 3)) if whole_windows else window + draw(st.integers(0, 6))
+        for _ in range(2)
     )
     settles = {}
     if draw(st.booleans()):

@@ -160,7 +160,7 @@ def networks(draw, memories=False, maps=False):
     fraction, threshold, window, charge_width = draw(
         st.sampled_from([f for f in FORMATS if not memories or f[0] in (9, 12, 13)])
     )
-    schedule = draw(schedules(window, threshold, 2**fraction, whole=memories))
+    schedule = draw(schedules(window, threshold, 2**fraction, whole_windows=memories))
     numerics = Numerics(fraction=fraction, weight_width=draw(st.integers(4, 16)), charge_width=charge_width)
     if memories:
         populations, synapses, output = draw(with_memories(fraction, maps))

@@ -156,7 +156,7 @@ def test_token_dropout_is_deterministic():
     assert drawn[0] != drawn[1] and drawn[0] == drawn[2] != data.tokens_train.rows.tolist()
 
 
-# -- recordings that are cut, and have channels less ------------------------------------------------
+# -- recordings that are cut, and have channels less -----------------------------------------------
 def recordings(*lengths):
     """Tokens of three values, none of them 0, and four that code their places."""
     off = np.cumsum([0, *lengths])

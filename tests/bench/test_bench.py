@@ -1,4 +1,4 @@
-"""The benchmark: what it counts, and what it says.  How fast anything is, is no test."""
+"""``equilif bench``: counts and output, not speed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from equilif_golden.engine.compiler import engine_for
 from equilif_golden.kernel import Kernel
 from tests.cli import error_of, run
 
-SLOW = 0.002  #: seconds of CPU time that a scripted learner takes for a part
+SLOW = 0.002  #: CPU seconds of a part of an epoch of a scripted learner
 
 
 class Scripted:
-    """Learns nothing; its accuracies are given, the last one for good."""
+    """A learner with given accuracies; the last one repeats."""
 
     def __init__(self, accuracies):
         self.accuracies = list(accuracies)
@@ -136,7 +136,7 @@ def test_mismatch_gives_no_cycles(digits, monkeypatch):
         list(cycles.measure([digits], 2))
 
 
-# -- beside others ---------------------------------------------------------------------------------
+# -- other work ------------------------------------------------------------------------------------
 def test_own_rows():
     rows = {r.name.removeprefix("equilif, "): r for r in engines.rows() if r.name.startswith("equilif")}
     measured = boards.measured()
@@ -179,7 +179,7 @@ def test_bench_output_and_files(tmp_path, monkeypatch):
 
 
 def test_missing_package_or_tool(tmp_path, monkeypatch):
-    """A part that was asked for is refused; of all parts it is left out."""
+    """A named part fails; without names it is skipped."""
 
     def missing(*_):
         raise ToolFailed("Verilator is not here")

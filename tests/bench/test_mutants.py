@@ -1,4 +1,4 @@
-"""Benches kill mutants of their blocks: a bench that has gone blind fails here."""
+"""Benches detect mutants of their blocks."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_killed_mutants_are_not_equivalent(name):
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", PROVEN)
 def test_equivalent_mutants_are_proven_again(name):
-    """By every way in which it was, as far as its line is still the same."""
+    """With every method that proved them, where the line is unchanged."""
     text, top, _ = mutants.design(mutants.TARGETS[name])
     there = mutants.mutants(text, top, mutants.PACKAGE)
     proven = records.read(mutants.SUMMARY)["targets"][name]["equivalent"]
     for how, (_, mutant) in proven.items():
-        # several cells of a line may have the same operator at the same bit
+        # cells of a line may share operator and bit
         alike = [m for m in there if m.name == mutant]
         ways = {mutants.equivalent(text, m, 20, mutants.HELD) for m in alike}
         assert not alike or how in ways, (how, mutant)

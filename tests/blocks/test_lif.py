@@ -1,6 +1,4 @@
-"""LIF neuron.  State space: every membrane in [-threshold, threshold), drives beyond both clips, every
-leak.
-"""
+"""LIF neuron: every membrane in [-threshold, threshold), drives beyond both clips, every leak."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ THRESHOLD = 64
 
 
 def scalar_step(v: int, drive: int, leak: int) -> tuple[int, int]:
-    """The docstring's equations in Python integers."""
+    """The equations of the docstring in Python integers."""
     u = min(max(v + drive, -THRESHOLD), 2 * THRESHOLD)
     spike = int(u >= THRESHOLD)
     u -= spike * THRESHOLD
@@ -54,7 +52,7 @@ def test_recovery_from_lowest_membrane():
     assert (first, second) == (0, 1)
 
 
-# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+# -- RTL equals the golden function under stalls; the bench checks cycles ------ -------------------
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 def test_rtl(numerics, tmp_path):
     assert simulate(Lif(numerics), "equilif_sim.blocks.lif", tmp_path, config=numerics, simulator="icarus")

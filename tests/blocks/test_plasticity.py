@@ -1,6 +1,6 @@
-"""The learning rule.
+"""Learning rule.
 
-The dither is a Weyl sequence, so unbiasedness is proved by running through its whole period.
+The dither is a Weyl sequence: a run over its period proves that rounding is unbiased.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def test_weights_saturate():
     assert ep_update([[WEIGHT.lo + 1]], [0], [255], [0], [255], **full) == WEIGHT.lo
 
 
-# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles ---------------
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("registers", [(), ("multiplied", "added")], ids=["SPRAM", "DEEP"])
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])

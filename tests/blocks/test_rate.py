@@ -84,11 +84,11 @@ def test_nudge_is_beta_times_the_error(strength):
 
 
 def test_nudge_is_zero():
-    """Padding lanes have target 0 and no spikes: no strength may ever drive them."""
+    """Padding lanes have target 0 and no spikes: no strength may drive them."""
     assert all(nudge(0, 0, strength=s) == 0 for s in (-4096, -1, 1, 4096))
 
 
-# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles ---------------
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 def test_rtl_of_measure(numerics, tmp_path):
     bench = "equilif_sim.blocks.rate"

@@ -1,7 +1,4 @@
-"""Relay: signed 8-bit values.
-
-State space: every drive of 12 bits at every shift, and drives far beyond the clip.
-"""
+"""Relay (signed 8-bit values): every 12-bit drive at every shift, and drives beyond the clip."""
 
 from __future__ import annotations
 
@@ -38,8 +35,8 @@ def test_query_scale(fraction):
 @pytest.mark.parametrize("gain", [0, 1, 2])
 @pytest.mark.parametrize("fraction", [9, 12, 13])
 def test_retrieval_is_mean_of_patterns(fraction, gain):
-    """Values are 2**gain X^T p whatever exponent the codes share, but for one code of the relay and the
-    floors of n products.
+    """Values equal 2**gain X^T p for any shared exponent, within one code of the relay and n rounded
+    products.
     """
     rng = np.random.default_rng(fraction)
     for c in range(C_MIN, C_MIN + 8):
@@ -56,7 +53,7 @@ def test_retrieval_is_mean_of_patterns(fraction, gain):
 
 
 def test_retrieval_of_one_pattern():
-    """Exactly, where it has 8 bits: p = 1 is the code 128 at c = 7."""
+    """Exact for 8-bit patterns: p = 1 is the code 128 at c = 7."""
     x = np.arange(-128, 128)[None] << 5
     drive = syn.forward_values(x, np.array([128]))
     assert retrieval(drive, np.array(C_MIN), fraction=12, gain=0).tolist() == list(range(-128, 128))
@@ -67,7 +64,7 @@ def test_retrieval_of_one_pattern():
     assert retrieval(2 * drive, np.array(C_MIN + 1), fraction=12, gain=0).tolist() == list(range(-128, 128))
 
 
-# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles ---------------
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
 def test_rtl(numerics, tmp_path):
     assert simulate(

@@ -1,4 +1,4 @@
-"""Softmax in integers against the definition and against real arithmetic.
+"""Integer softmax against its definition and against real arithmetic.
 
 The bound, for N active neurons of which L lie below the octave of the largest score; no exponent saturates:
 
@@ -14,8 +14,8 @@ The bound, for N active neurons of which L lie below the octave of the largest s
     rest  the reciprocal is off by at most 1/2 times e <= 255, 13 bits down; the product is rounded to the
           nearest code
 
-tau is 0.4 %.  F is what 8-bit exponentials cost when very many neurons lie just below 1/128 of the largest:
-each is lost, together they are not small.  For the same reasons, with n codes that come from e > 0:
+tau is 0.4 %.  F is the cost of 8-bit exponentials when many neurons lie just below 1/128 of the largest: each
+is dropped, but their sum is not small.  For the same reasons, with n codes that come from e > 0:
 
     | sum of code / 2**c - 1 |  <=  n / 2**(c + 1) + 2**-13
 """
@@ -59,13 +59,13 @@ def real(scores, active=True, *, shift):
 
 
 def below(scores, active, *, shift):
-    """Active neurons in lower octaves than the largest, (..., 1)."""
+    """Number of active neurons in octaves below the largest, (..., 1)."""
     octave = np.where(active, exponents(scores, shift=shift) >> FRACTION, -(1 << 30))
     return (active & (octave < octave.max(axis=-1, keepdims=True))).sum(axis=-1, keepdims=True)
 
 
 def tau(shift):
-    """Of the docstring, from the table itself."""
+    """tau of the docstring, computed from the table."""
     rho = (TABLE / (128 * 2.0**F64)).max() / (TABLE / (128 * 2.0 ** (F64 + (1 - 2.0**-shift) / OCTAVE))).min()
     return (np.sqrt(rho) - 1) / (np.sqrt(rho) + 1)
 
@@ -75,19 +75,19 @@ def bound(lower, c, shift):
 
 
 def worst(scores, active=True, *, shift, absolute=False):
-    """Largest error, and largest share of its bound that any error uses."""
+    """Largest error, and largest ratio of an error to its bound."""
     scores = np.asarray(scores)
     active = np.broadcast_to(active, scores.shape)
     got = softmax(scores, active, shift=shift, absolute=absolute)
     error = np.abs(got.real - real(scores, active, shift=shift))
     limit = bound(below(scores, active, shift=shift), got.c[..., None].astype(float), shift)
     if absolute:
-        limit = limit + (got.code == 255) / 256  # 255 stands for 1
+        limit = limit + (got.code == 255) / 256  # 255 means 1
     return error.max(), (error / limit).max()
 
 
 def by_hand(scores, active, *, shift, absolute=False, fine=False):
-    """The definition in Python's integers and literals, one neuron after the other."""
+    """The definition in Python integers, neuron by neuron."""
     y = [min(max(int(z) // 2**shift, -(2**17)), 2**17 - 1) for z in scores]
     on = [t for t, a in enumerate(active) if a]
     if not on:
@@ -148,7 +148,7 @@ def scores_of(draw):
 @settings(max_examples=400, deadline=None)
 @given(st.composite(scores_of)(), st.sampled_from(SHIFTS), KINDS)
 def test_definition(case, shift, kind):
-    """Exact also where exponents saturate."""
+    """Exact, also where exponents saturate."""
     scores, active = case
     got = softmax(scores, active, shift=shift, **kind)
     assert (got.code.tolist(), int(got.c)) == by_hand(scores, active, shift=shift, **kind)
@@ -156,7 +156,7 @@ def test_definition(case, shift, kind):
 
 @pytest.mark.parametrize("n", [1, 7, 8, 15, 16, 100, 1024])
 def test_fine_codes_resolution(n):
-    """Of equal patterns, until there are so few that R is at its largest."""
+    """Equal patterns, down to the count where R saturates."""
     got = softmax(np.zeros(n, int), shift=1, fine=True)
     assert got.c == FINE == 12
     assert set(got.code.tolist()) == {min(round(4096 / n), 255)}
@@ -172,7 +172,7 @@ def test_fine_codes_of_few_and_weak_patterns():
 
 @SHIFT
 def test_saturation(shift):
-    """Scores beyond 18 bits of exponent are all the largest, or the smallest, there is."""
+    """Scores beyond 18 bits of exponent saturate."""
     edge = 1 << (17 + shift)
     assert (
         exponents([-edge - 1, -edge, edge - 1, edge], shift=shift).tolist()
@@ -186,7 +186,7 @@ def test_saturation(shift):
 @settings(max_examples=200, deadline=None)
 @given(st.composite(scores_of)(), st.sampled_from(SHIFTS), KINDS)
 def test_masks(case, shift, kind):
-    """Whoever is not active has p = 0 and does not matter; with none active c is that of one neuron."""
+    """Inactive neurons have p = 0 and no influence; without active ones c is that of one neuron."""
     scores, active = np.array(case[0]), np.array(case[1])
     got = softmax(scores, active, shift=shift, **kind)
     assert not got.code[~active].any()
@@ -201,9 +201,7 @@ def test_masks(case, shift, kind):
 
 
 def pairs(shift, grid):
-    """Two scores: the larger one everywhere in its octave, the other from 9 octaves below to the top, all
-    multiples of ``grid``.
-    """
+    """Pairs of scores, multiples of ``grid``: one in the top octave, the other up to 9 octaves below it."""
     octave = OCTAVE << shift
     a, b = np.meshgrid(np.arange(0, octave, grid), np.arange(-9 * octave, octave, grid))
     return np.stack([a.ravel(), b.ravel()], axis=-1)
@@ -228,7 +226,7 @@ def test_bound_exhaustively(shift, absolute):
 @SHIFT
 @pytest.mark.parametrize("absolute", [False, True])
 def test_bound_on_large_random_populations(shift, absolute):
-    """1 to 1024 neurons, spread from nothing to far beyond 8 octaves, some not active."""
+    """1 to 1024 neurons, scores spread over 0 to more than 8 octaves, some inactive."""
     rng = np.random.default_rng(shift)
     for n in (1, 2, 7, 30, 100, 300, 1024):
         spread = (OCTAVE << shift) * np.repeat([0.0, 0.02, 0.2, 1.0, 3.0, 10.0, 100.0], 60)
@@ -242,7 +240,7 @@ def test_bound_on_large_random_populations(shift, absolute):
 
 @SHIFT
 def test_worst_case_of_bound(shift):
-    """One neuron at the bottom of an octave, L at the top of the eighth below: F is what happens."""
+    """One neuron at the bottom of an octave, L at the top of the eighth below: the error is F."""
     scores = np.full(1000, (-7 * OCTAVE - 1) << shift)
     scores[0] = 0
     error, share = worst(scores, shift=shift)
@@ -279,7 +277,7 @@ def test_order_and_shift_invariance(shift):
     assert (got.code == moved.code).all() and (got.c == moved.c).all()
 
 
-# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles -------------------
+# -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles ---------------
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "lanes, numerics, pipeline",
@@ -303,7 +301,7 @@ def test_rtl(lanes, numerics, pipeline, tmp_path):
     [(12, "icarus"), pytest.param(18, "verilator", marks=pytest.mark.long)],
 )
 def test_rtl_of_the_reciprocal(bits, simulator, tmp_path):
-    """18 bits: all sums that 1,032 neurons can make."""
+    """All sums of 1,032 neurons (18 bits)."""
     bench = "equilif_sim.blocks.softmax"
     sums = {"first": 0, "last": 1 << bits}
     assert simulate(Reciprocal(18), bench, tmp_path, config=sums, simulator=simulator, only="totals")

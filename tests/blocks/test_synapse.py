@@ -1,4 +1,4 @@
-"""Symmetric synapse and the transposable layout of its weights."""
+"""Symmetric synapse and the transposable layout of weights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_layout_round_trip(shape, lanes):
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
 def test_rows_and_columns_use_each_bank_once(lanes):
-    """A group of P weights in either direction is one access to each bank."""
+    """P weights of a row or column are in P banks."""
     w = 1 + np.arange((2 * lanes) * (3 * lanes)).reshape(2 * lanes, 3 * lanes)
     word, bank = np.empty_like(w), np.empty_like(w)
     words = syn.to_words(w, lanes)

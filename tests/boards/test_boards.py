@@ -1,7 +1,6 @@
-"""Boards: every board elaborates and holds the network it claims; identity of a build; what is said when a
-build cannot be.
+"""Boards: elaboration, capacity, builds and their errors.
 
-Place and route itself takes minutes a board:  pytest -m long tests/boards/test_boards.py
+Place and route takes minutes for each board:  pytest -m long tests/boards/test_boards.py
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from equilif_boards.device import ECP5, ICE40
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.network import Network
 from equilif_hdl.link.uart import Uart
-from tests.netlists import identity_tables
+from tests.netlists import identity_luts
 
 every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
 OWN = (
@@ -48,7 +47,7 @@ OWN = (
 
 
 def small(board: Board) -> Board:
-    """The same board with an engine that is elaborated in a second."""
+    """The board with a small engine (elaborates in a second)."""
     return replace(board, config=replace(board.config, lanes=2, tiles=512, value_groups=64, state_groups=16))
 
 
@@ -58,7 +57,7 @@ SMALL = {name: small(board) for name, board in BOARDS.items()}
 SIZES = [pytest.param(SMALL, id="small"), pytest.param(BOARDS, id="whole", marks=pytest.mark.regress)]
 
 
-#: as Plan.of, for all tests of this file
+#: Plan.of, cached for this file
 planned = cache(Plan.of)
 
 
@@ -67,7 +66,7 @@ def plans() -> dict[str, Plan]:
     return {name: planned(board) for name, board in SMALL.items()}
 
 
-# -- what a board claims ---------------------------------------------------------------------------
+# -- claims of a board -----------------------------------------------------------------------------
 @every_board
 def test_claimed_network_fits(board):
     compiled = Compiled(Network.chain(*board.network), board.config)
@@ -80,7 +79,7 @@ def test_claimed_network_fits(board):
 
 @every_board
 def test_device_capacity(board, tmp_path, monkeypatch):
-    """Refused before anything is run: there are no tools on this PATH."""
+    """Rejected before a tool runs: PATH is empty."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not board.device.shortage(board.config)
     with pytest.raises(
@@ -169,12 +168,12 @@ def test_pll_frequency(board):
 
 
 def test_netlist_is_reproducible(plans):
-    """Of a board whose link a library makes."""
+    """For a board with a link from a library."""
     assert Plan.of(SMALL["orangecrab"]).files == plans["orangecrab"].files
 
 
 def pads(board) -> set[str]:
-    """That a build uses, without the clock's."""
+    """Pads of a build, except that of the clock."""
     files = planned(board).files
     found = re.findall(r'LOCATE COMP "\w+" SITE "(\w+)"', files.get("top.lpf", ""))
     found += re.findall(r"set_io (?!clk12)\w+ (\d+)", files.get("top.pcf", ""))
@@ -230,7 +229,7 @@ def test_impossible_clocks():
         Plan.of(slow)
 
 
-# -- a build with tools that only pretend ----------------------------------------------------------
+# -- builds with fake tools ------------------------------------------------------------------------
 def report(f_max: float) -> str:
     path = [
         {"type": kind, "delay": delay, "from": {"cell": "a"}, "to": {"cell": to}}
@@ -255,7 +254,7 @@ def report(f_max: float) -> str:
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """Yosys, nextpnr and icepack of a few lines of shell: f_max is 20 + seed MHz."""
+    """Fake Yosys, nextpnr and icepack (shell scripts); f_max is 20 + seed MHz."""
     monkeypatch.setattr(Plan, "of", planned)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
@@ -267,7 +266,7 @@ def tools(tmp_path, monkeypatch):
         path.write_text(f'#!/bin/sh\ncase "$*" in -V|--version) echo "{name} 0.1"; exit 0;; esac\n{script}\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
-    blank = {"modules": {"top": {"attributes": {"top": "1"}, "ports": {}, "cells": identity_tables(ICE40)}}}
+    blank = {"modules": {"top": {"attributes": {"top": "1"}, "ports": {}, "cells": identity_luts(ICE40)}}}
     (tmp_path / "blank.json").write_text(json.dumps(blank))
     tool("yosys", f"cp {tmp_path}/blank.json top.json")
     tool("nextpnr-ice40", f'for last; do :; done; cp {tmp_path}/report"$last" top.report.json')
@@ -306,7 +305,7 @@ def test_netlist_passes_run_before_nextpnr(tools, tmp_path, board, place, placed
                 "attributes": {"top": "1"},
                 "ports": {"o": {"direction": "output", "bits": [4]}},
                 "cells": {
-                    **identity_tables(ECP5),
+                    **identity_luts(ECP5),
                     bank: {
                         "type": "DP16KD",
                         "parameters": {"DATA_WIDTH_A": "10010"},
@@ -345,7 +344,7 @@ def test_netlist_passes_run_before_nextpnr(tools, tmp_path, board, place, placed
     result = build(SMALL[board], tmp_path / "out", seed=4, progress=lines.append)
     routed = json.loads((tmp_path / "out" / "routed.json").read_text())
     cells = routed["modules"]["top"]["cells"]
-    assert cells.keys() - identity_tables(ECP5).keys() == {bank, "multiplier"}
+    assert cells.keys() - identity_luts(ECP5).keys() == {bank, "multiplier"}
     assert cells[bank]["attributes"] == place
     assert "  0 DP16KD, 1 MULT18X18D" in lines
     manifest = json.loads(result.manifest.read_text())
@@ -364,7 +363,7 @@ def test_timing_not_met(tools, tmp_path):
 
 
 def endless(tmp_path: Path, *seeds: int) -> str:
-    """nextpnr that goes on for an hour with these seeds."""
+    """A fake nextpnr that runs for an hour with these seeds."""
     waits = "|".join(map(str, seeds))
     return (
         f'for last; do :; done; case "$last" in {waits}) exec sleep 3600;; esac\n'
@@ -425,7 +424,7 @@ def test_report_takes_the_slowest_clock():
     assert (timing.f_max, timing.constraint, timing.met) == (50.0, 100.0, False)
 
 
-# -- the real thing --------------------------------------------------------------------------------
+# -- real builds -----------------------------------------------------------------------------------
 @pytest.mark.long
 @every_board
 def test_place_and_route(board, tmp_path):

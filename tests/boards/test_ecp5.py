@@ -1,5 +1,6 @@
-"""Registers that move into block RAMs and multipliers of the ECP5: what moves, what stays, and that nobody
-can tell.  A design, what Yosys makes of it, and what is left of that after the move run side by side.
+"""Registers that move into ECP5 block RAMs and multipliers.
+
+The design, its netlist, and the netlist after the pass run side by side and must agree.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.netlists import ECP5
 pytestmark = pytest.mark.skipif(not shutil.which("yosys"), reason="needs Yosys")
 
 CYCLES = 400
-#: cycles after which what was read first has gone by
+#: latency after which outputs are valid
 FIRST = 20
 BENCH = """
 module bench;
@@ -52,7 +53,7 @@ endmodule
 
 
 class Design(wiring.Component):
-    """40 random bits go in, up to 36 come out; ``build`` says how."""
+    """A design with 40 random input bits and up to 36 outputs, made by ``build``."""
 
     def __init__(self, build):
         self.build = build
@@ -65,7 +66,7 @@ class Design(wiring.Component):
 
 
 def late(m, value, enable=1, **options):
-    """The value through a register."""
+    """The value, registered."""
     register = Signal(value.shape(), **({"reset_less": True} | options))
     with m.If(enable):
         m.d.sync += register.eq(value)
@@ -73,7 +74,7 @@ def late(m, value, enable=1, **options):
 
 
 def ram(m, i, width=9, depth=2048):
-    """What a RAM reads: a few words, near its ends, each of them written often; never both in a cycle."""
+    """Read data of a RAM; few addresses near its ends, written often, never read and written in a cycle."""
     m.submodules += (whole := memory.Memory(shape=width, depth=depth, init=[], attrs={"ram_style": "block"}))
     wr = whole.write_port()
     rd = whole.read_port()
@@ -93,7 +94,7 @@ def factors(i):
 
 
 def synthesized(build, tmp_path):
-    """A design's netlist."""
+    """Netlist of a design."""
     (tmp_path / "rtl.il").write_text(rtlil.convert(Design(build), name="rtl", emit_src=False))
     passes = (each.format(top="rtl") for each in ECP5.passes)
     yosys(tmp_path, "read_rtlil rtl.il", *passes, "write_json rtl.json")
@@ -111,7 +112,7 @@ def kinds(content):
 
 
 def moved(build, tmp_path):
-    """What moved, and the kinds of cells that are left; the design before and after it is the same."""
+    """Counts of the pass and remaining cell types; checks that the design behaves as before."""
     before = synthesized(build, tmp_path)
     after = copy.deepcopy(before)
     counts = ecp5.pack_registers(after)
@@ -134,14 +135,14 @@ def moved(build, tmp_path):
 
 
 def untouched(build, tmp_path):
-    """Nothing moves."""
+    """Check that nothing moves."""
     before = synthesized(build, tmp_path)
     after = copy.deepcopy(before)
     assert not any(ecp5.pack_registers(after).values())
     return after == before
 
 
-# -- what moves ------------------------------------------------------------------------------------
+# -- moves -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "width, depth",
     [(1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512)],
@@ -224,7 +225,7 @@ def test_ram_output_register_feeds_multiplier(tmp_path):
     assert counts == {"DP16KD": 1, "MULT18X18D": 1}
 
 
-# -- what stays ------------------------------------------------------------------------------------
+# -- exceptions ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "build",
     [
@@ -271,7 +272,7 @@ def test_multiplier_registers_that_cannot_move(build, tmp_path):
     assert untouched(lambda m, i: build(m, *factors(i)), tmp_path)
 
 
-# -- the pass itself -------------------------------------------------------------------------------
+# -- the pass --------------------------------------------------------------------------------------
 def test_pass_is_deterministic_and_idempotent(tmp_path):
     def build(m, i):
         x, y = factors(i)

@@ -1,4 +1,4 @@
-"""Floorplans: where banks and multipliers are placed; a netlist with copied registers is the one without."""
+"""Floorplans: regions of banks and multipliers; register duplication keeps the function."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SITES = Sites(
     multipliers=Grid(rows=(3, 7), columns=tuple(range(2, 30)), kinds=("MULT18_0", "MULT18_1")),
 )
 BLOCKS = LFE5U_85F.sites.blocks
-#: 2,048 and 1,024 words a bank
+#: 2,048 and 1,024 words per bank
 CONFIG = EngineConfig(
     lanes=4, tiles=768, value_groups=128, state_groups=16, pipeline=Pipeline.DEEP, attention=False
 )
 
 
-#: of the netlists that are made by hand
+#: for handwritten netlists
 REGIONS = Regions(
     {f"top.lanes.lane{k}": k for k in range(3)}, {f"top.weights.bank{k}_0_0": k for k in range(3)}
 )
@@ -90,7 +90,7 @@ def test_site_names():
 
 
 def by_hand(parameters=(), attributes=()):
-    """A register that a block RAM of each of two banks reads."""
+    """A register read by a block RAM of each of two banks."""
     register = {
         "type": "TRELLIS_FF",
         "parameters": dict(parameters),
@@ -130,7 +130,7 @@ def test_register_duplication():
 
 @pytest.mark.parametrize("lanes", [2, 3])
 def test_lut_and_register_duplication(lanes):
-    """Two parts are few, three are not."""
+    """Duplicated from three regions on."""
 
     def cell(kind, out, into):
         directions = dict.fromkeys(into, "input") | dict.fromkeys(out, "output")
@@ -196,7 +196,7 @@ def test_synchronizer_is_not_duplicated(register):
 
 @pytest.fixture(scope="module")
 def netlist(tmp_path_factory):
-    """An engine's, before and after."""
+    """Netlist of an engine before and after the pass."""
     folder = tmp_path_factory.mktemp("netlist")
     engine = Engine(CONFIG, state_ram=ECP5.state_ram)
     text = rtlil.convert(engine, name="rtl", emit_src=False)
@@ -246,7 +246,7 @@ def test_duplicates_are_removed_without_floorplan(netlist):
 
 
 def original_of(name, was):
-    """What a cell is a copy of: its name without what was added; of a wide table's, by the wide table's."""
+    """Name of the original of a duplicated cell."""
     while name not in was:
         name, _, added = name.rpartition("$")
         if added.endswith(("ALUT", "BLUT")):

@@ -18,14 +18,14 @@ from equilif_boards.device import ECP5, GOWIN, ICE40
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.protocol import Identity
 from equilif_hdl.link.identity import BIT, IdentityRom
-from tests.netlists import identity_tables
+from tests.netlists import identity_luts
 
 FAMILIES = {"ice40": ICE40, "ecp5": ECP5, "gowin": GOWIN}
 BUILD_ID = 0x89AB_CDEF
 
 
 def netlist(family):
-    return {"modules": {"top": {"attributes": {"top": "1"}, "cells": identity_tables(family)}}}
+    return {"modules": {"top": {"attributes": {"top": "1"}, "cells": identity_luts(family)}}}
 
 
 def test_build_id_depends_on_all_inputs():
@@ -63,7 +63,7 @@ def test_missing_identity_luts():
 
 
 class Design(wiring.Component):
-    """The words of an identity, one after the other."""
+    """A design that outputs the words of an identity in turn."""
 
     def __init__(self, known, family):
         self.rom = IdentityRom(known, family.lookup)
@@ -110,7 +110,7 @@ def test_stamped_netlist_identity(family, passes, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("nextpnr-ice40"), reason="needs nextpnr-ice40")
 def test_build_id_does_not_change_placement(tmp_path):
-    """Bits of the two bitstreams differ in lookup tables alone."""
+    """The two bitstreams differ in LUT bits only."""
     content = synthesised(tmp_path, Design(Identity(EngineConfig(), 0), ICE40), "synth_ice40")
     found = []
     for build_id in (BUILD_ID, ~BUILD_ID & 0xFFFF_FFFF):
@@ -125,12 +125,12 @@ def test_build_id_does_not_change_placement(tmp_path):
     assert outside(first) == outside(second)
 
 
-#: a tile of logic: the columns of its bits in which the tables are
+#: columns of LUT bits in a logic tile
 TABLES = slice(36, 46)
 
 
 def rows(asc: str) -> list[tuple[bool, str]]:
-    """Lines of a bitstream as text, and whether they are bits of a tile of logic."""
+    """Lines of a bitstream as text; true for bits of a logic tile."""
     out = []
     logic = False
     for line in asc.splitlines():

@@ -1,6 +1,6 @@
-"""The command line: every command says what it does, does it, and fails in one line.
+"""Commands: help, results, errors.
 
-Engines are compiled by Verilator once and cached; the same one serves all tests here.
+All tests here share one Verilated engine, which is cached.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_engine() -> Iterator[None]:
-    """Even an engine that is compiled takes seconds to find: its Verilog names it."""
+    """Avoid the seconds of Verilog generation that find a cached engine."""
     from equilif_sim import verilated
 
     with pytest.MonkeyPatch.context() as patch:
@@ -225,7 +225,7 @@ def test_resume_finished_run(trained):
 
 
 def test_resume_between_two_files(trained, tmp_path):
-    """The history may be an epoch ahead of the network: that epoch is done again, to the same end."""
+    """The history may be an epoch ahead of the network: that epoch is repeated with the same result."""
     preset = PRESETS["digits"]
     first = Run.start(preset.changed(epochs=2), data.load("digits"), preset.seeds[0])
     first.epoch()
@@ -315,7 +315,7 @@ def test_heads_have_different_initial_queries():
 # -- sequences -------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Texts whose words tell their class, and vectors of four dimensions."""
+    """Texts whose words determine their class, with vectors of four dimensions."""
     folder = tmp_path_factory.mktemp("snippets")
     rng = np.random.default_rng(0)
     words = [*(f"good{i}" for i in "abcd"), *(f"bad{i}" for i in "abcd"), *(f"word{i}" for i in "abcdefgh")]
@@ -469,7 +469,7 @@ def test_verify_command(tmp_path):
 
 
 def test_verify_without_feedback(tmp_path):
-    """There is nothing to teach it, so test samples only."""
+    """Test samples only: the network does not learn."""
     forward = network.Network.chain(64, 12, 8, 10, feedback=False)
     network.save(tmp_path / NETWORK, forward, forward.initial_weights(scale=1.5))
     output = run(
@@ -492,7 +492,7 @@ def test_verify_without_feedback(tmp_path):
 
 
 def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, Any], Any]) -> None:
-    """An RTL that does ``fault`` after a training sample."""
+    """An RTL engine that calls ``fault`` after each training sample."""
     from equilif.hardware import verify
     from equilif_golden.engine.chip import Chip
 
@@ -508,8 +508,8 @@ def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, A
 
 
 def test_verify_reports_wrong_weight(monkeypatch):
-    """The weight goes wrong after sample 7; the checkpoint sees it at sample 49 and the trace goes back.
-    Its input is always silent.
+    """A weight changes after sample 7; the check at sample 49 finds it and the trace locates it.  Its input
+    is always 0.
     """
 
     def flip(rtl, result):
@@ -575,9 +575,7 @@ def test_demo_without_tools(tmp_path, monkeypatch):
 
 
 def test_trace_ends_with_measured_rates():
-    """The sliding rates of the picture are the rates that learning uses, at the end of each phase; whatever
-    the leak.
-    """
+    """The sliding rates at the end of each phase are the rates that learning uses, for every leak."""
     from equilif.training.trace import record
 
     d = data.load("digits")

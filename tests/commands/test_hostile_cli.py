@@ -1,11 +1,11 @@
-"""Every command, tried with bad will: options, files and environments that no careful user would give it.
+"""Every command with bad options, damaged files and hostile environments.
 
-The property: a command ends with exit code 0 and a result, or with 2, one line on standard error and
-nothing written; soon; never with a traceback.  What is tried is made from the commands themselves: a new
-option is tried by its type, and a new command without a base of its own fails here.
+Property: within a time limit a command ends with exit code 0 and a result, or with exit code 2, one line on
+standard error and no file written.  Cases are generated from the commands: a new option is tested by its
+type, a new command needs an entry in BASES.
 
-Tools that take minutes (Yosys, Verilator, place and route) are hidden, so that a command which would call
-them ends there, in one line.  What it does with them has tests of its own.
+Slow tools (Yosys, Verilator, place and route) are hidden, so a command that would call them ends with an
+error.  Other tests cover what happens after that.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from equilif.training.presets import FOLDER
 from equilif_golden import network
 from equilif_sim import verilated
 
-LIMIT = 60.0  #: seconds that a case may take
-SOON = 2.0  #: seconds after which a run that is meant to be long is interrupted
+LIMIT = 60.0  #: time limit of a case in seconds
+SOON = 2.0  #: seconds until a long run is interrupted
 
 
-# -- what a case comes to --------------------------------------------------------------------------
+# -- outcome of a case -----------------------------------------------------------------------------
 class Hang(BaseException):
-    """A case took longer than it may."""
+    """A case exceeded its time limit."""
 
 
 @dataclass
 class Outcome:
-    """How a command ended; ``crash`` is the traceback of an error that it did not expect."""
+    """Exit of a command; ``crash``: traceback of an unexpected exception."""
 
     code: int
     out: str
@@ -62,7 +62,7 @@ class Outcome:
 
 
 def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | None = None) -> Outcome:
-    """A command in this process; after ``interrupt`` seconds it gets a Ctrl-C."""
+    """Run a command in this process; send Ctrl-C after ``interrupt`` seconds."""
 
     def alarm(*_: object) -> None:
         raise KeyboardInterrupt if interrupt else Hang
@@ -76,11 +76,11 @@ def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | N
     try:
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
-                warnings.simplefilter("default")  # they are printed, as a user sees them
+                warnings.simplefilter("default")  # printed as a user sees them
                 warnings.showwarning = _print_warning
                 cli.app(list(arguments))
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)  # an alarm from here on would end the tests
+            signal.setitimer(signal.ITIMER_REAL, 0)  # a later alarm would end the tests
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
     except Hang:
@@ -93,13 +93,13 @@ def call(arguments: Sequence[str], *, limit: float = LIMIT, interrupt: float | N
 
 
 def _print_warning(message: Any, category: type[Warning], *_: object, **__: object) -> None:
-    """Warnings of a result (a division by zero, an overflow); not what a package says of its own code."""
+    """Print numerical warnings (division by zero, overflow), not those of packages about their code."""
     if not issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
         print(f"{category.__name__}: {message}", file=sys.stderr)
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Everything below a folder: kind and digest."""
+    """Kind and digest of everything below a folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
@@ -114,7 +114,7 @@ def content(folder: Path) -> dict[str, str]:
 def judge(
     arguments: Sequence[str], folder: Path, *, codes: Sequence[int] = (0,), interrupt: float | None = None
 ) -> Outcome:
-    """The property, for one case; ``codes`` are those of success."""
+    """Check the property for a case; ``codes``: exit codes of success."""
     before = content(folder)
     printed = folder / "printed.json"
     done = call([*arguments, "--json", str(printed)], interrupt=interrupt)
@@ -133,7 +133,7 @@ def judge(
     assert done.code in codes and not done.err, report
     found = json.loads(printed.read_text())
     assert found["command"] == arguments[0], report
-    for name in found.get("files") or ():  # what it promises is there
+    for name in found.get("files") or ():  # promised files exist
         assert (folder / found.get("out", arguments[1]) / name).is_file() or Path(name).is_file(), report
     assert not list(folder.rglob("*.part")), report
     return done
@@ -142,14 +142,14 @@ def judge(
 # -- the commands ----------------------------------------------------------------------------------
 @dataclass
 class Parameter:
-    """An argument or option of a command, as its function declares it."""
+    """An argument or option of a command, as declared."""
 
     name: str
-    option: str  #: empty for an argument
+    option: str  #: empty: an argument
     kind: type
 
 
-#: what runs in a moment, by parameter; files are those of the fixture ``template``
+#: fast arguments, by command and parameter; files are those of the fixture ``template``
 BASES: dict[str, dict[str, str | None]] = {
     "inspect": {"path": "table.csv", "--label": "kind", "--out": "out"},
     "train": {"data": "digits", "--epochs": "1", "--hidden": "4", "--out": "out"},
@@ -193,11 +193,11 @@ HIDDEN = {
     *("attention", "verify", "energy", "build", "flash", "simulate", "identify", "save", "restore", "export"),
     *("upload", "standalone"),
 }
-#: commands that tell with exit code 1 what did not work
+#: commands that report failures with exit code 1
 PARTIAL = {"demo", "sweep"}
-#: options that may make a run as long as one likes
+#: options that set the length of a run
 ENDLESS = {"--epochs", "--every"}
-#: where files go to
+#: options that name output files
 OUTPUTS = {"out", "link", "target", "waves", "tensorboard"}
 
 
@@ -237,7 +237,7 @@ COMMANDS = {name: parameters(callback) for name, callback in callbacks().items()
 
 
 def words(command: str, chosen: dict[str, str | None]) -> list[str]:
-    """A command line: arguments in their order, then options."""
+    """A command line: arguments, then options."""
     line = [command]
     for p in COMMANDS[command]:
         if not p.option and p.name in chosen:
@@ -318,7 +318,7 @@ class Case:
 
 
 def every_case() -> list[Case]:
-    """One bad value at a time, for every parameter of every command."""
+    """One bad value per case, for every parameter of every command."""
     return [
         Case(command, ((p.option or p.name, value),))
         for command, found in COMMANDS.items()
@@ -329,7 +329,7 @@ def every_case() -> list[Case]:
 
 
 def some_cases() -> list[Case]:
-    """One for every parameter; which of its values, a rotation decides."""
+    """One case for every parameter; its values rotate."""
     some = []
     for _, group in itertools.groupby(every_case(), lambda c: (c.command, c.changed[0][0])):
         cases = list(group)
@@ -338,7 +338,7 @@ def some_cases() -> list[Case]:
 
 
 def mixed_cases(n: int) -> list[Case]:
-    """Two to four parameters at once, flags among them."""
+    """Cases with two to four bad parameters, flags included."""
     rng = random.Random(1)
     found = []
     while len(found) < n:
@@ -357,7 +357,7 @@ def mixed_cases(n: int) -> list[Case]:
 # -- files -----------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one of everything that commands read."""
+    """A folder with one file of every kind that commands read."""
     folder = tmp_path_factory.mktemp("template")
     net = network.Network.chain(64, 8, 10)
     network.save(folder / "net.npz", net, net.initial_weights())
@@ -366,7 +366,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "train digits --epochs 1 --hidden 4 --out run",
             "train-rates digits --epochs 1 --hidden 4 --set rates.batch_size=512 --out rates",
             "convert net.npz net.nir",
-            "evaluate net.npz digits",  # and compiles what is compiled
+            "evaluate net.npz digits",  # compiles the kernel
         ):
             done = call(line.split(), limit=300)
             assert done.code == 0 and not done.crash, f"{line}: {done.err}{done.crash}"
@@ -397,12 +397,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it to work in; no tool is found from there, and a sweep works in this process."""
+    """A copy of the template as working folder; tools are hidden, sweeps run in this process."""
     shutil.copytree(template, tmp_path / "w", symlinks=True)
     monkeypatch.chdir(tmp_path / "w")
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    # nor an engine that was compiled for another test
+    # and no cached engine
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(verilated, "_build", verilated._build.__wrapped__)
     for tool in ("YOSYS", "NEXTPNR_ICE40", "NEXTPNR_ECP5", "OPENFPGALOADER"):
@@ -414,7 +414,7 @@ def folder(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def _sweep_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster of no processes: a job is done when it is submitted."""
+    """A cluster without processes: jobs run when submitted."""
     sweep = pytest.importorskip("equilif.bench.sweep")
 
     @dataclass(eq=False)
@@ -483,7 +483,7 @@ STRANGE: tuple[Any, ...] = (
 
 
 def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The places of a JSON value."""
+    """Paths of all nodes of a JSON value."""
     yield path
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, below in inner:
@@ -491,7 +491,7 @@ def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def spoil_value(value: Any, rng: random.Random) -> Any:
-    """Another value at some place, a place less, or one more."""
+    """Replace, remove or add a node."""
     *path, last = rng.choice(list(nodes(value))) or (None,)
     if last is None:
         return rng.choice(STRANGE)
@@ -527,7 +527,7 @@ def spoil_json(path: Path, rng: random.Random) -> None:
 
 
 def spoil_bytes(path: Path, rng: random.Random) -> None:
-    """Cut off, empty, a bit the other way, a piece of something else, doubled, or another kind of file."""
+    """Truncate, empty, flip bits, overwrite, repeat, or replace by another kind of file."""
     content = bytearray(path.read_bytes())
     at = rng.randrange(len(content))
     spoilt = (
@@ -545,7 +545,7 @@ def spoil_bytes(path: Path, rng: random.Random) -> None:
 
 
 def spoil_npz(path: Path, rng: random.Random) -> None:
-    """A file of a network whose arrays are something else."""
+    """A network file with other arrays."""
     if rng.random() < 0.2:
         return spoil_bytes(path, rng)
     with np.load(path) as saved:
@@ -584,7 +584,7 @@ def spoil_npz(path: Path, rng: random.Random) -> None:
 
 
 def spoil_nir(path: Path, rng: random.Random) -> None:
-    """An HDF5 file whose datasets are something else."""
+    """An HDF5 file with other datasets."""
     import h5py
 
     if rng.random() < 0.2:
@@ -628,7 +628,7 @@ def spoil_toml(path: Path, rng: random.Random) -> None:
 
 
 def spoil_net(path: Path, rng: random.Random) -> None:
-    """A network file with another value, without a line, with one twice, or with one of another table."""
+    """A TOML file with a value replaced, or a line removed, repeated or moved."""
     lines = path.read_text().splitlines()
     k = rng.choice([n for n, line in enumerate(lines) if line and not line.startswith("#")])
     key = lines[k].partition("=")[0]
@@ -760,7 +760,7 @@ def test_every_command_in_bad_environment(environment, command, folder, monkeypa
 
 
 def check_environment(environment: str, line: str, expected: bytes, folder: Path) -> None:
-    """In a process of its own; ``said``: what a success prints."""
+    """Run in a separate process; ``expected``: output of success."""
     before = content(folder)
     command = f"{sys.executable} -m equilif {line}"
     done = subprocess.run(
@@ -779,7 +779,7 @@ def check_environment(environment: str, line: str, expected: bytes, folder: Path
 
 
 def test_endless_port(folder):
-    """A GPS, a boot console: bytes come for ever, none of them ours."""
+    """A device that sends other data forever, such as a GPS receiver."""
     import pty
     import threading
 

@@ -79,10 +79,10 @@ def graph(*layers, **others) -> library.NIRGraph:
 W = library.Linear(weight=np.random.default_rng(0).normal(size=(3, 4)))
 
 
-# -- there and back --------------------------------------------------------------------------------
+# -- round trip ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("network", NETWORKS)
 def test_round_trip_through_nir(network, tmp_path):
-    """Every weight and setting; and nothing moved by rounding."""
+    """All weights and settings are equal."""
     weights = random_weights(network)
     nir.save(tmp_path / "a.nir", network, weights)
     found = nir.load(tmp_path / "a.nir")
@@ -96,7 +96,7 @@ def test_round_trip_through_nir(network, tmp_path):
 
 
 def test_weights_without_metadata(tmp_path):
-    """Without equilif's own metadata: whoever edits a file keeps none of it."""
+    """Without the metadata of equilif, which other tools drop."""
     network = Network.chain(6, 5, 4, 3, schedule=Schedule(leak=4))
     graph = nir.to_graph(network, random_weights(network))
     graph.metadata = {}
@@ -146,7 +146,7 @@ def test_damaged_metadata(own):
 
 
 def test_foreign_weights_are_rounded(tmp_path):
-    """NIR, here, NIR: and what is printed is what happened."""
+    """NIR to equilif and back; the report states the changes."""
     rng = np.random.default_rng(1)
     layers = [library.Affine(weight=rng.normal(size=(3, 4)), bias=rng.normal(size=3)), lif()]
     library.write(tmp_path / "a.nir", graph(*layers))
@@ -192,11 +192,8 @@ def test_thresholds_are_normalised(changed, factor):
 
 
 def test_equivalent_graphs():
-    """A current that lasts one step, a resting potential, an image that is flattened.
-
-    And scalars for a layer, and a matrix for nothing.
-    """
-    plain = nir.from_graph(graph(W, lif()))
+    """A current of one step, a resting potential, a flattened image, scalar parameters, an identity
+    matrix.""" plain = nir.from_graph(graph(W, lif()))
     cuba = library.CubaLIF(
         tau_syn=np.full(3, 1e-4),
         tau_mem=np.full(3, 8e-4),
@@ -215,13 +212,13 @@ def test_equivalent_graphs():
 
 
 def test_leaks_are_rounded_and_reported():
-    found = nir.from_graph(graph(W, lif(tau=1e-3, r=10.0)))  # 0.1 a step
+    found = nir.from_graph(graph(W, lif(tau=1e-3, r=10.0)))  # 0.1 per step
     assert found.network.schedule.leak == 3 and found.moved[-1] == nir.Moved(
         "leak", 3, 3, pytest.approx(0.025), pytest.approx(0.025), 0
     )
 
 
-# -- what cannot be --------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 BACK = library.Linear(weight=np.eye(3))
 
 
@@ -315,7 +312,7 @@ def test_time_step(dt, tmp_path):
 
 
 def test_shared_bias_counts_once():
-    """Edges into a node are summed before it: it is one layer with one bias."""
+    """Edges into a node are summed: one layer with one bias."""
     affine = library.Affine(weight=np.eye(3), bias=np.full(3, 0.5))
     two = graph(W, lif(r=1.0, tau=1.0), affine, lif(r=8.0))
     alone = nir.from_graph(two).weights["bias-n3"]
@@ -455,7 +452,7 @@ def digits():
     ],
 )
 def test_snntorch_runs_an_exported_network(network, digits):
-    """Not one spike differs once what equilif.nir.OPEN lists is done in snnTorch too."""
+    """All spikes are equal when snnTorch applies the list equilif.nir.OPEN."""
     pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks import interchange
 
@@ -466,9 +463,8 @@ def test_snntorch_runs_an_exported_network(network, digits):
 
 @pytest.mark.parametrize("leak", [0, 3])
 def test_snntorch_agrees_on_digits(leak, digits):
-    """As NIR has a trained network, with nothing but the begin of a phase added.
-
-    Outputs are within 3 spikes of 8, and the classes are the same.
+    """A trained network through NIR, with the start of a phase added: outputs differ by at most 3 of 8
+    spikes, classes are equal.
     """
     pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks import interchange
@@ -478,11 +474,8 @@ def test_snntorch_agrees_on_digits(leak, digits):
 
 
 def test_import_from_snntorch(digits, tmp_path):
-    """A feed-forward network that was trained and written there.
-
-    The golden model says the same classes, and the RTL the same bits.
-    """
-    pytest.importorskip("snntorch", exc_type=ImportError)
+    """A feed-forward network trained in snnTorch: the golden model gives equal classes, the RTL equal
+    bits.""" pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks.interchange import foreign
 
     there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)

@@ -1,4 +1,4 @@
-"""Convolutions and pooling as NIR: there and back, from graphs made by hand, and equal to torch."""
+"""Convolutions and pooling in NIR: round trips, handwritten graphs, comparison with torch."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def graph(image: tuple[int, ...], *layers: Any) -> library.NIRGraph:
     return library.NIRGraph(dict(zip(names, nodes, strict=True)), edges, type_check=False)
 
 
-# -- there and back --------------------------------------------------------------------------------
+# -- round trip ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", NETWORKS)
 def test_maps_round_trip(name, tmp_path):
     network = NETWORKS[name]
@@ -102,7 +102,7 @@ def test_maps_round_trip(name, tmp_path):
 
 
 def test_matrices_only_with_feedback():
-    """NIR has convolutions and no transposed ones."""
+    """NIR has no transposed convolutions."""
     for name, network in NETWORKS.items():
         kinds = {type(n).__name__ for n in nir.to_graph(network, random_weights(network)).nodes.values()}
         assert ("Conv2d" in kinds) == (not name.startswith("symmetric")), name
@@ -110,7 +110,7 @@ def test_matrices_only_with_feedback():
 
 @pytest.mark.parametrize("name", ["folded", "not folded", "colours"])
 def test_kernels_without_metadata(name):
-    """Without equilif's metadata: the patch is the largest that fits, and drives stay what they are."""
+    """Without metadata of equilif: the patch is the largest that fits, drives are equal."""
     network = NETWORKS[name]
     weights = random_weights(network)
     written = nir.to_graph(network, weights)
@@ -149,7 +149,7 @@ def test_patch_must_divide_image(patch):
         nir.from_graph(written)
 
 
-# -- what it means ---------------------------------------------------------------------------------
+# -- semantics -------------------------------------------------------------------------------------
 def drives(found: nir.Imported, x: np.ndarray) -> np.ndarray:
     """Static drive of the first maps, (channels, height, width) in thresholds, from images in order."""
     network, weights = unrolled(found.network, found.weights)
@@ -209,7 +209,7 @@ def test_convolution_and_average_pooling_are_merged():
 
 
 def test_pooling_is_merged_into_matrix():
-    """Spikes, sum of 2x2, flatten, Linear: as spikes and a matrix that has each weight four times."""
+    """Spikes, 2x2 sum, flatten, Linear become spikes and a matrix with each weight four times."""
     w = RNG.normal(size=(2, 3 * 2 * 2)) / 4
     layers = [conv(3, 1, 3), neurons(3, 4, 4), pool(2, library.SumPool2d), FLAT, library.Linear(weight=w)]
     found = nir.from_graph(graph((1, 6, 6), *layers, neurons(2)))
@@ -236,7 +236,7 @@ def test_flatten_order_of_colours():
 
 
 def test_matrix_export_spikes_alike():
-    """What a file says to others, with a symmetric convolution in it: run here, without its maps."""
+    """An exported file with a symmetric convolution, run without maps."""
     network = NETWORKS["symmetric colours"]
     weights = {n: w >> 4 for n, w in random_weights(network).items()}
     written = nir.to_graph(network, weights)
@@ -256,7 +256,7 @@ def test_matrix_export_spikes_alike():
 
 @pytest.mark.parametrize("name", ["folded", "colours", "symmetric"])
 def test_snntorch_runs_exported_maps(name):
-    """As Conv2d, and as matrices: not one spike differs once equilif.nir.OPEN is done there too."""
+    """As Conv2d and as matrices: all spikes are equal with the list equilif.nir.OPEN applied."""
     pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks import interchange
 
@@ -267,7 +267,7 @@ def test_snntorch_runs_exported_maps(name):
     assert equal.spikes > 500 and equal.differ == 0 and equal.same == 8
 
 
-# -- what cannot be --------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 FLATTENED = library.Flatten({"input": np.array([3, 4, 4])}, start_dim=0)
 END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
 

@@ -1,4 +1,4 @@
-"""Options of commands that come from tables."""
+"""Options of commands that are generated from tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from equilif_golden.schedule import OPTIONS, Schedule, flag
 
 
 def options(command: str) -> dict[str, set[str]]:
-    """Of a command: how each of its parameters is typed."""
+    """Command-line spellings of the parameters of a command."""
     found = typer.main.get_command(cli.app).commands[command]
     return {p.name: {*p.opts, *p.secondary_opts} for p in found.params}
 

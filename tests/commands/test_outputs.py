@@ -1,4 +1,4 @@
-"""What a command writes replaces neither what it reads nor an earlier file."""
+"""Output files replace neither inputs nor existing files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli import exit_code as run
 
 @pytest.fixture
 def work(tmp_path, monkeypatch) -> Path:
-    """A folder with a network, a table and a note, in which commands run."""
+    """A working folder with a network, a table and a text file."""
     monkeypatch.chdir(tmp_path)
     net = Network.chain(64, 4, 10)
     save("n.npz", net, net.initial_weights())
@@ -78,5 +78,5 @@ def test_export_needs_overwrite(work):
 def test_writing_commands_have_overwrite():
     for command in cli.app.registered_commands:
         parameters = set(inspect.signature(command.callback).parameters)
-        has_it = {"overwrite", "resume"} & parameters  # --resume/--overwrite is one parameter
+        has_it = {"overwrite", "resume"} & parameters  # --resume/--overwrite: one parameter
         assert has_it or not parameters & OUTPUTS, command.callback.__name__

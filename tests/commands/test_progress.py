@@ -1,4 +1,4 @@
-"""Long work tells how far it is: on a terminal; into a file or a pipe go results alone."""
+"""Progress display: on a terminal only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cli import run
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What a terminal gets."""
+    """Bytes written to a terminal."""
     screen = io.StringIO()
     monkeypatch.setattr(
         show, "console", show.Screen(file=screen, force_terminal=True, width=120, highlight=False)
@@ -24,7 +24,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 
 def seen(screen: io.StringIO) -> str:
-    """Without colours and movements of the cursor."""
+    """Text without control sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
 
 

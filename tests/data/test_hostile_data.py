@@ -226,7 +226,7 @@ def test_flipped_bits(kind, tmp_path):
         assert perf_counter() - begin < SECONDS
 
 
-# -- each kind in its own ways -----------------------------------------------------------------------
+# -- each kind in its own ways ---------------------------------------------------------------------
 
 
 def npy(shape: tuple[int, ...], descr: str = "|u1", data: bytes = b"") -> bytes:
@@ -588,7 +588,7 @@ def test_single_class(tmp_path):
     assert "nothing to tell apart" in refused(lambda f: images.load("mnist", f), tmp_path, str(tmp_path))
 
 
-# -- which folder ------------------------------------------------------------------------------------
+# -- which folder ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -654,7 +654,7 @@ def test_paths_as_strings(tmp_path):
     assert words.read(vectors)[0]
 
 
-# -- options -----------------------------------------------------------------------------------------
+# -- options ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

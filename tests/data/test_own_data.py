@@ -281,7 +281,7 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
 }
 
 
-# -- from file to trained network -------------------------------------------------------------------
+# -- from file to trained network ------------------------------------------------------------------
 @pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", FORMATS)
 def test_train_and_evaluate(name, capsys):
@@ -467,7 +467,7 @@ def test_attention_shows_words(capsys):
     assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
 
 
-# -- what is understood -----------------------------------------------------------------------------
+# -- what is understood ----------------------------------------------------------------------------
 def test_inspect_output(capsys):
     x, y = blobs()
     rows = [[*r, 7, k - 1.5, CLASSES[c]] for r, k, c in zip(x.tolist(), range(60), y, strict=True)]
@@ -517,7 +517,7 @@ def test_skipped_images_are_reported(capsys):
     )
 
 
-# -- split -------------------------------------------------------------------------------------------
+# -- split -----------------------------------------------------------------------------------------
 def test_split_is_stratified_and_deterministic():
     y = np.repeat([0, 1, 2], [50, 20, 4])
     train, held = parts_of.split(y, 0.2, CLASSES)
@@ -548,7 +548,7 @@ def test_split_of_two_samples():
     assert len(train) == len(held) == 2
 
 
-# -- scaling -----------------------------------------------------------------------------------------
+# -- scaling ---------------------------------------------------------------------------------------
 def fitted(x: Any, **options: Any) -> scaling.Scaling:
     x = np.asarray(x)
     return scaling.fit(x, (), **{"alike": False, "missing": "refuse", **options})
@@ -634,7 +634,7 @@ def test_series_with_missing_steps(capsys):
     assert found["missing"] == 1
 
 
-# -- in Python ---------------------------------------------------------------------------------------
+# -- in Python -------------------------------------------------------------------------------------
 def test_arrays_equal_files():
     x, y = blobs()
     from_file = own.load(npz())
@@ -941,7 +941,7 @@ def test_data_record_round_trip():
     assert read_identity(Path("n.npz")) == data.about
 
 
-# -- wrong files -------------------------------------------------------------------------------------
+# -- wrong files -----------------------------------------------------------------------------------
 def text(content: str | bytes, path: str = "t.csv") -> str:
     Path(path).write_bytes(content.encode() if isinstance(content, str) else content)
     return path

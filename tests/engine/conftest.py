@@ -1,4 +1,4 @@
-"""Engines in Verilator that several tests share."""
+"""Verilated engines shared by tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.engines import CONFIGS, verilated
 
-#: sixteen lanes take as long as all of four
+#: 16 lanes take as long as all others together
 ENGINES = [pytest.param(name, marks=[pytest.mark.regress] * (name == "P16")) for name in CONFIGS]
 
 

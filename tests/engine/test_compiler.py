@@ -1,6 +1,6 @@
 """Placement, capacity and memory images.
 
-That compiled programs compute the reference's bits is tested in test_kernel.py.
+tests/test_kernel.py compares compiled programs with the reference.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def test_regions_do_not_overlap(lanes):
 @LANES
 @pytest.mark.parametrize("net", ["stored", "loaded", "both"])
 def test_attention_regions_do_not_overlap(net, lanes):
-    """Groups and tiles are contiguous and belong to one thing; scores and the relays' accumulator have
-    membranes; a loaded memory lies behind.
+    """Groups and tiles are contiguous and have one owner; scores and relay accumulators are in membrane
+    memory.
     """
     net = NETS[net]
     c = Compiled(net, EngineConfig(lanes=lanes, program_words=1024))
@@ -138,7 +138,7 @@ def test_sample_with_tokens_is_one_write():
     "make", [EngineModel, pytest.param(VerilatedEngine, marks=pytest.mark.long)], ids=["model", "rtl"]
 )
 def test_engine_for_sixteen_queries(make):
-    """As many as the presets for speech and reviews have: their program needs more than 1,024 words."""
+    """Presets for speech and reviews need more than 1,024 program words."""
     net = Network.attention(6, 4, 16, 8, 2, schedule=Schedule(nudged=16))
     rng = np.random.default_rng(0)
     config = engine_for(net, lanes=4)
@@ -167,7 +167,7 @@ def test_attention_needs_engine_option():
 @pytest.mark.parametrize("eta", [0.0, 0.05])
 @pytest.mark.parametrize("net, learns", [("stored", 7), ("loaded", 5), ("both", 11)])
 def test_program_length_with_attention(net, learns, eta):
-    """Every head of a relay at an end of a synapse is an update of its own."""
+    """Each relay head of a synapse takes one LEARN."""
     c = Compiled(NETS[net], EngineConfig(lanes=4, program_words=1024))
     learn = [i for i in c.program(eta) if i.op == Op.LEARN]
     assert len(learn) == (learns if eta else 0)
@@ -196,7 +196,7 @@ def test_weights_round_trip(lanes):
 
 
 def test_sample_is_one_write():
-    """Inputs and target lie side by side, each in whole groups; constants are apart and written once."""
+    """Inputs and target are adjacent, in whole groups; constants are separate and written once."""
     net = Network(
         (
             Population("x", 5, "input"),
@@ -276,7 +276,7 @@ def test_program_length(eta):
 
 
 def test_silent_inputs_take_no_cycles():
-    """Zeros are skipped: a black image and no spikes, so only weights of the constant are read."""
+    """Zeros are skipped: for a black image without spikes only weights of the constant are read."""
     c = Compiled(NET, EngineConfig(lanes=4))
     engine = EngineModel(c.config, c.program(0.05))
     engine.w[: c.n_tiles * 4] = c.weight_words(

@@ -1,4 +1,4 @@
-"""Sizes and options of an engine: what is refused, and what older records say."""
+"""Sizes and options of an engine; records of earlier versions."""
 
 import json
 from dataclasses import asdict, replace
@@ -45,7 +45,7 @@ def test_numpy_numbers_become_python():
 
 
 def as_before(pipeline):
-    """How the pipeline was written then; DEEP had a register less."""
+    """A record in the earlier format; DEEP had one register less."""
     single_port = pipeline is Pipeline.SPRAM
     return {"single_port": single_port, "forwarding": not single_port, "weight_stages": 2 * (not single_port)}
 
@@ -68,7 +68,7 @@ def test_json_round_trip(pipeline):
 
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_old_records(pipeline):
-    """With three properties in place of the pipeline, and without what was no option then."""
+    """Three fields in place of the pipeline, later options missing."""
     config = EngineConfig(pipeline=pipeline, attention=False)
     older = as_before(pipeline)
     later = OPTIONS.keys() - {"attention"}
@@ -82,7 +82,7 @@ def test_measured_f_max_is_of_current_boards():
 
 
 def test_boards_of_pipelines():
-    """All boards, in the docstring of Pipeline."""
+    """The docstring of Pipeline names all boards."""
     paragraph = " ".join(Pipeline.__doc__.split("Boards: ")[1].split())
     named = {}
     for part in paragraph.removesuffix(".").split("; "):

@@ -1,6 +1,6 @@
-"""Convolutions on the engine: CONVOLVE, what is behind it, and where a kernel goes.
+"""Convolutions on the engine: CONVOLVE and its address generation.
 
-Random programs of test_engine.py have them, too.
+The random programs of test_engine.py contain them as well.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ODD = {
 
 
 def pairs(g):
-    """Position of pre, of post and offset of all that a kernel joins: the definition, by loops."""
+    """Definition, by loops: source position, destination position and kernel offset of all connections."""
     return [
         ((y * g.stride + dy) * g.width + x * g.stride + dx, y * g.columns + x, dy * g.kernel_columns + dx)
         for y in range(g.rows)
@@ -60,7 +60,7 @@ def pairs(g):
 
 # -- the instruction -------------------------------------------------------------------------------
 def test_opcode_of_convolve():
-    """The fifth one is in the mode of DRIVE, which has none there."""
+    """The fifth bit is a mode bit that DRIVE does not use."""
     i = Op.CONVOLVE(pre=1, post=2, rows=3, columns=4, kernel_rows=5, kernel_columns=6, stride=7)
     assert i.geometry == Geometry(1, 2, 3, 4, 5, 6, 7)
     assert i.encode() & 0xFF == Op.DRIVE | 8 << 4
@@ -89,7 +89,7 @@ GATHER = Op.GATHER(Groups(0, 20), Groups(8, 24), tile=88)
         ([FIRST, dataclasses.replace(GATHER, mode=1)], 1, "GATHER.*sources.*24"),
         ([FIRST, dataclasses.replace(GATHER, dst=9)], 1, r"GATHER.*9\.\.32.*0\.\.31"),
         ([FIRST, dataclasses.replace(GATHER, operand=89)], 1, r"GATHER.*89\.\.96.*0\.\.95"),
-        # what stands behind the GATHER is dense again
+        # after the GATHER: dense again
         ([FIRST, GATHER, GATHER], 2, r"GATHER.*88\.\.567.*0\.\.95"),
     ],
 )
@@ -105,7 +105,7 @@ def test_engine_without_convolutions():
         check([FIRST, GATHER, Op.HALT()], dataclasses.replace(CONFIG, convolution=False))
 
 
-# -- what it means ---------------------------------------------------------------------------------
+# -- semantics -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ODD)
 def test_geometry_equals_definition(name):
     g = ODD[name]
@@ -122,7 +122,7 @@ def test_geometry_equals_definition(name):
 
 @pytest.mark.parametrize("name", ODD)
 def test_model_equals_unrolled_network(name):
-    """Sums over all pairs of neurons; LEARN pair by pair, sources ascending, for each its destinations."""
+    """Sums over all connected pairs; LEARN in the order of sources, then destinations."""
     g = ODD[name]
     p = CONFIG.lanes
     rng = np.random.default_rng(1)
@@ -268,7 +268,7 @@ def learns_as_the_reference(engine, network, *, samples):
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("lanes", [4, 8])
 def test_networks_learn_as_reference(name, lanes):
-    """Whose maps fill no groups, one and several."""
+    """Maps of a fraction of a group, of one group and of several."""
     network = NETWORKS[name]
     learns_as_the_reference(EngineModel(engine_for(network, lanes=lanes)), network, samples=6)
 
@@ -282,7 +282,7 @@ def test_map_weights_round_trip():
 
 
 def test_convolve_precedes_use():
-    """Three a step between the maps, and one for each DRIVE and LEARN, with those of shared biases."""
+    """Three per step between maps, one for each DRIVE and LEARN, shared biases included."""
     network = NETWORKS["two convolutions"]
     compiled = Compiled(network, engine_for(network, lanes=4))
     program = compiled.program(0.05)
@@ -354,8 +354,8 @@ def test_rtl_of_geometry(config, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_random_programs_with_maps(pipeline):
-    """420 programs with a convolution, on larger engines: memories, counts and cycles.  All odd shapes, too,
-    with every neuron active, so that LEARN comes to a weight again as soon as it can.
+    """420 programs with a convolution on larger engines: memories, counts and cycles.  Also all odd shapes
+    with every neuron active, where LEARN returns to a weight after the fewest cycles.
     """
     config = dataclasses.replace(CONFIG, lanes=8, pipeline=pipeline, **EVERYTHING)
     rtl = VerilatedEngine(config)
@@ -375,7 +375,7 @@ def test_random_programs_with_maps(pipeline):
 
 
 def unequal(n):
-    """V- of the first groups becomes 0; what a host writes is V+ and V-."""
+    """Set V- of the first groups to 0; a host writes both V+ and V-."""
     groups = Groups(0, n)
     return [Op.RESET(groups, value=0), Op.MARK(groups), Op.MEASURE(groups, shift=2, minus=True)]
 
@@ -417,10 +417,10 @@ def same_run(rtl, model, program, rng, what, *, full=False):
 
 @pytest.mark.parametrize("g", [Geometry(1, 1, 2, 4, 1, 1, 0), Geometry(1, 1, 2, 4, 1, 1, 1)], ids=str)
 def test_learning_waits_for_writes(engine, g):
-    """A weight for the whole of two maps, again and again as soon as it can be: one lane is active."""
+    """One weight shared by two maps, updated at the highest rate: one active lane."""
     if not engine.config.convolution:
         pytest.skip("an engine without convolutions")
-    engine = verilated(engine.config)  # not the one that others have, which is compiled already
+    engine = verilated(engine.config)  # a separately compiled engine
     model = EngineModel(engine.config)
     rng = np.random.default_rng(6)
     learn = Op.LEARN(Groups(8, g.n_pre), Groups(0, g.n_post), tile=0, gain=3, shift=14)
@@ -452,7 +452,7 @@ def test_network_learns_in_rtl(engine):
 @pytest.mark.parametrize("pipeline", Pipeline)
 @pytest.mark.parametrize("lanes", [4, 16])
 def test_networks_learn_in_rtl(pipeline, lanes):
-    """All networks, on one engine of every pipeline."""
+    """All networks on every pipeline."""
     config = EngineConfig(
         lanes=lanes, tiles=512, value_groups=256, state_groups=256, program_words=1024, pipeline=pipeline,
         convolution=True,

@@ -1,6 +1,6 @@
 """The cycle model: docs/explanation/architecture.md's table of a retrieval, and how cycles grow.
 
-That the model equals the RTL is in test_engine.py, on random programs of every pipeline.
+test_engine.py compares the model with the RTL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "explanation" / "architecture.md"
 
 
 def retrieval(patterns, values, lanes, pipeline):
-    """Cycles of a step of an associative memory in which every value and every code is non-zero."""
+    """Cycles of a step of an associative memory whose values and codes are all non-zero."""
     scores = Groups(0, patterns // lanes)
     state = Groups(scores.n, values // lanes)
     step = recall(scores, state, query=state, retrieval=state, tile=0, shift=4, retrieval_shift=4, plus=True)
@@ -48,7 +48,7 @@ def test_documented_retrieval_cycles():
 
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_cycles_per_group(pipeline):
-    """But two of LEARN, on single-port weights and where it looks at its destination first."""
+    """LEARN takes two on single-port weights and where it reads its destination first."""
     config = EngineConfig(pipeline=pipeline, attention=False)
     for op in (Op.MARK, Op.GATHER, Op.LEARN):
 

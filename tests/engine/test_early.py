@@ -1,7 +1,4 @@
-"""Early ends of phases: what is special to them, from the schedule to the cycles.
-
-What all options have in common is tested where the others are, from the tables of options.
-"""
+"""Early exit of the free phase, from the schedule to the cycles."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ NET = Network.chain(10, 7, 3)
 
 
 def test_feature_bit():
-    """In registers and identity: devices that are built already tell of themselves with these."""
+    """In registers and identity; existing devices use these bits."""
     assert (OPTIONS["early_exit"].version, OPTIONS["early_exit"].identity) == (20, 3)
 
 
@@ -92,7 +89,7 @@ def test_numpy_tolerance(tmp_path):
     assert load(tmp_path / "net.npz")[0] == Network.chain(5, 3, schedule=Schedule(free=16, early_exit=3))
 
 
-# -- arithmetic --------------------------------------------------------------------------------------
+# -- arithmetic ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("tolerance", [0, 1, 100, 254, 255])
 def test_moved_is_distance(tolerance):
     a, b = np.meshgrid(np.arange(256), np.arange(256))
@@ -115,7 +112,7 @@ def test_early_exit_needs_engine_option():
 
 @pytest.mark.parametrize("watch", ["all", "output"])
 def test_early_exit_is_of_free_phase(watch):
-    """It alone watches and has a loop that may end early, from its second window on."""
+    """Only the free phase monitors rates, and its loop may exit from the second window on."""
     plain, early_exit = (
         Compiled(replace(NET, schedule=s), EngineConfig(lanes=4, early_exit=True)).program(0.05)
         for s in (Schedule(), Schedule(early_exit=9, watch=watch))
@@ -157,8 +154,8 @@ def test_max_instructions():
     ],
 )
 def test_loop_exit(moves, count, runs):
-    """When nothing has moved since the last check and few enough iterations are left; an engine that cannot
-    runs them all.
+    """A loop exits when no rate has changed since the last check and few enough iterations are left; without
+    the option all of them run.
     """
     watch = Instruction(op=Op.MEASURE, mode=MeasureMode.WATCH, dst=0, n_dst=1, shift=2)
     end = replace(NEXT, mode=NextMode.EARLY_EXIT, count=count)
@@ -174,9 +171,7 @@ def test_loop_exit(moves, count, runs):
 
 
 def test_moved_compares_previous_rate():
-    """By more than the tolerance, up or down, in any lane of V.plus; V.minus says nothing, and what is
-    written does not count.
-    """
+    """A change of V.plus beyond the tolerance in any lane counts; V.minus and host writes do not."""
     watch = Instruction(
         op=Op.MEASURE,
         mode=MeasureMode.WATCH | ResultMode.PLUS | ResultMode.MINUS,
@@ -214,7 +209,7 @@ EARLY_ENDS = {
 @pytest.mark.parametrize("lanes", [4, 8, pytest.param(16, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", EARLY_ENDS)
 def test_early_exit_equals_kernel(name, lanes):
-    """Rates of all phases, predictions, spikes and weights; samples that end earlier take fewer cycles."""
+    """Rates of all phases, predictions, spikes and weights are equal; early exits take fewer cycles."""
     network = EARLY_ENDS[name]
     rng = np.random.default_rng(5)
     _, x, labels, tokens = memory_case(network, rng, 12)
@@ -237,7 +232,7 @@ def test_early_exit_equals_kernel(name, lanes):
 
 
 def test_cycles_of_early_exit(engine):
-    """A NEXT that may end its loop waits for the lanes; an engine without early ends waits for nothing."""
+    """A NEXT that may exit its loop waits for the lanes; without the option it does not."""
     config = engine.config
     early_exit = config.early_exit
 
@@ -260,7 +255,7 @@ def test_cycles_of_early_exit(engine):
         assert loop(5, n_dst, 3) == once + (2 if early_exit else 4) * more
 
 
-# -- files ------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "old, new, wanted",
     [
@@ -311,8 +306,8 @@ def test_watch_needs_early_exit(trained):  # noqa: F811
 
 
 def test_early_exit_output(trained, tmp_path):  # noqa: F811
-    """Samples by the steps that they took, and the saving; a looser tolerance saves more; training tells its
-    steps, also when resumed.
+    """Steps per sample and the saving, which grows with the tolerance; training reports its steps, also when
+    resumed.
     """
     saving = []
     for tolerance in (0, 16, 255):

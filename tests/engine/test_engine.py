@@ -60,7 +60,7 @@ def test_every_pipeline_is_tested():
     "options", [PLAIN, PLAIN | {"attention": True}, EVERYTHING], ids=["plain", "attention", "all"]
 )
 def test_32_lanes_take_two_more_cycles(options):
-    """One more register in the butterfly, and one after the leak."""
+    """One additional register in the butterfly and one after the leak."""
     config = dataclasses.replace(CONFIGS["P8"], lanes=32, **options)
     assert walk(config, 1) == walk(CONFIGS["P8"], 1) + 2
     engine = verilated(config)
@@ -72,7 +72,7 @@ def test_32_lanes_take_two_more_cycles(options):
 
 
 def test_read_after_write(engine):
-    engine = verilated(engine.config)  # the others begin with one as it is after a reset
+    engine = verilated(engine.config)  # the others start after a reset
     for region in (Region.VALUE, Region.WEIGHT, Region.COUNTER):
         for k in range(min(9, region_size(engine.config, region))):
             written = np.array([(77 * k + 5) % 200])
@@ -82,14 +82,14 @@ def test_read_after_write(engine):
 
 @pytest.mark.parametrize("n", [40, pytest.param(300, marks=pytest.mark.regress)])
 def test_random_programs(engine, n):
-    """300 programs on each engine, memories carried over from one to the next."""
+    """300 programs on each engine; memories persist between programs."""
     run_random_programs(verilated(engine.config), n)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.convolution])
 def test_random_programs_without_convolutions(name):
-    """As many on those engines that have them above."""
+    """300 programs on engines that have convolutions in the test above."""
     run_random_programs(verilated(dataclasses.replace(CONFIGS[name], convolution=False)))
 
 
@@ -126,7 +126,7 @@ def run_random_programs(engine, n=300):
 
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_cocotb_bench(simulator, tmp_path):
-    """Random programs, and networks with a memory whose tokens learn and do not."""
+    """Random programs; attention networks with learned and fixed embedding tables."""
     config = dataclasses.replace(
         SMALL,
         pipeline=Pipeline.SPRAM if simulator == "icarus" else Pipeline.DEEP,
@@ -151,8 +151,8 @@ def test_cocotb_bench(simulator, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_sequence_task(simulator, tmp_path):
-    """52 training samples of JapaneseVowels, a smaller network than its preset's; its data in $EQUILIF_DATA
-    or from an installed aeon.
+    """52 training samples of JapaneseVowels with a network smaller than the preset; data in $EQUILIF_DATA or
+    from an installed aeon.
     """
     preset = PRESETS["vowels"]
     preset = patched(preset.changed(hidden=(24,)), {"population.query.heads": "2"})
@@ -350,7 +350,7 @@ def test_attention_learns_as_kernel(name, lanes):
 @pytest.mark.parametrize("pipeline", [p for p in Pipeline if p != ROOMY.pipeline])
 @pytest.mark.parametrize("name", MEMORIES)
 def test_attention_learns_in_every_pipeline(name, pipeline):
-    """Those that are not above."""
+    """Pipelines that the test above omits."""
     memories_learn(name, dataclasses.replace(ROOMY, pipeline=pipeline))
 
 
@@ -397,9 +397,9 @@ def test_other_formats():
         assert np.array_equal(w, kernel.weights[synapse]), synapse
 
 
-# -- cycle counts: exact.  equilif_golden.engine.cycles has them all; these say what they amount to --
+# -- cycle counts: exact.  equilif_golden.engine.cycles has them all; these say what they amount to
 def spikes_at(engine, groups_of_lanes):
-    """Give neurons of the first groups a spike: a membrane of 1 meets a threshold of 1."""
+    """Make neurons of the first groups spike: membrane 1, threshold 1."""
     p = engine.config.lanes
     w = np.zeros((engine.config.tiles * p, p), np.int64)
     engine.write(Region.WEIGHT, 0, np.ravel(w))
@@ -417,7 +417,7 @@ def spikes_at(engine, groups_of_lanes):
 
 @pytest.mark.parametrize("op", [Op.MARK, Op.RELAY])
 def test_cycles_of_walks(engine, op):
-    """A walk takes a cycle a group."""
+    """A walk takes one cycle per group."""
     config = engine.config
     if config.attention or op == Op.MARK:
         for n in range(1, 9):
@@ -425,7 +425,7 @@ def test_cycles_of_walks(engine, op):
 
 
 def test_cycles_of_softmax(engine):
-    """Three walks, each of which runs empty through lanes and tree, and a division."""
+    """Three walks, each drained through lanes and tree, and a division."""
     config = engine.config
     if config.attention:
         levels = (config.lanes - 1).bit_length()
@@ -438,7 +438,7 @@ def test_cycles_of_softmax(engine):
 
 
 def test_cycles_of_drive(engine):
-    """An event takes a cycle a group, by row and by column, from plus and from minus, signed or not."""
+    """One cycle per event and group, by row and by column, from V.plus and V.minus, signed or not."""
     p = engine.config.lanes
     values = np.zeros(engine.config.value_groups * p, np.int64)
     values[: 2 * p] = 200
@@ -453,9 +453,7 @@ def test_cycles_of_drive(engine):
 
 
 def test_cycles_of_gather(engine):
-    """An event takes a cycle a group, both ways, whatever comes before it; on single-port weights a single
-    group takes two.
-    """
+    """One cycle per event and group in both directions; on single-port weights a single group takes two."""
     p = engine.config.lanes
     spikes_at(engine, 2)
     for mode in (0, SourceMode.COLUMN):
@@ -469,8 +467,8 @@ def test_cycles_of_gather(engine):
 
 
 def test_cycles_of_learn(engine):
-    """A group an event takes a cycle, two on single-port weights; on dual-port ones a third party, the
-    scanner, takes one an event, or looks at every group once.
+    """One cycle per event and group, two on single-port weights; on dual-port weights the scanner takes one
+    per event, or reads every group once.
     """
     config = engine.config
     p = config.lanes

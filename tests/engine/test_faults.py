@@ -1,5 +1,6 @@
-"""Faults of an engine: reset in any cycle of a run, and memories that begin with garbage.  It is then as good
-as any: what it does next is what the golden model does with the same memories.
+"""Faults of an engine: reset in any cycle of a run, random memories at power-up.
+
+Afterwards the engine equals the golden model with the same memories.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ PIPELINES = ["P4-SPRAM", "P4-without-attention", "P4-wide", "P8"]
 
 
 def as_it_stands(engine):
-    """The golden model with the memories of an engine."""
+    """A golden model with the memories of an engine."""
     config = engine.config
     model = EngineModel(config)
     for name in memories(config):
@@ -44,7 +45,7 @@ def goes_on_as_the_model(engine, rng, n):
 @pytest.mark.parametrize("n", [24, pytest.param(60, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("name", PIPELINES)
 def test_reset_in_any_cycle(name, n):
-    """The run is over at once, and nothing of it is left outside of the memories."""
+    """The run ends at once and leaves no state outside the memories."""
     engine = verilated(CONFIGS[name])
     config = engine.config
     rng = np.random.default_rng(8)
@@ -53,7 +54,7 @@ def test_reset_in_any_cycle(name, n):
         engine.write(Region.WEIGHT, 0, random_weights(rng, config).ravel())
         engine.write(Region.VALUE, 0, random_values(rng, config))
         engine.load(random_program(rng, config))
-        # the first cycles one after the other, then any
+        # all of the first cycles, then random ones
         cycles = k if k < n / 3 else int(rng.integers(20, 800))
         was = engine._lib.sim_cut(engine._sim, 1, cycles)
         assert was >= 0, "busy after a reset"
@@ -64,8 +65,8 @@ def test_reset_in_any_cycle(name, n):
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_garbage_at_power_up(name):
-    """In all memories of the lanes.  A host writes values before it runs; with them go the marks of those
-    that are not zero.
+    """Random content of all lane memories.  A host writes values before a run, which also writes their
+    non-zero flags.
     """
     config = CONFIGS[name]
     rng = np.random.default_rng(9)

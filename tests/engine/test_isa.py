@@ -1,7 +1,4 @@
-"""Instruction set: encoding, and what an engine refuses to run.
-
-The engine model's control flow is tested here too.
-"""
+"""Instruction set: encoding, checks of programs, control flow of the engine model."""
 
 from __future__ import annotations
 
@@ -46,7 +43,7 @@ REPEAT, NEXT = Instruction(op=Op.REPEAT, count=3), Instruction(op=Op.NEXT)
 
 @st.composite
 def instructions(draw):
-    """Any instruction that has a code, sensible or not; extremes of every field included."""
+    """Any instruction with a code, extremes of every field included."""
     op = draw(st.sampled_from(Op))
     values = {}
     for name, _, _ in FIELDS[1:]:
@@ -72,7 +69,7 @@ def test_program_round_trip(program):
 
 @pytest.mark.parametrize("name, width, signed", FIELDS[1:])
 def test_fields_do_not_overlap_and_do_not_overflow(name, width, signed):
-    """Each field alone lights exactly its own bits; one code more is refused by name."""
+    """Each field sets its own bits only; a code above the range is rejected."""
     at = sum(w for _, w, _ in FIELDS[: [f[0] for f in FIELDS].index(name)])
     assert replace(HALT, **{name: -1 if signed else (1 << width) - 1}).encode() == ((1 << width) - 1) << at
     with pytest.raises(ValueError, match=f"HALT: {name}"):
@@ -152,7 +149,7 @@ def test_invalid_config(wrong, message):
     ],
 )
 def test_program_error_has_instruction(program, index):
-    """Their number when only the end is wrong, the first without room when there are too many."""
+    """The length for a wrong end, the first instruction beyond the memory for a long program."""
     with pytest.raises(ProgramError) as e:
         check(program, CONFIG)
     assert e.value.index == index
@@ -160,7 +157,7 @@ def test_program_error_has_instruction(program, index):
 
 @pytest.mark.parametrize("option", ["", *OPTIONS])
 def test_damaged_programs(option):
-    """By an engine with one of the options, or none."""
+    """On engines with one option or none."""
     config = replace(CONFIG, **{name: name == option for name in OPTIONS})
     rng = np.random.default_rng(3)
     for _ in range(300):
@@ -175,7 +172,7 @@ def test_damaged_programs(option):
 @pytest.mark.parametrize("field", [name for name, _, _ in FIELDS[1:]])
 @pytest.mark.parametrize("wrong", [1.0, True, None, "1"])
 def test_fields_are_integers(field, wrong):
-    """No fraction is cut and no truth counted, in a field that means something or nothing."""
+    """Fractions and booleans are rejected in used and unused fields."""
     instruction = replace(HALT, **{field: wrong})
     with pytest.raises(ValueError, match=f"HALT: {field}"):
         instruction.encode()
@@ -257,7 +254,7 @@ FETCHED = {
 
 
 def test_counters_of_operations():
-    """Of a command, of one of a last walk, of one with a mode, and of a group that is fetched."""
+    """Counters of a command, of a last walk, of a mode, and of a fetched group."""
 
     def costs(counters):
         return {op: Counter(counters.get(op, "").split()) for op in OPERATIONS}
@@ -283,7 +280,7 @@ def test_counters_of_operations():
 # -- the model's control flow ----------------------------------------------------------------------
 def test_loops_marks_and_halts():
     """REPEAT runs its body `count` times; a MARK with a count acts when that many iterations are left; a
-    HALT may spare training.
+    conditional HALT skips training.
     """
     late = replace(MARK, count=2)
     engine = EngineModel(CONFIG, [REPEAT, MARK, late, NEXT, replace(HALT, mode=HaltMode.INFER), STEP, HALT])

@@ -38,7 +38,7 @@ def test_rtl(name, tmp_path):
 
 
 def test_documented_pipeline_stages():
-    """That of the docstring, pipeline by pipeline."""
+    """The table of the docstring, for every pipeline."""
     text = inspect.getdoc(Timing) or ""
     table = [line.split() for line in text.splitlines() if re.match(r"\w+ +-?\d", line)]
     header = re.search(r"^ +(SPRAM.*)$", text, flags=re.MULTILINE)[1]

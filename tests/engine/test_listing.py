@@ -80,7 +80,7 @@ def test_listing_without_network():
 
 
 def test_listing_records():
-    """Operands and modes by name give the instruction back, but for bits that mean nothing."""
+    """Named operands and modes reproduce the instruction, except unused bits."""
     rng = np.random.default_rng(2)
     for _ in range(50):
         program = random_program(rng, CONFIG)

@@ -1,9 +1,9 @@
-"""What Yosys makes of the engine still learns bit for bit.
+"""Netlists of the engine learn bit for bit as the reference.
 
-For the iCE40UP5K SPRAM, block RAM and DSP mapping included; for the ECP5 what equilif_boards.ecp5 and
-equilif_boards.floorplan make of that; for Gowin's GW1N and GW2A block RAMs, distributed RAMs
-and multipliers.  Block RAMs and multipliers of ECP5 and Gowin are models of our own, since Yosys has none:
-equilif_sim/ecp5.v and equilif_sim/gowin.v.
+iCE40UP5K with SPRAM, block RAM and DSP mapping; ECP5 after the passes of equilif_boards.ecp5 and
+equilif_boards.floorplan; Gowin GW1N and GW2A with block RAMs, distributed RAMs and multipliers.  Yosys has no
+models of the block RAMs and multipliers of ECP5 and Gowin: equilif_sim/ecp5.v and equilif_sim/gowin.v have
+them.
 """
 
 import shutil
@@ -47,8 +47,8 @@ def test_icebreaker_netlist_learns_as_reference():
 @pytest.mark.long
 @pytest.mark.parametrize("lanes, tiles", [(4, 700), (8, 350), (32, 64)])
 def test_ecp5_netlist_learns_as_reference(lanes, tiles):
-    """As it is shipped: registers moved into blocks, lanes and banks placed, registers and tables copied.  Of
-    4 and 8 lanes 2,800 words a bank: blocks of 2,048 and of 1,024 words behind one another, three of them.
+    """As shipped: registers packed into blocks, floorplan regions, duplicated registers and LUTs.  For 4 and
+    8 lanes a bank has 2,800 words, in cascaded blocks of 2,048 and 1,024 words.
     """
     took: Counter[str] = Counter()
     synthesis = replace(ECP5, after=lambda netlist, rtlil: took.update(as_shipped(netlist, rtlil)))
@@ -59,7 +59,7 @@ def test_ecp5_netlist_learns_as_reference(lanes, tiles):
     assert took["registers copied"] and took["LUTs copied"]
 
 
-#: block RAMs that equilif_sim/gowin.v has none of: an empty box in simulation
+#: block RAMs without a model in equilif_sim/gowin.v: black boxes in simulation
 EMPTY = {"SP", "SPX9", "SDP", "SDPX9", "DP", "DPX9"}
 
 
@@ -69,7 +69,7 @@ EMPTY = {"SP", "SPX9", "SDP", "SDPX9", "DP", "DPX9"}
     "config, synthesis",
     [
         pytest.param(TANG_NANO_9K.config, GOWIN, id="tang-nano-9k"),
-        # half its lanes: a lane more is more of the same
+        # half the lanes, to save time
         pytest.param(replace(TANG_NANO_20K.config, lanes=4), GOWIN_2A, id="tang-nano-20k"),
     ],
 )

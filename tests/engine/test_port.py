@@ -1,6 +1,4 @@
-"""What is written to an engine and asked of it: the model, and the models of bus and link around it, take
-what exists and refuse the rest in words.
-"""
+"""Engine port: accesses of the model, the bus model and the link model; errors out of range."""
 
 from __future__ import annotations
 
@@ -118,7 +116,7 @@ def test_run_without_program():
     ],
 )
 def test_bus_words(offset, word, strobe, message):
-    """Before, an address of -1 was taken, and DATA then went to the last weight."""
+    """Regression: address -1 was accepted and DATA went to the last weight."""
     bus = BusModel(CONFIG)
     with pytest.raises(ValueError, match=message):
         bus.write(offset, word, strobe)
@@ -150,7 +148,7 @@ def test_bus_reports_faulty_instruction():
 
 # -- the link --------------------------------------------------------------------------------------
 def test_narrow_weights_are_truncated():
-    """As in hardware, whose memory has no place for them."""
+    """As in hardware, whose memory does not hold the upper bits."""
     device = Device(NARROW)
     frame = seal(Command.WRITE, 1, WRITE_HEADER.pack(Region.WEIGHT, 0) + (0x1234).to_bytes(2, "little"))
     device.reply(frame)

@@ -14,7 +14,7 @@ from tests.engines import ENGINE, SINGLE_PORT, WIDE
 BENCH = "equilif_sim.engine.sequencer"
 
 
-#: the longest program that an engine can have
+#: the longest program
 LONG = dataclasses.replace(ENGINE, program_words=2048)
 
 

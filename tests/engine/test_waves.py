@@ -1,4 +1,4 @@
-"""Waves: the file is what the engine did, layouts name what is in it, and instructions have their names."""
+"""Waves: content of the file, layouts, names of instructions."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_layout_signals_exist(written):
 
 
 def test_waves_show_instructions(written):
-    """What is executed, by number and by name, is what the engine model says."""
+    """Executed instructions, by number and name, equal those of the engine model."""
     path, report = written
     fst = Fst(path)
     assert fst.nanoseconds
@@ -158,13 +158,13 @@ def test_vcd_equals_fst(tmp_path):
         elif words[:1] == ["$var"]:
             there.add(".".join([*scope, words[4]]))
     assert "$timescale 1ns $end" in head.replace("\n", " ") and changes.count("\n#") > 1000
-    assert not [name for name in there if ":" in name]  # GTKWave would read no further
+    assert not [name for name in there if ":" in name]  # GTKWave stops reading here
     for names in named(path).values():
         assert not [n for n in names if n not in there]
 
 
 def test_recording_stops_with_comparison(monkeypatch, tmp_path):
-    """Also after a mismatch: the waves are there to find out why."""
+    """Also after a mismatch, which the waves explain."""
     monkeypatch.setattr(recording, "SAMPLES", 100)
     path = tmp_path / "all.fst"
     assert compared(path).inference.samples == 1

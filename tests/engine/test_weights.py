@@ -1,4 +1,4 @@
-"""RTL of the weights: rows and columns, against NumPy; how banks are cut."""
+"""RTL of the weights: rows and columns against NumPy; division of banks into blocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from equilif_hdl.engine.weights import BLOCK, MIN_WORDS, WeightArray, segments
 from equilif_sim.tools.run import simulate
 from tests.engines import DEEP, SINGLE_PORT, WIDE
 
-#: 2,800 words a bank: blocks of 2,048 and of 1,024 words
+#: banks of 2,800 words: blocks of 2,048 and 1,024 words
 CUT = {"tiles": 700}
 
 

@@ -49,7 +49,7 @@ from equilif_golden.schedule import Schedule
 from equilif_sim import library
 from equilif_sim.board import Terminal
 from tests.link.test_protocol import Wire
-from tests.netlists import identity_tables
+from tests.netlists import identity_luts
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
@@ -411,7 +411,7 @@ def test_foreign_manifests_are_skipped(tmp_path):
     assert ports.manifest_of(0xABCD, tmp_path) == tmp_path / "z" / "manifest.json"
 
 
-# -- arguments of client and chip ---------------------------------------------------------------
+# -- arguments of client and chip ------------------------------------------------------------------
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -659,7 +659,7 @@ def _synthesised(board: Any, out: Path, step: builder.BuildSteps) -> builder.Syn
     plan = builder.Plan.of(board)
     builder.require_free(out)
     builder._write(plan, out)
-    netlist = {"modules": {"top": {"cells": identity_tables(board.device.family)}}}
+    netlist = {"modules": {"top": {"cells": identity_luts(board.device.family)}}}
     return builder.Synthesis(
         board=board, plan=plan, versions={}, netlist=netlist, digest="", packed_registers={}, floorplan={}
     )

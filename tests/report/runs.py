@@ -1,4 +1,4 @@
-"""Runs to make a report of, small and quick: images, a table of one's own, and texts."""
+"""Small runs for reports: images, a table, texts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ COLUMNS = ("width", "<b>height</b>", "a & b", "{{ 7 * 7 }}", "ünïcödé 漢字
 
 
 @dataclass(frozen=True)
-class Made:
-    """A page, and how many pictures it has at least."""
+class Page:
+    """A report page; ``pictures``: minimum number of pictures."""
 
     kind: str
     path: Path
@@ -35,7 +35,7 @@ class Made:
 
 
 def trained(folder: Path, preset: Description, data: DataSet) -> DataSet:
-    """A run of this preset, saved in ``folder``."""
+    """Train a preset and save the run in ``folder``; its data."""
     run = Run.start(preset, data, 0)
     while not run.done:
         run.epoch(folder=folder)
@@ -43,12 +43,12 @@ def trained(folder: Path, preset: Description, data: DataSet) -> DataSet:
 
 
 def digits(folder: Path) -> DataSet:
-    """The handwritten digits, learnt badly."""
+    """Handwritten digits with a small network."""
     return trained(folder, PRESETS["digits"].changed(hidden=(16,), epochs=2), images.digits())
 
 
 def table(folder: Path, file: Path | None = None) -> DataSet:
-    """A table with names that nobody should have; one column tells the classes apart, not quite."""
+    """A table with names that need escaping; one column separates the classes, with errors."""
     rng = np.random.default_rng(0)
     file = file or folder / "own & <b>.csv"
     with file.open("w", newline="", encoding="utf-8") as f:
@@ -62,7 +62,7 @@ def table(folder: Path, file: Path | None = None) -> DataSet:
 
 
 def texts(folder: Path) -> DataSet:
-    """Sequences of words with random vectors; a class has words of its own."""
+    """Sequences of words with random vectors; classes use different words."""
     rng = np.random.default_rng(0)
     words = tuple(f"word{k}" for k in range(18)) + ("<i>", "&amp;")
     vectors = rng.integers(-2000, 2000, (len(words), 8)).astype(np.int16)
@@ -94,12 +94,12 @@ def texts(folder: Path) -> DataSet:
 KINDS: dict[str, Callable[[Path], DataSet]] = {"digits": digits, "table": table, "texts": texts}
 
 
-def page(kind: str, folder: Path, *, lost: bool = False) -> Made:
-    """The page of a run; ``lost``: without its samples."""
+def page(kind: str, folder: Path, *, lost: bool = False) -> Page:
+    """Report page of a run; ``lost``: samples are missing."""
     data = KINDS[kind](folder)
     report = pages.write(
         runs.read(folder), None if lost else data, missing="there is no <such> file" if lost else ""
     )
     path = folder / "report.html"
     path.write_text(report.html, encoding="utf-8")
-    return Made(kind, path, {"digits": 16 + 12 + 3, "table": 3, "texts": 3}[kind])
+    return Page(kind, path, {"digits": 16 + 12 + 3, "table": 3, "texts": 3}[kind])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.chromium import SHOTS, WIDTHS, browser, shot, show
-from tests.report.runs import KINDS, Made, page
+from tests.report.runs import KINDS, Page, page
 
 __all__ = ["browser"]
 
@@ -17,7 +17,7 @@ SCHEMES = ("light", "dark")
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Page:
     return page(request.param, tmp_path_factory.mktemp("run"))
 
 

@@ -291,7 +291,7 @@ def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
     assert tried >= 60
 
 
-# -- data sets with names, and networks that name nothing -------------------------------------------
+# -- data sets with names, and networks that name nothing ------------------------------------------
 def digit_folders(names: Sequence[str]) -> str:
     """The first 200 of the test digits as images, in folders of these names."""
     d = images.digits()
