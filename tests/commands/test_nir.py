@@ -192,7 +192,8 @@ def test_thresholds_are_normalised(changed, factor):
 
 
 def test_equivalent_graphs():
-    """A current of one step, a resting potential, a flattened image, scalars, an identity matrix.""" plain = nir.from_graph(graph(W, lif()))
+    """A current of one step, a resting potential, a flattened image, scalars, an identity matrix."""
+    plain = nir.from_graph(graph(W, lif()))
     cuba = library.CubaLIF(
         tau_syn=np.full(3, 1e-4),
         tau_mem=np.full(3, 8e-4),
@@ -473,7 +474,8 @@ def test_snntorch_agrees_on_digits(leak, digits):
 
 
 def test_import_from_snntorch(digits, tmp_path):
-    """A feed-forward network of snnTorch: equal classes in the golden model, equal bits in RTL.""" pytest.importorskip("snntorch", exc_type=ImportError)
+    """A feed-forward network of snnTorch: equal classes in the golden model, equal bits in RTL."""
+    pytest.importorskip("snntorch", exc_type=ImportError)
     from benchmarks.interchange import foreign
 
     there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)
