@@ -44,7 +44,7 @@ from equilif.nir_layers import REAL, Reader, parameter
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.blocks.lif import LEAKS
-from equilif_golden.fixed import DEFAULT, Numerics, Raw, finite, shown, whole
+from equilif_golden.fixed import DEFAULT, Numerics, Raw, check_float, check_int, short_repr
 from equilif_golden.network import (
     MAX_NEURONS,
     ONE,
@@ -126,7 +126,7 @@ def to_graph(
 
     ``dt``: seconds a step.  ``about``: the data it belongs to, as equilif_golden.network.about reads it.
     """
-    finite(dt, "dt", *STEPS)
+    check_float(dt, "dt", *STEPS)
     weights = network.check_weights(weights)
     for p in network.populations:
         if p.kind in ("attention", "relay"):
@@ -384,7 +384,7 @@ def from_graph(
     """See :func:`load`."""
     read = Reader(graph)
     own = _Own.of(graph)
-    dt = finite(own.dt if dt is None else dt, "dt", *STEPS)
+    dt = check_float(own.dt if dt is None else dt, "dt", *STEPS)
     order = _as_listed(read.order(), own.populations)
     sizes = read.sizes()
     numerics = own.numerics
@@ -583,10 +583,13 @@ class _Own:
             constant = _names(own.get("constant", []), "constant")
             scales = _typed(own.get("synapses", {}), dict, "synapses")
             return cls(
-                finite(own.get("dt", DT), "dt", *STEPS),
+                check_float(own.get("dt", DT), "dt", *STEPS),
                 _names(own.get("populations", []), "populations"),
                 constant[0] if constant else BIAS,
-                {name: finite(s, f"learning_rate_scale of {name}", 0, 1e6) for name, s in scales.items()},
+                {
+                    name: check_float(s, f"learning_rate_scale of {name}", 0, 1e6)
+                    for name, s in scales.items()
+                },
                 schedule,
                 numerics,
                 about=_typed(own[networks.ABOUT], dict, networks.ABOUT) if networks.ABOUT in own else None,
@@ -607,7 +610,7 @@ def _maps(own: Mapping[str, Any]) -> dict[str, Any]:
         for key, values in given.items():
             if len(_typed(values, list, f"{name} of {key}")) != n:
                 raise ValueError(f"{name} of {key} must be {n} numbers")
-            found[key] = tuple(whole(v, f"{name} of {key}", 1, MAX_NEURONS) for v in values)
+            found[key] = tuple(check_int(v, f"{name} of {key}", 1, MAX_NEURONS) for v in values)
         return found
 
     return {
@@ -619,7 +622,7 @@ def _maps(own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}, not {shown(value)}")
+        raise ValueError(f"{name} must be a {kind.__name__}, not {short_repr(value)}")
     return value
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from equilif.convolutions import Conv, filled, window
 from equilif.data.reading import reals
 from equilif.extras import needs
-from equilif_golden.fixed import shown
+from equilif_golden.fixed import short_repr
 from equilif_golden.network import Shape
 
 with needs("nir"):
@@ -239,7 +239,7 @@ class Reader:
         padding = 0 if isinstance(node.padding, str) and node.padding == "valid" else node.padding
         if isinstance(padding, str) or np.any(np.asarray(padding) != 0):
             raise ValueError(
-                f"node {d!r} has padding {shown(padding)}: a kernel here stays within its maps; train a "
+                f"node {d!r} has padding {short_repr(padding)}: a kernel here stays within its maps; train a "
                 "network without padding"
             )
         if not isinstance(node, nir.Conv2d):
@@ -326,7 +326,7 @@ def _one(d: str, what: str, values: Any) -> int:
     if array.dtype.kind not in "iu" or not array.size or (array != array[0]).any() or array[0] < 1:
         raise ValueError(
             f"node {d!r}: {what} must be one whole number from 1, the same in both directions, not "
-            f"{shown(values)}"
+            f"{short_repr(values)}"
         )
     return int(array[0])
 

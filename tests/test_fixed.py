@@ -14,14 +14,14 @@ from equilif_golden.fixed import (
     SQ,
     UQ,
     Numerics,
-    finite,
+    check_bool,
+    check_float,
+    check_int,
+    check_integers,
     integers,
-    required,
     saturate,
     shift_right_floor,
-    shown,
-    truth,
-    whole,
+    short_repr,
 )
 
 FORMATS = [SQ(1, 0), SQ(2, 3), SQ(-1, 5), SQ(4, 0), UQ(0, 4), UQ(3, 2)]
@@ -125,7 +125,7 @@ ARRAY = np.arange(6).reshape(2, 3)
     ids=str,
 )
 def test_integers_are_required(values, message):
-    for call in (lambda: integers(values, "codes", 0, 9), lambda: required(values, "codes", 0, 9)):
+    for call in (lambda: integers(values, "codes", 0, 9), lambda: check_integers(values, "codes", 0, 9)):
         with pytest.raises(ValueError, match=f"^codes .*{message}") as e:
             call()
         assert "\n" not in str(e.value)
@@ -154,7 +154,7 @@ def test_float_images_message():
     "values, lo, hi", [(ARRAY.astype(np.uint8), 0, 255), (ARRAY, None, None), (ARRAY, 0, 9)]
 )
 def test_no_copy_when_type_fits(values, lo, hi):
-    assert required(values, "codes", lo, hi) is values
+    assert check_integers(values, "codes", lo, hi) is values
 
 
 def test_empty_range():
@@ -195,19 +195,19 @@ def test_quantize_saturates_huge_numbers():
 )
 def test_check_integer(value):
     with pytest.raises(ValueError, match=r"size.*1\.\.9") as e:
-        whole(value, "size", 1, 9)
+        check_int(value, "size", 1, 9)
     assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize("value", [0, 10, -(10**30), np.int64(10)])
 def test_integer_range(value):
     with pytest.raises(ValueError, match=rf"size.*1\.\.9.*{str(value)[:5]}"):
-        whole(value, "size", 1, 9)
+        check_int(value, "size", 1, 9)
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
 def test_integer_becomes_python_int(value):
-    assert type(whole(value, "size", 1, 9)) is int
+    assert type(check_int(value, "size", 1, 9)) is int
 
 
 @pytest.mark.parametrize(
@@ -215,17 +215,17 @@ def test_integer_becomes_python_int(value):
 )
 def test_finite_number(value):
     with pytest.raises(ValueError, match=r"beta.*0\.\.2") as e:
-        finite(value, "beta", 0, 2)
+        check_float(value, "beta", 0, 2)
     assert "\n" not in str(e.value)
     with pytest.raises(ValueError, match="eta.*least 0.*-1"):
-        finite(-1, "eta", 0, math.inf)
+        check_float(-1, "eta", 0, math.inf)
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None, [], np.int64(1)])
 def test_booleans(value):
     with pytest.raises(ValueError, match="feedback.*true or false"):
-        truth(value, "feedback")
-    assert truth(np.bool_(True), "feedback") is True
+        check_bool(value, "feedback")
+    assert check_bool(np.bool_(True), "feedback") is True
 
 
 def test_messages_are_short():
@@ -233,8 +233,10 @@ def test_messages_are_short():
         def __repr__(self):
             raise RuntimeError
 
-    assert shown(np.zeros((9, 9))).count("\n") == 0 and len(shown(np.zeros(99))) <= 60
-    assert shown(Odd()) == "a Odd" and shown(10**5000) == "a int" and shown("a\n b") == "'a\\n b'"
+    assert short_repr(np.zeros((9, 9))).count("\n") == 0 and len(short_repr(np.zeros(99))) <= 60
+    assert (
+        short_repr(Odd()) == "a Odd" and short_repr(10**5000) == "a int" and short_repr("a\n b") == "'a\\n b'"
+    )
 
 
 @pytest.mark.parametrize("i, f", [(0, 0), (60, 0), (1.5, 3), (-4, 3), (3, -1), (0, 54)])

@@ -33,7 +33,7 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
-from equilif_golden.fixed import SQ, UQ, Fixed, Numerics, shown
+from equilif_golden.fixed import SQ, UQ, Fixed, Numerics, short_repr
 from equilif_golden.hopfield import Hopfield
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Attention, Input, Network, Population, Synapse, TokenRows, Tokens
@@ -978,7 +978,7 @@ def one_wrong(cases: list[tuple[str, str, int]]) -> None:
         try:
             check(entry, {argument: value})
         except Exception as e:
-            e.add_note(f"{name}({argument}={shown(value)}), value {k} of its pool")
+            e.add_note(f"{name}({argument}={short_repr(value)}), value {k} of its pool")
             raise
 
 

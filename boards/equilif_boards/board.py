@@ -15,7 +15,7 @@ from equilif_boards.device import Device
 from equilif_boards.flash import SpiFlash
 from equilif_boards.link import Link
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.fixed import finite, whole
+from equilif_golden.fixed import check_float, check_int
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.top import Top
@@ -78,7 +78,7 @@ class Board:
         c = self.config
         # ValueError for an invalid number of lanes, before the division
         p = c.lanes if lanes is None else replace(c, lanes=lanes).lanes
-        n = c.n_weights if weights is None else whole(weights, "weights", *(t * p**2 for t in TILES))
+        n = c.n_weights if weights is None else check_int(weights, "weights", *(t * p**2 for t in TILES))
         return replace(
             self,
             config=replace(
@@ -117,7 +117,7 @@ class Board:
 
     def clocked(self, mhz: float) -> Board:
         """Copy with another clock; ValueError if the PLL cannot generate it."""
-        hz = 1e6 * finite(mhz, "clock in MHz", *CLOCKS)
+        hz = 1e6 * check_float(mhz, "clock in MHz", *CLOCKS)
         self.clock.dividers.find(self.platform().default_clk_frequency, hz, tuple(self.link.clocks.values()))
         return replace(self, clock_hz=hz)
 

@@ -29,7 +29,7 @@ from typing import Any
 from equilif_boards import BOARDS, Board, floorplan, identity
 from equilif_boards.board import Shell
 from equilif_golden import files
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 
 NAME = "top"
 REPORT = f"{NAME}.report.json"
@@ -390,8 +390,8 @@ def build(
     possible; TimingNotMet; RouteTimeout if no seed finished; or the error of a tool.
     """
     step = BuildSteps(progress)
-    seed = whole(board.seed if seed is None else seed, "seed", 0, MAX_SEED)
-    retries = whole(retries, "retries", 1, MAX_RETRIES)
+    seed = check_int(board.seed if seed is None else seed, "seed", 0, MAX_SEED)
+    retries = check_int(retries, "retries", 1, MAX_RETRIES)
     if not 0 < minutes <= MAX_MINUTES:
         raise ValueError(
             f"minutes of place and route must be more than 0, at most {MAX_MINUTES:g}, not {minutes:g}"

@@ -14,7 +14,7 @@ from amaranth.build import Attrs, Platform, Resource
 from amaranth.lib import io
 from amaranth_boards.resources import SPIResource
 
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_hdl.link import spi, usb
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import BITS, MIN_DIVISOR, Pins, Uart
@@ -89,7 +89,7 @@ class UartLink:
 
     def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
         fastest = int(clock_hz) // MIN_DIVISOR
-        return replace(self, baud=fastest if baud is None else whole(baud, "baud", MIN_BAUD, fastest))
+        return replace(self, baud=fastest if baud is None else check_int(baud, "baud", MIN_BAUD, fastest))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ from equilif.training.train import epoch_plan, train_epoch
 from equilif_golden import files
 from equilif_golden.engine.compiler import Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.fixed import Numerics, finite, whole
+from equilif_golden.fixed import Numerics, check_float, check_int
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import STEPS_MAX, Schedule
 
@@ -92,8 +92,8 @@ class Point:
             value = getattr(self, name)
             if value is not None:
                 Schedule(**{"free": STEPS_MAX, "nudged": STEPS_MAX, "window": 1, name: value})
-        whole(self.width, "width", *WIDTHS)
-        whole(self.samples, "samples", 1, 1 << 31)
+        check_int(self.width, "width", *WIDTHS)
+        check_int(self.samples, "samples", 1, 1 << 31)
         if self.seed is not None:
             check_seed(self.seed)
         if self.lanes is not None:
@@ -319,7 +319,7 @@ class Measured:
     machine: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        finite(self.accuracy, "accuracy", 0, 1)
+        check_float(self.accuracy, "accuracy", 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -506,5 +506,5 @@ def f_max(name: str, folders: Sequence[Path]) -> float | None:
         with suppress(*NO_MANIFEST):
             manifest = load_json(path)
             if manifest["board"]["name"] == name and EngineConfig.from_dict(manifest["config"]) == config:
-                found.append(finite(manifest["timing"]["f_max"], "f_max", 0, 1e6))
+                found.append(check_float(manifest["timing"]["f_max"], "f_max", 0, 1e6))
     return max(found, default=None)

@@ -150,9 +150,9 @@ def bench(
     from equilif import results
     from equilif.data import images
     from equilif_golden import files
-    from equilif_golden.fixed import finite
+    from equilif_golden.fixed import check_float
 
-    finite(seconds, "--seconds", 0, 1e9)
+    check_float(seconds, "--seconds", 0, 1e9)
     target = out / "bench.json"
     require_absent([target], overwrite)
     files.check(target)

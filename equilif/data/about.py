@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from equilif.data.encoding import Encoding
 from equilif.data.scaling import Scaling
-from equilif_golden.fixed import finite
+from equilif_golden.fixed import check_float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class About:
 
 def check_test_fraction(part: float) -> float:
     """ValueError unless it is a part of the samples, neither none nor all."""
-    if not 0 < finite(part, "data.test_fraction", 0, 1) < 1:
+    if not 0 < check_float(part, "data.test_fraction", 0, 1) < 1:
         raise ValueError(
             f"data.test_fraction is the part of the samples to test on: above 0 and below 1, not {part:g}"
         )

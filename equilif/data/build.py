@@ -20,7 +20,7 @@ from equilif.data.scaling import Missing, Scaling, fit, fit_tokens, name_of
 from equilif.data.summary import notes
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, choice, truth
+from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, check_bool, check_choice
 from equilif_golden.network import TokenRows
 
 #: in the place of a scaling until there is one
@@ -54,8 +54,8 @@ class LoadOptions:
     word_vectors: str | Path | None = None
 
     def __post_init__(self) -> None:
-        choice(self.missing, "missing", get_args(Missing))
-        truth(self.attention, "attention")
+        check_choice(self.missing, "missing", get_args(Missing))
+        check_bool(self.attention, "attention")
         if self.word_vectors is not None:
             path_of(self.word_vectors, "word_vectors")
 

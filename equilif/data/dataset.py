@@ -15,7 +15,7 @@ import numpy.typing as npt
 from equilif.data import Name
 from equilif.data.arrays import Bytes, Labels
 from equilif.data.identity import NamedSet
-from equilif_golden.fixed import SQ, as_array, integers, keep, read_only
+from equilif_golden.fixed import SQ, as_array, integers, read_only, set_fields
 from equilif_golden.network import MAX_NEURONS, MAX_PATTERNS, TokenRows
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class DataSet:
     def __post_init__(self) -> None:
         try:
             x, y, tokens = _part("training", self.x_train, self.y_train, self.tokens_train)
-            keep(self, x_train=x, y_train=y, tokens_train=tokens)
+            set_fields(self, x_train=x, y_train=y, tokens_train=tokens)
             x, y, tokens = _part("test", self.x_test, self.y_test, self.tokens_test, tokens)
-            keep(self, x_test=x, y_test=y, tokens_test=tokens)
+            set_fields(self, x_test=x, y_test=y, tokens_test=tokens)
             self._check_parts()
         except ValueError as e:
             raise ValueError(f"data set {self.name!r}: {e}") from e

@@ -26,7 +26,7 @@ from equilif.data.arrays import Longs
 from equilif.data.formats import Read, Series, Texts
 from equilif.data.ragged import Ragged, pooled, position, ranges
 from equilif.data.words import Codes, tokenise
-from equilif_golden.fixed import choice, truth, whole
+from equilif_golden.fixed import check_bool, check_choice, check_int
 from equilif_golden.network import MAX_PATTERNS
 
 MAX_WORDS = 800  #: of a vocabulary
@@ -53,12 +53,12 @@ class Encoding:
     word_vectors_digest: str = field(default="", compare=False)  #: empty where it was not recorded
 
     def __post_init__(self) -> None:
-        choice(self.kind, "kind", ("rows", "series", "texts"))
-        truth(self.attention, "attention")
+        check_choice(self.kind, "kind", ("rows", "series", "texts"))
+        check_bool(self.attention, "attention")
         if self.kind == "rows" and (self.attention or self.steps or self.words):
             raise ValueError("rows need no attention, no steps and no words")
         if self.kind == "series" or self.attention:
-            whole(self.steps, "steps", 1, MAX_PATTERNS)
+            check_int(self.steps, "steps", 1, MAX_PATTERNS)
         if self.kind == "texts" and not self.attention and not self.words:
             raise ValueError("words must be at least one: an input each")
 

@@ -15,7 +15,7 @@ from equilif.data.arrays import Bytes, Labels
 from equilif.data.dataset import MAX_SEED
 from equilif.data.dataset import DataSet as DataSet
 from equilif.data.reading import most_bytes, reading, unpacked
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 
 NAMES = names("images")
 IDX_FILES = {
@@ -34,7 +34,7 @@ def digits(data: str | Path | None = None, *, seed: int = 0) -> DataSet:
     """The 8x8 digits that scikit-learn bundles: 1,437 to train on, 360 to test, split by ``seed``."""
     if data is not None:
         raise ValueError(f"the digits come with scikit-learn, not from {data}: leave the folder out (--data)")
-    whole(seed, "seed", 0, MAX_SEED)
+    check_int(seed, "seed", 0, MAX_SEED)
     # the file alone: importing scikit-learn takes a second
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:

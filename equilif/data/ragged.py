@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from equilif.data.arrays import Floats, Longs, Rows
 from equilif.data.words import Codes
-from equilif_golden.fixed import integers, whole
+from equilif_golden.fixed import check_int, integers
 
 MAX_ROWS = (1 << 31) - 1  #: of a table
 
@@ -61,7 +61,7 @@ class Ragged:
 
     def cut(self, n: int, *, last: bool = False) -> Ragged:
         """At most n tokens of each sample: its first, or its last."""
-        if whole(n, "tokens of a sample", -MAX_ROWS, MAX_ROWS) < 1:
+        if check_int(n, "tokens of a sample", -MAX_ROWS, MAX_ROWS) < 1:
             raise ValueError(f"a sample keeps at least one token, not {n}")
         kept = np.minimum(self.lengths(), n)
         return self._spans(self.off[1:] - kept if last else self.off[:-1], kept, self.labels)

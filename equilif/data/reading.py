@@ -71,7 +71,7 @@ def reading(path: object, expected: str = "") -> Iterator[None]:
 def path_of(path: object, name: str) -> Path:
     """A path that a user gave; ValueError unless it is a text or a path of texts."""
     if not path or not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise ValueError(f"{name} must be a path, a text or a pathlib.Path, not {fixed.shown(path)}")
+        raise ValueError(f"{name} must be a path, a text or a pathlib.Path, not {fixed.short_repr(path)}")
     return Path(path)
 
 

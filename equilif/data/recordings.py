@@ -18,7 +18,7 @@ from equilif.data.reading import most_bytes, read_npz, reading, reals, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.signals import QUIET, RATE, log_mel, read_wav, trimmed
 from equilif.data.words import SIGMAS, to_codes
-from equilif_golden.fixed import finite, integers, whole
+from equilif_golden.fixed import check_float, check_int, integers
 
 Flags = npt.NDArray[np.bool_]
 
@@ -59,9 +59,9 @@ class Recordings:
 
 def _check(max_tokens: int, n_pos: int, sigmas: float) -> None:
     """Options of every set of recordings."""
-    whole(max_tokens, "max_tokens", 1, MAX_ROWS)
-    whole(n_pos, "n_pos", 0, MAX_POSITIONS)
-    finite(sigmas, "sigmas", *SIGMAS)
+    check_int(max_tokens, "max_tokens", 1, MAX_ROWS)
+    check_int(n_pos, "n_pos", 0, MAX_POSITIONS)
+    check_float(sigmas, "sigmas", *SIGMAS)
 
 
 # -- spoken digits -----------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def spoken(
     then trained on.  Both ends of a recording are cut where they are ``trim`` dB below its loudest frame.
     """
     _check(max_tokens, n_pos, sigmas)
-    finite(trim, "trim", 0, 1000)
+    check_float(trim, "trim", 0, 1000)
     root = Path("data" if data is None else data)
     folder = next(
         (f for f in (root / "recordings", root, *sorted(root.glob("*/recordings"))) if any(f.glob("*.wav"))),

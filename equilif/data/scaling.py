@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.words import Codes, to_codes
-from equilif_golden.fixed import choice, whole
+from equilif_golden.fixed import check_choice, check_int
 from equilif_golden.network import MAX_NEURONS
 
 Reals = npt.NDArray[np.float64]
@@ -51,7 +51,7 @@ class Column:
     mean: float
 
     def __post_init__(self) -> None:
-        choice(self.kind, "kind", WIDTHS)
+        check_choice(self.kind, "kind", WIDTHS)
         if self.low > self.high or self.kind != "constant" and self.low == self.high:
             raise ValueError(f"low must be below high, not {self.low} and {self.high}")
         if self.kind == "rails" and not self.low < 0 < self.high:
@@ -84,9 +84,9 @@ class Scaling:
     missing: Missing = "refuse"
 
     def __post_init__(self) -> None:
-        choice(self.kind, "kind", ("bytes", "common", "columns", "tokens"))
-        choice(self.missing, "missing", get_args(Missing))
-        whole(self.width, "width", 1, MAX_NEURONS)
+        check_choice(self.kind, "kind", ("bytes", "common", "columns", "tokens"))
+        check_choice(self.missing, "missing", get_args(Missing))
+        check_int(self.width, "width", 1, MAX_NEURONS)
         if self.names and len(self.names) != self.width:
             raise ValueError(f"names must be {self.width}, one a column, not {len(self.names)}")
         wanted = {"bytes": 0, "common": 1, "columns": self.width, "tokens": self.width}[self.kind]

@@ -16,7 +16,7 @@ from equilif.data.dataset import DataSet
 from equilif.data.ragged import Ragged, places, position
 from equilif.data.words import SIGMAS, Codes
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT, Numerics, finite, whole
+from equilif_golden.fixed import DEFAULT, Numerics, check_float, check_int
 from equilif_golden.network import TokenRows
 
 NAMES = names("sequences")
@@ -76,7 +76,7 @@ class Sequences:
         Positive parts come first, then negative ones.  Means are standardised over the training set, and
         ``sigmas`` fill 255.
         """
-        finite(sigmas, "sigmas", *SIGMAS)
+        check_float(sigmas, "sigmas", *SIGMAS)
         train = self._means(self.train)
         test = self._means(self.test)
         centre = train.mean(axis=0)
@@ -114,7 +114,7 @@ def masked(tokens: TokenRows, rng: np.random.Generator, n: int, last: int) -> To
     """
     table = tokens.table[tokens.rows]
     width = table.shape[1]
-    whole(n, f"mask (of the {width - last} values of a token)", 0, width - last)
+    check_int(n, f"mask (of the {width - last} values of a token)", 0, width - last)
     begin = rng.integers(0, width - last - n + 1, tokens.n_samples)
     begin = np.repeat(begin, np.diff(tokens.off))[:, None]
     table[(np.arange(width) >= begin) & (np.arange(width) < begin + n)] = 0

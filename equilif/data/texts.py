@@ -20,7 +20,7 @@ from equilif.data.ragged import MAX_ROWS, Ragged, ranges
 from equilif.data.reading import message_of, most_bytes, read_npz, reading, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.words import WordVectors, find, tokenise
-from equilif_golden.fixed import finite, integers, whole
+from equilif_golden.fixed import check_float, check_int, integers
 
 SENTIMENT = ("negative", "positive")
 MAX_BIGRAMS = 1 << 20
@@ -125,7 +125,7 @@ def _set(
 
     Bigrams have vectors of zeros, the mean of all: they are for a table that learns.
     """
-    whole(bigrams, "bigrams", 0, MAX_BIGRAMS)
+    check_int(bigrams, "bigrams", 0, MAX_BIGRAMS)
     counts = np.bincount(corpus.train.rows, minlength=len(corpus.tokens))
     v = WordVectors.load(
         dict(zip(corpus.tokens, counts.tolist(), strict=True)), vectors, drop=drop, top=top, weighted=weighted
@@ -225,7 +225,7 @@ def imdb(
     whose vectors are zero; the first ``max_tokens`` of a review (or the last).  The other options are those
     of :meth:`equilif.data.words.WordVectors.load`.
     """
-    whole(max_tokens, "max_tokens", 1, MAX_ROWS)
+    check_int(max_tokens, "max_tokens", 1, MAX_ROWS)
     root = Path("data" if data is None else data)
     folder = next((f for f in (root / "aclImdb", root) if (f / "train" / "pos").is_dir()), None)
     source = folder or first(root, "imdb*.npz")
@@ -315,7 +315,7 @@ def _rated(path: Path, raw: bytes) -> list[tuple[str, int]]:
     for number, line in enumerate(text(path, raw).splitlines(), 1):
         fields = line.split("\t")
         try:
-            out.append((fields[2], int(finite(float(fields[1]), "a rating", -100, 100) > 0)))
+            out.append((fields[2], int(check_float(float(fields[1]), "a rating", -100, 100) > 0)))
         except (ValueError, IndexError) as e:
             raise ValueError(
                 f"{path} line {number} is not a number, a rating and a text between tabs: {message_of(e)}"
@@ -340,8 +340,8 @@ def snippets(
     9,105 to train on and 1,500 to test, split by ``seed``.  The file, or the sdist of vaderSentiment that
     holds it, lies below ``data``; the other options are those of :func:`imdb`.
     """
-    whole(max_tokens, "max_tokens", 1, MAX_ROWS)
-    whole(seed, "seed", 0, MAX_SEED)
+    check_int(max_tokens, "max_tokens", 1, MAX_ROWS)
+    check_int(seed, "seed", 0, MAX_SEED)
     root = Path("data" if data is None else data)
     path, raw = _snippets(root)
     texts = _rated(path, raw)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.reading import lines, message_of, read_npz, reading, reals, text
-from equilif_golden.fixed import finite, whole
+from equilif_golden.fixed import check_float, check_int
 
 Codes = npt.NDArray[np.int8]
 Floats = npt.NDArray[np.float32]
@@ -214,7 +214,7 @@ def code(
 
 def to_codes(z: npt.NDArray[np.float64], sigmas: float) -> Codes:
     """Standardised numbers as int8, +-``sigmas`` filling +-127."""
-    finite(sigmas, "sigmas", *SIGMAS)
+    check_float(sigmas, "sigmas", *SIGMAS)
     out: Codes = np.clip(np.rint(z * (127 / sigmas)), -127, 127).astype(np.int8)
     return out
 
@@ -259,8 +259,8 @@ class WordVectors:
         ``counts``: how often each word occurs in training.  ``drop`` leaves out so many of the most
         frequent ones: stop words.  ``weighted``: standardised over tokens, not over words.
         """
-        whole(drop, "drop", 0, MAX_WORDS)
-        whole(top, "top", 0, MAX_WORDS)
+        check_int(drop, "drop", 0, MAX_WORDS)
+        check_int(top, "top", 0, MAX_WORDS)
         count = dict(counts) if isinstance(counts, dict) else dict.fromkeys(counts, 1)
         words, values = read(path, count)
         order = sorted(range(len(words)), key=lambda i: (-count[words[i]], words[i]))[drop:]

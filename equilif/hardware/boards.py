@@ -30,7 +30,7 @@ KINDS = ("training", "inference")
 
 
 def find(name: str) -> Board:
-    """A board by its name, or the one that a Python file of somebody's own makes (docs/how_to/new_board.md)."""
+    """A board by its name, or the one that a Python file of the user (docs/how_to/new_board.md)."""
     if name.endswith(".py"):
         return _own(name)
     if name not in BOARDS:

@@ -22,7 +22,7 @@ from equilif.extras import needs
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.files import write
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
 
 with needs("hdl"):
@@ -268,7 +268,7 @@ def export(
     if not re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]{0,199}", name):
         raise ValueError(f"name must be a Verilog identifier of at most 200 characters, not {name!r}")
     bus = Bus(bus)
-    build_id = whole(build_id, "build_id", 0, (1 << 32) - 1)
+    build_id = check_int(build_id, "build_id", 0, (1 << 32) - 1)
     interface = "AXI4-Lite and AXI4-Stream" if bus is Bus.axi else "bare host port"
     design = AxiEngine(config, build_id=build_id) if bus is Bus.axi else Engine(config)
     files = {

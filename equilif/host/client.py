@@ -29,7 +29,7 @@ with needs("host"):
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, Run, readable, writable
-from equilif_golden.fixed import Raw, truth, whole
+from equilif_golden.fixed import Raw, check_bool, check_int
 from equilif_golden.link.flash import BLOCK
 from equilif_golden.link.protocol import (
     ERASE_HEADER,
@@ -257,7 +257,7 @@ class Client:
         """Run the program.  ``write``: first element and values to write before it; ``read``: first element
         and number of values to bring back after it.  One frame each way.
         """
-        flags = LEARN * truth(learn, "learn")
+        flags = LEARN * check_bool(learn, "learn")
         if flags:
             self._claim()
         address = 0
@@ -267,7 +267,7 @@ class Client:
             address = at.start
             data = _bytes(Region.VALUE, codes)
         wanted = readable(self.config, Region.VALUE, *read)
-        count = whole(wanted.stop - wanted.start, "number of values to read", 0, MAX_ELEMENTS)
+        count = check_int(wanted.stop - wanted.start, "number of values to read", 0, MAX_ELEMENTS)
         room = self.identity.max_payload - RUN_HEADER.size
         packed = pack(data)
         if len(packed) < len(data) and len(packed) <= room:

@@ -22,7 +22,7 @@ with needs("host"):
 from equilif.host import spi
 from equilif.host.client import PATIENCE, TIMEOUT, Client, DeviceError, LinkError, NoReply
 from equilif_golden.engine import features
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_golden.link.protocol import Identity
 
 #: tried in turn, those of the boards first; a port is opened at the last one, which every port has
@@ -113,7 +113,7 @@ def _probed(port: serial.Serial | spi.SpiPort) -> tuple[Client, bool]:
 
 def checked(baud: int) -> int:
     """A rate that the link works with; ValueError for another."""
-    return whole(baud, "baud", *BAUD_RANGE)
+    return check_int(baud, "baud", *BAUD_RANGE)
 
 
 def _opened(path: str) -> serial.Serial:

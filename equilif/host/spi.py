@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from equilif.extras import needs
 from equilif.host.client import LinkError
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_golden.link.spi import NOTHING, Unstuffer, stuff
 
 DEVICE, ADAPTER = "spi:", "spi+"  #: how the two kinds of address begin
@@ -137,7 +137,7 @@ def named(path: str) -> bool:
 
 def checked(hz: int) -> int:
     """An SCK that a host can make; ValueError for another."""
-    return whole(hz, "SCK in Hz (--baud)", *RATE_RANGE)
+    return check_int(hz, "SCK in Hz (--baud)", *RATE_RANGE)
 
 
 def opened(path: str, hz: int | None, *, timeout: float) -> SpiPort:

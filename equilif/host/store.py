@@ -24,7 +24,7 @@ import numpy.typing as npt
 from equilif.host.client import Client
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.port import READ_BYTES, Region, dither_position
-from equilif_golden.fixed import Raw, whole
+from equilif_golden.fixed import Raw, check_int
 from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.protocol import (
     READ_HEADER,
@@ -358,7 +358,7 @@ def _check(identity: Identity, job: TrainingJob) -> None:
     network = job.network
     if not identity.flash_blocks:
         raise StoreError("this board keeps nothing in its flash: build it with --standalone, or take another")
-    whole(len(job.rates), "epochs on a board", 1, MAX_EPOCHS)
+    check_int(len(job.rates), "epochs on a board", 1, MAX_EPOCHS)
     if network.n_outputs > MAX_CLASSES:
         raise StoreError(f"a board alone tells {MAX_CLASSES} classes apart, not {network.n_outputs}")
     if network.table is not None and network.table.learning_rate_scale:

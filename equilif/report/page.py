@@ -18,7 +18,7 @@ from equilif.report.run import Run
 from equilif.training import attention, trace
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.history import digest
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 
 with needs("report"):
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -65,7 +65,7 @@ def write(
     found = None
     if data is not None:
         if sample is not None:
-            whole(sample, f"--sample (test samples of {data.name})", 0, len(data.x_test) - 1)
+            check_int(sample, f"--sample (test samples of {data.name})", 0, len(data.x_test) - 1)
         total = len(data.x_test)
         found = evaluate(
             net,

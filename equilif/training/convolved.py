@@ -18,7 +18,7 @@ from equilif.data.dataset import DataSet
 from equilif.training import netfile, presets
 from equilif.training.description import Description
 from equilif_golden.blocks.geometry import positions
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_golden.network import MAX_NEURONS, Network
 
 FOLDED = 16  #: sides of this length and more are folded, when they are even
@@ -44,7 +44,7 @@ class ConvSpec(NamedTuple):
         names = ("maps", "kernel", "stride")
         return cls(
             *(
-                whole(int(number), f"conv:{text}: {name}", 1, MAX_NEURONS)
+                check_int(int(number), f"conv:{text}: {name}", 1, MAX_NEURONS)
                 for name, number in zip(names, text.split(":"), strict=False)
             )
         )

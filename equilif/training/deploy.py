@@ -23,7 +23,7 @@ from equilif.data.dataset import DataSet
 from equilif.extras import needs
 from equilif.training.run import Run
 from equilif_golden.blocks.lif import LEAKS
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.schedule import STEPS_MAX
@@ -180,8 +180,8 @@ def deploy(
     as many of the training set, or of all there are.  ``steps``: after how many time steps to ask the spikes.
     """
     for n in steps:
-        whole(n, "steps", 2, STEPS_MAX)
-    whole(samples, "samples", 1, 1 << 31)
+        check_int(n, "steps", 2, STEPS_MAX)
+    check_int(samples, "samples", 1, 1 << 31)
     network = model.network
     weights = model.quantised()
     x = data.x_test

@@ -35,7 +35,7 @@ from equilif.training.tables import (
     within,
 )
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.fixed import DEFAULT, Numerics, keep, whole
+from equilif_golden.fixed import DEFAULT, Numerics, check_int, set_fields
 from equilif_golden.learning import learning_steps, smallest_rate
 from equilif_golden.network import Network, Synapse, Weights
 from equilif_golden.schedule import Schedule
@@ -244,7 +244,7 @@ class Description(Table):
         for name, table in self.population.items():
             with within(("population", name), PopulationTable.model_fields):
                 populations[name] = table.checked(name)
-        keep(self, population=populations)
+        set_fields(self, population=populations)
         self._check_synapses()
         with within(("phases",), PhasesTable.model_fields):
             _ = self.schedule
@@ -349,7 +349,7 @@ class Description(Table):
             else s
             for s in self.synapses
         ]
-        keep(self, population={**self.population, memory: table}, synapse=tables.grouped(synapses))
+        set_fields(self, population={**self.population, memory: table}, synapse=tables.grouped(synapses))
 
     def place(self, message: str) -> Place:
         """The population, synapse or key of the file that a message is about."""
@@ -550,7 +550,7 @@ class Description(Table):
         if self.rates is None:
             return d
         for label in self.rates.excluded_classes:
-            whole(label, f"excluded_classes, a class of {d.name},", 0, d.n_classes - 1)
+            check_int(label, f"excluded_classes, a class of {d.name},", 0, d.n_classes - 1)
         left = d.n_classes - len(set(self.rates.excluded_classes))
         if left < 2:
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, integers, required
+from equilif_golden.fixed import Raw, check_integers, integers
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
 
@@ -77,7 +77,7 @@ def evaluate(
     """
     n = network.n_outputs
     most = network.schedule.free
-    x = required(x, "inputs", 0, 255)
+    x = check_integers(x, "inputs", 0, 255)
     if x.ndim != 2:
         raise ValueError(f"inputs must have shape (samples, {network.n_inputs}), not {x.shape}")
     if x.shape[1] != network.n_inputs:

@@ -23,7 +23,7 @@ from equilif.training.presets import PRESETS, RATES
 from equilif.training.records import check_data, check_digest, check_numbers, load_json, reading, record
 from equilif.training.tables import MAX_EPOCHS, check_seed
 from equilif_golden import network as networks
-from equilif_golden.fixed import Raw, finite, whole
+from equilif_golden.fixed import Raw, check_float, check_int
 
 if TYPE_CHECKING:
     from equilif_golden.kernel import Epoch
@@ -60,13 +60,13 @@ class EpochRecord:
     settled: float | None = None  #: part of the samples within the solver's tolerance
 
     def __post_init__(self) -> None:
-        whole(self.epoch, "epoch", 1, MAX_EPOCHS)
+        check_int(self.epoch, "epoch", 1, MAX_EPOCHS)
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
             if isinstance(value, float):
-                finite(value, f.name, 0, 1 if f.name in PARTS else UNLIMITED)
+                check_float(value, f.name, 0, 1 if f.name in PARTS else UNLIMITED)
         if self.counter is not None:
-            whole(self.counter, "counter", 0, MAX_UPDATES)
+            check_int(self.counter, "counter", 0, MAX_UPDATES)
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ class Mark:
     steps: int = 0
 
     def __post_init__(self) -> None:
-        whole(self.samples, "samples", 0, 1 << 40)
-        whole(self.hits, "hits", 0, self.samples)
-        whole(self.spikes, "spikes", 0, 1 << 62)
-        finite(self.seconds, "seconds", 0, UNLIMITED)
-        whole(self.counter, "counter", 0, MAX_UPDATES)
-        whole(self.steps, "steps", 0, 1 << 62)
+        check_int(self.samples, "samples", 0, 1 << 40)
+        check_int(self.hits, "hits", 0, self.samples)
+        check_int(self.spikes, "spikes", 0, 1 << 62)
+        check_float(self.seconds, "seconds", 0, UNLIMITED)
+        check_int(self.counter, "counter", 0, MAX_UPDATES)
+        check_int(self.steps, "steps", 0, 1 << 62)
 
     def plus(self, part: Epoch, seconds: float) -> Mark:
         """After another part of the epoch, ``seconds`` after its beginning."""

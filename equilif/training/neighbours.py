@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.dataset import DataSet
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_golden.network import Network, Weights
 
 #: words that are shown when none are asked for, and how often they are there at least
@@ -38,7 +38,7 @@ def neighbours(
 
     ValueError when the network has no table, its rows have no names, or there is no such word.
     """
-    whole(n, "n", 1, 1000)
+    check_int(n, "n", 1, 1000)
     if network.table is None or data.tokens_train is None or not data.words:
         raise ValueError(
             "only texts have words, and only a table of them that belongs to the network learns: "

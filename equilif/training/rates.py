@@ -39,7 +39,7 @@ from equilif.training.records import reading, record
 from equilif.training.tables import MAX_EPOCHS, check_seed
 from equilif.training.train import augmented
 from equilif_golden import files
-from equilif_golden.fixed import Raw, whole
+from equilif_golden.fixed import Raw, check_int
 from equilif_golden.network import Network, Weights
 
 with needs("torch"):
@@ -59,14 +59,14 @@ class Checkpoint:
     state: Mapping[str, Any]  #: of the trainer
 
     def __post_init__(self) -> None:
-        whole(self.epochs, "epochs", 0, MAX_EPOCHS)
+        check_int(self.epochs, "epochs", 0, MAX_EPOCHS)
         for name in ("model", "optimiser", "decay"):
             if not isinstance(self.state.get(name), Mapping):
                 raise ValueError(f"state has no {name}")
         for name, value in _tensors("state", self.state):
             if not bool(torch.isfinite(value).all()):
                 raise ValueError(f"{name} must be finite")
-        whole(self.state["decay"].get("last_epoch"), "state.decay.last_epoch", 0, 1 << 40)
+        check_int(self.state["decay"].get("last_epoch"), "state.decay.last_epoch", 0, 1 << 40)
 
     def check_optimiser(self, model: torch.nn.Module) -> None:
         """ValueError unless the optimiser's averages have the shapes of the weights that they are of."""

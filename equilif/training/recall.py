@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.dataset import MAX_SEED, DataSet
-from equilif_golden.fixed import Raw, whole
+from equilif_golden.fixed import Raw, check_int
 from equilif_golden.hopfield import MAX_STEPS, STATE, Hopfield
 
 F64 = npt.NDArray[np.float64]
@@ -104,12 +104,12 @@ def run(
 
     ``steps`` updates, or as many as change something.  ``progress`` is told how many cues are done.
     """
-    whole(n, "stored images", 2, len(data.x_train))
+    check_int(n, "stored images", 2, len(data.x_train))
     if not 0 <= blank < 1:
         raise ValueError(f"the blank part must be in [0, 1), not {blank}")
     if steps is not None:
-        whole(steps, "steps", 1, 1 << 20)
-    whole(seed, "seed", 0, MAX_SEED)
+        check_int(steps, "steps", 1, 1 << 20)
+    check_int(seed, "seed", 0, MAX_SEED)
     rng = np.random.default_rng(seed)
     x = data.x_train[rng.choice(len(data.x_train), n, replace=False)]
     pixels = x.shape[1]

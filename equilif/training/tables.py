@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from equilif.extras import needs
 from equilif.training.old import RENAMED
-from equilif_golden.fixed import Numerics, whole
+from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.network import MAX_NEURONS, MAX_START, Input, Network, Population, Synapse
 from equilif_golden.populations import MAX_GAIN, MAX_ROWS, shape_of
 from equilif_golden.schedule import Option, Schedule
@@ -57,7 +57,7 @@ NAMED = {
 
 def check_seed(seed: int) -> int:
     """A seed that NumPy and torch take; ValueError otherwise."""
-    return whole(seed, "seed", 0, MAX_SEED)
+    return check_int(seed, "seed", 0, MAX_SEED)
 
 
 # -- keys ------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def record(
     """
     batch = samples.inputs(network, np.asarray(x)[None], tokens)[0].astype(np.int64)
     target = samples.one_hot(samples.labels(network, [label], 1), network.n_outputs)
-    network = replace(network, schedule=network.schedule.whole())
+    network = replace(network, schedule=network.schedule.with_fixed_phases())
     recorder = _Recorder(network, weights)
     result = recorder.train(batch, target, tokens, record=True, learn=False)
     spikes = {name: raster[:, 0] for name, raster in result.raster.items()}

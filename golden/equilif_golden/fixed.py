@@ -36,10 +36,10 @@ def integers(values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | 
 
     ValueError unless they are integers in this range.
     """
-    return required(values, name, lo, hi).astype(np.int64, copy=False)
+    return check_integers(values, name, lo, hi).astype(np.int64, copy=False)
 
 
-def required(
+def check_integers(
     values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | None = None
 ) -> npt.NDArray[Any]:
     """:func:`integers` in the type that they have, so that large arrays are not copied.
@@ -81,7 +81,7 @@ def as_array(values: Any, name: str, what: str) -> npt.NDArray[Any]:
             detached = [v.detach().cpu() for v in listed]
             return np.asarray(detached if isinstance(values, list | tuple) else detached[0])
     except Exception as e:  # lists of lists of different lengths; foreign arrays that do not convert
-        raise ValueError(f"{name} must be an array of {what}, not {shown(values)}") from e
+        raise ValueError(f"{name} must be an array of {what}, not {short_repr(values)}") from e
 
 
 def read_only(array: npt.NDArray[Element]) -> npt.NDArray[Element]:
@@ -121,7 +121,7 @@ def _not_integers(array: npt.NDArray[Any], name: str, lo: int, hi: int) -> str:
     elif kind == "b" and bytes_wanted:
         way_out = "scale false and true by 255 * x.astype(np.uint8)"
     elif kind in "OUS":
-        what = f"values such as {shown(array.flat[0])}"
+        what = f"values such as {short_repr(array.flat[0])}"
     return f"{name} must be integers{allowed}, not {what}" + (f": {way_out}" if way_out else "")
 
 
@@ -129,7 +129,7 @@ def reals(values: npt.ArrayLike, name: str) -> Reals:
     """``values`` as float64; ValueError unless they are finite real numbers."""
     array = as_array(values, name, "real numbers")
     if array.size and array.dtype.kind not in "fiu":
-        raise ValueError(f"{name} must be real numbers, not values such as {shown(array.flat[0])}")
+        raise ValueError(f"{name} must be real numbers, not values such as {short_repr(array.flat[0])}")
     real = array.astype(np.float64, copy=False)
     finite = np.isfinite(real)
     if not finite.all():
@@ -137,35 +137,35 @@ def reals(values: npt.ArrayLike, name: str) -> Reals:
     return real
 
 
-def whole(value: Any, name: str, lo: int, hi: int) -> int:
+def check_int(value: Any, name: str, lo: int, hi: int) -> int:
     """One integer in lo..hi; ValueError when it is none, or a boolean."""
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be an integer in {lo}..{hi}, not {shown(value)}")
+        raise ValueError(f"{name} must be an integer in {lo}..{hi}, not {short_repr(value)}")
     if not lo <= number <= hi:
-        raise ValueError(f"{name} must be in {lo}..{hi}, not {shown(number)}")
+        raise ValueError(f"{name} must be in {lo}..{hi}, not {short_repr(number)}")
     return number
 
 
-def truth(value: Any, name: str) -> bool:
+def check_bool(value: Any, name: str) -> bool:
     """A boolean; ValueError when it is something else that merely counts as true or false."""
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be true or false, not {shown(value)}")
+        raise ValueError(f"{name} must be true or false, not {short_repr(value)}")
     return bool(value)
 
 
-def choice(value: Any, name: str, allowed: Iterable[str]) -> str:
+def check_choice(value: Any, name: str, allowed: Iterable[str]) -> str:
     """One of the ``allowed`` words; ValueError otherwise."""
     words = tuple(map(str, allowed))
     if not isinstance(value, str) or value not in words:
-        raise ValueError(f"{name} must be one of {', '.join(words)}, not {shown(value)}")
+        raise ValueError(f"{name} must be one of {', '.join(words)}, not {short_repr(value)}")
     return str(value)
 
 
-def finite(value: Any, name: str, lo: float, hi: float) -> float:
+def check_float(value: Any, name: str, lo: float, hi: float) -> float:
     """One real number in lo..hi; ValueError when it is none, a boolean, NaN or infinite."""
     number = math.nan
     if not isinstance(value, bool | np.bool_ | str | bytes) and not getattr(value, "ndim", 0):
@@ -175,11 +175,11 @@ def finite(value: Any, name: str, lo: float, hi: float) -> float:
             pass
     if not lo <= number <= hi or math.isinf(number):
         allowed = f"a finite number of at least {lo:g}" if math.isinf(hi) else f"a number in {lo:g}..{hi:g}"
-        raise ValueError(f"{name} must be {allowed}, not {shown(value)}")
+        raise ValueError(f"{name} must be {allowed}, not {short_repr(value)}")
     return number
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """A value as it stands in a message: one line, and a short one."""
     try:
         text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
@@ -188,7 +188,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def keep(record: object, **checked: object) -> None:
+def set_fields(record: object, **checked: object) -> None:
     """Fields of a frozen dataclass as they were checked: numbers of Python, which every file can hold."""
     for name, value in checked.items():
         object.__setattr__(record, name, value)
@@ -203,9 +203,11 @@ class Fixed:
     signed: bool = True
 
     def __post_init__(self) -> None:
-        keep(self, i=whole(self.i, "integer bits", -52, 53), f=whole(self.f, "fraction bits", 0, 53))
-        keep(self, signed=truth(self.signed, "signed"))
-        whole(self.width, "width of a format", 1, 53)
+        set_fields(
+            self, i=check_int(self.i, "integer bits", -52, 53), f=check_int(self.f, "fraction bits", 0, 53)
+        )
+        set_fields(self, signed=check_bool(self.signed, "signed"))
+        check_int(self.width, "width of a format", 1, 53)
 
     @property
     def width(self) -> int:
@@ -294,22 +296,22 @@ class Numerics:
     )
 
     def __post_init__(self) -> None:
-        keep(self, fraction=whole(self.fraction, "fraction", 4, 13))
-        keep(self, weight_width=whole(self.weight_width, "weight_width", 4, 16))
-        accumulator = whole(
+        set_fields(self, fraction=check_int(self.fraction, "fraction", 4, 13))
+        set_fields(self, weight_width=check_int(self.weight_width, "weight_width", 4, 16))
+        accumulator = check_int(
             self.accumulator_width,
             "accumulator_width (at least weight_width + 4)",
             self.weight_width + 4,
             MAX_ACCUMULATOR,
         )
         # a charge holds any membrane, and what the rate block shifts out of it
-        charge = whole(
+        charge = check_int(
             self.charge_width,
             "charge_width (at least 11 and fraction + 4)",
             max(11, self.fraction + 4),
             32,
         )
-        keep(self, accumulator_width=accumulator, charge_width=charge)
+        set_fields(self, accumulator_width=accumulator, charge_width=charge)
 
     @property
     def weight(self) -> Fixed:

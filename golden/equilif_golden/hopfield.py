@@ -39,7 +39,7 @@ import numpy.typing as npt
 
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks import synapse as syn
-from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, shown, whole
+from equilif_golden.fixed import DEFAULT, Fixed, Numerics, Raw, check_int, short_repr
 from equilif_golden.network import MAX_PATTERNS
 
 F64 = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ class Hopfield:
 
     def __init__(self, patterns: npt.ArrayLike, *, sharpness: int = 3, numerics: Numerics = DEFAULT):
         if not isinstance(numerics, Numerics):
-            raise ValueError(f"Numerics are wanted, not {shown(numerics)}")
+            raise ValueError(f"Numerics are wanted, not {short_repr(numerics)}")
         x = numerics.weight.require(patterns, "patterns")
         if x.ndim != 2 or not x.size or len(x) > MAX_PATTERNS:
             raise ValueError(f"patterns must have shape (1 to {MAX_PATTERNS}, at least 1), not {x.shape}")
@@ -71,7 +71,7 @@ class Hopfield:
                 f"not {x.min()}..{x.max()}"
             )
         octaves = numerics.fraction - softmax.FRACTION  # less a shift of the softmax block: a sharpness
-        self.shift = octaves - whole(sharpness, "sharpness", -MAX_OCTAVES, MAX_OCTAVES)
+        self.shift = octaves - check_int(sharpness, "sharpness", -MAX_OCTAVES, MAX_OCTAVES)
         if self.shift not in softmax.SHIFTS:
             raise ValueError(
                 f"sharpness must be in {octaves - softmax.SHIFTS[-1]}..{octaves - softmax.SHIFTS[0]} "
@@ -139,7 +139,7 @@ class Hopfield:
         """
         states = [self.check(cue)]
         if steps is not None:
-            whole(steps, "steps", 0, 1 << 20)
+            check_int(steps, "steps", 0, 1 << 20)
         for _ in range(MAX_STEPS if steps is None else steps):
             states.append(self.step(states[-1]))
             if steps is None and (states[-1] == states[-2]).all():

@@ -25,7 +25,7 @@ from equilif_golden.compiled import (
     settle_samples,
     train_samples,
 )
-from equilif_golden.fixed import Raw, integers, shown, whole
+from equilif_golden.fixed import Raw, check_int, integers, short_repr
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
@@ -73,7 +73,9 @@ class Kernel:
         threads: int | None = None,
     ):
         self.network = require_network(network)
-        self._threads = whole(default_threads() if threads is None else threads, "threads", 1, MAX_THREADS)
+        self._threads = check_int(
+            default_threads() if threads is None else threads, "threads", 1, MAX_THREADS
+        )
         self._plan = plan_of(network)
         self._lock = Lock()
         self._held = (self._packed(network.initial_weights() if weights is None else weights), 0)
@@ -113,7 +115,7 @@ class Kernel:
     @counter.setter
     def counter(self, value: int) -> None:
         with self._lock:
-            self._held = (self._held[0], whole(value, "counter", 0, 0xFFFFFFFF))
+            self._held = (self._held[0], check_int(value, "counter", 0, 0xFFFFFFFF))
 
     def _inputs(self, x: npt.ArrayLike | None, tokens: TokenRows | None) -> tuple[U8, TokenRows]:
         """Inputs and tokens for compiled code.
@@ -218,7 +220,7 @@ class Kernel:
         at = integers(times, "times")
         rising = at.ndim == 1 and at.size > 0 and (at[1:] > at[:-1]).all()
         if not rising or at[0] < 1 or at[-1] > MAX_TIME:
-            raise ValueError(f"times must rise from at least 1 to at most {MAX_TIME}, not {shown(at)}")
+            raise ValueError(f"times must rise from at least 1 to at most {MAX_TIME}, not {short_repr(at)}")
         at = at.copy()
         n = self._plan.n_neurons
         out = np.zeros((len(at), len(values), n))

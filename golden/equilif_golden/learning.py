@@ -7,7 +7,7 @@ eta / (2 beta), and the hardware holds that as gain and shift (equilif_golden.bl
 from __future__ import annotations
 
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, learning_step
-from equilif_golden.fixed import finite
+from equilif_golden.fixed import check_float
 from equilif_golden.network import Network
 
 NO_RATE = "no learning rate: give learning_rate, or call set_learning_rate"
@@ -19,7 +19,7 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     ValueError when the network cannot learn at all, when the rate has no step, or when it is so small that
     no weight would move.
     """
-    learning_rate = finite(learning_rate, "a learning rate", 0, float("inf"))
+    learning_rate = check_float(learning_rate, "a learning rate", 0, float("inf"))
     if learning_rate and network.forward:
         raise ValueError(
             f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so "

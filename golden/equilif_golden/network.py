@@ -50,11 +50,11 @@ from equilif_golden.fixed import (
     MAX_ACCUMULATOR,
     Numerics,
     Raw,
-    finite,
-    keep,
-    shown,
-    truth,
-    whole,
+    check_bool,
+    check_float,
+    check_int,
+    set_fields,
+    short_repr,
 )
 from equilif_golden.populations import (
     KINDS,
@@ -163,17 +163,17 @@ class Synapse:
     def __post_init__(self) -> None:
         for end in (self.pre, self.post):
             if not isinstance(end, str):
-                raise ValueError(f"a synapse joins populations by their names, not by {shown(end)}")
-        keep(
+                raise ValueError(f"a synapse joins populations by their names, not by {short_repr(end)}")
+        set_fields(
             self,
-            learning_rate_scale=finite(
+            learning_rate_scale=check_float(
                 self.learning_rate_scale, f"synapse {self.name}: learning_rate_scale", 0, 1e6
             ),
         )
-        keep(self, feedback=truth(self.feedback, f"synapse {self.name}: feedback"))
+        set_fields(self, feedback=check_bool(self.feedback, f"synapse {self.name}: feedback"))
         if self.kernel is not None:
-            keep(self, kernel=whole(self.kernel, f"synapse {self.name}: kernel", 1, MAX_NEURONS))
-        keep(self, stride=whole(self.stride, f"synapse {self.name}: stride", 1, MAX_NEURONS))
+            set_fields(self, kernel=check_int(self.kernel, f"synapse {self.name}: kernel", 1, MAX_NEURONS))
+        set_fields(self, stride=check_int(self.stride, f"synapse {self.name}: stride", 1, MAX_NEURONS))
         if self.kernel is None and self.stride != 1:
             raise ValueError(f"synapse {self.name}: a stride is that of a kernel: give one, or leave it out")
 
@@ -190,13 +190,13 @@ class Window(NamedTuple):
 
     def over(self, shape: Shape, maps: int, what: str) -> Shape:
         """Shape of ``maps`` maps with a neuron for every position of the window."""
-        kernel = whole(self.kernel, f"{what}: kernel", 1, min(shape.height, shape.width))
-        stride = whole(self.stride, f"{what}: stride", 1, MAX_NEURONS)
+        kernel = check_int(self.kernel, f"{what}: kernel", 1, min(shape.height, shape.width))
+        stride = check_int(self.stride, f"{what}: stride", 1, MAX_NEURONS)
         sides = [positions(side, kernel, stride) for side in (shape.height, shape.width)]
         if None in sides:
             raise ValueError(f"{what}: {_no_positions(shape, kernel, stride)}")
-        height, width = (whole(side, what, 1, MAX_NEURONS) for side in sides)
-        return Shape(height, width, whole(maps, f"{what}: maps", 1, MAX_NEURONS))
+        height, width = (check_int(side, what, 1, MAX_NEURONS) for side in sides)
+        return Shape(height, width, check_int(maps, f"{what}: maps", 1, MAX_NEURONS))
 
 
 def _no_positions(shape: Shape, kernel: int, stride: int) -> str:
@@ -224,7 +224,7 @@ def _layered(
     scales = (1.0,) * n_layers if learning_rate_scales is None else tuple(learning_rate_scales)
     if len(scales) != n_layers:
         raise ValueError(f"learning_rate_scales must name {n_layers} layers, not {len(scales)}")
-    both_ways = truth(feedback, "feedback")
+    both_ways = check_bool(feedback, "feedback")
     synapses = []
     for k, (a, b) in enumerate(pairwise(names)):
         window = windows[k] if k < len(windows) else Window()
@@ -236,8 +236,8 @@ def _layered(
 def _numbers(given: object, what: str, wanted: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
     """Several integers, as many as ``lengths`` allow."""
     if not isinstance(given, list | tuple) or len(given) not in lengths:
-        raise ValueError(f"{what} is {wanted}, not {shown(given)}")
-    return tuple(whole(n, what, 1, MAX_NEURONS) for n in given)
+        raise ValueError(f"{what} is {wanted}, not {short_repr(given)}")
+    return tuple(check_int(n, what, 1, MAX_NEURONS) for n in given)
 
 
 def _folded(image: object, patch: object) -> Shape:
@@ -245,7 +245,7 @@ def _folded(image: object, patch: object) -> Shape:
     height, width, *colours = _numbers(
         image, "an image", "(height, width) or (height, width, colours)", (2, 3)
     )
-    side = whole(patch, "patch", 1, MAX_NEURONS)
+    side = check_int(patch, "patch", 1, MAX_NEURONS)
     if height % side or width % side:
         raise ValueError(f"an image of {height}x{width} pixels has no whole patches of {side}x{side}")
     return Shape(height // side, width // side, side**2 * (colours[0] if colours else 1))
@@ -276,7 +276,7 @@ class Network:
         ``feedback``: of the synapses between layers.  ``numerics``: as in :meth:`holding`.
         """
         if len(sizes) < 2:
-            raise ValueError(f"a chain needs an input and an output size, not {shown(sizes)}")
+            raise ValueError(f"a chain needs an input and an output size, not {short_repr(sizes)}")
         names = ["input", *(f"hidden{k}" for k in range(1, len(sizes) - 1)), "output"]
         layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
         return cls.holding(
@@ -311,7 +311,7 @@ class Network:
         if len(kernels) + len(sizes) != len(layers) or not sizes:
             raise ValueError(
                 "a network of convolutions has them first, each (maps, kernel) or (maps, kernel, stride), "
-                f"then sizes, the last of them that of the output, not {shown(layers)}"
+                f"then sizes, the last of them that of the output, not {short_repr(layers)}"
             )
         shape = _folded(image, patch)
         made: list[Population] = [Input.of_shape("input", shape, patch=patch)]
@@ -357,7 +357,7 @@ class Network:
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
-        asked = whole(heads, "heads", 1, MAX_NEURONS) * whole(width, "width", 1, MAX_NEURONS)
+        asked = check_int(heads, "heads", 1, MAX_NEURONS) * check_int(width, "width", 1, MAX_NEURONS)
         names = [*(f"hidden{k}" for k in range(1, len(sizes))), "output"]
         synapses = [
             Synapse("memory", "query", table_learning_rate_scale),
@@ -400,11 +400,11 @@ class Network:
         return dataclasses.replace(made, numerics=DEFAULT.holding(most))
 
     def __post_init__(self) -> None:
-        keep(self, populations=_all_of(Population, self.populations, "populations"))
-        keep(self, synapses=_all_of(Synapse, self.synapses, "synapses"))
+        set_fields(self, populations=_all_of(Population, self.populations, "populations"))
+        set_fields(self, synapses=_all_of(Synapse, self.synapses, "synapses"))
         for what, kind in ((self.schedule, Schedule), (self.numerics, Numerics)):
             if not isinstance(what, kind):
-                raise ValueError(f"a network needs a {kind.__name__}, not {shown(what)}")
+                raise ValueError(f"a network needs a {kind.__name__}, not {short_repr(what)}")
         names = [p.name for p in self.populations]
         if len(set(names)) != len(names):
             raise ValueError(f"population names must differ, not {names}")
@@ -412,7 +412,7 @@ class Network:
             self._check_synapse(s)
         known = isinstance(self.output, str) and self.output in names
         if not known or not isinstance(self[self.output], Lif):
-            raise ValueError(f"output must name a lif population, not {shown(self.output)}")
+            raise ValueError(f"output must name a lif population, not {short_repr(self.output)}")
         for p in self.populations:
             if isinstance(p, Relay | Attention):
                 self._check_memory(p)
@@ -670,10 +670,10 @@ class Network:
 
         Queries begin apart, normal with deviation ``query``; a memory begins empty.
         """
-        rng = np.random.default_rng(whole(seed, "seed", 0, (1 << 64) - 1))
-        bias = finite(bias, "bias", -MAX_START, MAX_START)
-        scale = finite(scale, "scale", 0, MAX_START)
-        query = finite(query, "query", 0, MAX_START)
+        rng = np.random.default_rng(check_int(seed, "seed", 0, (1 << 64) - 1))
+        bias = check_float(bias, "bias", -MAX_START, MAX_START)
+        scale = check_float(scale, "scale", 0, MAX_START)
+        query = check_float(query, "query", 0, MAX_START)
         weights = {}
         for s in self.plastic:
             n, m = self.shape(s)
@@ -696,7 +696,7 @@ class Network:
         ValueError when a name, a shape or a code is wrong.
         """
         if not isinstance(weights, Mapping):
-            raise ValueError(f"weights must be arrays by synapse, not {shown(weights)}")
+            raise ValueError(f"weights must be arrays by synapse, not {short_repr(weights)}")
         if set(weights) != {s.name for s in self.plastic}:
             there = ", ".join(sorted(map(str, weights)))
             wanted = ", ".join(sorted(s.name for s in self.plastic))
@@ -726,7 +726,7 @@ class Network:
         if memory is None or tokens is None:
             return
         if not isinstance(tokens, Tokens):
-            raise ValueError(f"tokens must be made by Tokens.of, not {shown(tokens)}")
+            raise ValueError(f"tokens must be made by Tokens.of, not {short_repr(tokens)}")
         want = (batch, memory.attention.size, memory.relay.width)
         patterns = self.numerics.weight.require(tokens.patterns, "patterns")
         if patterns.shape != want or tokens.present.shape != want[:2]:
@@ -752,13 +752,13 @@ class Network:
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         """What :meth:`to_dict` gave; ValueError when it is something else."""
         if not isinstance(d, Mapping):
-            raise ValueError(f"a network is described by fields, not by {shown(d)}")
+            raise ValueError(f"a network is described by fields, not by {short_repr(d)}")
         for name in ("populations", "synapses", "output", "schedule", "numerics"):
             if name not in d:
                 raise ValueError(f"a network's description has no {name}")
         for name in ("populations", "synapses"):
             if not isinstance(d[name], list | tuple):
-                raise ValueError(f"{name} must be a list, not {shown(d[name])}")
+                raise ValueError(f"{name} must be a list, not {short_repr(d[name])}")
         return cls(
             tuple(_described(Population, p) for p in d["populations"]),
             tuple(_described(Synapse, s) for s in d["synapses"]),
@@ -792,7 +792,7 @@ def renamed(kind: type, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _described(kind: type[Part], fields: object) -> Part:
     """A part of a network from its fields; ValueError names the part when they are not its own."""
     if not isinstance(fields, Mapping):
-        raise ValueError(f"a {kind.__name__} is described by fields, not by {shown(fields)}")
+        raise ValueError(f"a {kind.__name__} is described by fields, not by {short_repr(fields)}")
     fields = renamed(kind, fields)
     if issubclass(kind, Population):
         fields = _of_its_kind(fields)
@@ -813,17 +813,17 @@ def _of_its_kind(population: Mapping[str, Any]) -> Mapping[str, Any]:
 def require_network(network: object) -> Network:
     """``network``, or ValueError when it is something else."""
     if not isinstance(network, Network):
-        raise ValueError(f"a Network is wanted, not {shown(network)}")
+        raise ValueError(f"a Network is wanted, not {short_repr(network)}")
     return network
 
 
 def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, ...]:
     """``values`` as a tuple; ValueError when something else is among them."""
     if not isinstance(values, list | tuple):
-        raise ValueError(f"{name} must be a tuple of {kind.__name__}, not {shown(values)}")
+        raise ValueError(f"{name} must be a tuple of {kind.__name__}, not {short_repr(values)}")
     for value in values:
         if not isinstance(value, kind):
-            raise ValueError(f"{name} must be a tuple of {kind.__name__}, not of {shown(value)}")
+            raise ValueError(f"{name} must be a tuple of {kind.__name__}, not of {short_repr(value)}")
     return tuple(values)
 
 

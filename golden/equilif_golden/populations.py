@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from equilif_golden.blocks.geometry import Shape
-from equilif_golden.fixed import Raw, keep, shown, truth, whole
+from equilif_golden.fixed import Raw, check_bool, check_int, set_fields, short_repr
 
 MAX_NEURONS = 1 << 20
 MAX_GAIN = 2
@@ -46,7 +46,7 @@ class Population:
     @classmethod
     def of_shape(cls, name: str, shape: Sequence[int], **options: Any) -> Self:
         """Maps of a shape, (height, width, maps)."""
-        checked = shape_of(shape, f"population {shown(name)}")
+        checked = shape_of(shape, f"population {short_repr(name)}")
         return cls(name, checked.size, **{"shape": checked, **options})
 
     def __new__(cls, name: str = "", size: int = 0, kind: str = "lif", **options: Any) -> Self:
@@ -54,21 +54,23 @@ class Population:
             return object.__new__(cls)
         if not isinstance(kind, str) or kind not in KINDS:
             known = ", ".join(KINDS)
-            raise ValueError(f"population {shown(name)}: kind must be one of {known}, not {shown(kind)}")
+            raise ValueError(
+                f"population {short_repr(name)}: kind must be one of {known}, not {short_repr(kind)}"
+            )
         made = KINDS[kind]
         for option in set(options) - {f.name for f in fields(made)}:
-            raise ValueError(f"population {shown(name)}: {kind} neurons have no {option}")
+            raise ValueError(f"population {short_repr(name)}: {kind} neurons have no {option}")
         return object.__new__(made)  # type: ignore[return-value]
 
     def __post_init__(self) -> None:
         # a synapse is called pre-post
         if not isinstance(self.name, str) or not re.fullmatch(r"[\w.]+", self.name):
             raise ValueError(
-                f"a population's name is made of letters, digits, _ and ., not {shown(self.name)}"
+                f"a population's name is made of letters, digits, _ and ., not {short_repr(self.name)}"
             )
         if self.kind != type(self).kind:
-            raise ValueError(f"{self.said}: kind must be {type(self).kind}, not {shown(self.kind)}")
-        keep(self, size=whole(self.size, f"{self.said}: size", 1, MAX_NEURONS))
+            raise ValueError(f"{self.said}: kind must be {type(self).kind}, not {short_repr(self.kind)}")
+        set_fields(self, size=check_int(self.size, f"{self.said}: size", 1, MAX_NEURONS))
 
     @property
     def said(self) -> str:
@@ -79,7 +81,7 @@ class Population:
         """Of a kind that can be maps."""
         if self.shape is None:
             return
-        keep(self, shape=shape_of(self.shape, self.said))
+        set_fields(self, shape=shape_of(self.shape, self.said))
         if self.size != self.shape.size:
             raise ValueError(
                 f"{self.said}: shape {self.shape} makes {self.shape.size:,} neurons, its size is "
@@ -105,9 +107,9 @@ class Population:
 def shape_of(shape: object, said: str) -> Shape:
     """ValueError unless it is one of maps; ``said``: whose."""
     if not isinstance(shape, list | tuple) or len(shape) != 3:
-        raise ValueError(f"{said}: a shape is (height, width, maps), not {shown(shape)}")
+        raise ValueError(f"{said}: a shape is (height, width, maps), not {short_repr(shape)}")
     names = ("height", "width", "maps")
-    sides = (whole(n, f"{said}: {name}", 1, MAX_NEURONS) for n, name in zip(shape, names, strict=True))
+    sides = (check_int(n, f"{said}: {name}", 1, MAX_NEURONS) for n, name in zip(shape, names, strict=True))
     found = Shape(*sides)
     if found.size > MAX_NEURONS:
         raise ValueError(f"{said}: shape {found} makes {found.size:,} neurons, at most {MAX_NEURONS:,}")
@@ -132,7 +134,7 @@ class Input(Population):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_shape()
-        keep(self, patch=whole(self.patch, f"{self.said}: patch", 1, MAX_NEURONS))
+        set_fields(self, patch=check_int(self.patch, f"{self.said}: patch", 1, MAX_NEURONS))
         if self.patch == 1:
             return
         if self.shape is None:
@@ -197,8 +199,8 @@ class Relay(Population):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        keep(self, heads=whole(self.heads, f"{self.said}: heads", 1, MAX_NEURONS))
-        keep(self, gain=whole(self.gain, f"{self.said}: gain in octaves", 0, MAX_GAIN))
+        set_fields(self, heads=check_int(self.heads, f"{self.said}: heads", 1, MAX_NEURONS))
+        set_fields(self, gain=check_int(self.gain, f"{self.said}: gain in octaves", 0, MAX_GAIN))
         if self.size % self.heads:
             raise ValueError(f"{self.said}: {self.size} relay neurons cannot have {self.heads} heads")
 
@@ -220,10 +222,10 @@ class Attention(Population):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        keep(self, sharpness=whole(self.sharpness, f"{self.said}: sharpness in octaves", -32, 32))
-        keep(
+        set_fields(self, sharpness=check_int(self.sharpness, f"{self.said}: sharpness in octaves", -32, 32))
+        set_fields(
             self,
-            dynamic_patterns=truth(self.dynamic_patterns, f"{self.said}: dynamic_patterns"),
+            dynamic_patterns=check_bool(self.dynamic_patterns, f"{self.said}: dynamic_patterns"),
         )
         if self.size > MAX_PATTERNS:
             raise ValueError(
@@ -231,7 +233,7 @@ class Attention(Population):
             )
         if self.table_rows is None:
             return
-        keep(self, table_rows=whole(self.table_rows, f"{self.said}: table_rows", 1, MAX_ROWS))
+        set_fields(self, table_rows=check_int(self.table_rows, f"{self.said}: table_rows", 1, MAX_ROWS))
         if not self.dynamic_patterns:
             raise ValueError(
                 f"{self.said}: table_rows needs dynamic_patterns: set it, or leave table_rows out"

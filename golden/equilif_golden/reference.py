@@ -21,7 +21,7 @@ from equilif_golden.blocks.plasticity import Step, ep_update
 from equilif_golden.blocks.rate import measure, moved
 from equilif_golden.blocks.relay import query_shift, relay, retrieval
 from equilif_golden.blocks.softmax import softmax
-from equilif_golden.fixed import Raw, whole
+from equilif_golden.fixed import Raw, check_int
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import (
     Attention,
@@ -125,7 +125,7 @@ class Reference:
         self.network = require_network(network)
         self.raw = network.schedule.raw(network.numerics)
         self.weights = network.check_weights(network.initial_weights() if weights is None else weights)
-        self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
+        self.counter = check_int(counter, "counter", 0, 0xFFFFFFFF)
         self.learns = learning_rate is not None
         self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
 

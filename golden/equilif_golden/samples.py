@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, integers, required, shown
+from equilif_golden.fixed import Raw, check_integers, integers, short_repr
 from equilif_golden.network import AttentionLayer, Network, TokenRows
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
@@ -47,7 +47,7 @@ def inputs(
     if x is None:
         return np.zeros((rows.n_samples, 0), np.uint8), rows
     value = network.numerics.value
-    values = required(x, "inputs", value.lo, value.hi)
+    values = check_integers(x, "inputs", value.lo, value.hi)
     fits = values.ndim == 2 and values.shape[1] == network.n_inputs
     if not fits or memory is not None and len(values) != rows.n_samples:
         batch = "batch" if memory is None else rows.n_samples
@@ -58,7 +58,7 @@ def inputs(
 def rows_for(memory: AttentionLayer, tokens: TokenRows | None) -> TokenRows:
     """The tokens; ValueError unless they are TokenRows, and of as many rows as the table of the memory."""
     if not isinstance(tokens, TokenRows):
-        raise ValueError(f"tokens must be TokenRows, not {shown(tokens)}")
+        raise ValueError(f"tokens must be TokenRows, not {short_repr(tokens)}")
     if memory.attention.learns and len(tokens.table) != memory.attention.table_rows:
         raise ValueError(
             f"tokens are rows of a table of {len(tokens.table):,}, that of the network has "

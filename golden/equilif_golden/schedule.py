@@ -115,30 +115,32 @@ class Schedule:
 
     def __post_init__(self) -> None:
         from equilif_golden.blocks.lif import LEAKS
-        from equilif_golden.fixed import choice, finite, keep, whole
+        from equilif_golden.fixed import check_choice, check_float, check_int, set_fields
 
-        keep(self, window=whole(self.window, "window", 1, STEPS_MAX))
+        set_fields(self, window=check_int(self.window, "window", 1, STEPS_MAX))
         if self.window & (self.window - 1):
             raise ValueError(f"window must be a power of two, not {self.window}")
         for name in ("free", "nudged"):
-            steps = whole(getattr(self, name), f"{name} (steps, at least one window)", self.window, STEPS_MAX)
-            keep(self, **{name: steps})
-        keep(self, leak=whole(self.leak, "leak", LEAKS[0], LEAKS[-1]))
+            steps = check_int(
+                getattr(self, name), f"{name} (steps, at least one window)", self.window, STEPS_MAX
+            )
+            set_fields(self, **{name: steps})
+        set_fields(self, leak=check_int(self.leak, "leak", LEAKS[0], LEAKS[-1]))
         if self.leak not in LEAKS:
             raise ValueError(f"leak must be one of {LEAKS}, not {self.leak}")
-        keep(self, beta=finite(self.beta, "beta", 0, 2))
+        set_fields(self, beta=check_float(self.beta, "beta", 0, 2))
         if not self.beta:
             raise ValueError("beta must be above 0, up to 2: a nudge of 0 teaches nothing")
-        keep(self, threshold=finite(self.threshold, "threshold", 0, 1 << 16))
-        choice(self.watch, "watch", ("all", "output"))
-        keep(self, min_windows=whole(self.min_windows, "min_windows", 1, STEPS_MAX))
+        set_fields(self, threshold=check_float(self.threshold, "threshold", 0, 1 << 16))
+        check_choice(self.watch, "watch", ("all", "output"))
+        set_fields(self, min_windows=check_int(self.min_windows, "min_windows", 1, STEPS_MAX))
         if self.early_exit is not None:
             self._check_early(self.early_exit)
 
     def _check_early(self, early_exit: int) -> None:
-        from equilif_golden.fixed import keep, whole
+        from equilif_golden.fixed import check_int, set_fields
 
-        keep(self, early_exit=whole(early_exit, "early_exit (a tolerance)", 0, 255))
+        set_fields(self, early_exit=check_int(early_exit, "early_exit (a tolerance)", 0, 255))
         if self.free % self.window:
             raise ValueError(
                 f"early_exit needs whole windows: free {self.free} must be a multiple of {self.window}"
@@ -148,7 +150,9 @@ class Schedule:
                 f"early_exit needs at least two windows: free must be at least "
                 f"{2 * self.window}, not {self.free}"
             )
-        whole(self.min_windows, f"min_windows (of the {self.free} free steps)", 2, self.free // self.window)
+        check_int(
+            self.min_windows, f"min_windows (of the {self.free} free steps)", 2, self.free // self.window
+        )
 
     def __str__(self) -> str:
         lengths = f"phases {self.free}/{self.nudged}/{self.nudged} steps"
@@ -188,7 +192,7 @@ class Schedule:
                 f"--free {3 * shortest}"
             )
 
-    def whole(self) -> Schedule:
+    def with_fixed_phases(self) -> Schedule:
         """The same with fixed phases."""
         return replace(self, early_exit=None)
 

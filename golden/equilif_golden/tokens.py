@@ -12,7 +12,16 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Fixed, Raw, finite, integers, keep, required, shown, whole
+from equilif_golden.fixed import (
+    Fixed,
+    Raw,
+    check_float,
+    check_int,
+    check_integers,
+    integers,
+    set_fields,
+    short_repr,
+)
 from equilif_golden.populations import MAX_PATTERNS
 
 
@@ -29,12 +38,12 @@ class Tokens:
         present = np.asarray(self.present)
         if present.dtype != bool:
             raise ValueError(f"presences must be true or false, not {present.dtype} values")
-        keep(self, patterns=integers(self.patterns, "patterns"), present=present)
+        set_fields(self, patterns=integers(self.patterns, "patterns"), present=present)
 
     @classmethod
     def of(cls, sequences: Sequence[npt.ArrayLike], size: int) -> Self:
         """Sequences of raw patterns (n <= size, width), one a sample, filled up."""
-        whole(size, "size", 1, MAX_PATTERNS)
+        check_int(size, "size", 1, MAX_PATTERNS)
         arrays = [integers(s, "patterns") for s in sequences]
         if not arrays:
             raise ValueError("there is no sequence")
@@ -71,20 +80,20 @@ class TokenRows(NamedTuple):
         ValueError when it does not fit.  Every row and offset is looked at, for compiled code takes them as
         they are.
         """
-        table = required(self.table, "patterns", weight.lo, weight.hi)
+        table = check_integers(self.table, "patterns", weight.lo, weight.hi)
         if table.ndim != 2 or table.shape[1] != width:
             raise ValueError(
                 f"the memory holds patterns of width {width}: the table must have shape (rows, {width}), "
                 f"not {table.shape}"
             )
-        rows = required(self.rows, "token rows", 0, len(table) - 1)
+        rows = check_integers(self.rows, "token rows", 0, len(table) - 1)
         if rows.ndim != 1:
             raise ValueError(f"token rows must have one dimension, not {rows.ndim}")
         off = integers(self.off, "token offsets")
         whole_range = off.ndim == 1 and off.size > 0 and off[0] == 0 and off[-1] == len(rows)
         if not whole_range or (off[1:] < off[:-1]).any():
             raise ValueError(
-                f"token offsets must rise from 0 to the number of rows, {len(rows)}, not {shown(off)}"
+                f"token offsets must rise from 0 to the number of rows, {len(rows)}, not {short_repr(off)}"
             )
         longest = int(np.diff(off).max(initial=0))
         if longest > patterns:
@@ -108,7 +117,7 @@ class TokenRows(NamedTuple):
 
         Dropout, as far as the network can tell: a token that is absent takes no part.
         """
-        kept = rng.random(len(self.rows)) >= finite(part, "part", 0, 1)
+        kept = rng.random(len(self.rows)) >= check_float(part, "part", 0, 1)
         before = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
         lost = (before[self.off[1:]] == before[self.off[:-1]]) & (np.diff(self.off) > 0)
         kept[self.off[1:][lost] - 1] = True
@@ -119,7 +128,7 @@ class TokenRows(NamedTuple):
         """Without up to this ``part`` of the tokens at the beginning of a sample, and as many at most at its
         end, drawn anew by each call.
         """
-        most = finite(part, "part", 0, 0.5) * np.diff(self.off)
+        most = check_float(part, "part", 0, 0.5) * np.diff(self.off)
         first = self.off[:-1] + (rng.random(self.n_samples) * most).astype(np.int64)
         last = self.off[1:] - (rng.random(self.n_samples) * most).astype(np.int64)
         at = np.arange(len(self.rows))

@@ -79,8 +79,8 @@ def test_invalid_schedules(make, message):
 def test_schedule_end():
     assert str(Schedule(early_exit=8)).endswith("; free phase until all rates move by no more than 8/256")
     assert str(Schedule(early_exit=8, watch="output")).endswith("the output rates move by no more than 8/256")
-    assert Schedule(early_exit=8, min_windows=3).whole() == Schedule(min_windows=3)
-    assert Schedule(early_exit=8).whole().fixed and not Schedule(early_exit=8).fixed
+    assert Schedule(early_exit=8, min_windows=3).with_fixed_phases() == Schedule(min_windows=3)
+    assert Schedule(early_exit=8).with_fixed_phases().fixed and not Schedule(early_exit=8).fixed
 
 
 def test_numpy_tolerance(tmp_path):

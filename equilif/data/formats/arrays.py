@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.reading import read_npz, reading
-from equilif_golden.fixed import as_array, shown
+from equilif_golden.fixed import as_array, short_repr
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
 WHOLE = ("x", "y")
@@ -169,10 +169,10 @@ def _class(value: Any, k: int, what: str) -> str | int | float:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as e:
-            raise ValueError(f"{what} must be texts in UTF-8, not {shown(value)}") from e
+            raise ValueError(f"{what} must be texts in UTF-8, not {short_repr(value)}") from e
     if isinstance(value, str | int | float):  # text, number or boolean
         return value
-    raise ValueError(f"{what} must be whole numbers or texts, not {shown(value)}")
+    raise ValueError(f"{what} must be whole numbers or texts, not {short_repr(value)}")
 
 
 def is_gone(value: Any) -> bool:

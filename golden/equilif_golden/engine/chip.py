@@ -22,7 +22,7 @@ from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Engine, Region, Run, dither_position, updates_at
-from equilif_golden.fixed import Raw, integers, whole
+from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.samples import Epoch, one_hot
@@ -65,7 +65,7 @@ class Chip:
         self.engine = engine
         self.network = network
         self.compiled = Compiled(network, engine.config)
-        self.counter = whole(counter, "counter", 0, 0xFFFFFFFF)
+        self.counter = check_int(counter, "counter", 0, 0xFFFFFFFF)
         self.learns = learning_rate is not None
         self._learning_rate: float | None = None
         self.set_learning_rate(learning_rate or 0.0)

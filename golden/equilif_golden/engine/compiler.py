@@ -10,7 +10,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op
 from equilif_golden.engine.placement import SUM, Placement
 from equilif_golden.engine.recall import inhibit_absent, recall
-from equilif_golden.fixed import Numerics, shown
+from equilif_golden.fixed import Numerics, short_repr
 from equilif_golden.learning import learning_steps
 from equilif_golden.network import AttentionLayer, Network, Population, Synapse, require_network
 
@@ -60,7 +60,7 @@ class Compiled(Placement):
     def __init__(self, network: Network, config: EngineConfig):
         require_network(network)
         if not isinstance(config, EngineConfig):
-            raise ValueError(f"an EngineConfig is wanted, not {shown(config)}")
+            raise ValueError(f"an EngineConfig is wanted, not {short_repr(config)}")
         if network.numerics != config.numerics:
             raise CapacityError(_other_numbers(network.numerics, config.numerics))
         if network.maps and not config.convolution:

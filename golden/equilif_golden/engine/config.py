@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from equilif_golden.engine.features import OPTIONS, Options, has
-from equilif_golden.fixed import DEFAULT, Numerics, truth, whole
+from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_int
 
 
 class Pipeline(StrEnum):
@@ -124,12 +124,12 @@ class EngineConfig(Options):
             ("state_groups", 1 << 10),
             ("program_words", 1 << 11),
         ):
-            checked[name] = whole(getattr(self, name), name, 4, most)
+            checked[name] = check_int(getattr(self, name), name, 4, most)
         for name in ("value_groups", "state_groups"):
             if checked[name] & (checked[name] - 1):
                 raise ValueError(f"{name} must be a power of two, not {checked[name]}")
         for name in OPTIONS:
-            checked[name] = truth(getattr(self, name), name)
+            checked[name] = check_bool(getattr(self, name), name)
         if not isinstance(self.numerics, Numerics):
             raise ValueError(f"numerics must be Numerics, not {self.numerics!r}")
         if self.state_groups > self.value_groups:
@@ -190,7 +190,7 @@ _BECAME_DEEP = ("registered", "small", "forwarding")
 
 
 def _lanes(value: Any) -> int:
-    lanes = whole(value, "lanes", min(_DEEP), max(_DEEP))
+    lanes = check_int(value, "lanes", min(_DEEP), max(_DEEP))
     if lanes not in _DEEP:
         raise ValueError(f"lanes must be 2, 4, 8, 16 or 32, not {lanes}")
     return lanes

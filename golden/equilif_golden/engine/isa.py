@@ -29,7 +29,7 @@ from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import FEATURES
 from equilif_golden.engine.geometry import MAX_STRIDE, SIDE, Geometry
-from equilif_golden.fixed import Raw, integers, whole
+from equilif_golden.fixed import Raw, check_int, integers
 
 #: field, width, signed; packed from bit 0 upwards
 FIELDS: tuple[tuple[str, int, bool], ...] = (
@@ -636,7 +636,7 @@ class Instruction:
         if name == "op":
             return self.op.code
         possible = self.op.modes if name == "mode" else field_range(name)
-        value = whole(getattr(self, name), f"{self.op.name}: {name}", possible[0], possible[-1])
+        value = check_int(getattr(self, name), f"{self.op.name}: {name}", possible[0], possible[-1])
         return value | self.op.fifth if name == "mode" else value
 
     @classmethod

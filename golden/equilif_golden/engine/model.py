@@ -40,7 +40,7 @@ from equilif_golden.engine.isa import (
 )
 from equilif_golden.engine.memories import memories, skips_unchanged
 from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
-from equilif_golden.fixed import Fixed, Raw, saturate, truth
+from equilif_golden.fixed import Fixed, Raw, check_bool, saturate
 
 
 def wrap(raw: Raw, fmt: Fixed) -> Raw:
@@ -145,7 +145,7 @@ class EngineModel:
         self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
     ) -> Run:
         """From instruction 0 to HALT; ``write`` and ``read`` are values before and after it."""
-        truth(learn, "learn")
+        check_bool(learn, "learn")
         if not self.program:
             raise ValueError("there is no program: load one")
         wanted = readable(self.config, Region.VALUE, *read)

@@ -11,7 +11,7 @@ from equilif_golden.blocks import synapse as syn
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import Groups
-from equilif_golden.fixed import Raw, whole
+from equilif_golden.fixed import Raw, check_int
 from equilif_golden.network import ONE, Network, Synapse, Weights
 
 #: the accumulator that all relays share, one head at a time
@@ -283,7 +283,7 @@ class Placement:
         parts = [(q.name, clamped[q.name]) for q in self.network.inputs]
         if self.network.dynamic_attention:
             softmax = self.network.dynamic_attention.attention
-            if not 0 <= whole(tokens, "tokens", 0, 1 << 32) <= softmax.size:
+            if not 0 <= check_int(tokens, "tokens", 0, 1 << 32) <= softmax.size:
                 raise ValueError(f"a sample has up to {softmax.size} tokens, not {tokens}")
             parts.append((f"{softmax.name} present", np.where(np.arange(softmax.size) < tokens, ONE, 0)))
         if y is not None:

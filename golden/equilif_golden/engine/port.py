@@ -17,7 +17,7 @@ import numpy.typing as npt
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction
-from equilif_golden.fixed import Raw, integers, whole
+from equilif_golden.fixed import Raw, check_int, integers
 
 
 class Region(IntEnum):
@@ -52,8 +52,8 @@ def elements(config: EngineConfig, region: Region, first: int, n: int) -> slice:
     """Elements ``first`` .. ``first + n - 1`` of a region; ValueError when not all of them are there."""
     size = region_size(config, region)
     beyond = 1 << 32  # where addresses of the link end
-    at = whole(first, "the first element", -beyond, beyond)
-    count = whole(n, "the number of elements", 0, beyond)
+    at = check_int(first, "the first element", -beyond, beyond)
+    count = check_int(n, "the number of elements", 0, beyond)
     if not 0 <= at <= at + count <= size:
         raise ValueError(f"{region.name} has elements 0..{size - 1}, not {at}..{at + count - 1}")
     return slice(at, at + count)

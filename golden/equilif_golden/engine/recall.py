@@ -14,7 +14,7 @@ from equilif_golden.blocks import synapse as syn
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Groups, Instruction, Op, check
 from equilif_golden.engine.model import as_signed
-from equilif_golden.fixed import Raw, integers, whole
+from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.hopfield import MAX_STEPS, Hopfield
 from equilif_golden.network import ONE
 
@@ -94,7 +94,7 @@ class Placed:
         """``steps`` updates of the state; learning or not makes no difference."""
         return [
             *inhibit_absent(self.scores, self.present),
-            Op.REPEAT(whole(steps, "steps", 1, MAX_STEPS)),
+            Op.REPEAT(check_int(steps, "steps", 1, MAX_STEPS)),
             *recall(
                 self.scores,
                 self.state_groups,

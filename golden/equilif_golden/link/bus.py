@@ -15,7 +15,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, ProgramError, disassemble
 from equilif_golden.engine.model import EngineModel, wrap
 from equilif_golden.engine.port import Region, dither_position, region_size, updates_at
-from equilif_golden.fixed import Raw, truth, whole
+from equilif_golden.fixed import Raw, check_bool, check_int
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS, constants
 
 BY_OFFSET = {r.offset: r for r in REGISTERS.values()}
@@ -64,7 +64,7 @@ class BusModel:
 
     def read(self, offset: int) -> int:
         """BusError where the answer is SLVERR, whose data are 0."""
-        register = BY_OFFSET.get(whole(offset, "offset", 0, MAX_OFFSET))
+        register = BY_OFFSET.get(check_int(offset, "offset", 0, MAX_OFFSET))
         if register is None or not register.readable:
             raise BusError
         name = register.name
@@ -96,9 +96,9 @@ class BusModel:
 
     def write(self, offset: int, word: int, strobe: int = 15) -> None:
         """BusError where the answer is SLVERR."""
-        register = BY_OFFSET.get(whole(offset, "offset", 0, MAX_OFFSET))
-        word = whole(word, "word", 0, MAX_WORD)
-        if register is None or not register.writable or whole(strobe, "strobe", 0, 15) != 15:
+        register = BY_OFFSET.get(check_int(offset, "offset", 0, MAX_OFFSET))
+        word = check_int(word, "word", 0, MAX_WORD)
+        if register is None or not register.writable or check_int(strobe, "strobe", 0, 15) != 15:
             raise BusError
         match register.name:
             case "CONTROL":
@@ -128,9 +128,9 @@ class BusModel:
 
     def beat(self, word: int, keep: int = 15, *, last: bool) -> None:
         """One transfer of the stream: the elements whose lowest byte is kept, from bit 0 upwards."""
-        word = whole(word, "word", 0, MAX_WORD)
-        keep = whole(keep, "keep", 0, 15)
-        last = truth(last, "last")
+        word = check_int(word, "word", 0, MAX_WORD)
+        keep = check_int(keep, "keep", 0, 15)
+        last = check_bool(last, "last")
         _, _, bits, _ = ELEMENTS[self.region]
         for at in range(0, 32, bits):
             if keep >> at // 8 & 1:

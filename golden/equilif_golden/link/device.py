@@ -20,7 +20,7 @@ from equilif_golden.engine.port import (
     Region,
     region_size,
 )
-from equilif_golden.fixed import Raw, whole
+from equilif_golden.fixed import Raw, check_int
 from equilif_golden.link.flash import BLOCK, Flash
 from equilif_golden.link.protocol import (
     CRC_BYTES,
@@ -74,7 +74,7 @@ class Device:
         flash: Flash | None = None,
     ):
         self.engine = EngineModel(config)
-        self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
+        self.frame_bytes = check_int(frame_bytes, "frame_bytes", 32, 4096)
         self.flash = flash
         self.trainer = StandaloneTrainer(self, flash, self.engine.config) if flash else None
         blocks = flash.area.blocks if flash else 0

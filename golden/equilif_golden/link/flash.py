@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 
 BLOCK = 1 << 16  #: bytes that one erase makes ones
 PAGE = 1 << 8  #: bytes that one program changes at most
@@ -45,8 +45,8 @@ class Area:
     blocks: int
 
     def __post_init__(self) -> None:
-        whole(self.first, "first block of the flash", 1, MAX_BLOCKS - 1)
-        whole(self.blocks, "blocks of the flash", 1, MAX_BLOCKS - self.first)
+        check_int(self.first, "first block of the flash", 1, MAX_BLOCKS - 1)
+        check_int(self.blocks, "blocks of the flash", 1, MAX_BLOCKS - self.first)
 
     @property
     def size(self) -> int:

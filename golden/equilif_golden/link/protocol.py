@@ -22,7 +22,7 @@ from typing import Self
 from equilif_golden.engine import features
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import WORDS
-from equilif_golden.fixed import Numerics, whole
+from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.link.flash import MAX_BLOCKS
 
 VERSION = 5
@@ -144,9 +144,9 @@ class Identity:
     LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in IDENTITY))
 
     def __post_init__(self) -> None:
-        whole(self.build_id, "build id", 0, 0xFFFFFFFF)
-        whole(self.max_payload, "longest payload", 1, 0xFFFF)
-        whole(self.flash_blocks, "blocks of flash", 0, MAX_BLOCKS)
+        check_int(self.build_id, "build id", 0, 0xFFFFFFFF)
+        check_int(self.max_payload, "longest payload", 1, 0xFFFF)
+        check_int(self.flash_blocks, "blocks of flash", 0, MAX_BLOCKS)
 
     def pack(self) -> bytes:
         values = {

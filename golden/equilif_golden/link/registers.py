@@ -15,7 +15,7 @@ from enum import StrEnum
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import FEATURES, has
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 
 MAGIC = int.from_bytes(b"EQLF", "little")
 VERSION = 3
@@ -63,7 +63,7 @@ class Register:
         word = 0
         for name, value in values.items():
             f = self.field(name)
-            word |= whole(int(value), f"{self.name}.{name}", 0, (1 << f.width) - 1) << f.low
+            word |= check_int(int(value), f"{self.name}.{name}", 0, (1 << f.width) - 1) << f.low
         return word
 
 
@@ -237,5 +237,5 @@ def constants(config: EngineConfig, build_id: int = 0) -> dict[str, int]:
         "TILES": c.tiles,
         "GROUPS": REGISTERS["GROUPS"].pack(VALUES=c.value_groups, STATES=c.state_groups),
         "PROGRAM_WORDS": c.program_words,
-        "BUILD": whole(build_id, "build id", 0, 0xFFFFFFFF),
+        "BUILD": check_int(build_id, "build id", 0, 0xFFFFFFFF),
     }

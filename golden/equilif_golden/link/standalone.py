@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
 from equilif_golden.link.protocol import END, RESULT, TRAINER, Command, Status, slip, unseal, unslip
 
@@ -184,7 +184,7 @@ def step(bits: int) -> int:
 
 def half_of(samples: int) -> int:
     """Smallest ``half`` whose order has all samples; ValueError when there is none."""
-    n = whole(samples, "samples on a board", 1, 1 << SAMPLE_BITS)
+    n = check_int(samples, "samples on a board", 1, 1 << SAMPLE_BITS)
     return next(h for h in range(1, MAX_HALF_BITS + 1) if n <= 1 << 2 * h)
 
 
@@ -193,7 +193,7 @@ def order(samples: int, seed: int, epoch: int) -> Ints:
 
     A Feistel network of four rounds turns the numbers below 4**half about; those of no sample are left out.
     """
-    key = (whole(seed, "seed", 0, 0xFFFFFFFF) + epoch * KEY_STEP) & 0xFFFFFFFF
+    key = (check_int(seed, "seed", 0, 0xFFFFFFFF) + epoch * KEY_STEP) & 0xFFFFFFFF
     half = half_of(samples)
     turn = np.arange(1 << 2 * half)
     out = shuffled(turn >> half, turn & (1 << half) - 1, half, key)

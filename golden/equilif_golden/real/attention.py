@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from equilif_golden import samples
-from equilif_golden.fixed import Raw, whole
+from equilif_golden.fixed import Raw, check_int
 from equilif_golden.network import Network, TokenRows
 from equilif_golden.real.equilibrium import MAX_STEPS
 
@@ -111,7 +111,7 @@ class UnrolledAttention:
     def predict(self, tokens: TokenRows, *, batch: int = 256) -> npt.NDArray[np.int64]:
         """Class of each sample, whose tokens are rows of the table that the network was made with."""
         tokens = self.check(tokens)
-        whole(batch, "batch", 1, MAX_STEPS)
+        check_int(batch, "batch", 1, MAX_STEPS)
         n = tokens.n_samples
         if not n:
             return np.zeros(0, np.int64)
@@ -144,8 +144,8 @@ class UnrolledAttention:
         classes = torch.tensor(samples.labels(self.network, labels, n))
         if not n:
             raise ValueError("there are no samples to learn from")
-        whole(epochs, "epochs", 1, MAX_STEPS)
-        whole(batch, "batch", 1, MAX_STEPS)
+        check_int(epochs, "epochs", 1, MAX_STEPS)
+        check_int(batch, "batch", 1, MAX_STEPS)
         query = self.weights[f"bias-{self.memory.relay.name}"]
         others = [w for w in self.weights.values() if w is not query]
         groups: list[dict[str, Any]] = [

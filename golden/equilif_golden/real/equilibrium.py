@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from equilif_golden.fixed import finite, integers, required, whole
+from equilif_golden.fixed import check_float, check_int, check_integers, integers
 from equilif_golden.network import TokenRows
 
 Tensor = torch.Tensor
@@ -111,9 +111,9 @@ class Equilibrium(torch.nn.Module):
 
     def __init__(self, *, tolerance: float = 1e-4, limit: int = 60, memory: int = 5):
         super().__init__()
-        self.tolerance = finite(tolerance, "tolerance", 0, 1)
-        self.limit = whole(limit, "limit", 1, MAX_STEPS)
-        self.memory = whole(memory, "memory", 1, 1000)
+        self.tolerance = check_float(tolerance, "tolerance", 0, 1)
+        self.limit = check_int(limit, "limit", 1, MAX_STEPS)
+        self.memory = check_int(memory, "memory", 1, 1000)
         self.there: Convergence | None = None
         self.back: Convergence | None = None
 
@@ -139,7 +139,7 @@ class Equilibrium(torch.nn.Module):
         """Samples as they are given to :meth:`forward`; ValueError when they do not fit."""
         if tokens is not None:
             raise ValueError("this network has no memory to load tokens into")
-        values = required(x, "inputs", 0, 255)
+        values = check_integers(x, "inputs", 0, 255)
         _check_shape(values.shape, self.n_inputs)
         return np.ascontiguousarray(values, np.uint8), None
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from equilif_golden import samples
-from equilif_golden.fixed import finite, integers, whole
+from equilif_golden.fixed import check_float, check_int, integers
 from equilif_golden.network import TokenRows
 from equilif_golden.real.attention import batch as loaded
 from equilif_golden.real.attention import by_length
@@ -90,7 +90,7 @@ def groups(model: Equilibrium, learning_rate: float, scales: Mapping[str, float]
     if not scales:
         return [{"params": list(model.parameters())}]
     return [
-        {"params": [w], "lr": learning_rate * finite(scales.get(name, 1.0), f"scale of {name}", 0, 1e6)}
+        {"params": [w], "lr": learning_rate * check_float(scales.get(name, 1.0), f"scale of {name}", 0, 1e6)}
         for name, w in named.items()
     ]
 
@@ -148,13 +148,13 @@ class Trainer:
         distributed: Distributed | None = None,
         on: torch.device | None = None,
     ):
-        whole(steps, "steps", 1, MAX_STEPS)
-        whole(batch, "batch", 1, MAX_STEPS)
-        finite(learning_rate, "learning_rate", 0, 1e6)
-        finite(weight_decay, "weight_decay", 0, 1e6)
-        if finite(dropout, "dropout", 0, 1) == 1:
+        check_int(steps, "steps", 1, MAX_STEPS)
+        check_int(batch, "batch", 1, MAX_STEPS)
+        check_float(learning_rate, "learning_rate", 0, 1e6)
+        check_float(weight_decay, "weight_decay", 0, 1e6)
+        if check_float(dropout, "dropout", 0, 1) == 1:
             raise ValueError("dropout must be below 1: of all hidden neurons nothing is left")
-        self.token_dropout = finite(token_dropout, "token_dropout", 0, 1)
+        self.token_dropout = check_float(token_dropout, "token_dropout", 0, 1)
         self.distributed = distributed or Distributed()
         if batch < self.distributed.world:
             raise ValueError(f"a batch of {batch} has nothing for some of {self.distributed.world} processes")
@@ -198,7 +198,7 @@ class Trainer:
             raise ValueError(f"labels must have shape {(len(inputs),)}, one a sample, not {classes.shape}")
         at = samples.order(order, len(inputs))
         d = self.distributed
-        whole(seed, "seed", 0, MAX_SEED // d.world - d.world)
+        check_int(seed, "seed", 0, MAX_SEED // d.world - d.world)
         generator = torch.Generator(self.device).manual_seed(seed * d.world + d.rank)
         table = None if rows is None else self.model.table(rows)
         sums = _Sums()
@@ -272,7 +272,7 @@ def predict(
 ) -> npt.NDArray[np.int64]:
     """Class of each sample: the first output of largest rate, as on the engine."""
     inputs, rows = model.check(x, tokens)
-    whole(batch, "batch", 1, MAX_STEPS)
+    check_int(batch, "batch", 1, MAX_STEPS)
     model.eval()
     on = next(model.parameters()).device
     table = None if rows is None else model.table(rows)

@@ -15,7 +15,7 @@ from amaranth.lib import crc, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from equilif_golden.fixed import whole
+from equilif_golden.fixed import check_int
 from equilif_golden.link.protocol import (
     CRC_BYTES,
     FRAME_BYTES,
@@ -65,7 +65,7 @@ class Framer(wiring.Component):
     command: Signal
     sequence: Signal
     end: Signal
-    whole: Signal
+    check_int: Signal
     rewind: Signal
     take: Signal
     there: Signal
@@ -78,7 +78,7 @@ class Framer(wiring.Component):
     reply: Stream[Item]
 
     def __init__(self, *, frame_bytes: int = FRAME_BYTES):
-        self.frame_bytes = whole(frame_bytes, "frame_bytes", 32, 4096)
+        self.frame_bytes = check_int(frame_bytes, "frame_bytes", 32, 4096)
         at = range(frame_bytes)
         super().__init__(
             {
