@@ -65,7 +65,7 @@ class Framer(wiring.Component):
     command: Signal
     sequence: Signal
     end: Signal
-    check_int: Signal
+    whole: Signal
     rewind: Signal
     take: Signal
     there: Signal
