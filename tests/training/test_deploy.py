@@ -141,7 +141,7 @@ def test_validation_samples():
 
 @pytest.mark.parametrize(
     "spoil, message",
-    [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint of `equilif train-rates`")],
+    [(None, "there is no run in"), (b"PK\x03\x04", "is not a checkpoint")],
 )
 def test_not_a_run(spoil, message, tmp_path):
     if spoil:
