@@ -852,3 +852,21 @@ def test_saved_kernel_continues(tmp_path):
     for each in (kernel, again):
         each.train(x, y, np.arange(10, 20))
     assert all(np.array_equal(w, again.weights[name]) for name, w in kernel.weights.items())
+
+
+def test_prototype_of_a_learning_rule():
+    """A subclass of the reference changes what it overrides, and nothing else."""
+
+    class Frozen(Reference):
+        def update(self, s, w, u_plus, u_minus, v_plus, v_minus):
+            return w if s.pre == "input" else super().update(s, w, u_plus, u_minus, v_plus, v_minus)
+
+    network = Network.chain(5, 4, 3)
+    frozen, plain = (kind(network, learning_rate=0.1) for kind in (Frozen, Reference))
+    for model in (frozen, plain):
+        model.train(np.full((1, 5), 200), np.array([[255, 0, 0]]))
+    moved = {
+        name: not np.array_equal(w, network.initial_weights()[name]) for name, w in frozen.weights.items()
+    }
+    assert {s.name: s.pre != "input" for s in network.plastic} == moved
+    assert frozen.counter == plain.counter

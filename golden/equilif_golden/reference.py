@@ -33,6 +33,7 @@ from equilif_golden.network import (
     Weights,
     require_network,
 )
+from equilif_golden.populations import Population
 from equilif_golden.tokens import give_back
 
 
@@ -109,6 +110,9 @@ class SampleResult:
 class Reference:
     """A network with its weights.
 
+    A subclass tries another neuron or learning rule in Python alone: it overrides :meth:`neuron` or
+    :meth:`update` (examples/new_neuron.py).
+
     ``learning_rate``: eta of the paper; without one the network runs and does not learn until
     :meth:`set_learning_rate`.  ``counter`` numbers the updates for the dither and belongs to the state, like
     the weights.
@@ -133,6 +137,32 @@ class Reference:
         """dW is ``learning_rate`` / (2 beta) times the rate-product difference."""
         self.steps: dict[str, Step] = learning_steps(self.network, learning_rate)
         self.learns = self.learns or learning_rate > 0
+
+    # -- what a prototype overrides ----------------------------------------------------------------
+    def neuron(self, population: Population, v: Raw, drive: Raw) -> tuple[Raw, Raw]:
+        """One time step of a population: raw membranes v and input sums ``drive``, both (batch, size), to new
+        membranes and spikes in 0/1.
+        """
+        return lif_step(v, drive, threshold=self.raw.threshold, leak=self.raw.leak)
+
+    def update(self, s: Synapse, w: Raw, u_plus: Raw, u_minus: Raw, v_plus: Raw, v_minus: Raw) -> Raw:
+        """New raw weights w (n, m) of a synapse after a sample.
+
+        ``u_*`` (n,) and ``v_*`` (m,) are the 8-bit rates of its two populations at +beta and at -beta; with
+        convolutions those of all their neurons.
+        """
+        return ep_update(
+            w,
+            u_plus,
+            u_minus,
+            v_plus,
+            v_minus,
+            step=self.steps[s.name],
+            counter=self.counter,
+            weight=self.network.numerics.weight,
+            maps=self.network[s.pre].maps,
+            geometry=self.network.geometry(s),
+        )
 
     # -- the three operations on the state ---------------------------------------------------------
     def _begin(self, x: Raw, tokens: Tokens | None) -> State:
@@ -208,9 +238,7 @@ class Reference:
             if strength and p.name == self.network.output:
                 assert target is not None
                 drive = drive + nudge(target, state.spikes[p.name], strength=strength)
-            state.v[p.name], spike = lif_step(
-                state.v[p.name], drive, threshold=self.raw.threshold, leak=self.raw.leak
-            )
+            state.v[p.name], spike = self.neuron(p, state.v[p.name], drive)
             state.spikes[p.name] = spike
             state.charge[p.name] = state.charge[p.name] + self.raw.threshold * spike
             state.spike_count += int(spike.sum())
@@ -371,8 +399,7 @@ class Reference:
         minus = {**clamped, **result.minus}, result.recalled[2]
         weight = self.network.numerics.weight
         for s in self.network.plastic:
-            step = self.steps[s.name]
-            if not step.gain:
+            if not self.steps[s.name].gain:
                 continue
             held = w = self.weights[s.name].copy()
             if s == self.network.table:
@@ -382,18 +409,7 @@ class Reference:
                 part = self._part(s, head)
                 u_plus, v_plus = self._ends(s, head, plus)
                 u_minus, v_minus = self._ends(s, head, minus)
-                w[part] = ep_update(
-                    w[part],
-                    u_plus,
-                    u_minus,
-                    v_plus,
-                    v_minus,
-                    step=step,
-                    counter=self.counter,
-                    weight=weight,
-                    maps=self.network[s.pre].maps,
-                    geometry=self.network.geometry(s),
-                )
+                w[part] = self.update(s, w[part], u_plus, u_minus, v_plus, v_minus)
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
             if s == self.network.table:
                 assert patterns is not None and rows is not None

@@ -52,6 +52,11 @@ def test_the_same_network_as_a_file():
     assert set(described.synapses) == set(graph.synapses)
 
 
+def test_another_neuron_in_python():
+    lif, other = example("new_neuron").main(count=200).values()
+    assert lif > 0.2 and other != lif
+
+
 def test_images_of_a_folder_are_recalled_from_their_upper_half(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(0)
