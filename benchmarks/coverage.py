@@ -281,7 +281,7 @@ REASONS = (
     Reason("softmax", r"y\d", 0, _FULL),
     Reason("framer|crc|decoder|host", "i__ready|o__ready|start", 0, _READY),
     Reason("host", "fsm_state", 0, _READY),
-    Reason("framer|host", r"own|away|dropped|dropped_end|status", 0, _TRAINER),
+    Reason("framer|host", r"trainer_frame|line_lost|dropped|dropped_end|status", 0, _TRAINER),
     Reason("host", "engine__(prediction|cycles|spikes|accesses)", 5, _STAND_IN),
     Reason("host", "(engine__)?mem_rdata", 18, _CONSTANT),
     Reason("checker", "base|total", 10, _LARGE),

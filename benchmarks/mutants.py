@@ -60,7 +60,7 @@ from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
 from equilif_hdl.link.spi import SpiLine
 from equilif_hdl.top import Top
-from equilif_sim.board import FASTEST, QUIET_BITS, Board
+from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, Board
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
 from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
@@ -144,7 +144,7 @@ def _bus() -> Target:
 
 def _standalone(*own: str, beside: str = "") -> Target:
     return Target(
-        lambda: Top(ALONE, transport=FASTEST, flash=AREA, quiet_bits=QUIET_BITS),
+        lambda: Top(ALONE, transport=FASTEST, flash=AREA, idle_timeout_bits=IDLE_TIMEOUT_BITS),
         files=own,
         beside=beside,
         trials=tuple(TRIALS.values()),

@@ -14,7 +14,7 @@ from typing import Any
 from equilif_boards import ecp5
 from equilif_boards.floorplan import Grid, Sites
 from equilif_golden.engine.config import EngineConfig
-from equilif_hdl.link.identity import LookupTable
+from equilif_hdl.link.identity import LutPrimitive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Family:
     attention: tuple[int, int]
     standalone: int
     preamble: bytes
-    lookup: LookupTable
+    lookup: LutPrimitive
     pack_registers: Callable[[dict[str, Any]], dict[str, int]] | None = None
     floorplan: bool = False
 
@@ -87,7 +87,7 @@ ICE40 = Family(
     attention=(1160, 138),
     standalone=1786,
     preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
-    lookup=LookupTable("SB_LUT4", ("I0", "I1", "I2", "I3"), "O", "LUT_INIT"),
+    lookup=LutPrimitive("SB_LUT4", ("I0", "I1", "I2", "I3"), "O", "LUT_INIT"),
 )
 ECP5 = Family(
     logic_name="TRELLIS_COMB",
@@ -98,7 +98,7 @@ ECP5 = Family(
     attention=(2100, 250),
     standalone=2538,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
-    lookup=LookupTable("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
+    lookup=LutPrimitive("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
     pack_registers=ecp5.pack_registers,
     floorplan=True,
 )
@@ -111,7 +111,7 @@ GOWIN = Family(
     attention=(1200, 140),
     standalone=3400,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
-    lookup=LookupTable("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
+    lookup=LutPrimitive("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
 )
 
 ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)

@@ -1,8 +1,8 @@
-"""The complete design: everything between the pins of a transport and the weights.
+"""Top level of a design: transport, host link and engine.
 
 pins --> transport --> SLIP --> frames --+--> Host --> EnginePort --> Engine
 pins <-- transport <-- SLIP <-- replies -+                (program, scanner, walker, lanes, weight banks)
-flash <--> controller <--> trainer <------+
+flash <--> controller <--> trainer <-----+
                                          +--> busy, link
 """
 
@@ -18,8 +18,8 @@ from equilif_golden.link.protocol import FRAME_BYTES
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
-from equilif_hdl.link.identity import LookupTable
-from equilif_hdl.link.standalone import QUIET_BITS
+from equilif_hdl.link.identity import LutPrimitive
+from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.typed import Interface
 
@@ -31,16 +31,16 @@ class Top(wiring.Component):
     busy : Out(1)
         The engine runs.
     link : Out(1)
-        A byte is on its way, in either direction.
+        A byte is being transferred, in either direction.
     flash : Out(equilif_hdl.link.flash.FlashPins)
-        With ``flash`` alone.
+        With ``flash``.
     active, fault : Out(1)
-        The same: the trainer is at work, or stopped by itself.
+        With ``flash``: the standalone trainer is active; it stopped with a fault.
 
-    ``build_id`` is what IDENTIFY answers, 32 bits.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
-    ``frame_bytes``: longest frame, 4,096 at most.  ``flash``: the area of a flash in which the board keeps
-    what it works with alone.  ``quiet_bits``: see
-    equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
+    ``build_id``: 32 bits, returned by IDENTIFY.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
+    ``frame_bytes``: maximum frame length, up to 4,096.  ``flash``: flash area of the standalone trainer.
+    ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
+    equilif_hdl.link.identity.IdentityRom.
     """
 
     pins: Interface
@@ -59,8 +59,8 @@ class Top(wiring.Component):
         state_ram: str | None = None,
         frame_bytes: int = FRAME_BYTES,
         flash: Area | None = None,
-        quiet_bits: int = QUIET_BITS,
-        lookup: LookupTable | None = None,
+        idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
+        lookup: LutPrimitive | None = None,
     ):
         self.config = config
         self.transport = transport
@@ -68,10 +68,10 @@ class Top(wiring.Component):
         self.state_ram = state_ram
         self.frame_bytes = frame_bytes
         self.area = flash
-        self.quiet_bits = quiet_bits
+        self.idle_timeout_bits = idle_timeout_bits
         self.lookup = lookup
-        alone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)} if flash else {}
-        super().__init__({"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **alone})
+        standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)} if flash else {}
+        super().__init__({"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **standalone})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -81,7 +81,7 @@ class Top(wiring.Component):
             build_id=self.build_id,
             frame_bytes=self.frame_bytes,
             flash=self.area,
-            quiet_bits=self.quiet_bits,
+            idle_timeout_bits=self.idle_timeout_bits,
             lookup=self.lookup,
         )
         m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)

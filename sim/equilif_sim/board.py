@@ -120,7 +120,7 @@ int board_run(
 #: a bit in the fewest clock cycles
 FASTEST = Uart(MIN_DIVISOR)
 #: see equilif_hdl.link.standalone.StandaloneTrainer: a host retries a refused frame within 100,000 cycles
-QUIET_BITS = 17
+IDLE_TIMEOUT_BITS = 17
 CHUNK = 20_000  #: cycles between two looks at the terminal
 ROOM = 4096
 
@@ -151,7 +151,7 @@ class Board:
         frame_bytes: int = FRAME_BYTES,
         flash: Area | None = None,
         flash_file: Path | None = None,
-        quiet_bits: int = QUIET_BITS,
+        idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         build_id: int | None = None,
     ):
         """``build_id``: by default a hash of the design's sources and sizes.  ``flash_file``: where the
@@ -163,7 +163,7 @@ class Board:
             "frame_bytes": frame_bytes,
         }
         if flash is not None:
-            arguments |= {"flash": flash, "quiet_bits": quiet_bits}
+            arguments |= {"flash": flash, "idle_timeout_bits": idle_timeout_bits}
         ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id)]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.config = config

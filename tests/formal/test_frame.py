@@ -84,12 +84,12 @@ class Line:
         """What makes an induction: the framer's registers, while it hears a frame."""
         hears = self.listening & ~self.lost
         n = p.inside("block.n", range(33))
-        long = p.inside("block.long", 1)
+        long = p.inside("block.too_long", 1)
         p.claim("lost", p.inside("block.lost", 1) == self.lost)
         p.claim("nothing yet", self.listening | self.lost | (self.crc == START) & (self.count == 0))
         p.claim("bytes", ~hears | (n == Mux(self.count == 33, 32, self.count)) & (long == (self.count == 33)))
         p.claim("begins", (self.count != 0) | (self.crc == START))
-        p.claim("nobody beside it", p.inside("block.away", 1) == 0)
+        p.claim("nobody beside it", p.inside("block.line_lost", 1) == 0)
         p.claim("at most", self.count <= 33)
         return hears
 
@@ -97,7 +97,7 @@ class Line:
 def held_frames(p: Proof) -> Framer:
     """Of a line alone, without a standalone trainer beside it."""
     block = Framer(frame_bytes=32)
-    p.free(block, but=("own", "dropped", "dropped_end"))
+    p.free(block, but=("trainer_frame", "dropped", "dropped_end"))
     return block
 
 

@@ -1,17 +1,17 @@
-"""The engine as a component for other designs.
+"""AXI component: the engine with AXI4-Lite for control and memories, and AXI4-Stream for samples.
 
-AXI4-Lite for control and memories, AXI4-Stream for samples.  Answers as equilif_golden.link.bus.BusModel.
+Bit-exact with equilif_golden.link.bus.BusModel.
 
     s_axi   --> write, read --+--> registers --> EnginePort --> Engine
             <-- B, R ---------+        |    ^
     s_axis  --> elements --------------+    +--> irq             one access, or one beat, at a time
-    m_axis  <-- prediction <-- run's end    |
+    m_axis  <-- prediction <-- end of run   |
                          staged program --> Checker --> copy
 
-Latency, in cycles from the transfer of address and data to the response: 2 for a register, written or
-read, and for DATA written; DATA read 4, of the DEEP pipeline 9.  LOAD judges word by word,
-3 cycles each and what equilif_hdl.engine.checker takes, then copies in 2 each, and only then answers.
-Throughput: an access a cycle more than its latency; the stream an element a cycle, and one cycle a beat.
+Latency in cycles, from the transfer of address and data to the response: 2 for a register, and a write of
+DATA; 4 for a read of DATA, 9 with the DEEP pipeline.  LOAD checks the staged program word by word, 3 cycles
+each plus those of equilif_hdl.engine.checker, then copies it in 2 cycles a word before it responds.
+Throughput: an access in one cycle more than its latency; the stream takes a cycle an element and one a beat.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ SLVERR = 2
 
 
 class AxiEngine(wiring.Component):
-    """Ports have the names of the AXI specifications, so that tools find the buses by themselves.
+    """Port names follow the AXI specifications, so that tools infer the bus interfaces.
 
     Members
     -------
     aclk, aresetn : In(1)
-        Everything is synchronous to the rising edge, the reset too.  It clears registers, not memories.
+        Rising edge; synchronous reset, which clears registers, not memories.
     s_axi_* : AXI4-Lite, 32 bits, registers of equilif_golden.link.registers
-        AxPROT is not looked at and left out.  Strobes must be all ones.
+        Without AxPROT.  All write strobes must be set.
     s_axis_* : AXI4-Stream, 32 bits with TKEEP and TLAST
-        Elements for REGION from ADDRESS on, packed from bit 0 upwards; waits during a run and until the
-        last result was taken.
+        Elements for REGION from ADDRESS on, packed from bit 0 upwards; stalls during a run and until the last
+        prediction is read.
     m_axis_* : AXI4-Stream, 32 bits with TLAST
-        The prediction of every run that a packet began.
+        The prediction of every run that was started by a packet.
     irq : Out(1)
         High while STATUS.DONE and INTERRUPT.DONE are set.
 
-    ``build_id`` is what BUILD reads; ``state_ram``: see equilif_hdl.engine.engine.Engine.
+    ``build_id``: value of register BUILD.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
     """
 
     aclk: Signal
@@ -139,14 +139,14 @@ class AxiEngine(wiring.Component):
             bus.write()
             bus.load()
             bus.stream()
-        # what is read out must stay while it is used
-        m.d.comb += bus.unstage.en.eq(bus.get | fsm.ongoing("JUDGE") | fsm.ongoing("COPY"))
+        # the read data must be stable while they are used
+        m.d.comb += bus.staged_read.en.eq(bus.read_element | fsm.ongoing("JUDGE") | fsm.ongoing("COPY"))
         bus.runs()
         return m
 
 
 class _Bus:
-    """Registers of the bus and its states: one access, or one beat of the stream, at a time."""
+    """Registers of the bus, and its states: one access, or one beat of the stream, at a time."""
 
     def __init__(
         self,
@@ -161,88 +161,88 @@ class _Bus:
         self.m = m
         self.engine = engine
         self.checker = checker
-        self.stage = staged.write_port()
-        self.unstage = staged.read_port()
+        self.staged_write = staged.write_port()
+        self.staged_read = staged.read_port()
         width = address_bits(self.config)
 
-        # registers of the map
+        # registers of the register map
         self.loaded = Signal()
         self.done = Signal()
         self.fault = Signal()
         self.interrupt = Signal()
         self.rejected = Signal.like(checker.index)
         self.region = Signal(2)
-        self.address = Signal(width + 1)  # the top bit: beyond all regions
-        self.first = Signal(width)  # ADDRESS as it was last written
-        self.follow = Signal(2)  # STREAM
+        self.address = Signal(width + 1)  # the top bit: outside all regions
+        self.first = Signal(width)  # ADDRESS as last written
+        self.stream_mode = Signal(2)  # STREAM
 
         # the access
         self.offset = Signal(OFFSET_BITS)
         self.word = Signal(32)
-        self.whole = Signal()  # all four bytes of a write are there
-        self.keep = Signal(4)  # bytes of a beat that are there
+        self.strobes_set = Signal()  # all write strobes are set
+        self.keep = Signal(4)  # valid bytes of the beat
         self.last = Signal()  # the beat ends a packet
-        self.turn = Signal()  # after a write a read comes first
-        self.overtaken = Signal()  # an access came before a beat that waits
-        self.running = Signal()  # the engine was busy
+        self.read_first = Signal()  # after a write, reads have priority
+        self.overtaken = Signal()  # an access has overtaken a waiting beat
+        self.running = Signal()  # the engine was busy in the previous cycle
         self.ended = Signal()  # a run has just ended
-        self.streamed = Signal()  # that run was begun by a packet
+        self.streamed = Signal()  # that run was started by a packet
 
         # memories
         self.program = Signal()  # the region is the staged program
         self.outside = Signal()  # the address is not in the region
-        self.free = Signal()  # the element can be reached now
+        self.accessible = Signal()  # the element is accessible
         self.element = Signal(32)
-        self.put = Signal()  # the element is written
-        self.get = Signal()  # the element is read
+        self.write_element = Signal()  # the element is written
+        self.read_element = Signal()  # the element is read
         m.d.comb += [
             self.program.eq(self.region == Region.PROGRAM),
-            self.free.eq(~engine.busy & ~self.outside),
+            self.accessible.eq(~engine.busy & ~self.outside),
         ]
         with m.Switch(self.region):
             for r in Region:
                 with m.Case(int(r)):
                     m.d.comb += self.outside.eq(self.address >= region_size(self.config, r))
 
-        # a program on its way from the staged one to the engine
-        self.at = Signal(range(self.config.program_words + WORDS + 1))  # word of it
+        # copy of the staged program to the engine
+        self.at = Signal(range(self.config.program_words + WORDS + 1))  # address of the word
         self.end = Signal(range(self.config.program_words + 1))
-        self.left = Signal(range(self.config.program_words // WORDS + 2))  # instructions still to be judged
-        self.part = Signal(range(WORDS))  # word of the instruction
-        self.judging = Signal()  # the staged program is read, for the checker or the engine
-        self.copy = Signal()  # a word of it goes to the engine
+        self.left = Signal(range(self.config.program_words // WORDS + 2))  # instructions left to check
+        self.part = Signal(range(WORDS))  # index of the word in its instruction
+        self.checking = Signal()  # the staged program is read by checker or engine
+        self.copy = Signal()  # a word is written to the engine
 
         # a packet
-        self.dropped = Signal()  # an element of it lay outside the region
+        self.dropped = Signal()  # an element was outside the region
         self.rest = Signal(4)  # bytes of the beat that are left
         self._connect()
 
     def _connect(self) -> None:
         m = self.m
         engine = self.engine
-        judging = self.judging
-        place = Mux(judging, self.at, self.address)
+        checking = self.checking
+        place = Mux(checking, self.at, self.address)
         m.d.sync += self.running.eq(engine.busy)
         m.d.comb += [
             self.ended.eq(self.running & ~engine.busy),
             self.axi.irq.eq(self.done & self.interrupt),
             self.element.eq(self.word),
-            self.stage.addr.eq(self.address),
-            self.stage.data.eq(self.element),
-            self.stage.en.eq(self.put & self.program),
-            self.unstage.addr.eq(place),
-            self.checker.word.eq(self.unstage.data),
-            engine.mem_region.eq(Mux(judging, int(Region.PROGRAM), self.region)),
+            self.staged_write.addr.eq(self.address),
+            self.staged_write.data.eq(self.element),
+            self.staged_write.en.eq(self.write_element & self.program),
+            self.staged_read.addr.eq(place),
+            self.checker.word.eq(self.staged_read.data),
+            engine.mem_region.eq(Mux(checking, int(Region.PROGRAM), self.region)),
             engine.mem_addr.eq(place),
-            engine.mem_wdata.eq(Mux(judging, self.unstage.data, self.element)),
-            engine.mem_write.eq(self.copy | self.put & ~self.program),
-            engine.mem_read.eq(self.get & ~self.program),
+            engine.mem_wdata.eq(Mux(checking, self.staged_read.data, self.element)),
+            engine.mem_write.eq(self.copy | self.write_element & ~self.program),
+            engine.mem_read.eq(self.read_element & ~self.program),
         ]
-        with m.If(self.put):
+        with m.If(self.write_element):
             m.d.sync += self.address.eq(self.address + 1)
 
     def _readable(self) -> dict[str, ValueLike]:
-        """Registers that are read, but for DATA."""
+        """Readable registers, except DATA."""
         engine = self.engine
         bits = {"DONE": self.done, "FAULT": self.fault, "BUSY": engine.busy, "LOADED": self.loaded}
         assert [f.name for f in REGISTERS["STATUS"].fields] == list(bits)
@@ -252,7 +252,7 @@ class _Bus:
             "REJECTED": self.rejected,
             "REGION": self.region,
             "ADDRESS": self.address,
-            "STREAM": self.follow,
+            "STREAM": self.stream_mode,
             "PREDICTION": engine.prediction,
             "CYCLES": engine.cycles,
             "SPIKES": engine.spikes,
@@ -265,7 +265,7 @@ class _Bus:
 
     # -- answers -----------------------------------------------------------------------------------
     def release(self) -> None:
-        """An answer that was taken is over."""
+        """Clear responses that are accepted."""
         axi = self.axi
         for valid, ready in (
             (axi.s_axi_bvalid, axi.s_axi_bready),
@@ -308,12 +308,12 @@ class _Bus:
             wants_write = axi.s_axi_awvalid & axi.s_axi_wvalid & ~axi.s_axi_bvalid
             wants_read = axi.s_axi_arvalid & ~axi.s_axi_rvalid
             at_rest = ~self.engine.busy & ~self.running & ~axi.m_axis_tvalid
-            waits = axi.s_axis_tvalid & at_rest
-            first = waits & self.overtaken  # or reads and writes by turns would let no beat through
+            waiting = axi.s_axis_tvalid & at_rest
+            first = waiting & self.overtaken  # alternating reads and writes must not block a beat
             m.d.comb += [
-                write.eq(wants_write & ~first & ~(wants_read & self.turn)),
-                read.eq(wants_read & ~first & ~(wants_write & ~self.turn)),
-                beat.eq(waits & (self.overtaken | ~wants_write & ~wants_read)),
+                write.eq(wants_write & ~first & ~(wants_read & self.read_first)),
+                read.eq(wants_read & ~first & ~(wants_write & ~self.read_first)),
+                beat.eq(waiting & (self.overtaken | ~wants_write & ~wants_read)),
                 axi.s_axi_awready.eq(write),
                 axi.s_axi_wready.eq(write),
                 axi.s_axi_arready.eq(read),
@@ -322,11 +322,11 @@ class _Bus:
             m.d.sync += [
                 self.offset.eq(Mux(write, axi.s_axi_awaddr, axi.s_axi_araddr)),
                 self.word.eq(Mux(write, axi.s_axi_wdata, axi.s_axis_tdata)),
-                self.whole.eq(axi.s_axi_wstrb.all()),
+                self.strobes_set.eq(axi.s_axi_wstrb.all()),
                 self.keep.eq(axi.s_axis_tkeep),
                 self.last.eq(axi.s_axis_tlast),
-                self.turn.eq(Mux(read | write, write, self.turn)),
-                self.overtaken.eq(Mux(read | write, waits, self.overtaken & ~beat)),
+                self.read_first.eq(Mux(read | write, write, self.read_first)),
+                self.overtaken.eq(Mux(read | write, waiting, self.overtaken & ~beat)),
             ]
             with m.If(write):
                 m.next = "WRITE"
@@ -344,25 +344,25 @@ class _Bus:
                     with m.Case(REGISTERS[name].offset):
                         self._answered(1, value)
                 with m.Case(REGISTERS["DATA"].offset):
-                    with m.If(self.free):
-                        m.d.comb += self.get.eq(1)
+                    with m.If(self.accessible):
+                        m.d.comb += self.read_element.eq(1)
                         m.d.sync += self.axi.s_axi_rvalid.eq(0)
                         m.next = "FETCH"
         with m.State("FETCH"):
             with m.If(self.program | self.engine.mem_valid):
-                self._answered(1, Mux(self.program, self.unstage.data, self.engine.mem_rdata))
+                self._answered(1, Mux(self.program, self.staged_read.data, self.engine.mem_rdata))
                 m.d.sync += self.address.eq(self.address + 1)
 
     def write(self) -> None:
         m = self.m
         with m.State("WRITE"):
             self._written(0)
-            with m.If(self.whole):
+            with m.If(self.strobes_set):
                 with m.Switch(self.offset):
                     self._writable()
 
     def _writable(self) -> None:
-        """Cases of the registers that are written."""
+        """Cases of the writable registers."""
         m = self.m
         word = self.word
         engine = self.engine
@@ -378,20 +378,20 @@ class _Bus:
             self._written(1)
             m.d.sync += self.interrupt.eq(word[0])
         with m.Case(REGISTERS["LOAD"].offset):
-            most = self.checker.max_instructions
+            limit = self.checker.max_instructions
             m.d.comb += self.checker.clear.eq(1)
             m.d.sync += [
                 self.at.eq(0),
                 self.part.eq(0),
-                self.left.eq(Mux(word > most, most + 1, word)),
+                self.left.eq(Mux(word > limit, limit + 1, word)),
             ]
             with m.If(~engine.busy):
                 m.d.sync += self.axi.s_axi_bvalid.eq(0)
                 m.next = "JUDGE"
         with m.Case(REGISTERS["REGION"].offset):
-            there = word < len(ELEMENTS)
-            self._written(there)
-            with m.If(there):
+            valid = word < len(ELEMENTS)
+            self._written(valid)
+            with m.If(valid):
                 m.d.sync += self.region.eq(word)
         with m.Case(REGISTERS["ADDRESS"].offset):
             inside = ~word[len(self.first) :].any()
@@ -399,17 +399,17 @@ class _Bus:
             with m.If(inside):
                 m.d.sync += [self.address.eq(word), self.first.eq(word)]
         with m.Case(REGISTERS["DATA"].offset):
-            self._written(self.free)
-            m.d.comb += self.put.eq(self.free)
+            self._written(self.accessible)
+            m.d.comb += self.write_element.eq(self.accessible)
         with m.Case(REGISTERS["STREAM"].offset):
             self._written(1)
-            m.d.sync += self.follow.eq(word)
+            m.d.sync += self.stream_mode.eq(word)
 
-    # -- a program: judged word by word, then copied -----------------------------------------------
+    # -- program: checked word by word, then copied ------------------------------------------------
     def load(self) -> None:
         m = self.m
         with m.State("JUDGE"):
-            m.d.comb += self.judging.eq(1)
+            m.d.comb += self.checking.eq(1)
             m.next = "STEP"
             with m.If((self.left == 0) & self.checker.closed):
                 m.d.sync += [self.at.eq(0), self.end.eq(self.at)]
@@ -417,10 +417,10 @@ class _Bus:
             with m.Elif(self.left == 0):
                 self._rejected()
         with m.State("STEP"):
-            m.d.comb += [self.judging.eq(1), self.checker.step.eq(1)]
+            m.d.comb += [self.checking.eq(1), self.checker.step.eq(1)]
             m.next = "JUDGED"
         with m.State("JUDGED"):
-            m.d.comb += self.judging.eq(1)
+            m.d.comb += self.checking.eq(1)
             with m.If(self.checker.fault):
                 self._rejected()
             with m.Elif(~self.checker.busy):
@@ -431,10 +431,10 @@ class _Bus:
                 ]
                 m.next = "JUDGE"
         with m.State("COPY"):
-            m.d.comb += self.judging.eq(1)
+            m.d.comb += self.checking.eq(1)
             m.next = "COPIED"
         with m.State("COPIED"):
-            m.d.comb += [self.judging.eq(1), self.copy.eq(1)]
+            m.d.comb += [self.checking.eq(1), self.copy.eq(1)]
             m.d.sync += self.at.eq(self.at + 1)
             m.next = "COPY"
             with m.If(self.at + 1 == self.end):
@@ -450,11 +450,11 @@ class _Bus:
             with m.Switch(self.region):
                 for r, (_, _, size, _) in zip(Region, ELEMENTS, strict=True):
                     with m.Case(int(r)):
-                        # a value goes to both of its memories
+                        # a value is written to both of its memories
                         element = word[:8].replicate(2) if r == Region.VALUE else word
                         m.d.comb += [self.element.eq(element), self.rest.eq(keep[size // 8 :])]
                         m.d.sync += word.eq(word[size:])
-            m.d.comb += self.put.eq(keep[0] & ~self.outside)
+            m.d.comb += self.write_element.eq(keep[0] & ~self.outside)
             m.d.sync += keep.eq(self.rest)
             with m.If(keep[0] & self.outside):
                 m.d.sync += [self.fault.eq(1), self.dropped.eq(1)]
@@ -465,18 +465,18 @@ class _Bus:
         with m.State("PACKET"):
             m.d.sync += [self.address.eq(self.first), self.dropped.eq(0)]
             m.next = "IDLE"
-            with m.If(self.follow[0]):
+            with m.If(self.stream_mode[0]):
                 with m.If(self.loaded & ~self.dropped):
-                    self._run(self.follow[1])
+                    self._run(self.stream_mode[1])
                     m.d.sync += self.streamed.eq(1)
                 with m.Else():
                     m.d.sync += self.fault.eq(1)
 
     def runs(self) -> None:
-        """What the end of a run sets."""
+        """Flags and result at the end of a run."""
         m = self.m
         axi = self.axi
-        with m.If(self.ended & ~self.engine.start):  # the next run may begin in the cycle after the last one
+        with m.If(self.ended & ~self.engine.start):  # the next run may start in the cycle after
             m.d.sync += self.done.eq(1)
         with m.If(self.ended & self.streamed):
             m.d.sync += [axi.m_axis_tvalid.eq(1), axi.m_axis_tdata.eq(self.engine.prediction)]

@@ -1,18 +1,18 @@
-"""Controller of a serial flash, for one byte after the other.
+"""Flash controller: a serial NOR flash, one byte after the other.
 
-    port: seek, read, write, erase --> [ orders, address ] --> [ shift register ] --> chip, clk, copi
-    port: valid, rdata             <-- [                 ] <-- [                ] <-- cipo, sio
+    port: seek, read, write, erase --> [ commands, address ] --> [ shift register ] --> chip, clk, copi
+    port: valid, rdata             <-- [                   ] <-- [                ] <-- cipo, sio
 
-A clock of the chip takes two cycles, and brings two bits of what is read.  The next byte comes before it is
-asked for: one every ten cycles, and one every twenty where they are written.  Bytes in a row need no new
-order.  A page that is full is programmed by itself.
-Addresses are those of the design's area, and what would be done outside of it is not done: the bitstream is
-out of reach, whatever the port says.
+The serial clock has a period of two cycles; reads transfer two bits a clock.  The controller prefetches the
+next byte.  Throughput: a byte in 10 cycles, read, and in 20 cycles, written.  Consecutive bytes need no new
+command; a full page is programmed automatically.
+Addresses are relative to the area of the design, and accesses outside of it are ignored, so the bitstream is
+protected.
 
-After a reset it waits until the chip has done what it was doing, and asks what it is.  Where no chip answers
-all is read as erased, and nothing waits.
+After a reset the controller waits for an unfinished operation of the chip, and reads its ID.  Without a chip
+all bytes read as erased, and nothing waits.
 
-equilif_golden.link.flash says what the chip does.
+equilif_golden.link.flash models the chip.
 """
 
 from __future__ import annotations
@@ -41,37 +41,37 @@ from equilif_hdl.typed import Interface
 
 ADDRESS_BITS = 24
 BLOCK_BITS = 16
-READ_CLOCKS = 4  #: of a byte, two bits at a time
-WAKE_BITS = 12  #: 2**12 cycles are more than the 30 us that chips take to wake, up to 136 MHz
-REST_BITS = 3  #: 2**3 cycles are more than the 50 ns for which a chip wants to be left alone, up to 136 MHz
+READ_CLOCKS = 4  #: clocks of a byte, two bits each
+WAKE_BITS = 12  #: log2 of the cycles for wake-up: more than 30 us up to 136 MHz
+REST_BITS = 3  #: log2 of the cycles between commands: more than 50 ns up to 136 MHz
 assert IN_PROGRESS == 1
 
 
 class FlashPort(wiring.Signature):
-    """What the design does with the flash.  Strobes come one at a time, and only where ``ready``.
+    """Byte access to the flash.  At most one strobe at a time, and only while ``ready``.
 
     Members
     -------
     address : Out(24), seek : Out(1)
-        What comes next is there.  A page that was begun is programmed.
+        Set the address of the next access; programs an incomplete page.
     read : Out(1)
-        The byte there, and on to the next one.
+        Read the byte and increment the address.
     write, wdata : Out(1), Out(8)
-        The same, with a byte that turns ones into zeros.
+        Write the byte, which can clear bits only, and increment the address.
     erase : Out(1)
-        The block there becomes ones.
+        Erase the block: all bits become 1.
     finish : Out(1)
-        A page that was begun is programmed.
+        Program an incomplete page.
     ready : In(1)
-        Everything before is done, but for a page that was begun.
+        All previous operations are finished, except an incomplete page.
     valid, rdata : In(1), In(8)
-        For one cycle: what was read.
+        Strobe and data of a read.
     at : In(24)
-        The next byte.
+        Address of the next byte.
     outside : In(1)
-        It is outside of the area: reads find it erased, and nothing is written.
+        It is outside the area: reads return ERASED, writes are ignored.
     chip : In(24)
-        What the chip says it is.
+        ID of the chip.
     """
 
     class Members(Interface, Protocol):
@@ -110,8 +110,8 @@ class FlashPort(wiring.Signature):
 
 
 class FlashPins(wiring.Signature):
-    """``cs`` is high where the chip is selected; SPI mode 0.  ``sio`` is what stands at the pin of ``copi``,
-    which the design drives where ``copi_oe``.
+    """SPI mode 0.  ``cs``: high while the chip is selected.  ``sio``: input of the ``copi`` pin, which the
+    design drives while ``copi_oe``.
     """
 
     class Members(Interface, Protocol):
@@ -153,17 +153,17 @@ class FlashController(wiring.Component):
         m = Module()
         port = self.port
         pins = self.pins
-        reading = Signal()  # the chip sends the bytes from `at` on
-        programming = Signal()  # it takes them
-        writes = Signal()  # the byte under way is written
-        erases = Signal()  # or a block is erased
+        reading = Signal()  # read command active, from `at` on
+        programming = Signal()  # page program active
+        writes = Signal()  # the present operation is a write
+        erases = Signal()  # or a block erase
         wdata = Signal(8)
         shift = Signal(32)
-        left = Signal(range(33))  # clocks of the chip
-        dual = Signal()  # the chip sends two bits a clock
+        left = Signal(range(33))  # serial clocks left
+        dual = Signal()  # two bits a clock
         waking = Signal(WAKE_BITS)
-        rest = Signal(REST_BITS)  # cycles since the last order, as far as they count
-        named = Signal()  # the chip has said what it is
+        rest = Signal(REST_BITS)  # cycles since the last command, saturating
+        has_id = Signal()  # the ID is read
         physical = Signal(ADDRESS_BITS)  # address in the chip
         high = port.at[BLOCK_BITS:]
         m.d.comb += [
@@ -174,7 +174,7 @@ class FlashController(wiring.Component):
             port.rdata.eq(Mux(port.outside, ERASED, shift[:8])),
         ]
         m.d.sync += rest.eq(Mux(pins.cs, 0, rest + ~rest.all()))
-        # the chip's clock is low for a cycle, then high for one, at whose end its answer is taken
+        # the serial clock is low for a cycle, then high for one, at the end of which the input is sampled
         with m.If(left != 0):
             m.d.sync += pins.clk.eq(~pins.clk)
             with m.If(pins.clk):
@@ -185,7 +185,7 @@ class FlashController(wiring.Component):
         def send(value: Value | int, bits: int) -> None:
             m.d.sync += [pins.cs.eq(1), shift.eq(Cat(Const(0, 32 - bits), value)), left.eq(bits)]
 
-        def order(opcode: int) -> None:
+        def command(opcode: int) -> None:
             send(Cat(physical, Const(opcode, 8)), 32)
 
         done = left == 0
@@ -196,7 +196,7 @@ class FlashController(wiring.Component):
             with m.State("WAKE"):
                 with m.If(done):
                     m.d.sync += [pins.cs.eq(0), waking.eq(waking + 1)]
-                    with m.If(waking.all()):  # a reset leaves the chip with what it was doing
+                    with m.If(waking.all()):  # the chip may still be busy after a reset of the design
                         m.next = "ASK"
             with m.State("ASK NAME"):
                 send(Const(READ_ID, 8), 8)
@@ -205,7 +205,7 @@ class FlashController(wiring.Component):
                 send(Const(0, 24), 24)
                 m.next = "NAME"
             with m.State("NAME"), m.If(done):
-                m.d.sync += [port.chip.eq(shift), named.eq(1)]
+                m.d.sync += [port.chip.eq(shift), has_id.eq(1)]
                 m.next = "CLOSE"
             with m.State("IDLE"):
                 m.d.comb += port.ready.eq(1)
@@ -222,9 +222,9 @@ class FlashController(wiring.Component):
             with m.State("GAP"), m.If(rest.all()):
                 m.next = "ORDER"
             with m.State("ORDER"):
-                order(PAGE_PROGRAM)
+                command(PAGE_PROGRAM)
                 with m.If(erases):
-                    order(BLOCK_ERASE)
+                    command(BLOCK_ERASE)
                 m.d.sync += programming.eq(1)
                 m.next = "ORDERED"
             with m.State("ORDERED"), m.If(done):
@@ -238,10 +238,10 @@ class FlashController(wiring.Component):
             with m.State("TURNED"), m.If(done):
                 m.d.sync += left.eq(READ_CLOCKS)
                 m.next = "SHIFT"
-            with m.State("BYTE"):  # or the order before it
+            with m.State("BYTE"):  # or its command
                 with m.If(port.outside):
                     m.next = "DONE"
-                with m.Elif(reading):  # it is on its way
+                with m.Elif(reading):  # prefetched
                     m.next = "SHIFT"
                 with m.Elif(programming):
                     send(wdata, 8)
@@ -250,7 +250,7 @@ class FlashController(wiring.Component):
                     send(Const(WRITE_ENABLE, 8), 8)
                     m.next = "ENABLED"
                 with m.Else():
-                    order(READ_DUAL)
+                    command(READ_DUAL)
                     m.d.sync += reading.eq(1)
                     m.next = "ORDERED"
             with m.State("SHIFT"), m.If(done):
@@ -263,14 +263,14 @@ class FlashController(wiring.Component):
                 m.next = "IDLE"
                 with m.If(writes & port.at[: PAGE.bit_length() - 1].all()):
                     m.next = "CLOSE"
-            # -- the order under way ends; what it changes takes its time ------------------------------
+            # -- end of the command, and wait until the chip is not busy --------------------------------
             with m.State("CLOSE"), m.If(done):
                 m.d.sync += [pins.cs.eq(0), reading.eq(0), dual.eq(0)]
                 m.next = "CLOSED"
             with m.State("CLOSED"), m.If(rest.all()):
                 m.d.sync += programming.eq(0)
                 m.next = "IDLE"
-                with m.If(~named):
+                with m.If(~has_id):
                     m.next = "ASK NAME"
                 with m.If(programming):
                     m.next = "ASK"
@@ -282,7 +282,7 @@ class FlashController(wiring.Component):
                 m.next = "STATUS"
             with m.State("STATUS"), m.If(done):
                 m.next = "CLOSE"
-                # again: the chip sends its status as long as it is asked.  All ones say that there is no chip
+                # repeat: the status follows as long as it is clocked.  All ones: no chip
                 with m.If(shift[0] & ~shift[:8].all()):
                     send(Const(0, 8), 8)
                     m.next = "STATUS"

@@ -1,10 +1,12 @@
-"""Frames: one is received whole and held until the reply to it is out.
+"""Framer: receives a frame into a buffer, and holds it until its reply is sent.
 
-i: data, end --> [ buffer ] --> data, ended        full, status, command, sequence, end
+i: data, end --> [ buffer ] --> data, payload_end        full, status, command, sequence, end
      |               +--------+
      +-------------->| CRC-32 |
 reply: bytes, end -->|        |--> o: bytes, CRC, end
                      +--------+
+
+Latency: a frame is full 1 cycle after its end.  Throughput: a byte a cycle received, one in two cycles sent.
 """
 
 from __future__ import annotations
@@ -28,34 +30,33 @@ from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.typed import Stream
 
 STATUS_BITS = max(Status).bit_length()
-PAYLOAD = 2  #: number of the first byte behind command and sequence
+PAYLOAD = 2  #: index of the first byte after command and sequence
 
 
 class Framer(wiring.Component):
-    """What arrives while a frame is held is dropped and, once the reply is out, answered by one OVERRUN with
-    sequence 0.
+    """Frames that arrive while one is held are dropped, and answered by one OVERRUN, sequence 0, afterwards.
 
     Members
     -------
     i : In(stream of equilif_hdl.link.slip.DECODED), o : Out(stream of equilif_hdl.link.slip.ITEM)
-        The line's side.  ``i`` is always ready.
+        Decoded line, always ready; encoded line.
     full : Out(1)
-        A frame is held; it is good when ``status`` is OK.
-    status, command, sequence, end, whole : Out
-        Of the held frame.  ``end``: number of the byte after its payload, which begins with byte PAYLOAD.
-        ``whole``: the payload is a multiple of an instruction's bytes.
+        A frame is held; it is valid if ``status`` is OK.
+    status, command, sequence, end, whole_instructions : Out
+        Of the held frame.  ``end``: index of the byte after its payload, which begins with byte PAYLOAD.
+        ``whole_instructions``: the payload length is a multiple of an instruction.
     rewind, take : In(1)
-        Strobes: to the payload's first byte; to the next one, where ``there``.
-    there, data, ended : Out(1), Out(8), Out(1)
-        A byte of the payload is there; ``ended``: the payload is over.  Three cycles after ``rewind``, then
-        one a cycle.
-    own, dropped, dropped_end : In(1)
-        ``i`` is not the line's.  A byte came over the line meanwhile; it was an END.  The line's frame counts
-        as if it had come while another one is held.
+        Strobes: go to the first byte of the payload; consume a byte, if ``data_valid``.
+    data_valid, data, payload_end : Out(1), Out(8), Out(1)
+        Next byte of the payload; ``payload_end``: there is none.  Valid 3 cycles after ``rewind``, then one a
+        cycle.
+    trainer_frame, dropped, dropped_end : In(1)
+        ``i`` carries a frame of the standalone trainer.  Meanwhile a byte of the line was dropped; it was an
+        END.  Frames of the line are treated as if they had arrived while one is held.
     free : Out(1)
-        No frame is held, none waits to be answered, and no reply is on its way.
+        No frame is held or waits for an answer, and no reply is being sent.
     reply : In(stream of equilif_hdl.link.slip.ITEM)
-        Status, sequence, payload, then an item with ``end``, which adds the CRC and releases the buffer.
+        Status, sequence, payload, then an item with ``end``, which appends the CRC and releases the buffer.
     """
 
     i: Stream[Decoded]
@@ -65,13 +66,13 @@ class Framer(wiring.Component):
     command: Signal
     sequence: Signal
     end: Signal
-    whole: Signal
+    whole_instructions: Signal
     rewind: Signal
     take: Signal
-    there: Signal
+    data_valid: Signal
     data: Signal
-    ended: Signal
-    own: Signal
+    payload_end: Signal
+    trainer_frame: Signal
     dropped: Signal
     dropped_end: Signal
     free: Signal
@@ -89,13 +90,13 @@ class Framer(wiring.Component):
                 "command": Out(8),
                 "sequence": Out(8),
                 "end": Out(at),
-                "whole": Out(1),
+                "whole_instructions": Out(1),
                 "rewind": In(1),
                 "take": In(1),
-                "there": Out(1),
+                "data_valid": Out(1),
                 "data": Out(8),
-                "ended": Out(1),
-                "own": In(1),
+                "payload_end": Out(1),
+                "trainer_frame": In(1),
                 "dropped": In(1),
                 "dropped_end": In(1),
                 "free": Out(1),
@@ -111,80 +112,79 @@ class Framer(wiring.Component):
         buffer = m.submodules.buffer = ram(8, self.frame_bytes, "block")
         wr = buffer.write_port()
         rd = buffer.read_port()
-        # restarted by reset: the processor's own `start` can come with a byte, and that costs a
-        # multiplexer a bit
+        # restarted by reset: `start` of the processor may coincide with a byte, at the cost of a multiplexer
         restart = Signal()
         check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
         m.submodules.crc = ResetInserter(restart)(check)
         n = Signal(range(self.frame_bytes + 1))  # bytes in the buffer
-        phase = Signal(range(INSTRUCTION_BYTES))  # the same modulo an instruction's
-        long = Signal()  # a byte of this frame found no room
-        lost = Signal()  # a byte of this frame was dropped: it came while another one was held
-        away = Signal()  # one of the line's, while ``i`` was not the line's
-        gone = Signal()  # either, of the frame that comes now
-        missed = Signal()  # a whole frame was dropped
-        store = Signal()  # a byte goes into the buffer
+        phase = Signal(range(INSTRUCTION_BYTES))  # `n` modulo the bytes of an instruction
+        too_long = Signal()  # a byte of this frame exceeded the buffer
+        lost = Signal()  # a byte of this frame was dropped, as another one was held
+        line_lost = Signal()  # a byte of the line was dropped during `trainer_frame`
+        damaged = Signal()  # either, of the present frame
+        missed = Signal()  # a complete frame was dropped
+        store = Signal()  # a byte is written to the buffer
         listening = Signal()
-        tail = Signal(range(CRC_BYTES))  # byte of the reply's CRC
-        push = Signal()  # there is a byte of the reply, or its end
-        item = Signal(8)
-        room = Signal()  # it is taken
+        tail = Signal(range(CRC_BYTES))  # index of the CRC byte of the reply
+        out_valid = Signal()  # a byte or the end of the reply is sent
+        out_data = Signal(8)
+        out_ready = Signal()  # the output accepts it
 
-        # the payload is read ahead: byte ``at - 1`` leaves the memory, the one before it is shown
+        # the payload is read ahead: byte `at - 1` is at the memory output, the one before it in `data`
         at = Signal(range(self.frame_bytes))
-        leaves = Signal()
-        beyond = Signal.like(self.end)  # one more than ``end``
+        fetched = Signal()
+        end_plus_1 = Signal.like(self.end)  # `end` + 1
         step = Signal()
-        # one address, and never a read in the cycle of a write: a block RAM needs no logic around it
+        # one address, and no read in the cycle of a write: a block RAM needs no additional logic
         address = Signal(range(self.frame_bytes))
         m.d.comb += [
-            step.eq(self.take | ~self.there),
+            step.eq(self.take | ~self.data_valid),
             wr.addr.eq(address),
             wr.data.eq(i.p.data),
             wr.en.eq(store),
             rd.addr.eq(address),
             rd.en.eq(~store & step),
             i.ready.eq(1),
-            self.whole.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
+            self.whole_instructions.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
         ]
-        # registers: the host decides by them at once
-        m.d.sync += [self.end.eq(n - CRC_BYTES), beyond.eq(n - CRC_BYTES + 1)]
+        # registered: the host decodes them in one cycle
+        m.d.sync += [self.end.eq(n - CRC_BYTES), end_plus_1.eq(n - CRC_BYTES + 1)]
         with m.If(step):
             m.d.sync += [
                 at.eq(at + 1),
-                leaves.eq(1),
-                self.there.eq(leaves),
+                fetched.eq(1),
+                self.data_valid.eq(fetched),
                 self.data.eq(rd.data),
-                self.ended.eq(at == beyond),
+                self.payload_end.eq(at == end_plus_1),
             ]
         with m.If(self.rewind):
-            m.d.sync += [at.eq(PAYLOAD), leaves.eq(0), self.there.eq(0)]
+            m.d.sync += [at.eq(PAYLOAD), fetched.eq(0), self.data_valid.eq(0)]
         with m.FSM() as fsm:
             with m.State("LISTEN"):
-                told = missed & ~self.own  # it waits until ``i`` is the line's again
-                m.d.comb += [listening.eq(~told), check.data.eq(i.p.data), check.valid.eq(store)]
-                with m.If(told):
+                report_missed = missed & ~self.trainer_frame  # not during a frame of the trainer
+                m.d.comb += [listening.eq(~report_missed), check.data.eq(i.p.data), check.valid.eq(store)]
+                with m.If(report_missed):
                     m.d.comb += restart.eq(1)
                     m.d.sync += [missed.eq(0), self.status.eq(Status.OVERRUN)]
                     m.next = "HELD"
                 with m.Elif(i.valid & i.p.end):
-                    m.d.sync += [lost.eq(0), away.eq(away & self.own)]
-                    with m.If((n != 0) | i.p.bad | gone):  # nothing between two ENDs is no frame
+                    m.d.sync += [lost.eq(0), line_lost.eq(line_lost & self.trainer_frame)]
+                    with m.If((n != 0) | i.p.bad | damaged):  # an empty frame is ignored
                         m.d.comb += restart.eq(1)
                         m.d.sync += self.status.eq(
                             _first(
-                                (gone, Status.OVERRUN),
+                                (damaged, Status.OVERRUN),
                                 (i.p.bad, Status.BAD_FRAME),
-                                (long, Status.TOO_LONG),
+                                (too_long, Status.TOO_LONG),
                                 (n < OVERHEAD, Status.TOO_SHORT),
                                 (~check.match_detected, Status.BAD_CRC),
                                 otherwise=Status.OK,
                             )
                         )
                         m.next = "HELD"
-                with m.Elif(i.valid & ~gone):
+                with m.Elif(i.valid & ~damaged):
                     with m.If(n == self.frame_bytes):
-                        m.d.sync += long.eq(1)
+                        m.d.sync += too_long.eq(1)
                     with m.Else():
                         m.d.comb += store.eq(1)
                         m.d.sync += [n.eq(n + 1), phase.eq(Mux(phase == INSTRUCTION_BYTES - 1, 0, phase + 1))]
@@ -196,49 +196,48 @@ class Framer(wiring.Component):
                 m.d.comb += [
                     self.full.eq(1),
                     check.data.eq(reply.p.data),
-                    item.eq(reply.p.data),
-                    reply.ready.eq(room | reply.p.end),
-                    push.eq(reply.valid & ~reply.p.end),
-                    check.valid.eq(push & room),
+                    out_data.eq(reply.p.data),
+                    reply.ready.eq(out_ready | reply.p.end),
+                    out_valid.eq(reply.valid & ~reply.p.end),
+                    check.valid.eq(out_valid & out_ready),
                 ]
                 with m.If(reply.valid & reply.p.end):
                     m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += [push.eq(1), item.eq(check.crc.word_select(tail, 8))]
-                with m.If(room):
+                m.d.comb += [out_valid.eq(1), out_data.eq(check.crc.word_select(tail, 8))]
+                with m.If(out_ready):
                     m.d.sync += tail.eq(tail + 1)
                     with m.If(tail == CRC_BYTES - 1):
                         m.next = "END"
             with m.State("END"):
-                m.d.comb += [push.eq(1), restart.eq(room)]
-                with m.If(room):
-                    m.d.sync += [n.eq(0), phase.eq(0), long.eq(0), self.sequence.eq(0)]
+                m.d.comb += [out_valid.eq(1), restart.eq(out_ready)]
+                with m.If(out_ready):
+                    m.d.sync += [n.eq(0), phase.eq(0), too_long.eq(0), self.sequence.eq(0)]
                     m.next = "LISTEN"
 
-        # by the state: whether a byte is stored comes late
+        # selected by the state, as `store` is late
         m.d.comb += address.eq(Mux(fsm.ongoing("LISTEN"), n, at))
-        # `room` comes from a register alone: the reply's path ends here, at half the rate, which no UART
-        # notices
-        m.d.comb += room.eq(~o.valid)
+        # `out_ready` is a register: it breaks the path of the reply, at half the rate, which exceeds any UART
+        m.d.comb += out_ready.eq(~o.valid)
         with m.If(o.ready):
             m.d.sync += o.valid.eq(0)
-        with m.If(push & room):
-            m.d.sync += [o.valid.eq(1), o.p.data.eq(item), o.p.end.eq(fsm.ongoing("END"))]
-        m.d.comb += [self.free.eq(listening & ~o.valid), gone.eq(lost | away & ~self.own)]
+        with m.If(out_valid & out_ready):
+            m.d.sync += [o.valid.eq(1), o.p.data.eq(out_data), o.p.end.eq(fsm.ongoing("END"))]
+        m.d.comb += [self.free.eq(listening & ~o.valid), damaged.eq(lost | line_lost & ~self.trainer_frame)]
         with m.If(i.valid & ~listening):
-            m.d.sync += [lost.eq(~i.p.end), away.eq(away & self.own)]
-            with m.If(i.p.end & (gone | i.p.bad)):
+            m.d.sync += [lost.eq(~i.p.end), line_lost.eq(line_lost & self.trainer_frame)]
+            with m.If(i.p.end & (damaged | i.p.bad)):
                 m.d.sync += missed.eq(1)
         with m.If(self.dropped):
-            m.d.sync += away.eq(~self.dropped_end)
-            with m.If(self.dropped_end & away):
+            m.d.sync += line_lost.eq(~self.dropped_end)
+            with m.If(self.dropped_end & line_lost):
                 m.d.sync += missed.eq(1)
         return m
 
 
 def _first(*cases: tuple[Value, Status], otherwise: Status) -> Value:
-    """Status of the first condition that holds."""
-    found: Value = Const(otherwise, STATUS_BITS)
+    """Status of the first condition that is true."""
+    result: Value = Const(otherwise, STATUS_BITS)
     for condition, status in reversed(cases):
-        found = Mux(condition, status, found)
-    return found
+        result = Mux(condition, status, result)
+    return result

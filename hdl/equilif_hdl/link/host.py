@@ -1,25 +1,25 @@
-"""Host link: frames in, engine accesses, replies out.
+"""Host link: receives frames, accesses the engine, and sends replies.
 
-Answers as equilif_golden.link.device.Device, byte for byte.
+Bit-exact with equilif_golden.link.device.Device.
 
     i: bytes --> SLIP --> Framer --> command --> [ header, element by element ] --> engine: write, read, start
     o: bytes <-- SLIP <--   |  <---- reply <---- [ word: an element, a result  ] <--
 
-With a flash there are a standalone trainer, whose frames come first while the line is idle, and a controller:
+With a flash there are a StandaloneTrainer, which sends frames while the line is idle, and a controller:
 
-    line ----+--> SLIP --> Framer        reply --> SLIP --+--> line
-    trainer -'                                            '--> trainer <--> flash
+    line ---+--> SLIP --> Framer          reply --> SLIP --+--> line
+    Trainer '                                              '--> Trainer <--> flash
 
-A command is walked twice, the first time dry: every address is compared, the program is judged, and
-nothing is written.  Only when that went through is it walked for real, so no command is ever half done.
-The values of a RUN from the flash are walked once: there is nobody to send it again.
+Each command is processed twice.  The first pass is a dry run: it checks every address and the program, and
+writes nothing.  The second pass (``commit``) starts only if the first one succeeded, so no command is
+executed in part.  The values of a RUN from the flash need one pass, as nobody can resend it.
 
-A value takes a cycle, zeros that are packed a cycle for each group of lanes, other bytes two.
+Throughput: a value a cycle, packed zeros a group of lanes a cycle, other bytes one in two cycles.
 
-    WAIT -> DECODE -> HEADER -> ARGUMENT -> SPAN             what it is, and what will be read
-                        -> DATA <-> ELEMENT, JUDGE           what is written; then HEADER again, for real
-                        -> START -> RUN                      and HEADER once more, for what is read
-                        -> FLASHED                           until the flash has done it
+    WAIT -> DECODE -> HEADER -> ARGUMENT -> SPAN             decode, and check the range to read
+                        -> DATA <-> ELEMENT, JUDGE           data to write; then HEADER again, to commit
+                        -> START -> RUN                      and HEADER once more, for the range to read
+                        -> FLASHED                           until the flash is finished
     DONE -> STATUS -> SEQUENCE -> RESULT, FETCH <-> SEND -> FINISH      the reply
 """
 
@@ -56,9 +56,9 @@ from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, FlashPins, FlashPort
 from equilif_hdl.link.frame import PAYLOAD, STATUS_BITS, Framer
-from equilif_hdl.link.identity import WORDS, IdentityRom, LookupTable
+from equilif_hdl.link.identity import WORDS, IdentityRom, LutPrimitive
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
-from equilif_hdl.link.standalone import QUIET_BITS, StandaloneTrainer
+from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS, StandaloneTrainer
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Assign, Stream
 
@@ -74,11 +74,11 @@ class Host(wiring.Component):
     o : Out(stream of 8)
     engine : Out(EnginePort)
     flash : Out(FlashPins)
-        With ``flash`` alone.
+        With ``flash``.
     active, fault : Out(1)
-        The same: the trainer is at work, or stopped by itself.
+        With ``flash``: the standalone trainer is active; it stopped with a fault.
 
-    ``flash``: the design's area of a flash.  ``quiet_bits``: see
+    ``flash``: the design's area of a flash.  ``idle_timeout_bits``: see
     equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
     """
 
@@ -96,23 +96,23 @@ class Host(wiring.Component):
         build_id: int = 0,
         frame_bytes: int = FRAME_BYTES,
         flash: Area | None = None,
-        quiet_bits: int = QUIET_BITS,
-        lookup: LookupTable | None = None,
+        idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
+        lookup: LutPrimitive | None = None,
     ):
         self.config = config
         self.frame_bytes = frame_bytes
         self.area = flash
-        self.quiet_bits = quiet_bits
+        self.idle_timeout_bits = idle_timeout_bits
         blocks = flash.blocks if flash else 0
         identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
         self.identity = IdentityRom(identity, lookup)
-        alone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)}
+        standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)}
         super().__init__(
             {
                 "i": In(stream.Signature(RECEIVED)),
                 "o": Out(stream.Signature(8)),
                 "engine": Out(EnginePort(config)),
-                **(alone if flash else {}),
+                **(standalone if flash else {}),
             }
         )
 
@@ -131,22 +131,24 @@ class Host(wiring.Component):
             trainer = None
             controller = None
         else:
-            trainer = m.submodules.trainer = StandaloneTrainer(self.config, quiet_bits=self.quiet_bits)
+            trainer = m.submodules.trainer = StandaloneTrainer(
+                self.config, idle_timeout_bits=self.idle_timeout_bits
+            )
             controller = m.submodules.flash = FlashController(self.area)
             self._join(m, decoder, framer, encoder, trainer)
             connect(m, controller.pins, flipped(self.flash))
             m.d.comb += [self.active.eq(trainer.active), self.fault.eq(trainer.fault)]
-        walk = _Walk(self, m, framer, checker, trainer, controller)
+        states = _HostStates(self, m, framer, checker, trainer, controller)
         with m.FSM():
-            walk.command()
-            walk.header()
-            walk.span()
-            walk.data()
-            walk.run()
+            states.command()
+            states.header()
+            states.span()
+            states.data()
+            states.run()
             if trainer is not None:
-                walk.flash()
-            walk.reply()
-            walk.results()
+                states.flash()
+            states.reply()
+            states.results()
         return m
 
     def _join(
@@ -157,23 +159,23 @@ class Host(wiring.Component):
         encoder: SlipEncoder,
         trainer: StandaloneTrainer,
     ) -> None:
-        """Line and trainer take turns with frames."""
+        """Multiplex frames of the line and of the trainer."""
         host = trainer.host
         i = self.i
         m.d.comb += [
             i.ready.eq(1),
-            decoder.i.valid.eq(Mux(host.own, host.feed, i.valid)),
-            decoder.i.p.data.eq(Mux(host.own, host.byte, i.p.data)),
-            decoder.i.p.error.eq(~host.own & i.p.error),
-            framer.own.eq(host.own),
-            framer.dropped.eq(host.own & i.valid),
+            decoder.i.valid.eq(Mux(host.trainer_frame, host.feed, i.valid)),
+            decoder.i.p.data.eq(Mux(host.trainer_frame, host.byte, i.p.data)),
+            decoder.i.p.error.eq(~host.trainer_frame & i.p.error),
+            framer.trainer_frame.eq(host.trainer_frame),
+            framer.dropped.eq(host.trainer_frame & i.valid),
             framer.dropped_end.eq(i.p.data == END),
-            self.o.valid.eq(~host.own & encoder.o.valid),
+            self.o.valid.eq(~host.trainer_frame & encoder.o.valid),
             self.o.payload.eq(encoder.o.payload),
-            encoder.o.ready.eq(Mux(host.own, host.taken, self.o.ready)),
+            encoder.o.ready.eq(Mux(host.trainer_frame, host.taken, self.o.ready)),
             host.line.eq(i.valid),
             host.free.eq(framer.free),
-            host.item.eq(host.own & framer.o.valid & framer.o.ready),
+            host.item.eq(host.trainer_frame & framer.o.valid & framer.o.ready),
             host.end.eq(framer.o.p.end),
             host.data.eq(framer.o.p.data),
             host.out.eq(encoder.o.valid),
@@ -181,8 +183,8 @@ class Host(wiring.Component):
         ]
 
 
-class _Walk:
-    """Registers of the host, and its states in the order of a command."""
+class _HostStates:
+    """Registers of the host, and its states in the order of processing."""
 
     def __init__(
         self,
@@ -202,32 +204,32 @@ class _Walk:
         self.checker = checker
         self.engine = host.engine
 
-        self.real = Signal()  # the command is walked for the second time, for real
-        self.place = Signal(4)  # byte of the payload, in a header
+        self.commit = Signal()  # second pass of the command
+        self.place = Signal(4)  # index of the header byte
         self.argument = Signal(8)  # region, or flags of a RUN
-        # elements to read; of zeros that a packed value stands for the last one, from the group's begin on
+        # elements to read; for packed zeros the index of the last one, relative to the start of its group
         self.count = Signal(16)
-        # element of the region; the top bit stands for all addresses far outside
+        # element of the region; the top bit is set for all larger addresses
         bits = address_bits(self.config)
         self.address = Signal(1 + (max(bits, ADDRESS_BITS) if trainer else bits))
-        self.ran = Signal()  # the run is over
-        self.word = Signal(32)  # an element, or a part of the result
-        self.lane = Signal(2)  # byte of the word
+        self.ran = Signal()  # the run is finished
+        self.word = Signal(32)  # an element, or a word of the result
+        self.lane = Signal(2)  # index of the byte in the word
         self.result = Signal(range(8))  # words of the result so far
         self.status = Signal(STATUS_BITS)
-        self.loaded = Signal()  # there is a program
-        self.repeatable = Signal()  # the last command that was carried out is a RUN
+        self.loaded = Signal()  # a program is loaded
+        self.repeatable = Signal()  # the last executed command is a RUN
         self.last_sequence = Signal(8)  # its sequence number
 
-        #: those that this device has
+        #: commands of this device
         self.commands = [c for c in Command if trainer or c != Command.ERASE]
-        self.kind = kind = Signal(len(self.commands))  # the command, decoded
+        self.kind = kind = Signal(len(self.commands))  # the command, one-hot
         self.identify, self.load, self.write, self.read, self.runs, *erases = kind
         self.erase: Value = erases[0] if erases else Const(0, 1)
 
-        # those of the engine in the low two bits; the trainer's and the flash's above them
+        # engine regions in the low two bits; bit 2: trainer and flash
         self.region = Signal(3 if trainer else 2)
-        self.packed = Signal()  # values of a RUN are packed
+        self.packed = Signal()  # the values of a RUN are packed
         region = self.argument[: len(self.region)]
         m.d.comb += [
             self.region.eq(Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, region))),
@@ -243,7 +245,7 @@ class _Walk:
         with m.If(framer.rewind):
             m.d.sync += self.place.eq(0)
         m.d.comb += self.identity.index.eq(self.result)
-        self._following()
+        self._next_element()
         own = OWN_BYTES if trainer else {}
         self.last_written = self._by_region(WRITE_BYTES, own)
         self.last_read = self._by_region(READ_BYTES, own)
@@ -258,34 +260,34 @@ class _Walk:
                 with m.Case(TRAINER):
                     n = Mux(self.write, WRITABLE, len(REGISTERS))
                     m.d.comb += self.outside.eq(self.address >= n)
-        self._beside_the_engine(controller)
+        self._connect_regions(controller)
 
-    def _following(self) -> None:
-        """What comes behind an element, or behind the zeros of its group.  One adder each, for all states."""
+    def _next_element(self) -> None:
+        """Address and count after an element, or after the zeros of its group; one adder each."""
         m = self.m
         self.next_address = Signal.like(self.address)
         self.next_count = Signal.like(self.count)
-        self.zeros = self.packed & self.lane[0]  # only they leave a lane behind
+        self.zeros = self.packed & self.lane[0]  # they alone set a lane
         more = self.engine.mem_repeat
         bits = len(more)
         low, group = self.address[:bits], self.address[bits:]
-        self.further = self.count[bits:9].any()  # zeros go on in the next group
-        last = Mux(self.zeros, self.count[:bits] | self.further.replicate(bits), low)[:bits]
+        self.more_groups = self.count[bits:9].any()  # zeros continue in the next group
+        last = Mux(self.zeros, self.count[:bits] | self.more_groups.replicate(bits), low)[:bits]
         m.d.comb += [
             more.eq(last - low),
             self.next_address.eq(Cat(last, group) + 1),
             self.next_count.eq(self.count - Mux(self.zeros, 1 << bits, 1)),
         ]
 
-    def _beside_the_engine(self, controller: FlashController | None) -> None:
-        """Where elements are read and written: in the engine, the flash, or the trainer."""
+    def _connect_regions(self, controller: FlashController | None) -> None:
+        """Connect reads and writes of elements to engine, flash and trainer."""
         m = self.m
         engine = self.engine
         self.in_flash: Value = Const(0, 1)
-        self.own: Value = Const(0, 1)
-        self.works: Value = Const(0, 1)  # the trainer, and the frame is not its own
+        self.trainer_frame: Value = Const(0, 1)
+        self.trainer_busy: Value = Const(0, 1)  # the trainer is busy, and the frame is from the line
         self.record: Value = Const(0, 1)
-        self.ready: Value = Const(1, 1)  # an element can be written or read
+        self.ready: Value = Const(1, 1)  # the region accepts a read or write
         self.mem_write = Signal()
         self.mem_read = Signal()
         self.mem_valid = Signal()
@@ -301,11 +303,11 @@ class _Walk:
         host = self.trainer.host
         self.in_flash = in_flash = self.region == FLASH
         in_trainer = self.region == TRAINER
-        self.own = host.own
-        self.works = host.busy & ~host.own
-        self.record = host.record & host.own & self.read & (self.status == Status.OK)
+        self.trainer_frame = host.trainer_frame
+        self.trainer_busy = host.busy & ~host.trainer_frame
+        self.record = host.record & host.trainer_frame & self.read & (self.status == Status.OK)
         self.ready = ~in_flash | controller.port.ready
-        #: the host's side of the flash
+        #: flash port of the host
         self.port = port = cast(FlashPort.Members, FlashPort().create())
         for name, member in FlashPort().members.items():
             there = getattr(controller.port, name)
@@ -327,12 +329,12 @@ class _Walk:
             host.sets.eq(self.write & in_trainer),
             host.recorded.eq(self.record),
         ]
-        # registers: an address holds from before its read, and a word for a cycle after its write
+        # registered: an address is stable before its read, and a word for a cycle after its write
         m.d.sync += [host.address.eq(self.address), host.write.eq(self.mem_write & in_trainer)]
-        # what a host changes of the engine: all but the values of a RUN that does not learn
+        # the line has changed the engine, except by the values of a RUN without learning
         changed = engine.mem_write & ~self.runs | engine.start & self.argument[0]
-        m.d.sync += host.changed.eq(changed & ~self.own)
-        # and so is what the flash has read, which comes from afar
+        m.d.sync += host.changed.eq(changed & ~self.trainer_frame)
+        # registered: the wires from the flash are long
         valid = Signal(name="flash_valid")
         rdata = Signal(8, name="flash_rdata")
         m.d.sync += [valid.eq(port.valid), rdata.eq(port.rdata)]
@@ -342,7 +344,7 @@ class _Walk:
             m.d.comb += [self.mem_valid.eq(1), self.mem_rdata.eq(host.rdata)]
 
     def _by_region(self, engine: Mapping[Region, int], own: Mapping[int, int]) -> Value:
-        """The last byte of an element, of so many in each region."""
+        """Index of the last byte of an element, by region."""
         sizes = {**{int(r): n for r, n in engine.items()}, **own}
         chosen = Signal(range(max(sizes.values())))
         with self.m.Switch(self.region):
@@ -351,29 +353,31 @@ class _Walk:
                     self.m.d.comb += chosen.eq(n - 1)
         return chosen
 
-    # A state that can refuse sets the status whether it does or not, which keeps the conditions out of the
-    # register's enable; what is not refused passes through DONE.
+    # A state that may refuse sets the status unconditionally, which simplifies the enable of the register;
+    # commands that are not refused pass through DONE.
     def _refuse(self) -> None:
         self.m.next = "STATUS"
 
     def _again(self) -> None:
-        """From the start of the payload, for real."""
+        """Restart at the begin of the payload, to commit."""
         self.m.d.comb += self.framer.rewind.eq(1)
-        self.m.d.sync += self.real.eq(1)
+        self.m.d.sync += self.commit.eq(1)
 
-    # -- what was asked for ------------------------------------------------------------------------
+    # -- command ----------------------------------------------------------------------------------
     def command(self) -> None:
         m = self.m
         framer = self.framer
         with m.State("WAIT"):
             m.d.sync += [
-                self.real.eq(0),
+                self.commit.eq(0),
                 self.lane.eq(0),
                 self.result.eq(0),
                 self.address.eq(0),
             ]
-            # a repeated RUN counts as over, so that only its reply is made again
-            m.d.sync += self.ran.eq(self.repeatable & (framer.sequence == self.last_sequence) & ~self.own)
+            # a repeated RUN is already finished: only its reply is sent again
+            m.d.sync += self.ran.eq(
+                self.repeatable & (framer.sequence == self.last_sequence) & ~self.trainer_frame
+            )
             m.d.sync += [
                 self.kind.eq(Cat(framer.command == c for c in self.commands)),
                 self.status.eq(framer.status),
@@ -383,14 +387,14 @@ class _Walk:
                 m.next = "DECODE"
         with m.State("DECODE"):
             fits = self._fits()
-            busy = self.engine.busy | (self.load | self.runs) & self.works
+            busy = self.engine.busy | (self.load | self.runs) & self.trainer_busy
             with m.If(self.status != Status.OK):
                 self._refuse()
             with m.Else():
                 refusal = Mux(busy, Status.BUSY, Status.NO_PROGRAM)
                 refusal = Mux(~fits, Status.BAD_LENGTH, refusal)
                 m.d.sync += self.status.eq(Mux(self.kind == 0, Status.UNKNOWN_COMMAND, refusal))
-                with m.If(~fits):  # an unknown command never fits
+                with m.If(~fits):  # never true for an unknown command
                     self._refuse()
                 with m.Elif(self.identify):
                     m.next = "DONE"
@@ -402,11 +406,11 @@ class _Walk:
                     m.next = "HEADER"
 
     def _fits(self) -> Value:
-        """The payload has a length that the command can have."""
+        """The length of the payload is valid for the command."""
         end = self.framer.end
         return (
             self.identify & (end == PAYLOAD)
-            | self.load & self.framer.whole & (end != PAYLOAD)
+            | self.load & self.framer.whole_instructions & (end != PAYLOAD)
             | self.write & (end > HEADER_BYTES[Command.WRITE] + PAYLOAD)
             | self.read & (end == HEADER_BYTES[Command.READ] + PAYLOAD)
             | self.runs & (end >= HEADER_BYTES[Command.RUN] + PAYLOAD)
@@ -416,9 +420,9 @@ class _Walk:
     def header(self) -> None:
         m = self.m
         place = self.place
-        with m.State("HEADER"):  # RUN comes here again for its second address
-            m.d.comb += self.framer.take.eq(self.framer.there)
-            with m.If(self.framer.there):
+        with m.State("HEADER"):  # RUN returns here for its second address
+            m.d.comb += self.framer.take.eq(self.framer.data_valid)
+            with m.If(self.framer.data_valid):
                 with m.Switch(place):
                     self._fields()
                 read = place == HEADER_BYTES[Command.READ] - 1
@@ -426,13 +430,13 @@ class _Walk:
                 with m.If(read | written):
                     m.next = "ARGUMENT"
                 with m.If(place == HEADER_BYTES[Command.RUN] - 1):
-                    m.d.sync += self.real.eq(self.real | self.own)
+                    m.d.sync += self.commit.eq(self.commit | self.trainer_frame)
                     m.next = "DATA"
         with m.State("ARGUMENT"):
             m.d.sync += self.status.eq(Mux(self.runs, Status.BAD_FLAGS, Status.BAD_REGION))
             with m.If(self.write):
                 m.next = "DATA"
-            with m.Elif(~self.real):
+            with m.Elif(~self.commit):
                 m.next = "SPAN"
             with m.Elif(self.runs & ~self.ran):
                 m.next = "HEADER"
@@ -442,10 +446,12 @@ class _Walk:
                 no_region: Value = (self.argument[2:] != 0) | (self.region == Region.PROGRAM)
             else:
                 self._seek()
-                beyond = Mux(self.runs, self.argument[2:] != 0, self.argument > TRAINER)
-                no_region = beyond | (self.region == Region.PROGRAM) | self.erase & ~self.in_flash
-                # the trainer keeps the flash to itself, and from the line everything but its registers
-                used = self.trainer.host.busy & (self.region != TRAINER) & (self.in_flash | ~self.own)
+                invalid = Mux(self.runs, self.argument[2:] != 0, self.argument > TRAINER)
+                no_region = invalid | (self.region == Region.PROGRAM) | self.erase & ~self.in_flash
+                # while busy, the trainer owns the flash, and the line may access its registers only
+                used = (
+                    self.trainer.host.busy & (self.region != TRAINER) & (self.in_flash | ~self.trainer_frame)
+                )
                 with m.If(used):
                     m.d.sync += self.status.eq(Status.BUSY)
                     self._refuse()
@@ -454,9 +460,9 @@ class _Walk:
                 self._refuse()
 
     def _seek(self) -> None:
-        """The flash goes to the first element, once all was found right."""
+        """Seek the first element in the flash, in the second pass."""
         m = self.m
-        with m.If(self.in_flash & self.real):
+        with m.If(self.in_flash & self.commit):
             m.d.comb += self.port.seek.eq(1)
             with m.If(self.erase):
                 m.next = "ERASE"
@@ -464,7 +470,7 @@ class _Walk:
                 m.next = "ARGUMENT"
 
     def _fields(self) -> None:
-        """Cases of the header's bytes."""
+        """Cases of the header bytes."""
         m = self.m
         at = 0
         targets = {
@@ -480,7 +486,7 @@ class _Walk:
             at += n_bytes
         assert at == HEADER_BYTES[Command.RUN]
 
-    # -- what will be read -------------------------------------------------------------------------
+    # -- range to read -----------------------------------------------------------------------------
     def span(self) -> None:
         m = self.m
         with m.State("SPAN"):
@@ -499,24 +505,24 @@ class _Walk:
             with m.Else():
                 m.d.sync += [self.address.eq(self.next_address), self.count.eq(self.next_count)]
 
-    # -- what comes from the buffer: values, weights, program --------------------------------------
+    # -- data to write: values, weights, program ---------------------------------------------------
     def data(self) -> None:
         m = self.m
         framer = self.framer
         with m.State("DATA"):
             zero = self.packed & (framer.data == 0)
             m.d.sync += self.status.eq(Mux(self.load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
-            with m.If(framer.there & framer.ended):
+            with m.If(framer.data_valid & framer.payload_end):
                 self._end_of_data()
-            with m.Elif(framer.there):
+            with m.Elif(framer.data_valid):
                 m.d.comb += framer.take.eq(1)
                 m.d.sync += self.lane.eq(self.lane + 1)
                 values = self.region == Region.VALUE
                 for k in range(4):
-                    # a value is one byte, for both of its memories
+                    # one byte is written to both memories of a value
                     with m.If((self.lane == k) | (values if k == 1 else 0)):
                         m.d.sync += self.word.word_select(k, 8).eq(framer.data)
-                with m.If(self.zeros):  # after a zero, how many more of them
+                with m.If(self.zeros):  # a zero is followed by the number of further zeros
                     begin = self.address[: len(self.engine.mem_repeat)]
                     m.d.sync += [self.lane.eq(self.lane), self.word.eq(0), self.count.eq(framer.data + begin)]
                     m.next = "ELEMENT"
@@ -525,15 +531,15 @@ class _Walk:
                     m.next = "ELEMENT"
         with m.State("ELEMENT"):
             m.next = "DATA"
-            with m.If(self.real & ~self.ready):
+            with m.If(self.commit & ~self.ready):
                 m.next = "ELEMENT"
-            with m.Elif(self.load & ~self.real):
+            with m.Elif(self.load & ~self.commit):
                 m.d.comb += self.checker.step.eq(1)
                 m.next = "JUDGE"
             with m.Else():
                 with m.If(self.zeros):
                     m.d.sync += self.count.eq(self.next_count)
-                    with m.If(self.further):
+                    with m.If(self.more_groups):
                         m.next = "ELEMENT"
                     with m.Else():
                         m.d.sync += self.lane.eq(0)
@@ -546,19 +552,19 @@ class _Walk:
                 m.next = "DATA"
 
     def _element(self) -> None:
-        """One is written, or refused; or all zeros of a group."""
+        """Write an element, or all zeros of a group, or refuse it."""
         m = self.m
         m.d.sync += [self.status.eq(Status.BAD_ADDRESS), self.address.eq(self.next_address)]
-        # what is walked a second time is not outside.  The strobe must not wait for that comparison
-        m.d.comb += self.mem_write.eq(self.real & ~(self.outside & self.own))
+        # in the second pass nothing is outside; the strobe must not depend on that comparison
+        m.d.comb += self.mem_write.eq(self.commit & ~(self.outside & self.trainer_frame))
         with m.If(self.outside):
             self._refuse()
 
     def _end_of_data(self) -> None:
         m = self.m
-        with m.If((self.lane != 0) | self.load & ~self.real & ~self.checker.closed):
+        with m.If((self.lane != 0) | self.load & ~self.commit & ~self.checker.closed):
             self._refuse()
-        with m.Elif(~self.real):
+        with m.Elif(~self.commit):
             self._again()
             with m.If(~self.load):
                 m.next = "HEADER"
@@ -584,7 +590,7 @@ class _Walk:
                 m.next = "HEADER"
 
     def flash(self) -> None:
-        """What the flash does at the end of a command."""
+        """Flash operations at the end of a command."""
         m = self.m
         port = self.port
         for state, strobe in (("ERASE", port.erase), ("FINISH PAGE", port.finish)):
@@ -595,9 +601,9 @@ class _Walk:
         with m.State("FLASHED"):
             with m.If(port.ready):
                 m.next = "DONE"
-        with m.State("ECHO"):  # the header of what is recorded
+        with m.State("ECHO"):  # the header of the recorded frame
             reply = self.framer.reply
-            there = self.framer.there
+            there = self.framer.data_valid
             m.d.comb += [
                 reply.valid.eq(there),
                 reply.p.data.eq(self.framer.data),
@@ -614,7 +620,7 @@ class _Walk:
         with m.State("DONE"):
             m.d.sync += [
                 self.status.eq(Status.OK),
-                self.repeatable.eq(self.runs & ~self.own),
+                self.repeatable.eq(self.runs & ~self.trainer_frame),
                 self.last_sequence.eq(sequence),
             ]
             m.next = "STATUS"
@@ -674,7 +680,7 @@ class _Walk:
                 ]
                 m.next = "SEND"
         with m.State("SEND"):
-            # `result` words were made ready; none means that this one is an element of a memory
+            # `result` words are sent; 0: the word is an element of a memory
             fetched = self.result == 0
             short = self.load | self.runs & (self.result == 1)  # an index, a prediction: 16 bits
             last = Mux(fetched, self.last_read, Mux(short, 1, 3))
@@ -695,13 +701,11 @@ class _Walk:
 
 
 def _byte(target: Signal, k: int, byte: Value, *, top: bool) -> list[Assign]:
-    """Assignments that put ``byte`` in place ``k`` of a register; ``top``: its highest bit tells whether any
-    bit beyond it is set.
-    """
+    """Assign ``byte`` to byte ``k`` of a register.  ``top``: its top bit is the OR of all higher bits."""
     width = len(target) - top
     inside = max(0, min(8, width - 8 * k))
     out = [target[8 * k : 8 * k + inside].eq(byte)] if inside else []
     if top:
-        beyond = byte[inside:].any() if inside < 8 else 0
-        out.append(target[-1].eq(beyond if k == 0 else target[-1] | beyond))
+        invalid = byte[inside:].any() if inside < 8 else 0
+        out.append(target[-1].eq(invalid if k == 0 else target[-1] | invalid))
     return out

@@ -1,13 +1,12 @@
-"""What IDENTIFY answers, a word of 32 bits at a time.
+"""Identity: the words of the answer to IDENTIFY.
 
-    index --> [ 32 tables of constants ] --> word
+    index --> [ 32 LUTs with constant contents ] --> word
 
 Latency: none.  Throughput: a word a cycle.
 
-In a bitstream every bit of a word is a lookup table of the FPGA, instantiated as a primitive.  A build writes
-its ID into the contents of these tables after synthesis (equilif_boards.identity), so the ID changes neither
-the structure of the netlist nor its placement.  Until then their contents depend on every input, or the
-synthesis would disconnect it.
+For a bitstream each bit of a word is a LUT primitive.  A build writes its ID to the contents of these LUTs
+after synthesis (equilif_boards.identity), so the ID changes neither structure nor placement of the netlist.
+Until then their contents depend on every input, or synthesis would disconnect it.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.link.protocol import Identity
 
-#: attribute of a primitive: which bit of a word it puts out
+#: attribute of a primitive: the bit of the word that it drives
 BIT = "identity_bit"
-#: inputs of a lookup table, of which ``index`` has three
+#: inputs of a LUT; ``index`` has three bits
 INPUTS = 4
 WORDS = Identity.LAYOUT.size // 4
 #: the word with the build ID
@@ -31,9 +30,9 @@ BUILD_ID = WORDS - 1
 assert BUILD_ID == 5 and Identity.LAYOUT.size == 4 * WORDS
 
 
-class LookupTable(NamedTuple):
-    """A lookup table of four inputs as a primitive of an FPGA family: names of its cell, its inputs, the
-    least significant one first, its output, and the parameter of 16 bits with its contents.
+class LutPrimitive(NamedTuple):
+    """LUT primitive of an FPGA family: names of its cell, of its four inputs, least significant first, of its
+    output, and of the 16-bit parameter with its contents.
     """
 
     cell: str
@@ -46,17 +45,17 @@ class IdentityRom(wiring.Component):
     """Members
     -------
     index : In(3)
-        Of the word.
+        Index of the word.
     word : Out(32)
 
-    ``lookup``: the primitive that holds the bits, the build ID to be written later; None in simulation and in
-    exported cores, which have constants.
+    ``lookup``: LUT primitive of the bits, for a build ID that is written later; None: constants, as for
+    simulation and exported cores.
     """
 
     index: Signal
     word: Signal
 
-    def __init__(self, identity: Identity, lookup: LookupTable | None = None):
+    def __init__(self, identity: Identity, lookup: LutPrimitive | None = None):
         packed = identity.pack()
         self.words = [int.from_bytes(packed[at : at + 4], "little") for at in range(0, len(packed), 4)]
         self.lookup = lookup

@@ -1,6 +1,6 @@
 """SLIP framing (RFC 1055).
 
-END ends a frame, ESC stands before the two codes that replace END and ESC inside one.
+END ends a frame; inside a frame, END and ESC are replaced by ESC and a code.
 
     received bytes --> SlipDecoder --> data... end        data... end --> SlipEncoder --> bytes
 """
@@ -18,16 +18,14 @@ from equilif_hdl.typed import Fields, Layout, Stream
 
 
 class Item(Fields):
-    """A byte of a frame or, with ``end``, the end of one."""
+    """A byte of a frame, or with ``end`` its end."""
 
     data: Value
     end: Value
 
 
 class Decoded(Fields):
-    """The same.  ``bad`` comes with ``end``: a wrong escape, or a byte that the transport found wrong, since
-    the last end.
-    """
+    """As Item.  ``bad``, with ``end``: the frame has an invalid escape or a byte with a transport error."""
 
     data: Value
     end: Value
@@ -44,7 +42,7 @@ class SlipDecoder(wiring.Component):
     i : In(stream of equilif_hdl.link.transport.RECEIVED)
     o : Out(stream of DECODED)
 
-    Latency 0, throughput a byte a cycle.  An END that did not arrive whole ends nothing; the next one does.
+    Latency 0, throughput a byte a cycle.  An END with a transport error does not end the frame.
     """
 
     i: Stream[Received]
@@ -57,8 +55,8 @@ class SlipDecoder(wiring.Component):
         m = Module()
         i = self.i
         o = self.o
-        escaped = Signal()  # the last byte was an ESC
-        bad = Signal()  # something was wrong since the last end
+        escaped = Signal()  # the previous byte was an ESC
+        bad = Signal()  # the frame has an error
         byte = i.p.data
         m.d.comb += [o.p.data.eq(byte), o.p.bad.eq(bad | escaped)]
         with m.If(i.p.error):
@@ -92,7 +90,7 @@ class SlipEncoder(wiring.Component):
     i : In(stream of ITEM)
     o : Out(stream of 8)
 
-    Latency 0, throughput a byte a cycle out.
+    Latency 0, throughput an output byte a cycle.
     """
 
     i: Stream[Item]
@@ -105,7 +103,7 @@ class SlipEncoder(wiring.Component):
         m = Module()
         i = self.i
         o = self.o
-        escaped = Signal()  # the ESC before this byte is out
+        escaped = Signal()  # the ESC before this byte is sent
         m.d.comb += [o.valid.eq(i.valid), o.payload.eq(i.p.data), i.ready.eq(o.ready)]
         with m.If(i.p.end):
             m.d.comb += o.payload.eq(END)

@@ -1,18 +1,18 @@
-"""SPI, mode 0, high bit first: the design is the slave, and the host's clock moves both directions.
+"""SPI slave, mode 0, most significant bit first.
 
     csn, sck, mosi --> [2 FF] --> rising edges of sck: 8 bits --> unstuffed --> o: byte, error
                          miso <-- the next bit <-- byte, or NOTHING <-- stuffed <-- i: byte
 
-What NOTHING is, and what stuffing, says equilif_golden.link.spi.
+equilif_golden.link.spi defines NOTHING and the stuffing.
 
-**How fast.**  sck is sampled by the design's clock, and an edge is seen with the third clock edge after it.
-``miso`` has the next bit then.  A slave with a clock of its own changes it at the falling edge of sck; this
-one does so between two and three cycles after the rising edge, when the host has taken the bit before.  With
-four cycles a bit, a whole one is left for the way through pads and cable before the next rising edge.  So 4
-cycles a bit are the fewest, in both directions, and every level of sck must last more than a cycle.
+**Timing.**  sck is sampled with the clock of the design.  An edge is detected at the third clock edge after
+it, and ``miso`` then has the next bit.  A slave that is clocked by sck changes it at the falling edge; this
+one does between 2 and 3 cycles after the rising edge, when the host has sampled the previous bit.  With 4
+cycles a bit one cycle remains for pads and cable before the next rising edge.  So the minimum is 4 cycles a
+bit, in both directions, and each level of sck must last more than one cycle.
 
-The chip select falls two cycles before the first rising edge of sck, rises two after the last one, and stays
-high for two.
+The chip select must fall 2 cycles before the first rising edge of sck, rise 2 cycles after the last one, and
+stay high for 2 cycles.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from equilif_golden.link.spi import CODES, ESCAPE, FLIP, NOTHING
 from equilif_hdl.link.transport import Line
 from equilif_hdl.typed import Interface
 
-MIN_RATIO = 4  #: cycles of the design's clock a bit
-#: seconds without a host that fetches the reply: it is dropped.  A client has sent its command again by then
+MIN_RATIO = 4  #: minimum clock cycles per bit
+#: seconds until a reply that no host fetches is dropped; a client resends earlier
 REPLY_TIMEOUT = 0.35
-#: 2**so many cycles, as long as that at 96 MHz
+#: log2 of the cycles of that time at 96 MHz
 REPLY_TIMEOUT_BITS = 25
 
 
 class Pins(Interface, Protocol):
-    """What PINS makes."""
+    """Interface of PINS."""
 
     sck: Signal
     csn: Signal
@@ -51,15 +51,14 @@ PINS = wiring.Signature({"sck": In(1), "csn": In(1), "mosi": In(1), "miso": Out(
 
 
 class SpiLine(Line):
-    """Pins, not synchronised: ``sck``; ``csn``, low while the host speaks; ``mosi``; ``miso``, driven where
-    ``miso_oe`` is high.
+    """Asynchronous pins: ``sck``; ``csn``, low while selected; ``mosi``; ``miso``, driven while ``miso_oe``.
 
-    ``error`` of ``o``: its escape is wrong, or bytes before this one are lost, because the chip select was
-    released inside one or ``o`` was not taken in time.  A byte to the host is not lost then: it is sent again
-    whole.  ``active``: the last byte meant something, in either direction.
+    ``error`` of ``o``: its escape is invalid, or bytes before this one are lost, as the chip select was
+    released inside a byte or ``o`` was not read in time.  A byte to the host is then sent again.
+    ``active``: the last byte was not NOTHING, in either direction.
 
-    Latency: a byte is at ``o`` with the third clock edge after its last rising edge of sck, and the byte to
-    the host that waits at ``i`` then is the next one.  Throughput: a byte in 8 bits.
+    Latency: a byte is at ``o`` at the third clock edge after its last rising edge of sck; the byte that is at
+    ``i`` then is sent next.  Throughput: a byte in 8 bits.
 
     ``reply_timeout_bits``: log2 of the cycles without a host until bytes at ``i`` are dropped; 0: never.
     """
@@ -81,95 +80,93 @@ class SpiLine(Line):
         m.submodules.sck = cdc.FFSynchronizer(pins.sck, sck)
         m.submodules.csn = cdc.FFSynchronizer(pins.csn, csn, init=1)
         m.submodules.mosi = cdc.FFSynchronizer(pins.mosi, mosi)
-        # straight from the pin: another device on the bus may drive it from then on
+        # combinational: another device on the bus may drive it when deselected
         m.d.comb += pins.miso_oe.eq(~pins.csn)
 
-        before = Signal()  # sck a cycle ago
-        left = Signal(3, init=7)  # bits of this byte behind the next one
+        before = Signal()  # sck of the previous cycle
+        left = Signal(3, init=7)  # bits of this byte after the next one
         shift = Signal(7)
-        came = Cat(mosi, shift)  # a whole byte, with the last bit
+        byte = Cat(mosi, shift)  # the complete byte, including the last bit
         edge = Signal()
-        whole = Signal()
+        byte_done = Signal()
         m.d.sync += before.eq(sck)
-        m.d.comb += [edge.eq(sck & ~before & ~csn), whole.eq(edge & (left == 0))]
+        m.d.comb += [edge.eq(sck & ~before & ~csn), byte_done.eq(edge & (left == 0))]
         with m.If(edge):
-            m.d.sync += [left.eq(left - 1), shift.eq(came)]
+            m.d.sync += [left.eq(left - 1), shift.eq(byte)]
         with m.If(csn):
             m.d.sync += left.eq(7)
 
-        lost = Signal()  # a byte before the next one is
-        escaped = Signal()  # the last byte was an ESCAPE
-        code = Signal()  # this byte may stand behind one
-        m.d.comb += code.eq(_any(came, *CODES))
+        lost = Signal()  # a byte before the next one was lost
+        escaped = Signal()  # the previous byte was an ESCAPE
+        code = Signal()  # this byte is a valid code after it
+        m.d.comb += code.eq(_any(byte, *CODES))
         with m.If(o.ready):
             m.d.sync += o.valid.eq(0)
-        with m.If(whole & (came != NOTHING)):
-            with m.If((came == ESCAPE) & ~escaped):
+        with m.If(byte_done & (byte != NOTHING)):
+            with m.If((byte == ESCAPE) & ~escaped):
                 m.d.sync += escaped.eq(1)
             with m.Else():
                 m.d.sync += [escaped.eq(0), lost.eq(o.valid & ~o.ready)]
                 with m.If(~o.valid | o.ready):
                     m.d.sync += [
                         o.valid.eq(1),
-                        o.p.data.eq(came ^ Mux(escaped, FLIP, 0)),
+                        o.p.data.eq(byte ^ Mux(escaped, FLIP, 0)),
                         o.p.error.eq(lost | escaped & ~code),
                     ]
         with m.If(csn & (left != 7)):
             m.d.sync += lost.eq(1)
 
-        # the byte stays until its last bit is taken: the host has not got what it did not get whole
-        shown = Signal(8, init=NOTHING)
-        upcoming = Signal(8)  # behind it
-        stuffed = Signal()  # the ESCAPE before this byte is out
+        # the byte is kept until its last bit is read: a partial byte is repeated
+        sending = Signal(8, init=NOTHING)
+        next_byte = Signal(8)  # the byte after it
+        stuffed = Signal()  # the ESCAPE before this byte is sent
         special = _any(i.payload, NOTHING, ESCAPE)
         with m.If(~i.valid):
-            m.d.comb += upcoming.eq(NOTHING)
+            m.d.comb += next_byte.eq(NOTHING)
         with m.Elif(special & ~stuffed):
-            m.d.comb += upcoming.eq(ESCAPE)
+            m.d.comb += next_byte.eq(ESCAPE)
         with m.Else():
-            m.d.comb += upcoming.eq(i.payload ^ Mux(special, FLIP, 0))
+            m.d.comb += next_byte.eq(i.payload ^ Mux(special, FLIP, 0))
         with m.If(csn):
-            m.d.sync += pins.miso.eq(shown[7])
-        with m.Elif(whole):
-            m.d.sync += [shown.eq(upcoming), pins.miso.eq(upcoming[7])]
+            m.d.sync += pins.miso.eq(sending[7])
+        with m.Elif(byte_done):
+            m.d.sync += [sending.eq(next_byte), pins.miso.eq(next_byte[7])]
         with m.Elif(edge):
-            m.d.sync += pins.miso.eq(shown.bit_select((left - 1)[:3], 1))
-        with m.If(whole & i.valid):
+            m.d.sync += pins.miso.eq(sending.bit_select((left - 1)[:3], 1))
+        with m.If(byte_done & i.valid):
             m.d.sync += stuffed.eq(special & ~stuffed)
 
-        gone: Value = Const(0)
+        timed_out: Value = Const(0)
         if self.reply_timeout_bits:
             waited = Signal(self.reply_timeout_bits + 1)
-            gone = waited[-1]
-            with m.If(whole | ~i.valid & ~gone):
+            timed_out = waited[-1]
+            with m.If(byte_done | ~i.valid & ~timed_out):
                 m.d.sync += waited.eq(0)
-            with m.Elif(~gone):
+            with m.Elif(~timed_out):
                 m.d.sync += waited.eq(waited + 1)
-        m.d.comb += i.ready.eq(whole & (~special | stuffed) | gone & ~whole)
+        m.d.comb += i.ready.eq(byte_done & (~special | stuffed) | timed_out & ~byte_done)
 
-        meant = Signal()
-        with m.If(whole):
-            m.d.sync += meant.eq((came != NOTHING) | (shown != NOTHING))
-        m.d.comb += self.active.eq(meant & ~csn)
+        meaningful = Signal()
+        with m.If(byte_done):
+            m.d.sync += meaningful.eq((byte != NOTHING) | (sending != NOTHING))
+        m.d.comb += self.active.eq(meaningful & ~csn)
         return m
 
 
-def _any(byte: Value, *values: int) -> Value:
-    """Whether it is one of these."""
-    return Cat(byte == value for value in values).any()
+def _any(value: Value, *values: int) -> Value:
+    """The byte is one of these values."""
+    return Cat(value == each for each in values).any()
 
 
 @dataclass(frozen=True)
 class Spi:
-    """An SPI slave as data: equilif_hdl.link.transport.Transport."""
+    """Description of an SPI slave, a Transport."""
 
     reply_timeout_bits: int = REPLY_TIMEOUT_BITS
 
     @classmethod
     def of(cls, clock_hz: float, sck_hz: float, *, keep_reply: bool = False) -> Spi:
-        """For this clock; ValueError when it is too slow for such an SCK.  ``keep_reply``: a reply waits for
-        ever.
-        """
+        """SPI slave for this clock; ValueError if it is too slow for SCK.  ``keep_reply``: no timeout."""
         if clock_hz < MIN_RATIO * sck_hz:
             raise ValueError(
                 f"an SCK of {sck_hz / 1e6:g} MHz needs a clock of at least "

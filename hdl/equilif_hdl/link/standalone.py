@@ -1,20 +1,20 @@
-"""The trainer: a board works by itself, from frames in its flash.
+"""Standalone trainer: sends the frames in a flash to the host link, so that a board trains without a host.
 
-Does as equilif_golden.link.standalone.StandaloneTrainer, frame by frame.
+Bit-exact with equilif_golden.link.standalone.StandaloneTrainer, frame by frame.
 
     flash --> reader --> FIFO --> feed --> SLIP --> Framer --> Host
     flash <-- slot <---------- record <-- SLIP <-- Framer <-- Host        checkpoints
                         hits, spikes <-- reply <-----'
 
-The line comes first: a frame of the trainer's begins only when no byte has come over the line for a while.
-What comes over the line while one is under way is answered by OVERRUN behind it, and then has the device for
-itself.
+The line has priority: a frame of the trainer starts only after the line has been idle for a while.  Frames
+that arrive during a frame of the trainer are answered by OVERRUN afterwards, and the line can use the device.
 
     IDLE -> DISPATCH -> [ PROGRAM ] -> SAMPLE -> SAMPLED -> its frames -> COUNT, COUNTED ...
                      -> SAVE
     LIST -> FIRST -> TAKE -> FLUSH -> FEED -> HEAR -> REPLY -> DONE                 a list, frame by frame
 
-The reader fetches a frame.  While the engine learns a sample it finds the next one and fetches its first:
+The reader fetches a frame.  While the engine learns a sample it looks up the next one and fetches its first
+frame:
 
     READY -> NEXT -> TURN, ROUND, JOIN -> CHOOSE -> INDEX -> FOUND -> READ <-> GOT
 """
@@ -51,49 +51,48 @@ from equilif_golden.link.standalone import (
 from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
 from equilif_hdl.typed import Assign, Interface
 
-#: 2**so many cycles without a byte make the line quiet: 87 ms at 48 MHz.  A host that was answered by OVERRUN
-#: sends again sooner
-QUIET_BITS = 22
-#: bits of a reply's byte number; the spikes are bytes 8 to 11
+#: log2 of the cycles without a byte until the line is idle: 87 ms at 48 MHz.  After OVERRUN a host resends
+#: earlier
+IDLE_TIMEOUT_BITS = 22
+#: bits of the byte index of a reply; the spikes are bytes 8 to 11
 PLACE_BITS = 4
 SPIKES = range(8, 12)
-SLOT, PROGRAM, SAMPLE, SAVE = range(4)  #: what a list is
-FIFO_BYTES = 512  #: of a frame may be fetched ahead: a block RAM of the smallest device
+SLOT, PROGRAM, SAMPLE, SAVE = range(4)  #: kinds of lists
+FIFO_BYTES = 512  #: prefetched bytes of a frame: one block RAM of the smallest device
 
 
-class PlayerPort(wiring.Signature):
-    """How the trainer and the host's walk know of each other.
+class TrainerPort(wiring.Signature):
+    """Port between the standalone trainer and the host link.
 
     Members
     -------
-    own : Out(1)
-        The frame under way is the trainer's: it is fed, and its reply is for the trainer.
+    trainer_frame : Out(1)
+        The present frame is from the trainer, and its reply is for the trainer.
     feed, byte : Out(1), Out(8)
-        Strobe, and a byte of that frame.
+        Strobe and data of a byte of that frame.
     record : Out(1), generation : Out(8)
-        The reply to a READ is to be the WRITE that brings back what was read, with this sequence number.
+        The reply to a READ has the form of a WRITE that restores the data, with this sequence number.
     busy : Out(1)
-        The flash is in use.
+        The trainer uses the flash.
     address, write, wdata, rdata : In(4), In(1), In(32), Out(32)
         Registers.
     line : In(1)
-        A byte came over the line.
+        A byte arrived on the line.
     free : In(1)
-        No frame is held or waits to be answered, and no reply is on its way.
+        No frame is held or waits for an answer, and no reply is being sent.
     item, end, data : In(1), In(1), In(8)
-        A byte of the reply, or its end, goes out.
+        A byte of the reply, or its end, is sent.
     good, runs, sets, recorded : In(1)
-        Of the frame that is held: it was carried out; it is a RUN; it writes registers; it is a READ whose
-        reply is a WRITE.
+        The held frame: it was executed; it is a RUN; it writes registers; it is a READ whose reply has the
+        form of a WRITE.
     changed : In(1)
-        Strobe: a frame of the line's has changed what the engine holds.
+        Strobe: a frame of the line has changed the state of the engine.
     out, out_byte : In(1), In(8), taken : Out(1)
-        Of a reply with SLIP, while a frame of the trainer's is under way; taken where the trainer has no use
-        for it or has written it.
+        A byte of the SLIP-encoded reply to the trainer; ``taken``: the trainer has stored or ignored it.
     """
 
     class Members(Interface, Protocol):
-        own: Signal
+        trainer_frame: Signal
         feed: Signal
         byte: Signal
         record: Signal
@@ -120,7 +119,7 @@ class PlayerPort(wiring.Signature):
     def __init__(self) -> None:
         super().__init__(
             {
-                "own": Out(1),
+                "trainer_frame": Out(1),
                 "feed": Out(1),
                 "byte": Out(8),
                 "record": Out(1),
@@ -150,48 +149,48 @@ class PlayerPort(wiring.Signature):
 class StandaloneTrainer(wiring.Component):
     """Members
     -------
-    host : Out(PlayerPort)
+    host : Out(TrainerPort)
     flash : Out(FlashPort)
     active : Out(1)
-        It is at work.
+        The trainer is running.
     fault : Out(1)
-        It stopped by itself.
+        It stopped with a fault.
 
-    ``quiet_bits``: 2**so many cycles without a byte make the line quiet.
+    ``idle_timeout_bits``: log2 of the cycles without a byte until the line is idle.
     """
 
-    host: PlayerPort.Members
+    host: TrainerPort.Members
     flash: FlashPort.Members
     active: Signal
     fault: Signal
 
-    def __init__(self, config: EngineConfig, *, quiet_bits: int = QUIET_BITS):
+    def __init__(self, config: EngineConfig, *, idle_timeout_bits: int = IDLE_TIMEOUT_BITS):
         self.config = config
-        self.quiet_bits = quiet_bits
+        self.idle_timeout_bits = idle_timeout_bits
         super().__init__(
-            {"host": Out(PlayerPort()), "flash": Out(FlashPort()), "active": Out(1), "fault": Out(1)}
+            {"host": Out(TrainerPort()), "flash": Out(FlashPort()), "active": Out(1), "fault": Out(1)}
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        play = _Play(self, m)
-        play.registers()
-        play.quiet()
-        play.leave()
+        states = _TrainerStates(self, m)
+        states.registers()
+        states.count_idle()
+        states.fifo_output()
         with m.FSM(init="BOOT"):
-            play.boot()
-            play.dispatch()
-            play.samples()
-            play.frames()
-            play.replies()
-            play.ends()
+            states.boot()
+            states.dispatch()
+            states.samples()
+            states.frames()
+            states.replies()
+            states.ends()
         with m.FSM():
-            play.fetched()
-            play.turn()
+            states.fetched()
+            states.turn()
         return m
 
 
-class _Play:
+class _TrainerStates:
     """Registers of the trainer, and its states."""
 
     def __init__(self, trainer: StandaloneTrainer, m: Module):
@@ -212,46 +211,46 @@ class _Play:
         self.left = f["turn"][MAX_HALF_BITS:]
         self.right = f["turn"][:MAX_HALF_BITS]
         self.half = Signal(range(MAX_HALF_BITS + 1))
-        self.mask = Signal(MAX_HALF_BITS)  # bits of half a number
+        self.mask = Signal(MAX_HALF_BITS)  # mask of half a number
         self.task = Signal(2)
         self.booting = Signal(init=1)
-        self.started = Signal()  # this epoch's program is loaded
-        self.still = Signal(trainer.quiet_bits + 1)  # cycles since a byte came over the line
-        self.place = Signal(PLACE_BITS)  # byte of the reply
-        self.beyond = Signal()  # of its bytes behind the last that counts
-        self.good = Signal()  # the reply says so
-        self.keep = Signal()  # it is recorded
-        self.ran = Signal()  # it is that of a RUN
-        self.sets = Signal()  # or of a WRITE of registers
-        self.full = Signal()  # the slot is
+        self.started = Signal()  # the program of this epoch is loaded
+        self.idle_cycles = Signal(trainer.idle_timeout_bits + 1)  # cycles since the last byte on the line
+        self.place = Signal(PLACE_BITS)  # index of the byte of the reply
+        self.past_end = Signal()  # after the last significant byte
+        self.good = Signal()  # the reply has status OK
+        self.stored = Signal()  # the reply is stored
+        self.ran = Signal()  # reply to a RUN
+        self.sets = Signal()  # reply to a WRITE of registers
+        self.full = Signal()  # the slot is full
         self.hit = Signal()
-        self.carry = Signal()  # of the bytes of the spikes
-        self.fresh = Signal()  # the block is erased, and empty
-        self.other = Signal(24)  # where the flash goes on next: a list, or what is recorded
-        self.sequence = Signal(8)  # of the slot's frames
-        self.first = Signal()  # none of them came
-        self.mixed = Signal()  # they are of two checkpoints
-        self.whole = Signal()  # slot 0 is whole
-        self.slot = Signal(2)  # plays of slots so far
-        self.older = Signal(8)  # generation of slot 0
+        self.carry = Signal()  # carry between the bytes of the spikes
+        self.fresh = Signal()  # the block is erased
+        self.saved_address = Signal(24)  # saved flash address: of the list, or of the slot
+        self.sequence = Signal(8)  # sequence number of the frames of the slot
+        self.first = Signal()  # no frame so far
+        self.mixed = Signal()  # frames of two checkpoints
+        self.slot0_complete = Signal()  # slot 0 is complete
+        self.slot = Signal(2)  # number of slots loaded so far
+        self.slot0_generation = Signal(8)  # generation of slot 0
         self.sample = Signal(SAMPLE_BITS)
         self.last = Signal()  # the frame is a RUN
-        self.begun = Signal()  # one of the sample's frames was fed
-        self.ready = Signal()  # the reader has nothing to do
-        self.abort = Signal()  # it need not go on
-        self.go_on = Signal()  # it is to fetch a frame from where the flash is
-        self.go_number = Signal()  # or the first one of the sample of this number
-        self.go_next = Signal()  # or of the number behind it
-        self.number = Signal(2 * MAX_HALF_BITS)  # of the order, as a turn
-        self.over = Signal()  # there is none in this epoch
-        self.ahead = Signal()  # the reader was sent for the sample that comes next
-        self.stale = Signal()  # a register was written since
+        self.begun = Signal()  # a frame of the sample was sent
+        self.ready = Signal()  # the reader is idle
+        self.abort = Signal()  # the reader stops
+        self.fetch_here = Signal()  # the reader fetches a frame at the present address
+        self.fetch_number = Signal()  # or the first frame of the sample of `number`
+        self.fetch_next = Signal()  # or of the following number
+        self.number = Signal(2 * MAX_HALF_BITS)  # position in the order of the epoch, as a turn
+        self.no_more = Signal()  # the epoch has no further sample
+        self.prefetched = Signal()  # the next sample is prefetched
+        self.stale = Signal()  # a register was written since then
         self.start = Signal()  # the reader is at the first byte of a frame
-        self.halves = Signal(2 * MAX_HALF_BITS)  # a number of the order on its way through the rounds
+        self.halves = Signal(2 * MAX_HALF_BITS)  # number in the rounds
         self.rounds = Signal(range(max(ROUNDS, MAX_HALF_BITS) + 1))
         self.index_byte = Signal(range(INDEX_BYTES + 1))
         self.flush = Signal()
-        self.there = Signal()  # a byte has left the FIFO: a register, since a block RAM is slow to tell
+        self.head_valid = Signal()  # a byte is in the output register of the FIFO
         self.head = Signal(8)
         self.take = Signal()
         self.bytes = fifo.SyncFIFOBuffered(width=8, depth=FIFO_BYTES)
@@ -283,7 +282,7 @@ class _Play:
         with m.If(host.changed):
             m.d.sync += f["valid"].eq(0)
         m.d.comb += f["chip"].eq(self.flash.chip)
-        # registers: they are as old as the upload, and lie before long paths
+        # registered: constant since the upload, and at the start of long paths
         m.d.sync += [
             self.half.eq(Mux(f["half"] > MAX_HALF_BITS, MAX_HALF_BITS, f["half"])),
             self.mask.eq((Const(1, 1) << self.half) - 1),
@@ -297,43 +296,43 @@ class _Play:
         ]
 
     @property
-    def wanted(self) -> Value:
+    def pending(self) -> Value:
         f = self.fields
         return f["save"] | f["boot"] | f["run"] & (f["epoch"] != f["epochs"])
 
-    def quiet(self) -> None:
-        """The line is quiet."""
+    def count_idle(self) -> None:
+        """Count the cycles of an idle line."""
         m = self.m
         with m.If(self.host.line):
-            m.d.sync += self.still.eq(0)
-        with m.Elif(~self.still[-1]):
-            m.d.sync += self.still.eq(self.still + 1)
+            m.d.sync += self.idle_cycles.eq(0)
+        with m.Elif(~self.idle_cycles[-1]):
+            m.d.sync += self.idle_cycles.eq(self.idle_cycles + 1)
 
-    def leave(self) -> None:
-        """A byte leaves the FIFO."""
+    def fifo_output(self) -> None:
+        """Output register of the FIFO."""
         m = self.m
         bytes = self.bytes
-        m.d.comb += bytes.r_en.eq(~self.there | self.take)
+        m.d.comb += bytes.r_en.eq(~self.head_valid | self.take)
         with m.If(bytes.r_en):
-            m.d.sync += [self.there.eq(bytes.r_rdy), self.head.eq(bytes.r_data)]
+            m.d.sync += [self.head_valid.eq(bytes.r_rdy), self.head.eq(bytes.r_data)]
         with m.If(self.flush):
-            m.d.sync += self.there.eq(0)
+            m.d.sync += self.head_valid.eq(0)
 
     # -- helpers -----------------------------------------------------------------------------------
     def _seek(self, address: ValueLike, then: str) -> None:
-        """The flash goes there."""
+        """Seek an address of the flash."""
         m = self.m
         m.d.comb += [self.flash.address.eq(address), self.flash.seek.eq(1)]
         with m.If(self.flash.ready):
             m.next = then
 
     def _list(self, address: ValueLike) -> None:
-        """To the list there; what was fetched ahead is of no use."""
+        """Start a list, and discard the prefetched frame."""
         m = self.m
         m.d.comb += self.abort.eq(1)
         with m.If(self.ready):
             m.d.comb += self.flush.eq(1)
-            m.d.sync += self.ahead.eq(0)
+            m.d.sync += self.prefetched.eq(0)
             self._seek(address, "LIST")
 
     def _stop(self, fault: Fault) -> None:
@@ -341,20 +340,20 @@ class _Play:
         m.d.sync += [self.fields["fault"].eq(fault), self.run.eq(0), self.save.eq(0)]
         m.next = "IDLE"
 
-    # -- what is done ------------------------------------------------------------------------------
+    # -- tasks -------------------------------------------------------------------------------------
     def boot(self) -> None:
         m = self.m
         f = self.fields
-        with m.State("BOOT"):  # slot 0, slot 1, and slot 0 again when it counts
+        with m.State("BOOT"):  # slot 0, slot 1, and again slot 0 if it is newer
             m.d.sync += [self.task.eq(SLOT), self.first.eq(1), self.mixed.eq(0), f["valid"].eq(0)]
             self._list(Mux(self.slot == 1, self.slot_blocks << BLOCK_BITS, 0))
-        with m.State("SLOT"):  # `good`: the one that was played is whole
+        with m.State("SLOT"):  # `good`: the loaded slot is complete
             m.d.sync += self.slot.eq(self.slot + 1)
-            newer = ~(self.generation - self.older)[7]
+            newer = ~(self.generation - self.slot0_generation)[7]
             with m.If(self.slot == 0):
-                m.d.sync += [self.whole.eq(self.good), self.older.eq(self.generation)]
+                m.d.sync += [self.slot0_complete.eq(self.good), self.slot0_generation.eq(self.generation)]
                 m.next = "BOOT"
-            with m.Elif((self.slot == 1) & self.whole & ~(self.good & newer)):
+            with m.Elif((self.slot == 1) & self.slot0_complete & ~(self.good & newer)):
                 m.next = "BOOT"
             with m.Elif(self.good):
                 m.d.sync += f["valid"].eq(f["owner"] != 0)
@@ -371,9 +370,9 @@ class _Play:
             m.d.sync += self.started.eq(0)
             with m.If(self.ready):
                 m.d.sync += f["phase"].eq(Phase.IDLE)
-            # a frame that writes several registers is written whole
+            # a frame that writes several registers completes first
             with m.If(self.ready & self.host.free):
-                with m.If(self.wanted):
+                with m.If(self.pending):
                     m.d.sync += f["phase"].eq(Phase.LEARN)
                     m.next = "DISPATCH"
                 with m.If(f["boot"]):
@@ -403,7 +402,7 @@ class _Play:
             m.d.sync += [
                 self.task.eq(SAVE),
                 self.full.eq(0),
-                self.other.eq(Mux(self.generation[0], self.slot_blocks << BLOCK_BITS, 0)),
+                self.saved_address.eq(Mux(self.generation[0], self.slot_blocks << BLOCK_BITS, 0)),
                 self.fresh.eq(0),
             ]
             self._list(f["saves"] << BLOCK_BITS)
@@ -411,23 +410,23 @@ class _Play:
     def samples(self) -> None:
         m = self.m
         f = self.fields
-        with m.State("SAMPLE"):  # the next one: it was fetched ahead, or is fetched now
+        with m.State("SAMPLE"):  # the next one, prefetched or fetched now
             m.d.sync += [self.task.eq(SAMPLE), self.begun.eq(0)]
-            with m.If(self.ahead & ~self.stale):
+            with m.If(self.prefetched & ~self.stale):
                 m.next = "SAMPLED"
             with m.Else():
                 m.d.comb += self.abort.eq(1)
                 with m.If(self.ready):
-                    m.d.comb += [self.flush.eq(1), self.go_number.eq(1)]
-                    m.d.sync += [self.number.eq(f["turn"]), self.ahead.eq(1), self.stale.eq(0)]
+                    m.d.comb += [self.flush.eq(1), self.fetch_number.eq(1)]
+                    m.d.sync += [self.number.eq(f["turn"]), self.prefetched.eq(1), self.stale.eq(0)]
                     m.next = "SAMPLED"
         with m.State("SAMPLED"):
             with m.If(self.stale):
                 m.next = "DISPATCH"
-            with m.Elif(self.over & self.ready | self.there):
+            with m.Elif(self.no_more & self.ready | self.head_valid):
                 m.d.sync += f["turn"].eq(self.number)
                 m.next = "FIRST"
-                with m.If(~self.there):
+                with m.If(~self.head_valid):
                     m.next = "COUNTED"
         with m.State("COUNT"):
             m.d.sync += self._next(f["turn"])
@@ -444,7 +443,7 @@ class _Play:
             m.next = "DISPATCH"
 
     def _next(self, turn: Signal) -> list[Assign]:
-        """The turn behind this one; 0 behind the last."""
+        """The following turn; 0 after the last one."""
         left = turn[MAX_HALF_BITS:]
         right = turn[:MAX_HALF_BITS]
         return [
@@ -454,7 +453,7 @@ class _Play:
 
     # -- the reader --------------------------------------------------------------------------------
     def turn(self) -> None:
-        """The sample of a number, by ROUNDS rounds of a Feistel network, and where it begins."""
+        """Sample of a turn, by a Feistel network with ROUNDS rounds, and its address."""
         m = self.m
         f = self.fields
         left = self.halves[MAX_HALF_BITS:]
@@ -468,7 +467,7 @@ class _Play:
             m.d.sync += [self.halves.eq(self.number), self.rounds.eq(0)]
             m.next = "ROUND"
             with m.If((self.number == 0) & ~self.start):
-                m.d.sync += self.over.eq(1)
+                m.d.sync += self.no_more.eq(1)
                 m.next = "READY"
         with m.State("ROUND"):
             m.d.sync += [
@@ -481,7 +480,7 @@ class _Play:
         with m.State("SPREAD"):
             m.d.sync += self.sample.eq(left)
             m.next = "JOIN"
-        with m.State("JOIN"):  # the two halves of the number, a bit a cycle
+        with m.State("JOIN"):  # join the halves of the number, a bit a cycle
             m.d.sync += [self.sample.eq(self.sample << 1), self.rounds.eq(self.rounds + 1)]
             with m.If(self.rounds == self.half):
                 m.d.sync += [self.sample.eq(self.sample | right), self.index_byte.eq(0)]
@@ -503,7 +502,7 @@ class _Play:
         with m.State("INDEXED"):
             with m.If(self.flash.valid):
                 m.d.sync += [
-                    self.other.eq(Cat(self.other[8:], self.flash.rdata)),
+                    self.saved_address.eq(Cat(self.saved_address[8:], self.flash.rdata)),
                     self.index_byte.eq(self.index_byte + 1),
                 ]
                 m.next = "INDEX"
@@ -511,24 +510,24 @@ class _Play:
                     m.next = "FOUND"
         with m.State("FOUND"):
             m.d.sync += self.start.eq(1)
-            self._seek(self.other, "READ")
+            self._seek(self.saved_address, "READ")
 
     def fetched(self) -> None:
-        """A frame, up to its END, or what stands in its place."""
+        """Fetch a frame, up to its END, or an erased byte."""
         m = self.m
         flash = self.flash
         bytes = self.bytes
         with m.State("READY"):
             m.d.comb += self.ready.eq(1)
             m.d.sync += [
-                self.start.eq(self.go_on | self.go_number),
-                self.over.eq(self.over & ~self.go_number),
+                self.start.eq(self.fetch_here | self.fetch_number),
+                self.no_more.eq(self.no_more & ~self.fetch_number),
             ]
-            with m.If(self.go_on):
+            with m.If(self.fetch_here):
                 m.next = "READ"
-            with m.If(self.go_number):
+            with m.If(self.fetch_number):
                 m.next = "TURN"
-            with m.If(self.go_next):
+            with m.If(self.fetch_next):
                 m.next = "NEXT"
         with m.State("READ"):
             with m.If(self.abort):
@@ -538,7 +537,7 @@ class _Play:
         with m.State("GOT"):
             lost = flash.outside & ~self.start
             ends = (flash.rdata == END) | self.start & (flash.rdata == ERASED) | lost
-            # a frame without an end gets one, and is refused
+            # a frame without an END gets one, and is rejected
             m.d.comb += bytes.w_data.eq(Mux(lost, END, flash.rdata))
             with m.If(flash.valid):
                 m.d.comb += bytes.w_en.eq(1)
@@ -548,7 +547,7 @@ class _Play:
                     m.next = "READY"
 
     def _read(self, then: str) -> None:
-        """The flash is asked for its next byte."""
+        """Request the next byte of the flash."""
         m = self.m
         m.d.comb += self.flash.read.eq(1)
         with m.If(self.flash.ready):
@@ -560,42 +559,42 @@ class _Play:
         host = self.host
         m.d.sync += host.feed.eq(0)
         with m.State("LIST"):
-            m.d.comb += self.go_on.eq(1)
+            m.d.comb += self.fetch_here.eq(1)
             m.next = "FIRST"
         with m.State("FIRST"):
             m.d.sync += [self.good.eq(0), self.last.eq(self.head == Command.RUN)]
-            with m.If(self.there):
+            with m.If(self.head_valid):
                 m.next = "TAKE"
                 with m.If(self.head == ERASED):
                     m.next = "LAST"
                 with m.If(self.head == END):
                     m.next = "REFUSED"
         with m.State("TAKE"):
-            with m.If(host.free & self.still[-1] & ~host.line):
-                m.d.sync += host.own.eq(1)
+            with m.If(host.free & self.idle_cycles[-1] & ~host.line):
+                m.d.sync += host.trainer_frame.eq(1)
                 m.next = "END"
             with m.If(self.stale & (self.task == SAMPLE) & ~self.begun):
-                m.d.sync += host.own.eq(0)
+                m.d.sync += host.trainer_frame.eq(0)
                 m.next = "DISPATCH"
-        with m.State("END"):  # ends what was left there of a frame that never came whole
+        with m.State("END"):  # END discards an incomplete frame of the line
             m.d.sync += [host.feed.eq(1), host.byte.eq(END), self.begun.eq(1)]
             m.next = "WAIT"
         with m.State("WAIT"):
             m.next = "FLUSH"
         with m.State("FLUSH"):
-            m.d.sync += [self.place.eq(0), self.beyond.eq(0), self.carry.eq(0)]
+            m.d.sync += [self.place.eq(0), self.past_end.eq(0), self.carry.eq(0)]
             m.d.comb += host.taken.eq(1)
             with m.If(host.free):
                 m.next = "FEED"
         with m.State("FEED"):
             m.d.comb += self.take.eq(1)
-            m.d.sync += [host.feed.eq(self.there), host.byte.eq(self.head)]
-            with m.If(self.there & (self.head == END)):
+            m.d.sync += [host.feed.eq(self.head_valid), host.byte.eq(self.head)]
+            with m.If(self.head_valid & (self.head == END)):
                 m.next = "HEAR"
                 with m.If(self.task == SAVE):
                     m.next = "SWAP"
                 with m.If(self.last & (self.task == SAMPLE)):
-                    m.d.comb += self.go_next.eq(1)
+                    m.d.comb += self.fetch_next.eq(1)
 
     def replies(self) -> None:
         m = self.m
@@ -604,22 +603,22 @@ class _Play:
         f = self.fields
         low = flash.at[:BLOCK_BITS]
         block = flash.at[BLOCK_BITS:]
-        with m.State("SWAP"):  # to where it is recorded
+        with m.State("SWAP"):  # to the slot
             self._swap("HEAR")
         with m.State("HEAR"):
-            m.d.sync += self.keep.eq(host.recorded)
+            m.d.sync += self.stored.eq(host.recorded)
             with m.If(host.out):
                 m.next = "REPLY"
         with m.State("REPLY"):
             self._record(low, block)
             with m.If(host.item & ~host.end):
-                self._look()
+                self._parse_reply()
             with m.If(host.out & host.taken & (host.out_byte == END)):
-                m.d.sync += host.own.eq(0)
+                m.d.sync += host.trainer_frame.eq(0)
                 m.next = "DONE"
                 with m.If(self.task == SAVE):
                     m.next = "BACK"
-        with m.State("BACK"):  # to the list
+        with m.State("BACK"):  # back to the list
             self._swap("DONE")
         with m.State("DONE"):
             with m.If(~self.good | self.full):
@@ -636,46 +635,46 @@ class _Play:
                 m.next = "LIST"
 
     def _swap(self, then: str) -> None:
-        """The flash goes to the other place, and remembers this one."""
-        self._seek(self.other, then)
+        """Seek the other address, and save this one."""
+        self._seek(self.saved_address, then)
         with self.m.If(self.flash.ready):
-            self.m.d.sync += self.other.eq(self.flash.at)
+            self.m.d.sync += self.saved_address.eq(self.flash.at)
 
-    def _look(self) -> None:
-        """A byte of the reply: status, sequence, prediction, cycles, spikes."""
+    def _parse_reply(self) -> None:
+        """Process a byte of the reply: status, sequence, prediction, cycles, spikes."""
         m = self.m
         host = self.host
         spikes = self.fields["spikes"]
-        with m.If(~self.beyond):
+        with m.If(~self.past_end):
             m.d.sync += self.place.eq(self.place + 1)
             with m.If(self.place.all()):
-                m.d.sync += self.beyond.eq(1)
-        with m.If((self.place == 0) & ~self.beyond):
+                m.d.sync += self.past_end.eq(1)
+        with m.If((self.place == 0) & ~self.past_end):
             m.d.sync += [
-                self.good.eq(host.good & ((self.task != SAVE) | self.keep)),
+                self.good.eq(host.good & ((self.task != SAVE) | self.stored)),
                 self.ran.eq(host.runs),
                 self.sets.eq(host.sets),
             ]
-        with m.If((self.place == 1) & ~self.beyond):
+        with m.If((self.place == 1) & ~self.past_end):
             m.d.sync += [self.sequence.eq(host.data), self.first.eq(0)]
             m.d.sync += self.mixed.eq(~self.first & (self.sequence != host.data))
-        with m.If((self.place == 2) & ~self.beyond):
+        with m.If((self.place == 2) & ~self.past_end):
             m.d.sync += self.hit.eq(host.data == self.sequence)
-        with m.If((self.place == 3) & ~self.beyond):
+        with m.If((self.place == 3) & ~self.past_end):
             m.d.sync += self.hit.eq(self.hit & (host.data == 0))
-        counts = (self.task == SAMPLE) & host.runs & host.good & ~self.beyond
+        counts = (self.task == SAMPLE) & host.runs & host.good & ~self.past_end
         with m.If(counts & (self.place >= SPIKES.start) & (self.place < SPIKES.stop)):
             total = Signal(9)
             m.d.comb += total.eq(spikes[:8] + host.data + self.carry)
             m.d.sync += [spikes.eq(Cat(spikes[8:], total[:8])), self.carry.eq(total[8])]
 
     def _record(self, low: Value, block: Value) -> None:
-        """A byte of a reply with SLIP: into the slot, or away."""
+        """Store a byte of the SLIP-encoded reply in the slot, or ignore it."""
         m = self.m
         flash = self.flash
         host = self.host
         base = Mux(self.generation[0], self.slot_blocks, 0)
-        with m.If((self.task != SAVE) | ~self.keep | self.full):
+        with m.If((self.task != SAVE) | ~self.stored | self.full):
             m.d.comb += host.taken.eq(1)
         with m.Elif(host.out & flash.ready):
             with m.If((low == 0) & ~self.fresh):
@@ -691,9 +690,9 @@ class _Play:
     def ends(self) -> None:
         m = self.m
         f = self.fields
-        with m.State("LAST"):  # behind the last frame of a list
+        with m.State("LAST"):  # after the last frame of a list
             with m.If(self.task == SLOT):
-                m.next = "SLOT"  # it ended too early
+                m.next = "SLOT"  # incomplete
             with m.Elif(self.task == SAMPLE):
                 m.next = "REFUSED"
             with m.Else():

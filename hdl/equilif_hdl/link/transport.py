@@ -1,10 +1,10 @@
-"""What carries bytes between a host and the design: a UART, or another component of the same form.
+"""Transports: carry bytes between host and design.
 
     host program <-- cable --> pins --+--> [ transport ] --> o: received bytes --> SLIP --> frames
                                       '<-- [           ] <-- i: bytes          <-- SLIP <-- replies
 
-Above it nobody knows which transport there is.  A new one is a component with these members, and a
-description of it, from which equilif_hdl.top makes it.
+The rest of the design does not depend on the transport.  A new one is a subclass of Line, and a description
+with the members of Transport, from which equilif_hdl.top creates it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from equilif_hdl.typed import Fields, Interface, Layout, Stream
 
 
 class Received(Fields):
-    """A byte that came.  ``error``: it is damaged, or bytes before it are lost."""
+    """A received byte.  ``error``: it is damaged, or bytes before it are lost."""
 
     data: Value
     error: Value
@@ -34,14 +34,14 @@ class Line(wiring.Component):
 
     Members
     -------
-    pins : Out(the transport's own)
-        What goes to the pins of the device.
+    pins : Out
+        Signals of the device pins, specific to the transport.
     i : In(stream of 8)
         Bytes to the host.
     o : Out(stream of RECEIVED)
         Bytes from the host.
     active : Out(1)
-        A byte is on its way, in either direction.
+        A byte is being transferred, in either direction.
     """
 
     pins: Interface
@@ -64,11 +64,11 @@ class Line(wiring.Component):
 
 
 class Transport(Protocol):
-    """A transport as data."""
+    """Description of a transport."""
 
     @property
     def pins(self) -> wiring.Signature:
-        """Its pins, as the design drives them."""
+        """Signature of its pins."""
 
     def line(self) -> Line:
-        """A new component."""
+        """Create the component."""

@@ -3,8 +3,8 @@
     rx --> [2 FF] --> falling edge, then the middle of each of 10 bits --> o: byte, error
     i: byte --> start, 8 bits, stop --> tx
 
-``divisor`` is clock cycles a bit.  Half a bit of drift over ten bits: clocks may differ by 5 % less the
-sampling error of a cycle, which leaves 2 % where a bit has four.
+``divisor``: clock cycles per bit.  Half a bit of drift over ten bits allows 5 % between the clocks, minus the
+sampling error of one cycle, which leaves 2 % with 4 cycles per bit.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from equilif_hdl.link.transport import RECEIVED, Line, Received
 from equilif_hdl.typed import Interface, Stream
 
 MIN_DIVISOR = 4
-#: bits on the line for a byte: start, 8 bits, stop
+#: bits per byte: start, 8 data, stop
 BITS = 10
-#: part of the rate by which a clock may miss it: the receiver allows 5 %, less its sampling error, and the
-#: other side wants its share
+#: maximum relative error of the rate: the receiver allows 5 %, minus its sampling error, for both sides
 TOLERANCE = 0.02
 
 
 class Pins(Interface, Protocol):
-    """What PINS makes."""
+    """Interface of PINS."""
 
     rx: Signal
     tx: Signal
@@ -39,7 +38,7 @@ PINS = wiring.Signature({"rx": In(1), "tx": Out(1)})
 
 def _checked(divisor: int) -> int:
     if divisor < MIN_DIVISOR:
-        raise ValueError(f"divisor must be at least {MIN_DIVISOR} clock cycles a bit, not {divisor}")
+        raise ValueError(f"divisor must be at least {MIN_DIVISOR} clock cycles per bit, not {divisor}")
     return divisor
 
 
@@ -47,10 +46,9 @@ class UartReceiver(wiring.Component):
     """Members
     -------
     rx : In(1)
-        The line, not synchronised; idle is high.
+        The line, asynchronous; high when idle.
     o : Out(stream of RECEIVED)
-        ``error``: the stop bit was low, or bytes before this one were lost because ``o`` was not taken in
-        time.
+        ``error``: the stop bit was low, or bytes before this one were lost, as ``o`` was not read in time.
 
     Latency: about 9.5 bits and 3 cycles from the start edge.
     """
@@ -67,7 +65,7 @@ class UartReceiver(wiring.Component):
         rx = Signal(init=1)
         m.submodules.synchronizer = cdc.FFSynchronizer(self.rx, rx, init=1)
         timer = Signal(range(self.divisor))  # cycles to the middle of the next bit
-        left = Signal(range(BITS))  # bits still to come
+        left = Signal(range(BITS))  # bits left
         shift = Signal(8)
         lost = Signal()  # a byte found `o` full
         with m.If(self.o.ready):
@@ -81,10 +79,10 @@ class UartReceiver(wiring.Component):
                 m.d.sync += timer.eq(timer - 1)
                 with m.If(timer == 0):
                     m.d.sync += [timer.eq(self.divisor - 1), left.eq(left - 1), shift.eq(Cat(shift[1:], rx))]
-                    with m.If((left == 9) & rx):  # a glitch, no start bit
+                    with m.If((left == 9) & rx):  # glitch, not a start bit
                         m.next = "IDLE"
                     with m.If(left == 0):
-                        # at once: a sender that is faster leaves no cycle to spare
+                        # immediately: with a faster sender there is no idle cycle
                         m.next = "IDLE"
                         with m.If(~rx):
                             m.next = "LINE"
@@ -97,7 +95,7 @@ class UartReceiver(wiring.Component):
                             ]
                         with m.Else():
                             m.d.sync += lost.eq(1)
-            with m.State("LINE"):  # a break is one bad byte, not many
+            with m.State("LINE"):  # a break is one bad byte
                 with m.If(rx):
                     m.next = "IDLE"
         return m
@@ -108,7 +106,7 @@ class UartTransmitter(wiring.Component):
     -------
     i : In(stream of 8)
     tx : Out(1)
-        The line; idle is high.
+        The line; high when idle.
 
     Throughput: a byte in 10 bits, back to back.
     """
@@ -123,7 +121,7 @@ class UartTransmitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         timer = Signal(range(self.divisor))  # cycles to the end of this bit
-        left = Signal(range(BITS + 1))  # bits still to go, this one included
+        left = Signal(range(BITS + 1))  # bits left, including this one
         shift = Signal(9, init=0x1FF)
         m.d.comb += [self.tx.eq(shift[0]), self.i.ready.eq((left == 0) | (left == 1) & (timer == 0))]
         m.d.sync += timer.eq(timer - 1)
@@ -137,7 +135,7 @@ class UartTransmitter(wiring.Component):
 
 
 class UartLine(Line):
-    """Receiver and transmitter behind two pins, ``rx`` and ``tx``; idle is high."""
+    """Receiver and transmitter with pins ``rx`` and ``tx``; high when idle."""
 
     pins: Pins
 
@@ -163,13 +161,13 @@ class UartLine(Line):
 
 @dataclass(frozen=True)
 class Uart:
-    """A UART as data: equilif_hdl.link.transport.Transport.  ``divisor``: clock cycles a bit."""
+    """Description of a UART, a Transport.  ``divisor``: clock cycles per bit."""
 
     divisor: int
 
     @classmethod
     def of(cls, clock_hz: float, baud: int) -> Uart:
-        """That of a rate; ValueError when the clock cannot make it closely enough."""
+        """UART for a baud rate; ValueError if the clock cannot generate it within TOLERANCE."""
         divisor = round(clock_hz / baud)
         mhz = f"{clock_hz / 1e6:g} MHz"
         if divisor < MIN_DIVISOR:

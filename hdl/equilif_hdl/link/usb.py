@@ -1,12 +1,12 @@
-"""USB, full speed, by pins of the FPGA: to the host it is a serial port (CDC ACM).
+"""USB, full speed, at pins of the FPGA: a serial port (CDC ACM) for the host.
 
     D+, D- <--> [ luna: PHY, device, endpoints ] --> FIFO --> o: byte
                          12 MHz, 48 MHz          <-- FIFO <-- i: byte
 
-The device is that of `luna-usb`.  Here are the FIFOs between its clocks and the design's, and what becomes of
-a reply that no host fetches.
+The device is from `luna-usb`.  This module adds FIFOs between its clocks and that of the design, and drops
+replies that no host fetches.
 
-Clock domains: ``usb`` (12 MHz) and ``usb_io`` (48 MHz, in phase with it) beside ``sync`` (any).
+Clock domains: ``usb`` (12 MHz), ``usb_io`` (48 MHz, in phase with it), and ``sync`` (any frequency).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from equilif_hdl.typed import Interface
 
 #: Hz, by clock domain
 CLOCKS = {"usb_io": 48e6, "usb": 12e6}
-#: pid.codes: for tests, and for no product
+#: pid.codes: for tests, not for products
 VENDOR, PRODUCT = 0x1209, 0x0001
 NAME = "equilif"
-PACKET = 64  #: bytes of the longest packet
-#: a frame of 1 ms carries so many of them at most (USB 2.0, table 5-9)
+PACKET = 64  #: maximum packet size in bytes
+#: maximum number of packets in a frame of 1 ms (USB 2.0, table 5-9)
 PACKETS_PER_MS = 19
 FIFO_BYTES = 16
-#: 2**so many cycles of 12 MHz, 350 ms, without a host that fetches the reply: it is dropped.  A client has
-#: sent its command again by then
+#: log2 of the 12 MHz cycles (350 ms) until a reply that no host fetches is dropped: longer than the timeout
+#: after which a client resends
 REPLY_TIMEOUT_BITS = 22
 
 
 class Pins(Interface, Protocol):
-    """What PINS makes."""
+    """Interface of PINS."""
 
     p_i: Signal
     n_i: Signal
@@ -54,11 +54,11 @@ PINS = wiring.Signature(
 
 
 class UsbLine(Line):
-    """D+ (``p``), D- (``n``), and the resistor that says that a device is there.
+    """D+ (``p``), D- (``n``), and the pull-up that signals a connected device.
 
-    Throughput: up to 19 packets of 64 bytes a millisecond, as the host asks for them.  A packet to the host
-    is sent when it is full, or at the END of a reply.  ``error`` of ``o`` is never set: USB repeats what was
-    damaged.
+    Throughput: up to 19 packets of 64 bytes a millisecond, as the host requests them.  A packet to the host
+    is sent when it is full, or at the END of a reply.  ``error`` of ``o`` is never set: USB repeats damaged
+    packets.
     """
 
     pins: Pins
@@ -91,10 +91,10 @@ class UsbLine(Line):
         ]
         m.submodules.sent = sent = fifo.AsyncFIFO(width=8, depth=FIFO_BYTES, w_domain="sync", r_domain="usb")
         waited = Signal(self.reply_timeout_bits + 1)
-        gone = waited[-1]
-        with m.If(device.tx.ready | ~sent.r_rdy & ~gone):
+        timed_out = waited[-1]
+        with m.If(device.tx.ready | ~sent.r_rdy & ~timed_out):
             m.d.usb += waited.eq(0)
-        with m.Elif(~gone):
+        with m.Elif(~timed_out):
             m.d.usb += waited.eq(waited + 1)
         m.d.comb += [
             sent.w_data.eq(self.i.payload),
@@ -103,7 +103,7 @@ class UsbLine(Line):
             device.tx.payload.eq(sent.r_data),
             device.tx.last.eq(sent.r_data == END),
             device.tx.valid.eq(sent.r_rdy),
-            sent.r_en.eq(device.tx.ready | gone),
+            sent.r_en.eq(device.tx.ready | timed_out),
         ]
         busy = Signal()
         m.submodules.busy = cdc.FFSynchronizer(device.rx.valid, busy)
@@ -112,8 +112,8 @@ class UsbLine(Line):
 
 
 def _device(bus: SimpleNamespace) -> Any:
-    """A serial port of luna's, put together here: luna names the second endpoint of a class by its place in
-    memory, and the netlist would be another one in every run.
+    """Serial port of luna.  Assembled here, since luna names the second endpoint of a class by its memory
+    address, so that the netlist would differ in every run.
     """
     from luna.gateware.usb.devices.acm import ACMRequestHandlers, USBSerialDevice
     from luna.gateware.usb.usb2.device import USBDevice
@@ -162,7 +162,7 @@ def _device(bus: SimpleNamespace) -> Any:
 
 @dataclass(frozen=True)
 class Usb:
-    """A USB port as data: equilif_hdl.link.transport.Transport."""
+    """Description of a USB port, a Transport."""
 
     reply_timeout_bits: int = REPLY_TIMEOUT_BITS
 

@@ -50,7 +50,7 @@ class FrameBench:
         self.score.actual(END if payload & END else payload)
 
     async def reset(self) -> None:
-        await reset(self.dut, "rewind", "take", "own", "dropped", "dropped_end")
+        await reset(self.dut, "rewind", "take", "trainer_frame", "dropped", "dropped_end")
         cocotb.start_soon(self.sink.run())
         cocotb.start_soon(self._always())
 
@@ -106,8 +106,8 @@ class FrameBench:
         for _ in range(PATIENCE):
             self.dut.take.value = 0
             await ReadOnly()
-            there = int(self.dut.there.value)
-            if there and int(self.dut.ended.value):
+            there = int(self.dut.data_valid.value)
+            if there and int(self.dut.payload_end.value):
                 await RisingEdge(self.dut.clk)
                 return bytes(out)
             data = int(self.dut.data.value)
@@ -139,7 +139,9 @@ class FrameBench:
         if status == Status.OK:
             assert int(self.dut.command.value) == frame[0]
             assert int(self.dut.end.value) == len(frame) - OVERHEAD + 2
-            assert int(self.dut.whole.value) == ((len(frame) - OVERHEAD) % INSTRUCTION_BYTES == 0)
+            assert int(self.dut.whole_instructions.value) == (
+                (len(frame) - OVERHEAD) % INSTRUCTION_BYTES == 0
+            )
             assert await self.payload() == frame[2:-CRC_BYTES]
         return status
 
@@ -270,11 +272,11 @@ async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None
         before, during, after = line.replace("E", "\xc0").replace("|", ")").split(")")
         if random.random() < 0.5:  # the line left a frame unfinished: the trainer ends it
             await tb.send(b"abc", end=False)
-            dut.own.value = 1
+            dut.trainer_frame.value = 1
             await tb.send(b"")
             await tb.check(b"abc")
             await tb.answer(b"")
-        dut.own.value = 1
+        dut.trainer_frame.value = 1
         frame = frame_of(random.randint(OVERHEAD, 20))
         await tb.send(frame[:3], end=False)
         await tb.drop(before.encode("latin1"))
@@ -282,7 +284,7 @@ async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None
         assert await tb.check(frame) == Status.OK
         await tb.drop(during.encode("latin1"))
         if after:
-            dut.own.value = 0
+            dut.trainer_frame.value = 0
         for byte in after.encode("latin1"):
             await tb.send(b"" if byte == protocol.END else b"x", end=byte == protocol.END)
         await tb.answer(b"\1\2")
@@ -291,7 +293,7 @@ async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None
             await tb.send(again)
             assert await tb.check(again) == Status.OK
             await tb.answer(b"")
-        dut.own.value = 0
+        dut.trainer_frame.value = 0
         if whole:
             await tb.overrun(at_once=True)
         if cut:
