@@ -396,7 +396,7 @@ def gradient(
     with needs("torch"):
         from equilif_golden.real.twin import gradient_report
     source = chosen(data)
-    if own.memory or isinstance(source, Data) and PRESETS[source].memory:
+    if own.attention or isinstance(source, Data) and PRESETS[source].memory:
         raise ValueError(f"gradient needs a network without a memory, {data} has one")
     if network and (epochs is not None or seed is not None):
         raise ValueError("--network is not trained: leave out --epochs and --seed")

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: small files made here, from their bytes to a trained network."""
+"""CIFAR-10 and CIFAR-100: generated files, from reading to a trained network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from equilif_golden import network as networks
 from equilif_golden.network import Input
 from tests.data.test_sequences import tar
 
-EACH = 4  #: images of a batch
+EACH = 4  #: images per batch
 NAMES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
 def colours(k: int) -> np.ndarray:
-    """An image (32, 32, 3): two colours of its own above and below, and a pixel that says which it is."""
+    """A distinct image (32, 32, 3): two colours above and below, and one marked pixel."""
     x = np.zeros((32, 32, 3), np.uint8)
     x[:16] = (20 * (k % 10) + 30, 200 - 20 * (k % 10), 250)
     x[16:] = (10, 20 * (k % 5) + 100, 0)
@@ -32,7 +32,7 @@ def colours(k: int) -> np.ndarray:
 
 
 def records(version: Version, classes: list[int], first: int = 0) -> bytes:
-    """A batch, pixel by pixel as the sets have them."""
+    """Bytes of a batch in the format of the sets."""
     out = b""
     for k, label in enumerate(classes, first):
         front = bytes([label // 5, label])[-version.front :]
@@ -41,7 +41,7 @@ def records(version: Version, classes: list[int], first: int = 0) -> bytes:
 
 
 def batches(version: Version) -> dict[str, bytes]:
-    """Files of a set; every batch has other images and classes."""
+    """Files of a set with distinct batches."""
     n = version.classes
     files = {
         name: records(version, [(EACH * b + i) % n for i in range(EACH)], EACH * b)
@@ -53,7 +53,7 @@ def batches(version: Version) -> dict[str, bytes]:
 
 
 def write_folder(folder: Path, version: Version = TEN, **changed: bytes | None) -> Path:
-    """A set; ``changed``: files of other content, or None of those that are not there."""
+    """Write a set; ``changed``: other contents by file, None: missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, raw in {**batches(version), **changed}.items():
         if raw is not None:
@@ -69,7 +69,7 @@ def write_archive(path: Path, version: Version = TEN, **changed: bytes) -> Path:
 
 
 def pickled(folder: Path) -> Path:
-    """The version for Python, which would write a file if it were unpickled."""
+    """A pickled batch that would write a file when unpickled."""
 
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -81,7 +81,7 @@ def pickled(folder: Path) -> Path:
     return folder
 
 
-# -- what is read ----------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("place", ["cifar-10-batches-bin", "", "cifar-10-binary.tar.gz", "itself"])
 def test_pixel_order(place, tmp_path):
     data = tmp_path
@@ -146,7 +146,7 @@ def test_cifar_100_fine_classes(tmp_path):
         assert (d.x_train[42].reshape(32, 32, 3) == colours(42)).all()
 
 
-# -- what is refused -------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 BAD = records(TEN, [3, 12, 1])
 WRONG: dict[str, tuple[dict[str, bytes | None], str]] = {
     "truncated": ({"data_batch_2.bin": bytes(3073 * 4 - 1)}, "data_batch_2.bin has 12,291 bytes: a batch"),
@@ -218,7 +218,7 @@ def test_cifar_100_is_not_cifar_10(tmp_path):
         images.load("cifar10", tmp_path)
 
 
-# -- from the command line -------------------------------------------------------------------------
+# -- commands --------------------------------------------------------------------------------------
 def run(line: str) -> int:
     try:
         cli.app(line.split())
@@ -294,7 +294,7 @@ def test_inspect_colour_images(folder, capsys):
     assert "images in colour: three inputs a pixel" in report["notes"]
     drawn = image.imread(Path("pictures") / report["files"][0])[..., :3]
     seen = {tuple(c) for c in np.rint(drawn.reshape(-1, 3) * 255).astype(int).tolist()}
-    assert tuple(colours(0)[0, 0].tolist()) in seen  # the upper half of the first image, in its colour
+    assert tuple(colours(0)[0, 0].tolist()) in seen  # upper half of the first image
 
 
 def test_refused_commands(folder, capsys):

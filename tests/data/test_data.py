@@ -1,4 +1,4 @@
-"""Data sets: small IDX files, whole and broken."""
+"""Data sets: valid and damaged IDX files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set is checked when it is made, and its digest tells it from others."""
+"""Validation and digest of data sets."""
 
 import inspect
 import subprocess
@@ -74,12 +74,12 @@ def test_mismatched_tokens(case):
 
 
 def test_data_set_is_read_only_copy(tmp_path):
-    """Whatever happens to what it was made of, later epochs learn the data of its digest."""
+    """Later changes of the source arrays have no effect."""
     mapped = np.memmap(tmp_path / "x", np.uint8, "w+", shape=X.shape)
     mapped[:] = X
     shown = X.copy()
     view = shown.view()
-    view.flags.writeable = False  # its owner can be written to
+    view.flags.writeable = False  # a view of a writable array
     for x in (shown.copy(), shown, view, np.memmap(tmp_path / "x", np.uint8, "r", shape=X.shape)):
         y = Y.copy()
         data = DataSet("small", x, y, x[:2], y[:2])

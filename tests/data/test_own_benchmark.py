@@ -1,4 +1,4 @@
-"""The benchmark of own data: its files are read as what they are, and its table says what was found."""
+"""Benchmark of own data: its files and its table."""
 
 from __future__ import annotations
 

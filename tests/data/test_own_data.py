@@ -1,4 +1,4 @@
-"""Data of one's own, from file to trained network; and what is wrong with a file, said in one line."""
+"""Own data: from file to trained network; errors of files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def json_output(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What a command that works writes with --json."""
+    """JSON output of a successful command."""
     capsys.readouterr()
     code = run(line, "--json", "output.json")
     assert code == 0, capsys.readouterr().err
@@ -55,7 +55,7 @@ def json_output(line: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]
 
 # -- files -----------------------------------------------------------------------------------------
 def blobs(n: int = 60, width: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Samples (n, width) of three classes, each around a place of its own."""
+    """Samples (n, width) of three clusters, one per class."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 3
     centres = 20 + 30 * np.eye(3, width)
@@ -146,7 +146,7 @@ def ts_parts() -> str:
 
 
 def sounds(path: str = "sounds", *, n: int = 8, rate: int = 4000, width: int = 2, channels: int = 1) -> str:
-    """Tones of three pitches, each of a length and loudness of its own."""
+    """Tones of three pitches with different lengths and amplitudes."""
     rng = np.random.default_rng(2)
     for k, name in enumerate(CLASSES):
         (Path(path) / name).mkdir(parents=True)
@@ -166,7 +166,7 @@ def wav(path: Path, tone: np.ndarray, rate: int = 4000, width: int = 2, channels
 
 
 def events(k: int, rng: np.random.Generator) -> np.ndarray:
-    """Events (90, 4): x, y, microseconds and polarity, of class k in a column of its own."""
+    """Events (90, 4): x, y, microseconds, polarity; one image column per class."""
     t = np.sort(rng.integers(0, 300_000, 90))
     return np.stack(
         (rng.integers(11 * k, 11 * k + 9, 90), rng.integers(0, 33, 90), t, rng.integers(0, 2, 90)), 1
@@ -174,7 +174,7 @@ def events(k: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def nmnist(path: str = "seen", n: int = 6) -> str:
-    """Files of five bytes an event, as N-MNIST has them."""
+    """Files in the format of N-MNIST (five bytes per event)."""
     pytest.importorskip("tonic")
     rng = np.random.default_rng(4)
     for part, k, i in itertools.product(("Train", "Test"), range(3), range(n)):
@@ -187,7 +187,7 @@ def nmnist(path: str = "seen", n: int = 6) -> str:
 
 
 def gestures(path: str = "seen", n: int = 6) -> str:
-    """Arrays of x, y, polarity and milliseconds, as tonic's DVS Gesture has them."""
+    """Arrays in the format of DVS Gesture from tonic: x, y, polarity, milliseconds."""
     pytest.importorskip("tonic")
     rng = np.random.default_rng(5)
     for part, i, k in itertools.product(("Train", "Test"), range(n), range(3)):
@@ -199,7 +199,7 @@ def gestures(path: str = "seen", n: int = 6) -> str:
 
 
 def shd(path: str = "heard", n: int = 6) -> str:
-    """HDF5 of times and channels, as SHD has them."""
+    """HDF5 file in the format of SHD: times and channels."""
     pytest.importorskip("tonic")
     import h5py
 
@@ -236,7 +236,7 @@ def review_table(path: str = "r.parquet") -> str:
 
 
 def vectors(path: str = "v.txt") -> str:
-    """Vectors of the words of the reviews, kind ones on one side."""
+    """Word vectors for the reviews; positive words on one side."""
     rng = np.random.default_rng(3)
     sides = {"good": 2, "kind": 2, "warm": 2, "bad": -2, "dull": -2, "cold": -2, "film": 0, "and": 0}
     lines = []
@@ -337,7 +337,7 @@ def test_column_order(capsys):
 
 
 def test_evaluation_keeps_scaling(capsys):
-    """A file of one class and another range: scaled as training was, and its clipped values told."""
+    """A file of one class and another range uses the scaling of the training set and reports clipping."""
     run(f"train {table()} --label kind --hidden 8 --epochs 3 --out run")
     about = read_identity(Path("run/network.npz"))
     assert about is not None
@@ -467,7 +467,7 @@ def test_attention_shows_words(capsys):
     assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
 
 
-# -- what is understood ----------------------------------------------------------------------------
+# -- inspect ---------------------------------------------------------------------------------------
 def test_inspect_output(capsys):
     x, y = blobs()
     rows = [[*r, 7, k - 1.5, CLASSES[c]] for r, k, c in zip(x.tolist(), range(60), y, strict=True)]
@@ -527,7 +527,7 @@ def test_split_is_stratified_and_deterministic():
 
 
 def test_too_many_columns(capsys):
-    """What a network keeps of its data must fit into its file."""
+    """The data record of a network must fit into its file."""
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet as module
 
@@ -749,7 +749,7 @@ def test_invalid_arrays(name):
         make()
 
 
-#: classes of six samples, again and again, as Python has them: what they are named, or part of the error
+#: labels of six samples, repeated: class names, or part of the error
 LABELS: dict[str, tuple[list[Any], tuple[str, ...] | str]] = {
     "numbers": ([2, 10, 0] * 2, ("0", "2", "10")),
     "whole floats": ([2, 10.0, 0] * 2, ("0", "2", "10")),
@@ -775,7 +775,7 @@ def as_objects(classes: list[Any]) -> np.ndarray:
     return np.fromiter(classes, object, len(classes))
 
 
-#: where classes enter, each with ten samples a class
+#: inputs with classes, ten samples per class
 ENTRIES: dict[str, Callable[[list[Any]], Any]] = {
     "list": lambda y: own.of(blobs()[0], y),
     "array": lambda y: own.of(blobs()[0], as_objects(y)),
@@ -898,7 +898,7 @@ def test_series_of_equal_length():
 def test_exif_orientation():
     images()
     before = own.load("pictures")
-    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what undoes each: Image.Transpose
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # inverse transposition of each orientation
     for orientation, turn in turns.items():
         path = Path(f"pictures/ape/{orientation}.png")
         with Image.open(path) as image:
@@ -963,17 +963,17 @@ def lone(path: Path) -> None:
 
 
 def bomb(path: Path) -> None:
-    """An image that says it has 60,000 x 60,000 pixels."""
+    """An image whose header claims 60,000 x 60,000 pixels."""
     png(path / "ape/0.png", 60_000, b"\x08\0", bytes(1000))
 
 
 def deep(path: Path) -> None:
-    """An image of three colours of 16 bits."""
+    """A 16-bit RGB image."""
     png(path / "ape/0.png", 6, b"\x10\x02", bytes(6 * (1 + 6 * 6)))
 
 
 def png(path: Path, side: int, kind: bytes, pixels: bytes) -> None:
-    """``kind``: bits and colours, as a PNG file tells them."""
+    """A PNG file; ``kind``: bit depth and colour type."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -986,7 +986,7 @@ def png(path: Path, side: int, kind: bytes, pixels: bytes) -> None:
 
 
 def other(path: Path, kind: str) -> None:
-    """An image of another format under the name of a PNG file."""
+    """An image of another format, named .png."""
     Image.new("L", (6, 6)).save(path / "ape/0.png", kind)
 
 
@@ -996,7 +996,7 @@ def animated(path: Path) -> None:
 
 
 def sound(path: Path, kind: int, bits: int) -> None:
-    """A WAV file of a ``kind`` (1: whole numbers, 3: floating point) that the wave module does not write."""
+    """A WAV file of a format that the wave module does not write; ``kind`` 1: integers, 3: floating point."""
     head = b"".join(
         n.to_bytes(size, "little")
         for n, size in zip((kind, 1, 4000, 500 * bits, bits // 8, bits), (2, 2, 4, 4, 2, 2), strict=True)
@@ -1012,7 +1012,7 @@ def sound(path: Path, kind: int, bits: int) -> None:
 
 
 def noise(change: Callable[[Path], object]) -> str:
-    """Recordings, of which one is changed."""
+    """Recordings, one of them changed."""
     sounds()
     change(Path("sounds/bee/1.wav"))
     return "sounds"
@@ -1020,7 +1020,7 @@ def noise(change: Callable[[Path], object]) -> str:
 
 TONE = np.sin(np.arange(800))
 K = "--label kind"
-#: what is wrong: a file, options, and what must be said of it
+#: by name: writer of a file, options, parts of the error
 WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "no such file": (lambda: "nowhere.csv", K, ("there is no", "nowhere.csv")),
     "no format": (lambda: text("hello", "t.doc"), "", ("t.doc", ".csv", ".npz")),
@@ -1295,7 +1295,7 @@ def test_suggested_attention_fits_engine():
 
 
 def fifty() -> str:
-    """Word vectors of 50 values."""
+    """Word vectors of dimension 50."""
     return text("\n".join(f"{w} {'1 ' * k}{'0 ' * (50 - k)}" for k, w in enumerate(("good", "bad"))), "w.txt")
 
 
@@ -1319,7 +1319,7 @@ def test_invalid_parquet(capsys):
     assert "h.parquet is not a Parquet table" in capsys.readouterr().err
 
 
-#: evaluation of a network that was trained on t.csv
+#: evaluations of a network trained on t.csv
 REFUSED: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "other columns": (lambda: text("a,b,c,e,kind\n1,2,3,4,ape\n", "u.csv"), ("'d'", "'e'")),
     "other class": (lambda: text("a,b,c,d,kind\n1,2,3,4,gnu\n", "u.csv"), ("'gnu'", "ape, bee, cow")),

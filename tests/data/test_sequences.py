@@ -1,4 +1,4 @@
-"""Sets of tokens: ragged samples, every data set from small files, whole and broken."""
+"""Token data sets: ragged samples, and every data set from small valid and damaged files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def texts(s, r):
 
 @pytest.fixture
 def reviews(tmp_path):
-    """Two reviews a class and part, in Maas's layout, and vectors beside them."""
+    """Two reviews per class and part in the layout of Maas, and word vectors."""
     (tmp_path / "glove.txt").write_text(VECTORS)
     for part in ("train", "test"):
         for sign, text in (
@@ -91,7 +91,7 @@ def test_imdb_folder(reviews):
         2,
         ("negative", "positive"),
     ) and s.table.dtype == np.int8
-    # by frequency, then by name; the last stands for no known word
+    # by frequency, then by name; the last one is the unknown word
     assert s.words == ("film", "the", "good", "bad", "do", "n't", "")
     assert texts(s, s.train) == [
         ["the", "film", "bad", "film", "do", "n't"],
@@ -121,7 +121,7 @@ def test_text_options(reviews):
 
 
 def test_bigrams(reviews):
-    """The most frequent pairs of the training texts; none across two texts, and their rows are zeros."""
+    """The most frequent pairs within training texts; their rows are zero."""
     plain = sequences.load("imdb", reviews)
     s = sequences.load("imdb", reviews, bigrams=1)
     assert s.words == (*plain.words[:-1], "the film", "") and not s.table[-2:].any()
@@ -287,7 +287,7 @@ def test_snippets(tmp_path, name, raw):
             f"no {movies.SNIPPETS} in .*: it comes with the sources of vaderSentiment; pip download",
         ),
     ],
-    # a packed file has the time of its making in it, and a name must not
+    # a packed file contains its time of creation
     ids=lambda value: "file" if isinstance(value, bytes) else value,
 )
 def test_broken_snippets(tmp_path, name, raw, message):
@@ -359,7 +359,7 @@ def test_log_mel():
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Digits are tones, two speakers say each of three digits seven times."""
+    """Tones as digits: two speakers, three digits, seven recordings of each."""
     for digit in range(3):
         for speaker in ("ann", "bob_b"):
             for index in range(7):

@@ -1,7 +1,7 @@
-"""What proofs assume, and what else shows that it is so: see docs/explanation/verification.md.
+"""Assumptions of the proofs, and the tests that check them: see docs/explanation/verification.md.
 
-An assumption that is wrong makes a proof worthless without making it fail.  So each one has a test of its
-own, in simulation or as a proof of who makes the signals.
+A wrong assumption invalidates a proof without a failure, so each one has a test: a simulation, or a proof
+about the block that drives the signals.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 
 class Assumption(NamedTuple):
-    #: in words
+    #: description
     text: str
-    #: the test that would notice
+    #: the test that checks it
     checked: str
 
 
 WATCHED = "tests/formal/test_assumptions.py"
-#: what it computes would differ from the golden model
+#: without it, results differ from the golden model
 COMPARED = "random programs, every memory compared: tests/engine/test_engine.py"
 CHECKED = "tests/formal/test_checker.py"
 ASSUMPTIONS = {

@@ -1,15 +1,14 @@
-"""Properties of RTL, proven for all inputs: by Yosys, which makes gates of a design, and ABC, which proves.
+"""Proofs of RTL properties for all inputs, by Yosys (synthesis to gates) and ABC (model checking).
 
-A proof is a design of its own.  It holds the block, whose inputs are free, what must hold of it, and what is
-assumed.  Three methods:
+A proof is a design with the block, free inputs, claims and assumptions.  Three methods:
 
     always      combinational: all inputs at once.  Complete.
-    flushed     a pipeline: so many cycles from any state of its registers.  Complete, since nothing older is
-                left in it then.
-    reached     anything with a state: from reset on, for ever, by property-directed reachability (PDR).
+    flushed     pipelines: a number of cycles from any register state.  Complete, since older state has left
+                the pipeline.
+    reached     designs with state: from reset on, unbounded, by property-directed reachability (PDR).
 
-A proof says what it covers: conditions that must be able to come about, or it would be empty.  A claim that
-fails, a cover that is not reached, and a prover that comes to no end are failures.
+Covers are conditions that must be reachable; otherwise the proof would be vacuous.  Failures: a false claim,
+an unreachable cover, a timeout.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ from tests.formal.assumptions import ASSUMPTIONS
 needs_prover = pytest.mark.skipif(
     not (shutil.which("yosys") and shutil.which("yosys-abc")), reason="needs Yosys and its ABC"
 )
-#: seconds that a prover gets
+#: time limit of a prover in seconds
 MAX_SECONDS = 1200
-#: where proofs note what they have shown, a line of JSON each
+#: file for the results of proofs, JSON lines
 LEDGER = "EQUILIF_PROOFS"
-#: a cell that Amaranth gave a number, which differs from design to design
+#: cells that Amaranth numbers differently in each design
 NUMBERED = r"^(\s*cell \S+ \\\w+)\$\d+$"
-#: between the answers of ABC
+#: separator of ABC's answers
 MARK = "next_answer"
 GATES = (
     "hierarchy -top top",
@@ -67,12 +66,12 @@ GATES = (
 
 
 class NotProven(AssertionError):
-    """What was to be proven is wrong, or nobody knows."""
+    """A claim is false, or the prover found no answer."""
 
 
 @dataclass(frozen=True)
 class Proven:
-    """What a proof has shown."""
+    """Result of a proof."""
 
     prop: str
     block: str
@@ -83,9 +82,9 @@ class Proven:
 
 
 class Proof:
-    """A property of a block: the design in which it is claimed.  ``m`` takes what it needs beside that.
+    """A property of a block.  ``m``: the module for additional logic.
 
-    ``resets``: reset comes at any time, too.
+    ``resets``: reset may also occur later.
     """
 
     def __init__(self, prop: str, block: str, *, resets: bool = False):
@@ -103,20 +102,20 @@ class Proof:
         self.insides: dict[str, str] = {}
         self.netlists: list[tuple[Synthesis, str]] = []
 
-    # -- what is free ------------------------------------------------------------------------------
+    # -- free inputs ------------------------------------------------------------------------------
     def any(self, shape: Shape | int, name: str) -> Signal:
-        """Anything, and something else in every cycle."""
+        """A free signal."""
         assert name not in self.ports, name
         self.ports[name] = signal = Signal(shape, name=name)
         return signal
 
     def constant(self, shape: Shape | int, name: str) -> Value:
-        """Anything, and the same in every cycle."""
+        """A free constant."""
         given = self.any(shape, name)
         first = Signal(init=1, name=f"{name}_first")
         kept = Signal(shape, name=f"{name}_kept", reset_less=True)
         value = Signal(shape, name=f"{name}_value")
-        domain = ClockDomain(f"{name}_domain", reset_less=True)  # a reset changes it neither
+        domain = ClockDomain(f"{name}_domain", reset_less=True)  # reset does not change it
         setattr(self.m.domains, domain.name, domain)
         self.m.d.comb += [
             ClockSignal(domain.name).eq(self.ports["clk"]),
@@ -128,7 +127,7 @@ class Proof:
         return value
 
     def free(self, block: wiring.Component, name: str = "block", but: Iterable[str] = ()) -> None:
-        """Inputs of a block are anything, all ``but`` some.  The block becomes part of the design."""
+        """Add a block; all inputs except ``but`` are free."""
         self.m.submodules[name] = block
         for path, member, value in block.signature.flatten(block):
             port = "__".join(map(str, path))
@@ -137,9 +136,9 @@ class Proof:
                 self.m.d.comb += target.eq(self.any(target.shape(), port))
 
     def netlist(self, block: wiring.Component, synthesis: Synthesis) -> dict[str, Signal]:
-        """What a synthesis makes of a block that is in the design already: its outputs, by their names.
+        """Outputs, by name, of a synthesised copy of a block in the design.
 
-        It has the block's inputs, clock and reset.  Its cells are as their simulation models say.
+        It shares inputs, clock and reset; cells behave as their simulation models.
         """
         name = f"netlist_{len(self.netlists)}"
         text = synthesis.netlist(block, name)
@@ -158,17 +157,17 @@ class Proof:
         return outputs
 
     def inside(self, path: str, shape: Shape | int) -> Signal:
-        """A signal inside a block, by its name.
+        """A signal inside a block.
 
-        ``path`` begins with the name of the submodule.  One that shares its name with a signal has ``_cell``
-        behind it.
+        ``path`` begins with the submodule; a cell that shares its name with a signal has the suffix
+        ``_cell``.
         """
         name = f"inside_{len(self.insides)}"
         self.insides[name] = path
         return self.any(shape, name)
 
     def before(self, value: ValueLike, cycles: int = 1) -> Value:
-        """A value of so many cycles ago."""
+        """A delayed value."""
         late = Value.cast(value)
         for _ in range(cycles):
             held = Signal(late.shape(), name=f"before_{len(self.ports)}", reset_less=True)
@@ -176,9 +175,9 @@ class Proof:
             late = held
         return late
 
-    # -- what is said ------------------------------------------------------------------------------
+    # -- claims ------------------------------------------------------------------------------------
     def assume(self, name: str, value: ValueLike) -> None:
-        """One of tests.formal.assumptions.ASSUMPTIONS holds in every cycle."""
+        """Assume one of tests.formal.assumptions.ASSUMPTIONS in every cycle."""
         assert name in ASSUMPTIONS, f"{name} is not in the list of assumptions"
         earlier = self.assumed.get(name)
         new = Value.cast(value).bool()
@@ -192,22 +191,22 @@ class Proof:
 
     # -- methods -----------------------------------------------------------------------------------
     def always(self) -> Proven:
-        """Complete, of what has no registers."""
+        """Combinational proof (complete)."""
         return self._prove("SAT, all inputs", {"_claims": "iprove"}, "sat")
 
     def flushed(self, cycles: int) -> Proven:
-        """Complete, of a pipeline that forgets what came so many cycles ago.
+        """Pipeline proof (complete if the pipeline forgets after ``cycles`` cycles).
 
-        Unrolled from any state of all registers; claimed of the last cycle alone.
+        Unrolled from any register state; claims hold in the last cycle.
         """
         last = f"frames -F {cycles + 1}; comb; cone -O {cycles}"
         method = f"SAT, {cycles + 1} cycles from any state"
         return self._prove(method, {"_claims": f"{last}; iprove"}, f"{last}; sat", cycles=cycles)
 
     def induced(self, cycles: int = 1, *, reach: int = 40) -> Proven:
-        """From reset on, by induction: what holds for so many cycles, in any state, holds in the next one.
+        """Proof from reset on by k-induction.
 
-        ``reach``: cycles within which what is covered comes about.
+        ``reach``: cycles within which covers are reached.
         """
         step = f"frames -F {cycles + 1}; comb; cone -O {cycles}; iprove"
         method = f"induction over {cycles} cycle{'s' if cycles > 1 else ''}, from reset"
@@ -215,26 +214,25 @@ class Proof:
         return self._prove(method, how, f"bmc3 -F {reach}", cycles=cycles)
 
     def reached(self, *, reach: int = 40, simplify: str = "") -> Proven:
-        """From reset on, by PDR.  ``simplify``: ABC commands before it."""
+        """Proof from reset on by PDR.  ``simplify``: ABC commands before it."""
         how = f"{simplify}; pdr" if simplify else "pdr"
         return self._prove("PDR, from reset", {"_begins": how}, f"bmc3 -F {reach}")
 
     def corresponds(self, *, reach: int = 40) -> Proven:
-        """From reset on, by signals that are always alike: ABC finds them, and shows it by induction.
+        """Proof from reset on by signal correspondence, for two equivalent designs.
 
-        For two designs of one behaviour.  With each such signal in place of its like, what is claimed must
-        follow from any state.
+        ABC finds equal signals by induction and merges them; claims must then follow from any state.
         """
         how = {"_begins": "scorr -C 100000; comb; cone -O 0; iprove"}
         return self._prove("signal correspondence, from reset", how, f"bmc3 -F {reach}")
 
     # -- inside ------------------------------------------------------------------------------------
     def _outputs(self, cycles: int, *, begins: bool) -> None:
-        """Outputs of the design.
+        """Add the outputs of the design.
 
-        Three must never be high.  ``_claims``: a claim is wrong while all that is assumed holds, and has held
-        for ``cycles`` cycles; ``_begins``: the same from reset on; ``_step``: after as many cycles without a
-        wrong claim.  ``_seen_0`` and the others must be able to be high.
+        Never high: ``_claims`` (a claim is false while all assumptions hold and have held for ``cycles``
+        cycles), ``_begins`` (the same from reset on), ``_step`` (after as many cycles without a false claim).
+        ``_seen_0`` and the others must be reachable.
         """
         assert self.claims and self.covers, "a proof claims something, and covers something"
         m = self.m
@@ -289,14 +287,14 @@ class Proof:
         return proven
 
     def _gates(self, work: Path, outputs: Sequence[str]) -> None:
-        """A file of and-gates and registers for each output, with what it depends on alone."""
+        """Write an AIGER file for the cone of each output."""
         flat = GATES.index("flatten") + 1
         passes = []
         for k, (synthesis, text) in enumerate(self.netlists):
             (work / f"netlist_{k}.v").write_text(text)
             (work / f"cells_{k}.v").write_text(synthesis.library())
             defines = " ".join(f"-D{name}" for name in synthesis.defines)
-            # models are made of the cells alone that are there: one of a large memory takes minutes
+            # only cells in use get a model: one of a large memory takes minutes
             passes += [f"read_verilog -defer {defines} cells_{k}.v", f"read_verilog netlist_{k}.v"]
             passes += [f"hierarchy -top netlist_{k}", "proc", "flatten", "opt_clean", "memory_collect"]
             passes += [f"write_rtlil netlist_{k}.il", "design -reset"]
@@ -312,7 +310,7 @@ class Proof:
 
 
 def _abc(work: Path, checks: Mapping[str, str]) -> dict[str, str]:
-    """What ABC says to the commands for each output, and the inputs that it found."""
+    """Answer of ABC for each output, with its counterexample."""
     lines = [
         f"read_aiger {name}.aig; strash; {commands}; print_status; write_cex -n {name}.txt; echo {MARK}"
         for name, commands in checks.items()
@@ -327,7 +325,7 @@ def _abc(work: Path, checks: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cycles(found: str) -> str:
-    """Inputs that are not 0, by cycle, from lines name[bit]_cycle@0=0 or name[bit]@cycle=0."""
+    """Non-zero inputs by cycle, from lines name[bit]_cycle@0=0 or name[bit]@cycle=0."""
     cycles: dict[int, dict[str, int]] = {}
     line = r"^([\w.$]+?)(?:\[(\d+)\])?(?:_(\d\d))?@(\d+)=(\d)"
     for name, bit, unrolled, cycle, value in re.findall(line, found, re.M):
@@ -340,7 +338,7 @@ def _cycles(found: str) -> str:
 
 
 def _run(command: list[str], work: Path) -> str:
-    """What a tool says, standard error included."""
+    """Output of a tool, standard error included."""
     with subprocess.Popen(
         command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -363,7 +361,7 @@ def agree(
     golden: Callable[..., Iterable[SupportsInt]],
     cases: Iterable[Mapping[str, int]],
 ) -> int:
-    """A formula that proofs compare RTL with is the golden definition, case by case.  How many there were."""
+    """Compare a formula of the proofs with the golden definition; number of cases."""
     m = Module()
     given = {name: Signal(shape, name=name) for name, shape in inputs.items()}
     outputs = []

@@ -1,4 +1,4 @@
-"""What every stream promises: an offer stands as it is until it is taken."""
+"""Stream handshake: valid and payload are stable until ready."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.formal.prove import Proof
 
 
 def stands(p: Proof, stream: Any) -> Value:
-    """What was offered and not taken in the last cycle is still offered; true in the first cycle."""
+    """An offer that was not accepted in the last cycle is stable; true in the first cycle."""
     offered = p.before(stream.valid & ~stream.ready)
     payload = Value.cast(stream.payload)
     return ~offered | stream.valid & (payload == p.before(payload))

@@ -1,7 +1,6 @@
-"""Assumptions of proofs that the engine must keep, watched while it runs random programs.
+"""Assumptions of the proofs, checked in an engine that runs random programs.
 
-Blocks get a watch that remembers whether an assumption was ever broken; the engine's count of spikes shows
-them.
+Monitors record violated assumptions; the spike counter of the engine reports them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ NAMES = ("apart", "total", "something was read", "something was divided")
 
 
 def watched(monkeypatch, pipeline):
-    """An engine whose count of spikes is a bit for each of NAMES: that it has come about."""
+    """An engine whose spike counter has a bit for each of NAMES, set when it occurred."""
     seen: dict[str, list[Signal]] = {name: [] for name in NAMES}
 
     def note(m: Module, name: str, now) -> None:
@@ -80,7 +79,7 @@ def watched(monkeypatch, pipeline):
 
         def elaborate(self, platform):
             m = Module()
-            # now, so that all watches are known
+            # elaborated now, so that all monitors exist
             m.submodules.engine = Fragment.get(self.inner, platform)
             for name, member in EnginePort(self.inner.config).members.items():
                 outer, inner = getattr(self.host, name), getattr(self.inner.host, name)

@@ -1,7 +1,7 @@
-"""The bus: answers stand, none is lost or doubled, and nobody starves.
+"""AXI bus: stable responses, none lost or repeated, no starvation.
 
-Engine and checker are free: they say anything at any time, but that an engine is busy from a start on.  So
-what is proven holds of every engine.
+Engine and checker have free outputs, except that an engine is busy after a start, so the proofs hold for
+every engine.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from equilif_hdl.link.bus import AxiEngine
 from tests.engines import ENGINE
 from tests.formal.prove import Proof, needs_prover
 
-# a checker is made for its width, and another takes its place
+# replaced by a free checker
 pytestmark = [needs_prover, pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")]
 BUS = "equilif_hdl.link.bus"
 SMALLEST = replace(ENGINE, tiles=4, value_groups=4, state_groups=4, program_words=6, lanes=4)
-#: what a master holds until it is taken
+#: channels that a master holds until ready
 CHANNELS = {
     "s_axi_aw": ("addr",),
     "s_axi_w": ("data", "strb"),
     "s_axi_ar": ("addr",),
     "s_axis_t": ("data", "keep", "last"),
 }
-#: answers
+#: response channels
 ANSWERS = {"s_axi_b": ("resp",), "s_axi_r": ("resp", "data"), "m_axis_t": ("data", "last")}
 
 
 def stands(p: Proof, axi: AxiEngine, channel: str, payload: tuple[str, ...]) -> object:
-    """What was offered and not taken is still offered."""
+    """An offer that was not accepted is stable."""
     valid, ready = (getattr(axi, channel + name) for name in ("valid", "ready"))
     offered = p.before(valid & ~ready)
     same = Const(1)
@@ -48,10 +48,10 @@ def stands(p: Proof, axi: AxiEngine, channel: str, payload: tuple[str, ...]) -> 
 
 
 def anything(p: Proof, monkeypatch) -> tuple[AxiEngine, Signal]:
-    """A bus whose engine and checker are free, and whether that engine is busy."""
+    """A bus with free engine and checker; whether the engine is busy."""
     busy = Signal()
 
-    says: dict[str, Value] = {}  # made here: what is free is known before the design is elaborated
+    says: dict[str, Value] = {}  # free signals exist before elaboration
     for name, member in EnginePort(SMALLEST).members.items():
         if member.flow is wiring.In:
             says[name] = p.any(Shape.cast(member.shape).width, f"engine_{name}")
@@ -119,7 +119,7 @@ def test_answers(monkeypatch):
 
 
 def waits(p: Proof, name: str, waiting: Signal, others: Signal, most: int) -> None:
-    """While somebody waits, others come first ``most`` times."""
+    """A request is overtaken at most ``most`` times."""
     passed = Signal(range(most + 2), name=f"passed_{name}")
     with p.m.If(~waiting):
         p.m.d.sync += passed.eq(0)

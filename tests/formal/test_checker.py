@@ -1,9 +1,8 @@
-"""The checker refuses an instruction exactly when the golden model does, so no program leaves the memories.
+"""The checker rejects an instruction exactly when the golden model does.
 
-Words come one after the other; which rules each of them is judged by is written once more here, from
-equilif_golden.engine.isa.OPERATIONS, and compared with equilif_golden.engine.isa.Instruction.problem.  The
-engine is a small one: its sizes are compared with sums, and larger ones take more bits of the same adder.
-The number of tiles is a product, which is left to simulation: tests/link/test_host.py.
+The rules for each word are derived again from equilif_golden.engine.isa.OPERATIONS and compared with
+equilif_golden.engine.isa.Instruction.problem.  The engine is small; larger sizes take more bits of the same
+adders.  The number of tiles is a product, which simulation tests: tests/link/test_host.py.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from tests.formal.prove import Proof, agree, needs_prover
 pytestmark = needs_prover
 SMALL = EngineConfig(lanes=4, tiles=6, value_groups=4, state_groups=4, program_words=12)
 ENGINES = {"with attention": SMALL, "without": replace(SMALL, attention=False)}
-#: numbers that lie near what is allowed
+#: numbers near the limits
 NEAR = {
     "n_dst": range(6),
     "n_src": range(6),
@@ -46,7 +45,7 @@ NEAR = {
     "count": (0, 1, 5),
 }
 CHECKER = "equilif_hdl.engine.checker"
-#: place and width of every field
+#: position and width of every field
 AT = {name: (sum(width for _, width, _ in FIELDS[:k]), FIELDS[k][1]) for k, (name, _, _) in enumerate(FIELDS)}
 
 
@@ -60,7 +59,7 @@ def either(conditions: list[Value]) -> Value:
 
 
 def one_of(value: Value, allowed: range | tuple[int, ...]) -> Value:
-    """Fields of a code are unsigned; one that is signed may be anything."""
+    """Allowed values of a field; a signed field is unrestricted."""
     if len(allowed) == 1 << len(value):
         return Const(1)
     if isinstance(allowed, range):
@@ -69,7 +68,7 @@ def one_of(value: Value, allowed: range | tuple[int, ...]) -> Value:
 
 
 def wrong(code: Value, config: EngineConfig) -> list[Value]:
-    """Of an instruction, which of its three words is at fault, none before it being so."""
+    """The first of the three words of an instruction that is invalid."""
     op, mode = field(code, "op"), field(code, "mode")
     found: list[list[Value]] = [[], [], []]
     for which, operation in OPERATIONS.items():
@@ -104,7 +103,7 @@ def test_rules_equal_golden(config):
     cases = []
     for _ in range(6000):
         code = rng.getrandbits(96)
-        if rng.random() < 0.8:  # near what is allowed: small numbers of groups
+        if rng.random() < 0.8:  # near the limits: small numbers of groups
             for name, some in NEAR.items():
                 at, width = AT[name]
                 code = code & ~(((1 << width) - 1) << at) | rng.choice(some) << at
@@ -116,7 +115,7 @@ def test_rules_equal_golden(config):
 
 
 def inside(code: Value, config: EngineConfig) -> Value:
-    """Every group and every tile that an instruction names is there."""
+    """Every group and tile of an instruction exists."""
     found = []
     for which, operation in OPERATIONS.items():
         for operand in operation.operands.values():
@@ -143,9 +142,9 @@ def test_refusals_equal_golden(config):
     depth = Signal(3)
     count = Signal(range(most + 2))  # instructions that were accepted
     halts = Signal()
-    third = Signal()  # the third word is being judged
-    fresh = Signal()  # one of the others came a cycle ago,
-    expected = Signal()  # and is at fault
+    third = Signal()  # the third word is checked
+    fresh = Signal()  # another word one cycle ago
+    expected = Signal()  # that is invalid
     word = block.word
     step = block.step & ~block.fault
     p.assume("step", ~(block.busy & (block.step | block.clear)) & ~(block.step & block.clear))
@@ -181,7 +180,7 @@ def test_refusals_equal_golden(config):
         m.d.sync += count.eq(count + 1)
     with m.If(block.clear):
         m.d.sync += [part.eq(0), depth.eq(0), count.eq(0), halts.eq(0), third.eq(0)]
-    # the number of tiles is a product, and the checker adds it up: solvers do not get through that
+    # solvers do not finish on the product of tiles, which the checker accumulates
     with_tiles = [
         op.code for op, o in OPERATIONS.items() if any(isinstance(x, Tiles) for x in o.operands.values())
     ]

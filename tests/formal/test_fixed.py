@@ -23,14 +23,14 @@ from tests.formal.prove import Proof, agree, needs_prover
 
 pytestmark = needs_prover
 FIXED = "equilif_hdl.fixed"
-#: of the widest accumulator and a product
+#: widths of the widest accumulator and of a product
 WIDEST = 34
-#: of weights, values and what is on the way to them
+#: widths of weights, values and intermediate results
 WIDTHS = (4, 8, 10, 12, 16, 18, 20)
 
 
 def clipped(value: Value, lo: int, hi: int) -> Value:
-    """The golden definition of saturation, with comparators."""
+    """Saturation as in the golden model, with comparators."""
     lowest, highest = (Const(limit, value.shape()) for limit in (lo, hi))
     return Mux(value < lowest, lowest, Mux(value > highest, highest, value))
 
@@ -51,7 +51,7 @@ def test_clipping_equals_golden():
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_saturate(width):
-    """From a bit more, a few more, and the widest there is."""
+    """From one additional bit, several, and the maximum."""
     p = Proof("saturate = clip", FIXED)
     value = p.any(signed(WIDEST), "value")
     fmt = SQ(width, 0)
@@ -98,7 +98,7 @@ def test_total_and_popcount():
 
 
 def test_times_small():
-    """The gain of the learning rule, as LEARN takes it: of unsigned rates and of signed values."""
+    """Gains of the learning rule for unsigned rates and signed values."""
     p = Proof("times_small = product", FIXED)
     gain = p.any(GAIN_WIDTH, "gain")
     plain = p.any(8, "plain")

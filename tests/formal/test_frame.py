@@ -1,7 +1,7 @@
-"""Frames: a frame is taken for good exactly when it is, and replies stand.
+"""Frames: accepted exactly when valid; replies are stable.
 
-The CRC-32 of the proof is its own, bit by bit; it is that of zlib.  Its last four bytes are the CRC of the
-others exactly when the register is left at RESIDUE: proven for every register and every four bytes.
+The proof uses a bitwise CRC-32, compared with zlib.  The last four bytes are the CRC of the others exactly
+when the register ends at RESIDUE: proven for every register and every four bytes.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def test_residue():
 
 
 class Line:
-    """What has come over the line since the last end, and whether the framer heard all of it."""
+    """Bytes received since the last END, and whether the framer accepted all."""
 
     def __init__(self, p: Proof, block: Framer):
         i = block.i
         self.listening = p.inside("block.listening", 1)
         self.count = Signal(range(34))  # bytes; 33: too many
         self.crc = Signal(32, init=START)
-        self.lost = Signal()  # one of them came while a frame was held
+        self.lost = Signal()  # received while a frame was held
         self.byte = i.valid & ~i.p.end
         self.end = i.valid & i.p.end
         m = p.m
@@ -81,7 +81,7 @@ class Line:
             m.d.sync += [self.count.eq(0), self.crc.eq(START), self.lost.eq(0)]
 
     def follows(self, p: Proof) -> Value:
-        """What makes an induction: the framer's registers, while it hears a frame."""
+        """Invariants for the induction: the registers of the framer during a frame."""
         hears = self.listening & ~self.lost
         n = p.inside("block.n", range(33))
         long = p.inside("block.too_long", 1)
@@ -114,13 +114,13 @@ def test_framer_crc():
 
 
 def test_frame_verdict():
-    """With the framer's own word on the CRC, which is right by the proof before."""
+    """Uses the CRC verdict of the framer, proven above."""
     p = Proof("status is OK exactly for a whole frame whose CRC is right", FRAME)
     block = held_frames(p)
     line = Line(p, block)
     right = p.inside("block.crc_cell.match_detected", 1)
     i = block.i
-    judged = Signal()  # a frame ended a cycle ago
+    judged = Signal()  # a frame ended one cycle ago
     good = Signal()
     first = Signal(8)
     second = Signal(8)

@@ -23,7 +23,7 @@ NAMES = ["default", "narrow", "widest"]
 
 
 def step(total: Value, threshold: Value, leak: Value) -> list[Value]:
-    """lif_step of a membrane and its drive, which are added: with comparators and a subtraction."""
+    """lif_step of the sum of membrane and drive, with comparators and a subtraction."""
     u = Mux(total < -threshold, -threshold, Mux(total > 2 * threshold, 2 * threshold, total))
     spike = u >= threshold
     kept = u - Mux(spike, threshold, 0)

@@ -1,10 +1,10 @@
-"""What synthesis makes of a block is the block, from reset on and for ever: iCE40, ECP5 and Gowin.
+"""Netlists of blocks equal their RTL from reset on: iCE40, ECP5 and Gowin.
 
-The netlist is made by the boards' own recipes.  Its cells do what their simulation models say.  Both designs
-get the same inputs and the same reset, at any time.
+Synthesis uses the scripts of the boards; cells behave as their simulation models.  Both designs get the same
+inputs and resets.
 
-Not proven: Plasticity, whose product is one of a DSP block or of an adder tree; Framer, whose memory is a
-block RAM; Gowin's Sequencer, whose program is in one of 18 Kbit.  None came to an end within two minutes.
+Not proven (no result within two minutes): Plasticity, with a product in a DSP block or adder tree; Framer,
+with a block RAM; Sequencer on Gowin, with a program in an 18 Kbit block RAM.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from tests.netlists import ECP5, GOWIN, ICE40
 
 pytestmark = needs_prover
 FAMILIES = {"iCE40": ICE40, "ECP5": ECP5, "Gowin": GOWIN}
-#: cycles of the slowest block, a receiver of four cycles a bit, until a byte is there
+#: cycles until the slowest block, a receiver at four cycles per bit, outputs a byte
 REACH = 48
 
 
 class Block(NamedTuple):
     make: Callable[[], wiring.Component]
-    #: seconds are few
+    #: proven in seconds
     quick: bool = False
-    #: families for which this does not come to an end
+    #: families where the proof does not finish
     without: tuple[str, ...] = ()
 
 
@@ -75,7 +75,7 @@ BLOCKS = {
 
 
 def prove(block: wiring.Component, synthesis: Synthesis, family: str, name: str) -> Proven:
-    """Every output of the netlist is that of the RTL; each of them is high at some time."""
+    """Prove that all outputs agree; cover: each output is high at some time."""
     place = type(block).__module__
     p = Proof(f"netlist = RTL ({family}): {name}", place, resets=True)
     p.free(block)
@@ -86,7 +86,7 @@ def prove(block: wiring.Component, synthesis: Synthesis, family: str, name: str)
 
 
 def cases() -> list[Any]:
-    """The quick ones of the iCE40 always, the others with the long tests."""
+    """Fast cases of the iCE40 by default, the others with the long tests."""
     out = []
     for family in FAMILIES:
         for name, block in BLOCKS.items():
@@ -106,7 +106,7 @@ def test_netlist_equals_rtl(family, name):
 
 
 def test_wrong_cell_is_found():
-    """The table of one LUT is inverted; a single bit of it may be one that no input reaches."""
+    """All bits of a LUT are inverted, since a single bit may be unreachable."""
     spoilt = []
 
     def spoil(content: dict[str, Any], rtlil: str) -> None:

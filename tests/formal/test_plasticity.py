@@ -1,12 +1,12 @@
 """equilif_hdl.blocks.plasticity = equilif_golden.blocks.plasticity, for all operands.
 
-In two steps, since a SAT solver finds no way through products that are associated differently.
+In two steps, since SAT solvers fail on products that are associated differently.
 
-1. The block is saturate(w + ((product + um vm) >> shift)), for all inputs: proven, with one and the same
-   multiplication on both sides.
-2. With product = gain u+ v+ + dither, um = -gain u- and vm = v-, product + um vm is what the golden model
-   shifts, and no number is beyond its width: tried for every gain and every u and v.  The sum is one of two
-   numbers that do not depend on each other, so its limits are the sums of theirs.
+1. The block is saturate(w + ((product + um vm) >> shift)), for all inputs: proven, with the
+   same multiplication on both sides.
+2. With product = gain u+ v+ + dither, um = -gain u- and vm = v-, product + um vm is the number that the
+   golden model shifts, and no number exceeds its width: tested for every gain and every u and v.  The two
+   summands are independent, so the limits of the sum are the sums of their limits.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ VALUES = {"rates": np.arange(256), "signed values": np.arange(-128, 256)}
 
 
 def products(values: np.ndarray) -> np.ndarray:
-    """Of every gain, u and v."""
+    """Products for every gain, u and v."""
     return GAINS[:, None, None] * values[:, None] * values
 
 
 def update(w: Value, product: Value, other: Value, shift: Value, width: int) -> list[Value]:
-    """The golden update, of the two products."""
+    """The golden update from the two products."""
     fmt = SQ(width, 0)
     return [clipped(w + ((product + other) >> shift), fmt.lo, fmt.hi)]
 
@@ -109,7 +109,7 @@ def test_plasticity(numerics, registers, signed_values):
     other = Signal(signed(PRODUCT + 2))
     p.m.d.comb += other.eq(p.before(um, block.latency + ahead) * p.before(vm, block.latency + ahead))
     fmt = numerics.weight
-    w = p.before(block.w, int(block.added))[: fmt.width].as_signed()  # a port of 16 bits for all widths
+    w = p.before(block.w, int(block.added))[: fmt.width].as_signed()  # a 16-bit port for all widths
     p.claim("o", block.o == update(w, product, other, block.shift, fmt.width)[0])
     p.cover("at the upper rail", (block.o == fmt.hi) & (w < fmt.hi))
     p.cover("at the lower rail", (block.o == fmt.lo) & (w > fmt.lo))

@@ -26,7 +26,7 @@ NAMES = ["default", "narrow", "widest", "narrowest"]
 
 
 def rate(charge: Value, v: Value, shift: Value) -> list[Value]:
-    """``measure``, where the sum is as wide as the charge, as it is in the memories."""
+    """``measure`` with a sum as wide as the charge, as in the memories."""
     total = (charge + v)[: len(charge)].as_signed() >> shift
     return [Mux(total < 0, 0, Mux(total > 255, 255, total))]
 

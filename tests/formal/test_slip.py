@@ -1,7 +1,7 @@
-"""SLIP: what goes through encoder and decoder comes out in the same cycle, and offers stand.
+"""SLIP: encoder and decoder are inverse; stream handshakes.
 
-Both have no latency and hold nothing but whether an escape has gone by.  So nothing can be lost or doubled
-when each item that the encoder takes leaves the decoder in that cycle, and none else does.
+Both have no latency and one bit of state (an escape).  So no item is lost or repeated when each one that the
+encoder accepts leaves the decoder in the same cycle, and no other does.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_encoder_handshake():
 
 
 def test_decoder_handshake_and_errors():
-    """A mark of its own for what was wrong since the last end, by the rules of RFC 1055."""
+    """Errors since the last END are marked, by the rules of RFC 1055."""
     p = Proof("an offered item stands; an end is bad exactly when something was wrong since the last", SLIP)
     block = SlipDecoder()
     p.free(block)

@@ -1,9 +1,9 @@
-"""equilif_hdl.blocks.softmax: exponentials of a lane = those of the golden model, and the division.
+"""equilif_hdl.blocks.softmax: exponentials of a lane, and the division.
 
-The division is proven step by step, for every width of the sum, and put together here.  Let S be the sum,
+The division is proven step by step for every width of the sum.  Let S be the sum,
 R_k the remainder and b_k the bit of the quotient in step k = 0 .. n - 1, n = RECIPROCAL + 3.  Proven:
 
-    R_0 = 2**(c - 1)      R_{k+1} = 2 (R_k - b_k S)      0 <= R_k < 2 S      the quotient q takes in the b_k
+    R_0 = 2**(c - 1)      R_{k+1} = 2 (R_k - b_k S)      0 <= R_k < 2 S      the quotient q collects the b_k
 
 So 2**n R_0 = 2 S q + R_n, that is 2**(c + RECIPROCAL + 1) = S q + R_n / 2 with 0 <= R_n / 2 < S: q is that
 power of two by S, rounded down, and (q + 1) >> 1 is the golden R.  Fine codes cut R at R_MAX where S is below
@@ -41,7 +41,7 @@ LIMIT = 1 << (WIDTH - 1)
 
 
 def exponential(near: Value, top: Value, active: Value) -> list[Value]:
-    """``top``: the largest octave, from the smallest one on."""
+    """Exponential; ``top``: largest octave, counted from the smallest."""
     y = clipped(near, -LIMIT, LIMIT - 1)
     down = top - (LIMIT >> FRACTION) - (y >> FRACTION)
     e = Array(Const(int(t), 8) for t in TABLE)[y[:FRACTION]]
@@ -49,7 +49,7 @@ def exponential(near: Value, top: Value, active: Value) -> list[Value]:
 
 
 def test_formula_equals_golden_exponential():
-    """By the golden exponents and table, as equilif_golden.blocks.softmax.softmax uses them."""
+    """Against the exponents and the table of equilif_golden.blocks.softmax.softmax."""
     rng = random.Random(1)
     smallest = -LIMIT >> FRACTION
     cases = []
@@ -69,7 +69,7 @@ def test_formula_equals_golden_exponential():
 
 @pytest.mark.parametrize("config", [replace(SINGLE_PORT, attention=True), WIDE], ids=["SPRAM", "DEEP"])
 def test_exponentials(config):
-    """A lane of the block, whose largest octave is anything that it can be."""
+    """A lane of the block for every largest octave."""
     p = Proof("e = TABLE[fraction] >> octaves below the largest", SOFTMAX)
     block = Softmax(config)
     top = p.any(OCTAVE, "top")
@@ -94,7 +94,7 @@ def test_exponentials(config):
 
 
 def test_golden_cutoff():
-    """Both sides of the limit, and the arithmetic of the argument, for every sum up to there and beyond."""
+    """Both sides of the limit, for every sum up to and beyond it."""
     for total in range(1 << C_MIN, 1 << FINE):
         q = (1 << (FINE + RECIPROCAL + 1)) // total
         assert ((q + 1) >> 1 > R_MAX) == (total < 1 << (FINE - 1)) or (q + 1) >> 1 == R_MAX
@@ -112,7 +112,7 @@ def test_reciprocal(width):
     left = p.inside("divider.left", range(STEPS + 1))
     aligned = p.inside("divider.aligned", 1)
     small = p.inside("divider.small", 1)
-    # what was asked for, and how many cycles ago: STEPS + 1 and more are one
+    # the request, and cycles since then: STEPS + 1 and more are one
     fixed = Signal()
     fine = Signal()
     begun = Signal()
@@ -129,13 +129,13 @@ def test_reciprocal(width):
         lead = Mux(total >= 1 << k, k, lead)
 
     def claim(name: str, value: Value, when: Value = begun) -> None:
-        p.claim(name, block.start | ~when | value)  # with a start another total may come
+        p.claim(name, block.start | ~when | value)  # a start may change the total
 
     cut = fine & (total < 1 << (FINE - 1))
     claim("c", block.c == Mux(fixed, Mux(fine, FINE, ABSOLUTE), lead))
     claim("busy", block.busy == (late <= STEPS))
     claim("first remainder", remainder == (1 << (block.c - 1)[:5])[: width + 1], begun & (late == 1))
-    # of fine codes the quotient may be too large: then R is R_MAX, which the golden R would be above
+    # fine codes: the quotient may be too large; then R is R_MAX and the golden R is clipped
     stepping = begun & (late >= 1) & ~cut & (total != 0)
     claim("remainder", remainder < 2 * total, stepping)
     was, took = p.before(remainder), p.before(quotient)
@@ -149,7 +149,7 @@ def test_reciprocal(width):
     claim("quotient", quotient == ((took << 1) | bit)[:STEPS], begun & stepped)
     done = begun & (late == STEPS + 1)
     claim("R", block.r == Mux(cut, R_MAX, ((quotient + 1) >> 1)[:15]), done)
-    # what makes these an induction
+    # invariants for the induction
     p.claim("not begun", begun | ~block.busy)
     claim("steps", left == Mux(late == 0, STEPS, STEPS + 1 - late))
     claim("aligned", ~block.busy | (aligned == (late != 0)))

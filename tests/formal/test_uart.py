@@ -1,4 +1,4 @@
-"""UART: what goes through transmitter and line comes out of the receiver, for ever."""
+"""UART: the receiver outputs the bytes of the transmitter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UART = "equilif_hdl.link.uart"
 @pytest.mark.long
 @pytest.mark.parametrize("divisor", [4, 5])
 def test_uart_round_trip(divisor):
-    """Sent bytes are a queue of at most two: one on the line, and one that waits for it."""
+    """A queue of at most two bytes: one on the line and one waiting."""
     p = Proof(f"receiver(transmitter(byte)) = byte; none is lost or doubled (divisor {divisor})", UART)
     tx = UartTransmitter(divisor)
     rx = UartReceiver(divisor)

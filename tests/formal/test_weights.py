@@ -1,8 +1,7 @@
-"""The weight array: a row or a column of a tile is one word of each bank, and is what was written.
+"""The weight array: a row or column of a tile is one word of each bank; reads return what was written.
 
-One weight of all, anywhere, is followed: what holds of it holds of each.  Its bits do not meet, so a narrow
-weight stands for all widths.  Depth is that of four tiles; an address beyond them has more bits of the same
-kind.
+The proof follows one arbitrary weight.  Bits are independent, so a narrow weight covers all widths.  The
+depth is four tiles; larger addresses have more bits of the same kind.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ SMALL = EngineConfig(lanes=4, tiles=4, value_groups=4, state_groups=4, program_w
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_layout_equals_golden(lanes):
-    """Element (i, k) of tile t is in bank i ^ k, at word t P + i: what the proof follows."""
+    """Element (i, k) of tile t is in bank i ^ k, at word t P + i."""
     weights = np.arange(lanes * 2 * lanes).reshape(lanes, 2 * lanes)
     words = to_words(weights, lanes)
     for tile in range(2):
@@ -38,13 +37,13 @@ def test_layout_equals_golden(lanes):
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_rows_and_columns_use_banks_once(lanes):
-    """The words that the array asks its banks for, of every row and column: each holds the wanted element."""
+    """For every row and column the array reads the right word of each bank."""
     p = Proof(f"a row or column of P = {lanes} meets P banks, each at the word of its element", WEIGHTS)
     bits = lanes.bit_length() - 1
     e, other = p.any(bits, "e"), p.any(bits, "other")
     bank = e ^ other
     for b in range(lanes):
-        # what lies in bank b of row e, and of column e
+        # element of row e, and of column e, in bank b
         p.claim(f"row: bank {b} once", (bank != b) | (b ^ e == other))
         p.claim(f"column: bank {b} at word b ^ e", (bank != b) | (b ^ e == other))
     p.cover("the last", (e == lanes - 1) & (other == lanes - 1))

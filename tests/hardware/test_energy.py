@@ -1,4 +1,4 @@
-"""Counts of model and RTL are compared by tests/engine/test_engine.py; here they become energy."""
+"""Energy from counters; tests/engine/test_engine.py compares the counters of model and RTL."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The exported Verilog is accepted by every tool without a word, and is the same engine."""
+"""Exported Verilog: accepted by every tool without warnings, equal to the engine."""
 
 import dataclasses
 import os
@@ -37,7 +37,7 @@ EXPORTS = {
 }
 
 
-#: exports whose tools take longest, and others have their parts
+#: slow exports; others contain their parts
 LARGE = ("axi P8 deep", "axi P4 default", "bare P16 deep")
 
 
@@ -52,7 +52,7 @@ def exported(request, tmp_path_factory):
 
 
 def checked(command, folder):
-    """What a tool prints, which must find nothing wrong."""
+    """Output of a tool that must succeed."""
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env={**os.environ, **verilator.environment()}
     )
@@ -87,10 +87,7 @@ def test_verilator_lint(exported):
 
 
 def test_waivers_are_complete(exported):
-    """Without the waivers: unused parts of signals, and several modules in a file.
-
-    A signal that is not used at all is no part.
-    """
+    """Without waivers: only unused parts of signals and several modules per file."""
     found = re.findall(r"^%Warning-(\w+): [^ ]+ (.*)$", lint(exported, "core.v").stderr, flags=re.MULTILINE)
     assert found
     for rule, text in found:
@@ -104,7 +101,7 @@ def test_waivers_are_complete(exported):
 
 
 def test_waivers_hide_no_error(exported, tmp_path):
-    """A wire that somebody forgot, a width that does not fit."""
+    """A missing wire, a wrong width."""
     text = (exported / "core.v").read_text()
     for wrong, rule in (
         ("wire forgotten = 1'h0;", "UNUSEDSIGNAL"),
@@ -246,7 +243,7 @@ def test_meaningless_verify_options(options, message):
 
 
 def test_help_lists_buses_and_pipelines():
-    """The command line names them without importing what defines them."""
+    """The command line lists them without importing the engine."""
     assert list(hardware.Bus) == list(Bus) and list(hardware.Pipelines) == list(Pipeline)
 
 

@@ -300,9 +300,7 @@ def test_port_vanishes():
 )
 def test_invalid_port(path, reason):
     code, output = command("identify", "--port", path)
-    assert code == 2 and output.startswith(f"error: '{path}' cannot be used as a serial port: {reason}"), (
-        output
-    )
+    assert code == 2 and output.startswith(f"error: '{path}'") and reason in output, output
     assert "Errno" not in output
 
 

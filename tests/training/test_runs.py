@@ -563,7 +563,7 @@ def test_finished_run_needs_no_learning_rate(done):
         (("train", "--set", "run.baud=9600"), "give --port"),
         (
             ("train", "vowels", "--set", "learning.random_shift=0.5"),
-            "shift moves images by a pixel, vowels holds none",
+            "random_shift",
         ),
         (("demo", "--seed", -1), "0..4294967295"),
         (("recall", "--seed", -1), "0..4294967295"),
