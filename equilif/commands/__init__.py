@@ -103,9 +103,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="""
-Spiking networks that learn by Equilibrium Propagation, bit for bit the same in Python, in RTL and on an FPGA.
+Train spiking networks by Equilibrium Propagation, bit-identical in Python, in RTL and on an FPGA.
 
-[bold]equilif demo[/] shows all of it in a few minutes.
+Start with [bold]equilif demo[/] (a few minutes).
 """,
 )
 
@@ -114,9 +114,9 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 
 DATA_HELP = (
-    f"Data set by name ({', '.join(Name)}), or a file or folder of your own: .npz, .csv, .tsv, .parquet, "
-    ".ts, a folder of class folders of images or WAV recordings, where tonic saved events, or CIFAR-10 and "
-    "CIFAR-100 (binary version, also packed)."
+    f"Name of a data set ({', '.join(Name)}), or path of your own data: .npz, .csv, .tsv, .parquet, .ts, a "
+    "folder with one subfolder of images or WAV files per class, events saved by tonic, or CIFAR-10/100 in "
+    "the binary version (folder or archive)."
 )
 AnyData = Annotated[
     str,
@@ -131,22 +131,20 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="File with the network and its training; `equilif init` writes one.",
+        help="Network file (TOML) in place of the preset; `equilif init` writes one.",
         show_default="the preset's",
         metavar="FILE.toml",
     ),
 ]
 Folder = Annotated[
     Path | None,
-    typer.Option(
-        "--data", help="Folder of the data set (images in torchvision's layout).", show_default="./data"
-    ),
+    typer.Option("--data", help="Folder with the files of the named data set.", show_default="./data"),
 ]
 Json = Annotated[
     Path | None,
     typer.Option(
         "--json",
-        help="Also write what is printed to this file, as JSON; with - to standard output, alone.",
+        help="Write the results to this file as JSON; - is standard output.",
         metavar="FILE",
     ),
 ]
@@ -156,9 +154,8 @@ Port = Annotated[
     str | None,
     typer.Option(
         "--port",
-        help=f"Serial port of a board, or its SPI bus ({SPI_BUSES}): on its engine, in place of the golden "
-        "model.",
-        show_default="none",
+        help=f"Run on the board at this serial port or SPI bus ({SPI_BUSES}).",
+        show_default="the golden model",
         metavar="PORT",
     ),
 ]
@@ -166,16 +163,16 @@ OnPort = Annotated[
     str | None,
     typer.Option(
         "--port",
-        help=f"Serial port of the board, or its SPI bus: {SPI_BUSES}.",
-        show_default="the only serial port that answers",
+        help=f"Serial port or SPI bus of the board ({SPI_BUSES}).",
+        show_default="the only serial port with a board",
         metavar="PORT",
     ),
 ]
 Baud = Annotated[
     int | None,
     typer.Option(
-        help="Rate of the serial port; of an SPI bus, its SCK in Hz.",
-        show_default="the usual ones, in turn; of SPI 4,000,000",
+        help="Baud rate of the serial port, or SCK frequency of the SPI bus in Hz.",
+        show_default="detected; SPI 4,000,000",
     ),
 ]
 #: of a run in --out: go on with it, replace it, or neither
@@ -183,40 +180,38 @@ Resume = Annotated[
     bool | None,
     typer.Option(
         "--resume/--overwrite",
-        help="Go on with the run in --out, to the same bits as without the break; --epochs may lengthen it.  "
-        "Or replace it and all its files.",
-        show_default="a run that is there stays, and nothing is trained",
+        help="Resume the run in --out (--epochs may lengthen it), or replace it.",
+        show_default="stop if --out holds a run",
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")
+    int | None,
+    typer.Option(help="Seed of weights and sample order.", show_default="the preset's first"),
 ]
 #: of a network and its learning
 Hidden = Annotated[
     list[str] | None,
     typer.Option(
-        help="Size of a hidden population; repeat for more of them. conv:MAPS, conv:MAPS:KERNEL or "
-        "conv:MAPS:KERNEL:STRIDE is a convolution of images, before the others.",
+        help="Neurons of a hidden layer, or conv:MAPS[:KERNEL[:STRIDE]] for a convolution (first); repeat "
+        "for further layers.",
         metavar="SIZE",
-        show_default=False,
+        show_default="the preset's",
     ),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(help="Times that every training sample is shown.", show_default=False)
+    int | None, typer.Option(help="Passes over the training samples.", show_default="the preset's")
 ]
 
 
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Replace the run in --out and all its files; without it they are kept."),
+    typer.Option("--overwrite", help="Replace an existing run in --out."),
 ]
 
 
 #: parameters that name a file which a command writes
 OUTPUTS = frozenset({"json", "out", "target", "waves"})
-OverwriteFiles = Annotated[
-    bool, typer.Option("--overwrite", help="Replace output files that exist; without it they are kept.")
-]
+OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 
 
 @contextmanager

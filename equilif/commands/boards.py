@@ -1,4 +1,4 @@
-"""Boards: their bitstreams, and what is said to them."""
+"""Boards: bitstreams, links, weights."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ command = panel("Boards")
 
 #: learning rate of the program of a restored network
 RESTORED_RATE = 0.01
-BOARD_HELP = "Name of the board, `equilif boards` lists them; or a Python file that makes one of your own."
+BOARD_HELP = "Name of a board (`equilif boards` lists them), or a Python file that defines one."
 BoardName = Annotated[str, typer.Argument(help=BOARD_HELP)]
 OtherLanes = Annotated[
     int | None,
-    typer.Option(help="Another number of lanes, the memories staying as large.", show_default=False),
+    typer.Option(help="Number of lanes; memory sizes stay.", show_default="the board's"),
 ]
-OtherWeights = Annotated[int | None, typer.Option(help="Another capacity of weights.", show_default=False)]
+OtherWeights = Annotated[int | None, typer.Option(help="Weight capacity.", show_default="the board's")]
 
 
 @command
@@ -33,14 +33,14 @@ def boards(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Sizes of a chain, for example 784-64-10, or a net.toml or network.npz: which boards hold "
-            "it?",
-            show_default=False,
+            help="Show which boards fit this network: layer sizes such as 784-64-10, a network file or a "
+            "network.npz.",
+            show_default="none",
         ),
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """All boards: what their builds came to, what fits them, samples a second.
+    """List all boards: utilisation, f_max, capacity, links, training and inference speed.
 
     Example:  [bold]equilif boards --network 784-128-10[/]
     """
@@ -54,12 +54,12 @@ def boards(
 @command
 def build(
     board: BoardName,
-    out: Annotated[Path | None, typer.Option(help="Folder of the build.", show_default="build/BOARD")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="build/BOARD")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="First seed of place and route.", show_default="the board's")
+        int | None, typer.Option(help="First place-and-route seed.", show_default="the board's")
     ] = None,
-    retries: Annotated[int, typer.Option(help="Seeds to try until the clock is met.", min=1)] = 8,
-    minutes: Annotated[float, typer.Option(help="Minutes that a seed may take.")] = 120,
+    retries: Annotated[int, typer.Option(help="Maximum number of seeds for timing closure.", min=1)] = 8,
+    minutes: Annotated[float, typer.Option(help="Time limit per seed, in minutes.")] = 120,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
     options: EngineOptions = DEFAULTS,
@@ -73,25 +73,26 @@ def build(
     link: Annotated[
         str | None,
         typer.Option(
-            help="Way to the host, where the board has several; equilif boards lists them.",
-            show_default="the first of the board",
+            help="Host link, for boards with several (`equilif boards` lists them).",
+            show_default="the board's first",
         ),
     ] = None,
-    clock: Annotated[float | None, typer.Option(help="MHz.", show_default="the board's")] = None,
+    clock: Annotated[
+        float | None, typer.Option(help="Clock frequency in MHz.", show_default="the board's")
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option(
-            help="Sizes of a chain that is to fit, for example 784-64-10, or a net.toml or network.npz; "
-            "refused before anything is built when it does not.",
-            show_default=False,
+            help="Network that must fit: layer sizes such as 784-64-10, a network file or a network.npz. Its "
+            "speed is printed.",
+            show_default="none",
         ),
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Build the bitstream of a board with Yosys and nextpnr, and print utilisation, f_max and samples a
-    second.
+    """Build the bitstream of a board with Yosys and nextpnr; print utilisation, f_max and samples per second.
 
-    An engine that a device cannot hold is refused before synthesis, with what it would need.
+    A design that does not fit is rejected before synthesis, with its resource needs.
 
     Example:  [bold]equilif build icebreaker[/]
     """
@@ -139,11 +140,13 @@ def flash(
     board: BoardName,
     bitstream: Annotated[
         Path | None,
-        typer.Option(help="The bitstream.", show_default="what `equilif build` left in build/BOARD"),
+        typer.Option(help="Bitstream file.", show_default="the build in build/BOARD"),
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Program the configuration flash of a board with openFPGALoader: once, whatever it is to learn.
+    """Write a bitstream into the configuration flash of a board with openFPGALoader.
+
+    One bitstream serves every network that fits the engine.
 
     Example:  [bold]equilif flash icebreaker[/]
     """
@@ -166,28 +169,25 @@ def simulate(
     baud: Annotated[
         int | None,
         typer.Option(
-            help="Rate of the UART in simulated time.", show_default="the fastest, a bit in 4 clock cycles"
+            help="Baud rate of the simulated UART.", show_default="the fastest: 4 clock cycles per bit"
         ),
     ] = None,
     link: Annotated[
-        Path | None, typer.Option(help="Make this a symbolic link to the port.", show_default="none")
+        Path | None, typer.Option(help="Path of a symbolic link to the port.", show_default="none")
     ] = None,
     flash: Annotated[
         Path | None,
         typer.Option(
-            help="With a standalone trainer, and its flash in this file: its content is there when the board "
-            "is started again, however it ended.",
+            help="Include the standalone trainer; this file is its flash and survives restarts.",
             show_default="none",
         ),
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """A board without a board: its whole design in simulation, UART included, behind a serial port.
+    """Simulate a complete board behind a serial port, until Ctrl-C.
 
-    Ctrl-C ends it.
-
-    Verilator compiles the design (a minute, once).  What runs on a board runs on this, to the same bits;
-    nothing can tell it but its speed.
+    Verilator compiles the whole design, UART included (a minute, once).  All commands with --port work as
+    on the board, with identical results.
 
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
     digits --port /tmp/board[/]
@@ -251,7 +251,7 @@ def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
 
 @command
 def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[str, Any]:
-    """What a board says of itself: lanes, memories, build; and which build of this folder that is.
+    """Print the identity of a board: engine configuration and build ID, with the matching local build.
 
     Example:  [bold]equilif identify --port /dev/ttyUSB1[/]
     """
@@ -272,28 +272,28 @@ def show_displaced(client: Client) -> None:
     """A line when a host's network took the place of one that the board trained itself."""
     if client.displaced:
         show.console.print(
-            "[yellow]the network that the board trained itself is in its flash: load it again with  "
+            "[yellow]the network trained on the board is still in its flash: reload it by  "
             "equilif standalone --boot[/]"
         )
 
 
 @command
 def save(
-    out: Annotated[Path, typer.Argument(help="File for the network, as `equilif train` writes it.")],
+    out: Annotated[Path, typer.Argument(help="Output file (network.npz).")],
     like: Annotated[
         Path,
         typer.Option(
-            help="A network.npz of the same shape: a board holds weights, not what they connect, and no "
-            "table of tokens."
+            help="A network.npz of the same structure; it supplies what a board does not hold (topology, "
+            "embedding table)."
         ),
     ],
     port: OnPort = None,
     baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Read the weights of a board into a file.
+    """Read the weights of a board into a network.npz.
 
-    A board that trains standalone knows which network it holds, and of which data: --like must be the same.
+    For standalone training --like must be the uploaded network and data.
 
     Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
     """
@@ -313,7 +313,7 @@ def save(
     client = the_one(port, baud)
     booted(client)
     require_network(client, NetworkIdentity.of(net, about), like)
-    with show.console.status(f"{net.n_weights - net.n_table:,} weights come from the board"):
+    with show.console.status(f"{net.n_weights - net.n_table:,} weights are read from the board"):
         before = state(client)
         found = read_weights(client, Compiled(net, client.config))
         if state(client) != before:
@@ -324,9 +324,7 @@ def save(
     networks.save(out, net, weights, about)
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")
     if net.n_table:
-        show.console.print(
-            f"{net.n_table:,} of them are the table of tokens of {show.literal(like)}: a board holds none"
-        )
+        show.console.print(f"{net.n_table:,} of them, the embedding table, are those of {show.literal(like)}")
     return {"network": out, "weights": net.n_weights, "sha256": digest(weights)}
 
 
@@ -337,7 +335,7 @@ def restore(
     baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Load a network into a board: program, constants and weights.
+    """Load a network into a board: program, constants, weights.
 
     Example:  [bold]equilif restore results/digits/network.npz[/]
     """
@@ -350,15 +348,12 @@ def restore(
     # a host that sends a run with learning gets learning, unless the network cannot
     client = the_one(port, baud)
     held = net.n_weights - net.n_table
-    with show.console.status(f"{held:,} weights go to the board"):
+    with show.console.status(f"{held:,} weights are written to the board"):
         Chip(client, net, weights, learning_rate=0.0 if net.forward else RESTORED_RATE)
     show_displaced(client)
     show.console.print(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
     )
     if net.n_table:
-        show.console.print(
-            f"its table of tokens, {net.n_table:,} weights, stays in the file: a board gets the rows of each "
-            "sample"
-        )
+        show.console.print(f"the embedding table, {net.n_table:,} weights, stays with the host")
     return {"network": network, "weights": held, "sha256": digest(weights)}

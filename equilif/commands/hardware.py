@@ -40,7 +40,7 @@ LANES = 4
 SAMPLES = 200
 Lanes = Annotated[
     int | None,
-    typer.Option(help="Lanes of the engine: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
+    typer.Option(help="Engine lanes: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
 ]
 
 
@@ -48,27 +48,25 @@ Lanes = Annotated[
 def verify(
     data: AnyData = "digits",
     network: Annotated[
-        Path | None, typer.Option(help="Start from this network.npz.", show_default="an untrained network")
+        Path | None, typer.Option(help="Start from this network.npz.", show_default="untrained")
     ] = None,
     config: ConfigFile = None,
     samples: Annotated[
         int | None,
         typer.Option(
-            help="Training samples, and at most as many test samples.", min=1, show_default=str(SAMPLES)
+            help="Number of training samples, and of test samples.", min=1, show_default=str(SAMPLES)
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every training sample once, and every test sample.")
+        bool, typer.Option("--all", help="One epoch over all training samples, and all test samples.")
     ] = False,
     full: Annotated[
         bool,
-        typer.Option(
-            "--full", help="The whole training run of the preset, all epochs, and every test sample."
-        ),
+        typer.Option("--full", help="The complete training run of the preset, and all test samples."),
     ] = False,
     lanes: Lanes = None,
     board: Annotated[
-        str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
+        str | None, typer.Option(help="Use the engine of this board.", show_default="none")
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -77,8 +75,7 @@ def verify(
     waves: Annotated[
         Path | None,
         typer.Option(
-            help="Also write the waves of the first two samples, as .fst or .vcd, and beside them layouts "
-            "for GTKWave and Surfer.",
+            help="Write waveforms of the first two samples (.fst, .vcd) and layouts for GTKWave and Surfer.",
             show_default="none",
             metavar="FILE",
         ),
@@ -89,11 +86,10 @@ def verify(
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Train on the golden model and on the RTL side by side, and compare every number.
+    """Train the golden model and the RTL engine in lockstep and compare their results.
 
-    Verilator compiles the engine (half a minute, once for each engine).  Predictions, spike counts and
-    rates are compared after every sample, all weights at checkpoints and at the end.  Exit code 1 and the
-    first difference when there is one.
+    Predictions, spike counts and rates are compared after every sample, all weights at checkpoints and at
+    the end.  Exit code 1 with the first mismatch.  Verilator compiles each engine once (half a minute).
 
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]  and
     [bold]equilif verify digits --samples 2 --waves waves.fst[/]
@@ -163,19 +159,21 @@ def energy(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(help="A network.npz of `equilif train`.", show_default="an untrained network"),
+        typer.Option(help="A network.npz of `equilif train`.", show_default="untrained"),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Test and training samples, from the first.", min=1)] = 20,
+    samples: Annotated[
+        int, typer.Option(help="Number of training samples, and of test samples.", min=1)
+    ] = 20,
     lanes: Lanes = None,
     own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Synaptic operations, memory accesses and spikes a sample, counted by RTL and golden model, and an
-    estimate of their energy.
+    """Count synaptic operations, memory accesses and spikes per sample in RTL and in the golden model, and
+    estimate their energy.
 
-    45 nm figures (Horowitz, ISSCC 2014) of arithmetic and memories alone: no clock, control, wires,
-    leakage or link, and no FPGA.
+    45 nm figures (Horowitz, ISSCC 2014) for arithmetic and memories; excludes clock, control, wires, leakage
+    and link.  Not an FPGA estimate.
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
@@ -252,35 +250,35 @@ class Pipelines(StrEnum):
 
 @command
 def export(
-    out: Annotated[Path, typer.Argument(help="Folder for the files.")],
+    out: Annotated[Path, typer.Argument(help="Output folder.")],
     bus: Annotated[
-        Bus, typer.Option(help="AXI4-Lite and AXI4-Stream around the engine, or its bare host port.")
+        Bus, typer.Option(help="axi: AXI4-Lite and AXI4-Stream wrapper; none: the bare host port.")
     ] = Bus.axi,
     name: Annotated[str, typer.Option(help="Name of the top module and of the files.")] = "equilif",
     board: Annotated[
-        str | None, typer.Option(help="Take the engine of this board instead.", show_default="none")
+        str | None, typer.Option(help="Use the engine of this board.", show_default="none")
     ] = None,
     lanes: Lanes = None,
     tiles: Annotated[
-        int | None, typer.Option(help="Tiles of lanes x lanes weights.", show_default="4096")
+        int | None, typer.Option(help="Capacity in tiles of lanes x lanes weights.", show_default="4096")
     ] = None,
     value_groups: Annotated[
         int | None,
         typer.Option(
-            help="Groups of so many neurons as there are lanes, inputs and targets included.",
+            help="Capacity in groups of neurons (one per lane), inputs and targets included.",
             show_default="256",
         ),
     ] = None,
     state_groups: Annotated[
-        int | None, typer.Option(help="Groups of LIF neurons.", show_default="128")
+        int | None, typer.Option(help="Capacity in groups of LIF neurons.", show_default="128")
     ] = None,
     program_words: Annotated[
-        int | None, typer.Option(help="32-bit words of program memory.", show_default="256")
+        int | None, typer.Option(help="Program memory in 32-bit words.", show_default="256")
     ] = None,
     pipeline: Annotated[
         Pipelines | None,
         typer.Option(
-            help="How weights and sums travel: for single-port memories (spram), or for all others (deep).",
+            help="Pipeline: spram for single-port weight memories, deep for all others.",
             show_default="deep",
         ),
     ] = None,
@@ -288,7 +286,7 @@ def export(
     build_id: Annotated[
         int | None,
         typer.Option(
-            help="What the register BUILD of the AXI engine reads.",
+            help="Value of the register BUILD of the AXI wrapper.",
             min=0,
             max=(1 << 32) - 1,
             show_default="0",
@@ -297,12 +295,11 @@ def export(
     overwrite: OverwriteFiles = False,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Write the engine for other designs.
+    """Export the engine as Verilog, for use in another design.
 
-    Verilog, a FuseSoC core, lint waivers, a C header and its register map.
-
-    The ports are those of equilif_hdl.link.bus.AxiEngine (or equilif_hdl.engine.engine.Engine); programs
-    and weight words come from equilif_golden.engine.compiler.
+    Writes Verilog, a FuseSoC core, lint waivers, a C header and the register map.  Ports: see
+    equilif_hdl.link.bus.AxiEngine (or equilif_hdl.engine.engine.Engine); equilif_golden.engine.compiler
+    generates programs and weight words.
 
     Example:  [bold]equilif export build/export --lanes 8 --tiles 1024[/]
     """

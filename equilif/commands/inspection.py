@@ -30,20 +30,20 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A file or folder: .npz, .csv, .tsv, .parquet, .ts, a folder of class folders of images or "
-            "WAV recordings, where tonic saved events, or CIFAR (binary version, also packed)."
+            help="Your own data: .npz, .csv, .tsv, .parquet, .ts, a folder with one subfolder of images or "
+            "WAV files per class, events saved by tonic, or CIFAR-10/100 (binary version)."
         ),
     ],
     own: OwnOptions = NOTHING,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for a picture of some samples.", show_default="no picture")
+        Path | None, typer.Option(help="Folder for a figure of some samples.", show_default="no figure")
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """What is understood of data of your own: parts, classes, ranges, scaling, and the boards that hold the
-    network that `equilif train` suggests.
+    """Show how your own data are read: split, classes, value ranges, scaling, default network, boards that
+    fit it.
 
-    Nothing is trained, and nothing written without --out.
+    Trains nothing; writes files only with --out.
 
     Example:  [bold]equilif inspect wine.csv --label kind[/]
     """

@@ -48,7 +48,7 @@ MAX_SEEDS = 1000
 SeedRange = Annotated[
     str | None,
     typer.Option(
-        help="Seed of weights and sample order; FIRST-LAST trains a network of each seed, side by side.",
+        help="Seed of weights and sample order, or a range FIRST-LAST: one run per seed, in parallel.",
         metavar="SEED",
         show_default="the preset's first",
     ),
@@ -56,9 +56,8 @@ SeedRange = Annotated[
 TrainOut = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for network.npz, history.json and the learning curve; of several seeds for a folder "
-        "of each.",
-        show_default="results/<data set>, of several seeds results/<data set>-seeds",
+        help="Output folder: network.npz, history.json, learning curve; a subfolder per seed of a range.",
+        show_default="results/<data set>, for a seed range results/<data set>-seeds",
     ),
 ]
 
@@ -78,18 +77,17 @@ def train(
     port: Port = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Train a network on the golden model, or with --port on a board: to the same bits.
+    """Train a network by Equilibrium Propagation, on the golden model or with --port on a board; the results
+    are bit-identical.
 
-    What is not given comes from the preset of the data set, for data of your own from one by their size;
-    `equilif inspect PATH` shows what is read.  Everything else is a key of the network file: --set changes
-    one, --config takes a file of any other shape, and `equilif init --keys` lists them all.
+    The preset of the data set gives all settings; for your own data it depends on their size (see `equilif
+    inspect PATH`).  --set changes a setting, --config replaces network and settings by a network file;
+    `equilif init --keys` lists all keys.
 
-    Everything is saved after every epoch and every run.every seconds; a run that was cut off at any moment
-    goes on with --resume, on a board or on the golden model.  A folder takes one run at a time, and a run
-    that is there stays unless --overwrite is given.
+    The run is saved after every epoch and every run.every seconds (30).  --resume continues an interrupted
+    run exactly, also on another backend.  An existing run is replaced only with --overwrite.
 
-    With several seeds every seed has a run of its own in a folder of its own, equal to the bit to one that
-    is trained alone; as many run at once as there are processors.
+    With a seed range the runs are independent and run in parallel, one per processor.
 
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --set phases.nudged=8 --out results/deep[/]
     and  [bold]equilif train wine.csv --label kind --seed 0-4[/]
@@ -162,8 +160,8 @@ def evaluate(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Data set by name, or a file or folder of your own, scaled as in training.",
-            show_default="the one it was trained on",
+            help="Name of a data set, or path of your own data; scaled as in training.",
+            show_default="the training data set",
         ),
     ] = None,
     phases: TrainedPhases = DEFAULTS,
@@ -172,13 +170,11 @@ def evaluate(
     baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Accuracy, confusion matrix and spikes of a trained network on a test set, on the golden model or with
-    --port on a board.
+    """Print accuracy, confusion matrix and spike counts of a trained network on a test set, on the golden
+    model or with --port on a board.
 
-    Data of your own: the test part of what the network was trained on, or all samples of another file,
-    read and scaled as in training.
-
-    Where phases have no fixed length, also the steps that samples took until their rates had settled.
+    Uses the test split of the training data, or all samples of another file of your own.  With early exit
+    it also prints the time steps per sample.
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
@@ -225,29 +221,28 @@ def recall(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Images to store: digits, mnist, fashion, cifar10, or a file or folder of your own. The 8x8 "
-            "digits come with scikit-learn; missing ones say what they need.",
+            help="Images to store: digits, mnist, fashion, cifar10, or path of your own images.",
         ),
     ] = "digits",
-    stored: Annotated[int, typer.Option(help="Images to store, and to ask for.", min=2)] = 1000,
+    stored: Annotated[int, typer.Option(help="Number of images to store and recall.", min=2)] = 1000,
     blank: Annotated[
-        float, typer.Option(help="Part of each image, from below, that its cue lacks.", min=0, max=0.99)
+        float, typer.Option(help="Fraction of each cue that is blanked, from the bottom.", min=0, max=0.99)
     ] = 0.5,
-    sharpness: Annotated[int, typer.Option(help="Inverse temperature in octaves.")] = 5,
+    sharpness: Annotated[int, typer.Option(help="Inverse temperature of the softmax, in octaves.")] = 5,
     steps: Annotated[
-        int | None, typer.Option(help="Updates.", show_default="until nothing changes", min=1)
+        int | None, typer.Option(help="Number of updates.", show_default="until convergence", min=1)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
     own: OwnOptions = NOTHING,
     folder: Folder = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the picture.", show_default="results/recall-<data set>")
+        Path | None, typer.Option(help="Folder for the figure.", show_default="results/recall-<data set>")
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Store images in a modern Hopfield memory and recall each from a part of it, in fixed point.
+    """Store images in a modern Hopfield network and recall each from a partial cue.
 
-    Beside it the same with real numbers, and the classical (Hebbian) Hopfield network.
+    Compares fixed point, floating point and the classical Hopfield network (Hebb's rule).
 
     Example:  [bold]equilif recall digits --stored 200 --blank 0.3[/]
     """
@@ -303,27 +298,30 @@ def recall(
 
 @command
 def attention(
-    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`, with a memory.")],
+    network: Annotated[
+        Path, typer.Argument(help="A network.npz of `equilif train`, with an attention layer.")
+    ],
     sample: Annotated[
         list[int] | None,
-        typer.Option(help="Test sample; repeat for more of them.", min=0, show_default="the first two"),
+        typer.Option(help="Index of a test sample; repeat for more.", min=0, show_default="0 and 1"),
     ] = None,
     word: Annotated[
         list[str] | None,
         typer.Option(
-            help="Word whose neighbours are shown, where the network has a table of words that learned; "
-            "repeat for more of them.",
-            show_default="those that moved most",
+            help="Word whose nearest neighbours are shown, for a network with a trained embedding table; "
+            "repeat for more.",
+            show_default="the words that moved most",
         ),
     ] = None,
     folder: Folder = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures.", show_default="that of the network")
+        Path | None, typer.Option(help="Folder for the figures.", show_default="the network's")
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """What the queries of a memory look at: the softmax of every head over the tokens of a test sample; and
-    what words that learned have become: their nearest neighbours before and after.
+    """Plot the attention weights of every head over the tokens of a test sample.
+
+    For a trained embedding table, also list the nearest neighbours of words before and after training.
 
     Example:  [bold]equilif attention results/snippets/network.npz --sample 3 --sample 8[/]  and
     [bold]equilif attention results/imdb/network.npz --word boring --data DIR[/]
@@ -369,23 +367,20 @@ def gradient(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(
-            help="Report on this network.npz only.", show_default="the preset, untrained and trained"
-        ),
+        typer.Option(help="Analyse this network.npz only.", show_default="the preset, untrained and trained"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of the trained network.", min=1, show_default="3")
+        int | None, typer.Option(help="Training epochs of the trained network.", min=1, show_default="3")
     ] = None,
-    samples: Annotated[int, typer.Option(help="Training samples to take, at most.", min=1)] = 1437,
+    samples: Annotated[int, typer.Option(help="Maximum number of training samples.", min=1)] = 1437,
     seed: Seed = None,
     own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Compare the integer weight updates with Equilibrium Propagation in real numbers, and with the true
-    gradient.
+    """Compare the integer weight updates with floating-point Equilibrium Propagation and with the gradient.
 
-    Cosines of the updates summed over the samples, for every synapse; 1 is the same direction.
+    Prints the cosine similarity of the updates summed over the samples, per synapse.
 
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """

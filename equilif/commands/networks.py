@@ -37,24 +37,21 @@ PICTURES = (".png", ".svg", ".pdf")
 @command
 def init(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help=f"{DATA_HELP} Or the folder of a run: its network.")
+        str, typer.Argument(metavar="DATA", help=f"{DATA_HELP} Or the folder of a run.")
     ] = "digits",
-    out: Annotated[Path, typer.Option(help="The file.")] = Path("net.toml"),
+    out: Annotated[Path, typer.Option(help="Output file.")] = Path("net.toml"),
     hidden: Annotated[
         list[int] | None,
-        typer.Option(help="Size of a hidden population; repeat for more of them.", min=1, show_default=False),
+        typer.Option(help="Neurons of a hidden layer; repeat for more.", min=1, show_default="the preset's"),
     ] = None,
     keys: Annotated[
         bool,
-        typer.Option(
-            "--keys", help="Print all keys of --set with meaning, default and range; write nothing."
-        ),
+        typer.Option("--keys", help="Print all keys of --set with meaning, default and range instead."),
     ] = False,
     schema: Annotated[
         Path | None,
         typer.Option(
-            help="Write the JSON Schema of network files, with which editors complete and check keys; with - "
-            "to standard output.",
+            help="Write the JSON Schema of network files, for editors, instead; - is standard output.",
             metavar="FILE",
             show_default=False,
         ),
@@ -62,7 +59,8 @@ def init(
     own: OwnOptions = NOTHING,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Write a network file: that of a data set, what is suggested for data of your own, or that of a run.
+    """Write a network file (TOML): the preset of a data set, the default for your own data, or the network
+    of a run.
 
     Edit the file, draw it with `equilif show`, and train it with `equilif train --config FILE`.  To change
     single keys, `equilif train --set KEY=VALUE` needs no file.
@@ -138,27 +136,27 @@ def show(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="A network file, a network.npz, the folder of a run, or the name of a data set: its preset.",
+            help="Network file, network.npz, folder of a run, or name of a data set (its preset).",
         ),
     ],
     data: Annotated[
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Data that say the sizes which the file leaves open: a name, or a path to your own.",
+            help="Data set (name or path) that determines the sizes which the file leaves open.",
             show_default="none",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.", show_default="no picture")
+        Path | None, typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none")
     ] = None,
     own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """What a network is made of: populations, synapses, time steps, memory, and which boards hold it.
+    """Show the populations, synapses, time steps and weight memory of a network, and the boards that fit it.
 
-    Nothing is trained.  A file that is wrong is refused with the line and the key.
+    Checks the network file; trains nothing.
 
     Example:  [bold]equilif show net.toml digits --out net.png[/]
     """

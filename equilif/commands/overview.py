@@ -25,28 +25,29 @@ command = panel("Overview")
 
 @command
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything that comes out.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("results"),
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of training.", min=1, show_default="the preset's")
+        int | None, typer.Option(help="Training epochs.", min=1, show_default="the preset's")
     ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
-            help="Training samples to run in RTL, from the first.", min=1, show_default="the whole run"
+            help="First N training samples to simulate in RTL.", min=1, show_default="the whole run"
         ),
     ] = None,
-    board: Annotated[str, typer.Option(help="Board whose engine is simulated and built.")] = "icebreaker",
-    skip_bitstream: Annotated[bool, typer.Option("--skip-bitstream", help="No Yosys and nextpnr.")] = False,
+    board: Annotated[str, typer.Option(help="Board to simulate and build.")] = "icebreaker",
+    skip_bitstream: Annotated[
+        bool, typer.Option("--skip-bitstream", help="Skip synthesis and place and route.")
+    ] = False,
     seed: Seed = None,
     overwrite: Overwrite = False,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Everything at once, in a few minutes: train on the golden model, train the RTL to the same bits, build
-    the bitstream.
+    """Train digits on the golden model, repeat the run in RTL, compare them, and build a bitstream.
 
-    Writes results.json, network.npz, history.json, the pictures and the bitstream.  Exit code 0 only if
-    all of it was done and equal.  What an earlier demo wrote into --out is replaced; another run that is
-    there stays unless --overwrite is given.
+    Writes results.json, network.npz, history.json, figures and the bitstream.  Exit code 1 when the RTL
+    differs or a step fails.  Replaces the output of an earlier demo; replaces another run only with
+    --overwrite.
 
     Example:  [bold]equilif demo --out results[/]
     """
@@ -67,7 +68,7 @@ def demo(
 
 @command
 def info(json: Json = None) -> dict[str, Any]:
-    """Versions of the tools found, and the engine of every board: put this into bug reports.
+    """Print tool and package versions and the engine configuration of every board, for bug reports.
 
     Example:  [bold]equilif info --json info.json[/]
     """
@@ -116,34 +117,31 @@ def bench(
     part: Annotated[
         list[Part] | None,
         typer.Argument(
-            help="learning: golden model against backpropagation in PyTorch.  engine: cycles of the RTL "
-            "against the ideal, and simulated cycles a second.  others: our boards beside other engines.",
-            show_default="all of them",
+            help="learning: golden model and backpropagation in PyTorch.  engine: cycles in RTL, and the "
+            "ideal count, simulated cycles per second.  others: this engine and published ones.",
+            show_default="all three",
         ),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder with MNIST's IDX files.", show_default="digits alone"),
+        typer.Option("--data", help="Folder with the IDX files of MNIST.", show_default="digits only"),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="Of CPU time that one training may take, at most.", min=0.1, max=86400)
+        float, typer.Option(help="Limit of CPU time per training run, in seconds.", min=0.1, max=86400)
     ] = 60.0,
     samples: Annotated[
-        int, typer.Option(help="In RTL, of training and of the test set each.", min=1, max=360)
+        int, typer.Option(help="Training samples, and test samples, to simulate in RTL.", min=1, max=360)
     ] = 100,
     out: Annotated[Path, typer.Option(help="Folder for bench.json.")] = Path("results/bench"),
     overwrite: OverwriteFiles = False,
     json: Json = None,
 ) -> dict[str, Any]:
-    """The speed of golden model and engine, in one run and as ratios.
+    """Measure the speed of the golden model and of the RTL engine.
 
-    Machines are noisy, and differ: what is measured on one core in one run can be compared, and CPU time
-    counts.  The digits come with scikit-learn; MNIST is measured too where --data says it lies.
-
-    A learner is PyTorch's or ours: the same populations, the same samples in the same order, batch 1, one
-    thread; three seeds, each until 97 % of the test set are right or its --seconds are over.  The ideal
-    engine touches P weights in every cycle; Verilator compiles an engine for each P, which takes minutes
-    the first time.  Without torch or Verilator their part is left out.
+    Training: golden model and PyTorch with the same layers, samples and order, batch size 1, one thread,
+    three seeds, until 97 % test accuracy or --seconds of CPU time.  Engine: the ideal count is one cycle
+    per P weights for P lanes; Verilator compiles an engine per P, minutes the first time.  Parts whose
+    packages are missing are skipped.
 
     Example:  [bold]equilif bench[/]  and  [bold]equilif bench learning --data DIR[/]
     """

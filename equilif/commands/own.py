@@ -29,15 +29,15 @@ def _key(meaning: str, values: str, default: str = "") -> Any:
 class Own:
     """What was said of data of one's own; None: nothing."""
 
-    label: str | None = _key("own table: the column with the classes, as --label", "a column")
-    text: str | None = _key("own table: the column with texts, in place of numbers", "a column")
+    label: str | None = _key("own table: column with the class labels, as --label", "a column")
+    text: str | None = _key("own table: column with texts, in place of numbers", "a column")
     attention: bool | None = _key(
         "own texts, series or recordings: a network with an attention layer over words or spans",
         "true, false",
         "false",
     )
     word_vectors: Path | None = _key(
-        "own texts with data.attention: a file of word vectors (GloVe or word2vec, as text)",
+        "own texts with data.attention: word vectors, GloVe or word2vec in text format",
         "a file",
         "the package of equilif[text]",
     )
@@ -46,9 +46,9 @@ class Own:
         "above 0, below 1",
         "0.2",
     )
-    test: Path | None = _key("own data: a second file, to test on", "a file", "none")
+    test: Path | None = _key("own data: second file, used as the test set", "a file", "none")
     missing: Missing | None = _key(
-        "own data with missing values: refuse them, or fill in the training mean", "refuse, mean", "refuse"
+        "own data with missing values: refuse them, or impute the training mean", "refuse, mean", "refuse"
     )
 
     @property
@@ -76,7 +76,10 @@ KEYS = tuple(f.name for f in fields(Own))
 Label = Annotated[
     str | None,
     typer.Option(
-        "--label", help="Own table: the column with the classes.", show_default=False, metavar="COLUMN"
+        "--label",
+        help="Column with the class labels, for your own table.",
+        show_default=False,
+        metavar="COLUMN",
     ),
 ]
 
@@ -136,8 +139,8 @@ OwnOptions = Annotated[
                 list[str] | None,
                 typer.Option(
                     "--set",
-                    help="How your own data are read: data.test=FILE, data.missing=mean and the like; repeat "
-                    "for more of them. `equilif init --keys` lists all keys.",
+                    help="Set how your own data are read, e.g. data.test=FILE or data.missing=mean; repeat "
+                    "for further keys. `equilif init --keys` lists all.",
                     metavar="data.KEY=VALUE",
                     show_default=False,
                 ),

@@ -21,8 +21,8 @@ Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Change a key of the network file, of how your own data are read (data.), or of the run (run.); "
-        "repeat for more of them. `equilif init --keys` lists all keys with meaning, default and range.",
+        help="Set a key of the network file, of your own data (data.KEY) or of the run (run.KEY); repeat for "
+        "further keys. `equilif init --keys` lists all with defaults and ranges.",
         metavar="KEY=VALUE",
         show_default=False,
     ),
@@ -34,15 +34,15 @@ class RunOptions:
     """The table run: what changes no result."""
 
     every: float = field(
-        default=30.0, metadata={"help": "seconds between two checkpoints within an epoch", "values": "0..1e9"}
+        default=30.0, metadata={"help": "seconds between checkpoints within an epoch", "values": "0..1e9"}
     )
     tensorboard: Path | None = field(
         default=None,
-        metadata={"help": "folder for TensorBoard: curves, and histograms of weights", "values": "a folder"},
+        metadata={"help": "folder for TensorBoard: metrics and weight histograms", "values": "a folder"},
     )
     baud: int | None = field(
         default=None,
-        metadata={"help": "with --port: its rate; of an SPI bus, SCK in Hz", "values": "an integer"},
+        metadata={"help": "with --port: baud rate, or SCK of an SPI bus in Hz", "values": "an integer"},
     )
 
 

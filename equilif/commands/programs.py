@@ -17,9 +17,9 @@ command = panel("Hardware")
 
 @command
 def program(
-    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`, or a network file.")],
+    network: Annotated[Path, typer.Argument(help="Network file, or a network.npz of `equilif train`.")],
     board: Annotated[
-        str | None, typer.Option(help="For the engine of this board.", show_default="none")
+        str | None, typer.Option(help="Compile for the engine of this board.", show_default="none")
     ] = None,
     lanes: Lanes = None,
     learning_rate: Annotated[
@@ -33,13 +33,11 @@ def program(
     ] = 0.0,
     json: Json = None,
 ) -> dict[str, Any]:
-    """List the program that runs a network on an engine, one line an instruction.
+    """List the engine program of a network, one instruction per line.
 
-    Each line has the number of the instruction, what it does, on which populations, and how.  Loops are
-    indented.  The same program runs on the golden model, in RTL and on a board;
-    docs/reference/instructions.md explains every instruction.
-
-    Without --board the engine is the default one of so many lanes, large enough for the network.
+    A line has index, instruction, populations and parameters; loops are indented.  The instructions are
+    documented in docs/reference/instructions.md.  Without --board the engine has --lanes lanes and the
+    smallest memories that hold the network.
 
     Example:  [bold]equilif program results/digits/network.npz --board icebreaker --learning-rate 0.05[/]
     """

@@ -23,30 +23,28 @@ def report(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Folder of a run (`equilif train`, `train-rates`).")
     ],
-    out: Annotated[
-        Path | None, typer.Option(help="File for the page.", show_default="report.html in the folder")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file.", show_default="RUN/report.html")] = None,
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
-            help="Where the samples are now: the folder of a data set with a name, or the file or folder "
-            "of your own.",
-            show_default="where they were",
+            help="Folder of the named data set, or path of your own data, if they have moved.",
+            show_default="as in training",
         ),
     ] = None,
     sample: Annotated[
         int | None,
-        typer.Option(help="Test sample whose spikes are shown.", min=0, show_default="the closest call"),
+        typer.Option(
+            help="Index of the test sample to plot.", min=0, show_default="correct with the smallest margin"
+        ),
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Write a run as one HTML page that needs nothing else: to read, to send, to print.
+    """Write a self-contained HTML report of a training run.
 
-    Learning curve, confusion and the worst mistakes, spikes of a sample, what the hidden neurons look for,
-    quantities of the network, the boards that hold it, and how to repeat the run.
-
-    Samples that are not found any more are no error: the page says so, and leaves out what needs them.
+    Contents: learning curve, confusion matrix, worst mistakes, spikes of one sample, receptive fields,
+    network statistics, boards that fit it, and the commands that reproduce the run.  Without its data set
+    the report omits the sections that need samples.
 
     Example:  [bold]equilif report results/digits[/]
     """

@@ -35,7 +35,7 @@ command = panel("Scale")
 
 
 RatesOut = Annotated[
-    Path | None, typer.Option(help="Folder for the files.", show_default="results/rates-<data set>")
+    Path | None, typer.Option(help="Output folder.", show_default="results/rates-<data set>")
 ]
 
 
@@ -46,7 +46,7 @@ def train_rates(
     epochs: Epochs = None,
     patches: Set = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of weights and sample order.", show_default="0")
+        int | None, typer.Option(help="Seed of the weights and the sample order.", show_default="0")
     ] = None,
     label: Label = None,
     folder: Folder = None,
@@ -54,12 +54,12 @@ def train_rates(
     resume: Resume = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Train the fixed point of a network's mean rates by implicit differentiation, on a GPU where there is
-    one; save it as spiking network.
+    """Train the mean firing rates of a network by implicit differentiation in floating point, and save the
+    quantised spiking network.
 
-    What is not given is the data set's; --set rates.learning_rate=0.001 and the like change it, and `equilif
-    init --keys` lists the keys.  A folder takes one run at a time, and a run that is there stays unless
-    --overwrite is given.
+    Uses a GPU if there is one.  The preset of the data set gives all settings; --set changes one, e.g.
+    rates.learning_rate=0.001 (`equilif init --keys` lists them).  An existing run is replaced only with
+    --overwrite.
 
     Several GPUs or machines:  [bold]torchrun --nproc-per-node 4 -m equilif train-rates mnist[/]
 
@@ -110,14 +110,18 @@ def deploy(
     run: Annotated[Path, typer.Argument(help="Folder of `equilif train-rates`.")],
     steps: Annotated[
         list[int] | None,
-        typer.Option(help="Time steps; repeat for more of them.", min=2, show_default="4 to 64"),
+        typer.Option(help="Time steps of the free phase; repeat for more.", min=2, show_default="4 to 64"),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Samples for average rates and gradients.", min=1)] = 100,
+    samples: Annotated[
+        int, typer.Option(help="Samples of the convergence and gradient checks.", min=1)
+    ] = 100,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """From real numbers to spikes: accuracy at each step of the way, what rounding did, how fast average
-    rates settle.
+    """Compare the accuracy of floating-point rates, quantised weights and spikes, for a run of `equilif
+    train-rates`.
+
+    Also prints the quantisation errors, the convergence of the firing rates and a gradient check.
 
     Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
     """
@@ -142,13 +146,14 @@ def deploy(
 @command
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="A network.npz of `equilif train`, or a .nir file of any framework.")
+        Path, typer.Argument(help="network.npz of `equilif train`, or .nir file of another framework.")
     ],
-    target: Annotated[Path, typer.Argument(help="The other kind of file.")],
+    target: Annotated[Path, typer.Argument(help="Output file: .nir or .npz.")],
     dt: Annotated[
         float | None,
         typer.Option(
-            help="Seconds a time step: snnTorch has 1e-4, norse 1e-3.", show_default="the file's, or 1e-4"
+            help="Duration of a time step in seconds (snnTorch 1e-4, norse 1e-3).",
+            show_default="the file's, or 1e-4",
         ),
     ] = None,
     free: Annotated[
@@ -161,22 +166,20 @@ def convert(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="What thresholds are scaled to, weights with them: 0.5 leaves room for weights twice as "
-            "large.",
+            help="Firing threshold after scaling, weights included: 0.5 allows weights twice as large.",
             show_default="the file's, or 1",
         ),
     ] = None,
     fraction: Annotated[
         int | None,
-        typer.Option(help="Fraction bits of weights; boards have 12.", show_default="the file's, or 12"),
+        typer.Option(help="Fraction bits of the weights (boards: 12).", show_default="the file's, or 12"),
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Write a network as NIR, or read one from NIR, by the names of the files.
+    """Convert a network to or from NIR, the exchange format of snnTorch, norse and others.
 
-    NIR is the format in which snnTorch, norse and others exchange spiking networks.  Reading one, every
-    parameter that rounding moves is printed.  A network without feedback can be run and verified here,
-    not taught; networks with memories cannot be written.
+    The file names give the direction.  Import prints the rounding error of the parameters.  An imported
+    network without feedback can be run and verified, not trained.  Attention layers cannot be exported.
 
     Example:  [bold]equilif convert results/digits/network.npz digits.nir[/]  and back  [bold]equilif
     convert digits.nir digits.npz[/]
@@ -236,48 +239,45 @@ class Against(StrEnum):
 def sweep(
     grid: Annotated[
         Path | None,
-        typer.Argument(help="TOML file: a value, or a list of them, for each name.", show_default="none"),
+        typer.Argument(help="TOML file: name = value or list of values.", show_default="none"),
     ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
             "--grid",
-            help="name=value,value: another axis, or other values for one of the file; repeat.",
+            help="Swept parameter: name=value,value,...; repeat for more.",
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the points, the table and the plot.")] = Path(
-        "results/sweep"
-    ),
+    out: Annotated[Path, typer.Option(help="Output folder: points, table, plot.")] = Path("results/sweep"),
     workers: Annotated[
-        int | None, typer.Option(help="Processes on this machine.", min=1, show_default="2")
+        int | None, typer.Option(help="Local worker processes.", min=1, show_default="2")
     ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="Address of a Dask scheduler, to work on its cluster.",
+            help="Address of a Dask scheduler; its cluster does the work.",
             show_default="none",
             metavar="ADDRESS",
         ),
     ] = None,
     build: Annotated[
-        bool, typer.Option("--build", help="Build the bitstreams of the boards that have no manifest yet.")
+        bool, typer.Option("--build", help="Build the bitstreams that are missing, for f_max.")
     ] = False,
-    builds: Annotated[Path, typer.Option(help="Where the manifests of `equilif build` lie.")] = Path("build"),
-    retry: Annotated[bool, typer.Option("--retry", help="Do points that failed once more.")] = False,
-    against: Annotated[Against, typer.Option(help="What the plot has accuracy against.")] = Against.training,
+    builds: Annotated[Path, typer.Option(help="Folder with the builds of `equilif build`.")] = Path("build"),
+    retry: Annotated[bool, typer.Option("--retry", help="Repeat failed points.")] = False,
+    against: Annotated[Against, typer.Option(help="Cost axis of the plot.")] = Against.training,
     own: OwnOptions = NOTHING,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Accuracy, cycles, memory and f_max over networks, formats, phases and engines: a table, and which of
-    them none beats.
+    """Sweep parameters of network, training and engine: accuracy, cycles, memory and f_max of every
+    combination, and the Pareto front.
 
-    Every combination is trained on the golden model; then samples are trained and inferred in RTL beside
-    it, equal to the bit, and their cycles counted.  Names: data (a name, or a path with its options, as
-    --label), hidden (64, or 64x32), width, epochs, learning_rate, decay, free, nudged, window, beta, leak,
-    seed, samples; lanes and board are engines.  Finished points are kept: run the same again after an
-    interruption, or with more values.  Other data is measured anew.
+    Every point is trained on the golden model; RTL simulation of --samples samples then gives its cycles.
+    Parameters: data, hidden (64 or 64x32), width (bits of a weight), epochs, learning_rate, decay, free,
+    nudged, window, beta, leak, seed, samples, lanes, board.  Finished points are reused, so an interrupted
+    or extended sweep continues.
 
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker
     --grid epochs=5[/]

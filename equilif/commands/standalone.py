@@ -1,4 +1,4 @@
-"""Boards that learn alone, from their flash."""
+"""Standalone training: boards that train from their flash."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def upload(
     seed: Seed = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="The first so many training samples.", min=1, show_default="as many as find room"),
+        typer.Option(help="First N training samples.", min=1, show_default="as many as fit"),
     ] = None,
     tests: Annotated[
         int | None,
         typer.Option(
-            help="The first so many test samples, for `equilif standalone --test`.",
+            help="First N test samples, for `equilif standalone --test`.",
             min=0,
-            show_default="as many as find room behind the others",
+            show_default="as many as fit",
         ),
     ] = None,
     label: Label = None,
@@ -64,8 +64,8 @@ def upload(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File for the network as it begins, for `equilif save --like`.",
-            show_default="results/<data set>-alone.npz",
+            help="File for the initial network, for `equilif save --like`.",
+            show_default="results/<data set>-standalone.npz",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -73,15 +73,15 @@ def upload(
     baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Put a data set and a network into the flash of a board, which then learns alone.
+    """Write a data set and a network into the flash of a board and start standalone training.
 
     The board needs the standalone trainer: `equilif build BOARD --standalone`, or `equilif simulate --flash
     FILE`.  Training survives a power cycle; afterwards the board classifies without a host.  Blocks that are
     already in the flash are not written again, so an interrupted upload continues where it stopped.
 
-    Where all samples find room, the golden model ends with the same bits, by `equilif train` with the same
-    options and --set learning.order=standalone.  A board alone has its samples as they are, so there turn off
-    data augmentation: set random_shift, horizontal_flip, token_dropout, token_crop and input_mask to 0.
+    If all samples fit, `equilif train` with the same options and --set learning.order=standalone gives
+    bit-identical results.  Standalone training has no data augmentation: set learning.random_shift,
+    horizontal_flip, token_dropout, token_crop and input_mask to 0 there.
 
     Example:  [bold]equilif upload digits --port /dev/ttyUSB1[/]  then  [bold]equilif standalone --watch[/]
     """
@@ -123,7 +123,7 @@ def upload(
     }
     preset = preset.changed(order="standalone", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
-    file = out or Path("results") / f"{name}-alone.npz"
+    file = out or Path("results") / f"{name}-standalone.npz"
     require_absent([file], overwrite)
     files.check(file)
     network = preset.network(loaded)
@@ -142,8 +142,8 @@ def upload(
         require_idle(now)
         if has_learned(now) and not overwrite:
             raise StoreError(
-                "the board has trained on an earlier upload, and this one would erase what it has learned: "
-                "save it with  equilif save FILE --like NETWORK,  or drop it with --overwrite"
+                "the board holds weights trained on an earlier upload: save them by  equilif save FILE "
+                "--like NETWORK,  or discard them by --overwrite"
             )
         check_chip(client)
     about = None if loaded.identity is None else dataclasses.asdict(loaded.identity)
@@ -166,7 +166,7 @@ def upload(
         f"{len(store.blocks)} of {blocks} blocks of the flash, {store.used:,} bytes"
     )
     for change in left_out:
-        show.console.print(f"[yellow]{change} is left out: a board alone has its samples as they are[/]")
+        show.console.print(f"[yellow]{change} is set to 0: standalone training has no data augmentation[/]")
     with show.counted("upload", store.used) as progress:
         spared = store.upload(client, progress)
     if spared:
@@ -175,9 +175,9 @@ def upload(
     client.control_trainer(run=0, boot=1)
     now = booted(client)
     if now.fault:
-        raise StoreError(f"the board does not begin: {FAULTS[Fault(now.fault)]}")
+        raise StoreError(f"the board does not start: {FAULTS[Fault(now.fault)]}")
     show.console.print(
-        f"the board learns. Follow it with  equilif standalone --watch; when it is done, save its weights: "
+        f"training started. Follow it by  equilif standalone --watch;  then save the weights: "
         f"equilif save learnt.npz --like {show.literal(file)}"
     )
     return {
@@ -197,28 +197,27 @@ def upload(
 
 @command
 def standalone(
-    start: Annotated[bool, typer.Option("--start", help="Go on learning.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Stop behind the sample under way.")] = False,
+    start: Annotated[bool, typer.Option("--start", help="Continue training.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop training after the current sample.")] = False,
     checkpoint: Annotated[
-        bool, typer.Option("--checkpoint", help="Save what was learned into the flash now.")
+        bool, typer.Option("--checkpoint", help="Save the weights to the flash now.")
     ] = False,
     boot: Annotated[
-        bool, typer.Option("--boot", help="Begin again with what is in the flash, as after switching on.")
+        bool, typer.Option("--boot", help="Reload the last checkpoint from the flash, as at power-up.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Wait until the board is done.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show progress until training ends.")] = False,
     test: Annotated[
         bool,
         typer.Option(
             "--test",
-            help="Ask it all test samples that were uploaded. Where it learns, it stops for them, makes a "
-            "checkpoint, and goes on.",
+            help="Classify the uploaded test samples; training pauses with a checkpoint, then continues.",
         ),
     ] = False,
     port: OnPort = None,
     baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """What a board does that learns alone: epoch, samples, how many it got right; stop it, go on, test it.
+    """Show and control standalone training: epoch, samples, online accuracy.
 
     Example:  [bold]equilif standalone --watch[/]
     """
@@ -226,7 +225,7 @@ def standalone(
     from equilif.host.store import StoreError, require_valid
 
     if start + stop + boot > 1:
-        raise ValueError("--start, --stop and --boot each say something else: give one of them")
+        raise ValueError("--start, --stop and --boot exclude each other: give one of them")
     client = the_one(port, baud)
     if not client.identity.flash_blocks:
         raise StoreError(
@@ -246,7 +245,7 @@ def standalone(
     if test:
         found = _tested(client, now)
         now = client.registers
-    show.console.print(_said(now))
+    show.console.print(_status(now))
     return {"ok": not now.fault, **_status_fields(now), **found}
 
 
@@ -262,16 +261,18 @@ def _tested(client: Client, now: Registers) -> dict[str, Any]:
     _until_idle(client)
     require_valid(client.registers)
     try:
-        found = _asked(client, tests_of(client))
+        found = _run_tests(client, tests_of(client))
     finally:
         client.control_trainer(run=now.run)
     if found.fault:
         raise StoreError(f"the board stopped in its test: {FAULTS[Fault(found.fault)]}")
-    show.console.print(f"{found.hits:,} of {found.seen:,} test samples right, {found.hits / found.seen:.2%}")
+    show.console.print(
+        f"test accuracy {found.hits / found.seen:.2%}, {found.hits:,} of {found.seen:,} samples"
+    )
     return {"tests": found.seen, "test_hits": found.hits, "test_spikes": found.spikes}
 
 
-def _asked(client: Client, tests: StoredTests) -> Registers:
+def _run_tests(client: Client, tests: StoredTests) -> Registers:
     """The board's registers behind the tests; it then has those of before."""
     from equilif.host.store import answered, begin_tests, in_tests
 
@@ -338,7 +339,7 @@ def _status_fields(now: Registers) -> dict[str, Any]:
     }
 
 
-def _said(now: Registers) -> str:
+def _status(now: Registers) -> str:
     from equilif.host.store import problem_of
     from equilif_golden.link.standalone import Phase
 
@@ -349,11 +350,11 @@ def _said(now: Registers) -> str:
     doing = {
         Phase.IDLE: "done" if done else "stopped",
         Phase.BOOT: "starting",
-        Phase.LEARN: "learning",
+        Phase.LEARN: "training",
         Phase.SAVE: "saving a checkpoint",
     }[Phase(now.phase)]
-    right = f", {now.hits / now.seen:.2%} right" if now.seen else ""
+    right = f", online accuracy {now.hits / now.seen:.2%}" if now.seen else ""
     return (
-        f"{doing}: {now.epoch} of {now.epochs} epochs; in the last one seen {now.seen:,} of {now.samples:,} "
-        f"samples{right}"
+        f"{doing}: {now.epoch} of {now.epochs} epochs, {now.seen:,} of {now.samples:,} samples of the "
+        f"current one{right}"
     )

@@ -109,12 +109,12 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     if measured:
         engine = ["board", "network", "cycles", "training", "inference"]
         speeds = [*engine, "link", "training", "inference", "standalone"]
-        console.print(table("\nMNIST, samples a second", speeds, map(_speed, measured), left=2))
+        console.print(table("\nMNIST, samples per second", speeds, map(_speed, measured), left=2))
         console.print(
-            "[dim]cycles of a training sample, measured in RTL; the engine at its clock, then through the "
-            "link at its rate; standalone: training from its flash (build --standalone)[/]"
+            "[dim]cycles: of a training sample, in RTL; training, inference: of the engine alone, then "
+            "through the link; standalone: training from the flash (build --standalone)[/]"
         )
-    console.print("\n[bold]ways to a host (build --link)[/]")
+    console.print("\n[bold]host links (build --link)[/]")
     name = max(len(r["board"]) for r in rows)
     for r in rows:
         for n, link in enumerate(r["links"]):

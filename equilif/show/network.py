@@ -1,4 +1,4 @@
-"""What a network is made of."""
+"""Structure of a network."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def keys(found: Iterable[Key]) -> None:
         listing.columns[0].no_wrap = True
         console.print(listing)
     console.print(
-        "Defaults are those of a network file; without --set the value of the preset holds. `equilif upload` "
-        "has the keys of `equilif train` but run; phases are keys of `equilif train-rates` too."
+        "Defaults apply to network files; without --set the preset of the data set applies. `equilif upload` "
+        "takes all keys of `equilif train` except run; `equilif train-rates` also takes phases."
     )
 
 
-BY_DATA = "by the data"
+BY_DATA = "data"
 
 
 def network(found: NetworkResources) -> None:
-    """Populations, synapses, steps and memory of a network, and what the boards say to it."""
+    """Populations, synapses, steps and weight memory of a network, and the boards that fit it."""
     bits = found.description.numerics.weight_width
     console.print(
         table(
             found.name,
-            ["population", "kind", "neurons", "each hears"],
+            ["population", "kind", "neurons", "fan-in"],
             [
                 [
                     p.name,
@@ -64,7 +64,7 @@ def network(found: NetworkResources) -> None:
     console.print(
         table(
             "\nsynapses",
-            ["from", "to", "rows", "columns", "weights", "learns at"],
+            ["from", "to", "rows", "columns", "weights", "learning rate"],
             [
                 [s.pre, _to(s), _count(s.rows), _count(s.columns), _count(s.weights), _rate(s)]
                 for s in found.synapses
@@ -73,21 +73,22 @@ def network(found: NetworkResources) -> None:
         )
     )
     console.print(
-        f"\n{found.schedule}; {found.steps['inference']} steps to run, {found.steps['training']} to learn"
+        f"\n{found.schedule}; time steps: {found.steps['inference']} for inference, "
+        f"{found.steps['training']} for training"
     )
     if found.description.unjoined:
         console.print(f"[yellow]{literal(found.description.unjoined)}[/]")
     if found.weights is None or found.bits is None:
         left = ", ".join(found.description.open)
-        console.print(f"[yellow]sizes of {literal(left)} are left to the data: name them to see the rest[/]")
+        console.print(f"[yellow]the data determine the sizes of {literal(left)}: name the data[/]")
         return
     console.print(
-        f"memory: {found.weights:,} weights of {bits} bits, {found.bits / 8192:,.1f} KiB; tiles "
+        f"weight memory: {found.weights:,} weights of {bits} bits, {found.bits / 8192:,.1f} KiB; tiles "
         + ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in found.tiles().items())
     )
     if found.with_the_host:
         console.print(
-            f"{found.with_the_host:,} of these weights are the table of tokens: it stays with the host"
+            f"{found.with_the_host:,} of these weights are the embedding table, which the host keeps"
         )
     for fit in found.fits or ():
         text = (
@@ -119,9 +120,9 @@ def _count(n: int | None) -> str:
 
 def _rate(s: Joined) -> str:
     if not s.feedback:
-        return "no, one way"
+        return "none (no feedback)"
     if s.loaded and not s.table:
-        return "no, tokens"
+        return "none (tokens)"
     if not s.learns:
-        return "no"
-    return "1" if s.learning_rate_scale == 1 else f"{s.learning_rate_scale:g}"
+        return "none"
+    return f"x {s.learning_rate_scale:g}"

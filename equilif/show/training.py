@@ -87,9 +87,9 @@ def train(
 
 def _note(p: Progress) -> str:
     """What is known within an epoch."""
-    running = "" if p.accuracy is None else f"running {p.accuracy:.1%}, "
+    online = "" if p.accuracy is None else f"online accuracy {p.accuracy:.1%}, "
     loss = "" if p.loss is None else f"loss {p.loss:.4f}, "
-    return f"{running}{loss}{p.samples_per_second:,.0f} samples/s"
+    return f"{online}{loss}{p.samples_per_second:,.0f} samples/s"
 
 
 def _line(record: EpochRecord, run: Run) -> str:
@@ -98,20 +98,20 @@ def _line(record: EpochRecord, run: Run) -> str:
     parts = [f"{r.epoch:2}", f"learning rate {r.learning_rate:.5f}"]
     if r.loss is not None:
         parts.append(f"loss {r.loss:.4f}")
-    parts.append(f"running {r.train_accuracy:6.2%}  test [bold]{r.test_accuracy:6.2%}[/]")
+    parts.append(f"online accuracy {r.train_accuracy:6.2%}  test accuracy [bold]{r.test_accuracy:6.2%}[/]")
     if r.spikes_per_sample is not None:
-        parts.append(f"{r.spikes_per_sample:5,.0f} spikes")
+        parts.append(f"{r.spikes_per_sample:5,.0f} spikes/sample")
     if r.steps_per_sample and not run.network.schedule.fixed:
-        parts.append(f"{r.steps_per_sample:4.1f} free steps")
+        parts.append(f"{r.steps_per_sample:4.1f} free steps/sample")
     if r.settled is not None:
-        parts.append(f"{r.there:4.1f} and {r.back:4.1f} sweeps, {r.settled:.2%} settled")
+        parts.append(f"{r.there:4.1f} forward and {r.back:4.1f} backward sweeps, {r.settled:.2%} converged")
     return "  ".join([*parts, f"{r.samples_per_second:,.0f} samples/s"])
 
 
 def deployment(found: Deployment, title: str, out: Path) -> list[str]:
     """Tables, and the picture where matplotlib is installed."""
     rows = [
-        ["real numbers", f"{found.real:.2%}", "", ""],
+        ["floating point", f"{found.real:.2%}", "", ""],
         ["fixed-point weights, exact rates", f"{found.rates:.2%}", f"{found.parted:,}", ""],
     ]
     rows += [
@@ -119,7 +119,9 @@ def deployment(found: Deployment, title: str, out: Path) -> list[str]:
         for s in found.spiking
     ]
     console.print(
-        table(f"{title}, {found.samples:,} test samples", ["", "right", "part", "spikes a sample"], rows)
+        table(
+            f"{title}, {found.samples:,} test samples", ["", "accuracy", "changed", "spikes per sample"], rows
+        )
     )
     console.print(
         table(
@@ -140,12 +142,11 @@ def deployment(found: Deployment, title: str, out: Path) -> list[str]:
         )
     )
     console.print(
-        "[dim]part: predictions that differ, of the rates from the real numbers', of the spikes from the "
-        "rates'[/]"
+        "[dim]changed: predictions that differ from floating point (rates) or from the rates (spikes)[/]"
     )
     if c := found.convergence:
         console.print(
-            f"\naverage rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, "
+            f"\nfiring rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, "
             f"{c.errors[0][0]:.1e} at T = {c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; "
             "floor with a leak "
             + ", ".join(f"of 1/{1 << leak}: {e:.4f}" for leak, e in sorted(c.floors.items()))
