@@ -83,8 +83,7 @@ def build(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Network that must fit: layer sizes such as 784-64-10, a network file or a network.npz. Its "
-            "speed is printed.",
+            help="Network that must fit: layer sizes such as 784-64-10, a network file or a network.npz.",
             show_default="none",
         ),
     ] = None,
@@ -106,10 +105,12 @@ def build(
         chosen = chosen.with_link(link)
     if clock is not None:
         chosen = chosen.clocked(clock)
-    if network is not None and (short := known.short(chosen, known.network_of(network))):
+    fitted = None if network is None else known.network_of(network)
+    if fitted is not None and (short := known.short(chosen, fitted)):
         raise ValueError(f"{chosen.title}: {short}")
     from equilif_boards.build import BuildError
     from equilif_boards.build import build as run
+    from equilif_golden.network import Network
 
     try:
         with show.console.status("") as status:
@@ -125,12 +126,15 @@ def build(
         raise ToolFailed(str(e)) from e
     found = result.as_dict()
     entry = known.measured().get(chosen.name)
-    if entry and known.same_engine(chosen, entry["config"]):
+    measured = fitted in (None, Network.chain(*chosen.network))
+    if measured and entry and known.same_engine(chosen, entry["config"]):
         found |= {
             "network": "-".join(map(str, chosen.network)),
             "samples_per_second": known.speed(chosen, entry),
         }
     show_hardware.bitstream(found)
+    if not measured:
+        show.console.print(f"no speed was measured for {show.literal(network)}; {known.SPEED}")
     show.console.print(show.literal(found["bitstream"]))
     return found
 

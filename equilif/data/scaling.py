@@ -141,7 +141,7 @@ class Scaling:
         return np.where(gone, [c.mean for c in self.columns], x)
 
 
-ADVICE = "fill them in, leave these samples out, or train with --set data.missing=mean"
+ADVICE = 'fill them in, leave these samples out, or impute the training mean (data.missing = "mean")'
 
 
 def name_of(names: tuple[str, ...], k: int) -> str:

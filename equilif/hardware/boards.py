@@ -27,6 +27,8 @@ with needs("hdl,boards"):
 
 MEASURED = Path(equilif_boards.__file__).with_name("measured.json")
 KINDS = ("training", "inference")
+#: where the speed of a network that is not in measured.json comes from
+SPEED = "`equilif verify` counts its cycles in RTL, `equilif report` bounds its speed on every board"
 
 
 def find(name: str) -> Board:

@@ -16,12 +16,8 @@ def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]
     from equilif.bench import sweep as module
 
     best = module.front(rows, cost)
-    columns = [
-        "engine",
-        "network",
-        *(["phases"] if len({r["phases"] for r in rows}) > 1 else []),
-        *(["width"] if len({r["width"] for r in rows}) > 1 else []),
-    ]
+    swept = (name for name in ("phases", *module.AXES) if name not in ("hidden", "lanes", "board", "samples"))
+    columns = ["engine", "network", *(name for name in swept if len({r[name] for r in rows}) > 1)]
     clocked = any(r["f_max"] for r in rows)
     console.print(
         table(

@@ -1,4 +1,4 @@
-"""Output to terminals, files and pipes."""
+"""Terminals, files and pipes: whatever is at the other end, nothing that is printed gets lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WIDE = {"COLUMNS": "250"}
 
 
 def run(*arguments, env=None, **options):
-    """Run a command in a separate process."""
+    """A command in a process of its own, in a folder of its own if ``cwd`` says so."""
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | (env or {})
     return subprocess.run(
         [*EQUILIF, *map(str, arguments)],
@@ -52,7 +52,7 @@ def saved(tmp_path_factory):
 
 
 def on_terminal(*arguments, columns):
-    """Output of a command on a terminal of this width."""
+    """What a command prints on a terminal that is so wide."""
     leader, follower = pty.openpty()
     environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"}
     with subprocess.Popen(
@@ -63,7 +63,7 @@ def on_terminal(*arguments, columns):
         while select.select([leader], [], [], 300)[0]:
             try:
                 output += os.read(leader, 1 << 16)
-            except OSError as e:  # end of file of a terminal on Linux
+            except OSError as e:  # Linux tells the end of a terminal so
                 assert e.errno == errno.EIO
                 break
     os.close(leader)
@@ -196,7 +196,7 @@ def test_pipe_is_not_folded(env):
     assert done.stdout == run("boards", "--network", "784-64-10", env=WIDE, text=True).stdout
     assert re.search(r"inference +link +training +inference +standalone\n", done.stdout)
     assert "…" not in done.stdout
-    assert "from its flash (build --standalone)\n" in done.stdout
+    assert "standalone: training from the flash (build --standalone)\n" in done.stdout
 
 
 @pytest.mark.sampled(4)
@@ -230,9 +230,9 @@ def test_brackets_in_folders(name, saved, tmp_path):
     assert done.returncode == 0 and f"in {name}/r\n" in done.stdout, done.stderr
 
 
-# -- exit ------------------------------------------------------------------------------------------
+# -- ends ------------------------------------------------------------------------------------------
 def test_broken_pipe():
-    # closed before the first byte: a later close may follow the last write
+    # away before the first word: a reader that takes a line may leave when all has been written
     command = f"{{ sleep 0.5; {sys.executable} -m equilif boards; }} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
     assert done.stdout == "141\n" and done.stderr == ""
@@ -270,7 +270,7 @@ def test_interrupt_during_class_creation():
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("after", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8])
 def test_interrupt_at_any_time(after, tmp_path):
-    """From the first line of ``main`` on."""
+    """From the first line of ``main``; before that it is Python that answers."""
     ready = "import sys; from equilif.__main__ import main; sys.stderr.write('r'); sys.stderr.flush(); "
     code = (
         f"{ready}sys.argv = ['equilif', 'train', '--epochs', '100', '--out', {str(tmp_path / 'o')!r}]; main()"
@@ -293,7 +293,7 @@ def test_missing_typer():
     assert done.stderr == f"error: typer is not installed: pip install -e '{ROOT}[cli]'\n"
 
 
-# -- errors ----------------------------------------------------------------------------------------
+# -- reasons ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "error, message",
     [
@@ -334,7 +334,7 @@ def test_help_layout():
 
 
 def test_absent_cell_types_are_hidden(capsys):
-    """nextpnr for Gowin reports internal cell types."""
+    """nextpnr for Gowin counts cells that are its own."""
     show_hardware.bitstream(
         {
             "board": {"title": "a board"},
