@@ -32,7 +32,7 @@ SPEED = "`equilif verify` counts its cycles in RTL, `equilif report` bounds its 
 
 
 def find(name: str) -> Board:
-    """A board by its name, or the one that a Python file of the user (docs/how_to/new_board.md)."""
+    """A board by its name, or one defined by a Python file (docs/how_to/new_board.md)."""
     if name.endswith(".py"):
         return _own(name)
     if name not in BOARDS:

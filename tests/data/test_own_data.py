@@ -849,7 +849,7 @@ def test_numeric_header(header, label, named):
 @pytest.mark.parametrize(
     "options",
     [{"missing": v} for v in ("median", "drop", True, None, 1)]
-    + [{"memory": v} for v in ("yes", 1, None)]
+    + [{"attention": v} for v in ("yes", 1, None)]
     + [{"word_vectors": v} for v in (b"v.txt", 3, "")],
     ids=str,
 )
