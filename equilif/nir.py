@@ -480,7 +480,7 @@ def from_graph(
         network, weights = own.rolled(parts, weights, numerics)
     else:
         given = None if numerics == DEFAULT else numerics
-        network = Network.holding(*parts, given)
+        network = Network.with_numerics(*parts, given)
     return Imported(network, network.check_weights(weights), tuple(moved), own.about)
 
 

@@ -23,7 +23,7 @@ from equilif_golden.fixed import SQ
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Attention, Network, TokenRows, Tokens, load, save
 from equilif_golden.reference import Reference
-from equilif_golden.tokens import give_back
+from equilif_golden.tokens import scatter_add
 
 NET = Network.attention(
     5, 6, 2, 12, 3, table_rows=8, table_learning_rate_scale=4.0, query_learning_rate_scale=2.0
@@ -121,7 +121,7 @@ def test_row_update_saturates():
     before = np.array([[100, -100], [100, -100]])
     after = np.array([[127, -128], [50, 0]])
     found = np.array([[100, -100]])
-    give_back(found, np.array([0, 0]), before, after, weight)
+    scatter_add(found, np.array([0, 0]), before, after, weight)
     assert found.tolist() == [[77, -28]]
 
 
@@ -137,7 +137,7 @@ def test_frozen_table_is_unchanged():
 def test_token_dropout():
     rng = np.random.default_rng(3)
     given = tokens(*[rng.integers(0, 8, n) for n in (1, 0, 200, 1, 300)])
-    left = given.thinned(np.random.default_rng(0), 0.4)
+    left = given.dropout(np.random.default_rng(0), 0.4)
     lengths = np.diff(left.off)
     assert lengths[0] == lengths[3] == 1 and lengths[1] == 0
     assert 0.5 < lengths[2] / 200 < 0.7 and 0.5 < lengths[4] / 300 < 0.7
@@ -145,8 +145,8 @@ def test_token_dropout():
         whole, part = given.rows_of(j).tolist(), left.rows_of(j).tolist()
         rest = iter(whole)
         assert all(row in rest for row in part), "in their order"
-    assert given.thinned(rng, 0).rows.tolist() == given.rows.tolist()
-    assert np.diff(given.thinned(rng, 1).off).tolist() == [1, 0, 1, 1, 1]
+    assert given.dropout(rng, 0).rows.tolist() == given.rows.tolist()
+    assert np.diff(given.dropout(rng, 1).off).tolist() == [1, 0, 1, 1, 1]
 
 
 def test_token_dropout_is_deterministic():
@@ -168,16 +168,16 @@ def recordings(*lengths):
 def test_token_crop():
     given = recordings(1, 2, 0, 10, 29, 10)
     rng = np.random.default_rng(0)
-    drawn = [given.cropped(rng, 0.3) for _ in range(2000)]
+    drawn = [given.crop(rng, 0.3) for _ in range(2000)]
     lengths = np.array([np.diff(left.off) for left in drawn])
     assert lengths.min(axis=0).tolist() == [1, 2, 0, 6, 13, 6]
     assert lengths.max(axis=0).tolist() == [1, 2, 0, 10, 29, 10]
-    assert (np.diff(given.cropped(rng, 0.5).off) > 0).tolist() == [True, True, False, True, True, True]
+    assert (np.diff(given.crop(rng, 0.5).off) > 0).tolist() == [True, True, False, True, True, True]
     for left in drawn[:50]:
         for j in range(left.n_samples):
             rows = left.rows_of(j)
             assert set(rows) <= set(given.rows_of(j)) and (np.diff(rows) == 1).all()
-        again = sequences.placed(left, 4)
+        again = sequences.with_positions(left, 4)
         assert (again.table == recordings(*np.diff(left.off)).table).all()
         assert again.rows.tolist() == list(range(len(left.rows))) and (again.off == left.off).all()
 

@@ -99,7 +99,7 @@ class Sequences:
         return means
 
 
-def placed(tokens: TokenRows, n: int, numerics: Numerics = DEFAULT) -> TokenRows:
+def with_positions(tokens: TokenRows, n: int, numerics: Numerics = DEFAULT) -> TokenRows:
     """Tokens that have lost neighbours: the last n values code the places that they have now."""
     table = tokens.table[tokens.rows]
     codes = position(places(tokens.off), n).astype(np.int16)

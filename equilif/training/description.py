@@ -448,7 +448,7 @@ class Description(Table):
             size = (g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1)
             made.append(g.population(name, size, sizes.rows))
         numerics = None if self.numerics == DEFAULT else self.numerics
-        return Network.holding(tuple(made), self.synapses, self.output, self.schedule, numerics)
+        return Network.with_numerics(tuple(made), self.synapses, self.output, self.schedule, numerics)
 
     def _check_sizes(self, sizes: Sizes) -> None:
         """ValueError unless data of these inputs and classes fit."""

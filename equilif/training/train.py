@@ -21,7 +21,7 @@ import numpy.typing as npt
 from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.data.images import mirrored, shifted
-from equilif.data.sequences import masked, placed
+from equilif.data.sequences import masked, with_positions
 from equilif.training.description import Description
 from equilif.training.history import HISTORY, NETWORK, EpochRecord, History, Mark, Progress, digest
 from equilif.training.tables import check_seed
@@ -91,11 +91,11 @@ def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Sample
     tokens = data.tokens_train
     places = preset.loading.get("n_pos", 0)
     if tokens and preset.token_crop:
-        tokens = placed(tokens.cropped(rng, preset.token_crop), places)
+        tokens = with_positions(tokens.crop(rng, preset.token_crop), places)
     if tokens and preset.input_mask:
         tokens = masked(tokens, rng, preset.input_mask, places)
     return Samples(
-        x, tokens.thinned(rng, preset.token_dropout) if tokens and preset.token_dropout else tokens
+        x, tokens.dropout(rng, preset.token_dropout) if tokens and preset.token_dropout else tokens
     )
 
 

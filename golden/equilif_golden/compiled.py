@@ -119,7 +119,7 @@ class State(NamedTuple):
     v_saved: I32  #: (n_neurons,), at the end of the free phase
     spikes_saved: U8  #: (n_neurons,), at the end of the free phase
     drive: I32  #: (n_drives,), of the population or the head at work
-    asked: I32  #: (n_drives - n_neurons,), drives of the relays' queries
+    query_drive: I32  #: (n_drives - n_neurons,), drives of the relays' queries
     scores: I32  #: (most_patterns,), of the head at work, and their exponentials
     patterns: I16  #: (most_patterns, width), loaded for this sample
     learned: I16  #: (most_patterns, width), what became of them
@@ -250,10 +250,10 @@ def forward_shared(plan: Plan, w: I16, m: Shared, spikes: U8, drive: I32, events
     for q in range(m.positions):
         n = scan(spikes[q * m.maps : (q + 1) * m.maps], events)
         if n:
-            for j in range(plan.near[m.near + q], plan.near[m.near + q + 1]):
-                first = plan.heard[j, 0]
-                hears = drive[first : first + m.columns]
-                add_rows(w, plan.heard[j, 1], m.columns, events[:n], hears)
+            for j in range(plan.edge_starts[m.edge_start + q], plan.edge_starts[m.edge_start + q + 1]):
+                first = plan.edges[j, 0]
+                target = drive[first : first + m.columns]
+                add_rows(w, plan.edges[j, 1], m.columns, events[:n], target)
 
 
 @compiled
@@ -261,15 +261,17 @@ def forward_values_shared(plan: Plan, w: I16, m: Shared, values: I16, drive: I32
     """Drive of all positions from values of those whose weights they share."""
     for q in range(m.positions):
         n = scan(values[q * m.maps : (q + 1) * m.maps], events)
-        for j in range(plan.near[m.near + q], plan.near[m.near + q + 1] if n else 0):
-            first = plan.heard[j, 0]
-            hears = drive[first : first + m.columns]
+        for j in range(
+            plan.edge_starts[m.edge_start + q], plan.edge_starts[m.edge_start + q + 1] if n else 0
+        ):
+            first = plan.edges[j, 0]
+            target = drive[first : first + m.columns]
             for e in range(n):
                 value = values[q * m.maps + events[e]]
-                at = plan.heard[j, 1] + events[e] * m.columns
+                at = plan.edges[j, 1] + events[e] * m.columns
                 row = w[at : at + m.columns]
-                for k in range(len(hears)):
-                    hears[k] += product(value, row[k])
+                for k in range(len(target)):
+                    target[k] += product(value, row[k])
 
 
 @compiled
@@ -282,8 +284,8 @@ def backward_shared(w: I16, m: Shared, spikes: U8, drive: I32, events: I32) -> N
             n = scan(spikes[first : first + m.columns], events)
             for dy in range(m.kernel if n else 0):
                 first = ((y * m.stride + dy) * m.width + x * m.stride) * m.maps
-                hears = drive[first : first + run]
-                add_rows(w, m.back + dy * run, m.rows, events[:n], hears)
+                target = drive[first : first + run]
+                add_rows(w, m.back + dy * run, m.rows, events[:n], target)
 
 
 @compiled
@@ -454,7 +456,7 @@ def ep_update(w: I16, s: Update, plus: I16, minus: I16, counter: int, w_lo: int,
 
 
 @compiled
-def listen(plan: Plan, w: I16, s: State, values: I16) -> None:
+def add_retrievals(plan: Plan, w: I16, s: State, values: I16) -> None:
     """Static drive, and what the memories last said."""
     put(s.static, s.base)
     for k in range(len(plan.recalls)):
@@ -539,13 +541,15 @@ def measure_all(plan: Plan, s: State, values: I16) -> bool:
 @compiled
 def recall(plan: Plan, w: I16, s: State, values: I16, n_loaded: int) -> None:
     """Each memory once, from the rates just measured: queries, then head by head the softmax."""
-    put(s.static[plan.n_neurons :], s.asked)
+    put(s.static[plan.n_neurons :], s.query_drive)
     for k in range(len(plan.recalls)):
         m = plan.recalls[k]
         first = m.pre - plan.n_neurons
-        backward_values(block(w, m), values[m.post : m.post + m.columns], s.asked[first : first + m.rows])
-    for j in range(len(s.asked)):
-        values[plan.queries + j] = relay(s.asked[j], plan.query_shift)
+        backward_values(
+            block(w, m), values[m.post : m.post + m.columns], s.query_drive[first : first + m.rows]
+        )
+    for j in range(len(s.query_drive)):
+        values[plan.queries + j] = relay(s.query_drive[j], plan.query_shift)
     for k in range(len(plan.heads)):
         head = plan.heads[k]
         if head.patterns < 0:
@@ -583,7 +587,7 @@ def ask(head: Head, x: I16, s: State, values: I16) -> None:
 def phase(
     plan: Plan, w: I16, s: State, k: int, n_loaded: int, steps: int, strength: int, early_exit: bool
 ) -> tuple[int, int]:
-    """Settle and measure into ``s.values[k]``; memories are asked after every window.
+    """Settle and measure into ``s.values[k]``; attention layers are evaluated after every window.
 
     Returns the number of spikes and of steps, which is less than ``steps`` when an ``early`` phase has
     settled.
@@ -593,7 +597,7 @@ def phase(
     window = raw.window if len(plan.heads) or early_exit else steps
     count = 0
     for done in range(window, steps + 1, window):
-        listen(plan, w, s, values)
+        add_retrievals(plan, w, s, values)
         count += settle(plan, w, s, window - raw.window, strength)
         mark(s)
         count += settle(plan, w, s, raw.window, strength)
@@ -767,7 +771,7 @@ def average_samples(
     """
     for j in range(len(x)):
         begin(plan, w, s, x[j])
-        listen(plan, w, s, s.values[0])
+        add_retrievals(plan, w, s, s.values[0])
         put(s.static, drives[j])
         spikes[:] = 0
         done = 0

@@ -342,7 +342,7 @@ class Numerics:
         """Rows of full-scale weights that an accumulator holds, beside a membrane and a nudge of 4.0 each."""
         return (self.accumulator.hi - 8 * self.one) >> (self.weight_width - 1)
 
-    def holding(self, fan_in: int) -> Numerics:
+    def with_fan_in(self, fan_in: int) -> Numerics:
         """The same formats, the accumulator as much wider as so many rows need, if there is one so wide."""
         most = (fan_in << (self.weight_width - 1)) + 8 * self.one
         width = max(self.accumulator_width, 1 + most.bit_length())

@@ -273,13 +273,13 @@ class Network:
         """Input, any number of hidden populations and output, each joined to the next, all with biases.
 
         ``learning_rate_scales``: relative learning rate of each layer, first to last (its bias included).
-        ``feedback``: of the synapses between layers.  ``numerics``: as in :meth:`holding`.
+        ``feedback``: of the synapses between layers.  ``numerics``: as in :meth:`with_numerics`.
         """
         if len(sizes) < 2:
             raise ValueError(f"a chain needs an input and an output size, not {short_repr(sizes)}")
         names = ["input", *(f"hidden{k}" for k in range(1, len(sizes) - 1)), "output"]
         layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
-        return cls.holding(
+        return cls.with_numerics(
             (Input("input", sizes[0]), Constant("bias", 1), *layers),
             _layered(names, learning_rate_scales, feedback),
             "output",
@@ -325,7 +325,7 @@ class Network:
             made.append(Lif.of_shape(f"maps{k}", shape))
         hidden = [f"hidden{k}" for k in range(1, len(sizes))]
         made += [Lif(name, size) for name, size in zip([*hidden, "output"], sizes, strict=True)]
-        return cls.holding(
+        return cls.with_numerics(
             (made[0], Constant("bias", 1), *made[1:]),
             _layered([p.name for p in made], learning_rate_scales, feedback, windows),
             "output",
@@ -357,7 +357,7 @@ class Network:
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
-        asked = check_int(heads, "heads", 1, MAX_NEURONS) * check_int(width, "width", 1, MAX_NEURONS)
+        query_size = check_int(heads, "heads", 1, MAX_NEURONS) * check_int(width, "width", 1, MAX_NEURONS)
         names = [*(f"hidden{k}" for k in range(1, len(sizes))), "output"]
         synapses = [
             Synapse("memory", "query", table_learning_rate_scale),
@@ -371,7 +371,7 @@ class Network:
                 Attention(
                     "memory", tokens, sharpness=sharpness, dynamic_patterns=True, table_rows=table_rows
                 ),
-                Relay("query", asked, heads=heads, gain=gain),
+                Relay("query", query_size, heads=heads, gain=gain),
                 *(Lif(name, size) for name, size in zip(names, sizes, strict=True)),
             ),
             tuple(synapses),
@@ -381,7 +381,7 @@ class Network:
         )
 
     @classmethod
-    def holding(
+    def with_numerics(
         cls,
         populations: tuple[Population, ...],
         synapses: tuple[Synapse, ...],
@@ -397,7 +397,7 @@ class Network:
         widest = dataclasses.replace(DEFAULT, accumulator_width=MAX_ACCUMULATOR)
         made = cls(populations, synapses, output, schedule, widest)
         most = max(made.fan_in(p) for p in made.populations if not p.clamped)
-        return dataclasses.replace(made, numerics=DEFAULT.holding(most))
+        return dataclasses.replace(made, numerics=DEFAULT.with_fan_in(most))
 
     def __post_init__(self) -> None:
         set_fields(self, populations=_all_of(Population, self.populations, "populations"))
@@ -514,10 +514,10 @@ class Network:
         back = [s for s in self.synapses if s.pre == p.name and s.feedback]
         shared = sum(g.rows for s in there if (g := self.geometry(s)))
         shared += sum(g.back for s in back if (g := self.geometry(s)))
-        heard = [self[s.pre] for s in there if not self.geometry(s)]
-        heard += [self[s.post] for s in back if not self.geometry(s)]
-        patterns = sum(q.size for q in heard if isinstance(q, Attention))
-        others = [q for q in heard if not isinstance(q, Attention)]
+        presynaptic = [self[s.pre] for s in there if not self.geometry(s)]
+        presynaptic += [self[s.post] for s in back if not self.geometry(s)]
+        patterns = sum(q.size for q in presynaptic if isinstance(q, Attention))
+        others = [q for q in presynaptic if not isinstance(q, Attention)]
         return max(patterns, shared + sum(q.width if isinstance(p, Attention) else q.size for q in others))
 
     def _check_bounds(self) -> None:

@@ -61,7 +61,7 @@ class Shared(NamedTuple):
     pre: int  #: place of the first neuron
     post: int  #: place of the first neuron
     feedback: int
-    near: int  #: first of Plan.near: one for every position of ``pre``, and one behind them
+    edge_start: int  #: first of Plan.edge_starts: one for every position of ``pre``, and one behind them
     positions: int  #: of ``pre``
     maps: int  #: of ``pre``
     width: int  #: of ``pre``
@@ -110,8 +110,8 @@ class Plan(NamedTuple):
     recalls: Table  #: Matrix, from relays to LIF populations
     shared: Table  #: Shared, those from clamped populations first
     n_static: int  #: of Shared from clamped populations
-    near: I32  #: first of ``heard`` for a position, see Shared
-    heard: I32  #: (n, 2): neuron of ``post`` and weight where a position and one that hears it begin
+    edge_starts: I32  #: index of the first edge of a position, see Shared
+    edges: I32  #: (n, 2): for each pair of joined positions, first neuron of ``post`` and first weight
     fold: Raw  #: place in the sample of every input; empty: as they stand
     heads: Table  #: Head
     n_neurons: int  #: of LIF populations
@@ -187,7 +187,7 @@ def plan_of(network: Network) -> Plan:
         for m in network.attention_layers
         for head in range(m.relay.heads)
     ]
-    shared, near, heard = shared_of(network)
+    shared, edge_starts, edges = shared_of(network)
     layers = {p.name: Layer(place[p.name], p.size) for p in network.lif}
     n_neurons = sum(p.size for p in network.lif)
     n_relays = sum(m.relay.size for m in network.attention_layers)
@@ -203,8 +203,8 @@ def plan_of(network: Network) -> Plan:
         recalls=table(matrices.get(("relay", "lif"), []), Matrix),
         shared=table(shared, Shared),
         n_static=sum(network[s.pre].clamped for s in sharing(network)),
-        near=near,
-        heard=heard,
+        edge_starts=edge_starts,
+        edges=edges,
         fold=fold_of(network),
         heads=table(heads, Head),
         n_neurons=n_neurons,
@@ -229,12 +229,12 @@ def sharing(network: Network) -> list[Synapse]:
 
 
 def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
-    """Rows of the table, and Plan's ``near`` and ``heard``."""
+    """Rows of the table, and Plan's ``edge_starts`` and ``edges``."""
     place = places(network)
     weight = first_weights(network)
     rows: list[Shared] = []
-    near = [np.zeros(0, np.int64)]
-    heard = [np.zeros((0, 2), np.int64)]
+    edge_starts = [np.zeros(0, np.int64)]
+    edges = [np.zeros((0, 2), np.int64)]
     for s in sharing(network):
         g = network.geometry(s)
         assert g is not None
@@ -252,7 +252,7 @@ def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
                 pre=place[s.pre],
                 post=place[s.post],
                 feedback=int(s.feedback),
-                near=sum(map(len, near)),
+                edge_start=sum(map(len, edge_starts)),
                 positions=g.pre.positions,
                 maps=g.pre.maps,
                 width=g.pre.width,
@@ -262,10 +262,10 @@ def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
                 post_width=g.post.width,
             )
         )
-        near.append(sum(map(len, heard)) + ends)
+        edge_starts.append(sum(map(len, edges)) + ends)
         first = weight[s.name] + offset * g.pre.maps * g.columns
-        heard.append(np.stack([post * g.columns, first], axis=1)[order])
-    return rows, np.concatenate(near).astype(np.int32), np.concatenate(heard).astype(np.int32)
+        edges.append(np.stack([post * g.columns, first], axis=1)[order])
+    return rows, np.concatenate(edge_starts).astype(np.int32), np.concatenate(edges).astype(np.int32)
 
 
 def fold_of(network: Network) -> Raw:

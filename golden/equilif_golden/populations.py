@@ -69,11 +69,11 @@ class Population:
                 f"a population's name is made of letters, digits, _ and ., not {short_repr(self.name)}"
             )
         if self.kind != type(self).kind:
-            raise ValueError(f"{self.said}: kind must be {type(self).kind}, not {short_repr(self.kind)}")
-        set_fields(self, size=check_int(self.size, f"{self.said}: size", 1, MAX_NEURONS))
+            raise ValueError(f"{self.label}: kind must be {type(self).kind}, not {short_repr(self.kind)}")
+        set_fields(self, size=check_int(self.size, f"{self.label}: size", 1, MAX_NEURONS))
 
     @property
-    def said(self) -> str:
+    def label(self) -> str:
         """The population in an error message."""
         return f"population {self.name!r}"
 
@@ -81,10 +81,10 @@ class Population:
         """Of a kind that can be maps."""
         if self.shape is None:
             return
-        set_fields(self, shape=shape_of(self.shape, self.said))
+        set_fields(self, shape=shape_of(self.shape, self.label))
         if self.size != self.shape.size:
             raise ValueError(
-                f"{self.said}: shape {self.shape} makes {self.shape.size:,} neurons, its size is "
+                f"{self.label}: shape {self.shape} makes {self.shape.size:,} neurons, its size is "
                 f"{self.size:,}"
             )
 
@@ -104,15 +104,15 @@ class Population:
         return self.size // self.heads
 
 
-def shape_of(shape: object, said: str) -> Shape:
-    """ValueError unless it is one of maps; ``said``: whose."""
+def shape_of(shape: object, label: str) -> Shape:
+    """ValueError unless it is one of maps; ``label``: its owner in the message."""
     if not isinstance(shape, list | tuple) or len(shape) != 3:
-        raise ValueError(f"{said}: a shape is (height, width, maps), not {short_repr(shape)}")
+        raise ValueError(f"{label}: a shape is (height, width, maps), not {short_repr(shape)}")
     names = ("height", "width", "maps")
-    sides = (check_int(n, f"{said}: {name}", 1, MAX_NEURONS) for n, name in zip(shape, names, strict=True))
+    sides = (check_int(n, f"{label}: {name}", 1, MAX_NEURONS) for n, name in zip(shape, names, strict=True))
     found = Shape(*sides)
     if found.size > MAX_NEURONS:
-        raise ValueError(f"{said}: shape {found} makes {found.size:,} neurons, at most {MAX_NEURONS:,}")
+        raise ValueError(f"{label}: shape {found} makes {found.size:,} neurons, at most {MAX_NEURONS:,}")
     return found
 
 
@@ -134,14 +134,14 @@ class Input(Population):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_shape()
-        set_fields(self, patch=check_int(self.patch, f"{self.said}: patch", 1, MAX_NEURONS))
+        set_fields(self, patch=check_int(self.patch, f"{self.label}: patch", 1, MAX_NEURONS))
         if self.patch == 1:
             return
         if self.shape is None:
-            raise ValueError(f"{self.said}: patch folds images, so it needs a shape (height, width, maps)")
+            raise ValueError(f"{self.label}: patch folds images, so it needs a shape (height, width, maps)")
         if self.shape.maps % self.patch**2:
             raise ValueError(
-                f"{self.said}: a patch of {self.patch}x{self.patch} makes {self.patch**2} maps of a colour, "
+                f"{self.label}: a patch of {self.patch}x{self.patch} makes {self.patch**2} maps of a colour, "
                 f"not {self.shape.maps}"
             )
 
@@ -199,10 +199,10 @@ class Relay(Population):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        set_fields(self, heads=check_int(self.heads, f"{self.said}: heads", 1, MAX_NEURONS))
-        set_fields(self, gain=check_int(self.gain, f"{self.said}: gain in octaves", 0, MAX_GAIN))
+        set_fields(self, heads=check_int(self.heads, f"{self.label}: heads", 1, MAX_NEURONS))
+        set_fields(self, gain=check_int(self.gain, f"{self.label}: gain in octaves", 0, MAX_GAIN))
         if self.size % self.heads:
-            raise ValueError(f"{self.said}: {self.size} relay neurons cannot have {self.heads} heads")
+            raise ValueError(f"{self.label}: {self.size} relay neurons cannot have {self.heads} heads")
 
 
 @dataclass(frozen=True)
@@ -222,21 +222,21 @@ class Attention(Population):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        set_fields(self, sharpness=check_int(self.sharpness, f"{self.said}: sharpness in octaves", -32, 32))
+        set_fields(self, sharpness=check_int(self.sharpness, f"{self.label}: sharpness in octaves", -32, 32))
         set_fields(
             self,
-            dynamic_patterns=check_bool(self.dynamic_patterns, f"{self.said}: dynamic_patterns"),
+            dynamic_patterns=check_bool(self.dynamic_patterns, f"{self.label}: dynamic_patterns"),
         )
         if self.size > MAX_PATTERNS:
             raise ValueError(
-                f"{self.said}: an attention population has at most {MAX_PATTERNS} neurons, not {self.size}"
+                f"{self.label}: an attention population has at most {MAX_PATTERNS} neurons, not {self.size}"
             )
         if self.table_rows is None:
             return
-        set_fields(self, table_rows=check_int(self.table_rows, f"{self.said}: table_rows", 1, MAX_ROWS))
+        set_fields(self, table_rows=check_int(self.table_rows, f"{self.label}: table_rows", 1, MAX_ROWS))
         if not self.dynamic_patterns:
             raise ValueError(
-                f"{self.said}: table_rows needs dynamic_patterns: set it, or leave table_rows out"
+                f"{self.label}: table_rows needs dynamic_patterns: set it, or leave table_rows out"
             )
 
     @property

@@ -34,7 +34,7 @@ from equilif_golden.network import (
     require_network,
 )
 from equilif_golden.populations import Population
-from equilif_golden.tokens import give_back
+from equilif_golden.tokens import scatter_add
 
 
 @dataclass
@@ -414,7 +414,7 @@ class Reference:
             if s == self.network.table:
                 assert patterns is not None and rows is not None
                 before = patterns.patterns[0]
-                give_back(held, rows, before[: len(rows)], w[: len(rows)], weight)
+                scatter_add(held, rows, before[: len(rows)], w[: len(rows)], weight)
             self.weights[s.name] = held
 
     def _part(self, s: Synapse, head: int) -> tuple[slice, slice]:

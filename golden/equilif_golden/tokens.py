@@ -112,7 +112,7 @@ class TokenRows(NamedTuple):
         """Raw patterns (n, width) of sample j."""
         return self.table[self.rows_of(j)].astype(np.int64)
 
-    def thinned(self, rng: np.random.Generator, part: float) -> TokenRows:
+    def dropout(self, rng: np.random.Generator, part: float) -> TokenRows:
         """Without this ``part`` of the tokens, drawn anew by each call; a sample keeps its last one.
 
         Dropout, as far as the network can tell: a token that is absent takes no part.
@@ -124,7 +124,7 @@ class TokenRows(NamedTuple):
         left = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
         return TokenRows(self.table, self.rows[kept], left[self.off])
 
-    def cropped(self, rng: np.random.Generator, part: float) -> TokenRows:
+    def crop(self, rng: np.random.Generator, part: float) -> TokenRows:
         """Without up to this ``part`` of the tokens at the beginning of a sample, and as many at most at its
         end, drawn anew by each call.
         """
@@ -146,7 +146,7 @@ class TokenRows(NamedTuple):
         )
 
 
-def give_back(table: Raw, rows: Raw, before: Raw, after: Raw, weight: Fixed) -> None:
+def scatter_add(table: Raw, rows: Raw, before: Raw, after: Raw, weight: Fixed) -> None:
     """Change a ``table`` (n_rows, width), raw, to which its ``rows`` (n,) come back.
 
     They left as ``before`` and learned to ``after``, both (n, width).  A row gets what each of its tokens

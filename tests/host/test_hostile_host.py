@@ -37,7 +37,7 @@ from equilif_boards import BOARDS
 from equilif_boards import build as builder
 from equilif_boards.build import COMMANDS, BuildError, build
 from equilif_golden import network as networks
-from equilif_golden.engine.chip import Chip, OutOfStep
+from equilif_golden.engine.chip import Chip, CounterMismatch
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Region
@@ -395,7 +395,7 @@ def test_label_out_of_range():
     chip = Chip(client, NETWORK)
     reply = RESULT.pack(3, 0, 0, 0)
     client.command = lambda command, payload=b"": reply  # type: ignore[method-assign]
-    with pytest.raises(OutOfStep, match=r"class 3.*\b3\b"):
+    with pytest.raises(CounterMismatch, match=r"class 3.*\b3\b"):
         chip.sample(np.zeros(6, int))
 
 

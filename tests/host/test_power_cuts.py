@@ -21,7 +21,7 @@ from equilif.host import ports
 from equilif.host.client import Client, LinkError
 from equilif.host.store import Store, StoreError, require_valid
 from equilif_golden import network as networks
-from equilif_golden.engine.chip import Chip, OutOfStep, read_weights
+from equilif_golden.engine.chip import Chip, CounterMismatch, read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.link.protocol import END
 from equilif_golden.link.standalone import Phase
@@ -282,7 +282,7 @@ def test_reset_discards_host_network():
         wire = CutWire(finished())
         chip = Chip(client_at(wire), NETWORK, other)
         wire.how, wire.left = "reset", rng.randrange(1, len(x) + 1)
-        with pytest.raises((OutOfStep, LinkError)):
+        with pytest.raises((CounterMismatch, LinkError)):
             chip.predict(x)
     wire = CutWire(finished())
     assert (Chip(client_at(wire), NETWORK, other).predict(x) == want).all()

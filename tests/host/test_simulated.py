@@ -33,7 +33,7 @@ from equilif.training.presets import PRESETS
 from equilif.training.run import Run
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
-from equilif_golden.engine.chip import Chip, OutOfStep
+from equilif_golden.engine.chip import Chip, CounterMismatch
 from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.port import Region
@@ -283,7 +283,7 @@ def test_device_reset_is_detected(port):
     chip = Chip(client, Network.chain(8, 8, 4), learning_rate=0.01)
     chip.sample(np.arange(8), np.arange(4))
     client.write(Region.COUNTER, 0, [0])
-    with pytest.raises(OutOfStep, match="update 0.*sent 4"):
+    with pytest.raises(CounterMismatch, match="update 0.*sent 4"):
         _ = chip.weights
 
 

@@ -25,7 +25,7 @@ from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.run import Run
 from equilif.training.train import epoch_plan
 from equilif_golden import network as networks
-from equilif_golden.engine.chip import Chip, OutOfStep
+from equilif_golden.engine.chip import Chip, CounterMismatch
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
@@ -131,7 +131,7 @@ def test_wrong_patterns_are_detected(monkeypatch):
         broken.setattr(Client, "read", lambda *what: (_ for _ in ()).throw(LinkError("unplugged")))
         with pytest.raises(LinkError, match="unplugged"):
             chip.sample([], y, tokens=tokens)
-    with pytest.raises(OutOfStep, match="update"):
+    with pytest.raises(CounterMismatch, match="update"):
         _ = chip.weights
 
 
@@ -140,7 +140,7 @@ def test_board_reset_is_detected():
     chip, y, tokens = chip_and_sample(client)
     chip.sample([], y, tokens=tokens)
     client.write(Region.COUNTER, 0, [0])
-    with pytest.raises(OutOfStep, match="update 0"):
+    with pytest.raises(CounterMismatch, match="update 0"):
         _ = chip.weights
 
 
@@ -218,7 +218,7 @@ def test_verify_compares_table():
 
 
 def test_verify_reports_table_mismatch(monkeypatch):
-    monkeypatch.setattr("equilif_golden.engine.chip.give_back", lambda *what: None)
+    monkeypatch.setattr("equilif_golden.engine.chip.scatter_add", lambda *what: None)
     found = compared()
     assert "weight differs at training sample 1, synapse memory-query, element [" in str(found.mismatch)
 

@@ -28,7 +28,7 @@ def forward(w: Raw, spikes: Raw, geometry: Geometry | None = None) -> Raw:
 
     ``geometry``: of a convolution, whose weights all positions share.
     """
-    drive: Raw = heard(spikes, geometry) @ w
+    drive: Raw = presynaptic(spikes, geometry) @ w
     return drive if geometry is None else drive.reshape(*spikes.shape[:-1], -1)
 
 
@@ -45,7 +45,7 @@ def backward(w: Raw, spikes: Raw, geometry: Geometry | None = None) -> Raw:
 
 def forward_values(w: Raw, values: Raw, geometry: Geometry | None = None) -> Raw:
     """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own."""
-    drive: Raw = shift_right_floor(heard(values, geometry)[..., :, None] * w, VALUE.f).sum(axis=-2)
+    drive: Raw = shift_right_floor(presynaptic(values, geometry)[..., :, None] * w, VALUE.f).sum(axis=-2)
     return drive if geometry is None else drive.reshape(*values.shape[:-1], -1)
 
 
@@ -55,7 +55,7 @@ def backward_values(w: Raw, values: Raw) -> Raw:
     return drive
 
 
-def heard(sent: Raw, geometry: Geometry | None) -> Raw:
+def presynaptic(sent: Raw, geometry: Geometry | None) -> Raw:
     """What ``pre`` sends (..., n), row by row of the weights; (..., positions of post, rows) by a kernel."""
     return sent if geometry is None else sent[..., geometry.neurons()]
 

@@ -26,11 +26,11 @@ from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.samples import Epoch, one_hot
-from equilif_golden.tokens import give_back
+from equilif_golden.tokens import scatter_add
 
 
-class OutOfStep(OSError):
-    """The engine has not made exactly the updates that it was asked for."""
+class CounterMismatch(OSError):
+    """The engine's counter of weight updates differs from the one expected."""
 
 
 class Rates(NamedTuple):
@@ -96,8 +96,9 @@ class Chip:
 
     @property
     def weights(self) -> Weights:
-        """Those in the engine, and the table; OutOfStep when the engine has not made exactly the updates that
-        it was asked for.
+        """Raw weights of the engine and the embedding table, by synapse.
+
+        CounterMismatch when the engine's update counter is not that of the chip.
         """
         self._require_counter()
         found = read_weights(self.engine, self.compiled)
@@ -108,7 +109,7 @@ class Chip:
     def _require_counter(self) -> None:
         made = updates_at(int(self.engine.read(Region.COUNTER, 0, 1)[0]))
         if made != self.counter & DITHER_MASK:
-            raise OutOfStep(
+            raise CounterMismatch(
                 f"the engine stands at update {made}, it was sent {self.counter & DITHER_MASK}: "
                 "was it reset, or does another program use it?"
             )
@@ -132,7 +133,7 @@ class Chip:
         learn = y is not None
         run = self.engine.run(learn=learn, write=(self.compiled.sample_first, values), read=read)
         if run.prediction >= self.network.n_outputs:
-            raise OutOfStep(
+            raise CounterMismatch(
                 f"the engine answered with class {run.prediction}, the network has {self.network.n_outputs}: "
                 "does another program use it?"
             )
@@ -166,7 +167,7 @@ class Chip:
         found = self.engine.read(Region.WEIGHT, first, words.size).reshape(-1, lanes)
         learned = from_words(found, patterns.shape, lanes)
         assert self._table is not None
-        give_back(self._table, rows, patterns, learned, self.network.numerics.weight)
+        scatter_add(self._table, rows, patterns, learned, self.network.numerics.weight)
 
     @property
     def outputs(self) -> tuple[int, int]:
@@ -207,7 +208,7 @@ class Chip:
         return Epoch(len(at), int(hits), spikes, len(at) * schedule.free if schedule.fixed else 0)
 
     def infer(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Iterator[Run]:
-        """The free phase of one sample after the other; in the end OutOfStep when the engine was reset.
+        """The free phase of one sample after the other; in the end CounterMismatch when the engine was reset.
 
         A board that trains standalone answers after a reset too, but with its own network.
         """

@@ -239,9 +239,9 @@ class Compiled(Placement):
             if relays:
                 out += [Op.RESET(here, value=0, static=True), *self._drives([q.name])]
             for s in relays:
-                said = self.groups[f"{s.pre} retrieval"]
+                retrieval = self.groups[f"{s.pre} retrieval"]
                 tile = self.tiles[s.name]
-                out.append(Op.DRIVE(said, here, tile=tile, signed=True, minus=phase.of_minus))
+                out.append(Op.DRIVE(retrieval, here, tile=tile, signed=True, minus=phase.of_minus))
         return out
 
     def _recall(self, phase: Phase) -> list[Instruction]:

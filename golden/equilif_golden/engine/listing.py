@@ -44,27 +44,27 @@ def depths(program: Iterable[Instruction]) -> Iterator[int]:
 def where(i: Instruction, names: Placement | None = None) -> str:
     """The neurons that an instruction goes through, by name when the places of a network are given."""
 
-    def said(groups: Groups) -> str:
+    def text(groups: Groups) -> str:
         if names is not None:
             return names.name_of(groups)
         return f"{groups.first}..{groups.first + groups.n - 1}"
 
     spans = {name: value for name, value in i.operands.items() if isinstance(value, Groups)}
-    ends = [said(spans.pop(name)) for name in ("sources", "groups") if name in spans]
-    others = [f"{name} {said(value)}" for name, value in spans.items()]
+    ends = [text(spans.pop(name)) for name in ("sources", "groups") if name in spans]
+    others = [f"{name} {text(value)}" for name, value in spans.items()]
     return ", ".join([" -> ".join(ends), *others])
 
 
 def details(i: Instruction, names: Placement | None = None) -> str:
     """Its other operands, and its modes."""
-    said = []
+    parts = []
     for name, operand in i.operation.operands.items():
         value = operand.read(i)
         if isinstance(operand, Tiles) and names is not None:
-            said.append(names.synapse_of(i[name]))
+            parts.append(names.synapse_of(i[name]))
         elif not isinstance(operand, Span) and value != getattr(operand, "default", None):
-            said.append(f"{name} {value}")
-    return ", ".join([*said, *map(flag_name, i.modes)])
+            parts.append(f"{name} {value}")
+    return ", ".join([*parts, *map(flag_name, i.modes)])
 
 
 def listing(program: Sequence[Instruction], names: Placement | None = None) -> str:

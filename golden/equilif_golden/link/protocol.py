@@ -170,12 +170,12 @@ class Identity:
         found = dict(zip(_NAMES, cls.LAYOUT.unpack(payload), strict=True))
         if found["version"] != version(found["flash_blocks"]):
             raise ValueError(_other_version(found["version"], version(found["flash_blocks"])))
-        told = {name: bool(found["flags"] >> bit & 1) for name, bit in features.IDENTIFIED.items()}
+        flags = {name: bool(found["flags"] >> bit & 1) for name, bit in features.IDENTIFIED.items()}
         config = EngineConfig(
             **{name: found[name] for name in _SIZES},
             numerics=Numerics(**{name: found[name] for name in _WIDTHS}),
-            pipeline=Pipeline.SPRAM if told.pop("single_port") else Pipeline.DEEP,
-            **told,
+            pipeline=Pipeline.SPRAM if flags.pop("single_port") else Pipeline.DEEP,
+            **flags,
         )
         return cls(config, found["build_id"], found["max_payload"], found["flash_blocks"])
 

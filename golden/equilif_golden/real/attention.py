@@ -159,7 +159,7 @@ class UnrolledAttention:
         target = torch.nn.functional.one_hot(classes, self.network.n_outputs).float()
         for _ in range(epochs):
             total = 0.0
-            left = tokens.thinned(rng, dropout) if dropout else tokens
+            left = tokens.dropout(rng, dropout) if dropout else tokens
             for chosen in np.array_split(rng.permutation(n), -(-n // batch)):
                 rates = self.forward(*self.batch(left, chosen))
                 loss = ((rates - target[torch.tensor(chosen)]) ** 2).sum() / 2

@@ -40,12 +40,12 @@ class Loaded(NamedTuple):
     patterns: Tensor
     present: Tensor
 
-    def answer(self, asked: Tensor) -> Tensor:
+    def answer(self, query: Tensor) -> Tensor:
         """Mean pattern (n, heads, width), weighed by how well each matches queries (n, heads, width).
 
         Of no pattern at all, nothing.
         """
-        scores = (asked @ self.patterns.transpose(1, 2)).masked_fill(~self.present[:, None], -1e9)
+        scores = (query @ self.patterns.transpose(1, 2)).masked_fill(~self.present[:, None], -1e9)
         return scores.softmax(-1) @ self.patterns * self.present.any(1)[:, None, None]
 
 
@@ -201,7 +201,7 @@ class Rates(Equilibrium):
             k = 2.0 ** (m.attention.sharpness - 1) * math.log(2)
             if m.attention.dynamic_patterns:
                 parts = zip(q.split(PART), tokens, strict=True)
-                found = torch.cat([t.answer(k * asked) for asked, t in parts])
+                found = torch.cat([t.answer(k * query) for query, t in parts])
             else:
                 x = w[m.synapse.name][None]
                 found = (k * q @ x.transpose(1, 2)).softmax(-1) @ x
@@ -239,15 +239,15 @@ class Rates(Equilibrium):
 
         ``masks``: by population, what multiplies the rates that the others hear (dropout).
         """
-        heard = self._heard(r, masks)
-        recalled = self.recall(heard, base, tokens)
+        presynaptic = self._presynaptic(r, masks)
+        recalled = self.recall(presynaptic, base, tokens)
         rates = []
         for p in self.network.lif:
-            rates.append(self.drive(p.name, heard, base, recalled).clamp(0, 1))
-            heard[p.name] = rates[-1] * masks[p.name] if masks and p.name in masks else rates[-1]
+            rates.append(self.drive(p.name, presynaptic, base, recalled).clamp(0, 1))
+            presynaptic[p.name] = rates[-1] * masks[p.name] if masks and p.name in masks else rates[-1]
         return torch.cat(rates, 1)
 
-    def _heard(self, r: Tensor, masks: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    def _presynaptic(self, r: Tensor, masks: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         return {
             n: r[:, part] * masks[n] if masks and n in masks else r[:, part] for n, part in self.part.items()
         }
@@ -280,8 +280,8 @@ class Rates(Equilibrium):
         )
         start = self.values[0].new_zeros(len(x), self.n)
         r = self.settle(lambda r: self.sweep(r, base, tokens, masks), start, direct=self.direct)
-        heard = self._heard(r, masks)
-        return r, self.drive(self.network.output, heard, base, self.recall(heard, base, tokens))
+        presynaptic = self._presynaptic(r, masks)
+        return r, self.drive(self.network.output, presynaptic, base, self.recall(presynaptic, base, tokens))
 
 
 def integer_rates(

@@ -203,7 +203,7 @@ class Trainer:
         table = None if rows is None else self.model.table(rows)
         sums = _Sums()
         if rows is not None and self.token_dropout:
-            rows = rows.thinned(np.random.default_rng(seed), self.token_dropout)
+            rows = rows.dropout(np.random.default_rng(seed), self.token_dropout)
         for first in range(0, len(at), self.batch):
             chosen = at[first : first + self.batch]
             if len(chosen) < d.world:  # a last batch too small to go round

@@ -60,8 +60,10 @@ class Ends:
         """(n, positions, rows) of ``a`` and (n, positions, columns) of ``b``: pairs that meet in a weight."""
         if self.geometry is None:
             return a[:, None, self.pre], b[:, None, self.post]
-        heard = a[:, self.pre][:, torch.as_tensor(self.geometry.neurons())]
-        return heard, b[:, self.post].unflatten(1, (self.geometry.post.positions, self.geometry.columns))
+        presynaptic = a[:, self.pre][:, torch.as_tensor(self.geometry.neurons())]
+        return presynaptic, b[:, self.post].unflatten(
+            1, (self.geometry.post.positions, self.geometry.columns)
+        )
 
     def unrolled(self, w: Tensor) -> Tensor:
         """Weights as the matrix of all pairs of neurons."""
