@@ -1258,11 +1258,11 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("command", ["train", "data", "verify"])
+@pytest.mark.parametrize("command", ["train", "inspect", "verify"])
 @pytest.mark.parametrize("name", WRONG)
 def test_invalid_files(name, command, folder, capsys):
     make, options, parts = WRONG[name]
-    if command == "data" and "--data" in options:
+    if command == "inspect" and "--data" in options:
         pytest.skip("it has no --data")
     path = make()
     before = sorted(folder.rglob("*"))
