@@ -140,6 +140,15 @@ Folder = Annotated[
     Path | None,
     typer.Option("--data", help="Folder with the files of the named data set.", show_default="./data"),
 ]
+
+
+def saved_network(**options: Any) -> dict[str, Any]:
+    """Of an argument or option: a network.npz, or the name of a pretrained network."""
+    from equilif.training.pretrained import model_path
+
+    return {"parser": model_path, "metavar": "NETWORK", **options}
+
+
 Json = Annotated[
     Path | None,
     typer.Option(

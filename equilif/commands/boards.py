@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import Baud, Json, OnPort, panel
+from equilif.commands import Baud, Json, OnPort, panel, saved_network
 from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
@@ -334,7 +334,14 @@ def save(
 
 @command
 def restore(
-    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train` or `equilif save`.")],
+    network: Annotated[
+        Path,
+        typer.Argument(
+            **saved_network(
+                help="A network.npz of `equilif train` or `equilif save`, or a pretrained network by name."
+            )
+        ),
+    ],
     port: OnPort = None,
     baud: Baud = None,
     json: Json = None,

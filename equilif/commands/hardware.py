@@ -21,6 +21,7 @@ from equilif.commands import (
     require_absent,
     require_same_data,
     samples_of,
+    saved_network,
     scheduled,
 )
 from equilif.commands.options import CHANGES, DEFAULTS, EngineChanges, TrainedPhases
@@ -48,7 +49,13 @@ Lanes = Annotated[
 def verify(
     data: AnyData = "digits",
     network: Annotated[
-        Path | None, typer.Option(help="Start from this network.npz.", show_default="untrained")
+        Path | None,
+        typer.Option(
+            **saved_network(
+                help="Start from this network.npz, or pretrained network by name.",
+                show_default="untrained",
+            )
+        ),
     ] = None,
     config: ConfigFile = None,
     samples: Annotated[
@@ -159,7 +166,12 @@ def energy(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(help="A network.npz of `equilif train`.", show_default="untrained"),
+        typer.Option(
+            **saved_network(
+                help="A network.npz of `equilif train`, or a pretrained network by name.",
+                show_default="untrained",
+            )
+        ),
     ] = None,
     samples: Annotated[
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)

@@ -25,6 +25,7 @@ from equilif.commands import (
     panel,
     require_same_data,
     samples_of,
+    saved_network,
     scheduled,
 )
 from equilif.commands.options import DEFAULTS, TrainedPhases
@@ -155,7 +156,12 @@ def _seeds(text: str | None) -> int | range | None:
 
 @command
 def evaluate(
-    network: Annotated[Path, typer.Argument(help="A network.npz of `equilif train`.")],
+    network: Annotated[
+        Path,
+        typer.Argument(
+            **saved_network(help="A network.npz of `equilif train`, or a pretrained network by name.")
+        ),
+    ],
     data: Annotated[
         str | None,
         typer.Argument(
@@ -299,7 +305,8 @@ def recall(
 @command
 def attention(
     network: Annotated[
-        Path, typer.Argument(help="A network.npz of `equilif train`, with an attention layer.")
+        Path,
+        typer.Argument(**saved_network(help="A network.npz or pretrained network with an attention layer.")),
     ],
     sample: Annotated[
         list[int] | None,
@@ -367,7 +374,12 @@ def gradient(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(help="Analyse this network.npz only.", show_default="the preset, untrained and trained"),
+        typer.Option(
+            **saved_network(
+                help="Analyse this network only: a network.npz, or a pretrained network by name.",
+                show_default="the preset, untrained and trained",
+            )
+        ),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Training epochs of the trained network.", min=1, show_default="3")

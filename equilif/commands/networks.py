@@ -136,7 +136,8 @@ def show(
         str,
         typer.Argument(
             metavar="NETWORK",
-            help="Network file, network.npz, folder of a run, or name of a data set (its preset).",
+            help="Network file, network.npz, folder of a run, pretrained network by name, or name of a data "
+            "set (its preset).",
         ),
     ],
     data: Annotated[
@@ -186,13 +187,14 @@ def _resources(network: str, data: str | None, folder: Path | None, own: Own) ->
     from equilif.training import netfile
     from equilif.training.description import Description
     from equilif.training.history import NETWORK
+    from equilif.training.pretrained import model_path
 
     if network in set(Data):
         if data is not None:
             raise ValueError(f"{network} names its data: leave {data} out, or give a network file")
         loaded, preset = samples_of(Data(network), folder)
         return NetworkResources.of(network, preset, preset.network(loaded))
-    path = Path(network)
+    path = model_path(network)
     if path.is_dir():
         path /= NETWORK
     if path.suffix != netfile.SUFFIX:
@@ -207,3 +209,29 @@ def _resources(network: str, data: str | None, folder: Path | None, own: Own) ->
         loaded, _ = samples_of(chosen(data), folder, own, config=learns)
         sized = file.network(loaded)
     return NetworkResources.of(network, file.description, sized)
+
+
+@command
+def models(json: Json = None) -> dict[str, Any]:
+    """List the pretrained networks: accuracy, how each was trained, and which boards hold it.
+
+    Every command that takes a network.npz takes their names.
+
+    Example:  [bold]equilif evaluate digits-64[/]
+    """
+    from equilif.hardware.boards import fits
+    from equilif.training.pretrained import Card, model_path
+    from equilif_golden import network as networks
+
+    rows = {}
+    for name, card in Card.all().items():
+        network, _ = networks.load(model_path(name))
+        boards = [fit.board for fit in fits(network) if not fit.short]
+        rows[name] = {**card._asdict(), "weights": network.n_weights, "boards": boards}
+    table = [
+        (name, r["network"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}", str(len(r["boards"])))
+        for name, r in rows.items()
+    ]
+    columns = ("name", "network", "trained by", "test accuracy", "weights", "boards that fit")
+    console.console.print(console.table("Pretrained networks", columns, table, left=3))
+    return {"models": rows}

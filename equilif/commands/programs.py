@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Json, panel
+from equilif.commands import Json, panel, saved_network
 from equilif.commands.hardware import Lanes, engine_of
 from equilif.show import console as show
 
@@ -17,7 +17,10 @@ command = panel("Hardware")
 
 @command
 def program(
-    network: Annotated[Path, typer.Argument(help="Network file, or a network.npz of `equilif train`.")],
+    network: Annotated[
+        Path,
+        typer.Argument(**saved_network(help="Network file, network.npz, or pretrained network by name.")),
+    ],
     board: Annotated[
         str | None, typer.Option(help="Compile for the engine of this board.", show_default="none")
     ] = None,

@@ -16,6 +16,7 @@ from typing import Any
 
 from equilif.extras import needs
 from equilif.training import netfile
+from equilif.training.pretrained import model_path
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.placement import Placement
@@ -67,11 +68,11 @@ def network_of(text: str) -> Network:
     parts = text.split("-")
     if len(parts) > 1 and all(p.isdecimal() and int(p) for p in parts):
         return Network.chain(*map(int, parts))
-    path = Path(text)
+    path = model_path(text)
     if not text or not path.exists():
         raise ValueError(
             "a network is written as its sizes, for example 784-64-10, or is a file net.toml or network.npz, "
-            f"not {text!r}"
+            f"or a pretrained network (equilif models), not {text!r}"
         )
     return netfile.network_of(path)
 

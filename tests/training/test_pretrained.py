@@ -1,0 +1,63 @@
+"""Pretrained networks: what their cards say is so, and commands take their names."""
+
+import json
+import shlex
+
+import pytest
+
+from equilif.training.history import digest
+from equilif.training.pretrained import FOLDER, Card, model_path
+from equilif_golden import network as networks
+from tests.cli import error_of, run
+
+CARDS = Card.all()
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_digest_of_weights(name):
+    _, weights = networks.load(model_path(name))
+    assert digest(weights) == CARDS[name].digest
+
+
+def test_files_are_small():
+    files = list(FOLDER.glob("*.npz"))
+    assert {f.stem for f in files} == CARDS.keys()
+    assert sum(f.stat().st_size for f in files) < 2 << 20
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits-64",
+        *(pytest.param(n, marks=pytest.mark.regress) for n, c in CARDS.items() if n == "digits-conv"),
+    ],
+)
+def test_training_again_gives_the_same_weights(name, tmp_path):
+    """Those that need no data from elsewhere."""
+    card = CARDS[name]
+    run(*shlex.split(card.command)[1:], "--out", tmp_path)
+    _, weights = networks.load(tmp_path / "network.npz")
+    assert digest(weights) == card.digest
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert history["epochs"][-1]["test_accuracy"] == card.accuracy and history["seed"] == card.seed
+
+
+def test_commands_take_names(tmp_path):
+    run("evaluate", "digits-64", "--json", tmp_path / "a.json")
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["accuracy"] == CARDS["digits-64"].accuracy
+    assert "hidden1" in run("show", "digits-64")
+    run("program", "digits-64")
+    assert "digits-46" in error_of("evaluate", "digits-46")
+
+
+def test_a_file_comes_before_a_pretrained_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits-64").write_text("not a network")
+    assert "digits-64" in error_of("evaluate", "digits-64")
+
+
+def test_list(tmp_path):
+    run("models", "--json", tmp_path / "a.json")
+    models = json.loads((tmp_path / "a.json").read_text())["models"]
+    assert models.keys() == CARDS.keys() and "icebreaker" in models["digits-64"]["boards"]
