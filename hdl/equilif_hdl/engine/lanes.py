@@ -156,9 +156,7 @@ class Lanes(wiring.Component):
                 lane.row.eq(stages.e[timing.noise_lookup]),
             ]
         steps = stages.op_valid(m, timing.step, Op.STEP)
-        if (
-            cfg.registers.spike_count
-        ):  # they come from all over the die: first they are counted where they are
+        if cfg.registers.spike_count:  # the lanes are spread over the die: neighbours are counted first
             parts = [state.spikes[first : first + NEIGHBOURS] for first in range(0, cfg.lanes, NEIGHBOURS)]
             counts = [Signal(range(NEIGHBOURS + 1), name=f"count_{k}") for k in range(len(parts))]
             for count, spikes_here in zip(counts, parts, strict=True):

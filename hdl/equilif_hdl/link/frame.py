@@ -112,7 +112,7 @@ class Framer(wiring.Component):
         buffer = m.submodules.buffer = ram(8, self.frame_bytes, "block")
         wr = buffer.write_port()
         rd = buffer.read_port()
-        # restarted by reset: `start` of the processor may coincide with a byte, at the cost of a multiplexer
+        # reset in place of `start`, which accepts a byte in the same cycle and costs a multiplexer a bit
         restart = Signal()
         check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
         m.submodules.crc = ResetInserter(restart)(check)
