@@ -233,12 +233,12 @@ class Board:
         after so many cycles.
         """
         first = self.cycles
-        said = b""
+        output = b""
         while self.active:
-            said += self.run(b"")[1]
+            output += self.run(b"")[1]
             if self.cycles - first > most:
                 raise RuntimeError(f"the trainer is at work after {most} cycles")
-        return said
+        return output
 
     def step(self, cycles: int) -> None:
         """So many cycles, or until a reply has come."""

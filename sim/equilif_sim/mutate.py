@@ -213,12 +213,14 @@ def _unreachable(text: str, mutant: Mutant, passes: str, held: Mapping[str, int]
         pdr = f"read_aiger {file}; scorr; dc2; scorr -F 2; pdr -T {seconds}; iprove"
         try:
             yosys(text, *_miter(mutant, passes, held), _AIG.format(file=file))
-            said = call(["timeout", str(4 * seconds), "yosys-abc", "-c", pdr], file.parent, dict(os.environ))
+            output = call(
+                ["timeout", str(4 * seconds), "yosys-abc", "-c", pdr], file.parent, dict(os.environ)
+            )
         except BuildFailed:
             return False
     # where no register is left, the question is one without time, which `pdr` leaves to `iprove`; the other
     # way around, `iprove` ends all where there is a register
-    return "Property proved" in said or "UNSATISFIABLE" in said
+    return "Property proved" in output or "UNSATISFIABLE" in output
 
 
 def _miter(mutant: Mutant, passes: str, held: Mapping[str, int] | None = None) -> list[str]:

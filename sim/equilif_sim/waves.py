@@ -176,11 +176,11 @@ def beside(path: Path) -> dict[str, Path]:
 
 def program(instructions: Sequence[Instruction], names: Placement) -> str:
     """A line an instruction: its number, and what it does in words."""
-    said = (
+    lines = (
         f"{k} {i.op.name} {listing.where(i, names)}  {listing.details(i, names)}"
         for k, i in enumerate(instructions)
     )
-    return "".join(f"{line.rstrip()}\n" for line in said)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def operations() -> str:

@@ -69,9 +69,9 @@ async def judge(dut: Any, config: EngineConfig, cases: Iterable[Raw]) -> None:
             if dut.fault.value:
                 break
         n = len(words) // WORDS
-        said = bool(dut.fault.value), int(dut.index.value)
-        assert said == ((False, n) if want in (None, n) else (True, want)), disassemble(words)
-        assert said[0] or bool(dut.closed.value) == (want is None), disassemble(words)
+        verdict = bool(dut.fault.value), int(dut.index.value)
+        assert verdict == ((False, n) if want in (None, n) else (True, want)), disassemble(words)
+        assert verdict[0] or bool(dut.closed.value) == (want is None), disassemble(words)
 
 
 @cocotb.test()

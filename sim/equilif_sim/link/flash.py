@@ -1,9 +1,9 @@
-"""Bench for equilif_hdl.link.flash.FlashController against equilif_golden.link.flash.Flash, with a chip at
-its pins that wants the orders of its data sheet, one by one.
+"""Bench for equilif_hdl.link.flash.FlashController against equilif_golden.link.flash.Flash, with a chip
+model at its pins that checks the command sequence of the data sheet.
 
 State space: reads, programs and erases at pages' and blocks' ends, at the end of the area and outside of it;
-a page that is programmed in parts; a chip that is at work when the controller wakes; resets while the chip
-sends, and while it programs; no chip at all.  Stall space: strobes come at once, or late.
+a page that is programmed in parts; a chip that is busy after the reset; resets while the chip sends, and
+while it programs; no chip.  Stall space: strobes immediately, or late.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from equilif_golden.link.flash import (
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.stream import PERIOD_NS, Pause, drive, never, often
 
-NAME = 0xC84016  #: what the chip says it is
+CHIP_ID = 0xC84016  #: ID of the chip
 BUSY = 60  #: cycles of a program or an erase
-WAKING = 1 << 12  #: cycles for which the chip is left alone behind WAKE
-APART = 8  #: between two orders: 50 ns at up to 136 MHz
-CYCLES = {"read": 10, "write": 20}  #: of a byte in a row
+WAKING = 1 << 12  #: cycles between WAKE and the next command
+MIN_GAP = 8  #: minimum cycles between two commands: 50 ns at up to 136 MHz
+CYCLES = {"read": 10, "write": 20}  #: of consecutive bytes
 STROBES = ("seek", "read", "write", "erase", "finish")
 KNOWN = (WAKE, READ_ID, WRITE_ENABLE, READ_STATUS, READ_DUAL, PAGE_PROGRAM, BLOCK_ERASE)
 
 
 class Chip:
-    """Another one than equilif_sim.flash_chip.  ``busy``: cycles for which it is at work."""
+    """Chip model, independent of equilif_sim.flash_chip.  ``busy``: cycles until it is ready."""
 
     def __init__(self, content: bytes, *, busy: int = 0):
         self.memory = bytearray(content)
-        self.orders: set[int] = set()
+        self.commands: set[int] = set()
         self.busy = busy
         self.cycles = 0
-        self.ended = -APART  # the last order
+        self.ended = -MIN_GAP  # the last command
         self.awake = False
         self.enabled = False
-        self.cut = False  # the controller is reset: no order ends as it should
+        self.cut = False  # the controller is reset: commands may be incomplete
         self.bits: list[int] = []
         self.sending: list[tuple[int, int]] = []
         self.clocks = 0
@@ -60,7 +60,7 @@ class Chip:
         self.answer = (1, 1)
 
     def cycle(self, cs: int, clk: int, copi: int, copi_oe: int) -> tuple[int, int]:
-        """What stands at cipo and sio."""
+        """Advance a cycle; returns cipo and sio."""
         self.cycles += 1
         self.busy = max(0, self.busy - 1)
         was_cs, was_clk = self.before
@@ -68,69 +68,69 @@ class Chip:
         if cs and not was_cs:
             assert not clk, "mode 0"
             wait = self.cycles - self.ended
-            if self.orders == {WAKE} and not self.cut:
+            if self.commands == {WAKE} and not self.cut:
                 assert WAKING <= wait < WAKING + 8, f"{wait} cycles to wake"
-            assert wait >= APART, f"{wait} cycles between two orders"
+            assert wait >= MIN_GAP, f"{wait} cycles between two commands"
             self.bits = []
             self.sending = []
         if cs and clk and not was_clk:
             if copi_oe:
                 self.bits.append(copi)
                 if len(self.bits) % 8 == 0:
-                    self._hear(self._said())
+                    self._command(self._received())
             else:
                 self._dual()
         if cs and was_clk and not clk:
             self.answer = self.sending.pop(0) if self.sending else (1, 1)
         if was_cs and not cs:
-            self._end(self._said())
+            self._end(self._received())
         return self.answer
 
-    def _said(self) -> list[int]:
-        """Whole bytes of the order so far."""
+    def _received(self) -> list[int]:
+        """Complete bytes of the command so far."""
         text = "".join(map(str, self.bits))
         return [int(text[k : k + 8], 2) for k in range(0, len(text), 8)]
 
-    def _hear(self, said: Sequence[int]) -> None:
+    def _command(self, received: Sequence[int]) -> None:
         byte = None
         self.clocks = 0
-        if said[0] == READ_STATUS:
+        if received[0] == READ_STATUS:
             byte = 0x7E | (self.busy > 0)  # other bits mean other things
-        if said[0] == READ_ID and len(said) < 4:
-            byte = NAME >> 8 * (3 - len(said)) & 0xFF
+        if received[0] == READ_ID and len(received) < 4:
+            byte = CHIP_ID >> 8 * (3 - len(received)) & 0xFF
         if byte is not None:
             self.sending = [(byte >> k & 1, 1) for k in reversed(range(8))]
 
     def _dual(self) -> None:
-        """A clock at which nobody tells the chip anything: eight of nothing, then two bits each."""
-        said = self._said()
-        assert said[0] == READ_DUAL and len(self.bits) == 32 and not self.busy
+        """A clock without input: 8 dummy clocks, then two output bits each."""
+        received = self._received()
+        assert received[0] == READ_DUAL and len(self.bits) == 32 and not self.busy
         self.clocks += 1
         if self.clocks >= 8 and self.clocks % 4 == 0:
-            byte = self.memory[int.from_bytes(bytes(said[1:4]), "big") + self.clocks // 4 - 2]
+            byte = self.memory[int.from_bytes(bytes(received[1:4]), "big") + self.clocks // 4 - 2]
             self.sending = [(byte >> k + 1 & 1, byte >> k & 1) for k in (6, 4, 2, 0)]
 
-    def _end(self, said: Sequence[int]) -> None:
+    def _end(self, received: Sequence[int]) -> None:
         self.ended = self.cycles
         if self.cut:
             return
-        assert len(self.bits) % 8 == 0 and said[0] in KNOWN
-        assert self.awake or list(said) == [WAKE]
-        assert not self.busy or said[0] in (READ_STATUS, WAKE)
-        self.orders.add(said[0])
+        assert len(self.bits) % 8 == 0 and received[0] in KNOWN
+        assert self.awake or list(received) == [WAKE]
+        assert not self.busy or received[0] in (READ_STATUS, WAKE)
+        self.commands.add(received[0])
         self.awake = True
-        if said[0] in (PAGE_PROGRAM, BLOCK_ERASE):
+        if received[0] in (PAGE_PROGRAM, BLOCK_ERASE):
             assert self.enabled
             self.busy = BUSY
-            at = int.from_bytes(bytes(said[1:4]), "big")
-            if said[0] == PAGE_PROGRAM:
-                assert 0 < len(said) - 4 <= PAGE - at % PAGE, "a page"
-                for k, byte in enumerate(said[4:], at):
+            at = int.from_bytes(bytes(received[1:4]), "big")
+            if received[0] == PAGE_PROGRAM:
+                assert 0 < len(received) - 4 <= PAGE - at % PAGE, "a page"
+                for k, byte in enumerate(received[4:], at):
                     self.memory[k] &= byte
             else:
-                assert len(said) == 4
+                assert len(received) == 4
                 self.memory[at // BLOCK * BLOCK : at // BLOCK * BLOCK + BLOCK] = b"\xff" * BLOCK
-        self.enabled = said[0] == WRITE_ENABLE
+        self.enabled = received[0] == WRITE_ENABLE
 
 
 class FlashBench:
@@ -141,7 +141,7 @@ class FlashBench:
         self.first = self.area.first * BLOCK
         content = random.randbytes((self.area.first + self.area.blocks + 1) * BLOCK)
         self.chip = Chip(content, busy=busy)
-        self.name = NAME
+        self.name = CHIP_ID
         self.before = content
         self.model = Flash(self.area)
         self.model.content[:] = content[self.first : self.first + self.area.size]
@@ -167,14 +167,14 @@ class FlashBench:
         await self.cycle()
         self.dut.rst.value = 0
         self.chip.cut = self.chip.awake = False
-        self.chip.orders.clear()
+        self.chip.commands.clear()
         self.at = 0
 
     async def cycle(self) -> None:
         d = self.dut
         await FallingEdge(d.clk)
-        told = (int(pin.value) for pin in (d.pins__cs, d.pins__clk, d.pins__copi, d.pins__copi_oe))
-        d.pins__cipo.value, d.pins__sio.value = self.chip.cycle(*told)
+        pins = (int(pin.value) for pin in (d.pins__cs, d.pins__clk, d.pins__copi, d.pins__copi_oe))
+        d.pins__cipo.value, d.pins__sio.value = self.chip.cycle(*pins)
 
     async def ready(self) -> None:
         d = self.dut
@@ -198,7 +198,7 @@ class FlashBench:
             await self.cycle()
             await self.ready()
         self.last = strobe, self.chip.cycles
-        # the first byte needs an order; one at the end of a page or of the area is another matter
+        # the first byte needs a command; at the end of a page or of the area it takes longer
         if self.row > 1 and self.at % PAGE > 1 and self.at < self.area.size and strobe in CYCLES:
             assert self.chip.cycles - when == CYCLES[strobe]
         drive(d, **{f"port__{name}": value for name, value in values.items()})
@@ -275,7 +275,7 @@ async def commands(dut: Any, pause: Pause) -> None:
     for _ in range(PAGE + 2):
         await tb.write()
     await tb.finish()
-    assert tb.compared > 40 and {PAGE_PROGRAM, BLOCK_ERASE, READ_DUAL} <= tb.chip.orders
+    assert tb.compared > 40 and {PAGE_PROGRAM, BLOCK_ERASE, READ_DUAL} <= tb.chip.commands
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

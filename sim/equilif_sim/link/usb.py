@@ -142,11 +142,11 @@ class UsbHost:
         """Whether the device took the packet.  ``lost``: the host does not hear that it did."""
         await self.send(token(OUT, self.address, endpoint))
         await self.send(data_packet(self.toggles[OUT], data))
-        said = await self.receive()
-        assert said in (bytes([ACK]), bytes([NAK])), said
-        if said[0] == ACK and not lost:
+        handshake = await self.receive()
+        assert handshake in (bytes([ACK]), bytes([NAK])), handshake
+        if handshake[0] == ACK and not lost:
             self.toggles[OUT] ^= DATA0 ^ DATA1
-        return said[0] == ACK
+        return handshake[0] == ACK
 
     async def fetch(self, *, endpoint: int = DATA, lost: bool = False) -> bytes | None:
         """A packet of the device; None when it has none.  ``lost``: it does not come through."""
@@ -205,11 +205,14 @@ class UsbHost:
         await self.control(bytes([0, 5, ADDRESS, 0, 0, 0, 0, 0]))
         self.address = ADDRESS
         assert await self.descriptor(1) == device
-        told = await self.descriptor(2)
-        assert int.from_bytes(told[2:4], "little") == len(told)
-        assert bytes([7, 5, DATA, 2, PACKET, 0]) in told and bytes([7, 5, 0x80 | DATA, 2, PACKET, 0]) in told
+        descriptor = await self.descriptor(2)
+        assert int.from_bytes(descriptor[2:4], "little") == len(descriptor)
+        assert (
+            bytes([7, 5, DATA, 2, PACKET, 0]) in descriptor
+            and bytes([7, 5, 0x80 | DATA, 2, PACKET, 0]) in descriptor
+        )
         assert (await self.descriptor(3, device[15]))[2:].decode("utf-16-le") == NAME
-        await self.control(bytes([0, 9, told[5], 0, 0, 0, 0, 0]))
+        await self.control(bytes([0, 9, descriptor[5], 0, 0, 0, 0, 0]))
 
 
 async def begin(dut: Any, host: UsbHost) -> None:
