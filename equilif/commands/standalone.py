@@ -356,5 +356,5 @@ def _status(now: Registers) -> str:
     right = f", online accuracy {now.hits / now.seen:.2%}" if now.seen else ""
     return (
         f"{doing}: {now.epoch} of {now.epochs} epochs, {now.seen:,} of {now.samples:,} samples of the "
-        f"current one{right}"
+        f"last epoch{right}"
     )

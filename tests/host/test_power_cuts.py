@@ -240,7 +240,7 @@ def test_power_cuts_during_standalone_training(option, begin, connected, capfd):
 
 
 def answers(printed):
-    return [line for line in printed.splitlines() if "test samples right" in line]
+    return [line for line in printed.splitlines() if "test accuracy" in line]
 
 
 def test_power_cuts_during_read(connected, tmp_path, monkeypatch):

@@ -54,9 +54,9 @@ def test_standalone_training_equals_golden(device, table, tmp_path):
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin, "--json", report)
     found = json.loads(report.read_text())
     assert found["samples"] == found["of"] > 20 and found["spared"] == 0
-    assert "learning: 0 of 2 epochs" in run("standalone", *LINE)
+    assert "training: 0 of 2 epochs" in run("standalone", *LINE)
     output = run("standalone", "--watch", *LINE)
-    assert "done: 2 of 2 epochs" in output and "% right" in output
+    assert "done: 2 of 2 epochs" in output and "online accuracy" in output
     run("save", tmp_path / "learnt.npz", "--like", begin, *LINE)
     run("train", *table, *NETWORK_OPTIONS, "--set", "learning.order=standalone", "--out", tmp_path / "golden")
     network, weights = networks.load(tmp_path / "learnt.npz")
@@ -73,7 +73,7 @@ def test_stop_continue_restart(device, table, tmp_path):
     )
     assert "at work" in error_of("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
     assert "stopped: 0 of 2 epochs" in run("standalone", "--stop", "--watch", *LINE)
-    assert "learning: 0 of 2 epochs" in run("standalone", "--start", *LINE)
+    assert "training: 0 of 2 epochs" in run("standalone", "--start", *LINE)
     assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
     generation = device.trainer.registers.generation
     assert "done" in run("standalone", "--checkpoint", "--watch", *LINE)
@@ -91,7 +91,7 @@ def test_identical_upload_writes_nothing(device, table, tmp_path):
     assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
     assert "were in the flash already" in run("upload", *table, *line, "--overwrite", "--json", report)
     assert json.loads(report.read_text())["spared"] > 0
-    assert "learning: 0 of 2 epochs" in run("standalone", *LINE), "it begins again"
+    assert "training: 0 of 2 epochs" in run("standalone", *LINE), "it begins again"
     run("standalone", "--stop", "--watch", *LINE)
     run("upload", *table, *line, "--overwrite", "--samples", 7, "--seed", 3, "--json", report)
     found = json.loads(report.read_text())
@@ -125,7 +125,7 @@ def test_board_evaluates_stored_tests(device, table, tmp_path):
     _, golden = networks.load(tmp_path / "golden" / NETWORK)
     assert digest(networks.load(tmp_path / "learnt.npz")[1]) == digest(golden)
     history = json.loads((tmp_path / "golden" / "history.json").read_text())
-    assert f"{found['test_hits']} of {n} test samples right" in output
+    assert f"{found['test_hits']} of {n} samples" in output
     assert found["test_hits"] / n == history["epochs"][-1]["test_accuracy"]
     run("upload", *table, *line, "--overwrite", "--tests", 0)
     assert "no test samples are in the flash" in error_of("standalone", "--test", *LINE)
@@ -168,7 +168,7 @@ def test_host_network_is_not_a_result(command, device, done, table, tmp_path):
     assert "standalone --boot" in run("standalone", *LINE)
     assert "done" in run("standalone", "--boot", "--watch", *LINE)
     assert (device.engine.w == learned).all()
-    assert "test samples right" in run("standalone", "--test", *LINE)
+    assert "test accuracy" in run("standalone", "--test", *LINE)
 
 
 def test_checkpoint_before_host_takes_over(device, table, tmp_path):
