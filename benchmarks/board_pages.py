@@ -50,19 +50,20 @@ def engines() -> str:
         rows.append(
             (
                 f"[{board}](boards/{row['board']}.md)",
-                device.removeprefix("Lattice ").removeprefix("Gowin "),
-                f"{row['cost_usd']} $",
+                device.removeprefix("Lattice ").removeprefix("Gowin ").replace("LFE5U-", ""),
+                row["cost_usd"],
                 row["lanes"],
                 f"{row['weights']:,}",
                 "yes" if row["attention"] else "no",
                 percent(*used["logic"]),
                 percent(*used["block RAM"]),
-                f"{row['build']['f_max']:.1f} MHz",
-                f"{row['clock_hz'] / 1e6:g} MHz",
+                f"{row['build']['f_max']:.1f}",
+                f"{row['clock_hz'] / 1e6:g}",
             )
         )
     return table(
-        "board | FPGA | price | lanes | weights | attention | logic | block RAM | f_max | clock", rows
+        "board | FPGA | price ($) | lanes | weights | attention | logic | block RAM | f_max (MHz) | clock (MHz)",
+        rows,
     )
 
 
@@ -84,8 +85,8 @@ def speeds() -> str:
             )
         )
     head = (
-        "board | network | training cycles | inference cycles | training/s, engine | inference/s, engine"
-        " | link | training/s | inference/s"
+        "board | network | train cycles | infer cycles | engine train/s | engine infer/s"
+        " | link | train/s | infer/s"
     )
     return table(head, rows)
 
@@ -190,13 +191,13 @@ def commands(board: Any) -> str:
     hidden = " ".join(f"--hidden {size}" for size in board.network[1:-1])
     port = "/dev/ttyACM0" if board.link.kind == "usb" else "/dev/ttyUSB0"
     lines = [
-        (f"equilif build {board.name}", "bitstream, utilisation and f_max, in build/"),
+        (f"equilif build {board.name}", "bitstream and report in build/"),
         (f"equilif flash {board.name}" if board.loader else f"# to program it, {board.by_hand}", ""),
-        (f"equilif train digits --port {port}", "train on the board; `equilif ports` lists the ports"),
+        (f"equilif train digits --port {port}", "`equilif ports` lists the ports"),
         (f"equilif train mnist {hidden} --port {port} --data DIR", ""),
-        (f"equilif simulate {board.name} --link /tmp/board", "the same design in simulation"),
+        (f"equilif simulate {board.name} --link /tmp/board", "in simulation"),
     ]
-    shown = [f"{line:52} # {text}".rstrip("# ") if text else line for line, text in lines]
+    shown = [f"{line:47} # {text}".rstrip("# ") if text else line for line, text in lines]
     return "\n".join(["```hardware", *shown, "```"])
 
 
