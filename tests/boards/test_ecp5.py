@@ -29,10 +29,10 @@ BENCH = """
 module bench;
     reg clk = 0;
     reg [39:0] i = 0;
-    wire [35:0] wanted, mapped, packed;
+    wire [35:0] wanted, mapped, optimised;
     rtl rtl(.clk(clk), .rst(1'b0), .i(i), .o(wanted));
     mapped netlist(.clk(clk), .rst(1'b0), .i(i), .o(mapped));
-    packed moved(.clk(clk), .rst(1'b0), .i(i), .o(packed));
+    optimised moved(.clk(clk), .rst(1'b0), .i(i), .o(optimised));
     reg [35:0] last = 0;
     integer k, wrong = 0, changes = 0;
     initial begin
@@ -41,7 +41,7 @@ module bench;
             #1 clk = 1;
             #1 clk = 0;
             #1 if (k > FIRST) begin
-                wrong = wrong + (wanted !== mapped) + (wanted !== packed);
+                wrong = wrong + (wanted !== mapped) + (wanted !== optimised);
                 changes = changes + (wanted !== last);
             end
             last = wanted;
@@ -117,7 +117,7 @@ def moved(build, tmp_path):
     after = copy.deepcopy(before)
     counts = ecp5.pack_registers(after)
     passes = []
-    for name, content in (("mapped", before), ("packed", after)):
+    for name, content in (("mapped", before), ("optimised", after)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
         passes += ["design -reset", f"read_json {name}.json", f"rename rtl {name}"]
         passes += [f"write_verilog -noattr {name}.v"]
@@ -125,7 +125,7 @@ def moved(build, tmp_path):
     bench = BENCH.replace("CYCLES", f"{CYCLES}").replace("FIRST", f"{FIRST}")
     (tmp_path / "bench.v").write_text(ECP5.library() + bench)
     (tmp_path / "rtl.v").write_text(verilog.convert(Design(build), name="rtl", emit_src=False))
-    sources = ["bench.v", "rtl.v", "mapped.v", "packed.v"]
+    sources = ["bench.v", "rtl.v", "mapped.v", "optimised.v"]
     subprocess.run(["iverilog", "-g2012", "-o", "bench", "-s", "bench", *sources], cwd=tmp_path, check=True)
     output = subprocess.run(["./bench"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     wrong, changes = map(int, output.split())
