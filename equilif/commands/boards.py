@@ -272,6 +272,57 @@ def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[
     return {"device": says, "manifest": manifest}
 
 
+@command
+def check(
+    port: OnPort = None,
+    baud: Baud = None,
+    samples: Annotated[
+        int, typer.Option(help="Number of training samples, and of test samples.", min=1)
+    ] = 100,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Compare a board with the golden model on the digits, measure its speed, and print a report to share.
+
+    It replaces the network in the board.  Exit code 1 when a number differs.
+
+    Example:  [bold]equilif check --port /dev/ttyUSB1[/]
+    """
+    import dataclasses
+
+    from equilif import results
+    from equilif.data import images
+    from equilif.host import check as board_check
+    from equilif.host.ports import manifest_of, summary, the_one
+
+    client = the_one(port, baud)
+    found = board_check.check(client, images.digits(), samples)
+    device = summary(client.identity)
+    manifest = manifest_of(client.identity.build_id)
+    machine = results.machine()
+    sizes = "-".join(map(str, found.sizes))
+    compared = f"{found.samples:,} training and {found.samples:,} test samples of {sizes}"
+    report = {
+        "board": manifest.parent.name if manifest else "not built in this folder",
+        "build ID": device["build"],
+        "engine": f"{device['lanes']} lanes, {device['weights']:,} weights",
+        "link": str(getattr(client.port, "baudrate", "-")) + " baud",
+        "result": f"DIFFERENT: {found.difference}" if found.difference else f"equal: {compared}",
+        "training": f"{found.training_rate:,.0f} samples/s through the link",
+        "inference": f"{found.inference_rate:,.0f} samples/s through the link",
+        "software": f"equilif {machine['equilif']}, Python {machine['python']}, {machine['system']}",
+    }
+    show.console.print(f"{show.mark(not found.difference)} {compared}")
+    show.console.print("Report, to paste into an issue:\n", style="dim")
+    for name, text in report.items():
+        show.console.print(f"- {name}: {show.literal(text)}", soft_wrap=True)
+    return {
+        "ok": not found.difference,
+        "check": dataclasses.asdict(found),
+        "device": device,
+        "report": report,
+    }
+
+
 def show_displaced(client: Client) -> None:
     """A line when a host's network took the place of one that the board trained itself."""
     if client.displaced:
