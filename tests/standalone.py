@@ -134,8 +134,8 @@ def content_of(store):
 def with_tests():
     """A store with 7 test samples."""
     x = np.random.default_rng(8).integers(0, 256, (7, 5)).astype(np.uint8)
-    asked = Samples(labels=np.arange(7) % 3, x=x)
-    return Store.of_job(new().identity, replace(training_job(), tests=asked)), asked
+    test_samples = Samples(labels=np.arange(7) % 3, x=x)
+    return Store.of_job(new().identity, replace(training_job(), tests=test_samples)), test_samples
 
 
 def slot(k):

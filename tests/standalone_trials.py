@@ -122,8 +122,8 @@ def many_samples(rtl):
     d = training_job()
     x = np.random.default_rng(1).integers(128, 256, (300, 5)).astype(np.uint8)
     many = Samples(labels=np.arange(300) % 3, x=x)
-    asked = dataclasses.replace(d, network=network, rates=d.rates[:1], samples=many)
-    content = content_of(Store.of_job(new().identity, asked))
+    job = dataclasses.replace(d, network=network, rates=d.rates[:1], samples=many)
+    content = content_of(Store.of_job(new().identity, job))
     put(rtl, content)
     first = rtl.cycles
     rtl.work(LIMIT)
@@ -184,13 +184,13 @@ def damaged_flash(rtl, damage):
 
 def inference(rtl):
     """As the kernel does; nothing is learned or saved."""
-    asked_of, asked = with_tests()
-    put(rtl, content_of(asked_of))
+    store, test_samples = with_tests()
+    put(rtl, content_of(store))
     rtl.work(LIMIT)
     client = Client(rtl, timeout=0.05)
     weights = client.read(Region.WEIGHT, 0, region_size(CONFIG, Region.WEIGHT))
     content = flash_of(rtl)
-    before = begin_tests(client, asked_of.tests)
+    before = begin_tests(client, store.tests)
     rtl.work(LIMIT)
     found = client.registers
     d = training_job()
@@ -198,7 +198,7 @@ def inference(rtl):
     for epoch, rate in enumerate(d.rates):
         kernel.set_learning_rate(rate)
         kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))
-    right = int((kernel.predict(asked.x) == asked.labels).sum())
+    right = int((kernel.predict(test_samples.x) == test_samples.labels).sum())
     assert (found.seen, found.hits, found.fault) == (7, right, Fault.NONE) and found.spikes
     assert in_tests(found) and found.epoch == found.epochs == 1
     client.control_trainer(run=0)
@@ -265,12 +265,12 @@ def register_bits(rtl, every=1):
     # an order of 4**9 numbers is begun near its end; counts are kept within an epoch
     turns = {"half": 479 << MAX_HALF_BITS | 490, "seen": 1, "hits": 1, "spikes": 1}
     for name, bit in [*bits, ("half", None)]:
-        asked = dataclasses.replace(base, turn=turns.get(name, 0))
-        setattr(asked, name, 15 if bit is None else getattr(asked, name) ^ 1 << bit)
+        registers = dataclasses.replace(base, turn=turns.get(name, 0))
+        setattr(registers, name, 15 if bit is None else getattr(registers, name) ^ 1 << bit)
         if bit is None:  # more than MAX_HALF_BITS counts as MAX_HALF_BITS
-            asked.turn = 1023 << MAX_HALF_BITS | 990
+            registers.turn = 1023 << MAX_HALF_BITS | 990
         for client in (board, model):
-            client.set_registers(asked)
+            client.set_registers(registers)
             client.control_trainer(run=1)
         rtl.work(4 * LIMIT)
         device.trainer.work()
@@ -311,10 +311,10 @@ def stop_between_samples(rtl):
     put(rtl, content)
     rtl.work(LIMIT)
     device = worked(content)
-    asked = dataclasses.replace(device.trainer.registers, half=5, epoch=0, epochs=2, saves=NO_BLOCK)
+    registers = dataclasses.replace(device.trainer.registers, half=5, epoch=0, epochs=2, saves=NO_BLOCK)
     board = Client(rtl, timeout=0.05)
     for client in (board, client_of(device)):
-        client.set_registers(asked)
+        client.set_registers(registers)
         client.control_trainer(run=1)
     device.trainer.work()
     rng = random.Random(4)
@@ -345,15 +345,15 @@ def busy_replies(rtl):
         Command.READ: frames.read,
         Command.ERASE: lambda: frames.seal(Command.ERASE, ERASE_HEADER.pack(FLASH, 0)),
     }
-    told = {(command, status): 0 for command in makers for status in (Status.BUSY, Status.OVERRUN)}
+    counts = {(command, status): 0 for command in makers for status in (Status.BUSY, Status.OVERRUN)}
     first = rtl.cycles
-    while not all(told.values()):
+    while not all(counts.values()):
         rtl.step(rng.choice([10_000, 150_000]))
-        assert rtl.active and rtl.cycles - first < 8 * LIMIT, list(told.values())
+        assert rtl.active and rtl.cycles - first < 8 * LIMIT, list(counts.values())
         frame = rng.choice([*makers.values()])()
         status, sequence = answer(rtl, frame)[:2]
         assert (status, sequence) in ((Status.BUSY, frame[1]), (Status.OVERRUN, 0)), frame.hex()
-        told[Command(frame[0]), Status(status)] += 1
+        counts[Command(frame[0]), Status(status)] += 1
     rtl.work(10 * LIMIT)
     device = worked(content)
     compared(rtl, device)
@@ -362,9 +362,9 @@ def busy_replies(rtl):
 def cycles(rtl):
     """Of nine samples and a checkpoint: without a host, and after a host has read the registers."""
     found = []
-    for looks in (0, 1):
+    for with_host in (False, True):
         put(rtl, uploaded(9, 1))
-        if looks:
+        if with_host:
             rtl.step(20_000)
             client = Client(rtl, timeout=0.05)
             client._sequence = 1  # a random one may be escaped on the line, and take longer
@@ -460,7 +460,7 @@ def reads_at_any_time(rtl):
     put(rtl, content)
     client = Client(rtl, timeout=0.05)
     rng = random.Random(7)
-    looks = 0
+    num_reads = 0
     first = rtl.cycles
     while rtl.active:
         assert rtl.cycles - first < LIMIT
@@ -470,8 +470,8 @@ def reads_at_any_time(rtl):
             rtl.write(rng.randbytes(rng.randrange(20)))  # noise
         elif rtl.active:
             assert client.registers.samples in (0, 9)
-            looks += 1
-    assert looks > 5
+            num_reads += 1
+    assert num_reads > 5
     rtl.write(b"\xc0")
     compared(rtl, device)
 
@@ -491,7 +491,7 @@ class OwnFrames(Frames):
         address = rng.choice([rng.randrange(size), rng.choice(near), rng.getrandbits(32)])
         n = rng.randint(1, 40)
         data = rng.randbytes(n * OWN_BYTES[region] + (rng.random() < 0.1))
-        if region == TRAINER:  # whatever it is told, it does not begin to work
+        if region == TRAINER:  # whatever is written, it does not start
             near = [rng.randrange(1, size), rng.randrange(WRITABLE - 1, size + 2)]
             address = rng.choice([*near, 1 << rng.randrange(32)])
             n = rng.choice([1, 1, 2, 3])

@@ -69,11 +69,11 @@ def uart(transport: Uart) -> str:
     return pins.replace("GAP", str(transport.divisor))
 
 
-FAR_ENDS: Mapping[type, Callable[[Any], str]] = {Uart: uart}
+LINK_PEERS: Mapping[type, Callable[[Any], str]] = {Uart: uart}
 
 
 def link_peer(transport: object) -> str:
     """C++ of the host's end; ValueError for a transport that has none yet."""
-    if type(transport) not in FAR_ENDS:
+    if type(transport) not in LINK_PEERS:
         raise ValueError(f"a board with {transport} cannot be simulated: equilif_sim.link_peer lacks it")
-    return FAR_ENDS[type(transport)](transport)
+    return LINK_PEERS[type(transport)](transport)

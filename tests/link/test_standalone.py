@@ -170,8 +170,8 @@ def test_inference_after_power_cycle():
     first = Compiled(NETWORK, CONFIG).sample_first
     for x in training_job().samples.x:
         sample = (first, np.append(x, [0, 0, 0]))
-        told = [client_of(d).run(learn=False, write=sample).prediction for d in (device, again)]
-        assert told[0] == told[1]
+        predictions = [client_of(d).run(learn=False, write=sample).prediction for d in (device, again)]
+        assert predictions[0] == predictions[1]
 
 
 def test_checkpoint_interval():
@@ -373,9 +373,9 @@ def test_host_network_is_not_continued(write):
 
 def test_read_commands_keep_result_valid():
     """Reads, runs without learning, tests, and commands that are refused."""
-    asked, _ = with_tests()
+    store, _ = with_tests()
     device = worked(None)
-    asked.upload(client_of(device))
+    store.upload(client_of(device))
     device = worked(device.flash.content)
     client = client_of(device)
     client.read(Region.WEIGHT, 0, 5)
@@ -386,9 +386,9 @@ def test_read_commands_keep_result_valid():
         seal(Command.LOAD, 2, b"\xff" * 12),
     ):
         assert device.reply(frame)[0] != Status.OK
-    before = begin_tests(client, asked.tests)
+    before = begin_tests(client, store.tests)
     device.trainer.work()
-    assert client.registers.valid and client.registers.seen == asked.tests.n
+    assert client.registers.valid and client.registers.seen == store.tests.n
     client.set_registers(before)
     assert client.registers.valid
 

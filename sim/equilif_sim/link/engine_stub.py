@@ -70,7 +70,7 @@ class EngineStub(wiring.Component):
         datas = {}
         lanes = self.config.lanes
         lane = h.mem_addr[: len(h.mem_repeat)]
-        beyond = Signal()  # what is written leaves its group
+        crosses_group = Signal()  # what is written leaves its group
         for region in (Region.WEIGHT, Region.VALUE):
             n = lanes if region == Region.VALUE else 1
             mem = m.submodules[region.name.lower()] = memory.Memory(
@@ -89,7 +89,7 @@ class EngineStub(wiring.Component):
             ]
             datas[region] = rd.data
             if region == Region.VALUE:
-                m.d.comb += beyond.eq(h.mem_write & (lane + h.mem_repeat >= lanes))
+                m.d.comb += crosses_group.eq(h.mem_write & (lane + h.mem_repeat >= lanes))
                 datas[region] = rd.data.word_select(lane, 16)
                 with m.If(finish):
                     m.d.comb += [
@@ -122,7 +122,7 @@ class EngineStub(wiring.Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         used = h.mem_write | h.mem_read | h.start
-        with m.If(used & (h.busy | (wait != 0)) | (h.mem_write & h.mem_read) | beyond):
+        with m.If(used & (h.busy | (wait != 0)) | (h.mem_write & h.mem_read) | crosses_group):
             m.d.sync += self.illegal.eq(1)
         with m.If(h.start & h.learn):
             m.d.sync += counter.eq(counter + DITHER_UPDATE)
