@@ -54,7 +54,7 @@ def test_iris(iris, fitted):
 
 
 def test_weights_equal_those_of_a_run(iris):
-    """As `equilif train` trains the same samples."""
+    """Equal to `equilif train` on the same samples."""
     x, y = iris
     data = of(x, y, x, y)
     preset = own(data).changed(epochs=2)
@@ -129,7 +129,7 @@ def test_invalid_use(use, value, iris):
 
 
 def test_learning_goes_on_at_a_board(iris, monkeypatch):
-    """A model of a board behind its protocol; the same weights as without it."""
+    """Training through the protocol on a model of a board gives the same weights."""
     x, y = iris
     config = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16)
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(Device(config)))

@@ -1,8 +1,4 @@
-"""A Kernel in threads, in forked processes, in copies, and where its compiled code cannot be stored.
-
-State space: one thread or several on one Kernel or on one each, a fork before, after and during its work,
-copy, deep copy and pickle; no folder for compiled code, a full one, one with damaged files.
-"""
+"""A Kernel in threads, forked processes and copies; cache of compiled code missing, full or damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ NET = Network.chain(64, 30, 5)
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (400, 64)).astype(np.uint8)
 Y = RNG.integers(0, 5, 400)
-MANY = 20  #: times X: some tenths of a second of training
+MANY = 20  #: repetitions of X: some tenths of a second of training
 
 
 def same(a, b):
@@ -33,7 +29,7 @@ def same(a, b):
 
 
 def run(code, **environment):
-    """Output of a program of its own: a fork of this process would take pytest along."""
+    """Output of a program in a separate process, since a fork here would copy pytest."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -61,7 +57,7 @@ predicted = kernel.predict(x)
 
 
 def test_fork_after_batch():
-    """No threads are left behind that a forked process would wait for."""
+    """A forked process waits for no threads."""
     assert (
         run(
             BEGIN
@@ -82,7 +78,7 @@ print("done", threading.active_count())
 
 
 def test_fork_while_thread_trains():
-    """The thread that holds the lock is not in the new process; the weights there are those of before."""
+    """The new process lacks the thread that holds the lock; its weights are those before training."""
     assert (
         run(
             BEGIN
@@ -112,7 +108,7 @@ print("done", alive)
 
 
 def test_concurrent_training_loses_no_update():
-    """Whose sample comes first is left open, so all have the same one."""
+    """All threads use the same sample, since their order is undefined."""
     alone = Kernel(NET, learning_rate=0.05)
     together = Kernel(NET, learning_rate=0.05)
     for _ in range(8 * 200):
@@ -147,7 +143,7 @@ def test_readers_see_consistent_kernel():
 
 
 def test_sample_changed_during_training():
-    """Labels, order and rows are indices: compiled code has copies of those that were checked."""
+    """Labels, order and rows are indices: compiled code uses checked copies."""
     kernel = Kernel(NET, learning_rate=0.01)
     order = np.arange(len(X)).repeat(MANY)
     labels = Y.copy()
@@ -213,7 +209,7 @@ def test_interrupted_training_changes_nothing(monkeypatch):
 
 
 def test_ctrl_c_during_load():
-    """Loading calls back from LLVM, where an exception would end the process."""
+    """Loading runs callbacks from LLVM, where an exception would abort the process."""
     code = """
 import os, signal
 from numba.core.caching import FunctionCache
@@ -235,7 +231,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.regress
 def test_kernel_without_cache():
-    """An installation that cannot be written, for a user without a home."""
+    """A read-only installation and no home folder."""
     code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + BEGIN
     code += """
 from equilif_golden.reference import Reference
@@ -253,7 +249,7 @@ from equilif_golden.compiled import compiled
 def twice(x):
     return 2 * x
 """
-#: prints the result, and how often stored code was used
+#: prints the result and the number of cache hits
 USE = (
     "import sys; sys.path.insert(0, {!r}); from small import twice; "
     "print(twice(21), len(twice.stats.cache_hits))"
@@ -262,13 +258,13 @@ USE = (
 
 @pytest.fixture
 def small(tmp_path):
-    """A module of one compiled function."""
+    """A module with one compiled function."""
     (tmp_path / "small.py").write_text(SMALL)
     return tmp_path
 
 
 def test_cache_on_full_disk(small):
-    """No file may be longer than 500 bytes here."""
+    """Files are limited to 500 bytes."""
     limits = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limits += "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); "
     for _ in range(2):
@@ -280,7 +276,7 @@ def test_cache_on_full_disk(small):
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("content", [b"", b"no such file", None])
 def test_damaged_cache_is_rewritten(small, ending, content):
-    """None: cut in the middle."""
+    """None: truncated."""
     use = USE.format(str(small))
     assert [run(use, NUMBA_CACHE_DIR="") for _ in range(2)] == ["42 0", "42 1"]
     (path,) = small.rglob(f"*.{ending}")

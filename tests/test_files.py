@@ -1,8 +1,7 @@
-"""The one writer of files.
+"""equilif_golden.files: atomic writes.
 
-State space: a new file, an old one, one in folders that are missing; symbolic links to each and to nothing;
-pipes, devices and open descriptors; targets that cannot be written; writers at the same time; a write that
-fails half way.
+Cases: new and existing files, missing folders, symbolic links, pipes, devices, open descriptors, unwritable
+targets, concurrent writers, failed writes.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ def test_full_device():
 @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("to_file", [False, True])
 def test_open_descriptor(path, to_file, tmp_path):
-    """What was printed before stands before, what is printed later behind; a file is not cut."""
+    """Output before and after the write is kept in order; the file is not truncated."""
     code = f"""
 import sys
 from equilif_golden import files
@@ -109,7 +108,7 @@ def test_closed_descriptor(path):
             call(path)
 
 
-#: paths in a folder that has a file called file and a link to itself called loop
+#: paths in a folder with a file named file and a link named loop to itself
 BAD = {
     "a folder": ".",
     "no name": "",
@@ -198,7 +197,7 @@ def test_failed_write_keeps_old_file(tmp_path, monkeypatch, failure):
 
 
 def test_concurrent_writers(tmp_path):
-    """Each content is whole, whoever comes last; no temporary file stays."""
+    """The file has the complete content of one writer; no temporary file remains."""
     path = tmp_path / "x"
     contents = [bytes([65 + k]) * (200_000 + k) for k in range(2)]
     files.write(path, contents[0])

@@ -85,8 +85,8 @@ def test_invalid_numerics(wrong, message):
     ids=str,
 )
 def test_accumulator_width(numerics):
-    """Membrane and nudge reach 4.0 each, a row contributes at most 2**(weight_width - 1); one row more may
-    overflow.
+    """Membrane and nudge reach 4.0 each, a row contributes at most 2**(weight_width - 1); one additional row
+    may overflow.
     """
     n, weight = numerics.max_fan_in, -numerics.weight.lo
     assert 8 * numerics.one + n * weight <= numerics.accumulator.hi < 8 * numerics.one + (n + 1) * weight
@@ -254,7 +254,7 @@ def test_descriptions_hold_python_numbers():
 
 @pytest.mark.parametrize("fraction", range(4, 14))
 def test_min_charge_width(fraction):
-    """A charge that the rate block cannot shift is refused here, not by the RTL."""
+    """A charge width that the rate block cannot shift is rejected here, not in RTL."""
     pytest.importorskip("amaranth")
     from amaranth.back import rtlil
 

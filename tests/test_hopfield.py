@@ -1,7 +1,5 @@
-"""Modern Hopfield memory.
-
-State space: 1 to 60 patterns of 1 to 70 values, dense and sparse, alike and apart, cues from random to
-stored.
+"""Modern Hopfield network: 1 to 60 patterns of 1 to 70 values, dense and sparse, similar and distant; cues
+from random to stored.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from equilif_golden.hopfield import MAX_STEPS, Hopfield
 
 
 def some(rng, n, d, sharpness=3, numerics=None):
-    """A memory and a cue, at random."""
+    """A random associative memory and a cue."""
     apart, size = rng.choice([0.1, 0.5, 1.0]), rng.choice([0.3, 1.0])
     common = rng.normal(0, 40, d)
     codes = np.clip(size * (common + apart * (rng.normal(0, 60, (n, d)) - common)), -128, 127).astype(
@@ -42,7 +40,7 @@ def some(rng, n, d, sharpness=3, numerics=None):
 
 
 def by_hand(memory, q):
-    """One update in Python's integers, with the probabilities of the model."""
+    """One update in Python integers, with the probabilities of the model."""
     x, f = memory.patterns.tolist(), memory.numerics.fraction
     scores = [sum(int(a) * int(b) // 256 for a, b in zip(row, q, strict=True)) for row in x]
     assert scores == memory.scores(q).tolist()
@@ -60,7 +58,7 @@ def test_step_equals_definition():
 
 @pytest.mark.parametrize("fraction, sharpness", [(9, 1), (9, 2), (12, 2), (12, 5), (13, 3), (13, 6)])
 def test_step_is_close_to_real_arithmetic(fraction, sharpness):
-    """X^T softmax(k X q) with the k that the module states, within what the energy's bound is made of."""
+    """X^T softmax(k X q) with the k of the module, within the terms of the energy bound."""
     rng = np.random.default_rng(fraction)
     for _ in range(50):
         memory, q = some(
@@ -73,8 +71,8 @@ def test_step_is_close_to_real_arithmetic(fraction, sharpness):
 
 
 def test_worst_case_rounding():
-    """Two patterns that are equally like the state; of one, half the products lose nearly 1: a quarter
-    octave, which the bound must cover.
+    """Two patterns equally similar to the state; half the products of one lose nearly 1 by rounding: a
+    quarter octave.
     """
     numerics = Numerics(fraction=13)
     patterns = np.zeros((2, 80), np.int64)
@@ -87,8 +85,8 @@ def test_worst_case_rounding():
 
 
 def retrievals(count, rng):
-    """(change of energy, its bound) of the 4 steps of ``count`` retrievals, (count, 4, 2); a new memory for
-    every 10.
+    """Change of energy and its bound, (count, 4, 2), for 4 steps of ``count`` retrievals; a new associative
+    memory for every 10.
     """
     out = []
     for j in range(count):
@@ -109,7 +107,7 @@ def retrievals(count, rng):
 def test_energy_does_not_rise():
     """4,000 retrievals.
 
-    The bound says something: a typical first step falls by far more, some rise uses most of it.
+    The bound is tight: a typical first step decreases far more, and some increase uses most of it.
     """
     change, limit = np.moveaxis(retrievals(4_000, np.random.default_rng(0)), -1, 0)
     assert (change <= limit).all()
@@ -118,7 +116,7 @@ def test_energy_does_not_rise():
 
 
 def test_stored_patterns_are_fixed_points():
-    """Random patterns far apart: half a pattern is enough, in one step; a stored one stays."""
+    """Distant random patterns: half a pattern recalls it in one step; a stored one is a fixed point."""
     rng = np.random.default_rng(2)
     codes = rng.integers(-128, 128, (200, 64))
     memory = Hopfield.of(codes, sharpness=3)
@@ -147,9 +145,7 @@ def test_energy_equals_formula():
     st.sampled_from([(9, 2), (12, 2), (12, 5), (13, 4)]),
 )
 def test_recall_on_engine(seed, n, d, steps, formats):
-    """At every lane count, from one memory image and the written cue; a second cue needs no more than its
-    write.
-    """
+    """At every lane count, from one memory image and a written cue; a second cue needs only its write."""
     rng = np.random.default_rng(seed)
     numerics = Numerics(fraction=formats[0])
     memory, cue = some(rng, n, d, formats[1], numerics)
@@ -231,9 +227,7 @@ def test_invalid_arguments(make, message):
 
 
 def test_sums_do_not_wrap():
-    """The largest patterns and states that a memory accepts, in the narrowest accumulator that holds them:
-    reference = engine.
-    """
+    """The largest patterns and states in the narrowest accumulator that holds them: reference = engine."""
     for fill in (4064, -4096):
         for width in range(20, 27):
             numerics = Numerics(accumulator_width=width)

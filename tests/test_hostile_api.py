@@ -1,12 +1,11 @@
-"""The entry points of the Python API, tried with bad will.
+"""Entry points of the Python API with invalid arguments.
 
-The property: a call with wrong shapes, types or ranges raises ValueError or TypeError, or OSError where it
-is about files, with a message of one line; a call that is right gives the right result.  Never another
-exception, a warning, a crash, or a result that is silently another one.
+Property: a call with wrong shapes, types or ranges raises ValueError or TypeError (OSError for files) with a
+one-line message; a valid call gives the right result.  No other exception, warning, crash or wrong result.
 
-State space: every argument of every entry point times what stands for a number, a name or an array and is
-none, or is one in disguise; in the long tests two of them at once, and files spoiled at random.  What is
-right is said by a predicate for each argument, and the result by the reference in plain integers.
+Cases: every argument of every entry point with unusual and invalid values; in the long tests pairs of them,
+and randomly damaged files.  A predicate per argument defines validity, the reference in plain integers the
+result.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ from equilif_golden.schedule import Schedule
 Fits = Callable[[Any], bool]
 
 
-# -- what is right ---------------------------------------------------------------------------------
+# -- validity --------------------------------------------------------------------------------------
 def an_integer(value: Any) -> bool:
-    """One that counts as nothing else."""
+    """A plain integer, not a boolean."""
     try:
         operator.index(value)
     except TypeError:
@@ -79,7 +78,7 @@ def truth(v: Any) -> bool:
 
 
 def codes(shape: tuple[int | None, ...], lo: int, hi: int) -> Fits:
-    """An array of integers; None: of any length."""
+    """An array of integers; None: any length."""
 
     def fits(v: Any) -> bool:
         try:
@@ -114,9 +113,9 @@ def instance(kind: type) -> Fits:
     return lambda v: isinstance(v, kind)
 
 
-# -- what is tried ---------------------------------------------------------------------------------
+# -- values ----------------------------------------------------------------------------------------
 class Odd:
-    """It cannot even be shown."""
+    """An object whose repr fails."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -170,7 +169,7 @@ SCALARS: list[Any] = [
 
 
 def arrays(good: Any) -> list[Any]:
-    """An array in other shapes, types and ranges, some of them as right as it is."""
+    """An array in other shapes, types and ranges, some of them valid."""
     a = np.asarray(good)
     frozen = a.copy()
     frozen.flags.writeable = False
@@ -219,7 +218,7 @@ def arrays(good: Any) -> list[Any]:
 # -- entry points ----------------------------------------------------------------------------------
 @dataclass
 class Entry:
-    """A function, arguments with which it works, for each what else it may be, and what comes out then."""
+    """A function, valid arguments, predicates of other valid values, and a check of the result."""
 
     call: Callable[..., Any]
     good: dict[str, Any]
@@ -236,7 +235,7 @@ class Entry:
 
 
 def kept(result: Any, **arguments: Any) -> bool:
-    """A description says what it was given, in plain numbers."""
+    """The description contains the arguments as plain numbers."""
     for name, value in arguments.items():
         found = getattr(result, name)
         plain = type(found) in (int, float, bool, str, tuple, type(None)) or dataclasses.is_dataclass(found)
@@ -275,7 +274,7 @@ PLACED = Compiled(ATTENTION, CONFIG)
 
 
 def learned(x: Any, labels: Any, order: Any = None) -> Reference:
-    """The reference after the same lesson."""
+    """Equal to the reference after the same training."""
     r = Reference(NET, WEIGHTS, learning_rate=0.05)
     for j in np.arange(len(x)) if order is None else np.asarray(order, int):
         r.train(np.asarray(x, int)[[j]], one_hot(np.asarray(labels, int)[[j]], 2))
@@ -327,7 +326,7 @@ def offsets(v: Any) -> bool:
 
 
 def averages_right(result: Any, x: Any, times: Any) -> bool:
-    """As the reference's spikes, as far as it goes."""
+    """Equal to the spikes of the reference where it applies."""
     network = dataclasses.replace(NET, schedule=Schedule(free=511, nudged=4, window=4))
     raster = Reference(network, WEIGHTS).infer(x, record=True).raster
     spikes = np.concatenate(list(raster.values()), axis=2)
@@ -347,7 +346,7 @@ def kernel(**options: Any) -> Kernel:
 
 
 def weights_of(pool: Any) -> list[Any]:
-    """One of the arrays spoiled, or the names."""
+    """Weights with a changed array or name."""
     name = "hidden1-output"
     spoiled = [WEIGHTS | {name: a} for a in arrays(pool)]
     return [
@@ -367,13 +366,13 @@ def weights_fit(v: Any) -> bool:
 
 
 def quantized(x: Any) -> list[int]:
-    """In exact arithmetic."""
+    """Quantisation in exact arithmetic."""
     exact = [math.floor(Fraction(float(v)) * 4096 + Fraction(1, 2)) for v in np.ravel(x)]
     return [min(max(v, -32768), 32767) for v in exact]
 
 
 def hopfield_states(cue: Any, steps: Any = 3) -> np.ndarray:
-    """In another order of the same operations: pattern by pattern."""
+    """The same operations in another order: pattern by pattern."""
     memory = Hopfield.of(CODES)
     states = [np.asarray(cue, int)]
     for _ in range(511 if steps is None else operator.index(steps)):
@@ -383,7 +382,7 @@ def hopfield_states(cue: Any, steps: Any = 3) -> np.ndarray:
     return np.stack(states)
 
 
-#: below it no weight moves, see equilif_golden.learning
+#: smallest learning rate that changes weights, see equilif_golden.learning
 MIN_RATE = 6.2e-5
 RATE = nothing_or(lambda v: real(0, 0.12)(v) and (float(v) == 0 or float(v) > MIN_RATE))
 COUNTER = whole(0, (1 << 32) - 1)
@@ -922,9 +921,9 @@ ENTRIES: dict[str, Entry] = {
 }
 
 
-# -- the property ----------------------------------------------------------------------------------
+# -- property --------------------------------------------------------------------------------------
 def attempt(entry: Entry, arguments: dict[str, Any]) -> tuple[Any, Exception | None]:
-    """Result or error; warnings are errors, and errors that are no plain ones fail here."""
+    """Result or error; warnings count as errors, other exceptions fail."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -938,7 +937,7 @@ def attempt(entry: Entry, arguments: dict[str, Any]) -> tuple[Any, Exception | N
 
 
 def check(entry: Entry, spoiled: dict[str, Any]) -> bool:
-    """Whether the call did something."""
+    """Check one call; true if it succeeded."""
     arguments = entry.good | spoiled
     fits = all(entry.fits[argument](value) for argument, value in spoiled.items())
     result, error = attempt(entry, arguments)
@@ -956,7 +955,7 @@ CASES = [
     for argument in e.good
     for k in range(len(e.pool(argument)))
 ]
-#: of them in the ordinary tests: every argument has some
+#: cases by default: some for every argument
 SHARE = 4
 
 
@@ -1003,7 +1002,7 @@ def test_every_invalid_argument(name):
 @settings(max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_two_invalid_arguments(data):
-    """Or are wrong, or right, only together: an error is one line all the same, a result is right."""
+    """Also pairs that are invalid or valid only together."""
     entry = ENTRIES[data.draw(st.sampled_from(sorted(n for n, e in ENTRIES.items() if len(e.good) > 1)))]
     names = data.draw(st.lists(st.sampled_from(sorted(entry.good)), min_size=2, max_size=2, unique=True))
     check(entry, {n: entry.pool(n)[data.draw(st.integers(0, len(entry.pool(n)) - 1))] for n in names})
@@ -1011,7 +1010,7 @@ def test_two_invalid_arguments(data):
 
 @st.composite
 def damage(draw, whole: bytes) -> bytes:
-    """A file with bytes turned, cut off, doubled or put in."""
+    """A file with bytes flipped, removed, repeated or inserted."""
     at = draw(st.integers(0, len(whole) - 1))
     n = draw(st.integers(1, 40))
     new = draw(st.binary(min_size=n, max_size=n))

@@ -1,10 +1,10 @@
 """Reference = compiled kernel = engine model, bit for bit.
 
-State space: chains of 0 to 3 hidden populations and arbitrary graphs (skips, loops, populations in any
-update order, several inputs and constants between them), reference and kernel also convolutions, with one
-memory of 1 to 4 heads or two of 1 or 2, loaded, of a table or stored; sizes around multiples of the lane
-count, random formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights from alive to
-full scale, counters up to their wrap; several samples in a row, each learned.
+Cases: chains of 0 to 3 hidden populations, arbitrary graphs (skip connections, loops, any update order,
+several inputs and constants), convolutions (reference and kernel), one attention layer of 1 to 4 heads or two
+of 1 or 2 with dynamic patterns, an embedding table or stored patterns; sizes around multiples of the lane
+count, random formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights up to full
+scale, counters up to their wrap; several samples in sequence.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ FORMATS = [
 
 @st.composite
 def graphs(draw):
-    """Populations in any order; LIF ones joined at random, in either orientation, in one graph of four some
-    of them without feedback.
+    """Populations in any order; random LIF synapses in either direction, in one of four graphs some without
+    feedback.
     """
     one_way = st.sampled_from([False, True, True]) if draw(st.integers(0, 3)) == 3 else st.just(True)
     lif = [Population(f"h{k}", draw(st.integers(1, 9))) for k in range(draw(st.integers(1, 4)))]
@@ -93,8 +93,8 @@ def graphs(draw):
 
 @st.composite
 def convolutions(draw):
-    """Folded or plain images of any shape, one to three populations of maps of any kernels and strides, each
-    on one that is there, then a graph's dense populations; updated in any order, some without feedback.
+    """Images of any shape with or without patches, one to three populations of maps with any kernels and
+    strides, then the dense populations of a graph; any update order, some without feedback.
     """
     one_way = st.sampled_from([False, True, True]) if draw(st.integers(0, 3)) == 3 else st.just(True)
     scale = st.sampled_from([0.0, 0.5, 1.0])
@@ -126,7 +126,7 @@ def convolutions(draw):
 
 @st.composite
 def with_memories(draw, fraction, maps):
-    """One or two memories joined to a graph, at most one of them loaded."""
+    """A graph with one or two attention layers, at most one with dynamic patterns."""
     populations, synapses, output = draw(convolutions() if maps else graphs())
     populations, synapses = list(populations), list(synapses)
     lif = [p for p in populations if p.kind == "lif" and not p.shape]
@@ -182,7 +182,7 @@ def networks(draw, memories=False, maps=False):
 @st.composite
 def cases(draw, memories=False, maps=False):
     """A network, its weights, learning rate and counter, and samples: inputs, labels, and sequences of
-    patterns, or of rows of the network's table (None without a loaded memory).
+    patterns or table rows (None without dynamic patterns).
     """
     network = draw(networks(memories, maps))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -192,7 +192,7 @@ def cases(draw, memories=False, maps=False):
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(network.numerics.fraction)
     eta = 0.0
     least = smallest_rate(network)
-    # a rate that moves no weight is refused
+    # a learning rate that changes no weight is rejected
     if not network.forward and math.isfinite(least):
         eta = max(draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta, least)
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
@@ -214,12 +214,12 @@ def cases(draw, memories=False, maps=False):
 
 
 def neurons(network, rates):
-    """Rates by population to one row of all LIF neurons, as the kernel has them."""
+    """Rates by population as one row of all LIF neurons, the layout of the kernel."""
     return np.concatenate([rates[p.name][0] for p in network.lif])
 
 
 def tokens_of(network, sequence):
-    """One sample's patterns, or its rows, as the reference and as the kernel take them."""
+    """Patterns or rows of a sample for the reference and for the kernel."""
     if sequence is None:
         return None, None
     if network.table:
@@ -353,7 +353,7 @@ def test_no_learning_without_feedback(learn):
 
 
 def test_no_feedback():
-    """Hidden rates are those of a network that ends there, and no column is gathered."""
+    """Hidden rates equal those of the network without later populations; no column is gathered."""
     x = np.random.default_rng(0).integers(0, 256, (20, 6)).astype(np.uint8)
     weights = FORWARD.initial_weights(scale=2.0)
     first = Network.chain(6, 5)
@@ -372,8 +372,8 @@ def test_no_feedback():
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_batch_equals_single_samples(schedule):
-    """Inference of a batch in the reference and in the kernel, and a training order; where phases have no
-    fixed length, each sample has one of its own.
+    """Inference of a batch in reference and kernel, and a training order; with early exit each sample has its
+    own number of steps.
     """
     network = Network.chain(6, 5, 3, schedule=schedule)
     x = np.random.default_rng(0).integers(0, 256, (7, 6)).astype(np.uint8)
@@ -398,7 +398,7 @@ def test_batch_equals_single_samples(schedule):
 
 
 def test_batch_of_sequences_equals_single_samples():
-    """Of several lengths, from a table of which they use some rows more than once."""
+    """Several lengths, from a table with repeated rows."""
     rng = np.random.default_rng(0)
     network = Network.attention(5, 6, 2, 4, 3)
     lengths = [5, 1, 0, 3]
@@ -529,7 +529,7 @@ def test_reference_checks_arguments(call, message):
 @pytest.mark.parametrize(
     "off",
     [
-        [0, 4, 8, 14],  # beyond the rows
+        [0, 4, 8, 14],  # above the rows
         [0, 4, 3, 12],  # back
         [0, -4, 8, 12],
         [1, 4, 8, 12],
@@ -544,7 +544,7 @@ def test_reference_checks_arguments(call, message):
     ids=str,
 )
 def test_invalid_offsets(off):
-    """Compiled code would read whatever lies there."""
+    """Compiled code would read out of bounds."""
     network = Network.attention(5, 6, 2, 4, 3)
     tokens = TokenRows(np.zeros((9, 6), np.int16), np.zeros(12, np.int32), np.array(off, np.int64))
     kernel = Kernel(network, learning_rate=0.1)
@@ -602,7 +602,7 @@ CLASSES = np.arange(9) % 3
     ],
 )
 def test_inputs_must_be_bytes(carrier, x, message):
-    """Nothing is cut to zero in silence."""
+    """Fractions are not truncated silently."""
     model = carrier(SMALL, learning_rate=0.01)
     if carrier is Kernel:
         calls = [
@@ -724,7 +724,7 @@ def test_model_arguments(carrier, change, message):
 
 
 def test_smallest_learning_rate():
-    """The message names a rate that the user can take."""
+    """The message contains a valid learning rate."""
     for network in (
         SMALL,
         Network.chain(6, 5, 3, learning_rate_scales=(0.1, 0.3), schedule=Schedule(beta=0.7)),
@@ -751,7 +751,7 @@ def test_threads_argument(threads):
 
 
 def test_long_average_does_not_overflow():
-    """A neuron that always fires at the largest threshold: its charge alone would not fit in 32 bits."""
+    """A neuron that always fires at the largest threshold exceeds a 32-bit charge."""
     numerics = Numerics(fraction=13, charge_width=20)
     network = Network.chain(1, 1, schedule=Schedule(threshold=2.0, window=4), numerics=numerics)
     weights = {n: np.full_like(w, numerics.weight.hi) for n, w in network.initial_weights().items()}
@@ -760,7 +760,7 @@ def test_long_average_does_not_overflow():
 
 
 def test_arrays_of_every_kind_compile_once():
-    """Read-only ones, as files are read, slices, other types: all are the same to compiled code."""
+    """Read-only arrays, slices and other types cause no recompilation."""
     from equilif_golden.compiled import settle_samples, train_samples
 
     kernel = Kernel(SMALL, learning_rate=0.01)
@@ -796,7 +796,7 @@ def test_reference_learning_arguments(call, message):
 @pytest.mark.parametrize("fraction", [9, 12, 13])
 @pytest.mark.parametrize("fill", ["largest", "smallest", "random"])
 def test_nothing_wraps_at_max_fan_in(accumulator_width, fraction, fill):
-    """Weights, inputs, nudge and threshold at full scale, the longest window, the counter at its end."""
+    """Weights, inputs, nudge and threshold at full scale, the longest window, the largest counter."""
     numerics = Numerics(fraction=fraction, accumulator_width=accumulator_width, charge_width=32)
     fan_in = min(numerics.max_fan_in, 1 << 16)
     window = min(256, 2**17 // (2 * numerics.one))
@@ -855,7 +855,7 @@ def test_saved_kernel_continues(tmp_path):
 
 
 def test_prototype_of_a_learning_rule():
-    """A subclass of the reference changes what it overrides, and nothing else."""
+    """A subclass of the reference changes only what it overrides."""
 
     class Frozen(Reference):
         def update(self, s, w, u_plus, u_minus, v_plus, v_minus):

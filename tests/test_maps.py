@@ -75,9 +75,9 @@ def test_conv_continues_as_chain():
 
 
 def test_receptive_field_of_neurons():
-    """There k * k maps and a bias; back ceil(k / stride) positions each way, if there are so many."""
+    """Fan-in: k * k maps and a bias; feedback: at most ceil(k / stride) positions in each direction."""
     assert [MNIST.fan_in(p) for p in MNIST.lif] == [36 + 1 + 9 * 32, 576 + 1 + 10, 512 + 1]
-    whole = Network.conv((7, 7), (2, 1), (3, 7), 2)  # one position hears all, and is all that is heard back
+    whole = Network.conv((7, 7), (2, 1), (3, 7), 2)  # one position with all inputs
     assert [whole.fan_in(p) for p in whole.lif] == [1 + 1 + 3, 49 * 2 + 1 + 2, 3 + 1]
 
 
@@ -124,13 +124,13 @@ def test_round_trip(tmp_path):
 
 
 def test_files_without_maps():
-    """So that they stay as they are, and older versions read them."""
+    """Files without maps are unchanged, so older versions read them."""
     written = str(Network.chain(5, 4, 3).to_dict())
     assert not any(word in written for word in ("shape", "patch", "kernel", "stride"))
 
 
 def test_initial_maps_spike():
-    """Glorot's fans are what is heard: 36 there and 16 maps back at most 9 times."""
+    """Fans of Glorot initialisation: 36 forward, 16 maps at up to 9 positions backward."""
     w = MNIST.initial_weights(1, bias=0.1, scale=0.5)
     limit = 0.5 * np.sqrt(6 / (36 + 9 * 16)) * 4096
     assert (w["bias-maps1"] == round(0.1 * 4096)).all()

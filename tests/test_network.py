@@ -1,4 +1,4 @@
-"""Network descriptions: errors name the thing, files round trip and are never half written."""
+"""Network descriptions: validation, files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from equilif_golden.network import (
 from equilif_golden.schedule import Schedule
 from tests.networks import GRAPH, SCHEDULES
 
-#: the same without types: what types forbid is tried on purpose
+#: untyped, to test invalid arguments
 anything: Any = Population
 any_lif: Any = Lif
 
@@ -161,7 +161,7 @@ def test_one_dynamic_attention():
 @pytest.mark.parametrize("pre", KINDS)
 @pytest.mark.parametrize("post", KINDS)
 def test_valid_synapses(pre, post):
-    """Seven pairs of kinds; where only the other way round is possible the error says so."""
+    """Seven pairs of kinds; the error suggests the reverse direction where it is valid."""
     pairs = {
         ("input", "lif"),
         ("constant", "lif"),
@@ -277,7 +277,7 @@ def test_token_padding():
 
 
 def test_attention_in_network():
-    """The heads share the patterns, which are as long as one head; loaded, they are no weights."""
+    """Heads share patterns of the width of one head; dynamic patterns are not weights."""
     assert [(m.attention.name, m.relay.name, m.synapse.name) for m in MEMORY.attention_layers] == [
         ("m", "q", "m-q")
     ]
@@ -316,7 +316,7 @@ def test_attention_network():
 
 
 def test_accumulator_width_of_network():
-    """What the default formats hold stays in them; formats that are given are kept or refused."""
+    """Networks that fit keep the default formats; given formats are kept or rejected."""
     assert Network.chain(1011, 4, 10).numerics == Network.chain(4, 1021, 2).numerics == DEFAULT
     for sizes, fan_in in (
         ((1018, 4, 2), 1021),
@@ -349,7 +349,7 @@ def test_chain():
 
 
 def test_initial_network_spikes():
-    """Biases are exact; weights stay within half a Glorot limit and fill it."""
+    """Biases are exact; weights fill the range of half a Glorot limit."""
     w = Network.chain(64, 64, 10).initial_weights(3)
     limit = 0.5 * np.sqrt(6 / 128) * 4096
     assert (w["bias-hidden1"] == round(0.2 * 4096)).all()
@@ -395,7 +395,7 @@ def test_round_trip(net, tmp_path):
 
 
 def test_old_files_without_feedback():
-    """Their synapses say nothing of it: it was always there."""
+    """Synapses without the field have feedback."""
     old = NET.to_dict()
     for s in old["synapses"]:
         del s["feedback"]
@@ -403,7 +403,7 @@ def test_old_files_without_feedback():
 
 
 def test_old_files_without_kinds():
-    """Their populations have every field of every kind."""
+    """Populations with the fields of all kinds."""
     old = LOADED.to_dict()
     for p in old["populations"]:
         p |= {"heads": 1, "gain": 0, "sharpness": 3, "dynamic_patterns": False} | p
@@ -498,7 +498,7 @@ def test_path_kinds(tmp_path):
 
 
 def test_concurrent_saves(tmp_path):
-    """Each has a temporary file of its own: whoever comes last, a reader finds one network, whole."""
+    """A reader always finds one complete network."""
     path = tmp_path / "net.npz"
     save(path, NET, NET.initial_weights(0))
     code = """
@@ -518,7 +518,7 @@ for seed in range(150):
 
 
 def parts(**change):
-    """The arrays of a saved network, some of them changed; None: left out."""
+    """Arrays of a saved network, some replaced or removed (None)."""
     w = NET.initial_weights()
     arrays = {"network": np.array(json.dumps(NET.to_dict()))}
     arrays |= {f"weights/{n}": a.astype(np.int16) for n, a in w.items()}
@@ -594,7 +594,7 @@ def test_damaged_files(kind, tmp_path):
 
 
 def test_decompression_limit(tmp_path):
-    """Zeros are packed a thousand to one: 200 MB of them in 200 kB."""
+    """200 MB of zeros, compressed to 200 kB."""
     big = np.zeros(100_000_000, np.int16)
     for name, change in (
         ("extra", {"extra": big}),
@@ -613,7 +613,7 @@ def test_decompression_limit(tmp_path):
 
 
 def test_damaged_bytes(tmp_path):
-    """Whatever byte is turned over, the network that is loaded is the one that was saved."""
+    """With any byte inverted, loading fails or gives the saved network."""
     path = tmp_path / "net.npz"
     w = NET.initial_weights()
     save(path, NET, w)
@@ -644,7 +644,7 @@ def test_save_numpy_numbers(tmp_path):
 
 
 def test_threshold_codes():
-    """No number close to a power of two is taken for it."""
+    """Numbers close to a power of two are rejected."""
     with pytest.raises(ValueError, match="threshold.*16/4096..2.*1.0001"):
         Network.chain(3, 2, schedule=Schedule(threshold=1.0001))
 

@@ -1,4 +1,4 @@
-"""Weights that maps share: a convolution is the dense network with tied weights, and learns pair by pair."""
+"""Shared weights: a convolution equals a dense network with tied weights and sequential updates."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 
-#: kernel and stride from a shape with so many maps: odd sides, strides up to the kernel and beyond, a
-#: kernel that is the whole of it, a bias
+#: kernel and stride for a shape: odd sides, strides up to and above the kernel, a kernel of the full shape, a
+#: bias
 CASES = [
     Geometry(Shape(5, 4, 2), Shape(4, 3, 3), 2, 1),
     Geometry(Shape(7, 5, 1), Shape(3, 2, 4), 3, 2),
@@ -39,7 +39,7 @@ NETWORKS = pytest.mark.parametrize(
 
 
 def pairs(g):
-    """Neurons that a kernel joins, and the weight of each pair, by the definition."""
+    """Connected neuron pairs and their weights, by definition."""
     for i, j in product(range(g.pre.size), range(g.post.size)):
         (source, m), (destination, n) = divmod(i, g.pre.maps), divmod(j, g.post.maps)
         (y, x), (v, u) = divmod(source, g.pre.width), divmod(destination, g.post.width)
@@ -57,7 +57,7 @@ def unrolled(g, w):
 
 
 def flat(network, weights):
-    """The dense network with tied weights; its inputs are folded already."""
+    """The dense network with tied weights, for patched inputs."""
     populations = tuple(
         replace(p, shape=None, **({"patch": 1} if isinstance(p, Input) else {})) if p.shape else p
         for p in network.populations
@@ -102,7 +102,7 @@ def test_network_equals_dense_with_tied_weights(network):
 @GEOMETRIES
 @pytest.mark.parametrize("reach", [100, 2**15 - 1], ids=["far from its limits", "saturating"])
 def test_updates_in_order_of_pairs(g, reach):
-    """docs/explanation/convolution.md: sources in ascending order, and for each its destinations."""
+    """Sources in ascending order, for each its destinations (docs/explanation/convolution.md)."""
     rng = np.random.default_rng(3)
     weight, step, counter = SQ(4, 12), Step(31, 12), 123456
     w = rng.choice([-reach, 0, reach], (g.rows, g.columns))
@@ -122,7 +122,7 @@ def test_updates_in_order_of_pairs(g, reach):
 
 @GEOMETRIES
 def test_update_equals_sum_of_unrolled(g):
-    """Where nothing is rounded and nothing saturates."""
+    """Without rounding and saturation."""
     rng = np.random.default_rng(4)
     u, v = 64 * rng.integers(0, 4, (2, g.pre.size)), 64 * rng.integers(0, 4, (2, g.post.size))
     step, weight = Step(1, 12), SQ(4, 12)
@@ -136,7 +136,7 @@ def test_update_equals_sum_of_unrolled(g):
 
 
 def test_dither_of_dense_synapse_from_maps():
-    """So that its rounding does not depend on how an engine pads its positions."""
+    """Rounding does not depend on the padding of positions in an engine."""
     u, v = np.full(6, 3), np.full(4, 5)
     step = Step(1, 12)
     w = np.zeros((6, 4), np.int64)

@@ -1,6 +1,6 @@
-"""Tokens that learn: rows of a table that belongs to the network.
+"""Learned embedding tables.
 
-That reference, kernel and engine agree on them for random networks is in test_kernel.py.
+test_kernel.py compares reference, kernel and engine on random networks with tables.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def weights(seed=1):
 
 
 def data_set(n=30):
-    """Sequences of one class have even rows, those of the other odd ones."""
+    """Sequences of two classes: even rows and odd rows."""
     rng = np.random.default_rng(4)
     y = np.arange(n) % 2
     at = [2 * rng.integers(0, 10, rng.integers(3, 9)) + label for label in y]
@@ -67,7 +67,7 @@ def test_table_is_part_of_weights(tmp_path):
 
 
 def test_description_without_table():
-    """So that networks of before keep their files."""
+    """Networks without a table keep their files."""
     assert "table_rows" not in str(Network.attention(5, 6, 2, 4, 3).to_dict())
     assert NET.to_dict()["populations"][1]["table_rows"] == 8
 
@@ -103,7 +103,7 @@ def test_rows_of_sample_learn():
 
 
 def test_repeated_row_learns_twice():
-    """Each copy learns as if it were another row; both changes come back."""
+    """Each occurrence is updated separately; both changes are stored."""
     reference = Reference(NET, weights(), learning_rate=0.025)
     twins = Reference(
         NET, weights() | {"memory-query": np.vstack([table()[:7], table()[:1]])}, learning_rate=0.025
@@ -133,7 +133,7 @@ def test_frozen_table_is_unchanged():
     assert (kernel.weights["query-hidden1"] != weights()["query-hidden1"]).any()
 
 
-# -- leaving tokens out ----------------------------------------------------------------------------
+# -- token dropout ---------------------------------------------------------------------------------
 def test_token_dropout():
     rng = np.random.default_rng(3)
     given = tokens(*[rng.integers(0, 8, n) for n in (1, 0, 200, 1, 300)])
@@ -156,9 +156,9 @@ def test_token_dropout_is_deterministic():
     assert drawn[0] != drawn[1] and drawn[0] == drawn[2] != data.tokens_train.rows.tolist()
 
 
-# -- recordings that are cut, and have channels less -----------------------------------------------
+# -- token crop and input mask ---------------------------------------------------------------------
 def recordings(*lengths):
-    """Tokens of three values, none of them 0, and four that code their places."""
+    """Tokens of three non-zero values and four position codes."""
     off = np.cumsum([0, *lengths])
     codes = np.full((off[-1], 7), 32, np.int16)
     codes[:, 3:] = sequences.position(sequences.places(off), 4).astype(np.int16) << 5
@@ -274,7 +274,7 @@ def test_table_rows_from_data(tmp_path):
     assert Description.of_network(LEARNS.network(data), sized=True).network(Sizes.of(data)).table is not None
 
 
-# -- what words have become ------------------------------------------------------------------------
+# -- learned words ---------------------------------------------------------------------------------
 def named():
     data = data_set()
     return replace(data, words=tuple(f"{'even' if k % 2 == 0 else 'odd'}{k}" for k in range(20)))
@@ -285,7 +285,7 @@ def test_nearest_words():
     network = LEARNS.network(data)
     first = data.tokens_train.table.astype(int)
     after = first.copy()
-    after[3] = 2 * after[8] + 1  # now like another word
+    after[3] = 2 * after[8] + 1  # now similar to another word
     weights = LEARNS.initial_weights(network, 0, data) | {"memory-query": after}
     (found,) = neighbours(network, weights, data, ["odd3"], n=3)
     assert found.after[0] == "even8" != found.before[0] and len(found.before) == 3

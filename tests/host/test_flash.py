@@ -1,4 +1,4 @@
-"""Programming a board, with openFPGALoader of a few lines of shell; and the table of boards."""
+"""Programming a board with a fake openFPGALoader; the table of boards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from equilif_golden.network import Network
 
 @pytest.fixture
 def loader(tmp_path, monkeypatch):
-    """Writes its arguments down and ends with the code that the file ``code`` holds."""
+    """A fake loader: writes its arguments to a file, exits with the code in the file ``code``."""
     tool = tmp_path / "loader"
     tool.write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/said\nexit $(cat {tmp_path}/code)\n')
     tool.chmod(0o755)
@@ -34,7 +34,7 @@ def loader(tmp_path, monkeypatch):
 
 
 def bitstream(board) -> bytes:
-    """What begins as one of the board's FPGA."""
+    """A file with the header of a bitstream for the FPGA of the board."""
     return b"\xff\x00\x00\xff" + board.device.family.preamble + b"bits"
 
 

@@ -1,7 +1,6 @@
-"""Ports that talk, break or hang, arguments that make no sense, files that are in the way: one clear error,
-in time, and nothing is lost.
+"""Hostile ports, invalid arguments and blocked files: one error within a time limit, no data lost.
 
-What could hang runs in a thread or a process of its own with a time limit, so that a hang is a failure.
+Calls that could hang run in a thread or process with a time limit.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ from tests.netlists import identity_luts
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
 ROOT = Path(__file__).parents[2]
-#: seconds: what takes a second or two, on a machine that does something else as well
+#: time limit in seconds for work of a second or two on a busy machine
 LIMIT = 30.0
 
 
 def within(seconds: float, work: Any) -> Any:
-    """What ``work()`` returns or raises; a failure when it does neither in time."""
+    """Result or exception of ``work()``; fails after the time limit."""
     done: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
@@ -79,7 +78,7 @@ def within(seconds: float, work: Any) -> Any:
 
 
 def command(*arguments: object, seconds: float = LIMIT) -> tuple[int, str]:
-    """Exit code of a command and what it output, line ends as blanks."""
+    """Exit code and output of a command, line ends as blanks."""
     invoke = functools.partial(
         CliRunner().invoke, cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"}
     )
@@ -95,12 +94,12 @@ def client_of(device: Any, **options: Any) -> tuple[Client, Wire]:
 
 # -- ports that talk -------------------------------------------------------------------------------
 def foreign(rng: random.Random) -> bytes:
-    """A frame as a device of the same kind sends it to somebody else, and now and then a damaged one."""
+    """A frame for another host, sometimes damaged."""
     frame = sliplib.encode(seal(Status.OK, 0, rng.randbytes(8)))
     return (frame if rng.random() < 0.5 else frame[1:]) + sliplib.END
 
 
-#: what comes at once, and the pause after it
+#: received bytes, and the pause after them
 KINDS: dict[str, tuple[Any, float]] = {
     "a byte every 10 ms": (lambda rng: rng.randbytes(1), 0.01),
     "lines of text": (lambda rng: b"$GPGGA,123519,4807.038,N\r\n", 0.01),
@@ -113,7 +112,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @contextlib.contextmanager
 def talking(kind: str):
-    """Path of a port at whose far end somebody talks, and never listens."""
+    """Path of a port whose peer sends and never reads."""
     ours, theirs = os.openpty()
     tty.setraw(theirs)
     os.set_blocking(ours, False)
@@ -149,13 +148,13 @@ def test_talking_port_is_not_a_board(kind):
         start = time.monotonic()
         with pytest.raises(LinkError, match=r"/dev/.*[\d,]+ bytes"):
             within(LIMIT, lambda: ports.connect(path))
-        # the patience with each rate, and time for a machine that is busy
+        # the timeout of each baud rate, and a margin
         assert time.monotonic() - start < 10 * len(ports.BAUDS) * ports.PROBE
 
 
 @every_kind
 def test_command_timeout(kind):
-    """Also by a client that knows its device, and what it keeps meanwhile is no more than a frame."""
+    """A connected client times out as well, and buffers no more than a frame."""
     with talking(kind) as path, ports.serial.Serial(path, timeout=0.02, write_timeout=1) as port:
         client = Client(port, patience=0.4)
         start = time.monotonic()
@@ -186,7 +185,7 @@ def test_noise_is_dropped(monkeypatch):
 
 @pytest.fixture
 def two_rates(monkeypatch):
-    """Two are tried, where each of them takes its time."""
+    """Probe two baud rates only, to save time."""
     monkeypatch.setattr(ports, "BAUDS", (2_000_000, 115_200))
 
 
@@ -207,7 +206,7 @@ def test_commands_at_talking_port(kind, two_rates, tmp_path):
 
 @pytest.fixture
 def usb(monkeypatch):
-    """Sets the USB serial ports that this machine seems to have."""
+    """Set the USB serial ports of this machine."""
 
     def have(*paths: str) -> None:
         infos = [ports.ListPortInfo(p) for p in paths]
@@ -236,12 +235,12 @@ def test_ports_are_probed_in_parallel(usb, tmp_path):
 
 
 def test_port_without_reader():
-    """Its buffer is full, so that not a byte can be written."""
+    """The buffer is full, so no byte can be written."""
     ours, theirs = os.openpty()
     tty.setraw(theirs)
     path = os.ttyname(theirs)
     os.set_blocking(theirs, False)
-    for _ in range(20):  # the system makes room for some time
+    for _ in range(20):  # the system buffers for some time
         with contextlib.suppress(BlockingIOError):
             while True:
                 os.write(theirs, bytes(100))
@@ -275,7 +274,7 @@ def test_port_unplugged_at_any_step(step, name, way):
     with pytest.raises(PortFailed, match=f"{way} .*Input/output"):
         steps[step]()
     setattr(wire, name, whole)
-    steps[step]()  # plugged in again, it goes on
+    steps[step]()  # after reconnection it continues
 
 
 def test_port_vanishes():
@@ -332,7 +331,7 @@ def test_interrupt_frees_port(monkeypatch):
 
 
 def test_refused_baud_is_skipped(monkeypatch):
-    """termios has an error of its own, which is no OSError."""
+    """termios.error is not an OSError."""
     import termios
 
     configure = ports.serial.Serial._reconfigure_port
@@ -364,16 +363,16 @@ def test_invalid_baud(baud, usb):
         )
 
 
-# -- devices that say strange things ---------------------------------------------------------------
+# -- inconsistent devices --------------------------------------------------------------------------
 def device_of(max_payload: int) -> Device:
-    """One that says that its frames carry so little."""
+    """A device that reports this frame size."""
     device = Device(CONFIG)
     device.identity = Identity(CONFIG, 0, max_payload)
     return device
 
 
 def test_frames_too_small():
-    """With such a size nothing would be written at all, and nothing be output."""
+    """Such frames have no room for data."""
     for n in (1, 5, 11):
         with pytest.raises(LinkError, match=f"{n + 6} .*18"):
             client_of(device_of(n))[0].identify()
@@ -390,7 +389,7 @@ def test_smallest_frames():
 
 
 def test_label_out_of_range():
-    """Another program has loaded another network meanwhile."""
+    """Another program has loaded another network."""
     client, wire = client_of(Device(CONFIG))
     chip = Chip(client, NETWORK)
     reply = RESULT.pack(3, 0, 0, 0)
@@ -475,7 +474,7 @@ Y = np.array([0, 1, 2, 1])
     ],
 )
 def test_board_refuses_as_kernel(method, arguments):
-    """The same words, before a sample is sent."""
+    """The same error, before a sample is sent."""
     with pytest.raises(ValueError) as wanted:
         getattr(Kernel(NETWORK, learning_rate=0.05), method)(*arguments)
     client, wire = client_of(Device(CONFIG))
@@ -529,7 +528,7 @@ def test_board_accepts_as_kernel():
     ],
 )
 def test_invalid_options(words, message, tmp_path, monkeypatch):
-    """Before anything is built: there are no tools on this PATH."""
+    """Rejected before a tool runs: PATH is empty."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     code, output = command(*words)
@@ -538,14 +537,14 @@ def test_invalid_options(words, message, tmp_path, monkeypatch):
 
 
 def test_clock_option_reaches_nextpnr():
-    """nextpnr is told of a Gowin PLL's clock by an option, so that one follows the clock."""
+    """nextpnr gets the clock of a Gowin PLL as an option."""
     board = BOARDS["tang-nano-9k"]
     assert board.overrides()["nextpnr_opts"] == f"--freq {board.clock_hz / 1e6:g}"
     assert board.clocked(24).overrides()["nextpnr_opts"] == "--freq 24"
 
 
 def test_commands_without_packages():
-    """flash, simulate and the ports, in a Python that lacks a package."""
+    """flash, simulate and ports in a Python without a package."""
     for package, words in (
         ("amaranth", ["flash", "icebreaker"]),
         ("amaranth", ["simulate"]),
@@ -600,7 +599,7 @@ def test_bitstream_of_other_fpga(tmp_path, monkeypatch):
 # -- builds ----------------------------------------------------------------------------------------
 @pytest.fixture
 def pretending(monkeypatch):
-    """Tools that succeed and do nothing."""
+    """Fake tools that succeed without output."""
     for name in ("YOSYS", "NEXTPNR_ICE40", "ICEPACK"):
         monkeypatch.setenv(name, "true")
 
@@ -643,17 +642,17 @@ def test_tool_without_output(pretending, tmp_path, monkeypatch):
     assert not (tmp_path / "b" / "manifest.json").exists()
     build_again = functools.partial(build, BOARDS["icebreaker"], tmp_path / "b")
     with pytest.raises(BuildError, match="icepack"):
-        build_again()  # in the folder of a build before
+        build_again()  # in the folder of an earlier build
 
 
 def _planned(cls: Any, board: Any) -> Any:
-    """A plan of the tools' names alone: the design itself is of no interest here."""
+    """A plan with tool names only."""
     tools = (("yosys",), ("nextpnr-ice40", "--json", "top.json"), ("icepack",))
     return cls({COMMANDS: json.dumps({"commands": tools})}, tools)
 
 
 def _synthesised(board: Any, out: Path, step: builder.BuildSteps) -> builder.Synthesis:
-    """A netlist of the identity alone, in a folder without anything else."""
+    """A netlist of the identity, in an empty folder."""
     plan = builder.Plan.of(board)
     builder.require_free(out)
     builder._write(plan, out)
@@ -732,7 +731,7 @@ def test_foreign_link_is_kept(tmp_path):
 
 
 class Slow:
-    """A board that takes a byte at a time."""
+    """A board that accepts one byte at a time."""
 
     def run(self, data: bytes) -> tuple[int, bytes, bool]:
         time.sleep(0.001)
@@ -760,7 +759,7 @@ def test_link_is_removed_at_exit(number, tmp_path):
 
 
 def test_ignored_signals_stay_ignored(tmp_path):
-    """As under nohup."""
+    """As with nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with simulate._ended_by(lambda: pytest.fail("stopped")):
@@ -770,7 +769,7 @@ def test_ignored_signals_stay_ignored(tmp_path):
 
 
 def test_simulated_board_input_limit():
-    """A host that floods it is held up, as the terminal's own buffer holds it up."""
+    """A host that floods the board is blocked by the buffer of the terminal."""
     with Terminal(Slow()) as terminal:
         thread = threading.Thread(target=terminal.serve, daemon=True)
         thread.start()
@@ -812,7 +811,7 @@ def test_truncated_cache_file(cache):
 
 @pytest.fixture
 def compilers(tmp_path, monkeypatch):
-    """Verilator, make and a C++ compiler of a few lines of shell; ``made`` counts the libraries."""
+    """Fake Verilator, make and C++ compiler (shell scripts); ``made`` counts the libraries."""
     folder = tmp_path / "bin"
     folder.mkdir()
     made = tmp_path / "made"
@@ -849,7 +848,7 @@ def test_unwritable_cache(there, compilers, monkeypatch):
 
 
 def test_cache_is_not_in_working_folder(monkeypatch, tmp_path):
-    """What the XDG specification says of an empty and of a relative name: as if there were none."""
+    """XDG specification: empty and relative names are ignored."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("", "cache", "./x"):
         monkeypatch.setenv("XDG_CACHE_HOME", name)

@@ -27,13 +27,14 @@ from equilif_golden.link.protocol import END
 from equilif_golden.link.standalone import Phase
 from tests.standalone import AREA, CONFIG, NETWORK, Cut, Dying, Wire, client_of, new, training_job, with_tests
 
-CUTS = 100  #: of each command
+CUTS = 100  #: number of cuts, by command
 HOW = ("host", "reset", "power")
 
 
 class CutWire(Wire):
-    """A port where something happens before or after command number ``at`` of the host.  ``slow``: when it
-    is a reset, the board has done all that it has to do before the host's next command.
+    """A port with an event before or after command number ``at`` of the host.
+
+    ``slow``: after a reset the board finishes its start before the next command.
     """
 
     def __init__(self, device, how="", at=0, *, after=False, slow=False):
@@ -65,7 +66,7 @@ def client_at(wire):
 
 @functools.cache
 def stores():
-    """Two uploads: what a board has trained on in part, and what is to replace it."""
+    """Two uploads: one partly trained, and its replacement."""
     first = replace(training_job(3, 2), tests=with_tests()[1])
     second = replace(training_job(2, 1), seed=5)
     return tuple(Store.of_job(new().identity, each) for each in (first, second))
@@ -97,7 +98,7 @@ def result_of(device):
 
 @functools.cache
 def _stopped():
-    """A board that was stopped within its second epoch; it has learned since its last checkpoint."""
+    """A board stopped within its second epoch, with updates since its last checkpoint."""
     device = uploaded(0)
     r = device.trainer.registers
     while not (r.epoch == 1 and r.seen == 2):
@@ -119,7 +120,7 @@ def rewired(device, flash):
 
 
 def writes_of(action, begin):
-    """Commands and bytes to the flash of an action that is not cut off."""
+    """Commands and flash bytes of an uninterrupted action."""
     flash = Dying(bytes(AREA.size), 1 << 40)
     wire = CutWire(rewired(begin(), flash))
     client = client_at(wire)
@@ -128,7 +129,7 @@ def writes_of(action, begin):
 
 
 def cut(action, begin, rng, limits):
-    """The device afterwards; whether the action came to its end."""
+    """The device after the cut; whether the action completed."""
     how = rng.choice(HOW)
     flash = Dying(bytes(AREA.size), rng.randrange(limits[1]) if how == "power" and limits[1] else 1 << 40)
     options = {name: rng.random() < 0.5 for name in ("after", "slow")}
@@ -147,7 +148,7 @@ def cut(action, begin, rng, limits):
 
 
 def goes_on(device, rng):
-    """Result of a board that is started again, whatever it was doing; None when it refuses."""
+    """Result of a board after a restart; None when it refuses."""
     client = client_of(device)
     device.trainer.work()
     for order in rng.choice([[{"run": 1}], [{"run": 0, "save": 1}, {"run": 1}]]):
@@ -167,7 +168,7 @@ def switched_on(device):
 
 # -- cuts ------------------------------------------------------------------------------------------
 def test_power_cuts_during_upload():
-    """The board stands at the earlier upload, at the new one, or at none; and uploads again."""
+    """The board has the earlier upload, the new one or none, and accepts another upload."""
 
     def action(client):
         stores()[1].upload(client)
@@ -192,7 +193,7 @@ def test_power_cuts_during_upload():
 
 @pytest.fixture
 def connected(monkeypatch):
-    """Commands of the command line get this client."""
+    """Give this client to commands."""
 
     def connect(client):
         monkeypatch.setattr(ports, "connect", lambda path, baud=None: client)
@@ -212,9 +213,7 @@ def finished():
     [("start", stopped), ("checkpoint", stopped), ("test", stopped), ("test", finished)],
 )
 def test_power_cuts_during_standalone_training(option, begin, connected, capfd):
-    """It ends with the weights of a board that was left alone; a test that came to its end has the answers of
-    one that was not cut off.
-    """
+    """Weights equal those of an uninterrupted run; a completed test has the same answers."""
 
     def action(client):
         connected(client)
@@ -230,7 +229,7 @@ def test_power_cuts_during_standalone_training(option, begin, connected, capfd):
         device, done = cut(action, begin, rng, limits)
         ends[done] += 1
         found = answers(capfd.readouterr().out)
-        # a board that is reset where it was stopped goes on to learn, and is asked later
+        # a board reset while stopped continues to learn
         assert found == want or not done or begin is stopped
         assert goes_on(switched_on(device), rng) == trained(0)
         assert goes_on(device, rng) in (None, trained(0))
@@ -244,7 +243,7 @@ def answers(printed):
 
 
 def test_power_cuts_during_read(connected, tmp_path, monkeypatch):
-    """The file has the weights of the board, of one moment, or is not there."""
+    """The file has consistent weights of the board, or does not exist."""
     monkeypatch.setattr(client_module, "READ_ELEMENTS", 8)  # many commands
     like = tmp_path / "like.npz"
     out = tmp_path / "out.npz"
@@ -273,7 +272,7 @@ def test_power_cuts_during_read(connected, tmp_path, monkeypatch):
 
 
 def test_reset_discards_host_network():
-    """It has a program again, and weights, which are its own."""
+    """The board has its own program and weights again."""
     other = NETWORK.initial_weights(9)
     x = training_job().samples.x
     want = Chip(finished().engine, NETWORK, other).predict(x)

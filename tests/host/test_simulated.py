@@ -1,7 +1,7 @@
-"""The whole way from the command line to the weights of a simulated board: learns what the golden model
-learns, whatever happens to program or line.
+"""Training from the command line on a simulated board equals the golden model, with faults of program and
+line.
 
-The short tests learn part of an epoch of the digits; the long ones the whole preset.
+Short tests learn part of an epoch of the digits, long tests the whole preset.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from equilif_sim.tools import verilator
 from tests.faulty import Faulty
 from tests.test_tokens import LEARNS, data_set
 
-# large enough for the digits, and no larger
+# just large enough for the digits
 SMALL = dataclasses.replace(
     BOARDS["icebreaker"],
     config=EngineConfig(
@@ -57,7 +57,7 @@ SMALL = dataclasses.replace(
         attention=False,
     ),
 )
-#: as docs/how_to/train_on_a_board.md has it
+#: as in docs/how_to/train_on_a_board.md
 DIGITS = PRESETS["digits"].changed(free=24, nudged=12, window=8, epochs=15)
 PHASES = ("--set", "phases.free=24", "--set", "phases.nudged=12", "--set", "phases.window=8")
 SEED = 0
@@ -66,7 +66,7 @@ ROOT = Path(__file__).parents[2]
 
 @contextlib.contextmanager
 def serving(board: Board) -> Iterator[str]:
-    """The path of a port with this board behind it."""
+    """Path of a port that is connected to this board."""
     with Terminal(board) as terminal:
         thread = threading.Thread(target=terminal.serve, daemon=True)
         thread.start()
@@ -118,7 +118,7 @@ def golden(epochs: int, data=None) -> Run:
 
 
 def assert_same(got: Run, want: Run) -> None:
-    """Weights, counter and everything that was counted on the way."""
+    """Compare weights, counter and statistics."""
     for name, w in want.weights.items():
         np.testing.assert_array_equal(got.weights[name], w)
     assert got.backend.counter == want.backend.counter
@@ -143,8 +143,8 @@ def test_training_on_board(epochs, n, port):
 
 @pytest.mark.long
 def test_embedding_table_learns_on_board():
-    """Rows of the network's table go there with each sample, and come back.  test_tables.py has the same on
-    the model of a board.
+    """Table rows are sent with each sample and read back.  test_tables.py tests this on the model of a
+    board.
     """
     config = dataclasses.replace(SMALL.config, program_words=512, attention=True)
     data = data_set()
@@ -156,8 +156,8 @@ def test_embedding_table_learns_on_board():
 
 @pytest.mark.parametrize("epochs, n", [(1, 300), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
 def test_one_frame_in_twenty_is_damaged(epochs, n, port):
-    """Lost, damaged or doubled, in both directions; the device's own counter says that each sample was
-    learnt once.
+    """Lost, damaged or repeated frames in both directions; by the counter of the device each sample is
+    learned once.
     """
     data = digits(n, 20)
     client = connect(port)
@@ -177,7 +177,7 @@ def test_one_frame_in_twenty_is_damaged(epochs, n, port):
     ],
 )
 def test_killed_at_any_moment(phases, epochs, kills, pause, port, tmp_path):
-    """SIGKILL, wherever the program is; --resume; the weights are those of a run that nothing happened to."""
+    """SIGKILL at random times, then --resume: weights equal those of an uninterrupted run."""
     rng, places = random.Random(epochs), []
     command = [
         sys.executable,
@@ -200,7 +200,7 @@ def test_killed_at_any_moment(phases, epochs, kills, pause, port, tmp_path):
             [*command, *resume], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         while k % 2 and process.poll() is None and (not history.exists() or history.read_bytes() == before):
-            # every other one is killed after it has learned something, however slow the machine
+            # every other run is killed only after it has saved progress
             time.sleep(0.05)
         try:
             output, _ = process.communicate(timeout=rng.uniform(0.2, pause) if k < kills else None)
@@ -224,7 +224,7 @@ def test_killed_at_any_moment(phases, epochs, kills, pause, port, tmp_path):
 
 
 def test_resume_within_epoch(tmp_path):
-    """On the golden model, which saves after every part here: each place is as good as another."""
+    """On the golden model, which saves after every part here."""
     data, want = digits(120, 10), golden(2, digits(120, 10))
 
     class Enough(Exception):
@@ -249,7 +249,7 @@ def test_resume_within_epoch(tmp_path):
 
 @pytest.mark.long
 def test_truncated_library_is_recompiled(board, tmp_path):
-    """As a full disk leaves it.  To run one kills the process, so this is a process of its own."""
+    """A library truncated by a full disk; loading it would crash, so this uses another process."""
     library = Path(board._lib._name)
     folder = tmp_path / "equilif" / library.parents[1].name / library.parent.name
     shutil.copytree(library.parent, folder)
@@ -271,14 +271,14 @@ def test_truncated_library_is_recompiled(board, tmp_path):
     assert (folder / library.name).stat().st_size == library.stat().st_size
 
 
-# -- what else a board is --------------------------------------------------------------------------
+# -- other properties ------------------------------------------------------------------------------
 def test_engine_too_small(port):
     with pytest.raises(CapacityError, match="has 32"):
         Chip(connect(port), Network.chain(64, 400, 10))
 
 
 def test_device_reset_is_detected(port):
-    """Its counter is not where it should be."""
+    """Its counter differs from the expected one."""
     client = connect(port)
     chip = Chip(client, Network.chain(8, 8, 4), learning_rate=0.01)
     chip.sample(np.arange(8), np.arange(4))
@@ -296,7 +296,7 @@ def test_port_serves_one_program(port):
 
 
 def test_partial_frame(port):
-    """What a program that was killed left in the line."""
+    """Left over from a killed program."""
     with serial.Serial(port, timeout=0.02) as half:
         half.write(b"\xc0" + bytes((Command.RUN, 7, 1)))
     assert connect(port).identify().config == SMALL.config
@@ -337,9 +337,7 @@ def test_other_sizes():
 
 
 def test_simulate_command(tmp_path):
-    """``equilif simulate`` in a process of its own, on the UART's real rate; Ctrl-C ends it and takes the
-    link away.
-    """
+    """``equilif simulate`` in a process at the real UART rate; Ctrl-C ends it and removes the link."""
     link, says = tmp_path / "board", tmp_path / "says.json"
     process = subprocess.Popen(
         [

@@ -1,7 +1,6 @@
-"""SPI as a port: every command through the golden model of the bytes and of the device; lines that are bad,
-buses that are none.
+"""SPI ports: commands through the golden model of link and device; bad lines, invalid buses.
 
-spidev and pyftdi are played by what has their methods, so nothing here needs them or a bus.
+Stubs replace spidev and pyftdi.
 """
 
 from __future__ import annotations
@@ -42,8 +41,9 @@ URL = "spi+ftdi://ftdi:2232h/1"
 
 
 class Board:
-    """A device behind SPI.  ``late``: part of the bytes for which it has nothing to say yet.  ``spoil`` sees
-    the bits of both lines before they arrive.
+    """A device with an SPI link.
+
+    ``late``: fraction of bytes before a reply.  ``spoil``: a function of the bits of both lines.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Board:
         self.transfers.append(len(line))
         out = bytearray()
         for byte in line:
-            if self.rng.random() < self.cut:  # to the host it looks whole
+            if self.rng.random() < self.cut:  # the host sees a valid bus
                 self.slave.cut()
                 out.append(self.rng.randrange(256))
                 continue
@@ -203,10 +203,10 @@ def board(tmp_path, monkeypatch) -> Board:
 
 
 def command(*arguments: object) -> tuple[int, str]:
-    """Exit code of a command and what it output, line ends as blanks."""
+    """Exit code and output of a command, line ends as blanks."""
     done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    gc.collect()  # a process would end here
+    gc.collect()  # here a process would end
     return done.exit_code, " ".join(done.output.split())
 
 
@@ -214,7 +214,7 @@ def command(*arguments: object) -> tuple[int, str]:
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("path", [PATH, URL])
 def test_commands_over_spi(path, board, tmp_path):
-    """And what is learned is what the golden model learns."""
+    """Weights equal those of the golden model."""
     rng = random.Random(1)
     pairs = [(rng.random(), rng.random()) for _ in range(40)]
     rows = [f"{a:.3f},{b:.3f},{'big' if a + b > 1 else 'small'}" for a, b in pairs]
@@ -257,9 +257,9 @@ def test_long_replies():
     assert max(board.transfers) == Bus.longest and len(board.transfers) < 2 * (1030 / Bus.longest) + 12
 
 
-# -- lines that are bad ----------------------------------------------------------------------------
+# -- bad lines -------------------------------------------------------------------------------------
 def learned(board: Board) -> None:
-    """On a network that the device at its other end learns, through whatever is between them."""
+    """Train on the device and compare with the reference."""
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (12, 6)), rng.integers(0, 3, 12)
     client = client_of(board.transfer, patience=30.0, run_patience=30.0)
@@ -294,7 +294,7 @@ def test_bursts_of_a_stuck_line(level):
 
 
 def shifted(line: bytes) -> bytes:
-    """A silent device as a host sees it that is off by a bit."""
+    """A silent device seen by a host that is shifted by bits."""
     return bytes([(NOTHING << 1 | NOTHING >> 7) & 255]) * len(line)
 
 
@@ -335,7 +335,7 @@ def test_board_disconnected(board, monkeypatch):
         client.identify()
 
 
-# -- buses that are none ---------------------------------------------------------------------------
+# -- invalid buses ---------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "path, reason",
     [

@@ -1,4 +1,4 @@
-"""A board that learns alone, from the command line.  The board is its model behind the client."""
+"""Standalone training from the command line, on the model of a board."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINE = ("--port", "there")
 
 @pytest.fixture
 def device(monkeypatch):
-    """A board with a standalone trainer at every port; it has just been built."""
+    """A new board with a standalone trainer at every port."""
     found = new()
     found.trainer.work()
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(found))
@@ -48,7 +48,7 @@ NETWORK_OPTIONS = ("--hidden", 4, "--epochs", 2, *PHASES)
 
 
 def test_standalone_training_equals_golden(device, table, tmp_path):
-    """Upload, watch, save; and train in the board's order."""
+    """Upload, watch, save; compare with training in the order of the board."""
     begin = tmp_path / "begin.npz"
     report = tmp_path / "output.json"
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin, "--json", report)
@@ -99,7 +99,7 @@ def test_identical_upload_writes_nothing(device, table, tmp_path):
 
 
 def test_board_evaluates_stored_tests(device, table, tmp_path):
-    """When it is done, and while it learns, which it then does to the same bits."""
+    """After and during training, which still gives the same weights."""
     begin = tmp_path / "begin.npz"
     report = tmp_path / "output.json"
     line = (*NETWORK_OPTIONS, *LINE, "--out", begin)
@@ -134,7 +134,7 @@ def test_board_evaluates_stored_tests(device, table, tmp_path):
 
 @pytest.fixture
 def done(device, table, tmp_path):
-    """Files: the network as it began, and another one; the board has trained the first."""
+    """Two network files; the board has trained the first."""
     begin = tmp_path / "begin.npz"
     other = tmp_path / "other.npz"
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
@@ -146,7 +146,7 @@ def done(device, table, tmp_path):
 
 @pytest.mark.parametrize("command", ["restore", "evaluate", "train"])
 def test_host_network_is_not_a_result(command, device, done, table, tmp_path):
-    """Every command that would use it is refused, and the slot keeps what was trained."""
+    """Commands that need a result are rejected, and the slot keeps the trained weights."""
     begin, other = done
     learned = device.engine.w.copy()
     flash = bytes(device.flash.content)
@@ -172,7 +172,7 @@ def test_host_network_is_not_a_result(command, device, done, table, tmp_path):
 
 
 def test_checkpoint_before_host_takes_over(device, table, tmp_path):
-    """The board was stopped within an epoch; in the end it has learned as if nothing had happened."""
+    """A board stopped within an epoch gives the weights of an uninterrupted run."""
     begin = tmp_path / "begin.npz"
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", begin)
     while device.trainer.registers.seen < 9:
@@ -200,7 +200,7 @@ def test_upload_keeps_trained_weights(device, done, table, tmp_path):
 
 
 def test_interrupted_upload(device, done, table, tmp_path, monkeypatch):
-    """The board has the registers of the earlier one."""
+    """The board keeps the registers of the earlier upload."""
 
     def cut(*_):
         raise KeyboardInterrupt
@@ -217,7 +217,7 @@ def test_interrupted_upload(device, done, table, tmp_path, monkeypatch):
 
 
 def test_save_uses_stored_network(device, done, table, tmp_path):
-    """Not as one of another structure, or of other data."""
+    """Networks of another structure or other data are rejected."""
     begin, other = done
     network, weights = networks.load(begin)
     about = networks.about(begin) or {}
@@ -239,7 +239,7 @@ def test_save_uses_stored_network(device, done, table, tmp_path):
 
 
 def test_fault_message(device):
-    """And it is a failure."""
+    """The exit code is a failure."""
     output = run("standalone", *LINE, code=1)
     assert FAULTS[Fault.NO_SLOT] in " ".join(output.split())
 
@@ -265,7 +265,7 @@ def test_invalid_requests(device, table, tmp_path, monkeypatch):
     [(0xFFFFFF, "no flash answers"), (0, "no flash answers"), (0xC84013, "524,288 bytes")],
 )
 def test_unsuitable_flash(device, table, tmp_path, chip, message):
-    """Nothing is written."""
+    """The flash is unchanged."""
     device.trainer.registers.chip = chip
     before = bytes(device.flash.content)
     assert message in error_of("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "n.npz")
@@ -273,7 +273,7 @@ def test_unsuitable_flash(device, table, tmp_path, chip, message):
 
 
 def test_flash_image_equals_client_data(device):
-    """The samples in the flash are the RUN frames that train --port would send."""
+    """Samples in the flash equal the RUN frames of train --port."""
     assert store().blocks[store().registers.index + 1].count(b"\xc0") == 9
 
 
@@ -288,7 +288,7 @@ def test_standalone_needs_flash(tmp_path, monkeypatch):
 
 
 def test_flash_file_belongs_to_one_board(tmp_path):
-    """As long as a simulated one has the file, by whatever name."""
+    """While a simulated board uses the file, under any name."""
     file = tmp_path / "flash.bin"
     link = tmp_path / "link.bin"
     content = flash_chip.content_of(file)

@@ -1,6 +1,6 @@
-"""Tokens that learn, on a board: the table stays with the host, a sample's rows go to the board and back.
+"""Learned embedding tables on a board: the host keeps the table and exchanges the rows of each sample.
 
-Here a board is its model behind the client and the line; test_simulated.py has one of RTL.
+The board is a model; test_simulated.py uses RTL.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def board(**options):
 
 @pytest.fixture
 def connected(monkeypatch, tmp_path):
-    """Data that have a table, a network file for them, and a board at every port."""
+    """Data with a table, a network file, and a board at every port."""
     data = data_set()
     monkeypatch.setattr(sequences, "data_set", lambda name, folder, options: data)
     client = board()
@@ -68,7 +68,7 @@ def trained(learner=Kernel, **options):
 
 # -- training --------------------------------------------------------------------------------------
 def test_table_learns_as_golden(connected, tmp_path):
-    """From the command line: train, go on, evaluate."""
+    """From the command line: train, resume, evaluate."""
     want = trained()
     line = ("--port", "there", "--out", tmp_path / "run")
     run("train", "vowels", "--config", tmp_path / "net.toml", "--epochs", 1, *line)
@@ -106,14 +106,14 @@ def test_table_resume_within_epoch(tmp_path):
 
 
 def test_damaged_frames_change_nothing():
-    """Patterns go out, a run, and patterns come back: each once."""
+    """Patterns are written, run and read exactly once."""
     client = board()
     client.port = line = Faulty(client.port, 0.05, random.Random(1))
     assert digest(trained(functools.partial(Chip, client)).weights) == digest(trained().weights)
     assert sum(line.faults.values()) > 20 and client.traffic.repeated > 0
 
 
-# -- what goes wrong -------------------------------------------------------------------------------
+# -- faults ----------------------------------------------------------------------------------------
 def chip_and_sample(client):
     data = data_set()
     network = LEARNS.network(data)
@@ -122,7 +122,7 @@ def chip_and_sample(client):
 
 
 def test_wrong_patterns_are_detected(monkeypatch):
-    """The board has learned, the table has not: neither is the network any more."""
+    """The board has learned and the table has not, so both are invalid."""
     client = board()
     chip, y, tokens = chip_and_sample(client)
     chip.sample([], y, tokens=tokens)
@@ -199,7 +199,7 @@ def test_data_with_other_table(connected, tmp_path):
 
 
 # -- compared with RTL -----------------------------------------------------------------------------
-#: compiled for tests/engine/test_engine.py too
+#: also compiled for tests/engine/test_engine.py
 ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, program_words=1024)
 
 
@@ -223,10 +223,10 @@ def test_verify_reports_table_mismatch(monkeypatch):
     assert "weight differs at training sample 1, synapse memory-query, element [" in str(found.mismatch)
 
 
-# -- what it costs ---------------------------------------------------------------------------------
+# -- cost ------------------------------------------------------------------------------------------
 def test_cost_of_table():
-    """Of a training sample: one SOFTMAX more a head and window of the nudged phases and one LEARN a head, and
-    the patterns come back over the line.  Rows that do not learn cost nothing.
+    """A training sample takes one more SOFTMAX per head and window of the nudged phases, one LEARN per head,
+    and the transfer of patterns to the host.  Fixed rows have no cost.
     """
     rng = np.random.default_rng(1)
     table = rng.integers(-6000, 6001, (20, 6)).astype(np.int16)
@@ -253,13 +253,13 @@ def test_cost_of_table():
     assert cycles[0] == cycles[1] < cycles[2]
     assert commands == [2, 2, 3], "rows that do not learn do not come back"
     assert abs(received[1] - received[0]) < 12, "but for escapes: a client's numbers are random"
-    patterns = 2 * 2 * CONFIG.lanes**2  # 8 x 6, in whole tiles
+    patterns = 2 * 2 * CONFIG.lanes**2  # 8 x 6, padded to tiles
     assert 0 <= received[2] - received[1] - 2 * patterns - OVERHEAD < 12, "but for escapes and ENDs"
 
 
-# -- what is told of it ----------------------------------------------------------------------------
+# -- output ----------------------------------------------------------------------------------------
 def test_show_table(connected, tmp_path):
-    """With the data that say its size, without them, and of a saved network."""
+    """With data, which give its size, and for a saved network."""
     file = tmp_path / "net.toml"
     outputs = ("--json", tmp_path / "s.json", "--out", tmp_path / "n.svg", "--overwrite")
     networks.save(tmp_path / "n.npz", network := LEARNS.network(data_set()), network.initial_weights())
@@ -282,7 +282,7 @@ def test_show_table(connected, tmp_path):
 
 
 def test_report_and_attention_use_table(connected, tmp_path):
-    """Rows as they are in the network, not as the data have them."""
+    """Rows of the network, not of the data."""
     made = trained(folder=tmp_path / "run")
     data = data_set()
     index = 3

@@ -1,4 +1,4 @@
-"""The engine behind AXI equals the golden bus model, answer by answer and memory by memory."""
+"""The engine on AXI equals the golden bus model in all responses and memories."""
 
 import dataclasses
 
@@ -49,7 +49,7 @@ def bench(name, tmp_path, times):
     ],
 )
 def test_bus(name, times, tmp_path):
-    """Programs of the bare engine's test, random accesses, errors during a run; throughput."""
+    """Programs of the engine test, random accesses, errors during a run; throughput."""
     bench(name, tmp_path, times)
 
 

@@ -13,7 +13,7 @@ from equilif_sim.tools.run import simulate
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("frame_bytes", [32, 45])
 def test_frame_handling(frame_bytes, tmp_path):
-    """A buffer that fills its memory, and one that does not."""
+    """Buffers that fill their memory, and others."""
     config = {"frame_bytes": frame_bytes}
     assert simulate(Framer(frame_bytes=frame_bytes), "equilif_sim.link.frame", tmp_path, config=config) == 16
 
@@ -23,5 +23,5 @@ def test_frame_handling(frame_bytes, tmp_path):
 def test_frame_size(frame_bytes):
     with pytest.raises(ValueError, match="frame_bytes must be"):
         Framer(frame_bytes=frame_bytes)
-    # the discarded object complains that it was not used: here, not in another test
+    # the discarded object warns here, not in another test
     gc.collect()

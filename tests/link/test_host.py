@@ -11,7 +11,7 @@ from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
 from tests.engines import EVEN, ODD
 
-BUILD_ID = 0xDBC0_1234  # with both of SLIP's special bytes
+BUILD_ID = 0xDBC0_1234  # with both special bytes of SLIP
 
 
 def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0, frame_bytes=160, only=None):
@@ -35,7 +35,7 @@ def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0, frame_bytes=160,
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
 def test_host(config, tmp_path):
-    """Every command and every error; no bad frame changes the engine."""
+    """All commands and errors; bad frames do not change the engine."""
     assert run(tmp_path, config, n_bad=300) == 11
 
 

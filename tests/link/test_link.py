@@ -1,6 +1,4 @@
-"""The whole device, host link and engine as RTL, driven by the client that drives a board: it learns what
-the reference learns.
-"""
+"""The complete device in RTL, driven by the client, learns as the reference."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ CONFIG = EngineConfig(lanes=4, tiles=32, value_groups=32, state_groups=8, progra
 
 
 class Board(wiring.Component):
-    """Engine and host; with a divisor the whole design, whose bytes go through a UART at either end."""
+    """Engine and host link; with a divisor the complete design with UARTs at both ends."""
 
     def __init__(self, divisor: int | None):
         self.divisor = divisor
@@ -63,7 +61,7 @@ class Board(wiring.Component):
 
 
 class SimulatedPort:
-    """A serial port whose other end is a simulation, which runs only while somebody reads."""
+    """A serial port connected to a simulation, which advances during reads."""
 
     step = 500  #: cycles
 

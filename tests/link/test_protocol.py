@@ -1,6 +1,4 @@
-"""Client against the device model: in memory, over a pseudo-terminal, and over lines that lose and damage
-bytes.
-"""
+"""Client and device model: in memory, over a pseudo-terminal, over faulty lines."""
 
 from __future__ import annotations
 
@@ -50,9 +48,9 @@ CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, progr
 
 
 class Wire:
-    """A port with a device at its end.
+    """A port connected to a device.
 
-    ``spoil`` sees every reply as it goes over the line, and its number.
+    ``spoil``: a function of each reply on the line and its number.
     """
 
     def __init__(self, device, spoil=lambda line, n: line):
@@ -68,7 +66,7 @@ class Wire:
         for packet in packets:
             reply = self.device.packet(packet)
             if reply is not None:
-                # a damaged one may have an escape that is none
+                # a damaged reply may have an invalid escape
                 self.commands.append(sliplib.decode(packet) if sliplib.is_valid(packet) else packet)
                 self.pending += self.spoil(sliplib.encode(reply) + sliplib.END, self.replies)
                 self.replies += 1
@@ -116,7 +114,7 @@ def test_protocol_page_is_current():
 
 def test_protocol_version():
     payload = Identity(CONFIG, 0).pack()
-    for blocks, other in ((0, 6), (9, 5)):  # a device with a standalone trainer has a version of its own
+    for blocks, other in ((0, 6), (9, 5)):  # a device with a standalone trainer has another version
         payload = bytearray(Identity(CONFIG, 1, flash_blocks=blocks).pack())
         assert Identity.unpack(bytes(payload)).flash_blocks == blocks
         payload[0] = other
@@ -129,7 +127,7 @@ def test_protocol_version():
 
 
 def test_frame_bytes():
-    """With the check value of this CRC in catalogues: CBF43926 of the digits 1 to 9, low byte first."""
+    """With the published check value of this CRC: CBF43926 for the digits 1 to 9, low byte first."""
     assert seal(ord("1"), ord("2"), b"3456789") == b"123456789" + bytes.fromhex("2639f4cb")
     assert unseal(b"123456789" + bytes.fromhex("2639f4cb")) == (ord("1"), ord("2"), b"3456789")
     assert (
@@ -160,7 +158,7 @@ def test_identify():
 
 
 def test_long_transfers_are_split():
-    """A frame of 100 bytes carries 44 weights, so this splits in odd places."""
+    """A frame of 100 bytes carries 44 weights."""
     client, wire = client_of(Device(CONFIG, frame_bytes=100))
     rng = np.random.default_rng(0)
     words = rng.integers(-(1 << 15), 1 << 15, (CONFIG.tiles * 4, 4))
@@ -200,7 +198,7 @@ def test_program_longer_than_frame():
 
 
 def test_training_over_link(problem):
-    """Weights, predictions and output rates of the reference, bit for bit."""
+    """Weights, predictions and output rates equal the reference."""
     network, x, y = problem
     for frame_bytes in (1024, 520):
         client, _ = client_of(Device(CONFIG, frame_bytes=frame_bytes))
@@ -223,7 +221,7 @@ def test_training_over_link(problem):
 
 
 def test_sample_longer_than_frame():
-    """Its first part is written by itself, the rest goes with the run."""
+    """The first part is written separately, the rest with the run."""
     network = Network.chain(600, 4, 2, schedule=Schedule(free=24, nudged=16, window=16))
     config = EngineConfig(lanes=4, tiles=256, value_groups=256, state_groups=4, program_words=128)
     client, wire = client_of(Device(config, frame_bytes=520))
@@ -241,7 +239,7 @@ def test_sample_longer_than_frame():
 
 
 def test_pseudo_terminal(problem):
-    """The same over a real file descriptor with pyserial, read in whatever pieces the system makes."""
+    """Over a file descriptor with pyserial, in pieces of any size."""
     network, x, y = problem
     device = Device(CONFIG)
     ours, theirs = os.openpty()
@@ -265,7 +263,7 @@ def test_pseudo_terminal(problem):
         for name, w in chip.weights.items():
             np.testing.assert_array_equal(w, reference.weights[name])
         stop.set()
-        port.write(sliplib.END)  # wakes the server, which then ends
+        port.write(sliplib.END)  # ends the server
         thread.join(5)
     assert not thread.is_alive()
     os.close(ours)
@@ -274,7 +272,7 @@ def test_pseudo_terminal(problem):
 
 # -- faults ----------------------------------------------------------------------------------------
 def damage(rng):
-    """Every third reply is cut, flipped or swallowed."""
+    """Truncate, flip or drop every third reply."""
 
     def spoil(line, n):
         if n % 3 != 1:
@@ -325,9 +323,7 @@ def test_repeated_run_is_not_executed():
 
 
 def test_other_command_ends_repetition():
-    """A program that starts anew may begin with the number that the last one ended with: it identifies the
-    device first.
-    """
+    """A new client may start with the last sequence number: it identifies the device first."""
     device, runs = Device(CONFIG), []
     client, _ = client_of(device)
     client.load([Op.HALT()])
@@ -342,7 +338,7 @@ def test_other_command_ends_repetition():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_line_with_losses_damage_and_repetition(problem, seed):
-    """Every third frame, either way: the weights of the reference, each sample learnt once."""
+    """Faults in every third frame, both directions: weights equal the reference, each sample learned once."""
     network, x, y = problem
     device, reference = Device(CONFIG), Reference(network, learning_rate=0.05)
     client, _ = client_of(device, timeout=0.002, patience=60, run_patience=60)

@@ -1,4 +1,4 @@
-"""The register map: what is made from it is what is committed, and a C compiler reads it the same way."""
+"""Register map: generated files are current; the C header compiles to the same values."""
 
 import subprocess
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_c_header(tmp_path):
 
 
 def test_identity_and_registers_agree():
-    """In the register VERSION, in the flags of the identity, and in words: one table."""
+    """One table for the VERSION register, the identity flags and the text."""
     for name, feature in FEATURES.items():
         for on in (False, True):
             if name == "single_port":
@@ -91,7 +91,7 @@ def test_identity_and_registers_agree():
 
 
 def test_feature_bits():
-    """Devices that are built already tell of themselves with these."""
+    """Existing devices use these bits."""
     bits = {name: (f.version, f.identity) for name, f in FEATURES.items()}
     first = {"single_port": (16, 0), "attention": (18, 2), "counters": (19, None)}
     assert bits | first == bits

@@ -22,7 +22,7 @@ BYTES = st.binary() | st.lists(st.sampled_from((NOTHING, ESCAPE, *CODES, END, 0)
 
 @given(BYTES, st.randoms())
 def test_byte_stuffing_round_trip(data, rng):
-    """With NOTHING anywhere between them, however they are cut."""
+    """With idle bytes at any position, in pieces of any size."""
     line = stuff(data)
     assert NOTHING not in line and line.count(ESCAPE) == data.count(ESCAPE) + data.count(NOTHING)
     spread = b"".join(bytes([NOTHING]) * rng.randrange(3) + bytes([b]) for b in line)
@@ -44,12 +44,12 @@ def test_slave_output(there, here):
 
 
 def test_shifted_bits_end_no_frame():
-    """A host that is off by some bits sees no END in the bytes of a silent device."""
+    """A host shifted by bits sees no END from a silent device."""
     shifted = {(NOTHING << k | NOTHING >> 8 - k) & 255 for k in range(1, 8)}
     assert len(shifted) == 7 and not shifted & {NOTHING, END, 0, 255}
 
 
-@pytest.mark.regress  # by default the whole design answers over SPI, below
+@pytest.mark.regress  # by default: the complete design over SPI, below
 @pytest.mark.parametrize("simulator, reply_timeout_bits", [("icarus", REPLY_TIMEOUT_BITS), ("verilator", 0)])
 def test_both_directions(simulator, reply_timeout_bits, tmp_path):
     config = {"reply_timeout_bits": reply_timeout_bits}

@@ -1,4 +1,4 @@
-"""A board that works alone: its model against the kernel, its RTL against its model, and power cuts."""
+"""Standalone training: model against kernel, RTL against model, power cuts."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def weights_of(device):
 
 
 def same_state(a, b):
-    """Of two devices: what they have learned, their registers and their flash."""
+    """Compare weights, registers and flash of two devices."""
     assert a.trainer.registers == b.trainer.registers
     assert (a.engine.w == b.engine.w).all() and a.engine.counter == b.engine.counter
     assert a.flash.content == b.flash.content
@@ -88,12 +88,12 @@ def test_order_is_a_permutation(n):
 
 
 def test_order_quality():
-    """Neighbours, and places in two epochs, have nothing to do with each other."""
+    """Neighbours and positions in two epochs are uncorrelated."""
     n = 1437
     places = [np.argsort(order(n, 5, epoch)) for epoch in range(12)]
     between = [abs(np.corrcoef(a, b)[0, 1]) for a, b in itertools.combinations(places, 2)]
     within = [abs(np.corrcoef(o[:-1], o[1:])[0, 1]) for o in (order(n, 5, e) for e in range(12))]
-    # of shuffled ones the largest of 66 is about 2.8 / sqrt(n), .074
+    # shuffled: the largest of 66 is about 2.8 / sqrt(n) = .074
     assert max(between) < 0.12 and max(within) < 0.12
 
 
@@ -118,7 +118,7 @@ def test_register_round_trip():
     assert {f.name for f in dataclasses.fields(Registers)} == {name for r in REGISTERS for name, _ in r}
 
 
-# -- alone as with a host --------------------------------------------------------------------------
+# -- training --------------------------------------------------------------------------------------
 def test_model_equals_kernel():
     device = worked(uploaded())
     d = training_job()
@@ -136,7 +136,7 @@ def test_model_equals_kernel():
 
 
 def test_standalone_sequences():
-    """A sample is several frames: its tokens are written before it runs."""
+    """A sample takes several frames: its tokens are written before it runs."""
     data = data_set()
     network = Network.attention(8, 6, 2, 8, data.n_classes, schedule=Schedule(free=8, nudged=4, window=4))
     tokens = data.tokens_train.take(range(7))
@@ -163,7 +163,7 @@ def test_standalone_sequences():
 
 
 def test_inference_after_power_cycle():
-    """Without a host that loads anything: the predictions of before."""
+    """Without a host: the same predictions as before."""
     device = worked(uploaded())
     again = worked(device.flash.content)
     same_state(device, again)
@@ -175,7 +175,7 @@ def test_inference_after_power_cycle():
 
 
 def test_checkpoint_interval():
-    """``pause`` 1: behind every other epoch, and behind the last."""
+    """``pause`` 1: after every other epoch and after the last."""
     assert worked(uploaded(pause=1)).trainer.registers.generation == 2
     assert worked(uploaded(pause=255)).trainer.registers.generation == 1
 
@@ -223,7 +223,7 @@ def test_boot_restarts():
 
 # -- slots -----------------------------------------------------------------------------------------
 def frames(content, k):
-    """Where the frames of a slot end."""
+    """End addresses of the frames of a slot."""
     at = slot(k)
     out = []
     while content[at] != 0xFF:
@@ -233,9 +233,7 @@ def frames(content, k):
 
 
 def test_newest_valid_slot_is_used():
-    """Whatever byte of the newer one is damaged, the older one is there, and the board learns on to the same
-    end.
-    """
+    """For any damaged byte of the newer slot the board continues from the older one to the same weights."""
     want = worked(uploaded())
     stopped = new(uploaded())
     while stopped.trainer.registers.generation < 2 or stopped.trainer.registers.phase == Phase.SAVE:
@@ -252,7 +250,7 @@ def test_newest_valid_slot_is_used():
 
 
 def test_checkpoints_do_not_mix():
-    """First frames of the newer one, then the last ones of the older one that stood in the slot before."""
+    """A slot with the first frames of a newer checkpoint and the last frames of an older one."""
     newer, older = (worked(uploaded(epochs=epochs)).flash.content for epochs in (3, 1))
     parts = []
     for content in (newer, older):
@@ -277,7 +275,7 @@ def test_no_valid_slot():
 
 @pytest.mark.parametrize("what", ["programs", "index", "samples", "saves"])
 def test_damaged_flash(what):
-    """No update is made with a frame that is not right."""
+    """Invalid frames cause no update."""
     device = new(uploaded())
     r = store().registers
     block = r.index + 1 if what == "samples" else getattr(r, what)
@@ -292,7 +290,7 @@ def test_damaged_flash(what):
 # -- power cuts ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("cuts", [50, pytest.param(200, marks=pytest.mark.regress)])
 def test_power_cuts_during_save(cuts):
-    """Up to 200: the board then stands at a whole checkpoint, and goes on to the same bits."""
+    """Up to 200 cuts: the board has a complete checkpoint and continues to the same weights."""
     want = worked(uploaded(2))
     checkpoints = {}
     for k in range(EPOCHS + 1):
@@ -320,7 +318,7 @@ def test_power_cuts_during_save(cuts):
 
 @pytest.mark.parametrize("most", [15, pytest.param(200, marks=pytest.mark.long)])
 def test_power_cuts_during_training(most):
-    """Each in the middle of a run that others cut too: the same bits in the end."""
+    """Several cuts in one run: the same final weights."""
     want = worked(uploaded(4))
     rng = random.Random(5)
     cuts = 0
@@ -338,7 +336,7 @@ def test_power_cuts_during_training(most):
         same_state(device, want)
 
 
-# -- whose weights the engine holds ----------------------------------------------------------------
+# -- owner of the weights --------------------------------------------------------------------------
 WRITES = {
     "load": lambda client: client.load(Compiled(NETWORK, CONFIG).program(0.1)),
     "weight": lambda client: client.write(Region.WEIGHT, 0, np.arange(8)),
@@ -351,7 +349,7 @@ WRITES = {
 
 @pytest.mark.parametrize("write", WRITES)
 def test_host_network_is_not_continued(write):
-    """Neither learning nor a checkpoint; the slot is there, and loaded again the board is as before."""
+    """No learning and no checkpoint; the slot is intact and can be loaded."""
     device = worked(uploaded())
     want = worked(uploaded())
     client = client_of(device)
@@ -394,7 +392,7 @@ def test_read_commands_keep_result_valid():
 
 
 def older_version(content):
-    """The flash of an upload without owners."""
+    """Flash of an upload in the format without owners."""
     out = bytearray(content)
     programs = store().registers.programs * BLOCK
     for k in range(EPOCHS + 1):
@@ -409,13 +407,13 @@ def older_version(content):
 
 
 def frames_of_slot(content):
-    """Where the last frame of slot 0 begins and ends."""
+    """Addresses of the last frame of slot 0."""
     ends = frames(content, 0)
     return ends[-2], ends[-1]
 
 
 def other_slot(content):
-    """Samples and programs of this flash, the slot of another upload."""
+    """A flash with the slot of another upload."""
     return uploaded(5)[: slot(1)] + content[slot(1) :]
 
 
@@ -428,9 +426,9 @@ def test_slot_of_other_upload(flash):
     assert device.flash.content == content
 
 
-# -- what a host is told ---------------------------------------------------------------------------
+# -- status ----------------------------------------------------------------------------------------
 def test_busy_board_refuses_commands():
-    """Its registers can be read and written; all else is BUSY, and changes nothing."""
+    """Registers can be read and written; other commands return BUSY and change nothing."""
     want = worked(uploaded())
     device = new(uploaded())
     client = client_of(device)
@@ -463,7 +461,7 @@ def test_device_without_flash():
     assert not device.identity.flash_blocks
 
 
-# -- what is uploaded ------------------------------------------------------------------------------
+# -- uploads ---------------------------------------------------------------------------------------
 def test_upload_resumes():
     device = worked(None)
     client = client_of(device)
@@ -483,7 +481,7 @@ def test_upload_resumes():
     at = store().journal * BLOCK
     same[at : at + BLOCK] = b"\xff" * BLOCK
     assert bytes(same) == uploaded()
-    # another store replaces it
+    # replaced by another store
     assert store(5).upload(client) == 0
     r = worked(device.flash.content).trainer.registers
     assert (r.samples, r.epoch, r.fault) == (5, EPOCHS, Fault.NONE)
@@ -540,7 +538,7 @@ def test_invalid_flash_areas():
 
 
 def test_slot_size():
-    """Weights whose bytes are all escaped."""
+    """The largest frames: all bytes of the weights are escaped."""
     d = training_job()
     worst = {name: np.full_like(w, 0xC0C0 - 0x10000) for name, w in d.weights.items()}
     found = Store.of_job(new().identity, dataclasses.replace(d, weights=worst))

@@ -1,4 +1,4 @@
-"""RTL of trainer and flash controller is their model; the trials are in tests/standalone_trials.py."""
+"""RTL of trainer and flash controller against the model; the trials are in tests/standalone_trials.py."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rtl():
     return Board(CONFIG, flash=AREA, build_id=0)
 
 
-#: by ./run regress: more of the same
+#: by ./run regress: further cases
 MORE = re.compile(
     "damaged-flash-[1357]|many-samples|damaged-slots-[135]|register-bits|long-checkpoint-1|power-cuts"
 )
@@ -72,7 +72,7 @@ def test_register_bits_are_checked(rtl):
 @verilated
 @pytest.mark.parametrize("write", WRITES)
 def test_rtl_does_not_continue_host_network(rtl, write):
-    """As in the model, until the checkpoint is loaded again."""
+    """As in the model, until the checkpoint is loaded."""
     content = uploaded(1, 1)
     put(rtl, content)
     rtl.work(LIMIT)
@@ -130,10 +130,10 @@ def test_ten_thousand_hostile_commands(rtl):
     assert sum(hostile(rtl, 11_000, 2).values()) >= 10_000
 
 
-# -- the controller by itself ----------------------------------------------------------------------
+# -- flash controller ------------------------------------------------------------------------------
 
 
 def test_flash_controller(tmp_path):
-    """Reads, programs and erases at pages' and blocks' ends, and outside of the area; resets; no chip."""
+    """Reads, programs and erases at the ends of pages and blocks and outside the area; resets; no chip."""
     config = dataclasses.asdict(AREA)
     assert simulate(FlashController(AREA), "equilif_sim.link.flash", tmp_path, config=config) == 4

@@ -22,5 +22,5 @@ def test_bit_timing_and_errors(divisor, tmp_path):
 def test_min_cycles_per_bit(block):
     with pytest.raises(ValueError, match=r"4 clock.*\b3\b"):
         block(3)
-    # the discarded object complains that it was not used: here, not in another test
+    # the discarded object warns here, not in another test
     gc.collect()

@@ -14,10 +14,10 @@ from equilif_sim.tools.run import simulate
 REPLY_TIMEOUT_BITS = 12
 
 
-@pytest.mark.regress  # by default within the whole design
+@pytest.mark.regress  # by default: within the complete design
 @pytest.mark.parametrize("period_ps", [10_418, 100_002])
 def test_enumeration_and_transfer(period_ps, tmp_path):
-    """With the design at 96 MHz, and at 10 MHz."""
+    """With the design at 96 MHz and 10 MHz."""
     config = {"reply_timeout_bits": REPLY_TIMEOUT_BITS, "period_ps": period_ps}
     assert simulate(UsbLine(REPLY_TIMEOUT_BITS), "equilif_sim.link.usb", tmp_path, config=config) == 6
 

@@ -1,4 +1,4 @@
-"""Maps in real numbers: equal to networks without them, and what the spikes of the kernel average to."""
+"""Convolutions in floating point: equal to unrolled networks and to average spiking rates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def made(network: Network, seed: int = 0) -> tuple[networks.Weights, Any]:
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_maps_equal_dense_network(network):
-    """A shared weight has the sum of the gradients of all weights that it stands for."""
+    """The gradient of a shared weight is the sum over its copies."""
     weights, x = made(network)
     flat, matrices = unrolled(network, weights)
     shared = Rates(network, weights, **EXACT)

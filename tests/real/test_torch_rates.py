@@ -1,4 +1,4 @@
-"""Rate networks: the fixed points of the twin, one gradient by three ways, training in one process or two."""
+"""Rate networks: fixed points, gradients by three methods, training in one process and in two."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_anderson_acceleration():
 
 
 def test_unsettled_samples_are_reported():
-    """r -> 1 - r from 0 goes to and fro; the other sample is a fixed point."""
+    """r -> 1 - r oscillates from 0; the other sample is a fixed point."""
     r, found = anderson(
         lambda r: torch.stack([r[0] * 0 + (r[0] == 0), r[1]]),
         torch.zeros(2, 3),
@@ -94,7 +94,7 @@ def test_rates_equal_twin(network):
     rates, drive = model(torch.tensor(x))
     start = twin.clamp(x)
     there = torch.cat([start[:, : twin.n_clamped], rates.detach()], 1)
-    # a fixed point of the twin's, and a stable one
+    # a stable fixed point of the twin
     assert (twin.settle(there) - there).abs().max() < 1e-9
     same = (twin.settle(start) - there).abs().amax(1) < 1e-9  # strong feedback has several
     assert same.sum() >= 0.9 * len(x)
@@ -104,7 +104,7 @@ def test_rates_equal_twin(network):
 
 @NETWORKS
 def test_gradients_agree(network):
-    """Implicit, unrolled and EP; most samples have no neuron at an edge of the clip."""
+    """Implicit, unrolled and EP; most samples have no rate at a clip limit."""
     x, labels = sample(network, 100)
     found = agreement(network, network.initial_weights(1, scale=0.8), x, labels)
     assert found["elsewhere"] == 0 and found["crossed"] < 10
@@ -118,7 +118,7 @@ def test_gradient_without_feedback_is_backpropagation():
     network = Network.chain(12, 9, 7, 4, feedback=False)
     backwards = replace(network, populations=network.populations[:2] + network.populations[:1:-1])
     x, labels = sample(network)
-    # the same network, whose sweeps are in the wrong order
+    # the same network with sweeps in another order
     other = Rates(backwards, network.initial_weights(1, scale=0.8), **EXACT)
     model = Rates(network, network.initial_weights(1, scale=0.8), **EXACT)
     labels = torch.tensor(labels)
@@ -137,9 +137,9 @@ def test_gradient_without_feedback_is_backpropagation():
 
 
 def test_attention_fixed_point_equals_windows():
-    """Loaded: as equilif_golden.real.attention after many windows.
+    """Equal to equilif_golden.real.attention after many windows.
 
-    Gradient of a query, a synapse into the relay and a readout by differences.
+    Gradients of a query, a synapse to the relay and a readout against finite differences.
     """
     network = Network.attention(5, 6, 2, 8, 3, schedule=Schedule(free=320, nudged=16))
     rng = np.random.default_rng(0)
@@ -152,7 +152,7 @@ def test_attention_fixed_point_equals_windows():
     windows = UnrolledAttention(network, weights, rows)
     patterns, present = windows.batch(rows, np.arange(3))
     model = Rates(network, weights, **EXACT)
-    # a constant population says 255/256, there 1
+    # a constant population has rate 255/256, there 1
     for name in ("bias-query", "bias-hidden1", "bias-output"):
         windows.weights[name] = windows.weights[name].detach() * 255 / 256
     inputs = torch.zeros(3, 0), patterns.double(), present
@@ -204,7 +204,7 @@ def test_stored_patterns_learn():
 
 
 def test_trained_sequences_as_spikes():
-    """One token of three tells the class, among up to four that tell nothing."""
+    """One informative token among up to four others."""
     network = Network.attention(5, 8, 2, 16, 3)
     rng = np.random.default_rng(0)
     table = rng.integers(-4096, 4097, (20, 8)).astype(np.int16)
@@ -220,7 +220,7 @@ def test_trained_sequences_as_spikes():
     trainer = Trainer(model, steps=8 * 20, learning_rate=2e-2, batch=15)
     for e in range(8):
         trainer.epoch(x, labels, rng.permutation(300), tokens=tokens, seed=e)
-    # nothing is recalled of nothing
+    # no patterns, no retrieval
     empty = TokenRows(table, tokens.rows[:0], np.zeros(2, np.int64))
     assert Kernel(network, model.quantised()).predict(None, tokens=empty) == predict(
         model, x[:1], tokens=empty
@@ -255,7 +255,7 @@ def trained(network=None, epochs=7, **options):
 
 @pytest.mark.parametrize("feedback, options", [(True, {"dropout": 0.05, "weight_decay": 0.01}), (False, {})])
 def test_trained_digits_as_spikes(feedback, options):
-    """Float accuracy, and the quantised network's on the golden kernel in 24 steps."""
+    """Accuracy in floating point, and quantised on the golden kernel in 24 steps."""
     d, model, passes = trained(Network.chain(64, 32, 10, feedback=feedback), **options)
     real = float(np.mean(predict(model, d.x_test) == d.y_test))
     assert real > 0.93 and passes[-1].loss < passes[0].loss / 3 and passes[-1].hits > 0.9 * passes[-1].samples
@@ -268,7 +268,7 @@ def test_weights_stay_in_format():
     _, model, _ = trained(narrow, epochs=2)
     limit = 512 / 4096
     largest = max(float(w.detach().abs().max()) for w in model.values)
-    assert largest == pytest.approx(limit)  # the clip was met
+    assert largest == pytest.approx(limit)  # the clip limit was reached
     assert all(w.min() >= -512 and w.max() <= 511 for w in model.quantised().values())
 
 
@@ -287,7 +287,7 @@ def test_deployed_rates_equal_model():
         ),
         weights,
     )
-    # one code: floors, and 255/256 for 1
+    # one code: rounding down, and 255/256 for 1
     assert np.median(np.abs(spikes.rates(x)[0][:, 0] / 256 - real)) <= 1 / 256
 
 
@@ -314,7 +314,9 @@ distributed.leave()
 
 @pytest.mark.regress
 def test_two_processes_equal_one(tmp_path):
-    """Gloo on the CPU, batches that do not divide evenly: gradients and weights of the whole batch."""
+    """Gloo on the CPU, batches that do not divide evenly: gradients and weights equal those of the whole
+    batch.
+    """
     (tmp_path / "two.py").write_text(TWO)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     runs = []
@@ -341,7 +343,7 @@ def test_batch_covers_processes():
         Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))
 
 
-# -- what is refused -------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 X, Y = sample(CHAIN, 8)
 SCALING = r"inputs must be integers in 0\.\.255.*scale what lies in 0\.\.1 by np\.rint\(255 \* x\)"
 MODELS = pytest.mark.parametrize(
@@ -448,7 +450,7 @@ def test_invalid_tokens():
 
 
 def test_token_fraction_bits():
-    """Patterns stand for code / 2**fraction, whatever the fraction bits are."""
+    """Patterns mean code / 2**fraction for any number of fraction bits."""
     network = Network.attention(6, 8, 2, 5, 3, numerics=Numerics(fraction=10))
     tokens = TokenRows(np.full((1, 8), 512, np.int16), np.zeros(1, np.int32), np.array([0, 1]))
     assert float(Rates(network).table(tokens)[0, 0]) == 0.5

@@ -1,4 +1,4 @@
-"""Tables of tokens that learn as equilibria: gradients, training in one process or two, deployment."""
+"""Learned embedding tables: gradients, training in one process and in two, deployment."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def network(rows=ROWS, hidden=8):
 
 
 def sequences(n=200, seed=0):
-    """Tokens 0 to 2 tell the class, one in every sample among up to four others."""
+    """Samples with one of the tokens 0 to 2, which determines the class, and up to four others."""
     rng = np.random.default_rng(seed)
     table = rng.integers(-200, 201, (ROWS, WIDTH)).astype(np.int16)
     labels = rng.integers(0, CLASSES, n)
@@ -58,9 +58,9 @@ def begun(net, tokens, seed=1, **options):
 
 
 def test_gradient_of_row_sums_its_tokens():
-    """By differences; a row that no sample has gets none."""
+    """Against finite differences; unused rows have no gradient."""
     table = np.random.default_rng(2).integers(-3000, 3001, (ROWS, WIDTH)).astype(np.int16)
-    # row 4 is there twice, and in two samples
+    # row 4 is repeated, and is in two samples
     tokens = TokenRows(table, np.array([4, 1, 4, 4, 7], np.int32), np.array([0, 3, 5]))
     model = begun(network(), tokens, **EXACT)
 
@@ -80,7 +80,7 @@ def test_gradient_of_row_sums_its_tokens():
 
 
 def test_learning_table_starts_as_frozen():
-    """The same rates; the tokens' own table then says nothing any more."""
+    """Equal rates; the table of the data is no longer used."""
     tokens, _ = sequences(20)
     table = tokens.table * 15
     tokens = tokens._replace(table=table)
@@ -117,7 +117,7 @@ def test_uninformative_tokens_learn(tmp_path):
     model, real = trained(net, scales={"memory-query": 3.0}, weight_decay=0.01)
     frozen = trained(replace(net, populations=network(rows=None, hidden=16).populations))[1]
     assert real > 0.95 and frozen < 0.5
-    # deployed: saved with its table, and the same bits in the kernel and in the reference
+    # deployed: saved with its table; kernel equals reference
     save(tmp_path / "network.npz", model.network, model.deployed())
     deployed, weights = load(tmp_path / "network.npz")
     assert deployed == net and weights["memory-query"].shape == (ROWS, WIDTH)
@@ -129,7 +129,7 @@ def test_uninformative_tokens_learn(tmp_path):
 
 
 def test_deployed_biases_compensate_rounding():
-    """The rates of a long run are nearer to the model's, and only biases behind and into the memory move."""
+    """Long-run rates are closer to the model; only biases at and after the attention layer change."""
     tokens, _ = sequences(40)
     net = Network.attention(
         5, WIDTH, 30, 12, CLASSES, table_rows=ROWS, schedule=Schedule(free=256, nudged=16, window=16)
@@ -151,7 +151,7 @@ def test_deployed_biases_compensate_rounding():
 
 
 def test_empty_sample_leaves_table():
-    """Dropout of all tokens leaves the last one of each sample: only these rows move."""
+    """Full token dropout keeps the last token of each sample: only these rows change."""
     tokens = TokenRows(sequences()[0].table, np.array([0, 1, 2, 3, 4, 5], np.int32), np.array([0, 3, 6]))
     model = begun(network(), tokens)
     before = model.w["memory-query"].detach().clone()
@@ -162,7 +162,7 @@ def test_empty_sample_leaves_table():
 
 
 def test_sample_order_and_padding():
-    """More samples than are filled up together, in any order, and one of no token among them."""
+    """More samples than a padded batch, in any order, one without tokens."""
     tokens, _ = sequences(2 * PART + 5)
     off = np.concatenate([[0], tokens.off])
     tokens = TokenRows(tokens.table * 15, tokens.rows, off)
@@ -255,7 +255,7 @@ def test_table_of_two_processes_equals_one(tmp_path):
 # -- the command -----------------------------------------------------------------------------------
 @pytest.fixture
 def reviews(tmp_path):
-    """30 reviews a class and part in Maas's layout; what tells them apart begins alike."""
+    """30 reviews per class and part in the layout of Maas."""
     words = {"neg": ("bad", "dull"), "pos": ("good", "fine")}
     (tmp_path / "glove.txt").write_text(
         "".join(f"{w} 0.1 {k / 4}\n" for k, w in enumerate(("film", "plot", "cast", "end")))
@@ -274,7 +274,7 @@ def reviews(tmp_path):
 
 def test_reviews_end_to_end(reviews, monkeypatch):
     few = Description.of({**RATES["imdb"].content(), **tables.memory(5, 2, 64), "loading": {}}, "imdb")
-    monkeypatch.setitem(RATES._read, "imdb", few)  # not without 50 words
+    monkeypatch.setitem(RATES._read, "imdb", few)  # needs 50 words
     out = reviews / "run"
     rates = ("table_learning_rate=10", "learning_rate=0.003", "weight_decay=0", "batch_size=6")
     keys = (
@@ -339,7 +339,7 @@ def test_invalid_token_options(options, message, tmp_path):
 
 
 def test_backpropagation_updates_used_rows():
-    """The baseline of benchmarks.sequences."""
+    """Baseline of benchmarks.sequences."""
     tokens, labels = sequences()
     tokens = replace_rows(tokens, 11, 10)
     net = network()
@@ -352,7 +352,7 @@ def test_backpropagation_updates_used_rows():
 
 
 def test_backpropagation_with_token_dropout():
-    """All but the last one of a sample: rows that are never the last stay."""
+    """Keeps the last token of a sample: rows that are never last are unchanged."""
     tokens, labels = sequences(20)
     net = network()
     model = UnrolledAttention(net, net.initial_weights(1) | {"memory-query": tokens.table}, tokens)

@@ -1,4 +1,4 @@
-"""The float twin: its gradient is right, its EP tends to it, and the integers follow both."""
+"""Floating-point twin: gradient, convergence of EP to it, agreement of the integers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_implicit_and_unrolled_gradients_agree(network):
 
 
 def test_gradient_equals_finite_difference():
-    """Central differences of one weight of each synapse of the graph; the loss is smooth around it."""
+    """Central differences of one weight of each synapse; the loss is smooth there."""
     twin, x, y, free = settled(GRAPH)
     x = x[:5]
     y = y[:5]
@@ -83,7 +83,7 @@ def test_gradient_equals_finite_difference():
 
 @WITH_MAPS
 def test_float_ep_tends_to_the_gradient(network):
-    """Where no nudge crosses an edge of the clip, the error of the update falls with beta squared."""
+    """Without crossings of the clip limits the error of the update falls with beta squared."""
     twin, _, y, free = settled(network)
     target = twin.targets(y)
 
@@ -146,9 +146,8 @@ def test_inner_products_of_shared_weights():
 
 
 def test_integer_rates_approach_twin():
-    """Longer phases and windows come closer, down to the codes of a rate.
-
-    That is at most one step for its floor, and one at 255/256.
+    """Longer phases and windows are closer, down to the resolution of a rate: one code for rounding down, one
+    at 255/256.
     """
     twin, x, _, free = settled(CHAIN)
     errors = []
@@ -164,7 +163,7 @@ def test_integer_rates_approach_twin():
 
 
 def test_integer_updates_descend():
-    """The learning claim itself: on an untrained network every synapse's update points down the gradient."""
+    """On an untrained network the update of every synapse descends the gradient."""
     network = replace(CHAIN, schedule=Schedule(beta=0.25))
     report = gradient_report(network, network.initial_weights(), *sample(network, 100))
     for name, pairs in report["synapses"].items():
@@ -176,7 +175,7 @@ def test_integer_updates_descend():
 
 
 def test_zero_gradient_is_reported():
-    """All rates clipped at 0: no gradient, no update, no NaN in the JSON."""
+    """All rates clipped at 0: no gradient, no update, no NaN in JSON."""
     network = replace(CHAIN, schedule=Schedule(beta=0.25))
     weights = {n: np.full_like(w, -4096) for n, w in network.initial_weights().items()}
     x, labels = sample(network, 10)

@@ -1,4 +1,4 @@
-"""The page of a run in a browser: `./run browser`.  Screenshots are in build/browser."""
+"""Report pages in a browser: `./run browser`.  Screenshots are in build/browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a run: whole, escaped, and true to the run.  tests/report/test_browser.py looks at it."""
+"""Report page of a run: structure, escaping, content.  tests/report/test_browser.py opens it in a browser."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VOID = {"meta", "link", "img", "br", "source"}
 
 
 class Page(HTMLParser):
-    """Elements of a page; AssertionError when they are not nested rightly."""
+    """Parser of a page; AssertionError for wrong nesting."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -70,7 +70,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[run.Run, Any, page.Report]]:
-    """By kind: a run, its samples and its page."""
+    """A run, its samples and its page, by kind."""
     found = {}
     for kind, make in KINDS.items():
         folder = tmp_path_factory.mktemp(kind)
@@ -162,7 +162,7 @@ def test_texts_are_shown_as_words(made):
 
 @pytest.mark.parametrize("known", (True, False), ids=("by options", "by a file"))
 def test_command_reproduces_run(made, known, tmp_path, monkeypatch):
-    """Where it is not known what is usual for the samples, a network file says all."""
+    """For unknown data the command uses a network file."""
     saved, data, _ = made["table"]
     repeat = saved.repeat(data if known else None)
     monkeypatch.chdir(tmp_path)
@@ -176,7 +176,7 @@ def test_command_reproduces_run(made, known, tmp_path, monkeypatch):
     assert digest(weights) == digest(saved.weights)
 
 
-# -- what it tells ---------------------------------------------------------------------------------
+# -- content ---------------------------------------------------------------------------------------
 def test_worst_mistakes_are_first(made):
     saved, data, _ = made["digits"]
     found = evaluate(saved.network, saved.weights, data.x_test, data.y_test)
@@ -214,7 +214,7 @@ def test_receptive_fields():
 
 
 def test_receptive_fields_of_maps():
-    """Each as large as the part of the image that it sees; a folded input without a kernel is unfolded."""
+    """A receptive field covers its part of the image; a folded input without a kernel is unfolded."""
     net = network.Network.conv((8, 8, 3), (5, 2), 4, patch=2)
     weights = net.initial_weights(0)
     found = Fields.of(net, weights, Inputs.of(192, None, (8, 8, 3)))

@@ -1,4 +1,4 @@
-"""The RTL has the cells that benchmarks/summaries/area.json says: who makes it larger says so there."""
+"""Cell counts of the RTL equal benchmarks/summaries/area.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks import area, records
 from equilif_boards.build import MissingTool
 from equilif_golden.engine.config import EngineConfig, Pipeline
 
-ORDINARY = EngineConfig().pipeline  #: the others take a minute
+ORDINARY = EngineConfig().pipeline  #: others take a minute
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def table():
 
 @pytest.fixture
 def same_yosys(table):
-    """Skips where Yosys is missing, or counts otherwise."""
+    """Skip without the Yosys version of the record."""
     try:
         here = area.yosys()
     except MissingTool as e:
@@ -48,7 +48,7 @@ def test_area_table_is_complete(table):
         assert sum(found["blocks"]["all"].values()) > 5000
 
 
-# -- what a difference is --------------------------------------------------------------------------
+# -- comparison ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "kind, was, there, changed",
     [

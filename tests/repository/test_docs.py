@@ -1,4 +1,4 @@
-"""What README and docs promise: links, files, names, commands and examples are those of this tree."""
+"""Links, files, names, commands and examples of README and docs."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ SOURCES = sorted(
 )
 DOCS = ROOT / "docs"
 WIDTH = 110
-#: a command line: what calls it, the command, and what it is given
+#: a command line: launcher, command, arguments
 COMMAND = r"(?<![\w./'-])(?<!from )(?:equilif|\./run) ([a-z]+)\b([^;|&]*)"
-#: a file that somebody would write
+#: files of users in examples
 NEW = r"\bnew `[^`]+`"
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
 
 def code(text: str) -> Iterator[str]:
-    """Lines of code blocks without their comments, and spans of code in the text."""
+    """Lines of code blocks without comments, and code spans."""
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
     indented = re.findall(r"^    .*$", text, re.M)
@@ -47,7 +47,7 @@ def code(text: str) -> Iterator[str]:
 
 
 def heading(text: str) -> str:
-    """Anchor that GitHub gives a heading."""
+    """GitHub anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", re.sub(r"`|\*", "", text).strip().lower()).replace(" ", "-")
 
 
@@ -81,7 +81,7 @@ def test_page_list_is_complete():
 
 
 def test_site_navigation_is_complete():
-    """mkdocs.yml: what its navigation has is what the list of pages has, and what is made from the code."""
+    """The navigation of mkdocs.yml has all pages, and the generated ones."""
     entries = re.findall(r"^ +- (?:[^:\n]+: )?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
     assert sorted(entries) == sorted([*docs_pages(), "reference/commands.md"])
 
@@ -98,7 +98,7 @@ def test_named_files_exist(page):
 
 
 def located(name: str) -> bool:
-    """Whether a dotted name can be imported or reached by attributes."""
+    """True for a dotted name that can be imported or reached by attributes."""
     first, *rest = name.split(".")
     found: object = importlib.import_module(first)
     at = first
@@ -224,11 +224,11 @@ def examples() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page, example", examples(), ids=[name for name, _ in examples()])
 def test_python_blocks_run(page, example, tmp_path):
-    """Whoever copies it gets a result, not a NameError."""
+    """Python code blocks run as they are."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
-    }  # torch's threads would wait for those of other tests
+    }  # threads of torch would wait for those of other tests
     done = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
@@ -247,7 +247,7 @@ def test_glossary_terms_are_used():
 
 
 def test_concept_table_files_exist():
-    """docs/explanation/architecture.md: each column is below a folder of its own."""
+    """docs/explanation/architecture.md: each column names files below one folder."""
     folders = ("golden/equilif_golden", "hdl/equilif_hdl", "sim/equilif_sim", "tests")
     text = (DOCS / "explanation" / "architecture.md").read_text()
     body = text.split("| concept | golden | hdl | sim (bench) | test |\n")[1].split("\n\n")[0]
@@ -299,7 +299,7 @@ def test_layout_picture_is_current():
 
 
 def test_imports_between_packages():
-    """golden, hdl, sim and boards, equilif: each imports only what stands before it."""
+    """Order: golden, hdl, sim and boards, equilif."""
     floor = {"equilif_golden": 0, "equilif_hdl": 1, "equilif_sim": 2, "equilif_boards": 2, "equilif": 3}
     module = layout()
     for start, to in edges():

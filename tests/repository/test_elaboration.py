@@ -1,4 +1,4 @@
-"""The quicker elaboration of the tests writes what Amaranth writes."""
+"""The fast elaboration of the tests writes the same RTLIL as Amaranth."""
 
 from __future__ import annotations
 

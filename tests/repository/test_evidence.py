@@ -1,4 +1,4 @@
-"""Claims: each has a command that exists, and a run of it is recorded."""
+"""Claims: their commands, and records of runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_claim_names_are_unique():
 
 @every_claim
 def test_claim_commands_select_tests(claim):
-    """The tests that it names are there; commands of equilif are checked with all pages."""
+    """The named tests exist; test_docs.py checks commands of equilif."""
     parts = shlex.split(claim.command)
     if "pytest" not in parts:
         assert parts[0] == "equilif"
@@ -34,7 +34,7 @@ def test_claim_commands_select_tests(claim):
     text = "\n".join(file.read_text() for file in files)
     wanted = parts[parts.index("-k") + 1] if "-k" in parts else ""
     if wanted.startswith("not "):
-        wanted = ""  # any other will do
+        wanted = ""  # any other file
     assert re.search(rf"^def test_\w*{wanted}", text, re.M)
     assert "-m" not in parts[3:] or re.search(r"pytest\.mark\.(long|regress)", text)
 

@@ -1,4 +1,4 @@
-"""The wheel, as users get it: with every Python that is here, beside their own sim, hdl, golden, boards."""
+"""The wheel under every installed Python, in projects with folders named sim, hdl, golden, boards."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.repository.min_versions import min_versions
 ROOT = Path(__file__).parents[2]
 OURS = {"equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards"}
 VERSIONS = ("3.11", "3.12", "3.13")
-#: digest of the weights of `equilif train digits --epochs 1`, which no Python changes
+#: digest of the weights of `equilif train digits --epochs 1`, the same for every Python
 LEARNT = re.compile(r'"weights": "([0-9a-f]{64})"')
 
 
 def interpreter(version: str) -> Path | None:
-    """A Python of this version on the PATH or among pyenv's, one that starts."""
+    """A working Python of this version, from PATH or pyenv."""
     there = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
     for path in there:
         if path is not None and not subprocess.run([path, "-c", ""], capture_output=True).returncode:
@@ -42,7 +42,7 @@ def run(*command: object, cwd: Path, **settings: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Source archive, and the wheel that is made from it."""
+    """Source archive, and a wheel built from it."""
     out = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--outdir", out, ROOT, cwd=out)
     (archive,) = out.glob("*.tar.gz")
@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return archive, wheel
 
 
-# -- what pyproject.toml says ----------------------------------------------------------------------
+# -- pyproject.toml --------------------------------------------------------------------------------
 def test_all_extra_is_complete():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -73,7 +73,7 @@ def test_lower_bounds():
 
 
 def test_named_extras_exist():
-    """Whatever a message says of installing, the extra exists, and nothing is looked for on PyPI."""
+    """Extras named in messages exist; no message installs equilif from PyPI."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for folder in ("equilif", "golden", "hdl", "sim", "boards"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -108,7 +108,7 @@ NAMESPACE = ("golden", "hdl", "sim", "boards")
 
 
 def user_folder(folder: Path, kind: str) -> str:
-    """A user's project with our old names; code that imports from it, and from equilif."""
+    """A project with folders of these names, and code that imports from it and from equilif."""
     folder.mkdir()
     if kind == "modules":
         for name in NAMESPACE:

@@ -1,4 +1,4 @@
-"""golden/ stands alone: NumPy and Numba, with torch confined to its folder real/."""
+"""Dependencies and layers of the packages."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ MODULES = sorted(
 )
 PLAIN = [m for m in MODULES if ".real." not in m]
 
-# imports every module given, with the forbidden ones made impossible to import, and reports what of them
-# is there all the same
+# imports the given modules with the forbidden ones blocked, and prints the forbidden ones that were loaded
 CODE = """
 import importlib, sys
 forbidden, modules = set(sys.argv[1].split(",")), sys.argv[2:]
@@ -59,7 +58,7 @@ def test_golden_needs_numpy_and_numba_only():
 
 
 def test_reference_needs_no_numba():
-    """All but the kernel: whoever only wants the bits needs NumPy."""
+    """All modules except the kernel need only NumPy."""
     modules = [m for m in PLAIN if m not in ("equilif_golden.kernel", "equilif_golden.compiled")]
     assert imported(HEAVY | {"numba"}, modules) == str(len(modules))
 
@@ -78,7 +77,7 @@ PACKAGES = {
 
 @functools.cache
 def import_graph(root: Path) -> dict[str, set[str]]:
-    """Modules, and those that each imports anywhere: in functions and under TYPE_CHECKING too."""
+    """Imports of each module, also in functions and under TYPE_CHECKING."""
     paths = {}
     for package, folder in PACKAGES.items():
         for path in (root / folder).rglob("*.py"):
@@ -99,7 +98,7 @@ def import_graph(root: Path) -> dict[str, set[str]]:
 
 
 def in_cycles(graph: dict[str, set[str]]) -> set[str]:
-    """What remains without the modules that import nothing of the rest, or are imported by none of it."""
+    """Modules in cycles: repeatedly removes modules without imports or importers."""
     rest = {name: set(found) for name, found in graph.items()}
     while True:
         imported_by_rest = set().union(*rest.values()) if rest else set()
@@ -119,7 +118,7 @@ def test_import_cycle_detection():
     assert in_cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {"b", "c"}
 
 
-#: parts of the package equilif, each importing those to its left only
+#: layers of the package equilif; each imports only those to its left
 ORDER = (
     ("interrupts", "extras", "results", "info", "convolutions"),
     ("data",),
@@ -134,7 +133,7 @@ ORDER = (
 
 
 def test_layers():
-    """Modules of one layer may import each other: that they form no cycle is tested above."""
+    """Modules of one layer may import each other, without cycles (tested above)."""
     layer = {part: k for k, parts in enumerate(ORDER) for part in parts}
     for name, found in import_graph(ROOT.parent.parent).items():
         package, _, rest = name.partition(".")

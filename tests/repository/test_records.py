@@ -1,4 +1,4 @@
-"""Records name a commit and their inputs; pages show what the records say."""
+"""Records: commit and inputs; pages generated from records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def git(folder, *arguments):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """One with an input and a record of it."""
+    """A repository with an input and its record."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     git(tmp_path, "init", "-q")
@@ -104,7 +104,7 @@ def test_ci_runs_records():
 
 
 def test_records_need_no_packages():
-    """The list needs Python and git alone."""
+    """The list needs Python and git only."""
     done = subprocess.run(
         [sys.executable, "-S", "-m", "benchmarks.records"], cwd=records.ROOT, capture_output=True
     )

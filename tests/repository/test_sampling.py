@@ -1,4 +1,4 @@
-"""The part of a table of cases that ./run test takes."""
+"""Sampled cases of ``./run test``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages as a site: built as ``./run docs`` does, complete, and without a thing from the network."""
+"""The documentation site, built as by ``./run docs``: complete, without external resources."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["browser"]
 ROOT = Path(__file__).parents[2]
 
 pytest.importorskip("mkdocstrings", reason="extra docs")
-pytestmark = pytest.mark.regress  # ./run docs makes the site
+pytestmark = pytest.mark.regress  # ./run docs builds the site
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """mkdocs is strict: a link or an anchor that leads nowhere ends it."""
+    """The site, built in strict mode (broken links and anchors are errors)."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
@@ -64,7 +64,7 @@ def test_api_reference_is_complete(site):
 
 
 def test_no_page_needs_the_network(site):
-    """Scripts, styles, fonts and pictures are beside the pages, and are there."""
+    """Scripts, styles, fonts and pictures are local files that exist."""
     for page in site.rglob("*.html"):
         found = re.findall(r'<(?:script|img|source)\b[^>]*\bsrc="([^"]+)"', page.read_text())
         found += re.findall(r'<link\b[^>]*rel="(?:stylesheet|icon|preconnect)"[^>]*>', page.read_text())

@@ -1,7 +1,4 @@
-"""What is declared for mypy is what Amaranth makes.
-
-Ports and fields stand in a Signature or a layout, from which they are made, and once more as annotations.
-"""
+"""Annotations of ports and fields for mypy equal the Signatures and layouts of Amaranth."""
 
 import dataclasses
 
@@ -22,7 +19,7 @@ from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.link.transport import RECEIVED, Line, Received
 from equilif_hdl.top import Top
 
-#: with every option
+#: all options on
 CONFIG = EngineConfig(
     lanes=4,
     tiles=8,
@@ -31,7 +28,7 @@ CONFIG = EngineConfig(
     pipeline=Pipeline.SPRAM,
     **EVERYTHING,
 )
-#: components and the scanner's port have all that they can have there
+#: with all optional ports
 DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
 
 
@@ -60,12 +57,12 @@ def test_members_are_annotated(declared, made):
 
 
 def all_annotations(kind: type) -> set[str]:
-    """Its own and those of its bases."""
+    """Annotations of a class and its bases."""
     return {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}
 
 
 def below(kind: type) -> set[type]:
-    """The design's own classes that derive from this one."""
+    """Subclasses within the design."""
     near = set(kind.__subclasses__())
     ours = {k for k in near if k.__module__.startswith("equilif_hdl.")}
     return ours.union(*map(below, near))

@@ -1,4 +1,4 @@
-"""Networks of convolutions at the command line: their shapes, and what they cannot be."""
+"""Convolutional networks at the command line: shapes, errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_invalid_convolution(text):
 
 
 def test_learning_rate_scale_of_output():
-    """So that its drive moves as much."""
+    """The scale keeps changes of the drive equal."""
     few, many = (
         convolved.preset(images.digits(), [ConvSpec(8), ConvSpec(maps)]).network(images.digits())
         for maps in (32, 256)
@@ -73,7 +73,7 @@ def test_colours_become_maps():
 
 
 def test_convolution_run(tmp_path):
-    """It is kept, shown, evaluated, and written as a network file."""
+    """Save, show, evaluate, export as a network file."""
     out = tmp_path / "run"
     output = run("train", "digits", "--hidden", "conv:6", "--hidden", "conv:8", "--epochs", "4", "--out", out)
     assert "digits 8x8x1-6x6x6-4x4x8-10" in output
@@ -125,7 +125,7 @@ def test_table_is_not_an_image(tmp_path):
 
 
 def test_example_network_equals_conv():
-    """Of a sample as large as MNIST's."""
+    """For images of the size of MNIST."""
     x = np.zeros((2, 784), np.uint8)
     data = DataSet("other", x, np.arange(2), x, np.arange(2), shape=(28, 28))
     made = convolved.preset(data, [ConvSpec(16), ConvSpec(32)]).network(data)
@@ -133,7 +133,7 @@ def test_example_network_equals_conv():
 
 
 def test_horizontal_flip():
-    """About the part of them that was asked for, others in another epoch; no test image."""
+    """The requested fraction of training images, redrawn each epoch; test images are unchanged."""
     data = images.digits()
     preset = convolved.preset(data, [ConvSpec(4)]).changed(horizontal_flip=0.5, random_shift=0.0)
     first, second = (train.samples(data, preset, 0, epoch).x for epoch in range(2))

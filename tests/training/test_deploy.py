@@ -1,4 +1,4 @@
-"""equilif train-rates and deploy: resumed runs, networks as spikes, and average rates that converge."""
+"""equilif train-rates and deploy: resume, spiking networks, convergence of average rates."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_save_and_evaluate(trained):
 
 
 def test_resume(trained, tmp_path):
-    """Broken off after two epochs of three; and a break before the network was written is made good."""
+    """Interrupted after two of three epochs, and before the network was written."""
     run_ = Run.start(RATES["digits"].changed(hidden=(24,), epochs=3))
     for _ in range(2):
         run_.epoch(folder=tmp_path)
@@ -88,7 +88,7 @@ def test_deployment_report(trained):
 
 
 def test_attention_deployment(tmp_path):
-    """Three kinds of tokens, a class each, among others that say nothing; the picture has one panel."""
+    """Three informative tokens, one per class, among others; the picture has one panel."""
     rng = np.random.default_rng(0)
     table = rng.integers(-4096, 4097, (13, 8)).astype(np.int16)
     labels = np.arange(90) % 3
@@ -185,17 +185,17 @@ def test_averages_equal_reference_spikes(feedback, leak):
 
 @pytest.mark.parametrize("feedback", [True, False])
 def test_average_rates_converge(feedback):
-    """Slope within 10 % of -1 without a leak; with one a floor, lower for a smaller leak."""
+    """Slope within 10 % of -1 without leak; with leak a floor that falls with the leak."""
     net, w, x = small(feedback)
     found = converge(net, w, np.concatenate([x, 255 - x]))
     assert -1.1 < found.slope < -0.9 and found.times == TIMES
     assert found.errors[0][-1] < 1e-3 < found.floors[5] < found.floors[4] < found.floors[3] < found.floors[2]
-    for leak in found.floors:  # it no longer falls
+    for leak in found.floors:  # no further decrease
         assert found.errors[leak][-1] > 0.9 * found.errors[leak][-4]
 
 
 def test_exact_rates_of_integer_network():
-    """A unit of rounding in every product is in them: the float model's fixed point is another one."""
+    """They include the rounding of products, unlike the fixed point of the float model."""
     net, w, x = small()
     averages, drives = Kernel(net, w).averages(x, [1 << 15])
     exact, found = integer_rates(net, w, drives)
@@ -218,7 +218,7 @@ def test_window_lengths():
 def test_quantisation_counts_clipped_weights():
     narrow = replace(Network.chain(4, 2), numerics=Numerics(weight_width=10))
     model = Rates(narrow)
-    model.values[0].data[0, 0] = 1.0  # the format ends at 511 / 4096
+    model.values[0].data[0, 0] = 1.0  # the format is limited to 511 / 4096
     found = quantisation(model)[0]
     assert (found.synapse, found.saturated, found.largest) == (
         "input-output",

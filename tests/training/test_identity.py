@@ -1,8 +1,8 @@
-"""A network and data meet: the result is right, or one error names the cause.
+"""Networks with changed data: the right result or one error.
 
-Every kind of data is written, a small network is trained on it, then its files are changed in one way, and
-every command that reads a network and data is run.  What a command prints as accuracy is compared with the
-accuracy that the network has by the scaling and the class names of its training.
+For every kind of data a small network is trained, the files are changed, and every command that reads a
+network and data is run.  Printed accuracies are compared with those by the scaling and class names of the
+training.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WORDS = ("sun", "rain", "snow", "wind", "good", "bad")
 # -- kinds of data: samples and names of their classes, written to a path --------------------------
 @dataclasses.dataclass
 class Data:
-    """Samples, and the name of the class of each."""
+    """Samples and their class names."""
 
     x: list[Any]
     names: list[str]
@@ -115,7 +115,7 @@ def write_npz(path: Path, data: Data) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of data: how it is made, written and trained; ``narrower`` makes samples of another shape."""
+    """A kind of data: generator, writer, training options; ``narrower``: samples of another shape."""
 
     path: str
     make: Callable[..., Data]
@@ -157,7 +157,7 @@ def write_vectors(seed: int = 0) -> None:
 
 # -- changes of the files --------------------------------------------------------------------------
 ROTATED = dict(zip(CLASSES, (*CLASSES[1:], CLASSES[0]), strict=True))
-#: what is written in the place of the samples
+#: replacements of the samples
 CONTENTS: dict[str, Callable[[Kind, Data], Data]] = {
     "same": lambda kind, data: data,
     "other samples": lambda kind, data: kind.make(7),
@@ -183,7 +183,7 @@ def removed(path: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {"truncated": truncated, "moved": removed}
-#: commands, and whether they take a path in the place of the data of training
+#: commands, and whether they take a path to other data
 COMMANDS = {
     "evaluate": "evaluate run/network.npz",
     "evaluate path": "evaluate run/network.npz {path}",
@@ -195,7 +195,7 @@ COMMANDS = {
 }
 
 
-QUICK = ("images", "texts")  #: kinds by default
+QUICK = ("images", "texts")  #: kinds tested by default
 
 
 @pytest.fixture(
@@ -203,7 +203,7 @@ QUICK = ("images", "texts")  #: kinds by default
     params=[pytest.param(kind, marks=() if kind in QUICK else pytest.mark.regress) for kind in KINDS],
 )
 def trained(request, tmp_path_factory) -> tuple[str, Path]:
-    """A kind of data, and a folder with its files and the run of a network."""
+    """A kind of data, and a folder with its files and a run."""
     kind = KINDS[request.param]
     folder = tmp_path_factory.mktemp("identity")
     with chdir(folder):
@@ -214,7 +214,7 @@ def trained(request, tmp_path_factory) -> tuple[str, Path]:
 
 
 def accuracy(path: Path) -> float:
-    """What the network of ``run`` has on a file, by the scaling and the class names of its training."""
+    """Accuracy of the network of ``run`` on a file, by the scaling and class names of its training."""
     network, weights = networks.load("run/network.npz")
     about = read_identity(Path("run/network.npz"))
     part = formats.read(path, Columns(about.label, about.text))[1].train
@@ -234,7 +234,7 @@ def outcome(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, di
 
 
 def prepared(folder: Path, work: Path, kind: Kind) -> About:
-    """A copy of a trained folder whose network names the data of the copy."""
+    """A copy of a trained folder; its network refers to the data of the copy."""
     shutil.copytree(folder, work)
     about = read_identity(work / "run/network.npz")
     assert isinstance(about, About)
@@ -252,7 +252,7 @@ def prepared(folder: Path, work: Path, kind: Kind) -> About:
 
 
 def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
-    """Commands x changes, more than 60 for each of six kinds: one error, or the right accuracy."""
+    """Commands x changes, more than 60 for each of six kinds: one error or the right accuracy."""
     name, folder = trained
     kind = KINDS[name]
     original = kind.make()
@@ -291,7 +291,7 @@ def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
     assert tried >= 60
 
 
-# -- data sets with names, and networks that name nothing ------------------------------------------
+# -- named data sets, networks without a data record -----------------------------------------------
 def digit_folders(names: Sequence[str]) -> str:
     """The first 200 of the test digits as images, in folders of these names."""
     d = images.digits()
@@ -303,7 +303,7 @@ def digit_folders(names: Sequence[str]) -> str:
 
 
 def test_classes_are_matched_by_name(tmp_path, monkeypatch, capsys):
-    """A network of either is evaluated on the other: the same numbers, whatever the order of the folders."""
+    """A network trained on either is evaluated on the other with equal results, for any folder order."""
     monkeypatch.chdir(tmp_path)
     d = images.digits()
     net = Network.chain(64, 16, 10)
@@ -344,7 +344,7 @@ def test_network_without_data_record(tmp_path, monkeypatch, capsys):
 
 
 def test_old_network_uses_history(tmp_path, monkeypatch, capsys):
-    """Its file names no data: the run beside it does, as long as the weights are those of the run."""
+    """A file without data record uses the run in its folder if the weights match."""
     monkeypatch.chdir(tmp_path)
     assert run("train digits --hidden 4 --epochs 1 --out run") == 0
     network, weights = networks.load("run/network.npz")
@@ -358,7 +358,7 @@ def test_old_network_uses_history(tmp_path, monkeypatch, capsys):
 
 
 def test_network_refuses_other_data(tmp_path, monkeypatch):
-    """Of every pair of these, what the commands verify, energy and gradient check before they begin."""
+    """Check of verify, energy and gradient for every pair of data."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (40, 8, 8)).astype(np.uint8)

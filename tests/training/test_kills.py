@@ -1,6 +1,6 @@
-"""Commands that are killed at random moments and then run again: the result is that of a run without a break.
+"""Commands killed at random times and run again give the result of an uninterrupted run.
 
-Each trial forks this process, so that neither Python nor torch starts again, and kills the copy with SIGKILL.
+Each trial forks this process, to save the start of Python and torch, and kills the copy with SIGKILL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOMENTS = [2, pytest.param(100, marks=pytest.mark.regress)]
 
 
 def fork(work: Callable[[], None]) -> int:
-    """The process of a copy that does ``work``."""
+    """Fork a process that runs ``work``."""
     process = os.fork()
     if process:
         return process
@@ -44,17 +44,17 @@ def fork(work: Callable[[], None]) -> int:
 
 
 def finish(process: int) -> int:
-    """Its exit status."""
+    """Wait for a process; its exit status."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def killed_runs(line: Callable[[Path], str], folder: Path, moments: int) -> Iterator[Path]:
-    """Folders of runs that were killed once and then run again to the end."""
+    """Folders of runs that were killed once and then completed."""
 
     def run(out: Path) -> Callable[[], None]:
         return lambda: cli.app(line(out).split())
 
-    with pytest.raises(SystemExit) as left:  # here, so that copies find compiled and imported what they need
+    with pytest.raises(SystemExit) as left:  # here, so that copies have compiled code and imports
         cli.app(line(folder / "whole").split())
     assert not left.value.code
     yield folder / "whole"
@@ -65,7 +65,7 @@ def killed_runs(line: Callable[[Path], str], folder: Path, moments: int) -> Iter
     for k in range(moments):
         out = folder / f"run-{k}"
         moment = rng.uniform(0, duration)
-        while not killed_at(moment, run(out)):  # it ended before: the machine is faster now
+        while not killed_at(moment, run(out)):  # it ended before the kill
             shutil.rmtree(out)
             moment /= 2
         assert finish(fork(run(out))) == 0, f"killed after {moment:.3f} s"
@@ -74,7 +74,7 @@ def killed_runs(line: Callable[[Path], str], folder: Path, moments: int) -> Iter
 
 
 def killed_at(moment: float, work: Callable[[], None]) -> bool:
-    """Whether a copy was still at ``work`` after so many seconds, and was killed."""
+    """Kill a copy after some seconds of ``work``; false if it ended before."""
     process = fork(work)
     time.sleep(moment)
     os.kill(process, signal.SIGKILL)
@@ -96,7 +96,7 @@ def test_killed_rate_training(moments, tmp_path):
 
 
 class InProcess:
-    """A cluster of Dask whose work is done here, when its result is asked for."""
+    """A Dask cluster that runs jobs in this process, when their results are read."""
 
     def submit(self, work: Callable[..., Any], *arguments: Any, **_: Any) -> Future[Any]:
         job: Future[Any] = Future()

@@ -1,4 +1,4 @@
-"""Network files: read, written, drawn and trained; what is wrong with one is said with line and key."""
+"""Network files: reading, writing, pictures, training; errors with line and key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from equilif_golden.network import Constant, Input, Lif, Network, Synapse, Token
 from tests.cli import error_of, run
 from tests.test_kernel import networks as random_networks
 
-#: inputs, two hidden populations, a skip and a synapse back: no chain
+#: inputs, two hidden populations, a skip connection and a backward synapse
 GRAPH = """\
 [population.input]
 kind = "input"
@@ -112,7 +112,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def refusal(path: Path) -> str:
-    """Why a file is refused: one line."""
+    """The error of reading a file; checks that it is one line."""
     with pytest.raises(ValueError) as e:
         netfile.read(path)
     assert "\n" not in str(e.value) and len(str(e.value)) < 400
@@ -124,7 +124,7 @@ LONG = {"free": 24, "nudged": 16, "window": 8}
 
 
 def known(name: str, shape: tables.Tables, learning: str, *, more=None, **others) -> Description:
-    """That of a data set; ``learning``: epochs, learning rate, decay and schedule."""
+    """Preset of a data set; ``learning``: epochs, learning rate, decay, schedule."""
     epochs, learning_rate, decay, schedule = learning.split()
     how = {
         "epochs": int(epochs),
@@ -136,7 +136,7 @@ def known(name: str, shape: tables.Tables, learning: str, *, more=None, **others
     return Description.of({**shape, "learning": how, **others}, name)
 
 
-#: a change here is a change of results
+#: changes here change results
 KNOWN = {
     d.data: d
     for d in (
@@ -217,14 +217,14 @@ def test_json_schema(tmp_path):
 
 
 def test_presets_need_no_tomlkit():
-    """It finds lines in files that are wrong, and these are not."""
+    """tomlkit is only used for line numbers in errors."""
     code = "import sys; sys.modules['tomlkit'] = None; from equilif.training.presets import PRESETS as p; "
     code += "print(p['digits'].hidden, p['imdb'].heads)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "(64,) 16\n"
 
 
-# -- there and back --------------------------------------------------------------------------------
+# -- round trip ------------------------------------------------------------------------------------
 @given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=60)
 def test_round_trip(tmp_path_factory, network):
@@ -242,7 +242,7 @@ def test_sizes_from_data(tmp_path_factory, network):
     sizes = Sizes(network.n_inputs, network.n_outputs, width, rows=rows)
     path.write_text(netfile.written(Description.of_network(network)))
     file = netfile.read(path)
-    if network.dynamic_attention and network.inputs:  # no data have both
+    if network.dynamic_attention and network.inputs:  # no data set has both
         made = file.description._network(sizes)
     else:
         made = file.description.network(sizes)
@@ -255,7 +255,7 @@ def test_history_keeps_network(tmp_path):
 
 
 def test_chain_and_attention_presets(tmp_path):
-    """So that --hidden and others work with their files."""
+    """Preset files of chains and attention networks accept --hidden and similar options."""
     for preset in PRESETS.values():
         assert preset.changed(hidden=(9, 8)).hidden == (9, 8)
     path = write(tmp_path, netfile.written(own(images.digits()).changed(hidden=(3, 2), leak=4)))
@@ -287,7 +287,7 @@ def test_several_inputs(tmp_path):
 
 
 def test_windows_file(tmp_path):
-    """A mark at its beginning, and two characters at the end of a line."""
+    """Byte order mark and CRLF line ends."""
     path = tmp_path / "net.toml"
     path.write_bytes(b"\xef\xbb\xbf" + GRAPH.replace("\n", "\r\n").encode())
     assert netfile.read(path).description == netfile.read(write(tmp_path / "..", GRAPH)).description
@@ -295,8 +295,8 @@ def test_windows_file(tmp_path):
     assert f"{path}, line 11: population 'b': size must be an integer in" in refusal(path)
 
 
-# -- wrong files -----------------------------------------------------------------------------------
-#: what is put in the place of what in GRAPH (! marks the line that must be named), and what is said
+# -- errors ----------------------------------------------------------------------------------------
+#: text of GRAPH, its replacement (! marks the line of the error), part of the error
 WRONG = [
     ("size = 12", "sizes = 12 !", "[population.a] has no 'sizes': did you mean 'size'?"),
     ("size = 12", "colour = 12 !", "[population.a] has no 'colour': there are kind, size, heads"),
@@ -420,7 +420,7 @@ def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
     assert message.startswith(f"{path}, line {lines[0]}: " if lines else str(path)), message
 
 
-#: the same in MEMORY
+#: the same for MEMORY
 WRONG_MEMORY = [
     ("size = 6", "size = 2000 !", "at most 1024 neurons, not 2000"),
     ("size = 6", "size = 6\nsharpness = 40 !", "sharpness must be an integer in -32..32, not 40"),
@@ -521,11 +521,11 @@ x.y = 3
     ],
 )
 def test_line_numbers(place, line):
-    """A place without a line of its own has that of what it is in."""
+    """A value without a line number has that of its parent."""
     assert netfile.line_of(LINES, place) == line
 
 
-# -- data that do not fit --------------------------------------------------------------------------
+# -- mismatched data -------------------------------------------------------------------------------
 def tokens(n: int, width: int = 3) -> DataSet:
     """Two samples of ``n`` tokens."""
     rows = TokenRows(np.zeros((1, width), np.int16), np.zeros(2 * n, np.int32), np.array([0, n, 2 * n]))
@@ -786,7 +786,7 @@ def test_unicode_names_in_pictures(tmp_path):
 
 
 def drawings() -> list[Network]:
-    """Networks that are not easy to draw."""
+    """Networks for pictures, with unusual names and structures."""
     from tests.networks import GRAPH as TANGLED
 
     ladder = Network.chain(784, 300, 200, 100, 50, 20, 10)
@@ -818,7 +818,7 @@ def test_picture_elements_do_not_overlap(k):
 
 
 def check_texts(figure, boxes) -> None:
-    """No two texts of a picture lie on each other, and those of a box are within it: as they are drawn."""
+    """Check that texts of a picture do not overlap and stay within their boxes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -829,7 +829,7 @@ def check_texts(figure, boxes) -> None:
         (left, bottom), (right, top) = to_inches.transform(text.get_window_extent(renderer).get_points())
         inside = [b for b in boxes if b[0] < (left + right) / 2 < b[2] and b[1] < (bottom + top) / 2 < b[3]]
         assert all(b[0] < left and right < b[2] for b in inside), text.get_text()
-        # letters are lower than the line that they stand in
+        # letters are smaller than their line
         drawn.append((left, bottom + 0.03, right, top - 0.03, text.get_text()))
     for k, a in enumerate(drawn):
         for b in drawn[:k]:

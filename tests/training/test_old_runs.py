@@ -1,4 +1,4 @@
-"""Runs that an earlier version saved: they load, go on to the same bits, and are evaluated.
+"""Runs saved by earlier versions: load, resume with equal results, evaluate.
 
 ``fixtures`` were written before presets and options became keys of one description, those of ``keys`` before
 these keys had their present names.
@@ -21,7 +21,7 @@ from tests.cli import run
 FIXTURES = Path(__file__).parent / "fixtures"
 TABLE = FIXTURES / "own" / "table.csv"
 SERIES = FIXTURES / "keys-attention" / "series.ts"
-#: data to name for a run of a user's own
+#: data arguments of runs on own data
 DATA = {"own": (TABLE,), "keys-attention": (SERIES,)}
 #: how runs of equilibrium propagation go on, and the digest of their weights after three epochs, as the
 #: version that wrote them ended
@@ -91,7 +91,7 @@ def test_old_mean_rate_settings(name):
 @pytest.mark.parametrize("known", [("rates.json", "rates.pt", NETWORK), ("rates.pt", NETWORK)])
 @pytest.mark.parametrize("saved", ["rates", "rates-conv"], indirect=True)
 def test_old_rate_run_resumes(saved, known):
-    """The checkpoint is enough; in the end the folder is one of this version."""
+    """Resume from the checkpoint; the folder then has the present format."""
     pytest.importorskip("torch", exc_type=ImportError)
     before = saved_history(saved)
     for path in saved.iterdir():

@@ -1,4 +1,4 @@
-"""Changes to a description by key: --set of training."""
+"""Changes of a description by key: option --set."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ RANGES = [k for k in key_list() if re.fullmatch(r"-?[\d.e-]+\.\.[\d.e]+", k.valu
 
 @pytest.mark.parametrize("key", RANGES, ids=lambda k: f"{k.command}-{k.key}")
 def test_value_out_of_range(key):
-    """``equilif init --keys`` tells the truth: a value above the range is refused, and its key named."""
+    """Ranges of ``equilif init --keys``: a value above the range is rejected, with its key."""
     top = key.values.rpartition("..")[2]
     above = str(float(top) * 2 + 1) if not top.isdecimal() else str(int(top) * 2 + 1)
     name = key.key.rpartition(".")[2]

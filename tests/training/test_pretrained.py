@@ -1,4 +1,4 @@
-"""Pretrained networks: what their cards say is so, and commands take their names."""
+"""Pretrained networks: values of their cards; commands accept their names."""
 
 import json
 import shlex
@@ -33,7 +33,7 @@ def test_files_are_small():
     ],
 )
 def test_training_again_gives_the_same_weights(name, tmp_path):
-    """Those that need no data from elsewhere."""
+    """Networks whose data sets are built in."""
     card = CARDS[name]
     run(*shlex.split(card.command)[1:], "--out", tmp_path)
     _, weights = networks.load(tmp_path / "network.npz")

@@ -1,4 +1,4 @@
-"""Recall of stored images, on the built-in digits and on patterns for which the outcome is known."""
+"""Recall of stored images: digits, and patterns with a known result."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def result(digits):
 
 
 def test_half_an_image_is_enough(result):
-    """Fixed point finds as many as real arithmetic, give or take a cue.
+    """Fixed point recalls as many as real arithmetic within one cue.
 
-    The classical network is far beyond its capacity of 0.14 x 64.
+    The classical network is far above its capacity of 0.14 x 64.
     """
     assert result.fixed.nearest >= 0.95 and abs(result.fixed.nearest - result.real.nearest) <= 1 / 40
     assert result.fixed.exact >= 0.8 and result.fixed.error < 0.05
@@ -89,7 +89,7 @@ def test_stored_images_have_equal_norm(digits):
 
 
 def test_bright_images_dominate_without_normalisation(digits):
-    """Why storage makes norms equal: of images as they are, far fewer cues find theirs."""
+    """Without equal norms far fewer cues recall their image."""
     x = digits.x_train[np.random.default_rng(0).choice(len(digits.x_train), 40, replace=False)]
     memory = Hopfield.of(x >> 1, sharpness=5)
     seen = np.arange(64) < round(64 * 0.6)
@@ -112,10 +112,7 @@ def test_real_update_equals_ramsauer():
 
 
 def test_classical_hopfield_below_capacity():
-    """Otherwise its failure on images would mean nothing.
-
-    It recalls 10 random patterns of 200 signs, half of each blank; 100 are too many.
-    """
+    """The classical network recalls 10 random patterns of 200 signs with half of each blank, but not 100."""
     rng = np.random.default_rng(0)
     for n, at_least, at_most in ((10, 0.9, 1), (100, 0, 0.1)):
         x = rng.choice([-1, 1], (n, 200))

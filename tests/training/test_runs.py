@@ -1,7 +1,4 @@
-"""Folders of runs: one run at a time, none overwritten, none continued with other data.
-
-Files of runs are read strictly, and options that would do nothing are refused.
-"""
+"""Run folders: one run at a time, no overwriting, no resume with other data; validation of files."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ from tests.cli import error_of, run
 
 OLD_RATES = Path(__file__).parent / "fixtures" / "rates"
 PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--set", f"phases.{key}")]
-#: options of `equilif train digits --seed 0`, and the digest of the weights in the end
+#: options of `equilif train digits --seed 0`, and the digest of the final weights
 DIGITS = {
     "preset": ((), "be77af96f84f"),
     "phases of 24, 12 and 12 steps": (
@@ -48,7 +45,7 @@ DIGITS = {
 
 
 def write_idx(folder: Path, seed: int, classes: int = 10) -> Path:
-    """Small sets of 8 x 8 images under the names of MNIST's files."""
+    """Write small sets of 8 x 8 images with the file names of MNIST."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for part, n in (("train", 60), ("t10k", 20)):
@@ -61,7 +58,7 @@ def write_idx(folder: Path, seed: int, classes: int = 10) -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder."""
+    """Contents of all files of a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
@@ -75,7 +72,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def done(finished, tmp_path) -> Path:
-    """A folder of its own with that run."""
+    """A copy of that run."""
     out = tmp_path / "done"
     out.mkdir()
     for name, text in finished.items():
@@ -84,13 +81,13 @@ def done(finished, tmp_path) -> Path:
 
 
 def edited(folder: Path, **keys: Any) -> None:
-    """Other values in a history.json; None: the key is gone."""
+    """Change values of a history.json; None: remove the key."""
     path = folder / HISTORY
     raw = json.loads(path.read_text()) | keys
     path.write_text(json.dumps({k: v for k, v in raw.items() if v is not None}))
 
 
-# -- bits ------------------------------------------------------------------------------------------
+# -- digests ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", DIGITS)
 def test_digest_of_digits_training(name, tmp_path):
     options, weights = DIGITS[name]
@@ -101,7 +98,7 @@ def test_digest_of_digits_training(name, tmp_path):
 # -- one run at a time -----------------------------------------------------------------------------
 @pytest.fixture
 def busy(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
-    """A folder, and a process that runs in it."""
+    """A folder and a process with a run in it."""
     code = (
         "import sys, time; from pathlib import Path; from equilif.training.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])): print('in', flush=True); time.sleep(600)"
@@ -180,7 +177,7 @@ def test_damaged_lock_note(busy):
 
 
 def test_stale_lock(tmp_path):
-    """As after a kill: the files are there, nobody holds them."""
+    """As after a kill: files exist, no process holds the lock."""
     (tmp_path / LOCK).touch()
     (tmp_path / OWNER).write_text('{"pid": 1, "host": "h", "command": "c", "start": "s"}')
     for name in (NETWORK, "learning_curve.png"[:16], ".equilif-owner", "try"):
@@ -195,7 +192,7 @@ def test_unwritable_run_folder(out):
     assert f"nothing can be written into {out}" in error_of("train", "--out", out)
 
 
-# -- none overwritten ------------------------------------------------------------------------------
+# -- no overwriting --------------------------------------------------------------------------------
 def test_finished_run_is_not_overwritten(done):
     before = content(done)
     message = error_of("train", "digits", "--out", done)
@@ -245,7 +242,7 @@ def test_overwrite_after_checks(wrong, done):
 
 
 def test_run_without_epochs_restarts(done):
-    """As after a kill between its first two files."""
+    """As after a kill between the first two files."""
     (done / NETWORK).unlink()
     assert "holds a run of digits" in error_of("train", "--out", done)
     edited(done, epochs=[])
@@ -290,7 +287,7 @@ def test_rate_run_overwrites(done):
 
 
 def test_picture_formats():
-    """Here they are known without matplotlib."""
+    """Picture formats are known without matplotlib."""
     plots = pytest.importorskip("equilif.show.plots")
     kinds = ("CURVE", "CONFUSION", "SETTLING", "RECALL", "ATTENTION", "NEIGHBOURS", "DEPLOYMENT", "PARETO")
     for kind in kinds:
@@ -331,10 +328,10 @@ def test_brackets_in_run_folder(name, tmp_path):
     assert f" in {out}\n" in run("recall", "--stored", 5, "--out", out)
 
 
-# -- none continued with other data ----------------------------------------------------------------
+# -- resume with other data ------------------------------------------------------------------------
 @pytest.fixture
 def small(tmp_path) -> tuple[Path, Path]:
-    """A run on a small data set, and the folder of that."""
+    """A run on a small data set, and the folder of the data."""
     data = write_idx(tmp_path / "data", 0)
     out = tmp_path / "small"
     run("train", "mnist", "--data", data, "--hidden", 4, "--epochs", 1, "--out", out)
@@ -378,7 +375,7 @@ def test_resume_uses_recorded_data(small):
 
 
 def test_resume_without_data_record(done, tmp_path):
-    """As version 0.1.0 first wrote it."""
+    """As written by early versions of 0.1.0."""
     run("train", "digits", "--epochs", 2, "--out", tmp_path / "whole")
     edited(done, data_digest=None, version=None, command=None)
     assert "was written by" not in run("train", "--resume", "--epochs", 2, "--out", done)
@@ -422,11 +419,11 @@ def test_rate_resume_with_other_data(tmp_path):
     )
 
 
-# -- killed, and continued -------------------------------------------------------------------------
+# -- kill and resume -------------------------------------------------------------------------------
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_resume_after_signal(how, finished, tmp_path):
-    """The lock goes with the process, and half-written files are not mistaken for whole ones."""
+    """The lock ends with the process; partial files are not read."""
     rng = random.Random(how)
     command = [sys.executable, "-m", "equilif", "train", "--out", tmp_path, "--set", "run.every=0"]
     stopped = 0
@@ -502,7 +499,7 @@ def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
     assert stop == (9 if plan == "train" else 10)
 
 
-# -- options that do nothing -----------------------------------------------------------------------
+# -- options without effect ------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -535,7 +532,7 @@ def test_last_valid_epoch_learns():
 
 
 def test_long_schedule_starts_quickly():
-    """A million learning rates are not tried one by one."""
+    """A million learning rates are not checked one by one."""
     preset = PRESETS["digits"].changed(schedule="linear", decay=0.5, epochs=1 << 20)
     data = images.load("digits")
     start = time.process_time()
@@ -544,7 +541,7 @@ def test_long_schedule_starts_quickly():
 
 
 def test_finished_run_needs_no_learning_rate(done):
-    """Also one that went on, in an older version, when nothing moved any more."""
+    """Also for runs of older versions that continued below the smallest learning rate."""
     raw = json.loads((done / HISTORY).read_text())
     learning = {**raw["preset"]["learning"], "epochs": 250}
     edited(done, preset={**raw["preset"], "learning": learning})
@@ -624,7 +621,7 @@ def test_folder_instead_of_network(done):
     assert "is a folder" in error_of("evaluate", ".")
 
 
-# -- files are read strictly -----------------------------------------------------------------------
+# -- validation of files ---------------------------------------------------------------------------
 GARBAGE = {
     "nothing": b"",
     "a list": b"[]",
@@ -640,7 +637,7 @@ GARBAGE = {
     "NaN": b'{"data": NaN}',
 }
 
-#: what is put at which key of a history.json, and what must be named
+#: keys of a history.json, their values, part of the error
 WRONG = [
     (("epochs", 0, "counter"), ["abc", 1.5, None, -1, 1 << 70, True], "epochs[0]"),
     (("epochs", 0, "test_accuracy"), [None, "x", -0.1, 1.5, 1e999], "epochs[0]"),
@@ -668,7 +665,7 @@ WRONG = [
 
 
 def forget_data(done: Path) -> None:
-    """The network of a run as a version wrote it that did not record its data there."""
+    """The network of a run in the format without a data record."""
     network.save(done / NETWORK, *network.load(done / NETWORK))
 
 
@@ -697,7 +694,7 @@ def test_invalid_history_value(key, values, named, done):
         at[key[-1]] = value
         (done / HISTORY).write_text(json.dumps(wrong))
         if value is None and key in (("data_digest",), ("version",)):
-            continue  # it need not be there
+            continue  # may be missing
         with pytest.raises(ValueError, match="training history") as e:
             read_history(done / HISTORY)
         assert named in str(e.value) and str(done / HISTORY) in str(e.value) and "\n" not in str(e.value)
@@ -743,7 +740,7 @@ def test_settings_round_trip():
     [*GARBAGE.values(), b'{"data": "zzz"}', b'{"data": "digits", "sizes": "", "settings": {}, "epochs": []}'],
 )
 def test_invalid_rate_history(text, done):
-    """Read without torch, for the data set of the network beside it."""
+    """Read without torch, for the data set of the network."""
     forget_data(done)
     (done / HISTORY).unlink()
     (done / "rates.json").write_bytes(text)
@@ -753,7 +750,7 @@ def test_invalid_rate_history(text, done):
 
 @pytest.fixture(scope="module")
 def by_rates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Files of a small run in real numbers."""
+    """Files of a small rate-based run."""
     pytest.importorskip("torch")
     out = tmp_path_factory.mktemp("by_rates")
     run("train-rates", "digits", "--hidden", 4, "--epochs", 1, "--out", out)
@@ -761,7 +758,7 @@ def by_rates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def _spoilt(saved: dict[str, Any], kind: str) -> Any:
-    """A checkpoint with a fault."""
+    """An invalid checkpoint."""
     import torch
 
     state = saved["state"]
@@ -810,7 +807,7 @@ def test_invalid_checkpoint(kind, by_rates, tmp_path):
     "kind", ["a list", "settings", "history", "state", "unknown data", "a digest", "an epoch"]
 )
 def test_invalid_old_checkpoint(kind, tmp_path):
-    """It has the history too."""
+    """Old checkpoints include the history."""
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
     shutil.copy(OLD_RATES / NETWORK, tmp_path)
@@ -853,7 +850,7 @@ def test_resume_names_command(by_rates, done, tmp_path):
 
 
 def test_checkpoint_without_data_record(tmp_path):
-    """As version 0.1.0 first wrote it."""
+    """As written by early versions of 0.1.0."""
     torch = pytest.importorskip("torch")
     path = tmp_path / "rates.pt"
     shutil.copy(OLD_RATES / NETWORK, tmp_path)

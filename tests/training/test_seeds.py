@@ -1,4 +1,4 @@
-"""Runs of several seeds side by side: each is equal, to the bit, to the one that is trained alone."""
+"""Parallel runs of several seeds equal single runs."""
 
 from __future__ import annotations
 

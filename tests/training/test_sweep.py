@@ -1,4 +1,4 @@
-"""Sweeps: what is swept, what is kept, and that what is finished is never done again."""
+"""Sweeps: grid, results, reuse of finished points."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def command(out: Path, *arguments: object) -> list[str]:
     ]
 
 
-# -- what is swept ---------------------------------------------------------------------------------
+# -- grid ------------------------------------------------------------------------------------------
 def test_grid_points(tmp_path):
     (tmp_path / "a.toml").write_text('data = "digits"\nhidden = [8, [8, 4]]\nlanes = [4, 8]\nepochs = 1\n')
     grid = read_grid(tmp_path / "a.toml", ["free=16,24", "epochs=2", f"board={BOARD}"])
@@ -180,10 +180,10 @@ def test_f_max_of_current_board(tmp_path):
     assert sweep.f_max(BOARD, [tmp_path]) == 26.5
 
 
-# -- what is done ----------------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of four points, of which two cannot be."""
+    """Folder of a sweep of four points, two of them invalid."""
     out = tmp_path_factory.mktemp("swept")
     assert "4 points: 0 done before, 4 to go" in run(
         "sweep",
@@ -229,7 +229,7 @@ def test_small_sweep(swept):
 
 @pytest.mark.regress
 def test_cycles_equal_verify(swept, tmp_path):
-    """The same network, trained by one command and run in RTL by the other."""
+    """Cycles of the sweep equal those of verify on the same network."""
     point = json.loads((swept / "printed.json").read_text())["points"][0]
     run("train", "digits", "--hidden", 8, "--epochs", 1, "--out", tmp_path, "--json", tmp_path / "a.json")
     run(
@@ -244,7 +244,7 @@ def test_cycles_equal_verify(swept, tmp_path):
     )
     trained, verified = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert point["accuracy"] == trained["accuracy"]
-    # after the first sample the dither of the updates is another
+    # the dither differs after the first sample
     for kind in ("training", "inference"):
         assert point[f"{kind} cycles"] == pytest.approx(verified[kind]["cycles"], rel=0.02)
 
@@ -281,7 +281,7 @@ def test_retry_failed(tmp_path):
 
 
 def test_build_missing_boards(tmp_path, monkeypatch):
-    """By a worker; Yosys and nextpnr are those of tests/boards/test_boards.py, not run here."""
+    """By a worker, with the fake tools of tests/boards/test_boards.py."""
     from dataclasses import asdict
     from types import SimpleNamespace
 
@@ -361,7 +361,7 @@ def test_invalid_result_value(tmp_path):
 
 @pytest.mark.regress
 def test_other_data_is_measured_again(tmp_path):
-    """What was measured on the one is kept, and not taken for the other."""
+    """Results for the first data are kept and not used for the second."""
     one = ("sweep", *SMALL, "--grid", "data=mnist", "--grid", "hidden=8", "--out", tmp_path / "out")
     first, second = (("--data", write_idx(tmp_path / name, k)) for k, name in enumerate("ab"))
     assert "1 points: 0 done before, 1 to go" in run(*one, *first)
@@ -383,8 +383,8 @@ def test_point_with_small_learning_rate():
 
 
 def killed_half_way(out: Path, n: int, *arguments: object) -> tuple[dict[str, int], str]:
-    """Modification times of the points that were finished when the sweep was killed, after half of ``n`` of
-    them; what the next run said.
+    """Modification times of the finished points when the sweep was killed after half of ``n`` points; output
+    of the next run.
     """
     folder = out / "points"
     process = subprocess.Popen(
@@ -422,7 +422,7 @@ def test_killed_sweep(tmp_path):
 
 @pytest.mark.long
 def test_killed_sweep_of_24_points(tmp_path):
-    """On two workers, over three numbers of lanes, two phase lengths, two widths and two networks."""
+    """Two workers; three lane counts, two phase lengths, two widths, two networks."""
     before, _ = killed_half_way(
         tmp_path,
         24,

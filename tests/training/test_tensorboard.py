@@ -1,4 +1,4 @@
-"""What is written for TensorBoard, read back record by record."""
+"""TensorBoard files, read back record by record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest.importorskip("tensorboardX")
 
 
 def values(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Of every tag its steps and values; of a histogram the number of weights."""
+    """Steps and values by tag; for histograms the number of weights."""
     from tensorboardX.proto.event_pb2 import Event
 
     found: dict[str, list[tuple[int, float]]] = {}
@@ -24,7 +24,7 @@ def values(folder: Path) -> dict[str, list[tuple[int, float]]]:
         content = file.read_bytes()
         at = 0
         while at < len(content):
-            (length,) = struct.unpack_from("<Q", content, at)  # a checksum follows it, and the record
+            (length,) = struct.unpack_from("<Q", content, at)  # followed by a checksum and the record
             event = Event.FromString(content[at + 12 : at + 12 + length])
             at += 16 + length
             for v in event.summary.value:
