@@ -21,14 +21,18 @@ RATES = {"digits": 0.05, "mnist": 0.01}
 
 
 class Backpropagation:
-    def __init__(self, data: DataSet, seed: int):
+    """``decay``: the learning rate falls over the epochs as that of the data's preset, else it stays."""
+
+    def __init__(self, data: DataSet, seed: int, *, decay: bool = False):
+        self.preset = PRESETS[data.name]
+        self.decay = decay
         torch.set_num_threads(1)
         torch.manual_seed(seed)
         self.x = torch.tensor(data.x_train, dtype=torch.float32) / 255
         self.y = torch.tensor(data.y_train)
         self.x_test = torch.tensor(data.x_test, dtype=torch.float32) / 255
         self.y_test = torch.tensor(data.y_test)
-        sizes = [data.n_features, *PRESETS[data.name].hidden]
+        sizes = [data.n_features, *self.preset.hidden]
         layers: list[torch.nn.Module] = []
         for before, after in zip(sizes, sizes[1:], strict=False):
             layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
@@ -37,7 +41,9 @@ class Backpropagation:
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=RATES[data.name])
 
     def begin(self, epoch: int) -> None:
-        """The learning rate stays what it is."""
+        if self.decay:
+            left = self.preset.rate(epoch) / self.preset.rate(0)
+            self.optimiser.param_groups[0]["lr"] = RATES[self.preset.data] * left
 
     def train(self, order: npt.NDArray[np.int64]) -> None:
         for j in order.tolist():

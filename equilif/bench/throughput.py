@@ -122,6 +122,21 @@ def _run(learner: Learner, seed: int, n: int, limit: float) -> tuple[int, float,
     raise AssertionError("never")
 
 
+def final_accuracy(
+    make: Callable[[DataSet, int], Learner], data: DataSet, epochs: int, report: Callable[[], object]
+) -> list[float]:
+    """Test accuracy of each seed after so many epochs; ``report`` is called after each of them."""
+    accuracies = []
+    for seed in SEEDS:
+        learner = make(data, seed)
+        for epoch in range(epochs):
+            learner.begin(epoch)
+            learner.train(order(seed, epoch, len(data.x_train)))
+            report()
+        accuracies.append(learner.accuracy())
+    return accuracies
+
+
 def inference(data: DataSet) -> float:
     """Samples a second by the clock on the wall, on all threads."""
     kernel = Golden(data, SEEDS[0]).kernel

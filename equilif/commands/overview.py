@@ -108,6 +108,7 @@ class Part(StrEnum):
     """Of `equilif bench`."""
 
     learning = "learning"
+    accuracy = "accuracy"
     engine = "engine"
     others = "others"
 
@@ -118,8 +119,9 @@ def bench(
         list[Part] | None,
         typer.Argument(
             help="learning: golden model and backpropagation in PyTorch.  engine: cycles in RTL, and the "
-            "ideal count, simulated cycles per second.  others: this engine and published ones.",
-            show_default="all three",
+            "ideal count, simulated cycles per second.  others: this engine and published ones.  accuracy: "
+            "final test accuracy of golden model and backpropagation (an hour with MNIST).",
+            show_default="learning, engine and others",
         ),
     ] = None,
     folder: Annotated[
@@ -162,6 +164,8 @@ def bench(
     found: dict[str, Any] = {"machine": results.machine()}
     if Part.learning in parts or not parts:
         found["learning"] = _learning(sets, seconds, must=bool(parts))
+    if Part.accuracy in parts:
+        found["accuracy"] = _accuracy(sets)
     if Part.engine in parts or not parts:
         with _optional(must=bool(parts)):
             found["engine"] = _engine(sets, samples)
@@ -222,6 +226,32 @@ def _learning(sets: list[DataSet], seconds: float, *, must: bool) -> dict[str, A
         "inference": {"data": sets[-1].name, "samples_per_second": inference, "threads": threads},
         "compile_seconds": compiling,
     }
+
+
+def _accuracy(sets: list[DataSet]) -> dict[str, dict[str, list[float]]]:
+    """Final test accuracy of each seed, by data set and learner."""
+    import functools
+    import itertools
+
+    from equilif.bench import throughput
+    from equilif.bench.backpropagation import Backpropagation
+    from equilif.training.presets import PRESETS
+
+    learners: dict[str, Any] = {
+        "Equilibrium Propagation": throughput.Golden,
+        "backpropagation": functools.partial(Backpropagation, decay=True),
+    }
+    found: dict[str, dict[str, list[float]]] = {}
+    total = sum(PRESETS[data.name].epochs for data in sets) * len(learners) * len(throughput.SEEDS)
+    done = itertools.count(1)
+    with show.counted("epochs", total) as report:
+        for data in sets:
+            epochs = PRESETS[data.name].epochs
+            for name, learner in learners.items():
+                accuracies = throughput.final_accuracy(learner, data, epochs, lambda: report(next(done)))
+                found.setdefault(data.name, {})[name] = accuracies
+    show_bench.accuracy(found)
+    return found
 
 
 def _engine(sets: list[DataSet], samples: int) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,18 @@ def throughput(found: Mapping[str, Mapping[str, Pace]], target: float) -> None:
             left=2,
         )
     )
+
+
+def accuracy(found: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    """Final test accuracy: mean and standard deviation over the seeds."""
+    rows = [
+        [data, name, f"{statistics.mean(a):.2%}", f"{statistics.stdev(a):.2%}"]
+        for data, learners in found.items()
+        for name, a in learners.items()
+    ]
+    seeds = len(next(iter(next(iter(found.values())).values())))
+    columns = ["data", "trained by", "test accuracy", "standard deviation"]
+    console.print(table(f"same network, samples, order and epochs; {seeds} seeds", columns, rows, left=2))
 
 
 def cycles(rows: Sequence[Cycles]) -> None:

@@ -196,3 +196,13 @@ def test_missing_package_or_tool(tmp_path, monkeypatch):
 def test_missing_data(tmp_path):
     assert "no mnist IDX files" in error_of("bench", "--data", tmp_path, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_final_accuracy(tmp_path, monkeypatch):
+    pytest.importorskip("torch", exc_type=ImportError)
+    monkeypatch.setattr(throughput, "SEEDS", (0, 1))
+    monkeypatch.setattr("equilif.training.description.Description.epochs", 1)
+    output = run("bench", "accuracy", "--out", tmp_path)
+    learners = json.loads((tmp_path / "bench.json").read_text())["accuracy"]["digits"]
+    assert len(learners) == 2 and all(len(a) == 2 and min(a) > 0.8 for a in learners.values())
+    assert "standard deviation" in output
