@@ -254,7 +254,7 @@ _CHIP = "there is one chip, of one name, and its area lies at the begin"
 REASONS = (
     Reason("flashcontroller", "physical", 21, _CHIP),
     Reason("flashcontroller", "port__chip", 0, _CHIP),
-    Reason("engine|access", "host__mem_repeat|repeat", 0, _HOST),
+    Reason("engine|access", "host__mem_repeat|repeats", 0, _HOST),
     Reason("activity", ".*_(of_command|of_fetch|more)", 0, _TABLE),
     Reason("activity|engine", "counts|host__(activity|accesses|spikes|cycles)", 8, _LONG),
     Reason("engine", "host__prediction", 6, _CONSTANT),

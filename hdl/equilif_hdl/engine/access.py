@@ -35,7 +35,7 @@ class Access(wiring.Component):
         Element; held until the read is answered.
     write, read : In(1)
         Strobes.
-    repeat : In(lane_bits)
+    repeats : In(lane_bits)
         Number of following values of the same group that are written, too.
     rdata, valid : Out(32), Out(1)
         Read data, and its strobe.
@@ -50,7 +50,7 @@ class Access(wiring.Component):
     region: Signal
     address: Signal
     write: Signal
-    repeat: Signal
+    repeats: Signal
     read: Signal
     rdata: Signal
     valid: Signal
@@ -70,7 +70,7 @@ class Access(wiring.Component):
                 "region": In(2),
                 "address": In(address_bits(config)),
                 "write": In(1),
-                "repeat": In(lane_bits(config)),
+                "repeats": In(lane_bits(config)),
                 "read": In(1),
                 "rdata": Out(32),
                 "valid": Out(1),
@@ -90,7 +90,7 @@ class Access(wiring.Component):
         write_w = self.write & (self.region == WEIGHT_REGION)
         write_v = self.write & (self.region == VALUE_REGION)
         # lanes from the element on
-        several = Cat(at_least(self.repeat, k) for k in range(cfg.lanes)) << bank
+        several = Cat(at_least(self.repeats, k) for k in range(cfg.lanes)) << bank
         reading = Signal(self.latency - 1)  # reads in the pipeline
         read = reading[0] if self.late else self.read
         m.d.comb += [

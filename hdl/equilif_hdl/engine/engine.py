@@ -81,7 +81,7 @@ class Engine(wiring.Component):
             access.region.eq(self._host_signal(m, "mem_region")),
             access.address.eq(address),
             access.write.eq(self._host_signal(m, "mem_write")),
-            access.repeat.eq(self._host_signal(m, "mem_repeat")),
+            access.repeats.eq(self._host_signal(m, "mem_repeat")),
             access.read.eq(self._host_signal(m, "mem_read")),
             access.counter.eq(phase),
             host.mem_rdata.eq(access.rdata),
