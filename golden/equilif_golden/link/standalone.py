@@ -51,21 +51,21 @@ NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list th
 
 
 class Phase(IntEnum):
-    """What the trainer does."""
+    """State of the trainer."""
 
     IDLE = 0
-    BOOT = 1  #: looks for a slot, and plays it
+    BOOT = 1  #: searches a valid slot and restores it
     LEARN = 2
     SAVE = 3
 
 
 class Fault(IntEnum):
-    """Why the trainer stopped by itself."""
+    """Reason why the trainer stopped."""
 
     NONE = 0
-    NO_SLOT = 1  #: there is no whole slot
-    REFUSED = 2  #: a frame was wrong, or the device refused it
-    SLOT_FULL = 3  #: what is to be saved is longer than a slot
+    NO_SLOT = 1  #: no valid slot
+    REFUSED = 2  #: a frame was invalid, or the device rejected it
+    SLOT_FULL = 3  #: the checkpoint is longer than a slot
     FOREIGN = 4  #: the engine does not hold the network of the upload in the flash
 
 
@@ -100,29 +100,29 @@ REGISTER_BYTES = 4
 
 @dataclass
 class Registers:
-    """Of a standalone trainer.
+    """Registers of the standalone trainer.
 
-    run         it learns, as long as there are epochs left; 0 stops it behind the frame under way
-    save        it makes a checkpoint first
-    boot        it begins again with what is in the flash, as soon as it is idle
-    generation  of the slot that was saved last; its lowest bit is the slot's number
-    epoch       under way, from 0; ``epochs``: so many in all
-    pause       a checkpoint is made behind every epoch whose number, from 1, has none of these bits, and
-                behind the last: 0 every one, 1 every other, 3 every fourth
+    run         train while epochs are left; 0 stops after the present frame
+    save        save a checkpoint first
+    boot        restart from the flash as soon as the trainer is idle
+    generation  number of the last saved slot; its lowest bit is the index of the slot
+    epoch       present epoch, from 0; ``epochs``: their total
+    pause       a checkpoint follows every epoch whose number, from 1, has none of these bits, and the last
+                epoch: 0 every one, 1 every second, 3 every fourth
     programs, saves, index
-                block where these begin
-    half        the samples' order goes through 4 ** half numbers; above 10 it counts as 10
-    samples     so many
-    key         of this epoch's order, see :func:`order`
-    turn        where the order stands: half a number from bit 10 on, the other half from bit 0 on
+                first block of each
+    half        the sample order permutes 4 ** half numbers; values above 10 count as 10
+    samples     number of training samples
+    key         key of the present epoch's order, see :func:`order`
+    turn        position in the order: one half of the number from bit 10 on, the other from bit 0 on
     seen, hits, spikes
-                of this epoch so far: samples, those that were right, spikes
-    owner       number of the upload, from its content; 0: none.  Another one makes the engine's network
-                invalid
+                counters of the present epoch: samples, correct predictions, spikes
+    owner       number of the upload, from its content; 0: none.  A different one invalidates the network in
+                the engine
     phase, fault
-                see there
+                :class:`Phase`, :class:`Fault`
     valid       the engine holds the network of the upload, restored from a slot and trained since
-    chip        what the flash says it is: maker, type, and the power of two of its bytes (JESD216)
+    chip        JEDEC identification of the flash: manufacturer, type, log2 of its bytes
     """
 
     run: int = 0
