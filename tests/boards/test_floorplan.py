@@ -222,7 +222,7 @@ def test_duplicates_are_removed_without_floorplan(netlist):
     added = Counter(cells[name]["type"] for name in copies)
     assert added["TRELLIS_FF"] == counts["registers copied"] and added["LUT4"] == counts["LUTs copied"]
     assert counts["LUTs copied"] and any(name.endswith(".ALUT") for name in copies)
-    assert all(any(f"${what}" in name for name in copies) for what in ("bank", "lane", "part"))
+    assert all(any(f"${what}" in name for name in copies) for what in ("bank", "lane", "region"))
     nets = {bit for cell in was.values() for bits in cell["connections"].values() for bit in bits}
     merged = {}
     for name in constants:
