@@ -57,9 +57,9 @@ def package_page(package: str, modules: list[str]) -> str:
     page = f"# {package}\n\n"
     if package == "equilif":
         page += "Public names of `from equilif import ...`:\n\n| name | description |\n|---|---|\n"
-        for name, module in equilif.WHERE.items():
-            first = (getattr(equilif, name).__doc__ or "").strip().partition("\n")[0]
-            page += f"| [{name}][equilif_golden.{module}.{name}] | {first} |\n"
+        for name, (module, there) in equilif.WHERE.items():
+            paragraph = " ".join((getattr(equilif, name).__doc__ or "").split("\n\n")[0].split())
+            page += f"| [{name}][{module}.{there}] | {paragraph.split('. ')[0].rstrip('.')}. |\n"
         page += "\n"
     return page + "\n".join(f"::: {module}\n" for module in modules)
 
