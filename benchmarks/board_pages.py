@@ -62,7 +62,8 @@ def engines() -> str:
             )
         )
     return table(
-        "board | FPGA | price ($) | lanes | weights | attention | logic | block RAM | f_max (MHz) | clock (MHz)",
+        "board | FPGA | price ($) | lanes | weights | attention | logic | block RAM | f_max (MHz)"
+        " | clock (MHz)",
         rows,
     )
 

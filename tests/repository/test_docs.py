@@ -27,6 +27,8 @@ SOURCES = sorted(
 )
 DOCS = ROOT / "docs"
 WIDTH = 110
+#: lines of a page
+MAX_LINES = 250
 #: a command line: launcher, command, arguments
 COMMAND = r"(?<![\w./'-])(?<!from )(?:equilif|\./run) ([a-z]+)\b([^;|&]*)"
 #: files of users in examples
@@ -203,6 +205,12 @@ def test_named_tests_exist(page):
     for line in code(page.read_text()):
         for name, word in re.findall(r"pytest .*?(tests/[\w/]+\.py)(?: -k (\w+))?", line):
             assert word in (ROOT / name).read_text(), line
+
+
+@every_page
+def test_page_length(page):
+    """A longer page is two pages; the change log is a list."""
+    assert page.name == "CHANGELOG.md" or len(page.read_text().splitlines()) <= MAX_LINES
 
 
 @every_page
