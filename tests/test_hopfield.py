@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import ProgramError, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.recall import Placed
+from equilif_golden.engine.recall import HopfieldOnEngine
 from equilif_golden.fixed import Numerics
 from equilif_golden.hopfield import MAX_STEPS, Hopfield
 
@@ -151,7 +151,7 @@ def test_recall_on_engine(seed, n, d, steps, formats):
     memory, cue = some(rng, n, d, formats[1], numerics)
     for lanes in (2, 4, 8, 16):
         config = EngineConfig(lanes=lanes, tiles=256, value_groups=64, state_groups=32, numerics=numerics)
-        placed = Placed(memory, config)
+        placed = HopfieldOnEngine(memory, config)
         engine = EngineModel(config, disassemble(assemble(placed.program(steps))))
         words = placed.weight_words()
         engine.w[: len(words)] = words
@@ -202,22 +202,22 @@ ONE = Hopfield.of([[1, 2, 3]])
         (lambda: ONE.recall([1, 2]), r"cue.*\(3,\).*\(2,\)"),
         (lambda: ONE.recall([1, 2, 128]), r"cue.*-128\.\.127"),
         (
-            lambda: Placed(ONE, EngineConfig(numerics=Numerics(fraction=10))),
+            lambda: HopfieldOnEngine(ONE, EngineConfig(numerics=Numerics(fraction=10))),
             "fraction=12.*fraction=10",
         ),
         (
-            lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(tiles=99)),
+            lambda: HopfieldOnEngine(Hopfield.of(np.ones((40, 40), int)), EngineConfig(tiles=99)),
             r"DRIVE.*0\.\.99.*0\.\.98",
         ),
         (
-            lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(attention=False)),
+            lambda: HopfieldOnEngine(Hopfield.of(np.ones((40, 40), int)), EngineConfig(attention=False)),
             "built without attention",
         ),
         (
-            lambda: Placed(Hopfield.of(np.ones((40, 40), int)), EngineConfig(program_words=32)),
+            lambda: HopfieldOnEngine(Hopfield.of(np.ones((40, 40), int)), EngineConfig(program_words=32)),
             "need 33 program words",
         ),
-        (lambda: Placed(ONE, EngineConfig()).cue([1, 2]), r"cue.*\(3,\)"),
+        (lambda: HopfieldOnEngine(ONE, EngineConfig()).cue([1, 2]), r"cue.*\(3,\)"),
     ],
 )
 def test_invalid_arguments(make, message):
@@ -236,7 +236,7 @@ def test_sums_do_not_wrap():
             except ValueError:
                 continue
             config = EngineConfig(lanes=16, tiles=256, value_groups=64, state_groups=32, numerics=numerics)
-            placed = Placed(memory, config)
+            placed = HopfieldOnEngine(memory, config)
             engine = EngineModel(config, placed.program(2))
             engine.w[: len(placed.weight_words())] = placed.weight_words()
             for cue in (-128, 127):

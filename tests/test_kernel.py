@@ -193,7 +193,7 @@ def cases(draw, memories=False, maps=False):
     eta = 0.0
     least = smallest_rate(network)
     # a learning rate that changes no weight is rejected
-    if not network.forward and math.isfinite(least):
+    if not network.feedforward and math.isfinite(least):
         eta = max(draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta, least)
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
     x[0, :] = draw(st.sampled_from([0, 255]))
@@ -267,7 +267,7 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
         )
         event(f"memory {kind}{' learned' if learned else ''}")
         event(f"retrieval {'alive' if result.recalled[0].retrieval[m.relay.name].any() else 'zero'}")
-    event("without feedback" if network.forward else "with feedback")
+    event("without feedback" if network.feedforward else "with feedback")
     event(
         "learned" if any((reference.weights[n] != w).any() for n, w in weights.items()) else "did not learn"
     )

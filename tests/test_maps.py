@@ -71,7 +71,7 @@ def test_conv_continues_as_chain():
         ("output", 4),
     ]
     assert [s.learning_rate_scale for s in net.synapses] == [1, 1, 0.5, 0.5, 0.25, 0.25, 2, 2]
-    assert [s.name for s in net.forward] == ["maps1-hidden1", "hidden1-hidden2", "hidden2-output"]
+    assert [s.name for s in net.feedforward] == ["maps1-hidden1", "hidden1-hidden2", "hidden2-output"]
 
 
 def test_receptive_field_of_neurons():

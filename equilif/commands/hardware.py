@@ -117,7 +117,7 @@ def verify(
     initial, weights = _network(network, preset, loaded, seed)
     verified = scheduled(initial, phases)
     # a network without feedback cannot be trained
-    epochs = 0 if verified.forward else preset.epochs if full else 1
+    epochs = 0 if verified.feedforward else preset.epochs if full else 1
     plans = [epoch_plan(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
     plan = Plan([shown._replace(order=shown.order[:most]) for shown in plans], len(loaded.x_test[:most]))

@@ -205,7 +205,7 @@ def boards(
         else:
             if data is not None:
                 if board.config not in counted:
-                    rate = 0.0 if network.forward else learning_rate
+                    rate = 0.0 if network.feedforward else learning_rate
                     chip = Chip(EngineModel(board.config), network, weights, learning_rate=rate)
                     counted[board.config] = _words(chip, data)
                 speed = [n and board.clock_hz / n for n in counted[board.config]]
@@ -218,7 +218,7 @@ def _words(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
     """Words of weights that a training and a test sample touch, means; no training without feedback."""
     test = [chip.sample(x, tokens=tokens).accesses for x, tokens in _first(data.x_test, data.tokens_test)]
     train = []
-    if not chip.network.forward:
+    if not chip.network.feedforward:
         targets = one_hot(data.y_train[:TRIED], chip.network.n_outputs)
         first = zip(_first(data.x_train, data.tokens_train), targets, strict=True)
         train = [chip.sample(x, y, tokens=tokens).accesses for (x, tokens), y in first]

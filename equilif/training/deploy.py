@@ -228,7 +228,7 @@ def deploy(
     if not network.attention_layers:
         progress("convergence of average rates")
         convergence = converge(network, weights, x[:samples])
-        if not network.forward:
+        if not network.feedforward:
             progress("gradients")
             with torch.enable_grad():
                 gradients = agreement(network, weights, data.x_train[:samples], data.y_train[:samples])

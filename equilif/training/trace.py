@@ -50,8 +50,8 @@ def record(
 
     Nothing is learnt, and all phases are whole.
     """
-    batch = samples.inputs(network, np.asarray(x)[None], tokens)[0].astype(np.int64)
-    target = samples.one_hot(samples.labels(network, [label], 1), network.n_outputs)
+    batch = samples.check_inputs(network, np.asarray(x)[None], tokens)[0].astype(np.int64)
+    target = samples.one_hot(samples.check_labels(network, [label], 1), network.n_outputs)
     network = replace(network, schedule=network.schedule.with_fixed_phases())
     recorder = _Recorder(network, weights)
     result = recorder.train(batch, target, tokens, record=True, learn=False)

@@ -289,7 +289,7 @@ def backward_shared(w: I16, m: Shared, spikes: U8, drive: I32, events: I32) -> N
 
 
 @compiled
-def turn(w: I16, m: Shared) -> None:
+def transpose_shared(w: I16, m: Shared) -> None:
     """The copy of the weights that lies column after column."""
     for k in range(m.columns):
         column = w[m.back + k * m.rows : m.back + (k + 1) * m.rows]
@@ -304,7 +304,7 @@ def block(w: I16, s: Matrix) -> I16:
 
 
 @inlined
-def put(values: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+def copy_to(values: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
     """``values`` into ``out``, of the same length; several times faster than an assignment of slices."""
     for i in range(len(out)):
         out[i] = values[i]
@@ -458,7 +458,7 @@ def ep_update(w: I16, s: Update, plus: I16, minus: I16, counter: int, w_lo: int,
 @compiled
 def add_retrievals(plan: Plan, w: I16, s: State, values: I16) -> None:
     """Static drive, and what the memories last said."""
-    put(s.static, s.base)
+    copy_to(s.static, s.base)
     for k in range(len(plan.recalls)):
         m = plan.recalls[k]
         first = values[m.pre : m.pre + m.rows]
@@ -488,7 +488,7 @@ def settle(plan: Plan, w: I16, s: State, steps: int, strength: int) -> int:
             spikes = all_spikes[first:last]
             charge = all_charge[first:last]
             drive = all_drive[: last - first]
-            put(base[first:last], drive)
+            copy_to(base[first:last], drive)
             for k in range(len(plan.joins)):
                 m = plan.joins[k]
                 if m.post == first:
@@ -541,7 +541,7 @@ def measure_all(plan: Plan, s: State, values: I16) -> bool:
 @compiled
 def recall(plan: Plan, w: I16, s: State, values: I16, n_loaded: int) -> None:
     """Each memory once, from the rates just measured: queries, then head by head the softmax."""
-    put(s.static[plan.n_neurons :], s.query_drive)
+    copy_to(s.static[plan.n_neurons :], s.query_drive)
     for k in range(len(plan.recalls)):
         m = plan.recalls[k]
         first = m.pre - plan.n_neurons
@@ -617,7 +617,7 @@ def begin(plan: Plan, w: I16, s: State, x: U8) -> None:
             for i in range(len(inputs)):
                 inputs[i] = x[plan.fold[i]]
         else:
-            put(x, inputs)
+            copy_to(x, inputs)
         s.values[k, plan.n_neurons : plan.n_drives] = 0
     s.static[:] = 0
     for k in range(len(plan.static)):
@@ -648,11 +648,11 @@ def load(plan: Plan, w: I16, tokens: TokenRows, j: int, s: State) -> int:
     for t in range(n):
         row = tokens.rows[first + t]
         if plan.table < 0:
-            put(tokens.table[row], s.patterns[t])
+            copy_to(tokens.table[row], s.patterns[t])
         else:
             at = plan.table + row * width
-            put(w[at : at + width], s.patterns[t])
-            put(s.patterns[t], s.learned[t])
+            copy_to(w[at : at + width], s.patterns[t])
+            copy_to(s.patterns[t], s.learned[t])
     return n
 
 
@@ -675,12 +675,12 @@ def sample(plan: Plan, w: I16, s: State, n_loaded: int, nudged: bool) -> tuple[i
     raw = plan.raw
     spikes, steps = phase(plan, w, s, 0, n_loaded, raw.free, 0, raw.early_exit >= 0)
     if nudged:
-        put(s.v, s.v_saved)
-        put(s.spikes, s.spikes_saved)
+        copy_to(s.v, s.v_saved)
+        copy_to(s.spikes, s.spikes_saved)
         for k in range(1, 3):
-            put(s.v_saved, s.v)
-            put(s.spikes_saved, s.spikes)
-            put(s.values[0, plan.n_neurons : plan.n_drives], s.values[k, plan.n_neurons : plan.n_drives])
+            copy_to(s.v_saved, s.v)
+            copy_to(s.spikes_saved, s.spikes)
+            copy_to(s.values[0, plan.n_neurons : plan.n_drives], s.values[k, plan.n_neurons : plan.n_drives])
             strength = raw.strength if k == 1 else -raw.strength
             spikes += phase(plan, w, s, k, n_loaded, raw.nudged, strength, False)[0]
     return spikes, steps
@@ -699,7 +699,7 @@ def learn(plan: Plan, updates: Table, w: I16, s: State, counter: int) -> int:
         else:
             c = plan.shared[u.shared]
             ep_update_shared(w, c, u, s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
-            turn(w, c)
+            transpose_shared(w, c)
         counter = (counter + 1) & 0xFFFFFFFF
     return counter
 
@@ -755,10 +755,10 @@ def settle_samples(
         begin(plan, w, s, x[j])
         n_loaded = load(plan, w, tokens, j, s)
         if len(y):
-            put(y[j], s.target)
+            copy_to(y[j], s.target)
         spikes[j], steps[j] = sample(plan, w, s, n_loaded, len(y) > 0)
         for k in range(3 if len(y) else 1):
-            put(s.values[k], rates[j, k])
+            copy_to(s.values[k], rates[j, k])
 
 
 @compiled
@@ -772,7 +772,7 @@ def average_samples(
     for j in range(len(x)):
         begin(plan, w, s, x[j])
         add_retrievals(plan, w, s, s.values[0])
-        put(s.static, drives[j])
+        copy_to(s.static, drives[j])
         spikes[:] = 0
         done = 0
         for k in range(len(times)):

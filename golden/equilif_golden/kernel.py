@@ -29,7 +29,7 @@ from equilif_golden.fixed import Raw, check_int, integers, short_repr
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
-from equilif_golden.plan import first_weights, packed, plan_of, updates_of
+from equilif_golden.plan import first_weights, pack_weights, plan_of, updates_of
 from equilif_golden.populations import Constant
 from equilif_golden.samples import Epoch as Epoch
 
@@ -105,7 +105,7 @@ class Kernel:
         return f"<Kernel {sizes}, {self.network.n_weights:,} weights, {self.counter:,} updates>"
 
     def _packed(self, weights: Weights) -> I16:
-        return packed(self.network, self.network.check_weights(weights))
+        return pack_weights(self.network, self.network.check_weights(weights))
 
     @property
     def counter(self) -> int:
@@ -122,7 +122,7 @@ class Kernel:
 
         It follows indices as they are, so rows and offsets are copies, which no other thread can change.
         """
-        values, rows = samples.inputs(self.network, x, tokens)
+        values, rows = samples.check_inputs(self.network, x, tokens)
         return constant(values), TokenRows(constant(rows.table), rows.rows.copy(), rows.off.copy())
 
     def load_weights(self, weights: Weights) -> None:
@@ -160,8 +160,8 @@ class Kernel:
         """
         values, rows = self._inputs(x, tokens)
         # copies, for the same reason
-        known = samples.labels(self.network, labels, len(values)).copy()
-        at = samples.order(order, len(values), known).copy()
+        known = samples.check_labels(self.network, labels, len(values)).copy()
+        at = samples.check_order(order, len(values), known).copy()
         if not self.learns:
             raise ValueError(NO_RATE)
         with self._lock:
@@ -192,7 +192,7 @@ class Kernel:
         n = len(values)
         targets = np.zeros((0, self.network.n_outputs), np.uint8)
         if y is not None:
-            targets = samples.targets(self.network, y, n).astype(np.uint8)
+            targets = samples.check_targets(self.network, y, n).astype(np.uint8)
         w = self._held[0]
         found = Settled(
             np.zeros((n, 3, self._plan.n_neurons), np.int32), np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -202,7 +202,7 @@ class Kernel:
             state = new_state(self._plan, rows.table.shape[1])
             settle_samples(self._plan, w, state, values, rows, targets, *found, first, last)
 
-        in_parts(part, n, self._threads)
+        run_in_parts(part, n, self._threads)
         return found
 
     def averages(self, x: npt.ArrayLike, times: npt.ArrayLike) -> tuple[Reals, I32]:
@@ -257,7 +257,7 @@ def constant(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
     return view
 
 
-def in_parts(work: Callable[[int, int], None], n: int, threads: int) -> None:
+def run_in_parts(work: Callable[[int, int], None], n: int, threads: int) -> None:
     """``work(first, last)`` on all of 0 .. n, in threads that end with it."""
     size = max(MIN_PART, -(-n // (PARTS * threads)))
     firsts = range(0, n, size)

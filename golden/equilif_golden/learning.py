@@ -20,10 +20,10 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     no weight would move.
     """
     learning_rate = check_float(learning_rate, "a learning rate", 0, float("inf"))
-    if learning_rate and network.forward:
+    if learning_rate and network.feedforward:
         raise ValueError(
-            f"synapse {network.forward[0].name} is without feedback: Equilibrium Propagation needs it, so "
-            "this network can only be run; train it with equilif_golden.real.trainer, or keep the feedback"
+            f"synapse {network.feedforward[0].name} has no feedback, which Equilibrium Propagation "
+            "needs: train this network with equilif_golden.real.trainer, or give the synapse feedback"
         )
     factor = learning_rate / (2 * network.schedule.beta)
     fraction = network.numerics.fraction

@@ -431,7 +431,7 @@ class Network:
                 raise ValueError(
                     f"synapse {s.name}: there is no population {end!r}; there are {', '.join(names)}"
                 )
-        kinds = self.side(s.pre), self.side(s.post)
+        kinds = self.end_kind(s.pre), self.end_kind(s.post)
         if kinds not in JOINABLE:
             turned = f"; turn it round: {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else ""
             raise ValueError(
@@ -501,7 +501,7 @@ class Network:
                 f"it has {n}"
             )
 
-    def side(self, name: str) -> str:
+    def end_kind(self, name: str) -> str:
         """Kind of a population as the end of a synapse."""
         return "clamped" if self[name].clamped else self[name].kind
 
@@ -617,7 +617,7 @@ class Network:
         return memory.synapse if memory and memory.attention.learns else None
 
     @cached_property
-    def forward(self) -> tuple[Synapse, ...]:
+    def feedforward(self) -> tuple[Synapse, ...]:
         """Synapses without feedback: a network that has one is run, not taught."""
         return tuple(s for s in self.synapses if not s.feedback)
 
@@ -709,7 +709,7 @@ class Network:
             checked[s.name] = w
         return checked
 
-    def memory_for(self, tokens: object | None) -> AttentionLayer | None:
+    def attention_for(self, tokens: object | None) -> AttentionLayer | None:
         """The memory that tokens are loaded into, None when there is none and none are given.
 
         ValueError when there is one without the other.
@@ -722,7 +722,7 @@ class Network:
 
     def check_tokens(self, tokens: Tokens | None, batch: int) -> None:
         """ValueError unless ``tokens`` fit the loaded memory, or are absent where there is none."""
-        memory = self.memory_for(tokens)
+        memory = self.attention_for(tokens)
         if memory is None or tokens is None:
             return
         if not isinstance(tokens, Tokens):

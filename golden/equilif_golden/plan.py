@@ -156,11 +156,11 @@ def first_weights(network: Network) -> dict[str, int]:
     return first
 
 
-def packed(network: Network, weights: Weights) -> I16:
+def pack_weights(network: Network, weights: Weights) -> I16:
     """Weights that fit the network in one array."""
     flat = [weights[s.name].ravel() for s in network.plastic]
-    turned = [weights[s.name].T.ravel() for s in sharing(network)]
-    return np.concatenate(flat + turned).astype(np.int16)
+    transposed = [weights[s.name].T.ravel() for s in shared_synapses(network)]
+    return np.concatenate(flat + transposed).astype(np.int16)
 
 
 def plan_of(network: Network) -> Plan:
@@ -172,7 +172,7 @@ def plan_of(network: Network) -> Plan:
         if network.geometry(s) or isinstance(network[s.pre], Attention):
             continue
         row = Matrix(weight[s.name], *network.shape(s), place[s.pre], place[s.post], int(s.feedback))
-        matrices.setdefault((network.side(s.pre), network.side(s.post)), []).append(row)
+        matrices.setdefault((network.end_kind(s.pre), network.end_kind(s.post)), []).append(row)
     heads = [
         Head(
             query=place[f"{m.relay.name} {QUERY}"] + head * m.relay.width,
@@ -202,7 +202,7 @@ def plan_of(network: Network) -> Plan:
         joins=table(matrices.get(("lif", "lif"), []), Matrix),
         recalls=table(matrices.get(("relay", "lif"), []), Matrix),
         shared=table(shared, Shared),
-        n_static=sum(network[s.pre].clamped for s in sharing(network)),
+        n_static=sum(network[s.pre].clamped for s in shared_synapses(network)),
         edge_starts=edge_starts,
         edges=edges,
         fold=fold_of(network),
@@ -222,7 +222,7 @@ def plan_of(network: Network) -> Plan:
     )
 
 
-def sharing(network: Network) -> list[Synapse]:
+def shared_synapses(network: Network) -> list[Synapse]:
     """Synapses whose weights maps share, those from clamped populations first."""
     found = [s for s in network.plastic if network.geometry(s)]
     return sorted(found, key=lambda s: not network[s.pre].clamped)
@@ -235,7 +235,7 @@ def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
     rows: list[Shared] = []
     edge_starts = [np.zeros(0, np.int64)]
     edges = [np.zeros((0, 2), np.int64)]
-    for s in sharing(network):
+    for s in shared_synapses(network):
         g = network.geometry(s)
         assert g is not None
         offset = np.tile(np.arange(g.kernel**2), g.post.positions)
@@ -283,7 +283,7 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
     place = places(network)
     weight = first_weights(network)
     rows = []
-    shared = {s.name: k for k, s in enumerate(sharing(network))}
+    shared = {s.name: k for k, s in enumerate(shared_synapses(network))}
     for s in network.plastic:
         step = steps[s.name]
         pre = network[s.pre]

@@ -310,7 +310,7 @@ class Reference:
         """
         patterns = self._patterns(tokens)
         checked = self._inputs(x, patterns)
-        targets = samples.targets(self.network, y, len(checked))
+        targets = samples.check_targets(self.network, y, len(checked))
         if learn and len(checked) != 1:
             raise ValueError(f"learning is one sample at a time, as on the chip, not {len(checked)}")
         if learn and not self.learns:
@@ -328,9 +328,9 @@ class Reference:
             if table is not None and tokens is not None:
                 raise ValueError("the network has a table of tokens: give their rows, TokenRows")
             return tokens
-        memory = self.network.memory_for(tokens)
+        memory = self.network.attention_for(tokens)
         assert memory is not None
-        _, rows = samples.inputs(
+        _, rows = samples.check_inputs(
             self.network, np.zeros((tokens.n_samples, self.network.n_inputs), int), tokens
         )
         known = rows.table if table is None else self.weights[table.name]

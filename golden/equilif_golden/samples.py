@@ -29,17 +29,17 @@ class Epoch(NamedTuple):
     steps: int = 0
 
 
-def inputs(
+def check_inputs(
     network: Network, x: npt.ArrayLike | None, tokens: TokenRows | None
 ) -> tuple[npt.NDArray[np.uint8], TokenRows]:
     """Inputs (batch, n_inputs), 8-bit values, and tokens of a loaded memory; empty ones where there are none.
 
     ``x`` may be None where there is no input population.  ValueError unless both fit the network.
     """
-    memory = network.memory_for(tokens)
+    memory = network.attention_for(tokens)
     rows = NO_TOKENS
     if memory is not None:
-        rows = rows_for(memory, tokens).checked(
+        rows = check_token_rows(memory, tokens).checked(
             memory.attention.size, memory.relay.width, network.numerics.weight
         )
     if x is None and network.n_inputs:
@@ -55,7 +55,7 @@ def inputs(
     return np.ascontiguousarray(values, np.uint8), rows
 
 
-def rows_for(memory: AttentionLayer, tokens: TokenRows | None) -> TokenRows:
+def check_token_rows(memory: AttentionLayer, tokens: TokenRows | None) -> TokenRows:
     """The tokens; ValueError unless they are TokenRows, and of as many rows as the table of the memory."""
     if not isinstance(tokens, TokenRows):
         raise ValueError(f"tokens must be TokenRows, not {short_repr(tokens)}")
@@ -67,7 +67,7 @@ def rows_for(memory: AttentionLayer, tokens: TokenRows | None) -> TokenRows:
     return tokens
 
 
-def labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:
+def check_labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:
     """Class numbers of ``n`` samples, (n,); ValueError when they are no classes of the network."""
     checked = integers(y, "labels", 0, network.n_outputs - 1)
     if checked.shape != (n,):
@@ -76,7 +76,7 @@ def labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:
     return checked
 
 
-def order(at: npt.ArrayLike | None, n: int, known: Raw | None = None) -> Raw:
+def check_order(at: npt.ArrayLike | None, n: int, known: Raw | None = None) -> Raw:
     """Positions among ``n`` samples, one after the other; None: as they stand.
 
     ValueError when they stand class by class, going by ``known`` (n,): the last class would displace those
@@ -104,7 +104,7 @@ def _class_by_class(known: Raw) -> bool:
     return bool(blocks == np.count_nonzero(counts) and len(known) - counts.max() >= MIN_OTHERS)
 
 
-def targets(network: Network, y: npt.ArrayLike, n: int) -> Raw:
+def check_targets(network: Network, y: npt.ArrayLike, n: int) -> Raw:
     """8-bit targets of ``n`` samples, (n, n_outputs)."""
     checked = network.numerics.value.require(y, "targets")
     if checked.shape != (n, network.n_outputs):
@@ -119,7 +119,7 @@ def one_hot(labels: npt.ArrayLike, n: int) -> Raw:
 
 def accuracy(network: Network, predictions: Raw, y: npt.ArrayLike) -> float:
     """Part of the predictions that are right; ValueError without samples."""
-    known = labels(network, y, len(predictions))
+    known = check_labels(network, y, len(predictions))
     if not len(known):
         raise ValueError("there are no samples to be right or wrong about")
     return float(np.mean(predictions == known))

@@ -243,7 +243,7 @@ def test_matrix_export_spikes_alike():
     own = json.loads(written.metadata[nir.OWN])
     written.metadata = {nir.OWN: json.dumps({k: v for k, v in own.items() if k not in ("shapes", "kernels")})}
     found = nir.from_graph(written)
-    assert not found.network.maps and not found.network.forward
+    assert not found.network.maps and not found.network.feedforward
     x = RNG.integers(0, 256, (5, network.n_inputs), dtype=np.uint8)
     flat, matrices = unrolled(network, weights)
     same = Kernel(flat, matrices).rates(x)

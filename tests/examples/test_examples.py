@@ -34,7 +34,7 @@ def test_every_example_is_tried_and_listed():
 
 def test_a_network_of_another_shape_learns_and_runs_on_an_engine(capsys):
     golden = example("own_network").main()
-    assert golden.network.forward == ()
+    assert golden.network.feedforward == ()
     said = capsys.readouterr().out
     assert float(re.match(r"[\d.]+", said)[0]) > 90 and "the same weights" in said
 

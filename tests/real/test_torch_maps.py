@@ -100,7 +100,7 @@ def trained(tmp_path_factory):
 def test_trained_maps_as_spikes(trained, tmp_path):
     """Trained, saved, deployed and evaluated: 8x8 - 12 maps of 2x2 - 10."""
     network = networks.load(trained / "network.npz")[0]
-    assert [p.shape for p in network.maps] == [(8, 8, 1), (2, 2, 12)] and not network.forward
+    assert [p.shape for p in network.maps] == [(8, 8, 1), (2, 2, 12)] and not network.feedforward
     real = json.loads((trained / HISTORY).read_text())
     assert real["sizes"] == "8x8x1-2x2x12-10" and real["epochs"][-1]["test_accuracy"] > 0.93
     run("deploy", trained, "--steps", 24, "--samples", 20, "--json", tmp_path / "d.json")

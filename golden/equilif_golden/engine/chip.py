@@ -146,10 +146,10 @@ class Chip:
 
     def _load(self, tokens: TokenRows | None) -> Raw:
         """Patterns (n, width) of a sample into the engine."""
-        memory = self.network.memory_for(tokens)
+        memory = self.network.attention_for(tokens)
         if memory is None:
             return np.zeros((0, 0), np.int64)
-        rows = samples.rows_for(memory, tokens)
+        rows = samples.check_token_rows(memory, tokens)
         if rows.n_samples != 1:
             raise ValueError(f"tokens must be those of one sample, not of {rows.n_samples}")
         table = rows.table if self._table is None else self._table
@@ -193,9 +193,9 @@ class Chip:
         tokens: TokenRows | None = None,
     ) -> Epoch:
         """Learn the samples one by one, in ``order`` (default: as they stand, unless sorted by class)."""
-        values, rows = samples.inputs(self.network, x, tokens)
-        known = samples.labels(self.network, labels, len(values))
-        at = samples.order(order, len(values), known)
+        values, rows = samples.check_inputs(self.network, x, tokens)
+        known = samples.check_labels(self.network, labels, len(values))
+        at = samples.check_order(order, len(values), known)
         if not self.learns:
             raise ValueError(NO_RATE)
         targets = one_hot(known, self.network.n_outputs)
@@ -212,7 +212,7 @@ class Chip:
 
         A board that trains standalone answers after a reset too, but with its own network.
         """
-        values, rows = samples.inputs(self.network, x, tokens)
+        values, rows = samples.check_inputs(self.network, x, tokens)
         for j, v in enumerate(values):
             yield self.sample(v, tokens=None if tokens is None else rows.take([j]))
         if len(values):
@@ -226,8 +226,8 @@ class Chip:
         self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
     ) -> float:
         """Part of the samples that is classified right."""
-        values, _ = samples.inputs(self.network, x, tokens)
-        known = samples.labels(self.network, labels, len(values))  # before a board works for minutes
+        values, _ = samples.check_inputs(self.network, x, tokens)
+        known = samples.check_labels(self.network, labels, len(values))  # before a board works for minutes
         return samples.accuracy(self.network, self.predict(x, tokens=tokens), known)
 
 

@@ -64,7 +64,7 @@ def recall(
 
 
 @dataclass(frozen=True)
-class Placed:
+class HopfieldOnEngine:
     """A memory on an engine of its own.
 
     Scores are in the first groups, the state is in the next, and then comes 255 where there is a pattern.

@@ -77,7 +77,7 @@ class UnrolledAttention:
 
     def check(self, tokens: TokenRows) -> TokenRows:
         """Tokens of the memory; ValueError when they do not fit."""
-        return samples.inputs(self.network, None, tokens)[1]
+        return samples.check_inputs(self.network, None, tokens)[1]
 
     def batch(self, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         return batch(self.table, tokens, indices)
@@ -141,7 +141,7 @@ class UnrolledAttention:
         """
         tokens = self.check(tokens)
         n = tokens.n_samples
-        classes = torch.tensor(samples.labels(self.network, labels, n))
+        classes = torch.tensor(samples.check_labels(self.network, labels, n))
         if not n:
             raise ValueError("there are no samples to learn from")
         check_int(epochs, "epochs", 1, MAX_STEPS)

@@ -96,7 +96,7 @@ class Rates(Equilibrium):
         return self.network.n_outputs
 
     def check(self, x: npt.ArrayLike, tokens: TokenRows | None) -> tuple[U8, TokenRows | None]:
-        values, rows = samples.inputs(self.network, x, tokens)
+        values, rows = samples.check_inputs(self.network, x, tokens)
         return values, None if tokens is None else rows
 
     def table(self, tokens: TokenRows) -> Tensor:
@@ -333,8 +333,8 @@ def agreement(
 
     Samples that are elsewhere or crossed are left out of all cosines but the last.
     """
-    inputs = torch.tensor(samples.inputs(network, x, None)[0])
-    classes = samples.labels(network, labels, len(inputs))
+    inputs = torch.tensor(samples.check_inputs(network, x, None)[0])
+    classes = samples.check_labels(network, labels, len(inputs))
     model = Rates(network, weights, dtype=torch.float64, tolerance=1e-10, limit=2000)
     twin = Twin(network, weights)
     target = twin.targets(samples.one_hot(classes, network.n_outputs))

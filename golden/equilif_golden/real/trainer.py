@@ -196,7 +196,7 @@ class Trainer:
         classes = integers(labels, "labels", 0, self.model.n_outputs - 1)
         if classes.shape != (len(inputs),):
             raise ValueError(f"labels must have shape {(len(inputs),)}, one a sample, not {classes.shape}")
-        at = samples.order(order, len(inputs))
+        at = samples.check_order(order, len(inputs))
         d = self.distributed
         check_int(seed, "seed", 0, MAX_SEED // d.world - d.world)
         generator = torch.Generator(self.device).manual_seed(seed * d.world + d.rank)

@@ -142,9 +142,9 @@ class Twin:
     """
 
     def __init__(self, network: Network, weights: Mapping[str, Raw]):
-        if network.forward:
+        if network.feedforward:
             raise ValueError(
-                f"synapse {network.forward[0].name} is without feedback: there is no energy to follow; "
+                f"synapse {network.feedforward[0].name} is without feedback: there is no energy to follow; "
                 "see equilif_golden.real.rates"
             )
         if network.attention_layers:
@@ -184,7 +184,7 @@ class Twin:
 
     def clamp(self, x: npt.ArrayLike) -> Tensor:
         """8-bit inputs (n, n_inputs) to initial rates (n, neurons): inputs, constants, silent LIF neurons."""
-        checked, _ = samples.inputs(self.network, x, None)
+        checked, _ = samples.check_inputs(self.network, x, None)
         r = torch.zeros(len(checked), self.n, dtype=torch.float64)
         for name, values in self.network.clamped(checked).items():
             r[:, self.part[name]] = torch.tensor(values, dtype=torch.float64) / SCALE
@@ -192,7 +192,7 @@ class Twin:
 
     def targets(self, y: npt.ArrayLike) -> Tensor:
         """8-bit targets (n, n_outputs) as rates."""
-        checked = samples.targets(self.network, y, len(np.asarray(y)))
+        checked = samples.check_targets(self.network, y, len(np.asarray(y)))
         return torch.tensor(checked, dtype=torch.float64) / SCALE
 
     def _step(self, r: Tensor, matrix: Tensor, rate: float, target: Tensor | None, beta: float) -> Tensor:
@@ -334,7 +334,7 @@ def gradient_report(
     twin = Twin(network, weights)
     kernel = Kernel(network, dict(weights))
     start = twin.clamp(x)
-    labels = samples.labels(network, y_labels, len(start))
+    labels = samples.check_labels(network, y_labels, len(start))
     y = samples.one_hot(labels, network.n_outputs)
     target = twin.targets(y)
     beta = network.schedule.beta
