@@ -100,7 +100,7 @@ def difference(rtl: VerilatedEngine, model: EngineModel, case: Case, *, weights:
         device.load(case.program)
     want = model.run(learn=case.learn)
     try:
-        got = rtl.run(learn=case.learn, most=LIMIT)
+        got = rtl.run(learn=case.learn, max_cycles=LIMIT)
     except RuntimeError as e:
         return str(e)
     for name in RESULTS:

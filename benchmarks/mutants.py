@@ -409,7 +409,7 @@ def passes(engine: VerilatedEngine, given: Iterable[Case]) -> bool:
             engine.write(Region.WEIGHT, 0, case.weights)
         engine.write(Region.VALUE, 0, case.values)
         try:
-            r = engine.run(learn=case.learn, most=2 * case.expected[-1] + 1000)
+            r = engine.run(learn=case.learn, max_cycles=2 * case.expected[-1] + 1000)
         except RuntimeError:
             return False
         if (r.prediction, r.spikes, r.accesses, r.activity, r.cycles) != case.expected:

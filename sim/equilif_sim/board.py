@@ -1,9 +1,8 @@
-"""A board in simulation: the complete design, pins and all, behind a pseudo-terminal.
+"""Simulated board: the complete design, with its pins, behind a pseudo-terminal.
 
-    host program <-- pseudo-terminal --> bytes <-- far end --> pins of equilif_hdl.top.Top, in Verilator
+    host program <-- pseudo-terminal --> bytes <-- link peer --> pins of equilif_hdl.top.Top, in Verilator
 
-What a board has in its FPGA is simulated cycle by cycle, the transport too; only the clock stands still
-while neither side has anything to say.
+The design is simulated cycle by cycle, including the transport; the clock stops while both sides are idle.
 """
 
 from __future__ import annotations
@@ -87,14 +86,14 @@ void board_flash(Board *b, uint8_t *content) { b->chip.content = content; }
 int board_active(Board *b) { return b->chip.active(*b->top); }
 int board_fault(Board *b) { return b->chip.fault(*b->top); }
 uint64_t board_cycles(Board *b) { return b->cycles; }
-// Runs until a reply ends, nothing more can come, or `room` or `most` cycles are used up.
+// Runs until a reply ends, nothing more can come, or `room` or `max_cycles` cycles are used up.
 // Returns whether nothing more can come.
 int board_run(
-    Board *b, const uint8_t *in, int n_in, int *taken, uint8_t *out, int room, int *n_out, uint64_t most
+    Board *b, const uint8_t *in, int n_in, int *taken, uint8_t *out, int room, int *n_out, uint64_t max_cycles
 ) {
     *taken = 0;
     *n_out = 0;
-    for (uint64_t k = 0; k < most && *n_out < room; k++) {
+    for (uint64_t k = 0; k < max_cycles && *n_out < room; k++) {
         if (b->line.ready() && *taken < n_in) {
             b->line.send(in[(*taken)++], !b->spoiled);
             b->spoiled = false;
@@ -117,16 +116,16 @@ int board_run(
 }
 """
 
-#: a bit in the fewest clock cycles
+#: the minimum of clock cycles per bit
 FASTEST = Uart(MIN_DIVISOR)
 #: see equilif_hdl.link.standalone.StandaloneTrainer: a host retries a refused frame within 100,000 cycles
 IDLE_TIMEOUT_BITS = 17
-CHUNK = 20_000  #: cycles between two looks at the terminal
+CHUNK = 20_000  #: cycles between polls of the terminal
 ROOM = 4096
 
 
 def _sources() -> list[str]:
-    """All that the design is made of."""
+    """Source files of the design, for the build ID."""
     files = [
         path
         for package in (equilif_golden, equilif_hdl)
@@ -137,7 +136,7 @@ def _sources() -> list[str]:
 
 
 class Board:
-    """The design of one board, running; a port for equilif.host.client by itself, without a terminal.
+    """A running design; usable as a port of equilif.host.client without a terminal.
 
     Other arguments: see equilif_hdl.top.Top.
     """
@@ -154,8 +153,8 @@ class Board:
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         build_id: int | None = None,
     ):
-        """``build_id``: by default a hash of the design's sources and sizes.  ``flash_file``: where the
-        content of the flash stays, whatever becomes of this process; by default it goes with it.
+        """``build_id``: default: a hash of the sources and sizes of the design.  ``flash_file``: file of the
+        flash content, which survives this process; default: in memory.
         """
         arguments: dict[str, Any] = {
             "transport": transport,
@@ -178,7 +177,7 @@ class Board:
         self._lib: Any = ctypes.CDLL(str(self._compiled(text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64
-        #: of the whole chip
+        #: content of the chip
         self.flash = None if flash is None else content_of(flash_file)
         self._board = ctypes.c_void_p(self._lib.board_new())
         if self.flash is not None:
@@ -201,8 +200,8 @@ class Board:
         return int(self._lib.board_cycles(self._board))
 
     def run(self, data: bytes) -> tuple[int, bytes, bool]:
-        """Send some of ``data`` to the board: how many bytes of it, what came from the board meanwhile, and
-        whether it now waits for more.
+        """Send ``data`` to the board; returns the number of bytes sent, the bytes received, and whether the
+        board waits for more.
         """
         taken = ctypes.c_int()
         n = ctypes.c_int()
@@ -220,28 +219,28 @@ class Board:
 
     @property
     def active(self) -> bool:
-        """The trainer is at work."""
+        """Whether the standalone trainer is active."""
         return bool(self._lib.board_active(self._board))
 
     @property
     def fault(self) -> bool:
-        """It stopped by itself."""
+        """Whether the standalone trainer stopped with a fault."""
         return bool(self._lib.board_fault(self._board))
 
-    def work(self, most: int = 1 << 40) -> bytes:
-        """Until the trainer is not at work; what came over the line meanwhile.  RuntimeError when it still is
-        after so many cycles.
+    def work(self, max_cycles: int = 1 << 40) -> bytes:
+        """Run until the standalone trainer stops; returns the bytes received.  RuntimeError if it is still
+        active after ``max_cycles``.
         """
         first = self.cycles
         output = b""
         while self.active:
             output += self.run(b"")[1]
-            if self.cycles - first > most:
-                raise RuntimeError(f"the trainer is at work after {most} cycles")
+            if self.cycles - first > max_cycles:
+                raise RuntimeError(f"the trainer is still active after {max_cycles} cycles")
         return output
 
     def step(self, cycles: int) -> None:
-        """So many cycles, or until a reply has come."""
+        """Run ``cycles``, or until a reply is received."""
         n = ctypes.c_int()
         taken = ctypes.c_int()
         self._lib.board_run(
@@ -258,19 +257,19 @@ class Board:
         self._ready += bytes(self._out[: n.value])
 
     def reset(self) -> None:
-        """Registers are as at power-up; memories and flash stay."""
+        """Reset: registers as at power-up; memories and flash are kept."""
         self._lib.board_reset(self._board)
         self._waiting = b""
         self._ready = b""
 
     def cut(self, cycles: int) -> None:
-        """So many cycles later the power is gone, and comes back: what the flash did stays half done."""
+        """Power cut after ``cycles``: a flash operation remains incomplete."""
         self.step(cycles)
         self._lib.board_cut(self._board)
         self.reset()
 
     def spoil(self) -> None:
-        """The next byte is damaged on its way to the board."""
+        """Damage the next byte to the board."""
         self._lib.board_spoil(self._board)
 
     def write(self, data: bytes, /) -> int:
@@ -282,22 +281,22 @@ class Board:
         while not self._ready and not idle:
             taken, self._ready, idle = self.run(self._waiting)
             self._waiting = self._waiting[taken:]
-            # a standalone trainer works on and on: who waits for a reply gives up after a while
+            # a standalone trainer never becomes idle: limit the wait for a reply
             idle = idle or self.active and not self._waiting
         out, self._ready = self._ready[:size], self._ready[size:]
         return out
 
 
 class Terminal:
-    """A pseudo-terminal with a board at its end.
+    """A pseudo-terminal that is connected to a board.
 
-    ``path`` is what a host program opens.  :meth:`serve` runs the board until :meth:`stop`, called from
+    ``path``: device file for a host program.  :meth:`serve` runs the board until :meth:`stop`, called from
     another thread or a signal handler.
     """
 
     def __init__(self, board: Board):
         self.board = board
-        # the far end stays open here, else the terminal would hang up whenever a host program ends
+        # keep the other end open, else the terminal hangs up when a host program ends
         self._ours, self._theirs = os.openpty()
         tty.setraw(self._theirs)
         os.set_blocking(self._ours, False)
@@ -308,7 +307,7 @@ class Terminal:
         waiting = b""
         idle = True
         while True:
-            # a host that sends faster than the board takes is held up by the terminal's own buffer
+            # flow control for a fast host: the buffer of the terminal
             listening = [self._ours, self._wake] if len(waiting) < ROOM else [self._wake]
             ready, _, _ = select.select(listening, [], [], None if idle and not waiting else 0)
             if self._wake in ready:
@@ -318,7 +317,7 @@ class Terminal:
             taken, out, idle = self.board.run(waiting)
             waiting = waiting[taken:]
             while out and select.select([], [self._ours], [], 1.0)[1]:
-                # to a host that does not listen bytes are lost, as on a wire
+                # bytes to a host that does not read are lost, as on a wire
                 out = out[os.write(self._ours, out) :]
 
     def stop(self) -> None:

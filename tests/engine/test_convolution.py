@@ -409,7 +409,7 @@ def same_run(rtl, model, program, rng, what, *, full=False):
         engine.write(Region.VALUE, 0, values)
         engine.load(program)
     want = model.run(learn=True)
-    got = rtl.run(learn=True, most=1_000_000)
+    got = rtl.run(learn=True, max_cycles=1_000_000)
     for name in ("prediction", "spikes", "accesses", "activity", "cycles"):
         assert getattr(got, name) == getattr(want, name), f"{what}: {name}"
     compare(rtl, model, what)

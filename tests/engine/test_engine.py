@@ -114,7 +114,7 @@ def run_random_programs(engine, n=300):
         engine.load(program)
         model.load(program)
         expected = model.run(learn=learn)
-        result = engine.run(learn=learn, most=200_000)
+        result = engine.run(learn=learn, max_cycles=200_000)
         for what in ("prediction", "spikes", "accesses", "activity", "cycles"):
             assert getattr(result, what) == getattr(expected, what), f"program {k}: {what}"
         compare(engine, model, f"program {k}")

@@ -1,7 +1,7 @@
 """Bench for equilif_hdl.blocks.lif.Lif.
 
-State space: sums over the whole accumulator, dense around the threshold and both limits; every threshold
-and leak.  Stalls: random idle cycles.
+State space: sums over the range of the accumulator, dense around the threshold and both limits; every
+threshold and leak.  Stalls: random idle cycles.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def sums(dut: Any) -> None:
                         random.choice(edges),
                         random.randint(acc.lo, acc.hi),
                         random.randint(-3 * threshold, 3 * threshold),
-                        # a single bit beyond the limit
+                        # one bit above the limit
                         1 << random.randrange(acc.width - 1),
                         ~(1 << random.randrange(acc.width - 1)),
                     ]
@@ -48,5 +48,5 @@ async def sums(dut: Any) -> None:
                 n += 1
                 if random.random() < 0.2:
                     await tb.feed()
-            await tb.drain()  # the constants hold until the last sum is out
+            await tb.drain()  # constants are held until the last sum is compared
     await tb.finish(n)

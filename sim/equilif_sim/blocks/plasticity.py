@@ -1,7 +1,7 @@
 """Bench for equilif_hdl.blocks.plasticity.Plasticity.
 
-State space: weights at and near both rails and anywhere, rates 0, 255 and anywhere (``signed``: -128 to
-127 too), every gain and shift, any dither, and what rounds either way by a bit. Stalls: random idle cycles.
+State space: weights at both limits, near them and random; rates 0, 255 and random (``signed``: also -128 to
+127); every gain and shift, random dither, and updates next to a rounding step.  Stalls: random idle cycles.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from equilif_sim.tools.run import bench_config
 
 
 def two_rates(signed: bool) -> list[int]:
-    """Of one neuron, at +beta and at -beta."""
+    """Rates of a neuron at +beta and at -beta."""
     lo, hi = random.choice([(0, 255), (-128, 127)]) if signed else (0, 255)
     return [random.choice([lo, hi, random.randint(lo, hi)]) for _ in range(2)]
 
 
 def update_near(difference: int, shift: int, place: int = 0) -> int:
-    """Number of an update whose dither makes a multiple of 2**shift of the difference, or 1 less: the weight
-    then tells of a fault in the lowest bit.  ``place``: dither of row and column.
+    """Number of an update whose dither completes the difference to a multiple of 2**shift, or 1 less, so that
+    an error of the lowest bit changes the weight.  ``place``: dither of row and column.
     """
     low = random.choice([0, -1]) - difference - place & ((1 << shift) - 1)
     wanted = low | random.getrandbits(DITHER_WIDTH) << shift
@@ -46,7 +46,7 @@ async def updates(dut: Any) -> None:
     config = bench_config()
     signed = config.pop("signed")
     latency = config.pop("latency")
-    ahead = int(config.pop("multiplied"))  # um and vm before the product
+    ahead = int(config.pop("multiplied"))  # cycles of um and vm before the product
     weight = Numerics(**config).weight
     tb = Pipeline(
         dut,
@@ -72,7 +72,7 @@ async def updates(dut: Any) -> None:
             )
             up, um = two_rates(signed)
             vp, vm = two_rates(signed)
-            if random.random() < 0.3:  # a single bit beyond the limit
+            if random.random() < 0.3:  # one bit above the limit
                 gain = 1 << random.randrange(GAIN_MAX.bit_length())
                 power = -128 if signed else 128
                 up, um, vp, vm = random.choice([(power, 0, power, 0), (0, power, 0, power), (up, um, vp, vm)])

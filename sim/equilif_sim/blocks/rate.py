@@ -1,7 +1,7 @@
-"""Benches for equilif_hdl.blocks.rate: ``rates`` of Measure and ``changes`` of Moved.
+"""Benches for equilif_hdl.blocks.rate: ``rates`` of Measure and ``changes`` of RateChange.
 
-State space of Measure: charge and membrane over the whole charge format, sums near 0 and near the largest
-rate; every shift.  Of Moved: every pair of rates whose change lies near a tolerance, and random ones.
+State space of Measure: charge and membrane over the charge format, sums near 0 and near the largest rate;
+every shift.  Of RateChange: every pair of rates whose change is near a tolerance, and random ones.
 Stalls: random idle cycles.
 """
 
@@ -37,7 +37,7 @@ async def rates(dut: Any) -> None:
                     random.randint(-3, 3),
                     (255 << shift) + random.randint(-3, 3 + (1 << shift)),
                     random.randint(0, 256 << shift),
-                    1 << random.randrange(fmt.width - 1),  # a single bit beyond the largest rate
+                    1 << random.randrange(fmt.width - 1),  # one bit above the largest rate
                 ]
             )
             charge = int(wrap(np.array(total - v), fmt))
@@ -46,7 +46,7 @@ async def rates(dut: Any) -> None:
             n += 1
             if random.random() < 0.2:
                 await tb.feed()
-        await tb.drain()  # the shift holds until the last rate is out
+        await tb.drain()  # the shift is held until the last rate is compared
     await tb.finish(n)
 
 
@@ -73,6 +73,6 @@ async def changes(dut: Any) -> None:
                 seen.add((tolerance, want))
                 if random.random() < 0.1:
                     await tb.feed()
-        await tb.drain()  # the tolerance holds until the last answer is out
-    assert len(seen) == 18  # nothing moves by more than 255
+        await tb.drain()  # the tolerance is held until the last output is compared
+    assert len(seen) == 18  # the largest change is 255
     await tb.finish(n)

@@ -39,7 +39,7 @@ async def values(dut: Any) -> None:
                     *random.choices(edges, k=2),
                     random.randint(acc.lo, acc.hi),
                     random.randint(-300, 300),
-                    # a single bit beyond the limit
+                    # one bit above the limit
                     random.choice((-1, 1)) * (1 << random.randrange(acc.width - 1)),
                     ~(1 << random.randrange(acc.width - 1)),
                 ]
@@ -48,5 +48,5 @@ async def values(dut: Any) -> None:
             n += 1
             if random.random() < 0.2:
                 await tb.feed()
-        await tb.drain()  # the shift holds until the last value is out
+        await tb.drain()  # the shift is held until the last value is compared
     await tb.finish(n)

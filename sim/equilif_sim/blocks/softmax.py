@@ -1,5 +1,4 @@
-"""Benches for equilif_hdl.blocks.softmax: ``totals`` of Reciprocal, and of Softmax whole softmaxes, in the
-three walks that the engine makes.
+"""Benches for equilif_hdl.blocks.softmax: ``totals`` of Reciprocal, and complete softmaxes in three walks.
 
 State space of Reciprocal: every total from ``first`` up to ``last``, which the configuration gives, both
 kinds; the cycles of each are counted.
@@ -42,24 +41,24 @@ from equilif_sim.tools.pipeline import bits
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, drive, never, now, often, reset
 
-#: who takes part
+#: active lanes
 Active = npt.NDArray[np.bool_]
 
 
 class Outcome(NamedTuple):
-    """Of a whole softmax."""
+    """Outputs of a softmax."""
 
-    #: of the third walk
+    #: codes of the third walk
     codes: Raw
     #: e of the second walk, group by group
     exponentials: Raw
     scale: int
-    #: from start to the end
+    #: cycles from start to the end
     cycles: int
 
 
 class SoftmaxBench:
-    """Stands for walker, lanes and their multipliers."""
+    """Driver in place of walker, lanes and multipliers."""
 
     def __init__(self, dut: Any, config: EngineConfig, *, pause: Pause = never):
         self.dut = dut
@@ -72,7 +71,7 @@ class SoftmaxBench:
         await reset(self.dut, "start", "absolute", "fine", "idle", "valid", "scores", "active")
 
     def groups(self, scores: Raw, active: Active) -> list[tuple[int, int]]:
-        """(scores, active) of every group, as the ports take them."""
+        """(scores, active) of every group, packed for the ports."""
         p = self.config.lanes
         return [
             (
@@ -83,7 +82,7 @@ class SoftmaxBench:
         ]
 
     def offer(self, todo: list[tuple[int, int]]) -> bool:
-        """Offer the next group, or noise; whether it was a group."""
+        """Drive the next group, or noise; returns whether it was a group."""
         offered = bool(todo) and not self.pause()
         if offered:
             scores, active = todo.pop(0)
@@ -103,12 +102,12 @@ class SoftmaxBench:
         fine: bool = False,
         walks: tuple[slice, ...] = (slice(None),) * 3,
     ) -> Outcome:
-        """``walks``: the groups of each."""
+        """``walks``: groups of each walk."""
         d = self.dut
         groups = self.groups(scores, active)
         walk = 0
         todo = list(groups[walks[walk]])
-        flight = [0] * (self.latency + 1)  # walks of the groups on their way, one more each
+        flight = [0] * (self.latency + 1)  # walk + 1 of the groups in the pipeline
         codes: list[Raw] = [np.zeros(0, np.int64)]
         exponentials: list[Raw] = []
         products: list[Raw] = []
@@ -162,7 +161,7 @@ async def softmaxes(dut: Any, pause: Pause) -> None:
         assert np.array_equal(got.codes, want.code), k
         assert got.scale == want.c - C_MIN, k
         if pause is never:
-            # each walk runs empty: the last group's e, a tree, the total; its code is two cycles behind e
+            # each walk drains: e of the last group, a tree, the total; its code comes two cycles after e
             levels = (config.lanes - 1).bit_length()
             walk = len(scores) // config.lanes + max(levels, PRODUCT) + tb.latency + 1
             assert got.cycles == 3 * walk + Reciprocal.latency + 3

@@ -1,8 +1,8 @@
 """Bench for equilif_hdl.engine.activity.Activity against equilif_golden.engine.activity.
 
-State space: every operation with every mode, any number of commands and fetches, alone and in the same cycle;
-SOFTMAX in its three walks; runs that begin anew; counts that carry over all of their bits.  Stalls: cycles
-without a strobe.  The cycles from a strobe to its count are counted.
+State space: every operation with every mode; any number of commands and fetches, alone and in the same cycle;
+the three walks of SOFTMAX; new runs; carries over all bits.  Stalls: cycles without a strobe.  Checks the
+latency from strobe to count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STROBES = ("clear", "start", "restart_walk", "command", "fetch")
 
 
 class ActivityBench:
-    """``expected``: what has been counted since the last run began, by golden."""
+    """``expected``: golden counts of the present run."""
 
     def __init__(self, dut: Any):
         self.dut = dut
@@ -42,7 +42,7 @@ class ActivityBench:
         await RisingEdge(self.dut.clk)
 
     async def walk(self, commands: int, fetched: int) -> None:
-        """So many strobes of each, in any order, with gaps."""
+        """Strobes in random order, with gaps."""
         while commands or fetched:
             command = bool(commands) and random.random() < 0.5
             fetch = bool(fetched) and random.random() < 0.5
@@ -59,7 +59,7 @@ class ActivityBench:
         await self.walk(commands, fetches(ins, events, self.config))
         whole = self.expected + activity(ins, self.config, events, np.full(rows, ins.n_dst))
         for _ in range(ins.operation.walks - 1):
-            # what the last walk does more comes with it, and modes too
+            # additional costs of the last walk and of modes
             self.expected += commands * np.array([COMMAND[ins.op].get(name, 0) for name in NAMES])
             await self.check()
             await self.cycle("restart_walk")
@@ -80,7 +80,7 @@ class ActivityBench:
         assert np.array_equal(got, self.expected), got - self.expected
 
     async def begin(self, counts: Raw) -> None:
-        """As if so much had been counted."""
+        """Preset the counters."""
         self.dut.counts.value = sum(int(n) << 32 * k for k, n in enumerate(counts))
         self.expected = counts
         await self.cycle()
@@ -106,7 +106,7 @@ async def every_operation(dut: Any) -> None:
 
 @cocotb.test()
 async def counts_have_32_bits(dut: Any) -> None:
-    """What others have counted, and how much, does not matter to any of them."""
+    """Counters are independent of each other."""
     bench = ActivityBench(dut)
     rng = np.random.default_rng(random.getrandbits(32))
     await bench.reset()
@@ -120,7 +120,7 @@ async def counts_have_32_bits(dut: Any) -> None:
 
 @cocotb.test()
 async def a_count_comes_after_its_latency(dut: Any) -> None:
-    """Not a cycle earlier, nor later."""
+    """Latency is exact."""
     bench = ActivityBench(dut)
     await bench.reset()
     drive(dut, instruction=Instruction(op=Op.MARK).encode())

@@ -1,8 +1,8 @@
 """Bench for equilif_hdl.engine.checker.Checker against equilif_golden.engine.isa.check: the same verdict, and
 the same instruction at fault.
 
-State space: programs that are right, spoiled or noise; every operand of every operation at its last value
-that is right and its first that is wrong; convolutions with any of their numbers one off or at its end.
+State space: valid programs, programs with one error, and noise; every operand of every operation at its last
+valid and its first invalid value; convolutions with each operand off by one or at a limit.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from equilif_sim.tools.programs import (
 from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.stream import reset, until_low
 
-LONGEST = 200  #: cycles of a word
+LONGEST = 200  #: maximum cycles of a word
 
 
 def fault_of(words: Raw, config: EngineConfig) -> int | None:
-    """Index of the first instruction at fault, their number when only the end is, or None."""
+    """Index of the first invalid instruction, number of instructions if only the end is invalid, or None."""
     try:
         check(disassemble(words), config)
     except ProgramError as e:
@@ -76,7 +76,7 @@ async def judge(dut: Any, config: EngineConfig, cases: Iterable[Raw]) -> None:
 
 @cocotb.test()
 async def programs(dut: Any) -> None:
-    """Right, wrong in one place, and noise."""
+    """Valid programs, programs with one error, and noise."""
     config = engine_config()
     await reset(dut, "clear", "step", "word")
     rng, cases = np.random.default_rng(5), []
@@ -92,11 +92,11 @@ async def programs(dut: Any) -> None:
 
 @cocotb.test()
 async def limits(dut: Any) -> None:
-    """The last value that is right and the first that is wrong, of all operands of all operations."""
+    """The last valid and the first invalid value of all operands of all operations."""
     config = engine_config()
     await reset(dut, "clear", "step", "word")
     rng, cases = np.random.default_rng(6), []
-    # what is right behind CONVOLVE depends on what it says: see the next test
+    # the instruction after CONVOLVE depends on its operands: see the next test
     for op in [op for op in [*operations(config), Op.REPEAT, Op.NEXT] if op != Op.CONVOLVE]:
         i = random_instruction(rng, config, op, groups=1)
         before = [Op.REPEAT(2)] if op == Op.NEXT else []
@@ -113,7 +113,7 @@ async def limits(dut: Any) -> None:
 
 @cocotb.test()
 async def convolutions(dut: Any) -> None:
-    """CONVOLVE and what is behind it, right, and with any of their fields one off or at its end."""
+    """CONVOLVE and the next instruction, valid, and with each field off by one or at a limit."""
     config = engine_config()
     if not config.convolution:
         return

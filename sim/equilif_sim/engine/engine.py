@@ -1,8 +1,8 @@
 """Bench for equilif_hdl.engine.engine.Engine against equilif_golden.engine.model.EngineModel: random
-programs, all memories compared after each.
+programs; all memories are compared after each.
 
 State space: equilif_sim.tools.programs.  Memories keep their contents from program to program, so that
-states add up that no single program reaches.
+states accumulate that no single program reaches.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VALUES = {"plus", "minus"}
 
 
 class EngineBench:
-    """``engine``: the engine in ``dut``, whose memories are looked into."""
+    """``engine``: the engine in ``dut``, whose memories are read."""
 
     def __init__(self, dut: Any, config: EngineConfig, *, engine: Any = None):
         self.dut = dut
@@ -44,7 +44,7 @@ class EngineBench:
         self.model = EngineModel(config)
         self.engine = dut if engine is None else engine
         self.compared = 0
-        #: of a read
+        #: latency of a read
         self.latency = Access(config).latency + config.registers.host
 
     async def reset(self) -> None:
@@ -86,7 +86,7 @@ class EngineBench:
         return np.array(out, np.int64)
 
     async def run(self, learn: bool) -> int:
-        """Cycles of the run, as the engine counts them; the bench counts too."""
+        """Cycles of the run, counted by engine and bench."""
         drive(self.dut, host__start=1, host__learn=learn)
         await RisingEdge(self.dut.clk)
         self.dut.host__start.value = 0
@@ -104,7 +104,7 @@ class EngineBench:
         return raw - (raw >> (width - 1) << width) if held.signed else raw
 
     def adopt(self) -> None:
-        """Neuron state as other tests left it: a reset does not clear memories."""
+        """Neuron state of earlier tests, since a reset does not clear memories."""
         for name, memory in memories(self.config).items():
             if name not in VALUES:
                 found = self.lanes_memory(name)
@@ -178,13 +178,13 @@ async def random_programs(dut: Any) -> None:
 
 @cocotb.test()
 async def a_memory_learns(dut: Any) -> None:
-    """A compiled network whose memory is loaded with every sample: both heads, all phases, the update."""
+    """A compiled network with dynamic patterns: both heads, all phases, the update."""
     await memory_learns(dut, Network.attention(6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16)))
 
 
 @cocotb.test()
 async def tokens_learn(dut: Any) -> None:
-    """The same, and what was loaded learns too; the table of a host is not part of this."""
+    """The same with patterns that learn; without the table of a host."""
     network = Network.attention(
         6, 3, 2, 4, 3, schedule=Schedule(free=16, nudged=16), table_rows=9, table_learning_rate_scale=1.0
     )
@@ -227,11 +227,11 @@ async def memory_learns(dut: Any, network: Network) -> None:
 
 @cocotb.test()
 async def a_task(dut: Any) -> None:
-    """Training samples of a real sequence task: prediction, spikes and all rates after each, all weights at
-    the end.
+    """Training samples of a sequence task: prediction, spikes and all rates after each, all weights at the
+    end.
 
-    ``network`` in the configuration names a saved network, ``task`` a file of samples and of what the
-    golden kernel made of them.
+    Configuration: ``network``: a saved network; ``task``: a file with samples and results of the golden
+    kernel.
     """
     raw = bench_config()
     config = engine_config(raw["engine"])

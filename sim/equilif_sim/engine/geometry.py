@@ -1,7 +1,8 @@
-"""Bench for equilif_hdl.engine.geometry.Geometry: steps of random geometries, both ways, and of dense
-instructions between them.
+"""Bench for equilif_hdl.engine.geometry.Geometry: steps of random geometries, in both directions, and of
+dense instructions between them.
 
-State space: all numbers of CONVOLVE, groups and tiles that wrap.  Stalls: what begins comes at once or later.
+State space: all operands of CONVOLVE, groups and tiles that wrap.  Stalls: the next instruction begins
+immediately or later.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from equilif_sim.tools.stream import drive, reset
 
 
 def steps_of(config: EngineConfig, i: Instruction, geometry: Geometry | None) -> dict[str, int]:
-    """Those that matter, by name; equilif_hdl.engine.geometry.Steps says what they are."""
+    """Relevant steps by name, as in equilif_hdl.engine.geometry.Steps."""
     back = geometry is not None and i.backwards
     g = geometry or i.dense
     x_tile = g.pre * g.post
@@ -59,7 +60,7 @@ def steps_of(config: EngineConfig, i: Instruction, geometry: Geometry | None) ->
 
 
 def code_of(config: EngineConfig, i: Instruction, geometry: Geometry | None) -> int:
-    """Value of the port ``steps``; what does not matter is noise."""
+    """Value of the port ``steps``; irrelevant fields are noise."""
     layout = hdl.steps(config)
     names = hdl.Steps.__annotations__
     noise = {name: random.getrandbits(layout[name].width) for name in names}
@@ -67,7 +68,7 @@ def code_of(config: EngineConfig, i: Instruction, geometry: Geometry | None) -> 
 
 
 def random_numbers(config: EngineConfig) -> Geometry:
-    """Any that CONVOLVE can say, whatever fits."""
+    """Random operands of CONVOLVE, regardless of memory sizes."""
     most = random.choice([2, SIDE])
     pre, post = (random.randint(1, random.choice([3, config.value_groups - 1])) for _ in range(2))
     rows, columns, *kernel = (random.randint(1, most) for _ in range(4))

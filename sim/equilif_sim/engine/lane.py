@@ -1,9 +1,9 @@
-"""Bench for equilif_hdl.engine.lane.Lane: every output against golden, in the stage that
-equilif_hdl.engine.stages.Timing has for it.
+"""Bench for equilif_hdl.engine.lane.Lane: every output against golden, in its stage of
+equilif_hdl.engine.stages.Timing.
 
-State space: operands over their whole formats and near both ends; sums that wrap; all sources of a sum; all
-thresholds, leaks, shifts and gains.  Whatever an operation must not look at is random.  Stalls: random idle
-cycles.  The cycle of ``feed`` is that of stage 0, so that a stage is a latency.
+State space: operands over their formats and near both limits; sums that wrap; all sources of a sum; all
+thresholds, leaks, shifts and gains.  Unused inputs are random.  Stalls: random idle cycles.  The cycle of
+``feed`` is that of stage 0, so that a stage is a latency.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from equilif_sim.tools.run import bench_config, engine_config
 
 
 def anywhere(fmt: Fixed) -> int:
-    """A code of the format, now and then at one of its ends or near 0."""
+    """A random code of the format, sometimes at a limit or near 0."""
     inside = random.randint(fmt.lo, fmt.hi)
     return random.choice([fmt.lo, fmt.hi, random.randint(-2, 2), inside, inside, inside])
 
@@ -53,9 +53,7 @@ def wrapped(value: int, fmt: Fixed) -> int:
 
 
 class LaneBench:
-    """``outputs`` are compared in stage ``stage``; ``moved``: inputs that come in another stage than is
-    usual.
-    """
+    """``outputs``: compared in stage ``stage``.  ``moved``: inputs in another stage than usual."""
 
     def __init__(self, dut: Any, *outputs: str, stage: str, moved: Mapping[str, str] | None = None):
         raw = bench_config()
@@ -102,7 +100,7 @@ class LaneBench:
             await self.hold(control__shift_minus_1=0, control__coding=0)
 
     async def instruction(self, op: Op, **fields: int) -> None:
-        """What is executed from now on; what came before is out of the lane."""
+        """Set the instruction, after the pipeline is drained."""
         await self.pipeline.drain()
         await self.hold(instruction=Instruction(op=op, **fields).encode())
 
@@ -110,7 +108,7 @@ class LaneBench:
         await self.pipeline.hold(**values)
 
     async def feed(self, fields: Mapping[str, int], *expected: int, idle: bool = True) -> None:
-        """A command; without ``expected`` one whose outputs nobody looks at.  ``idle``: a gap may follow."""
+        """Feed a command; without ``expected`` its outputs are not compared.  ``idle``: a gap may follow."""
         unasked = {name: random.getrandbits(len(getattr(self.dut, name))) for name in self.pipeline.delays}
         await self.pipeline.feed({**unasked, **fields}, expected or UNSEEN)
         self.n += bool(expected)
@@ -122,7 +120,7 @@ class LaneBench:
         await self.pipeline.finish(self.n)
 
     def sums(self) -> dict[str, int]:
-        """Control of a command that adds its product."""
+        """Control signals of a command that adds its product."""
         control = {"control__use_weight": 0, "control__use_scale": 0, "control__nudge": 0}
         if self.config.single_port:
             control |= {"control__step": 0, "control__copy": 0}
@@ -131,12 +129,12 @@ class LaneBench:
 
 @cocotb.test()
 async def sums_of_weights(dut: Any) -> None:
-    """DRIVE and GATHER: weight x value, or weight, beside A, B, the sum before, or nothing."""
+    """DRIVE and GATHER: weight x value, or weight, plus A, B, the previous sum, or nothing."""
     tb = LaneBench(dut, "total", stage="sum")
     await tb.reset()
     await tb.instruction(Op.DRIVE)
     fmt = tb.config.numerics.accumulator
-    last: int | None = None  # the sum of the cycle before, where that is known
+    last: int | None = None  # the sum of the previous cycle, if known
     sources = [source for source in Source if not tb.config.single_port or source != Source.LAST]
     seen = set()
     for _ in range(1500):
@@ -231,7 +229,7 @@ async def steps(dut: Any) -> None:
 
 @cocotb.test()
 async def marks(dut: Any) -> None:
-    """A charge begins with - A."""
+    """A charge starts at -A."""
     tb = LaneBench(dut, "charge", stage="sum")
     await tb.reset()
     await tb.instruction(Op.MARK)
@@ -265,7 +263,7 @@ async def rates(dut: Any) -> None:
 
 @cocotb.test()
 async def moves(dut: Any) -> None:
-    """Where phases end early: a rate, and the one before."""
+    """With ``early_exit``: the change of a rate."""
     config = engine_config(bench_config()["engine"])
     if not config.early_exit:
         return
@@ -282,18 +280,18 @@ async def moves(dut: Any) -> None:
             changed = bool(moved(rate, before, tolerance=tolerance))
             seen.add((tolerance, changed))
             await tb.feed({"a": 0, "q": rate << shift, "v_plus": before}, int(changed))
-    assert len(seen) == 9  # nothing moves by more than 255
+    assert len(seen) == 9  # the largest change is 255
     await tb.finish()
 
 
 def two_rates(lo: int, hi: int) -> list[int]:
-    """Of one neuron, at +beta and at -beta."""
+    """Rates of a neuron at +beta and at -beta."""
     return [random.choice([lo, hi, random.randint(lo, hi)]) for _ in range(2)]
 
 
 @cocotb.test()
 async def updates(dut: Any) -> None:
-    """LEARN, dither and all; on a single port every other cycle, with anything between."""
+    """LEARN with dither; with single-port weights every other cycle, and noise in between."""
     tb = LaneBench(dut, "updated", stage="learn")
     await tb.reset()
     config = tb.config
@@ -341,7 +339,7 @@ async def updates(dut: Any) -> None:
 
 @cocotb.test()
 async def relays(dut: Any) -> None:
-    """Where there are memories: B as a signed value."""
+    """With ``attention``: B as a signed value."""
     config = engine_config(bench_config()["engine"])
     if not config.attention:
         return
@@ -359,7 +357,7 @@ async def relays(dut: Any) -> None:
 
 @cocotb.test()
 async def codes(dut: Any) -> None:
-    """Where there are memories: e x R of SOFTMAX, rounded."""
+    """With ``attention``: e x R of SOFTMAX, rounded."""
     config = engine_config(bench_config()["engine"])
     if not config.attention:
         return
@@ -368,7 +366,7 @@ async def codes(dut: Any) -> None:
     await tb.instruction(Op.SOFTMAX)
     await tb.hold(control__coding=1)
     half = 1 << (RECIPROCAL - 1)
-    # what is drawn without bits that are kept is the half that rounds
+    # with an empty noise mask, the noise is the half that rounds
     draws = {"control__load_noise": 1} if config.single_port else {}
     for _ in range(400):
         e = random.choice([0, 1, 255, random.randrange(256)])

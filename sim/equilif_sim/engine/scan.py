@@ -1,9 +1,9 @@
-"""Bench for equilif_hdl.engine.scan.Scanner with memories that answer in the next cycle, and hold what they
-put out only when told to.
+"""Bench for equilif_hdl.engine.scan.Scanner, with memories of one cycle latency that hold their outputs only
+on request.
 
-State space: spikes and values from empty to full, values that differ between +beta and -beta everywhere,
-here and there or nowhere, 1 to 16 groups, all four kinds of source, with convolutions random geometries
-both ways.  Stall space: the sink stalls half of the time or never, ``allow`` comes at random while learning.
+State space: spikes and values from empty to full; values that differ between +beta and -beta everywhere, in
+some places or nowhere; 1 to 16 groups; all four kinds of source; with ``convolution`` random geometries in
+both directions.  Stall space: the sink stalls half of the time or never, ``allow`` is random during LEARN.
 Without stalls the cycles are counted.
 """
 
@@ -32,7 +32,7 @@ from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often
 
 FIELDS = ("group", "e", "plus", "minus", "tile", "dither")
 MAPS = ("first", "columns", "rows", "new_position")
-GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: of a position of maps
+GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: groups of a position
 
 
 class ScanBench:
@@ -69,10 +69,10 @@ class ScanBench:
             fetch = int(d.memory__fetch.value)
             take = int(d.memory__select.value)
             assert fetch <= take <= int(d.busy.value), "who fetches has the address, and who is done has not"
-            # the lanes read values while learning, and give way to a fetch alone
+            # during LEARN the lanes read values, except for a fetch
             assert take == fetch or skips_unchanged(self.config) or not d.learning.value
             hold = int(d.memory__hold.value)
-            # while learning, lanes that nothing stops read values
+            # during LEARN, lanes that are not stalled read values
             assert not hold or not d.learning.value or int(d.blocking.value), "lanes read while a group waits"
             group = int(d.memory__addr.value)
             await RisingEdge(d.clk)
@@ -129,7 +129,7 @@ class ScanBench:
         )  # fmt: skip
 
     async def convolve(self, *, learning: bool) -> int:
-        """Number of events of a random convolution, which goes backwards unless it is learning."""
+        """Number of events of a random convolution, in both directions unless it is LEARN."""
         most = self.config.value_groups
         geometry = random_geometry(np.random.default_rng(random.getrandbits(32)), most, most, 1 << 15, GROUPS)
         back = not learning and random.random() < 0.5
@@ -143,7 +143,7 @@ class ScanBench:
         source = self._taking_part(spiking=not learning, learning=learning, by_minus=False, dst=slice(0, 1))
         if skips_unchanged(self.config):
             drive(self.dut, dst=0, n_dst=1)
-        # `first` is where LEARN looks, too, but nothing depends on that here
+        # `first` is also the destination of LEARN, which is irrelevant here
         drive(self.dut, first=dst, stride=1 if back else geometry.post)
         drive(self.dut, steps=code_of(self.config, i, geometry))
         starts = begins(geometry, self.config.lanes, back=back)
@@ -157,7 +157,7 @@ class ScanBench:
     async def _events(self, source: Raw, starts: list[tuple[int, ...]], per: int, **given: int) -> int:
         """Number of events.
 
-        ``source``: of the lanes that take part, not 0.  ``starts``: tile, dither, first group, columns and
+        ``source``: non-zero for active lanes.  ``starts``: tile, dither, first group, columns and
         rows of each group.  ``per``: groups of a position.
         """
         tiles = 1 << (self.config.tiles - 1).bit_length()
@@ -199,21 +199,21 @@ class ScanBench:
                 *rng.integers(1, 256, (2, c.value_groups, c.lanes)),
             ]
         )
-        # as after a sample that is known: rates differ here and there, or nowhere
+        # as for a learned sample: rates differ in some places, or nowhere
         same = rng.random((c.value_groups, 1)) < random.choice([0.0, 0.9, 1.0])
         self.values[2] = np.where(same, self.values[1], self.values[2])
 
 
 def begins(geometry: Geometry, lanes: int, *, back: bool) -> list[tuple[int, ...]]:
-    """Of each group of the source: first tile, dither of row 0, first group, columns and rows, from the
-    definition: those of the first position that hears it, or of none.
+    """For each source group: first tile, dither of row 0, first group, columns and rows, by definition: of
+    the first target position, or of none.
     """
     g = geometry
     found: list[tuple[int, ...]] = []
     if back:
         for position, sources in enumerate(g.sources()):
             for c in range(g.post):
-                # nobody looks at this dither, but it is there
+                # unused, but present
                 dither = c * lanes * DITHER_ROW + position * (DITHER_SOURCE + DITHER_DESTINATION)
                 found.append((c, dither, int(sources[0]) * g.pre, 1, g.kernel_rows))
         return found
@@ -265,8 +265,8 @@ async def events(dut: Any, o_pause: Pause, allow_pause: Pause) -> None:
 
 @cocotb.test()
 async def an_event_a_cycle(dut: Any) -> None:
-    """Full groups: the last event leaves ``latency`` + events - 1 cycles after the start; an empty group
-    costs a cycle, and where groups are copied one more after a full group.
+    """Full groups: the last event comes ``latency`` + events - 1 cycles after the start; an empty group takes
+    a cycle, and with buffering one more after a full group.
     """
     config = engine_config()
     tb = ScanBench(dut, config, o_pause=never, allow_pause=never)

@@ -1,10 +1,10 @@
 """Bench for equilif_hdl.engine.sequencer.Sequencer against the order of
 equilif_golden.engine.model.EngineModel.trace.
 
-State space: random programs with loops, some of whose length is not fixed, conditional marks and halts,
-learning or not; loops of up to 511 iterations, marked at any; loops in loops up to the memory's end; what
-the lanes tell, at random. Stall space: instructions are taken at once, at random, or so late that nothing
-can be fetched ahead; the engine is idle, and reports that a rate has moved, at once or late.
+State space: random programs with loops, some with early exit, conditional marks and halts, learning or not;
+loops of up to 511 iterations, with marks at any; nested loops up to the end of the memory; random status of
+the lanes.  Stall space: instructions are accepted immediately, at random, or so late that prefetch stops; the
+engine becomes idle, and reports that a rate has moved, immediately or late.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ WIDTH = sum(width for _, width, _ in FIELDS)
 
 
 def long_loop(rng: np.random.Generator) -> list[Instruction]:
-    """Marked where iterations left differ in every bit, and in the last one."""
+    """Marks at iterations that differ in every bit, and in the last one."""
     left = int(rng.integers(1, LONGEST))
     marks = [Op.MARK(Groups(0, 1), left=n) for n in (left, LONGEST - left, 1)]
     return [Op.REPEAT(LONGEST), *marks, Op.NEXT(), Op.HALT()]
 
 
 def late_loops(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
-    """All loops that there are, one in the other, where the program memory ends."""
+    """Nested loops, as deep as possible, at the end of the program memory."""
     mark = Op.MARK(Groups(0, 1))
     depth = config.loops
     n = config.program_words // WORDS - 2 * depth - 1
@@ -61,9 +61,9 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
     words = [0] * config.program_words
     score = Scoreboard()
     await reset(dut, "start", "learn", "idle", "word", *(f"status__{name}" for name in status))
-    issued: list[int] = []  # cycles, from the start, of the instructions that were taken
-    answers: list[bool] = []  # of the instructions that tell something, in their order
-    due: Counter[str] = Counter()  # what the sequencer has not been told of
+    issued: list[int] = []  # cycles from the start to each accepted instruction
+    answers: list[bool] = []  # status of the instructions that report it, in order
+    due: Counter[str] = Counter()  # status that is not reported yet
 
     def telling(instruction: Instruction) -> list[str]:
         return [
@@ -92,7 +92,7 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
             ends = not busy or bool(dut.idle.value)
             await RisingEdge(dut.clk)
             if read:
-                # what is read beyond the end must not matter
+                # words beyond the end must not matter
                 dut.word.value = words[addr] if addr < len(words) else random.getrandbits(32)
 
     cocotb.start_soon(StreamSink(dut, "o", taken, pause=o_pause).run())

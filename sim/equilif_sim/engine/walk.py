@@ -1,7 +1,7 @@
 """Bench for equilif_hdl.engine.walk.Walker.
 
 State space: every walk and scan instruction, 1 to 9 destination groups, rows and columns, all gains; with
-convolutions random geometries, where LEARN waits.
+``convolution`` random geometries, in which LEARN waits.
 Stall space: events come back to back or with gaps, the lanes stall half of the time or never.  Without
 stalls the cycles are counted.
 """
@@ -35,11 +35,11 @@ from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSource, drive, never, now, often, reset, until_low
 
-GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: of a position of maps
+GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: groups of a position
 
 
 class WalkBench:
-    """Commands of an instruction and its events, against what they must be."""
+    """Compares the commands of an instruction and its events."""
 
     def __init__(self, dut: Any, config: EngineConfig, *, i_pause: Pause, stall: Pause):
         self.dut = dut
@@ -47,7 +47,7 @@ class WalkBench:
         self.stall = stall
         self.source = StreamSource(dut, "i", pause=i_pause)
         self.score = Scoreboard()
-        self.fields: tuple[str, ...] = ()  # that are compared
+        self.fields: tuple[str, ...] = ()  # compared fields
         self.began = 0  # cycle of the start
         self.last = 0  # cycles from it to the last command
 
@@ -107,14 +107,14 @@ class WalkBench:
     def _commands(
         self, ins: Instruction, raw: dict[str, int], stride: int, geometry: Geometry | None
     ) -> list[tuple[int, int, int]]:
-        """Group, tile and dither of each command, less those of the first."""
+        """Group, tile and dither of each command, relative to the first one."""
         along = self.config.lanes * DITHER_COLUMN
         if geometry is None:
             return [(g, g * stride, g * along) for g in range(ins.n_dst)]
         g = geometry
         if ins.mode & SourceMode.COLUMN and ins.op == Op.GATHER:
             return [
-                # nobody looks at the dither
+                # the dither is unused
                 (
                     (dy * g.width + dx) * g.pre + c,
                     ((dy * g.kernel_columns + dx) * g.pre + c) * g.post,
@@ -189,7 +189,7 @@ def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[st
 
 
 def random_convolution(config: EngineConfig) -> tuple[Instruction, list[dict[str, int]], Geometry]:
-    """Of an engine with convolutions: events that are heard by any number of positions, in any order."""
+    """With ``convolution``: events with any number of target positions, in any order."""
     ins, events = random_case(config, random.choice([Op.DRIVE, Op.GATHER, Op.LEARN]))
     ins = replace(ins, mode=random.choice([0, SourceMode.COLUMN]) if ins.op == Op.GATHER else 0)
     most = config.value_groups

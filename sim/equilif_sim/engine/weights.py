@@ -1,8 +1,8 @@
 """Bench for equilif_hdl.engine.weights.WeightArray: rows and columns of tiles against a matrix.
 
 State space: every tile, row and column, writes of whole rows and of single banks, reads and writes in the
-same cycle.  Stalls: cycles without access, whose addresses may be any.  Without registers,
-banks keep what they put out.
+same cycle.  Stalls: cycles without access and with random addresses.  Without registers, banks hold their
+outputs.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ async def rows_and_columns(dut: Any) -> None:
     for word, row in enumerate(words):
         await tb.feed({**quiet, **written(word, every_bank, row)}, UNSEEN)
     n = 0
-    shown: list[int | None] = [None] * p  # what each bank puts out, where that is known
+    shown: list[int | None] = [None] * p  # output of each bank, if known
     for _ in range(1500):
-        # addresses and data of no access are noise
+        # without access, addresses and data are noise
         inputs = {name: random.getrandbits(len(getattr(dut, name))) for name in quiet} | {
             "read": 0,
             "write": 0,
@@ -68,7 +68,7 @@ async def rows_and_columns(dut: Any) -> None:
                 if b not in banks:
                     shown[b] = int(row[b])
                 elif not config.single_port:
-                    # a word that is read and written at once has no defined value
+                    # a word that is read and written in one cycle is undefined
                     shown[b] = int(row[b]) if at[b] != word else None
         looked_at = (reads or config.single_port) and None not in shown
         await tb.feed(inputs, (pack(shown),) if looked_at else UNSEEN)
@@ -81,18 +81,18 @@ async def rows_and_columns(dut: Any) -> None:
 
 
 def pack(row: Iterable[Any]) -> int:
-    """Weights in bank order as the number that a port shows."""
+    """Weights in bank order as the value of a port."""
     return sum(bits(int(w), 16) << (16 * b) for b, w in enumerate(row))
 
 
 def words_of(tile: int, e: int, column: int, p: int) -> Raw:
-    """The word that each bank reads."""
+    """Address of each bank."""
     banks = np.arange(p)
     return np.asarray(tile * p + (banks ^ e if column else np.full(p, e)))
 
 
 def by_coordinates(matrix: Raw, tile: int, e: int, column: int, p: int) -> Raw:
-    """The same weights by row and column of the matrix, so that the layout is checked too."""
+    """The weights by row and column of the matrix, which checks the layout."""
     other = np.arange(p) ^ e
     if column:
         return np.asarray(matrix[tile * p + other, e])

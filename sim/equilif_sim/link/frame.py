@@ -1,9 +1,9 @@
 """Bench for equilif_hdl.link.frame.Framer against equilif_golden.link.protocol.
 
-State space: frames of every length from nothing to longer than the buffer, right and wrong in each way and
-in several at once; what comes while a frame is held or while the trainer has the input, in whole frames and
-cut ones.  Stall space: bytes arrive back to back or with gaps, the reply is offered with and without, and
-taken at once or half of the time.
+State space: frames of every length from empty to longer than the buffer, valid, and with each error and
+several; complete and partial frames that arrive while a frame is held, or during a frame of the trainer.
+Stall space: bytes arrive with and without gaps; the reply is offered with and without gaps, and accepted
+immediately or half of the time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, oft
 
 END = 1 << 8
 BAD = 1 << 9  #: bits of an item
-PATIENCE = 2000  #: cycles until a frame is held or a reply is out
+TIMEOUT = 2000  #: cycles until a frame is held or a reply is out
 
 stalls = cocotb.parametrize(i_pause=[never, often], o_pause=[never, often])
 
@@ -80,7 +80,7 @@ class FrameBench:
                 await RisingEdge(d.clk)
 
     async def held(self, *, waits: bool = False) -> None:
-        for _ in range(PATIENCE):
+        for _ in range(TIMEOUT):
             await ReadOnly()
             assert not (waits and int(self.dut.free.value)), "free, and a frame is to be answered"
             if int(self.dut.full.value):
@@ -103,7 +103,7 @@ class FrameBench:
         await RisingEdge(self.dut.clk)
         self.dut.rewind.value = 0
         slow = random.choice([0, 0.3])
-        for _ in range(PATIENCE):
+        for _ in range(TIMEOUT):
             self.dut.take.value = 0
             await ReadOnly()
             there = int(self.dut.data_valid.value)
@@ -167,7 +167,7 @@ class FrameBench:
         for byte in (*head, *payload):
             await self.reply.send(byte)
         await self.reply.send(END)
-        for _ in range(PATIENCE):
+        for _ in range(TIMEOUT):
             if not self.score.outstanding:
                 break
             await RisingEdge(self.dut.clk)
@@ -195,7 +195,7 @@ async def good_frames(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @stalls
 async def bad_frames(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
-    """The fault that stands first is told, and the next frame is judged as if nothing had been."""
+    """The first error is reported, and the next frame is not affected."""
     tb = FrameBench(dut, i_pause=i_pause, o_pause=o_pause)
     await tb.reset()
     seen = set()
@@ -218,7 +218,7 @@ async def bad_frames(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @stalls
 async def frames_that_come_too_early(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
-    """While one is held, whole ones are answered together by one OVERRUN, and a cut one by one of its own."""
+    """While a frame is held, complete ones are answered by one OVERRUN, and a partial one by another."""
     tb = FrameBench(dut, i_pause=i_pause, o_pause=o_pause)
     await tb.reset()
     for whole, cut in ((1, 0), (3, 0), (0, 2), (2, 5), (0, 0)):
@@ -265,7 +265,7 @@ LINES = [
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @stalls
 async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
-    """Taken as ever; what comes over the line meanwhile counts as if it had come while a frame is held."""
+    """Frames of the trainer; frames of the line count as if they had arrived while one is held."""
     tb = FrameBench(dut, i_pause=i_pause, o_pause=o_pause)
     await tb.reset()
     for line, whole, cut in random.sample(2 * LINES, 2 * len(LINES)):
@@ -289,7 +289,7 @@ async def frames_of_the_player(dut: Any, i_pause: Pause, o_pause: Pause) -> None
             await tb.send(b"" if byte == protocol.END else b"x", end=byte == protocol.END)
         await tb.answer(b"\1\2")
         if not after:
-            again = frame_of(8)  # what the line is to be told waits for the trainer's next frame
+            again = frame_of(8)  # the answer for the line waits for the next frame of the trainer
             await tb.send(again)
             assert await tb.check(again) == Status.OK
             await tb.answer(b"")

@@ -36,7 +36,7 @@ from equilif_sim.link.frames import Frames, code_of
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, never, often
 
-PATIENCE = 40_000  #: cycles within which a reply begins and goes on
+TIMEOUT = 40_000  #: cycles within which a reply begins and goes on
 
 
 class Bench:
@@ -98,7 +98,7 @@ class Bench:
                 packet.append(byte)
                 waited = 0
             waited += 1
-            assert waited < PATIENCE, f"no reply, {len(packet)} bytes so far"
+            assert waited < TIMEOUT, f"no reply, {len(packet)} bytes so far"
 
     async def silent(self, cycles: int) -> None:
         self.dut.o__ready.value = 1

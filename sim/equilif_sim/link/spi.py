@@ -356,7 +356,7 @@ async def nobody_is_selected(dut: Any) -> None:
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def a_reply_that_nobody_fetches(dut: Any) -> None:
-    """It is dropped after ``patience``, not before, and what is said afterwards comes; or it waits."""
+    """Dropped after the timeout, not earlier, and later bytes arrive; or it waits."""
     tb = SpiBench(dut)
     await tb.begin()
     bits = bench_config()["reply_timeout_bits"]
@@ -368,11 +368,11 @@ async def a_reply_that_nobody_fetches(dut: Any) -> None:
         assert Unstuffer().data(await tb.host.transfer([NOTHING] * 41)) == data
         await feeding
         return
-    patience = CYCLE << bits
+    timeout = CYCLE << bits
     for n in (1, 300):
         start = get_sim_time("ps")
-        await with_timeout(tb.feed(data_of(n)), 3 * patience + n * CYCLE, "ps")
-        assert get_sim_time("ps") - start >= patience
+        await with_timeout(tb.feed(data_of(n)), 3 * timeout + n * CYCLE, "ps")
+        assert get_sim_time("ps") - start >= timeout
         await ClockCycles(dut.clk, 10)
         await tb.host.phase()
         await tb.host.transfer([NOTHING] * 3)  # a byte or two may have been on their way

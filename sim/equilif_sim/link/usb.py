@@ -323,8 +323,8 @@ async def a_reply_that_nobody_fetches(dut: Any) -> None:
     """It does not hold the design up for ever, and what comes afterwards is whole."""
     tb = UsbBench(dut)
     await tb.begin()
-    patience = BIT << bench_config()["reply_timeout_bits"]
-    await with_timeout(tb.send(reply(1000)), 3 * patience + 2000 * BIT, "ps")
+    timeout = BIT << bench_config()["reply_timeout_bits"]
+    await with_timeout(tb.send(reply(1000)), 3 * timeout + 2000 * BIT, "ps")
     found = b""
     for _ in range(20):
         found += await tb.host.fetch() or b""

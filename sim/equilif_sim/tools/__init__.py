@@ -1,1 +1,1 @@
-"""What benches are made of."""
+"""Common parts of the benches."""

@@ -1,7 +1,6 @@
 """Driver for blocks without handshake: inputs in any cycle, outputs a fixed number of cycles later.
 
-Every cycle in which the bench has nothing to say carries random inputs, so a block that remembers what it
-should not is found out.
+In idle cycles the inputs are random, which detects unintended state of a block.
 """
 
 from __future__ import annotations
@@ -15,13 +14,11 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import drive, reset
 
-UNSEEN = ()  #: expected of a cycle whose outputs nobody looks at
+UNSEEN = ()  #: expected outputs of a cycle that is not compared
 
 
 class Pipeline:
-    """``latency``: from the cycle of ``feed`` to the cycle in which outputs are compared; ``later``: inputs
-    that come so many cycles after it.
-    """
+    """``latency``: cycles from ``feed`` until the outputs are compared; ``later``: delay of inputs."""
 
     def __init__(
         self,
@@ -44,13 +41,13 @@ class Pipeline:
         await reset(self.dut, *self.delays)
 
     async def hold(self, **values: int) -> None:
-        """Set inputs that stay."""
+        """Set constant inputs."""
         drive(self.dut, **values)
 
     async def feed(
         self, inputs: Mapping[str, int] | None = None, expected: tuple[int, ...] | None = None
     ) -> None:
-        """One cycle: these inputs (or noise), and what must come of them."""
+        """One cycle: inputs, or noise, and the expected outputs."""
         assert (inputs is None) == (expected is None)
         self._fed.insert(0, inputs)
         for name, cycles in self.delays.items():
@@ -67,7 +64,7 @@ class Pipeline:
         await RisingEdge(self.dut.clk)
 
     async def drain(self) -> None:
-        """Feed noise until the last expected outputs have been compared."""
+        """Feed noise until the last expected outputs are compared."""
         for _ in range(self.latency):
             await self.feed()
 
@@ -77,5 +74,5 @@ class Pipeline:
 
 
 def bits(value: int, width: int) -> int:
-    """A signed number as the unsigned one that a port shows."""
+    """A signed number as the unsigned value of a port."""
     return int(value) & ((1 << width) - 1)

@@ -1,11 +1,11 @@
-"""Random programs, right and wrong, and random contents of memories, for an engine of any size.
+"""Random programs, valid and invalid, and random memory contents, for an engine of any size.
 
-Programs come from equilif_golden.engine.isa.OPERATIONS: every operation, mode and operand, and numbers and
-places at their limits more often than by chance.  Fields that an operation has not are noise.
+Programs cover equilif_golden.engine.isa.OPERATIONS: every operation, mode and operand; operands are at their
+limits more often than by chance.  Unused fields are noise.
 
-State space of a right program: populations of any place and size that fit, adjacent and overlapping; loops
-in loops, marks and halts that depend on the run; weights over the full range and near both rails; values
-and spikes dense, sparse and absent; sums that wrap.
+State space of a valid program: populations of any address and size that fit, adjacent and overlapping; nested
+loops, conditional marks and halts; weights over the full range and near both limits; values and spikes dense,
+sparse and absent; sums that wrap.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from equilif_golden.engine.isa import (
 )
 from equilif_golden.fixed import Raw
 
-SHORT = 4  #: groups of an instruction, and iterations of a loop, whose run shall not take long
+SHORT = 4  #: maximum groups of an instruction, and iterations of a loop, for short runs
 
 
 # -- memories --------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def operations(config: EngineConfig) -> list[Op]:
 
 
 def random_number(rng: np.random.Generator, allowed: Sequence[int]) -> int:
-    """One of ``allowed``: of a long range often an end, or near zero."""
+    """One of ``allowed``; of a long range often a limit, or near zero."""
     if len(allowed) <= 64:
         return int(rng.choice(allowed))
     if rng.random() < 0.3:
@@ -82,7 +82,7 @@ def random_number(rng: np.random.Generator, allowed: Sequence[int]) -> int:
 
 
 def random_place(rng: np.random.Generator, n: int, size: int) -> int:
-    """Where ``n`` of ``size`` begin: often at an end."""
+    """First of ``n`` in ``size``: often at a limit."""
     return int(rng.choice([0, size - n, int(rng.integers(0, size - n + 1))], p=[0.2, 0.2, 0.6]))
 
 
@@ -111,7 +111,7 @@ def random_instruction(
         if name in numbers:
             fields |= operand.fields(numbers[name])  # type: ignore[arg-type]
         elif isinstance(operand, Number):
-            # what is compared with iterations now and then needs one that comes
+            # a comparison with iterations must sometimes match
             allowed = range(SHORT + 2) if operand.in_loop else operand.allowed
             fields |= operand.fields(random_number(rng, allowed))
         elif isinstance(operand, Span):
@@ -146,7 +146,7 @@ def random_geometry(
 
 
 def random_convolution(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
-    """A CONVOLVE and what it is for."""
+    """A CONVOLVE and its instruction."""
     op = Op(int(rng.choice([Op.DRIVE, Op.GATHER, Op.LEARN])))
     i = random_instruction(rng, config, op, groups=1)
     spans = i.operation.operands
@@ -227,11 +227,11 @@ def random_program(
     return [*program, Op.HALT()]
 
 
-# -- what is wrong ---------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 def at_limits(
     i: Instruction, config: EngineConfig, *, wrong: bool, geometry: Geometry | None = None
 ) -> Iterator[Instruction]:
-    """The instruction with one operand at its last right value or, ``wrong``, at its first wrong one.
+    """The instruction with one operand at its last valid value or, ``wrong``, at its first invalid one.
 
     ``geometry``: of the CONVOLVE before it.
     """
@@ -263,12 +263,12 @@ def _limits(
 
 
 def lacking(config: EngineConfig) -> list[Instruction]:
-    """What this engine has not, and others have."""
+    """Operations and modes that this engine lacks."""
     full = replace(config, **EVERYTHING)
     rng = np.random.default_rng(0)
     found = []
     for op, o in OPERATIONS.items():
-        # a code of 5 bits is another operation to an engine that has not its own
+        # a code of 5 bits is another operation for an engine that lacks it
         if o.feature and not has(config, o.feature) and not op.fifth:
             found.append(random_instruction(rng, full, op))
         if o.modes_need and not has(config, o.modes_need):

@@ -19,17 +19,17 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_sim.tools import verilator
 
 Simulator = Literal["icarus", "verilator"]
-#: environment variable that carries the configuration into the simulator, as JSON
+#: environment variable with the configuration for the simulator, as JSON
 CONFIG = "EQUILIF_BENCH"
 
 
 class SimulationFailed(AssertionError):
-    """The build broke, a bench failed or no bench ran; the message ends with the end of the log."""
+    """The build or a bench failed, or no bench ran; the message ends with the end of the log."""
 
 
 class _SelectiveVerilator(Verilator):
-    """Only what a control file names is visible to the bench, instead of everything: it runs three times
-    faster, and compiles in a third of the time as one translation unit.
+    """Make only the signals of a control file visible to the bench: three times faster, and compiled in a
+    third of the time as one translation unit.
     """
 
     def _build_command(self) -> Any:
@@ -56,7 +56,7 @@ def simulate(
 ) -> int:
     """Run module ``bench`` on ``dut`` and return the number of tests that passed.
 
-    SimulationFailed when one did not.
+    SimulationFailed if one failed.
 
     simulator   default: the environment variable SIM, else Icarus
     config      dataclass or mapping that the bench reads with :func:`bench_config`; default ``dut.config``
@@ -97,7 +97,7 @@ def simulate(
         sources[-1].write_text("`verilator_config\n" + visible)
     with _environ(environment):
         try:
-            # objects of another Verilator or other flags are not rebuilt by its makefile
+            # the makefile does not rebuild objects of another Verilator or other flags
             runner.build(
                 sources=sources,
                 hdl_toplevel=top,
@@ -123,7 +123,7 @@ def simulate(
                 extra_env={CONFIG: json.dumps(raw), **(env or {})},
             )
             n, failed = map(int, get_results(results))
-        except (Exception, SystemExit) as e:  # the runner leaves by SystemExit
+        except (Exception, SystemExit) as e:  # the runner raises SystemExit
             raise SimulationFailed(f"{bench} on {simulator}: {e}\n{_tail(log)}") from e
     if failed or not n:
         raise SimulationFailed(f"{bench} on {simulator}: {failed} of {n} tests failed\n{_tail(log)}")
@@ -131,15 +131,13 @@ def simulate(
 
 
 def bench_config() -> dict[str, Any]:
-    """Inside the simulator: the configuration given to :func:`simulate`."""
+    """In the simulator: the configuration of :func:`simulate`."""
     config: dict[str, Any] = json.loads(os.environ[CONFIG])
     return config
 
 
 def engine_config(raw: Mapping[str, Any] | None = None) -> EngineConfig:
-    """Inside the simulator: the configuration, where it is (or ``raw``, where a part of it is) an
-    EngineConfig.
-    """
+    """In the simulator: the EngineConfig in the configuration, or in ``raw``."""
     raw = bench_config() if raw is None else raw
     return EngineConfig.from_dict(raw)
 
@@ -154,7 +152,7 @@ def _evaluated_at_start(text: str) -> str:
 
 @contextmanager
 def _environ(changes: Mapping[str, str]) -> Iterator[None]:
-    """The runner looks for its tools in os.environ, not in an argument."""
+    """The runner finds its tools by os.environ."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:

