@@ -1,14 +1,14 @@
-"""A serial flash chip, in C++, for equilif_sim.board: what equilif_golden.link.flash says, on its pins.
+"""Serial flash chip, in C++, for equilif_sim.board: the model equilif_golden.link.flash with pins.
 
-Programs and erases go on byte by byte while the chip is busy.  So what is killed meanwhile leaves a part of
-them behind, as a power cut does.
+Programs and erases proceed byte by byte while the chip is busy, so a killed process leaves a partial result,
+as a power cut does.
 
-    content                     of the whole chip
-    void before(Vboard &)       sets its pins for a cycle
-    void after(Vboard &)        looks at the others after it
-    void cut()                  the power is gone, whatever was under way
-    bool active(Vboard &)       the trainer of the design is at work
-    bool fault(Vboard &)        or stopped by itself
+    content                     content of the chip
+    void before(Vboard &)       set the output pins for a cycle
+    void after(Vboard &)        sample the input pins after it
+    void cut()                  power cut
+    bool active(Vboard &)       the standalone trainer is active
+    bool fault(Vboard &)        it stopped with a fault
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ CHIP_BYTES = 1 << 24
 
 
 def check_file(file: Path) -> None:
-    """ValueError for a file that is not the content of a flash, or is in use; one that is not there can
-    become one.
-    """
+    """ValueError for a file that is not a flash content, or is in use; a missing file is valid."""
     if not file.exists():
         return
     if file.stat().st_size != CHIP_BYTES:
@@ -131,9 +129,9 @@ def check_file(file: Path) -> None:
 
 
 def content_of(file: Path | None) -> mmap.mmap:
-    """Content of a chip, in a file if there is one, which is locked for it; a new one is erased.
+    """Content of a chip, mapped to a file, which is locked; a new file is erased.
 
-    ValueError when another chip has the file.
+    ValueError if another chip uses the file.
     """
     if file is None:
         content = mmap.mmap(-1, CHIP_BYTES)
@@ -144,11 +142,11 @@ def content_of(file: Path | None) -> mmap.mmap:
     _make(file)
     with file.open("r+b") as f:
         _lock(f.fileno(), file)
-        return mmap.mmap(f.fileno(), CHIP_BYTES)  # it keeps the file open, and so locked
+        return mmap.mmap(f.fileno(), CHIP_BYTES)  # keeps the file open and locked
 
 
 def _make(file: Path) -> None:
-    """The content of an erased chip, unless there is a file: two simulations may start at once."""
+    """Create the content of an erased chip, unless the file exists: two simulations may start together."""
     try:
         f = file.open("xb")
     except FileExistsError:
@@ -163,7 +161,7 @@ def _make(file: Path) -> None:
 
 
 def _lock(descriptor: int, file: Path) -> None:
-    """For as long as this process has it open; ValueError when another simulation has it."""
+    """Lock the file while this process has it open; ValueError if another simulation uses it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,10 +1,10 @@
-"""A design run once for every mutant of it, in copies of one process.
+"""Runs a bench for every mutant of a design, in forked copies of one process.
 
-The process is copied (fork) before the first cycle; every copy is one mutant, and ends at its first
-difference.  So neither a simulator starts again nor Python.
+The process is forked before the first cycle; each copy simulates one mutant, and ends at its first
+difference. So simulator and Python start only once.
 
-As a cocotb module, it does so with the bench that a variable of the environment names.  The original then
-runs the bench as it is, on the design as it was.
+As a cocotb module it does this with the bench that is named in the environment.  The original process runs
+the bench on the unchanged design.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from typing import Any
 
 from equilif_sim.mutate import INPUT
 
-#: environment variables: module of the bench, number of mutants, file that takes a line for each
+#: environment variables: module of the bench, number of mutants, file of the verdicts, one a line
 BENCH, COUNT, VERDICTS = "EQUILIF_MUTANTS_BENCH", "EQUILIF_MUTANTS_COUNT", "EQUILIF_MUTANTS_VERDICTS"
 PASSED, FAILED = 0, 1  #: exit statuses of a copy
-TIMES = 4  #: CPU time of a mutant: so often that of the design as it was, and a bit
+TIMES = 4  #: CPU time limit of a mutant, relative to that of the unchanged design
 
 
 def copies(n: int) -> Iterator[tuple[int | None, int]]:
-    """In a copy: the number of its mutant, once; the copy leaves by os._exit.  In the original: None and the
-    exit status of every copy, that of the design as it was (0) first.
+    """In a copy: yields the index of its mutant; the copy ends by os._exit.  In the original: None and the
+    exit status of every copy, first that of the unchanged design (0).
     """
     limit = resource.RLIM_INFINITY
-    gc.freeze()  # copies share what is there
+    gc.freeze()  # copies share memory
     for mutant in range(n + 1):
         pid = os.fork()
         if not pid:
-            # one that hangs does not hold up the others
+            # a copy that hangs does not block the others
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             yield mutant, 0
@@ -77,10 +77,10 @@ def _in_cocotb() -> None:
         manager: Any = regression.RegressionManager
         manager._score_test = _at_first_failure(manager._score_test)
         manager._record_test_init_failed = manager._record_test_failed = _leave(FAILED)
-        manager._on_sim_end = _leave(FAILED)  # it ended before the bench did
+        manager._on_sim_end = _leave(FAILED)  # the simulation ended before the bench
         manager._tear_down = _leave(PASSED)
         become(mutant)
-        # out of this loop, and on with the simulation
+        # leave the event loop, and continue the simulation
         return
     become(0)
 

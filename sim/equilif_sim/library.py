@@ -1,8 +1,8 @@
-"""Designs in simulation as shared libraries: compiled by Verilator, and kept in a cache.
+"""Simulated designs as shared libraries, compiled by Verilator and cached.
 
-The cache is the folder equilif below $XDG_CACHE_HOME, by default below ~/.cache.  Beside each of its files
-stands the file's SHA-256.  A file that was cut short, by a full disk say, is made again and never used: to
-run a library that lacks a part kills the process.
+The cache is the folder equilif in $XDG_CACHE_HOME, by default ~/.cache.  Each file has its SHA-256 next to
+it: an incomplete file, for example after a full disk, is built again, since loading it would crash the
+process.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ TO_CPP = (
     "-CFLAGS",
     "-fPIC",
 )
-#: of make: a design and its driver are one translation unit, since precompiling Verilator's headers takes
-#: longer than compiling most designs.  With -O2 a simulation runs no faster and compiles in twice the time.
+#: options of make: design and driver are one translation unit, since precompiling the headers of Verilator
+#: takes longer than compiling most designs.  -O2 is not faster, and doubles the compile time
 TO_OBJECT = ("VM_PARALLEL_BUILDS=0", "OPT_FAST=-O1 -include ../driver.cpp")
-#: Verilator's runtime, which is the same for all designs
+#: runtime of Verilator, common to all designs
 RUNTIME = "libverilated.a"
-#: of what a tool said, how much an error repeats
+#: length of tool output in an error message
 TAIL = 3000
 
 
 class BuildFailed(RuntimeError):
-    """Verilator or the C++ compiler is missing or refused; the message ends with what they said."""
+    """Verilator or the C++ compiler is missing or failed; the message ends with its output."""
 
 
 def cache_dir() -> Path:
-    """The cache's folder; a relative XDG_CACHE_HOME counts for nothing, as its specification wants."""
+    """Cache folder; a relative XDG_CACHE_HOME is ignored, as specified."""
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if named.is_absolute():
         return named / "equilif"
@@ -53,7 +53,7 @@ def cache_dir() -> Path:
 
 
 def kept(path: Path) -> bool:
-    """Whether a file is in the cache, and whole."""
+    """Whether a file is in the cache and complete."""
     try:
         return _record(path).read_text() == _digest(path.read_bytes())
     except (OSError, ValueError):
@@ -61,7 +61,7 @@ def kept(path: Path) -> bool:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """A file into the cache; another process that reads it meanwhile sees the old one or this one."""
+    """Store a file in the cache atomically."""
     try:
         files.write(path, content)
         files.write(_record(path), _digest(content).encode())
@@ -70,7 +70,7 @@ def keep(path: Path, content: bytes) -> None:
 
 
 def require(path: Path) -> None:
-    """OSError unless :func:`keep` can keep a file there: found out before the work."""
+    """OSError unless :func:`keep` can store the file; for a check before the work."""
     try:
         files.check(path)
     except OSError as e:
@@ -100,13 +100,13 @@ def compiled(
     extra: Sequence[str] = (),
     libraries: Sequence[str] = (),
 ) -> Path:
-    """Shared library of a design in Verilog and a C++ driver of its class ``V<top>``: compiled, or found so.
+    """Shared library of a design in Verilog and a C++ driver of its class ``V<top>``; compiled or cached.
 
-    Its folder is named by a hash of everything that goes in.  ``visible``: a Verilator configuration file.
+    Its folder is named by a hash of all inputs.  ``visible``: a Verilator configuration file.
     ``extra``: options of Verilator.  ``libraries``: options of the linker.
     """
     environment = {**os.environ, **verilator.environment()}
-    # looked up in the environment's PATH, not this process's
+    # PATH of the environment, not of this process
     tool = shutil.which("verilator", path=environment["PATH"]) or "verilator"
     compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
     version = call([tool, "--version"], Path.cwd(), environment)
@@ -116,7 +116,7 @@ def compiled(
         return library
     require(library)
     with FileLock(library.parent.with_suffix(".lock")):
-        if not kept(library):  # by another process, meanwhile
+        if not kept(library):  # built by another process meanwhile
             options = [option for option in extra if option.startswith("--")]
             runtime = _folder(*options, version, *compiler, platform.machine()) / RUNTIME
             with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
@@ -136,7 +136,7 @@ def compiled(
 
 
 def _folder(*ingredients: str) -> Path:
-    """Cache folder of the result of these."""
+    """Cache folder for these inputs."""
     return cache_dir() / "verilated" / _digest("\0".join(ingredients).encode())[:16]
 
 
@@ -146,7 +146,7 @@ def _to_cpp(top: str) -> list[str]:
 
 
 def call(command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:
-    """What a tool said; BuildFailed when it is missing or fails."""
+    """Output of a tool; BuildFailed if it is missing or fails."""
     try:
         done = subprocess.run(
             command,

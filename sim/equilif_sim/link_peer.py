@@ -1,14 +1,14 @@
-"""The host's end of a transport, in C++: bytes on one side, the design's pins on the other.
+"""Host side of a transport, in C++, for equilif_sim.board: bytes to the pins of the design.
 
-For equilif_sim.board.  Each is a struct LinkPeer with
+Each is a struct LinkPeer with
 
-    gap                             cycles within which a byte that follows another has begun
+    gap                             maximum cycles between consecutive bytes
     void reset(Vboard &)            pins before the first cycle
-    bool idle()                     nothing is on its way
-    bool ready()                    it takes a byte
-    void send(uint8_t, bool)        to the design; false: damaged, so that the design sees it
-    void before(Vboard &)           sets the pins for a cycle
-    bool after(Vboard &, uint8_t &) looks at them after it: whether a byte has come, and which
+    bool idle()                     no transfer is active
+    bool ready()                    it accepts a byte
+    void send(uint8_t, bool)        send a byte; false: damaged, with a detectable error
+    void before(Vboard &)           set the pins for a cycle
+    bool after(Vboard &, uint8_t &) sample the pins after it; returns whether a byte is received
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ LINK_PEERS: Mapping[type, Callable[[Any], str]] = {Uart: uart}
 
 
 def link_peer(transport: object) -> str:
-    """C++ of the host's end; ValueError for a transport that has none yet."""
+    """C++ of the host side; ValueError for a transport without one."""
     if type(transport) not in LINK_PEERS:
         raise ValueError(f"a board with {transport} cannot be simulated: equilif_sim.link_peer lacks it")
     return LINK_PEERS[type(transport)](transport)

@@ -1,8 +1,8 @@
-"""Mutants of a design: one bit of one cell's port inverted, stuck, or taken from another bit.
+"""Mutants of a design: one bit of a cell port is inverted, stuck, or replaced by another bit.
 
-Yosys' pass ``mutate`` makes them at the level of operators, multiplexers and registers, before anything is
-mapped.  Many of them go into one design, each behind a value of the input ``mutant``: the design is built
-once, and 0 is the design as it was.
+The Yosys pass ``mutate`` generates them at the level of operators, multiplexers and registers, before
+mapping. Many mutants are in one design, which is built once: the input ``mutant`` selects one; 0 is the
+unchanged design.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from typing import NamedTuple
 
 from equilif_sim.library import BuildFailed, call
 
-INPUT = "mutant"  #: of the design
-BITS = 16  #: of it
+INPUT = "mutant"  #: input of the design
+BITS = 16  #: its width
 READ = "read_rtlil design.il; hierarchy -top {top}; proc -norom; opt_clean"
-#: a clock is not stuck by a slip of the pen; an output of a register has its initial value by its name, and
-#: what can be done to it can be done to the input
+#: excluded: clocks, which are no plausible error; outputs of registers, which are equivalent to their inputs
 NOT_MUTATED = {"CLK", "Q"}
 
 
@@ -38,7 +37,7 @@ class Mutant(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Line and operator, ``blocks/lif.py:89 cnot0 B[2] by 10``, which renumbered cells do not change."""
+        """Line and operator, ``blocks/lif.py:89 cnot0 B[2] by 10``; independent of cell numbers."""
         found = dict(re.findall(r"-(mode|port|portbit|ctrlbit) \\?(\S+)", self.change))
         by = f" by {found['ctrlbit']}" if "ctrlbit" in found else ""
         return f"{self.source} {found['mode']} {found['port']}[{found['portbit']}]{by}"
@@ -54,7 +53,7 @@ class Mutant(NamedTuple):
 
 
 def yosys(text: str, *passes: str, read: Sequence[str] = ()) -> list[str]:
-    """Files that passes of Yosys write, which find a design in RTLIL; BuildFailed when one fails."""
+    """Files written by Yosys passes on a design in RTLIL; BuildFailed if one fails."""
     with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
         work = Path(folder)
         (work / "design.il").write_text(text)
@@ -64,11 +63,11 @@ def yosys(text: str, *passes: str, read: Sequence[str] = ()) -> list[str]:
 
 
 def mutants(text: str, top: str, package: str) -> list[Mutant]:
-    """All of a design whose cells have their place in sources of the package."""
+    """All mutants of cells with a source line in the package."""
     (found,) = yosys(
         text,
         READ.format(top=top),
-        # what a memory holds at first is a constant
+        # initial contents of memories are constants
         "mutate -list 100000000 -seed 1 -o all.txt t:$meminit t:$meminit_v2 %u %n",
         read=["all.txt"],
     )
@@ -85,9 +84,9 @@ def mutants(text: str, top: str, package: str) -> list[Mutant]:
 def sample(
     found: Sequence[Mutant], count: int, seed: int, wanted: Callable[[Mutant], bool] = lambda _: True
 ) -> list[Mutant]:
-    """So many of them: of each file and each of its lines as many as of the others, as far as they go.
+    """A sample of ``n`` mutants, uniform over files and lines.
 
-    Instances of a block have the same lines: a block of many lanes is drawn no more often than one.
+    Instances of a block share their lines, so blocks of many lanes are not drawn more often.
     """
     rng = random.Random(seed)
     lines: dict[str, dict[str, list[Mutant]]] = defaultdict(lambda: defaultdict(list))
@@ -115,21 +114,21 @@ def sample(
 
 
 def switched(text: str, top: str, chosen: Sequence[Mutant], *, register: bool = False) -> str:
-    """The design in Verilog, with mutant k of them where its input says k + 1.
+    """The design in Verilog, with mutant k for the value k + 1 of its input.
 
-    ``register``: no input but a register that nothing writes.  Icarus takes a value for an input from outside
-    only after the simulation has begun.
+    ``register``: an undriven register in place of the input, since Icarus applies input values only after the
+    start of the simulation.
     """
     script = [READ.format(top=top)]
     script += [f"mutate -ctrl {INPUT} {BITS} {k} {m.change}" for k, m in enumerate(chosen, 1)]
-    # as functions, which have names that Icarus cannot read
+    # as functions, whose names Icarus rejects
     script += ["pmuxtree", "memory_collect", "write_verilog -norename -noattr design.v"]
     (verilog,) = yosys(text, *script, read=["design.v"])
     return _with_register(verilog, top) if register and chosen else verilog
 
 
 def _with_register(verilog: str, top: str) -> str:
-    # a name that is a word of SystemVerilog, as "checker", is escaped
+    # SystemVerilog keywords, such as "checker", are escaped
     begin = re.search(rf"^module \\?{top} ?\(", verilog, flags=re.M)
     assert begin is not None
     end = verilog.index("endmodule", begin.start())
@@ -142,12 +141,12 @@ def _with_register(verilog: str, top: str) -> str:
 
 
 # -- equivalence -----------------------------------------------------------------------------------
-#: what holds of inputs of a block: by its name, one case after the other
+#: assumptions on the inputs of a block, by name: a list of cases
 Cases = Mapping[str, Sequence[Mapping[str, int]]]
 
 
 def equivalent(text: str, mutant: Mutant, seconds: int = 10, cases: Cases | None = None) -> str:
-    """How it was proven that the module of a mutant does what it did; empty: it was not.
+    """Method that proved a mutant equivalent to its module; empty: no proof.
 
     For all inputs and all times, of the module by itself: blocks below it and what surrounds it may do
     anything.  First as a question without time, of registers that may hold anything; then from their initial
@@ -201,13 +200,13 @@ def _module(text: str, name: str) -> str:
     return text[begin : text.index("\nend\n", begin)]
 
 
-_CELLS = "it/c:*"  #: the module without its wires, which would all become outputs
+_CELLS = "it/c:*"  #: the module without its wires, which would become outputs
 _SAT = "sat -verify -prove trigger 0 -timeout {seconds} miter"
 _AIG = "async2sync\ntechmap\nsimplemap\nopt_clean\naigmap\nwrite_aiger -zinit {file}"
 
 
 def _unreachable(text: str, mutant: Mutant, passes: str, held: Mapping[str, int], seconds: int) -> bool:
-    """No difference can be reached, by signals that correspond and by property-directed reachability."""
+    """Equivalence by corresponding signals and property-directed reachability."""
     with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
         file = Path(folder) / "miter.aig"
         pdr = f"read_aiger {file}; scorr; dc2; scorr -F 2; pdr -T {seconds}; iprove"
@@ -224,7 +223,7 @@ def _unreachable(text: str, mutant: Mutant, passes: str, held: Mapping[str, int]
 
 
 def _miter(mutant: Mutant, passes: str, held: Mapping[str, int] | None = None) -> list[str]:
-    """Two modules, of which one is the mutant; their trigger is high where an output differs."""
+    """Miter of a module and its mutant: the trigger is high if an output differs."""
     module = mutant.module
     top = module.partition(".")[0]
     hold = [

@@ -1,9 +1,9 @@
 """Bench for equilif_hdl.link.bus.AxiEngine against equilif_golden.link.bus.BusModel, with the AXI bus models
 of cocotbext-axi.
 
-The random programs of the bare engine, through the bus, every memory compared after each; random
-accesses, good and bad, every answer and then every memory compared; errors during a run.  All channels of
-all buses stall at random, in all but the measured test.
+Random programs of the engine bench, through the bus, with all memories compared after each; random accesses,
+valid and invalid, with all responses and memories compared; errors during a run.  All channels of all buses
+stall at random, except in the throughput test.
 """
 
 from __future__ import annotations

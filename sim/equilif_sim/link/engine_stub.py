@@ -1,4 +1,4 @@
-"""An engine's port without the engine, for the bench of the host link: in RTL, and as a model."""
+"""Engine stub for the bench of the host link: RTL and model."""
 
 from __future__ import annotations
 

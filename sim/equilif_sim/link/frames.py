@@ -1,4 +1,4 @@
-"""Random frames for a device, right and wrong in every way."""
+"""Random frames for a device, valid and with every kind of error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def code_of(*program: Instruction) -> bytes:
 
 
 class Frames:
-    """Random frames for a device of this size, right and wrong."""
+    """Random frames for a device of this size, valid and invalid."""
 
     def __init__(self, config: EngineConfig, frame_bytes: int, rng: random.Random):
         self.config = config

@@ -1,9 +1,9 @@
 """Bench for equilif_hdl.link.host.Host against equilif_golden.link.device.Device, byte for byte, with a
 behavioural engine (equilif_sim.link.engine_stub) in place of the real one.
 
-State space: every command in every region, at the first, the last and the first address outside; every
-way in which a frame can be wrong; programs right and wrong.  Stall space: bytes arrive back to back or
-with gaps, replies are taken at once or half of the time.
+State space: every command in every region, at the first, the last and the first invalid address; every error
+of a frame; valid and invalid programs.  Stall space: bytes arrive with and without gaps, replies are accepted
+immediately or half of the time.
 """
 
 from __future__ import annotations

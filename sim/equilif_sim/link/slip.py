@@ -1,5 +1,5 @@
-"""Bench for equilif_hdl.link.slip, decoder and encoder one after the other, against sliplib; against the
-golden model where a frame is wrong.
+"""Bench for equilif_hdl.link.slip, decoder and encoder in series, against sliplib; for invalid frames against
+the golden model.
 
     e_i: data, end --> SlipEncoder --> e_o: bytes        d_i: bytes, error --> SlipDecoder --> d_o: data,
     end, bad

@@ -1,5 +1,5 @@
-"""Bench for equilif_hdl.link.uart: receiver and transmitter, each against a line that is driven or sampled
-by time, and one into the other.
+"""Bench for equilif_hdl.link.uart: receiver and transmitter, each against a line that is driven or sampled by
+time, and in a loop.
 
 State space: every byte, back to back and with gaps; clocks that are off by 3 %, or by as much as a cycle's
 sampling error leaves when a bit has few cycles; broken stop bits, breaks

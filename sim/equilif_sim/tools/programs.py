@@ -63,7 +63,7 @@ def random_weights(rng: np.random.Generator, config: EngineConfig) -> Raw:
 
 # -- instructions ----------------------------------------------------------------------------------
 def operations(config: EngineConfig) -> list[Op]:
-    """Those that an engine has, control flow left out."""
+    """Operations of an engine, without control flow."""
     return [
         op
         for op, o in OPERATIONS.items()
@@ -89,8 +89,9 @@ def random_place(rng: np.random.Generator, n: int, size: int) -> int:
 def random_instruction(
     rng: np.random.Generator, config: EngineConfig, op: Op, *, groups: int = SHORT, **numbers: int
 ) -> Instruction:
-    """A right one of up to so many ``groups`` at each end, in a loop of up to SHORT iterations; ``numbers``:
-    operands that are given.
+    """A valid instruction of up to ``groups`` groups on each side, in a loop of up to SHORT iterations.
+
+    ``numbers``: fixed operands.
     """
     operation = OPERATIONS[op]
     fields: dict[str, Any] = {"op": op}
@@ -129,9 +130,8 @@ def random_geometry(
     tiles: int,
     groups: Sequence[int] = (1, 1, 2, 3),
 ) -> Geometry:
-    """One with up to so many groups at its ends and tiles: kernels that overlap, touch, leave gaps or lie on
-    the same place, maps of a row, of a column, of a position; now and then one that is long.
-    ``groups``: those of a position.
+    """A geometry that fits the given groups and tiles: kernels that overlap, touch, leave gaps or coincide;
+    maps of one row, column or position; sometimes long ones.  ``groups``: groups of a position.
     """
 
     def some(short: int, longest: int) -> int:
@@ -164,9 +164,7 @@ def random_convolution(rng: np.random.Generator, config: EngineConfig) -> list[I
 
 
 def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
-    """Scores from nothing but a DRIVE, so that they are near each other now and then, their softmax, and a
-    relay scaled with it.
-    """
+    """Scores from a single DRIVE, so that some are close to each other, their softmax, and a scaled relay."""
     drive, softmax, relay = (random_instruction(rng, config, op) for op in (Op.DRIVE, Op.SOFTMAX, Op.RELAY))
     scores = drive.groups("groups")
     codes = Groups(random_place(rng, scores.n, config.value_groups), scores.n)
@@ -189,7 +187,7 @@ def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instru
 def _random_body(
     rng: np.random.Generator, config: EngineConfig, loops: int, groups: int
 ) -> list[Instruction]:
-    """Up to six instructions, now and then in a loop of loops."""
+    """Up to six instructions, sometimes in nested loops."""
     ops = operations(config)
     body: list[Instruction] = []
     for _ in range(int(rng.integers(0, 7))):
@@ -216,7 +214,7 @@ def _random_body(
 def random_program(
     rng: np.random.Generator, config: EngineConfig, *, groups: int = SHORT, most: int | None = None
 ) -> list[Instruction]:
-    """A right one of up to ``most`` instructions (default: as many as fit), ended by HALT."""
+    """A valid program of up to ``most`` instructions (default: as many as fit), with HALT at the end."""
     room = config.program_words // WORDS if most is None else most
     program: list[Instruction] = []
     for _ in range(int(rng.integers(1, 5))):
@@ -283,8 +281,8 @@ def lacking(config: EngineConfig) -> list[Instruction]:
 def spoil(
     rng: np.random.Generator, program: Sequence[Instruction], config: EngineConfig
 ) -> tuple[list[Instruction], int]:
-    """A right program made wrong in one place, and the index that check must tell: of the instruction at
-    fault, or their number when only the end is.
+    """A program with one error, and the index that check must return: of the invalid instruction, or the
+    number of instructions if only the end is invalid.
     """
     good = list(program)
     n = len(program)
