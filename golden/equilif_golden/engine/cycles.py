@@ -1,12 +1,11 @@
-"""How many cycles a run takes, exactly: the engine's control, without its data.
+"""Cycle model: the exact number of cycles of a run, from the control of the engine without its data.
 
     fetch --> queue --> dispatcher --> scanner --> walker --> lanes
      3 cycles           one at a time   events     commands   empty some cycles after the last command
 
-:class:`Timekeeper` is told what happens, instruction by instruction, and keeps the cycle in which each part
-of the engine is free again.  EngineModel counts with it.  Benches compare the count with the RTL's, and the
-two must be equal (tests/engine/test_engine.py).  What happens in which stage of the lanes is in
-equilif_hdl.engine.stages.
+:class:`Timekeeper` receives the executed instructions, and keeps the cycle in which each part of the engine
+is free.  EngineModel uses it for its cycle count, which equals that of the RTL (tests/engine/test_engine.py).
+equilif_hdl.engine.stages has the stages of the lanes.
 """
 
 from __future__ import annotations
@@ -21,40 +20,40 @@ from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op
 from equilif_golden.engine.memories import skips_unchanged
 
-#: cycles from the start of a run, or from a jump, to a complete instruction
+#: cycles from the start of a run, or a jump, until an instruction is complete
 FIRST = WORDS + 2
-#: stage of the lanes in which SOFTMAX takes a drive
+#: stage of the lanes in which SOFTMAX reads a drive
 PRESCALED = 4
-#: last stage of the lanes, in which STEP writes, without the registers of the neuron
+#: last stage of the lanes, in which STEP writes; without the registers of the neuron
 STEP = 5
-#: a scan that is taken finds the spikes that are written by so many cycles later
-READS = 2
-#: and leaves the lanes the operands of the instruction before for so many
-SHORTEST = 6
-#: cycles of an exponential, without its registers; of its product; and of the division in SOFTMAX
+#: cycles from the load of a scan until it reads spikes
+SPIKE_READ = 2
+#: cycles after the load of a scan in which the lanes still use the operands of the previous instruction
+MIN_SCAN = 6
+#: SOFTMAX: cycles of an exponential, without its registers; of its product; of the division
 EXPONENTIAL = 2
 PRODUCT = 2
 DIVISION = RECIPROCAL + 4
-#: cycles in which the steps of a geometry are worked out
+#: cycles for the address steps of a geometry
 GEOMETRY = 13
 
 
 class Flow(Enum):
-    """What the sequencer does with an instruction."""
+    """Handling of an instruction by the sequencer."""
 
-    WAITS = "waits until all is executed"
-    ISSUED = "handed on, and executed"
-    PASSED = "carried out by the sequencer, which goes on with the next one"
-    JUMPED = "carried out by the sequencer, which goes on at the start of a loop"
+    WAITS = "waits until the engine is idle"
+    ISSUED = "issued to the dispatcher"
+    PASSED = "executed by the sequencer, followed by the next one"
+    JUMPED = "executed by the sequencer, followed by the start of a loop"
 
 
 def writes_after(config: EngineConfig) -> int:
-    """Cycles from a command of LEARN to the first that reads what it has written."""
+    """Cycles from a command of LEARN to the first one that reads the weights it writes."""
     return 2 if config.single_port else 5 + config.registers.weight_read
 
 
 class Scan(NamedTuple):
-    """A scan: its instruction, and for each group of its source the events and the commands of an event."""
+    """A scan: its instruction, and for each source group the events, and the commands of an event."""
 
     i: Instruction
     events: Sequence[int]
@@ -62,61 +61,61 @@ class Scan(NamedTuple):
     geometry: Geometry | None
 
     def moves(self, group: int) -> bool:
-        """The group is the first one of a position, and not of the first position."""
+        """The group is the first one of a position, except the first position."""
         geometry = self.geometry or self.i.dense
         return group > 0 and group % (geometry.post if self.i.backwards else geometry.pre) == 0
 
 
 class Walker:
-    """The walker during a scan, and the event that waits for it."""
+    """The walker during a scan, with a waiting event."""
 
     def __init__(self, scan: Scan, config: EngineConfig):
         geometry = scan.geometry
-        self.argmax = scan.i.op == Op.ARGMAX  #: which takes events itself, one a cycle
-        self.offered = False  #: an event waits
-        self.commands = 0  #: that the present event has left
-        self.last = False  #: this cycle's command is its last
-        self.takes = False  #: an event that waits is taken in this cycle
-        self._n = 0  #: commands of the event that waits
-        self._first = False  #: it is the first one of a position
-        #: cycles from a command of LEARN to the next that may be on the same weights
+        self.argmax = scan.i.op == Op.ARGMAX  #: ARGMAX accepts an event a cycle
+        self.offered = False  #: an event is waiting
+        self.commands = 0  #: commands left of the present event
+        self.last = False  #: the command of this cycle is its last one
+        self.accepts = False  #: a waiting event is accepted in this cycle
+        self._n = 0  #: commands of the waiting event
+        self._first = False  #: it is the first event of a position
+        #: minimum cycles between commands of LEARN for the same weights
         self._apart = writes_after(config) if geometry is not None and scan.i.op == Op.LEARN else 0
         self._since = self._apart  #: cycles since the last command
-        #: commands after which LEARN comes to the same weights within an event
+        #: commands after which LEARN reuses the weights of the same event
         self._run = geometry.post if geometry is not None and not geometry.stride else 0
-        self._in_run = 0  #: commands since
+        self._in_run = 0  #: commands since then
 
     @property
     def waits(self) -> bool:
-        """The next command is on weights that may not be written."""
+        """The next command must wait for weights that are not yet written."""
         return bool(self._run and self._in_run == self._run and self._since < self._apart)
 
     def begin(self, valid: bool) -> bool:
-        """A cycle, with a command or without; whether the scanner can send an event in it."""
+        """Begin a cycle with or without a command; returns whether the scanner can send an event."""
         self.last = valid and self.commands == 1
         free = not self.commands or self.last
-        self.takes = self.argmax or free and not (self._first and (valid or self._since < self._apart))
-        return not self.offered or self.takes
+        self.accepts = self.argmax or free and not (self._first and (valid or self._since < self._apart))
+        return not self.offered or self.accepts
 
     def end(self, valid: bool, sends: bool, n: int, *, first: bool) -> None:
-        """What the next cycle begins with.  ``n``, ``first``: commands of the event that is sent, and
-        whether it is the first one of its position.
+        """End the cycle.  ``n``, ``first``: number of commands of the event that is sent, and whether it is
+        the first one of its position.
         """
         if valid:
             self.commands -= 1
             self._in_run = self._in_run % self._run + 1 if self._run else 0
         self._since = 1 if valid else self._since + 1
-        if self.offered and self.takes and not self.argmax:
+        if self.offered and self.accepts and not self.argmax:
             self.commands = self._n
             self._in_run = 0
-        self.offered = sends or self.offered and not self.takes
+        self.offered = sends or self.offered and not self.accepts
         if sends:
             self._n = n
             self._first = first and self._apart > 0
 
 
 class Timekeeper:
-    """Cycles of one run.  Cycle 0 is that of ``host.start``."""
+    """Cycle count of a run, from cycle 0, in which ``host.start`` is high."""
 
     def __init__(self, config: EngineConfig):
         self.config = config
@@ -125,17 +124,17 @@ class Timekeeper:
         self._step = STEP + registers.neuron
         self._queue = registers.queue
         self._complete = FIRST  #: the next instruction is complete
-        self._taken: list[int] = []  #: by the dispatcher, the last ones
-        self._ready = 0  #: the dispatcher can take the next instruction
-        self._before: Instruction | None = None  #: the last one that was executed
-        self._free = 0  #: scanner and walker have nothing left to do
+        self._loaded: list[int] = []  #: cycles in which the dispatcher loaded the last instructions
+        self._ready = 0  #: the dispatcher can load the next instruction
+        self._before: Instruction | None = None  #: the last executed instruction
+        self._free = 0  #: scanner and walker are idle
         self._first = 0  #: the first command of ``_before`` was issued, if that is a walk
-        self._idle = 0  #: all is executed
-        self._last = 0  #: a command was issued
-        self._known = 0  #: the steps of a geometry are known, if the last instruction is CONVOLVE
+        self._idle = 0  #: the engine is idle
+        self._last = 0  #: the last command was issued
+        self._known = 0  #: the address steps are computed, after CONVOLVE
 
     def pass_by(self, flow: Flow) -> None:
-        """What is not executed."""
+        """An instruction that the sequencer executes."""
         if flow is Flow.WAITS:
             self._complete = max(self._complete, self._idle)
         else:
@@ -148,23 +147,23 @@ class Timekeeper:
         commands: Sequence[int] = (),
         geometry: Geometry | None = None,
     ) -> None:
-        """``events``: how many lanes of each group of its source take part, of a scan.
+        """Execute an instruction.
 
-        ``commands``, ``geometry``: behind CONVOLVE, groups that an event of each of them goes to; what
-        CONVOLVE says.
+        ``events``: for a scan, number of active lanes of each source group.  ``commands``, ``geometry``:
+        after CONVOLVE, number of target groups of an event of each source group; operands of CONVOLVE.
         """
         done = self._complete
-        if len(self._taken) >= self._queue > 0:
-            done = max(done, self._taken[-self._queue] + 1)
+        if len(self._loaded) >= self._queue > 0:
+            done = max(done, self._loaded[-self._queue] + 1)
         available = done + (self._queue > 0)
-        taken = max(available, self._known, min(self._ready, self._early(i)))
+        loaded = max(available, self._known, min(self._ready, self._early(i)))
         if not self._queue:
-            done = taken
-        self._taken = [*self._taken[-self._queue :], taken]
+            done = loaded
+        self._loaded = [*self._loaded[-self._queue :], loaded]
         self._complete = done + WORDS
-        start = taken + 1
+        start = loaded + 1
         if i.op == Op.CONVOLVE:
-            self._known = taken + GEOMETRY
+            self._known = loaded + GEOMETRY
             return
         if i.op in SCAN:
             scan = Scan(i, events, commands or [i.n_dst] * i.n_src, geometry)
@@ -180,32 +179,32 @@ class Timekeeper:
         self._before = i
 
     def halt(self) -> int:
-        """Cycles of the run."""
+        """Number of cycles of the run."""
         return max(self._complete + 1, self._idle)
 
     def _walked(self, free: int) -> None:
-        """Scanner and walker are free from this cycle on."""
+        """Scanner and walker are idle from this cycle on."""
         empty = self._last + self._lead + self._step
         self._free = free
         self._ready = max(free, empty)
         self._idle = max(free, empty + 1)
 
     def _early(self, i: Instruction) -> int:
-        """When a scan can be taken that need not wait until the lanes are empty."""
+        """First cycle in which an instruction may be loaded before the lanes are empty."""
         before = self._before
         if before is None or i.op in WALK or self.config.single_port:
             return self._ready
-        scan_may_start = max(self._free, self._last + self._lead + self._step - SHORTEST)
+        scan_may_start = max(self._free, self._last + self._lead + self._step - MIN_SCAN)
         if before.op in (Op.MARK, Op.LEARN):
             return scan_may_start
         if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
-            return max(scan_may_start, self._first + self._lead + self._step - READS)
+            return max(scan_may_start, self._first + self._lead + self._step - SPIKE_READ)
         if i.op != Op.GATHER and before.op in (Op.STEP, Op.RESET):
             return scan_may_start
         return self._ready
 
     def _softmax(self, i: Instruction, start: int) -> None:
-        """Three walks, each of which runs empty through lanes and trees; a division before the last."""
+        """Three walks, after each of which lanes and trees drain; a division before the last walk."""
         levels = (self.config.lanes - 1).bit_length()
         registers = self.config.registers
         flight = EXPONENTIAL + registers.exponential + max(levels, PRODUCT) + 1

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import READS, SHORTEST, writes_after
+from equilif_golden.engine.cycles import MIN_SCAN, SPIKE_READ, writes_after
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -228,9 +228,9 @@ class Stages(Elaboratable):
             self.draining.eq(self._none_before(self.timing.last)),
         ]
         if not self.config.single_port:
-            readable = self.timing.step - READS
+            readable = self.timing.step - SPIKE_READ
             m.d.comb += [
-                self.scan_may_start.eq(self._none_before(self.timing.step - SHORTEST)),
+                self.scan_may_start.eq(self._none_before(self.timing.step - MIN_SCAN)),
                 self.spikes_ready.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
             ]
         return m
