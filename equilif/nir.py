@@ -132,7 +132,7 @@ def to_graph(
         if p.kind in ("attention", "relay"):
             raise ValueError(
                 f"population {p.name!r}: NIR has no {p.kind} neurons; "
-                "a network with a memory cannot be exported"
+                "a network with attention layers cannot be exported"
             )
         if p.kind == "constant" and p.size > 1:
             raise ValueError(
@@ -664,9 +664,7 @@ def convert(
         case ".npz", ".nir":
             given = [*(schedule or {}), *(["fraction"] if fraction is not None else [])]
             if given:
-                raise ValueError(
-                    f"{source} has phases and formats of its own: leave out --{', --'.join(given)}"
-                )
+                raise ValueError(f"{source} determines phases and formats: leave out --{', --'.join(given)}")
             files.check(target)
             network, weights = networks.load(source)
             about = networks.about(source)

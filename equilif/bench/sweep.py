@@ -100,7 +100,7 @@ class Point:
             EngineConfig(lanes=self.lanes)
             if self.board is not None:
                 raise ValueError(
-                    f"lanes and board are two engines, {self.lanes} lanes and {self.board}: give one"
+                    f"lanes and board both choose an engine, {self.lanes} lanes and {self.board}: give one"
                 )
 
     def key(self, digest: str) -> str:
@@ -172,7 +172,7 @@ def points(grid: Mapping[str, Sequence[Any]], reading: Mapping[str, Any] | None 
     paths = {str(data) for data in grid.get("data", ()) if data not in PRESETS}
     if options and not paths:
         flags = ", ".join(f"--{name}".replace("_", "-") for name, _ in options)
-        raise ValueError(f"{flags} is for a file or folder of your own, the grid has none: --grid data=PATH")
+        raise ValueError(f"{flags} is only for your own data, the grid has none: --grid data=PATH")
     axes = {k: v for k, v in grid.items() if k not in ("lanes", "board")}
     if grid.get("board"):
         from equilif.hardware.boards import find
@@ -220,7 +220,7 @@ def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     net = preset.network(data)
     if point.width != net.numerics.weight_width:
         if net.attention_layers:
-            raise ValueError("a network with a memory has weights of the width of its tokens")
+            raise ValueError("a network with attention layers has the weight width of its tokens")
         numerics = Numerics(weight_width=point.width, fraction=point.width - INTEGER_BITS)
         net = dataclasses.replace(net, numerics=numerics)
     if point.board is not None:

@@ -247,7 +247,7 @@ def require_absent(outputs: Iterable[Path], overwrite: bool) -> None:
     """ValueError when one of these files exists and is not to be replaced."""
     there = next(filter(_is_file, outputs), None)
     if there is not None and not overwrite:
-        raise ValueError(f"{there} exists: replace it by --overwrite, or name another place")
+        raise ValueError(f"{there} exists: use --overwrite to replace it, or name another place")
 
 
 def _is_file(path: Path) -> bool:
@@ -457,9 +457,7 @@ def samples_of(
         if data.suffix == netfile.SUFFIX:
             raise ValueError(f"{data} is a network, not data: name the data, and give it as --config {data}")
         if folder is not None:
-            raise ValueError(
-                f"--data is the folder of a data set with a name, {data} is a path: leave it out"
-            )
+            raise ValueError(f"--data is the folder of a named data set, {data} is a path: leave it out")
         with show.console.status(f"reading {show.literal(data)}"):
             loaded = module.load(data, **own.reading)
         base = suggested(loaded) if file is None else file.preset(loaded.name)
@@ -491,9 +489,7 @@ def require_same_data(path: Path, data: DataSet) -> Saved:
 def refuse_own(data: object, own: Own) -> None:
     """ValueError for options of one's own data, where the data are others."""
     if own.flags:
-        raise ValueError(
-            f"{', '.join(own.flags)} is for a file or folder of your own, not for {data}: leave it out"
-        )
+        raise ValueError(f"{', '.join(own.flags)} is only for your own data, not for {data}: leave it out")
 
 
 def scheduled(network: Network, given: Given) -> Network:

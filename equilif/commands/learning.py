@@ -404,7 +404,7 @@ def gradient(
         from equilif_golden.real.twin import gradient_report
     source = chosen(data)
     if own.attention or isinstance(source, Data) and PRESETS[source].memory:
-        raise ValueError(f"gradient needs a network without a memory, {data} has one")
+        raise ValueError(f"gradient does not support attention layers, {data} has one")
     if network and (epochs is not None or seed is not None):
         raise ValueError("--network is not trained: leave out --epochs and --seed")
     loaded, preset = samples_of(source, folder, own)

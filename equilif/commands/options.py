@@ -101,8 +101,8 @@ EngineOptions = Annotated[
                 bool | None,
                 typer.Option(
                     f"--{option.flag}/--no-{option.flag}",
-                    help=f"With {option.text}, or without.",
-                    show_default="as the board's engine has it",
+                    help=f"Include {option.text}, or not.",
+                    show_default="the board's",
                 ),
             ]
             for name, option in OPTIONS.items()
@@ -123,7 +123,7 @@ EngineChanges = Annotated[
                 bool,
                 typer.Option(
                     CHANGES[name],
-                    help=f"{'Leave out' if option.default else 'Add'} {option.text}.",
+                    help=f"{'Omit' if option.default else 'Include'} {option.text}.",
                 ),
             ]
             for name, option in OPTIONS.items()

@@ -274,10 +274,10 @@ def sweep(
     """Sweep parameters of network, training and engine: accuracy, cycles, memory and f_max of every
     combination, and the Pareto front.
 
-    Every point is trained on the golden model; RTL simulation of --samples samples then gives its cycles.
+    Every point is trained on the golden model; RTL simulation of a few samples then gives its cycles.
     Parameters: data, hidden (64 or 64x32), width (bits of a weight), epochs, learning_rate, decay, free,
-    nudged, window, beta, leak, seed, samples, lanes, board.  Finished points are reused, so an interrupted
-    or extended sweep continues.
+    nudged, window, beta, leak, seed, samples (in RTL, 20), lanes, board.  Finished points are reused, so an
+    interrupted or extended sweep continues.
 
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker
     --grid epochs=5[/]
@@ -286,7 +286,7 @@ def sweep(
     from equilif.training.folder import PARETO, RunFolder
 
     if scheduler is not None and workers is not None:
-        raise ValueError("--workers are processes on this machine, --scheduler has its own: leave one out")
+        raise ValueError("--workers and --scheduler exclude each other: leave one out")
     wanted = module.points(module.read_grid(grid, option or ()), own.reading)
     boards = list(dict.fromkeys(p.board for p in wanted if p.board))
     for given, name in ((build, "--build"), (against is Against.time, "--against time")):

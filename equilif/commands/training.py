@@ -115,13 +115,11 @@ def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
         if saved.real != job.real:
             command = "train-rates" if saved.real else "train"
             raise ValueError(
-                f"the run in {job.out} is one of `equilif {command}`: go on with it by that command"
+                f"the run in {job.out} is one of `equilif {command}`: resume it with that command"
             )
         own = saved.about is not None
         if own and job.folder is not None:
-            raise ValueError(
-                "--data is the folder of a data set with a name: give the path of the run's own data"
-            )
+            raise ValueError("--data is the folder of a named data set: give the path of the run's own data")
         moved = job.source if own and isinstance(job.source, Path) else None
         name = None if moved or job.source is None else str(job.source)
         run = Run.resume(first, moved or job.folder, name=name, epochs=job.epochs, make=make)

@@ -133,8 +133,8 @@ def _check_inputs(scaling: Scaling, classes: int) -> None:
     if scaling.n_inputs > most:
         rails = f" ({scaling.width:,} values, those with a sign twice)" * (scaling.n_inputs > scaling.width)
         raise ValueError(
-            f"a sample becomes {scaling.n_inputs:,} inputs{rails}, more than the {most:,} that a "
-            "neuron hears: leave out columns or channels, or make images smaller"
+            f"a sample becomes {scaling.n_inputs:,} inputs{rails}, more than the maximum fan-in, {most:,}: "
+            "leave out columns or channels, or make images smaller"
         )
 
 

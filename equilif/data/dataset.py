@@ -78,7 +78,7 @@ class DataSet:
             )
         if self.y_train.min() == self.y_train.max():
             raise ValueError(
-                f"all training samples are of class {self.y_train[0]}: there is nothing to tell apart"
+                f"all training samples are of class {self.y_train[0]}: at least two classes are needed"
             )
         if self.y_test.max() >= self.n_classes:
             raise ValueError(
@@ -162,7 +162,7 @@ class DataSet:
         """
         if not 0 < n < len(self.x_train):
             raise ValueError(
-                f"hold_out must leave samples to learn from, {self.name} has {len(self.x_train):,}: "
+                f"validation_samples must leave training samples, {self.name} has {len(self.x_train):,}: "
                 "hold out fewer"
             )
         order = np.random.default_rng(HELD).permutation(len(self.x_train))

@@ -156,12 +156,12 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
     if data.about.labels != about.labels:
         raise ValueError(
             f"the classes of {place} are {named(data.about.labels)}, the network was trained on "
-            f"{named(about.labels)}: give them their names of before, or train a new network"
+            f"{named(about.labels)}: restore their names, or train a new network"
         )
     if (data.about.encoding, data.about.scaling) != (about.encoding, about.scaling):
         raise ValueError(
-            f"{place} is not the data as the network was trained on them: they are encoded or scaled "
-            "otherwise now, so its file was changed, or is of another version; train it again"
+            f"{place} is encoded or scaled differently than in training: the file has changed, or is of "
+            "another version; train the network again"
         )
     return data
 
@@ -202,8 +202,8 @@ def samples(about: About, path: Path | None = None) -> Samples:
         tokens = given.tokens[0]
         if about.digest_train and part_digest(x, y, tokens) == about.digest_train:
             raise ValueError(
-                "it holds the training samples of the network, whose accuracy says nothing: give the file "
-                "to test on"
+                "it holds the training samples of the network, on which accuracy is not meaningful: give a "
+                "test file"
             )
     kind = "test " if content.test else ""
     return Samples(x, y, f"{len(y):,} {kind}samples of {path}", given.clipped[0], tokens)
@@ -235,7 +235,7 @@ def samples_of_set(about: About, data: DataSet) -> Samples:
 
 
 def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
-    """Samples that need no scaling, for a network that does not say what it was trained on.
+    """Samples that need no scaling, for a network that does not record its training data.
 
     ValueError unless ``path`` is an .npz file of 8-bit inputs (n, n_inputs) and of outputs' numbers (n,).
     """
@@ -245,8 +245,8 @@ def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
         part = content.train if content.test is None else content.test
     if part is None or isinstance(part.x, Series | Texts) or part.x.dtype != np.uint8:
         raise ValueError(
-            f"{path} must be an .npz file of 8-bit inputs (uint8) and class numbers, for a network that does "
-            "not say how other data are read: train it by `equilif train PATH`"
+            f"{path} must be an .npz file of 8-bit inputs (uint8) and class numbers for a network that does "
+            "not record how data are read: train it with `equilif train PATH`"
         )
     if part.x.shape[1] != n_inputs:
         raise ValueError(f"{path} has {part.x.shape[1]} values a sample, the network has {n_inputs} inputs")
@@ -262,8 +262,8 @@ def about_set(named: NamedSet) -> About:
     """
     if not named.shape or not named.labels:
         raise ValueError(
-            f"the network was trained on {named.name}, which does not say how other data are read: train it "
-            "on data of your own by `equilif train PATH`"
+            f"the network was trained on {named.name}, which does not record how data are read: train it on "
+            "your own data with `equilif train PATH`"
         )
     scaling = Scaling(kind="bytes", width=math.prod(named.shape))
     return About(path=named.name, format=NAMED, labels=named.labels, shape=named.shape, scaling=scaling)
@@ -315,6 +315,6 @@ def chosen(text: str) -> Name | Path:
     path = Path(text)
     if not text or not path.exists():
         raise ValueError(
-            f"data must be one of {', '.join(Name)}, or a file or folder of your own; there is no {text!r}"
+            f"data must be one of {', '.join(Name)}, or the path of your own data; there is no {text!r}"
         )
     return path

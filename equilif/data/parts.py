@@ -24,18 +24,18 @@ MAX_NAME = 100  #: characters of a class
 def with_test(path: Path, content: Content, test: Path, columns: Columns) -> Content:
     """A content with the samples of a second file to test on."""
     if content.test is not None:
-        raise ValueError(f"{path} has a test part of its own: leave out data.test")
+        raise ValueError(f"{path} already has a test set: leave out data.test")
     _, other = formats.read(test, columns)
     if other.test is not None:
-        raise ValueError(f"{test} has parts of its own: data.test is a file of samples to test on")
+        raise ValueError(f"{test} already has a split: data.test must be a plain file of samples")
     with reading(test):
         other = ordered(other, content.names)
         if other.shape != content.shape:
             raise ValueError(f"its samples have shape {other.shape}, those of {path} {content.shape}")
         if _same(other.train, content.train):
             raise ValueError(
-                f"it has the samples of {path}, so the test would be of what was learned: give other samples "
-                "with data.test, or leave it out"
+                f"it has the samples of {path}, so the test set would equal the training set: give other "
+                "samples with data.test, or leave it out"
             )
     return content.with_test(other.train)
 
@@ -81,7 +81,7 @@ def test_fraction_of(content: Content, fraction: float | None) -> float | None:
     if content.test is None:
         return check_test_fraction(TEST_FRACTION if fraction is None else fraction)
     if fraction is not None:
-        raise ValueError("there is a test part already: leave out data.test_fraction")
+        raise ValueError("the data already have a test set: leave out data.test_fraction")
     return None
 
 
@@ -89,11 +89,11 @@ def classes_of(content: Content) -> tuple[str, ...]:
     """Names of the classes: numbers by size, else texts by alphabet; ValueError when they are none."""
     found = [str(name) for name in np.unique(content.train.labels)]
     if len(found) < 2:
-        raise ValueError(f"all training samples are of class {found[0]!r}: there is nothing to tell apart")
+        raise ValueError(f"all training samples are of class {found[0]!r}: at least two classes are needed")
     if len(found) > MAX_CLASSES or len(found) > max(2, len(content.train.labels) // 2):
         raise ValueError(
-            f"{len(found):,} classes for {len(content.train.labels):,} samples: labels must be classes that "
-            "come again, not measurements or names of samples"
+            f"{len(found):,} classes for {len(content.train.labels):,} samples: labels must be repeated "
+            "class names, not measurements or sample names"
         )
     for name in found:
         if not name.strip() or len(name) > MAX_NAME or not name.isprintable():

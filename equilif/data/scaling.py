@@ -181,7 +181,7 @@ def fit(
         low = float(x.min())
         high = float(x.max())
         if low == high:
-            raise ValueError(f"all training values are {low:g}: there is nothing to tell classes apart by")
+            raise ValueError(f"all training values are {low:g}: there is nothing to learn from")
         if low >= 0 and ENOUGH <= high <= TOP and not (x % 1).any():
             return Scaling(kind="bytes", width=width, names=names, missing=missing)
         shared = Column(_kind(low, high), min(low, 0.0), high, float(x.mean()))
@@ -189,7 +189,7 @@ def fit(
     fitted = _standard if standard else _fitted
     columns = tuple(fitted(x[~gone[:, k], k].astype(np.float64)) for k in range(width))
     if all(c.kind == "constant" for c in columns):
-        raise ValueError("no column changes within the training samples: there is nothing to tell apart by")
+        raise ValueError("all columns are constant in the training samples: there is nothing to learn from")
     return Scaling(kind="columns", width=width, names=names, columns=columns, missing=missing)
 
 
@@ -204,7 +204,7 @@ def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing)
     far = SIGMAS * np.nanstd(x, axis=0)
     far = np.where(far > MIN_DEVIATION * np.nanmax(np.abs(x), axis=0), far, 0)
     if not far.any():
-        raise ValueError("no value changes within the training samples: there is nothing to tell apart by")
+        raise ValueError("all values are constant in the training samples: there is nothing to learn from")
     columns = tuple(
         Column("range" if d else "constant", float(m - d), float(m + d), float(m))
         for m, d in zip(mean, far, strict=True)

@@ -38,7 +38,7 @@ def find(name: str) -> Board:
         return _own(name)
     if name not in BOARDS:
         raise ValueError(
-            f"board must be one of {', '.join(BOARDS)}, or a Python file that makes one, not {name!r}"
+            f"board must be one of {', '.join(BOARDS)}, or a Python file that defines one, not {name!r}"
         )
     return BOARDS[name]
 
@@ -46,14 +46,14 @@ def find(name: str) -> Board:
 def _own(file: str) -> Board:
     """ValueError unless the file makes one board, of a name that no other has."""
     if not Path(file).is_file():
-        raise ValueError(f"there is no file {file}: a board is a name, or a Python file that makes one")
+        raise ValueError(f"there is no file {file}: a board is a name, or a Python file that defines one")
     try:
         made = runpy.run_path(file)
     except Exception as e:  # whatever somebody's file does
         raise ValueError(f"{file} cannot be run: {type(e).__name__}: {e}") from e
     found = [b for b in made.values() if isinstance(b, Board) and b not in BOARDS.values()]
     if len(found) != 1:
-        raise ValueError(f"{file} must make one equilif_boards.Board, not {len(found)}")
+        raise ValueError(f"{file} must define exactly one equilif_boards.Board, not {len(found)}")
     board = found[0]
     if board.name in BOARDS or not re.fullmatch(r"[A-Za-z0-9][\w-]*", board.name):
         raise ValueError(
@@ -71,7 +71,7 @@ def network_of(text: str) -> Network:
     path = model_path(text)
     if not text or not path.exists():
         raise ValueError(
-            "a network is written as its sizes, for example 784-64-10, or is a file net.toml or network.npz, "
+            "a network is given as layer sizes, such as 784-64-10, a network file or network.npz, "
             f"or a pretrained network (equilif models), not {text!r}"
         )
     return netfile.network_of(path)

@@ -197,7 +197,9 @@ def _device(path: str, hz: int) -> Bus:
         try:
             bus.max_speed_hz = hz
         except OSError as e:
-            raise _refused(path, f"it makes no SCK of {hz:,} Hz: choose a slower one with --baud") from e
+            raise _refused(
+                path, f"it does not support an SCK of {hz:,} Hz: choose a slower one with --baud"
+            ) from e
     except LinkError:
         bus.close()
         raise
@@ -236,7 +238,9 @@ def _adapter(path: str, hz: int) -> Bus:
         controller.configure(path.removeprefix(ADAPTER), frequency=min(hz, USUAL))
         fastest = int(controller.frequency_max)
         if hz > fastest:
-            raise _refused(path, f"it makes no SCK of {hz:,} Hz: {fastest:,} are the most (--baud)")
+            raise _refused(
+                path, f"it does not support an SCK of {hz:,} Hz: {fastest:,} are the most (--baud)"
+            )
         return FtdiBus(controller, hz)
     except LinkError:
         _quietly(controller)

@@ -192,14 +192,14 @@ class Store:
         first = index + _blocks(INDEX_BYTES * of)
         if first >= identity.flash_blocks:
             raise StoreError(
-                f"no sample finds room: weights and programs take {first} of "
+                f"no sample fits: weights and programs take {first} of "
                 f"{identity.flash_blocks} blocks; take fewer epochs"
             )
         encoded = _samples(chip, recorder, job.samples)
         places, samples = _fitted(encoded, first, identity, tick)
         n = len(places) // INDEX_BYTES
         if not n:
-            raise StoreError(f"no sample finds room in {(identity.flash_blocks - first) * BLOCK} bytes")
+            raise StoreError(f"no sample fits in {(identity.flash_blocks - first) * BLOCK} bytes")
         registers = Registers(
             run=1,
             generation=0,
@@ -343,13 +343,12 @@ def check_chip(client: Client) -> None:
     size = 1 << (chip & 0xFF)
     if chip in (0, 0xFFFFFF):
         raise StoreError(
-            f"no flash answers on this board: asked what it is, it said {chip:06x}; is the bitstream this "
-            "board's?"
+            f"no flash answers on this board (JEDEC ID {chip:06x}): is the bitstream for this board?"
         )
     if blocks * BLOCK >= size:
         raise StoreError(
-            f"this board's flash has {size:,} bytes (JEDEC {chip:06x}), the design wants {blocks * BLOCK:,} "
-            "behind its bitstream: it was built for another board"
+            f"this board's flash has {size:,} bytes (JEDEC {chip:06x}), the design needs {blocks * BLOCK:,} "
+            "after its bitstream: it was built for another board"
         )
 
 
@@ -357,13 +356,15 @@ def _check(identity: Identity, job: TrainingJob) -> None:
     """StoreError for what no board learns alone, or not this one."""
     network = job.network
     if not identity.flash_blocks:
-        raise StoreError("this board keeps nothing in its flash: build it with --standalone, or take another")
+        raise StoreError("this board has no standalone trainer: build it with --standalone")
     check_int(len(job.rates), "epochs on a board", 1, MAX_EPOCHS)
     if network.n_outputs > MAX_CLASSES:
-        raise StoreError(f"a board alone tells {MAX_CLASSES} classes apart, not {network.n_outputs}")
+        raise StoreError(
+            f"standalone training supports at most {MAX_CLASSES} classes, not {network.n_outputs}"
+        )
     if network.table is not None and network.table.learning_rate_scale:
         raise StoreError(
-            "a table of tokens that learns stays with the host: a board alone has no room for it; freeze it "
+            "standalone training does not support a trained embedding table: freeze it "
             "(table_learning_rate_scale = 0), or learn over the link"
         )
 
@@ -397,7 +398,7 @@ def _with_owner(lists: Sequence[bytes], owner: int) -> bytes:
     for frames in lists:
         size = len(frame) + len(frames)
         if size >= LIST_BYTES:
-            raise StoreError(f"a program and its constants have {size} bytes, room is for {LIST_BYTES - 1}")
+            raise StoreError(f"a program and its constants have {size} bytes, the limit is {LIST_BYTES - 1}")
         out += (frame + frames).ljust(LIST_BYTES, bytes([ERASED]))
     return bytes(out)
 
@@ -495,7 +496,7 @@ def require_valid(registers: Registers) -> None:
 
 def require_idle(registers: Registers) -> None:
     if registers.phase:
-        raise StoreError("the board is at work: stop it first, with  equilif standalone --stop")
+        raise StoreError("the board is training: stop it first, with  equilif standalone --stop")
 
 
 def require_network(client: Client, identity: NetworkIdentity, file: object) -> None:
@@ -569,7 +570,7 @@ def begin_tests(client: Client, tests: StoredTests) -> Registers:
 def answered(registers: Registers) -> bool:
     """The board has answered all tests; StoreError when it cannot any more."""
     if not in_tests(registers):
-        raise StoreError("the board was switched off during its test: ask it again")
+        raise StoreError("the board was switched off during its test: run the test again")
     return not registers.phase and (bool(registers.fault) or registers.epoch == registers.epochs)
 
 

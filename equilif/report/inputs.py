@@ -125,9 +125,9 @@ class Fields:
                 return cls(p.name, values / scale, _favours(network, weights, p), kernel.shape[:-1])
             raw = np.zeros((network.n_inputs, p.size), np.int64)
             for s in sources:
-                source = network[s.pre]
-                assert isinstance(source, Input)
-                raw[first[s.pre] + source.fold] += weights[s.name]
+                pre = network[s.pre]
+                assert isinstance(pre, Input)
+                raw[first[s.pre] + pre.fold] += weights[s.name]
             values = inputs.signed(raw.T).T
             return cls(p.name, values / scale, _favours(network, weights, p), inputs.shape)
         return None

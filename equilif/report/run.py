@@ -60,16 +60,16 @@ def read(folder: Path) -> Run:
     """ValueError when there is no run in ``folder``, or a damaged one."""
     if not folder.is_dir():
         there = f"there is no {folder}" if not folder.exists() else f"{folder} is not a folder"
-        raise ValueError(f"{there}: a report is of the folder of a run, which `equilif train` writes")
+        raise ValueError(f"{there}: a report needs the folder of a run (`equilif train`)")
     history = saved_history(folder)
     if history is None:
         raise ValueError(
             f"{folder} holds no run: it has no {HISTORY}, which `equilif train` and `train-rates` write"
         )
     if not history.epochs:
-        raise ValueError(f"the run in {folder} has not finished an epoch yet: go on with it by --resume")
+        raise ValueError(f"the run in {folder} has not finished an epoch yet: resume it with --resume")
     if not (folder / NETWORK).exists():
-        raise ValueError(f"{folder} has no {NETWORK}: a report is of a spiking network")
+        raise ValueError(f"{folder} has no {NETWORK}: a report needs the spiking network")
     network, weights = networks.load(folder / NETWORK)
     return Run(folder, network, weights, history)
 

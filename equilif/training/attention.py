@@ -53,9 +53,8 @@ def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[in
     tokens = data.tokens_test
     if memory is None or tokens is None:
         raise ValueError(
-            "only networks whose memory is loaded with tokens attend to something: "
-            f"those of {', '.join(names('sequences'))}, and of your own texts, series and recordings that "
-            "were trained with data.attention"
+            f"the network has no attention layer over tokens: train one on {', '.join(names('sequences'))}, or "
+            "on your own texts, series or recordings with data.attention"
         )
     out = []
     for i in indices:

@@ -100,7 +100,7 @@ class Deployment:
 def trained_model(run: Run) -> Rates:
     """What learned in a run; ValueError unless it is one in real numbers."""
     if not isinstance(run.backend, ImplicitDifferentiation):
-        raise ValueError("the run is one of `equilif train`: only a run of `equilif train-rates` is deployed")
+        raise ValueError("the run is from `equilif train`: deploy needs a run of `equilif train-rates`")
     return run.backend.model
 
 
@@ -188,7 +188,7 @@ def deploy(
     labels = data.y_test
     tokens = data.tokens_test
     if network.schedule.leak:
-        raise ValueError("a network with a leak has no exact rates to be measured against: deploy it without")
+        raise ValueError("the exact rates of a network with a leak are not known: deploy one with leak = 0")
     out = model.part[network.output]
     progress("real numbers")
     real = predict(model, x, tokens=tokens)

@@ -210,10 +210,7 @@ class Description(Table):
         """A chain, or a memory before one, with other hidden populations; ValueError for another network."""
         same = type(self).of(self.content() | self._usual(self.hidden), self.data)
         if (same.population, same.synapses) != (self.population, self.synapses):
-            raise ValueError(
-                "hidden is for chains, this network has its sizes in the file that it came from: change them "
-                "there"
-            )
+            raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
         return self._usual(hidden)
 
     def _usual(self, hidden: tuple[int, ...]) -> Tables:
@@ -280,18 +277,19 @@ class Description(Table):
         inputs = [name for name, g in self.population.items() if g.kind == "input" and g.size is None]
         if len(inputs) > 1:
             raise ValueError(
-                f"population {inputs[1]!r}: one input can leave its size to the data, and {inputs[0]!r} "
+                f"population {inputs[1]!r}: only one input may omit its size, and {inputs[0]!r} "
                 "does: give this one a size"
             )
         for m in self.smallest.attention_layers:
             if not m.attention.dynamic_patterns and self.population[m.relay.name].size is None:
                 raise ValueError(
-                    f"population {m.relay.name!r}: its memory stores patterns, so it needs a size, heads "
-                    "times the length of a pattern"
+                    f"population {m.relay.name!r}: it needs a size (heads times pattern length), as its "
+                    "attention layer stores patterns"
                 )
         if self.loading and not self.loaded:
             raise PlacedError(
-                ("loading",), "[loading] is for a memory of tokens, this network has none: leave it out"
+                ("loading",),
+                "[loading] needs an attention layer over tokens, this network has none: leave it out",
             )
         for name, value in self.loading.items():
             if name == "max_tokens" or not isinstance(value, int | float | str):
@@ -333,10 +331,14 @@ class Description(Table):
         if not self.loaded:
             for name in ("table_learning_rate", "token_dropout"):
                 if getattr(rates, name):
-                    raise ValueError(f"{name} is for a memory of tokens, {self.data} has none: leave it out")
+                    raise ValueError(
+                        f"{name} needs an attention layer over tokens, {self.data} has none: leave it out"
+                    )
             return
         if not self.feedback:
-            raise ValueError(f"feedback cannot be left out: the memory of {self.data} is trained with it")
+            raise ValueError(
+                f"feedback = false is not possible: the attention layer of {self.data} needs feedback"
+            )
         memory, query = self.loaded
         if bool(rates.table_learning_rate) == self.learns_table:
             return
@@ -456,7 +458,7 @@ class Description(Table):
         if output.size is not None and output.size < sizes.outputs:
             raise ValueError(
                 f"population {self.output!r}: size {output.size} is too small, {sizes.data} has "
-                f"{sizes.outputs} classes; leave the size out, and the data say it"
+                f"{sizes.outputs} classes; omit the size to take it from the data"
             )
         inputs = {name: g for name, g in self.population.items() if g.kind == "input"}
         if not inputs:
@@ -479,7 +481,7 @@ class Description(Table):
             has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
             raise ValueError(
                 f"population {wrong!r}: the network's inputs have size {size or 'open'}, {sizes.data} "
-                f"has {has}; leave the size out, and the data say it"
+                f"has {has}; omit the size to take it from the data"
             )
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
@@ -487,7 +489,7 @@ class Description(Table):
         if tokens and not self.loaded:
             raise ValueError(
                 f"{data} has tokens: the network needs an attention population with dynamic_patterns = true, "
-                "and a relay; `equilif init` of these data writes one that has them"
+                "and a relay; `equilif init` writes such a file for these data"
             )
         if self.loaded and not tokens:
             raise ValueError(
@@ -508,13 +510,13 @@ class Description(Table):
         if attention.table_rows and attention.table_rows != sizes.rows:
             raise ValueError(
                 f"population {self.loaded[0]!r}: table_rows {attention.table_rows} does not fit, "
-                f"{sizes.data} has a table of {sizes.rows}; with table_rows = 0 the data say it"
+                f"{sizes.data} has a table of {sizes.rows}; use table_rows = 0 to take it from the data"
             )
         wanted = self.heads * sizes.width
         if relay.size is not None and relay.size != wanted:
             raise ValueError(
                 f"population {self.loaded[1]!r}: size {relay.size} does not fit, {self.heads} heads of "
-                f"{sizes.width} values make {wanted}; leave the size out, and the data say it"
+                f"{sizes.width} values make {wanted}; omit the size to take it from the data"
             )
 
     def initial_weights(self, network: Network, seed: int, data: DataSet | None = None) -> Weights:
@@ -524,7 +526,7 @@ class Description(Table):
         weights = network.initial_weights(seed, **self.start.model_dump())
         if network.table is not None:
             if data is None or data.tokens_train is None:
-                raise ValueError("the network has a table of tokens: give the data that it begins with")
+                raise ValueError("the network has an embedding table: give the data with its initial rows")
             weights[network.table.name] = data.tokens_train.table.astype(np.int64)
         if network.dynamic_attention and (n := self.loading.get("n_pos", 0)):
             # each head begins at a place of its own in the sequence

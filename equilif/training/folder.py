@@ -155,8 +155,8 @@ class RunFolder:
         self._replace = overwrite or own is not None and command == own
         if not self._replace:
             raise ValueError(
-                f"{self.path} holds {what}: {self._go_on(there)}replace it by --overwrite, or give another "
-                "--out"
+                f"{self.path} holds {what}: {self._go_on(there)}use --overwrite to replace it, or give "
+                "another --out"
             )
         for name in (*RUN, *MADE):
             if (self.path / name).is_dir():
@@ -167,7 +167,7 @@ class RunFolder:
         if HISTORY not in there and CHECKPOINT not in there:
             return ""
         command = "train-rates" if CHECKPOINT in there else "train"
-        return f"go on with it by `equilif {command} --resume --out {shlex.quote(str(self.path))}`, "
+        return f"resume it with `equilif {command} --resume --out {shlex.quote(str(self.path))}`, "
 
     def _only_begun(self, there: Sequence[str]) -> bool:
         """Whether a run was broken off before it had a network: there is nothing to go on with."""

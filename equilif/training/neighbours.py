@@ -41,8 +41,8 @@ def neighbours(
     check_int(n, "n", 1, 1000)
     if network.table is None or data.tokens_train is None or not data.words:
         raise ValueError(
-            "only texts have words, and only a table of them that belongs to the network learns: "
-            "train one whose memory has rows, such as the preset of imdb"
+            "the network has no trained embedding table of words: train one with table_rows, such as the "
+            "preset of imdb"
         )
     before = data.tokens_train.table.astype(np.float64)
     after = weights[network.table.name].astype(np.float64)

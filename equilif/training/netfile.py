@@ -107,16 +107,16 @@ def read(path: str | Path) -> NetFile:
     with path.open("rb") as f:
         content = f.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise ValueError(f"{path} is no network file: it is larger than {MAX_BYTES:,} bytes")
+        raise ValueError(f"{path} is not a network file: it is larger than {MAX_BYTES:,} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line = content[: e.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: it is not UTF-8 text, so it is no network file") from e
+        raise ValueError(f"{path}, line {line}: it is not UTF-8 text, so it is not a network file") from e
     try:
         raw = tomllib.loads(text)
     except RecursionError as e:
-        raise ValueError(f"{path} is no network file: it is nested too deeply") from e
+        raise ValueError(f"{path} is not a network file: it is nested too deeply") from e
     except ValueError as e:
         raise ValueError(_syntax(path, text, str(e))) from e
     try:
@@ -129,10 +129,10 @@ def _syntax(path: Path, text: str, message: str) -> str:
     """What is said of a file that is no TOML."""
     found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.S)
     if found is None:
-        return f"{path} is no network file: {message}"
+        return f"{path} is not a network file: {message}"
     line = found[2] or max(1, len(text.splitlines()))
     what = found[1].replace("Cannot overwrite a value", "this key is there twice")
-    return f"{path}, line {line}: it is no TOML: {what[0].lower()}{what[1:]}"
+    return f"{path}, line {line}: it is not valid TOML: {what[0].lower()}{what[1:]}"
 
 
 def _located(path: Path, text: str, place: Place, message: str) -> str:

@@ -86,7 +86,8 @@ def _place(key: str, description: Description, content: Mapping[str, Any]) -> Pl
         return ("population", description.loaded[0], "size")
     if table == "loading" and not description.loaded:
         raise ValueError(
-            f"--set {key}: {names[0]} is for a memory of tokens, {description.data} has none: leave it out"
+            f"--set {key}: {names[0]} needs an attention layer over tokens, {description.data} has none: "
+            "leave it out"
         )
     if table in METHODS and table not in content:
         other = next(name for name in METHODS if name in content)

@@ -58,7 +58,9 @@ def own_memory(data: DataSet, epochs: int) -> Description:
     width = data.tokens_train.table.shape[1]
     most = DEFAULT.max_fan_in - 1 - data.n_classes  # of what a hidden neuron hears beside bias and output
     if width > most:
-        raise ValueError(f"tokens have {width:,} values, a memory takes {most:,}: give narrower vectors")
+        raise ValueError(
+            f"tokens have {width:,} values, an attention layer takes {most:,}: give narrower vectors"
+        )
     spans = code.kind == "series"
     network = tables.memory(
         code.steps,
@@ -80,7 +82,7 @@ def own_memory(data: DataSet, epochs: int) -> Description:
 def own_rates(data: DataSet) -> Description:
     """The same for training in real numbers: as many neurons and epochs, the rest as for the digits."""
     if data.about is not None and data.about.encoding.attention:
-        raise ValueError("own data in a memory are trained by `equilif train`: leave out data.attention")
+        raise ValueError("train-rates does not support data.attention: use `equilif train`")
     preset = own(data)
     rates = {**RATES["digits"].content()["rates"], "epochs": preset.epochs}
     return Description.of({**tables.chain(*preset.hidden), "phases": SETTLED, "rates": rates}, data.name)

@@ -106,7 +106,7 @@ def run(
     """
     check_int(n, "stored images", 2, len(data.x_train))
     if not 0 <= blank < 1:
-        raise ValueError(f"the blank part must be in [0, 1), not {blank}")
+        raise ValueError(f"blank must be in [0, 1), not {blank}")
     if steps is not None:
         check_int(steps, "steps", 1, 1 << 20)
     check_int(seed, "seed", 0, MAX_SEED)

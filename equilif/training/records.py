@@ -59,7 +59,7 @@ def load_json(path: Path) -> Any:
     except UnicodeDecodeError as e:
         raise ValueError("it is not UTF-8 text") from e
     except json.JSONDecodeError as e:
-        raise ValueError(f"it is no JSON: {e}") from e
+        raise ValueError(f"it is not valid JSON: {e}") from e
 
 
 def record(kind: type[T], value: Any, at: str = "") -> T:

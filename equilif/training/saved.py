@@ -37,9 +37,9 @@ class Saved:
 
     @property
     def note(self) -> str:
-        """A line for the user of a network that does not say what it was trained on."""
+        """A line for the user of a network that does not record its training data."""
         return (
-            f"{self.path} does not say what it was trained on: its inputs are taken as raw 8-bit values, its "
+            f"{self.path} does not record its training data: its inputs are taken as raw 8-bit values, its "
             "classes as the numbers of its outputs"
         )
 
@@ -54,8 +54,8 @@ class Saved:
             return own.again(self.identity, folder, name=Path(self.identity.path).name)
         if self.identity is None:
             raise ValueError(
-                f"{self.path} does not say what it was trained on: name the data, or train it by "
-                "`equilif train`"
+                f"{self.path} does not record its training data: name the data, or train it with `equilif "
+                "train`"
             )
         found = _load(self.identity, folder)
         if self.identity.digest not in (None, found.digest):
@@ -76,7 +76,7 @@ class Saved:
         """
         own_data = isinstance(source, Path) or source is None and isinstance(self.identity, About)
         if folder is not None and own_data:
-            raise ValueError("--data is the folder of a data set with a name: give the path of your own data")
+            raise ValueError("--data is the folder of a named data set: give the path of your own data")
         if isinstance(source, Path):
             return self._file_samples(source)
         if source is not None:
@@ -121,12 +121,12 @@ class Saved:
         if wanted is None:
             if data.about is not None and data.about.scaling.kind != "bytes":
                 raise ValueError(
-                    f"{self.path} does not say what it was trained on, so it does not say how {data.name} is "
-                    "to be scaled: give raw 8-bit inputs, or train it by `equilif train PATH`"
+                    f"{self.path} does not record its training data, so the scaling of {data.name} is "
+                    "unknown: give raw 8-bit inputs, or train it with `equilif train PATH`"
                 )
             return (self.note,)
         if there is None:
-            raise ValueError(f"{data.name} does not say what its classes are: {self.path} does")
+            raise ValueError(f"{data.name} has no class names, {self.path} has")
         own.require_classes(data.name, there.labels, wanted.labels or there.labels)
         if isinstance(wanted, NamedSet) and isinstance(there, NamedSet):
             if wanted.name == there.name and _plain(wanted.loading) == _plain(there.loading):

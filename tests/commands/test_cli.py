@@ -371,7 +371,7 @@ def test_sequence_run(snippets, trained, tmp_path):
     )
     assert p[:, telling].mean() > 1.5 * p.mean(), "the queries look at the words that tell the class"
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
-    assert "only networks whose memory is loaded" in error_of("attention", trained / NETWORK)
+    assert "no attention layer over tokens" in error_of("attention", trained / NETWORK)
     run(
         "verify",
         "snippets",

@@ -315,6 +315,6 @@ def test_program_of_table(tmp_path):
 def test_nir_refuses_a_table(tmp_path):
     network = LEARNS.network(data_set())
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
-    assert "a network with a memory cannot be exported" in run(
+    assert "a network with attention layers cannot be exported" in run(
         "convert", tmp_path / "n.npz", tmp_path / "n.nir", code=2
     )

@@ -134,7 +134,7 @@ def test_validation_samples():
         for x, y in zip(*part, strict=True)
     )
     assert images == sorted((*x, y) for x, y in zip(d.x_train, d.y_train, strict=True))
-    assert "hold_out must leave samples to learn from, digits has 1,437: hold out fewer" in run(
+    assert "validation_samples must leave training samples, digits has 1,437: hold out fewer" in run(
         "train-rates", "digits", "--set", "rates.validation_samples=1437", code=2
     )
 

@@ -302,7 +302,7 @@ WRONG = [
     ("size = 12", "colour = 12 !", "[population.a] has no 'colour': there are kind, size, heads"),
     ("size = 12", 'size = "12" !', "size must be an integer in 1..1048576, not '12'"),
     ("size = 12", "size = 1.5 !", "1.5"),
-    ("size = 12", "size = 12\nsize = 13 !", "it is no TOML: this key is there twice"),
+    ("size = 12", "size = 12\nsize = 13 !", "it is not valid TOML: this key is there twice"),
     ("size = 12", "size = true !", "True"),
     ("size = 12", "size = 0 !", "population 'a': size must be an integer in 1..1048576, not 0"),
     (
@@ -317,7 +317,7 @@ WRONG = [
     ('kind = "constant"', "kind = 3 !", "kind must be one of input, constant, lif"),
     ("[population.b]", '[population."b-c"] !', "name is made of letters, digits, _ and ., not 'b-c'"),
     ("[population.b]", "[populations.b] !", "no 'populations': did you mean 'population'?"),
-    ("[population.b]", "[population.a] !", "it is no TOML: cannot declare"),
+    ("[population.b]", "[population.a] !", "it is not valid TOML: cannot declare"),
     ('[population.output]\nkind = "output"', "[population.output]\nsize = 3", 'kind = "output"'),
     (
         '[[synapse]]\nfrom = ["input", "bias"]',
@@ -402,8 +402,8 @@ WRONG = [
         "fraction must be an integer in 4..13, not 99",
     ),
     ("decay = 0.9", "decay = 0.9\n[loading] !\ndrop = 3", "[loading] is for a memory of tokens"),
-    ("decay = 0.9", "decay = !", "it is no TOML: invalid value"),
-    ("decay = 0.9", "decay 0.9 !", "it is no TOML: expected '=' after a key"),
+    ("decay = 0.9", "decay = !", "it is not valid TOML: invalid value"),
+    ("decay = 0.9", "decay 0.9 !", "it is not valid TOML: expected '=' after a key"),
     ("decay = 0.9", "decay = 0.9\nwhen = 1979-05-27 !", "[learning] has no 'when'"),
     ("decay = 0.9", "decay = 1979-05-27 !", "datetime.date(1979, 5, 27)"),
 ]
@@ -475,9 +475,9 @@ def test_stored_patterns_need_size(tmp_path):
             b"[population.a]\nsize = 3\n[synapse]\nfrom = 'a'",
             "line 3: ",
         ),
-        (b"x = " + b"[" * 100_000, "is no network file"),
+        (b"x = " + b"[" * 100_000, "is not a network file"),
         (b"#" * (netfile.MAX_BYTES + 1), "it is larger than"),
-        (b"x = " + b"9" * 5000, "is no network file"),
+        (b"x = " + b"9" * 5000, "is not a network file"),
         (b"\x89PNG\r\n\x1a\n", "UTF-8"),
     ],
 )

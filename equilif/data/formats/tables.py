@@ -143,7 +143,7 @@ def _column(path: Path, header: list[str], name: str | None, option: str, what: 
     """Which column holds ``what``; not column ``not_``."""
     listed = ", ".join(header[:12]) + (", ..." if len(header) > 12 else "")
     if name is None:
-        raise ValueError(f"which column of {path} holds {what}? Say it by {option}, one of {listed}")
+        raise ValueError(f"which column of {path} holds {what}? Give {option}, one of {listed}")
     if name not in header:
         raise ValueError(f"{path} has no column {name!r}: {option} must be one of {listed}")
     if header.index(name) == not_:
