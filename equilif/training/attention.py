@@ -53,8 +53,8 @@ def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[in
     tokens = data.tokens_test
     if memory is None or tokens is None:
         raise ValueError(
-            f"the network has no attention layer over tokens: train one on {', '.join(names('sequences'))}, or "
-            "on your own texts, series or recordings with data.attention"
+            f"the network has no attention layer over tokens: train one on {', '.join(names('sequences'))}, "
+            "or on your own texts, series or recordings with data.attention"
         )
     out = []
     for i in indices:

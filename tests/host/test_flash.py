@@ -80,8 +80,7 @@ def test_programming_errors(loader, monkeypatch):
         flash(replace(BOARDS["icebreaker"], name="mine"), Path("none.bin"))
     assert run("flash", "icebraker") == (
         2,
-        f"error: board must be one of {', '.join(BOARDS)}, or a Python file that defines one, not "
-        "'icebraker'",
+        f"error: board must be one of {', '.join(BOARDS)}, or a Python file that defines one, not 'icebraker'",
     )
 
 
