@@ -78,10 +78,9 @@ def test_programming_errors(loader, monkeypatch):
         flash(BOARDS["ulx3s-85f"], Path("none.bit"))
     with pytest.raises(FileNotFoundError, match=r"FILE\.py"):
         flash(replace(BOARDS["icebreaker"], name="mine"), Path("none.bin"))
-    assert run("flash", "icebraker") == (
-        2,
-        f"error: board must be one of {', '.join(BOARDS)}, or a Python file that defines one, not 'icebraker'",
-    )
+    names = ", ".join(BOARDS)
+    message = f"error: board must be one of {names}, or a Python file that defines one, not 'icebraker'"
+    assert run("flash", "icebraker") == (2, message)
 
 
 def test_every_board_has_a_loader():
