@@ -44,10 +44,10 @@ def _command() -> int:
     try:
         from equilif.cli import main as command
     except ModuleNotFoundError as e:
-        from equilif.extras import OURS, advice
+        from equilif.extras import OWN_PACKAGES, advice
 
         package = (e.name or "").partition(".")[0]
-        if package in OURS:
+        if package in OWN_PACKAGES:
             raise
         print(f"error: {advice(package, 'cli')}", file=sys.stderr)
         return 2

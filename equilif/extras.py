@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-OURS = ("equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards")
+OWN_PACKAGES = ("equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards")
 
 
 def advice(package: str, extra: str) -> str:
@@ -37,6 +37,6 @@ def needs(extra: str) -> Iterator[None]:
         raise
     except ModuleNotFoundError as e:
         package = (e.name or "").partition(".")[0]
-        if package in OURS:
+        if package in OWN_PACKAGES:
             raise
         raise MissingExtra(package, extra) from e

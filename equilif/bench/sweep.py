@@ -46,7 +46,7 @@ from equilif_golden.schedule import STEPS_MAX, Schedule
 with needs("sweep"):
     from distributed import Client, LocalCluster, as_completed
 
-PATIENCE = 10  #: seconds for a scheduler to answer
+SCHEDULER_TIMEOUT = 10  #: seconds for a scheduler to answer
 BUILDS = "builds"
 TABLE = "results.csv"
 RECORDS = "results.json"
@@ -263,7 +263,7 @@ def cluster(workers: int, scheduler: str | None = None) -> Iterator[Client]:
     """A client of the cluster at ``scheduler``, or of one on this machine for as long as it is needed."""
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout=PATIENCE)
+            client = Client(scheduler, timeout=SCHEDULER_TIMEOUT)
         except (OSError, ValueError) as e:
             raise ValueError(f"no Dask scheduler answers at {scheduler}: {e}") from e
         with client:
@@ -348,11 +348,11 @@ class Sweep:
     ``folder``: of the data sets, which are read for their digests.
     """
 
-    def __init__(self, wanted: Sequence[Point], out: Path, folder: Path | None = None):
-        self.points = list(wanted)
+    def __init__(self, selection: Sequence[Point], out: Path, folder: Path | None = None):
+        self.points = list(selection)
         self.out = out
         self.folder = folder and folder.resolve()
-        self.digests = {p.data: p.load(folder).digest for p in {p.data: p for p in wanted}.values()}
+        self.digests = {p.data: p.load(folder).digest for p in {p.data: p for p in selection}.values()}
         self.records: dict[Point, Measured | Failed] = {
             p: read_point(self.path(p)) for p in self.points if self.path(p).exists()
         }

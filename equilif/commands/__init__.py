@@ -28,7 +28,7 @@ import typer
 from typer.core import TyperGroup
 
 from equilif.commands.options import Given, expanded
-from equilif.commands.own import NOTHING, Own
+from equilif.commands.own import NO_OPTIONS, DataOptions
 from equilif.commands.patches import keys_of_options
 from equilif.data import Name
 from equilif.extras import MissingExtra
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 TRAINING = ("train", "train-rates", "upload")  #: commands whose options are keys of a description
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
-UNREAD = 128 + 13  #: and by SIGPIPE
+BROKEN_PIPE = 128 + 13  #: and by SIGPIPE
 
 #: what typer raises for arguments that it cannot use; which package it is from depends on typer's version
 Unusable: type[Exception] = typer.BadParameter.__mro__[2]
@@ -319,7 +319,7 @@ def _refusals() -> Iterator[None]:
             show.fail(reason(e))
             raise typer.Exit(BAD_INPUT) from None
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of the output goes nowhere
-        raise typer.Exit(UNREAD) from None
+        raise typer.Exit(BROKEN_PIPE) from None
     except refused as e:
         if isinstance(e, ValueError) and interrupted(e):
             raise typer.Exit(INTERRUPTED) from None
@@ -418,7 +418,7 @@ def _version(
 def samples_of(
     data: Name | Path,
     folder: Path | None,
-    own: Own = NOTHING,
+    own: DataOptions = NO_OPTIONS,
     *,
     config: Path | None = None,
     conv: Sequence[str] | None = None,
@@ -486,7 +486,7 @@ def require_same_data(path: Path, data: DataSet) -> Saved:
     return found
 
 
-def refuse_own(data: object, own: Own) -> None:
+def refuse_own(data: object, own: DataOptions) -> None:
     """ValueError for options of one's own data, where the data are others."""
     if own.flags:
         raise ValueError(f"{', '.join(own.flags)} is only for your own data, not for {data}: leave it out")

@@ -25,13 +25,13 @@ from equilif.commands import (
     scheduled,
 )
 from equilif.commands.options import CHANGES, DEFAULTS, EngineChanges, TrainedPhases
-from equilif.commands.own import NOTHING, OwnOptions
+from equilif.commands.own import NO_OPTIONS, OwnOptions
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
-    from equilif.hardware.energy import Sampled
+    from equilif.hardware.energy import SampleCounts
     from equilif.training.description import Description
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
@@ -89,7 +89,7 @@ def verify(
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    own: OwnOptions = NOTHING,
+    own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def energy(
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
     ] = 20,
     lanes: Lanes = None,
-    own: OwnOptions = NOTHING,
+    own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def energy(
     }
 
 
-def _counts(found: Mapping[str, Sampled], lanes: int) -> Iterator[list[str]]:
+def _counts(found: Mapping[str, SampleCounts], lanes: int) -> Iterator[list[str]]:
     """Rows of what was counted, a column for each kind of sample."""
     from equilif.hardware.energy import COUNTS
 
@@ -238,7 +238,7 @@ def _counts(found: Mapping[str, Sampled], lanes: int) -> Iterator[list[str]]:
         yield [title, *(f"{s.counts[name]:,.0f}" for s in samples)]
 
 
-def _nanojoules(found: Mapping[str, Sampled]) -> Iterator[list[str]]:
+def _nanojoules(found: Mapping[str, SampleCounts]) -> Iterator[list[str]]:
     """Rows of what spends energy, and their sum, a column for each kind of sample."""
     spent = [s.energy for s in found.values()]
     for name in spent[0]:

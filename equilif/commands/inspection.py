@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import Json, panel
-from equilif.commands.own import NOTHING, OwnOptions
+from equilif.commands.own import NO_OPTIONS, OwnOptions
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 
@@ -34,7 +34,7 @@ def inspect(
             "WAV files per class, events saved by tonic, or CIFAR-10/100 (binary version)."
         ),
     ],
-    own: OwnOptions = NOTHING,
+    own: OwnOptions = NO_OPTIONS,
     out: Annotated[
         Path | None, typer.Option(help="Folder for a figure of some samples.", show_default="no figure")
     ] = None,
@@ -56,35 +56,35 @@ def inspect(
     if out is not None:
         files.check(out / SAMPLES)
     with show.console.status(f"reading {show.literal(path)}"):
-        found = read(path, **own.reading)
-    preset = presets.own(found.data)
-    network = preset.network(found.data)
+        loaded = read(path, **own.reading)
+    preset = presets.own(loaded.data)
+    network = preset.network(loaded.data)
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]
     boards = _boards(network)
-    _show(found, "-".join(map(str, sizes)), preset.epochs, boards)
-    plotted = [] if out is None else show_evaluation.samples(found, out)
-    about = found.about
+    _show(loaded, "-".join(map(str, sizes)), preset.epochs, boards)
+    plotted = [] if out is None else show_evaluation.samples(loaded, out)
+    about = loaded.about
     return {
-        "data": found.data.name,
-        "digest": found.data.digest,
+        "data": loaded.data.name,
+        "digest": loaded.data.digest,
         "path": about.path,
-        "format": found.format,
+        "format": loaded.format,
         "shape": list(about.shape),
         "encoding": dataclasses.asdict(about.encoding),
-        "training": len(found.data.x_train),
-        "test": len(found.data.x_test),
+        "training": len(loaded.data.x_train),
+        "test": len(loaded.data.x_test),
         "test_fraction": about.test_fraction,
-        "classes": {name: {"training": a, "test": b} for name, a, b in _counts(found)},
+        "classes": {name: {"training": a, "test": b} for name, a, b in _counts(loaded)},
         "columns": [
             {"name": name, "low": low, "high": high, "missing": gone, "becomes": kind}
-            for name, low, high, gone, kind in ranges(found)
+            for name, low, high, gone, kind in ranges(loaded)
         ],
-        "missing": found.missing,
-        "clipped": {"training": found.clipped[0], "test": found.clipped[1]},
+        "missing": loaded.missing,
+        "clipped": {"training": loaded.clipped[0], "test": loaded.clipped[1]},
         "scaling": about.scaling.kind,
         "left_out": list(about.scaling.dropped),
-        "inputs": found.data.n_features,
-        "notes": list(found.notes),
+        "inputs": loaded.data.n_features,
+        "notes": list(loaded.notes),
         "network": sizes,
         "epochs": preset.epochs,
         "boards": boards,
@@ -93,11 +93,11 @@ def inspect(
     }
 
 
-def _counts(found: LoadedData) -> list[tuple[str, int, int]]:
+def _counts(loaded: LoadedData) -> list[tuple[str, int, int]]:
     """Of every class its name, training and test samples."""
-    train = Counter(found.data.y_train.tolist())
-    test = Counter(found.data.y_test.tolist())
-    return [(name, train[k], test[k]) for k, name in enumerate(found.about.labels)]
+    train = Counter(loaded.data.y_train.tolist())
+    test = Counter(loaded.data.y_test.tolist())
+    return [(name, train[k], test[k]) for k, name in enumerate(loaded.about.labels)]
 
 
 def _boards(network: Network) -> list[str] | None:
@@ -112,21 +112,21 @@ def _boards(network: Network) -> list[str] | None:
     return [board.name for board in BOARDS.values() if not short(board, network)]
 
 
-def _show(found: LoadedData, sizes: str, epochs: int, boards: list[str] | None) -> None:
+def _show(loaded: LoadedData, sizes: str, epochs: int, boards: list[str] | None) -> None:
     """The same for people."""
     from equilif.data.build import ranges
 
-    d = found.data
-    about = found.about
-    shape = _sample(found)
+    d = loaded.data
+    about = loaded.about
+    shape = _sample(loaded)
     samples = f"{len(d.x_train):,} training and {len(d.x_test):,} test samples"
     show.console.print(
-        f"[bold]{show.literal(d.name)}[/] ({found.format}): {samples}, {shape}"
+        f"[bold]{show.literal(d.name)}[/] ({loaded.format}): {samples}, {shape}"
         + (f", {about.test_fraction:.0%} of each class held out" if about.test_fraction is not None else "")
     )
-    rows = [[name, f"{a:,}", f"{b:,}"] for name, a, b in _counts(found)]
+    rows = [[name, f"{a:,}", f"{b:,}"] for name, a, b in _counts(loaded)]
     show.console.print(show.table("\nclasses", ["class", "training", "test"], rows))
-    columns = ranges(found)
+    columns = ranges(loaded)
     rows = [_row(*column) for column in columns[:MAX_ROWS]]
     if len(columns) > MAX_ROWS:
         rest = columns[MAX_ROWS:]
@@ -138,9 +138,9 @@ def _show(found: LoadedData, sizes: str, epochs: int, boards: list[str] | None) 
     heads = ["column", "smallest", "largest", "missing", "becomes"]
     if rows:
         show.console.print(show.table("\ntraining values", heads, rows))
-    for line in _texts(found):
+    for line in _texts(loaded):
         show.console.print(show.literal(line))
-    for note in found.notes:
+    for note in loaded.notes:
         show.console.print(show.literal(note))
     gets = f"{d.n_features:,} inputs" if d.tokens_train is None else f"{about.encoding.steps} tokens at most"
     show.console.print(
@@ -152,23 +152,23 @@ def _show(found: LoadedData, sizes: str, epochs: int, boards: list[str] | None) 
         )
 
 
-def _texts(found: LoadedData) -> Iterator[str]:
+def _texts(loaded: LoadedData) -> Iterator[str]:
     """A text of each class."""
     from equilif.data.formats import Texts
 
-    texts = found.raw.x
+    texts = loaded.raw.x
     if isinstance(texts, Texts):
-        for name in found.about.labels[:MAX_TEXTS]:
-            first = int((found.raw.labels == name).argmax())
+        for name in loaded.about.labels[:MAX_TEXTS]:
+            first = int((loaded.raw.labels == name).argmax())
             yield f"{name}: {' '.join(texts.texts[first][:MAX_CHARACTERS].split())}"
 
 
-def _sample(found: LoadedData) -> str:
+def _sample(loaded: LoadedData) -> str:
     """What one sample is."""
-    kind = found.about.encoding.kind
+    kind = loaded.about.encoding.kind
     if kind == "texts":
         return "a text each"
-    size = " x ".join(map(str, found.about.shape))
+    size = " x ".join(map(str, loaded.about.shape))
     return f"series of {size} channels" if kind == "series" else f"{size} values each"
 
 

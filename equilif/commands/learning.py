@@ -29,7 +29,7 @@ from equilif.commands import (
     scheduled,
 )
 from equilif.commands.options import DEFAULTS, TrainedPhases
-from equilif.commands.own import NOTHING, Label, OwnOptions
+from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
 from equilif.commands.patches import Set, changes, layers, named_by_key
 from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
 from equilif.extras import needs
@@ -122,7 +122,7 @@ def train(
     return trained(
         Job(
             command="train",
-            out=out or out_folder(source, behind="" if several is None else "-seeds"),
+            out=out or out_folder(source, suffix="" if several is None else "-seeds"),
             source=source,
             folder=folder,
             epochs=epochs,
@@ -239,7 +239,7 @@ def recall(
         int | None, typer.Option(help="Number of updates.", show_default="until convergence", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
-    own: OwnOptions = NOTHING,
+    own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figure.", show_default="results/recall-<data set>")
@@ -386,7 +386,7 @@ def gradient(
     ] = None,
     samples: Annotated[int, typer.Option(help="Maximum number of training samples.", min=1)] = 1437,
     seed: Seed = None,
-    own: OwnOptions = NOTHING,
+    own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from equilif.commands import (
     refuse_own,
     samples_of,
 )
-from equilif.commands.own import NOTHING, Own, OwnOptions
+from equilif.commands.own import NO_OPTIONS, DataOptions, OwnOptions
 from equilif.commands.patches import key_list
 from equilif.show import console
 from equilif.show import network as show_network
@@ -56,7 +56,7 @@ def init(
             show_default=False,
         ),
     ] = None,
-    own: OwnOptions = NOTHING,
+    own: OwnOptions = NO_OPTIONS,
     json: Json = None,
 ) -> dict[str, Any]:
     """Write a network file (TOML): the preset of a data set, the default for your own data, or the network
@@ -108,7 +108,7 @@ def _schema(out: Path) -> dict[str, Any]:
     return {"out": out}
 
 
-def _suggested(data: str, own: Own, hidden: tuple[int, ...] | None) -> tuple[Description, list[str]]:
+def _suggested(data: str, own: DataOptions, hidden: tuple[int, ...] | None) -> tuple[Description, list[str]]:
     """What is suggested for data, or was trained in a run, and the data as they are typed."""
     from equilif.data.own import chosen
     from equilif.training.description import Description
@@ -151,7 +151,7 @@ def show(
     out: Annotated[
         Path | None, typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none")
     ] = None,
-    own: OwnOptions = NOTHING,
+    own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def show(
     return {**found.to_dict(), "data": data, "out": out}
 
 
-def _resources(network: str, data: str | None, folder: Path | None, own: Own) -> NetworkResources:
+def _resources(network: str, data: str | None, folder: Path | None, own: DataOptions) -> NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
     from equilif.data.own import chosen
     from equilif.hardware.resources import NetworkResources

@@ -27,7 +27,7 @@ DEFAULTS: Given = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Several:
+class OptionGroup:
     """In the annotation of a command's parameter: options in its place, as parameters are annotated.
 
     The parameter gets what ``make`` makes of those that were given.
@@ -39,12 +39,12 @@ class Several:
 
 def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with all of its options in the place of each :class:`Several`."""
-    tables: dict[str, Several] = {}
+    tables: dict[str, OptionGroup] = {}
     parameters: list[inspect.Parameter] = []
     for p in inspect.signature(function, eval_str=True).parameters.values():
         found = [p]
         for table in getattr(p.annotation, "__metadata__", ()):
-            if isinstance(table, Several):
+            if isinstance(table, OptionGroup):
                 tables[p.name] = table
                 found = [p.replace(name=k, annotation=v, default=None) for k, v in table.options.items()]
         parameters += found
@@ -62,10 +62,10 @@ def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # -- phases ----------------------------------------------------------------------------------------
-def phases() -> Several:
+def phases() -> OptionGroup:
     """Fields of Schedule that may be changed of a network that has learnt."""
     hints = get_type_hints(Schedule)
-    return Several(
+    return OptionGroup(
         {
             name: Annotated[
                 _type(name, hints[name]) | None,
@@ -95,7 +95,7 @@ TrainedPhases = Annotated[Given, phases()]
 #: with or without what the other end of a link is told of
 EngineOptions = Annotated[
     Given,
-    Several(
+    OptionGroup(
         {
             name: Annotated[
                 bool | None,
@@ -117,7 +117,7 @@ CHANGES: Mapping[str, str] = {
 }
 EngineChanges = Annotated[
     Given,
-    Several(
+    OptionGroup(
         {
             name: Annotated[
                 bool,

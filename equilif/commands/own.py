@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from equilif.commands.options import Several
+from equilif.commands.options import OptionGroup
 
 
 class Missing(StrEnum):
@@ -26,7 +26,7 @@ def _key(meaning: str, values: str, default: str = "") -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Own:
+class DataOptions:
     """What was said of data of one's own; None: nothing."""
 
     label: str | None = _key("own table: column with the class labels, as --label", "a column")
@@ -71,8 +71,8 @@ class Own:
         return {name: value.value if isinstance(value, Missing) else value for name, value in given.items()}
 
 
-NOTHING = Own()
-KEYS = tuple(f.name for f in fields(Own))
+NO_OPTIONS = DataOptions()
+KEYS = tuple(f.name for f in fields(DataOptions))
 Label = Annotated[
     str | None,
     typer.Option(
@@ -109,15 +109,15 @@ def typed(
     return found
 
 
-def own_of(given: Mapping[str, str], label: str | None, known: Sequence[str] = KEYS) -> Own:
+def data_options_of(given: Mapping[str, str], label: str | None, known: Sequence[str] = KEYS) -> DataOptions:
     """What was said by --label and by keys of the table data."""
     if label is not None and "label" in given:
         raise ValueError("--label and --set data.label are the same: leave one of them out")
     values = {**given, **({} if label is None else {"label": label})}
-    return Own(**typed("data", values, get_type_hints(Own), known))
+    return DataOptions(**typed("data", values, get_type_hints(DataOptions), known))
 
 
-def _own(given: dict[str, Any]) -> Own:
+def _own(given: dict[str, Any]) -> DataOptions:
     from equilif.training.patches import split
 
     patches = split(given.get("patches", ()))
@@ -126,13 +126,13 @@ def _own(given: dict[str, Any]) -> Own:
             raise ValueError(
                 f"--set {key}: this command has keys of the table data only, such as data.missing"
             )
-    return own_of({k.removeprefix("data."): v for k, v in patches.items()}, given.get("label"))
+    return data_options_of({k.removeprefix("data."): v for k, v in patches.items()}, given.get("label"))
 
 
 #: all of these options in the place of a parameter
 OwnOptions = Annotated[
-    Own,
-    Several(
+    DataOptions,
+    OptionGroup(
         {
             "label": Label,
             "patches": Annotated[

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from equilif.commands.own import KEYS, Own, own_of, typed
+from equilif.commands.own import KEYS, DataOptions, data_options_of, typed
 from equilif.show.network import Key
 from equilif_golden.schedule import OPTIONS as PHASES
 from equilif_golden.schedule import flag
@@ -57,7 +57,7 @@ class Changes:
     """What --set changes: keys of the network file, how own data are read, and the run."""
 
     network: Mapping[str, str]
-    own: Own
+    own: DataOptions
     run: RunOptions
     given: Mapping[str, str]
 
@@ -105,7 +105,7 @@ def changes(
         )
     return Changes(
         network=network,
-        own=own_of(tables["data"], label, list(data)),
+        own=data_options_of(tables["data"], label, list(data)),
         run=RunOptions(**options),
         given=given,
     )
@@ -124,7 +124,7 @@ def key_list() -> list[Key]:
     named = (name for name in tables.TABLES if name not in ("synapse", "rates"))
     found = [key for name in named for key in keys("train", name)]
     found.append(Key("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
-    for f in dataclasses.fields(Own):
+    for f in dataclasses.fields(DataOptions):
         m = f.metadata
         found.append(Key("train", f"data.{f.name}", m["default"], m["values"], m["help"]))
     for f in dataclasses.fields(RunOptions):

@@ -21,7 +21,7 @@ from equilif.commands import (
     panel,
     samples_of,
 )
-from equilif.commands.own import NOTHING, Label, OwnOptions
+from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
 from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
 from equilif.commands.training import Job, TrainingData, out_folder, trained
 from equilif.show import console as show
@@ -267,7 +267,7 @@ def sweep(
     builds: Annotated[Path, typer.Option(help="Folder with the builds of `equilif build`.")] = Path("build"),
     retry: Annotated[bool, typer.Option("--retry", help="Repeat failed points.")] = False,
     against: Annotated[Against, typer.Option(help="Cost axis of the plot.")] = Against.training,
-    own: OwnOptions = NOTHING,
+    own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -287,20 +287,20 @@ def sweep(
 
     if scheduler is not None and workers is not None:
         raise ValueError("--workers and --scheduler exclude each other: leave one out")
-    wanted = module.points(module.read_grid(grid, option or ()), own.reading)
-    boards = list(dict.fromkeys(p.board for p in wanted if p.board))
+    points = module.points(module.read_grid(grid, option or ()), own.reading)
+    boards = list(dict.fromkeys(p.board for p in points if p.board))
     for given, name in ((build, "--build"), (against is Against.time, "--against time")):
         if given and not boards:
             raise ValueError(f"{name} is about boards, the grid has none: add --grid board=NAME")
     with RunFolder(out) as place:
         place.require_no_run()
         place.check(module.TABLE, module.RECORDS, PARETO)
-        run = module.Sweep(wanted, out, folder)
+        run = module.Sweep(points, out, folder)
         missing = (
             [b for b in boards if module.f_max(b, [out / module.BUILDS, builds]) is None] if build else []
         )
         left = run.left(retry=retry)
-        begin = f"{len(wanted):,} points: {len(wanted) - len(left):,} done before, {len(left):,} to go"
+        begin = f"{len(points):,} points: {len(points) - len(left):,} done before, {len(left):,} to go"
         if not left and not missing:
             show.console.print(begin)
         else:
@@ -327,7 +327,7 @@ def sweep(
         "points": rows,
         "failed": [{"point": dataclasses.asdict(p), "error": e} for p, e in run.failed],
         "files": files,
-        "done_before": len(wanted) - len(left),
+        "done_before": len(points) - len(left),
         "pareto": [rows[k]["key"] for k in module.front(rows, cost)],
         "ok": not run.failed,
     }

@@ -56,11 +56,11 @@ class Job:
         return self.command == "train-rates"
 
 
-def out_folder(source: Name | Path | None, before: str = "", behind: str = "") -> Path:
+def out_folder(source: Name | Path | None, prefix: str = "", suffix: str = "") -> Path:
     """Where a run goes unless given."""
     source = source or Name.digits
     name = source if isinstance(source, Name) else source.resolve().stem
-    return Path("results") / f"{before}{name}{behind}"
+    return Path("results") / f"{prefix}{name}{suffix}"
 
 
 def trained(job: Job) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, check_bool, check_cho
 from equilif_golden.network import TokenRows
 
 #: in the place of a scaling until there is one
-NOTHING = fit(np.array([[0.0], [1.0]]), (), alike=False, missing="refuse")
+NO_SCALING = fit(np.array([[0.0], [1.0]]), (), alike=False, missing="refuse")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 MAX_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
-HELD = 99  #: seed of what is held out: the same samples for every seed of a run
+VALIDATION_SEED = 99  #: seed of what is held out: the same samples for every seed of a run
 #: any int16 is a code of a token's pattern: the network that loads it has the narrower format
 PATTERN = SQ(16, 0)
 
@@ -165,7 +165,7 @@ class DataSet:
                 f"validation_samples must leave training samples, {self.name} has {len(self.x_train):,}: "
                 "hold out fewer"
             )
-        order = np.random.default_rng(HELD).permutation(len(self.x_train))
+        order = np.random.default_rng(VALIDATION_SEED).permutation(len(self.x_train))
         learned = order[:-n]
         held = order[-n:]
         tokens = self.tokens_train

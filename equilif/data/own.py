@@ -22,7 +22,7 @@ import numpy.typing as npt
 from equilif.data import Name, formats
 from equilif.data.about import About
 from equilif.data.arrays import Labels
-from equilif.data.build import NOTHING, LoadedData, LoadOptions, encoded, make
+from equilif.data.build import NO_SCALING, LoadedData, LoadOptions, encoded, make
 from equilif.data.dataset import DataSet, part_digest
 from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.from_arrays import content_of
@@ -82,7 +82,7 @@ def read(
                 test_fraction=test_fraction_of(content, test_fraction),
                 labels=classes_of(content),
                 shape=content.shape,
-                scaling=NOTHING,
+                scaling=NO_SCALING,
             ),
             LoadOptions(missing, attention, word_vectors),
             name or path.resolve().name,
@@ -124,7 +124,7 @@ def of(
         test_fraction=test_fraction_of(content, test_fraction),
         labels=classes_of(content),
         shape=content.shape,
-        scaling=NOTHING,
+        scaling=NO_SCALING,
     )
     return make(content, about, LoadOptions(missing, attention, word_vectors), name).data
 

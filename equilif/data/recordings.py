@@ -16,7 +16,7 @@ from equilif.data.formats.series import read_ts
 from equilif.data.ragged import MAX_ROWS, Ragged, places, pooled, position
 from equilif.data.reading import most_bytes, read_npz, reading, reals, text
 from equilif.data.sequences import Sequences, first
-from equilif.data.signals import QUIET, RATE, log_mel, read_wav, trimmed
+from equilif.data.signals import RATE, SILENCE_DB, log_mel, read_wav, trimmed
 from equilif.data.words import SIGMAS, to_codes
 from equilif_golden.fixed import check_float, check_int, integers
 
@@ -141,7 +141,7 @@ def spoken(
     n_pos: int = 8,
     leave_out: str | None = None,
     sigmas: float = 3,
-    trim: float = QUIET,
+    trim: float = SILENCE_DB,
 ) -> Sequences:
     """Free Spoken Digit Dataset, 2,700 / 300.
 

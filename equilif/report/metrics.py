@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from equilif_golden.engine.chip import Chip
     from equilif_golden.engine.config import EngineConfig
 
-TRIED = 4  #: samples of each kind whose work on an engine is counted
+COUNTED_SAMPLES = 4  #: samples of each kind whose work on an engine is counted
 MAX_CONFUSED = 8
 MAX_COLUMNS = 8  #: of a sample of a table
 FULL = 255
@@ -39,7 +39,7 @@ class Example(NamedTuple):
     margin: float
 
 
-def examples(found: Evaluation, labels: Raw, most: int) -> list[Example]:
+def examples(found: Evaluation, labels: Raw, limit: int) -> list[Example]:
     """The samples of smallest margin, the worst mistakes first."""
     assert found.rates is not None
     own = found.rates[np.arange(len(labels)), labels]
@@ -47,7 +47,7 @@ def examples(found: Evaluation, labels: Raw, most: int) -> list[Example]:
     others[np.arange(len(labels)), labels] = -1
     margin = own - others.max(axis=1)
     # a tie is right or wrong by the order of the outputs: the wrong ones first
-    order = np.lexsort((found.predictions == labels, margin))[:most]
+    order = np.lexsort((found.predictions == labels, margin))[:limit]
     return [
         Example(int(j), int(labels[j]), int(found.predictions[j]), float(margin[j] / (FULL + 1)))
         for j in order
@@ -69,11 +69,11 @@ class Confused(NamedTuple):
     part: float  #: of the samples of the true class
 
 
-def confused(found: Evaluation, most: int = MAX_CONFUSED) -> list[Confused]:
+def confused(found: Evaluation, limit: int = MAX_CONFUSED) -> list[Confused]:
     """The most frequent mistakes."""
     wrong = found.confusion.copy()
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
     pairs = [(int(k) // len(wrong), int(k) % len(wrong)) for k in order]
     sums = found.confusion.sum(axis=1)
     return [
@@ -92,7 +92,7 @@ class Cell(NamedTuple):
     predicted: float
 
 
-def columns(data: DataSet, inputs: Inputs, example: Example, most: int = MAX_COLUMNS) -> list[Cell]:
+def columns(data: DataSet, inputs: Inputs, example: Example, limit: int = MAX_COLUMNS) -> list[Cell]:
     """The values that are farthest from those of the true class, in its standard deviations."""
     value = inputs.original(data.x_test[example.at])
     true = inputs.original(data.x_train[data.y_train == example.true])
@@ -100,7 +100,7 @@ def columns(data: DataSet, inputs: Inputs, example: Example, most: int = MAX_COL
     spread = true.std(axis=0)
     far = np.abs(value - true.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
     known = np.flatnonzero(~np.isnan(value))
-    order = known[np.argsort(-far[known], kind="stable")[:most]]
+    order = known[np.argsort(-far[known], kind="stable")[:limit]]
     return [
         Cell(inputs.names[k], float(value[k]), float(true[:, k].mean()), float(predicted[:, k].mean()))
         for k in order
@@ -219,14 +219,16 @@ def _words(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
     test = [chip.sample(x, tokens=tokens).accesses for x, tokens in _first(data.x_test, data.tokens_test)]
     train = []
     if not chip.network.feedforward:
-        targets = one_hot(data.y_train[:TRIED], chip.network.n_outputs)
+        targets = one_hot(data.y_train[:COUNTED_SAMPLES], chip.network.n_outputs)
         first = zip(_first(data.x_train, data.tokens_train), targets, strict=True)
         train = [chip.sample(x, y, tokens=tokens).accesses for (x, tokens), y in first]
     return _mean(train), _mean(test)
 
 
 def _first(x: Bytes, tokens: TokenRows | None) -> list[tuple[Bytes, TokenRows | None]]:
-    return [(values, None if tokens is None else tokens.take([j])) for j, values in enumerate(x[:TRIED])]
+    return [
+        (values, None if tokens is None else tokens.take([j])) for j, values in enumerate(x[:COUNTED_SAMPLES])
+    ]
 
 
 def _mean(values: Sequence[int]) -> float | None:

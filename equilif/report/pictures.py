@@ -116,8 +116,8 @@ def attention(shares: Reals, words: Sequence[str], alt: str) -> Chart:
         return _chart(figure, alt)
 
 
-def _short(name: str, most: int = 22) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _short(name: str, limit: int = 22) -> str:
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
 # -- images ----------------------------------------------------------------------------------------

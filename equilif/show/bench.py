@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from equilif.bench.throughput import Pace
 
 
-def throughput(found: Mapping[str, Mapping[str, Pace]], target: float) -> None:
+def throughput(paces: Mapping[str, Mapping[str, Pace]], target: float) -> None:
     """Learners on data sets, and how many times faster the golden model is."""
     rows = []
-    for data, paces in found.items():
-        for name, p in paces.items():
+    for data, by_name in paces.items():
+        for name, p in by_name.items():
             reached = "not in time" if p.to_target is None else f"{p.to_target:.2f} s"
             rows.append(
                 [data, name, f"{p.samples_per_second:,.0f}", f"{p.epoch:.2f} s", reached, f"{p.accuracy:.2%}"]
             )
-        if len(paces) > 1:
-            ours, theirs = paces.values()
+        if len(by_name) > 1:
+            ours, theirs = by_name.values()
             both = ours.to_target is not None and theirs.to_target is not None
             rows.append(
                 [
@@ -36,7 +36,7 @@ def throughput(found: Mapping[str, Mapping[str, Pace]], target: float) -> None:
                     "",
                 ]
             )
-    seeds = next(p.seeds for paces in found.values() for p in paces.values())
+    seeds = next(p.seeds for paces in paces.values() for p in paces.values())
     console.print(
         table(
             f"learning on one core, batch 1, medians of {seeds} seeds",
@@ -47,14 +47,14 @@ def throughput(found: Mapping[str, Mapping[str, Pace]], target: float) -> None:
     )
 
 
-def accuracy(found: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+def accuracy(paces: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     """Final test accuracy: mean and standard deviation over the seeds."""
     rows = [
         [data, name, f"{statistics.mean(a):.2%}", f"{statistics.stdev(a):.2%}"]
-        for data, learners in found.items()
+        for data, learners in paces.items()
         for name, a in learners.items()
     ]
-    seeds = len(next(iter(next(iter(found.values())).values())))
+    seeds = len(next(iter(next(iter(paces.values())).values())))
     columns = ["data", "trained by", "test accuracy", "standard deviation"]
     console.print(table(f"same network, samples, order and epochs; {seeds} seeds", columns, rows, left=2))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from equilif.extras import needs
-from equilif.hardware.resources import Joined, NetworkResources, Neurons
+from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
 from equilif.show.plots import BLUE, GREY, INK, STYLE, VERMILLION, write
 
 with needs("plot"):
@@ -77,19 +77,19 @@ class Plan:
         return len(self.columns) * (WIDTH + GAP) - GAP
 
 
-def drawn(found: NetworkResources) -> tuple[list[Neurons], list[Joined]]:
+def drawn(resources: NetworkResources) -> tuple[list[PopulationInfo], list[SynapseInfo]]:
     """Populations and synapses that are drawn: biases are a word in the box that hears them."""
-    constant = {p.name for p in found.populations if p.kind == "constant"}
+    constant = {p.name for p in resources.populations if p.kind == "constant"}
     return (
-        [p for p in found.populations if p.name not in constant],
-        [s for s in found.synapses if s.pre not in constant],
+        [p for p in resources.populations if p.name not in constant],
+        [s for s in resources.synapses if s.pre not in constant],
     )
 
 
 # -- places ----------------------------------------------------------------------------------------
-def plan(found: NetworkResources) -> Plan:
+def plan(resources: NetworkResources) -> Plan:
     """Columns by the longest way from an input, and in each an order with few crossings."""
-    populations, synapses = drawn(found)
+    populations, synapses = drawn(resources)
     kinds = {p.name: p.kind for p in populations}
     memories = {s.post: s.pre for s in synapses if kinds[s.pre] == "attention"}
     level = _levels([p.name for p in populations if p.kind != "attention"], synapses)
@@ -117,7 +117,7 @@ def plan(found: NetworkResources) -> Plan:
     return made
 
 
-def _levels(names: list[str], synapses: list[Joined]) -> dict[str, int]:
+def _levels(names: list[str], synapses: list[SynapseInfo]) -> dict[str, int]:
     """Column of each population; a synapse that closes a circle does not count."""
     forward: list[tuple[str, str]] = []
     for s in synapses:
@@ -141,7 +141,7 @@ def _leads(start: str, end: str, synapses: list[tuple[str, str]]) -> bool:
     return end in seen
 
 
-def _way(k: int, s: Joined, level: dict[str, int]) -> list[Any]:
+def _way(k: int, s: SynapseInfo, level: dict[str, int]) -> list[Any]:
     """What synapse ``k`` goes through, from left to right."""
     left, right = sorted((s.pre, s.post), key=level.__getitem__)
     return [left, *((k, column) for column in range(level[left] + 1, level[right])), right]
@@ -170,19 +170,19 @@ def _order(columns: list[list[Any]], ways: list[list[Any]]) -> None:
 
 
 # -- the picture -----------------------------------------------------------------------------------
-def draw(found: NetworkResources, path: Path) -> None:
+def draw(resources: NetworkResources, path: Path) -> None:
     """Write the picture, as the end of its name says: png, svg or pdf."""
     # a $ in a name begins no formula, and the same network gives the same file
     with matplotlib.rc_context({**STYLE, "text.parse_math": False, "svg.hashsalt": "equilif"}):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font does not have
-            write(figure(found)[0], path, path.suffix[1:].lower())
+            write(figure(resources)[0], path, path.suffix[1:].lower())
 
 
-def figure(found: NetworkResources) -> tuple[Figure, list[Boxed]]:
+def figure(resources: NetworkResources) -> tuple[Figure, list[Boxed]]:
     """The picture, and what its boxes and labels cover."""
-    places = plan(found)
-    below = _below(found, max(NARROWEST, places.width))
+    places = plan(resources)
+    below = _below(resources, max(NARROWEST, places.width))
     width = max(NARROWEST, places.width) + 2 * EDGE
     under = 1.05 + LINE * sum(len(lines) for lines, _ in below)
     height = 0.45 + places.height + under
@@ -190,11 +190,11 @@ def figure(found: NetworkResources) -> tuple[Figure, list[Boxed]]:
     axes = made.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-EDGE, width - EDGE), ylim=(-places.height / 2 - under, places.height / 2 + 0.45))
     axes.set_axis_off()
-    axes.text(0, places.height / 2 + 0.22, found.name, fontsize=11, fontweight="bold", va="center")
-    covered = _boxes(axes, found, places)
-    covered += _arrows(axes, found, places, list(covered))
+    axes.text(0, places.height / 2 + 0.22, resources.name, fontsize=11, fontweight="bold", va="center")
+    covered = _boxes(axes, resources, places)
+    covered += _arrows(axes, resources, places, list(covered))
     top = -places.height / 2
-    _phases(axes, found, top - 0.35, width - 2 * EDGE)
+    _phases(axes, resources, top - 0.35, width - 2 * EDGE)
     y = top - 0.95
     for lines, colour in below:
         for line in lines:
@@ -203,9 +203,9 @@ def figure(found: NetworkResources) -> tuple[Figure, list[Boxed]]:
     return made, covered
 
 
-def _boxes(axes: Any, found: NetworkResources, places: Plan) -> list[Boxed]:
+def _boxes(axes: Any, resources: NetworkResources, places: Plan) -> list[Boxed]:
     covered = []
-    for p in drawn(found)[0]:
+    for p in drawn(resources)[0]:
         x, y = places.at[p.name]
         colour = COLOURS[p.kind]
         corner = (x - WIDTH / 2, y - HEIGHT / 2)
@@ -240,7 +240,7 @@ def _boxes(axes: Any, found: NetworkResources, places: Plan) -> list[Boxed]:
     return covered
 
 
-def _said(p: Neurons) -> list[str]:
+def _said(p: PopulationInfo) -> list[str]:
     """What a box says below its name."""
     size = "size by the data" if p.size is None else f"{p.size:,} {TITLES[p.kind]}"
     if p.kind == "relay":
@@ -270,9 +270,9 @@ def _width(text: str, size: float, *, bold: bool = False) -> float:
     return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
-def _arrows(axes: Any, found: NetworkResources, places: Plan, taken: list[Boxed]) -> list[Boxed]:
+def _arrows(axes: Any, resources: NetworkResources, places: Plan, taken: list[Boxed]) -> list[Boxed]:
     """Synapses and their labels; returns what the labels cover."""
-    populations, synapses = drawn(found)
+    populations, synapses = drawn(resources)
     kinds = {p.name: p.kind for p in populations}
     ports = _ports(synapses, kinds, places)
     curves = {}
@@ -320,15 +320,15 @@ def _arrows(axes: Any, found: NetworkResources, places: Plan, taken: list[Boxed]
 
 def _dots(points: list[Point]) -> list[Boxed]:
     """A curve as small boxes."""
-    found = []
+    resources = []
     for first in range(0, len(points) - 1, 3):
         for n in range(13):
             x, y = _at(points[first : first + 4], n / 12)
-            found.append((x - 0.04, y - 0.04, x + 0.04, y + 0.04))
-    return found
+            resources.append((x - 0.04, y - 0.04, x + 0.04, y + 0.04))
+    return resources
 
 
-def _label(s: Joined) -> str:
+def _label(s: SynapseInfo) -> str:
     """Weights of a synapse, and how fast it learns when it is not the network's."""
     if s.loaded and not s.table:
         return (
@@ -348,7 +348,7 @@ def _label(s: Joined) -> str:
     return "\n".join(lines)
 
 
-def _ports(synapses: list[Joined], kinds: dict[str, str], places: Plan) -> dict[tuple[int, str], float]:
+def _ports(synapses: list[SynapseInfo], kinds: dict[str, str], places: Plan) -> dict[tuple[int, str], float]:
     """Height at which each synapse meets each of its boxes: in the order of where it goes."""
     ends: dict[tuple[str, bool], list[tuple[float, int]]] = defaultdict(list)
     for k, s in enumerate(synapses):
@@ -356,12 +356,12 @@ def _ports(synapses: list[Joined], kinds: dict[str, str], places: Plan) -> dict[
             way = _way(k, s, places.level)
             ends[way[0], True].append((places.at[way[1]][1], k))
             ends[way[-1], False].append((places.at[way[-2]][1], k))
-    found = {}
+    resources = {}
     for (name, _), others in ends.items():
         step = min(0.2, (HEIGHT - 0.2) / max(1, len(others) - 1))
         for n, (_, k) in enumerate(sorted(others)):
-            found[k, name] = places.at[name][1] + step * (n - (len(others) - 1) / 2)
-    return found
+            resources[k, name] = places.at[name][1] + step * (n - (len(others) - 1) / 2)
+    return resources
 
 
 def _upright(softmax: Point, relay: Point) -> list[Point]:
@@ -426,10 +426,10 @@ def overlap(a: Boxed, b: Boxed) -> float:
 
 
 # -- below it --------------------------------------------------------------------------------------
-def _phases(axes: Any, found: NetworkResources, y: float, width: float) -> None:
+def _phases(axes: Any, resources: NetworkResources, y: float, width: float) -> None:
     """The three phases to scale; dark is the window in which rates are measured."""
-    s = found.schedule
-    step = width / found.steps["training"]
+    s = resources.schedule
+    step = width / resources.steps["training"]
     x = 0.0
     free = f"{s.free} free steps" if s.fixed else f"at most {s.free} free steps"
     for steps, name, colour in (
@@ -447,17 +447,17 @@ def _phases(axes: Any, found: NetworkResources, y: float, width: float) -> None:
     axes.text(0, y - 0.24, caption, fontsize=7.5, va="center", color=GREY)
 
 
-def _below(found: NetworkResources, width: float) -> list[tuple[list[str], str]]:
+def _below(resources: NetworkResources, width: float) -> list[tuple[list[str], str]]:
     """Lines of text and their colour: memory, and what the boards say."""
     letters = int(width / (LETTER * 8))
-    if found.weights is None or found.bits is None:
-        left = f"sizes of {', '.join(found.description.open)} are left to the data"
+    if resources.weights is None or resources.bits is None:
+        left = f"sizes of {', '.join(resources.description.open)} are left to the data"
         return [(textwrap.wrap(left, letters), GREY)]
-    tiles = ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in found.tiles().items())
-    bits = found.description.numerics.weight_width
-    first = f"{found.weights:,} weights of {bits} bits, {found.bits / 8192:,.1f} KiB; tiles: {tiles}"
+    tiles = ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in resources.tiles().items())
+    bits = resources.description.numerics.weight_width
+    first = f"{resources.weights:,} weights of {bits} bits, {resources.bits / 8192:,.1f} KiB; tiles: {tiles}"
     caption = [(textwrap.wrap(first, letters), INK)]
-    for fit in found.fits or ():
+    for fit in resources.fits or ():
         if fit.short:
             lines = textwrap.wrap(f"✗ {fit.title}: {fit.short}", letters, subsequent_indent="    ")
             caption.append((lines, VERMILLION))

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from equilif.training.recall import Recall
 
 
-def samples(found: LoadedData, out: Path) -> list[str]:
+def samples(result: LoadedData, out: Path) -> list[str]:
     """A picture of some samples, where matplotlib is installed; nothing for texts."""
-    if found.about.encoding.kind == "texts":
+    if result.about.encoding.kind == "texts":
         console.print("[yellow]no picture: texts are not drawn[/]")
         return []
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.samples(found, out / plots.SAMPLES)
+    plots.samples(result, out / plots.SAMPLES)
     console.print(f"saved {plots.SAMPLES} in {literal(out)}")
     return [plots.SAMPLES]
 
 
-def confusion(found: Evaluation) -> Table:
-    names = found.names or tuple(map(str, range(len(found.confusion))))
+def confusion(result: Evaluation) -> Table:
+    names = result.names or tuple(map(str, range(len(result.confusion))))
     rows: list[list[str | Text]] = []
-    for true, counts in enumerate(found.confusion):
+    for true, counts in enumerate(result.confusion):
         cells = [
             Text(str(n), "green") if k == true else Text(str(n), "red") if n else Text("·", "dim")
             for k, n in enumerate(counts)
@@ -44,12 +44,12 @@ def confusion(found: Evaluation) -> Table:
     return table("true class (rows), predicted class (columns)", ["", *names, "right"], rows)
 
 
-def recall(found: Recall, out: Path) -> list[str]:
+def recall(result: Recall, out: Path) -> list[str]:
     """Its picture, where matplotlib is installed."""
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.recall(found, out / plots.RECALL)
+    plots.recall(result, out / plots.RECALL)
     return [plots.RECALL]
 
 
@@ -76,7 +76,7 @@ def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
     return [plots.ATTENTION]
 
 
-def neighbours(found: Sequence[Neighbours], title: str, out: Path) -> list[str]:
+def neighbours(result: Sequence[Neighbours], title: str, out: Path) -> list[str]:
     """The nearest words before and after learning, and the picture, where matplotlib is installed."""
     columns = ("word", "nearest before learning", "nearest after learning", "cosine of the two")
     rows = (
@@ -86,11 +86,11 @@ def neighbours(found: Sequence[Neighbours], title: str, out: Path) -> list[str]:
             ", ".join(one.after),
             "" if one.cosine is None else f"{one.cosine:.2f}",
         )
-        for one in found
+        for one in result
     )
     console.print(table(title, columns, rows, left=len(columns)))
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.neighbours(found, title, out / plots.NEIGHBOURS)
+    plots.neighbours(result, title, out / plots.NEIGHBOURS)
     return [plots.NEIGHBOURS]

@@ -77,26 +77,26 @@ def costs(report: Report) -> None:
     )
 
 
-def bitstream(found: Mapping[str, Any]) -> None:
+def bitstream(build: Mapping[str, Any]) -> None:
     """What equilif_boards.build says of a build, as a dict; ``samples_per_second`` where measured cycles are
     known.
     """
     # nextpnr counts cells of its own, too, of which a device has none
     rows = [
         [name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"]
-        for name, u in found["utilisation"].items()
+        for name, u in build["utilisation"].items()
         if u["available"]
     ]
-    console.print(table(found["board"]["title"], ["", "used", "available", ""], rows))
-    t = found["timing"]
+    console.print(table(build["board"]["title"], ["", "used", "available", ""], rows))
+    t = build["timing"]
     console.print(
-        f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {found['seed']}, "
-        f"build ID {found['build_id']}"
+        f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {build['seed']}, "
+        f"build ID {build['build_id']}"
     )
-    console.print(f"{found['weights']:,} weights in {found['config']['lanes']} lanes")
-    for kind, rate in found.get("samples_per_second", {}).items():
+    console.print(f"{build['weights']:,} weights in {build['config']['lanes']} lanes")
+    for kind, rate in build.get("samples_per_second", {}).items():
         console.print(
-            f"{found['network']}, {kind}: {rate['engine']:,.0f} samples/s, "
+            f"{build['network']}, {kind}: {rate['engine']:,.0f} samples/s, "
             f"through the link {rate['both']:,.0f}"
         )
 

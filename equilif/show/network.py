@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from equilif.show.console import NO, YES, console, literal, table
 
 if TYPE_CHECKING:
-    from equilif.hardware.resources import Joined, NetworkResources, Neurons
+    from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
 
 
 class Key(NamedTuple):
@@ -22,9 +22,9 @@ class Key(NamedTuple):
     meaning: str
 
 
-def keys(found: Iterable[Key]) -> None:
+def keys(resources: Iterable[Key]) -> None:
     """Keys of --set, by command."""
-    for command, listed in groupby(found, lambda key: key.command):
+    for command, listed in groupby(resources, lambda key: key.command):
         listing = table(
             f"equilif {command} --set KEY=VALUE",
             ["key", "meaning", "values", "default"],
@@ -42,12 +42,12 @@ def keys(found: Iterable[Key]) -> None:
 BY_DATA = "data"
 
 
-def network(found: NetworkResources) -> None:
+def network(resources: NetworkResources) -> None:
     """Populations, synapses, steps and weight memory of a network, and the boards that fit it."""
-    bits = found.description.numerics.weight_width
+    bits = resources.description.numerics.weight_width
     console.print(
         table(
-            found.name,
+            resources.name,
             ["population", "kind", "neurons", "fan-in"],
             [
                 [
@@ -56,7 +56,7 @@ def network(found: NetworkResources) -> None:
                     _count(p.size),
                     _count(p.fan_in) if p.kind not in ("input", "constant") else "-",
                 ]
-                for p in found.populations
+                for p in resources.populations
             ],
             left=2,
         )
@@ -67,30 +67,30 @@ def network(found: NetworkResources) -> None:
             ["from", "to", "rows", "columns", "weights", "learning rate"],
             [
                 [s.pre, _to(s), _count(s.rows), _count(s.columns), _count(s.weights), _rate(s)]
-                for s in found.synapses
+                for s in resources.synapses
             ],
             left=2,
         )
     )
     console.print(
-        f"\n{found.schedule}; time steps: {found.steps['inference']} for inference, "
-        f"{found.steps['training']} for training"
+        f"\n{resources.schedule}; time steps: {resources.steps['inference']} for inference, "
+        f"{resources.steps['training']} for training"
     )
-    if found.description.unjoined:
-        console.print(f"[yellow]{literal(found.description.unjoined)}[/]")
-    if found.weights is None or found.bits is None:
-        left = ", ".join(found.description.open)
+    if resources.description.unjoined:
+        console.print(f"[yellow]{literal(resources.description.unjoined)}[/]")
+    if resources.weights is None or resources.bits is None:
+        left = ", ".join(resources.description.open)
         console.print(f"[yellow]the data determine the sizes of {literal(left)}: name the data[/]")
         return
     console.print(
-        f"weight memory: {found.weights:,} weights of {bits} bits, {found.bits / 8192:,.1f} KiB; tiles "
-        + ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in found.tiles().items())
+        f"weight memory: {resources.weights:,} weights of {bits} bits, {resources.bits / 8192:,.1f} KiB; "
+        "tiles " + ", ".join(f"{n:,} of {lanes}x{lanes}" for lanes, n in resources.tiles().items())
     )
-    if found.with_the_host:
+    if resources.with_the_host:
         console.print(
-            f"{found.with_the_host:,} of these weights are the embedding table, which the host keeps"
+            f"{resources.with_the_host:,} of these weights are the embedding table, which the host keeps"
         )
-    for fit in found.fits or ():
+    for fit in resources.fits or ():
         text = (
             f"{NO} {fit.board}: {literal(fit.short)}"
             if fit.short
@@ -99,14 +99,14 @@ def network(found: NetworkResources) -> None:
         console.print(text, soft_wrap=True)
 
 
-def _kind(p: Neurons) -> str:
+def _kind(p: PopulationInfo) -> str:
     """What a population is."""
     if p.shape is not None:
         return f"{p.kind}, {'x'.join(map(str, p.shape))}"
     return p.kind if p.heads is None else f"{p.kind}, {p.heads} heads"
 
 
-def _to(s: Joined) -> str:
+def _to(s: SynapseInfo) -> str:
     """Where a synapse leads, and through which kernel."""
     if s.kernel is None:
         return s.post if s.shared == 1 else f"{s.post}, shared"
@@ -118,7 +118,7 @@ def _count(n: int | None) -> str:
     return BY_DATA if n is None else f"{n:,}"
 
 
-def _rate(s: Joined) -> str:
+def _rate(s: SynapseInfo) -> str:
     if not s.feedback:
         return "none (no feedback)"
     if s.loaded and not s.table:

@@ -108,19 +108,21 @@ def _line(record: EpochRecord, run: Run) -> str:
     return "  ".join([*parts, f"{r.samples_per_second:,.0f} samples/s"])
 
 
-def deployment(found: Deployment, title: str, out: Path) -> list[str]:
+def deployment(result: Deployment, title: str, out: Path) -> list[str]:
     """Tables, and the picture where matplotlib is installed."""
     rows = [
-        ["floating point", f"{found.real:.2%}", "", ""],
-        ["fixed-point weights, exact rates", f"{found.rates:.2%}", f"{found.parted:,}", ""],
+        ["floating point", f"{result.real:.2%}", "", ""],
+        ["fixed-point weights, exact rates", f"{result.rates:.2%}", f"{result.parted:,}", ""],
     ]
     rows += [
         [f"spikes, {s.steps} steps", f"{s.accuracy:.2%}", f"{s.parted:,}", f"{s.spikes_per_sample:,.0f}"]
-        for s in found.spiking
+        for s in result.spiking
     ]
     console.print(
         table(
-            f"{title}, {found.samples:,} test samples", ["", "accuracy", "changed", "spikes per sample"], rows
+            f"{title}, {result.samples:,} test samples",
+            ["", "accuracy", "changed", "spikes per sample"],
+            rows,
         )
     )
     console.print(
@@ -137,21 +139,21 @@ def deployment(found: Deployment, title: str, out: Path) -> list[str]:
                     f"{q.rms:.2g}",
                     f"{q.saturated:,}",
                 ]
-                for q in found.quantisation
+                for q in result.quantisation
             ],
         )
     )
     console.print(
         "[dim]changed: predictions that differ from floating point (rates) or from the rates (spikes)[/]"
     )
-    if c := found.convergence:
+    if c := result.convergence:
         console.print(
             f"\nfiring rates of {c.samples} samples: error ~ T^[bold]{c.slope:.3f}[/] without a leak, "
             f"{c.errors[0][0]:.1e} at T = {c.times[0]} to {c.errors[0][-1]:.1e} at {c.times[-1]:,}; "
             "floor with a leak "
             + ", ".join(f"of 1/{1 << leak}: {e:.4f}" for leak, e in sorted(c.floors.items()))
         )
-    if g := found.gradients:
+    if g := result.gradients:
         console.print(
             f"gradient of {g['samples']} training samples: cosine of implicit differentiation with "
             f"{g['steps']} unrolled sweeps {_number(g['all']['unrolled'])}, with EP at beta {g['beta']:g} "
@@ -161,7 +163,7 @@ def deployment(found: Deployment, title: str, out: Path) -> list[str]:
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.deployment(found, title, out / plots.DEPLOYMENT)
+    plots.deployment(result, title, out / plots.DEPLOYMENT)
     return [plots.DEPLOYMENT]
 
 

@@ -17,7 +17,7 @@ from equilif_golden.fixed import DEFAULT
 
 OWN_HIDDEN = 128
 #: learning rate for few inputs, and for more than OWN_MANY: there MNIST's
-OWN_ETA = (0.05, 0.02)
+OWN_LEARNING_RATES = (0.05, 0.02)
 OWN_MANY = 256
 OWN_SAMPLES = 15_000  #: that a network sees while it learns, if that is in OWN_EPOCHS
 OWN_EPOCHS = (10, 100)  #: the fewest and the most
@@ -42,7 +42,7 @@ def own_learning(samples: int, features: int) -> dict[str, Any]:
     """How a chain learns that many training samples."""
     return {
         "epochs": min(OWN_EPOCHS[1], max(OWN_EPOCHS[0], round(OWN_SAMPLES / max(1, samples)))),
-        "learning_rate": OWN_ETA[features > OWN_MANY],
+        "learning_rate": OWN_LEARNING_RATES[features > OWN_MANY],
         "decay": 0.05,
         "schedule": "linear",
     }

@@ -117,12 +117,12 @@ def epoch_plan(preset: Description, data: DataSet, seed: int, epoch: int) -> Epo
 
 
 def train_epoch(
-    learner: Learner, data: DataSet, plan: EpochPlan, *, after: int = 0, parts: int = 1
+    learner: Learner, data: DataSet, plan: EpochPlan, *, start_at: int = 0, parts: int = 1
 ) -> Iterator[Epoch]:
     """Train the rest of an epoch, from sample ``after`` on, in parts; yields the statistics of each part."""
     learner.set_learning_rate(plan.learning_rate)
     x, tokens = plan.samples()
-    left = plan.order[after:]
+    left = plan.order[start_at:]
     return (
         learner.train(x, data.y_train, part, tokens=tokens)
         for part in np.array_split(left, max(1, min(parts, len(left))))
@@ -210,7 +210,7 @@ class EquilibriumPropagation:
     def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
         total = self.samples
         plan = epoch_plan(self.plan, self.data, self.seed, number)
-        parts = train_epoch(self.learner, self.data, plan, after=at.samples, parts=CHUNKS)
+        parts = train_epoch(self.learner, self.data, plan, start_at=at.samples, parts=CHUNKS)
         start = time.perf_counter() - at.seconds
         for did in parts:
             at = at.plus(did, time.perf_counter() - start)

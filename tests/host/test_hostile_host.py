@@ -89,7 +89,7 @@ def command(*arguments: object, seconds: float = LIMIT) -> tuple[int, str]:
 
 def client_of(device: Any, **options: Any) -> tuple[Client, Wire]:
     wire = Wire(device)
-    return Client(wire, **{"timeout": 0.02, "patience": 0.5, "run_patience": 0.5, **options}), wire
+    return Client(wire, **{"timeout": 0.02, "deadline": 0.5, "run_deadline": 0.5, **options}), wire
 
 
 # -- ports that talk -------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_talking_port_is_not_a_board(kind):
 def test_command_timeout(kind):
     """A connected client times out as well, and buffers no more than a frame."""
     with talking(kind) as path, ports.serial.Serial(path, timeout=0.02, write_timeout=1) as port:
-        client = Client(port, patience=0.4)
+        client = Client(port, deadline=0.4)
         start = time.monotonic()
         with pytest.raises(NoReply, match="IDENTIFY.*0.4 s"):
             within(LIMIT, client.identify)
@@ -177,7 +177,7 @@ def test_noise_is_dropped(monkeypatch):
             most = max(most, len(client._received))
             return b"babble" * 10
 
-    client = Client(Babble(), patience=0.3)
+    client = Client(Babble(), deadline=0.3)
     with pytest.raises(NoReply):
         within(LIMIT, client.identify)
     assert client.traffic.received > 10_000 and 900 < most <= 1060
@@ -285,7 +285,7 @@ def test_port_vanishes():
     port = ports.serial.Serial(path, timeout=0.02, write_timeout=1)
     os.close(ours)
     with pytest.raises(PortFailed, match=f"{path} .* unplugged"):
-        within(LIMIT, Client(port, patience=0.3).identify)
+        within(LIMIT, Client(port, deadline=0.3).identify)
     port.close()
 
 

@@ -105,7 +105,7 @@ class Bus:
 
 def client_of(transfer: Callable[[bytes], bytes], **options: Any) -> Client:
     port = spi.SpiPort(Bus(transfer), "bus", timeout=0.005)
-    return Client(port, **{"timeout": 0.02, "patience": 2.0, "run_patience": 2.0, **options})
+    return Client(port, **{"timeout": 0.02, "deadline": 2.0, "run_deadline": 2.0, **options})
 
 
 class SpiDev:
@@ -250,7 +250,7 @@ def test_sck_option(board):
 
 def test_long_replies():
     board = Board(late=0.0)
-    client = client_of(board.transfer, patience=30.0, run_patience=30.0)
+    client = client_of(board.transfer, deadline=30.0, run_deadline=30.0)
     Chip(client, NETWORK)
     board.transfers.clear()
     client.command(4, b"\x00\x00\x00\x00\x00\x00\x02")
@@ -262,7 +262,7 @@ def learned(board: Board) -> None:
     """Train on the device and compare with the reference."""
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (12, 6)), rng.integers(0, 3, 12)
-    client = client_of(board.transfer, patience=30.0, run_patience=30.0)
+    client = client_of(board.transfer, deadline=30.0, run_deadline=30.0)
     chip, kernel = Chip(client, NETWORK, learning_rate=0.05), Kernel(NETWORK, learning_rate=0.05)
     chip.train(x, y)
     kernel.train(x, y)
@@ -320,7 +320,7 @@ def test_no_board_on_the_bus(transfer, says, board, monkeypatch):
     assert says in output and output.count("error:") == 1 and "equilif build BOARD --link spi" in output
     assert time.monotonic() - start < 5
     with pytest.raises((NoReply, DeviceError), match="IDENTIFY was "):  # the second to its own echo
-        client_of(transfer, patience=0.2).identify()
+        client_of(transfer, deadline=0.2).identify()
     assert not sys.modules["spidev"].SpiDev.in_use
 
 

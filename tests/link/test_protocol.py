@@ -80,7 +80,7 @@ class Wire:
 def client_of(device, **options):
     spoil = options.pop("spoil", lambda line, n: line)
     wire = Wire(device, spoil)
-    return Client(wire, **{"timeout": 0.02, "patience": 0.5, "run_patience": 0.5, **options}), wire
+    return Client(wire, **{"timeout": 0.02, "deadline": 0.5, "run_deadline": 0.5, **options}), wire
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +341,7 @@ def test_line_with_losses_damage_and_repetition(problem, seed):
     """Faults in every third frame, both directions: weights equal the reference, each sample learned once."""
     network, x, y = problem
     device, reference = Device(CONFIG), Reference(network, learning_rate=0.05)
-    client, _ = client_of(device, timeout=0.002, patience=60, run_patience=60)
+    client, _ = client_of(device, timeout=0.002, deadline=60, run_deadline=60)
     client.port = port = Faulty(client.port, 0.3, random.Random(seed))
     chip = Chip(client, network, learning_rate=0.05)
     for _ in range(6):
@@ -353,7 +353,7 @@ def test_line_with_losses_damage_and_repetition(problem, seed):
 
 
 def test_no_reply():
-    client, wire = client_of(Device(CONFIG), spoil=lambda line, n: b"", patience=0.05)
+    client, wire = client_of(Device(CONFIG), spoil=lambda line, n: b"", deadline=0.05)
     with pytest.raises(NoReply, match="IDENTIFY.*0.05 s"):
         client.identify()
     assert 2 <= len(wire.commands) <= 4

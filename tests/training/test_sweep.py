@@ -124,7 +124,7 @@ def test_point_changes_preset():
     ],
 )
 def test_bad_input(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "PATIENCE", 1)
+    monkeypatch.setattr(sweep, "SCHEDULER_TIMEOUT", 1)
     assert message in error_of("sweep", *arguments, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

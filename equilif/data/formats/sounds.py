@@ -8,7 +8,7 @@ import numpy as np
 
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.formats.folders import Files
-from equilif.data.signals import BANDS, QUIET, Sound, bands, log_mel, read_wav, trimmed
+from equilif.data.signals import BANDS, SILENCE_DB, Sound, bands, log_mel, read_wav, trimmed
 
 FILES = Files((".wav",), "WAV recording")
 
@@ -46,7 +46,7 @@ class SoundFolders:
                 )
             frames.append(self._frames(file, sound))
         found = Series.of(frames)
-        kept = Series(*trimmed(found.frames.astype(np.float64), found.off, 2.55 * QUIET))
+        kept = Series(*trimmed(found.frames.astype(np.float64), found.off, 2.55 * SILENCE_DB))
         return Part(kept, np.array([name for _, name in listed]))
 
     def _frames(self, file: Path, sound: Sound) -> np.ndarray:
