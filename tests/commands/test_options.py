@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from equilif import cli
-from equilif.commands.options import CHANGES, DEFAULTS, Given, Several, expanded
+from equilif.commands.options import CHANGES, DEFAULTS, Given, OptionGroup, expanded
 from equilif_golden.engine import features
 from equilif_golden.schedule import OPTIONS, Schedule, flag
 
@@ -66,7 +66,9 @@ def test_schedule_options():
 
 
 def test_option_groups():
-    table = Several({"a": Annotated[int | None, typer.Option()], "b": Annotated[str | None, typer.Option()]})
+    table = OptionGroup(
+        {"a": Annotated[int | None, typer.Option()], "b": Annotated[str | None, typer.Option()]}
+    )
 
     def command(x: int, some: Annotated[Given, table] = DEFAULTS, y: int = 3) -> object:
         return x, dict(some), y
