@@ -3,8 +3,8 @@
     python examples/axi_export.py [FOLDER]
 
 Writes the engine (as `equilif export FOLDER` does), and what a processor would write into it: program,
-weights, constants and one sample, as hexadecimal files. Then examples/axi_testbench.v does that in Icarus
-Verilog, and the class that comes back is compared with the golden model's.
+weights, constants and one sample, as hexadecimal files. The test bench examples/axi_testbench.v loads and
+runs them in Icarus Verilog, and the class is compared with the golden model's.
 """
 
 import re
@@ -28,14 +28,14 @@ NETWORK = Network.chain(64, 8, 10)
 
 
 def hexadecimal(path: Path, values: np.ndarray, digits: int) -> int:
-    """One value in a line; how many there are."""
+    """Write one value per line; return the number of values."""
     mask = (1 << 4 * digits) - 1
     path.write_text("".join(f"{int(v) & mask:0{digits}x}\n" for v in values.ravel()))
     return values.size
 
 
 def prepare(folder: Path, golden: Kernel, x: np.ndarray) -> dict[str, int]:
-    """All files; the parameters of the test bench."""
+    """Write all files; return the parameters of the test bench."""
     export(folder, CONFIG, Bus.axi)
     compiled = Compiled(NETWORK, CONFIG)
     first_constant, constants = compiled.constants()
@@ -51,10 +51,10 @@ def prepare(folder: Path, golden: Kernel, x: np.ndarray) -> dict[str, int]:
 
 
 def simulate(folder: Path, parameters: dict[str, int]) -> dict[str, int]:
-    """What the test bench says: the class, and the clock cycles of the run."""
-    given = [f"-Ptestbench.{name}={value}" for name, value in parameters.items()]
+    """Run the test bench: the class, and the clock cycles of the run."""
+    defines = [f"-Ptestbench.{name}={value}" for name, value in parameters.items()]
     for command in (
-        ["iverilog", "-g2005", "-o", "testbench", *given, str(TESTBENCH), "equilif.v"],
+        ["iverilog", "-g2005", "-o", "testbench", *defines, str(TESTBENCH), "equilif.v"],
         ["vvp", "-n", "testbench"],
     ):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -68,12 +68,12 @@ def main(folder: str | None = None) -> tuple[int, int]:
     golden = Kernel(NETWORK, learning_rate=0.05)
     golden.train(digits.x_train, digits.y_train)
     x = digits.x_test[0]
-    with tempfile.TemporaryDirectory() as made:
-        place = Path(folder or made).resolve()
-        found = simulate(place, prepare(place, golden, x))
+    with tempfile.TemporaryDirectory() as temporary:
+        target = Path(folder or temporary).resolve()
+        result = simulate(target, prepare(target, golden, x))
     expected = int(golden.predict(x[None])[0])
-    print(f"class {found['class']} in {found['cycles']:,} clock cycles; the golden model says {expected}")
-    return found["class"], expected
+    print(f"class {result['class']} in {result['cycles']:,} clock cycles; golden model: {expected}")
+    return result["class"], expected
 
 
 if __name__ == "__main__":

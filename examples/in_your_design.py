@@ -1,12 +1,12 @@
-"""The engine inside an Amaranth design of your own: no computer, no bus, no processor.
+"""Use the engine in an Amaranth design: no host, no bus, no processor.
 
     python examples/in_your_design.py
 
-A read-only memory holds orders: write a word, run, or begin again. A small state machine carries them out: it
-loads program and weights into the engine once, then shows it one sample after the other for ever. Four LEDs
-show the class. Everything is simulated here with Amaranth's own simulator and compared with the golden model.
+A ROM holds commands: write a word, run, or repeat. A state machine executes them: it loads program and
+weights into the engine once, then shows it the samples in an endless loop. Four LEDs show the class. The
+design runs in Amaranth's simulator and is compared with the golden model.
 
-    orders ──► state machine ──► engine ──► prediction ──► LEDs
+    ROM ──► state machine ──► engine ──► prediction ──► LEDs
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,8 +30,8 @@ from equilif_hdl.engine.engine import Engine
 CONFIG = EngineConfig(lanes=4, tiles=32, value_groups=16, state_groups=8, program_words=128, attention=False)
 NETWORK = Network.chain(16, 12, 10)
 
-#: an order, as the memory holds it: ``run`` alone, ``again`` alone, or ``data`` to an element of a region
-ORDER = data.StructLayout({"run": 1, "again": 1, "region": 2, "address": 16, "data": 32})
+#: a command in the ROM: ``run``, ``repeat``, or a write of ``data`` to an element of a region
+COMMAND = data.StructLayout({"run": 1, "repeat": 1, "region": 2, "address": 16, "data": 32})
 
 
 def write(region: Region, first: int, values: np.ndarray) -> Iterator[dict[str, int]]:
@@ -39,8 +39,8 @@ def write(region: Region, first: int, values: np.ndarray) -> Iterator[dict[str, 
         yield {"region": int(region), "address": first + k, "data": int(value) & 0xFFFFFFFF}
 
 
-def orders(weights: Mapping[str, np.ndarray], x: np.ndarray) -> tuple[list[dict[str, int]], int]:
-    """All orders for the samples (n, inputs), and the place of the first sample's."""
+def commands(weights: Mapping[str, np.ndarray], x: np.ndarray) -> tuple[list[dict[str, int]], int]:
+    """All commands for the samples (n, inputs), and the address of the first sample."""
     compiled = Compiled(NETWORK, CONFIG)
     first_constant, constants = compiled.constants()
     load = [
@@ -52,7 +52,7 @@ def orders(weights: Mapping[str, np.ndarray], x: np.ndarray) -> tuple[list[dict[
     show = []
     for sample in x:
         show += [*write(Region.VALUE, compiled.sample_first, compiled.sample(sample) * 257), {"run": 1}]
-    return [*load, *show, {"again": 1}], len(load)
+    return [*load, *show, {"repeat": 1}], len(load)
 
 
 class Classifier(wiring.Component):
@@ -61,7 +61,7 @@ class Classifier(wiring.Component):
     leds : Out(4)
         Class of the last sample.
     shown : Out(1)
-        For one cycle: a new class.
+        High for one cycle when there is a new class.
     """
 
     leds: Signal
@@ -69,38 +69,38 @@ class Classifier(wiring.Component):
 
     def __init__(self, weights: Mapping[str, np.ndarray], x: np.ndarray):
         super().__init__({"leds": Out(4), "shown": Out(1)})
-        self.orders, self.first_sample = orders(weights, x)
+        self.commands, self.first_sample = commands(weights, x)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.engine = engine = Engine(CONFIG)
-        m.submodules.orders = memory = Memory(shape=ORDER, depth=len(self.orders), init=self.orders)
+        m.submodules.rom = memory = Memory(shape=COMMAND, depth=len(self.commands), init=self.commands)
         read = memory.read_port()
-        order = read.data
+        command = read.data
         host = engine.host
-        at = Signal(range(len(self.orders)))
+        address = Signal(range(len(self.commands)))
         m.d.comb += [
-            read.addr.eq(at),
-            host.mem_region.eq(order.region),
-            host.mem_addr.eq(order.address),
-            host.mem_wdata.eq(order.data),
+            read.addr.eq(address),
+            host.mem_region.eq(command.region),
+            host.mem_addr.eq(command.address),
+            host.mem_wdata.eq(command.data),
         ]
         with m.FSM():
             with m.State("fetch"):
-                m.next = "carry out"
-            with m.State("carry out"):
-                m.d.sync += at.eq(at + 1)
+                m.next = "execute"
+            with m.State("execute"):
+                m.d.sync += address.eq(address + 1)
                 m.next = "fetch"
-                with m.If(order.again):
-                    m.d.sync += at.eq(self.first_sample)
-                with m.Elif(order.run):
+                with m.If(command.repeat):
+                    m.d.sync += address.eq(self.first_sample)
+                with m.Elif(command.run):
                     m.d.comb += host.start.eq(1)
-                    m.next = "begun"
+                    m.next = "started"
                 with m.Else():
                     m.d.comb += host.mem_write.eq(1)
-            with m.State("begun"):  # busy from this cycle on
-                m.next = "runs"
-            with m.State("runs"):
+            with m.State("started"):  # busy from the next cycle on
+                m.next = "running"
+            with m.State("running"):
                 with m.If(~host.busy):
                     m.d.comb += self.shown.eq(1)
                     m.d.sync += self.leds.eq(host.prediction)
@@ -109,7 +109,7 @@ class Classifier(wiring.Component):
 
 
 def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The digits in 4 x 4 pixels: each the mean of four."""
+    """The digits with 4 x 4 pixels, each the mean of four."""
     digits = images.digits()
     small = [
         x.reshape(-1, 4, 2, 4, 2).mean((2, 4)).astype(np.uint8).reshape(len(x), 16)
@@ -127,32 +127,32 @@ def trained() -> Kernel:
 
 
 def simulate(design: Classifier, count: int) -> list[int]:
-    """The next ``count`` classes on the LEDs."""
-    found: list[int] = []
+    """The first ``count`` classes on the LEDs."""
+    classes: list[int] = []
 
     async def watch(ctx: Any) -> None:
-        while len(found) < count:
+        while len(classes) < count:
             await ctx.tick().until(design.shown)
             await ctx.tick()
-            found.append(ctx.get(design.leds))
+            classes.append(ctx.get(design.leds))
 
     simulator = Simulator(design)
     simulator.add_clock(1e-6)
     simulator.add_testbench(watch)
     simulator.run()
-    return found
+    return classes
 
 
 def main(count: int = 6) -> tuple[list[int], list[int]]:
     golden = trained()
     _, _, x, y = samples()
-    design = Classifier(golden.weights, x[: count - 1])  # then the first one comes again
+    design = Classifier(golden.weights, x[: count - 1])  # then the first sample repeats
     expected = [int(c) for c in golden.predict(x[: count - 1])]
     expected.append(expected[0])
-    found = simulate(design, count)
-    print(f"{golden.accuracy(x, y):.1%} of the test digits, by the golden model")
-    print(f"the LEDs show {found}; the golden model says {expected}")
-    return found, expected
+    shown = simulate(design, count)
+    print(f"{golden.accuracy(x, y):.1%} of the test digits, golden model")
+    print(f"LEDs {shown}; golden model {expected}")
+    return shown, expected
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A board of your own: a file like this one is all that it takes.
+"""A board that equilif does not list, in one file.
 
     equilif build examples/own_board.py          its bitstream, in build/my-board
     equilif simulate examples/own_board.py       the board in simulation
     equilif flash examples/own_board.py
 
-This one is an iCE40UP5K on a carrier with a crystal of 12 MHz, two LEDs and a USB bridge at 1 Mbaud. Change
-pins, clock and rate to those of yours. For another device see equilif_boards.device.
+An iCE40UP5K on a carrier with a 12 MHz oscillator, two LEDs and a USB serial bridge at 1 Mbaud. Change pins,
+clock and rate. For another FPGA see equilif_boards.device.
 """
 
 from amaranth.build import Attrs, Clock, Pins, PinsN, Resource
@@ -46,7 +46,7 @@ MY_BOARD = Board(
     clock=Ice40Pll,
     clock_hz=18e6,
     link=UartLink(baud=1_000_000),
-    # half of the weights of an iCEBreaker, no memories: `equilif build` refuses what the device cannot hold
+    # half of the weights of an iCEBreaker, no attention: `equilif build` rejects what does not fit
     config=EngineConfig(
         lanes=4, tiles=2048, value_groups=256, state_groups=64, pipeline=Pipeline.SPRAM, attention=False
     ),
@@ -54,6 +54,6 @@ MY_BOARD = Board(
     # how Yosys uses the single-port RAM of this device: see equilif_boards.icebreaker
     synth_opts=ICEBREAKER.synth_opts,
     after_read=ICEBREAKER.after_read,
-    leds=(("led", 0), ("led", 1)),  # lit while the engine runs, and while a byte is on its way
+    leds=(("led", 0), ("led", 1)),  # engine busy, byte on the link
     by_hand="write it with the programmer of the carrier",
 )

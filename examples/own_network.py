@@ -1,9 +1,9 @@
-"""A network of your own shape: any graph of populations, not chains alone.
+"""Define a network that is not a chain: any graph of populations.
 
     python examples/own_network.py
 
-The upper and the lower half of a digit go to hidden neurons of their own. The output hears both, and both
-halves themselves:
+Each half of a digit has its own hidden population. The output has synapses from both hidden populations and
+from both halves:
 
     upper ──┬──► seen_upper ──┐
             └─────────────────┤
@@ -11,8 +11,8 @@ halves themselves:
             ┌─────────────────┤
     lower ──┴──► seen_lower ──┘
 
-Every synapse from neuron to neuron works both ways, so all of them learn by the one rule. own_network.toml is
-the same network as a file.
+Synapses between spiking populations are symmetric, so all of them train by the same rule. own_network.toml
+is the same network as a file.
 """
 
 import numpy as np
@@ -57,7 +57,7 @@ def main(epochs: int = 8) -> Kernel:
         golden.train(x, digits.y_train, order)
     print(f"{golden.accuracy(digits.x_test, digits.y_test):.1%} of the test digits")
 
-    # the same graph as a program on an engine's memories: what the hardware runs, and the same bits
+    # the same graph as a program for an engine model with 8 lanes: the bits of the hardware
     chip = Chip(EngineModel(EngineConfig(lanes=8)), network(), learning_rate=RATE)
     again = Kernel(network(), learning_rate=RATE)
     for model in (chip, again):

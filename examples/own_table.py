@@ -1,10 +1,9 @@
-"""A table of your own, learned by a board.
+"""Train a board on your table.
 
     python examples/own_table.py wine.csv kind                  a board in simulation
     python examples/own_table.py wine.csv kind /dev/ttyUSB1     a real one
 
-The board learns the table from the first sample to the last. The golden model does the same beside it, and in
-the end both have the same weights.
+The golden model trains on the same samples; in the end both have the same weights.
 """
 
 import sys
@@ -25,7 +24,7 @@ EPOCHS = 3
 
 
 def learn(data: DataSet, client: Client, hidden: int = 32) -> tuple[Chip, Kernel]:
-    """The same table, by the board behind the client and by the golden model."""
+    """Train the board of the client and the golden model on the same samples."""
     network = Network.chain(data.n_features, hidden, data.n_classes)
     chip = Chip(client, network, learning_rate=RATE)
     golden = Kernel(network, learning_rate=RATE)

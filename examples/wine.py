@@ -1,4 +1,4 @@
-"""A table as you may have one: 178 wines, 13 measurements of each, and its kind.
+"""Write a table to try: 178 wines with 13 measurements each, and the kind.
 
     python examples/wine.py wine.csv
 
