@@ -1,11 +1,11 @@
 """Test accuracy of trained networks: the tables of README.md and docs/reference/results.md.
 
-    python -m benchmarks.accuracy --list                 names of the networks
-    python -m benchmarks.accuracy --run NAME --data D    train one, note its accuracy, write the pages
+    python -m benchmarks.accuracy --list                 list the networks
+    python -m benchmarks.accuracy --run NAME --data D    train, record the accuracy, update the pages
     python -m benchmarks.accuracy --run digits --seeds 2
 
-Accuracy is that of the last epoch on the official test split, a number for each seed, in
-benchmarks/summaries/accuracy.json.
+benchmarks/summaries/accuracy.json has the accuracy after the last epoch on the official test split, for each
+seed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ TABLE = records.SUMMARIES / "accuracy.json"
 
 
 def accuracies(found: dict[str, Any]) -> list[float]:
-    """Per cent of each seed, from what `equilif train --json` writes: of one run, or of several."""
+    """Accuracy in per cent for each seed, from the JSON of `equilif train` (one run or several)."""
     runs = found.get("runs", [found])
     return [round(100 * run["epochs"][-1]["test_accuracy"], 2) for run in runs]
 
 
 def measure(network: TrainedNetwork, seeds: int, data: Path | None) -> list[float]:
-    """Train it with the first seeds; CalledProcessError when the command fails."""
+    """Train with the first seeds; CalledProcessError when the command fails."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         command = [sys.executable, "-m", *shlex.split(network.command), "--seed", f"0-{seeds - 1}"]
@@ -46,9 +46,9 @@ def measure(network: TrainedNetwork, seeds: int, data: Path | None) -> list[floa
 
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--list", action="store_true", help="names of the networks")
+    parser.add_argument("--list", action="store_true", help="list the networks")
     parser.add_argument("--run", action="append", default=[], choices=list(NETWORKS), help="train a network")
-    parser.add_argument("--seeds", type=int, help="number of seeds (as many as on record)")
+    parser.add_argument("--seeds", type=int, help="number of seeds (default: as recorded)")
     parser.add_argument("--data", type=Path, help="folder of the data set")
     given = parser.parse_args(None if arguments is None else list(arguments))
     if given.list:

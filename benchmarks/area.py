@@ -1,13 +1,12 @@
-"""Cells of every block in every pipeline, as a table that a test holds to.
+"""Cell counts of every block in every pipeline.
 
-    python -m benchmarks.area                what has changed against the table
-    python -m benchmarks.area --write        writes the table, benchmarks/summaries/area.json
-    python -m benchmarks.area --only deep    one pipeline; repeat for more of them
+    python -m benchmarks.area                changes since the recorded table
+    python -m benchmarks.area --write        write the table, benchmarks/summaries/area.json
+    python -m benchmarks.area --only deep    one pipeline (repeatable)
 
-A board's design (equilif_hdl.top.Top) with a small engine that has all options of boards goes through Yosys,
-block by block (-noflatten), so that nothing is optimised across their borders.  A pipeline for single-port
-memories is made of iCE40 cells, the others of ECP5's, each with the passes of a board that has it.  Instances
-of a block are one row: the largest of them.
+Yosys synthesises the design of a board (equilif_hdl.top.Top) with a small engine and all options, without
+flattening.  The pipeline for single-port memories uses iCE40 cells, the other ECP5 cells, each with the
+passes of a board with this pipeline.  Instances of a block are one row with the largest counts.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ from equilif_hdl.top import Top
 
 TABLE = records.SUMMARIES / "area.json"
 LANES = 4
-OPTIONS = {**EVERYTHING, "counters": False, "convolution": False}  # boards do not have them
-AREA = Area(16, 240)  #: of a flash: with a standalone trainer, an option of boards too
+OPTIONS = {**EVERYTHING, "counters": False, "convolution": False}  # not used by boards
+AREA = Area(16, 240)  #: flash area: the design includes a standalone trainer
 CLOCK_HZ = 48e6
 BAUD = 1_000_000
-#: what a block may differ by: a part of its cells, and a number that any block may differ by
+#: tolerance of a block: fraction of its cells, and a number of cells
 TOLERANCE = 0.03
 MIN_SLACK = 4
-#: what cells are, by the beginning of their names; memories and multipliers may not differ at all
+#: kinds of cells by name prefix; memories and multipliers must be equal
 KINDS = {
     "LUT4": "LUT",
     "SB_LUT4": "LUT",
@@ -69,7 +68,7 @@ Blocks = dict[str, Cells]
 
 
 class Synthesis(NamedTuple):
-    """Passes between the RTLIL of a design and its cells; ``state_ram``: what the design is told."""
+    """Passes from RTLIL to cells; ``state_ram``: option of the design."""
 
     family: str
     passes: tuple[str, ...]
@@ -77,14 +76,14 @@ class Synthesis(NamedTuple):
 
 
 def synthesis(pipeline: Pipeline) -> Synthesis:
-    """As a board with this pipeline is synthesised, block by block."""
+    """Synthesis of a board with this pipeline, without flattening."""
     family = ICE40 if pipeline is Pipeline.SPRAM else ECP5
     board = _board(pipeline, family)
     after = board.after_read if board else ()
     options = board.synth_opts if board else ""
     state_ram = board.state_ram if board else None
     name = "ice40" if family is ICE40 else "ecp5"
-    # abc9 of Yosys 0.52 ends in an assertion where blocks are kept apart
+    # abc9 of Yosys 0.52 fails an assertion without flattening
     return Synthesis(name, (*after, f"synth_{name} {options} -noabc9 -noflatten -top top"), state_ram)
 
 
@@ -94,13 +93,13 @@ def _board(pipeline: Pipeline, family: Family) -> Board | None:
 
 
 def yosys() -> str:
-    """Version of the Yosys that is here; MissingTool when there is none."""
+    """Version of Yosys; MissingTool without one."""
     output = subprocess.run([executable("yosys"), "-V"], capture_output=True, text=True, check=True).stdout
     return output.split()[1]
 
 
 def measure(pipeline: Pipeline) -> Blocks:
-    """Cells of every block; ToolFailed with Yosys' own words."""
+    """Cells of every block; ToolFailed with the message of Yosys."""
     config = EngineConfig(lanes=LANES, pipeline=pipeline, **OPTIONS)
     how = synthesis(pipeline)
     line = UartLink(baud=BAUD).transport(CLOCK_HZ)
@@ -118,7 +117,7 @@ def measure(pipeline: Pipeline) -> Blocks:
 
 
 def blocks(stat: Mapping[str, Any]) -> Blocks:
-    """Yosys' statistics by block: its own cells, without those of the blocks inside of it."""
+    """Cells by block from the statistics of Yosys, without those of submodules."""
     found: dict[str, list[Cells]] = defaultdict(list)
     for module, module_stat in stat["modules"].items():
         found[_block(module)].append(_kinds(module_stat["num_cells_by_type"]))
@@ -132,7 +131,7 @@ def blocks(stat: Mapping[str, Any]) -> Blocks:
 
 
 def _block(module: str) -> str:
-    """``top.engine.lanes.lane0.lif`` is engine.lanes.lane.lif."""
+    """Block of a module: ``top.engine.lanes.lane0.lif`` is engine.lanes.lane.lif."""
     path = re.sub(r"\$\d+$", "", module.removeprefix("\\")).split(".")
     return ".".join(re.sub(r"(?<=\D)\d+$", "", part) for part in path[1:]) or "top"
 
@@ -147,7 +146,7 @@ def _kinds(by_type: Mapping[str, int]) -> Cells:
 
 
 def differences(known: Blocks, now: Blocks) -> list[str]:
-    """What has changed by more than the tolerance, a line each."""
+    """Changes above the tolerance, one line each."""
     out = []
     for block in sorted(known.keys() | now.keys()):
         before = known.get(block, {})
@@ -156,7 +155,7 @@ def differences(known: Blocks, now: Blocks) -> list[str]:
             was, there = before.get(kind, 0), after.get(kind, 0)
             room = 0 if kind in EXACT else max(MIN_SLACK, TOLERANCE * was)
             if abs(there - was) > room:
-                out.append(f"{block}: {there:,} {kind}, the table says {was:,}")
+                out.append(f"{block}: {there:,} {kind}, recorded {was:,}")
     return out
 
 
@@ -174,7 +173,9 @@ def _write(found: Mapping[Pipeline, Blocks]) -> None:
 def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write the table")
-    parser.add_argument("--only", action="append", choices=list(Pipeline), help="a pipeline; default: all")
+    parser.add_argument(
+        "--only", action="append", choices=list(Pipeline), help="pipeline (repeatable; default: all)"
+    )
     given = parser.parse_args(None if arguments is None else list(arguments))
     if given.write and given.only:
         parser.error("--write is of all pipelines: leave out --only")
@@ -191,7 +192,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
         for p, made in found.items()
         for line in differences(known.get(p, {"blocks": {}})["blocks"], made)
     ]
-    print("\n".join(changed) or "as the table says")
+    print("\n".join(changed) or "no changes")
     return int(bool(changed))
 
 

@@ -1,12 +1,13 @@
-"""Every board: its build, and what a sample costs there; writes boards/measured.json, from which `equilif
-boards` and the tables of the pages are made.
+"""Build every board and measure cycles and bytes of a sample; writes boards/measured.json.
+
+`equilif boards` and the tables of the pages use this file.
 
     python -m benchmarks.boards --data DIR [--builds build] [BOARD ...]
 
-A board whose folder in --builds holds a build of the same netlist and tools is not built again.  A row names
-the commit that this command began with.  Cycles are those of RTL in simulation, compared number by number
-with the golden model, on the board's network after one epoch of MNIST, so that spikes are as frequent as in
-training; bytes are those of a packed sample with its reply, without the few that SLIP escapes.
+A board is not built again if its folder in --builds has a build of the same netlist and tools.  A row has the
+commit at the start of this command.  Cycles: RTL simulation of the board's network after one epoch of MNIST
+(representative spike rates), compared with the golden model.  Bytes: a packed sample and its reply, without
+SLIP escapes.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ from equilif_golden.samples import one_hot
 
 
 def manifest(board: Board, folder: Path) -> dict[str, Any]:
-    """Of the build in its folder, made when there is none of the same netlist and tools."""
+    """Manifest of a build; builds the board if netlist or tools have changed."""
     out = folder / board.name
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none, or something else
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or another file
         found: dict[str, Any] = json.loads((out / MANIFEST).read_text())
         with tempfile.TemporaryDirectory() as work:
             made = synthesise(board, Path(work) / board.name, BuildSteps())
@@ -55,7 +56,7 @@ def manifest(board: Board, folder: Path) -> dict[str, Any]:
 def cost(
     config: EngineConfig, sizes: tuple[int, ...], d: data.DataSet, n: int
 ) -> dict[str, dict[str, float]]:
-    """Cycles and bytes of a sample, means of ``n``."""
+    """Mean cycles and bytes per sample over ``n`` samples."""
     preset = PRESETS["mnist"]
     network = Network.chain(*sizes, schedule=preset.schedule)
     kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
@@ -94,15 +95,15 @@ def main() -> None:
         nargs="*",
         default=list(BOARDS),
         metavar="BOARD",
-        help="those to measure, all when none is named",
+        help="boards (default: all)",
     )
     parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
     parser.add_argument(
-        "--builds", type=Path, default=Path("build"), help="folder of the builds, one folder a board"
+        "--builds", type=Path, default=Path("build"), help="folder of the builds, one subfolder per board"
     )
-    parser.add_argument("--samples", type=int, default=100, help="of each kind, training and inference")
+    parser.add_argument("--samples", type=int, default=100, help="samples of training and of inference")
     args = parser.parse_args()
-    built_from = stamp(BUILT)  # before the builds: the tree may change during the hours that they take
+    built_from = stamp(BUILT)  # before the builds, which take hours
     d = data.load("mnist", args.data)
     known = measured()
     costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
@@ -115,7 +116,7 @@ def main() -> None:
         before = known.get(board.name, {})
         same = "standalone" in before and same_engine(
             board, before["config"]
-        )  # benchmarks.standalone measures it
+        )  # measured by benchmarks.standalone
         known[board.name] = {
             **built_from,
             **({"standalone": before["standalone"]} if same else {}),

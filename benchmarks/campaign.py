@@ -1,16 +1,15 @@
-"""Random programs and random networks on every engine in Verilator, against the golden model.
+"""Random programs and networks on every engine in Verilator, compared with the golden model.
 
     python -m benchmarks.campaign --programs 100000 --networks 1000 --seed 1
 
-Programs come in chains that begin at power-up: memories go over from one to the next.  After each all
-memories, results, counters and cycles are compared; weights before they are written anew, every fourth
-program.  The first chain of an engine has every operation in every mode with every operand at its limits,
-the others are random.  A chain is made of the seed, the engine and its number alone.  What was run is in
-build/records/campaign.json, so a campaign that was stopped goes on: it runs what is missing to the numbers
-that are asked for.  The tree keeps a summary, benchmarks/summaries/campaign.json.
+Programs form chains that start at power-up and share memories.  After each program all memories, results,
+counters and cycles are compared; weights only before they are rewritten, every fourth program.  The first
+chain of an engine has every operation in every mode with every operand at its limits; the others are random,
+from the seed, the engine and the number of the chain.  Progress is in build/records/campaign.json: a stopped
+campaign continues up to the requested numbers.  The summary is benchmarks/summaries/campaign.json.
 
-A difference ends the campaign.  Its chain is shrunk (programs, instructions, then contents are left out, as
-long as there is still a difference), and printed as a test.
+A mismatch ends the campaign.  Its chain is minimised (programs, instructions and contents are removed while
+the mismatch remains) and printed as a test.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ ROOM: dict[str, Any] = {"tiles": 256, "value_groups": 64, "state_groups": 32, "p
 # -- programs --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Case:
-    """A program and what is in the memories before it; ``weights``: None leaves them."""
+    """A program and the memory contents before it; ``weights``: None keeps them."""
 
     program: tuple[Instruction, ...]
     learn: bool
@@ -90,8 +89,8 @@ class Case:
 
 
 def difference(rtl: VerilatedEngine, model: EngineModel, case: Case, *, weights: bool) -> str:
-    """What differs after a program; nothing when all is the same.  ``weights``: they too, whose reading takes
-    longer than a program.
+    """First mismatch after a program, or an empty text.  ``weights``: compare weights too, which takes longer
+    than a program.
     """
     for device in (rtl, model):
         if case.weights is not None:
@@ -118,11 +117,11 @@ def difference(rtl: VerilatedEngine, model: EngineModel, case: Case, *, weights:
 
 
 def first_difference(make: Callable[[], VerilatedEngine], chain: Sequence[Case]) -> tuple[int, str]:
-    """Number of the first program that differs, and what; the number of all when none does."""
+    """Number of the first mismatching program and the mismatch; the number of programs without one."""
     rtl = make()
     model = EngineModel(rtl.config)
     for k, case in enumerate(chain):
-        # one that is wrong stays wrong until all are written anew
+        # a wrong weight stays wrong until all are rewritten
         last = k + 1 == len(chain) or chain[k + 1].weights is not None
         found = difference(rtl, model, case, weights=last)
         if found:
@@ -133,7 +132,7 @@ def first_difference(make: Callable[[], VerilatedEngine], chain: Sequence[Case])
 def chain_of(config: EngineConfig, rng: np.random.Generator, n: int = CHAIN) -> list[Case]:
     out = []
     for k in range(n):
-        # an instruction now and then of as many groups as there are
+        # sometimes an instruction over all groups
         groups = config.value_groups if rng.random() < 0.15 else 4
         program = tuple(random_program(rng, config, groups=groups))
         weights = random_weights(rng, config).ravel() if k % 4 == 0 else None
@@ -142,7 +141,7 @@ def chain_of(config: EngineConfig, rng: np.random.Generator, n: int = CHAIN) -> 
 
 
 def directed(config: EngineConfig, rng: np.random.Generator) -> list[Case]:
-    """Every operation in every mode, with every operand at the last values that it may have."""
+    """Every operation in every mode, with every operand at its limits."""
     out = []
     for op in operations(config):
         if op == Op.CONVOLVE:
@@ -171,13 +170,13 @@ def at_every_limit(rng: np.random.Generator, config: EngineConfig, op: Op) -> It
                 try:
                     check([j, Op.HALT()], config)
                 except ProgramError:
-                    continue  # of a mode that this engine has not
+                    continue  # a mode that this engine lacks
                 yield j
 
 
 # -- coverage --------------------------------------------------------------------------------------
 def seen(i: Instruction, config: EngineConfig) -> Iterator[tuple[str, str]]:
-    """Points of the functional coverage that an instruction is one of: (operation, what)."""
+    """Points of functional coverage of an instruction: (operation, detail)."""
     o = i.operation
     flags = "+".join(flag_name(f) for f in o.modes if i.mode & f) or "plain"
     yield i.op.name, f"mode {flags}"
@@ -204,7 +203,7 @@ def seen(i: Instruction, config: EngineConfig) -> Iterator[tuple[str, str]]:
 
 
 def points(config: EngineConfig) -> set[tuple[str, str]]:
-    """All that an engine has: what its directed programs reach, which are made of the tables."""
+    """All points of an engine: those of its directed programs, generated from the tables."""
     out: set[tuple[str, str]] = set()
     for case in directed(config, np.random.default_rng(0)):
         for i in case.program:
@@ -212,9 +211,9 @@ def points(config: EngineConfig) -> set[tuple[str, str]]:
     return out
 
 
-# -- shrinking -------------------------------------------------------------------------------------
+# -- minimisation ----------------------------------------------------------------------------------
 def fewer(items: Sequence[Any], fails: Callable[[list[Any]], bool]) -> list[Any]:
-    """As few of them as still fail: halves, then quarters, and so on are left out (Zeller's ddmin)."""
+    """A minimal failing subset (delta debugging, ddmin)."""
     left = list(items)
     size = max(1, len(left) // 2)
     while left:
@@ -240,7 +239,7 @@ def right(program: Sequence[Instruction], config: EngineConfig) -> bool:
 
 
 def shrunk(make: Callable[[], VerilatedEngine], config: EngineConfig, chain: Sequence[Case]) -> list[Case]:
-    """As little of a chain as still differs."""
+    """A minimal chain with a mismatch."""
 
     def fails(tried: Sequence[Case]) -> bool:
         if not all(right(case.program, config) for case in tried):
@@ -264,7 +263,7 @@ def shrunk(make: Callable[[], VerilatedEngine], config: EngineConfig, chain: Seq
 
 
 def simpler(case: Case) -> Iterator[Case]:
-    """The same with less in it."""
+    """Simpler variants of a case."""
     for program in without_a_loop(case.program):
         yield replace(case, program=program)
     if case.learn:
@@ -282,7 +281,7 @@ def simpler(case: Case) -> Iterator[Case]:
 
 
 def without_a_loop(program: Sequence[Instruction]) -> Iterator[tuple[Instruction, ...]]:
-    """A REPEAT and its NEXT are left out together: one without the other is no program."""
+    """Programs without one REPEAT and its NEXT."""
     begun = []
     for at, i in enumerate(program):
         if i.op == Op.REPEAT:
@@ -293,7 +292,7 @@ def without_a_loop(program: Sequence[Instruction]) -> Iterator[tuple[Instruction
 
 
 def as_test(config: EngineConfig, chain: Sequence[Case], what: str) -> str:
-    """Source of a test that fails as the chain does."""
+    """Source of a test with the same mismatch."""
     lines = [
         "def test_what_the_campaign_found():",
         f'    """Differed: {what}."""',
@@ -328,7 +327,7 @@ def _written(i: Instruction) -> str:
 
 # -- networks --------------------------------------------------------------------------------------
 def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
-    """A chain, images through convolutions, or attention, whatever the engine has."""
+    """A chain, a convolutional network or an attention network, by the options of the engine."""
     window = int(rng.choice([1, 2, 4, 8]))
     early_exit: dict[str, Any] = {}
     if config.early_exit and rng.random() < 0.4:
@@ -367,7 +366,7 @@ def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
 
 
 def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: np.random.Generator) -> str:
-    """Samples, some with a target: predictions, spikes, rates, weights."""
+    """First mismatch in predictions, spikes, rates or weights over samples, some with a target."""
     weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
     lo, hi = network.numerics.weight.lo, network.numerics.weight.hi
     weights = {name: np.clip(w, lo, hi) for name, w in weights.items()}
@@ -411,15 +410,15 @@ def read() -> dict[str, Any]:
 
 
 def behind(done: Mapping[str, int]) -> list[tuple[int, str]]:
-    """Engines that have had least: all of them, or those that are new."""
+    """Engines with the fewest results."""
     least = min(done.get(name, 0) for name in ENGINES)
     return [(k, name) for k, name in enumerate(ENGINES) if done.get(name, 0) < least + 2 * CHAIN]
 
 
 def programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
-    """As many as are missing to ``n``, as evenly over the engines as it goes."""
+    """Distribute the missing programs up to ``n`` evenly over the engines."""
     for config in ENGINES.values():
-        VerilatedEngine(config)  # compiled before the clock runs
+        VerilatedEngine(config)  # compiled before timing starts
     begun = last = time.monotonic()
     with counted("programs", n) as progress:
         while sum(done["programs"].values()) < n and time.monotonic() - begun < seconds:
@@ -470,7 +469,7 @@ def networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
                         network = random_network(rng, config)
                         what = network_differs(functools.partial(VerilatedEngine, config), network, rng)
                     except (CapacityError, ValueError):
-                        network = None  # not one, or too large
+                        network = None  # invalid or too large
                 if what:
                     sys.exit(f"{name}, network {k} of seed {seed}: {what}\n{network}")
                 done["networks"][name] = k + 1
@@ -480,7 +479,7 @@ def networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
 
 # -- summary ---------------------------------------------------------------------------------------
 def summary(done: Mapping[str, Any]) -> dict[str, Any]:
-    """Of each engine what was run, points of coverage, and those that were missed."""
+    """Numbers of runs, coverage points and missed points of each engine."""
     engines = {}
     for name, config in ENGINES.items():
         every = {" ".join(point) for point in points(config)}
@@ -495,10 +494,14 @@ def summary(done: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--programs", type=int, default=100_000, help="in all (%(default)s)")
-    parser.add_argument("--networks", type=int, default=1_000, help="in all (%(default)s)")
+    parser.add_argument(
+        "--programs", type=int, default=100_000, help="total number of programs (%(default)s)"
+    )
+    parser.add_argument("--networks", type=int, default=1_000, help="total number of networks (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="of each, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="time limit of programs and of networks"
+    )
     given = parser.parse_args(None if arguments is None else list(arguments))
     done = read()
     if done["seed"] not in (None, given.seed):

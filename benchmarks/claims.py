@@ -1,4 +1,4 @@
-"""What README and docs claim, the command that proves each claim, and what its result depends on."""
+"""Claims of README and docs, their commands, and the inputs of the results."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NETLISTS = (*SIMULATED, "boards/equilif_boards", "tests/engine/test_netlist.py",
 
 
 class Claim(NamedTuple):
-    """``inputs``: git pathspecs that the result depends on.  ``shows``: a regular expression; of the output,
-    the first line that has it is noted, or its group; the last line where it is empty.
+    """A claim.  ``inputs``: git pathspecs that the result depends on.  ``shows``: regular expression for the
+    result, the first matching line of the output or its group; empty: the last line.
     """
 
     name: str
@@ -184,7 +184,7 @@ CLAIMS = (
 
 
 class TrainedNetwork(NamedTuple):
-    """``short``: its row in README.md, where it has one."""
+    """A trained network on record; ``short``: its row in README.md."""
 
     data: str
     network: str
@@ -193,7 +193,7 @@ class TrainedNetwork(NamedTuple):
     short: str = ""
 
 
-#: the longer phases that presets once had
+#: longer phases of earlier presets
 LONG = (
     "--set phases.free=24 --set phases.nudged=12 --set phases.window=8 --set learning.learning_rate=0.02 "
     "--set learning.random_shift=0.5"

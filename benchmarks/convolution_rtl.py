@@ -1,8 +1,8 @@
-"""What convolutions take in logic: parts of an engine without them and with them, each by itself.
+"""Logic cells of convolutions: blocks of an engine with and without the option, each synthesised alone.
 
     python -m benchmarks.convolution_rtl
 
-The engine is that of the ULX3S 85F with the memories that docs/explanation/convolution.md's network needs.
+The engine is that of the ULX3S 85F with the memories of the network of docs/explanation/convolution.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARTS = (Dispatcher, Scanner, Walker, Checker)
 
 
 def logic(component: wiring.Component, target: str = "ecp5") -> dict[str, int]:
-    """Cells of a part by itself, after Yosys' ``synth_<target>``."""
+    """Cells of a block after ``synth_<target>`` of Yosys."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "a.il").write_text(rtlil.convert(component, name="top", emit_src=False))
         subprocess.run(
@@ -47,7 +47,7 @@ def logic(component: wiring.Component, target: str = "ecp5") -> dict[str, int]:
 
 
 def sizes() -> EngineConfig:
-    """Of the engine whose parts are measured."""
+    """Configuration of the measured engine."""
     return replace(BOARDS["ulx3s-85f"].config, lanes=16, tiles=768, state_groups=256, value_groups=512)
 
 

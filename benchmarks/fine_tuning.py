@@ -1,19 +1,17 @@
-"""A class held back: a network is trained in real numbers without it, and deployed.
-
-Then the class is taught on chip by Equilibrium Propagation.
+"""Class-incremental learning: train rates without one class, deploy, learn the class on chip by EP.
 
     python -m benchmarks.fine_tuning digits --rtl -1
-        everything in RTL too, and compared
+        all updates in RTL as well, compared
     python -m benchmarks.fine_tuning mnist --data DIR --rtl 200
-        the first 200 updates in RTL
+        the first 200 updates in RTL as well
     python -m benchmarks.fine_tuning mnist --data DIR --run DIR
-        a run of `equilif train-rates mnist --set rates.excluded_classes=9` in place of a new one
+        use a run of `equilif train-rates mnist --set rates.excluded_classes=9`
 
-The output of a class that was never seen has been pushed below 0.  Where that is further than a nudge
-reaches, the clip hides the nudge; --revive starts the weights of this output anew.  Each epoch on chip
-shows every training sample of the new class (up to --new) once, and --replay times as many of the
-others, drawn anew.  The golden kernel is the engine bit for bit.  --rtl proves it on this very run
-(Verilator): every prediction, spike count and rate, and the weights at checkpoints and at the end.
+Training without a class drives its output below 0.  If a nudge cannot reach the threshold from there, the
+output cannot learn; --revive reinitialises its weights.  Each epoch on chip has every training sample of the
+new class (up to --new) once, and --replay times as many random samples of the others. --rtl compares the
+golden kernel with RTL in Verilator: predictions, spike counts, rates, and weights at checkpoints and at the
+end.
 """
 
 from __future__ import annotations
@@ -43,9 +41,9 @@ def accuracy(kernel: Kernel, data: DataSet, held: int) -> dict[str, float]:
 
 
 def revived(network: Network, weights: Weights, held: int, seed: int) -> Weights:
-    """``weights`` with the output ``held`` untrained.
+    """``weights`` with new initial weights of the output ``held``.
 
-    It does not begin as it began before: the hidden code has learned to silence that.
+    The initial weights differ from those of the training, which the hidden code has learned to suppress.
     """
     fresh = network.initial_weights(seed + 1)
     out = {n: w.copy() for n, w in weights.items()}
@@ -79,15 +77,18 @@ def main() -> None:
     parser.add_argument("--replay", type=float, default=3.0)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument(
-        "--learning-rate", type=float, default=0.02, help="of the first epoch, falling to a tenth linearly"
+        "--learning-rate",
+        type=float,
+        default=0.02,
+        help="learning rate of the first epoch; decays linearly to a tenth",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--revive", action="store_true", help="start the new class's output anew")
+    parser.add_argument("--revive", action="store_true", help="reinitialise the output of the new class")
     parser.add_argument(
         "--rtl",
         type=int,
         default=0,
-        help="updates to make in RTL too; -1: all of them, and every test sample",
+        help="number of updates in RTL; -1: all, and all test samples",
     )
     parser.add_argument("--lanes", type=int, default=4)
     parser.add_argument("--json", type=Path)

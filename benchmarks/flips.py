@@ -1,11 +1,10 @@
-"""What flipped bits of the weights cost: accuracy against the part of bits that are flipped.
+"""Accuracy against the fraction of flipped weight bits.
 
-    python -m benchmarks.flips                 writes benchmarks/summaries/flips.json
+    python -m benchmarks.flips                 write benchmarks/summaries/flips.json
     python -m benchmarks.flips --seeds 3 --epochs 10
 
-The built-in digits, 64-64-10, trained in the golden model; each bit of each 16-bit weight word then flips by
-itself with a probability.  The board has no parity: what is measured is what a user loses.  Measured at once,
-and after one more epoch of learning from the damaged weights.
+Digits, 64-64-10, trained in the golden model; then each bit of each 16-bit weight flips independently (boards
+have no parity).  Accuracy is measured at once and after another epoch of training.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 
 SUMMARY = records.SUMMARIES / "flips.json"
-PART = (0.0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)  #: of all bits
+PART = (0.0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)  #: fractions of all bits
 BITS = 16
 
 
 def flipped(weights: Weights, part: float, rng: np.random.Generator) -> Weights:
-    """Every bit of every word with this probability."""
+    """Flip every bit with this probability."""
     out = {}
     for name, w in weights.items():
         bits = (rng.random((*w.shape, BITS)) < part) @ (1 << np.arange(BITS))
@@ -39,7 +38,7 @@ def flipped(weights: Weights, part: float, rng: np.random.Generator) -> Weights:
 
 
 def measure(seed: int, epochs: int) -> list[tuple[float, float]]:
-    """Accuracy at once and an epoch later, for each part."""
+    """Accuracy at once and an epoch later, for each fraction."""
     preset = PRESETS["digits"]
     d = data.load("digits")
     network = Network.chain(64, 64, 10, schedule=preset.schedule)
@@ -64,7 +63,7 @@ def measure(seed: int, epochs: int) -> list[tuple[float, float]]:
 
 
 def summary(found: np.ndarray) -> list[tuple[str, list[float], list[float]]]:
-    """Of each part of the bits: accuracy at once and an epoch later, as mean, least and greatest."""
+    """Mean, minimum and maximum accuracy at once and an epoch later, for each fraction."""
     out = []
     for k, part in enumerate(PART):
         at_once, later = (

@@ -1,10 +1,10 @@
-"""An exported network in another framework, and one of another framework here, beside the golden model.
+"""NIR interchange: exported networks in snnTorch and imported ones, compared with the golden model.
 
     python -m benchmarks.interchange [--samples 360] [--json FILE]
 
-Out: nirtorch makes the graph, snnTorch the neurons.  What NIR leaves open (equilif.nir.OPEN) is taken away
-one by one; with all of it gone every spike must be equal.  In: snnTorch trains a feed-forward network and
-writes it.
+Export: nirtorch builds the graph, snnTorch the neurons.  Details that NIR leaves open (equilif.nir.OPEN) are
+aligned one by one; with all of them every spike must be equal.  Import: snnTorch trains and writes a
+feed-forward network.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from equilif_golden.network import Network, Weights
 from equilif_golden.reference import Reference
 from equilif_golden.schedule import Schedule
 
-#: of docs/how_to/interchange.md
+#: network of docs/how_to/interchange.md
 PHASES: dict[str, Any] = {"free": 24, "nudged": 12, "window": 8}
-#: each as the one before, and one thing more as here
+#: each aligns one more detail than the one before
 LIKE = (
     "nirtorch, snnTorch",
     "+ begins at half a threshold",
@@ -48,7 +48,7 @@ START, CUT, REACH, PRODUCTS, LEAK = range(1, 6)
 
 
 class Neurons(torch.nn.Module):
-    """Those of snnTorch, with what ``like`` adds; their spikes are recorded."""
+    """Neurons of snnTorch with the details of ``like``; records spikes."""
 
     def __init__(self, node: Any, like: int, one: int):
         super().__init__()
@@ -74,7 +74,7 @@ class Neurons(torch.nn.Module):
         if state is None:
             kept = 1.0 if self.like >= LEAK else 1 - self.loss
             state = torch.full_like(drive, self.threshold / 2 / kept if self.like >= START else 0.0)
-        if self.like >= CUT:  # cutting the drive cuts the sum
+        if self.like >= CUT:  # rounding the drive rounds the sum
             before = float(self.cell.beta) * state
             drive = torch.clamp(before + drive, -self.threshold, 2 * self.threshold) - before
         spike, state = self.cell(drive, state)
@@ -88,7 +88,7 @@ class Neurons(torch.nn.Module):
 
 
 class Rounded(torch.nn.Module):
-    """Each product and the bias rounded down to a weight's last bit."""
+    """A linear layer with products and bias rounded down to the resolution of a weight."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -107,7 +107,7 @@ class Rounded(torch.nn.Module):
 
 
 class RoundedKernel(Rounded):
-    """The same of a convolution."""
+    """A convolution with the same rounding."""
 
     def __init__(self, node: Any, one: int):
         super().__init__(node, one)
@@ -157,7 +157,7 @@ def run(
 
 
 def _by_position(spikes: torch.Tensor) -> torch.Tensor:
-    """Those of maps (steps, batch, maps, height, width) in the order that they have here."""
+    """Spikes of maps (steps, batch, maps, height, width) in the order of equilif."""
     return spikes.permute(0, 1, 3, 4, 2).flatten(2) if spikes.dim() == 5 else spikes
 
 
@@ -170,19 +170,19 @@ def _affine(node: Any) -> torch.nn.Linear:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a framework's spikes compare with the golden model's."""
+    """Comparison of the spikes of a framework with the golden model."""
 
-    like: str  #: what the framework does as here
+    like: str  #: aligned details
     samples: int
-    same: int  #: samples whose every spike is equal
-    same_class: int  #: samples whose class is equal
-    spikes: int  #: of the golden model
+    same: int  #: samples with equal spikes
+    same_class: int  #: samples with equal class
+    spikes: int  #: number of spikes in the golden model
     differ: int  #: cells of the raster (neuron, step) that differ
     largest: int  #: largest difference of an output over the last window, in spikes
 
 
 def compare(network: Network, weights: Weights, x: npt.NDArray[np.uint8], like: int) -> Agreement:
-    """The free phase on both."""
+    """Compare the free phase."""
     golden = Reference(network, weights).infer(x.astype(np.int64), record=True).raster
     window = network.schedule.window
     with tempfile.TemporaryDirectory() as folder:
@@ -212,7 +212,7 @@ def trained(leak: int, epochs: int = 5) -> tuple[Network, Weights]:
 
 
 def by_snntorch(network: Network, weights: Weights, x: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Classes by snnTorch's own importer as it is: it resets to zero and begins at zero.
+    """Classes by the importer of snnTorch, which resets to 0 and starts at 0.
 
     In version 1.0.0 it cannot run IF.
     """

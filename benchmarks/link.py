@@ -1,13 +1,13 @@
-"""Training samples a second that line and engine allow, and what a frame with packed zeros saves.
+"""Training samples per second by link and engine, and the saving by packed frames.
 
-    python -m benchmarks.link                digits, on the iCEBreaker's engine
-    python -m benchmarks.link --data DIR     MNIST too, and the ULX3S with the cycles of benchmarks.boards
-    python -m benchmarks.link --json FILE    the result, with the machine that it was measured on
+    python -m benchmarks.link                digits on the engine of the iCEBreaker
+    python -m benchmarks.link --data DIR     also MNIST, and the ULX3S with cycles of benchmarks.boards
+    python -m benchmarks.link --json FILE    write the result with the machine
 
-Computed: the bytes at the line's rate, then the engine's cycles at the board's clock, one after the other
-as the device does it.  Measured: cycles of the whole board in simulation (equilif_sim.board) from
-the first bit of a sample to the last of its reply.  Weights are those of one epoch of the golden model,
-so that spikes are as frequent as in training.  Not in either: the time of the host and its USB bridge.
+Computed: bytes at the line rate plus engine cycles at the clock of the board, in sequence as in the device.
+Measured: cycles of the complete board in simulation (equilif_sim.board) from the first bit of a sample to the
+last of its reply.  Weights are those after one epoch of the golden model, for representative spike rates.
+Host and USB bridge are not included.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from equilif_golden.samples import one_hot
 from equilif_hdl.link.uart import MIN_DIVISOR
 
 RATES = (1_000_000, 3_000_000, 12_000_000)
-ENDS = 3  #: two around a command, one behind a reply
-FAST = 48e6  #: the slowest clock that makes 12 Mbaud
+ENDS = 3  #: two around a command, one after a reply
+FAST = 48e6  #: lowest clock for 12 Mbaud
 
 
 @dataclass
 class Cost:
-    """Of a training sample."""
+    """Cost of a training sample."""
 
-    bytes: float  #: packed, both ways
+    bytes: float  #: packed bytes, both directions
     cycles: float  #: of the engine
-    measured: float | None  #: samples a second of the simulated board
+    measured: float | None  #: samples per second, simulated board
 
 
 @dataclass
@@ -56,10 +56,10 @@ class Row:
     network: str
     baud: int
     clock_hz: float
-    bytes_plain: float  #: both ways, with every value sent
-    bytes_packed: float  #: as they went over the line
+    bytes_plain: float  #: unpacked bytes, both directions
+    bytes_packed: float  #: bytes on the line
     cycles: float  #: of the engine
-    computed_plain: float  #: samples a second
+    computed_plain: float  #: samples per second
     computed: float
     measured: float | None
     compute_bound: float
@@ -78,7 +78,7 @@ class Row:
 def rows(
     board: Board, name: str, sizes: tuple[int, ...], n: int, folder: Path | None, *, measure: bool
 ) -> list[Row]:
-    """A row for each rate; ``measure``: on the simulated board, else from boards/measured.json."""
+    """One row per baud rate; ``measure``: on the simulated board, otherwise from boards/measured.json."""
     preset = PRESETS[name]
     d = data.load(name, folder)
     network = Network.chain(*sizes, schedule=preset.schedule)
@@ -95,7 +95,7 @@ def rows(
         clock = board.clock_hz if board.clock_hz / baud >= MIN_DIVISOR else FAST
         if measure:
             cost = measured(replace(board, clock_hz=clock), baud, kernel, preset.rate(1), x, y)
-        else:  # of the board's own network
+        else:  # for the network of the board
             entry = known.measured()[board.name]
             cost = Cost(entry["bytes"]["training"], entry["cycles"]["training"], None)
         bytes_per_second = UartLink(baud=baud).bytes_per_second
@@ -121,7 +121,7 @@ def rows(
 
 
 def measured(board: Board, baud: int, kernel: Kernel, eta: float, x: Raw, y: Raw) -> Cost:
-    """Samples with their targets, learned on the simulated board."""
+    """Train samples on the simulated board."""
     simulated = Simulated(board, baud).board
     client = Client(simulated)
     chip = Chip(client, kernel.network, kernel.weights, learning_rate=eta, counter=kernel.counter)
@@ -138,16 +138,16 @@ def measured(board: Board, baud: int, kernel: Kernel, eta: float, x: Raw, y: Raw
 
 
 def sent(values: np.ndarray) -> int:
-    """Bytes of a sample and its reply on the line, without the few that SLIP escapes."""
+    """Bytes of a sample and its reply, without SLIP escapes."""
     raw = values.astype(np.uint8).tobytes()
     return min(len(raw), len(pack(raw))) + RUN_HEADER.size + RESULT.size + 2 * OVERHEAD + ENDS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
+    parser.add_argument("--data", type=Path, help="folder with the IDX files of MNIST")
     parser.add_argument("--samples", type=int, default=100)
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--json", type=Path, help="file for the result")
     args = parser.parse_args()
     ice = BOARDS["icebreaker"]
     ulx = BOARDS["ulx3s-85f"]

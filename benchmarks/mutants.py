@@ -1,15 +1,14 @@
-"""Mutants of the RTL, and which of them the benches notice.
+"""Mutation testing of the RTL.
 
-    python -m benchmarks.mutants                        goes on where it was; all targets, 60 mutants each
+    python -m benchmarks.mutants                        continue; all targets, 60 mutants each
     python -m benchmarks.mutants --block lif --count 200 --seed 2
-    python -m benchmarks.mutants --equivalence          what has survived and is not judged: is it equivalent?
+    python -m benchmarks.mutants --equivalence          prove that surviving mutants are equivalent
 
-A target is a block and the bench that should notice, an engine and random programs, or a whole design with
-its flash and the tests of a board that works alone.  Its mutants are
-drawn from the lines of its sources, each line as often as the others.  A mutant is killed when its bench
-finds a difference, or has not ended after twice the time that the design as it was takes.  That one must
-pass, before and after.  Results are in build/records/mutants.json, a target at a time, so that a campaign
-that was stopped goes on; the tree keeps their summary, benchmarks/summaries/mutants.json.
+A target is a block with its bench, an engine with random programs, or a complete design with the tests of
+standalone training.  Mutants are drawn uniformly from the source lines.  A mutant is killed when the bench
+finds a mismatch or takes more than twice the time of the original, which must pass before and after.  Results
+are in build/records/mutants.json, so a stopped campaign continues; the summary is
+benchmarks/summaries/mutants.json.
 """
 
 from __future__ import annotations
@@ -78,18 +77,18 @@ from tests.standalone_trials import TRIALS
 TABLE = records.FULL / "mutants.json"
 SUMMARY = records.SUMMARIES / "mutants.json"
 PACKAGE = "equilif_hdl"
-PROGRAMS = 300  #: random ones, of an engine
-LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: each bit of a count once
-MORE_PROGRAMS = 3000  #: for what has survived those
+PROGRAMS = 300  #: random programs of an engine
+LOOP_COUNTS = tuple(1 << bit | 1 for bit in range(1, 9))  #: one for each bit of a counter
+MORE_PROGRAMS = 3000  #: for mutants that survive those
 
 
 # -- targets ---------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Target:
-    """``make``: the design.  ``bench``: its cocotb module, empty for an engine and random programs.
-    ``config``: what the bench is told.  ``only``: its tests.  ``files``: sources whose mutants it is to
-    notice, all of its own when empty.  ``beside``: another target, whose lines are left to it.  ``trials``:
-    of a whole design in place of a bench.
+    """A target. ``make``: the design. ``bench``: its cocotb module, empty for an engine with random programs.
+    ``config``: settings of the bench. ``only``: its tests. ``files``: sources of the mutants, by default all
+    of the design. ``beside``: a target whose lines are excluded. ``trials``: tests of a complete design in
+    place of a bench.
     """
 
     make: Callable[[], Any]
@@ -191,7 +190,7 @@ TARGETS: dict[str, Target] = {
     },
 }
 
-#: what blocks are told while they work, see their docstrings
+#: inputs that are stable during operation, see the docstrings of the blocks
 HELD: Cases = {
     "lif": [
         {"threshold": 1 << k, "neg_threshold": (1 << 17) - (1 << k)}
@@ -205,9 +204,7 @@ HELD: Cases = {
 # -- one target ------------------------------------------------------------------------------------
 @dataclass
 class Verdict:
-    """``killed``: the bench has noticed; ``equivalent``: how that was proven, empty when it was not, None
-    when nobody has tried.
-    """
+    """``killed``: by the bench.  ``equivalent``: proof method; empty without one, None when not tried."""
 
     change: str
     source: str
@@ -221,7 +218,7 @@ class Verdict:
 
 @dataclass
 class Found:
-    """``seconds``: CPU time of all."""
+    """Verdicts of a target; ``seconds``: total CPU time."""
 
     seed: int
     seconds: float = 0.0
@@ -235,7 +232,7 @@ def design(target: Target) -> tuple[str, str, Any]:
 
 
 def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> list[Verdict]:
-    """Other mutants than those that are known."""
+    """Run further mutants."""
     text, top, dut = design(target)
     seen = set(known)
     found = [m for m in mutants(text, top, PACKAGE) if m not in seen]
@@ -248,10 +245,10 @@ def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> 
     return judged(target, text, top, dut, chosen)
 
 
-def behind(name: str, found: Found) -> None:
-    """What a block's own bench has let live, in a whole engine of the same sizes, under random programs.
+def in_engine(name: str, found: Found) -> None:
+    """Run survivors of the bench of a block in a complete engine under random programs.
 
-    Its block must be there as it was: a mutant that the engine has not at the same line stays as it is.
+    Only mutants that exist in the engine at the same line are run.
     """
     target = TARGETS[name]
     given = target.config
@@ -275,8 +272,8 @@ def _without_module(mutant: Mutant) -> str:
     return re.sub(r"-module \S+ ", "", mutant.change)
 
 
-def again(name: str, found: Found) -> None:
-    """What has survived, against the bench as it is now."""
+def rerun(name: str, found: Found) -> None:
+    """Run survivors again with the present bench."""
     target = TARGETS[name]
     left = [v for v in found.verdicts if not v.killed and not v.equivalent]
     if left:
@@ -335,7 +332,7 @@ class Case:
 
 
 def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
-    """Programs one after the other, and what the golden model makes of them."""
+    """Programs in sequence, and the results of the golden model."""
     rng = np.random.default_rng(seed)
     model = EngineModel(config)
     out = []
@@ -362,10 +359,10 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
 
 
 def _long_programs(config: EngineConfig) -> list[list[Instruction]]:
-    """Loops of many counts; updates of every shift, so many that the lowest bits of their dither tell."""
+    """Loops of many counts; updates of every shift, repeated until the lowest dither bits matter."""
     loops = [[Op.REPEAT(count), Op.NEXT(), Op.HALT()] for count in LOOP_COUNTS]
     pre, post = Groups(0, 2), Groups(0, 3)
-    # a host writes both phases alike; nothing is learned from that
+    # a host writes equal rates of both phases, from which nothing is learned
     minus = [Op.RESET(post, value=0), Op.MARK(post), Op.MEASURE(post, shift=7, minus=True)]
     updates = []
     for shift in SHIFTS:
@@ -377,9 +374,7 @@ def _long_programs(config: EngineConfig) -> list[list[Instruction]]:
 
 
 def takes_elements(engine: VerilatedEngine) -> bool:
-    """Single weights, and runs of equal values from every place of a group on and of every length; nothing
-    beside them.
-    """
+    """Write single weights and runs of equal values of every position and length; check neighbours."""
     p = engine.config.lanes
     weights = engine.read(Region.WEIGHT, 0, 2 * p)
     for k in reversed(range(p)):
@@ -453,7 +448,7 @@ def _programs(config: EngineConfig, verilog: str, n: int, programs: int = PROGRA
 
 
 class SwitchedBoard(Board):
-    """A whole design with mutants."""
+    """A complete design with mutants."""
 
     def __init__(self, verilog: str):
         self._verilog = verilog
@@ -494,7 +489,7 @@ def read() -> dict[str, Found]:
 
 
 def write(found: Mapping[str, Found]) -> None:
-    """A mutant a line."""
+    """Write the record, one mutant per line."""
     content = {name: dataclasses.asdict(found[name]) for name in TARGETS if name in found}
     for one in content.values():
         one["verdicts"] = [list(verdict.values()) for verdict in one["verdicts"]]
@@ -534,15 +529,15 @@ def campaign(names: Sequence[str], count: int, seed: int, chunk: int) -> None:
                 print(f"{name}: {killed} of {len(new)}, {time.monotonic() - begun:.0f} s", flush=True)
 
 
-def equivalence(names: Sequence[str], seconds: int, *, again: bool = False) -> None:
-    """Of what has survived and was not judged yet."""
+def equivalence(names: Sequence[str], seconds: int, *, unproven: bool = False) -> None:
+    """Try to prove that survivors are equivalent."""
     found = read()
     open_ones = [
         (n, v)
         for n in names
         if n in found
         for v in found[n].verdicts
-        if not v.killed and (v.equivalent is None or again and not v.equivalent)
+        if not v.killed and (v.equivalent is None or unproven and not v.equivalent)
     ]
     texts: dict[str, str] = {}
     with counted("survivors", len(open_ones)) as progress:
@@ -556,7 +551,7 @@ def equivalence(names: Sequence[str], seconds: int, *, again: bool = False) -> N
 
 # -- summary ---------------------------------------------------------------------------------------
 def summary(one: Found) -> dict[str, Any]:
-    """Counts of a target; of each way of a proof a mutant, and all that are not proven, by name."""
+    """Counts of a target, an example for each proof method, and unproven survivors by name."""
     proven: dict[str, list[Mutant]] = defaultdict(list)
     for v in one.verdicts:
         if v.equivalent:
@@ -572,7 +567,7 @@ def summary(one: Found) -> dict[str, Any]:
 
 
 def summarise(found: Mapping[str, Found], names: Iterable[str]) -> None:
-    """Put what was found of these targets in the place of what the summary has of them."""
+    """Replace the summary of these targets."""
     known = records.read(SUMMARY).get("targets", {})
     stamp = records.stamp()
     known |= {name: {**stamp, **summary(found[name])} for name in names if name in found}
@@ -582,27 +577,31 @@ def summarise(found: Mapping[str, Found], names: Iterable[str]) -> None:
 
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--block", action="append", choices=list(TARGETS), help="a target; default: all")
-    parser.add_argument("--count", type=int, default=60, help="mutants of each target (%(default)s)")
-    parser.add_argument("--chunk", type=int, default=200, help="of them, in one design (%(default)s)")
+    parser.add_argument(
+        "--block", action="append", choices=list(TARGETS), help="target (repeatable; default: all)"
+    )
+    parser.add_argument("--count", type=int, default=60, help="mutants per target (%(default)s)")
+    parser.add_argument("--chunk", type=int, default=200, help="mutants per design (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--equivalence", action="store_true", help="judge what has survived")
-    parser.add_argument("--seconds", type=int, default=10, help="of a proof (%(default)s)")
-    parser.add_argument("--behind", action="store_true", help="what has survived, in an engine")
-    parser.add_argument("--survivors", action="store_true", help="what has survived, once more")
-    parser.add_argument("--again", action="store_true", help="what could not be judged, too")
+    parser.add_argument("--equivalence", action="store_true", help="prove survivors equivalent")
+    parser.add_argument(
+        "--seconds", type=int, default=10, help="time limit of a proof in seconds (%(default)s)"
+    )
+    parser.add_argument("--in-engine", action="store_true", help="run survivors in a complete engine")
+    parser.add_argument("--survivors", action="store_true", help="run survivors again")
+    parser.add_argument("--unproven", action="store_true", help="include survivors without a proof so far")
     given = parser.parse_args(None if arguments is None else list(arguments))
     names = given.block or list(TARGETS)
     found = read()
-    for step, wanted in ((again, given.survivors), (behind, given.behind)):
+    for step, wanted in ((rerun, given.survivors), (in_engine, given.in_engine)):
         for name in names if wanted else ():
-            if name in found and (TARGETS[name].bench or step is again):
+            if name in found and (TARGETS[name].bench or step is rerun):
                 step(name, found[name])
                 write(found)
-    if not (given.survivors or given.behind):
+    if not (given.survivors or given.in_engine):
         if not given.equivalence:
             campaign(names, given.count, given.seed, given.chunk)
-        equivalence(names, given.seconds, again=given.again)
+        equivalence(names, given.seconds, unproven=given.unproven)
     summarise(read(), names)
 
 

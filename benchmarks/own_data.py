@@ -1,14 +1,13 @@
-"""Data of one's own, from file to trained network, with the commands that a user types.
+"""Own data from file to trained network, by the commands of a user.
 
     python -m benchmarks.own_data [--out DIR] [--seeds N] [--json FILE] [SET ...]
 
-Writes files of eight formats from what scikit-learn and aeon bundle (pip install scikit-learn aeon), then
-runs for each of them `equilif inspect`, `train` for every seed, `evaluate`, and `verify` with 20 samples.
-Beside the accuracy that of scikit-learn's logistic regression and of its MLP with 128 hidden neurons, on the
-same samples with standardised inputs.
+Writes files of eight formats from data of scikit-learn and aeon (pip install scikit-learn aeon), then runs
+`equilif inspect`, `train` for every seed, `evaluate`, and `verify` with 20 samples.  Baselines on the same
+samples with standardised inputs: logistic regression and an MLP with 128 hidden neurons from scikit-learn.
 
-Only two sets are made here.  `keys` are tones of telephone keys (ITU-T Q.23) in noise; `docstrings` are the
-first words of docstrings of the scipy that is installed: which part of it are they from?
+Generated sets: `keys` (tones of telephone keys, ITU-T Q.23, in noise) and `docstrings` (first words of
+docstrings of the installed scipy; class: subpackage).
 """
 
 from __future__ import annotations
@@ -39,9 +38,18 @@ from equilif.data import own
 from equilif.data.recordings import AEON
 from equilif.results import machine, write_json
 
-HIDDEN = 128  #: of the MLP, as many as `equilif train` suggests
+HIDDEN = 128  #: hidden neurons of the MLP, as suggested by `equilif train`
 VERIFIED = 20
-PARTS = ("stats", "signal", "optimize", "linalg", "ndimage", "sparse", "interpolate", "fft")  #: of scipy
+PARTS = (
+    "stats",
+    "signal",
+    "optimize",
+    "linalg",
+    "ndimage",
+    "sparse",
+    "interpolate",
+    "fft",
+)  #: subpackages of scipy
 MAX_TEXT_WORDS = 60  #: words
 LOW = (697, 770, 852, 941)  #: Hz, rows of telephone keys
 HIGH = (1209, 1336, 1477)  #: and columns
@@ -52,7 +60,7 @@ RECORDINGS = 40  #: of each key
 
 # -- files -----------------------------------------------------------------------------------------
 def table(path: Path, set_: Any, delimiter: str = ",") -> Path:
-    """A data set of scikit-learn with a header, classes by their names."""
+    """A data set of scikit-learn as a table with header and class names."""
     with path.open("w", newline="", encoding="utf-8") as f:
         writer = csv.writer(f, delimiter=delimiter)
         writer.writerow([*set_.feature_names, "kind"])
@@ -94,7 +102,7 @@ def digits(folder: Path) -> Path:
 
 
 def bundled(name: str) -> Path:
-    """The training part of a set that aeon bundles."""
+    """Training part of a set bundled with aeon."""
     spec = importlib.util.find_spec("aeon")
     if spec is None or spec.origin is None:
         raise SystemExit("aeon bundles the series: pip install aeon")
@@ -102,7 +110,7 @@ def bundled(name: str) -> Path:
 
 
 def series(name: str) -> Callable[[Path], Path]:
-    """Both parts of a set of aeon as they are."""
+    """Both parts of a set of aeon."""
 
     def write(folder: Path) -> Path:
         train = bundled(name)
@@ -114,7 +122,7 @@ def series(name: str) -> Callable[[Path], Path]:
 
 
 def vowels(folder: Path) -> Path:
-    """JapaneseVowels, of 7 to 29 steps, as arrays with offsets."""
+    """JapaneseVowels (7 to 29 steps) as arrays with offsets."""
     from equilif.data.formats import Columns, Series, find
 
     train = bundled("JapaneseVowels")
@@ -128,7 +136,7 @@ def vowels(folder: Path) -> Path:
 
 
 def keys(folder: Path) -> Path:
-    """Tones of 40 to 120 ms, up to 1.5 % beside their frequencies, 0 to 20 dB above noise."""
+    """Tones of 40 to 120 ms, up to 1.5 % off their frequencies, 0 to 20 dB above noise."""
     rng = np.random.default_rng(0)
     for k, name in enumerate(KEYS):
         (folder / "keys" / name).mkdir(parents=True, exist_ok=True)
@@ -145,7 +153,7 @@ def keys(folder: Path) -> Path:
 
 
 def docstrings(folder: Path) -> Path:
-    """The first words of what scipy says of its functions and classes, without their names."""
+    """First words of docstrings of scipy, without the names of functions and classes."""
     rows = []
     for part in PARTS:
         module = importlib.import_module(f"scipy.{part}")
@@ -163,7 +171,7 @@ def docstrings(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Set:
-    """How a file is written, and the options that it needs."""
+    """Writer of a file, and its options."""
 
     write: Callable[[Path], Path]
     options: tuple[str, ...] = ()
@@ -189,7 +197,7 @@ SETS = {
 
 # -- commands --------------------------------------------------------------------------------------
 def command(folder: Path, *words: str) -> dict[str, Any]:
-    """What a command writes with --json; it must end well."""
+    """JSON output of a successful command."""
     output = folder / "output.json"
     print("$ equilif", *words, flush=True)
     try:
@@ -202,7 +210,7 @@ def command(folder: Path, *words: str) -> dict[str, Any]:
 
 
 def measured(name: str, folder: Path, seeds: int) -> dict[str, Any]:
-    """A set from its file to the check of the RTL, and the two models beside it."""
+    """Results of a set from file to RTL check, and of the two baselines."""
     set_ = SETS[name]
     path = set_.write(folder)
     seen = command(folder, "inspect", str(path), *set_.options)
@@ -269,7 +277,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)} (default: all)")
     parser.add_argument("--out", type=Path, default=Path("results/own_data"), help="folder for the files")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--json", type=Path, help="file for the result")
     args = parser.parse_args()
     strange = [name for name in args.sets if name not in SETS]
     if strange:

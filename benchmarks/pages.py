@@ -1,9 +1,9 @@
 """Tables and figures in README.md and docs/ that come from records.
 
-    python -m benchmarks.pages             write them again, after a new measurement
-    python -m benchmarks.pages --check     pages that differ from the records; exit code 1 when there are some
+    python -m benchmarks.pages             update them after a measurement
+    python -m benchmarks.pages --check     list pages that differ; exit code 1 if any
 
-They stand between `<!-- NAME -->` and `<!-- end of NAME -->`, where NAME is a key of CONTENT.
+They are between `<!-- NAME -->` and `<!-- end of NAME -->`, where NAME is a key of CONTENT.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def pages() -> list[Path]:
 
 
 def filled(text: str) -> str:
-    """A page with what the records say now; KeyError for a name that CONTENT does not have."""
+    """A page with current content; KeyError for a name not in CONTENT."""
 
     def content(found: re.Match[str]) -> str:
         name, old = found.groups()
-        # a table has its lines to itself, a figure stands within a line
+        # a table is on separate lines, a figure within a line
         around = "\n\n" if old.startswith("\n") else ""
         return f"<!-- {name} -->{around}{CONTENT[name]()}{around}<!-- end of {name} -->"
 
@@ -42,7 +42,7 @@ def filled(text: str) -> str:
 
 
 def stale() -> Iterator[tuple[Path, str]]:
-    """Pages that differ from the records, and what they should be."""
+    """Pages that differ from the records, and their current content."""
     for page in pages():
         text = page.read_text()
         if (new := filled(text)) != text:
@@ -63,7 +63,7 @@ def _summary(name: str) -> dict[str, Any]:
 
 
 def _when(known: Mapping[str, Any]) -> str:
-    """Date and commit; the commit of older records is the one that put them on record."""
+    """Date and commit; for older records the commit that added them."""
     return f"{known['date']}, {known.get('commit') or known.get('recorded') or 'commit unknown'}"
 
 
@@ -103,7 +103,7 @@ def proofs() -> str:
 
 
 def mutants() -> str:
-    """A row for the targets of a block: ``lif`` and ``lif, narrow``, all engines."""
+    """One row for the targets of a block (``lif`` and ``lif, narrow``), one for all engines."""
     together: dict[str, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
     for name, of in _summary("mutants")["targets"].items():
         together["engine" if name.startswith("engine ") else name.partition(",")[0]].append((name, of))
@@ -160,7 +160,7 @@ def coverage() -> str:
     return table(head, rows)
 
 
-#: of the area table: blocks with this many LUTs in some pipeline
+#: minimum LUTs, in any pipeline, of a block in the area table
 MIN_LUTS = 300
 
 
@@ -180,7 +180,7 @@ def area() -> str:
 
 
 def _cells(cells: Mapping[str, int] | None) -> str:
-    """LUTs / flip-flops, and memories and multipliers where there are some."""
+    """LUTs / flip-flops, and non-zero memories and multipliers."""
     if cells is None:
         return ""
     others = [f"{cells[k]} {k}" for k in ("LUT RAM", "SPRAM", "block RAM", "multiplier") if k in cells]
@@ -264,7 +264,7 @@ CONTENT: dict[str, Callable[[], str]] = {
 
 def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when a page differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page differs")
     given = parser.parse_args(None if arguments is None else list(arguments))
     if not given.check:
         write()

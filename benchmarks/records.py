@@ -1,15 +1,14 @@
-"""What was measured, the commit that it was measured at, and what has changed since.
+"""List recorded results whose inputs have changed since their commit.
 
     python -m benchmarks.records             records whose inputs have changed since their commit
-    python -m benchmarks.records --all       every record, the current ones included
+    python -m benchmarks.records --all       all records
 
-A record is a file of the tree, or an entry of one, that a command writes.  It names the commit in the key
-`commit`, with a `+` where the inputs had changes that were not committed.  Older ones name the commit that
-put them on record (`recorded`); for a file without either, it is the last commit that changed the file.  Full
-records, of which the tree keeps a summary, are in build/records; CI keeps that folder as an artifact.
+A record is a file written by a command, or an entry of one.  Its key `commit` has the commit of the
+measurement, with a `+` if inputs had uncommitted changes.  Older records have the commit that added them
+(`recorded`); otherwise the last commit of the file counts.  Full records are in build/records, which CI keeps
+as an artifact; the tree has summaries.
 
-Only the standard library and git are needed.  The commit is *unknown* where an entry names none, or one that
-this clone does not have.
+Needs the standard library and git only.  A commit is *unknown* if an entry has none or the clone lacks it.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ MEASURED_BOARDS = "boards/equilif_boards/measured.json"
 
 
 class Record(NamedTuple):
-    """``inputs``: git pathspecs that the result depends on.  ``entries``: the key below which the file has a
-    commit for each entry; empty where one commit stands for the whole file.  ``part``: the key of an entry
-    below which its commit is; entries without that key do not count.
+    """A record. ``inputs``: git pathspecs that the result depends on. ``entries``: key of the entries with a
+    commit each; empty: one commit for the file. ``part``: key of an entry that contains its commit; entries
+    without it are ignored.
     """
 
     name: str
@@ -120,13 +119,13 @@ RECORDS = (
 
 # -- files -----------------------------------------------------------------------------------------
 def read(path: Path) -> dict[str, Any]:
-    """Content of a record; empty when there is none yet."""
+    """Content of a record; empty without one."""
     content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return content
 
 
 def write(path: Path, content: Any, depth: int = 2) -> None:
-    """Write a record, an entry a line down to ``depth``: git then shows which entries have changed."""
+    """Write a record with one line per entry down to ``depth``, for readable diffs."""
     from equilif_golden import files
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +147,7 @@ def _lines(value: Any, depth: int, indent: str = "") -> str:
 
 # -- commits ---------------------------------------------------------------------------------------
 def _git(*arguments: str) -> str | None:
-    """What git prints; None where it fails, is missing, or there is no repository."""
+    """Output of git; None if it fails or there is no git or repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
     except OSError:
@@ -157,7 +156,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def stamp(inputs: Iterable[str] = SIMULATED) -> dict[str, str]:
-    """Date and commit of what is measured now; the commit is empty outside of a repository."""
+    """Date and commit for a new measurement; the commit is empty outside a repository."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     commit = _git("rev-parse", "--short=9", "HEAD") or ""
     changed = bool(commit and _git("status", "--porcelain", "--", *inputs))
@@ -165,7 +164,7 @@ def stamp(inputs: Iterable[str] = SIMULATED) -> dict[str, str]:
 
 
 class State(NamedTuple):
-    """``changed``: files of its inputs, empty when there are none, None when the commit is unknown."""
+    """``changed``: changed input files; None if the commit is unknown."""
 
     record: str
     entry: str
@@ -179,7 +178,7 @@ class State(NamedTuple):
 
 @cache
 def _recorded(file: str) -> str:
-    """The last commit that changed a file; empty where history does not tell."""
+    """The last commit that changed a file; empty if unknown."""
     if _git("rev-parse", "--is-shallow-repository") != "false":
         return ""  # the oldest commit of a shallow clone seems to have changed every file
     return _git("log", "-1", "--format=%h", "--", file) or ""
@@ -193,17 +192,17 @@ def _changed(commit: str, inputs: tuple[str, ...]) -> str | None:
 
 
 def state(record: Record, entry: str, inputs: Sequence[str], known: Mapping[str, Any]) -> State:
-    """What has changed of the inputs of a record, or of an entry of it, since its commit."""
+    """Changes of the inputs of a record or entry since its commit."""
     measured = known.get("commit", "")
     since = measured.rstrip("+") or known.get("recorded", "")
-    if not since and not record.entries:  # the last change of a file may have been that of another entry
+    if not since and not record.entries:  # the last change of a file may concern another entry
         since = _recorded(record.file)
     shown = measured or (f"recorded {since}" if since else "-")
     return State(record.name, entry, shown, _changed(since, tuple(inputs)))
 
 
 def states(records: Iterable[Record] = RECORDS) -> Iterator[State]:
-    """One of each record, or of each of its entries."""
+    """States of all records and entries."""
     inputs_of_claims = {claim.name: claim.inputs for claim in CLAIMS}
     for record in records:
         try:
@@ -223,7 +222,7 @@ def states(records: Iterable[Record] = RECORDS) -> Iterator[State]:
 
 def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--all", action="store_true", help="list the current ones, too")
+    parser.add_argument("--all", action="store_true", help="list current records as well")
     given = parser.parse_args(None if arguments is None else list(arguments))
     every = list(states())
     for record in RECORDS:
@@ -238,7 +237,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
             print(f"    {commit}: {since}" + f": {'; '.join(entries)}" * bool(entries[0]))
     current = sum(s.is_current for s in every)
     unknown = sum(s.changed is None for s in every)
-    print(f"of {len(every)} results {current} are current, {unknown} of an unknown commit")
+    print(f"{len(every)} results: {current} current, {unknown} with unknown commit")
     return 0
 
 

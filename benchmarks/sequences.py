@@ -1,16 +1,13 @@
-"""Accuracy on sequences.
-
-Equilibrium Propagation (EP) with a memory, bit for bit what the engine does, beside what it should be
-compared with, all in one run.
+"""Accuracy on sequences: Equilibrium Propagation (EP) with attention, and baselines.
 
     python -m benchmarks.sequences imdb --data DIR [--json FILE]
 
-        --baselines     also the same network without a memory (mean pooling) by EP, and the same network by
-                        backpropagation, in real numbers, its settings chosen on a fifth of the
-                        training samples
-        --speakers      also with one speaker after the other left out (spoken)
+        --baselines     also mean pooling without attention by EP, and the same network by
+                        backpropagation in floating point, with hyperparameters chosen on a fifth of
+                        the training samples
+        --speakers      also leave-one-speaker-out (spoken)
 
-Without --seeds over all the seeds of the preset.
+Default for --seeds: all seeds of the preset.
 """
 
 from __future__ import annotations
@@ -30,9 +27,9 @@ from equilif.training.presets import PRESETS
 from equilif.training.run import Run
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-#: mean pooling gets the best of these, on the test set: it is flattered
+#: learning rates of mean pooling; the best on the test set counts, in its favour
 POOLED_ETAS = (0.003, 0.01, 0.03)
-#: backpropagation gets the best of these, on training samples that are held out
+#: hyperparameters of backpropagation, chosen on a validation split
 BP_RATES = (5e-4, 1e-3, 2e-3)
 BP_EPOCHS = (2, 4, 8)
 BP_HELD = 0.2  #: part of them
@@ -54,7 +51,7 @@ def ep(preset: Description, data: DataSet, seed: int) -> float:
 def backpropagation(
     preset: Description, data: DataSet, seed: int, learning_rate: float, epochs: int
 ) -> float:
-    """Test accuracy after the last of so many epochs, in which the learning rate falls to 0."""
+    """Test accuracy after the last epoch; the learning rate decays to 0."""
     import torch
 
     from equilif_golden.real.attention import UnrolledAttention
@@ -82,9 +79,7 @@ def backpropagation(
 
 
 def chosen(preset: Description, data: DataSet, seed: int) -> tuple[tuple[float, int], dict[str, float]]:
-    """The rate and the number of epochs that are best on training samples that are held out, and how all
-    were on these.
-    """
+    """Learning rate and number of epochs with the best validation accuracy, and the accuracies of all."""
     part = data.holding_out(max(1, round(BP_HELD * len(data.y_train))))
     held = {
         (learning_rate, epochs): backpropagation(preset, part, seed, learning_rate, epochs)
@@ -106,9 +101,9 @@ def main() -> None:
     parser.add_argument("set", choices=sequences.NAMES)
     parser.add_argument("--data", type=Path, help="folder of the data set")
     parser.add_argument("--seeds", type=int, help="number of seeds (default: all of the preset)")
-    parser.add_argument("--baselines", action="store_true", help="mean pooling and backpropagation too")
-    parser.add_argument("--speakers", action="store_true", help="leave one speaker out, all in turn (spoken)")
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--baselines", action="store_true", help="also run mean pooling and backpropagation")
+    parser.add_argument("--speakers", action="store_true", help="also run leave-one-speaker-out (spoken)")
+    parser.add_argument("--json", type=Path, help="file for the result")
     args = parser.parse_args()
     preset = PRESETS[args.set]
     seeds = preset.seeds[: args.seeds]

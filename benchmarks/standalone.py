@@ -3,11 +3,10 @@
     python -m benchmarks.standalone --data DIR [BOARD ...]
     python -m benchmarks.standalone --data DIR --write BOARD ...     into boards/measured.json as well
 
-The complete design of a board with a standalone trainer runs in simulation, flash chip included, and learns
-MNIST images. Cycles of a sample are the difference between two runs, of few and of more samples, which have
-start and checkpoint in common; those of the engine are the mean of the same samples, with a host. Boards: by
-default the iCEBreaker; a large engine is compiled for minutes. What is written goes to all boards with that
-engine, network and frame.
+The complete design of a board with a standalone trainer, flash chip included, learns MNIST images in
+simulation.  Cycles of a sample are the difference between runs with few and with more samples, so start and
+checkpoint cancel; engine cycles are the mean over the same samples with a host.  Default board: iCEBreaker
+(large engines compile for minutes). --write updates all boards with the same engine, network and frame.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ MORE = 120
 
 
 def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
-    """Cycles of a training sample: of the engine, and standalone; and its bytes in the flash."""
+    """Engine cycles, standalone cycles and flash bytes of a training sample."""
     preset = PRESETS["mnist"].changed(hidden=board.network[1:-1])
     network = preset.network(data)
     weights = preset.initial_weights(network, 0, data)
@@ -71,7 +70,7 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
         cycles.append(simulated.cycles - first)
         assert client.registers.seen == n and not client.registers.fault
     samples = sum(len(content) for block, content in store.blocks.items() if block > store.registers.index)
-    # with a host, from where the standalone board began
+    # with a host, from the initial state of the standalone board
     chip = Chip(client, network, weights, learning_rate=preset.rate(0))
     targets = one_hot(data.y_train[FEW:MORE], network.n_outputs)
     runs = [chip.sample(x, y) for x, y in zip(data.x_train[FEW:MORE], targets, strict=True)]
@@ -80,7 +79,7 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
 
 
 def note(board: Board, found: dict[str, float]) -> None:
-    """In what was measured of the board, and of its like."""
+    """Write to the measurements of the board and of equal boards."""
     whole = json.loads(known.MEASURED.read_text())
     for name, entry in whole["boards"].items():
         other = BOARDS[name]

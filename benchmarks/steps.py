@@ -1,12 +1,12 @@
-"""Accuracy against time steps, on a part that is held out of the training samples.
+"""Validation accuracy against the number of time steps.
 
     python -m benchmarks.steps --data DIR                       all tasks
     python -m benchmarks.steps --only digits --only vowels --data DIR
-    python -m benchmarks.steps --table                          the table of what has been measured
+    python -m benchmarks.steps --table                          print the table of results
 
-A point is a task, a schedule and a seed; all else is the preset of the task.  Where there are few training
-samples, it is the mean over parts that are held out one after the other.  Points are kept in --out, one file
-each, and are not measured again.  The test set is never looked at.
+A point is a task, a schedule and a seed; everything else is the preset of the task.  Tasks with few training
+samples use cross-validation.  Points are stored in --out, one file each, and not measured again.  The test
+set is not used.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ SCHEDULES = (
 
 
 class Task(NamedTuple):
-    """A data set and a network; ``held`` samples of the training set are a validation set."""
+    """A data set and a network; ``held``: number of validation samples from the training set."""
 
     preset: Description
     held: int
-    parts: int = 1  #: that are held out, one after the other
+    parts: int = 1  #: number of validation splits
 
 
 #: settings of docs/how_to/own_networks.md, "Deep chains"
@@ -66,8 +66,8 @@ BUNDLED = ("digits", "vowels")
 
 
 def held_out(data: DataSet, n: int, part: int = 0) -> DataSet:
-    """``n`` training samples stand in the place of the test set: of a fixed permutation the last ones, or
-    those ``part`` times ``n`` before them.
+    """Replace the test set by ``n`` training samples: the last ones of a fixed permutation, or those ``part``
+    times ``n`` before them.
     """
     at = np.roll(np.random.default_rng(0).permutation(len(data.x_train)), part * n)
     tokens = data.tokens_train
@@ -83,7 +83,7 @@ def held_out(data: DataSet, n: int, part: int = 0) -> DataSet:
 
 
 def measure(task: Task, data: DataSet, schedule: tuple[int, int, int], seed: int) -> dict[str, Any]:
-    """Validation accuracy after the last epoch, and what a training sample took."""
+    """Validation accuracy after the last epoch, and steps per training sample."""
     free, nudged, window = schedule
     preset = task.preset.changed(free=free, nudged=nudged, window=window)
     start = time.process_time()
@@ -108,7 +108,7 @@ def points(out: Path, name: str, schedule: tuple[int, int, int]) -> list[dict[st
 
 
 def table(out: Path) -> str:
-    """Markdown: mean over the seeds, and how far they spread."""
+    """Markdown table: mean and spread over the seeds."""
     lines = [
         "| free / nudged / window | steps | " + " | ".join(TASKS) + " |",
         "|---" * (2 + len(TASKS)) + "|",
@@ -131,10 +131,10 @@ def _cell(found: Iterable[Mapping[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the data sets")
-    parser.add_argument("--only", action="append", choices=TASKS, help="a task; repeat for more")
+    parser.add_argument("--only", action="append", choices=TASKS, help="task (repeatable)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("results/steps"))
-    parser.add_argument("--table", action="store_true", help="print what has been measured, measure nothing")
+    parser.add_argument("--table", action="store_true", help="print the table of results only")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for name in [] if options.table else options.only or TASKS:
@@ -147,7 +147,7 @@ def main() -> None:
                     continue
                 try:
                     found = measure(task, data, schedule, seed)
-                except ValueError as e:  # a memory settles in whole windows
+                except ValueError as e:  # attention settles in whole windows
                     print(f"{path.stem}: {e}", flush=True)
                     continue
                 path.write_text(json.dumps(found, indent=1))

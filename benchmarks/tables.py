@@ -1,11 +1,10 @@
-"""What a training sample costs whose tokens learn, and one whose tokens do not.
+"""Cost of a training sample with a learned embedding table and with a fixed one.
 
     python -m benchmarks.tables [--samples N]
 
-64 tokens x 50, 4 queries, 64 hidden neurons and 2 classes (the size of movie snippets, with half its
-queries) on the engine of the ULX3S 85F.  Words are random; those of one class have even rows.  Cycles are of
-equilif_golden.engine.cycles, after 500 samples, so that spikes are as frequent as in training.  Bytes are
-those of the patterns, both ways, without frames and escapes.
+64 tokens of width 50, 4 queries, 64 hidden neurons, 2 classes (movie snippets with half the queries) on the
+engine of the ULX3S 85F.  Words are random; one class uses even rows.  Cycles: equilif_golden.engine.cycles
+after 500 samples, for representative spike rates.  Bytes: patterns in both directions, without framing.
 """
 
 from __future__ import annotations

@@ -64,15 +64,15 @@ def test_area_table_is_complete(table):
 def test_area_tolerance(kind, was, there, changed):
     found = area.differences({"lane": {kind: was}}, {"lane": {kind: there}})
     assert bool(found) == changed
-    assert not changed or found == [f"lane: {there:,} {kind}, the table says {was:,}"]
+    assert not changed or found == [f"lane: {there:,} {kind}, recorded {was:,}"]
 
 
 def test_added_and_removed_blocks():
     known = {"scanner": {"LUT": 100}}
     now = {"scanner2": {"LUT": 120}}
     assert area.differences(known, now) == [
-        "scanner: 0 LUT, the table says 100",
-        "scanner2: 120 LUT, the table says 0",
+        "scanner: 0 LUT, recorded 100",
+        "scanner2: 120 LUT, recorded 0",
     ]
 
 
@@ -112,9 +112,9 @@ def test_area_command(monkeypatch, capsys, table, tmp_path):
     monkeypatch.setattr(area, "TABLE", tmp_path / "area.json")
     same = {str(p): {"family": "ecp5", "blocks": blocks} for p in Pipeline}
     area.TABLE.write_text(json.dumps({**table, "pipelines": same}))
-    assert area.main(["--only", "deep"]) == 0 and "as the table says" in capsys.readouterr().out
+    assert area.main(["--only", "deep"]) == 0 and "no changes" in capsys.readouterr().out
     assert area.main(["--only", "spram"]) == 1
-    assert "spram, engine.walker: 1 block RAM, the table says 0" in capsys.readouterr().out
+    assert "spram, engine.walker: 1 block RAM, recorded 0" in capsys.readouterr().out
 
 
 def test_yosys_errors(monkeypatch):
