@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.link.device import Device
+from tests.standalone import client_of
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
@@ -49,6 +53,15 @@ def test_the_same_network_as_a_file():
     graph = example("own_network").network()
     assert described.populations == graph.populations
     assert set(described.synapses) == set(graph.synapses)
+
+
+def test_live_learning(monkeypatch):
+    """The same predictions on the model of a board."""
+    config = EngineConfig(lanes=4, tiles=256, value_groups=64, state_groups=32)
+    monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(Device(config)))
+    live = example("live")
+    assert live.main(count=400) > 0.6
+    assert live.main("/dev/ttyUSB1", count=30) == live.main(count=30)
 
 
 def test_another_neuron_in_python():
