@@ -23,7 +23,7 @@ def stream() -> Iterator[tuple[np.ndarray, int]]:
         yield digits.x_train[k], int(digits.y_train[k])
 
 
-def main(port: str | None = None, count: int = 1000) -> float:
+def main(port: str | None = None, count: int = 1437) -> float:
     """Accuracy of the predictions of the last 200 samples, each made before the sample was learned."""
     model = Classifier(hidden=[32], learning_rate=0.1, input_range=(0, 255))
     right: deque[bool] = deque(maxlen=200)
