@@ -194,6 +194,7 @@ def commands(board: Any) -> str:
     lines = [
         (f"equilif build {board.name}", "bitstream and report in build/"),
         (f"equilif flash {board.name}" if board.loader else f"# to program it, {board.by_hand}", ""),
+        (f"equilif check --port {port}", "compare with the golden model"),
         (f"equilif train digits --port {port}", "`equilif ports` lists the ports"),
         (f"equilif train mnist {hidden} --port {port} --data DIR", ""),
         (f"equilif simulate {board.name} --link /tmp/board", "in simulation"),
