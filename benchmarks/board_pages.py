@@ -193,7 +193,7 @@ def commands(board: Any) -> str:
     port = "/dev/ttyACM0" if board.link.kind == "usb" else "/dev/ttyUSB0"
     lines = [
         (f"equilif build {board.name}", "bitstream and report in build/"),
-        (f"equilif flash {board.name}" if board.loader else f"# to program it, {board.by_hand}", ""),
+        (f"equilif flash {board.name}" if board.loader else f"# to program it, {board.programming_note}", ""),
         (f"equilif check --port {port}", "compare with the golden model"),
         (f"equilif train digits --port {port}", "`equilif ports` lists the ports"),
         (f"equilif train mnist {hidden} --port {port} --data DIR", ""),

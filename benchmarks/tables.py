@@ -62,7 +62,7 @@ def measure(name: str, labels: np.ndarray, tokens: TokenRows) -> None:
             weights[network.table.name] = tokens.table.astype(np.int64)
         kernel = Kernel(network, weights, learning_rate=ETA)
         kernel.train(none, labels, np.arange(BEFORE), tokens=tokens)
-        engine = EngineModel(BOARDS["ulx3s-85f"].resized(lanes=16).config)
+        engine = EngineModel(BOARDS["ulx3s-85f"].with_size(lanes=16).config)
         chip = Chip(engine, network, kernel.weights, learning_rate=ETA, counter=kernel.counter)
         runs = [chip.sample(none[j], targets[j], tokens=tokens.take([j])) for j in chosen]
         kernel.train(none, labels, chosen, tokens=tokens)

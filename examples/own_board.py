@@ -55,5 +55,5 @@ MY_BOARD = Board(
     synth_opts=ICEBREAKER.synth_opts,
     after_read=ICEBREAKER.after_read,
     leds=(("led", 0), ("led", 1)),  # engine busy, byte on the link
-    by_hand="write it with the programmer of the carrier",
+    programming_note="write it with the programmer of the carrier",
 )

@@ -66,11 +66,11 @@ class Board:
     #: board name in openFPGALoader
     loader: str = ""
     #: programming instructions, if openFPGALoader does not support the board
-    by_hand: str = ""
+    programming_note: str = ""
     #: tools that are taken from PyPI, as those of distributions may be too old
-    new_tools: tuple[str, ...] = ()
+    pypi_tools: tuple[str, ...] = ()
 
-    def resized(self, *, lanes: int | None = None, weights: int | None = None, **options: Any) -> Board:
+    def with_size(self, *, lanes: int | None = None, weights: int | None = None, **options: Any) -> Board:
         """Copy with another number of lanes, of weights, or other options of EngineConfig.
 
         ``lanes`` alone preserves the number of weights, values and neurons.  ValueError for invalid sizes.
@@ -92,7 +92,7 @@ class Board:
         )
 
     def with_standalone(self) -> Board:
-        """With a standalone trainer; ValueError when the board has no flash for it."""
+        """Copy with a standalone trainer; ValueError if the board has no flash for it."""
         if self.flash is None:
             raise ValueError(f"{self.title} has no flash that the design can use")
         return replace(self, standalone=True)
@@ -108,14 +108,14 @@ class Board:
         if kind not in links:
             raise ValueError(f"{self.title} has no link {kind!r}, it has {' and '.join(links)}")
         board = replace(self, link=links.pop(kind), other_links=tuple(links.values()))
-        return board.clocked(board.clock_hz / 1e6)
+        return board.with_clock(board.clock_hz / 1e6)
 
     @property
     def area(self) -> Area | None:
         """Flash area of the design, if it uses one."""
         return self.flash.area if self.standalone and self.flash else None
 
-    def clocked(self, mhz: float) -> Board:
+    def with_clock(self, mhz: float) -> Board:
         """Copy with another clock; ValueError if the PLL cannot generate it."""
         hz = 1e6 * check_float(mhz, "clock in MHz", *CLOCKS)
         self.clock.dividers.find(self.platform().default_clk_frequency, hz, tuple(self.link.clocks.values()))

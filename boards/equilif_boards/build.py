@@ -343,9 +343,9 @@ def synthesise(board: Board, out: Path, step: BuildSteps) -> Synthesis:
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
     require_free(out)
     plan = step("elaborate", lambda: Plan.of(board))
-    versions = tool_versions(plan.tools, new=board.new_tools)
+    versions = tool_versions(plan.tools, new=board.pypi_tools)
     _write(plan, out)
-    command = [executable(plan.tools[0], new=board.new_tools), *plan.commands[0][1:]]
+    command = [executable(plan.tools[0], new=board.pypi_tools), *plan.commands[0][1:]]
     step(plan.tools[0], lambda: _run(command, out, plan.tools[0]))
     try:
         netlist = json.loads((out / plan.netlist).read_text())
@@ -422,7 +422,7 @@ def build(
             f"{board.title}: {timing.constraint:g} MHz were not reached with seeds {seed}..{attempt}; "
             f"best {timing.f_max:.2f} MHz with seed {best}, through {' > '.join(timing.path[:3])} ..."
         )
-    command = [executable(pack_tool, new=board.new_tools), *synthesis.plan.commands[2][1:]]
+    command = [executable(pack_tool, new=board.pypi_tools), *synthesis.plan.commands[2][1:]]
     step(pack_tool, lambda: _run(command, out, pack_tool))
     bitstream = bitstream_in(out)
     if bitstream is None:
@@ -466,7 +466,7 @@ def _route(synthesis: Synthesis, out: Path, seed: int, minutes: float) -> None:
     identity.stamp(synthesis.netlist, board.device.family, synthesis.build_id(seed))
     files.write(out / plan.netlist, json.dumps(synthesis.netlist).encode())
     options = ["--report", REPORT, "--timing-allow-fail", "--seed", str(seed)]
-    command = [executable(plan.tools[1], new=board.new_tools), *plan.commands[1][1:], *options]
+    command = [executable(plan.tools[1], new=board.pypi_tools), *plan.commands[1][1:], *options]
     try:
         _run(command, out, plan.tools[1], minutes)
     except RouteTimeout:

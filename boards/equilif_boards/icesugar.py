@@ -22,5 +22,5 @@ ICESUGAR = replace(
     flash=SpiFlash(area=Area(16, 112)),
     leds=(("led_g", 0), ("led_r", 0)),
     loader="",
-    by_hand="copy it to the USB drive iCELink of the board",
+    programming_note="copy it to the USB drive iCELink of the board",
 )

@@ -48,7 +48,7 @@ class Link(Protocol):
     def join(self, m: Module, platform: Platform, pins: Any) -> None:
         """Connect the pins of the transport to those of the board."""
 
-    def simulated(self, clock_hz: float, baud: int | None = None) -> Link:
+    def for_simulation(self, clock_hz: float, baud: int | None = None) -> Link:
         """Link for a simulation: as fast as the clock allows, or at ``baud``."""
 
 
@@ -87,7 +87,7 @@ class UartLink:
             m.submodules[name] = pin = io.Buffer(io.Direction.Output, platform.request(name, 0, dir="-"))
             m.d.comb += pin.o.eq(1)
 
-    def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
+    def for_simulation(self, clock_hz: float, baud: int | None = None) -> UartLink:
         fastest = int(clock_hz) // MIN_DIVISOR
         return replace(self, baud=fastest if baud is None else check_int(baud, "baud", MIN_BAUD, fastest))
 
@@ -128,9 +128,9 @@ class UsbLink:
             pullup.o.eq(pins.pullup),
         ]
 
-    def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
+    def for_simulation(self, clock_hz: float, baud: int | None = None) -> UartLink:
         """A UART: the simulation transfers bytes."""
-        return UartLink(baud=MIN_BAUD).simulated(clock_hz, baud)
+        return UartLink(baud=MIN_BAUD).for_simulation(clock_hz, baud)
 
 
 def spi_resource(
@@ -188,6 +188,6 @@ class SpiLink:
             miso.oe.eq(pins.miso_oe),
         ]
 
-    def simulated(self, clock_hz: float, baud: int | None = None) -> UartLink:
+    def for_simulation(self, clock_hz: float, baud: int | None = None) -> UartLink:
         """A UART: the simulation transfers bytes."""
-        return UartLink(baud=MIN_BAUD).simulated(clock_hz, baud)
+        return UartLink(baud=MIN_BAUD).for_simulation(clock_hz, baud)

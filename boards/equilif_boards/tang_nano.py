@@ -81,7 +81,7 @@ TANG_NANO_9K = Board(
     ),
     network=(784, 20, 10),
     after_read=(COLLISION_DONT_CARE,),
-    new_tools=("yosys",),
+    pypi_tools=("yosys",),
     leds=(("led", 0), ("led", 1)),
     loader="tangnano9k",
 )
@@ -107,7 +107,7 @@ TANG_NANO_20K = Board(
     network=(784, 40, 10),
     after_read=TANG_NANO_9K.after_read,
     synth_opts="-family gw2a",
-    new_tools=("yosys",),
+    pypi_tools=("yosys",),
     leds=TANG_NANO_9K.leds,
     loader="tangnano20k",
 )

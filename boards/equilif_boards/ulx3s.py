@@ -58,7 +58,7 @@ ULX3S_85F = Board(
     after_read=(COLLISION_DONT_CARE,),
     # wires of the static placer are a fifth shorter, and router2 often does not finish
     nextpnr_opts="--placer static --router router1",
-    new_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
+    pypi_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
     leds=(("led", 0), ("led", 1)),
     loader="ulx3s",
 )

@@ -98,13 +98,13 @@ def build(
     from equilif.hardware import boards as known
     from equilif.results import ToolFailed
 
-    chosen = known.find(board).resized(lanes=lanes, weights=weights, **options)
+    chosen = known.find(board).with_size(lanes=lanes, weights=weights, **options)
     if standalone:
         chosen = chosen.with_standalone()
     if link is not None:
         chosen = chosen.with_link(link)
     if clock is not None:
-        chosen = chosen.clocked(clock)
+        chosen = chosen.with_clock(clock)
     fitted = None if network is None else known.network_of(network)
     if fitted is not None and (short := known.short(chosen, fitted)):
         raise ValueError(f"{chosen.title}: {short}")
@@ -199,7 +199,7 @@ def simulate(
     from equilif.hardware.boards import find
     from equilif.host import simulate as module
 
-    chosen = find(board).resized(lanes=lanes, weights=weights, **options)
+    chosen = find(board).with_size(lanes=lanes, weights=weights, **options)
     if link is not None:
         module.require_free(link)
     if flash is not None:

@@ -38,7 +38,9 @@ def flash(board: Board, bitstream: Path) -> None:
     """Into the configuration flash; the tool's output goes to standard error."""
     require(board, bitstream)
     if not board.loader:
-        raise ToolFailed(f"{TOOL} does not know {board.title}: the bitstream is {bitstream}; {board.by_hand}")
+        raise ToolFailed(
+            f"{TOOL} does not know {board.title}: the bitstream is {bitstream}; {board.programming_note}"
+        )
     name = os.environ.get(TOOL.upper(), TOOL)
     tool = shutil.which(name)
     if tool is None:

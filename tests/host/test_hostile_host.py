@@ -540,7 +540,7 @@ def test_clock_option_reaches_nextpnr():
     """nextpnr gets the clock of a Gowin PLL as an option."""
     board = BOARDS["tang-nano-9k"]
     assert board.overrides()["nextpnr_opts"] == f"--freq {board.clock_hz / 1e6:g}"
-    assert board.clocked(24).overrides()["nextpnr_opts"] == "--freq 24"
+    assert board.with_clock(24).overrides()["nextpnr_opts"] == "--freq 24"
 
 
 def test_commands_without_packages():

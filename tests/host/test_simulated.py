@@ -324,16 +324,16 @@ def test_manifest(tmp_path):
 
 
 def test_other_sizes():
-    wide = BOARDS["icebreaker"].resized(lanes=8)
+    wide = BOARDS["icebreaker"].with_size(lanes=8)
     assert (wide.config.lanes, wide.config.n_weights, wide.config.value_groups, wide.config.state_groups) == (
         8,
         65536,
         128,
         64,
     )
-    assert BOARDS["icebreaker"].resized(weights=1000).config.n_weights == 1008
+    assert BOARDS["icebreaker"].with_size(weights=1000).config.n_weights == 1008
     with pytest.raises(ValueError, match="lanes must be"):
-        BOARDS["icebreaker"].resized(lanes=5)
+        BOARDS["icebreaker"].with_size(lanes=5)
 
 
 def test_simulate_command(tmp_path):
