@@ -31,6 +31,7 @@ from equilif.show import hardware as show_hardware
 
 if TYPE_CHECKING:
     from equilif.data.images import DataSet
+    from equilif.hardware.driver import DriverNetwork
     from equilif.hardware.energy import SampleCounts
     from equilif.training.description import Description
     from equilif_golden.engine.config import EngineConfig
@@ -304,6 +305,23 @@ def export(
             show_default="0",
         ),
     ] = None,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write this network.npz for the engine, as network.h and network.bin, and a C driver.",
+            show_default="none",
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            "--lr",
+            help="Learning rate of --network; 0: inference alone.",
+            min=0,
+            show_default="that of its run",
+        ),
+    ] = None,
     overwrite: OverwriteFiles = False,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -340,10 +358,15 @@ def export(
             raise ValueError(f"--board brings its own engine: leave out {left_out}")
     if bus is Bus.none and build_id is not None:
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")
+    if network is None and learning_rate is not None:
+        raise ValueError("--learning-rate is that of a network: give --network, or leave it out")
+    compiled = None if network is None else _driver_network(network, config, learning_rate)
     files.check_folder(out)
-    require_absent(module.paths(out, module.Bus(bus), name), overwrite)
+    require_absent(module.paths(out, module.Bus(bus), name, network=network is not None), overwrite)
     with show.console.status("Yosys writes Verilog"):
-        written = module.export(out, config, module.Bus(bus), name=name, build_id=build_id or 0)
+        written = module.export(
+            out, config, module.Bus(bus), name=name, build_id=build_id or 0, network=compiled
+        )
     show.console.print(
         f"{config.lanes} lanes, {config.n_weights:,} weights: "
         f"wrote {', '.join(f.name for f in written)} in {show.literal(out)}"
@@ -351,6 +374,27 @@ def export(
     return {
         "engine": dataclasses.asdict(config),
         "bus": bus,
+        "network": network,
         "out": out,
         "files": [f.name for f in written],
     }
+
+
+def _driver_network(path: Path, config: EngineConfig, learning_rate: float | None) -> DriverNetwork:
+    """A saved network, compiled; without a learning rate that of the run in its folder."""
+    from equilif.hardware.driver import DriverNetwork
+    from equilif.training.history import saved_history
+    from equilif_golden import network as networks
+
+    net, weights = networks.load(path)
+    if learning_rate is None and not net.forward:
+        history = saved_history(path.parent)
+        if history is None or not history.knows(weights):
+            raise ValueError(
+                f"{path} is not from the run of its folder: give --learning-rate, 0 to infer alone"
+            )
+        learning_rate = history.preset.learning_rate
+    if learning_rate and net.forward:
+        raise ValueError(f"{path} has synapses without feedback and cannot learn: leave out --learning-rate")
+    counter = networks.counter(path)
+    return DriverNetwork.compile(net, weights, config, learning_rate=learning_rate or 0.0, counter=counter)

@@ -1,4 +1,4 @@
-"""The engine for other people's designs: Verilog, a FuseSoC core, a C header and the register map.
+"""The engine for other designs: Verilog, a FuseSoC core, a C header, the register map and a C driver.
 
 Register map and header are made from equilif_golden.link.registers; ``docs/reference/registers.md`` is
 :func:`markdown`, and a test keeps it so.
@@ -19,6 +19,8 @@ from pathlib import Path
 
 from equilif import results
 from equilif.extras import needs
+from equilif.hardware import driver
+from equilif.hardware.driver import DriverNetwork
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.files import write
@@ -26,11 +28,13 @@ from equilif_golden.fixed import check_int
 from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants
 
 with needs("hdl"):
+    from amaranth import Shape
     from amaranth.back import rtlil
+    from amaranth.lib.wiring import In
 
     import equilif_hdl
     from equilif_hdl.engine.engine import Engine
-    from equilif_hdl.link.bus import AxiEngine
+    from equilif_hdl.link.bus import PORTS, AxiEngine
 
 MARKDOWN = """\
 # Register map
@@ -60,14 +64,22 @@ lowest byte marks it as present.
 * **Program:** REGION = 2, ADDRESS = 0; write its words to DATA or the stream; then LOAD = number of
   instructions. An instruction has three words.
 * **Weights:** REGION = 0, ADDRESS = 0; write them to DATA or the stream. Reading DATA gives them back.
-* **A run:** REGION = 1, ADDRESS = first element of the sample; write its values; CONTROL = START (and
-  LEARN to train); wait for `irq`, or until STATUS.BUSY is 0; read PREDICTION.
+* **A run:** REGION = 1, ADDRESS = first element of the sample; write its values and, to train, the target,
+  255 at the class and 0 elsewhere; CONTROL = START (and LEARN to train); wait for `irq`, or until
+  STATUS.BUSY is 0; read PREDICTION.
 * **Runs from the stream:** REGION = 1, ADDRESS as above, STREAM = RUN (and LEARN to train). Every packet is
   then a sample and is answered by its prediction.
 
 `equilif export` writes a C header with these names. In Python, `equilif_golden.engine.compiler.Compiled` has
 the program, weight words and addresses of a network, `equilif_golden.link.bus` is a model of the bus, and
 `equilif_hdl.link.bus.AxiEngine` is the design.
+
+## Ports
+
+All signals are synchronous to the rising edge of `aclk`, the reset `aresetn` (active low) included. There
+is no AxPROT.
+
+{ports}
 """
 
 
@@ -90,6 +102,13 @@ def markdown() -> str:
                 (r.name, f.low if f.width == 1 else f"{f.low}-{f.low + f.width - 1}", f.name, f.text)
                 for r in REGISTERS.values()
                 for f in r.fields
+            ),
+        ),
+        ports=_table(
+            ("port", "direction", "bits"),
+            (
+                (f"`{name}`", "input" if port.flow is In else "output", Shape.cast(port.shape).width)
+                for name, port in PORTS.items()
             ),
         ),
         elements=_table(
@@ -203,6 +222,29 @@ targets:
 """
 
 
+def driver_header(config: EngineConfig) -> str:
+    """:func:`header` with the declarations of the driver."""
+    return header(config).removesuffix("#endif\n") + f"{driver.declarations()}\n#endif\n"
+
+
+def licensed(path: Path, text: str) -> str:
+    """A file with the version of equilif and the licence in its first lines."""
+    notice = (
+        f"Exported by equilif {results.version()}.",
+        "SPDX-FileCopyrightText: 2026 the equilif authors",
+        "SPDX-License-Identifier: BSD-2-Clause",
+    )
+    match path.suffix:
+        case ".core":  # its first line tells FuseSoC the version of the format
+            first, rest = text.split("\n", 1)
+            return "\n".join([first, *(f"# {line}" for line in notice), rest])
+        case ".md":
+            return "\n".join(["<!--", *notice, "-->", "", text])
+        case ".v" | ".vlt":
+            return "\n".join([*(f"// {line}" for line in notice), text])
+    return "\n".join([f"/* {notice[0]}", *(f" * {line}" for line in notice[1:]), " */", text])
+
+
 def verilog(design: Engine | AxiEngine, name: str) -> str:
     """An engine, bare or on a bus, as Verilog with top module ``name``; ToolFailed when there is no Yosys or
     it refuses.
@@ -247,40 +289,68 @@ def verilog(design: Engine | AxiEngine, name: str) -> str:
     return re.sub(r"^  reg \[\d+:0\] (\\\S+ |\w+) \[(\d+):0\];$", zeros, text, flags=re.MULTILINE)
 
 
-def paths(folder: Path, bus: Bus, name: str) -> list[Path]:
-    """The files that :func:`export` writes."""
-    ends = (".v", ".vlt", ".core", *((".h",) if bus is Bus.axi else ()))
+def paths(folder: Path, bus: Bus, name: str, *, network: bool = False) -> list[Path]:
+    """The files that :func:`export` writes; ``network``: with one."""
+    ends = (".v", ".vlt", ".core", *((".h",) if bus is Bus.axi else ()), *((".c",) if network else ()))
     return [
         *(folder / f"{name}{end}" for end in ends),
         *([folder / "registers.md"] if bus is Bus.axi else []),
+        *(folder / file for file in driver.FILES if network),
     ]
 
 
 def export(
-    folder: Path, config: EngineConfig, bus: Bus = Bus.axi, *, name: str = "equilif", build_id: int = 0
+    folder: Path,
+    config: EngineConfig,
+    bus: Bus = Bus.axi,
+    *,
+    name: str = "equilif",
+    build_id: int = 0,
+    network: DriverNetwork | None = None,
 ) -> list[Path]:
     """Write everything; the files written.
 
     ``name``: of the top module and the files.  ``build_id``: what the register BUILD reads, 32 bits.
-    ValueError when the name is no identifier of Verilog, when there is no such bus, or for another
-    ``build_id``; OSError names a file that cannot be written.
+    ``network``: compiled for ``config``; it and the driver are written too, for the AXI engine.
+    ValueError when the name is no identifier of Verilog or that of a file of the network, when there is no
+    such bus, for another ``build_id``, or for a network without AXI; OSError names a file that cannot be
+    written.
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]{0,199}", name):
         raise ValueError(f"name must be a Verilog identifier of at most 200 characters, not {name!r}")
     bus = Bus(bus)
     build_id = check_int(build_id, "build_id", 0, (1 << 32) - 1)
+    if network and bus is not Bus.axi:
+        raise ValueError("the C driver of a network needs the AXI engine: take bus axi, or no network")
+    if network and name.lower() == "network":
+        raise ValueError("name must be another than that of network.h, which holds the network")
     interface = "AXI4-Lite and AXI4-Stream" if bus is Bus.axi else "bare host port"
     design = AxiEngine(config, build_id=build_id) if bus is Bus.axi else Engine(config)
-    files = {
+    files: dict[str, str | bytes] = {
         f"{name}.v": verilog(design, name),
         f"{name}.vlt": WAIVERS.format(name=name),
         f"{name}.core": CORE.format(name=name, config=config, interface=interface, version=results.version()),
     }
     if bus is Bus.axi:
         files |= {f"{name}.h": header(config), "registers.md": markdown()}
-    for path, content in zip(paths(folder, bus, name), files.values(), strict=True):
-        write(path, content.encode())
-    return paths(folder, bus, name)
+    if network:
+        files |= driver_files(config, network, name)
+    written = paths(folder, bus, name, network=network is not None)
+    for path in written:
+        content = files[path.name]
+        write(path, content if isinstance(content, bytes) else licensed(path, content).encode())
+    return written
+
+
+def driver_files(config: EngineConfig, network: DriverNetwork, name: str) -> dict[str, str | bytes]:
+    """The driver and a network for it, by the names of the files."""
+    header_file, image_file = driver.FILES
+    return {
+        f"{name}.h": driver_header(config),
+        f"{name}.c": driver.source(name),
+        header_file: network.header(name),
+        image_file: network.image(),
+    }
 
 
 if __name__ == "__main__":

@@ -34,6 +34,38 @@ from equilif_hdl.fixed import ram
 
 OKAY = 0
 SLVERR = 2
+#: members of AxiEngine
+PORTS = {
+    "aclk": In(1),
+    "aresetn": In(1),
+    "s_axi_awaddr": In(OFFSET_BITS),
+    "s_axi_awvalid": In(1),
+    "s_axi_awready": Out(1),
+    "s_axi_wdata": In(32),
+    "s_axi_wstrb": In(4),
+    "s_axi_wvalid": In(1),
+    "s_axi_wready": Out(1),
+    "s_axi_bresp": Out(2),
+    "s_axi_bvalid": Out(1),
+    "s_axi_bready": In(1),
+    "s_axi_araddr": In(OFFSET_BITS),
+    "s_axi_arvalid": In(1),
+    "s_axi_arready": Out(1),
+    "s_axi_rdata": Out(32),
+    "s_axi_rresp": Out(2),
+    "s_axi_rvalid": Out(1),
+    "s_axi_rready": In(1),
+    "s_axis_tdata": In(32),
+    "s_axis_tkeep": In(4),
+    "s_axis_tlast": In(1),
+    "s_axis_tvalid": In(1),
+    "s_axis_tready": Out(1),
+    "m_axis_tdata": Out(32),
+    "m_axis_tlast": Out(1),
+    "m_axis_tvalid": Out(1),
+    "m_axis_tready": In(1),
+    "irq": Out(1),
+}
 
 
 class AxiEngine(wiring.Component):
@@ -90,39 +122,7 @@ class AxiEngine(wiring.Component):
         self.config = config
         self.build_id = build_id
         self.state_ram = state_ram
-        super().__init__(
-            {
-                "aclk": In(1),
-                "aresetn": In(1),
-                "s_axi_awaddr": In(OFFSET_BITS),
-                "s_axi_awvalid": In(1),
-                "s_axi_awready": Out(1),
-                "s_axi_wdata": In(32),
-                "s_axi_wstrb": In(4),
-                "s_axi_wvalid": In(1),
-                "s_axi_wready": Out(1),
-                "s_axi_bresp": Out(2),
-                "s_axi_bvalid": Out(1),
-                "s_axi_bready": In(1),
-                "s_axi_araddr": In(OFFSET_BITS),
-                "s_axi_arvalid": In(1),
-                "s_axi_arready": Out(1),
-                "s_axi_rdata": Out(32),
-                "s_axi_rresp": Out(2),
-                "s_axi_rvalid": Out(1),
-                "s_axi_rready": In(1),
-                "s_axis_tdata": In(32),
-                "s_axis_tkeep": In(4),
-                "s_axis_tlast": In(1),
-                "s_axis_tvalid": In(1),
-                "s_axis_tready": Out(1),
-                "m_axis_tdata": Out(32),
-                "m_axis_tlast": Out(1),
-                "m_axis_tvalid": Out(1),
-                "m_axis_tready": In(1),
-                "irq": Out(1),
-            }
-        )
+        super().__init__(PORTS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

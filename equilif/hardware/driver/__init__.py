@@ -1,0 +1,223 @@
+"""The C driver of an exported engine, and a network as C arrays and as a memory image for it.
+
+The fields of :class:`DriverNetwork` are those of ``struct equilif_network`` in ``driver.h``, in its order.
+
+An image has 32-bit words, little endian: MAGIC, LAYOUT, number of bytes, CRC-32 (as zlib's) of all that
+follows; the fields; then program, blocks (target, inputs, rates), weights (16 bits, signed, filled to a whole
+word) and constants (8 bits, filled to a whole word).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from equilif_golden.blocks import synapse as syn
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import WORDS, Op, assemble
+from equilif_golden.engine.port import dither_position
+from equilif_golden.fixed import Raw
+from equilif_golden.link.registers import constants
+from equilif_golden.network import Network, Weights
+from equilif_golden.populations import Input, Population
+
+FOLDER = Path(__file__).parent
+MAGIC = int.from_bytes(b"EQLN", "little")
+LAYOUT = 1
+MAX_COLUMN = 100  #: of a line of an array
+#: files that a network adds to an export
+FILES = ("network.h", "network.bin")
+
+
+class Block(NamedTuple):
+    """Values of a population: ``rows`` times ``width`` neighbouring elements, ``stride`` from row to row."""
+
+    first: int
+    rows: int
+    width: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class DriverNetwork:
+    """A network compiled for an engine, as the driver loads it."""
+
+    fields: dict[str, int]
+    program: Raw
+    target: Block
+    #: in the order of the values of a sample, and of the LIF populations; by population
+    inputs: dict[str, list[Block]]
+    rates: dict[str, list[Block]]
+    weights: Raw
+    constants: Raw
+
+    @classmethod
+    def compile(
+        cls,
+        network: Network,
+        weights: Weights,
+        config: EngineConfig,
+        *,
+        learning_rate: float,
+        counter: int = 0,
+    ) -> Self:
+        """CapacityError when the engine cannot hold the network; ValueError for one with tokens."""
+        if network.dynamic_attention:
+            raise ValueError(
+                "the C driver cannot load the tokens of a sample, which are the patterns of "
+                f"{network.dynamic_attention.attention.name}: export a network without tokens"
+            )
+        compiled = Compiled(network, config)
+        registers = constants(config)
+        instructions = compiled.program(learning_rate)
+        program = assemble(instructions)
+        first_constant, values = compiled.constants()
+        words = compiled.weight_words(weights).ravel()
+        inputs = {q.name: _input_blocks(compiled, q) for q in network.inputs}
+        rates = {q.name: [_block(compiled, q)] for q in network.lif}
+        target = Block(compiled.groups[compiled.target].first * config.lanes, 1, network.n_outputs, 0)
+        sample = compiled.sample(np.zeros(network.n_inputs, np.int64), np.zeros(network.n_outputs, np.int64))
+        fields = {
+            "version": registers["VERSION"],
+            "numerics": registers["NUMERICS"],
+            "tiles": compiled.all_tiles,
+            "value_groups": compiled.n_groups,
+            "state_groups": compiled.state_groups,
+            "num_inputs": network.n_inputs,
+            "num_outputs": network.n_outputs,
+            "num_rates": sum(q.size for q in network.lif),
+            "first_sample": compiled.sample_first if network.inputs else target.first,
+            "num_sample": len(sample),
+            "first_constant": first_constant,
+            "num_constants": len(values),
+            "num_program": len(program),
+            "num_updates": sum(i.op == Op.LEARN for i in instructions),
+            "num_weights": len(words),
+            "counter": dither_position(counter),
+            "num_input_blocks": sum(map(len, inputs.values())),
+            "num_rate_blocks": len(rates),
+        }
+        assert len(program) == WORDS * len(instructions)
+        return cls(fields, program, target, inputs, rates, words, values)
+
+    def _blocks(self) -> Iterator[Block]:
+        yield self.target
+        yield from chain(*self.inputs.values(), *self.rates.values())
+
+    def image(self) -> bytes:
+        """The content of network.bin."""
+        words = [*self.fields.values(), *self.program, *(n for b in self._blocks() for n in b)]
+        content = b"".join(
+            part + bytes(-len(part) % 4)
+            for part in (
+                np.array(words, "<u4").tobytes(),
+                self.weights.astype("<i2").tobytes(),
+                self.constants.astype(np.uint8).tobytes(),
+            )
+        )
+        preamble = np.array([MAGIC, LAYOUT, 16 + len(content), zlib.crc32(content)], "<u4")
+        return preamble.tobytes() + content
+
+    def header(self, name: str) -> str:
+        """The content of network.h; ``name``: of the header of the engine."""
+        # an array of C has at least one element
+        arrays: dict[str, Iterable[str]] = {
+            "uint32_t equilif_program": [f"0x{word:08X}u" for word in self.program],
+            "int16_t equilif_weights": map(str, self.weights),
+            "uint8_t equilif_constants": [str(n) for n in self.constants] or ["0"],
+            "struct equilif_block equilif_target": [_block_text(self.target)],
+            "struct equilif_block equilif_inputs": [*map(_block_text, chain(*self.inputs.values()))]
+            or [_block_text(Block(0, 0, 0, 0))],
+            "struct equilif_block equilif_rate_blocks": map(_block_text, chain(*self.rates.values())),
+        }
+        sizes = {n: self.fields[n] for n in ("num_inputs", "num_outputs", "num_rates", "num_weights")}
+        pointers = "program target inputs rate_blocks weights constants".split()
+        values = [*map(_field_text, self.fields.items()), *(f"equilif_{p}" for p in pointers)]
+        places = [
+            f" *   {kind} {label}: element {blocks[0].first}, {sum(b.rows * b.width for b in blocks)} values"
+            for kind, group in (
+                ("input", self.inputs),
+                ("target", {"one-hot, 0 or 255": [self.target]}),
+                ("rates", self.rates),
+            )
+            for label, blocks in group.items()
+        ]
+        return "\n".join(
+            [
+                "/* A network for the engine and the driver of this folder; include it in one source file.",
+                " * First elements in region VALUES; gaps between rows are in the arrays of blocks:",
+                *places,
+                " */",
+                "#ifndef EQUILIF_NETWORK_H",
+                "#define EQUILIF_NETWORK_H",
+                f'#include "{name}.h"',
+                "",
+                *(f"#define EQUILIF_NETWORK_{n.upper()} {size}u" for n, size in sizes.items()),
+                *(f"\nstatic const {d}[] = {{\n{_lines(items)}\n}};" for d, items in arrays.items()),
+                "",
+                "static const struct equilif_network equilif_network = {",
+                *(f"    {value}," for value in values),
+                "};",
+                "",
+                "#endif",
+                "",
+            ]
+        )
+
+
+def declarations() -> str:
+    """The part of the engine's header that declares the driver."""
+    return (FOLDER / "driver.h").read_text()
+
+
+def source(name: str) -> str:
+    """The driver; ``name``: of the header of the engine."""
+    return (FOLDER / "driver.c").read_text().replace('"equilif.h"', f'"{name}.h"', 1)
+
+
+def _block(compiled: Compiled, q: Population) -> Block:
+    """Where the values of a population are."""
+    p = compiled.config.lanes
+    stride = syn.groups(q.maps, p) * p
+    first = compiled.groups[q.name].first * p
+    return Block(first, q.size // q.maps, q.maps, stride)
+
+
+def _input_blocks(compiled: Compiled, q: Input) -> list[Block]:
+    """Blocks in the order of an input's values; a folded image has one for each row of pixels."""
+    block = _block(compiled, q)
+    if q.patch == 1 or q.shape is None:
+        return [block]
+    height, columns, maps = q.shape
+    width = maps // q.patch
+    return [
+        Block(block.first + y * columns * block.stride + row * width, columns, width, block.stride)
+        for y in range(height)
+        for row in range(q.patch)
+    ]
+
+
+def _block_text(block: Block) -> str:
+    return "{" + ", ".join(map(str, block)) + "}"
+
+
+def _field_text(field: tuple[str, int]) -> str:
+    name, value = field
+    return f"{value}u /* {name} */" if name not in ("version", "numerics") else f"0x{value:08X}u /* {name} */"
+
+
+def _lines(items: Iterable[str]) -> str:
+    """Elements of an array, separated by commas, in lines."""
+    lines = [""]
+    for item in items:
+        if len(lines[-1]) + len(item) > MAX_COLUMN:
+            lines.append("")
+        lines[-1] += f" {item},"
+    return "\n".join(f"   {line}" for line in lines)

@@ -1,0 +1,81 @@
+/* Driver: load a network, learn, predict, save.  C99, without allocation, operating system or floating
+ * point.  Every function but the accessors returns EQUILIF_OK or an error. */
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Supplied by the integrator, as functions or as macros: a 32-bit access to the bus. */
+#ifndef equilif_read32
+uint32_t equilif_read32(uintptr_t address);
+#endif
+#ifndef equilif_write32
+void equilif_write32(uintptr_t address, uint32_t word);
+#endif
+
+/* Reads of STATUS before a run is given up. */
+#ifndef EQUILIF_MAX_POLLS
+#define EQUILIF_MAX_POLLS 100000000u
+#endif
+
+enum equilif_result {
+    EQUILIF_OK,
+    EQUILIF_ERROR_NO_ENGINE,  /* no engine at the address */
+    EQUILIF_ERROR_VERSION,    /* an engine with other lanes, options, number formats or register map */
+    EQUILIF_ERROR_TOO_SMALL,  /* memories of the engine are smaller than the network */
+    EQUILIF_ERROR_PROGRAM,    /* the engine has not taken the program */
+    EQUILIF_ERROR_NO_PROGRAM, /* no network was loaded, or the engine was reset */
+    EQUILIF_ERROR_BUSY,       /* a run is in progress, started by another master or by the stream */
+    EQUILIF_ERROR_TIMEOUT,    /* a run has not ended within EQUILIF_MAX_POLLS */
+    EQUILIF_ERROR_LABEL,      /* the network has no such class */
+    EQUILIF_ERROR_INFERENCE,  /* the network was exported without a learning rate */
+    EQUILIF_ERROR_IMAGE       /* the image is damaged, of another layout, or not aligned to 4 bytes */
+};
+
+/* Values of a population: `rows` times `width` neighbouring elements, `stride` from row to row. */
+struct equilif_block {
+    uint32_t first, rows, width, stride;
+};
+
+/* A network compiled for an engine; its fields are written by equilif export. */
+struct equilif_network {
+    uint32_t version, numerics;                       /* as the registers read */
+    uint32_t tiles, value_groups, state_groups;       /* that the network needs */
+    uint32_t num_inputs, num_outputs, num_rates;      /* num_rates: spiking neurons */
+    uint32_t first_sample, num_sample;                /* elements of a sample and its target, with padding */
+    uint32_t first_constant, num_constants;
+    uint32_t num_program, num_updates, num_weights;   /* words; LEARN instructions; elements */
+    uint32_t counter;                                 /* dither counter */
+    uint32_t num_input_blocks, num_rate_blocks;
+    const uint32_t *program;
+    const struct equilif_block *target, *inputs, *rates;
+    const int16_t *weights;
+    const uint8_t *constants;
+};
+
+#define EQUILIF_IMAGE_MAGIC 0x4E4C5145u /* "EQLN" in bytes */
+#define EQUILIF_IMAGE_LAYOUT 1u
+
+struct equilif {
+    uintptr_t base;
+    const struct equilif_network *network;
+};
+
+/* Fields of `network` from an image (network.bin), which it points into; little-endian processors only. */
+int equilif_open(struct equilif_network *network, const void *image, size_t num_bytes);
+/* Check the engine at address `base`; write program, constants, weights and counter. */
+int equilif_load(struct equilif *e, uintptr_t base, const struct equilif_network *network);
+/* Learn one sample: inputs[num_inputs].  `prediction` is the class before the update. */
+int equilif_learn(const struct equilif *e, const uint8_t *inputs, uint32_t label, uint32_t *prediction);
+int equilif_predict(const struct equilif *e, const uint8_t *inputs, uint32_t *prediction);
+/* Rates of the last sample, rates[num_rates]: bits 0-7 at +beta, 8-15 at -beta. */
+int equilif_rates(const struct equilif *e, uint16_t *rates);
+/* State of learning: weights[num_weights] and the dither counter. */
+int equilif_save(const struct equilif *e, int16_t *weights, uint32_t *counter);
+int equilif_restore(const struct equilif *e, const int16_t *weights, uint32_t counter);
+
+#ifdef __cplusplus
+}
+#endif

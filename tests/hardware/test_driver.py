@@ -1,0 +1,306 @@
+"""The exported C driver on the golden bus model equals the kernel; a bus error never occurs."""
+
+import dataclasses
+import os
+import re
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from equilif import Kernel, Network
+from equilif.cli import app
+from equilif.data import images
+from equilif.hardware.driver import LAYOUT, MAGIC, DriverNetwork, declarations
+from equilif.hardware.export import driver_files, licensed
+from equilif_golden import network as networks
+from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.port import dither_position
+from equilif_golden.link.bus import BusModel
+from equilif_golden.link.registers import REGISTERS
+from equilif_golden.network import Attention, Population, Relay, Synapse
+from equilif_golden.samples import one_hot
+from equilif_golden.schedule import Schedule
+from tests.networks import GRAPH, sample
+
+ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)
+DIGITS = Network.chain(64, 8, 10)
+FOLDED = Network.conv((8, 8), (5, 3), 6, patch=2)
+ATTENTION = Network(
+    (
+        Population("x", 6, "input"),
+        Population("bias", 1, "constant"),
+        Attention("stored", 5, sharpness=4),
+        Relay("recall", 6, heads=2),
+        Population("out", 4),
+    ),
+    (
+        Synapse("stored", "recall", 0.5),
+        Synapse("x", "recall"),
+        Synapse("recall", "out"),
+        Synapse("bias", "out"),
+    ),
+    "out",
+    Schedule(free=32, nudged=16, window=8),
+)
+CASES = {
+    "attention": (ATTENTION, dataclasses.replace(ENGINE, program_words=512)),
+    "chain": (DIGITS, ENGINE),
+    "graph": (GRAPH, dataclasses.replace(ENGINE, lanes=8, pipeline=Pipeline.SPRAM)),
+    "convolution": (FOLDED, dataclasses.replace(ENGINE, convolution=True)),
+}
+LEARNING_RATE = 0.05
+COUNTER = 1234567
+#: values of enum equilif_result
+RESULTS = "OK NO_ENGINE VERSION TOO_SMALL PROGRAM NO_PROGRAM BUSY TIMEOUT LABEL INFERENCE IMAGE".split()
+TRIAL = Path(__file__).with_name("driver_trial.c")
+
+
+def build(folder, network, engine, learning_rate=LEARNING_RATE, options=()):
+    """Compile the driver with a network of random weights."""
+    rng = np.random.default_rng(3)
+    weights = {s.name: rng.integers(-1500, 1501, network.shape(s)) for s in network.plastic}
+    compiled = DriverNetwork.compile(network, weights, engine, learning_rate=learning_rate, counter=COUNTER)
+    for name, content in driver_files(engine, compiled, "core").items():
+        path = folder / name
+        path.write_bytes(content if isinstance(content, bytes) else licensed(path, content).encode())
+    checks = "-std=c99 -Wall -Wextra -Wconversion -Werror -pedantic -O1 -g"
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    subprocess.run(
+        ["gcc", *checks.split(), *sanitizers, *options, "-I.", TRIAL, "core.c", "-o", "trial"],
+        cwd=folder,
+        check=True,
+    )
+    return Kernel(network, weights, learning_rate=learning_rate, counter=COUNTER, threads=1)
+
+
+def run(folder, bus, x, labels, n_learned, network="arrays"):
+    """Exit code of the driver as a name of an error, and what it recorded."""
+    file = folder / "samples"
+    file.write_bytes(
+        struct.pack("<2I", n_learned, len(x) - n_learned)
+        + b"".join(struct.pack("<I", k) + bytes(v) for k, v in zip(labels, x, strict=True))
+    )
+    out = folder / "results"
+    command = [folder / "trial", network, file, out]
+    sanitizers = {"ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "exitcode=99"}
+    environment = os.environ | sanitizers
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as driver:
+        while request := driver.stdout.read(9):
+            kind, offset, word = struct.unpack("<cII", request)
+            if kind == b"W":
+                bus.write(offset, word)
+            else:
+                driver.stdin.write(struct.pack("<I", bus.read(offset)))
+                driver.stdin.flush()
+    return RESULTS[driver.returncode], out.read_bytes() if out.exists() else b""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_driver_equals_kernel(case, tmp_path):
+    """Predictions, rates, weights and counter, from the arrays and, on a used engine, from the image."""
+    network, engine = CASES[case]
+    n_learned, n = 24, 32
+    x, labels = sample(network, n)
+    if case == "chain":
+        digits = images.digits()
+        x, labels = digits.x_train[:n], digits.y_train[:n]
+    golden = build(tmp_path, network, engine)
+    result, recorded = run(tmp_path, BusModel(engine), x, labels, n_learned)
+    assert result == "OK"
+    used = BusModel(engine)
+    used.engine.plus[:], used.engine.minus[:], used.engine.w[:] = 77, 78, 79  # by another network
+    assert run(tmp_path, used, x, labels, n_learned, tmp_path / "network.bin")[1] == recorded
+
+    n_rates = sum(q.size for q in network.lif)
+    n_weights = Compiled(network, engine).n_tiles * engine.lanes**2
+    samples = np.dtype([("prediction", "<u4"), ("rates", "<u2", n_rates)])
+    saved = np.dtype([("weights", "<i2", n_weights), ("counter", "<u4")])
+    each = np.frombuffer(recorded, samples, n)
+    states = np.frombuffer(recorded, saved, 2, n * samples.itemsize)
+    words = [golden_words(golden, engine)]
+    for j in range(n):
+        assert each["prediction"][j] == golden.predict(x[j : j + 1])[0], j
+        target = one_hot(labels[j : j + 1], network.n_outputs) if j < n_learned else None
+        free, plus, minus = golden.rates(x[j : j + 1], target)[0][0]
+        wanted = free * 257 if target is None else plus + 256 * minus
+        assert np.array_equal(each["rates"][j], wanted), j
+        if j < n_learned:
+            golden.train(x[j : j + 1], labels[j : j + 1])
+    words = [golden_words(golden, engine), *words]
+    assert not np.array_equal(*words)
+    assert np.array_equal(states["weights"], words)
+    assert list(states["counter"]) == [dither_position(golden.counter), dither_position(COUNTER)]
+
+
+def golden_words(golden, engine):
+    return Compiled(golden.network, engine).weight_words(golden.weights).ravel()
+
+
+# -- errors ----------------------------------------------------------------------------------------
+class FaultyBus(BusModel):
+    """Registers that read as given, and writes that are lost."""
+
+    def __init__(self, config, registers=(), lost=()):
+        super().__init__(config)
+        self.registers = {REGISTERS[name].offset: value for name, value in dict(registers).items()}
+        self.lost = [REGISTERS[name].offset for name in lost]
+
+    def read(self, offset):
+        return self.registers.get(offset, 0) if offset in self.registers else super().read(offset)
+
+    def write(self, offset, word, strobe=15):
+        if offset not in self.lost:
+            super().write(offset, word, strobe)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("driver")
+    build(folder, DIGITS, ENGINE, options=["-DEQUILIF_MAX_POLLS=50"])
+    return folder
+
+
+def smaller(**sizes):
+    return dataclasses.replace(ENGINE, **sizes)
+
+
+@pytest.mark.parametrize(
+    "bus, result",
+    [
+        (FaultyBus(ENGINE, {"ID": 0xFFFFFFFF}), "NO_ENGINE"),
+        (BusModel(smaller(lanes=8)), "VERSION"),
+        (BusModel(smaller(attention=False)), "VERSION"),
+        (FaultyBus(ENGINE, {"NUMERICS": 0}), "VERSION"),
+        (BusModel(smaller(tiles=40)), "TOO_SMALL"),
+        (BusModel(smaller(value_groups=16, state_groups=16)), "TOO_SMALL"),
+        (BusModel(smaller(state_groups=4)), "TOO_SMALL"),
+        (BusModel(smaller(program_words=64)), "TOO_SMALL"),
+        (FaultyBus(ENGINE, {"STATUS": 4}), "BUSY"),
+        (FaultyBus(ENGINE, lost=["DATA"]), "PROGRAM"),
+        (FaultyBus(ENGINE, lost=["LOAD"]), "PROGRAM"),
+        (FaultyBus(ENGINE, {"STATUS": 8}), "TIMEOUT"),
+    ],
+)
+def test_engine_errors(built, bus, result):
+    x, labels = sample(DIGITS, 1)
+    assert run(built, bus, x, labels, 1)[0] == result
+
+
+def test_no_program(built):
+    """Before a load."""
+    assert run(built, BusModel(ENGINE), [], [], 0)[0] == "NO_PROGRAM"
+
+
+def test_engine_that_was_reset(built):
+    """It has lost its program between two samples."""
+
+    class Reset(BusModel):
+        def _run(self, *, learn):
+            super()._run(learn=learn)
+            self.engine.program = []
+
+    x, labels = sample(DIGITS, 2)
+    assert run(built, Reset(ENGINE), x, labels, 2)[0] == "NO_PROGRAM"
+
+
+def test_label_out_of_range(built):
+    x, _ = sample(DIGITS, 1)
+    assert run(built, BusModel(ENGINE), x, [10], 1)[0] == "LABEL"
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-4], lambda b: b[:40], lambda b: b[:-1] + b"\x55", lambda b: b""]
+)
+def test_damaged_image(built, damage):
+    image = built / "damaged.bin"
+    image.write_bytes(damage((built / "network.bin").read_bytes()))
+    x, labels = sample(DIGITS, 1)
+    assert run(built, BusModel(ENGINE), x, labels, 1, image)[0] == "IMAGE"
+
+
+def test_inference_alone(tmp_path):
+    build(tmp_path, DIGITS, ENGINE, learning_rate=0.0)
+    x, labels = sample(DIGITS, 2)
+    assert run(tmp_path, BusModel(ENGINE), x, labels, 1)[0] == "INFERENCE"
+    assert run(tmp_path, BusModel(ENGINE), x, labels, 0)[0] == "OK"
+
+
+def test_network_too_large():
+    weights = DIGITS.initial_weights()
+    with pytest.raises(CapacityError, match=r"\d+ tiles.* has 8$"):
+        DriverNetwork.compile(DIGITS, weights, smaller(tiles=8), learning_rate=0.1)
+
+
+def test_fields_have_the_order_of_the_struct():
+    """Names in Python and in C are the same."""
+    declared = re.search(r"struct equilif_network \{(.*?)\};", declarations(), re.S)[1]
+    words = re.sub(r"/\*.*?\*/", "", declared)
+    names = [n for group in re.findall(r"^ *uint32_t (.*?);", words, re.M) for n in group.split(", ")]
+    compiled = DriverNetwork.compile(DIGITS, DIGITS.initial_weights(), ENGINE, learning_rate=0.0)
+    assert names == list(compiled.fields)
+    for name, value in (("MAGIC", f"0x{MAGIC:08X}u"), ("LAYOUT", f"{LAYOUT}u")):
+        assert f"#define EQUILIF_IMAGE_{name} {value}" in declarations()
+
+
+# -- the command -----------------------------------------------------------------------------------
+def export(*arguments):
+    return CliRunner().invoke(app, ["export", *map(str, arguments)])
+
+
+def test_command(tmp_path):
+    """The files of the library; the learning rate is that of the run."""
+    train = ["train", "digits", "--epochs=1", "--hidden=4", "--set=learning.learning_rate=0.03125"]
+    trained = CliRunner().invoke(app, [*train, "--out", str(tmp_path / "run")])
+    assert trained.exit_code == 0, trained.output
+    file = tmp_path / "run" / "network.npz"
+    out = tmp_path / "out"
+    done = export(out, "--lanes", 4, "--name", "core", "--network", file)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in out.iterdir()} == {
+        *(f"core.{end}" for end in ("v", "vlt", "core", "h", "c")),
+        *("registers.md", "network.h", "network.bin"),
+    }
+    kernel = Kernel.load(file)
+    config = EngineConfig(lanes=4)
+    for learning_rate, same in ((0.03125, True), (0.0625, False)):
+        compiled = DriverNetwork.compile(
+            kernel.network, kernel.weights, config, learning_rate=learning_rate, counter=kernel.counter
+        )
+        assert ((out / "network.bin").read_bytes() == compiled.image()) == same
+    for path in out.iterdir():
+        assert path.suffix == ".bin" or all(
+            re.search(pattern, path.read_text()[:300], re.M)
+            for pattern in (r"equilif \w[\w.]*\.$", "SPDX-License-Identifier: BSD-2-Clause")
+        ), path
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--tiles", 4, "--lr", 0.1), "tiles of 4x4 weights, this engine has 4"),
+        ((), "--learning-rate"),
+        (("--lr", 0.1, "--bus", "none"), "AXI"),
+        (("--lr", 0.1, "--name", "Network"), "network.h"),
+    ],
+)
+def test_bad_options(options, message, tmp_path):
+    file = tmp_path / "network.npz"
+    networks.save(file, DIGITS, DIGITS.initial_weights())
+    done = export(tmp_path / "out", "--network", file, *options)
+    assert done.exit_code == 2 and message in " ".join(done.output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_learning_rate_without_network(tmp_path):
+    assert export(tmp_path / "out", "--lr", 0.1).exit_code == 2
+
+
+def test_tokens_are_refused():
+    network = Network.attention(6, 8, 2, 16, 3)
+    with pytest.raises(ValueError, match="tokens"):
+        DriverNetwork.compile(network, network.initial_weights(), ENGINE, learning_rate=0.1)
