@@ -308,8 +308,11 @@ def export(
     network: Annotated[
         Path | None,
         typer.Option(
-            help="Also write this network.npz for the engine, as network.h and network.bin, and a C driver.",
-            show_default="none",
+            **saved_network(
+                help="Also write this network.npz, or pretrained network by name, for the engine "
+                "(network.h, network.bin), and a C driver.",
+                show_default="none",
+            )
         ),
     ] = None,
     learning_rate: Annotated[
@@ -387,14 +390,14 @@ def _driver_network(path: Path, config: EngineConfig, learning_rate: float | Non
     from equilif_golden import network as networks
 
     net, weights = networks.load(path)
-    if learning_rate is None and not net.forward:
+    if learning_rate is None and not net.feedforward:
         history = saved_history(path.parent)
         if history is None or not history.knows(weights):
             raise ValueError(
                 f"{path} is not from the run of its folder: give --learning-rate, 0 to infer alone"
             )
         learning_rate = history.preset.learning_rate
-    if learning_rate and net.forward:
+    if learning_rate and net.feedforward:
         raise ValueError(f"{path} has synapses without feedback and cannot learn: leave out --learning-rate")
     counter = networks.counter(path)
     return DriverNetwork.compile(net, weights, config, learning_rate=learning_rate or 0.0, counter=counter)
