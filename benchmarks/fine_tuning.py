@@ -96,7 +96,7 @@ def main() -> None:
 
     if options.run:
         run = Run.resume(options.run, options.data)
-        if run.plan.rates is None or options.held not in run.plan.without:
+        if run.plan.rates is None or options.held not in run.plan.excluded_classes:
             parser.error(f"the run in {options.run} was not trained without class {options.held}")
     else:
         run = Run.start(
