@@ -185,7 +185,7 @@ def test_valid_synapses(pre, post):
     if (pre, post) in pairs:
         Network(tuple(populations.values()), tuple(synapses.values()), "y")
     else:
-        hint = f"; turn it round: {two.name}-{one.name}" if (post, pre) in pairs else ""
+        hint = f"; use {two.name}-{one.name}" if (post, pre) in pairs else ""
         with pytest.raises(ValueError, match=f"{one.name}-{two.name}: {pre}.*{post}.*possible{hint}$"):
             Network(tuple(populations.values()), tuple(synapses.values()), "y")
 
@@ -531,9 +531,9 @@ def described(**change):
 
 X_H = NET.initial_weights()["x-h"]
 DAMAGED = {
-    "a text": (b"hello, world\n" * 9, "it is no .npz file"),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(99), "it is no .npz file"),
-    "nothing": (b"", "it is no .npz file"),
+    "a text": (b"hello, world\n" * 9, "complete .npz file"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(99), "complete .npz file"),
+    "nothing": (b"", "complete .npz file"),
     "no network": (parts(network=None), "it has no network"),
     "one array too few": (parts(**{"weights/x-h": None}), "its network needs network.npy, weights/b-h.npy"),
     "one array too many": (parts(extra=np.zeros(3)), "it has extra.npy, network.npy"),

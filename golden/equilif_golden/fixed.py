@@ -1,11 +1,11 @@
-"""Fixed-point formats and the integer primitives that every block is built from.
+"""Fixed-point formats, integer primitives, and checks of values.
 
 ``SQ(i, f)`` is signed with ``i`` integer bits (sign included) and ``f`` fraction bits, ``UQ(i, f)``
 unsigned; the width is ``i + f``.  A *raw* value is the integer code; names without a suffix are raw
 everywhere in the project.
 
-Numbers that come from outside are required here, never made: no fraction is cut, no boolean is counted, no
-string is read.  What is not what it should be ends in one ValueError of one line.
+Checks convert nothing: fractions, booleans and strings are not integers.  They raise ValueError with a
+message of one line.
 """
 
 from __future__ import annotations
@@ -23,28 +23,25 @@ Raw = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 Element = TypeVar("Element", bound=np.generic)
 
-#: what to do with numbers that are no integers, by the kind of their dtype
-WAY_OUT = {
-    "f": "real numbers become codes by Fixed.quantize, whole ones integers by astype(int)",
-    "b": "a selection becomes positions by np.flatnonzero",
+#: how to make integers of other values, by the kind of their dtype
+HINTS = {
+    "f": "Fixed.quantize makes codes of real numbers, astype(int) integers",
+    "b": "np.flatnonzero makes positions of a mask",
     "c": "take the real part first",
 }
 
 
 def integers(values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | None = None) -> Raw:
-    """``values`` as int64.  ``lo``, ``hi``: the smallest and the largest that are allowed.
-
-    ValueError unless they are integers in this range.
-    """
+    """``values`` as int64; ValueError unless they are integers in lo .. hi (None: no limit)."""
     return check_integers(values, name, lo, hi).astype(np.int64, copy=False)
 
 
 def check_integers(
     values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | None = None
 ) -> npt.NDArray[Any]:
-    """:func:`integers` in the type that they have, so that large arrays are not copied.
+    """As :func:`integers`, but in their own type, so that large arrays are not copied.
 
-    A type that holds nothing else than what is allowed is not searched either.
+    The elements are not searched if the type holds only allowed values.
     """
     array = as_array(values, name, "integers")
     if array.dtype.kind == "i" and lo is None and hi is None:
@@ -62,10 +59,9 @@ def check_integers(
 
 
 def as_array(values: Any, name: str, what: str) -> npt.NDArray[Any]:
-    """``values`` as an array of NumPy, which may share their memory.  Every array of a user enters here.
+    """``values`` as a NumPy array, which may share their memory; tensors are detached.
 
-    Tensors are detached.  ValueError when elements are masked, or there is no such array; ``what`` it should
-    hold, for messages.
+    ``what``: expected content, for messages.  ValueError if elements are masked or there is no such array.
     """
     if type(values) is np.ndarray:
         return values
@@ -85,7 +81,7 @@ def as_array(values: Any, name: str, what: str) -> npt.NDArray[Any]:
 
 
 def read_only(array: npt.NDArray[Element]) -> npt.NDArray[Element]:
-    """The array when nothing can change it any more, else a copy that cannot be written to."""
+    """The array if nothing can change it any more, else a read-only copy."""
     owner: Any = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
@@ -104,25 +100,25 @@ def _require_range(low: int, high: int, name: str, lo: int, hi: int) -> None:
 
 
 def _not_integers(array: npt.NDArray[Any], name: str, lo: int, hi: int) -> str:
-    """What is wrong with an array that is not of integers, and what to do."""
+    """Error message for an array that does not hold integers."""
     kind = array.dtype.kind
-    bytes_wanted = (lo, hi) == (0, 255)
+    as_bytes = (lo, hi) == (0, 255)
     allowed = f" in {lo}..{hi}" if hi < 1 << 62 else ""
-    way_out = WAY_OUT.get(kind, "")
+    hint = HINTS.get(kind, "")
     what = f"{array.dtype} values"
     if kind == "f":
         finite = np.isfinite(array)
         if not finite.all():
-            what = f"values that are no numbers ({array[~finite].flat[0]})"
-            way_out = ""
-        elif bytes_wanted and array.min() >= 0 and array.max() <= 1:
+            what = f"values that are not finite ({array[~finite].flat[0]})"
+            hint = ""
+        elif as_bytes and array.min() >= 0 and array.max() <= 1:
             what = f"{array.dtype} values in {array.min():g}..{array.max():g}"
-            way_out = "scale what lies in 0..1 by np.rint(255 * x).astype(np.uint8)"
-    elif kind == "b" and bytes_wanted:
-        way_out = "scale false and true by 255 * x.astype(np.uint8)"
+            hint = "scale values in 0..1 by np.rint(255 * x).astype(np.uint8)"
+    elif kind == "b" and as_bytes:
+        hint = "scale booleans by 255 * x.astype(np.uint8)"
     elif kind in "OUS":
         what = f"values such as {short_repr(array.flat[0])}"
-    return f"{name} must be integers{allowed}, not {what}" + (f": {way_out}" if way_out else "")
+    return f"{name} must be integers{allowed}, not {what}" + (f": {hint}" if hint else "")
 
 
 def reals(values: npt.ArrayLike, name: str) -> Reals:
@@ -138,7 +134,7 @@ def reals(values: npt.ArrayLike, name: str) -> Reals:
 
 
 def check_int(value: Any, name: str, lo: int, hi: int) -> int:
-    """One integer in lo..hi; ValueError when it is none, or a boolean."""
+    """An integer in lo .. hi; ValueError for others and for booleans."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -151,14 +147,14 @@ def check_int(value: Any, name: str, lo: int, hi: int) -> int:
 
 
 def check_bool(value: Any, name: str) -> bool:
-    """A boolean; ValueError when it is something else that merely counts as true or false."""
+    """A boolean; ValueError for other values, also 0 and 1."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be true or false, not {short_repr(value)}")
     return bool(value)
 
 
 def check_choice(value: Any, name: str, allowed: Iterable[str]) -> str:
-    """One of the ``allowed`` words; ValueError otherwise."""
+    """One of the ``allowed`` words; ValueError for others."""
     words = tuple(map(str, allowed))
     if not isinstance(value, str) or value not in words:
         raise ValueError(f"{name} must be one of {', '.join(words)}, not {short_repr(value)}")
@@ -166,7 +162,7 @@ def check_choice(value: Any, name: str, allowed: Iterable[str]) -> str:
 
 
 def check_float(value: Any, name: str, lo: float, hi: float) -> float:
-    """One real number in lo..hi; ValueError when it is none, a boolean, NaN or infinite."""
+    """A finite real number in lo .. hi; ValueError for others and for booleans."""
     number = math.nan
     if not isinstance(value, bool | np.bool_ | str | bytes) and not getattr(value, "ndim", 0):
         try:
@@ -180,7 +176,7 @@ def check_float(value: Any, name: str, lo: float, hi: float) -> float:
 
 
 def short_repr(value: object) -> str:
-    """A value as it stands in a message: one line, and a short one."""
+    """repr of a value for messages: one line of at most 60 characters."""
     try:
         text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
     except Exception:  # an integer of more digits than Python prints; a repr that fails
@@ -189,14 +185,14 @@ def short_repr(value: object) -> str:
 
 
 def set_fields(record: object, **checked: object) -> None:
-    """Fields of a frozen dataclass as they were checked: numbers of Python, which every file can hold."""
+    """Set fields of a frozen dataclass, in its __post_init__, to checked values."""
     for name, value in checked.items():
         object.__setattr__(record, name, value)
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """A fixed-point format of 1 to 53 bits: floating-point numbers hold all of its codes."""
+    """Fixed-point format of 1 to 53 bits: ``i`` integer bits with the sign, ``f`` fraction bits."""
 
     i: int
     f: int
@@ -222,21 +218,18 @@ class Fixed:
         return (1 << (self.width - self.signed)) - 1
 
     def quantize(self, x: npt.ArrayLike) -> Raw:
-        """Real values to raw codes: round half up, saturate.  ValueError for what is no finite number."""
+        """Real values to raw codes: round half up, saturate.  ValueError for values that are not finite."""
         real = reals(x, "values to quantize")
-        with np.errstate(over="ignore"):  # what overflows a float saturates a code
+        with np.errstate(over="ignore"):  # an overflowing float saturates
             scaled = np.floor(real * (1 << self.f) + 0.5)
         return np.clip(scaled, self.lo, self.hi).astype(np.int64)
 
     def real(self, raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Raw codes to the real values that they stand for."""
+        """Raw codes to real values."""
         return integers(raw, "raw values") / (1 << self.f)
 
     def require(self, raw: npt.ArrayLike, name: str) -> Raw:
-        """``raw`` as an array, or ValueError when a code does not exist in this format.
-
-        Nothing is masked away, rounded or cut: see :func:`integers`.
-        """
+        """``raw`` as int64; ValueError for values that are not codes of this format."""
         return integers(raw, name, self.lo, self.hi)
 
 
@@ -266,7 +259,7 @@ MAX_ACCUMULATOR = 32  #: bits: equilif_golden.kernel has no more
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """The formats of one network or engine, by role.
+    """Number formats of a network or engine.
 
     ``fraction`` is shared by weights and membranes, so that a spike adds a weight to a membrane without a
     shift.
@@ -304,7 +297,7 @@ class Numerics:
             self.weight_width + 4,
             MAX_ACCUMULATOR,
         )
-        # a charge holds any membrane, and what the rate block shifts out of it
+        # a charge holds any membrane and the bits that the rate block shifts out
         charge = check_int(
             self.charge_width,
             "charge_width (at least 11 and fraction + 4)",
@@ -319,12 +312,12 @@ class Numerics:
 
     @property
     def accumulator(self) -> Fixed:
-        """Membrane while input is being gathered, and the static drive."""
+        """Membrane while it accumulates input, and static drive."""
         return SQ(self.accumulator_width - self.fraction, self.fraction)
 
     @property
     def charge(self) -> Fixed:
-        """What a rate is measured from (see equilif_golden.blocks.rate)."""
+        """Charge, from which a rate is computed (equilif_golden.blocks.rate)."""
         return SQ(self.charge_width - self.fraction, self.fraction)
 
     @property
@@ -339,11 +332,11 @@ class Numerics:
 
     @property
     def max_fan_in(self) -> int:
-        """Rows of full-scale weights that an accumulator holds, beside a membrane and a nudge of 4.0 each."""
+        """Full-scale weights that an accumulator holds in addition to a membrane and a nudge of 4.0 each."""
         return (self.accumulator.hi - 8 * self.one) >> (self.weight_width - 1)
 
     def with_fan_in(self, fan_in: int) -> Numerics:
-        """The same formats, the accumulator as much wider as so many rows need, if there is one so wide."""
+        """The same formats with an accumulator wide enough for this fan-in, up to the largest width."""
         most = (fan_in << (self.weight_width - 1)) + 8 * self.one
         width = max(self.accumulator_width, 1 + most.bit_length())
         return replace(self, accumulator_width=min(width, MAX_ACCUMULATOR))

@@ -1,6 +1,4 @@
-"""The reference compiled, for training: same bits as ``equilif_golden.reference``, about a thousand times
-faster (equilif_golden.compiled).
-"""
+"""Compiled reference for training: bit for bit ``equilif_golden.reference``, about 1,000 times faster."""
 
 from __future__ import annotations
 
@@ -37,13 +35,15 @@ Number = TypeVar("Number", bound=np.generic)
 
 MAX_TIME = 1 << 18  #: steps of :meth:`Kernel.averages`
 MAX_THREADS = 1024
-MIN_PART = 32  #: samples for which it is worth while to start another thread
-PARTS = 4  #: of a batch for each thread, so that none waits long for the others
+MIN_PART = 32  #: fewest samples per thread
+PARTS = 4  #: of a batch per thread, to balance the load
 
 
 class Settled(NamedTuple):
-    """Of a batch: rates (batch, 3, neurons) of the free, +beta and -beta phases, neurons as in
-    Network.neurons; spikes (batch,) of them all; steps (batch,) of the free phase.
+    """Results of a batch.
+
+    rates (batch, 3, neurons): 8-bit rates of the free, +beta and -beta phases, neurons as in Network.neurons.
+    spikes (batch,): spikes of all phases.  steps (batch,): time steps of the free phase.
     """
 
     rates: I32
@@ -52,15 +52,17 @@ class Settled(NamedTuple):
 
 
 class Kernel:
-    """Compiled twin of ``equilif_golden.reference.Reference``, with the same weights, counter and learning
-    rates.
+    """A network that trains and infers in compiled code, bit for bit as the engine does.
 
-    ``learning_rate``: eta of the paper; without one the network runs and does not learn until
-    :meth:`set_learning_rate`.  ``counter``: updates so far, of weights that come from elsewhere.
-    ``threads``: that share a batch; by default as many as Numba would take, one a processor.
+    network         its populations, synapses and schedule
+    weights         raw weights by synapse name; None: ``network.initial_weights()``
+    learning_rate   eta of the paper; None: no training before :meth:`set_learning_rate`
+    counter         weight updates so far, which number the dither; 0 for new weights
+    threads         threads that share a batch; None: as many as Numba uses, one per processor
 
-    Several threads may use one Kernel: a call of :meth:`train` is one step to all others, which see the
-    weights and the counter of before or of after.
+    Inputs are 8-bit values (batch, n_inputs), labels class numbers (batch,).  ValueError if an argument has a
+    wrong shape, type or range.  A Kernel may be shared by threads: :meth:`train` is atomic, so the others see
+    weights and counter from before or after it.
     """
 
     def __init__(
@@ -87,16 +89,16 @@ class Kernel:
     def load(
         cls, path: str | Path, *, learning_rate: float | None = None, threads: int | None = None
     ) -> Self:
-        """A network that :meth:`save`, `equilif train` or another command wrote.
+        """The network in a file of :meth:`save` or of a command such as `equilif train`.
 
-        Without a counter in the file it is 0.  ValueError names the file when it is something else.
+        Counter: that of the file, else 0.  ValueError names a file that holds no network.
         """
         network, weights = networks.load(path)
         counter = networks.counter(path)
         return cls(network, weights, learning_rate=learning_rate, counter=counter, threads=threads)
 
     def save(self, path: str | Path) -> None:
-        """Network, weights and counter in one ``.npz``, which every command of equilif takes."""
+        """Write network, weights and counter to an ``.npz`` that every command of equilif reads."""
         weights, counter = self._held
         networks.save(path, self.network, self._by_synapse(weights), counter=counter)
 
@@ -109,7 +111,7 @@ class Kernel:
 
     @property
     def counter(self) -> int:
-        """Updates so far, modulo 2**32; it numbers the dither and belongs to the state, like the weights."""
+        """Weight updates so far, modulo 2**32.  It numbers the dither, so it is part of the state."""
         return self._held[1]
 
     @counter.setter
@@ -120,19 +122,20 @@ class Kernel:
     def _inputs(self, x: npt.ArrayLike | None, tokens: TokenRows | None) -> tuple[U8, TokenRows]:
         """Inputs and tokens for compiled code.
 
-        It follows indices as they are, so rows and offsets are copies, which no other thread can change.
+        Compiled code does not check indices, so rows and offsets are copies that no other thread can change.
         """
         values, rows = samples.check_inputs(self.network, x, tokens)
         return constant(values), TokenRows(constant(rows.table), rows.rows.copy(), rows.off.copy())
 
     def load_weights(self, weights: Weights) -> None:
+        """Replace all weights; the counter stays."""
         w = self._packed(weights)
         with self._lock:
             self._held = (w, self._held[1])
 
     @property
     def weights(self) -> Weights:
-        """A copy of the weights by synapse."""
+        """Raw weights by synapse name, (rows, columns) each; a copy."""
         return self._by_synapse(self._held[0])
 
     def _by_synapse(self, packed_weights: I16) -> Weights:
@@ -142,7 +145,7 @@ class Kernel:
         return {name: w[first[name] : first[name] + n * m].reshape(n, m) for name, (n, m) in shapes.items()}
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """dW is ``learning_rate`` / (2 beta) times the rate-product difference."""
+        """Set eta of the paper: dW is eta / (2 beta) times the difference of the rate products."""
         self._updates = updates_of(self.network, learning_steps(self.network, learning_rate))
         self.learns = self.learns or learning_rate > 0
 
@@ -154,19 +157,24 @@ class Kernel:
         *,
         tokens: TokenRows | None = None,
     ) -> Epoch:
-        """Learn the samples one by one, in ``order`` (default: as they stand, unless sorted by class).
+        """Train on one sample after the other, and return what the epoch counted.
 
-        ``x`` may be None where there is no input population.
+        x       8-bit values (batch, n_inputs); None for a network without input population
+        labels  class numbers (batch,)
+        order   indices of samples, (n,); None: as they are stored, unless sorted by class
+        tokens  patterns of the samples, for a network with dynamic patterns
+
+        ValueError without a learning rate.
         """
         values, rows = self._inputs(x, tokens)
-        # copies, for the same reason
+        # copies, as in _inputs
         known = samples.check_labels(self.network, labels, len(values)).copy()
         at = samples.check_order(order, len(values), known).copy()
         if not self.learns:
             raise ValueError(NO_RATE)
         with self._lock:
             w, counter = self._held
-            w = w.copy()  # others go on with the old ones until all is done
+            w = w.copy()  # other threads use the old weights until all samples are trained
             state = new_state(self._plan, rows.table.shape[1])
             counter, hits, spikes, steps = train_samples(
                 self._plan, self._updates, w, state, values, rows, known, at, counter
@@ -177,16 +185,16 @@ class Kernel:
     def rates(
         self, x: npt.ArrayLike | None, y: npt.ArrayLike | None = None, *, tokens: TokenRows | None = None
     ) -> tuple[I32, Raw]:
-        """Rates and spikes of :meth:`settle`."""
+        """Rates (batch, 3, neurons) and spikes (batch,) of :meth:`settle`."""
         found = self.settle(x, y, tokens=tokens)
         return found.rates, found.spikes
 
     def settle(
         self, x: npt.ArrayLike | None, y: npt.ArrayLike | None = None, *, tokens: TokenRows | None = None
     ) -> Settled:
-        """All phases without learning.
+        """Run the phases without learning.
 
-        Without targets ``y`` (batch, n_outputs) only the free phase runs and the other rates stay zero.
+        Without 8-bit targets ``y`` (batch, n_outputs) only the free phase runs; the other rates are zero.
         """
         values, rows = self._inputs(x, tokens)
         n = len(values)
@@ -206,15 +214,15 @@ class Kernel:
         return found
 
     def averages(self, x: npt.ArrayLike, times: npt.ArrayLike) -> tuple[Reals, I32]:
-        """Average spiking rates (times, batch, neurons) of a free phase that goes on: spikes a step from its
-        beginning to each of ``times``.
+        """Average spiking rates in a long free phase, and the raw static drive.
 
-        Also the raw static drive (batch, neurons) from the clamped populations.  ``times`` rise, up to
-        2**18.  Not for memories.
+        Rates (times, batch, neurons) are spikes per step from step 0 to each of ``times``, which increase and
+        are at most 2**18.  The drive (batch, neurons) is that of the clamped populations.  ValueError for a
+        network with an attention layer.
         """
         if self.network.attention_layers:
             raise ValueError(
-                "averages of a network with a memory are not defined: it is asked window by window"
+                "averages of a network with an attention layer are not defined: it is evaluated per window"
             )
         values, _ = self._inputs(x, None)
         at = integers(times, "times")
@@ -231,7 +239,7 @@ class Kernel:
         return out, drives
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
-        """Class of each sample: the first output of largest free-phase rate."""
+        """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
         output = self.network.neurons[self.network.output]
         predictions: Raw = self.settle(x, tokens=tokens).rates[:, 0, output].argmax(axis=1)
         return predictions
@@ -239,18 +247,19 @@ class Kernel:
     def accuracy(
         self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
     ) -> float:
+        """Fraction of correct predictions."""
         return samples.accuracy(self.network, self.predict(x, tokens=tokens), labels)
 
 
 def default_threads() -> int:
-    """What Numba takes from the machine, or from NUMBA_NUM_THREADS; threads of its own are never started."""
+    """Number of threads that Numba would use; NUMBA_NUM_THREADS sets it."""
     return int(numba.config.NUMBA_NUM_THREADS)
 
 
 def constant(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    """A view to be read only.
+    """A contiguous, read-only view.
 
-    Numba compiles anew for every kind of array, writable or not, contiguous or not: this is one kind.
+    Numba compiles separately for every kind of array, so all arrays are made one kind.
     """
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
@@ -258,12 +267,12 @@ def constant(array: npt.NDArray[Number]) -> npt.NDArray[Number]:
 
 
 def run_in_parts(work: Callable[[int, int], None], n: int, threads: int) -> None:
-    """``work(first, last)`` on all of 0 .. n, in threads that end with it."""
+    """Call ``work(first, last)`` on ranges that cover 0 .. n, in threads."""
     size = max(MIN_PART, -(-n // (PARTS * threads)))
     firsts = range(0, n, size)
     if threads == 1 or len(firsts) < 2:
         work(0, n)
         return
     with ThreadPoolExecutor(min(threads, len(firsts))) as pool:
-        # what has not begun is dropped when the user interrupts
+        # an interrupt drops the ranges that have not begun
         list(pool.map(work, firsts, [min(first + size, n) for first in firsts]))

@@ -1,7 +1,7 @@
-"""From the paper's learning rate to the step of every synapse, for whatever carries the network.
+"""Learning rate of the paper, eta, to gain and shift of every synapse.
 
-eta is the learning rate of the paper.  The rule multiplies differences of rate products by
-eta / (2 beta), and the hardware holds that as gain and shift (equilif_golden.blocks.plasticity).
+The rule multiplies differences of rate products by eta / (2 beta), which the hardware holds as gain and shift
+(equilif_golden.blocks.plasticity).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ NO_RATE = "no learning rate: give learning_rate, or call set_learning_rate"
 
 
 def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
-    """Gain and shift of every synapse at a learning rate; 0 freezes the network.
+    """Gain and shift of every synapse at a learning rate; 0 freezes the weights.
 
-    ValueError when the network cannot learn at all, when the rate has no step, or when it is so small that
-    no weight would move.
+    ValueError if the network has a synapse without feedback, or if the rate is above the largest or below the
+    smallest that changes a weight.
     """
     learning_rate = check_float(learning_rate, "a learning rate", 0, float("inf"))
     if learning_rate and network.feedforward:
@@ -37,13 +37,13 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     if learning_rate and not any(step.gain for step in steps.values()):
         raise ValueError(
             f"learning rate {learning_rate:g} is below half of the smallest step, so no weight would "
-            f"ever move; the smallest that counts is {smallest_rate(network):g}"
+            f"ever change; the smallest effective rate is {smallest_rate(network):g}"
         )
     return steps
 
 
 def smallest_rate(network: Network) -> float:
-    """The smallest learning rate, in three digits, at which a weight moves; infinite when none does.
+    """Smallest learning rate, to three digits, that changes a weight; infinite if none does.
 
     :func:`learning_step` rounds half a step and less to 0.
     """
@@ -51,7 +51,7 @@ def smallest_rate(network: Network) -> float:
 
 
 def _rate(network: Network, step: Step) -> float:
-    """The learning rate at which the synapse that learns fastest has this step."""
+    """Learning rate at which the synapse with the largest scale has this step."""
     scale = max((s.learning_rate_scale for s in network.plastic), default=0.0)
     factor = step.rate(network.numerics.fraction)
     return 2 * network.schedule.beta * factor / scale if scale else float("inf")

@@ -1,27 +1,26 @@
-"""Network description: populations joined by symmetric synapses, nothing else.
+"""Network description: populations joined by symmetric synapses.
 
     Phi(s) = sum_synapses s_pre^T W s_post  -  sum_lif 1/2 |s|^2
-             +  sum_memories (1/k) logsumexp(k X q)  -  beta/2 |y - s_out|^2
+             +  sum_attention (1/k) logsumexp(k X q)  -  beta/2 |y - s_out|^2
 
-Populations are *clamped* (inputs, and the constant one that carries biases) or *lif*.  A bias is a
-synapse from the constant population: the learning rule has no special case for it.
+Populations are *clamped* (inputs, and the constant one for biases) or *lif*.  A bias is a synapse from the
+constant population, so the learning rule has no special case for it.
 
 A synapse with a kernel joins populations of maps (equilif_golden.blocks.geometry); all positions of a map
 share one bias.
 
-A *memory* is a softmax population joined to a relay by the synapse that holds the patterns X:
+An *attention layer* is an attention population joined to a relay by the synapse that holds the patterns X:
 
     constant --Q--> relay --V--> lif          q = Q + V r_lif --> X q --> p = softmax(k X q) --> X^T p,
                                               which drives lif through V^T
                       |
                       X
                       |
-                   softmax
+                  attention
 
-The relay has one or more *heads*, queries of their own to the same patterns.  Patterns are stored like
-any weights, or loaded with each sample: the tokens of a sequence (Bal & Sengupta, ISCAS 2024, sec. III;
-IJCAI 2023).  A sample's tokens may be rows of a *table* that belongs to the network.  Then they learn as
-stored patterns do, and the table with them.
+The relay has one or more *heads*: queries to the same patterns.  Patterns are stored like other weights, or
+are dynamic: the tokens of each sample (Bal & Sengupta, ISCAS 2024, sec. III; IJCAI 2023).  Tokens may be rows
+of an *embedding table* of the network, which learns as stored patterns do.
 """
 
 from __future__ import annotations
@@ -71,7 +70,6 @@ from equilif_golden.populations import (
 from equilif_golden.schedule import Schedule
 from equilif_golden.tokens import TokenRows, Tokens
 
-#: whoever describes a network finds all of it here
 __all__ = [
     "KINDS",
     "MAX_GAIN",
@@ -99,16 +97,16 @@ __all__ = [
 
 #: value of the constant populations
 ONE = 255
-#: largest scale of initial weights: they saturate long before
+#: largest scale of initial weights
 MAX_START = 1000
 #: bytes of a network's description in a file
 MAX_TEXT = 1 << 24
-#: member of a saved network that tells what else belongs to it
+#: member of a saved network with further data about it
 ABOUT = "about"
 COUNTER = "counter"
-#: fields of a population or a synapse that only maps have
+#: fields that only populations of maps and their synapses have
 OF_MAPS = ("shape", "patch", "kernel", "stride")
-#: kinds at the two ends of a synapse
+#: possible kinds at the two ends of a synapse
 JOINABLE = {
     ("clamped", "lif"),
     ("lif", "lif"),
@@ -116,7 +114,7 @@ JOINABLE = {
     ("relay", "lif"),
     ("attention", "relay"),
 }
-#: raw, by synapse
+#: raw weights, by name of the synapse
 Weights = dict[str, Raw]
 Number = TypeVar("Number", bound=np.generic)
 Part = TypeVar("Part")
@@ -124,7 +122,7 @@ T = TypeVar("T")
 
 
 def _side_by_side(populations: Iterable[Population]) -> dict[str, slice]:
-    """Places of populations that stand one after the other."""
+    """Slices of populations that are stored one after the other."""
     places = {}
     at = 0
     for p in populations:
@@ -144,18 +142,18 @@ class AttentionLayer:
 
 @dataclass(frozen=True)
 class Synapse:
-    """Symmetric synapse between two populations, by name; rows belong to ``pre``, columns to ``post``.
+    """Symmetric synapse between two populations.
 
-    Without ``feedback``, possible between LIF populations, ``post`` hears ``pre`` but not the other way
-    round.  There is no energy then, so such a network is run, not taught: Equilibrium Propagation needs
-    the feedback (equilif_golden.real.trainer trains it).
-
-    With a ``kernel``, the side of one, it is a convolution between populations of maps, of ``stride``.
+    pre, post             names of the populations; rows of the weights belong to ``pre``, columns to ``post``
+    learning_rate_scale   learning rate relative to that of the network
+    feedback              whether ``pre`` receives spikes of ``post``; false only between LIF populations.
+                          Equilibrium Propagation needs feedback; equilif_golden.real.trainer trains without
+    kernel, stride        side of the kernel and its step, of a convolution between populations of maps
     """
 
     pre: str
     post: str
-    learning_rate_scale: float = 1.0  #: this synapse's learning rate relative to the network's
+    learning_rate_scale: float = 1.0
     feedback: bool = True
     kernel: int | None = None
     stride: int = 1
@@ -163,7 +161,7 @@ class Synapse:
     def __post_init__(self) -> None:
         for end in (self.pre, self.post):
             if not isinstance(end, str):
-                raise ValueError(f"a synapse joins populations by their names, not by {short_repr(end)}")
+                raise ValueError(f"the ends of a synapse are names of populations, not {short_repr(end)}")
         set_fields(
             self,
             learning_rate_scale=check_float(
@@ -183,13 +181,13 @@ class Synapse:
 
 
 class Window(NamedTuple):
-    """A kernel that moves over maps."""
+    """Kernel and stride of a convolution."""
 
     kernel: int | None = None
     stride: int = 1
 
     def over(self, shape: Shape, maps: int, what: str) -> Shape:
-        """Shape of ``maps`` maps with a neuron for every position of the window."""
+        """Shape of the ``maps`` output maps of a convolution over ``shape``."""
         kernel = check_int(self.kernel, f"{what}: kernel", 1, min(shape.height, shape.width))
         stride = check_int(self.stride, f"{what}: stride", 1, MAX_NEURONS)
         sides = [positions(side, kernel, stride) for side in (shape.height, shape.width)]
@@ -200,7 +198,7 @@ class Window(NamedTuple):
 
 
 def _no_positions(shape: Shape, kernel: int, stride: int) -> str:
-    """Why a kernel does not move over maps."""
+    """Error message: a kernel does not tile the maps."""
     fitting = [
         s
         for s in range(1, min(shape.height, shape.width) + 1)
@@ -219,7 +217,7 @@ def _layered(
     feedback: bool,
     windows: Sequence[Window] = (),
 ) -> tuple[Synapse, ...]:
-    """Synapses from each population to the next, with biases; the first ones have ``windows``."""
+    """Synapses from each population to the next, and biases; ``windows``: of the first ones."""
     n_layers = len(names) - 1
     scales = (1.0,) * n_layers if learning_rate_scales is None else tuple(learning_rate_scales)
     if len(scales) != n_layers:
@@ -233,27 +231,36 @@ def _layered(
     return tuple(synapses)
 
 
-def _numbers(given: object, what: str, wanted: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
-    """Several integers, as many as ``lengths`` allow."""
-    if not isinstance(given, list | tuple) or len(given) not in lengths:
-        raise ValueError(f"{what} is {wanted}, not {short_repr(given)}")
-    return tuple(check_int(n, what, 1, MAX_NEURONS) for n in given)
+def _check_sizes(values: object, what: str, form: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """Positive integers, as many as ``lengths`` allow; ``form``: what they are, for the message."""
+    if not isinstance(values, list | tuple) or len(values) not in lengths:
+        raise ValueError(f"{what} is {form}, not {short_repr(values)}")
+    return tuple(check_int(n, what, 1, MAX_NEURONS) for n in values)
 
 
 def _folded(image: object, patch: object) -> Shape:
-    """Shape of an input to which images are folded."""
-    height, width, *colours = _numbers(
+    """Shape of the input for images that are folded by patches."""
+    height, width, *colours = _check_sizes(
         image, "an image", "(height, width) or (height, width, colours)", (2, 3)
     )
     side = check_int(patch, "patch", 1, MAX_NEURONS)
     if height % side or width % side:
-        raise ValueError(f"an image of {height}x{width} pixels has no whole patches of {side}x{side}")
+        raise ValueError(f"an image of {height}x{width} pixels is not a multiple of patches of {side}x{side}")
     return Shape(height // side, width // side, side**2 * (colours[0] if colours else 1))
 
 
 @dataclass(frozen=True)
 class Network:
-    """Populations in update order, synapses, and the name of the population that is nudged and read out."""
+    """Description of a network; make one by :meth:`chain`, :meth:`conv` or :meth:`attention`.
+
+    populations   in update order
+    synapses      between them
+    output        name of the LIF population that is nudged and read out
+    schedule      phase lengths and neuron constants
+    numerics      number formats
+
+    ValueError if the parts do not fit each other, or if a sum could overflow its format.
+    """
 
     populations: tuple[Population, ...]
     synapses: tuple[Synapse, ...]
@@ -270,10 +277,12 @@ class Network:
         learning_rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
-        """Input, any number of hidden populations and output, each joined to the next, all with biases.
+        """Fully connected network: input, hidden layers and output, with biases.
 
-        ``learning_rate_scales``: relative learning rate of each layer, first to last (its bias included).
-        ``feedback``: of the synapses between layers.  ``numerics``: as in :meth:`with_numerics`.
+        sizes                  neurons per layer, for example ``Network.chain(784, 64, 10)``
+        schedule, numerics     None: the defaults, with an accumulator wide enough for the largest fan-in
+        learning_rate_scales   relative learning rate of each layer, including its bias
+        feedback               whether layers receive spikes of the next one
         """
         if len(sizes) < 2:
             raise ValueError(f"a chain needs an input and an output size, not {short_repr(sizes)}")
@@ -298,11 +307,13 @@ class Network:
         learning_rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
     ) -> Self:
-        """Images through convolutions, then a chain: each layer joined to the next, all with biases.
+        """Convolutional network for images: convolutions, then fully connected layers, with biases.
 
-        ``image``: (height, width) or (height, width, colours); its pixels are folded in patches of
-        ``patch`` x ``patch``.  ``layers``: (maps, kernel) or (maps, kernel, stride) of every convolution,
-        then the sizes of other populations, the output last.  The rest as in :meth:`chain`.
+        image    (height, width) or (height, width, colours)
+        layers   (maps, kernel) or (maps, kernel, stride) per convolution, then neurons per other layer
+        patch    pixels are folded in patches of ``patch`` x ``patch``
+
+        Others as :meth:`chain`.
 
             Network.conv((28, 28), (16, 3), (32, 6, 2), 10, patch=2)
         """
@@ -310,14 +321,14 @@ class Network:
         sizes = [layer for layer in layers[len(kernels) :] if not isinstance(layer, list | tuple)]
         if len(kernels) + len(sizes) != len(layers) or not sizes:
             raise ValueError(
-                "a network of convolutions has them first, each (maps, kernel) or (maps, kernel, stride), "
-                f"then sizes, the last of them that of the output, not {short_repr(layers)}"
+                "layers are convolutions, (maps, kernel) or (maps, kernel, stride), then sizes, the last "
+                f"that of the output, not {short_repr(layers)}"
             )
         shape = _folded(image, patch)
         made: list[Population] = [Input.of_shape("input", shape, patch=patch)]
         windows: list[Window] = []
         for k, layer in enumerate(kernels, 1):
-            maps, *window = _numbers(
+            maps, *window = _check_sizes(
                 layer, "a convolution", "(maps, kernel) or (maps, kernel, stride)", (2, 3)
             )
             windows.append(Window(*window))
@@ -348,12 +359,17 @@ class Network:
         table_rows: int | None = None,
         table_learning_rate_scale: float = 0.0,
     ) -> Self:
-        """A memory of the sample's tokens, up to ``tokens`` patterns of ``width``, asked by ``heads``
-        learned queries; then a chain of ``sizes``.
+        """Network for sequences: attention over the tokens of a sample, then fully connected layers.
 
-        ``query_learning_rate_scale``: relative learning rate of the queries.  ``table_rows``: rows of an
-        embedding table that belongs to the network.  ``table_learning_rate_scale``: its relative learning
-        rate.
+        tokens                      largest number of tokens per sample
+        width                       values per token
+        heads                       learned queries
+        sizes                       neurons per layer after the attention layer, the output last
+        gain                        octaves: the retrieval counts 2**(gain - 1) times
+        sharpness                   octaves: k = 2**(sharpness - 1) ln 2
+        query_learning_rate_scale   relative learning rate of the queries
+        table_rows                  length of an embedding table in the network; None: fixed tokens
+        table_learning_rate_scale   relative learning rate of that table
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
@@ -389,8 +405,8 @@ class Network:
         schedule: Schedule,
         numerics: Numerics | None = None,
     ) -> Self:
-        """The network in these formats; without any in the default ones, their accumulator as much wider as
-        the neuron needs that hears most.
+        """Network in these formats; None: the default ones, with an accumulator wide enough for the largest
+        fan-in.
         """
         if numerics is not None:
             return cls(populations, synapses, output, schedule, numerics)
@@ -415,11 +431,11 @@ class Network:
             raise ValueError(f"output must name a lif population, not {short_repr(self.output)}")
         for p in self.populations:
             if isinstance(p, Relay | Attention):
-                self._check_memory(p)
+                self._check_attention(p)
         if sum(m.attention.dynamic_patterns for m in self.attention_layers) > 1:
-            raise ValueError("only one memory can be loaded with each sample")
+            raise ValueError("only one attention layer can have dynamic patterns")
         if not self.inputs and not self.dynamic_attention:
-            raise ValueError("a network needs an input population or a memory that is loaded")
+            raise ValueError("a network needs an input population or dynamic patterns")
         if not self.synapses:
             raise ValueError("a network needs a synapse")
         self._check_bounds()
@@ -433,9 +449,9 @@ class Network:
                 )
         kinds = self.end_kind(s.pre), self.end_kind(s.post)
         if kinds not in JOINABLE:
-            turned = f"; turn it round: {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else ""
+            hint = f"; use {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else ""
             raise ValueError(
-                f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible{turned}"
+                f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible{hint}"
             )
         if not s.feedback and kinds != ("lif", "lif"):
             raise ValueError(
@@ -449,7 +465,7 @@ class Network:
         self._check_maps(s)
 
     def _check_maps(self, s: Synapse) -> None:
-        """Which maps a synapse can join, and whether its kernel fits them."""
+        """ValueError unless kernel and maps of a synapse fit."""
         pre = self[s.pre]
         post = self[s.post]
         if s.kernel is None:
@@ -459,7 +475,7 @@ class Network:
             missing = (
                 "both are maps: give the synapse a kernel"
                 if pre.shape
-                else f"maps hear maps, through a kernel, or a constant of size 1: give {s.pre} a shape"
+                else f"maps receive from maps, or from a constant of size 1: give {s.pre} a shape"
             )
             raise ValueError(f"synapse {s.name}: {s.post} has the shape {post.shape}; {missing}")
         for p in (pre, post):
@@ -477,7 +493,7 @@ class Network:
             )
 
     def geometry(self, synapse: Synapse) -> Geometry | None:
-        """Of a convolution, or of a bias that maps share; None of dense synapses."""
+        """Geometry of a convolution, or of a bias that maps share; None for a dense synapse."""
         pre = self[synapse.pre].shape
         post = self[synapse.post].shape
         if post is None:
@@ -488,10 +504,10 @@ class Network:
 
     @property
     def maps(self) -> tuple[Population, ...]:
-        """Populations that have a shape."""
+        """Populations of maps."""
         return tuple(p for p in self.populations if p.shape)
 
-    def _check_memory(self, p: Population) -> None:
+    def _check_attention(self, p: Population) -> None:
         """A relay or attention population belongs to exactly one attention layer."""
         ends = [{s.pre, s.post} for s in self.synapses if isinstance(self[s.pre], Attention)]
         n = sum(p.name in pair for pair in ends)
@@ -502,13 +518,13 @@ class Network:
             )
 
     def end_kind(self, name: str) -> str:
-        """Kind of a population as the end of a synapse."""
+        """Kind of a population as an end of a synapse: "clamped" for inputs and constants."""
         return "clamped" if self[name].clamped else self[name].kind
 
     def fan_in(self, p: Population) -> int:
-        """Neurons that one accumulator of ``p`` hears at a time.
+        """Largest number of presynaptic neurons that one accumulator of ``p`` adds up.
 
-        One head gathers at a time, and query and retrieval one after the other.
+        Heads are added up one at a time, query and retrieval separately.
         """
         there = [s for s in self.synapses if s.post == p.name]
         back = [s for s in self.synapses if s.pre == p.name and s.feedback]
@@ -521,7 +537,7 @@ class Network:
         return max(patterns, shared + sum(q.width if isinstance(p, Attention) else q.size for q in others))
 
     def _check_bounds(self) -> None:
-        """What could wrap or has no code."""
+        """ValueError for sums that could overflow and constants without a code."""
         numerics = self.numerics
         schedule = self.schedule
         for p in self.populations:
@@ -545,8 +561,8 @@ class Network:
                 )
             if schedule.free % schedule.window or schedule.nudged % schedule.window:
                 raise ValueError(
-                    f"a network with a memory settles in whole windows: free {schedule.free} and nudged "
-                    f"{schedule.nudged} must be multiples of {schedule.window}"
+                    f"a network with an attention layer settles in whole windows: free {schedule.free} and "
+                    f"nudged {schedule.nudged} must be multiples of {schedule.window}"
                 )
         raw = schedule.raw(numerics)
         if raw.threshold * (raw.window + 3) > numerics.charge.hi:
@@ -565,13 +581,13 @@ class Network:
 
     @property
     def neurons(self) -> dict[str, slice]:
-        """Where each LIF population is among all LIF neurons, which stand in the order of the network."""
+        """Slice of each LIF population among all LIF neurons, in the order of the network."""
         return _side_by_side(self.lif)
 
     def clamped(self, x: npt.NDArray[Number]) -> dict[str, npt.NDArray[Number]]:
-        """Values of the clamped populations, by name, of samples ``x`` (..., n_inputs).
+        """Values of the clamped populations by name, for samples ``x`` (..., n_inputs).
 
-        An input has its part of the sample, its patches folded, a constant is 255.
+        An input gets its part of the sample, folded by patches; a constant is 255.
         """
         part = _side_by_side(self.inputs)
         values = {}
@@ -585,6 +601,7 @@ class Network:
 
     @cached_property
     def attention_layers(self) -> tuple[AttentionLayer, ...]:
+        """Attention layers, in the order of their synapses."""
         found = []
         for s in self.synapses:
             pre = self[s.pre]
@@ -595,30 +612,28 @@ class Network:
 
     @cached_property
     def dynamic_attention(self) -> AttentionLayer | None:
-        """The memory whose patterns come with each sample."""
+        """The attention layer with dynamic patterns, or None."""
         return next((m for m in self.attention_layers if m.attention.dynamic_patterns), None)
 
     def softmax_shift(self, population: Attention) -> int:
-        """equilif_golden.blocks.softmax's shift for a population's sharpness."""
+        """Shift of equilif_golden.blocks.softmax for the sharpness of a population."""
         return self.numerics.fraction - softmax.FRACTION - population.sharpness
 
     @cached_property
     def plastic(self) -> tuple[Synapse, ...]:
-        """Synapses that have weights of their own: all but that of a memory whose patterns come from
-        elsewhere.
-        """
-        foreign = [m.synapse for m in self.attention_layers if not m.attention.learns]
-        return tuple(s for s in self.synapses if s not in foreign)
+        """Synapses with weights: all but those of dynamic patterns without an embedding table."""
+        without = [m.synapse for m in self.attention_layers if not m.attention.learns]
+        return tuple(s for s in self.synapses if s not in without)
 
     @cached_property
     def table(self) -> Synapse | None:
-        """The synapse whose weights are the table of tokens."""
+        """The synapse whose weights are the embedding table, or None."""
         memory = self.dynamic_attention
         return memory.synapse if memory and memory.attention.learns else None
 
     @cached_property
     def feedforward(self) -> tuple[Synapse, ...]:
-        """Synapses without feedback: a network that has one is run, not taught."""
+        """Synapses without feedback; Equilibrium Propagation cannot train a network that has one."""
         return tuple(s for s in self.synapses if not s.feedback)
 
     @cached_property
@@ -631,18 +646,19 @@ class Network:
 
     @cached_property
     def n_inputs(self) -> int:
-        """Length of a sample: the input populations one after the other."""
+        """Values per sample: sum of the input populations."""
         return sum(p.size for p in self.inputs)
 
     @property
     def n_outputs(self) -> int:
+        """Number of classes."""
         return self[self.output].size
 
     def shape(self, synapse: Synapse) -> tuple[int, int]:
-        """Rows and columns of its weights.
+        """Rows and columns of the weights of a synapse.
 
-        Those of a kernel are shared by all positions (:class:`Geometry`), and so is a bias of maps.  The
-        patterns of a memory are as long as one head of the relay; a table of them has rows of its own.
+        A kernel and a bias of maps are shared by all positions (:class:`Geometry`).  Patterns have the width
+        of one head of the relay; an embedding table has ``table_rows`` rows.
         """
         pre = self[synapse.pre]
         post = self[synapse.post]
@@ -655,20 +671,22 @@ class Network:
 
     @property
     def n_weights(self) -> int:
+        """Number of weights, including biases, patterns and an embedding table."""
         return sum(n * m for n, m in map(self.shape, self.plastic))
 
     @property
     def n_table(self) -> int:
-        """How many of these weights are the table of tokens, which no engine holds."""
+        """Number of weights in the embedding table, which stays on the host."""
         return 0 if self.table is None else math.prod(self.shape(self.table))
 
     def initial_weights(
         self, seed: int = 0, *, bias: float = 0.2, scale: float = 0.5, query: float = 0.3
     ) -> Weights:
-        """Start alive: biases at ``bias`` x threshold, Glorot-uniform weights at ``scale``, so every layer
-        begins in its linear range.  Glorot's fans are what a neuron of either end hears.
+        """Random raw weights by synapse name.
 
-        Queries begin apart, normal with deviation ``query``; a memory begins empty.
+        bias    value of biases, in thresholds, so that every layer starts in its linear range
+        scale   factor of Glorot's limit, between whose negative and itself other weights are uniform
+        query   standard deviation of a query, in thresholds; patterns start at zero
         """
         rng = np.random.default_rng(check_int(seed, "seed", 0, (1 << 64) - 1))
         bias = check_float(bias, "bias", -MAX_START, MAX_START)
@@ -693,14 +711,14 @@ class Network:
     def check_weights(self, weights: Mapping[str, npt.ArrayLike]) -> Weights:
         """``weights`` as int64 arrays in the order of the synapses.
 
-        ValueError when a name, a shape or a code is wrong.
+        ValueError for a wrong name, shape or value.
         """
         if not isinstance(weights, Mapping):
             raise ValueError(f"weights must be arrays by synapse, not {short_repr(weights)}")
         if set(weights) != {s.name for s in self.plastic}:
             there = ", ".join(sorted(map(str, weights)))
-            wanted = ", ".join(sorted(s.name for s in self.plastic))
-            raise ValueError(f"weights are for {there or 'no synapse'}, the network has {wanted}")
+            names = ", ".join(sorted(s.name for s in self.plastic))
+            raise ValueError(f"weights are for {there or 'no synapse'}, the network has {names}")
         checked = {}
         for s in self.plastic:
             w = self.numerics.weight.require(weights[s.name], f"weights of {s.name}")
@@ -710,35 +728,33 @@ class Network:
         return checked
 
     def attention_for(self, tokens: object | None) -> AttentionLayer | None:
-        """The memory that tokens are loaded into, None when there is none and none are given.
+        """The attention layer with dynamic patterns; None if there are neither such a layer nor tokens.
 
-        ValueError when there is one without the other.
+        ValueError for one without the other.
         """
         if self.dynamic_attention is not None and tokens is None:
-            raise ValueError("this network's memory is loaded with each sample: give tokens")
+            raise ValueError("this network has dynamic patterns: give tokens")
         if self.dynamic_attention is None and tokens is not None:
-            raise ValueError("this network has no memory to load tokens into")
+            raise ValueError("this network takes no tokens: it has no dynamic patterns")
         return self.dynamic_attention
 
     def check_tokens(self, tokens: Tokens | None, batch: int) -> None:
-        """ValueError unless ``tokens`` fit the loaded memory, or are absent where there is none."""
+        """ValueError unless ``tokens`` fit the dynamic patterns, or both are absent."""
         memory = self.attention_for(tokens)
         if memory is None or tokens is None:
             return
         if not isinstance(tokens, Tokens):
             raise ValueError(f"tokens must be made by Tokens.of, not {short_repr(tokens)}")
-        want = (batch, memory.attention.size, memory.relay.width)
+        shape = (batch, memory.attention.size, memory.relay.width)
         patterns = self.numerics.weight.require(tokens.patterns, "patterns")
-        if patterns.shape != want or tokens.present.shape != want[:2]:
+        if patterns.shape != shape or tokens.present.shape != shape[:2]:
             raise ValueError(
-                f"tokens must have patterns of shape {want} and as many presences, not {patterns.shape} and "
-                f"{tokens.present.shape}"
+                f"tokens must have patterns of shape {shape} and present of shape {shape[:2]}, not "
+                f"{patterns.shape} and {tokens.present.shape}"
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; what belongs to maps or tables is left out where there are none, so that files stay
-        as they are.
-        """
+        """Plain values, for JSON.  Fields of maps and tables are omitted if there are none."""
         d = dataclasses.asdict(self)
         for part in (*d["populations"], *d["synapses"]):
             if part.get("shape", part.get("kernel")) is None:
@@ -750,7 +766,7 @@ class Network:
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """What :meth:`to_dict` gave; ValueError when it is something else."""
+        """Network from the values of :meth:`to_dict`, also of older versions; ValueError for others."""
         if not isinstance(d, Mapping):
             raise ValueError(f"a network is described by fields, not by {short_repr(d)}")
         for name in ("populations", "synapses", "output", "schedule", "numerics"):
@@ -790,7 +806,7 @@ def renamed(kind: type, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(kind: type[Part], fields: object) -> Part:
-    """A part of a network from its fields; ValueError names the part when they are not its own."""
+    """A part of a network from its fields; ValueError names the part if they do not fit."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"a {kind.__name__} is described by fields, not by {short_repr(fields)}")
     fields = renamed(kind, fields)
@@ -803,7 +819,7 @@ def _described(kind: type[Part], fields: object) -> Part:
 
 
 def _of_its_kind(population: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Fields of a population without those that only others have: files of before name all of every one."""
+    """Fields of a population without those of other kinds, which older files have too."""
     kind = KINDS.get(str(population.get("kind", "lif")), Population)
     others = {f.name for each in KINDS.values() for f in dataclasses.fields(each)}
     others -= {f.name for f in dataclasses.fields(kind)}
@@ -811,14 +827,14 @@ def _of_its_kind(population: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def require_network(network: object) -> Network:
-    """``network``, or ValueError when it is something else."""
+    """``network``; ValueError unless it is a Network."""
     if not isinstance(network, Network):
-        raise ValueError(f"a Network is wanted, not {short_repr(network)}")
+        raise ValueError(f"expected a Network, not {short_repr(network)}")
     return network
 
 
 def _all_of(kind: type[Part], values: Iterable[Part], name: str) -> tuple[Part, ...]:
-    """``values`` as a tuple; ValueError when something else is among them."""
+    """``values`` as a tuple; ValueError unless all are of this kind."""
     if not isinstance(values, list | tuple):
         raise ValueError(f"{name} must be a tuple of {kind.__name__}, not {short_repr(values)}")
     for value in values:
@@ -853,41 +869,41 @@ def save(
 
 
 def check_about(about: Mapping[str, Any]) -> str:
-    """What is to be saved about a network, as JSON; ValueError when it is more than a file of one holds."""
+    """``about`` as JSON; ValueError if it is too long for a file."""
     written = json.dumps(about, allow_nan=False)
     if len(written) > MAX_TEXT // 4:  # NumPy stores four bytes a character
         raise ValueError(
-            f"what is saved about a network takes at most {MAX_TEXT // 4:,} characters, and this has "
-            f"{len(written):,}: take fewer columns or classes, or shorter names"
+            f"data about a network may have {MAX_TEXT // 4:,} characters, not {len(written):,}: use fewer "
+            "columns or classes, or shorter names"
         )
     return written
 
 
 def load(path: str | Path) -> tuple[Network, Weights]:
-    """What :func:`save` wrote; ValueError names the file when it is something else."""
+    """Network and weights of a file of :func:`save`; ValueError names a file that holds none."""
     return _read(Path(path), _unpack)
 
 
 def about(path: str | Path) -> dict[str, Any] | None:
-    """What :func:`save` was told about the network, None when nothing; ValueError names the file."""
+    """The ``about`` of a file of :func:`save`, or None; ValueError names a file that holds no network."""
     return _read(Path(path), _unpack_about)
 
 
 def counter(path: str | Path) -> int:
-    """Updates of a saved network, 0 where none are saved; ValueError names a file that is no network."""
+    """The ``counter`` of a file of :func:`save`, else 0; ValueError names a file that holds no network."""
     return _read(Path(path), _unpack_counter)
 
 
 def _read(path: Path, unpack: Callable[[zipfile.ZipFile], T]) -> T:
-    """Something of a saved network; ValueError names the file when it is something else."""
-    with path.open("rb") as f:  # whoever may not read it is told so
+    """Part of a saved network; ValueError names a file that holds none."""
+    with path.open("rb") as f:
         try:
             if not zipfile.is_zipfile(f):
-                raise ValueError("it is no .npz file, or a part of one")
+                raise ValueError("it is not a complete .npz file")
             with zipfile.ZipFile(f) as z:
                 return unpack(z)
-        except Exception as e:  # whatever a damaged file leads to
-            raise ValueError(f"{path} is not a network saved by equilif: {_said(e)}") from e
+        except Exception as e:  # a damaged file may raise anything
+            raise ValueError(f"{path} is not a network saved by equilif: {_one_line(e)}") from e
 
 
 def _unpack_about(z: zipfile.ZipFile) -> dict[str, Any] | None:
@@ -909,22 +925,22 @@ def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
         raise ValueError("it has no network")
     network = Network.from_dict(json.loads(str(_member(z, "network", None, "U"))))
     shapes = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
-    wanted = {f"{name}.npy" for name in ("network", *shapes)}
-    if there - {f"{ABOUT}.npy", f"{COUNTER}.npy"} != wanted:
-        raise ValueError(f"it has {', '.join(sorted(there))}, its network needs {', '.join(sorted(wanted))}")
+    members = {f"{name}.npy" for name in ("network", *shapes)}
+    if there - {f"{ABOUT}.npy", f"{COUNTER}.npy"} != members:
+        raise ValueError(f"it has {', '.join(sorted(there))}, its network needs {', '.join(sorted(members))}")
     weights = {name.removeprefix("weights/"): _member(z, name, shape, "iu") for name, shape in shapes.items()}
     return network, network.check_weights(weights)
 
 
-def _said(e: Exception) -> str:
-    """What an exception says, in one line."""
+def _one_line(e: Exception) -> str:
+    """Message of an exception in one line."""
     return " ".join(str(e).split()) or type(e).__name__
 
 
 def _member(z: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None, kinds: str) -> npt.NDArray[Any]:
-    """An array of an ``.npz`` (``shape`` None: a text), read only when its header promises what is wanted.
+    """An array of an ``.npz`` (``shape`` None: a text).
 
-    A file may be damaged, or made to fill the memory.
+    The header is checked first: a file may be damaged, or made to fill the memory.
     """
     with z.open(f"{name}.npy") as f:
         first = npy.read_magic(f) == (1, 0)

@@ -1,9 +1,7 @@
-"""Populations of neurons, a class for each kind.
+"""Populations of neurons, one class per kind.
 
-A network is described by them and by the synapses between them (equilif_golden.network).
-
-Input and LIF populations can be *maps*: a grid of positions with as many neurons, one of each map, at every
-position.  Neurons lie position by position, row by row, the maps innermost:
+Input and LIF populations can be *maps*: a grid of positions with one neuron of each map.  Neurons are ordered
+by row, position and map:
 
     neuron of map m at (y, x)  =  (y * width + x) * maps + m
 """
@@ -30,22 +28,22 @@ MAX_ROWS = 1 << 20
 class Population:
     """``size`` neurons of one kind.
 
-    ``Population(name, size, kind)`` makes an object of the kind's class: "input", "constant", "lif" (when no
-    kind is given), "relay" or "attention".
+    ``Population(name, size, kind)`` makes an object of the class of its kind: "input", "constant", "lif"
+    (default), "relay" or "attention".  ValueError for a wrong name, size, kind or option.
     """
 
     name: str
     size: int
     kind: str = "lif"
 
-    #: it does not settle: its values are given
+    #: values are given and do not settle
     clamped: ClassVar[bool] = False
-    #: of maps; None: no maps.  Input and LIF populations have a field of this name
+    #: (height, width, maps), or None; a field of Input and Lif
     shape: ClassVar[Shape | None] = None
 
     @classmethod
     def of_shape(cls, name: str, shape: Sequence[int], **options: Any) -> Self:
-        """Maps of a shape, (height, width, maps)."""
+        """A population of maps of ``shape``, (height, width, maps)."""
         checked = shape_of(shape, f"population {short_repr(name)}")
         return cls(name, checked.size, **{"shape": checked, **options})
 
@@ -63,10 +61,10 @@ class Population:
         return object.__new__(made)  # type: ignore[return-value]
 
     def __post_init__(self) -> None:
-        # a synapse is called pre-post
+        # names of synapses are pre-post
         if not isinstance(self.name, str) or not re.fullmatch(r"[\w.]+", self.name):
             raise ValueError(
-                f"a population's name is made of letters, digits, _ and ., not {short_repr(self.name)}"
+                f"a population's name consists of letters, digits, _ and ., not {short_repr(self.name)}"
             )
         if self.kind != type(self).kind:
             raise ValueError(f"{self.label}: kind must be {type(self).kind}, not {short_repr(self.kind)}")
@@ -74,11 +72,11 @@ class Population:
 
     @property
     def label(self) -> str:
-        """The population in an error message."""
+        """Name of the population in error messages."""
         return f"population {self.name!r}"
 
     def _check_shape(self) -> None:
-        """Of a kind that can be maps."""
+        """ValueError unless the shape fits the size."""
         if self.shape is None:
             return
         set_fields(self, shape=shape_of(self.shape, self.label))
@@ -90,22 +88,22 @@ class Population:
 
     @property
     def maps(self) -> int:
-        """Neurons of one position; all of them where there is only one."""
+        """Neurons per position; ``size`` without a shape."""
         return self.shape.maps if self.shape else self.size
 
     @property
     def heads(self) -> int:
-        """Parts that gather one after the other."""
+        """Number of queries; 1 except for relays."""
         return 1
 
     @property
     def width(self) -> int:
-        """Neurons of one head."""
+        """Neurons per head."""
         return self.size // self.heads
 
 
 def shape_of(shape: object, label: str) -> Shape:
-    """ValueError unless it is one of maps; ``label``: its owner in the message."""
+    """``shape`` as a checked Shape; ValueError names its owner, ``label``."""
     if not isinstance(shape, list | tuple) or len(shape) != 3:
         raise ValueError(f"{label}: a shape is (height, width, maps), not {short_repr(shape)}")
     names = ("height", "width", "maps")
@@ -118,10 +116,10 @@ def shape_of(shape: object, label: str) -> Shape:
 
 @dataclass(frozen=True)
 class Input(Population):
-    """Clamped to the sample: 8-bit values.
+    """Input, clamped to the 8-bit values of the sample.
 
-    ``patch``: a sample is an image, row by row, of ``patch`` times as many rows and columns as ``shape`` has,
-    and of C colours, innermost.  Map (py * patch + px) * C + c of position (y, x) is colour c of pixel
+    ``patch``: images are folded.  An image has ``patch`` times the rows and columns of ``shape``, and C
+    colours, innermost.  Map (py * patch + px) * C + c of position (y, x) is colour c of pixel
     (y * patch + py, x * patch + px).
     """
 
@@ -147,7 +145,7 @@ class Input(Population):
 
     @property
     def image(self) -> Shape | None:
-        """Rows, columns and colours of a sample."""
+        """Rows, columns and colours of a sample, or None without a shape."""
         if self.shape is None:
             return None
         height, width, maps = self.shape
@@ -155,7 +153,7 @@ class Input(Population):
 
     @property
     def fold(self) -> Raw:
-        """Place in the sample of what each neuron is clamped to, (size,)."""
+        """Index in the sample of the value of each neuron, (size,)."""
         places = np.arange(self.size)
         if self.shape is None or self.patch == 1:
             return places
@@ -166,7 +164,7 @@ class Input(Population):
 
 @dataclass(frozen=True)
 class Constant(Population):
-    """Clamped to 255/256: a synapse from it is a bias."""
+    """Constant 255/256: a synapse from it is a bias."""
 
     kind: Literal["constant"] = "constant"
 
@@ -187,10 +185,10 @@ class Lif(Population):
 
 @dataclass(frozen=True)
 class Relay(Population):
-    """Linear neurons that ask a memory (equilif_golden.blocks.relay).
+    """Queries and retrievals of an attention layer: linear neurons (equilif_golden.blocks.relay).
 
-    ``heads``: queries, side by side, each as long as a pattern.  ``gain``: in octaves; what is heard back
-    counts 2**(gain - 1) times.
+    ``heads``: number of queries; ``size / heads`` is the width of a pattern.  ``gain``: octaves, the
+    retrieval counts 2**(gain - 1) times.
     """
 
     kind: Literal["relay"] = "relay"

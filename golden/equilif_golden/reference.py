@@ -1,8 +1,8 @@
-"""The specification: samples through a network, in plain NumPy.
+"""Specification of the network's dynamics and learning, in plain NumPy.
 
-Reads like the paper: settle, nudge, measure, learn.  ``equilif_golden.kernel`` is the same thing
-compiled, ``equilif_golden.engine.model`` the same thing as instructions on lanes and memories; tests
-prove all three equal bit for bit.
+The steps are those of the paper: settle, nudge, measure, learn.  ``equilif_golden.kernel`` is the compiled
+form, ``equilif_golden.engine.model`` the form with instructions, lanes and memories.  Tests compare all three
+bit for bit.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ from equilif_golden.tokens import scatter_add
 
 @dataclass
 class Recalled:
-    """By relay or softmax population: queries and retrievals (batch, heads, width), signed; codes of p that
-    patterns learn from (batch, heads, size).
+    """Values of the attention layers, by population.
+
+    query, retrieval (batch, heads, width): signed 8-bit values, by relay.  p (batch, heads, size): codes from
+    which patterns learn, by attention population.
     """
 
     query: dict[str, Raw] = field(default_factory=dict)
@@ -53,18 +55,18 @@ class Recalled:
 
 
 def _joined(parts: Sequence[dict[str, Raw]]) -> dict[str, Raw]:
-    """Batches one after the other, by name."""
+    """Batches concatenated, by name."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 @dataclass
 class State:
-    """Raw state of the LIF populations, (batch, size), and what the memories last said."""
+    """Raw state of the LIF populations, (batch, size), and the last values of the attention layers."""
 
     v: dict[str, Raw]
     spikes: dict[str, Raw]
     base: dict[str, Raw]  #: static drive from clamped populations
-    #: patterns (batch or 1, size, width) and presences of softmax populations
+    #: patterns (batch or 1, size, width) and their presence, by attention population
     memory: dict[str, tuple[Raw, npt.NDArray[np.bool_]]]
     recalled: Recalled
     charge: dict[str, Raw] = field(default_factory=dict)
@@ -76,8 +78,12 @@ class State:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """Rates are 8-bit, (batch, size), by population; ``prediction`` is the first output of largest free rate;
-    ``steps`` (batch,) are those of the free phase.
+    """Results of a batch.
+
+    free, plus, minus   8-bit rates (batch, size) of the phases, by LIF population
+    prediction          first output neuron with the largest free rate, (batch,)
+    spikes              number of spikes in all phases
+    steps               time steps of the free phase, (batch,)
     """
 
     free: dict[str, Raw]
@@ -93,7 +99,7 @@ class SampleResult:
 
     @classmethod
     def joined(cls, parts: Sequence[SampleResult]) -> SampleResult:
-        """One batch of several; nothing recorded."""
+        """Several results as one batch, without rasters."""
         recalled = [Recalled.joined([r.recalled[k] for r in parts]) for k in range(3)]
         return cls(
             free=_joined([r.free for r in parts]),
@@ -108,14 +114,15 @@ class SampleResult:
 
 
 class Reference:
-    """A network with its weights.
+    """Reference implementation of a network with its weights.
 
-    A subclass tries another neuron or learning rule in Python alone: it overrides :meth:`neuron` or
-    :meth:`update` (examples/new_neuron.py).
+    network         its populations, synapses and schedule
+    weights         raw weights by synapse name; None: ``network.initial_weights()``
+    learning_rate   eta of the paper; None: no training before :meth:`set_learning_rate`
+    counter         weight updates so far, which number the dither; 0 for new weights
 
-    ``learning_rate``: eta of the paper; without one the network runs and does not learn until
-    :meth:`set_learning_rate`.  ``counter`` numbers the updates for the dither and belongs to the state, like
-    the weights.
+    ValueError if an argument has a wrong shape, type or range.  To try another neuron or learning rule,
+    subclass it and override :meth:`neuron` or :meth:`update` (examples/new_neuron.py).
     """
 
     def __init__(
@@ -134,11 +141,11 @@ class Reference:
         self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """dW is ``learning_rate`` / (2 beta) times the rate-product difference."""
+        """Set eta of the paper: dW is eta / (2 beta) times the difference of the rate products."""
         self.steps: dict[str, Step] = learning_steps(self.network, learning_rate)
         self.learns = self.learns or learning_rate > 0
 
-    # -- what a prototype overrides ----------------------------------------------------------------
+    # -- methods that a prototype overrides --------------------------------------------------------
     def neuron(self, population: Population, v: Raw, drive: Raw) -> tuple[Raw, Raw]:
         """One time step of a population: raw membranes v and input sums ``drive``, both (batch, size), to new
         membranes and spikes in 0/1.
@@ -177,7 +184,7 @@ class Reference:
                 base[s.post] = base[s.post] + syn.forward_values(
                     self.weights[s.name], clamped[s.pre], net.geometry(s)
                 )
-        # a memory is silent until the network has settled for one window
+        # retrievals are zero during the first window
         silent = Recalled()
         memory = {}
         for m in net.attention_layers:
@@ -192,7 +199,7 @@ class Reference:
         return State(v, spikes, base, memory, silent)
 
     def _recall(self, state: State, rates: dict[str, Raw]) -> None:
-        """Each memory once: query from the rates, scores, softmax, retrieval."""
+        """Evaluate each attention layer: query from the rates, scores, softmax, retrieval."""
         net = self.network
         fraction = net.numerics.fraction
         new = Recalled()
@@ -216,9 +223,8 @@ class Reference:
         state.recalled = new
 
     def _step(self, state: State, target: Raw | None, strength: int) -> None:
-        """One time step: each LIF population in order, from the newest spikes of its neighbours.
-
-        That order is called Gauss-Seidel.
+        """One time step: each LIF population in order, from the newest spikes of its neighbours (Gauss-Seidel
+        order).
         """
         for p in self.network.lif:
             drive = state.base[p.name]
@@ -256,11 +262,10 @@ class Reference:
         raster: list[dict[str, Raw]] | None,
         early_exit: bool = False,
     ) -> tuple[dict[str, Raw], int]:
-        """Rates of the last window, and the number of steps, which is less than ``steps`` when an ``early``
-        phase has settled.
+        """Rates of the last window, and the number of steps: fewer than ``steps`` after an early exit.
 
-        Memories are asked after every window; without one, and without an early end, only the last window
-        is measured.
+        Attention layers are evaluated after every window.  Without them and without ``early_exit`` only the
+        last window is measured.
         """
         rates: dict[str, Raw] = {}
         state.charge = {k: -v for k, v in state.v.items()}
@@ -284,14 +289,16 @@ class Reference:
                     return rates, done
         return rates, steps
 
-    # -- what users call ---------------------------------------------------------------------------
+    # -- public methods ---------------------------------------------------------------------------
     def infer(
         self, x: npt.ArrayLike, tokens: Tokens | TokenRows | None = None, *, record: bool = False
     ) -> SampleResult:
-        """Free phase only.
+        """Run the free phase.
 
-        ``x``: (batch, n_inputs) 8-bit values; ``tokens``: the patterns of a loaded memory, always as
-        TokenRows when the network has a table.
+        x        8-bit values (batch, n_inputs)
+        tokens   patterns of the samples, for a network with dynamic patterns: TokenRows with an embedding
+                 table, else Tokens or TokenRows
+        record   whether to return the spikes of all steps
         """
         patterns = self._patterns(tokens)
         return self._run(self._inputs(x, patterns), None, patterns, record=record)
@@ -305,8 +312,13 @@ class Reference:
         record: bool = False,
         learn: bool = True,
     ) -> SampleResult:
-        """Three phases and, unless ``learn`` is false, the update; then x must be one sample, (1, n_inputs),
-        with 8-bit targets y (1, n_outputs).
+        """Run all three phases and update the weights.
+
+        x       8-bit values of one sample, (1, n_inputs); with ``learn`` false any batch
+        y       8-bit targets, (1, n_outputs)
+        learn   whether to update the weights
+
+        Others as :meth:`infer`.
         """
         patterns = self._patterns(tokens)
         checked = self._inputs(x, patterns)
@@ -322,11 +334,11 @@ class Reference:
         return result
 
     def _patterns(self, tokens: Tokens | TokenRows | None) -> Tokens | None:
-        """Rows as they are now in the network's table or, when it has none, in their own."""
+        """Patterns from the network's embedding table or, without one, from that of the tokens."""
         table = self.network.table
         if not isinstance(tokens, TokenRows):
             if table is not None and tokens is not None:
-                raise ValueError("the network has a table of tokens: give their rows, TokenRows")
+                raise ValueError("the network has an embedding table: give TokenRows")
             return tokens
         memory = self.network.attention_for(tokens)
         assert memory is not None
@@ -346,9 +358,9 @@ class Reference:
     def _run(self, x: Raw, y: Raw | None, tokens: Tokens | None, *, record: bool) -> SampleResult:
         net = self.network
         early_exit = self.raw.early_exit >= 0
-        if early_exit and len(x) > 1:  # each ends at a time of its own
+        if early_exit and len(x) > 1:  # samples exit at different steps
             if record:
-                raise ValueError(f"phases that end early are recorded one sample at a time, not {len(x)}")
+                raise ValueError(f"phases with early exit are recorded one sample at a time, not {len(x)}")
             ones = [
                 self._run(
                     x[[j]],
@@ -392,8 +404,9 @@ class Reference:
         patterns: Tokens | None,
         rows: Raw | None,
     ) -> None:
-        """Every synapse learns from what its two ends send into it; each head of a relay is an update of its
-        own.  Rows of a table learn as the patterns that were loaded, and then return.
+        """Update every synapse from the values at its two ends, each head of a relay separately.
+
+        Rows of an embedding table learn as patterns, and their changes are added to the table.
         """
         plus = {**clamped, **result.plus}, result.recalled[1]
         minus = {**clamped, **result.minus}, result.recalled[2]
@@ -418,7 +431,7 @@ class Reference:
             self.weights[s.name] = held
 
     def _part(self, s: Synapse, head: int) -> tuple[slice, slice]:
-        """Rows and columns that belong to a head; the heads of a memory share its patterns."""
+        """Rows and columns that belong to a head; heads share the patterns."""
         rows = columns = slice(None)
         pre = self.network[s.pre]
         post = self.network[s.post]
@@ -429,7 +442,7 @@ class Reference:
         return rows, columns
 
     def _ends(self, s: Synapse, head: int, sent: Sent) -> tuple[Raw, Raw]:
-        """What the two ends of a synapse, or a head of one of them, have sent: (rows,) and (columns,)."""
+        """Values at the two ends of a synapse, or of a head of one of them: (rows,) and (columns,)."""
         rates, recalled = sent
         if isinstance(self.network[s.pre], Attention):
             return recalled.p[s.pre][0, head], recalled.query[s.post][0, head]
@@ -440,5 +453,5 @@ class Reference:
         )
 
 
-#: values of clamped and LIF populations, and what the memories said, at the end of a phase
+#: values of clamped and LIF populations, and of the attention layers, at the end of a phase
 Sent = tuple[dict[str, Raw], Recalled]

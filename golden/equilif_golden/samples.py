@@ -12,29 +12,29 @@ from equilif_golden.network import AttentionLayer, Network, TokenRows
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
-MIN_SORTED = 20  #: samples of which it is asked whether they are sorted by class
-MIN_OTHERS = 5  #: of them in other classes than the largest
+MIN_SORTED = 20  #: fewest samples for which a sorted order is rejected
+MIN_OTHERS = 5  #: fewest of them outside the largest class
 
 
 class Epoch(NamedTuple):
-    """What one pass of training did."""
+    """Counts of one training epoch."""
 
-    #: samples that were learned
+    #: trained samples
     samples: int
-    #: samples whose free-phase prediction, before their update, was right
+    #: samples predicted correctly in the free phase, before their update
     hits: int
     #: spikes of all three phases
     spikes: int
-    #: steps of the free phases; 0 when their length is not fixed, which an engine does not tell
+    #: time steps of the free phases; 0 from an engine with early exit, which does not report them
     steps: int = 0
 
 
 def check_inputs(
     network: Network, x: npt.ArrayLike | None, tokens: TokenRows | None
 ) -> tuple[npt.NDArray[np.uint8], TokenRows]:
-    """Inputs (batch, n_inputs), 8-bit values, and tokens of a loaded memory; empty ones where there are none.
+    """Inputs (batch, n_inputs), uint8, and tokens, both empty if the network has none.
 
-    ``x`` may be None where there is no input population.  ValueError unless both fit the network.
+    ``x`` may be None for a network without input population.  ValueError unless both fit the network.
     """
     memory = network.attention_for(tokens)
     rows = NO_TOKENS
@@ -56,37 +56,37 @@ def check_inputs(
 
 
 def check_token_rows(memory: AttentionLayer, tokens: TokenRows | None) -> TokenRows:
-    """The tokens; ValueError unless they are TokenRows, and of as many rows as the table of the memory."""
+    """The tokens; ValueError unless they are TokenRows whose table has the length of the network's."""
     if not isinstance(tokens, TokenRows):
         raise ValueError(f"tokens must be TokenRows, not {short_repr(tokens)}")
     if memory.attention.learns and len(tokens.table) != memory.attention.table_rows:
         raise ValueError(
-            f"tokens are rows of a table of {len(tokens.table):,}, that of the network has "
+            f"tokens have a table of {len(tokens.table):,} rows, the network has one of "
             f"{memory.attention.table_rows:,}: they are of other data"
         )
     return tokens
 
 
 def check_labels(network: Network, y: npt.ArrayLike, n: int) -> Raw:
-    """Class numbers of ``n`` samples, (n,); ValueError when they are no classes of the network."""
+    """Class numbers of ``n`` samples, (n,); ValueError unless they are classes of the network."""
     checked = integers(y, "labels", 0, network.n_outputs - 1)
     if checked.shape != (n,):
-        way_out = ": one-hot rows become labels by argmax(1)" if checked.ndim > 1 else ""
-        raise ValueError(f"labels must have shape {(n,)}, one a sample, not {checked.shape}{way_out}")
+        hint = ": one-hot rows become labels by argmax(1)" if checked.ndim > 1 else ""
+        raise ValueError(f"labels must have shape {(n,)}, one a sample, not {checked.shape}{hint}")
     return checked
 
 
 def check_order(at: npt.ArrayLike | None, n: int, known: Raw | None = None) -> Raw:
-    """Positions among ``n`` samples, one after the other; None: as they stand.
+    """Indices of samples in training order, (k,), each below ``n``; None: 0 .. n - 1.
 
-    ValueError when they stand class by class, going by ``known`` (n,): the last class would displace those
-    before it.
+    ValueError for None if the samples are sorted by class according to ``known`` (n,): online training would
+    forget the first classes.
     """
     if at is None:
         if known is not None and _class_by_class(known):
             raise ValueError(
-                "samples are sorted by class, and a network that learns one by one forgets the first: give "
-                f"order=np.random.default_rng(0).permutation({n}), or order=np.arange({n}) where it is meant"
+                "samples are sorted by class, so online training would forget the first classes: give "
+                f"order=np.random.default_rng(0).permutation({n}), or order=np.arange({n}) to keep it"
             )
         return np.arange(n)
     checked = integers(at, "order", 0, n - 1)
@@ -96,7 +96,7 @@ def check_order(at: npt.ArrayLike | None, n: int, known: Raw | None = None) -> R
 
 
 def _class_by_class(known: Raw) -> bool:
-    """Whether each class is one block, in a way that chance brings about once in 10,000 times at most."""
+    """Whether each class is one block, with a probability below 1/10,000 by chance."""
     if len(known) < MIN_SORTED:
         return False
     counts = np.bincount(known)
@@ -118,8 +118,8 @@ def one_hot(labels: npt.ArrayLike, n: int) -> Raw:
 
 
 def accuracy(network: Network, predictions: Raw, y: npt.ArrayLike) -> float:
-    """Part of the predictions that are right; ValueError without samples."""
+    """Fraction of correct predictions; ValueError without samples."""
     known = check_labels(network, y, len(predictions))
     if not len(known):
-        raise ValueError("there are no samples to be right or wrong about")
+        raise ValueError("there are no samples: accuracy is undefined")
     return float(np.mean(predictions == known))

@@ -1,6 +1,6 @@
-"""Patterns of a memory that is loaded with each sample: the tokens of a sequence.
+"""Dynamic patterns of an attention layer: the tokens of a sequence.
 
-Two forms: an array for every sample, and rows of a table that samples share.
+Two forms: an array per sample, and rows of a table that all samples share.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from equilif_golden.populations import MAX_PATTERNS
 
 @dataclass(frozen=True)
 class Tokens:
-    """Patterns of a loaded memory, sample by sample: (batch, softmax size, width) raw weights, zero where
-    ``present`` (batch, size) is false.
+    """Tokens as one array per sample.
+
+    patterns (batch, size, width): raw weights, zero where absent.  present (batch, size): whether there is a
+    token.  size is that of the attention population, width that of one head of the relay.
     """
 
     patterns: Raw
@@ -42,7 +44,7 @@ class Tokens:
 
     @classmethod
     def of(cls, sequences: Sequence[npt.ArrayLike], size: int) -> Self:
-        """Sequences of raw patterns (n <= size, width), one a sample, filled up."""
+        """Tokens of sequences (n <= size, width) of raw patterns, one per sample, padded to ``size``."""
         check_int(size, "size", 1, MAX_PATTERNS)
         arrays = [integers(s, "patterns") for s in sequences]
         if not arrays:
@@ -54,16 +56,16 @@ class Tokens:
         return cls(patterns, np.arange(size) < np.array([len(a) for a in arrays])[:, None])
 
     def take(self, indices: npt.ArrayLike) -> Tokens:
-        """Some samples, by their positions (n,)."""
+        """The samples at ``indices`` (n,)."""
         at = _positions(indices, len(self.patterns))
         return Tokens(self.patterns[at], self.present[at])
 
 
 class TokenRows(NamedTuple):
-    """Patterns for a loaded memory, as rows of a table: sample j has the rows ``rows[off[j]: off[j + 1]]``.
+    """Tokens as rows of a table: sample j has the rows ``rows[off[j]: off[j + 1]]``.
 
-    table (n_rows, width) raw weights, int16; rows int32; off (n + 1,) int64.  A network that has a table of
-    its own takes the rows from there; this one is what it begins with.
+    table (n_rows, width): raw weights, int16.  rows: int32.  off (n_samples + 1,): int64.  A network with an
+    embedding table uses its own table, which starts with the content of this one.
     """
 
     table: npt.NDArray[np.int16]
@@ -75,29 +77,28 @@ class TokenRows(NamedTuple):
         return len(self.off) - 1
 
     def checked(self, patterns: int, width: int, weight: Fixed) -> TokenRows:
-        """The same with the types above, for a memory of so many ``patterns``.
+        """The same in the types above, for a layer of ``patterns`` patterns of ``width``.
 
-        ValueError when it does not fit.  Every row and offset is looked at, for compiled code takes them as
-        they are.
+        ValueError if it does not fit.  Every row and offset is checked, because compiled code is not.
         """
         table = check_integers(self.table, "patterns", weight.lo, weight.hi)
         if table.ndim != 2 or table.shape[1] != width:
             raise ValueError(
-                f"the memory holds patterns of width {width}: the table must have shape (rows, {width}), "
-                f"not {table.shape}"
+                f"the attention layer has patterns of width {width}: the table must have shape "
+                f"(rows, {width}), not {table.shape}"
             )
         rows = check_integers(self.rows, "token rows", 0, len(table) - 1)
         if rows.ndim != 1:
             raise ValueError(f"token rows must have one dimension, not {rows.ndim}")
         off = integers(self.off, "token offsets")
-        whole_range = off.ndim == 1 and off.size > 0 and off[0] == 0 and off[-1] == len(rows)
-        if not whole_range or (off[1:] < off[:-1]).any():
+        covers_rows = off.ndim == 1 and off.size > 0 and off[0] == 0 and off[-1] == len(rows)
+        if not covers_rows or (off[1:] < off[:-1]).any():
             raise ValueError(
-                f"token offsets must rise from 0 to the number of rows, {len(rows)}, not {short_repr(off)}"
+                f"token offsets must increase from 0 to the {len(rows)} rows, not {short_repr(off)}"
             )
         longest = int(np.diff(off).max(initial=0))
         if longest > patterns:
-            raise ValueError(f"the memory holds {patterns} patterns, not the {longest} of a sample")
+            raise ValueError(f"the attention layer has {patterns} patterns, a sample has {longest}")
         return TokenRows(
             np.ascontiguousarray(table, np.int16),
             np.ascontiguousarray(rows, np.int32),
@@ -105,18 +106,15 @@ class TokenRows(NamedTuple):
         )
 
     def rows_of(self, j: int) -> Raw:
-        """Row numbers (n,) of sample j."""
+        """Row numbers of sample j, (n,)."""
         return self.rows[self.off[j] : self.off[j + 1]].astype(np.int64)
 
     def sample(self, j: int) -> Raw:
-        """Raw patterns (n, width) of sample j."""
+        """Raw patterns of sample j, (n, width)."""
         return self.table[self.rows_of(j)].astype(np.int64)
 
     def dropout(self, rng: np.random.Generator, part: float) -> TokenRows:
-        """Without this ``part`` of the tokens, drawn anew by each call; a sample keeps its last one.
-
-        Dropout, as far as the network can tell: a token that is absent takes no part.
-        """
+        """Token dropout: each token is removed with probability ``part``; a sample keeps its last token."""
         kept = rng.random(len(self.rows)) >= check_float(part, "part", 0, 1)
         before = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
         lost = (before[self.off[1:]] == before[self.off[:-1]]) & (np.diff(self.off) > 0)
@@ -125,8 +123,8 @@ class TokenRows(NamedTuple):
         return TokenRows(self.table, self.rows[kept], left[self.off])
 
     def crop(self, rng: np.random.Generator, part: float) -> TokenRows:
-        """Without up to this ``part`` of the tokens at the beginning of a sample, and as many at most at its
-        end, drawn anew by each call.
+        """Random crop: each end of a sample loses a uniformly drawn fraction of its tokens, up to ``part``
+        (0 .. 0.5).
         """
         most = check_float(part, "part", 0, 0.5) * np.diff(self.off)
         first = self.off[:-1] + (rng.random(self.n_samples) * most).astype(np.int64)
@@ -137,7 +135,7 @@ class TokenRows(NamedTuple):
         return TokenRows(self.table, self.rows[kept], np.concatenate([[0], np.cumsum(last - first)]))
 
     def take(self, indices: npt.ArrayLike) -> TokenRows:
-        """Some samples, by their positions (n,), with the same table."""
+        """The samples at ``indices`` (n,), with the same table."""
         parts = [self.rows[self.off[j] : self.off[j + 1]] for j in _positions(indices, self.n_samples)]
         return TokenRows(
             self.table,
@@ -147,17 +145,16 @@ class TokenRows(NamedTuple):
 
 
 def scatter_add(table: Raw, rows: Raw, before: Raw, after: Raw, weight: Fixed) -> None:
-    """Change a ``table`` (n_rows, width), raw, to which its ``rows`` (n,) come back.
+    """Add ``after - before`` (n, width) to the ``rows`` (n,) of a raw ``table`` (n_rows, width), in place.
 
-    They left as ``before`` and learned to ``after``, both (n, width).  A row gets what each of its tokens
-    has learned, one after the other: it may be there several times.
+    A row that occurs several times gets all of its changes, one after the other, saturated each time.
     """
     for t in np.flatnonzero((after != before).any(axis=1)):
         table[rows[t]] = np.clip(table[rows[t]] + after[t] - before[t], weight.lo, weight.hi)
 
 
 def _positions(indices: npt.ArrayLike, n: int) -> Raw:
-    """Positions (k,) among ``n`` samples."""
+    """Indices (k,) below ``n``."""
     at = integers(indices, "indices", 0, n - 1)
     if at.ndim != 1:
         raise ValueError(f"indices must have one dimension, not {at.ndim}")

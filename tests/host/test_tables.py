@@ -193,7 +193,7 @@ def test_save_without_table(connected, tmp_path):
 def test_data_with_other_table(connected, tmp_path):
     network = Network.attention(8, 6, 2, 8, 2, table_rows=21)
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
-    wanted = "tokens are rows of a table of 20, that of the network has 21: they are of other data"
+    wanted = "tokens have a table of 20 rows, the network has one of 21: they are of other data"
     for where in ((), ("--port", "there")):
         assert wanted in run("evaluate", tmp_path / "n.npz", "vowels", *where, code=2)
 

@@ -315,7 +315,7 @@ WRONG = [
     ("size = 12", "size = 12\nheads = 2 !", "population 'a': lif neurons have no heads"),
     ('kind = "constant"', 'kind = "konstant" !', "kind must be one of input, constant, lif"),
     ('kind = "constant"', "kind = 3 !", "kind must be one of input, constant, lif"),
-    ("[population.b]", '[population."b-c"] !', "name is made of letters, digits, _ and ., not 'b-c'"),
+    ("[population.b]", '[population."b-c"] !', "name consists of letters, digits, _ and ., not 'b-c'"),
     ("[population.b]", "[populations.b] !", "no 'populations': did you mean 'population'?"),
     ("[population.b]", "[population.a] !", "it is not valid TOML: cannot declare"),
     ('[population.output]\nkind = "output"', "[population.output]\nsize = 3", 'kind = "output"'),
@@ -348,7 +348,7 @@ WRONG = [
     (
         '[[synapse]]\nfrom = "output"\nto = "a"',
         '[[synapse]] !\nfrom = "a"\nto = "input"',
-        "is not possible; turn it round: input-a",
+        "is not possible; use input-a",
     ),
     (
         '[[synapse]]\nfrom = "output"\nto = "a"',
@@ -432,8 +432,8 @@ WRONG_MEMORY = [
     ),
     ("heads = 2", "heads = 2 !\nsize = 5", "5 relay neurons cannot have 2 heads"),
     ("heads = 2", "heads = 2\ngain = 3 !", "gain must be an integer in 0..2, not 3"),
-    ("nudged = 16", "nudged = 18 !", "a network with a memory settles in whole windows"),
-    ('from = "memory"\nto = "query"', 'from = "query"\nto = "memory"', "turn it round: memory-query"),
+    ("nudged = 16", "nudged = 18 !", "settles in whole windows"),
+    ('from = "memory"\nto = "query"', 'from = "query"\nto = "memory"', "use memory-query"),
 ]
 
 

@@ -1,11 +1,11 @@
-"""A network on an engine, whatever carries the engine: the model, the RTL in simulation, a board at a line.
+"""A network on an engine: the model, the RTL in simulation, or a board behind a link.
 
     chip = Chip(EngineModel(config), network, learning_rate=0.05)
     chip = Chip(VerilatedEngine(config), network, learning_rate=0.05)
     chip = Chip(Client(port), network, learning_rate=0.05)
     chip.train(x, labels)
 
-All three give the same bits as equilif_golden.kernel.Kernel, which has the same methods.
+All three equal equilif_golden.kernel.Kernel bit for bit and have its methods.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CounterMismatch(OSError):
 
 
 class Rates(NamedTuple):
-    """8-bit rates of the LIF populations (neurons,), in the order of the network, at +beta and at -beta.
+    """8-bit rates of the LIF neurons, (neurons,), in the order of the network, at +beta and at -beta.
 
     After an inference both are the rates of the free phase.
     """
@@ -44,13 +44,16 @@ class Rates(NamedTuple):
 
 
 class Chip:
-    """Compiled for the engine that is there; program, constants, weights and counter are written at once.
+    """A network compiled for an engine, with the methods of Kernel.
 
-    A table of tokens stays here.  A sample's rows are loaded, learn on the engine, and come back.
+    engine          EngineModel, VerilatedEngine or Client
+    weights         raw weights by synapse name; None: ``network.initial_weights()``
+    learning_rate   eta of the paper; None: no training before :meth:`set_learning_rate`
+    counter         weight updates so far, which number the dither; 0 for new weights
 
-    ``learning_rate``: eta of the paper; without one the chip runs and does not learn until
-    :meth:`set_learning_rate`.  ``counter``: updates so far, of weights that come from elsewhere.
-    CapacityError when the engine is too small for the network.
+    The constructor writes program, constants, weights and counter.  An embedding table stays on the host: the
+    rows of a sample are loaded, learn on the engine, and are read back.  CapacityError if the network does
+    not fit the engine.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Chip:
         engine.write(Region.COUNTER, 0, np.array([dither_position(counter)]))
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """The learning rate is part of the program, so a new one is a new program."""
+        """Set eta of the paper; loads a new program, of which it is a part."""
         if learning_rate != self._learning_rate:
             program = self.compiled.program(learning_rate)
             self.engine.load(program)
@@ -89,6 +92,7 @@ class Chip:
         self.learns = self.learns or learning_rate > 0
 
     def load_weights(self, weights: Mapping[str, Raw]) -> None:
+        """Replace all weights; the counter stays."""
         words = self.compiled.weight_words(dict(weights))
         table = self.network.table
         self._table = None if table is None else np.array(weights[table.name], np.int64)
@@ -110,7 +114,7 @@ class Chip:
         made = updates_at(int(self.engine.read(Region.COUNTER, 0, 1)[0]))
         if made != self.counter & DITHER_MASK:
             raise CounterMismatch(
-                f"the engine stands at update {made}, it was sent {self.counter & DITHER_MASK}: "
+                f"the engine is at update {made}, it was sent {self.counter & DITHER_MASK}: "
                 "was it reset, or does another program use it?"
             )
 
@@ -122,10 +126,12 @@ class Chip:
         tokens: TokenRows | None = None,
         read: tuple[int, int] = (0, 0),
     ) -> Run:
-        """One sample through all of its phases: inferred, or with a target learned.
+        """Run one sample: inference, or training with a target.
 
-        x (n_inputs,) and y (n_outputs,) are 8-bit values, ``tokens`` those of this one sample.
-        ``read``: first element and number of the values to bring back, see :meth:`outputs`.
+        x        8-bit values (n_inputs,)
+        y        8-bit targets (n_outputs,); None: inference
+        tokens   those of this one sample
+        read     first element and number of the values to read back, see :meth:`outputs`
         """
         patterns = self._load(tokens)
         n = len(patterns)
@@ -140,12 +146,12 @@ class Chip:
         if learn and n and self._rows_learn:
             assert tokens is not None
             self._unload(tokens.rows_of(0), patterns)
-        # counted when all of it is here: where it is not, chip and engine are out of step
+        # counted last: an error before this line is found later as a counter mismatch
         self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
         return run
 
     def _load(self, tokens: TokenRows | None) -> Raw:
-        """Patterns (n, width) of a sample into the engine."""
+        """Write the patterns (n, width) of a sample into the engine."""
         memory = self.network.attention_for(tokens)
         if memory is None:
             return np.zeros((0, 0), np.int64)
@@ -161,7 +167,7 @@ class Chip:
         return patterns
 
     def _unload(self, rows: Raw, patterns: Raw) -> None:
-        """What the patterns have become goes into the table."""
+        """Read the trained patterns and add their changes to the table."""
         lanes = self.engine.config.lanes
         first, words = self.compiled.token_words(patterns)
         found = self.engine.read(Region.WEIGHT, first, words.size).reshape(-1, lanes)
@@ -171,19 +177,19 @@ class Chip:
 
     @property
     def outputs(self) -> tuple[int, int]:
-        """Where the rates of the output population are: first element and number."""
+        """First element and number of the output rates in Region.VALUE."""
         first = self.compiled.groups[self.network.output].first * self.engine.config.lanes
         return first, self.network.n_outputs
 
     def rates(self) -> Rates:
-        """Of the last sample."""
+        """Rates of the last sample."""
         compiled = self.compiled
         values = self.engine.read(Region.VALUE, 0, compiled.lif_groups * self.engine.config.lanes)
         where = [compiled.elements(q.name) for q in self.network.lif]
         own = values[np.concatenate(where)]
         return Rates(own & 0xFF, own >> 8)
 
-    # -- as the kernel -----------------------------------------------------------------------------
+    # -- methods of Kernel -----------------------------------------------------------------------------
     def train(
         self,
         x: npt.ArrayLike | None,
@@ -192,7 +198,7 @@ class Chip:
         *,
         tokens: TokenRows | None = None,
     ) -> Epoch:
-        """Learn the samples one by one, in ``order`` (default: as they stand, unless sorted by class)."""
+        """Train on one sample after the other; arguments as Kernel.train."""
         values, rows = samples.check_inputs(self.network, x, tokens)
         known = samples.check_labels(self.network, labels, len(values))
         at = samples.check_order(order, len(values), known)
@@ -208,9 +214,9 @@ class Chip:
         return Epoch(len(at), int(hits), spikes, len(at) * schedule.free if schedule.fixed else 0)
 
     def infer(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Iterator[Run]:
-        """The free phase of one sample after the other; in the end CounterMismatch when the engine was reset.
+        """Run the free phase of one sample after the other.
 
-        A board that trains standalone answers after a reset too, but with its own network.
+        CounterMismatch at the end if the engine was reset: a standalone board then runs its own network.
         """
         values, rows = samples.check_inputs(self.network, x, tokens)
         for j, v in enumerate(values):
@@ -219,20 +225,22 @@ class Chip:
             self._require_counter()
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
-        """Class of each sample: the first output of largest free-phase rate."""
+        """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
         return np.array([run.prediction for run in self.infer(x, tokens=tokens)], np.int64)
 
     def accuracy(
         self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
     ) -> float:
-        """Part of the samples that is classified right."""
+        """Fraction of correct predictions."""
         values, _ = samples.check_inputs(self.network, x, tokens)
-        known = samples.check_labels(self.network, labels, len(values))  # before a board works for minutes
+        known = samples.check_labels(
+            self.network, labels, len(values)
+        )  # before minutes of inference on a board
         return samples.accuracy(self.network, self.predict(x, tokens=tokens), known)
 
 
 def read_weights(engine: Engine, compiled: Compiled) -> Weights:
-    """Weights that an engine holds, of a network that was compiled for it."""
+    """Raw weights in an engine, by synapse of the compiled network."""
     lanes = engine.config.lanes
     words = engine.read(Region.WEIGHT, 0, compiled.n_tiles * lanes * lanes)
     return compiled.weights(words.reshape(-1, lanes))
