@@ -1,4 +1,4 @@
-"""Every example does what it says.  Those that compile or place and route:  ./run examples"""
+"""Tests of the examples.  Those that compile or place and route:  ./run examples"""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def example(name):
     return module
 
 
-def test_every_example_is_tried_and_listed():
-    """By its name, in this file and in the list of examples."""
+def test_every_example_is_tested_and_listed():
+    """Each name is in this file and in the list of examples."""
     text = Path(__file__).read_text()
-    told = (EXAMPLES / "README.md").read_text()
+    listed = (EXAMPLES / "README.md").read_text()
     for path in EXAMPLES.glob("*"):
         if path.name not in ("README.md", "__pycache__"):
-            assert path.stem in text and f"({path.name})" in told, path.name
+            assert path.stem in text and f"({path.name})" in listed, path.name
 
 
-def test_a_network_of_another_shape_learns_and_runs_on_an_engine(capsys):
+def test_own_network(capsys):
     golden = example("own_network").main()
     assert golden.network.feedforward == ()
-    said = capsys.readouterr().out
-    assert float(re.match(r"[\d.]+", said)[0]) > 90 and "the same weights" in said
+    printed = capsys.readouterr().out
+    assert float(re.match(r"[\d.]+", printed)[0]) > 90 and "the same weights" in printed
 
 
-def test_the_same_network_as_a_file():
+def test_own_network_file():
     """examples/own_network.toml"""
     from equilif.data import images
     from equilif.training import netfile
@@ -69,7 +69,7 @@ def test_another_neuron_in_python():
     assert lif > 0.2 and other != lif
 
 
-def test_images_of_a_folder_are_recalled_from_their_upper_half(tmp_path):
+def test_recall_images(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(0)
     for kind in ("noise", "lines"):
@@ -80,21 +80,21 @@ def test_images_of_a_folder_are_recalled_from_their_upper_half(tmp_path):
     assert example("recall_images").main(str(tmp_path)) == 1.0
 
 
-def test_the_leds_of_an_own_design_show_what_the_golden_model_says():
+def test_in_your_design():
     pytest.importorskip("amaranth")
-    found, expected = example("in_your_design").main(count=4)
-    assert found == expected and len(set(found)) > 1
+    actual, expected = example("in_your_design").main(count=4)
+    assert actual == expected and len(set(actual)) > 1
 
 
-def test_the_export_behind_axi_says_what_the_golden_model_says():
+def test_axi_export():
     pytest.importorskip("amaranth")
     module = example("axi_export")
     assert module.TESTBENCH.name == "axi_testbench.v"
-    found, expected = module.main()
-    assert found == expected
+    actual, expected = module.main()
+    assert actual == expected
 
 
-def test_a_board_in_a_file_of_ones_own_is_taken_and_elaborates():
+def test_own_board():
     pytest.importorskip("amaranth_boards")
     from equilif.hardware.boards import find
     from equilif_boards.build import Plan
@@ -109,7 +109,7 @@ def test_a_board_in_a_file_of_ones_own_is_taken_and_elaborates():
 
 
 @pytest.mark.long
-def test_a_board_in_simulation_learns_a_table(tmp_path):
+def test_own_table_on_a_simulated_board(tmp_path):
     run(str(EXAMPLES / "wine.py"), "wine.csv", folder=tmp_path)
     done = run(str(EXAMPLES / "own_table.py"), "wine.csv", "kind", folder=tmp_path)
     assert "weights of board and golden model are equal" in done
@@ -117,7 +117,7 @@ def test_a_board_in_simulation_learns_a_table(tmp_path):
 
 
 @pytest.mark.long
-def test_a_network_of_snntorch_learns_a_class_that_it_has_never_seen():
+def test_snntorch_and_back():
     pytest.importorskip("snntorch")
     before, between, after, exported = example("from_snntorch").main()
     assert before[0] > 0.8 and before[1] == between[1] == 0
@@ -126,16 +126,18 @@ def test_a_network_of_snntorch_learns_a_class_that_it_has_never_seen():
 
 
 @pytest.mark.long
-def test_the_notebook_runs_from_digits_to_bitstream(tmp_path):
+def test_notebook(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     from nbclient import NotebookClient
 
     notebook = nbformat.read(EXAMPLES / "digits_to_bitstream.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept"
     NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    said = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", ()))
+    printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", ()))
     assert (
-        "weights are equal" in said and "64-64-10 fits" in said and re.search(r"f_max [\d.]+ MHz", said)
+        "weights are equal" in printed
+        and "64-64-10 fits" in printed
+        and re.search(r"f_max [\d.]+ MHz", printed)
     )
 
 
