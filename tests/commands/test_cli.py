@@ -148,12 +148,8 @@ def test_network_too_large_for_board(tmp_path):
 def test_network_for_other_data(tmp_path):
     other = network.Network.chain(5, 4, 3)
     network.save(tmp_path / "other.npz", other, other.initial_weights())
-    assert "the network has 5 inputs, the samples have 64 values" in error_of(
-        "evaluate", tmp_path / "other.npz", "digits"
-    )
-    assert "has 5 inputs and 3 outputs, digits needs 64 and 10" in error_of(
-        "verify", "--network", tmp_path / "other.npz"
-    )
+    assert "5 inputs, the samples have 64" in error_of("evaluate", tmp_path / "other.npz", "digits")
+    assert "digits needs 64 and 10" in error_of("verify", "--network", tmp_path / "other.npz")
 
 
 @pytest.mark.sampled(4)
@@ -521,7 +517,7 @@ def test_verify_reports_wrong_weight(monkeypatch):
 
     faulty(monkeypatch, 7, flip)
     output = run("verify", "--samples", 60, "--board", BOARD, code=1)
-    assert "weight differs at training sample 7, synapse input-hidden1, element [0, 3]" in output
+    assert "training sample 7, synapse input-hidden1, element [0, 3]" in output
 
 
 def test_verify_reports_wrong_rate(monkeypatch):
@@ -532,18 +528,13 @@ def test_verify_reports_wrong_rate(monkeypatch):
         return result
 
     faulty(monkeypatch, 5, spoil)
-    assert "rate of the -beta phase differs at training sample 5, output[2]" in run(
-        "verify", "--samples", 20, "--board", BOARD, code=1
-    )
+    assert "training sample 5, output[2]" in run("verify", "--samples", 20, "--board", BOARD, code=1)
 
 
 def test_verify_reports_wrong_spike_count(monkeypatch):
     faulty(monkeypatch, 4, lambda rtl, result: dataclasses.replace(result, spikes=result.spikes + 1))
     output = run("verify", "--samples", 20, "--board", BOARD, code=1)
-    assert (
-        "number of spikes differs at training sample 4" in output
-        and "equal until then: 4 predictions" in output
-    )
+    assert "training sample 4" in output and "equal until then: 4 predictions" in output
 
 
 def test_demo_command(tmp_path):

@@ -305,9 +305,7 @@ def test_time_step(dt, tmp_path):
     library.write(tmp_path / "a.nir", graph(W, lif()))
     networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
     for source, target in (("a.nir", "b.npz"), ("a.npz", "b.nir")):
-        assert "dt must be a number in" in error_of(
-            "convert", tmp_path / source, tmp_path / target, "--dt", dt
-        )
+        assert "dt" in error_of("convert", tmp_path / source, tmp_path / target, "--dt", dt)
         assert not (tmp_path / target).exists()
 
 

@@ -129,7 +129,7 @@ def test_signals_of_every_engine(pipeline):
 
 
 def test_wave_file_formats(tmp_path):
-    assert "must be a file that ends in .fst or .vcd" in error_of("verify", "--waves", tmp_path / "x.png")
+    assert ".fst or .vcd" in error_of("verify", "--waves", tmp_path / "x.png")
     (tmp_path / "file").write_text("")
     assert f"{tmp_path}/file" in error_of("verify", "--waves", tmp_path / "file" / "y.fst")
     (tmp_path / "z.sucl").mkdir()

@@ -127,9 +127,9 @@ def test_capacity_report():
 def test_commands(tmp_path):
     code, output = run("boards", "--network", "784-128-10", "--json", tmp_path / "b.json")
     assert code == 0 and all(name in output for name in BOARDS) and "ulx3s-85f holds 784-128-10" in output
-    assert [r["board"] for r in json.loads((tmp_path / "b.json").read_text())["boards"]] == list(BOARDS)
+    assert {r["board"] for r in json.loads((tmp_path / "b.json").read_text())["boards"]} == BOARDS.keys()
     code, output = run("build", "icebreaker", "--network", "784-128-10", "--out", tmp_path / "out")
-    assert code == 2 and "needs 6403 tiles" in output and not (tmp_path / "out").exists()
+    assert code == 2 and "6403 tiles" in output and not (tmp_path / "out").exists()
     code, output = run("build", "icebreaker", "--lanes", 8, "--out", tmp_path / "out")
     assert (
         code == 2

@@ -314,9 +314,7 @@ def test_no_board_on_the_bus(transfer, says, board, monkeypatch):
     monkeypatch.setattr(board, "transfer", transfer)
     start = time.monotonic()
     code, output = command("identify", "--port", PATH)
-    assert code == 2 and output.startswith(
-        f"error: nothing at {PATH} speaks equilif's protocol at 4,000,000 b"
-    )
+    assert code == 2 and output.startswith(f"error: nothing at {PATH}")
     assert says in output and output.count("error:") == 1 and "equilif build BOARD --link spi" in output
     assert time.monotonic() - start < 5
     with pytest.raises((NoReply, DeviceError), match="IDENTIFY was "):  # the second to its own echo
@@ -355,7 +353,7 @@ def test_invalid_bus(path, reason, board):
 @pytest.mark.parametrize("path", ["spi+", "spi+usb://x", "spi+/dev/spidev0.0"])
 def test_invalid_address(path):
     code, output = command("identify", "--port", path)
-    assert code == 2 and f"'{path}' is no SPI bus: write spi:/dev/spidev0.0 or spi+ftdi://" in output, output
+    assert code == 2 and f"'{path}' is no SPI bus" in output, output
 
 
 @pytest.mark.parametrize(

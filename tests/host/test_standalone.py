@@ -68,9 +68,7 @@ def test_standalone_training_equals_golden(device, table, tmp_path):
 
 def test_stop_continue_restart(device, table, tmp_path):
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
-    assert "the board is at work: stop it" in error_of(
-        "upload", *table, *LINE, "--out", tmp_path / "other.npz"
-    )
+    assert "stop it" in error_of("upload", *table, *LINE, "--out", tmp_path / "other.npz")
     assert "at work" in error_of("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
     assert "stopped: 0 of 2 epochs" in run("standalone", "--stop", "--watch", *LINE)
     assert "training: 0 of 2 epochs" in run("standalone", "--start", *LINE)
@@ -128,7 +126,7 @@ def test_board_evaluates_stored_tests(device, table, tmp_path):
     assert f"{found['test_hits']} of {n} samples" in output
     assert found["test_hits"] / n == history["epochs"][-1]["test_accuracy"]
     run("upload", *table, *line, "--overwrite", "--tests", 0)
-    assert "no test samples are in the flash" in error_of("standalone", "--test", *LINE)
+    assert "no test samples" in error_of("standalone", "--test", *LINE)
     assert device.trainer.registers.run, "it goes on"
 
 
@@ -279,9 +277,9 @@ def test_flash_image_equals_client_data(device):
 
 def test_standalone_needs_flash(tmp_path, monkeypatch):
     monkeypatch.setitem(BOARDS, "icesugar", replace(BOARDS["icesugar"], flash=None))
-    assert "no flash that the design can use" in error_of("build", "icesugar", "--standalone")
+    assert "no flash" in error_of("build", "icesugar", "--standalone")
     file = tmp_path / "flash.bin"
-    assert "no flash that the design can use" in error_of("simulate", "icesugar", "--flash", file)
+    assert "no flash" in error_of("simulate", "icesugar", "--flash", file)
     file.write_bytes(b"short")
     assert "a flash has 16777216" in error_of("simulate", "icebreaker", "--flash", file)
     assert file.read_bytes() == b"short"

@@ -145,7 +145,7 @@ def test_page_shows_results(made):
     assert found.accuracy == saved.history.epochs[-1].test_accuracy == report.metrics["accuracy"]
     assert digest(saved.weights) in text and data.digest in text
     assert "equilif train digits --hidden 16 --epochs 2 --seed 0" in text
-    assert f"{int((found.predictions != data.y_test).sum())} test samples of 360 are misclassified" in text
+    assert f"{int((found.predictions != data.y_test).sum())} test samples of 360" in text
     assert report.metrics["confusion"] == found.confusion.tolist()
     json.dumps(report.metrics, allow_nan=False)
 

@@ -292,7 +292,7 @@ def test_windows_file(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + GRAPH.replace("\n", "\r\n").encode())
     assert netfile.read(path).description == netfile.read(write(tmp_path / "..", GRAPH)).description
     path.write_bytes(b"\xef\xbb\xbf" + GRAPH.replace("\n", "\r\n").replace("size = 8", "size = -8").encode())
-    assert f"{path}, line 11: population 'b': size must be an integer in" in refusal(path)
+    assert f"{path}, line 11: population 'b': size" in refusal(path)
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -453,9 +453,7 @@ def test_stored_patterns_need_size(tmp_path):
         "[population.bias]", '[population.x]\nkind = "input"\n\n[population.bias]'
     )
     text = text.replace('["query", "bias"]', '["query", "x", "bias"]')
-    assert "population 'query': its memory stores patterns, so it needs a size" in refusal(
-        write(tmp_path, text)
-    )
+    assert "population 'query'" in refusal(write(tmp_path, text))
     write(tmp_path, text.replace("heads = 2", "heads = 2\nsize = 8"))
     network = netfile.read(tmp_path / "net.toml").network(images.digits())
     assert network.attention_layers[0].attention.size == 6 and network.n_weights > 6 * 4
@@ -624,7 +622,7 @@ def test_resume_without_network_file(trained, tmp_path):
     run("train", "--resume", "--epochs", 2, "--out", tmp_path)
     assert read_history(tmp_path / HISTORY).epochs[-1].weights == whole.epochs[-1].weights
     message = error_of("train", "--resume", "--config", trained / "net.toml", "--out", tmp_path)
-    assert "a resumed run keeps its settings: leave out --config" in message
+    assert "leave out --config" in message
 
 
 def test_run_contains_network_file(trained, tmp_path):
@@ -656,7 +654,7 @@ def test_options_override_file(trained, tmp_path):
     preset = read_history(tmp_path / HISTORY).preset
     assert (preset.epochs, preset.learning_rate, preset.schedule.beta) == (1, 0.02, 0.25)
     message = error_of("train", "digits", *net, "--hidden", 3, "--out", tmp_path / "other")
-    assert "hidden is for chains, this network has its sizes in the file" in message
+    assert "hidden is for chains" in message
 
 
 def test_preset_equals_its_file(tmp_path):
@@ -751,9 +749,7 @@ def test_show_output(tmp_path):
 def test_show_capacity_errors(tmp_path):
     wide = Network.chain(784, 128, 10)
     networks.save(tmp_path / "wide.npz", wide, wide.initial_weights())
-    assert "icebreaker: the network needs 6403 tiles of 4x4 weights, this engine has 4096" in run(
-        "show", tmp_path / "wide.npz"
-    )
+    assert "6403 tiles of 4x4" in run("show", tmp_path / "wide.npz")
 
 
 def test_unconnected_population(tmp_path):

@@ -123,4 +123,4 @@ def test_folders_of_single_and_parallel_runs(tmp_path):
 
 def test_one_seed_on_a_board(tmp_path):
     message = error_of("train", "--seed", "0-1", "--port", "/dev/nothing", "--out", tmp_path / "out")
-    assert "a board trains one network at a time" in message and not (tmp_path / "out").exists()
+    assert "one network at a time" in message and not (tmp_path / "out").exists()
