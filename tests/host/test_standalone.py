@@ -69,7 +69,7 @@ def test_standalone_training_equals_golden(device, table, tmp_path):
 def test_stop_continue_restart(device, table, tmp_path):
     run("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "begin.npz")
     assert "stop it" in error_of("upload", *table, *LINE, "--out", tmp_path / "other.npz")
-    assert "at work" in error_of("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
+    assert "stop it" in error_of("save", tmp_path / "l.npz", "--like", tmp_path / "begin.npz", *LINE)
     assert "stopped: 0 of 2 epochs" in run("standalone", "--stop", "--watch", *LINE)
     assert "training: 0 of 2 epochs" in run("standalone", "--start", *LINE)
     assert "done: 2 of 2" in run("standalone", "--watch", *LINE)
@@ -253,7 +253,7 @@ def test_invalid_requests(device, table, tmp_path, monkeypatch):
         "upload", *table, "--hidden", 400, *LINE, "--out", tmp_path / "n.npz"
     )
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(Device(CONFIG)))
-    assert "keeps nothing in its flash" in error_of("upload", *table, *line, "--out", tmp_path / "n.npz")
+    assert "--standalone" in error_of("upload", *table, *line, "--out", tmp_path / "n.npz")
     assert "no standalone trainer" in error_of("standalone", *LINE)
     assert not (tmp_path / "n.npz").exists()
 

@@ -176,7 +176,7 @@ def test_save_keeps_table(connected, tmp_path):
     assert f"{held:,} weights of {tmp_path / 'n.npz'}" in output
     assert "120 weights" in output
     output = run("save", tmp_path / "s.npz", "--like", tmp_path / "n.npz", "--port", "there")
-    assert f"{tmp_path / 'n.npz'}: a board holds none" in output
+    assert "120 of them" in output and str(tmp_path / "n.npz") in output
     network, weights = networks.load(tmp_path / "s.npz")
     assert network == want.network and digest(weights) == digest(want.weights)
 
