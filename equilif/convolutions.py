@@ -180,6 +180,6 @@ def _rolled(network: Network, s: Synapse, w: Matrix) -> Matrix:
 
 
 def patch_of(image: Shape, windows: list[tuple[int, int]]) -> int:
-    """The largest patch that an image can be folded in, heard through kernels of these sides and strides."""
+    """The largest patch into which an image can be folded, for kernels of these sizes and strides."""
     sides = [image.height, image.width, *(n for sizes in windows for n in sizes)]
     return math.gcd(*sides) if windows else 1

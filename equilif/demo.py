@@ -1,7 +1,7 @@
 """The main job in one go: train the golden model, train the RTL to the same bits, build the bitstream, and
 say what was found.
 
-The bitstream is built by a process of its own, beside the rest.
+A separate process builds the bitstream meanwhile.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class Demo:
         )
 
     def _epoch_plans(self, training: Run, samples: int) -> list[EpochPlan]:
-        """The first so many samples of the run."""
+        """The first ``samples`` samples of the run."""
         plans = []
         for epoch in range(self.preset.epochs):
             if samples > 0:

@@ -494,7 +494,7 @@ class _Place:
 
 
 def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _Own) -> _Place:
-    """An image is folded in patches where all that hear it do so through kernels."""
+    """An image is folded into patches where all its synapses are convolutions."""
     kind = Input if name in read.inputs else Lif
     node = read.shapes.get(name)
     if name not in maps:

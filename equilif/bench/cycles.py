@@ -36,7 +36,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Cycles:
-    """Means of so many samples of each kind, by training and inference; learning compared bit for bit."""
+    """Mean cycles per sample in training and inference; the results are compared bit for bit."""
 
     data: str
     network: str

@@ -59,7 +59,7 @@ PHASES = ("free", "nudged", "window", "beta", "leak")
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A network, how it learns, and an engine: one with so many lanes, or a board's.
+    """A network, how it learns, and an engine, by its lanes or by its board.
 
     None: as the data set's preset has it.  ``data``: a name, or the path of one's own, and ``reading``:
     options of equilif.data.own.read for it.  ValueError for a value that no point can have; what only does

@@ -67,7 +67,7 @@ class Golden:
 class Pace:
     """Of one learner on one data set: medians of its seeds.
 
-    ``to_target``: seconds of training until so many test samples were right; None: a seed did not get there
+    ``to_target``: seconds of training to the target test accuracy; None: a seed did not get there
     within its limit.
     """
 
@@ -79,7 +79,7 @@ class Pace:
 
 
 def pace(make: Callable[[DataSet, int], Learner], data: DataSet, limit: float) -> Pace:
-    """Each seed learns for an epoch and until the target is reached, or so many seconds of CPU time."""
+    """Each seed trains for at least an epoch, until the target or the limit of CPU time is reached."""
     n = len(data.x_train)
     rates = []
     reached = []
@@ -125,7 +125,7 @@ def _run(learner: Learner, seed: int, n: int, limit: float) -> tuple[int, float,
 def final_accuracy(
     make: Callable[[DataSet, int], Learner], data: DataSet, epochs: int, report: Callable[[], object]
 ) -> list[float]:
-    """Test accuracy of each seed after so many epochs; ``report`` is called after each of them."""
+    """Test accuracy of each seed after ``epochs``; ``report`` is called after each epoch."""
     accuracies = []
     for seed in SEEDS:
         learner = make(data, seed)

@@ -429,7 +429,7 @@ def samples_of(
     """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
 
     ``config``: network file, in place of the preset.  ``conv``: convolutions, in its place.
-    ``patches``: keys of the network file that have other values.  ``rates``: in real numbers.
+    ``patches``: keys of the network file that have other values.  ``rates``: in floating point.
 
     ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
     """

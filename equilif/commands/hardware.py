@@ -150,7 +150,7 @@ def _network(path: Path | None, preset: Description, data: DataSet, seed: int) -
 
 
 def engine_of(network: Network, lanes: int | None, board: str | None) -> EngineConfig:
-    """That of a board, or one of so many lanes that the network fits."""
+    """The engine of a board, or one with the given lanes that holds the network."""
     from equilif_golden.engine.compiler import engine_for
 
     if board is None:
@@ -213,7 +213,7 @@ def energy(
     show.console.print(show.table(title, ["words of P lanes a sample", *found], _counts(found, config.lanes)))
     show.console.print(show.table("\nestimated energy a sample, 45 nm", ["nJ", *found], _nanojoules(found)))
     show.console.print(
-        "An estimate: arithmetic and memories alone, at Horowitz's figures (ISSCC 2014); see "
+        "An estimate: arithmetic and memories only, at Horowitz's figures (ISSCC 2014); see "
         "docs/explanation/energy.md for what it leaves out."
     )
     return {

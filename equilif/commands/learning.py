@@ -282,7 +282,7 @@ def recall(
             seed=seed,
             progress=lambda done: progress.update(task, completed=done),
         )
-    names = {"fixed": "fixed point", "real": "real numbers", "hebb": "classical, Hebb's rule"}
+    names = {"fixed": "fixed point", "real": "floating point", "hebb": "classical, Hebb's rule"}
     show.console.print(
         show.table(
             f"{found.stored:,} images of {loaded.name}, the lower {blank:.0%} of each cue blank",
@@ -452,7 +452,7 @@ def gradient(
         show.console.print(
             f"{show.literal(name)}: accuracy {report['accuracy']:.1%}; gradient strong on {g['strong']:,}, "
             f"weak on {g['weak']:,} and zero on {g['zero']:,} samples; {report['elsewhere']} settle at "
-            "another fixed point than the real numbers"
+            "another fixed point than in floating point"
         )
     return {"data": loaded.name, "reports": reports}
 

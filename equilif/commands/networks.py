@@ -121,7 +121,7 @@ def _suggested(data: str, own: DataOptions, hidden: tuple[int, ...] | None) -> t
     if (Path(data) / HISTORY).is_file():
         refuse_own(f"the run in {data}", own)
         history = read_history(Path(data) / HISTORY)
-        # options of its own data are not said here
+        # the options of its data are left out
         words = [history.data] if history.about is None else [history.about.path, "..."]
         return history.preset.changed(hidden=hidden), words
     loaded, preset = samples_of(chosen(data), None, own, hidden=hidden)

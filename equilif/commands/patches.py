@@ -48,7 +48,7 @@ class RunOptions:
 
 MAX_SECONDS = 1e9  #: of run.every
 RUN = tuple(f.name for f in dataclasses.fields(RunOptions))
-#: keys that a command for training in real numbers has not
+#: keys that a command for training in floating point has not
 ROWS = ("label", "text", "test", "missing")
 
 

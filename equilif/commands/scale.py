@@ -1,4 +1,4 @@
-"""Large networks: trained in real numbers, deployed, exchanged, compared."""
+"""Large networks: trained in floating point, deployed, exchanged, compared."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def convert(
     net = found.network
     populations = ", ".join(f"{p.name} {p.size}" for p in net.populations)
     symmetric = all(s.feedback for s in net.synapses)
-    kind = "symmetric" if symmetric else "some without feedback, so it cannot be taught"
+    kind = "symmetric" if symmetric else "some without feedback, so it cannot be trained"
     show.console.print(
         f"{show.literal(target)}: {show.literal(populations)}; {net.n_weights:,} weights, {kind}"
     )

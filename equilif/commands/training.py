@@ -132,8 +132,8 @@ def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
 
 
 def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:
-    """What makes a learner of a network: the golden kernel, one of so many that share the processors, or the
-    engine at a port, which is opened then.
+    """Factory of learners: golden kernels that share the processors with the other runs, or the engine at a
+    port, which is opened then.
     """
     from equilif.training.parallel import learner
 
@@ -173,7 +173,7 @@ def _single(found: dict[str, Any]) -> dict[str, Any]:
     kind = "validation" if real and real["validation_samples"] else "test"
     show.console.print(
         f"{kind} accuracy [bold]{found['accuracy']:.2%}[/]"
-        f"{' in real numbers' * bool(real)} after {len(found['epochs'])} epochs; "
+        f"{' in floating point' * bool(real)} after {len(found['epochs'])} epochs; "
         f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
     )
     return found

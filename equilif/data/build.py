@@ -127,7 +127,7 @@ def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -
 
 
 def _check_inputs(scaling: Scaling, classes: int) -> None:
-    """ValueError when there are more inputs than a hidden neuron can hear, beside its bias and the output."""
+    """ValueError when the inputs, the bias and the outputs exceed the maximum fan-in of a hidden neuron."""
     widest = dataclasses.replace(DEFAULT, accumulator_width=MAX_ACCUMULATOR)
     most = widest.max_fan_in - 1 - classes
     if scaling.n_inputs > most:

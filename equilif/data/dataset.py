@@ -32,8 +32,8 @@ PATTERN = SQ(16, 0)
 class DataSet:
     """Inputs (n, features) are 8-bit values, labels (n,) class numbers from 0.
 
-    A sequence has no inputs (n, 0) but tokens for a memory; ``words`` name the rows of their table.  Of an
-    image they lie row by row, the colours of a pixel side by side.
+    A sequence has no inputs (n, 0) but tokens for an attention layer; ``words`` name the rows of their table.
+    Pixels of an image lie row by row, the colours of a pixel side by side.
     ValueError when one of them is something else: what was made is what it promises.  Arrays are copied
     unless nothing can change them, and cannot be written to.
     """

@@ -139,7 +139,7 @@ def _header(x: Any, name: str, columns: Columns) -> list[str]:
     """Names of the columns; ValueError when one of them is not there, or there twice."""
     header = [str(c) for c in x.columns]
     if len(set(header)) < len(header):
-        raise ValueError(f"{name} has two columns of one name: each needs a name of its own")
+        raise ValueError(f"{name} has two columns of one name: column names must be unique")
     for option, column in columns._asdict().items():
         if column is not None and column not in header:
             listed = ", ".join(header[:12])

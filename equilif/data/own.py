@@ -150,7 +150,7 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
     if data.digest != about.digest:
         raise ValueError(
             f"{place} is not the data that the network was trained on: digest {data.digest[:12]}, not "
-            f"{about.digest[:12]}; give the path of its own data, or train a new network on these"
+            f"{about.digest[:12]}; give the path of its training data, or train a new network on these"
         )
     assert data.about is not None
     if data.about.labels != about.labels:
@@ -168,7 +168,7 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples to evaluate: inputs (n, inputs), labels (n,), tokens for a memory; ``what`` they are.
+    """Samples to evaluate: inputs (n, inputs), labels (n,), tokens for an attention layer; ``what`` they are.
 
     ``clipped``: values beyond the scale of training.
     """

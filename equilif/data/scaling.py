@@ -5,7 +5,7 @@ A scaling is fitted on training samples only.  It is one of four:
     bytes     8-bit whole numbers stay as they are
     common    one scale for all columns, where they are alike: pixels
     columns   a scale for each column: measurements of different kinds
-    tokens    for a memory, signed codes: of each column the mean is 0, and SIGMAS deviations are 127
+    tokens    for an attention layer, signed codes: of each column the mean is 0, SIGMAS deviations are 127
 
 The scale of a column is its training range, but no more than FAR interquartile ranges beyond its quartiles:
 a single outlier does not squeeze all others together.  Values beyond the scale are clipped, and counted.

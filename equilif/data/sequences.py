@@ -54,7 +54,7 @@ class Sequences:
         return int(self.table.shape[1])
 
     def data_set(self, numerics: Numerics = DEFAULT) -> DataSet:
-        """Its samples as tokens for a memory: codes / 128 as raw weights."""
+        """Its samples as tokens for an attention layer: codes / 128 as raw weights."""
         table = self.table.astype(np.int16) << (numerics.fraction - FRACTION)
         train = TokenRows(table, self.train.rows, self.train.off)
         test = TokenRows(table, self.test.rows, self.test.off)
@@ -71,7 +71,7 @@ class Sequences:
         )
 
     def mean_pooled(self, sigmas: float = 3) -> DataSet:
-        """What is left without a memory: the mean token of each sample as inputs (n, 2 d).
+        """Inputs for a network without attention: the mean token of each sample as inputs (n, 2 d).
 
         Positive parts come first, then negative ones.  Means are standardised over the training set, and
         ``sigmas`` fill 255.
@@ -110,7 +110,7 @@ def with_positions(tokens: TokenRows, n: int, numerics: Numerics = DEFAULT) -> T
 def masked(tokens: TokenRows, rng: np.random.Generator, n: int, last: int) -> TokenRows:
     """Tokens with n neighbouring values at 0, the same in all tokens of a sample, drawn anew by each call.
 
-    The ``last`` values stay: they code places.  ValueError when there are not so many others.
+    The ``last`` values stay: they code places.  ValueError when there are too few others.
     """
     table = tokens.table[tokens.rows]
     width = table.shape[1]

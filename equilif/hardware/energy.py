@@ -1,6 +1,6 @@
 """Energy of a run: counts of the engine times published energies of operations.
 
-An estimate, of arithmetic and memories alone.
+An estimate for arithmetic and memories only.
 
 Figures: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure
 1.1.9, 45 nm at 0.9 V: adding 8 and 32 bits 0.03 and 0.1 pJ, multiplying 8 and 32 bits 0.2 and 3.1 pJ, 64
@@ -48,8 +48,8 @@ class Different(ValueError):
 
 
 def sram(bits: int) -> float:
-    """pJ of a bit read from a memory of so many bits; one beyond the largest published size is made of
-    several of that size.
+    """Energy in pJ per bit read from a memory of this size in bits; beyond the largest published size it
+    consists of several of that size.
     """
     return next((pj for kb, pj in SRAM if bits <= kb * 1024 * 8), SRAM[-1][1]) / 64
 

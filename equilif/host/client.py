@@ -355,7 +355,7 @@ class Client:
     def command(self, command: Command, payload: bytes = b"") -> bytes:
         """Payload of the reply; DeviceError when the device refuses, NoReply when it does not answer."""
         self._sequence = self._sequence % 255 + 1  # 0 is the device's word for "not readable"
-        # a leading END makes a frame of its own of what noise left there
+        # a leading END separates the frame from noise before it
         line = sliplib.END + sliplib.encode(seal(command, self._sequence, payload)) + sliplib.END
         wait = self.run_deadline if command == Command.RUN else self.deadline
         give_up = time.monotonic() + wait

@@ -34,7 +34,7 @@ READ_TIMEOUT = 0.02
 #: seconds of patience, for each rate, with a port that may have no board
 PROBE = 0.3
 
-#: what a port raises that fails or refuses; termios has an error of its own, and not every system termios
+#: what a port raises that fails or refuses; termios has its own error, and not every system has termios
 PORT_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError)
 with contextlib.suppress(ImportError):
     import termios

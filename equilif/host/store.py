@@ -445,7 +445,7 @@ def _fitted(
 
 
 def _blocks(size: int) -> int:
-    """That so many bytes take."""
+    """Blocks that this number of bytes takes."""
     return -(-size // BLOCK)
 
 

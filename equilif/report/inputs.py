@@ -108,7 +108,7 @@ class Fields:
 
     @classmethod
     def of(cls, network: Network, weights: Weights, inputs: Inputs) -> Fields | None:
-        """Of the first population that hears inputs; None when none does."""
+        """Of the first population with a synapse from the inputs; None when there is none."""
         scale = network.numerics.one * network.schedule.threshold
         first = {}
         at = 0

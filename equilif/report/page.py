@@ -258,7 +258,7 @@ def _groups(found: Fields, chosen: Any, names: tuple[str, ...]) -> list[tuple[in
 
 
 def _attention(run: Run, data: DataSet, j: int) -> Content | None:
-    """What the queries of a memory look at in a sample; None without one."""
+    """Attention weights over the tokens of a sample; None without an attention layer."""
     if run.network.dynamic_attention is None:
         return None
     (found,) = attention.look(run.network, run.weights, data, [j])

@@ -103,7 +103,7 @@ def rows(values: Reals, names: Sequence[str], ticks: Sequence[tuple[int, int, st
 
 
 def attention(shares: Reals, words: Sequence[str], alt: str) -> Chart:
-    """A heat map (heads, tokens) of what the heads of a memory look at."""
+    """A heat map (heads, tokens) of attention weights."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1.0 + 0.12 * len(shares)))
         axes = figure.subplots()

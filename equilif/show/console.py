@@ -89,7 +89,7 @@ def bar() -> Progress:
 
 @contextmanager
 def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar of so many samples; it is told how many are done."""
+    """A progress bar over samples."""
     with bar() as progress:
         task = progress.add_task(what, total=total, note="")
         yield lambda done: progress.update(task, completed=done)
@@ -97,7 +97,7 @@ def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def stages(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar of so many stages; it is told the name of each that begins."""
+    """A progress bar over stages, by name."""
     with bar() as progress:
         task = progress.add_task(what, total=total, note="")
         begun = count()

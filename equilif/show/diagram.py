@@ -1,6 +1,6 @@
 """A network as a picture: populations are boxes, synapses are arrows; below it phases, memory and boards.
 
-Inputs stand on the left.  A synapse that passes a column has a place of its own there, so that it crosses no
+Inputs stand on the left.  A synapse that passes a column gets its own place there, so that it crosses no
 box (layers and places as in Sugiyama et al. 1981).  All lengths are inches.
 """
 
@@ -78,7 +78,7 @@ class Plan:
 
 
 def drawn(resources: NetworkResources) -> tuple[list[PopulationInfo], list[SynapseInfo]]:
-    """Populations and synapses that are drawn: biases are a word in the box that hears them."""
+    """Populations and synapses that are drawn: biases are a word in the box of their target."""
     constant = {p.name for p in resources.populations if p.kind == "constant"}
     return (
         [p for p in resources.populations if p.name not in constant],

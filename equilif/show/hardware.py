@@ -81,7 +81,7 @@ def bitstream(build: Mapping[str, Any]) -> None:
     """What equilif_boards.build says of a build, as a dict; ``samples_per_second`` where measured cycles are
     known.
     """
-    # nextpnr counts cells of its own, too, of which a device has none
+    # nextpnr also counts internal cells, of which a device has none
     rows = [
         [name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"]
         for name, u in build["utilisation"].items()

@@ -241,7 +241,7 @@ def recall(result: Recall, path: Path) -> None:
         ("stored", "stored", None),
         ("cue", "cue", None),
         ("fixed", "memory,\nfixed point", result.fixed),
-        ("real", "memory,\nreal numbers", result.real),
+        ("real", "memory,\nfloating point", result.real),
         ("hebb", "classical,\nHebbian", result.hebb),
     )
     n = len(result.images["stored"])
@@ -349,7 +349,7 @@ def deployment(found: Deployment, title: str, path: Path) -> None:
         left, *rest = figure.subplots(1, 1 + bool(found.convergence), squeeze=False)[0]
         steps = [s.steps for s in found.spiking]
         left.axhline(100 * found.rates, color=BLUE, linewidth=2, alpha=0.6, label="quantised, exact rates")
-        left.axhline(100 * found.real, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="real numbers")
+        left.axhline(100 * found.real, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="floating point")
         left.plot(
             steps,
             [100 * s.accuracy for s in found.spiking],

@@ -30,8 +30,8 @@ def describe(run: Run, *others: Run) -> None:
 def train(
     runs: Mapping[Path, Run], *, every: float = 30.0, boards: Mapping[Path, Board] | None = None
 ) -> None:
-    """What is left of runs, by folder, saved every so many seconds and after each epoch: a bar for each that
-    is under way; a line for each epoch of a single one, or for each of several that is done.
+    """Train the rest of runs, by folder, saved every ``every`` seconds and after each epoch.  Shows a bar for
+    each run; a line for each epoch of a single run, or for each of several that is done.
 
     ``boards``: TensorBoard's, by folder.
     """

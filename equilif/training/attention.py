@@ -1,4 +1,4 @@
-"""What the queries of a memory look at: the softmax of each head over the tokens of a sample."""
+"""Attention weights: the softmax of each head over the tokens of a sample."""
 
 from __future__ import annotations
 

@@ -50,12 +50,12 @@ class ConvSpec(NamedTuple):
         )
 
 
-#: initial weights of maps with feedback for training in real numbers: they are heard by many, and would all
+#: initial weights of maps with feedback for training in floating point: they have many targets, and would all
 #: be full on.  Chosen on 300 training images of the digits, 16 and 32 maps
 MAPS_START = {"bias": 0.1, "scale": 0.25}
 MAPS_LR = 1e-3  #: a larger one silences maps for good
 #: how networks of convolutions learn, by data set; NAME-single is of one convolution before the output.  It
-#: hears the nudge at first hand and most of its neurons are silent, so both layers can take larger steps than
+#: receives the nudge directly and most of its neurons are silent, so both layers can take larger steps than
 #: those of several; it is wide, so it starts from less
 FOLDER = presets.FOLDER / "conv"
 OTHER = "other"  #: for other images
@@ -108,7 +108,7 @@ def recipe(name: str, *, single: bool) -> Description:
     """How a network of convolutions learns a data set: its file.
 
     The learning rates there are those of the first convolution, of the others and hidden populations, and of
-    an output that hears as many neurons as the output of the file.
+    an output with the fan-in of the output of the file.
     """
     names = [f"{name}-single"] * single + [name, OTHER]
     path = next(p for p in (FOLDER / f"{n}.toml" for n in names) if p.exists())
@@ -116,7 +116,7 @@ def recipe(name: str, *, single: bool) -> Description:
 
 
 def preset(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ()) -> Description:
-    """The network, and how it learns; an output that hears more neurons learns more slowly in proportion.
+    """The network, and how it learns; the learning rate of the output falls with its fan-in.
 
     ValueError for data that are no images.
     """
@@ -134,7 +134,7 @@ def preset(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ())
 def rates(
     data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int], base: Description, *, feedback: bool
 ) -> Description:
-    """The network for training in real numbers, with the phases and the settings of ``base``."""
+    """The network for training in floating point, with the phases and the settings of ``base``."""
     made = network(data, specs, hidden, schedule=base.schedule, feedback=feedback)
     settings = {**base.content()["rates"], "learning_rate": MAPS_LR}
     start = MAPS_START if feedback else {}

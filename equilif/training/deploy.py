@@ -1,9 +1,9 @@
-"""From real numbers to spikes, step by step, and where the steps part.
+"""From floating point to spikes, step by step, and how the predictions differ.
 
     float       real weights, fixed point of the mean rates
-    rates       weights in their fixed-point format, exact fixed point; with a memory, which the engine asks
-                in integers, a fixed point in real numbers
-    spikes      the same weights on the golden kernel, after so many time steps
+    rates       weights in their fixed-point format, exact fixed point; the attention layer, integer on the
+                engine, in floating point
+    spikes      the same weights on the golden kernel, for several numbers of time steps
 
 And how fast the average spiking rates come to the fixed point: like 1/T without a leak, down to a floor with
 one (Bal & Sengupta, ISCAS 2024).
@@ -57,7 +57,7 @@ class Quantised:
 
 @dataclass(frozen=True)
 class Spiking:
-    """What the spikes say after so many time steps."""
+    """Accuracy in spikes for a number of time steps."""
 
     steps: int
     window: int  #: the last steps, over which rates are measured
@@ -83,14 +83,14 @@ class Deployment:
     """All of it."""
 
     samples: int
-    real: float  #: accuracy in real numbers
+    real: float  #: accuracy in floating point
     rates: float  #: accuracy of the exact rates
-    parted: int  #: predictions of the exact rates that differ from those in real numbers
+    parted: int  #: predictions of the exact rates that differ from those in floating point
     settled: float  #: part of the samples whose exact rates the solver found
     spiking: list[Spiking]
     quantisation: list[Quantised]
-    convergence: Convergence | None  #: None with a memory, which answers window by window
-    #: equilif_golden.real.rates.agreement; None with a memory, or without feedback
+    convergence: Convergence | None  #: None with an attention layer, which answers window by window
+    #: equilif_golden.real.rates.agreement; None with an attention layer, or without feedback
     gradients: dict[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Deployment:
 
 
 def trained_model(run: Run) -> Rates:
-    """What learned in a run; ValueError unless it is one in real numbers."""
+    """What learned in a run; ValueError unless it is one in floating point."""
     if not isinstance(run.backend, ImplicitDifferentiation):
         raise ValueError("the run is from `equilif train`: deploy needs a run of `equilif train-rates`")
     return run.backend.model
@@ -174,7 +174,7 @@ def deploy(
     samples: int = 100,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Deployment:
-    """A model from real numbers to spikes.
+    """A model from floating point to spikes.
 
     Accuracies are of the whole test set.  The convergence is of its first ``samples``, the gradients are of
     as many of the training set, or of all there are.  ``steps``: after how many time steps to ask the spikes.
@@ -190,7 +190,7 @@ def deploy(
     if network.schedule.leak:
         raise ValueError("the exact rates of a network with a leak are not known: deploy one with leak = 0")
     out = model.part[network.output]
-    progress("real numbers")
+    progress("floating point")
     real = predict(model, x, tokens=tokens)
     progress("exact rates of the quantised network")
     if network.attention_layers:

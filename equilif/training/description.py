@@ -207,7 +207,7 @@ class Description(Table):
         return type(self).of(content, self.data)
 
     def _with_hidden(self, hidden: tuple[int, ...]) -> Tables:
-        """A chain, or a memory before one, with other hidden populations; ValueError for another network."""
+        """A chain, after an attention layer or not, with other hidden populations; else ValueError."""
         same = type(self).of(self.content() | self._usual(self.hidden), self.data)
         if (same.population, same.synapses) != (self.population, self.synapses):
             raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
@@ -395,7 +395,7 @@ class Description(Table):
 
     @property
     def heads(self) -> int:
-        """Queries to the memory."""
+        """Queries to the attention layer."""
         return (self.population[self.loaded[1]].heads or 1) if self.loaded else 0
 
     @property
@@ -485,7 +485,7 @@ class Description(Table):
             )
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
-        """ValueError unless data with tokens meet a memory that is loaded with them, and other data none."""
+        """ValueError unless the network attends to tokens exactly when the data have tokens."""
         if tokens and not self.loaded:
             raise ValueError(
                 f"{data} has tokens: the network needs an attention population with dynamic_patterns = true, "
@@ -529,7 +529,7 @@ class Description(Table):
                 raise ValueError("the network has an embedding table: give the data with its initial rows")
             weights[network.table.name] = data.tokens_train.table.astype(np.int64)
         if network.dynamic_attention and (n := self.loading.get("n_pos", 0)):
-            # each head begins at a place of its own in the sequence
+            # each head starts at its own place in the sequence
             places = position(np.linspace(0, 1, self.heads), n).astype(np.int64)
             codes = places << (network.numerics.fraction - FRACTION)
             relay = network.dynamic_attention.relay

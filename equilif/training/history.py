@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 HISTORY = "history.json"
 NETWORK = "network.npz"
-CHECKPOINT = "rates.pt"  #: of a run in real numbers: weights and optimiser
+CHECKPOINT = "rates.pt"  #: of a run in floating point: weights and optimiser
 OLD_HISTORY = (
-    "rates.json"  #: of a run in real numbers, in place of history.json, as version 0.1.0 first wrote it
+    "rates.json"  #: of a run in floating point, in place of history.json, as version 0.1.0 first wrote it
 )
 MAX_UPDATES = (1 << 32) - 1  #: the counter of updates has 32 bits
 UNLIMITED = float("inf")  #: no limit, but finite
@@ -120,7 +120,7 @@ class History:
     """Content of history.json.  Version 0.1.0 first wrote it without ``data_digest``, ``version`` and
     ``command``.
 
-    ``preset``: the network and how it learns, by Equilibrium Propagation or in real numbers.  ``marks``: of
+    ``preset``: the network and how it learns, by Equilibrium Propagation or in floating point.  ``marks``: of
     the epoch under way, where it was saved.  ``command``: what began the run, or resumed it.  ``about``: of
     a user's own data, how they were read and scaled; None for a data set of the table.
     """
@@ -165,7 +165,7 @@ class History:
 
     @property
     def real(self) -> bool:
-        """Whether it was trained in real numbers."""
+        """Whether it was trained in floating point."""
         return self.preset.rates is not None
 
     @property
@@ -174,7 +174,7 @@ class History:
         return bool(self.epochs) or any(mark.samples for mark in self.marks)
 
     def knows(self, weights: Mapping[str, Raw]) -> bool:
-        """Whether the run had these weights; earlier versions recorded none in real numbers."""
+        """Whether the run had these weights; earlier versions recorded none in floating point."""
         known = {e.weights for e in self.epochs} | {mark.weights for mark in self.marks}
         return digest(weights) in known or self.real and None in known
 
@@ -230,8 +230,8 @@ def saved_history(folder: Path) -> History | None:
 
 
 def from_rates(raw: Any, folder: Path) -> History:
-    """The history of a run in real numbers as version 0.1.0 first wrote it; ``folder`` has the network, which
-    tells its shape.  ValueError names the key that is something else.
+    """The history of a run in floating point as version 0.1.0 first wrote it; the network in ``folder`` has
+    its shape.  ValueError names the key that is something else.
     """
     if not isinstance(raw, Mapping) or not isinstance(raw.get("epochs"), list | tuple):
         raise ValueError("it has no epochs")

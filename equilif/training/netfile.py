@@ -55,8 +55,8 @@ KINDS = {
     "constant": "always full on: a synapse from it is a bias",
     "lif": "",
     "output": "nudged towards the class; its most active neuron is the answer",
-    "relay": "queries to a memory, and what comes back",
-    "attention": "the patterns of a memory, and how well each matches",
+    "relay": "queries to an attention layer, and its answers",
+    "attention": "attention layer: patterns, and the softmax over their matches",
 }
 OPEN = {
     "input": "as many as a sample has values",
@@ -161,7 +161,7 @@ def line_of(text: str, place: Place) -> int | None:
                     break
                 at = at.item(key) if hasattr(at, "item") else at[key]
             while isinstance(at, AoT) or isinstance(at, Table) and at.is_super_table():
-                at = at[0] if isinstance(at, AoT) else at.item(next(iter(at)))  # it has no line of its own
+                at = at[0] if isinstance(at, AoT) else at.item(next(iter(at)))  # it has no line itself
             at.comment(MARK)
         except (TOMLKitError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
             continue

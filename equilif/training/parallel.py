@@ -28,7 +28,7 @@ def threads_for(runs: int) -> int:
 
 
 def learner(runs: int) -> Callable[..., Kernel]:
-    """What makes a kernel: so many share the processors when they test."""
+    """Factory of kernels that share the processors with the other runs."""
     return functools.partial(Kernel, threads=max(1, default_threads() // threads_for(runs)))
 
 

@@ -17,7 +17,7 @@ from equilif.training.tables import METHODS, Place, PlacedError, nearest
 Patches = Mapping[str, str]  #: values as they are typed, by key
 UNNAMED = "synapse"  #: a table without names
 FEEDBACK = "synapse.feedback"  #: of all synapses between spiking populations
-TOKENS = "loading.tokens"  #: size of the memory that is loaded with them
+TOKENS = "loading.tokens"  #: size of the attention layer over them
 
 
 def split(words: Iterable[str]) -> dict[str, str]:

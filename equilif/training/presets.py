@@ -21,7 +21,7 @@ OWN_LEARNING_RATES = (0.05, 0.02)
 OWN_MANY = 256
 OWN_SAMPLES = 15_000  #: that a network sees while it learns, if that is in OWN_EPOCHS
 OWN_EPOCHS = (10, 100)  #: the fewest and the most
-OWN_HEADS = 8  #: queries of a memory: the program of 16 is longer than an engine holds
+OWN_HEADS = 8  #: heads of an attention layer: the program of 16 is longer than an engine holds
 #: phases in which spike rates reach the fixed point (docs/explanation/implicit_differentiation.md)
 SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
@@ -56,7 +56,8 @@ def own_memory(data: DataSet, epochs: int) -> Description:
     assert data.about is not None and data.tokens_train is not None
     code = data.about.encoding
     width = data.tokens_train.table.shape[1]
-    most = DEFAULT.max_fan_in - 1 - data.n_classes  # of what a hidden neuron hears beside bias and output
+    # fan-in of a hidden neuron without bias and outputs
+    most = DEFAULT.max_fan_in - 1 - data.n_classes
     if width > most:
         raise ValueError(
             f"tokens have {width:,} values, an attention layer takes {most:,}: give narrower vectors"
@@ -80,7 +81,7 @@ def own_memory(data: DataSet, epochs: int) -> Description:
 
 
 def own_rates(data: DataSet) -> Description:
-    """The same for training in real numbers: as many neurons and epochs, the rest as for the digits."""
+    """The same for training in floating point: as many neurons and epochs, the rest as for the digits."""
     if data.about is not None and data.about.encoding.attention:
         raise ValueError("train-rates does not support data.attention: use `equilif train`")
     preset = own(data)
@@ -88,7 +89,7 @@ def own_rates(data: DataSet) -> Description:
     return Description.of({**tables.chain(*preset.hidden), "phases": SETTLED, "rates": rates}, data.name)
 
 
-#: a file for each data set with a name; in ``rates`` those for training in real numbers, in ``conv`` those of
+#: a file per named data set; in ``rates`` those for training in floating point, in ``conv`` those of
 #: convolutions
 FOLDER = Path(__file__).parent.parent / "presets"
 
@@ -116,5 +117,5 @@ class _Presets(Mapping[str, Description]):
 
 
 PRESETS: Mapping[str, Description] = _Presets(FOLDER)
-#: of training in real numbers
+#: of training in floating point
 RATES: Mapping[str, Description] = _Presets(FOLDER / "rates")

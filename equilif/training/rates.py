@@ -1,4 +1,4 @@
-"""Implicit differentiation as a backend of a run: training in real numbers, saved as the network that the
+"""Implicit differentiation as a backend of a run: training in floating point, saved as the network that the
 engine runs.
 
 ``rates.pt`` holds the real weights, the optimiser and how many epochs they have seen: all that a resumed

@@ -39,7 +39,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Recall:
-    """What was stored and how well it was recalled, by three memories."""
+    """What was stored and how well three associative memories recalled it."""
 
     data: str
     stored: int  #: images

@@ -182,7 +182,7 @@ def check_data(folder: Path, name: str, digest: str | None, data: DataSet) -> No
     if digest is not None and digest != data.digest:
         raise ValueError(
             f"the run in {folder} was begun with other data: {name} of digest {digest[:12]}, this is "
-            f"{data.name} of digest {data.digest[:12]}; give the folder of its own data with --data, or "
+            f"{data.name} of digest {data.digest[:12]}; give the folder of its data with --data, or "
             "begin a new run with another --out"
         )
 

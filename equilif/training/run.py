@@ -74,7 +74,7 @@ class Backend(Protocol):
         """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
 
     def save(self, folder: Path, epochs: int) -> None:
-        """Its files, after so many epochs."""
+        """Its files, after this number of epochs."""
 
     def close(self) -> None:
         """Nothing more is asked."""

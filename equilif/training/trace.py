@@ -46,7 +46,7 @@ def record(
     network: Network, weights: Weights, x: npt.ArrayLike, label: int, tokens: TokenRows | None = None
 ) -> Trace:
     """The steps of one sample: ``x`` (n_inputs,) 8-bit values and its class; ``tokens`` of that sample
-    alone, for a memory that is loaded.
+    only, for an attention layer over tokens.
 
     Nothing is learnt, and all phases are whole.
     """

@@ -305,7 +305,7 @@ def test_rate_run_has_spiking_accuracy(made, tmp_path):
     command("report", out)
     saved = run.read(out)
     text = Page((out / "report.html").read_text()).text
-    assert "test accuracy, as spikes" in text and "in real numbers" in text
+    assert "test accuracy, as spikes" in text and "in floating point" in text
     assert f"{100 * saved.history.epochs[-1].test_accuracy:.2f} %" in text
     assert "equilif train-rates digits --hidden 8 --epochs 1 --set rates.batch_size=64 --seed 0" in text
 

@@ -92,7 +92,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.  ``test``: None when it has no part of its own to test on.
+    """Content of a file.  ``test``: None when it has no test set.
 
     ``names`` of the columns, or of the channels of series, or nothing; ``shape`` of a sample before it was
     laid out in a row, of a series that of a step; ``alike``: columns are pixels; ``notes``: what a user

@@ -1,4 +1,4 @@
-"""Folders in which each class has a folder of its own, or the same below ``train`` and ``test``."""
+"""Folders with a subfolder for each class, or the same below ``train`` and ``test``."""
 
 from __future__ import annotations
 

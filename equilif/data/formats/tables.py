@@ -118,7 +118,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     seen: set[str] = set()
     for name in header:
         if name in seen:
-            raise ValueError(f"{path} has two columns {name!r}: each needs a name of its own")
+            raise ValueError(f"{path} has two columns {name!r}: column names must be unique")
         seen.add(name)
     if len(header) < 2:
         raise ValueError(f"{path} has one column, {header[0]!r}: it needs a class and a value at least")
