@@ -301,7 +301,7 @@ def test_nearest_words():
     "change, words, message",
     [
         ({}, ["odd33"], "'odd33'.*odd3"),
-        ({"words": ()}, [], "only texts have words"),
+        ({"words": ()}, [], "no trained embedding table"),
     ],
 )
 def test_unknown_words(change, words, message):

@@ -149,7 +149,7 @@ class NetworkResources:
 
     @property
     def with_the_host(self) -> int:
-        """Weights that no engine holds: the table of tokens."""
+        """Weights that no engine holds: the embedding table."""
         return 0 if self.network is None else self.network.n_table
 
     def tiles(self) -> dict[int, int]:

@@ -327,7 +327,7 @@ class Description(Table):
                 raise ValueError(f"{name} {what}, {data} holds none: leave it out")
 
     def _check_rates(self, rates: RatesTable) -> None:
-        """The table of tokens is part of the network where it learns."""
+        """The embedding table is part of the network where it learns."""
         if not self.loaded:
             for name in ("table_learning_rate", "token_dropout"):
                 if getattr(rates, name):
@@ -520,7 +520,7 @@ class Description(Table):
             )
 
     def initial_weights(self, network: Network, seed: int, data: DataSet | None = None) -> Weights:
-        """``data``: where a table of tokens begins; ValueError when the network has one and they are not
+        """``data``: initial rows of an embedding table; ValueError when the network has one and they are not
         given.
         """
         weights = network.initial_weights(seed, **self.start.model_dump())

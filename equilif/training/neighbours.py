@@ -1,4 +1,4 @@
-"""What words have become: their nearest neighbours in the table of tokens, before and after learning."""
+"""What words have become: their nearest neighbours in the embedding table, before and after learning."""
 
 from __future__ import annotations
 

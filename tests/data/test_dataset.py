@@ -41,7 +41,7 @@ WRONG = {
     "huge labels": ({"y_train": Y << 40}, "training labels must lie in 0"),
     "labels in a column": ({"y_train": Y[:, None]}, r"training labels .* not \(4, 1\)"),
     "too few labels": ({"y_test": Y[:1]}, r"test labels .* not \(1,\)"),
-    "one class": ({"y_train": Y * 0}, "nothing to tell apart"),
+    "one class": ({"y_train": Y * 0}, "at least two classes"),
     "a class that was not trained": ({"y_test": Y[:2] + 2}, "classes up to 3, training samples up to 2"),
     "shape of other images": ({"shape": (2, 2)}, r"of 6 inputs, not \(2, 2\)"),
     "shape of one dimension": ({"shape": (6,)}, r"must be \(height, width\)"),

@@ -1050,11 +1050,11 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "a class a sample": (
         lambda: text("a,kind\n" + "".join(f"{k},{k}\n" for k in range(9))),
         K,
-        ("9 classes for 9 samples", "come again"),
+        ("9 classes for 9 samples", "repeated class names"),
     ),
-    "one class": (lambda: text("a,kind\n1,x\n2,x\n"), K, ("'x'", "nothing to tell apart")),
+    "one class": (lambda: text("a,kind\n1,x\n2,x\n"), K, ("'x'", "at least two classes")),
     "class of one": (lambda: text(good() + "1,2,w\n"), K, ("'w' has one sample", "data.test")),
-    "nothing changes": (lambda: text("a,kind\n" + "1,x\n1,y\n" * 4), K, ("nothing to tell",)),
+    "nothing changes": (lambda: text("a,kind\n" + "1,x\n1,y\n" * 4), K, ("nothing to learn from",)),
     "no UTF-8": (lambda: text(good().encode() + b"\xff,2,x\n"), K, ("line 11", "not UTF-8")),
     "open quotes": (lambda: text(good() + '"1,2,x\n'), K, ("t.csv",)),
     "binary": (lambda: text(bytes(range(256)) * 4), K, ("t.csv",)),
@@ -1066,8 +1066,12 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     "hold out nothing": (table, f"{K} --set data.test_fraction=0", ("data.test_fraction", "above 0")),
     "hold out all": (table, f"{K} --set data.test_fraction=1", ("data.test_fraction", "below 1")),
     "hold out NaN": (table, f"{K} --set data.test_fraction=nan", ("data.test_fraction",)),
-    "hold out of parts": (parts, "--set data.test_fraction=0.2", ("test part already", "data.test_fraction")),
-    "test of parts": (parts, "--set data.test=parts.npz", ("test part of its own", "data.test")),
+    "hold out of parts": (
+        parts,
+        "--set data.test_fraction=0.2",
+        ("already have a test set", "data.test_fraction"),
+    ),
+    "test of parts": (parts, "--set data.test=parts.npz", ("already has a test set", "data.test")),
     "no test file": (table, f"{K} --set data.test=nowhere.csv", ("there is no nowhere.csv",)),
     "test of other columns": (
         lambda: (text(good(), "u.csv"), table())[1],
@@ -1105,7 +1109,7 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
     ),
     "no class folders": (lambda: (Path("e").mkdir(), "e")[1], "", ("e has no folders", "each class")),
     "empty class": (lambda: pictures(lambda p: (p / "dog").mkdir()), "", ("dog", "no PNG or JPEG")),
-    "one folder": (lambda: pictures(lone), "", ("'ape'", "nothing to tell apart")),
+    "one folder": (lambda: pictures(lone), "", ("'ape'", "at least two classes")),
     "broken image": (
         lambda: pictures(lambda p: (p / "ape/0.png").write_bytes(b"\x89PNG\r\n\x1a\nxxxx")),
         "",
@@ -1342,18 +1346,18 @@ def test_evaluate_refuses_other_data(name, capsys):
     "line, message",
     [
         ("train digits --label kind", "--label"),
-        ("train digits --set data.test_fraction=0.5", "--set data.test_fraction is for"),
-        ("verify digits --set data.missing=mean", "--set data.missing is for"),
+        ("train digits --set data.test_fraction=0.5", "--set data.test_fraction is only for"),
+        ("verify digits --set data.missing=mean", "--set data.missing is only for"),
         ("evaluate net.npz t.csv", "uint8"),
         ("train-rates t.csv", "--label"),
         ("train-rates t.csv --label kind --set rates.random_shift=0.5", "random_shift"),
         ("train-rates digits --label kind", "--label"),
-        ("gradient t.csv --label kind --network net.npz", "trained on"),
+        ("gradient t.csv --label kind --network net.npz", "training data"),
         ("energy t.csv", "--label"),
         ("recall t.csv --label kind", "recall"),
         ("recall digits --label kind", "--label"),
         ("recall imdb", "recall"),
-        ("gradient r.npz --set data.attention=true", "without a memory"),
+        ("gradient r.npz --set data.attention=true", "attention layers"),
         ("attention own.npz", "data.attention"),
     ],
 )
@@ -1398,4 +1402,4 @@ def test_damaged_data_record(change, capsys):
     capsys.readouterr()
     assert run("evaluate bad.npz") == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and ("bad.npz" in error or "not the data" in error)
+    assert len(error.splitlines()) == 1 and ("bad.npz" in error or "t.csv is" in error)

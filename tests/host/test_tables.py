@@ -185,7 +185,7 @@ def test_save_without_table(connected, tmp_path):
     network = Network.attention(8, 6, 2, 8, 2)
     networks.save(tmp_path / "n.npz", network, network.initial_weights())
     for arguments in (("restore",), ("save", tmp_path / "s.npz", "--like")):
-        assert "table of tokens" not in run(*arguments, tmp_path / "n.npz", "--port", "there")
+        assert "embedding table" not in run(*arguments, tmp_path / "n.npz", "--port", "there")
 
 
 def test_data_with_other_table(connected, tmp_path):
@@ -274,9 +274,9 @@ def test_show_table(connected, tmp_path):
         )
         drawn = (tmp_path / "n.svg").read_text()
         assert "table, 20 tokens of 6" in drawn and "4 x learning rate" in drawn
-    assert "table of tokens" not in run("show", file, *outputs)
+    assert "embedding table" not in run("show", file, *outputs)
     (found,) = (s for s in json.loads((tmp_path / "s.json").read_text())["synapses"] if s["table"])
-    assert found["rows"] is None and "table of tokens" in (tmp_path / "n.svg").read_text()
+    assert found["rows"] is None and "embedding table" in (tmp_path / "n.svg").read_text()
 
 
 def test_report_and_attention_use_table(connected, tmp_path):

@@ -521,7 +521,7 @@ def test_unsupported_standalone_training():
     identity = new().identity
     wide = Network.chain(2, 257)
     for bad, other, message in (
-        (dataclasses.replace(identity, flash_blocks=0), d, "keeps nothing in its flash"),
+        (dataclasses.replace(identity, flash_blocks=0), d, "no standalone trainer"),
         (dataclasses.replace(identity, flash_blocks=7), d, "no sample fits"),
         (identity, dataclasses.replace(d, rates=[0.1] * 256), "epochs on a board"),
         (identity, dataclasses.replace(d, network=wide, weights=wide.initial_weights(0)), "256 classes"),

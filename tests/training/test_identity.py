@@ -337,7 +337,7 @@ def test_network_without_data_record(tmp_path, monkeypatch, capsys):
     for line in ("evaluate bare.npz raw.npz", "evaluate bare.npz digits"):
         capsys.readouterr()
         assert run(line, "--json", "found.json", "--overwrite") == 0
-        assert "bare.npz does not say" in " ".join(capsys.readouterr().out.split())
+        assert "bare.npz does not record" in " ".join(capsys.readouterr().out.split())
         assert json.loads(Path("found.json").read_text())["accuracy"] == wanted
     for line in ("evaluate bare.npz real.npz", "evaluate bare.npz", "attention bare.npz"):
         assert run(line) == 2, line
