@@ -164,3 +164,26 @@ def test_paper_figure(tmp_path):
     pdf, svg = example("paper_figure").main(str(tmp_path), epochs=2)
     assert pdf.read_bytes().startswith(b"%PDF") and b"/Subtype /Image" not in pdf.read_bytes()
     assert "test accuracy" in svg.read_text()
+
+
+def test_microcontroller_learns_as_the_kernel(tmp_path):
+    """Its own code for frames and files against the model of a board."""
+    from equilif.hardware.driver import DriverNetwork
+    from equilif_golden.kernel import Kernel
+    from equilif_golden.network import Network
+
+    config = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16)
+    network = Network.chain(10, 7, 3)
+    driver = DriverNetwork.compile(network, network.initial_weights(), config, learning_rate=0.1)
+    (tmp_path / "network.bin").write_bytes(driver.image())
+    client = client_of(Device(config))
+    board = example("microcontroller").Board(client.port, tmp_path / "network.bin")
+    kernel = Kernel(network, learning_rate=0.1)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (30, 10)).astype(np.uint8)
+    y = rng.integers(0, 3, 30)
+    for sample, label in zip(x, y, strict=True):
+        before = kernel.predict(sample[None])[0]
+        kernel.train(sample[None], [label], [0])
+        assert board.learn(sample, int(label)) == before
+    assert [board.predict(sample) for sample in x] == kernel.predict(x).tolist()
