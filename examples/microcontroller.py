@@ -25,7 +25,7 @@ class Board:
     def __init__(self, uart, path):
         self.uart = uart
         self.sequence = 0
-        with open(path, "rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123  MicroPython has no pathlib
             image = file.read()
         magic, layout, size, crc = struct.unpack_from("<4I", image)
         if (magic, layout, size) != (0x4E4C5145, 1, len(image)) or crc != binascii.crc32(image[16:]):
