@@ -62,7 +62,7 @@ class Store(FunctionCache):  # type: ignore[misc]
     def load_overload(self, *args: object) -> object:
         try:
             return super().load_overload(*args)
-        except Exception:  # whatever a damaged file leads to: it is written anew
+        except Exception:  # a damaged file may raise anything: it is written again
             with suppress(OSError):
                 self.flush()
             return None
@@ -108,11 +108,11 @@ def inlined(function: Function) -> Function:
 
 
 class State(NamedTuple):
-    """A network at work on a sample, in raw numbers; every thread has one."""
+    """Raw state of a network during a sample; one per thread."""
 
     values: I16  #: (3, n_values), of the free, +beta and -beta phases
     static: I32  #: (n_drives,), drives from clamped populations
-    base: I32  #: (n_neurons,), static drives with what the memories last said
+    base: I32  #: (n_neurons,), static drives and the last retrievals
     v: I32  #: (n_neurons,), membranes
     spikes: U8  #: (n_neurons,), of the last step
     charge: I32  #: (n_neurons,), since the window began
@@ -121,14 +121,14 @@ class State(NamedTuple):
     drive: I32  #: (n_drives,), of the population or the head at work
     query_drive: I32  #: (n_drives - n_neurons,), drives of the relays' queries
     scores: I32  #: (most_patterns,), of the head at work, and their exponentials
-    patterns: I16  #: (most_patterns, width), loaded for this sample
-    learned: I16  #: (most_patterns, width), what became of them
+    patterns: I16  #: (most_patterns, width), dynamic patterns of this sample
+    learned: I16  #: (most_patterns, width), the same after training
     target: I32  #: (n_outputs,), 8-bit values
     events: I32  #: (n_values,), of the scan at work
 
 
 def new_state(plan: Plan, width: int = 0) -> State:
-    """``width``: of the tokens that are loaded with a sample."""
+    """Zeroed state; ``width``: of dynamic patterns."""
     n = plan.n_neurons
     values = np.zeros((3, plan.n_values), np.int16)
     values[:, plan.constants : plan.queries] = ONE
@@ -276,7 +276,7 @@ def forward_values_shared(plan: Plan, w: I16, m: Shared, values: I16, drive: I32
 
 @compiled
 def backward_shared(w: I16, m: Shared, spikes: U8, drive: I32, events: I32) -> None:
-    """Drive of all positions from spikes of those that hear them."""
+    """Drive of all positions of ``pre`` from spikes of ``post``."""
     run = m.kernel * m.maps
     for y in range(m.post_height):
         for x in range(m.post_width):
@@ -362,7 +362,7 @@ def exponentials(scores: I32, shift: int) -> tuple[int, int]:
 
 @inlined
 def reciprocal(total: int, c: int) -> int:
-    """What a mantissa is multiplied by to become the code of p at exponent ``c``."""
+    """Factor from a mantissa to the code of p at exponent ``c``."""
     return min(((1 << (c + RECIPROCAL + 1)) // max(total, 1) + 1) >> 1, R_MAX)
 
 
@@ -411,7 +411,7 @@ def move(
 def ep_update_shared(
     w: I16, m: Shared, s: Update, plus: I16, minus: I16, counter: int, w_lo: int, w_hi: int
 ) -> None:
-    """Weights that maps share after a sample: position after position of those that hear."""
+    """Update shared weights after a sample, position by position of ``post``."""
     gain = i32(s.gain)
     for y in range(m.post_height):
         for x in range(m.post_width):
@@ -438,7 +438,7 @@ def ep_update_shared(
 
 @compiled
 def ep_update(w: I16, s: Update, plus: I16, minus: I16, counter: int, w_lo: int, w_hi: int) -> None:
-    """Weights of one matrix after a sample, from the values at +beta and at -beta."""
+    """Update the weights of one matrix after a sample, from the values at +beta and at -beta."""
     gain = i32(s.gain)
     v_plus = plus[s.v : s.v + s.columns]
     v_minus = minus[s.v : s.v + s.columns]
@@ -457,7 +457,7 @@ def ep_update(w: I16, s: Update, plus: I16, minus: I16, counter: int, w_lo: int,
 
 @compiled
 def add_retrievals(plan: Plan, w: I16, s: State, values: I16) -> None:
-    """Static drive, and what the memories last said."""
+    """Base drive: static drive and the last retrievals."""
     copy_to(s.static, s.base)
     for k in range(len(plan.recalls)):
         m = plan.recalls[k]
@@ -658,7 +658,7 @@ def load(plan: Plan, w: I16, tokens: TokenRows, j: int, s: State) -> int:
 
 @compiled
 def unload(plan: Plan, w: I16, tokens: TokenRows, j: int, s: State) -> None:
-    """What the patterns of sample j have learned goes into the table, token by token."""
+    """Add the changes of the patterns of sample j to the table, token by token."""
     first = tokens.off[j]
     width = s.patterns.shape[1]
     for t in range(tokens.off[j + 1] - first):
@@ -691,7 +691,7 @@ def learn(plan: Plan, updates: Table, w: I16, s: State, counter: int) -> int:
     """All updates after a sample; returns the counter."""
     for k in range(len(updates)):
         u = updates[k]
-        if u.loaded:
+        if u.dynamic:
             x = s.learned.reshape(s.learned.size)
             ep_update(x, u, s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
         elif u.shared < 0:
@@ -765,7 +765,7 @@ def settle_samples(
 def average_samples(
     plan: Plan, w: I16, s: State, x: U8, times: Raw, spikes: Raw, drives: I32, out: Reals
 ) -> None:
-    """The free phase that goes on: spikes a step since its beginning, and static drives.
+    """A long free phase: average spikes per step since its start, and static drives.
 
     ``spikes`` (n_neurons,) is worked in.
     """

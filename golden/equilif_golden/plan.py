@@ -1,14 +1,14 @@
 """A network as tables of integers, for compiled code (equilif_golden.compiled).
 
-What populations send, 8 bits a neuron, lies in one array of values, as in the engine:
+The 8-bit values of all populations are in one array, as in the engine:
 
-    LIF rates | retrievals of relays | inputs | constants | queries of relays | codes of softmax populations
+    LIF rates | retrievals of relays | inputs | constants | queries of relays | codes of attention populations
 
-A *place* is a position in it.  LIF and relay neurons, which gather a drive, come first, so that arrays of
-drives have the same places.  Weights lie in another array, synapse after synapse, row after row.
+A *place* is an index in it.  LIF and relay neurons, which accumulate a drive, are first, so arrays of drives
+have the same places.  Weights are in another array, by synapse and row.
 
-Weights that maps share have tables of their own, so that dense ones know nothing of them.  A copy of them
-follows behind all weights, column after column: for the way back.
+Weights that maps share have separate tables.  A transposed copy of them, for the feedback direction, follows
+all weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from equilif_golden.schedule import RawSchedule
 Table = npt.NDArray[np.void]
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
-#: what is asked by a relay, beside its own name, which stands for what it hears back
+#: suffix for the query of a relay; its name alone is that of its retrieval
 QUERY = "(query)"
 
 
@@ -61,7 +61,7 @@ class Shared(NamedTuple):
     pre: int  #: place of the first neuron
     post: int  #: place of the first neuron
     feedback: int
-    edge_start: int  #: first of Plan.edge_starts: one for every position of ``pre``, and one behind them
+    edge_start: int  #: first of Plan.edge_starts: one per position of ``pre``, and their end
     positions: int  #: of ``pre``
     maps: int  #: of ``pre``
     width: int  #: of ``pre``
@@ -72,13 +72,13 @@ class Shared(NamedTuple):
 
 
 class Head(NamedTuple):
-    """One head of a relay, and the patterns that it asks."""
+    """One head of a relay, and its patterns."""
 
-    query: int  #: place of what it asks
-    retrieval: int  #: place of what it hears back
-    codes: int  #: place of the codes that its patterns learn from; -1: they do not
+    query: int  #: place of the query
+    retrieval: int  #: place of the retrieval
+    codes: int  #: place of the codes for learning; -1: fixed patterns
     width: int
-    patterns: int  #: first weight; -1: loaded with each sample
+    patterns: int  #: first weight; -1: dynamic patterns
     n_patterns: int
     softmax_shift: int
     retrieval_shift: int
@@ -97,7 +97,7 @@ class Update(NamedTuple):
     gain: int
     shift: int
     shared: int  #: which of Plan.shared; -1: dense
-    loaded: int  #: of the patterns that were loaded, in place of weights
+    dynamic: int  #: of dynamic patterns, in place of weights
 
 
 class Plan(NamedTuple):
@@ -112,7 +112,7 @@ class Plan(NamedTuple):
     n_static: int  #: of Shared from clamped populations
     edge_starts: I32  #: index of the first edge of a position, see Shared
     edges: I32  #: (n, 2): for each pair of joined positions, first neuron of ``post`` and first weight
-    fold: Raw  #: place in the sample of every input; empty: as they stand
+    fold: Raw  #: index in the sample of every input; empty: no folding
     heads: Table  #: Head
     n_neurons: int  #: of LIF populations
     n_drives: int  #: of LIF populations and relays
@@ -121,7 +121,7 @@ class Plan(NamedTuple):
     queries: int  #: place of the first query
     n_values: int
     most_patterns: int
-    table: int  #: first weight of the table of tokens; -1: they come with their patterns
+    table: int  #: first weight of the embedding table; -1: none
     query_shift: int
     raw: RawSchedule
     w_lo: int
@@ -269,7 +269,7 @@ def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
 
 
 def fold_of(network: Network) -> Raw:
-    """Place in the sample of every input, empty when they lie as they stand."""
+    """Index in the sample of every input; empty without folding."""
     parts = [np.zeros(0, np.int64)]
     for p in network.inputs:
         parts.append(sum(map(len, parts)) + p.fold)
@@ -290,8 +290,8 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
         post = network[s.post]
         n, m = network.shape(s)
         for head in range(pre.heads * post.heads if step.gain else 0):
-            loaded = s == network.table
-            at = 0 if loaded else weight[s.name]
+            dynamic = s == network.table
+            at = 0 if dynamic else weight[s.name]
             u = place[s.pre]
             v = place[s.post]
             if isinstance(pre, Attention):  # the heads share its patterns
@@ -313,7 +313,7 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
                     gain=step.gain,
                     shift=step.shift,
                     shared=shared.get(s.name, -1),
-                    loaded=int(loaded),
+                    dynamic=int(dynamic),
                 )
             )
     return table(rows, Update)

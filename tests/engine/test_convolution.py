@@ -78,8 +78,8 @@ GATHER = Op.GATHER(Groups(0, 20), Groups(8, 24), tile=88)
     [
         ([dataclasses.replace(FIRST, src=64), GATHER], 0, r"CONVOLVE.*rows.*1\.\.63.*64"),
         ([FIRST, Op.HALT()], 1, "HALT.*CONVOLVE"),
-        ([FIRST, FIRST, GATHER], 1, "CONVOLVE behind CONVOLVE"),
-        ([FIRST, Op.REPEAT(2), GATHER, Op.NEXT()], 1, "REPEAT behind CONVOLVE"),
+        ([FIRST, FIRST, GATHER], 1, "CONVOLVE after CONVOLVE"),
+        ([FIRST, Op.REPEAT(2), GATHER, Op.NEXT()], 1, "REPEAT after CONVOLVE"),
         (
             [FIRST, dataclasses.replace(GATHER, n_src=19)],
             1,

@@ -3,12 +3,12 @@
 A kernel of k x k lies at every position (y, x) of ``post``, ``stride`` positions of ``pre`` apart, never over
 an edge:
 
-    post (y, x) hears pre (y * stride + dy, x * stride + dx)        0 <= dy, dx < k
+    post (y, x) receives from pre (y * stride + dy, x * stride + dx)        0 <= dy, dx < k
 
 Its weights are one matrix, (k * k * maps of pre, maps of post), row (dy * k + dx) * maps of pre + map.  It is
 a dense synapse with weights tied together: used both ways, the way back being the transposed convolution.
 
-A stride of 0 stays at one position, which every position of ``post`` hears: a bias that a map shares.
+With a stride of 0 all positions of ``post`` receive from one position: a bias that a map shares.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from equilif_golden.fixed import Raw
 
 
 class Shape(NamedTuple):
-    """Of a population of maps."""
+    """Shape of a population of maps."""
 
     height: int
     width: int
@@ -49,17 +49,17 @@ class Geometry(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Of the weights: neurons of ``pre`` that a position of ``post`` hears."""
+        """Rows of the weights: presynaptic neurons of a position of ``post``."""
         return self.kernel**2 * self.pre.maps
 
     @property
     def columns(self) -> int:
-        """Of the weights."""
+        """Columns of the weights: maps of ``post``."""
         return self.post.maps
 
     @property
     def back(self) -> int:
-        """Neurons of ``post`` that one of ``pre`` hears, at most."""
+        """Largest number of neurons of ``post`` that receive from a neuron of ``pre``."""
         if not self.stride:
             return self.post.size
         most = -(-self.kernel // self.stride)
@@ -70,7 +70,7 @@ class Geometry(NamedTuple):
         return under((self.kernel, self.kernel), self.post[:2], self.stride, self.pre.width)
 
     def neurons(self) -> Raw:
-        """Neuron of ``pre`` that every row of the weights stands for, (positions of post, rows)."""
+        """Index in ``pre`` of the neuron of each row, (positions of post, rows)."""
         neurons = self.sources()[:, :, None] * self.pre.maps + np.arange(self.pre.maps)
         return neurons.reshape(self.post.positions, self.rows)
 

@@ -51,7 +51,7 @@ class Step(NamedTuple):
     shift: int
 
     def rate(self, fraction: int) -> float:
-        """The real factor that this step stands for."""
+        """Real factor of this step."""
         return float(self.gain * 2.0 ** (16 - fraction - self.shift))
 
 

@@ -1,9 +1,9 @@
-"""Relay: a linear population.  What it has gathered becomes a signed 8-bit value, and nothing else happens.
+"""Relay: a linear population, which turns its accumulated input into signed 8-bit values.
 
     value = clip(drive >> shift, -128, 127)          -1 .. 127/128 in 7 fraction bits
 
-Between a memory and the network it stands twice: as the query  q = Q + V r  that goes to the stored
-patterns, and as the retrieval X^T p that comes back, 2**gain times, so that a mean of many patterns uses
+A relay holds the two values between a network and its patterns X: the query q = Q + V r, and the retrieval
+X^T p times 2**gain, so that a mean of many patterns uses
 the range.
 """
 

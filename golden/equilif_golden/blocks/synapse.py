@@ -56,7 +56,7 @@ def backward_values(w: Raw, values: Raw) -> Raw:
 
 
 def presynaptic(sent: Raw, geometry: Geometry | None) -> Raw:
-    """What ``pre`` sends (..., n), row by row of the weights; (..., positions of post, rows) by a kernel."""
+    """Values of ``pre`` (..., n) per row of the weights; with a kernel (..., positions of post, rows)."""
     return sent if geometry is None else sent[..., geometry.neurons()]
 
 

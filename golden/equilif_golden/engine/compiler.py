@@ -16,7 +16,7 @@ from equilif_golden.network import AttentionLayer, Network, Population, Synapse,
 
 
 class CapacityError(ValueError):
-    """The network does not fit the engine; the message says what is short, with numbers."""
+    """The network does not fit the engine; the message has required and available sizes."""
 
 
 class To(TypedDict):
@@ -39,7 +39,7 @@ class Phase(NamedTuple):
 
     @property
     def of_minus(self) -> bool:
-        """What it reads back is V-."""
+        """Whether it reads back V-."""
         return self.to["minus"] and not self.to["plus"]
 
 
@@ -100,7 +100,7 @@ class Compiled(Placement):
                 raise CapacityError(f"the network needs {need} {what}, this engine has {have}")
 
     def _check_convolutions(self) -> None:
-        """CapacityError when a geometry has numbers that no program can say."""
+        """CapacityError for a geometry that CONVOLVE cannot encode."""
         for s in self.network.synapses:
             geometry = self.convolution(s)
             problem = geometry and Op.CONVOLVE(*geometry).problem(self.config)
@@ -141,7 +141,7 @@ class Compiled(Placement):
 
     # -- phases ------------------------------------------------------------------------------------
     def _phase(self, phase: Phase) -> list[Instruction]:
-        """One loop of steps or, with memories, which are asked after every window, or an early end, one of
+        """One loop of steps or, with attention layers, which are evaluated per window, or early exit, one of
         windows.
         """
         raw = self.raw
@@ -163,7 +163,7 @@ class Compiled(Placement):
                 measure = seen
         return [
             Op.REPEAT(windows),
-            *self._listen(phase),
+            *self._add_retrievals(phase),
             Op.MARK(self.everyone),
             *self._steps(raw.window, phase.strength),
             *watch,
@@ -210,7 +210,7 @@ class Compiled(Placement):
 
     # -- memories ----------------------------------------------------------------------------------
     def _relays(self, name: str) -> list[Synapse]:
-        """Synapses through which a population listens to memories."""
+        """Synapses through which a population receives retrievals."""
         return [s for s in self.network.synapses if s.post == name and self.network[s.pre].kind == "relay"]
 
     def _sum(self, m: AttentionLayer) -> Groups:
@@ -218,7 +218,7 @@ class Compiled(Placement):
         return Groups(self.groups[SUM].first, self.groups[f"{m.relay.name} retrieval"].n // m.relay.heads)
 
     def _silence(self) -> list[Instruction]:
-        """Before the first window: nothing was recalled, and absent patterns take no part."""
+        """Before the first window: retrievals are zero, and absent patterns are excluded."""
         out: list[Instruction] = []
         for m in self.network.attention_layers:
             name = f"{m.relay.name} retrieval"
@@ -226,12 +226,12 @@ class Compiled(Placement):
             out += inhibit_absent(self.groups[m.attention.name], self.groups[f"{m.attention.name} present"])
             out.append(Op.RESET(total, value=0, static=True))
             for h in range(m.relay.heads):
-                nothing = self.head(name, h, m.relay.heads)
-                out.append(Op.RELAY(total, values=nothing, shift=relay.SHIFTS[0], plus=True, minus=True))
+                silent = self.head(name, h, m.relay.heads)
+                out.append(Op.RELAY(total, values=silent, shift=relay.SHIFTS[0], plus=True, minus=True))
         return out
 
-    def _listen(self, phase: Phase) -> list[Instruction]:
-        """Static drive of the populations that listen to memories."""
+    def _add_retrievals(self, phase: Phase) -> list[Instruction]:
+        """Base drive of the populations that receive retrievals."""
         out: list[Instruction] = []
         for q in self.network.lif:
             here = self.groups[q.name]
@@ -320,7 +320,7 @@ class Compiled(Placement):
         )
 
     def _sent(self, q: Population, h: int) -> Groups:
-        """What a population sends into a synapse between clamped, relay and LIF populations."""
+        """Values of a population for a synapse between clamped, relay and LIF populations."""
         return self.head(f"{q.name} retrieval", h, q.heads) if q.kind == "relay" else self.groups[q.name]
 
 

@@ -1,8 +1,8 @@
-"""What an engine has or has not: the one table behind its identity, its registers and its options.
+"""Features of an engine: the table behind its identity, its registers and its options.
 
-An option is a field of :class:`Options`, with all that is said of it; EngineConfig has these fields.
+An option is a field of :class:`Options`, with its texts, bits and default; EngineConfig has these fields.
 
-Loads nothing, so that ``equilif --help`` may quote it.
+Imports no NumPy, so that ``equilif --help`` starts fast.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 class Feature(NamedTuple):
     """A property of EngineConfig that is true or false.
 
-    label      what users read in a table
-    text       what an engine with it has
+    label      column or row of a table
+    text       description for help texts
     version    bit in the register VERSION (equilif_golden.link.registers)
-    identity   bit of the flags that IDENTIFY answers (equilif_golden.link.protocol), if it tells
-    flag       how the command line calls an option
-    nests      an engine with it has loops in loops
-    default    whether an engine has it unless something else is said
+    identity   bit of the flags in the reply to IDENTIFY (equilif_golden.link.protocol), or None
+    flag       name on the command line
+    nests      whether programs may nest loops
+    default    whether an engine has it by default
     """
 
     label: str
@@ -41,7 +41,7 @@ def _option(feature: Feature) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What an engine is built with, or without."""
+    """Options with which an engine is built."""
 
     attention: bool = _option(
         Feature(

@@ -1,10 +1,11 @@
-"""Instruction set of the engine: the one table of what an engine can do, and how it is written down.
+"""Instruction set of the engine.
 
-An operation has operands and modes with names of its own.  :data:`OPERATIONS` says of each where it lies
-in the code, what it may be and what it means.  From this table come the check of a program
-(:func:`check`), the checker in the RTL, random programs for the benches, listings
-(equilif_golden.engine.listing), the counts of what a run does (equilif_golden.engine.activity) and
-docs/reference/instructions.md.  An operation is called to make an instruction:
+Operations have named operands and modes.  :data:`OPERATIONS` defines their place in the code, their values
+and their effects.  It is the source of the check of a program (:func:`check`), the checker in the RTL, random
+programs for the benches, listings (equilif_golden.engine.listing), the activity counts of a run
+(equilif_golden.engine.activity) and docs/reference/instructions.md.
+
+Calling an operation makes an instruction:
 
     Op.STEP(groups, threshold=4096, leak=3)
 
@@ -89,13 +90,13 @@ class Op(IntEnum):
 
     @property
     def modes(self) -> range:
-        """What its field ``mode`` can hold."""
+        """Possible values of the field ``mode``."""
         return range(FIFTH if self.code in _LONGER else 2 * FIFTH)
 
     def __call__(self, *operands: int | Groups, **named: Any) -> Instruction:
         """Operands in the order of :data:`OPERATIONS` or by name, modes by name (true or false).
 
-        An operand is a number, :class:`Groups` or a first tile.  One that may say nothing may be left out.
+        An operand is a number, :class:`Groups` or a first tile.  One with a default may be omitted.
         TypeError unless they are those of the operation.  ValueError when groups that lie side by side
         differ in number.
         """
@@ -117,20 +118,20 @@ class Op(IntEnum):
 
 
 class Kind(StrEnum):
-    """How an operation goes through the neurons."""
+    """How an operation processes the neurons."""
 
-    #: by the sequencer alone
+    #: in the sequencer
     CONTROL = "control"
     #: through the groups of the destination, one a cycle
     WALK = "walk"
     #: through the neurons of the source that are not zero and, for each, through the destination
     SCAN = "scan"
-    #: not at all: it says how the next instruction does
+    #: parameters of the next instruction
     PREFIX = "prefix"
 
 
 class Memory(StrEnum):
-    """What an instruction addresses; the value is the size's name in EngineConfig."""
+    """Memory that an operand addresses; the value names its size in EngineConfig."""
 
     STATES = "state_groups"
     VALUES = "value_groups"
@@ -288,10 +289,10 @@ def _outside(first: int, n: int, size: int, name: str) -> str | None:
 # -- the table -------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Effects:
-    """What a command does: memories that it reads and writes, and the arithmetic of a lane.
+    """Effects of a command: memories read and written, and arithmetic per lane.
 
-    Memories are A membranes with what was gathered, B static drive, Q charge, S spikes, A' and S' what SAVE
-    keeps, V+ and V- values (V: as the modes say), W weights.
+    Memories are A membranes with accumulated input, B static drive, Q charge, S spikes, A' and S' saved by
+    SAVE, V+ and V- values (V: by mode), W weights.
     """
 
     reads: tuple[str, ...] = ()
@@ -302,11 +303,11 @@ class Effects:
 
 @dataclass(frozen=True)
 class Mode:
-    """What a mode changes.
+    """A mode of an operation.
 
-    more      what is done beside the rest
-    without   memories that are not written
-    feature   of EngineConfig: an engine without it takes no notice
+    more      additional effects
+    without   memories that it does not write
+    feature   option of EngineConfig; engines without it ignore the mode
     """
 
     says: str
@@ -321,13 +322,13 @@ class Mode:
 
 @dataclass(frozen=True)
 class Operation:
-    """What an operation does.
+    """An operation: operands, modes and effects.
 
-    does         in a command
-    walks        how often it goes through the groups of its destination
-    last         what it does beside that in a command of its last walk, where its modes count, too
-    feature      of EngineConfig: an engine without it has no such operation
-    modes_need   of EngineConfig: an engine without it takes no mode of this operation
+    does         effects of a command
+    walks        number of walks through the groups of its destination
+    last         additional effects of a command in the last walk, where its modes apply
+    feature      option of EngineConfig that it needs
+    modes_need   option of EngineConfig that its modes need
     """
 
     kind: Kind
@@ -573,7 +574,7 @@ SYNAPTIC = frozenset(op for op, o in OPERATIONS.items() if "tile" in o.operands)
 # -- instructions ----------------------------------------------------------------------------------
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
-    """The encoded form: the fields of the code.  What they mean is in :data:`OPERATIONS`."""
+    """An instruction as fields of its code; :data:`OPERATIONS` defines their meaning."""
 
     op: Op
     mode: int = 0
@@ -597,7 +598,7 @@ class Instruction:
 
     @property
     def modes(self) -> tuple[IntFlag, ...]:
-        """Those that are set and mean something."""
+        """Modes that are set and have an effect."""
         return tuple(flag for flag in self.operation.modes if self.mode & flag)
 
     def __getitem__(self, name: str) -> int:
@@ -622,7 +623,7 @@ class Instruction:
 
     @property
     def geometry(self) -> Geometry:
-        """What CONVOLVE says."""
+        """Geometry of a CONVOLVE."""
         assert self.op == Op.CONVOLVE, self.op.name
         return Geometry(**{name: self[name] for name in self.operation.operands})
 
@@ -676,7 +677,7 @@ class Instruction:
     def _problem_with(
         self, geometry: Geometry, config: EngineConfig, name: str, operand: Operand
     ) -> str | None:
-        """As :class:`Operand` has it, of an instruction behind CONVOLVE."""
+        """As Operand.problem, for an instruction after CONVOLVE."""
         if isinstance(operand, Tiles):
             return operand.beyond(self, geometry.tiles, config)
         if isinstance(operand, Span):
@@ -707,7 +708,7 @@ class ProgramError(ValueError):
 
 def check(program: Iterable[Instruction], config: EngineConfig) -> None:
     """ProgramError unless every instruction fits the engine, the loops close and nest no deeper than it can,
-    a CONVOLVE stands directly before what it is for, and the program ends with an unconditional HALT.
+    every CONVOLVE directly precedes its instruction, and the program ends with an unconditional HALT.
     """
     program = list(program)
     geometry: Geometry | None = None  # of the instruction before, if that is CONVOLVE
@@ -721,7 +722,7 @@ def check(program: Iterable[Instruction], config: EngineConfig) -> None:
                 f"there are {config.program_words}",
             )
         if geometry is not None and i.op not in SYNAPTIC:
-            problem: str | None = f"{i.op.name} behind CONVOLVE, which wants DRIVE, GATHER or LEARN"
+            problem: str | None = f"{i.op.name} after CONVOLVE, which needs DRIVE, GATHER or LEARN"
         else:
             problem = i.problem(config, geometry)
         if i.op == Op.REPEAT and depth == config.loops:

@@ -1,6 +1,6 @@
-"""What an engine lets a host do: load a program, run it, write and read its memories element by element.
+"""Interface of an engine: load a program, run it, write and read memories element by element.
 
-The model, the RTL in simulation and a board behind a line are all an :class:`Engine`;
+The model, the RTL in simulation and a board behind a link are each an :class:`Engine`;
 equilif_golden.engine.chip puts a network on any of them.
 """
 
@@ -82,7 +82,7 @@ def readable(config: EngineConfig, region: Region, first: int, n: int) -> slice:
 
 
 def dither_position(updates: int) -> int:
-    """What region COUNTER holds after so many updates."""
+    """Content of region COUNTER after ``updates`` weight updates."""
     return updates * DITHER_UPDATE & DITHER_MASK
 
 
@@ -97,7 +97,7 @@ def _no_values() -> Raw:
 
 @dataclass(frozen=True)
 class Run:
-    """What an engine reports of a run."""
+    """Results of a run."""
 
     #: class: the first output of largest rate
     prediction: int
@@ -109,12 +109,12 @@ class Run:
     cycles: int = 0
     #: equilif_golden.engine.activity.NAMES, where the engine counts and tells them
     activity: tuple[int, ...] = ()
-    #: values that were asked for, plus + 256 minus
+    #: requested values, plus + 256 minus
     values: Raw = field(default_factory=_no_values)
 
 
 class Engine(Protocol):
-    """An engine, wherever it is.  Elements are integers, as :class:`Region` says."""
+    """Protocol of an engine.  Elements are integers, see :class:`Region`."""
 
     @property
     def config(self) -> EngineConfig: ...

@@ -1,6 +1,6 @@
-"""A memory on an engine: the instructions of a recall, and a Hopfield memory on its own.
+"""Attention on an engine: the instructions of a recall, and a program for a Hopfield memory.
 
-The patterns are a synapse whose rows are the softmax population and whose columns are the relay.
+The patterns are a synapse from the attention population (rows) to the relay (columns).
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.hopfield import MAX_STEPS, Hopfield
 from equilif_golden.network import ONE
 
-#: strength of a nudge that turns presence into the sign of a membrane that was -1: a pattern that is
-#: present, 255, adds 256 x 255 >> 8, an absent one, 0, nothing
+#: strength of a nudge that turns presence into the sign of a membrane of -1: 255, present, adds
+#: 256 x 255 >> 8, and 0, absent, adds 0
 SIGN = 256
 
 
 def inhibit_absent(scores: Groups, present: Groups) -> list[Instruction]:
-    """Neurons of a softmax population take part where their membrane is not negative: where 255 stands in
-    ``present``.
-    """
+    """Exclude absent patterns: SOFTMAX takes neurons with A >= 0, which are those with 255 in ``present``."""
     return [Op.RESET(scores, value=-1), Op.NUDGE(scores, targets=present, strength=SIGN)]
 
 
@@ -44,12 +42,12 @@ def recall(
 ) -> list[Instruction]:
     """One recall: scores X q, their softmax p, and the retrieval X^T p.
 
-    scores      the softmax population: scores in B, codes of p in the values
-    total       B adds up the retrieval here
-    query       values of q; ``retrieval``: where the new ones go
+    scores      attention population: scores in B, codes of p in the values
+    total       groups whose B accumulates the retrieval
+    query       values of q; ``retrieval``: destination of the new ones
     tile        first of the patterns X
     shift       of SOFTMAX; ``retrieval_shift``: of RELAY
-    plus, minus   which values are written; what is read is V- where only that is written
+    plus, minus   which values are written; V- is read if only that is written
     """
     to = {"plus": plus, "minus": minus}
     of_minus = minus and not plus
@@ -65,9 +63,10 @@ def recall(
 
 @dataclass(frozen=True)
 class HopfieldOnEngine:
-    """A memory on an engine of its own.
+    """Program and memory images of a Hopfield memory on an engine.
 
-    Scores are in the first groups, the state is in the next, and then comes 255 where there is a pattern.
+    The first groups hold the scores, the next ones the state, then 255 for every pattern.  ValueError or
+    ProgramError if it does not fit the engine.
     """
 
     memory: Hopfield
