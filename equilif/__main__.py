@@ -99,7 +99,7 @@ def _flushed(code: int) -> int:
         return 141
     except OSError as e:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if code == 0:  # a command that failed has told its error already
+        if code == 0:  # a command that failed has reported its error already
             print(f"error: standard output: {e.strerror}", file=sys.stderr)
         return code or 2
     return code

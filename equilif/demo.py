@@ -179,39 +179,41 @@ class Demo:
             d = training.data
             whole = len(d.x_train) * self.preset.epochs
             plans = self._epoch_plans(training, whole if self.samples is None else self.samples)
-            learnt = show_hardware.compare("RTL learns", training.network, before, config, d, Plan(plans, 0))
+            learning = show_hardware.compare(
+                "RTL training", training.network, before, config, d, Plan(plans, 0)
+            )
             report = show_hardware.compare(
-                "RTL infers", training.network, training.weights, config, d, Plan([], len(d.x_test))
+                "RTL inference", training.network, training.weights, config, d, Plan([], len(d.x_test))
             )
         except (MissingExtra, MissingVerilator, results.ToolFailed) as e:
             show.console.print(f"{show.NO} {show.literal(e)}")
             self._claim(what, str(e), False)
             return
-        for r in (learnt, report):
+        for r in (learning, report):
             show_hardware.verdict(r)
-        self.record["rtl"] = {"training": learnt.to_dict(), "inference": report.to_dict()}
-        report.training, report.compared.weights = learnt.training, learnt.compared.weights
+        self.record["rtl"] = {"training": learning.to_dict(), "inference": report.to_dict()}
+        report.training, report.compared.weights = learning.training, learning.compared.weights
         show_hardware.costs(report)
-        t = learnt.training
+        t = learning.training
         i = report.inference
-        equal = learnt.mismatch is None and report.mismatch is None
+        equal = learning.mismatch is None and report.mismatch is None
         self._claim(
             "RTL = golden, every prediction, spike count and rate",
             f"{t.samples:,} training and {i.samples:,} test samples, "
-            f"{learnt.compared.rates + report.compared.rates:,} rates",
+            f"{learning.compared.rates + report.compared.rates:,} rates",
             equal,
         )
-        if learnt.mismatch is None and t.samples == whole:
+        if learning.mismatch is None and t.samples == whole:
             self._claim(
                 "RTL ends with the weights of network.npz",
                 f"{training.network.n_weights:,} words after {t.samples:,} updates",
-                digest(learnt.weights) == digest(training.weights),
+                digest(learning.weights) == digest(training.weights),
             )
         else:
             self._claim(
                 "RTL = golden, every weight",
-                f"{training.network.n_weights:,} words, compared {learnt.compared.weights:,} times in all",
-                learnt.mismatch is None,
+                f"{training.network.n_weights:,} words, compared {learning.compared.weights:,} times in all",
+                learning.mismatch is None,
             )
         ideal = (t.accesses + i.accesses) / max(1, t.cycles + i.cycles)
         self._claim(
@@ -270,7 +272,7 @@ class Demo:
         show.console.rule(f"[bold]3  bitstream for {self.board}", align="left")
         with show.console.status("Yosys and nextpnr are at work"):
             code = self.builder.wait()
-        self.seconds["bitstream (beside the rest)"] = time.perf_counter() - self._build_began
+        self.seconds["bitstream (in parallel)"] = time.perf_counter() - self._build_began
         if code:
             lines = (self.out / LOG).read_text(errors="replace").strip().splitlines()
             why = lines[-1].removeprefix("error: ") if lines else f"exit code {code}"

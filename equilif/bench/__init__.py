@@ -1,1 +1,1 @@
-"""The speed of everything, measured in one run and told as ratios: ``equilif bench``."""
+"""Speed measurements as ratios within one run: ``equilif bench``."""

@@ -54,7 +54,7 @@ def measure(
 ) -> Iterator[Cycles]:
     """Every data set on every number of lanes.  One engine of a size serves all of them.
 
-    ``told``: what comes next.  ToolFailed without Verilator, or when RTL and golden model differ.
+    ``progress``: called with each step.  ToolFailed without Verilator, or when RTL and golden model differ.
     """
     largest = max(sets, key=lambda data: PRESETS[data.name].network(data).n_weights)
     for lanes in LANES:

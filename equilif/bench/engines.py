@@ -1,4 +1,4 @@
-"""Our engine on its boards beside the engines of others: a row each.
+"""This engine and published engines, a row each.
 
 Ours come from boards/measured.json (benchmarks.boards), the others from others.toml; a cell that is not known
 is None.  Synaptic operations of ours are words of P weights a cycle, times P, of a training sample.

@@ -220,7 +220,7 @@ def simulate(
 
 @command
 def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
-    """Find the serial ports of this machine, and the boards behind them.
+    """List the serial ports of this machine and the boards connected to them.
 
     Example:  [bold]equilif ports[/]
     """
@@ -350,7 +350,7 @@ def save(
 
     For standalone training --like must be the uploaded network and data.
 
-    Example:  [bold]equilif save learnt.npz --like results/digits/network.npz[/]
+    Example:  [bold]equilif save trained.npz --like results/digits/network.npz[/]
     """
     from equilif.commands.standalone import booted
     from equilif.host.client import LinkError

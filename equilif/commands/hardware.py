@@ -1,4 +1,4 @@
-"""RTL beside the golden model, and for other designs."""
+"""RTL: comparison with the golden model, energy, export."""
 
 from __future__ import annotations
 

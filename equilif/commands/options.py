@@ -63,7 +63,7 @@ def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 # -- phases ----------------------------------------------------------------------------------------
 def phases() -> OptionGroup:
-    """Fields of Schedule that may be changed of a network that has learnt."""
+    """Fields of Schedule that a trained network may change."""
     hints = get_type_hints(Schedule)
     return OptionGroup(
         {
@@ -92,7 +92,7 @@ def _type(name: str, hint: Any) -> Any:
 TrainedPhases = Annotated[Given, phases()]
 
 # -- engines ---------------------------------------------------------------------------------------
-#: with or without what the other end of a link is told of
+#: engine options that a host reads from the device's identity
 EngineOptions = Annotated[
     Given,
     OptionGroup(

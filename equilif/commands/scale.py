@@ -226,7 +226,7 @@ def convert(
 
 
 class Against(StrEnum):
-    """What a sweep's accuracy is plotted against: cycles of a training or an inference sample, or time of a
+    """Cost axis of a sweep's plot: cycles of a training or an inference sample, or time of a
     training sample where f_max is known.
     """
 

@@ -178,7 +178,7 @@ def upload(
         raise StoreError(f"the board does not start: {FAULTS[Fault(now.fault)]}")
     show.console.print(
         f"training started. Follow it by  equilif standalone --watch;  then save the weights: "
-        f"equilif save learnt.npz --like {show.literal(file)}"
+        f"equilif save trained.npz --like {show.literal(file)}"
     )
     return {
         "samples": store.n,
@@ -273,7 +273,7 @@ def _tested(client: Client, now: Registers) -> dict[str, Any]:
 
 
 def _run_tests(client: Client, tests: StoredTests) -> Registers:
-    """The board's registers behind the tests; it then has those of before."""
+    """Run the tests; the board's registers after them.  The earlier ones are restored."""
     from equilif.host.store import answered, begin_tests, in_tests
 
     before = begin_tests(client, tests)
@@ -297,7 +297,7 @@ def _until_idle(client: Client) -> None:
 
 
 def booted(client: Client) -> Registers:
-    """Registers of the board once it has read its flash, which undoes what it is told before."""
+    """Registers of the board after it has read its flash, which overrides earlier commands."""
     from equilif_golden.link.standalone import Phase, Registers
 
     if not client.identity.flash_blocks:

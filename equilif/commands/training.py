@@ -1,4 +1,4 @@
-"""A run as a command: what `equilif train` and `equilif train-rates` do alike, whichever backend learns."""
+"""Training as a command: the common part of `equilif train` and `equilif train-rates`."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Job:
 
 
 def out_folder(source: Name | Path | None, prefix: str = "", suffix: str = "") -> Path:
-    """Where a run goes unless given."""
+    """Default folder of a run."""
     source = source or Name.digits
     name = source if isinstance(source, Name) else source.resolve().stem
     return Path("results") / f"{prefix}{name}{suffix}"
 
 
 def trained(job: Job) -> dict[str, Any]:
-    """Train, and print what came of it."""
+    """Train, and print the results."""
     from equilif.training.folder import CURVE, RunFolder, folder_of, seed_folders
     from equilif.training.history import CHECKPOINT, HISTORY, NETWORK
 
@@ -160,7 +160,7 @@ def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:
 
 
 def _result(run: Run, folder: Path) -> dict[str, Any]:
-    """What --json has of a run."""
+    """Results of a run for --json."""
     from equilif.training.history import HISTORY, NETWORK
 
     curve = show_training.learning_curve(run, folder) if run.backend.leads else []

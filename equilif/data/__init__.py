@@ -1,6 +1,6 @@
 """Data sets: the one table of them.
 
-What a set is, dataset.py and sequences.py say; the loaders are beside them.  Nothing heavy is imported
+Data sets are defined in dataset.py and sequences.py, next to the loaders.  Nothing heavy is imported
 here, so that the command line can list the names at once.
 """
 

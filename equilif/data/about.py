@@ -1,4 +1,4 @@
-"""What a network keeps of the data of its user: enough to read and scale such data again."""
+"""Record of a user's data in a network: enough to read and scale such data again."""
 
 from __future__ import annotations
 

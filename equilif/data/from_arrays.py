@@ -123,7 +123,7 @@ def _tables(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Conte
     """One or two tables as a content; the columns of the second may stand in another order."""
     used = tuple(name for name in _header(x, "x", columns) if name not in columns)
     if columns.text is None and not used:
-        raise ValueError("x has no column beside the classes")
+        raise ValueError("x has no column besides the classes")
     test = None
     if x_test is not None:
         if not _is_table(x_test) or set(_header(x_test, "x_test", columns)) != set(_header(x, "x", columns)):

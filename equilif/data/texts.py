@@ -154,7 +154,7 @@ def _set(
 
 
 def _vectors(vectors: str | Path | None, root: Path) -> Path | None:
-    """Where to look for word vectors: the file named, else beside the data, else (None) the package."""
+    """Where to look for word vectors: the named file, else next to the data, else (None) the package."""
     if vectors is not None:
         return Path(vectors)
     return find(root if root.is_dir() else root.parent)

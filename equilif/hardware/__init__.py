@@ -1,1 +1,1 @@
-"""RTL beside the golden model, boards and what they cost."""
+"""RTL and golden model compared; boards and resources."""

@@ -98,7 +98,7 @@ def measure(
     """Infer the first test samples, then learn the first training samples, on RTL and engine model;
     Different at the first difference in counts.
 
-    ``config`` must have counters.  ``progress`` is told how many samples of both kinds are done.
+    ``config`` must have counters.  ``progress`` gets the number of samples done.
     """
     try:
         rtl = Chip(VerilatedEngine(config), network, weights, learning_rate=learning_rate)

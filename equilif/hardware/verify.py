@@ -303,7 +303,7 @@ def compare(
 ) -> Report:
     """Carry out a plan; the report carries the mismatch, if there was one.
 
-    ``waves``: file for those of the first samples.  ``progress`` is told after every sample.
+    ``waves``: file for those of the first samples.  ``progress`` is called after every sample.
     """
     Compiled(network, config)  # CapacityError before minutes of a compiler
     learning_rate = plan.epochs[0][0] if plan.epochs else 0.0

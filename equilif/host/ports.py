@@ -148,7 +148,7 @@ def _close(port: serial.Serial | spi.SpiPort) -> None:
 
 @dataclass(frozen=True)
 class ScannedPort:
-    """A port, and the device behind it if one answered; ``problem`` says why none did."""
+    """A port, and its device if one answered; ``problem``: why none did."""
 
     path: str
     description: str

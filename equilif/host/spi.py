@@ -166,7 +166,7 @@ class SpidevBus:
     """A bus of Linux."""
 
     shortest = 32
-    longest = 4096  #: what its driver keeps, unless it is told otherwise
+    longest = 4096  #: the default of its driver
 
     def __init__(self, spidev: Any, hz: int):
         self.hz = hz

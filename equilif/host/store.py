@@ -116,7 +116,7 @@ class TrainingJob:
 
     weights, counter : where it begins.
     rates : learning_rate of each epoch.
-    samples, tests : what it learns, and what it is asked behind that.
+    samples, tests : training and test samples.
     seed : of their order, see equilif_golden.link.standalone.order.
     pause : see equilif_golden.link.standalone.Registers.
     about : what is saved with the network about its data, see equilif_golden.network.save.
@@ -161,7 +161,7 @@ class StoredTests:
 
 @dataclass
 class Store:
-    """Content of a board's flash.  ``n``: samples that found room, of ``of``; ``tests``: behind them."""
+    """Content of a board's flash.  ``n``: samples that fit, of ``of``; ``tests``: after them."""
 
     identity: Identity
     registers: Registers
@@ -538,7 +538,7 @@ def tests_of(client: Client) -> StoredTests:
     tests = journal_of(client).tests
     if tests is None:
         raise StoreError(
-            "no test samples are in the flash: upload again (equilif upload), with room behind the training "
+            "no test samples are in the flash: upload again (equilif upload), with room after the training "
             "samples"
         )
     return tests
@@ -547,7 +547,7 @@ def tests_of(client: Client) -> StoredTests:
 def begin_tests(client: Client, tests: StoredTests) -> Registers:
     """The board, which is idle, begins to answer them.  Its registers before, without ``run``.
 
-    It is an epoch of samples that do not learn.  The checkpoint behind it is an empty list.
+    It is an epoch of samples that do not learn.  The checkpoint after it is an empty list.
     """
     client.control_trainer(run=0)
     before = client.registers

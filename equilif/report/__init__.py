@@ -1,1 +1,1 @@
-"""A run as one page that explains itself: what was learnt, where it fails, and how to repeat it."""
+"""A run as a self-contained HTML page."""

@@ -84,7 +84,7 @@ def confused(found: Evaluation, limit: int = MAX_CONFUSED) -> list[Confused]:
 
 
 class Cell(NamedTuple):
-    """A value of a sample beside the training means of two classes."""
+    """A value of a sample, and the training means of two classes."""
 
     name: str
     value: float

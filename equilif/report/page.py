@@ -1,4 +1,4 @@
-"""The page: what is told of a run, laid out by page.html."""
+"""Content of the report, laid out by page.html."""
 
 from __future__ import annotations
 

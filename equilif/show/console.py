@@ -36,7 +36,7 @@ class Screen(Console):
         super().print(*objects, **{"soft_wrap": not self.is_terminal, "crop": False, **options})
 
     def on_broken_pipe(self) -> None:
-        """The error goes on, to where all errors are told."""
+        """The error propagates to where all errors are reported."""
         raise
 
 

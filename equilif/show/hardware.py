@@ -1,4 +1,4 @@
-"""RTL beside the golden model, builds and boards."""
+"""Comparison of RTL and golden model, builds and boards."""
 
 from __future__ import annotations
 

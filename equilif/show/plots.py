@@ -1,4 +1,4 @@
-"""Pictures of results.  Colours are Okabe and Ito's, told apart by all common kinds of colour vision."""
+"""Figures.  The palette of Okabe and Ito is safe for all common kinds of colour vision."""
 
 from __future__ import annotations
 
@@ -340,7 +340,7 @@ def neighbours(found: Sequence[Neighbours], title: str, path: Path) -> None:
 
 
 def deployment(found: Deployment, title: str, path: Path) -> None:
-    """Accuracy by time steps, beside that of what the spikes come from.
+    """Accuracy by time steps, and that of the rates.
 
     Where average rates converge, also their error by time, with and without a leak.
     """

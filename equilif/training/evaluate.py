@@ -73,7 +73,7 @@ def evaluate(
 ) -> Evaluation:
     """The free phase of every sample.  ``make`` a Chip on a client: on a board.
 
-    ``progress`` is told now and then how many samples are done.
+    ``progress`` gets the number of samples done.
     """
     n = network.n_outputs
     most = network.schedule.free
@@ -123,7 +123,7 @@ def evaluate(
 
 
 def reported(samples: Raw, progress: Callable[[int], None]) -> Iterator[Raw]:
-    """Positions (n,) in parts; ``progress`` is told after each part how many are done."""
+    """Positions (n,) in parts; ``progress`` gets the number done after each part."""
     done = 0
     for part in np.array_split(samples, max(1, min(PARTS, len(samples) // MIN_SAMPLES))):
         yield part

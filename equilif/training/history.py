@@ -1,4 +1,4 @@
-"""What a run records: the content of history.json, the same of every backend, and that of earlier versions.
+"""Content of history.json, for every backend, and of the files of earlier versions.
 
 No torch here, and nothing that trains.
 """
@@ -170,7 +170,7 @@ class History:
 
     @property
     def begun(self) -> bool:
-        """Whether anything was learnt."""
+        """Whether any sample was trained."""
         return bool(self.epochs) or any(mark.samples for mark in self.marks)
 
     def knows(self, weights: Mapping[str, Raw]) -> bool:

@@ -141,7 +141,7 @@ def _synapse(s: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rates(d: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of settings of mean rates; ``base``: content of the network that was saved beside them."""
+    """The same for settings of mean rates; ``base``: content of the network saved with them."""
     memory = d.get("asked") or {}
     return {
         **base,

@@ -1,4 +1,4 @@
-"""One run, or several side by side, each to the same bits as alone.
+"""One run, or several in parallel, each bit-identical to a single run.
 
 Compiled code runs without Python's lock, so a thread for each processor is enough.  A run is a folder of its
 own, as `equilif train` leaves it, whatever becomes of the others.
@@ -19,11 +19,11 @@ from equilif_golden.kernel import Kernel, default_threads
 
 
 class Stopped(Exception):
-    """A run ends because another one has, or its user wants it; its folder can be resumed."""
+    """A run was stopped because another one failed or the user interrupted; it can be resumed."""
 
 
 def threads_for(runs: int) -> int:
-    """How many of them run at once."""
+    """Number of parallel runs."""
     return min(runs, default_threads())
 
 
@@ -40,7 +40,7 @@ def train(
     epoch: Callable[[Run, EpochRecord], Any],
     done: Callable[[Path, Run], Any],
 ) -> None:
-    """What is left of all runs, by folder; they are saved as Run.epoch does it.
+    """Train the rest of all runs, by folder; they are saved as by Run.epoch.
 
     Called from their threads: ``progress`` within an epoch, ``epoch`` after it; from this one: ``done``.  The
     first error, or Ctrl-C, ends all runs at the next part of their epoch.  A single run needs no thread.

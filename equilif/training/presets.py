@@ -1,4 +1,4 @@
-"""How each data set is learned unless other settings are given.
+"""Presets: network and training settings of each data set.
 
 The descriptions of the data sets with names are in the files of equilif/presets.
 """
@@ -27,7 +27,7 @@ SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
 
 def own(data: DataSet) -> Description:
-    """For data of one's own, by their size.
+    """Default for own data, by their size.
 
     Chosen on parts held out of the training samples of scikit-learn's wine, breast_cancer and digits: what
     does well on all three.
@@ -49,7 +49,7 @@ def own_learning(samples: int, features: int) -> dict[str, Any]:
 
 
 def own_memory(data: DataSet, epochs: int) -> Description:
-    """For texts as words, by the numbers of snippets; for series as spans, by those of vowels.
+    """Default with attention: texts as the preset of snippets, series as that of vowels.
 
     ValueError for word vectors that are too wide.
     """
@@ -81,7 +81,7 @@ def own_memory(data: DataSet, epochs: int) -> Description:
 
 
 def own_rates(data: DataSet) -> Description:
-    """The same for training in floating point: as many neurons and epochs, the rest as for the digits."""
+    """Default for training in floating point: neurons and epochs as own(), the rest as for the digits."""
     if data.about is not None and data.about.encoding.attention:
         raise ValueError("train-rates does not support data.attention: use `equilif train`")
     preset = own(data)

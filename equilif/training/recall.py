@@ -102,7 +102,7 @@ def run(
 ) -> Recall:
     """Store ``n`` training images, ask for each with the lower part ``blank`` set to 0, and count.
 
-    ``steps`` updates, or as many as change something.  ``progress`` is told how many cues are done.
+    ``steps`` updates, or as many as change something.  ``progress`` gets the number of cues done.
     """
     check_int(n, "stored images", 2, len(data.x_train))
     if not 0 <= blank < 1:

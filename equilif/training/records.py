@@ -1,4 +1,4 @@
-"""What a run writes down about itself, read back strictly.
+"""Records of runs: strict reading and writing.
 
 A file of a run is input like any other: it may be cut off, edited, of another program or of a later version.
 What is no JSON, has a key too many or too few, a value of another type or one out of its range is a

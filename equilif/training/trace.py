@@ -48,7 +48,7 @@ def record(
     """The steps of one sample: ``x`` (n_inputs,) 8-bit values and its class; ``tokens`` of that sample
     only, for an attention layer over tokens.
 
-    Nothing is learnt, and all phases are whole.
+    Does not learn; all phases have full length.
     """
     batch = samples.check_inputs(network, np.asarray(x)[None], tokens)[0].astype(np.int64)
     target = samples.one_hot(samples.check_labels(network, [label], 1), network.n_outputs)

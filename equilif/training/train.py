@@ -3,7 +3,7 @@
 The order of an epoch follows from (seed, epoch) alone, so a run is resumed from three things: weights, place
 in the order, and update counter.  network.npz has the weights; of every place at which the run was saved the
 history has the counter, and a digest of the weights that finds it.  Two places with the same weights are as
-good as one: nothing was learnt between them but the counter.
+good as one: only the counter differs.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ class Recorded:
     splits: bool = False  #: whether its class has ``split`` in place of ``train``
 
     def chosen(self, first: bool) -> dict[str, Any]:
-        """How its class is told which part is wanted."""
+        """How its class selects a part."""
         return {"split": "train" if first else "test"} if self.splits else {"train": first}
 
     def among(self, path: Path) -> Path | None:
-        """The folder that tonic was told to save in, when one of the parts is there."""
+        """The ``save_to`` folder of tonic, if it has one of the parts."""
         for root in (path, path.parent):
             if root / self.name in (path, path / self.name) and any(
                 (root / self.name / part).exists() for part in self.parts

@@ -34,12 +34,12 @@ class Ts:
         return path.suffix.lower() == ".ts" and not path.is_dir()
 
     def read(self, path: Path, columns: Columns) -> Content:
-        beside = path.with_name(path.name.replace("_TRAIN.", "_TEST."))
-        files = [path, beside] if beside != path and beside.exists() else [path]
+        sibling = path.with_name(path.name.replace("_TRAIN.", "_TEST."))
+        files = [path, sibling] if sibling != path and sibling.exists() else [path]
         parts = [self._part(file) for file in files]
         with reading(path):
             found = of_series(*parts)
-        notes = (f"test part: {beside.name}",) if len(files) > 1 else ()
+        notes = (f"test part: {sibling.name}",) if len(files) > 1 else ()
         return Content(found.train, found.test, shape=found.shape, notes=notes)
 
     def _part(self, path: Path) -> Part:
