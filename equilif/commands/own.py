@@ -42,7 +42,7 @@ class DataOptions:
         "the package of equilif[text]",
     )
     test_fraction: float | None = _key(
-        "own data without a test part: fraction of each class held out for testing",
+        "own data without a test set: fraction of each class held out for testing",
         "above 0, below 1",
         "0.2",
     )

@@ -133,7 +133,7 @@ def key_list() -> list[Key]:
     found += keys("train-rates", "rates")
     feedback = "symmetric synapses; false: forward ones only"
     found.append(Key("train-rates", "synapse.feedback", "true", "true, false", feedback))
-    found.append(Key("train-rates", "loading.tokens", "", "1..1024", "sequences: most tokens of a sample"))
+    found.append(Key("train-rates", "loading.tokens", "", "1..1024", "sequences: maximum number of tokens"))
     found.append(Key("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
     return found
 

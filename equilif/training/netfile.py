@@ -52,7 +52,7 @@ COLUMN = 30  #: of the comments in a file that is written
 #: what a kind of population is, for those who read a file
 KINDS = {
     "input": "the values of a sample",
-    "constant": "always full on: a synapse from it is a bias",
+    "constant": "constant rate 1: its synapses are biases",
     "lif": "",
     "output": "nudged towards the class; its most active neuron is the answer",
     "relay": "queries to an attention layer, and its answers",
