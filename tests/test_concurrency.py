@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from equilif_golden import compiled
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 
@@ -289,3 +290,11 @@ def test_number_of_threads():
     code = BEGIN + "import numba; print(kernel._threads, Kernel(net)._threads, threading.active_count())\n"
     code += "try: print(numba.threading_layer())\nexcept ValueError: print('none')"
     assert run(code, NUMBA_NUM_THREADS="3").split() == ["4", "3", "1", "none"]
+
+
+def test_compilation_is_announced_once_to_a_person(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    compiled.announce.cache_clear()
+    compiled.announce()
+    compiled.announce()
+    assert capsys.readouterr().err.count("\n") == 1

@@ -10,7 +10,9 @@ batch.  They make no arrays: what they work in is handed to them.
 
 from __future__ import annotations
 
+import functools
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -60,16 +62,26 @@ class Store(FunctionCache):  # type: ignore[misc]
     """Numba's files of compiled code, without which everything still runs, only later."""
 
     def load_overload(self, *args: object) -> object:
+        found = None
         try:
-            return super().load_overload(*args)
+            found = super().load_overload(*args)
         except Exception:  # a damaged file may raise anything: it is written again
             with suppress(OSError):
                 self.flush()
-            return None
+        if found is None:
+            announce()
+        return found
 
     def save_overload(self, *args: object) -> None:
         with suppress(OSError):  # a full disk
             super().save_overload(*args)
+
+
+@functools.cache
+def announce() -> None:
+    """Say to a person, once, why nothing happens for a while."""
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        print("equilif: compiling the kernel, about 20 s, only the first time", file=sys.stderr)
 
 
 @contextmanager
