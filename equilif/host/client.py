@@ -1,4 +1,4 @@
-"""Host side of the link: commands to an engine at the other end of a serial port, each carried out once.
+"""Host side of the link: commands to an engine on a serial port, each executed exactly once.
 
     client = Client(equilif.host.ports.connect("/dev/ttyUSB1"))
     client.identify()
@@ -114,22 +114,22 @@ READ_TYPES = {Region.WEIGHT: "<i2", Region.VALUE: "<u2", Region.COUNTER: "<u4"}
 
 
 class Port(Protocol):
-    """What serial.Serial offers, and anything else with a read that gives up after a while."""
+    """A byte port: serial.Serial, or any object with a read that times out."""
 
     def read(self, size: int = 1, /) -> bytes: ...
     def write(self, data: bytes, /) -> int | None: ...
 
 
 class LinkError(OSError):
-    """The device could not be talked to."""
+    """Communication with the device failed."""
 
 
 class NoReply(LinkError):
-    """Nothing that answers the command came in time."""
+    """No reply within the deadline."""
 
 
 class PortFailed(LinkError):
-    """The port itself failed: it was unplugged, or nobody takes what is written."""
+    """The port failed: unplugged, or nothing reads at the other end."""
 
 
 class DeviceError(LinkError):
@@ -149,7 +149,7 @@ class DeviceError(LinkError):
 
 @dataclass
 class Traffic:
-    """Of a client so far.  Bytes as they went over the line."""
+    """Traffic of a client so far, in bytes on the line."""
 
     sent: int = 0
     received: int = 0
@@ -212,7 +212,7 @@ class Client:
 
     # -- an engine: equilif_golden.engine.port.Engine -----------------------------------------------
     def load(self, program: Sequence[Instruction]) -> None:
-        """ProgramError when the engine cannot run it; the old program then stays in force."""
+        """Load a program; ProgramError when the engine cannot run it, which keeps the old one."""
         check(program, self.config)
         code = assemble(program).astype("<u4").tobytes()
         if len(code) > self.identity.max_payload:
@@ -225,7 +225,7 @@ class Client:
         self.command(Command.LOAD, code)
 
     def write(self, region: Region, first: int, data: npt.ArrayLike) -> None:
-        """Elements from number ``first`` on, in as many frames as it takes.
+        """Write elements from index ``first`` on, in as many frames as needed.
 
         A VALUE goes to both plus and minus.
         """
@@ -234,7 +234,7 @@ class Client:
         self._write(region, at.start, _bytes(region, codes))
 
     def read(self, region: Region, first: int, n: int) -> Raw:
-        """``n`` elements from number ``first`` on, in as many frames as it takes.
+        """Read ``n`` elements from index ``first`` on, in as many frames as needed.
 
         A VALUE is plus + 256 minus.
         """
@@ -312,7 +312,7 @@ class Client:
             )
 
     def _write(self, region: int, first: int, data: bytes) -> None:
-        """Bytes of elements, little endian."""
+        """Elements as bytes, little endian."""
         size = OWN_BYTES[region] if region in OWN_BYTES else WRITE_BYTES[Region(region)]
         step = (self.identity.max_payload - WRITE_HEADER.size) // size * size
         for at in range(0, len(data), step):
@@ -321,7 +321,7 @@ class Client:
 
     # -- the flash of a board that has one -----------------------------------------------------------
     def read_flash(self, address: int, n: int) -> bytes:
-        """``n`` bytes of the board's area, in as many frames as it takes."""
+        """Read ``n`` bytes of the flash area, in as many frames as needed."""
         parts = []
         for at in range(address, address + n, READ_ELEMENTS):
             count = min(READ_ELEMENTS, address + n - at)
@@ -329,7 +329,7 @@ class Client:
         return b"".join(parts)
 
     def write_flash(self, address: int, data: bytes) -> None:
-        """Ones become zeros where ``data`` has them: erase before."""
+        """Program the flash: bits can only be cleared, so erase before."""
         self._write(FLASH, address, data)
 
     def erase_flash(self, block: int) -> None:
@@ -337,17 +337,17 @@ class Client:
 
     @property
     def registers(self) -> Registers:
-        """Of the board's trainer."""
+        """Registers of the standalone trainer."""
         n = len(REGISTERS)
         return Registers.unpack(self.command(Command.READ, READ_HEADER.pack(TRAINER, 0, n)))
 
     def control_trainer(self, *, run: int, save: int = 0, boot: int = 0) -> None:
-        """What it is to do: see equilif_golden.link.standalone.Registers."""
+        """Control the trainer: see equilif_golden.link.standalone.Registers."""
         word = run | save << 1 | boot << 2
         self.command(Command.WRITE, WRITE_HEADER.pack(TRAINER, 0) + word.to_bytes(REGISTER_BYTES, "little"))
 
     def set_registers(self, registers: Registers) -> None:
-        """All that a host can write, but what the trainer is to do."""
+        """Write all registers except the control of the trainer."""
         written = registers.pack()[REGISTER_BYTES : REGISTER_BYTES * WRITABLE]
         self.command(Command.WRITE, WRITE_HEADER.pack(TRAINER, 1) + written)
 
@@ -424,7 +424,7 @@ class Client:
         self.traffic.sent += len(line)
 
     def _receive(self) -> bool:
-        """Whether bytes came."""
+        """Whether bytes were received."""
         try:
             data = self.port.read(max(1, getattr(self.port, "in_waiting", 1)))
         except OSError as e:
@@ -436,7 +436,7 @@ class Client:
         return bool(data)
 
     def _packet(self) -> bytes | None:
-        """What came before the next END, None when none came.  What is too long for a frame is dropped."""
+        """Bytes up to the next END, or None; an overlong frame is dropped."""
         packet, end, rest = self._received.partition(sliplib.END)
         if end:
             self._received = rest
@@ -451,5 +451,5 @@ class Client:
 
 
 def _bytes(region: Region, codes: Raw) -> bytes:
-    """Elements as they are written."""
+    """Values as elements of a region."""
     return codes.astype(WRITE_TYPES[region]).tobytes()

@@ -1,4 +1,4 @@
-"""Bitstreams to boards, by openFPGALoader."""
+"""Flash bitstreams by openFPGALoader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAD = 1 << 16
 
 
 def bitstream_of(board: Board, folder: Path | None = None) -> Path:
-    """What `equilif build` left in ``folder`` (default: build/BOARD)."""
+    """The bitstream of `equilif build` in ``folder`` (default: build/BOARD)."""
     folder = folder or Path("build") / board.name
     found = bitstream_in(folder)
     if found is None:

@@ -1,4 +1,4 @@
-"""Serial ports, and which of them have a board at the far end; and an SPI bus, where its address is named."""
+"""Serial ports and their boards, and SPI buses by address."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _connected_by_spi(path: str, hz: int | None) -> Client:
 
 
 def _probed(port: serial.Serial | spi.SpiPort) -> tuple[Client, bool]:
-    """A client, and whether a device has identified itself; then it has patience with it."""
+    """A client, and whether a device has identified itself; its deadlines are then the full ones."""
     client = Client(port, timeout=PROBE / 3, deadline=PROBE)
     try:
         client.identify()
@@ -112,7 +112,7 @@ def _probed(port: serial.Serial | spi.SpiPort) -> tuple[Client, bool]:
 
 
 def checked(baud: int) -> int:
-    """A rate that the link works with; ValueError for another."""
+    """Check a baud rate; ValueError when the link does not support it."""
     return check_int(baud, "baud", *BAUD_RANGE)
 
 
@@ -130,7 +130,7 @@ def _opened(path: str) -> serial.Serial:
 
 
 def _takes(port: serial.Serial, rate: int) -> bool:
-    """Set the rate, where the port has it: a bridge may refuse one."""
+    """Set the baud rate; a USB bridge may refuse one."""
     try:
         port.baudrate = rate
     except PORT_ERRORS:
@@ -139,7 +139,7 @@ def _takes(port: serial.Serial, rate: int) -> bool:
 
 
 def _close(port: serial.Serial | spi.SpiPort) -> None:
-    """Without waiting for bytes that nobody takes: a system may wait half a minute for them."""
+    """Close without draining the output, which can take half a minute."""
     with contextlib.suppress(*PORT_ERRORS):
         port.reset_output_buffer()
     with contextlib.suppress(*PORT_ERRORS):
@@ -158,7 +158,7 @@ class ScannedPort:
 
 
 def scan(baud: int | None = None) -> list[ScannedPort]:
-    """Every USB serial port of this machine, all asked at once: many take no longer than one."""
+    """All USB serial ports of this machine, probed in parallel."""
     if baud is not None:
         checked(baud)
     infos = sorted(p for p in list_ports.comports() if p.vid is not None)
@@ -200,7 +200,7 @@ def _names(found: list[ScannedPort]) -> str:
 
 
 def summary(identity: Identity) -> dict[str, int | str]:
-    """What a user wants to know of a device."""
+    """Summary of a device for users."""
     c = identity.config
     return {
         "lanes": c.lanes,

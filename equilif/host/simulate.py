@@ -1,4 +1,4 @@
-"""A board without a board: ``equilif simulate``."""
+"""Simulation of a complete board behind a serial port: ``equilif simulate``."""
 
 from __future__ import annotations
 

@@ -54,13 +54,13 @@ class Bus(Protocol):
     longest: int
 
     def transfer(self, line: bytes) -> bytes:
-        """As many bytes as came meanwhile, or fewer when some are late; OSError when the bus fails."""
+        """The bytes received meanwhile, possibly fewer; OSError when the bus fails."""
 
     def close(self) -> None: ...
 
 
 class SpiPort:
-    """What the client uses of serial.Serial, on a bus.  ``timeout``: seconds that a read waits for a byte."""
+    """The interface of serial.Serial on an SPI bus.  ``timeout``: of a read, in seconds."""
 
     def __init__(self, bus: Bus, name: str, *, timeout: float):
         self.bus = bus
@@ -118,7 +118,7 @@ class SpiPort:
 
     @property
     def says(self) -> str:
-        """What MISO has been so far, where no device answered, and what that may mean."""
+        """Diagnosis from the bytes on MISO when no device answered."""
         if self._seen <= {0}:
             return "MISO stays low: is the board there, and are MISO and GND connected?"
         if self._seen == {0xFF}:
@@ -136,7 +136,7 @@ def named(path: str) -> bool:
 
 
 def checked(hz: int) -> int:
-    """An SCK that a host can make; ValueError for another."""
+    """Check an SCK frequency in Hz; ValueError when no host supports it."""
     return check_int(hz, "SCK in Hz (--baud)", *RATE_RANGE)
 
 

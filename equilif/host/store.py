@@ -1,4 +1,4 @@
-"""What a board learns from alone: program, samples and weights as frames in its flash.
+"""Flash image of standalone training: program, samples and weights as link frames.
 
     slot 0 | slot 1 | journal | programs | saves | index | samples ... | index | tests ...
 
@@ -70,11 +70,11 @@ NO_UPLOAD = (
 
 
 class StoreError(ValueError):
-    """It cannot be kept by a board, or not by this one."""
+    """A board, or this one, cannot store it."""
 
 
 class Recorder(Client):
-    """A client without a device: it keeps the frames that it would send."""
+    """A client without a device that records the frames it would send."""
 
     def __init__(self, identity: Identity):
         self._identity = identity
@@ -87,7 +87,7 @@ class Recorder(Client):
         return bytes(RESULT.size) if command == Command.RUN else b""
 
     def taken(self) -> bytes:
-        """What was recorded since this was last called."""
+        """Frames recorded since the last call."""
         out = bytes(self.frames)
         self.frames.clear()
         return out
@@ -102,7 +102,7 @@ class Samples:
     tokens: TokenRows | None = None
 
     def first(self, n: int) -> Samples:
-        """The first ``n``."""
+        """The first ``n`` samples."""
         return Samples(
             labels=self.labels[:n],
             x=None if self.x is None else self.x[:n],
@@ -112,7 +112,7 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What a board is to learn.
+    """A standalone training run.
 
     weights, counter : where it begins.
     rates : learning_rate of each epoch.
@@ -135,7 +135,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class NetworkIdentity:
-    """Digests of a network's structure, without its weights, and of what is saved about its data."""
+    """Digests of the structure of a network, without weights, and of its data record."""
 
     network: str
     data: str
@@ -153,7 +153,7 @@ def _digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class StoredTests:
-    """In a board's flash: the block of their index, and how many there are."""
+    """Test samples in a flash: block of their index, and their number."""
 
     index: int
     n: int
@@ -177,7 +177,9 @@ class Store:
     def of_job(
         cls, identity: Identity, job: TrainingJob, tick: Callable[[int], None] = lambda n: None
     ) -> Store:
-        """StoreError when the board cannot learn this alone.  ``tick``: called with the samples so far."""
+        """The image of a training job; StoreError when the board does not support it.  ``tick`` gets the number of
+        samples encoded so far.
+        """
         network = job.network
         _check(identity, job)
         recorder = Recorder(identity)
@@ -234,7 +236,7 @@ class Store:
         return int.from_bytes(h.digest(), "little") % (1 << OWNER_BITS) or 1
 
     def _put_tests(self, encoded: Iterator[bytes], of: int, tick: Callable[[int], None]) -> None:
-        """Behind all else, as many as find room."""
+        """Append as many test samples as fit."""
         index = max(self.blocks) + 1
         first = index + _blocks(INDEX_BYTES * of)
         places, samples = _fitted(encoded, first, self.identity, tick)
@@ -256,12 +258,12 @@ class Store:
 
     @property
     def used(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return sum(map(len, self.blocks.values()))
 
     # -- to the board ------------------------------------------------------------------------------
     def upload(self, client: Client, done: Callable[[int], None] = lambda n: None) -> int:
-        """Write what the board does not have yet, and read it back.  Bytes that were there already.
+        """Write the blocks that the board does not have yet, and verify them; returns the bytes already there.
 
         The trainer's registers become invalid first, then the slots are erased, and slot 0 is written last.
         So a board on which this was interrupted has either all of the earlier upload or no checkpoint.
@@ -310,7 +312,7 @@ class Store:
             raise StoreError(f"the flash did not erase block {block}: it is worn out, or write-protected")
 
     def _header(self) -> bytes:
-        """Never longer than HEADER_BYTES: its entries are numbers and digests."""
+        """At most HEADER_BYTES: its entries are numbers and digests."""
         tests = self.tests and {"index": self.tests.index, "n": self.tests.n}
         entries = {
             "store": self.digest,
@@ -323,7 +325,7 @@ class Store:
         return json.dumps(entries, sort_keys=True).encode().ljust(HEADER_BYTES, b" ")
 
     def _write_block(self, client: Client, block: int, data: bytes, done: Callable[[int], None]) -> None:
-        """A block that is erased, read back as it is written."""
+        """Write an erased block and verify it."""
         step = 1 << 12
         for at in range(0, len(data), step):
             part = data[at : at + step]
@@ -337,7 +339,7 @@ class Store:
 
 
 def check_chip(client: Client) -> None:
-    """StoreError when no flash answers, or a smaller one than the design was made for."""
+    """StoreError when no flash answers, or one smaller than the design needs."""
     chip = client.registers.chip
     blocks = client.identity.flash_blocks
     size = 1 << (chip & 0xFF)
@@ -353,7 +355,7 @@ def check_chip(client: Client) -> None:
 
 
 def _check(identity: Identity, job: TrainingJob) -> None:
-    """StoreError for what no board learns alone, or not this one."""
+    """StoreError for a job that standalone training, or this board, does not support."""
     network = job.network
     if not identity.flash_blocks:
         raise StoreError("this board has no standalone trainer: build it with --standalone")
@@ -370,7 +372,7 @@ def _check(identity: Identity, job: TrainingJob) -> None:
 
 
 def _slot(chip: Chip, recorder: Recorder, job: TrainingJob) -> tuple[bytes, bytes]:
-    """READs of all that a slot keeps, and the WRITEs that bring back where the board begins."""
+    """READs of the state in a slot, and the WRITEs of the initial state."""
     reads = bytearray()
     writes = bytearray()
     words = chip.compiled.weight_words(dict(job.weights)).ravel()
@@ -404,7 +406,7 @@ def _with_owner(lists: Sequence[bytes], owner: int) -> bytes:
 
 
 def _programs(chip: Chip, recorder: Recorder, job: TrainingJob) -> list[bytes]:
-    """Frames for each epoch, and those for the time after the last."""
+    """Frames of the program of each epoch, and of the one after the last."""
     out = []
     first, constants = chip.compiled.constants()
     for rate in [*job.rates, job.rates[-1]]:
@@ -431,7 +433,7 @@ def _samples(chip: Chip, recorder: Recorder, samples: Samples, *, learn: bool = 
 def _fitted(
     encoded: Iterator[bytes], first: int, identity: Identity, tick: Callable[[int], None]
 ) -> tuple[bytes, bytes]:
-    """Where each sample begins, and their frames, from block ``first`` on: as many as find room."""
+    """Offsets and frames of the samples from block ``first`` on, as many as fit."""
     room = (identity.flash_blocks - first) * BLOCK
     places = bytearray()
     samples = bytearray()
@@ -452,7 +454,7 @@ def _blocks(size: int) -> int:
 # -- what a board holds -----------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Journal:
-    """Of a board's flash."""
+    """The journal in the flash of a board."""
 
     owner: int
     network: NetworkIdentity
@@ -460,7 +462,7 @@ class Journal:
 
 
 def journal_of(client: Client) -> Journal:
-    """StoreError when the flash has none, or that of another upload than the board's registers."""
+    """StoreError when the flash has none, or one of a different upload than the registers."""
     header = client.read_flash(SLOTS * slot_blocks(client.config) * BLOCK, HEADER_BYTES)
     try:
         entries = json.loads(header)
@@ -477,7 +479,7 @@ def journal_of(client: Client) -> Journal:
 
 
 def problem_of(registers: Registers) -> str | None:
-    """Why an idle board cannot go on, and the remedy."""
+    """Why an idle board cannot continue, and the remedy."""
     if registers.fault not in (Fault.NONE, Fault.FOREIGN):
         return FAULTS[Fault(registers.fault)]
     if not registers.valid:
@@ -488,7 +490,7 @@ def problem_of(registers: Registers) -> str | None:
 
 
 def require_valid(registers: Registers) -> None:
-    """StoreError unless the engine holds what the board trained itself, and it can go on."""
+    """StoreError unless the engine holds the weights trained on the board, and training can continue."""
     problem = problem_of(registers)
     if problem:
         raise StoreError(f"the board is stopped: {problem}")
@@ -520,13 +522,13 @@ def require_network(client: Client, identity: NetworkIdentity, file: object) -> 
 
 
 def state(client: Client) -> tuple[int, Registers | None]:
-    """Counter and registers of a board: where they are equal twice, it was not reset meanwhile."""
+    """Counter and registers of a board; equal values mean that it was not reset meanwhile."""
     registers = client.registers if client.identity.flash_blocks else None
     return int(client.read(Region.COUNTER, 0, 1)[0]), registers
 
 
 def has_learned(registers: Registers) -> bool:
-    """The board has learned something of its upload, which a new one would erase."""
+    """Whether the board holds trained weights that a new upload would erase."""
     return registers.fault != Fault.NO_SLOT and bool(
         registers.generation or registers.epoch or registers.turn
     )
@@ -534,7 +536,7 @@ def has_learned(registers: Registers) -> bool:
 
 # -- tests -----------------------------------------------------------------------------------------
 def tests_of(client: Client) -> StoredTests:
-    """Those in a board's flash; StoreError when there are none."""
+    """Test samples in the flash; StoreError when there are none."""
     tests = journal_of(client).tests
     if tests is None:
         raise StoreError(
@@ -545,7 +547,7 @@ def tests_of(client: Client) -> StoredTests:
 
 
 def begin_tests(client: Client, tests: StoredTests) -> Registers:
-    """The board, which is idle, begins to answer them.  Its registers before, without ``run``.
+    """Start the tests on an idle board; returns its earlier registers, without ``run``.
 
     It is an epoch of samples that do not learn.  The checkpoint after it is an empty list.
     """
@@ -568,12 +570,12 @@ def begin_tests(client: Client, tests: StoredTests) -> Registers:
 
 
 def answered(registers: Registers) -> bool:
-    """The board has answered all tests; StoreError when it cannot any more."""
+    """Whether the board has finished all tests; StoreError when it cannot."""
     if not in_tests(registers):
         raise StoreError("the board was switched off during its test: run the test again")
     return not registers.phase and (bool(registers.fault) or registers.epoch == registers.epochs)
 
 
 def in_tests(registers: Registers) -> bool:
-    """The board answers tests, or was left while it did."""
+    """Whether the board runs tests, or was left while it did."""
     return registers.saves == NO_BLOCK
