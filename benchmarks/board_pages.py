@@ -144,8 +144,9 @@ def page(name: str) -> str:
         ),
         ("engine options", ", ".join(f"{k}: {'yes' if v else 'no'}" for k, v in options.items())),
         (
-            "neurons",
-            f"up to {config.state_groups * config.lanes:,}, and {config.value_groups * config.lanes:,} rates",
+            "capacity",
+            f"{config.state_groups * config.lanes:,} spiking neurons; {config.value_groups * config.lanes:,} "
+            "with inputs and targets",
         ),
         ("program memory", f"{config.program_words // 3:,} instructions"),
         ("clock", f"{board.clock_hz / 1e6:g} MHz; f_max {build['f_max']:.2f} MHz (seed {build['seed']})"),
