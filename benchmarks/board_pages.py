@@ -135,6 +135,7 @@ def page(name: str) -> str:
     row = next(row for row in built() if row["board"] == name)
     config, build, cycles = board.config, row["build"], row["cycles"]
     options = {"attention": config.attention, "convolution": config.convolution}
+    neurons, values = config.state_groups * config.lanes, config.value_groups * config.lanes
     facts = [
         ("FPGA", names(row)[1]),
         ("price", f"about {board.cost} US dollars (2025)"),
@@ -143,11 +144,7 @@ def page(name: str) -> str:
             f"{config.lanes} lanes, {config.n_weights:,} weights of {config.numerics.weight_width} bits",
         ),
         ("engine options", ", ".join(f"{k}: {'yes' if v else 'no'}" for k, v in options.items())),
-        (
-            "capacity",
-            f"{config.state_groups * config.lanes:,} spiking neurons; {config.value_groups * config.lanes:,} "
-            "with inputs and targets",
-        ),
+        ("capacity", f"{neurons:,} spiking neurons; {values:,} with inputs and targets"),
         ("program memory", f"{config.program_words // 3:,} instructions"),
         ("clock", f"{board.clock_hz / 1e6:g} MHz; f_max {build['f_max']:.2f} MHz (seed {build['seed']})"),
         ("largest MNIST network", row["network"]),
