@@ -177,8 +177,9 @@ class Store:
     def of_job(
         cls, identity: Identity, job: TrainingJob, tick: Callable[[int], None] = lambda n: None
     ) -> Store:
-        """The image of a training job; StoreError when the board does not support it.  ``tick`` gets the number of
-        samples encoded so far.
+        """The image of a training job; StoreError when the board does not support it.
+
+        ``tick`` gets the number of samples encoded so far.
         """
         network = job.network
         _check(identity, job)
@@ -263,7 +264,7 @@ class Store:
 
     # -- to the board ------------------------------------------------------------------------------
     def upload(self, client: Client, done: Callable[[int], None] = lambda n: None) -> int:
-        """Write the blocks that the board does not have yet, and verify them; returns the bytes already there.
+        """Write the blocks that the board does not have yet, and verify them; the bytes already there.
 
         The trainer's registers become invalid first, then the slots are erased, and slot 0 is written last.
         So a board on which this was interrupted has either all of the earlier upload or no checkpoint.
