@@ -1,7 +1,6 @@
-"""The main job in one go: train the golden model, train the RTL to the same bits, build the bitstream, and
-say what was found.
+"""Demo: train on the golden model, repeat the run in RTL, compare them, build a bitstream, and report.
 
-A separate process builds the bitstream meanwhile.
+A separate process builds the bitstream in parallel.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Weights
 from equilif_sim.tools.verilator import MissingVerilator
 
-LEARNT = 0.9  #: of ten classes; one epoch does it
+MIN_ACCURACY = 0.9  #: of ten classes; one epoch reaches it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Claim:
 
 
 class Demo:
-    """``samples``: training samples to run in RTL, None for the whole run.  ``overwrite``: a run in ``out``
-    is replaced, also one that no demo began.
+    """``samples``: training samples to simulate in RTL, None for the whole run.  ``overwrite``: replace a run
+    in ``out`` that no demo wrote.
     """
 
     def __init__(
@@ -125,7 +124,7 @@ class Demo:
         self._claim(
             "the golden model learns the digits",
             f"{last.test_accuracy:.2%} of {len(training.data.x_test)} test samples right",
-            last.test_accuracy > LEARNT,
+            last.test_accuracy > MIN_ACCURACY,
         )
         self.record["training"] = training.to_dict()
 
