@@ -222,7 +222,7 @@ def _boxes(axes: Any, resources: NetworkResources, places: Plan) -> list[Boxed]:
                 zorder=3,
             )
             axes.add_patch(shape)
-        lines = [p.name, *_label(p)]
+        lines = [p.name, *_population_lines(p)]
         for n, line in enumerate(lines):
             size, text = _fitting(line, 9.5 if n == 0 else 8, bold=n == 0)
             axes.text(
@@ -240,7 +240,7 @@ def _boxes(axes: Any, resources: NetworkResources, places: Plan) -> list[Boxed]:
     return covered
 
 
-def _label(p: PopulationInfo) -> list[str]:
+def _population_lines(p: PopulationInfo) -> list[str]:
     """What a box says below its name."""
     size = "size by the data" if p.size is None else f"{p.size:,} {TITLES[p.kind]}"
     if p.kind == "relay":
