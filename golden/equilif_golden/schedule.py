@@ -7,11 +7,10 @@
     -beta phase       `nudged` steps from that state   rate of the last `window` -> r-
     learn             every plastic synapse, once
 
-A free phase may end early: it then goes from window to window, and ends with the first one in which no
-watched rate has moved from that of the window before by more than a tolerance.  What follows goes on from
-the state as it is then.
+With early exit the free phase ends after the first window in which no watched rate has changed by more than a
+tolerance since the window before.  The nudged phases start from that state.
 
-Loads nothing, so that ``equilif --help`` may quote it.
+Imports no NumPy, so that ``equilif --help`` starts fast.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ STEPS = {"ge": 1, "le": STEPS_MAX, "values": f"window..{STEPS_MAX}"}
 class Option(NamedTuple):
     """A field of :class:`Schedule` at the command line.
 
-    help      what users read
-    settles   it is of the free phase: a trained network may be run with another
-    limits    the least and the most
-    absent    what holds when it is not given, where that is the same for all networks
-    needs     a field without which it says nothing, and what it says
+    help      help text
+    settles   whether it is a setting of the free phase, which may differ between training and inference
+    limits    smallest and largest value
+    absent    text for the default, if it is the same for all networks
+    needs     a field without which it has no effect, and the effect
     """
 
     help: str
@@ -49,7 +48,7 @@ class Option(NamedTuple):
 
 
 def _field(default: Any, option: Option, **limits: Any) -> Any:
-    """A field that is an option; ``limits``: gt, ge, le, and ``values`` in words where these do not tell."""
+    """A field that is an option; ``limits``: gt, ge, le, and a text ``values`` if these are not enough."""
     return field(default=default, metadata={"option": option, **limits})
 
 
@@ -130,7 +129,7 @@ class Schedule:
             raise ValueError(f"leak must be one of {LEAKS}, not {self.leak}")
         set_fields(self, beta=check_float(self.beta, "beta", 0, 2))
         if not self.beta:
-            raise ValueError("beta must be above 0, up to 2: a nudge of 0 teaches nothing")
+            raise ValueError("beta must be above 0, up to 2: a nudge of 0 gives no gradient")
         set_fields(self, threshold=check_float(self.threshold, "threshold", 0, 1 << 16))
         check_choice(self.watch, "watch", ("all", "output"))
         set_fields(self, min_windows=check_int(self.min_windows, "min_windows", 1, STEPS_MAX))
@@ -161,12 +160,12 @@ class Schedule:
 
     @property
     def fixed(self) -> bool:
-        """Every free phase has ``free`` steps."""
+        """Whether every free phase has ``free`` steps."""
         return self.early_exit is None
 
     @property
     def end(self) -> str:
-        """Where a free phase ends, in words."""
+        """End of the free phase, as text."""
         if self.early_exit is None:
             return f"free phase of {self.free} steps"
         rates = "all rates" if self.watch == "all" else "the output rates"
@@ -174,12 +173,12 @@ class Schedule:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options of the command line that give this schedule; None where one says nothing."""
+        """Command-line options of this schedule; None for options without effect."""
         silent = (name for name, o in OPTIONS.items() if o.needs and getattr(self, o.needs[0]) is None)
         return {name: getattr(self, name) for name in OPTIONS} | dict.fromkeys(silent)
 
     def check_options(self, given: Collection[str]) -> None:
-        """ValueError when an option was given that says nothing about this schedule."""
+        """ValueError for an option without effect on this schedule."""
         for name in given:
             needs = OPTIONS[name].needs
             if needs is not None and getattr(self, needs[0]) is None:
@@ -193,7 +192,7 @@ class Schedule:
             )
 
     def with_fixed_phases(self) -> Schedule:
-        """The same with fixed phases."""
+        """The same without early exit."""
         return replace(self, early_exit=None)
 
     def raw(self, numerics: Numerics | None = None) -> RawSchedule:

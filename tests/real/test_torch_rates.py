@@ -345,7 +345,7 @@ def test_batch_covers_processes():
 
 # -- errors ----------------------------------------------------------------------------------------
 X, Y = sample(CHAIN, 8)
-SCALING = r"inputs must be integers in 0\.\.255.*scale what lies in 0\.\.1 by np\.rint\(255 \* x\)"
+SCALING = r"inputs must be integers in 0\.\.255.*scale values in 0\.\.1 by np\.rint\(255 \* x\)"
 MODELS = pytest.mark.parametrize(
     "model, x",
     [

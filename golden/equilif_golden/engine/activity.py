@@ -1,9 +1,8 @@
-"""What a run makes the engine do, beside time: accesses to its memories and arithmetic of its lanes, counted
-in words of P lanes.
+"""Activity of a run: memory accesses and arithmetic, counted in words of P lanes.
 
-A command is one group of a destination (equilif_golden.engine.isa); a scan fetches the groups of its
-source beside that.  What is counted follows from OPERATIONS, so that model and RTL count the same; reads
-are those whose data are used.  Weight words read are ``EngineModel.accesses``, and a word read or written
+A command is one group of a destination (equilif_golden.engine.isa); a scan also fetches the groups of its
+source.  The counts follow from OPERATIONS, so model and RTL count the same; reads are those whose data are
+used.  Weight words read are ``EngineModel.accesses``, and a word read or written
 is P synaptic operations.  ``state`` is A, B and Q.
 """
 
@@ -43,13 +42,13 @@ NAMES = (
     "additions",
     "products",
 )
-#: kinds of memories, by the first letter of their names.  V is as the modes say: they are counted
+#: kinds of memories, by the first letter of their names; V is counted by the modes
 _KINDS = {"A": "state", "B": "state", "Q": "state", "S": "spike", "V": "value", "W": "weight"}
 Cost = Mapping[str, int]
 
 
 def _accesses(memories: Iterable[str], verb: str) -> Counter[str]:
-    """weight_reads among them."""
+    """Accesses by kind, including weight_reads."""
     return Counter(f"{_KINDS[name[0]]}_{verb}" for name in memories if name != "V")
 
 
@@ -60,28 +59,28 @@ def _cost(effects: Effects) -> Cost:
 
 
 def _fetched(o: Operation) -> tuple[str, ...]:
-    """What a scan reads of its source: spikes or values."""
+    """Memories of the source that a scan reads: spikes or values."""
     return tuple(name for name in o.does.reads if o.kind == Kind.SCAN and name[0] in "SV")
 
 
 def _of_command(o: Operation) -> Cost:
-    """What was fetched is not read again, unless it is that of the destination."""
+    """Cost of a command; fetched data are not read again, except for the destination."""
     groups = o.operands.get("groups")
     both = isinstance(groups, Span) and groups.memory == Memory.VALUES
     reads = o.does.reads if both else [name for name in o.does.reads if name not in _fetched(o)]
     return _cost(Effects(tuple(reads), o.does.writes, o.does.additions, o.does.products))
 
 
-#: of one command
+#: cost of one command
 COMMAND: Mapping[Op, Cost] = {op: _of_command(o) for op, o in OPERATIONS.items()}
-#: of a command of an operation's last walk, more than of the others
+#: additional cost of a command in the last walk
 LAST: Mapping[Op, Cost] = {op: _cost(o.last) for op, o in OPERATIONS.items()}
-#: of a group that a scan fetches
+#: cost of a group that a scan fetches
 FETCH: Mapping[Op, Cost] = {op: dict(_accesses(_fetched(o), "reads")) for op, o in OPERATIONS.items()}
 
 
 def cost_of_mode(mode: Mode, config: EngineConfig) -> Cost:
-    """Of a command with it, more than of one without."""
+    """Additional cost of a command with this mode."""
     if mode.feature and not has(config, mode.feature):
         return {}
     return {**_cost(mode.more), **{name: -n for name, n in _accesses(mode.without, "writes").items()}}
@@ -92,10 +91,10 @@ def _vector(cost: Cost) -> Raw:
 
 
 def fetches(i: Instruction, events: npt.NDArray[np.bool_], config: EngineConfig) -> int:
-    """Groups that a scan reads.
+    """Number of groups that a scan reads.
 
-    While learning, a scanner without a copy of the group reads it anew for every event; one with a copy may
-    look at the destination first (equilif_hdl.engine.scan).
+    In LEARN, a scanner without a copy of the group reads it again for every event; one with a copy may read
+    the destination first (equilif_hdl.engine.scan).
     """
     if i.op == Op.LEARN and config.single_port:
         return int(np.maximum(events.sum(axis=1), 1).sum())
@@ -103,10 +102,10 @@ def fetches(i: Instruction, events: npt.NDArray[np.bool_], config: EngineConfig)
 
 
 def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_], reach: Raw) -> Raw:
-    """(len(NAMES),) counts of one instruction.
+    """Counts of one instruction, (len(NAMES),).
 
-    ``events``: (n_src, P), which neurons of a scan's source take part; of a walk, no groups.  ``reach``:
-    (n_src,) groups that an event of each group goes to.
+    ``events``: (n_src, P) active neurons of a scan's source; of a walk, no groups.  ``reach``: (n_src,)
+    groups to which an event of each group is sent.
     """
     modes = (cost_of_mode(i.operation.modes[flag], config) for flag in i.modes)
     command = sum(map(_vector, modes), i.operation.walks * _vector(COMMAND[i.op]) + _vector(LAST[i.op]))

@@ -1,4 +1,4 @@
-"""Where a network lies on an engine: groups of neurons, tiles of weights, and the images of its memories."""
+"""Placement of a network on an engine: groups of neurons, tiles of weights, and images of the memories."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ SUM = "relay sum"
 
 
 class Placement:
-    """Populations have groups of their own, by name; maps have them position by position.  So have, with a
-    blank in their names:
+    """Groups by population; maps have separate groups per position.  Names of other groups have a blank:
 
-    "Y target"      the target of output population Y
-    "relay sum"     what a relay gathers; all relays share it, head by head, with the query at work
-    "R retrieval"   the values that relay R sends into the network, head by head
-    "R query"       the queries of relay R, head by head, when its patterns learn
-    "M codes"       the probabilities of softmax population M for every head, when it learns
-    "M present"     255 where a pattern of M takes part
+    "Y target"      target of output population Y
+    "relay sum"     accumulated input of a relay, and its present query; shared by all relays and heads
+    "R retrieval"   values of relay R for the network, per head
+    "R query"       queries of relay R, per head, if its patterns learn
+    "M codes"       probabilities of attention population M, per head, if it learns
+    "M present"     255 for every pattern of M that is present
     """
 
     def __init__(self, network: Network, config: EngineConfig):
@@ -40,9 +39,9 @@ class Placement:
         self.lif_groups = sum(self.groups[q.name].n for q in network.lif)
         self.n_groups = self._place(self.state_groups, self._with_values())
         self.tiles: dict[str, int] = {}
-        #: synapses whose weights stay on the engine; a table stays with the host
+        #: synapses with weights on the engine; an embedding table is on the host
         self.resident = tuple(s for s in network.plastic if s != network.table)
-        #: tiles of their weights; those of a memory that is loaded lie behind them
+        #: tiles of their weights; those of dynamic patterns follow
         self.n_tiles = self._place_tiles(0, self.resident)
         self.all_tiles = self._place_tiles(
             self.n_tiles, tuple(s for s in network.synapses if s not in self.resident)
@@ -102,7 +101,7 @@ class Placement:
         return elements
 
     def name_of(self, groups: Groups) -> str:
-        """What lies in these groups, for people."""
+        """Name of these groups for listings."""
         inside = [
             (name, place)
             for name, place in self.groups.items()
@@ -120,7 +119,7 @@ class Placement:
 
     # -- tiles -------------------------------------------------------------------------------------
     def convolution(self, s: Synapse) -> Geometry | None:
-        """How an instruction goes through a synapse that has maps at an end."""
+        """Geometry of the instructions of a synapse with maps at an end, else None."""
         pre = self.network[s.pre]
         post = self.network[s.post]
         p = self.config.lanes
@@ -137,13 +136,13 @@ class Placement:
             )
         if pre.shape is None:
             return None
-        # a kernel that is the whole of them
+        # a kernel of the size of the maps
         return Geometry(
             syn.groups(pre.maps, p), syn.groups(post.width, p), 1, 1, pre.shape.height, pre.shape.width, 1
         )
 
     def _offsets(self, s: Synapse) -> int:
-        """Positions of ``pre`` that one of ``post`` hears."""
+        """Positions of ``pre`` under a kernel."""
         geometry = self.convolution(s)
         return geometry.kernel_rows * geometry.kernel_columns if geometry else 1
 
@@ -169,9 +168,7 @@ class Placement:
         return rows * columns
 
     def blocks(self, s: Synapse) -> list[Raw]:
-        """Views that make up a synapse's matrix, one a head and position: each starts with a tile of its own,
-        so that padding is no part of it.
-        """
+        """Parts of a synapse's matrix, one per head and position; each starts at a tile boundary."""
         shape = self.network.shape(s)
         index = np.arange(shape[0] * shape[1]).reshape(shape)
         pre = self.network[s.pre]
@@ -186,7 +183,7 @@ class Placement:
         ]
 
     def tile(self, s: Synapse, head: int = 0) -> int:
-        """First tile of a head's part of a synapse; the heads of a memory share its patterns."""
+        """First tile of a head's part of a synapse; heads share the patterns."""
         if self.network[s.pre].kind == "attention":
             return self.tiles[s.name]
         _, shape = self._parts(s)
@@ -227,12 +224,12 @@ class Placement:
         return out
 
     def token_words(self, patterns: npt.ArrayLike) -> tuple[int, Raw]:
-        """Element address in the weights, and words x banks, of one sample's patterns (n, width), raw; whole
-        tiles, as many as they need.
+        """Element address in the weights, and words x banks in whole tiles, of one sample's raw patterns
+        (n, width).
         """
         memory = self.network.dynamic_attention
         if memory is None:
-            raise ValueError("this network has no memory to load tokens into")
+            raise ValueError("this network takes no tokens: it has no dynamic patterns")
         checked = self.network.numerics.weight.require(patterns, "patterns")
         most, width = memory.attention.size, memory.relay.width
         if checked.ndim != 2 or len(checked) > most or checked.shape[1] != width:
@@ -241,14 +238,12 @@ class Placement:
 
     @property
     def tokens_first(self) -> int:
-        """Element address in the weights of the patterns that are loaded."""
+        """Element address of the dynamic patterns in the weights."""
         assert self.network.dynamic_attention is not None
         return self.tiles[self.network.dynamic_attention.synapse.name] * self.config.lanes**2
 
     def constants(self) -> tuple[int, Raw]:
-        """Element address and 8-bit values of the constant populations and of stored memories' presences,
-        written once.
-        """
+        """Element address and 8-bit values written once: constants, and presence of stored patterns."""
         values = self._constants()
         if not values:
             return 0, np.zeros(0, np.int64)
@@ -265,15 +260,15 @@ class Placement:
 
     @property
     def sample_first(self) -> int:
-        """Element address (group x P + lane) at which a sample, inputs, presences and target, is written."""
+        """Element address (group x P + lane) of a sample: inputs, presence and target."""
         first = [q.name for q in self.network.inputs]
         if self.network.dynamic_attention:
             first.append(f"{self.network.dynamic_attention.attention.name} present")
         return self.groups[first[0]].first * self.config.lanes
 
     def sample(self, x: npt.ArrayLike, y: npt.ArrayLike | None = None, *, tokens: int = 0) -> Raw:
-        """8-bit values to write from ``sample_first``: one sample's inputs, presences of its ``tokens``,
-        then its target (absent: nothing).
+        """8-bit values to write from ``sample_first``: inputs of a sample, presence of its ``tokens``, and
+        its target, if any.
         """
         value = self.network.numerics.value
         inputs = value.require(x, "inputs")
@@ -282,10 +277,10 @@ class Placement:
         clamped = self.network.clamped(inputs)
         parts = [(q.name, clamped[q.name]) for q in self.network.inputs]
         if self.network.dynamic_attention:
-            softmax = self.network.dynamic_attention.attention
-            if not 0 <= check_int(tokens, "tokens", 0, 1 << 32) <= softmax.size:
-                raise ValueError(f"a sample has up to {softmax.size} tokens, not {tokens}")
-            parts.append((f"{softmax.name} present", np.where(np.arange(softmax.size) < tokens, ONE, 0)))
+            attention = self.network.dynamic_attention.attention
+            if not 0 <= check_int(tokens, "tokens", 0, 1 << 32) <= attention.size:
+                raise ValueError(f"a sample has up to {attention.size} tokens, not {tokens}")
+            parts.append((f"{attention.name} present", np.where(np.arange(attention.size) < tokens, ONE, 0)))
         if y is not None:
             target = value.require(y, "targets")
             if target.shape != (self.network.n_outputs,):

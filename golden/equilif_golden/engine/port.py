@@ -99,15 +99,15 @@ def _no_values() -> Raw:
 class Run:
     """Results of a run."""
 
-    #: class: the first output of largest rate
+    #: class: the first output neuron with the largest rate
     prediction: int
     #: spikes of all LIF populations in all phases
     spikes: int
-    #: weight words of P lanes that were touched
+    #: accessed weight words of P lanes
     accesses: int
     #: clock cycles
     cycles: int = 0
-    #: equilif_golden.engine.activity.NAMES, where the engine counts and tells them
+    #: equilif_golden.engine.activity.NAMES, if the engine counts and reports them
     activity: tuple[int, ...] = ()
     #: requested values, plus + 256 minus
     values: Raw = field(default_factory=_no_values)
@@ -120,10 +120,10 @@ class Engine(Protocol):
     def config(self) -> EngineConfig: ...
 
     def load(self, program: Sequence[Instruction]) -> None:
-        """ProgramError when the engine cannot run it; the old program then stays in force."""
+        """Load a program.  ProgramError if it is invalid; the previous program then remains loaded."""
 
     def write(self, region: Region, first: int, data: Raw) -> None:
-        """Elements from number ``first`` on.  A VALUE goes to both plus and minus."""
+        """Write elements from number ``first`` on.  A VALUE is written to plus and minus."""
 
     def read(self, region: Region, first: int, n: int) -> Raw:
         """``n`` elements from number ``first`` on.  A VALUE is plus + 256 minus."""

@@ -1,6 +1,6 @@
 """The attention networks of equilif_golden.network in real numbers: what the same network can learn.
 
-Rates settle window by window as on the engine.  The memory is silent in the first window, then answers the
+Rates settle window by window as on the engine.  Retrievals are zero in the first window, then answers the
 rates before it:
 
     q_h = clip(Q_h + V_h r_1)      p_h = softmax(k X q_h)      m_h = clip(2**gain X^T p_h)
@@ -30,10 +30,10 @@ SWEEPS = 2  #: updates of every population in a window
 
 
 def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Patterns (n, longest, width) and presences (n, longest) of some samples.
+    """Patterns (n, longest, width) and presence (n, longest) of the samples at ``indices``.
 
-    ``table``: that of the tokens in real numbers, on the device where they are wanted.  Where it learns, its
-    gradient comes back to the rows that the samples have.
+    ``table``: table of the tokens in real numbers, on the device for the result.  Its gradient flows to the
+    rows of the samples.
     """
     lengths = np.diff(tokens.off)[indices]
     present = np.arange(lengths.max()) < lengths[:, None]
@@ -46,21 +46,21 @@ def batch(table: Tensor, tokens: TokenRows, indices: npt.NDArray[np.int64]) -> t
 
 
 def by_length(tokens: TokenRows, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Positions of samples, the shortest first: neighbours then need little filling up."""
+    """Indices of samples sorted by length, so that batches need little padding."""
     return indices[np.argsort(np.diff(tokens.off)[indices], kind="stable")]
 
 
 class UnrolledAttention:
-    """A memory of loaded tokens, then a chain, as ``Network.attention`` builds it.
+    """A network of ``Network.attention`` as a torch model, unrolled over the windows of the free phase.
 
-    Weights are real, in units of the threshold.
+    Weights are real, in units of the threshold.  ValueError for other networks.
     """
 
     def __init__(self, network: Network, weights: Mapping[str, Raw], tokens: TokenRows):
         memory = network.dynamic_attention
         if memory is None or len(network.attention_layers) > 1 or network.inputs:
             raise ValueError(
-                "only networks of Network.attention: one memory that is loaded, no input population"
+                "only networks of Network.attention: one layer with dynamic patterns, no input population"
             )
         self.network = network
         self.memory = memory

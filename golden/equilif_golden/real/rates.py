@@ -1,13 +1,13 @@
 """Networks of equilif_golden.network as differentiable equilibria.
 
 Mean rates of a LIF network settle to the fixed point of a rate network (Bal & Sengupta, ISCAS 2024).
-Populations come in update order, each hears the newest rates of its neighbours, as spikes do on the engine:
+Populations come in update order, each from the newest rates of its neighbours, as spikes do on the engine:
 
     r = f(r)          r_p <- clip(z_p(r), 0, 1)
 
 where z_p is the drive of every synapse, both ways unless it has no feedback, in thresholds.  For a symmetric
 network one such sweep is a block-coordinate ascent of Phi.  A memory answers the rates before the sweep with
-the map of equilif_golden.real.attention, so stored and loaded memories are part of f like any population.
+the map of equilif_golden.real.attention, so attention layers are part of f like any population.
 equilif_golden.real.equilibrium finds the fixed point and its gradient.
 """
 
@@ -31,30 +31,27 @@ from equilif_golden.real.twin import SCALE, Twin, ep_direction
 
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
-PART = 32  #: samples whose tokens are filled up to the same length
+PART = 32  #: samples whose tokens are padded to the same length
 
 
-class Loaded(NamedTuple):
-    """Patterns (n, longest, width) of some samples, and which are there (n, longest)."""
+class Patterns(NamedTuple):
+    """Patterns (n, longest, width) of some samples, and their presence (n, longest)."""
 
     patterns: Tensor
     present: Tensor
 
-    def answer(self, query: Tensor) -> Tensor:
-        """Mean pattern (n, heads, width), weighed by how well each matches queries (n, heads, width).
-
-        Of no pattern at all, nothing.
-        """
+    def retrieve(self, query: Tensor) -> Tensor:
+        """Retrieval (n, heads, width) for queries (n, heads, width); zero without patterns."""
         scores = (query @ self.patterns.transpose(1, 2)).masked_fill(~self.present[:, None], -1e9)
         return scores.softmax(-1) @ self.patterns * self.present.any(1)[:, None, None]
 
 
 class Rates(Equilibrium):
-    """A network with real weights, in thresholds, as a torch module.
+    """A network in real numbers as a torch module; weights are in thresholds.
 
-    forward takes 8-bit inputs (n, n_inputs), and where a memory is loaded also patterns (n, longest, width),
-    real, and presences (n, longest).  It gives rates (n, LIF neurons) in population order and the drive of
-    the output (n, n_outputs): its rates before the clip, which a loss can use where the rates say no more.
+    forward takes 8-bit inputs (n, n_inputs) and, with dynamic patterns, real patterns (n, longest, width) and
+    their presence (n, longest).  It returns rates (n, LIF neurons) in population order and the drive of the
+    output (n, n_outputs): its rates before the clip, for the loss.
     """
 
     def __init__(
@@ -80,7 +77,7 @@ class Rates(Equilibrium):
         self.part = network.neurons
         self.n = sum(p.size for p in network.lif)
         order = [p.name for p in network.lif]
-        #: nothing comes back, and every population is updated after those that it hears: a sweep settles
+        #: feedforward, and every population follows its presynaptic ones: one sweep settles
         self.direct = not network.attention_layers and all(
             not s.feedback and order.index(s.pre) < order.index(s.post)
             for s in network.synapses
@@ -125,7 +122,8 @@ class Rates(Equilibrium):
         """:meth:`quantised`, with biases that make up for what the engine rounds down around a memory.
 
         It rounds every product of a value and a weight down, by half a code on average, and so a query and
-        a retrieval.  A hidden neuron hears hundreds of relay neurons, and all of them err the same way.
+        a retrieval.  A hidden neuron receives from hundreds of relay neurons, all with the same
+        bias.
         """
         net = self.network
         weights = self.quantised()
@@ -170,25 +168,25 @@ class Rates(Equilibrium):
                 base[s.post] = base[s.post] + carried(net, s, w[s.name], clamped[s.pre])
         return base
 
-    def tokens(self, patterns: Tensor | None, present: Tensor | None) -> list[Loaded]:
-        """What is loaded, by some samples after the other, each part as long as its longest sample.
+    def tokens(self, patterns: Tensor | None, present: Tensor | None) -> list[Patterns]:
+        """Dynamic patterns in parts of ``PART`` samples, each as long as its longest sample.
 
-        Nothing without a memory that is loaded; ValueError when it gets nothing.
+        Empty without dynamic patterns; ValueError if the network has them and none are given.
         """
         if self.network.dynamic_attention is None:
             return []
         if patterns is None or present is None:
-            raise ValueError("this network's memory is loaded with each sample: give tokens")
+            raise ValueError("this network has dynamic patterns: give tokens")
         parts = []
         for x, there in zip(patterns.split(PART), present.split(PART), strict=True):
             longest = int(there.sum(1).max())
-            parts.append(Loaded(x[:, :longest], there[:, :longest]))
+            parts.append(Patterns(x[:, :longest], there[:, :longest]))
         return parts
 
     def recall(
-        self, rates: Mapping[str, Tensor], base: Mapping[str, Tensor], tokens: Sequence[Loaded]
+        self, rates: Mapping[str, Tensor], base: Mapping[str, Tensor], tokens: Sequence[Patterns]
     ) -> dict[str, Tensor]:
-        """Retrieval (n, heads x width) of every relay, from the rates of those it listens to."""
+        """Retrieval (n, heads x width) of every relay, from the rates of its presynaptic populations."""
         net = self.network
         w = self.w
         out = {}
@@ -201,7 +199,7 @@ class Rates(Equilibrium):
             k = 2.0 ** (m.attention.sharpness - 1) * math.log(2)
             if m.attention.dynamic_patterns:
                 parts = zip(q.split(PART), tokens, strict=True)
-                found = torch.cat([t.answer(k * query) for query, t in parts])
+                found = torch.cat([t.retrieve(k * query) for query, t in parts])
             else:
                 x = w[m.synapse.name][None]
                 found = (k * q @ x.transpose(1, 2)).softmax(-1) @ x
@@ -232,12 +230,12 @@ class Rates(Equilibrium):
         self,
         r: Tensor,
         base: Mapping[str, Tensor],
-        tokens: Sequence[Loaded] = (),
+        tokens: Sequence[Patterns] = (),
         masks: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """New rates (n, neurons) of every LIF population, one after the other.
 
-        ``masks``: by population, what multiplies the rates that the others hear (dropout).
+        ``masks``: dropout factors of the rates, by population.
         """
         presynaptic = self._presynaptic(r, masks)
         recalled = self.recall(presynaptic, base, tokens)
@@ -261,10 +259,10 @@ class Rates(Equilibrium):
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Rates and drive of the output.
+        """Rates (n, LIF neurons) and drive of the output (n, n_outputs).
 
-        ``dropout``: part of the hidden neurons that a sample does without, drawn with ``generator``; the
-        others are heard more.
+        ``dropout``: probability that a hidden neuron is dropped, drawn with ``generator``; the others are
+        scaled up.
         """
         base = self.base(x)
         tokens = self.tokens(patterns, present)

@@ -15,7 +15,7 @@ import torch
 from equilif_golden import samples
 from equilif_golden.fixed import check_float, check_int, integers
 from equilif_golden.network import TokenRows
-from equilif_golden.real.attention import batch as loaded
+from equilif_golden.real.attention import batch as pad_batch
 from equilif_golden.real.attention import by_length
 from equilif_golden.real.equilibrium import MAX_SEED, MAX_STEPS, Equilibrium
 
@@ -24,10 +24,10 @@ U8 = npt.NDArray[np.uint8]
 
 
 def hinge(drive: Tensor, labels: Tensor) -> Tensor:
-    """Loss (n,) of drives z (n, classes): |y - z|^2 / 2 for one-hot y, without what the clip makes right.
+    """Loss (n,) of drives z (n, classes): |y - z|^2 / 2 for one-hot y, without terms that the clip corrects.
 
-    Right are z above 1 of the class, and z below 0 of the others.  Where z is inside (0, 1) it is the loss of
-    Equilibrium Propagation; where the clip hides a wrong answer its gradient stays.
+    These are z above 1 of the class, and z below 0 of the others.  For z in (0, 1) it is the loss of
+    Equilibrium Propagation; a wrong output outside of it still has a gradient.
     """
     y = torch.nn.functional.one_hot(labels, drive.shape[1]).to(drive.dtype)
     return (torch.where(y > 0, (1 - drive).clamp(min=0), drive.clamp(min=0)) ** 2).sum(1) / 2
@@ -35,7 +35,7 @@ def hinge(drive: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Distributed:
-    """This process among those that train together; alone it is all of them."""
+    """Rank of this process in distributed training; the default is a single process."""
 
     rank: int = 0
     world: int = 1
@@ -43,9 +43,9 @@ class Distributed:
 
     @classmethod
     def join(cls) -> Distributed:
-        """From the environment that ``torchrun`` sets: NCCL where there is a GPU, else Gloo.
+        """Join the group that ``torchrun`` describes in the environment, by NCCL with a GPU, else Gloo.
 
-        :meth:`leave` when all is done.
+        Call :meth:`leave` at the end.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
@@ -79,14 +79,14 @@ def device() -> torch.device:
 
 
 def groups(model: Equilibrium, learning_rate: float, scales: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Parameters for an optimiser, one group unless ``scales`` give some a learning rate of their own.
+    """Parameter groups for an optimiser; ``scales``: relative learning rates by name of the weights.
 
-    ValueError for a name that no weights have.
+    ValueError for an unknown name.
     """
     named = model.w if scales else {}
-    strange = sorted(set(scales) - set(named))
-    if strange:
-        raise ValueError(f"scales are of {', '.join(strange)}, the weights are {', '.join(named)}")
+    unknown = sorted(set(scales) - set(named))
+    if unknown:
+        raise ValueError(f"scales are of {', '.join(unknown)}, the weights are {', '.join(named)}")
     if not scales:
         return [{"params": list(model.parameters())}]
     return [
@@ -100,16 +100,16 @@ class Pass:
     """One pass over the samples."""
 
     loss: float  #: mean
-    hits: int  #: samples whose prediction, before their update, was right
+    hits: int  #: samples predicted correctly before their update
     samples: int
-    there: float  #: evaluations of f a batch, to the fixed point
-    back: float  #: and for its adjoint
-    settled: float  #: part of the samples within the tolerance
+    there: float  #: evaluations of f per batch, to the fixed point
+    back: float  #: the same for the adjoint
+    settled: float  #: fraction of samples within the tolerance
 
 
 @dataclass
 class _Sums:
-    """What a pass adds up, in numbers that processes can add."""
+    """Sums of a pass, as numbers that processes can add."""
 
     loss: float = 0.0
     hits: float = 0
@@ -120,7 +120,7 @@ class _Sums:
     batches: float = 0
 
     def over(self, distributed: Distributed, on: torch.device) -> _Sums:
-        """The same of all processes together."""
+        """Sums over all processes."""
         sums = torch.tensor(list(vars(self).values()), dtype=torch.float64, device=on)
         if distributed.world > 1:
             torch.distributed.all_reduce(sums)
@@ -128,10 +128,17 @@ class _Sums:
 
 
 class Trainer:
-    """Minibatches, AdamW, and a learning rate that falls to zero as a cosine.
+    """Training with minibatches and AdamW; the learning rate decays to zero as a cosine.
 
-    ``scales``: relative learning rates, by the names of weights.  ``token_dropout``: part of the tokens that
-    a sample does without, drawn anew each epoch.  In several processes each takes its part of every batch.
+    model           a network in real numbers
+    steps           number of updates until the learning rate is zero
+    learning_rate   of the first step
+    dropout         fraction of hidden neurons dropped per sample
+    batch           samples per step, over all processes
+    scales          relative learning rates by name of the weights
+    token_dropout   fraction of tokens dropped per sample, redrawn each epoch
+    distributed     this process in distributed training
+    on              device; None: a GPU if there is one
     """
 
     def __init__(
@@ -153,11 +160,13 @@ class Trainer:
         check_float(learning_rate, "learning_rate", 0, 1e6)
         check_float(weight_decay, "weight_decay", 0, 1e6)
         if check_float(dropout, "dropout", 0, 1) == 1:
-            raise ValueError("dropout must be below 1: of all hidden neurons nothing is left")
+            raise ValueError("dropout must be below 1, which drops all hidden neurons")
         self.token_dropout = check_float(token_dropout, "token_dropout", 0, 1)
         self.distributed = distributed or Distributed()
         if batch < self.distributed.world:
-            raise ValueError(f"a batch of {batch} has nothing for some of {self.distributed.world} processes")
+            raise ValueError(
+                f"batch {batch} must be at least the number of processes, {self.distributed.world}"
+            )
         self.device = on or device()
         self.model = model.to(self.device)
         self.batch = batch
@@ -175,7 +184,7 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step, before it is scaled."""
+        """Learning rate of the next step, before ``scales``."""
         return float(self._learning_rate * self.decay.lr_lambdas[0](self.decay.last_epoch))
 
     def epoch(
@@ -188,9 +197,9 @@ class Trainer:
         seed: int = 0,
         progress: Callable[[int, float], None] = lambda samples, loss: None,
     ) -> Pass:
-        """Samples in ``order``, the same in all processes.
+        """Train on samples in ``order``, the same in all processes.
 
-        ``progress``: samples of the order done, and running mean loss.
+        ``progress`` is called with the number of processed samples and the running mean loss.
         """
         inputs, rows = self.model.check(x, tokens)
         classes = integers(labels, "labels", 0, self.model.n_outputs - 1)
@@ -214,7 +223,7 @@ class Trainer:
             y = torch.as_tensor(classes[mine], device=self.device)
             given = [torch.as_tensor(inputs[mine], device=self.device)]
             if rows is not None and table is not None:
-                given += loaded(table, rows, mine)
+                given += pad_batch(table, rows, mine)
             drive = self.module(*given, dropout=self.dropout, generator=generator)[1]
             each = hinge(drive, y)
             self.optimiser.zero_grad()
@@ -286,7 +295,7 @@ def predict(
             # a copy: files are read-only
             given = [torch.tensor(inputs[some], device=on)]
             if rows is not None and table is not None:
-                given += loaded(table, rows, some)
+                given += pad_batch(table, rows, some)
             drive = model(*given)[1]
             out[some] = drive.clamp(0, 1).argmax(1).cpu().numpy()
     model.train()
