@@ -59,7 +59,7 @@ def _command() -> int:
 
 
 def _terminal() -> None:
-    """Whatever the terminal and its settings, what is printed arrives."""
+    """Set up the terminal so that all output is printable."""
     for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
         if not _is_size(os.environ.get(name, "1")):
             del os.environ[name]
@@ -83,7 +83,7 @@ def _is_size(text: str) -> bool:
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """What is printed in place of characters that the terminal does not have."""
+    """Substitutes for characters that the terminal lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]

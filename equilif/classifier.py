@@ -182,7 +182,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path, **parameters: Any) -> Self:
-        """What :meth:`save` or `equilif train` of a table wrote; ``parameters``: those of the class.
+        """Load a file of :meth:`save` or of `equilif train` on a table; ``parameters``: those of the class.
 
         Classes are numbers where all their names are, else texts.
         """

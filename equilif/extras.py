@@ -10,7 +10,7 @@ OWN_PACKAGES = ("equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equi
 
 
 def advice(package: str, extra: str) -> str:
-    """What to do about a package that is not installed.
+    """Advice for a package that is not installed.
 
     equilif is installed from a checkout.  In one, the command names it; an installed copy does not know
     where it came from, so that folder is described.

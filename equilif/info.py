@@ -1,4 +1,4 @@
-"""What is installed here: for bug reports, and to see what is missing."""
+"""Installed tools and packages, for bug reports."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ OPEN = (
 
 @dataclass(frozen=True)
 class Moved:
-    """What rounding did to the parameters of one name.
+    """Rounding error of the parameters of one name.
 
     Changes are in thresholds; those of a leak are in parts of the membrane a step.
     """
@@ -219,7 +219,7 @@ def _node(network: Network, s: Synapse, w: Any, bias: Any, *, back: bool) -> Any
 
 
 def _described(network: Network) -> dict[str, dict[str, list[int]]]:
-    """What the metadata say of maps: nothing of a network that has none."""
+    """Metadata of maps; empty for a network without maps."""
     if not network.maps:
         return {}
     return {
@@ -541,7 +541,7 @@ def _scaled(name: str, gain: REAL, values: REAL) -> REAL:
 
 @dataclass(frozen=True)
 class _Own:
-    """What :func:`to_graph` left in the metadata; the defaults where another wrote the file."""
+    """Metadata of :func:`to_graph`; defaults for files of other programs."""
 
     dt: float = DT
     populations: list[str] = field(default_factory=list)

@@ -63,7 +63,7 @@ class Layer:
     shape: tuple[int, ...]
 
     def constant(self, values: REAL) -> REAL:
-        """What constant values (channels,) or (values,) of the source add: (maps,) or (neurons,)."""
+        """Contribution of constant source values (channels,) or (values,): (maps,) or (neurons,)."""
         if self.stride is not None:
             return np.asarray(self.weight.sum(axis=(2, 3)) @ values)
         return np.asarray(self.weight.reshape(len(self.weight), len(values), -1).sum(axis=2) @ values)
@@ -113,7 +113,7 @@ class Reader:
         return isinstance(self.nodes[name], NEURONS)
 
     def _sources(self, name: str) -> list[str]:
-        """What feeds a node.  Flatten changes a shape only: what feeds it does."""
+        """Sources of a node, through Flatten nodes, which only change the shape."""
         found: list[str] = []
         waiting = [name]
         seen = set(waiting)

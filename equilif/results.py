@@ -40,7 +40,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What a measured time or speed depends on."""
+    """Machine data that a measured time or speed depends on."""
     return {
         "equilif": version(),
         "python": platform.python_version(),

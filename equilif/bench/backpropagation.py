@@ -1,4 +1,4 @@
-"""What the golden model is raced against: stochastic gradient descent in PyTorch, as its tutorials have it.
+"""Baseline of the speed benchmark: stochastic gradient descent in PyTorch, as in its tutorials.
 
 A chain of linear layers with ReLU between them, cross entropy, batch 1, torch.optim.SGD, one thread.
 """

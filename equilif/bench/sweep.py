@@ -198,7 +198,7 @@ def _plain(value: Any) -> str | float:
 
 # -- one point -------------------------------------------------------------------------------------
 def measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
-    """What there is to know of a point on the data of a digest; ``error`` when it cannot be."""
+    """Results of a point on the data of a digest; ``error`` if it failed."""
     start = time.time()
     try:
         found = _measure(point, folder, digest)
@@ -381,7 +381,7 @@ class Sweep:
         builds: Sequence[str] = (),
         progress: Callable[[SweepProgress], None] = lambda p: None,
     ) -> None:
-        """What is left, and the bitstreams of ``builds``; each result is written when it comes."""
+        """Run the remaining points and the bitstreams of ``builds``; write each result at once."""
         now = time.time_ns()
         jobs: dict[Any, Point | str] = {}
         for p in self.left(retry=retry):

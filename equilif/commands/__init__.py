@@ -328,7 +328,7 @@ def _refusals() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What is said of an error: the file, and what is wrong with it; no numbers of errors."""
+    """Message of an error: the file and the problem, without error numbers."""
     return re.sub(r"\[Errno \d+\] ", "", _reason(error))
 
 
@@ -350,7 +350,7 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _json(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """What writes the result of a command; the file is tried before the work begins.
+    """Writer of the result of a command; the file is checked before the work begins.
 
     On standard output (``-``, /dev/stdout and its other names) JSON is alone: what is printed for people
     goes to standard error.
@@ -393,7 +393,7 @@ def _is_standard_output(path: Path) -> bool:
 
 
 def board_in(folder: Path | None) -> AbstractContextManager[Board | None]:
-    """What writes for TensorBoard into a folder, or nothing; OSError when it cannot."""
+    """TensorBoard writer of a folder, or None; OSError when it cannot write."""
     if folder is None:
         return nullcontext()
     from equilif.training.tensorboard import Board

@@ -164,7 +164,7 @@ def _texts(loaded: LoadedData) -> Iterator[str]:
 
 
 def _sample(loaded: LoadedData) -> str:
-    """What one sample is."""
+    """Description of one sample."""
     kind = loaded.about.encoding.kind
     if kind == "texts":
         return "a text each"

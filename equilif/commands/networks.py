@@ -109,7 +109,7 @@ def _schema(out: Path) -> dict[str, Any]:
 
 
 def _suggested(data: str, own: DataOptions, hidden: tuple[int, ...] | None) -> tuple[Description, list[str]]:
-    """What is suggested for data, or was trained in a run, and the data as they are typed."""
+    """Default network for data, or that of a run, and the data as typed."""
     from equilif.data.own import chosen
     from equilif.training.description import Description
     from equilif.training.history import HISTORY, read_history

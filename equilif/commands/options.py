@@ -83,7 +83,7 @@ def phases() -> OptionGroup:
 
 
 def _type(name: str, hint: Any) -> Any:
-    """What typer takes for the type of a field: one of several words is an enumeration."""
+    """Type of a field for typer; a Literal becomes an enumeration."""
     if get_origin(hint) is Literal:
         return StrEnum(name.capitalize(), list(get_args(hint)))
     return next((part for part in get_args(hint) if part is not type(None)), hint)

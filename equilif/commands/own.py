@@ -27,7 +27,7 @@ def _key(meaning: str, values: str, default: str = "") -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """What was said of data of one's own; None: nothing."""
+    """Options of own data; None: not given."""
 
     label: str | None = _key("own table: column with the class labels, as --label", "a column")
     text: str | None = _key("own table: column with texts, in place of numbers", "a column")
@@ -53,13 +53,13 @@ class DataOptions:
 
     @property
     def flags(self) -> list[str]:
-        """What was given, as it is typed."""
+        """Options given, as typed."""
         given = [name for name, value in asdict(self).items() if value is not None]
         return ["--label" if name == "label" else f"--set data.{name}" for name in given]
 
     @property
     def words(self) -> list[str]:
-        """What was given, with its values."""
+        """Options given, with values."""
         from equilif.training.patches import training_words
 
         return list(training_words(asdict(self)))
@@ -110,7 +110,7 @@ def typed(
 
 
 def data_options_of(given: Mapping[str, str], label: str | None, known: Sequence[str] = KEYS) -> DataOptions:
-    """What was said by --label and by keys of the table data."""
+    """Options of --label and --set data.KEY."""
     if label is not None and "label" in given:
         raise ValueError("--label and --set data.label are the same: leave one of them out")
     values = {**given, **({} if label is None else {"label": label})}

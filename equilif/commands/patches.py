@@ -54,7 +54,7 @@ ROWS = ("label", "text", "test", "missing")
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What --set changes: keys of the network file, how own data are read, and the run."""
+    """Settings of --set: network file, own data, run."""
 
     network: Mapping[str, str]
     own: DataOptions
@@ -63,7 +63,7 @@ class Changes:
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """What a resumed run keeps, as it is typed."""
+        """Options that a resumed run keeps, as typed."""
         kept = {f"set {key}": v for key, v in self.given.items() if not key.startswith("run.")}
         return {**kept, "label": self.own.label if "data.label" not in self.given else None}
 
@@ -80,7 +80,7 @@ def changes(
     data: Iterable[str] = KEYS,
     run: Iterable[str] = RUN,
 ) -> Changes:
-    """What was given, by table; ValueError for a key that is none, or that an option gives too.
+    """Settings by table; ValueError for an unknown key, or one that an option also sets.
 
     ``data``, ``run``: keys that a command has of these tables.
     """

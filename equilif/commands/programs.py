@@ -1,4 +1,4 @@
-"""What a network is on an engine: its program, as a listing."""
+"""Program listings."""
 
 from __future__ import annotations
 

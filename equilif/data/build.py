@@ -47,7 +47,7 @@ class LoadedData:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What was asked for beyond the content; ValueError for what it cannot be."""
+    """Options of reading own data; ValueError for invalid values."""
 
     missing: Missing = "refuse"
     attention: bool = False
@@ -95,7 +95,7 @@ def make(content: Content, about: About, options: LoadOptions, name: str) -> Loa
 
 
 def _parted(content: Content, about: About) -> tuple[Part, Part]:
-    """What to train and what to test on."""
+    """Training and test part."""
     if content.test is not None:
         return content.train, content.test
     assert about.test_fraction is not None
@@ -139,7 +139,7 @@ def _check_inputs(scaling: Scaling, classes: int) -> None:
 
 
 def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> EncodedData:
-    """What a network gets of some parts, as it was fitted."""
+    """Parts as network inputs, by a fitted encoding and scaling."""
     if not about.encoding.attention:
         scaled = [about.scaling.apply(about.encoding.rows(p.x), w) for p, w in zip(parts, what, strict=True)]
         return EncodedData([s.x for s in scaled], [None] * len(parts), [s.clipped for s in scaled], ())

@@ -28,7 +28,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """What a set consists of.  ``front``: bytes before the pixels of a record, the last is the class."""
+    """Files of a version of CIFAR.  ``front``: bytes before the pixels of a record, the last is the class."""
 
     name: str
     folder: str
@@ -85,7 +85,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Cifar:
-    """What was read; ``names`` of the classes, by number."""
+    """Images and labels; ``names`` of the classes, by number."""
 
     version: Version
     train: Part

@@ -66,7 +66,7 @@ class DataSet:
             raise ValueError(f"data set {self.name!r}: {e}") from e
 
     def _check_parts(self) -> None:
-        """What the parts must have in common; ValueError otherwise."""
+        """Check that both parts agree; ValueError otherwise."""
         if self.x_train.shape[1] != self.x_test.shape[1]:
             raise ValueError(
                 f"training samples have {self.x_train.shape[1]} inputs, test samples {self.x_test.shape[1]}"
@@ -123,7 +123,7 @@ class DataSet:
 
     @property
     def identity(self) -> About | NamedSet | None:
-        """What a network that learns these samples keeps of them; None where they are of no known origin."""
+        """Record for networks trained on these samples; None if their origin is unknown."""
         if self.whole_set is not None:
             return self.whole_set
         if self.about is not None or self.name not in set(Name):

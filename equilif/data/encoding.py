@@ -39,7 +39,7 @@ PLACES = 8  #: dimensions that code where a span lies
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """What was fitted.  ``steps``: spans of a series, or with attention tokens of a sample, at most.
+    """A fitted encoding. ``steps``: spans of a series, or with attention tokens of a sample, at most.
 
     ``words``: the vocabulary of texts without attention.  ``word_vectors``: their file, None for the
     installed package; ``word_vectors_digest``: digest of that file, or of the package's version.

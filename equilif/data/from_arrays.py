@@ -13,7 +13,7 @@ from equilif_golden.fixed import as_array
 
 
 def content_of(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Content:
-    """What was given as a content; ValueError says which of it is something else."""
+    """Arrays, tables or data sets as a content; ValueError names an invalid argument."""
     if _is_table(x):
         return _tables(x, y, x_test, y_test, columns)
     if any(columns):

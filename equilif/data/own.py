@@ -103,7 +103,7 @@ def of(
     word_vectors: str | Path | None = None,
     name: str = "data",
 ) -> DataSet:
-    """What Python has already as a data set; options as in :func:`read`.  ``x`` and ``x_test`` are
+    """A data set from Python objects; options as in :func:`read`.  ``x`` and ``x_test`` are
 
         an array      numbers (n, ...), NaN where one is missing
         a DataFrame   of pandas or polars; its column ``label`` holds the classes, ``text`` the texts
@@ -181,7 +181,7 @@ class Samples:
 
 
 def samples(about: About, path: Path | None = None) -> Samples:
-    """What a network is evaluated on, encoded and scaled as it was trained.
+    """Samples for evaluation, encoded and scaled as in training.
 
     Its own test part: without ``path``, or when ``path`` holds the data that it was trained on.  Of another
     file the test part when it has one, else all samples.

@@ -42,7 +42,7 @@ KINDS = {
 
 
 def message_of(e: BaseException) -> str:
-    """What an exception says, in one line."""
+    """Message of an exception, in one line."""
     words = " ".join(map(str, e.args)) if isinstance(e, KeyError) else str(e)
     line = " ".join(words.split())
     if isinstance(e, KeyError) and " " not in line:

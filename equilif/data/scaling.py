@@ -72,7 +72,7 @@ class Scaled(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """What was fitted.  ``columns``: one for all when ``kind`` is common, none when it is bytes.
+    """A fitted scaling. ``columns``: one for all when ``kind`` is common, none when it is bytes.
 
     ``width``: values of a sample as it is read; ``names`` of them, or nothing.
     """

@@ -142,7 +142,7 @@ def load(
 
 
 def data_set(name: str, data: str | Path | None, options: Mapping[str, Any]) -> DataSet:
-    """What :func:`load` finds as a data set that keeps the options it was loaded with."""
+    """The result of :func:`load` as a data set that records its loader options."""
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     return replace(load(name, data, **options).data_set(), loading=plain)
 

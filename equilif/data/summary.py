@@ -1,4 +1,4 @@
-"""What a user should know of data of one's own: how they became inputs, and their ranges."""
+"""Summary of own data: encoding, scaling, value ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from equilif.data.scaling import FULL, named_missing
 
 
 def notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], gone: int) -> Iterator[str]:
-    """What a user should know of encoding and scaling."""
+    """Notes on encoding and scaling."""
     yield from _encoded(about.encoding, data, train)
     s = about.scaling
     if s.kind == "bytes":

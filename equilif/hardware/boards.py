@@ -94,7 +94,7 @@ class Fit:
 
 
 def fits(network: Network) -> list[Fit]:
-    """What each board says to a network."""
+    """Fit of a network on each board."""
     return [
         Fit(
             b.name,

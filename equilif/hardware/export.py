@@ -161,7 +161,7 @@ def header(config: EngineConfig) -> str:
 
 
 class Bus(StrEnum):
-    """What is around the engine."""
+    """Wrapper of the engine."""
 
     axi = "axi"  #: equilif_hdl.link.bus.AxiEngine
     none = "none"  #: equilif_hdl.engine.engine.Engine

@@ -1,4 +1,4 @@
-"""What a network is made of: sizes, weights, steps, memory, and the boards that hold it."""
+"""Resources of a network: sizes, weights, steps, memory, and the boards that fit it."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Mismatch(Exception):
 
 @dataclass
 class Cost:
-    """What samples of one kind took in RTL."""
+    """Cost of samples of one kind in RTL."""
 
     samples: int = 0
     cycles: int = 0
@@ -278,8 +278,8 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared: epochs (learning rate, order of the samples, their inputs and tokens when the time
-    comes), then test samples.
+    """Scope of a comparison: epochs (learning rate, sample order, a function that returns inputs and tokens),
+    then test samples.
     """
 
     epochs: Sequence[tuple[float, Raw, Callable[[], tuple[Bytes, TokenRows | None]]]]
@@ -346,7 +346,7 @@ def compare(
 
 
 def _advice(output: str, format: str) -> str:
-    """What a tool said; of a library that FST needs and is not here, what to do about it."""
+    """The output of a tool, or advice about a missing library that FST needs."""
     missing = re.search(r"(lz4|zlib)\.h: No such file|cannot find -l(lz4|z)\b", output)
     if format == "fst" and missing:
         return "FST files need liblz4-dev and zlib1g-dev (Debian's names): install them, or write a .vcd file"

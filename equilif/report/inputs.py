@@ -1,4 +1,4 @@
-"""What the inputs of a network stand for: pixels of an image, or columns of a table."""
+"""Meaning of a network's inputs: pixels of an image, or columns of a table."""
 
 from __future__ import annotations
 

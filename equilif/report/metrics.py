@@ -1,4 +1,4 @@
-"""What a report tells of a run, as numbers and names: the page only lays them out."""
+"""Numbers of a report; the page only lays them out."""
 
 from __future__ import annotations
 

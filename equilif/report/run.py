@@ -1,4 +1,4 @@
-"""What a run folder holds, whichever command wrote it, and the samples that belong to it."""
+"""A run folder of either training command, and its samples."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _reading(about: About | None) -> list[str]:
 
 
 def _flat(d: Description) -> dict[str, Any]:
-    """What options can change, by key of the network file."""
+    """Settings that options can change, by key of the network file."""
     maps = [s for s in d.synapse if s.kernel]
     convolutions = (f"conv:{d.population[s.to].shape[-1]}:{s.kernel}:{s.stride}" for s in maps)  # type: ignore[index]
     found: dict[str, Any] = {"hidden": (*convolutions, *d.hidden)}

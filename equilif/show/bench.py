@@ -1,4 +1,4 @@
-"""What benchmarks have measured."""
+"""Tables of benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands print: one look of progress bars and tables for all of them."""
+"""Console output: progress bars and tables of all commands."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def table(
 
 
 def plots_for(what: str) -> ModuleType | None:
-    """What draws, where matplotlib is installed: a run shall not fail for want of a picture."""
+    """The plotting module, or None without matplotlib: a run must not fail for lack of a figure."""
     from equilif.extras import MissingExtra
 
     try:

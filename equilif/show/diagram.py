@@ -142,7 +142,7 @@ def _leads(start: str, end: str, synapses: list[tuple[str, str]]) -> bool:
 
 
 def _way(k: int, s: SynapseInfo, level: dict[str, int]) -> list[Any]:
-    """What synapse ``k`` goes through, from left to right."""
+    """Columns that synapse ``k`` passes, from left to right."""
     left, right = sorted((s.pre, s.post), key=level.__getitem__)
     return [left, *((k, column) for column in range(level[left] + 1, level[right])), right]
 
@@ -241,7 +241,7 @@ def _boxes(axes: Any, resources: NetworkResources, places: Plan) -> list[Boxed]:
 
 
 def _population_lines(p: PopulationInfo) -> list[str]:
-    """What a box says below its name."""
+    """Lines of a box below its name."""
     size = "size by the data" if p.size is None else f"{p.size:,} {TITLES[p.kind]}"
     if p.kind == "relay":
         heads = p.heads or 1

@@ -1,4 +1,4 @@
-"""What trained networks do with samples."""
+"""Output of evaluation commands."""
 
 from __future__ import annotations
 

@@ -78,9 +78,7 @@ def costs(report: Report) -> None:
 
 
 def bitstream(build: Mapping[str, Any]) -> None:
-    """What equilif_boards.build says of a build, as a dict; ``samples_per_second`` where measured cycles are
-    known.
-    """
+    """Table of a build (equilif_boards.build) as a dict; ``samples_per_second`` if cycles were measured."""
     # nextpnr also counts internal cells, of which a device has none
     rows = [
         [name, f"{u['used']:,}", f"{u['available']:,}", f"{u['used'] / u['available']:.0%}"]
@@ -102,7 +100,7 @@ def bitstream(build: Mapping[str, Any]) -> None:
 
 
 def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
-    """What equilif.hardware.boards.report says."""
+    """Tables of equilif.hardware.boards.report."""
     built = ["board", "about $", "lanes", "weights", "attention", "logic", "f_max", "MHz"]
     console.print(table("boards, as built", built, map(_as_built, rows)))
     measured = [r for r in rows if "build" in r]

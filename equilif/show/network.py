@@ -100,7 +100,7 @@ def network(resources: NetworkResources) -> None:
 
 
 def _kind(p: PopulationInfo) -> str:
-    """What a population is."""
+    """Kind of a population, with its shape or heads."""
     if p.shape is not None:
         return f"{p.kind}, {'x'.join(map(str, p.shape))}"
     return p.kind if p.heads is None else f"{p.kind}, {p.heads} heads"

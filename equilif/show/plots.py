@@ -78,7 +78,7 @@ def write(figure: Figure, path: Path, kind: str = "png") -> None:
 
 
 class Epoch(Protocol):
-    """What a learning curve shows of an epoch."""
+    """Values of an epoch in a learning curve."""
 
     @property
     def epoch(self) -> int: ...

@@ -86,14 +86,14 @@ def train(
 
 
 def _note(p: Progress) -> str:
-    """What is known within an epoch."""
+    """Progress within an epoch, as text."""
     online = "" if p.accuracy is None else f"online accuracy {p.accuracy:.1%}, "
     loss = "" if p.loss is None else f"loss {p.loss:.4f}, "
     return f"{online}{loss}{p.samples_per_second:,.0f} samples/s"
 
 
 def _line(record: EpochRecord, run: Run) -> str:
-    """What is known of an epoch."""
+    """An epoch as a line."""
     r = record
     parts = [f"{r.epoch:2}", f"learning rate {r.learning_rate:.5f}"]
     if r.loss is not None:

@@ -44,7 +44,7 @@ WIDEST = 16  #: time steps: a window that the default charge holds
 
 @dataclass(frozen=True)
 class Quantised:
-    """What rounding did to one synapse's weights, in thresholds."""
+    """Quantisation error of one synapse's weights, in thresholds."""
 
     synapse: str
     weights: int  #: how many
@@ -98,7 +98,7 @@ class Deployment:
 
 
 def trained_model(run: Run) -> Rates:
-    """What learned in a run; ValueError unless it is one in floating point."""
+    """The trained model of a run; ValueError unless it was trained in floating point."""
     if not isinstance(run.backend, ImplicitDifferentiation):
         raise ValueError("the run is from `equilif train`: deploy needs a run of `equilif train-rates`")
     return run.backend.model

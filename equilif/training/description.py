@@ -45,7 +45,7 @@ with needs("cli"):
 
 
 class Sizes(NamedTuple):
-    """What a network must have for a data set: inputs, outputs, the width of a token (0: no tokens), tokens
+    """Sizes that a data set gives a network: inputs, outputs, the width of a token (0: no tokens), tokens
     of the longest sample, and rows of the table of them.
     """
 
@@ -135,7 +135,7 @@ class Description(Table):
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """What :meth:`to_dict` made, or version 0.1.0 wrote; PlacedError names what is something else."""
+        """From :meth:`to_dict` of this or an earlier version; PlacedError names an invalid key."""
         content = old.description(d if "population" in d else old.preset(d))
         return cls.of(content, content.pop("data", ""))
 

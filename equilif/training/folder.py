@@ -180,7 +180,7 @@ class RunFolder:
         return found is not None and not found.begun
 
     def _described(self, there: Sequence[str]) -> tuple[str, str | None]:
-        """What is in the folder, and which command began it, as far as its files tell."""
+        """Description of the run in the folder, and the command that started it, if known."""
         try:
             found = saved_history(self.path)
         except (OSError, ValueError) as e:

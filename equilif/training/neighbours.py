@@ -1,4 +1,4 @@
-"""What words have become: their nearest neighbours in the embedding table, before and after learning."""
+"""Nearest neighbours of words in the embedding table, before and after training."""
 
 from __future__ import annotations
 

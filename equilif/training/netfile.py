@@ -126,7 +126,7 @@ def read(path: str | Path) -> NetFile:
 
 
 def _syntax(path: Path, text: str, message: str) -> str:
-    """What is said of a file that is no TOML."""
+    """Message about a file that is not valid TOML."""
     found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.S)
     if found is None:
         return f"{path} is not a network file: {message}"

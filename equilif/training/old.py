@@ -73,7 +73,7 @@ def description(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def about(content: Any) -> Any:
-    """What a network or a run keeps of a user's own data, under the present names."""
+    """Record of a user's data in a network or run, under the present names."""
     found = renamed("about", content)
     if isinstance(found, dict) and "encoding" in found:
         found["encoding"] = renamed("encoding", found["encoding"])

@@ -117,7 +117,7 @@ def leads() -> bool:
 
 
 def model_of(settings: Description, d: DataSet, seed: int = 0) -> Rates:
-    """What learns: the mean rates of a network."""
+    """The trainable mean rates of a network."""
     network = settings.network(d)
     return Rates(network, settings.initial_weights(network, seed, d), **SOLVER)
 
@@ -167,7 +167,7 @@ class ImplicitDifferentiation:
 
     @classmethod
     def resume(cls, folder: Path, saved: History, settings: Description, data: DataSet) -> tuple[Self, int]:
-        """What rates.pt has, and how many epochs it has seen."""
+        """State of rates.pt, and its number of epochs."""
         checkpoint, _ = read(folder)
         backend = cls.start(settings, data, saved.seed)
         with _checkpoint(folder / CHECKPOINT):

@@ -39,7 +39,7 @@ PLAIN: dict[type, tuple[tuple[type, ...], str]] = {
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Whatever a damaged file leads to is a ValueError: ``path`` is not ``what``, and why."""
+    """Turn errors from a damaged file into one ValueError: ``path`` is not ``what``, and why."""
     try:
         yield
     except OSError:
@@ -120,7 +120,7 @@ def plain(kind: Any, value: Any, at: str) -> Any:
 
 
 def _described(kind: Any, value: Any, at: str) -> Any:
-    """What reads itself; ValueError names the key, below ``at``."""
+    """A value whose class has from_dict; ValueError names the key, below ``at``."""
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"{at} must have keys and values, not be {reprlib.repr(value)}")
     try:

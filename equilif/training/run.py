@@ -82,7 +82,7 @@ class Backend(Protocol):
 
 @dataclass
 class Run:
-    """What learns, and what happened so far.
+    """A training run: backend and history.
 
     ``marks``: of the epoch under way, where it was saved.  ``command``: what began it; a run that is resumed
     is its user's own.  ``version``: of equilif that saved it last, None for a run that was not resumed.

@@ -69,7 +69,7 @@ class Saved:
     def test_samples(
         self, source: Name | Path | None = None, folder: Path | None = None
     ) -> tuple[str, Samples, tuple[str, ...]]:
-        """What it is evaluated on: the name of the data, the samples, and what a user should know of them.
+        """Samples for evaluation: name of the data, samples, and notes.
 
         Without ``source`` those that it was trained on, else a data set by name or path.  ValueError when its
         classes are others, or its samples cannot be read as those of training were.
@@ -113,7 +113,7 @@ class Saved:
         return name, own.samples_of_set(about, images.load(name, folder)), ()
 
     def check(self, data: DataSet) -> tuple[str, ...]:
-        """What a user should know before this network meets ``data``; ValueError when it cannot: its classes,
+        """Notes for using this network on ``data``; ValueError when they do not match: its classes,
         or what its inputs mean, are others.
         """
         wanted = self.identity

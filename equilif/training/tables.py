@@ -125,7 +125,7 @@ def _properties(table: str) -> Mapping[str, Any]:
 
 
 def nearest(name: str, known: Sequence[str], table: str = "") -> str:
-    """What to write in place of an unknown name; ``table``: whose earlier names are known too."""
+    """Suggestion for an unknown name; ``table``: also know its earlier names."""
     earlier = RENAMED.get(table, {}).get(name)
     close = [earlier] if earlier in known else difflib.get_close_matches(name, known, 1)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
@@ -453,7 +453,7 @@ def problem(error: ValidationError) -> PlacedError:
 
 @contextmanager
 def within(place: Place, names: Iterable[str]) -> Iterator[None]:
-    """Whatever is wrong there is at ``place``, or at the one of its keys ``names`` that the message names."""
+    """Give a ValueError its place: ``place``, or the one of its keys ``names`` that the message contains."""
     try:
         yield
     except ValueError as e:

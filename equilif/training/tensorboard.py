@@ -62,7 +62,7 @@ class Board:
 
 
 def _scalars(record: EpochRecord) -> Mapping[str, float]:
-    """What is known of an epoch."""
+    """Values of an epoch."""
     found = {
         "accuracy/test": record.test_accuracy,
         "accuracy/training": record.train_accuracy,

@@ -169,7 +169,7 @@ class EquilibriumPropagation:
         data: DataSet,
         make: Callable[..., Learner] = Kernel,
     ) -> tuple[Self, int]:
-        """What network.npz has, and how many of the places where the run was saved lie before it."""
+        """Resume from network.npz; also the number of save points up to it."""
         network, weights = networks.load(folder / NETWORK)
         places: list[EpochRecord | Mark] = [*saved.epochs, *saved.marks]
         at = next((k for k, place in enumerate(places) if place.weights == digest(weights)), None)

@@ -1,4 +1,4 @@
-"""What every format of own data comes to: samples, and the names of their classes."""
+"""Result of every format of own data: samples, and the names of their classes."""
 
 from __future__ import annotations
 
