@@ -123,7 +123,7 @@ def test_help_imports_nothing_heavy():
         ),
         (("train", "imdb", "--data", "/nowhere"), "no aclImdb/train/pos in /nowhere"),
         (("recall", "--stored", "5000"), "2..1437, not 5000"),
-        (("gradient", "vowels"), "gradient needs"),
+        (("gradient", "vowels"), "gradient"),
         (("evaluate", "/nowhere/network.npz"), "there is no /nowhere/network.npz"),
         (("evaluate", __file__), "saved by equilif"),
         (("verify", "--board", "etch-a-sketch"), "one of icebreaker"),
