@@ -1,9 +1,8 @@
-"""Files that are written whole or not at all, and targets that are tried before the work begins.
+"""Atomic writes of files, and checks of output paths before long work.
 
-A regular file is replaced in one step, by way of a temporary file beside it with a name of its own: two
-programs that write the same file never mix, and an interruption leaves the old content.  A symbolic link
-is followed and stays a link.  What is no regular file (a terminal, a pipe, /dev/null, /dev/stdout, the
-shell's ``>(...)``) is written to as it is, never replaced.
+A regular file is replaced in one step through a temporary file in its folder: two programs that write the
+same file never mix, and an interruption leaves the old content.  A symbolic link is followed and remains a
+link. Other files (a terminal, a pipe, /dev/null, /dev/stdout, the shell's ``>(...)``) are written in place.
 """
 
 from __future__ import annotations
@@ -20,22 +19,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-#: paths that stand for an open descriptor of this process
+#: paths of open descriptors of this process
 DESCRIPTOR = re.compile(
     r"/dev/(?:(?P<name>stdin|stdout|stderr)|fd/(?P<dev>\d{1,9}))|/proc/self/fd/(?P<proc>\d{1,9})"
 )
 NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
-KEPT = 16  #: characters of a file's name that its temporary file has
-TRIED = "try"  #: name of a file that is made to see whether one can be made
-#: files that are read now, by device and inode: nothing is written over them
+KEPT = 16  #: characters of the file name in the name of its temporary file
+TRIED = "try"  #: name of a file that is created to test a folder
+#: files that are being read, by device and inode; they are not overwritten
 _inputs: ContextVar[frozenset[tuple[int, int]]] = ContextVar("inputs", default=frozenset())
 
 
 @contextmanager
 def protected(inputs: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
-    """Within it :func:`write` and :func:`check` refuse these files by OSError: an output must not destroy
-    what it is made from.
-    """
+    """Context in which :func:`write` and :func:`check` raise OSError for the input files of the output."""
     found = set()
     for path in inputs:
         status = Path(path).stat()
@@ -48,7 +45,7 @@ def protected(inputs: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
 
 
 def descriptor(path: str | os.PathLike[str]) -> int | None:
-    """Number of the open descriptor that ``path`` stands for, or None."""
+    """Number of the open descriptor at ``path``, or None."""
     found = DESCRIPTOR.fullmatch(os.fspath(path))
     if found is None:
         return None
@@ -56,7 +53,7 @@ def descriptor(path: str | os.PathLike[str]) -> int | None:
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """``content`` into the file at ``path``; missing folders are made.  OSError names the path."""
+    """Write ``content`` to the file at ``path`` and create missing folders.  OSError names the path."""
     try:
         number = descriptor(path)
         if number is not None:
@@ -100,30 +97,30 @@ def check_folder(path: str | os.PathLike[str]) -> None:
 
 
 def sweep(folder: Path, names: Iterable[str]) -> None:
-    """Remove temporary files for these names: programs that were killed while they wrote have left them."""
+    """Remove temporary files of these names, which killed programs have left."""
     for name in (*names, TRIED):
         for part in folder.glob(f".{glob.escape(name[:KEPT])}.*.part"):
             part.unlink(missing_ok=True)
 
 
 def _mode(path: str | os.PathLike[str]) -> int | None:
-    """Mode of what is at ``path``, None when nothing is; OSError for a folder."""
+    """Mode of the file at ``path``, or None; OSError for a folder."""
     if not os.fspath(path):
-        raise FileNotFoundError(errno.ENOENT, "the name of a file is wanted")
+        raise FileNotFoundError(errno.ENOENT, "expected the name of a file")
     try:
         status = Path(path).stat()
     except FileNotFoundError:
         return None
     mode = status.st_mode
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder, the name of a file is wanted")
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; expected the name of a file")
     if (status.st_dev, status.st_ino) in _inputs.get():
         raise FileExistsError(errno.EEXIST, "it is read by this command: write to another file")
     return mode
 
 
 def _temporary(folder: Path, name: str) -> tuple[int, Path]:
-    """A new file with a name that nobody else has; never longer than file systems allow."""
+    """A new file with a unique name of limited length."""
     path = folder / f".{name[:KEPT]}.{os.getpid()}.{secrets.token_hex(4)}.part"
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), path
@@ -145,14 +142,14 @@ def _replace(path: Path, content: bytes, mode: int | None) -> None:
 
 
 def _try_folder(folder: Path) -> None:
-    """Make and remove a file in the folder, or in the nearest one above it that is there."""
+    """Create and remove a file in the folder, or in the nearest existing one above it."""
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder")
     try:
         number, part = _temporary(folder, TRIED)
-    except FileNotFoundError:  # what Linux says of folders such as /proc
+    except FileNotFoundError:  # folders such as /proc
         raise PermissionError(errno.EACCES, f"no file can be made in {folder}") from None
     os.close(number)
     part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A lock inside of an object that is copied, pickled and carried into other processes."""
+"""A lock for objects that are copied, pickled and forked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from weakref import WeakSet
 
 
 class Lock:
-    """Every copy has one of its own, which is free: a deep copy, an unpickled one, and the one in a process
-    that was forked while a thread, which the new process lacks, held it.
-    """
+    """A lock whose copies are new, free locks: after a deep copy, unpickling, and in a forked process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

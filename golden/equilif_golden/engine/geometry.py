@@ -1,13 +1,14 @@
-"""How DRIVE, GATHER and LEARN go through populations of maps: a kernel at every position of ``post``.
+"""Addresses of a convolution for DRIVE, GATHER and LEARN: a kernel at every position of ``post``.
 
-    post (y, x) hears pre (y * stride + dy, x * stride + dx)       0 <= dy < kernel rows, 0 <= dx < columns
+    post (y, x)  <--  pre (y * stride + dy, x * stride + dx)       0 <= dy < kernel rows, 0 <= dx < columns
 
-Neurons lie position by position, row by row, each position in whole groups.  Each offset (dy, dx) is a dense
-matrix in tiles; the offsets lie one after the other.  So the weights are those of a dense synapse from all
-that a position of ``post`` hears to that position (:meth:`Geometry.patches`).
+Neurons are ordered by row and position, each position in whole groups.  Each offset (dy, dx) is a dense
+matrix in tiles, one after the other.  So the weights are those of a dense synapse from the patch of a
+position of ``post`` to that position (:meth:`Geometry.patches`).
 
-A stride of 0 lays the kernel at the same place for all positions: a bias that a map shares, with one position
-of ``pre``.  A kernel as large as the maps with one position of ``post`` joins them to a flat population.
+With a stride of 0 the kernel is at the same place for all positions: a bias that a map shares, from one
+position of ``pre``.  A kernel as large as the maps with one position of ``post`` joins them to a flat
+population.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import numpy as np
 from equilif_golden.blocks.geometry import under
 from equilif_golden.fixed import Raw
 
-SIDE = 63  #: most positions along a side of ``post``, and of a kernel
+SIDE = 63  #: largest number of positions along a side of ``post``, and of a kernel
 MAX_STRIDE = 31
 
 
 class Geometry(NamedTuple):
-    """Of a synapse; the way back has the same one."""
+    """Geometry of a synapse, the same in both directions."""
 
     #: groups of a position of ``pre``, and of ``post``
     pre: int
@@ -59,7 +60,7 @@ class Geometry(NamedTuple):
 
     @property
     def patch(self) -> int:
-        """Groups of ``pre`` that a position of ``post`` hears."""
+        """Groups in the patch of ``pre`` under a kernel."""
         return self.kernel_rows * self.kernel_columns * self.pre
 
     @property
@@ -72,12 +73,12 @@ class Geometry(NamedTuple):
         return under(kernel, (self.rows, self.columns), self.stride, self.width)
 
     def patches(self) -> Raw:
-        """Groups of ``pre`` that each position of ``post`` hears, (positions of post, patch)."""
+        """Groups of ``pre`` under each kernel, (positions of post, patch)."""
         groups = self.sources()[:, :, None] * self.pre + np.arange(self.pre)
         return groups.reshape(-1, self.patch)
 
     def commands(self, *, back: bool) -> Raw:
-        """Groups that an event of each group goes to, (groups of its source,)."""
+        """Number of groups to which an event of each group is sent, (groups of its source,)."""
         if back:
             return np.full(self.n_post, self.patch)
         return np.bincount(self.patches().ravel(), minlength=self.n_pre) * self.post

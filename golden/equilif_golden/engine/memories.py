@@ -1,6 +1,6 @@
-"""Memories of neurons and values: the one table behind the model, the RTL and what compares the two.
+"""Memories of neurons and values, a table for the model, the RTL and their comparison.
 
-a       membrane with gathered input
+a       membrane with accumulated input
 b       static drive
 q       charge
 s       spikes
@@ -15,12 +15,12 @@ from equilif_golden.engine.config import EngineConfig
 
 
 class Size(NamedTuple):
-    """Of a memory, whose words are P elements.
+    """Size of a memory, whose words are P elements.
 
     width    bits of an element
     groups   words, without the copies
     signed   whether an element is
-    saved    SAVE keeps a copy of each word; it is in an upper half
+    saved    SAVE copies each word to an upper half
     """
 
     width: int
@@ -34,7 +34,7 @@ class Size(NamedTuple):
 
 
 def memories(config: EngineConfig) -> dict[str, Size]:
-    """Those of an engine, by name."""
+    """Memories of an engine, by name."""
     states = config.state_groups
     values = config.value_groups
     formats = config.numerics

@@ -1,4 +1,4 @@
-"""The engine as an instruction-set simulator: memories of P lanes and what every instruction does to them.
+"""Instruction-set simulator of the engine: memories of P lanes and the effect of every instruction.
 
 The RTL in ``hdl/equilif_hdl/engine/engine.py`` is compared with this model memory by memory.  What knows
 about cycles is equilif_golden.engine.cycles.
@@ -66,7 +66,7 @@ class EngineModel:
     """An engine (equilif_golden.engine.port.Engine) and its state, raw.
 
     w      (tiles x P, P) weight words x banks, layout of equilif_golden.blocks.synapse.to_words
-    saved  what SAVE keeps, by the name of its memory
+    saved  copies of SAVE, by name of the memory
 
     The others are those of equilif_golden.engine.memories, (groups, P).  Signed values are two's complement.
     """
@@ -93,11 +93,11 @@ class EngineModel:
         self.counter = 0
         #: exponent of the last SOFTMAX, c - C_MIN
         self.scale = 0
-        #: of the CONVOLVE before, if there was one
+        #: of a preceding CONVOLVE, or None
         self.geometry: Geometry | None = None
-        #: a watched rate has moved since the last NEXT of mode EARLY_EXIT
+        #: a watched rate has changed since the last NEXT of mode EARLY_EXIT
         self.moved = False
-        #: class that the last ARGMAX found
+        #: class of the last ARGMAX
         self.prediction = 0
         #: of the last run: loops that ended before their count
         self.shortened = 0
@@ -113,13 +113,13 @@ class EngineModel:
 
     # -- the port ----------------------------------------------------------------------------------
     def load(self, program: Sequence[Instruction]) -> None:
-        """ProgramError when the engine cannot run it; the old program then stays in force."""
+        """Load a program.  ProgramError if it is invalid; the previous program then remains loaded."""
         checked = list(program)
         check(checked, self.config)
         self.program = checked
 
     def write(self, region: Region, first: int, data: npt.ArrayLike) -> None:
-        """Elements from number ``first`` on; ValueError when they or their places do not exist."""
+        """Write elements from number ``first`` on; ValueError for wrong values or numbers."""
         at, checked = writable(self.config, region, first, data)
         match region:
             case Region.WEIGHT:
@@ -131,7 +131,7 @@ class EngineModel:
                 self.counter = updates_at(int(checked[0]))
 
     def read(self, region: Region, first: int, n: int) -> Raw:
-        """``n`` elements from number ``first`` on; ValueError when not all of them are there."""
+        """``n`` elements from number ``first`` on; ValueError if some do not exist."""
         at = readable(self.config, region, first, n)
         match region:
             case Region.WEIGHT:
@@ -144,11 +144,15 @@ class EngineModel:
     def run(
         self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
     ) -> Run:
-        """From instruction 0 to HALT; ``write`` and ``read`` are values before and after it."""
+        """Run from instruction 0 to HALT.
+
+        ``write``: first element and values to write before.  ``read``: first element and number of values to
+        read after it.
+        """
         check_bool(learn, "learn")
         if not self.program:
             raise ValueError("there is no program: load one")
-        wanted = readable(self.config, Region.VALUE, *read)
+        elements = readable(self.config, Region.VALUE, *read)
         if write is not None:
             self.write(Region.VALUE, *write)
         self.spikes = self.accesses = 0
@@ -164,26 +168,26 @@ class EngineModel:
             if self.config.counters:
                 self.activity += activity(i, self.config, events, commands)
             self.execute(i)
-        values = self.read(Region.VALUE, wanted.start, wanted.stop - wanted.start)
+        values = self.read(Region.VALUE, elements.start, elements.stop - elements.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
         return Run(self.prediction, self.spikes, self.accesses, time.halt(), activity=counted, values=values)
 
     def memory(self, name: str) -> Raw:
-        """A memory as it stands, (groups, P), what SAVE keeps in its upper half."""
+        """Content of a memory, (groups, P), with the copies of SAVE in the upper half."""
         now: Raw = getattr(self, name)
         return np.concatenate([now, self.saved[name]]) if name in self.saved else now
 
     # -- instructions ------------------------------------------------------------------------------
     def trace(self, *, learn: bool, longest: bool = False) -> Iterator[Instruction]:
-        """The instructions of a run in the order in which they are executed; what they do to ``moved``
-        decides how it goes on.  ``longest``: as if something moved all the time.
+        """Executed instructions of a run, in order.  The caller executes them, which may set ``moved``.
+        ``longest``: without early exits.
         """
         for i, flow in self.flow(learn=learn, longest=longest):
             if flow is Flow.ISSUED:
                 yield i
 
     def flow(self, *, learn: bool, longest: bool = False) -> Iterator[tuple[Instruction, Flow]]:
-        """As :meth:`trace`, with the instructions that the sequencer carries out itself, but the last."""
+        """As :meth:`trace`, including instructions of the sequencer except the last HALT."""
         pc = 0
         loops = [[0, 0]]  # (start, iterations left), innermost last
         self.moved = False
@@ -229,7 +233,7 @@ class EngineModel:
             self.prediction = int(self.plus[i.groups("sources").slice].argmax())
 
     def events(self, i: Instruction) -> npt.NDArray[np.bool_]:
-        """(n_src, P): which neurons of a scan's source take part; those that are zero do not."""
+        """Active (non-zero) neurons of a scan's source, (n_src, P)."""
         memory = self.plus
         if i.op == Op.GATHER:
             memory = self.s
@@ -244,12 +248,12 @@ class EngineModel:
             if not differs[i.groups("groups").slice].any():
                 found &= differs[source]
         if self.geometry is not None and i.op in SYNAPTIC:
-            # a stride larger than the kernel leaves positions that nobody hears
+            # with a stride larger than the kernel some positions have no targets
             found &= (self.commands(i) > 0)[:, None]
         return found
 
     def commands(self, i: Instruction) -> Raw:
-        """(n_src,) groups that an event of each group of a scan's source goes to."""
+        """Number of groups to which an event of each source group is sent, (n_src,)."""
         if self.geometry is not None and i.op in SYNAPTIC:
             return self.geometry.commands(back=i.backwards)
         return np.full(i.n_src * (i.op in SCAN), i.n_dst)

@@ -1,1 +1,1 @@
-"""What is said to an engine: frames, registers, and models of what answers."""
+"""Communication with an engine: frames, registers, and models of the device."""

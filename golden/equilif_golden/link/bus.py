@@ -1,9 +1,8 @@
-"""The engine on a bus, as a function from accesses to answers: an engine model behind the register map of
-equilif_golden.link.registers.
+"""Model of the engine on a bus: an engine model with the register map of equilif_golden.link.registers.
 
-``hdl/equilif_hdl/link/bus.py`` answers the same.  An access that is an error changes nothing, but for
-REJECTED after a LOAD.  Runs take no time here, so what happens during one is not modelled: DATA, LOAD and
-CONTROL are errors then, and the stream waits.
+``hdl/equilif_hdl/link/bus.py`` gives the same responses.  An access with an error changes nothing except
+REJECTED after a LOAD.  Runs take no time in the model; in hardware DATA, LOAD and CONTROL are errors during a
+run, and the stream waits.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ MAX_WORD = (1 << 32) - 1
 
 
 def address_limit(config: EngineConfig) -> int:
-    """ADDRESS can be set below this: the largest region, rounded up to a power of two."""
+    """Upper limit of ADDRESS: the size of the largest region, rounded up to a power of two."""
     return 1 << (max(region_size(config, r) for r in Region) - 1).bit_length()
 
 
 class BusError(Exception):
-    """Answered by SLVERR."""
+    """Access with the response SLVERR."""
 
 
 class BusModel:
     """``engine``, and the registers as attributes.
 
-    ``read``, ``write`` and ``beat`` raise ValueError for words and offsets that no bus carries.
+    ``read``, ``write`` and ``beat`` raise ValueError for impossible words and offsets.
     """
 
     def __init__(self, config: EngineConfig, *, build_id: int = 0):
         self.config = config
         self.engine = EngineModel(config)
         self.constants = constants(config, build_id)
-        #: program words that wait for LOAD
+        #: staged program words
         self.staged: Raw = np.zeros(config.program_words, np.int64)
         self.done = False
         self.fault = False
@@ -50,12 +49,12 @@ class BusModel:
         self.rejected = 0
         self.region = 0
         self.address = 0
-        #: ADDRESS as it was last written, where packets begin
+        #: last written ADDRESS, where packets begin
         self.first = 0
         self.stream = 0
         #: an element of the present packet lay outside its region
         self.dropped = False
-        #: words that the stream of results has carried
+        #: words of the stream of results
         self.results: list[int] = []
 
     @property
@@ -63,7 +62,7 @@ class BusModel:
         return self.done and self.interrupt
 
     def read(self, offset: int) -> int:
-        """BusError where the answer is SLVERR, whose data are 0."""
+        """Read a register; BusError for the response SLVERR."""
         register = BY_OFFSET.get(check_int(offset, "offset", 0, MAX_OFFSET))
         if register is None or not register.readable:
             raise BusError
@@ -95,7 +94,7 @@ class BusModel:
         return values[name]
 
     def write(self, offset: int, word: int, strobe: int = 15) -> None:
-        """BusError where the answer is SLVERR."""
+        """Write a register; BusError for the response SLVERR."""
         register = BY_OFFSET.get(check_int(offset, "offset", 0, MAX_OFFSET))
         word = check_int(word, "word", 0, MAX_WORD)
         if register is None or not register.writable or check_int(strobe, "strobe", 0, 15) != 15:

@@ -1,9 +1,8 @@
-"""The device side of the link, as a function from frames to replies: an engine model behind
-equilif_golden.link.protocol.
+"""Model of the device side of the link: an engine model with the protocol of equilif_golden.link.protocol.
 
-``hdl/equilif_hdl/link/host.py`` answers the same bytes.  A frame acts only after all of it was found
-right; a bad one changes nothing.  But for values of a RUN of the trainer's: nobody would send it again, so
-they are written as they are read.
+``hdl/equilif_hdl/link/host.py`` gives the same replies.  A frame has an effect only after it was checked
+completely; a bad one changes nothing.  Exception: values of a RUN of the standalone trainer, which would not
+be repeated, are written as they are read.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ from equilif_golden.link.standalone import REGISTERS, WRITABLE, StandaloneTraine
 
 
 class Refusal(Exception):
-    """The command is not carried out."""
+    """A command that is rejected."""
 
     def __init__(self, status: Status, payload: bytes = b""):
         super().__init__(status.name)
@@ -61,8 +60,10 @@ class Refusal(Exception):
 
 
 class Device:
-    """An engine at the far end of a link.  ``frame_bytes``: longest frame that it takes.  ``flash``: the
-    memory of a standalone trainer, whose :meth:`StandaloneTrainer.step` makes time go by; None: no trainer.
+    """An engine behind a link.
+
+    ``frame_bytes``: longest frame.  ``flash``: memory of a standalone trainer, which runs by
+    :meth:`StandaloneTrainer.step`; None: no trainer.
     """
 
     def __init__(
@@ -85,8 +86,8 @@ class Device:
 
     # -- bytes -------------------------------------------------------------------------------------
     def packet(self, packet: bytes, *, own: bool = False) -> bytes | None:
-        """Reply to what came between two END bytes, both before SLIP; None to an empty packet.  ``own``: it
-        is the trainer's.
+        """Reply to the bytes between two END bytes, without the reply's SLIP; None for an empty packet.
+        ``own``: it is from the trainer.
         """
         if not packet:
             return None
@@ -104,9 +105,9 @@ class Device:
             command, _, payload = unseal(frame)
             if command not in list(Command) or command == Command.ERASE and not self.flash:
                 raise Refusal(Status.UNKNOWN_COMMAND)
-            # only a host repeats what it has sent
+            # only a host repeats commands
             repeated = command == Command.RUN and sequence == self.ran and not own
-            answer = self._carry_out(Command(command), payload, repeated=repeated, own=own)
+            answer = self._execute(Command(command), payload, repeated=repeated, own=own)
             self.ran = sequence if command == Command.RUN and not own else None
             return seal(Status.OK, sequence, answer)
         except FrameError as e:
@@ -115,7 +116,7 @@ class Device:
             return seal(e.status, sequence, e.payload)
 
     def recorded(self, packet: bytes, sequence: int) -> bytes | None:
-        """The frame that writes what this READ, of the trainer, finds; None when it is refused or no READ."""
+        """The WRITE that restores the result of this READ of the trainer; None for others and if rejected."""
         reply = self.packet(packet, own=True)
         if reply is None or reply[0] != Status.OK:
             return None
@@ -125,7 +126,7 @@ class Device:
         return seal(Command.WRITE, sequence, payload[: WRITE_HEADER.size] + reply[2:-CRC_BYTES])
 
     # -- commands ----------------------------------------------------------------------------------
-    def _carry_out(self, command: Command, payload: bytes, *, repeated: bool, own: bool) -> bytes:
+    def _execute(self, command: Command, payload: bytes, *, repeated: bool, own: bool) -> bytes:
         n = len(payload)
         fits = {
             Command.IDENTIFY: n == 0,
@@ -137,7 +138,7 @@ class Device:
         }
         if not fits[command]:
             raise Refusal(Status.BAD_LENGTH)
-        if command in (Command.LOAD, Command.RUN) and self._works and not own:
+        if command in (Command.LOAD, Command.RUN) and self._trainer_active and not own:
             raise Refusal(Status.BUSY)
         match command:
             case Command.IDENTIFY:
@@ -166,19 +167,19 @@ class Device:
                 return b""
 
     @property
-    def _works(self) -> bool:
-        """By itself."""
+    def _trainer_active(self) -> bool:
+        """Whether the trainer is active."""
         return self.trainer is not None and self.trainer.busy
 
     def _check(self, region: int, *, own: bool) -> None:
-        """Refusal when the device has no such region, or the trainer is using it."""
+        """Refusal for an unknown region, or one that the trainer uses."""
         if region not in READ_BYTES and not (self.flash and region in OWN_BYTES):
             raise Refusal(Status.BAD_REGION)
-        if self._works and region != TRAINER and (region == FLASH or not own):
+        if self._trainer_active and region != TRAINER and (region == FLASH or not own):
             raise Refusal(Status.BUSY)
 
     def _changed(self, *, own: bool) -> None:
-        """What the engine holds was changed, by the trainer (``own``) or by a host."""
+        """Note a change of the engine by the trainer (``own``) or by a host."""
         if self.trainer is not None and not own:
             self.trainer.invalidate()
 
@@ -199,14 +200,14 @@ class Device:
         if flags & ~(LEARN | PACKED):
             raise Refusal(Status.BAD_FLAGS)
         self._require(Region.VALUE, read_address, count)
-        values, whole = (
+        values, complete = (
             unpack(payload[RUN_HEADER.size :]) if flags & PACKED else (payload[RUN_HEADER.size :], True)
         )
-        if own:  # what the trainer sends is written as it is read, up to where it is refused
+        if own:  # values of the trainer are written as they are read, up to an error
             room = max(0, self._size(Region.VALUE, written=True) - address)
             self._write(Region.VALUE, address, values[:room])
         self._require(Region.VALUE, address, len(values))
-        if not whole:
+        if not complete:
             raise Refusal(Status.BAD_LENGTH)
         if not repeated:
             self._write(Region.VALUE, address, values)
@@ -243,7 +244,7 @@ class Device:
     def _write(self, region: int, address: int, data: bytes) -> None:
         size = OWN_BYTES[region] if region in OWN_BYTES else WRITE_BYTES[Region(region)]
         n, rest = divmod(len(data), size)
-        # in the order of the elements: one outside the region is found before a last one that is cut short
+        # in the order of elements: an invalid address is reported before an incomplete last element
         self._require(region, address, n, written=True)
         if rest:
             raise Refusal(Status.BAD_LENGTH)
@@ -259,7 +260,7 @@ class Device:
             self.engine.write(Region(region), address, self._kept(Region(region), elements))
 
     def _kept(self, region: Region, elements: Raw) -> Raw:
-        """What memories keep of elements that are wider than themselves."""
+        """Elements in the width of the memory."""
         match region:
             case Region.WEIGHT:
                 return wrap(elements, self.engine.config.numerics.weight)
@@ -280,6 +281,6 @@ class Device:
         return found.astype(READ[Region(region)]).tobytes()
 
 
-#: elements as they go over the link
+#: elements on the link, as NumPy types
 WRITTEN = {Region.WEIGHT: "<i2", Region.VALUE: "<u1", Region.COUNTER: "<u4"}
 READ = {Region.WEIGHT: "<i2", Region.VALUE: "<u2", Region.COUNTER: "<u4"}

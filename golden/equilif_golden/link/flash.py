@@ -1,10 +1,10 @@
-"""The flash memory beside an FPGA, as far as the design uses it: a serial NOR flash with JEDEC commands.
+"""Model of the configuration flash of an FPGA: a serial NOR flash with JEDEC commands.
 
     bitstream | area of the design: blocks 0 .. blocks - 1
               ^ block ``first`` of the chip
 
-A program turns ones into zeros, an erase makes a whole block ones again.  The design knows addresses inside
-its area alone, so it can never touch the bitstream (:class:`Area`).
+A program changes ones to zeros, an erase sets a block to ones.  The design has only addresses within its
+area, so it cannot change the bitstream (:class:`Area`).
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 
 from equilif_golden.fixed import check_int
 
-BLOCK = 1 << 16  #: bytes that one erase makes ones
-PAGE = 1 << 8  #: bytes that one program changes at most
+BLOCK = 1 << 16  #: bytes per erase
+PAGE = 1 << 8  #: largest number of bytes per program
 ERASED = 0xFF
 
 #: JEDEC commands (JESD216): opcode
 WRITE_ENABLE = 0x06
 READ_STATUS = 0x05
-READ_DUAL = 0x3B  #: two bits a clock, behind eight clocks of nothing; every chip has it as it comes
+READ_DUAL = 0x3B  #: two bits per clock, after eight dummy clocks; needs no configuration of the chip
 PAGE_PROGRAM = 0x02
 BLOCK_ERASE = 0xD8
 READ_ID = 0x9F
-WAKE = 0xAB  #: release from deep power-down, in which an FPGA may leave the chip
+WAKE = 0xAB  #: release from deep power-down
 IN_PROGRESS = 1  #: bit of the status: a program or an erase is under way
 ADDRESS_BYTES = 3
 W25Q128 = 0xEF4018  #: answer to READ_ID: maker, type, and 2**24 bytes; the iCEBreaker's
@@ -33,12 +33,12 @@ MAX_BLOCKS = 1 << 8
 
 @dataclass(frozen=True)
 class Area:
-    """Blocks of a flash that belong to the design.
+    """Blocks of a flash for the design.
 
     first : int
-        Block of the chip where it begins, behind the bitstream.
+        First block, after the bitstream.
     blocks : int
-        Of 64 KiB.
+        Number of blocks of 64 KiB.
     """
 
     first: int
@@ -55,7 +55,7 @@ class Area:
 
 
 class Flash:
-    """Content of an area, and what programs and erases make of it.  ``chip``: what it answers to READ_ID."""
+    """Content of an area, with programs and erases.  ``chip``: reply to READ_ID."""
 
     def __init__(self, area: Area, *, chip: int = W25Q128):
         self.area = area
@@ -63,11 +63,11 @@ class Flash:
         self.content = bytearray(b"\xff" * area.size)
 
     def read(self, address: int, n: int) -> bytes:
-        """Outside the area all is as if erased."""
+        """``n`` bytes from ``address`` on; ERASED outside the area."""
         return bytes(self.content[address : address + n]).ljust(n, bytes([ERASED]))
 
     def program(self, address: int, data: bytes) -> None:
-        """Ones become zeros; pages are the controller's affair."""
+        """Change ones to zeros; page boundaries are not modelled."""
         for at, byte in enumerate(data, address):
             self.content[at] &= byte
 

@@ -1,13 +1,12 @@
-"""Bytes on an SPI bus, where each byte of one side costs a byte of the other.
+"""Byte stuffing on an SPI bus, which always transfers bytes in both directions.
 
     data --> stuff --> MOSI    [ Slave ]    MISO --> Unstuffer --> data
 
-Who has nothing to say sends NOTHING, between any two bytes, also in the middle of a frame.  A NOTHING or
-ESCAPE among the data goes as an ESCAPE and the byte with the bits of FLIP turned.  Both directions are alike.
+A side without data sends NOTHING, also within a frame.  A NOTHING or ESCAPE in the data is sent as an ESCAPE
+and the byte XOR FLIP.  Both directions use the same code.
 
-NOTHING and ESCAPE are rare in what goes over a link.  NOTHING is neither of the bytes that a line without a
-device shows, 00 and FF, so a host can tell a device that is silent from none; and as seen from a host that
-is off by some bits it is neither itself nor an END of SLIP.
+NOTHING and ESCAPE are rare in frames.  NOTHING differs from the bytes of a bus without a device, 00 and FF,
+so a host can detect a device; shifted by some bits it is neither itself nor an END of SLIP.
 """
 
 from __future__ import annotations
@@ -17,26 +16,24 @@ from collections import deque
 NOTHING = 0x96
 ESCAPE = 0xB2
 FLIP = 0x20
-#: what may stand behind an ESCAPE
+#: valid bytes after an ESCAPE
 CODES = {special ^ FLIP: special for special in (NOTHING, ESCAPE)}
 
 
 def stuff(data: bytes) -> bytes:
-    """Data as they go over the bus."""
+    """Data with escapes, for the bus."""
     out = data.replace(bytes([ESCAPE]), bytes([ESCAPE, ESCAPE ^ FLIP]))
     return out.replace(bytes([NOTHING]), bytes([ESCAPE, NOTHING ^ FLIP]))
 
 
 class Unstuffer:
-    """What :func:`stuff` was given, of what came over the bus."""
+    """Inverse of :func:`stuff`, byte by byte."""
 
     def __init__(self) -> None:
         self.escaped = False  #: the last byte that was no NOTHING was an ESCAPE
 
     def take(self, byte: int) -> tuple[int, bool] | None:
-        """The byte of data that this one is or ends, and whether its escape is wrong; None when there is
-        none.
-        """
+        """The data byte that this one completes, and whether its escape is invalid; None if there is none."""
         if byte == NOTHING:
             return None
         if self.escaped:
@@ -48,7 +45,7 @@ class Unstuffer:
         return byte, False
 
     def data(self, line: bytes) -> bytes:
-        """All of them, right or wrong: a frame has its CRC."""
+        """All data bytes, valid or not: frames have a CRC."""
         line = line.replace(bytes([NOTHING]), b"")  # mostly all of it
         if not self.escaped and ESCAPE not in line:
             return line
@@ -58,19 +55,19 @@ class Unstuffer:
 class Slave:
     """equilif_hdl.link.spi.SpiLine, a byte on the bus at a time.
 
-    ``sent``: bytes to the host that wait.  ``received``: those from the host, and whether they are in error.
+    ``sent``: pending bytes for the host.  ``received``: bytes from the host, and whether they are in error.
     """
 
     def __init__(self) -> None:
         self.sent: deque[int] = deque()
         self.received: list[tuple[int, bool]] = []
-        self.shown = NOTHING  #: goes to the host next
+        self.shown = NOTHING  #: next byte for the host
         self._escaped = False  # the ESCAPE before sent[0] is out
         self._lost = False
         self._unstuffer = Unstuffer()
 
     def exchange(self, byte: int, *, room: bool = True) -> int:
-        """A byte from the host and the one for it.  ``room``: somebody takes what comes."""
+        """Exchange a byte with the host.  ``room``: whether the received byte is taken."""
         found = self._unstuffer.take(byte)
         if found is not None:
             if room:
@@ -81,7 +78,7 @@ class Slave:
         return shown
 
     def cut(self) -> None:
-        """The chip select is released inside a byte: the host's is lost, the other one is shown again."""
+        """Release the chip select within a byte: the host's byte is lost, the other one is sent again."""
         self._lost = True
 
     def _next(self) -> int:
