@@ -1,4 +1,4 @@
-"""Where ``equilif`` and ``python -m equilif`` begin and end: nothing heavier than the standard library."""
+"""Entry point of ``equilif`` and ``python -m equilif``; imports the standard library only."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Conv:
         return int(self.weight.shape[2])
 
     def positions(self, side: int) -> int:
-        """Of the kernel along a side; what is left over at its end is not looked at."""
+        """Positions of the kernel along a side; a remainder at its end is ignored."""
         return (side - self.side) // self.stride + 1
 
     def behind(self, first: Conv) -> Conv:

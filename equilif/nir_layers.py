@@ -152,7 +152,7 @@ class Reader:
 
     # -- what is linear ----------------------------------------------------------------------------
     def _layers(self) -> dict[Way, Layer]:
-        """Of every way, the shapes of what it comes from found first."""
+        """The step of every path, after the shapes of its sources."""
         found: dict[Way, Layer] = {}
         waiting = list(self.ways)
         while waiting:

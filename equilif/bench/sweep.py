@@ -110,7 +110,7 @@ class Point:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def load(self, folder: Path | None) -> DataSet:
-        """Its samples; ``folder``: of the data sets with a name."""
+        """The data set; ``folder``: of the named data sets."""
         if self.data in PRESETS:
             return PRESETS[self.data].load(folder)
         return own.load(self.data, **dict(self.reading))
@@ -280,7 +280,7 @@ def cluster(workers: int, scheduler: str | None = None) -> Iterator[Client]:
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """How many points and builds are done."""
+    """Number of points and builds done."""
 
     done: int
     total: int
@@ -290,7 +290,7 @@ class SweepProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of a training or an inference sample in RTL: means."""
+    """Mean cost of a training or inference sample in RTL."""
 
     samples: int
     cycles: float

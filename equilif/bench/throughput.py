@@ -42,7 +42,7 @@ class Learner(Protocol):
 
 
 class Golden:
-    """As the preset of its data trains it, without shifted images."""
+    """The network and training of the preset, without random shift."""
 
     def __init__(self, data: DataSet, seed: int):
         self.data = data
@@ -65,7 +65,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Pace:
-    """Of one learner on one data set: medians of its seeds.
+    """Speed of one learner on one data set: medians over the seeds.
 
     ``to_target``: seconds of training to the target test accuracy; None: a seed did not get there
     within its limit.

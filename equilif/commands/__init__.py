@@ -377,7 +377,7 @@ def _json(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 def _is_standard_output(path: Path) -> bool:
-    """Whether a file is where standard output goes, by whatever name."""
+    """Whether a file is standard output, by any name."""
     from equilif_golden import files
 
     if str(path) == "-":

@@ -94,7 +94,7 @@ def inspect(
 
 
 def _counts(loaded: LoadedData) -> list[tuple[str, int, int]]:
-    """Of every class its name, training and test samples."""
+    """Name, training and test samples of every class."""
     train = Counter(loaded.data.y_train.tolist())
     test = Counter(loaded.data.y_test.tolist())
     return [(name, train[k], test[k]) for k, name in enumerate(loaded.about.labels)]

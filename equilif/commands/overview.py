@@ -105,7 +105,7 @@ def info(json: Json = None) -> dict[str, Any]:
 
 
 class Part(StrEnum):
-    """Of `equilif bench`."""
+    """Part of `equilif bench`."""
 
     learning = "learning"
     accuracy = "accuracy"

@@ -173,7 +173,7 @@ def named_by_key() -> Iterator[None]:
 
 
 def layers(words: Sequence[str] | None) -> tuple[list[str], tuple[int, ...] | None]:
-    """Of --hidden: convolutions (conv:MAPS and so on, without the word) and sizes; None: no size was given.
+    """Parse --hidden: convolutions (MAPS[:KERNEL[:STRIDE]]) and sizes; None: no size was given.
 
     ValueError for something else, and for a convolution after a size.
     """

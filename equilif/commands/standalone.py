@@ -308,7 +308,7 @@ def booted(client: Client) -> Registers:
 
 
 def _watch(client: Client, now: Registers) -> Registers:
-    """Until the board is idle."""
+    """Show progress until the board is idle."""
     total = now.epochs * now.samples
     with show.counted("learn", total) as progress:
         while now.phase:

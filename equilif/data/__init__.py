@@ -30,7 +30,7 @@ class Name(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from."""
+    """Source of a data set."""
 
     kind: Kind
     loader: str  #: module of this package, and function in it
@@ -39,7 +39,7 @@ class Source:
 
     @property
     def advice(self) -> str:
-        """How to get the set and say where it is."""
+        """Instructions to get the data set and give its folder."""
         return f"{self.get} and give its folder with --data"
 
     @property
@@ -96,5 +96,5 @@ SOURCES = {
 
 
 def names(kind: Kind) -> tuple[Name, ...]:
-    """Of the sets of one kind, in the order of the table."""
+    """Names of the data sets of one kind, in the order of the table."""
     return tuple(name for name, source in SOURCES.items() if source.kind == kind)

@@ -158,7 +158,7 @@ def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Enc
 
 
 def ranges(found: LoadedData) -> list[tuple[str, float, float, int, str]]:
-    """Of every column or channel that was read: name, smallest and largest training value, missing values,
+    """For every column or channel: name, smallest and largest training value, missing values,
     and what becomes of it.  Texts have none.
     """
     s = found.about.scaling

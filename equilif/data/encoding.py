@@ -68,7 +68,7 @@ class Encoding:
         return PLACES if self.kind == "series" and self.attention else 0
 
     def names(self, channels: tuple[str, ...]) -> tuple[str, ...]:
-        """Of the columns of rows, or of the channels of tokens; ``channels``: names as they were read."""
+        """Names of the columns of rows, or of the channels of tokens; ``channels``: names as read."""
         if self.kind == "texts":
             return self.words
         if self.kind == "series" and not self.attention and channels:
@@ -76,7 +76,7 @@ class Encoding:
         return channels
 
     def read_names(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Of the columns or channels as they were read, from those that :meth:`names` gave."""
+        """Names of the columns or channels as read, from those of :meth:`names`."""
         if self.kind == "texts":
             return ()
         if self.kind == "series" and not self.attention:

@@ -256,7 +256,7 @@ def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
 
 
 def about_set(named: NamedSet) -> About:
-    """How the images of a data set with a name are read: 8-bit values as they are, classes by name.
+    """Data record of a named image set: 8-bit values as they are, classes by name.
 
     ValueError where they are no images.
     """

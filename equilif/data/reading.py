@@ -76,7 +76,7 @@ def path_of(path: object, name: str) -> Path:
 
 
 def most_bytes(path: Path) -> int:
-    """How much the content of a packed file may be: a small one takes no gigabytes."""
+    """Limit of the unpacked size of a file, in proportion to its packed size."""
     return max(SMALL, RATIO * path.stat().st_size)
 
 

@@ -43,7 +43,7 @@ WIDTHS = {"range": 1, "rails": 2, "standard": 2, "constant": 0}
 
 @dataclass(frozen=True)
 class Column:
-    """How one column becomes inputs; ``mean``: of its training values, for those that are missing."""
+    """Scaling of one column; ``mean`` of its training values, for missing ones."""
 
     kind: Literal["range", "rails", "standard", "constant"]
     low: float
@@ -150,7 +150,7 @@ def name_of(names: tuple[str, ...], k: int) -> str:
 
 
 def named_missing(gone: npt.NDArray[np.bool_], names: tuple[str, ...], most: int = 3) -> str:
-    """How many values are missing, and in which columns."""
+    """Number of missing values, and their columns."""
     counts = gone.sum(axis=0)
     at = np.flatnonzero(counts)
     listed = ", ".join(f"{counts[k]} in {name_of(names, int(k))}" for k in at[:most])

@@ -38,7 +38,7 @@ def notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], go
 
 
 def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
-    """How samples become inputs or tokens."""
+    """Conversion of samples to inputs or tokens."""
     if code.kind == "texts" and not code.attention:
         empty = int((data.x_train.max(axis=1) == 0).sum() + (data.x_test.max(axis=1) == 0).sum())
         rest = f"; {empty:,} texts have none of them" if empty else ""

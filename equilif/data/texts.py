@@ -291,7 +291,7 @@ def _in_tar(path: Path) -> bytes | None:
 
 
 def _snippets(root: Path) -> tuple[Path, bytes]:
-    """Where the snippets are, and what is in the file: itself, or in an archive, unpacked or not."""
+    """Path and content of the snippets file: plain, or in an archive, unpacked or not."""
     inner = [
         f"{above}{name}"
         for name in (SNIPPETS, "hutto*/" + SNIPPETS, INNER)

@@ -84,7 +84,7 @@ def measured() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a board holds a network: why it does not, or nothing; tiles that it needs and has."""
+    """Fit of a network on a board: reason why not, or empty; tiles needed and available."""
 
     board: str
     title: str
@@ -132,9 +132,7 @@ def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]
 
 
 def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
-    """Whether something that was measured holds for the board as it is now; what was no option then had its
-    default.
-    """
+    """Whether a measurement holds for the present board; options added since then have their defaults."""
     return EngineConfig.from_dict(config) == board.config
 
 

@@ -142,7 +142,7 @@ class NetworkResources:
 
     @property
     def bits(self) -> int | None:
-        """Of all weights, without the padding of tiles."""
+        """Bits of all weights, without the padding of tiles."""
         return (
             None if self.network is None else self.network.n_weights * self.description.numerics.weight_width
         )

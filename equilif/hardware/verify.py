@@ -77,7 +77,7 @@ class Cost:
 
 @dataclass
 class Compared:
-    """How many numbers were found equal."""
+    """Number of equal values, by kind."""
 
     predictions: int = 0
     spike_counts: int = 0

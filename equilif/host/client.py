@@ -289,7 +289,7 @@ class Client:
         return Run(prediction, spikes, accesses, cycles, values=values)
 
     def _claim(self) -> None:
-        """Before this client first changes the engine: what a board has trained itself since its last
+        """Before this client first changes the engine: save what the board has trained since its last
         checkpoint goes into one.  LinkError when that fails.
         """
         if self._claimed or not self.identity.flash_blocks:

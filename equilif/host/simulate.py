@@ -53,7 +53,7 @@ class Simulated:
         return self.board.build_id
 
     def serve(self, link: Path | None, ready: Callable[[str], None]) -> dict[str, Any]:
-        """Until SIGINT, SIGTERM or SIGHUP.
+        """Serve until SIGINT, SIGTERM or SIGHUP.
 
         ``ready`` gets the port's path; ``link`` becomes a symbolic link to it, for that time.
         """

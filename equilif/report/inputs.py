@@ -34,7 +34,7 @@ class Inputs:
 
     @classmethod
     def of(cls, n_inputs: int, about: About | None, shape: tuple[int, ...] = ()) -> Inputs:
-        """Of its user's own data, or of a data set with a name: images of this ``shape``, or square."""
+        """Inputs of own data, or of a named data set: images of this ``shape``, or square."""
         if about is None:
             side = math.isqrt(n_inputs)
             one = np.arange(n_inputs)
@@ -108,7 +108,7 @@ class Fields:
 
     @classmethod
     def of(cls, network: Network, weights: Weights, inputs: Inputs) -> Fields | None:
-        """Of the first population with a synapse from the inputs; None when there is none."""
+        """Fields of the first population with a synapse from the inputs; None when there is none."""
         scale = network.numerics.one * network.schedule.threshold
         first = {}
         at = 0

@@ -295,7 +295,7 @@ def _repeat(run: Run, data: DataSet | None) -> Content:
 
 # -- for JSON --------------------------------------------------------------------------------------
 def _plain(content: Content) -> Content:
-    """Without pictures."""
+    """The content without figures."""
     mistakes = content["mistakes"]
     return {
         "data": content["name"],

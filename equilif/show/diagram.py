@@ -54,7 +54,7 @@ Boxed = tuple[float, float, float, float]  #: left, bottom, right, top
 
 @dataclass
 class Plan:
-    """Where everything stands; the middle of the picture is at y = 0.
+    """Layout; the middle of the figure is at y = 0.
 
     ``columns`` hold names of populations, and pairs (synapse, column) where a synapse passes.
     """
@@ -265,7 +265,7 @@ def _fitting(text: str, size: float, *, bold: bool) -> tuple[float, str]:
 
 
 def _width(text: str, size: float, *, bold: bool = False) -> float:
-    """Of a text of one line, as it is drawn."""
+    """Width of a text of one line, as drawn."""
     font = FontProperties(size=size, weight="bold" if bold else "normal")
     return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
@@ -393,7 +393,7 @@ def _curve(points: list[Point]) -> Curve:
 
 
 def _free(label: str, points: list[Point], taken: list[Boxed], curves: list[Boxed]) -> tuple[Boxed, Point]:
-    """Where on its curve a label covers nothing: no box or label, and of the other curves the least."""
+    """Position of a label on its curve that covers no box or label, and the other curves least."""
     lines = label.split("\n")
     w = max(_width(line, 7.5) for line in lines) + 0.04
     h = 0.125 * len(lines)

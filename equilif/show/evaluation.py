@@ -45,7 +45,7 @@ def confusion(result: Evaluation) -> Table:
 
 
 def recall(result: Recall, out: Path) -> list[str]:
-    """Its picture, where matplotlib is installed."""
+    """The figure, if matplotlib is installed."""
     plots = plots_for("picture")
     if plots is None:
         return []

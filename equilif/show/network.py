@@ -107,7 +107,7 @@ def _kind(p: PopulationInfo) -> str:
 
 
 def _to(s: SynapseInfo) -> str:
-    """Where a synapse leads, and through which kernel."""
+    """Target of a synapse, and its kernel."""
     if s.kernel is None:
         return s.post if s.shared == 1 else f"{s.post}, shared"
     stride = f" in steps of {s.stride}" if s.stride > 1 else ""

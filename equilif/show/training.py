@@ -1,4 +1,4 @@
-"""How a run goes on, and what a trained network became."""
+"""Progress of training, and deployment tables."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _number(cosine: float | None) -> str:
 
 
 def learning_curve(run: Run, out: Path) -> list[str]:
-    """Its file, where matplotlib is installed."""
+    """The file of the learning curve, if matplotlib is installed."""
     plots = plots_for("learning curve")
     if plots is None:
         return []

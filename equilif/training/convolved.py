@@ -105,7 +105,7 @@ def network(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ()
 
 
 def recipe(name: str, *, single: bool) -> Description:
-    """How a network of convolutions learns a data set: its file.
+    """Training recipe of a convolutional network for a data set, from its file.
 
     The learning rates there are those of the first convolution, of the others and hidden populations, and of
     an output with the fan-in of the output of the file.

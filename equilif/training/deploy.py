@@ -68,7 +68,7 @@ class Spiking:
 
 @dataclass(frozen=True)
 class Convergence:
-    """How average spiking rates come to the fixed point."""
+    """Convergence of average firing rates to the fixed point."""
 
     samples: int
     times: tuple[int, ...]  #: time steps

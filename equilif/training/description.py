@@ -111,7 +111,7 @@ class Description(Table):
 
     @classmethod
     def of(cls, content: Mapping[str, Any], data: str = "") -> Self:
-        """That of a file's content; PlacedError names what is wrong, and where.
+        """A description from the content of a file; PlacedError names the problem and its place.
 
         ``data``: what it is to learn.
         """
@@ -125,7 +125,7 @@ class Description(Table):
 
     @classmethod
     def of_network(cls, network: Network, data: str = "", *, sized: bool = False, **others: Any) -> Self:
-        """That of a network, and other tables; without ``sized`` the data say the sizes that they can say."""
+        """A description from a network, and other tables; without ``sized`` the data determine open sizes."""
         found = {
             **tables.shape(network, sized=sized),
             "phases": dataclasses.asdict(network.schedule),
@@ -153,7 +153,7 @@ class Description(Table):
 
     @property
     def method(self) -> LearningTable | RatesTable:
-        """How it learns; ValueError for a network that does not say it."""
+        """The table [learning] or [rates]; ValueError without one."""
         if self.rates is None:
             return self.require_learning()
         return self.rates

@@ -1,4 +1,4 @@
-"""How well a network does on samples that it does not learn from, and what it spends on them."""
+"""Evaluation of a network: accuracy, spikes and time steps on test samples."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, NEIGHBOURS, REPORT, R
 
 
 def folder_of(out: Path, seed: int) -> Path:
-    """Of the run of a seed among others."""
+    """Folder of the run of one seed."""
     return out / f"{SEED}{seed}"
 
 
 def seed_folders(out: Path) -> list[Path]:
-    """Of the runs of several seeds below ``out``, by number."""
+    """Folders of the runs of a seed range below ``out``, by number."""
     numbers = {p: p.name.removeprefix(SEED) for p in out.glob(f"{SEED}*") if (p / HISTORY).exists()}
     return sorted((p for p, n in numbers.items() if n.isdecimal()), key=lambda p: int(numbers[p]))
 
@@ -170,7 +170,7 @@ class RunFolder:
         return f"resume it with `equilif {command} --resume --out {shlex.quote(str(self.path))}`, "
 
     def _only_begun(self, there: Sequence[str]) -> bool:
-        """Whether a run was broken off before it had a network: there is nothing to go on with."""
+        """Whether a run was interrupted before it saved a network, so that it cannot be resumed."""
         if list(there) != [HISTORY]:
             return False
         try:

@@ -71,7 +71,7 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where an epoch stood when the run was saved: sums over the samples so far, and what EpochRecord has of
+    """State of an epoch at a save point: sums over the samples so far, and what EpochRecord has of
     the same names.
     """
 
@@ -105,7 +105,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an epoch stands; ``mark``: the same to be saved, None where only whole epochs are saved."""
+    """Progress of an epoch; ``mark``: its state to save, None where only complete epochs are saved."""
 
     samples: int
     total: int
@@ -216,7 +216,7 @@ def read_history(path: Path) -> History:
 
 
 def saved_history(folder: Path) -> History | None:
-    """Of the run in a folder, whichever version wrote it; None when there is none.
+    """History of the run in a folder, of any version; None when there is none.
 
     ValueError names the file that is damaged, and the key.
     """

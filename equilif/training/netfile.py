@@ -90,7 +90,7 @@ class NetFile:
             return self.description.network(d)
 
     def preset(self, data: str) -> Description:
-        """How this network learns a data set of this name; ValueError when the file does not say it."""
+        """Description for training on a data set of this name; ValueError without [learning]."""
         with self.places():
             self.description.require_learning()
             return Description.of(self.description.content(), data)

@@ -102,7 +102,7 @@ def _place(key: str, description: Description, content: Mapping[str, Any]) -> Pl
 
 
 def training_words(given: Mapping[str, Any]) -> Iterator[str]:
-    """How own data are read, as `equilif train` and `equilif train-rates` take it; None is left out."""
+    """Options of own data as command-line words; None is left out."""
     for name, value in given.items():
         if value is None:
             continue

@@ -39,7 +39,7 @@ def own(data: DataSet) -> Description:
 
 
 def own_learning(samples: int, features: int) -> dict[str, Any]:
-    """How a chain learns that many training samples."""
+    """Training of a chain on this number of samples."""
     return {
         "epochs": min(OWN_EPOCHS[1], max(OWN_EPOCHS[0], round(OWN_SAMPLES / max(1, samples)))),
         "learning_rate": OWN_LEARNING_RATES[features > OWN_MANY],

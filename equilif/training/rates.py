@@ -191,7 +191,7 @@ class ImplicitDifferentiation:
 
     @property
     def weights(self) -> Weights:
-        """As the engine takes them."""
+        """Weights quantised for the engine."""
         return self.model.deployed()
 
     @property

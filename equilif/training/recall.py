@@ -30,7 +30,7 @@ EXAMPLES = 8
 
 @dataclass(frozen=True)
 class Score:
-    """How well the cues were answered."""
+    """Quality of the recall."""
 
     nearest: float  #: part of them whose final state overlaps most with the pattern asked for
     exact: float  #: part of them whose final state is that pattern

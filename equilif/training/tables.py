@@ -249,7 +249,7 @@ class PopulationTable(Table):
 
     @property
     def image(self) -> tuple[int, ...] | None:
-        """Of an input of maps: rows, columns and colours of a sample."""
+        """Rows, columns and colours of a sample, for an input of maps."""
         made = self.population("input") if self.kind == "input" else None
         return made.image if isinstance(made, Input) else None
 

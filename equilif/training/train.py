@@ -83,7 +83,7 @@ def augmented(data: DataSet, preset: Description, rng: np.random.Generator) -> B
 
 
 def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Samples:
-    """Those of the data set: some images shifted and mirrored, some tokens left out, at the ends or
+    """Training samples with data augmentation: images shifted and flipped, tokens dropped, cropped or
     anywhere, some of their values masked.
     """
     rng = np.random.default_rng((seed, epoch, 1))

@@ -12,7 +12,7 @@ from equilif.data.formats.pictures import COLOURED
 
 
 class Cifar:
-    """Where ``cifar-10-binary.tar.gz`` or ``cifar-100-binary.tar.gz`` was unpacked, or the archive itself."""
+    """Unpacked folder or archive of ``cifar-10-binary.tar.gz`` or ``cifar-100-binary.tar.gz``."""
 
     name = "cifar"
     what = "CIFAR-10 or CIFAR-100 in its binary version"

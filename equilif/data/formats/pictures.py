@@ -92,7 +92,7 @@ def _upright(files: list[Path], mode: str) -> _Stack:
 
 
 def _check(image: Picture, file: Path) -> None:
-    """How many pixels of which kind an image has, before they are unpacked; ValueError otherwise."""
+    """Size and mode of an image before it is unpacked; ValueError if unsupported."""
     if image.height * image.width * 3 > MAX_NEURONS:
         raise ValueError(
             f"it has {image.width} x {image.height} pixels, too many for a network: make it smaller"
