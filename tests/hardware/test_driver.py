@@ -1,4 +1,4 @@
-"""The exported C driver on the golden bus model equals the kernel; a bus error never occurs."""
+"""The exported C driver on the golden bus model and on the RTL equals the kernel, without a bus error."""
 
 import dataclasses
 import os
@@ -25,6 +25,8 @@ from equilif_golden.link.registers import REGISTERS
 from equilif_golden.network import Attention, Population, Relay, Synapse
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
+from equilif_hdl.link.bus import AxiEngine
+from equilif_sim.tools.run import simulate
 from tests.networks import GRAPH, sample
 
 ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)
@@ -80,16 +82,10 @@ def build(folder, network, engine, learning_rate=LEARNING_RATE, options=()):
 
 def run(folder, bus, x, labels, n_learned, network="arrays"):
     """Exit code of the driver as a name of an error, and what it recorded."""
-    file = folder / "samples"
-    file.write_bytes(
-        struct.pack("<2I", n_learned, len(x) - n_learned)
-        + b"".join(struct.pack("<I", k) + bytes(v) for k, v in zip(labels, x, strict=True))
-    )
-    out = folder / "results"
-    command = [folder / "trial", network, file, out]
+    write_samples(folder, x, labels, n_learned)
     sanitizers = {"ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "exitcode=99"}
-    environment = os.environ | sanitizers
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as driver:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command(folder, network), **pipes, env=os.environ | sanitizers) as driver:
         while request := driver.stdout.read(9):
             kind, offset, word = struct.unpack("<cII", request)
             if kind == b"W":
@@ -97,12 +93,50 @@ def run(folder, bus, x, labels, n_learned, network="arrays"):
             else:
                 driver.stdin.write(struct.pack("<I", bus.read(offset)))
                 driver.stdin.flush()
-    return RESULTS[driver.returncode], out.read_bytes() if out.exists() else b""
+    results = folder / "results"
+    return RESULTS[driver.returncode], results.read_bytes() if results.exists() else b""
+
+
+def write_samples(folder, x, labels, n_learned):
+    """The file that the program reads."""
+    (folder / "samples").write_bytes(
+        struct.pack("<2I", n_learned, len(x) - n_learned)
+        + b"".join(struct.pack("<I", k) + bytes(v) for k, v in zip(labels, x, strict=True))
+    )
+
+
+def command(folder, network="arrays"):
+    return [str(folder / "trial"), str(network), str(folder / "samples"), str(folder / "results")]
+
+
+def compare(golden, engine, x, labels, n_learned, recorded):
+    """Predictions, rates, weights and counter are those of the kernel."""
+    network = golden.network
+    n = len(x)
+    n_rates = sum(q.size for q in network.lif)
+    n_weights = Compiled(network, engine).n_tiles * engine.lanes**2
+    samples = np.dtype([("prediction", "<u4"), ("rates", "<u2", n_rates)])
+    saved = np.dtype([("weights", "<i2", n_weights), ("counter", "<u4")])
+    each = np.frombuffer(recorded, samples, n)
+    states = np.frombuffer(recorded, saved, 2, n * samples.itemsize)
+    initial = golden_words(golden, engine)
+    for j in range(n):
+        assert each["prediction"][j] == golden.predict(x[j : j + 1])[0], j
+        target = one_hot(labels[j : j + 1], network.n_outputs) if j < n_learned else None
+        free, plus, minus = golden.rates(x[j : j + 1], target)[0][0]
+        expected = free * 257 if target is None else plus + 256 * minus
+        assert np.array_equal(each["rates"][j], expected), j
+        if j < n_learned:
+            golden.train(x[j : j + 1], labels[j : j + 1])
+    words = [golden_words(golden, engine), initial]
+    assert not np.array_equal(*words)
+    assert np.array_equal(states["weights"], words)
+    assert list(states["counter"]) == [dither_position(golden.counter), dither_position(COUNTER)]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_driver_equals_kernel(case, tmp_path):
-    """Predictions, rates, weights and counter, from the arrays and, on a used engine, from the image."""
+    """From the arrays and, on a used engine, from the image."""
     network, engine = CASES[case]
     n_learned, n = 24, 32
     x, labels = sample(network, n)
@@ -115,26 +149,23 @@ def test_driver_equals_kernel(case, tmp_path):
     used = BusModel(engine)
     used.engine.plus[:], used.engine.minus[:], used.engine.w[:] = 77, 78, 79  # by another network
     assert run(tmp_path, used, x, labels, n_learned, tmp_path / "network.bin")[1] == recorded
+    compare(golden, engine, x, labels, n_learned, recorded)
 
-    n_rates = sum(q.size for q in network.lif)
-    n_weights = Compiled(network, engine).n_tiles * engine.lanes**2
-    samples = np.dtype([("prediction", "<u4"), ("rates", "<u2", n_rates)])
-    saved = np.dtype([("weights", "<i2", n_weights), ("counter", "<u4")])
-    each = np.frombuffer(recorded, samples, n)
-    states = np.frombuffer(recorded, saved, 2, n * samples.itemsize)
-    words = [golden_words(golden, engine)]
-    for j in range(n):
-        assert each["prediction"][j] == golden.predict(x[j : j + 1])[0], j
-        target = one_hot(labels[j : j + 1], network.n_outputs) if j < n_learned else None
-        free, plus, minus = golden.rates(x[j : j + 1], target)[0][0]
-        wanted = free * 257 if target is None else plus + 256 * minus
-        assert np.array_equal(each["rates"][j], wanted), j
-        if j < n_learned:
-            golden.train(x[j : j + 1], labels[j : j + 1])
-    words = [golden_words(golden, engine), *words]
-    assert not np.array_equal(*words)
-    assert np.array_equal(states["weights"], words)
-    assert list(states["counter"]) == [dither_position(golden.counter), dither_position(COUNTER)]
+
+@pytest.mark.regress
+def test_driver_on_rtl(tmp_path):
+    n_learned, n = 20, 24
+    x, labels = sample(DIGITS, n)
+    golden = build(tmp_path, DIGITS, ENGINE)
+    write_samples(tmp_path, x, labels, n_learned)
+    assert simulate(
+        AxiEngine(ENGINE),
+        "equilif_sim.link.driver",
+        tmp_path / "simulation",
+        simulator="verilator",
+        config={"command": command(tmp_path)},
+    )
+    compare(golden, ENGINE, x, labels, n_learned, (tmp_path / "results").read_bytes())
 
 
 def golden_words(golden, engine):
