@@ -17,7 +17,7 @@ static uint32_t image[1 << 20];
 static int16_t weights[EQUILIF_NETWORK_NUM_WEIGHTS];
 static uint16_t rates[EQUILIF_NETWORK_NUM_RATES];
 static uint8_t inputs[EQUILIF_NETWORK_NUM_INPUTS];
-static struct equilif engine;
+static struct equilif_engine engine;
 static FILE *results;
 
 uint32_t equilif_read32(uintptr_t address)

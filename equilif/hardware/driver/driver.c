@@ -3,24 +3,24 @@
 #define NUM_FIELDS (offsetof(struct equilif_network, program) / sizeof(uint32_t))
 #define PREAMBLE 4u /* words before the fields in an image: magic, layout, bytes, CRC-32 */
 
-static uint32_t get(const struct equilif *e, uint32_t offset)
+static uint32_t get(const struct equilif_engine *e, uint32_t offset)
 {
     return equilif_read32(e->base + offset);
 }
 
-static void put(const struct equilif *e, uint32_t offset, uint32_t word)
+static void put(const struct equilif_engine *e, uint32_t offset, uint32_t word)
 {
     equilif_write32(e->base + offset, word);
 }
 
-static void seek(const struct equilif *e, uint32_t region, uint32_t first)
+static void seek(const struct equilif_engine *e, uint32_t region, uint32_t first)
 {
     put(e, EQUILIF_REGION, region);
     put(e, EQUILIF_ADDRESS, first);
 }
 
 /* DATA, LOAD and CONTROL are bus errors during a run. */
-static int ready(const struct equilif *e)
+static int ready(const struct equilif_engine *e)
 {
     uint32_t status;
 
@@ -32,7 +32,7 @@ static int ready(const struct equilif *e)
     return status & EQUILIF_STATUS_LOADED_MASK ? EQUILIF_OK : EQUILIF_ERROR_NO_PROGRAM;
 }
 
-static int check_engine(const struct equilif *e)
+static int check_engine(const struct equilif_engine *e)
 {
     const struct equilif_network *n = e->network;
 
@@ -47,7 +47,7 @@ static int check_engine(const struct equilif *e)
 }
 
 /* A rejected program would leave the previous one loaded, so the staged words are read back first. */
-static int load_program(const struct equilif *e)
+static int load_program(const struct equilif_engine *e)
 {
     const struct equilif_network *n = e->network;
     uint32_t i;
@@ -64,7 +64,7 @@ static int load_program(const struct equilif *e)
 }
 
 /* A value has two bytes, for the phases at +beta and at -beta; both are the same for inputs and targets. */
-static void put_values(const struct equilif *e, const struct equilif_block *b, const uint8_t *values)
+static void put_values(const struct equilif_engine *e, const struct equilif_block *b, const uint8_t *values)
 {
     uint32_t row, i;
 
@@ -75,7 +75,7 @@ static void put_values(const struct equilif *e, const struct equilif_block *b, c
     }
 }
 
-static int run(const struct equilif *e, const uint8_t *inputs, uint32_t learn, uint32_t *prediction)
+static int run(const struct equilif_engine *e, const uint8_t *inputs, uint32_t learn, uint32_t *prediction)
 {
     uint32_t i, polls;
 
@@ -127,7 +127,7 @@ int equilif_open(struct equilif_network *network, const void *image, size_t num_
     return EQUILIF_OK;
 }
 
-int equilif_load(struct equilif *e, uintptr_t base, const struct equilif_network *network)
+int equilif_load(struct equilif_engine *e, uintptr_t base, const struct equilif_network *network)
 {
     uint32_t i;
     int result;
@@ -147,7 +147,7 @@ int equilif_load(struct equilif *e, uintptr_t base, const struct equilif_network
     return equilif_restore(e, network->weights, network->counter);
 }
 
-int equilif_learn(const struct equilif *e, const uint8_t *inputs, uint32_t label, uint32_t *prediction)
+int equilif_learn(const struct equilif_engine *e, const uint8_t *inputs, uint32_t label, uint32_t *prediction)
 {
     const struct equilif_block *target;
     uint32_t i;
@@ -166,14 +166,14 @@ int equilif_learn(const struct equilif *e, const uint8_t *inputs, uint32_t label
     return run(e, inputs, EQUILIF_CONTROL_LEARN_MASK, prediction);
 }
 
-int equilif_predict(const struct equilif *e, const uint8_t *inputs, uint32_t *prediction)
+int equilif_predict(const struct equilif_engine *e, const uint8_t *inputs, uint32_t *prediction)
 {
     int result = ready(e);
 
     return result == EQUILIF_OK ? run(e, inputs, 0, prediction) : result;
 }
 
-int equilif_rates(const struct equilif *e, uint16_t *rates)
+int equilif_rates(const struct equilif_engine *e, uint16_t *rates)
 {
     const struct equilif_block *b;
     uint32_t row, i;
@@ -190,7 +190,7 @@ int equilif_rates(const struct equilif *e, uint16_t *rates)
     return EQUILIF_OK;
 }
 
-int equilif_save(const struct equilif *e, int16_t *weights, uint32_t *counter)
+int equilif_save(const struct equilif_engine *e, int16_t *weights, uint32_t *counter)
 {
     uint32_t i, word;
     int result = ready(e);
@@ -207,7 +207,7 @@ int equilif_save(const struct equilif *e, int16_t *weights, uint32_t *counter)
     return EQUILIF_OK;
 }
 
-int equilif_restore(const struct equilif *e, const int16_t *weights, uint32_t counter)
+int equilif_restore(const struct equilif_engine *e, const int16_t *weights, uint32_t counter)
 {
     uint32_t i;
     int result = ready(e);

@@ -58,7 +58,7 @@ struct equilif_network {
 #define EQUILIF_IMAGE_MAGIC 0x4E4C5145u /* "EQLN" in bytes */
 #define EQUILIF_IMAGE_LAYOUT 1u
 
-struct equilif {
+struct equilif_engine {
     uintptr_t base;
     const struct equilif_network *network;
 };
@@ -66,15 +66,15 @@ struct equilif {
 /* Fields of `network` from an image (network.bin), which it points into; little-endian processors only. */
 int equilif_open(struct equilif_network *network, const void *image, size_t num_bytes);
 /* Check the engine at address `base`; write program, constants, weights and counter. */
-int equilif_load(struct equilif *e, uintptr_t base, const struct equilif_network *network);
+int equilif_load(struct equilif_engine *e, uintptr_t base, const struct equilif_network *network);
 /* Learn one sample: inputs[num_inputs].  `prediction` is the class before the update. */
-int equilif_learn(const struct equilif *e, const uint8_t *inputs, uint32_t label, uint32_t *prediction);
-int equilif_predict(const struct equilif *e, const uint8_t *inputs, uint32_t *prediction);
+int equilif_learn(const struct equilif_engine *e, const uint8_t *inputs, uint32_t label, uint32_t *prediction);
+int equilif_predict(const struct equilif_engine *e, const uint8_t *inputs, uint32_t *prediction);
 /* Rates of the last sample, rates[num_rates]: bits 0-7 at +beta, 8-15 at -beta. */
-int equilif_rates(const struct equilif *e, uint16_t *rates);
+int equilif_rates(const struct equilif_engine *e, uint16_t *rates);
 /* State of learning: weights[num_weights] and the dither counter. */
-int equilif_save(const struct equilif *e, int16_t *weights, uint32_t *counter);
-int equilif_restore(const struct equilif *e, const int16_t *weights, uint32_t counter);
+int equilif_save(const struct equilif_engine *e, int16_t *weights, uint32_t *counter);
+int equilif_restore(const struct equilif_engine *e, const int16_t *weights, uint32_t counter);
 
 #ifdef __cplusplus
 }
