@@ -95,6 +95,8 @@ def test_wheel_content(built):
             "equilif_hdl/explicit.v",
             "equilif_boards/measured.json",
             "equilif/presets/digits.toml",
+            "equilif/hardware/driver/driver.c",
+            "equilif/hardware/driver/driver.h",
         } <= set(names)
         assert not [n for n in names if "test" in n or n.endswith(".pyc")]
         entry = z.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
