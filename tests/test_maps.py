@@ -89,7 +89,7 @@ def test_max_feedback_fan_in(kernel, stride, side):
     geometry = net.geometry(net.synapses[2])
     assert geometry is not None
     receivers = np.bincount(geometry.neurons().ravel(), minlength=side * side)
-    assert geometry.back == receivers.max() * 3
+    assert geometry.fan_out == receivers.max() * 3
 
 
 def test_patch_becomes_maps():
@@ -167,7 +167,7 @@ def test_initial_maps_spike():
         (lambda: Network.conv((28, 28), (16, 3), 10, patch=3), "28x28.*3x3"),
         (lambda: Network.conv((28,), (16, 3), 10), r"\(28,\)"),
         (lambda: Network.conv((8, 8), (16, 3)), "sizes.*output"),
-        (lambda: Network.conv((8, 8), 10, (16, 3), 10), "has them first"),
+        (lambda: Network.conv((8, 8), 10, (16, 3), 10), "layers are convolutions"),
         (
             lambda: any_network.conv((8, 8), (16,), 10),
             r"\(16,\)",

@@ -337,8 +337,8 @@ class Numerics:
 
     def with_fan_in(self, fan_in: int) -> Numerics:
         """The same formats with an accumulator wide enough for this fan-in, up to the largest width."""
-        most = (fan_in << (self.weight_width - 1)) + 8 * self.one
-        width = max(self.accumulator_width, 1 + most.bit_length())
+        largest = (fan_in << (self.weight_width - 1)) + 8 * self.one
+        width = max(self.accumulator_width, 1 + largest.bit_length())
         return replace(self, accumulator_width=min(width, MAX_ACCUMULATOR))
 
 

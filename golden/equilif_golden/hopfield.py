@@ -85,10 +85,10 @@ class Hopfield:
             raise ValueError(f"a memory needs 9 to 13 fraction bits, not {numerics.fraction}")
         score = int(np.abs(x).sum(axis=1).max()) // 2 + x.shape[1]
         # codes sum to 2**c and half of one each, and 2**c <= 255 n
-        most = max(score, (257 * len(x) * int(np.abs(x).max()) >> 8) + len(x))
-        if most > numerics.accumulator.hi:
+        largest = max(score, (257 * len(x) * int(np.abs(x).max()) >> 8) + len(x))
+        if largest > numerics.accumulator.hi:
             raise ValueError(
-                f"sums of up to {most} overflow the {numerics.accumulator_width}-bit accumulator: "
+                f"sums of up to {largest} overflow the {numerics.accumulator_width}-bit accumulator: "
                 "fewer, shorter or smaller patterns"
             )
         if score >> self.shift >= 1 << (softmax.WIDTH - 1):

@@ -412,8 +412,8 @@ class Network:
             return cls(populations, synapses, output, schedule, numerics)
         widest = dataclasses.replace(DEFAULT, accumulator_width=MAX_ACCUMULATOR)
         made = cls(populations, synapses, output, schedule, widest)
-        most = max(made.fan_in(p) for p in made.populations if not p.clamped)
-        return dataclasses.replace(made, numerics=DEFAULT.with_fan_in(most))
+        fan_in = max(made.fan_in(p) for p in made.populations if not p.clamped)
+        return dataclasses.replace(made, numerics=DEFAULT.with_fan_in(fan_in))
 
     def __post_init__(self) -> None:
         set_fields(self, populations=_all_of(Population, self.populations, "populations"))
@@ -526,12 +526,12 @@ class Network:
 
         Heads are added up one at a time, query and retrieval separately.
         """
-        there = [s for s in self.synapses if s.post == p.name]
-        back = [s for s in self.synapses if s.pre == p.name and s.feedback]
-        shared = sum(g.rows for s in there if (g := self.geometry(s)))
-        shared += sum(g.back for s in back if (g := self.geometry(s)))
-        presynaptic = [self[s.pre] for s in there if not self.geometry(s)]
-        presynaptic += [self[s.post] for s in back if not self.geometry(s)]
+        forward = [s for s in self.synapses if s.post == p.name]
+        backward = [s for s in self.synapses if s.pre == p.name and s.feedback]
+        shared = sum(g.rows for s in forward if (g := self.geometry(s)))
+        shared += sum(g.fan_out for s in backward if (g := self.geometry(s)))
+        presynaptic = [self[s.pre] for s in forward if not self.geometry(s)]
+        presynaptic += [self[s.post] for s in backward if not self.geometry(s)]
         patterns = sum(q.size for q in presynaptic if isinstance(q, Attention))
         others = [q for q in presynaptic if not isinstance(q, Attention)]
         return max(patterns, shared + sum(q.width if isinstance(p, Attention) else q.size for q in others))
@@ -549,10 +549,10 @@ class Network:
                 )
         for m in self.attention_layers:
             if self.softmax_shift(m.attention) not in softmax.SHIFTS:
-                most = numerics.fraction - softmax.FRACTION
+                octaves = numerics.fraction - softmax.FRACTION
                 raise ValueError(
-                    f"population {m.attention.name!r}: sharpness must be in {most - softmax.SHIFTS[-1]}.."
-                    f"{most - softmax.SHIFTS[0]} octaves, not {m.attention.sharpness}"
+                    f"population {m.attention.name!r}: sharpness must be in {octaves - softmax.SHIFTS[-1]}.."
+                    f"{octaves - softmax.SHIFTS[0]} octaves, not {m.attention.sharpness}"
                 )
             if relay.retrieval_shift(numerics.fraction, m.relay.gain) not in relay.SHIFTS:
                 raise ValueError(
@@ -696,7 +696,7 @@ class Network:
         for s in self.plastic:
             n, m = self.shape(s)
             geometry = self.geometry(s)
-            limit = scale * np.sqrt(6 / (n + (geometry.back if geometry else m)))
+            limit = scale * np.sqrt(6 / (n + (geometry.fan_out if geometry else m)))
             if isinstance(self[s.pre], Attention):
                 real = np.zeros((n, m))
             elif isinstance(self[s.post], Relay):
@@ -716,9 +716,9 @@ class Network:
         if not isinstance(weights, Mapping):
             raise ValueError(f"weights must be arrays by synapse, not {short_repr(weights)}")
         if set(weights) != {s.name for s in self.plastic}:
-            there = ", ".join(sorted(map(str, weights)))
+            given = ", ".join(sorted(map(str, weights)))
             names = ", ".join(sorted(s.name for s in self.plastic))
-            raise ValueError(f"weights are for {there or 'no synapse'}, the network has {names}")
+            raise ValueError(f"weights are for {given or 'no synapse'}, the network has {names}")
         checked = {}
         for s in self.plastic:
             w = self.numerics.weight.require(weights[s.name], f"weights of {s.name}")

@@ -28,7 +28,7 @@ from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import MIN_DIVISOR, Uart
 from equilif_hdl.top import Top
 from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
-from equilif_sim.library import cache_dir, compiled, keep, kept, require
+from equilif_sim.library import cache_dir, compiled, is_stored, require, store
 from equilif_sim.link_peer import link_peer
 
 DRIVER = r"""
@@ -170,10 +170,10 @@ class Board:
         driver = DRIVER.replace("LINK_PEER", f"const uint8_t END = {END};\n{link_peer(transport)}")
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
-        if not kept(text):
+        if not is_stored(text):
             require(text)
             top = Top(config, build_id=self.build_id, **arguments)
-            keep(text, verilog.convert(top, name="board", emit_src=False).encode())
+            store(text, verilog.convert(top, name="board", emit_src=False).encode())
         self._lib: Any = ctypes.CDLL(str(self._compiled(text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64

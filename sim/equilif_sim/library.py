@@ -52,7 +52,7 @@ def cache_dir() -> Path:
         raise OSError(f"no folder for a cache: {e} Name one in the variable XDG_CACHE_HOME") from e
 
 
-def kept(path: Path) -> bool:
+def is_stored(path: Path) -> bool:
     """Whether a file is in the cache and complete."""
     try:
         return _record(path).read_text() == _digest(path.read_bytes())
@@ -60,7 +60,7 @@ def kept(path: Path) -> bool:
         return False
 
 
-def keep(path: Path, content: bytes) -> None:
+def store(path: Path, content: bytes) -> None:
     """Store a file in the cache atomically."""
     try:
         files.write(path, content)
@@ -70,7 +70,7 @@ def keep(path: Path, content: bytes) -> None:
 
 
 def require(path: Path) -> None:
-    """OSError unless :func:`keep` can store the file; for a check before the work."""
+    """OSError unless :func:`store` can store the file; for a check before the work."""
     try:
         files.check(path)
     except OSError as e:
@@ -112,11 +112,11 @@ def compiled(
     version = call([tool, "--version"], Path.cwd(), environment)
     ingredients = [text, driver, visible, *extra, *libraries, version, *compiler, platform.machine()]
     library = _folder(*ingredients) / f"lib{top}.so"
-    if kept(library):
+    if is_stored(library):
         return library
     require(library)
     with FileLock(library.parent.with_suffix(".lock")):
-        if not kept(library):  # built by another process meanwhile
+        if not is_stored(library):  # built by another process meanwhile
             options = [option for option in extra if option.startswith("--")]
             runtime = _folder(*options, version, *compiler, platform.machine()) / RUNTIME
             with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
@@ -126,12 +126,12 @@ def compiled(
                 call([tool, *_to_cpp(top), *extra], work, environment)
                 make = ["make", "-C", "obj", "-f", f"V{top}.mk"]
                 call([*make, *TO_OBJECT, f"V{top}__ALL.o"], work, environment)
-                if not kept(runtime):
+                if not is_stored(runtime):
                     call([*make, RUNTIME], work, environment)
-                    keep(runtime, (work / "obj" / RUNTIME).read_bytes())
+                    store(runtime, (work / "obj" / RUNTIME).read_bytes())
                 link = [f"obj/V{top}__ALL.o", str(runtime), *libraries, "-lpthread", "-o", library.name]
                 call([*compiler, "-shared", *link], work, environment)
-                keep(library, (work / library.name).read_bytes())
+                store(library, (work / library.name).read_bytes())
     return library
 
 

@@ -58,12 +58,12 @@ class Geometry(NamedTuple):
         return self.post.maps
 
     @property
-    def back(self) -> int:
+    def fan_out(self) -> int:
         """Largest number of neurons of ``post`` that receive from a neuron of ``pre``."""
         if not self.stride:
             return self.post.size
-        most = -(-self.kernel // self.stride)
-        return min(most, self.post.height) * min(most, self.post.width) * self.post.maps
+        offsets = -(-self.kernel // self.stride)
+        return min(offsets, self.post.height) * min(offsets, self.post.width) * self.post.maps
 
     def sources(self) -> Raw:
         """Position of ``pre`` under every offset, (positions of post, k * k)."""

@@ -111,10 +111,10 @@ class Chip:
         return {s.name: found[s.name] for s in self.network.plastic}
 
     def _require_counter(self) -> None:
-        made = updates_at(int(self.engine.read(Region.COUNTER, 0, 1)[0]))
-        if made != self.counter & DITHER_MASK:
+        updates = updates_at(int(self.engine.read(Region.COUNTER, 0, 1)[0]))
+        if updates != self.counter & DITHER_MASK:
             raise CounterMismatch(
-                f"the engine is at update {made}, it was sent {self.counter & DITHER_MASK}: "
+                f"the engine is at update {updates}, it was sent {self.counter & DITHER_MASK}: "
                 "was it reset, or does another program use it?"
             )
 

@@ -46,9 +46,9 @@ class Phase(NamedTuple):
 def _other_numbers(network: Numerics, engine: Numerics) -> str:
     """The formats in which a network and an engine differ."""
     names = [f.name for f in fields(Numerics) if getattr(network, f.name) != getattr(engine, f.name)]
-    wanted = " and ".join(f"{name} {getattr(network, name)}" for name in names)
-    there = " and ".join(str(getattr(engine, name)) for name in names)
-    return f"the network has {wanted}, the engine {there}"
+    required = " and ".join(f"{name} {getattr(network, name)}" for name in names)
+    available = " and ".join(str(getattr(engine, name)) for name in names)
+    return f"the network has {required}, the engine {available}"
 
 
 class Compiled(Placement):
@@ -345,7 +345,7 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
         try:
             return Compiled(network, config).config
         except CapacityError:
-            sizes = {name: min(2 * getattr(config, name), most) for name, most in MAX_SIZES.items()}
+            sizes = {name: min(2 * getattr(config, name), limit) for name, limit in MAX_SIZES.items()}
             larger = replace(config, **sizes)
             if larger == config:
                 raise

@@ -118,13 +118,13 @@ class EngineConfig(Options):
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {"lanes": _lanes(self.lanes), "pipeline": _pipeline(self.pipeline)}
-        for name, most in (
+        for name, limit in (
             ("tiles", 1 << 15),
             ("value_groups", 1 << 10),
             ("state_groups", 1 << 10),
             ("program_words", 1 << 11),
         ):
-            checked[name] = check_int(getattr(self, name), name, 4, most)
+            checked[name] = check_int(getattr(self, name), name, 4, limit)
         for name in ("value_groups", "state_groups"):
             if checked[name] & (checked[name] - 1):
                 raise ValueError(f"{name} must be a power of two, not {checked[name]}")
@@ -149,9 +149,9 @@ class EngineConfig(Options):
         """
         known = {_RENAMED.get(name, name): value for name, value in raw.items()}
         older = {name: known.pop(name) for name in _OLDER if name in known}
-        strange = known.keys() - {field.name for field in fields(cls)}
-        if strange:
-            raise ValueError(f"an engine has no {', '.join(sorted(map(str, strange)))}")
+        unknown = known.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"an engine has no {', '.join(sorted(map(str, unknown)))}")
         if older and "pipeline" in known:
             raise ValueError(f"an engine has a pipeline or {', '.join(older)}, not both")
         if older:
@@ -204,7 +204,7 @@ def _pipeline(value: Any) -> Pipeline:
 
 
 def _numerics(raw: Mapping[str, Any]) -> Numerics:
-    strange = raw.keys() - {field.name for field in fields(Numerics)}
-    if strange:
-        raise ValueError(f"number formats have no {', '.join(sorted(map(str, strange)))}")
+    unknown = raw.keys() - {field.name for field in fields(Numerics)}
+    if unknown:
+        raise ValueError(f"number formats have no {', '.join(sorted(map(str, unknown)))}")
     return Numerics(**raw)

@@ -227,8 +227,8 @@ class Number:
             return self.range_text
         if isinstance(self.allowed, range):
             return f"in {self.allowed[0]}..{self.allowed[-1]}"
-        *most, last = map(str, self.allowed)
-        return f"{', '.join(most)} or {last}"
+        *first, last = map(str, self.allowed)
+        return f"{', '.join(first)} or {last}"
 
 
 @dataclass(frozen=True)

@@ -231,9 +231,9 @@ class Placement:
         if memory is None:
             raise ValueError("this network takes no tokens: it has no dynamic patterns")
         checked = self.network.numerics.weight.require(patterns, "patterns")
-        most, width = memory.attention.size, memory.relay.width
-        if checked.ndim != 2 or len(checked) > most or checked.shape[1] != width:
-            raise ValueError(f"a sample has patterns of shape (up to {most}, {width}), not {checked.shape}")
+        size, width = memory.attention.size, memory.relay.width
+        if checked.ndim != 2 or len(checked) > size or checked.shape[1] != width:
+            raise ValueError(f"a sample has patterns of shape (up to {size}, {width}), not {checked.shape}")
         return self.tokens_first, syn.to_words(checked, self.config.lanes)
 
     @property

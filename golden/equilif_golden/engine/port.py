@@ -51,9 +51,9 @@ def region_size(config: EngineConfig, region: Region) -> int:
 def elements(config: EngineConfig, region: Region, first: int, n: int) -> slice:
     """Elements ``first`` .. ``first + n - 1`` of a region; ValueError when not all of them are there."""
     size = region_size(config, region)
-    beyond = 1 << 32  # where addresses of the link end
-    at = check_int(first, "the first element", -beyond, beyond)
-    count = check_int(n, "the number of elements", 0, beyond)
+    limit = 1 << 32  # where addresses of the link end
+    at = check_int(first, "the first element", -limit, limit)
+    count = check_int(n, "the number of elements", 0, limit)
     if not 0 <= at <= at + count <= size:
         raise ValueError(f"{region.name} has elements 0..{size - 1}, not {at}..{at + count - 1}")
     return slice(at, at + count)

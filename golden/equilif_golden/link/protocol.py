@@ -185,8 +185,8 @@ def version(flash_blocks: int) -> int:
     return TRAINER_VERSION if flash_blocks else VERSION
 
 
-def _other_version(found: object, wanted: int) -> str:
-    return f"the device speaks protocol version {found}, this is version {wanted}"
+def _other_version(found: object, expected: int) -> str:
+    return f"the device speaks protocol version {found}, this is version {expected}"
 
 
 def pack(values: bytes) -> bytes:
