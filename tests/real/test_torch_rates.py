@@ -339,7 +339,7 @@ def test_two_processes_equal_one(tmp_path):
 def test_batch_covers_processes():
     from equilif_golden.real.trainer import Distributed
 
-    with pytest.raises(ValueError, match=r"\b2\b.*4 processes"):
+    with pytest.raises(ValueError, match=r"\b2\b.*processes.*\b4\b"):
         Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))
 
 
@@ -432,7 +432,7 @@ def test_invalid_tokens():
     table = np.zeros((4, 8), np.int16)
     good = TokenRows(table, np.arange(4, dtype=np.int32), np.array([0, 2, 4]))
     model = Rates(network)
-    with pytest.raises(ValueError, match="token offsets must rise"):
+    with pytest.raises(ValueError, match="token offsets"):
         predict(model, None, tokens=good._replace(off=np.array([0, 10**6, 4])))
     with pytest.raises(ValueError, match=r"token rows.*0\.\.3"):
         predict(model, None, tokens=good._replace(rows=np.arange(4) + 1))
@@ -445,7 +445,7 @@ def test_invalid_tokens():
     attention = UnrolledAttention(network, network.initial_weights(), good)
     with pytest.raises(ValueError, match="labels must be integers"):
         next(attention.fit(good, np.array([0.9, 1]), epochs=1))
-    with pytest.raises(ValueError, match="token offsets must rise"):
+    with pytest.raises(ValueError, match="token offsets"):
         attention.predict(good._replace(off=np.array([0, 10**6, 4])))
 
 
