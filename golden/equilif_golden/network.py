@@ -569,6 +569,7 @@ class Network:
             raise ValueError(f"window {raw.window} overflows the {numerics.charge_width}-bit charge")
 
     def __getitem__(self, name: str) -> Population:
+        """The population of this name; KeyError if there is none."""
         for p in self.populations:
             if p.name == name:
                 return p
@@ -577,6 +578,7 @@ class Network:
 
     @cached_property
     def lif(self) -> tuple[Lif, ...]:
+        """LIF populations, in update order."""
         return tuple(p for p in self.populations if isinstance(p, Lif))
 
     @property
@@ -628,8 +630,8 @@ class Network:
     @cached_property
     def table(self) -> Synapse | None:
         """The synapse whose weights are the embedding table, or None."""
-        memory = self.dynamic_attention
-        return memory.synapse if memory and memory.attention.learns else None
+        layer = self.dynamic_attention
+        return layer.synapse if layer and layer.attention.learns else None
 
     @cached_property
     def feedforward(self) -> tuple[Synapse, ...]:
@@ -638,10 +640,12 @@ class Network:
 
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
+        """Input populations, in the order of their parts of a sample."""
         return tuple(p for p in self.populations if isinstance(p, Input))
 
     @cached_property
     def constants(self) -> tuple[Constant, ...]:
+        """Constant populations."""
         return tuple(p for p in self.populations if isinstance(p, Constant))
 
     @cached_property
@@ -740,12 +744,12 @@ class Network:
 
     def check_tokens(self, tokens: Tokens | None, batch: int) -> None:
         """ValueError unless ``tokens`` fit the dynamic patterns, or both are absent."""
-        memory = self.attention_for(tokens)
-        if memory is None or tokens is None:
+        layer = self.attention_for(tokens)
+        if layer is None or tokens is None:
             return
         if not isinstance(tokens, Tokens):
             raise ValueError(f"tokens must be made by Tokens.of, not {short_repr(tokens)}")
-        shape = (batch, memory.attention.size, memory.relay.width)
+        shape = (batch, layer.attention.size, layer.relay.width)
         patterns = self.numerics.weight.require(tokens.patterns, "patterns")
         if patterns.shape != shape or tokens.present.shape != shape[:2]:
             raise ValueError(

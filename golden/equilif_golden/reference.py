@@ -67,7 +67,7 @@ class State:
     spikes: dict[str, Raw]
     base: dict[str, Raw]  #: static drive from clamped populations
     #: patterns (batch or 1, size, width) and their presence, by attention population
-    memory: dict[str, tuple[Raw, npt.NDArray[np.bool_]]]
+    patterns: dict[str, tuple[Raw, npt.NDArray[np.bool_]]]
     recalled: Recalled
     charge: dict[str, Raw] = field(default_factory=dict)
     spike_count: int = 0
@@ -186,17 +186,17 @@ class Reference:
                 )
         # retrievals are zero during the first window
         silent = Recalled()
-        memory = {}
+        stored = {}
         for m in net.attention_layers:
             silent.retrieval[m.relay.name] = np.zeros((batch, m.relay.heads, m.relay.width), np.int64)
             if tokens is not None and m.attention.dynamic_patterns:
-                memory[m.attention.name] = tokens.patterns, tokens.present
+                stored[m.attention.name] = tokens.patterns, tokens.present
             else:
-                memory[m.attention.name] = (
+                stored[m.attention.name] = (
                     self.weights[m.synapse.name][None],
                     np.ones((1, m.attention.size), bool),
                 )
-        return State(v, spikes, base, memory, silent)
+        return State(v, spikes, base, stored, silent)
 
     def _recall(self, state: State, rates: dict[str, Raw]) -> None:
         """Evaluate each attention layer: query from the rates, scores, softmax, retrieval."""
@@ -210,8 +210,8 @@ class Reference:
                     drive = drive + syn.backward_values(self.weights[s.name], rates[s.post])
             q = relay(drive, shift=query_shift(fraction)).reshape(len(drive), m.relay.heads, m.relay.width)
             # the heads share the patterns
-            patterns = state.memory[m.attention.name][0][:, None]
-            present = state.memory[m.attention.name][1][:, None]
+            patterns = state.patterns[m.attention.name][0][:, None]
+            present = state.patterns[m.attention.name][1][:, None]
             scores = syn.backward_values(patterns, q)
             shift = net.softmax_shift(m.attention)
             codes = softmax(scores, present, shift=shift)
@@ -340,13 +340,13 @@ class Reference:
             if table is not None and tokens is not None:
                 raise ValueError("the network has an embedding table: give TokenRows")
             return tokens
-        memory = self.network.attention_for(tokens)
-        assert memory is not None
+        layer = self.network.attention_for(tokens)
+        assert layer is not None
         _, rows = samples.check_inputs(
             self.network, np.zeros((tokens.n_samples, self.network.n_inputs), int), tokens
         )
         known = rows.table if table is None else self.weights[table.name]
-        return Tokens.of([known[rows.rows_of(j)] for j in range(rows.n_samples)], memory.attention.size)
+        return Tokens.of([known[rows.rows_of(j)] for j in range(rows.n_samples)], layer.attention.size)
 
     def _inputs(self, x: npt.ArrayLike, tokens: Tokens | None) -> Raw:
         checked = self.network.numerics.value.require(x, "inputs")

@@ -36,11 +36,11 @@ def check_inputs(
 
     ``x`` may be None for a network without input population.  ValueError unless both fit the network.
     """
-    memory = network.attention_for(tokens)
+    layer = network.attention_for(tokens)
     rows = NO_TOKENS
-    if memory is not None:
-        rows = check_token_rows(memory, tokens).checked(
-            memory.attention.size, memory.relay.width, network.numerics.weight
+    if layer is not None:
+        rows = check_token_rows(layer, tokens).checked(
+            layer.attention.size, layer.relay.width, network.numerics.weight
         )
     if x is None and network.n_inputs:
         raise ValueError(f"this network needs inputs, of shape (batch, {network.n_inputs})")
@@ -49,20 +49,20 @@ def check_inputs(
     value = network.numerics.value
     values = check_integers(x, "inputs", value.lo, value.hi)
     fits = values.ndim == 2 and values.shape[1] == network.n_inputs
-    if not fits or memory is not None and len(values) != rows.n_samples:
-        batch = "batch" if memory is None else rows.n_samples
+    if not fits or layer is not None and len(values) != rows.n_samples:
+        batch = "batch" if layer is None else rows.n_samples
         raise ValueError(f"inputs must have shape ({batch}, {network.n_inputs}), not {values.shape}")
     return np.ascontiguousarray(values, np.uint8), rows
 
 
-def check_token_rows(memory: AttentionLayer, tokens: TokenRows | None) -> TokenRows:
+def check_token_rows(layer: AttentionLayer, tokens: TokenRows | None) -> TokenRows:
     """The tokens; ValueError unless they are TokenRows whose table has the length of the network's."""
     if not isinstance(tokens, TokenRows):
         raise ValueError(f"tokens must be TokenRows, not {short_repr(tokens)}")
-    if memory.attention.learns and len(tokens.table) != memory.attention.table_rows:
+    if layer.attention.learns and len(tokens.table) != layer.attention.table_rows:
         raise ValueError(
             f"tokens have a table of {len(tokens.table):,} rows, the network has one of "
-            f"{memory.attention.table_rows:,}: they are of other data"
+            f"{layer.attention.table_rows:,}: they are of other data"
         )
     return tokens
 

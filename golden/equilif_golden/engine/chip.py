@@ -152,10 +152,10 @@ class Chip:
 
     def _load(self, tokens: TokenRows | None) -> Raw:
         """Write the patterns (n, width) of a sample into the engine."""
-        memory = self.network.attention_for(tokens)
-        if memory is None:
+        layer = self.network.attention_for(tokens)
+        if layer is None:
             return np.zeros((0, 0), np.int64)
-        rows = samples.check_token_rows(memory, tokens)
+        rows = samples.check_token_rows(layer, tokens)
         if rows.n_samples != 1:
             raise ValueError(f"tokens must be those of one sample, not of {rows.n_samples}")
         table = rows.table if self._table is None else self._table

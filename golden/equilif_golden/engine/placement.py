@@ -227,11 +227,11 @@ class Placement:
         """Element address in the weights, and words x banks in whole tiles, of one sample's raw patterns
         (n, width).
         """
-        memory = self.network.dynamic_attention
-        if memory is None:
+        layer = self.network.dynamic_attention
+        if layer is None:
             raise ValueError("this network takes no tokens: it has no dynamic patterns")
         checked = self.network.numerics.weight.require(patterns, "patterns")
-        size, width = memory.attention.size, memory.relay.width
+        size, width = layer.attention.size, layer.relay.width
         if checked.ndim != 2 or len(checked) > size or checked.shape[1] != width:
             raise ValueError(f"a sample has patterns of shape (up to {size}, {width}), not {checked.shape}")
         return self.tokens_first, syn.to_words(checked, self.config.lanes)
