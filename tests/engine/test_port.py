@@ -159,16 +159,16 @@ def test_narrow_weights_are_truncated():
 
 @pytest.mark.parametrize("frame_bytes", [31, 4097, 100.0, True])
 def test_frame_size_of_device(frame_bytes):
-    with pytest.raises(ValueError, match="frame_bytes must be"):
+    with pytest.raises(ValueError, match="frame_bytes"):
         Device(CONFIG, frame_bytes=frame_bytes)
 
 
 @pytest.mark.parametrize("build_id", [-1, 1 << 32, 0.5])
 def test_build_id_width(build_id):
     for make in (Device, BusModel):
-        with pytest.raises(ValueError, match="build id must be"):
+        with pytest.raises(ValueError, match="build id"):
             make(CONFIG, build_id=build_id)  # type: ignore[operator]
-    with pytest.raises(ValueError, match="build id must be"):
+    with pytest.raises(ValueError, match="build id"):
         Identity(CONFIG, build_id)
-    with pytest.raises(ValueError, match="build id must be"):
+    with pytest.raises(ValueError, match="build id"):
         constants(CONFIG, build_id)

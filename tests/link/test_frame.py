@@ -21,7 +21,7 @@ def test_frame_handling(frame_bytes, tmp_path):
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize("frame_bytes", [16, 4097, 64.0])
 def test_frame_size(frame_bytes):
-    with pytest.raises(ValueError, match="frame_bytes must be"):
+    with pytest.raises(ValueError, match="frame_bytes"):
         Framer(frame_bytes=frame_bytes)
     # the discarded object warns here, not in another test
     gc.collect()

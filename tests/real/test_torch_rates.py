@@ -419,11 +419,11 @@ def test_gradient_needs_integers():
     weights = CHAIN.initial_weights()
     with pytest.raises(ValueError, match=SCALING):
         agreement(CHAIN, weights, X / 255, Y)
-    with pytest.raises(ValueError, match="labels must be integers"):
+    with pytest.raises(ValueError, match="labels.*integers"):
         agreement(CHAIN, weights, X, Y + 0.9)
-    with pytest.raises(ValueError, match="drives must be integers"):
+    with pytest.raises(ValueError, match="drives.*integers"):
         integer_rates(CHAIN, weights, np.zeros((2, 13)))
-    with pytest.raises(ValueError, match="drives must have shape"):
+    with pytest.raises(ValueError, match="drives.*shape"):
         integer_rates(CHAIN, weights, np.zeros((2, 5), int))
 
 
@@ -436,14 +436,14 @@ def test_invalid_tokens():
         predict(model, None, tokens=good._replace(off=np.array([0, 10**6, 4])))
     with pytest.raises(ValueError, match=r"token rows.*0\.\.3"):
         predict(model, None, tokens=good._replace(rows=np.arange(4) + 1))
-    with pytest.raises(ValueError, match="patterns must be integers"):
+    with pytest.raises(ValueError, match="patterns.*integers"):
         predict(model, None, tokens=good._replace(table=table / 2))
     with pytest.raises(ValueError, match="give tokens"):
         predict(model, np.zeros((2, 0), np.uint8))
     with pytest.raises(ValueError, match="tokens"):
         predict(Rates(CHAIN), X, tokens=good)
     attention = UnrolledAttention(network, network.initial_weights(), good)
-    with pytest.raises(ValueError, match="labels must be integers"):
+    with pytest.raises(ValueError, match="labels.*integers"):
         next(attention.fit(good, np.array([0.9, 1]), epochs=1))
     with pytest.raises(ValueError, match="token offsets"):
         attention.predict(good._replace(off=np.array([0, 10**6, 4])))

@@ -208,16 +208,16 @@ def test_float_inputs_and_targets():
         twin.targets(0.9 * np.eye(CHAIN.n_outputs))
     with pytest.raises(ValueError, match=r"inputs.*0\.\.255"):
         gradient_report(CHAIN, weights, x / 255, labels)
-    with pytest.raises(ValueError, match="labels must be integers"):
+    with pytest.raises(ValueError, match="labels.*integers"):
         gradient_report(CHAIN, weights, x, labels + 0.9)
 
 
 def test_sizes_of_inputs_and_targets():
     x, labels = sample(CHAIN)
     twin = Twin(CHAIN, CHAIN.initial_weights())
-    with pytest.raises(ValueError, match="inputs must have shape"):
+    with pytest.raises(ValueError, match="inputs.*shape"):
         twin.clamp(np.pad(x, ((0, 0), (0, 1))))
-    with pytest.raises(ValueError, match="targets must have shape"):
+    with pytest.raises(ValueError, match="targets.*shape"):
         twin.targets(one_hot(labels, CHAIN.n_outputs + 1))
 
 
