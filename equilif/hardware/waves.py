@@ -20,7 +20,7 @@ def check(path: Path) -> None:
     """ValueError or OSError unless waves and layouts can be written."""
     if path.suffix not in waves.SUFFIXES:
         raise ValueError(f"--waves must be a file that ends in {' or '.join(waves.SUFFIXES)}, not {path}")
-    for file in (path, *waves.beside(path).values()):
+    for file in (path, *waves.companion_files(path).values()):
         files.check(file)
 
 
@@ -52,7 +52,7 @@ class Recording:
             return
         self.engine.record(None)
         shown = waves.waves(rtl(self.engine.config), self.engine.config)
-        layouts = waves.beside(self.path)
+        layouts = waves.companion_files(self.path)
         files.write(self.path, self._file.read_bytes())
         files.write(layouts["gtkwave"], waves.gtkwave(self.path, shown).encode())
         files.write(layouts["program"], waves.program(self.engine.program, self.compiled).encode())
@@ -63,4 +63,4 @@ class Recording:
 
 def written(path: Path) -> list[Path]:
     """All files of waves."""
-    return [path, *waves.beside(path).values()]
+    return [path, *waves.companion_files(path).values()]

@@ -161,7 +161,7 @@ def _module(shown: Mapping[str, Sequence[Wave]]) -> Iterator[str]:
 
 
 # -- layouts ---------------------------------------------------------------------------------------
-def beside(path: Path) -> dict[str, Path]:
+def companion_files(path: Path) -> dict[str, Path]:
     """Additional files: layouts, and translations of instruction indices and operations for GTKWave."""
     return {
         "gtkwave": path.with_suffix(".gtkw"),
@@ -189,7 +189,7 @@ def gtkwave(path: Path, shown: Mapping[str, Sequence[Wave]]) -> str:
     """Save file for GTKWave, with the signals grouped by stage."""
     text = io.StringIO()
     save = GTKWSave(text)
-    files = {name: str(file.resolve()) for name, file in beside(path).items()}
+    files = {name: str(file.resolve()) for name, file in companion_files(path).items()}
     save.dumpfile(str(path.resolve()))
     save.size(1500, 900)
     save.zoom_markers(-8)

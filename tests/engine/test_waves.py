@@ -65,7 +65,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, verify.Repo
 
 def named(path: Path) -> dict[str, list[str]]:
     """Signals that each layout names."""
-    layouts = waves.beside(path)
+    layouts = waves.companion_files(path)
     gtkwave = re.findall(r"^(?:\+\{\w+\} )?(TOP\.[\w.]+)", layouts["gtkwave"].read_text(), re.M)
     surfer = re.findall(r"^variable_add (\S+)$", layouts["surfer"].read_text(), re.M)
     return {"gtkwave": gtkwave, "surfer": surfer}
@@ -94,7 +94,7 @@ def test_waves_show_instructions(written):
     program = compiled.program(0.05)
     expected = [i.op for i in EngineModel(CONFIG, program).trace(learn=True)]
     assert [op for _, op in carried_out] == 2 * expected
-    lines = waves.beside(path)["program"].read_text().splitlines()
+    lines = waves.companion_files(path)["program"].read_text().splitlines()
     assert len(lines) == len(program)
     for number, op in carried_out:
         assert program[number].op == op
@@ -104,7 +104,7 @@ def test_waves_show_instructions(written):
 def test_operation_enumeration(written):
     path, _ = written
     names = " ".join(op.name for op in waves.OPERATIONS).encode()
-    layout = waves.beside(path)["operations"].read_text()
+    layout = waves.companion_files(path)["operations"].read_text()
     assert layout.split() == [word for op in waves.OPERATIONS for word in (str(int(op)), op.name)]
     pylibfst = pytest.importorskip("pylibfst")
     file = pylibfst.lib.fstReaderOpen(str(path).encode())

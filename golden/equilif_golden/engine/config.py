@@ -93,7 +93,7 @@ class EngineConfig(Options):
     Options are those of equilif_golden.engine.features.Options.
 
     lanes : int
-        P, a power of two: so many weights, neurons or values are worked on in a cycle.
+        P, a power of two: weights, neurons or values that are processed per cycle.
     tiles : int
         Of P x P weights.
     value_groups : int

@@ -32,7 +32,7 @@ ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
 ESC_ESC = 0xDD
 CRC_BYTES = 4
-OVERHEAD = 2 + CRC_BYTES  #: bytes of a frame beside its payload
+OVERHEAD = 2 + CRC_BYTES  #: bytes of a frame in addition to its payload
 FRAME_BYTES = 1024  #: longest frame that a device of the usual size takes, CRC included
 
 
@@ -85,7 +85,7 @@ MEANING: Mapping[Status, str] = {
 }
 
 
-#: regions that a device with flash has beside the engine's (equilif_golden.engine.port.Region)
+#: additional regions of a device with flash, after those of equilif_golden.engine.port.Region
 FLASH = 4  #: bytes of its area (equilif_golden.link.flash); a write turns ones into zeros
 TRAINER = 5  #: registers of the trainer (equilif_golden.link.standalone)
 OWN_BYTES = {FLASH: 1, TRAINER: 4}  #: of their elements, written and read
@@ -181,7 +181,7 @@ class Identity:
 
 
 def version(flash_blocks: int) -> int:
-    """Of the protocol that a device with so many blocks of flash speaks."""
+    """Protocol version of a device with this many blocks of flash."""
     return TRAINER_VERSION if flash_blocks else VERSION
 
 

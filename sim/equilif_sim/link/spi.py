@@ -1,10 +1,10 @@
-"""Bench for equilif_hdl.link.spi: an SPI master at the pins, with a clock of its own, against
+"""Bench for equilif_hdl.link.spi: an SPI master at the pins, with an independent clock, against
 equilif_golden.link.spi.Slave.
 
 State space: SCK from 4 cycles a bit to 31, at any phase, and in no simple ratio to the clock; every byte,
 and many of those that are stuffed; wrong escapes; chip selects that are released between bytes and inside
 them; an ``o`` that is slow, or taken too late, and an ``i`` with gaps; lines that are stuck or make noise;
-replies that nobody fetches.
+replies that are not fetched.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ async def escapes_that_are_wrong(dut: Any) -> None:
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
 async def lost_bytes(dut: Any) -> None:
-    """A byte that nobody took in time is lost, and the next one that is delivered says so."""
+    """A byte that is not taken in time is lost, and the next delivered byte reports it."""
     tb = SpiBench(dut)
     blocked = True
     tb.sink._pause = lambda: blocked

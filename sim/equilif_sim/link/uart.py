@@ -183,7 +183,7 @@ async def line_errors(dut: Any) -> None:
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def lost_bytes(dut: Any) -> None:
-    """A byte that nobody took in time is lost, and the next one that is delivered says so."""
+    """A byte that is not taken in time is lost, and the next delivered byte reports it."""
     tb = UartBench(dut, loop=False)
     tb.sink._pause = lambda: blocked
     blocked = True

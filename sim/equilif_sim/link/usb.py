@@ -2,7 +2,7 @@
 does, and then carries bytes.
 
 State space: packets of every length, packets and handshakes that are lost, a design that takes its bytes
-slowly or not at all, replies that nobody fetches; a design whose clock is slower or faster than USB's.
+slowly or not at all, replies that are not fetched; a design whose clock is slower or faster than USB's.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class UsbHost:
 
     # -- transactions --------------------------------------------------------------------------------
     async def out(self, data: bytes, *, endpoint: int = DATA, lost: bool = False) -> bool:
-        """Whether the device took the packet.  ``lost``: the host does not hear that it did."""
+        """Whether the device took the packet.  ``lost``: the host does not receive the acknowledgement."""
         await self.send(token(OUT, self.address, endpoint))
         await self.send(data_packet(self.toggles[OUT], data))
         handshake = await self.receive()
@@ -159,7 +159,7 @@ class UsbHost:
         if lost:
             return b""
         await self.send(bytes([ACK]))
-        if packet[0] != self.toggles[IN]:  # again, because the device did not hear that it came through
+        if packet[0] != self.toggles[IN]:  # a repetition after a lost acknowledgement
             return b""
         self.toggles[IN] ^= DATA0 ^ DATA1
         return data
