@@ -83,9 +83,10 @@ def build(folder, network, engine, learning_rate=LEARNING_RATE, options=()):
 def run(folder, bus, x, labels, n_learned, network="arrays"):
     """Exit code of the driver as a name of an error, and what it recorded."""
     write_samples(folder, x, labels, n_learned)
-    sanitizers = {"ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "exitcode=99"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command(folder, network), **pipes, env=os.environ | sanitizers) as driver:
+    environment = os.environ | {"ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "exitcode=99"}
+    with subprocess.Popen(
+        command(folder, network), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as driver:
         while request := driver.stdout.read(9):
             kind, offset, word = struct.unpack("<cII", request)
             if kind == b"W":
