@@ -103,8 +103,11 @@ def _line(record: EpochRecord, run: Run) -> str:
         parts.append(f"{r.spikes_per_sample:5,.0f} spikes/sample")
     if r.steps_per_sample and not run.network.schedule.fixed:
         parts.append(f"{r.steps_per_sample:4.1f} free steps/sample")
-    if r.settled is not None:
-        parts.append(f"{r.there:4.1f} forward and {r.back:4.1f} backward sweeps, {r.settled:.2%} converged")
+    if r.converged is not None:
+        parts.append(
+            f"{r.forward_iterations:4.1f} forward and {r.backward_iterations:4.1f} backward iterations"
+        )
+        parts.append(f"{r.converged:.2%} converged")
     return "  ".join([*parts, f"{r.samples_per_second:,.0f} samples/s"])
 
 

@@ -36,7 +36,7 @@ OLD_HISTORY = (
 )
 MAX_UPDATES = (1 << 32) - 1  #: the counter of updates has 32 bits
 UNLIMITED = float("inf")  #: no limit, but finite
-PARTS = ("train_accuracy", "test_accuracy", "settled")  #: of all samples
+PARTS = ("train_accuracy", "test_accuracy", "converged")  #: of all samples
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class EpochRecord:
     steps_per_sample: float | None = None  #: of the free phase; 0 when a device does not tell
     # -- implicit differentiation ------------------------------------------------------------------
     loss: float | None = None
-    there: float | None = None  #: mean evaluations of the fixed point's map a batch, for the rates
-    back: float | None = None  #: and for the gradient
-    settled: float | None = None  #: part of the samples within the solver's tolerance
+    forward_iterations: float | None = None  #: of the solver, mean per batch, for the rates
+    backward_iterations: float | None = None  #: and for the gradient
+    converged: float | None = None  #: fraction of the samples within the solver's tolerance
 
     def __post_init__(self) -> None:
         check_int(self.epoch, "epoch", 1, MAX_EPOCHS)

@@ -34,7 +34,13 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "hold_out": "validation_samples",
     },
     "data": {"hold_out": "test_fraction", "memory": "attention", "vectors": "word_vectors"},
-    "epoch": {"eta": "learning_rate", "lr": "learning_rate"},
+    "epoch": {
+        "eta": "learning_rate",
+        "lr": "learning_rate",
+        "there": "forward_iterations",
+        "back": "backward_iterations",
+        "settled": "converged",
+    },
     "about": {"hold_out": "test_fraction"},
     "encoding": {
         "memory": "attention",

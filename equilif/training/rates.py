@@ -236,9 +236,9 @@ class ImplicitDifferentiation:
             loss=p.loss,
             train_accuracy=p.hits / p.samples,
             test_accuracy=float(np.mean(predictions == d.y_test)),
-            there=p.there,
-            back=p.back,
-            settled=p.settled,
+            forward_iterations=p.there,
+            backward_iterations=p.back,
+            converged=p.settled,
             samples_per_second=p.samples / seconds,
         )
 
