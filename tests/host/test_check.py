@@ -48,9 +48,8 @@ def test_first_difference(field, monkeypatch):
 
 def test_a_weight_that_differs(monkeypatch):
     client = client_of(Device(CONFIG))
-    chip = board_check.Chip
 
-    class Wrong(chip):
+    class Wrong(board_check.Chip):
         @property
         def weights(self):
             found = super().weights
