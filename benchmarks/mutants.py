@@ -87,7 +87,7 @@ MORE_PROGRAMS = 3000  #: for mutants that survive those
 class Target:
     """A target. ``make``: the design. ``bench``: its cocotb module, empty for an engine with random programs.
     ``config``: settings of the bench. ``only``: its tests. ``files``: sources of the mutants, by default all
-    of the design. ``beside``: a target whose lines are excluded. ``trials``: tests of a complete design in
+    of the design. ``excludes``: a target whose lines are excluded. ``trials``: tests of a complete design in
     place of a bench.
     """
 
@@ -96,7 +96,7 @@ class Target:
     config: Any = None
     only: str | None = None
     files: tuple[str, ...] = ()
-    beside: str = ""
+    excludes: str = ""
     trials: tuple[Callable[[Board], object], ...] = ()
 
 
@@ -141,11 +141,11 @@ def _bus() -> Target:
     return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", settings, files=("link/bus.py",))
 
 
-def _standalone(*own: str, beside: str = "") -> Target:
+def _standalone(*own: str, excludes: str = "") -> Target:
     return Target(
         lambda: Top(ALONE, transport=FASTEST, flash=AREA, idle_timeout_bits=IDLE_TIMEOUT_BITS),
         files=own,
-        beside=beside,
+        excludes=excludes,
         trials=tuple(TRIALS.values()),
     )
 
@@ -183,7 +183,7 @@ TARGETS: dict[str, Target] = {
     "bus": _bus(),
     "standalone": _standalone("link/standalone.py"),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
-    "host, standalone": _standalone("link/host.py", beside="host"),
+    "host, standalone": _standalone("link/host.py", excludes="host"),
     **{
         f"engine {name}": Target(lambda config=config: Engine(config), config=config)  # type: ignore[misc]
         for name, config in CONFIGS.items()
@@ -237,7 +237,7 @@ def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> 
     seen = set(known)
     found = [m for m in mutants(text, top, PACKAGE) if m not in seen]
     others = (
-        {m.source for m in mutants(*design(TARGETS[target.beside])[:2], PACKAGE)} if target.beside else ()
+        {m.source for m in mutants(*design(TARGETS[target.excludes])[:2], PACKAGE)} if target.excludes else ()
     )
     chosen = sample(
         found, count, seed, lambda m: m.source not in others and (not target.files or m.file in target.files)

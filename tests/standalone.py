@@ -1,4 +1,4 @@
-"""Boards that learn alone, small enough for tests."""
+"""Small boards with a standalone trainer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from equilif_golden.schedule import Schedule
 CONFIG = EngineConfig(lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False)
 AREA = Area(3, 12)
 NETWORK = Network.chain(5, 4, 3, schedule=Schedule(free=4, nudged=2, window=2))
-SEED = 0xFFFFFFFE  #: its keys go beyond 32 bits
+SEED = 0xFFFFFFFE  #: its keys exceed 32 bits
 EPOCHS = 3
 
 
-class Wire:
-    """A port whose other end is the model of a device.  Its trainer does a frame whenever somebody reads."""
+class DevicePort:
+    """A port connected to the model of a device, whose trainer advances by a frame at each read."""
 
     def __init__(self, device):
         self.device = device
@@ -52,12 +52,12 @@ class Wire:
         return len(self.received)
 
 
-class Cut(Exception):
-    """The power is gone."""
+class PowerCut(Exception):
+    """Power is lost."""
 
 
-class Dying(Flash):
-    """Cut after so many bytes were programmed or blocks erased; an erase is cut in its middle."""
+class FailingFlash(Flash):
+    """A flash that loses power after ``left`` bytes or erases; the last erase is incomplete."""
 
     def __init__(self, content, left):
         super().__init__(AREA)
@@ -74,17 +74,17 @@ class Dying(Flash):
         if not self.left:
             half = block * BLOCK + random.Random(block).randrange(BLOCK)
             self.content[half : (block + 1) * BLOCK] = b"\xff" * ((block + 1) * BLOCK - half)
-            raise Cut
+            raise PowerCut
         super().erase(block)
 
     def _count(self):
         if not self.left:
-            raise Cut
+            raise PowerCut
         self.left -= 1
 
 
 def client_of(device):
-    return Client(Wire(device), timeout=0.01)
+    return Client(DevicePort(device), timeout=0.01)
 
 
 @functools.cache
@@ -104,7 +104,7 @@ def training_job(n=9, epochs=EPOCHS, pause=0):
 
 
 def new(content=None):
-    """A device that was just switched on."""
+    """A device after power-up."""
     flash = Flash(AREA)
     if content is not None:
         flash.content[:] = content
@@ -118,12 +118,12 @@ def store(n=9, epochs=EPOCHS, pause=0):
 
 @functools.cache
 def uploaded(n=9, epochs=EPOCHS, pause=0):
-    """Content of a flash that was uploaded."""
+    """Flash content after an upload."""
     return content_of(store(n, epochs, pause))
 
 
 def content_of(store):
-    """Of a flash with this store."""
+    """Flash content with this store."""
     content = bytearray(b"\xff" * AREA.size)
     for block, data in store.blocks.items():
         content[block * BLOCK : block * BLOCK + len(data)] = data
@@ -139,5 +139,5 @@ def with_tests():
 
 
 def slot(k):
-    """Where a slot begins."""
+    """Address of a slot."""
     return k * slot_blocks(CONFIG) * BLOCK

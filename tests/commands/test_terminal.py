@@ -33,7 +33,7 @@ WIDE = {"COLUMNS": "250"}
 
 
 def run(*arguments, env=None, **options):
-    """A command in a process of its own, in a folder of its own if ``cwd`` says so."""
+    """Run a command in a separate process."""
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | (env or {})
     return subprocess.run(
         [*EQUILIF, *map(str, arguments)],

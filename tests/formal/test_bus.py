@@ -111,7 +111,7 @@ def test_answers(monkeypatch):
             p.m.d.sync += owed.eq(0)
         with p.m.If(request):
             p.m.d.sync += owed.eq(1)
-        p.claim(f"{name}: no answer that nobody asked for", ~valid | owed)
+        p.claim(f"{name}: no response without request", ~valid | owed)
         p.claim(f"{name}: no second one before the answer", ~request | ~owed)
         p.cover(f"a {name} is answered", valid & ready & p.before(valid & ~ready))
     p.cover("a prediction", axi.m_axis_tvalid & axi.m_axis_tready)

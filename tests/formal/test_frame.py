@@ -89,13 +89,13 @@ class Line:
         p.claim("nothing yet", self.listening | self.lost | (self.crc == START) & (self.count == 0))
         p.claim("bytes", ~hears | (n == Mux(self.count == 33, 32, self.count)) & (long == (self.count == 33)))
         p.claim("begins", (self.count != 0) | (self.crc == START))
-        p.claim("nobody beside it", p.inside("block.line_lost", 1) == 0)
+        p.claim("no other", p.inside("block.line_lost", 1) == 0)
         p.claim("at most", self.count <= 33)
         return hears
 
 
 def held_frames(p: Proof) -> Framer:
-    """Of a line alone, without a standalone trainer beside it."""
+    """Frames of a line without a standalone trainer."""
     block = Framer(frame_bytes=32)
     p.free(block, but=("trainer_frame", "dropped", "dropped_end"))
     return block

@@ -25,13 +25,24 @@ from equilif_golden.engine.chip import Chip, CounterMismatch, read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.link.protocol import END
 from equilif_golden.link.standalone import Phase
-from tests.standalone import AREA, CONFIG, NETWORK, Cut, Dying, Wire, client_of, new, training_job, with_tests
+from tests.standalone import (
+    AREA,
+    CONFIG,
+    NETWORK,
+    DevicePort,
+    FailingFlash,
+    PowerCut,
+    client_of,
+    new,
+    training_job,
+    with_tests,
+)
 
 CUTS = 100  #: number of cuts, by command
 HOW = ("host", "reset", "power")
 
 
-class CutWire(Wire):
+class CutWire(DevicePort):
     """A port with an event before or after command number ``at`` of the host.
 
     ``slow``: after a reset the board finishes its start before the next command.
@@ -51,7 +62,7 @@ class CutWire(Wire):
             if self.after:
                 super().write(data)
             if how == "host":
-                raise Cut
+                raise PowerCut
             self.device = new(self.device.flash.content)
             self.received = b""
             if self.slow:
@@ -121,7 +132,7 @@ def rewired(device, flash):
 
 def writes_of(action, begin):
     """Commands and flash bytes of an uninterrupted action."""
-    flash = Dying(bytes(AREA.size), 1 << 40)
+    flash = FailingFlash(bytes(AREA.size), 1 << 40)
     wire = CutWire(rewired(begin(), flash))
     client = client_at(wire)
     action(client)
@@ -131,13 +142,15 @@ def writes_of(action, begin):
 def cut(action, begin, rng, limits):
     """The device after the cut; whether the action completed."""
     how = rng.choice(HOW)
-    flash = Dying(bytes(AREA.size), rng.randrange(limits[1]) if how == "power" and limits[1] else 1 << 40)
+    flash = FailingFlash(
+        bytes(AREA.size), rng.randrange(limits[1]) if how == "power" and limits[1] else 1 << 40
+    )
     options = {name: rng.random() < 0.5 for name in ("after", "slow")}
     wire = CutWire(rewired(begin(), flash), how, rng.randrange(1, limits[0] + 1), **options)
     try:
         action(client_at(wire))
         done = True
-    except (Cut, typer.Exit, ValueError, OSError):
+    except (PowerCut, typer.Exit, ValueError, OSError):
         done = False
     device = wire.device
     if how == "power" and flash.left == 0:

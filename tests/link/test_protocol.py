@@ -47,7 +47,7 @@ from tests.faulty import Faulty
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 
 
-class Wire:
+class DevicePort:
     """A port connected to a device.
 
     ``spoil``: a function of each reply on the line and its number.
@@ -79,7 +79,7 @@ class Wire:
 
 def client_of(device, **options):
     spoil = options.pop("spoil", lambda line, n: line)
-    wire = Wire(device, spoil)
+    wire = DevicePort(device, spoil)
     return Client(wire, **{"timeout": 0.02, "deadline": 0.5, "run_deadline": 0.5, **options}), wire
 
 

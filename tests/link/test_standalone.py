@@ -49,8 +49,8 @@ from tests.standalone import (
     EPOCHS,
     NETWORK,
     SEED,
-    Cut,
-    Dying,
+    FailingFlash,
+    PowerCut,
     client_of,
     new,
     slot,
@@ -302,11 +302,11 @@ def test_power_cuts_during_save(cuts):
     rng = random.Random(4)
     total = 3 * frames(want.flash.content, 0)[-1]
     for _ in range(cuts):
-        flash = Dying(uploaded(2), rng.randrange(total))
+        flash = FailingFlash(uploaded(2), rng.randrange(total))
         device = Device(CONFIG, flash=flash)
         try:
             device.trainer.work()
-        except Cut:
+        except PowerCut:
             again = new(flash.content)
             while again.trainer.registers.phase == Phase.BOOT:
                 again.trainer.step()
