@@ -10,6 +10,7 @@ pytest.importorskip("sklearn")
 
 from equilif.data import images
 from equilif.host import check as board_check
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.device import Device
@@ -49,7 +50,7 @@ def test_first_difference(field, monkeypatch):
 def test_a_weight_that_differs(monkeypatch):
     client = client_of(Device(CONFIG))
 
-    class Wrong(board_check.Chip):
+    class Wrong(Chip):
         @property
         def weights(self):
             found = super().weights
