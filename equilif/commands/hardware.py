@@ -392,9 +392,10 @@ def _driver_network(path: Path, config: EngineConfig, learning_rate: float | Non
     net, weights = networks.load(path)
     if learning_rate is None and not net.feedforward:
         history = saved_history(path.parent)
-        if history is None or not history.knows(weights):
+        # a run in real numbers has a rate of another optimiser
+        if history is None or history.real or not history.knows(weights):
             raise ValueError(
-                f"{path} is not from the run of its folder: give --learning-rate, 0 to infer alone"
+                f"{path} has no run that tells its learning rate: give --learning-rate, 0 for inference alone"
             )
         learning_rate = history.preset.learning_rate
     if learning_rate and net.feedforward:
