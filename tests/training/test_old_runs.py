@@ -66,7 +66,7 @@ def test_keys_of_before_have_their_present_names():
     assert (keys.epochs[0].learning_rate, rates.epochs[0].learning_rate) == (0.05, 3e-3)
     assert (rates.preset.batch_size, rates.preset.validation_samples) == (32, 100)
     assert rates.preset.horizontal_flip == 0.1
-    assert rates.epochs[0].converged == 1.0 and rates.epochs[0].forward_iterations > 6
+    assert rates.epochs[0].converged == 1.0 and (rates.epochs[0].forward_iterations or 0) > 6
     learning = attention.preset.learning
     assert (learning.token_dropout, learning.token_crop, learning.input_mask) == (0.1, 0.1, 1)
     assert attention.about.encoding.attention and attention.about.test_fraction == 0.3
