@@ -237,6 +237,8 @@ def _outputs(given: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
         there = [p for p in map(Path, paths) if files.descriptor(p) is None and _is_file(p)]
         if name not in OUTPUTS:
             inputs += [p for p in there if p.exists()]
+        elif name == "out" and (given.get("keys") or given.get("schema")):
+            pass  # `equilif init` writes no network file then
         elif there and not (name == "json" and _is_standard_output(there[0])):
             require_absent(there, overwrite)
     with files.protected(inputs):

@@ -176,3 +176,10 @@ def test_keys_are_listed(tmp_path):
     assert all(k["meaning"] for k in keys)
     listed = {k["key"] for k in keys if k["command"] == "train-rates"}
     assert {f"rates.{name}" for name in table_keys("rates")} < listed
+
+
+def test_keys_are_listed_next_to_a_network_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.toml").touch()
+    assert "learning.epochs" in run("init", "--keys")
+    assert "net.toml" in error_of("init", "digits")
