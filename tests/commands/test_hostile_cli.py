@@ -170,6 +170,7 @@ BASES: dict[str, dict[str, str | None]] = {
     },
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
     "energy": {"data": "digits", "--samples": "1"},
+    "models": {},
     "program": {"network": "net.npz"},
     "boards": {},
     "build": {"board": "icebreaker"},
@@ -177,6 +178,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "simulate": {"board": "icebreaker"},
     "ports": {},
     "identify": {"--port": "text.txt"},
+    "check": {"--port": "text.txt"},
     "save": {"out": "saved.npz", "--like": "net.npz", "--port": "text.txt"},
     "restore": {"network": "net.npz", "--port": "text.txt"},
     "upload": {"data": "digits", "--hidden": "4", "--out": "begin.npz", "--port": "text.txt"},
@@ -190,7 +192,19 @@ BASES: dict[str, dict[str, str | None]] = {
 }
 #: commands that end where they call a tool or a board
 HIDDEN = {
-    *("attention", "verify", "energy", "build", "flash", "simulate", "identify", "save", "restore", "export"),
+    *(
+        "attention",
+        "verify",
+        "energy",
+        "build",
+        "flash",
+        "simulate",
+        "identify",
+        "check",
+        "save",
+        "restore",
+        "export",
+    ),
     *("upload", "standalone"),
 }
 #: commands that report failures with exit code 1
