@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs" / "tutorials").glob("*.md"), *(ROOT / "docs" / "how_to").glob("*.md")])
 #: tags of blocks in a page; the first two run here, python blocks in tests/repository/test_docs.py
-TAGS = ("sh", "background", "hardware", "network", "manual", "text", "python", "toml")
+TAGS = ("sh", "background", "hardware", "network", "manual", "text", "c", "python", "toml")
 #: commands of a page call this interpreter and this tree
 FUNCTIONS = """
 equilif() { "$PYTHON" -m equilif "$@"; }

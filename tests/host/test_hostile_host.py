@@ -794,9 +794,9 @@ def cache(tmp_path, monkeypatch):
 
 def test_truncated_cache_file(cache):
     path = cache / "a" / "lib.so"
-    assert not library.kept(path)
-    library.keep(path, bytes(10_000))
-    assert library.kept(path)
+    assert not library.is_stored(path)
+    library.store(path, bytes(10_000))
+    assert library.is_stored(path)
     for spoil in (
         lambda: os.truncate(path, 5_000),
         lambda: path.write_bytes(b"\1" + bytes(9_999)),
@@ -804,9 +804,9 @@ def test_truncated_cache_file(cache):
         (cache / "a" / "lib.so.sha256").unlink,
         lambda: (cache / "a" / "lib.so.sha256").write_bytes(b"\xff"),
     ):
-        library.keep(path, bytes(10_000))
+        library.store(path, bytes(10_000))
         spoil()
-        assert not library.kept(path)
+        assert not library.is_stored(path)
 
 
 @pytest.fixture
