@@ -227,7 +227,9 @@ def settling(traces: Sequence[tuple[str, Trace]], path: Path) -> None:
             phases(raster, rates, trace, labels=column == 1)
             predicted = int(trace.result.prediction[0])
             raster.set_title(
-                f"{name}: says {predicted}{'' if predicted == trace.label else ', wrong'}", loc="left", pad=16
+                f"{name}: predicts {predicted}{'' if predicted == trace.label else ', wrong'}",
+                loc="left",
+                pad=16,
             )
         write(figure, path)
 
