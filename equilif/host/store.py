@@ -147,8 +147,30 @@ class NetworkIdentity:
 
 
 def _digest(value: Any) -> str:
-    written = json.dumps(value, sort_keys=True, default=str)
+    written = json.dumps(_original(value), sort_keys=True, default=str)
     return hashlib.sha256(written.encode()).hexdigest()[:DIGEST_DIGITS]
+
+
+#: names in a digest, as boards have them in their flash: present name -> name in version 0.1.0
+ORIGINAL = {
+    "table_rows": "rows",
+    "dynamic_patterns": "loaded",
+    "learning_rate_scale": "rate_scale",
+    "early_exit": "early",
+    "min_windows": "least",
+    "test_fraction": "hold_out",
+    "attention": "memory",
+    "word_vectors": "vectors",
+    "word_vectors_digest": "vectors_digest",
+}
+
+
+def _original(value: Any) -> Any:
+    """A record under the names of version 0.1.0: a rename changes no digest."""
+    if isinstance(value, Mapping):
+        found = {ORIGINAL.get(key, key): _original(v) for key, v in value.items()}
+        return found | {"kind": "softmax"} if found.get("kind") == "attention" else found
+    return [_original(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)

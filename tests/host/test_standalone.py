@@ -10,13 +10,14 @@ import pytest
 
 from equilif.commands import standalone as commands
 from equilif.host import ports
-from equilif.host.store import Store
+from equilif.host.store import NetworkIdentity, Store
 from equilif.training.history import NETWORK, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.link.device import Device
 from equilif_golden.link.standalone import FAULTS, Fault
 from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
 from equilif_sim import flash_chip
 from tests.cli import error_of, run
 from tests.standalone import CONFIG, client_of, new, store
@@ -298,3 +299,27 @@ def test_flash_file_belongs_to_one_board(tmp_path):
     content[0] = 7
     content.close()
     assert flash_chip.content_of(link)[:2] == b"\x07\xff"
+
+
+def test_identity_is_that_of_earlier_versions():
+    """Boards have it in their flash: names of fields may change, the digest may not."""
+    network = Network.attention(
+        7,
+        5,
+        3,
+        6,
+        4,
+        schedule=Schedule(free=32, nudged=16, window=8, early_exit=3),
+        table_rows=40,
+        table_learning_rate_scale=1.0,
+    )
+    encoding = {
+        "kind": "texts",
+        "attention": True,
+        "steps": 5,
+        "words": [],
+        "word_vectors": None,
+        "word_vectors_digest": "",
+    }
+    about = {"test_fraction": 0.2, "labels": ["a", "b"], "encoding": encoding}
+    assert NetworkIdentity.of(network, about) == NetworkIdentity("47e283a980457f36", "8101161766916aac")
