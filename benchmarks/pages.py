@@ -179,6 +179,22 @@ def area() -> str:
     return f"Yosys {known['yosys']}, {known['lanes']} lanes ({_when(known)}).\n\n" + table(head, rows)
 
 
+def amd() -> str:
+    """Synthesis of the AXI engine for AMD 7-series FPGAs."""
+    known = _summary("amd")
+    kinds = ("LUT", "LUT RAM", "flip-flops", "block RAM (36 Kbit)", "DSP48")
+    rows = [
+        (
+            str(e["lanes"]),
+            "yes" if e["attention"] else "no",
+            *(f"{e['cells'].get(kind, 0):,.1f}".removesuffix(".0") for kind in kinds),
+        )
+        for e in known["engines"]
+    ]
+    head = f"Yosys {known['yosys']}, {known['weights']:,} weights ({_when(known)}). Synthesis only."
+    return f"{head}\n\n" + table(" | ".join(("lanes", "attention", *kinds)), rows)
+
+
 def _cells(cells: Mapping[str, int] | None) -> str:
     """LUTs / flip-flops, and non-zero memories and multipliers."""
     if cells is None:
@@ -248,6 +264,7 @@ CONTENT: dict[str, Callable[[], str]] = {
         f"accuracy-{name}": partial(accuracy_of, name)
         for name in ("fashion-maps", "imdb", "mnist-maps", "snippets", "spoken", "vowels")
     },
+    "amd": amd,
     "area": area,
     **board_pages.content(),
     "campaign": campaign,

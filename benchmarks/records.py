@@ -65,6 +65,7 @@ RECORDS = (
         entries="boards",
         part="standalone",
     ),
+    Record("amd", _summary("amd"), (*BUILT, "benchmarks/amd.py"), "python -m benchmarks.amd --write"),
     Record("area", _summary("area"), (*BUILT, "benchmarks/area.py"), "python -m benchmarks.area --write"),
     Record(
         "boards",
