@@ -48,7 +48,13 @@ def commands() -> str:
     text = re.sub(r'<span style="[^"]*bold[^"]*">(.*?)</span>', r"`\1`", text, flags=re.S)
     text = re.sub(r"^## `(equilif .*?)`$", r"## \1", text, flags=re.M)
     text = re.sub(r"^\* `--help`: .*\n", "", text, flags=re.M)
-    text = re.sub(r"^\* `([a-z]+)`: .*\.\.\.$", r"* [`\1`](#equilif-\1)", text, flags=re.M)
+    first = dict(re.findall(r"^## equilif (\S+)\n\n(.*)$", text, re.M))  # typer cuts them in its list
+    text = re.sub(
+        r"^\* `([a-z-]+)`(: .*)?$",
+        lambda m: f"* [`{m[1]}`](#equilif-{m[1]}): {first[m[1]]}" if m[1] in first else m[0],
+        text,
+        flags=re.M,
+    )
     text = re.sub(r"`[^`\n]*`", lambda span: html.unescape(span.group()), text)
     return re.sub(r" +\[(default: .*|required.*|[\dx].*)\]$", r" *\1*", text, flags=re.M)
 
