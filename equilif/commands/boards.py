@@ -338,8 +338,10 @@ def save(
     like: Annotated[
         Path,
         typer.Option(
-            help="A network.npz of the same structure; it supplies what a board does not hold (topology, "
-            "embedding table)."
+            **saved_network(
+                help="A network.npz of the same structure, or a pretrained network by name; it supplies what "
+                "a board does not hold (topology, embedding table)."
+            )
         ),
     ],
     port: OnPort = None,

@@ -20,6 +20,7 @@ from equilif.commands import (
     Resume,
     panel,
     samples_of,
+    saved_network,
 )
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
 from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
@@ -146,7 +147,13 @@ def deploy(
 @command
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="network.npz of `equilif train`, or .nir file of another framework.")
+        Path,
+        typer.Argument(
+            **saved_network(
+                help="network.npz of `equilif train`, pretrained network by name, or .nir file of another "
+                "framework."
+            )
+        ),
     ],
     target: Annotated[Path, typer.Argument(help="Output file: .nir or .npz.")],
     dt: Annotated[

@@ -61,3 +61,9 @@ def test_list(tmp_path):
     run("models", "--json", tmp_path / "a.json")
     models = json.loads((tmp_path / "a.json").read_text())["models"]
     assert models.keys() == CARDS.keys() and "icebreaker" in models["digits-64"]["boards"]
+
+
+def test_conversion_of_a_pretrained_network(tmp_path):
+    pytest.importorskip("nir")
+    run("convert", "digits-64", tmp_path / "digits.nir")
+    assert (tmp_path / "digits.nir").stat().st_size > 0
