@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import os
+import signal
 import sys
+import threading
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -27,8 +29,13 @@ PLAIN = {
 }
 
 
+#: seconds until an interruption that Python dropped is sent again
+AGAIN = 0.05
+
+
 def main() -> None:
     """Run a command; its exit code."""
+    sys.unraisablehook = _unraisable
     try:
         _terminal()
         code = _command()
@@ -38,6 +45,20 @@ def main() -> None:
         print("error: interrupted", file=sys.stderr)
         code = 130
     sys.exit(_flushed(code))
+
+
+def _unraisable(error: sys.UnraisableHookArgs) -> None:
+    """Send an interruption again that Python has dropped, in the callback of a weak reference during an import
+    for example.
+    """
+    if not interrupted(error.exc_value):
+        sys.__unraisablehook__(error)
+        return
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    again = threading.Timer(AGAIN, signal.pthread_kill, (main_thread, signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 def _command() -> int:

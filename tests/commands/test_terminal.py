@@ -286,6 +286,27 @@ def test_interrupt_at_any_time(after, tmp_path):
     assert p.returncode == 130
 
 
+def test_dropped_interrupt_is_sent_again():
+    """Python drops what is raised in a destructor or in the callback of a weak reference."""
+    code = """
+import time
+from equilif import __main__ as program
+
+class Dropped:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def command():
+    Dropped()
+    time.sleep(60)
+
+program._command = command
+program.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.stderr == "error: interrupted\n" and done.returncode == 130
+
+
 def test_missing_typer():
     code = "import sys; sys.modules['typer'] = None; from equilif.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
