@@ -48,9 +48,7 @@ def main() -> None:
 
 
 def _unraisable(error: sys.UnraisableHookArgs) -> None:
-    """Send an interruption again that Python has dropped, in the callback of a weak reference during an import
-    for example.
-    """
+    """Send an interruption again that Python has dropped, for example in a callback during an import."""
     if not interrupted(error.exc_value):
         sys.__unraisablehook__(error)
         return
