@@ -44,7 +44,7 @@ ASSUMPTIONS = {
         "the checker gets no word and no new program while it is busy, and its last word stays",
         "good and bad programs through host and bus: tests/link/test_host.py, tests/link/test_bus.py",
     ),
-    "offer stands": Assumption(
+    "valid is held": Assumption(
         "whoever offers an item on a stream holds it until it is taken",
         "tests/formal/test_slip.py, test_uart.py, test_frame.py: each block promises it of its own output",
     ),

@@ -90,12 +90,12 @@ def anything(p: Proof, monkeypatch) -> tuple[AxiEngine, Signal]:
             p.m.d.comb += value.eq(p.any(len(value), name))
     p.m.d.comb += [axi.aclk.eq(p.ports["clk"]), axi.aresetn.eq(1)]
     for channel, payload in CHANNELS.items():
-        p.assume("offer stands", stands(p, axi, channel, payload))
+        p.assume("valid is held", stands(p, axi, channel, payload))
     return axi, busy
 
 
 def test_answers(monkeypatch):
-    p = Proof("one answer an access, which stands until it is taken", BUS)
+    p = Proof("one response per access, held until it is accepted", BUS)
     axi, busy = anything(p, monkeypatch)
     for channel, payload in ANSWERS.items():
         p.claim(f"{channel} stands", stands(p, axi, channel, payload))
@@ -130,7 +130,7 @@ def waits(p: Proof, name: str, waiting: Signal, others: Signal, most: int) -> No
 
 
 def test_fairness(monkeypatch):
-    p = Proof("reads, writes and the stream take turns", BUS)
+    p = Proof("reads, writes and the stream are served in turn", BUS)
     axi, busy = anything(p, monkeypatch)
     write, read, beat = (
         valid & ready

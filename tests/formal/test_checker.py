@@ -131,7 +131,10 @@ def inside(code: Value, config: EngineConfig) -> Value:
 @pytest.mark.long
 @pytest.mark.parametrize("config", ENGINES.values(), ids=ENGINES)
 def test_refusals_equal_golden(config):
-    p = Proof("a fault exactly by the golden rules, but for the third word of those with tiles", CHECKER)
+    p = Proof(
+        "faults exactly by the golden rules, except in the third word of instructions with tiles",
+        CHECKER,
+    )
     block = Checker(config)
     p.free(block)
     m = p.m

@@ -46,7 +46,7 @@ def test_crc_equals_zlib():
 
 
 def test_residue():
-    p = Proof("register = RESIDUE after four bytes exactly when they are the CRC of what came before", FRAME)
+    p = Proof("register = RESIDUE after four bytes exactly if they are the CRC of the preceding bytes", FRAME)
     before = p.any(32, "before")
     last = p.any(32, "last")
     crc: Value = before
@@ -103,7 +103,7 @@ def held_frames(p: Proof) -> Framer:
 
 @pytest.mark.long
 def test_framer_crc():
-    p = Proof("while the framer listens, its CRC register is the CRC-32 of the frame so far", FRAME)
+    p = Proof("while the framer receives, its CRC register is the CRC-32 of the frame so far", FRAME)
     block = held_frames(p)
     line = Line(p, block)
     register = p.inside("block.crc_cell.crc_reg", 32)
@@ -115,7 +115,7 @@ def test_framer_crc():
 
 def test_frame_verdict():
     """Uses the CRC verdict of the framer, proven above."""
-    p = Proof("status is OK exactly for a whole frame whose CRC is right", FRAME)
+    p = Proof("status is OK exactly for a complete frame with a correct CRC", FRAME)
     block = held_frames(p)
     line = Line(p, block)
     right = p.inside("block.crc_cell.match_detected", 1)

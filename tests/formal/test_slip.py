@@ -18,7 +18,7 @@ SLIP = "equilif_hdl.link.slip"
 
 
 def test_slip_round_trip():
-    p = Proof("decoder(encoder(item)) = item; none is lost or doubled", SLIP)
+    p = Proof("decoder(encoder(item)) = item; none is lost or duplicated", SLIP)
     encoder = SlipEncoder()
     decoder = SlipDecoder()
     p.free(encoder, "encoder", but=("o__ready",))
@@ -28,7 +28,7 @@ def test_slip_round_trip():
         decoder.i.p.data.eq(encoder.o.payload),
         encoder.o.ready.eq(decoder.i.ready),
     ]
-    p.assume("offer stands", stands(p, encoder.i))
+    p.assume("valid is held", stands(p, encoder.i))
     taken = encoder.i.valid & encoder.i.ready
     given = decoder.o.valid & decoder.o.ready
     p.claim("one for one", taken == given)
@@ -41,10 +41,10 @@ def test_slip_round_trip():
 
 
 def test_encoder_handshake():
-    p = Proof("an offered byte stands until it is taken", SLIP)
+    p = Proof("a valid byte is held until it is accepted", SLIP)
     block = SlipEncoder()
     p.free(block)
-    p.assume("offer stands", stands(p, block.i))
+    p.assume("valid is held", stands(p, block.i))
     p.claim("stands", stands(p, block.o))
     p.claim("END only at an end", ~block.o.valid | block.i.p.end | (block.o.payload != END))
     p.cover("waits behind an escape", p.before(block.o.valid & ~block.o.ready) & (block.o.payload == ESC_END))
@@ -53,12 +53,14 @@ def test_encoder_handshake():
 
 def test_decoder_handshake_and_errors():
     """Errors since the last END are marked, by the rules of RFC 1055."""
-    p = Proof("an offered item stands; an end is bad exactly when something was wrong since the last", SLIP)
+    p = Proof(
+        "a valid item is held; a frame end is bad exactly if an error occurred since the previous one", SLIP
+    )
     block = SlipDecoder()
     p.free(block)
     i = block.i
     m = p.m
-    p.assume("offer stands", stands(p, i))
+    p.assume("valid is held", stands(p, i))
     p.claim("stands", stands(p, block.o))
     byte = i.valid & i.ready
     whole = byte & ~i.p.error

@@ -17,7 +17,7 @@ UART = "equilif_hdl.link.uart"
 @pytest.mark.parametrize("divisor", [4, 5])
 def test_uart_round_trip(divisor):
     """A queue of at most two bytes: one on the line and one waiting."""
-    p = Proof(f"receiver(transmitter(byte)) = byte; none is lost or doubled (divisor {divisor})", UART)
+    p = Proof(f"receiver(transmitter(byte)) = byte; none is lost or duplicated (divisor {divisor})", UART)
     tx = UartTransmitter(divisor)
     rx = UartReceiver(divisor)
     p.free(tx, "tx")
@@ -42,7 +42,7 @@ def test_uart_round_trip(divisor):
 
 
 def test_receiver_handshake():
-    p = Proof("a received byte stands until it is taken, and a lost one is told", UART)
+    p = Proof("a received byte is held until it is accepted, and a lost byte is reported", UART)
     block = UartReceiver(4)
     p.free(block)
     p.claim("stands", stands(p, block.o))
