@@ -435,7 +435,7 @@ def test_resume_after_signal(how, finished, tmp_path):
         while not (tmp_path / LOCK).exists() and process.poll() is None:
             time.sleep(0.01)
         try:
-            output, _ = process.communicate(timeout=rng.uniform(0.3, 1.5) if k < 4 else 120)
+            output, _ = process.communicate(timeout=rng.uniform(0.05, 0.3) if k < 4 else 120)
             assert process.returncode == 0, output
             break
         except subprocess.TimeoutExpired:
