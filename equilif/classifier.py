@@ -97,17 +97,16 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         first = not hasattr(self, "classes_")
         X, y = validate_data(self, X, y, reset=first)
         check_classification_targets(y)
-        if first:
-            if classes is None:
-                raise ValueError(
-                    "classes is needed in the first call of partial_fit: all classes of the task"
-                )
-            self._begin(X, np.unique(np.asarray(classes)))
-        elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
-            raise ValueError(f"classes must be those of the first call, {self.classes_}, not {classes}")
-        unknown = np.setdiff1d(y, self.classes_)
+        if first and classes is None:
+            raise ValueError("classes is needed in the first call of partial_fit: all classes of the task")
+        known = self.classes_ if classes is None else np.unique(np.asarray(classes))
+        if not first and not np.array_equal(known, self.classes_):
+            raise ValueError(f"classes must be those of the first call, {self.classes_}, not {known}")
+        unknown = np.setdiff1d(y, known)
         if len(unknown):
-            raise ValueError(f"class {unknown[0]!r} is not among classes: start a new Classifier with it")
+            raise ValueError(f"class {unknown[0]} is not among classes: start a new Classifier with it")
+        if first:
+            self._begin(X, known)
         self.learner_.set_learning_rate(self._plan.rate(0))
         self.learner_.train(self._inputs(X), np.searchsorted(self.classes_, y), np.arange(len(y)))
         return self

@@ -111,6 +111,15 @@ def test_network_of_another_kind(tmp_path):
         Classifier.load(tmp_path / "network.npz")
 
 
+def test_rejected_samples_change_nothing(iris):
+    x, y = iris
+    model = Classifier(hidden=(8,))
+    with pytest.raises(ValueError, match="2"):
+        model.partial_fit(x, y, [0, 1])
+    assert not hasattr(model, "classes_")
+    model.partial_fit(x, y, [0, 1, 2])
+
+
 @pytest.mark.parametrize(
     "use, value",
     [

@@ -305,7 +305,7 @@ def check(
         "board": manifest.parent.name if manifest else "not built in this folder",
         "build ID": device["build"],
         "engine": f"{device['lanes']} lanes, {device['weights']:,} weights",
-        "link": str(getattr(client.port, "baudrate", "-")) + " baud",
+        "link": f"{client.port.baudrate:,} baud" if hasattr(client.port, "baudrate") else "SPI",
         "result": f"DIFFERENT: {found.difference}" if found.difference else f"equal: {compared}",
         "training": f"{found.training_rate:,.0f} samples/s through the link",
         "inference": f"{found.inference_rate:,.0f} samples/s through the link",

@@ -120,7 +120,7 @@ def bench(
         typer.Argument(
             help="learning: golden model and backpropagation in PyTorch.  engine: cycles in RTL, and the "
             "ideal count, simulated cycles per second.  others: this engine and published ones.  accuracy: "
-            "final test accuracy of golden model and backpropagation (an hour with MNIST).",
+            "final test accuracy of golden model and backpropagation (half an hour with MNIST).",
             show_default="learning, engine and others",
         ),
     ] = None,
