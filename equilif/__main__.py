@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from io import TextIOWrapper
+from types import FrameType
 from typing import TextIO
 
 from equilif.interrupts import interrupted
@@ -29,7 +30,7 @@ PLAIN = {
 }
 
 
-#: seconds until an interruption that Python dropped is sent again
+#: seconds until an interruption that came at a bad time is sent again
 AGAIN = 0.05
 
 
@@ -37,6 +38,8 @@ def main() -> None:
     """Run a command; its exit code."""
     sys.unraisablehook = _unraisable
     try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
         _terminal()
         code = _command()
     except BaseException as e:
@@ -47,11 +50,28 @@ def main() -> None:
     sys.exit(_flushed(code))
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, after an import that is under way.
+
+    Compiled modules may not survive an exception while they are imported: pydantic panics.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            _send_again()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def _unraisable(error: sys.UnraisableHookArgs) -> None:
-    """Send an interruption again that Python has dropped, for example in a callback during an import."""
-    if not interrupted(error.exc_value):
+    """Send an interruption again that Python has dropped, for example in a destructor."""
+    if interrupted(error.exc_value):
+        _send_again()
+    else:
         sys.__unraisablehook__(error)
-        return
+
+
+def _send_again() -> None:
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     again = threading.Timer(AGAIN, signal.pthread_kill, (main_thread, signal.SIGINT))

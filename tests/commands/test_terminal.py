@@ -307,6 +307,35 @@ program.main()
     assert done.stderr == "error: interrupted\n" and done.returncode == 130
 
 
+def test_interrupt_waits_for_an_import(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import os, signal, time\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "time.sleep(0.2)\n"
+        "print('imported', flush=True)\n"
+    )
+    code = """
+import time
+from equilif import __main__ as program
+
+def command():
+    import slow
+    time.sleep(60)
+
+program._command = command
+program.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert done.stdout == "imported\n"
+    assert done.stderr == "error: interrupted\n" and done.returncode == 130
+
+
 def test_missing_typer():
     code = "import sys; sys.modules['typer'] = None; from equilif.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
