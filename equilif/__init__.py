@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from equilif_golden.hopfield import Hopfield
     from equilif_golden.kernel import Kernel
     from equilif_golden.network import Network, Synapse, Tokens
-    from equilif_golden.populations import Attention, Constant, Input, Lif, Population, Relay
+    from equilif_golden.populations import Attention, Constant, Input, Lif, Population, Relay, SelfAttention
     from equilif_golden.reference import Reference
     from equilif_golden.schedule import Schedule
 
@@ -39,6 +39,7 @@ WHERE = {
     "Reference": ("equilif_golden.reference", "Reference"),
     "Relay": ("equilif_golden.populations", "Relay"),
     "Schedule": ("equilif_golden.schedule", "Schedule"),
+    "SelfAttention": ("equilif_golden.populations", "SelfAttention"),
     "Synapse": ("equilif_golden.network", "Synapse"),
     "Tokens": ("equilif_golden.network", "Tokens"),
     "load_data": ("equilif.data.own", "load"),
@@ -60,6 +61,7 @@ __all__ = [
     "Reference",
     "Relay",
     "Schedule",
+    "SelfAttention",
     "Synapse",
     "Tokens",
     "load_data",

@@ -16,10 +16,15 @@ NO_RATE = "no learning rate: give learning_rate, or call set_learning_rate"
 def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     """Gain and shift of every synapse at a learning rate; 0 freezes the weights.
 
-    ValueError if the network has a synapse without feedback, or if the rate is above the largest or below the
-    smallest that changes a weight.
+    ValueError if the network has self-attention or a synapse without feedback, or if the rate is above the
+    largest or below the smallest that changes a weight.
     """
     learning_rate = check_float(learning_rate, "a learning rate", 0, float("inf"))
+    if learning_rate and network.self_attention:
+        raise ValueError(
+            f"self-attention {network.self_attention[0].name!r} has no energy, which Equilibrium Propagation "
+            "needs: train this network with equilif_golden.real.trainer"
+        )
     if learning_rate and network.feedforward:
         raise ValueError(
             f"synapse {network.feedforward[0].name} has no feedback, which Equilibrium Propagation "

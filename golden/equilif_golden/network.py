@@ -21,6 +21,17 @@ An *attention layer* is an attention population joined to a relay by the synapse
 The relay has one or more *heads*: queries to the same patterns.  Patterns are stored like other weights, or
 are dynamic: the tokens of each sample (Bal & Sengupta, ISCAS 2024, sec. III; IJCAI 2023).  Tokens may be rows
 of an *embedding table* of the network, which learns as stored patterns do.
+
+A *self-attention* population attends from each position of maps to all of them, with patterns that come from
+rates (equilif_golden.reference):
+
+    lif, input, constant --W--> self-attention --V--> lif
+
+        query_i | key_i | value_i = W^T r_i                                 of position i
+        answer_i = sum_j softmax_j(k query_i key_j) value_j
+
+Its synapses have a kernel of 1 and one direction, and their weights are those of all positions.  It has no
+energy, so Equilibrium Propagation does not train it; equilif_golden.real.trainer does.
 """
 
 from __future__ import annotations
@@ -66,6 +77,7 @@ from equilif_golden.populations import (
     Lif,
     Population,
     Relay,
+    SelfAttention,
 )
 from equilif_golden.schedule import Schedule
 from equilif_golden.tokens import TokenRows, Tokens
@@ -85,6 +97,7 @@ __all__ = [
     "Network",
     "Population",
     "Relay",
+    "SelfAttention",
     "Shape",
     "Synapse",
     "TokenRows",
@@ -113,6 +126,9 @@ JOINABLE = {
     ("clamped", "relay"),
     ("relay", "lif"),
     ("attention", "relay"),
+    ("clamped", "self_attention"),
+    ("lif", "self_attention"),
+    ("self_attention", "lif"),
 }
 #: raw weights, by name of the synapse
 Weights = dict[str, Raw]
@@ -147,8 +163,10 @@ class Synapse:
     pre, post             names of the populations; rows of the weights belong to ``pre``, columns to ``post``
     learning_rate_scale   learning rate relative to that of the network
     feedback              whether ``pre`` receives spikes of ``post``; false only between LIF populations.
-                          Equilibrium Propagation needs feedback; equilif_golden.real.trainer trains without
+                          Equilibrium Propagation needs feedback; equilif_golden.real.trainer trains without.
+                          Without effect from and to self-attention
     kernel, stride        side of the kernel and its step, of a convolution between populations of maps
+    per_position          of a bias of maps: each position has one of its own, for example a position code
     """
 
     pre: str
@@ -157,6 +175,7 @@ class Synapse:
     feedback: bool = True
     kernel: int | None = None
     stride: int = 1
+    per_position: bool = False
 
     def __post_init__(self) -> None:
         for end in (self.pre, self.post):
@@ -172,6 +191,7 @@ class Synapse:
         if self.kernel is not None:
             set_fields(self, kernel=check_int(self.kernel, f"synapse {self.name}: kernel", 1, MAX_NEURONS))
         set_fields(self, stride=check_int(self.stride, f"synapse {self.name}: stride", 1, MAX_NEURONS))
+        set_fields(self, per_position=check_bool(self.per_position, f"synapse {self.name}: per_position"))
         if self.kernel is None and self.stride != 1:
             raise ValueError(f"synapse {self.name}: a stride is that of a kernel: give one, or leave it out")
 
@@ -397,6 +417,97 @@ class Network:
         )
 
     @classmethod
+    def transformer(
+        cls,
+        positions: int,
+        symbols: int,
+        features: int,
+        layers: int,
+        outputs: int,
+        *,
+        heads: int = 1,
+        width: int | None = None,
+        hidden: int | None = None,
+        causal: bool = True,
+        per_position: bool = True,
+        gain: int = 1,
+        sharpness: int = 3,
+        feedback: bool = False,
+        schedule: Schedule | None = None,
+        numerics: Numerics | None = None,
+    ) -> Self:
+        """Transformer of self-attention and feed-forward layers with skip connections.
+
+        positions       of a sequence
+        symbols         values per position, for example of a one-hot code; their synapse is the embedding
+        features        LIF neurons per position, between the layers
+        layers          number of layers
+        outputs         classes
+        heads, width    of the self-attention; ``width`` None: ``features / heads``
+        hidden          LIF neurons per position inside a feed-forward layer; None: 2 x ``features``
+        causal          a position attends to itself and to earlier ones only
+        per_position    each position has ``outputs`` output neurons, in place of the whole sequence
+        gain, sharpness, feedback, schedule, numerics   as :meth:`attention` and :meth:`chain`
+
+        Layer k has the maps attention<k>, mixed<k>, hidden<k> and features<k> of shape (positions, 1, n).
+
+            Network.transformer(32, 64, 32, 2, 64, heads=2)
+        """
+        n = check_int(positions, "positions", 1, MAX_NEURONS)
+        heads = check_int(heads, "heads", 1, MAX_NEURONS)
+        if width is None and features % heads:
+            raise ValueError(f"{features} features cannot have {heads} heads: give the width of a head")
+        wide = heads * (features // heads if width is None else check_int(width, "width", 1, MAX_NEURONS))
+        inside = 2 * features if hidden is None else hidden
+
+        def maps(name: str, size: int) -> Lif:
+            return Lif.of_shape(name, (n, 1, size))
+
+        embedding = maps("embedding", features)
+        populations: list[Population] = [
+            Input.of_shape("tokens", (n, 1, symbols)),
+            Constant("bias", 1),
+            embedding,
+        ]
+        synapses = [
+            Synapse("tokens", "embedding", kernel=1),
+            Synapse("bias", "embedding", per_position=True),
+        ]
+        below = embedding
+        for k in range(1, check_int(layers, "layers", 1, 1024) + 1):
+            attention = SelfAttention.of_shape(
+                f"attention{k}", (n, 1, wide), heads=heads, causal=causal, sharpness=sharpness, gain=gain
+            )
+            mixed = maps(f"mixed{k}", features)
+            within = maps(f"hidden{k}", inside)
+            above = maps(f"features{k}", features)
+            populations += [attention, mixed, within, above]
+            for pre, post in (
+                (below, attention),
+                (below, mixed),
+                (attention, mixed),
+                (mixed, within),
+                (mixed, above),
+                (within, above),
+            ):
+                joined = isinstance(pre, SelfAttention) or isinstance(post, SelfAttention)
+                synapses.append(Synapse(pre.name, post.name, feedback=feedback or joined, kernel=1))
+            synapses += [Synapse("bias", p.name) for p in (attention, mixed, within, above)]
+            below = above
+        output = maps("output", outputs) if per_position else Lif("output", outputs)
+        synapses += [
+            Synapse(below.name, "output", feedback=feedback, kernel=1 if per_position else None),
+            Synapse("bias", "output"),
+        ]
+        return cls.with_numerics(
+            (*populations, output),
+            tuple(synapses),
+            "output",
+            Schedule() if schedule is None else schedule,
+            numerics,
+        )
+
+    @classmethod
     def with_numerics(
         cls,
         populations: tuple[Population, ...],
@@ -432,6 +543,8 @@ class Network:
         for p in self.populations:
             if isinstance(p, Relay | Attention):
                 self._check_attention(p)
+            elif isinstance(p, SelfAttention):
+                self._check_self_attention(p)
         if sum(m.attention.dynamic_patterns for m in self.attention_layers) > 1:
             raise ValueError("only one attention layer can have dynamic patterns")
         if not self.inputs and not self.dynamic_attention:
@@ -468,9 +581,19 @@ class Network:
         """ValueError unless kernel and maps of a synapse fit."""
         pre = self[s.pre]
         post = self[s.post]
+        constant = isinstance(pre, Constant) and pre.size == 1
+        if s.per_position and not (constant and post.shape):
+            raise ValueError(
+                f"synapse {s.name}: per_position is that of a bias of maps, from a constant of size 1 to a "
+                "population with a shape: leave it out"
+            )
+        if isinstance(pre, SelfAttention) and post.shape is None:
+            raise ValueError(
+                f"synapse {s.name}: the answers of {s.pre} go to maps: give {s.post} a shape of "
+                f"{pre.shape.height}x{pre.shape.width} positions"  # type: ignore[union-attr]
+            )
         if s.kernel is None:
-            shared = isinstance(pre, Constant) and pre.size == 1
-            if post.shape is None or shared:
+            if post.shape is None or constant:
                 return
             missing = (
                 "both are maps: give the synapse a kernel"
@@ -485,6 +608,11 @@ class Network:
                     "give it one, or leave the kernel out"
                 )
         assert pre.shape is not None and post.shape is not None
+        if s.kernel != 1 and isinstance(pre, SelfAttention) | isinstance(post, SelfAttention):
+            raise ValueError(
+                f"synapse {s.name}: self-attention takes and gives values position by position: kernel must "
+                f"be 1, not {s.kernel}"
+            )
         found = Window(s.kernel, s.stride).over(pre.shape, post.shape.maps, f"synapse {s.name}")
         if found != post.shape:
             raise ValueError(
@@ -493,10 +621,13 @@ class Network:
             )
 
     def geometry(self, synapse: Synapse) -> Geometry | None:
-        """Geometry of a convolution, or of a bias that maps share; None for a dense synapse."""
+        """Geometry of a convolution, or of a bias that maps share; None for a dense synapse.
+
+        ``post`` is the shape of the drives that the synapse adds to.
+        """
         pre = self[synapse.pre].shape
-        post = self[synapse.post].shape
-        if post is None:
+        post = self[synapse.post].drive_shape
+        if post is None or synapse.per_position:
             return None
         if synapse.kernel is None or pre is None:
             return Geometry(CONSTANT, post, kernel=1, stride=0)
@@ -517,6 +648,16 @@ class Network:
                 f"it has {n}"
             )
 
+    def _check_self_attention(self, p: SelfAttention) -> None:
+        """Self-attention needs something to attend to, and a population that it drives."""
+        sources = [s for s in self.synapses if s.post == p.name and self[s.pre].shape]
+        targets = [s for s in self.synapses if s.pre == p.name]
+        if not sources or not targets:
+            raise ValueError(
+                f"self-attention {p.name!r} needs a synapse from maps and one to maps, it has {len(sources)} "
+                f"and {len(targets)}"
+            )
+
     def end_kind(self, name: str) -> str:
         """Kind of a population as an end of a synapse: "clamped" for inputs and constants."""
         return "clamped" if self[name].clamped else self[name].kind
@@ -527,14 +668,20 @@ class Network:
         Heads are added up one at a time, query and retrieval separately.
         """
         forward = [s for s in self.synapses if s.post == p.name]
-        backward = [s for s in self.synapses if s.pre == p.name and s.feedback]
+        backward = [
+            s
+            for s in self.synapses
+            if s.pre == p.name and s.feedback and s not in self.self_attention_synapses
+        ]
         shared = sum(g.rows for s in forward if (g := self.geometry(s)))
         shared += sum(g.fan_out for s in backward if (g := self.geometry(s)))
         presynaptic = [self[s.pre] for s in forward if not self.geometry(s)]
         presynaptic += [self[s.post] for s in backward if not self.geometry(s)]
         patterns = sum(q.size for q in presynaptic if isinstance(q, Attention))
         others = [q for q in presynaptic if not isinstance(q, Attention)]
-        return max(patterns, shared + sum(q.width if isinstance(p, Attention) else q.size for q in others))
+        attended = max(p.shape.positions, p.width) if isinstance(p, SelfAttention) and p.shape else 0
+        received = shared + sum(q.width if isinstance(p, Attention) else q.size for q in others)
+        return max(patterns, attended, received)
 
     def _check_bounds(self) -> None:
         """ValueError for sums that could overflow and constants without a code."""
@@ -547,23 +694,31 @@ class Network:
                     f"population {p.name!r} has fan-in {fan_in}; a {numerics.accumulator_width}-bit "
                     f"accumulator holds {numerics.max_fan_in}"
                 )
-        for m in self.attention_layers:
-            if self.softmax_shift(m.attention) not in softmax.SHIFTS:
+        softmaxes: list[Attention | SelfAttention] = [m.attention for m in self.attention_layers]
+        relays: list[Relay | SelfAttention] = [m.relay for m in self.attention_layers]
+        for a in (*softmaxes, *self.self_attention):
+            if self.softmax_shift(a) not in softmax.SHIFTS:
                 octaves = numerics.fraction - softmax.FRACTION
                 raise ValueError(
-                    f"population {m.attention.name!r}: sharpness must be in {octaves - softmax.SHIFTS[-1]}.."
-                    f"{octaves - softmax.SHIFTS[0]} octaves, not {m.attention.sharpness}"
+                    f"population {a.name!r}: sharpness must be in {octaves - softmax.SHIFTS[-1]}.."
+                    f"{octaves - softmax.SHIFTS[0]} octaves, not {a.sharpness}"
                 )
-            if relay.retrieval_shift(numerics.fraction, m.relay.gain) not in relay.SHIFTS:
+        for r in (*relays, *self.self_attention):
+            if relay.retrieval_shift(numerics.fraction, r.gain) not in relay.SHIFTS:
                 raise ValueError(
-                    f"population {m.relay.name!r}: gain {m.relay.gain} needs at least {9 + m.relay.gain} "
+                    f"population {r.name!r}: gain {r.gain} needs at least {9 + r.gain} "
                     f"fraction bits, not {numerics.fraction}"
                 )
-            if schedule.free % schedule.window or schedule.nudged % schedule.window:
-                raise ValueError(
-                    f"a network with an attention layer settles in whole windows: free {schedule.free} and "
-                    f"nudged {schedule.nudged} must be multiples of {schedule.window}"
-                )
+        if self.self_attention and numerics.weight_width <= numerics.fraction:
+            raise ValueError(
+                f"population {self.self_attention[0].name!r}: keys and values of -1..127/128 need weights of "
+                f"at least {numerics.fraction + 1} bits, not {numerics.weight_width}"
+            )
+        if self.windowed and (schedule.free % schedule.window or schedule.nudged % schedule.window):
+            raise ValueError(
+                f"a network with an attention layer settles in whole windows: free {schedule.free} and "
+                f"nudged {schedule.nudged} must be multiples of {schedule.window}"
+            )
         raw = schedule.raw(numerics)
         if raw.threshold * (raw.window + 3) > numerics.charge.hi:
             raise ValueError(f"window {raw.window} overflows the {numerics.charge_width}-bit charge")
@@ -613,11 +768,27 @@ class Network:
         return tuple(found)
 
     @cached_property
+    def self_attention(self) -> tuple[SelfAttention, ...]:
+        """Self-attention populations."""
+        return tuple(p for p in self.populations if isinstance(p, SelfAttention))
+
+    @cached_property
+    def self_attention_synapses(self) -> tuple[Synapse, ...]:
+        """Synapses to and from self-attention, which have one direction."""
+        names = {p.name for p in self.self_attention}
+        return tuple(s for s in self.synapses if names & {s.pre, s.post})
+
+    @property
+    def windowed(self) -> bool:
+        """Whether something is evaluated after each window: an attention layer or self-attention."""
+        return bool(self.attention_layers or self.self_attention)
+
+    @cached_property
     def dynamic_attention(self) -> AttentionLayer | None:
         """The attention layer with dynamic patterns, or None."""
         return next((m for m in self.attention_layers if m.attention.dynamic_patterns), None)
 
-    def softmax_shift(self, population: Attention) -> int:
+    def softmax_shift(self, population: Attention | SelfAttention) -> int:
         """Shift of equilif_golden.blocks.softmax for the sharpness of a population."""
         return self.numerics.fraction - softmax.FRACTION - population.sharpness
 
@@ -671,7 +842,7 @@ class Network:
             return geometry.rows, geometry.columns
         if isinstance(pre, Attention):
             return pre.table_rows or pre.size, post.width
-        return pre.size, post.size
+        return pre.size, post.n_drives
 
     @property
     def n_weights(self) -> int:
@@ -688,7 +859,8 @@ class Network:
     ) -> Weights:
         """Random raw weights by synapse name.
 
-        bias    value of biases, in thresholds, so that every layer starts in its linear range
+        bias    value of biases, in thresholds, so that every layer starts in its linear range; those per
+                position are uniform between 0 and twice that, those of self-attention 0
         scale   factor of Glorot's limit, between whose negative and itself other weights are uniform
         query   standard deviation of a query, in thresholds; patterns start at zero
         """
@@ -706,7 +878,9 @@ class Network:
             elif isinstance(self[s.post], Relay):
                 real = rng.normal(0, query / np.sqrt(n), (n, m))
             elif isinstance(self[s.pre], Constant):
-                real = np.full((n, m), bias)
+                scale_of_bias = 0.0 if isinstance(self[s.post], SelfAttention) else bias
+                spread = rng.uniform(0, 2, (n, m)) if s.per_position else np.ones((n, m))
+                real = scale_of_bias * spread
             else:
                 real = rng.uniform(-limit, limit, (n, m))
             weights[s.name] = self.numerics.weight.quantize(real * self.schedule.threshold)
@@ -764,6 +938,8 @@ class Network:
             if part.get("shape", part.get("kernel")) is None:
                 for name in OF_MAPS:
                     part.pop(name, None)
+            if not part.get("per_position", True):
+                part.pop("per_position")
             if part.get("table_rows") is None:
                 part.pop("table_rows", None)
         return d

@@ -1,7 +1,7 @@
 """Populations of neurons, one class per kind.
 
-Input and LIF populations can be *maps*: a grid of positions with one neuron of each map.  Neurons are ordered
-by row, position and map:
+Input and LIF populations can be *maps*, and self-attention always is: a grid of positions with one neuron of
+each map.  Neurons are ordered by row, position and map:
 
     neuron of map m at (y, x)  =  (y * width + x) * maps + m
 """
@@ -29,7 +29,7 @@ class Population:
     """``size`` neurons of one kind.
 
     ``Population(name, size, kind)`` makes an object of the class of its kind: "input", "constant", "lif"
-    (default), "relay" or "attention".  ValueError for a wrong name, size, kind or option.
+    (default), "relay", "attention" or "self_attention".  ValueError for a wrong name, size, kind or option.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Population:
 
     #: values are given and do not settle
     clamped: ClassVar[bool] = False
-    #: (height, width, maps), or None; a field of Input and Lif
+    #: (height, width, maps), or None; a field of Input, Lif and SelfAttention
     shape: ClassVar[Shape | None] = None
 
     @classmethod
@@ -92,8 +92,18 @@ class Population:
         return self.shape.maps if self.shape else self.size
 
     @property
+    def drive_shape(self) -> Shape | None:
+        """Shape of the drives that the population accumulates, or None without a shape."""
+        return self.shape
+
+    @property
+    def n_drives(self) -> int:
+        """Number of drives that the population accumulates."""
+        return self.drive_shape.size if self.drive_shape else self.size
+
+    @property
     def heads(self) -> int:
-        """Number of queries; 1 except for relays."""
+        """Number of queries; 1 except for relays, and for a position of self-attention."""
         return 1
 
     @property
@@ -243,4 +253,57 @@ class Attention(Population):
         return not self.dynamic_patterns or self.table_rows is not None
 
 
-KINDS: dict[str, type[Population]] = {kind.kind: kind for kind in (Input, Constant, Lif, Relay, Attention)}
+@dataclass(frozen=True)
+class SelfAttention(Population):
+    """Self-attention of the positions of maps: signed 8-bit answers of every position.
+
+    ``heads``: number of heads; ``shape.maps / heads`` is the width of one.  ``causal``: a position attends
+    to itself and to earlier ones only, in the order of the neurons.  ``sharpness`` and ``gain``: octaves, as
+    of :class:`Attention` and :class:`Relay`.
+
+    Each position accumulates 3 x ``shape.maps`` drives: the columns of a synapse to the population are query,
+    key and value, each head by head.  A map of an answer is that of its value.
+    """
+
+    kind: Literal["self_attention"] = "self_attention"
+    shape: Shape | None = None  # type: ignore[misc]
+    heads: int = 1
+    causal: bool = False
+    sharpness: int = 3
+    gain: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shape is None:
+            raise ValueError(f"{self.label}: self-attention needs a shape (height, width, maps)")
+        self._check_shape()
+        set_fields(
+            self,
+            heads=check_int(self.heads, f"{self.label}: heads", 1, MAX_NEURONS),
+            causal=check_bool(self.causal, f"{self.label}: causal"),
+            sharpness=check_int(self.sharpness, f"{self.label}: sharpness in octaves", -32, 32),
+            gain=check_int(self.gain, f"{self.label}: gain in octaves", 0, MAX_GAIN),
+        )
+        if self.maps % self.heads:
+            raise ValueError(f"{self.label}: {self.maps} maps cannot have {self.heads} heads")
+        if self.shape.positions > MAX_PATTERNS:
+            raise ValueError(
+                f"{self.label}: self-attention has at most {MAX_PATTERNS} positions, not "
+                f"{self.shape.positions}"
+            )
+
+    @property
+    def width(self) -> int:
+        """Maps per head."""
+        return self.maps // self.heads
+
+    @property
+    def drive_shape(self) -> Shape:
+        """Shape of the drives: query, key and value of every position."""
+        assert self.shape is not None
+        return self.shape._replace(maps=3 * self.shape.maps)
+
+
+KINDS: dict[str, type[Population]] = {
+    kind.kind: kind for kind in (Input, Constant, Lif, Relay, Attention, SelfAttention)
+}

@@ -1,0 +1,95 @@
+"""Self-attention: its description."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from equilif_golden.fixed import Numerics
+from equilif_golden.learning import learning_steps
+from equilif_golden.network import Attention, Constant, Input, Lif, Network, Population, Relay, Synapse
+from equilif_golden.populations import SelfAttention
+from equilif_golden.schedule import Schedule
+
+ANY: Any = SelfAttention
+X = Input.of_shape("x", (3, 1, 4))
+B = Constant("b", 1)
+A = SelfAttention.of_shape("a", (3, 1, 6), heads=2)
+Y = Lif.of_shape("y", (3, 1, 5))
+JOINED = (Synapse("x", "a", kernel=1), Synapse("b", "a"), Synapse("a", "y", kernel=1))
+NET = Network((X, B, A, Y), JOINED, "y")
+
+
+def test_shapes():
+    """Columns of a synapse to self-attention are query, key and value; rows of one from it are its maps."""
+    assert [NET.shape(s) for s in NET.synapses] == [(4, 18), (1, 18), (6, 5)]
+    assert A.size == 18 and A.width == 3 and A.n_drives == 54
+    codes = replace(NET, synapses=(*JOINED, Synapse("b", "y", per_position=True)))
+    assert NET.windowed and codes.shape(codes.synapses[-1]) == (1, 15)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: ANY("a", 6), "'a'.*shape"),
+        (lambda: SelfAttention.of_shape("a", (3, 1, 6), heads=4), "'a'.*6 maps.*4 heads"),
+        (lambda: SelfAttention.of_shape("a", (33, 32, 1)), "'a'.*1024.*1056"),
+        (lambda: SelfAttention.of_shape("a", (3, 1, 6), gain=3), r"'a'.*gain.*0\.\.2.*3"),
+        (lambda: SelfAttention.of_shape("a", (3, 1, 6), causal=1), "'a'.*causal.*1"),
+        (lambda: replace(NET, synapses=JOINED[:2]), "'a'.*1 and 0"),
+        (lambda: replace(NET, synapses=JOINED[1:]), "'a'.*0 and 1"),
+        (lambda: replace(NET, synapses=(Synapse("x", "a", kernel=2), *JOINED[1:])), "x-a.*1.*2"),
+        (lambda: replace(NET, synapses=(Synapse("x", "a"), *JOINED[1:])), "x-a.*kernel"),
+        (
+            lambda: replace(
+                NET, populations=(X, B, A, Lif("y", 5)), synapses=(*JOINED[:2], Synapse("a", "y"))
+            ),
+            "a-y.*3x1",
+        ),
+        (lambda: replace(NET, populations=(X, B, A, Lif.of_shape("y", (2, 1, 5)))), "a-y.*3x1.*2x1x5"),
+        (
+            lambda: replace(NET, synapses=(*JOINED, Synapse("x", "y", kernel=1, per_position=True))),
+            "x-y.*per_",
+        ),
+        (lambda: Synapse("b", "y", per_position=anything()), "b-y.*per_position"),
+        (lambda: replace(NET, populations=(X, B, replace(A, sharpness=6), Y)), r"'a'.*2\.\.5.*6"),
+        (lambda: replace(NET, numerics=Numerics(weight_width=12)), "'a'.*13 bits.*12"),
+        (lambda: replace(NET, schedule=Schedule(free=10)), "free 10"),
+        (lambda: learning_steps(NET, 0.1), "'a'.*energy"),
+        (lambda: Network.transformer(3, 4, 5, 1, 2, heads=2), "5 features.*2 heads"),
+    ],
+)
+def test_invalid(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def anything() -> Any:
+    return 1
+
+
+@pytest.mark.parametrize("other", [X, B, Relay("q", 6), Attention("m", 3), A, Y], ids=lambda p: p.kind)
+@pytest.mark.parametrize("to", [False, True])
+def test_valid_synapses(other: Population, to: bool):
+    """Inputs, constants and LIF maps drive self-attention, which drives LIF maps."""
+    second = replace(other, name="other") if other.kind == "self_attention" else other
+    populations = {p.name: p for p in (X, B, A, Y, second)}
+    ends = (second.name, "a") if to else ("a", second.name)
+    kernel = None if second is B else 1
+    synapses = {s.name: s for s in (*JOINED, Synapse(*ends, kernel=kernel))}
+    if other.kind in (("input", "constant", "lif") if to else ("lif",)):
+        Network(tuple(populations.values()), tuple(synapses.values()), "y")
+    else:
+        with pytest.raises(ValueError, match=f"{ends[0]}-{ends[1]}.*not possible"):
+            Network(tuple(populations.values()), tuple(synapses.values()), "y")
+
+
+def test_transformer():
+    """Populations of a two-layer transformer, and no weights but those of its positions."""
+    net = Network.transformer(8, 10, 6, 2, 4, heads=2, width=4, hidden=9)
+    assert [p.name for p in net.lif if p.name.endswith("2")] == ["mixed2", "hidden2", "features2"]
+    assert [p.shape for p in net.self_attention] == [(8, 1, 8)] * 2
+    assert net.shape(net.synapses[2]) == (6, 24) and net.n_outputs == 32
+    assert Network.transformer(8, 10, 6, 1, 4, per_position=False).n_outputs == 4
