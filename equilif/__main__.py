@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TextIO
 
 from equilif.interrupts import interrupted
+from equilif_golden.extras import MissingExtra
 
 #: what is printed where a terminal has no such character
 PLAIN = {
@@ -82,13 +83,8 @@ def _send_again() -> None:
 def _command() -> int:
     try:
         from equilif.cli import main as command
-    except ModuleNotFoundError as e:
-        from equilif.extras import OWN_PACKAGES, advice
-
-        package = (e.name or "").partition(".")[0]
-        if package in OWN_PACKAGES:
-            raise
-        print(f"error: {advice(package, 'cli')}", file=sys.stderr)
+    except MissingExtra as e:
+        print(f"error: {e}", file=sys.stderr)
         return 2
     try:
         command()

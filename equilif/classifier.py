@@ -13,18 +13,19 @@ import numpy.typing as npt
 from equilif.data import scaling
 from equilif.data.about import About
 from equilif.data.own import GIVEN
-from equilif.extras import needs
-from equilif.training import presets, tables
-from equilif.training.description import Description, Sizes
-from equilif.training.records import read_identity
-from equilif.training.train import order
 from equilif_golden import network as networks
+from equilif_golden.extras import needs
 from equilif_golden.kernel import Kernel
 
-with needs("data"):
+with needs("cli,data"):
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
+
+    from equilif.training import presets, tables
+    from equilif.training.description import Description, Sizes
+    from equilif.training.records import read_identity
+    from equilif.training.train import order
 
 if TYPE_CHECKING:
     from equilif_golden.engine.chip import Chip

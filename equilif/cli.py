@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from equilif.commands import app
+from equilif_golden.extras import needs
+
+with needs("cli"):
+    from equilif.commands import app
 
 __all__ = ["app", "main"]
 

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from equilif import results
-from equilif.extras import MissingExtra
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
@@ -31,6 +30,7 @@ from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.run import Run
 from equilif.training.train import EpochPlan, epoch_plan
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.extras import MissingExtra
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Weights
 from equilif_sim.tools.verilator import MissingVerilator

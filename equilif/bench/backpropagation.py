@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.dataset import DataSet
-from equilif.extras import needs
 from equilif.training.presets import PRESETS
+from equilif_golden.extras import needs
 
 with needs("torch"):
     import torch

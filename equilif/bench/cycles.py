@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from equilif.data.dataset import DataSet
-from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif.training.presets import PRESETS
 from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import engine_for
+from equilif_golden.extras import needs
 from equilif_golden.kernel import Kernel
 from equilif_golden.samples import one_hot
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from equilif.extras import needs
 from equilif.hardware import boards
+from equilif_golden.extras import needs
 
 with needs("boards"):
     from equilif_boards import BOARDS

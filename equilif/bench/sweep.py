@@ -28,7 +28,6 @@ from typing import Any
 from equilif import results
 from equilif.data import own
 from equilif.data.dataset import DataSet
-from equilif.extras import needs
 from equilif.training import presets
 from equilif.training.description import Description
 from equilif.training.folder import POINTS
@@ -39,6 +38,7 @@ from equilif.training.train import epoch_plan, train_epoch
 from equilif_golden import files
 from equilif_golden.engine.compiler import Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.extras import needs
 from equilif_golden.fixed import Numerics, check_float, check_int
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import STEPS_MAX, Schedule

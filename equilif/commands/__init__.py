@@ -31,9 +31,9 @@ from equilif.commands.options import Given, expanded
 from equilif.commands.own import NO_OPTIONS, DataOptions
 from equilif.commands.patches import keys_of_options
 from equilif.data import Name
-from equilif.extras import MissingExtra
 from equilif.interrupts import interrupted
 from equilif.show import console as show
+from equilif_golden.extras import MissingExtra
 
 if TYPE_CHECKING:
     from equilif.data.dataset import DataSet

@@ -102,7 +102,7 @@ def _counts(loaded: LoadedData) -> list[tuple[str, int, int]]:
 
 def _boards(network: Network) -> list[str] | None:
     """Names of the boards that hold a network, None when it is not known which boards there are."""
-    from equilif.extras import MissingExtra
+    from equilif_golden.extras import MissingExtra
 
     try:
         from equilif.hardware.boards import short

@@ -32,9 +32,9 @@ from equilif.commands.options import DEFAULTS, TrainedPhases
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
 from equilif.commands.patches import Set, changes, layers, named_by_key
 from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
-from equilif.extras import needs
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
+from equilif_golden.extras import needs
 from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:

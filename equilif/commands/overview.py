@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 
 from equilif.commands import Data, Json, Overwrite, OverwriteFiles, Seed, panel, require_absent
-from equilif.extras import MissingExtra
 from equilif.show import bench as show_bench
 from equilif.show import console as show
+from equilif_golden.extras import MissingExtra
 
 if TYPE_CHECKING:
     from equilif.bench.throughput import Pace

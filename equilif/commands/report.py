@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import Json, panel
-from equilif.extras import needs
 from equilif.show import console as show
+from equilif_golden.extras import needs
 
 if TYPE_CHECKING:
     from equilif.data.dataset import DataSet
@@ -75,7 +75,7 @@ def report(
 def _samples(run: Run, data: Path | None) -> tuple[DataSet | None, str]:
     """The samples of a run, or why there are none; where ``data`` says where they are, that is an error."""
     from equilif.commands import reason
-    from equilif.extras import MissingExtra
+    from equilif_golden.extras import MissingExtra
 
     try:
         with show.console.status(f"reading {show.literal(run.history.data)}"):

@@ -12,6 +12,8 @@ from enum import StrEnum
 from importlib import import_module
 from typing import Any, Literal
 
+from equilif_golden.extras import install
+
 Kind = Literal["images", "sequences"]
 
 
@@ -58,7 +60,7 @@ SOURCES = {
     Name.digits: Source(
         "images",
         "images.digits",
-        "they come with scikit-learn: pip install scikit-learn",
+        f"they come with scikit-learn: {install('data')}",
         NUMERALS,
     ),
     Name.mnist: Source(

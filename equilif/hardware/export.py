@@ -18,11 +18,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from equilif import results
-from equilif.extras import needs
 from equilif.hardware import driver
 from equilif.hardware.driver import DriverNetwork
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
+from equilif_golden.extras import needs
 from equilif_golden.files import write
 from equilif_golden.fixed import check_int
 from equilif_golden.link.registers import ELEMENTS, REGISTERS, constants

@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from equilif.extras import MissingExtra
 from equilif.training.description import Description
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.placement import Placement
+from equilif_golden.extras import MissingExtra
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 

@@ -22,13 +22,13 @@ import numpy as np
 
 from equilif.data.arrays import Bytes
 from equilif.data.images import DataSet
-from equilif.extras import needs
 from equilif.hardware.waves import Recording
 from equilif.results import ToolFailed
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Run
+from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from equilif.extras import needs
 from equilif_golden import files
 from equilif_golden.engine.chip import Chip
+from equilif_golden.extras import needs
 
 with needs("hdl,sim"):
     from equilif_sim import waves

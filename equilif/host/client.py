@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from equilif.extras import needs
+from equilif_golden.extras import needs
 
 with needs("host"):
     import sliplib

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from equilif.extras import needs
 from equilif.results import ToolFailed
+from equilif_golden.extras import needs
 
 with needs("hdl,boards"):
     from equilif_boards import BOARDS, Board

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equilif.extras import needs
+from equilif_golden.extras import needs
 
 with needs("host"):
     import serial

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from equilif.extras import needs
 from equilif.results import ToolFailed
 from equilif_golden import files
+from equilif_golden.extras import needs
 
 with needs("hdl,boards,sim"):
     from amaranth._toolchain import ToolNotFound

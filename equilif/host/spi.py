@@ -15,8 +15,8 @@ import re
 import time
 from typing import Any, Protocol
 
-from equilif.extras import needs
 from equilif.host.client import LinkError
+from equilif_golden.extras import needs
 from equilif_golden.fixed import check_int
 from equilif_golden.link.spi import NOTHING, Unstuffer, stuff
 

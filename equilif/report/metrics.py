@@ -9,9 +9,9 @@ import numpy as np
 
 from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
-from equilif.extras import needs
 from equilif.report.inputs import Inputs
 from equilif.training.evaluate import Evaluation
+from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Attention, Constant, Input, Network, Relay, TokenRows, Weights
 from equilif_golden.samples import one_hot

@@ -11,19 +11,18 @@ import numpy as np
 
 from equilif import results
 from equilif.data.dataset import DataSet
-from equilif.extras import MissingExtra, needs
 from equilif.report import metrics
 from equilif.report.inputs import NONE, Fields, Inputs
 from equilif.report.run import Run
 from equilif.training import attention, trace
 from equilif.training.evaluate import Evaluation, evaluate
 from equilif.training.history import digest
+from equilif_golden.extras import MissingExtra, needs
 from equilif_golden.fixed import check_int
 
-with needs("report"):
+with needs("plot,report"):
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-with needs("plot"):
     from equilif.report import pictures
 
 MAX_IMAGES = 12  #: mistakes that are drawn

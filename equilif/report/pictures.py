@@ -12,16 +12,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib import image
-from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
 
 from equilif.report.inputs import Reals
 from equilif.show import plots
 from equilif.training.trace import Trace
+from equilif_golden.extras import needs
+
+with needs("plot"):
+    import matplotlib
+    from matplotlib import image
+    from matplotlib.colors import to_rgba
+    from matplotlib.figure import Figure
 
 #: colours of a light page, and what they are on a dark one
 DARK = {

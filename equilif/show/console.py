@@ -133,7 +133,7 @@ def table(
 
 def plots_for(what: str) -> ModuleType | None:
     """The plotting module, or None without matplotlib: a run must not fail for lack of a figure."""
-    from equilif.extras import MissingExtra
+    from equilif_golden.extras import MissingExtra
 
     try:
         from equilif.show import plots

@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from equilif.extras import needs
 from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
 from equilif.show.plots import BLUE, GREY, INK, STYLE, VERMILLION, write
+from equilif_golden.extras import needs
 
 with needs("plot"):
     import matplotlib

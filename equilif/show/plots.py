@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from equilif.extras import needs
 from equilif.training.attention import Attention
 from equilif.training.folder import ATTENTION as ATTENTION
 from equilif.training.folder import CONFUSION as CONFUSION
@@ -25,6 +24,7 @@ from equilif.training.neighbours import Neighbours
 from equilif.training.recall import Recall
 from equilif.training.trace import Trace
 from equilif_golden import files
+from equilif_golden.extras import needs
 
 if TYPE_CHECKING:
     from equilif.data.build import LoadedData

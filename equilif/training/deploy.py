@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.dataset import DataSet
-from equilif.extras import needs
 from equilif.training.run import Run
 from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.extras import needs
 from equilif_golden.fixed import check_int
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights

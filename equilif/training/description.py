@@ -15,7 +15,6 @@ import numpy as np
 from equilif.data import Name, images, sequences
 from equilif.data.dataset import DataSet
 from equilif.data.ragged import position
-from equilif.extras import needs
 from equilif.training import old, tables
 from equilif.training.tables import (
     METHODS,
@@ -35,6 +34,7 @@ from equilif.training.tables import (
     within,
 )
 from equilif_golden.blocks.relay import FRACTION
+from equilif_golden.extras import needs
 from equilif_golden.fixed import DEFAULT, Numerics, check_int, set_fields
 from equilif_golden.learning import learning_steps, smallest_rate
 from equilif_golden.network import Network, Synapse, Weights

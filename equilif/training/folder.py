@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from equilif.extras import needs
 from equilif.training.history import CHECKPOINT, HISTORY, NETWORK, OLD_HISTORY, saved_history
 from equilif_golden import files
+from equilif_golden.extras import needs
 
 with needs("cli"):
     from filelock import FileLock, Timeout

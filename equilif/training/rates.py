@@ -22,7 +22,6 @@ import numpy as np
 
 from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
-from equilif.extras import needs
 from equilif.training import train
 from equilif.training.description import Description
 from equilif.training.history import (
@@ -39,6 +38,7 @@ from equilif.training.records import reading, record
 from equilif.training.tables import MAX_EPOCHS, check_seed
 from equilif.training.train import augmented
 from equilif_golden import files
+from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.network import Network, Weights
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
-from equilif.extras import needs
 from equilif.training.renamed import RENAMED
+from equilif_golden.extras import needs
 from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.network import MAX_NEURONS, MAX_START, Input, Network, Population, Synapse
 from equilif_golden.populations import MAX_GAIN, MAX_ROWS, shape_of

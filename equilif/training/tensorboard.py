@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from equilif.extras import needs
 from equilif.training.history import EpochRecord
 from equilif_golden import files
+from equilif_golden.extras import needs
 from equilif_golden.network import Network, Weights
 
 with needs("tensorboard"):

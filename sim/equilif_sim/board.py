@@ -17,11 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from amaranth.back import verilog
-
 import equilif_golden
 import equilif_hdl
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.extras import needs
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import END, FRAME_BYTES
 from equilif_hdl.link.transport import Transport
@@ -30,6 +29,9 @@ from equilif_hdl.top import Top
 from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, is_stored, require, store
 from equilif_sim.link_peer import link_peer
+
+with needs("hdl,sim"):
+    from amaranth.back import verilog
 
 DRIVER = r"""
 #include "Vboard.h"

@@ -17,10 +17,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from equilif_golden import files
+from equilif_golden.extras import needs
 from equilif_sim.tools import verilator
+
+with needs("sim"):
+    from filelock import FileLock
 
 #: options of Verilator
 TO_CPP = (

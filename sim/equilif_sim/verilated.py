@@ -22,18 +22,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth.back import rtlil, verilog
-from amaranth.lib import wiring
 
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.memories import has_nonzero_flag, memories
 from equilif_golden.engine.port import Region, Run, readable, writable
+from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.library import call, compiled
 from equilif_sim.waves import PERIOD, waves, with_waves
+
+with needs("hdl,sim"):
+    from amaranth.back import rtlil, verilog
+    from amaranth.lib import wiring
 
 MAX_CYCLES = 100_000_000  #: limit of a run
 MEMORIES = tuple(memories(EngineConfig()))

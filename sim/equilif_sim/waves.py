@@ -22,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vcd.gtkw import GTKWSave
-
 from equilif_golden.engine import listing
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, Instruction, Op
 from equilif_golden.engine.placement import Placement
+from equilif_golden.extras import needs
+
+with needs("hdl,sim"):
+    from vcd.gtkw import GTKWSave
 
 SUFFIXES = (".fst", ".vcd")
 TOP = "TOP.engine.waves"  #: scope of the module in the file

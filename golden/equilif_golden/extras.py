@@ -9,23 +9,25 @@ from pathlib import Path
 OWN_PACKAGES = ("equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards")
 
 
-def advice(package: str, extra: str) -> str:
-    """Advice for a package that is not installed.
-
-    equilif is installed from a checkout.  In one, the command names it; an installed copy does not know
-    where it came from, so that folder is described.
-    """
-    checkout = Path(__file__).parent.parent
+def install(extra: str) -> str:
+    """Command that installs ``equilif[extra]``: from the checkout that is in use, otherwise from PyPI."""
+    checkout = Path(__file__).parents[2]
     if (checkout / "pyproject.toml").exists():
-        return f"{package} is not installed: pip install -e '{checkout}[{extra}]'"
-    return f"{package} is not installed: pip install '.[{extra}]' in the folder of equilif's source"
+        return f"pip install -e '{checkout}[{extra}]'"
+    return f"pip install 'equilif[{extra}]'"
+
+
+def advice(package: str, extra: str) -> str:
+    """Error message for a package that is not installed."""
+    return f"{package} is not installed: {install(extra)}"
 
 
 class MissingExtra(ModuleNotFoundError):
-    """An optional package is not installed."""
+    """An optional package is not installed.  ``extra``: what to install, several separated by commas."""
 
     def __init__(self, package: str, extra: str):
         super().__init__(advice(package, extra), name=package)
+        self.extra = extra
 
 
 @contextmanager
@@ -33,7 +35,9 @@ def needs(extra: str) -> Iterator[None]:
     """Around imports: what is missing there comes with ``equilif[extra]``."""
     try:
         yield
-    except MissingExtra:
+    except MissingExtra as e:
+        if set(e.extra.split(",")) < set(extra.split(",")):  # name all extras at once
+            raise MissingExtra(e.name or "", extra) from e
         raise
     except ModuleNotFoundError as e:
         package = (e.name or "").partition(".")[0]
