@@ -46,7 +46,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ from numpy.lib import format as npy
 
 from equilif_golden import files
 from equilif_golden.blocks import relay, softmax
-from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
+from equilif_golden.blocks.geometry import Geometry, Shape
 from equilif_golden.fixed import (
     DEFAULT,
     MAX_ACCUMULATOR,
@@ -80,6 +80,7 @@ from equilif_golden.populations import (
     SelfAttention,
 )
 from equilif_golden.schedule import Schedule
+from equilif_golden.synapses import Synapse, Window
 from equilif_golden.tokens import TokenRows, Tokens
 
 __all__ = [
@@ -117,19 +118,6 @@ MAX_TEXT = 1 << 24
 #: member of a saved network with further data about it
 ABOUT = "about"
 COUNTER = "counter"
-#: fields that only populations of maps and their synapses have
-OF_MAPS = ("shape", "patch", "kernel", "stride")
-#: possible kinds at the two ends of a synapse
-JOINABLE = {
-    ("clamped", "lif"),
-    ("lif", "lif"),
-    ("clamped", "relay"),
-    ("relay", "lif"),
-    ("attention", "relay"),
-    ("clamped", "self_attention"),
-    ("lif", "self_attention"),
-    ("self_attention", "lif"),
-}
 #: raw weights, by name of the synapse
 Weights = dict[str, Raw]
 Number = TypeVar("Number", bound=np.generic)
@@ -154,81 +142,6 @@ class AttentionLayer:
     attention: Attention
     relay: Relay
     synapse: Synapse
-
-
-@dataclass(frozen=True)
-class Synapse:
-    """Symmetric synapse between two populations.
-
-    pre, post             names of the populations; rows of the weights belong to ``pre``, columns to ``post``
-    learning_rate_scale   learning rate relative to that of the network
-    feedback              whether ``pre`` receives spikes of ``post``; false only between LIF populations.
-                          Equilibrium Propagation needs feedback; equilif_golden.real.trainer trains without.
-                          Without effect from and to self-attention
-    kernel, stride        side of the kernel and its step, of a convolution between populations of maps
-    per_position          of a bias of maps: each position has one of its own, for example a position code
-    """
-
-    pre: str
-    post: str
-    learning_rate_scale: float = 1.0
-    feedback: bool = True
-    kernel: int | None = None
-    stride: int = 1
-    per_position: bool = False
-
-    def __post_init__(self) -> None:
-        for end in (self.pre, self.post):
-            if not isinstance(end, str):
-                raise ValueError(f"the ends of a synapse are names of populations, not {short_repr(end)}")
-        set_fields(
-            self,
-            learning_rate_scale=check_float(
-                self.learning_rate_scale, f"synapse {self.name}: learning_rate_scale", 0, 1e6
-            ),
-        )
-        set_fields(self, feedback=check_bool(self.feedback, f"synapse {self.name}: feedback"))
-        if self.kernel is not None:
-            set_fields(self, kernel=check_int(self.kernel, f"synapse {self.name}: kernel", 1, MAX_NEURONS))
-        set_fields(self, stride=check_int(self.stride, f"synapse {self.name}: stride", 1, MAX_NEURONS))
-        set_fields(self, per_position=check_bool(self.per_position, f"synapse {self.name}: per_position"))
-        if self.kernel is None and self.stride != 1:
-            raise ValueError(f"synapse {self.name}: a stride is that of a kernel: give one, or leave it out")
-
-    @property
-    def name(self) -> str:
-        return f"{self.pre}-{self.post}"
-
-
-class Window(NamedTuple):
-    """Kernel and stride of a convolution."""
-
-    kernel: int | None = None
-    stride: int = 1
-
-    def over(self, shape: Shape, maps: int, what: str) -> Shape:
-        """Shape of the ``maps`` output maps of a convolution over ``shape``."""
-        kernel = check_int(self.kernel, f"{what}: kernel", 1, min(shape.height, shape.width))
-        stride = check_int(self.stride, f"{what}: stride", 1, MAX_NEURONS)
-        sides = [positions(side, kernel, stride) for side in (shape.height, shape.width)]
-        if None in sides:
-            raise ValueError(f"{what}: {_no_positions(shape, kernel, stride)}")
-        height, width = (check_int(side, what, 1, MAX_NEURONS) for side in sides)
-        return Shape(height, width, check_int(maps, f"{what}: maps", 1, MAX_NEURONS))
-
-
-def _no_positions(shape: Shape, kernel: int, stride: int) -> str:
-    """Error message: a kernel does not tile the maps."""
-    fitting = [
-        s
-        for s in range(1, min(shape.height, shape.width) + 1)
-        if all(positions(side, kernel, s) for side in shape[:2])
-    ]
-    ways = f"strides that do: {', '.join(map(str, fitting))}" if fitting else "take a smaller kernel"
-    return (
-        f"a kernel of {kernel}x{kernel} in steps of {stride} does not end at the edge of "
-        f"{shape.height}x{shape.width} positions; {ways}"
-    )
 
 
 def _layered(
@@ -560,78 +473,13 @@ class Network:
                 raise ValueError(
                     f"synapse {s.name}: there is no population {end!r}; there are {', '.join(names)}"
                 )
-        kinds = self.end_kind(s.pre), self.end_kind(s.post)
-        if kinds not in JOINABLE:
-            hint = f"; use {s.post}-{s.pre}" if kinds[::-1] in JOINABLE else ""
-            raise ValueError(
-                f"synapse {s.name}: {self[s.pre].kind} to {self[s.post].kind} is not possible{hint}"
-            )
-        if not s.feedback and kinds != ("lif", "lif"):
-            raise ValueError(
-                f"synapse {s.name}: only one between lif populations can be without feedback, "
-                f"not {kinds[0]} to {kinds[1]}"
-            )
-        if s.pre == s.post:
-            raise ValueError(f"synapse {s.name}: a population cannot be joined to itself")
+        s.check(self[s.pre], self[s.post])
         if [t.name for t in self.synapses].count(s.name) > 1:
             raise ValueError(f"synapse {s.name} occurs twice")
-        self._check_maps(s)
-
-    def _check_maps(self, s: Synapse) -> None:
-        """ValueError unless kernel and maps of a synapse fit."""
-        pre = self[s.pre]
-        post = self[s.post]
-        constant = isinstance(pre, Constant) and pre.size == 1
-        if s.per_position and not (constant and post.shape):
-            raise ValueError(
-                f"synapse {s.name}: per_position is that of a bias of maps, from a constant of size 1 to a "
-                "population with a shape: leave it out"
-            )
-        if isinstance(pre, SelfAttention) and post.shape is None:
-            raise ValueError(
-                f"synapse {s.name}: the answers of {s.pre} go to maps: give {s.post} a shape of "
-                f"{pre.shape.height}x{pre.shape.width} positions"  # type: ignore[union-attr]
-            )
-        if s.kernel is None:
-            if post.shape is None or constant:
-                return
-            missing = (
-                "both are maps: give the synapse a kernel"
-                if pre.shape
-                else f"maps receive from maps, or from a constant of size 1: give {s.pre} a shape"
-            )
-            raise ValueError(f"synapse {s.name}: {s.post} has the shape {post.shape}; {missing}")
-        for p in (pre, post):
-            if p.shape is None:
-                raise ValueError(
-                    f"synapse {s.name}: a kernel joins maps, {p.name} has no shape (height, width, maps); "
-                    "give it one, or leave the kernel out"
-                )
-        assert pre.shape is not None and post.shape is not None
-        if s.kernel != 1 and isinstance(pre, SelfAttention) | isinstance(post, SelfAttention):
-            raise ValueError(
-                f"synapse {s.name}: self-attention takes and gives values position by position: kernel must "
-                f"be 1, not {s.kernel}"
-            )
-        found = Window(s.kernel, s.stride).over(pre.shape, post.shape.maps, f"synapse {s.name}")
-        if found != post.shape:
-            raise ValueError(
-                f"synapse {s.name}: a kernel of {s.kernel}x{s.kernel} in steps of {s.stride} makes "
-                f"{found.height}x{found.width} positions of {pre.shape}, {s.post} has the shape {post.shape}"
-            )
 
     def geometry(self, synapse: Synapse) -> Geometry | None:
-        """Geometry of a convolution, or of a bias that maps share; None for a dense synapse.
-
-        ``post`` is the shape of the drives that the synapse adds to.
-        """
-        pre = self[synapse.pre].shape
-        post = self[synapse.post].drive_shape
-        if post is None or synapse.per_position:
-            return None
-        if synapse.kernel is None or pre is None:
-            return Geometry(CONSTANT, post, kernel=1, stride=0)
-        return Geometry(pre, post, synapse.kernel, synapse.stride)
+        """Geometry of a synapse whose weights several pairs of neurons share; None for a dense synapse."""
+        return synapse.geometry(self[synapse.pre], self[synapse.post])
 
     @property
     def maps(self) -> tuple[Population, ...]:
@@ -657,10 +505,6 @@ class Network:
                 f"self-attention {p.name!r} needs a synapse from maps and one to maps, it has {len(sources)} "
                 f"and {len(targets)}"
             )
-
-    def end_kind(self, name: str) -> str:
-        """Kind of a population as an end of a synapse: "clamped" for inputs and constants."""
-        return "clamped" if self[name].clamped else self[name].kind
 
     def fan_in(self, p: Population) -> int:
         """Largest number of presynaptic neurons that one accumulator of ``p`` adds up.
@@ -830,19 +674,8 @@ class Network:
         return self[self.output].size
 
     def shape(self, synapse: Synapse) -> tuple[int, int]:
-        """Rows and columns of the weights of a synapse.
-
-        A kernel and a bias of maps are shared by all positions (:class:`Geometry`).  Patterns have the width
-        of one head of the relay; an embedding table has ``table_rows`` rows.
-        """
-        pre = self[synapse.pre]
-        post = self[synapse.post]
-        geometry = self.geometry(synapse)
-        if geometry is not None:
-            return geometry.rows, geometry.columns
-        if isinstance(pre, Attention):
-            return pre.table_rows or pre.size, post.width
-        return pre.size, post.n_drives
+        """Rows and columns of the weights of a synapse."""
+        return synapse.shape(self[synapse.pre], self[synapse.post])
 
     @property
     def n_weights(self) -> int:
@@ -933,16 +766,9 @@ class Network:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON.  Fields of maps and tables are omitted if there are none."""
-        d = dataclasses.asdict(self)
-        for part in (*d["populations"], *d["synapses"]):
-            if part.get("shape", part.get("kernel")) is None:
-                for name in OF_MAPS:
-                    part.pop(name, None)
-            if not part.get("per_position", True):
-                part.pop("per_position")
-            if part.get("table_rows") is None:
-                part.pop("table_rows", None)
-        return d
+        parts = {"populations": [p.to_dict() for p in self.populations]}
+        parts["synapses"] = [s.to_dict() for s in self.synapses]
+        return {**dataclasses.asdict(self), **parts}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:

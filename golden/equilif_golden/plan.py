@@ -24,6 +24,7 @@ from equilif_golden.blocks.relay import query_shift, retrieval_shift
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Attention, Network, Synapse, Weights
 from equilif_golden.schedule import RawSchedule
+from equilif_golden.synapses import end_kind
 
 #: rows of one of the NamedTuples below, with the names of its fields
 Table = npt.NDArray[np.void]
@@ -172,7 +173,8 @@ def plan_of(network: Network) -> Plan:
         if network.geometry(s) or isinstance(network[s.pre], Attention):
             continue
         row = Matrix(weight[s.name], *network.shape(s), place[s.pre], place[s.post], int(s.feedback))
-        matrices.setdefault((network.end_kind(s.pre), network.end_kind(s.post)), []).append(row)
+        ends = end_kind(network[s.pre]), end_kind(network[s.post])
+        matrices.setdefault(ends, []).append(row)
     heads = [
         Head(
             query=place[f"{m.relay.name} {QUERY}"] + head * m.relay.width,

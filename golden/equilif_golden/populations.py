@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -85,6 +85,15 @@ class Population:
                 f"{self.label}: shape {self.shape} makes {self.shape.size:,} neurons, its size is "
                 f"{self.size:,}"
             )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; without fields of maps or of a table if it has none."""
+        found = asdict(self)
+        if self.shape is None:
+            found = {name: value for name, value in found.items() if name not in ("shape", "patch")}
+        if found.get("table_rows") is None:
+            found.pop("table_rows", None)
+        return found
 
     @property
     def maps(self) -> int:

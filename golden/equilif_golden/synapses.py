@@ -1,0 +1,233 @@
+"""Synapses: their fields, the populations that they may join, and their weights.
+
+A synapse is dense, or has a *geometry*: several pairs of neurons share a weight
+(equilif_golden.blocks.geometry).  :meth:`Synapse.geometry` alone decides between them.  Everything else asks
+the geometry: neurons, shape, fan-in, update, tables of the compiled kernel, groups and tiles of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, NamedTuple
+
+from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
+from equilif_golden.fixed import check_bool, check_float, check_int, set_fields, short_repr
+from equilif_golden.populations import MAX_NEURONS, Attention, Constant, Population, SelfAttention
+
+#: possible kinds at the two ends of a synapse
+JOINABLE = {
+    ("clamped", "lif"),
+    ("lif", "lif"),
+    ("clamped", "relay"),
+    ("relay", "lif"),
+    ("attention", "relay"),
+    ("clamped", "self_attention"),
+    ("lif", "self_attention"),
+    ("self_attention", "lif"),
+}
+#: fields that every saved synapse has
+FIRST_FIELDS = ("pre", "post", "learning_rate_scale", "feedback")
+
+
+def _option(default: Any, text: str, **limits: Any) -> Any:
+    """A field that is an option: help text and ``limits``, also of the key in a network file."""
+    return field(default=default, metadata={"help": text, **limits})
+
+
+@dataclass(frozen=True)
+class Synapse:
+    """Symmetric synapse between two populations.
+
+    pre, post             names of the populations; rows of the weights belong to ``pre``, columns to ``post``
+    learning_rate_scale   learning rate relative to that of the network
+    feedback              whether ``pre`` receives spikes of ``post``; false only between LIF populations.
+                          Equilibrium Propagation needs feedback; equilif_golden.real.trainer trains without.
+                          Without effect from and to self-attention
+    kernel, stride        side of the kernel and its step, of a convolution between populations of maps
+    per_position          of a bias of maps: each position has one of its own, for example a position code
+    """
+
+    pre: str
+    post: str
+    learning_rate_scale: float = _option(1.0, "factor of the network's learning rate", ge=0, le=1e6)
+    feedback: bool = _option(
+        True, "false (between spiking populations): one way; such a network runs but cannot learn"
+    )
+    kernel: int | None = _option(
+        None,
+        "between maps: side of the kernel of a convolution",
+        absent="all to all",
+        ge=1,
+        le=MAX_NEURONS,
+    )
+    stride: int = _option(1, "between maps: positions between neighbouring kernels", ge=1, le=MAX_NEURONS)
+    per_position: bool = _option(
+        False, "from a constant to maps: each position has a bias of its own, for example a position code"
+    )
+
+    def __post_init__(self) -> None:
+        for end in (self.pre, self.post):
+            if not isinstance(end, str):
+                raise ValueError(f"the ends of a synapse are names of populations, not {short_repr(end)}")
+        for name, option in OPTIONS.items():
+            value = getattr(self, name)
+            if value is not None or option.default is not None:
+                set_fields(self, **{name: self._checked(option.default, value, name, option.metadata)})
+        if self.kernel is None and self.stride != 1:
+            raise ValueError(f"synapse {self.name}: a stride is that of a kernel: give one, or leave it out")
+
+    def _checked(self, default: object, value: Any, name: str, limits: Mapping[str, Any]) -> Any:
+        """Value of an option, of the type of its default; None stands for an integer."""
+        what = f"synapse {self.name}: {name}"
+        if isinstance(default, bool):
+            return check_bool(value, what)
+        check = check_float if isinstance(default, float) else check_int
+        return check(value, what, limits["ge"], limits["le"])
+
+    @property
+    def name(self) -> str:
+        return f"{self.pre}-{self.post}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All fields but the populations, by name."""
+        return {name: getattr(self, name) for name in OPTIONS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; options that older versions lack only if they differ from their defaults."""
+        kept = (*FIRST_FIELDS, "stride") if self.kernel is not None else FIRST_FIELDS
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name in kept or value != OPTIONS[name].default
+        }
+
+    @property
+    def text(self) -> str:
+        """The kernel for readers, "3x3" or "3x3, stride 2"; empty for a dense synapse."""
+        if self.kernel is None:
+            return ""
+        return f"{self.kernel}x{self.kernel}" + (f", stride {self.stride}" if self.stride > 1 else "")
+
+    def check(self, pre: Population, post: Population) -> None:
+        """ValueError unless the synapse can join these populations."""
+        kinds = end_kind(pre), end_kind(post)
+        if kinds not in JOINABLE:
+            hint = f"; use {self.post}-{self.pre}" if kinds[::-1] in JOINABLE else ""
+            raise ValueError(f"synapse {self.name}: {pre.kind} to {post.kind} is not possible{hint}")
+        if not self.feedback and kinds != ("lif", "lif"):
+            raise ValueError(
+                f"synapse {self.name}: only one between lif populations can be without feedback, "
+                f"not {kinds[0]} to {kinds[1]}"
+            )
+        if self.pre == self.post:
+            raise ValueError(f"synapse {self.name}: a population cannot be joined to itself")
+        self._check_maps(pre, post)
+
+    def _check_maps(self, pre: Population, post: Population) -> None:
+        """ValueError unless kernel and maps fit."""
+        constant = isinstance(pre, Constant) and pre.size == 1
+        if self.per_position and not (constant and post.shape):
+            raise ValueError(
+                f"synapse {self.name}: per_position is that of a bias of maps, from a constant of size 1 to "
+                "a population with a shape: leave it out"
+            )
+        if isinstance(pre, SelfAttention) and post.shape is None:
+            raise ValueError(
+                f"synapse {self.name}: the answers of {self.pre} go to maps: give {self.post} a shape of "
+                f"{pre.shape.height}x{pre.shape.width} positions"  # type: ignore[union-attr]
+            )
+        if self.kernel is None:
+            if post.shape is None or constant:
+                return
+            missing = (
+                "both are maps: give the synapse a kernel"
+                if pre.shape
+                else f"maps receive from maps, or from a constant of size 1: give {self.pre} a shape"
+            )
+            raise ValueError(f"synapse {self.name}: {self.post} has the shape {post.shape}; {missing}")
+        for p in (pre, post):
+            if p.shape is None:
+                raise ValueError(
+                    f"synapse {self.name}: a kernel joins maps, {p.name} has no shape (height, width, maps); "
+                    "give it one, or leave the kernel out"
+                )
+        assert pre.shape is not None and post.shape is not None
+        if self.kernel != 1 and isinstance(pre, SelfAttention) | isinstance(post, SelfAttention):
+            raise ValueError(
+                f"synapse {self.name}: self-attention takes and gives values position by position: kernel "
+                f"must be 1, not {self.kernel}"
+            )
+        found = Window(self.kernel, self.stride).over(pre.shape, post.shape.maps, f"synapse {self.name}")
+        if found != post.shape:
+            raise ValueError(
+                f"synapse {self.name}: a kernel of {self.kernel}x{self.kernel} in steps of {self.stride} "
+                f"makes {found.height}x{found.width} positions of {pre.shape}, {self.post} has the shape "
+                f"{post.shape}"
+            )
+
+    def geometry(self, pre: Population, post: Population) -> Geometry | None:
+        """Geometry of a convolution, or of a bias that maps share; None for a dense synapse.
+
+        Its ``post`` is the shape of the drives that the synapse adds to.
+        """
+        drives = post.drive_shape
+        if drives is None or self.per_position:
+            return None
+        if self.kernel is None or pre.shape is None:
+            return Geometry(CONSTANT, drives, kernel=1, stride=0)
+        return Geometry(pre.shape, drives, self.kernel, self.stride)
+
+    def shape(self, pre: Population, post: Population) -> tuple[int, int]:
+        """Rows and columns of the weights.
+
+        Those with a geometry are shared by all positions.  Patterns have the width of one head of the relay;
+        an embedding table has ``table_rows`` rows.
+        """
+        geometry = self.geometry(pre, post)
+        if geometry is not None:
+            return geometry.rows, geometry.columns
+        if isinstance(pre, Attention):
+            return pre.table_rows or pre.size, post.width
+        return pre.size, post.n_drives
+
+
+#: fields that are options of a synapse: all but the populations
+OPTIONS = {f.name: f for f in fields(Synapse) if "help" in f.metadata}
+
+
+def end_kind(p: Population) -> str:
+    """Kind of a population as an end of a synapse: "clamped" for inputs and constants."""
+    return "clamped" if p.clamped else p.kind
+
+
+class Window(NamedTuple):
+    """Kernel and stride of a convolution."""
+
+    kernel: int | None = None
+    stride: int = 1
+
+    def over(self, shape: Shape, maps: int, what: str) -> Shape:
+        """Shape of the ``maps`` output maps of a convolution over ``shape``."""
+        kernel = check_int(self.kernel, f"{what}: kernel", 1, min(shape.height, shape.width))
+        stride = check_int(self.stride, f"{what}: stride", 1, MAX_NEURONS)
+        sides = [positions(side, kernel, stride) for side in (shape.height, shape.width)]
+        if None in sides:
+            raise ValueError(f"{what}: {_no_positions(shape, kernel, stride)}")
+        height, width = (check_int(side, what, 1, MAX_NEURONS) for side in sides)
+        return Shape(height, width, check_int(maps, f"{what}: maps", 1, MAX_NEURONS))
+
+
+def _no_positions(shape: Shape, kernel: int, stride: int) -> str:
+    """Error message: a kernel does not tile the maps."""
+    fitting = [
+        s
+        for s in range(1, min(shape.height, shape.width) + 1)
+        if all(positions(side, kernel, s) for side in shape[:2])
+    ]
+    ways = f"strides that do: {', '.join(map(str, fitting))}" if fitting else "take a smaller kernel"
+    return (
+        f"a kernel of {kernel}x{kernel} in steps of {stride} does not end at the edge of "
+        f"{shape.height}x{shape.width} positions; {ways}"
+    )
