@@ -95,7 +95,7 @@ class Synapse:
         return {name: getattr(self, name) for name in OPTIONS}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; options that older versions lack only if they differ from their defaults."""
+        """Plain values, for JSON; those of later versions only if they differ from their defaults."""
         kept = (*FIRST_FIELDS, "stride") if self.kernel is not None else FIRST_FIELDS
         return {
             name: value
