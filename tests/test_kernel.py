@@ -2,7 +2,8 @@
 
 Cases: chains of 0 to 3 hidden populations, arbitrary graphs (skip connections, loops, any update order,
 several inputs and constants), convolutions (reference and kernel), one attention layer of 1 to 4 heads or two
-of 1 or 2 with dynamic patterns, an embedding table or stored patterns; sizes around multiples of the lane
+of 1 or 2 with dynamic patterns, an embedding table or stored patterns, one or two self-attention populations
+with or without them (reference and kernel); sizes around multiples of the lane
 count, random formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights up to full
 scale, counters up to their wrap; several samples in sequence.
 """
@@ -37,6 +38,7 @@ from equilif_golden.network import (
     Network,
     Population,
     Relay,
+    SelfAttention,
     Synapse,
     Tokens,
 )
@@ -115,7 +117,8 @@ def convolutions(draw):
             Synapse(pre.name, post.name, draw(scale), pre is image or draw(one_way), kernel, stride)
         )
         if draw(st.booleans()):
-            synapses.append(Synapse("bias", post.name, draw(scale)))
+            per_position = draw(st.integers(0, 3)) == 3
+            synapses.append(Synapse("bias", post.name, draw(scale), per_position=per_position))
     flat = [Population(f"h{k}", draw(st.integers(1, 6))) for k in range(draw(st.integers(0, 2)))]
     for p in flat:
         synapses += [Synapse(q.name, p.name, draw(scale)) for q in (bias, *maps) if draw(st.booleans())]
@@ -156,12 +159,57 @@ def with_memories(draw, fraction, maps):
 
 
 @st.composite
-def networks(draw, memories=False, maps=False):
-    fraction, threshold, window, charge_width = draw(
-        st.sampled_from([f for f in FORMATS if not memories or f[0] in (9, 12, 13)])
+def with_self_attention(draw, fraction):
+    """Convolutions, with or without attention layers, and one or two self-attention populations.
+
+    Each attends over an input or LIF maps, some over two of them, and drives LIF maps, some the same ones and
+    some also earlier ones; maps have shared biases, position codes, or both.
+    """
+    populations, synapses, output = draw(
+        with_memories(fraction, True) if draw(st.integers(0, 3)) == 3 else convolutions()
     )
-    schedule = draw(schedules(window, threshold, 2**fraction, whole_windows=memories))
-    numerics = Numerics(fraction=fraction, weight_width=draw(st.integers(4, 16)), charge_width=charge_width)
+    populations, synapses = list(populations), list(synapses)
+    for k in range(draw(st.integers(1, 2))):
+        maps = [p for p in populations if p.shape and p.kind in ("input", "lif")]
+        source = draw(st.sampled_from(maps))
+        same = [p for p in maps if p.shape[:2] == source.shape[:2]]
+        heads = draw(st.integers(1, 3))
+        attention = SelfAttention.of_shape(
+            f"attention{k}",
+            (*source.shape[:2], heads * draw(st.integers(1, 5))),
+            heads=heads,
+            causal=draw(st.booleans()),
+            sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)),
+            gain=draw(st.integers(0, min(MAX_GAIN, fraction - 9))),
+        )
+        target = Lif.of_shape(f"target{k}", (*source.shape[:2], draw(st.integers(1, 5))))
+        sources = {p.name: p for p in (source, draw(st.sampled_from(same)))}
+        targets = {
+            p.name: p
+            for p in (target, draw(st.sampled_from([target, *(p for p in same if p.kind == "lif")])))
+        }
+        synapses += [Synapse(name, attention.name, kernel=1) for name in sources]
+        synapses += [Synapse(attention.name, name, kernel=1) for name in targets]
+        for p in (attention, target):
+            if draw(st.booleans()):
+                synapses.append(Synapse("bias", p.name, per_position=draw(st.booleans())))
+        populations += [attention, target]
+    return draw(st.permutations(populations)), draw(st.permutations(synapses)), output
+
+
+@st.composite
+def networks(draw, memories=False, maps=False, attending=False):
+    fraction, threshold, window, charge_width = draw(
+        st.sampled_from([f for f in FORMATS if not (memories or attending) or f[0] in (9, 12, 13)])
+    )
+    schedule = draw(schedules(window, threshold, 2**fraction, whole_windows=memories or attending))
+    least = fraction + 1 if attending else 4
+    numerics = Numerics(
+        fraction=fraction, weight_width=draw(st.integers(least, 16)), charge_width=charge_width
+    )
+    if attending:
+        populations, synapses, output = draw(with_self_attention(fraction))
+        return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
     if memories:
         populations, synapses, output = draw(with_memories(fraction, maps))
         return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
@@ -180,11 +228,11 @@ def networks(draw, memories=False, maps=False):
 
 
 @st.composite
-def cases(draw, memories=False, maps=False):
+def cases(draw, memories=False, maps=False, attending=False):
     """A network, its weights, learning rate and counter, and samples: inputs, labels, and sequences of
     patterns or table rows (None without dynamic patterns).
     """
-    network = draw(networks(memories, maps))
+    network = draw(networks(memories, maps, attending))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     fmt, reach = network.numerics.weight, draw(st.sampled_from([0.2, 1.0, 4.0]))
     limit = min(reach * network.schedule.raw(network.numerics).threshold, fmt.hi)
@@ -193,7 +241,7 @@ def cases(draw, memories=False, maps=False):
     eta = 0.0
     least = smallest_rate(network)
     # a learning rate that changes no weight is rejected
-    if not network.feedforward and math.isfinite(least):
+    if not network.feedforward and not network.self_attention and math.isfinite(least):
         eta = max(draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta, least)
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
     x[0, :] = draw(st.sampled_from([0, 255]))
@@ -267,6 +315,8 @@ def check_kernel(network, weights, eta, counter, x, labels, sequences):
         )
         event(f"memory {kind}{' learned' if learned else ''}")
         event(f"retrieval {'alive' if result.recalled[0].retrieval[m.relay.name].any() else 'zero'}")
+    for a in network.self_attention:
+        event(f"answers {'alive' if result.recalled[0].answer[a.name].any() else 'zero'}")
     event("without feedback" if network.feedforward else "with feedback")
     event(
         "learned" if any((reference.weights[n] != w).any() for n, w in weights.items()) else "did not learn"
@@ -294,6 +344,12 @@ def test_kernel_equals_reference_with_convolutions(case):
 @settings(max_examples=50, deadline=None)
 @given(cases(memories=True, maps=True))
 def test_kernel_equals_reference_with_convolutions_and_attention(case):
+    check_kernel(*case)
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(attending=True))
+def test_kernel_equals_reference_with_self_attention(case):
     check_kernel(*case)
 
 

@@ -37,7 +37,7 @@ from equilif_golden.blocks.softmax import FRACTION as EXPONENT_FRACTION
 from equilif_golden.blocks.softmax import WIDTH as EXPONENT_WIDTH
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import ONE, TokenRows
-from equilif_golden.plan import Head, Matrix, Plan, Shared, Table, Update
+from equilif_golden.plan import Attending, Head, Matrix, Plan, Shared, Table, Update
 
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
@@ -131,7 +131,7 @@ class State(NamedTuple):
     v_saved: I32  #: (n_neurons,), at the end of the free phase
     spikes_saved: U8  #: (n_neurons,), at the end of the free phase
     drive: I32  #: (n_drives,), of the population or the head at work
-    query_drive: I32  #: (n_drives - n_neurons,), drives of the relays' queries
+    query_drive: I32  #: (n_drives - n_neurons,), drives of relays and self-attention
     scores: I32  #: (most_patterns,), of the head at work, and their exponentials
     patterns: I16  #: (most_patterns, width), dynamic patterns of this sample
     learned: I16  #: (most_patterns, width), the same after training
@@ -475,6 +475,11 @@ def add_retrievals(plan: Plan, w: I16, s: State, values: I16) -> None:
         m = plan.recalls[k]
         first = values[m.pre : m.pre + m.rows]
         forward_values(block(w, m), first, s.base[m.post : m.post + m.columns], s.events)
+    for k in range(plan.n_projections, len(plan.shared)):
+        c = plan.shared[k]
+        drive = s.base[c.post : c.post + c.post_height * c.post_width * c.columns]
+        answers = values[c.pre : c.pre + c.positions * c.maps]
+        forward_values_shared(plan, w, c, answers, drive, s.events)
 
 
 @compiled
@@ -507,7 +512,7 @@ def settle(plan: Plan, w: I16, s: State, steps: int, strength: int) -> int:
                     forward(block(w, m), all_spikes[m.pre : m.pre + m.rows], drive, s.events)
                 elif m.pre == first and m.feedback:
                     backward(block(w, m), all_spikes[m.post : m.post + m.columns], drive, s.events)
-            for k in range(plan.n_static, len(plan.shared)):
+            for k in range(plan.n_static, plan.n_joins):
                 c = plan.shared[k]
                 if c.post == first:
                     n = c.positions * c.maps
@@ -560,7 +565,7 @@ def recall(plan: Plan, w: I16, s: State, values: I16, n_loaded: int) -> None:
         backward_values(
             block(w, m), values[m.post : m.post + m.columns], s.query_drive[first : first + m.rows]
         )
-    for j in range(len(s.query_drive)):
+    for j in range(plan.n_relays):
         values[plan.queries + j] = relay(s.query_drive[j], plan.query_shift)
     for k in range(len(plan.heads)):
         head = plan.heads[k]
@@ -568,6 +573,48 @@ def recall(plan: Plan, w: I16, s: State, values: I16, n_loaded: int) -> None:
             ask(head, s.patterns[:n_loaded].reshape(n_loaded * head.width), s, values)
         else:
             ask(head, w[head.patterns : head.patterns + head.n_patterns * head.width], s, values)
+    for k in range(plan.n_joins, plan.n_projections):
+        c = plan.shared[k]
+        first = c.post - plan.n_neurons
+        drive = s.query_drive[first : first + c.post_height * c.post_width * c.columns]
+        forward_values_shared(plan, w, c, values[c.pre : c.pre + c.positions * c.maps], drive, s.events)
+    for j in range(plan.n_relays, len(s.query_drive)):
+        values[plan.n_neurons + j] = relay(s.query_drive[j], plan.query_shift)
+    for k in range(len(plan.attending)):
+        attend(plan, plan.attending[k], s, values)
+
+
+@compiled
+def attend(plan: Plan, a: Attending, s: State, values: I16) -> None:
+    """Answers of a self-attention population from the codes of query, key and value of its positions."""
+    stored = plan.query_shift  # codes of 7 fraction bits become weights
+    columns = a.heads * a.width
+    for head in range(a.heads):
+        first = a.projections + head * a.width
+        for i in range(a.positions):
+            query = values[first + 3 * i * columns : first + 3 * i * columns + a.width]
+            scores = s.scores[: i + 1 if a.causal else a.positions]
+            for j in range(len(scores)):
+                at = first + (3 * j + 1) * columns
+                key = values[at : at + a.width]
+                total = i32(0)
+                for d in range(a.width):
+                    total += product(query[d], i32(key[d]) << stored)
+                scores[j] = total
+            total, c = exponentials(scores, a.softmax_shift)
+            r = reciprocal(total, c)
+            drive = s.drive[: a.width]
+            drive[:] = 0
+            for j in range(len(scores)):
+                p = code(scores[j], r)
+                if p:
+                    at = first + (3 * j + 2) * columns
+                    value = values[at : at + a.width]
+                    for d in range(a.width):
+                        drive[d] += product(p, i32(value[d]) << stored)
+            at = a.answers + i * columns + head * a.width
+            for d in range(a.width):
+                values[at + d] = relay(drive[d], a.retrieval_shift + c - C_MIN)
 
 
 @compiled
@@ -606,7 +653,7 @@ def phase(
     """
     raw = plan.raw
     values = s.values[k]
-    window = raw.window if len(plan.heads) or early_exit else steps
+    window = raw.window if len(plan.heads) or len(plan.attending) or early_exit else steps
     count = 0
     for done in range(window, steps + 1, window):
         add_retrievals(plan, w, s, values)
@@ -630,7 +677,7 @@ def begin(plan: Plan, w: I16, s: State, x: U8) -> None:
                 inputs[i] = x[plan.fold[i]]
         else:
             copy_to(x, inputs)
-        s.values[k, plan.n_neurons : plan.n_drives] = 0
+        s.values[k, plan.n_neurons : plan.inputs] = 0
     s.static[:] = 0
     for k in range(len(plan.static)):
         m = plan.static[k]
@@ -692,7 +739,7 @@ def sample(plan: Plan, w: I16, s: State, n_loaded: int, nudged: bool) -> tuple[i
         for k in range(1, 3):
             copy_to(s.v_saved, s.v)
             copy_to(s.spikes_saved, s.spikes)
-            copy_to(s.values[0, plan.n_neurons : plan.n_drives], s.values[k, plan.n_neurons : plan.n_drives])
+            copy_to(s.values[0, plan.n_neurons : plan.inputs], s.values[k, plan.n_neurons : plan.inputs])
             strength = raw.strength if k == 1 else -raw.strength
             spikes += phase(plan, w, s, k, n_loaded, raw.nudged, strength, False)[0]
     return spikes, steps

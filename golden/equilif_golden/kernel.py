@@ -220,7 +220,7 @@ class Kernel:
         are at most 2**18.  The drive (batch, neurons) is that of the clamped populations.  ValueError for a
         network with an attention layer.
         """
-        if self.network.attention_layers:
+        if self.network.windowed:
             raise ValueError(
                 "averages of a network with an attention layer are not defined: it is evaluated per window"
             )

@@ -2,10 +2,11 @@
 
 The 8-bit values of all populations are in one array, as in the engine:
 
-    LIF rates | retrievals of relays | inputs | constants | queries of relays | codes of attention populations
+    LIF rates | retrievals of relays | query, key and value of self-attention, and its answers
+              | inputs | constants | queries of relays | codes of attention populations
 
-A *place* is an index in it.  LIF and relay neurons, which accumulate a drive, are first, so arrays of drives
-have the same places.  Weights are in another array, by synapse and row.
+A *place* is an index in it.  Those that accumulate a drive are first, up to query, key and value, so arrays
+of drives have the same places.  Weights are in another array, by synapse and row.
 
 Weights that maps share have separate tables.  A transposed copy of them, for the feedback direction, follows
 all weights.
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from equilif_golden.blocks.plasticity import Step
 from equilif_golden.blocks.relay import query_shift, retrieval_shift
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Attention, Network, Synapse, Weights
+from equilif_golden.network import Attention, Network, SelfAttention, Synapse, Weights
 from equilif_golden.schedule import RawSchedule
 from equilif_golden.synapses import end_kind
 
@@ -32,6 +33,8 @@ I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
 #: suffix for the query of a relay; its name alone is that of its retrieval
 QUERY = "(query)"
+#: suffix for query, key and value of a self-attention population; its name alone is that of its answers
+PROJECTIONS = "(projections)"
 
 
 class Layer(NamedTuple):
@@ -85,6 +88,19 @@ class Head(NamedTuple):
     retrieval_shift: int
 
 
+class Attending(NamedTuple):
+    """A self-attention population."""
+
+    projections: int  #: place of the query of its first position
+    answers: int  #: place of its first answer
+    positions: int
+    heads: int
+    width: int  #: of a head
+    causal: int
+    softmax_shift: int
+    retrieval_shift: int
+
+
 class Update(NamedTuple):
     """The EP update of a matrix, or of that part of it which belongs to one head."""
 
@@ -109,19 +125,23 @@ class Plan(NamedTuple):
     static: Table  #: Matrix, from clamped populations
     joins: Table  #: Matrix, between LIF populations
     recalls: Table  #: Matrix, from relays to LIF populations
-    shared: Table  #: Shared, those from clamped populations first
+    shared: Table  #: Shared: from clamped populations, between LIF populations, to and from self-attention
     n_static: int  #: of Shared from clamped populations
+    n_joins: int  #: of these and of those between LIF populations
+    n_projections: int  #: of these and of those from LIF populations to self-attention
     edge_starts: I32  #: index of the first edge of a position, see Shared
     edges: I32  #: (n, 2): for each pair of joined positions, first neuron of ``post`` and first weight
     fold: Raw  #: index in the sample of every input; empty: no folding
     heads: Table  #: Head
+    attending: Table  #: Attending
     n_neurons: int  #: of LIF populations
-    n_drives: int  #: of LIF populations and relays
+    n_relays: int  #: neurons of relays
+    n_drives: int  #: of LIF populations, relays and self-attention
     inputs: int  #: place of the first input
     constants: int  #: place of the first constant
     queries: int  #: place of the first query
     n_values: int
-    most_patterns: int
+    most_patterns: int  #: of an attention population, or positions of self-attention
     table: int  #: first weight of the embedding table; -1: none
     query_shift: int
     raw: RawSchedule
@@ -136,7 +156,9 @@ def table(rows: Sequence[tuple[int, ...]], kind: type[Any]) -> Table:
 def places(network: Network) -> dict[str, int]:
     """Where the values of each population begin, and the queries of each relay."""
     relays = [m.relay for m in network.attention_layers]
-    sizes = [(p.name, p.size) for p in (*network.lif, *relays, *network.inputs, *network.constants)]
+    sizes = [(p.name, p.size) for p in (*network.lif, *relays)]
+    sizes += [(f"{a.name} {PROJECTIONS}", a.n_drives) for a in network.self_attention]
+    sizes += [(p.name, p.size) for p in (*network.self_attention, *network.inputs, *network.constants)]
     sizes += [(f"{p.name} {QUERY}", p.size) for p in relays]
     sizes += [(m.attention.name, m.attention.size * m.relay.heads) for m in network.attention_layers]
     place = {}
@@ -145,6 +167,12 @@ def places(network: Network) -> dict[str, int]:
         place[name] = at
         at += size
     return place
+
+
+def drive_place(network: Network, place: dict[str, int], name: str) -> int:
+    """Where the drives of a population begin."""
+    self_attention = isinstance(network[name], SelfAttention)
+    return place[f"{name} {PROJECTIONS}" if self_attention else name]
 
 
 def first_weights(network: Network) -> dict[str, int]:
@@ -172,7 +200,8 @@ def plan_of(network: Network) -> Plan:
     for s in network.plastic:
         if network.geometry(s) or isinstance(network[s.pre], Attention):
             continue
-        row = Matrix(weight[s.name], *network.shape(s), place[s.pre], place[s.post], int(s.feedback))
+        post = drive_place(network, place, s.post)
+        row = Matrix(weight[s.name], *network.shape(s), place[s.pre], post, int(s.feedback))
         ends = end_kind(network[s.pre]), end_kind(network[s.post])
         matrices.setdefault(ends, []).append(row)
     heads = [
@@ -189,33 +218,63 @@ def plan_of(network: Network) -> Plan:
         for m in network.attention_layers
         for head in range(m.relay.heads)
     ]
+    attending = [
+        Attending(
+            projections=place[f"{a.name} {PROJECTIONS}"],
+            answers=place[a.name],
+            positions=a.drive_shape.positions,
+            heads=a.heads,
+            width=a.width,
+            causal=int(a.causal),
+            softmax_shift=network.softmax_shift(a),
+            retrieval_shift=retrieval_shift(numerics.fraction, a.gain),
+        )
+        for a in network.self_attention
+    ]
     shared, edge_starts, edges = shared_of(network)
+    ranks = [_rank(network, s) for s in shared_synapses(network)]
     layers = {p.name: Layer(place[p.name], p.size) for p in network.lif}
     n_neurons = sum(p.size for p in network.lif)
     n_relays = sum(m.relay.size for m in network.attention_layers)
     n_constants = sum(p.size for p in network.constants)
-    inputs = n_neurons + n_relays
+    n_drives = n_neurons + n_relays + sum(a.n_drives for a in network.self_attention)
+    inputs = n_drives + sum(a.size for a in network.self_attention)
     constants = inputs + network.n_inputs
     queries = constants + n_constants
     return Plan(
         layers=table(list(layers.values()), Layer),
         output=layers[network.output],
-        static=table(matrices.get(("clamped", "lif"), []) + matrices.get(("clamped", "relay"), []), Matrix),
+        static=table(
+            [
+                row
+                for post in ("lif", "relay", "self_attention")
+                for row in matrices.get(("clamped", post), [])
+            ],
+            Matrix,
+        ),
         joins=table(matrices.get(("lif", "lif"), []), Matrix),
         recalls=table(matrices.get(("relay", "lif"), []), Matrix),
         shared=table(shared, Shared),
-        n_static=sum(network[s.pre].clamped for s in shared_synapses(network)),
+        n_static=sum(rank < 1 for rank in ranks),
+        n_joins=sum(rank < 2 for rank in ranks),
+        n_projections=sum(rank < 3 for rank in ranks),
         edge_starts=edge_starts,
         edges=edges,
         fold=fold_of(network),
         heads=table(heads, Head),
+        attending=table(attending, Attending),
         n_neurons=n_neurons,
-        n_drives=n_neurons + n_relays,
+        n_relays=n_relays,
+        n_drives=n_drives,
         inputs=inputs,
         constants=constants,
         queries=queries,
         n_values=queries + n_relays + sum(m.attention.size * m.relay.heads for m in network.attention_layers),
-        most_patterns=max((m.attention.size for m in network.attention_layers), default=0),
+        most_patterns=max(
+            [0]
+            + [m.attention.size for m in network.attention_layers]
+            + [a.drive_shape.positions for a in network.self_attention]
+        ),
         table=weight[network.table.name] if network.table else -1,
         query_shift=query_shift(numerics.fraction),
         raw=network.schedule.raw(numerics),
@@ -225,9 +284,18 @@ def plan_of(network: Network) -> Plan:
 
 
 def shared_synapses(network: Network) -> list[Synapse]:
-    """Synapses whose weights maps share, those from clamped populations first."""
+    """Synapses whose weights maps share, in the order of Plan.shared."""
     found = [s for s in network.plastic if network.geometry(s)]
-    return sorted(found, key=lambda s: not network[s.pre].clamped)
+    return sorted(found, key=lambda s: _rank(network, s))
+
+
+def _rank(network: Network, s: Synapse) -> int:
+    """Position of a synapse's class in Plan.shared."""
+    if network[s.pre].clamped:
+        return 0
+    if isinstance(network[s.pre], SelfAttention):
+        return 3
+    return 2 if isinstance(network[s.post], SelfAttention) else 1
 
 
 def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
@@ -252,7 +320,7 @@ def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
                 rows=g.rows,
                 columns=g.columns,
                 pre=place[s.pre],
-                post=place[s.post],
+                post=drive_place(network, place, s.post),
                 feedback=int(s.feedback),
                 edge_start=sum(map(len, edge_starts)),
                 positions=g.pre.positions,

@@ -8,7 +8,7 @@ bit for bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from equilif_golden.blocks.nudge import nudge
 from equilif_golden.blocks.plasticity import Step, ep_update
 from equilif_golden.blocks.rate import measure, moved
 from equilif_golden.blocks.relay import query_shift, relay, retrieval
+from equilif_golden.blocks.self_attention import Attended, self_attention
 from equilif_golden.blocks.softmax import softmax
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.learning import NO_RATE, learning_steps
@@ -27,6 +28,7 @@ from equilif_golden.network import (
     Attention,
     Network,
     Relay,
+    SelfAttention,
     Synapse,
     TokenRows,
     Tokens,
@@ -42,16 +44,19 @@ class Recalled:
     """Values of the attention layers, by population.
 
     query, retrieval (batch, heads, width): signed 8-bit values, by relay.  p (batch, heads, size): codes from
-    which patterns learn, by attention population.
+    which patterns learn, by attention population.  answer (batch, size): signed 8-bit values, and attention
+    (batch, heads, positions, positions): codes of the probabilities, by self-attention population.
     """
 
     query: dict[str, Raw] = field(default_factory=dict)
     retrieval: dict[str, Raw] = field(default_factory=dict)
     p: dict[str, Raw] = field(default_factory=dict)
+    answer: dict[str, Raw] = field(default_factory=dict)
+    attention: dict[str, Raw] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: Sequence[Recalled]) -> Recalled:
-        return cls(*(_joined([getattr(r, kind) for r in parts]) for kind in ("query", "retrieval", "p")))
+        return cls(*(_joined([getattr(r, f.name) for r in parts]) for f in fields(cls)))
 
 
 def _joined(parts: Sequence[dict[str, Raw]]) -> dict[str, Raw]:
@@ -178,7 +183,7 @@ class Reference:
         clamped = net.clamped(x)
         v = {p.name: np.full((batch, p.size), self.raw.threshold // 2) for p in net.lif}
         spikes = {p.name: np.zeros((batch, p.size), np.int64) for p in net.lif}
-        base = {p.name: np.zeros((batch, p.size), np.int64) for p in net.populations if not p.clamped}
+        base = {p.name: np.zeros((batch, p.n_drives), np.int64) for p in net.populations if not p.clamped}
         for s in net.synapses:
             if s.pre in clamped:
                 base[s.post] = base[s.post] + syn.forward_values(
@@ -196,6 +201,8 @@ class Reference:
                     self.weights[m.synapse.name][None],
                     np.ones((1, m.attention.size), bool),
                 )
+        for a in net.self_attention:
+            silent.answer[a.name] = np.zeros((batch, a.size), np.int64)
         return State(v, spikes, base, stored, silent)
 
     def _recall(self, state: State, rates: dict[str, Raw]) -> None:
@@ -220,7 +227,28 @@ class Reference:
             new.retrieval[m.relay.name] = retrieval(gathered, codes.c, fraction=fraction, gain=m.relay.gain)
             fine = m.attention.dynamic_patterns
             new.p[m.attention.name] = softmax(scores, present, shift=shift, absolute=not fine, fine=fine).code
+        for a in net.self_attention:
+            attended = self._attend(a, state.base[a.name], rates)
+            new.answer[a.name] = attended.answer
+            new.attention[a.name] = attended.p.code
         state.recalled = new
+
+    def _attend(self, a: SelfAttention, drive: Raw, rates: dict[str, Raw]) -> Attended:
+        """Query, key and value of every position from the rates, and the answers."""
+        net = self.network
+        for s in net.synapses:
+            if s.post == a.name and s.pre in rates:
+                drive = drive + syn.forward_values(self.weights[s.name], rates[s.pre], net.geometry(s))
+        assert a.shape is not None
+        return self_attention(
+            drive,
+            positions=a.shape.positions,
+            heads=a.heads,
+            causal=a.causal,
+            shift=net.softmax_shift(a),
+            fraction=net.numerics.fraction,
+            gain=a.gain,
+        )
 
     def _step(self, state: State, target: Raw | None, strength: int) -> None:
         """One time step: each LIF population in order, from the newest spikes of its neighbours (Gauss-Seidel
@@ -233,11 +261,15 @@ class Reference:
                     drive = drive + syn.forward_values(
                         self.weights[s.name], state.recalled.retrieval[s.pre].reshape(len(drive), -1)
                     )
+                elif s.post == p.name and s.pre in state.recalled.answer:
+                    drive = drive + syn.forward_values(
+                        self.weights[s.name], state.recalled.answer[s.pre], self.network.geometry(s)
+                    )
                 elif s.post == p.name and s.pre in state.spikes:
                     drive = drive + syn.forward(
                         self.weights[s.name], state.spikes[s.pre], self.network.geometry(s)
                     )
-                elif s.pre == p.name and s.feedback:
+                elif s.pre == p.name and s.post in state.spikes and s.feedback:
                     drive = drive + syn.backward(
                         self.weights[s.name], state.spikes[s.post], self.network.geometry(s)
                     )
@@ -264,12 +296,12 @@ class Reference:
     ) -> tuple[dict[str, Raw], int]:
         """Rates of the last window, and the number of steps: fewer than ``steps`` after an early exit.
 
-        Attention layers are evaluated after every window.  Without them and without ``early_exit`` only the
-        last window is measured.
+        Attention layers and self-attention are evaluated after every window.  Without them and without
+        ``early_exit`` only the last window is measured.
         """
         rates: dict[str, Raw] = {}
         state.charge = {k: -v for k, v in state.v.items()}
-        windows = self.network.attention_layers or early_exit
+        windows = self.network.windowed or early_exit
         for left in range(steps - 1, -1, -1):
             if left + 1 == self.raw.window or windows and (left + 1) % self.raw.window == 0:
                 state.charge = {k: -v for k, v in state.v.items()}

@@ -78,6 +78,18 @@ class Compiled(Placement):
             raise CapacityError(
                 "the network has an attention layer, this engine is built without (EngineConfig.attention)"
             )
+        if network.self_attention:
+            raise CapacityError(
+                f"the network has self-attention ({network.self_attention[0].name}), which no engine "
+                "has: run it with equilif_golden.kernel.Kernel"
+            )
+        for s in network.synapses:
+            maps = network[s.post].maps
+            if s.per_position and maps % config.lanes:
+                raise CapacityError(
+                    f"synapse {s.name}: a bias per position needs whole groups of {config.lanes} lanes, "
+                    f"{s.post} has {maps} maps: take a multiple"
+                )
         if network.schedule.early_exit is not None and not config.early_exit:
             raise CapacityError(
                 "the network's free phase ends early, this engine cannot (EngineConfig.early_exit)"

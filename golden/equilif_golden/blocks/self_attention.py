@@ -1,0 +1,68 @@
+"""Self-attention: from the drives of query, key and value of every position to signed 8-bit answers.
+
+Once per window, from the 8-bit rates r that have just been measured, for every position i and head h:
+
+    drive      = sum (r W >> 8) + biases         accumulator, of query, key and value, by position
+    code       = clip(drive >> query_shift)      relay: signed, 7 fraction bits, -1 .. 127/128
+    stored     = code << (fraction - 7)          keys and values as raw weights: the same real number
+    score_ij   = sum_d (stored key_jd query_id >> 8)           drive of a query code on a stored pattern
+    p_i        = softmax(score_i) over all j, or j <= i        8-bit codes with one exponent (blocks.softmax)
+    answer_id  = clip(sum_j (p_ij stored value_jd >> 8) >> (retrieval_shift + c - C_MIN))
+
+Each product is rounded down on its own.  Answers have 7 fraction bits, and drive a population like the
+retrievals of a relay (blocks.synapse.forward_values): a value of 1.0 counts as a rate of 1/2.  In real
+numbers, with k = 2**(sharpness - 1) ln 2:
+
+    answer_i = clip(2**gain sum_j softmax_j(k query_i key_j) value_j, -1, 1)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from equilif_golden.blocks import synapse as syn
+from equilif_golden.blocks.relay import FRACTION, query_shift, relay, retrieval
+from equilif_golden.blocks.softmax import Probabilities, softmax
+from equilif_golden.fixed import Raw
+
+
+class Attended(NamedTuple):
+    """Values of a self-attention population.
+
+    query, key, value   codes (..., heads, positions, width)
+    p                   probabilities, codes (..., heads, positions, positions): those of a query in a row
+    answer              codes (..., positions x heads x width), in the order of the population's neurons
+    """
+
+    query: Raw
+    key: Raw
+    value: Raw
+    p: Probabilities
+    answer: Raw
+
+
+def stored(codes: Raw, fraction: int) -> Raw:
+    """Codes of keys and values as raw weights of the same real size."""
+    return codes << (fraction - FRACTION)
+
+
+def self_attention(
+    drives: Raw, *, positions: int, heads: int, causal: bool, shift: int, fraction: int, gain: int
+) -> Attended:
+    """Answers from raw ``drives`` (..., positions x 3 x heads x width): query, key and value of a position.
+
+    shift      of the softmax (Network.softmax_shift)
+    fraction   fraction bits of drives and weights
+    gain       octaves: answers are multiplied by 2**gain
+    """
+    codes = relay(drives, shift=query_shift(fraction))
+    parts = codes.reshape(*drives.shape[:-1], positions, 3, heads, -1)
+    query, key, value = (np.swapaxes(parts[..., part, :, :], -3, -2) for part in range(3))
+    scores = syn.backward_values(stored(key, fraction)[..., None, :, :], query)
+    active = np.tri(positions, dtype=bool) if causal else np.ones((positions, positions), bool)
+    p = softmax(scores, active, shift=shift)
+    gathered = syn.forward_values(stored(value, fraction)[..., None, :, :], p.code)
+    answer = np.swapaxes(retrieval(gathered, p.c, fraction=fraction, gain=gain), -3, -2)
+    return Attended(query, key, value, p, answer.reshape(*drives.shape[:-1], -1))
