@@ -20,6 +20,8 @@ def carried(network: Network, s: Synapse, w: Tensor, rates: Tensor) -> Tensor:
     if geometry is None or s.kernel is None:
         drive = rates @ w
         return drive.repeat(1, geometry.post.positions) if geometry else drive
+    if geometry.kernel == geometry.stride == 1:
+        return (rates.view(-1, *geometry.pre) @ w).flatten(1)
     maps = functional.conv2d(_maps(rates, geometry.pre), _kernel(w, geometry), stride=geometry.stride)
     return _rows(maps)
 
@@ -29,6 +31,8 @@ def carried_back(network: Network, s: Synapse, w: Tensor, rates: Tensor) -> Tens
     geometry = network.geometry(s)
     if geometry is None:
         return rates @ w.T
+    if geometry.kernel == geometry.stride == 1:
+        return (rates.view(-1, *geometry.post) @ w.T).flatten(1)
     maps = _maps(rates, geometry.post)
     return _rows(functional.conv_transpose2d(maps, _kernel(w, geometry), stride=geometry.stride))
 

@@ -8,6 +8,7 @@ Populations come in update order, each from the newest rates of its neighbours, 
 where z_p is the drive of every synapse, both ways unless it has no feedback, in thresholds.  For a symmetric
 network one such sweep is a block-coordinate ascent of Phi.  A memory answers the rates before the sweep with
 the map of equilif_golden.real.attention, so attention layers are part of f like any population.
+Self-attention answers the newest rates when its target is updated.
 equilif_golden.real.equilibrium finds the fixed point and its gradient.
 """
 
@@ -25,6 +26,7 @@ from equilif_golden import samples
 from equilif_golden.blocks.relay import query_shift
 from equilif_golden.fixed import Raw, integers
 from equilif_golden.network import ONE, Network, TokenRows, Weights
+from equilif_golden.populations import Attention, Lif, Relay, SelfAttention
 from equilif_golden.real.equilibrium import Convergence, Equilibrium, anderson, eight_bit
 from equilif_golden.real.maps import carried, carried_back
 from equilif_golden.real.twin import SCALE, Twin, ep_direction
@@ -46,6 +48,33 @@ class Patterns(NamedTuple):
         return scores.softmax(-1) @ self.patterns * self.present.any(1)[:, None, None]
 
 
+def self_attention(population: SelfAttention, drive: Tensor) -> tuple[Tensor, Tensor]:
+    """Answers (n, size) of self-attention in -1 .. 1, and its probabilities (n, heads, positions, positions).
+
+    ``drive`` (n, positions x 3 maps): query, key and value of every position, each head by head.
+
+        q, k, v = clip(drive, -1, 1)
+        p_ij = softmax_j(sharpness q_i k_j)        answer_i = clip(2**gain sum_j p_ij v_j, -1, 1)
+    """
+    shape = population.shape
+    assert shape is not None
+    n, positions, heads = len(drive), shape.positions, population.heads
+    parts = drive.clamp(-1, 1).view(n, positions, 3, heads, population.width)
+    query, key, value = parts.permute(2, 0, 3, 1, 4)
+    scores = sharpness(population) * query @ key.transpose(-1, -2)
+    if population.causal:
+        later = torch.ones(positions, positions, dtype=torch.bool, device=drive.device).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    p = scores.softmax(-1)
+    answers = (2.0**population.gain * p @ value).clamp(-1, 1)
+    return answers.transpose(1, 2).reshape(n, -1), p
+
+
+def sharpness(population: Attention | SelfAttention) -> float:
+    """Inverse temperature k of a softmax."""
+    return 2.0 ** (population.sharpness - 1) * math.log(2)
+
+
 class Rates(Equilibrium):
     """A network in real numbers as a torch module; weights are in thresholds.
 
@@ -63,9 +92,9 @@ class Rates(Equilibrium):
         **solver: Any,
     ):
         super().__init__(**solver)
-        if network.attention_layers and network.schedule.threshold != 1:
+        if network.windowed and network.schedule.threshold != 1:
             raise ValueError(
-                "a memory's queries and patterns are in units of 1.0: "
+                "queries, keys and patterns of attention are in units of 1.0: "
                 f"its threshold must be 1, not {network.schedule.threshold:g}"
             )
         self.network = network
@@ -76,12 +105,24 @@ class Rates(Equilibrium):
         )
         self.part = network.neurons
         self.n = sum(p.size for p in network.lif)
-        order = [p.name for p in network.lif]
-        #: feedforward, and every population follows its presynaptic ones: one sweep settles
-        self.direct = not network.attention_layers and all(
-            not s.feedback and order.index(s.pre) < order.index(s.post)
+        #: synapses between LIF neurons that also carry spikes of ``post``
+        self.backward = tuple(
+            s
             for s in network.synapses
-            if s.pre in order
+            if s.feedback and s.pre in self.part and s not in network.self_attention_synapses
+        )
+        self.attending = {p.name: p for p in network.self_attention}
+        order = [p.name for p in network.lif]
+        sources = {
+            p: [s.pre for s in network.synapses if s.post == p and s.pre in order] for p in self.attending
+        }
+        #: feedforward, and every population follows its presynaptic ones: one sweep settles
+        self.direct = not (network.attention_layers or self.backward) and all(
+            order.index(pre) < order.index(s.post)
+            for s in network.synapses
+            if s.post in order
+            for pre in sources.get(s.pre, [s.pre])
+            if pre in order
         )
 
     @property
@@ -162,7 +203,8 @@ class Rates(Equilibrium):
         for p in net.populations:
             if p.kind == "constant":
                 clamped[p.name] = x.new_full((1, p.size), ONE / SCALE)
-        base = {p.name: x.new_zeros(len(x), p.size) for p in net.populations if p.kind in ("lif", "relay")}
+        driven = Lif | Relay | SelfAttention
+        base = {p.name: x.new_zeros(len(x), p.n_drives) for p in net.populations if isinstance(p, driven)}
         for s in net.synapses:
             if s.pre in clamped:
                 base[s.post] = base[s.post] + carried(net, s, w[s.name], clamped[s.pre])
@@ -196,7 +238,7 @@ class Rates(Equilibrium):
                 if s.pre == m.relay.name:
                     drive = drive + rates[s.post] @ w[s.name].T
             q = drive.view(len(drive), m.relay.heads, m.relay.width).clamp(-1, 1)
-            k = 2.0 ** (m.attention.sharpness - 1) * math.log(2)
+            k = sharpness(m.attention)
             if m.attention.dynamic_patterns:
                 parts = zip(q.split(PART), tokens, strict=True)
                 found = torch.cat([t.retrieve(k * query) for query, t in parts])
@@ -206,6 +248,12 @@ class Rates(Equilibrium):
             out[m.relay.name] = (2.0**m.relay.gain * found).clamp(-1, 1).flatten(1)
         return out
 
+    def attend(
+        self, population: SelfAttention, rates: Mapping[str, Tensor], base: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """:func:`self_attention` of a population to these rates."""
+        return self_attention(population, self.drive(population.name, rates, base, {}))
+
     def drive(
         self,
         name: str,
@@ -213,16 +261,19 @@ class Rates(Equilibrium):
         base: Mapping[str, Tensor],
         recalled: Mapping[str, Tensor],
     ) -> Tensor:
-        """Drive (n, size) of one LIF population."""
+        """Drive (n, n_drives) of one population, LIF or self-attention."""
         w = self.w
         z = base[name]
         for s in self.network.synapses:
             if s.post == name and s.pre in recalled:
                 # 8-bit signed codes: 1.0 drives like a rate of 1/2
                 z = z + recalled[s.pre] @ w[s.name] / 2
+            elif s.post == name and s.pre in self.attending:
+                answers, _ = self.attend(self.attending[s.pre], rates, base)
+                z = z + carried(self.network, s, w[s.name], answers) / 2
             elif s.post == name and s.pre in rates:
                 z = z + carried(self.network, s, w[s.name], rates[s.pre])
-            elif s.pre == name and s.feedback:
+            elif s.pre == name and s in self.backward:
                 z = z + carried_back(self.network, s, w[s.name], rates[s.post])
         return z
 

@@ -147,9 +147,10 @@ class Twin:
                 f"synapse {network.feedforward[0].name} is without feedback: there is no energy to follow; "
                 "see equilif_golden.real.rates"
             )
-        if network.attention_layers:
+        attention = [*(m.attention for m in network.attention_layers), *network.self_attention]
+        if attention:
             raise ValueError(
-                f"population {network.attention_layers[0].attention.name!r}: memories are not modelled here; "
+                f"population {attention[0].name!r}: attention is not modelled here; "
                 "see equilif_golden.real.rates"
             )
         self.network = network
