@@ -13,7 +13,16 @@ from equilif.report.inputs import Inputs
 from equilif.training.evaluate import Evaluation
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
-from equilif_golden.network import Attention, Constant, Input, Network, Relay, TokenRows, Weights
+from equilif_golden.network import (
+    Attention,
+    Constant,
+    Input,
+    Network,
+    Relay,
+    SelfAttention,
+    TokenRows,
+    Weights,
+)
 from equilif_golden.samples import one_hot
 
 if TYPE_CHECKING:
@@ -118,7 +127,13 @@ class Part(NamedTuple):
     full: float | None
 
 
-KINDS = {Input: "input, clamped", Constant: "constant, for biases", Relay: "relay", Attention: "attention"}
+KINDS = {
+    Input: "input, clamped",
+    Constant: "constant, for biases",
+    Relay: "relay",
+    Attention: "attention",
+    SelfAttention: "self-attention",
+}
 
 
 def parts(network: Network, found: Evaluation | None) -> list[Part]:

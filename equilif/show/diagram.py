@@ -27,13 +27,21 @@ with needs("plot"):
     from matplotlib.textpath import TextToPath
 
 GREEN = "#009E73"
-COLOURS = {"input": "#56B4E9", "lif": BLUE, "output": VERMILLION, "relay": GREEN, "attention": "#E69F00"}
+COLOURS = {
+    "input": "#56B4E9",
+    "lif": BLUE,
+    "output": VERMILLION,
+    "relay": GREEN,
+    "attention": "#E69F00",
+    "self_attention": "#CC79A7",
+}
 TITLES = {
     "input": "inputs",
     "lif": "spiking neurons",
     "output": "outputs",
     "relay": "queries",
     "attention": "patterns",
+    "self_attention": "answers",
 }
 WIDTH = 1.6  #: of a box
 HEIGHT = 0.72
@@ -250,6 +258,8 @@ def _population_lines(p: PopulationInfo) -> list[str]:
     if p.shape is not None:
         height, width, maps = p.shape
         size = f"{height}x{width}, {maps:,} map{'s' * (maps > 1)}"
+    if p.kind == "self_attention":
+        size += f", {p.heads or 1} heads"
     return [size, *([f"+ {', '.join(p.biases)}"] if p.biases else [])]
 
 
@@ -283,13 +293,14 @@ def _arrows(axes: Any, resources: NetworkResources, places: Plan, taken: list[Bo
             curves[k] = _through(_way(k, s, places.level), ports, k, places)
     heads = [(x - 0.16, y - 0.06, x + 0.16, y + 0.06) for c in curves.values() for x, y in (c[0], c[-1])]
     covered: list[Boxed] = []
+    one_way = {"input", "self_attention"}
     for k, s in enumerate(synapses):
         points = curves[k]
         turned = places.level[s.pre] > places.level[s.post]
         axes.add_patch(
             FancyArrowPatch(
                 path=_curve(points[::-1] if turned else points),
-                arrowstyle="<|-|>" if s.feedback and kinds[s.pre] != "input" else "-|>",
+                arrowstyle="<|-|>" if s.feedback and not one_way & {kinds[s.pre], kinds[s.post]} else "-|>",
                 mutation_scale=9,
                 linewidth=1.1,
                 color=GREY,

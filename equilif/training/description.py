@@ -183,7 +183,7 @@ class Description(Table):
     def synapses(self) -> tuple[Synapse, ...]:
         """One for each population that a table names."""
         return tuple(
-            Synapse(name, s.to, s.learning_rate_scale, s.feedback, s.kernel, s.stride)
+            Synapse(name, s.to, s.learning_rate_scale, s.feedback, s.kernel, s.stride, s.per_position)
             for s in self.synapse
             for name in s.from_
         )
@@ -263,8 +263,12 @@ class Description(Table):
                     raise PlacedError(
                         ("synapse", k, key), f"there is no population {name!r}: {nearest(name, names)}"
                     )
-            with within(("synapse", k), ("learning_rate_scale", "feedback", "kernel", "stride")):
-                Synapse(s.from_[0], s.to, s.learning_rate_scale, s.feedback, s.kernel, s.stride)
+            with within(
+                ("synapse", k), ("learning_rate_scale", "feedback", "kernel", "stride", "per_position")
+            ):
+                Synapse(
+                    s.from_[0], s.to, s.learning_rate_scale, s.feedback, s.kernel, s.stride, s.per_position
+                )
 
     def _check_network(self) -> None:
         outputs = [name for name, g in self.population.items() if g.kind == "output"]

@@ -56,6 +56,7 @@ KINDS = {
     "lif": "",
     "output": "nudged towards the class; its most active neuron is the answer",
     "relay": "queries to an attention layer, and its answers",
+    "self_attention": "attention of positions of maps to each other",
     "attention": "attention layer: patterns, and the softmax over their matches",
 }
 OPEN = {
@@ -224,7 +225,7 @@ def _joint(synapse: SynapseTable) -> str:
     """A synapse, without what its defaults say."""
     names = synapse.from_
     given: dict[str, Any] = {"from": names if len(names) > 1 else names[0], "to": synapse.to}
-    for key in ("learning_rate_scale", "feedback", "kernel"):
+    for key in ("learning_rate_scale", "feedback", "kernel", "per_position"):
         if getattr(synapse, key) != SynapseTable.model_fields[key].default:
             given[key] = getattr(synapse, key)
     if synapse.kernel is not None:

@@ -42,7 +42,7 @@ Place = tuple[str | int, ...]
 #: content of a file, or a part of it
 Tables = dict[str, Any]
 #: keys that belong to one kind of population
-OPTIONS = ("heads", "gain", "sharpness", "dynamic_patterns", "table_rows", "shape", "patch")
+OPTIONS = ("heads", "causal", "gain", "sharpness", "dynamic_patterns", "table_rows", "shape", "patch")
 #: tables that say how a network learns, one of them in a description
 METHODS = ("learning", "rates")
 #: how a message calls a value, by its type in JSON
@@ -179,21 +179,24 @@ Names = Annotated[
 class PopulationTable(Table):
     """A population of neurons: `[population.NAME]`."""
 
-    kind: Literal["input", "constant", "lif", "output", "relay", "attention"] = _key(
-        "lif", "input, constant, lif (spiking neurons), output, relay or attention"
+    kind: Literal["input", "constant", "lif", "output", "relay", "attention", "self_attention"] = _key(
+        "lif", "input, constant, lif (spiking neurons), output, relay, attention or self_attention"
     )
     size: Count | None = _key(
         None,
         "number of neurons; for input, output and a relay of tokens given by the data",
         absent="the data's",
     )
-    heads: Count | None = _key(None, "relay: number of queries", absent="1")
+    heads: Count | None = _key(None, "relay: number of queries; self_attention: number of heads", absent="1")
+    causal: bool | None = _key(
+        None, "self_attention: a position attends to itself and to earlier ones only", absent="false"
+    )
     gain: int | None = _key(
-        None, "relay: feedback is multiplied by 2^(gain - 1)", absent="0", ge=0, le=MAX_GAIN
+        None, "relay, self_attention: answers are multiplied by 2^(gain - 1)", absent="0", ge=0, le=MAX_GAIN
     )
     sharpness: int | None = _key(
         None,
-        "attention: inverse temperature in octaves; k = 2^(sharpness - 1) ln 2",
+        "attention, self_attention: inverse temperature in octaves; k = 2^(sharpness - 1) ln 2",
         absent="3",
         ge=-32,
         le=32,
@@ -236,7 +239,7 @@ class PopulationTable(Table):
             size = shape_of(self.shape, f"population {name!r}").size
         if self.kind == "constant" and size is None:
             size = 1
-        if self.kind in ("lif", "attention") and size is None:
+        if self.kind in ("lif", "attention", "self_attention") and size is None:
             raise ValueError(f"population {name!r}: {self.kind} neurons need a size, the number of them")
         made = self.population(name, size or self.heads or 1)
         options = {n: getattr(made, n) if n in _fields(made) else None for n in OPTIONS}
@@ -275,6 +278,9 @@ class SynapseTable(Table):
         None, "between maps: side of the kernel of a convolution", absent="all to all"
     )
     stride: Count = _key(1, "between maps: positions between neighbouring kernels")
+    per_position: bool = _key(
+        False, "from a constant to maps: each position has a bias of its own, for example a position code"
+    )
 
 
 class LearningTable(Table):
@@ -377,10 +383,12 @@ def shape(network: Network, *, sized: bool = False) -> Tables:
 
 def grouped(synapses: Iterable[Synapse]) -> tuple[SynapseTable, ...]:
     """Tables of synapses: one for those that differ in where they come from only."""
-    alike = groupby(synapses, lambda s: (s.post, s.learning_rate_scale, s.feedback, s.kernel, s.stride))
-    names = ("to", "learning_rate_scale", "feedback", "kernel", "stride")
+    names = ("learning_rate_scale", "feedback", "kernel", "stride", "per_position")
+    alike = groupby(synapses, lambda s: (s.post, *(getattr(s, name) for name in names)))
     return tuple(
-        SynapseTable(**{"from": tuple(s.pre for s in group), **dict(zip(names, values, strict=True))})
+        SynapseTable(
+            **{"from": tuple(s.pre for s in group), **dict(zip(("to", *names), values, strict=True))}
+        )
         for values, group in alike
     )
 

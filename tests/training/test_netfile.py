@@ -225,7 +225,7 @@ def test_presets_need_no_tomlkit():
 
 
 # -- round trip ------------------------------------------------------------------------------------
-@given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
+@given(st.tuples(*3 * [st.booleans()]).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=60)
 def test_round_trip(tmp_path_factory, network):
     path = tmp_path_factory.mktemp("net") / "net.toml"
@@ -832,7 +832,7 @@ def check_texts(figure, boxes) -> None:
             assert not min(a[2], b[2]) > max(a[0], b[0]) or not min(a[3], b[3]) > max(a[1], b[1]), (a, b)
 
 
-@given(st.tuples(st.booleans(), st.booleans()).flatmap(lambda kind: random_networks(*kind)))
+@given(st.tuples(*3 * [st.booleans()]).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=10)
 def test_random_networks_are_drawn(network):
     pytest.importorskip("matplotlib")
