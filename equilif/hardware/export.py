@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from equilif import results
-from equilif.hardware import driver
+from equilif.hardware import driver, names
 from equilif.hardware.driver import DriverNetwork
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
@@ -254,7 +254,8 @@ def verilog(design: Engine | AxiEngine, name: str) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        (work / "in.il").write_text(rtlil.convert(design, name=name, emit_src=False))
+        netlist = rtlil.convert(design, name=name, emit_src=False)
+        (work / "in.il").write_text(names.plain(netlist))
         explicit = Path(equilif_hdl.__file__).with_name("explicit.v")
         script = [
             "read_rtlil in.il",
@@ -269,7 +270,7 @@ def verilog(design: Engine | AxiEngine, name: str) -> str:
             raise results.ToolFailed("yosys is not installed; the Verilog is written by it") from None
         if done.returncode:
             raise results.ToolFailed(f"yosys: {(done.stdout + done.stderr)[-2000:]}")
-        text = (work / "out.v").read_text()
+        text = names.inline((work / "out.v").read_text())
     text = re.sub(
         r"^  reg (\[\d+:0\] )?(\\\S+ |\w+) = ([^;]+);$",
         r"  reg \1\2;\n  initial \2 = \3;",

@@ -173,6 +173,39 @@ def golden_words(golden, engine):
     return Compiled(golden.network, engine).weight_words(golden.weights).ravel()
 
 
+def test_two_engines_share_a_driver(tmp_path):
+    """With another engine's header, in one program."""
+    for name, engine, lanes in (("left", ENGINE, 4), ("right", dataclasses.replace(ENGINE, lanes=8), 8)):
+        folder = tmp_path / name
+        folder.mkdir()
+        compiled = DriverNetwork.compile(DIGITS, DIGITS.initial_weights(), engine, learning_rate=0.1)
+        for file, content in driver_files(engine, compiled, name).items():
+            (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+        (folder / "use.c").write_text(
+            f"""#include "network.h"
+            #if EQUILIF_LANES != {lanes}
+            #error another engine
+            #endif
+            const struct equilif_network *{name}(void) {{ return &equilif_network; }}"""
+        )
+    (tmp_path / "main.c").write_text(
+        """#include "left/left.h"
+        uint32_t equilif_read32(uintptr_t address) { (void)address; return 0; }
+        void equilif_write32(uintptr_t address, uint32_t word) { (void)address; (void)word; }
+        const struct equilif_network *left(void), *right(void);
+        int main(void)
+        {
+            struct equilif_engine e;
+            return equilif_load(&e, 0, left()) != EQUILIF_ERROR_NO_ENGINE ||
+                   equilif_load(&e, 4096, right()) != EQUILIF_ERROR_NO_ENGINE ||
+                   left()->version == right()->version;
+        }"""
+    )
+    sources = ["main.c", "left/left.c", "left/use.c", "right/use.c"]
+    subprocess.run(["gcc", "-Wall", "-Werror", *sources, "-o", "both"], cwd=tmp_path, check=True)
+    subprocess.run([tmp_path / "both"], check=True)
+
+
 # -- errors ----------------------------------------------------------------------------------------
 class FaultyBus(BusModel):
     """Registers that read as given, and writes that are lost."""

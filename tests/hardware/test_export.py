@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from equilif.cli import app
 from equilif.commands import hardware
 from equilif.commands.options import CHANGES
+from equilif.hardware import names
 from equilif.hardware.export import Bus, export, verilog
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_hdl.engine.engine import Engine
@@ -110,6 +111,66 @@ def test_waivers_hide_no_error(exported, tmp_path):
         (tmp_path / "core.v").write_text(text.replace("endmodule", f"  {wrong}\nendmodule", 1))
         shutil.copy(exported / "core.vlt", tmp_path)
         assert f"%Warning-{rule}" in lint(tmp_path, "core.vlt", "core.v").stderr, wrong
+
+
+def modules(text):
+    """Text of each module, by name."""
+    return {
+        found[1]: found[0]
+        for found in re.finditer(r"^module (\S+?)\(.*?^endmodule$", text, re.MULTILINE | re.DOTALL)
+    }
+
+
+def test_names(exported):
+    """Modules begin with the top module's name; no name is escaped or numbered by Amaranth; nets of operators
+    are fewer than half of all; the file has no attributes, so no paths."""
+    text = (exported / "core.v").read_text()
+    found = modules(text)
+    assert len(found) == text.count("endmodule") and all(re.match(r"core(_|$)", name) for name in found)
+    assert not re.search(r"\\|\(\*|\w\$", text.replace("$signed", ""))
+    unnamed = {}
+    for name, module in found.items():
+        nets = re.findall(r"^  (?:input|output|wire|reg) (?:\[\d+:0\] )?(\w+)", module, re.MULTILINE)
+        unnamed[name] = sum(bool(re.fullmatch(r"_\d+_", net)) for net in nets), len(nets)
+    assert 2 * sum(n for n, _ in unnamed.values()) < sum(n for _, n in unnamed.values()), unnamed
+
+
+def test_names_change_no_cell(tmp_path, monkeypatch):
+    """Number and width of every operator, in every module, before and after operators replace nets."""
+    texts = []
+    monkeypatch.setattr(names, "inline", lambda text: texts.append(text) or text)
+    config = dataclasses.replace(SMALL, convolution=True, early_exit=True, counters=True)
+    verilog(AxiEngine(config), "core")
+    monkeypatch.undo()
+    texts.append(names.inline(texts[0]))
+    assert len(texts[1]) < 0.8 * len(texts[0])
+    cells = []
+    for text in texts:
+        (tmp_path / "core.v").write_text(text)
+        script = "read_verilog core.v; proc; opt_clean; tee -o cells stat -width"
+        checked(["yosys", "-q", "-p", script], tmp_path)
+        cells.append(re.findall(r"=== .*|\$\w+ +\d+", (tmp_path / "cells").read_text()))
+    assert len(cells[0]) > 500 and cells[0] == cells[1]
+
+
+@pytest.mark.regress
+def test_names_are_reproducible():
+    """In another process, whose sets have another order."""
+    code = (
+        "from hashlib import sha256; from tests.hardware.test_export import *; "
+        "print(sha256(verilog(Engine(EXPORTS['bare P2'][0]), 'core').encode()).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
 
 
 def test_fusesoc_lint(exported, tmp_path):
