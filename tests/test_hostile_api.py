@@ -39,6 +39,7 @@ from equilif_golden.network import Attention, Input, Network, Population, Synaps
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
+from equilif_golden.synapses import OPTIONS
 
 Fits = Callable[[Any], bool]
 
@@ -103,6 +104,17 @@ def reals(v: Any) -> bool:
     except ValueError:
         return False
     return not np.ma.is_masked(v) and (not a.size or a.dtype.kind in "fiu" and bool(np.isfinite(a).all()))
+
+
+def by_limits(field: dataclasses.Field[Any]) -> Fits:
+    """Values of a field whose limits are in its metadata."""
+    limits = field.metadata
+    if isinstance(field.default, bool):
+        return truth
+    if isinstance(field.default, float):
+        return real(limits["ge"], limits["le"])
+    fits = whole(limits["ge"], limits["le"])
+    return fits if field.default is not None else nothing_or(fits)
 
 
 def nothing_or(fits: Fits) -> Fits:
@@ -461,14 +473,11 @@ ENTRIES: dict[str, Entry] = {
     ),
     "Synapse": Entry(
         Synapse,
-        {"pre": "a", "post": "b", "learning_rate_scale": 0.5, "feedback": True, "kernel": 3, "stride": 1},
+        {"pre": "a", "post": "b", **{name: f.default for name, f in OPTIONS.items()}, "kernel": 3},
         {
             "pre": instance(str),
             "post": instance(str),
-            "learning_rate_scale": real(0, 1e6),
-            "feedback": truth,
-            "kernel": nothing_or(whole(1, 1 << 20)),
-            "stride": whole(1, 1 << 20),
+            **{name: by_limits(f) for name, f in OPTIONS.items()},
         },
         kept,
         {"pre": NAMES, "post": NAMES},

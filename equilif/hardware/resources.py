@@ -10,7 +10,7 @@ from equilif.training.description import Description
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.placement import Placement
 from equilif_golden.extras import MissingExtra
-from equilif_golden.network import Network
+from equilif_golden.network import Network, Synapse
 from equilif_golden.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -36,22 +36,16 @@ class PopulationInfo:
 
 
 @dataclass(frozen=True)
-class SynapseInfo:
-    """A synapse: rows belong to ``pre``; None while the data say them.
+class SynapseInfo(Synapse):
+    """A synapse with its weights: rows belong to ``pre``; None while the data say them.
 
     ``loaded``: it holds the tokens of each sample.  ``table``: they are rows of a table, which may learn.
     """
 
-    pre: str
-    post: str
-    rows: int | None
-    columns: int | None
-    learning_rate_scale: float
-    feedback: bool
-    loaded: bool
+    rows: int | None = None
+    columns: int | None = None
+    loaded: bool = False
     shared: int = 1  #: positions of maps that have the same weights
-    kernel: int | None = None
-    stride: int = 1
     table: bool = False
 
     @property
@@ -113,15 +107,12 @@ class NetworkResources:
                 SynapseInfo(
                     s.pre,
                     s.post,
-                    rows,
-                    columns,
-                    s.learning_rate_scale,
-                    s.feedback,
-                    loaded,
-                    shared,
-                    s.kernel,
-                    s.stride,
-                    table,
+                    **s.options,
+                    rows=rows,
+                    columns=columns,
+                    loaded=loaded,
+                    shared=shared,
+                    table=table,
                 )
             )
         return cls(name, d, network, populations, tuple(synapses), _fits(network))

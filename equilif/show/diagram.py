@@ -348,8 +348,8 @@ def _label(s: SynapseInfo) -> str:
     lines = [] if s.weights is None else [f"{s.weights:,} weights"]
     if s.table:
         lines = ["embedding table" if s.weights is None else f"table, {s.rows:,} tokens of {s.columns:,}"]
-    if s.kernel is not None:
-        lines.append(f"{s.kernel}x{s.kernel}" + (f", stride {s.stride}" if s.stride > 1 else ""))
+    if s.text:
+        lines.append(s.text)
     if not s.feedback:
         lines.append("one way")
     elif not s.learns:

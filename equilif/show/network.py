@@ -108,10 +108,8 @@ def _kind(p: PopulationInfo) -> str:
 
 def _to(s: SynapseInfo) -> str:
     """Target of a synapse, and its kernel."""
-    if s.kernel is None:
-        return s.post if s.shared == 1 else f"{s.post}, shared"
-    stride = f" in steps of {s.stride}" if s.stride > 1 else ""
-    return f"{s.post}, {s.kernel}x{s.kernel}{stride}"
+    text = s.text or ("shared" if s.shared > 1 else "")
+    return f"{s.post}, {text}" if text else s.post
 
 
 def _count(n: int | None) -> str:

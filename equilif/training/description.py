@@ -18,6 +18,7 @@ from equilif.data.ragged import position
 from equilif.training import old, tables
 from equilif.training.tables import (
     METHODS,
+    SYNAPSE_OPTIONS,
     LearningTable,
     NumbersTable,
     PhasesTable,
@@ -31,6 +32,7 @@ from equilif.training.tables import (
     Tables,
     named,
     nearest,
+    synapse_of,
     within,
 )
 from equilif_golden.blocks.relay import FRACTION
@@ -182,11 +184,7 @@ class Description(Table):
     @property
     def synapses(self) -> tuple[Synapse, ...]:
         """One for each population that a table names."""
-        return tuple(
-            Synapse(name, s.to, s.learning_rate_scale, s.feedback, s.kernel, s.stride, s.per_position)
-            for s in self.synapse
-            for name in s.from_
-        )
+        return tuple(synapse_of(name, s) for s in self.synapse for name in s.from_)
 
     # -- changes -----------------------------------------------------------------------------------
     def changed(self, *, hidden: tuple[int, ...] | None = None, **options: Any) -> Self:
@@ -263,12 +261,8 @@ class Description(Table):
                     raise PlacedError(
                         ("synapse", k, key), f"there is no population {name!r}: {nearest(name, names)}"
                     )
-            with within(
-                ("synapse", k), ("learning_rate_scale", "feedback", "kernel", "stride", "per_position")
-            ):
-                Synapse(
-                    s.from_[0], s.to, s.learning_rate_scale, s.feedback, s.kernel, s.stride, s.per_position
-                )
+            with within(("synapse", k), SYNAPSE_OPTIONS):
+                synapse_of(s.from_[0], s)
 
     def _check_network(self) -> None:
         outputs = [name for name, g in self.population.items() if g.kind == "output"]

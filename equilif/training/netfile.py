@@ -40,6 +40,7 @@ from equilif.training.tables import (
     PopulationTable,
     SynapseTable,
     keys,
+    synapse_of,
 )
 from equilif_golden import network as networks
 from equilif_golden.network import Network
@@ -225,11 +226,7 @@ def _joint(synapse: SynapseTable) -> str:
     """A synapse, without what its defaults say."""
     names = synapse.from_
     given: dict[str, Any] = {"from": names if len(names) > 1 else names[0], "to": synapse.to}
-    for key in ("learning_rate_scale", "feedback", "kernel", "per_position"):
-        if getattr(synapse, key) != SynapseTable.model_fields[key].default:
-            given[key] = getattr(synapse, key)
-    if synapse.kernel is not None:
-        given["stride"] = synapse.stride
+    given |= synapse_of(names[0], synapse).given
     return "\n".join(["[[synapse]]", *(f"{key} = {toml(value)}" for key, value in given.items())]) + "\n"
 
 

@@ -23,6 +23,7 @@ from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.network import MAX_NEURONS, MAX_START, Input, Network, Population, Synapse
 from equilif_golden.populations import MAX_GAIN, MAX_ROWS, shape_of
 from equilif_golden.schedule import Option, Schedule
+from equilif_golden.synapses import OPTIONS as SYNAPSE_OPTIONS
 
 with needs("cli"):
     from pydantic import (
@@ -143,18 +144,23 @@ def _with_keys(text: str) -> str:
     return re.sub(r"--([\w-]+)", lambda option: option[1].replace("-", "_"), text)
 
 
-def _table(kind: type, name: str, doc: str) -> Any:
-    """The table of a dataclass of the golden model, whose fields have the texts and limits."""
+def _table(kind: type, name: str, doc: str, **keys: Any) -> Any:
+    """The table of a dataclass of the golden model, whose fields have the texts and limits.
+
+    ``keys``: keys before them, in place of fields without a text.
+    """
     hints = get_type_hints(kind)
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = dict(keys)
     for f in dataclasses.fields(kind):
         m = f.metadata
+        if not m:
+            continue
         option: Option | None = m.get("option")
         text = _with_keys((option.help if option else m["help"]).rstrip("."))
         limits = {k: m[k] for k in ("gt", "ge", "le") if k in m}
         if option and option.limits:
             limits = dict(zip(("ge", "le"), option.limits, strict=True))
-        missing = option.absent if option and f.default is None else ""
+        missing = (option.absent if option else m.get("absent", "")) if f.default is None else ""
         made = _key(
             f.default, text[:1].lower() + text[1:], values=m.get("values", ""), absent=missing, **limits
         )
@@ -261,26 +267,24 @@ def _fields(population: Population) -> set[str]:
     return {f.name for f in dataclasses.fields(population)}
 
 
-class SynapseTable(Table):
-    """A synapse between two populations: `[[synapse]]`."""
-
-    from_: Names = _key(
-        ..., "presynaptic population, or a list of them: one synapse from each", values="a name", alias="from"
-    )
-    to: str = _key(
-        ..., "postsynaptic population; it also sends its spikes back (see feedback)", values="a name"
-    )
-    learning_rate_scale: float = _key(1.0, "factor of the network's learning rate", ge=0, le=1e6)
-    feedback: bool = _key(
-        True, "false (between spiking populations): one way; such a network runs but cannot learn"
-    )
-    kernel: Count | None = _key(
-        None, "between maps: side of the kernel of a convolution", absent="all to all"
-    )
-    stride: Count = _key(1, "between maps: positions between neighbouring kernels")
-    per_position: bool = _key(
-        False, "from a constant to maps: each position has a bias of its own, for example a position code"
-    )
+SynapseTable: Any = _table(
+    Synapse,
+    "SynapseTable",
+    "A synapse between two populations: `[[synapse]]`.",
+    from_=(
+        Names,
+        _key(
+            ...,
+            "presynaptic population, or a list of them: one synapse from each",
+            values="a name",
+            alias="from",
+        ),
+    ),
+    to=(
+        str,
+        _key(..., "postsynaptic population; it also sends its spikes back (see feedback)", values="a name"),
+    ),
+)
 
 
 class LearningTable(Table):
@@ -383,14 +387,13 @@ def shape(network: Network, *, sized: bool = False) -> Tables:
 
 def grouped(synapses: Iterable[Synapse]) -> tuple[SynapseTable, ...]:
     """Tables of synapses: one for those that differ in where they come from only."""
-    names = ("learning_rate_scale", "feedback", "kernel", "stride", "per_position")
-    alike = groupby(synapses, lambda s: (s.post, *(getattr(s, name) for name in names)))
-    return tuple(
-        SynapseTable(
-            **{"from": tuple(s.pre for s in group), **dict(zip(("to", *names), values, strict=True))}
-        )
-        for values, group in alike
-    )
+    alike = groupby(synapses, lambda s: {"to": s.post, **s.options})
+    return tuple(SynapseTable(**{"from": tuple(s.pre for s in group), **values}) for values, group in alike)
+
+
+def synapse_of(pre: str, table: SynapseTable) -> Synapse:
+    """The synapse of a table from one of its populations."""
+    return Synapse(pre, table.to, **{name: getattr(table, name) for name in SYNAPSE_OPTIONS})
 
 
 def chain(*hidden: int, **options: Any) -> Tables:

@@ -94,14 +94,19 @@ class Synapse:
         """All fields but the populations, by name."""
         return {name: getattr(self, name) for name in OPTIONS}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; those of later versions only if they differ from their defaults."""
-        kept = (*FIRST_FIELDS, "stride") if self.kernel is not None else FIRST_FIELDS
+    @property
+    def given(self) -> dict[str, Any]:
+        """Options that differ from their defaults; a kernel has its stride."""
         return {
             name: value
-            for name, value in asdict(self).items()
-            if name in kept or value != OPTIONS[name].default
+            for name, value in self.options.items()
+            if value != OPTIONS[name].default or (name == "stride" and self.kernel is not None)
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; those of later versions only if they differ from their defaults."""
+        kept = (*FIRST_FIELDS, *self.given)
+        return {name: value for name, value in asdict(self).items() if name in kept}
 
     @property
     def text(self) -> str:
