@@ -18,7 +18,6 @@ from equilif.data.ragged import position
 from equilif.training import old, tables
 from equilif.training.tables import (
     METHODS,
-    SYNAPSE_OPTIONS,
     LearningTable,
     NumbersTable,
     PhasesTable,
@@ -41,6 +40,7 @@ from equilif_golden.fixed import DEFAULT, Numerics, check_int, set_fields
 from equilif_golden.learning import learning_steps, smallest_rate
 from equilif_golden.network import Network, Synapse, Weights
 from equilif_golden.schedule import Schedule
+from equilif_golden.synapses import OPTIONS
 
 with needs("cli"):
     from pydantic import Field, PrivateAttr, ValidationError
@@ -261,7 +261,7 @@ class Description(Table):
                     raise PlacedError(
                         ("synapse", k, key), f"there is no population {name!r}: {nearest(name, names)}"
                     )
-            with within(("synapse", k), SYNAPSE_OPTIONS):
+            with within(("synapse", k), OPTIONS):
                 synapse_of(s.from_[0], s)
 
     def _check_network(self) -> None:
