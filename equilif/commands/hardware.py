@@ -330,7 +330,7 @@ def export(
 ) -> dict[str, Any]:
     """Export the engine as Verilog, for use in another design.
 
-    Writes Verilog, a FuseSoC core, lint waivers, a C header and the register map.  Ports: see
+    Writes Verilog, FuseSoC core, lint waivers, Vivado script, C header and register map.  Ports: see
     equilif_hdl.link.bus.AxiEngine (or equilif_hdl.engine.engine.Engine); equilif_golden.engine.compiler
     generates programs and weight words.
 

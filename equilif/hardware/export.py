@@ -1,4 +1,4 @@
-"""The engine for other designs: Verilog, a FuseSoC core, a C header, the register map and a C driver.
+"""The engine for other designs: Verilog, FuseSoC core, Vivado script, C header, register map and C driver.
 
 Register map and header are made from equilif_golden.link.registers; ``docs/reference/registers.md`` is
 :func:`markdown`, and a test keeps it so.
@@ -222,6 +222,30 @@ targets:
 """
 
 
+#: synthesis in Vivado; the paths are those of its own folder
+VIVADO = """\
+# Synthesis of {name} alone, for utilisation and an estimate of the clock (Vivado, non-project flow):
+#
+#   vivado -mode batch -source {name}.tcl [-tclargs PART]
+#
+# Written from the manual of Vivado and not run in it.
+set part [expr {{$argc > 0 ? [lindex $argv 0] : "xc7a35tcpg236-1"}}]
+set folder [file dirname [file normalize [info script]]]
+
+read_verilog [file join $folder {name}.v]
+read_xdc -mode out_of_context [file join $folder {name}.xdc]
+synth_design -top {name} -part $part -mode out_of_context
+report_utilization -hierarchical -file [file join $folder {name}_utilization.rpt]
+report_timing_summary -file [file join $folder {name}_timing.rpt]
+write_checkpoint -force [file join $folder {name}.dcp]
+"""
+
+XDC = """\
+# Clock of {name} for synthesis out of context, 100 MHz.  In a design, the clock has its own constraint.
+create_clock -name {clock} -period 10.000 [get_ports {clock}]
+"""
+
+
 def driver_header(config: EngineConfig) -> str:
     """:func:`header` with the declarations of the driver."""
     return header(config).removesuffix("#endif\n") + f"{driver.declarations()}\n#endif\n"
@@ -235,6 +259,8 @@ def licensed(path: Path, text: str) -> str:
         "SPDX-License-Identifier: BSD-2-Clause",
     )
     match path.suffix:
+        case ".tcl" | ".xdc":
+            return "\n".join([*(f"# {line}" for line in notice), text])
         case ".core":  # its first line tells FuseSoC the version of the format
             first, rest = text.split("\n", 1)
             return "\n".join([first, *(f"# {line}" for line in notice), rest])
@@ -292,7 +318,15 @@ def verilog(design: Engine | AxiEngine, name: str) -> str:
 
 def paths(folder: Path, bus: Bus, name: str, *, network: bool = False) -> list[Path]:
     """The files that :func:`export` writes; ``network``: with one."""
-    ends = (".v", ".vlt", ".core", *((".h",) if bus is Bus.axi else ()), *((".c",) if network else ()))
+    ends = (
+        ".v",
+        ".vlt",
+        ".core",
+        ".tcl",
+        ".xdc",
+        *((".h",) if bus is Bus.axi else ()),
+        *((".c",) if network else ()),
+    )
     return [
         *(folder / f"{name}{end}" for end in ends),
         *([folder / "registers.md"] if bus is Bus.axi else []),
@@ -331,6 +365,8 @@ def export(
         f"{name}.v": verilog(design, name),
         f"{name}.vlt": WAIVERS.format(name=name),
         f"{name}.core": CORE.format(name=name, config=config, interface=interface, version=results.version()),
+        f"{name}.tcl": VIVADO.format(name=name),
+        f"{name}.xdc": XDC.format(name=name, clock="aclk" if bus is Bus.axi else "clk"),
     }
     if bus is Bus.axi:
         files |= {f"{name}.h": header(config), "registers.md": markdown()}

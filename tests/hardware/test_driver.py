@@ -327,7 +327,7 @@ def test_command(tmp_path):
     done = export(out, "--lanes", 4, "--name", "core", "--network", file)
     assert done.exit_code == 0, done.output
     assert {path.name for path in out.iterdir()} == {
-        *(f"core.{end}" for end in ("v", "vlt", "core", "h", "c")),
+        *(f"core.{end}" for end in ("v", "vlt", "core", "tcl", "xdc", "h", "c")),
         *("registers.md", "network.h", "network.bin"),
     }
     kernel = Kernel.load(file)

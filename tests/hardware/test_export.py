@@ -190,6 +190,50 @@ def test_fusesoc_lint(exported, tmp_path):
     checked(command, tmp_path)
 
 
+#: arguments of the commands of Vivado that the script and the constraints use; no other command may be used
+VIVADO = {
+    "read_verilog": 1,
+    "read_xdc": 3,
+    "synth_design": 6,
+    "report_utilization": 3,
+    "report_timing_summary": 2,
+    "write_checkpoint": 2,
+    "create_clock": 5,
+    "get_ports": 1,
+}
+
+
+@pytest.mark.parametrize("part", [None, "xc7z020clg400-1"])
+def test_vivado_script(exported, part):
+    """Tcl with stubs of the commands: files, top module, part and the clock are right."""
+    tcl = pytest.importorskip("tkinter").Tcl()
+    ports = re.search(r"^module core\((.*?)\);", (exported / "core.v").read_text(), re.M | re.S)[1]
+    called = []
+
+    def command(name):
+        def called_with(*arguments):
+            assert len(arguments) == VIVADO[name], (name, arguments)
+            called.append((name, *arguments))
+            if name == "read_xdc":
+                tcl.call("source", arguments[-1])
+            return arguments[-1] if name == "get_ports" else ""
+
+        return called_with
+
+    for name in VIVADO:
+        tcl.createcommand(name, command(name))
+    tcl.setvar("argc", 0 if part is None else 1)
+    tcl.setvar("argv", part or "")
+    tcl.call("source", str(exported / "core.tcl"))
+    assert [name for name, *_ in called] == [*VIVADO][:2] + ["get_ports", "create_clock", *[*VIVADO][2:6]]
+    done = {name: arguments for name, *arguments in called}
+    assert done["read_verilog"] == [str(exported / "core.v")]
+    assert done["read_xdc"] == ["-mode", "out_of_context", str(exported / "core.xdc")]
+    assert done["synth_design"][:4] == ["-top", "core", "-part", part or "xc7a35tcpg236-1"]
+    assert done["get_ports"][0] in ports.split(", ")
+    assert done["create_clock"] == ["-name", done["get_ports"][0], "-period", "10.000", done["get_ports"][0]]
+
+
 @pytest.mark.regress
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_bus_bench_on_the_export(simulator, tmp_path):
@@ -249,8 +293,10 @@ def test_command(tmp_path):
         "registers.md",
         "spikes.core",
         "spikes.h",
+        "spikes.tcl",
         "spikes.v",
         "spikes.vlt",
+        "spikes.xdc",
     ]
     assert (
         "module spikes(" in (tmp_path / "spikes.v").read_text()
