@@ -180,7 +180,7 @@ def with_self_attention(draw, fraction):
             heads=heads,
             causal=draw(st.booleans()),
             sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)),
-            gain=draw(st.integers(0, min(MAX_GAIN, fraction - 9))),
+            gain=draw(st.integers(0, min(MAX_GAIN, fraction - 8))),
         )
         target = Lif.of_shape(f"target{k}", (*source.shape[:2], draw(st.integers(1, 5))))
         sources = {p.name: p for p in (source, draw(st.sampled_from(same)))}

@@ -601,8 +601,8 @@ def attend(plan: Plan, a: Attending, s: State, values: I16) -> None:
                 for d in range(a.width):
                     total += product(query[d], i32(key[d]) << stored)
                 scores[j] = total
-            total, c = exponentials(scores, a.softmax_shift)
-            r = reciprocal(total, c)
+            total, _ = exponentials(scores, a.softmax_shift)
+            r = reciprocal(total, ABSOLUTE)
             drive = s.drive[: a.width]
             drive[:] = 0
             for j in range(len(scores)):
@@ -614,7 +614,7 @@ def attend(plan: Plan, a: Attending, s: State, values: I16) -> None:
                         drive[d] += product(p, i32(value[d]) << stored)
             at = a.answers + i * columns + head * a.width
             for d in range(a.width):
-                values[at + d] = relay(drive[d], a.retrieval_shift + c - C_MIN)
+                values[at + d] = relay(drive[d], a.answer_shift)
 
 
 @compiled

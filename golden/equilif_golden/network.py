@@ -55,6 +55,7 @@ from numpy.lib import format as npy
 from equilif_golden import files
 from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.geometry import Geometry, Shape
+from equilif_golden.blocks.self_attention import answer_shift
 from equilif_golden.fixed import (
     DEFAULT,
     MAX_ACCUMULATOR,
@@ -539,7 +540,11 @@ class Network:
                     f"accumulator holds {numerics.max_fan_in}"
                 )
         softmaxes: list[Attention | SelfAttention] = [m.attention for m in self.attention_layers]
-        relays: list[Relay | SelfAttention] = [m.relay for m in self.attention_layers]
+        fraction = numerics.fraction
+        shifts = [
+            (m.relay.name, relay.retrieval_shift(fraction, m.relay.gain)) for m in self.attention_layers
+        ]
+        shifts += [(a.name, answer_shift(fraction, a.gain)) for a in self.self_attention]
         for a in (*softmaxes, *self.self_attention):
             if self.softmax_shift(a) not in softmax.SHIFTS:
                 octaves = numerics.fraction - softmax.FRACTION
@@ -547,11 +552,11 @@ class Network:
                     f"population {a.name!r}: sharpness must be in {octaves - softmax.SHIFTS[-1]}.."
                     f"{octaves - softmax.SHIFTS[0]} octaves, not {a.sharpness}"
                 )
-        for r in (*relays, *self.self_attention):
-            if relay.retrieval_shift(numerics.fraction, r.gain) not in relay.SHIFTS:
+        for name, shift in shifts:
+            if shift not in relay.SHIFTS:
                 raise ValueError(
-                    f"population {r.name!r}: gain {r.gain} needs at least {9 + r.gain} "
-                    f"fraction bits, not {numerics.fraction}"
+                    f"population {name!r}: its gain needs at least {fraction + relay.SHIFTS[0] - shift} "
+                    f"fraction bits, not {fraction}"
                 )
         if self.self_attention and numerics.weight_width <= numerics.fraction:
             raise ValueError(

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from equilif_golden.blocks.plasticity import Step
 from equilif_golden.blocks.relay import query_shift, retrieval_shift
+from equilif_golden.blocks.self_attention import answer_shift
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Attention, Network, SelfAttention, Synapse, Weights
 from equilif_golden.schedule import RawSchedule
@@ -98,7 +99,7 @@ class Attending(NamedTuple):
     width: int  #: of a head
     causal: int
     softmax_shift: int
-    retrieval_shift: int
+    answer_shift: int
 
 
 class Update(NamedTuple):
@@ -227,7 +228,7 @@ def plan_of(network: Network) -> Plan:
             width=a.width,
             causal=int(a.causal),
             softmax_shift=network.softmax_shift(a),
-            retrieval_shift=retrieval_shift(numerics.fraction, a.gain),
+            answer_shift=answer_shift(numerics.fraction, a.gain),
         )
         for a in network.self_attention
     ]

@@ -45,7 +45,7 @@ class Recalled:
 
     query, retrieval (batch, heads, width): signed 8-bit values, by relay.  p (batch, heads, size): codes from
     which patterns learn, by attention population.  answer (batch, size): signed 8-bit values, and attention
-    (batch, heads, positions, positions): codes of the probabilities, by self-attention population.
+    (batch, heads, positions, positions): codes of the probabilities, in 1/256, by self-attention population.
     """
 
     query: dict[str, Raw] = field(default_factory=dict)
@@ -230,7 +230,7 @@ class Reference:
         for a in net.self_attention:
             attended = self._attend(a, state.base[a.name], rates)
             new.answer[a.name] = attended.answer
-            new.attention[a.name] = attended.p.code
+            new.attention[a.name] = attended.p
         state.recalled = new
 
     def _attend(self, a: SelfAttention, drive: Raw, rates: dict[str, Raw]) -> Attended:

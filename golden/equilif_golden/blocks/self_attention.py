@@ -6,10 +6,11 @@ Once per window, from the 8-bit rates r that have just been measured, for every 
     code       = clip(drive >> query_shift)      relay: signed, 7 fraction bits, -1 .. 127/128
     stored     = code << (fraction - 7)          keys and values as raw weights: the same real number
     score_ij   = sum_d (stored key_jd query_id >> 8)           drive of a query code on a stored pattern
-    p_i        = softmax(score_i) over all j, or j <= i        8-bit codes with one exponent (blocks.softmax)
-    answer_id  = clip(sum_j (p_ij stored value_jd >> 8) >> (retrieval_shift + c - C_MIN))
+    p_i        = softmax(score_i) over all j, or j <= i        8-bit absolute codes: 255 represents 1
+    answer_id  = clip(sum_j (p_ij stored value_jd >> 8) >> answer_shift)
 
-Each product is rounded down on its own.  Answers have 7 fraction bits, and drive a population like the
+Each product is rounded down on its own.  Probabilities have absolute codes (blocks.softmax), so that one shift
+serves all positions; a code is rounded, so p below 1/512 counts as 0.  Answers have 7 fraction bits, and drive a population like the
 retrievals of a relay (blocks.synapse.forward_values): a value of 1.0 counts as a rate of 1/2.  In real
 numbers, with k = 2**(sharpness - 1) ln 2:
 
@@ -23,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from equilif_golden.blocks import synapse as syn
-from equilif_golden.blocks.relay import FRACTION, query_shift, relay, retrieval
-from equilif_golden.blocks.softmax import Probabilities, softmax
+from equilif_golden.blocks.relay import FRACTION, query_shift, relay, retrieval_shift
+from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, softmax
 from equilif_golden.fixed import Raw
 
 
@@ -32,15 +33,20 @@ class Attended(NamedTuple):
     """Values of a self-attention population.
 
     query, key, value   codes (..., heads, positions, width)
-    p                   probabilities, codes (..., heads, positions, positions): those of a query in a row
+    p                   codes (..., heads, positions, positions) of probabilities: those of a query in a row
     answer              codes (..., positions x heads x width), in the order of the population's neurons
     """
 
     query: Raw
     key: Raw
     value: Raw
-    p: Probabilities
+    p: Raw
     answer: Raw
+
+
+def answer_shift(fraction: int, gain: int) -> int:
+    """Shift from a sum weighted with codes of p to an answer; ``gain`` in octaves."""
+    return retrieval_shift(fraction, gain) + ABSOLUTE - C_MIN
 
 
 def stored(codes: Raw, fraction: int) -> Raw:
@@ -62,7 +68,7 @@ def self_attention(
     query, key, value = (np.swapaxes(parts[..., part, :, :], -3, -2) for part in range(3))
     scores = syn.backward_values(stored(key, fraction)[..., None, :, :], query)
     active = np.tri(positions, dtype=bool) if causal else np.ones((positions, positions), bool)
-    p = softmax(scores, active, shift=shift)
-    gathered = syn.forward_values(stored(value, fraction)[..., None, :, :], p.code)
-    answer = np.swapaxes(retrieval(gathered, p.c, fraction=fraction, gain=gain), -3, -2)
+    p = softmax(scores, active, shift=shift, absolute=True).code
+    gathered = syn.forward_values(stored(value, fraction)[..., None, :, :], p)
+    answer = np.swapaxes(relay(gathered, shift=answer_shift(fraction, gain)), -3, -2)
     return Attended(query, key, value, p, answer.reshape(*drives.shape[:-1], -1))
