@@ -552,11 +552,11 @@ class Network:
                     f"population {a.name!r}: sharpness must be in {octaves - softmax.SHIFTS[-1]}.."
                     f"{octaves - softmax.SHIFTS[0]} octaves, not {a.sharpness}"
                 )
-        for name, shift in shifts:
+        for name, gain, shift in shifts:
             if shift not in relay.SHIFTS:
                 raise ValueError(
-                    f"population {name!r}: its gain needs at least {fraction + relay.SHIFTS[0] - shift} "
-                    f"fraction bits, not {fraction}"
+                    f"population {name!r}: gain {gain} needs at least "
+                    f"{fraction + relay.SHIFTS[0] - shift} fraction bits, not {fraction}"
                 )
         if self.self_attention and numerics.weight_width <= numerics.fraction:
             raise ValueError(
