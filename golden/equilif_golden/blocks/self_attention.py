@@ -11,8 +11,8 @@ Once per window, from the 8-bit rates r that have just been measured, for every 
 
 Each product is rounded down on its own.  Probabilities have absolute codes (blocks.softmax), so that one
 shift serves all positions; a code is rounded, so p below 1/512 counts as 0.  Answers have 7 fraction bits,
-and drive a population like the retrievals of a relay (blocks.synapse.forward_values): a value of 1.0 counts as
-a rate of 1/2.  In real numbers, with k = 2**(sharpness - 1) ln 2:
+and drive a population like the retrievals of a relay (blocks.synapse.forward_values): a value of 1.0 counts
+as a rate of 1/2.  In real numbers, with k = 2**(sharpness - 1) ln 2:
 
     answer_i = clip(2**gain sum_j softmax_j(k query_i key_j) value_j, -1, 1)
 """
