@@ -542,9 +542,10 @@ class Network:
         softmaxes: list[Attention | SelfAttention] = [m.attention for m in self.attention_layers]
         fraction = numerics.fraction
         shifts = [
-            (m.relay.name, relay.retrieval_shift(fraction, m.relay.gain)) for m in self.attention_layers
+            (m.relay.name, m.relay.gain, relay.retrieval_shift(fraction, m.relay.gain))
+            for m in self.attention_layers
         ]
-        shifts += [(a.name, answer_shift(fraction, a.gain)) for a in self.self_attention]
+        shifts += [(a.name, a.gain, answer_shift(fraction, a.gain)) for a in self.self_attention]
         for a in (*softmaxes, *self.self_attention):
             if self.softmax_shift(a) not in softmax.SHIFTS:
                 octaves = numerics.fraction - softmax.FRACTION
