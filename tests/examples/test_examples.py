@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_axi_export():
     assert module.TESTBENCH.name == "axi_testbench.v"
     actual, expected = module.main()
     assert actual == expected
+
+
+@pytest.mark.regress
+@pytest.mark.skipif(not shutil.which("riscv64-unknown-elf-gcc"), reason="no riscv64-unknown-elf-gcc")
+def test_litex_soc():
+    """Every prediction, rate and weight of 20 samples that are learned, and of 4 that are predicted."""
+    pytest.importorskip("litex", reason="extra litex")
+    module = example("litex_soc")
+    assert module.PROGRAM == ("litex_soc.c", "litex_soc.ld")
+    result = module.main()
+    weights = result.report["weights"]
+    assert weights.shape[0] == 24 and weights.shape[1] >= 64 * 64 + 64 * 10
+    assert np.diff(weights[:20], axis=0).any(axis=1).all()
+    assert set(result.differences().values()) == {0}
 
 
 def test_own_board():

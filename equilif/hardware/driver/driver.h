@@ -7,7 +7,12 @@
 extern "C" {
 #endif
 
-/* Supplied by the integrator, as functions or as macros: a 32-bit access to the bus. */
+/* A 32-bit access to the bus, supplied by the integrator as functions or as macros.  Compiled with
+ * -DEQUILIF_MEMORY_MAPPED the driver loads and stores at the addresses of the registers. */
+#ifdef EQUILIF_MEMORY_MAPPED
+#define equilif_read32(address) (*(const volatile uint32_t *)(address))
+#define equilif_write32(address, word) (*(volatile uint32_t *)(address) = (word))
+#endif
 #ifndef equilif_read32
 uint32_t equilif_read32(uintptr_t address);
 #endif
