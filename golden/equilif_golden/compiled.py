@@ -287,17 +287,14 @@ def forward_values_shared(plan: Plan, w: I16, m: Shared, values: I16, drive: I32
 
 
 @compiled
-def backward_shared(w: I16, m: Shared, spikes: U8, drive: I32, events: I32) -> None:
+def backward_shared(plan: Plan, w: I16, m: Shared, spikes: U8, drive: I32, events: I32) -> None:
     """Drive of all positions of ``pre`` from spikes of ``post``."""
-    run = m.kernel * m.maps
-    for y in range(m.post_height):
-        for x in range(m.post_width):
-            first = (y * m.post_width + x) * m.columns
-            n = scan(spikes[first : first + m.columns], events)
-            for dy in range(m.kernel if n else 0):
-                first = ((y * m.stride + dy) * m.width + x * m.stride) * m.maps
-                target = drive[first : first + run]
-                add_rows(w, m.back + dy * run, m.rows, events[:n], target)
+    for q in range(m.targets):
+        n = scan(spikes[q * m.columns : (q + 1) * m.columns], events)
+        for r in range(m.runs if n else 0):
+            first = plan.runs[m.run_start + q * m.runs + r]
+            target = drive[first : first + m.run]
+            add_rows(w, m.back + r * m.run, m.rows, events[:n], target)
 
 
 @compiled
@@ -420,32 +417,28 @@ def move(
 
 
 @compiled
-def ep_update_shared(
-    w: I16, m: Shared, s: Update, plus: I16, minus: I16, counter: int, w_lo: int, w_hi: int
-) -> None:
+def ep_update_shared(plan: Plan, w: I16, m: Shared, s: Update, plus: I16, minus: I16, counter: int) -> None:
     """Update shared weights after a sample, position by position of ``post``."""
     gain = i32(s.gain)
-    for y in range(m.post_height):
-        for x in range(m.post_width):
-            destination = y * m.post_width + x
-            first = s.v + destination * m.columns
-            v_plus = plus[first : first + m.columns]
-            v_minus = minus[first : first + m.columns]
-            changed = i32(0)
-            some = i32(0)
-            for k in range(len(v_plus)):
-                changed |= v_plus[k] ^ v_minus[k]
-                some |= v_plus[k] | v_minus[k]
-            for o in range(m.kernel * m.kernel if some else 0):
-                source = (y * m.stride + o // m.kernel) * m.width + x * m.stride + o % m.kernel
-                for i in range(m.maps):
-                    up = i32(gain * plus[s.u + source * m.maps + i])
-                    um = i32(gain * minus[s.u + source * m.maps + i])
-                    if moves(up, um, changed):
-                        at = s.at + (o * m.maps + i) * m.columns
-                        row = w[at : at + m.columns]
-                        d = dither(counter, i, source, destination)
-                        move(row, up, um, v_plus, v_minus, d, s, w_lo, w_hi)
+    for q in range(m.targets):
+        first = s.v + q * m.columns
+        v_plus = plus[first : first + m.columns]
+        v_minus = minus[first : first + m.columns]
+        changed = i32(0)
+        some = i32(0)
+        for k in range(len(v_plus)):
+            changed |= v_plus[k] ^ v_minus[k]
+            some |= v_plus[k] | v_minus[k]
+        for r in range(m.runs if some else 0):
+            for i in range(m.run):
+                neuron = plan.runs[m.run_start + q * m.runs + r] + i
+                up = i32(gain * plus[s.u + neuron])
+                um = i32(gain * minus[s.u + neuron])
+                if moves(up, um, changed):
+                    at = s.at + (r * m.run + i) * m.columns
+                    row = w[at : at + m.columns]
+                    d = dither(counter, neuron % m.maps, neuron // m.maps, q)
+                    move(row, up, um, v_plus, v_minus, d, s, plan.w_lo, plan.w_hi)
 
 
 @compiled
@@ -477,7 +470,7 @@ def add_retrievals(plan: Plan, w: I16, s: State, values: I16) -> None:
         forward_values(block(w, m), first, s.base[m.post : m.post + m.columns], s.events)
     for k in range(plan.n_projections, len(plan.shared)):
         c = plan.shared[k]
-        drive = s.base[c.post : c.post + c.post_height * c.post_width * c.columns]
+        drive = s.base[c.post : c.post + c.targets * c.columns]
         answers = values[c.pre : c.pre + c.positions * c.maps]
         forward_values_shared(plan, w, c, answers, drive, s.events)
 
@@ -518,8 +511,8 @@ def settle(plan: Plan, w: I16, s: State, steps: int, strength: int) -> int:
                     n = c.positions * c.maps
                     forward_shared(plan, w, c, all_spikes[c.pre : c.pre + n], drive, s.events)
                 elif c.pre == first and c.feedback:
-                    n = c.post_height * c.post_width * c.columns
-                    backward_shared(w, c, all_spikes[c.post : c.post + n], drive, s.events)
+                    n = c.targets * c.columns
+                    backward_shared(plan, w, c, all_spikes[c.post : c.post + n], drive, s.events)
             if strength and first == plan.output.first:
                 for j in range(len(v)):
                     drive[j] += nudge(s.target[j], spikes[j], strength)
@@ -576,7 +569,7 @@ def recall(plan: Plan, w: I16, s: State, values: I16, n_loaded: int) -> None:
     for k in range(plan.n_joins, plan.n_projections):
         c = plan.shared[k]
         first = c.post - plan.n_neurons
-        drive = s.query_drive[first : first + c.post_height * c.post_width * c.columns]
+        drive = s.query_drive[first : first + c.targets * c.columns]
         forward_values_shared(plan, w, c, values[c.pre : c.pre + c.positions * c.maps], drive, s.events)
     for j in range(plan.n_relays, len(s.query_drive)):
         values[plan.n_neurons + j] = relay(s.query_drive[j], plan.query_shift)
@@ -690,7 +683,7 @@ def begin(plan: Plan, w: I16, s: State, x: U8) -> None:
     for k in range(plan.n_static):
         c = plan.shared[k]
         n = c.positions * c.maps
-        drive = s.static[c.post : c.post + c.post_height * c.post_width * c.columns]
+        drive = s.static[c.post : c.post + c.targets * c.columns]
         forward_values_shared(plan, w, c, s.values[0, c.pre : c.pre + n], drive, s.events)
     s.v[:] = plan.raw.threshold // 2
     s.spikes[:] = 0
@@ -757,7 +750,7 @@ def learn(plan: Plan, updates: Table, w: I16, s: State, counter: int) -> int:
             ep_update(w, u, s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
         else:
             c = plan.shared[u.shared]
-            ep_update_shared(w, c, u, s.values[1], s.values[2], counter, plan.w_lo, plan.w_hi)
+            ep_update_shared(plan, w, c, u, s.values[1], s.values[2], counter)
             transpose_shared(w, c)
         counter = (counter + 1) & 0xFFFFFFFF
     return counter

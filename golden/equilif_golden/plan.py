@@ -14,6 +14,7 @@ all weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -57,7 +58,10 @@ class Matrix(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """The weights of a convolution, or of a bias that maps share."""
+    """Weights with a geometry, that several positions share.
+
+    The presynaptic neurons of a position of ``post`` are ``runs`` runs of ``run`` consecutive neurons.
+    """
 
     at: int  #: first weight
     back: int  #: first weight of their copy, column after column
@@ -69,11 +73,10 @@ class Shared(NamedTuple):
     edge_start: int  #: first of Plan.edge_starts: one per position of ``pre``, and their end
     positions: int  #: of ``pre``
     maps: int  #: of ``pre``
-    width: int  #: of ``pre``
-    kernel: int
-    stride: int
-    post_height: int
-    post_width: int
+    targets: int  #: positions of ``post``
+    runs: int
+    run: int
+    run_start: int  #: first of Plan.runs
 
 
 class Head(NamedTuple):
@@ -132,6 +135,7 @@ class Plan(NamedTuple):
     n_projections: int  #: of these and of those from LIF populations to self-attention
     edge_starts: I32  #: index of the first edge of a position, see Shared
     edges: I32  #: (n, 2): for each pair of joined positions, first neuron of ``post`` and first weight
+    runs: I32  #: first neuron of every run, by position of ``post``, see Shared
     fold: Raw  #: index in the sample of every input; empty: no folding
     heads: Table  #: Head
     attending: Table  #: Attending
@@ -232,7 +236,7 @@ def plan_of(network: Network) -> Plan:
         )
         for a in network.self_attention
     ]
-    shared, edge_starts, edges = shared_of(network)
+    shared, edge_starts, edges, runs = shared_of(network)
     ranks = [_rank(network, s) for s in shared_synapses(network)]
     layers = {p.name: Layer(place[p.name], p.size) for p in network.lif}
     n_neurons = sum(p.size for p in network.lif)
@@ -261,6 +265,7 @@ def plan_of(network: Network) -> Plan:
         n_projections=sum(rank < 3 for rank in ranks),
         edge_starts=edge_starts,
         edges=edges,
+        runs=runs,
         fold=fold_of(network),
         heads=table(heads, Head),
         attending=table(attending, Attending),
@@ -299,19 +304,24 @@ def _rank(network: Network, s: Synapse) -> int:
     return 2 if isinstance(network[s.post], SelfAttention) else 1
 
 
-def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
-    """Rows of the table, and Plan's ``edge_starts`` and ``edges``."""
+def shared_of(network: Network) -> tuple[list[Shared], I32, I32, I32]:
+    """Rows of the table, and Plan's ``edge_starts``, ``edges`` and ``runs``."""
     place = places(network)
     weight = first_weights(network)
     rows: list[Shared] = []
     edge_starts = [np.zeros(0, np.int64)]
     edges = [np.zeros((0, 2), np.int64)]
+    runs = [np.zeros(0, np.int64)]
     for s in shared_synapses(network):
         g = network.geometry(s)
         assert g is not None
-        offset = np.tile(np.arange(g.kernel**2), g.post.positions)
-        post = np.repeat(np.arange(g.post.positions), g.kernel**2)
+        offsets = g.rows // g.pre.maps
+        offset = np.tile(np.arange(offsets), g.post.positions)
+        post = np.repeat(np.arange(g.post.positions), offsets)
         source = g.sources().ravel()
+        neurons = g.neurons()
+        ends_of_runs = 1 + np.flatnonzero((np.diff(neurons) != 1).any(axis=0))
+        run = math.gcd(g.rows, *ends_of_runs.tolist())
         order = np.argsort(source, kind="stable")
         ends = np.searchsorted(source[order], np.arange(g.pre.positions + 1))
         rows.append(
@@ -326,17 +336,18 @@ def shared_of(network: Network) -> tuple[list[Shared], I32, I32]:
                 edge_start=sum(map(len, edge_starts)),
                 positions=g.pre.positions,
                 maps=g.pre.maps,
-                width=g.pre.width,
-                kernel=g.kernel,
-                stride=g.stride,
-                post_height=g.post.height,
-                post_width=g.post.width,
+                targets=g.post.positions,
+                runs=g.rows // run,
+                run=run,
+                run_start=sum(map(len, runs)),
             )
         )
+        runs.append(neurons[:, ::run].ravel())
         edge_starts.append(sum(map(len, edges)) + ends)
         first = weight[s.name] + offset * g.pre.maps * g.columns
         edges.append(np.stack([post * g.columns, first], axis=1)[order])
-    return rows, np.concatenate(edge_starts).astype(np.int32), np.concatenate(edges).astype(np.int32)
+    starts, pairs, firsts = (np.concatenate(parts).astype(np.int32) for parts in (edge_starts, edges, runs))
+    return rows, starts, pairs, firsts
 
 
 def fold_of(network: Network) -> Raw:
