@@ -344,17 +344,26 @@ def save(
             )
         ),
     ],
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights that the C driver of `equilif export` saved (version, counter, weights), in place "
+            "of a board's.",
+            show_default="none",
+        ),
+    ] = None,
     port: OnPort = None,
     baud: Baud = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Read the weights of a board into a network.npz.
+    """Read the weights of a board, or those that the C driver saved, into a network.npz.
 
     For standalone training --like must be the uploaded network and data.
 
     Example:  [bold]equilif save trained.npz --like results/digits/network.npz[/]
     """
     from equilif.commands.standalone import booted
+    from equilif.hardware.driver import read_saved
     from equilif.host.client import LinkError
     from equilif.host.ports import the_one
     from equilif.host.store import NetworkIdentity, require_network, state
@@ -367,22 +376,31 @@ def save(
     net, known = networks.load(like)
     about = networks.about(like)
     files.check(out)
-    client = the_one(port, baud)
-    booted(client)
-    require_network(client, NetworkIdentity.of(net, about), like)
-    with show.console.status(f"{net.n_weights - net.n_table:,} weights are read from the board"):
-        before = state(client)
-        found = read_weights(client, Compiled(net, client.config))
-        if state(client) != before:
-            raise LinkError(
-                "the board was reset, or did something else, while its weights were read: try again"
-            )
-    weights = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
-    networks.save(out, net, weights, about)
-    show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(weights)[:16]}")
+    counter = None
+    if weights is not None:
+        if port is not None or baud is not None:
+            raise ValueError("--weights are those of the C driver: leave out --port and --baud")
+        try:
+            found, counter = read_saved(weights.read_bytes(), net)
+        except ValueError as e:
+            raise ValueError(f"{weights}: {e}") from None
+    else:
+        client = the_one(port, baud)
+        booted(client)
+        require_network(client, NetworkIdentity.of(net, about), like)
+        with show.console.status(f"{net.n_weights - net.n_table:,} weights are read from the board"):
+            before = state(client)
+            found = read_weights(client, Compiled(net, client.config))
+            if state(client) != before:
+                raise LinkError(
+                    "the board was reset, or did something else, while its weights were read: try again"
+                )
+    learned = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
+    networks.save(out, net, learned, about, counter)
+    show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(learned)[:16]}")
     if net.n_table:
         show.console.print(f"{net.n_table:,} of them, the embedding table, are those of {show.literal(like)}")
-    return {"network": out, "weights": net.n_weights, "sha256": digest(weights)}
+    return {"network": out, "weights": net.n_weights, "sha256": digest(learned)}
 
 
 @command

@@ -1,9 +1,9 @@
 /* Runs the driver against a bus on standard output (accesses) and standard input (answers).
  *
- *   driver_trial arrays|IMAGE SAMPLES RESULTS
+ *   driver_trial arrays|IMAGE SAMPLES RESULTS SAVED
  *
  * SAMPLES: numbers of samples to learn and to predict, then label and inputs of each.  RESULTS: prediction and
- * rates of each, then what is saved.  The exit code is the first error of the driver. */
+ * rates of each, then what is saved.  SAVED: for equilif save --weights.  The exit code is the first error of the driver. */
 #include "network.h"
 
 #include <stdio.h>
@@ -49,22 +49,23 @@ static void record(uint32_t prediction)
     fwrite(rates, sizeof rates, 1, results);
 }
 
-static void save(void)
+static uint32_t save(void)
 {
     uint32_t counter;
     TRY(equilif_save(&engine, weights, &counter));
     fwrite(weights, sizeof weights, 1, results);
     fwrite(&counter, sizeof counter, 1, results);
+    return counter;
 }
 
 int main(int argc, char **argv)
 {
     struct equilif_network opened;
     const struct equilif_network *network = &equilif_network;
-    uint32_t counts[2], label, prediction, i;
+    uint32_t counts[2], label, prediction, counter, i;
     FILE *f;
 
-    if (argc != 4)
+    if (argc != 5)
         return 101;
     if (strcmp(argv[1], "arrays")) {
         size_t size;
@@ -89,7 +90,13 @@ int main(int argc, char **argv)
             TRY(equilif_predict(&engine, inputs, &prediction));
         record(prediction);
     }
-    save();
+    counter = save();
+    fclose(f);
+    if (!(f = fopen(argv[4], "wb")))
+        return 105;
+    fwrite(&engine.network->version, 4, 1, f);
+    fwrite(&counter, 4, 1, f);
+    fwrite(weights, sizeof weights, 1, f);
     /* back to the beginning */
     TRY(equilif_restore(&engine, network->weights, network->counter));
     save();

@@ -14,14 +14,15 @@ from typer.testing import CliRunner
 from equilif import Kernel, Network
 from equilif.cli import app
 from equilif.data import images
-from equilif.hardware.driver import LAYOUT, MAGIC, DriverNetwork, declarations
+from equilif.hardware.driver import LAYOUT, MAGIC, DriverNetwork, declarations, read_saved
 from equilif.hardware.export import driver_files, licensed
+from equilif.training.history import digest
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.port import dither_position
 from equilif_golden.link.bus import BusModel
-from equilif_golden.link.registers import REGISTERS
+from equilif_golden.link.registers import REGISTERS, constants
 from equilif_golden.network import Attention, Population, Relay, Synapse
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -59,6 +60,9 @@ LEARNING_RATE = 0.05
 COUNTER = 1234567
 #: values of enum equilif_result
 RESULTS = "OK NO_ENGINE VERSION TOO_SMALL PROGRAM NO_PROGRAM BUSY TIMEOUT LABEL INFERENCE IMAGE".split()
+#: of the trial
+FILES = ("samples", "results", "saved")
+VERSION = constants(ENGINE)["VERSION"]
 TRIAL = Path(__file__).with_name("driver_trial.c")
 
 
@@ -107,7 +111,13 @@ def write_samples(folder, x, labels, n_learned):
 
 
 def command(folder, network="arrays"):
-    return [str(folder / "trial"), str(network), str(folder / "samples"), str(folder / "results")]
+    return [
+        str(folder / "trial"),
+        str(network),
+        str(folder / "samples"),
+        str(folder / "results"),
+        str(folder / "saved"),
+    ]
 
 
 def compare(golden, engine, x, labels, n_learned, recorded):
@@ -167,6 +177,73 @@ def test_driver_on_rtl(tmp_path):
         config={"command": command(tmp_path)},
     )
     compare(golden, ENGINE, x, labels, n_learned, (tmp_path / "results").read_bytes())
+
+
+def test_saved_weights(tmp_path):
+    """Learned by the driver, then a network.npz: the weights of the kernel, which goes on learning alike."""
+    digits = images.digits()
+    x, labels = digits.x_train[:40], digits.y_train[:40]
+    golden = build(tmp_path, DIGITS, ENGINE)
+    assert run(tmp_path, BusModel(ENGINE), x, labels, len(x))[0] == "OK"
+    golden.train(x, labels)
+    like, out = tmp_path / "like.npz", tmp_path / "network.npz"
+    networks.save(like, DIGITS, DIGITS.initial_weights(), {"data": "digits"})
+    arguments = ["save", out, "--like", like, "--weights", tmp_path / "saved"]
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exit_code == 0, done.output
+    learned = Kernel.load(out)
+    assert learned.network == DIGITS and networks.about(out) == {"data": "digits"}
+    assert digest(learned.weights) == digest(golden.weights) and digest(golden.weights)[:16] in done.output
+    for kernel in (learned, golden):
+        kernel.set_learning_rate(LEARNING_RATE)
+        kernel.train(x[::-1], labels[::-1])
+    assert digest(learned.weights) == digest(golden.weights)
+
+
+def saved(*, version=VERSION, counter=0, words=None):
+    """A file of the driver."""
+    if words is None:
+        words = Compiled(DIGITS, ENGINE).weight_words(DIGITS.initial_weights())
+    return struct.pack("<2I", version, counter) + words.astype("<i2").tobytes()
+
+
+def test_saved_weights_of_each_engine():
+    """On any number of lanes; the counter comes back."""
+    weights = DIGITS.initial_weights()
+    for lanes in (2, 4, 8, 16, 32):
+        engine = dataclasses.replace(ENGINE, lanes=lanes)
+        words = Compiled(DIGITS, engine).weight_words(weights)
+        found, counter = read_saved(
+            saved(version=constants(engine)["VERSION"], counter=dither_position(77), words=words), DIGITS
+        )
+        assert counter == 77 and digest(found) == digest(weights)
+
+
+@pytest.mark.parametrize(
+    "content, named",
+    [
+        (b"", "0 bytes"),
+        (saved() + b"\0", f"{len(saved()) + 1} bytes"),
+        (saved()[:-2], str((len(saved()) - 8) // 2 - 1)),
+        (saved(version=0x0402), "0x00000402"),
+        (saved(version=VERSION & ~0xFF00), "lanes"),
+        (saved(counter=1 << 31), str(1 << 31)),
+        (saved(words=np.full((len(saved()) - 8) // 2, 5)), "must be 0"),
+    ],
+)
+def test_damaged_saved_weights(content, named):
+    with pytest.raises(ValueError, match=named):
+        read_saved(content, DIGITS)
+
+
+def test_saved_weights_name_their_file(tmp_path):
+    like, file, out = tmp_path / "like.npz", tmp_path / "saved", tmp_path / "out.npz"
+    networks.save(like, DIGITS, DIGITS.initial_weights())
+    file.write_bytes(saved()[:-2])
+    arguments = ["save", str(out), "--like", str(like), "--weights", str(file)]
+    for options, named in ([], file.name), (["--port", "/dev/nowhere"], "--port"):
+        done = CliRunner().invoke(app, [*arguments, *options])
+        assert done.exit_code == 2 and named in done.output and not out.exists()
 
 
 def golden_words(golden, engine):

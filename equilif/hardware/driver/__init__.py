@@ -19,12 +19,13 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from equilif_golden.blocks import synapse as syn
-from equilif_golden.engine.compiler import Compiled
+from equilif_golden.blocks.plasticity import DITHER_MASK
+from equilif_golden.engine.compiler import Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, Op, assemble
-from equilif_golden.engine.port import dither_position
+from equilif_golden.engine.port import dither_position, updates_at
 from equilif_golden.fixed import Raw
-from equilif_golden.link.registers import constants
+from equilif_golden.link.registers import REGISTERS, VERSION, constants
 from equilif_golden.network import Network, Weights
 from equilif_golden.populations import Input, Population
 
@@ -170,6 +171,40 @@ class DriverNetwork:
                 "",
             ]
         )
+
+
+def read_saved(content: bytes, network: Network) -> tuple[Weights, int]:
+    """Weights and number of updates that the driver saved; an embedding table is not among them.
+
+    ``content``: the word ``version`` of ``struct equilif_network``, the dither counter, and the weights, of
+    16 bits each; little endian, as a little-endian processor writes ``engine.network->version``, ``counter``
+    and ``weights`` after ``equilif_save``.  The number of updates is modulo the dither's cycle.
+
+    ValueError for weights of another network or register map, or damaged ones.
+    """
+    if len(content) < 8 or len(content) % 2:
+        raise ValueError(f"saved weights have 8 bytes and 2 for each weight, not {len(content)} bytes")
+    version, position = (int(word) for word in np.frombuffer(content, "<u4", 2))
+    register = REGISTERS["VERSION"]
+    if register.unpack(version)["MAP"] != VERSION:
+        raise ValueError(
+            f"the first word must be the version of an engine, map {VERSION}, not 0x{version:08X}"
+        )
+    if position > DITHER_MASK:
+        raise ValueError(f"the dither counter must be at most {DITHER_MASK}, not {position}")
+    lanes = register.unpack(version)["LANES"]
+    compiled = Compiled(network, engine_for(network, lanes=lanes))
+    words = np.frombuffer(content, "<i2", offset=8).astype(np.int64)
+    expected = compiled.n_tiles * lanes**2
+    if len(words) != expected:
+        raise ValueError(
+            f"this network has {expected} weights on {lanes} lanes, padding included, not {len(words)}"
+        )
+    weights = compiled.weights(words.reshape(-1, lanes))
+    known = {s.name: np.zeros(network.shape(s), np.int64) for s in network.plastic} | weights
+    if not np.array_equal(compiled.weight_words(known).ravel(), words):
+        raise ValueError("elements that no weight uses must be 0: these are weights of another network")
+    return weights, updates_at(position)
 
 
 def declarations() -> str:

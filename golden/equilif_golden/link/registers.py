@@ -66,6 +66,10 @@ class Register:
             word |= check_int(int(value), f"{self.name}.{name}", 0, (1 << f.width) - 1) << f.low
         return word
 
+    def unpack(self, word: int) -> dict[str, int]:
+        """Fields of a register value, by name."""
+        return {f.name: word >> f.low & ((1 << f.width) - 1) for f in self.fields}
+
 
 _REGISTERS = (
     Register("ID", 0x00, Access.READ, f'0x{MAGIC:08X}, "EQLF" in bytes: identifies an engine'),
