@@ -283,7 +283,7 @@ def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
         (("verify", "--early-exit", "8"), "give a longer one, such as --free 24"),
         (
             ("verify", "--early-exit", "8", "--free", "24", "--board", BOARD),
-            "this engine cannot (EngineConfig.early_exit)",
+            "EngineConfig.early_exit",
         ),
         (("train", "--set", "phases.watch=output"), "phases.watch says which rates end a phase early"),
         (("verify", "digits", "--watch", "output"), "give --early-exit too"),

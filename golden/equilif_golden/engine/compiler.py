@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from equilif_golden.blocks import relay
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op
+from equilif_golden.engine.features import OPTIONS, has
+from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op, announced
 from equilif_golden.engine.placement import SUM, Placement
 from equilif_golden.engine.recall import inhibit_absent, recall
 from equilif_golden.fixed import Numerics, short_repr
@@ -63,20 +64,18 @@ class Compiled(Placement):
             raise ValueError(f"an EngineConfig is wanted, not {short_repr(config)}")
         if network.numerics != config.numerics:
             raise CapacityError(_other_numbers(network.numerics, config.numerics))
-        if network.maps and not config.convolution:
-            raise CapacityError(
-                f"the network has maps ({network.maps[0].name}), this engine is built without convolutions "
-                "(EngineConfig.convolution)"
-            )
+        for name, feature in OPTIONS.items():
+            needed = feature.needed(network)
+            if needed and not has(config, name):
+                raise CapacityError(
+                    f"the network has {needed}, this engine is built without {feature.label} "
+                    f"(EngineConfig.{name})"
+                )
         output = network[network.output]
         if output.maps % config.lanes and output.shape:
             raise CapacityError(
                 f"the output {output.name} has {output.maps} maps, which do not fill groups of "
                 f"{config.lanes} lanes; an engine reads its output neuron by neuron: take a flat one"
-            )
-        if network.attention_layers and not config.attention:
-            raise CapacityError(
-                "the network has an attention layer, this engine is built without (EngineConfig.attention)"
             )
         if network.self_attention:
             raise CapacityError(
@@ -90,16 +89,16 @@ class Compiled(Placement):
                     f"synapse {s.name}: a bias per position needs whole groups of {config.lanes} lanes, "
                     f"{s.post} has {maps} maps: take a multiple"
                 )
-        if network.schedule.early_exit is not None and not config.early_exit:
-            raise CapacityError(
-                "the network's free phase ends early, this engine cannot (EngineConfig.early_exit)"
-            )
         super().__init__(network, config)
-        self._check_convolutions()
+        for s in network.synapses:
+            for i in announced(self.geometry(s)):
+                problem = i.problem(config)
+                if problem:
+                    raise CapacityError(f"synapse {s.name}: {problem}")
         self.raw = network.schedule.raw(network.numerics)
         # without a learning rate the program has no LEARN; with one it has these
         updates = sum(
-            network[s.pre].heads * network[s.post].heads * (2 if self.convolution(s) else 1)
+            network[s.pre].heads * network[s.post].heads * len([*announced(self.geometry(s)), s])
             for s in network.plastic
         )
         for what, need, have in (
@@ -111,18 +110,9 @@ class Compiled(Placement):
             if need > have:
                 raise CapacityError(f"the network needs {need} {what}, this engine has {have}")
 
-    def _check_convolutions(self) -> None:
-        """CapacityError for a geometry that CONVOLVE cannot encode."""
-        for s in self.network.synapses:
-            geometry = self.convolution(s)
-            problem = geometry and Op.CONVOLVE(*geometry).problem(self.config)
-            if problem:
-                raise CapacityError(f"synapse {s.name}: {problem}")
-
     def _through(self, s: Synapse, i: Instruction) -> list[Instruction]:
-        """An instruction through a synapse, which may be a convolution."""
-        geometry = self.convolution(s)
-        return [Op.CONVOLVE(*geometry), i] if geometry else [i]
+        """An instruction through a synapse, after what announces its geometry."""
+        return [*announced(self.geometry(s)), i]
 
     @property
     def everyone(self) -> Groups:
@@ -346,11 +336,13 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
     CapacityError when no engine is large enough.
     """
     default = EngineConfig(lanes=lanes)
+    options: dict[str, Any] = {
+        name: has(default, name) or bool(o.needed(network)) for name, o in OPTIONS.items()
+    }
     config = replace(
         default,
         tiles=max(4, EngineConfig().n_weights // default.lanes**2),
-        early_exit=network.schedule.early_exit is not None,
-        convolution=bool(network.maps),
+        **options,
         numerics=network.numerics,
     )
     while True:

@@ -7,9 +7,16 @@ Imports no NumPy, so that ``equilif --help`` starts fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from equilif_golden.network import Network
+
+
+def _never(network: Network) -> str:
+    return ""
 
 
 class Feature(NamedTuple):
@@ -22,6 +29,7 @@ class Feature(NamedTuple):
     flag       name on the command line
     nests      whether programs may nest loops
     default    whether an engine has it by default
+    needed     for what a network needs it, in words; empty if it does not
     """
 
     label: str
@@ -31,6 +39,7 @@ class Feature(NamedTuple):
     flag: str = ""
     nests: bool = False
     default: bool = False
+    needed: Callable[[Network], str] = _never
 
 
 def _option(feature: Feature) -> bool:
@@ -52,6 +61,7 @@ class Options:
             flag="attention",
             nests=True,
             default=True,
+            needed=lambda network: "an attention layer" if network.attention_layers else "",
         ),
     )
     counters: bool = _option(
@@ -70,6 +80,7 @@ class Options:
             identity=3,
             flag="early-exit",
             nests=True,
+            needed=lambda network: "" if network.schedule.fixed else "a free phase that ends early",
         ),
     )
     convolution: bool = _option(
@@ -79,6 +90,7 @@ class Options:
             version=21,
             identity=4,
             flag="convolutions",
+            needed=lambda network: f"maps ({network.maps[0].name})" if network.maps else "",
         ),
     )
 

@@ -18,7 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from equilif_golden.blocks.geometry import under
+from equilif_golden.blocks.synapse import groups
 from equilif_golden.fixed import Raw
+from equilif_golden.network import Network, Synapse
 
 SIDE = 63  #: largest number of positions along a side of ``post``, and of a kernel
 MAX_STRIDE = 31
@@ -59,9 +61,14 @@ class Geometry(NamedTuple):
         return self.rows * self.columns * self.post
 
     @property
+    def offsets(self) -> int:
+        """Positions of ``pre`` under a kernel."""
+        return self.kernel_rows * self.kernel_columns
+
+    @property
     def patch(self) -> int:
         """Groups in the patch of ``pre`` under a kernel."""
-        return self.kernel_rows * self.kernel_columns * self.pre
+        return self.offsets * self.pre
 
     @property
     def tiles(self) -> int:
@@ -82,3 +89,18 @@ class Geometry(NamedTuple):
         if back:
             return np.full(self.n_post, self.patch)
         return np.bincount(self.patches().ravel(), minlength=self.n_pre) * self.post
+
+
+def geometry_of(network: Network, s: Synapse, lanes: int) -> Geometry | None:
+    """Geometry of the instructions of a synapse with maps at an end; None for a dense synapse."""
+    pre = network[s.pre]
+    post = network[s.post]
+    g = network.geometry(s)
+    if g is not None:
+        ends = groups(g.pre.maps, lanes), groups(g.post.maps, lanes)
+        return Geometry(*ends, g.post.height, g.post.width, g.kernel, g.kernel, g.stride)
+    if pre.shape is None:
+        return None
+    # a kernel of the size of the maps
+    ends = groups(pre.maps, lanes), groups(post.width, lanes)
+    return Geometry(*ends, 1, 1, pre.shape.height, pre.shape.width, 1)

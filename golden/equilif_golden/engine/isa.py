@@ -706,6 +706,11 @@ class ProgramError(ValueError):
         self.index = index
 
 
+def announced(geometry: Geometry | None) -> list[Instruction]:
+    """The instructions that announce a geometry to the instruction after them."""
+    return [] if geometry is None else [Op.CONVOLVE(*geometry)]
+
+
 def check(program: Iterable[Instruction], config: EngineConfig) -> None:
     """ProgramError unless every instruction fits the engine, the loops close and nest no deeper than it can,
     every CONVOLVE directly precedes its instruction, and the program ends with an unconditional HALT.

@@ -351,11 +351,10 @@ class EngineModel:
         step = Step(i["gain"], i["shift"])
         # of each row of w: number of its map
         maps = np.arange(geometry.pre * p)
-        offsets = geometry.kernel_rows * geometry.kernel_columns
         for position, (source, group) in enumerate(zip(rows, columns, strict=True)):
             noise = dither(
                 self.counter,
-                np.tile(maps, offsets)[:, None],
+                np.tile(maps, geometry.offsets)[:, None],
                 np.arange(geometry.post * p),
                 np.repeat(geometry.sources()[position], len(maps))[:, None],
                 position,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.geometry import Geometry
+from equilif_golden.engine.geometry import Geometry, geometry_of
 from equilif_golden.engine.isa import Groups
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.network import ONE, Network, Synapse, Weights
@@ -118,33 +118,14 @@ class Placement:
         return f"groups {groups.first}..{groups.first + groups.n - 1}"
 
     # -- tiles -------------------------------------------------------------------------------------
-    def convolution(self, s: Synapse) -> Geometry | None:
-        """Geometry of the instructions of a synapse with maps at an end, else None."""
-        pre = self.network[s.pre]
-        post = self.network[s.post]
-        p = self.config.lanes
-        geometry = self.network.geometry(s)
-        if geometry is not None:
-            return Geometry(
-                syn.groups(geometry.pre.maps, p),
-                syn.groups(geometry.post.maps, p),
-                geometry.post.height,
-                geometry.post.width,
-                geometry.kernel,
-                geometry.kernel,
-                geometry.stride,
-            )
-        if pre.shape is None:
-            return None
-        # a kernel of the size of the maps
-        return Geometry(
-            syn.groups(pre.maps, p), syn.groups(post.width, p), 1, 1, pre.shape.height, pre.shape.width, 1
-        )
+    def geometry(self, s: Synapse) -> Geometry | None:
+        """Geometry of the instructions of a synapse; None for a dense synapse."""
+        return geometry_of(self.network, s, self.config.lanes)
 
     def _offsets(self, s: Synapse) -> int:
-        """Positions of ``pre`` under a kernel."""
-        geometry = self.convolution(s)
-        return geometry.kernel_rows * geometry.kernel_columns if geometry else 1
+        """Matrices of a synapse that are placed one after the other."""
+        geometry = self.geometry(s)
+        return geometry.offsets if geometry else 1
 
     def _place_tiles(self, at: int, synapses: tuple[Synapse, ...]) -> int:
         for s in synapses:
