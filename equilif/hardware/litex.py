@@ -14,10 +14,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from equilif.extras import needs
 from equilif.hardware.driver import DriverNetwork
 from equilif.hardware.export import export
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.extras import needs
 from equilif_golden.link.registers import OFFSET_BITS
 
 with needs("litex"):
