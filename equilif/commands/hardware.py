@@ -338,6 +338,7 @@ def export(
     """
     from equilif.hardware import export as module
     from equilif_golden import files
+    from equilif_golden.engine.compiler import CapacityError
     from equilif_golden.engine.config import EngineConfig
 
     options = {
@@ -363,7 +364,11 @@ def export(
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")
     if network is None and learning_rate is not None:
         raise ValueError("--learning-rate is that of a network: give --network, or leave it out")
-    compiled = None if network is None else _driver_network(network, config, learning_rate)
+    try:
+        compiled = None if network is None else _driver_network(network, config, learning_rate)
+    except CapacityError as e:
+        sizes = "" if board else "; give --tiles, --value-groups, --state-groups or --program-words"
+        raise CapacityError(f"{e}{sizes}") from None
     files.check_folder(out)
     require_absent(module.paths(out, module.Bus(bus), name, network=network is not None), overwrite)
     with show.console.status("Yosys writes Verilog"):

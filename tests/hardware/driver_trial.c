@@ -2,7 +2,8 @@
  *
  *   driver_trial arrays|IMAGE SAMPLES RESULTS SAVED
  *
- * SAMPLES: numbers of samples to learn and to predict, then label and inputs of each.  RESULTS: prediction and
+ * SAMPLES: numbers of samples to learn and to predict, then label, number of
+ * tokens, their patterns, and inputs of each.  RESULTS: prediction and
  * rates of each, then what is saved.  SAVED: for equilif save --weights.  The exit code is the first error of the driver. */
 #include "network.h"
 
@@ -16,7 +17,8 @@
 static uint32_t image[1 << 20];
 static int16_t weights[EQUILIF_NETWORK_NUM_WEIGHTS];
 static uint16_t rates[EQUILIF_NETWORK_NUM_RATES];
-static uint8_t inputs[EQUILIF_NETWORK_NUM_INPUTS];
+static uint8_t inputs[EQUILIF_NETWORK_NUM_INPUTS + 1]; /* there may be none */
+static int16_t patterns[(EQUILIF_NETWORK_NUM_TOKENS + 1) * (EQUILIF_NETWORK_TOKEN_WIDTH + 1)];
 static struct equilif_engine engine;
 static FILE *results;
 
@@ -62,7 +64,8 @@ int main(int argc, char **argv)
 {
     struct equilif_network opened;
     const struct equilif_network *network = &equilif_network;
-    uint32_t counts[2], label, prediction, counter, i;
+    uint32_t counts[2], label, num_tokens, prediction, counter, i;
+    size_t n;
     FILE *f;
 
     if (argc != 5)
@@ -82,8 +85,14 @@ int main(int argc, char **argv)
         return 103;
     TRY(counts[0] + counts[1] ? equilif_load(&engine, BASE, network) : EQUILIF_OK);
     for (i = 0; i < counts[0] + counts[1]; i++) {
-        if (fread(&label, 4, 1, f) != 1 || fread(inputs, sizeof inputs, 1, f) != 1)
+        if (fread(&label, 4, 1, f) != 1 || fread(&num_tokens, 4, 1, f) != 1)
             return 104;
+        n = (size_t)num_tokens * EQUILIF_NETWORK_TOKEN_WIDTH;
+        if (n > sizeof patterns / sizeof *patterns || fread(patterns, 2, n, f) != n ||
+            fread(inputs, 1, EQUILIF_NETWORK_NUM_INPUTS, f) != EQUILIF_NETWORK_NUM_INPUTS)
+            return 104;
+        if (EQUILIF_NETWORK_NUM_TOKENS)
+            TRY(equilif_tokens(&engine, patterns, num_tokens));
         if (i < counts[0])
             TRY(equilif_learn(&engine, inputs, label, &prediction));
         else

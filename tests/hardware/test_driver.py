@@ -23,12 +23,12 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.port import dither_position
 from equilif_golden.link.bus import BusModel
 from equilif_golden.link.registers import REGISTERS, constants
-from equilif_golden.network import Attention, Population, Relay, Synapse
+from equilif_golden.network import Attention, Population, Relay, Synapse, TokenRows
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
-from tests.networks import GRAPH, sample
+from tests.networks import GRAPH, memory_case, sample
 
 ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)
 DIGITS = Network.chain(64, 8, 10)
@@ -50,16 +50,27 @@ ATTENTION = Network(
     "out",
     Schedule(free=32, nudged=16, window=8),
 )
+TOKENS = Network.attention(5, 6, 2, 9, 3)
+MIXED = Network(
+    (Population("x", 7, "input"), *TOKENS.populations),
+    (Synapse("x", "hidden1"), *TOKENS.synapses),
+    "output",
+    TOKENS.schedule,
+)
 CASES = {
     "attention": (ATTENTION, dataclasses.replace(ENGINE, program_words=512)),
     "chain": (DIGITS, ENGINE),
     "graph": (GRAPH, dataclasses.replace(ENGINE, lanes=8, pipeline=Pipeline.SPRAM)),
+    "tokens": (TOKENS, dataclasses.replace(ENGINE, program_words=512)),
+    "tokens and inputs": (MIXED, dataclasses.replace(ENGINE, program_words=512, lanes=8)),
     "convolution": (FOLDED, dataclasses.replace(ENGINE, convolution=True)),
 }
 LEARNING_RATE = 0.05
 COUNTER = 1234567
 #: values of enum equilif_result
-RESULTS = "OK NO_ENGINE VERSION TOO_SMALL PROGRAM NO_PROGRAM BUSY TIMEOUT LABEL INFERENCE IMAGE".split()
+RESULTS = (
+    "OK NO_ENGINE VERSION TOO_SMALL PROGRAM NO_PROGRAM BUSY TIMEOUT LABEL INFERENCE TOKENS IMAGE".split()
+)
 #: of the trial
 FILES = ("samples", "results", "saved")
 VERSION = constants(ENGINE)["VERSION"]
@@ -84,9 +95,9 @@ def build(folder, network, engine, learning_rate=LEARNING_RATE, options=()):
     return Kernel(network, weights, learning_rate=learning_rate, counter=COUNTER, threads=1)
 
 
-def run(folder, bus, x, labels, n_learned, network="arrays"):
+def run(folder, bus, x, labels, n_learned, network="arrays", tokens=None):
     """Exit code of the driver as a name of an error, and what it recorded."""
-    write_samples(folder, x, labels, n_learned)
+    write_samples(folder, x, labels, n_learned, tokens)
     environment = os.environ | {"ASAN_OPTIONS": "exitcode=99", "UBSAN_OPTIONS": "exitcode=99"}
     with subprocess.Popen(
         command(folder, network), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
@@ -102,12 +113,13 @@ def run(folder, bus, x, labels, n_learned, network="arrays"):
     return RESULTS[driver.returncode], results.read_bytes() if results.exists() else b""
 
 
-def write_samples(folder, x, labels, n_learned):
+def write_samples(folder, x, labels, n_learned, tokens=None):
     """The file that the program reads."""
-    (folder / "samples").write_bytes(
-        struct.pack("<2I", n_learned, len(x) - n_learned)
-        + b"".join(struct.pack("<I", k) + bytes(v) for k, v in zip(labels, x, strict=True))
-    )
+    content = [struct.pack("<2I", n_learned, len(x) - n_learned)]
+    for values, label, t in zip(x, labels, tokens or [None] * len(x), strict=True):
+        patterns = np.zeros((0, 0)) if t is None else t.table[t.rows_of(0)]
+        content += [struct.pack("<2I", label, len(patterns)), patterns.astype("<i2").tobytes(), bytes(values)]
+    (folder / "samples").write_bytes(b"".join(content))
 
 
 def command(folder, network="arrays"):
@@ -120,7 +132,7 @@ def command(folder, network="arrays"):
     ]
 
 
-def compare(golden, engine, x, labels, n_learned, recorded):
+def compare(golden, engine, x, labels, n_learned, recorded, tokens=None):
     """Predictions, rates, weights and counter are those of the kernel."""
     network = golden.network
     n = len(x)
@@ -132,13 +144,14 @@ def compare(golden, engine, x, labels, n_learned, recorded):
     states = np.frombuffer(recorded, saved, 2, n * samples.itemsize)
     initial = golden_words(golden, engine)
     for j in range(n):
-        assert each["prediction"][j] == golden.predict(x[j : j + 1])[0], j
+        t = tokens and tokens[j]
+        assert each["prediction"][j] == golden.predict(x[j : j + 1], tokens=t)[0], j
         target = one_hot(labels[j : j + 1], network.n_outputs) if j < n_learned else None
-        free, plus, minus = golden.rates(x[j : j + 1], target)[0][0]
+        free, plus, minus = golden.rates(x[j : j + 1], target, tokens=t)[0][0]
         expected = free * 257 if target is None else plus + 256 * minus
         assert np.array_equal(each["rates"][j], expected), j
         if j < n_learned:
-            golden.train(x[j : j + 1], labels[j : j + 1])
+            golden.train(x[j : j + 1], labels[j : j + 1], tokens=t)
     words = [golden_words(golden, engine), initial]
     assert not np.array_equal(*words)
     assert np.array_equal(states["weights"], words)
@@ -150,17 +163,17 @@ def test_driver_equals_kernel(case, tmp_path):
     """From the arrays and, on a used engine, from the image."""
     network, engine = CASES[case]
     n_learned, n = 24, 32
-    x, labels = sample(network, n)
+    _, x, labels, tokens = memory_case(network, np.random.default_rng(1), n)
     if case == "chain":
         digits = images.digits()
         x, labels = digits.x_train[:n], digits.y_train[:n]
     golden = build(tmp_path, network, engine)
-    result, recorded = run(tmp_path, BusModel(engine), x, labels, n_learned)
+    result, recorded = run(tmp_path, BusModel(engine), x, labels, n_learned, tokens=tokens)
     assert result == "OK"
     used = BusModel(engine)
     used.engine.plus[:], used.engine.minus[:], used.engine.w[:] = 77, 78, 79  # by another network
-    assert run(tmp_path, used, x, labels, n_learned, tmp_path / "network.bin")[1] == recorded
-    compare(golden, engine, x, labels, n_learned, recorded)
+    assert run(tmp_path, used, x, labels, n_learned, tmp_path / "network.bin", tokens)[1] == recorded
+    compare(golden, engine, x, labels, n_learned, recorded, tokens)
 
 
 @pytest.mark.regress
@@ -424,7 +437,7 @@ def test_command(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--tiles", 4, "--lr", 0.1), "tiles of 4x4 weights, this engine has 4"),
+        (("--tiles", 4, "--lr", 0.1), "tiles of 4x4 weights, this engine has 4; give --tiles"),
         ((), "--learning-rate"),
         (("--lr", 0.1, "--bus", "none"), "AXI"),
         (("--lr", 0.1, "--name", "Network"), "network.h"),
@@ -442,7 +455,16 @@ def test_learning_rate_without_network(tmp_path):
     assert export(tmp_path / "out", "--lr", 0.1).exit_code == 2
 
 
-def test_tokens_are_refused():
-    network = Network.attention(6, 8, 2, 16, 3)
-    with pytest.raises(ValueError, match="tokens"):
+def test_embedding_table_is_refused():
+    """It learns on the host, which has no memory for it."""
+    network = Network.attention(6, 8, 2, 16, 3, table_rows=20, table_learning_rate_scale=1.0)
+    with pytest.raises(ValueError, match=network.table.pre):
         DriverNetwork.compile(network, network.initial_weights(), ENGINE, learning_rate=0.1)
+
+
+def test_too_many_tokens(tmp_path):
+    """One more than the network takes."""
+    network, engine = CASES["tokens"]
+    build(tmp_path, network, engine)
+    tokens = TokenRows(np.zeros((6, 6), np.int16), np.arange(6, dtype=np.int32), np.array([0, 6]))
+    assert run(tmp_path, BusModel(engine), [[]], [0], 1, tokens=[tokens])[0] == "TOKENS"

@@ -31,7 +31,7 @@ from equilif_golden.populations import Input, Population
 
 FOLDER = Path(__file__).parent
 MAGIC = int.from_bytes(b"EQLN", "little")
-LAYOUT = 1
+LAYOUT = 2
 MAX_COLUMN = 100  #: of a line of an array
 #: files that a network adds to an export
 FILES = ("network.h", "network.bin")
@@ -69,13 +69,15 @@ class DriverNetwork:
         learning_rate: float,
         counter: int = 0,
     ) -> Self:
-        """CapacityError when the engine cannot hold the network; ValueError for one with tokens."""
-        if network.dynamic_attention:
+        """CapacityError when the engine cannot hold the network; ValueError for an embedding table."""
+        if network.table:
             raise ValueError(
-                "the C driver cannot load the tokens of a sample, which are the patterns of "
-                f"{network.dynamic_attention.attention.name}: export a network without tokens"
+                f"the C driver has no embedding table, and {network.table.pre} trains one: export a network "
+                "whose tokens are given"
             )
         compiled = Compiled(network, config)
+        layer = network.dynamic_attention
+        present = compiled.groups[f"{layer.attention.name} present"].first * config.lanes if layer else 0
         registers = constants(config)
         instructions = compiled.program(learning_rate)
         program = assemble(instructions)
@@ -94,7 +96,7 @@ class DriverNetwork:
             "num_inputs": network.n_inputs,
             "num_outputs": network.n_outputs,
             "num_rates": sum(q.size for q in network.lif),
-            "first_sample": compiled.sample_first if network.inputs else target.first,
+            "first_sample": compiled.sample_first if network.inputs or layer else target.first,
             "num_sample": len(sample),
             "first_constant": first_constant,
             "num_constants": len(values),
@@ -104,6 +106,10 @@ class DriverNetwork:
             "counter": dither_position(counter),
             "num_input_blocks": sum(map(len, inputs.values())),
             "num_rate_blocks": len(rates),
+            "num_tokens": layer.attention.size if layer else 0,
+            "token_width": layer.relay.width if layer else 0,
+            "first_token": compiled.tokens_first if layer else 0,
+            "first_present": present,
         }
         assert len(program) == WORDS * len(instructions)
         return cls(fields, program, target, inputs, rates, words, values)
@@ -138,7 +144,7 @@ class DriverNetwork:
             or [_block_text(Block(0, 0, 0, 0))],
             "struct equilif_block equilif_rate_blocks": map(_block_text, chain(*self.rates.values())),
         }
-        sizes = {n: self.fields[n] for n in ("num_inputs", "num_outputs", "num_rates", "num_weights")}
+        sizes = "num_inputs num_outputs num_rates num_weights num_tokens token_width".split()
         pointers = "program target inputs rate_blocks weights constants".split()
         values = [*map(_field_text, self.fields.items()), *(f"equilif_{p}" for p in pointers)]
         places = [
@@ -160,7 +166,7 @@ class DriverNetwork:
                 "#define EQUILIF_NETWORK_H",
                 f'#include "{name}.h"',
                 "",
-                *(f"#define EQUILIF_NETWORK_{n.upper()} {size}u" for n, size in sizes.items()),
+                *(f"#define EQUILIF_NETWORK_{n.upper()} {self.fields[n]}u" for n in sizes),
                 *(f"\nstatic const {d}[] = {{\n{_lines(items)}\n}};" for d, items in arrays.items()),
                 "",
                 "static const struct equilif_network equilif_network = {",

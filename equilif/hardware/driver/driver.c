@@ -147,6 +147,34 @@ int equilif_load(struct equilif_engine *e, uintptr_t base, const struct equilif_
     return equilif_restore(e, network->weights, network->counter);
 }
 
+/* Patterns lie in tiles of lanes x lanes weights; element (row, column) of a tile in bank row ^ column. */
+int equilif_tokens(const struct equilif_engine *e, const int16_t *patterns, uint32_t num_tokens)
+{
+    uint32_t lanes, width, row, tile, first, bank, column, i;
+    int result = ready(e);
+
+    if (result != EQUILIF_OK)
+        return result;
+    if (num_tokens > e->network->num_tokens)
+        return EQUILIF_ERROR_TOKENS;
+    lanes = (e->network->version & EQUILIF_VERSION_LANES_MASK) >> EQUILIF_VERSION_LANES_SHIFT;
+    width = e->network->token_width;
+    seek(e, EQUILIF_REGION_WEIGHTS, e->network->first_token);
+    for (tile = 0; tile < num_tokens; tile += lanes)
+        for (first = 0; first < width; first += lanes)
+            for (row = 0; row < lanes; row++)
+                for (bank = 0; bank < lanes; bank++) {
+                    column = first + (row ^ bank);
+                    put(e, EQUILIF_DATA, tile + row < num_tokens && column < width
+                                             ? (uint16_t)patterns[(tile + row) * width + column]
+                                             : 0u);
+                }
+    seek(e, EQUILIF_REGION_VALUES, e->network->first_present);
+    for (i = 0; i < e->network->num_tokens; i++)
+        put(e, EQUILIF_DATA, i < num_tokens ? 0xFFFFu : 0u);
+    return EQUILIF_OK;
+}
+
 int equilif_learn(const struct equilif_engine *e, const uint8_t *inputs, uint32_t label, uint32_t *prediction)
 {
     const struct equilif_block *target;

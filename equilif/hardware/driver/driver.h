@@ -36,6 +36,7 @@ enum equilif_result {
     EQUILIF_ERROR_TIMEOUT,    /* a run has not ended within EQUILIF_MAX_POLLS */
     EQUILIF_ERROR_LABEL,      /* the network has no such class */
     EQUILIF_ERROR_INFERENCE,  /* the network was exported without a learning rate */
+    EQUILIF_ERROR_TOKENS,     /* more tokens than the network takes */
     EQUILIF_ERROR_IMAGE       /* the image is damaged, of another layout, or not aligned to 4 bytes */
 };
 
@@ -54,6 +55,8 @@ struct equilif_network {
     uint32_t num_program, num_updates, num_weights;   /* words; LEARN instructions; elements */
     uint32_t counter;                                 /* dither counter */
     uint32_t num_input_blocks, num_rate_blocks;
+    uint32_t num_tokens, token_width;                 /* most tokens of a sample, values of a token; or 0 */
+    uint32_t first_token, first_present;              /* elements in WEIGHTS and in VALUES */
     const uint32_t *program;
     const struct equilif_block *target, *inputs, *rates;
     const int16_t *weights;
@@ -61,7 +64,7 @@ struct equilif_network {
 };
 
 #define EQUILIF_IMAGE_MAGIC 0x4E4C5145u /* "EQLN" in bytes */
-#define EQUILIF_IMAGE_LAYOUT 1u
+#define EQUILIF_IMAGE_LAYOUT 2u
 
 struct equilif_engine {
     uintptr_t base;
@@ -72,6 +75,8 @@ struct equilif_engine {
 int equilif_open(struct equilif_network *network, const void *image, size_t num_bytes);
 /* Check the engine at address `base`; write program, constants, weights and counter. */
 int equilif_load(struct equilif_engine *e, uintptr_t base, const struct equilif_network *network);
+/* Tokens of the next samples, for a network that has num_tokens: patterns[num_tokens][token_width], of weights. */
+int equilif_tokens(const struct equilif_engine *e, const int16_t *patterns, uint32_t num_tokens);
 /* Learn one sample: inputs[num_inputs].  `prediction` is the class before the update. */
 int equilif_learn(const struct equilif_engine *e, const uint8_t *inputs, uint32_t label, uint32_t *prediction);
 int equilif_predict(const struct equilif_engine *e, const uint8_t *inputs, uint32_t *prediction);
