@@ -75,6 +75,7 @@ PHASES = {
     "leak": 5,
     "early_exit": 4,
     "watch": "output",
+    "contrast": "errors",
 }
 assert PHASES.keys() == OPTIONS.keys()
 #: phases of fixed length, and with early exit
@@ -86,10 +87,10 @@ SCHEDULES = (
 
 
 @st.composite
-def schedules(draw, window, threshold, one, *, whole_windows):
+def schedules(draw, window, threshold, one, *, whole_windows, errors=False):
     """Schedules with a window and a raw threshold.
 
-    ``whole_windows``: phase lengths are multiples of the window.
+    ``whole_windows``: phase lengths are multiples of the window.  ``errors``: weights learn from errors.
     """
     free, nudged = (
         window * draw(st.integers(1, 3)) if whole_windows else window + draw(st.integers(0, 6))
@@ -112,6 +113,7 @@ def schedules(draw, window, threshold, one, *, whole_windows):
         beta=draw(st.sampled_from(strengths)),
         threshold=threshold / one,
         leak=draw(st.sampled_from(LEAKS)),
+        contrast="errors" if errors else "phases",
         **settles,
     )
 

@@ -3,8 +3,8 @@
 Cases: chains of 0 to 3 hidden populations, arbitrary graphs (skip connections, loops, any update order,
 several inputs and constants), convolutions (reference and kernel), one attention layer of 1 to 4 heads or two
 of 1 or 2 with dynamic patterns, an embedding table or stored patterns, one or two self-attention populations
-with or without them (reference and kernel); sizes around multiples of the lane
-count, random formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights up to full
+with or without them (reference and kernel); errors in place of nudged phases; sizes around multiples of the
+lane count, random formats, schedules, leaks, nudges, learning rates, gains and sharpness, weights up to full
 scale, counters up to their wrap; several samples in sequence.
 """
 
@@ -29,7 +29,7 @@ from equilif_golden.engine.isa import Op, SourceMode, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
-from equilif_golden.learning import smallest_rate
+from equilif_golden.learning import divisor, smallest_rate
 from equilif_golden.network import (
     MAX_GAIN,
     Attention,
@@ -198,11 +198,14 @@ def with_self_attention(draw, fraction):
 
 
 @st.composite
-def networks(draw, memories=False, maps=False, attending=False):
+def networks(draw, memories=False, maps=False, attending=False, errors=False):
+    formats = [f for f in FORMATS if not (memories or attending) or f[0] in (9, 12, 13)]
     fraction, threshold, window, charge_width = draw(
-        st.sampled_from([f for f in FORMATS if not (memories or attending) or f[0] in (9, 12, 13)])
+        st.sampled_from([f for f in formats if not errors or f[1] >= 2**9])
     )
-    schedule = draw(schedules(window, threshold, 2**fraction, whole_windows=memories or attending))
+    schedule = draw(
+        schedules(window, threshold, 2**fraction, whole_windows=memories or attending, errors=errors)
+    )
     least = fraction + 1 if attending else 4
     numerics = Numerics(
         fraction=fraction, weight_width=draw(st.integers(least, 16)), charge_width=charge_width
@@ -228,11 +231,11 @@ def networks(draw, memories=False, maps=False, attending=False):
 
 
 @st.composite
-def cases(draw, memories=False, maps=False, attending=False):
+def cases(draw, memories=False, maps=False, attending=False, errors=False):
     """A network, its weights, learning rate and counter, and samples: inputs, labels, and sequences of
     patterns or table rows (None without dynamic patterns).
     """
-    network = draw(networks(memories, maps, attending))
+    network = draw(networks(memories, maps, attending, errors))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     fmt, reach = network.numerics.weight, draw(st.sampled_from([0.2, 1.0, 4.0]))
     limit = min(reach * network.schedule.raw(network.numerics).threshold, fmt.hi)
@@ -241,8 +244,9 @@ def cases(draw, memories=False, maps=False, attending=False):
     eta = 0.0
     least = smallest_rate(network)
     # a learning rate that changes no weight is rejected
-    if not network.feedforward and not network.self_attention and math.isfinite(least):
-        eta = max(draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * 2 * network.schedule.beta, least)
+    trainable = errors or not network.feedforward and not network.self_attention
+    if trainable and math.isfinite(least):
+        eta = max(draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * divisor(network), least)
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
     x[0, :] = draw(st.sampled_from([0, 255]))
     counter = draw(st.sampled_from([0, 12345, 2**32 - 2]))
@@ -344,6 +348,12 @@ def test_kernel_equals_reference_with_convolutions(case):
 @settings(max_examples=50, deadline=None)
 @given(cases(memories=True, maps=True))
 def test_kernel_equals_reference_with_convolutions_and_attention(case):
+    check_kernel(*case)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.booleans().flatmap(lambda maps: cases(maps=maps, errors=True)))
+def test_kernel_equals_reference_with_errors(case):
     check_kernel(*case)
 
 

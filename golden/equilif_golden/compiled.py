@@ -460,6 +460,77 @@ def ep_update(w: I16, s: Update, plus: I16, minus: I16, counter: int, w_lo: int,
                 move(row, up, um, v_plus, v_minus, dither(counter, m, source, 0), s, w_lo, w_hi)
 
 
+@inlined
+def rounded_product(value: int, weight: int) -> int:
+    """An error times a weight, rounded to the nearest on its own."""
+    return i32(i32(value) * i32(weight) + i32(1 << (VALUE_F - 1))) >> VALUE_F
+
+
+@compiled
+def errors_back(w: I16, m: Matrix, errors: I16, drive: I32, events: I32) -> None:
+    """Drive of the rows from errors of the columns."""
+    if not scan(errors, events):
+        return
+    columns = len(errors)
+    for i in range(len(drive)):
+        total = i32(0)
+        for k in range(columns):
+            total += rounded_product(errors[k], w[m.at + i * columns + k])
+        drive[i] += total
+
+
+@compiled
+def errors_back_shared(plan: Plan, w: I16, m: Shared, errors: I16, drive: I32, events: I32) -> None:
+    """Drive of all positions of ``pre`` from errors of ``post``."""
+    for q in range(m.targets):
+        first = q * m.columns
+        n = scan(errors[first : first + m.columns], events)
+        for e in range(n):
+            error = errors[first + events[e]]
+            for j in range(m.runs):
+                to = plan.runs[m.run_start + q * m.runs + j]
+                at = m.back + events[e] * m.rows + j * m.run
+                row = w[at : at + m.run]
+                target = drive[to : to + m.run]
+                for k in range(len(target)):
+                    target[k] += rounded_product(error, row[k])
+
+
+@compiled
+def pass_errors(plan: Plan, w: I16, s: State) -> None:
+    """Errors of all LIF populations, at ``plan.errors`` of ``s.values[2]``, from the free rates and the
+    target; the free rates are those from which weights learn.
+    """
+    shift = plan.raw.error_shift
+    rates = s.values[0]
+    for k in range(1, 3):
+        copy_to(rates[: plan.n_neurons], s.values[k, : plan.n_neurons])
+    errors = s.values[2, plan.errors : plan.errors + plan.n_neurons]
+    errors[:] = 0
+    output = plan.output
+    for j in range(output.size):
+        errors[output.first + j] = clip(rates[output.first + j] - s.target[j], SIGNED_LO, SIGNED_HI)
+    for p in range(len(plan.layers) - 1, -1, -1):
+        first = plan.layers[p].first
+        if first == output.first:
+            continue
+        drive = s.drive[: plan.layers[p].size]
+        drive[:] = 1 << (shift - 1)
+        for k in range(len(plan.joins)):
+            m = plan.joins[k]
+            if m.pre == first:
+                errors_back(w, m, errors[m.post : m.post + m.columns], drive, s.events)
+        for k in range(plan.n_static, plan.n_joins):
+            c = plan.shared[k]
+            if c.pre == first:
+                errors_back_shared(
+                    plan, w, c, errors[c.post : c.post + c.targets * c.columns], drive, s.events
+                )
+        for j in range(len(drive)):
+            rate = rates[first + j]
+            errors[first + j] = relay(drive[j], shift) if 0 < rate < VALUE_HI else 0
+
+
 @compiled
 def add_retrievals(plan: Plan, w: I16, s: State, values: I16) -> None:
     """Base drive: static drive and the last retrievals."""
@@ -726,7 +797,9 @@ def sample(plan: Plan, w: I16, s: State, n_loaded: int, nudged: bool) -> tuple[i
     """The phases of a sample that has begun.  Returns the number of spikes, and of free steps."""
     raw = plan.raw
     spikes, steps = phase(plan, w, s, 0, n_loaded, raw.free, 0, raw.early_exit >= 0)
-    if nudged:
+    if nudged and plan.errors >= 0:
+        pass_errors(plan, w, s)
+    elif nudged:
         copy_to(s.v, s.v_saved)
         copy_to(s.spikes, s.spikes_saved)
         for k in range(1, 3):
@@ -811,6 +884,8 @@ def settle_samples(
         spikes[j], steps[j] = sample(plan, w, s, n_loaded, len(y) > 0)
         for k in range(3 if len(y) else 1):
             copy_to(s.values[k], rates[j, k])
+        if len(y) and plan.errors >= 0:
+            copy_to(s.values[2, plan.errors :], rates[j, 2])
 
 
 @compiled

@@ -1,7 +1,7 @@
 """Learning rate of the paper, eta, to gain and shift of every synapse.
 
-The rule multiplies differences of rate products by eta / (2 beta), which the hardware holds as gain and shift
-(equilif_golden.blocks.plasticity).
+The rule multiplies differences of rate products by eta / (2 beta), or products of rates and errors by eta,
+which the hardware holds as gain and shift (equilif_golden.blocks.plasticity).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
             f"self-attention {network.self_attention[0].name!r} has no energy, which Equilibrium Propagation "
             "needs: train this network with equilif_golden.real.trainer"
         )
-    if learning_rate and network.feedforward:
+    if learning_rate and network.feedforward and not network.schedule.errors:
         raise ValueError(
             f"synapse {network.feedforward[0].name} has no feedback, which Equilibrium Propagation "
-            "needs: train this network with equilif_golden.real.trainer, or give the synapse feedback"
+            'needs: give it feedback, train with contrast "errors", or with equilif_golden.real.trainer'
         )
-    factor = learning_rate / (2 * network.schedule.beta)
+    factor = learning_rate / divisor(network)
     fraction = network.numerics.fraction
     try:
         steps = {
@@ -47,6 +47,11 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     return steps
 
 
+def divisor(network: Network) -> float:
+    """Learning rate over the factor of the rule: 2 beta of nudged phases; 1 of errors, which have no beta."""
+    return 1.0 if network.schedule.errors else 2 * network.schedule.beta
+
+
 def smallest_rate(network: Network) -> float:
     """Smallest learning rate, to three digits, that changes a weight; infinite if none does.
 
@@ -59,4 +64,4 @@ def _rate(network: Network, step: Step) -> float:
     """Learning rate at which the synapse with the largest scale has this step."""
     scale = max((s.learning_rate_scale for s in network.plastic), default=0.0)
     factor = step.rate(network.numerics.fraction)
-    return 2 * network.schedule.beta * factor / scale if scale else float("inf")
+    return divisor(network) * factor / scale if scale else float("inf")

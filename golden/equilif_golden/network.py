@@ -569,6 +569,11 @@ class Network:
                 f"a network with an attention layer settles in whole windows: free {schedule.free} and "
                 f"nudged {schedule.nudged} must be multiples of {schedule.window}"
             )
+        attends = [p.name for p in self.populations if not p.clamped and not isinstance(p, Lif)]
+        if schedule.errors and attends:
+            raise ValueError(
+                f'contrast "errors" is for LIF populations only, {attends[0]!r} is none: take "phases"'
+            )
         raw = schedule.raw(numerics)
         if raw.threshold * (raw.window + 3) > numerics.charge.hi:
             raise ValueError(f"window {raw.window} overflows the {numerics.charge_width}-bit charge")
@@ -774,7 +779,10 @@ class Network:
         """Plain values, for JSON.  Fields of maps and tables are omitted if there are none."""
         parts = {"populations": [p.to_dict() for p in self.populations]}
         parts["synapses"] = [s.to_dict() for s in self.synapses]
-        return {**dataclasses.asdict(self), **parts}
+        found = {**dataclasses.asdict(self), **parts}
+        if not self.schedule.errors:
+            del found["schedule"]["contrast"]  # unknown to earlier versions
+        return found
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:

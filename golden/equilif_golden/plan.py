@@ -4,6 +4,7 @@ The 8-bit values of all populations are in one array, as in the engine:
 
     LIF rates | retrievals of relays | query, key and value of self-attention, and its answers
               | inputs | constants | queries of relays | codes of attention populations
+              | errors of LIF populations, with contrast "errors"
 
 A *place* is an index in it.  Those that accumulate a drive are first, up to query, key and value, so arrays
 of drives have the same places.  Weights are in another array, by synapse and row.
@@ -37,6 +38,8 @@ I32 = npt.NDArray[np.int32]
 QUERY = "(query)"
 #: suffix for query, key and value of a self-attention population; its name alone is that of its answers
 PROJECTIONS = "(projections)"
+#: suffix for the errors of a LIF population
+ERROR = "(error)"
 
 
 class Layer(NamedTuple):
@@ -145,6 +148,7 @@ class Plan(NamedTuple):
     inputs: int  #: place of the first input
     constants: int  #: place of the first constant
     queries: int  #: place of the first query
+    errors: int  #: place of the first error; -1: none
     n_values: int
     most_patterns: int  #: of an attention population, or positions of self-attention
     table: int  #: first weight of the embedding table; -1: none
@@ -166,6 +170,7 @@ def places(network: Network) -> dict[str, int]:
     sizes += [(p.name, p.size) for p in (*network.self_attention, *network.inputs, *network.constants)]
     sizes += [(f"{p.name} {QUERY}", p.size) for p in relays]
     sizes += [(m.attention.name, m.attention.size * m.relay.heads) for m in network.attention_layers]
+    sizes += [(f"{p.name} {ERROR}", p.size) for p in network.lif if network.schedule.errors]
     place = {}
     at = 0
     for name, size in sizes:
@@ -246,6 +251,8 @@ def plan_of(network: Network) -> Plan:
     inputs = n_drives + sum(a.size for a in network.self_attention)
     constants = inputs + network.n_inputs
     queries = constants + n_constants
+    codes = queries + n_relays
+    errors = codes + sum(m.attention.size * m.relay.heads for m in network.attention_layers)
     return Plan(
         layers=table(list(layers.values()), Layer),
         output=layers[network.output],
@@ -275,7 +282,8 @@ def plan_of(network: Network) -> Plan:
         inputs=inputs,
         constants=constants,
         queries=queries,
-        n_values=queries + n_relays + sum(m.attention.size * m.relay.heads for m in network.attention_layers),
+        errors=errors if network.schedule.errors else -1,
+        n_values=errors + n_neurons * network.schedule.errors,
         most_patterns=max(
             [0]
             + [m.attention.size for m in network.attention_layers]
@@ -375,7 +383,7 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
             dynamic = s == network.table
             at = 0 if dynamic else weight[s.name]
             u = place[s.pre]
-            v = place[s.post]
+            v = place[f"{s.post} {ERROR}" if network.schedule.errors else s.post]
             if isinstance(pre, Attention):  # the heads share its patterns
                 u += head * pre.size
                 v = place[f"{s.post} {QUERY}"] + head * m

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from equilif_golden import samples
 from equilif_golden.blocks import synapse as syn
+from equilif_golden.blocks.error import hidden_error, output_error
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
 from equilif_golden.blocks.plasticity import Step, ep_update
@@ -85,7 +86,8 @@ class State:
 class SampleResult:
     """Results of a batch.
 
-    free, plus, minus   8-bit rates (batch, size) of the phases, by LIF population
+    free, plus, minus   8-bit rates (batch, size) of the phases, by LIF population.  With contrast "errors":
+                        ``plus`` are the free rates, ``minus`` the signed 8-bit errors
     prediction          first output neuron with the largest free rate, (batch,)
     spikes              number of spikes in all phases
     steps               time steps of the free phase, (batch,)
@@ -321,6 +323,25 @@ class Reference:
                     return rates, done
         return rates, steps
 
+    def _errors(self, rates: dict[str, Raw], target: Raw) -> dict[str, Raw]:
+        """Errors of all LIF populations: of the output, then from the last one to the first, each from the
+        newest errors of its postsynaptic populations; through synapses without feedback, too.
+        """
+        net = self.network
+        errors = {p.name: np.zeros_like(rates[p.name]) for p in net.lif}
+        errors[net.output] = output_error(rates[net.output], target)
+        for p in reversed(net.lif):
+            if p.name == net.output:
+                continue
+            drive = np.zeros_like(rates[p.name])
+            for s in net.synapses:
+                if s.pre == p.name:
+                    drive = drive + syn.backward_values(
+                        self.weights[s.name], errors[s.post], net.geometry(s), rounded=True
+                    )
+            errors[p.name] = hidden_error(drive, rates[p.name], shift=self.raw.error_shift)
+        return errors
+
     # -- public methods ---------------------------------------------------------------------------
     def infer(
         self, x: npt.ArrayLike, tokens: Tokens | TokenRows | None = None, *, record: bool = False
@@ -344,7 +365,7 @@ class Reference:
         record: bool = False,
         learn: bool = True,
     ) -> SampleResult:
-        """Run all three phases and update the weights.
+        """Run all three phases, or the free phase and the errors, and update the weights.
 
         x       8-bit values of one sample, (1, n_inputs); with ``learn`` false any batch
         y       8-bit targets, (1, n_outputs)
@@ -408,7 +429,9 @@ class Reference:
         free, steps = self._phase(state, self.raw.free, None, 0, raster, early_exit)
         free_recalled = plus_recalled = minus_recalled = state.recalled
         plus = minus = free
-        if y is not None:
+        if y is not None and net.schedule.errors:
+            minus = self._errors(free, y)
+        elif y is not None:
             v, spikes = state.copy_dynamic()
             plus, _ = self._phase(state, self.raw.nudged, y, self.raw.strength, raster)
             plus_recalled = state.recalled
@@ -454,6 +477,8 @@ class Reference:
                 part = self._part(s, head)
                 u_plus, v_plus = self._ends(s, head, plus)
                 u_minus, v_minus = self._ends(s, head, minus)
+                if self.network.schedule.errors:
+                    u_minus, v_plus = u_plus, np.zeros_like(v_minus)
                 w[part] = self.update(s, w[part], u_plus, u_minus, v_plus, v_minus)
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
             if s == self.network.table:

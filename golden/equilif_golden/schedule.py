@@ -10,6 +10,9 @@
 With early exit the free phase ends after the first window in which no watched rate has changed by more than a
 tolerance since the window before.  The nudged phases start from that state.
 
+With contrast "errors" there are no nudged phases: the output's error goes back through the weights as 8-bit
+values, population by population (equilif_golden.blocks.error).
+
 Imports no NumPy, so that ``equilif --help`` starts fast.
 """
 
@@ -60,6 +63,8 @@ class Schedule:
                   when its rates have settled; None: never
     watch         rates that must settle: of all LIF populations, or of the output alone
     min_windows   minimum number of windows of the free phase
+    contrast      what weights learn from: rates of the two nudged phases, or errors; ``nudged`` and ``beta``
+                  have no effect with errors
     """
 
     free: int = _field(12, Option("Maximum number of time steps of the free phase.", settles=True), **STEPS)
@@ -111,6 +116,10 @@ class Schedule:
         default=2,
         metadata={"help": "with early_exit: minimum number of windows", "ge": 1, "le": STEPS_MAX},
     )
+    contrast: Literal["phases", "errors"] = _field(
+        "phases",
+        Option("What weights learn from: rates of two nudged phases, or errors (deep networks)."),
+    )
 
     def __post_init__(self) -> None:
         from equilif_golden.blocks.lif import LEAKS
@@ -132,6 +141,7 @@ class Schedule:
             raise ValueError("beta must be above 0, up to 2: a nudge of 0 gives no gradient")
         set_fields(self, threshold=check_float(self.threshold, "threshold", 0, 1 << 16))
         check_choice(self.watch, "watch", ("all", "output"))
+        check_choice(self.contrast, "contrast", ("phases", "errors"))
         set_fields(self, min_windows=check_int(self.min_windows, "min_windows", 1, STEPS_MAX))
         if self.early_exit is not None:
             self._check_early(self.early_exit)
@@ -154,14 +164,22 @@ class Schedule:
         )
 
     def __str__(self) -> str:
-        lengths = f"phases {self.free}/{self.nudged}/{self.nudged} steps"
-        text = f"{lengths}, window {self.window}, beta {self.beta:g}"
+        text = (
+            f"phases {self.free}/{self.nudged}/{self.nudged} steps, window {self.window}, beta {self.beta:g}"
+        )
+        if self.errors:
+            text = f"{self.free} steps, window {self.window}, errors"
         return text if self.fixed else f"{text}; {self.end}"
 
     @property
     def fixed(self) -> bool:
         """Whether every free phase has ``free`` steps."""
         return self.early_exit is None
+
+    @property
+    def errors(self) -> bool:
+        """Whether weights learn from errors, without nudged phases."""
+        return self.contrast == "errors"
 
     @property
     def end(self) -> str:
@@ -200,6 +218,7 @@ class Schedule:
 
         ValueError when a constant has no exact code.
         """
+        from equilif_golden.blocks.error import SHIFTS as ERROR_SHIFTS
         from equilif_golden.blocks.rate import rate_shift
         from equilif_golden.fixed import DEFAULT
 
@@ -213,6 +232,11 @@ class Schedule:
             )
         strength = round(self.beta * threshold)
         nudge = f"beta x threshold = {self.beta * self.threshold}"
+        if self.errors and threshold.bit_length() - 9 not in ERROR_SHIFTS:
+            raise ValueError(
+                f'contrast "errors" needs a threshold of {1 << 8 + ERROR_SHIFTS[0]}/{numerics.one} or more, '
+                f"not {self.threshold}"
+            )
         if strength < 1:
             raise ValueError(f"{nudge} is below one step of the membrane, {1 / numerics.one:g}")
         if strength > STRENGTH_MAX:
@@ -228,6 +252,7 @@ class Schedule:
             early_exit=-1 if self.early_exit is None else self.early_exit,
             watch_output=int(self.watch == "output"),
             min_windows=self.min_windows,
+            error_shift=threshold.bit_length() - 9 if self.errors else -1,
         )
 
 
@@ -254,3 +279,4 @@ class RawSchedule(NamedTuple):
     early_exit: int  #: -1: never
     watch_output: int
     min_windows: int
+    error_shift: int  #: from drive to error, see equilif_golden.blocks.error; -1: nudged phases

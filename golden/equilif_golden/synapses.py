@@ -52,7 +52,7 @@ class Synapse:
     post: str
     learning_rate_scale: float = _option(1.0, "factor of the network's learning rate", ge=0, le=1e6)
     feedback: bool = _option(
-        True, "false (between spiking populations): one way; such a network runs but cannot learn"
+        True, "false (between spiking populations): one way; such a network learns from errors only"
     )
     kernel: int | None = _option(
         None,

@@ -49,9 +49,18 @@ def forward_values(w: Raw, values: Raw, geometry: Geometry | None = None) -> Raw
     return drive if geometry is None else drive.reshape(*values.shape[:-1], -1)
 
 
-def backward_values(w: Raw, values: Raw) -> Raw:
-    """Drive of ``pre`` from 8-bit values (..., m) of ``post``, each product rounded down on its own."""
-    drive: Raw = shift_right_floor(w * values[..., None, :], VALUE.f).sum(axis=-1)
+def backward_values(w: Raw, values: Raw, geometry: Geometry | None = None, *, rounded: bool = False) -> Raw:
+    """Drive of ``pre`` from 8-bit values (..., m) of ``post``, each product rounded down on its own, or
+    ``rounded`` to the nearest.
+    """
+    if geometry is None:
+        products = w * values[..., None, :] + (rounded << (VALUE.f - 1))
+        total: Raw = shift_right_floor(products, VALUE.f).sum(axis=-1)
+        return total
+    drive = np.zeros((*values.shape[:-1], geometry.pre.size), np.int64)
+    at = values.reshape(*values.shape[:-1], geometry.post.positions, geometry.columns)
+    for position, neurons in enumerate(geometry.neurons()):
+        drive[..., neurons] += backward_values(w, at[..., position, :], rounded=rounded)
     return drive
 
 

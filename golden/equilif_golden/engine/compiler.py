@@ -89,6 +89,11 @@ class Compiled(Placement):
                     f"synapse {s.name}: a bias per position needs whole groups of {config.lanes} lanes, "
                     f"{s.post} has {maps} maps: take a multiple"
                 )
+        if network.schedule.errors:
+            raise CapacityError(
+                'weights of the network learn from errors (contrast "errors"), which no engine computes yet: '
+                'train it in software, then run it with contrast "phases"'
+            )
         super().__init__(network, config)
         for s in network.synapses:
             for i in announced(self.geometry(s)):
