@@ -22,7 +22,7 @@ from equilif_golden.blocks.geometry import positions
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Op, SourceMode, assemble, disassemble
@@ -399,6 +399,18 @@ def test_engine_equals_reference(case):
 @given(cases(memories=True))
 def test_engine_equals_reference_with_attention(case):
     check_engines(*case)
+
+
+@settings(max_examples=10, deadline=None)
+@given(cases(errors=True))
+def test_engine_infers_after_learning_from_errors(case):
+    network, weights, eta, counter, x, *_ = case
+    config = EngineConfig(lanes=4, tiles=2048, **EVERYTHING, numerics=network.numerics)
+    chip = Chip(EngineModel(config), network, weights, counter=counter)
+    assert chip.predict(x).tolist() == Kernel(network, weights).predict(x).tolist()
+    if eta:
+        with pytest.raises(CapacityError, match="errors"):
+            Chip(EngineModel(config), network, weights, learning_rate=eta)
 
 
 FORWARD = Network.chain(6, 5, 4, 3, feedback=False)

@@ -89,11 +89,6 @@ class Compiled(Placement):
                     f"synapse {s.name}: a bias per position needs whole groups of {config.lanes} lanes, "
                     f"{s.post} has {maps} maps: take a multiple"
                 )
-        if network.schedule.errors:
-            raise CapacityError(
-                'weights of the network learn from errors (contrast "errors"), which no engine computes yet: '
-                'train it in software, then run it with contrast "phases"'
-            )
         super().__init__(network, config)
         for s in network.synapses:
             for i in announced(self.geometry(s)):
@@ -127,9 +122,20 @@ class Compiled(Placement):
     def program(self, learning_rate: float) -> list[Instruction]:
         """Three phases and the update; an inference run stops after the free phase.
 
-        Frozen synapses are left out.
+        Frozen synapses are left out.  CapacityError for a learning rate of a network that learns from errors.
         """
         raw = self.raw
+        if learning_rate and self.network.schedule.errors:
+            raise CapacityError(
+                'the weights of the network learn from errors (contrast "errors"), which no engine computes: '
+                "train it on the golden kernel; the engine runs it without a learning rate"
+            )
+        nudged = [
+            Op.SAVE(self.everyone),
+            *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
+            Op.RESTORE(self.everyone),
+            *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
+        ]
         return [
             Op.RESET(self.everyone, value=raw.threshold // 2),
             Op.RESET(self.everyone, value=0, static=True),
@@ -138,10 +144,7 @@ class Compiled(Placement):
             *self._phase(Phase(raw.free, 0, To(plus=True, minus=True), early_exit=raw.early_exit >= 0)),
             Op.ARGMAX(self.groups[self.network.output]),
             Op.HALT(infer=True),
-            Op.SAVE(self.everyone),
-            *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
-            Op.RESTORE(self.everyone),
-            *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
+            *([] if self.network.schedule.errors else nudged),
             *self._learns(learning_rate),
             Op.HALT(),
         ]
