@@ -10,6 +10,7 @@ prediction, rate and weight in its RAM is compared with the golden model's.
 import ctypes
 import logging
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -218,6 +219,8 @@ def run(folder: Path) -> Result:
 
 
 def main(folder: str | None = None) -> Result:
+    if not shutil.which(COMPILER):
+        sys.exit(f"error: {COMPILER} is not installed: apt-get install gcc-riscv64-unknown-elf")
     logging.basicConfig(level=logging.WARNING)  # LiteX describes the SoC at length
     with tempfile.TemporaryDirectory() as temporary:
         target = Path(folder or temporary).resolve()
