@@ -132,14 +132,17 @@ def unrolled(network: Network, weights: Weights) -> tuple[Network, Weights]:
             f"its maps written as matrices, a network with feedback would have {n:,} weights, more than "
             f"{MAX_WEIGHTS:,}: take fewer maps, or none with feedback"
         )
-    flat = {s.name: _unrolled(network, s, weights[s.name]) for s in network.synapses}
+    flat = {s.name: dense(network, s, weights[s.name]) for s in network.synapses}
     populations = tuple(Population(p.name, p.size, p.kind) if p.shape else p for p in network.populations)
     synapses = tuple(replace(s, kernel=None, stride=1) for s in network.synapses)
     widest = replace(network.numerics, accumulator_width=MAX_ACCUMULATOR)
     return Network(populations, synapses, network.output, network.schedule, widest), flat
 
 
-def _unrolled(network: Network, s: Synapse, w: Matrix) -> Matrix:
+def dense(network: Network, s: Synapse, w: Matrix) -> Matrix:
+    """Weights of a synapse as the matrix of all pairs of neurons; those of an input in the order of the
+    sample.
+    """
     pre = network[s.pre]
     post = network[s.post]
     geometry = network.geometry(s)
@@ -164,7 +167,7 @@ def rolled(network: Network, flat: Weights) -> Weights:
     """
     found = {s.name: _rolled(network, s, flat[s.name]) for s in network.synapses}
     for s in network.synapses:
-        if not np.array_equal(_unrolled(network, s, found[s.name]), flat[s.name]):
+        if not np.array_equal(dense(network, s, found[s.name]), flat[s.name]):
             raise ValueError(f"weights of {s.name} are not those of one kernel at every position")
     return found
 

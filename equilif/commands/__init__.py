@@ -31,6 +31,7 @@ from equilif.commands.options import Given, expanded
 from equilif.commands.own import NO_OPTIONS, DataOptions
 from equilif.commands.patches import keys_of_options
 from equilif.data import Name
+from equilif.host.buses import BUSES
 from equilif.interrupts import interrupted
 from equilif.show import console as show
 from equilif_golden.extras import MissingExtra
@@ -157,13 +158,13 @@ Json = Annotated[
         metavar="FILE",
     ),
 ]
-#: how they are named (equilif.host.spi)
-SPI_BUSES = "spi:/dev/spidev0.0, spi+ftdi://ftdi:2232h/1"
+_PLACES = " or ".join(["serial port", *(bus.title for bus in BUSES)])
+_EXAMPLES = ", ".join(example for bus in BUSES for example in bus.examples)
 Port = Annotated[
     str | None,
     typer.Option(
         "--port",
-        help=f"Run on the board at this serial port or SPI bus ({SPI_BUSES}).",
+        help=f"Run on the board at this {_PLACES} ({_EXAMPLES}).",
         show_default="the golden model",
         metavar="PORT",
     ),
@@ -172,7 +173,7 @@ OnPort = Annotated[
     str | None,
     typer.Option(
         "--port",
-        help=f"Serial port or SPI bus of the board ({SPI_BUSES}).",
+        help=f"{_PLACES[0].upper()}{_PLACES[1:]} of the board ({_EXAMPLES}).",
         show_default="the only serial port with a board",
         metavar="PORT",
     ),
@@ -180,8 +181,8 @@ OnPort = Annotated[
 Baud = Annotated[
     int | None,
     typer.Option(
-        help="Baud rate of the serial port, or SCK frequency of the SPI bus in Hz.",
-        show_default="detected; SPI 4,000,000",
+        help=", or ".join(["Baud rate of the serial port", *(bus.frequency for bus in BUSES)]) + ".",
+        show_default="; ".join(["detected", *(f"{bus.kind.upper()} {bus.usual:,}" for bus in BUSES)]),
     ),
 ]
 #: of a run in --out: go on with it, replace it, or neither

@@ -1,10 +1,11 @@
-"""Serial ports and their boards, and SPI buses by address."""
+"""Serial ports and their boards, and other buses by address."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import functools
+import importlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,8 @@ with needs("host"):
     from serial.tools import list_ports
     from serial.tools.list_ports_common import ListPortInfo
 
-from equilif.host import spi
-from equilif.host.client import DEADLINE, TIMEOUT, Client, DeviceError, LinkError, NoReply
+from equilif.host.buses import Bus, bus_of
+from equilif.host.client import DEADLINE, TIMEOUT, Client, DeviceError, LinkError, NoReply, Port
 from equilif_golden.engine import features
 from equilif_golden.fixed import check_int
 from equilif_golden.link.protocol import Identity
@@ -53,13 +54,14 @@ REASONS: dict[int | None, str] = {
 def connect(path: str, baud: int | None = None) -> Client:
     """A client that has identified its device.
 
-    ``path``: of a serial port, or the address of an SPI bus (equilif.host.spi).  Without ``baud`` the usual
+    ``path``: of a serial port, or the address of a bus (equilif.host.buses).  Without ``baud`` the usual
     ones are tried; a pseudo-terminal takes any.
 
     LinkError when the port cannot be opened or is in use, nothing answers, or it speaks another version.
     """
-    if spi.named(path):
-        return _connected_by_spi(path, baud)
+    bus = bus_of(path)
+    if bus is not None:
+        return _connected_by(bus, path, baud)
     rates = BAUDS if baud is None else (checked(baud),)
     port = _opened(path)
     received = 0
@@ -82,23 +84,24 @@ def connect(path: str, baud: int | None = None) -> Client:
         raise
 
 
-def _connected_by_spi(path: str, hz: int | None) -> Client:
-    """:func:`connect`, by one SCK: what every board can follow, or the user's."""
-    port = spi.opened(path, hz, timeout=READ_TIMEOUT)
+def _connected_by(bus: Bus, path: str, hz: int | None) -> Client:
+    """:func:`connect`, at one frequency: what every board can follow, or the user's."""
+    module = importlib.import_module(bus.module)
+    port = module.opened(path, bus.usual if hz is None else hz, timeout=READ_TIMEOUT)
     try:
         client, found = _probed(port)
         if found:
             return client
         raise LinkError(
             f"nothing at {path} speaks equilif's protocol at {port.baudrate:,} baud, {port.says} (a board "
-            "has SPI in a bitstream of equilif build BOARD --link spi)"
+            f"has its side of the {bus.title} in a bitstream of equilif build BOARD --link {bus.kind})"
         )
     except BaseException:
         _close(port)
         raise
 
 
-def _probed(port: serial.Serial | spi.SpiPort) -> tuple[Client, bool]:
+def _probed(port: Port) -> tuple[Client, bool]:
     """A client, and whether a device has identified itself; its deadlines are then the full ones."""
     client = Client(port, timeout=PROBE / 3, deadline=PROBE)
     try:
@@ -138,7 +141,7 @@ def _takes(port: serial.Serial, rate: int) -> bool:
     return True
 
 
-def _close(port: serial.Serial | spi.SpiPort) -> None:
+def _close(port: Port) -> None:
     """Close without draining the output, which can take half a minute."""
     with contextlib.suppress(*PORT_ERRORS):
         port.reset_output_buffer()

@@ -15,15 +15,15 @@ import re
 import time
 from typing import Any, Protocol
 
+from equilif.host.buses import SPI
 from equilif.host.client import LinkError
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_int
 from equilif_golden.link.spi import NOTHING, Unstuffer, stuff
 
-DEVICE, ADAPTER = "spi:", "spi+"  #: how the two kinds of address begin
+DEVICE, ADAPTER = SPI.prefixes
 FTDI = "ftdi://"
-#: Hz of SCK: what every board with SPI can follow, and what a host may ask for, up to the fastest adapter
-USUAL = 4_000_000
+#: Hz of SCK that a host may ask for, up to the fastest adapter
 RATE_RANGE = (9_600, 30_000_000)
 #: seconds between two looks at a device that has nothing to say
 PAUSE = 0.0002
@@ -130,19 +130,14 @@ class SpiPort:
         return "something else comes: choose a slower SCK with --baud, and check the wires"
 
 
-def named(path: str) -> bool:
-    """Whether this is the address of an SPI bus."""
-    return path.startswith((DEVICE, ADAPTER))
-
-
 def checked(hz: int) -> int:
     """Check an SCK frequency in Hz; ValueError when no host supports it."""
     return check_int(hz, "SCK in Hz (--baud)", *RATE_RANGE)
 
 
-def opened(path: str, hz: int | None, *, timeout: float) -> SpiPort:
+def opened(path: str, hz: int, *, timeout: float) -> SpiPort:
     """The port of an address; LinkError when there is none or it cannot be used."""
-    rate = USUAL if hz is None else checked(hz)
+    rate = checked(hz)
     if path.startswith(DEVICE):
         return SpiPort(_device(path, rate), path, timeout=timeout)
     if not path.startswith(ADAPTER + FTDI):
@@ -235,7 +230,7 @@ def _adapter(path: str, hz: int) -> Bus:
 
     controller = SpiController(cs_count=1)
     try:
-        controller.configure(path.removeprefix(ADAPTER), frequency=min(hz, USUAL))
+        controller.configure(path.removeprefix(ADAPTER), frequency=min(hz, SPI.usual))
         fastest = int(controller.frequency_max)
         if hz > fastest:
             raise _refused(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from equilif.convolutions import to_kernel
+from equilif.convolutions import dense, to_kernel
 from equilif.data.about import About
 from equilif.data.scaling import TOP, Column
 from equilif_golden.fixed import Raw
@@ -125,9 +125,7 @@ class Fields:
                 return cls(p.name, values / scale, _favours(network, weights, p), kernel.shape[:-1])
             raw = np.zeros((network.n_inputs, p.size), np.int64)
             for s in sources:
-                pre = network[s.pre]
-                assert isinstance(pre, Input)
-                raw[first[s.pre] + pre.fold] += weights[s.name]
+                raw[first[s.pre] :][: network[s.pre].size] += dense(network, s, weights[s.name])
             values = inputs.signed(raw.T).T
             return cls(p.name, values / scale, _favours(network, weights, p), inputs.shape)
         return None

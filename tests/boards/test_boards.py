@@ -10,7 +10,6 @@ import os
 import re
 import stat
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,7 @@ import pytest
 pytest.importorskip("amaranth_boards")
 
 from equilif.hardware import boards as known
-from equilif.host.spi import USUAL
-from equilif_boards import BOARDS, Board
+from equilif_boards import BOARDS
 from equilif_boards import build as builder
 from equilif_boards.build import (
     BuildError,
@@ -38,6 +36,7 @@ from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.network import Network
 from equilif_hdl.link.uart import Uart
 from tests.netlists import identity_luts
+from tests.plans import SMALL, pads, planned
 
 every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
 OWN = (
@@ -46,19 +45,7 @@ OWN = (
 )
 
 
-def small(board: Board) -> Board:
-    """The board with a small engine (elaborates in a second)."""
-    return replace(board, config=replace(board.config, lanes=2, tiles=512, value_groups=64, state_groups=16))
-
-
-SMALL = {name: small(board) for name, board in BOARDS.items()}
-
-
 SIZES = [pytest.param(SMALL, id="small"), pytest.param(BOARDS, id="whole", marks=pytest.mark.regress)]
-
-
-#: Plan.of, cached for this file
-planned = cache(Plan.of)
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +142,7 @@ def test_pll_frequency(board):
         if link.kind == "uart":
             divisor = link.transport(board.clock_hz).divisor
             assert board.clock_hz / link.baud == divisor, "a board's baud rate is exact"
-        elif link.kind == "spi":
-            assert 4 <= board.clock_hz / link.sck_hz < 5, "as fast as the clock allows, in whole MHz"
-            assert link.sck_hz >= USUAL, "slower than a host is without --baud"
-        else:
+        elif link.clocks:
             div = Ecp5Dividers.find(f_in, board.clock_hz, tuple(link.clocks.values()))
             vco = board.clock_hz * div.op
             assert {name: vco / n for name, n in zip(link.clocks, div.also, strict=True)} == {
@@ -170,14 +154,6 @@ def test_pll_frequency(board):
 def test_netlist_is_reproducible(plans):
     """For a board with a link from a library."""
     assert Plan.of(SMALL["orangecrab"]).files == plans["orangecrab"].files
-
-
-def pads(board) -> set[str]:
-    """Pads of a build, except that of the clock."""
-    files = planned(board).files
-    found = re.findall(r'LOCATE COMP "\w+" SITE "(\w+)"', files.get("top.lpf", ""))
-    found += re.findall(r"set_io (?!clk12)\w+ (\d+)", files.get("top.pcf", ""))
-    return set(found)
 
 
 def test_a_board_with_three_links():
@@ -203,19 +179,6 @@ def test_a_board_with_three_links():
     assert uart.with_clock(100).clock_hz == 100e6
 
 
-@pytest.mark.parametrize(
-    "name, used",
-    [
-        ("ulx3s-25f", {"B11", "C11", "A10", "A11"}),  # J1_5 and J1_7 of the board's constraint file
-        ("colorlight-i5", {"C17", "B18", "B20", "F20"}),
-        ("icebreaker", {"4", "2", "47", "45"}),  # PMOD1A
-    ],
-)
-def test_spi_pins(name, used):
-    board = SMALL[name].with_link("spi")
-    assert used <= pads(board) and not used & pads(SMALL[name])
-
-
 def test_impossible_clocks():
     for find in (Ice40Dividers.find, Ecp5Dividers.find, GowinDividers.find):
         with pytest.raises(ValueError, match="23.9999 MHz.*12 MHz"):
@@ -224,9 +187,6 @@ def test_impossible_clocks():
         Uart.of(6e6, 3_000_000)
     with pytest.raises(ValueError, match=r"9 MHz.*2250000 baud, \+12.5.*\b2000000\b"):
         Uart.of(9e6, 2_000_000)
-    slow = BOARDS["ulx3s-25f"].with_link("spi").with_clock(75)
-    with pytest.raises(ValueError, match="SCK.*20 MHz.*80 MHz.*75 MHz"):
-        Plan.of(slow)
 
 
 # -- builds with fake tools ------------------------------------------------------------------------
@@ -448,7 +408,7 @@ def test_place_and_route(board, tmp_path):
 )
 def test_standalone_flash_pins(name, pins):
     """On ECP5 its clock leaves through USRMCLK."""
-    board = small(BOARDS[name]).with_standalone()
+    board = SMALL[name].with_standalone()
     files = Plan.of(board).files
     constraints = next(v for k, v in files.items() if k.endswith((".pcf", ".lpf", ".cst")))
     assert set(re.findall(r"spi_flash\w*?__(\w+)__io", constraints)) == pins

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from equilif import cli
 from equilif.host import ports, spi
+from equilif.host.buses import SPI
 from equilif.host.client import Client, DeviceError, LinkError, NoReply, PortFailed
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip
@@ -242,7 +243,7 @@ def test_commands_over_spi(path, board, tmp_path):
 
 
 def test_sck_option(board):
-    for baud, hz in ((None, spi.USUAL), (12_000_000, 12_000_000)):
+    for baud, hz in ((None, SPI.usual), (12_000_000, 12_000_000)):
         client = ports.the_one(PATH, baud)
         assert client.port.baudrate == sys.modules["spidev"].SpiDev.hz[-1] == hz
         client.port.close()

@@ -8,6 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("amaranth_boards")
+
+from equilif.host.buses import SPI
+from equilif_boards import BOARDS
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.protocol import END
 from equilif_golden.link.spi import CODES, ESCAPE, NOTHING, Slave, Unstuffer, stuff
@@ -15,6 +19,7 @@ from equilif_hdl.link.spi import Spi, SpiLine
 from equilif_hdl.top import Top
 from equilif_sim.tools.run import simulate
 from tests.engines import visible
+from tests.plans import SMALL, pads, planned
 
 REPLY_TIMEOUT_BITS = 12
 BYTES = st.binary() | st.lists(st.sampled_from((NOTHING, ESCAPE, *CODES, END, 0))).map(bytes)
@@ -73,7 +78,35 @@ def test_complete_design_over_spi(ratio, tmp_path):
     )
     options = {"build_id": 0x1234, "frame_bytes": 300}
     top = Top(config, transport=Spi(), **options)
-    settings = {"engine": dataclasses.asdict(config), "ratio": ratio, **options}
-    bench = "equilif_sim.link.spi_top"
+    settings = {"engine": dataclasses.asdict(config), "transport": "spi", "ratio": ratio, **options}
+    bench = "equilif_sim.link.design"
     seen = visible("top *")
     assert simulate(top, bench, tmp_path, config=settings, simulator="verilator", visible=seen) == 1
+
+
+# -- boards ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name, used",
+    [
+        ("ulx3s-25f", {"B11", "C11", "A10", "A11"}),  # J1_5 and J1_7 of the board's constraint file
+        ("colorlight-i5", {"C17", "B18", "B20", "F20"}),
+        ("icebreaker", {"4", "2", "47", "45"}),  # PMOD1A
+    ],
+)
+def test_pins(name, used):
+    board = SMALL[name].with_link("spi")
+    assert used <= pads(board) and not used & pads(SMALL[name])
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
+def test_sck_of_boards(board):
+    for link in board.links:
+        if link.kind == "spi":
+            assert 4 <= board.clock_hz / link.sck_hz < 5, "as fast as the clock allows, in whole MHz"
+            assert link.sck_hz >= SPI.usual, "slower than a host is without --baud"
+
+
+def test_clock_too_slow_for_sck():
+    slow = BOARDS["ulx3s-25f"].with_link("spi").with_clock(75)
+    with pytest.raises(ValueError, match="SCK.*20 MHz.*80 MHz.*75 MHz"):
+        planned(slow)

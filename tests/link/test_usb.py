@@ -28,5 +28,5 @@ def test_complete_design_over_usb(tmp_path):
     )
     options = {"build_id": 0x1234, "frame_bytes": 300}
     top = Top(config, transport=Usb(REPLY_TIMEOUT_BITS), **options)
-    settings = {"engine": dataclasses.asdict(config), "period_ps": 10_418, **options}
-    assert simulate(top, "equilif_sim.link.usb_top", tmp_path, config=settings) == 1
+    settings = {"engine": dataclasses.asdict(config), "transport": "usb", "period_ps": 10_418, **options}
+    assert simulate(top, "equilif_sim.link.design", tmp_path, config=settings) == 1

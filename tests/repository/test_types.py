@@ -1,11 +1,13 @@
 """Annotations of ports and fields for mypy equal the Signatures and layouts of Amaranth."""
 
 import dataclasses
+import importlib
 
 import pytest
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
+from equilif_boards import BOARDS
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
@@ -13,7 +15,6 @@ from equilif_hdl.engine.control import LaneControl
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import LaneStatus
-from equilif_hdl.link import spi, uart, usb
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.link.transport import RECEIVED, Line, Received
@@ -28,6 +29,9 @@ CONFIG = EngineConfig(
     pipeline=Pipeline.SPRAM,
     **EVERYTHING,
 )
+#: every transport, and the modules of their lines
+TRANSPORTS = {k.kind: k.transport(board.clock_hz) for board in BOARDS.values() for k in board.links}
+LINES = [importlib.import_module(f"equilif_hdl.link.{kind}") for kind in TRANSPORTS]
 #: with all optional ports
 DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
 
@@ -43,9 +47,7 @@ DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
         (ScanPort.Members, ScanPort(DEEP)),
         (LaneControl.Members, LaneControl(CONFIG)),
         (LaneStatus.Members, LaneStatus(CONFIG)),
-        (uart.Pins, uart.PINS),
-        (usb.Pins, usb.PINS),
-        (spi.Pins, spi.PINS),
+        *((module.Pins, module.PINS) for module in LINES),
         (Received, RECEIVED),
         (Item, ITEM),
         (Decoded, DECODED),
@@ -78,12 +80,8 @@ def test_ports_are_annotated(monkeypatch):
         components[type(self)] = self
 
     monkeypatch.setattr(wiring.Component, "__init__", seen)
-    designs = (
-        Top(CONFIG, transport=usb.Usb()),
-        Top(CONFIG, transport=spi.Spi()),
-        Top(DEEP, transport=uart.Uart(8), flash=Area(1, 2)),
-        AxiEngine(DEEP),
-    )
+    designs = [Top(CONFIG, transport=transport) for transport in TRANSPORTS.values()]
+    designs += [Top(DEEP, transport=TRANSPORTS["uart"], flash=Area(1, 2)), AxiEngine(DEEP)]
     for design in designs:
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}

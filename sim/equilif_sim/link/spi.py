@@ -18,7 +18,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, Timer, ValueChange, with_timeout
 from cocotb.utils import get_sim_time
 
-from equilif_golden.link.protocol import END
+from equilif_golden.link.device import Device
+from equilif_golden.link.protocol import END, Status, slip, unslip
 from equilif_golden.link.spi import ESCAPE, NOTHING, Slave, Unstuffer, stuff
 from equilif_hdl.link.spi import MIN_RATIO
 from equilif_hdl.link.transport import RECEIVED
@@ -93,6 +94,88 @@ async def begin(dut: Any) -> None:
     await ClockCycles(dut.clk, 4)  # the synchronizers have no reset: what they held at first must pass
     dut.rst.value = 0
     await ClockCycles(dut.clk, 2)
+
+
+class SpiFrameHost(SpiHost):
+    """Speaks SLIP, and clocks out NOTHING while it waits."""
+
+    def __init__(self, dut: Any, ratio: float):
+        super().__init__(dut, ratio)
+        self.decoder = Unstuffer()
+        self.found = b""
+
+    async def speak(self, line: bytes) -> None:
+        """Bytes of the SPI layer, in transfers of any length."""
+        while line:
+            n = random.randint(1, 64)
+            self.found += self.decoder.data(await self.transfer(line[:n]))
+            line = line[n:]
+            if random.random() < 0.1:
+                await self.phase()
+
+    async def reply(self) -> bytes:
+        """The next one, END included."""
+        while END not in self.found:
+            await self.speak(bytes([NOTHING]) * 16)
+        reply, end, self.found = self.found.partition(bytes([END]))
+        return reply + end
+
+    async def exchange(self, frame: bytes) -> bytes:
+        """A frame and its reply, both with SLIP."""
+        await self.speak(stuff(bytes([END]) + slip(frame)))
+        return await self.reply()
+
+    async def silence(self) -> None:
+        """Nothing comes any more."""
+        await self.speak(bytes([NOTHING]) * 64)
+        assert not self.found, self.found.hex()
+
+    async def disturb(self, device: Device, frame: bytes) -> None:
+        await self._noise()
+        await self._stuck(device)
+        await self._cut_off(device, frame)
+
+    async def _noise(self) -> None:
+        """While nobody is selected."""
+        for _ in range(300):
+            self.drive(sck=random.getrandbits(1), mosi=random.getrandbits(1))
+            await Timer(random.randrange(1, 5 * CYCLE), unit="ps")
+        self.drive(sck=0)
+        await Timer(5 * CYCLE, unit="ps")
+        await self.silence()
+
+    async def _stuck(self, device: Device) -> None:
+        """MOSI, for a while."""
+        line = bytes([random.choice((0, 0xFF))]) * random.choice((1, 50, 400))
+        want = device.packet(line)
+        assert want is not None and want[0] != Status.OK
+        await self.speak(line + bytes([END]))
+        assert await self.reply() == slip(want)
+
+    async def _cut_off(self, device: Device, frame: bytes) -> None:
+        """A byte of the frame.  The one behind it is in error, so it is not the END."""
+        line = stuff(bytes([END]) + slip(frame))
+        cut = random.randrange(1, len(line) - 2)
+        await self.speak(line[:cut])
+        await self.select()
+        await self.bits(line[cut], random.randrange(1, 8))
+        await Timer(2 * CYCLE, unit="ps")
+        await self.release()
+        await self.speak(line[cut + 1 :])
+        model = Slave()
+        for n, byte in enumerate(line):
+            model.cut() if n == cut else model.exchange(byte)
+        whole = bytes(data for data, error in model.received if not error)
+        want = device.reply(unslip(whole[1:-1])[0], bad=True)
+        assert await self.reply() == slip(want)
+
+
+async def connected(dut: Any) -> SpiFrameHost:
+    """The host of a complete design."""
+    host = SpiFrameHost(dut, bench_config()["ratio"])
+    await begin(dut)
+    await host.phase()
+    return host
 
 
 class SpiBench:

@@ -15,7 +15,8 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, Timer, with_timeout
 
-from equilif_golden.link.protocol import END
+from equilif_golden.link.device import Device
+from equilif_golden.link.protocol import END, slip
 from equilif_hdl.link.usb import NAME, PACKET, PRODUCT, VENDOR
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
@@ -148,6 +149,20 @@ class UsbHost:
             self.toggles[OUT] ^= DATA0 ^ DATA1
         return handshake[0] == ACK
 
+    async def exchange(self, frame: bytes) -> bytes:
+        """A frame and its reply, both with SLIP, in packets."""
+        line = bytes([END]) + slip(frame)
+        for at in range(0, len(line), PACKET):
+            while not await self.out(line[at : at + PACKET]):
+                pass
+        found = b""
+        while not found.endswith(bytes([END])):
+            found += await self.fetch() or b""
+        return found
+
+    async def disturb(self, device: Device, frame: bytes) -> None:
+        """Nothing: packets are complete or repeated."""
+
     async def fetch(self, *, endpoint: int = DATA, lost: bool = False) -> bytes | None:
         """A packet of the device; None when it has none.  ``lost``: it does not come through."""
         await self.send(token(IN, self.address, endpoint))
@@ -213,6 +228,13 @@ class UsbHost:
         )
         assert (await self.descriptor(3, device[15]))[2:].decode("utf-16-le") == NAME
         await self.control(bytes([0, 9, descriptor[5], 0, 0, 0, 0, 0]))
+
+
+async def connected(dut: Any) -> UsbHost:
+    """The host of a complete design."""
+    host = UsbHost(dut)
+    await begin(dut, host)
+    return host
 
 
 async def begin(dut: Any, host: UsbHost) -> None:

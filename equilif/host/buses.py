@@ -1,0 +1,41 @@
+"""Buses other than serial ports that a board can be connected to: one row each.
+
+A row makes the addresses of ``--port`` and their help.  The module of a bus has ``opened(path, hz,
+timeout=)``, which returns an object with the interface of serial.Serial and with ``says``: why no device may
+have answered.
+
+Imports nothing, so that ``equilif --help`` starts fast.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Bus(NamedTuple):
+    """A bus.  ``kind``: of the board's link.  ``prefixes``: of its addresses.  ``module``: opens them."""
+
+    kind: str
+    title: str
+    prefixes: tuple[str, ...]
+    examples: tuple[str, ...]
+    frequency: str  #: what --baud is
+    usual: int  #: without --baud
+    module: str
+
+
+SPI = Bus(
+    kind="spi",
+    title="SPI bus",
+    prefixes=("spi:", "spi+"),
+    examples=("spi:/dev/spidev0.0", "spi+ftdi://ftdi:2232h/1"),
+    frequency="SCK frequency of the SPI bus in Hz",
+    usual=4_000_000,
+    module="equilif.host.spi",
+)
+BUSES = (SPI,)
+
+
+def bus_of(path: str) -> Bus | None:
+    """The bus of an address; None for a serial port."""
+    return next((bus for bus in BUSES if path.startswith(bus.prefixes)), None)
