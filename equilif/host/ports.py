@@ -21,7 +21,7 @@ with needs("host"):
     from serial.tools.list_ports_common import ListPortInfo
 
 from equilif.host.buses import Bus, bus_of
-from equilif.host.client import DEADLINE, TIMEOUT, Client, DeviceError, LinkError, NoReply, Port
+from equilif.host.client import DEADLINE, TIMEOUT, Client, DeviceError, LinkError, NoReply
 from equilif_golden.engine import features
 from equilif_golden.fixed import check_int
 from equilif_golden.link.protocol import Identity
@@ -101,7 +101,7 @@ def _connected_by(bus: Bus, path: str, hz: int | None) -> Client:
         raise
 
 
-def _probed(port: Port) -> tuple[Client, bool]:
+def _probed(port: Any) -> tuple[Client, bool]:
     """A client, and whether a device has identified itself; its deadlines are then the full ones."""
     client = Client(port, timeout=PROBE / 3, deadline=PROBE)
     try:
@@ -141,7 +141,7 @@ def _takes(port: serial.Serial, rate: int) -> bool:
     return True
 
 
-def _close(port: Port) -> None:
+def _close(port: Any) -> None:
     """Close without draining the output, which can take half a minute."""
     with contextlib.suppress(*PORT_ERRORS):
         port.reset_output_buffer()
