@@ -452,7 +452,7 @@ def samples_of(
         refuse_own(data, own)
         if specs:
             convolved.require_images(data)
-        base = named[data] if file is None else file.preset(data)
+        base = presets.suited(named[data], settings.get("hidden")) if file is None else file.preset(data)
         preset = base if specs else patched(base.changed(**settings), patches)
         with show.console.status(f"reading {data}"):
             loaded = preset.load(folder)
@@ -463,7 +463,8 @@ def samples_of(
             raise ValueError(f"--data is the folder of a named data set, {data} is a path: leave it out")
         with show.console.status(f"reading {show.literal(data)}"):
             loaded = module.load(data, **own.reading)
-        base = suggested(loaded) if file is None else file.preset(loaded.name)
+        own_base = presets.suited(suggested(loaded), settings.get("hidden"))
+        base = own_base if file is None else file.preset(loaded.name)
         preset = base if specs else patched(base.changed(**settings), patches)
     if specs:
         if rates:

@@ -392,7 +392,10 @@ def gradient(
 ) -> dict[str, Any]:
     """Compare the integer weight updates with floating-point Equilibrium Propagation and with the gradient.
 
-    Prints the cosine similarity of the updates summed over the samples, per synapse.
+    Prints the cosine similarity of the updates summed over the training samples, per synapse; and of each
+    population, on as many test samples: silent, active and saturated neurons, spectral norm of its input
+    weights, steps to settle, drift of its rates without a nudge, effect of the nudge, and cosine with the
+    gradient.
 
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """
@@ -401,6 +404,7 @@ def gradient(
     from equilif.training.run import Run
 
     with needs("torch"):
+        from equilif_golden.real.layers import layer_report
         from equilif_golden.real.twin import gradient_report
     source = chosen(data)
     if own.attention or isinstance(source, Data) and PRESETS[source].memory:
@@ -410,6 +414,7 @@ def gradient(
     loaded, preset = samples_of(source, folder, own)
     cases: dict[str, tuple[Network, Any]] = {}
     reports = {}
+    layers = {}
     trained = 0 if network else 3 if epochs is None else epochs
     with show.stages("gradient", trained + (1 if network else 2)) as begin:
         if network:
@@ -427,7 +432,9 @@ def gradient(
         y = loaded.y_train[:samples]
         for name, (net, weights) in cases.items():
             begin(f"updates, {name}")
-            reports[name] = gradient_report(net, weights, x, y)
+            if not net.schedule.errors:  # they have no beta
+                reports[name] = gradient_report(net, weights, x, y)
+            layers[name] = layer_report(net, weights, loaded.x_test[:samples], loaded.y_test[:samples])
     pairs = ("integer_gradient", "integer_ep", "ep_gradient")
     rows = [
         [
@@ -439,11 +446,24 @@ def gradient(
         for name, report in reports.items()
         for synapse, found in report["synapses"].items()
     ]
+    if rows:
+        show.console.print(
+            show.table(
+                f"cosines on {len(x):,} training samples of {loaded.name}",
+                ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
+                rows,
+                left=2,
+            )
+        )
     show.console.print(
         show.table(
-            f"cosines on {len(x):,} training samples of {loaded.name}",
-            ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
-            rows,
+            f"populations on {len(loaded.x_test[:samples]):,} test samples of {loaded.name}",
+            ["network", "population", *LAYER_COLUMNS],
+            [
+                [name, population, *(_layer_value(column, found[column]) for column in LAYER_COLUMNS)]
+                for name, report in layers.items()
+                for population, found in report.items()
+            ],
             left=2,
         )
     )
@@ -454,7 +474,19 @@ def gradient(
             f"weak on {g['weak']:,} and zero on {g['zero']:,} samples; {report['elsewhere']} settle at "
             "another fixed point than in floating point"
         )
-    return {"data": loaded.name, "reports": reports}
+    return {"data": loaded.name, "reports": reports, "layers": layers}
+
+
+#: of equilif_golden.real.layers.layer_report
+LAYER_COLUMNS = ("silent", "active", "saturated", "coupling", "steps", "drift", "nudge", "cosine")
+
+
+def _layer_value(column: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if column in ("silent", "active", "saturated"):
+        return f"{value:.1%}"
+    return f"{value:.0f}" if column == "steps" else f"{value:.3g}"
 
 
 def _cosine(value: float | None) -> str:

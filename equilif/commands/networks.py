@@ -113,11 +113,11 @@ def _suggested(data: str, own: DataOptions, hidden: tuple[int, ...] | None) -> t
     from equilif.data.own import chosen
     from equilif.training.description import Description
     from equilif.training.history import HISTORY, read_history
-    from equilif.training.presets import PRESETS
+    from equilif.training.presets import PRESETS, suited
 
     if data in set(Data):
         refuse_own(data, own)
-        return PRESETS[data].changed(hidden=hidden), [data]
+        return suited(PRESETS[data], hidden).changed(hidden=hidden), [data]
     if (Path(data) / HISTORY).is_file():
         refuse_own(f"the run in {data}", own)
         history = read_history(Path(data) / HISTORY)

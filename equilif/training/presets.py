@@ -5,7 +5,7 @@ The descriptions of the data sets with names are in the files of equilif/presets
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ OWN_MANY = 256
 OWN_SAMPLES = 15_000  #: that a network sees while it learns, if that is in OWN_EPOCHS
 OWN_EPOCHS = (10, 100)  #: the fewest and the most
 OWN_HEADS = 8  #: heads of an attention layer: the program of 16 is longer than an engine holds
+#: how chains of several hidden populations learn (docs/notes/deep_networks.md): by errors, without feedback
+DEEP = {
+    "phases": {"free": 8, "nudged": 8, "window": 8, "contrast": "errors"},
+    "start": {"bias": 0.05, "scale": 1.0},
+}
 #: phases in which spike rates reach the fixed point (docs/explanation/implicit_differentiation.md)
 SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
@@ -36,6 +41,16 @@ def own(data: DataSet) -> Description:
     if data.tokens_train is not None:
         return own_memory(data, learning["epochs"])
     return Description.of({**tables.chain(OWN_HIDDEN), "learning": learning}, data.name)
+
+
+def suited(base: Description, hidden: Sequence[int] | None) -> Description:
+    """``base``; for several hidden populations a chain with its training, but other phases and initial
+    weights.
+    """
+    if hidden is None or len(hidden) < 2 or base.learning is None or base.loaded:
+        return base
+    learning = base.content()["learning"]
+    return Description.of({**tables.chain(*hidden, feedback=False), **DEEP, "learning": learning}, base.data)
 
 
 def own_learning(samples: int, features: int) -> dict[str, Any]:

@@ -432,8 +432,10 @@ def test_learning_rate_schedules():
 def test_gradient_command(tmp_path):
     pytest.importorskip("torch")
     output = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
-    reports = json.loads((tmp_path / "g.json").read_text())["reports"]
-    assert set(reports) == {"untrained", "1 epoch"}
+    found = json.loads((tmp_path / "g.json").read_text())
+    reports = found["reports"]
+    assert set(reports) == set(found["layers"]) == {"untrained", "1 epoch"}
+    assert list(found["layers"]["untrained"]) == ["hidden1", "output"] and "drift" in output
     assert all(f["integer_ep"]["sum"] > 0.9 for f in reports["untrained"]["synapses"].values())
     assert all(name in output for name in reports["untrained"]["synapses"])
 

@@ -20,7 +20,7 @@ from equilif.hardware.resources import NetworkResources
 from equilif.training import netfile, tables
 from equilif.training.description import Description, Sizes, schema
 from equilif.training.history import HISTORY, NETWORK, read_history
-from equilif.training.presets import FOLDER, PRESETS, RATES, own
+from equilif.training.presets import FOLDER, PRESETS, RATES, own, suited
 from equilif.training.run import Run
 from equilif_golden import network as networks
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
@@ -177,6 +177,15 @@ KNOWN = {
         ),
     )
 }
+
+
+def test_several_hidden_populations_learn_from_errors():
+    base = PRESETS["mnist"]
+    assert suited(base, None) == suited(base, (30,)) == base
+    found = suited(base, (30, 20))
+    assert (found.hidden, found.feedback, found.schedule.contrast) == ((30, 20), False, "errors")
+    assert found.learning == base.learning and found.data == base.data
+    assert suited(PRESETS["imdb"], (30, 20)) == PRESETS["imdb"]
 
 
 @pytest.mark.parametrize("name", KNOWN)
