@@ -18,6 +18,7 @@ PARTS = (
     "networks",
     "report",
     "scale",
+    "text",
     "hardware",
     "programs",
     "boards",

@@ -322,6 +322,37 @@ def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int
         write(figure, path)
 
 
+def self_attention(
+    layers: Mapping[str, npt.NDArray[np.float64]], text: str, path: Path, *, most: int = 48
+) -> None:
+    """A row of maps for each population, one for each head: attention of every character to the others.
+
+    ``layers``: (heads, n, n) by population.  Of a long text the last ``most`` characters.
+    """
+    shown = [{"\n": "\u21b5", " ": "\u00b7"}.get(c, c) for c in text[-most:]]
+    n = len(shown)
+    heads = max(len(p) for p in layers.values())
+    side = 0.9 + 0.055 * n
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(0.8 + side * heads, 0.6 + side * len(layers)), layout="constrained")
+        for row, (name, p) in zip(
+            figure.subplots(len(layers), heads, squeeze=False), layers.items(), strict=True
+        ):
+            for k, axes in enumerate(row):
+                axes.set_axis_off()
+                if k >= len(p):
+                    continue
+                axes.set_axis_on()
+                image = axes.imshow(p[k, -n:, -n:], cmap="Blues", vmin=0, vmax=1)
+                axes.set(xticks=range(n), yticks=range(n))
+                axes.set_xticklabels(shown, fontsize=6 if n <= 32 else 4)
+                axes.set_yticklabels(shown, fontsize=6 if n <= 32 else 4)
+                axes.tick_params(length=0, pad=1)
+                axes.set_title(f"{name}, head {k + 1}", loc="left", fontsize=8)
+        figure.colorbar(image, ax=figure.axes, pad=0.01, aspect=30, label="attention of a row to a column")
+        write(figure, path)
+
+
 def neighbours(found: Sequence[Neighbours], title: str, path: Path) -> None:
     """A row for each word: its nearest ones before and after learning."""
     with matplotlib.rc_context(STYLE):

@@ -45,8 +45,10 @@ REPORT = "report.html"
 RESULTS = "results.json"
 BITSTREAM = "bitstream.json"
 LOG = "bitstream.log"
+#: state of `equilif train-text`
+TEXT = "text.pt"
 #: what holds a run, and what is made of one
-RUN = (HISTORY, NETWORK, OLD_HISTORY, CHECKPOINT)
+RUN = (HISTORY, NETWORK, OLD_HISTORY, CHECKPOINT, TEXT)
 MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, NEIGHBOURS, REPORT, RESULTS, BITSTREAM, LOG)
 
 
@@ -164,9 +166,12 @@ class RunFolder:
 
     def _go_on(self, there: Sequence[str]) -> str:
         """The command that goes on with what is there, where there is one."""
-        if HISTORY not in there and CHECKPOINT not in there:
+        if TEXT in there:
+            command = "train-text TEXT..."
+        elif HISTORY in there or CHECKPOINT in there:
+            command = "train-rates" if CHECKPOINT in there else "train"
+        else:
             return ""
-        command = "train-rates" if CHECKPOINT in there else "train"
         return f"resume it with `equilif {command} --resume --out {shlex.quote(str(self.path))}`, "
 
     def _only_begun(self, there: Sequence[str]) -> bool:

@@ -148,6 +148,8 @@ def read_identity(network: Path) -> About | NamedSet | None:
     found = networks.about(network)
     if found is None:
         return None
+    if "task" in found:
+        raise ValueError(f"{network} predicts characters, it has no classes: use `equilif generate`")
     with reading(network, "a network that names its data"):
         if "scaling" in found:
             return record(About, old.about(found))

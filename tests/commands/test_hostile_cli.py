@@ -21,6 +21,7 @@ import os
 import random
 import shutil
 import signal
+import string
 import struct
 import subprocess
 import sys
@@ -168,6 +169,17 @@ BASES: dict[str, dict[str, str | None]] = {
         "--set": "rates.batch_size=512",
         "--out": "out",
     },
+    "train-text": {
+        "texts": "letters.txt",
+        "--layers": "1",
+        "--positions": "4",
+        "--features": "4",
+        "--heads": "2",
+        "--hidden": "4",
+        "--steps": "2",
+        "--out": "out",
+    },
+    "generate": {"network": "letters/network.npz", "--length": "3"},
     "deploy": {"run": "rates", "--steps": "4", "--samples": "2"},
     "energy": {"data": "digits", "--samples": "1"},
     "models": {},
@@ -375,8 +387,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     net = network.Network.chain(64, 8, 10)
     network.save(folder / "net.npz", net, net.initial_weights())
+    (folder / "letters.txt").write_text(string.ascii_letters * 20)
     with contextlib.chdir(folder):
         for line in (
+            " ".join(words("train-text", BASES["train-text"] | {"--out": "letters"})),
             "train digits --epochs 1 --hidden 4 --out run",
             "train-rates digits --epochs 1 --hidden 4 --set rates.batch_size=512 --out rates",
             "convert net.npz net.nir",

@@ -204,11 +204,11 @@ class Rates(Equilibrium):
             if p.kind == "constant":
                 clamped[p.name] = x.new_full((1, p.size), ONE / SCALE)
         driven = Lif | Relay | SelfAttention
-        base = {p.name: x.new_zeros(len(x), p.n_drives) for p in net.populations if isinstance(p, driven)}
+        base = {p.name: x.new_zeros(1, p.n_drives) for p in net.populations if isinstance(p, driven)}
         for s in net.synapses:
             if s.pre in clamped:
                 base[s.post] = base[s.post] + carried(net, s, w[s.name], clamped[s.pre])
-        return base
+        return {name: drive.expand(len(x), -1) for name, drive in base.items()}
 
     def tokens(self, patterns: Tensor | None, present: Tensor | None) -> list[Patterns]:
         """Dynamic patterns in parts of ``PART`` samples, each as long as its longest sample.
@@ -331,6 +331,12 @@ class Rates(Equilibrium):
         r = self.settle(lambda r: self.sweep(r, base, tokens, masks), start, direct=self.direct)
         presynaptic = self._presynaptic(r, masks)
         return r, self.drive(self.network.output, presynaptic, base, self.recall(presynaptic, base, tokens))
+
+    def attention(self, x: Tensor) -> dict[str, Tensor]:
+        """Probabilities (n, heads, positions, positions) at the fixed point, by self-attention population."""
+        base = self.base(x)
+        rates = self._presynaptic(self(x)[0], None)
+        return {name: self.attend(p, rates, base)[1] for name, p in self.attending.items()}
 
 
 def integer_rates(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,14 +128,19 @@ class _Sums:
 
 
 class Trainer:
-    """Training with minibatches and AdamW; the learning rate decays to zero as a cosine.
+    """Training with minibatches and AdamW; the learning rate rises linearly, then decays to zero as a cosine.
 
     model           a network in real numbers
     steps           number of updates until the learning rate is zero
-    learning_rate   of the first step
+    learning_rate   largest
+    warm_up         steps in which it rises
     dropout         fraction of hidden neurons dropped per sample
     batch           samples per step, over all processes
     scales          relative learning rates by name of the weights
+    loss            of output drives and labels, (n,)
+    clip            largest norm of the gradient; None: any
+    centres         mean presynaptic rates by name of the weights: the bias of the same population keeps the
+                    drive of these rates while the weights learn, which improves the conditioning
     token_dropout   fraction of tokens dropped per sample, redrawn each epoch
     distributed     this process in distributed training
     on              device; None: a GPU if there is one
@@ -147,16 +152,21 @@ class Trainer:
         *,
         steps: int,
         learning_rate: float = 1e-3,
+        warm_up: int = 0,
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         batch: int = 128,
         scales: Mapping[str, float] | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] = hinge,
+        clip: float | None = None,
+        centres: Mapping[str, float] | None = None,
         token_dropout: float = 0.0,
         distributed: Distributed | None = None,
         on: torch.device | None = None,
     ):
         check_int(steps, "steps", 1, MAX_STEPS)
         check_int(batch, "batch", 1, MAX_STEPS)
+        check_int(warm_up, "warm_up", 0, MAX_STEPS)
         check_float(learning_rate, "learning_rate", 0, 1e6)
         check_float(weight_decay, "weight_decay", 0, 1e6)
         if check_float(dropout, "dropout", 0, 1) == 1:
@@ -171,6 +181,9 @@ class Trainer:
         self.model = model.to(self.device)
         self.batch = batch
         self.dropout = dropout
+        self.loss = loss
+        self.clip = clip if clip is None else check_float(clip, "clip", 0, math.inf)
+        self.centred = self._centred(centres or {})
         self.module: torch.nn.Module = self.model
         if self.distributed.world > 1:
             self.module = torch.nn.parallel.DistributedDataParallel(self.model)
@@ -179,7 +192,10 @@ class Trainer:
         )
         self._learning_rate = learning_rate
         self.decay = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
+            self.optimiser,
+            lambda step: (
+                min(1.0, (step + 1) / (warm_up + 1)) * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
+            ),
         )
 
     @property
@@ -224,15 +240,7 @@ class Trainer:
             given = [torch.as_tensor(inputs[mine], device=self.device)]
             if rows is not None and table is not None:
                 given += pad_batch(table, rows, mine)
-            drive = self.module(*given, dropout=self.dropout, generator=generator)[1]
-            each = hinge(drive, y)
-            self.optimiser.zero_grad()
-            # processes average their gradients: this makes it the mean over the whole batch, however it
-            # was divided
-            (each.sum() * d.world / len(chosen)).backward()
-            self.optimiser.step()
-            self.decay.step()
-            self.model.constrain()
+            each, drive = self.step(given, y, len(chosen), generator)
             self._count(sums, each, drive, y)
             progress(min(first + len(chosen), len(at)), sums.loss / sums.samples)
         sums = sums.over(d, self.device)
@@ -244,6 +252,42 @@ class Trainer:
             back=sums.back / max(1, sums.batches),
             settled=sums.settled / max(1, sums.samples),
         )
+
+    def _centred(self, centres: Mapping[str, float]) -> list[tuple[Tensor, Tensor, float]]:
+        """Weights, the bias that all positions of their population share, and their centre."""
+        found = []
+        for name, centre in centres.items():
+            post = name.partition("-")[2]
+            bias = next(b for n, b in self.model.w.items() if n.endswith(f"-{post}") and len(b) == 1)
+            found.append((self.model.w[name], bias, centre))
+        return found
+
+    def step(
+        self, given: Sequence[Tensor], labels: Tensor, batch: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One update: losses (n,) and output drives (n, n_outputs) before it.
+
+        ``given``: arguments of the model for n samples, of ``batch`` over all processes.
+        """
+        drive = self.module(*given, dropout=self.dropout, generator=generator)[1]
+        each = self.loss(drive, labels)
+        self.optimiser.zero_grad()
+        # processes average their gradients: this makes it the mean over the whole batch, however it
+        # was divided
+        (each.sum() * self.distributed.world / batch).backward()
+        before = [w.detach().sum(0) for w, _, _ in self.centred]
+        for w, bias, centre in self.centred:
+            if w.grad is not None and bias.grad is not None:
+                w.grad -= centre * bias.grad
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.model.parameters()), self.clip)
+        self.optimiser.step()
+        with torch.no_grad():
+            for (w, bias, centre), old in zip(self.centred, before, strict=True):
+                bias -= centre * (w.sum(0) - old)
+        self.decay.step()
+        self.model.constrain()
+        return each, drive
 
     def _count(self, sums: _Sums, loss: Tensor, drive: Tensor, y: Tensor) -> None:
         """Add a batch."""

@@ -1,0 +1,180 @@
+"""Transformers that predict the next character of a text."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from equilif.commands import Json, Resume, panel
+from equilif.show import console as show
+
+if TYPE_CHECKING:
+    from equilif.data.characters import Text
+    from equilif.training.text import Settings
+
+command = panel("Scale")
+EVERY = 250  #: steps between validations, after which the run is saved
+
+
+@command
+def train_text(
+    texts: Annotated[
+        list[Path], typer.Argument(metavar="TEXT...", help="Files of UTF-8 text, or folders with such files.")
+    ],
+    pattern: Annotated[str, typer.Option(help="Names of the files to read in folders.")] = "*.txt",
+    layers: Annotated[int | None, typer.Option(help="Number of layers.", show_default="2", min=1)] = None,
+    positions: Annotated[
+        int | None, typer.Option(help="Characters of a sequence.", show_default="64", min=1)
+    ] = None,
+    features: Annotated[
+        int | None,
+        typer.Option(help="Neurons per position between the layers.", show_default="64", min=1),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="Heads of the self-attention.", show_default="4", min=1)
+    ] = None,
+    hidden: Annotated[
+        int | None,
+        typer.Option(help="Neurons per position inside a feed-forward layer.", show_default="256", min=1),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of updates.", show_default="3000", min=1)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Sequences per update.", show_default="32", min=1)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Largest learning rate.", show_default="0.002", min=0)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and sequences.", show_default="0")] = None,
+    out: Annotated[Path, typer.Option(help="Output folder: network.npz, text.pt.")] = Path("results/text"),
+    resume: Resume = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Train a transformer to predict the next character of a text, in floating point, and save the quantised
+    spiking network.
+
+    The last tenth of the characters is for validation.  The run is saved every 250 steps.
+
+    Example:  [bold]equilif train-text book.txt --layers 1 --steps 1000[/]
+    """
+    from equilif.data.characters import read
+    from equilif.training.folder import RunFolder
+    from equilif.training.history import NETWORK
+    from equilif.training.text import STATE, Settings, TextRun
+
+    given = {
+        "layers": layers,
+        "positions": positions,
+        "features": features,
+        "heads": heads,
+        "hidden": hidden,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if resume and chosen:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+        raise ValueError(f"a resumed run keeps its settings: leave out {options}")
+
+    def text(settings: Settings) -> Text:
+        with show.console.status("reading the text"):
+            return read(texts, pattern=pattern, symbols=settings.symbols, positions=settings.positions)
+
+    with RunFolder(out) as folder:
+        folder.check(NETWORK, STATE)
+        if resume:
+            folder.require_run(STATE)
+            run = TextRun.resume(out, text)
+        else:
+            folder.require_free(overwrite=resume is False)
+            settings = Settings(**chosen)
+            run = TextRun.start(settings, text(settings))
+            folder.clear()
+        s = run.settings
+        show.console.print(
+            f"{len(run.text.train):,} training and {len(run.text.validation):,} validation characters, "
+            f"{s.symbols} symbols; {s.layers} layers, {run.model.network.n_weights:,} weights, seed {s.seed}"
+        )
+        start, first = time.perf_counter(), run.step
+        with show.bar() as progress:
+            task = progress.add_task("train", total=s.steps, completed=first, note="")
+            while run.step < s.steps:
+                point = run.train(
+                    EVERY,
+                    lambda step, bits: progress.update(task, completed=step, note=f"{bits:.2f} bits"),
+                )
+                run.save(out)
+                progress.console.print(
+                    f"step {point.step:,}  bits per character: training {point.train:.3f}, "
+                    f"validation {point.validation:.3f}"
+                )
+    found = run.points[-1]
+    show.console.print(
+        f"validation [bold]{found.validation:.3f}[/] bits per character in floating point after "
+        f"{found.step:,} steps; saved {NETWORK}, {STATE} in {show.literal(out)}"
+    )
+    return {
+        "settings": vars(s),
+        "steps": found.step,
+        "seconds": time.perf_counter() - start,
+        "bits_per_character": found.validation,
+        "points": [vars(p) for p in run.points],
+        "out": out,
+        "files": [NETWORK, STATE],
+    }
+
+
+@command
+def generate(
+    network: Annotated[
+        Path, typer.Argument(help="A network.npz of `equilif train-text`.", metavar="NETWORK")
+    ],
+    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
+    length: Annotated[int, typer.Option(help="Number of characters to generate.", min=1)] = 200,
+    temperature: Annotated[
+        float, typer.Option(help="Probabilities are raised to 1 / temperature; 0 takes the largest.", min=0)
+    ] = 0.7,
+    spikes: Annotated[
+        bool,
+        typer.Option("--spikes", help="Run the integer spiking network, not its rates in floating point."),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the drawn characters.", min=0)] = 0,
+    attention: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for a figure of the attention of every layer and head to the prompt (PNG).",
+            show_default="no figure",
+            metavar="FILE.png",
+        ),
+    ] = None,
+    json: Json = None,
+) -> dict[str, Any]:
+    """Continue a text with a trained network, character by character.
+
+    It sees as many characters as it has positions.
+
+    Example:  [bold]equilif generate results/text/network.npz --prompt "def main("[/]
+    """
+    from equilif.training.text import Writer
+    from equilif_golden import files
+
+    if attention is not None:
+        files.check(attention)
+    writer = Writer.load(network)
+    text = ""
+    with show.counted("generate", length) as progress:
+        for character in writer.generate(prompt, length, temperature=temperature, seed=seed, spikes=spikes):
+            text += character
+            progress(len(text))
+    lines = [show.literal(line) for line in f"{prompt}{text}".split("\n")]
+    show.console.print("\n".join(lines))
+    plotted = []
+    if attention is not None and (plots := show.plots_for("figure")) is not None:
+        plots.self_attention(writer.attention(prompt), prompt[-writer.positions :], attention)
+        plotted.append(attention)
+        show.console.print(f"saved {show.literal(attention)}")
+    return {"network": network, "prompt": prompt, "text": text, "spikes": spikes, "files": plotted}

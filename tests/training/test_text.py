@@ -1,0 +1,264 @@
+"""Transformers on text and on associative recall: initial weights, loss, training, resumption, generation."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from equilif.data.characters import OTHER, Alphabet, Text, one_hot, read, windows  # noqa: E402   torch is optional
+from equilif.training.text import STATE, Settings, TextRun, Writer  # noqa: E402
+from equilif_golden import network as networks  # noqa: E402
+from equilif_golden.network import Network  # noqa: E402
+from equilif_golden.real import transformer  # noqa: E402
+from equilif_golden.real.rates import Rates  # noqa: E402
+from equilif_golden.real.trainer import Trainer  # noqa: E402
+from tests.cli import PNG, error_of, run  # noqa: E402
+
+SMALL = Settings(positions=8, features=8, heads=2, hidden=12, steps=20, batch_size=4, symbols=11)
+NET = SMALL.network
+
+
+def text(length: int = 2000) -> Text:
+    """Digits in a row, of which the next one is known after two."""
+    alphabet = Alphabet("0123456789" + OTHER)
+    return Text(alphabet, np.arange(length, dtype=np.uint8) % 10, np.arange(500, dtype=np.uint8) % 10)
+
+
+# -- text ------------------------------------------------------------------------------------------
+def test_text(tmp_path):
+    (tmp_path / "a.txt").write_text("ab" * 30)
+    (tmp_path / "b.txt").write_text("bbé\n" * 20)
+    (tmp_path / "c.dat").write_bytes(b"\xff")
+    found = read([tmp_path], symbols=3, positions=4)
+    assert found.alphabet.characters == "ab" + OTHER
+    assert len(found.train) == 126 and len(found.validation) == 14
+    together = found.alphabet.decode([*found.train, *found.validation])
+    assert together in {a + b for a, b in itertools.permutations(["ab" * 30, f"bb{OTHER}{OTHER}" * 20])}
+    assert windows(found.train, np.array([0, 3]), 4).tolist() == [
+        found.train[:4].tolist(),
+        found.train[3:7].tolist(),
+    ]
+    assert one_hot(np.array([[1, 0]], np.uint8), 3).tolist() == [[0, 255, 0, 255, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "content, options, named",
+    [
+        (b"ab\xff", {}, "a.txt.*0xff"),
+        (b"a" * 49, {"positions": 4}, "49.*50"),
+        (b"ab", {"pattern": "*.py"}, r"\*.py"),
+        (b"a" * 50, {"symbols": 1, "positions": 4}, r"symbols.*1"),
+    ],
+)
+def test_unusable_text(content, options, named, tmp_path):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=named):
+        read([tmp_path], **options)
+
+
+def test_alphabet():
+    for characters in ("", OTHER, "ab", "aa" + OTHER):
+        with pytest.raises(ValueError, match="alphabet"):
+            Alphabet(characters)
+
+
+# -- network ---------------------------------------------------------------------------------------
+def test_initial_weights():
+    """Features start at 1/2 within 0 .. 1, skip connections are the identity, attention is nearly uniform."""
+    assert [s.name for s in transformer.skips(NET)] == [
+        f"{a}-{b}"
+        for a, b in (
+            ("embedding", "mixed1"),
+            ("mixed1", "features1"),
+            ("features1", "mixed2"),
+            ("mixed2", "features2"),
+        )
+    ]
+    model = Rates(NET, transformer.initial_weights(NET, 0))
+    codes = np.random.default_rng(0).integers(0, 10, (50, 8)).astype(np.uint8)
+    x = torch.tensor(one_hot(codes, 11))
+    rates = model(x)[0].detach()
+    for name in ("embedding", "mixed1", "features1", "mixed2", "features2"):
+        found = rates[:, model.part[name]]
+        assert abs(float(found.mean()) - 0.5) < 0.15 and 0.08 < float(found.std()) < 0.25, name
+        assert ((found > 0) & (found < 1)).double().mean() > 0.97, name
+    hidden = rates[:, model.part["hidden2"]]
+    assert 0.3 < float((hidden > 0).double().mean()) < 0.9
+    for p in model.attention(x).values():
+        even = torch.ones(8, 8).tril() / torch.arange(1, 9)[:, None]
+        assert torch.allclose(p.sum(-1), torch.ones(50, 2, 8)) and float((p - even).abs().mean()) < 0.02
+    eye = model.w["embedding-mixed1"].detach()
+    assert (eye == torch.eye(8)).all()
+
+
+def test_cross_entropy():
+    drive = torch.tensor([[0.5, 0.1, -3.0, 2.0]], requires_grad=True)
+    loss = transformer.cross_entropy(drive, torch.tensor([[0, 0]]))
+    expected = [np.log(1 + np.exp(16 * (0.1 - 0.5))), np.log(1 + np.exp(16 * (2.0 + 3.0)))]
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-5)
+    (slope,) = torch.autograd.grad(loss, drive)
+    assert (slope[0, [0, 2]] < 0).all() and (slope[0, [1, 3]] > 0).all()
+    # beyond the clip and right: no gradient; no label: no loss
+    settled = torch.tensor([[1.5, -0.5, 0.3, 0.1]], requires_grad=True)
+    (slope,) = torch.autograd.grad(transformer.cross_entropy(settled, torch.tensor([[0, -1]])).sum(), settled)
+    assert (slope == 0).all()
+
+
+def test_centres_condition_without_a_change_of_the_gradient_flow():
+    """A small step of a centred weight leaves the drive of mean rates, and lowers the loss."""
+    model = Rates(NET, transformer.initial_weights(NET, 0), dtype=torch.float64)
+    trainer = Trainer(
+        model, steps=100, learning_rate=1e-4, loss=transformer.cross_entropy, centres={"mixed1-hidden1": 0.5}
+    )
+    w, bias = model.w["mixed1-hidden1"], model.w["bias-hidden1"]
+    before = w.detach().clone(), (bias + 0.5 * w.sum(0)).detach().clone()
+    codes = np.random.default_rng(0).integers(0, 10, (4, 9)).astype(np.uint8)
+    given = torch.tensor(one_hot(codes[:, :-1], 11)), torch.tensor(codes[:, 1:].astype(np.int64))
+    first = trainer.step([given[0]], given[1], 4)[0].mean()
+    assert (w - before[0]).abs().max() > 5e-5
+    # what is left is the step of the bias itself
+    assert (bias + 0.5 * w.sum(0) - before[1]).abs().max() <= 1.01e-4
+    assert trainer.step([given[0]], given[1], 4)[0].mean() < first
+
+
+# -- associative recall ----------------------------------------------------------------------------
+def recall_samples(rng: np.random.Generator, n: int, pairs: int, symbols: int) -> tuple[Any, Any]:
+    """``pairs`` of a key and a value, then a key: sequences (n, 2 pairs + 1), and values (n,)."""
+    keys = np.argsort(rng.random((n, symbols)), 1)[:, :pairs]
+    values = rng.integers(0, symbols, (n, pairs))
+    asked = rng.integers(0, pairs, n)
+    found = np.empty((n, 2 * pairs + 1), np.uint8)
+    found[:, :-1:2], found[:, 1::2] = keys, values + symbols
+    found[:, -1] = keys[np.arange(n), asked]
+    return found, values[np.arange(n), asked]
+
+
+@pytest.mark.regress
+def test_two_layers_recall():
+    """Two layers recall which value followed a key; chance is 1/4.  One layer does not (docs)."""
+    net = Network.transformer(7, 8, 24, 2, 8, heads=2, hidden=24)
+    trainer = Trainer(
+        Rates(net, transformer.initial_weights(net, 0)),
+        steps=400,
+        learning_rate=3e-3,
+        warm_up=20,
+        scales=transformer.learning_rates(net),
+        centres=transformer.centres(net),
+        loss=transformer.cross_entropy,
+        clip=1.0,
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        codes, values = recall_samples(rng, 64, 3, 4)
+        labels = np.full(codes.shape, -1)
+        labels[:, -1] = values
+        trainer.step([torch.tensor(one_hot(codes, 8))], torch.tensor(labels), 64)
+    codes, values = recall_samples(np.random.default_rng(1), 500, 3, 4)
+    with torch.no_grad():
+        drive = trainer.model(torch.tensor(one_hot(codes, 8)))[1].view(500, 7, 8)
+    assert (drive[:, -1].argmax(1).numpy() == values).mean() > 0.95
+
+
+# -- runs ------------------------------------------------------------------------------------------
+def test_run_resumes_exactly(tmp_path):
+    whole, part = TextRun.start(SMALL, text()), TextRun.start(SMALL, text())
+    whole.train(12)
+    part.train(5)
+    part.save(tmp_path)
+    again = TextRun.resume(tmp_path, lambda settings: text())
+    assert again.step == 5 and again.points == part.points and again.settings == SMALL
+    again.train(7)
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.values, again.model.values, strict=True))
+    with pytest.raises(ValueError, match="another text"):
+        TextRun.resume(
+            tmp_path, lambda settings: Text(Alphabet("abc" + OTHER), text().train % 3, text().validation % 3)
+        )
+
+
+def test_bad_checkpoints(tmp_path):
+    run = TextRun.start(SMALL, text())
+    run.save(tmp_path)
+    raw = (tmp_path / STATE).read_bytes()
+    for spoiled in (raw[:-100], b"", b"x" * 100):
+        (tmp_path / STATE).write_bytes(spoiled)
+        with pytest.raises(ValueError, match=STATE):
+            TextRun.resume(tmp_path, lambda settings: text())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run on the digits in a row."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "digits.txt").write_text("0123456789" * 200)
+    options = {"positions": 8, "features": 16, "heads": 2, "hidden": 16, "steps": 250, "batch-size": 8}
+    printed = run(
+        "train-text",
+        folder / "digits.txt",
+        *(f"--{name}={value}" for name, value in options.items()),
+        *("--out", folder / "run", "--json", folder / "printed.json"),
+    )
+    found = json.loads((folder / "printed.json").read_text())
+    assert f"{found['bits_per_character']:.3f}" in printed
+    assert found["bits_per_character"] < 0.5  # of log2 10
+    return folder / "run"
+
+
+def test_generate(trained, tmp_path):
+    net = trained / "network.npz"
+    for extra in ((), ("--spikes",)):
+        out = tmp_path / "found.json"
+        run(
+            "generate",
+            net,
+            "--prompt=3456",
+            "--length=9",
+            "--temperature=0",
+            "--json",
+            out,
+            *extra,
+            "--overwrite",
+        )
+        assert json.loads(out.read_text())["text"] == "789012345", extra
+    writer = Writer.load(net)
+    p = writer.probabilities("0123456789" * 3)
+    assert p.sum() == pytest.approx(1) and p.argmax() == writer.alphabet.encode("0")[0]
+    drawn = ["".join(writer.generate("12", 30, temperature=9.0, seed=k, spikes=False)) for k in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    maps = writer.attention("0123")
+    assert {name: m.shape for name, m in maps.items()} == dict.fromkeys(
+        ("attention1", "attention2"), (2, 4, 4)
+    )
+    assert all(np.allclose(m.sum(-1), 1) and np.allclose(np.triu(m, 1), 0) for m in maps.values())
+
+
+def test_attention_figure(trained, tmp_path):
+    pytest.importorskip("matplotlib")
+    run(
+        "generate",
+        trained / "network.npz",
+        "--prompt=01 \n2",
+        "--length=1",
+        "--attention",
+        tmp_path / "a.png",
+    )
+    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+
+
+def test_refused(trained, tmp_path):
+    net = trained / "network.npz"
+    with pytest.raises(ValueError, match="prompt"):
+        Writer.load(net).inputs("")
+    assert "--layers" in error_of("train-text", trained, "--resume", "--layers", 3, "--out", trained)
+    assert "--overwrite" in error_of("train-text", trained.parent, "--out", trained)
+    assert "generate" in error_of("evaluate", net)
+    other = Network.chain(3, 2)
+    networks.save(tmp_path / "other.npz", other, other.initial_weights())
+    assert "train-text" in error_of("generate", tmp_path / "other.npz")
+    assert "5" in error_of("train-text", trained.parent, "--heads", 5, "--out", tmp_path / "x")
