@@ -42,6 +42,7 @@ TASK = "next-character"
 #: sequences that a validation takes, drawn once
 VALIDATED = 400
 BATCH = 50  #: of these together
+COLD = 1e-3  #: temperature below which the most probable character is taken
 MAX_LENGTH = 1_000_000  #: of a generated text
 #: largest values of settings
 MAX = {
@@ -290,7 +291,7 @@ class Writer:
         for _ in range(check_int(length, "length", 1, MAX_LENGTH)):
             p = self.probabilities(text, spikes=spikes)
             p[-1] = 0  # characters outside the alphabet
-            if temperature:
+            if temperature >= COLD:
                 p = np.exp(np.log(np.maximum(p, 1e-30) / p.max()) / temperature) * (p > 0)
                 drawn = int(rng.choice(len(p), p=p / p.sum()))
             else:
