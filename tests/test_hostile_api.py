@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -39,7 +39,6 @@ from equilif_golden.network import Attention, Input, Network, Population, Synaps
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
-from equilif_golden.synapses import OPTIONS
 
 Fits = Callable[[Any], bool]
 
@@ -106,15 +105,26 @@ def reals(v: Any) -> bool:
     return not np.ma.is_masked(v) and (not a.size or a.dtype.kind in "fiu" and bool(np.isfinite(a).all()))
 
 
-def by_limits(field: dataclasses.Field[Any]) -> Fits:
-    """Values of a field whose limits are in its metadata."""
-    limits = field.metadata
-    if isinstance(field.default, bool):
-        return truth
-    if isinstance(field.default, float):
-        return real(limits["ge"], limits["le"])
-    fits = whole(limits["ge"], limits["le"])
-    return fits if field.default is not None else nothing_or(fits)
+def by_limits(kind: type) -> dict[str, Fits]:
+    """Values of the fields of a dataclass whose limits are in their metadata, or in their types."""
+    found: dict[str, Fits] = {}
+    for f in dataclasses.fields(kind):
+        limits = dict(f.metadata)
+        if "option" in limits and limits["option"].limits:
+            limits |= dict(zip(("ge", "le"), limits["option"].limits, strict=True))
+        if isinstance(f.default, str):
+            found[f.name] = is_in(get_args(get_type_hints(kind)[f.name]))
+        elif isinstance(f.default, bool):
+            found[f.name] = truth
+        elif "ge" in limits:
+            number = real if isinstance(f.default, float) else whole
+            fits = number(limits["ge"], limits["le"])
+            found[f.name] = fits if f.default is not None else nothing_or(fits)
+    return found
+
+
+def is_in(texts: tuple[str, ...]) -> Fits:
+    return lambda v: isinstance(v, str) and v in texts
 
 
 def nothing_or(fits: Fits) -> Fits:
@@ -413,17 +423,7 @@ def same_model(
 
 
 POPULATION = {"name": "q", "size": 6, "kind": "relay", "heads": 2, "gain": 1}
-SCHEDULE = {
-    "free": 16,
-    "nudged": 12,
-    "window": 4,
-    "beta": 0.5,
-    "threshold": 1.0,
-    "leak": 2,
-    "early_exit": 8,
-    "watch": "all",
-    "min_windows": 3,
-}
+SCHEDULE = dataclasses.asdict(Schedule(free=16, nudged=12, leak=2, early_exit=8, min_windows=3))
 PARTS: dict[str, Any] = {
     "populations": (Population("x", 2, "input"), Population("y", 2)),
     "synapses": (Synapse("x", "y"),),
@@ -473,12 +473,8 @@ ENTRIES: dict[str, Entry] = {
     ),
     "Synapse": Entry(
         Synapse,
-        {"pre": "a", "post": "b", **{name: f.default for name, f in OPTIONS.items()}, "kernel": 3},
-        {
-            "pre": instance(str),
-            "post": instance(str),
-            **{name: by_limits(f) for name, f in OPTIONS.items()},
-        },
+        dataclasses.asdict(Synapse("a", "b", kernel=3)),
+        {"pre": instance(str), "post": instance(str), **by_limits(Synapse)},
         kept,
         {"pre": NAMES, "post": NAMES},
     ),
@@ -486,14 +482,13 @@ ENTRIES: dict[str, Entry] = {
         Schedule,
         SCHEDULE,
         {
+            **by_limits(Schedule),
             "free": one_of(),
             "nudged": one_of(8),
             "window": one_of(1, 2),
             "beta": lambda v: real(0, 2)(v) and float(v) > 0,
             "threshold": real(0, 65536),
             "leak": one_of(0, 2),
-            "early_exit": nothing_or(whole(0, 255)),
-            "watch": lambda v: isinstance(v, str) and v in ("all", "output"),
             "min_windows": one_of(2),
         },
         kept,
