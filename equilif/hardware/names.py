@@ -26,6 +26,7 @@ MEMORY_PORT = re.compile(
 )
 CONNECTED_MEMORY = re.compile(r"^    connect \\(ADDR|DATA|EN) (?:\{ )?(\\\S*\$\S*)", re.MULTILINE)
 DIRECTIONS = {"rd": "read", "wr": "write"}
+ESCAPED = re.compile(r"\\(\S+) ")
 VERILOG_MODULE = re.compile(r"^module .*?^endmodule$", re.MULTILINE | re.DOTALL)
 OPERATOR = re.compile(r"^  assign (_\d+_) = (.*);$", re.MULTILINE)
 #: what an operator can replace a net in
@@ -39,7 +40,7 @@ MAX_OPERATOR = 100  #: characters that replace a net
 
 
 def plain(rtlil: str) -> str:
-    """RTLIL of Amaranth, with names that Verilog does not escape unless they are its keywords."""
+    """RTLIL of Amaranth, without its numbers in names."""
     modules = {found[1]: found[0] for found in MODULE.finditer(rtlil)}
     memories = {module: _memory_names(text) for module, text in modules.items()}
     taken = set(NAME.findall(rtlil))
@@ -98,12 +99,20 @@ def _renamed_line(line: str, names: dict[str, str]) -> str:
 
 
 def inline(verilog: str) -> str:
-    """Verilog of Yosys with fewer nets, and without escaped keywords.
+    """Verilog of Yosys with fewer nets, and without escaped names.
 
     Operands have the width of their result (``hdl/explicit.v``), so an operator means the same in place of
     its net.  Signed operators, indexed nets and nets in an index keep their nets.
     """
-    verilog = re.sub(r"\\(\w+) ", r"\1_", verilog)
+    taken = set(re.findall(r"\w+", verilog))
+    plain_names: dict[str, str] = {}
+    for name in dict.fromkeys(ESCAPED.findall(verilog)):
+        new = re.sub(r"\W", "_", name)
+        while new in taken:  # as a keyword is
+            new += "_"
+        taken.add(new)
+        plain_names[name] = new
+    verilog = ESCAPED.sub(lambda found: plain_names[found[1]], verilog)
     return VERILOG_MODULE.sub(lambda found: _inlined(found[0]), verilog)
 
 

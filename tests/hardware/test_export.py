@@ -34,7 +34,7 @@ EXPORTS = {
         dataclasses.replace(SMALL, lanes=16, pipeline=Pipeline.DEEP, counters=True),
         Bus.none,
     ),
-    "bare P2": (dataclasses.replace(SMALL, lanes=2), Bus.none),
+    "bare P2": (dataclasses.replace(SMALL, lanes=2, convolution=True, early_exit=True), Bus.none),
 }
 
 
