@@ -219,19 +219,33 @@ def models(json: Json = None) -> dict[str, Any]:
 
     Example:  [bold]equilif evaluate digits-64[/]
     """
-    from equilif.hardware.boards import fits
     from equilif.training.pretrained import Card, model_path
     from equilif_golden import network as networks
+    from equilif_golden.extras import MissingExtra
 
-    rows = {}
+    without = None
+    try:
+        from equilif.hardware.boards import fits
+    except MissingExtra as e:
+        without = e
+    rows: dict[str, Any] = {}
     for name, card in Card.all().items():
         network, _ = networks.load(model_path(name))
-        boards = [fit.board for fit in fits(network) if not fit.short]
+        boards = None if without else [fit.board for fit in fits(network) if not fit.short]
         rows[name] = {**card._asdict(), "weights": network.n_weights, "boards": boards}
     table = [
-        (name, r["network"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}", str(len(r["boards"])))
+        (
+            name,
+            r["network"],
+            r["command"],
+            f"{r['accuracy']:.2%}",
+            f"{r['weights']:,}",
+            "" if without else str(len(r["boards"])),
+        )
         for name, r in rows.items()
     ]
     columns = ("name", "network", "trained by", "test accuracy", "weights", "boards that fit")
     console.console.print(console.table("Pretrained networks", columns, table, left=3))
+    if without:
+        console.console.print(f"[yellow]without boards: {console.literal(without)}[/]")
     return {"models": rows}

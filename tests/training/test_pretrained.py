@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -61,6 +63,13 @@ def test_list(tmp_path):
     run("models", "--json", tmp_path / "a.json")
     models = json.loads((tmp_path / "a.json").read_text())["models"]
     assert models.keys() == CARDS.keys() and "icebreaker" in models["digits-64"]["boards"]
+
+
+def test_list_without_boards():
+    code = "import sys; sys.modules['amaranth'] = None; import equilif.cli as c; c.main()"
+    done = subprocess.run([sys.executable, "-c", code, "models"], capture_output=True, text=True)
+    assert done.returncode == 0 and all(name in done.stdout for name in CARDS)
+    assert "[hdl,boards]'" in done.stdout.replace("\n", "")
 
 
 def test_conversion_of_a_pretrained_network(tmp_path):

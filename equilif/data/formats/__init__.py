@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from equilif.data import SOURCES, Name
 from equilif.data.formats.arrays import Npz
 from equilif.data.formats.base import Columns as Columns
 from equilif.data.formats.base import Content as Content
@@ -38,15 +39,23 @@ def find(path: Path) -> Format:
         if known.claims(path):
             return known
     if not path.exists():
-        raise ValueError(f"there is no {path}")
+        raise ValueError(_absent(path))
     raise ValueError(f"{path} is of no known format: give {', '.join(f.what for f in FORMATS)}")
+
+
+def _absent(path: Path) -> str:
+    advice = ""
+    if str(path) in set(Name):
+        loader = SOURCES[Name(str(path))].loader
+        advice = f": give a file or folder of your own, or load {path} with equilif.data.{loader}"
+    return f"there is no {path}{advice}"
 
 
 def read(path: Path, columns: Columns) -> tuple[Format, Content]:
     """A file's format and content; ``columns`` where it is a table."""
     known = find(path)
     if not path.exists():
-        raise ValueError(f"there is no {path}")
+        raise ValueError(_absent(path))
     for option, column in zip(("--label", "data.text"), columns, strict=True):
         if column is not None and not known.labelled:
             raise ValueError(
