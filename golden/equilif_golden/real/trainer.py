@@ -17,6 +17,7 @@ from equilif_golden.fixed import check_float, check_int, integers
 from equilif_golden.network import TokenRows
 from equilif_golden.real.attention import batch as pad_batch
 from equilif_golden.real.attention import by_length
+from equilif_golden.real.distillation import Distillation
 from equilif_golden.real.equilibrium import MAX_SEED, MAX_STEPS, Equilibrium
 
 Tensor = torch.Tensor
@@ -138,6 +139,7 @@ class Trainer:
     batch           samples per step, over all processes
     scales          relative learning rates by name of the weights
     loss            of output drives and labels, (n,)
+    distillation    a teacher, whose loss is added (equilif_golden.real.distillation)
     clip            largest norm of the gradient; None: any
     centres         mean presynaptic rates by name of the weights: the bias of the same population keeps the
                     drive of these rates while the weights learn, which improves the conditioning
@@ -158,6 +160,7 @@ class Trainer:
         batch: int = 128,
         scales: Mapping[str, float] | None = None,
         loss: Callable[[Tensor, Tensor], Tensor] = hinge,
+        distillation: Distillation | None = None,
         clip: float | None = None,
         centres: Mapping[str, float] | None = None,
         token_dropout: float = 0.0,
@@ -182,6 +185,7 @@ class Trainer:
         self.batch = batch
         self.dropout = dropout
         self.loss = loss
+        self.distillation = None if distillation is None else distillation.to(self.device)
         self.clip = clip if clip is None else check_float(clip, "clip", 0, math.inf)
         self.centred = self._centred(centres or {})
         self.module: torch.nn.Module = self.model
@@ -190,6 +194,9 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             groups(self.model, learning_rate, scales or {}), lr=learning_rate, weight_decay=weight_decay
         )
+        if self.distillation is not None:
+            if learned := [p for p in self.distillation.parameters() if p.requires_grad]:
+                self.optimiser.add_param_group({"params": learned, "lr": learning_rate})
         self._learning_rate = learning_rate
         self.decay = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser,
@@ -269,8 +276,10 @@ class Trainer:
 
         ``given``: arguments of the model for n samples, of ``batch`` over all processes.
         """
-        drive = self.module(*given, dropout=self.dropout, generator=generator)[1]
+        rates, drive = self.module(*given, dropout=self.dropout, generator=generator)
         each = self.loss(drive, labels)
+        if self.distillation is not None:
+            each = self.distillation(given, rates, drive, each)
         self.optimiser.zero_grad()
         # processes average their gradients: this makes it the mean over the whole batch, however it
         # was divided
@@ -307,10 +316,13 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "decay": self.decay.state_dict(),
+            **({"maps": self.distillation.maps.state_dict()} if self.distillation is not None else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        if self.distillation is not None:
+            self.distillation.maps.load_state_dict(state["maps"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.decay.load_state_dict(state["decay"])
         for group, base, scale in zip(
