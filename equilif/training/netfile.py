@@ -175,8 +175,8 @@ def line_of(text: str, place: Place) -> int | None:
 
 
 # -- writing ---------------------------------------------------------------------------------------
-def written(description: Description, *, heading: Sequence[str] = ()) -> str:
-    """A file of it, with comments; ``heading``: lines above all."""
+def written(description: Description, *, heading: Sequence[str] = (), brief: bool = False) -> str:
+    """A file of it, with comments; ``heading``: lines above all; ``brief``: without defaults."""
     d = description
     method = next((name for name in METHODS if getattr(d, name)), None)
     learns = f", and how it learns {d.data}" if method else ""
@@ -189,17 +189,18 @@ def written(description: Description, *, heading: Sequence[str] = ()) -> str:
         *populations[1:],
         "# Synapses: spikes go both ways, through the same weights.\n" + synapses[0],
         *synapses[1:],
-        _lines("phases", d),
+        _lines("phases", d, brief=brief),
     ]
     if d.numbers != NumbersTable():
-        parts.append(_lines("numbers", d))
+        parts.append(_lines("numbers", d, brief=brief))
     if method:
         relay = any(g.kind == "relay" for g in d.population.values())
-        parts += [_lines(method, d), _lines("start", d, () if relay else ("query",))]
+        parts.append(_lines(method, d, brief=brief))
+        parts.append(_lines("start", d, () if relay else ("query",), brief=brief))
     if d.loading:
         lines = [f"{_name(k)} = {toml(v)}" for k, v in d.loading.items()]
         parts.append("\n".join(["[loading]", *lines]) + "\n")
-    return "\n".join(parts)
+    return "\n".join(filter(None, parts))
 
 
 def _population(name: str, group: PopulationTable) -> str:
@@ -230,16 +231,18 @@ def _joint(synapse: SynapseTable) -> str:
     return "\n".join(["[[synapse]]", *(f"{key} = {toml(value)}" for key, value in given.items())]) + "\n"
 
 
-def _lines(name: str, description: Description, without: Sequence[str] = ()) -> str:
-    """A table, each key with what it means; a key of no value is a comment."""
+def _lines(name: str, description: Description, without: Sequence[str] = (), *, brief: bool = False) -> str:
+    """A table, each key with what it means; a key of no value is a comment.  ``brief``: without defaults, and
+    empty if nothing is left.
+    """
     table = getattr(description, name)
-    lines = [f"[{name}]"]
+    lines = []
     for key, text in keys(name).items():
         value = getattr(table, key)
         note = text.meaning
-        if key not in without:
+        if key not in without and not (brief and value == type(table).model_fields[key].default):
             lines.append(f"# {key} = ...  {note}".rstrip() if value is None else _line(key, value, note))
-    return "\n".join(lines) + "\n"
+    return "\n".join([f"[{name}]", *lines]) + "\n" if lines else ""
 
 
 def _line(key: str, value: Any, note: str) -> str:

@@ -200,7 +200,7 @@ FILES = sorted(FOLDER.rglob("*.toml"))
 def test_preset_files_are_canonical(path):
     text = path.read_text()
     name = re.match("# A network, and how it learns (.*)[.]", text)[1]
-    assert text == netfile.written(Description.of(tomllib.loads(text), name))
+    assert text == netfile.written(Description.of(tomllib.loads(text), name), brief=True)
 
 
 @pytest.mark.parametrize("presets, folder", [(PRESETS, FOLDER), (RATES, FOLDER / "rates")])
