@@ -108,6 +108,8 @@ def located(name: str) -> bool:
         at = f"{at}.{part}"
         try:
             found = importlib.import_module(at)
+        except MissingExtra:  # there, for those who have its package
+            return True
         except ModuleNotFoundError:
             if not hasattr(found, part):
                 return False

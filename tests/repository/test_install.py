@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.repository.min_versions import min_versions
 ROOT = Path(__file__).parents[2]
 OURS = {"equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards"}
 VERSIONS = ("3.11", "3.12", "3.13")
+URL = "https://example.org/owner/equilif"
 #: digest of the weights of `equilif train digits --epochs 1`, the same for every Python
 LEARNT = re.compile(r'"weights": "([0-9a-f]{64})"')
 
@@ -44,7 +47,7 @@ def run(*command: object, cwd: Path, **settings: str) -> str:
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Source archive, and a wheel built from it."""
     out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", out, ROOT, cwd=out)
+    run(sys.executable, "-m", "build", "--outdir", out, ROOT, cwd=out, EQUILIF_URL=URL)
     (archive,) = out.glob("*.tar.gz")
     (wheel,) = out.glob("*.whl")
     return archive, wheel
@@ -82,6 +85,38 @@ def test_named_extras_exist():
                 assert set(needed.split(",")) <= set(extras), (path, needed)
 
 
+def version() -> str:
+    found: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return found
+
+
+def test_version_in_files():
+    assert f"\nversion: {version()}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(rf"^## {re.escape(version())}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+
+
+def check_links(text: str) -> None:
+    """Every link leads to a file of the repository, at the tag of this version."""
+    targets = re.findall(r"\]\(([^)]*)\)", text)
+    assert len(targets) > 8
+    for target in targets:
+        kind, _, path = target.removeprefix(f"{URL}/").partition(f"/v{version()}/")
+        assert kind in ("blob", "raw") and (ROOT / path.partition("#")[0]).is_file(), target
+
+
+def test_readme_outside_the_repository(monkeypatch):
+    interface = ModuleType("hatchling.metadata.plugin.interface")
+    interface.MetadataHookInterface = object
+    monkeypatch.setitem(sys.modules, interface.__name__, interface)
+    hook = runpy.run_path(str(ROOT / "hatch_build.py"))
+    text = (ROOT / "README.md").read_text()
+    check_links(hook["readme"](text, URL, version()))
+    assert hook["project_urls"](URL, "1.0")["Changelog"] == f"{URL}/blob/v1.0/CHANGELOG.md"
+    without = hook["readme"](text, "", version())
+    assert "](" not in without and "<!--" not in without and "first hour" in without
+    assert hook["project_urls"]("", "1.0") == {}
+
+
 # -- the wheel -------------------------------------------------------------------------------------
 @pytest.mark.long
 def test_wheel_content(built):
@@ -98,6 +133,9 @@ def test_wheel_content(built):
             "equilif/hardware/driver/driver.h",
         } <= set(names)
         assert not [n for n in names if "test" in n or n.endswith(".pyc")]
+        about = z.read(next(n for n in names if n.endswith("METADATA"))).decode()
+        check_links(about)
+        assert about.count("\nProject-URL: ") == 5 and f"\nVersion: {version()}\n" in about
         entry = z.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
         assert "equilif = equilif.__main__:main" in entry
     with tarfile.open(archive) as t:
