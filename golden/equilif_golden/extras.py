@@ -37,10 +37,10 @@ def needs(extra: str) -> Iterator[None]:
         yield
     except MissingExtra as e:
         if set(e.extra.split(",")) < set(extra.split(",")):  # name all extras at once
-            raise MissingExtra(e.name or "", extra) from e
+            raise MissingExtra(e.name or "", extra) from None
         raise
     except ModuleNotFoundError as e:
         package = (e.name or "").partition(".")[0]
         if package in OWN_PACKAGES:
             raise
-        raise MissingExtra(package, extra) from e
+        raise MissingExtra(package, extra) from None
