@@ -17,6 +17,8 @@ from types import ModuleType
 import pytest
 import typer
 
+from equilif_golden.extras import MissingExtra
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 NAMES = [str(p.relative_to(ROOT)) for p in PAGES]
