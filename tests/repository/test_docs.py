@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -289,6 +290,30 @@ def test_files_to_change_exist_and_new_ones_do_not(name):
             assert (ROOT / path).exists() != bool(new), f"{title}: {path}"
         paths = [path for _, path in files if "/" in path]
         assert len(set(paths)) == len(paths), f"{title} names a file twice"
+
+
+#: names of an extension in the code, by page and section of its list of files
+EXTENSIONS = {
+    ("add_a_synapse_type", "Engine"): {"CONVOLVE", "convolution", "kernel_rows"},
+    ("add_an_operation", "An operation, as an engine option"): {"early_exit", "WATCH", "RateChange"},
+    ("add_an_operation", "A link"): {"SpiLine", "SpiLink", "SpiPort", "SPI", "SpiHost"},
+}
+
+
+@pytest.mark.parametrize("page, title", EXTENSIONS)
+def test_files_to_change_are_complete(page, title):
+    """Every file of the packages that names an extension is in its list; boards that have it are not."""
+    section = (DOCS / "how_to" / f"{page}.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+    listed = set(re.findall(r"^\| `([\w/]+\.py)`", section, re.M))
+    found = set()
+    for folder in ("golden", "hdl", "sim", "boards", "equilif"):
+        for path in (ROOT / folder).rglob("*.py"):
+            with path.open("rb") as f:
+                words = {token.string for token in tokenize.tokenize(f.readline)}
+            board = path.parent.name == "equilif_boards" and path.stem != "link"
+            if words & EXTENSIONS[page, title] and not board:
+                found.add(str(path.relative_to(ROOT)))
+    assert len(found) > 4 and not found - listed
 
 
 @cache

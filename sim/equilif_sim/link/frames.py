@@ -31,7 +31,7 @@ from equilif_golden.link.protocol import (
     pack,
     seal,
 )
-from equilif_sim.tools.programs import operations, random_instruction, random_program, spoil
+from equilif_sim.tools.programs import independent, random_instruction, random_program, spoil
 
 
 def code_of(*program: Instruction) -> bytes:
@@ -232,7 +232,7 @@ class Frames:
         """Programs that one wrong bit makes wrong, of each bit of an instruction that can: where the sum of
         tiles would tell, too, and where it would not.
         """
-        plain = [op for op in operations(self.config) if op != Op.CONVOLVE]
+        plain = independent(self.config)
         synaptic = [op for op in plain if "tile" in OPERATIONS[op].operands]
         found = []
         for bit in range(sum(width for _, width, _ in FIELDS)):

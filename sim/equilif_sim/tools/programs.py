@@ -145,6 +145,11 @@ def random_geometry(
             return geometry
 
 
+def independent(config: EngineConfig) -> list[Op]:
+    """Operations that set no condition for the next instruction."""
+    return [op for op in operations(config) if op != Op.CONVOLVE]
+
+
 def random_convolution(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
     """A CONVOLVE and its instruction."""
     op = Op(int(rng.choice([Op.DRIVE, Op.GATHER, Op.LEARN])))
