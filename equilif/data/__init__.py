@@ -26,6 +26,7 @@ class Name(StrEnum):
     cifar10 = "cifar10"
     snippets = "snippets"
     imdb = "imdb"
+    sst2 = "sst2"
     spoken = "spoken"
     vowels = "vowels"
 
@@ -87,6 +88,12 @@ SOURCES = {
     ),
     Name.imdb: Source(
         "sequences", "texts.imdb", "unpack https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
+    ),
+    Name.sst2: Source(
+        "sequences",
+        "texts.sst2",
+        "unpack https://dl.fbaipublicfiles.com/glue/data/SST-2.zip, or git clone "
+        "https://huggingface.co/datasets/stanfordnlp/sst2,",
     ),
     Name.spoken: Source(
         "sequences",

@@ -1,4 +1,4 @@
-"""Movie reviews, long and short: which of them are kind?"""
+"""Movie reviews, their sentences and phrases: which of them are kind?"""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from equilif.data import SOURCES, Name
 from equilif.data.arrays import Longs
-from equilif.data.dataset import MAX_SEED
+from equilif.data.dataset import MAX_SEED, VALIDATION_SEED
+from equilif.data.formats.base import Columns, Texts
+from equilif.data.formats.tables import Parquet
 from equilif.data.ragged import MAX_ROWS, Ragged, ranges
-from equilif.data.reading import message_of, most_bytes, read_npz, reading, text
+from equilif.data.reading import lines, message_of, most_bytes, read_npz, reading, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.words import WordVectors, find, tokenise
 from equilif_golden.fixed import check_float, check_int, integers
@@ -354,6 +356,142 @@ def snippets(
         Name.snippets,
         path,
         corpus,
+        _vectors(vectors, root),
+        max_tokens=max_tokens,
+        last=last,
+        drop=drop,
+        top=top,
+        weighted=weighted,
+        bigrams=bigrams,
+    )
+
+
+# -- sst2 --------------------------------------------------------------------------------------------
+
+#: folders that GLUE's archive and a clone from Hugging Face unpack to
+FOLDERS = ("", "SST-2", "sst2", "data", "sst2/data")
+#: in order of preference; the test part of GLUE has no labels, so its ``dev`` is to test on
+PARTS = {
+    "train": ("train.tsv", "train.tsv.gz", "train*.parquet"),
+    "test": ("test.tsv", "test.tsv.gz", "dev.tsv", "dev.tsv.gz", "validation*.parquet"),
+}
+
+
+def _labelled(root: Path, part: str) -> tuple[Path, list[tuple[str, int]]]:
+    """The first file of a part that has labels, and its phrases."""
+    for folder in FOLDERS:
+        for pattern in PARTS[part]:
+            for path in sorted((root / folder).glob(pattern)):
+                if phrases := _phrases(path):
+                    return path, phrases
+    raise ValueError(
+        f"no {' or '.join(PARTS[part])} with the columns sentence and label in {root}: "
+        f"{SOURCES[Name.sst2].advice}"
+    )
+
+
+def _phrases(path: Path) -> list[tuple[str, int]]:
+    """Phrases and classes of a table with the columns ``sentence`` and ``label``; none without a label."""
+    if path.suffix == ".parquet":
+        return _parquet_phrases(path)
+    out: list[tuple[str, int]] = []
+    columns: list[str] = []
+    for number, raw in enumerate(lines(path), 1):
+        row = text(f"{path} line {number}", raw).rstrip("\r\n").split("\t")
+        if not columns:
+            columns = row
+            if "sentence" not in columns:
+                raise ValueError(
+                    f"{path} has no column sentence: its first line must be sentence and label, with a tab "
+                    "between them"
+                )
+            if "label" not in columns:
+                return []
+        elif len(row) != len(columns):
+            raise ValueError(f"{path} line {number} has {len(row)} cells, its header {len(columns)}")
+        else:
+            out.append(
+                _phrase(f"{path} line {number}", row[columns.index("sentence")], row[columns.index("label")])
+            )
+    return out
+
+
+def _parquet_phrases(path: Path) -> list[tuple[str, int]]:
+    part = Parquet().read(path, Columns("label", "sentence")).train
+    assert isinstance(part.x, Texts)
+    rows = zip(part.x.texts, part.labels.tolist(), strict=True)
+    return [_phrase(f"{path} row {k}", sentence, str(label)) for k, (sentence, label) in enumerate(rows, 1)]
+
+
+def _phrase(place: str, sentence: str, label: str) -> tuple[str, int]:
+    if label not in ("0", "1"):
+        raise ValueError(f"{place}: the label must be 0 (negative) or 1 (positive), not {label[:40]!r}")
+    return sentence.strip(), int(label)
+
+
+def _hold_out(phrases: list[tuple[str, int]], n: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """To choose settings by: the phrases to learn from, and ``n`` whole sentences to test on.
+
+    A sentence is a phrase that is part of no other. A phrase that occurs only in sentences held out is left
+    out of both.
+    """
+    words = [tuple(text.split()) for text, _ in phrases]
+    owners: dict[tuple[str, ...], list[int]] = {w: [] for w in words}  # the sentences that hold a phrase
+    sentences: list[int] = []
+    for i in sorted(range(len(words)), key=lambda i: -len(words[i])):
+        w = words[i]
+        if owners[w]:
+            continue
+        sentences.append(i)
+        for start in range(len(w)):
+            for end in range(start + 1, len(w) + 1):
+                if (of := owners.get(w[start:end])) is not None:
+                    of.append(i)
+        owners[w] = owners[w] or [i]  # a phrase without words
+    if not n < len(sentences):
+        raise ValueError(
+            f"validation_sentences must leave sentences to learn from, there are {len(sentences):,}: hold "
+            "out fewer"
+        )
+    order = np.random.default_rng(VALIDATION_SEED).permutation(len(sentences)).tolist()
+    held = {sentences[k] for k in order[:n]}
+    learned = [phrases[i] for i, w in enumerate(words) if not held.issuperset(owners[w])]
+    return learned, [phrases[i] for i in sorted(held)]
+
+
+def sst2(
+    data: str | Path | None = None,
+    *,
+    max_tokens: int = 64,
+    vectors: str | Path | None = None,
+    last: bool = False,
+    drop: int = 0,
+    top: int = 0,
+    weighted: bool = True,
+    bigrams: int = 0,
+    validation_sentences: int = 0,
+) -> Sequences:
+    """Stanford Sentiment Treebank, two classes, as in GLUE (Socher 2013): training phrases, test sentences.
+
+    The files train.tsv and dev.tsv of GLUE's SST-2, gzipped or not, or the Parquet files of Hugging Face's
+    stanfordnlp/sst2, lie below ``data``.  The 872 test sentences are GLUE's development set, because its
+    test set has no labels; a file test.tsv that has labels takes precedence.  ``validation_sentences``:
+    number of sentences of the training file that stand for the test set, to choose settings by; phrases
+    that occur only in them are left out.  The other options are those of :func:`imdb`.
+    """
+    check_int(max_tokens, "max_tokens", 1, MAX_ROWS)
+    check_int(validation_sentences, "validation_sentences", 0, MAX_ROWS)
+    root = Path("data" if data is None else data)
+    path, train = _labelled(root, "train")
+    if validation_sentences:
+        with reading(path):
+            train, test = _hold_out(train, validation_sentences)
+    else:
+        _, test = _labelled(root, "test")
+    return _set(
+        Name.sst2,
+        path,
+        _corpus(train, test),
         _vectors(vectors, root),
         max_tokens=max_tokens,
         last=last,

@@ -29,6 +29,8 @@ from tests.data.test_cifar import write_archive
 from tests.data.test_data import IMAGES, LABELS, encode, write_set
 from tests.data.test_sequences import (
     RATED,
+    TEST_PHRASES,
+    TRAIN_PHRASES,
     TS,
     VADER,
     VECTORS,
@@ -36,6 +38,7 @@ from tests.data.test_sequences import (
     tone,
     write_ids,
     write_mels,
+    write_phrases,
     write_ts,
     write_wav,
 )
@@ -79,6 +82,12 @@ def write_snippets(folder: Path, name: str, raw: bytes) -> None:
 def write_numbers(folder: Path, **more: Any) -> None:
     write_vectors(folder, "glove.txt")
     write_ids(folder / "imdb.npz", **more)
+
+
+def write_sst2(folder: Path, train: str) -> None:
+    write_vectors(folder, "glove.txt")
+    write_phrases(folder, train, TRAIN_PHRASES)
+    write_phrases(folder, "dev.tsv", TEST_PHRASES)
 
 
 def write_recordings(folder: Path) -> None:
@@ -130,6 +139,12 @@ KINDS = {
         movies.SNIPPETS,
         lambda f: sequences.load("snippets", f),
         binary=False,
+    ),
+    "sst2": Kind(
+        lambda f: write_sst2(f, "train.tsv"), "train.tsv", lambda f: sequences.load("sst2", f), binary=False
+    ),
+    "sst2.gz": Kind(
+        lambda f: write_sst2(f, "train.tsv.gz"), "train.tsv.gz", lambda f: sequences.load("sst2", f)
     ),
     "ts": Kind(write_ts, "JapaneseVowels_TRAIN.ts", lambda f: sequences.load("vowels", f), binary=False),
     "wheel": Kind(write_wheel, WHEEL, lambda f: sequences.load("vowels", f)),
@@ -643,12 +658,13 @@ def test_named_folder_before_package(tmp_path, monkeypatch):
 def test_paths_as_strings(tmp_path):
     write_set(tmp_path / "idx")
     assert len(images.load("mnist", str(tmp_path / "idx")).x_train) == 3
-    for name in ("snippets", "imdb", "fsdd", "ts", "glove.txt"):
+    for name in ("snippets", "imdb", "sst2", "fsdd", "ts", "glove.txt"):
         (tmp_path / name).mkdir()
         KINDS[name].write(tmp_path / name)
     vectors = str(tmp_path / "glove.txt" / "glove.txt")
     assert len(sequences.load("snippets", str(tmp_path / "snippets"), vectors=vectors).test) == 5
     assert len(sequences.load("imdb", str(tmp_path / "imdb" / "imdb.npz"), vectors=vectors).test) == 2
+    assert len(sequences.load("sst2", str(tmp_path / "sst2"), vectors=vectors).test) == 2
     assert len(sequences.load("spoken", str(tmp_path / "fsdd")).test) == 1
     assert len(sequences.load("vowels", str(tmp_path / "ts")).test) == 3
     assert words.read(vectors)[0]
@@ -666,6 +682,7 @@ def test_paths_as_strings(tmp_path):
         ("snippets", {"top": True}, "top.*integer"),
         ("snippets", {"max_tokens": 2.5}, "max_tokens.*integer"),
         ("imdb", {"max_tokens": 0}, "max_tokens.*1"),
+        ("sst2", {"validation_sentences": -1}, "validation_sentences.*0"),
         ("fsdd", {"sigmas": float("nan")}, "sigmas.*number"),
         ("fsdd", {"trim": -1}, "trim.*number"),
         ("fsdd", {"n_pos": 1.0}, "n_pos.*integer"),

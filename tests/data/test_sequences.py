@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import wave
@@ -297,6 +298,106 @@ def test_broken_snippets(tmp_path, name, raw, message):
 
 
 # --------------------------------------------------------------------------------------------------
+
+TRAIN_PHRASES = (
+    "sentence\tlabel\n"
+    "the good film \t1\n"
+    "good film \t1\n"
+    "do n't \" the bad film \t0\n"
+    "bad film \t0\n"
+    "film \t0\n"
+    "bad \t0\n"
+    "good \t1\n"
+)
+TEST_PHRASES = "sentence\tlabel\na bad film . \t0\nunknowable\t1\n"
+UNLABELLED = "index\tsentence\n0\tthe film\n"  #: GLUE's test part
+
+
+def write_phrases(folder, name, content):
+    """A table of phrases in the form that its name says."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        pa = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        rows = [line.split("\t") for line in content.splitlines()[1:]]
+        columns = {
+            "idx": range(len(rows)),
+            "sentence": [r[0] for r in rows],
+            "label": [int(r[1]) for r in rows],
+        }
+        parquet.write_table(pa.table({k: list(v) for k, v in columns.items()}), path)
+    else:
+        path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"train.tsv": TRAIN_PHRASES, "dev.tsv": TEST_PHRASES},
+        {"SST-2/train.tsv": TRAIN_PHRASES, "SST-2/dev.tsv": TEST_PHRASES, "SST-2/test.tsv": UNLABELLED},
+        {
+            "sst2/train.tsv.gz": TRAIN_PHRASES,
+            "sst2/dev.tsv.gz": TRAIN_PHRASES,
+            "sst2/test.tsv.gz": TEST_PHRASES,
+        },
+        {"data/train-00000.parquet": TRAIN_PHRASES, "data/validation-00000.parquet": TEST_PHRASES},
+        {"train.tsv": TRAIN_PHRASES.replace("\n", "\r\n"), "dev.tsv": TEST_PHRASES.replace("\n", "\r\n")},
+    ],
+    ids=["dev.tsv", "glue", "test.tsv.gz", "parquet", "crlf"],
+)
+def test_sst2(tmp_path, files):
+    for name, content in files.items():
+        write_phrases(tmp_path, name, content)
+    (tmp_path / "glove.txt").write_text(VECTORS)
+    s = sequences.load("sst2", tmp_path)
+    assert (s.name, s.classes, s.d) == ("sst2", ("negative", "positive"), 2)
+    assert texts(s, s.train)[:3] == [
+        ["the", "good", "film"],
+        ["good", "film"],
+        ["do", "n't", "the", "bad", "film"],
+    ]
+    assert s.train.labels.tolist() == [1, 1, 0, 0, 0, 0, 1]
+    assert texts(s, s.test) == [["bad", "film"], [""]] and s.test.labels.tolist() == [0, 1]
+
+
+def test_sst2_validation_sentences(tmp_path):
+    """A sentence held out takes along the phrases that occur in it alone."""
+    more = TRAIN_PHRASES + "the good bad\t1\n"
+    write_phrases(tmp_path, "train.tsv", more)
+    (tmp_path / "glove.txt").write_text(VECTORS)
+    s = sequences.load("sst2", tmp_path, validation_sentences=2)
+    sentences = [line.split("\t")[0].split() for line in more.splitlines()[1:]]
+    held = texts(s, s.test)
+    whole = [["the", "good", "film"], ["do", "n't", "the", "bad", "film"], ["the", "good", "bad"]]
+    (left,) = [w for w in whole if w not in held]
+    assert len(held) == 2 and all(h in whole for h in held)
+    there = " ".join(next(w for w in sentences if [t for t in w if t != '"'] == left))
+    assert [" ".join(t) for t in texts(s, s.train)] == [p for w in sentences if (p := " ".join(w)) in there]
+    with pytest.raises(ValueError, match="train.tsv: .* 3: hold out fewer"):
+        sequences.load("sst2", tmp_path, validation_sentences=3)
+
+
+@pytest.mark.parametrize(
+    "name, content, named",
+    [
+        ("train.tsv", "good film\t1\nbad film\t0\n", "train.tsv has no column sentence"),
+        ("train.tsv", UNLABELLED, "no train.tsv .*SST-2.zip"),
+        ("train.tsv", TRAIN_PHRASES + "good\n", "train.tsv line 9 has 1 cells"),
+        ("train.tsv", TRAIN_PHRASES + "good\t-1\n", "train.tsv line 9: .*'-1'"),
+        ("dev.tsv", TEST_PHRASES + "good\tpositive\n", "dev.tsv line 4: .*'positive'"),
+        ("dev.tsv", UNLABELLED, "no test.tsv .*dev.tsv"),
+        ("train-0.parquet", TRAIN_PHRASES + "good\t2\n", "train-0.parquet row 8: .*'2'"),
+    ],
+)
+def test_broken_sst2(tmp_path, name, content, named):
+    for part, intact in (("train", TRAIN_PHRASES), ("dev", TEST_PHRASES)):
+        if not name.startswith(part):
+            write_phrases(tmp_path, f"{part}.tsv", intact)
+    write_phrases(tmp_path, name, content)
+    (tmp_path / "glove.txt").write_text(VECTORS)
+    with pytest.raises(ValueError, match=named):
+        sequences.load("sst2", tmp_path)
 
 
 def test_position():
