@@ -1,9 +1,8 @@
 """Metadata of a release that depends on where the repository is hosted.
 
-``EQUILIF_URL`` is the address of the repository, without a slash at its end; the workflow of releases sets it.
-With it, the package gets its project URLs, and the README's links lead to the files of this version.  Without
-it there are no project URLs, and links to files become plain text, because outside the repository they lead
-nowhere.
+``EQUILIF_URL`` is the address of the repository, without a slash at its end; .github/workflows/release.yml
+sets it.  With it, the package gets its project URLs, and links of the README lead to files of this version.
+Without it there are no project URLs, and links to files become plain text.
 """
 
 from __future__ import annotations
