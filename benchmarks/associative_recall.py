@@ -55,13 +55,14 @@ def sequences(rng: np.random.Generator, n: int, *, repeat: bool) -> tuple[np.nda
     return codes, labels
 
 
-def of_layers(layers: int, steps: int, seed: int) -> Trainer:
+def of_layers(layers: int, steps: int, seed: int, noise: float) -> Trainer:
     net = Network.transformer(POSITIONS, SYMBOLS, 64, layers, VALUES, heads=4, hidden=64)
     return Trainer(
-        Rates(net, transformer.initial_weights(net, seed)),
+        Rates(net, transformer.initial_weights(net, seed, query=0.2, sines=False)),
         steps=steps,
         learning_rate=2e-3,
         warm_up=100,
+        noise=noise,
         batch=BATCH,
         scales=transformer.learning_rates(net),
         centres=transformer.centres(net),
@@ -124,11 +125,12 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", type=float, default=0.03, help="standard deviation, on rates in training")
     parser.add_argument("--spikes", type=int, nargs="*", default=[])
     a = parser.parse_args()
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
-    trainer = of_layers(a.layers, a.steps, a.seed) if a.layers else of_patterns(a.steps, a.seed)
+    trainer = of_layers(a.layers, a.steps, a.seed, a.noise) if a.layers else of_patterns(a.steps, a.seed)
     model = trainer.model
     assert isinstance(model, Rates)
     rng = np.random.default_rng(a.seed)

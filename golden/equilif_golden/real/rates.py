@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,19 @@ class Patterns(NamedTuple):
         """Retrieval (n, heads, width) for queries (n, heads, width); zero without patterns."""
         scores = (query @ self.patterns.transpose(1, 2)).masked_fill(~self.present[:, None], -1e9)
         return scores.softmax(-1) @ self.patterns * self.present.any(1)[:, None, None]
+
+
+@dataclass
+class Disturbance:
+    """Factors and noise (n, size) by population, between rates and what synapses carry of them."""
+
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    noise: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, name: str, rates: Tensor) -> Tensor:
+        if name in self.masks:
+            rates = rates * self.masks[name]
+        return rates + self.noise[name] if name in self.noise else rates
 
 
 def self_attention(population: SelfAttention, drive: Tensor) -> tuple[Tensor, Tensor]:
@@ -282,24 +296,23 @@ class Rates(Equilibrium):
         r: Tensor,
         base: Mapping[str, Tensor],
         tokens: Sequence[Patterns] = (),
-        masks: Mapping[str, Tensor] | None = None,
+        disturbed: Disturbance | None = None,
     ) -> Tensor:
         """New rates (n, neurons) of every LIF population, one after the other.
 
-        ``masks``: dropout factors of the rates, by population.
+        ``disturbed``: what the presynaptic side of synapses sees of them.
         """
-        presynaptic = self._presynaptic(r, masks)
+        disturbed = disturbed or Disturbance()
+        presynaptic = self._presynaptic(r, disturbed)
         recalled = self.recall(presynaptic, base, tokens)
         rates = []
         for p in self.network.lif:
             rates.append(self.drive(p.name, presynaptic, base, recalled).clamp(0, 1))
-            presynaptic[p.name] = rates[-1] * masks[p.name] if masks and p.name in masks else rates[-1]
+            presynaptic[p.name] = disturbed(p.name, rates[-1])
         return torch.cat(rates, 1)
 
-    def _presynaptic(self, r: Tensor, masks: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-        return {
-            n: r[:, part] * masks[n] if masks and n in masks else r[:, part] for n, part in self.part.items()
-        }
+    def _presynaptic(self, r: Tensor, disturbed: Disturbance) -> dict[str, Tensor]:
+        return {n: disturbed(n, r[:, part]) for n, part in self.part.items()}
 
     def forward(
         self,
@@ -308,34 +321,37 @@ class Rates(Equilibrium):
         present: Tensor | None = None,
         *,
         dropout: float = 0.0,
+        noise: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Rates (n, LIF neurons) and drive of the output (n, n_outputs).
 
         ``dropout``: probability that a hidden neuron is dropped, drawn with ``generator``; the others are
-        scaled up.
+        scaled up.  ``noise``: standard deviation of noise on the rates of hidden neurons, such as that of few
+        spikes.
         """
         base = self.base(x)
         tokens = self.tokens(patterns, present)
-        masks = (
-            {
-                p.name: (torch.rand(len(x), p.size, generator=generator, device=x.device) >= dropout)
-                / (1 - dropout)
-                for p in self.network.lif
-                if p.name != self.network.output
-            }
-            if dropout
-            else None
-        )
+        disturbed = Disturbance()
+        for p in self.network.lif:
+            if p.name == self.network.output:
+                continue
+            size = len(x), p.size
+            if dropout:
+                kept = torch.rand(size, generator=generator, device=x.device) >= dropout
+                disturbed.masks[p.name] = kept / (1 - dropout)
+            if noise:
+                drawn = torch.randn(size, generator=generator, device=x.device)
+                disturbed.noise[p.name] = noise * drawn.to(self.values[0].dtype)
         start = self.values[0].new_zeros(len(x), self.n)
-        r = self.settle(lambda r: self.sweep(r, base, tokens, masks), start, direct=self.direct)
-        presynaptic = self._presynaptic(r, masks)
+        r = self.settle(lambda r: self.sweep(r, base, tokens, disturbed), start, direct=self.direct)
+        presynaptic = self._presynaptic(r, disturbed)
         return r, self.drive(self.network.output, presynaptic, base, self.recall(presynaptic, base, tokens))
 
     def attention(self, x: Tensor) -> dict[str, Tensor]:
         """Probabilities (n, heads, positions, positions) at the fixed point, by self-attention population."""
         base = self.base(x)
-        rates = self._presynaptic(self(x)[0], None)
+        rates = self._presynaptic(self(x)[0], Disturbance())
         return {name: self.attend(p, rates, base)[1] for name, p in self.attending.items()}
 
 

@@ -136,6 +136,7 @@ class Trainer:
     learning_rate   largest
     warm_up         steps in which it rises
     dropout         fraction of hidden neurons dropped per sample
+    noise           standard deviation of noise on the rates of hidden neurons
     batch           samples per step, over all processes
     scales          relative learning rates by name of the weights
     loss            of output drives and labels, (n,)
@@ -157,6 +158,7 @@ class Trainer:
         warm_up: int = 0,
         weight_decay: float = 0.0,
         dropout: float = 0.0,
+        noise: float = 0.0,
         batch: int = 128,
         scales: Mapping[str, float] | None = None,
         loss: Callable[[Tensor, Tensor], Tensor] = hinge,
@@ -184,6 +186,7 @@ class Trainer:
         self.model = model.to(self.device)
         self.batch = batch
         self.dropout = dropout
+        self.noise = check_float(noise, "noise", 0, 1)
         self.loss = loss
         self.distillation = None if distillation is None else distillation.to(self.device)
         self.clip = clip if clip is None else check_float(clip, "clip", 0, math.inf)
@@ -276,7 +279,8 @@ class Trainer:
 
         ``given``: arguments of the model for n samples, of ``batch`` over all processes.
         """
-        rates, drive = self.module(*given, dropout=self.dropout, generator=generator)
+        options = {"dropout": self.dropout, "noise": self.noise, "generator": generator}
+        rates, drive = self.module(*given, **{name: value for name, value in options.items() if value})
         each = self.loss(drive, labels)
         if self.distillation is not None:
             each = self.distillation(given, rates, drive, each)

@@ -3,7 +3,7 @@
 They have no layer normalisation.  Instead the initial weights keep rates between 0 and 1: features are
 CENTRE plus codes of standard deviation SPREAD, biases remove the centre from what reads them, skip
 connections are the identity, and a layer first adds little to them.  Queries and keys start small, so that
-attention starts nearly uniform; position codes start as sines (Vaswani et al. 2017).
+attention starts nearly uniform; position codes start as sines (Vaswani et al. 2017) or random.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from equilif_golden.fixed import check_int
+from equilif_golden.fixed import check_float, check_int
 from equilif_golden.network import Constant, Input, Lif, Network, SelfAttention, Synapse, Weights
 
 Tensor = torch.Tensor
@@ -98,8 +98,13 @@ def position_codes(positions: int, features: int) -> Real:
     return np.stack([np.sin(phase), np.cos(phase)], 2).reshape(positions, -1)[:, :features]
 
 
-def initial_weights(network: Network, seed: int = 0) -> Weights:
-    """Random raw weights by synapse name, for Network.transformer and networks like it."""
+def initial_weights(network: Network, seed: int = 0, *, query: float = 0.1, sines: bool = True) -> Weights:
+    """Random raw weights by synapse name, for Network.transformer and networks like it.
+
+    query   standard deviation of queries and keys
+    sines   position codes are sines, of which neighbours are similar; else random
+    """
+    check_float(query, "query", 0, 1)
     rng = np.random.default_rng(check_int(seed, "seed", 0, (1 << 64) - 1))
     start = starts(network)
     real: dict[str, Real] = {}
@@ -109,7 +114,7 @@ def initial_weights(network: Network, seed: int = 0) -> Weights:
         if s.name in start:
             w = rng.normal(0, start[s.name].deviation, (rows, columns))
             if isinstance(network[s.post], SelfAttention):
-                w *= np.repeat([0.1, 0.1, 0.5], columns // 3)  # query, key, value
+                w *= np.repeat([query, query, 0.5], columns // 3)  # query, key, value
             real[s.name] = w
             bias[s.post] += start[s.name].bias - start[s.name].removed * w.sum(0)
         elif not isinstance(network[s.pre], Constant):
@@ -117,11 +122,11 @@ def initial_weights(network: Network, seed: int = 0) -> Weights:
     for s in network.plastic:
         if isinstance(network[s.pre], Constant):
             shape = network[s.post].shape
-            codes = (
-                CENTRE + SPREAD * position_codes(shape.positions, shape.maps)
-                if s.per_position and shape
-                else 0
-            )
+            codes = np.zeros(1)
+            if s.per_position and shape:
+                size = shape.positions, shape.maps
+                code = position_codes(*size) if sines else rng.normal(0, 0.5**0.5, size)
+                codes = CENTRE + SPREAD * code
             real[s.name] = (bias[s.post] + codes).reshape(network.shape(s))
     fmt = network.numerics.weight
     return {s.name: fmt.quantize(real[s.name] * network.schedule.threshold) for s in network.plastic}
