@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from equilif.data.characters import Text, read
-from equilif.training.text import STATE, Settings, TextRun, Writer
+from equilif.training.folder import TEXT
+from equilif.training.text import Settings, TextRun, Writer
 from equilif_golden import files
 from equilif_golden.real.transformer import position_codes, probabilities
 
@@ -125,7 +126,7 @@ def main() -> None:
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
     settings = Settings(layers=a.layers, steps=a.steps, seed=a.seed)
-    there = (a.folder / STATE).exists()
+    there = (a.folder / TEXT).exists()
     run = TextRun.resume(a.folder, text_of) if there else TextRun.start(settings, text_of(settings))
     print(f"{len(run.text.train):,} characters, {run.model.network.n_weights:,} weights")
     if a.standard:

@@ -60,11 +60,11 @@ def train_text(
     Example:  [bold]equilif train-text book.txt --layers 1 --steps 1000[/]
     """
     from equilif.data.characters import read
-    from equilif.training.folder import RunFolder
+    from equilif.training.folder import TEXT, RunFolder
     from equilif.training.history import NETWORK
-    from equilif.training.text import STATE, Settings, TextRun
+    from equilif.training.text import Settings, TextRun
 
-    given = {
+    given: dict[str, Any] = {
         "layers": layers,
         "positions": positions,
         "features": features,
@@ -85,9 +85,9 @@ def train_text(
             return read(texts, pattern=pattern, symbols=settings.symbols, positions=settings.positions)
 
     with RunFolder(out) as folder:
-        folder.check(NETWORK, STATE)
+        folder.check(NETWORK, TEXT)
         if resume:
-            folder.require_run(STATE)
+            folder.require_run(TEXT)
             run = TextRun.resume(out, text)
         else:
             folder.require_free(overwrite=resume is False)
@@ -115,7 +115,7 @@ def train_text(
     found = run.points[-1]
     show.console.print(
         f"validation [bold]{found.validation:.3f}[/] bits per character in floating point after "
-        f"{found.step:,} steps; saved {NETWORK}, {STATE} in {show.literal(out)}"
+        f"{found.step:,} steps; saved {NETWORK}, {TEXT} in {show.literal(out)}"
     )
     return {
         "settings": vars(s),
@@ -124,7 +124,7 @@ def train_text(
         "bits_per_character": found.validation,
         "points": [vars(p) for p in run.points],
         "out": out,
-        "files": [NETWORK, STATE],
+        "files": [NETWORK, TEXT],
     }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from equilif.data.arrays import Bytes, Floats, Longs
 from equilif.data.characters import MAX_SYMBOLS, Alphabet, Text, one_hot, windows
-from equilif.training.folder import TEXT as STATE
+from equilif.training.folder import TEXT
 from equilif.training.history import NETWORK
 from equilif.training.records import reading, record
 from equilif.training.tables import check_seed
@@ -138,7 +138,7 @@ class TextRun:
     @classmethod
     def resume(cls, folder: Path, text: Callable[[Settings], Text]) -> Self:
         """The run of a folder; ``text``: reads the text for these settings."""
-        path = folder / STATE
+        path = folder / TEXT
         raw = path.read_bytes()
         with reading(path, "a checkpoint of `equilif train-text`"):
             try:
@@ -220,7 +220,7 @@ class TextRun:
             },
             buffer,
         )
-        files.write(folder / STATE, buffer.getvalue())
+        files.write(folder / TEXT, buffer.getvalue())
         about = {"task": TASK, "characters": self.text.alphabet.characters}
         networks.save(folder / NETWORK, self.model.network, self.model.quantised(), about)
 

@@ -13,7 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from equilif.data.characters import OTHER, Alphabet, Text, one_hot, read, windows  # noqa: E402   torch is optional
-from equilif.training.text import STATE, Settings, TextRun, Writer  # noqa: E402
+from equilif.training.folder import TEXT  # noqa: E402
+from equilif.training.text import Settings, TextRun, Writer  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real import transformer  # noqa: E402
@@ -185,10 +186,10 @@ def test_run_resumes_exactly(tmp_path):
 def test_bad_checkpoints(tmp_path):
     run = TextRun.start(SMALL, text())
     run.save(tmp_path)
-    raw = (tmp_path / STATE).read_bytes()
+    raw = (tmp_path / TEXT).read_bytes()
     for spoiled in (raw[:-100], b"", b"x" * 100):
-        (tmp_path / STATE).write_bytes(spoiled)
-        with pytest.raises(ValueError, match=STATE):
+        (tmp_path / TEXT).write_bytes(spoiled)
+        with pytest.raises(ValueError, match=TEXT):
             TextRun.resume(tmp_path, lambda settings: text())
 
 

@@ -88,7 +88,7 @@ class Distillation(torch.nn.Module):
         logits = SCALE * drive.view(taught.logits.shape) / self.temperature
         # T squared keeps the size of the gradient (Hinton et al. 2015)
         each = -(target * logits.log_softmax(-1)).sum(-1).mean(1) * self.temperature**2
-        found = (1 - self.share) * loss + self.share * each
+        found: Tensor = (1 - self.share) * loss + self.share * each
         for name, linear in self.maps.items():
             right = taught.hidden[name.replace("/", ".")]
             own = rates[:, self.parts[name.replace("/", ".")]].unflatten(1, (right.shape[1], -1))
