@@ -322,10 +322,6 @@ def predicted(x: Any) -> np.ndarray:
     return Reference(NET, WEIGHTS).infer(np.asarray(x, int).reshape(-1, 4)).prediction
 
 
-def token_rows(table: Any, rows: Any, off: Any) -> TokenRows:
-    return TokenRows(table, rows, off)
-
-
 def tokens_right(result: Any, table: Any, rows: Any, off: Any) -> bool:
     t, r, o = np.asarray(table), np.asarray(rows, int), np.asarray(off, int)
     sequences = [t[r[a:b]] for a, b in itertools.pairwise(o)]
@@ -433,6 +429,7 @@ PARTS: dict[str, Any] = {
 }
 NAMES = ["x", "input", "lif", "y", "", "a b", "ü", ["y"], np.array(["y"]), *SCALARS]
 
+LEARNERS = (("Kernel", kernel), ("Chip", chip))
 ENTRIES: dict[str, Entry] = {
     "Population": Entry(
         Population,
@@ -676,38 +673,28 @@ ENTRIES: dict[str, Entry] = {
         same_model,
         {"network": THINGS, "weights": weights_of(WEIGHTS["hidden1-output"])},
     ),
-    "Kernel.train": Entry(
-        train(kernel),
-        {"x": X, "labels": LABELS, "order": ORDER},
-        {
-            "x": codes((5, 4), 0, 255),
-            "labels": codes((5,), 0, 1),
-            "order": nothing_or(codes((None,), 0, 4)),
-        },
-        trained_right,
-    ),
-    "Chip.train": Entry(
-        train(chip),
-        {"x": X, "labels": LABELS, "order": ORDER},
-        {
-            "x": codes((5, 4), 0, 255),
-            "labels": codes((5,), 0, 1),
-            "order": nothing_or(codes((None,), 0, 4)),
-        },
-        trained_right,
-    ),
-    "Kernel.predict": Entry(
-        lambda x: kernel().predict(x),
-        {"x": X},
-        {"x": codes((None, 4), 0, 255)},
-        lambda r, x: same(r, predicted(x)),
-    ),
-    "Chip.predict": Entry(
-        lambda x: chip().predict(x),
-        {"x": X},
-        {"x": codes((None, 4), 0, 255)},
-        lambda r, x: same(r, predicted(x)),
-    ),
+    **{
+        f"{name}.train": Entry(
+            train(make),
+            {"x": X, "labels": LABELS, "order": ORDER},
+            {
+                "x": codes((5, 4), 0, 255),
+                "labels": codes((5,), 0, 1),
+                "order": nothing_or(codes((None,), 0, 4)),
+            },
+            trained_right,
+        )
+        for name, make in LEARNERS
+    },
+    **{
+        f"{name}.predict": Entry(
+            lambda x, make=make: make().predict(x),
+            {"x": X},
+            {"x": codes((None, 4), 0, 255)},
+            lambda r, x: same(r, predicted(x)),
+        )
+        for name, make in LEARNERS
+    },
     "Kernel.settle": Entry(
         lambda x, y: kernel().settle(x, y),
         {"x": X, "y": TARGETS},
@@ -775,28 +762,22 @@ ENTRIES: dict[str, Entry] = {
         {"x": codes((1, 4), 0, 255), "y": codes((1, 2), 0, 255)},
         lambda r, x, y: same(r, predicted(x)),
     ),
-    "tokens of a Kernel": Entry(
-        lambda table, rows, off: Kernel(ATTENTION, ASKED).predict(None, tokens=TokenRows(table, rows, off)),
-        {"table": TABLE, "rows": ROWS, "off": OFF},
-        {
-            "table": lambda v: codes((None, 4), -32768, 32767)(v) and len(v) > 5,
-            "rows": codes((6,), 0, 5),
-            "off": offsets,
-        },
-        tokens_right,
-    ),
-    "tokens of a Chip": Entry(
-        lambda table, rows, off: Chip(EngineModel(CONFIG), ATTENTION, ASKED).predict(
-            None, tokens=TokenRows(table, rows, off)
-        ),
-        {"table": TABLE, "rows": ROWS, "off": OFF},
-        {
-            "table": lambda v: codes((None, 4), -32768, 32767)(v) and len(v) > 5,
-            "rows": codes((6,), 0, 5),
-            "off": offsets,
-        },
-        tokens_right,
-    ),
+    **{
+        f"tokens of a {name}": Entry(
+            lambda table, rows, off, asked=asked: asked.predict(None, tokens=TokenRows(table, rows, off)),
+            {"table": TABLE, "rows": ROWS, "off": OFF},
+            {
+                "table": lambda v: codes((None, 4), -32768, 32767)(v) and len(v) > 5,
+                "rows": codes((6,), 0, 5),
+                "off": offsets,
+            },
+            tokens_right,
+        )
+        for name, asked in (
+            ("Kernel", Kernel(ATTENTION, ASKED)),
+            ("Chip", Chip(EngineModel(CONFIG), ATTENTION, ASKED)),
+        )
+    },
     "tokens that are none": Entry(
         lambda tokens: Kernel(ATTENTION, ASKED).predict(None, tokens=tokens),
         {"tokens": TokenRows(TABLE, ROWS, OFF)},

@@ -120,65 +120,6 @@ def refusal(path: Path) -> str:
 
 
 # -- presets ---------------------------------------------------------------------------------------
-LONG = {"free": 24, "nudged": 16, "window": 8}
-
-
-def known(name: str, shape: tables.Tables, learning: str, *, more=None, **others) -> Description:
-    """Preset of a data set; ``learning``: epochs, learning rate, decay, schedule."""
-    epochs, learning_rate, decay, schedule = learning.split()
-    how = {
-        "epochs": int(epochs),
-        "learning_rate": float(learning_rate),
-        "decay": float(decay),
-        "schedule": schedule,
-        **(more or {}),
-    }
-    return Description.of({**shape, "learning": how, **others}, name)
-
-
-#: changes here change results
-KNOWN = {
-    d.data: d
-    for d in (
-        known("digits", tables.chain(64), "20 0.05 0.93 exponential", phases={"free": 8}),
-        known(
-            "mnist",
-            tables.chain(128),
-            "20 0.015 0.05 linear",
-            phases={"free": 8, "beta": 1.0},
-            more={"random_shift": 0.75},
-        ),
-        known(
-            "imdb",
-            tables.memory(
-                400, 16, 64, sharpness=2, query_learning_rate_scale=64, table_learning_rate_scale=80
-            ),
-            "8 0.0015 0.05 linear",
-            phases=LONG,
-            more={"token_dropout": 0.5},
-            loading={"drop": 50},
-        ),
-        known(
-            "spoken",
-            tables.memory(32, 16, 128, sharpness=4),
-            "30 0.01 0.05 linear",
-            more={"token_dropout": 0.4},
-            start={"query": 0},
-            loading={"n_pos": 16},
-        ),
-        known(
-            "vowels",
-            tables.memory(32, 8, 128),
-            "40 0.04 0.1 linear",
-            phases={"nudged": 8},
-            more={"token_dropout": 0.1, "token_crop": 0.2, "input_mask": 1},
-            start={"query": 0},
-            loading={"n_pos": 8},
-        ),
-    )
-}
-
-
 def test_several_hidden_populations_learn_from_errors():
     base = PRESETS["mnist"]
     assert suited(base, None) == suited(base, (30,)) == base
@@ -186,11 +127,6 @@ def test_several_hidden_populations_learn_from_errors():
     assert (found.hidden, found.feedback, found.schedule.contrast) == ((30, 20), False, "errors")
     assert found.learning == base.learning and found.data == base.data
     assert suited(PRESETS["imdb"], (30, 20)) == PRESETS["imdb"]
-
-
-@pytest.mark.parametrize("name", KNOWN)
-def test_presets_are_unchanged(name):
-    assert PRESETS[name] == KNOWN[name]
 
 
 FILES = sorted(FOLDER.rglob("*.toml"))
