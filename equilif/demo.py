@@ -25,7 +25,16 @@ from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
 from equilif.training.description import Description
 from equilif.training.evaluate import Evaluation, evaluate
-from equilif.training.folder import BITSTREAM, CONFUSION, CURVE, LOG, RESULTS, SETTLING, RunFolder
+from equilif.training.folder import (
+    BITSTREAM,
+    CONFUSION,
+    CURVE,
+    LOG,
+    RESULTS,
+    SETTLING,
+    RunFolder,
+    figure_path,
+)
 from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.run import Run
 from equilif.training.train import EpochPlan, epoch_plan
@@ -143,14 +152,14 @@ class Demo:
             (name, record(training.network, w, d.x_test[at], int(d.y_test[at])))
             for name, w in (("before training", before), ("after training", training.weights))
         ]
-        plots.learning_curve(training.history, f"{d.name}, {training.sizes}", self.out / CURVE)
+        plots.learning_curve(training.history, f"{d.name}, {training.sizes}", figure_path(self.out, CURVE))
         plots.confusion(
             found.confusion,
             f"{d.name}: {found.accuracy:.1%} of {len(d.x_test)} test samples right",
-            self.out / CONFUSION,
+            figure_path(self.out, CONFUSION),
         )
-        plots.settling(traces, self.out / SETTLING)
-        names = [CURVE, CONFUSION, SETTLING]
+        plots.settling(traces, figure_path(self.out, SETTLING))
+        names = [figure_path(self.out, name).name for name in (CURVE, CONFUSION, SETTLING)]
         self.record["pictures"] = names
         show.console.print(f"pictures: {show.literal(', '.join(str(self.out / n) for n in names))}")
 

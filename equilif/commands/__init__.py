@@ -20,6 +20,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -404,11 +405,24 @@ def board_in(folder: Path | None) -> AbstractContextManager[Board | None]:
     return Board(folder)
 
 
+class Figures(StrEnum):
+    """Format of figures (equilif.training.folder.figure_path)."""
+
+    png = "png"
+    svg = "svg"
+    pdf = "pdf"
+
+
 @app.callback(invoke_without_command=True)
 def _version(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    figures: Annotated[
+        Figures,
+        typer.Option(help="Format of figures: `equilif --figures pdf train digits`."),
+    ] = Figures.png,
 ) -> None:
+    os.environ["EQUILIF_FIGURES"] = figures
     if version:
         from equilif import results
 

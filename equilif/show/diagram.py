@@ -180,11 +180,11 @@ def _order(columns: list[list[Any]], ways: list[list[Any]]) -> None:
 # -- the picture -----------------------------------------------------------------------------------
 def draw(resources: NetworkResources, path: Path) -> None:
     """Write the picture, as the end of its name says: png, svg or pdf."""
-    # a $ in a name begins no formula, and the same network gives the same file
-    with matplotlib.rc_context({**STYLE, "text.parse_math": False, "svg.hashsalt": "equilif"}):
+    # a $ in a name begins no formula
+    with matplotlib.rc_context({**STYLE, "text.parse_math": False}):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that the font does not have
-            write(figure(resources)[0], path, path.suffix[1:].lower())
+            write(figure(resources)[0], path)
 
 
 def figure(resources: NetworkResources) -> tuple[Figure, list[Boxed]]:

@@ -27,9 +27,10 @@ def samples(result: LoadedData, out: Path) -> list[str]:
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.samples(result, out / plots.SAMPLES)
-    console.print(f"saved {plots.SAMPLES} in {literal(out)}")
-    return [plots.SAMPLES]
+    path = plots.figure_path(out, plots.SAMPLES)
+    plots.samples(result, path)
+    console.print(f"saved {path.name} in {literal(out)}")
+    return [path.name]
 
 
 def confusion(result: Evaluation) -> Table:
@@ -49,8 +50,9 @@ def recall(result: Recall, out: Path) -> list[str]:
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.recall(result, out / plots.RECALL)
-    return [plots.RECALL]
+    path = plots.figure_path(out, plots.RECALL)
+    plots.recall(result, path)
+    return [path.name]
 
 
 def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
@@ -72,8 +74,9 @@ def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.attention(samples, title, out / plots.ATTENTION)
-    return [plots.ATTENTION]
+    path = plots.figure_path(out, plots.ATTENTION)
+    plots.attention(samples, title, path)
+    return [path.name]
 
 
 def neighbours(result: Sequence[Neighbours], title: str, out: Path) -> list[str]:
@@ -92,5 +95,6 @@ def neighbours(result: Sequence[Neighbours], title: str, out: Path) -> list[str]
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.neighbours(result, title, out / plots.NEIGHBOURS)
-    return [plots.NEIGHBOURS]
+    path = plots.figure_path(out, plots.NEIGHBOURS)
+    plots.neighbours(result, title, path)
+    return [path.name]

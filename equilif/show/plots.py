@@ -20,6 +20,7 @@ from equilif.training.folder import PARETO as PARETO
 from equilif.training.folder import RECALL as RECALL
 from equilif.training.folder import SAMPLES as SAMPLES
 from equilif.training.folder import SETTLING as SETTLING
+from equilif.training.folder import figure_path as figure_path
 from equilif.training.neighbours import Neighbours
 from equilif.training.recall import Recall
 from equilif.training.trace import Trace
@@ -65,12 +66,14 @@ STYLE: dict[Any, Any] = {
     "xtick.major.width": 0.8,
     "ytick.major.width": 0.8,
     "legend.frameon": False,
+    "svg.hashsalt": "equilif",  # the same figure, the same file
 }
 SCALE = 256  #: rates are in 1/256
 
 
-def write(figure: Figure, path: Path, kind: str = "png") -> None:
-    """A figure as PNG, SVG or PDF, whole or not at all; the same figure gives the same file."""
+def write(figure: Figure, path: Path) -> None:
+    """A figure as PNG, SVG or PDF, by the end of its name; the same figure gives the same file."""
+    kind = path.suffix[1:].lower()
     buffer = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     figure.savefig(buffer, format=kind, dpi=150, bbox_inches="tight", facecolor="white", metadata=undated)

@@ -61,13 +61,14 @@ def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]
     files = run.write(rows)
     plots = plots_for("plot") if best else None
     if plots is not None:
+        path = plots.figure_path(run.out, plots.PARETO)
         plots.pareto(
             [r for r in rows if r[cost] is not None],
             lambda some: module.front(some, cost),
             cost,
             f"{', '.join(dict.fromkeys(r['data'] for r in rows))}, {len(rows)} points",
-            run.out / plots.PARETO,
+            path,
         )
-        files.append(plots.PARETO)
+        files.append(path.name)
     console.print(f"wrote {', '.join(files)} in {literal(run.out)}")
     return files

@@ -166,8 +166,9 @@ def deployment(result: Deployment, title: str, out: Path) -> list[str]:
     plots = plots_for("picture")
     if plots is None:
         return []
-    plots.deployment(result, title, out / plots.DEPLOYMENT)
-    return [plots.DEPLOYMENT]
+    path = plots.figure_path(out, plots.DEPLOYMENT)
+    plots.deployment(result, title, path)
+    return [path.name]
 
 
 def _number(cosine: float | None) -> str:
@@ -179,5 +180,6 @@ def learning_curve(run: Run, out: Path) -> list[str]:
     plots = plots_for("learning curve")
     if plots is None:
         return []
-    plots.learning_curve(run.history, f"{run.data.name}, {run.sizes}", out / plots.CURVE)
-    return [plots.CURVE]
+    path = plots.figure_path(out, plots.CURVE)
+    plots.learning_curve(run.history, f"{run.data.name}, {run.sizes}", path)
+    return [path.name]

@@ -29,7 +29,7 @@ LOCK = ".equilif-lock"
 OWNER = ".equilif-owner"
 POINTS = "points"  #: folder of the points of a sweep
 SEED = "seed-"  #: folder of one of several runs begins so: seed-3
-#: pictures, named here too for those who have no matplotlib (equilif.show.plots)
+#: figures, named here too for those who have no matplotlib (equilif.show.plots); see figure_path
 CURVE = "learning_curve.png"
 CONFUSION = "confusion.png"
 SETTLING = "settling.png"
@@ -39,6 +39,9 @@ NEIGHBOURS = "neighbours.png"
 DEPLOYMENT = "deployment.png"
 PARETO = "pareto.png"
 SAMPLES = "samples.png"
+#: formats of figures, and the variable that holds the format of this process and those that it starts
+FORMATS = ("png", "svg", "pdf")
+FORMAT = "EQUILIF_FIGURES"
 #: the page of `equilif report`
 REPORT = "report.html"
 #: of `equilif demo`
@@ -49,7 +52,22 @@ LOG = "bitstream.log"
 TEXT = "text.pt"
 #: what holds a run, and what is made of one
 RUN = (HISTORY, NETWORK, OLD_HISTORY, CHECKPOINT, TEXT)
-MADE = (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, NEIGHBOURS, REPORT, RESULTS, BITSTREAM, LOG)
+MADE = (
+    *(
+        str(Path(name).with_suffix(f".{format}"))
+        for name in (CURVE, CONFUSION, SETTLING, DEPLOYMENT, ATTENTION, NEIGHBOURS)
+        for format in FORMATS
+    ),
+    REPORT,
+    RESULTS,
+    BITSTREAM,
+    LOG,
+)
+
+
+def figure_path(folder: Path, name: str) -> Path:
+    """File of a figure in the format of `equilif --figures`."""
+    return (folder / name).with_suffix(f".{os.environ.get(FORMAT, FORMATS[0])}")
 
 
 def folder_of(out: Path, seed: int) -> Path:

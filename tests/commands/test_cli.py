@@ -193,6 +193,17 @@ def test_training_needs_no_matplotlib(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {NETWORK, HISTORY}
 
 
+@pytest.mark.parametrize("kind, begin", [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_figure_formats(kind, begin, tmp_path):
+    """The same figure gives the same file, in every format."""
+    for folder in ("a", "b"):
+        run("--figures", kind, "recall", "--stored", 8, "--steps", 2, "--out", tmp_path / folder)
+    a, b = ((tmp_path / folder / f"recall.{kind}").read_bytes() for folder in ("a", "b"))
+    assert a.startswith(begin) and a == b
+    run("recall", "--stored", 8, "--steps", 2, "--out", tmp_path / "c")  # the format is that of one command
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["recall.png"]
+
+
 # -- train and evaluate ----------------------------------------------------------------------------
 def test_training_saves_everything(trained):
     printed, history = (
