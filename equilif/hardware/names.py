@@ -32,6 +32,8 @@ OPERATOR = re.compile(r"^  assign (_\d+_) = (.*);$", re.MULTILINE)
 #: what an operator can replace a net in
 STATEMENT = re.compile(r"^( *(?:assign [^=]+ = |[^=;]+ <= |if \())(.*)(\)|;)", re.MULTILINE)
 DEFINITION = re.compile(r"^  (?:wire (?:\[[\d:]+\] )?|assign )(_\d+_)(?: = .*)?;\n", re.MULTILINE)
+#: data of a memory, from the register that Yosys adds
+READ_DATA = re.compile(r"^  assign (\w+) = (_\d+_);$", re.MULTILINE)
 SIGNED = re.compile(r"\$signed|>>>")
 INDEX = re.compile(r"_\d+_(?=\[)|\w\[[^]]*_\d+_[^]]*\]")
 ATOM = re.compile(r"[\w']+(\[[\d:]+\])?|\{[^{}]*\}")
@@ -136,6 +138,12 @@ def _inlined(module: str) -> str:
                 text = longer if len(longer) <= MAX_OPERATOR else text
         return text
 
+    for name, net in READ_DATA.findall(module):
+        wire = re.compile(rf"^  wire (.*\b{name};)$", re.MULTILINE)
+        register = re.compile(rf"^  reg .*\b{net};\n", re.MULTILINE)
+        if register.search(module) and wire.search(module) and not re.search(rf"put .*\b{name};", module):
+            module = register.sub("", module).replace(f"  assign {name} = {net};\n", "")
+            module = re.sub(rf"\b{net}\b", name, wire.sub(r"  reg \1", module))
     module = STATEMENT.sub(lambda found: found[1] + expanded(found[2]) + found[3], module)
     uses = Counter(NET.findall(module))
     dropped = {net for net in operators if uses[net] == 2}
