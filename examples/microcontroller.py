@@ -17,7 +17,7 @@ import struct
 
 IDENTIFY, LOAD, WRITE, READ, RUN = range(1, 6)
 WEIGHT, VALUE, PROGRAM, COUNTER = range(4)
-FIELDS = 18  #: 32-bit words of the network after the four of the preamble
+FIELDS = 22  #: 32-bit words of the network after the four of the preamble
 TRIES = 3
 
 
@@ -28,12 +28,14 @@ class Board:
         with open(path, "rb") as file:  # noqa: PTH123  MicroPython has no pathlib
             image = file.read()
         magic, layout, size, crc = struct.unpack_from("<4I", image)
-        if (magic, layout, size) != (0x4E4C5145, 1, len(image)) or crc != binascii.crc32(image[16:]):
+        if (magic, layout, size) != (0x4E4C5145, 2, len(image)) or crc != binascii.crc32(image[16:]):
             raise ValueError(f"{path} is no image of a network: write it by equilif export --network")
         fields = struct.unpack_from(f"<{FIELDS}I", image, 16)
         (self.num_inputs, self.num_outputs), self.first, self.size = fields[5:7], fields[8], fields[9]
         first_constant, num_constants, num_program = fields[10:13]
-        num_weights, counter, num_input_blocks, num_rate_blocks = fields[14:18]
+        num_weights, counter, num_input_blocks, num_rate_blocks, num_tokens = fields[14:19]
+        if num_tokens:
+            raise ValueError(f"{path} has a network for sequences, whose tokens this example does not write")
         at = 16 + 4 * FIELDS
         program = image[at : at + 4 * num_program]
         at += len(program)
