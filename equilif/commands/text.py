@@ -48,6 +48,15 @@ def train_text(
         float | None, typer.Option(help="Largest learning rate.", show_default="0.002", min=0)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and sequences.", show_default="0")] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="A network.npz of `equilif train-text` with as many positions on the same text, whose "
+            "probabilities and features the network also learns (distillation).",
+            show_default="no distillation",
+            metavar="NETWORK",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Output folder: network.npz, text.pt.")] = Path("results/text"),
     resume: Resume = None,
     json: Json = None,
@@ -74,6 +83,7 @@ def train_text(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
+        "teacher": None if teacher is None else str(teacher.resolve()),
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     if resume and chosen:

@@ -35,6 +35,7 @@ with needs("torch"):
     import torch
 
     from equilif_golden.real import transformer
+    from equilif_golden.real.distillation import Distillation, Taught
     from equilif_golden.real.rates import Rates
     from equilif_golden.real.trainer import Trainer
 
@@ -66,6 +67,7 @@ class Settings:
     hidden           neurons per position inside a feed-forward layer
     steps            number of updates
     batch_size       sequences per update
+    teacher          network.npz of another run, whose probabilities and features the network also learns
     """
 
     positions: int = 64
@@ -78,6 +80,7 @@ class Settings:
     batch_size: int = 32
     learning_rate: float = 2e-3
     seed: int = 0
+    teacher: str | None = None
 
     def __post_init__(self) -> None:
         for name, most in MAX.items():
@@ -122,8 +125,9 @@ class TextRun:
         """ValueError if the network does not fit the text."""
         settings = replace(settings, symbols=len(text.alphabet))
         network = settings.network
+        model = Rates(network, transformer.initial_weights(network, settings.seed))
         trainer = Trainer(
-            Rates(network, transformer.initial_weights(network, settings.seed)),
+            model,
             steps=settings.steps,
             learning_rate=settings.learning_rate,
             warm_up=min(100, settings.steps // 10),
@@ -131,6 +135,7 @@ class TextRun:
             scales=transformer.learning_rates(network),
             centres=transformer.centres(network),
             loss=transformer.cross_entropy,
+            distillation=_distillation(settings, model, text.alphabet) if settings.teacher else None,
             clip=1.0,
         )
         return cls(settings, text, trainer)
@@ -223,6 +228,43 @@ class TextRun:
         files.write(folder / TEXT, buffer.getvalue())
         about = {"task": TASK, "characters": self.text.alphabet.characters}
         networks.save(folder / NETWORK, self.model.network, self.model.quantised(), about)
+
+
+class Teacher(torch.nn.Module):
+    """A trained network as a teacher: its outputs, and its features as those of ``population``."""
+
+    def __init__(self, model: Rates, positions: int, population: str):
+        super().__init__()
+        self.model = model
+        self.positions = positions
+        self.population = population
+
+    def forward(self, x: torch.Tensor) -> Taught:
+        rates, drive = self.model(x)
+        logits = transformer.SCALE * drive.clamp(0, 1).unflatten(1, (self.positions, -1))
+        features = rates[:, self.model.part[_features(self.model.network)]]
+        return Taught(logits, {self.population: features.unflatten(1, (self.positions, -1))})
+
+
+def _features(network: Network) -> str:
+    """The population that the output reads."""
+    return next(s.pre for s in network.synapses if s.post == network.output and s.kernel)
+
+
+def _distillation(settings: Settings, student: Rates, alphabet: Alphabet) -> Distillation:
+    """ValueError if the teacher does not fit."""
+    assert settings.teacher is not None
+    teacher = Writer.load(Path(settings.teacher))
+    same = teacher.alphabet == alphabet and teacher.positions == settings.positions
+    if not same:
+        raise ValueError(
+            f"the teacher {settings.teacher} sees {teacher.positions} positions of {len(teacher.alphabet)} "
+            f"symbols, this network {settings.positions} of {len(alphabet)}: both need the same text and "
+            "positions"
+        )
+    name = _features(student.network)
+    features = teacher.network[_features(teacher.network)].maps
+    return Distillation(student, Teacher(teacher.model, settings.positions, name), {name: features})
 
 
 @dataclass(frozen=True)

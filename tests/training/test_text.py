@@ -239,6 +239,29 @@ def test_generate(trained, tmp_path):
     assert all(np.allclose(m.sum(-1), 1) and np.allclose(np.triu(m, 1), 0) for m in maps.values())
 
 
+def test_teacher(trained, tmp_path):
+    """A network of one layer learns what one of two layers knows; both have the same alphabet."""
+    text, teacher = trained.parent, trained / "network.npz"
+    small = ("--positions=8", "--layers=1", "--features=8", "--heads=2", "--hidden=8", "--steps=10")
+    run("train-text", text, *small, "--teacher", teacher, "--out", tmp_path / "run")
+    found = TextRun.resume(tmp_path / "run", lambda s: read([text], symbols=96, positions=8))
+    distillation = found.trainer.distillation
+    assert distillation is not None and found.settings.teacher == str(teacher)
+    assert distillation.maps["features1"].weight.shape == (16, 8)
+    x, y = found.batch(found.text.train, np.arange(4))
+    taught = distillation.teacher(x)
+    assert torch.allclose(
+        taught.logits.softmax(-1)[0, -1],
+        torch.tensor(
+            Writer.load(teacher).probabilities(found.text.alphabet.decode(found.text.train[:8]))
+        ).float(),
+        atol=1e-6,
+    )
+    assert "positions" in error_of(
+        "train-text", text, *small, "--positions=4", "--teacher", teacher, "--out", tmp_path / "x"
+    )
+
+
 def test_attention_figure(trained, tmp_path):
     pytest.importorskip("matplotlib")
     run(
