@@ -22,8 +22,8 @@ from equilif_golden.blocks.geometry import positions
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.compiler import CapacityError, Compiled
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Op, SourceMode, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
@@ -411,6 +411,34 @@ def test_engine_infers_after_learning_from_errors(case):
     if eta:
         with pytest.raises(CapacityError, match="errors"):
             Chip(EngineModel(config), network, weights, learning_rate=eta)
+
+
+@settings(max_examples=15, deadline=None)
+@given(cases(attending=True))
+def test_engine_equals_reference_with_self_attention(case):
+    """Inference, on engines with and without dual-port weights; an output of maps fills its groups."""
+    network, weights, _, _, x, _, sequences = case
+    reference = Reference(network, weights)
+    output = network[network.output]
+    for lanes in LANES:
+        if (
+            output.shape
+            and output.maps % lanes
+            or max(a.drive_shape.positions for a in network.self_attention) > 32
+        ):
+            continue  # its rates are read neuron by neuron; with 2 lanes more positions do not fit
+        for pipeline in Pipeline:
+            config = replace(engine_for(network, lanes=lanes), pipeline=pipeline)
+            chip = Chip(EngineModel(config), network, weights)
+            program = chip.compiled.program(0.0)
+            assert disassemble(assemble(program)) == program
+            for j in range(len(x)):
+                tokens, rows = tokens_of(network, sequences and sequences[j])
+                result = reference.infer(x[j : j + 1], tokens)
+                run = chip.sample(x[j], tokens=rows)
+                assert chip.rates().plus.tolist() == neurons(network, result.free).tolist()
+                assert (run.prediction, run.spikes) == (result.prediction[0], result.spikes)
+        event(f"{lanes} lanes")
 
 
 FORWARD = Network.chain(6, 5, 4, 3, feedback=False)

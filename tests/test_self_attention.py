@@ -92,4 +92,5 @@ def test_transformer():
     assert [p.name for p in net.lif if p.name.endswith("2")] == ["mixed2", "hidden2", "features2"]
     assert [p.shape for p in net.self_attention] == [(8, 1, 8)] * 2
     assert net.shape(net.synapses[2]) == (6, 24) and net.n_outputs == 32
+    assert Network.transformer(64, 10, 6, 1, 4)["attention1"].shape == (32, 2, 6)
     assert Network.transformer(8, 10, 6, 1, 4, per_position=False).n_outputs == 4

@@ -116,6 +116,8 @@ ONE = 255
 MAX_START = 1000
 #: bytes of a network's description in a file
 MAX_TEXT = 1 << 24
+#: positions along a side that fit an instruction (equilif_golden.engine.geometry)
+ENGINE_SIDE = 63
 #: member of a saved network with further data about it
 ABOUT = "about"
 COUNTER = "counter"
@@ -363,7 +365,8 @@ class Network:
         per_position    each position has ``outputs`` output neurons, in place of the whole sequence
         gain, sharpness, feedback, schedule, numerics   as :meth:`attention` and :meth:`chain`
 
-        Layer k has the maps attention<k>, mixed<k>, hidden<k> and features<k> of shape (positions, 1, n).
+        Layer k has the maps attention<k>, mixed<k>, hidden<k> and features<k>, of shape (positions, 1, n) or,
+        with more than 63 positions, of several columns.
 
             Network.transformer(32, 64, 32, 2, 64, heads=2)
         """
@@ -374,12 +377,16 @@ class Network:
         wide = heads * (features // heads if width is None else check_int(width, "width", 1, MAX_NEURONS))
         inside = 2 * features if hidden is None else hidden
 
+        # an engine counts up to 63 positions along a side
+        columns = next((c for c in range(1, n + 1) if not n % c and n // c <= ENGINE_SIDE), 1)
+        grid = n // columns, columns
+
         def maps(name: str, size: int) -> Lif:
-            return Lif.of_shape(name, (n, 1, size))
+            return Lif.of_shape(name, (*grid, size))
 
         embedding = maps("embedding", features)
         populations: list[Population] = [
-            Input.of_shape("tokens", (n, 1, symbols)),
+            Input.of_shape("tokens", (*grid, symbols)),
             Constant("bias", 1),
             embedding,
         ]
@@ -390,7 +397,7 @@ class Network:
         below = embedding
         for k in range(1, check_int(layers, "layers", 1, 1024) + 1):
             attention = SelfAttention.of_shape(
-                f"attention{k}", (n, 1, wide), heads=heads, causal=causal, sharpness=sharpness, gain=gain
+                f"attention{k}", (*grid, wide), heads=heads, causal=causal, sharpness=sharpness, gain=gain
             )
             mixed = maps(f"mixed{k}", features)
             within = maps(f"hidden{k}", inside)

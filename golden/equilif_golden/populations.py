@@ -116,6 +116,11 @@ class Population:
         return 1
 
     @property
+    def drive_parts(self) -> int:
+        """Parts of a position's drives: one for each head; of self-attention query, key and value of each."""
+        return self.heads
+
+    @property
     def width(self) -> int:
         """Neurons per head."""
         return self.size // self.heads
@@ -305,6 +310,10 @@ class SelfAttention(Population):
     def width(self) -> int:
         """Maps per head."""
         return self.maps // self.heads
+
+    @property
+    def drive_parts(self) -> int:
+        return 3 * self.heads
 
     @property
     def drive_shape(self) -> Shape:

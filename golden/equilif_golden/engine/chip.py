@@ -20,7 +20,7 @@ from equilif_golden import samples
 from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.isa import Op
+from equilif_golden.engine.isa import LearnMode, Op
 from equilif_golden.engine.port import Engine, Region, Run, dither_position, updates_at
 from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.learning import NO_RATE, learning_steps
@@ -84,7 +84,7 @@ class Chip:
             program = self.compiled.program(learning_rate)
             self.engine.load(program)
             self._learning_rate = learning_rate
-            self._updates = sum(i.op == Op.LEARN for i in program)
+            self._updates = sum(i.op == Op.LEARN and not i.mode & LearnMode.STORE for i in program)
             table = self.network.table
             self._rows_learn = (
                 table is not None and learning_steps(self.network, learning_rate)[table.name].gain > 0

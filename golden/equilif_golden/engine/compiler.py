@@ -6,14 +6,23 @@ from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypedDict
 
 from equilif_golden.blocks import relay
+from equilif_golden.blocks.plasticity import SHIFTS
+from equilif_golden.blocks.self_attention import answer_shift
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import OPTIONS, has
 from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op, announced
-from equilif_golden.engine.placement import SUM, Placement
+from equilif_golden.engine.placement import ATTENDED, SUM, Placement, present_of, rows_of, scores_of
 from equilif_golden.engine.recall import inhibit_absent, recall
 from equilif_golden.fixed import Numerics, short_repr
 from equilif_golden.learning import learning_steps
-from equilif_golden.network import AttentionLayer, Network, Population, Synapse, require_network
+from equilif_golden.network import (
+    AttentionLayer,
+    Network,
+    Population,
+    SelfAttention,
+    Synapse,
+    require_network,
+)
 
 
 class CapacityError(ValueError):
@@ -77,14 +86,9 @@ class Compiled(Placement):
                 f"the output {output.name} has {output.maps} maps, which do not fill groups of "
                 f"{config.lanes} lanes; an engine reads its output neuron by neuron: take a flat one"
             )
-        if network.self_attention:
-            raise CapacityError(
-                f"the network has self-attention ({network.self_attention[0].name}), which no engine "
-                "has: run it with equilif_golden.kernel.Kernel"
-            )
         for s in network.synapses:
             maps = network[s.post].maps
-            if s.per_position and maps % config.lanes:
+            if s.per_position and maps % config.lanes and not network.self_attention:
                 raise CapacityError(
                     f"synapse {s.name}: a bias per position needs whole groups of {config.lanes} lanes, "
                     f"{s.post} has {maps} maps: take a multiple"
@@ -100,6 +104,7 @@ class Compiled(Placement):
         updates = sum(
             network[s.pre].heads * network[s.post].heads * len([*announced(self.geometry(s)), s])
             for s in network.plastic
+            if not network.self_attention
         )
         for what, need, have in (
             ("groups of neurons with membranes", self.state_groups, config.state_groups),
@@ -122,7 +127,8 @@ class Compiled(Placement):
     def program(self, learning_rate: float) -> list[Instruction]:
         """Three phases and the update; an inference run stops after the free phase.
 
-        Frozen synapses are left out.  CapacityError for a learning rate of a network that learns from errors.
+        Frozen synapses are left out, and with self-attention, which does not learn, all but the free phase.
+        CapacityError for a learning rate of a network that learns from errors.
         """
         raw = self.raw
         if learning_rate and self.network.schedule.errors:
@@ -130,6 +136,7 @@ class Compiled(Placement):
                 'the weights of the network learn from errors (contrast "errors"), which no engine computes: '
                 "train it on the golden kernel; the engine runs it without a learning rate"
             )
+        free_only = self.network.schedule.errors or bool(self.network.self_attention)
         nudged = [
             Op.SAVE(self.everyone),
             *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
@@ -144,7 +151,7 @@ class Compiled(Placement):
             *self._phase(Phase(raw.free, 0, To(plus=True, minus=True), early_exit=raw.early_exit >= 0)),
             Op.ARGMAX(self.groups[self.network.output]),
             Op.HALT(infer=True),
-            *([] if self.network.schedule.errors else nudged),
+            *([] if free_only else nudged),
             *self._learns(learning_rate),
             Op.HALT(),
         ]
@@ -156,7 +163,7 @@ class Compiled(Placement):
         """
         raw = self.raw
         measure = Op.MEASURE(self.everyone, shift=raw.rate_shift, **phase.to)
-        if not self.network.attention_layers and not phase.early_exit:
+        if not self.network.windowed and not phase.early_exit:
             begin, *steps = self._steps(phase.steps, phase.strength)
             return [begin, Op.MARK(self.everyone, left=raw.window), *steps, measure]
         windows = phase.steps // raw.window
@@ -179,6 +186,7 @@ class Compiled(Placement):
             *watch,
             measure,
             *self._recall(phase),
+            *self._attend(),
             end,
         ]
 
@@ -198,7 +206,7 @@ class Compiled(Placement):
         here = self.groups[q.name]
         out = []
         for s in self.network.synapses:
-            if self.network[s.pre].kind != "lif":
+            if self.network[s.pre].kind != "lif" or self.network[s.post].kind != "lif":
                 continue
             tile = self.tiles[s.name]
             if s.pre == q.name and s.feedback:
@@ -220,8 +228,9 @@ class Compiled(Placement):
 
     # -- memories ----------------------------------------------------------------------------------
     def _relays(self, name: str) -> list[Synapse]:
-        """Synapses through which a population receives retrievals."""
-        return [s for s in self.network.synapses if s.post == name and self.network[s.pre].kind == "relay"]
+        """Synapses through which a population receives retrievals, or answers of self-attention."""
+        kinds = ("relay", "self_attention")
+        return [s for s in self.network.synapses if s.post == name and self.network[s.pre].kind in kinds]
 
     def _sum(self, m: AttentionLayer) -> Groups:
         """Accumulator of one head of a relay."""
@@ -238,6 +247,13 @@ class Compiled(Placement):
             for h in range(m.relay.heads):
                 silent = self.head(name, h, m.relay.heads)
                 out.append(Op.RELAY(total, values=silent, shift=relay.SHIFTS[0], plus=True, minus=True))
+        for name, present in {scores_of(a): present_of(a) for a in self.network.self_attention}.items():
+            out += inhibit_absent(self.groups[name], self.groups[present])
+        for a in self.network.self_attention:
+            total = self._attended(a)
+            out.append(Op.RESET(total, value=0, static=True))
+            for h in range(a.heads):
+                out.append(Op.RELAY(total, values=self._answers(a, h), shift=relay.SHIFTS[0], plus=True))
         return out
 
     def _add_retrievals(self, phase: Phase) -> list[Instruction]:
@@ -249,6 +265,12 @@ class Compiled(Placement):
             if relays:
                 out += [Op.RESET(here, value=0, static=True), *self._drives([q.name])]
             for s in relays:
+                pre = self.network[s.pre]
+                if isinstance(pre, SelfAttention):
+                    for h in range(pre.heads):
+                        drive = Op.DRIVE(self._answers(pre, h), here, tile=self.tile(s, h), signed=True)
+                        out += self._through(s, drive)
+                    continue
                 retrieval = self.groups[f"{s.pre} retrieval"]
                 tile = self.tiles[s.name]
                 out.append(Op.DRIVE(retrieval, here, tile=tile, signed=True, minus=phase.of_minus))
@@ -297,6 +319,64 @@ class Compiled(Placement):
             kind = {"absolute": not fine, "fine": fine}
             out.append(Op.SOFTMAX(scores, values=codes, shift=shift, **kind, **phase.to))
         return out
+
+    # -- self-attention ----------------------------------------------------------------------------
+    def _attended(self, a: SelfAttention) -> Groups:
+        """Accumulator of one head at all positions, and its codes."""
+        return Groups(self.groups[ATTENDED].first, self.head_geometry(a).n_post)
+
+    def _answers(self, a: SelfAttention, h: int) -> Groups:
+        """Answers of one head at all positions."""
+        return self.head(f"{a.name} answers", h, a.heads)
+
+    def _attend(self) -> list[Instruction]:
+        """Every head of every self-attention population once, from the rates just measured."""
+        return [
+            i for a in self.network.self_attention for h in range(a.heads) for i in self._attend_head(a, h)
+        ]
+
+    def _attend_head(self, a: SelfAttention, h: int) -> list[Instruction]:
+        """Keys and values become weights, then all positions ask at once.
+
+        Keys are a kernel of 1 from all positions, as if these were maps, to the maps of a head: STORE writes
+        it, backwards it makes scores of queries, and that of the values makes answers of probabilities.
+        """
+        net = self.network
+        geometry = self.head_geometry(a)
+        (convolve,) = announced(geometry)
+        total = self._attended(a)
+        scores = self.groups[scores_of(a)]
+        positions = self.groups[rows_of(a.drive_shape.positions)]
+        out: list[Instruction] = []
+        for part, tile in ((1, self.keys), (2, self.values)):
+            out += self._project(a, part * a.heads + h)
+            stored = {"gain": self.row_gain, "shift": SHIFTS[0]}
+            out += [convolve, Op.LEARN(positions, total, tile=tile, **stored, store=True, signed_dst=True)]
+        shift = answer_shift(net.numerics.fraction, a.gain)
+        return [
+            *out,
+            *self._project(a, h),
+            Op.RESET(scores, value=0, static=True),
+            convolve,
+            Op.DRIVE(total, scores, tile=self.keys, column=True, signed=True),
+            Op.SOFTMAX(
+                scores, values=scores, shift=net.softmax_shift(a), row=geometry.pre, absolute=True, plus=True
+            ),
+            Op.RESET(total, value=0, static=True),
+            convolve,
+            Op.DRIVE(scores, total, tile=self.values),
+            Op.RELAY(total, values=self._answers(a, h), shift=shift, plus=True),
+        ]
+
+    def _project(self, a: SelfAttention, part: int) -> list[Instruction]:
+        """Codes of query, key or value of a head at all positions."""
+        total = self._attended(a)
+        out = [Op.RESET(total, value=0, static=True)]
+        for s in self.network.synapses:
+            if s.post == a.name:
+                out += self._through(s, Op.DRIVE(self.groups[s.pre], total, tile=self.tile(s, part)))
+        shift = relay.query_shift(self.network.numerics.fraction)
+        return [*out, Op.RELAY(total, values=total, shift=shift, plus=True)]
 
     # -- learning ----------------------------------------------------------------------------------
     def _learns(self, learning_rate: float) -> list[Instruction]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
-from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op
+from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op, rows_of
 from equilif_golden.engine.memories import skips_unchanged
 
 #: cycles from the start of a run, or a jump, until an instruction is complete
@@ -204,17 +204,21 @@ class Timekeeper:
         return self._ready
 
     def _softmax(self, i: Instruction, start: int) -> None:
-        """Three walks, after each of which lanes and trees drain; a division before the last walk."""
+        """For each row three walks, after each of which lanes and trees drain; a division before the last
+        walk.
+        """
         levels = (self.config.lanes - 1).bit_length()
         registers = self.config.registers
         flight = EXPONENTIAL + registers.exponential + max(levels, PRODUCT) + 1
         through = self._lead + max(PRESCALED + flight, self._step + 1 + registers.exponential)
-        again = start
-        for walk in range(3):
-            self._last = again + i.n_dst
-            again = self._last + through
-            if walk == 1:
-                again += DIVISION + 1
+        again = start - 1
+        for _, n in rows_of(i, self.config):
+            again += 1
+            for walk in range(3):
+                self._last = again + n
+                again = self._last + through
+                if walk == 1:
+                    again += DIVISION + 1
         self._walked(again + 1)
 
     def _scan(self, scan: Scan, start: int) -> None:

@@ -61,7 +61,7 @@ class Options:
             flag="attention",
             nests=True,
             default=True,
-            needed=lambda network: "an attention layer" if network.attention_layers else "",
+            needed=lambda network: "an attention layer" if network.windowed else "",
         ),
     )
     counters: bool = _option(
@@ -91,6 +91,18 @@ class Options:
             identity=4,
             flag="convolutions",
             needed=lambda network: f"maps ({network.maps[0].name})" if network.maps else "",
+        ),
+    )
+    self_attention: bool = _option(
+        Feature(
+            "self-attention",
+            "self-attention, with attention and convolutions: rows of SOFTMAX, STORE mode of LEARN",
+            version=22,
+            identity=5,
+            flag="self-attention",
+            needed=lambda network: (
+                f"self-attention ({network.self_attention[0].name})" if network.self_attention else ""
+            ),
         ),
     )
 

@@ -92,12 +92,15 @@ class Geometry(NamedTuple):
 
 
 def geometry_of(network: Network, s: Synapse, lanes: int) -> Geometry | None:
-    """Geometry of the instructions of a synapse with maps at an end; None for a dense synapse."""
+    """Geometry of the instructions of a synapse with maps at an end; None for a dense synapse.
+
+    With self-attention at an end, that of one head, and of its query, key or value.
+    """
     pre = network[s.pre]
     post = network[s.post]
     g = network.geometry(s)
     if g is not None:
-        ends = groups(g.pre.maps, lanes), groups(g.post.maps, lanes)
+        ends = groups(g.pre.maps // pre.heads, lanes), groups(g.post.maps // post.drive_parts, lanes)
         return Geometry(*ends, g.post.height, g.post.width, g.kernel, g.kernel, g.stride)
     if pre.shape is None:
         return None

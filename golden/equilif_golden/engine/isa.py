@@ -159,6 +159,10 @@ class SourceMode(IntFlag):
     SIGNED_DST = 8
 
 
+class LearnMode(IntFlag):
+    STORE = 1
+
+
 class ResultMode(IntFlag):
     """Where MEASURE, SOFTMAX and RELAY write."""
 
@@ -201,7 +205,7 @@ class Number:
     """An operand that is one of ``allowed``.
 
     ``range_text``: the allowed values in a message.  ``default``: a value that listings omit.
-    ``in_loop``: it is compared with the iterations that are left.
+    ``in_loop``: it is compared with the iterations that are left.  ``of_groups``: it is a number of groups.
     """
 
     field: str
@@ -210,6 +214,7 @@ class Number:
     range_text: str = ""
     default: int | None = None
     in_loop: bool = False
+    of_groups: bool = False
 
     def read(self, i: Instruction) -> int:
         return int(getattr(i, self.field))
@@ -497,6 +502,11 @@ OPERATIONS: Mapping[Op, Operation] = {
             "shift": Number("shift", SHIFTS, f"learning rate: {_SHIFT} after the gain"),
         },
         modes={
+            LearnMode.STORE: Mode(
+                "W = gain u v, from V+ at both ends, in the rows of the `sources` that are not zero; wraps; "
+                "no update is counted",
+                feature="self_attention",
+            ),
             SourceMode.SIGNED: _SIGNED,
             SourceMode.SIGNED_DST: Mode("values of `groups` are signed"),
         },
@@ -517,6 +527,14 @@ OPERATIONS: Mapping[Op, Operation] = {
         | {
             "values": Span("src", "n_dst", Memory.VALUES, "destination of the codes"),
             "shift": Number("shift", softmax.SHIFTS, f"{_SHIFT} of B"),
+            "row": Number(
+                "count",
+                range(512),
+                "groups of a row, each with a softmax of its own; 0: all groups are one row; ignored by "
+                "engines without `self_attention`",
+                default=0,
+                of_groups=True,
+            ),
         },
         modes=_RESULTS
         | {
@@ -692,6 +710,13 @@ class Instruction:
     def backwards(self) -> bool:
         """Its `sources` are the columns of W."""
         return self.op in (Op.DRIVE, Op.GATHER) and bool(self.mode & SourceMode.COLUMN)
+
+
+def rows_of(i: Instruction, config: EngineConfig) -> list[tuple[int, int]]:
+    """First group, relative to its operand, and number of groups of each row of a SOFTMAX."""
+    n = i.groups("groups").n
+    row = i["row"] if config.self_attention and i["row"] else n
+    return [(first, min(row, n - first)) for first in range(0, n, row)]
 
 
 # -- programs --------------------------------------------------------------------------------------

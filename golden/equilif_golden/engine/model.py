@@ -28,6 +28,7 @@ from equilif_golden.engine.isa import (
     WALK,
     HaltMode,
     Instruction,
+    LearnMode,
     MeasureMode,
     NextMode,
     Op,
@@ -37,6 +38,7 @@ from equilif_golden.engine.isa import (
     SoftmaxMode,
     SourceMode,
     check,
+    rows_of,
 )
 from equilif_golden.engine.memories import memories, skips_unchanged
 from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
@@ -243,7 +245,7 @@ class EngineModel:
             memory = self.minus
         source = slice(i.src, i.src + i.n_src * (i.op in SCAN))
         found: npt.NDArray[np.bool_] = memory[source] != 0
-        if i.op == Op.LEARN and skips_unchanged(self.config):
+        if i.op == Op.LEARN and skips_unchanged(self.config) and not self.stores(i):
             differs = self.plus != self.minus
             if not differs[i.groups("groups").slice].any():
                 found &= differs[source]
@@ -285,17 +287,7 @@ class EngineModel:
                     self.moved |= bool(moved(rate, self.plus[g], tolerance=i["tolerance"]).any())
                 self._write(i, g, rate)
             case Op.SOFTMAX:
-                scores = self.b[g].ravel()
-                active = self.a[g].ravel() >= 0
-                codes = softmax(
-                    scores,
-                    active,
-                    shift=i["shift"],
-                    absolute=bool(i.mode & SoftmaxMode.ABSOLUTE),
-                    fine=bool(i.mode & SoftmaxMode.FINE),
-                )
-                self.scale = int(codes.c) - C_MIN
-                self._write(i, i.groups("values").slice, codes.code.reshape(-1, self.config.lanes))
+                self._softmax(i)
             case Op.RELAY:
                 shift = i["shift"] + (self.scale if i.mode & RelayMode.SCALED else 0)
                 self._write(i, i.groups("values").slice, relay(self.b[g], shift=shift) & 255)
@@ -305,6 +297,23 @@ class EngineModel:
             case Op.RESTORE:
                 for name, copy in self.saved.items():
                     getattr(self, name)[g] = copy[g]
+
+    def _softmax(self, i: Instruction) -> None:
+        """Row by row; the exponent is that of the last one."""
+        groups = i.groups("groups")
+        values = i.groups("values").first
+        for first, n in rows_of(i, self.config):
+            g = slice(groups.first + first, groups.first + first + n)
+            codes = softmax(
+                self.b[g].ravel(),
+                self.a[g].ravel() >= 0,
+                shift=i["shift"],
+                absolute=bool(i.mode & SoftmaxMode.ABSOLUTE),
+                fine=bool(i.mode & SoftmaxMode.FINE),
+            )
+            self.scale = int(codes.c) - C_MIN
+            at = slice(values + first, values + first + n)
+            self._write(i, at, codes.code.reshape(-1, self.config.lanes))
 
     def _write(self, i: Instruction, at: slice, values: Raw) -> None:
         if i.mode & ResultMode.PLUS:
@@ -325,6 +334,9 @@ class EngineModel:
         columns = post + np.arange(geometry.n_post).reshape(-1, geometry.post)
         words = self.w[i["tile"] * p :][: geometry.tiles * p]  # a view
         w = syn.from_words(words, (geometry.patch * p, geometry.post * p), p)
+        if self.stores(i):
+            words[:] = syn.to_words(self._stored(i, w, rows, columns), p)
+            return
         if i.op == Op.LEARN:
             words[:] = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
             self.counter = (self.counter + 1) & 0xFFFFFFFF
@@ -342,6 +354,21 @@ class EngineModel:
         for source, group in zip(sources, groups, strict=True):
             drive[group] += drive_of(w, values[source].ravel()).reshape(-1, p)
         total[:] = wrap(total + drive, acc)
+
+    def stores(self, i: Instruction) -> bool:
+        """It is a LEARN of mode STORE."""
+        return self.config.self_attention and i.op == Op.LEARN and bool(i.mode & LearnMode.STORE)
+
+    def _stored(self, i: Instruction, w: Raw, rows: Raw, columns: Raw) -> Raw:
+        """The weights after every position has written its rows."""
+        w = w.copy()
+        pre = as_signed(self.plus) if i.mode & SourceMode.SIGNED else self.plus
+        post = as_signed(self.plus) if i.mode & SourceMode.SIGNED_DST else self.plus
+        for source, group in zip(rows, columns, strict=True):
+            active = ((self.plus | self.minus)[source] != 0).ravel()
+            product = i["gain"] * pre[source].ravel()[active, None] * post[group].ravel()
+            w[active] = wrap(product, self.config.numerics.weight)
+        return w
 
     def _learnt(self, i: Instruction, geometry: Geometry, w: Raw, rows: Raw, columns: Raw) -> Raw:
         """The weights after every position has added its update; saturated each time."""

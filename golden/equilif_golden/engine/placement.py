@@ -8,14 +8,37 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.blocks import synapse as syn
+from equilif_golden.blocks.plasticity import GAIN_WIDTH
+from equilif_golden.blocks.relay import query_shift
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry, geometry_of
 from equilif_golden.engine.isa import Groups
 from equilif_golden.fixed import Raw, check_int
-from equilif_golden.network import ONE, Network, Synapse, Weights
+from equilif_golden.network import ONE, Network, SelfAttention, Synapse, Weights
 
 #: the accumulator that all relays share, one head at a time
 SUM = "relay sum"
+#: the accumulator, and the present codes, of a head of self-attention at all positions; shared by all of them
+ATTENDED = "attention sum"
+
+
+def _named(a: SelfAttention) -> str:
+    return f"{a.drive_shape.positions}{' causal' if a.causal else ''}"
+
+
+def rows_of(positions: int) -> str:
+    """Name of the groups that select a row of keys and values."""
+    return f"{positions} rows"
+
+
+def scores_of(a: SelfAttention) -> str:
+    """Name of the scores of a head."""
+    return f"{_named(a)} scores"
+
+
+def present_of(a: SelfAttention) -> str:
+    """Name of the positions to which every position attends."""
+    return f"{_named(a)} present"
 
 
 class Placement:
@@ -27,6 +50,14 @@ class Placement:
     "R query"       queries of relay R, per head, if its patterns learn
     "M codes"       probabilities of attention population M, per head, if it learns
     "M present"     255 for every pattern of M that is present
+    "attention sum" accumulated input of a head of self-attention, position by position
+    "A answers"     values of self-attention A for the network, head by head, each position by position
+
+    For self-attention over n positions, each with groups for all positions:
+
+    "n rows"        of position i: a factor at i, 0 elsewhere; STORE writes row i of keys and values with it
+    "n scores"      scores and probabilities of position i for all positions; "n causal scores" up to i
+    "n present"     255 for every position that i attends to; "n causal present" up to i
     """
 
     def __init__(self, network: Network, config: EngineConfig):
@@ -46,6 +77,12 @@ class Placement:
         self.all_tiles = self._place_tiles(
             self.n_tiles, tuple(s for s in network.synapses if s not in self.resident)
         )
+        #: first tiles of the stored keys and values of the present head
+        self.keys = self.all_tiles
+        self.values = self.keys + max(
+            (self.head_geometry(a).tiles for a in network.self_attention), default=0
+        )
+        self.all_tiles += 2 * (self.values - self.keys)
 
     # -- groups ------------------------------------------------------------------------------------
     @property
@@ -60,6 +97,12 @@ class Placement:
             yield m.attention.name, m.attention.size, 1
         if self.network.attention_layers:
             yield SUM, max(m.relay.width for m in self.network.attention_layers), 1
+        attending = self.network.self_attention
+        for name, n in {scores_of(a): a.drive_shape.positions for a in attending}.items():
+            yield name, n, n
+        if attending:
+            p = self.config.lanes
+            yield ATTENDED, max(a.drive_shape.positions * syn.groups(a.width, p) * p for a in attending), 1
 
     def _with_values(self) -> Iterator[tuple[str, int, int]]:
         """The same; all that makes a sample stands side by side, so that it is one write."""
@@ -68,6 +111,8 @@ class Placement:
             if m.attention.learns:
                 yield f"{m.relay.name} query", m.relay.width, m.relay.heads
                 yield f"{m.attention.name} codes", m.attention.size, m.relay.heads
+        for a in self.network.self_attention:
+            yield f"{a.name} answers", a.width, a.drive_shape.positions * a.heads
         for q in self.network.inputs:
             yield q.name, q.maps, q.size // q.maps
         if self.network.dynamic_attention:
@@ -78,7 +123,7 @@ class Placement:
             )
         yield self.target, self.network.n_outputs, 1
         for name, values in self._constants():
-            yield name, len(values), 1
+            yield name, values.shape[-1], values.size // values.shape[-1]
 
     def _place(self, at: int, sizes: Iterator[tuple[str, int, int]]) -> int:
         for name, size, heads in sizes:
@@ -142,7 +187,11 @@ class Placement:
             return 1, (pre.size, post.width)
         rows, columns = self.network.shape(s)
         offsets = self._offsets(s)
-        return pre.heads * post.heads * offsets, (rows // pre.heads // offsets, columns // post.heads)
+        parts = post.drive_parts
+        if s.per_position and post.drive_shape:
+            offsets = post.drive_shape.positions
+            return parts * offsets, (1, columns // parts // offsets)
+        return pre.heads * parts * offsets, (rows // pre.heads // offsets, columns // parts)
 
     def _tiles_of(self, shape: tuple[int, ...]) -> int:
         rows, columns = (syn.groups(n, self.config.lanes) for n in shape)
@@ -156,19 +205,36 @@ class Placement:
         post = self.network[s.post]
         if pre.kind == "attention":
             return [index]
+        parts = post.drive_parts
+        if s.per_position and post.drive_shape:
+            by_position = index.reshape(post.drive_shape.positions, parts, -1)
+            return [block[None] for part in range(parts) for block in by_position[:, part]]
         return [
             block
             for rows in np.split(index, pre.heads)
-            for part in np.split(rows, post.heads, axis=1)
+            for part in np.split(rows, parts, axis=1)
             for block in np.split(part, self._offsets(s))
         ]
 
     def tile(self, s: Synapse, head: int = 0) -> int:
-        """First tile of a head's part of a synapse; heads share the patterns."""
-        if self.network[s.pre].kind == "attention":
+        """First tile of a head's part of a synapse; heads share the patterns.
+
+        ``head``: of a synapse to self-attention with ``heads`` heads, query ``head``, key ``heads + head`` or
+        value ``2 heads + head``.
+        """
+        pre = self.network[s.pre]
+        if pre.kind == "attention":
             return self.tiles[s.name]
-        _, shape = self._parts(s)
-        return self.tiles[s.name] + head * self._offsets(s) * self._tiles_of(shape)
+        n, shape = self._parts(s)
+        blocks = n // (pre.heads * self.network[s.post].drive_parts)
+        return self.tiles[s.name] + head * blocks * self._tiles_of(shape)
+
+    def head_geometry(self, a: SelfAttention) -> Geometry:
+        """Geometry of keys or values of a head: from all positions to each of them."""
+        shape = a.drive_shape
+        p = self.config.lanes
+        pre, post = syn.groups(shape.positions, p), syn.groups(a.width, p)
+        return Geometry(pre, post, shape.height, shape.width, 1, 1, 1)
 
     def synapse_of(self, tile: int) -> str:
         """The synapse that a tile belongs to, for people."""
@@ -237,7 +303,25 @@ class Placement:
             for m in self.network.attention_layers
             if not m.attention.dynamic_patterns
         ]
-        return [(name, np.full(size, ONE, np.int64)) for name, size in constant + stored]
+        values = [(name, np.full(size, ONE, np.int64)) for name, size in constant + stored]
+        attending = self.network.self_attention
+        for n in dict.fromkeys(a.drive_shape.positions for a in attending):
+            values.append((rows_of(n), np.eye(n, dtype=np.int64) * self.row_factor))
+        for name, (n, causal) in {
+            present_of(a): (a.drive_shape.positions, a.causal) for a in attending
+        }.items():
+            values.append((name, ONE * (np.tri(n, dtype=np.int64) if causal else np.ones((n, n), np.int64))))
+        return values
+
+    @property
+    def row_factor(self) -> int:
+        """Value u of STORE, such that gain u makes a code a weight (equilif_golden.blocks.self_attention)."""
+        return (1 << query_shift(self.network.numerics.fraction)) // self.row_gain
+
+    @property
+    def row_gain(self) -> int:
+        """Gain of STORE."""
+        return min(1 << (GAIN_WIDTH - 1), 1 << query_shift(self.network.numerics.fraction))
 
     @property
     def sample_first(self) -> int:
@@ -277,7 +361,7 @@ class Placement:
         inputs = {q.name: q.maps for q in self.network.inputs}
         filled = []
         for name, values in parts:
-            positions = values.reshape(-1, inputs.get(name, len(values)))
+            positions = values.reshape(-1, inputs.get(name, values.shape[-1]))
             width = self.groups[name].n * p // len(positions)
             filled.append(np.pad(positions, ((0, 0), (0, width - positions.shape[1]))).ravel())
         return np.concatenate(filled)

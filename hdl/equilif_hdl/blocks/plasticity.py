@@ -1,8 +1,8 @@
 """EP weight update of one bank; bit-exact with equilif_golden.blocks.plasticity.ep_update.
 
     gain u+ v+ + dither --------(+)--|-- >> shift --|--(+)-- saturate --[a--> o
-    -gain u- -(x)--[m------------'                      |
-    v- -------'                                     w --'
+    -gain u- -(x)--[m------------'        |             |
+    v- -------'                           '--|- store -. w --'
 
 Bars are registers, [ optional ones: ``multiplied`` after the multiplier, ``added`` after the adder.  Latency
 from ``product`` 2 + ``added``, throughput 1.  Multiplier and adder fit one DSP block.
@@ -10,7 +10,8 @@ from ``product`` 2 + ``added``, throughput 1.  Multiplier and adder fit one DSP 
 
 from __future__ import annotations
 
-from amaranth import Array, Module, Signal, signed
+from amaranth import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -35,6 +36,8 @@ class Plasticity(wiring.Component):
         Shift of the learning rate.
     w : In(signed(16)), 2 cycles after ``product``
         Weight.
+    store : In(1), held, from the cycle of ``product`` on
+        With ``stores``: the weight becomes the lowest bits of gain (u+ v+ - u- v-) + dither.
     o : Out(signed(16))
         Weight after the update.
 
@@ -46,6 +49,7 @@ class Plasticity(wiring.Component):
     vm: Signal
     shift: Signal
     w: Signal
+    store: Signal
     o: Signal
 
     def __init__(
@@ -55,8 +59,10 @@ class Plasticity(wiring.Component):
         multiplied: bool = False,
         added: bool = False,
         signed_values: bool = False,
+        stores: bool = False,
     ):
         self.weight = numerics.weight
+        self.stores = stores
         self.multiplied = multiplied
         self.added = added
         self.latency = 2 + added
@@ -67,6 +73,7 @@ class Plasticity(wiring.Component):
                 "vm": In(signed(9) if signed_values else 8),
                 "shift": In(5),
                 "w": In(signed(16)),
+                **({"store": In(1)} if stores else {}),
                 "o": Out(signed(16)),
             }
         )
@@ -83,5 +90,10 @@ class Plasticity(wiring.Component):
             difference.eq(product + self.product),
             dw.eq(Array(difference >> s for s in SHIFTS)[which]),
         ]
-        m.d["sync" if self.added else "comb"] += self.o.eq(saturate(w + dw, self.weight.width))
+        updated: Value = saturate(w + dw, self.weight.width)
+        if self.stores:
+            stored = Signal(signed(self.weight.width), reset_less=True)
+            m.d.sync += stored.eq(difference)
+            updated = Mux(self.store, stored, updated)
+        m.d["sync" if self.added else "comb"] += self.o.eq(updated)
         return m

@@ -47,6 +47,10 @@ class Softmax(wiring.Component):
         Its drives after the shift, P lanes side by side.
     active : In(P)
         Its active lanes.
+    more : In(1)
+        With ``self_attention``: another row follows.
+    next_row : Out(1)
+        With ``self_attention``: strobe, the walks of the next row begin in the next cycle.
     restart_walk : Out(1)
         The next walk must begin.
     busy : Out(1)
@@ -68,6 +72,8 @@ class Softmax(wiring.Component):
     valid: Signal
     scores: Signal
     active: Signal
+    more: Signal
+    next_row: Signal
     restart_walk: Signal
     busy: Signal
     coding: Signal
@@ -80,6 +86,7 @@ class Softmax(wiring.Component):
         p = config.lanes
         self.registers = config.registers.exponential
         self.latency = EXPONENTIAL + self.registers
+        self.rows = config.self_attention
         self.lanes = p
         self.drive = config.numerics.accumulator_width - 1
         self.total_width = (int(TABLE.max()) * config.state_groups * p).bit_length()
@@ -92,6 +99,7 @@ class Softmax(wiring.Component):
                 "valid": In(1),
                 "scores": In(self.drive * p),
                 "active": In(p),
+                **({"more": In(1), "next_row": Out(1)} if self.rows else {}),
                 "restart_walk": Out(1),
                 "busy": Out(1),
                 "coding": Out(1),
@@ -155,6 +163,16 @@ class Softmax(wiring.Component):
                 with m.If(done):
                     m.d.sync += [self.busy.eq(0), self.coding.eq(0)]
                     m.next = "IDLE"
+                    if self.rows:
+                        with m.If(self.more):
+                            m.d.comb += self.next_row.eq(1)
+                            m.d.sync += self.busy.eq(1)
+                            m.next = "ROW"
+            if self.rows:
+                with m.State("ROW"):
+                    m.d.comb += self.restart_walk.eq(1)
+                    m.d.sync += [top.eq(0), total.eq(0)]
+                    m.next = "MAX"
         return m
 
     def _lane(self, m: Module, j: int, top: Value) -> Value:

@@ -70,7 +70,9 @@ class Activity(wiring.Component):
         with m.If(self.start):
             m.d.sync += walk.eq(0)
         with m.Elif(self.restart_walk):
-            m.d.sync += walk.eq(walk + 1)
+            m.d.sync += walk.eq(
+                Mux(walk == longest - 1, 0, walk + 1) if self.config.self_attention else walk + 1
+            )
         for k, name in enumerate(NAMES):
             command = self._of_command(m, name, walk)
             fetch = self._by_operation(m, FETCH, name, "fetch")

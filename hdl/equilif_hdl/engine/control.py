@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_WIDTH, SHIFTS
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, RelayMode
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, command, has_mode, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, command, has_mode, is_one_of, stores
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages
 from equilif_hdl.fixed import delayed, domain
 from equilif_hdl.typed import Interface
@@ -191,6 +191,11 @@ class Control(wiring.Component):
         control = self.control
         # without `valid`, which is late: without a command the product is not used
         is_learn = self.stages.op_is(m, timing.noise_lookup, Op.LEARN)
+        um: Value = -first.um if self.config.registers.gain else first.um
+        if self.config.self_attention:  # STORE adds neither noise nor u- v-
+            store = stores(self.instruction)
+            is_learn = is_learn & ~store
+            um = Mux(store, 0, um)
         noise_mask = Signal(DITHER_WIDTH)
         lookup = m.d[domain(self.config.registers.noise)]
         lookup += noise_mask.eq(0)
@@ -203,14 +208,14 @@ class Control(wiring.Component):
         if self.config.single_port:
             learns = self.stages.op_valid(m, timing.noise_lookup, Op.LEARN)
             with m.If(learns):
-                m.d.sync += minus.eq(first.um)
+                m.d.sync += minus.eq(um)
             late -= 1
             m.d.comb += [
                 control.load_noise.eq(learns | (self.instruction.op != Op.LEARN)),
                 control.load_minus.eq(self.stages.op_valid(m, timing.factors, Op.LEARN)),
             ]
         else:
-            m.d.sync += minus.eq(-first.um if self.config.registers.gain else first.um)
+            m.d.sync += minus.eq(um)
         m.d.comb += [
             control.noise_mask.eq(noise_mask),
             control.gain_um.eq(delayed(m, minus, late, "minus")),

@@ -55,9 +55,10 @@ class Dispatcher(wiring.Component):
         Its operation, decoded.
     idle : Out(1)
         It and all instructions before it are finished.
-    convolve, begin, steps_valid : Out(1), Out(1), In(1)
-        With ``convolution``: the instruction that is loaded is CONVOLVE; it is another one; the address steps
-        of the last CONVOLVE are computed.
+    begin : Out(1)
+        With ``convolution`` or ``self_attention``: an instruction other than CONVOLVE is loaded.
+    convolve, steps_valid : Out(1), In(1)
+        With ``convolution``: CONVOLVE is loaded; the address steps of the last one are computed.
     """
 
     i: Stream[Instruction]
@@ -98,7 +99,8 @@ class Dispatcher(wiring.Component):
                 "is_learn": Out(1),
                 "is_argmax": Out(1),
                 "idle": Out(1),
-                **({"convolve": Out(1), "begin": Out(1), "steps_valid": In(1)} if config.convolution else {}),
+                **({"begin": Out(1)} if config.convolution or config.self_attention else {}),
+                **({"convolve": Out(1), "steps_valid": In(1)} if config.convolution else {}),
             }
         )
 
@@ -126,6 +128,8 @@ class Dispatcher(wiring.Component):
                 self.begin.eq(load & ~convolves(following)),
             ]
             begins = self.begin
+        elif self.config.self_attention:
+            m.d.comb += self.begin.eq(load)
         if self.config.registers.queue:
             m.d.comb += self.i.ready.eq(~next_valid | load)
             with m.If(self.i.ready):

@@ -23,14 +23,14 @@ from amaranth.lib.wiring import In, connect
 
 from equilif_golden.blocks.plasticity import DITHER_UPDATE, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import SYNAPTIC, WALK
+from equilif_golden.engine.isa import SYNAPTIC, WALK, Op
 from equilif_golden.engine.memories import skips_unchanged
 from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
 from equilif_hdl.engine.dispatch import Dispatcher
 from equilif_hdl.engine.geometry import Geometry
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, by_column, by_minus, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, by_column, by_minus, is_one_of, stores
 from equilif_hdl.engine.lanes import Lanes
 from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.engine.scan import Scanner
@@ -104,9 +104,12 @@ class Engine(wiring.Component):
             host.busy.eq(sequencer.busy),
             host.prediction.eq(argmax.place),
         ]
+        updates: Value = dispatcher.is_learn
+        if cfg.self_attention:
+            updates = updates & ~stores(dispatcher.instruction)
         with m.If(access.write_counter):
             m.d.sync += phase.eq(word)
-        with m.Elif(dispatcher.start & dispatcher.is_learn):
+        with m.Elif(dispatcher.start & updates):
             m.d.sync += phase.eq(phase + DITHER_UPDATE)
         self._execute(m, dispatcher, scanner, walker, argmax, lanes, phase)
         self._count(m, dispatcher, scanner, walker, lanes)
@@ -197,6 +200,33 @@ class Engine(wiring.Component):
             ]
         if skips_unchanged(cfg):
             m.d.comb += [scanner.dst.eq(ins.dst), scanner.n_dst.eq(ins.n_dst)]
+        if cfg.self_attention:
+            if skips_unchanged(cfg):
+                m.d.comb += scanner.store.eq(stores(ins))
+            self._rows(m, dispatcher, walker, lanes)
+
+    def _rows(self, m: Module, dispatcher: Dispatcher, walker: Walker, lanes: Lanes) -> None:
+        """Rows of SOFTMAX: each is a walk from ``first`` through ``n`` groups, the first one at the start."""
+        ins = dispatcher.instruction
+        first = Signal.like(ins.dst)
+        left = Signal.like(ins.n_dst)  # groups of this row and of the next ones
+        n = Signal.like(ins.n_dst)
+        row = Signal.like(ins.n_dst)  # groups of a row
+        softmax = Signal()
+        m.d.comb += [
+            softmax.eq(ins.op == Op.SOFTMAX),
+            row.eq(Mux(ins.count == 0, ins.n_dst, ins.count)),
+            n.eq(Mux(row < left, row, left)),
+            lanes.more_rows.eq(row < left),
+        ]
+        with m.If(lanes.next_row):
+            m.d.sync += [first.eq(first + row), left.eq(left - row)]
+        with m.If(dispatcher.begin):
+            m.d.sync += [first.eq(dispatcher.following.dst), left.eq(dispatcher.following.n_dst)]
+        with m.If(softmax):
+            m.d.comb += [walker.instruction.dst.eq(first), walker.instruction.n_dst.eq(n)]
+            if self.config.convolution:
+                m.d.comb += walker.steps.run.eq(n)
 
     def _count(
         self, m: Module, dispatcher: Dispatcher, scanner: Scanner, walker: Walker, lanes: Lanes

@@ -7,7 +7,7 @@ from amaranth import Const, Shape, Value
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import SIDE
-from equilif_golden.engine.isa import FIELDS, Op, SourceMode
+from equilif_golden.engine.isa import FIELDS, LearnMode, Op, SourceMode
 from equilif_hdl.typed import Fields, Layout
 
 
@@ -63,6 +63,11 @@ def by_column(ins: Instruction, config: EngineConfig) -> Value:
     return ins.op.matches(int(Op.GATHER), *([int(Op.DRIVE)] if config.attention else [])) & has_mode(
         ins, SourceMode.COLUMN
     )
+
+
+def stores(ins: Instruction) -> Value:
+    """The instruction is a LEARN of mode STORE, in an engine with ``self_attention``."""
+    return (ins.op == Op.LEARN) & has_mode(ins, LearnMode.STORE)
 
 
 def by_minus(ins: Instruction, config: EngineConfig) -> Value:

@@ -27,13 +27,14 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.isa import LearnMode
 from equilif_golden.fixed import VALUE
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.engine.control import LaneControl, Source
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, lane_bits, signed_values
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode, lane_bits, signed_values
 from equilif_hdl.engine.stages import LaneStatus, Timing
 from equilif_hdl.fixed import delayed, domain, shape, times_index
 
@@ -270,6 +271,7 @@ class Lane(wiring.Component):
             multiplied=cfg.registers.update_product > 0,
             added=timing.added,
             signed_values=cfg.attention,
+            stores=cfg.self_attention,
         )
         minus = self.word[8:]
         if cfg.attention:
@@ -290,6 +292,8 @@ class Lane(wiring.Component):
             plasticity.w.eq(weight),
             self.updated.eq(plasticity.o),
         ]
+        if cfg.self_attention:
+            m.d.comb += plasticity.store.eq(has_mode(self.instruction, LearnMode.STORE))
 
     def _attention(self, m: Module, product: Value) -> None:
         """RELAY, and the codes of SOFTMAX."""

@@ -62,6 +62,8 @@ class Lanes(wiring.Component):
         Instruction of the commands in the lanes: source of constants of walks and LEARN.
     start, walk_done, restart_walk : In(1), In(1), Out(1)
         A walk of ``instruction`` begins; the walker is idle; SOFTMAX needs another walk.
+    more_rows, next_row : In(1), Out(1)
+        With ``self_attention``: SOFTMAX has another row, and goes on to it.
     empty, draining, scan_may_start, spikes_ready : Out(1)
         See equilif_hdl.engine.dispatch.
     scan : In(ScanPort)
@@ -87,6 +89,8 @@ class Lanes(wiring.Component):
     start: Signal
     walk_done: Signal
     restart_walk: Signal
+    more_rows: Signal
+    next_row: Signal
     scan: ScanPort.Members
     host: LanesPort.Members
     host_data: Signal
@@ -108,6 +112,7 @@ class Lanes(wiring.Component):
                 "start": In(1),
                 "walk_done": In(1),
                 "restart_walk": Out(1),
+                **({"more_rows": In(1), "next_row": Out(1)} if config.self_attention else {}),
                 "scan": In(ScanPort(config)),
                 "host": In(LanesPort(config)),
                 "host_data": In(16),
@@ -281,5 +286,7 @@ class Lanes(wiring.Component):
                 )
             ),
         ]
+        if self.config.self_attention:
+            m.d.comb += [softmax.more.eq(self.more_rows), self.next_row.eq(softmax.next_row)]
         for lane, exponential in zip(lanes, lanes_of(softmax.e, self.config.lanes), strict=True):
             m.d.comb += lane.exponential.eq(exponential)

@@ -88,6 +88,8 @@ class Scanner(wiring.Component):
         equilif_hdl.engine.geometry.
     dither : In(DITHER_WIDTH)
         With ``start``: dither of row 0.
+    store : In(1)
+        With ``start``, if LEARN skips unchanged weights, and with ``self_attention``: it skips none.
     spiking, learning, by_minus : In(1)
         Held during a scan.  Active lanes are those with a spike; those with a non-zero value at +beta or
         -beta; those with a non-zero value at -beta.  With none of the three: non-zero at +beta.
@@ -112,6 +114,7 @@ class Scanner(wiring.Component):
     first: Signal
     steps: Steps
     dither: Signal
+    store: Signal
     spiking: Signal
     learning: Signal
     by_minus: Signal
@@ -139,6 +142,7 @@ class Scanner(wiring.Component):
                 "stride": In(group + 1),
                 **({"first": In(group), "steps": In(steps(config))} if config.convolution else {}),
                 "dither": In(DITHER_WIDTH),
+                **({"store": In(1)} if skips_unchanged(config) and config.self_attention else {}),
                 "spiking": In(1),
                 "learning": In(1),
                 "by_minus": In(1),
@@ -459,11 +463,12 @@ class BufferedScan:
             ]
         with m.Elif(comparing):
             m.d.sync += [comparing.eq(0), following.address.eq(scanner.src), following.left.eq(scanner.n_src)]
+        stores = scanner.config.self_attention
         with m.If(scanner.start):
             m.d.sync += [
                 comparing.eq(scanner.learning),
                 dst_fetch.eq(scanner.learning),
-                all_change.eq(~scanner.learning),
+                all_change.eq(~scanner.learning | scanner.store if stores else ~scanner.learning),
             ]
         return unequal | all_change.replicate(p)
 

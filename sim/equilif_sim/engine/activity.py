@@ -77,7 +77,7 @@ class ActivityBench:
 
     async def check(self) -> None:
         got = await self.counts()
-        assert np.array_equal(got, self.expected), got - self.expected
+        assert np.array_equal(got, self.expected & MASK), got - self.expected
 
     async def begin(self, counts: Raw) -> None:
         """Preset the counters."""
@@ -114,7 +114,6 @@ async def counts_have_32_bits(dut: Any) -> None:
         ends = MASK >> rng.integers(32, size=len(NAMES))
         await bench.begin(np.where(rng.random(len(NAMES)) < 0.5, ends, rng.integers(MASK, size=len(NAMES))))
         await bench.execute(random_instruction(rng, bench.config, random.choice(operations(bench.config))))
-        bench.expected &= MASK
         await bench.check()
 
 

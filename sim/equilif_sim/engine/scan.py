@@ -93,8 +93,13 @@ class ScanBench:
 
     def _taking_part(self, *, spiking: bool, learning: bool, by_minus: bool, dst: slice) -> Raw:
         spikes, plus, minus = self.values
+        store = skips_unchanged(self.config) and self.config.self_attention and random.random() < 0.5
+        if skips_unchanged(self.config) and self.config.self_attention:
+            drive(self.dut, store=store)
         if spiking:
             return np.asarray(spikes)
+        if learning and store:
+            return np.asarray(plus | minus)
         if learning:
             differs = plus != minus
             found = np.asarray(plus | minus)

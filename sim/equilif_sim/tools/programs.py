@@ -112,8 +112,8 @@ def random_instruction(
         if name in numbers:
             fields |= operand.fields(numbers[name])  # type: ignore[arg-type]
         elif isinstance(operand, Number):
-            # a comparison with iterations must sometimes match
-            allowed = range(SHORT + 2) if operand.in_loop else operand.allowed
+            # a comparison with iterations must sometimes match, and rows must be shorter than all groups
+            allowed = range(SHORT + 2) if operand.in_loop or operand.of_groups else operand.allowed
             fields |= operand.fields(random_number(rng, allowed))
         elif isinstance(operand, Span):
             size = getattr(config, operand.memory)
