@@ -153,12 +153,11 @@ def generate(
         typer.Option("--spikes", help="Run the integer spiking network, not its rates in floating point."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the drawn characters.", min=0)] = 0,
-    attention: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(
-            help="File for a figure of the attention of every layer and head to the prompt (PNG).",
+            help="Folder for a figure of the attention of every layer and head to the prompt.",
             show_default="no figure",
-            metavar="FILE.png",
         ),
     ] = None,
     json: Json = None,
@@ -169,11 +168,12 @@ def generate(
 
     Example:  [bold]equilif generate results/text/network.npz --prompt "def main("[/]
     """
+    from equilif.training.folder import ATTENTION
     from equilif.training.text import Writer
     from equilif_golden import files
 
-    if attention is not None:
-        files.check(attention)
+    if out is not None:
+        files.check(out / ATTENTION)
     writer = Writer.load(network)
     text = ""
     with show.counted("generate", length) as progress:
@@ -183,8 +183,16 @@ def generate(
     lines = [show.literal(line) for line in f"{prompt}{text}".split("\n")]
     show.console.print("\n".join(lines))
     plotted = []
-    if attention is not None and (plots := show.plots_for("figure")) is not None:
-        plots.self_attention(writer.attention(prompt), prompt[-writer.positions :], attention)
-        plotted.append(attention)
-        show.console.print(f"saved {show.literal(attention)}")
-    return {"network": network, "prompt": prompt, "text": text, "spikes": spikes, "files": plotted}
+    if out is not None and (plots := show.plots_for("figure")) is not None:
+        path = plots.figure_path(out, ATTENTION)
+        plots.self_attention(writer.attention(prompt), prompt[-writer.positions :], path)
+        plotted.append(path.name)
+        show.console.print(f"saved {path.name} in {show.literal(out)}")
+    return {
+        "network": network,
+        "prompt": prompt,
+        "text": text,
+        "spikes": spikes,
+        **({} if out is None else {"out": out}),
+        "files": plotted,
+    }

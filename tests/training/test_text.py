@@ -269,10 +269,10 @@ def test_attention_figure(trained, tmp_path):
         trained / "network.npz",
         "--prompt=01 \n2",
         "--length=1",
-        "--attention",
-        tmp_path / "a.png",
+        "--out",
+        tmp_path,
     )
-    assert (tmp_path / "a.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
 
 
 def test_refused(trained, tmp_path):
