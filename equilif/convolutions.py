@@ -134,7 +134,7 @@ def unrolled(network: Network, weights: Weights) -> tuple[Network, Weights]:
         )
     flat = {s.name: dense(network, s, weights[s.name]) for s in network.synapses}
     populations = tuple(Population(p.name, p.size, p.kind) if p.shape else p for p in network.populations)
-    synapses = tuple(replace(s, kernel=None, stride=1) for s in network.synapses)
+    synapses = tuple(replace(s, kernel=None, stride=1, per_position=False) for s in network.synapses)
     widest = replace(network.numerics, accumulator_width=MAX_ACCUMULATOR)
     return Network(populations, synapses, network.output, network.schedule, widest), flat
 

@@ -129,7 +129,7 @@ def to_graph(
     check_float(dt, "dt", *STEPS)
     weights = network.check_weights(weights)
     for p in network.populations:
-        if p.kind in ("attention", "relay"):
+        if p.kind in ("attention", "relay", "self_attention"):
             raise ValueError(
                 f"population {p.name!r}: NIR has no {p.kind} neurons; "
                 "a network with attention layers cannot be exported"
@@ -163,6 +163,8 @@ def to_graph(
         else:
             nodes[p.name] = nir.IF(r=np.ones(v.shape), v_threshold=v, v_reset=0 * v)
         biases = [s for s in network.synapses if s.post == p.name and network[s.pre].kind == "constant"]
+        if any(s.per_position for s in biases):
+            raise ValueError(f"population {p.name!r}: NIR has no bias for each position of maps")
         if len(biases) > 1:
             raise ValueError(
                 f"population {p.name!r}: NIR has one bias a neuron, "

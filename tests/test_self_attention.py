@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from equilif.convolutions import unrolled
 from equilif_golden.fixed import Numerics
+from equilif_golden.kernel import Kernel
 from equilif_golden.learning import learning_steps
 from equilif_golden.network import Attention, Constant, Input, Lif, Network, Population, Relay, Synapse
 from equilif_golden.populations import SelfAttention
@@ -20,6 +23,7 @@ A = SelfAttention.of_shape("a", (3, 1, 6), heads=2)
 Y = Lif.of_shape("y", (3, 1, 5))
 JOINED = (Synapse("x", "a", kernel=1), Synapse("b", "a"), Synapse("a", "y", kernel=1))
 NET = Network((X, B, A, Y), JOINED, "y")
+POSITIONED = (Synapse("x", "y", kernel=1), Synapse("b", "y", per_position=True))
 
 
 def test_shapes():
@@ -94,3 +98,28 @@ def test_transformer():
     assert net.shape(net.synapses[2]) == (6, 24) and net.n_outputs == 32
     assert Network.transformer(64, 10, 6, 1, 4)["attention1"].shape == (32, 2, 6)
     assert Network.transformer(8, 10, 6, 1, 4, per_position=False).n_outputs == 4
+
+
+def test_bias_per_position():
+    """The same network without maps, whose bias is dense, has the same rates, and learns the same."""
+    maps = Lif.of_shape("maps", (3, 1, 2))
+    joined = (Synapse("x", "maps", kernel=1), Synapse("b", "maps", per_position=True), Synapse("maps", "y"))
+    net = Network((X, B, maps, Lif("y", 4)), joined, "y")
+    rng = np.random.default_rng(0)
+    weights = {s.name: rng.integers(-2000, 2001, net.shape(s)) for s in net.synapses}
+    flat, dense = unrolled(net, weights)
+    x = rng.integers(0, 256, (5, net.n_inputs)).astype(np.uint8)
+    assert (Kernel(net, weights).settle(x).rates == Kernel(flat, dense).settle(x).rates).all()
+    kernel = Kernel(net, weights, learning_rate=0.05)
+    kernel.train(x, rng.integers(0, 4, 5))
+    assert len(set(kernel.weights["b-maps"][0] - weights["b-maps"][0])) > 2
+
+
+def test_nir_has_none():
+    nir = pytest.importorskip("nir")
+    assert nir
+    from equilif.nir import to_graph
+
+    for net, name in ((NET, "'a'"), (replace(NET, synapses=POSITIONED, populations=(X, B, Y)), "'y'")):
+        with pytest.raises(ValueError, match=name):
+            to_graph(net, net.initial_weights())

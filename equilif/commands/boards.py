@@ -431,7 +431,7 @@ def restore(
     client = the_one(port, baud)
     held = net.n_weights - net.n_table
     with show.console.status(f"{held:,} weights are written to the board"):
-        Chip(client, net, weights, learning_rate=0.0 if net.feedforward else RESTORED_RATE)
+        Chip(client, net, weights, learning_rate=RESTORED_RATE if net.has_energy else 0.0)
     show_displaced(client)
     show.console.print(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"

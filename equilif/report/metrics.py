@@ -220,7 +220,7 @@ def boards(
         else:
             if data is not None:
                 if board.config not in counted:
-                    rate = 0.0 if network.feedforward else learning_rate
+                    rate = learning_rate if network.has_energy else 0.0
                     chip = Chip(EngineModel(board.config), network, weights, learning_rate=rate)
                     counted[board.config] = _words(chip, data)
                 speed = [n and board.clock_hz / n for n in counted[board.config]]
@@ -230,10 +230,10 @@ def boards(
 
 
 def _words(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
-    """Words of weights that a training and a test sample touch, means; no training without feedback."""
+    """Words of weights that a training and a test sample touch, means; no training without an energy."""
     test = [chip.sample(x, tokens=tokens).accesses for x, tokens in _first(data.x_test, data.tokens_test)]
     train = []
-    if not chip.network.feedforward:
+    if chip.network.has_energy:
         targets = one_hot(data.y_train[:COUNTED_SAMPLES], chip.network.n_outputs)
         first = zip(_first(data.x_train, data.tokens_train), targets, strict=True)
         train = [chip.sample(x, y, tokens=tokens).accesses for (x, tokens), y in first]

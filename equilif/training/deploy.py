@@ -193,7 +193,7 @@ def deploy(
     progress("floating point")
     real = predict(model, x, tokens=tokens)
     progress("exact rates of the quantised network")
-    if network.attention_layers:
+    if network.windowed:
         exact, settled = fixed_points(Rates(network, weights, tolerance=1e-6, limit=2000), x, tokens)
     else:
         rates, found = integer_rates(
@@ -225,10 +225,10 @@ def deploy(
         )
     convergence = None
     gradients = None
-    if not network.attention_layers:
+    if not network.windowed:
         progress("convergence of average rates")
         convergence = converge(network, weights, x[:samples])
-        if not network.feedforward:
+        if network.has_energy:
             progress("gradients")
             with torch.enable_grad():
                 gradients = agreement(network, weights, data.x_train[:samples], data.y_train[:samples])

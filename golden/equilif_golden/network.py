@@ -666,6 +666,11 @@ class Network:
         layer = self.dynamic_attention
         return layer.synapse if layer and layer.attention.learns else None
 
+    @property
+    def has_energy(self) -> bool:
+        """Whether spikes descend an energy: every synapse has feedback, and there is no self-attention."""
+        return not self.feedforward and not self.self_attention
+
     @cached_property
     def feedforward(self) -> tuple[Synapse, ...]:
         """Synapses without feedback; Equilibrium Propagation cannot train a network that has one."""
