@@ -15,7 +15,7 @@ import random
 
 import numpy as np
 import pytest
-from amaranth import Signal, signed
+from amaranth import Const, Mux, Signal, signed
 from amaranth.hdl import Value
 
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, dither, ep_update
@@ -92,10 +92,15 @@ REGISTERS = {"SPRAM": (), "DEEP": ("multiplied", "added")}
 @pytest.mark.parametrize("signed_values", [False, True], ids=["rates", "signed"])
 @pytest.mark.parametrize("registers", REGISTERS.values(), ids=REGISTERS)
 @pytest.mark.parametrize("numerics", [DEFAULT, NARROW], ids=["default", "narrow"])
-def test_plasticity(numerics, registers, signed_values):
+@pytest.mark.parametrize("stores", [False, True], ids=["", "stores"])
+def test_plasticity(numerics, registers, signed_values, stores):
     p = Proof("o = ep_update", "equilif_hdl.blocks.plasticity")
-    block = Plasticity(numerics, **dict.fromkeys(registers, True), signed_values=signed_values)
+    block = Plasticity(numerics, **dict.fromkeys(registers, True), signed_values=signed_values, stores=stores)
     p.free(block)
+    store: Value = Const(0)
+    if stores:
+        store = block.store
+        p.assume("held", store == p.before(store))
     values = VALUES["signed values" if signed_values else "rates"]
     um, vm = block.um, block.vm
     p.assume("update shift", block.shift.matches(*SHIFTS))
@@ -110,9 +115,11 @@ def test_plasticity(numerics, registers, signed_values):
     p.m.d.comb += other.eq(p.before(um, block.latency + ahead) * p.before(vm, block.latency + ahead))
     fmt = numerics.weight
     w = p.before(block.w, int(block.added))[: fmt.width].as_signed()  # a 16-bit port for all widths
-    p.claim("o", block.o == update(w, product, other, block.shift, fmt.width)[0])
-    p.cover("at the upper rail", (block.o == fmt.hi) & (w < fmt.hi))
-    p.cover("at the lower rail", (block.o == fmt.lo) & (w > fmt.lo))
+    stored = (product + other)[: fmt.width].as_signed()
+    updated = update(w, product, other, block.shift, fmt.width)[0]
+    p.claim("o", block.o == Mux(store, stored, updated))
+    p.cover("at the upper rail", ~store & (block.o == fmt.hi) & (w < fmt.hi))
+    p.cover("at the lower rail", ~store & (block.o == fmt.lo) & (w > fmt.lo))
     for shift in SHIFTS:
         p.cover(f"shift {shift}", (block.shift == shift) & (block.o == w + 5))
     p.flushed(block.latency + ahead)

@@ -303,7 +303,7 @@ class Placement:
             for m in self.network.attention_layers
             if not m.attention.dynamic_patterns
         ]
-        values = [(name, np.full(size, ONE, np.int64)) for name, size in constant + stored]
+        values: list[tuple[str, Raw]] = [(name, np.full(size, ONE)) for name, size in constant + stored]
         attending = self.network.self_attention
         for n in dict.fromkeys(a.drive_shape.positions for a in attending):
             values.append((rows_of(n), np.eye(n, dtype=np.int64) * self.row_factor))
@@ -361,7 +361,7 @@ class Placement:
         inputs = {q.name: q.maps for q in self.network.inputs}
         filled = []
         for name, values in parts:
-            positions = values.reshape(-1, inputs.get(name, values.shape[-1]))
+            positions = values.reshape(-1, inputs.get(name) or values.shape[-1])
             width = self.groups[name].n * p // len(positions)
             filled.append(np.pad(positions, ((0, 0), (0, width - positions.shape[1]))).ravel())
         return np.concatenate(filled)
