@@ -168,6 +168,29 @@ def user_folder(folder: Path, kind: str) -> str:
     )
 
 
+#: commands that need more than the extras cli and data, and the extras that their errors name
+OTHER_EXTRAS = {
+    "report out1": "plot,report",
+    "boards": "hdl,boards",
+    "build icebreaker": "hdl,boards",
+    "verify digits": "hdl,sim",
+    "export verilog": "hdl",
+    "ports": "host",
+    "gradient digits": "torch",
+    "convert digits-64 a.nir": "nir",
+    "sweep": "sweep",
+}
+
+
+def refused(*command: object, cwd: Path) -> str:
+    """The error message of a command that must fail."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    words = [str(c) for c in command]
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.strip()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("version", VERSIONS)
 def test_wheel_installs(version, built, tmp_path):
@@ -193,6 +216,11 @@ def test_wheel_installs(version, built, tmp_path):
     assert len(learnt) == 1
     output = run(bin / "equilif", "evaluate", out / "network.npz", "--json", "-", cwd=folder)
     assert json.loads(output)["accuracy"] > 0.8
+    run(bin / "equilif", "evaluate", "digits-64", cwd=folder)
+    assert "digits-64" in run(bin / "equilif", "models", cwd=folder)
+    for arguments, extra in OTHER_EXTRAS.items():
+        error = refused(bin / "equilif", *arguments.split(), cwd=folder)
+        assert error.endswith(f" is not installed: pip install 'equilif[{extra}]'"), error
     here = tmp_path / "here"
     run(sys.executable, "-m", "equilif", "train", "--epochs", 1, "--out", here, cwd=ROOT)
     assert LEARNT.search((here / "history.json").read_text())[1] in learnt
@@ -208,6 +236,7 @@ def test_golden_dependencies(built, tmp_path):
     }
     assert there <= {"equilif", "numpy", "numba", "llvmlite", "pip", "setuptools", "wheel"}
     run(bin / "python", "-c", user_folder(tmp_path / "mine", "packages"), cwd=tmp_path / "mine")
-    done = subprocess.run([bin / "equilif", "boards"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == "error: typer is not installed: pip install 'equilif[cli]'\n"
+    error = refused(bin / "equilif", "boards", cwd=tmp_path)
+    assert error == "error: typer is not installed: pip install 'equilif[cli]'"
+    code = "try: from equilif import Classifier\nexcept ModuleNotFoundError as e: print(e)"
+    assert run(bin / "python", "-c", code, cwd=tmp_path).endswith("pip install 'equilif[cli,data]'\n")
