@@ -241,6 +241,12 @@ NETWORKS = {
         12,
         "equilif train snippets",
     ),
+    "sst2": TrainedNetwork(
+        "SST-2, up to 64 tokens, trainable embeddings",
+        "8 queries, 64 hidden",
+        5,
+        "equilif train sst2",
+    ),
     "spoken": TrainedNetwork(
         "spoken digits", "16 queries, 128 hidden", 30, "equilif train spoken", "spoken digits, 16 queries"
     ),

@@ -262,7 +262,7 @@ CONTENT: dict[str, Callable[[], str]] = {
     "accuracy-summary": accuracy_summary,
     **{
         f"accuracy-{name}": partial(accuracy_of, name)
-        for name in ("fashion-maps", "imdb", "mnist-maps", "snippets", "spoken", "vowels")
+        for name in ("fashion-maps", "imdb", "mnist-maps", "snippets", "spoken", "sst2", "vowels")
     },
     "amd": amd,
     "area": area,
