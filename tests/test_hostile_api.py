@@ -1,7 +1,8 @@
 """Entry points of the Python API with invalid arguments.
 
 Property: a call with wrong shapes, types or ranges raises ValueError or TypeError (OSError for files) with a
-one-line message; a valid call gives the right result.  No other exception, warning, crash or wrong result.
+one-line message, which names the field or its value where a description is invalid; a valid call gives the
+right result.  No other exception, warning, crash or wrong result.
 
 Cases: every argument of every entry point with unusual and invalid values; in the long tests pairs of them,
 and randomly damaged files.  A predicate per argument defines validity, the reference in plain integers the
@@ -906,6 +907,10 @@ ENTRIES: dict[str, Entry] = {
 }
 
 
+#: arguments that make others invalid, which the message names
+REQUIRED_BY_OTHERS = ("kind", "shape", "populations", "synapses")
+
+
 # -- property --------------------------------------------------------------------------------------
 def attempt(entry: Entry, arguments: dict[str, Any]) -> tuple[Any, Exception | None]:
     """Result or error; warnings count as errors, other exceptions fail."""
@@ -931,6 +936,9 @@ def check(entry: Entry, spoiled: dict[str, Any]) -> bool:
         assert entry.right(result, **arguments)
     elif len(spoiled) == 1:
         assert not fits, f"it is right, and was refused: {error}"
+        argument, value = next(iter(spoiled.items()))
+        if dataclasses.is_dataclass(entry.call) and argument not in REQUIRED_BY_OTHERS:
+            assert argument in str(error) or short_repr(value) in str(error), "it names neither"
     return error is None
 
 

@@ -198,13 +198,7 @@ def test_valid_synapses(pre, post):
     "make, message",
     [
         (lambda: Relay("q", 6, heads=4), "'q'.*6.*4 heads"),
-        (lambda: Relay("q", 6, heads=0), r"'q'.*heads.*1\.\.\d+.*0"),
         (lambda: anything("h", 6, heads=2), "'h'.*heads"),
-        (
-            lambda: Relay("q", 6, gain=3),
-            r"'q'.*0\.\.2.*3",
-        ),
-        (lambda: Relay("q", 6, gain=-1), r"0\.\.2.*-1"),
         (
             lambda: Attention("m", 1025),
             "population.*'m'.*1024.*1025",
@@ -214,18 +208,13 @@ def test_valid_synapses(pre, post):
             "'h'.*dynamic_patterns",
         ),
         (lambda: any_lif("h", 3, "relay"), "'h'.*kind.*'relay'"),
-        (lambda: Population("h", 3, ""), "'h'.*kind.*''"),
         (lambda: Network.attention(5, 4, 2), "output size"),
         (
             lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3),
             r"\(up to 3, width\)",
         ),
         (lambda: Tokens.of([np.zeros(3, int)], 3), r"\(up to 3, width\).*\(3,\)"),
-        (lambda: Population("h", 0), r"'h'.*size.*1\.\.\d+.*0"),
-        (
-            lambda: Population("h", 1, "dense"),
-            "'h'.*kind.*'dense'",
-        ),
+        (lambda: Population("h", 1, "dense"), "'h'.*kind.*'dense'"),
         (lambda: Network.chain(3), "input.*output size"),
         (
             lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)),
@@ -233,9 +222,6 @@ def test_valid_synapses(pre, post):
         ),
         (lambda: Schedule(free=3), r"free.*4\.\.511.*3"),
         (lambda: Schedule(nudged=512), r"nudged.*4\.\.511.*512"),
-        (lambda: Schedule(window=6), "window.*6"),
-        (lambda: Schedule(leak=9), "leak.*9"),
-        (lambda: Schedule(beta=0), "beta.*0.*2"),
         (lambda: Schedule(threshold=0.3).raw(), "threshold.*power of two"),
         (lambda: Schedule(beta=1e-5).raw(), "one step"),
         (
