@@ -40,6 +40,22 @@ def loaded(preset: Description, folder: Path | None, **options: Any) -> Sequence
     return sequences.load(preset.data, folder, **preset.options, **options)
 
 
+def fixed_embeddings(preset: Description) -> Description:
+    """The network without a trainable table, and without token dropout."""
+    content = preset.content()
+    del content["population"]["memory"]["table_rows"]
+    return Description.of(content, preset.data).changed(token_dropout=0.0)
+
+
+def mean_pooling(preset: Description) -> Description:
+    """The hidden populations without attention, for the mean token of a sample as inputs."""
+    learning = {**preset.content()["learning"], "token_dropout": 0.0, "token_crop": 0.0, "input_mask": 0}
+    # without the name of the data set, because its samples are tokens
+    return Description.of(
+        {**tables.chain(*preset.hidden), "phases": preset.content()["phases"], "learning": learning}
+    )
+
+
 def ep(preset: Description, data: DataSet, seed: int) -> float:
     """Test accuracy after the last epoch."""
     run = Run.start(preset, data, seed)
@@ -122,15 +138,10 @@ def main() -> None:
     found["ep"] = accuracies
     if args.baselines:
         if preset.learns_table:
-            content = preset.content()
-            del content["population"]["memory"]["table_rows"]
-            without_dropout = Description.of(content, preset.data).changed(dropout=0.0)
-            found["tokens_stay"] = [ep(without_dropout, data, s) for s in seeds]
+            found["tokens_stay"] = [ep(fixed_embeddings(preset), data, s) for s in seeds]
             show("the same, tokens that do not learn", found["tokens_stay"])
         pooled = tokens.mean_pooled()
-        learning = {**preset.content()["learning"], "token_dropout": 0.0, "token_crop": 0.0, "input_mask": 0}
-        content = {**tables.chain(*preset.hidden), "phases": preset.content()["phases"], "learning": learning}
-        plain = Description.of(content, preset.data)
+        plain = mean_pooling(preset)
         by_eta = {
             eta: [ep(plain.changed(learning_rate=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS
         }

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import sequences as baselines
 from equilif import cli, results
 from equilif.data import images as data
 from equilif.data import sequences
@@ -413,6 +414,15 @@ def test_mean_pooling(snippets):
         d.x_train.astype(int)[:, :4] - d.x_train[:, 4:].astype(int), 255 / 2 * z, atol=0.51
     )
     assert not (d.x_train[:, :4] & d.x_train[:, 4:]).any() and d.tokens_train is None
+
+
+def test_baselines_of_sequences(snippets):
+    s = sequences.load("snippets", snippets)
+    preset = PRESETS["snippets"].changed(hidden=(8,), epochs=1)
+    fixed = baselines.fixed_embeddings(preset)
+    assert preset.learns_table and not fixed.learns_table and fixed.token_dropout == 0
+    for description, given in ((fixed, s.data_set()), (baselines.mean_pooling(preset), s.mean_pooled())):
+        assert 0 <= baselines.ep(description, given, 0) <= 1
 
 
 # -- recall ----------------------------------------------------------------------------------------
