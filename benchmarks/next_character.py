@@ -121,12 +121,13 @@ def main() -> None:
     parser.add_argument(
         "--standard", choices=("sines", "random"), help="position codes of a standard transformer"
     )
+    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, on rates in training")
     parser.add_argument("--teacher", help="network.npz of another folder")
     parser.add_argument("--spikes", type=int, default=0)
     a = parser.parse_args()
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings(layers=a.layers, steps=a.steps, seed=a.seed, teacher=a.teacher)
+    settings = Settings(layers=a.layers, steps=a.steps, seed=a.seed, noise=a.noise, teacher=a.teacher)
     there = (a.folder / TEXT).exists()
     run = TextRun.resume(a.folder, text_of) if there else TextRun.start(settings, text_of(settings))
     print(f"{len(run.text.train):,} characters, {run.model.network.n_weights:,} weights")

@@ -47,6 +47,15 @@ def train_text(
     learning_rate: Annotated[
         float | None, typer.Option(help="Largest learning rate.", show_default="0.002", min=0)
     ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of noise on the rates in training, as spikes of few time steps have.",
+            show_default="0",
+            min=0,
+            max=1,
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and sequences.", show_default="0")] = None,
     teacher: Annotated[
         Path | None,
@@ -82,6 +91,7 @@ def train_text(
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "noise": noise,
         "seed": seed,
         "teacher": None if teacher is None else str(teacher.resolve()),
     }

@@ -67,6 +67,7 @@ class Settings:
     hidden           neurons per position inside a feed-forward layer
     steps            number of updates
     batch_size       sequences per update
+    noise            standard deviation of noise on the rates in training, for fewer time steps of spikes
     teacher          network.npz of another run, whose probabilities and features the network also learns
     """
 
@@ -79,6 +80,7 @@ class Settings:
     steps: int = 3000
     batch_size: int = 32
     learning_rate: float = 2e-3
+    noise: float = 0.0
     seed: int = 0
     teacher: str | None = None
 
@@ -87,6 +89,7 @@ class Settings:
             check_int(getattr(self, name), name, 1, most)
         check_int(self.symbols, "symbols", 2, MAX_SYMBOLS)
         check_float(self.learning_rate, "learning_rate", 0, 1e3)
+        check_float(self.noise, "noise", 0, 1)
         check_seed(self.seed)
 
     @property
@@ -131,6 +134,7 @@ class TextRun:
             steps=settings.steps,
             learning_rate=settings.learning_rate,
             warm_up=min(100, settings.steps // 10),
+            noise=settings.noise,
             batch=settings.batch_size,
             scales=transformer.learning_rates(network),
             centres=transformer.centres(network),

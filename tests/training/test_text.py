@@ -16,6 +16,7 @@ from equilif.data.characters import OTHER, Alphabet, Text, one_hot, read, window
 from equilif.training.folder import TEXT  # noqa: E402
 from equilif.training.text import Settings, TextRun, Writer  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
+from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real import transformer  # noqa: E402
 from equilif_golden.real.rates import Rates  # noqa: E402
@@ -129,42 +130,41 @@ def test_centres_condition_without_a_change_of_the_gradient_flow():
     assert trainer.step([given[0]], given[1], 4)[0].mean() < first
 
 
-# -- associative recall ----------------------------------------------------------------------------
-def recall_samples(rng: np.random.Generator, n: int, pairs: int, symbols: int) -> tuple[Any, Any]:
-    """``pairs`` of a key and a value, then a key: sequences (n, 2 pairs + 1), and values (n,)."""
-    keys = np.argsort(rng.random((n, symbols)), 1)[:, :pairs]
-    values = rng.integers(0, symbols, (n, pairs))
-    asked = rng.integers(0, pairs, n)
-    found = np.empty((n, 2 * pairs + 1), np.uint8)
-    found[:, :-1:2], found[:, 1::2] = keys, values + symbols
-    found[:, -1] = keys[np.arange(n), asked]
-    return found, values[np.arange(n), asked]
-
-
+# -- attention learns ------------------------------------------------------------------------------
 @pytest.mark.regress
-def test_two_layers_recall():
-    """Two layers recall which value followed a key; chance is 1/4.  One layer does not (docs)."""
-    net = Network.transformer(7, 8, 24, 2, 8, heads=2, hidden=24)
+def test_earlier_symbol():
+    """The symbol two positions earlier, which only attention by position can reach; chance is 1/4."""
+    net = Network.transformer(6, 4, 16, 1, 4, heads=2, hidden=8)
     trainer = Trainer(
         Rates(net, transformer.initial_weights(net, 0)),
-        steps=400,
-        learning_rate=3e-3,
+        steps=300,
+        learning_rate=5e-3,
         warm_up=20,
+        noise=0.02,
         scales=transformer.learning_rates(net),
         centres=transformer.centres(net),
         loss=transformer.cross_entropy,
         clip=1.0,
     )
+
+    def drawn(n: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        codes = rng.integers(0, 4, (n, 6)).astype(np.uint8)
+        labels = np.full((n, 6), -1)
+        labels[:, 2:] = codes[:, :-2]
+        return torch.tensor(one_hot(codes, 4)), labels
+
     rng = np.random.default_rng(0)
-    for _ in range(400):
-        codes, values = recall_samples(rng, 64, 3, 4)
-        labels = np.full(codes.shape, -1)
-        labels[:, -1] = values
-        trainer.step([torch.tensor(one_hot(codes, 8))], torch.tensor(labels), 64)
-    codes, values = recall_samples(np.random.default_rng(1), 500, 3, 4)
+    for _ in range(300):
+        x, labels = drawn(64, rng)
+        trainer.step([x], torch.tensor(labels), 64)
+    x, labels = drawn(200, np.random.default_rng(1))
+    output = trainer.model.part["output"]
     with torch.no_grad():
-        drive = trainer.model(torch.tensor(one_hot(codes, 8)))[1].view(500, 7, 8)
-    assert (drive[:, -1].argmax(1).numpy() == values).mean() > 0.95
+        rates = trainer.model(x)[0][:, output].numpy()
+    spikes = Kernel(net, trainer.model.quantised()).settle(x.numpy()).rates[:, 0, output]
+    for found in (rates, spikes):
+        right = found.reshape(200, 6, 4).argmax(-1) == labels
+        assert right[:, 2:].mean() > 0.95
 
 
 # -- runs ------------------------------------------------------------------------------------------
