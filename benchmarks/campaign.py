@@ -327,7 +327,7 @@ def _written(i: Instruction) -> str:
 
 # -- networks --------------------------------------------------------------------------------------
 def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
-    """A chain, a convolutional network or an attention network, by the options of the engine."""
+    """A chain, a convolution, an attention network or a transformer, by the options of the engine."""
     window = int(rng.choice([1, 2, 4, 8]))
     early_exit: dict[str, Any] = {}
     if config.early_exit and rng.random() < 0.4:
@@ -346,6 +346,7 @@ def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
     classes = int(rng.integers(2, 9))
     hidden = rng.integers(1, 30, rng.integers(0, 3)).tolist()
     kinds = ["chain"] * 2 + ["conv"] * config.convolution + ["attention"] * config.attention
+    kinds += ["transformer"] * (config.self_attention and config.attention and config.convolution)
     match rng.choice(kinds):
         case "conv":
             sides = rng.integers(3, 7, 2).tolist()
@@ -355,6 +356,22 @@ def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
             words, width, heads = (int(rng.integers(1, n)) for n in (20, 9, 4))
             gain = int(rng.integers(0, 3))
             return Network.attention(words, width, heads, *hidden[:1], classes, gain=gain, schedule=schedule)
+        case "transformer":
+            return Network.transformer(
+                int(rng.integers(1, 6)),
+                int(rng.integers(1, 6)),
+                int(rng.integers(1, 5)),
+                1,
+                classes,
+                heads=int(rng.integers(1, 3)),
+                width=int(rng.integers(1, 5)),
+                hidden=int(rng.integers(1, 5)),
+                causal=bool(rng.integers(2)),
+                per_position=False,
+                gain=int(rng.integers(0, 3)),
+                feedback=bool(rng.integers(2)),
+                schedule=schedule,
+            )
     return Network.chain(
         int(rng.integers(1, 60)),
         *hidden,
@@ -366,7 +383,10 @@ def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
 
 
 def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: np.random.Generator) -> str:
-    """First mismatch in predictions, spikes, rates or weights over samples, some with a target."""
+    """First mismatch in predictions, spikes, rates or weights over samples, some with a target.
+
+    Without an energy: in predictions, spikes and rates.
+    """
     weights = {s.name: rng.integers(-3000, 3001, network.shape(s)) for s in network.plastic}
     lo, hi = network.numerics.weight.lo, network.numerics.weight.hi
     weights = {name: np.clip(w, lo, hi) for name, w in weights.items()}
@@ -379,12 +399,18 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
         off = np.r_[0, rng.integers(0, loaded.attention.size + 1, SAMPLES).cumsum()].astype(np.int64)
         rows = TokenRows(table, rng.integers(0, 40, off[-1]).astype(np.int32), off)
         tokens = [rows.take([j]) for j in range(SAMPLES)]
-    kernel = Kernel(network, weights, learning_rate=0.06)
-    chip = Chip(make(), network, weights, learning_rate=0.06)
+    rate = 0.06 if network.has_energy else None
+    kernel = Kernel(network, weights, learning_rate=rate)
+    chip = Chip(make(), network, weights, learning_rate=rate)
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         inferred = chip.sample(x[j], tokens=tokens[j])
         if inferred.prediction != kernel.predict(x[j : j + 1], tokens=tokens[j])[0]:
             return f"prediction of sample {j}"
+        if not network.has_energy:
+            rates, spikes = kernel.rates(x[j : j + 1], tokens=tokens[j])
+            if inferred.spikes != spikes[0] or not np.array_equal(chip.rates().plus, rates[0, 0]):
+                return f"spikes or rates of sample {j}"
+            continue
         rates, spikes = kernel.rates(x[j : j + 1], y[None], tokens=tokens[j])
         result = chip.sample(x[j], y, tokens=tokens[j])
         if result.spikes != spikes[0] or not np.array_equal(chip.rates(), rates[0, 1:]):
