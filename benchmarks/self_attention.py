@@ -4,7 +4,8 @@
 
 Networks have two layers, 32 positions and 32 features.  Rates: 20 random sequences of 32 symbols, weights of
 3 seeds, queries and keys 6 times those at the start of training, so that attention is not uniform; seven
-windows of T steps.  Cycles: the exact model of the engine, 2 sequences.
+windows of T steps.  Cycles: the exact model of the engine of the ULX3S 85F with convolutions, and with
+self-attention; 16 symbols and hidden neurons per position, which fill it; 4 windows of 8 steps, 5 sequences.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from equilif_boards import BOARDS
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.compiler import engine_for
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
@@ -32,13 +33,13 @@ TIMES = (4, 8, 16, 32)
 SEEDS = range(3)
 
 
-def sequences(n: int) -> npt.NDArray[np.uint8]:
+def sequences(n: int, symbols: int = SYMBOLS) -> npt.NDArray[np.uint8]:
     """One-hot codes (n, positions x symbols) of random sequences."""
-    symbols = np.random.default_rng(0).integers(0, SYMBOLS, (n, POSITIONS))
-    return (np.eye(SYMBOLS, dtype=np.uint8)[symbols] * 255).reshape(n, -1)
+    chosen = np.random.default_rng(0).integers(0, symbols, (n, POSITIONS))
+    return (np.eye(symbols, dtype=np.uint8)[chosen] * 255).reshape(n, -1)
 
 
-def transformer(window: int, hidden: int) -> Network:
+def transformer(window: int) -> Network:
     schedule = Schedule(free=WINDOWS * window, window=window, nudged=window)
     return Network.transformer(
         POSITIONS,
@@ -47,7 +48,6 @@ def transformer(window: int, hidden: int) -> Network:
         2,
         SYMBOLS,
         heads=2,
-        hidden=hidden,
         schedule=schedule,
         numerics=Numerics(charge_width=20),
     )
@@ -64,7 +64,7 @@ def weights(network: Network, seed: int) -> Weights:
 
 def errors(window: int) -> dict[str, tuple[float, float]]:
     """Root mean square and largest difference of measured rates and exact ones, by population."""
-    network = transformer(window, 2 * FEATURES)
+    network = transformer(window)
     x = sequences(20)
     differences = []
     for seed in SEEDS:
@@ -82,28 +82,33 @@ def errors(window: int) -> dict[str, tuple[float, float]]:
     }
 
 
-def cycles(lanes: int, window: int = 16) -> tuple[int, int, int]:
-    """Instructions, cycles of a sequence, and those without the self-attention of each window."""
-    network = transformer(window, FEATURES)
-    chip = Chip(
-        EngineModel(replace(engine_for(network, lanes=lanes), tiles=1 << 12)), network, weights(network, 0)
-    )
-    instructions = len(chip.compiled.program(0.0))
-    runs = [chip.sample(x).cycles for x in sequences(2)]
+def cycles() -> str:
+    schedule = Schedule(free=32, window=8, nudged=8)
+    network = Network.transformer(POSITIONS, 16, FEATURES, 2, 16, heads=2, hidden=16, schedule=schedule)
+    board = BOARDS["ulx3s-85f-maps"]
+    chip = Chip(EngineModel(replace(board.config, self_attention=True)), network, weights(network, 0))
+    program = chip.compiled.program(0.0)
     chip.compiled._attend = list  # type: ignore[method-assign]
-    chip.engine.load(chip.compiled.program(0.0))
-    without = [chip.sample(x).cycles for x in sequences(2)]
-    return instructions, sum(runs) // 2, sum(without) // 2
+    without = chip.compiled.program(0.0)
+    counts = []
+    for instructions in (program, without):
+        chip.engine.load(instructions)
+        runs = [chip.sample(x) for x in sequences(5, 16)]
+        counts.append([sum(getattr(r, name) for r in runs) // 5 for name in ("cycles", "accesses")])
+    (all_cycles, all_words), (other_cycles, other_words) = counts
+    return (
+        f"{len(program)} instructions; a sequence: {all_cycles:,} cycles, {all_words:,} words of weights; of "
+        f"these self-attention: {all_cycles - other_cycles:,}, {all_words - other_words:,}; a token: "
+        f"{all_cycles / POSITIONS:,.0f} cycles, {board.clock_hz * POSITIONS / all_cycles:,.0f} tokens/s at "
+        f"{board.clock_hz / 1e6:g} MHz"
+    )
 
 
 def main() -> None:
     for window in TIMES:
         found = {name: f"{rms:.4f} ({top:.3f})" for name, (rms, top) in errors(window).items()}
         print(f"T {window}: rms (largest) {found}", flush=True)
-    for lanes in (16, 32):
-        print(
-            f"{lanes} lanes: instructions, cycles, cycles without self-attention {cycles(lanes)}", flush=True
-        )
+    print(cycles())
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equilif_boards import BOARDS
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
-from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.config import Pipeline
 from equilif_golden.engine.isa import Groups, LearnMode, Op, rows_of
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.kernel import Kernel
@@ -123,18 +124,8 @@ def test_rtl_small(pipeline):
 
 @pytest.mark.regress
 def test_rtl_two_layers():
-    """Two layers of 32 positions x 32 features: 20 sequences, every rate."""
-    net = Network.transformer(
-        32, 32, 32, 2, 32, heads=2, hidden=32, schedule=Schedule(free=32, window=8, nudged=8)
-    )
-    config = EngineConfig(
-        lanes=16,
-        tiles=384,
-        value_groups=1024,
-        state_groups=1024,
-        program_words=1024,
-        convolution=True,
-        self_attention=True,
-        numerics=net.numerics,
-    )
+    """Two layers of 32 positions x 32 features on the engine of a board: 20 sequences, every rate."""
+    schedule = Schedule(free=32, window=8, nudged=8)
+    net = Network.transformer(32, 16, 32, 2, 16, heads=2, hidden=16, schedule=schedule)
+    config = replace(BOARDS["ulx3s-85f-maps"].config, self_attention=True)
     check_rtl(net, config, sequences(net, 20))
