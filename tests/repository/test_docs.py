@@ -33,7 +33,7 @@ WIDTH = 110
 #: lines of a page
 MAX_LINES = 250
 #: a command line: launcher, command, arguments
-COMMAND = r"(?<![\w./'-])(?<!from )(?:equilif|\./run) ([a-z]+)\b([^;|&]*)"
+COMMAND = r"(?<![\w./'-])(?<!from )(?:equilif|\./run) ([a-z]+(?:-[a-z]+)*)\b([^;|&]*)"
 #: files of users in examples
 NEW = r"\bnew `[^`]+`"
 
@@ -172,7 +172,7 @@ def commands() -> dict[str, set[str]]:
 
 @every_page
 def test_named_commands_exist(page):
-    steps = re.findall(r"^    (\w+)\)$", (ROOT / "run").read_text(), re.M)
+    steps = re.findall(r"^    ([\w-]+)\)$", (ROOT / "run").read_text(), re.M)
     for line in code(page.read_text()):
         for name, rest in re.findall(COMMAND, line):
             if line.startswith("./run") and name in steps:
