@@ -18,7 +18,7 @@ from equilif.hardware.driver import LAYOUT, MAGIC, DriverNetwork, declarations, 
 from equilif.hardware.export import driver_files, licensed
 from equilif.training.history import digest
 from equilif_golden import network as networks
-from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.port import dither_position
 from equilif_golden.link.bus import BusModel
@@ -174,6 +174,20 @@ def test_driver_equals_kernel(case, tmp_path):
     used.engine.plus[:], used.engine.minus[:], used.engine.w[:] = 77, 78, 79  # by another network
     assert run(tmp_path, used, x, labels, n_learned, tmp_path / "network.bin", tokens)[1] == recorded
     compare(golden, engine, x, labels, n_learned, recorded, tokens)
+
+
+def test_transformer(tmp_path):
+    """Inference: predictions and rates."""
+    network = Network.transformer(5, 3, 4, 1, 4, heads=2, schedule=Schedule(free=8, window=4))
+    engine = engine_for(network, lanes=4)
+    golden = build(tmp_path, network, engine, learning_rate=0.0)
+    x, labels = sample(network, 6)
+    result, recorded = run(tmp_path, BusModel(engine), x, labels, 0)
+    assert result == "OK"
+    free = golden.rates(x)[0][:, 0]
+    each = np.frombuffer(recorded, np.dtype([("prediction", "<u4"), ("rates", "<u2", free.shape[1])]), len(x))
+    assert np.array_equal(each["rates"] & 255, free)
+    assert np.array_equal(each["prediction"], golden.predict(x)) and len(set(each["prediction"])) > 1
 
 
 @pytest.mark.regress

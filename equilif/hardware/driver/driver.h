@@ -75,9 +75,9 @@ struct equilif_engine {
 int equilif_open(struct equilif_network *network, const void *image, size_t num_bytes);
 /* Check the engine at address `base`; write program, constants, weights and counter. */
 int equilif_load(struct equilif_engine *e, uintptr_t base, const struct equilif_network *network);
-/* Tokens of the next samples, for a network that has num_tokens: patterns[num_tokens][token_width], of weights. */
+/* Tokens of the next samples, for a network with num_tokens: patterns[num_tokens][token_width]. */
 int equilif_tokens(const struct equilif_engine *e, const int16_t *patterns, uint32_t num_tokens);
-/* Learn one sample: inputs[num_inputs].  `prediction` is the class before the update. */
+/* Learn one sample: inputs[num_inputs], or NULL without inputs.  `prediction` is the class before the update. */
 int equilif_learn(const struct equilif_engine *e, const uint8_t *inputs, uint32_t label, uint32_t *prediction);
 int equilif_predict(const struct equilif_engine *e, const uint8_t *inputs, uint32_t *prediction);
 /* Rates of the last sample, rates[num_rates]: bits 0-7 at +beta, 8-15 at -beta. */
