@@ -93,7 +93,7 @@ def train_text(
         "learning_rate": learning_rate,
         "noise": noise,
         "seed": seed,
-        "teacher": None if teacher is None else str(teacher.resolve()),
+        "teacher": None if teacher is None else str(teacher.absolute()),
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     if resume and chosen:
