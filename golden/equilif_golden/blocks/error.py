@@ -22,6 +22,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from equilif_golden.blocks.rate import RATE_SHIFTS
 from equilif_golden.blocks.relay import SHIFTS as SHIFTS
 from equilif_golden.blocks.relay import SIGNED, relay
 from equilif_golden.fixed import VALUE, Raw, integers, saturate
@@ -39,6 +40,15 @@ def output_error(rate: npt.ArrayLike, target: npt.ArrayLike) -> Raw:
 
 def hidden_error(drive: npt.ArrayLike, rate: npt.ArrayLike, *, shift: int) -> Raw:
     """Signed 8-bit errors of a hidden population, from raw ``drive`` and 8-bit rates of one shape."""
-    inside = (integers(rate, "rates") > VALUE.lo) & (integers(rate, "rates") < VALUE.hi)
-    error: Raw = np.where(inside, relay(integers(drive, "drive") + half(shift), shift=shift), 0)
-    return error
+    return is_inside(rate) * relay(integers(drive, "drive") + half(shift), shift=shift)
+
+
+def is_inside(rate: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether 8-bit rates are neither 0 nor 255."""
+    found: npt.NDArray[np.bool_] = (integers(rate, "rates") > VALUE.lo) & (integers(rate, "rates") < VALUE.hi)
+    return found
+
+
+def gate_shift(operand: int) -> int:
+    """Shift of a rate from an operand of an instruction that may have any value."""
+    return RATE_SHIFTS[0] + (operand - RATE_SHIFTS[0]) % len(RATE_SHIFTS)

@@ -43,9 +43,12 @@ def backward(w: Raw, spikes: Raw, geometry: Geometry | None = None) -> Raw:
     return drive
 
 
-def forward_values(w: Raw, values: Raw, geometry: Geometry | None = None) -> Raw:
-    """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own."""
-    drive: Raw = shift_right_floor(presynaptic(values, geometry)[..., :, None] * w, VALUE.f).sum(axis=-2)
+def forward_values(w: Raw, values: Raw, geometry: Geometry | None = None, *, rounded: bool = False) -> Raw:
+    """Drive of ``post`` from 8-bit values (..., n) of ``pre``, each product rounded down on its own, or
+    ``rounded`` to the nearest.
+    """
+    products = presynaptic(values, geometry)[..., :, None] * w + (rounded << (VALUE.f - 1))
+    drive: Raw = shift_right_floor(products, VALUE.f).sum(axis=-2)
     return drive if geometry is None else drive.reshape(*values.shape[:-1], -1)
 
 

@@ -21,6 +21,7 @@ from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import LearnMode, Op
+from equilif_golden.engine.placement import error_of
 from equilif_golden.engine.port import Engine, Region, Run, dither_position, updates_at
 from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.learning import NO_RATE, learning_steps
@@ -36,7 +37,8 @@ class CounterMismatch(OSError):
 class Rates(NamedTuple):
     """8-bit rates of the LIF neurons, (neurons,), in the order of the network, at +beta and at -beta.
 
-    After an inference both are the rates of the free phase.
+    After an inference both are the rates of the free phase.  With contrast "errors" ``minus`` are the errors
+    of the last training sample.
     """
 
     plus: Raw
@@ -71,6 +73,7 @@ class Chip:
         self.counter = check_int(counter, "counter", 0, 0xFFFFFFFF)
         self.learns = learning_rate is not None
         self._learning_rate: float | None = None
+        self._trained = False  #: the last sample
         self.set_learning_rate(learning_rate or 0.0)
         first, constants = self.compiled.constants()
         if len(constants):
@@ -136,7 +139,7 @@ class Chip:
         patterns = self._load(tokens)
         n = len(patterns)
         values = self.compiled.sample(x, y, tokens=n)
-        learn = y is not None
+        self._trained = learn = y is not None
         run = self.engine.run(learn=learn, write=(self.compiled.sample_first, values), read=read)
         if run.prediction >= self.network.n_outputs:
             raise CounterMismatch(
@@ -187,7 +190,11 @@ class Chip:
         values = self.engine.read(Region.VALUE, 0, compiled.lif_groups * self.engine.config.lanes)
         where = [compiled.elements(q.name) for q in self.network.lif]
         own = values[np.concatenate(where)]
-        return Rates(own & 0xFF, own >> 8)
+        if not (self.network.schedule.errors and self._trained):
+            return Rates(own & 0xFF, own >> 8)
+        first = compiled.groups[error_of(self.network.lif[0].name)].first * self.engine.config.lanes
+        errors = self.engine.read(Region.VALUE, first, len(values))[np.concatenate(where)] >> 8
+        return Rates(own & 0xFF, (errors ^ 128) - 128)
 
     # -- methods of Kernel -----------------------------------------------------------------------------
     def train(

@@ -6,12 +6,21 @@ from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypedDict
 
 from equilif_golden.blocks import relay
+from equilif_golden.blocks.error import half
 from equilif_golden.blocks.plasticity import SHIFTS
 from equilif_golden.blocks.self_attention import answer_shift
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import OPTIONS, has
 from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op, announced
-from equilif_golden.engine.placement import ATTENDED, SUM, Placement, present_of, rows_of, scores_of
+from equilif_golden.engine.placement import (
+    ATTENDED,
+    SUM,
+    Placement,
+    error_of,
+    present_of,
+    rows_of,
+    scores_of,
+)
 from equilif_golden.engine.recall import inhibit_absent, recall
 from equilif_golden.fixed import Numerics, short_repr
 from equilif_golden.learning import learning_steps
@@ -128,14 +137,9 @@ class Compiled(Placement):
         """Three phases and the update; an inference run stops after the free phase.
 
         Frozen synapses are left out, and with self-attention, which does not learn, all but the free phase.
-        CapacityError for a learning rate of a network that learns from errors.
+        CapacityError for a learning rate of a network that learns from errors on an engine without them.
         """
         raw = self.raw
-        if learning_rate and self.network.schedule.errors:
-            raise CapacityError(
-                'the weights of the network learn from errors (contrast "errors"), which no engine computes: '
-                "train it on the golden kernel; the engine runs it without a learning rate"
-            )
         free_only = self.network.schedule.errors or bool(self.network.self_attention)
         nudged = [
             Op.SAVE(self.everyone),
@@ -152,6 +156,7 @@ class Compiled(Placement):
             Op.ARGMAX(self.groups[self.network.output]),
             Op.HALT(infer=True),
             *([] if free_only else nudged),
+            *(self._errors() if learning_rate and self.network.schedule.errors else []),
             *self._learns(learning_rate),
             Op.HALT(),
         ]
@@ -379,6 +384,48 @@ class Compiled(Placement):
         return [*out, Op.RELAY(total, values=total, shift=shift, plus=True)]
 
     # -- learning ----------------------------------------------------------------------------------
+    def _errors(self) -> list[Instruction]:
+        """Errors of all populations after the free phase: V- of their groups of errors, whose V+ stays 0.
+
+        B holds what a population receives.  The output's is its rate minus the target, in units of the drive.
+        """
+        if not (self.config.errors and self.config.attention):
+            raise CapacityError(
+                'the weights of the network learn from errors (contrast "errors"), this engine is built '
+                "without (EngineConfig.errors and EngineConfig.attention): train it on the golden kernel, or "
+                "take another engine"
+            )
+        raw = self.raw
+        net = self.network
+        output = self.groups[net.output]
+        out = [
+            Op.RESET(output, value=0, static=True),
+            Op.NUDGE(output, targets=output, strength=raw.threshold, static=True),
+            Op.NUDGE(output, targets=self.groups[self.target], strength=-raw.threshold, static=True),
+            Op.RELAY(output, values=self.groups[error_of(net.output)], shift=raw.error_shift, minus=True),
+        ]
+        for q in reversed(net.lif):
+            targets = [s for s in net.synapses if s.pre == q.name]
+            here = self.groups[q.name]
+            if q.name == net.output:
+                continue
+            out.append(Op.RESET(here, value=half(raw.error_shift), static=True))
+            for s in targets:
+                sources = self.groups[error_of(s.post)]
+                modes = {"column": True, "minus": True, "signed": True}
+                out += self._through(s, Op.DRIVE(sources, here, tile=self.tiles[s.name], rounding=1, **modes))
+            out.append(
+                Op.RELAY(
+                    here,
+                    values=self.groups[error_of(q.name)],
+                    shift=raw.error_shift,
+                    rate_shift=raw.rate_shift,
+                    minus=True,
+                    gated=True,
+                )
+            )
+        return out
+
     def _learns(self, learning_rate: float) -> list[Instruction]:
         """Every synapse learns from what its two ends send into it, head by head."""
         steps = learning_steps(self.network, learning_rate)
@@ -399,6 +446,8 @@ class Compiled(Placement):
         else:
             sources = self._sent(pre, h)
             groups = self._sent(post, h)
+            if self.network.schedule.errors:
+                groups = self.groups[error_of(s.post)]
         return Op.LEARN(
             sources,
             groups,
@@ -406,7 +455,7 @@ class Compiled(Placement):
             gain=gain,
             shift=shift,
             signed=pre.kind == "relay",
-            signed_dst=post.kind == "relay",
+            signed_dst=post.kind == "relay" or self.network.schedule.errors,
         )
 
     def _sent(self, q: Population, h: int) -> Groups:

@@ -105,13 +105,22 @@ class Options:
             ),
         ),
     )
+    errors: bool = _option(
+        Feature(
+            "errors",
+            "learning from errors, with attention: modes of NUDGE and RELAY, rounded products of DRIVE",
+            version=17,
+            identity=6,
+            flag="errors",
+        ),
+    )
 
 
 OPTIONS: Mapping[str, Feature] = {option.name: option.metadata["feature"] for option in fields(Options)}
 #: for an engine that has all of them
 EVERYTHING: Mapping[str, Any] = dict.fromkeys(OPTIONS, True)
 FEATURES: Mapping[str, Feature] = {
-    # of the pipeline; bits 17 and 1 are free
+    # of the pipeline; bit 1 of the identity is free
     "single_port": Feature(
         "single-port weights", "weight memory that either reads or writes in a cycle", 16, 0
     ),

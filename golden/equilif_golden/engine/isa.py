@@ -150,6 +150,10 @@ class ResetMode(IntFlag):
     STATIC = 1
 
 
+class NudgeMode(IntFlag):
+    STATIC = 1
+
+
 class SourceMode(IntFlag):
     """How DRIVE, GATHER and LEARN take what they come from."""
 
@@ -181,6 +185,7 @@ class SoftmaxMode(IntFlag):
 
 class RelayMode(IntFlag):
     SCALED = 4
+    GATED = 8
 
 
 def flag_name(flag: IntFlag) -> str:
@@ -422,6 +427,9 @@ OPERATIONS: Mapping[Op, Operation] = {
             "targets": Span("src", "n_dst", Memory.VALUES, "their targets"),
             "strength": Number("operand", field_range("operand"), "raw beta x threshold, signed"),
         },
+        modes={
+            NudgeMode.STATIC: Mode("adds strength V+ >> 8 to B, not to A", feature="errors"),
+        },
         does=Effects(reads=("A", "S", "V+"), writes=("A",), products=1, additions=1),
     ),
     Op.STEP: Operation(
@@ -473,7 +481,17 @@ OPERATIONS: Mapping[Op, Operation] = {
     Op.DRIVE: Operation(
         Kind.SCAN,
         "B += V+ W >> 8, each product rounded down: static drive from values.",
-        {"sources": Span("src", "n_src", Memory.VALUES, _SOURCES)} | _GROUPS | _TILE,
+        {"sources": Span("src", "n_src", Memory.VALUES, _SOURCES)}
+        | _GROUPS
+        | _TILE
+        | {
+            "rounding": Number(
+                "gain",
+                field_range("gain"),
+                "if odd, products are rounded to the nearest; ignored by engines without `errors`",
+                default=0,
+            )
+        },
         modes={
             SourceMode.COLUMN: _COLUMN,
             SourceMode.MINUS: Mode("V- in place of V+"),
@@ -554,8 +572,19 @@ OPERATIONS: Mapping[Op, Operation] = {
         | {
             "values": Span("src", "n_dst", Memory.VALUES, "their destination"),
             "shift": Number("shift", relay.SHIFTS, _SHIFT),
+            "rate_shift": Number(
+                "gain", field_range("gain"), "with GATED: shift of MEASURE, modulo 8", default=0
+            ),
         },
-        modes=_RESULTS | {RelayMode.SCALED: Mode("also shifts by the exponent of the last SOFTMAX")},
+        modes=_RESULTS
+        | {
+            RelayMode.SCALED: Mode("also shifts by the exponent of the last SOFTMAX"),
+            RelayMode.GATED: Mode(
+                "writes 0 where the rate that MEASURE would find is 0 or 255",
+                Effects(reads=("A", "Q"), additions=1),
+                feature="errors",
+            ),
+        },
         does=Effects(reads=("B",), writes=("V",)),
         feature="attention",
     ),

@@ -6,12 +6,14 @@ about cycles is equilif_golden.engine.cycles.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.blocks import synapse as syn
+from equilif_golden.blocks.error import gate_shift, is_inside
 from equilif_golden.blocks.lif import lif_step
 from equilif_golden.blocks.nudge import nudge
 from equilif_golden.blocks.plasticity import Step, dither, weight_change
@@ -31,6 +33,7 @@ from equilif_golden.engine.isa import (
     LearnMode,
     MeasureMode,
     NextMode,
+    NudgeMode,
     Op,
     RelayMode,
     ResetMode,
@@ -56,7 +59,7 @@ def as_signed(values: Raw) -> Raw:
 
 
 #: what a source makes of its destination, by operation and direction
-DRIVES: Mapping[tuple[Op, bool], Callable[[Raw, Raw], Raw]] = {
+DRIVES: Mapping[tuple[Op, bool], Callable[..., Raw]] = {
     (Op.GATHER, False): syn.forward,
     (Op.GATHER, True): syn.backward,
     (Op.DRIVE, False): syn.forward_values,
@@ -272,8 +275,11 @@ class EngineModel:
                 self.s[g] = 0
             case Op.NUDGE:
                 targets = self.plus[i.groups("targets").slice]
-                force = nudge(targets, self.s[g], strength=i["strength"])
-                self.a[g] = wrap(self.a[g] + force, acc)
+                if self.config.errors and i.mode & NudgeMode.STATIC:
+                    self.b[g] = wrap(self.b[g] + nudge(targets, 0, strength=i["strength"]), acc)
+                else:
+                    force = nudge(targets, self.s[g], strength=i["strength"])
+                    self.a[g] = wrap(self.a[g] + force, acc)
             case Op.STEP:
                 drive = wrap(self.a[g] + self.b[g], acc)
                 self.a[g], self.s[g] = lif_step(drive, 0, threshold=i["threshold"], leak=i["leak"])
@@ -282,7 +288,7 @@ class EngineModel:
             case Op.MARK:
                 self.q[g] = wrap(-self.a[g], charge)
             case Op.MEASURE:
-                rate = measure(wrap(self.q[g] + self.a[g], charge), 0, shift=i["shift"])
+                rate = self._rate(g, i["shift"])
                 if self.config.early_exit and i.mode & MeasureMode.WATCH:
                     self.moved |= bool(moved(rate, self.plus[g], tolerance=i["tolerance"]).any())
                 self._write(i, g, rate)
@@ -290,7 +296,10 @@ class EngineModel:
                 self._softmax(i)
             case Op.RELAY:
                 shift = i["shift"] + (self.scale if i.mode & RelayMode.SCALED else 0)
-                self._write(i, i.groups("values").slice, relay(self.b[g], shift=shift) & 255)
+                value = relay(self.b[g], shift=shift)
+                if self.config.errors and i.mode & RelayMode.GATED:
+                    value = value * is_inside(self._rate(g, gate_shift(i["rate_shift"])))
+                self._write(i, i.groups("values").slice, value & 255)
             case Op.SAVE:
                 for name, copy in self.saved.items():
                     copy[g] = getattr(self, name)[g]
@@ -314,6 +323,11 @@ class EngineModel:
             self.scale = int(codes.c) - C_MIN
             at = slice(values + first, values + first + n)
             self._write(i, at, codes.code.reshape(-1, self.config.lanes))
+
+    def _rate(self, groups: slice, shift: int) -> Raw:
+        """What MEASURE finds."""
+        total = wrap(self.q[groups] + self.a[groups], self.config.numerics.charge)
+        return measure(total, 0, shift=shift)
 
     def _write(self, i: Instruction, at: slice, values: Raw) -> None:
         if i.mode & ResultMode.PLUS:
@@ -349,6 +363,8 @@ class EngineModel:
             total = self.b
             values = minus if i.mode & SourceMode.MINUS else plus
         drive_of = DRIVES[i.op, i.backwards]
+        if i.op == Op.DRIVE and self.config.errors and i["rounding"] & 1:
+            drive_of = functools.partial(drive_of, rounded=True)
         # a sum that wraps at the end is one that wraps at every addition
         drive = np.zeros_like(total)
         for source, group in zip(sources, groups, strict=True):

@@ -41,6 +41,11 @@ def present_of(a: SelfAttention) -> str:
     return f"{_named(a)} present"
 
 
+def error_of(name: str) -> str:
+    """Name of the groups of a population's errors."""
+    return f"{name} error"
+
+
 class Placement:
     """Groups by population; maps have separate groups per position.  Names of other groups have a blank:
 
@@ -49,6 +54,7 @@ class Placement:
     "R retrieval"   values of relay R for the network, per head
     "R query"       queries of relay R, per head, if its patterns learn
     "M codes"       probabilities of attention population M, per head, if it learns
+    "Y error"       errors of LIF population Y, in V-; V+ stays 0
     "M present"     255 for every pattern of M that is present
     "attention sum" accumulated input of a head of self-attention, position by position
     "A answers"     values of self-attention A for the network, head by head, each position by position
@@ -124,6 +130,9 @@ class Placement:
         yield self.target, self.network.n_outputs, 1
         for name, values in self._constants():
             yield name, values.shape[-1], values.size // values.shape[-1]
+        if self.network.schedule.errors:
+            for p in self.network.lif:
+                yield error_of(p.name), p.maps, p.size // p.maps
 
     def _place(self, at: int, sizes: Iterator[tuple[str, int, int]]) -> int:
         for name, size, heads in sizes:
@@ -290,11 +299,18 @@ class Placement:
         return self.tiles[self.network.dynamic_attention.synapse.name] * self.config.lanes**2
 
     def constants(self) -> tuple[int, Raw]:
-        """Element address and 8-bit values written once: constants, and presence of stored patterns."""
+        """Element address and 8-bit values written once: constants, presence of stored patterns, and V+ of
+        errors, which is 0.
+        """
         values = self._constants()
-        if not values:
+        errors = [error_of(q.name) for q in self.network.lif] if self.network.schedule.errors else []
+        names = [name for name, _ in values] + errors
+        if not names:
             return 0, np.zeros(0, np.int64)
-        return self.groups[values[0][0]].first * self.config.lanes, self._padded(values)
+        p = self.config.lanes
+        zeros = np.zeros(sum(self.groups[name].n for name in errors) * p, np.int64)
+        written = self._padded(values) if values else zeros[:0]
+        return self.groups[names[0]].first * p, np.concatenate([written, zeros])
 
     def _constants(self) -> list[tuple[str, Raw]]:
         constant = [(q.name, q.size) for q in self.network.populations if q.kind == "constant"]

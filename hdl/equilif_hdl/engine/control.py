@@ -70,6 +70,10 @@ class LaneControl(wiring.Signature):
         With ``attention``: shift of B, minus 1.
     coding : Out(1), held
         With ``attention``: third walk of SOFTMAX; the second factor is the lane's exponential.
+    rounded : Out(1), in stage noise
+        With ``errors``: round the product to the nearest.
+    static : Out(1), in stage factors
+        With ``errors``: NUDGE without spikes.
     """
 
     class Members(Interface, Protocol):
@@ -89,6 +93,8 @@ class LaneControl(wiring.Signature):
         neg_threshold: Signal
         shift_minus_1: Signal
         coding: Signal
+        rounded: Signal
+        static: Signal
 
     def __init__(self, config: EngineConfig):
         layout = command(config)
@@ -108,6 +114,8 @@ class LaneControl(wiring.Signature):
             members |= dict.fromkeys(("load_noise", "load_minus", "step", "copy"), Out(1))
         if config.attention:
             members |= {"shift_minus_1": Out(5), "coding": Out(1)}
+        if config.errors:
+            members |= {"rounded": Out(1), "static": Out(1)}
         super().__init__(members)
 
 
@@ -239,6 +247,12 @@ class Control(wiring.Component):
             resets, drives = (is_one_of(stages.op[timing.read], op) for op in (Op.RESET, Op.DRIVE))
         else:  # registered, as `source` has a high fan-out
             resets, drives = (stages.op_is(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
+        if self.config.errors:
+            drives = drives | stages.static[timing.read]
+            m.d.comb += [
+                control.static.eq(stages.static[timing.factors]),
+                control.rounded.eq(delayed(m, stages.command.rounded, timing.noise, "rounded")),
+            ]
         source = Signal(Source, reset_less=True)
         neg_threshold = Signal(17)
         m.d.sync += [

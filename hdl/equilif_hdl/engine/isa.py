@@ -147,10 +147,15 @@ class Command(Fields):
     up: Value
     um: Value
     dither: Value
+    rounded: Value
+    static: Value
 
 
 def command(config: EngineConfig) -> Layout[Command]:
-    """Command of the lanes: one destination group in one cycle."""
+    """Command of the lanes: one destination group in one cycle.
+
+    With ``errors``: ``rounded``, a DRIVE whose products are rounded; ``static``, a NUDGE of B.
+    """
     return Layout(
         {
             "op": 4,
@@ -163,5 +168,6 @@ def command(config: EngineConfig) -> Layout[Command]:
             "up": Shape(16, True),
             "um": Shape(16, True),
             "dither": DITHER_WIDTH,
+            **({"rounded": 1, "static": 1} if config.errors else {}),
         }
     )

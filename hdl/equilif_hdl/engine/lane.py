@@ -27,14 +27,14 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.blocks.plasticity import DITHER_COLUMN, DITHER_WIDTH
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import LearnMode
+from equilif_golden.engine.isa import LearnMode, Op, RelayMode
 from equilif_golden.fixed import VALUE
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
 from equilif_hdl.engine.control import LaneControl, Source
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode, lane_bits, signed_values
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, has_mode, is_one_of, lane_bits, signed_values
 from equilif_hdl.engine.stages import LaneStatus, Timing
 from equilif_hdl.fixed import delayed, domain, shape, times_index
 
@@ -157,9 +157,10 @@ class Lane(wiring.Component):
         # (tests/engine/test_netlist.py)
         product = Signal((x * y).shape(), reset_less=True, attrs={"keep": 1})
         value = self.word[:8]
-        sign = control.nudge & self.spike
+        spike: Value = self.spike & ~control.static if self.config.errors else self.spike
+        sign = control.nudge & spike
         if self.config.attention:
-            sign = Mux(control.nudge, self.spike, self._signed() & value[-1])
+            sign = Mux(control.nudge, spike, self._signed() & value[-1])
         # NUDGE: strength x (target - 256 spike).  Bits are masked with AND: Yosys turns a multiplexer with 0
         # into a synchronous reset, and a register with a reset does not pack into a multiplier
         scaled = control.use_scale.replicate(2)
@@ -192,6 +193,8 @@ class Lane(wiring.Component):
         masked = (self.dither + column) & control.noise_mask
         if self.config.attention:
             masked = masked | control.coding << (RECIPROCAL - 1)  # half an LSB: codes are rounded
+        if self.config.errors:
+            masked = masked | control.rounded << (VALUE.f - 1)
         if self.config.single_port:
             with m.If(control.load_noise):
                 m.d.sync += noise.eq(masked)
@@ -247,10 +250,14 @@ class Lane(wiring.Component):
         m.submodules.measure = measure = Measure(
             self.config.numerics, registered=self.config.registers.constants > 0
         )
+        shift: Value = self.instruction.shift
+        if self.config.errors:  # RELAY of mode GATED
+            relays = is_one_of(self.instruction.op, Op.RELAY)
+            shift = Mux(relays, self.instruction.gain[:4], shift[:4])
         m.d.comb += [
             measure.charge.eq(self.q),
             measure.v.eq(self.a),
-            measure.shift.eq(self.instruction.shift),
+            measure.shift.eq(shift),
             self.rate.eq(measure.rate),
         ]
         if self.config.early_exit:
@@ -295,6 +302,14 @@ class Lane(wiring.Component):
         if cfg.self_attention:
             m.d.comb += plasticity.store.eq(has_mode(self.instruction, LearnMode.STORE))
 
+    def _gated(self, m: Module, value: Value) -> Value:
+        """Result of RELAY; of mode GATED 0 where the rate is 0 or 255."""
+        if not self.config.errors:
+            return value
+        inside = Signal(reset_less=True)
+        m.d.sync += inside.eq((self.rate != 0) & (self.rate != VALUE.hi))
+        return Mux(inside | ~has_mode(self.instruction, RelayMode.GATED), value, 0)
+
     def _attention(self, m: Module, product: Value) -> None:
         """RELAY, and the codes of SOFTMAX."""
         m.submodules.relay = relay = Relay(self.config.numerics)
@@ -303,6 +318,6 @@ class Lane(wiring.Component):
             relay.drive.eq(self.b),
             relay.shift_minus_1.eq(self.control.shift_minus_1),
             self.prescaled.eq(relay.prescaled),
-            self.relayed.eq(relay.value),
+            self.relayed.eq(self._gated(m, relay.value)),
             self.code.eq(Mux(code[8], 255, code[:8])),
         ]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import IntFlag
 from typing import NamedTuple, Protocol
 
-from amaranth import Cat, Elaboratable, Module, Signal
+from amaranth import Cat, Const, Elaboratable, Module, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
@@ -138,7 +138,7 @@ class Stages(Elaboratable):
         Command in stage 0, all fields; u+ and u- are multiplied by the gain.
     busy : dict[int, Value]
         By stage, from -lead to last: it holds a command.
-    op, group, tile, e : dict[int, Value]
+    op, group, tile, e, static : dict[int, Value]
         By stage: fields of that command.
     empty, draining : Signal
         No command is in the pipeline; none will be in the next cycle.
@@ -169,6 +169,8 @@ class Stages(Elaboratable):
         self.group = self._line("group")
         self.tile = self._line("tile")
         self.e = self._line("e")
+        #: with ``errors``, else 0: a NUDGE of B
+        self.static = self._line("static") if config.errors else dict.fromkeys(self.op, Const(0))
 
     def _line(self, name: str) -> dict[int, Value]:
         line: dict[int, Value] = {stage: held[name] for stage, held in self.commands.items()}
@@ -218,7 +220,7 @@ class Stages(Elaboratable):
                     m.d.sync += low_product[name].eq(times_gain(value, gain[:HALF], self.config))
                 with m.If(low_product.op == Op.LEARN):
                     m.d.sync += product[name].eq(low_product[name] + high)
-        for line in (self.op, self.group, self.tile, self.e):
+        for line in (self.op, self.group, self.tile, self.e, *([self.static] if self.config.errors else [])):
             for stage in range(1, self.timing.last + 1):
                 m.d.sync += line[stage].eq(line[stage - 1])
         for stage in range(first + 1, self.timing.last + 1):

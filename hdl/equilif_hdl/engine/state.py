@@ -11,7 +11,8 @@
 
 A: membrane with gathered input; B: static drive; Q: charge; S: spikes; V: rates and inputs, at +beta (plus)
 and -beta (minus).  The upper halves of A and S hold the copies of SAVE.  Sums are DRIVE, GATHER, NUDGE,
-RESET, SAVE and RESTORE: DRIVE and RESET of mode STATIC write B, the others A.  Copies are SAVE and RESTORE.
+RESET, SAVE and RESTORE: DRIVE, and RESET and NUDGE of mode STATIC, write B, the others A.  Copies are SAVE
+and RESTORE.
 Stages: equilif_hdl.engine.stages.Timing.
 
 Latency: 1 cycle from address to data; V ``registers.weight_read`` more, except for scanner and MEASURE.
@@ -261,9 +262,9 @@ class State(wiring.Component):
     def _sums_static(self, stage: int) -> Value:
         """A sum in this stage goes to B."""
         op = self.stages.op[stage]
-        return is_one_of(op, Op.DRIVE) | is_one_of(op, Op.RESET) & has_mode(
-            self.instruction, ResetMode.STATIC
-        )
+        resets = is_one_of(op, Op.RESET) & has_mode(self.instruction, ResetMode.STATIC)
+        found: Value = is_one_of(op, Op.DRIVE) | resets
+        return found | self.stages.static[stage] if self.config.errors else found
 
     def _writes_spikes(self, stage: int) -> Value:
         """The stage holds a command that writes S together with a sum of A."""

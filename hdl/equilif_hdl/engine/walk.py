@@ -26,7 +26,7 @@ from equilif_golden.blocks.plasticity import (
 )
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import writes_after
-from equilif_golden.engine.isa import Op
+from equilif_golden.engine.isa import NudgeMode, Op
 from equilif_golden.fixed import VALUE
 from equilif_hdl.engine.geometry import Steps, steps
 from equilif_hdl.engine.isa import (
@@ -40,6 +40,8 @@ from equilif_hdl.engine.isa import (
     command,
     event,
     group_bits,
+    has_mode,
+    is_one_of,
     signed_values,
 )
 from equilif_hdl.fixed import times_index, times_small
@@ -167,6 +169,9 @@ class Walker(wiring.Component):
                 current.e.eq(0),
                 current.scale.eq(ONE),  # RESET: 1.0 x operand
             ]
+            if cfg.errors:
+                static = is_one_of(ins.op, Op.NUDGE) & has_mode(ins, NudgeMode.STATIC)
+                m.d.sync += [current.rounded.eq(0), current.static.eq(static)]
         with m.If(load):
             m.d.sync += [
                 self.busy.eq(1),
@@ -177,6 +182,9 @@ class Walker(wiring.Component):
                 current.value_group.eq(ins.dst),
                 *self._factors(current),
             ]
+            if cfg.errors:
+                rounded = is_one_of(ins.op, Op.DRIVE) & ins.gain[0]
+                m.d.sync += [current.rounded.eq(rounded), current.static.eq(0)]
         if cfg.convolution:
             self._nested_loops(m, current, left, last_in_run, last_in_event, load)
         return m
