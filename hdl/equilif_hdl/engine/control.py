@@ -70,7 +70,7 @@ class LaneControl(wiring.Signature):
         With ``attention``: shift of B, minus 1.
     coding : Out(1), held
         With ``attention``: third walk of SOFTMAX; the second factor is the lane's exponential.
-    rounded : Out(1), in stage noise
+    rounded : Out(1), in stage factors
         With ``errors``: round the product to the nearest.
     static : Out(1), in stage factors
         With ``errors``: NUDGE without spikes.
@@ -251,7 +251,7 @@ class Control(wiring.Component):
             drives = drives | stages.static[timing.read]
             m.d.comb += [
                 control.static.eq(stages.static[timing.factors]),
-                control.rounded.eq(delayed(m, stages.command.rounded, timing.noise, "rounded")),
+                control.rounded.eq(delayed(m, stages.command.rounded, timing.factors, "rounded")),
             ]
         source = Signal(Source, reset_less=True)
         neg_threshold = Signal(17)

@@ -15,6 +15,7 @@ from typing import Any
 import cocotb
 import numpy as np
 
+from equilif_golden.blocks.error import gate_shift
 from equilif_golden.blocks.lif import LEAKS, lif_step
 from equilif_golden.blocks.nudge import nudge
 from equilif_golden.blocks.plasticity import (
@@ -31,7 +32,7 @@ from equilif_golden.blocks.relay import relay
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.blocks.synapse import forward_values
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction, Op, SourceMode
+from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction, Op, RelayMode, SourceMode
 from equilif_golden.engine.model import wrap
 from equilif_golden.fixed import Fixed
 from equilif_hdl.engine.control import Source
@@ -63,6 +64,8 @@ class LaneBench:
         self.timing = Timing(self.config)
         self.n = 0
         stages = self._stages() | dict(moved or {})
+        if self.config.single_port and "total" in outputs:  # only LEARN holds its noise
+            stages["control__load_noise"] = "factors"
         self.pipeline = Pipeline(
             dut,
             inputs=(),
@@ -91,6 +94,8 @@ class LaneBench:
             stages |= {"v_plus": "rate"}
         if config.attention:
             stages |= {"exponential": "factors"}
+        if config.errors:
+            stages |= dict.fromkeys(("control__rounded", "control__static"), "factors")
         return stages
 
     async def reset(self) -> None:
@@ -123,8 +128,12 @@ class LaneBench:
         """Control signals of a command that adds its product."""
         control = {"control__use_weight": 0, "control__use_scale": 0, "control__nudge": 0}
         if self.config.single_port:
-            control |= {"control__step": 0, "control__copy": 0}
-        return control
+            control |= {"control__step": 0, "control__copy": 0, "control__load_noise": 1}
+        return control | self.not_errors()
+
+    def not_errors(self) -> dict[str, int]:
+        """Control signals of a command that has nothing to do with errors."""
+        return {"control__rounded": 0, "control__static": 0} if self.config.errors else {}
 
 
 @cocotb.test()
@@ -142,7 +151,9 @@ async def sums_of_weights(dut: Any) -> None:
         old = {Source.A: anywhere(fmt), Source.B: anywhere(fmt), Source.LAST: last or 0, Source.NOTHING: 0}
         weight = anywhere(tb.config.numerics.weight)
         value = random.choice([ONE, 0, 255, random.randrange(256)])
-        product = weight if value == ONE else int(forward_values(np.array([[weight]]), np.array([value]))[0])
+        rounded = tb.config.errors and random.random() < 0.5
+        w, v = np.array([[weight]]), np.array([value])
+        product = weight if value == ONE else int(forward_values(w, v, rounded=rounded)[0])
         total = wrapped(old[source] + product, fmt)
         idle = random.random() < 0.2
         fields = tb.sums() | {"word": weight, "a": old[Source.A], "b": old[Source.B]}
@@ -152,6 +163,8 @@ async def sums_of_weights(dut: Any) -> None:
             "control__scale": value,
             "control__source": source,
         }
+        if rounded:
+            fields["control__rounded"] = 1
         await tb.feed(fields, bits(total, fmt.width), idle=False)
         last = None if idle else total
         seen.add(source)
@@ -194,9 +207,12 @@ async def nudges(dut: Any) -> None:
         strength = random.randint(-(1 << 15), (1 << 15) - 1)
         target = random.choice([0, 255, random.randrange(256)])
         spike = random.randrange(2)
-        total = wrapped(a + int(nudge(target, spike, strength=strength)), fmt)
+        static = tb.config.errors and random.random() < 0.5
+        total = wrapped(a + int(nudge(target, spike * (not static), strength=strength)), fmt)
         fields = {"control__nudge": 1, "control__up": strength, "word": target | random.getrandbits(8) << 8}
         fields |= {"spike": spike, "control__source": Source.A, "a": a}
+        if static:
+            fields["control__static"] = 1
         await tb.feed(tb.sums() | fields, bits(total, fmt.width))
     await tb.finish()
 
@@ -302,6 +318,9 @@ async def updates(dut: Any) -> None:
         await tb.instruction(Op.LEARN, shift=shift, mode=SourceMode.SIGNED_DST if signed else 0)
         await tb.hold(control__noise_mask=(1 << shift) - 1)
         lo, hi = (-128, 127) if signed else (0, 255)
+        between = {"control__load_noise": 0, "control__load_minus": 0} | tb.not_errors()
+        if config.single_port:
+            await tb.feed(between, idle=not config.errors)
         for _ in range(300):
             gain = random.randint(0, GAIN_MAX)
             row = random.randrange(p)
@@ -328,12 +347,12 @@ async def updates(dut: Any) -> None:
             fields = {"control__use_weight": 0, "control__use_scale": 0, "control__nudge": 0}
             fields |= {"word": (vp & 255) | (vm & 255) << 8, "control__up": gain * up, "weight": w}
             fields |= {"control__gain_um": -gain * um, "row": row}
-            fields |= {"dither": update * DITHER_UPDATE & DITHER_MASK}
+            fields |= {"dither": update * DITHER_UPDATE & DITHER_MASK} | tb.not_errors()
             if config.single_port:
                 fields |= {"control__load_noise": 1, "control__load_minus": 1}
             await tb.feed(fields, bits(int(want), 16), idle=not config.single_port)
             if config.single_port:
-                await tb.feed({"control__load_noise": 0, "control__load_minus": 0})
+                await tb.feed(between, idle=not config.errors)
     await tb.finish()
 
 
@@ -356,6 +375,34 @@ async def relays(dut: Any) -> None:
 
 
 @cocotb.test()
+async def gated_relays(dut: Any) -> None:
+    """With ``errors``: the value of B where the rate is neither 0 nor 255."""
+    config = engine_config(bench_config()["engine"])
+    if not (config.attention and config.errors):
+        return
+    tb = LaneBench(dut, "relayed", stage="relay")
+    await tb.reset()
+    fmt = config.numerics.accumulator
+    charge = config.numerics.charge
+    seen = set()
+    for operand in range(16):
+        shift = gate_shift(operand)
+        await tb.instruction(Op.RELAY, gain=operand, mode=RelayMode.GATED)
+        await tb.hold(control__shift_minus_1=operand)
+        for _ in range(40):
+            b = random.choice([anywhere(fmt), random.randint(-300, 300)])
+            v = anywhere(charge)
+            total = random.choice([anywhere(charge), random.randint(-3, (256 << shift) + 3)])
+            q = charge_near(total, v, config)
+            rate = int(measure(wrapped(q + v, charge), 0, shift=shift))
+            value = int(relay(b, shift=operand + 1)) if 0 < rate < 255 else 0
+            seen.add(rate in (0, 255))
+            await tb.feed({"a": v, "b": b, "q": q}, bits(value, 8))
+    assert seen == {False, True}
+    await tb.finish()
+
+
+@cocotb.test()
 async def codes(dut: Any) -> None:
     """With ``attention``: e x R of SOFTMAX, rounded."""
     config = engine_config(bench_config()["engine"])
@@ -373,5 +420,5 @@ async def codes(dut: Any) -> None:
         reciprocal = random.randint(1 << (RECIPROCAL - 1), (2 << RECIPROCAL) - 1)
         code = min(e * reciprocal + half >> RECIPROCAL, 255)
         fields = {"exponential": e, "control__up": reciprocal, "control__use_weight": 0}
-        await tb.feed(fields | draws, code)
+        await tb.feed(fields | draws | tb.not_errors(), code)
     await tb.finish()

@@ -35,6 +35,7 @@ from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSource, drive, never, now, often, reset, until_low
 
+OF_ERRORS = ("rounded", "static")  #: fields of engines with ``errors``
 GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: groups of a position
 
 
@@ -69,10 +70,11 @@ class WalkBench:
             await RisingEdge(d.clk)
 
     def _expect_walk(self, ins: Instruction) -> None:
-        self.fields = ("op", "group", "value_group", "up", "e", "scale")
+        self.fields = ("op", "group", "value_group", "up", "e", "scale", *OF_ERRORS * self.config.errors)
         for g in range(ins.n_dst):
             value_group = (ins.src + g) % self.config.value_groups
-            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE))
+            errors = (0, int(ins.op == Op.NUDGE and ins.mode & 1)) if self.config.errors else ()
+            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, *errors))
 
     def _expect_event(self, ins: Instruction, raw: dict[str, int], geometry: Geometry | None) -> None:
         config = self.config
@@ -96,6 +98,8 @@ class WalkBench:
             "up": gain * values["plus"],
             "um": values["minus"] if config.registers.gain else -gain * values["minus"],
         }
+        if config.errors:
+            fields |= {"rounded": int(ins.op == Op.DRIVE and ins.gain & 1), "static": 0}
         self.fields = (*fields, "group", "value_group", "tile", "dither")
         first = raw.get("first", ins.dst)
         for group, tile, dither in self._commands(ins, raw, stride, geometry):
