@@ -429,9 +429,10 @@ def restore(
     net, weights = networks.load(network)
     # a host that sends a run with learning gets learning, unless the network cannot
     client = the_one(port, baud)
+    learns = net.trainable and (client.config.errors or not net.schedule.errors)
     held = net.n_weights - net.n_table
     with show.console.status(f"{held:,} weights are written to the board"):
-        Chip(client, net, weights, learning_rate=RESTORED_RATE if net.has_energy else 0.0)
+        Chip(client, net, weights, learning_rate=RESTORED_RATE if learns else 0.0)
     show_displaced(client)
     show.console.print(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"

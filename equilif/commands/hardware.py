@@ -118,7 +118,7 @@ def verify(
     initial, weights = _network(network, preset, loaded, seed)
     verified = scheduled(initial, phases)
     # a network without feedback, or with self-attention, cannot be trained
-    epochs = (preset.epochs if full else 1) if verified.has_energy else 0
+    epochs = (preset.epochs if full else 1) if verified.trainable else 0
     plans = [epoch_plan(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
     plan = Plan([shown._replace(order=shown.order[:most]) for shown in plans], len(loaded.x_test[:most]))
@@ -395,7 +395,7 @@ def _driver_network(path: Path, config: EngineConfig, learning_rate: float | Non
     from equilif_golden import network as networks
 
     net, weights = networks.load(path)
-    if learning_rate is None and net.has_energy:
+    if learning_rate is None and net.trainable:
         history = saved_history(path.parent)
         # a run in real numbers has a rate of another optimiser
         if history is None or history.real or not history.knows(weights):
@@ -403,7 +403,7 @@ def _driver_network(path: Path, config: EngineConfig, learning_rate: float | Non
                 f"{path} has no run that tells its learning rate: give --learning-rate, 0 for inference alone"
             )
         learning_rate = history.preset.learning_rate
-    if learning_rate and not net.has_energy:
+    if learning_rate and not net.trainable:
         raise ValueError(
             f"{path} has synapses without feedback, or self-attention, and cannot learn: leave out "
             "--learning-rate"

@@ -220,7 +220,8 @@ def boards(
         else:
             if data is not None:
                 if board.config not in counted:
-                    rate = learning_rate if network.has_energy else 0.0
+                    trains = network.trainable and (board.config.errors or not network.schedule.errors)
+                    rate = learning_rate if trains else None
                     chip = Chip(EngineModel(board.config), network, weights, learning_rate=rate)
                     counted[board.config] = _words(chip, data)
                 speed = [n and board.clock_hz / n for n in counted[board.config]]
@@ -233,7 +234,7 @@ def _words(chip: Chip, data: DataSet) -> tuple[float | None, float | None]:
     """Words of weights that a training and a test sample touch, means; no training without an energy."""
     test = [chip.sample(x, tokens=tokens).accesses for x, tokens in _first(data.x_test, data.tokens_test)]
     train = []
-    if chip.network.has_energy:
+    if chip.learns:
         targets = one_hot(data.y_train[:COUNTED_SAMPLES], chip.network.n_outputs)
         first = zip(_first(data.x_train, data.tokens_train), targets, strict=True)
         train = [chip.sample(x, y, tokens=tokens).accesses for (x, tokens), y in first]

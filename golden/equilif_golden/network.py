@@ -671,9 +671,14 @@ class Network:
         """Whether spikes descend an energy: every synapse has feedback, and there is no self-attention."""
         return not self.feedforward and not self.self_attention
 
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights can learn: from an energy, or from errors."""
+        return self.has_energy or self.schedule.errors
+
     @cached_property
     def feedforward(self) -> tuple[Synapse, ...]:
-        """Synapses without feedback; Equilibrium Propagation cannot train a network that has one."""
+        """Synapses without feedback: nudged phases cannot train a network that has one."""
         return tuple(s for s in self.synapses if not s.feedback)
 
     @cached_property

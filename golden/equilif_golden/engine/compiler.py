@@ -476,6 +476,7 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
     options: dict[str, Any] = {
         name: has(default, name) or bool(o.needed(network)) for name, o in OPTIONS.items()
     }
+    options["errors"] = network.schedule.errors  # it runs without, but does not learn
     config = replace(
         default,
         tiles=max(4, EngineConfig().n_weights // default.lanes**2),
