@@ -408,6 +408,18 @@ def test_engine_equals_reference_with_errors(case):
         check_engines(*case)
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([True, False]))
+def test_engine_equals_reference_with_errors_of_convolutions(seed, feedback):
+    network = Network.conv(
+        (6, 6), (5, 3), (3, 2, 2), 6, 3, feedback=feedback, schedule=Schedule(contrast="errors")
+    )
+    rng = np.random.default_rng(seed)
+    weights = {s.name: rng.integers(-4096, 4097, network.shape(s)) for s in network.plastic}
+    x = rng.integers(0, 256, (3, 36))
+    check_engines(network, weights, 0.05, 7, x, rng.integers(0, 3, 3), None)
+
+
 def test_engine_without_errors_infers():
     network = Network.chain(6, 5, 4, 3, feedback=False, schedule=Schedule(contrast="errors"))
     x = np.random.default_rng(0).integers(0, 256, (20, 6)).astype(np.uint8)
