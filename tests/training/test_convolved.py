@@ -48,7 +48,7 @@ def test_learning_rate_scale_of_output():
         for maps in (32, 256)
     )
     rates = [{s.post: s.learning_rate_scale for s in network.synapses}["output"] for network in (few, many)]
-    assert rates == [0.3, round(0.3 * 512 / 4096, 3)]
+    assert rates == [1.0, round(512 / 4096, 3)]
 
 
 def test_recipe_of_single_convolution():

@@ -27,6 +27,7 @@ SETTLED = 4  #: change of a rate between windows, rms in 1/256, of a population 
 ITERATIONS = 50  #: of the power method
 
 Reals = npt.NDArray[np.float64]
+U8 = npt.NDArray[np.uint8]
 
 
 def layer_report(
@@ -91,20 +92,20 @@ def _rms(values: Raw) -> float:
     return float(np.sqrt((values.astype(np.float64) ** 2).mean()))
 
 
-def _free(network: Network, weights: Mapping[str, Raw], x: Raw, steps: int) -> Raw:
+def _free(network: Network, weights: Mapping[str, Raw], x: U8, steps: int) -> Raw:
     """Rates (n, neurons) of the last window of a free phase."""
     schedule = dataclasses.replace(network.schedule.with_fixed_phases(), free=steps)
     longer = dataclasses.replace(network, schedule=schedule)
     return Kernel(longer, dict(weights)).rates(x)[0][:, 0].astype(np.int64)
 
 
-def _windows(network: Network, weights: Mapping[str, Raw], x: Raw) -> list[Raw]:
+def _windows(network: Network, weights: Mapping[str, Raw], x: U8) -> list[Raw]:
     """Rates of consecutive windows."""
     window = network.schedule.window
     return [_free(network, weights, x, k * window) for k in range(1, WINDOWS + 1)]
 
 
-def _updates(network: Network, x: Raw, plus: Raw, minus: Raw) -> dict[str, Reals]:
+def _updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]:
     """Updates by synapse, summed over the samples, without learning rate and rounding."""
     errors = network.schedule.errors
     clamped = network.clamped(x.astype(np.float64))
@@ -130,7 +131,7 @@ def _updates(network: Network, x: Raw, plus: Raw, minus: Raw) -> dict[str, Reals
     return found
 
 
-def _gradients(network: Network, weights: Mapping[str, Raw], x: Raw, labels: Raw) -> dict[str, Reals]:
+def _gradients(network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw) -> dict[str, Reals]:
     """Minus the gradient of the summed loss, by synapse."""
     model = Rates(network, weights, dtype=torch.float64, tolerance=1e-8, limit=2000)
     loss = hinge(model(torch.tensor(x))[1], torch.tensor(labels)).sum()
@@ -148,8 +149,8 @@ def _cosine(a: list[Reals], b: list[Reals]) -> float | None:
 def _norm(network: Network, s: Synapse, w: Raw) -> float:
     """Spectral norm of a synapse, by the power method on its rates."""
     raw = network.schedule.raw(network.numerics)
-    v = np.random.default_rng(0).standard_normal((1, network[s.pre].size))
-    real = w / raw.threshold
+    v: Any = np.random.default_rng(0).standard_normal((1, network[s.pre].size))
+    real: Any = w / raw.threshold
     size = 0.0
     for _ in range(ITERATIONS):
         v = v / max(float(np.linalg.norm(v)), 1e-300)
