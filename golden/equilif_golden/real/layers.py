@@ -109,14 +109,11 @@ def _updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]
     """Updates by synapse, summed over the samples, without learning rate and rounding."""
     errors = network.schedule.errors
     clamped = network.clamped(x.astype(np.float64))
-    found = {}
+    found: dict[str, Reals] = {}
     for s in network.synapses:
         post = network.neurons[s.post]
-        u = (
-            [clamped[s.pre]] * 2
-            if s.pre in clamped
-            else [r[:, network.neurons[s.pre]] for r in (plus, minus)]
-        )
+        u: list[Any] = [clamped[s.pre]] * 2 if s.pre in clamped else []
+        u = u or [r[:, network.neurons[s.pre]] for r in (plus, minus)]
         v = [plus[:, post], minus[:, post]]
         if errors:
             u[1] = u[0]
