@@ -429,31 +429,32 @@ def test_engine_without_errors_infers():
         Chip(engine, network, learning_rate=0.01)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(cases(attending=True))
 def test_engine_equals_reference_with_self_attention(case):
-    """Inference, on engines with and without dual-port weights; an output of maps fills its groups."""
+    """Inference, on engines with and without dual-port weights in turn."""
     network, weights, _, _, x, _, sequences = case
+    output = next((p for p in network.lif if not p.shape), network[network.output])
+    network = replace(network, output=output.name)
     reference = Reference(network, weights)
-    output = network[network.output]
-    for lanes in LANES:
-        if (
-            output.shape
-            and output.maps % lanes
-            or max(a.drive_shape.positions for a in network.self_attention) > 32
-        ):
-            continue  # its rates are read neuron by neuron; with 2 lanes more positions do not fit
-        for pipeline in Pipeline:
+    results = [
+        reference.infer(x[j : j + 1], tokens_of(network, sequences and sequences[j])[0]) for j in range(2)
+    ]
+    for lanes, pipeline in zip(LANES, 2 * list(Pipeline), strict=True):
+        if output.shape and output.maps % lanes:
+            continue  # its rates are read neuron by neuron
+        try:
             config = replace(engine_for(network, lanes=lanes), pipeline=pipeline)
-            chip = Chip(EngineModel(config), network, weights)
-            program = chip.compiled.program(0.0)
-            assert disassemble(assemble(program)) == program
-            for j in range(len(x)):
-                tokens, rows = tokens_of(network, sequences and sequences[j])
-                result = reference.infer(x[j : j + 1], tokens)
-                run = chip.sample(x[j], tokens=rows)
-                assert chip.rates().plus.tolist() == neurons(network, result.free).tolist()
-                assert (run.prediction, run.spikes) == (result.prediction[0], result.spikes)
+        except CapacityError:
+            assert lanes < 16  # many positions do not fit few lanes
+            continue
+        chip = Chip(EngineModel(config), network, weights)
+        program = chip.compiled.program(0.0)
+        assert disassemble(assemble(program)) == program
+        for j, result in enumerate(results):
+            run = chip.sample(x[j], tokens=tokens_of(network, sequences and sequences[j])[1])
+            assert chip.rates().plus.tolist() == neurons(network, result.free).tolist()
+            assert (run.prediction, run.spikes) == (result.prediction[0], result.spikes)
         event(f"{lanes} lanes")
 
 
