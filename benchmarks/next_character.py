@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import sysconfig
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from equilif.training.folder import TEXT
 from equilif.training.text import Settings, TextRun, Writer
 from equilif_golden import files
 from equilif_golden.real.transformer import position_codes, probabilities
+from equilif_golden.schedule import Schedule
 
 EVERY = 250  #: steps between validations
 
@@ -101,8 +102,10 @@ def sequences(codes: np.ndarray, starts: np.ndarray, s: Settings) -> tuple[torch
     return found[:, :-1], found[:, 1:]
 
 
-def of_spikes(writer: Writer, run: TextRun, n: int) -> float:
-    """Bits per character of the spikes, on the first ``n`` validation sequences."""
+def of_spikes(writer: Writer, run: TextRun, n: int, free: int) -> float:
+    """Bits per character of ``free`` time steps of spikes, on the first ``n`` validation sequences."""
+    schedule = Schedule(free=free, nudged=free // 4, window=free // 4)
+    writer = replace(writer, network=replace(writer.network, schedule=schedule))
     codes = run.text.validation
     starts = np.random.default_rng(0).integers(0, len(codes) - run.settings.positions, 400)[:n]
     x, y = run.batch(codes, starts)
@@ -138,7 +141,9 @@ def main() -> None:
         print(asdict(run.train(EVERY)), flush=True)
         run.save(a.folder)
     if a.spikes:
-        print(f"spikes {of_spikes(Writer.load(a.folder / 'network.npz'), run, a.spikes):.4f}")
+        writer = Writer.load(a.folder / "network.npz")
+        for free in (32, 64):
+            print(f"{free} time steps {of_spikes(writer, run, a.spikes, free):.4f}", flush=True)
 
 
 if __name__ == "__main__":
