@@ -61,7 +61,8 @@ class Standard(torch.nn.Module):
         r = self.embedding(codes) + self.position
         for layer in self.layers:
             r = layer(r, self.mask)
-        return self.output(self.norm(r))
+        logits: torch.Tensor = self.output(self.norm(r))
+        return logits
 
     def loss(self, codes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(self(codes).flatten(0, 1), labels.flatten())

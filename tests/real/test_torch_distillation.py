@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch  # noqa: E402
 
 from equilif_golden.network import Network  # noqa: E402   torch is optional
 from equilif_golden.real import transformer  # noqa: E402

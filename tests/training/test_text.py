@@ -135,8 +135,9 @@ def test_centres_condition_without_a_change_of_the_gradient_flow():
 def test_earlier_symbol():
     """The symbol two positions earlier, which only attention by position can reach; chance is 1/4."""
     net = Network.transformer(6, 4, 16, 1, 4, heads=2, hidden=8)
+    model = Rates(net, transformer.initial_weights(net, 0))
     trainer = Trainer(
-        Rates(net, transformer.initial_weights(net, 0)),
+        model,
         steps=300,
         learning_rate=5e-3,
         warm_up=20,
@@ -158,10 +159,10 @@ def test_earlier_symbol():
         x, labels = drawn(64, rng)
         trainer.step([x], torch.tensor(labels), 64)
     x, labels = drawn(200, np.random.default_rng(1))
-    output = trainer.model.part["output"]
+    output = model.part["output"]
     with torch.no_grad():
-        rates = trainer.model(x)[0][:, output].numpy()
-    spikes = Kernel(net, trainer.model.quantised()).settle(x.numpy()).rates[:, 0, output]
+        rates = model(x)[0][:, output].numpy()
+    spikes = Kernel(net, model.quantised()).settle(x.numpy()).rates[:, 0, output]
     for found in (rates, spikes):
         right = found.reshape(200, 6, 4).argmax(-1) == labels
         assert right[:, 2:].mean() > 0.95
