@@ -404,11 +404,14 @@ class Compiled(Placement):
             Op.NUDGE(output, targets=self.groups[self.target], strength=-raw.threshold, static=True),
             Op.RELAY(output, values=self.groups[error_of(net.output)], shift=raw.error_shift, minus=True),
         ]
+        known = {net.output}
         for q in reversed(net.lif):
-            targets = [s for s in net.synapses if s.pre == q.name]
+            # an error that comes later is 0, but V- still holds that of the last sample
+            targets = [s for s in net.synapses if s.pre == q.name and s.post in known]
             here = self.groups[q.name]
             if q.name == net.output:
                 continue
+            known.add(q.name)
             out.append(Op.RESET(here, value=half(raw.error_shift), static=True))
             for s in targets:
                 sources = self.groups[error_of(s.post)]
