@@ -78,6 +78,7 @@ for extra in EXTRAS.keys() - {"dev", "docs"}:
         BROUGHT.setdefault(package, set()).add(extra)
 BROUGHT["jinja2"].add("hdl")  # Amaranth needs it
 BROUGHT["pyvcd"].add("hdl")
+BROUGHT["pillow"].add("plot")  # Matplotlib needs it
 
 
 def check(packages: list[str]) -> int:

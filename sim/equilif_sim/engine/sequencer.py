@@ -123,5 +123,5 @@ async def programs(dut: Any, o_pause: Pause, idle_pause: Pause) -> None:
         assert not score.outstanding and not answers and not due.total()
         if o_pause is never and program[0].op not in (Op.REPEAT, Op.HALT, Op.MARK):
             assert issued[0] == Sequencer(config).latency
-    assert WIDTH == 96 and (shortened > 10) == bool(status)
+    assert WIDTH == 96 and (shortened > 5) == bool(status)
     score.finish(n)
