@@ -31,13 +31,12 @@ from equilif_boards.build import executable
 from equilif_boards.device import ECP5, ICE40, Family
 from equilif_boards.link import UartLink
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
 from equilif_hdl.top import Top
 
 TABLE = records.SUMMARIES / "area.json"
 LANES = 4
-OPTIONS = {**EVERYTHING, "counters": False, "convolution": False}  # not used by boards
+OPTIONS = {"attention": True, "early_exit": True}  # those of most boards
 AREA = Area(16, 240)  #: flash area: the design includes a standalone trainer
 CLOCK_HZ = 48e6
 BAUD = 1_000_000
