@@ -36,7 +36,6 @@ from equilif_hdl.top import Top
 
 TABLE = records.SUMMARIES / "area.json"
 LANES = 4
-OPTIONS = {"attention": True, "early_exit": True}  # those of most boards
 AREA = Area(16, 240)  #: flash area: the design includes a standalone trainer
 CLOCK_HZ = 48e6
 BAUD = 1_000_000
@@ -99,7 +98,7 @@ def yosys() -> str:
 
 def measure(pipeline: Pipeline) -> Blocks:
     """Cells of every block; ToolFailed with the message of Yosys."""
-    config = EngineConfig(lanes=LANES, pipeline=pipeline, **OPTIONS)
+    config = EngineConfig(lanes=LANES, pipeline=pipeline, attention=True, early_exit=True)  # as most boards
     how = synthesis(pipeline)
     line = UartLink(baud=BAUD).transport(CLOCK_HZ)
     top = Top(config, transport=line, state_ram=how.state_ram, flash=AREA)
