@@ -5,7 +5,7 @@
 32 keys and 32 values; a test sequence has 16 different keys.  Training sequences are generated, and repeat
 some pairs, so that more than the last position has a known answer.  Test: 2,000 other generated sequences.
 --layers 0: Network.attention, one layer whose patterns are an embedding table of symbols by position.
---spikes: accuracy of the integer network with so many time steps, in windows of a quarter.
+--spikes: accuracy of the integer network by number of time steps, in windows of a quarter.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def sequences(rng: np.random.Generator, n: int, *, repeat: bool) -> tuple[np.nda
         values = rng.integers(0, VALUES, different)
         pairs = np.concatenate([np.arange(different), rng.integers(0, different, PAIRS - different)])
         pairs = rng.permutation(pairs)
-        asked = int(rng.integers(different))
-        codes[i, :-1:2], codes[i, 1::2], codes[i, -1] = keys[pairs], KEYS + values[pairs], keys[asked]
+        query = int(rng.integers(different))
+        codes[i, :-1:2], codes[i, 1::2], codes[i, -1] = keys[pairs], KEYS + values[pairs], keys[query]
         first = {int(p): k for k, p in reversed(list(enumerate(pairs)))}
         known = np.array([first[int(p)] < k for k, p in enumerate(pairs)])
         labels[i, :-1:2][known] = values[pairs][known]
-        labels[i, -1] = values[asked]
+        labels[i, -1] = values[query]
     return codes, labels
 
 

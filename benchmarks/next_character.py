@@ -5,7 +5,7 @@
 The text is the modules of the standard library that are single files (4.7 MB with Python 3.11); nine tenths
 are for training.  A run continues where the one in FOLDER ended.  --standard: a transformer with layer
 normalisation, GELU and unbounded activations, with the same sizes, batches, optimiser and schedule.
---spikes: also the bits per character of the saved network's spikes, on so many validation sequences.
+--spikes: also the bits per character of the saved network's spikes, on this number of validation sequences.
 """
 
 from __future__ import annotations

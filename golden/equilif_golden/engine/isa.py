@@ -548,7 +548,7 @@ OPERATIONS: Mapping[Op, Operation] = {
             "row": Number(
                 "count",
                 range(512),
-                "groups of a row, each with a softmax of its own; 0: all groups are one row; ignored by "
+                "groups of a row, which has its own softmax; 0: all groups are one row; ignored by "
                 "engines without `self_attention`",
                 default=0,
                 of_groups=True,
