@@ -123,7 +123,6 @@ def test_yosys_errors(monkeypatch):
 
     monkeypatch.setattr(area, "executable", lambda tool: tool)
     monkeypatch.setattr(area, "LANES", 2)
-    monkeypatch.setattr(area, "OPTIONS", {"attention": False})
     monkeypatch.setattr(subprocess, "run", refused)
     with pytest.raises(area.ToolFailed, match="spram: ERROR"):
         area.measure(Pipeline.SPRAM)
