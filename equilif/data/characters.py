@@ -16,7 +16,7 @@ from equilif_golden.fixed import check_int, set_fields, short_repr
 
 MAX_SYMBOLS = 256
 OTHER = "\N{REPLACEMENT CHARACTER}"  #: all characters that are not in the alphabet
-VALIDATION = 10  #: one of so many characters is for validation
+VALIDATION = 10  #: the last 1 / VALIDATION of the characters are for validation
 MAX_BYTES = 1 << 30
 
 
@@ -93,10 +93,10 @@ def read(paths: Sequence[Path], *, pattern: str = "*.txt", symbols: int = 96, po
             raise ValueError(f"{files[k]}: the texts have more than {MAX_BYTES:,} bytes: give fewer files")
         parts.append(decoded(files[k], files[k].read_bytes()))
     text = "".join(parts)
-    least = VALIDATION * (positions + 1)
-    if len(text) < least:
+    shortest = VALIDATION * (positions + 1)
+    if len(text) < shortest:
         raise ValueError(
-            f"the text has {len(text):,} characters, at least {least:,} are needed for sequences of "
+            f"the text has {len(text):,} characters, at shortest {shortest:,} are needed for sequences of "
             f"{positions}: give more text, or fewer positions"
         )
     alphabet = Alphabet.of(text, symbols)

@@ -222,7 +222,7 @@ targets:
 """
 
 
-#: synthesis in Vivado; the paths are those of its own folder
+#: synthesis in Vivado; paths are relative to the folder of the script
 VIVADO = """\
 # Synthesis of {name} alone, for utilisation and an estimate of the clock (Vivado, non-project flow):
 #

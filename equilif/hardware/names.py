@@ -80,7 +80,7 @@ def _memory_names(module: str) -> dict[str, str]:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """A name without a number by Amaranth, or with a number of its own, that is not taken; takes it."""
+    """``name`` without the number that Amaranth added; numbered anew if ``taken``, to which it is added."""
     base = re.sub(r"\$\d+$", "", name).replace("$", "")
     k = 0
     new = base

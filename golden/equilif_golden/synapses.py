@@ -63,7 +63,7 @@ class Synapse:
     )
     stride: int = _option(1, "between maps: positions between neighbouring kernels", ge=1, le=MAX_NEURONS)
     per_position: bool = _option(
-        False, "from a constant to maps: each position has a bias of its own, for example a position code"
+        False, "from a constant to maps: one bias per position, for example a position code"
     )
 
     def __post_init__(self) -> None:

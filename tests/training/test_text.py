@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from equilif.data.characters import OTHER, Alphabet, Text, one_hot, read, windows  # noqa: E402   torch is optional
+from equilif.data.characters import OTHER, Alphabet, Text, one_hot, read, windows  # noqa: E402
 from equilif.training.folder import TEXT  # noqa: E402
 from equilif.training.text import Settings, TextRun, Writer  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
