@@ -96,7 +96,7 @@ def read(paths: Sequence[Path], *, pattern: str = "*.txt", symbols: int = 96, po
     shortest = VALIDATION * (positions + 1)
     if len(text) < shortest:
         raise ValueError(
-            f"the text has {len(text):,} characters, at shortest {shortest:,} are needed for sequences of "
+            f"the text has {len(text):,} characters, at least {shortest:,} are needed for sequences of "
             f"{positions}: give more text, or fewer positions"
         )
     alphabet = Alphabet.of(text, symbols)

@@ -44,8 +44,9 @@ def own(data: DataSet) -> Description:
 
 
 def suited(base: Description, hidden: Sequence[int] | None) -> Description:
-    """``base``; for several hidden populations a chain with its training, but other phases and initial
-    weights.
+    """``base`` for at most one hidden population; for several a chain that learns from errors.
+
+    The chain has the phases and initial weights of :data:`DEEP`, and the training of ``base``.
     """
     if hidden is None or len(hidden) < 2 or base.learning is None or base.loaded:
         return base
