@@ -30,8 +30,8 @@ TAPS = np.array([*HALF[:0:-1], *HALF])  #: (29,), their sum is 4096
 FIR_SHIFT = 13
 LO = -(1 << 15)
 HI = (1 << 15) - 1
-#: part of full scale that :func:`modulate` makes of full-scale samples; more would overload it
-MODULATION = 0.75
+#: numerator and denominator: part of full scale that :func:`modulate` makes of full-scale samples
+MODULATION = (3, 4)
 
 
 class Pdm:
@@ -82,21 +82,22 @@ def modulate(samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     Full scale becomes MODULATION of the full scale of bits.  Samples are interpolated linearly.
     """
     x = integers(samples, "samples", LO, HI)
-    before = np.concatenate([[0], x[:-1]]) if len(x) else x
-    steps = np.arange(1, OVERSAMPLING + 1)
-    wave = before[:, None] * OVERSAMPLING + (x - before)[:, None] * steps
-    bits = np.zeros(wave.size, np.uint8)
-    _modulate(np.rint(wave.ravel() * MODULATION).astype(np.int64), bits, OVERSAMPLING << 15)
+    bits = np.zeros(len(x) * OVERSAMPLING, np.uint8)
+    _modulate(x, bits, *MODULATION)
     return bits
 
 
 @compiled
-def _modulate(wave: Raw, bits: npt.NDArray[np.uint8], full: int) -> None:
-    """Error feedback by (1 - z**-1)**2."""
+def _modulate(x: Raw, bits: npt.NDArray[np.uint8], gain: int, unit: int) -> None:
+    """Error feedback by (1 - z**-1)**2; full scale of the bits is ``unit`` 2**15 OVERSAMPLING."""
+    full = unit * (OVERSAMPLING << 15)
+    before = 0
     e1 = 0
     e2 = 0
-    for i in range(len(wave)):
-        w = wave[i] + 2 * e1 - e2
-        bits[i] = w >= 0
-        e2 = e1
-        e1 = w - full if w >= 0 else w + full
+    for n in range(len(x)):
+        for i in range(OVERSAMPLING):
+            w = gain * (before * OVERSAMPLING + (x[n] - before) * (i + 1)) + 2 * e1 - e2
+            bits[n * OVERSAMPLING + i] = w >= 0
+            e2 = e1
+            e1 = w - full if w >= 0 else w + full
+        before = x[n]
