@@ -114,7 +114,7 @@ def schedules(draw, window, threshold, one, *, whole_windows, errors=False):
     return Schedule(
         window=window,
         free=free,
-        nudged=nudged,
+        nudged=1 if errors else nudged,
         beta=draw(st.sampled_from(strengths)),
         threshold=threshold / one,
         leak=draw(st.sampled_from(LEAKS)),

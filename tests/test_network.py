@@ -256,6 +256,18 @@ def test_check_tokens(net, tokens, message):
         net.check_tokens(tokens, 1)
 
 
+def test_errors_need_no_nudge():
+    """``nudged`` and ``beta``, which errors do not use, may have any value, and cannot be set for one run."""
+    schedule = Schedule(free=8, window=8, nudged=1, beta=1e-5, contrast="errors")
+    raw = schedule.raw()
+    assert (raw.nudged, raw.strength, schedule.training_steps) == (0, 0, 8)
+    assert Schedule(free=12, nudged=5).training_steps == 22
+    for name in ("nudged", "beta"):
+        with pytest.raises(ValueError, match=name):
+            schedule.check_options([name])
+        Schedule().check_options([name])
+
+
 def test_token_padding():
     tokens = Tokens.of([[[1, 2]], np.zeros((0, 2), int), [[3, 4], [5, 6]]], 2)
     assert tokens.patterns.tolist() == [[[1, 2], [0, 0]], [[0, 0], [0, 0]], [[3, 4], [5, 6]]]

@@ -253,7 +253,9 @@ def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
         "weight_bits": placed.n_tiles * config.lanes**2 * net.numerics.weight_width,
         "lanes": config.lanes,
         "sizes": "-".join(map(str, (data.n_features or "tokens", *preset.hidden, net.n_outputs))),
-        "phases": f"{net.schedule.free}/{net.schedule.nudged}",
+        "phases": f"{net.schedule.free}"
+        if net.schedule.errors
+        else f"{net.schedule.free}/{net.schedule.nudged}",
     }
 
 

@@ -90,7 +90,7 @@ def train(
 
     With a seed range the runs are independent and run in parallel, one per processor.
 
-    Example:  [bold]equilif train digits --hidden 64 --hidden 32 --set phases.nudged=8 --out results/deep[/]
+    Example:  [bold]equilif train digits --hidden 64 --hidden 32 --set phases.free=16 --out results/deep[/]
     and  [bold]equilif train wine.csv --label kind --seed 0-4[/]
     """
     from equilif.data.own import chosen

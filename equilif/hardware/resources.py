@@ -125,7 +125,7 @@ class NetworkResources:
     @property
     def steps(self) -> dict[str, int]:
         """Time steps of a sample, at most."""
-        return {"inference": self.schedule.free, "training": self.schedule.free + 2 * self.schedule.nudged}
+        return {"inference": self.schedule.free, "training": self.schedule.training_steps}
 
     @property
     def weights(self) -> int | None:

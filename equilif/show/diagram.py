@@ -438,16 +438,16 @@ def overlap(a: Boxed, b: Boxed) -> float:
 
 # -- below it --------------------------------------------------------------------------------------
 def _phases(axes: Any, resources: NetworkResources, y: float, width: float) -> None:
-    """The three phases to scale; dark is the window in which rates are measured."""
+    """The phases to scale; dark is the window in which rates are measured."""
     s = resources.schedule
     step = width / resources.steps["training"]
     x = 0.0
     free = f"{s.free} free steps" if s.fixed else f"at most {s.free} free steps"
-    for steps, name, colour in (
-        (s.free, free, GREY),
+    nudged = (
         (s.nudged, f"{s.nudged} at +beta", BLUE),
         (s.nudged, f"{s.nudged} at -beta", VERMILLION),
-    ):
+    )
+    for steps, name, colour in ((s.free, free, GREY), *(() if s.errors else nudged)):
         for start, length, alpha in ((x, steps, 0.18), (x + step * (steps - s.window), s.window, 0.3)):
             axes.add_patch(
                 Rectangle((start, y - 0.12), step * length, 0.24, facecolor=colour, alpha=alpha, linewidth=0)

@@ -551,7 +551,7 @@ def _raster(axes: Axes, trace: Trace, *, labels: bool) -> None:
 
 def _rates(axes: Axes, trace: Trace, *, labels: bool) -> None:
     raw = trace.network.schedule.raw(trace.network.numerics)
-    cuts = [0, raw.free, raw.free + raw.nudged, len(trace.rates)]
+    cuts = sorted({0, raw.free, raw.free + raw.nudged, len(trace.rates)})
     shown = np.argsort([k == trace.label for k in range(trace.network.n_outputs)], kind="stable")
     for first, last in zip(cuts[:-1], cuts[1:], strict=True):
         steps = np.arange(first, last) + 1
@@ -592,7 +592,8 @@ def phases(raster: Axes, rates: Axes, trace: Trace, *, labels: bool) -> None:
     raw = trace.network.schedule.raw(trace.network.numerics)
     at = 0
     beta = trace.network.schedule.beta
-    for name, length in (("free", raw.free), (f"β = +{beta:g}", raw.nudged), (f"β = −{beta:g}", raw.nudged)):
+    nudged = ((f"β = +{beta:g}", raw.nudged), (f"β = −{beta:g}", raw.nudged))
+    for name, length in (("free", raw.free), *(nudged if raw.nudged else ())):
         rates.axvspan(at + length - raw.window, at + length, color=LIGHT, alpha=0.6, linewidth=0, zorder=0)
         raster.text(
             at + length / 2,

@@ -24,7 +24,7 @@ OWN_EPOCHS = (10, 100)  #: the fewest and the most
 OWN_HEADS = 8  #: heads of an attention layer: the program of 16 is longer than an engine holds
 #: how chains of several hidden populations learn (docs/notes/deep_networks.md): by errors, without feedback
 DEEP = {
-    "phases": {"free": 8, "nudged": 8, "window": 8, "contrast": "errors"},
+    "phases": {"free": 8, "window": 8, "contrast": "errors"},
     "start": {"bias": 0.05, "scale": 1.0},
 }
 #: phases in which spike rates reach the fixed point (docs/explanation/implicit_differentiation.md)

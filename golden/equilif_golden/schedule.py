@@ -31,6 +31,8 @@ STRENGTH_MAX = (1 << 15) - 1
 STEPS_MAX = 511
 #: limits of a phase
 STEPS = {"ge": 1, "le": STEPS_MAX, "values": f"window..{STEPS_MAX}"}
+#: fields without effect on weights that learn from errors
+NUDGES = ("nudged", "beta")
 
 
 class Option(NamedTuple):
@@ -128,11 +130,14 @@ class Schedule:
         set_fields(self, window=check_int(self.window, "window", 1, STEPS_MAX))
         if self.window & (self.window - 1):
             raise ValueError(f"window must be a power of two, not {self.window}")
-        for name in ("free", "nudged"):
-            steps = check_int(
-                getattr(self, name), f"{name} (steps, at least one window)", self.window, STEPS_MAX
-            )
-            set_fields(self, **{name: steps})
+        check_choice(self.contrast, "contrast", ("phases", "errors"))
+        free = check_int(self.free, "free (steps, at least one window)", self.window, STEPS_MAX)
+        nudged = (
+            check_int(self.nudged, "nudged", 1, STEPS_MAX)
+            if self.errors
+            else check_int(self.nudged, "nudged (steps, at least one window)", self.window, STEPS_MAX)
+        )
+        set_fields(self, free=free, nudged=nudged)
         set_fields(self, leak=check_int(self.leak, "leak", LEAKS[0], LEAKS[-1]))
         if self.leak not in LEAKS:
             raise ValueError(f"leak must be one of {LEAKS}, not {self.leak}")
@@ -141,7 +146,6 @@ class Schedule:
             raise ValueError("beta must be above 0, up to 2: a nudge of 0 gives no gradient")
         set_fields(self, threshold=check_float(self.threshold, "threshold", 0, 1 << 16))
         check_choice(self.watch, "watch", ("all", "output"))
-        check_choice(self.contrast, "contrast", ("phases", "errors"))
         set_fields(self, min_windows=check_int(self.min_windows, "min_windows", 1, STEPS_MAX))
         if self.early_exit is not None:
             self._check_early(self.early_exit)
@@ -182,6 +186,11 @@ class Schedule:
         return self.contrast == "errors"
 
     @property
+    def training_steps(self) -> int:
+        """Time steps of a training sample, at most."""
+        return self.free if self.errors else self.free + 2 * self.nudged
+
+    @property
     def end(self) -> str:
         """End of the free phase, as text."""
         if self.early_exit is None:
@@ -201,6 +210,11 @@ class Schedule:
             needs = OPTIONS[name].needs
             if needs is not None and getattr(self, needs[0]) is None:
                 raise ValueError(f"{flag(name)} {needs[1]}: give {flag(needs[0])} too, or leave it out")
+            if self.errors and name in NUDGES:
+                raise ValueError(
+                    f'{name} has no effect with contrast "errors", which has no nudged phases: leave it '
+                    "out, or set phases.contrast=phases"
+                )
         shortest = self.min_windows * self.window
         if "early_exit" in given and not self.fixed and shortest >= self.free:
             raise ValueError(
@@ -230,20 +244,20 @@ class Schedule:
             raise ValueError(
                 f"threshold must be a power of two in 16/{numerics.one}..2, not {self.threshold}"
             )
-        strength = round(self.beta * threshold)
+        strength = 0 if self.errors else round(self.beta * threshold)
         nudge = f"beta x threshold = {self.beta * self.threshold}"
         if self.errors and threshold.bit_length() - 9 not in ERROR_SHIFTS:
             raise ValueError(
                 f'contrast "errors" needs a threshold of {1 << 8 + ERROR_SHIFTS[0]}/{numerics.one} or more, '
                 f"not {self.threshold}"
             )
-        if strength < 1:
+        if strength < 1 and not self.errors:
             raise ValueError(f"{nudge} is below one step of the membrane, {1 / numerics.one:g}")
         if strength > STRENGTH_MAX:
             raise ValueError(f"{nudge} is above the largest nudge, {STRENGTH_MAX / numerics.one:g}")
         return RawSchedule(
             free=self.free,
-            nudged=self.nudged,
+            nudged=0 if self.errors else self.nudged,
             window=self.window,
             threshold=threshold,
             strength=strength,
@@ -270,10 +284,10 @@ class RawSchedule(NamedTuple):
     """A schedule in raw integers."""
 
     free: int
-    nudged: int
+    nudged: int  #: 0: errors in place of nudged phases
     window: int
     threshold: int
-    strength: int  #: of the nudge: beta x threshold
+    strength: int  #: of the nudge: beta x threshold; 0: none
     leak: int
     rate_shift: int  #: from charge to rate, see equilif_golden.blocks.rate
     early_exit: int  #: -1: never

@@ -609,6 +609,16 @@ def test_trace_ends_with_measured_rates():
             )
 
 
+def test_trace_of_errors_has_the_free_phase():
+    from equilif.training.trace import record
+
+    d = data.load("digits")
+    net = network.Network.chain(64, 12, 10, schedule=Schedule(free=9, window=8, contrast="errors"))
+    t = record(net, net.initial_weights(1), d.x_train[0], int(d.y_train[0]))
+    assert len(t.rates) == len(t.spikes["output"]) == 9
+    np.testing.assert_array_equal(t.rates[-1], t.result.free["output"][0])
+
+
 @pytest.mark.long
 def test_whole_training_run_in_rtl(tmp_path):
     run("verify", "--full", "--board", BOARD, "--json", tmp_path / "v.json")

@@ -12,7 +12,7 @@ from equilif_golden.network import Network
 from equilif_golden.real.layers import layer_report
 from equilif_golden.schedule import Schedule
 
-ERRORS = Schedule(free=16, nudged=16, window=16, contrast="errors")
+ERRORS = Schedule(free=16, window=16, contrast="errors")
 DIGITS = images.load("digits")
 X, Y = DIGITS.x_test[:100], DIGITS.y_test[:100]
 

@@ -140,13 +140,14 @@ class Compiled(Placement):
         CapacityError for a learning rate of a network that learns from errors on an engine without them.
         """
         raw = self.raw
-        free_only = self.network.schedule.errors or bool(self.network.self_attention)
-        nudged = [
-            Op.SAVE(self.everyone),
-            *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
-            Op.RESTORE(self.everyone),
-            *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
-        ]
+        nudged: list[Instruction] = []
+        if not (self.network.schedule.errors or self.network.self_attention):
+            nudged = [
+                Op.SAVE(self.everyone),
+                *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
+                Op.RESTORE(self.everyone),
+                *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
+            ]
         return [
             Op.RESET(self.everyone, value=raw.threshold // 2),
             Op.RESET(self.everyone, value=0, static=True),
@@ -155,7 +156,7 @@ class Compiled(Placement):
             *self._phase(Phase(raw.free, 0, To(plus=True, minus=True), early_exit=raw.early_exit >= 0)),
             Op.ARGMAX(self.groups[self.network.output]),
             Op.HALT(infer=True),
-            *([] if free_only else nudged),
+            *nudged,
             *(self._errors() if learning_rate and self.network.schedule.errors else []),
             *self._learns(learning_rate),
             Op.HALT(),
