@@ -8,7 +8,7 @@
 The FIR is symmetric.  It also corrects the droop of the CIC: the chain is flat within 0.05 dB up to 6 kHz
 and attenuates what folds below 6 kHz by 53 dB.  Full scale of the bits is full scale of the samples.
 
-:func:`modulate` is the other way: what a microphone makes of samples, for tests and simulation.
+:class:`Modulator` is the other way: what a microphone makes of samples, for tests and simulation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TAPS = np.array([*HALF[:0:-1], *HALF])  #: (29,), their sum is 4096
 FIR_SHIFT = 13
 LO = -(1 << 15)
 HI = (1 << 15) - 1
-#: numerator and denominator: part of full scale that :func:`modulate` makes of full-scale samples
+#: numerator and denominator: part of full scale that :class:`Modulator` makes of full-scale samples
 MODULATION = (3, 4)
 
 
@@ -76,24 +76,35 @@ def _wrap(x: Raw) -> Raw:
     return ((x + half) & ((1 << CIC_WIDTH) - 1)) - half
 
 
-def modulate(samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """16-bit samples (n,) at 16 kHz as bits (64 n,) of a second-order sigma-delta modulator.
+class Modulator:
+    """Second-order sigma-delta modulator with state: samples in blocks of any length."""
 
-    Full scale becomes MODULATION of the full scale of bits.  Samples are interpolated linearly.
-    """
-    x = integers(samples, "samples", LO, HI)
-    bits = np.zeros(len(x) * OVERSAMPLING, np.uint8)
-    _modulate(x, bits, *MODULATION)
-    return bits
+    def __init__(self) -> None:
+        self._state = np.zeros(3, np.int64)  #: the last sample, and the last two errors
+
+    def feed(self, samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """16-bit samples (n,) at 16 kHz to bits (64 n,).
+
+        Full scale becomes MODULATION of the full scale of bits.  Samples are interpolated linearly.
+        """
+        x = integers(samples, "samples", LO, HI)
+        bits = np.zeros(len(x) * OVERSAMPLING, np.uint8)
+        _modulate(x, bits, self._state, *MODULATION)
+        return bits
+
+
+def modulate(samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """:meth:`Modulator.feed` of a whole stream."""
+    return Modulator().feed(samples)
 
 
 @compiled
-def _modulate(x: Raw, bits: npt.NDArray[np.uint8], gain: int, unit: int) -> None:
+def _modulate(x: Raw, bits: npt.NDArray[np.uint8], state: Raw, gain: int, unit: int) -> None:
     """Error feedback by (1 - z**-1)**2; full scale of the bits is ``unit`` 2**15 OVERSAMPLING."""
     full = unit * (OVERSAMPLING << 15)
-    before = 0
-    e1 = 0
-    e2 = 0
+    before = state[0]
+    e1 = state[1]
+    e2 = state[2]
     for n in range(len(x)):
         for i in range(OVERSAMPLING):
             w = gain * (before * OVERSAMPLING + (x[n] - before) * (i + 1)) + 2 * e1 - e2
@@ -101,3 +112,6 @@ def _modulate(x: Raw, bits: npt.NDArray[np.uint8], gain: int, unit: int) -> None
             e2 = e1
             e1 = w - full if w >= 0 else w + full
         before = x[n]
+    state[0] = before
+    state[1] = e1
+    state[2] = e2

@@ -70,16 +70,19 @@ class Scaling(NamedTuple):
     scale: Raw
 
     @classmethod
-    def fit(cls, of_train: npt.ArrayLike) -> Self:
-        """From all token means (n, bands) of the training samples."""
-        x = integers(of_train, "means", 0, 4095)
-        deviation = np.maximum(x.std(axis=0), 1e-9)
-        scale = np.rint((127 << SCALE_SHIFT) / (SIGMAS * deviation))
-        return cls(np.rint(x.mean(axis=0)).astype(np.int64), np.clip(scale, 1, MAX_SCALE).astype(np.int64))
+    def of(cls, mean: npt.ArrayLike, deviation: npt.ArrayLike) -> Self:
+        """From mean and standard deviation (bands,) of the levelled codes of training samples."""
+        unit = 1 << MEAN_FRACTION
+        scale = np.rint((127 << SCALE_SHIFT) / (SIGMAS * unit * np.maximum(deviation, 1e-9)))
+        center = np.clip(np.rint(np.asarray(mean) * unit), 0, 256 * unit - 1)
+        return cls(center.astype(np.int64), np.clip(scale, 1, MAX_SCALE).astype(np.int64))
+
+    def bands(self, mean: npt.ArrayLike) -> Raw:
+        """Means (m, bands) of tokens, 4 fraction bits, to band codes, -127 .. 127."""
+        product = (integers(mean, "means", 0, 4095) - self.center) * self.scale
+        return np.clip((product + (1 << (SCALE_SHIFT - 1))) >> SCALE_SHIFT, -127, 127)
 
     def tokens(self, codes: npt.ArrayLike) -> Raw:
         """Codes (n, bands) of the frames of a word to its tokens (m, bands + POSITIONS), -127 .. 127."""
         x = means(codes)
-        product = (x - self.center) * self.scale
-        bands = np.clip((product + (1 << (SCALE_SHIFT - 1))) >> SCALE_SHIFT, -127, 127)
-        return np.concatenate([bands, positions(len(x))], axis=1)
+        return np.concatenate([self.bands(x), positions(len(x))], axis=1)
