@@ -41,55 +41,96 @@ def names(row: Mapping[str, Any]) -> tuple[str, str]:
     return board, device
 
 
+def link_to(row: Mapping[str, Any]) -> str:
+    return f"[{names(row)[0]}](boards/{row['board']}.md)"
+
+
+def yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def rtl(row: Mapping[str, Any]) -> str:
+    """Commit of a build, and in what it differs from the present standard bitstream."""
+    return row["commit"] + (f" ({', '.join(row['older'])})" if row["older"] else "")
+
+
+def slowest(row: Mapping[str, Any]) -> float:
+    return min(row["f_max_by_seed"].values())
+
+
 def engines() -> str:
-    """Engine, utilisation and clock of every board."""
+    """Engine and utilisation of every board."""
     rows = []
     for row in built():
-        board, device = names(row)
+        device = names(row)[1].removeprefix("Lattice ").removeprefix("Gowin ").replace("LFE5U-", "")
         used = {kind: (u, n) for kind, u, n in utilisation(row)}
         rows.append(
             (
-                f"[{board}](boards/{row['board']}.md)",
-                device.removeprefix("Lattice ").removeprefix("Gowin ").replace("LFE5U-", ""),
+                link_to(row),
+                device,
                 row["cost_usd"],
                 row["lanes"],
                 f"{row['weights']:,}",
-                "yes" if row["attention"] else "no",
+                yes(row["attention"]),
+                yes(row["errors"]),
+                yes(row["standalone"]),
                 percent(*used["logic"]),
                 percent(*used["block RAM"]),
-                f"{row['build']['f_max']:.1f}",
-                f"{row['clock_hz'] / 1e6:g}",
+                rtl(row),
             )
         )
     return table(
-        "board | FPGA | price ($) | lanes | weights | attention | logic | block RAM | f_max (MHz)"
-        " | clock (MHz)",
+        "board | FPGA | price ($) | lanes | weights | attention | errors | standalone | logic | block RAM"
+        " | RTL",
         rows,
     )
 
 
 def speeds() -> str:
-    """Cycles and samples a second of an MNIST network on every board."""
+    """Clock of every board, and training samples a second of an MNIST network."""
     rows = []
     for row in built():
-        rates = row["samples_per_second"]
+        rates = row["samples_per_second"]["training"]
         rows.append(
             (
-                f"[{names(row)[0]}](boards/{row['board']}.md)",
-                row["network"],
-                *(f"{row['cycles'][kind]:,.0f}" for kind in rates),
-                f"{rates['training']['engine']:,.0f}",
-                f"{rates['inference']['engine']:,.0f}",
+                link_to(row),
+                yes(row["standalone"]),
+                row["lanes"],
+                f"{slowest(row):.1f}",
+                len(row["f_max_by_seed"]),
+                f"{row['clock_hz'] / 1e6:g}",
+                f"{rates['engine']:,.0f}",
+                f"{rates['standalone']:,.0f}" if "standalone" in rates else "-",
                 row["link"],
-                f"{rates['training']['both']:,.0f}",
-                f"{rates['inference']['both']:,.0f}",
+                f"{rates['both']:,.0f}",
             )
         )
-    head = (
-        "board | network | train cycles | infer cycles | engine train/s | engine infer/s"
-        " | link | train/s | infer/s"
+    return table(
+        "board | standalone trainer | lanes | f_max (MHz) | seeds | clock (MHz) | engine | standalone | link"
+        " | through the link",
+        rows,
     )
-    return table(head, rows)
+
+
+def cycles() -> str:
+    """Cycles of a sample of an MNIST network on every board, and its inference rates."""
+    rows = []
+    for row in built():
+        rates = row["samples_per_second"]["inference"]
+        rows.append(
+            (
+                link_to(row),
+                row["network"],
+                *(f"{row['cycles'][kind]:,.0f}" for kind in ("training", "inference")),
+                f"{row['standalone_cycles']:,.0f}" if "standalone_cycles" in row else "-",
+                f"{rates['engine']:,.0f}",
+                f"{rates['both']:,.0f}",
+            )
+        )
+    return table(
+        "board | network | train cycles | infer cycles | standalone cycles | infer/s, engine | infer/s, link",
+        rows,
+    )
 
 
 def summary() -> str:
@@ -99,7 +140,7 @@ def summary() -> str:
         board, device = names(row)
         attention = ", attention" * row["attention"]
         engine = f"{row['lanes']} lanes, {row['weights'] // 1024} K weights{attention}"
-        together[device, engine, row["network"]].append((board, row["build"]["f_max"]))
+        together[device, engine, row["network"]].append((board, slowest(row)))
     rows = []
     for (device, engine, network), boards in together.items():
         listed = ", ".join(board for board, _ in boards)
@@ -133,8 +174,14 @@ def page(name: str) -> str:
 
     board = BOARDS[name]
     row = next(row for row in built() if row["board"] == name)
-    config, build, cycles = board.config, row["build"], row["cycles"]
-    options = {"attention": config.attention, "convolution": config.convolution}
+    config, cycles = board.config, row["cycles"]
+    options = {
+        "attention": config.attention,
+        "errors": config.errors,
+        "convolution": config.convolution,
+        "standalone trainer": board.standalone,
+    }
+    seeds = ", ".join(f"{f_max:.2f} MHz (seed {seed})" for seed, f_max in row["f_max_by_seed"].items())
     neurons, values = config.state_groups * config.lanes, config.value_groups * config.lanes
     facts = [
         ("FPGA", names(row)[1]),
@@ -143,12 +190,13 @@ def page(name: str) -> str:
             "engine",
             f"{config.lanes} lanes, {config.n_weights:,} weights of {config.numerics.weight_width} bits",
         ),
-        ("engine options", ", ".join(f"{k}: {'yes' if v else 'no'}" for k, v in options.items())),
+        ("standard bitstream", ", ".join(f"{k}: {yes(v)}" for k, v in options.items())),
         ("capacity", f"{neurons:,} spiking neurons; {values:,} with inputs and targets"),
         ("program memory", f"{config.program_words // 3:,} instructions"),
-        ("clock", f"{board.clock_hz / 1e6:g} MHz; f_max {build['f_max']:.2f} MHz (seed {build['seed']})"),
+        ("clock", f"{board.clock_hz / 1e6:g} MHz; f_max {seeds}"),
         ("largest MNIST network", row["network"]),
         ("cycles of a sample", f"{cycles['training']:,.0f} training, {cycles['inference']:,.0f} inference"),
+        ("RTL", rtl(row)),
     ]
     parts = [table("property | value", facts), "## Utilisation"]
     parts.append(
@@ -176,6 +224,8 @@ def page(name: str) -> str:
         f"The engine alone reaches {engine['training']['engine']:,.0f} (training) and "
         f"{engine['inference']['engine']:,.0f} (inference)."
     )
+    if "standalone" in engine["training"]:
+        note += f"\nStandalone training reaches {engine['training']['standalone']:,.0f}."
     parts += [
         "## Links and wiring",
         note,
@@ -211,5 +261,6 @@ def content() -> dict[str, Any]:
         "board-summary": summary,
         "boards": engines,
         "board-speeds": speeds,
+        "board-cycles": cycles,
         **{f"board-{name}": partial(page, name) for name in BOARDS},
     }

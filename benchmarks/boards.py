@@ -2,7 +2,7 @@
 
 `equilif boards` and the tables of the pages use this file.
 
-    python -m benchmarks.boards --data DIR [--builds build] [BOARD ...]
+    python -m benchmarks.boards --data DIR [--builds build] [--seeds 3] [BOARD ...]
 
 A board is not built again if its folder in --builds has a build of the same netlist and tools.  A row has the
 commit at the start of this command.  Cycles: RTL simulation of the board's network after one epoch of MNIST
@@ -40,17 +40,24 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 
+#: keys of a manifest that are kept
+RECORDED = ("build_id", "seed", "f_max_by_seed", "utilisation", "tools", "seconds")
 
-def manifest(board: Board, folder: Path) -> dict[str, Any]:
-    """Manifest of a build; builds the board if netlist or tools have changed."""
+
+def manifest(board: Board, folder: Path, seeds: int) -> dict[str, Any]:
+    """Manifest of a build with ``seeds`` seeds; builds the board if netlist or tools have changed."""
     out = folder / board.name
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or another file
         found: dict[str, Any] = json.loads((out / MANIFEST).read_text())
+        if len(found["f_max_by_seed"]) < seeds:
+            raise ValueError("not enough seeds")
         with tempfile.TemporaryDirectory() as work:
             made = synthesise(board, Path(work) / board.name, BuildSteps())
         if found["build_id"] == f"{made.build_id(found['seed']):08x}":
             return found
-    return build(board, out, progress=lambda line: print(f"{board.name}: {line}", flush=True)).as_dict()
+    return build(
+        board, out, seeds=seeds, progress=lambda line: print(f"{board.name}: {line}", flush=True)
+    ).as_dict()
 
 
 def cost(
@@ -102,13 +109,14 @@ def main() -> None:
         "--builds", type=Path, default=Path("build"), help="folder of the builds, one subfolder per board"
     )
     parser.add_argument("--samples", type=int, default=100, help="samples of training and of inference")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds of place and route per board")
     args = parser.parse_args()
     built_from = stamp(BUILT)  # before the builds, which take hours
     d = data.load("mnist", args.data)
     known = measured()
     costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
     for board in (BOARDS[name] for name in args.boards):
-        made = manifest(board, args.builds)
+        made = manifest(board, args.builds, args.seeds)
         key = board.config, board.network
         if key not in costs:
             costs[key] = cost(*key, d, args.samples)
@@ -127,7 +135,8 @@ def main() -> None:
             "build": {
                 "f_max": t["f_max"],
                 "constraint": t["constraint"],
-                **{k: made[k] for k in ("build_id", "seed", "utilisation", "tools", "seconds")},
+                "standalone": made["board"]["standalone"],
+                **{k: made[k] for k in RECORDED},
             },
         }
         ordered = {name: known[name] for name in BOARDS if name in known}

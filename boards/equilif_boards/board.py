@@ -60,8 +60,8 @@ class Board:
     seed: int = 1
     #: Yosys passes before synthesis
     after_read: tuple[str, ...] = ()
-    #: resource names and numbers of LEDs, for engine and link; of a standalone trainer, for its activity and
-    #: its fault
+    #: resource names and numbers of LEDs: engine or standalone trainer active; byte on the link; fault of the
+    #: trainer
     leds: tuple[tuple[str, int], ...] = ()
     #: board name in openFPGALoader
     loader: str = ""
@@ -91,11 +91,11 @@ class Board:
             ),
         )
 
-    def with_standalone(self) -> Board:
-        """Copy with a standalone trainer; ValueError if the board has no flash for it."""
-        if self.flash is None:
+    def with_standalone(self, standalone: bool = True) -> Board:
+        """Copy with a standalone trainer, or without; ValueError if the board has no flash for it."""
+        if standalone and self.flash is None:
             raise ValueError(f"{self.title} has no flash that the design can use")
-        return replace(self, standalone=True)
+        return replace(self, standalone=standalone)
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -156,7 +156,7 @@ class Shell(Elaboratable):
         lights = [top.busy, top.link]
         if self.board.standalone and self.board.flash:
             self.board.flash.join(m, platform, top.flash)
-            lights = [top.active, top.fault]
+            lights = [top.busy | top.active, top.link, top.fault]
         for (name, number), lit in zip(self.board.leds, lights, strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer(
                 io.Direction.Output, platform.request(name, number, dir="-")

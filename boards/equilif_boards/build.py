@@ -2,6 +2,7 @@
 
     Board --> Amaranth --> RTLIL --> Yosys --> registers into blocks, floorplan (ECP5) --> build ID
           --> nextpnr (seed after seed, until the clock is met) --> bitstream, manifest.json
+          --> nextpnr with further seeds, for the spread of f_max (``seeds``)
 
 equilif_boards.identity describes the build ID, and why it does not affect placement.
 """
@@ -239,6 +240,8 @@ def too_small(board: Board, short: Mapping[str, tuple[int, int]], *, estimated: 
     return (
         f"{board.title} is too small for this engine "
         f"({board.config.lanes} lanes, {board.config.n_weights:,} weights): it needs {needs}"
+        + "; --no-standalone leaves out the standalone trainer"
+        * board.standalone
     )
 
 
@@ -382,13 +385,15 @@ def build(
     *,
     seed: int | None = None,
     retries: int = RETRIES,
+    seeds: int = 1,
     minutes: float = MINUTES,
     progress: Callable[[str], None] | None = None,
 ) -> BuildResult:
     """Build bitstream and manifest in ``out``.
 
-    Place and route runs with ``retries`` seeds from ``seed`` on (default: the board's) until timing is met,
-    for at most ``minutes`` each.  ``progress``: called with a line at the begin and end of each step.
+    Place and route runs with up to ``retries`` seeds from ``seed`` on (default: the board's) until timing is
+    met, for at most ``minutes`` each.  Then the rest of the first ``seeds`` follows, for their f_max only.
+    ``progress``: called with a line at the begin and end of each step.
 
     ValueError or OSError if ``out`` is not usable.  BuildError: MissingTool; DoesNotFit, before synthesis if
     possible; TimingNotMet; RouteTimeout if no seed finished; or the error of a tool.
@@ -396,6 +401,7 @@ def build(
     step = BuildSteps(progress)
     seed = check_int(board.seed if seed is None else seed, "seed", 0, MAX_SEED)
     retries = check_int(retries, "retries", 1, MAX_RETRIES)
+    seeds = check_int(seeds, "seeds", 1, MAX_RETRIES)
     if not 0 < minutes <= MAX_MINUTES:
         raise ValueError(
             f"minutes of place and route must be more than 0, at most {MAX_MINUTES:g}, not {minutes:g}"
@@ -403,15 +409,24 @@ def build(
     synthesis = synthesise(board, out, step)
     _, route_tool, pack_tool = synthesis.plan.tools
     timings: dict[int, Timing] = {}
-    for attempt in range(seed, seed + retries):
+    utilisation: dict[int, dict[str, tuple[int, int]]] = {}
+
+    def route(folder: Path, attempt: int) -> bool:
+        """Whether this seed meets timing."""
         try:
-            step(f"{route_tool} seed {attempt}", functools.partial(_route, synthesis, out, attempt, minutes))
+            step(
+                f"{route_tool} seed {attempt}", functools.partial(_route, synthesis, folder, attempt, minutes)
+            )
         except RouteTimeout as e:
             step.say(f"  {e}")
-            continue
-        timings[attempt], utilisation = report_of(out / REPORT)
-        step.say(f"  f_max {timings[attempt].f_max:.2f} MHz, constraint {timings[attempt].constraint:g} MHz")
-        if timings[attempt].met:
+            return False
+        timing, utilisation[attempt] = report_of(folder / REPORT)
+        timings[attempt] = timing
+        step.say(f"  f_max {timing.f_max:.2f} MHz, constraint {timing.constraint:g} MHz")
+        return timing.met
+
+    for attempt in range(seed, seed + retries):
+        if route(out, attempt):
             break
     else:
         if not timings:
@@ -431,6 +446,10 @@ def build(
     bitstream = bitstream_in(out)
     if bitstream is None:
         raise BuildError(f"{pack_tool} left no bitstream in {out}")
+    for other in range(attempt + 1, seed + seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            _write(synthesis.plan, Path(folder))
+            route(Path(folder), other)
     result = BuildResult(
         board=board.name,
         build_id=synthesis.build_id(attempt),
@@ -438,7 +457,7 @@ def build(
         manifest=out / MANIFEST,
         seed=attempt,
         timing=timings[attempt],
-        utilisation=utilisation,
+        utilisation=utilisation[attempt],
         packed_registers=synthesis.packed_registers,
         floorplan=synthesis.floorplan,
         seconds=step.seconds,
@@ -494,6 +513,7 @@ def manifest(
             "clock_hz": board.clock_hz,
             "link": str(board.link),
             "state_ram": board.state_ram,
+            "standalone": board.standalone,
         },
         "config": asdict(board.config),
         "build_id": f"{result.build_id:08x}",
@@ -525,6 +545,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="directory of the build (default: build/BOARD)")
     parser.add_argument("--seed", type=int, help="first seed of place and route (the board's)")
     parser.add_argument("--retries", type=int, default=RETRIES, help="seeds to try")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds to measure f_max with")
     chosen = parser.parse_args(arguments)
     board = BOARDS[chosen.board]
     try:
@@ -533,6 +554,7 @@ def main(arguments: list[str] | None = None) -> int:
             chosen.out or Path("build") / board.name,
             seed=chosen.seed,
             retries=chosen.retries,
+            seeds=chosen.seeds,
             progress=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except (BuildError, OSError, ValueError) as error:

@@ -24,8 +24,7 @@ class Family:
     ``block_words``: words of 16 bits in a block that holds weights.
 
     ``engine``: (base, each lane) of logic, host link included; ``attention``: what softmax and relay add
-    to that; ``standalone``: what a standalone trainer with its FIFO and flash controller adds (iCE40:
-    docs/explanation/verification.md, others: docs/how_to/standalone_training.md).
+    to that; ``standalone``: what a standalone trainer with its FIFO and flash controller adds.
 
     ``preamble``: bytes near the beginning of every bitstream of the family.  ``lookup``: its LUT primitive.
 
@@ -107,9 +106,9 @@ GOWIN = Family(
     block_name="BSRAM",
     block_words=1024,
     multiplier_name="MULT18X18",
-    engine=(1570, 1075),
+    engine=(1962, 1066),
     attention=(1200, 140),
-    standalone=3400,
+    standalone=2544,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
     lookup=LutPrimitive("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
 )

@@ -83,7 +83,7 @@ TANG_NANO_9K = Board(
     network=(784, 20, 10),
     after_read=(COLLISION_DONT_CARE,),
     pypi_tools=("yosys",),
-    leds=(("led", 0), ("led", 1)),
+    leds=(("led", 0), ("led", 1), ("led", 2)),
     loader="tangnano9k",
 )
 
@@ -98,12 +98,13 @@ TANG_NANO_20K = Board(
     link=UartLink(baud=3_000_000),
     # 8 MiB, of which the bitstream takes less than one
     flash=SpiFlash(area=Area(32, 96)),
+    standalone=True,
     config=EngineConfig(
         lanes=8,
         tiles=512,
         value_groups=128,
         state_groups=32,
-        attention=False,
+        errors=True,
     ),
     network=(784, 40, 10),
     after_read=TANG_NANO_9K.after_read,

@@ -44,6 +44,7 @@ ULX3S_85F = Board(
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
     other_links=(SpiLink(sck_hz=18e6, place=SPI_PINS),),
     flash=FLASH,
+    standalone=True,
     frame_bytes=4096,
     config=EngineConfig(
         lanes=32,
@@ -52,6 +53,7 @@ ULX3S_85F = Board(
         state_groups=16,
         pipeline=Pipeline.DEEP,
         program_words=1024,
+        errors=True,
     ),
     network=(784, 224, 10),
     state_ram="distributed",
@@ -59,7 +61,7 @@ ULX3S_85F = Board(
     # wires of the static placer are a fifth shorter, and router2 often does not finish
     nextpnr_opts="--placer static --router router1",
     pypi_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
-    leds=(("led", 0), ("led", 1)),
+    leds=(("led", 0), ("led", 1), ("led", 2)),
     loader="ulx3s",
 )
 
@@ -92,6 +94,7 @@ SMALL = EngineConfig(
     state_groups=32,
     pipeline=Pipeline.DEEP,
     program_words=512,
+    errors=True,
 )
 
 ULX3S_25F = Board(
@@ -105,6 +108,7 @@ ULX3S_25F = Board(
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
     other_links=(UsbLink(place="on the connector US2"), SpiLink(sck_hz=20e6, place=SPI_PINS)),
     flash=FLASH,
+    standalone=True,
     frame_bytes=2048,
     config=SMALL,
     network=(784, 56, 10),

@@ -59,17 +59,22 @@ def build(
         int | None, typer.Option(help="First place-and-route seed.", show_default="the board's")
     ] = None,
     retries: Annotated[int, typer.Option(help="Maximum number of seeds for timing closure.", min=1)] = 8,
+    seeds: Annotated[
+        int,
+        typer.Option(help="Number of seeds to measure f_max with, the first one included.", min=1),
+    ] = 1,
     minutes: Annotated[float, typer.Option(help="Time limit per seed, in minutes.")] = 120,
     lanes: OtherLanes = None,
     weights: OtherWeights = None,
     options: EngineOptions = DEFAULTS,
     standalone: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--standalone",
+            "--standalone/--no-standalone",
             help="Include the standalone trainer: the board trains from its flash, without a host.",
+            show_default="the board's",
         ),
-    ] = False,
+    ] = None,
     link: Annotated[
         str | None,
         typer.Option(
@@ -99,8 +104,8 @@ def build(
     from equilif.results import ToolFailed
 
     chosen = known.find(board).with_size(lanes=lanes, weights=weights, **options)
-    if standalone:
-        chosen = chosen.with_standalone()
+    if standalone is not None:
+        chosen = chosen.with_standalone(standalone)
     if link is not None:
         chosen = chosen.with_link(link)
     if clock is not None:
@@ -119,6 +124,7 @@ def build(
                 out or Path("build") / chosen.name,
                 seed=seed,
                 retries=retries,
+                seeds=seeds,
                 minutes=minutes,
                 progress=status.update,
             )

@@ -10,7 +10,7 @@ import json
 import re
 import runpy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from equilif.training import netfile
 from equilif.training.pretrained import model_path
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.features import OPTIONS, has
 from equilif_golden.engine.placement import Placement
 from equilif_golden.extras import needs
 from equilif_golden.network import Network
@@ -117,16 +118,16 @@ def short(board: Board, network: Network) -> str:
 
 
 def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Samples a second of the measured network at the board's clock: the engine, the line, and one after
-    the other as it is done; of training ``standalone`` too, from the flash, where that was measured
-    and fits.
+    """Samples per second of the measured network at the board's clock: engine, line, and both in turn, as a
+    host trains; for training also ``standalone``, if the board's bitstream has the trainer and it was
+    measured.
     """
     out = {}
     for kind in KINDS:
         engine = entry["cycles"][kind] / board.clock_hz
         line = entry["bytes"][kind] / board.link.bytes_per_second
         out[kind] = {"engine": 1 / engine, "link": 1 / line, "both": 1 / (engine + line)}
-    if "standalone" in entry and not board.device.shortage(board.config, standalone=True):
+    if "standalone" in entry and board.standalone:
         out["training"]["standalone"] = board.clock_hz / entry["standalone"]["cycles"]
     return out
 
@@ -134,6 +135,27 @@ def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]
 def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
     """Whether a measurement holds for the present board; options added since then have their defaults."""
     return EngineConfig.from_dict(config) == board.config
+
+
+def f_max_by_seed(build: Mapping[str, Any]) -> dict[str, float]:
+    """f_max in MHz of every seed with which a recorded build was routed."""
+    return build.get("f_max_by_seed") or {str(build["seed"]): build["f_max"]}
+
+
+def older(board: Board, entry: Mapping[str, Any]) -> list[str] | None:
+    """What a recorded build has or lacks, unlike the board's standard bitstream; None for another engine.
+
+    Cycles and clock of an engine with other options hold for a network that needs none of them.
+    """
+    built = EngineConfig.from_dict(entry["config"])
+    now = {name: has(board.config, name) for name in OPTIONS}
+    if replace(built, **now) != board.config:
+        return None
+    parts = {OPTIONS[name].label: (has(built, name), now[name]) for name in OPTIONS}
+    parts["standalone trainer"] = entry["build"].get("standalone", False), board.standalone
+    return [
+        f"{'with' if had else 'without'} {part}" for part, (had, wanted) in parts.items() if had != wanted
+    ]
 
 
 def report(network: Network | None = None) -> list[dict[str, Any]]:
@@ -149,20 +171,27 @@ def report(network: Network | None = None) -> list[dict[str, Any]]:
             "lanes": board.config.lanes,
             "weights": board.config.n_weights,
             "attention": board.config.attention,
+            "errors": board.config.errors,
+            "standalone": board.standalone,
             "network": "-".join(map(str, board.network)),
             "clock_hz": board.clock_hz,
             "link": str(board.link),
             "links": [{"kind": k.kind, "rate": str(k), "place": k.place} for k in board.links],
         }
         entry = known.get(board.name)
-        if entry and same_engine(board, entry["config"]):
+        if entry and (differs := older(board, entry)) is not None:
             row |= {
                 "build": entry["build"],
+                "f_max_by_seed": f_max_by_seed(entry["build"]),
+                "commit": entry["commit"],
+                "older": differs,
                 "logic": entry["build"]["utilisation"][board.device.family.logic_name],
                 "cycles": entry["cycles"],
                 "bytes": entry["bytes"],
                 "samples_per_second": speed(board, entry),
             }
+            if "standalone" in row["samples_per_second"]["training"]:
+                row["standalone_cycles"] = entry["standalone"]["cycles"]
         if network is not None:
             row["short"] = short(board, network)
         rows.append(row)

@@ -91,6 +91,10 @@ def bitstream(build: Mapping[str, Any]) -> None:
         f"f_max [bold]{t['f_max']:.2f} MHz[/], clock {t['constraint']:g} MHz, seed {build['seed']}, "
         f"build ID {build['build_id']}"
     )
+    others = build.get("f_max_by_seed", {})
+    if len(others) > 1:
+        each = ", ".join(f"{f_max:.2f} MHz (seed {seed})" for seed, f_max in others.items())
+        console.print(f"slowest of {len(others)} seeds {min(others.values()):.2f} MHz: {each}")
     console.print(f"{build['weights']:,} weights in {build['config']['lanes']} lanes")
     for kind, rate in build.get("samples_per_second", {}).items():
         console.print(
@@ -101,8 +105,11 @@ def bitstream(build: Mapping[str, Any]) -> None:
 
 def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     """Tables of equilif.hardware.boards.report."""
-    built = ["board", "about $", "lanes", "weights", "attention", "logic", "f_max", "MHz"]
+    built = ["board", "about $", "lanes", "weights", "attention", "errors", "logic", "f_max", "MHz"]
     console.print(table("boards, as built", built, map(_as_built, rows)))
+    for r in rows:
+        if r.get("older"):
+            console.print(f"[dim]{r['board']}: measured {', '.join(r['older'])}[/]")
     measured = [r for r in rows if "build" in r]
     if measured:
         engine = ["board", "network", "cycles", "training", "inference"]
@@ -110,7 +117,7 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
         console.print(table("\nMNIST, samples per second", speeds, map(_speed, measured), left=2))
         console.print(
             "[dim]cycles: of a training sample, in RTL; training, inference: of the engine alone, then "
-            "through the link; standalone: training from the flash (build --standalone)[/]"
+            "through the link; standalone: training from the flash[/]"
         )
     console.print("\n[bold]host links (build --link)[/]")
     name = max(len(r["board"]) for r in rows)
@@ -139,8 +146,9 @@ def _as_built(row: Mapping[str, Any]) -> list[str]:
         f"{row['lanes']}",
         f"{row['weights']:,}",
         "yes" if row["attention"] else "no",
+        "yes" if row["errors"] else "no",
         f"{logic['used'] / logic['available']:.0%}" if logic else "-",
-        f"{row['build']['f_max']:.1f}" if logic else "not built",
+        f"{min(row['f_max_by_seed'].values()):.1f}" if logic else "not built",
         f"{row['clock_hz'] / 1e6:g}",
     ]
 

@@ -141,7 +141,7 @@ def test_own_rows():
     rows = {r.name.removeprefix("equilif, "): r for r in engines.rows() if r.name.startswith("equilif")}
     measured = boards.measured()
     built = [b for b in BOARDS.values() if b.name in measured]
-    known = [b for b in built if boards.same_engine(b, measured[b.name]["config"])]
+    known = [b for b in built if boards.older(b, measured[b.name]) is not None]
     assert set(rows) == {b.title for b in known}
     for board in known:
         row = rows[board.title]

@@ -44,6 +44,8 @@ OWN = (
     "MINE = dataclasses.replace(equilif_boards.BOARDS['icebreaker'], name='{}')"
 )
 
+#: of the OrangeCrab's flash; its clock leaves through USRMCLK
+FLASH_PADS = {"U17", "U18", "T18", "R18", "N18"}
 
 SIZES = [pytest.param(SMALL, id="small"), pytest.param(BOARDS, id="whole", marks=pytest.mark.regress)]
 
@@ -68,7 +70,7 @@ def test_claimed_network_fits(board):
 def test_device_capacity(board, tmp_path, monkeypatch):
     """Rejected before a tool runs: PATH is empty."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not board.device.shortage(board.config)
+    assert not board.device.shortage(board.config, standalone=board.standalone)
     with pytest.raises(
         DoesNotFit,
         match=rf"{board.device.family.block_name} of {board.device.blocks}",
@@ -169,7 +171,7 @@ def test_a_board_with_three_links():
         (uart, {"N17", "M18"}),
         (spi, {"R17", "N16", "N15", "B8"}),
     ):
-        assert pads(board) == {"A9", *used}
+        assert pads(board) == {"A9", *FLASH_PADS, *used}
     with pytest.raises(ValueError, match="'usb'.*uart and spi"):
         BOARDS["icebreaker"].with_link("usb")
     with pytest.raises(ValueError, match="'usb'.*uart$"):
@@ -313,6 +315,23 @@ def test_netlist_passes_run_before_nextpnr(tools, tmp_path, board, place, placed
     assert set(manifest["floorplan"].values()) == {0}
 
 
+def test_f_max_of_several_seeds(tools, tmp_path):
+    """Slower seeds follow the bitstream's, which stays."""
+    tools(
+        "nextpnr-ice40",
+        f'for last; do :; done; cp {tmp_path}/report"$last" top.report.json; echo $last > top.asc',
+    )
+    tools("icepack", "cp top.asc top.bin")
+    (tmp_path / "report5").write_text(report(23.5))
+    result = build(SMALL["icebreaker"], tmp_path / "out", seed=3, seeds=4)
+    assert result.seed == 4 and result.bitstream.read_text() == "4\n"
+    manifest = json.loads(result.manifest.read_text())
+    assert manifest["f_max_by_seed"] == {"3": 23.0, "4": 24.0, "5": 23.5, "6": 26.0}
+    assert manifest["timing"]["f_max"] == 24.0
+    with pytest.raises(ValueError, match="seeds.*0"):
+        build(SMALL["icebreaker"], tmp_path / "out", seeds=0)
+
+
 def test_timing_not_met(tools, tmp_path):
     with pytest.raises(
         TimingNotMet,
@@ -413,7 +432,7 @@ def test_standalone_flash_pins(name, pins):
     constraints = next(v for k, v in files.items() if k.endswith((".pcf", ".lpf", ".cst")))
     assert set(re.findall(r"spi_flash\w*?__(\w+)__io", constraints)) == pins
     assert ("USRMCLK" in files["top.il"]) == (board.device.family is ECP5)
-    assert "spi_flash" not in "".join(planned(replace(board, standalone=False)).files.values())
+    assert "spi_flash" not in "".join(planned(board.with_standalone(False)).files.values())
 
 
 def test_standalone_does_not_fit(tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import equilif_boards
-from equilif.hardware.boards import measured
 from equilif_golden.engine.config import EngineConfig, Pipeline, Registers
 from equilif_golden.engine.features import EVERYTHING, OPTIONS
 from equilif_golden.fixed import Numerics
@@ -74,11 +73,6 @@ def test_old_records(pipeline):
     later = OPTIONS.keys() - {"attention"}
     raw = {k: v for k, v in asdict(config).items() if k not in ("pipeline", *later)} | older
     assert EngineConfig.from_dict(json.loads(json.dumps(raw))) == config
-
-
-def test_measured_f_max_is_of_current_boards():
-    for name, entry in measured().items():
-        assert EngineConfig.from_dict(entry["config"]) == equilif_boards.BOARDS[name].config, name
 
 
 def test_boards_of_pipelines():

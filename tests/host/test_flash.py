@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ pytest.importorskip("amaranth_boards")
 
 from equilif import cli
 from equilif.hardware import boards
-from equilif.hardware.boards import network_of, report, same_engine, short, speed
+from equilif.hardware.boards import network_of, older, report, short, speed
 from equilif.host.flash import bitstream_of, flash
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS
@@ -91,10 +91,20 @@ def test_every_board_has_a_loader():
 def test_measurements_are_of_current_boards():
     for name, entry in boards.measured().items():
         board = BOARDS[name]
-        assert same_engine(board, entry["config"]), (
+        assert older(board, entry) is not None, (
             f"measure again: python -m benchmarks.boards --data DIR {board.name}"
         )
         assert tuple(entry["network"]) == board.network and entry["build"]["f_max"] >= board.clock_hz / 1e6
+
+
+def test_older_builds_are_named():
+    board = BOARDS["ulx3s-25f"]
+    build = {"standalone": True, "seed": 1, "f_max": 90.0}
+    config = asdict(board.config)
+    assert older(board, {"config": config, "build": build}) == []
+    entry = {"config": config | {"errors": False, "counters": True}, "build": build | {"standalone": False}}
+    assert older(board, entry) == ["with counters", "without errors", "without standalone trainer"]
+    assert older(board, {"config": config | {"lanes": 4}, "build": build}) is None
 
 
 def test_speed_estimate():
