@@ -36,6 +36,11 @@ class DataOptions:
         "true, false",
         "false",
     )
+    front_end: bool | None = _key(
+        "own recordings: features of the golden front end, as a board with a microphone makes them",
+        "true, false",
+        "false",
+    )
     word_vectors: Path | None = _key(
         "own texts with data.attention: word vectors, GloVe or word2vec in text format",
         "a file",

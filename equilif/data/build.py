@@ -21,6 +21,7 @@ from equilif.data.summary import notes
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.fixed import DEFAULT, MAX_ACCUMULATOR, check_bool, check_choice
+from equilif_golden.front_end.tokens import MEAN_UNIT
 from equilif_golden.network import TokenRows
 
 #: in the place of a scaling until there is one
@@ -51,11 +52,13 @@ class LoadOptions:
 
     missing: Missing = "refuse"
     attention: bool = False
+    front_end: bool = False
     word_vectors: str | Path | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.missing, "missing", get_args(Missing))
         check_bool(self.attention, "attention")
+        check_bool(self.front_end, "front_end")
         if self.word_vectors is not None:
             path_of(self.word_vectors, "word_vectors")
 
@@ -105,7 +108,12 @@ def _parted(content: Content, about: About) -> tuple[Part, Part]:
 
 def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -> About:
     """With encoding and scaling of the training samples; ValueError when no network takes them."""
-    code = encoding.fit(train.x, attention=options.attention, word_vectors=options.word_vectors)
+    code = encoding.fit(
+        train.x,
+        attention=options.attention or options.front_end,
+        front_end=options.front_end,
+        word_vectors=options.word_vectors,
+    )
     names = code.names(content.names)
     if code.attention:
         tokens = code.tokens((train.x,))
@@ -147,7 +155,11 @@ def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Enc
     values = tokens.values
     if about.encoding.kind == "texts":  # the last row stands for a text without a known word
         values = np.where(np.isnan(values), [c.mean for c in about.scaling.columns], values)
-    codes = np.concatenate((about.scaling.codes(values, what[-1]), tokens.places), axis=1)
+    if about.encoding.front_end:
+        bands = about.scaling.front_end.bands(np.rint(values * MEAN_UNIT).astype(np.int64)).astype(np.int8)
+    else:
+        bands = about.scaling.codes(values, what[-1])
+    codes = np.concatenate((bands, tokens.places), axis=1)
     table = codes.astype(np.int16) << (DEFAULT.fraction - FRACTION)
     return EncodedData(
         [np.zeros((len(p.x), 0), np.uint8) for p in parts],

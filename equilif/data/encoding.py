@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ from equilif.data.formats import Read, Series, Texts
 from equilif.data.ragged import Ragged, pooled, position, ranges
 from equilif.data.words import Codes, tokenise
 from equilif_golden.fixed import check_bool, check_choice, check_int
+from equilif_golden.front_end import tokens as front_end
 from equilif_golden.network import MAX_PATTERNS
 
 MAX_WORDS = 800  #: of a vocabulary
@@ -41,12 +43,14 @@ PLACES = 8  #: dimensions that code where a span lies
 class Encoding:
     """A fitted encoding. ``steps``: spans of a series, or with attention tokens of a sample, at most.
 
+    ``front_end``: tokens of recordings as equilif_golden.front_end.tokens makes them.
     ``words``: the vocabulary of texts without attention.  ``word_vectors``: their file, None for the
     installed package; ``word_vectors_digest``: digest of that file, or of the package's version.
     """
 
     kind: Literal["rows", "series", "texts"] = "rows"
     attention: bool = False
+    front_end: bool = False
     steps: int = 0
     words: tuple[str, ...] = ()
     word_vectors: str | None = None
@@ -55,6 +59,8 @@ class Encoding:
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", ("rows", "series", "texts"))
         check_bool(self.attention, "attention")
+        if check_bool(self.front_end, "front_end") and not (self.kind == "series" and self.attention):
+            raise ValueError("front_end is for recordings as tokens of an attention layer")
         if self.kind == "rows" and (self.attention or self.steps or self.words):
             raise ValueError("rows need no attention, no steps and no words")
         if self.kind == "series" or self.attention:
@@ -65,6 +71,8 @@ class Encoding:
     @property
     def places(self) -> int:
         """Dimensions of a token that code where it lies."""
+        if self.front_end:
+            return front_end.POSITIONS
         return PLACES if self.kind == "series" and self.attention else 0
 
     def names(self, channels: tuple[str, ...]) -> tuple[str, ...]:
@@ -98,7 +106,8 @@ class Encoding:
             self._check(x)
         if self.kind == "texts":
             return _of_words([x for x in parts if isinstance(x, Texts)], self)
-        return _of_spans([x for x in parts if isinstance(x, Series)], self.steps)
+        series = [x for x in parts if isinstance(x, Series)]
+        return _of_frames(series) if self.front_end else _of_spans(series, self.steps)
 
     def _check(self, x: Read) -> None:
         """ValueError unless samples are what training samples were."""
@@ -111,7 +120,13 @@ def kind_of(x: Read) -> Literal["rows", "series", "texts"]:
     return "series" if isinstance(x, Series) else "texts" if isinstance(x, Texts) else "rows"
 
 
-def fit(x: Read, *, attention: bool = False, word_vectors: str | Path | None = None) -> Encoding:
+def fit(
+    x: Read,
+    *,
+    attention: bool = False,
+    front_end: bool = False,
+    word_vectors: str | Path | None = None,
+) -> Encoding:
     """The encoding of training samples; ValueError for options that they have no use for."""
     kind = kind_of(x)
     if kind == "rows" and attention:
@@ -122,7 +137,7 @@ def fit(x: Read, *, attention: bool = False, word_vectors: str | Path | None = N
         longest = int(np.diff(x.off).max())
         inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean
         most = MAX_TOKENS[kind] if attention else max(1, min(MAX_SPANS, MAX_INPUTS // inputs))
-        return Encoding(kind=kind, attention=attention, steps=min(longest, most))
+        return Encoding(kind=kind, attention=attention, front_end=front_end, steps=min(longest, most))
     if isinstance(x, Texts):
         if not attention:
             return Encoding(kind=kind, words=vocabulary(x))
@@ -200,6 +215,23 @@ def _of_spans(parts: Sequence[Series], most: int) -> Tokens:
         rows.append(_ragged(np.arange(first, first + len(frames)), off))
         first += len(frames)
     return Tokens(np.concatenate([f for f, _ in cut]), np.concatenate(places), (), tuple(rows))
+
+
+def _of_frames(parts: Sequence[Series]) -> Tokens:
+    """Tokens of the front end: values are means of levelled codes."""
+    values = []
+    places = []
+    rows = []
+    first = 0
+    for x in parts:
+        means = [front_end.means(x.frames[a:b]) for a, b in pairwise(x.off)]
+        off = np.cumsum([0, *map(len, means)], dtype=np.int64)
+        values += means
+        places += [front_end.positions(len(m)) for m in means]
+        rows.append(_ragged(np.arange(first, first + off[-1]), off))
+        first += int(off[-1])
+    table = np.concatenate(values) / front_end.MEAN_UNIT
+    return Tokens(table, np.concatenate(places).astype(np.int8), (), tuple(rows))
 
 
 def _of_words(parts: Sequence[Texts], encoding: Encoding) -> Tokens:

@@ -30,6 +30,7 @@ from equilif.data.identity import NamedSet
 from equilif.data.parts import classes_of, numbered, ordered, test_fraction_of, with_test
 from equilif.data.reading import check_range, path_of, reading
 from equilif.data.scaling import Missing, Scaling
+from equilif_golden.fixed import check_bool
 from equilif_golden.network import TokenRows
 
 GIVEN = "given in Python"  #: in place of a format
@@ -51,14 +52,16 @@ def read(
     test: str | Path | None = None,
     missing: Missing = "refuse",
     attention: bool = False,
+    front_end: bool = False,
     word_vectors: str | Path | None = None,
     name: str | None = None,
 ) -> LoadedData:
     """A file or folder, split, encoded and scaled.
 
     ``label``: column of the classes, for a table; ``text``: column of the texts, where it holds some.
-    ``attention``: texts, series and recordings as tokens of an attention layer; ``word_vectors``: their file,
-    those of the installed package unless given.  ``test``: a second file to test on.  ``test_fraction``: part
+    ``attention``: texts, series and recordings as tokens of an attention layer; ``front_end``: recordings as
+    tokens of the golden front end; ``word_vectors``: file of the vectors of words, those of the installed
+    package unless given.  ``test``: a second file to test on.  ``test_fraction``: part
     of each class to test on, TEST_FRACTION unless there is a test part.  ``missing``: "mean" fills missing
     values with the training mean.  ``name`` of the data set: that of the file unless given.
 
@@ -66,7 +69,7 @@ def read(
     """
     path = path_of(path, "path")
     test = None if test is None else path_of(test, "test")
-    columns = Columns(label, text)
+    columns = Columns(label, text, check_bool(front_end, "front_end"))
     known, content = formats.read(path, columns)
     if test is not None:
         content = with_test(path, content, test, columns)
@@ -84,7 +87,7 @@ def read(
                 shape=content.shape,
                 scaling=NO_SCALING,
             ),
-            LoadOptions(missing, attention, word_vectors),
+            LoadOptions(missing, attention, front_end, word_vectors),
             name or path.resolve().name,
         )
 
@@ -126,7 +129,7 @@ def of(
         shape=content.shape,
         scaling=NO_SCALING,
     )
-    return make(content, about, LoadOptions(missing, attention, word_vectors), name).data
+    return make(content, about, LoadOptions(missing, attention, word_vectors=word_vectors), name).data
 
 
 # -- again -----------------------------------------------------------------------------------------
@@ -144,6 +147,7 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
         test=about.test,
         missing=about.scaling.missing,
         attention=about.encoding.attention,
+        front_end=about.encoding.front_end,
         word_vectors=about.encoding.word_vectors,
         name=name,
     )
@@ -188,7 +192,7 @@ def samples(about: About, path: Path | None = None) -> Samples:
     """
     if path is None or str(path.resolve()) == about.path:
         return test_part(again(about, path))
-    _, content = formats.read(path, Columns(about.label, about.text))
+    _, content = formats.read(path, Columns(about.label, about.text, about.encoding.front_end))
     with reading(path):
         content = ordered(content, about.encoding.read_names(about.scaling.names))
         if content.shape != about.shape:
@@ -287,7 +291,8 @@ def _same(content: Content, about: About) -> Samples | None:
     """The test part when a content is what the network was trained on, else None."""
     if about.test_fraction is None and content.test is None:
         return None
-    options = LoadOptions(about.scaling.missing, about.encoding.attention, about.encoding.word_vectors)
+    code = about.encoding
+    options = LoadOptions(about.scaling.missing, code.attention, code.front_end, code.word_vectors)
     try:
         data = make(content, dataclasses.replace(about, digest="", digest_train=""), options, "").data
     except ValueError:  # it cannot be trained on, so it is something else

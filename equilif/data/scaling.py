@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from equilif.data.words import Codes, to_codes
 from equilif_golden.fixed import check_choice, check_int
+from equilif_golden.front_end.tokens import Scaling as FrontEndScaling
 from equilif_golden.network import MAX_NEURONS
 
 Reals = npt.NDArray[np.float64]
@@ -130,6 +131,12 @@ class Scaling:
         mean = np.array([c.mean for c in self.columns])
         deviation = np.where(high > mean, (high - mean) / SIGMAS, 1)
         return to_codes((self.filled(x.astype(np.float64), what) - mean) / deviation, SIGMAS)
+
+    @property
+    def front_end(self) -> FrontEndScaling:
+        """The same for the front end, in its integers."""
+        mean = np.array([c.mean for c in self.columns])
+        return FrontEndScaling.of(mean, (np.array([c.high for c in self.columns]) - mean) / SIGMAS)
 
     def filled(self, x: Reals, what: str) -> Reals:
         """The samples with the training mean in the place of what is missing; ValueError unless allowed."""

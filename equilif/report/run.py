@@ -113,7 +113,8 @@ def _reading(about: About | None) -> list[str]:
             {
                 "label": about.label,
                 "text": about.text,
-                "attention": True if code.attention else None,
+                "attention": True if code.attention and not code.front_end else None,
+                "front_end": True if code.front_end else None,
                 "word_vectors": code.word_vectors,
                 "test": about.test,
                 "test_fraction": about.test_fraction,

@@ -56,7 +56,9 @@ def read(path: Path, columns: Columns) -> tuple[Format, Content]:
     known = find(path)
     if not path.exists():
         raise ValueError(_absent(path))
-    for option, column in zip(("--label", "data.text"), columns, strict=True):
+    if columns.front_end and known.name != SoundFolders.name:
+        raise ValueError(f"data.front_end is for {SoundFolders.what}, {path} is {known.what}: leave it out")
+    for option, column in zip(("--label", "data.text"), columns[:2], strict=True):
         if column is not None and not known.labelled:
             raise ValueError(
                 f"{option} names a column of a table, {path} is {known.what} and has none: leave it out"

@@ -121,10 +121,14 @@ class Content:
 
 
 class Columns(NamedTuple):
-    """Columns of a table by name: that of the classes, and that of the texts where there are some."""
+    """Columns of a table by name: that of the classes, and that of the texts where there are some.
+
+    ``front_end``: recordings as frames of the golden front end.
+    """
 
     label: str | None = None
     text: str | None = None
+    front_end: bool = False
 
 
 class Format(Protocol):

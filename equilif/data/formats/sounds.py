@@ -8,6 +8,7 @@ import numpy as np
 
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.formats.folders import Files
+from equilif.data.microphone import BAND_NAMES, WORD_LENGTH, word_of
 from equilif.data.signals import BANDS, SILENCE_DB, Sound, bands, log_mel, read_wav, trimmed
 
 FILES = Files((".wav",), "WAV recording")
@@ -18,6 +19,7 @@ class SoundFolders:
 
     A recording becomes a series: its energy in BANDS bands of the mel scale, in decibels, every 10 ms,
     without the quiet frames at its ends.  All have one sampling rate; several channels are averaged.
+    With ``Columns.front_end`` it becomes the frames of a word (equilif.data.microphone), at any rate.
     """
 
     name = "sounds"
@@ -29,12 +31,34 @@ class SoundFolders:
 
     def read(self, path: Path, columns: Columns) -> Content:
         listed = FILES.listed(path)
+        if columns.front_end:
+            return self._through_front_end(path, listed)
         first = listed[0][0][0]
         rate = read_wav(first).rate
         parts = [self._part(part, first, rate) for part in listed]
         notes = (f"energy in {BANDS} bands at {rate:,} Hz, every 10 ms", *FILES.left_out(path))
         test = parts[1] if len(parts) > 1 else None
         return Content(parts[0], test, names=bands(rate), shape=(BANDS,), notes=notes)
+
+    def _through_front_end(self, path: Path, listed: list[list[tuple[Path, str]]]) -> Content:
+        """The longest word of every recording, as frames of the golden front end."""
+        parts = []
+        lost = []
+        for part in listed:
+            words = [(name, word_of(read_wav(file))) for file, name in part]
+            lost += [file for (file, _), (_, word) in zip(part, words, strict=True) if word is None]
+            found = [(name, word) for name, word in words if word is not None]
+            if not found:
+                raise ValueError(f"{path}: no recording holds a word of {WORD_LENGTH}")
+            names = np.array([name for name, _ in found])
+            parts.append(Part(Series.of([word for _, word in found]), names))
+        notes = [f"front end: energy in {BANDS} bands at 16,000 Hz, every 10 ms", *FILES.left_out(path)]
+        if lost:
+            notes.append(
+                f"{len(lost)} recordings without a word of {WORD_LENGTH} were left out, {lost[0]} is one"
+            )
+        test = parts[1] if len(parts) > 1 else None
+        return Content(parts[0], test, names=BAND_NAMES, shape=(BANDS,), notes=tuple(notes))
 
     def _part(self, listed: list[tuple[Path, str]], first: Path, rate: int) -> Part:
         frames = []

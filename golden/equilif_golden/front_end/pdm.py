@@ -77,10 +77,15 @@ def _wrap(x: Raw) -> Raw:
 
 
 class Modulator:
-    """Second-order sigma-delta modulator with state: samples in blocks of any length."""
+    """Second-order sigma-delta modulator with state: samples in blocks of any length.
+
+    The quantiser has a dither of half of its step, by a linear congruential generator: digital silence does
+    not become bits without noise, which no microphone makes.
+    """
 
     def __init__(self) -> None:
-        self._state = np.zeros(3, np.int64)  #: the last sample, and the last two errors
+        #: the last sample, the last two errors, and the generator
+        self._state = np.zeros(4, np.int64)
 
     def feed(self, samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """16-bit samples (n,) at 16 kHz to bits (64 n,).
@@ -102,16 +107,20 @@ def modulate(samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
 def _modulate(x: Raw, bits: npt.NDArray[np.uint8], state: Raw, gain: int, unit: int) -> None:
     """Error feedback by (1 - z**-1)**2; full scale of the bits is ``unit`` 2**15 OVERSAMPLING."""
     full = unit * (OVERSAMPLING << 15)
+    random = state[3]
     before = state[0]
     e1 = state[1]
     e2 = state[2]
     for n in range(len(x)):
         for i in range(OVERSAMPLING):
             w = gain * (before * OVERSAMPLING + (x[n] - before) * (i + 1)) + 2 * e1 - e2
-            bits[n * OVERSAMPLING + i] = w >= 0
+            random = (random * 1_664_525 + 1_013_904_223) & 0xFFFFFFFF
+            bit = w + (random >> 9) - full // 2 >= 0  # 23 bits of the generator
+            bits[n * OVERSAMPLING + i] = bit
             e2 = e1
-            e1 = w - full if w >= 0 else w + full
+            e1 = w - full if bit else w + full
         before = x[n]
+    state[3] = random
     state[0] = before
     state[1] = e1
     state[2] = e2

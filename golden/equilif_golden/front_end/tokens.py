@@ -29,6 +29,7 @@ TOKENS = 32
 POSITIONS = 16
 SIGMAS = 3
 MEAN_FRACTION = 4
+MEAN_UNIT = 1 << MEAN_FRACTION
 SCALE_SHIFT = 12
 MAX_SCALE = (1 << 12) - 1
 SPAN = -(-LONGEST // TOKENS)  #: most frames of a token
@@ -72,9 +73,8 @@ class Scaling(NamedTuple):
     @classmethod
     def of(cls, mean: npt.ArrayLike, deviation: npt.ArrayLike) -> Self:
         """From mean and standard deviation (bands,) of the levelled codes of training samples."""
-        unit = 1 << MEAN_FRACTION
-        scale = np.rint((127 << SCALE_SHIFT) / (SIGMAS * unit * np.maximum(deviation, 1e-9)))
-        center = np.clip(np.rint(np.asarray(mean) * unit), 0, 256 * unit - 1)
+        scale = np.rint((127 << SCALE_SHIFT) / (SIGMAS * MEAN_UNIT * np.maximum(deviation, 1e-9)))
+        center = np.clip(np.rint(np.asarray(mean) * MEAN_UNIT), 0, 256 * MEAN_UNIT - 1)
         return cls(center.astype(np.int64), np.clip(scale, 1, MAX_SCALE).astype(np.int64))
 
     def bands(self, mean: npt.ArrayLike) -> Raw:

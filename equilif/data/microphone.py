@@ -1,7 +1,7 @@
 """Recordings through the golden front end: a PDM microphone, filter bank, segmentation, tokens.
 
 Sound becomes the bits that a microphone would make of it, and these what gateware makes of them, so that
-training, :mod:`equilif.listening` and a board have the same samples.
+training, `equilif listen` and a board have the same samples.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equilif.data.about import About
-from equilif.data.scaling import SIGMAS, Scaling
 from equilif.data.signals import Sound
 from equilif_golden.fixed import Raw
-from equilif_golden.front_end import tokens
 from equilif_golden.front_end.filter_bank import BANDS, FREQUENCIES, FilterBank, Frames
 from equilif_golden.front_end.pdm import HI, LO, RATE, Modulator, Pdm
-from equilif_golden.front_end.segmentation import RING, Segmentation, Verdict, Word
+from equilif_golden.front_end.segmentation import (
+    LONGEST,
+    RING,
+    SHORTEST,
+    Segmentation,
+    Verdict,
+    Word,
+)
 
 BAND_NAMES = tuple(f"{f} Hz" for f in FREQUENCIES)
+WORD_LENGTH = f"{SHORTEST / 100:g} to {LONGEST / 100:g} s"
 SILENCE = RATE // 10  #: samples before and after a recording, so that it may begin and end with its word
 
 
@@ -77,19 +82,3 @@ def word_of(sound: Sound) -> Raw | None:
     _, found = microphone.feed(np.concatenate([silence, samples(sound)]))
     words = [s.codes for s in (*found, *microphone.finish()) if s.word.verdict is Verdict.SAMPLE]
     return max(words, key=len, default=None)
-
-
-def scaling_of(about: About) -> tokens.Scaling:
-    """Scaling of the tokens of a network that was trained on front-end features; else ValueError."""
-    if not about.encoding.front_end:
-        raise ValueError(
-            f"it was trained on {about.format} of {about.path} without the front end: train it with "
-            "--set data.front_end=true"
-        )
-    return codes_scaling(about.scaling)
-
-
-def codes_scaling(scaling: Scaling) -> tokens.Scaling:
-    """The integers of the front end for a fitted scaling."""
-    mean = np.array([c.mean for c in scaling.columns])
-    return tokens.Scaling.of(mean, (np.array([c.high for c in scaling.columns]) - mean) / SIGMAS)
