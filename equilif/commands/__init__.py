@@ -452,7 +452,7 @@ def samples_of(
     """
     from equilif.data import own as module
     from equilif.training import convolved, netfile, presets
-    from equilif.training.patches import feedback, patched
+    from equilif.training.patches import ask_feedback, feedback, patched
 
     file = None if config is None else netfile.read(config)
     if file is not None and file.description.unjoined:
@@ -466,7 +466,9 @@ def samples_of(
         refuse_own(data, own)
         if specs:
             convolved.require_images(data)
-        base = presets.suited(named[data], settings.get("hidden")) if file is None else file.preset(data)
+        base = named[data] if file is None else file.preset(data)
+        if file is None:
+            base = presets.suited(base, settings.get("hidden"), patches)
         preset = base if specs else patched(base.changed(**settings), patches)
         with show.console.status(f"reading {data}"):
             loaded = preset.load(folder)
@@ -477,12 +479,14 @@ def samples_of(
             raise ValueError(f"--data is the folder of a named data set, {data} is a path: leave it out")
         with show.console.status(f"reading {show.literal(data)}"):
             loaded = module.load(data, **own.reading)
-        own_base = presets.suited(suggested(loaded), settings.get("hidden"))
+        own_base = presets.suited(suggested(loaded), settings.get("hidden"), patches)
         base = own_base if file is None else file.preset(loaded.name)
         preset = base if specs else patched(base.changed(**settings), patches)
     if specs:
         if rates:
-            made = convolved.rates(loaded, specs, hidden or (), base, feedback=feedback(base, patches))
+            several = len(specs) + len(hidden or ()) > 1
+            back = ask_feedback(patches) if several else feedback(base, patches)
+            made = convolved.rates(loaded, specs, hidden or (), base, feedback=back)
         else:
             made = convolved.preset(loaded, specs, hidden or ())
         preset = patched(made.changed(**settings), patches)

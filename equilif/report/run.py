@@ -14,7 +14,7 @@ from equilif.data.dataset import DataSet
 from equilif.training import netfile, presets
 from equilif.training.description import Description
 from equilif.training.history import HISTORY, NETWORK, History, saved_history
-from equilif.training.patches import TOKENS, patched, training_words
+from equilif.training.patches import CONTRAST, FEEDBACK, TOKENS, patched, training_words
 from equilif.training.tables import METHODS
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
@@ -86,11 +86,18 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     words = [command, history.data if about is None else about.path, *_reading(about)]
     seed = _options({"seed": history.seed})
     base = named[history.data] if about is None else data and suggested(data)
+    layers = _flat(learned)["hidden"]
+    several = len(layers) > 1
     if history.real:
-        given = _changed(_flat(learned), _flat(base) if base else {})
+        usual = {**_flat(base), **({FEEDBACK: False} if several else {})} if base else {}
+        given = _changed(_flat(learned), usual)
         return Repeat((command_line(*words, *_options(given), *seed),))
     if base:
-        given = _changed(_flat(learned), _flat(base))
+        asked = {CONTRAST: "phases"} if several and not learned.schedule.errors else {}
+        base = presets.suited(base, learned.hidden, asked)
+        given = _changed(_flat(learned), _flat(base)) | asked
+        if several:
+            given["hidden"] = layers
         patches = {k: netfile.toml(v) for k, v in given.items() if k != "hidden" and v is not None}
         if patched(base.changed(hidden=given.get("hidden")), patches) == learned:
             return Repeat((command_line(*words, *_options(given), *seed),))

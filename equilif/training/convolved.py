@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 from equilif.data import Name, images
@@ -54,9 +55,8 @@ class ConvSpec(NamedTuple):
 #: be full on.  Chosen on 300 training images of the digits, 16 and 32 maps
 MAPS_START = {"bias": 0.1, "scale": 0.25}
 MAPS_LR = 1e-3  #: a larger one silences maps for good
-#: how networks of convolutions learn, by data set; NAME-single is of one convolution before the output.  It
-#: receives the nudge directly and most of its neurons are silent, so both layers can take larger steps than
-#: those of several; it is wide, so it starts from less
+#: how networks of convolutions learn, by data set: NAME-single of one convolution before the output, by
+#: nudged phases, NAME of several layers, by errors
 FOLDER = presets.FOLDER / "conv"
 OTHER = "other"  #: for other images
 
@@ -110,7 +110,7 @@ def recipe(name: str, *, single: bool) -> Description:
     The learning rates there are those of the first convolution, of the others and hidden populations, and of
     an output with the fan-in of the output of the file.
     """
-    names = [f"{name}-single"] * single + [name, OTHER]
+    names = [f"{n}-single" if single else n for n in (name, OTHER)]
     path = next(p for p in (FOLDER / f"{n}.toml" for n in names) if p.exists())
     return netfile.read(path).description
 
@@ -136,8 +136,13 @@ def preset(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ())
 def rates(
     data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int], base: Description, *, feedback: bool
 ) -> Description:
-    """The network for training in floating point, with the phases and the settings of ``base``."""
-    made = network(data, specs, hidden, schedule=base.schedule, feedback=feedback)
+    """The network for training in floating point, with the phases and the settings of ``base``.
+
+    Several layers without ``feedback`` can continue to learn from errors.
+    """
+    errors = not feedback and len(specs) + len(hidden) > 1
+    schedule = replace(base.schedule, contrast="errors") if errors else base.schedule
+    made = network(data, specs, hidden, schedule=schedule, feedback=feedback)
     settings = {**base.content()["rates"], "learning_rate": MAPS_LR}
     start = MAPS_START if feedback else {}
     return Description.of_network(made, data.name, rates=settings, start=start)

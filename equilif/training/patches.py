@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from equilif.training.description import Description
 from equilif.training.tables import METHODS, Place, PlacedError, nearest
 
 Patches = Mapping[str, str]  #: values as they are typed, by key
+NO_CHANGES: Patches = MappingProxyType({})
 UNNAMED = "synapse"  #: a table without names
 FEEDBACK = "synapse.feedback"  #: of all synapses between spiking populations
+CONTRAST = "phases.contrast"
 TOKENS = "loading.tokens"  #: size of the attention layer over them
 
 
@@ -70,6 +73,11 @@ def patched(description: Description, given: Patches) -> Description:
         near = (k for p, k in places.items() if p[:1] == e.place[:1])
         key = places.get(e.place) or next(near, next(iter(given)))
         raise ValueError(f"--set {key}={given[key]}: {e}") from e
+
+
+def ask_feedback(given: Patches) -> bool:
+    """Whether these changes ask for spikes that go back, or for nudged phases, which need them."""
+    return value(given.get(FEEDBACK, "false")) is True or value(given.get(CONTRAST, "errors")) == "phases"
 
 
 def feedback(description: Description, given: Patches) -> bool:

@@ -13,6 +13,7 @@ from equilif.data import Name
 from equilif.data.dataset import DataSet
 from equilif.training import netfile, tables
 from equilif.training.description import Description
+from equilif.training.patches import NO_CHANGES, Patches, ask_feedback
 from equilif_golden.fixed import DEFAULT
 
 OWN_HIDDEN = 128
@@ -43,15 +44,24 @@ def own(data: DataSet) -> Description:
     return Description.of({**tables.chain(OWN_HIDDEN), "learning": learning}, data.name)
 
 
-def suited(base: Description, hidden: Sequence[int] | None) -> Description:
-    """``base`` for at most one hidden population; for several a chain that learns from errors.
+def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = NO_CHANGES) -> Description:
+    """``base`` for at most one hidden population; for several a chain without feedback, which learns from
+    errors.
 
-    The chain has the phases and initial weights of :data:`DEEP`, and the training of ``base``.
+    The chain has the phases and initial weights of :data:`DEEP`, and the training of ``base``; that in
+    floating point also its phases.  ``changes`` that :func:`~equilif.training.patches.ask_feedback` leave
+    ``base``.
     """
-    if hidden is None or len(hidden) < 2 or base.learning is None or base.loaded:
+    if hidden is None or len(hidden) < 2 or base.loaded or ask_feedback(changes):
         return base
-    learning = base.content()["learning"]
-    return Description.of({**tables.chain(*hidden, feedback=False), **DEEP, "learning": learning}, base.data)
+    content = base.content()
+    training = {name: content[name] for name in ("learning", "rates") if name in content}
+    if not training:
+        return base
+    found = {**tables.chain(*hidden, feedback=False), **DEEP, **training}
+    if base.rates is not None:
+        found["phases"] = {**DEEP["phases"], "free": base.schedule.free, "window": base.schedule.window}
+    return Description.of(found, base.data)
 
 
 def own_learning(samples: int, features: int) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from equilif.commands import samples_of
+from equilif.commands.patches import layers
+from equilif.data import Name
 from equilif.data.about import About
 from equilif.data.scaling import fit
 from equilif.report import metrics, page, run
@@ -158,6 +161,44 @@ def test_texts_are_shown_as_words(made):
     first = tokens.rows[tokens.off[worst[0]["at"]] : tokens.off[worst[0]["at"] + 1]]
     assert " ".join(data.words[row] for row in first) in text
     assert "What its queries look at" in text
+
+
+def parsed(line):
+    """Data, layers and changes of a training command."""
+    _, name, source, *words = shlex.split(line)
+    given = dict(w.split("=", 1) for k, w in zip(words, words[1:], strict=False) if k == "--set")
+    hidden = [w for k, w in zip(words, words[1:], strict=False) if k == "--hidden"]
+    epochs = [int(w) for k, w in zip(words, words[1:], strict=False) if k == "--epochs"]
+    chosen = layers(hidden)
+    return samples_of(
+        Name(source),
+        None,
+        conv=chosen[0],
+        hidden=chosen[1],
+        patches=given,
+        rates=name == "train-rates",
+        epochs=epochs[0] if epochs else None,
+    )[1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "equilif train digits --hidden 9 --hidden 8",
+        "equilif train digits --hidden 9 --hidden 8 --set phases.contrast=phases",
+        "equilif train-rates digits --hidden 9 --hidden 8",
+        "equilif train-rates digits --hidden 9 --hidden 8 --set synapse.feedback=true",
+        "equilif train-rates digits --hidden conv:3 --hidden conv:4",
+        "equilif train-rates digits --hidden conv:3 --hidden 4 --set synapse.feedback=true",
+    ],
+)
+def test_command_of_several_layers(made, line):
+    """The command of a report has the network and training of the command that made the run."""
+    saved, _, _ = made["table"]
+    learned = parsed(line)
+    history = dataclasses.replace(saved.history, data="digits", about=None, preset=learned, epochs=())
+    (again, _) = dataclasses.replace(saved, history=history).repeat(None).commands
+    assert parsed(again) == learned
 
 
 @pytest.mark.parametrize("known", (True, False), ids=("by options", "by a file"))
@@ -331,7 +372,7 @@ def test_report_of_maps(tmp_path):
     text = (out / "report.html").read_text()
     assert "maps1[0]" in text and "maps1[5]" in text
     keys = "--set rates.batch_size=64 --set rates.learning_rate=0.001"
-    keys += " --set start.bias=0.1 --set start.scale=0.25"
+    keys += " --set phases.contrast=errors"
     line = f"equilif train-rates digits --hidden conv:6:3:1 --hidden 64 --epochs 1 {keys} --seed 0"
     assert sorted(run.read(out).repeat(None).commands[0].split()) == sorted(line.split())
 

@@ -57,11 +57,19 @@ def test_recipe_of_single_convolution():
     single = convolved.preset(data, [ConvSpec(64, 3, 1)])
     assert single.schedule == Schedule(free=8, nudged=6, window=4)
     assert [s.learning_rate_scale for s in single.network(data).synapses] == [0.8, 0.8, 0.2, 0.2]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion", "digits", "things"])
+def test_several_layers_learn_from_errors(name):
+    """One convolution by nudged phases."""
+    x = np.zeros((10, 28 * 28), np.uint8)
+    data = DataSet(name, x, np.arange(10), x, np.arange(10), shape=(28, 28))
+    assert not convolved.preset(data, [ConvSpec(16)]).schedule.errors
     for more in (
         convolved.preset(data, [ConvSpec(16), ConvSpec(32)]),
         convolved.preset(data, [ConvSpec(128, 4, 2)], [64]),
     ):
-        assert more.schedule == Schedule(free=16, nudged=12, window=8)
+        assert more.schedule == Schedule(free=8, window=8, contrast="errors") and not more.feedback
 
 
 def test_colours_become_maps():

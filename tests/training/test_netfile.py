@@ -127,6 +127,18 @@ def test_several_hidden_populations_learn_from_errors():
     assert (found.hidden, found.feedback, found.schedule.contrast) == ((30, 20), False, "errors")
     assert found.learning == base.learning and found.data == base.data
     assert suited(PRESETS["imdb"], (30, 20)) == PRESETS["imdb"]
+    for change in ({"phases.contrast": "phases"}, {"synapse.feedback": "true"}):
+        assert suited(base, (30, 20), change) == base
+
+
+def test_several_hidden_populations_in_floating_point():
+    """Without feedback, so that rates settle in one sweep at every depth."""
+    base = RATES["mnist"]
+    assert suited(base, (30,)) == base
+    found = suited(base, (30, 20))
+    assert (found.hidden, found.feedback, found.schedule.contrast) == ((30, 20), False, "errors")
+    assert found.rates == base.rates and found.schedule.free == base.schedule.free
+    assert suited(base, (30, 20), {"synapse.feedback": "true"}) == base
 
 
 FILES = sorted(FOLDER.rglob("*.toml"))
