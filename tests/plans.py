@@ -21,6 +21,6 @@ planned = cache(Plan.of)
 def pads(board) -> set[str]:
     """Pads of a build, except that of the clock."""
     files = planned(board).files
-    found = re.findall(r'LOCATE COMP "\w+" SITE "(\w+)"', files.get("top.lpf", ""))
+    found = re.findall(r'LOCATE COMP "[\w\[\]]+" SITE "(\w+)"', files.get("top.lpf", ""))
     found += re.findall(r"set_io (?!clk12)\w+ (\d+)", files.get("top.pcf", ""))
     return set(found)

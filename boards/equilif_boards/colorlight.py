@@ -11,7 +11,7 @@ from amaranth.build import Attrs, Clock, Connector, Pins, PinsN, Resource, Subsi
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import LEDResources, UARTResource
 
-from equilif_boards.link import SpiLink, UartLink, spi_resource
+from equilif_boards.link import SpiLink, UartLink, UdpLink, rgmii_resource, spi_resource
 from equilif_boards.ulx3s import FLASH, ULX3S_25F
 from equilif_golden.link.flash import Area
 
@@ -38,6 +38,14 @@ class ColorlightI5(LatticeECP5Platform):
         spi_resource(
             cs="C17", mosi="B18", miso="B20", sck="F20", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
         ),
+        # PHY U29, a Broadcom B50612D
+        rgmii_resource(
+            0,
+            rx=("H2", "P2", "K2 L1 N1 P1"),
+            tx=("G1", "K1", "G2 H1 J1 J3"),
+            reset="P4",
+            attrs=Attrs(IO_TYPE="LVCMOS33"),
+        ),
     ]
     connectors: list[Connector] = []
 
@@ -52,6 +60,7 @@ COLORLIGHT_I5 = replace(
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
     other_links=(
         SpiLink(sck_hz=25e6, place="connector P3: GND pin 4, SCK pin 6, MISO pin 8, MOSI pin 10, CS pin 12"),
+        UdpLink(place="Ethernet port 1, SODIMM pins 15 to 33"),
     ),
     flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
     leds=(("led", 0),),

@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from amaranth import Module
-from amaranth.build import Attrs, Platform, Resource
+from amaranth import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
+from amaranth.build import Attrs, Clock, Pins, PinsN, Platform, Resource, Subsignal
 from amaranth.lib import io
+from amaranth.lib.cdc import ResetSynchronizer
 from amaranth_boards.resources import SPIResource
 
 from equilif_golden.fixed import check_int
-from equilif_hdl.link import spi, usb
+from equilif_golden.link.udp import ADDRESS, PORT, REPLY_BYTES
+from equilif_hdl.link import spi, uart, udp, usb
 from equilif_hdl.link.transport import Transport
-from equilif_hdl.link.uart import BITS, MIN_DIVISOR, Pins, Uart
+from equilif_hdl.link.uart import BITS, MIN_DIVISOR, Uart
 
 #: minimum baud rate: a client times out at lower rates
 MIN_BAUD = 9_600
@@ -78,7 +80,7 @@ class UartLink:
     def transport(self, clock_hz: float) -> Uart:
         return Uart.of(clock_hz, self.baud)
 
-    def join(self, m: Module, platform: Platform, pins: Pins) -> None:
+    def join(self, m: Module, platform: Platform, pins: uart.Pins) -> None:
         uart = platform.request("uart", 0, dir="-")
         m.submodules.rx = rx = io.Buffer(io.Direction.Input, uart.rx)
         m.submodules.tx = tx = io.Buffer(io.Direction.Output, uart.tx)
@@ -191,3 +193,100 @@ class SpiLink:
     def for_simulation(self, clock_hz: float, baud: int | None = None) -> UartLink:
         """A UART: the simulation transfers bytes."""
         return UartLink(baud=MIN_BAUD).for_simulation(clock_hz, baud)
+
+
+def rgmii_resource(
+    number: int, *, rx: tuple[str, str, str], tx: tuple[str, str, str], reset: str, attrs: Attrs
+) -> Resource:
+    """Pins for :class:`UdpLink`.  ``rx``, ``tx``: clock, control, data.  ``reset``: active low."""
+    signals = [
+        Subsignal("reset", PinsN(reset, dir="o")),
+        Subsignal("rx_clock", Pins(rx[0], dir="i"), Clock(udp.ETH_HZ)),
+        Subsignal("rx_control", Pins(rx[1], dir="i")),
+        Subsignal("rx_data", Pins(rx[2], dir="i", assert_width=4)),
+        Subsignal("tx_clock", Pins(tx[0], dir="o")),
+        Subsignal("tx_control", Pins(tx[1], dir="o")),
+        Subsignal("tx_data", Pins(tx[2], dir="o", assert_width=4)),
+    ]
+    return Resource(UdpLink.resource, number, *signals, attrs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UdpLink:
+    """UDP over gigabit Ethernet by a PHY with RGMII, on an ECP5: :func:`rgmii_resource` of the board.
+
+    ``address``: static IPv4 address of the board.  ``port``: its UDP port.  ``phy``: number of the resource.
+    ``rx_delay``: s, of the receive data, which the PHY sends at the edges of its clock.
+    """
+
+    place: str
+    address: str = ADDRESS
+    port: int = PORT
+    phy: int = 0
+    rx_delay: float = 2e-9
+    kind: str = "udp"
+    resource: ClassVar[str] = "rgmii"
+    #: bytes of a datagram in addition to its data: preamble, headers, number, FCS, gap
+    overhead: ClassVar[int] = 70
+    #: s of a step of DELAYG (Lattice FPGA-TN-02035)
+    delay_step: ClassVar[float] = 25e-12
+
+    def __str__(self) -> str:
+        return f"UDP, {self.address}"
+
+    @property
+    def clocks(self) -> Mapping[str, float]:
+        """None of the PLL: the PHY has its own."""
+        return {}
+
+    @property
+    def bytes_per_second(self) -> float:
+        return udp.ETH_HZ * REPLY_BYTES / (REPLY_BYTES + self.overhead)
+
+    def transport(self, clock_hz: float) -> udp.Udp:
+        return udp.Udp(self.address, self.port, clock_hz)
+
+    def join(self, m: Module, platform: Platform, pins: udp.Pins) -> None:
+        port = platform.request(self.resource, self.phy, dir="-")
+        m.domains.eth = ClockDomain("eth")
+        m.submodules.rgmii_clock = clock = io.Buffer(io.Direction.Input, port.rx_clock)
+        m.d.comb += ClockSignal("eth").eq(clock.i)
+        m.submodules.rgmii_reset = ResetSynchronizer(ResetSignal("sync"), domain="eth")
+        m.submodules.rgmii_phy_reset = reset = io.Buffer(io.Direction.Output, port.reset)
+        m.d.comb += reset.o.eq(ResetSignal("sync"))
+        for name, pads, value in (
+            ("data", port.rx_data, pins.rx_data),
+            ("control", port.rx_control, pins.rx_control),
+        ):
+            m.submodules[f"rgmii_rx_{name}"] = pin = io.Buffer(io.Direction.Input, pads)
+            for k, bit in enumerate(pin.i):
+                delayed = Signal(name=f"rx_{name}_delayed_{k}")
+                m.submodules[f"rgmii_rx_{name}_delay_{k}"] = Instance(
+                    "DELAYG",
+                    p_DEL_MODE="SCLK_ALIGNED",
+                    p_DEL_VALUE=round(self.rx_delay / self.delay_step),
+                    i_A=bit,
+                    o_Z=delayed,
+                )
+                m.submodules[f"rgmii_rx_{name}_ddr_{k}"] = Instance(
+                    "IDDRX1F",
+                    i_D=delayed,
+                    i_SCLK=ClockSignal("eth"),
+                    i_RST=Const(0),
+                    o_Q0=value[k],
+                    o_Q1=value[len(pads) + k],
+                )
+        for name, pads, low, high in (
+            ("clock", port.tx_clock, Const(1), Const(0)),
+            ("control", port.tx_control, pins.tx_valid, pins.tx_valid),
+            ("data", port.tx_data, pins.tx_data[:4], pins.tx_data[4:]),
+        ):
+            output = io.DDRBuffer(io.Direction.Output, pads, o_domain="eth")
+            m.submodules[f"rgmii_tx_{name}"] = output
+            m.d.comb += [output.o[0].eq(low), output.o[1].eq(high)]
+
+    def for_simulation(self, clock_hz: float, baud: int | None = None) -> UdpLink:
+        """The same; ValueError with a baud rate."""
+        if baud is not None:
+            raise ValueError("a link over UDP has no baud rate: leave out --baud")
+        return self

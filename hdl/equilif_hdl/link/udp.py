@@ -1,0 +1,883 @@
+"""UDP over gigabit Ethernet, at the data of an RGMII PHY.
+
+    rx --> [ FCS, addresses, lengths ] --+--> ring --> o: bytes of accepted datagrams
+                                         +--> last sender, number
+                                         '--> ARP, echo and ignored datagrams: response
+    tx <-- [ header by a table, FCS ] <------ buffer <-- FIFO <-- i: bytes, up to an END
+
+Bit-exact with equilif_golden.link.udp.Endpoint.  One station with a static address; no options of IP, no
+fragments.  A frame is checked as it arrives.  Its data are in the ring, and its sender in a slot of the
+buffer, before the result is known; both count only if the frame is accepted.
+
+A header of the device is a table: for each byte a constant, a byte of a slot, or a field that is computed.
+
+Clock domains: ``eth``, 125 MHz, the receive clock of the PHY, and ``sync`` (any frequency).  The PHY derives
+its transmit clock from the same one.  Pointers of the ring cross by a token that goes to and fro.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from amaranth import Array, Cat, Const, DomainRenamer, Module, Mux, Signal
+from amaranth.hdl import Value
+from amaranth.lib import cdc, crc, fifo, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ETHERNET
+from amaranth.lib.wiring import In, Out, connect
+
+from equilif_golden.link.protocol import END
+from equilif_golden.link.udp import (
+    ADDRESS,
+    ARP_HEAD,
+    ARP_REPLY,
+    ARP_REQUEST,
+    DONT_FRAGMENT,
+    ECHO_REPLY,
+    ECHO_REQUEST,
+    ETHERTYPE_ARP,
+    ETHERTYPE_IP,
+    FCS_BYTES,
+    ICMP,
+    MAX_ECHO,
+    MIN_FRAME,
+    MIN_LENGTH,
+    PORT,
+    REPLY_BYTES,
+    RING_BYTES,
+    TTL,
+    UDP_PROTOCOL,
+    VERSION_IHL,
+    Station,
+    checksum,
+)
+from equilif_golden.link.udp import IP as IP_HEADER
+from equilif_hdl.fixed import lowest_set, ram
+from equilif_hdl.link.transport import Line
+from equilif_hdl.typed import Interface, Stream
+
+ETH_HZ = 125e6
+GAP = 12  #: bytes between frames
+FIFO_BYTES = 16
+PREAMBLE = (*(0x55,) * 7, 0xD5)
+#: indices of bytes of a frame
+TYPE, IP, CONTENT = 12, 14, 34
+LENGTH = IP + 2
+FRAGMENT = IP + 6
+CHECKED = CONTENT + 2  #: checksum of ICMP
+UDP_LENGTH = CONTENT + 4
+NUMBER = CONTENT + 8
+UDP_DATA = NUMBER + 4
+ECHO_DATA = CONTENT + 4  #: identifier, sequence number, data
+#: the buffer: a reply, an echo, addresses of senders
+ECHO_AT = REPLY_BYTES
+SLOTS, SLOT_BYTES = 4, 16
+SLOTS_AT = 2048 - SLOTS * SLOT_BYTES
+BUFFER_BYTES = 2048
+#: a slot: MAC, IPv4, port
+MAC, ADDRESS_OF, PORT_OF = 0, 6, 10
+assert ECHO_AT + MAX_ECHO - (ECHO_DATA - IP) == SLOTS_AT
+assert MIN_LENGTH == 32 and MIN_FRAME == 64  # tested by one bit
+
+
+class Pins(Interface, Protocol):
+    """Interface of PINS."""
+
+    rx_data: Signal
+    rx_control: Signal
+    tx_data: Signal
+    tx_valid: Signal
+
+
+#: a byte a cycle of ``eth``, low half at the rising edge; ``rx_control``: RX_CTL at both edges
+PINS = wiring.Signature({"rx_data": In(8), "rx_control": In(2), "tx_data": Out(8), "tx_valid": Out(1)})
+
+
+class Kind(IntEnum):
+    """Kinds of frames."""
+
+    UDP = 0
+    ECHO = 1
+    ARP = 2
+
+
+class Op(IntEnum):
+    """Source of a header byte; the argument of each is in brackets."""
+
+    CONSTANT = 0  #: the byte (value)
+    BUFFER = 1  #: of the target's slot (index)
+    FIELD = 2  #: computed (Source)
+
+
+class Source(IntEnum):
+    """Computed bytes of a header."""
+
+    LENGTH_HIGH = 0
+    LENGTH_LOW = 1
+    CHECKSUM_HIGH = 2
+    CHECKSUM_LOW = 3
+    UDP_LENGTH_HIGH = 4
+    UDP_LENGTH_LOW = 5
+    ECHO_HIGH = 6
+    ECHO_LOW = 7
+    NUMBER = 8  #: and the three after it
+
+
+class Byte(NamedTuple):
+    """A byte of a header of the device."""
+
+    op: Op
+    argument: int
+
+
+def _constant(data: bytes | Sequence[int]) -> list[Byte]:
+    return [Byte(Op.CONSTANT, byte) for byte in data]
+
+
+def _slot(first: int, n: int) -> list[Byte]:
+    return [Byte(Op.BUFFER, first + k) for k in range(n)]
+
+
+def _fields(first: Source, n: int) -> list[Byte]:
+    return [Byte(Op.FIELD, first + k) for k in range(n)]
+
+
+def _u16(value: int) -> bytes:
+    return value.to_bytes(2, "big")
+
+
+def headers(own: Station) -> dict[Kind, list[Byte]]:
+    """Frames of the device up to their data, with the preamble."""
+
+    def start(ethertype: int) -> list[Byte]:
+        return [*_constant(PREAMBLE), *_slot(MAC, 6), *_constant(own.mac + _u16(ethertype))]
+
+    def ip(protocol: int) -> list[Byte]:
+        return [
+            *start(ETHERTYPE_IP),
+            *_constant([VERSION_IHL, 0]),
+            *_fields(Source.LENGTH_HIGH, 2),
+            *_constant(_u16(0) + _u16(DONT_FRAGMENT) + bytes([TTL, protocol])),
+            *_fields(Source.CHECKSUM_HIGH, 2),
+            *_constant(own.ip),
+            *_slot(ADDRESS_OF, 4),
+        ]
+
+    return {
+        Kind.UDP: [
+            *ip(UDP_PROTOCOL),
+            *_constant(_u16(own.port)),
+            *_slot(PORT_OF, 2),
+            *_fields(Source.UDP_LENGTH_HIGH, 2),
+            *_constant(_u16(0)),
+            *_fields(Source.NUMBER, 4),
+        ],
+        Kind.ECHO: [*ip(ICMP), *_constant([ECHO_REPLY, 0]), *_fields(Source.ECHO_HIGH, 2)],
+        Kind.ARP: [
+            *start(ETHERTYPE_ARP),
+            *_constant(_arp(ARP_REPLY) + own.mac + own.ip),
+            *_slot(MAC, 6),
+            *_slot(ADDRESS_OF, 4),
+        ],
+    }
+
+
+def _arp(operation: int) -> bytes:
+    hardware, protocol, *sizes = ARP_HEAD
+    return _u16(hardware) + _u16(protocol) + bytes(sizes) + _u16(operation)
+
+
+def expected(own: Station) -> dict[Kind, dict[int, int]]:
+    """Bytes that frames for the device must have, by index.  Destination of ARP and lengths: see Receiver."""
+
+    def at(index: int, data: bytes | Sequence[int]) -> dict[int, int]:
+        return {index + k: byte for k, byte in enumerate(data)}
+
+    def ip(protocol: int) -> dict[int, int]:
+        return (
+            at(0, own.mac)
+            | at(TYPE, _u16(ETHERTYPE_IP))
+            | at(IP, [VERSION_IHL])
+            | at(FRAGMENT, [0, 0])
+            | at(IP + 9, [protocol])
+            | at(IP + 16, own.ip)
+        )
+
+    return {
+        Kind.UDP: ip(UDP_PROTOCOL) | at(CONTENT + 2, _u16(own.port)),
+        Kind.ECHO: ip(ICMP) | at(CONTENT, [ECHO_REQUEST, 0]),
+        Kind.ARP: at(TYPE, _u16(ETHERTYPE_ARP)) | at(IP, _arp(ARP_REQUEST)) | at(IP + 24, own.ip),
+    }
+
+
+#: bytes of a frame that a slot takes: index, length, first byte of the slot
+STORED = {
+    Kind.UDP: ((6, 6, MAC), (IP + 12, 4, ADDRESS_OF), (CONTENT, 2, PORT_OF)),
+    Kind.ARP: ((IP + 8, 6, MAC), (IP + 14, 4, ADDRESS_OF)),
+}
+
+
+def _table(index: Value, words: Sequence[int], width: int) -> Value:
+    """Combinational look-up; zero beyond the end."""
+    n = 1 << len(index)
+    return Array(Const(word, width) for word in [*words, *[0] * (n - len(words))])[index]
+
+
+class Responses(wiring.Signature):
+    """A response that the receiver wants sent: ``kind``, ``slot`` of its target, and of an echo ``length``
+    (of IP) and ``check``.  ``done``: it is sent.
+
+    ``last``, ``peer``, ``has_peer``: number and slot of the last accepted datagram.
+    """
+
+    class Members(Interface, Protocol):
+        busy: Signal
+        kind: Signal
+        slot: Signal
+        length: Signal
+        check: Signal
+        done: Signal
+        last: Signal
+        peer: Signal
+        has_peer: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "busy": Out(1),
+                "kind": Out(Kind),
+                "slot": Out(2),
+                "length": Out(11),
+                "check": Out(16),
+                "done": In(1),
+                "last": Out(32),
+                "peer": Out(2),
+                "has_peer": Out(1),
+            }
+        )
+
+
+class WriteSignature(wiring.Signature):
+    """Write port of a memory."""
+
+    class Members(Interface, Protocol):
+        enable: Signal
+        address: Signal
+        data: Signal
+
+    def __init__(self, depth: int):
+        super().__init__({"enable": Out(1), "address": Out(range(depth)), "data": Out(8)})
+
+
+class Receiver(wiring.Component):
+    """Members
+    -------
+    rx_data, rx_control : In(8), In(2)
+        As PINS.
+    buffer, ring : Out(WriteSignature)
+    committed, read : Out(12), In(12)
+        Bytes of the ring, modulo twice its size: written by accepted frames; read, or fewer.
+    responses : Out(Responses)
+    used : In(4)
+        Slots that the transmitter uses.
+
+    Its clock is that of the PHY.
+    """
+
+    rx_data: Signal
+    rx_control: Signal
+    buffer: WriteSignature.Members
+    ring: WriteSignature.Members
+    committed: Signal
+    read: Signal
+    responses: Responses.Members
+    used: Signal
+
+    def __init__(self, own: Station):
+        self.own = own
+        super().__init__(
+            {
+                "rx_data": In(8),
+                "rx_control": In(2),
+                "buffer": Out(WriteSignature(BUFFER_BYTES)),
+                "ring": Out(WriteSignature(RING_BYTES)),
+                "committed": Out(range(2 * RING_BYTES)),
+                "read": In(range(2 * RING_BYTES)),
+                "responses": Out(Responses()),
+                "used": In(SLOTS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        r = self.responses
+        byte = Signal(8)
+        valid = Signal()
+        error = Signal()
+        m.d.sync += [
+            byte.eq(self.rx_data),
+            valid.eq(self.rx_control[0]),
+            error.eq(self.rx_control[0] ^ self.rx_control[1]),
+        ]
+        start = Signal()  # this byte is the last one of a preamble
+        take = Signal()  # this byte is one of a frame
+        end = Signal()  # the byte before was the last one
+        at = Signal(7)  # index of the byte, up to MIN_FRAME
+        next_at = Signal(7)
+        m.d.comb += next_at.eq(Mux(start, 0, at + ~at[6]))
+        with m.If(start | take):
+            m.d.sync += at.eq(next_at)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += start.eq(valid & (byte == PREAMBLE[-1]))
+                with m.If(start):
+                    m.next = "FRAME"
+                with m.Elif(valid & (byte != PREAMBLE[0])):
+                    m.next = "SKIP"
+            with m.State("SKIP"):
+                with m.If(~valid):
+                    m.next = "IDLE"
+            with m.State("FRAME"):
+                m.d.comb += [take.eq(valid), end.eq(~valid)]
+                with m.If(end):
+                    m.next = "IDLE"
+
+        possible = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in Kind}
+        bad = Signal()  # the frame is none for any kind
+        m.submodules.crc = check = crc.Processor(CRC32_ETHERNET(data_width=8))
+        m.d.comb += [check.start.eq(start), check.data.eq(byte), check.valid.eq(take)]
+
+        length = self._lengths(m, byte, start, take, at)
+        self._expect(m, byte, start, take, next_at, at, length, possible)
+        fresh, number = self._numbers(m, byte, take, at)
+        sum_ok = self._checksum(m, byte, start, take, at)
+        slot = self._store(m, byte, start, take, at, next_at, possible, bad)
+        is_udp, is_echo, is_arp = (possible[kind] for kind in Kind)
+
+        written = Signal.like(self.committed)
+        room = Signal()
+        data = Signal()  # this byte is one of a datagram's data
+        m.d.comb += [
+            room.eq((written ^ self.read) != RING_BYTES),
+            data.eq(take & is_udp & (at >= UDP_DATA) & length.inside),
+            self.ring.enable.eq(data & room),
+            self.ring.address.eq(written),
+            self.ring.data.eq(byte),
+        ]
+        with m.If(self.ring.enable):
+            m.d.sync += written.eq(written + 1)
+        with m.If(data & ~room):
+            m.d.sync += bad.eq(1)
+        with m.If(take & error):
+            m.d.sync += bad.eq(1)
+        may_respond = Signal()
+        with m.If(start):
+            m.d.sync += [written.eq(self.committed), bad.eq(0), may_respond.eq(~r.busy)]
+
+        whole = Signal()
+        m.d.comb += whole.eq(end & ~bad & at[6] & check.match_detected)
+        ip_whole = whole & sum_ok & length.complete
+        respond = Signal()
+        m.d.comb += respond.eq(
+            may_respond & (whole & is_arp | ip_whole & (is_echo & length.fits_echo | is_udp & ~fresh))
+        )
+        with m.If(ip_whole & is_udp & fresh):
+            m.d.sync += [self.committed.eq(written), r.last.eq(number), r.peer.eq(slot), r.has_peer.eq(1)]
+        with m.If(r.done):
+            m.d.sync += r.busy.eq(0)
+        with m.If(respond):
+            m.d.sync += [
+                r.busy.eq(1),
+                r.slot.eq(slot),
+                r.kind.eq(Mux(is_arp, Kind.ARP, Mux(is_echo, Kind.ECHO, Kind.UDP))),
+                r.length.eq(Mux(is_echo, length.total, MIN_LENGTH)),
+            ]
+        # type 8 becomes type 0; the carry is added in the next cycle
+        carry = Signal()
+        with m.If(take & may_respond & is_echo):
+            with m.If(at == CHECKED):
+                m.d.sync += Cat(r.check[11:], carry).eq(byte[3:] + (ECHO_REQUEST >> 3))
+                m.d.sync += r.check[8:11].eq(byte)
+            with m.If(at == CHECKED + 1):
+                m.d.sync += r.check[:8].eq(byte)
+            with m.If(at == CHECKED + 2):
+                m.d.sync += r.check.eq(r.check + carry)
+        return m
+
+    def _lengths(self, m: Module, byte: Signal, start: Signal, take: Signal, at: Signal) -> _Lengths:
+        """Length of the IP packet; whether the present byte is inside, and the frame is complete."""
+        total = Signal(11)
+        left = Signal(11)  # bytes of the packet from this one on
+        after = Signal(3)  # bytes after the packet so far, up to those of the FCS
+        valid = Signal()  # the length has a valid value
+        with m.If(take):
+            with m.If(at == LENGTH):
+                m.d.sync += [total[8:].eq(byte), valid.eq(~byte[3:].any())]
+            with m.Elif(at == LENGTH + 1):
+                packet = Cat(byte, total[8:])
+                m.d.sync += [
+                    total[:8].eq(byte),
+                    left.eq(packet - 4),
+                    after.eq(0),
+                    valid.eq(valid & packet[5:].any()),
+                ]
+            with m.Elif(left != 0):
+                m.d.sync += left.eq(left - 1)
+            with m.Elif(~after[2]):
+                m.d.sync += after.eq(after + 1)
+        fits = Signal()
+        m.d.sync += fits.eq(total <= MAX_ECHO)
+        inside = Signal()
+        complete = Signal()
+        m.d.comb += [inside.eq(left != 0), complete.eq(valid & after[2])]
+        assert FCS_BYTES == 4
+        return _Lengths(total, inside, complete, fits)
+
+    def _expect(
+        self,
+        m: Module,
+        byte: Signal,
+        start: Signal,
+        take: Signal,
+        next_at: Signal,
+        at: Signal,
+        length: _Lengths,
+        possible: dict[Kind, Signal],
+    ) -> None:
+        """Compare with the bytes of each kind; look-up a cycle ahead."""
+        udp_length = Signal(11)
+        m.d.sync += udp_length.eq(length.total - (CONTENT - IP))
+        broadcast = Signal()
+        flags = Signal()  # this byte has the flag that forbids fragments, which may have any value
+        m.d.sync += flags.eq(next_at == FRAGMENT)
+        for kind, wanted in expected(self.own).items():
+            name = kind.name.lower()
+            last = max(wanted)
+            words = [wanted.get(k, 0) | (k in wanted) << 8 for k in range(last + 1)]
+            if kind == Kind.UDP:
+                words += [0] * (UDP_LENGTH + 2 - len(words))
+                words[UDP_LENGTH] = words[UDP_LENGTH + 1] = 1 << 8
+            word = Signal(9, name=f"expected_{name}")
+            with m.If(start | take):
+                m.d.sync += word.eq(_table(next_at[:6], words, 9))
+                if kind == Kind.UDP:
+                    with m.If(next_at == UDP_LENGTH):
+                        m.d.sync += word[:8].eq(udp_length[8:])
+                    with m.If(next_at == UDP_LENGTH + 1):
+                        m.d.sync += word[:8].eq(udp_length[:8])
+            differs = byte ^ word[:8]
+            with m.If(take & word[8] & ~at[6] & (differs & ~(flags << 6)).any()):
+                m.d.sync += possible[kind].eq(0)
+        with m.If(take & (at < 6) & (byte != 0xFF)):
+            m.d.sync += broadcast.eq(0)
+        with m.If(take & (at == 6) & ~broadcast & ~possible[Kind.UDP]):  # neither for all nor for this one
+            m.d.sync += possible[Kind.ARP].eq(0)
+        with m.If(start):
+            m.d.sync += [broadcast.eq(1), *(p.eq(1) for p in possible.values())]
+
+    def _numbers(self, m: Module, byte: Signal, take: Signal, at: Signal) -> tuple[Signal, Signal]:
+        """Number of a datagram, and whether it is newer than the last one."""
+        last = self.responses.last
+        number = Signal(32)
+        borrow = Signal()
+        differs = Signal()  # a byte so far
+        fresh = Signal()
+        difference = Signal(9)
+        m.d.comb += difference.eq(byte - last.word_select((at - NUMBER)[:2], 8) - borrow)
+        with m.If(take & (at < NUMBER)):
+            m.d.sync += [borrow.eq(0), differs.eq(0)]
+        with m.If(take & (at >= NUMBER) & (at < UDP_DATA)):
+            m.d.sync += [
+                number.eq(Cat(number[8:], byte)),
+                borrow.eq(difference[8]),
+                differs.eq(differs | difference[:8].any()),
+                fresh.eq(~difference[7] & (differs | difference[:8].any())),
+            ]
+        return fresh, number
+
+    def _checksum(self, m: Module, byte: Signal, start: Signal, take: Signal, at: Signal) -> Signal:
+        """Whether the checksum of the IP header is right; the carry is added in the next cycle."""
+        total = Signal(17)
+        right = Signal()
+        inside = Signal()
+        with m.If(take):
+            m.d.sync += inside.eq((at >= IP - 1) & (at < CONTENT - 1))
+        operand = Mux(inside, Mux(at[0], byte, byte << 8), 0)
+        with m.If(start):
+            m.d.sync += total.eq(0)
+        with m.Elif(take & (at >= IP) & (at <= CONTENT)):
+            m.d.sync += total.eq(total[:16] + operand + total[16])
+        m.d.sync += right.eq(total == 0xFFFF)
+        return right
+
+    def _store(
+        self,
+        m: Module,
+        byte: Signal,
+        start: Signal,
+        take: Signal,
+        at: Signal,
+        next_at: Signal,
+        possible: dict[Kind, Signal],
+        bad: Signal,
+    ) -> Signal:
+        """Write the sender and the data of an echo into the buffer; returns the slot."""
+        r = self.responses
+        slot = Signal(2)
+        used = Signal(SLOTS)
+        m.d.comb += used.eq(self.used | r.has_peer << r.peer | r.busy << r.slot)
+        with m.If(start):
+            m.d.sync += slot.eq(lowest_set(~used))
+        stored = {}
+        for kind, ranges in STORED.items():
+            words = [0] * MIN_FRAME
+            for first, n, target in ranges:
+                for k in range(n):
+                    words[first + k] = 1 << 4 | target + k
+            stored[kind] = Signal(5, name=f"stored_{kind.name.lower()}")
+            with m.If(start | take):
+                m.d.sync += stored[kind].eq(_table(next_at[:6], words, 5))
+        is_arp = Signal()  # known after the ethertype, and its address is stored before
+        m.d.comb += is_arp.eq(possible[Kind.ARP] & (at >= IP))
+        word = Signal(5)
+        m.d.comb += word.eq(Mux(is_arp, stored[Kind.ARP], stored[Kind.UDP]))
+        with m.If(take & ~at[6] & word[4] & (word[:4] == MAC) & byte[0]):  # of a group
+            m.d.sync += bad.eq(1)
+        echo = Signal()
+        echo_at = Signal(range(BUFFER_BYTES))
+        may_respond = Signal()
+        with m.If(start):
+            m.d.sync += [echo_at.eq(ECHO_AT), may_respond.eq(~r.busy)]
+        with m.If(echo):
+            m.d.sync += echo_at.eq(echo_at + 1)
+        m.d.comb += [
+            # beyond its maximum the frame is rejected at its end
+            echo.eq(
+                take & may_respond & possible[Kind.ECHO] & (at >= ECHO_DATA) & (echo_at[6:] != SLOTS_AT >> 6)
+            ),
+            self.buffer.enable.eq(echo | take & ~at[6] & word[4]),
+            self.buffer.address.eq(Mux(echo, echo_at, SLOTS_AT + Cat(word[:4], slot))),
+            self.buffer.data.eq(byte),
+        ]
+        return slot
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """Signals of the length of a packet."""
+
+    total: Signal
+    inside: Signal
+    complete: Signal
+    fits_echo: Signal
+
+
+class Transmitter(wiring.Component):
+    """Sends responses, and bytes as datagrams to the last sender; without a sender bytes are dropped.
+
+    Members
+    -------
+    i : In(stream of 8)
+        Bytes to the host.
+    tx_data, tx_valid : Out(8), Out(1)
+        As PINS.
+    responses : In(Responses)
+    received : In(WriteSignature)
+        Writes of the receiver to the buffer.
+    used : Out(4)
+        Slots of the buffer in use.
+
+    Its clock is that of the PHY.  A datagram is sent when it has REPLY_BYTES bytes of data, or an END.
+    """
+
+    i: Stream[Signal]
+    tx_data: Signal
+    tx_valid: Signal
+    responses: Responses.Members
+    received: WriteSignature.Members
+    used: Signal
+
+    def __init__(self, own: Station):
+        self.own = own
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "tx_data": Out(8),
+                "tx_valid": Out(1),
+                "responses": In(Responses()),
+                "received": In(WriteSignature(BUFFER_BYTES)),
+                "used": Out(SLOTS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        r = self.responses
+        buffer = m.submodules.buffer = ram(8, BUFFER_BYTES, "block")
+        wr = buffer.write_port()
+        rd = buffer.read_port()
+        count = Signal(range(REPLY_BYTES + 1))  # bytes of the reply so far
+        full = Signal()  # the reply is to be sent
+        sent = Signal()  # it was
+        collect = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full & ~self.received.enable),
+            collect.eq(self.i.valid & self.i.ready),
+            wr.en.eq(collect | self.received.enable),
+            wr.addr.eq(Mux(self.received.enable, self.received.address, count)),
+            wr.data.eq(Mux(self.received.enable, self.received.data, self.i.payload)),
+        ]
+        with m.If(collect):
+            m.d.sync += [count.eq(count + 1), full.eq((self.i.payload == END) | (count == REPLY_BYTES - 1))]
+        with m.If(sent | full & ~r.has_peer):
+            m.d.sync += [count.eq(0), full.eq(0)]
+
+        kind = Signal(Kind)
+        slot = Signal(2)
+        number = Signal(32)
+        length = Signal(11)  # of the IP packet
+        left = Signal(11)  # bytes of data from this one on
+        has_data = Signal()
+        responding = Signal()
+        data_at = Signal(range(BUFFER_BYTES))
+        step = Signal(6)  # index of the header byte, with the preamble
+        at = Signal(6)  # index of the byte after it, up to the last one of a short frame
+        last = MIN_FRAME - FCS_BYTES - 1
+        at_next = Mux(at == last, last, at + 1)
+        tail = Signal(range(FCS_BYTES))
+        gap = Signal(range(GAP))
+        table = headers(self.own)
+        words = {k: [byte.op << 8 | byte.argument for byte in header] for k, header in table.items()}
+        word = Array(_table(step, words[k], 10) for k in Kind)[kind]
+        last_step = Array(Const(len(table[k]) - 1, 6) for k in Kind)[kind]
+        busy = Signal()
+        done = Signal()
+        m.d.comb += [self.used.eq(busy << slot), r.done.eq(done & responding), sent.eq(done & ~responding)]
+        with m.FSM() as fsm:
+            with m.State("IDLE"):
+                m.d.sync += [step.eq(0), at.eq(0), number.eq(r.last), responding.eq(r.busy)]
+                with m.If(r.busy):
+                    m.d.sync += [
+                        kind.eq(r.kind),
+                        slot.eq(r.slot),
+                        length.eq(r.length),
+                        data_at.eq(ECHO_AT),
+                        left.eq(r.length - (ECHO_DATA - IP)),
+                        has_data.eq(r.kind == Kind.ECHO),
+                    ]
+                    m.next = "HEADER"
+                with m.Elif(full & r.has_peer):
+                    m.d.sync += [
+                        kind.eq(Kind.UDP),
+                        slot.eq(r.peer),
+                        length.eq(count + MIN_LENGTH),
+                        data_at.eq(0),
+                        left.eq(count),
+                        has_data.eq(1),
+                    ]
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                m.d.comb += busy.eq(1)
+                m.d.sync += step.eq(step + 1)
+                with m.If(step >= len(PREAMBLE)):
+                    m.d.sync += at.eq(at_next)
+                with m.If(step == last_step):
+                    m.next = "PAD"
+                    with m.If(has_data):
+                        m.next = "DATA"
+            with m.State("DATA"):
+                m.d.comb += busy.eq(1)
+                m.d.sync += [data_at.eq(data_at + 1), left.eq(left - 1), at.eq(at_next)]
+                with m.If(left == 1):
+                    m.next = "PAD"
+                    with m.If(at == last):
+                        m.next = "FCS"
+            with m.State("PAD"):
+                m.d.comb += busy.eq(1)
+                m.d.sync += at.eq(at_next)
+                with m.If(at == last):
+                    m.next = "FCS"
+            with m.State("FCS"):
+                m.d.comb += busy.eq(1)
+                m.d.sync += [tail.eq(tail + 1), gap.eq(GAP - 1)]
+                with m.If(tail == FCS_BYTES - 1):
+                    m.d.comb += done.eq(1)
+                    m.next = "GAP"
+            with m.State("GAP"):
+                m.d.sync += gap.eq(gap - 1)
+                with m.If(gap == 0):
+                    m.next = "IDLE"
+        header = fsm.ongoing("HEADER")
+        data = fsm.ongoing("DATA")
+
+        # the buffer is read a cycle ahead; during the preamble the target's address, for the checksum
+        index = Mux(step < 4, ADDRESS_OF + step[:2], word[:4])
+        m.d.comb += rd.addr.eq(Mux(header, SLOTS_AT + Cat(index, slot), data_at))
+        total = Signal(17)
+        operand = Signal(16)
+        constants = {k: _constant_sum(self.own, k) for k in (Kind.UDP, Kind.ECHO)}
+        with m.If(step == 5):
+            m.d.comb += operand.eq(length)
+        with m.Elif(step < 5):
+            m.d.comb += operand.eq(Mux(step[0], rd.data << 8, rd.data))
+        with m.If(step == 0):
+            m.d.sync += total.eq(Mux(kind == Kind.ECHO, constants[Kind.ECHO], constants[Kind.UDP]))
+        with m.Elif(step <= 6):  # a cycle more for the carry
+            m.d.sync += total.eq(total[:16] + operand + total[16])
+
+        op = Signal(Op)
+        argument = Signal(8)
+        valid = Signal()
+        protected = Signal()  # the FCS includes this byte
+        is_fcs = Signal()
+        late_tail = Signal.like(tail)
+        m.d.sync += [
+            op.eq(Mux(header, word[8:], Mux(data, Op.BUFFER, Op.CONSTANT))),
+            argument.eq(Mux(header, word[:8], 0)),
+            valid.eq(busy),
+            protected.eq(busy & ~fsm.ongoing("FCS") & (step >= len(PREAMBLE))),
+            is_fcs.eq(fsm.ongoing("FCS")),
+            late_tail.eq(tail),
+        ]
+        m.submodules.crc = check = crc.Processor(CRC32_ETHERNET(data_width=8))
+        udp_length = length - (CONTENT - IP)
+        check_bytes = ~total[:16]
+        fields = {
+            Source.LENGTH_HIGH: length[8:],
+            Source.LENGTH_LOW: length[:8],
+            Source.CHECKSUM_HIGH: check_bytes[8:],
+            Source.CHECKSUM_LOW: check_bytes[:8],
+            Source.UDP_LENGTH_HIGH: udp_length[8:11],
+            Source.UDP_LENGTH_LOW: udp_length[:8],
+            Source.ECHO_HIGH: r.check[8:],
+            Source.ECHO_LOW: r.check[:8],
+        }
+        byte = Signal(8)
+        field = Array([*(fields[k] for k in range(8)), *(number.word_select(k, 8) for k in range(4))])
+        with m.If(is_fcs):
+            m.d.comb += byte.eq(check.crc.word_select(late_tail, 8))
+        with m.Elif(op == Op.BUFFER):
+            m.d.comb += byte.eq(rd.data)
+        with m.Elif(op == Op.FIELD):
+            m.d.comb += byte.eq(field[argument[:4]])
+        with m.Else():
+            m.d.comb += byte.eq(argument)
+        m.d.comb += [check.start.eq(step == 0), check.data.eq(byte), check.valid.eq(protected)]
+        m.d.sync += [self.tx_data.eq(byte), self.tx_valid.eq(valid)]
+        return m
+
+
+def _constant_sum(own: Station, kind: Kind) -> int:
+    """Internet sum of the constant words of the IP header."""
+    protocol = {Kind.UDP: UDP_PROTOCOL, Kind.ECHO: ICMP}[kind]
+    fields = (VERSION_IHL, 0, 0, 0, DONT_FRAGMENT, TTL, protocol, 0)
+    return checksum(IP_HEADER.pack(*fields, own.ip, bytes(4))) ^ 0xFFFF
+
+
+class UdpLine(Line):
+    """The data of an RGMII PHY: PINS.
+
+    ``error`` of ``o`` is never set: damaged frames are ignored, and a datagram is complete.  Bytes of ``o``
+    that are not taken wait in the ring; a datagram for which it has no room is ignored.
+
+    Latency: data are at ``o`` about 6 cycles of both clocks after the FCS.  Throughput: a byte a cycle.
+    """
+
+    pins: Pins
+
+    def __init__(self, own: Station):
+        self.own = own
+        super().__init__(PINS)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        eth = DomainRenamer("eth")
+        receiver = Receiver(self.own)
+        transmitter = Transmitter(self.own)
+        m.submodules.receiver = eth(receiver)
+        m.submodules.transmitter = eth(transmitter)
+        connect(m, receiver.responses, transmitter.responses)
+        connect(m, receiver.buffer, transmitter.received)
+        m.submodules.sent = sent = fifo.AsyncFIFO(width=8, depth=FIFO_BYTES, w_domain="sync", r_domain="eth")
+        m.d.comb += [
+            receiver.rx_data.eq(self.pins.rx_data),
+            receiver.rx_control.eq(self.pins.rx_control),
+            self.pins.tx_data.eq(transmitter.tx_data),
+            self.pins.tx_valid.eq(transmitter.tx_valid),
+            receiver.used.eq(transmitter.used),
+            sent.w_data.eq(self.i.payload),
+            sent.w_en.eq(self.i.valid),
+            self.i.ready.eq(sent.w_rdy),
+            transmitter.i.payload.eq(sent.r_data),
+            transmitter.i.valid.eq(sent.r_rdy),
+            sent.r_en.eq(transmitter.i.ready),
+        ]
+
+        ring = m.submodules.ring = ram(8, RING_BYTES, "block")
+        wr = ring.write_port(domain="eth")
+        rd = ring.read_port(domain="sync")
+        read = Signal.like(receiver.committed)
+        committed = Signal.like(read)  # as `sync` knows it
+        self._exchange(m, receiver, committed, read)
+        step = Signal()
+        m.d.comb += [
+            wr.en.eq(receiver.ring.enable),
+            wr.addr.eq(receiver.ring.address),
+            wr.data.eq(receiver.ring.data),
+            step.eq(~self.o.valid | self.o.ready),
+            rd.en.eq(step),
+            rd.addr.eq(read),
+            self.o.p.data.eq(rd.data),
+            self.active.eq(self.o.valid | self.i.valid),
+        ]
+        with m.If(step):
+            m.d.sync += self.o.valid.eq(read != committed)
+            with m.If(read != committed):
+                m.d.sync += read.eq(read + 1)
+        return m
+
+    def _exchange(self, m: Module, receiver: Receiver, committed: Signal, read: Signal) -> None:
+        """Exchange the pointers: each side changes its copy only while it has the token."""
+        shown_committed = Signal.like(committed)  # in `eth`
+        shown_read = Signal.like(read)  # in `sync`
+        token = Signal()  # of `eth`; `sync` has the token while the two differ
+        returned = Signal()
+        token_seen = Signal()
+        returned_seen = Signal()
+        m.submodules.token = cdc.FFSynchronizer(token, token_seen, o_domain="sync")
+        m.submodules.returned = cdc.FFSynchronizer(returned, returned_seen, o_domain="eth")
+        with m.If(token == returned_seen):
+            m.d.eth += [
+                shown_committed.eq(receiver.committed),
+                receiver.read.eq(shown_read),
+                token.eq(~token),
+            ]
+        with m.If(token_seen != returned):
+            m.d.sync += [committed.eq(shown_committed), shown_read.eq(read), returned.eq(token_seen)]
+
+
+@dataclass(frozen=True)
+class Udp:
+    """Description of the link over Ethernet, a Transport.
+
+    ``address``: IPv4 address of the board.  ``port``: its UDP port.  ``clock_hz``: of the design, for
+    simulation.
+    """
+
+    address: str = ADDRESS
+    port: int = PORT
+    clock_hz: float = ETH_HZ
+
+    @property
+    def own(self) -> Station:
+        """Addresses of the board; ValueError if they are invalid."""
+        return Station.of(self.address, self.port)
+
+    @property
+    def pins(self) -> wiring.Signature:
+        return PINS
+
+    def line(self) -> UdpLine:
+        return UdpLine(self.own)

@@ -1,0 +1,390 @@
+"""Bench for equilif_hdl.link.udp: a station of the network at the pins of RGMII, against
+equilif_golden.link.udp.Endpoint.
+
+:class:`Rgmii` adds the double data rate of the pins, as cells of the FPGA do; cocotbext-eth is the station.
+
+State space: datagrams of every length, with numbers that are newer or not; ARP and echo requests; frames with
+a flipped bit or byte, with a wrong FCS, cut off, with additional bytes, of other stations and protocols, with
+errors of the PHY; an ``o`` that is slow, an ``i`` with gaps; a clock that is slower or faster than 125 MHz.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Any
+
+import cocotb
+from amaranth import Cat, ClockDomain, ClockSignal, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, Timer, with_timeout
+from cocotbext.eth import GmiiFrame, RgmiiSink, RgmiiSource
+
+from equilif_golden.link.device import Device
+from equilif_golden.link.protocol import END, slip
+from equilif_golden.link.udp import (
+    ARP_REQUEST,
+    BROADCAST,
+    ECHO_REQUEST,
+    FCS_BYTES,
+    MAX_DATA,
+    NUMBER,
+    REPLY_BYTES,
+    Endpoint,
+    Numbers,
+    Station,
+    arp,
+    datagram,
+    echo,
+    ip_frame,
+    opened,
+    sealed,
+)
+from equilif_hdl.link.transport import RECEIVED, Received
+from equilif_hdl.link.udp import Pins, Udp
+from equilif_hdl.top import Top
+from equilif_hdl.typed import Interface, Stream
+from equilif_sim.tools.run import bench_config
+from equilif_sim.tools.scoreboard import Scoreboard
+from equilif_sim.tools.stream import StreamSink, StreamSource, never, often
+
+BYTE_PS = 8_000  #: at 125 MHz
+#: ps from the FPGA's transmit clock to the one that samples its data, as a PHY delays it
+DELAY_PS = 2_000
+HOST = Station(bytes.fromhex("0a1b2c3d4e5f"), bytes([192, 168, 1, 7]), 40123)
+FOREIGN = Station(bytes.fromhex("0a1b2c3d4e60"), bytes([192, 168, 1, 8]), 99)
+
+
+class RgmiiPins(Interface):
+    """Pins of a PHY."""
+
+    rx_data: Signal
+    rx_control: Signal
+    tx_data: Signal
+    tx_control: Signal
+    tx_clock: Signal
+
+
+RGMII = wiring.Signature(
+    {"rx_data": In(4), "rx_control": In(1), "tx_data": Out(4), "tx_control": Out(1), "tx_clock": In(1)}
+)
+
+
+def double_rate(m: Module, rgmii: RgmiiPins, pins: Pins) -> None:
+    """Registers of both edges, as the cells of an FPGA have: IDDRX1F and ODDRX1F of an ECP5."""
+    m.domains.fall = ClockDomain("fall", clk_edge="neg", reset_less=True)
+    m.d.comb += ClockSignal("fall").eq(ClockSignal("eth"))
+    low = Signal(5)
+    high = Signal(5)
+    line = Cat(rgmii.rx_data, rgmii.rx_control)
+    m.d.eth += low.eq(line)
+    m.d.fall += high.eq(line)
+    data = Signal(8)
+    valid = Signal()
+    m.d.eth += [data.eq(pins.tx_data), valid.eq(pins.tx_valid)]
+    m.d.comb += [
+        pins.rx_data.eq(Cat(low[:4], high[:4])),
+        pins.rx_control.eq(Cat(low[4], high[4])),
+        rgmii.tx_data.eq(Mux(ClockSignal("eth"), data[:4], data[4:])),
+        rgmii.tx_control.eq(valid),
+    ]
+
+
+class Rgmii(wiring.Component):
+    """equilif_hdl.link.udp.UdpLine with pins of RGMII."""
+
+    rgmii: RgmiiPins
+    i: Stream[Signal]
+    o: Stream[Received]
+
+    def __init__(self, transport: Udp) -> None:
+        self.transport = transport
+        super().__init__(
+            {"rgmii": Out(RGMII), "i": In(stream.Signature(8)), "o": Out(stream.Signature(RECEIVED))}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.line = line = self.transport.line()
+        double_rate(m, self.rgmii, line.pins)
+        connect(m, flipped(self.i), line.i)
+        connect(m, line.o, flipped(self.o))
+        return m
+
+
+class RgmiiTop(wiring.Component):
+    """A complete design with pins of RGMII."""
+
+    rgmii: RgmiiPins
+
+    def __init__(self, top: Top) -> None:
+        self.top = top
+        super().__init__({"rgmii": Out(RGMII)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.top = self.top
+        pins: Any = self.top.pins
+        double_rate(m, self.rgmii, pins)
+        return m
+
+
+class Network:
+    """The other station, and the model of the board."""
+
+    def __init__(self, dut: Any):
+        self.dut = dut
+        self.source = RgmiiSource(dut.rgmii__rx_data, dut.rgmii__rx_control, dut.eth_clk)
+        self.sink = RgmiiSink(dut.rgmii__tx_data, dut.rgmii__tx_control, dut.rgmii__tx_clock)
+        for end in (self.source, self.sink):
+            end.log.setLevel(logging.WARNING)
+        self.model = Endpoint(Station.of(Udp().address))
+        self.numbers = Numbers(random.getrandbits(32))
+
+    @property
+    def board(self) -> Station:
+        return self.model.own
+
+    async def begin(self, period_ps: int) -> None:
+        d = self.dut
+        d.rst.value = d.eth_rst.value = 1
+        d.rgmii__tx_clock.value = 0
+        Clock(d.clk, period_ps, unit="ps", impl="gpi").start(start_high=False)
+        Clock(d.eth_clk, BYTE_PS, unit="ps", impl="gpi").start(start_high=False)
+        await Timer(DELAY_PS, unit="ps")
+        Clock(d.rgmii__tx_clock, BYTE_PS, unit="ps", impl="gpi").start(start_high=False)
+        await ClockCycles(d.clk, 4)
+        await ClockCycles(d.eth_clk, 4)
+        d.rst.value = d.eth_rst.value = 0
+        await ClockCycles(d.eth_clk, 10)
+
+    async def send(self, frame: bytes, error: int | None = None) -> None:
+        """A frame with its FCS.  ``error``: index of a byte that the PHY marks as bad."""
+        raw = GmiiFrame.from_raw_payload(frame)
+        if error is not None:
+            raw.error = [0] * len(raw.data)
+            raw.error[8 + error] = 1
+        await self.source.send(raw)
+        await self.source.wait()
+
+    async def receive(self, us: int = 200) -> bytes:
+        """The next frame of the board, with its FCS."""
+        frame = await with_timeout(self.sink.recv(compact=False), us, "us")
+        assert bytes(frame.data[:8]) == b"\x55" * 7 + b"\xd5", bytes(frame.data[:8]).hex()
+        assert not any(frame.error or [])
+        return bytes(frame.data[8:])
+
+    async def quiet(self, cycles: int = 300) -> None:
+        """The board sends nothing."""
+        await ClockCycles(self.dut.eth_clk, cycles)
+        assert self.sink.empty(), (await self.receive()).hex()
+
+
+class UdpFrameHost(Network):
+    """Speaks the host protocol by datagrams; the network duplicates and delays some of them."""
+
+    def __init__(self, dut: Any):
+        super().__init__(dut)
+        self.past: list[bytes] = []  # frames sent before
+
+    async def speak(self, line: bytes) -> None:
+        for payload in self.numbers.datagrams(line):
+            frame = datagram(HOST, self.board, payload)
+            self.past = [*self.past[-20:], frame]
+            await self.send(frame)
+
+    async def reply(self) -> bytes:
+        """The bytes of the device up to an END."""
+        found = b""
+        while not found.endswith(bytes([END])):
+            frame = opened(await self.receive(us=5_000))
+            assert frame is not None and frame[:2] == (self.board, HOST)
+            data, again = self.numbers.received(frame[2])
+            found += data
+            for payload in again:
+                await self.send(datagram(HOST, self.board, payload))
+        return found
+
+    async def exchange(self, frame: bytes) -> bytes:
+        """A frame and its reply, both with SLIP."""
+        await self.speak(bytes([END]) + slip(frame))
+        return await self.reply()
+
+    async def disturb(self, device: Device, frame: bytes) -> None:
+        await self._old()
+        await self._damaged(frame)
+        await self._half(device, frame)
+
+    async def _old(self) -> None:
+        """Copies of earlier datagrams give no bytes."""
+        for frame in random.choices(self.past, k=3):
+            await self.send(frame)
+            answer = opened(await self.receive())
+            assert answer is not None and answer[2] == NUMBER.pack(self.numbers.number)
+
+    async def _damaged(self, frame: bytes) -> None:
+        """A damaged frame is ignored."""
+        number = NUMBER.pack((self.numbers.number + 1) % (1 << 32))
+        sent = bytearray(datagram(HOST, self.board, number + slip(frame)))
+        sent[random.randrange(len(sent))] ^= 1 << random.randrange(8)
+        await self.send(bytes(sent))
+        await self.quiet()
+
+    async def _half(self, device: Device, frame: bytes) -> None:
+        """The first part of a frame is lost, and the rest is rejected as the model does."""
+        rest = slip(frame)[random.randrange(1, len(frame)) :]
+        want = device.packet(rest[:-1])
+        if want is None:
+            return
+        await self.speak(rest)
+        assert await self.reply() == slip(want)
+
+
+async def connected(dut: Any) -> UdpFrameHost:
+    """The host of a complete design, :class:`RgmiiTop`."""
+    host = UdpFrameHost(dut)
+    await host.begin(bench_config()["period_ps"])
+    return host
+
+
+def random_host() -> Station:
+    mac = bytes([random.getrandbits(8) & 0xFE, *random.randbytes(5)])
+    return Station(mac, random.randbytes(4), random.getrandbits(16))
+
+
+def changed(frame: bytes) -> bytes:
+    """A frame with a change, and mostly a right FCS."""
+    body = bytearray(frame[:-FCS_BYTES])
+    choice = random.randrange(6)
+    at = random.randrange(min(len(body), 60))
+    if choice == 0:
+        body[at] ^= 1 << random.randrange(8)
+    elif choice == 1:
+        body[at] = random.getrandbits(8)
+    elif choice == 2:
+        body = body[: random.randrange(1, len(body) + 1)]
+        return (
+            bytes(body) + sealed(bytes(body))[-FCS_BYTES:] if random.random() < 0.5 else sealed(bytes(body))
+        )
+    elif choice == 3:
+        body += random.randbytes(random.randrange(1, 40))
+    elif choice == 4:
+        body[at : at + 2] = random.choice([b"\0\0", b"\xff\xff", b"\x07\xff", b"\0\x1f", b"\0\x20"])
+    else:
+        found = bytearray(frame)
+        found[random.randrange(len(found))] ^= 1 << random.randrange(8)
+        return bytes(found)
+    return sealed(bytes(body))
+
+
+def hostile(board: Station, number: int) -> bytes:
+    """A frame that the network may carry, right or wrong."""
+    sender = random_host()
+    data = random.randbytes(random.choice([0, 1, 13, 14, 15, random.randrange(200)]))
+    to = random.choice([board, board, board, FOREIGN, Station(BROADCAST, board.ip, board.port)])
+    frame = random.choice(
+        [
+            datagram(sender, to, NUMBER.pack(number) + data),
+            datagram(sender, to, NUMBER.pack(number) + data),
+            arp(ARP_REQUEST, sender, Station(bytes(6), board.ip), random.choice([BROADCAST, board.mac])),
+            echo(ECHO_REQUEST, sender, to, random.randbytes(4) + data),
+            ip_frame(sender, to, random.choice([17, 1, 6, 2]), random.randbytes(60)),
+            sealed(to.mac + sender.mac + random.randbytes(random.randrange(2, 80))),
+        ]
+    )
+    return frame if random.random() < 0.4 else changed(frame)
+
+
+class UdpBench:
+    def __init__(self, dut: Any, *, pause: Any = never):
+        self.dut = dut
+        self.score = Scoreboard()
+        self.source = StreamSource(dut, "i", pause=pause)
+        self.sink = StreamSink(dut, "o", self.score.actual, pause=pause)
+        self.network = Network(dut)
+        self.total = 0
+
+    async def begin(self) -> None:
+        self.dut.i__payload.value = 0
+        cocotb.start_soon(self.sink.run())
+        await self.network.begin(bench_config()["period_ps"])
+
+    async def offer(self, frame: bytes, error: int | None = None) -> None:
+        """Send a frame, and compare bytes and response with the model."""
+        data, response = self.network.model.receive(frame) if error is None else (b"", None)
+        for byte in data:
+            self.score.expect(byte)
+        self.total += len(data)
+        await self.network.send(frame, error)
+        if response is None:
+            await ClockCycles(self.dut.eth_clk, 20)
+            assert self.network.sink.empty() and self.network.sink.idle(), frame.hex()
+        else:
+            assert (found := await self.network.receive()) == response, (
+                f"{frame.hex()}: {found.hex()} in place of {response.hex()}"
+            )
+
+    async def reply(self, data: bytes) -> None:
+        """Bytes of the design, and their datagrams."""
+        frames = self.network.model.send(data)
+
+        async def speak() -> None:
+            for byte in data:
+                await self.source.send(byte)
+
+        speaking = cocotb.start_soon(speak())
+        for frame in frames:
+            assert (found := await self.network.receive()) == frame, f"{found.hex()} for {frame.hex()}"
+        await speaking
+
+    async def drained(self) -> None:
+        while self.score.outstanding:
+            await ClockCycles(self.dut.clk, 20)
+
+
+def line_of(n: int) -> bytes:
+    """So many bytes, the last one an END."""
+    return bytes(random.choice([b for b in range(256) if b != END]) for _ in range(n - 1)) + bytes([END])
+
+
+@cocotb.test(timeout_time=40, timeout_unit="ms")
+@cocotb.parametrize(pause=[never, often])
+async def datagrams(dut: Any, pause: Any) -> None:
+    """Of every size, in both directions; the design's go to the last sender."""
+    tb = UdpBench(dut, pause=pause)
+    await tb.begin()
+    number = 1
+    for n in (0, 1, 13, 14, 15, 300, MAX_DATA):
+        host = random.choice([HOST, random_host()])
+        await tb.offer(datagram(host, tb.network.board, NUMBER.pack(number) + random.randbytes(n)))
+        number += random.choice([1, 1, 5, 1 << 20])
+        await tb.drained()
+    for n in (1, 13, 14, 15, 100, REPLY_BYTES, REPLY_BYTES + 1, 2 * REPLY_BYTES + 30):
+        await tb.reply(line_of(n))
+    await tb.network.quiet()
+    tb.score.finish(tb.total)
+
+
+@cocotb.test(timeout_time=200, timeout_unit="ms")
+async def frames_of_all_kinds(dut: Any) -> None:
+    """Responses and bytes are those of the model, and replies between them arrive."""
+    tb = UdpBench(dut)
+    await tb.begin()
+    await tb.reply(line_of(70))  # to nobody
+    model = tb.network.model
+    accepted = 0
+    for _ in range(bench_config()["frames"]):
+        number = (model.last + random.choice([1, 1, 2, 0, -1, 1 << 31, (1 << 31) - 1])) % (1 << 32)
+        frame = hostile(tb.network.board, number)
+        last = model.last
+        error = random.randrange(len(frame)) if random.random() < 0.05 else None
+        await tb.offer(frame, error)
+        accepted += model.last != last
+        if random.random() < 0.1:
+            await tb.reply(line_of(random.randrange(1, 60)))
+    await tb.drained()
+    await tb.network.quiet()
+    assert accepted > bench_config()["frames"] / 40
+    tb.score.finish(tb.total)
