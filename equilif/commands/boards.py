@@ -188,8 +188,8 @@ def simulate(
     flash: Annotated[
         Path | None,
         typer.Option(
-            help="Include the standalone trainer; this file is its flash and survives restarts.",
-            show_default="none",
+            help="Include the standalone trainer, with this file as its flash, which survives restarts.",
+            show_default="flash in memory, if the board has the trainer",
         ),
     ] = None,
     json: Json = None,

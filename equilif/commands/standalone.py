@@ -75,9 +75,10 @@ def upload(
 ) -> dict[str, Any]:
     """Write a data set and a network into the flash of a board and start standalone training.
 
-    The board needs the standalone trainer: `equilif build BOARD --standalone`, or `equilif simulate --flash
-    FILE`.  Training survives a power cycle; afterwards the board classifies without a host.  Blocks that are
-    already in the flash are not written again, so an interrupted upload continues where it stopped.
+    The board needs the standalone trainer: `equilif boards` lists those that have it, `equilif simulate
+    --flash FILE` simulates one.  Training survives a power cycle; afterwards the board classifies without a
+    host.  Blocks that are already in the flash are not written again, so an interrupted upload continues
+    where it stopped.
 
     If all samples fit, `equilif train` with the same options and --set learning.order=standalone gives
     bit-identical results.  Standalone training has no data augmentation: set learning.random_shift,
@@ -222,16 +223,13 @@ def standalone(
     Example:  [bold]equilif standalone --watch[/]
     """
     from equilif.host.ports import the_one
-    from equilif.host.store import StoreError, require_valid
+    from equilif.host.store import NO_TRAINER, StoreError, require_valid
 
     if start + stop + boot > 1:
         raise ValueError("--start, --stop and --boot exclude each other: give one of them")
     client = the_one(port, baud)
     if not client.identity.flash_blocks:
-        raise StoreError(
-            "this board has no standalone trainer: build one by  equilif build BOARD --standalone,  or "
-            "simulate one by  equilif simulate --flash FILE"
-        )
+        raise StoreError(NO_TRAINER)
     now = booted(client)
     if (start or checkpoint or test) and not now.phase and not boot:
         require_valid(now)

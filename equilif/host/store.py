@@ -68,6 +68,12 @@ NO_UPLOAD = (
     "it erased anything is undone by  equilif standalone --boot"
 )
 
+#: message for a board without a standalone trainer
+NO_TRAINER = (
+    "this board has no standalone trainer: equilif boards lists those that have one,  equilif simulate "
+    "--flash FILE  simulates one"
+)
+
 
 class StoreError(ValueError):
     """A board, or this one, cannot store it."""
@@ -381,7 +387,7 @@ def _check(identity: Identity, job: TrainingJob) -> None:
     """StoreError for a job that standalone training, or this board, does not support."""
     network = job.network
     if not identity.flash_blocks:
-        raise StoreError("this board has no standalone trainer: build it with --standalone")
+        raise StoreError(NO_TRAINER)
     check_int(len(job.rates), "epochs on a board", 1, MAX_EPOCHS)
     if network.n_outputs > MAX_CLASSES:
         raise StoreError(

@@ -254,7 +254,7 @@ def test_invalid_requests(device, table, tmp_path, monkeypatch):
         "upload", *table, "--hidden", 400, *LINE, "--out", tmp_path / "n.npz"
     )
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(Device(CONFIG)))
-    assert "--standalone" in error_of("upload", *table, *line, "--out", tmp_path / "n.npz")
+    assert "no standalone trainer" in error_of("upload", *table, *line, "--out", tmp_path / "n.npz")
     assert "no standalone trainer" in error_of("standalone", *LINE)
     assert not (tmp_path / "n.npz").exists()
 
