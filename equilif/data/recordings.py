@@ -135,6 +135,29 @@ def _log_mels(path: Path) -> tuple[Recordings, list[str]]:
     return Recordings(path, feat, off, y, test, DIGITS), [speakers[s] for s in speaker]
 
 
+def _spoken(data: str | Path | None) -> tuple[Recordings, list[str]]:
+    """The recordings that are there, and who says each."""
+    root = Path("data" if data is None else data)
+    folder = next(
+        (f for f in (root / "recordings", root, *sorted(root.glob("*/recordings"))) if any(f.glob("*.wav"))),
+        None,
+    )
+    prepared = first(root, "fsdd*.npz")
+    if folder is not None:
+        return _wavs(folder)
+    if prepared is not None:
+        return _log_mels(prepared)
+    raise ValueError(f"no recordings/*.wav in {root}: {SOURCES[Name.spoken].advice}")
+
+
+def speakers(data: str | Path | None = None) -> tuple[Longs, Longs]:
+    """Speakers by number, in the order of their names, of the training and test samples of :func:`spoken`."""
+    found, who = _spoken(data)
+    names = sorted(set(who))
+    number = np.array([names.index(w) for w in who], np.int64)
+    return number[~found.test], number[found.test]
+
+
 def spoken(
     data: str | Path | None = None,
     *,
@@ -154,18 +177,7 @@ def spoken(
     """
     _check(max_tokens, n_pos, sigmas)
     check_float(trim, "trim", 0, 1000)
-    root = Path("data" if data is None else data)
-    folder = next(
-        (f for f in (root / "recordings", root, *sorted(root.glob("*/recordings"))) if any(f.glob("*.wav"))),
-        None,
-    )
-    prepared = first(root, "fsdd*.npz")
-    if folder is not None:
-        found, who = _wavs(folder)
-    elif prepared is not None:
-        found, who = _log_mels(prepared)
-    else:
-        raise ValueError(f"no recordings/*.wav in {root}: {SOURCES[Name.spoken].advice}")
+    found, who = _spoken(data)
     if leave_out is not None:
         if leave_out not in who:
             raise ValueError(
