@@ -2,7 +2,7 @@
 
 Multipliers and blocks of weights are exact.  Logic is an estimate, a base and a part for each lane: on
 ECP5 a line through builds of 8 and 16 lanes, on Gowin of 4 and 8 (docs/reference/boards.md); iCE40 was
-built with 4 lanes only, so how its logic divides, and what attention adds on Gowin, is assumed.
+built with 4 lanes only, so how its logic divides is assumed.  All numbers are cells that nextpnr packs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ class Family:
 
     ``block_words``: words of 16 bits in a block that holds weights.
 
-    ``engine``: (base, each lane) of logic, host link included; ``attention``: what softmax and relay add
-    to that; ``standalone``: what a standalone trainer with its FIFO and flash controller adds.
+    ``engine``: (base, each lane) of logic, host link included; ``attention``: what softmax, relay and
+    learning from errors add to that; ``standalone``: what a standalone trainer with its FIFO and flash
+    controller adds.
 
     ``preamble``: bytes near the beginning of every bitstream of the family.  ``lookup``: its LUT primitive.
 
@@ -95,7 +96,7 @@ ECP5 = Family(
     multiplier_name="MULT18X18D",
     engine=(790, 1293),
     attention=(2100, 250),
-    standalone=2538,
+    standalone=2622,
     preamble=b"\xff\xff\xbd\xb3",  # project Trellis, "Bitstream format"
     lookup=LutPrimitive("LUT4", ("A", "B", "C", "D"), "Z", "INIT"),
     pack_registers=ecp5.pack_registers,
@@ -107,7 +108,7 @@ GOWIN = Family(
     block_words=1024,
     multiplier_name="MULT18X18",
     engine=(1962, 1066),
-    attention=(1200, 140),
+    attention=(1018, 240),
     standalone=2544,
     preamble=f"{0xA5C3:b}".encode(),  # project Apicula, "Command structure"; the file holds bits as text
     lookup=LutPrimitive("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
