@@ -96,7 +96,7 @@ class Target:
     config: Any = None
     only: str | None = None
     files: tuple[str, ...] = ()
-    excludes: str = ""
+    excludes: Target | None = None
     trials: tuple[Callable[[Board], object], ...] = ()
 
 
@@ -141,7 +141,14 @@ def _bus() -> Target:
     return Target(lambda: AxiEngine(config, build_id=0xC0FFEE), "link.bus", settings, files=("link/bus.py",))
 
 
-def _standalone(*own: str, excludes: str = "") -> Target:
+def _option(name: str, engine: str) -> Target:
+    """An engine, in the lines that it has for an option alone."""
+    config = CONFIGS[engine]
+    without = dataclasses.replace(config, **{name: False})
+    return Target(lambda: Engine(config), config=config, excludes=Target(lambda: Engine(without)))
+
+
+def _standalone(*own: str, excludes: Target | None = None) -> Target:
     return Target(
         lambda: Top(ALONE, transport=FASTEST, flash=AREA, idle_timeout_bits=IDLE_TIMEOUT_BITS),
         files=own,
@@ -183,7 +190,11 @@ TARGETS: dict[str, Target] = {
     "bus": _bus(),
     "standalone": _standalone("link/standalone.py"),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
-    "host, standalone": _standalone("link/host.py", excludes="host"),
+    "host, standalone": _standalone("link/host.py", excludes=_host(ODD)),
+    "self-attention": _option("self_attention", "P4-wide"),
+    "self-attention, single port": _option("self_attention", "P4-SPRAM"),
+    "errors": _option("errors", "P4-wide"),
+    "errors, single port": _option("errors", "P4-SPRAM"),
     **{
         f"engine {name}": Target(lambda config=config: Engine(config), config=config)  # type: ignore[misc]
         for name, config in CONFIGS.items()
@@ -236,9 +247,7 @@ def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> 
     text, top, dut = design(target)
     seen = set(known)
     found = [m for m in mutants(text, top, PACKAGE) if m not in seen]
-    others = (
-        {m.source for m in mutants(*design(TARGETS[target.excludes])[:2], PACKAGE)} if target.excludes else ()
-    )
+    others = {m.source for m in mutants(*design(target.excludes)[:2], PACKAGE)} if target.excludes else ()
     chosen = sample(
         found, count, seed, lambda m: m.source not in others and (not target.files or m.file in target.files)
     )

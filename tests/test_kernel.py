@@ -10,6 +10,7 @@ scale, counters up to their wrap; several samples in sequence.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 
@@ -163,24 +164,27 @@ def with_self_attention(draw, fraction):
     """Convolutions, with or without attention layers, and one or two self-attention populations.
 
     Each attends over an input or LIF maps, some over two of them, and drives LIF maps, some the same ones and
-    some also earlier ones; maps have shared biases, position codes, or both.
+    some also earlier ones; maps have shared biases, position codes, or both.  Where they have an energy, they
+    answer the LIF maps that they attend over.
     """
+    energy = draw(st.booleans())
     populations, synapses, output = draw(
         with_memories(fraction, True) if draw(st.integers(0, 3)) == 3 else convolutions()
     )
     populations, synapses = list(populations), list(synapses)
     for k in range(draw(st.integers(1, 2))):
         maps = [p for p in populations if p.shape and p.kind in ("input", "lif")]
-        source = draw(st.sampled_from(maps))
+        source = draw(st.sampled_from([p for p in maps if p.kind == "lif" or not energy]))
         same = [p for p in maps if p.shape[:2] == source.shape[:2]]
         heads = draw(st.integers(1, 3))
         attention = SelfAttention.of_shape(
             f"attention{k}",
-            (*source.shape[:2], heads * draw(st.integers(1, 5))),
+            (*source.shape[:2], heads * draw(st.integers(1, 5)) * (1 + energy)),
             heads=heads,
             causal=draw(st.booleans()),
             sharpness=fraction - 6 - draw(st.sampled_from(SOFTMAX_SHIFTS)),
-            gain=draw(st.integers(0, min(MAX_GAIN, fraction - 8))),
+            gain=draw(st.integers(0, min(MAX_GAIN, fraction - 8 - energy))),
+            energy=energy,
         )
         target = Lif.of_shape(f"target{k}", (*source.shape[:2], draw(st.integers(1, 5))))
         sources = {p.name: p for p in (source, draw(st.sampled_from(same)))}
@@ -189,6 +193,10 @@ def with_self_attention(draw, fraction):
             for p in (target, draw(st.sampled_from([target, *(p for p in same if p.kind == "lif")])))
         }
         synapses += [Synapse(name, attention.name, kernel=1) for name in sources]
+        if energy:
+            synapses += [Synapse("bias", attention.name)] if draw(st.booleans()) else []
+            populations.append(attention)
+            continue
         synapses += [Synapse(attention.name, name, kernel=1) for name in targets]
         for p in (attention, target):
             if draw(st.booleans()):
@@ -244,7 +252,7 @@ def cases(draw, memories=False, maps=False, attending=False, errors=False):
     eta = 0.0
     least = smallest_rate(network)
     # a learning rate that changes no weight is rejected
-    trainable = errors or not network.feedforward and not network.self_attention
+    trainable = errors or network.has_energy
     if trainable and math.isfinite(least):
         eta = max(draw(st.sampled_from([0.01, 0.1, 1.0])) * largest * divisor(network), least)
     x = rng.integers(0, 256, (3, network.n_inputs)) * rng.integers(0, 2, (3, network.n_inputs))
@@ -363,13 +371,13 @@ def test_kernel_equals_reference_with_self_attention(case):
     check_kernel(*case)
 
 
-def check_engines(network, weights, eta, counter, x, labels, sequences):
+def check_engines(network, weights, eta, counter, x, labels, sequences, configs=None):
     reference = Reference(network, weights, learning_rate=eta, counter=counter)
     chips = []
-    for lanes in LANES:
-        config = EngineConfig(
-            lanes=lanes, tiles=2048, program_words=1024, **EVERYTHING, numerics=network.numerics
-        )
+    for config in configs or [
+        EngineConfig(lanes=lanes, tiles=2048, program_words=1024, **EVERYTHING, numerics=network.numerics)
+        for lanes in LANES
+    ]:
         program = Compiled(network, config).program(eta)
         assert disassemble(assemble(program)) == program
         chips.append(Chip(EngineModel(config), network, weights, learning_rate=eta, counter=counter))
@@ -432,10 +440,19 @@ def test_engine_without_errors_infers():
 @settings(max_examples=10, deadline=None)
 @given(cases(attending=True))
 def test_engine_equals_reference_with_self_attention(case):
-    """Inference, on engines with and without dual-port weights in turn."""
-    network, weights, _, _, x, _, sequences = case
+    """On engines with and without dual-port weights in turn: inference and, with an energy, training."""
+    network, weights, eta, counter, x, labels, sequences = case
     output = next((p for p in network.lif if not p.shape), network[network.output])
     network = replace(network, output=output.name)
+    if eta:
+        configs = []
+        for lanes, pipeline in zip(LANES, 2 * list(Pipeline), strict=True):
+            with contextlib.suppress(CapacityError):  # many positions, or codes of a position in one group
+                configs.append(replace(engine_for(network, lanes=lanes), pipeline=pipeline))
+        event(f"learns on {len(configs)} engines")
+        if configs:
+            check_engines(network, weights, eta, counter, x, labels % output.size, sequences, configs)
+        return
     reference = Reference(network, weights)
     results = [
         reference.infer(x[j : j + 1], tokens_of(network, sequences and sequences[j])[0]) for j in range(2)

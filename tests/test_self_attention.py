@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from equilif.convolutions import unrolled
+from equilif_golden.blocks.self_attention import self_attention
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.learning import learning_steps
@@ -23,7 +24,44 @@ A = SelfAttention.of_shape("a", (3, 1, 6), heads=2)
 Y = Lif.of_shape("y", (3, 1, 5))
 JOINED = (Synapse("x", "a", kernel=1), Synapse("b", "a"), Synapse("a", "y", kernel=1))
 NET = Network((X, B, A, Y), JOINED, "y")
+#: of one head with an energy, which answers ``y``
+E = SelfAttention.of_shape("a", (3, 1, 6), energy=True)
+Z = Lif.of_shape("z", (3, 1, 2))
 POSITIONED = (Synapse("x", "y", kernel=1), Synapse("b", "y", per_position=True))
+
+
+ANSWERED = Network((X, B, E, Y, Z), (*POSITIONED, Synapse("y", "a", kernel=1), Synapse("b", "a")), "y")
+
+
+def with_synapses(*synapses: Synapse) -> Network:
+    return replace(ANSWERED, synapses=synapses)
+
+
+def test_energy():
+    """Queries and keys have one answer each, through the weights that project them; such a network learns."""
+    assert [ANSWERED.shape(s) for s in ANSWERED.synapses[2:]] == [(5, 6), (1, 6)]
+    assert E.width == 3 and E.n_drives == E.size == 18 and E.drive_parts == 2
+    assert ANSWERED.has_energy and ANSWERED.trainable and not NET.has_energy
+    assert Network.from_dict(ANSWERED.to_dict()) == ANSWERED
+    assert "energy" not in NET.to_dict()["populations"][2]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_answers_with_an_energy(causal):
+    """Answers are derivatives of the logsumexp of all queries, within the rounding of codes."""
+    rng = np.random.default_rng(0)
+    n, heads, width, k = 4, 2, 3, 4 * np.log(2)
+    drive = rng.integers(-4096, 4096, n * 2 * heads * width)
+    found = self_attention(
+        drive, positions=n, heads=heads, causal=causal, shift=3, fraction=12, gain=1, energy=True
+    )
+    query, key = (a / 128 for a in (found.query, found.key))
+    seen = np.tri(n, dtype=bool) if causal else np.ones((n, n), bool)
+    p = np.where(seen, np.exp(k * query @ key.swapaxes(-1, -2)), 0)
+    p /= p.sum(-1, keepdims=True)
+    exact = np.stack([p @ key, p.swapaxes(-1, -2) @ query], 2).transpose(1, 2, 0, 3).ravel()
+    assert np.abs(np.clip(2 * exact, -1, 127 / 128) - found.answer / 128).max() < 0.06
+    assert 0.3 < np.abs(exact).mean()
 
 
 def test_shapes():
@@ -63,6 +101,24 @@ def test_shapes():
         (lambda: replace(NET, schedule=Schedule(free=10)), "free 10"),
         (lambda: learning_steps(NET, 0.1), "'a'.*energy"),
         (lambda: Network.transformer(3, 4, 5, 1, 2, heads=2), "5 features.*2 heads"),
+        (lambda: SelfAttention.of_shape("a", (3, 1, 6), heads=2, energy=True), "'a'.*6 maps.*2 heads"),
+        (lambda: SelfAttention.of_shape("a", (3, 1, 6), energy=1), "'a'.*energy.*1"),
+        (lambda: replace(NET, populations=(X, B, E, Y)), "'a'.*0 and 1"),
+        (lambda: with_synapses(*ANSWERED.synapses, Synapse("a", "z", kernel=1)), "'a'.*1 and 1"),
+        (lambda: with_synapses(Synapse("x", "a", kernel=1), *POSITIONED), "'a'.*0 and 0"),
+        (
+            lambda: with_synapses(*ANSWERED.synapses[:-1], Synapse("b", "a", per_position=True)),
+            "b-a.*per_position",
+        ),
+        (
+            lambda: replace(
+                ANSWERED,
+                populations=(X, B, replace(E, gain=1, sharpness=2), Y, Z),
+                numerics=Numerics(fraction=9, weight_width=16, charge_width=20),
+                schedule=Schedule(free=8),
+            ),
+            "'a'.*gain 1.*10 fraction bits.*9",
+        ),
     ],
 )
 def test_invalid(make, message):

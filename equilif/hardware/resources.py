@@ -33,6 +33,7 @@ class PopulationInfo:
     biases: tuple[str, ...]
     heads: int | None
     shape: tuple[int, ...] | None = None  #: height, width, maps
+    energy: bool = False  #: self-attention that answers the populations that it attends over
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class NetworkResources:
                 ),
                 g.heads,
                 g.shape,
+                bool(g.energy),
             )
             for label, g in d.population.items()
         )

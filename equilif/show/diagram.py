@@ -293,14 +293,16 @@ def _arrows(axes: Any, resources: NetworkResources, places: Plan, taken: list[Bo
             curves[k] = _through(_way(k, s, places.level), ports, k, places)
     heads = [(x - 0.16, y - 0.06, x + 0.16, y + 0.06) for c in curves.values() for x, y in (c[0], c[-1])]
     covered: list[Boxed] = []
-    one_way = {"input", "self_attention"}
+    one_way = {p.name for p in populations if p.kind == "self_attention" and not p.energy}
     for k, s in enumerate(synapses):
         points = curves[k]
         turned = places.level[s.pre] > places.level[s.post]
         axes.add_patch(
             FancyArrowPatch(
                 path=_curve(points[::-1] if turned else points),
-                arrowstyle="<|-|>" if s.feedback and not one_way & {kinds[s.pre], kinds[s.post]} else "-|>",
+                arrowstyle="<|-|>"
+                if s.feedback and kinds[s.pre] != "input" and not one_way & {s.pre, s.post}
+                else "-|>",
                 mutation_scale=9,
                 linewidth=1.1,
                 color=GREY,

@@ -43,7 +43,17 @@ Place = tuple[str | int, ...]
 #: content of a file, or a part of it
 Tables = dict[str, Any]
 #: keys that belong to one kind of population
-OPTIONS = ("heads", "causal", "gain", "sharpness", "dynamic_patterns", "table_rows", "shape", "patch")
+OPTIONS = (
+    "heads",
+    "causal",
+    "energy",
+    "gain",
+    "sharpness",
+    "dynamic_patterns",
+    "table_rows",
+    "shape",
+    "patch",
+)
 #: tables that say how a network learns, one of them in a description
 METHODS = ("learning", "rates")
 #: how a message calls a value, by its type in JSON
@@ -206,6 +216,12 @@ class PopulationTable(Table):
         absent="3",
         ge=-32,
         le=32,
+    )
+    energy: bool | None = _key(
+        None,
+        "self_attention: keys are also the values, so that the network has an energy and learns; maps are "
+        "queries and keys",
+        absent="false",
     )
     dynamic_patterns: bool | None = _key(
         None, "attention: the patterns are the tokens of each sample", absent="false"

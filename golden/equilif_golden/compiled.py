@@ -287,6 +287,23 @@ def forward_values_shared(plan: Plan, w: I16, m: Shared, values: I16, drive: I32
 
 
 @compiled
+def backward_values_shared(plan: Plan, w: I16, m: Shared, values: I16, drive: I32, events: I32) -> None:
+    """Drive of all positions of ``pre`` from values of ``post``."""
+    for q in range(m.targets):
+        first = q * m.columns
+        n = scan(values[first : first + m.columns], events)
+        for e in range(n):
+            value = values[first + events[e]]
+            for j in range(m.runs):
+                to = plan.runs[m.run_start + q * m.runs + j]
+                at = m.back + events[e] * m.rows + j * m.run
+                row = w[at : at + m.run]
+                target = drive[to : to + m.run]
+                for k in range(len(target)):
+                    target[k] += product(value, row[k])
+
+
+@compiled
 def backward_shared(plan: Plan, w: I16, m: Shared, spikes: U8, drive: I32, events: I32) -> None:
     """Drive of all positions of ``pre`` from spikes of ``post``."""
     for q in range(m.targets):
@@ -422,8 +439,8 @@ def ep_update_shared(plan: Plan, w: I16, m: Shared, s: Update, plus: I16, minus:
     gain = i32(s.gain)
     for q in range(m.targets):
         first = s.v + q * m.columns
-        v_plus = plus[first : first + m.columns]
-        v_minus = minus[first : first + m.columns]
+        v_plus = plus[first : first + s.columns]
+        v_minus = minus[first : first + s.columns]
         changed = i32(0)
         some = i32(0)
         for k in range(len(v_plus)):
@@ -435,8 +452,8 @@ def ep_update_shared(plan: Plan, w: I16, m: Shared, s: Update, plus: I16, minus:
                 up = i32(gain * plus[s.u + neuron])
                 um = i32(gain * minus[s.u + neuron])
                 if moves(up, um, changed):
-                    at = s.at + (r * m.run + i) * m.columns
-                    row = w[at : at + m.columns]
+                    at = s.at + (r * m.run + i) * s.stride
+                    row = w[at : at + s.columns]
                     d = dither(counter, neuron % m.maps, neuron // m.maps, q)
                     move(row, up, um, v_plus, v_minus, d, s, plan.w_lo, plan.w_hi)
 
@@ -544,6 +561,14 @@ def add_retrievals(plan: Plan, w: I16, s: State, values: I16) -> None:
         drive = s.base[c.post : c.post + c.targets * c.columns]
         answers = values[c.pre : c.pre + c.positions * c.maps]
         forward_values_shared(plan, w, c, answers, drive, s.events)
+    for k in range(len(plan.attending)):
+        a = plan.attending[k]
+        for i in range(plan.n_joins, plan.n_projections if a.energy else plan.n_joins):
+            c = plan.shared[i]
+            if c.post == a.projections:
+                answers = values[a.answers : a.answers + c.targets * c.columns]
+                drive = s.base[c.pre : c.pre + c.positions * c.maps]
+                backward_values_shared(plan, w, c, answers, drive, s.events)
 
 
 @compiled
@@ -653,13 +678,18 @@ def attend(plan: Plan, a: Attending, s: State, values: I16) -> None:
     """Answers of a self-attention population from the codes of query, key and value of its positions."""
     stored = plan.query_shift  # codes of 7 fraction bits become weights
     columns = a.heads * a.width
+    parts = 2 if a.energy else 3
+    answers = parts * columns if a.energy else columns  # of a position
+    back = s.query_drive[a.projections - plan.n_neurons :]  # of keys, in the place of their drives
+    if a.energy:
+        back[: a.positions * answers] = 0
     for head in range(a.heads):
         first = a.projections + head * a.width
         for i in range(a.positions):
-            query = values[first + 3 * i * columns : first + 3 * i * columns + a.width]
+            query = values[first + parts * i * columns : first + parts * i * columns + a.width]
             scores = s.scores[: i + 1 if a.causal else a.positions]
             for j in range(len(scores)):
-                at = first + (3 * j + 1) * columns
+                at = first + (parts * j + 1) * columns
                 key = values[at : at + a.width]
                 total = i32(0)
                 for d in range(a.width):
@@ -672,13 +702,20 @@ def attend(plan: Plan, a: Attending, s: State, values: I16) -> None:
             for j in range(len(scores)):
                 p = code(scores[j], r)
                 if p:
-                    at = first + (3 * j + 2) * columns
+                    at = first + (parts * j + parts - 1) * columns
                     value = values[at : at + a.width]
                     for d in range(a.width):
                         drive[d] += product(p, i32(value[d]) << stored)
-            at = a.answers + i * columns + head * a.width
+                    at -= a.projections
+                    for d in range(a.width if a.energy else 0):
+                        back[at + d] += product(p >> 1, i32(query[d]) << stored)
+            at = a.answers + i * answers + head * a.width
             for d in range(a.width):
                 values[at + d] = relay(drive[d], a.answer_shift)
+    for i in range(a.positions if a.energy else 0):
+        at = i * answers + columns
+        for d in range(columns):
+            values[a.answers + at + d] = relay(back[at + d], a.answer_shift - 1)
 
 
 @compiled

@@ -16,14 +16,15 @@ NO_RATE = "no learning rate: give learning_rate, or call set_learning_rate"
 def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     """Gain and shift of every synapse at a learning rate; 0 freezes the weights.
 
-    ValueError if the network has self-attention or a synapse without feedback, or if the rate is above the
-    largest or below the smallest that changes a weight.
+    ValueError if the network has self-attention without an energy or a synapse without feedback, or if the
+    rate is above the largest or below the smallest that changes a weight.
     """
     learning_rate = check_float(learning_rate, "a learning rate", 0, float("inf"))
-    if learning_rate and network.self_attention:
+    without = [a.name for a in network.self_attention if not a.energy]
+    if learning_rate and without:
         raise ValueError(
-            f"self-attention {network.self_attention[0].name!r} has no energy, which Equilibrium Propagation "
-            "needs: train this network with equilif_golden.real.trainer"
+            f"self-attention {without[0]!r} has no energy, which Equilibrium Propagation needs: give it one "
+            "(energy), or train this network with equilif_golden.real.trainer"
         )
     if learning_rate and network.feedforward and not network.schedule.errors:
         raise ValueError(

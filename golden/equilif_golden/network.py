@@ -32,6 +32,12 @@ rates (equilif_golden.reference):
 
 Its synapses have a kernel of 1 and one direction, and their weights are those of all positions.  It has no
 energy, so Equilibrium Propagation does not train it; equilif_golden.real.trainer does.
+
+Where the keys are also the values (SelfAttention.energy), it has one, and learns like every population:
+
+    Phi(s) += 2**(gain - 1) / k  sum_heads sum_i logsumexp_j(k query_i key_j)
+
+Its synapses then have both directions: the derivative by queries and keys returns through them.
 """
 
 from __future__ import annotations
@@ -508,11 +514,28 @@ class Network:
         """Self-attention needs something to attend to, and a population that it drives."""
         sources = [s for s in self.synapses if s.post == p.name and self[s.pre].shape]
         targets = [s for s in self.synapses if s.pre == p.name]
-        if not sources or not targets:
+        if p.energy:
+            self._check_energy(p, sources, targets)
+        elif not sources or not targets:
             raise ValueError(
                 f"self-attention {p.name!r} needs a synapse from maps and one to maps, it has {len(sources)} "
                 f"and {len(targets)}"
             )
+
+    def _check_energy(self, p: SelfAttention, sources: Sequence[Synapse], targets: Sequence[Synapse]) -> None:
+        """Self-attention with an energy answers the populations that it attends over."""
+        answered = sum(isinstance(self[s.pre], Lif) for s in sources)
+        if targets or not answered:
+            raise ValueError(
+                f"self-attention {p.name!r} has an energy and answers the lif maps that it attends over: it "
+                f"needs a synapse from lif maps and none to other maps, it has {answered} and {len(targets)}"
+            )
+        for s in self.synapses:
+            if s.post == p.name and s.per_position:
+                raise ValueError(
+                    f"synapse {s.name}: self-attention with an energy has one bias for all positions: leave "
+                    "per_position out; position codes are biases of the maps that it attends over"
+                )
 
     def fan_in(self, p: Population) -> int:
         """Largest number of presynaptic neurons that one accumulator of ``p`` adds up.
@@ -520,11 +543,7 @@ class Network:
         Heads are added up one at a time, query and retrieval separately.
         """
         forward = [s for s in self.synapses if s.post == p.name]
-        backward = [
-            s
-            for s in self.synapses
-            if s.pre == p.name and s.feedback and s not in self.self_attention_synapses
-        ]
+        backward = [s for s in self.synapses if s.pre == p.name and self.answers_back(s)]
         shared = sum(g.rows for s in forward if (g := self.geometry(s)))
         shared += sum(g.fan_out for s in backward if (g := self.geometry(s)))
         presynaptic = [self[s.pre] for s in forward if not self.geometry(s)]
@@ -552,7 +571,7 @@ class Network:
             (m.relay.name, m.relay.gain, relay.retrieval_shift(fraction, m.relay.gain))
             for m in self.attention_layers
         ]
-        shifts += [(a.name, a.gain, answer_shift(fraction, a.gain)) for a in self.self_attention]
+        shifts += [(a.name, a.gain, answer_shift(fraction, a.gain) - a.energy) for a in self.self_attention]
         for a in (*softmaxes, *self.self_attention):
             if self.softmax_shift(a) not in softmax.SHIFTS:
                 octaves = numerics.fraction - softmax.FRACTION
@@ -636,7 +655,7 @@ class Network:
 
     @cached_property
     def self_attention_synapses(self) -> tuple[Synapse, ...]:
-        """Synapses to and from self-attention, which have one direction."""
+        """Synapses to and from self-attention."""
         names = {p.name for p in self.self_attention}
         return tuple(s for s in self.synapses if names & {s.pre, s.post})
 
@@ -668,8 +687,19 @@ class Network:
 
     @property
     def has_energy(self) -> bool:
-        """Whether spikes descend an energy: every synapse has feedback, and there is no self-attention."""
-        return not self.feedforward and not self.self_attention
+        """Whether spikes descend an energy: every synapse has feedback, self-attention too."""
+        return not self.feedforward and all(a.energy for a in self.self_attention)
+
+    def answers_back(self, s: Synapse) -> bool:
+        """Whether ``pre`` receives from ``post``: from self-attention only if that has an energy."""
+        pre, post = self[s.pre], self[s.post]
+        if isinstance(post, SelfAttention):
+            return post.energy
+        return s.feedback and not isinstance(pre, SelfAttention)
+
+    def learned_parts(self, s: Synapse) -> int:
+        """Parts of a synapse that learn on their own: one for each head, of queries and of keys."""
+        return self[s.pre].heads * self[s.post].drive_parts
 
     @property
     def trainable(self) -> bool:

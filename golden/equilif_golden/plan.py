@@ -2,7 +2,7 @@
 
 The 8-bit values of all populations are in one array, as in the engine:
 
-    LIF rates | retrievals of relays | query, key and value of self-attention, and its answers
+    LIF rates | retrievals of relays | query, key and value of self-attention | its answers
               | inputs | constants | queries of relays | codes of attention populations
               | errors of LIF populations, with contrast "errors"
 
@@ -104,6 +104,7 @@ class Attending(NamedTuple):
     heads: int
     width: int  #: of a head
     causal: int
+    energy: int  #: keys are the values, and have answers too
     softmax_shift: int
     answer_shift: int
 
@@ -114,7 +115,7 @@ class Update(NamedTuple):
     at: int  #: first weight
     stride: int  #: from row to row
     rows: int
-    columns: int
+    columns: int  #: of maps: of a position
     u: int  #: place of the first row's value
     v: int  #: place of the first column's value
     maps: int  #: neurons of a position of the rows
@@ -236,6 +237,7 @@ def plan_of(network: Network) -> Plan:
             heads=a.heads,
             width=a.width,
             causal=int(a.causal),
+            energy=int(a.energy),
             softmax_shift=network.softmax_shift(a),
             answer_shift=answer_shift(numerics.fraction, a.gain),
         )
@@ -379,7 +381,8 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
         pre = network[s.pre]
         post = network[s.post]
         n, m = network.shape(s)
-        for head in range(pre.heads * post.heads if step.gain else 0):
+        geometry = network.geometry(s)
+        for head in range(network.learned_parts(s) if step.gain else 0):
             dynamic = s == network.table
             at = 0 if dynamic else weight[s.name]
             u = place[s.pre]
@@ -390,13 +393,13 @@ def updates_of(network: Network, steps: dict[str, Step]) -> Table:
             else:
                 at += head * (pre.width * m if pre.heads > 1 else post.width)
                 u += head * pre.width if pre.heads > 1 else 0
-                v += head * post.width if post.heads > 1 else 0
+                v += head * post.width if post.drive_parts > 1 else 0
             rows.append(
                 Update(
                     at=at,
                     stride=m,
                     rows=pre.width,
-                    columns=post.width,
+                    columns=m if geometry and post.drive_parts == 1 else post.width,
                     u=u,
                     v=v,
                     maps=min(pre.maps, pre.width),

@@ -87,8 +87,10 @@ class Population:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; without fields of maps or of a table if it has none."""
+        """Plain values, for JSON; without fields of maps, of a table or of an energy if it has none."""
         found = asdict(self)
+        if not found.get("energy"):
+            found.pop("energy", None)
         if self.shape is None:
             found = {name: value for name, value in found.items() if name not in ("shape", "patch")}
         if found.get("table_rows") is None:
@@ -277,6 +279,10 @@ class SelfAttention(Population):
 
     Each position accumulates 3 x ``shape.maps`` drives: the columns of a synapse to the population are query,
     key and value, each head by head.  A map of an answer is that of its value.
+
+    ``energy``: keys are also the values, so that the population has an energy and learns.  ``shape.maps`` are
+    queries and then keys, each head by head, as are the columns of a synapse.  Each of them has an answer,
+    which returns through the synapse; no synapse begins here.
     """
 
     kind: Literal["self_attention"] = "self_attention"
@@ -285,6 +291,7 @@ class SelfAttention(Population):
     causal: bool = False
     sharpness: int = 3
     gain: int = 0
+    energy: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -297,9 +304,11 @@ class SelfAttention(Population):
             causal=check_bool(self.causal, f"{self.label}: causal"),
             sharpness=check_int(self.sharpness, f"{self.label}: sharpness in octaves", -32, 32),
             gain=check_int(self.gain, f"{self.label}: gain in octaves", 0, MAX_GAIN),
+            energy=check_bool(self.energy, f"{self.label}: energy"),
         )
-        if self.maps % self.heads:
-            raise ValueError(f"{self.label}: {self.maps} maps cannot have {self.heads} heads")
+        if self.maps % (self.heads * self.answer_parts):
+            of = "queries and keys of " if self.energy else ""
+            raise ValueError(f"{self.label}: {self.maps} maps cannot have {of}{self.heads} heads")
         if self.shape.positions > MAX_PATTERNS:
             raise ValueError(
                 f"{self.label}: self-attention has at most {MAX_PATTERNS} positions, not "
@@ -307,19 +316,24 @@ class SelfAttention(Population):
             )
 
     @property
+    def answer_parts(self) -> int:
+        """Answers of a head at a position: one or, with an energy, that of its query and that of its key."""
+        return 2 if self.energy else 1
+
+    @property
     def width(self) -> int:
-        """Maps per head."""
-        return self.maps // self.heads
+        """Maps per head, of each of its answers."""
+        return self.maps // self.heads // self.answer_parts
 
     @property
     def drive_parts(self) -> int:
-        return 3 * self.heads
+        return (2 if self.energy else 3) * self.heads
 
     @property
     def drive_shape(self) -> Shape:
-        """Shape of the drives: query, key and value of every position."""
+        """Shape of the drives: query, key and, without an energy, value of every position."""
         assert self.shape is not None
-        return self.shape._replace(maps=3 * self.shape.maps)
+        return self.shape._replace(maps=self.drive_parts * self.width)
 
 
 KINDS: dict[str, type[Population]] = {

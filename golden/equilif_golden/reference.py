@@ -27,6 +27,7 @@ from equilif_golden.fixed import Raw, check_int
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import (
     Attention,
+    Geometry,
     Network,
     Relay,
     SelfAttention,
@@ -175,8 +176,13 @@ class Reference:
             counter=self.counter,
             weight=self.network.numerics.weight,
             maps=self.network[s.pre].maps,
-            geometry=self.network.geometry(s),
+            geometry=self._geometry(s, w.shape[1]),
         )
+
+    def _geometry(self, s: Synapse, columns: int) -> Geometry | None:
+        """Geometry of so many columns of a synapse."""
+        geometry = self.network.geometry(s)
+        return geometry and geometry._replace(post=geometry.post._replace(maps=columns))
 
     # -- the three operations on the state ---------------------------------------------------------
     def _begin(self, x: Raw, tokens: Tokens | None) -> State:
@@ -250,6 +256,7 @@ class Reference:
             shift=net.softmax_shift(a),
             fraction=net.numerics.fraction,
             gain=a.gain,
+            energy=a.energy,
         )
 
     def _step(self, state: State, target: Raw | None, strength: int) -> None:
@@ -266,6 +273,10 @@ class Reference:
                 elif s.post == p.name and s.pre in state.recalled.answer:
                     drive = drive + syn.forward_values(
                         self.weights[s.name], state.recalled.answer[s.pre], self.network.geometry(s)
+                    )
+                elif s.pre == p.name and s.post in state.recalled.answer and self.network.answers_back(s):
+                    drive = drive + syn.backward_values(
+                        self.weights[s.name], state.recalled.answer[s.post], self.network.geometry(s)
                     )
                 elif s.post == p.name and s.pre in state.spikes:
                     drive = drive + syn.forward(
@@ -473,7 +484,7 @@ class Reference:
             if s == self.network.table:
                 assert patterns is not None and rows is not None
                 w = patterns.patterns[0].copy()
-            for head in range(self.network[s.pre].heads * self.network[s.post].heads):
+            for head in range(self.network.learned_parts(s)):
                 part = self._part(s, head)
                 u_plus, v_plus = self._ends(s, head, plus)
                 u_minus, v_minus = self._ends(s, head, minus)
@@ -488,22 +499,31 @@ class Reference:
             self.weights[s.name] = held
 
     def _part(self, s: Synapse, head: int) -> tuple[slice, slice]:
-        """Rows and columns that belong to a head; heads share the patterns."""
+        """Rows and columns that belong to a head; heads share the patterns.
+
+        ``head``: of self-attention with ``heads`` heads, query ``head`` or key ``heads + head``.
+        """
         rows = columns = slice(None)
         pre = self.network[s.pre]
         post = self.network[s.post]
         if isinstance(pre, Relay):
             rows = slice(head * pre.width, (head + 1) * pre.width)
-        elif isinstance(post, Relay) and not isinstance(pre, Attention):
+        elif isinstance(post, Relay | SelfAttention) and not isinstance(pre, Attention):
             columns = slice(head * post.width, (head + 1) * post.width)
         return rows, columns
 
     def _ends(self, s: Synapse, head: int, sent: Sent) -> tuple[Raw, Raw]:
-        """Values at the two ends of a synapse, or of a head of one of them: (rows,) and (columns,)."""
+        """Values at the two ends of a synapse, or of a head of one of them: (rows,) and (columns,), those of
+        all positions.
+        """
         rates, recalled = sent
         if isinstance(self.network[s.pre], Attention):
             return recalled.p[s.pre][0, head], recalled.query[s.post][0, head]
         retrieval = recalled.retrieval
+        post = self.network[s.post]
+        if isinstance(post, SelfAttention):
+            answers = recalled.answer[s.post][0].reshape(-1, post.drive_parts, post.width)
+            return rates[s.pre][0], answers[:, head].ravel()
         return (
             retrieval[s.pre][0, head] if s.pre in retrieval else rates[s.pre][0],
             retrieval[s.post][0, head] if s.post in retrieval else rates[s.post][0],

@@ -15,11 +15,17 @@ from equilif_golden.engine.config import Pipeline
 from equilif_golden.engine.isa import Groups, LearnMode, Op, rows_of
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network
+from equilif_golden.network import Network, Synapse
+from equilif_golden.populations import Constant, Input, Lif, SelfAttention
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from tests.engines import DEEP, verilated
 
 SMALL = Network.transformer(5, 3, 4, 1, 4, heads=2, schedule=Schedule(free=8, window=4))
+SMALL_ENGINE = replace(
+    engine_for(SMALL, lanes=4), tiles=64, value_groups=256, state_groups=128, program_words=1024
+)
 
 
 def lively(network, seed=0):
@@ -117,9 +123,52 @@ def check_rtl(network, config, x):
 
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_rtl_small(pipeline):
-    config = replace(engine_for(SMALL, lanes=4), pipeline=pipeline)
-    config = replace(config, tiles=64, value_groups=256, state_groups=128)
-    check_rtl(SMALL, config, sequences(SMALL, 3))
+    check_rtl(SMALL, replace(SMALL_ENGINE, pipeline=pipeline), sequences(SMALL, 3))
+
+
+def with_energy() -> Network:
+    """Two heads over the features of six positions, which learn; no size is a multiple of four lanes."""
+    return Network(
+        (
+            Input.of_shape("x", (3, 2, 3)),
+            Constant("bias", 1),
+            Lif.of_shape("features", (3, 2, 4)),
+            SelfAttention.of_shape("attention", (3, 2, 12), heads=2, gain=1, energy=True),
+            Lif("output", 3),
+        ),
+        (
+            Synapse("x", "features", kernel=1),
+            Synapse("bias", "features", per_position=True),
+            Synapse("features", "attention", kernel=1),
+            Synapse("bias", "attention"),
+            Synapse("features", "output"),
+            Synapse("bias", "output"),
+        ),
+        "output",
+        Schedule(free=12, window=4, nudged=8),
+    )
+
+
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_rtl_learns_with_an_energy(pipeline):
+    """RTL = reference over three phases and the update: rates, spikes and every weight."""
+    net = with_energy()
+    config = replace(SMALL_ENGINE, pipeline=pipeline)
+    weights = lively(net)
+    reference = Reference(net, weights, learning_rate=0.05)
+    rtl = Chip(verilated(config), net, weights, learning_rate=0.05)
+    rng = np.random.default_rng(2)
+    for k in range(4):
+        x = rng.integers(0, 256, (1, net.n_inputs))
+        y = one_hot(np.array([k % 3]), 3)
+        expected = reference.train(x, y)
+        found = rtl.sample(x[0], y[0])
+        assert (found.prediction, found.spikes) == (expected.prediction[0], expected.spikes)
+        for name, w in rtl.weights.items():
+            assert (w == reference.weights[name]).all(), name
+    assert all((w != weights[name]).any() for name, w in reference.weights.items())
+    answers = expected.recalled[1].answer["attention"] - expected.recalled[2].answer["attention"]
+    assert answers.reshape(6, 4, 3).any(axis=(0, 2)).all()  # of both queries and both keys
 
 
 @pytest.mark.regress

@@ -16,6 +16,7 @@ from equilif_golden.engine.placement import (
     ATTENDED,
     SUM,
     Placement,
+    columns_of,
     error_of,
     present_of,
     rows_of,
@@ -70,6 +71,11 @@ def _other_numbers(network: Numerics, engine: Numerics) -> str:
     return f"the network has {required}, the engine {available}"
 
 
+def _never_learns(network: Network) -> bool:
+    """Whether it has self-attention without an energy."""
+    return not all(a.energy for a in network.self_attention)
+
+
 class Compiled(Placement):
     """A network placed on an engine: where everything is, and the program at a given learning rate.
 
@@ -97,7 +103,7 @@ class Compiled(Placement):
             )
         for s in network.synapses:
             maps = network[s.post].maps
-            if s.per_position and maps % config.lanes and not network.self_attention:
+            if s.per_position and maps % config.lanes and not _never_learns(network):
                 raise CapacityError(
                     f"synapse {s.name}: a bias per position needs whole groups of {config.lanes} lanes, "
                     f"{s.post} has {maps} maps: take a multiple"
@@ -111,9 +117,9 @@ class Compiled(Placement):
         self.raw = network.schedule.raw(network.numerics)
         # without a learning rate the program has no LEARN; with one it has these
         updates = sum(
-            network[s.pre].heads * network[s.post].heads * len([*announced(self.geometry(s)), s])
+            network.learned_parts(s) * len([*announced(self.geometry(s)), s])
             for s in network.plastic
-            if not network.self_attention
+            if not _never_learns(network)
         )
         for what, need, have in (
             ("groups of neurons with membranes", self.state_groups, config.state_groups),
@@ -136,12 +142,12 @@ class Compiled(Placement):
     def program(self, learning_rate: float) -> list[Instruction]:
         """Three phases and the update; an inference run stops after the free phase.
 
-        Frozen synapses are left out, and with self-attention, which does not learn, all but the free phase.
+        Frozen synapses are left out, and with self-attention that does not learn all but the free phase.
         CapacityError for a learning rate of a network that learns from errors on an engine without them.
         """
         raw = self.raw
         nudged: list[Instruction] = []
-        if not (self.network.schedule.errors or self.network.self_attention):
+        if not (self.network.schedule.errors or _never_learns(self.network)):
             nudged = [
                 Op.SAVE(self.everyone),
                 *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
@@ -192,7 +198,7 @@ class Compiled(Placement):
             *watch,
             measure,
             *self._recall(phase),
-            *self._attend(),
+            *self._attend(phase),
             end,
         ]
 
@@ -235,8 +241,14 @@ class Compiled(Placement):
     # -- memories ----------------------------------------------------------------------------------
     def _relays(self, name: str) -> list[Synapse]:
         """Synapses through which a population receives retrievals, or answers of self-attention."""
+        net = self.network
         kinds = ("relay", "self_attention")
-        return [s for s in self.network.synapses if s.post == name and self.network[s.pre].kind in kinds]
+        return [
+            s
+            for s in net.synapses
+            if (s.post == name and net[s.pre].kind in kinds)
+            or (s.pre == name and net[s.post].kind == "self_attention" and net.answers_back(s))
+        ]
 
     def _sum(self, m: AttentionLayer) -> Groups:
         """Accumulator of one head of a relay."""
@@ -258,8 +270,10 @@ class Compiled(Placement):
         for a in self.network.self_attention:
             total = self._attended(a)
             out.append(Op.RESET(total, value=0, static=True))
-            for h in range(a.heads):
-                out.append(Op.RELAY(total, values=self._answers(a, h), shift=relay.SHIFTS[0], plus=True))
+            for part in range(a.heads * a.answer_parts):
+                silent = self._answers(a, part)
+                modes = To(plus=True, minus=a.energy)
+                out.append(Op.RELAY(total, values=silent, shift=relay.SHIFTS[0], **modes))
         return out
 
     def _add_retrievals(self, phase: Phase) -> list[Instruction]:
@@ -272,6 +286,19 @@ class Compiled(Placement):
                 out += [Op.RESET(here, value=0, static=True), *self._drives([q.name])]
             for s in relays:
                 pre = self.network[s.pre]
+                post = self.network[s.post]
+                if isinstance(post, SelfAttention):
+                    for part in range(post.drive_parts):
+                        drive = Op.DRIVE(
+                            self._answers(post, part),
+                            here,
+                            tile=self.tile(s, part),
+                            column=True,
+                            signed=True,
+                            minus=phase.of_minus,
+                        )
+                        out += self._through(s, drive)
+                    continue
                 if isinstance(pre, SelfAttention):
                     for h in range(pre.heads):
                         drive = Op.DRIVE(self._answers(pre, h), here, tile=self.tile(s, h), signed=True)
@@ -331,14 +358,17 @@ class Compiled(Placement):
         """Accumulator of one head at all positions, and its codes."""
         return Groups(self.groups[ATTENDED].first, self.head_geometry(a).n_post)
 
-    def _answers(self, a: SelfAttention, h: int) -> Groups:
-        """Answers of one head at all positions."""
-        return self.head(f"{a.name} answers", h, a.heads)
+    def _answers(self, a: SelfAttention, part: int) -> Groups:
+        """Answers of one head at all positions; with an energy query ``part`` or key ``part - heads``."""
+        return self.head(f"{a.name} answers", part, a.heads * a.answer_parts)
 
-    def _attend(self) -> list[Instruction]:
+    def _attend(self, phase: Phase) -> list[Instruction]:
         """Every head of every self-attention population once, from the rates just measured."""
         return [
-            i for a in self.network.self_attention for h in range(a.heads) for i in self._attend_head(a, h)
+            i
+            for a in self.network.self_attention
+            for h in range(a.heads)
+            for i in (self._attend_with_energy(a, h, phase) if a.energy else self._attend_head(a, h))
         ]
 
     def _attend_head(self, a: SelfAttention, h: int) -> list[Instruction]:
@@ -347,40 +377,87 @@ class Compiled(Placement):
         Keys are a kernel of 1 from all positions, as if these were maps, to the maps of a head: STORE writes
         it, backwards it makes scores of queries, and that of the values makes answers of probabilities.
         """
-        net = self.network
-        geometry = self.head_geometry(a)
-        (convolve,) = announced(geometry)
-        total = self._attended(a)
-        scores = self.groups[scores_of(a)]
-        positions = self.groups[rows_of(a.drive_shape.positions)]
         out: list[Instruction] = []
         for part, tile in ((1, self.keys), (2, self.values)):
-            out += self._project(a, part * a.heads + h)
-            stored = {"gain": self.row_gain, "shift": SHIFTS[0]}
-            out += [convolve, Op.LEARN(positions, total, tile=tile, **stored, store=True, signed_dst=True)]
-        shift = answer_shift(net.numerics.fraction, a.gain)
+            out += [*self._project(a, part * a.heads + h), *self._store(a, tile)]
+        out += [*self._project(a, h), *self._score(a)]
+        shift = answer_shift(self.network.numerics.fraction, a.gain)
+        return [*out, *self._gather_answers(a, self.values, h, shift, To(plus=True, minus=False))]
+
+    def _attend_with_energy(self, a: SelfAttention, h: int, phase: Phase) -> list[Instruction]:
+        """The same with keys as values.  Then keys are answered by queries, with transposed probabilities:
+        these are stored as weights, row by row, and read column by column.
+        """
+        scores = self.groups[scores_of(a)]
+        n = a.drive_shape.positions
+        (convolve,) = announced(self.square_geometry(a))
+        shift = answer_shift(self.network.numerics.fraction, a.gain)
+        tile = self.probabilities
+        gain = max(1, 2 // self.row_factor)  # the product with the factor is even
+        half = (gain * self.row_factor).bit_length() - 1
         return [
-            *out,
-            *self._project(a, h),
+            *self._project(a, a.heads + h, phase),
+            *self._store(a, self.keys),
+            *self._project(a, h, phase),
+            *self._store(a, self.values),
+            *self._score(a),
+            *self._gather_answers(a, self.keys, h, shift, phase.to),
+            convolve,
+            Op.LEARN(self.groups[rows_of(n)], scores, tile=tile, gain=gain, shift=SHIFTS[0], store=True),
             Op.RESET(scores, value=0, static=True),
             convolve,
-            Op.DRIVE(total, scores, tile=self.keys, column=True, signed=True),
-            Op.SOFTMAX(
-                scores, values=scores, shift=net.softmax_shift(a), row=geometry.pre, absolute=True, plus=True
-            ),
-            Op.RESET(total, value=0, static=True),
-            convolve,
-            Op.DRIVE(scores, total, tile=self.values),
-            Op.RELAY(total, values=self._answers(a, h), shift=shift, plus=True),
+            Op.DRIVE(self.groups[columns_of(n)], scores, tile=tile, column=True),
+            Op.RELAY(scores, values=scores, shift=half, plus=True),
+            *self._gather_answers(a, self.values, a.heads + h, shift - 1, phase.to),
         ]
 
-    def _project(self, a: SelfAttention, part: int) -> list[Instruction]:
+    def _store(self, a: SelfAttention, tile: int) -> list[Instruction]:
+        """Codes of a head at all positions become weights, one row for each position."""
+        (convolve,) = announced(self.head_geometry(a))
+        positions = self.groups[rows_of(a.drive_shape.positions)]
+        stored = {"gain": self.row_gain, "shift": SHIFTS[0]}
+        codes = self._attended(a)
+        return [convolve, Op.LEARN(positions, codes, tile=tile, **stored, store=True, signed_dst=True)]
+
+    def _score(self, a: SelfAttention) -> list[Instruction]:
+        """Probabilities of all positions from the codes of queries and the stored keys."""
+        geometry = self.head_geometry(a)
+        scores = self.groups[scores_of(a)]
+        return [
+            Op.RESET(scores, value=0, static=True),
+            *announced(geometry),
+            Op.DRIVE(self._attended(a), scores, tile=self.keys, column=True, signed=True),
+            Op.SOFTMAX(
+                scores,
+                values=scores,
+                shift=self.network.softmax_shift(a),
+                row=geometry.pre,
+                absolute=True,
+                plus=True,
+            ),
+        ]
+
+    def _gather_answers(
+        self, a: SelfAttention, tile: int, part: int, shift: int, to: To
+    ) -> list[Instruction]:
+        """Answers from the codes of probabilities and what is stored from ``tile`` on."""
+        total = self._attended(a)
+        return [
+            Op.RESET(total, value=0, static=True),
+            *announced(self.head_geometry(a)),
+            Op.DRIVE(self.groups[scores_of(a)], total, tile=tile),
+            Op.RELAY(total, values=self._answers(a, part), shift=shift, **to),
+        ]
+
+    def _project(self, a: SelfAttention, part: int, phase: Phase | None = None) -> list[Instruction]:
         """Codes of query, key or value of a head at all positions."""
         total = self._attended(a)
         out = [Op.RESET(total, value=0, static=True)]
         for s in self.network.synapses:
             if s.post == a.name:
-                out += self._through(s, Op.DRIVE(self.groups[s.pre], total, tile=self.tile(s, part)))
+                minus = phase is not None and phase.of_minus and not self.network[s.pre].clamped
+                drive = Op.DRIVE(self.groups[s.pre], total, tile=self.tile(s, part), minus=minus)
+                out += self._through(s, drive)
         shift = relay.query_shift(self.network.numerics.fraction)
         return [*out, Op.RELAY(total, values=total, shift=shift, plus=True)]
 
@@ -436,8 +513,7 @@ class Compiled(Placement):
         out: list[Instruction] = []
         for s in self.network.plastic:
             gain, shift = steps[s.name]
-            heads = self.network[s.pre].heads * self.network[s.post].heads
-            for h in range(heads if gain else 0):
+            for h in range(self.network.learned_parts(s) if gain else 0):
                 out += self._through(s, self._learn(s, h, gain, shift))
         return out
 
@@ -459,11 +535,13 @@ class Compiled(Placement):
             gain=gain,
             shift=shift,
             signed=pre.kind == "relay",
-            signed_dst=post.kind == "relay" or self.network.schedule.errors,
+            signed_dst=post.kind in ("relay", "self_attention") or self.network.schedule.errors,
         )
 
     def _sent(self, q: Population, h: int) -> Groups:
-        """Values of a population for a synapse between clamped, relay and LIF populations."""
+        """Values of a population for a synapse that learns, of part ``h`` of it."""
+        if isinstance(q, SelfAttention):
+            return self._answers(q, h)
         return self.head(f"{q.name} retrieval", h, q.heads) if q.kind == "relay" else self.groups[q.name]
 
 

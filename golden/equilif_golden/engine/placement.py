@@ -31,6 +31,11 @@ def rows_of(positions: int) -> str:
     return f"{positions} rows"
 
 
+def columns_of(positions: int) -> str:
+    """Name of the groups that select a column of probabilities."""
+    return f"{positions} columns"
+
+
 def scores_of(a: SelfAttention) -> str:
     """Name of the scores of a head."""
     return f"{_named(a)} scores"
@@ -57,11 +62,13 @@ class Placement:
     "Y error"       errors of LIF population Y, in V-; V+ stays 0
     "M present"     255 for every pattern of M that is present
     "attention sum" accumulated input of a head of self-attention, position by position
-    "A answers"     values of self-attention A for the network, head by head, each position by position
+    "A answers"     values of self-attention A for the network, head by head, each position by position; with
+                    an energy those of queries, then those of keys
 
     For self-attention over n positions, each with groups for all positions:
 
     "n rows"        of position i: a factor at i, 0 elsewhere; STORE writes row i of keys and values with it
+    "n columns"     of position j: 128 at j; with an energy, reads column j of stored probabilities
     "n scores"      scores and probabilities of position i for all positions; "n causal scores" up to i
     "n present"     255 for every position that i attends to; "n causal present" up to i
     """
@@ -83,12 +90,16 @@ class Placement:
         self.all_tiles = self._place_tiles(
             self.n_tiles, tuple(s for s in network.synapses if s not in self.resident)
         )
-        #: first tiles of the stored keys and values of the present head
+        #: first tiles of the stored keys and values (with an energy: queries) of the present head, and of its
+        #: probabilities
         self.keys = self.all_tiles
         self.values = self.keys + max(
             (self.head_geometry(a).tiles for a in network.self_attention), default=0
         )
-        self.all_tiles += 2 * (self.values - self.keys)
+        self.probabilities = 2 * self.values - self.keys
+        self.all_tiles = self.probabilities + max(
+            (self.square_geometry(a).tiles for a in network.self_attention if a.energy), default=0
+        )
 
     # -- groups ------------------------------------------------------------------------------------
     @property
@@ -118,7 +129,7 @@ class Placement:
                 yield f"{m.relay.name} query", m.relay.width, m.relay.heads
                 yield f"{m.attention.name} codes", m.attention.size, m.relay.heads
         for a in self.network.self_attention:
-            yield f"{a.name} answers", a.width, a.drive_shape.positions * a.heads
+            yield f"{a.name} answers", a.width, a.drive_shape.positions * a.heads * a.answer_parts
         for q in self.network.inputs:
             yield q.name, q.maps, q.size // q.maps
         if self.network.dynamic_attention:
@@ -229,7 +240,7 @@ class Placement:
         """First tile of a head's part of a synapse; heads share the patterns.
 
         ``head``: of a synapse to self-attention with ``heads`` heads, query ``head``, key ``heads + head`` or
-        value ``2 heads + head``.
+        value ``2 heads + head`` (with an energy there is none).
         """
         pre = self.network[s.pre]
         if pre.kind == "attention":
@@ -244,6 +255,11 @@ class Placement:
         p = self.config.lanes
         pre, post = syn.groups(shape.positions, p), syn.groups(a.width, p)
         return Geometry(pre, post, shape.height, shape.width, 1, 1, 1)
+
+    def square_geometry(self, a: SelfAttention) -> Geometry:
+        """Geometry of the probabilities of a head: all positions to all positions, at each of them."""
+        geometry = self.head_geometry(a)
+        return geometry._replace(post=geometry.pre)
 
     def synapse_of(self, tile: int) -> str:
         """The synapse that a tile belongs to, for people."""
@@ -323,6 +339,8 @@ class Placement:
         attending = self.network.self_attention
         for n in dict.fromkeys(a.drive_shape.positions for a in attending):
             values.append((rows_of(n), np.eye(n, dtype=np.int64) * self.row_factor))
+        for n in dict.fromkeys(a.drive_shape.positions for a in attending if a.energy):
+            values.append((columns_of(n), np.eye(n, dtype=np.int64) * 128))
         for name, (n, causal) in {
             present_of(a): (a.drive_shape.positions, a.causal) for a in attending
         }.items():

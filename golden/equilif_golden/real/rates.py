@@ -69,19 +69,27 @@ def self_attention(population: SelfAttention, drive: Tensor) -> tuple[Tensor, Te
 
         q, k, v = clip(drive, -1, 1)
         p_ij = softmax_j(sharpness q_i k_j)        answer_i = clip(2**gain sum_j p_ij v_j, -1, 1)
+
+    With an energy ``drive`` (n, positions x maps) has no v, which is k, and keys have answers, too:
+
+        answer of key j = clip(2**gain sum_i p_ij q_i, -1, 1)
     """
     shape = population.shape
     assert shape is not None
     n, positions, heads = len(drive), shape.positions, population.heads
-    parts = drive.clamp(-1, 1).view(n, positions, 3, heads, population.width)
-    query, key, value = parts.permute(2, 0, 3, 1, 4)
+    parts = drive.clamp(-1, 1).view(n, positions, -1, heads, population.width)
+    query, key, *rest = parts.permute(2, 0, 3, 1, 4)
+    value = key if population.energy else rest[0]
     scores = sharpness(population) * query @ key.transpose(-1, -2)
     if population.causal:
         later = torch.ones(positions, positions, dtype=torch.bool, device=drive.device).triu(1)
         scores = scores.masked_fill(later, -torch.inf)
     p = scores.softmax(-1)
-    answers = (2.0**population.gain * p @ value).clamp(-1, 1)
-    return answers.transpose(1, 2).reshape(n, -1), p
+    answers = [p @ value]
+    if population.energy:
+        answers.append(p.mT @ query)
+    answer = (2.0**population.gain * torch.stack(answers, 2)).clamp(-1, 1)
+    return answer.permute(0, 3, 2, 1, 4).reshape(n, -1), p
 
 
 def sharpness(population: Attention | SelfAttention) -> float:
@@ -131,7 +139,8 @@ class Rates(Equilibrium):
             p: [s.pre for s in network.synapses if s.post == p and s.pre in order] for p in self.attending
         }
         #: feedforward, and every population follows its presynaptic ones: one sweep settles
-        self.direct = not (network.attention_layers or self.backward) and all(
+        answered = any(a.energy for a in network.self_attention)
+        self.direct = not (network.attention_layers or self.backward or answered) and all(
             order.index(pre) < order.index(s.post)
             for s in network.synapses
             if s.post in order
@@ -287,6 +296,9 @@ class Rates(Equilibrium):
                 z = z + carried(self.network, s, w[s.name], answers) / 2
             elif s.post == name and s.pre in rates:
                 z = z + carried(self.network, s, w[s.name], rates[s.pre])
+            elif s.pre == name and s.post in self.attending and self.network.answers_back(s):
+                answers, _ = self.attend(self.attending[s.post], rates, base)
+                z = z + carried_back(self.network, s, w[s.name], answers) / 2
             elif s.pre == name and s in self.backward:
                 z = z + carried_back(self.network, s, w[s.name], rates[s.post])
         return z
@@ -297,17 +309,23 @@ class Rates(Equilibrium):
         base: Mapping[str, Tensor],
         tokens: Sequence[Patterns] = (),
         disturbed: Disturbance | None = None,
+        nudge: tuple[Tensor, float] | None = None,
     ) -> Tensor:
         """New rates (n, neurons) of every LIF population, one after the other.
 
-        ``disturbed``: what the presynaptic side of synapses sees of them.
+        ``disturbed``: what the presynaptic side of synapses sees of them.  ``nudge``: target rates
+        (n, n_outputs) and beta.
         """
         disturbed = disturbed or Disturbance()
         presynaptic = self._presynaptic(r, disturbed)
         recalled = self.recall(presynaptic, base, tokens)
         rates = []
         for p in self.network.lif:
-            rates.append(self.drive(p.name, presynaptic, base, recalled).clamp(0, 1))
+            drive = self.drive(p.name, presynaptic, base, recalled)
+            if nudge and p.name == self.network.output:
+                target, beta = nudge
+                drive = (drive + beta * target) / (1 + beta)  # r = drive + beta (target - r)
+            rates.append(drive.clamp(0, 1))
             presynaptic[p.name] = disturbed(p.name, rates[-1])
         return torch.cat(rates, 1)
 

@@ -151,7 +151,7 @@ class Twin:
         if attention:
             raise ValueError(
                 f"population {attention[0].name!r}: attention is not modelled here; "
-                "see equilif_golden.real.rates"
+                "see equilif_golden.real.rates and, with an energy, equilif_golden.real.energy"
             )
         self.network = network
         threshold = network.schedule.raw(network.numerics).threshold
