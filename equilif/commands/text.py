@@ -56,6 +56,24 @@ def train_text(
             max=1,
         ),
     ] = None,
+    spike_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of last updates that learn from the rates of spikes, in place of those of the "
+            "equilibrium: about eight times slower.",
+            show_default="0",
+            min=0,
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Time steps of a window of the spiking network, a power of two; it runs two windows more "
+            "than it has layers.",
+            show_default="8",
+            min=1,
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and sequences.", show_default="0")] = None,
     teacher: Annotated[
         Path | None,
@@ -92,6 +110,8 @@ def train_text(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "noise": noise,
+        "spike_steps": spike_steps,
+        "window": window,
         "seed": seed,
         "teacher": None if teacher is None else str(teacher.absolute()),
     }

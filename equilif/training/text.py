@@ -30,6 +30,7 @@ from equilif_golden.extras import needs
 from equilif_golden.fixed import check_float, check_int
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
+from equilif_golden.schedule import Schedule
 
 with needs("torch"):
     import torch
@@ -54,7 +55,10 @@ MAX = {
     "hidden": 1 << 14,
     "steps": 1_000_000_000,
     "batch_size": 1 << 14,
+    "window": 128,
 }
+#: settings that runs of before have not
+ADDED = {"spike_steps": 0, "window": 8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,8 @@ class Settings:
     steps            number of updates
     batch_size       sequences per update
     noise            standard deviation of noise on the rates in training, for fewer time steps of spikes
+    spike_steps      last updates that learn from the rates of spikes, in place of those of the equilibrium
+    window           time steps of a window of spikes; there are two windows more than layers
     teacher          network.npz of another run, whose probabilities and features the network also learns
     """
 
@@ -81,6 +87,8 @@ class Settings:
     batch_size: int = 32
     learning_rate: float = 2e-3
     noise: float = 0.0
+    spike_steps: int = 0
+    window: int = 8
     seed: int = 0
     teacher: str | None = None
 
@@ -90,6 +98,7 @@ class Settings:
         check_int(self.symbols, "symbols", 2, MAX_SYMBOLS)
         check_float(self.learning_rate, "learning_rate", 0, 1e3)
         check_float(self.noise, "noise", 0, 1)
+        check_int(self.spike_steps, "spike_steps", 0, self.steps)
         check_seed(self.seed)
 
     @property
@@ -102,6 +111,7 @@ class Settings:
             self.symbols,
             heads=self.heads,
             hidden=self.hidden,
+            schedule=Schedule(free=self.window * (self.layers + 2), nudged=self.window, window=self.window),
         )
 
 
@@ -157,7 +167,7 @@ class TextRun:
                 raise ValueError("it is damaged, or was not saved by this command") from e
             if not isinstance(found, Mapping) or set(found) != {"settings", "characters", "points", "state"}:
                 raise ValueError("it has other parts")
-            settings = record(Settings, found["settings"])
+            settings = record(Settings, ADDED | dict(found["settings"]))
             points = [record(Point, p) for p in found["points"]]
         given = text(settings)
         if given.alphabet.characters != found["characters"]:
@@ -197,6 +207,8 @@ class TextRun:
             rng = np.random.default_rng((s.seed, self.step))
             starts = rng.integers(0, len(codes) - s.positions, s.batch_size)
             x, y = self.batch(codes, starts)
+            of_spikes = self.step >= s.steps - s.spike_steps
+            self.trainer.spikes = self.model.network.schedule if of_spikes else None
             loss, _ = self.trainer.step([x], y, s.batch_size)
             bits = float(loss.detach().mean()) / math.log(2)
             total += bits

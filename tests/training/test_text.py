@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real import transformer  # noqa: E402
 from equilif_golden.real.rates import Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer  # noqa: E402
+from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.cli import PNG, error_of, run  # noqa: E402
 
 SMALL = Settings(positions=8, features=8, heads=2, hidden=12, steps=20, batch_size=4, symbols=11)
@@ -170,18 +172,29 @@ def test_earlier_symbol():
 
 # -- runs ------------------------------------------------------------------------------------------
 def test_run_resumes_exactly(tmp_path):
-    whole, part = TextRun.start(SMALL, text()), TextRun.start(SMALL, text())
+    """Also within the last steps, which learn from spikes."""
+    settings = replace(SMALL, spike_steps=16)
+    whole, part = TextRun.start(settings, text()), TextRun.start(settings, text())
     whole.train(12)
     part.train(5)
     part.save(tmp_path)
     again = TextRun.resume(tmp_path, lambda settings: text())
-    assert again.step == 5 and again.points == part.points and again.settings == SMALL
+    assert again.step == 5 and again.points == part.points and again.settings == settings
     again.train(7)
+    assert again.trainer.spikes == Schedule(free=32, nudged=8, window=8)
     assert all(torch.equal(a, b) for a, b in zip(whole.model.values, again.model.values, strict=True))
     with pytest.raises(ValueError, match="another text"):
         TextRun.resume(
             tmp_path, lambda settings: Text(Alphabet("abc" + OTHER), text().train % 3, text().validation % 3)
         )
+
+
+def test_checkpoint_without_newer_settings(tmp_path):
+    TextRun.start(SMALL, text()).save(tmp_path)
+    found = torch.load(tmp_path / TEXT, weights_only=True)
+    del found["settings"]["spike_steps"], found["settings"]["window"]
+    torch.save(found, tmp_path / TEXT)
+    assert TextRun.resume(tmp_path, lambda settings: text()).settings == SMALL
 
 
 def test_bad_checkpoints(tmp_path):
@@ -286,4 +299,7 @@ def test_refused(trained, tmp_path):
     other = Network.chain(3, 2)
     networks.save(tmp_path / "other.npz", other, other.initial_weights())
     assert "train-text" in error_of("generate", tmp_path / "other.npz")
+    assert "spike_steps" in error_of(
+        "train-text", trained.parent, "--steps=5", "--spike-steps=6", "--out", tmp_path / "x"
+    )
     assert "5" in error_of("train-text", trained.parent, "--heads", 5, "--out", tmp_path / "x")

@@ -30,7 +30,9 @@ from equilif_golden.network import ONE, Network, TokenRows, Weights
 from equilif_golden.populations import Attention, Lif, Relay, SelfAttention
 from equilif_golden.real.equilibrium import Convergence, Equilibrium, anderson, eight_bit
 from equilif_golden.real.maps import carried, carried_back
+from equilif_golden.real.spikes import averages
 from equilif_golden.real.twin import SCALE, Twin, ep_direction
+from equilif_golden.schedule import Schedule
 
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
@@ -283,8 +285,12 @@ class Rates(Equilibrium):
         rates: Mapping[str, Tensor],
         base: Mapping[str, Tensor],
         recalled: Mapping[str, Tensor],
+        measured: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Drive (n, n_drives) of one population, LIF or self-attention."""
+        """Drive (n, n_drives) of one population, LIF or self-attention.
+
+        ``measured``: the rates that self-attention reads, if others than ``rates``, which synapses carry.
+        """
         w = self.w
         z = base[name]
         for s in self.network.synapses:
@@ -292,7 +298,7 @@ class Rates(Equilibrium):
                 # 8-bit signed codes: 1.0 drives like a rate of 1/2
                 z = z + recalled[s.pre] @ w[s.name] / 2
             elif s.post == name and s.pre in self.attending:
-                answers, _ = self.attend(self.attending[s.pre], rates, base)
+                answers, _ = self.attend(self.attending[s.pre], rates if measured is None else measured, base)
                 z = z + carried(self.network, s, w[s.name], answers) / 2
             elif s.post == name and s.pre in rates:
                 z = z + carried(self.network, s, w[s.name], rates[s.pre])
@@ -341,14 +347,18 @@ class Rates(Equilibrium):
         dropout: float = 0.0,
         noise: float = 0.0,
         generator: torch.Generator | None = None,
+        spikes: Schedule | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Rates (n, LIF neurons) and drive of the output (n, n_outputs).
 
         ``dropout``: probability that a hidden neuron is dropped, drawn with ``generator``; the others are
         scaled up.  ``noise``: standard deviation of noise on the rates of hidden neurons, such as that of few
-        spikes.
+        spikes.  ``spikes``: rates are those of spikes with this schedule, without dropout and noise; the
+        gradient is that of the equilibrium.
         """
         base = self.base(x)
+        if spikes is not None:
+            return self._of_spikes(base, spikes)
         tokens = self.tokens(patterns, present)
         disturbed = Disturbance()
         for p in self.network.lif:
@@ -365,6 +375,20 @@ class Rates(Equilibrium):
         r = self.settle(lambda r: self.sweep(r, base, tokens, disturbed), start, direct=self.direct)
         presynaptic = self._presynaptic(r, disturbed)
         return r, self.drive(self.network.output, presynaptic, base, self.recall(presynaptic, base, tokens))
+
+    def _of_spikes(self, base: Mapping[str, Tensor], schedule: Schedule) -> tuple[Tensor, Tensor]:
+        """Rates and drive of the output, with the values of spikes and the gradient of the equilibrium."""
+        found = averages(self, base, schedule)
+        measured: dict[str, Tensor] = {}
+        presynaptic: dict[str, Tensor] = {}
+        for p in self.network.lif:
+            drive = self.drive(p.name, presynaptic, base, {}, measured)
+            rates = drive.clamp(0, 1)
+            measured[p.name] = rates + (found.measured[p.name] - rates).detach()
+            presynaptic[p.name] = rates + (found.spikes[p.name] - rates).detach()
+            if p.name == self.network.output:
+                output = drive + (found.measured[p.name] - rates).detach()
+        return torch.cat(list(measured.values()), 1), output
 
     def attention(self, x: Tensor) -> dict[str, Tensor]:
         """Probabilities (n, heads, positions, positions) at the fixed point, by self-attention population."""

@@ -19,6 +19,7 @@ from equilif_golden.real.attention import batch as pad_batch
 from equilif_golden.real.attention import by_length
 from equilif_golden.real.distillation import Distillation
 from equilif_golden.real.equilibrium import MAX_SEED, MAX_STEPS, Equilibrium
+from equilif_golden.schedule import Schedule
 
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
@@ -137,6 +138,8 @@ class Trainer:
     warm_up         steps in which it rises
     dropout         fraction of hidden neurons dropped per sample
     noise           standard deviation of noise on the rates of hidden neurons
+    spikes          schedule of the spikes whose rates take the place of the equilibrium's; may change between
+                    steps (Rates.forward)
     batch           samples per step, over all processes
     scales          relative learning rates by name of the weights
     loss            of output drives and labels, (n,)
@@ -159,6 +162,7 @@ class Trainer:
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         noise: float = 0.0,
+        spikes: Schedule | None = None,
         batch: int = 128,
         scales: Mapping[str, float] | None = None,
         loss: Callable[[Tensor, Tensor], Tensor] = hinge,
@@ -187,6 +191,7 @@ class Trainer:
         self.batch = batch
         self.dropout = dropout
         self.noise = check_float(noise, "noise", 0, 1)
+        self.spikes = spikes
         self.loss = loss
         self.distillation = None if distillation is None else distillation.to(self.device)
         self.clip = clip if clip is None else check_float(clip, "clip", 0, math.inf)
@@ -279,7 +284,12 @@ class Trainer:
 
         ``given``: arguments of the model for n samples, of ``batch`` over all processes.
         """
-        options = {"dropout": self.dropout, "noise": self.noise, "generator": generator}
+        options = {
+            "dropout": self.dropout,
+            "noise": self.noise,
+            "generator": generator,
+            "spikes": self.spikes,
+        }
         rates, drive = self.module(*given, **{name: value for name, value in options.items() if value})
         each = self.loss(drive, labels)
         if self.distillation is not None:
