@@ -201,6 +201,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.regress  # a cluster and an engine; by default test_kills.py sweeps in one process
 def test_small_sweep(swept):
     report = json.loads((swept / "printed.json").read_text())
     assert [r["network"] for r in report["points"]] == ["64-8-10", "64-16-10"]
