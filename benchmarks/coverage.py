@@ -33,6 +33,7 @@ from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
+from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
@@ -204,9 +205,15 @@ BLOCKS: dict[str, Callable[[], Counts]] = {
     "slip": lambda: bench(Slip, "equilif_sim.link.slip", {}),
     "frame": lambda: bench(lambda: Framer(frame_bytes=45), "equilif_sim.link.frame", {"frame_bytes": 45}),
     "host": lambda: bench(
-        lambda: HostBench(ODD, build_id=BUILD_ID, frame_bytes=160),
+        lambda: HostBench(ODD, build_id=BUILD_ID, frame_bytes=160, max_samples=MAX_SAMPLES),
         "equilif_sim.link.host",
-        {"engine": dataclasses.asdict(ODD), "n_bad": 500, "frame_bytes": 160, "build_id": BUILD_ID},
+        {
+            "engine": dataclasses.asdict(ODD),
+            "n_bad": 500,
+            "frame_bytes": 160,
+            "max_samples": MAX_SAMPLES,
+            "build_id": BUILD_ID,
+        },
     ),
 }
 

@@ -40,6 +40,7 @@ from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import DEFAULT, Raw
+from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.plasticity import Plasticity
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -124,9 +125,15 @@ def _of(block: Callable[[Any], Any], bench: str, config: Any, *own: str, only: s
 
 def _host(config: EngineConfig) -> Target:
     build_id = 0xDBC0_1234
-    settings = {"engine": dataclasses.asdict(config), "n_bad": 300, "frame_bytes": 160, "build_id": build_id}
+    settings = {
+        "engine": dataclasses.asdict(config),
+        "n_bad": 300,
+        "frame_bytes": 160,
+        "max_samples": MAX_SAMPLES,
+        "build_id": build_id,
+    }
     return Target(
-        lambda: HostBench(config, build_id=build_id, frame_bytes=160),
+        lambda: HostBench(config, build_id=build_id, frame_bytes=160, max_samples=MAX_SAMPLES),
         "link.host",
         settings,
         files=("link/host.py",),

@@ -43,7 +43,11 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
     area = board.with_standalone().area
     assert area is not None
     simulated = simulation.Board(
-        board.config, flash=area, state_ram=board.state_ram, frame_bytes=board.frame_bytes
+        board.config,
+        flash=area,
+        state_ram=board.state_ram,
+        frame_bytes=board.frame_bytes,
+        max_samples=board.max_samples,
     )
     simulated.work()
     client = Client(simulated)
@@ -90,7 +94,7 @@ def note(board: Board, found: dict[str, float]) -> None:
 
 
 def _engine(board: Board) -> tuple[object, ...]:
-    return board.config, board.network, board.frame_bytes
+    return board.config, board.network, board.frame_bytes, board.max_samples
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from equilif_boards.link import Link
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import check_float, check_int
 from equilif_golden.link.flash import Area
-from equilif_golden.link.protocol import FRAME_BYTES
+from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
 from equilif_hdl.top import Top
 
 #: Yosys: read data are don't care while the word is written, except in FIFOs between clock domains
@@ -54,6 +54,8 @@ class Board:
     state_ram: str | None = None
     #: maximum frame length; limits the length of a program
     frame_bytes: int = FRAME_BYTES
+    #: samples of a frame
+    max_samples: int = MAX_SAMPLES
     synth_opts: str = ""
     nextpnr_opts: str = ""
     #: first seed of place and route
@@ -142,6 +144,7 @@ class Shell(Elaboratable):
             transport=board.link.transport(board.clock_hz),
             state_ram=board.state_ram,
             frame_bytes=board.frame_bytes,
+            max_samples=board.max_samples,
             flash=board.area,
             lookup=board.device.family.lookup,
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,10 +28,11 @@ with needs("host"):
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
-from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, Run, readable, writable
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Batch, Region, Run, readable, writable
 from equilif_golden.fixed import Raw, check_bool, check_int
 from equilif_golden.link.flash import BLOCK
 from equilif_golden.link.protocol import (
+    END_OF_SAMPLE,
     ERASE_HEADER,
     FAULT,
     FLASH,
@@ -39,9 +40,11 @@ from equilif_golden.link.protocol import (
     OVERHEAD,
     OWN_BYTES,
     PACKED,
+    PREDICTION,
     READ_HEADER,
     RESULT,
     RUN_HEADER,
+    TOTALS,
     TRAINER,
     WRITE_HEADER,
     Command,
@@ -81,6 +84,8 @@ GAP = 0.5
 #: every time that a command is sent again, the timeout is twice as long, up to so many times: more and more
 #: copies do not help a slow device
 MAX_BACKOFF = 16
+#: bytes of a command and its reply in addition to the values of a sample
+SAMPLE_OVERHEAD = RUN_HEADER.size + RESULT.size + 2 * OVERHEAD + 3
 #: smallest payload that a host can work with: an instruction, or a value that goes with a run
 MIN_PAYLOAD = 12
 
@@ -287,6 +292,46 @@ class Client:
         prediction, cycles, spikes, accesses = RESULT.unpack_from(reply)
         values = np.frombuffer(reply[RESULT.size :], READ_TYPES[Region.VALUE]).astype(np.int64)
         return Run(prediction, spikes, accesses, cycles, values=values)
+
+    def run_samples(self, first: int, samples: Iterable[Raw], *, learn: bool) -> Iterator[Batch]:
+        """See equilif_golden.engine.port.BatchEngine: as many samples in a frame as it carries."""
+        flags = LEARN * check_bool(learn, "learn")
+        room = self.identity.max_payload - RUN_HEADER.size
+        frame: list[bytes] = []
+        for values in samples:
+            at, codes = writable(self.config, Region.VALUE, first, values)
+            data = _bytes(Region.VALUE, codes)
+            packed = pack(data)
+            size = sum(map(len, frame)) + len(frame) + len(packed)
+            if frame and (size > room or len(frame) == self.identity.max_samples):
+                yield self._batch(flags, at.start, frame)
+                frame = []
+            if len(packed) > min(room, len(data) + SAMPLE_OVERHEAD):
+                if frame:
+                    yield self._batch(flags, at.start, frame)
+                    frame = []
+                run = self.run(learn=learn, write=(at.start, codes))
+                yield Batch(np.array([run.prediction]), run.spikes, run.accesses, run.cycles)
+            else:
+                frame.append(packed)
+        if frame:
+            yield self._batch(flags, first, frame)
+
+    def _batch(self, flags: int, address: int, packed: Sequence[bytes]) -> Batch:
+        """One frame of samples that fit it."""
+        if flags:
+            self._claim()
+        header = RUN_HEADER.pack(flags | PACKED, 0, 0, address)
+        reply = self.command(Command.RUN, header + bytes([END_OF_SAMPLE]).join(packed))
+        n = len(packed) * PREDICTION.size
+        if len(reply) != n + TOTALS.size:
+            raise LinkError(
+                f"RUN of {len(packed)} samples was answered by {len(reply)} bytes, not {n + TOTALS.size}; "
+                "build and load the bitstream again"
+            )
+        cycles, spikes, accesses = TOTALS.unpack_from(reply, n)
+        predictions = np.frombuffer(reply[:n], "<u2").astype(np.int64)
+        return Batch(predictions, spikes, accesses, cycles)
 
     def _claim(self) -> None:
         """Before this client first changes the engine: save what the board has trained since its last

@@ -42,6 +42,7 @@ class Simulated:
                 transport=self.link.transport(board.clock_hz),
                 state_ram=board.state_ram,
                 frame_bytes=board.frame_bytes,
+                max_samples=board.max_samples,
                 flash=board.area,
                 flash_file=flash,
             )

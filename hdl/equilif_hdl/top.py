@@ -14,7 +14,7 @@ from amaranth.lib.wiring import Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import Area
-from equilif_golden.link.protocol import FRAME_BYTES
+from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
@@ -38,7 +38,8 @@ class Top(wiring.Component):
         With ``flash``: the standalone trainer is active; it stopped with a fault.
 
     ``build_id``: 32 bits, returned by IDENTIFY.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
-    ``frame_bytes``: maximum frame length, up to 4,096.  ``flash``: flash area of the standalone trainer.
+    ``frame_bytes``: maximum frame length, up to 4,096.  ``max_samples``: of a frame, 1 to 16.
+    ``flash``: flash area of the standalone trainer.
     ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
     equilif_hdl.link.identity.IdentityRom.
     """
@@ -58,6 +59,7 @@ class Top(wiring.Component):
         build_id: int = 0,
         state_ram: str | None = None,
         frame_bytes: int = FRAME_BYTES,
+        max_samples: int = MAX_SAMPLES,
         flash: Area | None = None,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         lookup: LutPrimitive | None = None,
@@ -67,6 +69,7 @@ class Top(wiring.Component):
         self.build_id = build_id
         self.state_ram = state_ram
         self.frame_bytes = frame_bytes
+        self.max_samples = max_samples
         self.area = flash
         self.idle_timeout_bits = idle_timeout_bits
         self.lookup = lookup
@@ -80,6 +83,7 @@ class Top(wiring.Component):
             self.config,
             build_id=self.build_id,
             frame_bytes=self.frame_bytes,
+            max_samples=self.max_samples,
             flash=self.area,
             idle_timeout_bits=self.idle_timeout_bits,
             lookup=self.lookup,

@@ -22,7 +22,7 @@ import equilif_hdl
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.extras import needs
 from equilif_golden.link.flash import Area
-from equilif_golden.link.protocol import END, FRAME_BYTES
+from equilif_golden.link.protocol import END, FRAME_BYTES, MAX_SAMPLES
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import MIN_DIVISOR, Uart
 from equilif_hdl.top import Top
@@ -150,6 +150,7 @@ class Board:
         transport: Transport = FASTEST,
         state_ram: str | None = None,
         frame_bytes: int = FRAME_BYTES,
+        max_samples: int = MAX_SAMPLES,
         flash: Area | None = None,
         flash_file: Path | None = None,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
@@ -162,6 +163,7 @@ class Board:
             "transport": transport,
             "state_ram": state_ram,
             "frame_bytes": frame_bytes,
+            "max_samples": max_samples,
         }
         if flash is not None:
             arguments |= {"flash": flash, "idle_timeout_bits": idle_timeout_bits}

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
@@ -14,8 +15,18 @@ from tests.engines import EVEN, ODD
 BUILD_ID = 0xDBC0_1234  # with both special bytes of SLIP
 
 
-def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0, frame_bytes=160, only=None):
-    bench = HostBench(config, build_id=BUILD_ID, frame_bytes=frame_bytes)
+def run(
+    tmp_path,
+    config,
+    *,
+    n_bad,
+    simulator="icarus",
+    seed=0,
+    frame_bytes=160,
+    max_samples=MAX_SAMPLES,
+    only=None,
+):
+    bench = HostBench(config, build_id=BUILD_ID, frame_bytes=frame_bytes, max_samples=max_samples)
     return simulate(
         bench,
         "equilif_sim.link.host",
@@ -27,6 +38,7 @@ def run(tmp_path, config, *, n_bad, simulator="icarus", seed=0, frame_bytes=160,
             "engine": dataclasses.asdict(config),
             "n_bad": n_bad,
             "frame_bytes": frame_bytes,
+            "max_samples": max_samples,
             "build_id": BUILD_ID,
         },
     )

@@ -83,6 +83,16 @@ def client_of(device, **options):
     return Client(wire, **{"timeout": 0.02, "deadline": 0.5, "run_deadline": 0.5, **options}), wire
 
 
+def count_runs(device, runs):
+    """Append ``learn`` of each run to a list; nothing runs."""
+
+    def run(*, learn):
+        runs.append(learn)
+        return 0, 0, 0, 0
+
+    device.run = run
+
+
 @pytest.fixture(scope="module")
 def problem():
     network = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
@@ -114,14 +124,15 @@ def test_protocol_page_is_current():
 
 def test_protocol_version():
     payload = Identity(CONFIG, 0).pack()
-    for blocks, other in ((0, 6), (9, 5)):  # a device with a standalone trainer has another version
+    for blocks, other in ((0, 8), (9, 7)):  # a device with a standalone trainer has another version
         payload = bytearray(Identity(CONFIG, 1, flash_blocks=blocks).pack())
         assert Identity.unpack(bytes(payload)).flash_blocks == blocks
         payload[0] = other
-        with pytest.raises(ValueError, match=f"{other}.*{11 - other}"):
+        with pytest.raises(ValueError, match=f"{other}.*{15 - other}"):
             Identity.unpack(bytes(payload))
-    with pytest.raises(ValueError, match="version 9.*version 5"):
-        Identity.unpack(b"\x09" + payload[1:])
+    for other in (5, 6, 9):
+        with pytest.raises(ValueError, match=f"version {other}.*version 7"):
+            Identity.unpack(bytes([other]) + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):
         Identity.unpack(payload[:-1])
 
@@ -315,7 +326,7 @@ def test_repeated_run_is_not_executed():
     client, wire = client_of(device, spoil=lambda line, n: b"" if n in (2, 3, 4) else line)
     client.load([Op.HALT()])
     runs = []
-    device.run = lambda *, learn: runs.append(learn)
+    count_runs(device, runs)
     assert client.run(learn=True, write=(5, np.array([7])), read=(5, 1)).values.tolist() == [7 * 257]
     assert runs == [True] and client.traffic.repeated == 3 and len(set(wire.commands[2:])) == 1
     client.run(learn=True)
@@ -327,7 +338,7 @@ def test_other_command_ends_repetition():
     device, runs = Device(CONFIG), []
     client, _ = client_of(device)
     client.load([Op.HALT()])
-    device.run = lambda *, learn: runs.append(learn)
+    count_runs(device, runs)
     for _ in range(3):
         client._sequence = 41
         client.run(learn=True)
@@ -363,14 +374,15 @@ def test_no_reply():
 def test_packed_bytes():
     values = bytes((7, 0, 0, 0, 255, 0, 1))
     assert (
-        pack(values) == bytes((7, 0, 2, 255, 0, 0, 1))
+        pack(values) == bytes((1 << 5, 7, 1 << 5 | 3, 255, 1 << 5 | 1, 1))
         and pack(b"") == b""
-        and pack(bytes(257)) == b"\0\xff\0\0"
+        and pack(bytes(65)) == bytes((31, 31, 3))
+        and pack(b"\1" * 9) == b"\xe0" + b"\1" * 7 + b"\x40\1\1"
     )
     assert (
-        unpack(pack(values)) == (values, True)
-        and unpack(b"\5\0") == (b"\5", False)
-        and unpack(b"\0\0\0") == (b"\0", False)
+        unpack(pack(values)) == ([values], True)
+        and unpack(b"\x42\5") == ([b"\0\0\5"], False)
+        and unpack(b"\x02\0\0\x21\5") == ([b"\0\0", b"", b"\0\5"], True)
     )
 
 
@@ -379,8 +391,9 @@ def test_packing_is_lossless():
     for n in [*range(20), 255, 256, 257, 511, 512, 513, 900]:
         for zeros in (0.0, 0.3, 0.9, 1.0):
             values = bytes(0 if rng.random() < zeros else rng.randint(1, 255) for _ in range(n))
-            assert unpack(pack(values)) == (values, True)
-            assert len(pack(values)) <= n + len(values.split(b"\0")) - 1
+            assert unpack(pack(values)) == ([values], True)
+            assert len(pack(values)) <= n - values.count(0) + len(values.split(b"\0")) + n / 7
+            assert unpack(b"\0".join(map(pack, (values, b"", values)))) == ([values, b"", values], True)
 
 
 def test_packing_is_used_when_shorter():

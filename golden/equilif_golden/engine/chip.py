@@ -10,7 +10,7 @@ All three equal equilif_golden.kernel.Kernel bit for bit and have its methods.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import LearnMode, Op
 from equilif_golden.engine.placement import error_of
-from equilif_golden.engine.port import Engine, Region, Run, dither_position, updates_at
+from equilif_golden.engine.port import Batch, Engine, Region, Run, dither_position, run_samples, updates_at
 from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import Network, TokenRows, Weights
@@ -141,17 +141,29 @@ class Chip:
         values = self.compiled.sample(x, y, tokens=n)
         self._trained = learn = y is not None
         run = self.engine.run(learn=learn, write=(self.compiled.sample_first, values), read=read)
-        if run.prediction >= self.network.n_outputs:
-            raise CounterMismatch(
-                f"the engine answered with class {run.prediction}, the network has {self.network.n_outputs}: "
-                "does another program use it?"
-            )
+        self._require_class(run.prediction)
         if learn and n and self._rows_learn:
             assert tokens is not None
             self._unload(tokens.rows_of(0), patterns)
         # counted last: an error before this line is found later as a counter mismatch
         self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
         return run
+
+    def _require_class(self, prediction: int) -> None:
+        if prediction >= self.network.n_outputs:
+            raise CounterMismatch(
+                f"the engine answered with class {prediction}, the network has {self.network.n_outputs}: "
+                "does another program use it?"
+            )
+
+    def _run_samples(self, values: Iterable[Raw], *, learn: bool) -> Iterator[Batch]:
+        """Samples without tokens, several at a time if the engine can."""
+        self._trained = learn
+        for batch in run_samples(self.engine, self.compiled.sample_first, values, learn=learn):
+            self._require_class(int(batch.predictions.max()))
+            # as in :meth:`sample`
+            self.counter = (self.counter + learn * self._updates * len(batch.predictions)) & 0xFFFFFFFF
+            yield batch
 
     def _load(self, tokens: TokenRows | None) -> Raw:
         """Write the patterns (n, width) of a sample into the engine."""
@@ -213,10 +225,19 @@ class Chip:
             raise ValueError(NO_RATE)
         targets = one_hot(known, self.network.n_outputs)
         hits = spikes = 0
-        for j in at:
-            run = self.sample(values[j], targets[j], tokens=None if tokens is None else rows.take([j]))
-            hits += run.prediction == known[j]
-            spikes += run.spikes
+        if tokens is None:
+            encoded = (self.compiled.sample(values[j], targets[j]) for j in at)
+            done = 0
+            for batch in self._run_samples(encoded, learn=True):
+                after = done + len(batch.predictions)
+                hits += int((batch.predictions == known[at[done:after]]).sum())
+                spikes += batch.spikes
+                done = after
+        else:
+            for j in at:
+                run = self.sample(values[j], targets[j], tokens=rows.take([j]))
+                hits += run.prediction == known[j]
+                spikes += run.spikes
         schedule = self.network.schedule
         return Epoch(len(at), int(hits), spikes, len(at) * schedule.free if schedule.fixed else 0)
 
@@ -233,7 +254,14 @@ class Chip:
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
-        return np.array([run.prediction for run in self.infer(x, tokens=tokens)], np.int64)
+        if tokens is not None:
+            return np.array([run.prediction for run in self.infer(x, tokens=tokens)], np.int64)
+        values, _ = samples.check_inputs(self.network, x, None)
+        encoded = (self.compiled.sample(v) for v in values)
+        found = [batch.predictions for batch in self._run_samples(encoded, learn=False)]
+        if found:
+            self._require_counter()
+        return np.concatenate([np.zeros(0, np.int64), *found])
 
     def accuracy(
         self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None

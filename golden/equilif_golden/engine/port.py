@@ -6,10 +6,10 @@ equilif_golden.engine.chip puts a network on any of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,17 @@ class Run:
     values: Raw = field(default_factory=_no_values)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Results of consecutive runs."""
+
+    predictions: Raw  #: (samples,)
+    #: of all of them, as in :class:`Run`
+    spikes: int
+    accesses: int
+    cycles: int
+
+
 class Engine(Protocol):
     """Protocol of an engine.  Elements are integers, see :class:`Region`."""
 
@@ -134,3 +145,24 @@ class Engine(Protocol):
         """Run the program.  Before it, ``write`` values (first element, values); after it, ``read`` values
         (first element, number): over a line these go in the same frames.
         """
+
+
+@runtime_checkable
+class BatchEngine(Protocol):
+    """An engine that runs several samples faster together than one by one."""
+
+    def run_samples(self, first: int, samples: Iterable[Raw], *, learn: bool) -> Iterator[Batch]:
+        """Run the program for each sample, whose values are written from element ``first`` of Region.VALUE.
+
+        ``samples`` is consumed as batches are, in order.
+        """
+
+
+def run_samples(engine: Engine, first: int, samples: Iterable[Raw], *, learn: bool) -> Iterator[Batch]:
+    """:meth:`BatchEngine.run_samples` of any engine."""
+    if isinstance(engine, BatchEngine):
+        yield from engine.run_samples(first, samples, learn=learn)
+        return
+    for values in samples:
+        run = engine.run(learn=learn, write=(first, values))
+        yield Batch(np.array([run.prediction]), run.spikes, run.accesses, run.cycles)

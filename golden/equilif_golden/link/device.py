@@ -30,12 +30,14 @@ from equilif_golden.link.protocol import (
     HEADER_BYTES,
     INSTRUCTION_BYTES,
     LEARN,
+    MAX_SAMPLES,
     OVERHEAD,
     OWN_BYTES,
     PACKED,
+    PREDICTION,
     READ_HEADER,
-    RESULT,
     RUN_HEADER,
+    TOTALS,
     TRAINER,
     WRITE_HEADER,
     Command,
@@ -62,8 +64,8 @@ class Refusal(Exception):
 class Device:
     """An engine behind a link.
 
-    ``frame_bytes``: longest frame.  ``flash``: memory of a standalone trainer, which runs by
-    :meth:`StandaloneTrainer.step`; None: no trainer.
+    ``frame_bytes``: longest frame.  ``max_samples``: of a RUN.  ``flash``: memory of a standalone trainer,
+    which runs by :meth:`StandaloneTrainer.step`; None: no trainer.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Device:
         *,
         build_id: int = 0,
         frame_bytes: int = FRAME_BYTES,
+        max_samples: int = MAX_SAMPLES,
         flash: Flash | None = None,
     ):
         self.engine = EngineModel(config)
@@ -79,8 +82,9 @@ class Device:
         self.flash = flash
         self.trainer = StandaloneTrainer(self, flash, self.engine.config) if flash else None
         blocks = flash.area.blocks if flash else 0
-        self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
-        self.cycles = 0  #: of the last run
+        self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples)
+        self.predictions = [0] * max_samples  #: of the samples of the last RUN; others are of earlier ones
+        self.totals = (0, 0, 0)  #: cycles, spikes, accesses of the last RUN
         #: sequence of the last command when that was a RUN: the same again is a repetition
         self.ran: int | None = None
 
@@ -200,27 +204,39 @@ class Device:
         if flags & ~(LEARN | PACKED):
             raise Refusal(Status.BAD_FLAGS)
         self._require(Region.VALUE, read_address, count)
-        values, complete = (
-            unpack(payload[RUN_HEADER.size :]) if flags & PACKED else (payload[RUN_HEADER.size :], True)
-        )
+        data = payload[RUN_HEADER.size :]
+        samples, complete = unpack(data) if flags & PACKED else ([data], True)
+        room = max(0, self._size(Region.VALUE, written=True) - address)
         if own:  # values of the trainer are written as they are read, up to an error
-            room = max(0, self._size(Region.VALUE, written=True) - address)
-            self._write(Region.VALUE, address, values[:room])
-        self._require(Region.VALUE, address, len(values))
-        if not complete:
+            self._write(Region.VALUE, address, samples[0][:room])
+        # in the order of the frame
+        allowed = 1 if own else self.identity.max_samples
+        for values in samples[:allowed]:
+            self._require(Region.VALUE, address, len(values))
+        if not complete or len(samples) > allowed:
             raise Refusal(Status.BAD_LENGTH)
         if not repeated:
-            self._write(Region.VALUE, address, values)
-            self.run(learn=bool(flags & LEARN))
+            self.totals = (0, 0, 0)
+            for k, values in enumerate(samples):
+                self._write(Region.VALUE, address, values)
+                prediction, *counts = self.run(learn=bool(flags & LEARN))
+                self.predictions[k] = prediction
+                cycles, spikes, accesses = (
+                    a + b & 0xFFFFFFFF for a, b in zip(self.totals, counts, strict=True)
+                )
+                self.totals = cycles, spikes, accesses
             if flags & LEARN:
                 self._changed(own=own)
-        e = self.engine
-        return RESULT.pack(e.prediction, self.cycles, e.spikes, e.accesses) + self._read(
-            Region.VALUE, read_address, count
+        return (
+            b"".join(map(PREDICTION.pack, self.predictions[: len(samples)]))
+            + TOTALS.pack(*self.totals)
+            + self._read(Region.VALUE, read_address, count)
         )
 
-    def run(self, *, learn: bool) -> None:
-        self.cycles = self.engine.run(learn=learn).cycles
+    def run(self, *, learn: bool) -> tuple[int, int, int, int]:
+        """Prediction, cycles, spikes, accesses."""
+        done = self.engine.run(learn=learn)
+        return done.prediction, done.cycles, done.spikes, done.accesses
 
     def _load(self, payload: bytes) -> None:
         try:

@@ -25,8 +25,8 @@ from equilif_golden.engine.isa import WORDS
 from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.link.flash import MAX_BLOCKS
 
-VERSION = 5
-TRAINER_VERSION = 6  #: of a device with a standalone trainer, whose registers are part of the protocol
+VERSION = 7
+TRAINER_VERSION = 8  #: of a device with a standalone trainer, whose registers are part of the protocol
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
@@ -34,6 +34,7 @@ ESC_ESC = 0xDD
 CRC_BYTES = 4
 OVERHEAD = 2 + CRC_BYTES  #: bytes of a frame in addition to its payload
 FRAME_BYTES = 1024  #: longest frame that a device of the usual size takes, CRC included
+MAX_SAMPLES = 16  #: samples that a RUN carries at most
 
 
 class Command(IntEnum):
@@ -41,8 +42,8 @@ class Command(IntEnum):
     LOAD = 2  #: program, 12 bytes an instruction
     WRITE = 3  #: region, address, elements
     READ = 4  #: region, address, count -> elements
-    #: flags, read address, count, address, values -> result, elements; a repeated one answers again and
-    #: does not run
+    #: flags, read address, count, address, values of one or several samples -> predictions, totals, elements;
+    #: a repeated one answers again and does not run
     RUN = 5
     ERASE = 6  #: region FLASH, address of a block
 
@@ -74,7 +75,7 @@ MEANING: Mapping[Status, str] = {
     Status.BAD_CRC: "CRC mismatch",
     Status.OVERRUN: "received before the previous reply was sent",
     Status.UNKNOWN_COMMAND: "no command has this code",
-    Status.BAD_LENGTH: "payload length invalid for the command, or an incomplete element",
+    Status.BAD_LENGTH: "payload length invalid for the command, an incomplete element, or too many samples",
     Status.BUSY: "the engine runs without a command, or the standalone trainer is active",
     Status.NO_PROGRAM: "RUN before LOAD",
     Status.BAD_REGION: "region not accessible by the command",
@@ -92,7 +93,11 @@ OWN_BYTES = {FLASH: 1, TRAINER: 4}  #: of their elements, written and read
 
 INSTRUCTION_BYTES = 4 * WORDS
 LEARN = 1  #: bit of RUN's flags
-PACKED = 2  #: bit of RUN's flags: values as of :func:`pack`
+PACKED = 4  #: bit of RUN's flags: values as of :func:`pack`; bit 1 was another packing, up to version 6
+ZERO_BITS = 5  #: low bits of a control byte: number of zeros
+MAX_ZEROS = (1 << ZERO_BITS) - 1
+MAX_LITERALS = (1 << 8 - ZERO_BITS) - 1
+END_OF_SAMPLE = 0  #: control byte between two samples
 
 #: field, bytes; a command has the first HEADER_BYTES of them, then its elements
 HEADER = (("argument", 1), ("address", 4), ("count", 2), ("values_address", 4))
@@ -100,7 +105,9 @@ HEADER_BYTES = {Command.WRITE: 5, Command.READ: 7, Command.RUN: 11, Command.ERAS
 READ_HEADER = struct.Struct("<BIH")
 WRITE_HEADER = struct.Struct("<BI")
 RUN_HEADER = struct.Struct("<BIHI")
-RESULT = struct.Struct("<HIII")  #: prediction, cycles, spikes, accesses
+RESULT = struct.Struct("<HIII")  #: of a RUN of one sample: prediction, cycles, spikes, accesses
+PREDICTION = struct.Struct("<H")  #: of each of several samples
+TOTALS = struct.Struct("<III")  #: cycles, spikes, accesses of all samples, after their predictions
 FAULT = struct.Struct("<H")
 ERASE_HEADER = WRITE_HEADER
 HEADERS = (WRITE_HEADER, READ_HEADER, RUN_HEADER, ERASE_HEADER)
@@ -118,7 +125,7 @@ IDENTITY: tuple[tuple[str, str, str], ...] = (
     ("fraction", "B", "fraction bits"),
     ("accumulator_width", "B", "bits of a membrane"),
     ("charge_width", "B", "bits"),
-    ("", "x", ""),
+    ("max_samples", "B", "samples that a RUN carries at most, 1 to 16"),
     ("tiles", "H", "of P x P weights"),
     ("value_groups", "H", "of P values"),
     ("state_groups", "H", "of P neurons with membranes"),
@@ -140,6 +147,7 @@ class Identity:
     build_id: int
     max_payload: int = FRAME_BYTES - OVERHEAD
     flash_blocks: int = 0
+    max_samples: int = MAX_SAMPLES
 
     LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in IDENTITY))
 
@@ -147,6 +155,7 @@ class Identity:
         check_int(self.build_id, "build id", 0, 0xFFFFFFFF)
         check_int(self.max_payload, "longest payload", 1, 0xFFFF)
         check_int(self.flash_blocks, "blocks of flash", 0, MAX_BLOCKS)
+        check_int(self.max_samples, "samples of a frame", 1, MAX_SAMPLES)
 
     def pack(self) -> bytes:
         values = {
@@ -154,6 +163,7 @@ class Identity:
             "flags": features.flags(self.config),
             "max_payload": self.max_payload,
             "flash_blocks": self.flash_blocks,
+            "max_samples": self.max_samples,
             "build_id": self.build_id,
             **{name: getattr(self.config, name) for name in _SIZES},
             **{name: getattr(self.config.numerics, name) for name in _WIDTHS},
@@ -177,7 +187,9 @@ class Identity:
             pipeline=Pipeline.SPRAM if flags.pop("single_port") else Pipeline.DEEP,
             **flags,
         )
-        return cls(config, found["build_id"], found["max_payload"], found["flash_blocks"])
+        return cls(
+            config, found["build_id"], found["max_payload"], found["flash_blocks"], found["max_samples"]
+        )
 
 
 def version(flash_blocks: int) -> int:
@@ -190,26 +202,39 @@ def _other_version(found: object, expected: int) -> str:
 
 
 def pack(values: bytes) -> bytes:
-    """Values with their runs of zeros shortened: 1 to 256 zeros become a zero and their number less one."""
-    return re.sub(rb"\0{1,256}", lambda zeros: bytes((0, len(zeros[0]) - 1)), values)
+    """Values of a sample as groups of zeros and literals.
 
-
-def unpack(packed: bytes) -> tuple[bytes, bool]:
-    """What :func:`pack` was given, and whether that is all: a zero at the very end lacks its number and
-    stands for nothing.
+    A group is a control byte, with a number of zeros in its low ZERO_BITS and a number of literals in the
+    others, and the literals.
     """
-    out = bytearray()
+    return _GROUP.sub(_group, values)
+
+
+#: a control byte of END_OF_SAMPLE separates packed samples
+_GROUP = re.compile(rb"\0{0,%d}[^\0]{0,%d}" % (MAX_ZEROS, MAX_LITERALS), re.DOTALL)
+
+
+def _group(found: re.Match[bytes]) -> bytes:
+    group = found[0]
+    literals = group.lstrip(b"\0")
+    return bytes((len(group) - len(literals) | len(literals) << ZERO_BITS,)) + literals if group else b""
+
+
+def unpack(packed: bytes) -> tuple[list[bytes], bool]:
+    """Values of each sample, and whether the last group is complete.
+
+    Inverse of ``bytes([END_OF_SAMPLE]).join(map(pack, samples))``.  Any literal is taken, also a zero.
+    """
+    samples = [bytearray()]
     at = 0
     while at < len(packed):
-        if packed[at]:
-            out.append(packed[at])
-            at += 1
-        elif at + 1 == len(packed):
-            return bytes(out), False
-        else:
-            out += bytes(packed[at + 1] + 1)
-            at += 2
-    return bytes(out), True
+        control = packed[at]
+        end = at + 1 + (control >> ZERO_BITS)
+        if control == END_OF_SAMPLE:
+            samples.append(bytearray())
+        samples[-1] += bytes(control & MAX_ZEROS) + packed[at + 1 : end]
+        at = end
+    return list(map(bytes, samples)), at == len(packed)
 
 
 class FrameError(ValueError):

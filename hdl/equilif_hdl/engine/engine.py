@@ -234,7 +234,7 @@ class Engine(wiring.Component):
         """Counters of a run."""
         host = self.host
         synaptic = walker.valid & is_one_of(walker.o.op, *sorted(SYNAPTIC))
-        with m.If(host.start):
+        with m.If(host.start & ~host.accumulate):
             m.d.sync += [host.cycles.eq(0), host.spikes.eq(0), host.accesses.eq(0)]
         with m.Elif(host.busy):
             m.d.sync += [

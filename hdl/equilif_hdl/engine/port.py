@@ -41,8 +41,9 @@ class EnginePort(wiring.Signature):
         Strobe; at most one read is outstanding.  It sees all earlier writes.
     mem_valid, mem_rdata : In(1), In(32)
         Strobe and data of a read.
-    start, learn : Out(1)
-        Strobe: run the program; level with the strobe: it is a learning run.
+    start, learn, accumulate : Out(1)
+        Strobe: run the program; levels with the strobe: it is a learning run; cycles, spikes and accesses are
+        added to those of the previous run.
     busy : In(1)
         From the cycle after start until HALT.  Memory strobes and start are allowed only while it is low.
     prediction, cycles, spikes, accesses : In
@@ -62,6 +63,7 @@ class EnginePort(wiring.Signature):
         mem_valid: Signal
         start: Signal
         learn: Signal
+        accumulate: Signal
         busy: Signal
         prediction: Signal
         cycles: Signal
@@ -83,6 +85,7 @@ class EnginePort(wiring.Signature):
                 "mem_valid": In(1),
                 "start": Out(1),
                 "learn": Out(1),
+                "accumulate": Out(1),
                 "busy": In(1),
                 "prediction": In(14),
                 "cycles": In(32),

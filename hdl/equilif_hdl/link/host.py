@@ -16,6 +16,8 @@ executed in part.  The values of a RUN from the flash need one pass, as nobody c
 
 Throughput: a value a cycle, packed zeros a group of lanes a cycle, other bytes one in two cycles.
 
+A RUN of several samples is a sequence of DATA, START and RUN for each of them, in the second pass.
+
     WAIT -> DECODE -> HEADER -> ARGUMENT -> SPAN             decode, and check the range to read
                         -> DATA <-> ELEMENT, JUDGE           data to write; then HEADER again, to commit
                         -> START -> RUN                      and HEADER once more, for the range to read
@@ -38,15 +40,19 @@ from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_s
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import (
     END,
+    END_OF_SAMPLE,
     FLASH,
     FRAME_BYTES,
     HEADER,
     HEADER_BYTES,
     LEARN,
+    MAX_LITERALS,
+    MAX_SAMPLES,
     OVERHEAD,
     OWN_BYTES,
     PACKED,
     TRAINER,
+    ZERO_BITS,
     Command,
     Identity,
     Status,
@@ -54,6 +60,7 @@ from equilif_golden.link.protocol import (
 from equilif_golden.link.standalone import REGISTERS, WRITABLE
 from equilif_hdl.engine.checker import Checker
 from equilif_hdl.engine.port import EnginePort, address_bits
+from equilif_hdl.fixed import ram
 from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, FlashPins, FlashPort
 from equilif_hdl.link.frame import PAYLOAD, STATUS_BITS, Framer
 from equilif_hdl.link.identity import WORDS, IdentityRom, LutPrimitive
@@ -62,7 +69,7 @@ from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS, StandaloneTrainer
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Assign, Stream
 
-assert (LEARN, PACKED) == (1, 2)  # bits 0 and 1 of the flags, and the only ones
+assert (LEARN, PACKED, END_OF_SAMPLE) == (1, 4, 0)  # bits 0 and 2 of the flags, and the only ones
 RESULT_WORDS = 4
 
 
@@ -78,7 +85,7 @@ class Host(wiring.Component):
     active, fault : Out(1)
         With ``flash``: the standalone trainer is active; it stopped with a fault.
 
-    ``flash``: the design's area of a flash.  ``idle_timeout_bits``: see
+    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash.  ``idle_timeout_bits``: see
     equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
     """
 
@@ -95,16 +102,18 @@ class Host(wiring.Component):
         *,
         build_id: int = 0,
         frame_bytes: int = FRAME_BYTES,
+        max_samples: int = MAX_SAMPLES,
         flash: Area | None = None,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         lookup: LutPrimitive | None = None,
     ):
         self.config = config
         self.frame_bytes = frame_bytes
+        self.max_samples = max_samples
         self.area = flash
         self.idle_timeout_bits = idle_timeout_bits
         blocks = flash.blocks if flash else 0
-        identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks)
+        identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples)
         self.identity = IdentityRom(identity, lookup)
         standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)}
         super().__init__(
@@ -212,6 +221,7 @@ class _HostStates:
         # element of the region; the top bit is set for all larger addresses
         bits = address_bits(self.config)
         self.address = Signal(1 + (max(bits, ADDRESS_BITS) if trainer else bits))
+        self.literals = Signal(range(MAX_LITERALS + 1))  # packed values until the next control byte
         self.ran = Signal()  # the run is finished
         self.word = Signal(32)  # an element, or a word of the result
         self.lane = Signal(2)  # index of the byte in the word
@@ -233,7 +243,7 @@ class _HostStates:
         region = self.argument[: len(self.region)]
         m.d.comb += [
             self.region.eq(Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, region))),
-            self.packed.eq(self.runs & self.argument[1]),
+            self.packed.eq(self.runs & self.argument[2]),
             checker.word.eq(self.word),
             self.engine.mem_region.eq(self.region),
             self.engine.mem_addr.eq(self.address),
@@ -261,6 +271,30 @@ class _HostStates:
                     n = Mux(self.write, WRITABLE, len(REGISTERS))
                     m.d.comb += self.outside.eq(self.address >= n)
         self._connect_regions(controller)
+        self._samples(host.max_samples)
+
+    def _samples(self, max_samples: int) -> None:
+        """Registers of a RUN of several samples, and the memory of its predictions."""
+        m = self.m
+        self.max_samples = max_samples
+        self.prediction: Value = self.engine.prediction
+        if max_samples == 1:
+            return
+        self.start_address = Signal(len(self.address))  # of the values of each sample
+        self.last_sample = Signal(range(max_samples))  # index of the present sample; then of the last one
+        self.sample = Signal.like(self.last_sample)  # index of the prediction to send
+        self.more_samples = Signal()  # another sample follows the present one
+        memory = m.submodules.predictions = ram(len(self.engine.prediction), max_samples, None)
+        self.store = memory.write_port()
+        stored = memory.read_port()
+        m.d.comb += [
+            self.store.addr.eq(self.last_sample),
+            self.store.data.eq(self.engine.prediction),
+            stored.addr.eq(self.sample),
+            stored.en.eq(1),
+            self.engine.accumulate.eq(self.last_sample != 0),
+        ]
+        self.prediction = stored.data
 
     def _next_element(self) -> None:
         """Address and count after an element, or after the zeros of its group; one adder each."""
@@ -271,7 +305,8 @@ class _HostStates:
         more = self.engine.mem_repeat
         bits = len(more)
         low, group = self.address[:bits], self.address[bits:]
-        self.more_groups = self.count[bits:9].any()  # zeros continue in the next group
+        # zeros continue in the next group
+        self.more_groups = self.count[bits : max(ZERO_BITS, bits) + 1].any()
         last = Mux(self.zeros, self.count[:bits] | self.more_groups.replicate(bits), low)[:bits]
         m.d.comb += [
             more.eq(last - low),
@@ -371,9 +406,12 @@ class _HostStates:
             m.d.sync += [
                 self.commit.eq(0),
                 self.lane.eq(0),
+                self.literals.eq(0),
                 self.result.eq(0),
                 self.address.eq(0),
             ]
+            if self.max_samples > 1:
+                m.d.sync += [self.last_sample.eq(0), self.sample.eq(0)]
             # a repeated RUN is already finished: only its reply is sent again
             m.d.sync += self.ran.eq(
                 self.repeatable & (framer.sequence == self.last_sequence) & ~self.trainer_frame
@@ -442,11 +480,13 @@ class _HostStates:
                 m.next = "HEADER"
             with m.Else():
                 m.next = "DONE"
+            no_flags = self.argument[1] | (self.argument[3:] != 0)
             if self.trainer is None:
-                no_region: Value = (self.argument[2:] != 0) | (self.region == Region.PROGRAM)
+                invalid = Mux(self.runs, no_flags, self.argument[2:] != 0)
+                no_region: Value = invalid | (self.region == Region.PROGRAM)
             else:
                 self._seek()
-                invalid = Mux(self.runs, self.argument[2:] != 0, self.argument > TRAINER)
+                invalid = Mux(self.runs, no_flags, self.argument > TRAINER)
                 no_region = invalid | (self.region == Region.PROGRAM) | self.erase & ~self.in_flash
                 # while busy, the trainer owns the flash, and the line may access its registers only
                 used = (
@@ -483,6 +523,8 @@ class _HostStates:
             for k in range(n_bytes):
                 with m.Case(at + k):
                     m.d.sync += _byte(targets[name], k, self.framer.data, top=targets[name] is self.address)
+                    if name == "values_address" and self.max_samples > 1:
+                        m.d.sync += _byte(self.start_address, k, self.framer.data, top=True)
             at += n_bytes
         assert at == HEADER_BYTES[Command.RUN]
 
@@ -510,7 +552,9 @@ class _HostStates:
         m = self.m
         framer = self.framer
         with m.State("DATA"):
-            zero = self.packed & (framer.data == 0)
+            n_zeros = framer.data[:ZERO_BITS]
+            n_literals = framer.data[ZERO_BITS:]
+            control = self.packed & (self.literals == 0)
             m.d.sync += self.status.eq(Mux(self.load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
             with m.If(framer.data_valid & framer.payload_end):
                 self._end_of_data()
@@ -522,13 +566,23 @@ class _HostStates:
                     # one byte is written to both memories of a value
                     with m.If((self.lane == k) | (values if k == 1 else 0)):
                         m.d.sync += self.word.word_select(k, 8).eq(framer.data)
-                with m.If(self.zeros):  # a zero is followed by the number of further zeros
+                with m.If(control):
                     begin = self.address[: len(self.engine.mem_repeat)]
-                    m.d.sync += [self.lane.eq(self.lane), self.word.eq(0), self.count.eq(framer.data + begin)]
-                    m.next = "ELEMENT"
-                with m.Elif((self.lane == self.last_written) & ~zero):
+                    m.d.sync += [
+                        self.lane.eq(n_zeros != 0),
+                        self.literals.eq(n_literals),
+                        self.word.eq(0),
+                        self.count.eq((n_zeros + (begin - 1))[: ZERO_BITS + 1]),
+                    ]
+                    with m.If(n_zeros != 0):
+                        m.next = "ELEMENT"
+                    with m.Elif(n_literals == 0):
+                        self._end_of_sample()
+                with m.Elif(self.lane == self.last_written):
                     m.d.sync += self.lane.eq(0)
                     m.next = "ELEMENT"
+                with m.If(self.literals != 0):
+                    m.d.sync += self.literals.eq(self.literals - 1)
         with m.State("ELEMENT"):
             m.next = "DATA"
             with m.If(self.commit & ~self.ready):
@@ -560,14 +614,34 @@ class _HostStates:
         with m.If(self.outside):
             self._refuse()
 
+    def _end_of_sample(self) -> None:
+        """Begin with the next sample, in the second pass after a run."""
+        m = self.m
+        if self.max_samples == 1:
+            self._refuse()
+            return
+        m.d.sync += self.address.eq(self.start_address)
+        with m.If(self.trainer_frame | (self.last_sample == self.max_samples - 1)):
+            self._refuse()
+        with m.Elif(self.commit):
+            m.d.sync += self.more_samples.eq(1)
+            m.next = "START"
+        with m.Else():
+            m.d.sync += self.last_sample.eq(self.last_sample + 1)
+
     def _end_of_data(self) -> None:
         m = self.m
-        with m.If((self.lane != 0) | self.load & ~self.commit & ~self.checker.closed):
+        if self.max_samples > 1:
+            m.d.sync += self.more_samples.eq(0)
+        with m.If((self.lane != 0) | (self.literals != 0) | self.load & ~self.commit & ~self.checker.closed):
             self._refuse()
         with m.Elif(~self.commit):
             self._again()
             with m.If(~self.load):
                 m.next = "HEADER"
+            if self.max_samples > 1:
+                with m.If(~self.ran):
+                    m.d.sync += self.last_sample.eq(0)
         with m.Else():
             m.next = "DONE"
             with m.If(self.load):
@@ -585,9 +659,20 @@ class _HostStates:
             m.next = "RUN"
         with m.State("RUN"):
             with m.If(~self.engine.busy):
-                self._again()
-                m.d.sync += self.ran.eq(1)
-                m.next = "HEADER"
+                if self.max_samples > 1:
+                    m.d.comb += self.store.en.eq(1)
+                    with m.If(self.more_samples):
+                        m.d.sync += self.last_sample.eq(self.last_sample + 1)
+                        m.next = "DATA"
+                    with m.Else():
+                        self._finish_run()
+                else:
+                    self._finish_run()
+
+    def _finish_run(self) -> None:
+        self._again()
+        self.m.d.sync += self.ran.eq(1)
+        self.m.next = "HEADER"
 
     def flash(self) -> None:
         """Flash operations at the end of a command."""
@@ -659,7 +744,7 @@ class _HostStates:
             with m.Else():
                 with m.Switch(self.result):
                     for k, word in enumerate(
-                        (engine.prediction, engine.cycles, engine.spikes, engine.accesses)
+                        (self.prediction, engine.cycles, engine.spikes, engine.accesses)
                     ):
                         with m.Case(k):
                             m.d.sync += self.word.eq(word)
@@ -694,10 +779,24 @@ class _HostStates:
                         m.next = "FETCH"
                     with m.If(self.load | self.identify & (self.result == WORDS)):
                         m.next = "FINISH"
+                if self.max_samples > 1:
+                    with m.If(self.runs & (self.result == 1)):
+                        self._next_prediction()
         with m.State("FINISH"):
             m.d.comb += [reply.valid.eq(1), reply.p.end.eq(1)]
             with m.If(reply.ready):
                 m.next = "WAIT"
+
+    def _next_prediction(self) -> None:
+        """Read the next prediction at the first byte of this one, and return to it after the last byte."""
+        m = self.m
+        with m.If(self.lane == 0):
+            m.d.sync += [
+                self.sample.eq(self.sample + 1),
+                self.more_samples.eq(self.sample != self.last_sample),
+            ]
+        with m.Elif(self.more_samples):
+            m.d.sync += self.result.eq(0)
 
 
 def _byte(target: Signal, k: int, byte: Value, *, top: bool) -> list[Assign]:

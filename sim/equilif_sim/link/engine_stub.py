@@ -59,12 +59,15 @@ class EngineStub(wiring.Component):
         m = Module()
         h = self.host
         left = Signal(range(self.run_cycles + 1))
+        total = Signal(32)  # numbers of all runs since one that did not accumulate
+        with m.If(h.start):
+            m.d.sync += total.eq(self.starts + 1 + Mux(h.accumulate, total, 0))
         m.d.comb += [
             h.busy.eq((left != 0) | self.occupied),
             h.prediction.eq(self.starts * PREDICTION),
-            h.cycles.eq(self.starts * CYCLES),
-            h.spikes.eq(self.starts * SPIKES),
-            h.accesses.eq(self.starts * ACCESSES),
+            h.cycles.eq(total * CYCLES),
+            h.spikes.eq(total * SPIKES),
+            h.accesses.eq(total * ACCESSES),
         ]
         finish = left == 1
         datas = {}
@@ -139,16 +142,15 @@ class StubDevice(Device):
         for address, word in enumerate(np.frombuffer(payload, "<u4").tolist()):
             self.program = (self.program << 1 & 0xFFFFFFFF | self.program >> 31) ^ word ^ address
 
-    def run(self, *, learn: bool) -> None:
+    def run(self, *, learn: bool) -> tuple[int, int, int, int]:
         self.runs += 1
         e = self.engine
-        self.cycles = self.runs * CYCLES & 0xFFFFFFFF
-        e.prediction = self.runs * PREDICTION & (1 << PREDICTION_WIDTH) - 1
-        e.spikes = self.runs * SPIKES & 0xFFFFFFFF
-        e.accesses = self.runs * ACCESSES & 0xFFFFFFFF
         e.plus[0, 0] = self.runs & 0xFF
         e.minus[0, 0] = self.runs & 0xFF
         e.counter = e.counter + learn & DITHER_MASK
+        prediction = self.runs * PREDICTION & (1 << PREDICTION_WIDTH) - 1
+        cycles, spikes, accesses = (self.runs * k & 0xFFFFFFFF for k in (CYCLES, SPIKES, ACCESSES))
+        return prediction, cycles, spikes, accesses
 
 
 class HostBench(wiring.Component):
@@ -162,9 +164,9 @@ class HostBench(wiring.Component):
     program: Signal
     illegal: Signal
 
-    def __init__(self, config: EngineConfig, *, build_id: int, frame_bytes: int):
+    def __init__(self, config: EngineConfig, *, build_id: int, frame_bytes: int, max_samples: int):
         self.config = config
-        self.host = Host(config, build_id=build_id, frame_bytes=frame_bytes)
+        self.host = Host(config, build_id=build_id, frame_bytes=frame_bytes, max_samples=max_samples)
         self.engine_stub = EngineStub(config)
         super().__init__(
             {

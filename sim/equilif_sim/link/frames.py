@@ -21,12 +21,17 @@ from equilif_golden.engine.isa import (
 )
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.link.protocol import (
+    END_OF_SAMPLE,
     INSTRUCTION_BYTES,
+    LEARN,
+    MAX_LITERALS,
+    MAX_SAMPLES,
     OVERHEAD,
     PACKED,
     READ_HEADER,
     RUN_HEADER,
     WRITE_HEADER,
+    ZERO_BITS,
     Command,
     pack,
     seal,
@@ -39,11 +44,19 @@ def code_of(*program: Instruction) -> bytes:
 
 
 class Frames:
-    """Random frames for a device of this size, valid and invalid."""
+    """Random frames for a device of this size, valid and invalid.  ``max_samples``: of a RUN."""
 
-    def __init__(self, config: EngineConfig, frame_bytes: int, rng: random.Random):
+    def __init__(
+        self,
+        config: EngineConfig,
+        frame_bytes: int,
+        rng: random.Random,
+        *,
+        max_samples: int = MAX_SAMPLES,
+    ):
         self.config = config
         self.frame_bytes = frame_bytes
+        self.max_samples = max_samples
         self.rng = rng
         #: of what is made with NumPy
         self.numbers = np.random.default_rng(rng.getrandbits(32))
@@ -90,15 +103,29 @@ class Frames:
         if self.rng.random() < 0.3:
             read = self.rng.getrandbits(32)
             count = 0
-        flags = self.rng.getrandbits(2)
+        flags = self.rng.choice([0, LEARN]) | self.rng.choice([0, PACKED])
         values = self.rng.randbytes(n)
         if flags & PACKED:
-            values = self.packed(values[: (self.most - RUN_HEADER.size) // 2])
+            values = self.samples(n)
         return self.seal(Command.RUN, RUN_HEADER.pack(flags, read, count, address) + values)
+
+    def samples(self, most: int) -> bytes:
+        """Packed values of one or several samples, of at most so many values each, as many as fit."""
+        rng = self.rng
+        n = rng.choice([1, 1, self.max_samples, rng.randint(1, self.max_samples)])
+        room = self.most - RUN_HEADER.size
+        samples = [self.packed(rng.randbytes(rng.choice([0, most, rng.randint(0, most)])))]
+        while len(samples) < n:
+            samples.append(self.packed(rng.randbytes(rng.randint(0, min(most, 12)))))
+        frame = samples[0] if len(samples[0]) <= room else b""
+        for sample in samples[1:]:
+            if len(frame) + 1 + len(sample) <= room:
+                frame += bytes([END_OF_SAMPLE]) + sample
+        return frame
 
     def packed(self, values: bytes) -> bytes:
         """Mostly zeros in their place, at times as many as a power of two; what is not zero is so by one bit,
-        or by any; at times a run of zeros is in two parts.
+        or by any; at times a run of zeros is in two parts, and at times zeros are literals.
         """
         rng = self.rng
         if rng.random() < 0.3:
@@ -108,7 +135,9 @@ class Frames:
             ones = [1 << rng.randrange(8) if rng.random() < 0.5 else v for v in values]
             values = bytes(v if rng.random() < 0.2 else 0 for v in ones)
         at = rng.randint(0, len(values))
-        return pack(values[:at]) + pack(values[at:])
+        plain = values[at : at + MAX_LITERALS] if rng.random() < 0.3 else b""
+        group = bytes([len(plain) << ZERO_BITS]) + plain if plain else b""
+        return pack(values[:at]) + group + pack(values[at + len(plain) :])
 
     def identify(self) -> bytes:
         return self.seal(Command.IDENTIFY)
@@ -161,9 +190,15 @@ class Frames:
             lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 1, 0)[: rng.randint(0, 10)]),
             lambda: self.seal(
                 Command.RUN,
-                RUN_HEADER.pack(rng.choice([2, 3]), 0, 1, 0)
-                + rng.choice([b"", b"\x07", b"\0\2\x09"])
-                + b"\0",
+                RUN_HEADER.pack(rng.choice([4, 5]), 0, 1, 0)
+                + rng.choice([b"", b"\x07", b"\x22\x09"])
+                + rng.choice([b"\x20", b"\x61\1\2", b"\xe0" + bytes(6)]),
+            ),
+            lambda: self.seal(
+                Command.RUN,
+                RUN_HEADER.pack(rng.choice([4, 5]), 0, 1, 0)
+                + rng.choice([b"", b"\x21\x09"])
+                + bytes(rng.randint(self.max_samples, self.max_samples + 3)),
             ),
         ]
         return rng.choice(makers)()
@@ -198,14 +233,18 @@ class Frames:
             lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
             lambda: self.seal(
                 Command.RUN,
-                RUN_HEADER.pack(3, 0, 1, max(values - 256, 0))
-                + b"\0"
-                + bytes([min(values, 256) - 1])
-                + b"\0\0",
+                RUN_HEADER.pack(5, 0, 1, max(values - 31, 0)) + bytes([min(values, 31)]) + b"\1",
             ),
             lambda: self.seal(
                 Command.RUN,
-                RUN_HEADER.pack(3, 0, 1, values - n if n <= values else 0) + b"\0\xff" * 2 + b"\1\0",
+                RUN_HEADER.pack(5, 0, 1, values - n if n <= values else 0)
+                + bytes([0x20 | min(n, 31)])
+                + b"\xff"
+                + (b"" if n <= values else bytes([31]) * (values // 31)),
+            ),
+            lambda: self.seal(  # in the second sample
+                Command.RUN,
+                RUN_HEADER.pack(5, 0, 1, values - 1) + b"\1\0\2",
             ),
         ]
         return rng.choice(makers)()
@@ -217,7 +256,10 @@ class Frames:
                 Command.WRITE, WRITE_HEADER.pack(rng.choice([2, *range(4, 256)]), 0) + rng.randbytes(4)
             ),
             lambda: self.seal(Command.READ, READ_HEADER.pack(rng.choice([2, *range(4, 256)]), 0, 1)),
-            lambda: self.seal(Command.RUN, RUN_HEADER.pack(rng.randint(4, 255), 0, 1, 0) + b"\x99"),
+            lambda: self.seal(
+                Command.RUN,
+                RUN_HEADER.pack(rng.choice([n for n in range(256) if n & ~5]), 0, 1, 0) + b"\x99",
+            ),
         ]
         return rng.choice(makers)()
 

@@ -24,11 +24,14 @@ from equilif_golden.link.protocol import (
     ESC,
     ESC_END,
     ESC_ESC,
+    PACKED,
     READ_HEADER,
+    RUN_HEADER,
     WRITE_HEADER,
     Command,
     Status,
     seal,
+    unpack,
     unseal,
 )
 from equilif_sim.link.engine_stub import StubDevice
@@ -37,6 +40,14 @@ from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, never, often
 
 TIMEOUT = 40_000  #: cycles within which a reply begins and goes on
+
+
+def samples_of(frame: bytes) -> int:
+    """Number of samples of a RUN."""
+    _, _, payload = unseal(frame)
+    if not payload[0] & PACKED:
+        return 1
+    return len(unpack(payload[RUN_HEADER.size :])[0])
 
 
 class Bench:
@@ -48,9 +59,15 @@ class Bench:
         self.dut = dut
         self.i_pause = i_pause
         self.o_pause = o_pause
-        self.device = StubDevice(self.config, build_id=raw["build_id"], frame_bytes=self.frame_bytes)
+        self.max_samples: int = raw["max_samples"]
+        self.device = StubDevice(
+            self.config,
+            build_id=raw["build_id"],
+            frame_bytes=self.frame_bytes,
+            max_samples=self.max_samples,
+        )
         self.rng = random.Random(random.getrandbits(32))
-        self.frames = Frames(self.config, self.frame_bytes, self.rng)
+        self.frames = Frames(self.config, self.frame_bytes, self.rng, max_samples=self.max_samples)
         self.compared = 0
 
     async def reset(self) -> None:
@@ -191,8 +208,9 @@ async def before_a_program(dut: Any) -> None:
     assert await tb.frame(f.run()) == Status.NO_PROGRAM
     assert tb.strobes()[1] == 0
     assert await tb.frame(f.load()) == Status.OK
-    assert await tb.frame(f.run()) == Status.OK
-    assert tb.strobes()[1] == 1
+    frame = f.run()
+    assert await tb.frame(frame) == Status.OK
+    assert tb.strobes()[1] == samples_of(frame)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -236,7 +254,7 @@ async def repeated_runs(dut: Any) -> None:
         before = tb.strobes()
         assert await tb.frame(frame) == Status.OK
         once = tb.strobes()
-        assert once[1] == before[1] + 1
+        assert once[1] == before[1] + samples_of(frame)
         # what is refused changes nothing here, either
         for between in (b"", tb.frames.flipped(), tb.frames.address(), tb.frames.argument()):
             if between:
@@ -251,7 +269,7 @@ async def repeated_runs(dut: Any) -> None:
         )
         loaded = tb.strobes()
         assert await tb.frame(frame) == Status.OK
-        assert tb.strobes()[1] == loaded[1] + 1
+        assert tb.strobes()[1] == loaded[1] + samples_of(frame)
     await tb.compare_memories()
 
 
