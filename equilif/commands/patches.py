@@ -132,7 +132,8 @@ def key_list() -> list[Key]:
         found.append(Key("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
     found += keys("train-rates", "rates")
     feedback = "symmetric synapses; false: forward ones only"
-    found.append(Key("train-rates", "synapse.feedback", "true", "true, false", feedback))
+    default = "true; several layers: false"
+    found.append(Key("train-rates", "synapse.feedback", default, "true, false", feedback))
     found.append(Key("train-rates", "loading.tokens", "", "1..1024", "sequences: maximum number of tokens"))
     found.append(Key("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
     return found
