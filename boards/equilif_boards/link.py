@@ -281,7 +281,7 @@ class UdpLink:
             ("control", port.tx_control, pins.tx_valid, pins.tx_valid),
             ("data", port.tx_data, pins.tx_data[:4], pins.tx_data[4:]),
         ):
-            output = io.DDRBuffer(io.Direction.Output, pads, o_domain="eth")
+            output: Any = io.DDRBuffer(io.Direction.Output, pads, o_domain="eth")
             m.submodules[f"rgmii_tx_{name}"] = output
             m.d.comb += [output.o[0].eq(low), output.o[1].eq(high)]
 

@@ -159,7 +159,8 @@ Json = Annotated[
         metavar="FILE",
     ),
 ]
-_PLACES = " or ".join(["serial port", *(bus.title for bus in BUSES)])
+_CLOCKED = [bus for bus in BUSES if bus.frequency]
+_PLACES = "serial port, " + " or ".join(bus.title for bus in BUSES)
 _EXAMPLES = ", ".join(example for bus in BUSES for example in bus.examples)
 Port = Annotated[
     str | None,
@@ -182,8 +183,8 @@ OnPort = Annotated[
 Baud = Annotated[
     int | None,
     typer.Option(
-        help=", or ".join(["Baud rate of the serial port", *(bus.frequency for bus in BUSES)]) + ".",
-        show_default="; ".join(["detected", *(f"{bus.kind.upper()} {bus.usual:,}" for bus in BUSES)]),
+        help=", or ".join(["Baud rate of the serial port", *(bus.frequency for bus in _CLOCKED)]) + ".",
+        show_default="; ".join(["detected", *(f"{bus.kind.upper()} {bus.usual:,}" for bus in _CLOCKED)]),
     ),
 ]
 #: of a run in --out: go on with it, replace it, or neither

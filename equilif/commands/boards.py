@@ -185,6 +185,15 @@ def simulate(
     link: Annotated[
         Path | None, typer.Option(help="Path of a symbolic link to the port.", show_default="none")
     ] = None,
+    udp: Annotated[
+        int | None,
+        typer.Option(
+            help="Connect by UDP at this port of this computer, on boards with Ethernet, in place of a "
+            "serial port.",
+            show_default="none",
+            metavar="PORT",
+        ),
+    ] = None,
     flash: Annotated[
         Path | None,
         typer.Option(
@@ -194,9 +203,9 @@ def simulate(
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
-    """Simulate a complete board behind a serial port, until Ctrl-C.
+    """Simulate a complete board behind a serial port or a UDP port, until Ctrl-C.
 
-    Verilator compiles the whole design, UART included (a minute, once).  All commands with --port work as
+    Verilator compiles the whole design, link included (a minute, once).  All commands with --port work as
     on the board, with identical results.
 
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
@@ -208,11 +217,15 @@ def simulate(
     chosen = find(board).with_size(lanes=lanes, weights=weights, **options)
     if link is not None:
         module.require_free(link)
+    if udp is not None:
+        if link is not None:
+            raise ValueError("--link names a serial port: leave it out with --udp")
+        chosen = chosen.with_link("udp")
     if flash is not None:
         chosen = chosen.with_standalone()
         module.require_flash(flash)
     with show.console.status("compiling the design (only the first time takes long)"):
-        simulated = module.Simulated(chosen, baud, flash)
+        simulated = module.Simulated(chosen, baud, flash, udp)
     show.console.print(
         f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, "
         f"{simulated.clock_hz / 1e6:g} MHz, {simulated.link}, build {simulated.build_id:08x}"
@@ -311,7 +324,7 @@ def check(
         "board": manifest.parent.name if manifest else "not built in this folder",
         "build ID": device["build"],
         "engine": f"{device['lanes']} lanes, {device['weights']:,} weights",
-        "link": f"{client.port.baudrate:,} baud" if hasattr(client.port, "baudrate") else "SPI",
+        "link": f"{client.port.baudrate:,} baud" if hasattr(client.port, "baudrate") else "UDP",
         "result": f"DIFFERENT: {found.difference}" if found.difference else f"equal: {compared}",
         "training": f"{found.training_rate:,.0f} samples/s through the link",
         "inference": f"{found.inference_rate:,.0f} samples/s through the link",

@@ -1,8 +1,8 @@
-"""Buses other than serial ports that a board can be connected to: one row each.
+"""Connections other than serial ports that a board can have: one row each.
 
 A row makes the addresses of ``--port`` and their help.  The module of a bus has ``opened(path, hz,
-timeout=)``, which returns an object with the interface of serial.Serial and with ``says``: why no device may
-have answered.
+timeout=)``, without ``hz`` for a bus that has no frequency, which returns an object with the interface of
+serial.Serial and with ``says``: why no device may have answered.
 
 Imports nothing, so that ``equilif --help`` starts fast.
 """
@@ -19,9 +19,9 @@ class Bus(NamedTuple):
     title: str
     prefixes: tuple[str, ...]
     examples: tuple[str, ...]
-    frequency: str  #: what --baud is
-    usual: int  #: without --baud
     module: str
+    frequency: str = ""  #: what --baud is; empty: there is none
+    usual: int = 0  #: without --baud
 
 
 SPI = Bus(
@@ -33,7 +33,14 @@ SPI = Bus(
     usual=4_000_000,
     module="equilif.host.spi",
 )
-BUSES = (SPI,)
+UDP = Bus(
+    kind="udp",
+    title="UDP address",
+    prefixes=("udp://",),
+    examples=("udp://192.168.1.50",),
+    module="equilif.host.udp",
+)
+BUSES = (SPI, UDP)
 
 
 def bus_of(path: str) -> Bus | None:

@@ -87,13 +87,17 @@ def connect(path: str, baud: int | None = None) -> Client:
 def _connected_by(bus: Bus, path: str, hz: int | None) -> Client:
     """:func:`connect`, at one frequency: what every board can follow, or the user's."""
     module = importlib.import_module(bus.module)
-    port = module.opened(path, bus.usual if hz is None else hz, timeout=READ_TIMEOUT)
+    if not bus.frequency and hz is not None:
+        raise ValueError(f"a {bus.title} has no baud rate: leave out --baud")
+    frequency = (bus.usual if hz is None else hz,) if bus.frequency else ()
+    port = module.opened(path, *frequency, timeout=READ_TIMEOUT)
     try:
         client, found = _probed(port)
         if found:
             return client
+        rate = f" at {port.baudrate:,} baud" if bus.frequency else ""
         raise LinkError(
-            f"nothing at {path} speaks equilif's protocol at {port.baudrate:,} baud, {port.says} (a board "
+            f"nothing at {path} speaks equilif's protocol{rate}, {port.says} (a board "
             f"has its side of the {bus.title} in a bitstream of equilif build BOARD --link {bus.kind})"
         )
     except BaseException:

@@ -1,4 +1,4 @@
-"""Simulation of a complete board behind a serial port: ``equilif simulate``."""
+"""Simulation of a complete board behind a serial port or a UDP port: ``equilif simulate``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from equilif.results import ToolFailed
 from equilif_golden import files
 from equilif_golden.extras import needs
+from equilif_golden.fixed import check_int
 
 with needs("hdl,boards,sim"):
     from amaranth._toolchain import ToolNotFound
@@ -30,12 +31,16 @@ ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class Simulated:
     """The design of a board in simulation.  ``baud``: rate of its link, the fastest that works by default.
-    ``flash``: file with the content of its flash, made if it is not there.
+    ``flash``: file with the content of its flash, made if it is not there.  ``udp``: UDP port of this
+    computer for a board with a link over UDP, which has no terminal.
     """
 
-    def __init__(self, board: Board, baud: int | None = None, flash: Path | None = None):
+    def __init__(
+        self, board: Board, baud: int | None = None, flash: Path | None = None, udp: int | None = None
+    ):
         self.clock_hz = board.clock_hz
         self.link = board.link.for_simulation(board.clock_hz, baud)
+        self.udp = None if udp is None else check_int(udp, "UDP port", 0, 0xFFFF)
         try:
             self.board = simulation.Board(
                 board.config,
@@ -58,7 +63,13 @@ class Simulated:
 
         ``ready`` gets the port's path; ``link`` becomes a symbolic link to it, for that time.
         """
-        with simulation.Terminal(self.board) as terminal, _ended_by(terminal.stop):
+        transport = self.link.transport(self.clock_hz)
+        end = (
+            simulation.Terminal(self.board)
+            if self.udp is None
+            else simulation.Server(simulation.Network(self.board, transport), self.udp)
+        )
+        with end as terminal, _ended_by(terminal.stop):
             start = time.monotonic()
             with linked(link, terminal.path):
                 ready(str(link or terminal.path))

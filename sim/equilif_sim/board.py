@@ -1,18 +1,22 @@
-"""Simulated board: the complete design, with its pins, behind a pseudo-terminal.
+"""Simulated board: the complete design, with its pins, behind a pseudo-terminal or a UDP port.
 
     host program <-- pseudo-terminal --> bytes <-- link peer --> pins of equilif_hdl.top.Top, in Verilator
+    host program <-- UDP port --> frames of Ethernet <-- link peer --> pins
 
 The design is simulated cycle by cycle, including the transport; the clock stops while both sides are idle.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import select
+import socket
 import tty
 from importlib.metadata import version
+from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,9 +26,11 @@ import equilif_hdl
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.extras import needs
 from equilif_golden.link.flash import Area
-from equilif_golden.link.protocol import END, FRAME_BYTES, MAX_SAMPLES
+from equilif_golden.link.protocol import END, FRAME_BYTES, MAX_SAMPLES, slip, unslip
+from equilif_golden.link.udp import Station, datagram, opened
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import MIN_DIVISOR, Uart
+from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
 from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, is_stored, require, store
@@ -38,6 +44,7 @@ DRIVER = r"""
 #include "verilated.h"
 #include <cstdint>
 #include <memory>
+#include <vector>
 LINK_PEER
 CHIP
 struct Board {
@@ -96,7 +103,7 @@ int board_run(
     *taken = 0;
     *n_out = 0;
     for (uint64_t k = 0; k < max_cycles && *n_out < room; k++) {
-        if (b->line.ready() && *taken < n_in) {
+        while (b->line.ready() && *taken < n_in) {
             b->line.send(in[(*taken)++], !b->spoiled);
             b->spoiled = false;
             b->answered = false;
@@ -124,6 +131,11 @@ FASTEST = Uart(MIN_DIVISOR)
 IDLE_TIMEOUT_BITS = 17
 CHUNK = 20_000  #: cycles between polls of the terminal
 ROOM = 4096
+LOCALHOST = "127.0.0.1"
+#: of all host programs of a simulated network
+HOST_MAC = bytes.fromhex("020000000001")
+#: IPv4 address and UDP port
+Address = tuple[str, int]
 
 
 def _sources() -> list[str]:
@@ -338,3 +350,101 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Network:
+    """The network of a board with a link over UDP: datagrams of host programs.
+
+    The bytes of such a board are frames of Ethernet, each encoded by SLIP.
+    """
+
+    def __init__(self, board: Board, transport: Udp):
+        self.board = board
+        self.own = transport.own
+        self._received = b""
+
+    def frame(self, payload: bytes, sender: Address) -> bytes:
+        """Bytes of a datagram to the board."""
+        ip, port = sender
+        return slip(datagram(Station(HOST_MAC, IPv4Address(ip).packed, port), self.own, payload))
+
+    def datagrams(self, line: bytes) -> list[tuple[bytes, Address]]:
+        """Payloads and receivers of the complete datagrams in bytes of the board, and in those before."""
+        *frames, self._received = (self._received + line).split(bytes([END]))
+        found = [opened(unslip(frame)[0]) for frame in frames]
+        return [(f[2], (str(IPv4Address(f[1].ip)), f[1].port)) for f in found if f is not None]
+
+
+class Cable:
+    """A host program in this process: a socket as of equilif.host.udp.Datagrams."""
+
+    refused = False
+
+    def __init__(self, network: Network, address: Address = ("192.168.1.7", 40123)):
+        self.network = network
+        self.address = address
+        self._waiting: list[bytes] = []
+
+    def send(self, payload: bytes, /) -> int:
+        self.network.board.write(self.network.frame(payload, self.address))
+        return len(payload)
+
+    def receive(self, seconds: float) -> bytes | None:
+        """The next datagram; None when the board waits for more."""
+        while not self._waiting:
+            line = self.network.board.read(ROOM)
+            if not line:
+                return None
+            self._waiting = [payload for payload, to in self.network.datagrams(line) if to == self.address]
+        return self._waiting.pop(0)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Server:
+    """A UDP port of this computer that is connected to a board; otherwise as Terminal."""
+
+    def __init__(self, network: Network, port: int):
+        self.network = network
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind((LOCALHOST, port))
+        except OSError as e:
+            self._socket.close()
+            raise OSError(f"UDP port {port} cannot be used ({e.strerror}): choose another one") from e
+        self._socket.setblocking(False)
+        self._wake, self._stopper = os.pipe()
+        self.path = f"udp://{LOCALHOST}:{self._socket.getsockname()[1]}"
+
+    def serve(self) -> None:
+        waiting = b""
+        idle = True
+        while True:
+            ready, _, _ = select.select(
+                [self._socket, self._wake], [], [], None if idle and not waiting else 0
+            )
+            if self._wake in ready:
+                return
+            if ready:
+                payload, sender = self._socket.recvfrom(ROOM)
+                if len(waiting) < ROOM:  # else lost, as in a network
+                    waiting += self.network.frame(payload, sender)
+            taken, out, idle = self.network.board.run(waiting)
+            waiting = waiting[taken:]
+            for payload, receiver in self.network.datagrams(out):
+                with contextlib.suppress(OSError):  # a program that has ended
+                    self._socket.sendto(payload, receiver)
+
+    def stop(self) -> None:
+        os.write(self._stopper, b"\0")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+        os.close(self._wake)
+        os.close(self._stopper)

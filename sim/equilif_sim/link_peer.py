@@ -5,7 +5,7 @@ Each is a struct LinkPeer with
     gap                             maximum cycles between consecutive bytes
     void reset(Vboard &)            pins before the first cycle
     bool idle()                     no transfer is active
-    bool ready()                    it accepts a byte
+    bool ready()                    it accepts a byte; several in a cycle, until it does not
     void send(uint8_t, bool)        send a byte; false: damaged, with a detectable error
     void before(Vboard &)           set the pins for a cycle
     bool after(Vboard &, uint8_t &) sample the pins after it; returns whether a byte is received
@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from equilif_golden.link.protocol import ESC, ESC_END, ESC_ESC
 from equilif_hdl.link.uart import Uart
+from equilif_hdl.link.udp import ETH_HZ, GAP, Udp
 
 UART = r"""
 // Frames of 10 bits, low bit first; a bit lasts GAP cycles on both sides.
@@ -69,7 +71,103 @@ def uart(transport: Uart) -> str:
     return pins.replace("GAP", str(transport.divisor))
 
 
-LINK_PEERS: Mapping[type, Callable[[Any], str]] = {Uart: uart}
+UDP = r"""
+// A station of the network.  The bytes are frames of Ethernet with their FCS, each encoded by SLIP.
+struct LinkPeer {
+    static const int gap = 20000;       // a reply is sent when it is complete
+    std::vector<uint8_t> frame;         // to the design, with the preamble
+    size_t sent = 0;                    // bytes of it
+    bool sending = false;
+    int pause = 0;                      // cycles until the next frame
+    bool escaped = false;
+    std::vector<uint8_t> line;          // from the design, encoded
+    size_t given = 0;                   // bytes of it
+    bool receiving = false;             // a frame from the design
+    int preamble = 0;                   // bytes of it left
+    long phase = 0;                     // of the network's clock
+    void clock(Vboard &top) {
+        top.eth_clk = 0;
+        top.eval();
+        top.eth_clk = 1;
+        top.eval();
+    }
+    void reset(Vboard &top) {
+        top.RX_DATA = 0;
+        top.RX_CONTROL = 0;
+        top.eth_rst = 1;
+        clock(top);
+        clock(top);
+        top.eth_rst = 0;
+    }
+    bool idle() const { return !sending && !receiving && given == line.size(); }
+    bool ready() const { return !sending && !pause; }
+    void send(uint8_t byte, bool whole) {
+        if (frame.empty()) frame = {0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0xD5};
+        if (byte == END) sending = frame.size() > 8;
+        else if (byte == ESC) escaped = true;
+        else frame.push_back(!escaped ? byte : byte == ESC_ESC ? ESC : END);
+        if (byte != ESC) escaped = false;
+        if (!whole) frame.back() ^= 1;
+    }
+    void before(Vboard &top) {
+        for (phase += ETH_HZ; phase >= CLOCK_HZ; phase -= CLOCK_HZ) cycle(top);
+    }
+    void cycle(Vboard &top) {
+        top.RX_CONTROL = sending ? 3 : 0;
+        top.RX_DATA = sending ? frame[sent] : 0;
+        clock(top);
+        if (pause) pause--;
+        if (sending && ++sent == frame.size()) {
+            frame.clear();
+            sent = 0;
+            sending = false;
+            pause = GAP;
+        }
+        if (top.TX_VALID) {
+            uint8_t byte = top.TX_DATA;
+            if (!receiving) preamble = 8;
+            receiving = true;
+            if (preamble) preamble--;
+            else if (byte == END || byte == ESC) {
+                line.push_back(ESC);
+                line.push_back(byte == END ? ESC_END : ESC_ESC);
+            } else line.push_back(byte);
+        } else if (receiving) {
+            receiving = false;
+            line.push_back(END);
+        }
+    }
+    bool after(Vboard &, uint8_t &byte) {
+        if (given == line.size()) return false;
+        byte = line[given++];
+        if (given == line.size()) {
+            line.clear();
+            given = 0;
+        }
+        return true;
+    }
+};
+"""
+
+
+def udp(transport: Udp) -> str:
+    names = {
+        "RX_DATA": "pins___05Frx_data",
+        "RX_CONTROL": "pins___05Frx_control",
+        "TX_DATA": "pins___05Ftx_data",
+        "TX_VALID": "pins___05Ftx_valid",
+        "ETH_HZ": str(round(ETH_HZ)),
+        "CLOCK_HZ": str(round(transport.clock_hz)),
+        "GAP": str(GAP),
+    }
+    text = UDP
+    for name, value in names.items():
+        text = text.replace(name, value)
+    codes = {"ESC": ESC, "ESC_END": ESC_END, "ESC_ESC": ESC_ESC}
+    return "".join(f"const uint8_t {name} = {code};\n" for name, code in codes.items()) + text
+
+
+LINK_PEERS: Mapping[type, Callable[[Any], str]] = {Uart: uart, Udp: udp}
 
 
 def link_peer(transport: object) -> str:

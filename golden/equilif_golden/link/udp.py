@@ -74,8 +74,8 @@ def newer(number: int, last: int) -> bool:
 
 def checksum(data: bytes) -> int:
     """Internet checksum (RFC 1071)."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1]))
-    total += data[-1] << 8 if len(data) % 2 else 0
+    even = data + bytes(len(data) % 2)
+    total = sum(int.from_bytes(even[k : k + 2], "big") for k in range(0, len(even), 2))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF
@@ -212,14 +212,19 @@ class Endpoint:
         return ip_frame(self.own, sender, ICMP, reply)
 
 
+class TakenOver(OSError):
+    """The device has accepted newer datagrams, of another host."""
+
+
 @dataclass
 class Numbers:
     """The host's side: numbers its datagrams, and recognises those of the device that may answer.
 
-    ``number``: of the last datagram.
+    ``number``: of the last datagram.  ``answered``: the device has sent bytes to this host.
     """
 
-    number: int = field(default_factory=lambda: random.getrandbits(32))
+    number: int = field(default_factory=lambda: random.getrandbits(31))  # newer than 0, that of a reset
+    answered: bool = False
     _first: int = 0  # number of the first copy of the present command
     _line: bytes = b""
 
@@ -234,8 +239,9 @@ class Numbers:
         return out
 
     def received(self, payload: bytes) -> tuple[bytes, list[bytes]]:
-        """Bytes of a datagram of the device, and datagrams to send at once: again the command, if the device
-        has accepted newer ones from another host.  Datagrams that answer earlier commands give no bytes.
+        """Bytes of a datagram of the device, and datagrams to send at once: again the first command, if the
+        device has accepted newer ones from an earlier host.  Datagrams that answer earlier commands give no
+        bytes.  TakenOver if the device has accepted newer ones from a later host.
         """
         if len(payload) < NUMBER.size:
             return b"", []
@@ -243,9 +249,12 @@ class Numbers:
         data = payload[NUMBER.size :]
         ahead = (number - self.number) % (1 << 32)
         if not data and 0 < ahead <= 1 << 31:
+            if self.answered:
+                raise TakenOver("another host uses the board")
             self.number = (number + random.randrange(*GAPS)) % (1 << 32)
             line, self._line = self._line, b""
             return b"", self.datagrams(line)
         if (number - self._first) % (1 << 32) > (self.number - self._first) % (1 << 32):
             return b"", []
+        self.answered = self.answered or bool(data)
         return data, []

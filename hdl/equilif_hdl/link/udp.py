@@ -25,7 +25,7 @@ from typing import NamedTuple, Protocol
 from amaranth import Array, Cat, Const, DomainRenamer, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import cdc, crc, fifo, stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ETHERNET
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
 
 from equilif_golden.link.protocol import END
@@ -346,7 +346,7 @@ class Receiver(wiring.Component):
 
         possible = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in Kind}
         bad = Signal()  # the frame is none for any kind
-        m.submodules.crc = check = crc.Processor(CRC32_ETHERNET(data_width=8))
+        m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
         m.d.comb += [check.start.eq(start), check.data.eq(byte), check.valid.eq(take)]
 
         length = self._lengths(m, byte, start, take, at)
@@ -650,7 +650,8 @@ class Transmitter(wiring.Component):
         gap = Signal(range(GAP))
         table = headers(self.own)
         words = {k: [byte.op << 8 | byte.argument for byte in header] for k, header in table.items()}
-        word = Array(_table(step, words[k], 10) for k in Kind)[kind]
+        word = Signal(10)
+        m.d.comb += word.eq(Array(_table(step, words[k], 10) for k in Kind)[kind])
         last_step = Array(Const(len(table[k]) - 1, 6) for k in Kind)[kind]
         busy = Signal()
         done = Signal()
@@ -741,10 +742,10 @@ class Transmitter(wiring.Component):
             is_fcs.eq(fsm.ongoing("FCS")),
             late_tail.eq(tail),
         ]
-        m.submodules.crc = check = crc.Processor(CRC32_ETHERNET(data_width=8))
+        m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
         udp_length = length - (CONTENT - IP)
         check_bytes = ~total[:16]
-        fields = {
+        fields: dict[int, Value] = {
             Source.LENGTH_HIGH: length[8:],
             Source.LENGTH_LOW: length[:8],
             Source.CHECKSUM_HIGH: check_bytes[8:],
@@ -753,9 +754,10 @@ class Transmitter(wiring.Component):
             Source.UDP_LENGTH_LOW: udp_length[:8],
             Source.ECHO_HIGH: r.check[8:],
             Source.ECHO_LOW: r.check[:8],
+            **{Source.NUMBER + k: number.word_select(k, 8) for k in range(4)},
         }
         byte = Signal(8)
-        field = Array([*(fields[k] for k in range(8)), *(number.word_select(k, 8) for k in range(4))])
+        field = Array(fields[k] for k in sorted(fields))
         with m.If(is_fcs):
             m.d.comb += byte.eq(check.crc.word_select(late_tail, 8))
         with m.Elif(op == Op.BUFFER):
@@ -774,6 +776,73 @@ def _constant_sum(own: Station, kind: Kind) -> int:
     protocol = {Kind.UDP: UDP_PROTOCOL, Kind.ECHO: ICMP}[kind]
     fields = (VERSION_IHL, 0, 0, 0, DONT_FRAGMENT, TTL, protocol, 0)
     return checksum(IP_HEADER.pack(*fields, own.ip, bytes(4))) ^ 0xFFFF
+
+
+class Ring(wiring.Component):
+    """Memory for received data, which are read in domain ``sync``.
+
+    Members
+    -------
+    write, committed, read : In, In, Out
+        As of Receiver, in ``eth``.
+    o : Out(stream of 8)
+        Bytes of accepted frames.
+
+    Each domain has the pointer of the other one as it was some cycles ago.
+    """
+
+    write: WriteSignature.Members
+    committed: Signal
+    read: Signal
+    o: Stream[Signal]
+
+    def __init__(self) -> None:
+        pointer = range(2 * RING_BYTES)
+        super().__init__(
+            {
+                "write": In(WriteSignature(RING_BYTES)),
+                "committed": In(pointer),
+                "read": Out(pointer),
+                "o": Out(stream.Signature(8)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        ring = m.submodules.ring = ram(8, RING_BYTES, "block")
+        wr = ring.write_port(domain="eth")
+        rd = ring.read_port(domain="sync")
+        read = Signal.like(self.read)
+        end = Signal.like(read)  # `committed`, as `sync` knows it
+        step = Signal()
+        m.d.comb += [
+            wr.en.eq(self.write.enable),
+            wr.addr.eq(self.write.address),
+            wr.data.eq(self.write.data),
+            step.eq(~self.o.valid | self.o.ready),
+            rd.en.eq(step),
+            rd.addr.eq(read),
+            self.o.payload.eq(rd.data),
+        ]
+        with m.If(step):
+            m.d.sync += self.o.valid.eq(read != end)
+            with m.If(read != end):
+                m.d.sync += read.eq(read + 1)
+
+        # each side changes its copies only while it has the token
+        shown_end = Signal.like(read)  # in `eth`
+        shown_read = Signal.like(read)  # in `sync`
+        token = Signal()  # of `eth`; `sync` has the token while the two differ
+        returned = Signal()
+        token_seen = Signal()
+        returned_seen = Signal()
+        m.submodules.token = cdc.FFSynchronizer(token, token_seen, o_domain="sync")
+        m.submodules.returned = cdc.FFSynchronizer(returned, returned_seen, o_domain="eth")
+        with m.If(token == returned_seen):
+            m.d.eth += [shown_end.eq(self.committed), self.read.eq(shown_read), token.eq(~token)]
+        with m.If(token_seen != returned):
+            m.d.sync += [end.eq(shown_end), shown_read.eq(read), returned.eq(token_seen)]
+        return m
 
 
 class UdpLine(Line):
@@ -815,47 +884,17 @@ class UdpLine(Line):
             sent.r_en.eq(transmitter.i.ready),
         ]
 
-        ring = m.submodules.ring = ram(8, RING_BYTES, "block")
-        wr = ring.write_port(domain="eth")
-        rd = ring.read_port(domain="sync")
-        read = Signal.like(receiver.committed)
-        committed = Signal.like(read)  # as `sync` knows it
-        self._exchange(m, receiver, committed, read)
-        step = Signal()
+        m.submodules.ring = ring = Ring()
+        connect(m, receiver.ring, ring.write)
         m.d.comb += [
-            wr.en.eq(receiver.ring.enable),
-            wr.addr.eq(receiver.ring.address),
-            wr.data.eq(receiver.ring.data),
-            step.eq(~self.o.valid | self.o.ready),
-            rd.en.eq(step),
-            rd.addr.eq(read),
-            self.o.p.data.eq(rd.data),
+            ring.committed.eq(receiver.committed),
+            receiver.read.eq(ring.read),
+            self.o.p.data.eq(ring.o.payload),
+            self.o.valid.eq(ring.o.valid),
+            ring.o.ready.eq(self.o.ready),
             self.active.eq(self.o.valid | self.i.valid),
         ]
-        with m.If(step):
-            m.d.sync += self.o.valid.eq(read != committed)
-            with m.If(read != committed):
-                m.d.sync += read.eq(read + 1)
         return m
-
-    def _exchange(self, m: Module, receiver: Receiver, committed: Signal, read: Signal) -> None:
-        """Exchange the pointers: each side changes its copy only while it has the token."""
-        shown_committed = Signal.like(committed)  # in `eth`
-        shown_read = Signal.like(read)  # in `sync`
-        token = Signal()  # of `eth`; `sync` has the token while the two differ
-        returned = Signal()
-        token_seen = Signal()
-        returned_seen = Signal()
-        m.submodules.token = cdc.FFSynchronizer(token, token_seen, o_domain="sync")
-        m.submodules.returned = cdc.FFSynchronizer(returned, returned_seen, o_domain="eth")
-        with m.If(token == returned_seen):
-            m.d.eth += [
-                shown_committed.eq(receiver.committed),
-                receiver.read.eq(shown_read),
-                token.eq(~token),
-            ]
-        with m.If(token_seen != returned):
-            m.d.sync += [committed.eq(shown_committed), shown_read.eq(read), returned.eq(token_seen)]
 
 
 @dataclass(frozen=True)
