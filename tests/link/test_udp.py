@@ -32,7 +32,7 @@ from equilif_golden.link.udp import (
 )
 from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
-from equilif_sim.link.udp import Rgmii, RgmiiTop
+from equilif_sim.link.udp import Rgmii, RgmiiHost, RgmiiTop
 from equilif_sim.tools.run import simulate
 from tests.plans import SMALL, pads
 
@@ -134,28 +134,46 @@ def test_invalid_addresses(address):
 
 
 # -- RTL -------------------------------------------------------------------------------------------
-@pytest.mark.sampled(1)
+BENCH = "equilif_sim.link.udp"
+SMALL_ENGINE = EngineConfig(
+    lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False
+)
+
+
+@pytest.mark.parametrize("frames", [10, pytest.param(2_000, marks=pytest.mark.long)])
+def test_frames_of_all_kinds(frames, tmp_path):
+    """Responses and bytes are those of the model."""
+    config = {"period_ps": 10_000, "frames": frames}
+    assert simulate(Rgmii(Udp()), BENCH, tmp_path, config=config, only="frames_of_all_kinds") == 1
+
+
+@pytest.mark.regress
 @pytest.mark.parametrize("period_ps", [10_000, 20_832])
-def test_both_directions(period_ps, tmp_path):
+def test_datagrams_in_both_directions(period_ps, tmp_path):
     """With the design at 100 MHz and 48 MHz."""
-    config = {"period_ps": period_ps, "frames": 20}
-    assert simulate(Rgmii(Udp()), "equilif_sim.link.udp", tmp_path, config=config) == 3
+    assert simulate(Rgmii(Udp()), BENCH, tmp_path, config={"period_ps": period_ps}, only="datagrams") == 2
 
 
-@pytest.mark.long
-def test_many_frames(tmp_path):
-    config = {"period_ps": 10_000, "frames": 2_000}
-    assert simulate(Rgmii(Udp()), "equilif_sim.link.udp", tmp_path, config=config, only="frames_of") == 1
+@pytest.mark.parametrize(
+    "frames", [pytest.param(300, marks=pytest.mark.regress), pytest.param(10_000, marks=pytest.mark.long)]
+)
+def test_hostile_frames_cause_no_strobe(frames, tmp_path):
+    options = {"frame_bytes": 300}
+    top = RgmiiHost(Udp(), SMALL_ENGINE, **options)
+    settings = {"engine": dataclasses.asdict(SMALL_ENGINE), "period_ps": 10_000, "frames": frames, **options}
+    assert simulate(top, BENCH, tmp_path, config=settings, only="hostile_frames") == 1
 
 
 @pytest.mark.regress
 def test_complete_design_over_udp(tmp_path):
-    config = EngineConfig(
-        lanes=2, tiles=32, value_groups=32, state_groups=8, program_words=128, attention=False
-    )
     options = {"build_id": 0x1234, "frame_bytes": 300}
-    top = RgmiiTop(Top(config, transport=Udp(), **options))
-    settings = {"engine": dataclasses.asdict(config), "transport": "udp", "period_ps": 10_000, **options}
+    top = RgmiiTop(Top(SMALL_ENGINE, transport=Udp(), **options))
+    settings = {
+        "engine": dataclasses.asdict(SMALL_ENGINE),
+        "transport": "udp",
+        "period_ps": 10_000,
+        **options,
+    }
     assert simulate(top, "equilif_sim.link.design", tmp_path, config=settings) == 1
 
 
