@@ -158,7 +158,7 @@ def test_datagrams_in_both_directions(period_ps, tmp_path):
     "frames", [pytest.param(300, marks=pytest.mark.regress), pytest.param(10_000, marks=pytest.mark.long)]
 )
 def test_hostile_frames_cause_no_strobe(frames, tmp_path):
-    options = {"frame_bytes": 300}
+    options = {"frame_bytes": 600}
     top = RgmiiHost(Udp(), SMALL_ENGINE, **options)
     settings = {"engine": dataclasses.asdict(SMALL_ENGINE), "period_ps": 10_000, "frames": frames, **options}
     assert simulate(top, BENCH, tmp_path, config=settings, only="hostile_frames") == 1
