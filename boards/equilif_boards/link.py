@@ -226,8 +226,8 @@ class UdpLink:
     rx_delay: float = 2e-9
     kind: str = "udp"
     resource: ClassVar[str] = "rgmii"
-    #: bytes of a datagram in addition to its data: preamble, headers, number, FCS, gap
-    overhead: ClassVar[int] = 70
+    #: bytes of a datagram in addition to its data: preamble, headers, FCS, gap
+    overhead: ClassVar[int] = 74
     #: s of a step of DELAYG (Lattice FPGA-TN-02035)
     delay_step: ClassVar[float] = 25e-12
 

@@ -19,14 +19,15 @@ from equilif_golden.link.protocol import END
 from equilif_golden.link.udp import (
     ADDRESS,
     MAX_DATA,
-    NUMBER,
     REPLY_BYTES,
     Endpoint,
     Numbers,
     Station,
     checksum,
     datagram,
+    header,
     newer,
+    number_of,
     opened,
     packed,
 )
@@ -43,11 +44,11 @@ HOST = Station(bytes.fromhex("0a1b2c3d4e5f"), bytes([10, 0, 0, 1]), 40123)
 def test_bytes_of_a_frame():
     """Checksum of RFC 1071, residue of the FCS, fields of the headers."""
     assert checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0x220D
-    frame = datagram(HOST, BOARD, b"\4\3\2\1equilif")
+    frame = datagram(HOST, BOARD, header(0x01020304) + b"abc")
     assert len(frame) == 64 and zlib.crc32(frame) == 0x2144DF1C, "the residue of every Ethernet frame"
     assert frame[14:34].hex() == "45000027000040004011" + frame[24:26].hex() + "0a000001c0a80132"
-    assert frame[34:42].hex() == "9cbbef3200130000" and frame[42:53] == b"\x04\x03\x02\x01equilif"
-    assert opened(frame) == (HOST, BOARD, b"\4\3\2\1equilif")
+    assert frame[34:42].hex() == "9cbbef3200130000" and frame[42:53] == b"eqlf\4\3\2\1abc"
+    assert opened(frame) == (HOST, BOARD, b"eqlf\4\3\2\1abc")
 
 
 @given(st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 32) - 1))
@@ -98,10 +99,10 @@ def test_replies_to_earlier_commands_give_nothing():
     send(b"second\xc0")
     send(b"second\xc0")  # again: a reply to the first copy is one
     new = replies(b"2" * REPLY_BYTES + b"\xc0")
-    assert [len(payload) for payload in new] == [4 + REPLY_BYTES, 5]
+    assert [len(payload) for payload in new] == [8 + REPLY_BYTES, 9]
     assert numbers.received(old[0]) == (b"", []) and numbers.received(b"abc") == (b"", [])
     assert b"".join(numbers.received(payload)[0] for payload in new) == b"2" * REPLY_BYTES + b"\xc0"
-    assert numbers.number == 10 and numbers.received(NUMBER.pack(9) + b"x") == (b"x", [])
+    assert numbers.number == 10 and numbers.received(header(9) + b"x") == (b"x", [])
 
 
 @pytest.mark.parametrize("ahead", [1, 1000, 1 << 31])
@@ -112,9 +113,9 @@ def test_a_new_host_continues_the_numbers(ahead):
     (payload,) = numbers.datagrams(b"hello\xc0")
     data, answer = endpoint.receive(datagram(HOST, BOARD, payload))
     last = opened(answer)[2]
-    assert not data and last == NUMBER.pack(12345)
+    assert not data and last == header(12345)
     data, (payload,) = numbers.received(last)
-    assert not data and NUMBER.unpack_from(payload)[0] > 12345 + (1 << 16)
+    assert not data and number_of(payload) > 12345 + (1 << 16)
     assert endpoint.receive(datagram(HOST, BOARD, payload)) == (b"hello\xc0", None)
     assert numbers.received(last) == (b"", []), "a copy of the answer"
 
@@ -122,7 +123,7 @@ def test_a_new_host_continues_the_numbers(ahead):
 def test_long_commands_take_several_datagrams():
     line = random.Random(0).randbytes(2 * MAX_DATA + 1)
     found = Numbers(0).datagrams(line)
-    assert b"".join(payload[4:] for payload in found) == line and max(map(len, found)) == 1472
+    assert b"".join(payload[8:] for payload in found) == line and max(map(len, found)) == 1472
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The link over Ethernet: datagrams with numbers, and the frames that carry them.
 
-    bytes of the line --> datagram: number u32, bytes --> UDP --> IPv4 --> Ethernet
+    bytes of the line --> datagram: "eqlf", number u32, bytes --> UDP --> IPv4 --> Ethernet
 
 A network may lose, duplicate and reorder datagrams; the host protocol needs a line that keeps the order.  So
 the host numbers its datagrams in the order of sending, and the device ignores each that is not newer than the
@@ -23,10 +23,11 @@ from equilif_golden.link.protocol import END
 
 ADDRESS = "192.168.1.50"  #: default IPv4 address of a board
 PORT = 61234  #: UDP port of a board; above the ports that operating systems assign
-NUMBER = struct.Struct("<I")  #: header of a datagram
+MAGIC = b"eqlf"  #: other datagrams are ignored
+HEADER = struct.Struct("<4sI")  #: of a datagram: MAGIC, number
 #: data bytes of the longest datagram of the device, and of a host that fits every Ethernet
 REPLY_BYTES = 1024
-MAX_DATA = 1472 - NUMBER.size
+MAX_DATA = 1472 - HEADER.size
 RING_BYTES = 2048  #: receive buffer of the device
 FCS_BYTES = 4
 MIN_FRAME = 64  #: bytes of an Ethernet frame with its FCS
@@ -43,7 +44,7 @@ DONT_FRAGMENT = 0x4000
 TTL = 64
 ICMP, UDP_PROTOCOL = 1, 17
 ECHO_REQUEST, ECHO_REPLY = 8, 0
-#: minimum and maximum IP length of an accepted packet: a number after UDP's header, the counter of the device
+#: minimum and maximum IP length of an accepted packet: the device tests bits of it
 MIN_LENGTH, MAX_LENGTH = 32, 2047
 #: maximum IP length of an answered echo request: buffer of the device
 MAX_ECHO = 984
@@ -65,6 +66,18 @@ def packed(address: str) -> bytes:
     if found.is_multicast or found.is_reserved or found.is_unspecified:
         raise ValueError(f"{address} is not the address of one device: write one such as {ADDRESS}")
     return found.packed
+
+
+def header(number: int) -> bytes:
+    """Header of a datagram."""
+    return HEADER.pack(MAGIC, number)
+
+
+def number_of(payload: bytes) -> int | None:
+    """Number of a datagram; None if it is none of the link."""
+    if len(payload) < HEADER.size or payload[: len(MAGIC)] != MAGIC:
+        return None
+    return int(HEADER.unpack_from(payload)[1])
 
 
 def newer(number: int, last: int) -> bool:
@@ -106,14 +119,14 @@ def ip_frame(source: Station, target: Station, protocol: int, content: bytes) ->
     length = IP.size + len(content)
     fields = (VERSION_IHL, 0, length, 0, DONT_FRAGMENT, TTL, protocol)
     check = checksum(IP.pack(*fields, 0, source.ip, target.ip))
-    header = IP.pack(*fields, check, source.ip, target.ip)
-    return sealed(ETHERNET.pack(target.mac, source.mac, ETHERTYPE_IP) + header + content)
+    head = IP.pack(*fields, check, source.ip, target.ip)
+    return sealed(ETHERNET.pack(target.mac, source.mac, ETHERTYPE_IP) + head + content)
 
 
 def datagram(source: Station, target: Station, payload: bytes) -> bytes:
     """Ethernet frame of a datagram, without a UDP checksum: frames of the link have a CRC."""
-    header = UDP.pack(source.port, target.port, UDP.size + len(payload), 0)
-    return ip_frame(source, target, UDP_PROTOCOL, header + payload)
+    ports = UDP.pack(source.port, target.port, UDP.size + len(payload), 0)
+    return ip_frame(source, target, UDP_PROTOCOL, ports + payload)
 
 
 def arp(operation: int, source: Station, target: Station, to: bytes) -> bytes:
@@ -130,7 +143,7 @@ def echo(kind: int, source: Station, target: Station, rest: bytes) -> bytes:
 
 def opened(frame: bytes) -> tuple[Station, Station, bytes] | None:
     """Source, target and payload of a frame of :func:`datagram`; None for any other frame."""
-    if len(frame) < ETHERNET.size + MIN_LENGTH or frame[12:14] != ETHERTYPE_IP.to_bytes(2, "big"):
+    if len(frame) < MIN_FRAME or frame[12:14] != ETHERTYPE_IP.to_bytes(2, "big"):
         return None
     packet = frame[ETHERNET.size :]
     length = int.from_bytes(packet[2:4], "big")
@@ -185,11 +198,13 @@ class Endpoint:
         if port != self.own.port or size != len(content):
             return nothing
         sender = Station(mac, ip, source)
-        number = NUMBER.unpack_from(content, UDP.size)[0]
+        number = number_of(content[UDP.size :])
+        if number is None:
+            return nothing
         if not newer(number, self.last):
-            return b"", datagram(self.own, sender, NUMBER.pack(self.last))
+            return b"", datagram(self.own, sender, header(self.last))
         self.last, self.peer = number, sender
-        return content[UDP.size + NUMBER.size :], None
+        return content[UDP.size + HEADER.size :], None
 
     def send(self, line: bytes) -> list[bytes]:
         """Frames with bytes of the device: up to REPLY_BYTES each, and up to an END of SLIP.  Bytes after
@@ -201,7 +216,7 @@ class Endpoint:
         while line:
             end = line.index(END) + 1
             data, line = line[: min(end, REPLY_BYTES)], line[min(end, REPLY_BYTES) :]
-            frames.append(datagram(self.own, self.peer, NUMBER.pack(self.last) + data))
+            frames.append(datagram(self.own, self.peer, header(self.last) + data))
         return frames
 
     def _echoed(self, sender: Station, content: bytes) -> bytes:
@@ -235,7 +250,7 @@ class Numbers:
         out = []
         for at in range(0, len(line), MAX_DATA):
             self.number = (self.number + 1) % (1 << 32)
-            out.append(NUMBER.pack(self.number) + line[at : at + MAX_DATA])
+            out.append(header(self.number) + line[at : at + MAX_DATA])
         return out
 
     def received(self, payload: bytes) -> tuple[bytes, list[bytes]]:
@@ -243,10 +258,10 @@ class Numbers:
         device has accepted newer ones from an earlier host.  Datagrams that answer earlier commands give no
         bytes.  TakenOver if the device has accepted newer ones from a later host.
         """
-        if len(payload) < NUMBER.size:
+        number = number_of(payload)
+        if number is None:
             return b"", []
-        number = NUMBER.unpack_from(payload)[0]
-        data = payload[NUMBER.size :]
+        data = payload[HEADER.size :]
         ahead = (number - self.number) % (1 << 32)
         if not data and 0 < ahead <= 1 << 31:
             if self.answered:

@@ -41,6 +41,7 @@ from equilif_golden.link.udp import (
     ETHERTYPE_IP,
     FCS_BYTES,
     ICMP,
+    MAGIC,
     MAX_ECHO,
     MIN_FRAME,
     MIN_LENGTH,
@@ -68,7 +69,8 @@ LENGTH = IP + 2
 FRAGMENT = IP + 6
 CHECKED = CONTENT + 2  #: checksum of ICMP
 UDP_LENGTH = CONTENT + 4
-NUMBER = CONTENT + 8
+UDP_CONTENT = CONTENT + 8  #: MAGIC
+NUMBER = UDP_CONTENT + len(MAGIC)
 UDP_DATA = NUMBER + 4
 ECHO_DATA = CONTENT + 4  #: identifier, sequence number, data
 #: the buffer: a reply, an echo, addresses of senders
@@ -171,7 +173,7 @@ def headers(own: Station) -> dict[Kind, list[Byte]]:
             *_constant(_u16(own.port)),
             *_slot(PORT_OF, 2),
             *_fields(Source.UDP_LENGTH_HIGH, 2),
-            *_constant(_u16(0)),
+            *_constant(_u16(0) + MAGIC),
             *_fields(Source.NUMBER, 4),
         ],
         Kind.ECHO: [*ip(ICMP), *_constant([ECHO_REPLY, 0]), *_fields(Source.ECHO_HIGH, 2)],
@@ -206,7 +208,7 @@ def expected(own: Station) -> dict[Kind, dict[int, int]]:
         )
 
     return {
-        Kind.UDP: ip(UDP_PROTOCOL) | at(CONTENT + 2, _u16(own.port)),
+        Kind.UDP: ip(UDP_PROTOCOL) | at(CONTENT + 2, _u16(own.port)) | at(UDP_CONTENT, MAGIC),
         Kind.ECHO: ip(ICMP) | at(CONTENT, [ECHO_REQUEST, 0]),
         Kind.ARP: at(TYPE, _u16(ETHERTYPE_ARP)) | at(IP, _arp(ARP_REQUEST)) | at(IP + 24, own.ip),
     }
@@ -392,7 +394,7 @@ class Receiver(wiring.Component):
                 r.busy.eq(1),
                 r.slot.eq(slot),
                 r.kind.eq(Mux(is_arp, Kind.ARP, Mux(is_echo, Kind.ECHO, Kind.UDP))),
-                r.length.eq(Mux(is_echo, length.total, MIN_LENGTH)),
+                r.length.eq(Mux(is_echo, length.total, UDP_DATA - IP)),
             ]
         # type 8 becomes type 0; the carry is added in the next cycle
         carry = Signal()
@@ -457,7 +459,6 @@ class Receiver(wiring.Component):
             last = max(wanted)
             words = [wanted.get(k, 0) | (k in wanted) << 8 for k in range(last + 1)]
             if kind == Kind.UDP:
-                words += [0] * (UDP_LENGTH + 2 - len(words))
                 words[UDP_LENGTH] = words[UDP_LENGTH + 1] = 1 << 8
             word = Signal(9, name=f"expected_{name}")
             with m.If(start | take):
@@ -470,6 +471,8 @@ class Receiver(wiring.Component):
             differs = byte ^ word[:8]
             with m.If(take & word[8] & ~at[6] & (differs & ~(flags << 6)).any()):
                 m.d.sync += possible[kind].eq(0)
+        with m.If(take & (at == UDP_DATA - 1) & ~length.inside):  # too short for a number
+            m.d.sync += possible[Kind.UDP].eq(0)
         with m.If(take & (at < 6) & (byte != 0xFF)):
             m.d.sync += broadcast.eq(0)
         with m.If(take & (at == 6) & ~broadcast & ~possible[Kind.UDP]):  # neither for all nor for this one
@@ -673,7 +676,7 @@ class Transmitter(wiring.Component):
                     m.d.sync += [
                         kind.eq(Kind.UDP),
                         slot.eq(r.peer),
-                        length.eq(count + MIN_LENGTH),
+                        length.eq(count + (UDP_DATA - IP)),
                         data_at.eq(0),
                         left.eq(count),
                         has_data.eq(1),

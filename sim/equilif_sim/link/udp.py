@@ -31,7 +31,6 @@ from equilif_golden.link.udp import (
     ECHO_REQUEST,
     FCS_BYTES,
     MAX_DATA,
-    NUMBER,
     REPLY_BYTES,
     Endpoint,
     Numbers,
@@ -39,6 +38,7 @@ from equilif_golden.link.udp import (
     arp,
     datagram,
     echo,
+    header,
     ip_frame,
     opened,
     sealed,
@@ -257,11 +257,11 @@ class UdpFrameHost(Network):
         for frame in random.choices(self.past, k=3):
             await self.send(frame)
             answer = opened(await self.receive())
-            assert answer is not None and answer[2] == NUMBER.pack(self.numbers.number)
+            assert answer is not None and answer[2] == header(self.numbers.number)
 
     async def _damaged(self, frame: bytes) -> None:
         """A damaged frame is ignored."""
-        number = NUMBER.pack((self.numbers.number + 1) % (1 << 32))
+        number = header((self.numbers.number + 1) % (1 << 32))
         sent = bytearray(datagram(HOST, self.board, number + slip(frame)))
         sent[random.randrange(len(sent))] ^= 1 << random.randrange(8)
         await self.send(bytes(sent))
@@ -321,8 +321,8 @@ def hostile(board: Station, number: int) -> bytes:
     to = random.choice([board, board, board, FOREIGN, Station(BROADCAST, board.ip, board.port)])
     frame = random.choice(
         [
-            datagram(sender, to, NUMBER.pack(number) + data),
-            datagram(sender, to, NUMBER.pack(number) + data),
+            datagram(sender, to, header(number) + data),
+            datagram(sender, to, header(number) + data),
             arp(ARP_REQUEST, sender, Station(bytes(6), board.ip), random.choice([BROADCAST, board.mac])),
             echo(ECHO_REQUEST, sender, to, random.randbytes(4) + data),
             ip_frame(sender, to, random.choice([17, 1, 6, 2]), random.randbytes(60)),
@@ -393,7 +393,7 @@ async def datagrams(dut: Any, pause: Any) -> None:
     number = 1
     for n in (0, 1, 13, 14, 15, 300, MAX_DATA):
         host = random.choice([HOST, random_host()])
-        await tb.offer(datagram(host, tb.network.board, NUMBER.pack(number) + random.randbytes(n)))
+        await tb.offer(datagram(host, tb.network.board, header(number) + random.randbytes(n)))
         number += random.choice([1, 1, 5, 1 << 20])
         await tb.drained()
     for n in (1, 13, 14, 15, 100, REPLY_BYTES, REPLY_BYTES + 1, 2 * REPLY_BYTES + 30):
@@ -448,7 +448,7 @@ async def hostile_frames(dut: Any) -> None:
         choice = random.random()
         if choice < 0.3:  # a datagram with a wrong frame
             line = slip(random.choice(frames.kinds)())
-            sent = datagram(HOST, host.board, NUMBER.pack(number) + line)
+            sent = datagram(HOST, host.board, header(number) + line)
         elif choice < 0.6:  # a right frame in a datagram that is not for the board, old, or damaged
             line = slip(random.choice(valid))
             to, at = random.choice(
@@ -457,7 +457,7 @@ async def hostile_frames(dut: Any) -> None:
                 + [(Station(host.board.mac, host.board.ip, host.board.port ^ 1), 1)]
             )
             old = host.numbers.number
-            sent = datagram(HOST, to, NUMBER.pack(number if at else old) + line)
+            sent = datagram(HOST, to, header(number if at else old) + line)
             if random.random() < 0.3:
                 damaged = bytearray(sent)
                 damaged[random.randrange(len(sent))] ^= 1 << random.randrange(8)
