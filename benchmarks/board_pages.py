@@ -51,11 +51,11 @@ def yes(value: bool) -> str:
 
 def rtl(row: Mapping[str, Any]) -> str:
     """Commit of a build, and in what it differs from the present standard bitstream."""
-    return row["commit"] + (f" ({', '.join(row['older'])})" if row["older"] else "")
+    return f"{row['commit']} ({', '.join(row['older'])})" if row["older"] else str(row["commit"])
 
 
 def slowest(row: Mapping[str, Any]) -> float:
-    return min(row["f_max_by_seed"].values())
+    return float(min(row["f_max_by_seed"].values()))
 
 
 def engines() -> str:

@@ -148,7 +148,7 @@ def older(board: Board, entry: Mapping[str, Any]) -> list[str] | None:
     Cycles and clock of an engine with other options hold for a network that needs none of them.
     """
     built = EngineConfig.from_dict(entry["config"])
-    now = {name: has(board.config, name) for name in OPTIONS}
+    now: dict[str, Any] = {name: has(board.config, name) for name in OPTIONS}
     if replace(built, **now) != board.config:
         return None
     parts = {OPTIONS[name].label: (has(built, name), now[name]) for name in OPTIONS}
