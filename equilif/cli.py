@@ -17,6 +17,7 @@ PARTS = (
     "learning",
     "networks",
     "report",
+    "listening",
     "scale",
     "text",
     "hardware",

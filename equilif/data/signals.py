@@ -41,7 +41,7 @@ def trimmed(frames: Floats, off: Longs, below: float) -> tuple[Floats, Longs]:
     return frames[index], new
 
 
-def _mel_bank(rate: int = RATE, fft: int = FFT) -> Floats:
+def mel_bank(rate: int = RATE, fft: int = FFT) -> Floats:
     """Triangles (BANDS, fft / 2 + 1), evenly spaced on the mel scale from 0 to half the sampling rate."""
     mel = np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
@@ -67,7 +67,7 @@ def log_mel(sound: npt.ArrayLike, rate: int = RATE) -> npt.NDArray[np.uint8]:
     x = np.asarray(sound, np.float64)
     x = np.pad(x, (0, max(window - len(x), 0)))
     spans = np.lib.stride_tricks.sliding_window_view(x, window)[:: rate // 100] * np.hanning(window)
-    power = np.abs(np.fft.rfft(spans, fft)) ** 2 @ _mel_bank(rate, fft).T / (window / 4) ** 2
+    power = np.abs(np.fft.rfft(spans, fft)) ** 2 @ mel_bank(rate, fft).T / (window / 4) ** 2
     return np.clip(np.rint(255 + 2.55 * 10 * np.log10(power + 1e-12)), 0, 255).astype(np.uint8)
 
 

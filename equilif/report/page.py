@@ -90,10 +90,10 @@ def write(
         "boards": _boards(run, data, progress),
         "repeat": _repeat(run, data),
     }
-    return Report(_environment().get_template("page.html").render(content), _plain(content))
+    return Report(environment().get_template("page.html").render(content), _plain(content))
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Everything that is put into the page is escaped."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -34,6 +34,7 @@ DARK = {
     plots.BLUE: "#56B4E9",
     plots.VERMILLION: "#FF8A4C",
 }
+MAX_POINTS = 1500  #: of a waveform
 WIDTH = 4.7  #: inches: text of 9 points is readable on a telephone too
 STYLE = {
     **plots.STYLE,
@@ -84,6 +85,46 @@ def settling(trace: Trace, alt: str) -> Chart:
         grid = figure.add_gridspec(2, 1, height_ratios=[1.35, 1], hspace=0.12)
         raster = figure.add_subplot(grid[0])
         plots.phases(raster, figure.add_subplot(grid[1], sharex=raster), trace, labels=True)
+        return _chart(figure, alt)
+
+
+def stream(
+    samples: npt.NDArray[np.generic],
+    rate: int,
+    codes: npt.NDArray[np.generic],
+    words: Sequence[tuple[float, float, str]],
+    alt: str,
+) -> Chart:
+    """Waveform (n,) at ``rate`` and spectrogram (frames, bands) of 8 bits, with start, end and name of
+    words.
+    """
+    size = max(1, -(-len(samples) // MAX_POINTS))
+    parts = np.array_split(samples, range(size, len(samples), size))
+    seconds = len(samples) / rate
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(2 * WIDTH, 3.4))
+        wave, bands = figure.subplots(
+            2, 1, sharex=True, gridspec_kw={"height_ratios": [1, 1.4], "hspace": 0.1}
+        )
+        at = np.arange(len(parts)) * (size / rate)
+        low, high = ([float(f(p)) / 32768 for p in parts] for f in (np.min, np.max))
+        wave.fill_between(at, low, high, color=plots.BLUE, linewidth=0.4)
+        colours = np.broadcast_to(to_rgba(plots.BLUE), (*codes.T.shape, 4)).copy()
+        colours[..., 3] = codes.T.astype(np.float64) / max(1.0, float(codes.max(initial=0)))
+        bands.imshow(
+            colours,
+            aspect="auto",
+            origin="lower",
+            interpolation="none",
+            extent=(0.0, seconds, 0.5, codes.shape[1] + 0.5),
+        )
+        for start, end, name in words:
+            wave.axvspan(start, end, color=plots.VERMILLION, alpha=0.18 if name else 0.07, linewidth=0)
+            if name and start < seconds:
+                middle = (start + end) / 2
+                wave.text(middle, 1.02, _short(name, 12), transform=wave.get_xaxis_transform(), ha="center")
+        wave.set(ylabel="signal", xlim=(0, seconds))
+        bands.set(ylabel="band", xlabel="time (s)")
         return _chart(figure, alt)
 
 

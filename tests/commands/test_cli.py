@@ -43,6 +43,7 @@ COMMANDS = (
     "train-rates",
     "train-text",
     "generate",
+    "listen",
     "deploy",
     "energy",
     "boards",

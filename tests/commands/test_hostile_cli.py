@@ -162,6 +162,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "attention": {"network": "net.npz"},
     "gradient": {"data": "digits", "--epochs": "1", "--samples": "4"},
     "report": {"run": "run", "--out": "out.html"},
+    "listen": {"network": "net.npz"},
     "train-rates": {
         "data": "digits",
         "--hidden": "4",
@@ -206,6 +207,7 @@ BASES: dict[str, dict[str, str | None]] = {
 HIDDEN = {
     *(
         "attention",
+        "listen",
         "verify",
         "energy",
         "build",

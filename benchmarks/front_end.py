@@ -1,0 +1,182 @@
+"""Accuracy on features of the front end: spoken digits of resynthesised sound, and a series of an IMU.
+
+    python -m benchmarks.front_end --data DIR [--seeds N] [--json FILE]
+
+Spoken digits: the log-mel features of ``fsdd*.npz`` in DIR become sound again.  Magnitudes of the spectrum
+are found by multiplicative updates that fit the 20 bands, phases by Griffin and Lim from random ones.  Each
+recording stands between 300 ms of silence, at 8 kHz; it is resampled, goes through the modulator of a PDM
+microphone and the front end, and the network of the preset ``spoken`` learns its words.  Recordings in which
+no word was found count as errors.
+
+    python -m benchmarks.front_end --series DIR
+
+BasicMotions (UEA archive, from the wheel of aeon==1.6.0 in DIR): four activities by the six channels of an
+IMU, 100 steps, 40 / 40 samples.  The series are the 16-bit samples of the plain front end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data import own
+from equilif.data.dataset import DataSet
+from equilif.data.formats.series import read_ts
+from equilif.data.microphone import word_of
+from equilif.data.ragged import Ragged
+from equilif.data.reading import read_npz
+from equilif.data.sequences import Sequences, first
+from equilif.data.signals import FFT, RATE, Sound, mel_bank
+from equilif.results import machine, write_json
+from equilif.training import presets
+from equilif.training.description import Description
+from equilif.training.presets import PRESETS
+from equilif.training.run import Run
+from equilif_golden.fixed import Raw
+from equilif_golden.front_end import tokens
+from equilif_golden.front_end.channels import Channels
+
+Reals = npt.NDArray[np.float64]
+
+WINDOW = RATE // 40
+HOP = RATE // 100
+FITS = 60  #: multiplicative updates of magnitudes
+PHASES = 40  #: iterations of Griffin and Lim
+SILENCE = 0.3  #: seconds
+ACTIVITIES = "BasicMotions"
+FULL_SCALE = 40.0  #: of a channel; the largest magnitude of the training part is 34.9
+WINDOW_STEPS = 4  #: log2 of the steps of a window
+WINDOWS = 6
+
+
+# -- sound -----------------------------------------------------------------------------------------
+def sound_of(codes: npt.NDArray[np.uint8], rng: np.random.Generator) -> Reals:
+    """Sound (samples,) at 8 kHz whose log-mel features are near ``codes`` (frames, 20)."""
+    bank = mel_bank()
+    power = 10 ** ((codes.astype(np.float64) - 255) / 25.5) * (WINDOW / 4) ** 2
+    spectrum = (power / bank.sum(axis=1)) @ bank + 1e-12
+    for _ in range(FITS):
+        spectrum *= (power @ bank) / ((spectrum @ bank.T) @ bank + 1e-12)
+    magnitude = np.sqrt(spectrum)
+    window = np.hanning(WINDOW)
+    at = np.arange(len(codes))[:, None] * HOP + np.arange(WINDOW)
+    n = int(at[-1, -1]) + 1
+
+    def added(frames: Reals) -> Reals:
+        return np.bincount(at.ravel(), frames.ravel(), n)
+
+    weight = added(np.broadcast_to(window**2, at.shape)) + 1e-3
+    sound: Reals = rng.normal(size=n)
+    for _ in range(PHASES):
+        found = np.fft.rfft(sound[at] * window, FFT)
+        wanted = magnitude * found / np.maximum(np.abs(found), 1e-12)
+        sound = added(np.fft.irfft(wanted, FFT)[:, :WINDOW] * window) / weight
+    return sound
+
+
+def spoken_words(folder: Path) -> tuple[list[Raw | None], Raw, npt.NDArray[np.bool_]]:
+    """Words of all resynthesised recordings as codes of frames, their digits, and which are to test on."""
+    path = first(folder, "fsdd*.npz")
+    if path is None:
+        raise ValueError(f"no fsdd*.npz in {folder}")
+    z = read_npz(path, {"feat": "u", "off": "iu", "y": "iu", "is_test": "biu"})
+    off = z["off"].astype(np.int64)
+    rng = np.random.default_rng(0)
+    silence = np.zeros(int(SILENCE * RATE))
+    words = []
+    for i in range(len(z["y"])):
+        sound = sound_of(z["feat"][off[i] : off[i + 1]], rng).clip(-1, 1)
+        words.append(word_of(Sound(np.concatenate([silence, sound, silence])[:, None], RATE, 16)))
+    return words, z["y"].astype(np.int64), z["is_test"].astype(bool)
+
+
+def spoken_data(words: Sequence[Raw | None], digits: Raw, test: npt.NDArray[np.bool_]) -> DataSet:
+    """The words that were found, as tokens."""
+    means = [None if w is None else tokens.means(w) for w in words]
+    of_train = np.concatenate([m for m, t in zip(means, test, strict=True) if m is not None and not t])
+    scaling = tokens.Scaling.of(
+        of_train.mean(axis=0) / tokens.MEAN_UNIT, of_train.std(axis=0) / tokens.MEAN_UNIT
+    )
+    table = [scaling.tokens(w) for w in words if w is not None]
+    off = np.cumsum([0, *map(len, table)])
+    kept = [i for i, w in enumerate(words) if w is not None]
+    ragged = Ragged(np.arange(off[-1], dtype=np.int32), off, digits[kept])
+    at = np.arange(len(kept))
+    return Sequences(
+        "spoken",
+        np.concatenate(table).astype(np.int8),
+        ragged.take(at[~test[kept]]),
+        ragged.take(at[test[kept]]),
+        tuple("0123456789"),
+    ).data_set()
+
+
+def accuracy(preset: Description, data: DataSet, seed: int) -> float:
+    """Test accuracy after the last epoch."""
+    run = Run.start(preset, data, seed)
+    while not run.done:
+        record = run.epoch()
+    return record.test_accuracy
+
+
+# -- series ----------------------------------------------------------------------------------------
+def activities(folder: Path) -> DataSet:
+    """BasicMotions through the plain front end: six windows of 16 steps, mean and energy of six channels."""
+    wheel = first(folder, "aeon-*.whl")
+    if wheel is None:
+        raise ValueError(f"no aeon-*.whl in {folder}: pip download --no-deps aeon==1.6.0")
+    parts = []
+    with zipfile.ZipFile(wheel) as z:
+        for part in ("TRAIN", "TEST"):
+            name = f"aeon/datasets/data/{ACTIVITIES}/{ACTIVITIES}_{part}.ts"
+            series, labels = read_ts(name, z.read(name).decode())
+            rows = []
+            for s in series:
+                raw = np.clip(np.rint(s * (32768 / FULL_SCALE)), -32768, 32767).astype(np.int64)
+                front_end = Channels(s.shape[1], WINDOW_STEPS, WINDOWS)
+                rows.append(front_end.feed_bytes(raw.astype("<i2").tobytes())[0])
+            parts += [np.array(rows, np.uint8), np.array(labels)]
+    return own.of(*parts, name=ACTIVITIES)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of fsdd*.npz")
+    parser.add_argument("--series", type=Path, help="folder of the wheel of aeon")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found: dict[str, Any] = {"machine": machine(), "seeds": options.seeds}
+    if options.data is not None:
+        words, digits, test = spoken_words(options.data)
+        lost = np.array([w is None for w in words])
+        data = spoken_data(words, digits, test)
+        part = len(data.y_test) / int(test.sum())
+        accuracies = [part * accuracy(PRESETS["spoken"], data, s) for s in range(options.seeds)]
+        found["spoken"] = {"accuracy": accuracies, "lost": [int(lost[~test].sum()), int(lost[test].sum())]}
+        show("spoken digits, resynthesised", accuracies)
+        print(f"without a word: {lost[~test].sum()} training and {lost[test].sum()} test recordings")
+    if options.series is not None:
+        data = activities(options.series)
+        accuracies = [accuracy(presets.own(data), data, s) for s in range(options.seeds)]
+        found["series"] = accuracies
+        show(f"{ACTIVITIES}, plain front end", accuracies)
+    if options.json:
+        write_json(options.json, found)
+
+
+def show(name: str, accuracies: list[float]) -> None:
+    each = ", ".join(f"{100 * a:.2f}" for a in accuracies)
+    print(f"{name}: {100 * np.mean(accuracies):.2f} % ({each})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

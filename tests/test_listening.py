@@ -1,0 +1,204 @@
+"""Words of recordings: read through the front end, learned, and heard in a stream."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import types
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from equilif.data import own
+from equilif.data.microphone import Microphone, samples, word_of
+from equilif.data.signals import Sound, read_wav
+from equilif.training import presets
+from equilif.training.run import Run
+from equilif_golden.front_end import tokens
+from equilif_golden.front_end.segmentation import Verdict
+from tests.cli import error_of, run
+
+RATE = 8000
+#: begin and end of a sweep in Hz
+WORDS = {"up": (400, 1500), "down": (1500, 400), "flat": (2500, 2500)}
+
+
+def word(name, rng, seconds=0.35):
+    n = int(RATE * seconds * rng.uniform(0.9, 1.1))
+    begin, end = WORDS[name]
+    phase = np.cumsum(np.linspace(begin, end, n)) * (2 * np.pi / RATE)
+    return rng.uniform(0.1, 0.5) * np.sin(phase) * np.hanning(n) ** 0.3
+
+
+def save(path: Path, sound):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as w:
+        w.setparams((1, 2, RATE, 0, "NONE", ""))
+        w.writeframes(np.rint(sound * 32767).astype("<i2").tobytes())
+
+
+def silence(seconds):
+    return np.zeros(int(RATE * seconds))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """WAV recordings by class, and a run that has learned them."""
+    root = tmp_path_factory.mktemp("listening")
+    rng = np.random.default_rng(0)
+    for name in WORDS:
+        for i in range(8):
+            save(root / "words" / name / f"{i}.wav", word(name, rng))
+    data = own.load(root / "words", front_end=True)
+    preset = presets.own(data).changed(epochs=12)
+    training = Run.start(preset, data, 0)
+    while not training.done:
+        record = training.epoch()
+    assert record.test_accuracy == 1
+    training.save(root / "run")
+    return root
+
+
+def test_tokens_of_own_recordings(folder):
+    """A data set has the tokens that the golden front end makes of a word."""
+    data = own.load(folder / "words", front_end=True)
+    assert data.about.encoding.front_end and data.about.encoding.places == tokens.POSITIONS
+    first = word_of(read_wav(folder / "words" / "down" / "0.wav"))
+    expected = data.about.scaling.front_end.tokens(first) << 5
+    rows = [data.tokens_train.sample(j) for j in range(len(data.y_train))]
+    assert any(np.array_equal(expected, r) for r in rows)
+
+
+def test_recordings_without_a_word(folder, tmp_path):
+    for name in ("a", "b"):
+        for i in range(3):
+            save(tmp_path / "words" / name / f"{i}.wav", word("up", np.random.default_rng(i)))
+    save(tmp_path / "words" / "a" / "3.wav", silence(0.5))
+    found = own.read(tmp_path / "words", front_end=True)
+    assert len(found.data.y_train) + len(found.data.y_test) == 6
+    assert any("3.wav" in note for note in found.notes)
+    for path in (tmp_path / "words" / "a").iterdir():
+        save(path, silence(0.2))
+    for path in (tmp_path / "words" / "b").iterdir():
+        save(path, silence(0.2))
+    with pytest.raises(ValueError, match="no recording"):
+        own.read(tmp_path / "words", front_end=True)
+
+
+def test_front_end_is_for_recordings(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 2)), y=np.array([0, 1, 0, 1]))
+    with pytest.raises(ValueError, match="front_end"):
+        own.read(tmp_path / "x.npz", front_end=True)
+
+
+def test_listen(folder, tmp_path):
+    rng = np.random.default_rng(9)
+    names = ["down", "flat", "up"]
+    parts = [silence(0.5)]
+    for name in names:
+        parts += [word(name, rng), silence(0.4)]
+    click = np.zeros(RATE // 2)
+    click[1000:1300] = 0.5 * np.sin(np.arange(300))
+    noise = rng.normal(0, 0.2, 2 * RATE).clip(-1, 1)
+    save(tmp_path / "words.wav", np.concatenate([*parts, click, noise, silence(0.3)]))
+    run(
+        *("listen", folder / "run" / "network.npz", tmp_path / "words.wav"),
+        *("--out", tmp_path / "page.html", "--json", tmp_path / "words.json"),
+    )
+    found = json.loads((tmp_path / "words.json").read_text())["words"]
+    assert [w["label"] for w in found] == [*names, None, None]
+    assert [bool(w["reason"]) for w in found] == [False] * 3 + [True] * 2
+    assert abs(found[0]["start"] - 0.5) < 0.05 and abs(found[0]["end"] - 0.85) < 0.1
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<section") == 1 + 1 + 3 and "<script" not in page
+
+
+def test_blocks_of_a_stream(folder):
+    x = samples(read_wav(folder / "words" / "up" / "1.wav"))
+    x = np.concatenate([x, np.zeros(6000, np.int64)])
+    microphone = Microphone()
+    parts = [s for b in np.array_split(x, 9) for s in microphone.feed(b)[1]] + microphone.finish()
+    whole = Microphone()
+    expected = whole.feed(x)[1] + whole.finish()
+    assert [p.word for p in parts] == [e.word for e in expected] and len(parts) == 1
+    np.testing.assert_array_equal(parts[0].codes, expected[0].codes)
+    assert parts[0].word.verdict is Verdict.SAMPLE
+
+
+def test_resampling():
+    t = np.arange(8000) / 8000
+    tone = 0.5 * np.sin(2 * np.pi * 300 * t)
+    found = samples(Sound(np.stack([tone, tone], axis=1), 8000, 16))
+    t = np.arange(16_000) / 16_000
+    assert np.abs(found - 16_384 * np.sin(2 * np.pi * 300 * t))[200:-200].max() <= 2
+
+
+class Card:
+    """A sound card in place of sounddevice: gives a stream to the callback, block by block."""
+
+    PortAudioError = type("PortAudioError", (Exception,), {})
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def RawInputStream(self, *, samplerate, blocksize, device, channels, dtype, callback):
+        assert (samplerate, channels, dtype) == (16_000, 1, "int16")
+        if device == "broken":
+            raise self.PortAudioError("Error querying device\n-1")
+        for block in np.array_split(self.stream, range(blocksize, len(self.stream), blocksize)):
+            callback(block.astype("<i2").tobytes(), blocksize, None, None)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return False
+
+
+def test_microphone(folder, tmp_path, monkeypatch):
+    quiet = np.zeros(8000, np.int64)
+    x = samples(read_wav(folder / "words" / "flat" / "2.wav"))
+    monkeypatch.setitem(sys.modules, "sounddevice", Card(np.concatenate([quiet, x, quiet])))
+    network = folder / "run" / "network.npz"
+    run("listen", network, "--seconds", 1.2, "--json", tmp_path / "words.json")
+    (found,) = json.loads((tmp_path / "words.json").read_text())["words"]
+    assert found["label"] == "flat" and found["source"] == "microphone"
+    assert "--device" in error_of("listen", network, "--device", "broken", "--seconds", 1)
+
+
+@pytest.mark.parametrize(
+    "module, named", [(None, "[microphone]"), (types.ModuleType("without PortAudio"), "libportaudio2")]
+)
+def test_no_sound_card(module, named, folder, monkeypatch):
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "sounddevice":
+                if module is None:
+                    raise ModuleNotFoundError(name, name=name)
+                raise OSError("PortAudio library not found")
+
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    assert named in error_of("listen", folder / "run" / "network.npz")
+
+
+def test_listen_errors(folder, tmp_path):
+    network = folder / "run" / "network.npz"
+    wav = folder / "words" / "up" / "0.wav"
+    assert "front_end" in error_of("listen", "digits-64", wav)
+    assert str(tmp_path) in error_of("listen", network, tmp_path)
+    assert "--seconds" in error_of("listen", network, wav, "--seconds", 3)
+
+
+def test_report_of_a_run_names_the_front_end(folder):
+    from equilif.report import run as runs
+
+    found = runs.read(folder / "run")
+    commands = found.repeat(own.again(found.history.about)).commands
+    assert "data.front_end=true" in commands[0] and "data.attention" not in commands[0]
+    assert dataclasses.asdict(found.history.about)["encoding"]["front_end"] is True
