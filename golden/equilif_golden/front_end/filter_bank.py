@@ -27,7 +27,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.compiled import compiled
 from equilif_golden.fixed import Raw, integers
 from equilif_golden.front_end.log2 import log2
 from equilif_golden.front_end.pdm import HI, LO
@@ -85,41 +84,18 @@ class FilterBank:
 
     def feed(self, samples: npt.ArrayLike) -> Frames:
         """Samples (m,), -32768 .. 32767, to the frames that are complete."""
+        from equilif_golden.front_end.compiled import filter_hops
+
         pending = np.concatenate([self._pending, integers(samples, "samples", LO, HI)])
         n = len(pending) // HOP
         hops = pending[: n * HOP].reshape(n, HOP)
         self._pending = pending[n * HOP :]
         sums = np.zeros((n + 1, BANDS), np.int64)
         sums[0] = self._before
-        _filter(hops, COEFFICIENTS, self._state, sums[1:])
+        filter_hops(hops, COEFFICIENTS, self._state, sums[1:], FRACTION, COEFFICIENT_FRACTION)
         self._before = sums[-1]
         codes = np.clip(log2(sums[1:] + sums[:-1]) - OFFSET, 0, 255)
         last = np.concatenate([[self._last], hops[:, -1]])
         self._last = int(last[-1])
         clipped = ((hops == LO) | (hops == HI)).any(axis=1)
         return Frames(codes, clipped, (hops == last[:-1, None]).all(axis=1))
-
-
-@compiled
-def _filter(hops: Raw, coefficients: Raw, state: Raw, sums: Raw) -> None:
-    """Sums (n, BANDS) of hops (n, HOP); the state (BANDS, SECTIONS, 2) goes on."""
-    half = 1 << (COEFFICIENT_FRACTION - 1)
-    for b in range(BANDS):
-        k = coefficients[0, b]
-        g = coefficients[1, b]
-        a = coefficients[2, b]
-        for n in range(len(hops)):
-            total = 0
-            for i in range(HOP):
-                u = hops[n, i] << FRACTION
-                for s in range(SECTIONS):
-                    c1 = state[b, s, 0]
-                    c2 = state[b, s, 1]
-                    v0 = (k * u + half) >> COEFFICIENT_FRACTION
-                    t = c1 + ((g * (v0 - c2) + half) >> COEFFICIENT_FRACTION)
-                    u = (a * t + half) >> COEFFICIENT_FRACTION
-                    v2 = c2 + ((g * u + half) >> COEFFICIENT_FRACTION)
-                    state[b, s, 0] = 2 * u - c1
-                    state[b, s, 1] = 2 * v2 - c2
-                total += abs(u)
-            sums[n, b] = total

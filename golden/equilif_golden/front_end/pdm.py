@@ -16,7 +16,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.compiled import compiled
 from equilif_golden.fixed import Raw, integers
 
 RATE = 16_000  #: samples a second
@@ -94,33 +93,12 @@ class Modulator:
         """
         x = integers(samples, "samples", LO, HI)
         bits = np.zeros(len(x) * OVERSAMPLING, np.uint8)
-        _modulate(x, bits, self._state, *MODULATION)
+        from equilif_golden.front_end.compiled import modulate_samples
+
+        modulate_samples(x, bits, self._state, OVERSAMPLING, *MODULATION)
         return bits
 
 
 def modulate(samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     """:meth:`Modulator.feed` of a whole stream."""
     return Modulator().feed(samples)
-
-
-@compiled
-def _modulate(x: Raw, bits: npt.NDArray[np.uint8], state: Raw, gain: int, unit: int) -> None:
-    """Error feedback by (1 - z**-1)**2; full scale of the bits is ``unit`` 2**15 OVERSAMPLING."""
-    full = unit * (OVERSAMPLING << 15)
-    random = state[3]
-    before = state[0]
-    e1 = state[1]
-    e2 = state[2]
-    for n in range(len(x)):
-        for i in range(OVERSAMPLING):
-            w = gain * (before * OVERSAMPLING + (x[n] - before) * (i + 1)) + 2 * e1 - e2
-            random = (random * 1_664_525 + 1_013_904_223) & 0xFFFFFFFF
-            bit = w + (random >> 9) - full // 2 >= 0  # 23 bits of the generator
-            bits[n * OVERSAMPLING + i] = bit
-            e2 = e1
-            e1 = w - full if bit else w + full
-        before = x[n]
-    state[3] = random
-    state[0] = before
-    state[1] = e1
-    state[2] = e2
