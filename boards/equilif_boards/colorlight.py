@@ -38,7 +38,7 @@ class ColorlightI5(LatticeECP5Platform):
         spi_resource(
             cs="C17", mosi="B18", miso="B20", sck="F20", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
         ),
-        # PHY U29, a Broadcom B50612D
+        # PHY U29, a Broadcom B50612D; the other one is U28
         rgmii_resource(
             0,
             rx=("H2", "P2", "K2 L1 N1 P1"),
@@ -60,7 +60,7 @@ COLORLIGHT_I5 = replace(
     link=UartLink(baud=1_000_000, place="on the extension board's USB"),
     other_links=(
         SpiLink(sck_hz=25e6, place="connector P3: GND pin 4, SCK pin 6, MISO pin 8, MOSI pin 10, CS pin 12"),
-        UdpLink(place="Ethernet port 1, SODIMM pins 15 to 33"),
+        UdpLink(place="Ethernet port of PHY U29"),
     ),
     flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
     leds=(("led", 0),),

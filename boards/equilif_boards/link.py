@@ -232,7 +232,7 @@ class UdpLink:
     delay_step: ClassVar[float] = 25e-12
 
     def __str__(self) -> str:
-        return f"UDP, {self.address}"
+        return f"gigabit Ethernet, {self.address}"
 
     @property
     def clocks(self) -> Mapping[str, float]:
