@@ -214,7 +214,7 @@ NETWORKS = {
     "mnist-maps": TrainedNetwork(
         "MNIST",
         "convolutions of 24 and 48 maps",
-        16,
+        12,
         "equilif train mnist --hidden conv:24 --hidden conv:48",
         "MNIST, convolutions of 24 and 48 maps",
     ),
