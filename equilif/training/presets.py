@@ -24,7 +24,7 @@ OWN_SAMPLES = 15_000  #: that a network sees while it learns, if that is in OWN_
 OWN_EPOCHS = (10, 100)  #: the fewest and the most
 OWN_HEADS = 8  #: heads of an attention layer: the program of 16 is longer than an engine holds
 #: how chains of several hidden populations learn (docs/notes/deep_networks.md): by errors, without feedback
-DEEP = {
+DEEP: Mapping[str, dict[str, Any]] = {
     "phases": {"free": 8, "window": 8, "contrast": "errors"},
     "start": {"bias": 0.05, "scale": 1.0},
 }
@@ -58,7 +58,7 @@ def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = N
     training = {name: content[name] for name in ("learning", "rates") if name in content}
     if not training:
         return base
-    found = {**tables.chain(*hidden, feedback=False), **DEEP, **training}
+    found: dict[str, Any] = {**tables.chain(*hidden, feedback=False), **DEEP, **training}
     if base.rates is not None:
         found["phases"] = {**DEEP["phases"], "free": base.schedule.free, "window": base.schedule.window}
     return Description.of(found, base.data)
