@@ -55,7 +55,7 @@ def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = N
     if hidden is None or len(hidden) < 2 or base.loaded or ask_feedback(changes):
         return base
     content = base.content()
-    training = {name: content[name] for name in ("learning", "rates") if name in content}
+    training = {name: content[name] for name in tables.METHODS if name in content}
     if not training:
         return base
     found: dict[str, Any] = {**tables.chain(*hidden, feedback=False), **DEEP, **training}
