@@ -81,6 +81,7 @@ TANG_NANO_9K = Board(
         attention=False,
     ),
     network=(784, 20, 10),
+    frame_bytes=2048,  # one block RAM, as for less
     after_read=(COLLISION_DONT_CARE,),
     pypi_tools=("yosys",),
     leds=(("led", 0), ("led", 1), ("led", 2)),
@@ -107,6 +108,7 @@ TANG_NANO_20K = Board(
         errors=True,
     ),
     network=(784, 40, 10),
+    frame_bytes=2048,  # one block RAM, as for less
     after_read=TANG_NANO_9K.after_read,
     synth_opts="-family gw2a",
     pypi_tools=("yosys",),

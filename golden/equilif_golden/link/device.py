@@ -83,7 +83,7 @@ class Device:
         self.trainer = StandaloneTrainer(self, flash, self.engine.config) if flash else None
         blocks = flash.area.blocks if flash else 0
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples)
-        self.predictions = [0] * max_samples  #: of the samples of the last RUN; others are of earlier ones
+        self.predictions: list[int] = []  #: of the samples of the last RUN
         self.totals = (0, 0, 0)  #: cycles, spikes, accesses of the last RUN
         #: sequence of the last command when that was a RUN: the same again is a repetition
         self.ran: int | None = None
@@ -216,11 +216,12 @@ class Device:
         if not complete or len(samples) > allowed:
             raise Refusal(Status.BAD_LENGTH)
         if not repeated:
+            self.predictions = []
             self.totals = (0, 0, 0)
-            for k, values in enumerate(samples):
+            for values in samples:
                 self._write(Region.VALUE, address, values)
                 prediction, *counts = self.run(learn=bool(flags & LEARN))
-                self.predictions[k] = prediction
+                self.predictions.append(prediction)
                 cycles, spikes, accesses = (
                     a + b & 0xFFFFFFFF for a, b in zip(self.totals, counts, strict=True)
                 )
@@ -228,7 +229,7 @@ class Device:
             if flags & LEARN:
                 self._changed(own=own)
         return (
-            b"".join(map(PREDICTION.pack, self.predictions[: len(samples)]))
+            b"".join(map(PREDICTION.pack, self.predictions))
             + TOTALS.pack(*self.totals)
             + self._read(Region.VALUE, read_address, count)
         )

@@ -14,7 +14,7 @@ Each command is processed twice.  The first pass is a dry run: it checks every a
 writes nothing.  The second pass (``commit``) starts only if the first one succeeded, so no command is
 executed in part.  The values of a RUN from the flash need one pass, as nobody can resend it.
 
-Throughput: a value a cycle, packed zeros a group of lanes a cycle, other bytes one in two cycles.
+Throughput: packed zeros a group of lanes a cycle, literals one a cycle, other elements one in two cycles.
 
 A RUN of several samples is a sequence of DATA, START and RUN for each of them, in the second pass.
 
@@ -222,6 +222,7 @@ class _HostStates:
         bits = address_bits(self.config)
         self.address = Signal(1 + (max(bits, ADDRESS_BITS) if trainer else bits))
         self.literals = Signal(range(MAX_LITERALS + 1))  # packed values until the next control byte
+        self.pending = Signal()  # the word is a literal that is not yet written
         self.ran = Signal()  # the run is finished
         self.word = Signal(32)  # an element, or a word of the result
         self.lane = Signal(2)  # index of the byte in the word
@@ -281,8 +282,10 @@ class _HostStates:
         if max_samples == 1:
             return
         self.start_address = Signal(len(self.address))  # of the values of each sample
-        self.last_sample = Signal(range(max_samples))  # index of the present sample; then of the last one
-        self.sample = Signal.like(self.last_sample)  # index of the prediction to send
+        # index of the present sample in the second pass; then of the last one, for repetitions, too
+        self.last_sample = Signal(range(max_samples))
+        # index of the present sample in the first pass; then of the prediction to send
+        self.sample = Signal.like(self.last_sample)
         self.more_samples = Signal()  # another sample follows the present one
         memory = m.submodules.predictions = ram(len(self.engine.prediction), max_samples, None)
         self.store = memory.write_port()
@@ -407,11 +410,12 @@ class _HostStates:
                 self.commit.eq(0),
                 self.lane.eq(0),
                 self.literals.eq(0),
+                self.pending.eq(0),
                 self.result.eq(0),
                 self.address.eq(0),
             ]
             if self.max_samples > 1:
-                m.d.sync += [self.last_sample.eq(0), self.sample.eq(0)]
+                m.d.sync += self.sample.eq(0)
             # a repeated RUN is already finished: only its reply is sent again
             m.d.sync += self.ran.eq(
                 self.repeatable & (framer.sequence == self.last_sequence) & ~self.trainer_frame
@@ -554,11 +558,16 @@ class _HostStates:
         with m.State("DATA"):
             n_zeros = framer.data[:ZERO_BITS]
             n_literals = framer.data[ZERO_BITS:]
-            control = self.packed & (self.literals == 0)
+            literal = self.literals != 0
+            control = self.packed & ~literal
             m.d.sync += self.status.eq(Mux(self.load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
+            with m.If(self.pending):
+                m.d.sync += self.pending.eq(0)
+            # literals are written while the next one is read; what follows them needs their last address
             with m.If(framer.data_valid & framer.payload_end):
-                self._end_of_data()
-            with m.Elif(framer.data_valid):
+                with m.If(~self.pending):
+                    self._end_of_data()
+            with m.Elif(framer.data_valid & (literal | ~self.pending)):
                 m.d.comb += framer.take.eq(1)
                 m.d.sync += self.lane.eq(self.lane + 1)
                 values = self.region == Region.VALUE
@@ -578,11 +587,17 @@ class _HostStates:
                         m.next = "ELEMENT"
                     with m.Elif(n_literals == 0):
                         self._end_of_sample()
+                with m.Elif(literal):
+                    m.d.sync += [
+                        self.lane.eq(0),
+                        self.pending.eq(1),
+                        self.literals.eq(self.literals - 1),
+                    ]
                 with m.Elif(self.lane == self.last_written):
                     m.d.sync += self.lane.eq(0)
                     m.next = "ELEMENT"
-                with m.If(self.literals != 0):
-                    m.d.sync += self.literals.eq(self.literals - 1)
+            with m.If(self.pending):
+                self._element()
         with m.State("ELEMENT"):
             m.next = "DATA"
             with m.If(self.commit & ~self.ready):
@@ -621,13 +636,13 @@ class _HostStates:
             self._refuse()
             return
         m.d.sync += self.address.eq(self.start_address)
-        with m.If(self.trainer_frame | (self.last_sample == self.max_samples - 1)):
+        with m.If(self.trainer_frame | (self.sample == self.max_samples - 1) & ~self.commit):
             self._refuse()
         with m.Elif(self.commit):
             m.d.sync += self.more_samples.eq(1)
             m.next = "START"
         with m.Else():
-            m.d.sync += self.last_sample.eq(self.last_sample + 1)
+            m.d.sync += self.sample.eq(self.sample + 1)
 
     def _end_of_data(self) -> None:
         m = self.m
@@ -640,7 +655,8 @@ class _HostStates:
             with m.If(~self.load):
                 m.next = "HEADER"
             if self.max_samples > 1:
-                with m.If(~self.ran):
+                m.d.sync += self.sample.eq(0)
+                with m.If(self.runs & ~self.ran):
                     m.d.sync += self.last_sample.eq(0)
         with m.Else():
             m.next = "DONE"
@@ -648,6 +664,9 @@ class _HostStates:
                 m.d.sync += self.loaded.eq(1)
             with m.If(self.runs):
                 m.next = "START"
+            if self.max_samples > 1:
+                with m.If(self.trainer_frame):
+                    m.d.sync += self.last_sample.eq(0)
             if self.trainer is not None:
                 with m.If(self.in_flash):
                     m.next = "FINISH PAGE"
