@@ -6,8 +6,8 @@
 
 A board is not built again if its folder in --builds has a build of the same netlist and tools.  A row has the
 commit at the start of this command.  Cycles: RTL simulation of the board's network after one epoch of MNIST
-(representative spike rates), compared with the golden model.  Bytes: a packed sample and its reply, without
-SLIP escapes.
+(representative spike rates), compared with the golden model.  Bytes: frames and replies by sample,
+without SLIP escapes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks import pages
 from benchmarks.claims import BUILT
-from benchmarks.link import sent
+from benchmarks.link import line_bytes
 from benchmarks.records import stamp, write
 from equilif import results
 from equilif.data import images as data
@@ -35,7 +35,6 @@ from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import MANIFEST, BuildSteps, build, synthesise
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.config import EngineConfig
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
@@ -60,10 +59,10 @@ def manifest(board: Board, folder: Path, seeds: int) -> dict[str, Any]:
     ).as_dict()
 
 
-def cost(
-    config: EngineConfig, sizes: tuple[int, ...], d: data.DataSet, n: int
-) -> dict[str, dict[str, float]]:
+def cost(board: Board, d: data.DataSet, n: int) -> dict[str, dict[str, float]]:
     """Mean cycles and bytes per sample over ``n`` samples."""
+    config = board.config
+    sizes = board.network
     preset = PRESETS["mnist"]
     network = Network.chain(*sizes, schedule=preset.schedule)
     kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
@@ -82,16 +81,14 @@ def cost(
         raise AssertionError(found.mismatch)
     compiled = Compiled(network, config)
     targets = one_hot(d.y_train, sizes[-1])
-    packed = {
-        "training": [sent(compiled.sample(d.x_train[j].astype(np.int64), targets[j])) for j in chosen],
-        "inference": [
-            sent(compiled.sample(x.astype(np.int64), np.zeros(sizes[-1], np.int64))) for x in d.x_test[:n]
-        ],
+    values = {
+        "training": [compiled.sample(d.x_train[j].astype(np.int64), targets[j]) for j in chosen],
+        "inference": [compiled.sample(x.astype(np.int64)) for x in d.x_test[:n]],
     }
     return {
         "cycles": {k: round(getattr(found, k).per_sample()["cycles"], 1) for k in KINDS},
         "ideal": {k: round(getattr(found, k).per_sample()["ideal"], 1) for k in KINDS},
-        "bytes": {k: round(float(np.mean(packed[k])), 1) for k in KINDS},
+        "bytes": {k: round(line_bytes(board, values[k]), 1) for k in KINDS},
     }
 
 
@@ -114,12 +111,12 @@ def main() -> None:
     built_from = stamp(BUILT)  # before the builds, which take hours
     d = data.load("mnist", args.data)
     known = measured()
-    costs: dict[tuple[EngineConfig, tuple[int, ...]], dict[str, dict[str, float]]] = {}
+    costs: dict[tuple[object, ...], dict[str, dict[str, float]]] = {}
     for board in (BOARDS[name] for name in args.boards):
         made = manifest(board, args.builds, args.seeds)
-        key = board.config, board.network
+        key = board.config, board.network, board.frame_bytes, board.max_samples
         if key not in costs:
-            costs[key] = cost(*key, d, args.samples)
+            costs[key] = cost(board, d, args.samples)
         t = made["timing"]
         before = known.get(board.name, {})
         same = "standalone" in before and same_engine(

@@ -13,6 +13,7 @@ Host and USB bridge are not included.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,17 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.link.protocol import OVERHEAD, RESULT, RUN_HEADER, pack
+from equilif_golden.link.protocol import (
+    OVERHEAD,
+    PACKED,
+    PREDICTION,
+    RESULT,
+    RUN_HEADER,
+    TOTALS,
+    Command,
+    Identity,
+    unpack,
+)
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 from equilif_hdl.link.uart import MIN_DIVISOR
@@ -137,10 +148,31 @@ def measured(board: Board, baud: int, kernel: Kernel, eta: float, x: Raw, y: Raw
     )
 
 
-def sent(values: np.ndarray) -> int:
-    """Bytes of a sample and its reply, without SLIP escapes."""
-    raw = values.astype(np.uint8).tobytes()
-    return min(len(raw), len(pack(raw))) + RUN_HEADER.size + RESULT.size + 2 * OVERHEAD + ENDS
+class ByteCounter(Client):
+    """A client without a device that counts the bytes of its frames and of their replies, without escapes."""
+
+    def __init__(self, board: Board):
+        self._identity = Identity(
+            board.config,
+            0,
+            board.frame_bytes - OVERHEAD,
+            max_samples=board.max_samples,
+        )
+        self.bytes = 0
+
+    def command(self, command: Command, payload: bytes = b"") -> bytes:
+        samples = unpack(payload[RUN_HEADER.size :])[0] if payload[0] & PACKED else [payload]
+        reply = bytes(len(samples) * PREDICTION.size + TOTALS.size)
+        self.bytes += len(payload) + len(reply) + 2 * OVERHEAD + ENDS
+        return reply
+
+
+def line_bytes(board: Board, samples: Sequence[Raw]) -> float:
+    """Mean bytes per sample of frames and replies, without SLIP escapes."""
+    counter = ByteCounter(board)
+    for _ in counter.run_samples(0, samples, learn=False):
+        pass
+    return counter.bytes / len(samples)
 
 
 def main() -> None:
