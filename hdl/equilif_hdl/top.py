@@ -4,6 +4,7 @@ pins --> transport --> SLIP --> frames --+--> Host --> EnginePort --> Engine
 pins <-- transport <-- SLIP <-- replies -+                (program, scanner, walker, lanes, weight banks)
 flash <--> controller <--> trainer <-----+
                                          +--> busy, link
+microphone --> Listener --> EnginePort, answers
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
 from equilif_hdl.engine.engine import Engine
+from equilif_hdl.front_end.listener import PINS, Listener, Microphone, Pins
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
 from equilif_hdl.link.identity import LutPrimitive
@@ -36,12 +38,15 @@ class Top(wiring.Component):
         With ``flash``.
     active, fault : Out(1)
         With ``flash``: the standalone trainer is active; it stopped with a fault.
+    microphone : Out(equilif_hdl.front_end.listener.PINS), in_word : Out(1)
+        With ``microphone``: its pins and answers; a word is in progress.
 
     ``build_id``: 32 bits, returned by IDENTIFY.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
     ``frame_bytes``: maximum frame length, up to 4,096.  ``max_samples``: of a frame, 1 to 16.
     ``flash``: flash area of the standalone trainer.
     ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
-    equilif_hdl.link.identity.IdentityRom.
+    equilif_hdl.link.identity.IdentityRom.  ``microphone``: front end with a live controller; excludes
+    ``flash``.
     """
 
     pins: Interface
@@ -50,6 +55,8 @@ class Top(wiring.Component):
     flash: FlashPins.Members
     active: Signal
     fault: Signal
+    microphone: Pins
+    in_word: Signal
 
     def __init__(
         self,
@@ -63,7 +70,10 @@ class Top(wiring.Component):
         flash: Area | None = None,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         lookup: LutPrimitive | None = None,
+        microphone: Microphone | None = None,
     ):
+        if flash and microphone:
+            raise ValueError("a design has a standalone trainer or a microphone, not both: leave out one")
         self.config = config
         self.transport = transport
         self.build_id = build_id
@@ -73,8 +83,12 @@ class Top(wiring.Component):
         self.area = flash
         self.idle_timeout_bits = idle_timeout_bits
         self.lookup = lookup
+        self.listener = Listener(config, microphone) if microphone else None
         standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)} if flash else {}
-        super().__init__({"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **standalone})
+        listening = {"microphone": Out(PINS), "in_word": Out(1)} if microphone else {}
+        super().__init__(
+            {"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **standalone, **listening}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -87,14 +101,31 @@ class Top(wiring.Component):
             flash=self.area,
             idle_timeout_bits=self.idle_timeout_bits,
             lookup=self.lookup,
+            shared=self.listener is not None,
         )
         m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)
         connect(m, line.pins, flipped(self.pins))
         connect(m, line.o, host.i)
         connect(m, host.o, line.i)
-        connect(m, host.engine, engine.host)
+        if self.listener is None:
+            connect(m, host.engine, engine.host)
+        else:
+            self._listen(m, self.listener, host, engine)
         m.d.comb += [self.busy.eq(engine.host.busy), self.link.eq(line.active)]
         if self.area is not None:
             connect(m, host.flash, flipped(self.flash))
             m.d.comb += [self.active.eq(host.active), self.fault.eq(host.fault)]
         return m
+
+    def _listen(self, m: Module, listener: Listener, host: Host, engine: Engine) -> None:
+        """The engine port goes through the listener."""
+        m.submodules.listener = listener
+        connect(m, host.engine, listener.host)
+        connect(m, listener.engine, engine.host)
+        connect(m, listener.pins, flipped(self.microphone))
+        m.d.comb += [
+            host.hold.eq(listener.hold),
+            listener.held.eq(host.held),
+            listener.loaded.eq(host.loaded),
+            self.in_word.eq(listener.in_word),
+        ]

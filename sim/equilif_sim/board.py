@@ -21,6 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
 import equilif_golden
 import equilif_hdl
 from equilif_golden.engine.config import EngineConfig
@@ -28,6 +31,7 @@ from equilif_golden.extras import needs
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import END, FRAME_BYTES, MAX_SAMPLES, slip, unslip
 from equilif_golden.link.udp import Station, datagram, opened
+from equilif_hdl.front_end.listener import Microphone
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import MIN_DIVISOR, Uart
 from equilif_hdl.link.udp import Udp
@@ -35,6 +39,7 @@ from equilif_hdl.top import Top
 from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, is_stored, require, store
 from equilif_sim.link_peer import link_peer
+from equilif_sim.microphone import NO_MICROPHONE, microphone_model
 
 with needs("hdl,sim"):
     from amaranth.back import verilog
@@ -47,11 +52,13 @@ DRIVER = r"""
 #include <vector>
 LINK_PEER
 CHIP
+MICROPHONE
 struct Board {
     VerilatedContext context;
     std::unique_ptr<Vboard> top;
     LinkPeer line;
     Chip chip;
+    Microphone microphone;
     uint64_t cycles = 0;
     uint64_t quiet = 0;     // cycles since anything was going on
     bool answered = true;   // the last thing on the line was the end of a reply
@@ -74,11 +81,13 @@ struct Board {
     }
     void tick() {
         chip.before(*top);
+        microphone.before(*top);
         top->clk = 0;
         top->eval();
         top->clk = 1;
         top->eval();
         chip.after(*top);
+        microphone.after(*top);
         cycles++;
     }
 };
@@ -94,14 +103,20 @@ void board_cut(Board *b) { b->chip.cut(); }
 void board_flash(Board *b, uint8_t *content) { b->chip.content = content; }
 int board_active(Board *b) { return b->chip.active(*b->top); }
 int board_fault(Board *b) { return b->chip.fault(*b->top); }
+void board_play(Board *b, const uint8_t *bits, uint64_t n) { b->microphone.play(bits, n); }
+uint64_t board_left(Board *b) { return b->microphone.left(); }
+uint64_t board_idle(Board *b) { return b->microphone.idle; }
+int board_text(Board *b, uint8_t *out, int room) { return b->microphone.take(out, room); }
 uint64_t board_cycles(Board *b) { return b->cycles; }
-// Runs until a reply ends, nothing more can come, or `room` or `max_cycles` cycles are used up.
+// Runs until a reply ends, nothing more can come, the bits of the microphone end, or `room` or `max_cycles`
+// cycles are used up.
 // Returns whether nothing more can come.
 int board_run(
     Board *b, const uint8_t *in, int n_in, int *taken, uint8_t *out, int room, int *n_out, uint64_t max_cycles
 ) {
     *taken = 0;
     *n_out = 0;
+    bool playing = b->microphone.left();
     for (uint64_t k = 0; k < max_cycles && *n_out < room; k++) {
         while (b->line.ready() && *taken < n_in) {
             b->line.send(in[(*taken)++], !b->spoiled);
@@ -116,7 +131,9 @@ int board_run(
             b->answered = byte == END;
             if (b->answered) return 0;
         }
-        b->quiet = !b->line.idle() || b->top->busy || b->chip.active(*b->top) ? 0 : b->quiet + 1;
+        if (playing && !b->microphone.left()) return 0;
+        b->quiet = !b->line.idle() || b->top->busy || b->chip.active(*b->top)
+                || b->microphone.left() ? 0 : b->quiet + 1;
         // after a reply at most an OVERRUN follows, and at once; before one a whole frame may be walked twice
         if (b->quiet > (b->answered ? 64 + LinkPeer::gap : 300000)) return 1;
     }
@@ -167,6 +184,7 @@ class Board:
         flash_file: Path | None = None,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         build_id: int | None = None,
+        microphone: Microphone | None = None,
     ):
         """``build_id``: default: a hash of the sources and sizes of the design.  ``flash_file``: file of the
         flash content, which survives this process; default: in memory.
@@ -179,12 +197,16 @@ class Board:
         }
         if flash is not None:
             arguments |= {"flash": flash, "idle_timeout_bits": idle_timeout_bits}
+        if microphone is not None:
+            arguments["microphone"] = microphone
         ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id)]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.config = config
         self.build_id = int(key[:8], 16) if build_id is None else build_id
         driver = DRIVER.replace("LINK_PEER", f"const uint8_t END = {END};\n{link_peer(transport)}")
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
+        heard = NO_MICROPHONE if microphone is None else microphone_model(microphone)
+        driver = driver.replace("MICROPHONE", heard)
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not is_stored(text):
             require(text)
@@ -193,6 +215,8 @@ class Board:
         self._lib: Any = ctypes.CDLL(str(self._compiled(text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64
+        self._lib.board_left.restype = ctypes.c_uint64
+        self._lib.board_idle.restype = ctypes.c_uint64
         #: content of the chip
         self.flash = None if flash is None else content_of(flash_file)
         self._board = ctypes.c_void_p(self._lib.board_new())
@@ -254,6 +278,30 @@ class Board:
             if self.cycles - first > max_cycles:
                 raise RuntimeError(f"the trainer is still active after {max_cycles} cycles")
         return output
+
+    def play(self, bits: npt.NDArray[np.uint8]) -> None:
+        """Bits of the microphone from now on; :meth:`run` and :meth:`listen` take them."""
+        self._bits = np.ascontiguousarray(bits, np.uint8)
+        pointer = self._bits.ctypes.data_as(ctypes.c_void_p)
+        self._lib.board_play(self._board, pointer, ctypes.c_uint64(len(self._bits)))
+
+    @property
+    def idle_bits(self) -> int:
+        """Number of bits of the microphone that :meth:`play` did not give: 0, 1, 0, 1 .., silence."""
+        return int(self._lib.board_idle(self._board))
+
+    @property
+    def answers(self) -> bytes:
+        """Text of the live controller since the last call."""
+        n = self._lib.board_text(self._board, self._out, ROOM)
+        return bytes(self._out[:n])
+
+    def listen(self, bits: npt.NDArray[np.uint8]) -> bytes:
+        """Play ``bits``, and return the answers."""
+        self.play(bits)
+        while self._lib.board_left(self._board):
+            self.run(b"")
+        return self.answers
 
     def step(self, cycles: int) -> None:
         """Run ``cycles``, or until a reply is received."""

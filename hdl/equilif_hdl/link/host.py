@@ -84,8 +84,13 @@ class Host(wiring.Component):
         With ``flash``.
     active, fault : Out(1)
         With ``flash``: the standalone trainer is active; it stopped with a fault.
+    hold : In(1), held : Out(1)
+        With ``shared``: the next frame waits; no command is in execution, and the engine is free.
+    loaded : Out(1)
+        With ``shared``: a program is loaded.
 
-    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash.  ``idle_timeout_bits``: see
+    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash.  ``shared``: another block uses the
+    engine while ``held``; a RUN from before that is not repeatable.  ``idle_timeout_bits``: see
     equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
     """
 
@@ -95,6 +100,9 @@ class Host(wiring.Component):
     flash: FlashPins.Members
     active: Signal
     fault: Signal
+    hold: Signal
+    held: Signal
+    loaded: Signal
 
     def __init__(
         self,
@@ -104,6 +112,7 @@ class Host(wiring.Component):
         frame_bytes: int = FRAME_BYTES,
         max_samples: int = MAX_SAMPLES,
         flash: Area | None = None,
+        shared: bool = False,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         lookup: LutPrimitive | None = None,
     ):
@@ -111,17 +120,20 @@ class Host(wiring.Component):
         self.frame_bytes = frame_bytes
         self.max_samples = max_samples
         self.area = flash
+        self.shared = shared
         self.idle_timeout_bits = idle_timeout_bits
         blocks = flash.blocks if flash else 0
         identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples)
         self.identity = IdentityRom(identity, lookup)
         standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)}
+        sharing = {"hold": In(1), "held": Out(1), "loaded": Out(1)}
         super().__init__(
             {
                 "i": In(stream.Signature(RECEIVED)),
                 "o": Out(stream.Signature(8)),
                 "engine": Out(EnginePort(config)),
                 **(standalone if flash else {}),
+                **(sharing if shared else {}),
             }
         )
 
@@ -148,7 +160,7 @@ class Host(wiring.Component):
             connect(m, controller.pins, flipped(self.flash))
             m.d.comb += [self.active.eq(trainer.active), self.fault.eq(trainer.fault)]
         states = _HostStates(self, m, framer, checker, trainer, controller)
-        with m.FSM():
+        with m.FSM() as fsm:
             states.command()
             states.header()
             states.span()
@@ -158,6 +170,10 @@ class Host(wiring.Component):
                 states.flash()
             states.reply()
             states.results()
+        if self.shared:
+            m.d.comb += [self.held.eq(self.hold & fsm.ongoing("WAIT")), self.loaded.eq(states.loaded)]
+            with m.If(self.held):
+                m.d.sync += states.repeatable.eq(0)
         return m
 
     def _join(
@@ -223,6 +239,7 @@ class _HostStates:
         self.address = Signal(1 + (max(bits, ADDRESS_BITS) if trainer else bits))
         self.literals = Signal(range(MAX_LITERALS + 1))  # packed values until the next control byte
         self.pending = Signal()  # the word is a literal that is not yet written
+        self.hold = host.hold if host.shared else None
         self.ran = Signal()  # the run is finished
         self.word = Signal(32)  # an element, or a word of the result
         self.lane = Signal(2)  # index of the byte in the word
@@ -425,7 +442,7 @@ class _HostStates:
                 self.status.eq(framer.status),
             ]
             m.d.comb += [self.checker.clear.eq(1), framer.rewind.eq(1)]
-            with m.If(framer.full):
+            with m.If(framer.full if self.hold is None else framer.full & ~self.hold):
                 m.next = "DECODE"
         with m.State("DECODE"):
             fits = self._fits()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, Timer
 from cocotb.utils import get_sim_time
 
 PERIOD_NS = 10
@@ -121,3 +121,9 @@ class StreamSink(_Stream):
                 if taken:
                     self._on_transfer(payload)
             await RisingEdge(self._dut.clk)
+
+
+async def idle(dut: Any, cycles: int) -> None:
+    """Wait for some cycles without a callback in each; returns after a rising edge of the clock."""
+    await Timer(cycles * PERIOD_NS - 1, unit="ns")
+    await RisingEdge(dut.clk)

@@ -1,0 +1,103 @@
+"""Live controller: a network with attention on an engine, and words from the front end instead of a host.
+
+The host loads program, constants and weights as for any training, then the :class:`Table` of the network into
+the last values of the engine, which no network may use.  For each word the controller writes tokens, presence
+and target where the table says, runs the program, and sends an answer of ANSWER_BYTES:
+
+    C 07    classified as class 7
+    L 07    learned as class 7
+    X 02    rejected, with the Verdict of its word, NO_NETWORK or NO_CLASS
+
+A word is learned when the table or the pins have a label; that of the pins counts.  The label of the table is
+used once: the controller replaces it by NO_LABEL.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.port import Engine, Region, region_size
+from equilif_golden.fixed import Raw, check_int
+from equilif_golden.front_end.filter_bank import BANDS
+from equilif_golden.front_end.segmentation import Verdict
+from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
+from equilif_golden.network import Network
+
+MAGIC = 0xE7  #: of a valid table
+NO_LABEL = 0xFF
+MAX_CLASSES = 100  #: an answer has two digits
+#: byte: MAGIC, classes, tile of the tokens, address of their presence, of the target, label
+CLASSES, TILE, PRESENT, TARGET, LABEL = 1, 2, 4, 6, 8
+SCALING = 10  #: first byte of the scaling of the bands: center + 2**12 scale, three bytes each
+SCALING_BYTES = 3
+TABLE_BYTES = 72
+NO_NETWORK = len(Verdict)  #: rejected: no program, or no table
+NO_CLASS = NO_NETWORK + 1  #: rejected: the label is no class
+ANSWER_BYTES = 4  #: a letter, two digits, a line feed
+
+
+def table_first(config: EngineConfig) -> int:
+    """Element address of the table in Region.VALUE."""
+    return region_size(config, Region.VALUE) - TABLE_BYTES
+
+
+class Table(NamedTuple):
+    """What the controller knows of a network."""
+
+    network: Network
+    scaling: Scaling
+
+    def content(self, config: EngineConfig) -> Raw:
+        """Bytes (TABLE_BYTES,); ValueError for a network that words cannot be the samples of, CapacityError
+        if it needs the values of the table.
+        """
+        net = self.network
+        layer = net.dynamic_attention
+        width = BANDS + POSITIONS
+        if layer is None or (layer.attention.size, layer.relay.width) != (TOKENS, width) or net.n_inputs:
+            raise ValueError(
+                f"the network must have an attention layer of {TOKENS} dynamic patterns of {width} values, "
+                "and no other inputs"
+            )
+        check_int(net.n_outputs, "classes", 1, MAX_CLASSES)
+        compiled = Compiled(net, config)
+        first = table_first(config)
+        used = compiled.n_groups * config.lanes
+        if used > first:
+            raise CapacityError(
+                f"the network needs {used} values, and this engine has {first} beside the table of the live "
+                "controller"
+            )
+        target = compiled.groups[compiled.target].first * config.lanes
+        out = np.zeros(TABLE_BYTES, np.int64)
+        out[0], out[CLASSES], out[LABEL] = MAGIC, net.n_outputs, NO_LABEL
+        tile = compiled.tokens_first // config.lanes**2
+        for at, value in ((TILE, tile), (PRESENT, compiled.sample_first), (TARGET, target)):
+            out[at : at + 2] = value & 0xFF, value >> 8
+        both = self.scaling.center + (self.scaling.scale << 12)
+        for k in range(SCALING_BYTES):
+            out[SCALING + k : SCALING + SCALING_BYTES * BANDS : SCALING_BYTES] = both >> 8 * k & 0xFF
+        return out
+
+    def load(self, engine: Engine) -> None:
+        """Write the table, and zeros as patterns, whose padding the controller leaves as it is."""
+        content = self.content(engine.config)
+        first, zeros = Compiled(self.network, engine.config).token_words(
+            np.zeros((TOKENS, BANDS + POSITIONS), np.int64)
+        )
+        engine.write(Region.WEIGHT, first, zeros.ravel())
+        engine.write(Region.VALUE, table_first(engine.config), content)
+
+
+def set_label(engine: Engine, label: int) -> None:
+    """The next word is learned as this class."""
+    engine.write(Region.VALUE, table_first(engine.config) + LABEL, np.array([label]))
+
+
+def answer(kind: str, number: int) -> bytes:
+    """Text of an answer."""
+    return f"{kind}{number:02d}\n".encode()

@@ -1,0 +1,160 @@
+"""Front end of a microphone, from its pins to the engine and to answers.
+
+pins --> PdmMicrophone or I2sMicrophone --> FilterBank --> Segmentation --> Live --> engine
+                                                                              '--> text --> UART
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from amaranth import Module, Signal
+from amaranth.lib import cdc, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.front_end.pdm import RATE
+from equilif_hdl.engine.port import EnginePort
+from equilif_hdl.front_end.filter_bank import MIN_CYCLES, FilterBank
+from equilif_hdl.front_end.i2s import I2sMicrophone
+from equilif_hdl.front_end.live import LABEL_BITS, Live
+from equilif_hdl.front_end.pdm import PdmMicrophone
+from equilif_hdl.front_end.segmentation import Segmentation
+from equilif_hdl.link.uart import UartTransmitter
+from equilif_hdl.typed import Interface
+
+BAUD = 115_200  #: of the answers
+KINDS = {"pdm": PdmMicrophone, "i2s": I2sMicrophone}
+#: for simulations: 640 cycles a sample
+MIN_CLOCK_HZ = 10_240_000
+
+
+class Pins(Interface, Protocol):
+    """Interface of PINS."""
+
+    clock: Signal
+    ws: Signal
+    data: Signal
+    text: Signal
+    learn: Signal
+    label: Signal
+    prediction: Signal
+
+
+#: ``ws`` is of I2S only.  ``learn``, ``label``: asynchronous
+PINS = wiring.Signature(
+    {
+        "clock": Out(1),
+        "ws": Out(1),
+        "data": In(1),
+        "text": Out(1),
+        "learn": In(1),
+        "label": In(LABEL_BITS),
+        "prediction": Out(8),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Microphone:
+    """Description of the front end.  ``kind``: pdm or i2s.  ``clock_hz``: of the design."""
+
+    kind: str
+    clock_hz: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"a microphone is one of {', '.join(KINDS)}, not {self.kind!r}")
+        if self.clock_hz < MIN_CLOCK_HZ:
+            raise ValueError(
+                f"the front end needs a clock of at least {MIN_CLOCK_HZ:,} Hz, not {self.clock_hz:,}"
+            )
+
+    @property
+    def divisor(self) -> int:
+        """Clock cycles per bit of an answer."""
+        return round(self.clock_hz / BAUD)
+
+
+class Listener(wiring.Component):
+    """Members
+    -------
+    pins : Out(PINS)
+    host, engine : In(EnginePort), Out(EnginePort)
+    hold, held, loaded
+        Of equilif_hdl.link.host.Host.
+    in_word : Out(1)
+        A word is in progress.
+
+    Latency from the last sample of a word to its answer: HANG frames, then that of its parts and of the run.
+    """
+
+    pins: Pins
+    host: EnginePort.Members
+    engine: EnginePort.Members
+    hold: Signal
+    held: Signal
+    loaded: Signal
+    in_word: Signal
+
+    def __init__(self, config: EngineConfig, microphone: Microphone):
+        self.config = config
+        self.microphone = microphone
+        super().__init__(
+            {
+                "pins": Out(PINS),
+                "host": In(EnginePort(config)),
+                "engine": Out(EnginePort(config)),
+                "hold": Out(1),
+                "held": In(1),
+                "loaded": In(1),
+                "in_word": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        described = self.microphone
+        assert described.clock_hz >= MIN_CYCLES * RATE
+        m.submodules.microphone = microphone = KINDS[described.kind](described.clock_hz)
+        m.submodules.bank = bank = FilterBank()
+        m.submodules.segmentation = words = Segmentation()
+        m.submodules.live = live = Live(self.config)
+        m.submodules.transmitter = transmitter = UartTransmitter(described.divisor)
+        connect(m, live.text, transmitter.i)
+        connect(m, flipped(self.host), live.host)
+        connect(m, live.engine, flipped(self.engine))
+        pins = self.pins
+        if isinstance(microphone, I2sMicrophone):
+            m.d.comb += pins.ws.eq(microphone.ws)
+        m.submodules.learn = cdc.FFSynchronizer(pins.learn, live.learn)
+        m.submodules.label = cdc.FFSynchronizer(pins.label, live.label)
+        m.d.comb += [
+            pins.clock.eq(microphone.clock),
+            microphone.data.eq(pins.data),
+            pins.text.eq(transmitter.tx),
+            pins.prediction.eq(live.prediction),
+            bank.valid.eq(microphone.valid),
+            bank.sample.eq(microphone.o),
+            words.i_valid.eq(bank.o_valid),
+            words.band.eq(bank.band),
+            words.code.eq(bank.code),
+            words.frame.eq(bank.frame),
+            words.clipped.eq(bank.clipped),
+            words.stuck.eq(bank.stuck),
+            words.read.eq(live.read),
+            words.index.eq(live.index),
+            live.granted.eq(words.granted),
+            live.data.eq(words.data),
+            live.word.eq(words.word),
+            live.first.eq(words.first),
+            live.last.eq(words.last),
+            live.peak.eq(words.peak),
+            live.verdict.eq(words.verdict),
+            self.in_word.eq(words.in_word),
+            self.hold.eq(live.hold),
+            live.held.eq(self.held),
+            live.loaded.eq(self.loaded),
+        ]
+        return m

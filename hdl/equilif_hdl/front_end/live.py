@@ -1,0 +1,335 @@
+"""Live controller: words of the front end are samples of the engine; bit-exact with
+equilif_golden.front_end.live.
+
+    host -----------------------------+--> engine
+    word --> Tokens --> elements --.  |
+             [ table ] --> address +--'        prediction --> answer --> text
+
+The controller waits until the host link has no command in execution, and keeps its next one waiting.  The
+table of the network is in the last values of the engine.
+
+    IDLE -> CLAIM -> HEADER <-> HEADER READ -> BEGIN -> TOKENS <-> SCALING -> PRESENT -> TARGET
+         -> START -> RUN -> CLEAR -> TEXT -> DIVIDE -> TENS -> ONES -> END
+
+Latency from ``word`` to ``start``: about 16,000 cycles for a word of 32 tokens.  Throughput: a word; one that
+ends while another is at work is lost.
+"""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.front_end.filter_bank import BANDS
+from equilif_golden.front_end.live import (
+    CLASSES,
+    LABEL,
+    MAGIC,
+    NO_CLASS,
+    NO_LABEL,
+    NO_NETWORK,
+    PRESENT,
+    SCALING,
+    SCALING_BYTES,
+    TARGET,
+    TILE,
+    table_first,
+)
+from equilif_golden.front_end.segmentation import RING, Verdict
+from equilif_golden.front_end.tokens import TOKENS
+from equilif_golden.network import ONE
+from equilif_hdl.engine.isa import lane_bits
+from equilif_hdl.engine.port import VALUE_REGION, WEIGHT_REGION, EnginePort, address_bits
+from equilif_hdl.front_end.segmentation import FRAME_BYTES
+from equilif_hdl.front_end.tokens import WIDTH, Tokens
+from equilif_hdl.typed import Stream
+
+LABEL_BITS = 4  #: of the pins
+
+
+class Live(wiring.Component):
+    """Members
+    -------
+    host, engine : In(EnginePort), Out(EnginePort)
+    hold, held, loaded
+        Of equilif_hdl.link.host.Host.
+    word, first, last, peak, verdict, read, index, granted, data
+        Of equilif_hdl.front_end.segmentation.Segmentation.
+    learn, label : In(1), In(4)
+        Pins: the next word is learned with this label.
+    text : Out(stream of 8)
+        Answers.
+    prediction : Out(8)
+        Class of the last word that was classified.
+    """
+
+    host: EnginePort.Members
+    engine: EnginePort.Members
+    hold: Signal
+    held: Signal
+    loaded: Signal
+    word: Signal
+    first: Signal
+    last: Signal
+    peak: Signal
+    verdict: Signal
+    read: Signal
+    index: Signal
+    granted: Signal
+    data: Signal
+    learn: Signal
+    label: Signal
+    text: Stream[Signal]
+    prediction: Signal
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        super().__init__(
+            {
+                "host": In(EnginePort(config)),
+                "engine": Out(EnginePort(config)),
+                "hold": Out(1),
+                "held": In(1),
+                "loaded": In(1),
+                "word": In(1),
+                "first": In(range(RING)),
+                "last": In(range(RING)),
+                "peak": In(8),
+                "verdict": In(range(len(Verdict))),
+                "read": Out(1),
+                "index": Out(range(RING * FRAME_BYTES)),
+                "granted": In(1),
+                "data": In(8),
+                "learn": In(1),
+                "label": In(LABEL_BITS),
+                "text": Out(stream.Signature(8)),
+                "prediction": Out(8),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        cfg = self.config
+        p = lane_bits(cfg)
+        m.submodules.tokens = tokens = Tokens()
+        table = table_first(cfg)
+        frames = Signal(range(RING))
+        first = Signal(range(RING))
+        peak = Signal(8)
+        m.d.comb += [
+            tokens.first.eq(first),
+            tokens.frames.eq(frames),
+            tokens.peak.eq(peak),
+            self.read.eq(tokens.read),
+            self.index.eq(tokens.index),
+            tokens.granted.eq(self.granted),
+            tokens.data.eq(self.data),
+        ]
+
+        # the table
+        classes = Signal(8)
+        tile = Signal(16)
+        present = Signal(16)
+        target = Signal(16)
+        label = Signal(8)
+        scaling = Signal(8 * SCALING_BYTES)
+        fields = {0: Signal(8, name="magic"), CLASSES: classes, LABEL: label}
+        for at, field in ((TILE, tile), (PRESENT, present), (TARGET, target)):
+            fields |= {at: field[:8], at + 1: field[8:]}
+        magic = fields[0]
+        place = Signal(range(SCALING + SCALING_BYTES * BANDS))
+        byte = Signal(range(SCALING_BYTES))
+        learns = Signal()
+        pressed = Signal()  # by the pins, since the last word
+        pin_label = Signal(LABEL_BITS)
+        with m.If(self.learn):
+            m.d.sync += [pressed.eq(1), pin_label.eq(self.label)]
+
+        # the engine port
+        region = Signal(2)
+        address = Signal(address_bits(cfg))
+        wdata = Signal(32)
+        write = Signal()
+        read = Signal()
+        start = Signal()
+        ours = {
+            "mem_region": region,
+            "mem_addr": address,
+            "mem_wdata": wdata,
+            "mem_write": write,
+            "mem_repeat": Const(0, 1),
+            "mem_read": read,
+            "start": start,
+            "learn": learns,
+        }
+        for name, member in EnginePort(cfg).members.items():
+            there = getattr(self.engine, name)
+            here = getattr(self.host, name)
+            if member.flow is Out:
+                m.d.comb += there.eq(Mux(self.held, ours[name], here))
+            else:
+                m.d.comb += here.eq(there)
+        columns = -(-WIDTH >> p)
+        weight = Signal(address_bits(cfg))
+        row = tokens.row
+        column = tokens.column
+        tiles = tile + (row >> p) * columns + (column >> p)
+        m.d.comb += weight.eq(Cat((row ^ column)[:p], row[:p], tiles))
+
+        count = Signal(8)
+        letter = Signal(8)
+        number = Signal(8)
+        tens = Signal(4)
+        m.d.comb += tokens.center.eq(scaling[:12])
+        m.d.comb += tokens.scale.eq(scaling[12:])
+
+        def reject(why: int | Signal) -> None:
+            m.d.sync += [letter.eq(ord("X")), number.eq(why), self.hold.eq(0)]
+            m.next = "TEXT"
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [
+                    first.eq(self.first),
+                    peak.eq(self.peak),
+                    frames.eq(self.last - self.first + 1),
+                    place.eq(0),
+                ]
+                with m.If(self.word):
+                    m.d.sync += self.hold.eq(1)
+                    m.next = "CLAIM"
+                    with m.If(self.verdict != Verdict.SAMPLE):
+                        reject(self.verdict)
+            with m.State("CLAIM"):
+                with m.If(self.held):
+                    m.next = "HEADER"
+                    with m.If(~self.loaded):
+                        reject(NO_NETWORK)
+            with m.State("HEADER"):
+                m.d.comb += [region.eq(VALUE_REGION), address.eq(table + place), read.eq(1)]
+                m.next = "HEADER READ"
+            with m.State("HEADER READ"):
+                m.d.comb += [region.eq(VALUE_REGION), address.eq(table + place)]
+                with m.If(self.engine.mem_valid):
+                    with m.Switch(place):
+                        for at, target_field in fields.items():
+                            with m.Case(at):
+                                m.d.sync += target_field.eq(self.engine.mem_rdata[:8])
+                    m.d.sync += place.eq(place + 1)
+                    m.next = "HEADER"
+                    with m.If(place == LABEL):
+                        m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.sync += [
+                    learns.eq(pressed | (label != NO_LABEL)),
+                    place.eq(SCALING),
+                    byte.eq(0),
+                    count.eq(0),
+                ]
+                with m.If(pressed):
+                    m.d.sync += label.eq(pin_label)
+                m.next = "START TOKENS"
+                with m.If(magic != MAGIC):
+                    reject(NO_NETWORK)
+            with m.State("START TOKENS"):
+                m.d.comb += tokens.start.eq(1)
+                m.next = "TOKENS"
+                with m.If(learns & (label >= classes)):
+                    m.d.comb += tokens.start.eq(0)
+                    m.d.sync += [letter.eq(ord("X")), number.eq(NO_CLASS)]
+                    m.next = "CLEAR"
+            with m.State("TOKENS"):
+                m.d.comb += [
+                    region.eq(WEIGHT_REGION),
+                    address.eq(weight),
+                    wdata.eq(tokens.value),
+                    write.eq(tokens.valid),
+                ]
+                with m.If(tokens.request):
+                    m.next = "SCALING"
+                with m.If(tokens.done):
+                    m.next = "PRESENT"
+            with m.State("SCALING"):
+                m.d.comb += [region.eq(VALUE_REGION), address.eq(table + place), read.eq(1)]
+                m.next = "SCALING READ"
+            with m.State("SCALING READ"):
+                m.d.comb += [region.eq(VALUE_REGION), address.eq(table + place)]
+                with m.If(self.engine.mem_valid):
+                    m.d.sync += [
+                        scaling.eq(Cat(scaling[8:], self.engine.mem_rdata[:8])),
+                        place.eq(place + 1),
+                        byte.eq(byte + 1),
+                    ]
+                    m.next = "SCALING"
+                    with m.If(byte == SCALING_BYTES - 1):
+                        m.d.sync += byte.eq(0)
+                        m.next = "SCALED"
+            with m.State("SCALED"):
+                m.d.comb += tokens.scaled.eq(1)
+                m.next = "TOKENS"
+            with m.State("PRESENT"):
+                m.d.comb += [
+                    region.eq(VALUE_REGION),
+                    address.eq(present + count),
+                    wdata.eq(Mux(count < tokens.count, ONE, 0)),
+                    write.eq(1),
+                ]
+                m.d.sync += count.eq(count + 1)
+                with m.If(count == TOKENS - 1):
+                    m.d.sync += count.eq(0)
+                    m.next = "START"
+                    with m.If(learns):
+                        m.next = "TARGET"
+            with m.State("TARGET"):  # whole groups
+                m.d.comb += [
+                    region.eq(VALUE_REGION),
+                    address.eq(target + count),
+                    wdata.eq(Mux(count == label, ONE, 0)),
+                    write.eq(1),
+                ]
+                m.d.sync += count.eq(count + 1)
+                with m.If(count[:p].all() & (count >= classes - 1)):
+                    m.next = "START"
+            with m.State("START"):
+                m.d.comb += start.eq(1)
+                m.next = "RUN"
+            with m.State("RUN"):
+                m.d.sync += [
+                    letter.eq(Mux(learns, ord("L"), ord("C"))),
+                    number.eq(Mux(learns, label, self.engine.prediction)),
+                ]
+                with m.If(~self.engine.busy):
+                    m.next = "CLEAR"
+                    with m.If(~learns):
+                        m.d.sync += self.prediction.eq(self.engine.prediction)
+            with m.State("CLEAR"):  # a label is used once
+                m.d.comb += [
+                    region.eq(VALUE_REGION),
+                    address.eq(table + LABEL),
+                    wdata.eq(NO_LABEL),
+                    write.eq(learns & ~pressed),
+                ]
+                m.d.sync += [self.hold.eq(0), pressed.eq(pressed & ~learns)]
+                m.next = "TEXT"
+            with m.State("TEXT"):
+                m.d.sync += tens.eq(0)
+                m.d.comb += [self.text.payload.eq(letter), self.text.valid.eq(1)]
+                with m.If(self.text.ready):
+                    m.next = "DIVIDE"
+            with m.State("DIVIDE"):
+                with m.If(number >= 10):
+                    m.d.sync += [number.eq(number - 10), tens.eq(tens + 1)]
+                with m.Else():
+                    m.next = "TENS"
+            for state, payload, then in (
+                ("TENS", ord("0") + tens, "ONES"),
+                ("ONES", ord("0") + number, "END"),
+                ("END", Const(ord("\n"), 8), "IDLE"),
+            ):
+                with m.State(state):
+                    m.d.comb += [self.text.payload.eq(payload), self.text.valid.eq(1)]
+                    with m.If(self.text.ready):
+                        m.next = then
+        return m

@@ -1,0 +1,90 @@
+"""Bench for equilif_hdl.front_end.adc: a model of an MCP3208 or MCP3008 at the pins.
+
+State space: readings of all channels, the extremes among them; starts at any time, also during a reading.
+Checks the command, the order of the channels, the timing of the pins, and that a start during a reading is
+ignored.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+from cocotb.triggers import ClockCycles, FallingEdge, ReadOnly, RisingEdge, with_timeout
+
+from equilif_hdl.front_end.adc import COMMAND_BITS, SAMPLING_BITS
+from equilif_sim.tools.run import bench_config
+from equilif_sim.tools.scoreboard import Scoreboard
+from equilif_sim.tools.stream import reset
+
+READINGS = 12
+
+
+class Adc:
+    """The chip: answers commands, and expects its readings at the outputs of the reader."""
+
+    def __init__(self, dut: Any, width: int, score: Scoreboard):
+        self.dut = dut
+        self.width = width
+        self.score = score
+        self.frames = 0
+
+    async def run(self) -> None:
+        while True:
+            await FallingEdge(self.dut.csn)
+            assert int(self.dut.sck.value) == 0, "sck is high at the falling edge of csn"
+            await self.frame()
+            self.frames += 1
+
+    async def frame(self) -> None:
+        command = 0
+        for _ in range(COMMAND_BITS):
+            await RisingEdge(self.dut.sck)
+            command = command << 1 | int(self.dut.mosi.value)
+        assert command >> 3 == 0b11, f"start and single-ended are {command >> 3:02b}"
+        value = random.choice([0, (1 << self.width) - 1, random.getrandbits(self.width)])
+        self.score.expect((command & 7, value))
+        bits = [random.getrandbits(1), 0, *(value >> k & 1 for k in reversed(range(self.width)))]
+        for bit in bits:
+            await FallingEdge(self.dut.sck)
+            self.dut.miso.value = bit
+        assert len(bits) == SAMPLING_BITS + self.width
+        await RisingEdge(self.dut.sck)
+        await RisingEdge(self.dut.csn)
+        self.dut.miso.value = random.getrandbits(1)
+
+
+async def watched(dut: Any, score: Scoreboard) -> None:
+    while True:
+        await ReadOnly()
+        if dut.valid.value:
+            score.actual((int(dut.channel.value), int(dut.o.value)))
+        await RisingEdge(dut.clk)
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
+async def channels_in_order(dut: Any) -> None:
+    config = bench_config()
+    channels = config["channels"]
+    score = Scoreboard()
+    adc = Adc(dut, config["width"], score)
+    await reset(dut, "start", "miso")
+    cocotb.start_soon(adc.run())
+    cocotb.start_soon(watched(dut, score))
+    for n in range(READINGS):
+        await ClockCycles(dut.clk, random.randrange(1, 40))
+        first = score.compared
+        dut.start.value = 1
+        await RisingEdge(dut.clk)
+        dut.start.value = 0
+        for _ in range(channels):
+            await with_timeout(RisingEdge(dut.valid), 100, "us")
+            dut.start.value = random.random() < 0.5 and score.compared < first + channels - 1
+            await RisingEdge(dut.clk)
+            dut.start.value = 0
+        await ClockCycles(dut.clk, 40)
+        assert score.compared == first + channels == (n + 1) * channels
+        assert int(dut.csn.value) == 1
+    score.finish(READINGS * channels)
+    assert adc.frames == READINGS * channels

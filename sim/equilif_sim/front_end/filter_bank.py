@@ -1,0 +1,80 @@
+"""Bench for equilif_hdl.front_end.filter_bank.
+
+State space: silence, noise of full scale, steps between the ends of the range, a tone in the middle of a
+band, a constant, samples at the minimum distance and at random ones.  Compares every code and both flags of
+every frame, and the latency.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+
+from equilif_golden.front_end.filter_bank import BANDS, HOP, FilterBank
+from equilif_golden.front_end.pdm import HI, LO
+from equilif_hdl.front_end.filter_bank import MIN_CYCLES
+from equilif_sim.tools.scoreboard import Scoreboard
+from equilif_sim.tools.stream import drive, idle, now, reset
+
+
+def sound(rng: np.random.Generator) -> Any:
+    """Cases of half a hop, or one."""
+    t = np.arange(HOP)
+    half = HOP // 2
+    cases = [
+        np.zeros(half),
+        rng.integers(-2, 3, half),
+        rng.integers(LO, HI + 1, half),
+        np.where(t[:half] // 7 % 2, LO, HI),
+        20000 * np.sin(2 * np.pi * 1033 / 16000 * t),
+        np.full(2 * HOP, -1234),
+    ]
+    return np.concatenate(cases).astype(np.int64)
+
+
+@cocotb.test(timeout_time=30, timeout_unit="ms")
+async def frames(dut: Any) -> None:
+    await reset(dut, "valid", "sample")
+    samples = sound(np.random.default_rng(random.getrandbits(32)))
+    want = FilterBank().feed(samples)
+    codes = Scoreboard()
+    flags = Scoreboard()
+    for frame in range(len(want.codes)):
+        for band in range(BANDS):
+            codes.expect((band, int(want.codes[frame, band])))
+        flags.expect((bool(want.clipped[frame]), bool(want.stuck[frame])))
+    assert want.stuck.any() and want.clipped.any() and want.codes.min() == 0
+
+    ends: list[int] = []
+
+    async def watched_codes() -> None:
+        while True:
+            await RisingEdge(dut.o_valid)
+            codes.actual((int(dut.band.value), int(dut.code.value)))
+
+    async def watched_flags() -> None:
+        while True:
+            await RisingEdge(dut.frame)
+            flags.actual((bool(dut.clipped.value), bool(dut.stuck.value)))
+            ends.append(now())
+
+    cocotb.start_soon(watched_codes())
+    cocotb.start_soon(watched_flags())
+    starts = []
+    for n, sample in enumerate(samples, 1):
+        drive(dut, sample=int(sample), valid=1)
+        if n % HOP == 0:
+            starts.append(now())
+        await RisingEdge(dut.clk)
+        drive(dut, sample=random.getrandbits(16), valid=0)
+        cycles = MIN_CYCLES - 1 + (random.random() < 0.02) * random.randrange(40)
+        await idle(dut, cycles)
+    await idle(dut, 20)
+    codes.finish(want.codes.size)
+    flags.finish(len(want.codes))
+    latencies = {end - start for start, end in zip(starts, ends, strict=True)}
+    assert latencies == {MIN_CYCLES + 4}, latencies

@@ -1,0 +1,55 @@
+"""RTL of the front end against its golden model."""
+
+from __future__ import annotations
+
+import pytest
+
+from equilif_hdl.front_end.filter_bank import FilterBank
+from equilif_hdl.front_end.i2s import I2sMicrophone
+from equilif_hdl.front_end.pdm import PdmDecimator, PdmMicrophone
+from equilif_hdl.front_end.segmentation import Segmentation
+from equilif_hdl.front_end.tokens import Tokens
+from equilif_sim.tools.run import simulate
+from tests.engines import visible
+
+
+@pytest.mark.regress
+def test_pdm_decimator(tmp_path):
+    bench = "equilif_sim.front_end.pdm"
+    assert simulate(PdmDecimator(), bench, tmp_path, config={}, simulator="icarus", only="decimated") == 1
+
+
+@pytest.mark.parametrize("clock_hz", [8_192_000, pytest.param(13_700_000, marks=pytest.mark.regress)])
+def test_pdm_microphone(clock_hz, tmp_path):
+    config = {"clock_hz": clock_hz}
+    microphone = PdmMicrophone(clock_hz)
+    bench = "equilif_sim.front_end.pdm"
+    assert simulate(microphone, bench, tmp_path, config=config, simulator="icarus", only="pins") == 1
+
+
+@pytest.mark.parametrize("clock_hz", [8_192_000, pytest.param(11_111_111, marks=pytest.mark.regress)])
+def test_i2s_microphone(clock_hz, tmp_path):
+    microphone = I2sMicrophone(clock_hz)
+    assert simulate(microphone, "equilif_sim.front_end.i2s", tmp_path, config={}, simulator="icarus") == 1
+
+
+@pytest.mark.regress
+def test_filter_bank(tmp_path):
+    bench = "equilif_sim.front_end.filter_bank"
+    assert (
+        simulate(
+            FilterBank(), bench, tmp_path, config={}, simulator="verilator", visible=visible("filterbank *")
+        )
+        == 1
+    )
+
+
+@pytest.mark.regress
+def test_segmentation(tmp_path):
+    bench = "equilif_sim.front_end.segmentation"
+    assert simulate(Segmentation(), bench, tmp_path, config={"scenes": 60}, simulator="icarus") == 1
+
+
+def test_tokens(tmp_path):
+    bench = "equilif_sim.front_end.tokens"
+    assert simulate(Tokens(), bench, tmp_path, config={}, simulator="icarus") == 1
