@@ -15,6 +15,8 @@ from equilif_hdl.engine.control import LaneControl
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import LaneStatus
+from equilif_hdl.front_end.adc import AdcReader
+from equilif_hdl.front_end.listener import KINDS, Microphone
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.link.transport import RECEIVED, Line, Received
@@ -77,14 +79,17 @@ def test_ports_are_annotated(monkeypatch):
 
     def seen(self, *args, **kwargs):
         make(self, *args, **kwargs)
-        components[type(self)] = self
+        components.setdefault(type(self), set()).update(self.signature.members)
 
     monkeypatch.setattr(wiring.Component, "__init__", seen)
     designs = [Top(CONFIG, transport=transport) for transport in TRANSPORTS.values()]
     designs += [Top(DEEP, transport=TRANSPORTS["uart"], flash=Area(1, 2)), AxiEngine(DEEP)]
+    designs += [
+        Top(CONFIG, transport=TRANSPORTS["uart"], microphone=Microphone(k, 16_000_000)) for k in KINDS
+    ]
+    designs += [AdcReader(16_000_000, 1_000_000, channels=8)]
     for design in designs:
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}
     for kind in ours:
-        made = components[kind]
-        assert all_annotations(kind) == set(made.signature.members), kind
+        assert all_annotations(kind) == components[kind], kind

@@ -163,6 +163,7 @@ class Live(wiring.Component):
             "mem_read": read,
             "start": start,
             "learn": learns,
+            "accumulate": Const(0, 1),
         }
         for name, member in EnginePort(cfg).members.items():
             there = getattr(self.engine, name)
