@@ -156,6 +156,25 @@ def test_notebook(tmp_path):
     )
 
 
+@pytest.mark.regress
+def test_text_notebook(tmp_path):
+    """examples/spiking_transformer.ipynb"""
+    for package in ("torch", "matplotlib"):
+        pytest.importorskip(package)
+    nbformat = pytest.importorskip("nbformat")
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(EXAMPLES / "spiking_transformer.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept"
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", ())]
+    printed = "".join(o.get("text", "") for o in outputs)
+    bits = [float(b) for b in re.findall(r"([\d.]+) bits", printed)]
+    assert len(bits) == 5 and bits[-1] < bits[0] and bits[-1] < 4
+    assert len(printed.partition("def add_argument(self")[2]) > 60
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+
+
 def run(*arguments: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],

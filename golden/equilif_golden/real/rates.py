@@ -219,10 +219,13 @@ class Rates(Equilibrium):
 
     def base(self, x: Tensor) -> dict[str, Tensor]:
         """Static drive by population, relays included, from 8-bit inputs (n, n_inputs)."""
+        eight_bit(x, self.network.n_inputs)
+        return self.static(x.to(self.values[0].dtype) / SCALE)
+
+    def static(self, x: Tensor) -> dict[str, Tensor]:
+        """:meth:`base` from real inputs (n, n_inputs) in 0 .. 1, which may have a gradient."""
         net = self.network
         w = self.w
-        eight_bit(x, net.n_inputs)
-        x = x.to(self.values[0].dtype) / SCALE
         parts = x.split([p.size for p in net.inputs], dim=1)
         clamped = {p.name: part[:, p.fold] for p, part in zip(net.inputs, parts, strict=True)}
         for p in net.populations:
@@ -356,22 +359,38 @@ class Rates(Equilibrium):
         spikes.  ``spikes``: rates are those of spikes with this schedule, without dropout and noise; the
         gradient is that of the equilibrium.
         """
-        base = self.base(x)
+        tokens = self.tokens(patterns, present)
+        return self.respond(
+            self.base(x), tokens, dropout=dropout, noise=noise, generator=generator, spikes=spikes
+        )
+
+    def respond(
+        self,
+        base: Mapping[str, Tensor],
+        tokens: Sequence[Patterns] = (),
+        *,
+        dropout: float = 0.0,
+        noise: float = 0.0,
+        generator: torch.Generator | None = None,
+        spikes: Schedule | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`forward` from the static drive by population."""
         if spikes is not None:
             return self._of_spikes(base, spikes)
-        tokens = self.tokens(patterns, present)
+        n = len(next(iter(base.values())))
+        on = self.values[0].device
         disturbed = Disturbance()
         for p in self.network.lif:
             if p.name == self.network.output:
                 continue
-            size = len(x), p.size
+            size = n, p.size
             if dropout:
-                kept = torch.rand(size, generator=generator, device=x.device) >= dropout
+                kept = torch.rand(size, generator=generator, device=on) >= dropout
                 disturbed.masks[p.name] = kept / (1 - dropout)
             if noise:
-                drawn = torch.randn(size, generator=generator, device=x.device)
+                drawn = torch.randn(size, generator=generator, device=on)
                 disturbed.noise[p.name] = noise * drawn.to(self.values[0].dtype)
-        start = self.values[0].new_zeros(len(x), self.n)
+        start = self.values[0].new_zeros(n, self.n)
         r = self.settle(lambda r: self.sweep(r, base, tokens, disturbed), start, direct=self.direct)
         presynaptic = self._presynaptic(r, disturbed)
         return r, self.drive(self.network.output, presynaptic, base, self.recall(presynaptic, base, tokens))
