@@ -69,7 +69,7 @@ def sound_of(codes: npt.NDArray[np.uint8], rng: np.random.Generator) -> Reals:
     n = int(at[-1, -1]) + 1
 
     def added(frames: Reals) -> Reals:
-        return np.bincount(at.ravel(), frames.ravel(), n)
+        return np.bincount(at.ravel(), frames.ravel(), n).astype(np.float64)
 
     weight = added(np.broadcast_to(window**2, at.shape)) + 1e-3
     sound: Reals = rng.normal(size=n)

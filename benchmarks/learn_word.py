@@ -2,14 +2,18 @@
 
     python -m benchmarks.learn_word --data DIR [--json FILE]
 
-A choice is a digit and a speaker.  The preset of the spoken digits is trained on the other nine digits of the
-other five speakers, with an output for the tenth digit that never learns.  Then it learns ``--utterances`` of
-the digit (by the five speakers) and as many of the speaker (one of every digit), in ``--passes`` passes at
-``--learning-rate``.  A pass also has ``--replay`` stored training samples of each old digit, in random order.
+A choice is a digit and a speaker.  The preset of the spoken digits, with --queries queries, is trained on the
+other nine digits of the other five speakers, with an output for the tenth digit that never learns.  Then it
+learns --utterances of the digit (by the five speakers) and as many of the speaker (one of every digit), in
+--passes passes at --learning-rate.  A pass also has --replay stored training samples of each old digit, in
+random order.
 
 Accuracy is of test samples: old digits of old speakers, the new digit of old speakers, old digits of the new
-speaker, and the new digit of the new speaker, each before and after.  --validation takes the test samples
-from the training part instead, a fifth of it, and other choices: settings are chosen so.
+speaker, and the new digit of the new speaker, each before and after.  Cycles are those of the engine of the
+ULX3S 85F, whose program memory holds 8 queries.
+
+--validation takes the test samples from the training part, a fifth of it, with other choices: settings were
+chosen so, with 16 queries.
 """
 
 from __future__ import annotations
@@ -29,13 +33,20 @@ from equilif.results import machine, write_json
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
 from equilif.training.train import EquilibriumPropagation, epoch_plan
+from equilif_boards import BOARDS
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
+from equilif_golden.samples import one_hot
 
 #: digit and number of the speaker
 CHOICES = ((0, 0), (3, 1), (5, 2), (7, 3), (9, 4))
 VALIDATION_CHOICES = ((1, 5), (6, 0), (8, 2))
+BOARD = "ulx3s-85f"
+QUERIES = 8  #: of the 16 of the preset: the program fits the board
+TIMED = 5  #: samples whose cycles are counted
 VALIDATION_PART = 5  #: one of so many training samples
 Indices = npt.NDArray[np.int64]
 
@@ -132,11 +143,30 @@ def learned(
     return kernel
 
 
+def cycles(spoken: Spoken, kernel: Kernel, order: Raw, learning_rate: float) -> float:
+    """Mean cycles of a training sample on the engine of BOARD, by the engine model, which is compared."""
+    data = spoken.data
+    assert data.tokens_train is not None
+    config = BOARDS[BOARD].config
+    learner = Kernel(kernel.network, kernel.weights, learning_rate=learning_rate)
+    chip = Chip(EngineModel(config), kernel.network, kernel.weights, learning_rate=learning_rate)
+    targets = one_hot(data.y_train, kernel.network.n_outputs)
+    runs = [
+        chip.sample(data.x_train[j], targets[j], tokens=data.tokens_train.take([j])).cycles
+        for j in order[:TIMED]
+    ]
+    learner.train(data.x_train, data.y_train, order[:TIMED], tokens=data.tokens_train)
+    if any((w != chip.weights[name]).any() for name, w in learner.weights.items()):
+        raise AssertionError("engine and kernel differ")
+    return float(np.mean(runs))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--utterances", type=int, default=10)
     parser.add_argument("--replay", type=int, default=20, help="stored samples of each old digit; 0: none")
     parser.add_argument("--passes", type=int, default=40)
@@ -147,9 +177,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
-    preset = PRESETS["spoken"]
+    content = PRESETS["spoken"].content()
+    content["population"]["query"]["heads"] = options.queries
     if options.epochs is not None:
-        preset = preset.changed(epochs=options.epochs)
+        content["learning"]["epochs"] = options.epochs
+    preset = Description.of(content, "spoken")
     spoken = Spoken.load(preset, options.data, options.validation)
     rows: list[dict[str, Any]] = []
     choices = VALIDATION_CHOICES if options.validation else CHOICES
@@ -168,8 +200,16 @@ def main() -> None:
         rows.append(row)
         show(f"digit {digit}, speaker {speaker}", [row])
     show("mean", rows)
+    each = None
+    if options.queries <= QUERIES:
+        each = cycles(spoken, before, new, options.learning_rate)
+        total = each * options.passes * (len(new) + len(stored))
+        seconds = total / BOARDS[BOARD].clock_hz
+        print(f"{BOARD}: {each:,.0f} cycles a training sample, {total:,.0f} for the lesson, {seconds:.2f} s")
     if options.json:
-        write_json(options.json, {"options": vars(options), "rows": rows, "machine": machine()})
+        write_json(
+            options.json, {"options": vars(options), "rows": rows, "cycles": each, "machine": machine()}
+        )
 
 
 def show(name: str, rows: list[dict[str, Any]]) -> None:

@@ -42,7 +42,8 @@ def samples(sound: Sound) -> Raw:
     if n != len(mono):
         spectrum = np.fft.rfft(mono)[: n // 2 + 1]
         mono = np.fft.irfft(spectrum, n) * (n / len(mono))
-    return np.clip(np.rint(mono * -LO), LO, HI).astype(np.int64)
+    found: Raw = np.clip(np.rint(mono * -LO), LO, HI).astype(np.int64)
+    return found
 
 
 class Microphone:

@@ -80,7 +80,8 @@ class Scaling(NamedTuple):
     def bands(self, mean: npt.ArrayLike) -> Raw:
         """Means (m, bands) of tokens, 4 fraction bits, to band codes, -127 .. 127."""
         product = (integers(mean, "means", 0, 4095) - self.center) * self.scale
-        return np.clip((product + (1 << (SCALE_SHIFT - 1))) >> SCALE_SHIFT, -127, 127)
+        codes: Raw = np.clip((product + (1 << (SCALE_SHIFT - 1))) >> SCALE_SHIFT, -127, 127)
+        return codes
 
     def tokens(self, codes: npt.ArrayLike) -> Raw:
         """Codes (n, bands) of the frames of a word to its tokens (m, bands + POSITIONS), -127 .. 127."""
