@@ -200,6 +200,13 @@ LONG = (
 )
 NETWORKS = {
     "digits": TrainedNetwork("digits 8x8", "64-64-10", 20, "equilif train digits", "digits 64-64-10"),
+    "digits-maps": TrainedNetwork(
+        "digits 8x8",
+        "convolutions of 16 and 32 maps",
+        100,
+        "equilif train digits --hidden conv:16 --hidden conv:32",
+        "digits, convolutions of 16 and 32 maps",
+    ),
     "mnist-64": TrainedNetwork("MNIST", "784-64-10", 20, "equilif train mnist --hidden 64"),
     "mnist-128": TrainedNetwork("MNIST", "784-128-10", 20, "equilif train mnist", "MNIST 784-128-10"),
     "mnist-224": TrainedNetwork(
@@ -210,6 +217,16 @@ NETWORKS = {
     ),
     "mnist-512": TrainedNetwork(
         "MNIST", "784-512-10", 20, f"equilif train mnist {LONG} --hidden 512 --epochs 20"
+    ),
+    "mnist-deep": TrainedNetwork(
+        "MNIST",
+        "784-128-64-32-10",
+        20,
+        "equilif train mnist --hidden 128 --hidden 64 --hidden 32",
+        "MNIST 784-128-64-32-10",
+    ),
+    "mnist-deep-5": TrainedNetwork(
+        "MNIST", "784-64-64-64-64-64-10", 20, "equilif train mnist" + 5 * " --hidden 64"
     ),
     "mnist-maps": TrainedNetwork(
         "MNIST",
