@@ -126,12 +126,22 @@ def main() -> None:
         "--standard", choices=("sines", "random"), help="position codes of a standard transformer"
     )
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, on rates in training")
+    parser.add_argument("--spike-steps", type=int, default=0, help="last steps, which learn from spikes")
+    parser.add_argument("--window", type=int, default=8, help="time steps, in which these measure rates")
     parser.add_argument("--teacher", help="network.npz of another folder")
     parser.add_argument("--spikes", type=int, default=0)
     a = parser.parse_args()
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings(layers=a.layers, steps=a.steps, seed=a.seed, noise=a.noise, teacher=a.teacher)
+    settings = Settings(
+        layers=a.layers,
+        steps=a.steps,
+        seed=a.seed,
+        noise=a.noise,
+        spike_steps=a.spike_steps,
+        window=a.window,
+        teacher=a.teacher,
+    )
     there = (a.folder / TEXT).exists()
     run = TextRun.resume(a.folder, text_of) if there else TextRun.start(settings, text_of(settings))
     print(f"{len(run.text.train):,} characters, {run.model.network.n_weights:,} weights")
@@ -143,7 +153,7 @@ def main() -> None:
         run.save(a.folder)
     if a.spikes:
         writer = Writer.load(a.folder / "network.npz")
-        for free in (32, 64):
+        for free in (32, 64, 128):
             print(f"{free} time steps {of_spikes(writer, run, a.spikes, free):.4f}", flush=True)
 
 

@@ -60,7 +60,8 @@ def train_text(
         int | None,
         typer.Option(
             help="Number of last updates that learn from the rates of spikes, in place of those of the "
-            "equilibrium: about eight times slower.",
+            "equilibrium, with a learning rate that rises and decays once more. An update is about eight "
+            "times as slow.",
             show_default="0",
             min=0,
         ),

@@ -72,7 +72,7 @@ class Settings:
     steps            number of updates
     batch_size       sequences per update
     noise            standard deviation of noise on the rates in training, for fewer time steps of spikes
-    spike_steps      last updates that learn from the rates of spikes, in place of those of the equilibrium
+    spike_steps      last updates, from a new rise of the learning rate, that learn from the rates of spikes
     window           time steps of a window of spikes; there are two windows more than layers
     teacher          network.npz of another run, whose probabilities and features the network also learns
     """
@@ -98,7 +98,7 @@ class Settings:
         check_int(self.symbols, "symbols", 2, MAX_SYMBOLS)
         check_float(self.learning_rate, "learning_rate", 0, 1e3)
         check_float(self.noise, "noise", 0, 1)
-        check_int(self.spike_steps, "spike_steps", 0, self.steps)
+        check_int(self.spike_steps, "spike_steps", 0, self.steps - 1)
         check_seed(self.seed)
 
     @property
@@ -144,6 +144,7 @@ class TextRun:
             steps=settings.steps,
             learning_rate=settings.learning_rate,
             warm_up=min(100, settings.steps // 10),
+            restart=settings.steps - settings.spike_steps if settings.spike_steps else None,
             noise=settings.noise,
             batch=settings.batch_size,
             scales=transformer.learning_rates(network),

@@ -175,7 +175,11 @@ def test_run_resumes_exactly(tmp_path):
     """Also within the last steps, which learn from spikes."""
     settings = replace(SMALL, spike_steps=16)
     whole, part = TextRun.start(settings, text()), TextRun.start(settings, text())
-    whole.train(12)
+    whole.train(3)
+    assert whole.trainer.spikes is None and whole.trainer.learning_rate < 0.2 * settings.learning_rate
+    whole.train(4)
+    assert whole.trainer.learning_rate > 0.9 * settings.learning_rate
+    whole.train(5)
     part.train(5)
     part.save(tmp_path)
     again = TextRun.resume(tmp_path, lambda settings: text())

@@ -136,6 +136,7 @@ class Trainer:
     steps           number of updates until the learning rate is zero
     learning_rate   largest
     warm_up         steps in which it rises
+    restart         step from which it rises and decays once more; None: never
     dropout         fraction of hidden neurons dropped per sample
     noise           standard deviation of noise on the rates of hidden neurons
     spikes          schedule of the spikes whose rates take the place of the equilibrium's; may change between
@@ -159,6 +160,7 @@ class Trainer:
         steps: int,
         learning_rate: float = 1e-3,
         warm_up: int = 0,
+        restart: int | None = None,
         weight_decay: float = 0.0,
         dropout: float = 0.0,
         noise: float = 0.0,
@@ -206,12 +208,18 @@ class Trainer:
             if learned := [p for p in self.distillation.parameters() if p.requires_grad]:
                 self.optimiser.add_param_group({"params": learned, "lr": learning_rate})
         self._learning_rate = learning_rate
-        self.decay = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser,
-            lambda step: (
-                min(1.0, (step + 1) / (warm_up + 1)) * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
-            ),
-        )
+        if restart is not None:
+            check_int(restart, "restart", 1, steps)
+
+        def factor(step: int) -> float:
+            first, last = 0, steps if restart is None else restart
+            if restart is not None and step >= restart:
+                first, last = restart, steps
+            at = step - first
+            rising = min(1.0, (at + 1) / (warm_up + 1))
+            return rising * (1 + math.cos(math.pi * min(1.0, at / max(1, last - first)))) / 2
+
+        self.decay = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
 
     @property
     def learning_rate(self) -> float:
