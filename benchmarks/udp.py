@@ -64,6 +64,8 @@ def main() -> None:
     y = one_hot(labels, network.n_outputs)
 
     simulated = Simulated(board)
+    if board.standalone:
+        simulated.board.work()  # it looks for a network in its flash
     ethernet = Ethernet(simulated.board, simulated.link.transport(board.clock_hz))
     client = Client(UdpPort(Cable(ethernet), BOARD, timeout=0.02))
     rate = preset.rate(1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import shutil
 import zlib
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ pytest.importorskip("cocotbext.eth")
 
 from equilif_boards import BOARDS
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.link.protocol import END
+from equilif_golden.link.protocol import END, Status, slip
 from equilif_golden.link.udp import (
     ADDRESS,
     MAX_DATA,
@@ -33,7 +35,9 @@ from equilif_golden.link.udp import (
 )
 from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
-from equilif_sim.link.udp import Rgmii, RgmiiHost, RgmiiTop
+from equilif_sim import board as simulation
+from equilif_sim.link.frames import Frames
+from equilif_sim.link.udp import Rgmii, RgmiiTop, StubTop, hostile
 from equilif_sim.tools.run import simulate
 from tests.plans import SMALL, pads
 
@@ -155,14 +159,90 @@ def test_datagrams_in_both_directions(period_ps, tmp_path):
     assert simulate(Rgmii(Udp()), BENCH, tmp_path, config={"period_ps": period_ps}, only="datagrams") == 2
 
 
-@pytest.mark.parametrize(
-    "frames", [pytest.param(300, marks=pytest.mark.regress), pytest.param(10_000, marks=pytest.mark.long)]
-)
-def test_hostile_frames_cause_no_strobe(frames, tmp_path):
-    options = {"frame_bytes": 600}
-    top = RgmiiHost(Udp(), SMALL_ENGINE, **options)
-    settings = {"engine": dataclasses.asdict(SMALL_ENGINE), "period_ps": 10_000, "frames": frames, **options}
-    assert simulate(top, BENCH, tmp_path, config=settings, only="hostile_frames") == 1
+#: counters of StubTop, for the driver of a simulated board
+STROBES = """extern "C" {
+uint32_t board_writes(Board *b) { return b->top->writes; }
+uint32_t board_starts(Board *b) { return b->top->starts; }
+uint32_t board_program(Board *b) { return b->top->program; }
+}"""
+
+
+def wrong_frames(board: Station, frames: Frames, number: int, rng: random.Random) -> bytes:
+    """A frame that is wrong for the network or for the host."""
+    choice = rng.random()
+    if choice < 0.3:  # a datagram with a wrong command
+        return datagram(HOST, board, header(number) + slip(rng.choice(frames.kinds)()))
+    if choice < 0.4:  # of any kind, with random data
+        return hostile(board, number)
+    right = slip(rng.choice([frames.load, frames.run, frames.write])())
+    other = bytes([192, 168, 1, 51])
+    to, mark = rng.choice(
+        [
+            (dataclasses.replace(board, mac=bytes([2, 0, *other])), header(number)),
+            (dataclasses.replace(board, mac=b"\xff" * 6), header(number)),
+            (dataclasses.replace(board, ip=other), header(number)),
+            (dataclasses.replace(board, port=board.port ^ 1), header(number)),
+            (board, header(rng.randint(1, 3))),  # old
+            (board, header(number)[:3] + b"x" + header(number)[4:]),
+            (board, None),
+        ]
+    )
+    sent = bytearray(datagram(HOST, to, (mark or header(number)) + right))
+    if mark is None:
+        sent[rng.randrange(len(sent))] ^= 1 << rng.randrange(8)
+    return bytes(sent)
+
+
+@pytest.mark.regress
+@pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
+def test_ten_thousand_wrong_frames_cause_no_strobe(monkeypatch):
+    """In the design with EngineStub, from the data of the PHY on; afterwards right ones do."""
+    monkeypatch.setattr(simulation, "Top", StubTop)
+    monkeypatch.setattr(simulation, "DRIVER", simulation.DRIVER + STROBES)
+    rng = random.Random(1)
+    random.seed(2)
+    board = simulation.Board(SMALL_ENGINE, transport=Udp(), frame_bytes=600, build_id=0x57AB)
+    ethernet = simulation.Network(board, Udp())
+    frames = Frames(SMALL_ENGINE, 600, rng)
+    number = 0
+
+    def strobes() -> list[int]:
+        return [
+            getattr(board._lib, f"board_{name}")(board._board) for name in ("writes", "starts", "program")
+        ]
+
+    def send(frame: bytes) -> bytes:
+        """Frames of the board meanwhile."""
+        board.write(slip(frame))
+        while board._waiting:
+            board.step(2_000)
+        board.step(200)
+        found, board._ready = board._ready, b""
+        return found
+
+    def execute() -> None:
+        nonlocal number
+        for frame in (frames.load(), frames.run(), frames.write()):
+            number += 1
+            found = send(datagram(HOST, BOARD, header(number) + slip(frame)))
+            while not (replies := ethernet.datagrams(found)):
+                found = board.read(4096)
+            payload, receiver = replies[0]
+            assert number_of(payload) == number and receiver == (str(IPv4Address(HOST.ip)), HOST.port)
+            assert payload[8:10] == bytes([Status.OK, frame[1]])
+
+    execute()
+    before = strobes()
+    assert min(before) > 0
+    answered = 0
+    for _ in range(10_000):
+        number += rng.choice([1, 1, 2, 100])
+        answered += bool(send(wrong_frames(BOARD, frames, number, rng)))
+    assert strobes() == before and answered > 2_000
+    while board.read(4096):
+        pass
+    execute()
+    assert all(now > then for now, then in zip(strobes()[:2], before, strict=False))
 
 
 @pytest.mark.regress
