@@ -39,6 +39,24 @@ def modulate_samples(
 
 
 @compiled
+def decimate(bits: Raw, integrators: Raw, combs: Raw, out: Raw, mask: int) -> None:
+    """CIC samples (n,), 0 .. mask, of bits (n ratio,); the integrators and combs (order,) go on."""
+    ratio = len(bits) // max(1, len(out))
+    for n in range(len(out)):
+        for i in range(ratio):
+            x = 2 * bits[n * ratio + i] - 1
+            for k in range(len(integrators)):
+                x = (x + integrators[k]) & mask
+                integrators[k] = x
+        x = integrators[-1]
+        for k in range(len(combs)):
+            before = combs[k]
+            combs[k] = x
+            x = (x - before) & mask
+        out[n] = x
+
+
+@compiled
 def filter_hops(
     hops: Raw, coefficients: Raw, state: Raw, sums: Raw, fraction: int, coefficient_fraction: int
 ) -> None:

@@ -47,32 +47,21 @@ class Pdm:
         pending = np.concatenate([self._bits, integers(bits, "bits", 0, 1)])
         n = len(pending) // RATIO * RATIO
         self._bits = pending[n:]
-        self._x = np.concatenate([self._x, self._cic(2 * pending[:n] - 1)])
+        self._x = np.concatenate([self._x, self._cic(pending[:n])])
         m = (len(self._x) - (len(TAPS) - 2)) // 2
         windows = np.lib.stride_tricks.sliding_window_view(self._x, len(TAPS))[::2][:m] if m else self._x[:0]
         y = (windows @ TAPS + (1 << (FIR_SHIFT - 1))) >> FIR_SHIFT if m else windows
         self._x = self._x[2 * m :]
         return np.clip(y, LO, HI)
 
-    def _cic(self, x: Raw) -> Raw:
-        """+-1 (32 m,) to CIC samples (m,)."""
-        for i in range(ORDER):
-            x = np.cumsum(x) + self._integrators[i]
-            if len(x):
-                x = _wrap(x)
-                self._integrators[i] = x[-1]
-        x = x[RATIO - 1 :: RATIO]
-        for i in range(ORDER):
-            last = np.concatenate([self._combs[i : i + 1], x])
-            self._combs[i] = last[-1]
-            x = _wrap(np.diff(last))
-        return x >> CIC_SHIFT
+    def _cic(self, bits: Raw) -> Raw:
+        """Bits (32 m,) to CIC samples (m,)."""
+        from equilif_golden.front_end.compiled import decimate
 
-
-def _wrap(x: Raw) -> Raw:
-    """Two's complement of CIC_WIDTH bits."""
-    half = 1 << (CIC_WIDTH - 1)
-    return ((x + half) & ((1 << CIC_WIDTH) - 1)) - half
+        x = np.zeros(len(bits) // RATIO, np.int64)
+        decimate(bits, self._integrators, self._combs, x, (1 << CIC_WIDTH) - 1)
+        half = 1 << (CIC_WIDTH - 1)
+        return ((x ^ half) - half) >> CIC_SHIFT  # as a signed number
 
 
 class Modulator:
