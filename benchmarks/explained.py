@@ -43,4 +43,28 @@ EXPLAINED = {
     ("host, standalone", "link/host.py:159 inv B[0]"): (
         "a byte stays at the output until the next one and is marked as dropped one cycle later"
     ),
+    ("self-attention", "engine/engine.py:218 const1 B[3]"): (
+        "without a row the operand is the number of groups: a larger one makes one row, too"
+    ),
+    ("self-attention", "engine/engine.py:223 inv A[3]"): ("a bit above the groups of this engine"),
+    ("self-attention", "engine/engine.py:213 cnot1 Y[5] by 0"): ("a bit above the groups of this engine"),
+    ("self-attention", "engine/engine.py:211 const1 D[6]"): ("a bit above the groups of this engine"),
+    ("self-attention", "engine/engine.py:219 cnot1 A[1] by 8"): (
+        "a row of 256 groups and more is larger than what is left, with either bit"
+    ),
+    ("self-attention", "engine/isa.py:70 const1 A[3]"): (
+        "only LEARN uses noise, u- v- and the scanner's switch for STORE"
+    ),
+    ("self-attention, single port", "engine/engine.py:218 const1 B[4]"): (
+        "without a row the operand is the number of groups: a larger one makes one row, too"
+    ),
+    ("self-attention, single port", "engine/engine.py:213 inv Y[6]"): (
+        "a bit above the groups of this engine"
+    ),
+    ("self-attention, single port", "engine/isa.py:70 const1 A[3]"): (
+        "only LEARN uses noise and u- v-, which STORE switches off"
+    ),
+    ("self-attention, single port", "engine/isa.py:70 const1 A[0]"): (
+        "only LEARN uses noise and u- v-, which STORE switches off"
+    ),
 }
