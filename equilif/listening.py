@@ -84,7 +84,7 @@ class Listener:
             )
         self.saved = saved
         self.labels = about.labels
-        self._scaling: Scaling = about.scaling.front_end
+        self.scaling: Scaling = about.scaling.front_end
         self._kernel = Kernel(saved.network, saved.weights, threads=1)
 
     def answer(self, source: str, spoken: Spoken) -> Answer:
@@ -95,7 +95,7 @@ class Listener:
         if word.verdict is not Verdict.SAMPLE:
             return Answer(source, start, end, reason=REASONS[word.verdict])
         network = self.saved.network
-        codes = self._scaling.tokens(spoken.codes) << (network.numerics.fraction - FRACTION)
+        codes = self.scaling.tokens(spoken.codes) << (network.numerics.fraction - FRACTION)
         tokens = TokenRows(
             codes.astype(np.int16), np.arange(len(codes), dtype=np.int32), np.array([0, len(codes)])
         )

@@ -8,16 +8,19 @@ from typing import Any
 
 from amaranth import ClockDomain, Elaboratable, Module
 from amaranth.build import Platform
+from amaranth.hdl import Value
 from amaranth.lib import io
 
 from equilif_boards.clock import Pll
 from equilif_boards.device import Device
 from equilif_boards.flash import SpiFlash
+from equilif_boards.front_end import FrontEnd
 from equilif_boards.link import Link
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import check_float, check_int
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
+from equilif_hdl.front_end.listener import Microphone
 from equilif_hdl.top import Top
 
 #: Yosys: read data are don't care while the word is written, except in FIFOs between clock domains
@@ -48,6 +51,9 @@ class Board:
     flash: SpiFlash | None = None
     #: whether the design has a standalone trainer, which uses the flash
     standalone: bool = False
+    #: what the board has for a microphone, and the kind of microphone that the design is for; empty: none
+    front_end: FrontEnd | None = None
+    microphone_kind: str = ""
     #: layer sizes of a network that fits
     network: tuple[int, ...]
     #: memory style of neuron state, see equilif_hdl.engine.engine.Engine
@@ -99,6 +105,23 @@ class Board:
             raise ValueError(f"{self.title} has no flash that the design can use")
         return replace(self, standalone=standalone)
 
+    def with_front_end(self, kind: str) -> Board:
+        """Copy with the front end of a microphone, pdm or i2s, in place of a standalone trainer.
+
+        ValueError if the board has no pins for it, or there is no such microphone.
+        """
+        if self.front_end is None:
+            raise ValueError(f"{self.title} has no pins for a microphone")
+        config = replace(self.config, tiles=min(self.config.tiles, self.front_end.tiles))
+        board = replace(self, standalone=False, microphone_kind=kind, config=config)
+        assert board.microphone
+        return board
+
+    @property
+    def microphone(self) -> Microphone | None:
+        """Microphone of the design, if it has one."""
+        return Microphone(self.microphone_kind, int(self.clock_hz)) if self.microphone_kind else None
+
     @property
     def links(self) -> tuple[Link, ...]:
         """All links, the selected one first."""
@@ -147,6 +170,7 @@ class Shell(Elaboratable):
             max_samples=board.max_samples,
             flash=board.area,
             lookup=board.device.family.lookup,
+            microphone=board.microphone,
         )
 
     def elaborate(self, platform: Platform) -> Module:
@@ -156,10 +180,13 @@ class Shell(Elaboratable):
         m.submodules.clock = self.board.clock(self.board.clock_hz, link.clocks)
         m.submodules.top = top = self.top
         link.join(m, platform, top.pins)
-        lights = [top.busy, top.link]
+        lights: list[Value] = [top.busy, top.link]
         if self.board.standalone and self.board.flash:
             self.board.flash.join(m, platform, top.flash)
             lights = [top.busy | top.active, top.link, top.fault]
+        if self.board.microphone and self.board.front_end:
+            self.board.front_end.join(m, platform, top.microphone)
+            lights = [top.busy | top.in_word, top.link]
         for (name, number), lit in zip(self.board.leds, lights, strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer(
                 io.Direction.Output, platform.request(name, number, dir="-")

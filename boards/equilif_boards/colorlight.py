@@ -11,8 +11,9 @@ from amaranth.build import Attrs, Clock, Connector, Pins, PinsN, Resource, Subsi
 from amaranth.vendor import LatticeECP5Platform
 from amaranth_boards.resources import LEDResources, UARTResource
 
+from equilif_boards.front_end import microphone_resource
 from equilif_boards.link import SpiLink, UartLink, UdpLink, rgmii_resource, spi_resource
-from equilif_boards.ulx3s import FLASH, ULX3S_25F
+from equilif_boards.ulx3s import FLASH, FRONT_END, ULX3S_25F
 from equilif_golden.link.flash import Area
 
 
@@ -37,6 +38,14 @@ class ColorlightI5(LatticeECP5Platform):
         # a Pmod of connector P3, as Pmods have SPI
         spi_resource(
             cs="C17", mosi="B18", miso="B20", sck="F20", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
+        ),
+        # the same Pmod
+        microphone_resource(
+            clock="F20",
+            data="B20",
+            ws="C17",
+            text="B18",
+            attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
         ),
         # PHY U29, a Broadcom B50612D; the other one is U28
         rgmii_resource(
@@ -63,6 +72,13 @@ COLORLIGHT_I5 = replace(
         UdpLink(place="Ethernet port of PHY U29"),
     ),
     flash=replace(FLASH, area=Area(16, 16)),  # 2 MiB in all
+    front_end=replace(
+        FRONT_END,
+        place="connector P3, in place of SPI: GND pin 4, clock pin 6, data pin 8, answers pin 10, WS pin 12",
+        button="",
+        switches=0,
+        leds=(0, 0),
+    ),
     leds=(("led", 0),),
     seed=3,
     loader="colorlight-i5",

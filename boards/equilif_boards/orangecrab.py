@@ -12,8 +12,9 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
+from equilif_boards.front_end import microphone_resource
 from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
-from equilif_boards.ulx3s import FLASH, ULX3S_25F
+from equilif_boards.ulx3s import FLASH, FRONT_END, ULX3S_25F
 
 
 class OrangeCrab(OrangeCrabR0_2_25FPlatform):
@@ -25,6 +26,14 @@ class OrangeCrab(OrangeCrabR0_2_25FPlatform):
             mosi="copi",
             miso="cipo",
             cs="10",
+            conn=("io", 0),
+            attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
+        ),
+        microphone_resource(
+            clock="5",
+            data="6",
+            ws="9",
+            text="11",
             conn=("io", 0),
             attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
         ),
@@ -45,5 +54,12 @@ ORANGECRAB = replace(
     ),
     flash=replace(FLASH, resource="spi_flash_1x"),
     leds=(),
+    front_end=replace(
+        FRONT_END,
+        place="header: clock pin 5, data pin 6, WS pin 9, answers pin 11",
+        button="",
+        switches=0,
+        leds=(0, 0),
+    ),
     loader="orangeCrab",
 )

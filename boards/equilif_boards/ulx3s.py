@@ -11,6 +11,7 @@ from equilif_boards.board import COLLISION_DONT_CARE, Board
 from equilif_boards.clock import Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
 from equilif_boards.flash import SpiFlash
+from equilif_boards.front_end import FrontEnd, microphone_resource
 from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
@@ -24,13 +25,31 @@ SPI = spi_resource(
 )
 SPI_PINS = "header J1: SCK GP0, MOSI GN0, MISO GP1, CS GN1"
 
+#: the following pins of the header, with 3.3 V and GND
+MICROPHONE = microphone_resource(
+    clock="2+",
+    data="2-",
+    ws="3+",
+    text="3-",
+    conn=("gpio", 0),
+    attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
+)
+#: ``tiles``: six block RAMs are for the front end
+FRONT_END = FrontEnd(
+    place="header J1: clock GP2, data GN2, WS GP3, answers GN3",
+    tiles=640,
+    button="button_fire",
+    switches=4,
+    leds=(4, 4),
+)
+
 
 class ULX3S85F(ULX3S_85F_Platform):
     resources = [*ULX3S_85F_Platform.resources, SPI]
 
 
 class ULX3S25F(ULX3S_25F_Platform):
-    resources = [*ULX3S_25F_Platform.resources, SPI]
+    resources = [*ULX3S_25F_Platform.resources, SPI, MICROPHONE]
 
 
 ULX3S_85F = Board(
@@ -114,6 +133,7 @@ ULX3S_25F = Board(
     network=(784, 56, 10),
     state_ram="distributed",
     after_read=ULX3S_85F.after_read,
+    front_end=FRONT_END,
     seed=2,
     leds=ULX3S_85F.leds,
     loader=ULX3S_85F.loader,

@@ -75,6 +75,14 @@ def build(
             show_default="the board's",
         ),
     ] = None,
+    front_end: Annotated[
+        str | None,
+        typer.Option(
+            help="Include the front end of a microphone, pdm or i2s, in place of the standalone trainer: the "
+            "board classifies and learns words.",
+            show_default="none",
+        ),
+    ] = None,
     link: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +118,10 @@ def build(
         chosen = chosen.with_link(link)
     if clock is not None:
         chosen = chosen.with_clock(clock)
+    if front_end is not None:
+        if standalone:
+            raise ValueError("--front-end takes the place of the standalone trainer: leave out --standalone")
+        chosen = chosen.with_front_end(front_end)
     fitted = None if network is None else known.network_of(network)
     if fitted is not None and (short := known.short(chosen, fitted)):
         raise ValueError(f"{chosen.title}: {short}")
@@ -201,12 +213,29 @@ def simulate(
             show_default="flash in memory, if the board has the trainer",
         ),
     ] = None,
+    microphone: Annotated[
+        Path | None,
+        typer.Option(
+            help="WAV file: the bits of a PDM microphone go to the pins of the board, in place of a host.",
+            show_default="none",
+            metavar="FILE",
+        ),
+    ] = None,
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            **saved_network(
+                help="With --microphone: a network.npz that was trained with --set data.front_end=true."
+            )
+        ),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Simulate a complete board behind a serial port or a UDP port, until Ctrl-C.
 
     Verilator compiles the whole design, link included (a minute, once).  All commands with --port work as
-    on the board, with identical results.
+    on the board, with identical results.  With --microphone the network is loaded, the words of the file are
+    classified, and the simulation ends: some minutes for each second of sound.
 
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
     digits --port /tmp/board[/]
@@ -221,6 +250,12 @@ def simulate(
         if link is not None:
             raise ValueError("--link names a serial port: leave it out with --udp")
         chosen = chosen.with_link("udp")
+    if (microphone is None) != (network is None):
+        raise ValueError("--microphone and --network belong together: give both, or neither")
+    if microphone is not None:
+        if flash is not None or udp is not None or link is not None:
+            raise ValueError("--microphone excludes --flash, --link and --udp: leave them out")
+        chosen = chosen.with_front_end("pdm")
     if flash is not None:
         chosen = chosen.with_standalone()
         module.require_flash(flash)
@@ -230,6 +265,12 @@ def simulate(
         f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, "
         f"{simulated.clock_hz / 1e6:g} MHz, {simulated.link}, build {simulated.build_id:08x}"
     )
+    if microphone is not None and network is not None:
+        answers = []
+        for answer in simulated.listen(network, microphone):
+            show.console.print(show.literal(f"{answer['end']:.2f} s  {answer['text']}  {answer['label']}"))
+            answers.append(answer)
+        return {"board": board, "answers": answers, "cycles": simulated.board.cycles}
     found = simulated.serve(
         link, lambda path: show.console.print(f"[bold]{show.literal(path)}[/]", soft_wrap=True)
     )

@@ -7,24 +7,35 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
+from equilif.host.client import Client
+from equilif.listening import Listener, file_blocks
 from equilif.results import ToolFailed
+from equilif.training import saved
 from equilif_golden import files
+from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_int
+from equilif_golden.front_end.live import ANSWER_BYTES, Table
+from equilif_golden.front_end.pdm import RATE, Modulator
 
 with needs("hdl,boards,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
 
     from equilif_boards import Board
+    from equilif_hdl.front_end.listener import MIN_CLOCK_HZ
     from equilif_sim import board as simulation
     from equilif_sim.flash_chip import check_file
     from equilif_sim.library import BuildFailed
 
+PART = RATE // 10  #: samples after which answers are read
 #: what ends a simulation: Ctrl-C, kill, the terminal's window closed
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,6 +61,7 @@ class Simulated:
                 max_samples=board.max_samples,
                 flash=board.area,
                 flash_file=flash,
+                microphone=replace(board.microphone, clock_hz=MIN_CLOCK_HZ) if board.microphone else None,
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:
             raise ToolFailed(str(e)) from e
@@ -57,6 +69,29 @@ class Simulated:
     @property
     def build_id(self) -> int:
         return self.board.build_id
+
+    def listen(self, network: Path, wav: Path) -> Iterator[dict[str, Any]]:
+        """Load a network, and play a recording to the microphone; yields the answers as they come.
+
+        The design runs at MIN_CLOCK_HZ, the slowest for its front end.  ValueError for a network that was not
+        trained on front-end features, or does not fit.
+        """
+        listener = Listener(saved.read(network))
+        blocks = [*file_blocks(wav), np.zeros(RATE // 3, np.int64)]
+        client = Client(self.board)
+        Chip(client, listener.saved.network, listener.saved.weights)
+        Table(listener.saved.network, listener.scaling).load(client)
+        modulator = Modulator()
+        played = 0
+        pending = b""
+        for block in blocks:
+            for part in np.array_split(block, max(1, len(block) // PART)):
+                pending += self.board.listen(modulator.feed(part))
+                played += len(part)
+                while len(pending) >= ANSWER_BYTES:
+                    text, pending = pending[: ANSWER_BYTES - 1].decode(), pending[ANSWER_BYTES:]
+                    label = listener.labels[int(text[1:])] if text[0] == "C" else "rejected"
+                    yield {"end": played / RATE, "text": text, "label": label}
 
     def serve(self, link: Path | None, ready: Callable[[str], None]) -> dict[str, Any]:
         """Serve until SIGINT, SIGTERM or SIGHUP.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from equilif.host.client import Client
+from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.engine.chip import Chip, read_weights
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.model import EngineModel
@@ -74,7 +75,8 @@ class Golden:
             return live.answer("X", live.NO_NETWORK)
         if label is not None and label >= CLASSES:
             return live.answer("X", live.NO_CLASS)
-        table = SCALING.tokens(self.codes[word.first : word.last + 1]).astype(np.int16)
+        shift = NETWORK.numerics.fraction - FRACTION
+        table = (SCALING.tokens(self.codes[word.first : word.last + 1]) << shift).astype(np.int16)
         rows = np.arange(len(table), dtype=np.int32)
         tokens = TokenRows(table, rows, np.array([0, len(table)]))
         target = None if label is None else 255 * np.eye(CLASSES, dtype=np.int64)[label]

@@ -1,8 +1,9 @@
 """Live controller: a network with attention on an engine, and words from the front end instead of a host.
 
 The host loads program, constants and weights as for any training, then the :class:`Table` of the network into
-the last values of the engine, which no network may use.  For each word the controller writes tokens, presence
-and target where the table says, runs the program, and sends an answer of ANSWER_BYTES:
+the last values of the engine, which no network may use.  For each word the controller writes tokens (with
+the fraction bits of weights), presence and target where the table says, runs the program, and sends an answer
+of ANSWER_BYTES:
 
     C 07    classified as class 7
     L 07    learned as class 7

@@ -56,7 +56,7 @@ class AdcReader(wiring.Component):
         self.frame_bits = COMMAND_BITS + SAMPLING_BITS + width
         super().__init__(
             {
-                "csn": Out(1, init=1),
+                "csn": Out(1),
                 "sck": Out(1),
                 "mosi": Out(1),
                 "miso": In(1),

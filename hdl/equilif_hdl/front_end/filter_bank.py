@@ -80,8 +80,8 @@ class FilterBank(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows = [0] * (4 * BANDS)
-        for kind, values in enumerate(COEFFICIENTS):
-            rows[kind::4] = map(int, values)
+        for n, values in enumerate(COEFFICIENTS):
+            rows[n::4] = map(int, values)
         coefficients = Array(Const(row, signed(COEFFICIENT)) for row in rows)
         states = m.submodules.states = ram(2 * WIDTH, 4 * BANDS, "block")
         write = states.write_port()

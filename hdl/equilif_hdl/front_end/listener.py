@@ -25,7 +25,7 @@ from equilif_hdl.link.uart import UartTransmitter
 from equilif_hdl.typed import Interface
 
 BAUD = 115_200  #: of the answers
-KINDS = {"pdm": PdmMicrophone, "i2s": I2sMicrophone}
+KINDS = ("pdm", "i2s")
 #: for simulations: 640 cycles a sample
 MIN_CLOCK_HZ = 10_240_000
 
@@ -117,7 +117,13 @@ class Listener(wiring.Component):
         m = Module()
         described = self.microphone
         assert described.clock_hz >= MIN_CYCLES * RATE
-        m.submodules.microphone = microphone = KINDS[described.kind](described.clock_hz)
+        microphone: PdmMicrophone | I2sMicrophone
+        if described.kind == "i2s":
+            microphone = I2sMicrophone(described.clock_hz)
+            m.d.comb += self.pins.ws.eq(microphone.ws)
+        else:
+            microphone = PdmMicrophone(described.clock_hz)
+        m.submodules.microphone = microphone
         m.submodules.bank = bank = FilterBank()
         m.submodules.segmentation = words = Segmentation()
         m.submodules.live = live = Live(self.config)
@@ -126,8 +132,6 @@ class Listener(wiring.Component):
         connect(m, flipped(self.host), live.host)
         connect(m, live.engine, flipped(self.engine))
         pins = self.pins
-        if isinstance(microphone, I2sMicrophone):
-            m.d.comb += pins.ws.eq(microphone.ws)
         m.submodules.learn = cdc.FFSynchronizer(pins.learn, live.learn)
         m.submodules.label = cdc.FFSynchronizer(pins.label, live.label)
         m.d.comb += [

@@ -18,9 +18,11 @@ ends while another is at work is lost.
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.front_end.live import (
@@ -135,10 +137,10 @@ class Live(wiring.Component):
         target = Signal(16)
         label = Signal(8)
         scaling = Signal(8 * SCALING_BYTES)
-        fields = {0: Signal(8, name="magic"), CLASSES: classes, LABEL: label}
+        magic = Signal(8)
+        fields: dict[int, Value] = {0: magic, CLASSES: classes, LABEL: label}
         for at, field in ((TILE, tile), (PRESENT, present), (TARGET, target)):
             fields |= {at: field[:8], at + 1: field[8:]}
-        magic = fields[0]
         place = Signal(range(SCALING + SCALING_BYTES * BANDS))
         byte = Signal(range(SCALING_BYTES))
         learns = Signal()
@@ -245,7 +247,7 @@ class Live(wiring.Component):
                 m.d.comb += [
                     region.eq(WEIGHT_REGION),
                     address.eq(weight),
-                    wdata.eq(tokens.value),
+                    wdata.eq(tokens.value << (cfg.numerics.fraction - FRACTION)),
                     write.eq(tokens.valid),
                 ]
                 with m.If(tokens.request):

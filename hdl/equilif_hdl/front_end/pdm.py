@@ -9,6 +9,7 @@ The microphone sends in the half of the period with clock low: its select pin is
 from __future__ import annotations
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Value
 from amaranth.lib import cdc, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -91,8 +92,8 @@ class Cic(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = Signal(range(self.rate))
-        strobe = self.valid
-        x = Mux(self.bit, 1, -1)
+        strobe: Value = self.valid
+        x: Value = Mux(self.bit, 1, -1)
         for k in range(self.order):
             total = Signal.like(self.o, name=f"integrator_{k}")
             late = Signal(name=f"integrated_{k}")

@@ -35,7 +35,7 @@ async def words(dut: Any) -> None:
         first = int(rng.integers(RING))
         ring = np.zeros((RING, FRAME_BYTES), int)
         ring[(first + np.arange(n)) % RING, :BANDS] = codes
-        ring = ring.ravel()
+        content = ring.ravel()
         want = Scaling(center, scale).tokens(codes)
         got = np.full(want.shape, 999)
         drive(dut, start=1, first=first, frames=n, peak=codes.max())
@@ -57,7 +57,7 @@ async def words(dut: Any) -> None:
             if dut.done.value:
                 break
             await RisingEdge(dut.clk)
-            drive(dut, data=ring[index] if granted and reading else random.getrandbits(8))
+            drive(dut, data=content[index] if granted and reading else random.getrandbits(8))
             drive(dut, granted=random.random() < 0.7)
             if request:
                 drive(dut, scaled=random.random() < 0.5, center=center[band], scale=scale[band])

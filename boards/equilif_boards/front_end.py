@@ -1,0 +1,67 @@
+"""Microphone at a board: its pins, and those of answers and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaranth import Module
+from amaranth.build import Attrs, Pins, Platform, Resource, Subsignal
+from amaranth.lib import io
+
+from equilif_hdl.front_end import listener
+
+
+def microphone_resource(
+    *, clock: str, data: str, ws: str, text: str, conn: tuple[str, int] | None = None, attrs: Attrs
+) -> Resource:
+    """Pins for :class:`FrontEnd`, of a connector or of the FPGA."""
+    return Resource(
+        FrontEnd.resource,
+        0,
+        Subsignal("clock", Pins(clock, dir="o", conn=conn)),
+        Subsignal("data", Pins(data, dir="i", conn=conn)),
+        Subsignal("ws", Pins(ws, dir="o", conn=conn)),
+        Subsignal("text", Pins(text, dir="o", conn=conn)),
+        attrs,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontEnd:
+    """What a board has for a microphone: :func:`microphone_resource`.
+
+    ``place``: connector and pins, for messages.  ``tiles``: of the engine with a front end, which needs block
+    RAM.  ``button``: resource that makes the next word a training sample; ``switches``: number of resources
+    ``switch``, its label, of which the lowest bit comes first.  ``leds``: first and number of resources
+    ``led`` with the class, in binary.
+    """
+
+    place: str
+    tiles: int
+    button: str = ""
+    switches: int = 0
+    leds: tuple[int, int] = (0, 0)
+
+    resource = "microphone"
+
+    def join(self, m: Module, platform: Platform, pins: listener.Pins) -> None:
+        """Connect the pins of the front end to those of the board."""
+        port = platform.request(self.resource, 0, dir="-")
+        for name in ("clock", "ws", "text"):
+            m.submodules[f"microphone_{name}"] = out = io.Buffer(io.Direction.Output, getattr(port, name))
+            m.d.comb += out.o.eq(getattr(pins, name))
+        m.submodules.microphone_data = data = io.Buffer(io.Direction.Input, port.data)
+        m.d.comb += pins.data.eq(data.i)
+        if self.button:
+            button = io.Buffer(io.Direction.Input, platform.request(self.button, 0, dir="-"))
+            m.submodules.learn_button = button
+            m.d.comb += pins.learn.eq(button.i)
+        for k in range(self.switches):
+            switch = io.Buffer(io.Direction.Input, platform.request("switch", k, dir="-"))
+            m.submodules[f"label_switch_{k}"] = switch
+            m.d.comb += pins.label[k].eq(switch.i)
+        first, count = self.leds
+        for k in range(count):
+            led = io.Buffer(io.Direction.Output, platform.request("led", first + k, dir="-"))
+            m.submodules[f"class_led_{k}"] = led
+            m.d.comb += led.o.eq(pins.prediction[k])
