@@ -29,7 +29,7 @@ from benchmarks.records import stamp, write
 from equilif import results
 from equilif.data import images as data
 from equilif.hardware import verify
-from equilif.hardware.boards import KINDS, MEASURED, measured, same_engine
+from equilif.hardware.boards import KINDS, MEASURED, measured, older
 from equilif.training.presets import PRESETS
 from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_boards import BOARDS, Board
@@ -119,9 +119,8 @@ def main() -> None:
             costs[key] = cost(board, d, args.samples)
         t = made["timing"]
         before = known.get(board.name, {})
-        same = "standalone" in before and same_engine(
-            board, before["config"]
-        )  # measured by benchmarks.standalone
+        # measured by benchmarks.standalone
+        same = "standalone" in before and older(board, before) is not None
         known[board.name] = {
             **built_from,
             **({"standalone": before["standalone"]} if same else {}),

@@ -119,15 +119,14 @@ def short(board: Board, network: Network) -> str:
 
 def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Samples per second of the measured network at the board's clock: engine, line, and both in turn, as a
-    host trains; for training also ``standalone``, if the board's bitstream has the trainer and it was
-    measured.
+    host trains; for training also ``standalone``, if the recorded build has the trainer.
     """
     out = {}
     for kind in KINDS:
         engine = entry["cycles"][kind] / board.clock_hz
         line = entry["bytes"][kind] / board.link.bytes_per_second
         out[kind] = {"engine": 1 / engine, "link": 1 / line, "both": 1 / (engine + line)}
-    if "standalone" in entry and board.standalone:
+    if "standalone" in entry and entry["build"].get("standalone"):
         out["training"]["standalone"] = board.clock_hz / entry["standalone"]["cycles"]
     return out
 
