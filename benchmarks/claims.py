@@ -242,6 +242,12 @@ NETWORKS = {
         "equilif train fashion --hidden conv:128:3:1 --epochs 24",
         "Fashion-MNIST, a convolution of 128 maps",
     ),
+    "fashion-maps-2": TrainedNetwork(
+        "Fashion-MNIST",
+        "convolutions of 32 and 64 maps",
+        12,
+        "equilif train fashion --hidden conv:32 --hidden conv:64",
+    ),
     "fashion-256": TrainedNetwork(
         "Fashion-MNIST", "784-256-10", 20, "equilif train fashion", "Fashion-MNIST 784-256-10"
     ),
