@@ -74,7 +74,7 @@ def uart(transport: Uart) -> str:
 UDP = r"""
 // A station of the network.  The bytes are frames of Ethernet with their FCS, each encoded by SLIP.
 struct LinkPeer {
-    static const int gap = 20000;       // a reply is sent when it is complete
+    static const int gap = 200;         // from the last byte of a reply to the first one of its datagram
     std::vector<uint8_t> frame;         // to the design, with the preamble
     size_t sent = 0;                    // bytes of it
     bool sending = false;
@@ -83,6 +83,7 @@ struct LinkPeer {
     std::vector<uint8_t> line;          // from the design, encoded
     size_t given = 0;                   // bytes of it
     bool receiving = false;             // a frame from the design
+    bool active = false;                // bytes in the design
     int preamble = 0;                   // bytes of it left
     long phase = 0;                     // of the network's clock
     void clock(Vboard &top) {
@@ -99,7 +100,7 @@ struct LinkPeer {
         clock(top);
         top.eth_rst = 0;
     }
-    bool idle() const { return !sending && !receiving && given == line.size(); }
+    bool idle() const { return !sending && !receiving && !active && given == line.size(); }
     bool ready() const { return !sending && !pause; }
     void send(uint8_t byte, bool whole) {
         if (frame.empty()) frame = {0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0xD5};
@@ -110,6 +111,7 @@ struct LinkPeer {
         if (!whole) frame.back() ^= 1;
     }
     void before(Vboard &top) {
+        active = top.link;
         for (phase += ETH_HZ; phase >= CLOCK_HZ; phase -= CLOCK_HZ) cycle(top);
     }
     void cycle(Vboard &top) {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
+import shutil
 import socket
 import threading
 from collections import Counter
@@ -12,11 +14,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-pytest.importorskip("amaranth")
+pytest.importorskip("amaranth_boards")
 
 from equilif.cli import app
 from equilif.host import ports, udp
 from equilif.host.client import Client, LinkError, PortFailed
+from equilif.host.simulate import Simulated
+from equilif_boards import BOARDS
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
@@ -27,6 +31,7 @@ from equilif_golden.link.protocol import END, FRAME_BYTES, slip
 from equilif_golden.link.udp import ADDRESS, PORT, Endpoint, Station, datagram, opened, sealed
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
+from equilif_sim import board as simulation
 from equilif_sim.link.engine_stub import StubDevice
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
@@ -221,6 +226,47 @@ def test_commands_over_udp(tmp_path):
         client = ports.connect(path.replace("127.0.0.1", "localhost"))
         assert client.config == CONFIG
         client.port.close()
+
+
+@pytest.mark.regress
+@pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
+def test_simulated_board_over_udp():
+    """The complete design, in another process's place: same bits as the golden model's."""
+    small = dataclasses.replace(BOARDS["colorlight-i5"].with_link("udp"), config=CONFIG, standalone=False)
+    simulated = Simulated(small, udp=0)
+    network = simulation.Network(simulated.board, simulated.link.transport(small.clock_hz))
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 256, (8, 6)), rng.integers(0, 3, 8)
+    kernel = Kernel(NETWORK, learning_rate=0.05)
+    kernel.train(x, y)
+    with simulation.Server(network, simulated.udp) as server:
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        try:
+            client = Client(udp.opened(server.path, timeout=0.02))
+            assert client.identify().build_id == simulated.build_id
+            chip = Chip(client, NETWORK, learning_rate=0.05)
+            chip.train(x, y)
+            for name, w in chip.weights.items():
+                np.testing.assert_array_equal(w, kernel.weights[name])
+        finally:
+            server.stop()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (("icebreaker", "--udp", 61234), "udp"),
+        (("colorlight-i5", "--udp", 61234, "--link", "board"), "--udp"),
+        (("colorlight-i5", "--udp", 61234, "--baud", 115200), "--baud"),
+        (("colorlight-i5", "--udp", 65536), "65535"),
+    ],
+)
+def test_invalid_options_of_simulate(words, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, output = command("simulate", *words)
+    assert code == 2 and says in output and output.count("error:") == 1
 
 
 def test_no_board_at_the_address():
