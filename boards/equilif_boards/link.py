@@ -16,7 +16,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 from amaranth_boards.resources import SPIResource
 
 from equilif_golden.fixed import check_int
-from equilif_golden.link.udp import ADDRESS, PORT, REPLY_BYTES
+from equilif_golden.link.udp import ADDRESS, MAX_DATA, PORT
 from equilif_hdl.link import spi, uart, udp, usb
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import BITS, MIN_DIVISOR, Uart
@@ -241,7 +241,7 @@ class UdpLink:
 
     @property
     def bytes_per_second(self) -> float:
-        return udp.ETH_HZ * REPLY_BYTES / (REPLY_BYTES + self.overhead)
+        return udp.ETH_HZ * MAX_DATA / (MAX_DATA + self.overhead)
 
     def transport(self, clock_hz: float) -> udp.Udp:
         return udp.Udp(self.address, self.port, clock_hz)

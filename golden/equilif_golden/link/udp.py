@@ -26,7 +26,7 @@ PORT = 61234  #: UDP port of a board; above the ports that operating systems ass
 MAGIC = b"eqlf"  #: other datagrams are ignored
 HEADER = struct.Struct("<4sI")  #: of a datagram: MAGIC, number
 #: data bytes of the longest datagram of the device, and of a host that fits every Ethernet
-REPLY_BYTES = 1024
+REPLY_BYTES = 128
 MAX_DATA = 1472 - HEADER.size
 RING_BYTES = 2048  #: receive buffer of the device
 FCS_BYTES = 4
@@ -47,7 +47,7 @@ ECHO_REQUEST, ECHO_REPLY = 8, 0
 #: minimum and maximum IP length of an accepted packet: the device tests bits of it
 MIN_LENGTH, MAX_LENGTH = 32, 2047
 #: maximum IP length of an answered echo request: buffer of the device
-MAX_ECHO = 984
+MAX_ECHO = 88
 #: a new host leaves a random gap after the number of the last one, which may still have datagrams under way
 GAPS = (1 << 16, 1 << 24)
 

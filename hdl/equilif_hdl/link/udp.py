@@ -76,8 +76,8 @@ ECHO_DATA = CONTENT + 4  #: identifier, sequence number, data
 #: the buffer: a reply, an echo, addresses of senders
 ECHO_AT = REPLY_BYTES
 SLOTS, SLOT_BYTES = 4, 16
-SLOTS_AT = 2048 - SLOTS * SLOT_BYTES
-BUFFER_BYTES = 2048
+BUFFER_BYTES = 256
+SLOTS_AT = BUFFER_BYTES - SLOTS * SLOT_BYTES
 #: a slot: MAC, IPv4, port
 MAC, ADDRESS_OF, PORT_OF = 0, 6, 10
 assert ECHO_AT + MAX_ECHO - (ECHO_DATA - IP) == SLOTS_AT
@@ -618,7 +618,7 @@ class Transmitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         r = self.responses
-        buffer = m.submodules.buffer = ram(8, BUFFER_BYTES, "block")
+        buffer = m.submodules.buffer = ram(8, BUFFER_BYTES, "distributed")
         wr = buffer.write_port()
         rd = buffer.read_port()
         count = Signal(range(REPLY_BYTES + 1))  # bytes of the reply so far
