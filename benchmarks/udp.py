@@ -66,7 +66,7 @@ def main() -> None:
     simulated = Simulated(board)
     if board.standalone:
         simulated.board.work()  # it looks for a network in its flash
-    ethernet = Ethernet(simulated.board, simulated.link.transport(board.clock_hz))
+    ethernet = Ethernet(simulated.board)
     client = Client(UdpPort(Cable(ethernet), BOARD, timeout=0.02))
     rate = preset.rate(1)
     chip = Chip(client, network, kernel.weights, learning_rate=rate, counter=kernel.counter)

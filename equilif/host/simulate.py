@@ -98,11 +98,10 @@ class Simulated:
 
         ``ready`` gets the port's path; ``link`` becomes a symbolic link to it, for that time.
         """
-        transport = self.link.transport(self.clock_hz)
         end = (
             simulation.Terminal(self.board)
             if self.udp is None
-            else simulation.Server(simulation.Network(self.board, transport), self.udp)
+            else simulation.Server(simulation.Network(self.board), self.udp)
         )
         with end as terminal, _ended_by(terminal.stop):
             start = time.monotonic()

@@ -201,6 +201,7 @@ class Board:
             arguments["microphone"] = microphone
         ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id)]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
+        self.transport = transport
         self.config = config
         self.build_id = int(key[:8], 16) if build_id is None else build_id
         driver = DRIVER.replace("LINK_PEER", f"const uint8_t END = {END};\n{link_peer(transport)}")
@@ -401,14 +402,16 @@ class Terminal:
 
 
 class Network:
-    """The network of a board with a link over UDP: datagrams of host programs.
+    """The network of a board: datagrams of host programs.  ValueError for another link than UDP.
 
     The bytes of such a board are frames of Ethernet, each encoded by SLIP.
     """
 
-    def __init__(self, board: Board, transport: Udp):
+    def __init__(self, board: Board):
+        if not isinstance(board.transport, Udp):
+            raise ValueError(f"a board with {board.transport} has no UDP port: choose the link udp")
         self.board = board
-        self.own = transport.own
+        self.own = board.transport.own
         self._received = b""
 
     def frame(self, payload: bytes, sender: Address) -> bytes:

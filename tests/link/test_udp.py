@@ -202,7 +202,7 @@ def test_ten_thousand_wrong_frames_cause_no_strobe(monkeypatch):
     rng = random.Random(1)
     random.seed(2)
     board = simulation.Board(SMALL_ENGINE, transport=Udp(), frame_bytes=600, build_id=0x57AB)
-    ethernet = simulation.Network(board, Udp())
+    ethernet = simulation.Network(board)
     frames = Frames(SMALL_ENGINE, 600, rng)
     number = 0
 
