@@ -105,7 +105,8 @@ def sequences(codes: np.ndarray, starts: np.ndarray, s: Settings) -> tuple[torch
 
 def of_spikes(writer: Writer, run: TextRun, n: int, free: int) -> float:
     """Bits per character of ``free`` time steps of spikes, on the first ``n`` validation sequences."""
-    schedule = Schedule(free=free, nudged=free // 4, window=free // 4)
+    window = min(free // 4, 16)  # longer ones overflow the charge of the default formats
+    schedule = Schedule(free=free, nudged=window, window=window)
     writer = replace(writer, network=replace(writer.network, schedule=schedule))
     codes = run.text.validation
     starts = np.random.default_rng(0).integers(0, len(codes) - run.settings.positions, 400)[:n]

@@ -50,14 +50,13 @@ SCHEDULE = Schedule(free=32, nudged=8, window=8)
 
 
 # -- words -----------------------------------------------------------------------------------------
-@numba.njit(fastmath=True)
 def predict_words(
     words: Any, off: Any, kept: Any, noise: Any, a: Any, b: Any, first: float, last: float, rng: Any
 ) -> float:
     """Mean loss of one pass: vectors ``a`` of the neighbours and ``b`` of the word learn in place.
 
     ``kept``: probability of a word.  ``noise``: words to draw negative samples from.  The learning rate
-    falls from ``first`` to ``last``.
+    falls from ``first`` to ``last``.  :func:`pre_trained` compiles it.
     """
     d = a.shape[1]
     mean = np.empty(d, np.float32)
@@ -109,13 +108,15 @@ def pre_trained(reviews: Ragged, n: int) -> np.ndarray:
     noise = rng.choice(n, 1 << 20, p=share**0.75 / (share**0.75).sum())
     a = ((rng.random((n, WIDTH)) - 0.5) / WIDTH).astype(np.float32)
     b = np.zeros_like(a)
+    one_pass: Any = numba.njit(predict_words, fastmath=True)
     for k in range(PASSES):
         first, last = (0.05 * (1 - at / PASSES) + 0.002 for at in (k, k + 1))
-        loss = predict_words(reviews.rows, reviews.off, kept, noise, a, b, first, last, rng)
+        loss = one_pass(reviews.rows, reviews.off, kept, noise, a, b, first, last, rng)
         print(f"words, pass {k + 1}: loss {loss:.4f}", flush=True)
     centred = a - share @ a
     centred[counts == 0] = 0
-    return centred / np.sqrt(share @ centred**2)
+    found: np.ndarray = centred / np.sqrt(share @ centred**2)
+    return found
 
 
 @dataclass(frozen=True)
@@ -317,16 +318,17 @@ class Encoder(Rates):
             self.sentences[positions] = Sentence(self, positions)
         return self.sentences[positions]
 
-    def forward(self, words: Tensor, *_: Any, **options: Any) -> tuple[Tensor, Tensor]:
-        positions = words.shape[1]
+    def forward(self, x: Tensor, *_: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        positions = x.shape[1]
         model = self.sentence(positions)
-        rates, drive = model.respond(model.static(self.words[words].flatten(1)), **options)
+        rates, drive = model.respond(model.static(self.words[x].flatten(1)), **options)
         means = [rates[:, part].unflatten(1, (positions, -1)).mean(1) for part in model.part.values()]
         return torch.cat(means, 1), drive.unflatten(1, (positions, -1)).mean(1)
 
     def answer(self, words: Tensor) -> Tensor:
         """Mean rates of the output, (n, classes)."""
-        return self(words)[0][:, self.part["output"]]
+        rates: Tensor = self(words)[0]
+        return rates[:, self.part["output"]]
 
     def spikes(self, words: Tensor) -> Tensor:
         """The same of the golden model; the table in 8 bits."""
@@ -350,7 +352,9 @@ def encoder(corpus: Corpus, vectors: np.ndarray, seed: int, teacher: Standard | 
         scales=transformer.learning_rates(model.network) | {"words": 0.1},
         centres=transformer.centres(model.network),
         loss=transformer.cross_entropy,
-        distillation=teacher and Distillation(model, teacher, {f"features{LAYERS}": FEATURES}),
+        distillation=None
+        if teacher is None
+        else Distillation(model, teacher, {f"features{LAYERS}": FEATURES}),
         clip=1.0,
     )
     learn(
