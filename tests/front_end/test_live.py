@@ -9,9 +9,11 @@ import pytest
 
 from equilif.host.client import Client
 from equilif_golden.blocks.relay import FRACTION
+from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.chip import Chip, read_weights
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
 from equilif_golden.front_end import live
 from equilif_golden.front_end.filter_bank import BANDS, FilterBank
 from equilif_golden.front_end.pdm import RATE, Modulator, Pdm
@@ -25,7 +27,8 @@ CONFIG = EngineConfig(
     lanes=4, tiles=256, value_groups=128, state_groups=32, pipeline=Pipeline.DEEP, program_words=512
 )
 CLASSES = 3
-NETWORK = Network.attention(TOKENS, BANDS + POSITIONS, 1, 16, CLASSES)
+SHAPE = TOKENS, BANDS + POSITIONS
+NETWORK = Network.attention(*SHAPE, 1, 16, CLASSES)
 SCALING = Scaling(np.full(BANDS, 150 * 16), np.full(BANDS, 170))
 LEARNING_RATE = 0.05
 
@@ -77,6 +80,7 @@ class Golden:
             return live.answer("X", live.NO_CLASS)
         shift = NETWORK.numerics.fraction - FRACTION
         table = (SCALING.tokens(self.codes[word.first : word.last + 1]) << shift).astype(np.int16)
+        self.tokens = len(table)
         rows = np.arange(len(table), dtype=np.int32)
         tokens = TokenRows(table, rows, np.array([0, len(table)]))
         target = None if label is None else 255 * np.eye(CLASSES, dtype=np.int64)[label]
@@ -108,6 +112,12 @@ def test_board_equals_golden():
         idle = board.idle_bits
         want = golden.hear(np.concatenate([silence, bits]), label)
         assert found == want
+        if want[:1] in b"CL":
+            n = SHAPE[0] * SHAPE[1]
+            first = golden.chip.compiled.tokens_first
+            engines = client, golden.chip.engine
+            rows = [from_words(e.read(Region.WEIGHT, first, n).reshape(-1, 4), SHAPE, 4) for e in engines]
+            assert (rows[0][: golden.tokens] == rows[1][: golden.tokens]).all()
         return want
 
     assert heard(*ONE) == live.answer("X", live.NO_NETWORK)

@@ -16,6 +16,7 @@ from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, com
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import LaneStatus
 from equilif_hdl.front_end.adc import AdcReader
+from equilif_hdl.front_end.channels import Channels
 from equilif_hdl.front_end.listener import KINDS, Microphone
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
@@ -87,7 +88,7 @@ def test_ports_are_annotated(monkeypatch):
     designs += [
         Top(CONFIG, transport=TRANSPORTS["uart"], microphone=Microphone(k, 16_000_000)) for k in KINDS
     ]
-    designs += [AdcReader(16_000_000, 1_000_000, channels=8)]
+    designs += [AdcReader(16_000_000, 1_000_000, channels=8), Channels(8, 4, 2)]
     for design in designs:
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}

@@ -12,6 +12,7 @@ from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from equilif_golden.fixed import check_int
 from equilif_golden.front_end.log2 import FRACTION, MANTISSA, TABLE
 
 
@@ -29,14 +30,14 @@ class Log2(wiring.Component):
     latency = 2
 
     def __init__(self, width: int):
-        self.width = width
+        self.width = check_int(width, "width", MANTISSA + 1, 48)
         super().__init__({"a": In(width), "code": Out(range((width << FRACTION) + 1))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # shifted to the left, with the leading one in the highest bit; the exponent counts down
-        bits: Value = self.a << MANTISSA if self.width <= MANTISSA else self.a
-        width = len(bits)
+        bits: Value = self.a
+        width = self.width
         steps = max(1, (width - 1).bit_length())
         zeros = Signal(steps)
         for k in reversed(range(steps)):
@@ -48,7 +49,7 @@ class Log2(wiring.Component):
         exponent = Signal(range(width))
         mantissa = Signal(MANTISSA)
         # of 0 all bits of `zeros` are set
-        last = self.width - 1
+        last = width - 1
         m.d.sync += [
             exponent.eq(Mux(self.a == 0, 0, last - zeros)),
             mantissa.eq(bits[width - 1 - MANTISSA : width - 1]),

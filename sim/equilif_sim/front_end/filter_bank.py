@@ -12,7 +12,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import ReadOnly, RisingEdge
 
 from equilif_golden.front_end.filter_bank import BANDS, HOP, FilterBank
 from equilif_golden.front_end.pdm import HI, LO
@@ -54,11 +54,13 @@ async def frames(dut: Any) -> None:
     async def watched_codes() -> None:
         while True:
             await RisingEdge(dut.o_valid)
+            await ReadOnly()
             codes.actual((int(dut.band.value), int(dut.code.value)))
 
     async def watched_flags() -> None:
         while True:
             await RisingEdge(dut.frame)
+            await ReadOnly()
             flags.actual((bool(dut.clipped.value), bool(dut.stuck.value)))
             ends.append(now())
 
