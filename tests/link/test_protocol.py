@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import threading
@@ -19,6 +20,7 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import OPTIONS
 from equilif_golden.engine.isa import Op, ProgramError
+from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
@@ -406,6 +408,118 @@ def test_packing_is_used_when_shorter():
         assert got.values.tolist() == (257 * values).tolist()
         assert wire.commands[-1][2] == PACKED * packed
         assert (len(wire.commands[-1]) < len(values) + RUN_HEADER.size + 6) == packed
+
+
+# -- several samples in a frame --------------------------------------------------------------------
+def runs_of(wire):
+    """Number of samples in each RUN on the line."""
+    runs = [c for c in wire.commands if c[0] == Command.RUN]
+    start = 2 + RUN_HEADER.size
+    return [len(unpack(c[start:-4])[0]) if c[2] & PACKED else 1 for c in runs]
+
+
+@pytest.mark.parametrize(
+    "frame_bytes, max_samples, frames",
+    [
+        (1024, 16, [16, 2]),
+        pytest.param(1024, 5, [5, 5, 5, 3], marks=pytest.mark.regress),
+        pytest.param(1024, 1, [1] * 18, marks=pytest.mark.regress),
+        (64, 16, None),
+    ],
+)
+def test_samples_of_a_frame(problem, frame_bytes, max_samples, frames):
+    """Epoch, predictions, weights and counter are those of one sample a frame."""
+    network, x, y = problem
+    x, y = np.tile(x, (3, 1)), np.tile(y, (3, 1))
+    config = dataclasses.replace(CONFIG, tiles=16, program_words=128)
+    device = Device(config, frame_bytes=1024, max_samples=max_samples)
+    client, wire = client_of(device, timeout=1, run_deadline=60)
+    chip = Chip(client, network, learning_rate=0.05, counter=5)
+    device.frame_bytes = frame_bytes  # programs are longer
+    client._identity = dataclasses.replace(client.identity, max_payload=frame_bytes - 6)
+    single = Chip(EngineModel(config), network, learning_rate=0.05, counter=5)
+    order = np.arange(18)[::-1]
+    wire.commands.clear()
+    assert chip.train(x, y.argmax(axis=1), order) == single.train(x, y.argmax(axis=1), order)
+    found = runs_of(wire)
+    assert found == frames or frames is None and 1 < max(found) < 16 and sum(found) == 18
+    assert all(len(c) <= frame_bytes for c in wire.commands)
+    assert chip.counter == single.counter
+    np.testing.assert_array_equal(chip.predict(x[:6]), single.predict(x[:6]))
+    client._identity = dataclasses.replace(client.identity, max_payload=1018)
+    for name, w in chip.weights.items():
+        np.testing.assert_array_equal(w, single.weights[name])
+
+
+def test_samples_longer_packed_than_plain():
+    """A long sample without zeros has a frame for itself, unpacked."""
+    config = dataclasses.replace(CONFIG, value_groups=128)
+    client, wire = client_of(Device(config))
+    client.load([Op.HALT()])
+    sparse, dense = np.zeros(500, np.int64), np.full(500, 7)
+    found = list(client.run_samples(0, [sparse, sparse, dense, sparse], learn=False))
+    assert [len(b.predictions) for b in found] == [2, 1, 1] == runs_of(wire)
+    assert not wire.commands[-2][2] & PACKED
+
+
+@pytest.mark.parametrize("samples", [2, 17])
+def test_too_many_samples_change_nothing(samples):
+    device = Device(CONFIG, max_samples=samples - 1)
+    client, _ = client_of(device)
+    client.load([Op.HALT()])
+    runs = []
+    count_runs(device, runs)
+    for n in (samples, samples - 1):
+        frame = RUN_HEADER.pack(LEARN | PACKED, 0, 0, 3) + b"\0".join([b"\x20\x09"] * n)
+        if n == samples:
+            with pytest.raises(DeviceError) as e:
+                client.command(Command.RUN, frame)
+            assert e.value.status == Status.BAD_LENGTH and not device.engine.plus.any()
+        else:
+            assert len(client.command(Command.RUN, frame)) == 2 * n + 12
+        assert len(runs) == (0 if n == samples else n)
+
+
+def test_repeated_samples_are_not_executed(problem):
+    """Lost replies: predictions and totals are the stored ones, also where the frame has other samples."""
+    network, x, y = problem
+    device = Device(CONFIG)
+    client, wire = client_of(device, run_deadline=60)
+    chip = Chip(client, network, learning_rate=0.05)
+    first = chip.train(x, y.argmax(axis=1))
+    before = {name: w.copy() for name, w in chip.weights.items()}
+    wire.spoil = lambda line, n, lost=wire.replies + 3: b"" if n < lost else line
+    second = chip.train(x, y.argmax(axis=1))
+    assert client.traffic.repeated == 3 and device.engine.counter == chip.counter
+    reply = unseal(device.reply(wire.commands[-1]))
+    fewer = RUN_HEADER.pack(LEARN | PACKED, 0, 0, 0) + b"\1"
+    assert unseal(device.reply(seal(Command.RUN, wire.commands[-1][1], fewer))) == reply
+    reference = Reference(network, learning_rate=0.05)
+    want = [
+        reference.train(a[None], b[None]) for a, b in zip(np.tile(x, (2, 1)), np.tile(y, (2, 1)), strict=True)
+    ]
+    assert [first.spikes, second.spikes] == [sum(w.spikes for w in part) for part in (want[:6], want[6:])]
+    for name, w in chip.weights.items():
+        np.testing.assert_array_equal(w, reference.weights[name])
+    assert any((before[name] != w).any() for name, w in chip.weights.items())
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.regress) for k in (1, 2))])
+def test_samples_of_a_frame_on_bad_line(problem, seed):
+    """Faults in every third frame, both directions: the same bits as without, each sample learned once."""
+    network, x, y = problem
+    labels = y.argmax(axis=1)
+    device = Device(CONFIG, max_samples=4)
+    client, _ = client_of(device, timeout=0.002, deadline=60, run_deadline=60)
+    client.port = port = Faulty(client.port, 0.3, random.Random(seed))
+    chip = Chip(client, network, learning_rate=0.05)
+    single = Chip(EngineModel(CONFIG), network, learning_rate=0.05)
+    for _ in range(6):
+        assert chip.train(x, labels) == single.train(x, labels)
+    np.testing.assert_array_equal(chip.predict(x), single.predict(x))
+    for name, w in chip.weights.items():
+        np.testing.assert_array_equal(w, single.weights[name])
+    assert chip.counter == single.counter == device.engine.counter and min(port.faults.values()) > 0
 
 
 def test_stale_reply_is_skipped():
