@@ -37,14 +37,12 @@ from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.protocol import (
     OVERHEAD,
-    PACKED,
     PREDICTION,
     RESULT,
     RUN_HEADER,
     TOTALS,
     Command,
     Identity,
-    unpack,
 )
 from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
@@ -100,9 +98,8 @@ class ByteCounter(Client):
         )
         self.bytes = 0
 
-    def command(self, command: Command, payload: bytes = b"", *, deadline: float | None = None) -> bytes:
-        samples = unpack(payload[RUN_HEADER.size :])[0] if payload[0] & PACKED else [payload]
-        reply = bytes(len(samples) * PREDICTION.size + TOTALS.size)
+    def command(self, command: Command, payload: bytes = b"", *, samples: int = 1) -> bytes:
+        reply = bytes(samples * PREDICTION.size + TOTALS.size)
         self.bytes += len(payload) + len(reply) + 2 * OVERHEAD + ENDS
         return reply
 

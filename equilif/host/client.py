@@ -323,7 +323,7 @@ class Client:
             self._claim()
         header = RUN_HEADER.pack(flags | PACKED, 0, 0, address)
         payload = header + bytes([END_OF_SAMPLE]).join(packed)
-        reply = self.command(Command.RUN, payload, deadline=self.run_deadline * len(packed))
+        reply = self.command(Command.RUN, payload, samples=len(packed))
         n = len(packed) * PREDICTION.size
         if len(reply) != n + TOTALS.size:
             raise LinkError(
@@ -398,16 +398,15 @@ class Client:
         self.command(Command.WRITE, WRITE_HEADER.pack(TRAINER, 1) + written)
 
     # -- frames ------------------------------------------------------------------------------------
-    def command(self, command: Command, payload: bytes = b"", *, deadline: float | None = None) -> bytes:
+    def command(self, command: Command, payload: bytes = b"", *, samples: int = 1) -> bytes:
         """Payload of the reply; DeviceError when the device refuses, NoReply when it does not answer.
 
-        ``deadline``: in seconds, in place of the client's.
+        ``samples``: of a RUN, whose deadline they extend.
         """
         self._sequence = self._sequence % 255 + 1  # 0 is the device's word for "not readable"
         # a leading END separates the frame from noise before it
         line = sliplib.END + sliplib.encode(seal(command, self._sequence, payload)) + sliplib.END
-        usual = self.run_deadline if command == Command.RUN else self.deadline
-        wait = usual if deadline is None else deadline
+        wait = self.run_deadline * samples if command == Command.RUN else self.deadline
         give_up = time.monotonic() + wait
         skipped = 0
         backoff = 1

@@ -88,7 +88,7 @@ class Recorder(Client):
         self.label = 0
         self.frames = bytearray()
 
-    def command(self, command: Command, payload: bytes = b"", *, deadline: float | None = None) -> bytes:
+    def command(self, command: Command, payload: bytes = b"", *, samples: int = 1) -> bytes:
         self.frames += slip(seal(command, self.label, payload))
         return bytes(RESULT.size) if command == Command.RUN else b""
 
