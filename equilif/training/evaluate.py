@@ -89,15 +89,17 @@ def evaluate(
         raise ValueError(f"the network has {n} outputs, the labels go up to {labels.max()}")
     chip = make(network, weights, learning_rate=0.0)
     if not isinstance(chip, Kernel):
-        runs = []
-        for run in chip.infer(x, tokens=tokens):
-            runs.append(run)
-            progress(len(runs))
+        predictions: list[int] = []
+        total = 0
+        for batch in chip.infer(x, tokens=tokens):
+            predictions += batch.predictions.tolist()
+            total += batch.spikes
+            progress(len(predictions))
         return _evaluation(
             n,
             labels,
-            np.array([r.prediction for r in runs], np.int64),
-            np.array([r.spikes for r in runs]),
+            np.array(predictions, np.int64),
+            total / len(x),
             {},
             {},
             most,
@@ -107,7 +109,7 @@ def evaluate(
         for at in reported(np.arange(len(x)), progress)
     ]
     free = np.concatenate([settled.rates[:, 0] for settled in found]).astype(np.int64)
-    spikes = np.concatenate([settled.spikes for settled in found])
+    spikes = float(np.concatenate([settled.spikes for settled in found]).mean())
     steps = np.concatenate([settled.steps for settled in found])
     parts = {name: free[:, part] for name, part in network.neurons.items()}
     return _evaluation(
@@ -135,7 +137,7 @@ def _evaluation(
     n: int,
     labels: Raw,
     predictions: Raw,
-    spikes: Raw,
+    spikes: float,
     hidden: dict[str, Raw],
     steps: dict[int, int],
     most: int,
@@ -147,7 +149,7 @@ def _evaluation(
         float(np.mean(predictions == labels)),
         confusion,
         predictions,
-        float(spikes.mean()),
+        spikes,
         {name: float(np.mean(r == 0)) for name, r in hidden.items()},
         {name: float(np.mean(r == 255)) for name, r in hidden.items()},
         steps,

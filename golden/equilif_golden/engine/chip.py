@@ -241,26 +241,24 @@ class Chip:
         schedule = self.network.schedule
         return Epoch(len(at), int(hits), spikes, len(at) * schedule.free if schedule.fixed else 0)
 
-    def infer(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Iterator[Run]:
-        """Run the free phase of one sample after the other.
+    def infer(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Iterator[Batch]:
+        """Run the free phase of the samples in order, several at a time if the engine can.
 
         CounterMismatch at the end if the engine was reset: a standalone board then runs its own network.
         """
         values, rows = samples.check_inputs(self.network, x, tokens)
-        for j, v in enumerate(values):
-            yield self.sample(v, tokens=None if tokens is None else rows.take([j]))
+        if tokens is None:
+            yield from self._run_samples((self.compiled.sample(v) for v in values), learn=False)
+        else:
+            for j, v in enumerate(values):
+                run = self.sample(v, tokens=rows.take([j]))
+                yield Batch(np.array([run.prediction]), run.spikes, run.accesses, run.cycles)
         if len(values):
             self._require_counter()
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
         """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
-        if tokens is not None:
-            return np.array([run.prediction for run in self.infer(x, tokens=tokens)], np.int64)
-        values, _ = samples.check_inputs(self.network, x, None)
-        encoded = (self.compiled.sample(v) for v in values)
-        found = [batch.predictions for batch in self._run_samples(encoded, learn=False)]
-        if found:
-            self._require_counter()
+        found = [batch.predictions for batch in self.infer(x, tokens=tokens)]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
     def accuracy(
