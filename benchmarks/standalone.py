@@ -87,7 +87,7 @@ def note(board: Board, found: dict[str, float]) -> None:
     whole = json.loads(known.MEASURED.read_text())
     for name, entry in whole["boards"].items():
         other = BOARDS[name]
-        if other.flash and _engine(other) == _engine(board) and known.older(other, entry) is not None:
+        if other.standalone and _engine(other) == _engine(board) and known.older(other, entry) is not None:
             entry["standalone"] = {**stamp(), **found}
     write(known.MEASURED, whole, 3)
     pages.write()

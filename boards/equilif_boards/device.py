@@ -85,7 +85,7 @@ ICE40 = Family(
     multiplier_name="ICESTORM_DSP",
     engine=(2500, 670),
     attention=(1160, 138),
-    standalone=2382,
+    standalone=2412,
     preamble=b"\x7e\xaa\x99\x7e",  # project IceStorm, "Bitstream Format"
     lookup=LutPrimitive("SB_LUT4", ("I0", "I1", "I2", "I3"), "O", "LUT_INIT"),
 )
