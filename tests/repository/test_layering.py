@@ -123,9 +123,9 @@ def test_import_cycle_detection():
 ORDER = (
     ("interrupts", "results", "info", "convolutions"),
     ("data",),
-    ("nir_layers", "nir", "training"),
+    ("nir_layers", "nir", "training", "listening"),
     ("hardware", "host"),
-    ("bench", "classifier", "listening"),
+    ("bench", "classifier"),
     ("show",),
     ("report", "demo"),
     ("commands",),
