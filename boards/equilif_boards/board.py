@@ -112,8 +112,15 @@ class Board:
         """
         if self.front_end is None:
             raise ValueError(f"{self.title} has no pins for a microphone")
-        config = replace(self.config, tiles=min(self.config.tiles, self.front_end.tiles))
-        board = replace(self, standalone=False, microphone_kind=kind, config=config)
+        sizes = self.front_end
+        config = replace(self.config, tiles=sizes.tiles, program_words=sizes.program_words)
+        board = replace(
+            self,
+            standalone=False,
+            microphone_kind=kind,
+            config=config,
+            frame_bytes=sizes.frame_bytes,
+        )
         assert board.microphone
         return board
 

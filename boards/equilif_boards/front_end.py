@@ -30,14 +30,16 @@ def microphone_resource(
 class FrontEnd:
     """What a board has for a microphone: :func:`microphone_resource`.
 
-    ``place``: connector and pins, for messages.  ``tiles``: of the engine with a front end, which needs block
-    RAM.  ``button``: resource that makes the next word a training sample; ``switches``: number of resources
-    ``switch``, its label, of which the lowest bit comes first.  ``leds``: first and number of resources
-    ``led`` with the class, in binary.
+    ``place``: connector and pins, for messages.  ``tiles``, ``program_words``, ``frame_bytes``: of the design
+    with a front end, which needs block RAM, and longer programs for several heads.  ``button``: resource that
+    makes the next word a training sample; ``switches``: number of resources ``switch``, its label, of which
+    the lowest bit comes first.  ``leds``: first and number of resources ``led`` with the class, in binary.
     """
 
     place: str
     tiles: int
+    program_words: int
+    frame_bytes: int
     button: str = ""
     switches: int = 0
     leds: tuple[int, int] = (0, 0)

@@ -34,10 +34,12 @@ MICROPHONE = microphone_resource(
     conn=("gpio", 0),
     attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
 )
-#: ``tiles``: six block RAMs are for the front end
+#: the front end has six block RAMs, two more are for programs
 FRONT_END = FrontEnd(
     place="header J1: clock GP2, data GN2, WS GP3, answers GN3",
     tiles=640,
+    program_words=1024,
+    frame_bytes=4096,
     button="button_fire",
     switches=4,
     leds=(4, 4),

@@ -493,10 +493,34 @@ def restore(
     held = net.n_weights - net.n_table
     with show.console.status(f"{held:,} weights are written to the board"):
         Chip(client, net, weights, learning_rate=RESTORED_RATE if learns else 0.0)
+        loaded = live_table(client, network)
     show_displaced(client)
     show.console.print(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
     )
+    if loaded:
+        show.console.print("the table for words from a microphone is there, too")
     if net.n_table:
         show.console.print(f"the embedding table, {net.n_table:,} weights, stays with the host")
     return {"network": network, "weights": held, "sha256": digest(weights)}
+
+
+def live_table(client: Client, path: Path) -> bool:
+    """Load the table of the live controller for a network that was trained on front-end features.
+
+    False for other networks, and if the engine has no room for it beside the network.
+    """
+    from equilif.data.about import About
+    from equilif.training import saved
+    from equilif_golden.engine.compiler import CapacityError
+    from equilif_golden.front_end.live import Table
+
+    found = saved.read(path)
+    about = found.identity
+    if not isinstance(about, About) or not about.encoding.front_end:
+        return False
+    try:
+        Table(found.network, about.scaling.front_end).load(client)
+    except CapacityError:
+        return False
+    return True

@@ -137,7 +137,9 @@ def fit(
         longest = int(np.diff(x.off).max())
         inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean
         most = MAX_TOKENS[kind] if attention else max(1, min(MAX_SPANS, MAX_INPUTS // inputs))
-        return Encoding(kind=kind, attention=attention, front_end=front_end, steps=min(longest, most))
+        # a word may be longer than all that were recorded
+        steps = most if front_end else min(longest, most)
+        return Encoding(kind=kind, attention=attention, front_end=front_end, steps=steps)
     if isinstance(x, Texts):
         if not attention:
             return Encoding(kind=kind, words=vocabulary(x))
