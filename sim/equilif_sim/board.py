@@ -472,9 +472,8 @@ class Server:
         waiting = b""
         idle = True
         while True:
-            ready, _, _ = select.select(
-                [self._socket, self._wake], [], [], None if idle and not waiting else 0
-            )
+            ends: list[Any] = [self._socket, self._wake]
+            ready, _, _ = select.select(ends, [], [], None if idle and not waiting else 0)
             if self._wake in ready:
                 return
             if ready:
