@@ -405,8 +405,8 @@ def _driver_network(path: Path, config: EngineConfig, learning_rate: float | Non
         learning_rate = history.preset.learning_rate
     if learning_rate and not net.trainable:
         raise ValueError(
-            f"{path} has synapses without feedback, or self-attention, and cannot learn: leave out "
-            "--learning-rate"
+            f"{path} has synapses without feedback, or self-attention without an energy, and cannot learn: "
+            "leave out --learning-rate"
         )
     counter = networks.counter(path)
     return DriverNetwork.compile(net, weights, config, learning_rate=learning_rate or 0.0, counter=counter)
