@@ -146,12 +146,12 @@ def cycles(data: DataSet) -> None:
         network = made(attention, beta)
         chip = Chip(EngineModel(engine_for(network, lanes=8)), network, learning_rate=rate)
         kernel = Kernel(network, learning_rate=rate)
-        targets = samples.one_hot(data.y_train[:20], 10)
+        targets = samples.one_hot(data.y_train[:5], 10)
         counts = []
         for j, target in enumerate(targets):
             infer = chip.sample(data.x_train[j].astype(np.int64)).cycles
             counts.append((infer, chip.sample(data.x_train[j].astype(np.int64), target).cycles))
-        kernel.train(data.x_train[:20], data.y_train[:20], np.arange(20))
+        kernel.train(data.x_train[:5], data.y_train[:5], np.arange(5))
         same = all((w == kernel.weights[name]).all() for name, w in chip.weights.items())
         mean = np.mean(counts, axis=0)
         print(

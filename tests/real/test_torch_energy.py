@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ from equilif_golden.samples import one_hot  # noqa: E402
 EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 2000}
 
 
-def made(*, causal: bool = False) -> tuple[Rates, torch.Tensor, np.ndarray]:
+def made(*, causal: bool = False) -> tuple[Rates, Any, Any]:
     """Two heads over four positions of features, which an input and biases drive; eight samples."""
     attention = SelfAttention.of_shape("a", (4, 1, 12), heads=2, gain=1, causal=causal, energy=True)
     net = Network(
