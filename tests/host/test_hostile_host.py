@@ -745,6 +745,7 @@ def test_link_is_removed_at_exit(number, tmp_path):
     simulated.board = Slow()
     simulated.board.cycles = 5
     simulated.clock_hz = 1.0
+    simulated.udp = None
     ends = threading.Timer(0.2, os.kill, (os.getpid(), number))
 
     def unheard(number: int, frame: Any) -> None:
