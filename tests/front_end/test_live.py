@@ -91,8 +91,8 @@ class Golden:
 @pytest.mark.regress
 @pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 def test_board_equals_golden():
-    """Words are rejected without a network; then classified, learned and classified again.  A click, an
-    overload, an invalid label and a lost microphone change nothing.
+    """Words are rejected without a network; then classified and learned.  A click, an overload, an invalid
+    label and a lost microphone change nothing.  Tokens and weights are compared, too.
     """
     from equilif_sim.board import Board
 
@@ -138,7 +138,6 @@ def test_board_equals_golden():
     assert learned(client, weights)
     found = read_weights(client, chip.compiled)
     assert all((found[s.name] == golden.chip.weights[s.name]).all() for s in NETWORK.plastic)
-    assert heard(*ONE).startswith(b"C")
 
 
 def learned(client, weights):
