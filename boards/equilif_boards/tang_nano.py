@@ -99,13 +99,12 @@ TANG_NANO_20K = Board(
     link=UartLink(baud=3_000_000),
     # 8 MiB, of which the bitstream takes less than one
     flash=SpiFlash(area=Area(32, 96)),
-    standalone=True,
     config=EngineConfig(
         lanes=8,
         tiles=512,
         value_groups=128,
         state_groups=32,
-        errors=True,
+        attention=False,
     ),
     network=(784, 40, 10),
     frame_bytes=2048,  # one block RAM, as for less
