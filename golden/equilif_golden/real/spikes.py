@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
+from equilif_golden.network import Network
+from equilif_golden.populations import SelfAttention
 from equilif_golden.real.maps import carried
 from equilif_golden.schedule import Schedule
-
-if TYPE_CHECKING:
-    from equilif_golden.real.rates import Rates
 
 Tensor = torch.Tensor
 LEVELS = 256  #: of a rate
@@ -36,7 +35,22 @@ class Averages:
     spikes: dict[str, Tensor]
 
 
-def averages(model: Rates, base: Mapping[str, Tensor], schedule: Schedule) -> Averages:
+class Model(Protocol):
+    """What is needed of equilif_golden.real.rates.Rates, which has more."""
+
+    network: Network
+    attending: dict[str, SelfAttention]
+    direct: bool
+
+    @property
+    def w(self) -> dict[str, Tensor]: ...
+
+    def attend(
+        self, population: SelfAttention, rates: Mapping[str, Tensor], base: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+def averages(model: Model, base: Mapping[str, Tensor], schedule: Schedule) -> Averages:
     """Averages of the free phase of ``schedule``, from the static drive by population.
 
     ValueError for a network with feedback or with an attention layer.
@@ -50,7 +64,7 @@ def averages(model: Rates, base: Mapping[str, Tensor], schedule: Schedule) -> Av
         return _averages(model, base, schedule)
 
 
-def _averages(model: Rates, base: Mapping[str, Tensor], schedule: Schedule) -> Averages:
+def _averages(model: Model, base: Mapping[str, Tensor], schedule: Schedule) -> Averages:
     network, w = model.network, model.w
     lif = [p.name for p in network.lif]
     into = {name: [s for s in network.synapses if s.post == name and s.pre in lif] for name in lif}
