@@ -271,7 +271,7 @@ def test_concept_table_files_exist():
     own = {
         p
         for folder in folders[:2]
-        for part in ("blocks", "engine", "link")
+        for part in ("blocks", "engine", "front_end", "link")
         for p in (ROOT / folder / part).glob("*.py")
     }
     boards = pytest.importorskip("equilif_boards").BOARDS
