@@ -151,7 +151,8 @@ def _bus() -> Target:
 def _option(name: str, engine: str) -> Target:
     """An engine, in the lines that it has for an option alone."""
     config = CONFIGS[engine]
-    without = dataclasses.replace(config, **{name: False})
+    off: dict[str, Any] = {name: False}
+    without = dataclasses.replace(config, **off)
     return Target(lambda: Engine(config), config=config, excludes=Target(lambda: Engine(without)))
 
 
