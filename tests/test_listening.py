@@ -92,6 +92,26 @@ def test_front_end_is_for_recordings(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 2)), y=np.array([0, 1, 0, 1]))
     with pytest.raises(ValueError, match="front_end"):
         own.read(tmp_path / "x.npz", front_end=True)
+    (tmp_path / "mp3" / "yes").mkdir(parents=True)
+    (tmp_path / "mp3" / "yes" / "a.mp3").touch()
+    with pytest.raises(ValueError, match=r"mp3.* WAV"):
+        own.read(tmp_path / "mp3", front_end=True)
+
+
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        (("build", "icebreaker", "--front-end", "pdm"), "iCEBreaker"),
+        (("build", "ulx3s-25f", "--front-end", "ac97"), "ac97"),
+        (("build", "ulx3s-25f", "--front-end", "pdm", "--standalone"), "--standalone"),
+        (("simulate", "icebreaker", "--microphone", "WAV", "--network", "digits-64"), "iCEBreaker"),
+        (("simulate", "ulx3s-25f", "--microphone", "WAV"), "--network"),
+        (("simulate", "ulx3s-25f", "--microphone", "WAV", "--network", "digits-64", "--link", "x"), "--link"),
+    ],
+)
+def test_front_end_of_boards(words, named, tmp_path):
+    save(tmp_path / "a.wav", silence(0.1))
+    assert named in error_of(*(tmp_path / "a.wav" if w == "WAV" else w for w in words))
 
 
 def test_listen(folder, tmp_path):

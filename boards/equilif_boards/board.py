@@ -111,7 +111,9 @@ class Board:
         ValueError if the board has no pins for it, or there is no such microphone.
         """
         if self.front_end is None:
-            raise ValueError(f"{self.title} has no pins for a microphone")
+            raise ValueError(
+                f"{self.title} has no front end: take a board that has one (docs/how_to/listen_on_a_board.md)"
+            )
         sizes = self.front_end
         config = replace(self.config, tiles=sizes.tiles, program_words=sizes.program_words)
         board = replace(

@@ -499,7 +499,7 @@ def restore(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
     )
     if loaded:
-        show.console.print("the table for words from a microphone is there, too")
+        show.console.print("the table of the live controller is in the board, too")
     if net.n_table:
         show.console.print(f"the embedding table, {net.n_table:,} weights, stays with the host")
     return {"network": network, "weights": held, "sha256": digest(weights)}
@@ -508,7 +508,7 @@ def restore(
 def live_table(client: Client, path: Path) -> bool:
     """Load the table of the live controller for a network that was trained on front-end features.
 
-    False for other networks, and if the engine has no room for it beside the network.
+    False for other networks, and if the engine has no room for network and table.
     """
     from equilif.data.about import About
     from equilif.training import saved

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import Json, Resume, panel
+from equilif.commands import Json, panel
 from equilif.show import console as show
 
 if TYPE_CHECKING:
@@ -86,7 +86,14 @@ def train_text(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Output folder: network.npz, text.pt.")] = Path("results/text"),
-    resume: Resume = None,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--overwrite",
+            help="Resume the run in --out with its settings, or replace it.",
+            show_default="stop if --out holds a run",
+        ),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train a transformer to predict the next character of a text, in floating point, and save the quantised

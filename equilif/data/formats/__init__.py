@@ -57,7 +57,10 @@ def read(path: Path, columns: Columns) -> tuple[Format, Content]:
     if not path.exists():
         raise ValueError(_absent(path))
     if columns.front_end and known.name != SoundFolders.name:
-        raise ValueError(f"data.front_end is for {SoundFolders.what}, {path} is {known.what}: leave it out")
+        found = "has no WAV file in a class folder" if path.is_dir() else f"is {known.what}"
+        raise ValueError(
+            f"data.front_end is for {SoundFolders.what}, {path} {found}: give such a folder, or leave it out"
+        )
     for option, column in zip(("--label", "data.text"), columns[:2], strict=True):
         if column is not None and not known.labelled:
             raise ValueError(
