@@ -105,7 +105,9 @@ def test_front_end_is_for_recordings(tmp_path):
         (("build", "ulx3s-25f", "--front-end", "ac97"), "ac97"),
         (("build", "ulx3s-25f", "--front-end", "pdm", "--standalone"), "--standalone"),
         (("simulate", "icebreaker", "--microphone", "WAV", "--network", "digits-64"), "iCEBreaker"),
+        (("build", "colorlight-i5", "--link", "spi", "--front-end", "pdm"), "spi"),
         (("simulate", "ulx3s-25f", "--microphone", "WAV"), "--network"),
+        (("simulate", "ulx3s-25f", "--microphone", "WAV", "--network", "digits-64"), "front_end"),
         (("simulate", "ulx3s-25f", "--microphone", "WAV", "--network", "digits-64", "--link", "x"), "--link"),
     ],
 )

@@ -108,18 +108,23 @@ class Board:
     def with_front_end(self, kind: str) -> Board:
         """Copy with the front end of a microphone, pdm or i2s, in place of a standalone trainer.
 
-        ValueError if the board has no pins for it, or there is no such microphone.
+        ValueError if the board has no pins for it, the link needs them, or there is no such microphone.
         """
         if self.front_end is None:
             raise ValueError(
                 f"{self.title} has no front end: take a board that has one (docs/how_to/listen_on_a_board.md)"
             )
         sizes = self.front_end
+        if self.link.kind in sizes.excluded_links:
+            raise ValueError(
+                f"the front end of {self.title} needs pins of the link {self.link.kind!r}: take another link"
+            )
         config = replace(self.config, tiles=sizes.tiles, program_words=sizes.program_words)
         board = replace(
             self,
             standalone=False,
             microphone_kind=kind,
+            other_links=tuple(link for link in self.other_links if link.kind not in sizes.excluded_links),
             config=config,
             frame_bytes=sizes.frame_bytes,
         )

@@ -79,6 +79,7 @@ COLORLIGHT_I5 = replace(
         button="",
         switches=0,
         leds=(0, 0),
+        excluded_links=("spi",),
     ),
     leds=(("led", 0),),
     seed=3,

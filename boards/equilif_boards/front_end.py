@@ -34,6 +34,7 @@ class FrontEnd:
     with a front end, which needs block RAM, and longer programs for several heads.  ``button``: resource that
     makes the next word a training sample; ``switches``: number of resources ``switch``, its label, of which
     the lowest bit comes first.  ``leds``: first and number of resources ``led`` with the class, in binary.
+    ``excluded_links``: kinds of links that need the same pins.
     """
 
     place: str
@@ -43,6 +44,7 @@ class FrontEnd:
     button: str = ""
     switches: int = 0
     leds: tuple[int, int] = (0, 0)
+    excluded_links: tuple[str, ...] = ()
 
     resource = "microphone"
 

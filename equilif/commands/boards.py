@@ -256,6 +256,8 @@ def simulate(
         if flash is not None or udp is not None or link is not None:
             raise ValueError("--microphone excludes --flash, --link and --udp: leave them out")
         chosen = chosen.with_front_end("pdm")
+    if microphone is not None and network is not None:
+        module.require_words(chosen, network, microphone)
     if flash is not None:
         chosen = chosen.with_standalone()
         module.require_flash(flash)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from equilif.hardware.boards import short
 from equilif.host.client import Client
 from equilif.listening import Listener, file_blocks
 from equilif.results import ToolFailed
@@ -74,7 +75,7 @@ class Simulated:
         """Load a network, and play a recording to the microphone; yields the answers as they come.
 
         The design runs at MIN_CLOCK_HZ, the slowest for its front end.  ValueError for a network that was not
-        trained on front-end features, or does not fit.
+        trained on front-end features, or does not fit; :func:`require_words` checks it before.
         """
         listener = Listener(saved.read(network))
         blocks = [*file_blocks(wav), np.zeros(RATE // 3, np.int64)]
@@ -146,6 +147,13 @@ def require_flash(file: Path) -> None:
     """ValueError or OSError unless the content of a flash is in this file, or can be."""
     check_file(file)
     files.check(file)
+
+
+def require_words(board: Board, network: Path, wav: Path) -> None:
+    """ValueError or OSError unless :meth:`Simulated.listen` can play this recording to this network."""
+    file_blocks(wav)
+    if reason := short(board, Listener(saved.read(network)).saved.network):
+        raise ValueError(f"{board.title}, with a front end: {reason}")
 
 
 @contextlib.contextmanager
