@@ -240,7 +240,7 @@ def simulate(
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
     digits --port /tmp/board[/]
     """
-    from equilif.hardware.boards import find
+    from equilif.hardware.boards import find, short
     from equilif.host import simulate as module
 
     chosen = find(board).with_size(lanes=lanes, weights=weights, **options)
@@ -257,7 +257,8 @@ def simulate(
             raise ValueError("--microphone excludes --flash, --link and --udp: leave them out")
         chosen = chosen.with_front_end("pdm")
     if microphone is not None and network is not None:
-        module.require_words(chosen, network, microphone)
+        if reason := short(chosen, module.require_words(network, microphone)):
+            raise ValueError(f"{chosen.title}, with a front end: {reason}")
     if flash is not None:
         chosen = chosen.with_standalone()
         module.require_flash(flash)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from equilif.hardware.boards import short
 from equilif.host.client import Client
 from equilif.listening import Listener, file_blocks
 from equilif.results import ToolFailed
@@ -25,6 +24,7 @@ from equilif_golden.extras import needs
 from equilif_golden.fixed import check_int
 from equilif_golden.front_end.live import ANSWER_BYTES, Table
 from equilif_golden.front_end.pdm import RATE, Modulator
+from equilif_golden.network import Network
 
 with needs("hdl,boards,sim"):
     from amaranth._toolchain import ToolNotFound
@@ -75,7 +75,7 @@ class Simulated:
         """Load a network, and play a recording to the microphone; yields the answers as they come.
 
         The design runs at MIN_CLOCK_HZ, the slowest for its front end.  ValueError for a network that was not
-        trained on front-end features, or does not fit; :func:`require_words` checks it before.
+        trained on front-end features, or does not fit.
         """
         listener = Listener(saved.read(network))
         blocks = [*file_blocks(wav), np.zeros(RATE // 3, np.int64)]
@@ -149,11 +149,10 @@ def require_flash(file: Path) -> None:
     files.check(file)
 
 
-def require_words(board: Board, network: Path, wav: Path) -> None:
-    """ValueError or OSError unless :meth:`Simulated.listen` can play this recording to this network."""
+def require_words(network: Path, wav: Path) -> Network:
+    """The network; ValueError or OSError unless it takes front-end features, and this is a recording."""
     file_blocks(wav)
-    if reason := short(board, Listener(saved.read(network)).saved.network):
-        raise ValueError(f"{board.title}, with a front end: {reason}")
+    return Listener(saved.read(network)).saved.network
 
 
 @contextlib.contextmanager
