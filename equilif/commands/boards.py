@@ -121,6 +121,8 @@ def build(
     if front_end is not None:
         if standalone:
             raise ValueError("--front-end takes the place of the standalone trainer: leave out --standalone")
+        if lanes is not None or weights is not None:
+            raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
         chosen = chosen.with_front_end(front_end)
     fitted = None if network is None else known.network_of(network)
     if fitted is not None and (short := known.short(chosen, fitted)):
@@ -255,6 +257,8 @@ def simulate(
     if microphone is not None:
         if flash is not None or udp is not None or link is not None:
             raise ValueError("--microphone excludes --flash, --link and --udp: leave them out")
+        if lanes is not None or weights is not None:
+            raise ValueError("--microphone has an engine of fixed size: leave out --lanes and --weights")
         chosen = chosen.with_front_end("pdm")
     if microphone is not None and network is not None:
         if reason := short(chosen, module.require_words(network, microphone)):
