@@ -140,7 +140,7 @@ def _header(x: Any, name: str, columns: Columns) -> list[str]:
     header = [str(c) for c in x.columns]
     if len(set(header)) < len(header):
         raise ValueError(f"{name} has two columns of one name: column names must be unique")
-    for option, column in columns._asdict().items():
+    for option, column in (("label", columns.label), ("text", columns.text)):
         if column is not None and column not in header:
             listed = ", ".join(header[:12])
             raise ValueError(f"{name} has no column {column!r}: {option} must be one of {listed}")

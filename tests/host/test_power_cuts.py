@@ -293,7 +293,8 @@ def test_reset_discards_host_network():
     for _ in range(10):
         wire = CutWire(finished())
         chip = Chip(client_at(wire), NETWORK, other)
-        wire.how, wire.left = "reset", rng.randrange(1, len(x) + 1)
+        frames = -(-len(x) // chip.engine.identity.max_samples)
+        wire.how, wire.left = "reset", rng.randrange(1, frames + 1)
         with pytest.raises((CounterMismatch, LinkError)):
             chip.predict(x)
     wire = CutWire(finished())

@@ -283,12 +283,12 @@ def test_flipped_bits_on_the_line():
 
 @pytest.mark.parametrize("level", [0x00, 0xFF])
 def test_bursts_of_a_stuck_line(level):
-    rng = random.Random(4)
+    rng = random.Random(5)
     stuck = 0
 
     def spoil(byte: int) -> int:
         nonlocal stuck
-        stuck = stuck - 1 if stuck else 30 * (rng.random() < 0.0003)
+        stuck = stuck - 1 if stuck else 30 * (rng.random() < 0.0006)
         return level if stuck else byte
 
     learned(Board(spoil=spoil))

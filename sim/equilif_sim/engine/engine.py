@@ -57,6 +57,7 @@ class EngineBench:
             "mem_read",
             "start",
             "learn",
+            "accumulate",
         )
         await reset(self.dut, *(f"host__{name}" for name in names))
 
