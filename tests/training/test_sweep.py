@@ -263,6 +263,7 @@ def test_extended_sweep_reuses_results(swept):
     assert "2 points: 2 done before, 0 to go" in run("sweep", *SMALL, "--grid", "hidden=8,16", "--out", swept)
 
 
+@pytest.mark.regress  # a cluster and an engine
 def test_retry_failed(tmp_path):
     from distributed import Client, LocalCluster
 
