@@ -64,7 +64,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Stream:
-    """What was heard: samples (n,) at 16 kHz, codes (frames, bands), and its segments."""
+    """Recorded sound: samples (n,) at 16 kHz, codes (frames, bands), and its segments."""
 
     source: str
     samples: Raw
@@ -110,7 +110,7 @@ class Listener:
         """Classify the words of a stream as they end; ``keep``: also return samples and codes."""
         microphone = Microphone()
         answers: list[Answer] = []
-        heard = []
+        samples = []
         codes = []
 
         def add(found: list[Spoken]) -> None:
@@ -122,13 +122,13 @@ class Listener:
             frames, found = microphone.feed(block)
             add(found)
             if keep:
-                heard.append(block)
+                samples.append(block)
                 codes.append(frames.codes)
         add(microphone.finish())
         empty = np.zeros(0, np.int64)
         return Stream(
             source,
-            np.concatenate([empty, *heard]),
+            np.concatenate([empty, *samples]),
             np.concatenate([np.zeros((0, 1), np.int64), *codes]) if not codes else np.concatenate(codes),
             tuple(answers),
         )

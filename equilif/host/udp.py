@@ -122,7 +122,7 @@ class UdpPort:
         """Diagnosis when no device answered."""
         if self.datagrams.refused:
             return "that computer has no program at this port: is the simulated board still running?"
-        return f"no answer comes: {CABLE}"
+        return f"no answer: {CABLE}"
 
 
 def opened(path: str, *, timeout: float) -> UdpPort:

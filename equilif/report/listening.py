@@ -1,4 +1,4 @@
-"""Page of what `equilif listen` heard, laid out by listening.html."""
+"""Page of a recording and its words from `equilif listen`, laid out by listening.html."""
 
 from __future__ import annotations
 

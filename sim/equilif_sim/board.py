@@ -206,8 +206,8 @@ class Board:
         self.build_id = int(key[:8], 16) if build_id is None else build_id
         driver = DRIVER.replace("LINK_PEER", f"const uint8_t END = {END};\n{link_peer(transport)}")
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
-        heard = NO_MICROPHONE if microphone is None else microphone_model(microphone)
-        driver = driver.replace("MICROPHONE", heard)
+        model = NO_MICROPHONE if microphone is None else microphone_model(microphone)
+        driver = driver.replace("MICROPHONE", model)
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not is_stored(text):
             require(text)
