@@ -47,7 +47,7 @@ VALIDATION_CHOICES = ((1, 5), (6, 0), (8, 2))
 BOARD = "ulx3s-85f"
 QUERIES = 8  #: of the 16 of the preset: the program fits the board
 TIMED = 5  #: samples whose cycles are counted
-VALIDATION_PART = 5  #: one of so many training samples
+VALIDATION_PART = 5  #: validation takes one training sample in five
 Indices = npt.NDArray[np.int64]
 
 

@@ -1,4 +1,4 @@
-"""Words of recordings: read through the front end, learned, and heard in a stream."""
+"""Words of recordings: read through the front end, learned, and recognised in a stream."""
 
 from __future__ import annotations
 

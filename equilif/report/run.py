@@ -93,9 +93,9 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
         given = _changed(_flat(learned), usual)
         return Repeat((command_line(*words, *_options(given), *seed),))
     if base:
-        asked = {CONTRAST: "phases"} if several and not learned.schedule.errors else {}
-        base = presets.suited(base, learned.hidden, asked)
-        given = _changed(_flat(learned), _flat(base)) | asked
+        override = {CONTRAST: "phases"} if several and not learned.schedule.errors else {}
+        base = presets.suited(base, learned.hidden, override)
+        given = _changed(_flat(learned), _flat(base)) | override
         if several:
             given["hidden"] = layers
         patches = {k: netfile.toml(v) for k, v in given.items() if k != "hidden" and v is not None}

@@ -180,7 +180,7 @@ class Reference:
         )
 
     def _geometry(self, s: Synapse, columns: int) -> Geometry | None:
-        """Geometry of so many columns of a synapse."""
+        """Geometry of `columns` columns of a synapse."""
         geometry = self.network.geometry(s)
         return geometry and geometry._replace(post=geometry.post._replace(maps=columns))
 

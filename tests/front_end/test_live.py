@@ -102,7 +102,7 @@ def test_board_equals_golden():
     modulator = Modulator()
     idle = 0
 
-    def heard(*parts, label=None, bits=NO_BITS):
+    def answer_to(*parts, label=None, bits=NO_BITS):
         bits = np.concatenate([bits, modulator.feed(sound(*parts, PAUSE))])
         if label is not None:
             live.set_label(client, label)
@@ -120,21 +120,21 @@ def test_board_equals_golden():
             assert (rows[0][: golden.tokens] == rows[1][: golden.tokens]).all()
         return want
 
-    assert heard(*ONE) == live.answer("X", live.NO_NETWORK)
+    assert answer_to(*ONE) == live.answer("X", live.NO_NETWORK)
     weights = NETWORK.initial_weights(seed=2)
     chip = Chip(client, NETWORK, weights, learning_rate=LEARNING_RATE)
-    assert heard(*CLICK) == live.answer("X", Verdict.SHORT)
+    assert answer_to(*CLICK) == live.answer("X", Verdict.SHORT)
     live.Table(NETWORK, SCALING).load(client)
     golden.load(weights)
-    before = heard(*ONE)
+    before = answer_to(*ONE)
     assert before.startswith(b"C")
-    assert heard(*TWO, label=CLASSES) == live.answer("X", live.NO_CLASS)
-    assert heard(bits=OVERLOAD) == live.answer("X", Verdict.CLIPPED)
+    assert answer_to(*TWO, label=CLASSES) == live.answer("X", live.NO_CLASS)
+    assert answer_to(bits=OVERLOAD) == live.answer("X", Verdict.CLIPPED)
     lost = np.concatenate([modulator.feed(sound(*ONE)), LOST])
-    assert heard(bits=lost) == live.answer("X", Verdict.STUCK)
+    assert answer_to(bits=lost) == live.answer("X", Verdict.STUCK)
     assert not learned(client, weights)
     label = (int(before[1:3]) + 1) % CLASSES
-    assert heard(*ONE, label=label) == live.answer("L", label)
+    assert answer_to(*ONE, label=label) == live.answer("L", label)
     assert learned(client, weights)
     found = read_weights(client, chip.compiled)
     assert all((found[s.name] == golden.chip.weights[s.name]).all() for s in NETWORK.plastic)

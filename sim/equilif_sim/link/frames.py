@@ -110,7 +110,7 @@ class Frames:
         return self.seal(Command.RUN, RUN_HEADER.pack(flags, read, count, address) + values)
 
     def samples(self, most: int) -> bytes:
-        """Packed values of one or several samples, of at most so many values each, as many as fit."""
+        """Packed values of one or several samples, of at most `most` values each, as many as fit."""
         rng = self.rng
         n = rng.choice([1, 1, self.max_samples, rng.randint(1, self.max_samples)])
         room = self.most - RUN_HEADER.size
