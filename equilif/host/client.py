@@ -165,8 +165,8 @@ class Traffic:
 class Client:
     """Commands of equilif_golden.link.protocol on a port.
 
-    ``timeout``: seconds without a byte after which a command is sent again.  ``patience``,
-    ``run_patience``: seconds after which it is given up, whatever the port says meanwhile; the second for
+    ``timeout``: seconds without a byte after which a command is sent again.  ``deadline``,
+    ``run_deadline``: seconds after which it is given up, whatever the port says meanwhile; the second for
     RUN, whose reply comes when the program has run.  ``traffic`` counts.
     """
 

@@ -28,11 +28,11 @@ from equilif_golden.link.protocol import Identity
 
 #: tried in turn, those of the boards first; a port is opened at the last one, which every port has
 BAUDS = (6_000_000, 3_000_000, 2_000_000, 1_500_000, 1_000_000, 12_000_000, 115_200)
-#: slowest rate at which READ is answered within a client's patience, and the fastest of USB bridges
+#: slowest rate at which READ is answered within a client's deadline, and the fastest of USB bridges
 BAUD_RANGE = (9_600, 12_000_000)
 #: seconds that a read waits for a byte before the client looks at its clock
 READ_TIMEOUT = 0.02
-#: seconds of patience, for each rate, with a port that may have no board
+#: deadline in seconds, for each rate, with a port that may have no board
 PROBE = 0.3
 
 #: what a port raises that fails or refuses; termios has its own error, and not every system has termios

@@ -47,7 +47,7 @@ from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_sim import library
 from equilif_sim.board import Terminal
-from tests.link.test_protocol import DevicePort
+from tests.link.test_protocol import client_of
 from tests.netlists import identity_luts
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
@@ -85,11 +85,6 @@ def command(*arguments: object, seconds: float = LIMIT) -> tuple[int, str]:
     done = within(seconds, invoke)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, " ".join(done.output.split())
-
-
-def client_of(device: Any, **options: Any) -> tuple[Client, DevicePort]:
-    wire = DevicePort(device)
-    return Client(wire, **{"timeout": 0.02, "deadline": 0.5, "run_deadline": 0.5, **options}), wire
 
 
 # -- ports that talk -------------------------------------------------------------------------------

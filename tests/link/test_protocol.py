@@ -78,11 +78,16 @@ class DevicePort:
         out, self.pending = self.pending[:size], self.pending[size:]
         return out
 
+    @property
+    def in_waiting(self):
+        return len(self.pending)
+
 
 def client_of(device, **options):
+    """A client, and its port; its deadlines bear a machine that stalls."""
     spoil = options.pop("spoil", lambda line, n: line)
     wire = DevicePort(device, spoil)
-    return Client(wire, **{"timeout": 0.02, "deadline": 0.5, "run_deadline": 0.5, **options}), wire
+    return Client(wire, **{"timeout": 0.02, "deadline": 20.0, "run_deadline": 20.0, **options}), wire
 
 
 def count_runs(device, runs):
