@@ -7,6 +7,7 @@ import pytest
 from equilif_hdl.front_end.filter_bank import FilterBank
 from equilif_hdl.front_end.i2s import I2sMicrophone
 from equilif_hdl.front_end.pdm import PdmDecimator, PdmMicrophone
+from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import Segmentation
 from equilif_hdl.front_end.tokens import Tokens
 from equilif_sim.tools.run import simulate
@@ -53,3 +54,8 @@ def test_segmentation(tmp_path):
 def test_tokens(tmp_path):
     bench = "equilif_sim.front_end.tokens"
     assert simulate(Tokens(), bench, tmp_path, config={}, simulator="icarus") == 1
+
+
+def test_queue(tmp_path):
+    bench = "equilif_sim.front_end.queue"
+    assert simulate(WordQueue(), bench, tmp_path, config={"phases": 24}, simulator="icarus") == 1

@@ -7,7 +7,10 @@ of ANSWER_BYTES:
 
     C 07    classified as class 7
     L 07    learned as class 7
-    X 02    rejected, with the Verdict of its word, NO_NETWORK or NO_CLASS
+    X 02    rejected, with the Verdict of its word, NO_NETWORK, NO_CLASS or LOST
+
+The answer to the word at work is in the table, too, with a serial number: the host reads it with
+:func:`last_answer`.  LOST for words that found no place in the queue is sent as text only.
 
 A word is learned when the table or the pins have a label; that of the pins counts.  The label of the table is
 used once: the controller replaces it by NO_LABEL.
@@ -35,9 +38,14 @@ MAX_CLASSES = 100  #: an answer has two digits
 CLASSES, TILE, PRESENT, TARGET, LABEL = 1, 2, 4, 6, 8
 SCALING = 10  #: first byte of the scaling of the bands: center + 2**12 scale, three bytes each
 SCALING_BYTES = 3
+NUMBER = 70  #: of the last answer
+KIND = 71  #: of the last answer: index in LETTERS, and a serial number above KIND_BITS
+KIND_BITS = 2
 TABLE_BYTES = 72
+LETTERS = "CLX"
 NO_NETWORK = len(Verdict)  #: rejected: no program, or no table
 NO_CLASS = NO_NETWORK + 1  #: rejected: the label is no class
+LOST = NO_CLASS + 1  #: rejected: one or more words ended while another waited, or a word waited too long
 ANSWER_BYTES = 4  #: a letter, two digits, a line feed
 
 
@@ -97,6 +105,20 @@ class Table(NamedTuple):
 def set_label(engine: Engine, label: int) -> None:
     """The next word is learned as this class."""
     engine.write(Region.VALUE, table_first(engine.config) + LABEL, np.array([label]))
+
+
+class LastAnswer(NamedTuple):
+    """What became of a word; ``serial``, 0 .. 63, differs from that of the word before."""
+
+    serial: int
+    kind: str
+    number: int
+
+
+def last_answer(engine: Engine) -> LastAnswer:
+    """The last answer of the controller."""
+    number, kind = (int(b) & 0xFF for b in engine.read(Region.VALUE, table_first(engine.config) + NUMBER, 2))
+    return LastAnswer(kind >> KIND_BITS, LETTERS[min(kind & (1 << KIND_BITS) - 1, len(LETTERS) - 1)], number)
 
 
 def answer(kind: str, number: int) -> bytes:

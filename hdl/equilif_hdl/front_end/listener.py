@@ -151,6 +151,7 @@ class Listener(wiring.Component):
             words.index.eq(live.index),
             live.granted.eq(words.granted),
             live.data.eq(words.data),
+            live.frame.eq(bank.frame),
             live.word.eq(words.word),
             live.first.eq(words.first),
             live.last.eq(words.last),

@@ -1,18 +1,18 @@
 """Live controller: words of the front end are samples of the engine; bit-exact with
 equilif_golden.front_end.live.
 
-    host -----------------------------+--> engine
-    word --> Tokens --> elements --.  |
-             [ table ] --> address +--'        prediction --> answer --> text
+    host --------------------------------------+--> engine
+    word --> queue --> Tokens --> elements --.  |
+                       [ table ] --> address +--'     prediction --> answer --> text, table
 
 The controller waits until the host link has no command in execution, and keeps its next one waiting.  The
 table of the network is in the last values of the engine.
 
     IDLE -> CLAIM -> HEADER <-> HEADER READ -> BEGIN -> TOKENS <-> SCALING -> PRESENT -> TARGET
-         -> START -> RUN -> CLEAR -> TEXT -> DIVIDE -> TENS -> ONES -> END
+         -> START -> RUN -> CLEAR -> NUMBER -> KIND -> TEXT -> DIVIDE -> TENS -> ONES -> END
 
 Latency from ``word`` to ``start``: about 16,000 cycles for a word of 32 tokens.  Throughput: a word; one that
-ends while another is at work is lost.
+ends meanwhile waits in the queue.
 """
 
 from __future__ import annotations
@@ -27,11 +27,16 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.front_end.live import (
     CLASSES,
+    KIND,
+    KIND_BITS,
     LABEL,
+    LETTERS,
+    LOST,
     MAGIC,
     NO_CLASS,
     NO_LABEL,
     NO_NETWORK,
+    NUMBER,
     PRESENT,
     SCALING,
     SCALING_BYTES,
@@ -44,6 +49,7 @@ from equilif_golden.front_end.tokens import TOKENS
 from equilif_golden.network import ONE
 from equilif_hdl.engine.isa import lane_bits
 from equilif_hdl.engine.port import VALUE_REGION, WEIGHT_REGION, EnginePort, address_bits
+from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import FRAME_BYTES
 from equilif_hdl.front_end.tokens import WIDTH, Tokens
 from equilif_hdl.typed import Stream
@@ -57,7 +63,7 @@ class Live(wiring.Component):
     host, engine : In(EnginePort), Out(EnginePort)
     hold, held, loaded
         Of equilif_hdl.link.host.Host.
-    word, first, last, peak, verdict, read, index, granted, data
+    frame, word, first, last, peak, verdict, read, index, granted, data
         Of equilif_hdl.front_end.segmentation.Segmentation.
     learn, label : In(1), In(4)
         Pins: the next word is learned with this label.
@@ -72,6 +78,7 @@ class Live(wiring.Component):
     hold: Signal
     held: Signal
     loaded: Signal
+    frame: Signal
     word: Signal
     first: Signal
     last: Signal
@@ -95,6 +102,7 @@ class Live(wiring.Component):
                 "hold": Out(1),
                 "held": In(1),
                 "loaded": In(1),
+                "frame": In(1),
                 "word": In(1),
                 "first": In(range(RING)),
                 "last": In(range(RING)),
@@ -117,13 +125,14 @@ class Live(wiring.Component):
         p = lane_bits(cfg)
         m.submodules.tokens = tokens = Tokens()
         table = table_first(cfg)
+        m.submodules.queue = queue = WordQueue()
+        for name in ("frame", "word", "first", "last", "peak", "verdict"):
+            m.d.comb += getattr(queue, name).eq(getattr(self, name))
         frames = Signal(range(RING))
-        first = Signal(range(RING))
-        peak = Signal(8)
         m.d.comb += [
-            tokens.first.eq(first),
+            tokens.first.eq(queue.o_first),
             tokens.frames.eq(frames),
-            tokens.peak.eq(peak),
+            tokens.peak.eq(queue.o_peak),
             self.read.eq(tokens.read),
             self.index.eq(tokens.index),
             tokens.granted.eq(self.granted),
@@ -144,6 +153,8 @@ class Live(wiring.Component):
         place = Signal(range(SCALING + SCALING_BYTES * BANDS))
         byte = Signal(range(SCALING_BYTES))
         learns = Signal()
+        used = Signal()  # the label is
+        serial = Signal(8 - KIND_BITS)  # of the answer
         pressed = Signal()  # by the pins, since the last word
         pin_label = Signal(LABEL_BITS)
         with m.If(self.learn):
@@ -182,34 +193,35 @@ class Live(wiring.Component):
         m.d.comb += weight.eq(Cat((row ^ column)[:p], row[:p], tiles))
 
         count = Signal(8)
+        lost = Signal()  # the answer is that of lost words
         letter = Signal(8)
         number = Signal(8)
         tens = Signal(4)
         m.d.comb += tokens.center.eq(scaling[:12])
         m.d.comb += tokens.scale.eq(scaling[12:])
 
-        def reject(why: int | Signal) -> None:
-            m.d.sync += [letter.eq(ord("X")), number.eq(why), self.hold.eq(0)]
-            m.next = "TEXT"
+        def reject(why: int | Signal, then: str) -> None:
+            m.d.sync += [letter.eq(ord("X")), number.eq(why)]
+            m.next = then
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
-                    first.eq(self.first),
-                    peak.eq(self.peak),
-                    frames.eq(self.last - self.first + 1),
+                    frames.eq(queue.o_last - queue.o_first + 1),
                     place.eq(0),
+                    used.eq(0),
                 ]
-                with m.If(self.word):
-                    m.d.sync += self.hold.eq(1)
+                with m.If(queue.valid):
+                    m.d.sync += [self.hold.eq(1), serial.eq(serial + 1)]
                     m.next = "CLAIM"
-                    with m.If(self.verdict != Verdict.SAMPLE):
-                        reject(self.verdict)
             with m.State("CLAIM"):
                 with m.If(self.held):
                     m.next = "HEADER"
                     with m.If(~self.loaded):
-                        reject(NO_NETWORK)
+                        m.next = "NO TABLE"
+            with m.State("NO TABLE"):
+                m.d.sync += self.hold.eq(0)
+                reject(Mux(queue.o_verdict != Verdict.SAMPLE, queue.o_verdict, NO_NETWORK), "TEXT")
             with m.State("HEADER"):
                 m.d.comb += [region.eq(VALUE_REGION), address.eq(table + place), read.eq(1)]
                 m.next = "HEADER READ"
@@ -235,14 +247,18 @@ class Live(wiring.Component):
                     m.d.sync += label.eq(pin_label)
                 m.next = "START TOKENS"
                 with m.If(magic != MAGIC):
-                    reject(NO_NETWORK)
+                    m.next = "NO TABLE"
+                with m.Elif(queue.o_verdict != Verdict.SAMPLE):
+                    reject(queue.o_verdict, "CLEAR")
+                with m.Elif(queue.stale):
+                    reject(LOST, "CLEAR")
             with m.State("START TOKENS"):
-                m.d.comb += tokens.start.eq(1)
-                m.next = "TOKENS"
+                m.d.sync += used.eq(learns)
                 with m.If(learns & (label >= classes)):
-                    m.d.comb += tokens.start.eq(0)
-                    m.d.sync += [letter.eq(ord("X")), number.eq(NO_CLASS)]
-                    m.next = "CLEAR"
+                    reject(NO_CLASS, "CLEAR")
+                with m.Else():
+                    m.d.comb += tokens.start.eq(1)
+                    m.next = "TOKENS"
             with m.State("TOKENS"):
                 m.d.comb += [
                     region.eq(WEIGHT_REGION),
@@ -312,9 +328,27 @@ class Live(wiring.Component):
                     region.eq(VALUE_REGION),
                     address.eq(table + LABEL),
                     wdata.eq(NO_LABEL),
-                    write.eq(learns & ~pressed),
+                    write.eq(used & ~pressed),
                 ]
-                m.d.sync += [self.hold.eq(0), pressed.eq(pressed & ~learns)]
+                m.d.sync += pressed.eq(pressed & ~used)
+                m.next = "NUMBER"
+            with m.State("NUMBER"):
+                m.d.comb += [
+                    region.eq(VALUE_REGION),
+                    address.eq(table + NUMBER),
+                    wdata.eq(number),
+                    write.eq(1),
+                ]
+                m.next = "KIND"
+            with m.State("KIND"):
+                kind = Mux(letter == ord("X"), LETTERS.index("X"), learns)
+                m.d.comb += [
+                    region.eq(VALUE_REGION),
+                    address.eq(table + KIND),
+                    wdata.eq(Cat(kind[:KIND_BITS], serial)),
+                    write.eq(1),
+                ]
+                m.d.sync += self.hold.eq(0)
                 m.next = "TEXT"
             with m.State("TEXT"):
                 m.d.sync += tens.eq(0)
@@ -329,10 +363,19 @@ class Live(wiring.Component):
             for state, payload, then in (
                 ("TENS", ord("0") + tens, "ONES"),
                 ("ONES", ord("0") + number, "END"),
-                ("END", Const(ord("\n"), 8), "IDLE"),
+                ("END", Const(ord("\n"), 8), "FINISHED"),
             ):
                 with m.State(state):
                     m.d.comb += [self.text.payload.eq(payload), self.text.valid.eq(1)]
                     with m.If(self.text.ready):
                         m.next = then
+            with m.State("FINISHED"):
+                # words that were lost after this one have an answer before those that come later
+                with m.If(queue.followed & ~lost):
+                    m.d.sync += lost.eq(1)
+                    reject(LOST, "TEXT")
+                with m.Else():
+                    m.d.comb += queue.done.eq(1)
+                    m.d.sync += lost.eq(0)
+                    m.next = "IDLE"
         return m
