@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.front_end.filter_bank import FilterBank
 from equilif_hdl.front_end.i2s import I2sMicrophone
+from equilif_hdl.front_end.live import Live
 from equilif_hdl.front_end.pdm import PdmDecimator, PdmMicrophone
 from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import Segmentation
@@ -59,3 +61,12 @@ def test_tokens(tmp_path):
 def test_queue(tmp_path):
     bench = "equilif_sim.front_end.queue"
     assert simulate(WordQueue(), bench, tmp_path, config={"phases": 24}, simulator="icarus") == 1
+
+
+@pytest.mark.regress
+def test_live(tmp_path):
+    engine = {"lanes": 4, "tiles": 256, "value_groups": 128, "state_groups": 32, "program_words": 512}
+    bench = "equilif_sim.front_end.live"
+    config = {"engine": engine, "rounds": 60}
+    live = Live(EngineConfig(**engine))
+    assert simulate(live, bench, tmp_path, config=config, simulator="icarus") == 1
