@@ -1,14 +1,21 @@
-"""Accuracy of a two-layer encoder on SST-2: from scratch, with pre-trained words, distilled from a teacher.
+"""Accuracy of a two-layer encoder on SST-2: from scratch, pre-trained, distilled from a teacher.
 
-    python -m benchmarks.sst2_encoder DATA FOLDER [--held-out] [--spikes]
+    python -m benchmarks.sst2_encoder DATA FOLDER [--held-out] [--seeds 3] [--masked 8000] [--spikes]
+    python -m benchmarks.sst2_encoder DATA FOLDER --quick
 
 DATA has SST-2, GloVe vectors and the reviews of IMDB (`equilif data`).  Words are GloVe vectors, which learn
-too; pre-training adds vectors of WIDTH values, by which a masked word is predicted from its neighbours
-(CBOW with negative sampling, Mikolov et al. 2013) in the reviews, without their labels.  The encoder is
-Network.transformer without a causal mask, of as many positions as the sentence has words, so that there is no
-padding; its answer is the mean of the outputs of all positions.  The teacher is a standard transformer on the
-pre-trained words.  --held-out: accuracy on 1,500 sentences of the training part, to choose settings by.
---spikes: also that of the golden model, in four windows of 8 time steps.
+too.  Two kinds of pre-training read the reviews, without their labels:
+
+    words    vectors of WIDTH values, by which a word is predicted from its neighbours (CBOW with negative
+             sampling, Mikolov et al. 2013)
+    masked   the encoder itself predicts masked words from the features of its last layer, starting from
+             pre-trained words; FOLDER keeps it, so that seeds and settings of fine-tuning share it
+
+The encoder is Network.transformer without a causal mask, of as many positions as the sentence has words, so
+that there is no padding; its answer is the mean of the outputs of all positions.  The teacher is a standard
+transformer on the pre-trained words.  --held-out: accuracy on 1,500 sentences of the training part, to choose
+settings by.  --spikes: also that of the golden model, in four windows of 8 time steps.  --quick: every part
+on few samples, to see that it runs.
 """
 
 from __future__ import annotations
@@ -45,7 +52,13 @@ PASSES = 4  #: of pre-training over the reviews
 NEIGHBOURS, NEGATIVES = 8, 5
 BATCH = 64
 EPOCHS = 2
-DROPPED = 0.2  #: fraction of the words of a training sentence
+DROPPED = 0.2  #: fraction of the words of a training sentence, and of masked words
+MASKED = 8000  #: updates of pre-training
+MASKED_WORDS = 2048  #: of an update
+MASKED_LENGTHS = 16, 32, 48, 64  #: of segments of reviews
+NEGATIVE_WORDS = 1024  #: that masked words are told from, in addition to each other
+SAVED = 500  #: updates between messages and checkpoints
+QUICK = 256  #: sentences, and reviews, of --quick
 SCHEDULE = Schedule(free=32, nudged=8, window=8)
 
 
@@ -114,7 +127,7 @@ def pre_trained(reviews: Ragged, n: int) -> np.ndarray:
         loss = one_pass(reviews.rows, reviews.off, kept, noise, a, b, first, last, rng)
         print(f"words, pass {k + 1}: loss {loss:.4f}", flush=True)
     centred = a - share @ a
-    centred[counts == 0] = 0
+    centred[counts == 0] = 0  # only their GloVe vector is known
     found: np.ndarray = centred / np.sqrt(share @ centred**2)
     return found
 
@@ -125,16 +138,21 @@ class Corpus:
 
     train: Ragged
     test: Ragged
+    reviews: Ragged
     vectors: np.ndarray
     pre_trained: np.ndarray
 
     @classmethod
-    def read(cls, data: Path, *, held_out: bool) -> Corpus:
-        found = texts.sst2(
-            data, max_tokens=POSITIONS, vectors=data, validation_sentences=1500 if held_out else 0
-        )
-        reviews = texts.imdb(data, max_tokens=1024, vectors=data)
+    def read(cls, data: Path, *, held_out: bool, quick: bool = False) -> Corpus:
+        """Words are numbered alike with and without ``held_out``."""
+        found = texts.sst2(data, max_tokens=POSITIONS, vectors=data)
         row = {word: k for k, word in enumerate(found.words)}
+        train, test = found.train, found.test
+        if held_out:
+            part = texts.sst2(data, max_tokens=POSITIONS, vectors=data, validation_sentences=1500)
+            number = np.array([row.get(word, len(row)) for word in part.words], np.int32)
+            train, test = (Ragged(number[p.rows], p.off, p.labels) for p in (part.train, part.test))
+        reviews = texts.imdb(data, max_tokens=1024, vectors=data)
         here = np.array([row.get(word, -1) for word in reviews.words])
         samples = []
         for part in (reviews.train, reviews.test):
@@ -146,8 +164,10 @@ class Corpus:
             np.concatenate([samples[0].off, samples[0].off[-1] + samples[1].off[1:]]),
             np.concatenate([s.labels for s in samples]),
         )
+        if quick:
+            train, test, together = (part.take(np.arange(QUICK)) for part in (train, test, together))
         vectors = found.table / found.table.std()
-        return cls(found.train, found.test, vectors, pre_trained(together, len(vectors)))
+        return cls(train, test, together, vectors, pre_trained(together, len(vectors)))
 
     @property
     def both(self) -> np.ndarray:
@@ -340,14 +360,108 @@ class Encoder(Rates):
         return torch.tensor(found.mean(1))
 
 
-def encoder(corpus: Corpus, vectors: np.ndarray, seed: int, teacher: Standard | None = None) -> Encoder:
-    """Trained on the labels and, with a teacher, on its outputs and the mean of its last layer."""
+class Masked(Encoder):
+    """An encoder that predicts the vectors of masked words, from the features of its last layer."""
+
+    def __init__(self, vectors: np.ndarray, seed: int):
+        super().__init__(vectors, seed)
+        self.prediction = torch.nn.Parameter(torch.randn(FEATURES, vectors.shape[1]) * 0.02)
+
+    @property
+    def w(self) -> dict[str, Tensor]:
+        return {**super().w, "prediction": self.prediction}
+
+    def forward(self, x: Tensor, *masked: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+        """Rates of all positions, and predicted vectors (n, width) at the n ``masked`` positions."""
+        (where,) = masked
+        model = self.sentence(x.shape[1])
+        rates, _ = model.respond(model.static(self.words[x].flatten(1)), **options)
+        features = rates[:, model.part[f"features{LAYERS}"]].unflatten(1, (x.shape[1], -1))
+        return rates, (features[where] - transformer.CENTRE) / transformer.SPREAD @ self.prediction
+
+    def loss(self, vectors: Tensor, words: Tensor, drawn: Tensor) -> Tensor:
+        """Cross entropy (n,) of n masked words among each other and ``drawn`` ones.
+
+        All occur as often as in the reviews, so that this estimates a softmax over all words whose bias is
+        the logarithm of their frequency.
+        """
+        candidates = torch.cat([words, drawn])
+        table = (self.words[candidates] - transformer.CENTRE) / transformer.SPREAD
+        own = torch.arange(len(words))
+        same = words[:, None] == candidates
+        same[own, own] = False
+        return torch.nn.functional.cross_entropy(
+            (vectors @ table.T).masked_fill(same, -torch.inf), own, reduction="none"
+        )
+
+
+def masked(corpus: Corpus, steps: int, seed: int, path: Path) -> Masked:
+    """Pre-trained on segments of the reviews; ``path`` has the weights of the last checkpoint."""
     torch.manual_seed(seed)
-    model = Encoder(vectors, seed)
+    model = Masked(corpus.both, seed)
+    rng = np.random.default_rng(seed)
+    reviews = corpus.reviews
+    lengths = reviews.lengths()
+
+    def drawn(vectors: Tensor, words: Tensor) -> Tensor:
+        others = reviews.rows[rng.integers(0, len(reviews.rows), NEGATIVE_WORDS)]
+        return model.loss(vectors, words, torch.tensor(others).long())
+
     trainer = Trainer(
         model,
-        steps=updates(corpus.train, EPOCHS),
-        learning_rate=1e-3,
+        steps=steps,
+        learning_rate=2e-3,
+        warm_up=200,
+        scales=transformer.learning_rates(model.network) | {"words": 0.1},
+        centres=transformer.centres(model.network),
+        loss=drawn,
+        clip=1.0,
+    )
+    total = 0.0
+    for step in range(steps):
+        length = int(rng.choice(MASKED_LENGTHS))
+        long = np.flatnonzero(lengths >= length)
+        some = rng.choice(long, MASKED_WORDS // length, p=lengths[long] / lengths[long].sum())
+        first = reviews.off[some] + rng.integers(0, lengths[some] - length + 1)
+        words = torch.tensor(reviews.rows[first[:, None] + np.arange(length)]).long()
+        where = torch.tensor(rng.random(words.shape) < DROPPED)
+        x = torch.where(where, len(corpus.vectors), words)
+        each, _ = trainer.step([x, where], words[where], int(where.sum()))
+        total += float(each.detach().mean())
+        if (step + 1) % SAVED == 0 or step + 1 == steps:
+            print(f"masked words, update {step + 1}: loss {total / (step % SAVED + 1):.4f}", flush=True)
+            total = 0.0
+            torch.save(model.state_dict(), path)
+    return model
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Settings of the training on labels."""
+
+    epochs: int = EPOCHS
+    learning_rate: float = 1e-3
+
+
+def encoder(
+    corpus: Corpus,
+    vectors: np.ndarray,
+    seed: int,
+    teacher: Standard | None = None,
+    start: Masked | None = None,
+    settings: FineTuning = FineTuning(),
+) -> Encoder:
+    """Trained on the labels and, with a teacher, on its outputs and the mean of its last layer; ``start``:
+    from these weights.
+    """
+    torch.manual_seed(seed)
+    model = Encoder(vectors, seed)
+    if start is not None:
+        model.load_state_dict({k: v for k, v in start.state_dict().items() if k != "prediction"})
+    trainer = Trainer(
+        model,
+        steps=updates(corpus.train, settings.epochs),
+        learning_rate=settings.learning_rate,
         warm_up=100,
         scales=transformer.learning_rates(model.network) | {"words": 0.1},
         centres=transformer.centres(model.network),
@@ -360,11 +474,67 @@ def encoder(corpus: Corpus, vectors: np.ndarray, seed: int, teacher: Standard | 
     learn(
         corpus.train,
         len(corpus.vectors),
-        EPOCHS,
+        settings.epochs,
         seed,
         lambda words, labels: trainer.step([words], labels, len(words)),
     )
     return model
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Pre-training and teacher of an encoder."""
+
+    words: bool = False
+    masked: bool = False
+    distilled: bool = False
+
+
+#: those with masked words have pre-trained words, too
+VARIANTS = {
+    "labels": Variant(),
+    "distilled": Variant(distilled=True),
+    "words": Variant(words=True),
+    "words-distilled": Variant(words=True, distilled=True),
+    "masked": Variant(words=True, masked=True),
+    "masked-distilled": Variant(words=True, masked=True, distilled=True),
+}
+#: by whether the encoder itself is pre-trained
+FINE_TUNING = {False: FineTuning(), True: FineTuning()}
+
+
+def measure(
+    corpus: Corpus,
+    seed: int,
+    variants: dict[str, Variant],
+    start: Masked | None,
+    a: argparse.Namespace,
+    found: dict[str, dict[str, float]],
+) -> None:
+    """Train the encoders of one seed; their accuracies are added to ``found`` and to the folder."""
+
+    def report(name: str, value: float) -> None:
+        found.setdefault(name, {})[str(seed)] = value
+        print(f"seed {seed}, {name}: {value:.2%}", flush=True)
+        files.write(a.folder / "accuracy.json", json.dumps(found).encode())
+
+    teacher = None
+    if any(v.distilled for v in variants.values()):
+        teacher = standard(corpus, seed)
+        report("teacher", accuracy(lambda words: teacher(words).logits, corpus.test))
+    for name, v in variants.items():
+        model = encoder(
+            corpus,
+            corpus.both if v.words else corpus.vectors,
+            seed,
+            teacher if v.distilled else None,
+            start if v.masked else None,
+            FINE_TUNING[v.masked],
+        )
+        torch.save(model.state_dict(), a.folder / f"{name}-{seed}.pt")
+        report(name, accuracy(model.answer, corpus.test))
+        if a.spikes:
+            report(f"{name}, spikes", accuracy(model.spikes, corpus.test))
 
 
 def main() -> None:
@@ -372,32 +542,27 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--held-out", action="store_true")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds, from 0")
+    parser.add_argument("--masked", type=int, default=MASKED, help="updates of pre-training by masked words")
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=VARIANTS, help="encoders")
     parser.add_argument("--spikes", action="store_true")
+    parser.add_argument("--quick", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
-    corpus = Corpus.read(a.data, held_out=a.held_out)
-    found: dict[str, float] = {}
-
-    def report(name: str, value: float) -> None:
-        found[name] = value
-        print(f"{name}: {value:.2%}", flush=True)
-        files.write(a.folder / "accuracy.json", json.dumps(found).encode())
-
-    teacher = standard(corpus, a.seed)
-    report("teacher", accuracy(lambda words: teacher(words).logits, corpus.test))
-    for name, vectors, distilled in (
-        ("scratch", corpus.vectors, False),
-        ("distilled", corpus.vectors, True),
-        ("pre-trained", corpus.both, False),
-        ("both", corpus.both, True),
-    ):
-        model = encoder(corpus, vectors, a.seed, teacher if distilled else None)
-        torch.save(model.state_dict(), a.folder / f"{name}.pt")
-        report(name, accuracy(model.answer, corpus.test))
-        if a.spikes:
-            report(f"{name}, spikes", accuracy(model.spikes, corpus.test))
+    corpus = Corpus.read(a.data, held_out=a.held_out, quick=a.quick)
+    chosen = [VARIANTS[name] for name in a.only]
+    start = None
+    if any(v.masked for v in chosen):
+        path = a.folder / "masked.pt"
+        if path.exists():
+            start = Masked(corpus.both, 0)
+            start.load_state_dict(torch.load(path))
+        else:
+            start = masked(corpus, 20 if a.quick else a.masked, 0, path)
+    found: dict[str, dict[str, float]] = {}
+    for seed in range(a.seeds):
+        measure(corpus, seed, dict(zip(a.only, chosen, strict=True)), start, a, found)
 
 
 if __name__ == "__main__":
