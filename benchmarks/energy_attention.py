@@ -2,6 +2,7 @@
 
     python -m benchmarks.energy_attention              the tables
     python -m benchmarks.energy_attention --validate   validation accuracies, from which settings were chosen
+    python -m benchmarks.energy_attention --quick      either on few samples, to see that it runs
 
 Digits: 8 tokens, the rows of 8 pixels, with 8 features per position.  Validation: the last 300 of the 1,437
 training samples, 2 seeds, mean of the last three of 20 epochs.  Tables: 3 seeds, all training samples.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +35,22 @@ from equilif_golden.reference import Reference
 from equilif_golden.schedule import Schedule
 
 FEATURES, HEADS, WIDTH = 8, 2, 8
-EPOCHS = 20
-EPOCHS_IMPLICIT = 10
-SEEDS = range(3)
 VALIDATION = 300
 BETAS = (0.5, 0.25, 0.1, 0.01)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Training samples (None: all), epochs of both ways to train, and numbers of seeds."""
+
+    samples: int | None = None
+    epochs: int = 20
+    epochs_implicit: int = 10
+    seeds: int = 3
+    validation_seeds: int = 2
+
+
+QUICK = Size(VALIDATION + 50, 3, 1, 1, 1)
 #: learning rate and beta by whether there is attention
 CHOSEN = {True: (0.01, 0.5), False: (0.02, 0.5)}
 #: of implicit differentiation, by whether there is attention
@@ -66,24 +78,26 @@ def made(attention: bool, beta: float = 0.5) -> Network:
     )
 
 
-def by_phases(network: Network, rate: float, seed: int, data: DataSet, trained: int) -> list[Kernel]:
+def by_phases(
+    network: Network, rate: float, seed: int, data: DataSet, trained: int, epochs: int
+) -> list[Kernel]:
     """Kernels after each of the last three epochs of integer Equilibrium Propagation."""
     kernel = Kernel(network, network.initial_weights(seed), learning_rate=rate)
     rng = np.random.default_rng(seed)
     found = []
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         kernel.train(data.x_train[:trained], data.y_train[:trained], rng.permutation(trained))
         found.append(Kernel(network, kernel.weights))
     return found[-3:]
 
 
-def by_gradient(network: Network, rate: float, seed: int, data: DataSet, trained: int) -> Rates:
+def by_gradient(network: Network, rate: float, seed: int, data: DataSet, trained: int, epochs: int) -> Rates:
     """The same network after implicit differentiation, in batches of 32."""
     model = Rates(network, network.initial_weights(seed), tolerance=1e-3)
-    steps = EPOCHS_IMPLICIT * -(-trained // 32)
+    steps = epochs * -(-trained // 32)
     trainer = Trainer(model, steps=steps, learning_rate=rate, warm_up=20, batch=32)
     rng = np.random.default_rng(seed)
-    for epoch in range(EPOCHS_IMPLICIT):
+    for epoch in range(epochs):
         order = rng.permutation(trained)
         trainer.epoch(data.x_train[:trained], data.y_train[:trained], order, seed=epoch)
     return model
@@ -99,20 +113,23 @@ def percent(values: Iterable[float]) -> str:
     return f"{np.mean(found):.1f} ({', '.join(f'{v:.1f}' for v in found)})"
 
 
-def validate(data: DataSet) -> None:
+def validate(data: DataSet, size: Size) -> None:
+    seeds = range(size.validation_seeds)
     n = len(data.x_train) - VALIDATION
     x, y = data.x_train[n:], data.y_train[n:]
     for attention in (True, False):
         for beta in (0.5, 0.25):
             for rate in (0.02, 0.01, 0.005, 0.0025):
-                last = [by_phases(made(attention, beta), rate, seed, data, n) for seed in range(2)]
+                last = [by_phases(made(attention, beta), rate, seed, data, n, size.epochs) for seed in seeds]
                 means = [np.mean([k.accuracy(x, y) for k in kernels]) for kernels in last]
                 print(
                     f"attention {attention}, beta {beta}, rate {rate}: {percent(map(float, means))}",
                     flush=True,
                 )
         for rate in (1e-2, 3e-3):
-            models = [by_gradient(made(attention), rate, seed, data, n) for seed in range(2)]
+            models = [
+                by_gradient(made(attention), rate, seed, data, n, size.epochs_implicit) for seed in seeds
+            ]
             found = percent(real_accuracy(m, x, y) for m in models)
             print(f"attention {attention}, implicit, rate {rate}: {found}", flush=True)
 
@@ -164,19 +181,23 @@ def cycles(data: DataSet) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--quick", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(1)
+    size = QUICK if a.quick else Size()
     data = images.digits()
+    data = replace(data, x_train=data.x_train[: size.samples], y_train=data.y_train[: size.samples])
     if a.validate:
-        validate(data)
+        validate(data, size)
         return
+    seeds = range(size.seeds)
     n = len(data.x_train)
     x, y = data.x_train[:100], data.y_train[:100]
-    for seed in SEEDS:
+    for seed in seeds:
         network = made(True, CHOSEN[True][1])
         print(f"seed {seed}, untrained:", cosines(network, network.initial_weights(seed), x, y), flush=True)
     for attention, (rate, beta) in CHOSEN.items():
-        kernels = [by_phases(made(attention, beta), rate, seed, data, n)[-1] for seed in SEEDS]
+        kernels = [by_phases(made(attention, beta), rate, seed, data, n, size.epochs)[-1] for seed in seeds]
         print(
             f"attention {attention}: {made(attention).n_weights:,} weights; Equilibrium Propagation: test",
             percent(k.accuracy(data.x_test, data.y_test) for k in kernels),
@@ -184,7 +205,10 @@ def main() -> None:
         )
         if attention:
             print("trained:", cosines(kernels[0].network, kernels[0].weights, x, y), flush=True)
-        models = [by_gradient(made(attention), CHOSEN_IMPLICIT[attention], seed, data, n) for seed in SEEDS]
+        models = [
+            by_gradient(made(attention), CHOSEN_IMPLICIT[attention], seed, data, n, size.epochs_implicit)
+            for seed in seeds
+        ]
         spikes = [Kernel(m.network, m.quantised()) for m in models]
         print(
             f"attention {attention}: implicit differentiation: test",

@@ -59,6 +59,15 @@ class Sizes(NamedTuple):
     data: str = "the data"
     image: tuple[int, int, int] | None = None  #: height, width and colours, where they are known
 
+    def images(self, given: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of a sample: that of an image, and one with its rows as positions, which has the same order
+        of values; ``given`` where the image is not known.
+        """
+        if self.image is None:
+            return (given,)
+        height, width, colours = self.image
+        return self.image, (height, 1, width * colours)
+
     @classmethod
     def of(cls, d: DataSet) -> Self:
         if d.tokens_train is None or d.tokens_test is None:
@@ -469,7 +478,7 @@ class Description(Table):
         size = sum(g.size or 0 for g in inputs.values())
         fits = size == sizes.inputs if all(g.size for g in inputs.values()) else size < sizes.inputs
         for name, g in inputs.items():
-            if g.image is not None and (not fits or sizes.image not in (None, tuple(g.image))):
+            if g.image is not None and (not fits or tuple(g.image) not in sizes.images(g.image)):
                 raise ValueError(
                     f"population {name!r}: shape {g.shape} with patch {g.patch} is of images of "
                     f"{tuple(g.image)}, {size} values; {sizes.data} has {sizes.image or sizes.inputs}"

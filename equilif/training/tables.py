@@ -235,7 +235,8 @@ class PopulationTable(Table):
     )
     shape: tuple[Count, ...] | None = _key(
         None,
-        "maps: height, width and number of maps, instead of a size",
+        "maps: height, width and number of maps, instead of a size; input: those of an image, or height, 1 "
+        "and the values of a row, whose positions are rows",
         values="a list",
         absent="no maps",
         strict=False,

@@ -23,6 +23,7 @@ from equilif.training.history import HISTORY, NETWORK, read_history
 from equilif.training.presets import FOLDER, PRESETS, RATES, own, suited
 from equilif.training.run import Run
 from equilif_golden import network as networks
+from equilif_golden.kernel import Kernel
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
 from tests.cli import error_of, run
 from tests.test_kernel import networks as random_networks
@@ -473,6 +474,58 @@ def test_data_errors_have_line(text, data, wanted, tmp_path):
     with pytest.raises(ValueError) as e:
         file.network(data or images.digits())
     assert wanted in str(e.value) and str(e.value).startswith(str(tmp_path)), e.value
+
+
+ROWS = """
+[population.rows]
+kind = "input"
+shape = [8, 1, 8]
+
+[population.features]
+shape = [8, 1, 2]
+
+[population.attention]
+kind = "self_attention"
+shape = [8, 1, 4]
+energy = true
+
+[population.output]
+kind = "output"
+
+[[synapse]]
+from = "rows"
+to = "features"
+kernel = 1
+
+[[synapse]]
+from = "features"
+to = "attention"
+kernel = 1
+
+[[synapse]]
+from = "features"
+to = "output"
+
+[learning]
+epochs = 1
+learning_rate = 0.01
+decay = 1.0
+"""
+
+
+def test_rows_of_an_image_as_positions(tmp_path):
+    """Self-attention over the rows of an image learns; a shape of another order of values is an error."""
+    data = images.digits()
+    network = netfile.read(write(tmp_path, ROWS)).network(data)
+    kernel = Kernel(network, learning_rate=0.05)
+    before = kernel.weights["features-attention"].copy()
+    kernel.train(data.x_train[:2], data.y_train[:2], np.arange(2))
+    assert (kernel.weights["features-attention"] != before).any()
+    for side, maps in (("8, 2", 4), ("4, 1", 16), ("1, 8", 8)):
+        text = ROWS.replace("8, 1, 8", f"{side}, {maps}").replace("8, 1", side)
+        with pytest.raises(ValueError) as e:
+            netfile.read(write(tmp_path, text)).network(data)
+        assert "population 'rows'" in str(e.value) and f"({side}, {maps})" in str(e.value)
 
 
 @pytest.mark.parametrize(
