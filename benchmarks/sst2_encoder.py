@@ -9,7 +9,9 @@ too.  Two kinds of pre-training read the reviews, without their labels:
     words    vectors of WIDTH values, by which a word is predicted from its neighbours (CBOW with negative
              sampling, Mikolov et al. 2013)
     masked   the encoder itself predicts masked words from the features of its last layer, starting from
-             pre-trained words; FOLDER keeps it, so that seeds and settings of fine-tuning share it
+             pre-trained words
+
+FOLDER keeps both, and a later run with this folder takes them.
 
 The encoder is Network.transformer without a causal mask, of as many positions as the sentence has words, so
 that there is no padding; its answer is the mean of the outputs of all positions.  The teacher is a standard
@@ -143,8 +145,8 @@ class Corpus:
     pre_trained: np.ndarray
 
     @classmethod
-    def read(cls, data: Path, *, held_out: bool, quick: bool = False) -> Corpus:
-        """Words are numbered alike with and without ``held_out``."""
+    def read(cls, data: Path, folder: Path, *, held_out: bool, quick: bool = False) -> Corpus:
+        """``folder`` keeps pre-trained words.  Words are numbered alike with and without ``held_out``."""
         found = texts.sst2(data, max_tokens=POSITIONS, vectors=data)
         row = {word: k for k, word in enumerate(found.words)}
         train, test = found.train, found.test
@@ -167,7 +169,10 @@ class Corpus:
         if quick:
             train, test, together = (part.take(np.arange(QUICK)) for part in (train, test, together))
         vectors = found.table / found.table.std()
-        return cls(train, test, together, vectors, pre_trained(together, len(vectors)))
+        path = folder / "words.npy"
+        if not path.exists():
+            np.save(path, pre_trained(together, len(vectors)))
+        return cls(train, test, together, vectors, np.load(path))
 
     @property
     def both(self) -> np.ndarray:
@@ -550,7 +555,7 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(1)
     a.folder.mkdir(parents=True, exist_ok=True)
-    corpus = Corpus.read(a.data, held_out=a.held_out, quick=a.quick)
+    corpus = Corpus.read(a.data, a.folder, held_out=a.held_out, quick=a.quick)
     chosen = [VARIANTS[name] for name in a.only]
     start = None
     if any(v.masked for v in chosen):
