@@ -116,9 +116,21 @@ class Point:
         return own.load(self.data, **dict(self.reading))
 
     def preset(self, data: DataSet) -> Description:
-        """The data set's, changed."""
+        """The data set's, changed; that of several hidden populations learns from errors, unless the board
+        cannot, or phases with a nudge are asked for.
+        """
         suggested = presets.own(data) if data.about is not None else PRESETS[self.data]
+        if self.nudged is None and self.beta is None and self._learns_from_errors:
+            suggested = presets.suited(suggested, self.hidden)
         return suggested.changed(**{name: getattr(self, name) for name in (*SETTINGS, *PHASES)})
+
+
+    @property
+    def _learns_from_errors(self) -> bool:
+        """Whether the engine can."""
+        from equilif.hardware.boards import find
+
+        return self.board is None or find(self.board).config.errors
 
 
 # -- what to do ------------------------------------------------------------------------------------

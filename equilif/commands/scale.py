@@ -284,8 +284,8 @@ def sweep(
     Every point is trained on the golden model; RTL simulation of a few samples then gives its cycles.
     Parameters: data, hidden (64 or 64x32), width (bits of a weight), epochs, learning_rate, decay, free,
     nudged, window, beta, leak, seed, samples (in RTL, 20), lanes, board.  Networks with several hidden layers
-    have nudged phases here, with which every engine trains; they need nudged=8 or so.  Finished points are
-    reused, so an interrupted or extended sweep continues.
+    learn from errors; on a board that cannot, or where nudged or beta is given, in nudged phases.  Finished
+    points are reused, so an interrupted or extended sweep continues.
 
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker
     --grid epochs=5[/]

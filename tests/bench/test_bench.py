@@ -165,6 +165,7 @@ def test_other_works_have_sources():
 
 
 # -- the command -----------------------------------------------------------------------------------
+@pytest.mark.regress
 def test_bench_output_and_files(tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)
     monkeypatch.setattr(throughput, "compile_seconds", lambda: 10.0)

@@ -36,8 +36,7 @@ def test_mutants_are_killed_or_equivalent(name):
 PROVEN = ("lif", "weights")
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.parametrize("name", PROVEN)
+@pytest.mark.parametrize("name", ["lif", pytest.param("weights", marks=pytest.mark.regress)])
 def test_killed_mutants_are_not_equivalent(name):
     target = mutants.TARGETS[name]
     killed = [v.mutant for v in mutants.run(target, 4, seed=2) if v.killed]

@@ -95,7 +95,23 @@ def test_point_key_of_own_data(tmp_path):
 def test_point_changes_preset():
     p = Point(hidden=(8, 4), epochs=3, learning_rate=0.1, free=16, leak=2).preset(PRESETS["digits"].load())
     assert (p.hidden, p.epochs, p.learning_rate, p.schedule.free, p.schedule.leak) == ((8, 4), 3, 0.1, 16, 2)
-    assert p.decay == PRESETS["digits"].decay and p.schedule.nudged == PRESETS["digits"].schedule.nudged
+    assert p.decay == PRESETS["digits"].decay
+
+
+@pytest.mark.parametrize(
+    "wanted, options",
+    [
+        (True, {"hidden": (8, 4)}),
+        (True, {"hidden": (8, 4), "board": "ulx3s-25f"}),
+        (False, {"hidden": (8,)}),
+        (False, {"hidden": (8, 4), "board": "icebreaker"}),
+        (False, {"hidden": (8, 4), "nudged": 8}),
+        (False, {"hidden": (8, 4), "beta": 0.5}),
+    ],
+)
+def test_deep_point_learns_from_errors(wanted, options):
+    """Where its engine can, and no nudge is asked for."""
+    assert Point(**options).preset(PRESETS["digits"].load()).schedule.errors == wanted
 
 
 @pytest.mark.parametrize(
