@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import Json, panel, saved_network
+from equilif.commands import Baud, Json, panel, saved_network
 from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.listening import Answer
+    from equilif.host.listening import BoardListener, Heard
+    from equilif.listening import Answer, Listener
 
 command = panel("Learning")
 
 MAX_SECONDS = 86_400.0
+POLL_SECONDS = 0.05  #: words are 0.2 s apart at least
 
 
 @command
@@ -41,10 +45,38 @@ def listen(
     seconds: Annotated[
         float | None,
         typer.Option(
-            help="Duration of listening to the microphone, in seconds.",
+            help="Duration of listening to a microphone, in seconds.",
             min=0.1,
             max=MAX_SECONDS,
             show_default="until Ctrl-C",
+        ),
+    ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(
+            help="Listen with the board at this port, which has a front end (`equilif build --front-end`).",
+            show_default="this computer",
+            metavar="PORT",
+        ),
+    ] = None,
+    baud: Baud = None,
+    learn: Annotated[
+        str | None,
+        typer.Option(
+            help="With --port: learn the next words as this class, which may be new.",
+            show_default="classify",
+            metavar="CLASS",
+        ),
+    ] = None,
+    utterances: Annotated[
+        int | None,
+        typer.Option(help="With --learn: number of words to learn.", min=1, max=1000, show_default="10"),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --learn: file of the new network, beside which the stored words are.",
+            show_default="learned.npz",
         ),
     ] = None,
     out: Annotated[
@@ -60,6 +92,9 @@ def listen(
     this front end has the same samples.  Noise, clicks, overload and a lost microphone are reported and not
     classified.
 
+    With --port the words come from the microphone of a board, which classifies them.  --learn stores the next
+    ones and learns them on the board, together with stored words of all other classes, 20 of each.
+
     Example:  [bold]equilif listen results/words/network.npz words.wav --out words.html[/]
     """
     from equilif.listening import Listener, file_blocks, microphone_blocks, wav_files
@@ -68,6 +103,21 @@ def listen(
 
     if out is not None:
         files.check(out)
+    if learn is not None and port is None:
+        raise ValueError("--learn is for the microphone of a board: give its --port")
+    if learn is None and (utterances is not None or save is not None):
+        raise ValueError("--utterances and --save belong to --learn: give it too")
+    if port is not None:
+        if source is not None or device is not None or out is not None:
+            raise ValueError("--port has its own microphone: leave out FILE, --device and --out")
+        listener = Listener(saved.read(network))
+        if learn is None:
+            return _classify(_board(port, baud, listener), listener, seconds)
+        if seconds is not None:
+            raise ValueError("--learn ends after --utterances: leave out --seconds")
+        target = save or Path("learned.npz")
+        files.check(target)
+        return _learn(port, baud, listener, learn, utterances, target)
     if source is not None and (device is not None or seconds is not None):
         raise ValueError("--device and --seconds are for the microphone: leave them out, or leave out FILE")
     paths = None if source is None else wav_files(source)
@@ -91,6 +141,101 @@ def listen(
         files.write(out, page.write(listener, streams).encode())
         show.console.print(f"wrote {show.literal(out)}")
     return {"network": network, "words": [a.to_dict() for a in answers], "out": out}
+
+
+def _board(port: str, baud: int | None, listener: Listener) -> BoardListener:
+    """The board at a port, with the network."""
+    from equilif.commands.boards import show_displaced
+    from equilif.host.listening import BoardListener
+    from equilif.host.ports import the_one
+
+    client = the_one(port, baud)
+    board = BoardListener(client, listener)
+    show_displaced(client)
+    return board
+
+
+def _words(board: BoardListener, seconds: float | None) -> Iterator[Heard]:
+    """Words of a board as they end, for ``seconds`` or until Ctrl-C."""
+    start = time.monotonic()
+    try:
+        while seconds is None or time.monotonic() < start + seconds:
+            if (word := board.poll()) is not None:
+                yield word
+            else:
+                time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _classify(board: BoardListener, listener: Listener, seconds: float | None) -> dict[str, Any]:
+    """Print the words of a board."""
+    show.console.print("listening; Ctrl-C ends")
+    found = []
+    for word in _words(board, seconds):
+        found.append(
+            {"label": None if word.reason else listener.labels[word.number], "reason": word.reason or None}
+        )
+        _print_heard(word, listener.labels)
+    return {"network": listener.saved.path, "words": found}
+
+
+def _learn(
+    port: str, baud: int | None, listener: Listener, label: str, utterances: int | None, target: Path
+) -> dict[str, Any]:
+    """Learn words of a board, and save network and stored words."""
+    from equilif import lesson
+    from equilif_golden.kernel import Kernel
+    from equilif_golden.network import Weights
+
+    saved = listener.saved
+    n = lesson.UTTERANCES if utterances is None else utterances
+    stored = lesson.memory(saved, lesson.REPLAY)
+    board = _board(port, baud, listener)
+    labels = listener.labels
+    if label not in labels:
+        board.add_class()
+        labels = (*labels, label)
+        show.console.print(f"{show.literal(label)} is a new class")
+    show.console.print(f"say {show.literal(label)} {n} times; Ctrl-C leaves the network as it is")
+    heard = []
+    for word in _words(board, None):
+        _print_heard(word, labels)
+        if word.tokens is not None:
+            heard.append(word.tokens)
+        if len(heard) == n:
+            break
+    else:
+        raise ValueError(f"{len(heard)} of {n} words were said: nothing was learned")
+    new = lesson.Words.of(heard, [labels.index(label)] * n, heard[0].shape[1])
+    words = stored.plus(new)
+    before = board.chip.weights
+    with show.bar() as progress:
+        task = progress.add_task("learn", total=lesson.PASSES, note=f"{len(words):,} words")
+        weights = board.learn(
+            words, passes=lesson.PASSES, report=lambda k: progress.update(task, completed=k)
+        )
+
+    def share(weights: Weights, part: lesson.Words) -> float:
+        kernel = Kernel(board.network, weights)
+        return kernel.accuracy(None, part.labels, tokens=part.tokens)
+
+    found = {
+        name: [share(w, part) for w in (before, weights)] for name, part in (("new", new), ("stored", stored))
+    }
+    for name, (first, last) in found.items():
+        show.console.print(f"{name} words: {first:.1%} right before, [bold]{last:.1%}[/] after")
+    lesson.save(target, saved, board.network, weights, labels, words)
+    show.console.print(f"wrote {show.literal(target)} and {show.literal(lesson.memory_path(target))}")
+    return {"network": target, "label": label, "utterances": n, "accuracy": found}
+
+
+def _print_heard(word: Heard, labels: Sequence[str]) -> None:
+    if word.reason:
+        show.console.print(f"[dim]{word.reason}[/]")
+    else:
+        note = ", learned by the label of the pins" if word.learned else ""
+        show.console.print(f"[bold]{show.literal(labels[word.number])}[/]{note}")
 
 
 def _print(answer: Answer) -> None:

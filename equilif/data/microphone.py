@@ -59,7 +59,11 @@ class Microphone:
 
     def feed(self, block: Raw) -> tuple[Frames, list[Spoken]]:
         """The frames that are complete, and the segments that end in them."""
-        frames = self._bank.feed(self._pdm.feed(self._modulator.feed(block)))
+        return self.feed_bits(self._modulator.feed(block))
+
+    def feed_bits(self, bits: Raw) -> tuple[Frames, list[Spoken]]:
+        """The same from the bits (n,) of a microphone."""
+        frames = self._bank.feed(self._pdm.feed(bits))
         self._codes = np.concatenate([self._codes, frames.codes])
         self._frames += len(frames.codes)
         found = [self._spoken(w) for w in self._segmentation.feed(frames)]

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Engine, Region, region_size
@@ -107,8 +108,20 @@ def set_label(engine: Engine, label: int) -> None:
     engine.write(Region.VALUE, table_first(engine.config) + LABEL, np.array([label]))
 
 
+def pause(engine: Engine) -> None:
+    """From now on words are rejected, and the controller leaves the engine alone."""
+    engine.write(Region.VALUE, table_first(engine.config), np.array([0]))
+
+
+def resume(engine: Engine) -> None:
+    """The end of a pause."""
+    engine.write(Region.VALUE, table_first(engine.config), np.array([MAGIC]))
+
+
 class LastAnswer(NamedTuple):
-    """What became of a word; ``serial``, 0 .. 63, differs from that of the word before."""
+    """What became of a word; ``serial``, 1 .. 63, differs from that of the word before; 0: no word since the
+    table was loaded.
+    """
 
     serial: int
     kind: str
@@ -119,6 +132,20 @@ def last_answer(engine: Engine) -> LastAnswer:
     """The last answer of the controller."""
     number, kind = (int(b) & 0xFF for b in engine.read(Region.VALUE, table_first(engine.config) + NUMBER, 2))
     return LastAnswer(kind >> KIND_BITS, LETTERS[min(kind & (1 << KIND_BITS) - 1, len(LETTERS) - 1)], number)
+
+
+def read_tokens(engine: Engine, network: Network) -> Raw:
+    """Tokens (m, width) of the last word that was classified or learned, as raw weights."""
+    compiled = Compiled(network, engine.config)
+    layer = network.dynamic_attention
+    assert layer is not None
+    shape = layer.attention.size, layer.relay.width
+    lanes = engine.config.lanes
+    first, zeros = compiled.token_words(np.zeros(shape, np.int64))
+    words = engine.read(Region.WEIGHT, first, zeros.size).reshape(-1, lanes)
+    present = engine.read(Region.VALUE, compiled.sample_first, TOKENS) & 0xFF
+    found: Raw = from_words(words, shape, lanes)[present > 0]
+    return found
 
 
 def answer(kind: str, number: int) -> bytes:

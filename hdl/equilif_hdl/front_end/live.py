@@ -212,7 +212,7 @@ class Live(wiring.Component):
                     used.eq(0),
                 ]
                 with m.If(queue.valid):
-                    m.d.sync += [self.hold.eq(1), serial.eq(serial + 1)]
+                    m.d.sync += [self.hold.eq(1), serial.eq(Mux(serial.all(), 1, serial + 1))]
                     m.next = "CLAIM"
             with m.State("CLAIM"):
                 with m.If(self.held):

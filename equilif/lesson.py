@@ -1,0 +1,162 @@
+"""Learning a word: new utterances and stored ones of the old classes, which would be forgotten otherwise.
+
+The memory of stored words is a file beside the network (:func:`memory_path`).  It begins with samples of the
+training data; the utterances of every lesson are added.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from equilif.data.about import About
+from equilif.data.dataset import DataSet
+from equilif.data.reading import read_npz
+from equilif.training.saved import Saved
+from equilif_golden import files
+from equilif_golden import network as networks
+from equilif_golden.fixed import Raw
+from equilif_golden.network import Network, TokenRows, Weights
+
+REPLAY = 20  #: stored words of each old class at the beginning
+PASSES = 40
+LEARNING_RATE = 0.02  #: of the first pass; it falls linearly
+UTTERANCES = 10
+
+
+class Learner(Protocol):
+    """A golden kernel or an engine."""
+
+    def set_learning_rate(self, learning_rate: float) -> None: ...
+    def train(
+        self,
+        x: npt.ArrayLike | None,
+        labels: npt.ArrayLike,
+        order: npt.ArrayLike | None = None,
+        *,
+        tokens: TokenRows | None = None,
+    ) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Words:
+    """Samples of words: tokens as raw weights, and class numbers (n,)."""
+
+    tokens: TokenRows
+    labels: Raw
+
+    @classmethod
+    def of(cls, tables: Sequence[npt.ArrayLike], labels: Sequence[int], width: int) -> Words:
+        """From the tokens (m, width) of each word."""
+        arrays = [np.asarray(t, np.int16).reshape(-1, width) for t in tables]
+        off = np.cumsum([0, *map(len, arrays)])
+        table = np.concatenate([np.zeros((0, width), np.int16), *arrays])
+        return cls(TokenRows(table, np.arange(len(table), dtype=np.int32), off), np.array(labels, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def plus(self, other: Words) -> Words:
+        a, b = self.tokens, other.tokens
+        return Words(
+            TokenRows(
+                np.concatenate([a.table, b.table]),
+                np.concatenate([a.rows, b.rows + np.int32(len(a.table))]),
+                np.concatenate([a.off, b.off[1:] + a.off[-1]]),
+            ),
+            np.concatenate([self.labels, other.labels]),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the file of a memory."""
+        content = io.BytesIO()
+        table = self.tokens.table[self.tokens.rows]
+        np.savez_compressed(content, table=table, off=self.tokens.off, labels=self.labels)
+        files.write(path, content.getvalue())
+
+    @classmethod
+    def load(cls, path: Path, network: Network) -> Words:
+        """Read a memory; ValueError for another file, or one that is not of this network."""
+        found = read_npz(path, {"table": "i", "off": "iu", "labels": "iu"})
+        layer = network.dynamic_attention
+        assert layer is not None
+        table = found["table"]
+        tokens = TokenRows(table, np.arange(len(table), dtype=np.int32), found["off"]).checked(
+            layer.attention.size, layer.relay.width, network.numerics.weight
+        )
+        labels = found["labels"].astype(np.int64)
+        known = (labels >= 0) & (labels < network.n_outputs)
+        if len(labels) != tokens.n_samples or not known.all():
+            raise ValueError(
+                f"{path} holds no words of {network.n_outputs} classes: remove it, or give another network"
+            )
+        return cls(tokens, labels)
+
+
+def memory_path(network: Path) -> Path:
+    """File of the stored words of a network."""
+    return network.with_suffix(".words.npz")
+
+
+def memory(saved: Saved, replay: int = REPLAY) -> Words:
+    """Stored words of a network: its file, or else ``replay`` of each class of its training data."""
+    path = memory_path(saved.path)
+    return Words.load(path, saved.network) if path.exists() else drawn(saved.data_set(), replay)
+
+
+def save(
+    path: Path, saved: Saved, network: Network, weights: Weights, labels: tuple[str, ...], words: Words
+) -> None:
+    """Write the network after a lesson, and its memory.  ``saved``: the network before."""
+    assert isinstance(saved.identity, About)
+    words.save(memory_path(path))
+    networks.save(path, network, weights, asdict(replace(saved.identity, labels=labels)))
+
+
+def drawn(data: DataSet, replay: int, seed: int = 0) -> Words:
+    """``replay`` training samples of each class, or all where there are fewer."""
+    tokens = data.tokens_train
+    assert tokens is not None
+    rng = np.random.default_rng(seed)
+    chosen: list[int] = []
+    for k in range(int(data.y_train.max()) + 1):
+        at = np.flatnonzero(data.y_train == k)
+        chosen += list(rng.permutation(at)[:replay])
+    tables = [tokens.table[tokens.rows[tokens.off[j] : tokens.off[j + 1]]] for j in chosen]
+    return Words.of(tables, [int(data.y_train[j]) for j in chosen], tokens.table.shape[1])
+
+
+def with_class(network: Network, weights: Mapping[str, Raw], seed: int = 0) -> tuple[Network, Weights]:
+    """The network with one more output, whose weights are random; the others keep theirs."""
+    populations = tuple(
+        replace(p, size=p.size + 1) if p.name == network.output else p for p in network.populations
+    )
+    wider = replace(network, populations=populations)
+    found = wider.initial_weights(seed)
+    for s in network.plastic:
+        old = weights[s.name]
+        found[s.name][: old.shape[0], : old.shape[1]] = old
+    return wider, found
+
+
+def learn(
+    learner: Learner,
+    words: Words,
+    *,
+    passes: int = PASSES,
+    learning_rate: float = LEARNING_RATE,
+    seed: int = 0,
+    report: Callable[[int], None] = lambda k: None,
+) -> None:
+    """Train on all words in every pass, in random order."""
+    for k in range(passes):
+        order = np.random.default_rng((seed, k)).permutation(len(words))
+        learner.set_learning_rate(learning_rate * (1 - k / passes))
+        learner.train(None, words.labels, order, tokens=words.tokens)
+        report(k + 1)

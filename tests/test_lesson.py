@@ -1,0 +1,166 @@
+"""Words of a board: heard, learned with stored ones, and saved; the engine model is the board."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from equilif import lesson
+from equilif.listening import Listener
+from equilif.training import saved
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region
+from equilif_golden.front_end import live
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network
+from equilif_golden.tokens import TokenRows
+from tests.cli import error_of, run
+from tests.test_listening import WORDS, folder  # noqa: F401
+
+CONFIG = EngineConfig(
+    lanes=8, tiles=2048, value_groups=512, state_groups=64, program_words=2048, early_exit=True
+)
+
+
+class Board(EngineModel):
+    """Engine with a live controller.  ``words``: what has ended whenever the host reads the last answer: the
+    tokens of a word, the number with which one is rejected, or None.  Then the user presses Ctrl-C.
+    """
+
+    displaced = False
+
+    def __init__(self, network, words):
+        super().__init__(CONFIG)
+        self.network = network
+        self.words = list(words)
+        self.serial = 0
+        self.table = live.table_first(CONFIG)
+
+    def read(self, region, first, n):
+        asked = region == Region.VALUE and first == self.table + live.NUMBER
+        if asked and not self.words:
+            raise KeyboardInterrupt
+        if asked and super().read(Region.VALUE, self.table, 1)[0] & 0xFF == live.MAGIC:
+            self.hear(self.words.pop(0))
+        return super().read(region, first, n)
+
+    def hear(self, word):
+        if word is None:
+            return
+        self.serial = self.serial % 63 + 1
+        kind, number = "X", word
+        if not isinstance(word, int):
+            compiled = Compiled(self.network, CONFIG)
+            at, rows = compiled.token_words(word)
+            self.write(Region.WEIGHT, at, rows.ravel())
+            present = 255 * (np.arange(32) < len(word))
+            self.write(Region.VALUE, compiled.sample_first, present)
+            kind, number = "C", 1
+        content = [number, self.serial << live.KIND_BITS | live.LETTERS.index(kind)]
+        self.write(Region.VALUE, self.table + live.NUMBER, np.array(content))
+
+
+@pytest.fixture
+def heard(folder, monkeypatch):  # noqa: F811
+    """Network, its training words, and a function that makes the board which hears some of them."""
+    monkeypatch.setattr(lesson, "PASSES", 2)
+    monkeypatch.setattr(lesson, "REPLAY", 2)
+    path = folder / "run" / "network.npz"
+    found = saved.read(path)
+    data = found.data_set()
+    tokens = [data.tokens_train.sample(j) for j in range(len(data.y_train))]
+
+    def board(words):
+        made = Board(found.network, words)
+        monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: made)
+        return made
+
+    return path, tokens, data.y_train, board
+
+
+def test_words_of_a_board(heard, tmp_path):
+    path, tokens, _, board = heard
+    board([tokens[0], None, 2, live.LOST, live.NO_CLASS])
+    out = tmp_path / "words.json"
+    run("listen", path, "--port", "x", "--json", out)
+    words = json.loads(out.read_text())["words"]
+    assert [w["label"] for w in words] == [sorted(WORDS)[1], None, None, None]
+    assert ["overload" in words[1]["reason"], words[0]["reason"]] == [True, None]
+
+
+def test_too_few_words(heard):
+    path, tokens, _, board = heard
+    board([tokens[0], None, 3])
+    assert "1 of 3" in error_of("listen", path, "--port", "x", "--learn", "up", "--utterances", 3)
+
+
+@pytest.mark.parametrize("label", [pytest.param("up", marks=pytest.mark.regress), "other"])
+def test_learn_a_word(label, heard, tmp_path):
+    """The board learns as the golden kernel does; the file has the new network, its classes and its words."""
+    path, tokens, labels, board = heard
+    new = [tokens[j] for j in np.flatnonzero(labels == 0)[:3]]
+    # the fourth word is replaced by the next one while it is read
+    made = board([new[0], None, 1, new[1], None, new[2], new[0], None, None])
+    target = tmp_path / "learned.npz"
+    run("listen", path, "--port", "x", "--learn", label, "--utterances", 3, "--save", target)
+    after = saved.read(target)
+    known = Listener(after).labels
+    assert known == (*sorted(WORDS), *([label] if label == "other" else []))
+    words = lesson.Words.load(lesson.memory_path(target), after.network)
+    assert list(words.labels[-3:]) == [known.index(label)] * 3
+    assert (np.bincount(words.labels[:-3]) == 2).all() and len(words) == 9
+    for k, said in enumerate((new[0], new[1], new[0])):
+        assert np.array_equal(words.tokens.sample(6 + k), said)
+    before = saved.read(path)
+    network, weights = before.network, before.weights
+    if label == "other":
+        network, weights = lesson.with_class(network, weights)
+    assert network == after.network
+    kernel = Kernel(network, weights, learning_rate=lesson.LEARNING_RATE)
+    lesson.learn(kernel, words, passes=2)
+    assert all((kernel.weights[s.name] == after.weights[s.name]).all() for s in network.plastic)
+    assert any((before.weights[n][:1] != after.weights[n][:1]).any() for n in before.weights)
+    # the board hears again; the next lesson has the words of this one
+    assert made.read(Region.VALUE, made.table, 1)[0] & 0xFF == live.MAGIC
+    assert len(lesson.memory(after)) == 9
+
+
+def test_new_class_keeps_the_others():
+    network = Network.attention(32, 36, 2, 8, 3)
+    weights = network.initial_weights(1)
+    wider, found = lesson.with_class(network, weights)
+    rng = np.random.default_rng(0)
+    table = rng.integers(-4000, 4000, (20, 36)).astype(np.int16)
+    tokens = TokenRows(table, np.arange(20, dtype=np.int32), np.array([0, 20]))
+    assert wider.n_outputs == 4 and {n: w.shape for n, w in found.items()} != {
+        n: w.shape for n, w in weights.items()
+    }
+    for s in network.plastic:
+        rows, columns = weights[s.name].shape
+        assert (found[s.name][:rows, :columns] == weights[s.name]).all()
+    assert Kernel(wider, found).predict(None, tokens=tokens)[0] < 4
+
+
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        (("--learn", "up"), "--port"),
+        (("--utterances", 3), "--learn"),
+        (("--port", "x", "--out", "a.html"), "--out"),
+        (("--port", "x", "--learn", "up", "--seconds", 1), "--seconds"),
+    ],
+)
+def test_options(words, named, heard):
+    assert named in error_of("listen", heard[0], *words)
+
+
+def test_other_memory(heard, tmp_path):
+    path, tokens, _, _ = heard
+    found = saved.read(path)
+    lesson.Words.of(tokens[:2], [0, 7], 36).save(tmp_path / "a.words.npz")
+    with pytest.raises(ValueError, match="3 classes"):
+        lesson.Words.load(tmp_path / "a.words.npz", found.network)
