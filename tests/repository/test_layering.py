@@ -123,7 +123,7 @@ def test_import_cycle_detection():
 ORDER = (
     ("interrupts", "results", "info", "convolutions"),
     ("data",),
-    ("nir_layers", "nir", "training", "listening"),
+    ("nir_layers", "nir", "training", "listening", "lesson"),
     ("hardware", "host"),
     ("bench", "classifier"),
     ("show",),
