@@ -53,8 +53,9 @@ class Registers:
     exponential: int = 0  #: in the exponential of SOFTMAX
     constants: int = 0  #: between the instruction's constants and the lanes
     state_write: int = 0  #: before the write ports of neuron state and values
+    state_read: int = 0  #: before the read address of values, for scanner and host; it takes no cycle
     spike_count: int = 0  #: after the spike counts of groups of neighbouring lanes
-    host: int = 0  #: between host and memories
+    host: int = 0  #: between host and memories; the second one after the decoding of a write
     queue: int = 0  #: entries of the instruction queue before the dispatcher
 
     @property
@@ -63,7 +64,9 @@ class Registers:
         return self.weight_input + self.weight_output
 
 
-_FEW_LANES = Registers(weight_input=1, weight_output=1, neuron=1, constants=1, state_write=1, queue=4)
+_FEW_LANES = Registers(
+    weight_input=1, weight_output=1, neuron=1, constants=1, state_write=1, state_read=1, queue=4
+)
 #: longer wires
 _LANES_8 = Registers(
     weight_input=1,
@@ -76,12 +79,13 @@ _LANES_8 = Registers(
     exponential=1,
     constants=1,
     state_write=1,
+    state_read=1,
     spike_count=1,
     host=1,
     queue=4,
 )
 #: wires across a large die
-_LANES_32 = replace(_LANES_8, butterfly=2, neuron=2)
+_LANES_32 = replace(_LANES_8, butterfly=2, neuron=2, host=2)
 #: DEEP pipeline, by number of lanes
 _DEEP = {2: _FEW_LANES, 4: _FEW_LANES, 8: _LANES_8, 16: _LANES_8, 32: _LANES_32}
 

@@ -25,7 +25,7 @@ from equilif_hdl.engine.port import (
     LanesPort,
     address_bits,
 )
-from equilif_hdl.fixed import at_least
+from equilif_hdl.fixed import at_least, domain
 
 
 class Access(wiring.Component):
@@ -35,6 +35,8 @@ class Access(wiring.Component):
         Element; held until the read is answered.
     write, read : In(1)
         Strobes.
+    data : In(16)
+        Weight or values to write.
     repeats : In(lane_bits)
         Number of following values of the same group that are written, too.
     rdata, valid : Out(32), Out(1)
@@ -52,6 +54,7 @@ class Access(wiring.Component):
     write: Signal
     repeats: Signal
     read: Signal
+    data: Signal
     rdata: Signal
     valid: Signal
     lanes: LanesPort.Members
@@ -62,8 +65,10 @@ class Access(wiring.Component):
     def __init__(self, config: EngineConfig):
         self.config = config
         registers = config.registers
+        # strobes, address and data of the lanes are registered after the decoding
+        self.decoded = registers.host > 1
         # a read waits for an earlier write of values
-        self.late = registers.state_write
+        self.late = registers.state_write + self.decoded
         self.latency = self.late + 2 + registers.weight_read + registers.butterfly
         super().__init__(
             {
@@ -72,6 +77,7 @@ class Access(wiring.Component):
                 "write": In(1),
                 "repeats": In(lane_bits(config)),
                 "read": In(1),
+                "data": In(16),
                 "rdata": Out(32),
                 "valid": Out(1),
                 "lanes": Out(LanesPort(config)),
@@ -92,16 +98,21 @@ class Access(wiring.Component):
         # lanes from the element on
         several = Cat(at_least(self.repeats, k) for k in range(cfg.lanes)) << bank
         reading = Signal(self.latency - 1)  # reads in the pipeline
-        read = reading[0] if self.late else self.read
-        m.d.comb += [
+        reads = [self.read, *reading]  # by the cycles since the strobe
+        m.d.comb += lanes.read.eq(reads[self.late])
+        if cfg.registers.state_read:
+            m.d.comb += lanes.read_values.eq(reads[self.late - 1])
+        m.d[domain(self.decoded)] += [
             lanes.write_w.eq(Mux(write_w, 1 << bank, 0)),
             lanes.write_v.eq(Mux(write_v, several, 0)),
-            lanes.read.eq(read),
+            lanes.data.eq(self.data),
             lanes.e.eq(self.address[lane:]),
             lanes.tile.eq(self.address[2 * lane :]),
             lanes.group.eq(self.address[lane:]),
             lanes.is_weight.eq(self.region == WEIGHT_REGION),
             lanes.bank.eq(bank),
+        ]
+        m.d.comb += [
             self.write_program.eq(self.write & (self.region == PROGRAM_REGION)),
             self.write_counter.eq(self.write & (self.region == COUNTER_REGION)),
         ]

@@ -86,7 +86,7 @@ class Engine(wiring.Component):
             access.counter.eq(phase),
             host.mem_rdata.eq(access.rdata),
             host.mem_valid.eq(access.valid),
-            lanes.host_data.eq(word),
+            access.data.eq(word),
             loading.addr.eq(address),
             loading.data.eq(word),
             loading.en.eq(access.write_program),

@@ -70,8 +70,6 @@ class Lanes(wiring.Component):
         Read port of the scanner to spikes and values.
     host : In(LanesPort)
         Host access to weights and values.
-    host_data : In(16)
-        Write data of the host: a weight, or values at +beta (low byte) and -beta.
     spike_count : Out
         Number of spikes of the group that a STEP writes in this cycle; with ``registers.spike_count`` one
         cycle later.
@@ -93,7 +91,6 @@ class Lanes(wiring.Component):
     next_row: Signal
     scan: ScanPort.Members
     host: LanesPort.Members
-    host_data: Signal
     spike_count: Signal
     status: LaneStatus.Members
 
@@ -115,7 +112,6 @@ class Lanes(wiring.Component):
                 **({"more_rows": In(1), "next_row": Out(1)} if config.self_attention else {}),
                 "scan": In(ScanPort(config)),
                 "host": In(LanesPort(config)),
-                "host_data": In(16),
                 "spike_count": Out(range(p + 1)),
                 "status": Out(LaneStatus(config)),
             }
@@ -211,10 +207,10 @@ class Lanes(wiring.Component):
         connect(m, flipped(self.scan), state.scan)
         m.d.comb += [
             state.instruction.eq(self.instruction),
-            state.host_read.eq(self.host.read),
+            state.host_read.eq(self.host.read_values if self.config.registers.state_read else self.host.read),
             state.host_write.eq(self.host.write_v),
             state.host_group.eq(self.host.group),
-            state.host_data.eq(self.host_data),
+            state.host_data.eq(self.host.data),
             *(
                 getattr(state, name).eq(Cat(getattr(lane, port) for lane in lanes))
                 for name, port in WRITTEN.items()
@@ -246,7 +242,7 @@ class Lanes(wiring.Component):
                 Mux(
                     learns,
                     Cat(lane.updated for lane in lanes),
-                    self.host_data.replicate(self.config.lanes),
+                    self.host.data.replicate(self.config.lanes),
                 )
             ),
         ]

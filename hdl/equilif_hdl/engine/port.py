@@ -101,10 +101,13 @@ class LanesPort(wiring.Signature):
 
     Members
     -------
-    write_w, write_v : Out(P)
-        Write strobes, one for each weight bank, or for each lane of values.
+    write_w, write_v, data : Out(P), Out(P), Out(16)
+        Write strobes, one for each weight bank, or for each lane of values; a weight, or values at +beta (low
+        byte) and -beta.
     read : Out(1)
         Strobe: ``word`` is valid 1 + registers.weight_read + registers.butterfly cycles later.
+    read_values : Out(1)
+        With ``registers.state_read``: ``read``, a cycle earlier.
     tile, e : Out
         Row of a tile.
     group : Out
@@ -118,7 +121,9 @@ class LanesPort(wiring.Signature):
     class Members(Interface, Protocol):
         write_w: Signal
         write_v: Signal
+        data: Signal
         read: Signal
+        read_values: Signal
         tile: Signal
         e: Signal
         group: Signal
@@ -132,7 +137,9 @@ class LanesPort(wiring.Signature):
             {
                 "write_w": Out(p),
                 "write_v": Out(p),
+                "data": Out(16),
                 "read": Out(1),
+                **({"read_values": Out(1)} if config.registers.state_read else {}),
                 "tile": Out(tile_bits(config)),
                 "e": Out(lane_bits(config)),
                 "group": Out(group_bits(config)),
@@ -152,6 +159,8 @@ class ScanPort(wiring.Signature):
         Strobe: read the group; its data are valid in the next cycle.
     select : Out(1)
         ``addr`` selects the group: as ``fetch``, but early in the cycle.
+    next_fetch, next_addr, next_read : Out(1), Out, Out(1)
+        With ``registers.state_read``: ``fetch``, ``addr`` and whether the memories read, of the next cycle.
     addr : Out
         Group.
     hold : Out(1)
@@ -166,6 +175,9 @@ class ScanPort(wiring.Signature):
         fetch: Signal
         select: Signal
         addr: Signal
+        next_fetch: Signal
+        next_addr: Signal
+        next_read: Signal
         hold: Signal
         spikes: Signal
         plus: Signal
@@ -180,6 +192,11 @@ class ScanPort(wiring.Signature):
                 "fetch": Out(1),
                 "select": Out(1),
                 "addr": Out(group_bits(config)),
+                **(
+                    {"next_fetch": Out(1), "next_addr": Out(group_bits(config)), "next_read": Out(1)}
+                    if config.registers.state_read
+                    else {}
+                ),
                 "hold": Out(1),
                 "spikes": In(p),
                 "plus": In(8 * p),

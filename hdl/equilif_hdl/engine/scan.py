@@ -48,8 +48,9 @@ class Next(NamedTuple):
     """Registers of the group that is fetched next."""
 
     place: Place
-    #: group address in memory
+    #: group address in memory, and that of the next cycle
     address: Signal
+    next_address: Signal
     #: groups left to fetch
     left: Signal
 
@@ -161,20 +162,26 @@ class Scanner(wiring.Component):
         layout: Layout[Place] = Layout({"group": group, **walk(self.config)})
         place = signal_of(layout)
         address = Signal(group)
+        next_address = Signal(group)  # `address` in the next cycle
         left = Signal(group + 1)
         room = Signal()  # the output can accept an event in this cycle
         m.d.comb += room.eq(~o.valid | o.ready)
-        following = Next(place, address, left)
+        m.d.comb += next_address.eq(address)
+        m.d.sync += address.eq(next_address)
+        following = Next(place, address, next_address, left)
         present = (BufferedScan if self.buffered else DirectScan)(self, m, following, room).group()
         places = self._convolution_places if self.config.convolution else self._dense_places
         begin, go_on = places(m, place, present)
         with m.If(present.advance):
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1), *go_on]
+            m.d.comb += next_address.eq(address + 1)
+            m.d.sync += [left.eq(left - 1), *go_on]
         with m.If(self.start):
-            m.d.sync += [address.eq(self.src), left.eq(self.n_src), *begin]
+            m.d.comb += next_address.eq(self.src)
+            m.d.sync += [left.eq(self.n_src), *begin]
         if skips_unchanged(self.config):
             with m.If(self.start & self.learning):
-                m.d.sync += [address.eq(self.dst), left.eq(self.n_dst)]
+                m.d.comb += next_address.eq(self.dst)
+                m.d.sync += left.eq(self.n_dst)
         with m.If(room):  # without `valid`, which is late: the payload matters only while it is valid
             m.d.sync += [
                 o.valid.eq(present.sends),
@@ -359,7 +366,8 @@ class BufferedScan:
         sends = Signal()
         comparing = Signal()  # LEARN reads its destination
         dst_fetch = Signal()  # a group of the destination is fetched
-        can_change = self._compare_destination(comparing, dst_fetch)
+        next_dst_fetch = Signal()
+        can_change = self._compare_destination(comparing, dst_fetch, next_dst_fetch)
         load_at_once = Signal()  # a group of spikes that arrives in the next cycle is loaded in that cycle
         spikes = scanner.with_targets(memory.spikes, next_place)
         at_plus, at_minus = scanner.nonzero()
@@ -379,8 +387,10 @@ class BufferedScan:
             memory.addr.eq(following.address),
             scanner.busy.eq((following.left != 0) | comparing | waiting | present | scanner.o.valid),
         ]
-        m.d.sync += [
-            fetch_request.eq(
+        next_request = Signal()
+        next_hold = Signal()
+        m.d.comb += [
+            next_request.eq(
                 Mux(
                     fetch_request,
                     (following.left != 1) & load_at_once,
@@ -389,8 +399,18 @@ class BufferedScan:
                     & Mux(scanner.learning, scanner.allow & ~present & ~waiting, ~waiting | load),
                 )
             ),
+            next_hold.eq(fetch_request | hold & ~scanner.learning),
+        ]
+        if scanner.config.registers.state_read:
+            m.d.comb += [
+                memory.next_fetch.eq(next_request | next_dst_fetch),
+                memory.next_addr.eq(following.next_address),
+                memory.next_read.eq(memory.next_fetch | ~next_hold),
+            ]
+        m.d.sync += [
+            fetch_request.eq(next_request),
             waiting.eq(hold),
-            hold_memory.eq(fetch_request | hold & ~scanner.learning),
+            hold_memory.eq(next_hold),
             mask_ready.eq(Mux(scanner.spiking, hold, waiting & ~load)),
             nonzero_before.eq(nonzero),
         ]
@@ -428,7 +448,7 @@ class BufferedScan:
             new_position,
         )
 
-    def _compare_destination(self, comparing: Signal, dst_fetch: Signal) -> Value:
+    def _compare_destination(self, comparing: Signal, dst_fetch: Signal, next_fetch: Signal) -> Value:
         """LEARN fetches its destination before its source.  Returns the lanes whose weights can change."""
         m = self.m
         scanner = self.scanner
@@ -455,19 +475,21 @@ class BufferedScan:
         ]
         with m.If(compared & unequal.any()):
             m.d.sync += all_change.eq(1)
+        m.d.sync += dst_fetch.eq(next_fetch)
         with m.If(dst_fetch):
-            m.d.sync += [
-                following.address.eq(following.address + 1),
-                following.left.eq(following.left - 1),
-                dst_fetch.eq(following.left != 1),
+            m.d.comb += [
+                following.next_address.eq(following.address + 1),
+                next_fetch.eq(following.left != 1),
             ]
+            m.d.sync += following.left.eq(following.left - 1)
         with m.Elif(comparing):
-            m.d.sync += [comparing.eq(0), following.address.eq(scanner.src), following.left.eq(scanner.n_src)]
+            m.d.comb += following.next_address.eq(scanner.src)
+            m.d.sync += [comparing.eq(0), following.left.eq(scanner.n_src)]
         stores = scanner.config.self_attention
         with m.If(scanner.start):
+            m.d.comb += next_fetch.eq(scanner.learning)
             m.d.sync += [
                 comparing.eq(scanner.learning),
-                dst_fetch.eq(scanner.learning),
                 all_change.eq(~scanner.learning | scanner.store if stores else ~scanner.learning),
             ]
         return unequal | all_change.replicate(p)

@@ -188,14 +188,22 @@ class Sequencer(wiring.Component):
             ]
             return
         m.submodules.queue = queue = fifo.SyncFIFO(width=32 * WORDS, depth=self.config.registers.queue - 1)
+        has_space = Signal(init=1)  # counted, as it decides in each cycle whether the fetch goes on
+        has_item = Signal()
+        adds = queue.w_en & has_space
+        takes = self.o.ready & has_item
+        with m.If(adds & ~takes):
+            m.d.sync += [has_space.eq(queue.level != queue.depth - 1), has_item.eq(1)]
+        with m.If(takes & ~adds):
+            m.d.sync += [has_space.eq(1), has_item.eq(queue.level != 1)]
         m.d.comb += [
-            self.o.p.as_value().eq(Mux(queue.r_rdy, queue.r_data, ins)),
-            self.o.valid.eq(queue.r_rdy | valid),
+            self.o.p.as_value().eq(Mux(has_item, queue.r_data, ins)),
+            self.o.valid.eq(has_item | valid),
             queue.r_en.eq(self.o.ready),
             queue.w_data.eq(ins),
-            queue.w_en.eq(valid & (queue.r_rdy | ~self.o.ready)),
-            ready.eq(queue.w_rdy),
-            idle.eq(self.idle & ~queue.r_rdy),
+            queue.w_en.eq(valid & (has_item | ~self.o.ready)),
+            ready.eq(has_space),
+            idle.eq(self.idle & ~has_item),
         ]
 
     def _end_iteration(self, m: Module, pc: Signal, jump: Signal, loops: list[Loop], last: Value) -> None:

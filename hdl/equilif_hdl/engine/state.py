@@ -69,7 +69,7 @@ class State(wiring.Component):
     a, b, q : Out
         Read data of A, B and Q, P lanes side by side.
     host_read : In(1)
-        The host addresses V.
+        The host addresses V; with ``registers.state_read`` in the next cycle.
     host_write : In(P)
         Write write_ports of V, one for each lane.
     host_group, host_data : In(group), In(16)
@@ -164,8 +164,11 @@ class State(wiring.Component):
                 m.d.comb += getattr(self.scan, f"{name}_nonzero").eq(Cat(value[8] for value in read))
         self._read_state(m, a, b, q, s)
         self._read_values(m, plus, minus)
+        reads = self.scan.fetch | ~self.scan.hold
+        if self.config.registers.state_read:
+            reads = delayed(m, self.scan.next_read, 1, "read")
         for rd in (s.rd, plus.rd, minus.rd):
-            m.d.comb += rd.en.eq(self.scan.fetch | ~self.scan.hold)
+            m.d.comb += rd.en.eq(reads)
         self._write_state(m, a, b, q, s)
         self._write_values(m, plus, minus)
         return m
@@ -214,10 +217,15 @@ class State(wiring.Component):
         group = stages.commands[-timing.lead].value_group
         for op, stage in rereads(self.config).items():
             group = Mux(stages.op_valid(m, stage, op), stages.group[stage], group)
+        host_read, scan = self.host_read, self.scan
+        if self.config.registers.state_read:  # few levels of logic before the wires to all blocks of V
+            other = delayed(m, Mux(host_read, self.host_group, scan.next_addr), 1, "value_address")
+            select = delayed(m, host_read | scan.next_fetch, 1, "value_select")
+            address = Mux(select, other, group)
+        else:
+            address = Mux(host_read, self.host_group, Mux(scan.select, scan.addr, group))
         for rd in (plus.rd, minus.rd):
-            m.d.comb += rd.addr.eq(
-                Mux(self.host_read, self.host_group, Mux(self.scan.select, self.scan.addr, group))
-            )
+            m.d.comb += rd.addr.eq(address)
 
     def _write_state(self, m: Module, a: Ports, b: Ports, q: Ports, s: Ports) -> None:
         cfg = self.config
