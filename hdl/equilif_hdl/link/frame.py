@@ -129,6 +129,7 @@ class Framer(wiring.Component):
         out_valid = Signal()  # a byte or the end of the reply is sent
         out_data = Signal(8)
         out_ready = Signal()  # the output accepts it
+        unchecked = Signal()  # the output is a byte of the reply that is not yet in its CRC
 
         # the payload is read ahead: byte `at - 1` is at the memory output, the one before it in `data`
         at = Signal(range(self.frame_bytes))
@@ -195,12 +196,14 @@ class Framer(wiring.Component):
             with m.State("HELD"):
                 m.d.comb += [
                     self.full.eq(1),
-                    check.data.eq(reply.p.data),
                     out_data.eq(reply.p.data),
                     reply.ready.eq(out_ready | reply.p.end),
                     out_valid.eq(reply.valid & ~reply.p.end),
-                    check.valid.eq(out_valid & out_ready),
+                    # from the output register, a cycle later: the last byte is counted before the CRC is sent
+                    check.data.eq(o.p.data),
+                    check.valid.eq(unchecked),
                 ]
+                m.d.sync += unchecked.eq(out_valid & out_ready)
                 with m.If(reply.valid & reply.p.end):
                     m.next = "CRC"
             with m.State("CRC"):

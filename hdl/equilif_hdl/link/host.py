@@ -288,6 +288,7 @@ class _HostStates:
                 with m.Case(TRAINER):
                     n = Mux(self.write, WRITABLE, len(REGISTERS))
                     m.d.comb += self.outside.eq(self.address >= n)
+        self.fits = self._fits()
         self._connect_regions(controller)
         self._samples(host.max_samples)
 
@@ -445,7 +446,7 @@ class _HostStates:
             with m.If(framer.full if self.hold is None else framer.full & ~self.hold):
                 m.next = "DECODE"
         with m.State("DECODE"):
-            fits = self._fits()
+            fits = self.fits
             busy = self.engine.busy | (self.load | self.runs) & self.trainer_busy
             with m.If(self.status != Status.OK):
                 self._refuse()
@@ -467,14 +468,29 @@ class _HostStates:
     def _fits(self) -> Value:
         """The length of the payload is valid for the command."""
         end = self.framer.end
-        return (
-            self.identify & (end == PAYLOAD)
-            | self.load & self.framer.whole_instructions & (end != PAYLOAD)
-            | self.write & (end > HEADER_BYTES[Command.WRITE] + PAYLOAD)
-            | self.read & (end == HEADER_BYTES[Command.READ] + PAYLOAD)
-            | self.runs & (end >= HEADER_BYTES[Command.RUN] + PAYLOAD)
-            | self.erase & (end == HEADER_BYTES[Command.ERASE] + PAYLOAD)
+        # registered: `end` is final a cycle before DECODE, from where it would decide the next state
+        is_empty = Signal()
+        writes = Signal()
+        reads = Signal()
+        runs = Signal()
+        self.m.d.sync += [
+            is_empty.eq(end == PAYLOAD),
+            writes.eq(end > HEADER_BYTES[Command.WRITE] + PAYLOAD),
+            reads.eq(end == HEADER_BYTES[Command.READ] + PAYLOAD),
+            runs.eq(end >= HEADER_BYTES[Command.RUN] + PAYLOAD),
+        ]
+        fits = (
+            self.identify & is_empty
+            | self.load & self.framer.whole_instructions & ~is_empty
+            | self.write & writes
+            | self.read & reads
+            | self.runs & runs
         )
+        if self.trainer is None:
+            return fits
+        erases = Signal()
+        self.m.d.sync += erases.eq(end == HEADER_BYTES[Command.ERASE] + PAYLOAD)
+        return fits | self.erase & erases
 
     def header(self) -> None:
         m = self.m
