@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.cycles import Comparison
 from equilif_golden.engine.features import has
 from equilif_golden.engine.isa import (
     OPERATIONS,
@@ -90,18 +91,32 @@ def _vector(cost: Cost) -> Raw:
     return np.array([cost.get(name, 0) for name in NAMES], np.int64)
 
 
-def fetches(i: Instruction, events: npt.NDArray[np.bool_], config: EngineConfig) -> int:
+def fetches(
+    i: Instruction,
+    events: npt.NDArray[np.bool_],
+    config: EngineConfig,
+    comparison: Comparison | None = None,
+) -> int:
     """Number of groups that a scan reads.
 
     In LEARN, a scanner without a copy of the group reads it again for every event; one with a copy may read
-    the destination first (equilif_hdl.engine.scan).
+    destination and source first (equilif_hdl.engine.scan).
     """
     if i.op == Op.LEARN and config.single_port:
         return int(np.maximum(events.sum(axis=1), 1).sum())
-    return len(events) + i.n_dst * (i.op == Op.LEARN and skips_unchanged(config))
+    if i.op == Op.LEARN and skips_unchanged(config):
+        found = comparison or Comparison()
+        return found.fetches(i) + len(events) * found.differs
+    return len(events)
 
 
-def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_], reach: Raw) -> Raw:
+def activity(
+    i: Instruction,
+    config: EngineConfig,
+    events: npt.NDArray[np.bool_],
+    reach: Raw,
+    comparison: Comparison | None = None,
+) -> Raw:
     """Counts of one instruction, (len(NAMES),).
 
     ``events``: (n_src, P) active neurons of a scan's source; of a walk, no groups.  ``reach``: (n_src,)
@@ -110,4 +125,4 @@ def activity(i: Instruction, config: EngineConfig, events: npt.NDArray[np.bool_]
     modes = (cost_of_mode(i.operation.modes[flag], config) for flag in i.modes)
     command = sum(map(_vector, modes), i.operation.walks * _vector(COMMAND[i.op]) + _vector(LAST[i.op]))
     commands = i.n_dst if i.op in WALK else int(events.sum(axis=1) @ reach)
-    return commands * command + fetches(i, events, config) * _vector(FETCH[i.op])
+    return commands * command + fetches(i, events, config, comparison) * _vector(FETCH[i.op])

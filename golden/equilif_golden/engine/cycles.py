@@ -34,6 +34,8 @@ MIN_SCAN = 6
 EXPONENTIAL = 2
 PRODUCT = 2
 DIVISION = RECIPROCAL + 4
+#: LEARN: cycles from the one before a group is read until it is known whether its values differ
+COMPARED = 4
 #: cycles for the address steps of a geometry
 GEOMETRY = 13
 
@@ -52,6 +54,35 @@ def writes_after(config: EngineConfig) -> int:
     return 2 if config.single_port else 5 + config.registers.weight_read
 
 
+class Comparison(NamedTuple):
+    """The first group of destination and source of LEARN whose values differ, or None.
+
+    With dual-port weights LEARN reads its destination, a group a cycle, and its source if nothing differs
+    there (equilif_hdl.engine.scan).
+    """
+
+    destination: int | None = 0
+    source: int | None = None
+
+    @property
+    def differs(self) -> bool:
+        return self.destination is not None or self.source is not None
+
+    def cycles(self, i: Instruction) -> int:
+        """From the start of LEARN until the scan begins, or, if nothing differs, ends."""
+        known = [] if self.destination is None else [self.destination + COMPARED]
+        begin = i.n_dst + 1  # of the source
+        if known and known[0] <= begin:
+            return begin
+        if self.source is not None:
+            known.append(begin + self.source + COMPARED)
+        return min(known, default=begin + i.n_src + COMPARED - 1)
+
+    def fetches(self, i: Instruction) -> int:
+        """Number of groups that are read."""
+        return i.n_dst + min(i.n_src, self.cycles(i) - (i.n_dst + 1))
+
+
 class Scan(NamedTuple):
     """A scan: its instruction, and for each source group the events, and the commands of an event."""
 
@@ -59,6 +90,7 @@ class Scan(NamedTuple):
     events: Sequence[int]
     commands: Sequence[int]
     geometry: Geometry | None
+    comparison: Comparison
 
     def moves(self, group: int) -> bool:
         """The group is the first one of a position, except the first position."""
@@ -146,11 +178,13 @@ class Timekeeper:
         events: Sequence[int],
         commands: Sequence[int] = (),
         geometry: Geometry | None = None,
+        comparison: Comparison | None = None,
     ) -> None:
         """Execute an instruction.
 
         ``events``: for a scan, number of active lanes of each source group.  ``commands``, ``geometry``:
         after CONVOLVE, number of target groups of an event of each source group; operands of CONVOLVE.
+        ``comparison``: of LEARN, with dual-port weights.
         """
         done = self._complete
         if len(self._loaded) >= self._queue > 0:
@@ -166,7 +200,7 @@ class Timekeeper:
             self._known = loaded + GEOMETRY
             return
         if i.op in SCAN:
-            scan = Scan(i, events, commands or [i.n_dst] * i.n_src, geometry)
+            scan = Scan(i, events, commands or [i.n_dst] * i.n_src, geometry, comparison or Comparison())
             self._scan(scan, start)
         elif i.op == Op.SOFTMAX:
             self._softmax(i, start)
@@ -292,7 +326,8 @@ class Timekeeper:
         ready = 0
         now = start
         if learning and skips_unchanged(self.config):
-            now += i.n_dst + 1
+            now += scan.comparison.cycles(i)
+            left *= scan.comparison.differs
         while True:
             now += 1
             scanning = left > 0 or waiting or pending > 0 or walker.offered

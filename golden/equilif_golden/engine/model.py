@@ -22,7 +22,7 @@ from equilif_golden.blocks.relay import relay
 from equilif_golden.blocks.softmax import C_MIN, softmax
 from equilif_golden.engine.activity import NAMES, activity
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import Flow, Timekeeper
+from equilif_golden.engine.cycles import COMPARED, Comparison, Flow, Timekeeper
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import (
     SCAN,
@@ -56,6 +56,11 @@ def wrap(raw: Raw, fmt: Fixed) -> Raw:
 def as_signed(values: Raw) -> Raw:
     """8-bit codes as two's complement."""
     return (values ^ 128) - 128
+
+
+def _first(found: npt.NDArray[np.bool_]) -> int | None:
+    """Position of the first one that is true."""
+    return int(found.argmax()) if found.any() else None
 
 
 #: what a source makes of its destination, by operation and direction
@@ -169,9 +174,10 @@ class EngineModel:
                 continue
             events = self.events(i)
             commands = self.commands(i)
-            time.execute(i, events.sum(axis=1).tolist(), commands.tolist(), self.geometry)
+            found = self.comparison(i)
+            time.execute(i, events.sum(axis=1).tolist(), commands.tolist(), self.geometry, found)
             if self.config.counters:
-                self.activity += activity(i, self.config, events, commands)
+                self.activity += activity(i, self.config, events, commands, found)
             self.execute(i)
         values = self.read(Region.VALUE, elements.start, elements.stop - elements.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
@@ -256,6 +262,15 @@ class EngineModel:
             # with a stride larger than the kernel some positions have no targets
             found &= (self.commands(i) > 0)[:, None]
         return found
+
+    def comparison(self, i: Instruction) -> Comparison | None:
+        """Where LEARN first finds values that differ, if it skips unchanged weights."""
+        if i.op != Op.LEARN or not skips_unchanged(self.config):
+            return None
+        differs = (self.plus != self.minus).any(axis=1)
+        # STORE changes all weights, which is known at once
+        destination = -COMPARED if self.stores(i) else _first(differs[i.groups("groups").slice])
+        return Comparison(destination, _first(differs[i.src : i.src + i.n_src]))
 
     def commands(self, i: Instruction) -> Raw:
         """Number of groups to which an event of each source group is sent, (n_src,)."""

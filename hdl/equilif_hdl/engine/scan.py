@@ -13,8 +13,8 @@ for one cycle, and a silent group takes two.
 With a dual-port weight memory a group is copied into registers while the memories hold the next one, and
 strobes are registered: two more cycles of latency and P x 17 flip-flops.  A group of values then takes at
 least three cycles, since its zeros are known one cycle later, and during LEARN the lanes stall for two cycles
-a group.  LEARN reads its destination first, a group a cycle; if no value there differs between +beta and
--beta, only sources whose own values differ are sent.
+a group.  LEARN reads its destination first, a group a cycle.  If no value there differs between +beta and
+-beta, only sources whose own values differ are sent; it looks for one, a group a cycle, before it scans.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from equilif_golden.engine.memories import has_nonzero_flag, skips_unchanged
 from equilif_hdl.engine.geometry import Positions, Steps, steps
 from equilif_hdl.engine.isa import Event, Walk, event, group_bits, tile_bits, walk
 from equilif_hdl.engine.port import ScanPort
-from equilif_hdl.fixed import lanes_of, lowest_set
+from equilif_hdl.fixed import delayed, lanes_of, lowest_set
 from equilif_hdl.typed import Assign, Layout, Stream, signal_of
 
 
@@ -364,10 +364,10 @@ class BufferedScan:
         plus = Signal.like(memory.plus)
         minus = Signal.like(memory.minus)
         sends = Signal()
-        comparing = Signal()  # LEARN reads its destination
-        dst_fetch = Signal()  # a group of the destination is fetched
-        next_dst_fetch = Signal()
-        can_change = self._compare_destination(comparing, dst_fetch, next_dst_fetch)
+        comparing = Signal()  # LEARN looks for values that differ
+        compare_fetch = Signal()  # a group is fetched for that
+        next_compare_fetch = Signal()
+        can_change = self._compare(comparing, compare_fetch, next_compare_fetch)
         load_at_once = Signal()  # a group of spikes that arrives in the next cycle is loaded in that cycle
         spikes = scanner.with_targets(memory.spikes, next_place)
         at_plus, at_minus = scanner.nonzero()
@@ -380,7 +380,7 @@ class BufferedScan:
             sends.eq(present & room),
             load.eq(mask_ready & (~present | room & ~more)),
             hold.eq(fetch_request | waiting & ~load),
-            memory.fetch.eq(fetch_request | dst_fetch),
+            memory.fetch.eq(fetch_request | compare_fetch),
             memory.select.eq(fetch_request | comparing),
             scanner.blocking.eq(scanner.learning & (fetch_request | hold_memory)),
             memory.hold.eq(hold_memory),
@@ -403,7 +403,7 @@ class BufferedScan:
         ]
         if scanner.config.registers.state_read:
             m.d.comb += [
-                memory.next_fetch.eq(next_request | next_dst_fetch),
+                memory.next_fetch.eq(next_request | next_compare_fetch),
                 memory.next_addr.eq(following.next_address),
                 memory.next_read.eq(memory.next_fetch | ~next_hold),
             ]
@@ -448,22 +448,28 @@ class BufferedScan:
             new_position,
         )
 
-    def _compare_destination(self, comparing: Signal, dst_fetch: Signal, next_fetch: Signal) -> Value:
-        """LEARN fetches its destination before its source.  Returns the lanes whose weights can change."""
+    def _compare(self, comparing: Signal, fetches: Signal, next_fetch: Signal) -> Value:
+        """Fetch the destination of LEARN and, if no value there differs, its source, before the scan.
+
+        Returns the lanes whose weights can change.
+        """
         m = self.m
         scanner = self.scanner
         memory = scanner.memory
         following = self.following
         p = scanner.config.lanes
-        dst_valid = Signal()  # a group of the destination is at the memory outputs
-        compared = Signal()  # `dst_valid` of the cycle before
+        valid = Signal()  # a compared group is at the memory outputs
+        compared = Signal()  # `valid` of the cycle before
+        of_source = Signal()  # fetched groups are of the source
         # two bits each, so that a single LUT follows the late memory outputs
         different = Signal(8 * p // 2)
         unequal = Cat(pairs.any() for pairs in lanes_of(different, p))
         all_change = Signal()  # a value of the destination differs, or it is not LEARN
+        source_differs = Signal()  # a value of the source differs
         m.d.sync += [
-            dst_valid.eq(dst_fetch),
-            compared.eq(dst_valid),
+            fetches.eq(next_fetch),
+            valid.eq(fetches),
+            compared.eq(valid),
             different.eq(
                 Cat(
                     plus != minus
@@ -473,23 +479,39 @@ class BufferedScan:
                 )
             ),
         ]
+        compared_source = delayed(m, of_source, 2, "of_source")
         with m.If(compared & unequal.any()):
-            m.d.sync += all_change.eq(1)
-        m.d.sync += dst_fetch.eq(next_fetch)
-        with m.If(dst_fetch):
+            with m.If(compared_source):
+                m.d.sync += source_differs.eq(1)
+            with m.Else():
+                m.d.sync += all_change.eq(1)
+        with m.If(fetches):
             m.d.comb += [
                 following.next_address.eq(following.address + 1),
                 next_fetch.eq(following.left != 1),
             ]
             m.d.sync += following.left.eq(following.left - 1)
-        with m.Elif(comparing):
-            m.d.comb += following.next_address.eq(scanner.src)
-            m.d.sync += [comparing.eq(0), following.left.eq(scanner.n_src)]
+        with m.Elif(of_source):
+            with m.If(~valid & ~compared):  # nothing differs
+                m.d.sync += comparing.eq(0)
+        with m.If(comparing & Mux(of_source, all_change | source_differs, ~fetches)):
+            m.d.comb += [
+                following.next_address.eq(scanner.src),
+                next_fetch.eq(~all_change & ~of_source),
+            ]
+            m.d.sync += [
+                following.left.eq(scanner.n_src),
+                comparing.eq(next_fetch),
+                of_source.eq(next_fetch),
+            ]
+        with m.If(~comparing):
+            m.d.sync += of_source.eq(0)
         stores = scanner.config.self_attention
         with m.If(scanner.start):
             m.d.comb += next_fetch.eq(scanner.learning)
             m.d.sync += [
                 comparing.eq(scanner.learning),
+                source_differs.eq(0),
                 all_change.eq(~scanner.learning | scanner.store if stores else ~scanner.learning),
             ]
         return unequal | all_change.replicate(p)
