@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from amaranth.back import verilog
 
 from equilif.training.patches import patched
 from equilif.training.presets import PRESETS
@@ -35,7 +36,7 @@ from equilif_hdl.engine.engine import Engine
 from equilif_hdl.engine.stages import lane_status
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
-from equilif_sim.verilated import VerilatedEngine
+from equilif_sim.verilated import VerilatedEngine, library
 from tests.engines import CONFIGS, NARROW, ROOMY, SMALL, cycles, verilated, visible, walk
 from tests.networks import SKIPS, memory_case
 
@@ -84,6 +85,14 @@ def test_read_after_write(engine):
 def test_random_programs(engine, n):
     """300 programs on each engine; memories persist between programs."""
     run_random_programs(verilated(engine.config), n)
+
+
+@pytest.mark.regress
+def test_state_in_block_ram():
+    """Neuron state that is read a cycle earlier, as on the ULX3S 85F with convolutions."""
+    config = CONFIGS["P4-wide"]
+    text = verilog.convert(Engine(config, state_ram="block"), name="engine", emit_src=False)
+    run_random_programs(VerilatedEngine(config, made=library(config, text)), 150)
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ RESET, SAVE and RESTORE: DRIVE, and RESET and NUDGE of mode STATIC, write B, the
 and RESTORE.
 Stages: equilif_hdl.engine.stages.Timing.
 
-Latency: 1 cycle from address to data; V ``registers.weight_read`` more, except for scanner and MEASURE.
+Latency: 1 cycle from address to data, A, B and Q in block RAM 2; V ``registers.weight_read`` more, except for scanner and MEASURE.
 Throughput: a group a cycle, read and written.
 """
 
@@ -114,6 +114,8 @@ class State(wiring.Component):
         self.config = config
         self.stages = stages
         self.state_ram = state_ram
+        #: a block RAM answers late: a register after neuron state, which is addressed a cycle earlier
+        self.late_read = int(state_ram == "block" and not config.single_port)
         p = config.lanes
         accumulator = config.numerics.accumulator_width
         charge = config.numerics.charge_width
@@ -150,9 +152,9 @@ class State(wiring.Component):
         minus = self._memory(m, "minus", by_lane=True)
         stages = self.config.registers.weight_read
         m.d.comb += [
-            self.a.eq(a.rd.data),
-            self.b.eq(b.rd.data),
-            self.q.eq(q.rd.data),
+            self.a.eq(self._read_sum(m, "a", a)),
+            self.b.eq(self._read_sum(m, "b", b)),
+            self.q.eq(delayed(m, q.rd.data, self.late_read, "q")),
             self.scan.spikes.eq(s.rd.data),
             self.plus.eq(delayed(m, self.scan.plus, stages, "plus")),
             self.minus.eq(delayed(m, self.scan.minus, stages, "minus")),
@@ -183,6 +185,19 @@ class State(wiring.Component):
         state_ram = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, size.depth, style)
         return Ports(state_ram.read_port(), state_ram.write_port(granularity=width if by_lane else None))
 
+    def _read_sum(self, m: Module, name: str, port: Ports) -> Value:
+        """Read data of A or B.
+
+        From block RAM a group is read a cycle earlier and registered.  A sum that is written meanwhile is
+        taken from the register after its adder; no other write meets a read of the same group.
+        """
+        if not self.late_read:
+            return port.rd.data
+        written = Signal(name=f"{name}_written")
+        m.d.sync += written.eq(port.wr.en & (port.wr.addr == port.rd.addr))
+        last = delayed(m, self.totals, 1, "totals")
+        return delayed(m, Mux(written, last, port.rd.data), 1, name)
+
     def _address(self, stage: int) -> Value:
         """Address of the stage's group in a memory of neuron state."""
         return self.stages.group[stage][: (self.config.state_groups - 1).bit_length()]
@@ -192,10 +207,14 @@ class State(wiring.Component):
         read = stages.timing.read
         charge_stage = stages.timing.step - 1
         restores = stages.op_is(m, read, Op.RESTORE)
-        m.d.comb += [a.rd.addr.eq(Cat(self._address(read), restores)), b.rd.addr.eq(stages.group[read])]
+        early = read - self.late_read
+        m.d.comb += [
+            a.rd.addr.eq(Cat(self._address(early), stages.op_is(m, early, Op.RESTORE))),
+            b.rd.addr.eq(stages.group[early]),
+        ]
         ahead = self.config.registers.state_write  # as in _write_state
         charges = stages.op_valid_now(charge_stage - ahead, Op.STEP)
-        m.d[domain(ahead)] += q.rd.addr.eq(
+        m.d[domain(ahead - self.late_read)] += q.rd.addr.eq(
             Mux(charges, stages.group[charge_stage - ahead], stages.group[read - ahead])
         )
         m.d.comb += s.rd.addr.eq(
