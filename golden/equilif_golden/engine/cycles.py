@@ -232,7 +232,7 @@ class Timekeeper:
         if before.op in (Op.MARK, Op.LEARN):
             return scan_may_start
         if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
-            return max(scan_may_start, self._first + self._lead + self._step - SPIKE_READ)
+            return max(self._free, self._first + self._lead + self._step - SPIKE_READ)
         if i.op != Op.GATHER and before.op in (Op.STEP, Op.RESET):
             return scan_may_start
         return self._ready

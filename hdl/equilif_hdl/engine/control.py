@@ -66,6 +66,8 @@ class LaneControl(wiring.Signature):
         MARK: the charge starts at -A.
     neg_threshold : Out(17), held
         -threshold.
+    threshold, leak : Out(16), Out(5), held
+        Dual-port weights: operands of the last STEP, as the next instruction may begin before it ends.
     shift_minus_1 : Out(5), held
         With ``attention``: shift of B, minus 1.
     coding : Out(1), held
@@ -91,6 +93,8 @@ class LaneControl(wiring.Signature):
         copy: Signal
         mark: Signal
         neg_threshold: Signal
+        threshold: Signal
+        leak: Signal
         shift_minus_1: Signal
         coding: Signal
         rounded: Signal
@@ -112,6 +116,8 @@ class LaneControl(wiring.Signature):
         }
         if config.single_port:
             members |= dict.fromkeys(("load_noise", "load_minus", "step", "copy"), Out(1))
+        else:
+            members |= {"threshold": Out(INSTRUCTION["gain"].shape), "leak": Out(INSTRUCTION["shift"].shape)}
         if config.attention:
             members |= {"shift_minus_1": Out(5), "coding": Out(1)}
         if config.errors:
@@ -259,8 +265,17 @@ class Control(wiring.Component):
             source.eq(
                 Mux(forward, Source.LAST, Mux(resets, Source.NOTHING, Mux(drives, Source.B, Source.A)))
             ),
-            neg_threshold.eq(-self.instruction.gain[:15]),
         ]
+        steps: Value = Const(1)
+        if not self.config.single_port:
+            steps = is_one_of(self.instruction.op, Op.STEP)
+            with m.If(steps):
+                m.d.sync += [
+                    control.threshold.eq(self.instruction.gain),
+                    control.leak.eq(self.instruction.shift),
+                ]
+        with m.If(steps):
+            m.d.sync += neg_threshold.eq(-self.instruction.gain[:15])
         # fan-out to all lanes; the first STEP comes later
         neg_threshold_late = delayed(m, neg_threshold, self.config.registers.constants, "neg_threshold")
         m.d.comb += [

@@ -10,8 +10,8 @@ Throughput: one instruction at a time.
 * After an instruction that only adds to A and B (DRIVE, GATHER, NUDGE) the next one begins while commands are
   still in the lanes: it reads their results in the stage in which they are written, or later.
 * With dual-port weights, a scan begins while commands of STEP, RESET, MARK or LEARN are in the lanes: its own
-  commands arrive after their effects.  GATHER reads spikes, so it waits for RESET, and after STEP it may
-  only scan the groups of that STEP.
+  commands arrive after their effects.  GATHER reads spikes, so it waits for RESET, and after STEP it may only
+  scan the groups of that STEP.  The operands of STEP are held until it ends.
 * All other instructions begin when the lanes are empty.
 
 CONVOLVE is loaded under the condition of a DRIVE, and never starts (equilif_hdl.engine.geometry).
@@ -163,7 +163,7 @@ class Dispatcher(wiring.Component):
         dst = Mux(begins, self.following.dst, self.instruction.dst)
         incoming = self.i.p
         overlaps = Signal()  # `scan_may_start` is sufficient
-        follows_step = Signal()  # `spikes_ready` is necessary, too
+        follows_step = Signal()  # `spikes_ready` is sufficient
         with m.If(self.i.ready):
             m.d.sync += [
                 overlaps.eq(
@@ -173,4 +173,4 @@ class Dispatcher(wiring.Component):
                 ),
                 follows_step.eq((incoming.op == Op.GATHER) & (op == Op.STEP) & (incoming.src == dst)),
             ]
-        return self.scan_may_start & (overlaps | follows_step & self.spikes_ready)
+        return self.scan_may_start & overlaps | self.spikes_ready & follows_step

@@ -235,18 +235,19 @@ class Lane(wiring.Component):
             drive = Signal.like(self.total, reset_less=True)
             m.d.sync += drive.eq(self.a + self.b)
         fired = delayed(m, lif.spike, late, "fired")
+        threshold = self.instruction.gain if self.config.single_port else control.threshold
         m.d.comb += [
             lif.total.eq(drive),
-            lif.threshold.eq(self.instruction.gain),
+            lif.threshold.eq(threshold),
             lif.neg_threshold.eq(control.neg_threshold),
-            lif.leak.eq(self.instruction.shift),
+            lif.leak.eq(self.instruction.shift if self.config.single_port else control.leak),
             self.membrane.eq(delayed(m, lif.v, late, "membrane")),
             self.fired.eq(fired),
         ]
         # one adder for STEP, q + gain if fired, and MARK, 0 + ~a + 1; the 1 is the carry-in
         width = len(self.q)
         before = Mux(control.mark, 0, self.q)[:width]
-        addend = Mux(control.mark, ~self.a, Mux(fired, self.instruction.gain, 0))[:width]
+        addend = Mux(control.mark, ~self.a, Mux(fired, threshold, 0))[:width]
         m.d.comb += self.charge.eq((Cat(Const(1, 1), before) + Cat(control.mark, addend))[1:])
 
     def _rate(self, m: Module) -> None:

@@ -15,7 +15,8 @@ RESET, SAVE and RESTORE: DRIVE, and RESET and NUDGE of mode STATIC, write B, the
 and RESTORE.
 Stages: equilif_hdl.engine.stages.Timing.
 
-Latency: 1 cycle from address to data, A, B and Q in block RAM 2; V ``registers.weight_read`` more, except for scanner and MEASURE.
+Latency: 1 cycle from address to data, of A, B and Q in block RAM 2; V ``registers.weight_read`` more, except
+for scanner and MEASURE.
 Throughput: a group a cycle, read and written.
 """
 

@@ -101,6 +101,8 @@ class LaneBench:
     async def reset(self) -> None:
         await self.pipeline.reset()
         await self.hold(control__noise_mask=0, control__neg_threshold=0)
+        if not self.config.single_port:
+            await self.hold(control__threshold=0, control__leak=0)
         if self.config.attention:
             await self.hold(control__shift_minus_1=0, control__coding=0)
 
@@ -229,6 +231,8 @@ async def steps(dut: Any) -> None:
         for threshold in (1 << k for k in range(0, THRESHOLD_MAX.bit_length(), 2)):
             await tb.instruction(Op.STEP, gain=threshold, shift=leak)
             await tb.hold(control__neg_threshold=-threshold)
+            if not tb.config.single_port:
+                await tb.hold(control__threshold=threshold, control__leak=leak)
             for _ in range(20):
                 a = random.choice([anywhere(fmt), random.randint(-3 * threshold, 3 * threshold)])
                 b = random.choice([anywhere(fmt), 0, threshold - a])
