@@ -30,6 +30,8 @@ STEP = 5
 SPIKE_READ = 2
 #: cycles after the load of a scan in which the lanes still use the operands of the previous instruction
 MIN_SCAN = 6
+#: cycles from the load of MARK or MEASURE until it reads the state that STEP writes, without `lead`
+MIN_WALK = 1
 #: SOFTMAX: cycles of an exponential, without its registers; of its product; of the division
 EXPONENTIAL = 2
 PRODUCT = 2
@@ -226,7 +228,11 @@ class Timekeeper:
     def _early(self, i: Instruction) -> int:
         """First cycle in which an instruction may be loaded before the lanes are empty."""
         before = self._before
-        if before is None or i.op in WALK or self.config.single_port:
+        if before is None or self.config.single_port:
+            return self._ready
+        if i.op in (Op.MARK, Op.MEASURE) and before.op == Op.STEP:
+            return max(self._free, self._last + self._step - MIN_WALK)
+        if i.op in WALK:
             return self._ready
         scan_may_start = max(self._free, self._last + self._lead + self._step - MIN_SCAN)
         if before.op in (Op.MARK, Op.LEARN):

@@ -12,6 +12,7 @@ Throughput: one instruction at a time.
 * With dual-port weights, a scan begins while commands of STEP, RESET, MARK or LEARN are in the lanes: its own
   commands arrive after their effects.  GATHER reads spikes, so it waits for RESET, and after STEP it may only
   scan the groups of that STEP.  The operands of STEP are held until it ends.
+* With dual-port weights, MARK and MEASURE begin while commands of STEP are in the lanes.
 * All other instructions begin when the lanes are empty.
 
 CONVOLVE is loaded under the condition of a DRIVE, and never starts (equilif_hdl.engine.geometry).
@@ -45,6 +46,8 @@ class Dispatcher(wiring.Component):
         No command is in the lanes; none will be in the next cycle.
     scan_may_start : In(1)
         With dual-port weights: the commands in the lanes do not interfere with a scan that is loaded now.
+    walk_may_start : In(1)
+        With dual-port weights: a MARK or MEASURE that is loaded now finds the results of a STEP in the lanes.
     spikes_ready : In(1)
         With dual-port weights: a scan that is loaded now finds the first spikes of the STEP in the lanes.
     instruction : Out(INSTRUCTION)
@@ -69,6 +72,7 @@ class Dispatcher(wiring.Component):
     empty: Signal
     draining: Signal
     scan_may_start: Signal
+    walk_may_start: Signal
     spikes_ready: Signal
     instruction: Instruction
     start: Signal
@@ -92,7 +96,11 @@ class Dispatcher(wiring.Component):
                 "last": In(1),
                 "empty": In(1),
                 "draining": In(1),
-                **({} if config.single_port else {"scan_may_start": In(1), "spikes_ready": In(1)}),
+                **(
+                    {}
+                    if config.single_port
+                    else {"scan_may_start": In(1), "walk_may_start": In(1), "spikes_ready": In(1)}
+                ),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "is_gather": Out(1),
@@ -114,7 +122,7 @@ class Dispatcher(wiring.Component):
         issuing = self.start | self.scanning
         free: Value = self.draining
         if not self.config.single_port:
-            free = free | self._scan_may_overlap(m, next_valid)
+            free = free | self._may_overlap(m, next_valid)
         steps_valid = self.steps_valid if self.config.convolution else 1
         m.d.comb += [
             ready.eq(~issuing & steps_valid & Mux(self.walking, accumulates & self.last, accumulates | free)),
@@ -150,8 +158,8 @@ class Dispatcher(wiring.Component):
             ]
         return m
 
-    def _scan_may_overlap(self, m: Module, next_valid: Value) -> Value:
-        """The next instruction is a scan that may begin before the lanes are empty.
+    def _may_overlap(self, m: Module, next_valid: Value) -> Value:
+        """The next instruction may begin before the lanes are empty.
 
         Decided and registered when the instruction arrives.  Its predecessor is ``following`` if that begins
         in this cycle, else the current instruction.
@@ -164,6 +172,7 @@ class Dispatcher(wiring.Component):
         incoming = self.i.p
         overlaps = Signal()  # `scan_may_start` is sufficient
         follows_step = Signal()  # `spikes_ready` is sufficient
+        walk_overlaps = Signal()  # `walk_may_start` is sufficient
         with m.If(self.i.ready):
             m.d.sync += [
                 overlaps.eq(
@@ -171,6 +180,11 @@ class Dispatcher(wiring.Component):
                     | is_one_of(incoming.op, Op.DRIVE, Op.LEARN, Op.ARGMAX)
                     & is_one_of(op, Op.MARK, Op.LEARN, Op.STEP, Op.RESET)
                 ),
+                walk_overlaps.eq(is_one_of(incoming.op, Op.MARK, Op.MEASURE) & (op == Op.STEP)),
                 follows_step.eq((incoming.op == Op.GATHER) & (op == Op.STEP) & (incoming.src == dst)),
             ]
-        return self.scan_may_start & overlaps | self.spikes_ready & follows_step
+        return (
+            self.scan_may_start & overlaps
+            | self.spikes_ready & follows_step
+            | self.walk_may_start & walk_overlaps
+        )

@@ -185,6 +185,7 @@ class Engine(wiring.Component):
                 m.d.sync += issued.eq(ins)
             m.d.comb += [
                 dispatcher.scan_may_start.eq(lanes.scan_may_start),
+                dispatcher.walk_may_start.eq(lanes.walk_may_start),
                 dispatcher.spikes_ready.eq(lanes.spikes_ready),
             ]
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]

@@ -64,7 +64,7 @@ class Lanes(wiring.Component):
         A walk of ``instruction`` begins; the walker is idle; SOFTMAX needs another walk.
     more_rows, next_row : In(1), Out(1)
         With ``self_attention``: SOFTMAX has another row, and goes on to it.
-    empty, draining, scan_may_start, spikes_ready : Out(1)
+    empty, draining, scan_may_start, walk_may_start, spikes_ready : Out(1)
         See equilif_hdl.engine.dispatch.
     scan : In(ScanPort)
         Read port of the scanner to spikes and values.
@@ -83,6 +83,7 @@ class Lanes(wiring.Component):
     empty: Signal
     draining: Signal
     scan_may_start: Signal
+    walk_may_start: Signal
     spikes_ready: Signal
     start: Signal
     walk_done: Signal
@@ -105,7 +106,11 @@ class Lanes(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
                 "draining": Out(1),
-                **({} if config.single_port else {"scan_may_start": Out(1), "spikes_ready": Out(1)}),
+                **(
+                    {}
+                    if config.single_port
+                    else {"scan_may_start": Out(1), "walk_may_start": Out(1), "spikes_ready": Out(1)}
+                ),
                 "start": In(1),
                 "walk_done": In(1),
                 "restart_walk": Out(1),
@@ -138,6 +143,7 @@ class Lanes(wiring.Component):
         if not cfg.single_port:
             m.d.comb += [
                 self.scan_may_start.eq(stages.scan_may_start),
+                self.walk_may_start.eq(stages.walk_may_start),
                 self.spikes_ready.eq(stages.spikes_ready),
             ]
         self._connect_state(m, state, lanes)

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import MIN_SCAN, SPIKE_READ, writes_after
+from equilif_golden.engine.cycles import MIN_SCAN, MIN_WALK, SPIKE_READ, writes_after
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -142,7 +142,7 @@ class Stages(Elaboratable):
         By stage: fields of that command.
     empty, draining : Signal
         No command is in the pipeline; none will be in the next cycle.
-    scan_may_start, spikes_ready : Signal
+    scan_may_start, walk_may_start, spikes_ready : Signal
         See equilif_hdl.engine.dispatch.
     """
 
@@ -153,6 +153,7 @@ class Stages(Elaboratable):
         self.empty = Signal()
         self.draining = Signal()
         self.scan_may_start = Signal()
+        self.walk_may_start = Signal()
         self.spikes_ready = Signal()
         first = -self.timing.lead
         last = self.timing.last
@@ -233,6 +234,7 @@ class Stages(Elaboratable):
             readable = self.timing.step - SPIKE_READ
             m.d.comb += [
                 self.scan_may_start.eq(self._none_before(self.timing.step - MIN_SCAN)),
+                self.walk_may_start.eq(self._none_before(self.timing.step - self.timing.lead - MIN_WALK)),
                 self.spikes_ready.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
             ]
         return m
