@@ -124,7 +124,6 @@ class Point:
             suggested = presets.suited(suggested, self.hidden)
         return suggested.changed(**{name: getattr(self, name) for name in (*SETTINGS, *PHASES)})
 
-
     @property
     def _learns_from_errors(self) -> bool:
         """Whether the engine can."""

@@ -63,6 +63,7 @@ class ScanBench:
     async def _memories(self) -> None:
         d = self.dut
         p = self.config.lanes
+        coming: tuple[int, int, int] | None = None  # fetch, address and read, as they were a cycle earlier
         while True:
             d.allow.value = int(not self.allow_pause())
             await ReadOnly()
@@ -75,6 +76,12 @@ class ScanBench:
             # during LEARN, lanes that are not stalled read values
             assert not hold or not d.learning.value or int(d.blocking.value), "lanes read while a group waits"
             group = int(d.memory__addr.value)
+            if coming is not None:
+                assert coming == (fetch, group, int(fetch or not hold))
+            if self.config.registers.state_read:
+                names = ("memory__next_fetch", "memory__next_addr", "memory__next_read")
+                next_fetch, next_addr, next_read = (int(getattr(d, name).value) for name in names)
+                coming = next_fetch, next_addr, next_read
             await RisingEdge(d.clk)
             if fetch:
                 spikes, plus, minus = self.values[:, group]
