@@ -37,6 +37,8 @@ TRANSPORTS = {k.kind: k.transport(board.clock_hz) for board in BOARDS.values() f
 LINES = [importlib.import_module(f"equilif_hdl.link.{kind}") for kind in TRANSPORTS]
 #: with all optional ports
 DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
+#: members of either pipeline
+CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).members})
 
 
 @pytest.mark.parametrize(
@@ -46,9 +48,9 @@ DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
         (Event, event(CONFIG)),
         (Command, command(CONFIG)),
         (EnginePort.Members, EnginePort(CONFIG)),
-        (LanesPort.Members, LanesPort(CONFIG)),
+        (LanesPort.Members, LanesPort(DEEP)),
         (ScanPort.Members, ScanPort(DEEP)),
-        (LaneControl.Members, LaneControl(CONFIG)),
+        (LaneControl.Members, CONTROL),
         (LaneStatus.Members, LaneStatus(CONFIG)),
         *((module.Pins, module.PINS) for module in LINES),
         (Received, RECEIVED),
