@@ -193,9 +193,9 @@ class Sequencer(wiring.Component):
         adds = queue.w_en & has_space
         takes = self.o.ready & has_item
         with m.If(adds & ~takes):
-            m.d.sync += [has_space.eq(queue.level != queue.depth - 1), has_item.eq(1)]
+            m.d.sync += [has_space.eq(queue.w_level != queue.depth - 1), has_item.eq(1)]
         with m.If(takes & ~adds):
-            m.d.sync += [has_space.eq(1), has_item.eq(queue.level != 1)]
+            m.d.sync += [has_space.eq(1), has_item.eq(queue.w_level != 1)]
         m.d.comb += [
             self.o.p.as_value().eq(Mux(has_item, queue.r_data, ins)),
             self.o.valid.eq(has_item | valid),
