@@ -186,11 +186,22 @@ class Live(wiring.Component):
             else:
                 m.d.comb += here.eq(there)
         columns = -(-WIDTH >> p)
+        # registered, as is what is read: the engine's own paths begin and end at this port
         weight = Signal(address_bits(cfg))
+        element = Signal(32)
+        element_valid = Signal()
+        arrived = Signal()
+        found = Signal(8)
         row = tokens.row
         column = tokens.column
         tiles = tile + (row >> p) * columns + (column >> p)
-        m.d.comb += weight.eq(Cat((row ^ column)[:p], row[:p], tiles))
+        m.d.sync += [
+            weight.eq(Cat((row ^ column)[:p], row[:p], tiles)),
+            element.eq(tokens.value << (cfg.numerics.fraction - FRACTION)),
+            element_valid.eq(tokens.valid),
+            arrived.eq(self.engine.mem_valid),
+            found.eq(self.engine.mem_rdata[:8]),
+        ]
 
         count = Signal(8)
         lost = Signal()  # the answer is that of lost words
@@ -227,11 +238,11 @@ class Live(wiring.Component):
                 m.next = "HEADER READ"
             with m.State("HEADER READ"):
                 m.d.comb += [region.eq(VALUE_REGION), address.eq(table + place)]
-                with m.If(self.engine.mem_valid):
+                with m.If(arrived):
                     with m.Switch(place):
                         for at, target_field in fields.items():
                             with m.Case(at):
-                                m.d.sync += target_field.eq(self.engine.mem_rdata[:8])
+                                m.d.sync += target_field.eq(found)
                     m.d.sync += place.eq(place + 1)
                     m.next = "HEADER"
                     with m.If(place == LABEL):
@@ -263,8 +274,8 @@ class Live(wiring.Component):
                 m.d.comb += [
                     region.eq(WEIGHT_REGION),
                     address.eq(weight),
-                    wdata.eq(tokens.value << (cfg.numerics.fraction - FRACTION)),
-                    write.eq(tokens.valid),
+                    wdata.eq(element),
+                    write.eq(element_valid),
                 ]
                 with m.If(tokens.request):
                     m.next = "SCALING"
@@ -275,9 +286,9 @@ class Live(wiring.Component):
                 m.next = "SCALING READ"
             with m.State("SCALING READ"):
                 m.d.comb += [region.eq(VALUE_REGION), address.eq(table + place)]
-                with m.If(self.engine.mem_valid):
+                with m.If(arrived):
                     m.d.sync += [
-                        scaling.eq(Cat(scaling[8:], self.engine.mem_rdata[:8])),
+                        scaling.eq(Cat(scaling[8:], found)),
                         place.eq(place + 1),
                         byte.eq(byte + 1),
                     ]

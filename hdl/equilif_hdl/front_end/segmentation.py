@@ -5,9 +5,11 @@
 
 A frame has FRAME_BYTES bytes in the ring: its codes, then its level with the clipped flag as ninth bit.
 
-    FRAME -> STORE -> DECIDE -> [ PEAK, FIRST, LAST, CLIPPED: READ <-> GOT, a frame in two cycles ] -> REPORT
+    FRAME -> STORE -> DECIDE -> [ PEAK, FIRST, LAST, CLIPPED: READ -> OUT -> GOT ] -> REPORT
 
-Latency from ``frame`` to ``word``: at most 6 LONGEST + 12 cycles.  Throughput: a frame in as many cycles.
+The output of the ring is registered: block RAM and comparison would be the critical path of a board.
+
+Latency from ``frame`` to ``word``: at most 9 LONGEST + 12 cycles.  Throughput: a frame in as many cycles.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Segmentation(wiring.Component):
     read, index : In(1), In
         Request, held until ``granted``: read this byte of the ring, frame x FRAME_BYTES + band.
     granted, data : Out(1), Out(8)
-        ``data`` is valid in the cycle after ``granted``.
+        ``data`` is valid two cycles after ``granted``.
     """
 
     i_valid: Signal
@@ -127,7 +129,9 @@ class Segmentation(wiring.Component):
         cursor = Signal(range(RING))
         scan = Signal(2)
         count = Signal(range(LONGEST + 1))  # clipped frames
-        found = read.data[:8]
+        out = Signal(9)
+        m.d.sync += out.eq(read.data)
+        found = out[:8]
         m.d.comb += [
             write.addr.eq(Cat(self.band, time)),
             write.data.eq(self.code),
@@ -189,6 +193,8 @@ class Segmentation(wiring.Component):
                     self._follow(m, state, floor, level)
             with m.State("READ"):
                 m.d.comb += [read.addr.eq(Cat(Const(LEVEL, 5), cursor)), read.en.eq(1)]
+                m.next = "OUT"
+            with m.State("OUT"):
                 m.next = "GOT"
             with m.State("GOT"):
                 end = Mux(scan == CLIPPED, self.last, time)
@@ -211,7 +217,7 @@ class Segmentation(wiring.Component):
                         with m.If(loud):
                             m.d.sync += [self.last.eq(cursor), cursor.eq(self.first), scan.eq(CLIPPED)]
                     with m.Case(CLIPPED):
-                        m.d.sync += count.eq(count + read.data[8])
+                        m.d.sync += count.eq(count + out[8])
                         with m.If(ended):
                             m.next = "JUDGE"
             with m.State("PEAK"):

@@ -5,9 +5,9 @@
 
 Band by band, and in each band token by token; then the position codes, token by token.
 
-    IDLE -> SCALE -> SPAN <-> CODE -> MEAN -> BAND -> ELEMENT     then  PLACE -> LOW -> HIGH -> BUMPS
+    IDLE -> SCALE -> SPAN -> READ -> CODE -> MEAN -> BAND -> ELEMENT     then  PLACE -> LOW -> HIGH -> BUMPS
 
-Latency: about 4 cycles for each frame, 12 for each token of a band and 32 for its position.
+Latency: about 5 cycles for each frame, 12 for each token of a band and 32 for its position.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ class Tokens(wiring.Component):
                 with m.Else():
                     m.d.comb += self.read.eq(1)
                     with m.If(self.granted):
-                        m.next = "CODE"
+                        m.next = "READ"
+            with m.State("READ"):
+                m.next = "CODE"
             with m.State("CODE"):
                 with m.If(level > 0):
                     m.d.sync += total.eq(total + level)

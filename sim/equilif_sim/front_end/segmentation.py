@@ -85,6 +85,7 @@ async def compared(dut: Any, ring: Any, frame: int) -> None:
             await Timer(1, unit="ns")
         await RisingEdge(dut.clk)
         drive(dut, read=0)
+        await RisingEdge(dut.clk)
         await Timer(1, unit="ns")
         assert int(dut.data.value) == ring[frame, band], (frame, band)
         await RisingEdge(dut.clk)

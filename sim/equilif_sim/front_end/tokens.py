@@ -42,6 +42,7 @@ async def words(dut: Any) -> None:
         await RisingEdge(dut.clk)
         drive(dut, start=0)
         count = 0
+        read = 0  # of the ring, in the next cycle
         while True:
             await ReadOnly()
             granted = int(dut.granted.value)
@@ -57,7 +58,8 @@ async def words(dut: Any) -> None:
             if dut.done.value:
                 break
             await RisingEdge(dut.clk)
-            drive(dut, data=content[index] if granted and reading else random.getrandbits(8))
+            drive(dut, data=read)
+            read = int(content[index]) if granted and reading else random.getrandbits(8)
             drive(dut, granted=random.random() < 0.7)
             if request:
                 drive(dut, scaled=random.random() < 0.5, center=center[band], scale=scale[band])
