@@ -6,9 +6,10 @@
     sum of this hop + of the one before --> Log2 --> code
 
 A product takes three cycles (bars), a section four products and a cycle to write its state.  The last sample
-of a hop takes two cycles more for each band.
+of a hop takes two cycles more for each band.  The output of the memory is registered: block RAM and addition
+would be the critical path of a board.
 
-Latency: MIN_CYCLES + 4 cycles from the last sample of a hop to ``frame``.  Throughput: a sample in MIN_CYCLES
+Latency: MIN_CYCLES + 5 cycles from the last sample of a hop to ``frame``.  Throughput: a sample in MIN_CYCLES
 cycles.
 """
 
@@ -40,7 +41,7 @@ LAST_STEP = 4 * PRODUCT_CYCLES  #: of a section
 #: words of a band in the memory: states of two sections, sum of this hop, sum of the one before
 FIRST, SECOND, TOTAL, BEFORE = (Const(k, 2) for k in range(4))
 #: cycles of the last sample of a hop; other samples take fewer
-MIN_CYCLES = 1 + BANDS * (2 * (LAST_STEP + 1) + 3)
+MIN_CYCLES = 1 + BANDS * (2 * (LAST_STEP + 1) + 5)
 
 
 class FilterBank(wiring.Component):
@@ -86,8 +87,10 @@ class FilterBank(wiring.Component):
         states = m.submodules.states = ram(2 * WIDTH, 4 * BANDS, "block")
         write = states.write_port()
         read = states.read_port()
-        c1 = read.data[:WIDTH].as_signed()
-        c2 = read.data[WIDTH:].as_signed()
+        stored = Signal(2 * WIDTH)
+        m.d.sync += stored.eq(read.data)
+        c1 = stored[:WIDTH].as_signed()
+        c2 = stored[WIDTH:].as_signed()
 
         held = Signal(signed(SAMPLE))
         pending = Signal()
@@ -116,13 +119,14 @@ class FilterBank(wiring.Component):
         next_c1 = Signal(signed(WIDTH))
         next_c2 = Signal(signed(WIDTH))
         total = Signal(SUM_WIDTH)
+        magnitude = Signal(WIDTH)
         added = Signal(SUM_WIDTH)
         both = Signal(SUM_WIDTH + 1)
         log = m.submodules.log = Log2(SUM_WIDTH + 1)
         m.d.comb += [
             read.en.eq(0),
             next_c2.eq((result << 1) + c2),
-            added.eq(read.data + Mux(output < 0, -output, output)),
+            added.eq(stored + magnitude),
             log.a.eq(both),
         ]
 
@@ -168,7 +172,10 @@ class FilterBank(wiring.Component):
                         ]
                         m.d.sync += [step.eq(0), second.eq(~second)]
                         with m.If(second):
-                            m.next = "SUM"
+                            m.next = "TOTAL"
+            with m.State("TOTAL"):
+                m.d.sync += magnitude.eq(Mux(output < 0, -output, output))
+                m.next = "SUM"
             with m.State("SUM"):
                 m.d.comb += [
                     write.addr.eq(Cat(TOTAL, band)),
@@ -180,10 +187,12 @@ class FilterBank(wiring.Component):
                 m.d.sync += total.eq(added)
                 m.next = "NEXT"
                 with m.If(last):
-                    m.next = "CODE"
+                    m.next = "BEFORE"
+            with m.State("BEFORE"):
+                m.next = "CODE"
             with m.State("CODE"):
                 m.d.comb += [write.addr.eq(Cat(BEFORE, band)), write.data.eq(total), write.en.eq(1)]
-                m.d.sync += [both.eq(total + read.data[:SUM_WIDTH]), ends.eq(band == BANDS - 1)]
+                m.d.sync += [both.eq(total + stored[:SUM_WIDTH]), ends.eq(band == BANDS - 1)]
                 m.d.sync += coded.eq(1)
                 m.next = "NEXT"
             with m.State("NEXT"):

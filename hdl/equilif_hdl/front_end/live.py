@@ -167,6 +167,7 @@ class Live(wiring.Component):
         write = Signal()
         read = Signal()
         start = Signal()
+        # registered, as is what is read: the engine's own paths begin and end at this port
         ours = {
             "mem_region": region,
             "mem_addr": address,
@@ -178,15 +179,20 @@ class Live(wiring.Component):
             "learn": learns,
             "accumulate": Const(0, 1),
         }
+        for name in ("mem_region", "mem_addr", "mem_wdata", "mem_write", "mem_read", "start"):
+            registered = Signal.like(ours[name], name=f"our_{name}")
+            m.d.sync += registered.eq(ours[name])
+            ours[name] = registered
+        selected = Signal()  # a cycle after `held`: nobody uses the engine in the first and the last one
+        m.d.sync += selected.eq(self.held)
         for name, member in EnginePort(cfg).members.items():
             there = getattr(self.engine, name)
             here = getattr(self.host, name)
             if member.flow is Out:
-                m.d.comb += there.eq(Mux(self.held, ours[name], here))
+                m.d.comb += there.eq(Mux(selected, ours[name], here))
             else:
                 m.d.comb += here.eq(there)
         columns = -(-WIDTH >> p)
-        # registered, as is what is read: the engine's own paths begin and end at this port
         weight = Signal(address_bits(cfg))
         element = Signal(32)
         element_valid = Signal()
@@ -231,7 +237,6 @@ class Live(wiring.Component):
                     with m.If(~self.loaded):
                         m.next = "NO TABLE"
             with m.State("NO TABLE"):
-                m.d.sync += self.hold.eq(0)
                 reject(Mux(queue.o_verdict != Verdict.SAMPLE, queue.o_verdict, NO_NETWORK), "TEXT")
             with m.State("HEADER"):
                 m.d.comb += [region.eq(VALUE_REGION), address.eq(table + place), read.eq(1)]
@@ -324,6 +329,8 @@ class Live(wiring.Component):
                     m.next = "START"
             with m.State("START"):
                 m.d.comb += start.eq(1)
+                m.next = "STARTED"
+            with m.State("STARTED"):
                 m.next = "RUN"
             with m.State("RUN"):
                 m.d.sync += [
@@ -359,10 +366,9 @@ class Live(wiring.Component):
                     wdata.eq(Cat(kind[:KIND_BITS], serial)),
                     write.eq(1),
                 ]
-                m.d.sync += self.hold.eq(0)
                 m.next = "TEXT"
             with m.State("TEXT"):
-                m.d.sync += tens.eq(0)
+                m.d.sync += [tens.eq(0), self.hold.eq(0)]
                 m.d.comb += [self.text.payload.eq(letter), self.text.valid.eq(1)]
                 with m.If(self.text.ready):
                     m.next = "DIVIDE"

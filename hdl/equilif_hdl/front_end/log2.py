@@ -1,13 +1,13 @@
 """Logarithm to base 2 with 4 fraction bits; bit-exact with equilif_golden.front_end.log2.
 
-    a --> leading one --|-- exponent, 5 bits below it --|-- 16 exponent + TABLE --> code
+    a --> leading one, upper bits --|-- lower bits, 5 bits below it --|-- 16 exponent + TABLE --> code
 
-Latency 2 (bars), throughput 1.
+Latency 3 (bars and the output), throughput 1.
 """
 
 from __future__ import annotations
 
-from amaranth import Array, Const, Module, Mux, Signal
+from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -27,7 +27,7 @@ class Log2(wiring.Component):
     a: Signal
     code: Signal
 
-    latency = 2
+    latency = 3
 
     def __init__(self, width: int):
         self.width = check_int(width, "width", MANTISSA + 1, 48)
@@ -39,21 +39,26 @@ class Log2(wiring.Component):
         bits: Value = self.a
         width = self.width
         steps = max(1, (width - 1).bit_length())
+        half = steps // 2  # the lower steps are in the second stage
         zeros = Signal(steps)
+        counted = Signal(steps)
         for k in reversed(range(steps)):
             empty = ~bits[max(0, width - (1 << k)) :].any()
             m.d.comb += zeros[k].eq(empty)
             shifted = Signal(width, name=f"shifted_{k}")
             m.d.comb += shifted.eq(Mux(empty, bits << (1 << k), bits))
             bits = shifted
-        exponent = Signal(range(width))
+            if k == half:
+                bits = Signal.like(shifted, name="shifted")
+                m.d.sync += [bits.eq(shifted), counted[half:].eq(zeros[half:])]
         mantissa = Signal(MANTISSA)
-        # of 0 all bits of `zeros` are set
-        last = width - 1
+        count = Signal(steps)
         m.d.sync += [
-            exponent.eq(Mux(self.a == 0, 0, last - zeros)),
+            count.eq(Cat(zeros[:half], counted[half:])),
             mantissa.eq(bits[width - 1 - MANTISSA : width - 1]),
         ]
+        exponent = Signal(range(width))
+        m.d.comb += exponent.eq(Mux(count.all(), 0, width - 1 - count))  # of 0 all bits are set
         table = Array(Const(int(value), FRACTION + 1) for value in TABLE)
         m.d.sync += self.code.eq((exponent << FRACTION) + table[mantissa])
         return m

@@ -43,7 +43,7 @@ class Tokens(wiring.Component):
     -------
     start, first, frames, peak : In(1), In, In, In(8)
         Strobe; first frame in the ring, number of frames, SHORTEST to LONGEST, and peak of the word.  Held
-        until ``done``.
+        from the cycle before ``start`` until ``done``.
     done, count : Out(1), Out
         Strobe after the last element; number of tokens.
     read, index, granted, data
@@ -118,10 +118,13 @@ class Tokens(wiring.Component):
         b = Signal(signed(B))
         product = Signal(signed(A + B))
         m.d.sync += product.eq(a * b)
-        last_row = self.row == (self.count - 1)[: len(self.row)]
-        m.d.comb += [
+        # both are stable for some cycles before they are used
+        m.d.sync += [
             few.eq(self.frames <= TOKENS),
             next_reached.eq(reached + Mux(few, TOKENS, self.frames)),
+        ]
+        last_row = self.row == (self.count - 1)[: len(self.row)]
+        m.d.comb += [
             self.index.eq(Cat(self.band, (self.first + frame)[: len(self.first)])),
         ]
         level = Signal(signed(10))

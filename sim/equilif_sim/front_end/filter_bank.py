@@ -79,4 +79,4 @@ async def frames(dut: Any) -> None:
     codes.finish(want.codes.size)
     flags.finish(len(want.codes))
     latencies = {end - start for start, end in zip(starts, ends, strict=True)}
-    assert latencies == {MIN_CYCLES + 4}, latencies
+    assert latencies == {MIN_CYCLES + 5}, latencies
