@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from equilif import lesson
+from equilif.data.microphone import Microphone as GoldenMicrophone
 from equilif.host.client import Client
+from equilif.host.listening import BoardListener
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.chip import Chip, read_weights
@@ -19,6 +23,7 @@ from equilif_golden.front_end.filter_bank import BANDS, FilterBank
 from equilif_golden.front_end.pdm import RATE, Modulator, Pdm
 from equilif_golden.front_end.segmentation import Segmentation, Verdict
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
+from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.tokens import TokenRows
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
@@ -144,3 +149,49 @@ def learned(client, weights):
     """Whether the weights of the board differ from these."""
     found = read_weights(client, Chip(EngineModel(CONFIG), NETWORK, weights).compiled)
     return any((found[s.name] != weights[s.name]).any() for s in NETWORK.plastic)
+
+
+@pytest.mark.regress
+@pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
+def test_lesson_equals_golden():
+    """The host reads words of the board and adds a class; the board learns as the golden kernel does, and
+    then hears the new class.
+    """
+    from equilif_sim.board import Board
+
+    board = Board(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
+    weights = NETWORK.initial_weights(seed=2)
+    known = SimpleNamespace(scaling=SCALING, saved=SimpleNamespace(network=NETWORK, weights=weights))
+    listener = BoardListener(Client(board, timeout=0.05), known)
+    modulator = Modulator()
+    golden = GoldenMicrophone()
+    assert listener.poll() is None
+
+    idle = 0
+
+    def heard(*parts):
+        nonlocal idle
+        bits = modulator.feed(sound(*parts, PAUSE))
+        text = board.listen(bits)
+        silence = np.arange(idle, board.idle_bits) & 1
+        idle = board.idle_bits
+        (spoken,) = golden.feed_bits(np.concatenate([silence, bits]))[1]
+        word = listener.poll()
+        assert listener.poll() is None
+        if spoken.word.verdict == Verdict.SAMPLE:
+            want = SCALING.tokens(spoken.codes) << NETWORK.numerics.fraction - FRACTION
+            assert (word.tokens == want).all() and text == live.answer("C", word.number)
+        return word
+
+    assert heard(*CLICK).reason
+    words = [heard(*ONE), heard(*TWO)]
+    listener.add_class()
+    samples = lesson.Words.of([w.tokens for w in words], [CLASSES, words[1].number], SHAPE[1])
+    listener.learn(samples, passes=40, learning_rate=LEARNING_RATE)
+    network, first = lesson.with_class(NETWORK, weights)
+    kernel = Kernel(network, first, learning_rate=LEARNING_RATE)
+    lesson.learn(kernel, samples, passes=40, learning_rate=LEARNING_RATE)
+    assert all((listener.chip.weights[s.name] == kernel.weights[s.name]).all() for s in network.plastic)
+    said = heard(*ONE)
+    one = lesson.Words.of([said.tokens], [0], SHAPE[1])
+    assert said.number == kernel.predict(None, tokens=one.tokens)[0] == CLASSES
