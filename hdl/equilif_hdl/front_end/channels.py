@@ -78,7 +78,7 @@ class Channels(wiring.Component):
         held = Signal(signed(SAMPLE))
         last = channel == self.channels - 1
         ended = count == (1 << k) - 1
-        wait = Signal(range(Log2.latency + 1))
+        wait = Signal(range(Log2.latency))
         log = m.submodules.log = Log2(SAMPLE + 1)
         base = Signal(signed(SAMPLE))
         step = Signal(signed(SAMPLE + 1))
@@ -135,7 +135,7 @@ class Channels(wiring.Component):
                 m.next = "LOG"
             with m.State("LOG"):
                 m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == Log2.latency):
+                with m.If(wait == Log2.latency - 1):
                     m.d.sync += wait.eq(0)
                     m.next = "ENERGY OUT"
             with m.State("ENERGY OUT"):  # the mean is the next reference
