@@ -160,6 +160,10 @@ def coverage() -> str:
     return table(head, rows)
 
 
+#: clock of the boards with a front end
+FRONT_END_MHZ = 90
+
+
 #: minimum LUTs, in any pipeline, of a block in the area table
 MIN_LUTS = 300
 
@@ -177,6 +181,33 @@ def area() -> str:
     ]
     head = " | ".join(["block", *(f"{name}, {p['family']}" for name, p in pipelines.items())])
     return f"Yosys {known['yosys']}, {known['lanes']} lanes ({_when(known)}).\n\n" + table(head, rows)
+
+
+def front_end_area() -> str:
+    """Cells of the front end."""
+    known = _summary("front_end")
+    kinds = ("LUT4", "carry", "FF", "block RAM", "multipliers")
+    rows = [(name, *(f"{cells[kind]:,}" for kind in kinds)) for name, cells in known["area"].items()]
+    return table(" | ".join(("block", *kinds)), rows)
+
+
+def front_end_latency() -> str:
+    """Cycles from the end of a word to the start of the engine."""
+    rows = [
+        (frames, f"{cycles:,}", f"{cycles / FRONT_END_MHZ:,.0f} us")
+        for frames, cycles in _summary("front_end")["latency"].items()
+    ]
+    return table(f"frames of the word | cycles | at {FRONT_END_MHZ} MHz", rows)
+
+
+def front_end_boards() -> str:
+    """Boards with a front end, placed and routed."""
+    rows = []
+    for board in _summary("front_end")["boards"].values():
+        cells = [f"{used:,} of {available:,}" for used, available in board["cells"].values()]
+        clocks = [f"{board['f_max']:.2f} MHz", f"{board['constraint']:.0f} MHz"]
+        rows.append((board["title"], *cells, *clocks, _when(board)))
+    return table("board | logic | flip-flops | block RAM | multipliers | f_max | clock | build", rows)
 
 
 def amd() -> str:
@@ -266,6 +297,9 @@ CONTENT: dict[str, Callable[[], str]] = {
     },
     "amd": amd,
     "area": area,
+    "front-end-area": front_end_area,
+    "front-end-latency": front_end_latency,
+    "front-end-boards": front_end_boards,
     **board_pages.content(),
     "campaign": campaign,
     "claims": claims,

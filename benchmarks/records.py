@@ -94,6 +94,13 @@ RECORDS = (
         "python -m benchmarks.coverage --only {entry}",
         entries="designs",
     ),
+    Record(
+        "front end",
+        _summary("front_end"),
+        (*BUILT, "benchmarks/front_end_board.py"),
+        "python -m benchmarks.front_end_board --build DIR",
+        entries="boards",
+    ),
     Record("flips", _summary("flips"), (*TRAINED, "benchmarks/flips.py"), "python -m benchmarks.flips"),
     Record(
         "mutants",

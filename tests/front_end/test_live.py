@@ -166,7 +166,6 @@ def test_lesson_equals_golden():
     modulator = Modulator()
     golden = GoldenMicrophone()
     assert listener.poll() is None
-
     idle = 0
 
     def heard(*parts):
@@ -184,14 +183,12 @@ def test_lesson_equals_golden():
         return word
 
     assert heard(*CLICK).reason
-    words = [heard(*ONE), heard(*TWO)]
+    before = heard(*ONE)
     listener.add_class()
-    samples = lesson.Words.of([w.tokens for w in words], [CLASSES, words[1].number], SHAPE[1])
-    listener.learn(samples, passes=40, learning_rate=LEARNING_RATE)
+    words = lesson.Words.of([before.tokens], [CLASSES], SHAPE[1])
+    listener.learn(words, passes=3, learning_rate=LEARNING_RATE)
     network, first = lesson.with_class(NETWORK, weights)
     kernel = Kernel(network, first, learning_rate=LEARNING_RATE)
-    lesson.learn(kernel, samples, passes=40, learning_rate=LEARNING_RATE)
+    lesson.learn(kernel, words, passes=3, learning_rate=LEARNING_RATE)
     assert all((listener.chip.weights[s.name] == kernel.weights[s.name]).all() for s in network.plastic)
-    said = heard(*ONE)
-    one = lesson.Words.of([said.tokens], [0], SHAPE[1])
-    assert said.number == kernel.predict(None, tokens=one.tokens)[0] == CLASSES
+    assert before.number != heard(*ONE).number == CLASSES

@@ -217,7 +217,7 @@ class Live(wiring.Component):
         m.d.comb += tokens.center.eq(scaling[:12])
         m.d.comb += tokens.scale.eq(scaling[12:])
 
-        def reject(why: int | Signal, then: str) -> None:
+        def reject(why: int | Value, then: str) -> None:
             m.d.sync += [letter.eq(ord("X")), number.eq(why)]
             m.next = then
 

@@ -1,0 +1,147 @@
+"""Cells, f_max and latency of a board with a front end.
+
+    python -m benchmarks.front_end_board [--build DIR] [--board NAME]
+
+Writes benchmarks/summaries/front_end.json and the pages.  Cells of each block alone are those of `yosys
+synth_ecp5`.  The latency is that of the live controller from the end of a word to the start of the engine, in
+simulation with an engine that is free.  --build adds cells and f_max of a board, from the folder of `equilif
+build NAME --front-end pdm --seeds 1 --out DIR`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from amaranth import Module
+from amaranth.back import rtlil
+from amaranth.sim import Simulator
+
+from benchmarks import pages, records
+from benchmarks.claims import BUILT
+from equilif_boards import BOARDS, Board
+from equilif_boards.build import executable
+from equilif_golden.front_end import live
+from equilif_golden.front_end.segmentation import LONGEST, SHORTEST
+from equilif_golden.front_end.tokens import TOKENS
+from equilif_hdl.engine.port import VALUE_REGION
+from equilif_hdl.front_end.filter_bank import FilterBank
+from equilif_hdl.front_end.listener import Listener
+from equilif_hdl.front_end.live import Live
+from equilif_hdl.front_end.pdm import PdmMicrophone
+from equilif_hdl.front_end.segmentation import Segmentation
+
+RECORD = records.SUMMARIES / "front_end.json"
+FRAMES = (SHORTEST, TOKENS, LONGEST)
+KINDS = {
+    "LUT4": "LUT4",
+    "CCU2C": "carry",
+    "TRELLIS_FF": "FF",
+    "DP16KD": "block RAM",
+    "MULT18X18D": "multipliers",
+}
+#: cells of an FPGA in the reports of nextpnr
+USED = {
+    "TRELLIS_COMB": "logic",
+    "TRELLIS_FF": "flip-flops",
+    "DP16KD": "block RAM",
+    "MULT18X18D": "multipliers",
+}
+
+
+def cells(block: Any) -> dict[str, int]:
+    """Cells of a block alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "top.il").write_text(rtlil.convert(block, name="top", emit_src=False))
+        script = "read_rtlil top.il; synth_ecp5 -top top; tee -q -o stat.json stat -json"
+        subprocess.run([executable("yosys"), "-q", "-p", script], cwd=folder, check=True)
+        found = json.loads((Path(folder) / "stat.json").read_text())["design"]["num_cells_by_type"]
+    return {kind: found.get(cell, 0) for cell, kind in KINDS.items()}
+
+
+def area(board: Board) -> dict[str, dict[str, int]]:
+    """Cells of the blocks of the front end."""
+    microphone = board.microphone
+    assert microphone is not None
+    return {
+        "PDM microphone": cells(PdmMicrophone(microphone.clock_hz)),
+        "filter bank": cells(FilterBank()),
+        "segmentation, ring of 256 frames": cells(Segmentation()),
+        "live controller with queue and tokens": cells(Live(board.config)),
+        "all": cells(Listener(board.config, microphone)),
+    }
+
+
+def latency(board: Board, frames: int) -> int:
+    """Cycles from the end of a word of ``frames`` frames to the start of the engine."""
+    dut = Live(board.config)
+    m = Module()
+    m.submodules.dut = dut
+    m.d.comb += [dut.held.eq(dut.hold), dut.granted.eq(dut.read)]
+    table = {0: live.MAGIC, live.CLASSES: 10, live.LABEL: live.NO_LABEL}
+    first = live.table_first(board.config)
+    found = []
+
+    async def bench(ctx: Any) -> None:
+        for port, value in ((dut.loaded, 1), (dut.last, frames - 1), (dut.peak, 200), (dut.word, 1)):
+            ctx.set(port, value)
+        for cycle in range(100_000):
+            reads = ctx.get(dut.engine.mem_read) and ctx.get(dut.engine.mem_region) == VALUE_REGION
+            value = table.get(ctx.get(dut.engine.mem_addr) - first, 1)
+            if ctx.get(dut.engine.start):
+                found.append(cycle)
+                return
+            await ctx.tick()
+            ctx.set(dut.word, 0)
+            ctx.set(dut.engine.mem_valid, bool(reads))
+            ctx.set(dut.engine.mem_rdata, value)
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return found[0]
+
+
+def routed(folder: Path) -> dict[str, Any]:
+    """f_max in MHz and cells of a build, from the report of nextpnr."""
+    found = json.loads((folder / "top.report.json").read_text())
+    (clock,) = found["fmax"].values()
+    used = {
+        USED[name]: [c["used"], c["available"]] for name, c in found["utilization"].items() if name in USED
+    }
+    return {"f_max": round(clock["achieved"], 2), "constraint": round(clock["constraint"], 2), "cells": used}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--board", default="colorlight-i5")
+    parser.add_argument("--build", type=Path, help="folder of a build of the board")
+    options = parser.parse_args()
+    board = BOARDS[options.board].with_front_end("pdm")
+    known = records.read(RECORD)
+    found = {
+        **records.stamp(BUILT),
+        "area": area(board),
+        "latency": {str(n): latency(board, n) for n in FRAMES},
+        "boards": known.get("boards", {}),
+    }
+    if options.build is not None:
+        found["boards"][board.name] = {
+            **records.stamp(BUILT),
+            "title": board.title,
+            "microphone": board.microphone_kind,
+            **routed(options.build),
+        }
+    records.write(RECORD, found)
+    pages.write()
+
+
+if __name__ == "__main__":
+    main()
