@@ -58,7 +58,7 @@ MAX = {
     "window": 128,
 }
 #: settings that runs of before have not
-ADDED = {"spike_steps": 0, "window": 8}
+ADDED = {"spike_steps": 0, "window": 8, "hidden_rates": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,7 @@ class Settings:
     hidden           neurons per position inside a feed-forward layer
     steps            number of updates
     batch_size       sequences per update
+    hidden_rates     factor of the rates inside feed-forward layers, for fewer time steps of spikes
     noise            standard deviation of noise on the rates in training, for fewer time steps of spikes
     spike_steps      last updates, from a new rise of the learning rate, that learn from the rates of spikes
     window           time steps of a window of spikes; there are two windows more than layers
@@ -86,6 +87,7 @@ class Settings:
     steps: int = 3000
     batch_size: int = 32
     learning_rate: float = 2e-3
+    hidden_rates: float = 1.0
     noise: float = 0.0
     spike_steps: int = 0
     window: int = 8
@@ -97,6 +99,7 @@ class Settings:
             check_int(getattr(self, name), name, 1, most)
         check_int(self.symbols, "symbols", 2, MAX_SYMBOLS)
         check_float(self.learning_rate, "learning_rate", 0, 1e3)
+        check_float(self.hidden_rates, "hidden_rates", 0.1, 10)
         check_float(self.noise, "noise", 0, 1)
         check_int(self.spike_steps, "spike_steps", 0, self.steps - 1)
         check_seed(self.seed)
@@ -138,7 +141,9 @@ class TextRun:
         """ValueError if the network does not fit the text."""
         settings = replace(settings, symbols=len(text.alphabet))
         network = settings.network
-        model = Rates(network, transformer.initial_weights(network, settings.seed))
+        model = Rates(
+            network, transformer.initial_weights(network, settings.seed, hidden=settings.hidden_rates)
+        )
         trainer = Trainer(
             model,
             steps=settings.steps,
@@ -147,8 +152,8 @@ class TextRun:
             restart=settings.steps - settings.spike_steps if settings.spike_steps else None,
             noise=settings.noise,
             batch=settings.batch_size,
-            scales=transformer.learning_rates(network),
-            centres=transformer.centres(network),
+            scales=transformer.learning_rates(network, settings.hidden_rates),
+            centres=transformer.centres(network, settings.hidden_rates),
             loss=transformer.cross_entropy,
             distillation=_distillation(settings, model, text.alphabet) if settings.teacher else None,
             clip=1.0,

@@ -102,6 +102,26 @@ def test_initial_weights():
     assert (eye == torch.eye(8)).all()
 
 
+def test_smaller_rates_inside_feed_forward_layers():
+    """The same network, as long as no hidden rate is clipped, with its rates halved."""
+    codes = np.random.default_rng(0).integers(0, 10, (5, 8)).astype(np.uint8)
+    x = torch.tensor(one_hot(codes, 11))
+    whole, half = (
+        Rates(NET, transformer.initial_weights(NET, 0, hidden=factor), dtype=torch.float64)
+        for factor in (1.0, 0.5)
+    )
+    rates, expected = half(x)[0].detach(), whole(x)[0].detach()
+    for p in NET.lif:
+        factor = 0.5 if p.name.startswith("hidden") else 1.0
+        part = whole.part[p.name]
+        assert expected[:, part].max() < 1 and expected[:, part].std() > 0.01
+        assert (rates[:, part] - factor * expected[:, part]).abs().max() < 5e-3, p.name
+    sizes = transformer.learning_rates(NET), transformer.learning_rates(NET, 0.5)
+    assert sizes[1]["mixed1-hidden1"] == sizes[0]["mixed1-hidden1"] / 2
+    assert sizes[1]["hidden1-features1"] == 2 * sizes[0]["hidden1-features1"]
+    assert transformer.centres(NET, 0.5)["hidden1-features1"] == 0.075
+
+
 def test_cross_entropy():
     drive = torch.tensor([[0.5, 0.1, -3.0, 2.0]], requires_grad=True)
     loss = transformer.cross_entropy(drive, torch.tensor([[0, 0]]))
@@ -196,7 +216,8 @@ def test_run_resumes_exactly(tmp_path):
 def test_checkpoint_without_newer_settings(tmp_path):
     TextRun.start(SMALL, text()).save(tmp_path)
     found = torch.load(tmp_path / TEXT, weights_only=True)
-    del found["settings"]["spike_steps"], found["settings"]["window"]
+    for name in ("spike_steps", "window", "hidden_rates"):
+        del found["settings"][name]
     torch.save(found, tmp_path / TEXT)
     assert TextRun.resume(tmp_path, lambda settings: text()).settings == SMALL
 

@@ -4,6 +4,10 @@ They have no layer normalisation.  Instead the initial weights keep rates betwee
 CENTRE plus codes of standard deviation SPREAD, biases remove the centre from what reads them, skip
 connections are the identity, and a layer first adds little to them.  Queries and keys start small, so that
 attention starts nearly uniform; position codes start as sines (Vaswani et al. 2017) or random.
+
+Neurons inside a feed-forward layer can have smaller rates, with smaller weights from the features and larger
+ones to them: ``hidden`` is their factor.  Their drive is a sum of many spikes, and the membrane keeps no more
+than a threshold or two of it, so spikes lose less of a smaller drive.
 """
 
 from __future__ import annotations
@@ -38,8 +42,9 @@ class Start:
     learning_rate: float = 1.0
 
 
-def starts(network: Network) -> dict[str, Start]:
+def starts(network: Network, hidden: float = 1.0) -> dict[str, Start]:
     """Starts by name of a synapse that is neither a bias nor a skip connection."""
+    check_float(hidden, "hidden", 1e-3, 1e3)
     same = skips(network)
     found = {}
     for s in network.plastic:
@@ -54,11 +59,11 @@ def starts(network: Network) -> dict[str, Start]:
         elif isinstance(pre, SelfAttention):
             start = Start(0.02, removed=0)
         elif any(t.post == s.post and (t.pre, s.pre) in _ends(network) for t in same):
-            start = Start(0.01, removed=0.15)
+            start = Start(0.01 / hidden, removed=0.15 * hidden, learning_rate=1 / hidden)
         elif s.post == network.output:
             start = Start(0.36 * unit / SCALE, bias=0.2, learning_rate=0.5)
         else:
-            start = Start(0.3 * unit, bias=0.1, learning_rate=4)
+            start = Start(0.3 * unit * hidden, bias=0.1 * hidden, learning_rate=4 * hidden)
         found[s.name] = start
     return found
 
@@ -79,16 +84,16 @@ def _ends(network: Network) -> set[tuple[str, str]]:
     return {(s.pre, s.post) for s in network.synapses}
 
 
-def learning_rates(network: Network) -> dict[str, float]:
+def learning_rates(network: Network, hidden: float = 1.0) -> dict[str, float]:
     """Relative learning rates by name of a synapse, for a trainer; skip connections stay."""
-    found = {name: start.learning_rate for name, start in starts(network).items()}
+    found = {name: start.learning_rate for name, start in starts(network, hidden).items()}
     found |= {s.name: 0.0 for s in skips(network)}
     return {s.name: found.get(s.name, 1.0) for s in network.plastic}
 
 
-def centres(network: Network) -> dict[str, float]:
+def centres(network: Network, hidden: float = 1.0) -> dict[str, float]:
     """Mean presynaptic rates by name of a synapse between LIF populations, for the same."""
-    found = {name: start.removed for name, start in starts(network).items() if start.removed}
+    found = {name: start.removed for name, start in starts(network, hidden).items() if start.removed}
     return found | {s.name: CENTRE for s in skips(network)}
 
 
@@ -98,15 +103,18 @@ def position_codes(positions: int, features: int) -> Real:
     return np.stack([np.sin(phase), np.cos(phase)], 2).reshape(positions, -1)[:, :features]
 
 
-def initial_weights(network: Network, seed: int = 0, *, query: float = 0.1, sines: bool = True) -> Weights:
+def initial_weights(
+    network: Network, seed: int = 0, *, query: float = 0.1, sines: bool = True, hidden: float = 1.0
+) -> Weights:
     """Random raw weights by synapse name, for Network.transformer and networks like it.
 
-    query   standard deviation of queries and keys
-    sines   position codes are sines, of which neighbours are similar; else random
+    query    standard deviation of queries and keys
+    sines    position codes are sines, of which neighbours are similar; else random
+    hidden   factor of the rates inside feed-forward layers
     """
     check_float(query, "query", 0, 1)
     rng = np.random.default_rng(check_int(seed, "seed", 0, (1 << 64) - 1))
-    start = starts(network)
+    start = starts(network, hidden)
     real: dict[str, Real] = {}
     bias = {p.name: np.zeros(p.drive_shape.maps if p.drive_shape else p.size) for p in network.populations}
     for s in network.plastic:
