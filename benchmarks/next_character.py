@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument(
         "--standard", choices=("sines", "random"), help="position codes of a standard transformer"
     )
-    parser.add_argument("--hidden-rates", type=float, default=1.0, help="factor inside feed-forward layers")
+    parser.add_argument("--hidden-rates", type=float, default=0.5, help="factor inside feed-forward layers")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, on rates in training")
     parser.add_argument("--spike-steps", type=int, default=0, help="last steps, which learn from spikes")
     parser.add_argument("--window", type=int, default=8, help="time steps, in which these measure rates")

@@ -47,16 +47,6 @@ def train_text(
     learning_rate: Annotated[
         float | None, typer.Option(help="Largest learning rate.", show_default="0.002", min=0)
     ] = None,
-    hidden_rates: Annotated[
-        float | None,
-        typer.Option(
-            help="Factor of the rates inside feed-forward layers; with 0.5 their membranes exceed their "
-            "bounds less often, so that spikes lose less.",
-            show_default="1",
-            min=0.1,
-            max=10,
-        ),
-    ] = None,
     noise: Annotated[
         float | None,
         typer.Option(
@@ -127,7 +117,6 @@ def train_text(
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "hidden_rates": hidden_rates,
         "noise": noise,
         "spike_steps": spike_steps,
         "window": window,

@@ -87,7 +87,7 @@ class Settings:
     steps: int = 3000
     batch_size: int = 32
     learning_rate: float = 2e-3
-    hidden_rates: float = 1.0
+    hidden_rates: float = 0.5
     noise: float = 0.0
     spike_steps: int = 0
     window: int = 8

@@ -214,12 +214,13 @@ def test_run_resumes_exactly(tmp_path):
 
 
 def test_checkpoint_without_newer_settings(tmp_path):
-    TextRun.start(SMALL, text()).save(tmp_path)
+    old = replace(SMALL, hidden_rates=1.0)
+    TextRun.start(old, text()).save(tmp_path)
     found = torch.load(tmp_path / TEXT, weights_only=True)
     for name in ("spike_steps", "window", "hidden_rates"):
         del found["settings"][name]
     torch.save(found, tmp_path / TEXT)
-    assert TextRun.resume(tmp_path, lambda settings: text()).settings == SMALL
+    assert TextRun.resume(tmp_path, lambda settings: text()).settings == old
 
 
 def test_bad_checkpoints(tmp_path):
