@@ -23,6 +23,7 @@ from equilif_golden.schedule import Schedule
 
 Tensor = torch.Tensor
 U8 = npt.NDArray[np.uint8]
+RESTART = 1 / 3  #: of the learning rate, that it rises to after a restart
 
 
 def hinge(drive: Tensor, labels: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ class Trainer:
     steps           number of updates until the learning rate is zero
     learning_rate   largest
     warm_up         steps in which it rises
-    restart         step from which it rises and decays once more; None: never
+    restart         step from which it rises once more, to a third, and decays; None: never
     dropout         fraction of hidden neurons dropped per sample
     noise           standard deviation of noise on the rates of hidden neurons
     spikes          schedule of the spikes whose rates take the place of the equilibrium's; may change between
@@ -213,10 +214,12 @@ class Trainer:
 
         def factor(step: int) -> float:
             first, last = 0, steps if restart is None else restart
+            largest = 1.0
             if restart is not None and step >= restart:
                 first, last = restart, steps
+                largest = RESTART
             at = step - first
-            rising = min(1.0, (at + 1) / (warm_up + 1))
+            rising = largest * min(1.0, (at + 1) / (warm_up + 1))
             return rising * (1 + math.cos(math.pi * min(1.0, at / max(1, last - first)))) / 2
 
         self.decay = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
