@@ -505,7 +505,7 @@ VARIANTS = {
     "masked-distilled": Variant(words=True, masked=True, distilled=True),
 }
 #: by whether the encoder itself is pre-trained
-FINE_TUNING = {False: FineTuning(), True: FineTuning()}
+FINE_TUNING = {False: FineTuning(), True: FineTuning(epochs=3, learning_rate=5e-4)}
 
 
 def measure(

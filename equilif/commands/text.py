@@ -60,8 +60,8 @@ def train_text(
         int | None,
         typer.Option(
             help="Number of last updates that learn from the rates of spikes, in place of those of the "
-            "equilibrium, with a learning rate that rises and decays once more. An update is about eight "
-            "times as slow.",
+            "equilibrium, with a learning rate that rises to a third and decays once more. An update is "
+            "about eight times as slow.",
             show_default="0",
             min=0,
         ),
