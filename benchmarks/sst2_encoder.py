@@ -416,7 +416,7 @@ def masked(corpus: Corpus, steps: int, seed: int, path: Path) -> Masked:
         model,
         steps=steps,
         learning_rate=2e-3,
-        warm_up=200,
+        warm_up=min(200, steps // 10),
         scales=transformer.learning_rates(model.network) | {"words": 0.1},
         centres=transformer.centres(model.network),
         loss=drawn,

@@ -36,6 +36,33 @@ def test_encoder_is_the_network_of_as_many_positions():
     assert codes[:5].all() and not codes[5:].any()
 
 
+@pytest.mark.regress
+def test_masked_words_are_learned_from_their_neighbours(tmp_path, monkeypatch):
+    """Reviews that count up modulo 12: both neighbours name a masked word; chance is log 12 at best."""
+    monkeypatch.setattr(bench, "MASKED_LENGTHS", (8,))
+    monkeypatch.setattr(bench, "MASKED_WORDS", 256)
+    rng = np.random.default_rng(0)
+    reviews = Ragged.of([(k + np.arange(20)) % 12 for k in range(12)], np.zeros(12, np.int64))
+    vectors = rng.normal(0, 1, (12, 6))
+    corpus = bench.Corpus(reviews, reviews, reviews, vectors, rng.normal(0, 1, (12, 4)))
+    model = bench.masked(corpus, 100, 0, tmp_path / "masked.pt")
+    again = bench.Masked(corpus.both, 1)
+    again.load_state_dict(torch.load(tmp_path / "masked.pt"))
+    words = torch.tensor(reviews.rows.reshape(12, 20)[:, :8]).long()
+    where = torch.zeros_like(words, dtype=torch.bool)
+    where[:, 4] = True
+    rates, found = again(torch.where(where, 12, words), where)
+    assert found.shape == (12, 10) and torch.equal(rates, model(torch.where(where, 12, words), where)[0])
+    loss = model.loss(found, words[where], torch.arange(12))
+    assert loss.shape == (12,) and float(loss.detach().mean()) < 0.5 * np.log(12)
+    # a word is not told from itself
+    assert float(model.loss(found[:1], words[where][:1], words[where][:1].repeat(3)).detach()) == 0
+    tuned = bench.encoder(
+        corpus, corpus.both, 0, start=model, settings=bench.FineTuning(epochs=1, learning_rate=0.0)
+    )
+    assert all(torch.equal(w, tuned.w[name]) for name, w in model.w.items() if name != "prediction")
+
+
 def test_batches_have_one_length_and_every_sentence_once():
     part = Ragged.of([[k] * (1 + k % 3) for k in range(10)], [k % 2 for k in range(10)])
     for rng in (None, np.random.default_rng(0)):
