@@ -151,9 +151,9 @@ class Corpus:
         row = {word: k for k, word in enumerate(found.words)}
         train, test = found.train, found.test
         if held_out:
-            part = texts.sst2(data, max_tokens=POSITIONS, vectors=data, validation_sentences=1500)
-            number = np.array([row.get(word, len(row)) for word in part.words], np.int32)
-            train, test = (Ragged(number[p.rows], p.off, p.labels) for p in (part.train, part.test))
+            held = texts.sst2(data, max_tokens=POSITIONS, vectors=data, validation_sentences=1500)
+            number = np.array([row.get(word, len(row)) for word in held.words], np.int32)
+            train, test = (Ragged(number[p.rows], p.off, p.labels) for p in (held.train, held.test))
         reviews = texts.imdb(data, max_tokens=1024, vectors=data)
         here = np.array([row.get(word, -1) for word in reviews.words])
         samples = []
@@ -376,7 +376,7 @@ class Masked(Encoder):
     def w(self) -> dict[str, Tensor]:
         return {**super().w, "prediction": self.prediction}
 
-    def forward(self, x: Tensor, *masked: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, *masked: Any, **options: Any) -> tuple[Tensor, Tensor]:
         """Rates of all positions, and predicted vectors (n, width) at the n ``masked`` positions."""
         (where,) = masked
         model = self.sentence(x.shape[1])
