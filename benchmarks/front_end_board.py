@@ -111,9 +111,8 @@ def routed(folder: Path) -> dict[str, Any]:
     """f_max in MHz and cells of a build, from the report of nextpnr."""
     found = json.loads((folder / "top.report.json").read_text())
     (clock,) = found["fmax"].values()
-    used = {
-        USED[name]: [c["used"], c["available"]] for name, c in found["utilization"].items() if name in USED
-    }
+    cells = found["utilization"]
+    used = {kind: [cells[name]["used"], cells[name]["available"]] for name, kind in USED.items()}
     return {"f_max": round(clock["achieved"], 2), "constraint": round(clock["constraint"], 2), "cells": used}
 
 
