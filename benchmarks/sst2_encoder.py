@@ -1,6 +1,6 @@
 """Accuracy of a two-layer encoder on SST-2: from scratch, pre-trained, distilled from a teacher.
 
-    python -m benchmarks.sst2_encoder DATA FOLDER [--held-out] [--seeds 3] [--masked 8000] [--spikes]
+    python -m benchmarks.sst2_encoder DATA FOLDER [--held-out] [--seeds 3] [--masked 6000] [--spikes]
     python -m benchmarks.sst2_encoder DATA FOLDER --quick
 
 DATA has SST-2, GloVe vectors and the reviews of IMDB (`equilif data`).  Words are GloVe vectors, which learn
@@ -55,7 +55,7 @@ NEIGHBOURS, NEGATIVES = 8, 5
 BATCH = 64
 EPOCHS = 2
 DROPPED = 0.2  #: fraction of the words of a training sentence, and of masked words
-MASKED = 8000  #: updates of pre-training
+MASKED = 6000  #: updates of pre-training
 MASKED_WORDS = 2048  #: of an update
 MASKED_LENGTHS = 16, 32, 48, 64  #: of segments of reviews
 NEGATIVE_WORDS = 1024  #: that masked words are told from, in addition to each other
