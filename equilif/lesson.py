@@ -132,15 +132,18 @@ def drawn(data: DataSet, replay: int, seed: int = 0) -> Words:
     return Words.of(tables, [int(data.y_train[j]) for j in chosen], tokens.table.shape[1])
 
 
-def with_class(network: Network, weights: Mapping[str, Raw], seed: int = 0) -> tuple[Network, Weights]:
-    """The network with one more output, whose weights are random; the others keep theirs."""
+def with_class(network: Network, weights: Mapping[str, Raw]) -> tuple[Network, Weights]:
+    """The network with one more output, whose weights are 0: it is silent until it learns, and the other
+    neurons and predictions are as before.
+    """
     populations = tuple(
         replace(p, size=p.size + 1) if p.name == network.output else p for p in network.populations
     )
     wider = replace(network, populations=populations)
-    found = wider.initial_weights(seed)
-    for s in network.plastic:
+    found = {}
+    for s in wider.plastic:
         old = weights[s.name]
+        found[s.name] = np.zeros(wider.shape(s), np.int64)
         found[s.name][: old.shape[0], : old.shape[1]] = old
     return wider, found
 

@@ -17,7 +17,6 @@ from equilif_golden.engine.port import Region
 from equilif_golden.front_end import live
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
-from equilif_golden.tokens import TokenRows
 from tests.cli import error_of, run
 from tests.test_listening import WORDS, folder  # noqa: F401
 
@@ -130,19 +129,18 @@ def test_learn_a_word(label, heard, tmp_path):
 
 
 def test_new_class_keeps_the_others():
+    """A new output changes no rate of the others before it has learned."""
     network = Network.attention(32, 36, 2, 8, 3)
     weights = network.initial_weights(1)
     wider, found = lesson.with_class(network, weights)
     rng = np.random.default_rng(0)
-    table = rng.integers(-4000, 4000, (20, 36)).astype(np.int16)
-    tokens = TokenRows(table, np.arange(20, dtype=np.int32), np.array([0, 20]))
-    assert wider.n_outputs == 4 and {n: w.shape for n, w in found.items()} != {
-        n: w.shape for n, w in weights.items()
-    }
-    for s in network.plastic:
-        rows, columns = weights[s.name].shape
-        assert (found[s.name][:rows, :columns] == weights[s.name]).all()
-    assert Kernel(wider, found).predict(None, tokens=tokens)[0] < 4
+    words = lesson.Words.of(rng.integers(-4000, 4000, (40, 20, 36)), [0] * 40, 36)
+    before = Kernel(network, weights).settle(None, tokens=words.tokens).rates
+    after = Kernel(wider, found).settle(None, tokens=words.tokens).rates
+    assert wider.n_outputs == 4 and before.any()
+    # the output is the last population
+    assert network.lif[-1].name == network.output
+    assert (after[..., :-1] == before).all() and not after[..., -1].any()
 
 
 @pytest.mark.parametrize(

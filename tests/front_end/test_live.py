@@ -186,9 +186,9 @@ def test_lesson_equals_golden():
     before = heard(*ONE)
     listener.add_class()
     words = lesson.Words.of([before.tokens], [CLASSES], SHAPE[1])
-    listener.learn(words, passes=3, learning_rate=LEARNING_RATE)
+    listener.learn(words, passes=8, learning_rate=0.1)
     network, first = lesson.with_class(NETWORK, weights)
-    kernel = Kernel(network, first, learning_rate=LEARNING_RATE)
-    lesson.learn(kernel, words, passes=3, learning_rate=LEARNING_RATE)
+    kernel = Kernel(network, first, learning_rate=0.1)
+    lesson.learn(kernel, words, passes=8, learning_rate=0.1)
     assert all((listener.chip.weights[s.name] == kernel.weights[s.name]).all() for s in network.plastic)
     assert before.number != heard(*ONE).number == CLASSES
