@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from equilif.data.signals import Sound
 from equilif_golden.fixed import Raw
@@ -61,7 +62,7 @@ class Microphone:
         """The frames that are complete, and the segments that end in them."""
         return self.feed_bits(self._modulator.feed(block))
 
-    def feed_bits(self, bits: Raw) -> tuple[Frames, list[Spoken]]:
+    def feed_bits(self, bits: npt.ArrayLike) -> tuple[Frames, list[Spoken]]:
         """The same from the bits (n,) of a microphone."""
         frames = self._bank.feed(self._pdm.feed(bits))
         self._codes = np.concatenate([self._codes, frames.codes])

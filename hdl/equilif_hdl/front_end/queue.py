@@ -79,10 +79,10 @@ class WordQueue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        work = Signal(ENTRY)
-        waiting = Signal(ENTRY)
+        work = data.View(ENTRY, Signal(ENTRY, name="work"))
+        waiting = data.View(ENTRY, Signal(ENTRY, name="waiting"))
         waits = Signal()
-        new = Signal(ENTRY)
+        new = data.View(ENTRY, Signal(ENTRY, name="new"))
         m.d.comb += [
             new.first.eq(self.first),
             new.last.eq(self.last),
