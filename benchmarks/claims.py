@@ -244,9 +244,9 @@ NETWORKS = {
     ),
     "fashion-maps-2": TrainedNetwork(
         "Fashion-MNIST",
-        "convolutions of 32 and 64 maps",
-        12,
-        "equilif train fashion --hidden conv:32 --hidden conv:64",
+        "convolutions of 64 and 128 maps",
+        36,
+        "equilif train fashion --hidden conv:64 --hidden conv:128",
     ),
     "fashion-256": TrainedNetwork(
         "Fashion-MNIST", "784-256-10", 20, "equilif train fashion", "Fashion-MNIST 784-256-10"
