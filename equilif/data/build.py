@@ -10,7 +10,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data import encoding
+from equilif.data import Name, encoding
 from equilif.data.about import About
 from equilif.data.dataset import DataSet, part_digest
 from equilif.data.formats import Content, Part
@@ -73,7 +73,11 @@ class EncodedData(NamedTuple):
 
 
 def make(content: Content, about: About, options: LoadOptions, name: str) -> LoadedData:
-    """A content split, encoded, scaled and numbered."""
+    """A content split, encoded, scaled and numbered.  ``name``: "own-digits" in place of "digits", which is of
+    the data sets with names.
+    """
+    if name in set(Name):
+        name = f"own-{name}"
     train, test = _parted(content, about)
     gone = sum(int(np.isnan(p.numbers).sum()) for p in (train, test) if p.numbers.dtype.kind == "f")
     about = _fitted(content, about, train, options)

@@ -1376,3 +1376,12 @@ def test_damaged_data_record(change, capsys):
     assert run("evaluate bad.npz") == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and ("bad.npz" in error or "t.csv is" in error)
+
+
+def test_name_of_a_named_set(tmp_path):
+    """Own data with the name ``vowels`` are not taken for the named set, which has tokens."""
+    file = tmp_path / "data.csv"
+    file.write_text("a,side\n" + "".join(f"{k},{'lr'[k % 2]}\n" for k in range(20)))
+    data = own.load(file, label="side", name="vowels")
+    assert data.name == "own-vowels"
+    assert presets.own(data).network(data).n_inputs == 1
