@@ -73,8 +73,9 @@ class EncodedData(NamedTuple):
 
 
 def make(content: Content, about: About, options: LoadOptions, name: str) -> LoadedData:
-    """A content split, encoded, scaled and numbered.  ``name``: "own-digits" in place of "digits", which is of
-    the data sets with names.
+    """A content split, encoded, scaled and numbered.
+
+    ``name``: "digits" becomes "own-digits", as all names of the named data sets.
     """
     if name in set(Name):
         name = f"own-{name}"

@@ -190,6 +190,10 @@ lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Bits of signal are not *us
 // The same of a result that Yosys named, and the reset of blocks that have registers without one.
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: '_*"
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: 'rst'*"
+// A signal of a port that blocks share: memories with a registered address are told a cycle earlier what to
+// read, and write data pass by the block that decodes their address.
+lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: 'scan__*'*"
+lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: 'lanes__data'*"
 """
 
 CORE = """\

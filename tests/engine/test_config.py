@@ -54,7 +54,7 @@ def test_pipeline_registers():
     few, registers, many = (EngineConfig(lanes=lanes).registers for lanes in (4, 16, 32))
     assert registers.weight_read == 3 and all(vars(registers).values()), "every place has one"
     assert all(getattr(few, name) <= n for name, n in vars(registers).items())
-    assert many == replace(registers, butterfly=2, neuron=2)
+    assert many == replace(registers, butterfly=2, neuron=2, host=2)
 
 
 @pytest.mark.parametrize("pipeline", Pipeline)

@@ -14,6 +14,7 @@ from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
 from equilif_golden.engine.config import Pipeline
 from equilif_golden.engine.isa import Groups, LearnMode, Op, rows_of
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Synapse
 from equilif_golden.populations import Constant, Input, Lif, SelfAttention
@@ -151,13 +152,18 @@ def with_energy() -> Network:
 
 @pytest.mark.parametrize("pipeline", Pipeline)
 def test_rtl_learns_with_an_energy(pipeline):
-    """RTL = reference over three phases and the update: rates, spikes and every weight."""
+    """RTL = reference over three phases and the update: rates, spikes and every weight; whatever another
+    network left in the memories.
+    """
     net = with_energy()
     config = replace(SMALL_ENGINE, pipeline=pipeline)
     weights = lively(net)
     reference = Reference(net, weights, learning_rate=0.05)
-    rtl = Chip(verilated(config), net, weights, learning_rate=0.05)
     rng = np.random.default_rng(2)
+    engine = verilated(config)
+    for region in (Region.WEIGHT, Region.VALUE):
+        engine.write(region, 0, rng.integers(0, 256, region_size(config, region)))
+    rtl = Chip(engine, net, weights, learning_rate=0.05)
     for k in range(4):
         x = rng.integers(0, 256, (1, net.n_inputs))
         y = one_hot(np.array([k % 3]), 3)

@@ -18,6 +18,7 @@ from equilif_golden.engine.placement import (
     Placement,
     columns_of,
     error_of,
+    padding_of,
     present_of,
     rows_of,
     scores_of,
@@ -404,12 +405,23 @@ class Compiled(Placement):
             *self._gather_answers(a, self.keys, h, shift, phase.to),
             convolve,
             Op.LEARN(self.groups[rows_of(n)], scores, tile=tile, gain=gain, shift=SHIFTS[0], store=True),
+            *self._clear_padding(n),
             Op.RESET(scores, value=0, static=True),
             convolve,
             Op.DRIVE(self.groups[columns_of(n)], scores, tile=tile, column=True),
             Op.RELAY(scores, values=scores, shift=half, plus=True),
             *self._gather_answers(a, self.values, a.heads + h, shift - 1, phase.to),
         ]
+
+    def _clear_padding(self, n: int) -> list[Instruction]:
+        """Rows of probabilities beyond the ``n`` positions become 0: they would be read as probabilities of
+        absent positions, and another population or network may have written them.
+        """
+        if padding_of(n) not in self.groups:
+            return []
+        rows = self.head(padding_of(n), 0, 2)
+        zeros = self.head(padding_of(n), 1, 2)
+        return [Op.LEARN(rows, zeros, tile=self.probabilities, gain=1, shift=SHIFTS[0], store=True)]
 
     def _store(self, a: SelfAttention, tile: int) -> list[Instruction]:
         """Codes of a head at all positions become weights, one row for each position."""

@@ -36,6 +36,11 @@ def columns_of(positions: int) -> str:
     return f"{positions} columns"
 
 
+def padding_of(positions: int) -> str:
+    """Name of the groups that select the rows of probabilities of which no position is."""
+    return f"{positions} padding"
+
+
 def scores_of(a: SelfAttention) -> str:
     """Name of the scores of a head."""
     return f"{_named(a)} scores"
@@ -69,6 +74,7 @@ class Placement:
 
     "n rows"        of position i: a factor at i, 0 elsewhere; STORE writes row i of keys and values with it
     "n columns"     of position j: 128 at j; with an energy, reads column j of stored probabilities
+    "n padding"     with an energy, if lanes of the last group have no position: 1 in these; then zeros
     "n scores"      scores and probabilities of position i for all positions; "n causal scores" up to i
     "n present"     255 for every position that i attends to; "n causal present" up to i
     """
@@ -341,6 +347,9 @@ class Placement:
             values.append((rows_of(n), np.eye(n, dtype=np.int64) * self.row_factor))
         for n in dict.fromkeys(a.drive_shape.positions for a in attending if a.energy):
             values.append((columns_of(n), np.eye(n, dtype=np.int64) * 128))
+            if n % self.config.lanes:
+                lanes = np.arange(syn.groups(n, self.config.lanes) * self.config.lanes)
+                values.append((padding_of(n), np.stack([lanes >= n, np.zeros(len(lanes))]).astype(np.int64)))
         for name, (n, causal) in {
             present_of(a): (a.drive_shape.positions, a.causal) for a in attending
         }.items():
