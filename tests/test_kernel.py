@@ -28,6 +28,7 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Op, SourceMode, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.port import Region, region_size
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.learning import divisor, smallest_rate
@@ -380,7 +381,12 @@ def check_engines(network, weights, eta, counter, x, labels, sequences, configs=
     ]:
         program = Compiled(network, config).program(eta)
         assert disassemble(assemble(program)) == program
-        chips.append(Chip(EngineModel(config), network, weights, learning_rate=eta, counter=counter))
+        engine = EngineModel(config)
+        # another network was on the engine
+        rng = np.random.default_rng(counter)
+        for region, hi in ((Region.WEIGHT, network.numerics.weight.hi), (Region.VALUE, 255)):
+            engine.write(region, 0, rng.integers(0, hi + 1, region_size(config, region)))
+        chips.append(Chip(engine, network, weights, learning_rate=eta, counter=counter))
     for j, y in enumerate(one_hot(labels, network.n_outputs)):
         tokens, rows = tokens_of(network, sequences and sequences[j])
         prediction = reference.infer(x[j : j + 1], tokens).prediction[0]
