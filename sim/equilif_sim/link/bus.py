@@ -312,6 +312,7 @@ async def errors_during_a_run(dut: Any) -> None:
     program = [
         Op.REPEAT(200),
         Op.LEARN(Groups(0, 2), Groups(0, 3), tile=0, gain=3, shift=18),
+        Op.DRIVE(Groups(0, 2), Groups(0, 3), tile=0),  # no value differs, so that LEARN takes few cycles
         Op.NEXT(),
         Op.HALT(),
     ]
