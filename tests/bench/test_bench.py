@@ -199,6 +199,7 @@ def test_missing_data(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.regress
 def test_final_accuracy(tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)
     monkeypatch.setattr(throughput, "SEEDS", (0, 1))

@@ -67,6 +67,7 @@ def trained(learner=Kernel, **options):
 
 
 # -- training --------------------------------------------------------------------------------------
+@pytest.mark.regress
 def test_table_learns_as_golden(connected, tmp_path):
     """From the command line: train, resume, evaluate."""
     want = trained()
