@@ -176,7 +176,7 @@ def _classify(board: BoardListener, listener: Listener, seconds: float | None) -
         found.append(
             {"label": None if word.reason else listener.labels[word.number], "reason": word.reason or None}
         )
-        _print_heard(word, listener.labels)
+        _print_word(word, listener.labels)
     return {"network": listener.saved.path, "words": found}
 
 
@@ -198,16 +198,16 @@ def _learn(
         labels = (*labels, label)
         show.console.print(f"{show.literal(label)} is a new class")
     show.console.print(f"say {show.literal(label)} {n} times; Ctrl-C leaves the network as it is")
-    heard = []
+    tokens = []
     for word in _words(board, None):
-        _print_heard(word, labels)
+        _print_word(word, labels)
         if word.tokens is not None:
-            heard.append(word.tokens)
-        if len(heard) == n:
+            tokens.append(word.tokens)
+        if len(tokens) == n:
             break
     else:
-        raise ValueError(f"{len(heard)} of {n} words were said: nothing was learned")
-    new = lesson.Words.of(heard, [labels.index(label)] * n, heard[0].shape[1])
+        raise ValueError(f"{len(tokens)} of {n} words were said: nothing was learned")
+    new = lesson.Words.of(tokens, [labels.index(label)] * n, tokens[0].shape[1])
     words = stored.plus(new)
     before = board.chip.weights
     with show.bar() as progress:
@@ -230,7 +230,7 @@ def _learn(
     return {"network": target, "label": label, "utterances": n, "accuracy": found}
 
 
-def _print_heard(word: Heard, labels: Sequence[str]) -> None:
+def _print_word(word: Heard, labels: Sequence[str]) -> None:
     if word.reason:
         show.console.print(f"[dim]{word.reason}[/]")
     else:
