@@ -311,8 +311,8 @@ class Lane(wiring.Component):
         """Result of RELAY; of mode GATED 0 where the rate is 0 or 255."""
         if not self.config.errors:
             return value
-        inside = Signal(reset_less=True)
-        m.d.sync += inside.eq((self.rate != 0) & (self.rate != VALUE.hi))
+        rate = delayed(m, self.rate, 1, "gating_rate")
+        inside = (rate != 0) & (rate != VALUE.hi)
         return Mux(inside | ~has_mode(self.instruction, RelayMode.GATED), value, 0)
 
     def _attention(self, m: Module, product: Value) -> None:
