@@ -100,13 +100,21 @@ class Board:
         )
 
     def with_standalone(self, standalone: bool = True) -> Board:
-        """Copy with a standalone trainer, or without; ValueError if the board has no flash for it."""
+        """Copy with a standalone trainer, or without; ValueError if the board has no flash for it, or has a
+        front end without a learn button.
+        """
         if standalone and self.flash is None:
             raise ValueError(f"{self.title} has no flash that the design can use")
+        if standalone and self.microphone_kind and self.front_end and not self.front_end.learn_button:
+            raise ValueError(
+                f"the front end of {self.title} has no learn button, so it takes the place of the standalone "
+                "trainer: leave out --standalone"
+            )
         return replace(self, standalone=standalone)
 
     def with_front_end(self, kind: str) -> Board:
-        """Copy with the front end of a microphone, pdm or i2s, in place of a standalone trainer.
+        """Copy with the front end of a microphone, pdm or i2s, in place of a standalone trainer.  With one,
+        by :meth:`with_standalone` afterwards, words are learned without a host.
 
         ValueError if the board has no pins for it, the link needs them, or there is no such microphone.
         """
@@ -199,8 +207,9 @@ class Shell(Elaboratable):
             self.board.flash.join(m, platform, top.flash)
             lights = [top.busy | top.active, top.link, top.fault]
         if self.board.microphone and self.board.front_end:
-            self.board.front_end.join(m, platform, top.microphone)
-            lights = [top.busy | top.in_word, top.link]
+            self.board.front_end.join(m, platform, top.microphone, lessons=self.board.standalone)
+            hears = top.busy | top.in_word
+            lights = [hears | top.active, top.link, top.fault] if self.board.standalone else [hears, top.link]
         for (name, number), lit in zip(self.board.leds, lights, strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer(
                 io.Direction.Output, platform.request(name, number, dir="-")

@@ -47,6 +47,12 @@ class ColorlightI5(LatticeECP5Platform):
             text="B18",
             attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
         ),
+        # the other row of that Pmod: contacts to GND
+        Resource("button_learn", 0, PinsN("A18", dir="i"), Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),
+        *(
+            Resource("switch", k, PinsN(pin, dir="i"), Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"))
+            for k, pin in enumerate(("A19", "B19", "D20"))
+        ),
         # PHY U29, a Broadcom B50612D; the other one is U28
         rgmii_resource(
             0,
@@ -78,6 +84,8 @@ COLORLIGHT_I5 = replace(
         place="connector P3, in place of SPI: GND pin 4, clock pin 6, data pin 8, answers pin 10, WS pin 12",
         button="",
         switches=0,
+        lesson_button="button_learn",
+        lesson_switches=3,
         leds=(0, 0),
         excluded_links=("spi",),
     ),

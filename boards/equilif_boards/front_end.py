@@ -34,7 +34,8 @@ class FrontEnd:
     with a front end, which needs block RAM, and longer programs for several heads.  ``button``: resource that
     makes the next word a training sample; ``switches``: number of resources ``switch``, its label, of which
     the lowest bit comes first.  ``leds``: first and number of resources ``led`` with the class, in binary.
-    ``excluded_links``: kinds of links that need the same pins.
+    ``lesson_button``, ``lesson_switches``: in place of these in a design with lessons, if the connector has
+    them.  ``excluded_links``: kinds of links that need the same pins.
     """
 
     place: str
@@ -43,24 +44,35 @@ class FrontEnd:
     frame_bytes: int
     button: str = ""
     switches: int = 0
+    lesson_button: str = ""
+    lesson_switches: int = 0
     leds: tuple[int, int] = (0, 0)
     excluded_links: tuple[str, ...] = ()
 
     resource = "microphone"
 
-    def join(self, m: Module, platform: Platform, pins: listener.Pins) -> None:
+    @property
+    def learn_button(self) -> str:
+        """Resource of the button of a design with lessons; empty: there is none."""
+        return self.lesson_button or self.button
+
+    def join(self, m: Module, platform: Platform, pins: listener.Pins, *, lessons: bool = False) -> None:
         """Connect the pins of the front end to those of the board."""
+        own = lessons and self.lesson_button
+        button_name, switches = (
+            (self.lesson_button, self.lesson_switches) if own else (self.button, self.switches)
+        )
         port = platform.request(self.resource, 0, dir="-")
         for name in ("clock", "ws", "text"):
             m.submodules[f"microphone_{name}"] = out = io.Buffer(io.Direction.Output, getattr(port, name))
             m.d.comb += out.o.eq(getattr(pins, name))
         m.submodules.microphone_data = data = io.Buffer(io.Direction.Input, port.data)
         m.d.comb += pins.data.eq(data.i)
-        if self.button:
-            button = io.Buffer(io.Direction.Input, platform.request(self.button, 0, dir="-"))
+        if button_name:
+            button = io.Buffer(io.Direction.Input, platform.request(button_name, 0, dir="-"))
             m.submodules.learn_button = button
             m.d.comb += pins.learn.eq(button.i)
-        for k in range(self.switches):
+        for k in range(switches):
             switch = io.Buffer(io.Direction.Input, platform.request("switch", k, dir="-"))
             m.submodules[f"label_switch_{k}"] = switch
             m.d.comb += pins.label[k].eq(switch.i)

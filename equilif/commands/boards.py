@@ -79,7 +79,7 @@ def build(
         str | None,
         typer.Option(
             help="Include the front end of a microphone, pdm or i2s, in place of the standalone trainer: the "
-            "board classifies and learns words.",
+            "board classifies and learns words.  With --standalone it keeps them in its flash.",
             show_default="none",
         ),
     ] = None,
@@ -119,11 +119,9 @@ def build(
     if clock is not None:
         chosen = chosen.with_clock(clock)
     if front_end is not None:
-        if standalone:
-            raise ValueError("--front-end takes the place of the standalone trainer: leave out --standalone")
         if lanes is not None or weights is not None:
             raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
-        chosen = chosen.with_front_end(front_end)
+        chosen = chosen.with_front_end(front_end).with_standalone(bool(standalone))
     fitted = None if network is None else known.network_of(network)
     if fitted is not None and (short := known.short(chosen, fitted)):
         raise ValueError(f"{chosen.title}: {short}")

@@ -25,6 +25,7 @@ from equilif.host.client import Client
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.port import READ_BYTES, Region, dither_position
 from equilif_golden.fixed import Raw, check_int
+from equilif_golden.front_end.live import NUMBER, table_first
 from equilif_golden.link.flash import BLOCK, ERASED
 from equilif_golden.link.protocol import (
     READ_HEADER,
@@ -117,6 +118,20 @@ class Samples:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """Words that a board with a front end learns by itself.
+
+    table : of the live controller, see equilif_golden.front_end.live.Table.
+    replay : stored samples that follow each learned word, up to 255.
+    classes : classes so far; further outputs of the network are for new ones.
+    """
+
+    table: Raw
+    replay: int
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingJob:
     """A standalone training run.
 
@@ -126,6 +141,7 @@ class TrainingJob:
     seed : of their order, see equilif_golden.link.standalone.order.
     pause : see equilif_golden.link.standalone.Registers.
     about : what is saved with the network about its data, see equilif_golden.network.save.
+    lessons : the board does not train, but hears; ``samples`` are those of the replay.
     """
 
     network: Network
@@ -137,6 +153,7 @@ class TrainingJob:
     counter: int = 0
     pause: int = 0
     about: Mapping[str, Any] | None = None
+    lessons: Lessons | None = None
 
 
 @dataclass(frozen=True)
@@ -243,6 +260,11 @@ class Store:
             samples=n,
             key=job.seed,
         )
+        if job.lessons is not None:
+            registers.run = 0
+            registers.epoch = registers.epochs
+            registers.replay = check_int(job.lessons.replay, "replayed samples", 0, 0xFF)
+            registers.classes = check_int(job.lessons.classes, "classes", 1, network.n_outputs)
         about = NetworkIdentity.of(network, job.about)
         out = cls(identity, registers, n, of, about, journal=SLOTS * size)
         out._put(saves * BLOCK, reads)
@@ -405,6 +427,12 @@ def _slot(chip: Chip, recorder: Recorder, job: TrainingJob) -> tuple[bytes, byte
     reads = bytearray()
     writes = bytearray()
     words = chip.compiled.weight_words(dict(job.weights)).ravel()
+    if job.lessons is not None:  # the live controller leaves the padding of tokens as it is
+        layer = job.network.dynamic_attention
+        assert layer is not None
+        tokens = np.zeros((layer.attention.size, layer.relay.width), np.int64)
+        first, zeros = chip.compiled.token_words(tokens)
+        words = np.concatenate([words, np.zeros(first + zeros.size - len(words), np.int64)])
     most = min(RECORD_BYTES, recorder.identity.max_payload - WRITE_HEADER.size) // READ_BYTES[Region.WEIGHT]
     for at in range(0, len(words), most):
         part = words[at : at + most].astype("<i2")
@@ -442,6 +470,8 @@ def _programs(chip: Chip, recorder: Recorder, job: TrainingJob) -> list[bytes]:
         recorder.load(chip.compiled.program(rate))
         if len(constants):
             recorder.write(Region.VALUE, first, constants)
+        if job.lessons is not None:
+            recorder.write(Region.VALUE, table_first(recorder.config), job.lessons.table[:NUMBER])
         out.append(recorder.taken())
     return out
 

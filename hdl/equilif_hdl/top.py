@@ -4,7 +4,7 @@ pins --> transport --> SLIP --> frames --+--> Host --> EnginePort --> Engine
 pins <-- transport <-- SLIP <-- replies -+                (program, scanner, walker, lanes, weight banks)
 flash <--> controller <--> trainer <-----+
                                          +--> busy, link
-microphone --> Listener --> EnginePort, answers
+microphone --> Listener --> EnginePort, answers; with a trainer: lessons
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Top(wiring.Component):
     ``frame_bytes``: maximum frame length, up to 4,096.  ``max_samples``: of a frame, 1 to 16.
     ``flash``: flash area of the standalone trainer.
     ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
-    equilif_hdl.link.identity.IdentityRom.  ``microphone``: front end with a live controller; excludes
-    ``flash``.
+    equilif_hdl.link.identity.IdentityRom.  ``microphone``: front end with a live controller; with
+    ``flash`` it has lessons.
     """
 
     pins: Interface
@@ -72,8 +72,6 @@ class Top(wiring.Component):
         lookup: LutPrimitive | None = None,
         microphone: Microphone | None = None,
     ):
-        if flash and microphone:
-            raise ValueError("a design has a standalone trainer or a microphone, not both: leave out one")
         self.config = config
         self.transport = transport
         self.build_id = build_id
@@ -83,7 +81,7 @@ class Top(wiring.Component):
         self.area = flash
         self.idle_timeout_bits = idle_timeout_bits
         self.lookup = lookup
-        self.listener = Listener(config, microphone) if microphone else None
+        self.listener = Listener(config, microphone, lessons=flash is not None) if microphone else None
         standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)} if flash else {}
         listening = {"microphone": Out(PINS), "in_word": Out(1)} if microphone else {}
         super().__init__(
@@ -123,6 +121,8 @@ class Top(wiring.Component):
         connect(m, host.engine, listener.host)
         connect(m, listener.engine, engine.host)
         connect(m, listener.pins, flipped(self.microphone))
+        if self.area is not None:
+            connect(m, listener.lesson, host.lesson)
         m.d.comb += [
             host.hold.eq(listener.hold),
             listener.held.eq(host.held),

@@ -43,6 +43,7 @@ from equilif_sim.microphone import NO_MICROPHONE, microphone_model
 
 with needs("hdl,sim"):
     from amaranth.back import verilog
+    from amaranth.lib.wiring import Component
 
 DRIVER = r"""
 #include "Vboard.h"
@@ -106,6 +107,7 @@ int board_fault(Board *b) { return b->chip.fault(*b->top); }
 void board_play(Board *b, const uint8_t *bits, uint64_t n) { b->microphone.play(bits, n); }
 uint64_t board_left(Board *b) { return b->microphone.left(); }
 uint64_t board_idle(Board *b) { return b->microphone.idle; }
+void board_button(Board *b, int learn, int label) { b->microphone.button(learn, label); }
 int board_text(Board *b, uint8_t *out, int room) { return b->microphone.take(out, room); }
 uint64_t board_cycles(Board *b) { return b->cycles; }
 // Runs until a reply ends, nothing more can come, the bits of the microphone end, or `room` or `max_cycles`
@@ -172,6 +174,8 @@ class Board:
     Other arguments: see equilif_hdl.top.Top.
     """
 
+    variant = ""  #: of a design other than Top: identifies its source
+
     def __init__(
         self,
         config: EngineConfig,
@@ -199,19 +203,18 @@ class Board:
             arguments |= {"flash": flash, "idle_timeout_bits": idle_timeout_bits}
         if microphone is not None:
             arguments["microphone"] = microphone
-        ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id)]
+        ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id), self.variant]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.transport = transport
         self.config = config
         self.build_id = int(key[:8], 16) if build_id is None else build_id
         driver = DRIVER.replace("LINK_PEER", f"const uint8_t END = {END};\n{link_peer(transport)}")
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
-        model = NO_MICROPHONE if microphone is None else microphone_model(microphone)
-        driver = driver.replace("MICROPHONE", model)
+        driver = driver.replace("MICROPHONE", self._source_of_sound(microphone))
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not is_stored(text):
             require(text)
-            top = Top(config, build_id=self.build_id, **arguments)
+            top = self._design(build_id=self.build_id, **arguments)
             store(text, verilog.convert(top, name="board", emit_src=False).encode())
         self._lib: Any = ctypes.CDLL(str(self._compiled(text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
@@ -227,6 +230,14 @@ class Board:
         self._out = (ctypes.c_uint8 * ROOM)()
         self._waiting = b""
         self._ready = b""
+
+    def _design(self, **arguments: Any) -> Component:
+        """The design; its module is named board."""
+        return Top(self.config, **arguments)
+
+    def _source_of_sound(self, microphone: Microphone | None) -> str:
+        """C++ of the microphone."""
+        return NO_MICROPHONE if microphone is None else microphone_model(microphone)
 
     def _compiled(self, text: str, driver: str) -> Path:
         return compiled("board", text, driver)
@@ -285,6 +296,10 @@ class Board:
         self._bits = np.ascontiguousarray(bits, np.uint8)
         pointer = self._bits.ctypes.data_as(ctypes.c_void_p)
         self._lib.board_play(self._board, pointer, ctypes.c_uint64(len(self._bits)))
+
+    def button(self, pressed: bool, label: int = 0) -> None:
+        """Pins of the learn button and of the label from now on."""
+        self._lib.board_button(self._board, int(pressed), label)
 
     @property
     def idle_bits(self) -> int:

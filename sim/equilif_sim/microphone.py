@@ -4,6 +4,7 @@ void before(Vboard &)           set the data pin for a cycle
 void after(Vboard &)            sample the pins after it
 void play(bits, n)              bits from the next falling edge of its clock on
 left()                          number of bits left
+button(learn, label)            pins of the learn button and of the label
 idle                            number of bits so far that are none of these: 0, 1, 0, 1, silence
 take(out, room)                 received text
 """
@@ -17,6 +18,7 @@ struct Microphone {
     void before(Vboard &) {}
     void after(Vboard &) {}
     void play(const uint8_t *, uint64_t) {}
+    void button(int, int) {}
     uint64_t left() const { return 0; }
     uint64_t idle = 0;
     int take(uint8_t *, int) { return 0; }
@@ -33,7 +35,9 @@ struct Microphone {
     std::string text;
     int receiving = 0, timer = 0;
     unsigned received = 0;
+    int learn = 0, label = 0;
     void play(const uint8_t *b, uint64_t count) { bits = b, n = count, at = 0, waiting = true; }
+    void button(int pressed, int chosen) { learn = pressed, label = chosen; }
     uint64_t left() const { return n - at; }
     int take(uint8_t *out, int room) {
         int k = 0;
@@ -41,7 +45,11 @@ struct Microphone {
         text.erase(0, k);
         return k;
     }
-    void before(Vboard &top) { top.microphone___05Fdata = playing() ? bits[at] : idle & 1; }
+    void before(Vboard &top) {
+        top.microphone___05Fdata = playing() ? bits[at] : idle & 1;
+        top.microphone___05Flearn = learn;
+        top.microphone___05Flabel = label;
+    }
     bool playing() const { return !waiting && at < n; }
     void after(Vboard &top) {
         // a bit stays until the clock has risen and is sampled

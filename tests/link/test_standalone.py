@@ -33,7 +33,7 @@ from equilif_golden.link.standalone import (
     LIST_BYTES,
     OWNER,
     REGISTER_BYTES,
-    REGISTERS,
+    LESSON_REGISTERS,
     Fault,
     Phase,
     Registers,
@@ -109,13 +109,15 @@ def test_order_limits():
 def test_register_round_trip():
     rng = random.Random(1)
     for _ in range(200):
-        words = [rng.getrandbits(32) for _ in REGISTERS]
+        words = [rng.getrandbits(32) for _ in LESSON_REGISTERS]
         registers = Registers()
         for n, word in enumerate(words):
             registers.put(n, word)
         again = Registers.unpack(registers.pack())
         assert again == dataclasses.replace(registers, save=0, boot=0)
-    assert {f.name for f in dataclasses.fields(Registers)} == {name for r in REGISTERS for name, _ in r}
+    assert {f.name for f in dataclasses.fields(Registers)} == {
+        name for r in LESSON_REGISTERS for name, _ in r
+    }
 
 
 # -- training --------------------------------------------------------------------------------------

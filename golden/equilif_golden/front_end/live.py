@@ -14,6 +14,11 @@ The answer to the word at work is in the table, too, with a serial number: the h
 
 A word is learned when the table or the pins have a label; that of the pins counts.  The label of the table is
 used once: the controller replaces it by NO_LABEL.
+
+On a board with a standalone trainer (:class:`Live`) every learned word begins a lesson, see
+equilif_golden.link.standalone: stored samples are learned, and the weights saved.  While the engine holds the
+network of the flash, the trainer's register ``classes`` says how many outputs are in use.  A long press of
+the learn button makes the next word the first one of the next class.
 """
 
 from __future__ import annotations
@@ -21,7 +26,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig
@@ -30,7 +37,8 @@ from equilif_golden.fixed import Raw, check_int
 from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
-from equilif_golden.network import Network
+from equilif_golden.link.device import Device
+from equilif_golden.network import ONE, Network
 
 MAGIC = 0xE7  #: of a valid table
 NO_LABEL = 0xFF
@@ -151,3 +159,93 @@ def read_tokens(engine: Engine, network: Network) -> Raw:
 def answer(kind: str, number: int) -> bytes:
     """Text of an answer."""
     return f"{kind}{number:02d}\n".encode()
+
+
+class Live:
+    """The controller of a device: words become samples of its engine.
+
+    A word comes while the standalone trainer, if any, is idle; call its ``work`` after :meth:`hear`.
+    """
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.pressed = False  #: since the last word that used a label
+        self.wants_new = False
+        self.pin_label = 0
+        self.serial = 0
+
+    def press(self, label: int) -> None:
+        """A short press: the next word is learned with the label of the pins."""
+        self.pressed, self.wants_new, self.pin_label = True, False, label
+
+    def press_long(self) -> None:
+        """The next word is the first one of a new class."""
+        self.pressed = self.wants_new = True
+
+    def hear(self, verdict: Verdict, codes: Raw, *, lost: bool = False) -> bytes:
+        """Answer to a word of codes (n, BANDS).  ``lost``: it waited too long."""
+        self.serial = self.serial % 63 + 1
+        self.device.ran = None
+        engine = self.device.engine
+        first = table_first(engine.config)
+        table = engine.read(Region.VALUE, first, TABLE_BYTES) & 0xFF
+        if not engine.program or table[0] != MAGIC:
+            return answer("X", verdict or NO_NETWORK)
+        label = None if table[LABEL] == NO_LABEL else int(table[LABEL])
+        trainer = self.device.trainer
+        valid = trainer is not None and bool(trainer.registers.valid)
+        classes = trainer.registers.classes if trainer else 0
+        is_new = self.pressed and self.wants_new
+        if self.pressed:
+            label = classes if is_new else self.pin_label
+        used = False
+        if verdict is not Verdict.SAMPLE:
+            kind, number = "X", int(verdict)
+        elif lost:
+            kind, number = "X", LOST
+        else:
+            used = label is not None
+            unknown = label is not None and (
+                label >= table[CLASSES] or (label >= classes and not is_new if valid else is_new)
+            )
+            kind, number = ("X", NO_CLASS) if unknown else self._run(table, codes, label)
+        if used:
+            if not self.pressed:
+                self._put(first + LABEL, NO_LABEL)
+            self.pressed = False
+        last = LETTERS.index(kind) | self.serial << KIND_BITS
+        self._put(first + NUMBER, [number, last])
+        if kind == "L" and trainer is not None:
+            trainer.learned(number)
+        return answer(kind, number)
+
+    def _run(self, table: Raw, codes: Raw, label: int | None) -> tuple[str, int]:
+        """Write a sample as the controller does, and run."""
+        engine = self.device.engine
+        lanes = engine.config.lanes
+        fields = {at: int(table[at] | table[at + 1] << 8) for at in (TILE, PRESENT, TARGET)}
+        threes = table[SCALING : SCALING + SCALING_BYTES * BANDS].reshape(BANDS, SCALING_BYTES)
+        both = threes @ (1 << 8 * np.arange(SCALING_BYTES))
+        tokens = Scaling(both & 0xFFF, both >> 12).tokens(codes)
+        columns = -(-tokens.shape[1] // lanes)
+        for row, values in enumerate(tokens << engine.config.numerics.fraction - FRACTION):
+            column = np.arange(len(values))
+            tile = fields[TILE] + row // lanes * columns + column // lanes
+            address = (tile * lanes + row % lanes) * lanes + ((row ^ column) & lanes - 1)
+            for at, value in zip(address.tolist(), values.tolist(), strict=True):
+                engine.write(Region.WEIGHT, at, np.array([value]))
+        present = np.where(np.arange(TOKENS) < len(tokens), ONE, 0)
+        self._put(fields[PRESENT], present)
+        if label is not None:
+            target = np.zeros(-(-int(table[CLASSES]) // lanes) * lanes, np.int64)
+            target[label] = ONE
+            self._put(fields[TARGET], target)
+        run = engine.run(learn=label is not None)
+        return ("C", run.prediction) if label is None else ("L", label)
+
+    def _put(self, first: int, values: npt.ArrayLike) -> None:
+        """Write values at +beta.  Those at -beta become 0: of presence and targets nothing reads them."""
+        engine = self.device.engine
+        found = np.atleast_1d(values)
+        engine.plus.reshape(-1)[first : first + len(found)] = found
+        engine.minus.reshape(-1)[first : first + len(found)] = 0

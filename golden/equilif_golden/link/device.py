@@ -65,7 +65,8 @@ class Device:
     """An engine behind a link.
 
     ``frame_bytes``: longest frame.  ``max_samples``: of a RUN.  ``flash``: memory of a standalone trainer,
-    which runs by :meth:`StandaloneTrainer.step`; None: no trainer.
+    which runs by :meth:`StandaloneTrainer.step`; None: no trainer.  ``lessons``: of the trainer, for a front
+    end.
     """
 
     def __init__(
@@ -76,11 +77,12 @@ class Device:
         frame_bytes: int = FRAME_BYTES,
         max_samples: int = MAX_SAMPLES,
         flash: Flash | None = None,
+        lessons: bool = False,
     ):
         self.engine = EngineModel(config)
         self.frame_bytes = check_int(frame_bytes, "frame_bytes", 32, 4096)
         self.flash = flash
-        self.trainer = StandaloneTrainer(self, flash, self.engine.config) if flash else None
+        self.trainer = StandaloneTrainer(self, flash, config, lessons=lessons) if flash else None
         blocks = flash.area.blocks if flash else 0
         self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples)
         self.predictions: list[int] = []  #: of the samples of the last RUN

@@ -18,6 +18,10 @@ The trainer learns, tests and saves only while the register ``valid`` is set: th
 restored from a slot and trained since.  A host's LOAD, WRITE to the engine or RUN with learning clears it,
 and so does a program of another upload than the slot's.
 
+A board with a front end has *lessons*: after each word that the live controller has learned, the trainer
+learns ``replay`` stored samples, the next ones of its order, and saves a checkpoint.  Old classes are not
+forgotten, and a power cut loses the last lesson at most.
+
 ``hdl/equilif_hdl/link/standalone.py`` does the same, bit for bit.
 """
 
@@ -25,7 +29,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
@@ -92,6 +96,11 @@ REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("phase", 8), ("fault", 8), ("valid", 1)),
     (("chip", 24),),
 )
+#: registers of a trainer with lessons
+LESSON_REGISTERS = tuple(
+    (*register, *{"samples": (("replay", 8),), "turn": (("classes", 8),)}.get(register[0][0], ()))
+    for register in REGISTERS
+)
 WRITABLE = len(REGISTERS) - 2
 OWNER = WRITABLE - 1  #: element of ``owner``
 ORDERS = ("save", "boot")  #: read as 0: they are not for a slot
@@ -123,6 +132,8 @@ class Registers:
                 :class:`Phase`, :class:`Fault`
     valid       the engine holds the network of the upload, restored from a slot and trained since
     chip        JEDEC identification of the flash: manufacturer, type, log2 of its bytes
+    replay      stored samples that follow a learned word; with lessons
+    classes     classes so far; other outputs of the network are unused; with lessons
     """
 
     run: int = 0
@@ -147,12 +158,15 @@ class Registers:
     fault: int = Fault.NONE
     valid: int = 0
     chip: int = 0
+    # not part of the number of an upload
+    replay: int = field(default=0, repr=False)
+    classes: int = field(default=0, repr=False)
 
     def element(self, n: int) -> int:
         """Register ``n`` as it is read."""
         word = 0
         at = 0
-        for name, bits in REGISTERS[n]:
+        for name, bits in LESSON_REGISTERS[n]:
             word |= (0 if name in ORDERS else getattr(self, name)) << at
             at += step(bits)
         return word
@@ -160,7 +174,7 @@ class Registers:
     def put(self, n: int, word: int) -> None:
         """Write register ``n``; bits that it does not have are lost."""
         at = 0
-        for name, bits in REGISTERS[n]:
+        for name, bits in LESSON_REGISTERS[n]:
             setattr(self, name, word >> at & ((1 << bits) - 1))
             at += step(bits)
 
@@ -231,14 +245,16 @@ class Carrier(Protocol):
 
 class StandaloneTrainer:
     """Plays to ``device``.  Its generators yield before every frame, where a host's command may come in
-    between.
+    between.  ``lessons``: words are learned, see :meth:`learned`.
     """
 
-    def __init__(self, device: Carrier, flash: Flash, config: EngineConfig):
+    def __init__(self, device: Carrier, flash: Flash, config: EngineConfig, *, lessons: bool = False):
         self.device = device
         self.flash = flash
         self.registers = Registers(phase=Phase.BOOT, chip=flash.chip)
         self.slot_bytes = slot_blocks(config) * BLOCK
+        self.lessons = lessons
+        self._replays = 0  #: stored samples that this lesson still has to learn
         self._written = False  #: a register, since a sample was chosen
         self._working: Iterator[None] | None = self._boot()
 
@@ -251,7 +267,7 @@ class StandaloneTrainer:
     @property
     def _wanted(self) -> bool:
         r = self.registers
-        return bool(r.save or r.boot or r.run and r.epoch != r.epochs)
+        return bool(r.save or r.boot or r.run and r.epoch != r.epochs or self._replays)
 
     def put(self, n: int, word: int) -> None:
         r = self.registers
@@ -259,12 +275,25 @@ class StandaloneTrainer:
         r.put(n, word)
         r.valid &= r.owner == owner
         self._written = True
+        if not self.lessons:
+            r.replay = r.classes = 0
         if n == 0:
             r.fault = Fault.NONE
+            self._replays = 0
 
     def invalidate(self) -> None:
         """A host has changed what the engine holds."""
         self.registers.valid = 0
+
+    def learned(self, label: int) -> None:
+        """The live controller has learned a word of this class, while the trainer was idle.  Ignored unless
+        the network is that of the upload.
+        """
+        r = self.registers
+        if r.valid:
+            r.classes = max(r.classes, label + 1)
+            self._replays = r.replay if r.samples else 0
+            r.save = int(not self._replays)
 
     # -- work --------------------------------------------------------------------------------------
     def step(self) -> bool:
@@ -282,6 +311,7 @@ class StandaloneTrainer:
             self.registers.fault = e.fault
             self.registers.run = 0
             self.registers.save = 0
+            self._replays = 0
         self._working = None
         self.registers.phase = Phase.IDLE
         return True
@@ -318,7 +348,7 @@ class StandaloneTrainer:
             if r.save:
                 r.save = 0
                 yield from self._save()
-            elif not r.run or r.epoch == r.epochs:
+            elif not self._replays and (not r.run or r.epoch == r.epochs):
                 return
             elif not started:
                 r.phase = Phase.LEARN
@@ -337,6 +367,7 @@ class StandaloneTrainer:
         """
         r = self.registers
         self._written = False
+        replaying = self._replays > 0
         half = min(r.half, MAX_HALF_BITS)
         left = r.turn >> MAX_HALF_BITS
         right = r.turn & ((1 << MAX_HALF_BITS) - 1)
@@ -346,12 +377,16 @@ class StandaloneTrainer:
             address = int.from_bytes(self.flash.read(at, INDEX_BYTES), "little")
             if not (yield from self._sample(address)):
                 return
+            if self._replays:
+                self._replays -= 1
+                r.save |= not self._replays
         mask = (1 << half) - 1
         left = left + (right == mask) & mask
         r.turn = left << MAX_HALF_BITS | right + 1 & mask
         if not r.turn:
-            r.epoch = r.epoch + 1 & 0xFF
             r.key = r.key + KEY_STEP & 0xFFFFFFFF
+        if not r.turn and not replaying:
+            r.epoch = r.epoch + 1 & 0xFF
             r.save |= r.epoch == r.epochs or not r.epoch & r.pause
 
     # -- frames ------------------------------------------------------------------------------------

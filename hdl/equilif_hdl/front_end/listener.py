@@ -2,6 +2,7 @@
 
 pins --> PdmMicrophone or I2sMicrophone --> FilterBank --> Segmentation --> Live --> engine
                                                                               '--> text --> UART
+learn button --> Button --> Live
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from amaranth.lib import cdc, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.front_end.button import TICKS_HZ
 from equilif_golden.front_end.pdm import RATE
 from equilif_hdl.engine.port import EnginePort
+from equilif_hdl.front_end.button import Button
 from equilif_hdl.front_end.filter_bank import MIN_CYCLES, FilterBank
 from equilif_hdl.front_end.i2s import I2sMicrophone
 from equilif_hdl.front_end.live import LABEL_BITS, Live
 from equilif_hdl.front_end.pdm import PdmMicrophone
 from equilif_hdl.front_end.segmentation import Segmentation
+from equilif_hdl.link.standalone import LessonPort
 from equilif_hdl.link.uart import UartTransmitter
 from equilif_hdl.typed import Interface
 
@@ -58,10 +62,14 @@ PINS = wiring.Signature(
 
 @dataclass(frozen=True)
 class Microphone:
-    """Description of the front end.  ``kind``: pdm or i2s.  ``clock_hz``: of the design."""
+    """Description of the front end.  ``kind``: pdm or i2s.  ``clock_hz``: of the design.
+
+    ``button_divisor``: cycles between samples of the learn button; 0: those of TICKS_HZ.
+    """
 
     kind: str
     clock_hz: int
+    button_divisor: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -86,6 +94,8 @@ class Listener(wiring.Component):
         Of equilif_hdl.link.host.Host.
     in_word : Out(1)
         A word is in progress.
+    lesson : Out(equilif_hdl.link.standalone.LessonPort)
+        With ``lessons``, the standalone trainer's: the learn button has short and long presses.
 
     Latency from the last sample of a word to its answer: HANG frames, then that of its parts and of the run.
     """
@@ -97,9 +107,11 @@ class Listener(wiring.Component):
     held: Signal
     loaded: Signal
     in_word: Signal
+    lesson: LessonPort.Members
 
-    def __init__(self, config: EngineConfig, microphone: Microphone):
+    def __init__(self, config: EngineConfig, microphone: Microphone, *, lessons: bool = False):
         self.config = config
+        self.lessons = lessons
         self.microphone = microphone
         super().__init__(
             {
@@ -110,6 +122,7 @@ class Listener(wiring.Component):
                 "held": In(1),
                 "loaded": In(1),
                 "in_word": Out(1),
+                **({"lesson": Out(LessonPort())} if lessons else {}),
             }
         )
 
@@ -126,13 +139,20 @@ class Listener(wiring.Component):
         m.submodules.microphone = microphone
         m.submodules.bank = bank = FilterBank()
         m.submodules.segmentation = words = Segmentation()
-        m.submodules.live = live = Live(self.config)
+        m.submodules.live = live = Live(self.config, lessons=self.lessons)
         m.submodules.transmitter = transmitter = UartTransmitter(described.divisor)
         connect(m, live.text, transmitter.i)
         connect(m, flipped(self.host), live.host)
         connect(m, live.engine, flipped(self.engine))
         pins = self.pins
-        m.submodules.learn = cdc.FFSynchronizer(pins.learn, live.learn)
+        if self.lessons:
+            divisor = described.button_divisor or round(described.clock_hz / TICKS_HZ)
+            m.submodules.button = button = Button(divisor)
+            m.submodules.learn = cdc.FFSynchronizer(pins.learn, button.i)
+            m.d.comb += [live.learn.eq(button.short), live.new_class.eq(button.long)]
+            connect(m, live.lesson, flipped(self.lesson))
+        else:
+            m.submodules.learn = cdc.FFSynchronizer(pins.learn, live.learn)
         m.submodules.label = cdc.FFSynchronizer(pins.label, live.label)
         m.d.comb += [
             pins.clock.eq(microphone.clock),

@@ -6,7 +6,8 @@ equilif_golden.front_end.live.
                        [ table ] --> address +--'     prediction --> answer --> text, table
 
 The controller waits until the host link has no command in execution, and keeps its next one waiting.  The
-table of the network is in the last values of the engine.
+table of the network is in the last values of the engine.  With ``lessons`` it waits for the standalone
+trainer, too, which replays stored samples and saves the weights after each word that was learned.
 
     IDLE -> CLAIM -> HEADER <-> HEADER READ -> BEGIN -> TOKENS <-> SCALING -> PRESENT -> TARGET
          -> START -> RUN -> CLEAR -> NUMBER -> KIND -> TEXT -> DIVIDE -> TENS -> ONES -> END
@@ -52,6 +53,7 @@ from equilif_hdl.engine.port import VALUE_REGION, WEIGHT_REGION, EnginePort, add
 from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import FRAME_BYTES
 from equilif_hdl.front_end.tokens import WIDTH, Tokens
+from equilif_hdl.link.standalone import LessonPort
 from equilif_hdl.typed import Stream
 
 LABEL_BITS = 4  #: of the pins
@@ -71,6 +73,10 @@ class Live(wiring.Component):
         Answers.
     prediction : Out(8)
         Class of the last word that was classified.
+    new_class : In(1)
+        With ``lessons``: strobe, the next word is the first one of a new class.
+    lesson : Out(equilif_hdl.link.standalone.LessonPort)
+        With ``lessons``.
     """
 
     host: EnginePort.Members
@@ -92,9 +98,12 @@ class Live(wiring.Component):
     label: Signal
     text: Stream[Signal]
     prediction: Signal
+    new_class: Signal
+    lesson: LessonPort.Members
 
-    def __init__(self, config: EngineConfig):
+    def __init__(self, config: EngineConfig, *, lessons: bool = False):
         self.config = config
+        self.lessons = lessons
         super().__init__(
             {
                 "host": In(EnginePort(config)),
@@ -116,6 +125,7 @@ class Live(wiring.Component):
                 "label": In(LABEL_BITS),
                 "text": Out(stream.Signature(8)),
                 "prediction": Out(8),
+                **({"new_class": In(1), "lesson": Out(LessonPort())} if lessons else {}),
             }
         )
 
@@ -159,6 +169,20 @@ class Live(wiring.Component):
         pin_label = Signal(LABEL_BITS)
         with m.If(self.learn):
             m.d.sync += [pressed.eq(1), pin_label.eq(self.label)]
+        no_class: Value = label >= classes
+        idle: Value = Const(1, 1)  # the trainer is
+        if self.lessons:
+            wants_new = Signal()  # by the pins: the class is new
+            is_new = Signal()
+            with m.If(self.learn):
+                m.d.sync += wants_new.eq(0)
+            with m.If(self.new_class):
+                m.d.sync += [pressed.eq(1), wants_new.eq(1)]
+            lesson = self.lesson
+            # outputs from ``classes`` of the trainer on are unused
+            no_class |= Mux(lesson.valid, (label >= lesson.classes) & ~is_new, is_new)
+            idle = lesson.idle
+            m.d.comb += [lesson.hold.eq(self.hold), lesson.label.eq(label)]
 
         # the engine port
         region = Signal(2)
@@ -228,7 +252,7 @@ class Live(wiring.Component):
                     place.eq(0),
                     used.eq(0),
                 ]
-                with m.If(queue.valid):
+                with m.If(queue.valid & idle if self.lessons else queue.valid):
                     m.d.sync += [self.hold.eq(1), serial.eq(Mux(serial.all(), 1, serial + 1))]
                     m.next = "CLAIM"
             with m.State("CLAIM"):
@@ -259,8 +283,12 @@ class Live(wiring.Component):
                     byte.eq(0),
                     count.eq(0),
                 ]
+                if self.lessons:
+                    m.d.sync += is_new.eq(pressed & wants_new)
                 with m.If(pressed):
                     m.d.sync += label.eq(pin_label)
+                    if self.lessons:
+                        m.d.sync += label.eq(Mux(wants_new, self.lesson.classes, pin_label))
                 m.next = "START TOKENS"
                 with m.If(magic != MAGIC):
                     m.next = "NO TABLE"
@@ -270,7 +298,7 @@ class Live(wiring.Component):
                     reject(LOST, "CLEAR")
             with m.State("START TOKENS"):
                 m.d.sync += used.eq(learns)
-                with m.If(learns & (label >= classes)):
+                with m.If(learns & no_class):
                     reject(NO_CLASS, "CLEAR")
                 with m.Else():
                     m.d.comb += tokens.start.eq(1)
@@ -366,6 +394,8 @@ class Live(wiring.Component):
                     wdata.eq(Cat(kind[:KIND_BITS], serial)),
                     write.eq(1),
                 ]
+                if self.lessons:
+                    m.d.comb += self.lesson.learned.eq(letter == ord("L"))
                 m.next = "TEXT"
             with m.State("TEXT"):
                 m.d.sync += [tens.eq(0), self.hold.eq(0)]

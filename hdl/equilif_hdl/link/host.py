@@ -65,7 +65,7 @@ from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, Fl
 from equilif_hdl.link.frame import PAYLOAD, STATUS_BITS, Framer
 from equilif_hdl.link.identity import WORDS, IdentityRom, LutPrimitive
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
-from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS, StandaloneTrainer
+from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS, LessonPort, StandaloneTrainer
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Assign, Stream
 
@@ -88,6 +88,8 @@ class Host(wiring.Component):
         With ``shared``: the next frame waits; no command is in execution, and the engine is free.
     loaded : Out(1)
         With ``shared``: a program is loaded.
+    lesson : In(equilif_hdl.link.standalone.LessonPort)
+        With ``shared`` and ``flash``.
 
     ``max_samples``: of a RUN.  ``flash``: the design's area of a flash.  ``shared``: another block uses the
     engine while ``held``; a RUN from before that is not repeatable.  ``idle_timeout_bits``: see
@@ -103,6 +105,7 @@ class Host(wiring.Component):
     hold: Signal
     held: Signal
     loaded: Signal
+    lesson: LessonPort.Members
 
     def __init__(
         self,
@@ -134,6 +137,7 @@ class Host(wiring.Component):
                 "engine": Out(EnginePort(config)),
                 **(standalone if flash else {}),
                 **(sharing if shared else {}),
+                **({"lesson": In(LessonPort())} if flash and shared else {}),
             }
         )
 
@@ -153,8 +157,10 @@ class Host(wiring.Component):
             controller = None
         else:
             trainer = m.submodules.trainer = StandaloneTrainer(
-                self.config, idle_timeout_bits=self.idle_timeout_bits
+                self.config, idle_timeout_bits=self.idle_timeout_bits, lessons=self.shared
             )
+            if self.shared:
+                connect(m, flipped(self.lesson), trainer.lesson)
             controller = m.submodules.flash = FlashController(self.area)
             self._join(m, decoder, framer, encoder, trainer)
             connect(m, controller.pins, flipped(self.flash))

@@ -34,6 +34,7 @@ from equilif_golden.link.protocol import END, Command
 from equilif_golden.link.standalone import (
     INDEX_BYTES,
     KEY_STEP,
+    LESSON_REGISTERS,
     LIST_BYTES,
     MAX_HALF_BITS,
     ORDERS,
@@ -146,6 +147,42 @@ class TrainerPort(wiring.Signature):
         )
 
 
+class LessonPort(wiring.Signature):
+    """Port from the live controller to the trainer.
+
+    Members
+    -------
+    learned, label : Out(1), Out(8)
+        Strobe: a word of this class was learned.  ``hold`` is high then.
+    hold : Out(1)
+        The live controller uses the engine, or is about to: the trainer stays idle.
+    idle : In(1)
+        The trainer has nothing to do; the live controller may begin.
+    valid, classes : In(1), In(8)
+        Registers of the trainer.
+    """
+
+    class Members(Interface, Protocol):
+        learned: Signal
+        label: Signal
+        hold: Signal
+        idle: Signal
+        valid: Signal
+        classes: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "learned": Out(1),
+                "label": Out(8),
+                "hold": Out(1),
+                "idle": In(1),
+                "valid": In(1),
+                "classes": In(8),
+            }
+        )
+
+
 class StandaloneTrainer(wiring.Component):
     """Members
     -------
@@ -155,26 +192,42 @@ class StandaloneTrainer(wiring.Component):
         The trainer is running.
     fault : Out(1)
         It stopped with a fault.
+    lesson : In(LessonPort)
+        With ``lessons``.
 
-    ``idle_timeout_bits``: log2 of the cycles without a byte until the line is idle.
+    ``idle_timeout_bits``: log2 of the cycles without a byte until the line is idle.  ``lessons``: replay and
+    save after each word that the live controller has learned.
     """
 
     host: TrainerPort.Members
     flash: FlashPort.Members
     active: Signal
     fault: Signal
+    lesson: LessonPort.Members
 
-    def __init__(self, config: EngineConfig, *, idle_timeout_bits: int = IDLE_TIMEOUT_BITS):
+    def __init__(
+        self, config: EngineConfig, *, idle_timeout_bits: int = IDLE_TIMEOUT_BITS, lessons: bool = False
+    ):
         self.config = config
         self.idle_timeout_bits = idle_timeout_bits
+        self.lessons = lessons
+        lesson = {"lesson": In(LessonPort())} if lessons else {}
         super().__init__(
-            {"host": Out(TrainerPort()), "flash": Out(FlashPort()), "active": Out(1), "fault": Out(1)}
+            {
+                "host": Out(TrainerPort()),
+                "flash": Out(FlashPort()),
+                "active": Out(1),
+                "fault": Out(1),
+                **lesson,
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         states = _TrainerStates(self, m)
         states.registers()
+        if self.lessons:
+            states.learned()
         states.count_idle()
         states.fifo_output()
         with m.FSM(init="BOOT"):
@@ -199,9 +252,10 @@ class _TrainerStates:
         self.flash = trainer.flash
         self.trainer = trainer
         self.slot_blocks = slot_blocks(trainer.config)
+        self.register_map = LESSON_REGISTERS if trainer.lessons else REGISTERS
         self.fields: dict[str, Signal] = {
             name: Signal(bits, name=name, init=Phase.BOOT if name == "phase" else 0)
-            for register in REGISTERS
+            for register in self.register_map
             for name, bits in register
         }
         f = self.fields
@@ -255,6 +309,10 @@ class _TrainerStates:
         self.take = Signal()
         self.bytes = fifo.SyncFIFOBuffered(width=8, depth=FIFO_BYTES)
         m.submodules.bytes = ResetInserter(self.flush)(self.bytes)
+        self.lesson = trainer.lesson if trainer.lessons else None
+        if trainer.lessons:
+            self.replays = Signal(8)  # stored samples that this lesson still has to learn
+            self.replaying = Signal()  # the present sample is one of them
 
     # -- registers ---------------------------------------------------------------------------------
     def registers(self) -> None:
@@ -262,7 +320,7 @@ class _TrainerStates:
         f = self.fields
         host = self.host
         with m.Switch(host.address):
-            for n, register in enumerate(REGISTERS):
+            for n, register in enumerate(self.register_map):
                 with m.Case(n):
                     at = 0
                     for name, bits in register:
@@ -274,6 +332,8 @@ class _TrainerStates:
                     if n == 0:
                         with m.If(host.write):
                             m.d.sync += f["fault"].eq(Fault.NONE)
+                            if self.lesson:
+                                m.d.sync += self.replays.eq(0)
                     if n == OWNER:
                         with m.If(host.write & (host.wdata[:OWNER_BITS] != f["owner"])):
                             m.d.sync += f["valid"].eq(0)
@@ -298,7 +358,25 @@ class _TrainerStates:
     @property
     def pending(self) -> Value:
         f = self.fields
-        return f["save"] | f["boot"] | f["run"] & (f["epoch"] != f["epochs"])
+        trains = f["save"] | f["boot"] | f["run"] & (f["epoch"] != f["epochs"])
+        return trains | (self.replays != 0) if self.lesson else trains
+
+    def learned(self) -> None:
+        """Begin a lesson after a word."""
+        m = self.m
+        f = self.fields
+        lesson = self.lesson
+        assert lesson is not None
+        replay = Mux(f["samples"] != 0, f["replay"], 0)
+        with m.If(lesson.learned & f["valid"]):
+            m.d.sync += [self.replays.eq(replay), self.save.eq(replay == 0)]
+            with m.If(lesson.label >= f["classes"]):
+                m.d.sync += f["classes"].eq(lesson.label + 1)
+        m.d.comb += [
+            lesson.idle.eq((f["phase"] == Phase.IDLE) & ~self.pending),
+            lesson.valid.eq(f["valid"]),
+            lesson.classes.eq(f["classes"]),
+        ]
 
     def count_idle(self) -> None:
         """Count the cycles of an idle line."""
@@ -317,6 +395,12 @@ class _TrainerStates:
             m.d.sync += [self.head_valid.eq(bytes.r_rdy), self.head.eq(bytes.r_data)]
         with m.If(self.flush):
             m.d.sync += self.head_valid.eq(0)
+
+    @property
+    def _trained(self) -> Value:
+        """No sample is left to learn."""
+        trained = ~self.run | (self.epoch == self.fields["epochs"])
+        return trained & (self.replays == 0) if self.lesson else trained
 
     # -- helpers -----------------------------------------------------------------------------------
     def _seek(self, address: ValueLike, then: str) -> None:
@@ -338,6 +422,8 @@ class _TrainerStates:
     def _stop(self, fault: Fault) -> None:
         m = self.m
         m.d.sync += [self.fields["fault"].eq(fault), self.run.eq(0), self.save.eq(0)]
+        if self.lesson:
+            m.d.sync += self.replays.eq(0)
         m.next = "IDLE"
 
     # -- tasks -------------------------------------------------------------------------------------
@@ -371,7 +457,8 @@ class _TrainerStates:
             with m.If(self.ready):
                 m.d.sync += f["phase"].eq(Phase.IDLE)
             # a frame that writes several registers completes first
-            with m.If(self.ready & self.host.free):
+            free = self.ready & self.host.free
+            with m.If(free & ~self.lesson.hold if self.lesson else free):
                 with m.If(self.pending):
                     m.d.sync += f["phase"].eq(Phase.LEARN)
                     m.next = "DISPATCH"
@@ -387,10 +474,12 @@ class _TrainerStates:
                 m.d.sync += [self.save.eq(0), self.generation.eq(self.generation + 1)]
                 m.d.sync += f["phase"].eq(Phase.SAVE)
                 m.next = "SAVE"
-            with m.Elif(~self.run | (self.epoch == f["epochs"])):
+            with m.Elif(self._trained):
                 m.next = "IDLE"
             with m.Else():
                 m.d.sync += f["phase"].eq(Phase.LEARN)
+                if self.lesson:
+                    m.d.sync += self.replaying.eq(self.replays != 0)
                 m.next = "SAMPLE"
                 with m.If(~self.started):
                     m.next = "PROGRAM"
@@ -430,6 +519,11 @@ class _TrainerStates:
                     m.next = "COUNTED"
         with m.State("COUNT"):
             m.d.sync += self._next(f["turn"])
+            if self.lesson:
+                with m.If(self.replays != 0):
+                    m.d.sync += self.replays.eq(self.replays - 1)
+                with m.If(self.replays == 1):
+                    m.d.sync += self.save.eq(1)
             m.next = "COUNTED"
         with m.State("COUNTED"):
             m.next = "DISPATCH"
@@ -437,6 +531,10 @@ class _TrainerStates:
                 m.d.sync += [self.epoch.eq(self.epoch + 1), self.started.eq(0)]
                 m.d.sync += f["key"].eq(f["key"] + KEY_STEP)
                 m.next = "EPOCH"
+                if self.lesson:
+                    with m.If(self.replaying):
+                        m.d.sync += self.epoch.eq(self.epoch)
+                        m.next = "DISPATCH"
         with m.State("EPOCH"):
             with m.If((self.epoch == f["epochs"]) | ((self.epoch & f["pause"]) == 0)):
                 m.d.sync += self.save.eq(1)
