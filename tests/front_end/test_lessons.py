@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import random
 import shutil
 
@@ -12,9 +12,10 @@ import pytest
 from equilif.host.client import Client
 from equilif.host.store import Lessons, Samples, Store, TrainingJob
 from equilif.lesson import Words
+from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.engine.chip import Chip, read_weights
+from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.front_end import live
 from equilif_golden.front_end.button import LONG, SHORT, Button
@@ -23,16 +24,19 @@ from equilif_golden.front_end.segmentation import HANG, Segmentation, Verdict
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
-from equilif_golden.link.flash import BLOCK, ERASED, Area, Flash
-from equilif_golden.link.standalone import Fault, order
+from equilif_golden.link.flash import BLOCK, ERASED, Flash
+from equilif_golden.link.standalone import Fault, order, slot_blocks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
-from tests.standalone import client_of, content_of
+from equilif_hdl.front_end.button import Button as ButtonRtl
+from equilif_sim.tools.run import simulate
+from tests.standalone import AREA, FailingFlash, PowerCut, client_of, content_of
+
+verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 
 CONFIG = EngineConfig(
     lanes=4, tiles=256, value_groups=128, state_groups=32, pipeline=Pipeline.DEEP, program_words=512
 )
-AREA = Area(3, 12)
 OUTPUTS = 4  #: the last one is unused at first
 CLASSES = 3
 REPLAY = 2
@@ -54,58 +58,69 @@ def word(k, n=12):
 CLICK = word(9, 3)
 
 
+def tokens_of(codes):
+    return SCALING.tokens(codes) << NETWORK.numerics.fraction - FRACTION
+
+
 def stored():
     """Samples in the flash."""
     codes = [np.random.default_rng(50 + k).integers(0, 256, (9, BANDS)) for k in range(STORED)]
-    shift = NETWORK.numerics.fraction - 7
-    words = Words.of([SCALING.tokens(c) << shift for c in codes], [k % CLASSES for k in range(STORED)], SHAPE[1])
-    return words
+    return Words.of([tokens_of(c) for c in codes], [k % CLASSES for k in range(STORED)], SHAPE[1])
 
 
-def uploaded(**changes):
-    table = live.Table(NETWORK, SCALING).content(CONFIG)
+WEIGHTS = NETWORK.initial_weights(seed=2)
+
+
+def uploaded(*, replay=REPLAY, classes=CLASSES):
+    """Flash content after an upload."""
     words = stored()
     job = TrainingJob(
         network=NETWORK,
-        weights=NETWORK.initial_weights(seed=2),
+        weights=WEIGHTS,
         rates=[RATE],
         samples=Samples(labels=words.labels, tokens=words.tokens),
-        lessons=Lessons(**{"table": table, "replay": REPLAY, "classes": CLASSES, **changes}),
+        lessons=Lessons(table=live.Table(NETWORK, SCALING).content(CONFIG), replay=replay, classes=classes),
     )
-    return content_of_area(Store.of_job(device().identity, job))
+    return content_of(Store.of_job(device(Flash(AREA)).identity, job))
 
 
-def content_of_area(store):
-    content = bytearray(b"\xff" * AREA.size)
-    for block, data in store.blocks.items():
-        content[block * BLOCK : block * BLOCK + len(data)] = data
-    return bytes(content)
-
-
-def device(content=None):
-    """A device after power-up, before the trainer has worked."""
+def flash_with(content):
     flash = Flash(AREA)
-    if content is not None:
-        flash.content[:] = content
+    flash.content[:] = content
+    return flash
+
+
+def device(flash):
+    """A device after power-up, before the trainer has worked."""
     return Device(CONFIG, flash=flash, frame_bytes=2048, lessons=True)
 
 
 class Model:
     """Golden board: frames to answers."""
 
-    def __init__(self, content=None):
-        self.switch_on(content)
-
-    def switch_on(self, content=None):
-        self.device = device(content)
+    def __init__(self, flash):
+        self.flash = flash
+        self.device = device(flash)
         self.device.trainer.work()
         self.live = live.Live(self.device)
         self.segmentation = Segmentation()
         self.codes = np.zeros((0, BANDS), np.int64)
 
+    @classmethod
+    def of(cls, content):
+        return cls(flash_with(content))
+
     @property
     def registers(self):
         return self.device.trainer.registers
+
+    @property
+    def content(self):
+        return bytes(self.flash.content)
+
+    @property
+    def weights(self):
+        return read_weights(self.device.engine, Compiled(NETWORK, CONFIG))
 
     def hear(self, codes):
         self.codes = np.concatenate([self.codes, codes])
@@ -115,3 +130,291 @@ class Model:
             out += self.live.hear(w.verdict, self.codes[w.first : w.last + 1])
             self.device.trainer.work()
         return out
+
+
+def same(a, b):
+    return all((a[s.name] == b[s.name]).all() for s in NETWORK.plastic)
+
+
+# -- model -----------------------------------------------------------------------------------------
+def test_lessons_equal_kernel():
+    """Words and stored samples, in the trainer's order over more than one pass, as the kernel learns them;
+    all is kept without power.
+    """
+    model = Model.of(uploaded())
+    kernel = Kernel(NETWORK, WEIGHTS, learning_rate=RATE)
+    assert same(model.weights, WEIGHTS)
+    known = stored()
+    turns = itertools.chain.from_iterable(order(STORED, 0, k) for k in itertools.count())
+    for k, label in enumerate((1, None, 3, 3)):
+        before = model.content
+        if label == CLASSES and model.registers.classes == CLASSES:
+            model.live.press_long()
+        elif label is not None:
+            model.live.press(label)
+        text = model.hear(word(k))
+        (spoken,) = Segmentation().feed(Frames(word(k), *[np.zeros(len(word(k)), bool)] * 2))
+        tokens = tokens_of(word(k)[spoken.first : spoken.last + 1])
+        words = Words.of([tokens], [label or 0], SHAPE[1])
+        if label is None:
+            assert text == live.answer("C", kernel.predict(None, tokens=words.tokens)[0])
+            assert model.content == before
+        else:
+            assert text == live.answer("L", label)
+            kernel.train(None, words.labels, tokens=words.tokens)
+            kernel.train(None, known.labels, list(itertools.islice(turns, REPLAY)), tokens=known.tokens)
+        assert same(model.weights, kernel.weights)
+    assert (model.registers.generation, model.registers.classes) == (3, CLASSES + 1)
+    again = Model.of(model.content)
+    assert same(again.weights, kernel.weights) and again.registers.classes == CLASSES + 1
+    again.live.press(3)
+    model.live.press(3)
+    assert again.hear(word(1)) == model.hear(word(1)) == live.answer("L", 3)
+    assert again.content == model.content
+
+
+def test_presses():
+    """Each case that a press can meet; nothing is learned or saved but by the last word."""
+    content = uploaded()
+    model = Model.of(content)
+    model.live.press_long()
+    assert model.hear(QUIET) == b"" and model.hear(CLICK) == live.answer("X", Verdict.SHORT)
+    assert model.live.pressed, "a rejected word does not use a press"
+    assert model.live.hear(Verdict.SAMPLE, word(1)[:12], lost=True) == live.answer("X", live.LOST)
+    assert model.live.pressed
+    model.live.press(CLASSES)  # the last press counts; an unused output is no class
+    assert model.hear(word(1)) == live.answer("X", live.NO_CLASS)
+    assert model.hear(word(1))[:1] == b"C", "an invalid label is used up"
+    model.live.press(OUTPUTS + 3)
+    assert model.hear(word(1)) == live.answer("X", live.NO_CLASS)
+    assert model.content == content and same(model.weights, WEIGHTS)
+    model.live.press_long()
+    assert model.hear(word(1)) == live.answer("L", CLASSES)
+    after = model.content
+    model.live.press_long()  # no output is left
+    assert model.hear(word(1)) == live.answer("X", live.NO_CLASS)
+    assert model.content == after != content
+
+
+def test_without_upload():
+    """An empty flash: no network.  One that a host loads is learned as before, without lessons."""
+    model = Model.of(bytes([ERASED]) * AREA.size)
+    assert model.registers.fault == Fault.NO_SLOT
+    model.live.press(1)
+    assert model.hear(word(1)) == live.answer("X", live.NO_NETWORK)
+    engine = model.device.engine
+    Chip(engine, NETWORK, WEIGHTS, learning_rate=RATE)
+    live.Table(NETWORK, SCALING).load(engine)
+    assert model.hear(word(1)) == live.answer("L", 1), "the press waited for a network"
+    model.live.press_long()
+    assert model.hear(word(1)) == live.answer("X", live.NO_CLASS)
+    assert model.content == bytes([ERASED]) * AREA.size
+
+
+def damaged(content, block):
+    """Bits of this block are wrong, from END to END."""
+    out = np.frombuffer(content, np.uint8).copy()
+    out[block * BLOCK + 40 : (block + 1) * BLOCK : 200] ^= 0x15
+    return out.tobytes()
+
+
+def test_damaged_flash():
+    """The older slot counts when the newer one is damaged.  Damaged samples stop a lesson with a fault."""
+    model = Model.of(uploaded())
+    for label in (0, 1):
+        before = model.weights
+        model.live.press(label)
+        model.hear(word(label))
+    newer = model.registers.generation % 2
+    again = Model.of(damaged(model.content, newer * slot_blocks(CONFIG)))
+    assert again.registers.generation == model.registers.generation - 1
+    assert same(again.weights, before) and not same(again.weights, model.weights)
+    broken = damaged(model.content, model.registers.index + 1)
+    model = Model.of(broken)
+    model.live.press(1)
+    assert model.hear(word(1)) == live.answer("L", 1)
+    assert model.registers.fault == Fault.REFUSED
+    assert model.content == broken, "nothing is saved"
+    assert model.hear(word(1))[:1] == b"C"
+
+
+@pytest.mark.parametrize("replay", [0, 1])
+def test_power_cut_during_saving(replay):
+    """Whatever byte is the last one, the board has the weights of this lesson or of the one before."""
+    content = uploaded(replay=replay)
+    model = Model.of(content)
+    model.live.press(1)
+    model.hear(word(1))
+    before, after = model.content, model.weights
+    writes = FailingFlash(before, 1 << 30)
+    longest = Model(writes)
+    longest.live.press(2)
+    longest.hear(word(2))
+    n = (1 << 30) - writes.left
+    found = set()
+    for left in (0, 1, 2, *random.Random(1).sample(range(3, n - 1), 3), n - 1, n):
+        flash = FailingFlash(before, left)
+        cut = Model(flash)
+        cut.live.press(2)
+        try:
+            cut.hear(word(2))
+        except PowerCut:
+            pass
+        again = Model.of(bytes(flash.content))
+        kept = same(again.weights, longest.weights)
+        assert kept or same(again.weights, after)
+        assert again.registers.valid and kept == (again.registers.generation == 2)
+        found.add(kept)
+    assert found == {False, True}
+
+
+def test_host_takes_over():
+    """A network that a host writes is not saved in place of the board's own, until the board boots again."""
+    model = Model.of(uploaded())
+    content = model.content
+    client_of(model.device).write(Region.VALUE, 0, [1])
+    model.live.press(1)
+    assert model.hear(word(1)) == live.answer("L", 1)
+    assert not model.registers.valid and model.content == content
+    model.device.trainer.put(0, 4)
+    model.device.trainer.work()
+    model.live.press(1)
+    model.hear(word(1))
+    assert model.registers.valid and model.content != content
+
+
+def test_trainer_without_lessons_has_no_such_registers():
+    plain = Device(CONFIG, flash=flash_with(uploaded()), frame_bytes=2048)
+    plain.trainer.work()
+    assert plain.trainer.registers.classes == plain.trainer.registers.replay == 0
+
+
+# -- button ----------------------------------------------------------------------------------------
+def test_button(tmp_path):
+    """Presses of every length around the limits."""
+    ticks = [n for k in (1, SHORT, LONG - 1, LONG, LONG + 5, SHORT - 1) for n in [0, *[1] * k, 0]]
+    button = Button()
+    made = [button.tick(bool(t)) for t in ticks]
+    assert made.count("short") == 2 and made.count("long") == 2
+    config = {"divisor": 5, "ticks": 3000}
+    assert simulate(ButtonRtl(5), "equilif_sim.front_end.button", tmp_path, config=config) == 1
+
+
+# -- RTL -------------------------------------------------------------------------------------------
+class Boards:
+    """RTL and model that hear the same."""
+
+    def __init__(self, content):
+        from equilif_sim.front_end.frames_board import FramesBoard
+
+        self.rtl = FramesBoard(CONFIG, AREA, frame_bytes=2048)
+        self.rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
+        self.rtl.reset()
+        self.rtl.work()
+        self.model = Model.of(content)
+
+    @property
+    def content(self):
+        return bytes(self.rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size])
+
+    def press(self, label):
+        self.rtl.button(1, label)
+        self.model.live.press(label)
+
+    def press_long(self):
+        self.rtl.button(2)
+        self.model.live.press_long()
+
+    def hear(self, codes):
+        text = self.rtl.hear(codes)
+        assert text == self.model.hear(codes)
+        return text
+
+    def compare(self, *, loaded=True):
+        client = Client(self.rtl, timeout=0.05)
+        assert client.registers == self.model.registers
+        assert self.rtl.fault == (self.model.registers.fault != Fault.NONE)
+        for region in (Region.WEIGHT, Region.VALUE, Region.COUNTER):
+            n = region_size(CONFIG, region)
+            engine = self.model.device.engine
+            assert not loaded or (client.read(region, 0, n) == engine.read(region, 0, n)).all()
+        assert self.content == self.model.content
+
+
+@verilated
+@pytest.mark.regress
+def test_rtl_equals_model():
+    """Words, lessons and presses of every kind in random order: answers, weights, values and flash."""
+    rng = random.Random(3)
+    boards = Boards(uploaded())
+    boards.compare()
+    seen = set()
+    for k, press in enumerate(("", "short", "long", "full", "invalid", "click", "last", "again")):
+        match press:
+            case "short" | "again":
+                boards.press(rng.randrange(CLASSES))
+            case "long" | "full" | "click":
+                boards.press_long()
+            case "invalid":
+                boards.press(OUTPUTS + 1)
+            case "last":
+                boards.press_long()
+                boards.press(OUTPUTS - 1)
+        seen.add(boards.hear(CLICK if press == "click" else word(k, 12 + 8 * k))[:3])
+        boards.compare()
+        if press in ("long", "again"):
+            boards = Boards(boards.content)
+            boards.compare()
+    assert {text[:1] for text in seen} == set(b"CLX"[k : k + 1] for k in range(3))
+    assert boards.model.registers.generation == 4
+
+
+@verilated
+@pytest.mark.regress
+def test_rtl_faults():
+    """Empty flash, damaged samples, no replay."""
+    empty = bytes([ERASED]) * AREA.size
+    boards = Boards(empty)
+    boards.press(1)
+    boards.hear(word(1))
+    boards.compare(loaded=False)
+    good = Model.of(uploaded())
+    for content in (uploaded(replay=0), damaged(good.content, good.registers.index + 1)):
+        boards = Boards(content)
+        boards.press(1)
+        boards.hear(word(1))
+        boards.compare()
+
+
+@verilated
+@pytest.mark.regress
+def test_rtl_power_cuts():
+    """Anywhere in a lesson: the board has the weights of it or of the one before."""
+    from equilif_sim.front_end.frames_board import ANSWER_CYCLES, frame_bytes
+
+    boards = Boards(uploaded())
+    boards.press(1)
+    boards.hear(word(1))
+    before, old = boards.content, boards.model.weights
+    boards.press(2)
+    first = boards.rtl.cycles
+    boards.hear(word(2))
+    whole = boards.rtl.cycles - first
+    new = boards.model.weights
+    quiet = len(frame_bytes(word(2))) * 80
+    found = set()
+    for cycles in (0, ANSWER_CYCLES, *random.Random(2).sample(range(whole - quiet), 3), whole - quiet):
+        boards = Boards(before)
+        boards.press(2)
+        boards.rtl.listen(frame_bytes(word(2)))
+        end = boards.rtl.cycles + cycles
+        while boards.rtl.cycles < end:
+            boards.rtl.step(end - boards.rtl.cycles)
+        boards.rtl.cut(0)
+        boards.rtl.work()
+        model = Model.of(boards.content)
+        kept = same(model.weights, new)
+        assert kept or same(model.weights, old)
+        assert Client(boards.rtl, timeout=0.05).registers == model.registers
+        found.add(kept)
+    assert found == {False, True}

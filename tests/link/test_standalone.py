@@ -30,10 +30,10 @@ from equilif_golden.link.protocol import (
     unslip,
 )
 from equilif_golden.link.standalone import (
+    LESSON_REGISTERS,
     LIST_BYTES,
     OWNER,
     REGISTER_BYTES,
-    LESSON_REGISTERS,
     Fault,
     Phase,
     Registers,
