@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 
 import pytest
 from amaranth.hdl import Fragment
@@ -88,7 +89,8 @@ def test_ports_are_annotated(monkeypatch):
     designs = [Top(CONFIG, transport=transport) for transport in TRANSPORTS.values()]
     designs += [Top(DEEP, transport=TRANSPORTS["uart"], flash=Area(1, 2)), AxiEngine(DEEP)]
     designs += [
-        Top(CONFIG, transport=TRANSPORTS["uart"], microphone=Microphone(k, 16_000_000)) for k in KINDS
+        Top(CONFIG, transport=TRANSPORTS["uart"], microphone=Microphone(k, 16_000_000), flash=flash)
+        for k, flash in itertools.product(KINDS, (None, Area(1, 2)))
     ]
     designs += [AdcReader(16_000_000, 1_000_000, channels=8), Channels(8, 4, 2)]
     for design in designs:
