@@ -14,17 +14,21 @@ from amaranth.lib import io
 from equilif_boards.clock import Pll
 from equilif_boards.device import Device
 from equilif_boards.flash import SpiFlash
-from equilif_boards.front_end import FrontEnd
+from equilif_boards.front_end import AdcFrontEnd, FrontEnd
 from equilif_boards.link import Link
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import check_float, check_int
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
+from equilif_hdl.front_end import listener
 from equilif_hdl.front_end.listener import Microphone
+from equilif_hdl.front_end.sensor import Adc
 from equilif_hdl.top import Top
 
 #: Yosys: read data are don't care while the word is written, except in FIFOs between clock domains
 COLLISION_DONT_CARE = "setparam -set COLLISION_X_MASK 1'b1 t:$memrd_v2 r:CLK_ENABLE=1 %i *.line.*/c:* %d"
+#: kind of front end of a sensor
+ADC = "adc"
 #: range of the number of tiles of P x P weights
 TILES = (4, 1 << 15)
 #: range of PLL output frequencies, in MHz
@@ -54,6 +58,9 @@ class Board:
     #: what the board has for a microphone, and the kind of microphone that the design is for; empty: none
     front_end: FrontEnd | None = None
     microphone_kind: str = ""
+    #: what the board has for an ADC, and whether the design is for one
+    adc_front_end: AdcFrontEnd | None = None
+    has_adc: bool = False
     #: layer sizes of a network that fits
     network: tuple[int, ...]
     #: memory style of neuron state, see equilif_hdl.engine.engine.Engine
@@ -105,6 +112,8 @@ class Board:
         """
         if standalone and self.flash is None:
             raise ValueError(f"{self.title} has no flash that the design can use")
+        if standalone and self.has_adc:
+            raise ValueError("the front end of a sensor takes the place of the standalone trainer")
         if standalone and self.microphone_kind and self.front_end and not self.front_end.learn_button:
             raise ValueError(
                 f"the front end of {self.title} has no learn button, so it takes the place of the standalone "
@@ -112,16 +121,32 @@ class Board:
             )
         return replace(self, standalone=standalone)
 
-    def with_front_end(self, kind: str) -> Board:
-        """Copy with the front end of a microphone, pdm or i2s, in place of a standalone trainer.  With one,
-        by :meth:`with_standalone` afterwards, words are learned without a host.
+    @property
+    def front_ends(self) -> tuple[str, ...]:
+        """Kinds of front ends that the board has pins for."""
+        return (*(listener.KINDS if self.front_end else ()), *((ADC,) if self.adc_front_end else ()))
 
-        ValueError if the board has no pins for it, the link needs them, or there is no such microphone.
+    def with_front_end(self, kind: str) -> Board:
+        """Copy with the front end of a microphone, pdm or i2s, or of a sensor, adc, in place of a standalone
+        trainer.  With a microphone, by :meth:`with_standalone` afterwards, words are learned without a host.
+
+        ValueError if the board has no pins for it, the link needs them, or there is no such front end.
         """
-        if self.front_end is None:
+        if kind not in self.front_ends:
             raise ValueError(
-                f"{self.title} has no front end: take a board that has one (docs/how_to/listen_on_a_board.md)"
+                f"{self.title} has no front end {kind!r}: "
+                + (
+                    f"it has {' and '.join(self.front_ends)}"
+                    if self.front_ends
+                    else "take a board that has one (docs/how_to/listen_on_a_board.md)"
+                )
             )
+        if kind == ADC:
+            assert self.adc_front_end is not None
+            board = replace(self, standalone=False, has_adc=True, config=self.adc_front_end.config)
+            assert board.adc
+            return board
+        assert self.front_end is not None
         sizes = self.front_end
         if self.link.kind in sizes.excluded_links:
             raise ValueError(
@@ -143,6 +168,11 @@ class Board:
     def microphone(self) -> Microphone | None:
         """Microphone of the design, if it has one."""
         return Microphone(self.microphone_kind, int(self.clock_hz)) if self.microphone_kind else None
+
+    @property
+    def adc(self) -> Adc | None:
+        """ADC of the design, if it has one."""
+        return self.adc_front_end.described(self.clock_hz) if self.has_adc and self.adc_front_end else None
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -193,6 +223,7 @@ class Shell(Elaboratable):
             flash=board.area,
             lookup=board.device.family.lookup,
             microphone=board.microphone,
+            adc=board.adc,
         )
 
     def elaborate(self, platform: Platform) -> Module:
@@ -210,6 +241,8 @@ class Shell(Elaboratable):
             self.board.front_end.join(m, platform, top.microphone, lessons=self.board.standalone)
             hears = top.busy | top.in_word
             lights = [hears | top.active, top.link, top.fault] if self.board.standalone else [hears, top.link]
+        if self.board.has_adc and self.board.adc_front_end:
+            self.board.adc_front_end.join(m, platform, top.sensor)
         for (name, number), lit in zip(self.board.leds, lights, strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer(
                 io.Direction.Output, platform.request(name, number, dir="-")

@@ -1,14 +1,15 @@
-"""Microphone at a board: its pins, and those of answers and labels."""
+"""Microphone or ADC at a board: its pins, and those of answers and labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from amaranth import Module
-from amaranth.build import Attrs, Pins, Platform, Resource, Subsignal
+from amaranth.build import Attrs, Pins, PinsN, Platform, Resource, Subsignal
 from amaranth.lib import io
 
-from equilif_hdl.front_end import listener
+from equilif_golden.engine.config import EngineConfig
+from equilif_hdl.front_end import listener, sensor
 
 
 def microphone_resource(
@@ -81,3 +82,73 @@ class FrontEnd:
             led = io.Buffer(io.Direction.Output, platform.request("led", first + k, dir="-"))
             m.submodules[f"class_led_{k}"] = led
             m.d.comb += led.o.eq(pins.prediction[k])
+
+
+def adc_resource(
+    *, cs: str, sck: str, mosi: str, miso: str, text: str, conn: tuple[str, int], attrs: Attrs
+) -> Resource:
+    """Pins for :class:`AdcFrontEnd`."""
+    return Resource(
+        AdcFrontEnd.resource,
+        0,
+        Subsignal("cs", PinsN(cs, dir="o", conn=conn)),
+        Subsignal("sck", Pins(sck, dir="o", conn=conn)),
+        Subsignal("mosi", Pins(mosi, dir="o", conn=conn)),
+        Subsignal("miso", Pins(miso, dir="i", conn=conn)),
+        Subsignal("text", Pins(text, dir="o", conn=conn)),
+        attrs,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdcFrontEnd:
+    """What a board has for an SPI ADC: :func:`adc_resource`.
+
+    ``place``: connector and pins, for messages.  ``config``: engine of the design with a front end.
+    ``channels``, ``window``, ``windows``: see equilif_golden.front_end.channels; ``rate_hz``, ``sck_hz``: of
+    the ADC.  ``button``, ``switches``, ``leds``: as of :class:`FrontEnd`, resources with their numbers.
+    """
+
+    place: str
+    config: EngineConfig
+    channels: int
+    window: int
+    windows: int
+    rate_hz: int
+    sck_hz: int
+    button: tuple[str, int]
+    switches: tuple[tuple[str, int], ...]
+    leds: tuple[tuple[str, int], ...]
+
+    resource = "adc"
+
+    def described(self, clock_hz: float) -> sensor.Adc:
+        """The front end at this clock of the design."""
+        return sensor.Adc(
+            channels=self.channels,
+            window=self.window,
+            windows=self.windows,
+            rate_hz=self.rate_hz,
+            sck_hz=self.sck_hz,
+            clock_hz=int(clock_hz),
+        )
+
+    def join(self, m: Module, platform: Platform, pins: sensor.SensorPins) -> None:
+        """Connect the pins of the front end to those of the board."""
+        port = platform.request(self.resource, 0, dir="-")
+        for name, value in (("cs", ~pins.csn), ("sck", pins.sck), ("mosi", pins.mosi), ("text", pins.text)):
+            m.submodules[f"adc_{name}"] = out = io.Buffer(io.Direction.Output, getattr(port, name))
+            m.d.comb += out.o.eq(value)
+        m.submodules.adc_miso = miso = io.Buffer(io.Direction.Input, port.miso)
+        m.d.comb += pins.miso.eq(miso.i)
+        inputs = [(self.button, pins.learn), *zip(self.switches, pins.label, strict=True)]
+        for (name, number), value in inputs:
+            m.submodules[f"{name}_{number}"] = button = io.Buffer(
+                io.Direction.Input, platform.request(name, number, dir="-")
+            )
+            m.d.comb += value.eq(button.i)
+        for (name, number), value in zip(self.leds, pins.prediction, strict=True):
+            m.submodules[f"{name}_{number}"] = led = io.Buffer(
+                io.Direction.Output, platform.request(name, number, dir="-")
+            )
+            m.d.comb += led.o.eq(value)

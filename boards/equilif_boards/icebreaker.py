@@ -9,6 +9,7 @@ from equilif_boards.board import COLLISION_DONT_CARE, Board
 from equilif_boards.clock import Ice40Pll
 from equilif_boards.device import ICE40UP5K
 from equilif_boards.flash import SpiFlash
+from equilif_boards.front_end import AdcFrontEnd, adc_resource
 from equilif_boards.link import SpiLink, UartLink, spi_resource
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
@@ -26,6 +27,16 @@ class ICEBreaker(ICEBreakerPlatform):
             conn=("pmod", 0),
             attrs=Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1),  # type: ignore[arg-type]
         ),
+        adc_resource(
+            cs="1",
+            mosi="2",
+            miso="3",
+            sck="4",
+            text="7",
+            conn=("pmod", 1),
+            attrs=Attrs(IO_STANDARD="SB_LVCMOS", PULLUP=1),  # type: ignore[arg-type]
+        ),
+        *ICEBreakerPlatform.break_off_pmod,
     ]
 
 
@@ -53,6 +64,26 @@ ICEBREAKER = Board(
         state_groups=128,
         pipeline=Pipeline.SPRAM,
         attention=False,
+    ),
+    # of 4 lanes the front end would need 600 logic cells more than the FPGA has
+    adc_front_end=AdcFrontEnd(
+        place="connector PMOD1B: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4, answers pin 7",
+        config=EngineConfig(
+            lanes=2,
+            tiles=8192,
+            value_groups=512,
+            state_groups=256,
+            pipeline=Pipeline.SPRAM,
+            attention=False,
+        ),
+        channels=6,
+        window=4,
+        windows=6,
+        rate_hz=100,
+        sck_hz=1_000_000,
+        button=("button", 0),
+        switches=(("button", 1), ("button", 2)),
+        leds=(("led", 2), ("led", 3), ("led", 4), ("led", 5)),
     ),
     max_samples=1,  # several need 80 LUTs and a block RAM
     network=(784, 64, 10),

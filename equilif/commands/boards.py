@@ -78,8 +78,9 @@ def build(
     front_end: Annotated[
         str | None,
         typer.Option(
-            help="Include the front end of a microphone, pdm or i2s, in place of the standalone trainer: the "
-            "board classifies and learns words.  With --standalone it keeps them in its flash.",
+            help="Include the front end of a microphone, pdm or i2s, or of a sensor, adc, in place of the "
+            "standalone trainer: the board classifies and learns words, or windows of the sensor.  With "
+            "--standalone a board with a microphone keeps words in its flash.",
             show_default="none",
         ),
     ] = None,

@@ -63,6 +63,7 @@ class Simulated:
                 flash=board.area,
                 flash_file=flash,
                 microphone=replace(board.microphone, clock_hz=MIN_CLOCK_HZ) if board.microphone else None,
+                adc=board.adc,
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:
             raise ToolFailed(str(e)) from e

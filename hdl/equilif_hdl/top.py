@@ -5,6 +5,7 @@ pins <-- transport <-- SLIP <-- replies -+                (program, scanner, wal
 flash <--> controller <--> trainer <-----+
                                          +--> busy, link
 microphone --> Listener --> EnginePort, answers; with a trainer: lessons
+ADC --> SensorListener --> EnginePort, answers
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.front_end.listener import PINS, Listener, Microphone, Pins
+from equilif_hdl.front_end.sensor import PINS as SENSOR_PINS
+from equilif_hdl.front_end.sensor import Adc, SensorListener, SensorPins
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
 from equilif_hdl.link.identity import LutPrimitive
@@ -40,13 +43,15 @@ class Top(wiring.Component):
         With ``flash``: the standalone trainer is active; it stopped with a fault.
     microphone : Out(equilif_hdl.front_end.listener.PINS), in_word : Out(1)
         With ``microphone``: its pins and answers; a word is in progress.
+    sensor : Out(equilif_hdl.front_end.sensor.PINS)
+        With ``adc``: its pins and answers.
 
     ``build_id``: 32 bits, returned by IDENTIFY.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
     ``frame_bytes``: maximum frame length, up to 4,096.  ``max_samples``: of a frame, 1 to 16.
     ``flash``: flash area of the standalone trainer.
     ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
     equilif_hdl.link.identity.IdentityRom.  ``microphone``: front end with a live controller; with
-    ``flash`` it has lessons.
+    ``flash`` it has lessons.  ``adc``: the same of a sensor; excludes ``microphone`` and ``flash``.
     """
 
     pins: Interface
@@ -57,6 +62,7 @@ class Top(wiring.Component):
     fault: Signal
     microphone: Pins
     in_word: Signal
+    sensor: SensorPins
 
     def __init__(
         self,
@@ -71,7 +77,12 @@ class Top(wiring.Component):
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         lookup: LutPrimitive | None = None,
         microphone: Microphone | None = None,
+        adc: Adc | None = None,
     ):
+        if adc and (flash or microphone):
+            raise ValueError(
+                "a design with an ADC has neither standalone trainer nor microphone: leave them out"
+            )
         self.config = config
         self.transport = transport
         self.build_id = build_id
@@ -82,8 +93,11 @@ class Top(wiring.Component):
         self.idle_timeout_bits = idle_timeout_bits
         self.lookup = lookup
         self.listener = Listener(config, microphone, lessons=flash is not None) if microphone else None
+        self.sensor_listener = SensorListener(config, adc) if adc else None
         standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)} if flash else {}
         listening = {"microphone": Out(PINS), "in_word": Out(1)} if microphone else {}
+        if adc:
+            listening = {"sensor": Out(SENSOR_PINS)}
         super().__init__(
             {"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **standalone, **listening}
         )
@@ -99,33 +113,36 @@ class Top(wiring.Component):
             flash=self.area,
             idle_timeout_bits=self.idle_timeout_bits,
             lookup=self.lookup,
-            shared=self.listener is not None,
+            shared=self.listener is not None or self.sensor_listener is not None,
         )
         m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)
         connect(m, line.pins, flipped(self.pins))
         connect(m, line.o, host.i)
         connect(m, host.o, line.i)
-        if self.listener is None:
-            connect(m, host.engine, engine.host)
-        else:
+        if self.listener is not None:
             self._listen(m, self.listener, host, engine)
+            connect(m, self.listener.pins, flipped(self.microphone))
+            m.d.comb += self.in_word.eq(self.listener.in_word)
+        elif self.sensor_listener is not None:
+            self._listen(m, self.sensor_listener, host, engine)
+            connect(m, self.sensor_listener.pins, flipped(self.sensor))
+        else:
+            connect(m, host.engine, engine.host)
         m.d.comb += [self.busy.eq(engine.host.busy), self.link.eq(line.active)]
         if self.area is not None:
             connect(m, host.flash, flipped(self.flash))
             m.d.comb += [self.active.eq(host.active), self.fault.eq(host.fault)]
         return m
 
-    def _listen(self, m: Module, listener: Listener, host: Host, engine: Engine) -> None:
+    def _listen(self, m: Module, listener: Listener | SensorListener, host: Host, engine: Engine) -> None:
         """The engine port goes through the listener."""
         m.submodules.listener = listener
         connect(m, host.engine, listener.host)
         connect(m, listener.engine, engine.host)
-        connect(m, listener.pins, flipped(self.microphone))
-        if self.area is not None:
+        if isinstance(listener, Listener) and self.area is not None:
             connect(m, listener.lesson, host.lesson)
         m.d.comb += [
             host.hold.eq(listener.hold),
             listener.held.eq(host.held),
             listener.loaded.eq(host.loaded),
-            self.in_word.eq(listener.in_word),
         ]

@@ -32,6 +32,7 @@ from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import END, FRAME_BYTES, MAX_SAMPLES, slip, unslip
 from equilif_golden.link.udp import Station, datagram, opened
 from equilif_hdl.front_end.listener import Microphone
+from equilif_hdl.front_end.sensor import Adc
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import MIN_DIVISOR, Uart
 from equilif_hdl.link.udp import Udp
@@ -39,7 +40,7 @@ from equilif_hdl.top import Top
 from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, is_stored, require, store
 from equilif_sim.link_peer import link_peer
-from equilif_sim.microphone import NO_MICROPHONE, microphone_model
+from equilif_sim.microphone import NO_MICROPHONE, adc_model, microphone_model
 
 with needs("hdl,sim"):
     from amaranth.back import verilog
@@ -108,6 +109,7 @@ void board_play(Board *b, const uint8_t *bits, uint64_t n) { b->microphone.play(
 uint64_t board_left(Board *b) { return b->microphone.left(); }
 uint64_t board_idle(Board *b) { return b->microphone.idle; }
 void board_button(Board *b, int learn, int label) { b->microphone.button(learn, label); }
+void board_wait(Board *b, uint64_t cycles) { while (cycles--) b->tick(); }
 int board_text(Board *b, uint8_t *out, int room) { return b->microphone.take(out, room); }
 uint64_t board_cycles(Board *b) { return b->cycles; }
 // Runs until a reply ends, nothing more can come, the bits of the microphone end, or `room` or `max_cycles`
@@ -189,6 +191,7 @@ class Board:
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         build_id: int | None = None,
         microphone: Microphone | None = None,
+        adc: Adc | None = None,
     ):
         """``build_id``: default: a hash of the sources and sizes of the design.  ``flash_file``: file of the
         flash content, which survives this process; default: in memory.
@@ -203,6 +206,9 @@ class Board:
             arguments |= {"flash": flash, "idle_timeout_bits": idle_timeout_bits}
         if microphone is not None:
             arguments["microphone"] = microphone
+        if adc is not None:
+            arguments["adc"] = adc
+        self.adc = adc
         ingredients = [*_sources(), repr(config), repr(arguments), repr(build_id), self.variant]
         key = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:16]
         self.transport = transport
@@ -210,7 +216,8 @@ class Board:
         self.build_id = int(key[:8], 16) if build_id is None else build_id
         driver = DRIVER.replace("LINK_PEER", f"const uint8_t END = {END};\n{link_peer(transport)}")
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
-        driver = driver.replace("MICROPHONE", self._source_of_sound(microphone))
+        model = self._source_of_sound(microphone) if adc is None else adc_model(adc)
+        driver = driver.replace("MICROPHONE", model)
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not is_stored(text):
             require(text)
@@ -292,7 +299,9 @@ class Board:
         return output
 
     def play(self, bits: npt.NDArray[np.uint8]) -> None:
-        """Bits of the microphone from now on; :meth:`run` and :meth:`listen` take them."""
+        """Bits of the microphone, or bytes of the readings of an ADC, from now on; :meth:`run` and
+        :meth:`listen` take them.
+        """
         self._bits = np.ascontiguousarray(bits, np.uint8)
         pointer = self._bits.ctypes.data_as(ctypes.c_void_p)
         self._lib.board_play(self._board, pointer, ctypes.c_uint64(len(self._bits)))
@@ -318,6 +327,16 @@ class Board:
         while self._lib.board_left(self._board):
             self.run(b"")
         return self.answers
+
+    def play_readings(self, readings: npt.NDArray[np.int64]) -> None:
+        """As :meth:`play`, with readings (n, channels) of an ADC, from the next one of channel 0 on."""
+        self.play(readings.astype("<u2").view(np.uint8).ravel())
+
+    def finish(self, cycles: int = 0) -> None:
+        """Run until what is played has ended, and ``cycles`` more."""
+        while self._lib.board_left(self._board):
+            self.run(b"")
+        self._lib.board_wait(self._board, ctypes.c_uint64(cycles))
 
     def step(self, cycles: int) -> None:
         """Run ``cycles``, or until a reply is received."""

@@ -16,9 +16,8 @@ from equilif_hdl.engine.control import LaneControl
 from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import LaneStatus
-from equilif_hdl.front_end.adc import AdcReader
-from equilif_hdl.front_end.channels import Channels
 from equilif_hdl.front_end.listener import KINDS, Microphone
+from equilif_hdl.front_end.sensor import Adc
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.link.transport import RECEIVED, Line, Received
@@ -92,7 +91,8 @@ def test_ports_are_annotated(monkeypatch):
         Top(CONFIG, transport=TRANSPORTS["uart"], microphone=Microphone(k, 16_000_000), flash=flash)
         for k, flash in itertools.product(KINDS, (None, Area(1, 2)))
     ]
-    designs += [AdcReader(16_000_000, 1_000_000, channels=8), Channels(8, 4, 2)]
+    adc = Adc(channels=8, window=4, windows=2, rate_hz=100, sck_hz=1_000_000, clock_hz=16_000_000)
+    designs += [Top(dataclasses.replace(CONFIG, value_groups=64), transport=TRANSPORTS["uart"], adc=adc)]
     for design in designs:
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}

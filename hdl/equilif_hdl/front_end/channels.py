@@ -4,10 +4,10 @@ equilif_golden.front_end.channels.
     channel, sample --> sum, distance, reference <--> [ memory, a word a channel ]
                         at the end of a window: means, then distances --> Log2 --> energies --> index, value
 
-    IDLE -> READ -> UPDATE        at the end of a window:  MEAN <-> MEAN OUT, ENERGY -> LOG -> ENERGY OUT
+    IDLE -> READ -> STEP -> UPDATE     at the end of a window:  MEAN <-> MEAN OUT, ENERGY -> LOG -> ENERGY OUT
 
-Latency: 3 cycles a sample; 2 cycles a mean and 5 an energy at the end of a window.  Throughput: a sample of a
-channel in 3 cycles, the last one of a window in 3 + 7 channels.
+Latency: 4 cycles a sample; 2 cycles a mean and 5 an energy at the end of a window.  Throughput: a sample of a
+channel in 4 cycles, the last one of a window in 4 + 7 channels.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Channels(wiring.Component):
         log = m.submodules.log = Log2(SAMPLE + 1)
         base = Signal(signed(SAMPLE))
         step = Signal(signed(SAMPLE + 1))
+        magnitude = Signal(SAMPLE + 1)  # of the step
         beginning = count == 0
         m.d.comb += [
             base.eq(Mux(first & beginning, held, reference)),
@@ -93,7 +94,7 @@ class Channels(wiring.Component):
             write.data.eq(
                 Cat(
                     (Mux(beginning, 0, total) + held)[:total_bits],
-                    (Mux(beginning, 0, distance) + Mux(step < 0, -step, step))[:distance_bits],
+                    (Mux(beginning, 0, distance) + magnitude)[:distance_bits],
                     base,
                 )
             ),
@@ -108,6 +109,9 @@ class Channels(wiring.Component):
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += read.en.eq(1)
+                m.next = "STEP"
+            with m.State("STEP"):
+                m.d.sync += magnitude.eq(Mux(step < 0, -step, step))
                 m.next = "UPDATE"
             with m.State("UPDATE"):
                 m.d.comb += write.en.eq(1)

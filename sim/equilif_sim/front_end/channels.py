@@ -65,7 +65,7 @@ async def windows(dut: Any) -> None:
             drive(dut, valid=1, sample=int(sample))
             await RisingEdge(dut.clk)
             drive(dut, valid=0, sample=random.getrandbits(16))
-            gap = 2 + 7 * config["channels"] * (ends and channel == config["channels"])
+            gap = 3 + 7 * config["channels"] * (ends and channel == config["channels"])
             await idle(dut, gap if random.random() < 0.8 else gap + random.randrange(20))
     await idle(dut, 5)
     score.finish(golden.size)
