@@ -122,12 +122,13 @@ class Lessons:
     """Words that a board with a front end learns by itself.
 
     table : of the live controller, see equilif_golden.front_end.live.Table.
-    replay : stored samples that follow each learned word, up to 255.
+    replay, rounds : stored samples after each learned word, and how often both are learned; up to 255.
     classes : classes so far; further outputs of the network are for new ones.
     """
 
     table: Raw
     replay: int
+    rounds: int
     classes: int
 
 
@@ -264,6 +265,7 @@ class Store:
             registers.run = 0
             registers.epoch = registers.epochs
             registers.replay = check_int(job.lessons.replay, "replayed samples", 0, 0xFF)
+            registers.rounds = check_int(job.lessons.rounds, "rounds of a lesson", 1, 0xFF)
             registers.classes = check_int(job.lessons.classes, "classes", 1, network.n_outputs)
         about = NetworkIdentity.of(network, job.about)
         out = cls(identity, registers, n, of, about, journal=SLOTS * size)

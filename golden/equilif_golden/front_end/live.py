@@ -16,7 +16,8 @@ A word is learned when the table or the pins have a label; that of the pins coun
 used once: the controller replaces it by NO_LABEL.
 
 On a board with a standalone trainer (:class:`Live`) every learned word begins a lesson, see
-equilif_golden.link.standalone: stored samples are learned, and the weights saved.  While the engine holds the
+equilif_golden.link.standalone: word and stored samples are learned in rounds, and the weights saved.  No
+further round begins when the frames of the word may be overwritten.  While the engine holds the
 network of the flash, the trainer's register ``classes`` says how many outputs are in use.  A long press of
 the learn button makes the next word the first one of the next class.
 """
@@ -38,6 +39,7 @@ from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.link.device import Device
+from equilif_golden.link.standalone import Fault, StandaloneTrainer
 from equilif_golden.network import ONE, Network
 
 MAGIC = 0xE7  #: of a valid table
@@ -164,7 +166,7 @@ def answer(kind: str, number: int) -> bytes:
 class Live:
     """The controller of a device: words become samples of its engine.
 
-    A word comes while the standalone trainer, if any, is idle; call its ``work`` after :meth:`hear`.
+    A word comes while the standalone trainer, if any, is idle.  :meth:`hear` includes its work.
     """
 
     def __init__(self, device: Device):
@@ -217,7 +219,22 @@ class Live:
         self._put(first + NUMBER, [number, last])
         if kind == "L" and trainer is not None:
             trainer.learned(number)
+            trainer.work()
+            if trainer.registers.valid:
+                self._teach(trainer, table, codes, number)
         return answer(kind, number)
+
+    def _teach(self, trainer: StandaloneTrainer, table: Raw, codes: Raw, label: int) -> None:
+        """The rounds of a lesson after the first one."""
+        r = trainer.registers
+        done = 1
+        while done < r.rounds and r.valid and r.fault == Fault.NONE:
+            self._run(table, codes, label)
+            trainer.learned(label)
+            trainer.work()
+            done += 1
+        trainer.finish()
+        trainer.work()
 
     def _run(self, table: Raw, codes: Raw, label: int | None) -> tuple[str, int]:
         """Write a sample as the controller does, and run."""

@@ -18,9 +18,9 @@ The trainer learns, tests and saves only while the register ``valid`` is set: th
 restored from a slot and trained since.  A host's LOAD, WRITE to the engine or RUN with learning clears it,
 and so does a program of another upload than the slot's.
 
-A board with a front end has *lessons*: after each word that the live controller has learned, the trainer
-learns ``replay`` stored samples, the next ones of its order, and saves a checkpoint.  Old classes are not
-forgotten, and a power cut loses the last lesson at most.
+A board with a front end has *lessons*: the live controller learns a word, then the trainer learns ``replay``
+stored samples, the next ones of its order.  After ``rounds`` of both it saves a checkpoint.  Old classes are
+not forgotten, and a power cut loses the last lesson at most.
 
 ``hdl/equilif_hdl/link/standalone.py`` does the same, bit for bit.
 """
@@ -96,10 +96,10 @@ REGISTERS: tuple[tuple[tuple[str, int], ...], ...] = (
     (("phase", 8), ("fault", 8), ("valid", 1)),
     (("chip", 24),),
 )
-#: registers of a trainer with lessons
+#: of a trainer with lessons, by the first field of their register
+ADDITIONAL = {"samples": ("replay",), "turn": ("classes",), "seen": ("rounds",)}
 LESSON_REGISTERS = tuple(
-    (*register, *{"samples": (("replay", 8),), "turn": (("classes", 8),)}.get(register[0][0], ()))
-    for register in REGISTERS
+    (*register, *((name, 8) for name in ADDITIONAL.get(register[0][0], ()))) for register in REGISTERS
 )
 WRITABLE = len(REGISTERS) - 2
 OWNER = WRITABLE - 1  #: element of ``owner``
@@ -132,7 +132,8 @@ class Registers:
                 :class:`Phase`, :class:`Fault`
     valid       the engine holds the network of the upload, restored from a slot and trained since
     chip        JEDEC identification of the flash: manufacturer, type, log2 of its bytes
-    replay      stored samples that follow a learned word; with lessons
+    replay, rounds
+                stored samples after a learned word, and how often word and samples are learned; with lessons
     classes     classes so far; other outputs of the network are unused; with lessons
     """
 
@@ -160,6 +161,7 @@ class Registers:
     chip: int = 0
     # not part of the number of an upload
     replay: int = field(default=0, repr=False)
+    rounds: int = field(default=0, repr=False)
     classes: int = field(default=0, repr=False)
 
     def element(self, n: int) -> int:
@@ -276,7 +278,7 @@ class StandaloneTrainer:
         r.valid &= r.owner == owner
         self._written = True
         if not self.lessons:
-            r.replay = r.classes = 0
+            r.replay = r.rounds = r.classes = 0
         if n == 0:
             r.fault = Fault.NONE
             self._replays = 0
@@ -292,8 +294,14 @@ class StandaloneTrainer:
         r = self.registers
         if r.valid:
             r.classes = max(r.classes, label + 1)
+            r.fault = Fault.NONE
             self._replays = r.replay if r.samples else 0
-            r.save = int(not self._replays)
+
+    def finish(self) -> None:
+        """The lesson ends, after the last round: save a checkpoint, unless there was a fault."""
+        r = self.registers
+        if r.valid and r.fault == Fault.NONE:
+            r.save = 1
 
     # -- work --------------------------------------------------------------------------------------
     def step(self) -> bool:
@@ -379,7 +387,6 @@ class StandaloneTrainer:
                 return
             if self._replays:
                 self._replays -= 1
-                r.save |= not self._replays
         mask = (1 << half) - 1
         left = left + (right == mask) & mask
         r.turn = left << MAX_HALF_BITS | right + 1 & mask

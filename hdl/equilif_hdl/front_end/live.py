@@ -7,10 +7,12 @@ equilif_golden.front_end.live.
 
 The controller waits until the host link has no command in execution, and keeps its next one waiting.  The
 table of the network is in the last values of the engine.  With ``lessons`` it waits for the standalone
-trainer, too, which replays stored samples and saves the weights after each word that was learned.
+trainer, too, which learns stored samples after each word that was learned.  Then the word is learned again,
+``rounds`` times in all, and the trainer saves the weights.
 
     IDLE -> CLAIM -> HEADER <-> HEADER READ -> BEGIN -> TOKENS <-> SCALING -> PRESENT -> TARGET
-         -> START -> RUN -> CLEAR -> NUMBER -> KIND -> TEXT -> DIVIDE -> TENS -> ONES -> END
+         -> START -> RUN -> CLEAR -> NUMBER -> KIND -> TEXT -> DIVIDE -> TENS -> ONES -> END -> [ LESSON ]
+    LESSON -> CLAIM .. KIND -> LESSON                                                         further rounds
 
 Latency from ``word`` to ``start``: about 16,000 cycles for a word of 32 tokens.  Throughput: a word; one that
 ends meanwhile waits in the queue.
@@ -182,6 +184,10 @@ class Live(wiring.Component):
             # outputs from ``classes`` of the trainer on are unused
             no_class |= Mux(lesson.valid, (label >= lesson.classes) & ~is_new, is_new)
             idle = lesson.idle
+            teaching = Signal()  # the lesson of this word is not finished
+            again = Signal()  # a further round
+            rounds = Signal(8)  # begun
+            taught = Signal(8)  # their label
             m.d.comb += [lesson.hold.eq(self.hold), lesson.label.eq(label)]
 
         # the engine port
@@ -252,6 +258,8 @@ class Live(wiring.Component):
                     place.eq(0),
                     used.eq(0),
                 ]
+                if self.lessons:
+                    m.d.sync += [again.eq(0), rounds.eq(1)]
                 with m.If(queue.valid & idle if self.lessons else queue.valid):
                     m.d.sync += [self.hold.eq(1), serial.eq(Mux(serial.all(), 1, serial + 1))]
                     m.next = "CLAIM"
@@ -296,8 +304,16 @@ class Live(wiring.Component):
                     reject(queue.o_verdict, "CLEAR")
                 with m.Elif(queue.stale):
                     reject(LOST, "CLEAR")
+                if self.lessons:
+                    with m.If(again):
+                        m.d.sync += [learns.eq(1), label.eq(taught), is_new.eq(0)]
+                        m.next = "START TOKENS"
+                        # a host has written meanwhile, or the frames are overwritten
+                        with m.If(~self.lesson.valid | queue.stale):
+                            m.d.sync += self.hold.eq(0)
+                            m.next = "LESSON"
             with m.State("START TOKENS"):
-                m.d.sync += used.eq(learns)
+                m.d.sync += used.eq(learns & ~again if self.lessons else learns)
                 with m.If(learns & no_class):
                     reject(NO_CLASS, "CLEAR")
                 with m.Else():
@@ -394,9 +410,14 @@ class Live(wiring.Component):
                     wdata.eq(Cat(kind[:KIND_BITS], serial)),
                     write.eq(1),
                 ]
-                if self.lessons:
-                    m.d.comb += self.lesson.learned.eq(letter == ord("L"))
                 m.next = "TEXT"
+                if self.lessons:
+                    learned = letter == ord("L")
+                    m.d.comb += self.lesson.learned.eq(learned)
+                    m.d.sync += [teaching.eq(learned), taught.eq(number)]
+                    with m.If(again):
+                        m.d.sync += self.hold.eq(0)
+                        m.next = "LESSON"
             with m.State("TEXT"):
                 m.d.sync += [tens.eq(0), self.hold.eq(0)]
                 m.d.comb += [self.text.payload.eq(letter), self.text.valid.eq(1)]
@@ -425,4 +446,20 @@ class Live(wiring.Component):
                     m.d.comb += queue.done.eq(1)
                     m.d.sync += lost.eq(0)
                     m.next = "IDLE"
+                if self.lessons:
+                    with m.If(teaching):
+                        m.d.comb += queue.done.eq(0)
+                        m.d.sync += lost.eq(lost)
+                        m.next = "LESSON"
+            if self.lessons:
+                with m.State("LESSON"), m.If(lesson.idle):
+                    m.d.sync += place.eq(0)
+                    more = (rounds < lesson.rounds) & ~queue.stale & lesson.valid & ~lesson.fault
+                    with m.If(more):
+                        m.d.sync += [again.eq(1), rounds.eq(rounds + 1), self.hold.eq(1)]
+                        m.next = "CLAIM"
+                    with m.Else():
+                        m.d.comb += lesson.finish.eq(1)
+                        m.d.sync += teaching.eq(0)
+                        m.next = "FINISHED"
         return m

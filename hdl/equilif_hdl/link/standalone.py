@@ -154,11 +154,13 @@ class LessonPort(wiring.Signature):
     -------
     learned, label : Out(1), Out(8)
         Strobe: a word of this class was learned.  ``hold`` is high then.
+    finish : Out(1)
+        Strobe after the last round, while ``idle``: save a checkpoint, unless there was a fault.
     hold : Out(1)
         The live controller uses the engine, or is about to: the trainer stays idle.
     idle : In(1)
         The trainer has nothing to do; the live controller may begin.
-    valid, classes : In(1), In(8)
+    valid, fault, classes, rounds : In(1), In(1), In(8), In(8)
         Registers of the trainer.
     """
 
@@ -167,8 +169,11 @@ class LessonPort(wiring.Signature):
         label: Signal
         hold: Signal
         idle: Signal
+        finish: Signal
         valid: Signal
+        fault: Signal
         classes: Signal
+        rounds: Signal
 
     def __init__(self) -> None:
         super().__init__(
@@ -177,8 +182,11 @@ class LessonPort(wiring.Signature):
                 "label": Out(8),
                 "hold": Out(1),
                 "idle": In(1),
+                "finish": Out(1),
                 "valid": In(1),
+                "fault": In(1),
                 "classes": In(8),
+                "rounds": In(8),
             }
         )
 
@@ -362,17 +370,21 @@ class _TrainerStates:
         return trains | (self.replays != 0) if self.lesson else trains
 
     def learned(self) -> None:
-        """Begin a lesson after a word."""
+        """Begin a round of a lesson after a word, or end the lesson."""
         m = self.m
         f = self.fields
         lesson = self.lesson
         assert lesson is not None
         replay = Mux(f["samples"] != 0, f["replay"], 0)
         with m.If(lesson.learned & f["valid"]):
-            m.d.sync += [self.replays.eq(replay), self.save.eq(replay == 0)]
+            m.d.sync += [self.replays.eq(replay), f["fault"].eq(Fault.NONE)]
             with m.If(lesson.label >= f["classes"]):
                 m.d.sync += f["classes"].eq(lesson.label + 1)
+        with m.If(lesson.finish & f["valid"] & ~lesson.fault):
+            m.d.sync += self.save.eq(1)
         m.d.comb += [
+            lesson.fault.eq(f["fault"] != Fault.NONE),
+            lesson.rounds.eq(f["rounds"]),
             lesson.idle.eq((f["phase"] == Phase.IDLE) & ~self.pending),
             lesson.valid.eq(f["valid"]),
             lesson.classes.eq(f["classes"]),
@@ -522,8 +534,6 @@ class _TrainerStates:
             if self.lesson:
                 with m.If(self.replays != 0):
                     m.d.sync += self.replays.eq(self.replays - 1)
-                with m.If(self.replays == 1):
-                    m.d.sync += self.save.eq(1)
             m.next = "COUNTED"
         with m.State("COUNTED"):
             m.next = "DISPATCH"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -123,6 +123,8 @@ class FramesTop(wiring.Component):
         connect(m, host.engine, live.host)
         connect(m, live.engine, engine.host)
         connect(m, live.lesson, host.lesson)
+        quiet = Signal(7)  # cycles since trainer and controller rest, saturating: rounds of a lesson are near
+        m.d.sync += quiet.eq(Mux(host.active | live.hold, 0, quiet + ~quiet.all()))
         place = Signal(range(BANDS + 1))
         with m.If(self.byte_valid):
             m.d.sync += place.eq(place + 1)
@@ -151,7 +153,7 @@ class FramesTop(wiring.Component):
             live.held.eq(host.held),
             live.loaded.eq(host.loaded),
             self.busy.eq(engine.host.busy),
-            self.active.eq(host.active),
+            self.active.eq(~quiet.all()),
             self.fault.eq(host.fault),
         ]
         return m
