@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 
 from equilif import lesson
+from equilif.host import lessons
 from equilif.listening import Listener
 from equilif.training import saved
+from equilif_golden import network as networks
+from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.front_end import live
+from equilif_golden.front_end.filter_bank import BANDS
+from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.kernel import Kernel
+from equilif_golden.link.device import Device
+from equilif_golden.link.flash import BLOCK, Area, Flash
 from equilif_golden.network import Network
 from tests.cli import error_of, run
+from tests.standalone import client_of
 from tests.test_listening import WORDS, folder  # noqa: F401
 
 CONFIG = EngineConfig(
@@ -162,3 +170,73 @@ def test_other_memory(heard, tmp_path):
     lesson.Words.of(tokens[:2], [0, 7], 36).save(tmp_path / "a.words.npz")
     with pytest.raises(ValueError, match="3 classes"):
         lesson.Words.load(tmp_path / "a.words.npz", found.network)
+
+
+# -- without a host --------------------------------------------------------------------------------
+AREA = Area(2, 40)
+
+
+def test_restore_to_flash(heard, tmp_path, monkeypatch):
+    """The board starts with the network, replays stored words of all classes, learns a new class and keeps
+    it; `equilif save` reads it back.
+    """
+    path, *_ = heard
+    device = Device(CONFIG, flash=Flash(AREA), lessons=True, frame_bytes=4096)
+    device.trainer.work()
+    monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(device))
+    monkeypatch.setattr("equilif.commands.standalone.POLL_SECONDS", 0)
+    monkeypatch.setattr(lessons, "ROUNDS", 2)
+    out = tmp_path / "board.npz"
+    report = tmp_path / "report.json"
+    run("restore", path, "--flash", "--out", out, "--json", report)
+    found = json.loads(report.read_text())
+    assert found["stored"] == found["of"] == 6 and found["new_classes"] == 1
+    device.trainer.work()
+    r = device.trainer.registers
+    assert (r.classes, r.replay, r.rounds, r.valid, r.fault) == (3, lessons.REPLAY, 2, 1, 0)
+    words = lessons.shuffled(lesson.memory(saved.read(path), 2))
+    assert words.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    board = live.Live(device)
+    rng = np.random.default_rng(4)
+    codes = rng.integers(100, 200, (12, BANDS))
+    board.press_long()
+    assert board.hear(Verdict.SAMPLE, codes) == live.answer("L", 3)
+    assert "--overwrite" in error_of("restore", path, "--flash", "--out", tmp_path / "x.npz")
+    again = Device(CONFIG, flash=device.flash, lessons=True, frame_bytes=4096)
+    again.trainer.work()
+    run("save", tmp_path / "saved.npz", "--like", out)
+    network, weights = networks.load(tmp_path / "saved.npz")
+    on_board = read_weights(again.engine, Compiled(network, CONFIG))
+    assert network.n_outputs == 4 and all(
+        (weights[s.name] == on_board[s.name]).all() for s in network.plastic
+    )
+    run("restore", path, "--flash", "--out", out, "--overwrite")
+    device.trainer.work()
+    assert device.trainer.registers.classes == 3 and board.hear(Verdict.SAMPLE, codes)[:1] == b"C"
+
+
+def test_flash_of_a_board_without_lessons(heard, tmp_path, monkeypatch):
+    path, *_ = heard
+    for flash in (None, Flash(AREA)):
+        device = Device(CONFIG, flash=flash, frame_bytes=4096)
+        if flash:
+            device.trainer.work()
+        monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud, d=device: client_of(d))
+        assert "--flash" in error_of("restore", path, "--flash", "--out", tmp_path / "x.npz")
+        assert flash is None or set(flash.content) == {0xFF}
+
+
+def test_flash_of_a_simulated_board(heard):
+    """Written once: what the board has learned stays."""
+    path, *_ = heard
+    job = lessons.job_of(Listener(saved.read(path)), lesson.memory(saved.read(path)), CONFIG)
+    identity = Device(CONFIG, flash=Flash(AREA), lessons=True, frame_bytes=4096).identity
+    content = bytearray(bytes([0xFF]) * (AREA.first + AREA.blocks) * BLOCK)
+    assert lessons.put(content, AREA, identity, job)
+    flash = Flash(AREA)
+    flash.content[:] = content[AREA.first * BLOCK :]
+    device = Device(CONFIG, flash=flash, lessons=True, frame_bytes=4096)
+    device.trainer.work()
+    assert device.trainer.registers.valid
+    content[AREA.first * BLOCK] = 0
+    assert not lessons.put(content, AREA, identity, job) and not content[AREA.first * BLOCK]

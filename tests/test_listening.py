@@ -103,7 +103,10 @@ def test_front_end_is_for_recordings(tmp_path):
     [
         (("build", "icebreaker", "--front-end", "pdm"), "iCEBreaker"),
         (("build", "ulx3s-25f", "--front-end", "ac97"), "ac97"),
-        (("build", "ulx3s-25f", "--front-end", "pdm", "--standalone"), "--standalone"),
+        (("build", "orangecrab", "--front-end", "pdm", "--standalone"), "learn button"),
+        (("simulate", "ulx3s-25f", "--learn", 3, "--flash", "f.bin"), "--microphone"),
+        (("restore", "digits-64", "--new-classes", 1), "--flash"),
+        (("restore", "digits-64", "--flash"), "front_end"),
         (("simulate", "icebreaker", "--microphone", "WAV", "--network", "digits-64"), "iCEBreaker"),
         (("build", "ulx3s-25f", "--front-end", "pdm", "--lanes", 4), "--lanes"),
         (("build", "colorlight-i5", "--link", "spi", "--front-end", "pdm"), "spi"),

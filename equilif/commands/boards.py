@@ -230,13 +230,25 @@ def simulate(
             )
         ),
     ] = None,
+    learn: Annotated[
+        int | None,
+        typer.Option(
+            help="With --microphone and --flash: learn every word as this class, by its number, with the "
+            "learn button.  The number of classes makes a new one.",
+            min=0,
+            max=15,
+            show_default="classify",
+            metavar="CLASS",
+        ),
+    ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Simulate a complete board behind a serial port or a UDP port, until Ctrl-C.
 
     Verilator compiles the whole design, link included (a minute, once).  All commands with --port work as
     on the board, with identical results.  With --microphone the network is loaded, the words of the file are
-    classified, and the simulation ends: some minutes for each second of sound.
+    classified, and the simulation ends: some minutes for each second of sound.  With --flash, too, the board
+    starts from its flash, and keeps there what it learns.
 
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
     digits --port /tmp/board[/]
@@ -254,14 +266,16 @@ def simulate(
     if (microphone is None) != (network is None):
         raise ValueError("--microphone and --network belong together: give both, or neither")
     if microphone is not None:
-        if flash is not None or udp is not None or link is not None:
-            raise ValueError("--microphone excludes --flash, --link and --udp: leave them out")
+        if udp is not None or link is not None:
+            raise ValueError("--microphone excludes --link and --udp: leave them out")
         if lanes is not None or weights is not None:
             raise ValueError("--microphone has an engine of fixed size: leave out --lanes and --weights")
         chosen = chosen.with_front_end("pdm")
     if microphone is not None and network is not None:
         if reason := short(chosen, module.require_words(network, microphone)):
             raise ValueError(f"{chosen.title}, with a front end: {reason}")
+    if learn is not None and (microphone is None or flash is None):
+        raise ValueError("--learn belongs to --microphone and --flash: give both, or leave it out")
     if flash is not None:
         chosen = chosen.with_standalone()
         module.require_flash(flash)
@@ -273,7 +287,7 @@ def simulate(
     )
     if microphone is not None and network is not None:
         answers = []
-        for answer in simulated.listen(network, microphone):
+        for answer in simulated.listen(network, microphone, learn):
             show.console.print(show.literal(f"{answer['end']:.2f} s  {answer['text']}  {answer['label']}"))
             answers.append(answer)
         return {"board": board, "answers": answers, "cycles": simulated.board.cycles}
@@ -479,6 +493,28 @@ def restore(
             )
         ),
     ],
+    flash: Annotated[
+        bool,
+        typer.Option(
+            "--flash",
+            help="Write it to the flash of a board with front end and standalone trainer, with stored words "
+            "of its training data: the board starts with it and keeps what it learns.",
+        ),
+    ] = False,
+    new_classes: Annotated[
+        int | None,
+        typer.Option(help="With --flash: number of unused outputs.", min=0, max=50, show_default="1"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --flash: file for the network with its unused outputs, for `equilif save --like`.",
+            show_default="board.npz",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --flash: replace what the board has learned, and --out.")
+    ] = False,
     port: OnPort = None,
     baud: Baud = None,
     json: Json = None,
@@ -492,6 +528,10 @@ def restore(
     from equilif_golden import network as networks
     from equilif_golden.engine.chip import Chip
 
+    if flash:
+        return _to_flash(network, new_classes, out or Path("board.npz"), overwrite, port, baud)
+    if new_classes is not None or out is not None or overwrite:
+        raise ValueError("--new-classes, --out and --overwrite belong to --flash: give it too")
     net, weights = networks.load(network)
     # a host that sends a run with learning gets learning, unless the network cannot
     client = the_one(port, baud)
@@ -509,6 +549,62 @@ def restore(
     if net.n_table:
         show.console.print(f"the embedding table, {net.n_table:,} weights, stays with the host")
     return {"network": network, "weights": held, "sha256": digest(weights)}
+
+
+def _to_flash(
+    network: Path, new_classes: int | None, out: Path, overwrite: bool, port: str | None, baud: int | None
+) -> dict[str, Any]:
+    """Write a network that hears words, and stored words, to the flash of a board."""
+    from equilif import lesson
+    from equilif.commands import require_absent
+    from equilif.commands.standalone import booted
+    from equilif.host import lessons
+    from equilif.host.ports import the_one
+    from equilif.host.store import Store, StoreError, check_chip, has_learned, require_idle
+    from equilif.listening import Listener
+    from equilif.training import saved
+    from equilif.training.history import digest
+    from equilif_golden import files
+    from equilif_golden.link.standalone import FAULTS, Fault
+
+    require_absent([out], overwrite)
+    files.check(out)
+    listener = Listener(saved.read(network))
+    words = lesson.memory(listener.saved, lesson.REPLAY)
+    client = the_one(port, baud)
+    if not client.identity.flash_blocks:
+        raise StoreError(lessons.NO_LESSONS)
+    now = booted(client)
+    require_idle(now)
+    if has_learned(now) and not overwrite:
+        raise StoreError(
+            "the board holds weights that it has learned itself: save them by  equilif save FILE --like "
+            "NETWORK,  or discard them by --overwrite"
+        )
+    check_chip(client)
+    lessons.require_lessons(client)
+    count = lessons.NEW_CLASSES if new_classes is None else new_classes
+    job = lessons.job_of(listener, words, client.config, new_classes=count)
+    store = Store.of_job(client.identity, job)
+    with show.counted("write", store.used) as progress:
+        store.upload(client, progress)
+    lessons.save_network(out, job)
+    client.control_trainer(run=0, boot=1)
+    now = booted(client)
+    if now.fault:
+        raise StoreError(f"the board does not start: {FAULTS[Fault(now.fault)]}")
+    show.console.print(
+        f"the board hears {len(listener.labels)} classes from power-on; {count} more can be learned, with "
+        f"{store.n:,} of {len(words):,} stored words for replay; the network is in {show.literal(out)}"
+    )
+    return {
+        "network": out,
+        "sha256": digest(job.weights),
+        "stored": store.n,
+        "of": len(words),
+        "new_classes": count,
+        "bytes": store.used,
+    }
 
 
 def live_table(client: Client, path: Path) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from equilif import lesson
+from equilif.host import lessons
 from equilif.host.client import Client
 from equilif.listening import Listener, file_blocks
 from equilif.results import ToolFailed
@@ -22,6 +24,7 @@ from equilif_golden import files
 from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_int
+from equilif_golden.front_end.button import LONG, SHORT
 from equilif_golden.front_end.live import ANSWER_BYTES, Table
 from equilif_golden.front_end.pdm import RATE, Modulator
 from equilif_golden.network import Network
@@ -36,6 +39,8 @@ with needs("hdl,boards,sim"):
     from equilif_sim.flash_chip import check_file
     from equilif_sim.library import BuildFailed
 
+#: cycles between samples of the learn button: a long press takes 130,000 cycles
+BUTTON_DIVISOR = 2000
 PART = RATE // 10  #: samples after which answers are read
 #: what ends a simulation: Ctrl-C, kill, the terminal's window closed
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -51,6 +56,7 @@ class Simulated:
         self, board: Board, baud: int | None = None, flash: Path | None = None, udp: int | None = None
     ):
         self.clock_hz = board.clock_hz
+        self.area = board.area
         self.link = board.link.for_simulation(board.clock_hz, baud)
         self.udp = None if udp is None else check_int(udp, "UDP port", 0, 0xFFFF)
         try:
@@ -62,7 +68,11 @@ class Simulated:
                 max_samples=board.max_samples,
                 flash=board.area,
                 flash_file=flash,
-                microphone=replace(board.microphone, clock_hz=MIN_CLOCK_HZ) if board.microphone else None,
+                microphone=(
+                    replace(board.microphone, clock_hz=MIN_CLOCK_HZ, button_divisor=BUTTON_DIVISOR)
+                    if board.microphone
+                    else None
+                ),
                 adc=board.adc,
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:
@@ -72,17 +82,48 @@ class Simulated:
     def build_id(self) -> int:
         return self.board.build_id
 
-    def listen(self, network: Path, wav: Path) -> Iterator[dict[str, Any]]:
+    def press(self, label: int | None) -> None:
+        """The learn button, short with this label or long."""
+        held = SHORT + 1 if label is not None else LONG + 1
+        self.board.button(True, label or 0)
+        self.board.finish(held * BUTTON_DIVISOR)
+        self.board.button(False, label or 0)
+        self.board.finish(2 * BUTTON_DIVISOR)
+
+    def switch_on(self, listener: Listener) -> Client:
+        """Start with this network: from the flash, if there is one.  There it is written, with stored words,
+        unless the flash has it, with what the board has learned.
+        """
+        client = Client(self.board)
+        network = listener.saved.network
+        if self.area is None:
+            Chip(client, network, listener.saved.weights)
+            Table(network, listener.scaling).load(client)
+            return client
+        assert self.board.flash is not None
+        job = lessons.job_of(listener, lesson.memory(listener.saved, lesson.REPLAY), self.board.config)
+        self.board.work()
+        lessons.put(self.board.flash, self.area, client.identity, job)
+        self.board.reset()
+        self.board.work()
+        return client
+
+    def listen(self, network: Path, wav: Path, learn: int | None = None) -> Iterator[dict[str, Any]]:
         """Load a network, and play a recording to the microphone; yields the answers as they come.
+        ``learn``: with a flash, learn each word as this class, by the learn button.
 
         The design runs at MIN_CLOCK_HZ, the slowest for its front end.  ValueError for a network that was not
         trained on front-end features, or does not fit.
         """
         listener = Listener(saved.read(network))
         blocks = [*file_blocks(wav), np.zeros(RATE // 3, np.int64)]
-        client = Client(self.board)
-        Chip(client, listener.saved.network, listener.saved.weights)
-        Table(listener.saved.network, listener.scaling).load(client)
+        client = self.switch_on(listener)
+
+        def press() -> None:
+            if learn is not None:
+                self.press(learn if learn < client.registers.classes else None)
+
+        press()
         modulator = Modulator()
         played = 0
         pending = b""
@@ -92,7 +133,12 @@ class Simulated:
                 played += len(part)
                 while len(pending) >= ANSWER_BYTES:
                     text, pending = pending[: ANSWER_BYTES - 1].decode(), pending[ANSWER_BYTES:]
-                    label = listener.labels[int(text[1:])] if text[0] == "C" else "rejected"
+                    number = int(text[1:])
+                    names = dict(enumerate(listener.labels))
+                    label = "rejected" if text[0] == "X" else names.get(number, f"new class {number}")
+                    if text[0] != "X":
+                        self.board.work()
+                        press()
                     yield {"end": played / RATE, "text": text, "label": label}
 
     def serve(self, link: Path | None, ready: Callable[[str], None]) -> dict[str, Any]:

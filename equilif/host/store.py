@@ -234,7 +234,10 @@ class Store:
         recorder.taken()
         size = slot_blocks(identity.config)
         programs = SLOTS * size + 1
-        saves = programs + _blocks((len(job.rates) + 1) * LIST_BYTES)
+        lists = _programs(chip, recorder, job)
+        # the single list of lessons may be longer than others
+        room = LIST_BYTES * len(lists) if job.lessons is None else LIST_BYTES + len(lists[0])
+        saves = programs + _blocks(room)
         reads, writes = _slot(chip, recorder, job)
         index = saves + _blocks(len(reads))
         of = len(job.samples.labels)
@@ -263,7 +266,7 @@ class Store:
         )
         if job.lessons is not None:
             registers.run = 0
-            registers.epoch = registers.epochs
+            registers.epochs = 0
             registers.replay = check_int(job.lessons.replay, "replayed samples", 0, 0xFF)
             registers.rounds = check_int(job.lessons.rounds, "rounds of a lesson", 1, 0xFF)
             registers.classes = check_int(job.lessons.classes, "classes", 1, network.n_outputs)
@@ -275,7 +278,6 @@ class Store:
         if job.tests is not None:
             encoded = _samples(chip, recorder, job.tests, learn=False)
             out._put_tests(encoded, len(job.tests.labels), lambda k: tick(n + k))
-        lists = _programs(chip, recorder, job)
         registers.owner = out._owner(writes, *lists)
         out._put(programs * BLOCK, _with_owner(lists, registers.owner))
         out._put(0, writes + slip(_set(0, registers.pack()[: REGISTER_BYTES * WRITABLE])))
@@ -327,7 +329,7 @@ class Store:
         for k in range(SLOTS):
             self._erase_slot(client, k)
         self._invalidate(client)  # when it was switched off and on meanwhile, it has read a slot
-        header = self._header()
+        header = self.header()
         base = self.journal * BLOCK
         marks = base + LIST_BYTES
         there = client.read_flash(base, len(header)) == header
@@ -364,7 +366,7 @@ class Store:
         if client.read_flash(block * BLOCK, 1) != bytes([ERASED]):
             raise StoreError(f"the flash did not erase block {block}: it is worn out, or write-protected")
 
-    def _header(self) -> bytes:
+    def header(self) -> bytes:
         """At most HEADER_BYTES: its entries are numbers and digests."""
         tests = self.tests and {"index": self.tests.index, "n": self.tests.n}
         entries = {
@@ -458,17 +460,17 @@ def _with_owner(lists: Sequence[bytes], owner: int) -> bytes:
     out = bytearray()
     for frames in lists:
         size = len(frame) + len(frames)
-        if size >= LIST_BYTES:
+        if size >= LIST_BYTES and len(lists) > 1:
             raise StoreError(f"a program and its constants have {size} bytes, the limit is {LIST_BYTES - 1}")
         out += (frame + frames).ljust(LIST_BYTES, bytes([ERASED]))
     return bytes(out)
 
 
 def _programs(chip: Chip, recorder: Recorder, job: TrainingJob) -> list[bytes]:
-    """Frames of the program of each epoch, and of the one after the last."""
+    """Frames of the program of each epoch, and of the one after the last; of lessons a single one."""
     out = []
     first, constants = chip.compiled.constants()
-    for rate in [*job.rates, job.rates[-1]]:
+    for rate in [*job.rates, job.rates[-1]] if job.lessons is None else job.rates[-1:]:
         recorder.load(chip.compiled.program(rate))
         if len(constants):
             recorder.write(Region.VALUE, first, constants)

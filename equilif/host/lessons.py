@@ -1,0 +1,109 @@
+"""Words that a board with front end and flash learns by itself: ``equilif restore --flash``.
+
+Network, table of the live controller and stored words go into the flash, see equilif.host.store.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from equilif import lesson
+from equilif.data.about import About
+from equilif.host.client import Client
+from equilif.host.store import HEADER_BYTES, Lessons, Samples, Store, StoreError, TrainingJob
+from equilif.lesson import Words
+from equilif.listening import Listener
+from equilif_golden import network as networks
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.front_end.live import Table
+from equilif_golden.link.flash import BLOCK, Area
+from equilif_golden.link.protocol import Identity
+from equilif_golden.network import Network, Weights
+
+#: of a lesson; chosen on validation samples (docs/how_to/listen_on_a_board.md)
+REPLAY = 4
+ROUNDS = 20
+LEARNING_RATE = 0.01
+NEW_CLASSES = 1
+
+NO_LESSONS = (
+    "this board keeps no words: build it with  equilif build BOARD --front-end pdm --standalone,  or leave "
+    "out --flash"
+)
+
+
+def extended(listener: Listener, new_classes: int) -> tuple[Network, Weights, tuple[str, ...]]:
+    """The network with unused outputs, and the names of all classes."""
+    network, weights = listener.saved.network, listener.saved.weights
+    labels = listener.labels
+    for k in range(new_classes):
+        network, weights = lesson.with_class(network, weights)
+        name = f"new {k + 1}"
+        labels = (*labels, name if name not in labels else f"{name} of the board")
+    return network, weights, labels
+
+
+def shuffled(words: Words) -> Samples:
+    """In turns a word of each class: as many as fit are of all classes."""
+    turn = np.zeros(len(words), np.int64)
+    for k in np.unique(words.labels):
+        at = np.flatnonzero(words.labels == k)
+        turn[at] = np.arange(len(at))
+    order = np.lexsort((words.labels, turn))
+    return Samples(labels=words.labels[order], tokens=words.tokens.take(order.tolist()))
+
+
+def job_of(
+    listener: Listener, words: Words, config: EngineConfig, new_classes: int = NEW_CLASSES
+) -> TrainingJob:
+    """What goes into the flash: a network with ``new_classes`` unused outputs, and ``words`` for replay."""
+    network, weights, labels = extended(listener, new_classes)
+    about = listener.saved.identity
+    assert isinstance(about, About)
+    return TrainingJob(
+        network=network,
+        weights=weights,
+        rates=[LEARNING_RATE],
+        samples=shuffled(words),
+        about=asdict(replace(about, labels=labels)),
+        lessons=Lessons(
+            table=Table(network, listener.scaling).content(config),
+            replay=REPLAY,
+            rounds=ROUNDS,
+            classes=len(listener.labels),
+        ),
+    )
+
+
+def save_network(path: Path, job: TrainingJob) -> None:
+    """The network file of a job, for `equilif save --like`."""
+    networks.save(path, job.network, job.weights, job.about)
+
+
+def require_lessons(client: Client) -> None:
+    """StoreError unless the trainer of an idle board has lessons."""
+    before = client.registers
+    client.set_registers(replace(before, rounds=1))
+    kept = client.registers.rounds
+    client.set_registers(before)
+    if not kept:
+        raise StoreError(NO_LESSONS)
+
+
+def put(content: mmap.mmap | bytearray, area: Area, identity: Identity, job: TrainingJob) -> bool:
+    """Write the store of a job into the flash of a simulated board that is off; False if it is there."""
+    store = Store.of_job(identity, job)
+    header = store.header()
+    at = (area.first + store.journal) * BLOCK
+    if content[at : at + HEADER_BYTES] == header:
+        return False
+    for block in range(area.blocks):
+        data = store.blocks.get(block, b"")
+        first = (area.first + block) * BLOCK
+        content[first : first + BLOCK] = data.ljust(BLOCK, b"\xff")
+    content[at : at + HEADER_BYTES] = header
+    return True
