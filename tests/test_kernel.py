@@ -227,16 +227,23 @@ def networks(draw, memories=False, maps=False, attending=False, errors=False):
         return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
     if maps:
         populations, synapses, output = draw(convolutions())
-        return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
-    if draw(st.booleans()):
-        return Network.chain(
+        network = Network(tuple(populations), tuple(synapses), output, schedule, numerics)
+    elif draw(st.booleans()):
+        network = Network.chain(
             *draw(st.lists(st.integers(1, 9), min_size=2, max_size=5)),
             schedule=schedule,
             numerics=numerics,
             feedback=draw(st.sampled_from([True, True, False])),
         )
-    populations, synapses, output = draw(graphs())
-    return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
+    else:
+        populations, synapses, output = draw(graphs())
+        network = Network(tuple(populations), tuple(synapses), output, schedule, numerics)
+    if errors:
+        with contextlib.suppress(ValueError):  # paths of several lengths, or a low threshold
+            gain = draw(st.sampled_from([1, 2, 4, 8]))
+            network = replace(network, schedule=replace(schedule, error_gain=gain))
+    event(f"error_gain {network.schedule.error_gain}")
+    return network
 
 
 @st.composite

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from equilif_golden.fixed import DEFAULT, Numerics
+from equilif_golden.learning import learning_steps
 from equilif_golden.network import (
     KINDS,
     Attention,
@@ -266,6 +267,24 @@ def test_errors_need_no_nudge():
         with pytest.raises(ValueError, match=name):
             schedule.check_options([name])
         Schedule().check_options([name])
+
+
+def test_error_gain_needs_equal_paths():
+    """Errors of a population have one unit, which learning rates are divided by."""
+    schedule = Schedule(contrast="errors", error_gain=4)
+    net = Network.chain(6, 5, 4, 3, feedback=False, schedule=schedule)
+    assert [net.error_scale(p.name) for p in net.lif] == [16, 4, 1]
+    assert Network.from_dict(net.to_dict()) == net
+    plain = replace(net, schedule=Schedule(contrast="errors"))
+    assert "error_gain" not in plain.to_dict()["schedule"]
+    ratios = [learning_steps(n, 0.0625)["input-hidden1"].rate(n.numerics.fraction) for n in (plain, net)]
+    assert ratios[0] == 16 * ratios[1]
+    skip = (*net.synapses, Synapse("hidden1", "output", feedback=False))
+    with pytest.raises(ValueError, match=r"'hidden1'.*1 and 2.*error_gain"):
+        replace(net, synapses=skip)
+    assert replace(plain, synapses=skip).trainable
+    with pytest.raises(ValueError, match="error_gain"):
+        Schedule(error_gain=3)
 
 
 def test_token_padding():

@@ -518,7 +518,7 @@ def pass_errors(plan: Plan, w: I16, s: State) -> None:
     """Errors of all LIF populations, at ``plan.errors`` of ``s.values[2]``, from the free rates and the
     target; the free rates are those from which weights learn.
     """
-    shift = plan.raw.error_shift
+    shift = plan.raw.hidden_error_shift
     rates = s.values[0]
     for k in range(1, 3):
         copy_to(rates[: plan.n_neurons], s.values[k, : plan.n_neurons])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, learning_step
 from equilif_golden.fixed import check_float
 from equilif_golden.network import Network
+from equilif_golden.synapses import Synapse
 
 NO_RATE = "no learning rate: give learning_rate, or call set_learning_rate"
 
@@ -35,7 +36,7 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     fraction = network.numerics.fraction
     try:
         steps = {
-            s.name: learning_step(factor * s.learning_rate_scale, fraction=fraction) for s in network.plastic
+            s.name: learning_step(factor * _scale(network, s), fraction=fraction) for s in network.plastic
         }
     except ValueError:
         largest = _rate(network, Step(GAIN_MAX, SHIFTS[0]))
@@ -53,6 +54,11 @@ def divisor(network: Network) -> float:
     return 1.0 if network.schedule.errors else 2 * network.schedule.beta
 
 
+def _scale(network: Network, s: Synapse) -> float:
+    """Learning rate of a synapse relative to that of the network, for errors in their own units."""
+    return s.learning_rate_scale / network.error_scale(s.post)
+
+
 def smallest_rate(network: Network) -> float:
     """Smallest learning rate, to three digits, that changes a weight; infinite if none does.
 
@@ -62,7 +68,7 @@ def smallest_rate(network: Network) -> float:
 
 
 def _rate(network: Network, step: Step) -> float:
-    """Learning rate at which the synapse with the largest scale has this step."""
-    scale = max((s.learning_rate_scale for s in network.plastic), default=0.0)
+    """Learning rate at which the synapse with the largest factor has this step."""
+    scale = max((_scale(network, s) for s in network.plastic), default=0.0)
     factor = step.rate(network.numerics.fraction)
     return divisor(network) * factor / scale if scale else float("inf")

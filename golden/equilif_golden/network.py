@@ -600,6 +600,8 @@ class Network:
             raise ValueError(
                 f'contrast "errors" is for LIF populations only, {attends[0]!r} is none: take "phases"'
             )
+        if schedule.errors:
+            _ = self.error_depths
         raw = schedule.raw(numerics)
         if raw.threshold * (raw.window + 3) > numerics.charge.hi:
             raise ValueError(f"window {raw.window} overflows the {numerics.charge_width}-bit charge")
@@ -705,6 +707,27 @@ class Network:
     def trainable(self) -> bool:
         """Whether the weights can learn: from an energy, or from errors."""
         return self.has_energy or self.schedule.errors
+
+    @cached_property
+    def error_depths(self) -> Mapping[str, int]:
+        """By LIF population: synapses from it to the output.
+
+        ValueError with an ``error_gain`` if two paths differ, as their errors have different units.
+        """
+        found = {self.output: 0}
+        for p in reversed(self.lif):
+            depths = {found[s.post] + 1 for s in self.synapses if s.pre == p.name and s.post in found}
+            if len(depths) > 1 and self.schedule.error_gain > 1 and p.name != self.output:
+                raise ValueError(
+                    f"paths from population {p.name!r} to the output have {min(depths)} and {max(depths)} "
+                    "synapses: error_gain needs equal ones, take 1"
+                )
+            found.setdefault(p.name, max(depths, default=0))
+        return found
+
+    def error_scale(self, population: str) -> int:
+        """Errors of a LIF population are in units of 1/(256 ``error_scale``)."""
+        return self.schedule.error_gain ** self.error_depths[population] if self.schedule.errors else 1
 
     @cached_property
     def feedforward(self) -> tuple[Synapse, ...]:
@@ -829,6 +852,8 @@ class Network:
         found = {**dataclasses.asdict(self), **parts}
         if not self.schedule.errors:
             del found["schedule"]["contrast"]  # unknown to earlier versions
+        if self.schedule.error_gain == 1:
+            del found["schedule"]["error_gain"]  # the same
         return found
 
     @classmethod

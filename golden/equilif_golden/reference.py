@@ -350,7 +350,7 @@ class Reference:
                     drive = drive + syn.backward_values(
                         self.weights[s.name], errors[s.post], net.geometry(s), rounded=True
                     )
-            errors[p.name] = hidden_error(drive, rates[p.name], shift=self.raw.error_shift)
+            errors[p.name] = hidden_error(drive, rates[p.name], shift=self.raw.hidden_error_shift)
         return errors
 
     # -- public methods ---------------------------------------------------------------------------

@@ -67,6 +67,8 @@ class Schedule:
     min_windows   minimum number of windows of the free phase
     contrast      what weights learn from: rates of the two nudged phases, or errors; ``nudged`` and ``beta``
                   have no effect with errors
+    error_gain    errors of a hidden population are times this factor for each population between it and the
+                  output, itself included, and its learning rate is divided by it; no effect with phases
     """
 
     free: int = _field(12, Option("Maximum number of time steps of the free phase.", settles=True), **STEPS)
@@ -122,6 +124,15 @@ class Schedule:
         "phases",
         Option("What weights learn from: rates of two nudged phases, or errors (deep networks)."),
     )
+    error_gain: int = field(
+        default=1,
+        metadata={
+            "help": "with errors: their factor from a population to the one before it, for finer steps",
+            "ge": 1,
+            "le": 8,
+            "values": "1, 2, 4, 8",
+        },
+    )
 
     def __post_init__(self) -> None:
         from equilif_golden.blocks.lif import LEAKS
@@ -131,6 +142,9 @@ class Schedule:
         if self.window & (self.window - 1):
             raise ValueError(f"window must be a power of two, not {self.window}")
         check_choice(self.contrast, "contrast", ("phases", "errors"))
+        set_fields(self, error_gain=check_int(self.error_gain, "error_gain", 1, 8))
+        if self.error_gain & (self.error_gain - 1):
+            raise ValueError(f"error_gain must be 1, 2, 4 or 8, not {self.error_gain}")
         free = check_int(self.free, "free (steps, at least one window)", self.window, STEPS_MAX)
         nudged = (
             check_int(self.nudged, "nudged", 1, STEPS_MAX)
@@ -246,10 +260,12 @@ class Schedule:
             )
         strength = 0 if self.errors else round(self.beta * threshold)
         nudge = f"beta x threshold = {self.beta * self.threshold}"
-        if self.errors and threshold.bit_length() - 9 not in ERROR_SHIFTS:
+        error_shift = threshold.bit_length() - 9
+        hidden_shift = error_shift - (self.error_gain.bit_length() - 1)
+        if self.errors and hidden_shift not in ERROR_SHIFTS:
             raise ValueError(
-                f'contrast "errors" needs a threshold of {1 << 8 + ERROR_SHIFTS[0]}/{numerics.one} or more, '
-                f"not {self.threshold}"
+                f'contrast "errors" with error_gain {self.error_gain} needs a threshold of '
+                f"{self.error_gain << 8 + ERROR_SHIFTS[0]}/{numerics.one} or more, not {self.threshold}"
             )
         if strength < 1 and not self.errors:
             raise ValueError(f"{nudge} is below one step of the membrane, {1 / numerics.one:g}")
@@ -266,7 +282,8 @@ class Schedule:
             early_exit=-1 if self.early_exit is None else self.early_exit,
             watch_output=int(self.watch == "output"),
             min_windows=self.min_windows,
-            error_shift=threshold.bit_length() - 9 if self.errors else -1,
+            error_shift=error_shift if self.errors else -1,
+            hidden_error_shift=hidden_shift if self.errors else -1,
         )
 
 
@@ -293,4 +310,5 @@ class RawSchedule(NamedTuple):
     early_exit: int  #: -1: never
     watch_output: int
     min_windows: int
-    error_shift: int  #: from drive to error, see equilif_golden.blocks.error; -1: nudged phases
+    error_shift: int  #: from drive to error of the output, see equilif_golden.blocks.error; -1: nudged phases
+    hidden_error_shift: int  #: from drive to error of a hidden population; less by log2 of ``error_gain``

@@ -6,7 +6,10 @@
 ``drive`` of a hidden neuron is W e, the errors e of its postsynaptic neurons through its own weights
 (equilif_golden.blocks.synapse.backward_values, each product rounded to the nearest: in deep networks the
 half of a code that rounding down loses adds up).  The condition is the slope of the clip that turns a drive
-into a rate; the output has none.  Errors are in units of 1/256 and need no phase.
+into a rate; the output has none.  Errors need no phase.
+
+The output's are in units of 1/256.  A ``shift`` of n bits less makes those of each hidden population finer by
+2**n (``error_gain`` of equilif_golden.schedule.Schedule): small errors count, large ones saturate.
 
 Weights learn by the one rule (equilif_golden.blocks.plasticity) with u+ = u- = rate, v+ = 0 and v- = error:
 

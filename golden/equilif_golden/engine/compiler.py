@@ -502,7 +502,7 @@ class Compiled(Placement):
             if q.name == net.output:
                 continue
             known.add(q.name)
-            out.append(Op.RESET(here, value=half(raw.error_shift), static=True))
+            out.append(Op.RESET(here, value=half(raw.hidden_error_shift), static=True))
             for s in targets:
                 sources = self.groups[error_of(s.post)]
                 modes = {"column": True, "minus": True, "signed": True}
@@ -511,7 +511,7 @@ class Compiled(Placement):
                 Op.RELAY(
                     here,
                     values=self.groups[error_of(q.name)],
-                    shift=raw.error_shift,
+                    shift=raw.hidden_error_shift,
                     rate_shift=raw.rate_shift,
                     minus=True,
                     gated=True,

@@ -82,7 +82,8 @@ def layer_report(
             ),
             "steps": settled[0] * schedule.window if settled else None,
             "drift": _rms(later[:, part] - free[:, part]),
-            "nudge": _rms(minus[:, part] if errors else plus[:, part] - minus[:, part]),
+            "nudge": _rms(minus[:, part] if errors else plus[:, part] - minus[:, part])
+            / network.error_scale(name),
             "cosine": _cosine([updates[n] for n in into], [gradients[n] for n in into]),
         }
     return report
