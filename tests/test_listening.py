@@ -17,9 +17,12 @@ from equilif.data.microphone import Microphone, samples, word_of
 from equilif.data.signals import Sound, read_wav
 from equilif.training import presets
 from equilif.training.run import Run
+from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end import tokens
 from equilif_golden.front_end.segmentation import Verdict
+from equilif_golden.link.device import Device
 from tests.cli import error_of, run
+from tests.standalone import client_of
 
 RATE = 8000
 #: begin and end of a sweep in Hz
@@ -219,6 +222,17 @@ def test_listen_errors(folder, tmp_path):
     assert "front_end" in error_of("listen", "digits-64", wav)
     assert str(tmp_path) in error_of("listen", network, tmp_path)
     assert "--seconds" in error_of("listen", network, wav, "--seconds", 3)
+
+
+def test_a_board_without_a_front_end(folder, monkeypatch):
+    """One error, before anything is written to the board."""
+    client = client_of(Device(EngineConfig()))
+    client.identify()
+    sent = client.traffic.sent
+    monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client)
+    assert "port-7" in error_of("listen", folder / "run" / "network.npz", "--port", "port-7")
+    assert "port-7" in error_of("listen", folder / "run" / "network.npz", "--port", "port-7", "--learn", "up")
+    assert client.traffic.sent == sent
 
 
 def test_report_of_a_run_names_the_front_end(folder):

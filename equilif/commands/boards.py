@@ -610,7 +610,8 @@ def _to_flash(
 def live_table(client: Client, path: Path) -> bool:
     """Load the table of the live controller for a network that was trained on front-end features.
 
-    False for other networks, and if the engine has no room for network and table.
+    False for other networks, for a board without a front end, and if the engine has no room for network and
+    table.
     """
     from equilif.data.about import About
     from equilif.training import saved
@@ -619,7 +620,7 @@ def live_table(client: Client, path: Path) -> bool:
 
     found = saved.read(path)
     about = found.identity
-    if not isinstance(about, About) or not about.encoding.front_end:
+    if not isinstance(about, About) or not about.encoding.front_end or not client.identity.front_end:
         return False
     try:
         Table(found.network, about.scaling.front_end).load(client)

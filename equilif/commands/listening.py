@@ -150,6 +150,10 @@ def _board(port: str, baud: int | None, listener: Listener) -> BoardListener:
     from equilif.host.ports import the_one
 
     client = the_one(port, baud)
+    if not client.identity.front_end:
+        raise ValueError(
+            f"the board at {port} has no front end: load a bitstream of `equilif build BOARD --front-end pdm`"
+        )
     board = BoardListener(client, listener)
     show_displaced(client)
     return board

@@ -122,6 +122,16 @@ def test_identity_round_trip(config):
     assert Identity.unpack(identity.pack()) == identity
 
 
+def test_identity_of_a_front_end():
+    """A bit of its own; a design without one is as before."""
+    plain, heard = (Identity(CONFIG, 7, front_end=on).pack() for on in (False, True))
+    assert [a ^ b for a, b in zip(plain, heard, strict=True)] == [0, 2] + [0] * 22
+    assert Identity.unpack(heard) == Identity(CONFIG, 7, front_end=True)
+    for front_end in (False, True):
+        client, _ = client_of(Device(CONFIG, front_end=front_end))
+        assert client.identify().front_end == front_end
+
+
 def test_protocol_page_is_current():
     """After a change of them:  python -m equilif_golden.link.protocol  prints what belongs there."""
     page = (Path(__file__).parents[2] / "docs" / "reference" / "protocol.md").read_text()

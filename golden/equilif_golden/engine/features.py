@@ -120,7 +120,7 @@ OPTIONS: Mapping[str, Feature] = {option.name: option.metadata["feature"] for op
 #: for an engine that has all of them
 EVERYTHING: Mapping[str, Any] = dict.fromkeys(OPTIONS, True)
 FEATURES: Mapping[str, Feature] = {
-    # of the pipeline; bit 1 of the identity is free
+    # of the pipeline
     "single_port": Feature(
         "single-port weights", "weight memory that either reads or writes in a cycle", 16, 0
     ),

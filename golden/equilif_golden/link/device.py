@@ -66,7 +66,7 @@ class Device:
 
     ``frame_bytes``: longest frame.  ``max_samples``: of a RUN.  ``flash``: memory of a standalone trainer,
     which runs by :meth:`StandaloneTrainer.step`; None: no trainer.  ``lessons``: of the trainer, for a front
-    end.
+    end.  ``front_end``: the design has one.
     """
 
     def __init__(
@@ -78,13 +78,15 @@ class Device:
         max_samples: int = MAX_SAMPLES,
         flash: Flash | None = None,
         lessons: bool = False,
+        front_end: bool = False,
     ):
         self.engine = EngineModel(config)
         self.frame_bytes = check_int(frame_bytes, "frame_bytes", 32, 4096)
         self.flash = flash
         self.trainer = StandaloneTrainer(self, flash, config, lessons=lessons) if flash else None
         blocks = flash.area.blocks if flash else 0
-        self.identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples)
+        payload = frame_bytes - OVERHEAD
+        self.identity = Identity(config, build_id, payload, blocks, max_samples, front_end or lessons)
         self.predictions: list[int] = []  #: of the samples of the last RUN
         self.totals = (0, 0, 0)  #: cycles, spikes, accesses of the last RUN
         #: sequence of the last command when that was a RUN: the same again is a repetition

@@ -114,12 +114,18 @@ HEADERS = (WRITE_HEADER, READ_HEADER, RUN_HEADER, ERASE_HEADER)
 assert [header.size for header in HEADERS] == list(HEADER_BYTES.values())
 
 
-_FLAGS = ", ".join(f"bit {bit} {features.FEATURES[name].label}" for name, bit in features.IDENTIFIED.items())
+#: bit of the flags: the design has a front end, whose live controller uses the engine, too
+FRONT_END = 1
+_LABELS = {bit: features.FEATURES[name].label for name, bit in features.IDENTIFIED.items()}
+assert FRONT_END not in _LABELS
+_FLAGS = ", ".join(
+    f"bit {bit} {label}" for bit, label in sorted((_LABELS | {FRONT_END: "front end"}).items())
+)
 #: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
 #: in EngineConfig and Numerics
 IDENTITY: tuple[tuple[str, str, str], ...] = (
     ("version", "B", f"of this protocol, {VERSION}; of a device with a standalone trainer {TRAINER_VERSION}"),
-    ("flags", "B", f"options of the engine: {_FLAGS}"),
+    ("flags", "B", f"options of the engine and of the design: {_FLAGS}"),
     ("lanes", "B", "P"),
     ("weight_width", "B", "bits"),
     ("fraction", "B", "fraction bits"),
@@ -148,6 +154,7 @@ class Identity:
     max_payload: int = FRAME_BYTES - OVERHEAD
     flash_blocks: int = 0
     max_samples: int = MAX_SAMPLES
+    front_end: bool = False
 
     LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in IDENTITY))
 
@@ -160,7 +167,7 @@ class Identity:
     def pack(self) -> bytes:
         values = {
             "version": version(self.flash_blocks),
-            "flags": features.flags(self.config),
+            "flags": features.flags(self.config) | self.front_end << FRONT_END,
             "max_payload": self.max_payload,
             "flash_blocks": self.flash_blocks,
             "max_samples": self.max_samples,
@@ -188,7 +195,12 @@ class Identity:
             **flags,
         )
         return cls(
-            config, found["build_id"], found["max_payload"], found["flash_blocks"], found["max_samples"]
+            config,
+            found["build_id"],
+            found["max_payload"],
+            found["flash_blocks"],
+            found["max_samples"],
+            bool(found["flags"] >> FRONT_END & 1),
         )
 
 

@@ -126,7 +126,7 @@ class Host(wiring.Component):
         self.shared = shared
         self.idle_timeout_bits = idle_timeout_bits
         blocks = flash.blocks if flash else 0
-        identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples)
+        identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples, shared)
         self.identity = IdentityRom(identity, lookup)
         standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)}
         sharing = {"hold": In(1), "held": Out(1), "loaded": Out(1)}
