@@ -23,6 +23,7 @@ from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, Area, Flash
+from equilif_golden.link.protocol import Identity
 from equilif_golden.network import Network
 from tests.cli import error_of, run
 from tests.standalone import client_of
@@ -39,6 +40,7 @@ class Board(EngineModel):
     """
 
     displaced = False
+    identity = Identity(CONFIG, 0, front_end=True)
 
     def __init__(self, network, words):
         super().__init__(CONFIG)
