@@ -223,6 +223,8 @@ Overwrite = Annotated[
 
 #: parameters that name a file which a command writes
 OUTPUTS = frozenset({"json", "out", "target", "waves"})
+#: parameters that name a file which a command reads and changes
+CHANGED = frozenset({"flash"})
 OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 
 
@@ -238,6 +240,8 @@ def _outputs(given: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
         if name == "patches":
             paths = [str(p).partition("=")[2] for p in paths]
         there = [p for p in map(Path, paths) if files.descriptor(p) is None and _is_file(p)]
+        if name in CHANGED:
+            continue
         if name not in OUTPUTS:
             inputs += [p for p in there if p.exists()]
         elif name == "out" and (given.get("keys") or given.get("schema")):

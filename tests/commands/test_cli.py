@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from benchmarks import sequences as baselines
-from equilif import cli, results
+from equilif import cli, commands, results
 from equilif.data import images as data
 from equilif.data import sequences
 from equilif.training import netfile, tables, train
@@ -26,7 +26,7 @@ from equilif.training.description import Description
 from equilif.training.history import HISTORY, NETWORK, digest
 from equilif.training.presets import PRESETS
 from equilif.training.run import Run
-from equilif_golden import network
+from equilif_golden import files, network
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
@@ -629,3 +629,13 @@ def test_whole_training_run_in_rtl(tmp_path):
         and found["training"]["samples"] == PRESETS["digits"].epochs * 1437
         and found["inference"]["samples"] == 360
     )
+
+
+def test_flash_of_a_simulation_is_read_and_written(tmp_path):
+    """Its file may exist; any other file that a command names is not overwritten by it."""
+    file = tmp_path / "flash.bin"
+    file.touch()
+    with commands._outputs({"flash": file}, overwrite=False):
+        files.check(file)
+    with commands._outputs({"network": file}, overwrite=False), pytest.raises(FileExistsError):
+        files.check(file)

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
+from equilif.data.microphone import Microphone as GoldenMicrophone
 from equilif.host.client import Client
 from equilif.host.store import Lessons, Samples, Store, TrainingJob
 from equilif.lesson import Words
@@ -20,6 +21,7 @@ from equilif_golden.engine.port import Region, region_size
 from equilif_golden.front_end import live
 from equilif_golden.front_end.button import LONG, SHORT, Button
 from equilif_golden.front_end.filter_bank import BANDS, Frames
+from equilif_golden.front_end.pdm import Modulator
 from equilif_golden.front_end.segmentation import HANG, Segmentation, Verdict
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.kernel import Kernel
@@ -29,7 +31,9 @@ from equilif_golden.link.standalone import Fault, order, slot_blocks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_hdl.front_end.button import Button as ButtonRtl
+from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
 from equilif_sim.tools.run import simulate
+from tests.front_end.test_live import ONE, PAUSE, sound
 from tests.standalone import AREA, FailingFlash, PowerCut, client_of, content_of
 
 verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
@@ -419,3 +423,40 @@ def test_rtl_power_cuts():
         assert Client(boards.rtl, timeout=0.05).registers == model.registers
         found.add(kept)
     assert found == {False, True}
+
+
+@verilated
+@pytest.mark.long
+def test_sound_and_button_at_the_pins():
+    """A long press and a word at the pins of the complete board, against the golden front end and model."""
+    from equilif_sim.board import Board
+
+    divisor = 500
+    microphone = Microphone("pdm", MIN_CLOCK_HZ, divisor)
+    rtl = Board(CONFIG, flash=AREA, microphone=microphone, build_id=0, frame_bytes=2048)
+    content = uploaded()
+    rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
+    rtl.work()
+    model = Model.of(content)
+    golden = GoldenMicrophone()
+    modulator = Modulator()
+    idle = 0
+    for ticks, label in ((LONG + 1, 0), (SHORT + 1, 1), (SHORT - 1, 2)):
+        rtl.button(True, label)
+        rtl.finish(ticks * divisor)
+        rtl.button(False, label)
+        rtl.finish(2 * divisor)
+        if ticks > LONG:
+            model.live.press_long()
+        elif ticks >= SHORT:
+            model.live.press(label)
+        bits = modulator.feed(sound(*ONE, PAUSE))
+        text = rtl.listen(bits)
+        silence = np.arange(idle, rtl.idle_bits) & 1
+        idle = rtl.idle_bits
+        (spoken,) = golden.feed_bits(np.concatenate([silence, bits]))[1]
+        assert text == model.live.hear(spoken.word.verdict, spoken.codes)
+        rtl.finish(400_000)
+        assert not rtl.active
+        assert bytes(rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size]) == model.content
+    assert (model.registers.classes, model.registers.generation) == (CLASSES + 1, 2) and text[:1] == b"C"
