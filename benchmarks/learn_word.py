@@ -3,10 +3,9 @@
     python -m benchmarks.learn_word --data DIR [--json FILE]
 
 A choice is a digit and a speaker.  The preset of the spoken digits, with --queries queries, is trained on the
-other nine digits of the other five speakers, with an output for the tenth digit that never learns.  Then it
-learns --utterances of the digit (by the five speakers) and as many of the speaker (one of every digit), in
---passes passes at --learning-rate.  A pass also has --replay stored training samples of each old digit, in
-random order.
+other nine digits of the other five speakers.  Then the procedure of `equilif listen --learn` (equilif.lesson)
+adds a class, and learns --utterances of the digit (by the five speakers) and as many of the speaker (one of
+every digit), with --replay stored training samples of each old digit.
 
 Accuracy is of test samples: old digits of old speakers, the new digit of old speakers, old digits of the new
 speaker, and the new digit of the new speaker, each before and after.  Cycles are those of the engine of the
@@ -20,15 +19,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from equilif import lesson
 from equilif.data import sequences
 from equilif.data.dataset import DataSet
 from equilif.data.recordings import speakers
+from equilif.lesson import Words
 from equilif.results import machine, write_json
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
@@ -38,7 +40,6 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Weights
 from equilif_golden.samples import one_hot
 
 #: digit and number of the speaker
@@ -80,82 +81,85 @@ class Spoken(NamedTuple):
             "both": np.flatnonzero((y == digit) & (who == speaker)),
         }
 
-    def accuracies(self, kernel: Kernel, groups: Mapping[str, Indices]) -> dict[str, float]:
+    def accuracies(self, kernel: Kernel, digit: int, groups: Mapping[str, Indices]) -> dict[str, float]:
+        """Of a network whose class numbers are :func:`relabelled`."""
         d = self.data
         assert d.tokens_train is not None
         if self.held.any():
             at = np.flatnonzero(self.held)
-            right = kernel.predict(d.x_train[at], tokens=d.tokens_train.take(at)) == d.y_train[at]
+            x, y, tokens = d.x_train[at], d.y_train[at], d.tokens_train.take(at)
         else:
-            right = kernel.predict(d.x_test, tokens=d.tokens_test) == d.y_test
+            assert d.tokens_test is not None
+            x, y, tokens = d.x_test, d.y_test, d.tokens_test
+        right = kernel.predict(x, tokens=tokens) == relabelled(y, digit)
         return {name: float(right[group].mean()) for name, group in groups.items()}
 
 
-def trained(spoken: Spoken, preset: Description, digit: int, speaker: int, seed: int) -> Kernel:
-    """The network that knows the old digits of the old speakers."""
-    data = spoken.data
+def relabelled(y: Indices, digit: int) -> Indices:
+    """Class numbers with ``digit`` as the last one."""
+    last = 9
+    return np.where(y == digit, last, y - (y > digit))
+
+
+def known(spoken: Spoken, digit: int, speaker: int) -> DataSet:
+    """The old digits of the old speakers; their test samples are not used."""
+    d = spoken.data
+    assert d.tokens_train is not None and d.tokens_test is not None
+    at = np.flatnonzero(~spoken.held & (d.y_train != digit) & (spoken.who != speaker))
+    test = np.flatnonzero(d.y_test != digit)
+    return replace(
+        d,
+        x_train=d.x_train[at],
+        y_train=relabelled(d.y_train[at], digit),
+        tokens_train=d.tokens_train.take(at),
+        x_test=d.x_test[test],
+        y_test=relabelled(d.y_test[test], digit),
+        tokens_test=d.tokens_test.take(test),
+        classes=(),
+    )
+
+
+def trained(data: DataSet, preset: Description, seed: int) -> Kernel:
+    """A network that knows all training samples of these data."""
     learner = EquilibriumPropagation.start(preset, data, seed).learner
     assert isinstance(learner, Kernel)
-    known = ~spoken.held & (data.y_train != digit) & (spoken.who != speaker)
     for epoch in range(preset.epochs):
         plan = epoch_plan(preset, data, seed, epoch)
         learner.set_learning_rate(plan.learning_rate)
         x, tokens = plan.samples()
-        learner.train(x, data.y_train, plan.order[known[plan.order]], tokens=tokens)
+        learner.train(x, data.y_train, plan.order, tokens=tokens)
     return learner
 
 
-def lesson(
-    spoken: Spoken, digit: int, speaker: int, options: argparse.Namespace, seed: int
-) -> tuple[Raw, Raw]:
-    """New utterances, and stored samples of the old digits."""
+def utterances(spoken: Spoken, digit: int, speaker: int, n: int, seed: int) -> Words:
+    """``n`` of the digit by the old speakers, and as many of the new speaker."""
     rng = np.random.default_rng((seed, digit, speaker))
-    y, who = spoken.data.y_train, spoken.who
+    d, who = spoken.data, spoken.who
+    y = d.y_train
+    assert d.tokens_train is not None
 
-    def draw(where: npt.NDArray[np.bool_], n: int) -> Raw:
-        return rng.choice(np.flatnonzero(where & ~spoken.held), n, replace=False)
+    def draw(where: npt.NDArray[np.bool_], k: int) -> Raw:
+        return rng.choice(np.flatnonzero(where & ~spoken.held), k, replace=False)
 
     others = [s for s in np.unique(who) if s != speaker]
-    each = np.bincount(np.arange(options.utterances) % len(others), minlength=len(others))
-    new = [draw((y == digit) & (who == s), n) for s, n in zip(others, each, strict=True)]
-    each = np.bincount(np.arange(options.utterances) % 10, minlength=10)
-    new += [draw((y == d) & (who == speaker), n) for d, n in enumerate(each)]
-    stored = [draw((y == d) & (who != speaker), options.replay) for d in range(10) if d != digit]
-    return np.concatenate(new), np.concatenate(stored)
+    each = np.bincount(np.arange(n) % len(others), minlength=len(others))
+    parts = [draw((y == digit) & (who == s), k) for s, k in zip(others, each, strict=True)]
+    each = np.bincount(np.arange(n) % 10, minlength=10)
+    parts += [draw((y == k) & (who == speaker), m) for k, m in enumerate(each)]
+    at = np.concatenate(parts)
+    tokens = [d.tokens_train.table[d.tokens_train.rows_of(j)] for j in at]
+    return Words.of(tokens, list(relabelled(y[at], digit)), d.tokens_train.table.shape[1])
 
 
-def learned(
-    spoken: Spoken,
-    network: Network,
-    weights: Weights,
-    new: Raw,
-    stored: Raw,
-    options: argparse.Namespace,
-    seed: int,
-) -> Kernel:
-    """The network after the lesson."""
-    kernel = Kernel(network, weights, learning_rate=options.learning_rate)
-    data = spoken.data
-    for k in range(options.passes):
-        order = np.random.default_rng((seed, k, 3)).permutation(np.concatenate([new, stored]))
-        kernel.set_learning_rate(options.learning_rate * (1 - k / options.passes))
-        kernel.train(data.x_train, data.y_train, order, tokens=data.tokens_train)
-    return kernel
-
-
-def cycles(spoken: Spoken, kernel: Kernel, order: Raw, learning_rate: float) -> float:
+def cycles(kernel: Kernel, words: Words, learning_rate: float) -> float:
     """Mean cycles of a training sample on the engine of BOARD, by the engine model, which is compared."""
-    data = spoken.data
-    assert data.tokens_train is not None
     config = BOARDS[BOARD].config
     learner = Kernel(kernel.network, kernel.weights, learning_rate=learning_rate)
     chip = Chip(EngineModel(config), kernel.network, kernel.weights, learning_rate=learning_rate)
-    targets = one_hot(data.y_train, kernel.network.n_outputs)
-    runs = [
-        chip.sample(data.x_train[j], targets[j], tokens=data.tokens_train.take([j])).cycles
-        for j in order[:TIMED]
-    ]
-    learner.train(data.x_train, data.y_train, order[:TIMED], tokens=data.tokens_train)
+    targets = one_hot(words.labels, kernel.network.n_outputs)
+    nothing = np.zeros(0, np.int64)
+    runs = [chip.sample(nothing, targets[j], tokens=words.tokens.take([j])).cycles for j in range(TIMED)]
+    learner.train(None, words.labels, range(TIMED), tokens=words.tokens)
     if any((w != chip.weights[name]).any() for name, w in learner.weights.items()):
         raise AssertionError("engine and kernel differ")
     return float(np.mean(runs))
@@ -167,10 +171,12 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--queries", type=int, default=QUERIES)
-    parser.add_argument("--utterances", type=int, default=10)
-    parser.add_argument("--replay", type=int, default=20, help="stored samples of each old digit; 0: none")
-    parser.add_argument("--passes", type=int, default=40)
-    parser.add_argument("--learning-rate", type=float, default=0.02)
+    parser.add_argument("--utterances", type=int, default=lesson.UTTERANCES)
+    parser.add_argument(
+        "--replay", type=int, default=lesson.REPLAY, help="stored samples of a digit; 0: none"
+    )
+    parser.add_argument("--passes", type=int, default=lesson.PASSES)
+    parser.add_argument("--learning-rate", type=float, default=lesson.LEARNING_RATE)
     parser.add_argument("--epochs", type=int, help="of the training before (default: the preset's)")
     parser.add_argument("--choices", type=int, default=len(CHOICES))
     parser.add_argument("--validation", action="store_true")
@@ -186,24 +192,27 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     choices = VALIDATION_CHOICES if options.validation else CHOICES
     for seed, (digit, speaker) in enumerate(choices[: options.choices]):
-        before = trained(spoken, preset, digit, speaker, seed)
+        old = known(spoken, digit, speaker)
+        before = trained(old, preset, seed)
         groups = spoken.groups(digit, speaker)
-        new, stored = lesson(spoken, digit, speaker, options, seed)
-        after = learned(spoken, before.network, before.weights, new, stored, options, seed)
+        words = lesson.drawn(old, options.replay, seed)
+        words = words.plus(utterances(spoken, digit, speaker, options.utterances, seed))
+        after = Kernel(*lesson.with_class(before.network, before.weights))
+        lesson.learn(after, words, passes=options.passes, learning_rate=options.learning_rate, seed=seed)
         row = {
             "digit": digit,
             "speaker": speaker,
-            "samples": len(new) + len(stored),
-            "before": spoken.accuracies(before, groups),
-            "after": spoken.accuracies(after, groups),
+            "samples": len(words),
+            "before": spoken.accuracies(before, digit, groups),
+            "after": spoken.accuracies(after, digit, groups),
         }
         rows.append(row)
         show(f"digit {digit}, speaker {speaker}", [row])
     show("mean", rows)
     each = None
     if options.queries <= QUERIES:
-        each = cycles(spoken, before, new, options.learning_rate)
-        total = each * options.passes * (len(new) + len(stored))
+        each = cycles(after, words, options.learning_rate)
+        total = each * options.passes * len(words)
         seconds = total / BOARDS[BOARD].clock_hz
         print(f"{BOARD}: {each:,.0f} cycles a training sample, {total:,.0f} for the lesson, {seconds:.2f} s")
     if options.json:
