@@ -126,8 +126,10 @@ def preset(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ())
     part = min(1.0, of.smallest.lif[-2].size / made.lif[-2].size)
     later = (before[-1],) * (len(specs) + len(hidden) - 1)
     scales = (before[0], *later, round(output * part, 3))
+    # finer steps are for shared weights: errors of populations all to all would saturate
+    schedule = replace(of.schedule, error_gain=1) if hidden else of.schedule
     scaled = network(
-        data, specs, hidden, learning_rate_scales=scales, schedule=of.schedule, feedback=of.feedback
+        data, specs, hidden, learning_rate_scales=scales, schedule=schedule, feedback=of.feedback
     )
     tables = of.content()
     return Description.of_network(scaled, data.name, learning=tables["learning"], start=tables["start"])

@@ -127,7 +127,7 @@ class Schedule:
     error_gain: int = field(
         default=1,
         metadata={
-            "help": "with errors: their factor from a population to the one before it, for finer steps",
+            "help": "with errors: their factor from a population to the one before it",
             "ge": 1,
             "le": 8,
             "values": "1, 2, 4, 8",

@@ -65,11 +65,12 @@ def test_several_layers_learn_from_errors(name):
     x = np.zeros((10, 28 * 28), np.uint8)
     data = DataSet(name, x, np.arange(10), x, np.arange(10), shape=(28, 28))
     assert not convolved.preset(data, [ConvSpec(16)]).schedule.errors
-    for more in (
-        convolved.preset(data, [ConvSpec(16), ConvSpec(32)]),
-        convolved.preset(data, [ConvSpec(128, 4, 2)], [64]),
+    for more, gain in (
+        (convolved.preset(data, [ConvSpec(16), ConvSpec(32)]), 4 if name == "fashion" else 1),
+        (convolved.preset(data, [ConvSpec(128, 4, 2)], [64]), 1),
     ):
-        assert more.schedule == Schedule(free=8, window=8, contrast="errors") and not more.feedback
+        expected = Schedule(free=8, window=8, contrast="errors", error_gain=gain)
+        assert more.schedule == expected and not more.feedback
 
 
 def test_colours_become_maps():
