@@ -136,8 +136,8 @@ class Simulated:
                     number = int(text[1:])
                     names = dict(enumerate(listener.labels))
                     label = "rejected" if text[0] == "X" else names.get(number, f"new class {number}")
-                    if text[0] != "X":
-                        self.board.work()
+                    if self.area is not None and text[0] == "L":
+                        self.board.rest()
                         press()
                     yield {"end": played / RATE, "text": text, "label": label}
 

@@ -152,6 +152,8 @@ FASTEST = Uart(MIN_DIVISOR)
 IDLE_TIMEOUT_BITS = 17
 CHUNK = 20_000  #: cycles between polls of the terminal
 ROOM = 4096
+#: longer than a word of the live controller, in cycles
+REST_CYCLES = 300_000
 LOCALHOST = "127.0.0.1"
 #: of all host programs of a simulated network
 HOST_MAC = bytes.fromhex("020000000001")
@@ -337,6 +339,16 @@ class Board:
         while self._lib.board_left(self._board):
             self.run(b"")
         self._lib.board_wait(self._board, ctypes.c_uint64(cycles))
+
+    def rest(self, cycles: int = REST_CYCLES) -> None:
+        """Run until the trainer has not been active for ``cycles``: the end of a lesson, between whose rounds
+        the engine runs.
+        """
+        end = self.cycles + cycles
+        while self.cycles < end:
+            self.finish(1000)
+            if self.active:
+                end = self.cycles + cycles
 
     def step(self, cycles: int) -> None:
         """Run ``cycles``, or until a reply is received."""

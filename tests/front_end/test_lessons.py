@@ -456,7 +456,6 @@ def test_sound_and_button_at_the_pins():
         idle = rtl.idle_bits
         (spoken,) = golden.feed_bits(np.concatenate([silence, bits]))[1]
         assert text == model.live.hear(spoken.word.verdict, spoken.codes)
-        rtl.finish(400_000)
-        assert not rtl.active
+        rtl.rest()
         assert bytes(rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size]) == model.content
     assert (model.registers.classes, model.registers.generation) == (CLASSES + 1, 2) and text[:1] == b"C"
