@@ -21,22 +21,25 @@ import numpy as np
 from benchmarks import learn_word
 from benchmarks.learn_word import CHOICES, VALIDATION_CHOICES, Spoken
 from equilif.host.lessons import LEARNING_RATE, REPLAY, ROUNDS
+from equilif.lesson import Words, drawn, with_class
 from equilif.results import machine, write_json
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
-from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 
 
-def taught(kernel: Kernel, spoken: Spoken, new: Raw, stored: Raw, rounds: int, replay: int) -> None:
+def taught(
+    kernel: Kernel, new: Words, stored: Words, rounds: int, replay: int, rng: np.random.Generator
+) -> None:
     """Lessons of the new utterances, each as on a board."""
-    data = spoken.data
+    words = new.plus(stored)
+    order = len(new) + rng.permutation(len(stored))
     at = 0
-    for j in new:
+    for j in rng.permutation(len(new)):
         for _ in range(rounds):
-            samples = [stored[k % len(stored)] for k in range(at, at + replay)]
+            samples = [order[k % len(order)] for k in range(at, at + replay)]
             at += replay
-            kernel.train(data.x_train, data.y_train, np.array([j, *samples]), tokens=data.tokens_train)
+            kernel.train(None, words.labels, np.array([j, *samples]), tokens=words.tokens)
 
 
 def main() -> None:
@@ -58,19 +61,24 @@ def main() -> None:
     content["population"]["query"]["heads"] = options.queries
     preset = Description.of(content, "spoken")
     spoken = Spoken.load(preset, options.data, options.validation)
-    drawn = argparse.Namespace(utterances=options.utterances, replay=options.stored)
     rows: list[dict[str, Any]] = []
     for seed, (digit, speaker) in enumerate(VALIDATION_CHOICES if options.validation else CHOICES):
-        kernel = learn_word.trained(spoken, preset, digit, speaker, seed)
+        old = learn_word.known(spoken, digit, speaker)
+        trained = learn_word.trained(old, preset, seed)
         groups = spoken.groups(digit, speaker)
-        new, stored = learn_word.lesson(spoken, digit, speaker, drawn, seed)
-        rng = np.random.default_rng(seed)
-        before = spoken.accuracies(kernel, groups)
-        kernel.set_learning_rate(options.learning_rate)
-        new = rng.permutation(new[: options.utterances])
-        taught(kernel, spoken, new, rng.permutation(stored), options.rounds, options.replay)
+        before = spoken.accuracies(trained, digit, groups)
+        kernel = Kernel(*with_class(trained.network, trained.weights), learning_rate=options.learning_rate)
+        said = learn_word.utterances(spoken, digit, speaker, options.utterances, seed)
+        new = said.take(range(options.utterances))  # those of the old speakers
+        stored = drawn(old, options.stored, seed)
+        taught(kernel, new, stored, options.rounds, options.replay, np.random.default_rng(seed))
         rows.append(
-            {"digit": digit, "speaker": speaker, "before": before, "after": spoken.accuracies(kernel, groups)}
+            {
+                "digit": digit,
+                "speaker": speaker,
+                "before": before,
+                "after": spoken.accuracies(kernel, digit, groups),
+            }
         )
         learn_word.show(f"digit {digit}, speaker {speaker}", rows[-1:])
     learn_word.show("mean", rows)

@@ -62,6 +62,10 @@ class Words:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, at: npt.ArrayLike) -> Words:
+        """The words at these indices."""
+        return Words(self.tokens.take(at), self.labels[np.asarray(at)])
+
     def plus(self, other: Words) -> Words:
         a, b = self.tokens, other.tokens
         return Words(
