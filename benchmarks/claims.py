@@ -245,7 +245,7 @@ NETWORKS = {
     "fashion-maps-2": TrainedNetwork(
         "Fashion-MNIST",
         "convolutions of 64 and 128 maps",
-        36,
+        24,
         "equilif train fashion --hidden conv:64 --hidden conv:128",
     ),
     "fashion-256": TrainedNetwork(
