@@ -167,8 +167,14 @@ class Live(wiring.Component):
         learns = Signal()
         used = Signal()  # the label is
         serial = Signal(8 - KIND_BITS)  # of the answer
-        pressed = Signal()  # by the pins, since the last word
+        pressed = Signal()  # by the pins, for the next word
         pin_label = Signal(LABEL_BITS)
+        by_pins = Signal()  # this word has its label from the pins
+        press: Value = self.learn
+        if self.lessons:
+            press = self.learn | self.new_class
+        pressed_late = Signal()
+        m.d.sync += pressed_late.eq(press)
         with m.If(self.learn):
             m.d.sync += [pressed.eq(1), pin_label.eq(self.label)]
         no_class: Value = label >= classes
@@ -287,6 +293,7 @@ class Live(wiring.Component):
             with m.State("BEGIN"):
                 m.d.sync += [
                     learns.eq(pressed | (label != NO_LABEL)),
+                    by_pins.eq(pressed),
                     place.eq(SCALING),
                     byte.eq(0),
                     count.eq(0),
@@ -313,7 +320,10 @@ class Live(wiring.Component):
                             m.d.sync += self.hold.eq(0)
                             m.next = "LESSON"
             with m.State("START TOKENS"):
-                m.d.sync += used.eq(learns & ~again if self.lessons else learns)
+                uses = learns & ~again if self.lessons else learns
+                m.d.sync += used.eq(uses)
+                with m.If(uses & by_pins):  # a press from now on, or just before, is for the next word
+                    m.d.sync += pressed.eq(press | pressed_late)
                 with m.If(learns & no_class):
                     reject(NO_CLASS, "CLEAR")
                 with m.Else():
@@ -390,9 +400,8 @@ class Live(wiring.Component):
                     region.eq(VALUE_REGION),
                     address.eq(table + LABEL),
                     wdata.eq(NO_LABEL),
-                    write.eq(used & ~pressed),
+                    write.eq(used & ~by_pins),
                 ]
-                m.d.sync += pressed.eq(pressed & ~used)
                 m.next = "NUMBER"
             with m.State("NUMBER"):
                 m.d.comb += [
