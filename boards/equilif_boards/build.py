@@ -75,6 +75,7 @@ EXTRAS = {
 VERSION_OPTIONS = {"yosys": "-V"}  #: packers have none
 BITSTREAMS = (".bin", ".bit", ".fs")
 CONSTRAINTS = (".pcf", ".lpf", ".cst")
+NO_PLACEMENT = "legal placement"  #: in the error of nextpnr
 PLANNED = (".il", ".ys", ".json", *CONSTRAINTS)  #: files of a plan that determine the bitstream
 
 
@@ -94,7 +95,11 @@ class TimingNotMet(BuildError):
     pass
 
 
-class RouteTimeout(BuildError):
+class NotRouted(BuildError):
+    """Place and route failed with a seed; another one may succeed."""
+
+
+class RouteTimeout(NotRouted):
     """A tool exceeded its time limit."""
 
 
@@ -396,7 +401,7 @@ def build(
     ``progress``: called with a line at the begin and end of each step.
 
     ValueError or OSError if ``out`` is not usable.  BuildError: MissingTool; DoesNotFit, before synthesis if
-    possible; TimingNotMet; RouteTimeout if no seed finished; or the error of a tool.
+    possible; TimingNotMet; NotRouted if no seed finished; or the error of a tool.
     """
     step = BuildSteps(progress)
     seed = check_int(board.seed if seed is None else seed, "seed", 0, MAX_SEED)
@@ -417,7 +422,7 @@ def build(
             step(
                 f"{route_tool} seed {attempt}", functools.partial(_route, synthesis, folder, attempt, minutes)
             )
-        except RouteTimeout as e:
+        except NotRouted as e:
             step.say(f"  {e}")
             return False
         timing, utilisation[attempt] = report_of(folder / REPORT)
@@ -430,10 +435,10 @@ def build(
             break
     else:
         if not timings:
-            raise RouteTimeout(
-                f"{board.title}: place and route did not finish in {minutes:g} minutes with any of the seeds "
-                f"{seed}..{attempt}: raise the limit (--minutes), or try other seeds, a newer nextpnr "
-                "or a smaller engine"
+            raise NotRouted(
+                f"{board.title}: place and route did not finish in {minutes:g} minutes, or found no "
+                f"placement, with any of the seeds {seed}..{attempt}: raise the limit (--minutes), or try "
+                "other seeds, a newer nextpnr or a smaller engine"
             )
         best = max(timings, key=lambda s: timings[s].f_max)
         timing = timings[best]
@@ -483,7 +488,9 @@ def _write(plan: Plan, out: Path) -> None:
 
 
 def _route(synthesis: Synthesis, out: Path, seed: int, minutes: float) -> None:
-    """Place and route with a seed; DoesNotFit if cells are missing, RouteTimeout after ``minutes``."""
+    """Place and route with a seed; DoesNotFit if cells are missing, RouteTimeout after ``minutes``, NotRouted
+    if cells fit, but find no place.
+    """
     board = synthesis.board
     plan = synthesis.plan
     identity.stamp(synthesis.netlist, board.device.family, synthesis.build_id(seed))
@@ -494,11 +501,13 @@ def _route(synthesis: Synthesis, out: Path, seed: int, minutes: float) -> None:
         _run(command, out, plan.tools[1], minutes)
     except RouteTimeout:
         raise
-    except BuildError:
+    except BuildError as e:
         log = out / LOG
         short = overfull(log.read_text(errors="replace")) if log.exists() else {}
         if short:
             raise DoesNotFit(too_small(board, short)) from None
+        if NO_PLACEMENT in str(e):
+            raise NotRouted(f"{plan.tools[1]} found no placement") from None
         raise
 
 

@@ -23,8 +23,8 @@ from equilif_boards.build import (
     BuildError,
     DoesNotFit,
     MissingTool,
+    NotRouted,
     Plan,
-    RouteTimeout,
     TimingNotMet,
     build,
     main,
@@ -360,8 +360,19 @@ def test_seed_timeout(tools, tmp_path):
 
 def test_all_seeds_time_out(tools, tmp_path):
     tools("nextpnr-ice40", endless(tmp_path, 1, 2))
-    with pytest.raises(RouteTimeout, match=r"0\.01 minutes.*1\.\.2: .*--minutes"):
+    with pytest.raises(NotRouted, match=r"0\.01 minutes.*1\.\.2: .*--minutes"):
         build(SMALL["icebreaker"], tmp_path / "out", seed=1, retries=2, minutes=0.01)
+
+
+def test_seed_without_placement(tools, tmp_path):
+    """A nearly full design: another seed may find one."""
+    tools(
+        "nextpnr-ice40",
+        'for last; do :; done; case "$last" in 4) echo "ERROR: Unable to find legal placement for all cells, '
+        f'design is probably at utilisation limit." >&2; exit 1;; esac\ncp {tmp_path}/report"$last" '
+        "top.report.json",
+    )
+    assert build(SMALL["icebreaker"], tmp_path / "out", seed=4).seed in (5, 6)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
