@@ -927,6 +927,7 @@ def test_arrays_of_every_kind_compile_once():
         kernel.train(x, y)
         kernel.predict(x)
         kernel.settle(x, one_hot(y, 3))
+        kernel.settle(x, np.asfortranarray(one_hot(y, 3)))
     before = len(settle_samples.signatures), len(train_samples.signatures)
     assert before == (1, 1)
 

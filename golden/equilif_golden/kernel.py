@@ -200,7 +200,7 @@ class Kernel:
         n = len(values)
         targets = np.zeros((0, self.network.n_outputs), np.uint8)
         if y is not None:
-            targets = samples.check_targets(self.network, y, n).astype(np.uint8)
+            targets = samples.check_targets(self.network, y, n).astype(np.uint8, order="C")
         w = self._held[0]
         found = Settled(
             np.zeros((n, 3, self._plan.n_neurons), np.int32), np.zeros(n, np.int64), np.zeros(n, np.int64)
