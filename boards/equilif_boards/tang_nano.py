@@ -72,7 +72,6 @@ TANG_NANO_9K = Board(
     link=UartLink(baud=3_000_000),
     # external flash of 4 MiB; the bitstream is in the internal one
     flash=SpiFlash(area=Area(1, 63)),
-    seed=1,
     config=EngineConfig(
         lanes=4,
         tiles=1024,

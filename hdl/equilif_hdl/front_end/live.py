@@ -61,6 +61,32 @@ from equilif_hdl.typed import Stream
 LABEL_BITS = 4  #: of the pins
 
 
+def send_answer(
+    m: Module, text: Stream[Signal], hold: Signal, letter: Signal, number: Signal, *, then: str
+) -> None:
+    """States TEXT to END, which release the engine and send an answer: letter, two digits, new line."""
+    tens = Signal(4)
+    with m.State("TEXT"):
+        m.d.sync += [tens.eq(0), hold.eq(0)]
+        m.d.comb += [text.payload.eq(letter), text.valid.eq(1)]
+        with m.If(text.ready):
+            m.next = "DIVIDE"
+    with m.State("DIVIDE"):
+        with m.If(number >= 10):
+            m.d.sync += [number.eq(number - 10), tens.eq(tens + 1)]
+        with m.Else():
+            m.next = "TENS"
+    for state, payload, following in (
+        ("TENS", ord("0") + tens, "ONES"),
+        ("ONES", ord("0") + number, "END"),
+        ("END", Const(ord("\n"), 8), then),
+    ):
+        with m.State(state):
+            m.d.comb += [text.payload.eq(payload), text.valid.eq(1)]
+            with m.If(text.ready):
+                m.next = following
+
+
 class Live(wiring.Component):
     """Members
     -------
@@ -249,7 +275,6 @@ class Live(wiring.Component):
         lost = Signal()  # the answer is that of lost words
         letter = Signal(8)
         number = Signal(8)
-        tens = Signal(4)
         m.d.comb += tokens.center.eq(scaling[:12])
         m.d.comb += tokens.scale.eq(scaling[12:])
 
@@ -427,25 +452,7 @@ class Live(wiring.Component):
                     with m.If(again):
                         m.d.sync += self.hold.eq(0)
                         m.next = "LESSON"
-            with m.State("TEXT"):
-                m.d.sync += [tens.eq(0), self.hold.eq(0)]
-                m.d.comb += [self.text.payload.eq(letter), self.text.valid.eq(1)]
-                with m.If(self.text.ready):
-                    m.next = "DIVIDE"
-            with m.State("DIVIDE"):
-                with m.If(number >= 10):
-                    m.d.sync += [number.eq(number - 10), tens.eq(tens + 1)]
-                with m.Else():
-                    m.next = "TENS"
-            for state, payload, then in (
-                ("TENS", ord("0") + tens, "ONES"),
-                ("ONES", ord("0") + number, "END"),
-                ("END", Const(ord("\n"), 8), "FINISHED"),
-            ):
-                with m.State(state):
-                    m.d.comb += [self.text.payload.eq(payload), self.text.valid.eq(1)]
-                    with m.If(self.text.ready):
-                        m.next = then
+            send_answer(m, self.text, self.hold, letter, number, then="FINISHED")
             with m.State("FINISHED"):
                 # words that were lost after this one have an answer before those that come later
                 with m.If(queue.followed & ~lost):

@@ -45,6 +45,7 @@ from equilif_hdl.engine.port import VALUE_REGION, EnginePort
 from equilif_hdl.fixed import ram
 from equilif_hdl.front_end.adc import COMMAND_BITS, SAMPLING_BITS, WIDTHS, AdcReader
 from equilif_hdl.front_end.channels import Channels
+from equilif_hdl.front_end.live import send_answer
 from equilif_hdl.link.uart import UartTransmitter
 from equilif_hdl.typed import Interface, Stream
 
@@ -276,7 +277,6 @@ class SensorController(wiring.Component):
 
         letter = Signal(8)
         number = Signal(8)
-        tens = Signal(4)
         m.d.comb += [fetch.addr.eq(count), fetch.en.eq(1), address.eq(place)]
 
         def put(where: int | Value, what: int | Value) -> None:
@@ -399,25 +399,7 @@ class SensorController(wiring.Component):
                 kind = Mux(letter == ord("X"), LETTERS.index("X"), learns)
                 put(table + KIND, Cat(kind[:KIND_BITS], serial))
                 m.next = "TEXT"
-            with m.State("TEXT"):
-                m.d.sync += [tens.eq(0), self.hold.eq(0)]
-                m.d.comb += [self.text.payload.eq(letter), self.text.valid.eq(1)]
-                with m.If(self.text.ready):
-                    m.next = "DIVIDE"
-            with m.State("DIVIDE"):
-                with m.If(number >= 10):
-                    m.d.sync += [number.eq(number - 10), tens.eq(tens + 1)]
-                with m.Else():
-                    m.next = "TENS"
-            for state, payload, then in (
-                ("TENS", ord("0") + tens, "ONES"),
-                ("ONES", ord("0") + number, "END"),
-                ("END", Const(ord("\n"), 8), "IDLE"),
-            ):
-                with m.State(state):
-                    m.d.comb += [self.text.payload.eq(payload), self.text.valid.eq(1)]
-                    with m.If(self.text.ready):
-                        m.next = then
+            send_answer(m, self.text, self.hold, letter, number, then="IDLE")
         return m
 
 
