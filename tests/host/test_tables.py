@@ -88,6 +88,7 @@ def test_table_learns_as_golden(connected, tmp_path):
     assert got["spikes_per_sample"] == golden["spikes_per_sample"]
 
 
+@pytest.mark.regress
 def test_table_resume_within_epoch(tmp_path):
     class Enough(Exception):
         pass

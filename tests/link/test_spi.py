@@ -70,6 +70,7 @@ def test_min_cycles_per_bit():
         Spi.of(79e6, 20e6)
 
 
+@pytest.mark.regress
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("ratio", [4, 6.1])
 def test_complete_design_over_spi(ratio, tmp_path):
