@@ -68,8 +68,8 @@ def main() -> None:
         groups = spoken.groups(digit, speaker)
         before = spoken.accuracies(trained, digit, groups)
         kernel = Kernel(*with_class(trained.network, trained.weights), learning_rate=options.learning_rate)
-        said = learn_word.utterances(spoken, digit, speaker, options.utterances, seed)
-        new = said.take(range(options.utterances))  # those of the old speakers
+        utterances = learn_word.utterances(spoken, digit, speaker, options.utterances, seed)
+        new = utterances.take(range(options.utterances))  # those of the old speakers
         stored = drawn(old, options.stored, seed)
         taught(kernel, new, stored, options.rounds, options.replay, np.random.default_rng(seed))
         rows.append(

@@ -210,7 +210,7 @@ def _learn(
         if len(tokens) == n:
             break
     else:
-        raise ValueError(f"{len(tokens)} of {n} words were said: nothing was learned")
+        raise ValueError(f"{len(tokens)} of {n} words were heard: nothing was learned")
     new = lesson.Words.of(tokens, [labels.index(label)] * n, tokens[0].shape[1])
     words = stored.plus(new)
     before = board.chip.weights

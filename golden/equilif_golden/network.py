@@ -601,7 +601,7 @@ class Network:
                 f'contrast "errors" is for LIF populations only, {attends[0]!r} is none: take "phases"'
             )
         if schedule.errors:
-            _ = self.error_depths
+            _ = self.error_depths  # raises ValueError for paths of different lengths
         raw = schedule.raw(numerics)
         if raw.threshold * (raw.window + 3) > numerics.charge.hi:
             raise ValueError(f"window {raw.window} overflows the {numerics.charge_width}-bit charge")
@@ -710,7 +710,7 @@ class Network:
 
     @cached_property
     def error_depths(self) -> Mapping[str, int]:
-        """By LIF population: synapses from it to the output.
+        """Number of synapses from each LIF population to the output.
 
         ValueError with an ``error_gain`` if two paths differ, as their errors have different units.
         """

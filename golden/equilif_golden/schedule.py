@@ -67,8 +67,8 @@ class Schedule:
     min_windows   minimum number of windows of the free phase
     contrast      what weights learn from: rates of the two nudged phases, or errors; ``nudged`` and ``beta``
                   have no effect with errors
-    error_gain    errors of a hidden population are times this factor for each population between it and the
-                  output, itself included, and its learning rate is divided by it; no effect with phases
+    error_gain    errors of a population k synapses before the output are in units of
+                  1/(256 error_gain**k), and learning rates are divided accordingly; no effect with phases
     """
 
     free: int = _field(12, Option("Maximum number of time steps of the free phase.", settles=True), **STEPS)
