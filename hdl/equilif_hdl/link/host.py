@@ -265,8 +265,9 @@ class _HostStates:
         self.region = Signal(3 if trainer else 2)
         self.packed = Signal()  # the values of a RUN are packed
         region = self.argument[: len(self.region)]
+        # registered: the address follows the region in the header, and the payload of LOAD follows DECODE
+        m.d.sync += self.region.eq(Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, region)))
         m.d.comb += [
-            self.region.eq(Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, region))),
             self.packed.eq(self.runs & self.argument[2]),
             checker.word.eq(self.word),
             self.engine.mem_region.eq(self.region),
@@ -283,17 +284,7 @@ class _HostStates:
         own = OWN_BYTES if trainer else {}
         self.last_written = self._by_region(WRITE_BYTES, own)
         self.last_read = self._by_region(READ_BYTES, own)
-        self.outside = Signal()  # the element is not in the region
-        with m.Switch(self.region):
-            for r in Region:
-                with m.Case(int(r)):
-                    m.d.comb += self.outside.eq(self.address >= region_size(self.config, r))
-            if self.area is not None:
-                with m.Case(FLASH):
-                    m.d.comb += self.outside.eq(self.address[BLOCK_BITS:] >= self.area.blocks)
-                with m.Case(TRAINER):
-                    n = Mux(self.write, WRITABLE, len(REGISTERS))
-                    m.d.comb += self.outside.eq(self.address >= n)
+        self._range()
         self.fits = self._fits()
         self._connect_regions(controller)
         self._samples(host.max_samples)
@@ -334,12 +325,37 @@ class _HostStates:
         low, group = self.address[:bits], self.address[bits:]
         # zeros continue in the next group
         self.more_groups = self.count[bits : max(ZERO_BITS, bits) + 1].any()
-        last = Mux(self.zeros, self.count[:bits] | self.more_groups.replicate(bits), low)[:bits]
+        self.last = Signal(bits)  # lane of the last element that is written
         m.d.comb += [
-            more.eq(last - low),
-            self.next_address.eq(Cat(last, group) + 1),
+            self.last.eq(Mux(self.zeros, self.count[:bits] | self.more_groups.replicate(bits), low)),
+            more.eq(self.last - low),
+            self.next_address.eq(Cat(self.last, group) + 1),
             self.next_count.eq(self.count - Mux(self.zeros, 1 << bits, 1)),
         ]
+
+    def _range(self) -> None:
+        """Compare the address of the next cycle with the size of the region."""
+        m = self.m
+        #: the element is not in the region; not valid in the second pass of a write to the flash, which waits
+        self.outside = Signal()
+        self.advance = Signal()  # the address increases, or a write to the flash waits
+        complement = Signal(len(self.address))  # of the size of the region
+        limit = 1 << len(self.address)
+        with m.Switch(self.region):
+            for r in Region:
+                with m.Case(int(r)):
+                    m.d.comb += complement.eq(limit - region_size(self.config, r))
+            if self.area is not None:
+                with m.Case(FLASH):
+                    m.d.comb += complement.eq(limit - (self.area.blocks << BLOCK_BITS))
+                with m.Case(TRAINER):
+                    n = Mux(self.write, WRITABLE, len(REGISTERS))
+                    m.d.comb += complement.eq(limit - n)
+        bits = len(self.last)
+        last = Mux(self.advance, self.last, self.address[:bits])[:bits]
+        # one carry chain, with `advance` as its carry
+        total = Cat(Const(1, 1), last, self.address[bits:]) + Cat(self.advance, complement)
+        m.d.sync += self.outside.eq(total[-1])
 
     def _connect_regions(self, controller: FlashController | None) -> None:
         """Connect reads and writes of elements to engine, flash and trainer."""
@@ -379,7 +395,8 @@ class _HostStates:
             else:
                 m.d.comb += [side.eq(there) for side in sides]
         m.d.comb += [
-            engine.mem_write.eq(self.mem_write & ~self.region[2]),
+            # the values of the trainer's RUN are written in the only pass
+            engine.mem_write.eq(self.mem_write & ~self.region[2] & ~(self.outside & self.trainer_frame)),
             engine.mem_read.eq(self.mem_read & ~self.region[2]),
             port.address.eq(self.address),
             port.read.eq(self.mem_read & in_flash),
@@ -575,6 +592,7 @@ class _HostStates:
     def span(self) -> None:
         m = self.m
         with m.State("SPAN"):
+            m.d.comb += self.advance.eq(1)
             m.d.sync += self.status.eq(Status.BAD_ADDRESS)
             with m.If(self.erase):
                 m.next = "HEADER"
@@ -636,8 +654,10 @@ class _HostStates:
                     m.d.sync += self.lane.eq(0)
                     m.next = "ELEMENT"
             with m.If(self.pending):
+                m.d.comb += self.advance.eq(1)
                 self._element()
         with m.State("ELEMENT"):
+            m.d.comb += self.advance.eq(1)
             m.next = "DATA"
             with m.If(self.commit & ~self.ready):
                 m.next = "ELEMENT"
@@ -663,9 +683,8 @@ class _HostStates:
         """Write an element, or all zeros of a group, or refuse it."""
         m = self.m
         m.d.sync += [self.status.eq(Status.BAD_ADDRESS), self.address.eq(self.next_address)]
-        # in the second pass nothing is outside; the strobe must not depend on that comparison
-        m.d.comb += self.mem_write.eq(self.commit & ~(self.outside & self.trainer_frame))
-        with m.If(self.outside):
+        m.d.comb += self.mem_write.eq(self.commit)
+        with m.If(self.outside & ~(self.commit & self.in_flash)):
             self._refuse()
 
     def _end_of_sample(self) -> None:
