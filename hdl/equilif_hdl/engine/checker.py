@@ -7,7 +7,7 @@
 Ranges of operands, and the groups and tiles of each operation, come from
 equilif_golden.engine.isa.OPERATIONS.  The number of tiles is found without a multiplier, by n_src additions
 of n_dst, which stop at the first sum beyond the weight memory.  Latency: 1 cycle a word, up to 6 + 2 n_src
-cycles for the last word of an instruction.  With ``convolution`` there is a multiplier: up to 24 cycles for
+cycles for the last word of an instruction.  With ``convolution`` there is a multiplier: up to 33 cycles for
 an instruction after CONVOLVE.
 """
 
@@ -290,7 +290,7 @@ class Checker(wiring.Component):
 
 
 class GeometryChecker(wiring.Component):
-    """Checks groups and tiles of an instruction after CONVOLVE: nine products, two cycles each.
+    """Checks groups and tiles of an instruction after CONVOLVE: nine products, three cycles each.
 
     Members
     -------
@@ -378,7 +378,8 @@ class GeometryChecker(wiring.Component):
         n_pre = Mux(backwards, third.n_dst, third.n_src)
         n_post = Mux(backwards, third.n_src, third.n_dst)
         at = Signal(range(9))  # index of the product
-        multiplied = Signal()
+        stage = Signal(range(3))  # factors, product, result
+        judged = stage == 2
         a = Signal(17)
         b = Signal(WIDTHS["n_dst"])
         more = Signal(WIDTHS["operand"])
@@ -405,18 +406,19 @@ class GeometryChecker(wiring.Component):
         with m.Switch(at):
             for k, (x, y, addend, wrong) in enumerate(products):
                 with m.Case(k):
-                    m.d.comb += [a.eq(x), b.eq(y), more.eq(addend), mismatch.eq(wrong)]
+                    m.d.sync += [a.eq(x), b.eq(y), more.eq(addend)]
+                    m.d.comb += mismatch.eq(wrong)
         m.d.comb += [
             # a product that does not fit `last` exceeds every memory
-            self.wrong.eq(multiplied & (mismatch | (product[len(last) :] != 0))),
-            self.valid.eq(multiplied & ~self.wrong & (at == len(products) - 1)),
+            self.wrong.eq(judged & (mismatch | (product[len(last) :] != 0))),
+            self.valid.eq(judged & ~self.wrong & (at == len(products) - 1)),
         ]
         with m.If(self.check):
-            m.d.sync += [multiplied.eq(~multiplied), product.eq(a * b + more)]
-            with m.If(multiplied):
-                m.d.sync += [last.eq(product), at.eq(at + 1)]
+            m.d.sync += [stage.eq(stage + 1), product.eq(a * b + more)]
+            with m.If(judged):
+                m.d.sync += [stage.eq(0), last.eq(product), at.eq(at + 1)]
                 with m.If(at == 0):
                     m.d.sync += height.eq(product)
         with m.If(self.valid | self.wrong | self.clear):
-            m.d.sync += [at.eq(0), self.convolved.eq(0), multiplied.eq(0)]
+            m.d.sync += [at.eq(0), self.convolved.eq(0), stage.eq(0)]
         return m
