@@ -244,6 +244,7 @@ class _HostStates:
         bits = address_bits(self.config)
         self.address = Signal(1 + (max(bits, ADDRESS_BITS) if trainer else bits))
         self.literals = Signal(range(MAX_LITERALS + 1))  # packed values until the next control byte
+        self.literal = Signal()  # there are any
         self.pending = Signal()  # the word is a literal that is not yet written
         self.hold = host.hold if host.shared else None
         self.ran = Signal()  # the run is finished
@@ -264,9 +265,14 @@ class _HostStates:
         # engine regions in the low two bits; bit 2: trainer and flash
         self.region = Signal(3 if trainer else 2)
         self.packed = Signal()  # the values of a RUN are packed
-        region = self.argument[: len(self.region)]
+        argument = self.argument[: len(self.region)]
+        region = Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, argument))
+        self.in_flash = Signal() if trainer else Const(0, 1)
+        self.in_trainer = Signal() if trainer else Const(0, 1)
         # registered: the address follows the region in the header, and the payload of LOAD follows DECODE
-        m.d.sync += self.region.eq(Mux(self.load, Region.PROGRAM, Mux(self.runs, Region.VALUE, region)))
+        m.d.sync += self.region.eq(region)
+        if trainer:
+            m.d.sync += [self.in_flash.eq(region == FLASH), self.in_trainer.eq(region == TRAINER)]
         m.d.comb += [
             self.packed.eq(self.runs & self.argument[2]),
             checker.word.eq(self.word),
@@ -361,7 +367,6 @@ class _HostStates:
         """Connect reads and writes of elements to engine, flash and trainer."""
         m = self.m
         engine = self.engine
-        self.in_flash: Value = Const(0, 1)
         self.trainer_frame: Value = Const(0, 1)
         self.trainer_busy: Value = Const(0, 1)  # the trainer is busy, and the frame is from the line
         self.record: Value = Const(0, 1)
@@ -379,8 +384,8 @@ class _HostStates:
         if self.trainer is None or controller is None:
             return
         host = self.trainer.host
-        self.in_flash = in_flash = self.region == FLASH
-        in_trainer = self.region == TRAINER
+        in_flash = self.in_flash
+        in_trainer = self.in_trainer
         self.trainer_frame = host.trainer_frame
         self.trainer_busy = host.busy & ~host.trainer_frame
         self.record = host.record & host.trainer_frame & self.read & (self.status == Status.OK)
@@ -450,7 +455,7 @@ class _HostStates:
             m.d.sync += [
                 self.commit.eq(0),
                 self.lane.eq(0),
-                self.literals.eq(0),
+                self.literal.eq(0),
                 self.pending.eq(0),
                 self.result.eq(0),
                 self.address.eq(0),
@@ -549,9 +554,7 @@ class _HostStates:
                 invalid = Mux(self.runs, no_flags, self.argument > TRAINER)
                 no_region = invalid | (self.region == Region.PROGRAM) | self.erase & ~self.in_flash
                 # while busy, the trainer owns the flash, and the line may access its registers only
-                used = (
-                    self.trainer.host.busy & (self.region != TRAINER) & (self.in_flash | ~self.trainer_frame)
-                )
+                used = self.trainer.host.busy & ~self.in_trainer & (self.in_flash | ~self.trainer_frame)
                 with m.If(used):
                     m.d.sync += self.status.eq(Status.BUSY)
                     self._refuse()
@@ -605,8 +608,8 @@ class _HostStates:
                     self._again()
             with m.Elif(self.outside):
                 self._refuse()
-            with m.Else():
-                m.d.sync += [self.address.eq(self.next_address), self.count.eq(self.next_count)]
+            # the header follows again
+            m.d.sync += [self.address.eq(self.next_address), self.count.eq(self.next_count)]
 
     # -- data to write: values, weights, program ---------------------------------------------------
     def data(self) -> None:
@@ -615,7 +618,7 @@ class _HostStates:
         with m.State("DATA"):
             n_zeros = framer.data[:ZERO_BITS]
             n_literals = framer.data[ZERO_BITS:]
-            literal = self.literals != 0
+            literal = self.literal
             control = self.packed & ~literal
             m.d.sync += self.status.eq(Mux(self.load, Status.BAD_PROGRAM, Status.BAD_LENGTH))
             with m.If(self.pending):
@@ -637,6 +640,7 @@ class _HostStates:
                     m.d.sync += [
                         self.lane.eq(n_zeros != 0),
                         self.literals.eq(n_literals),
+                        self.literal.eq(n_literals != 0),
                         self.word.eq(0),
                         self.count.eq((n_zeros + (begin - 1))[: ZERO_BITS + 1]),
                     ]
@@ -649,6 +653,7 @@ class _HostStates:
                         self.lane.eq(0),
                         self.pending.eq(1),
                         self.literals.eq(self.literals - 1),
+                        self.literal.eq(self.literals != 1),
                     ]
                 with m.Elif(self.lane == self.last_written):
                     m.d.sync += self.lane.eq(0)
@@ -706,7 +711,7 @@ class _HostStates:
         m = self.m
         if self.max_samples > 1:
             m.d.sync += self.more_samples.eq(0)
-        with m.If((self.lane != 0) | (self.literals != 0) | self.load & ~self.commit & ~self.checker.closed):
+        with m.If((self.lane != 0) | self.literal | self.load & ~self.commit & ~self.checker.closed):
             self._refuse()
         with m.Elif(~self.commit):
             self._again()
