@@ -1,7 +1,8 @@
-"""Learning a word: new utterances and stored ones of the old classes, which would be forgotten otherwise.
+"""Learning a word or a class of a sensor: new samples and stored ones of the old classes, which would be
+forgotten otherwise.
 
-The memory of stored words is a file beside the network (:func:`memory_path`).  It begins with samples of the
-training data; the utterances of every lesson are added.
+The memory of stored samples is a file beside the network (:func:`memory_path`).  It begins with samples of
+the training data; those of every lesson are added.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.about import About
+from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.data.reading import read_npz
 from equilif.training.saved import Saved
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.fixed import Raw
+from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
 
 REPLAY = 20  #: stored words of each old class at the beginning
@@ -77,6 +80,12 @@ class Words:
             np.concatenate([self.labels, other.labels]),
         )
 
+    def train(self, learner: Learner, order: Raw) -> None:
+        learner.train(None, self.labels, order, tokens=self.tokens)
+
+    def accuracy(self, kernel: Kernel) -> float:
+        return kernel.accuracy(None, self.labels, tokens=self.tokens)
+
     def save(self, path: Path) -> None:
         """Write the file of a memory."""
         content = io.BytesIO()
@@ -103,9 +112,63 @@ class Words:
         return cls(tokens, labels)
 
 
-def memory_path(network: Path) -> Path:
-    """File of the stored words of a network."""
-    return network.with_suffix(".words.npz")
+@dataclass(frozen=True)
+class SensorSamples:
+    """Samples of a sensor: inputs (n, inputs), 0 .. 255, and class numbers (n,)."""
+
+    x: Bytes
+    labels: Raw
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def plus(self, other: SensorSamples) -> SensorSamples:
+        return SensorSamples(np.concatenate([self.x, other.x]), np.concatenate([self.labels, other.labels]))
+
+    def train(self, learner: Learner, order: Raw) -> None:
+        learner.train(self.x, self.labels, order)
+
+    def accuracy(self, kernel: Kernel) -> float:
+        return kernel.accuracy(self.x, self.labels)
+
+    def save(self, path: Path) -> None:
+        """Write the file of a memory."""
+        content = io.BytesIO()
+        np.savez_compressed(content, x=self.x, labels=self.labels)
+        files.write(path, content.getvalue())
+
+    @classmethod
+    def load(cls, path: Path, network: Network) -> SensorSamples:
+        """Read a memory; ValueError for another file, or one that is not of this network."""
+        found = read_npz(path, {"x": "iu", "labels": "iu"})
+        x, labels = found["x"], found["labels"].astype(np.int64)
+        known = (labels >= 0) & (labels < network.n_outputs)
+        if x.dtype != np.uint8 or x.shape != (len(labels), network.n_inputs) or not known.all():
+            raise ValueError(
+                f"{path} holds no samples of {network.n_inputs} inputs and {network.n_outputs} classes: "
+                "remove it, or give another network"
+            )
+        return cls(x, labels)
+
+
+#: samples of a lesson
+Samples = Words | SensorSamples
+
+
+def memory_path(network: Path, samples: Samples | None = None) -> Path:
+    """File of the stored samples of a network, by default of words."""
+    kind = "samples" if isinstance(samples, SensorSamples) else "words"
+    return network.with_suffix(f".{kind}.npz")
+
+
+def sensor_memory(saved: Saved, replay: int = REPLAY) -> SensorSamples:
+    """As :func:`memory`, of a sensor."""
+    path = saved.path.with_suffix(".samples.npz")
+    if path.exists():
+        return SensorSamples.load(path, saved.network)
+    data = saved.data_set()
+    chosen = _chosen(data, replay, 0)
+    return SensorSamples(data.x_train[chosen], data.y_train[chosen])
 
 
 def memory(saved: Saved, replay: int = REPLAY) -> Words:
@@ -115,11 +178,11 @@ def memory(saved: Saved, replay: int = REPLAY) -> Words:
 
 
 def save(
-    path: Path, saved: Saved, network: Network, weights: Weights, labels: tuple[str, ...], words: Words
+    path: Path, saved: Saved, network: Network, weights: Weights, labels: tuple[str, ...], words: Samples
 ) -> None:
     """Write the network after a lesson, and its memory.  ``saved``: the network before."""
     assert isinstance(saved.identity, About)
-    words.save(memory_path(path))
+    words.save(memory_path(path, words))
     networks.save(path, network, weights, asdict(replace(saved.identity, labels=labels)))
 
 
@@ -127,13 +190,19 @@ def drawn(data: DataSet, replay: int, seed: int = 0) -> Words:
     """``replay`` training samples of each class, or all where there are fewer."""
     tokens = data.tokens_train
     assert tokens is not None
+    chosen = _chosen(data, replay, seed)
+    tables = [tokens.table[tokens.rows[tokens.off[j] : tokens.off[j + 1]]] for j in chosen]
+    return Words.of(tables, [int(data.y_train[j]) for j in chosen], tokens.table.shape[1])
+
+
+def _chosen(data: DataSet, replay: int, seed: int) -> list[int]:
+    """Indices of ``replay`` training samples of each class."""
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
     for k in range(int(data.y_train.max()) + 1):
         at = np.flatnonzero(data.y_train == k)
         chosen += list(rng.permutation(at)[:replay])
-    tables = [tokens.table[tokens.rows[tokens.off[j] : tokens.off[j + 1]]] for j in chosen]
-    return Words.of(tables, [int(data.y_train[j]) for j in chosen], tokens.table.shape[1])
+    return chosen
 
 
 def with_class(network: Network, weights: Mapping[str, Raw]) -> tuple[Network, Weights]:
@@ -154,16 +223,16 @@ def with_class(network: Network, weights: Mapping[str, Raw]) -> tuple[Network, W
 
 def learn(
     learner: Learner,
-    words: Words,
+    words: Samples,
     *,
     passes: int = PASSES,
     learning_rate: float = LEARNING_RATE,
     seed: int = 0,
     report: Callable[[int], None] = lambda k: None,
 ) -> None:
-    """Train on all words in every pass, in random order."""
+    """Train on all samples in every pass, in random order."""
     for k in range(passes):
         order = np.random.default_rng((seed, k)).permutation(len(words))
         learner.set_learning_rate(learning_rate * (1 - k / passes))
-        learner.train(None, words.labels, order, tokens=words.tokens)
+        words.train(learner, order)
         report(k + 1)

@@ -1,28 +1,36 @@
-"""Words of a stream through the golden front end, classified by a network: ``equilif listen``."""
+"""Words of a stream, or windows of a sensor, through the golden front end, classified by a network: ``equilif
+listen``.
+"""
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from equilif import lesson
 from equilif.data.about import About
 from equilif.data.microphone import Microphone, Spoken, samples
+from equilif.data.recorded import READINGS, Recording, recordings
 from equilif.data.signals import read_wav
 from equilif.training.saved import Saved
 from equilif_golden.blocks.relay import FRACTION
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.port import Engine, Region
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
+from equilif_golden.front_end import live
 from equilif_golden.front_end.filter_bank import HOP
 from equilif_golden.front_end.pdm import RATE
 from equilif_golden.front_end.segmentation import Verdict
+from equilif_golden.front_end.sensor import RATE_HZ, SensorTable
 from equilif_golden.front_end.tokens import Scaling
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import TokenRows
+from equilif_golden.network import Network, TokenRows
 
 BLOCK = 10 * HOP  #: samples of the sound card at a time
 #: what becomes of segments that are not classified
@@ -39,7 +47,7 @@ class Answer:
     """A segment of a stream, in seconds from its start; ``tokens`` (m, width) of a word.
 
     ``label`` and ``confidence``, the share of the winner in the rates of all outputs, are empty where
-    ``reason`` says why it was not classified.
+    ``reason`` says why it was not classified.  ``expected``: class of the recording, where it is known.
     """
 
     source: str
@@ -49,6 +57,7 @@ class Answer:
     confidence: float = 0.0
     reason: str = ""
     number: int = 0  #: of the class
+    expected: str = ""
     tokens: TokenRows | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,6 +66,7 @@ class Answer:
             "start": round(self.start, 3),
             "end": round(self.end, 3),
             "label": self.label or None,
+            "expected": self.expected or None,
             "confidence": round(self.confidence, 4),
             "reason": self.reason or None,
         }
@@ -72,20 +82,58 @@ class Stream:
     answers: tuple[Answer, ...]
 
 
+def heard(saved: Saved) -> About:
+    """Data of a network that was trained on features of a front end; ValueError for one that was not."""
+    about = saved.identity
+    if not isinstance(about, About) or not about.encoding.front_end:
+        raise ValueError(
+            f"{saved.path} was not trained on features of the front end: train it with --set "
+            "data.front_end=true, on a folder of class folders of WAV recordings, or of a sensor's CSV "
+            "recordings"
+        )
+    return about
+
+
+def listener_of(saved: Saved) -> Listener | SensorListener:
+    """Listener of a network that was trained on front-end features."""
+    return Listener(saved) if heard(saved).encoding.sensor is None else SensorListener(saved)
+
+
 class Listener:
-    """A network that was trained on front-end features.  ValueError for one that was not."""
+    """A network that was trained on front-end features of words.  ValueError for one that was not."""
 
     def __init__(self, saved: Saved):
-        about = saved.identity
-        if not isinstance(about, About) or not about.encoding.front_end:
-            raise ValueError(
-                f"{saved.path} was not trained on features of the front end: train it on a folder of class "
-                "folders of WAV recordings with --set data.front_end=true"
-            )
+        about = heard(saved)
+        if about.encoding.sensor is not None:
+            raise ValueError(f"{saved.path} hears a sensor, not words: {READINGS}")
         self.saved = saved
         self.labels = about.labels
         self.scaling: Scaling = about.scaling.front_end
         self._kernel = Kernel(saved.network, saved.weights, threads=1)
+
+    reasons = REASONS
+    unit = "words"
+
+    def request(self, label: str, n: int) -> str:
+        """What a user does for ``n`` words of a class."""
+        return f"say {label} {n} times"
+
+    def table(self, network: Network | None = None) -> live.Table:
+        """Table of the live controller; ``network``: this one with more classes."""
+        return live.Table(network or self.saved.network, self.scaling)
+
+    def read(self, engine: Engine, network: Network) -> Raw:
+        """The last word of a board: tokens (m, width), raw weights."""
+        found: Raw = live.read_tokens(engine, network)
+        return found
+
+    def samples(self, found: Sequence[Raw], number: int) -> lesson.Words:
+        """Words of a class for a lesson."""
+        return lesson.Words.of(found, [number] * len(found), found[0].shape[1])
+
+    def memory(self) -> lesson.Words:
+        """Stored words."""
+        return lesson.memory(self.saved, lesson.REPLAY)
 
     def answer(self, source: str, spoken: Spoken) -> Answer:
         """The class of a segment, or why it has none."""
@@ -102,7 +150,7 @@ class Listener:
         rates = self._kernel.settle(None, tokens=tokens).rates[0, 0, network.neurons[network.output]]
         best = int(rates.argmax())
         share = float(rates[best]) / max(1, int(rates.sum()))
-        return Answer(source, start, end, self.labels[best], share, "", best, tokens)
+        return Answer(source, start, end, self.labels[best], share, "", best, tokens=tokens)
 
     def listen(
         self, source: str, blocks: Iterator[Raw], report: Callable[[Answer], None], keep: bool = False
@@ -132,6 +180,72 @@ class Listener:
             np.concatenate([np.zeros((0, 1), np.int64), *codes]) if not codes else np.concatenate(codes),
             tuple(answers),
         )
+
+
+class SensorListener:
+    """A network that was trained on windows of a sensor.  ValueError for one that was not."""
+
+    reasons = {Verdict.STUCK: "no signal: is the ADC connected?"}
+    unit = "samples"
+
+    def __init__(self, saved: Saved):
+        self.about = heard(saved)
+        if self.about.encoding.sensor is None:
+            raise ValueError(f"{saved.path} hears words, not a sensor: give a WAV file or a microphone")
+        self.saved = saved
+        self.labels = self.about.labels
+        self.sensor = self.about.encoding.sensor
+        self.scaling = self.about.scaling.sensor
+        self._kernel = Kernel(saved.network, saved.weights, threads=1)
+
+    def request(self, label: str, n: int) -> str:
+        """What a user does for ``n`` samples of a class."""
+        return f"keep {label} at the sensor for {n} samples, {n * self.sensor.steps / RATE_HZ:g} s"
+
+    def table(self, network: Network | None = None) -> SensorTable:
+        """Table of the live controller; ``network``: this one with more classes."""
+        return SensorTable(network or self.saved.network, self.sensor.size, self.scaling)
+
+    def read(self, engine: Engine, network: Network) -> Raw:
+        """The last sample of a board: inputs (inputs,)."""
+        first = Compiled(network, engine.config).sample_first
+        found: Raw = engine.read(Region.VALUE, first, network.n_inputs) & 0xFF
+        return found
+
+    def samples(self, found: Sequence[Raw], number: int) -> lesson.SensorSamples:
+        """Samples of a class for a lesson."""
+        return lesson.SensorSamples(np.array(found, np.uint8), np.full(len(found), number, np.int64))
+
+    def memory(self) -> lesson.SensorSamples:
+        """Stored samples."""
+        return lesson.sensor_memory(self.saved, lesson.REPLAY)
+
+    def recordings(self, path: Path) -> list[Recording]:
+        """Recordings of a file or folder; ValueError unless they are of the sensor of the network."""
+        return recordings(self.about, path)
+
+    def heard(self, recorded: Sequence[Recording]) -> Iterator[tuple[Answer, Raw]]:
+        """Answers to the samples of recordings, one after the other, and their inputs (inputs,).  Seconds are
+        those of a board that reads RATE_HZ times a second.
+        """
+        network = self.saved.network
+        front_end = self.sensor.front_end()
+        seconds = self.sensor.steps / RATE_HZ
+        n = 0
+        for recording in recorded:
+            for sample in front_end.feed(recording.readings):
+                start, end = n * seconds, (n + 1) * seconds
+                n += 1
+                x = self.scaling.inputs(sample.values)
+                if sample.stuck:
+                    reason = self.reasons[Verdict.STUCK]
+                    yield Answer(recording.source, start, end, reason=reason), x
+                    continue
+                rates = self._kernel.settle(x[None]).rates[0, 0, network.neurons[network.output]]
+                best = int(rates.argmax())
+                share = float(rates[best]) / max(1, int(rates.sum()))
+                label = self.labels[best]
+                yield Answer(recording.source, start, end, label, share, "", best, recording.label), x
 
 
 def wav_files(path: Path) -> list[Path]:

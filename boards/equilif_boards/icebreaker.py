@@ -12,6 +12,7 @@ from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import AdcFrontEnd, adc_resource
 from equilif_boards.link import SpiLink, UartLink, spi_resource
 from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.front_end.sensor import RATE_HZ, WINDOW, WINDOWS
 from equilif_golden.link.flash import Area
 
 
@@ -77,9 +78,9 @@ ICEBREAKER = Board(
             attention=False,
         ),
         channels=6,
-        window=4,
-        windows=6,
-        rate_hz=100,
+        window=WINDOW,
+        windows=WINDOWS,
+        rate_hz=RATE_HZ,
         sck_hz=1_000_000,
         button=("button", 0),
         switches=(("button", 1), ("button", 2)),

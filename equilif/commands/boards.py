@@ -14,6 +14,7 @@ from equilif.show import hardware as show_hardware
 
 if TYPE_CHECKING:
     from equilif.host.client import Client
+    from equilif.listening import Listener, SensorListener
 
 command = panel("Boards")
 
@@ -222,19 +223,29 @@ def simulate(
             metavar="FILE",
         ),
     ] = None,
+    sensor: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or series file: its readings are those of the ADC at the pins of the board, in place "
+            "of a host.",
+            show_default="none",
+            metavar="FILE",
+        ),
+    ] = None,
     network: Annotated[
         Path | None,
         typer.Option(
             **saved_network(
-                help="With --microphone: a network.npz that was trained with --set data.front_end=true."
+                help="With --microphone or --sensor: a network.npz that was trained with --set "
+                "data.front_end=true."
             )
         ),
     ] = None,
     learn: Annotated[
         int | None,
         typer.Option(
-            help="With --microphone and --flash: learn every word as this class, by its number, with the "
-            "learn button.  The number of classes makes a new one.",
+            help="With --microphone and --flash, or --sensor: learn every word or sample as this class, by "
+            "its number, with the learn button.  The number of classes makes a new one of words.",
             min=0,
             max=15,
             show_default="classify",
@@ -246,9 +257,10 @@ def simulate(
     """Simulate a complete board behind a serial port or a UDP port, until Ctrl-C.
 
     Verilator compiles the whole design, link included (a minute, once).  All commands with --port work as
-    on the board, with identical results.  With --microphone the network is loaded, the words of the file are
-    classified, and the simulation ends: some minutes for each second of sound.  With --flash, too, the board
-    starts from its flash, and keeps there what it learns.
+    on the board, with identical results.  With --microphone or --sensor the network is loaded, the words or
+    samples of the file are classified, and the simulation ends: some minutes for each second of sound, less
+    than a second for a sample.  With --microphone and --flash the board starts from its flash, and keeps
+    there what it learns.
 
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
     digits --port /tmp/board[/]
@@ -263,19 +275,29 @@ def simulate(
         if link is not None:
             raise ValueError("--link names a serial port: leave it out with --udp")
         chosen = chosen.with_link("udp")
-    if (microphone is None) != (network is None):
-        raise ValueError("--microphone and --network belong together: give both, or neither")
-    if microphone is not None:
+    played = microphone if sensor is None else sensor
+    option = "--microphone" if sensor is None else "--sensor"
+    if microphone is not None and sensor is not None:
+        raise ValueError("--microphone and --sensor are two front ends: give one of them")
+    if (played is None) != (network is None):
+        raise ValueError("--network belongs to --microphone or --sensor: give both, or neither")
+    if played is not None and network is not None:
         if udp is not None or link is not None:
-            raise ValueError("--microphone excludes --link and --udp: leave them out")
+            raise ValueError(f"{option} excludes --link and --udp: leave them out")
         if lanes is not None or weights is not None:
-            raise ValueError("--microphone has an engine of fixed size: leave out --lanes and --weights")
-        chosen = chosen.with_front_end("pdm")
-    if microphone is not None and network is not None:
-        if reason := short(chosen, module.require_words(network, microphone)):
+            raise ValueError(f"{option} has an engine of fixed size: leave out --lanes and --weights")
+        if sensor is not None and flash is not None:
+            raise ValueError("--sensor excludes --flash: the front end takes the place of the trainer")
+        chosen = chosen.with_front_end("pdm" if sensor is None else "adc")
+        loaded = (
+            module.require_words(network, played)
+            if sensor is None
+            else module.require_readings(network, played, chosen, learn)
+        )
+        if reason := short(chosen, loaded):
             raise ValueError(f"{chosen.title}, with a front end: {reason}")
-    if learn is not None and (microphone is None or flash is None):
-        raise ValueError("--learn belongs to --microphone and --flash: give both, or leave it out")
+    if learn is not None and sensor is None and (microphone is None or flash is None):
+        raise ValueError("--learn belongs to --microphone and --flash, or to --sensor: give these too")
     if flash is not None:
         chosen = chosen.with_standalone()
         module.require_flash(flash)
@@ -285,9 +307,14 @@ def simulate(
         f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, "
         f"{simulated.clock_hz / 1e6:g} MHz, {simulated.link}, build {simulated.build_id:08x}"
     )
-    if microphone is not None and network is not None:
+    if played is not None and network is not None:
         answers = []
-        for answer in simulated.listen(network, microphone, learn):
+        heard = (
+            simulated.listen(network, played, learn)
+            if sensor is None
+            else simulated.sense(network, played, learn, 0.0 if learn is None else RESTORED_RATE)
+        )
+        for answer in heard:
             show.console.print(show.literal(f"{answer['end']:.2f} s  {answer['text']}  {answer['label']}"))
             answers.append(answer)
         return {"board": board, "answers": answers, "cycles": simulated.board.cycles}
@@ -537,9 +564,10 @@ def restore(
     client = the_one(port, baud)
     learns = net.trainable and (client.config.errors or not net.schedule.errors)
     held = net.n_weights - net.n_table
+    listener = front_end_listener(client, network)
     with show.console.status(f"{held:,} weights are written to the board"):
         Chip(client, net, weights, learning_rate=RESTORED_RATE if learns else 0.0)
-        loaded = live_table(client, network)
+        loaded = listener is not None and live_table(client, listener)
     show_displaced(client)
     show.console.print(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
@@ -607,23 +635,30 @@ def _to_flash(
     }
 
 
-def live_table(client: Client, path: Path) -> bool:
-    """Load the table of the live controller for a network that was trained on front-end features.
-
-    False for other networks, for a board without a front end, and if the engine has no room for network and
-    table.
+def front_end_listener(client: Client, path: Path) -> Listener | SensorListener | None:
+    """Listener of a network that was trained on front-end features, for a board with a front end; None for
+    another network or board.  ValueError if the two do not match.
     """
     from equilif.data.about import About
+    from equilif.host.listening import require_front_end
+    from equilif.listening import listener_of
     from equilif.training import saved
-    from equilif_golden.engine.compiler import CapacityError
-    from equilif_golden.front_end.live import Table
 
     found = saved.read(path)
     about = found.identity
     if not isinstance(about, About) or not about.encoding.front_end or not client.identity.front_end:
-        return False
+        return None
+    listener = listener_of(found)
+    require_front_end(client.config, listener)
+    return listener
+
+
+def live_table(client: Client, listener: Listener | SensorListener) -> bool:
+    """Load the table of the live controller; False if the engine has no room for network and table."""
+    from equilif_golden.engine.compiler import CapacityError
+
     try:
-        Table(found.network, about.scaling.front_end).load(client)
+        listener.table().load(client)
     except CapacityError:
         return False
     return True

@@ -1,9 +1,9 @@
-"""Words of a microphone or of recordings."""
+"""Words of a microphone or of recordings, and samples of a sensor."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,8 @@ from equilif.show import console as show
 
 if TYPE_CHECKING:
     from equilif.host.listening import BoardListener, Heard
-    from equilif.listening import Answer, Listener
+    from equilif.listening import Answer, Listener, SensorListener
+    from equilif_golden.network import Network, Weights
 
 command = panel("Learning")
 
@@ -34,7 +35,7 @@ def listen(
         Path | None,
         typer.Argument(
             metavar="FILE",
-            help="WAV file, or folder of WAV files.",
+            help="WAV file, or folder of WAV files; of a sensor recorded readings, a CSV or series file.",
             show_default="the microphone",
         ),
     ] = None,
@@ -63,19 +64,25 @@ def listen(
     learn: Annotated[
         str | None,
         typer.Option(
-            help="With --port: learn the next words as this class, which may be new.",
+            help="Learn the next words or samples of the board at --port, or the sensor readings of FILE, as "
+            "this class, which may be new.",
             show_default="classify",
             metavar="CLASS",
         ),
     ] = None,
     utterances: Annotated[
         int | None,
-        typer.Option(help="With --learn: number of words to learn.", min=1, max=1000, show_default="10"),
+        typer.Option(
+            help="With --port and --learn: number of words or samples to learn.",
+            min=1,
+            max=1000,
+            show_default="10",
+        ),
     ] = None,
     save: Annotated[
         Path | None,
         typer.Option(
-            help="With --learn: file of the new network, beside which the stored words are.",
+            help="With --learn: file of the new network, beside which the stored samples are.",
             show_default="learned.npz",
         ),
     ] = None,
@@ -90,38 +97,46 @@ def listen(
 
     Sound passes the golden model of the front end: PDM microphone, filter bank, segmentation.  A board with
     this front end has the same samples.  Noise, clicks, overload and a lost microphone are reported and not
-    classified.
+    classified.  A network of a sensor classifies the samples of recorded readings in the same way.
 
-    With --port the words come from the microphone of a board, which classifies them.  --learn stores the next
-    ones and learns them on the board, together with stored words of all other classes, 20 of each.
+    With --port the words or samples come from a board, which classifies them.  --learn stores the next ones
+    and learns them on the board, together with stored ones of all other classes, 20 of each.
 
     Example:  [bold]equilif listen results/words/network.npz words.wav --out words.html[/]
     """
-    from equilif.listening import Listener, file_blocks, microphone_blocks, wav_files
+    from equilif.listening import Listener, file_blocks, listener_of, microphone_blocks, wav_files
     from equilif.training import saved
     from equilif_golden import files
 
     if out is not None:
         files.check(out)
-    if learn is not None and port is None:
-        raise ValueError("--learn is for the microphone of a board: give its --port")
-    if learn is None and (utterances is not None or save is not None):
-        raise ValueError("--utterances and --save belong to --learn: give it too")
-    if port is not None:
-        if source is not None or device is not None or out is not None:
-            raise ValueError("--port has its own microphone: leave out FILE, --device and --out")
-        listener = Listener(saved.read(network))
-        if learn is None:
-            return _classify(_board(port, baud, listener), listener, seconds)
-        if seconds is not None:
-            raise ValueError("--learn ends after --utterances: leave out --seconds")
-        target = save or Path("learned.npz")
-        files.check(target)
-        return _learn(port, baud, listener, learn, utterances, target)
+    if utterances is not None and (learn is None or port is None) or learn is None and save is not None:
+        raise ValueError("--utterances and --save belong to --learn, --utterances to --port: give it too")
+    target = save or Path("learned.npz")
+    if port is not None and (source is not None or device is not None or out is not None):
+        raise ValueError("--port has its own front end: leave out FILE, --device and --out")
+    if port is not None and learn is not None and seconds is not None:
+        raise ValueError("--learn ends after --utterances: leave out --seconds")
     if source is not None and (device is not None or seconds is not None):
         raise ValueError("--device and --seconds are for the microphone: leave them out, or leave out FILE")
+    listener = listener_of(saved.read(network))
+    if learn is not None and port is None and isinstance(listener, Listener):
+        raise ValueError("--learn is for the microphone of a board: give its --port")
+    if learn is not None:
+        files.check(target)
+    if port is not None:
+        if learn is None:
+            return _classify(_board(port, baud, listener), listener, seconds)
+        return _learn(port, baud, listener, learn, utterances, target)
+    if not isinstance(listener, Listener):
+        if source is None or device is not None or out is not None:
+            raise ValueError(
+                f"{network} hears a sensor: give FILE with its readings or --port, without --device and --out"
+            )
+        if learn is not None:
+            return _learn_recorded(listener, source, learn, target)
+        return _sensed(listener, source)
     paths = None if source is None else wav_files(source)
-    listener = Listener(saved.read(network))
     streams = []
     if paths is None:
         show.console.print("listening; Ctrl-C ends")
@@ -143,17 +158,33 @@ def listen(
     return {"network": network, "words": [a.to_dict() for a in answers], "out": out}
 
 
-def _board(port: str, baud: int | None, listener: Listener) -> BoardListener:
+def _sensed(listener: SensorListener, source: Path) -> dict[str, Any]:
+    """Print the answers to recorded readings, and how many are right where their classes are known."""
+    answers = []
+    for answer, _ in listener.heard(listener.recordings(source)):
+        answers.append(answer)
+        _print(answer)
+    known = [a for a in answers if a.expected in listener.labels]
+    right = sum(a.label == a.expected for a in known)
+    rated = f", {right:,} of {len(known):,} right ({right / len(known):.1%})" if known else ""
+    show.console.print(f"{len(answers):,} samples{rated}")
+    found = {"network": listener.saved.path, "samples": [a.to_dict() for a in answers]}
+    return found | ({"accuracy": right / len(known)} if known else {})
+
+
+def _board(port: str, baud: int | None, listener: Listener | SensorListener) -> BoardListener:
     """The board at a port, with the network."""
     from equilif.commands.boards import show_displaced
-    from equilif.host.listening import BoardListener
+    from equilif.host.listening import BoardListener, require_front_end
     from equilif.host.ports import the_one
 
     client = the_one(port, baud)
     if not client.identity.front_end:
         raise ValueError(
-            f"the board at {port} has no front end: load a bitstream of `equilif build BOARD --front-end pdm`"
+            f"the board at {port} has no front end: load a bitstream of `equilif build BOARD --front-end "
+            "pdm` (adc for a sensor)"
         )
+    require_front_end(client.config, listener)
     board = BoardListener(client, listener)
     show_displaced(client)
     return board
@@ -172,8 +203,10 @@ def _words(board: BoardListener, seconds: float | None) -> Iterator[Heard]:
         return
 
 
-def _classify(board: BoardListener, listener: Listener, seconds: float | None) -> dict[str, Any]:
-    """Print the words of a board."""
+def _classify(
+    board: BoardListener, listener: Listener | SensorListener, seconds: float | None
+) -> dict[str, Any]:
+    """Print the words or samples of a board."""
     show.console.print("listening; Ctrl-C ends")
     found = []
     for word in _words(board, seconds):
@@ -181,57 +214,105 @@ def _classify(board: BoardListener, listener: Listener, seconds: float | None) -
             {"label": None if word.reason else listener.labels[word.number], "reason": word.reason or None}
         )
         _print_word(word, listener.labels)
-    return {"network": listener.saved.path, "words": found}
+    return {"network": listener.saved.path, listener.unit: found}
 
 
 def _learn(
-    port: str, baud: int | None, listener: Listener, label: str, utterances: int | None, target: Path
+    port: str,
+    baud: int | None,
+    listener: Listener | SensorListener,
+    label: str,
+    utterances: int | None,
+    target: Path,
 ) -> dict[str, Any]:
-    """Learn words of a board, and save network and stored words."""
+    """Learn words or samples of a board, and save network and stored ones."""
     from equilif import lesson
-    from equilif_golden.kernel import Kernel
-    from equilif_golden.network import Weights
 
-    saved = listener.saved
     n = lesson.UTTERANCES if utterances is None else utterances
-    stored = lesson.memory(saved, lesson.REPLAY)
+    stored = listener.memory()
     board = _board(port, baud, listener)
-    labels = listener.labels
-    if label not in labels:
-        board.add_class()
-        labels = (*labels, label)
-        show.console.print(f"{show.literal(label)} is a new class")
-    show.console.print(f"say {show.literal(label)} {n} times; Ctrl-C leaves the network as it is")
-    tokens = []
+    labels = _with_class(listener, label, board.add_class)
+    request = listener.request(label, n)
+    show.console.print(f"{show.literal(request)}; Ctrl-C leaves the network as it is")
+    samples = []
     for word in _words(board, None):
         _print_word(word, labels)
-        if word.tokens is not None:
-            tokens.append(word.tokens)
-        if len(tokens) == n:
+        if word.sample is not None:
+            samples.append(word.sample)
+        if len(samples) == n:
             break
     else:
-        raise ValueError(f"{len(tokens)} of {n} words were heard: nothing was learned")
-    new = lesson.Words.of(tokens, [labels.index(label)] * n, tokens[0].shape[1])
-    words = stored.plus(new)
-    before = board.chip.weights
+        raise ValueError(f"{len(samples)} of {n} {listener.unit} were heard: nothing was learned")
+    new = listener.samples(samples, labels.index(label))
+    found = _lesson(listener, board.network, board.chip.weights, labels, (new, stored), board.learn, target)
+    return {"network": target, "label": label, "utterances": n, "accuracy": found}
+
+
+def _learn_recorded(listener: SensorListener, source: Path, label: str, target: Path) -> dict[str, Any]:
+    """Learn recorded readings by the golden kernel, and save network and stored samples."""
+    from equilif import lesson
+    from equilif_golden.kernel import Kernel
+
+    recorded = listener.recordings(source)
+    stored = listener.memory()
+    network, weights = listener.saved.network, listener.saved.weights
+
+    def add_class() -> None:
+        nonlocal network, weights
+        network, weights = lesson.with_class(network, weights)
+
+    labels = _with_class(listener, label, add_class)
+    samples = [x for answer, x in listener.heard(recorded) if not answer.reason]
+    if not samples:
+        raise ValueError(f"{source} has no signal: is the ADC connected? Nothing was learned")
+    new = listener.samples(samples, labels.index(label))
+    kernel = Kernel(network, weights, learning_rate=lesson.LEARNING_RATE, threads=1)
+
+    def learn(samples: lesson.Samples, **options: Any) -> Weights:
+        lesson.learn(kernel, samples, **options)
+        return kernel.weights
+
+    found = _lesson(listener, network, weights, labels, (new, stored), learn, target)
+    return {"network": target, "label": label, "samples": len(new), "accuracy": found}
+
+
+def _with_class(listener: Listener | SensorListener, label: str, add: Callable[[], None]) -> tuple[str, ...]:
+    """Classes after a lesson; ``add``: adds an output for a new one."""
+    if label in listener.labels:
+        return listener.labels
+    add()
+    show.console.print(f"{show.literal(label)} is a new class")
+    return (*listener.labels, label)
+
+
+def _lesson(
+    listener: Listener | SensorListener,
+    network: Network,
+    before: Weights,
+    labels: tuple[str, ...],
+    samples: tuple[Any, Any],
+    learn: Callable[..., Weights],
+    target: Path,
+) -> dict[str, list[float]]:
+    """Learn new and stored ``samples``, print accuracy, and save network and memory."""
+    from equilif import lesson
+    from equilif_golden.kernel import Kernel
+
+    new, stored = samples
+    everything = stored.plus(new)
     with show.bar() as progress:
-        task = progress.add_task("learn", total=lesson.PASSES, note=f"{len(words):,} words")
-        weights = board.learn(
-            words, passes=lesson.PASSES, report=lambda k: progress.update(task, completed=k)
-        )
-
-    def share(weights: Weights, part: lesson.Words) -> float:
-        kernel = Kernel(board.network, weights)
-        return kernel.accuracy(None, part.labels, tokens=part.tokens)
-
+        task = progress.add_task("learn", total=lesson.PASSES, note=f"{len(everything):,} {listener.unit}")
+        weights = learn(everything, passes=lesson.PASSES, report=lambda k: progress.update(task, completed=k))
     found = {
-        name: [share(w, part) for w in (before, weights)] for name, part in (("new", new), ("stored", stored))
+        name: [part.accuracy(Kernel(network, w)) for w in (before, weights)]
+        for name, part in (("new", new), ("stored", stored))
     }
     for name, (first, last) in found.items():
-        show.console.print(f"{name} words: {first:.1%} right before, [bold]{last:.1%}[/] after")
-    lesson.save(target, saved, board.network, weights, labels, words)
-    show.console.print(f"wrote {show.literal(target)} and {show.literal(lesson.memory_path(target))}")
-    return {"network": target, "label": label, "utterances": n, "accuracy": found}
+        show.console.print(f"{name} {listener.unit}: {first:.1%} right before, [bold]{last:.1%}[/] after")
+    lesson.save(target, listener.saved, network, weights, labels, everything)
+    memory = lesson.memory_path(target, everything)
+    show.console.print(f"wrote {show.literal(target)} and {show.literal(memory)}")
+    return found
 
 
 def _print_word(word: Heard, labels: Sequence[str]) -> None:
@@ -244,7 +325,8 @@ def _print_word(word: Heard, labels: Sequence[str]) -> None:
 
 def _print(answer: Answer) -> None:
     times = f"{answer.start:7.2f} .. {answer.end:.2f} s"
+    wrong = f"  [dim]not {show.literal(answer.expected)}[/]" * (answer.expected not in ("", answer.label))
     if answer.reason:
         show.console.print(f"{times}  [dim]{answer.reason}[/]")
     else:
-        show.console.print(f"{times}  [bold]{show.literal(answer.label)}[/]  {answer.confidence:.0%}")
+        show.console.print(f"{times}  [bold]{show.literal(answer.label)}[/]  {answer.confidence:.0%}{wrong}")

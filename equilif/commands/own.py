@@ -37,9 +37,16 @@ class DataOptions:
         "false",
     )
     front_end: bool | None = _key(
-        "own recordings: features of the golden front end, as a board with a microphone makes them",
+        "own recordings or series: samples of the golden front end, as a board with a microphone or a sensor "
+        "makes them",
         "true, false",
         "false",
+    )
+    window: int | None = _key(
+        "own series with data.front_end: log2 of the readings of a window", "0 to 10", "4"
+    )
+    windows: int | None = _key(
+        "own series with data.front_end: windows of a sample, as many as those of the board", "1 to 64", "6"
     )
     word_vectors: Path | None = _key(
         "own texts with data.attention: word vectors, GloVe or word2vec in text format",

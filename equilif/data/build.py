@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from equilif.data import Name, encoding
 from equilif.data.about import About
+from equilif.data.arrays import Labels
 from equilif.data.dataset import DataSet, part_digest
-from equilif.data.formats import Content, Part
+from equilif.data.formats import Content, Part, SoundFolders
 from equilif.data.parts import numbered, split
 from equilif.data.reading import path_of
-from equilif.data.scaling import Missing, Scaling, fit, fit_tokens, name_of
+from equilif.data.scaling import Missing, Scaling, fit, fit_channels, fit_tokens, name_of
+from equilif.data.sensor import Window
 from equilif.data.summary import notes
 from equilif_golden import network as networks
 from equilif_golden.blocks.relay import FRACTION
@@ -53,23 +55,28 @@ class LoadOptions:
     missing: Missing = "refuse"
     attention: bool = False
     front_end: bool = False
+    window: int | None = None
+    windows: int | None = None
     word_vectors: str | Path | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.missing, "missing", get_args(Missing))
         check_bool(self.attention, "attention")
         check_bool(self.front_end, "front_end")
+        if not self.front_end and not self.window is self.windows is None:
+            raise ValueError("data.window and data.windows are for a sensor: give data.front_end=true too")
         if self.word_vectors is not None:
             path_of(self.word_vectors, "word_vectors")
 
 
 class EncodedData(NamedTuple):
-    """Inputs and tokens of several parts, and how many of their values are beyond the scale."""
+    """Inputs, class numbers and tokens of several parts, and how many values are beyond the scale."""
 
     x: list[npt.NDArray[np.uint8]]
+    y: list[Labels]
     tokens: list[TokenRows | None]
     clipped: list[int]
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
 
 
 def make(content: Content, about: About, options: LoadOptions, name: str) -> LoadedData:
@@ -83,8 +90,7 @@ def make(content: Content, about: About, options: LoadOptions, name: str) -> Loa
     gone = sum(int(np.isnan(p.numbers).sum()) for p in (train, test) if p.numbers.dtype.kind == "f")
     about = _fitted(content, about, train, options)
     parts = encoded(about, (train, test), ("training samples", "test samples"))
-    y = numbered(train.labels, about.labels)
-    y_test = numbered(test.labels, about.labels)
+    y, y_test = parts.y
     data = DataSet(name, parts.x[0], y, parts.x[1], y_test, parts.tokens[0], parts.tokens[1], parts.words)
     about = dataclasses.replace(about, digest=data.digest)
     if about.test is not None:
@@ -113,14 +119,22 @@ def _parted(content: Content, about: About) -> tuple[Part, Part]:
 
 def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -> About:
     """With encoding and scaling of the training samples; ValueError when no network takes them."""
+    heard = options.front_end and about.format == SoundFolders.name
+    if heard and not options.window is options.windows is None:
+        raise ValueError("data.window and data.windows are for a sensor, these are recordings of words")
     code = encoding.fit(
         train.x,
-        attention=options.attention or options.front_end,
-        front_end=options.front_end,
+        attention=options.attention or heard,
+        front_end=heard,
+        sensor=_window(options) if options.front_end and not heard else None,
         word_vectors=options.word_vectors,
     )
     names = code.names(content.names)
-    if code.attention:
+    if code.sensor is not None:
+        rows = code.samples(train.x, "training samples").values
+        scaling = fit_channels(rows, code.sensor.channels, names)
+        _check_inputs(scaling, len(about.labels))
+    elif code.attention:
         tokens = code.tokens((train.x,))
         values = tokens.values[tokens.parts[0].rows]
         if code.kind == "texts":  # a text without a known word has no value
@@ -139,6 +153,12 @@ def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -
     return dataclasses.replace(about, encoding=code, scaling=scaling)
 
 
+def _window(options: LoadOptions) -> Window:
+    """The window of a sensor, by default the boards'."""
+    given = {"window": options.window, "windows": options.windows}
+    return Window(**{name: value for name, value in given.items() if value is not None})
+
+
 def _check_inputs(scaling: Scaling, classes: int) -> None:
     """ValueError when the inputs, the bias and the outputs exceed the maximum fan-in of a hidden neuron."""
     widest = dataclasses.replace(DEFAULT, accumulator_width=MAX_ACCUMULATOR)
@@ -153,9 +173,19 @@ def _check_inputs(scaling: Scaling, classes: int) -> None:
 
 def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> EncodedData:
     """Parts as network inputs, by a fitted encoding and scaling."""
+    y = [numbered(p.labels, about.labels) for p in parts]
+    if about.encoding.sensor is not None:
+        found = [about.encoding.samples(p.x, w) for p, w in zip(parts, what, strict=True)]
+        scaled = [about.scaling.apply(f.values, w) for f, w in zip(found, what, strict=True)]
+        return EncodedData(
+            [s.x for s in scaled],
+            [np.repeat(k, f.counts) for k, f in zip(y, found, strict=True)],
+            [None] * len(parts),
+            [s.clipped + f.clipped for s, f in zip(scaled, found, strict=True)],
+        )
     if not about.encoding.attention:
         scaled = [about.scaling.apply(about.encoding.rows(p.x), w) for p, w in zip(parts, what, strict=True)]
-        return EncodedData([s.x for s in scaled], [None] * len(parts), [s.clipped for s in scaled], ())
+        return EncodedData([s.x for s in scaled], y, [None] * len(parts), [s.clipped for s in scaled])
     tokens = about.encoding.tokens([p.x for p in parts])
     values = tokens.values
     if about.encoding.kind == "texts":  # the last row stands for a text without a known word
@@ -168,6 +198,7 @@ def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Enc
     table = codes.astype(np.int16) << (DEFAULT.fraction - FRACTION)
     return EncodedData(
         [np.zeros((len(p.x), 0), np.uint8) for p in parts],
+        y,
         [TokenRows(table, r.rows, r.off) for r in tokens.parts],
         [0] * len(parts),
         tokens.words,

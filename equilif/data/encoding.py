@@ -7,6 +7,9 @@
 With attention a sample is a set of tokens, which the queries of the network look at: every span of a series,
 with its place, or every word of a text, by its vector (equilif.data.words).
 
+Through the front end of a sensor (equilif.data.sensor) a series becomes one sample or several: rows of means
+and energies of windows.
+
 An encoding is fitted on training samples only.
 """
 
@@ -26,6 +29,7 @@ from equilif.data import words as vectors_of
 from equilif.data.arrays import Longs
 from equilif.data.formats import Read, Series, Texts
 from equilif.data.ragged import Ragged, pooled, position, ranges
+from equilif.data.sensor import SensorSamples, SensorWindows, Window
 from equilif.data.words import Codes, tokenise
 from equilif_golden.fixed import check_bool, check_choice, check_int
 from equilif_golden.front_end import tokens as front_end
@@ -43,7 +47,8 @@ PLACES = 8  #: dimensions that code where a span lies
 class Encoding:
     """A fitted encoding. ``steps``: spans of a series, or with attention tokens of a sample, at most.
 
-    ``front_end``: tokens of recordings as equilif_golden.front_end.tokens makes them.
+    ``front_end``: as the golden front end of a board makes samples: tokens of recordings
+    (equilif_golden.front_end.tokens), or of series means and energies of the windows of a ``sensor``.
     ``words``: the vocabulary of texts without attention.  ``word_vectors``: their file, None for the
     installed package; ``word_vectors_digest``: digest of that file, or of the package's version.
     """
@@ -51,6 +56,7 @@ class Encoding:
     kind: Literal["rows", "series", "texts"] = "rows"
     attention: bool = False
     front_end: bool = False
+    sensor: SensorWindows | None = None
     steps: int = 0
     words: tuple[str, ...] = ()
     word_vectors: str | None = None
@@ -59,11 +65,17 @@ class Encoding:
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", ("rows", "series", "texts"))
         check_bool(self.attention, "attention")
-        if check_bool(self.front_end, "front_end") and not (self.kind == "series" and self.attention):
-            raise ValueError("front_end is for recordings as tokens of an attention layer")
+        sensor = self.sensor is not None
+        if check_bool(self.front_end, "front_end"):
+            if self.kind != "series" or self.attention == sensor:
+                raise ValueError(
+                    "front_end is for recordings as tokens of an attention layer, or for a sensor"
+                )
+        elif sensor:
+            raise ValueError("sensor needs front_end")
         if self.kind == "rows" and (self.attention or self.steps or self.words):
             raise ValueError("rows need no attention, no steps and no words")
-        if self.kind == "series" or self.attention:
+        if self.attention or self.kind == "series" and not sensor:
             check_int(self.steps, "steps", 1, MAX_PATTERNS)
         if self.kind == "texts" and not self.attention and not self.words:
             raise ValueError("words must be at least one: an input each")
@@ -79,6 +91,8 @@ class Encoding:
         """Names of the columns of rows, or of the channels of tokens; ``channels``: names as read."""
         if self.kind == "texts":
             return self.words
+        if self.sensor is not None:
+            return self.sensor.names(channels)
         if self.kind == "series" and not self.attention and channels:
             return tuple(f"{c}, span {k + 1}" for k in range(self.steps) for c in channels)
         return channels
@@ -87,6 +101,8 @@ class Encoding:
         """Names of the columns or channels as read, from those of :meth:`names`."""
         if self.kind == "texts":
             return ()
+        if self.sensor is not None:
+            return self.sensor.channel_names(names)
         if self.kind == "series" and not self.attention:
             return tuple(n.removesuffix(", span 1") for n in names[: len(names) // self.steps])
         return names
@@ -99,6 +115,12 @@ class Encoding:
         if isinstance(x, Texts):
             return presence(x, self.words)
         return x
+
+    def samples(self, x: Read, what: str) -> SensorSamples:
+        """Series as samples of a sensor; ``what`` they are, for messages."""
+        self._check(x)
+        assert isinstance(x, Series) and self.sensor is not None
+        return self.sensor.samples(x, what)
 
     def tokens(self, parts: Sequence[Read]) -> Tokens:
         """Samples of several parts as tokens that share a table."""
@@ -125,14 +147,19 @@ def fit(
     *,
     attention: bool = False,
     front_end: bool = False,
+    sensor: Window | None = None,
     word_vectors: str | Path | None = None,
 ) -> Encoding:
-    """The encoding of training samples; ValueError for options that they have no use for."""
+    """The encoding of training samples; ``sensor``: series are its recordings.  ValueError for options that
+    they have no use for.
+    """
     kind = kind_of(x)
     if kind == "rows" and attention:
         raise ValueError("data.attention is for texts, series and recordings: rows and images have no tokens")
     if word_vectors is not None and not (kind == "texts" and attention):
         raise ValueError("data.word_vectors is for texts: give data.text and data.attention too")
+    if sensor is not None and isinstance(x, Series):
+        return Encoding(kind=kind, front_end=True, sensor=SensorWindows.fit(x, sensor))
     if isinstance(x, Series):
         longest = int(np.diff(x.off).max())
         inputs = 2 * x.frames.shape[1]  # on two rails: above and below the mean

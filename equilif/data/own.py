@@ -53,6 +53,8 @@ def read(
     missing: Missing = "refuse",
     attention: bool = False,
     front_end: bool = False,
+    window: int | None = None,
+    windows: int | None = None,
     word_vectors: str | Path | None = None,
     name: str | None = None,
 ) -> LoadedData:
@@ -60,8 +62,9 @@ def read(
 
     ``label``: column of the classes, for a table; ``text``: column of the texts, where it holds some.
     ``attention``: texts, series and recordings as tokens of an attention layer; ``front_end``: recordings as
-    tokens of the golden front end; ``word_vectors``: file of the vectors of words, those of the installed
-    package unless given.  ``test``: a second file to test on.  ``test_fraction``: part
+    tokens of the golden front end, series as samples of that of a sensor, of ``windows`` windows of
+    2**``window`` readings, by default as a board has them; ``word_vectors``: file of the vectors of words,
+    those of the installed package unless given.  ``test``: a second file to test on.  ``test_fraction``: part
     of each class to test on, TEST_FRACTION unless there is a test part.  ``missing``: "mean" fills missing
     values with the training mean.  ``name`` of the data set: that of the file unless given.
 
@@ -87,7 +90,7 @@ def read(
                 shape=content.shape,
                 scaling=NO_SCALING,
             ),
-            LoadOptions(missing, attention, front_end, word_vectors),
+            LoadOptions(missing, attention, front_end, window, windows, word_vectors),
             name or path.resolve().name,
         )
 
@@ -148,6 +151,7 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
         missing=about.scaling.missing,
         attention=about.encoding.attention,
         front_end=about.encoding.front_end,
+        **_window(about),
         word_vectors=about.encoding.word_vectors,
         name=name,
     )
@@ -201,8 +205,7 @@ def samples(about: About, path: Path | None = None) -> Samples:
             return same
         part = content.test or content.train
         given = encoded(about, (part,), ("samples",))
-        y = numbered(part.labels, about.labels)
-        x = given.x[0]
+        x, y = given.x[0], given.y[0]
         tokens = given.tokens[0]
         if about.digest_train and part_digest(x, y, tokens) == about.digest_train:
             raise ValueError(
@@ -234,7 +237,7 @@ def samples_of_set(about: About, data: DataSet) -> Samples:
         if content.shape != about.shape:
             raise ValueError(f"its samples have shape {content.shape}, those of training {about.shape}")
         given = encoded(about, (content.train,), ("samples",))
-        y = numbered(content.train.labels, about.labels)
+        y = given.y[0]
     return Samples(given.x[0], y, f"{len(y):,} test samples", given.clipped[0])
 
 
@@ -292,12 +295,24 @@ def _same(content: Content, about: About) -> Samples | None:
     if about.test_fraction is None and content.test is None:
         return None
     code = about.encoding
-    options = LoadOptions(about.scaling.missing, code.attention, code.front_end, code.word_vectors)
+    options = LoadOptions(
+        about.scaling.missing,
+        code.attention,
+        code.front_end,
+        word_vectors=code.word_vectors,
+        **_window(about),
+    )
     try:
         data = make(content, dataclasses.replace(about, digest="", digest_train=""), options, "").data
     except ValueError:  # it cannot be trained on, so it is something else
         return None
     return test_part(data) if data.digest == about.digest else None
+
+
+def _window(about: About) -> dict[str, int]:
+    """Options of the front end of a sensor, for data that went through one."""
+    sensor = about.encoding.sensor
+    return {} if sensor is None else {"window": sensor.window, "windows": sensor.windows}
 
 
 def _place(about: About, path: Path | None) -> Path:

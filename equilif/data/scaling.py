@@ -1,11 +1,12 @@
 """From numbers of any range to the 8-bit inputs of a network, and the same again for other samples.
 
-A scaling is fitted on training samples only.  It is one of four:
+A scaling is fitted on training samples only.  It is one of five:
 
     bytes     8-bit whole numbers stay as they are
     common    one scale for all columns, where they are alike: pixels
     columns   a scale for each column: measurements of different kinds
     tokens    for an attention layer, signed codes: of each column the mean is 0, SIGMAS deviations are 127
+    channels  codes of the plain front end, see equilif_golden.front_end.sensor.ChannelScaling
 
 The scale of a column is its training range, but no more than FAR interquartile ranges beyond its quartiles:
 a single outlier does not squeeze all others together.  Values beyond the scale are clipped, and counted.
@@ -24,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.words import Codes, to_codes
-from equilif_golden.fixed import check_choice, check_int
+from equilif_golden.fixed import Raw, check_choice, check_int
+from equilif_golden.front_end.sensor import ChannelScaling
 from equilif_golden.front_end.tokens import Scaling as FrontEndScaling
 from equilif_golden.network import MAX_NEURONS
 
@@ -73,23 +75,30 @@ class Scaled(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """A fitted scaling. ``columns``: one for all when ``kind`` is common, none when it is bytes.
+    """A fitted scaling. ``columns``: one for all when ``kind`` is common, none when it is bytes; of channels
+    those of the means and then of the energies.
 
     ``width``: values of a sample as it is read; ``names`` of them, or nothing.
     """
 
-    kind: Literal["bytes", "common", "columns", "tokens"]
+    kind: Literal["bytes", "common", "columns", "tokens", "channels"]
     width: int
     names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     missing: Missing = "refuse"
 
     def __post_init__(self) -> None:
-        check_choice(self.kind, "kind", ("bytes", "common", "columns", "tokens"))
+        check_choice(self.kind, "kind", ("bytes", "common", "columns", "tokens", "channels"))
         check_choice(self.missing, "missing", get_args(Missing))
         check_int(self.width, "width", 1, MAX_NEURONS)
         if self.names and len(self.names) != self.width:
             raise ValueError(f"names must be {self.width}, one a column, not {len(self.names)}")
+        if self.kind == "channels":
+            if not self.columns or len(self.columns) % 2 or self.width % len(self.columns):
+                raise ValueError(
+                    f"columns must be two a channel, not {len(self.columns)} for {self.width} values"
+                )
+            return
         wanted = {"bytes": 0, "common": 1, "columns": self.width, "tokens": self.width}[self.kind]
         if len(self.columns) != wanted:
             raise ValueError(f"columns must be {wanted} for {self.kind}, not {len(self.columns)}")
@@ -97,7 +106,7 @@ class Scaling:
     @property
     def n_inputs(self) -> int:
         """Inputs of the network."""
-        if self.kind in ("bytes", "tokens"):
+        if self.kind in ("bytes", "tokens", "channels"):
             return self.width
         return sum(c.width for c in self.columns) * (self.width if self.kind == "common" else 1)
 
@@ -117,6 +126,11 @@ class Scaling:
             raise ValueError(f"{what} must have {self.width} values a sample, not {x.shape[1:]}")
         if self.kind == "bytes":
             return Scaled(_bytes(x, what), 0)
+        if self.kind == "channels":
+            codes = x.reshape(-1, len(self.columns))
+            low, high = self._range
+            beyond = int(((codes < low) | (codes > high)).sum())
+            return Scaled(self.sensor.inputs(x).astype(np.uint8), beyond)
         values = self.filled(x.astype(np.float64), what)
         if self.kind == "common":
             return _scaled(values, self.columns[0])
@@ -137,6 +151,17 @@ class Scaling:
         """The same for the front end, in its integers."""
         mean = np.array([c.mean for c in self.columns])
         return FrontEndScaling.of(mean, (np.array([c.high for c in self.columns]) - mean) / SIGMAS)
+
+    @property
+    def sensor(self) -> ChannelScaling:
+        """Scaling of channels for the front end of a sensor."""
+        return ChannelScaling.of_range(*self._range)
+
+    @property
+    def _range(self) -> tuple[Raw, Raw]:
+        """Smallest and largest codes of channels."""
+        low, high = np.array([(c.low, c.high) for c in self.columns], np.int64).T
+        return low, high
 
     def filled(self, x: Reals, what: str) -> Reals:
         """The samples with the training mean in the place of what is missing; ValueError unless allowed."""
@@ -217,6 +242,19 @@ def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing)
         for m, d in zip(mean, far, strict=True)
     )
     return Scaling(kind="tokens", width=x.shape[1], names=names, columns=columns, missing=missing)
+
+
+def fit_channels(x: Raw, channels: int, names: tuple[str, ...]) -> Scaling:
+    """The scaling of training samples (n, width) of the plain front end; ValueError if they are constant."""
+    codes = x.reshape(-1, 2 * channels)
+    low, high, mean = codes.min(axis=0), codes.max(axis=0), codes.mean(axis=0)
+    if (low == high).all():
+        raise ValueError("all windows are the same in the training samples: there is nothing to learn from")
+    columns = tuple(
+        Column("range" if a < b else "constant", float(a), float(b), float(m))
+        for a, b, m in zip(low, high, mean, strict=True)
+    )
+    return Scaling(kind="channels", width=x.shape[1], names=names, columns=columns)
 
 
 def one_scale(x: npt.NDArray[Any]) -> bool:

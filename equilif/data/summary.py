@@ -17,7 +17,9 @@ def notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], go
     """Notes on encoding and scaling."""
     yield from _encoded(about.encoding, data, train)
     s = about.scaling
-    if s.kind == "bytes":
+    if about.encoding.sensor is not None:
+        yield about.encoding.sensor.note
+    elif s.kind == "bytes":
         yield "8-bit whole numbers, taken as they are"
     elif s.kind == "common" and about.encoding.kind != "texts":
         c = s.columns[0]
@@ -48,6 +50,10 @@ def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
     elif isinstance(train.x, Series):
         length = np.diff(train.x.off)
         lengths = f"{length.min()} to {length.max()}" if length.min() < length.max() else str(length[0])
+        if code.sensor is not None:
+            count = len(data.x_train)
+            yield f"series of {lengths} steps, {len(train.x):,} for training: {count:,} samples"
+            return
         what = "tokens of an attention layer" if code.attention else "spans"
         at_most = "at most " * code.attention
         yield f"series of {lengths} steps, each as {at_most}{code.steps} {what}: means over its steps"

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from equilif import lesson
+from equilif.data.sensor import TOP
 from equilif.host import lessons
 from equilif.host.client import Client
-from equilif.listening import Listener, file_blocks
+from equilif.host.listening import require_sensor
+from equilif.listening import Listener, SensorListener, file_blocks
 from equilif.results import ToolFailed
 from equilif.training import saved
 from equilif_golden import files
@@ -27,6 +29,7 @@ from equilif_golden.fixed import check_int
 from equilif_golden.front_end.button import LONG, SHORT
 from equilif_golden.front_end.live import ANSWER_BYTES, Table
 from equilif_golden.front_end.pdm import RATE, Modulator
+from equilif_golden.front_end.sensor import RATE_HZ
 from equilif_golden.network import Network
 
 with needs("hdl,boards,sim"):
@@ -41,6 +44,11 @@ with needs("hdl,boards,sim"):
 
 #: cycles between samples of the learn button: a long press takes 130,000 cycles
 BUTTON_DIVISOR = 2000
+#: of a front end for a sensor, in place of the board's, for short simulations
+SENSOR_CLOCK_HZ = 8_000_000
+SENSOR_RATE_HZ = 5_500
+#: cycles after the last reading of a sample by which the board has taken the label, before the next reading
+TAKEN = 300
 PART = RATE // 10  #: samples after which answers are read
 #: what ends a simulation: Ctrl-C, kill, the terminal's window closed
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -73,7 +81,9 @@ class Simulated:
                     if board.microphone
                     else None
                 ),
-                adc=board.adc,
+                adc=replace(board.adc, clock_hz=SENSOR_CLOCK_HZ, rate_hz=SENSOR_RATE_HZ)
+                if board.adc
+                else None,
             )
         except (BuildFailed, YosysError, ToolNotFound) as e:
             raise ToolFailed(str(e)) from e
@@ -141,6 +151,51 @@ class Simulated:
                         press()
                     yield {"end": played / RATE, "text": text, "label": label}
 
+    def sense(
+        self, network: Path, file: Path, learn: int | None = None, learning_rate: float = 0.0
+    ) -> Iterator[dict[str, Any]]:
+        """Load a network of a sensor, and play recorded readings to the pins of the ADC; yields the answers
+        as they come.  ``learn``: learn each sample as this class, by the learn button, at ``learning_rate``.
+
+        The design runs at SENSOR_CLOCK_HZ and SENSOR_RATE_HZ; ``end`` is in seconds of RATE_HZ.
+        """
+        listener = SensorListener(saved.read(network))
+        recorded = listener.recordings(file)
+        client = Client(self.board)
+        Chip(client, listener.saved.network, listener.saved.weights, learning_rate=learning_rate)
+        listener.table().load(client)
+        channels, steps = listener.sensor.channels, listener.sensor.steps
+        # between samples, from the next reading of channel 0 on; what is not played is half of the range
+        idle = -(-self.board.idle_bits // channels)
+        self.board.play_readings(np.full((-idle % steps, channels), TOP + 1 >> 1))
+        self.board.finish()
+        n = 0
+        expected = ""
+        for recording in recorded:
+            for sample in recording.readings.reshape(-1, steps, channels):
+                # the answer to the sample before comes meanwhile
+                self.board.play_readings(sample[:-1])
+                self.board.finish()
+                text = self.board.answers
+                if n:
+                    yield self._answer(listener, n, text, expected)
+                n += 1
+                expected = recording.label
+                self.board.button(learn is not None, learn or 0)
+                self.board.play_readings(sample[-1:])
+                self.board.finish(TAKEN)
+                self.board.button(False)
+        self.board.play_readings(np.full((steps - 1, channels), TOP + 1 >> 1))
+        self.board.finish()
+        yield self._answer(listener, n, self.board.answers, expected)
+
+    def _answer(self, listener: SensorListener, n: int, text: bytes, expected: str) -> dict[str, Any]:
+        """Answer to sample number ``n``, from 1."""
+        line = text[: ANSWER_BYTES - 1].decode()
+        label = "rejected" if line[:1] == "X" else listener.labels[int(line[1:])]
+        end = n * listener.sensor.steps / RATE_HZ
+        return {"end": end, "text": line, "label": label, "expected": expected or None}
+
     def serve(self, link: Path | None, ready: Callable[[str], None]) -> dict[str, Any]:
         """Serve until SIGINT, SIGTERM or SIGHUP.
 
@@ -194,6 +249,21 @@ def require_flash(file: Path) -> None:
     """ValueError or OSError unless the content of a flash is in this file, or can be."""
     check_file(file)
     files.check(file)
+
+
+def require_readings(network: Path, file: Path, board: Board, learn: int | None) -> Network:
+    """The network; ValueError or OSError unless it takes samples of the sensor of this board, and these are
+    recordings of it.  ``learn``: the class that is learned, or None.
+    """
+    listener = SensorListener(saved.read(network))
+    require_sensor(board, listener)
+    listener.recordings(file)
+    if learn is not None and learn >= len(listener.labels):
+        raise ValueError(
+            f"--learn must be the number of a class, 0 to {len(listener.labels) - 1}, not {learn}: of a new "
+            "class with  equilif listen NETWORK FILE --learn CLASS"
+        )
+    return listener.saved.network
 
 
 def require_words(network: Path, wav: Path) -> Network:

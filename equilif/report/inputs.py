@@ -42,7 +42,7 @@ class Inputs:
                 shape = (side, side)
             return cls(one, np.full(n_inputs, NONE), shape, _numbered(n_inputs))
         scaling = about.scaling
-        columns = scaling.columns * (scaling.width if scaling.kind == "common" else 1)
+        columns = scaling.columns * (scaling.width // max(1, len(scaling.columns)))
         if scaling.kind == "common" and columns[0].kind == "rails":
             plus = np.arange(scaling.width)
             minus = plus + scaling.width  # all positive rails, then all negative ones

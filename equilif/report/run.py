@@ -122,6 +122,8 @@ def _reading(about: About | None) -> list[str]:
                 "text": about.text,
                 "attention": True if code.attention and not code.front_end else None,
                 "front_end": True if code.front_end else None,
+                "window": code.sensor.window if code.sensor else None,
+                "windows": code.sensor.windows if code.sensor else None,
                 "word_vectors": code.word_vectors,
                 "test": about.test,
                 "test_fraction": about.test_fraction,

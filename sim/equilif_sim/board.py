@@ -332,7 +332,7 @@ class Board:
 
     def play_readings(self, readings: npt.NDArray[np.int64]) -> None:
         """As :meth:`play`, with readings (n, channels) of an ADC, from the next one of channel 0 on."""
-        self.play(readings.astype("<u2").view(np.uint8).ravel())
+        self.play(np.ascontiguousarray(readings, "<u2").view(np.uint8).ravel())
 
     def finish(self, cycles: int = 0) -> None:
         """Run until what is played has ended, and ``cycles`` more."""

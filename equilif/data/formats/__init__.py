@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from equilif.data import SOURCES, Name
-from equilif.data.formats.arrays import Npz
+from equilif.data.formats.arrays import Npz as Npz
 from equilif.data.formats.base import Columns as Columns
 from equilif.data.formats.base import Content as Content
 from equilif.data.formats.base import Format as Format
@@ -16,9 +16,11 @@ from equilif.data.formats.base import Texts as Texts
 from equilif.data.formats.cifar import Cifar
 from equilif.data.formats.events import EventFolders
 from equilif.data.formats.pictures import ImageFolders
-from equilif.data.formats.series import Ts
-from equilif.data.formats.sounds import SoundFolders
-from equilif.data.formats.tables import Csv, Parquet
+from equilif.data.formats.series import SeriesFolders as SeriesFolders
+from equilif.data.formats.series import Ts as Ts
+from equilif.data.formats.sounds import SoundFolders as SoundFolders
+from equilif.data.formats.tables import Csv as Csv
+from equilif.data.formats.tables import Parquet
 from equilif.data.reading import check_range, reading
 
 FORMATS: tuple[Format, ...] = (
@@ -29,8 +31,11 @@ FORMATS: tuple[Format, ...] = (
     Cifar(),
     EventFolders(),
     SoundFolders(),
+    SeriesFolders(),
     ImageFolders(),
 )
+#: formats of recordings for a front end
+FRONT_END = (Npz.name, Ts.name, SoundFolders.name, SeriesFolders.name)
 
 
 def find(path: Path) -> Format:
@@ -41,6 +46,13 @@ def find(path: Path) -> Format:
     if not path.exists():
         raise ValueError(_absent(path))
     raise ValueError(f"{path} is of no known format: give {', '.join(f.what for f in FORMATS)}")
+
+
+def _no_front_end(found: str) -> str:
+    return (
+        f"{found}: data.front_end is for words, {SoundFolders.what}, and for a sensor, {SeriesFolders.what}, "
+        "a .ts file or an .npz file with offsets"
+    )
 
 
 def _absent(path: Path) -> str:
@@ -56,17 +68,17 @@ def read(path: Path, columns: Columns) -> tuple[Format, Content]:
     known = find(path)
     if not path.exists():
         raise ValueError(_absent(path))
-    if columns.front_end and known.name != SoundFolders.name:
-        found = "has no WAV file in a class folder" if path.is_dir() else f"is {known.what}"
-        raise ValueError(
-            f"data.front_end is for {SoundFolders.what}, {path} {found}: give such a folder, or leave it out"
-        )
+    if columns.front_end and known.name not in FRONT_END:
+        found = "has no recording in a class folder" if path.is_dir() else f"is {known.what}"
+        raise ValueError(_no_front_end(f"{path} {found}"))
     for option, column in zip(("--label", "data.text"), columns[:2], strict=True):
         if column is not None and not known.labelled:
             raise ValueError(
                 f"{option} names a column of a table, {path} is {known.what} and has none: leave it out"
             )
     content = known.read(path, columns)
+    if columns.front_end and not isinstance(content.train.x, Series):
+        raise ValueError(_no_front_end(f"{path} holds no series"))
     with reading(path):
         content = content.composed()
     for part in content.parts:

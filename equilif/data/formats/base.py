@@ -123,7 +123,7 @@ class Content:
 class Columns(NamedTuple):
     """Columns of a table by name: that of the classes, and that of the texts where there are some.
 
-    ``front_end``: recordings as frames of the golden front end.
+    ``front_end``: recordings of words as frames of the golden front end.
     """
 
     label: str | None = None

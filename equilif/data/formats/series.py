@@ -1,4 +1,4 @@
-"""Time series of the UCR and UEA archives: ``.ts`` files."""
+"""Time series: ``.ts`` files of the UCR and UEA archives, and folders of CSV recordings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from equilif.data.arrays import Floats
 from equilif.data.formats.arrays import of_series
 from equilif.data.formats.base import Columns, Content, Part, Series
+from equilif.data.formats.folders import Files
+from equilif.data.formats.tables import NUMBER, numbers_of, rows_of
 from equilif.data.reading import reading, reals, text
 
 #: what a header says of what is not read, and the reason
@@ -17,6 +19,77 @@ REFUSED = {
     "@classlabel false": "it has no classes to learn",
     "@targetlabel true": "its labels are measurements, not classes",
 }
+
+
+FILES = Files((".csv", ".tsv"), "CSV recording")
+
+
+class SeriesFolders:
+    """``walking/1.csv``, ``standing/7.csv``: a folder is a class; or the same below ``train`` and ``test``.
+
+    A file is a series, see :func:`read_csv`; all have the same channels.
+    """
+
+    name = "recordings"
+    what = "a folder of class folders of CSV recordings"
+    labelled = False
+
+    def claims(self, path: Path) -> bool:
+        return FILES.among(path)
+
+    def read(self, path: Path, columns: Columns) -> Content:
+        listed = FILES.listed(path)
+        first = listed[0][0][0]
+        channels, values = read_csv(first)
+        width = values.shape[1]
+        parts = [
+            Part(
+                Series.of([_recording(file, first, channels, width) for file, _ in part]),
+                np.array([name for _, name in part]),
+            )
+            for part in listed
+        ]
+        notes = tuple(FILES.left_out(path))
+        test = parts[1] if len(parts) > 1 else None
+        return Content(parts[0], test, names=channels, shape=(width,), notes=notes)
+
+
+def _recording(file: Path, first: Path, channels: tuple[str, ...], width: int) -> Floats:
+    names, values = read_csv(file)
+    if values.shape[1] != width:
+        raise ValueError(
+            f"{file} has {values.shape[1]} channels, {first} {width}: all recordings need the same"
+        )
+    if names != channels:
+        raise ValueError(
+            f"{file} has the channels {', '.join(names) or 'without names'}, {first} "
+            f"{', '.join(channels) or 'without names'}: all recordings need the same"
+        )
+    return values
+
+
+def read_csv(path: Path) -> tuple[tuple[str, ...], Floats]:
+    """Names of the channels and a recording (steps, channels), NaN where a value is missing: a step a line, a
+    column a channel.  The first line has the names, or there are none.
+    """
+    rows = list(rows_of(path))
+    if not rows:
+        raise ValueError(f"{path} is empty: it needs a line for each step, a column for each channel")
+    first = rows[0][1]
+    named = not all(NUMBER.fullmatch(cell) for cell in first)
+    names = tuple(first) if named else ()
+    columns = names or tuple(f"column {k + 1}" for k in range(len(first)))
+    steps = []
+    for line, row in rows[named:]:
+        if len(row) != len(columns):
+            raise ValueError(
+                f"{path} line {line} has {len(row)} cells, its first {len(columns)}: each line has a cell "
+                "for each channel"
+            )
+        steps.append(numbers_of(path, line, columns, row))
+    if not steps:
+        raise ValueError(f"{path} has a header and no steps: it needs a line for each step")
+    return names, np.array(steps)
 
 
 class Ts:

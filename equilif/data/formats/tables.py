@@ -41,7 +41,7 @@ class Csv:
         return path.suffix.lower() in (".csv", ".tsv") and not path.is_dir()
 
     def read(self, path: Path, columns: Columns) -> Content:
-        rows = _rows(path)
+        rows = rows_of(path)
         header = next(rows, (0, []))[1]
         _check_header(path, header)
         _check_names(path, header, columns.label)
@@ -60,7 +60,7 @@ class Csv:
                 )
             classes.append(_class(path, line, header[column], row[column]))
             if columns.text is None:
-                samples.append(_numbers(path, line, names, row[:column] + row[column + 1 :]))
+                samples.append(numbers_of(path, line, names, row[:column] + row[column + 1 :]))
             else:
                 texts.append(_text(path, line, columns.text, row[text_column]))
         if not classes:
@@ -80,7 +80,7 @@ def _of_texts(
     return Content(Part(Texts(tuple(texts)), classes), notes=notes)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Lines that are not empty, by number, as cells."""
     rows = (text(f"{path} line {k + 1}", raw) for k, raw in enumerate(lines(path)))
     first = next(rows, "").removeprefix("\ufeff")
@@ -182,7 +182,7 @@ def _classes(path: Path, name: str, cells: list[str]) -> npt.NDArray[np.str_]:
     return np.array([c.removesuffix(".0") if FLOAT.fullmatch(c) else c for c in cells])
 
 
-def _numbers(path: Path, line: int, names: tuple[str, ...], row: list[str]) -> npt.NDArray[np.float64]:
+def numbers_of(path: Path, line: int, names: tuple[str, ...], row: list[str]) -> npt.NDArray[np.float64]:
     """The values of a line, NaN where one is missing."""
     if PLAIN.fullmatch("".join(row)) and "" not in row:
         try:

@@ -42,6 +42,10 @@ from equilif_golden.front_end.live import (
 from equilif_golden.network import Network
 
 WIDTHS = (10, 12)  #: bits of a reading
+WIDTH = 12
+WINDOW = 4  #: log2 of the readings of a window; it, WINDOWS and RATE_HZ are defaults
+WINDOWS = 6  #: of a sample
+RATE_HZ = 100  #: readings of a channel a second
 SAMPLE = 16
 INPUTS = PRESENT  #: bytes of the table: address of the inputs
 SCALE_FRACTION = 4  #: fraction bits of a scale
@@ -60,7 +64,7 @@ class Sensor:
     equilif_golden.front_end.channels.Channels; ``width``: bits of a reading.
     """
 
-    def __init__(self, channels: int, window: int, windows: int, width: int = 12):
+    def __init__(self, channels: int, window: int, windows: int, width: int = WIDTH):
         if width not in WIDTHS:
             raise ValueError(f"width must be one of {WIDTHS} bits, not {width}")
         self.width = width
@@ -96,7 +100,11 @@ class ChannelScaling(NamedTuple):
     def of(cls, values: Raw, channels: int) -> ChannelScaling:
         """The range of these samples (n, size) becomes 0 .. 255."""
         codes = values.reshape(-1, 2 * channels)
-        low, high = codes.min(axis=0), codes.max(axis=0)
+        return cls.of_range(codes.min(axis=0), codes.max(axis=0))
+
+    @classmethod
+    def of_range(cls, low: Raw, high: Raw) -> ChannelScaling:
+        """Codes low .. high, (2 channels,), become 0 .. 255."""
         return cls(low, np.clip((255 << SCALE_FRACTION) // (high - low + 1), 1, 255))
 
     def inputs(self, values: Raw) -> Raw:
