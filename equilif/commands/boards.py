@@ -10,6 +10,7 @@ import typer
 from equilif.commands import Baud, Json, OnPort, panel, saved_network
 from equilif.commands.options import DEFAULTS, EngineOptions
 from equilif.show import console as show
+from equilif.show import evaluation as show_evaluation
 from equilif.show import hardware as show_hardware
 
 if TYPE_CHECKING:
@@ -317,6 +318,10 @@ def simulate(
         for answer in heard:
             show.console.print(show.literal(f"{answer['end']:.2f} s  {answer['text']}  {answer['label']}"))
             answers.append(answer)
+        if sensor is not None and learn is None:
+            known = [a for a in answers if a["expected"]]
+            right = sum(a["label"] == a["expected"] for a in known)
+            show.console.print(show_evaluation.rated(len(answers), right, len(known)))
         return {"board": board, "answers": answers, "cycles": simulated.board.cycles}
     found = simulated.serve(
         link, lambda path: show.console.print(f"[bold]{show.literal(path)}[/]", soft_wrap=True)

@@ -11,6 +11,7 @@ import typer
 
 from equilif.commands import Baud, Json, panel, saved_network
 from equilif.show import console as show
+from equilif.show import evaluation as show_evaluation
 
 if TYPE_CHECKING:
     from equilif.host.listening import BoardListener, Heard
@@ -166,8 +167,7 @@ def _sensed(listener: SensorListener, source: Path) -> dict[str, Any]:
         _print(answer)
     known = [a for a in answers if a.expected in listener.labels]
     right = sum(a.label == a.expected for a in known)
-    rated = f", {right:,} of {len(known):,} right ({right / len(known):.1%})" if known else ""
-    show.console.print(f"{len(answers):,} samples{rated}")
+    show.console.print(show_evaluation.rated(len(answers), right, len(known)))
     found = {"network": listener.saved.path, "samples": [a.to_dict() for a in answers]}
     return found | ({"accuracy": right / len(known)} if known else {})
 

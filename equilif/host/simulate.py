@@ -194,7 +194,12 @@ class Simulated:
         line = text[: ANSWER_BYTES - 1].decode()
         label = "rejected" if line[:1] == "X" else listener.labels[int(line[1:])]
         end = n * listener.sensor.steps / RATE_HZ
-        return {"end": end, "text": line, "label": label, "expected": expected or None}
+        return {
+            "end": end,
+            "text": line,
+            "label": label,
+            "expected": expected if expected in listener.labels else None,
+        }
 
     def serve(self, link: Path | None, ready: Callable[[str], None]) -> dict[str, Any]:
         """Serve until SIGINT, SIGTERM or SIGHUP.

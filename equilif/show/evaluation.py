@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from equilif.training.recall import Recall
 
 
+def rated(samples: int, right: int, known: int) -> str:
+    """Number of samples, and how many are ``right`` of those whose class is ``known`` to the network."""
+    if not known:
+        return f"{samples:,} samples"
+    of = f"{known:,}" if known == samples else f"{known:,} whose class the network has"
+    return f"{samples:,} samples, right: {right:,} of {of} ({right / known:.1%})"
+
+
 def samples(result: LoadedData, out: Path) -> list[str]:
     """A picture of some samples, where matplotlib is installed; nothing for texts."""
     if result.about.encoding.kind == "texts":
