@@ -44,7 +44,8 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """A segment of a stream, in seconds from its start; ``tokens`` (m, width) of a word.
+    """A segment of a stream, in seconds from its start; ``tokens`` (m, width) of a word, ``inputs`` (inputs,)
+    of a sample of a sensor.
 
     ``label`` and ``confidence``, the share of the winner in the rates of all outputs, are empty where
     ``reason`` says why it was not classified.  ``expected``: class of the recording, where it is known.
@@ -59,6 +60,7 @@ class Answer:
     number: int = 0  #: of the class
     expected: str = ""
     tokens: TokenRows | None = field(default=None, compare=False)
+    inputs: Raw | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -74,7 +76,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Stream:
-    """Recorded sound: samples (n,) at 16 kHz, codes (frames, bands), and its segments."""
+    """Recorded sound: samples (n,) at 16 kHz, codes (frames, bands), and its segments.  Of a sensor: readings
+    (n, channels) and inputs of the windows, (windows, 2 channels).
+    """
 
     source: str
     samples: Raw
@@ -105,7 +109,10 @@ class Listener:
     def __init__(self, saved: Saved):
         about = heard(saved)
         if about.encoding.sensor is not None:
-            raise ValueError(f"{saved.path} hears a sensor, not words: {READINGS}")
+            raise ValueError(
+                f"{saved.path} hears a sensor, not words: take a network that was trained on recordings of "
+                f"words, or of the sensor {READINGS}"
+            )
         self.saved = saved
         self.labels = about.labels
         self.scaling: Scaling = about.scaling.front_end
@@ -113,6 +120,8 @@ class Listener:
 
     reasons = REASONS
     unit = "words"
+    rate = RATE  #: of the samples of a stream
+    hop = HOP  #: samples of a code
 
     def request(self, label: str, n: int) -> str:
         """What a user does for ``n`` words of a class."""
@@ -187,6 +196,7 @@ class SensorListener:
 
     reasons = {Verdict.STUCK: "no signal: is the ADC connected?"}
     unit = "samples"
+    rate = RATE_HZ
 
     def __init__(self, saved: Saved):
         self.about = heard(saved)
@@ -195,6 +205,7 @@ class SensorListener:
         self.saved = saved
         self.labels = self.about.labels
         self.sensor = self.about.encoding.sensor
+        self.hop = 1 << self.sensor.window
         self.scaling = self.about.scaling.sensor
         self._kernel = Kernel(saved.network, saved.weights, threads=1)
 
@@ -224,28 +235,34 @@ class SensorListener:
         """Recordings of a file or folder; ValueError unless they are of the sensor of the network."""
         return recordings(self.about, path)
 
-    def heard(self, recorded: Sequence[Recording]) -> Iterator[tuple[Answer, Raw]]:
-        """Answers to the samples of recordings, one after the other, and their inputs (inputs,).  Seconds are
-        those of a board that reads RATE_HZ times a second.
+    def listen(
+        self, source: str, recorded: Sequence[Recording], report: Callable[[Answer], None] = lambda a: None
+    ) -> Stream:
+        """Classify the samples of recordings, one after the other.  Seconds are those of a board that reads
+        RATE_HZ times a second.
         """
-        network = self.saved.network
         front_end = self.sensor.front_end()
         seconds = self.sensor.steps / RATE_HZ
-        n = 0
+        answers: list[Answer] = []
+        codes = []
         for recording in recorded:
             for sample in front_end.feed(recording.readings):
-                start, end = n * seconds, (n + 1) * seconds
-                n += 1
                 x = self.scaling.inputs(sample.values)
-                if sample.stuck:
-                    reason = self.reasons[Verdict.STUCK]
-                    yield Answer(recording.source, start, end, reason=reason), x
-                    continue
-                rates = self._kernel.settle(x[None]).rates[0, 0, network.neurons[network.output]]
-                best = int(rates.argmax())
-                share = float(rates[best]) / max(1, int(rates.sum()))
-                label = self.labels[best]
-                yield Answer(recording.source, start, end, label, share, "", best, recording.label), x
+                times = len(answers) * seconds, (len(answers) + 1) * seconds
+                answers.append(self._answer(recording, times, x, sample.stuck))
+                report(answers[-1])
+                codes.append(x.reshape(self.sensor.windows, -1))
+        readings = np.concatenate([r.readings for r in recorded])
+        return Stream(source, readings, np.concatenate(codes), tuple(answers))
+
+    def _answer(self, recording: Recording, times: tuple[float, float], x: Raw, stuck: bool) -> Answer:
+        if stuck:
+            return Answer(recording.source, *times, reason=self.reasons[Verdict.STUCK])
+        network = self.saved.network
+        rates = self._kernel.settle(x[None]).rates[0, 0, network.neurons[network.output]]
+        best = int(rates.argmax())
+        share = float(rates[best]) / max(1, int(rates.sum()))
+        return Answer(recording.source, *times, self.labels[best], share, "", best, recording.label, inputs=x)
 
 
 def wav_files(path: Path) -> list[Path]:

@@ -187,7 +187,9 @@ def test_windows_are_for_a_sensor(folder):  # noqa: F811
 # -- listen ----------------------------------------------------------------------------------------
 def test_listen(moves, network, tmp_path):
     out = tmp_path / "a.json"
-    run("listen", network, moves / "test.npz", "--json", out)
+    run("listen", network, moves / "test.npz", "--json", out, "--out", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("<section") == 1 + 1 + 4 and "6 samples classified" in page
     found = json.loads(out.read_text())
     assert found["accuracy"] == 1 and len(found["samples"]) == 6
     assert [s["expected"] for s in found["samples"]] == [n for n in CLASSES for _ in range(2)]
@@ -242,7 +244,7 @@ def test_unusable_recordings(x, named, network, tmp_path):
         (("listen", "SENSOR", "words"), "WAV"),
         (("listen", "SENSOR"), "FILE"),
         (("listen", "SENSOR", "--device", 1), "FILE"),
-        (("listen", "SENSOR", "a.csv", "--out", "a.html"), "--out"),
+        (("listen", "SENSOR", "a.csv", "--out", "a.html", "--learn", "new"), "--out"),
         (("listen", "SENSOR", "a.csv", "--learn", "new", "--utterances", 3), "--port"),
         (("listen", "SENSOR", "none.csv"), "none.csv"),
         (("listen", "WORDS", "a.csv"), "a.csv"),

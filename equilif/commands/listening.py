@@ -15,7 +15,7 @@ from equilif.show import evaluation as show_evaluation
 
 if TYPE_CHECKING:
     from equilif.host.listening import BoardListener, Heard
-    from equilif.listening import Answer, Listener, SensorListener
+    from equilif.listening import Answer, Listener, SensorListener, Stream
     from equilif_golden.network import Network, Weights
 
 command = panel("Learning")
@@ -89,7 +89,10 @@ def listen(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="HTML page with waveform, spectrogram, spikes and answers.", show_default="none"),
+        typer.Option(
+            help="HTML page with waveform and spectrogram, or readings and inputs, spikes and answers.",
+            show_default="none",
+        ),
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -130,13 +133,13 @@ def listen(
             return _classify(_board(port, baud, listener), listener, seconds)
         return _learn(port, baud, listener, learn, utterances, target)
     if not isinstance(listener, Listener):
-        if source is None or device is not None or out is not None:
-            raise ValueError(
-                f"{network} hears a sensor: give FILE with its readings or --port, without --device and --out"
-            )
+        if source is None or device is not None:
+            raise ValueError(f"{network} hears a sensor: give FILE with its readings, or --port")
         if learn is not None:
+            if out is not None:
+                raise ValueError("--out has no lesson: leave out --learn, or --out")
             return _learn_recorded(listener, source, learn, target)
-        return _sensed(listener, source)
+        return _sensed(listener, source, out)
     paths = None if source is None else wav_files(source)
     streams = []
     if paths is None:
@@ -152,24 +155,29 @@ def listen(
     words = sum(not a.reason for a in answers)
     show.console.print(f"{words:,} words, {len(answers) - words:,} other segments")
     if out is not None:
-        from equilif.report import listening as page
-
-        files.write(out, page.write(listener, streams).encode())
-        show.console.print(f"wrote {show.literal(out)}")
+        _write_page(out, listener, streams)
     return {"network": network, "words": [a.to_dict() for a in answers], "out": out}
 
 
-def _sensed(listener: SensorListener, source: Path) -> dict[str, Any]:
+def _sensed(listener: SensorListener, source: Path, out: Path | None) -> dict[str, Any]:
     """Print the answers to recorded readings, and how many are right where their classes are known."""
-    answers = []
-    for answer, _ in listener.heard(listener.recordings(source)):
-        answers.append(answer)
-        _print(answer)
+    stream = listener.listen(str(source), listener.recordings(source), _print)
+    answers = stream.answers
     known = [a for a in answers if a.expected in listener.labels]
     right = sum(a.label == a.expected for a in known)
     show.console.print(show_evaluation.rated(len(answers), right, len(known)))
-    found = {"network": listener.saved.path, "samples": [a.to_dict() for a in answers]}
+    if out is not None:
+        _write_page(out, listener, [stream])
+    found = {"network": listener.saved.path, "samples": [a.to_dict() for a in answers], "out": out}
     return found | ({"accuracy": right / len(known)} if known else {})
+
+
+def _write_page(out: Path, listener: Listener | SensorListener, streams: Sequence[Stream]) -> None:
+    from equilif.report import listening as page
+    from equilif_golden import files
+
+    files.write(out, page.write(listener, streams).encode())
+    show.console.print(f"wrote {show.literal(out)}")
 
 
 def _board(port: str, baud: int | None, listener: Listener | SensorListener) -> BoardListener:
@@ -262,7 +270,8 @@ def _learn_recorded(listener: SensorListener, source: Path, label: str, target: 
         network, weights = lesson.with_class(network, weights)
 
     labels = _with_class(listener, label, add_class)
-    samples = [x for answer, x in listener.heard(recorded) if not answer.reason]
+    answers = listener.listen(str(source), recorded).answers
+    samples = [a.inputs for a in answers if a.inputs is not None]
     if not samples:
         raise ValueError(f"{source} has no signal: is the ADC connected? Nothing was learned")
     new = listener.samples(samples, labels.index(label))

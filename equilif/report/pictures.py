@@ -96,19 +96,22 @@ def stream(
     alt: str,
 ) -> Chart:
     """Waveform (n,) at ``rate`` and spectrogram (frames, bands) of 8 bits, with start, end and name of
-    words.
+    words; or readings (n, channels) of 12 bits, and inputs of windows.
     """
-    size = max(1, -(-len(samples) // MAX_POINTS))
-    parts = np.array_split(samples, range(size, len(samples), size))
     seconds = len(samples) / rate
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2 * WIDTH, 3.4))
         wave, bands = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [1, 1.4], "hspace": 0.1}
         )
-        at = np.arange(len(parts)) * (size / rate)
-        low, high = ([float(f(p)) / 32768 for p in parts] for f in (np.min, np.max))
-        wave.fill_between(at, low, high, color=plots.BLUE, linewidth=0.4)
+        size = max(1, -(-len(samples) // MAX_POINTS))
+        if samples.ndim == 1:
+            parts = np.array_split(samples, range(size, len(samples), size))
+            at = np.arange(len(parts)) * (size / rate)
+            low, high = ([float(f(p)) / 32768 for p in parts] for f in (np.min, np.max))
+            wave.fill_between(at, low, high, color=plots.BLUE, linewidth=0.4)
+        else:
+            wave.plot(np.arange(0, len(samples), size) / rate, samples[::size], linewidth=0.5)
         colours = np.broadcast_to(to_rgba(plots.BLUE), (*codes.T.shape, 4)).copy()
         colours[..., 3] = codes.T.astype(np.float64) / max(1.0, float(codes.max(initial=0)))
         bands.imshow(
@@ -123,8 +126,9 @@ def stream(
             if name and start < seconds:
                 middle = (start + end) / 2
                 wave.text(middle, 1.02, _short(name, 12), transform=wave.get_xaxis_transform(), ha="center")
-        wave.set(ylabel="signal", xlim=(0, seconds))
-        bands.set(ylabel="band", xlabel="time (s)")
+        sound = samples.ndim == 1
+        wave.set(ylabel="signal" if sound else "readings", xlim=(0, seconds))
+        bands.set(ylabel="band" if sound else "input", xlabel="time (s)")
         return _chart(figure, alt)
 
 
