@@ -146,6 +146,28 @@ def test_named_channels(moves, tmp_path):
         own.load(tmp_path / "named", front_end=True)
 
 
+@pytest.mark.parametrize(
+    "content, named",
+    [
+        ("", "empty"),
+        ("a,b\n", "no steps"),
+        ("1,2\n1,2,3\n", "line 2"),
+        ("a,b\n1,x\n", "'x'"),
+        ("a,b\n1,\n", "missing"),
+        ("1,2,3\n", "3 channels"),
+        ("1,2\n", "without names"),
+    ],
+)
+def test_unusable_csv_recordings(content, named, tmp_path):
+    for name in "pq":
+        for k in range(3):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{k}.csv").write_text("a,b\n" + "1,2\n3,4\n" * 50)
+    (tmp_path / "q" / "1.csv").write_text(content)
+    with pytest.raises(ValueError, match=named):
+        own.load(tmp_path)
+
+
 def test_other_windows(moves, tmp_path):
     """Their numbers come back from the file of a network."""
     found = own.read(moves / "moves", front_end=True, window=3, windows=4)
@@ -211,6 +233,13 @@ def test_listen_to_a_stream(moves, network, tmp_path):
     found = json.loads(out.read_text())
     assert [s["label"] for s in found["samples"]] == ["slow", None, "fast"] and "accuracy" not in found
     assert "ADC" in found["samples"][1]["reason"]
+
+
+def test_classes_that_the_network_has_not(network, tmp_path):
+    """They are not rated."""
+    rng = np.random.default_rng(6)
+    save_series(tmp_path / "a.npz", [recording(n, rng) for n in ("fast", "still")], ["fast", "asleep"])
+    assert "2 samples, right: 1 of 1 whose class" in run("listen", network, tmp_path / "a.npz")
 
 
 def changed(x, at, value):
