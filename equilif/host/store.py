@@ -248,7 +248,12 @@ class Store:
                 f"{identity.flash_blocks} blocks; take fewer epochs"
             )
         encoded = _samples(chip, recorder, job.samples)
-        places, samples = _fitted(encoded, first, identity, tick)
+        regions = [(first * BLOCK, identity.flash_blocks * BLOCK)]
+        if job.lessons is not None:  # also in the blocks of the lists, which end with an erased byte
+            sizes = ((programs, room), (saves, len(reads)), (index, INDEX_BYTES * of))
+            ends = [(block * BLOCK + size + 1, (block + _blocks(size)) * BLOCK) for block, size in sizes]
+            regions = [*ends, *regions]
+        places, samples = _fitted(encoded, regions, tick)
         n = len(places) // INDEX_BYTES
         if not n:
             raise StoreError(f"no sample fits in {(identity.flash_blocks - first) * BLOCK} bytes")
@@ -274,7 +279,8 @@ class Store:
         out = cls(identity, registers, n, of, about, journal=SLOTS * size)
         out._put(saves * BLOCK, reads)
         out._put(index * BLOCK, places)
-        out._put(first * BLOCK, samples)
+        for (begin, _), data in zip(regions, samples, strict=True):
+            out._put(begin, data)
         if job.tests is not None:
             encoded = _samples(chip, recorder, job.tests, learn=False)
             out._put_tests(encoded, len(job.tests.labels), lambda k: tick(n + k))
@@ -294,15 +300,21 @@ class Store:
         """Append as many test samples as fit."""
         index = max(self.blocks) + 1
         first = index + _blocks(INDEX_BYTES * of)
-        places, samples = _fitted(encoded, first, self.identity, tick)
+        places, (samples,) = _fitted(encoded, [(first * BLOCK, self.identity.flash_blocks * BLOCK)], tick)
         if places:
             self.tests = StoredTests(index, len(places) // INDEX_BYTES)
             self._put(index * BLOCK, places)
             self._put(first * BLOCK, samples)
 
     def _put(self, address: int, data: bytes) -> None:
-        for at in range(0, len(data), BLOCK):
-            self.blocks[address // BLOCK + at // BLOCK] = data[at : at + BLOCK]
+        at = 0
+        while at < len(data):
+            block, offset = divmod(address + at, BLOCK)
+            part = data[at : at + BLOCK - offset]
+            there = self.blocks.get(block, b"")
+            before = there[:offset].ljust(offset, bytes([ERASED]))
+            self.blocks[block] = before + part + there[offset + len(part) :]
+            at += len(part)
 
     @property
     def digest(self) -> str:
@@ -494,19 +506,21 @@ def _samples(chip: Chip, recorder: Recorder, samples: Samples, *, learn: bool = 
 
 
 def _fitted(
-    encoded: Iterator[bytes], first: int, identity: Identity, tick: Callable[[int], None]
-) -> tuple[bytes, bytes]:
-    """Offsets and frames of the samples from block ``first`` on, as many as fit."""
-    room = (identity.flash_blocks - first) * BLOCK
+    encoded: Iterator[bytes], regions: Sequence[tuple[int, int]], tick: Callable[[int], None]
+) -> tuple[bytes, list[bytes]]:
+    """Offsets of the samples, as many as fit, and the frames in each region (first byte, end)."""
     places = bytearray()
-    samples = bytearray()
+    samples = [bytearray() for _ in regions]
     for n, frames in enumerate(encoded, 1):
-        if len(samples) + len(frames) > room:
+        for (first, end), data in zip(regions, samples, strict=True):
+            if first + len(data) + len(frames) <= end:
+                places += (first + len(data)).to_bytes(INDEX_BYTES, "little")
+                data += frames
+                break
+        else:
             break
-        places += (first * BLOCK + len(samples)).to_bytes(INDEX_BYTES, "little")
-        samples += frames
         tick(n)
-    return bytes(places), bytes(samples)
+    return bytes(places), [bytes(data) for data in samples]
 
 
 def _blocks(size: int) -> int:

@@ -27,7 +27,7 @@ from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
-from equilif_golden.link.standalone import Fault, order, slot_blocks
+from equilif_golden.link.standalone import INDEX_BYTES, Fault, order, slot_blocks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_hdl.front_end.button import Button as ButtonRtl
@@ -218,11 +218,17 @@ def test_without_upload():
     assert model.content == bytes([ERASED]) * AREA.size
 
 
-def damaged(content, block):
-    """Bits of this block are wrong, from END to END."""
+def damaged(content, first):
+    """Bits from this address to the end of its block are wrong, from END to END."""
     out = np.frombuffer(content, np.uint8).copy()
-    out[block * BLOCK + 40 : (block + 1) * BLOCK : 200] ^= 0x15
+    out[first + 40 : (first // BLOCK + 1) * BLOCK : 200] ^= 0x15
     return out.tobytes()
+
+
+def first_sample(model):
+    """Address of the first stored sample."""
+    index = model.registers.index * BLOCK
+    return int.from_bytes(model.content[index : index + INDEX_BYTES], "little")
 
 
 def test_damaged_flash():
@@ -233,10 +239,10 @@ def test_damaged_flash():
         model.live.press(label)
         model.hear(word(label))
     newer = model.registers.generation % 2
-    again = Model.of(damaged(model.content, newer * slot_blocks(CONFIG)))
+    again = Model.of(damaged(model.content, newer * slot_blocks(CONFIG) * BLOCK))
     assert again.registers.generation == model.registers.generation - 1
     assert same(again.weights, before) and not same(again.weights, model.weights)
-    broken = damaged(model.content, model.registers.index + 1)
+    broken = damaged(model.content, first_sample(model))
     model = Model.of(broken)
     model.live.press(1)
     assert model.hear(word(1)) == live.answer("L", 1)
@@ -404,7 +410,7 @@ def test_rtl_faults():
     boards.hear(word(1))
     boards.compare(loaded=False)
     good = Model.of(uploaded())
-    for content in (uploaded(replay=0, rounds=1), damaged(good.content, good.registers.index + 1)):
+    for content in (uploaded(replay=0, rounds=1), damaged(good.content, first_sample(good))):
         boards = Boards(content)
         boards.press(1)
         boards.hear(word(1))
