@@ -1,11 +1,11 @@
-"""Lessons of a board without a host: old and new digits before and after ten utterances of a new one.
+"""Lessons of a board without a host: old and new digits before and after utterances of a new one.
 
     python -m benchmarks.board_lessons --data DIR [--validation] [--json FILE]
 
-Network, choices and groups of test samples are those of benchmarks.learn_word, with --queries queries.  Ten
-utterances of the digit, by the five old speakers, are learned one after the other as the live controller and
-the trainer of a board do: each one --rounds times, each time followed by the next --replay stored samples, of
-which the flash has --stored of each old digit.  Constant --learning-rate.
+Network, choices and groups of test samples are those of benchmarks.learn_word, with --queries queries.
+--utterances of the digit, by the five old speakers, are learned one after the other as the live controller
+and the trainer of a board do: each one --rounds times, each time followed by the next --replay stored
+samples, of which the flash has --stored of each old digit.  Constant --learning-rate.
 
 The settings were chosen with --validation.
 """
@@ -29,17 +29,23 @@ from equilif_golden.kernel import Kernel
 
 
 def taught(
-    kernel: Kernel, new: Words, stored: Words, rounds: int, replay: int, rng: np.random.Generator
+    kernel: Kernel, new: Words, stored: Words, rounds: int, replay: int, keep: int, rng: np.random.Generator
 ) -> None:
-    """Lessons of the new utterances, each as on a board."""
+    """Lessons of the new utterances, each as on a board; with ``keep`` 0."""
     words = new.plus(stored)
     order = len(new) + rng.permutation(len(stored))
     at = 0
     for j in rng.permutation(len(new)):
         for _ in range(rounds):
-            samples = [order[k % len(order)] for k in range(at, at + replay)]
-            at += replay
+            samples: list[int] = []
+            while len(samples) < replay:
+                if at == len(order):
+                    at = 0
+                    order = rng.permutation(order) if keep else order
+                samples.append(order[at])
+                at += 1
             kernel.train(None, words.labels, np.array([j, *samples]), tokens=words.tokens)
+        order = np.append(order, [j] * keep).astype(np.int64)
 
 
 def main() -> None:
@@ -48,11 +54,15 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--queries", type=int, default=6)
-    parser.add_argument("--stored", type=int, default=9)
+    parser.add_argument("--stored", type=int, default=18)
     parser.add_argument("--utterances", type=int, default=10)
     parser.add_argument("--replay", type=int, default=REPLAY)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--draws", type=int, default=1, help="of utterances and stored words, per choice")
+    parser.add_argument(
+        "--keep", type=int, default=0, help="copies of a learned word that join the stored ones; boards: 0"
+    )
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -67,20 +77,20 @@ def main() -> None:
         trained = learn_word.trained(old, preset, seed)
         groups = spoken.groups(digit, speaker)
         before = spoken.accuracies(trained, digit, groups)
-        kernel = Kernel(*with_class(trained.network, trained.weights), learning_rate=options.learning_rate)
-        utterances = learn_word.utterances(spoken, digit, speaker, options.utterances, seed)
-        new = utterances.take(range(options.utterances))  # those of the old speakers
-        stored = drawn(old, options.stored, seed)
-        taught(kernel, new, stored, options.rounds, options.replay, np.random.default_rng(seed))
-        rows.append(
-            {
-                "digit": digit,
-                "speaker": speaker,
-                "before": before,
-                "after": spoken.accuracies(kernel, digit, groups),
-            }
-        )
-        learn_word.show(f"digit {digit}, speaker {speaker}", rows[-1:])
+        of_choice: list[dict[str, Any]] = []
+        for draw in range(seed, seed + 10 * options.draws, 10):
+            learner = Kernel(
+                *with_class(trained.network, trained.weights), learning_rate=options.learning_rate
+            )
+            utterances = learn_word.utterances(spoken, digit, speaker, options.utterances, draw)
+            new = utterances.take(range(options.utterances))  # those of the old speakers
+            stored = drawn(old, options.stored, draw)
+            rng = np.random.default_rng(draw)
+            taught(learner, new, stored, options.rounds, options.replay, options.keep, rng)
+            after = spoken.accuracies(learner, digit, groups)
+            of_choice.append({"digit": digit, "speaker": speaker, "before": before, "after": after})
+        learn_word.show(f"digit {digit}, speaker {speaker}", of_choice)
+        rows += of_choice
     learn_word.show("mean", rows)
     if options.json:
         write_json(options.json, {"options": vars(options), "rows": rows, "machine": machine()})

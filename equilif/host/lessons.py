@@ -24,10 +24,10 @@ from equilif_golden.link.flash import BLOCK, Area
 from equilif_golden.link.protocol import Identity
 from equilif_golden.network import Network, Weights
 
-#: of a lesson; chosen on validation samples (docs/how_to/listen_on_a_board.md)
+#: of a lesson; chosen on validation samples (docs/notes/lessons_without_a_host.md)
 REPLAY = 4
-ROUNDS = 20
-LEARNING_RATE = 0.01
+ROUNDS = 60
+LEARNING_RATE = 0.0075
 NEW_CLASSES = 1
 
 NO_LESSONS = (
