@@ -12,7 +12,7 @@ speaker, and the new digit of the new speaker, each before and after.  Cycles ar
 ULX3S 85F, whose program memory holds 8 queries.
 
 --validation takes the test samples from the training part, a fifth of it, with other choices: settings were
-chosen so, with 16 queries.
+chosen so, with 16 queries and the first three choices.
 """
 
 from __future__ import annotations
