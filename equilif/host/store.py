@@ -3,7 +3,8 @@
     slot 0 | slot 1 | journal | programs | saves | index | samples ... | index | tests ...
 
 equilif_golden.link.standalone says what each is; the journal is this program's: which store it is, of which
-network and data, where its tests are, and which of its blocks are written.  The frames are those that
+network and data, where its tests are, and which of its blocks are written.  Samples of lessons also take the
+rest of the blocks of programs, saves and index.  The frames are those that
 equilif.host.client sends for the same work, so there is one way in which a sample gets into an engine.
 
 An upload has an *owner* number, from a digest of its content.  It is in the journal, in every list of

@@ -27,6 +27,7 @@ from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
+from equilif_golden.link.protocol import END, Command, unseal, unslip
 from equilif_golden.link.standalone import INDEX_BYTES, Fault, order, slot_blocks
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
@@ -76,9 +77,8 @@ def stored():
 WEIGHTS = NETWORK.initial_weights(seed=2)
 
 
-def uploaded(*, replay=REPLAY, rounds=ROUNDS):
-    """Flash content after an upload."""
-    words = stored()
+def store_of(words, *, replay=REPLAY, rounds=ROUNDS):
+    """The image of a board with these stored words."""
     job = TrainingJob(
         network=NETWORK,
         weights=WEIGHTS,
@@ -88,7 +88,12 @@ def uploaded(*, replay=REPLAY, rounds=ROUNDS):
             table=live.Table(NETWORK, SCALING).content(CONFIG), replay=replay, rounds=rounds, classes=CLASSES
         ),
     )
-    return content_of(Store.of_job(device(Flash(AREA)).identity, job))
+    return Store.of_job(device(Flash(AREA)).identity, job)
+
+
+def uploaded(**options):
+    """Flash content after an upload."""
+    return content_of(store_of(stored(), **options))
 
 
 def flash_with(content):
@@ -178,6 +183,35 @@ def test_lessons_equal_kernel():
     model.live.press(3)
     assert again.hear(word(1)) == model.hear(word(1)) == live.answer("L", 3)
     assert again.content == model.content
+
+
+def test_stored_words_fill_the_flash():
+    """More than fit: also in the blocks of programs, READs and index, whose lists stay as they were."""
+    words = stored()
+    while len(words) < 1000:
+        words = words.plus(words)
+    full = store_of(words)
+    assert full.n < full.of == len(words)
+    content = content_of(full)
+    r = full.registers
+    index = np.frombuffer(content, np.uint8)[r.index * BLOCK :][: INDEX_BYTES * full.n].reshape(-1, 3)
+    places = index.astype(np.int64) @ (1, 1 << 8, 1 << 16)
+    assert {p // BLOCK for p in places.tolist()} == set(range(r.programs, AREA.blocks))
+    used = np.zeros(AREA.size, bool)
+    for at, label in zip(places.tolist(), words.labels[: full.n].tolist(), strict=True):
+        command, first = None, at
+        while command != Command.RUN:
+            end = content.index(END, at)
+            command, sequence, _ = unseal(unslip(content[at:end])[0])
+            at = end + 1
+        assert sequence == label and not used[first:at].any()
+        used[first:at] = True
+    for block in (r.programs, r.saves, r.index):
+        first = int(places[places >= block * BLOCK].min())
+        assert content[first - 1] == ERASED and not used[block * BLOCK : first].any()
+    assert len(store_of(words.take(range(9))).blocks) < len(full.blocks)
+    model = Model.of(content)
+    assert model.registers.valid and same(model.weights, WEIGHTS)
 
 
 def test_presses():
