@@ -68,7 +68,7 @@ TANG_NANO_9K = Board(
     device=GW1NR_9,
     cost=20,
     clock=GowinPll,
-    clock_hz=60e6,
+    clock_hz=72e6,
     link=UartLink(baud=3_000_000),
     # external flash of 4 MiB; the bitstream is in the internal one
     flash=SpiFlash(area=Area(1, 63)),
