@@ -5,7 +5,8 @@
 Network, choices and groups of test samples are those of benchmarks.learn_word, with --queries queries.
 --utterances of the digit, by the five old speakers, are learned one after the other as the live controller
 and the trainer of a board do: each one --rounds times, each time followed by the next --replay stored
-samples, of which the flash has --stored of each old digit.  Constant --learning-rate.
+samples, of which the flash has --stored of each old digit.  Constant --learning-rate.  With --new-speaker as
+many lessons are utterances of the new speaker, one of every digit.
 
 The settings were chosen with --validation.
 """
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=6)
     parser.add_argument("--stored", type=int, default=18)
     parser.add_argument("--utterances", type=int, default=10)
+    parser.add_argument("--new-speaker", action="store_true")
     parser.add_argument("--replay", type=int, default=REPLAY)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
@@ -83,7 +85,8 @@ def main() -> None:
                 *with_class(trained.network, trained.weights), learning_rate=options.learning_rate
             )
             utterances = learn_word.utterances(spoken, digit, speaker, options.utterances, draw)
-            new = utterances.take(range(options.utterances))  # those of the old speakers
+            # those of the old speakers come first
+            new = utterances if options.new_speaker else utterances.take(range(options.utterances))
             stored = drawn(old, options.stored, draw)
             rng = np.random.default_rng(draw)
             taught(learner, new, stored, options.rounds, options.replay, options.keep, rng)
