@@ -12,6 +12,7 @@ from equilif import lesson
 from equilif.data.microphone import Microphone as GoldenMicrophone
 from equilif.host.client import Client
 from equilif.host.listening import BoardListener
+from equilif.listening import Listener
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.chip import Chip, read_weights
@@ -161,7 +162,12 @@ def test_lesson_equals_golden():
 
     board = Board(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
     weights = NETWORK.initial_weights(seed=2)
-    known = SimpleNamespace(scaling=SCALING, saved=SimpleNamespace(network=NETWORK, weights=weights))
+    known = SimpleNamespace(
+        saved=SimpleNamespace(network=NETWORK, weights=weights),
+        table=lambda network: live.Table(network, SCALING),
+        read=live.read_tokens,
+        reasons=Listener.reasons,
+    )
     listener = BoardListener(Client(board, timeout=0.05), known)
     modulator = Modulator()
     golden = GoldenMicrophone()
@@ -179,13 +185,13 @@ def test_lesson_equals_golden():
         assert listener.poll() is None
         if spoken.word.verdict == Verdict.SAMPLE:
             want = SCALING.tokens(spoken.codes) << NETWORK.numerics.fraction - FRACTION
-            assert (word.tokens == want).all() and text == live.answer("C", word.number)
+            assert (word.sample == want).all() and text == live.answer("C", word.number)
         return word
 
     assert heard(*CLICK).reason
     before = heard(*ONE)
     listener.add_class()
-    words = lesson.Words.of([before.tokens], [CLASSES], SHAPE[1])
+    words = lesson.Words.of([before.sample], [CLASSES], SHAPE[1])
     listener.learn(words, passes=8, learning_rate=0.1)
     network, first = lesson.with_class(NETWORK, weights)
     kernel = Kernel(network, first, learning_rate=0.1)
