@@ -86,7 +86,7 @@ class Stream:
     answers: tuple[Answer, ...]
 
 
-def heard(saved: Saved) -> About:
+def front_end_data(saved: Saved) -> About:
     """Data of a network that was trained on features of a front end; ValueError for one that was not."""
     about = saved.identity
     if not isinstance(about, About) or not about.encoding.front_end:
@@ -100,14 +100,14 @@ def heard(saved: Saved) -> About:
 
 def listener_of(saved: Saved) -> Listener | SensorListener:
     """Listener of a network that was trained on front-end features."""
-    return Listener(saved) if heard(saved).encoding.sensor is None else SensorListener(saved)
+    return Listener(saved) if front_end_data(saved).encoding.sensor is None else SensorListener(saved)
 
 
 class Listener:
     """A network that was trained on front-end features of words.  ValueError for one that was not."""
 
     def __init__(self, saved: Saved):
-        about = heard(saved)
+        about = front_end_data(saved)
         if about.encoding.sensor is not None:
             raise ValueError(
                 f"{saved.path} hears a sensor, not words: take a network that was trained on recordings of "
@@ -199,7 +199,7 @@ class SensorListener:
     rate = RATE_HZ
 
     def __init__(self, saved: Saved):
-        self.about = heard(saved)
+        self.about = front_end_data(saved)
         if self.about.encoding.sensor is None:
             raise ValueError(f"{saved.path} hears words, not a sensor: give a WAV file or a microphone")
         self.saved = saved
