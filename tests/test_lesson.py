@@ -50,10 +50,10 @@ class Board(EngineModel):
         self.table = live.table_first(CONFIG)
 
     def read(self, region, first, n):
-        asked = region == Region.VALUE and first == self.table + live.NUMBER
-        if asked and not self.words:
+        requested = region == Region.VALUE and first == self.table + live.NUMBER
+        if requested and not self.words:
             raise KeyboardInterrupt
-        if asked and super().read(Region.VALUE, self.table, 1)[0] & 0xFF == live.MAGIC:
+        if requested and super().read(Region.VALUE, self.table, 1)[0] & 0xFF == live.MAGIC:
             self.hear(self.words.pop(0))
         return super().read(region, first, n)
 

@@ -344,10 +344,10 @@ class Board(EngineModel):
         self.table = live.table_first(CONFIG)
 
     def read(self, region, first, n):
-        asked = region == Region.VALUE and first == self.table + live.NUMBER
-        if asked and not self.samples:
+        requested = region == Region.VALUE and first == self.table + live.NUMBER
+        if requested and not self.samples:
             raise KeyboardInterrupt
-        if asked and (sample := self.samples.pop(0)) is not None:
+        if requested and (sample := self.samples.pop(0)) is not None:
             self.serial += 1
             rejected = isinstance(sample, int)
             if not rejected:
@@ -426,7 +426,16 @@ WORDS = EngineConfig(lanes=8, tiles=2048, value_groups=512, state_groups=64, pro
         (CONFIG, "NARROW", "3 channels"),
     ],
 )
-def test_another_front_end(command, config, network_of, named, others, network, folder, monkeypatch):  # noqa: F811
+def test_another_front_end(
+    command,
+    config,
+    network_of,
+    named,
+    others,
+    network,  # noqa: F811
+    folder,  # noqa: F811
+    monkeypatch,
+):
     """One error, before anything is written to the board."""
     places = {**others, "SENSOR": network, "WORDS": folder / "run" / "network.npz"}
     client = client_of(Device(config, front_end=True))

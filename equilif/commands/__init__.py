@@ -117,8 +117,8 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 DATA_HELP = (
     f"Name of a data set ({', '.join(Name)}), or path of your own data: .npz, .csv, .tsv, .parquet, .ts, a "
-    "folder with one subfolder of images or WAV files per class, events saved by tonic, or CIFAR-10/100 in "
-    "the binary version (folder or archive)."
+    "folder with one subfolder of images, WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 "
+    "in the binary version (folder or archive)."
 )
 AnyData = Annotated[
     str,

@@ -310,12 +310,12 @@ def simulate(
     )
     if played is not None and network is not None:
         answers = []
-        heard = (
+        stream = (
             simulated.listen(network, played, learn)
             if sensor is None
             else simulated.sense(network, played, learn, 0.0 if learn is None else RESTORED_RATE)
         )
-        for answer in heard:
+        for answer in stream:
             show.console.print(show.literal(f"{answer['end']:.2f} s  {answer['text']}  {answer['label']}"))
             answers.append(answer)
         if sensor is not None and learn is None:

@@ -30,8 +30,8 @@ def inspect(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Your own data: .npz, .csv, .tsv, .parquet, .ts, a folder with one subfolder of images or "
-            "WAV files per class, events saved by tonic, or CIFAR-10/100 (binary version)."
+            help="Your own data: .npz, .csv, .tsv, .parquet, .ts, a folder with one subfolder of images, "
+            "WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 (binary version)."
         ),
     ],
     own: OwnOptions = NO_OPTIONS,

@@ -250,7 +250,7 @@ def _learn(
         if len(samples) == n:
             break
     else:
-        raise ValueError(f"{len(samples)} of {n} {listener.unit} were heard: nothing was learned")
+        raise ValueError(f"{len(samples)} of {n} {listener.unit} arrived: nothing was learned")
     new = listener.samples(samples, labels.index(label))
     found = _lesson(listener, board.network, board.chip.weights, labels, (new, stored), board.learn, target)
     return {"network": target, "label": label, "utterances": n, "accuracy": found}

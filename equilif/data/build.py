@@ -119,14 +119,14 @@ def _parted(content: Content, about: About) -> tuple[Part, Part]:
 
 def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -> About:
     """With encoding and scaling of the training samples; ValueError when no network takes them."""
-    heard = options.front_end and about.format == SoundFolders.name
-    if heard and not options.window is options.windows is None:
+    words = options.front_end and about.format == SoundFolders.name
+    if words and not options.window is options.windows is None:
         raise ValueError("data.window and data.windows are for a sensor, these are recordings of words")
     code = encoding.fit(
         train.x,
-        attention=options.attention or heard,
-        front_end=heard,
-        sensor=_window(options) if options.front_end and not heard else None,
+        attention=options.attention or words,
+        front_end=words,
+        sensor=_window(options) if options.front_end and not words else None,
         word_vectors=options.word_vectors,
     )
     names = code.names(content.names)
