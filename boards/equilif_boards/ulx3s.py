@@ -61,7 +61,7 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5Pll,
-    clock_hz=75e6,
+    clock_hz=85e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
     other_links=(SpiLink(sck_hz=18e6, place=SPI_PINS),),
     flash=FLASH,
@@ -91,7 +91,7 @@ ULX3S_85F_MAPS = replace(
     ULX3S_85F,
     name="ulx3s-85f-maps",
     title="ULX3S 85F with convolutions (Lattice ECP5 LFE5U-85F)",
-    clock_hz=50e6,
+    clock_hz=70e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
     other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
     config=replace(

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
-from equilif_golden.engine.memories import has_nonzero_flag, memories
+from equilif_golden.engine.memories import memories, word_bits
 from equilif_golden.engine.port import Region, Run, readable, writable
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
@@ -319,13 +319,15 @@ class VerilatedEngine:
         memory = memories(self.config)[name]
         width = memory.width
         depth = memory.depth
-        stored = width + (name in ("plus", "minus") and has_nonzero_flag(self.config))
-        bits = stored * p
+        bits = word_bits(self.config, name)
+        stored = bits // p
         size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
         address = self._lib.sim_peek(self._sim, MEMORIES.index(name))
         raw = np.frombuffer(ctypes.string_at(address, size * depth), np.uint8).reshape(depth, size)
         flat = (
-            np.unpackbits(raw, axis=1, bitorder="little")[:, :bits].reshape(depth, p, stored)[:, :, :width]
+            np.unpackbits(raw, axis=1, bitorder="little")[:, : stored * p].reshape(depth, p, stored)[
+                :, :, :width
+            ]
         ).astype(np.int64)
         codes: npt.NDArray[np.int64] = (flat << np.arange(width)).sum(axis=2)
         return codes - (codes >> (width - 1) << width) if memory.signed else codes

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.campaign import chain_of, difference
-from equilif_golden.engine.memories import has_nonzero_flag, memories
+from equilif_golden.engine.memories import memories, word_bits
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, updates_at
 from equilif_sim.tools.programs import random_program, random_values, random_weights
@@ -73,10 +73,8 @@ def test_garbage_at_power_up(name):
     for _ in range(4):
         engine = verilated(CONFIGS[name])
         for number, memory in enumerate(memories(config).values()):
-            stored = memory.width + (MEMORIES[number] in ("plus", "minus") and has_nonzero_flag(config))
-            size = next((n for n in (1, 2, 4, 8) if stored * config.lanes <= 8 * n), 0)
-            bits = stored * config.lanes
-            size = size or 4 * -(-bits // 32)
+            bits = word_bits(config, MEMORIES[number])
+            size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
             words = rng.integers(0, 2, (memory.depth, bits), dtype=np.uint8)
             garbage = np.zeros((memory.depth, 8 * size), np.uint8)
             garbage[:, :bits] = words

@@ -56,6 +56,22 @@ def has_nonzero_flag(config: EngineConfig) -> bool:
     return not config.single_port
 
 
+def has_spike_flag(config: EngineConfig) -> bool:
+    """Whether the RTL stores a bit with each group of spikes: one of them is set.
+
+    Whether a group of 16 or 32 lanes has a spike is then known when it is read.
+    """
+    return not config.single_port and config.lanes > 8
+
+
+def word_bits(config: EngineConfig, name: str) -> int:
+    """Bits of a word of a memory in the RTL, with its flags: of each value, or in the last bit of spikes."""
+    width = memories(config)[name].width
+    if name in ("plus", "minus") and has_nonzero_flag(config):
+        width += 1
+    return width * config.lanes + (name == "s" and has_spike_flag(config))
+
+
 def skips_unchanged(config: EngineConfig) -> bool:
     """Whether LEARN reads its destination first and skips weights that cannot change.
 

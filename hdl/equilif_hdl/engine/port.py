@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.memories import has_nonzero_flag
+from equilif_golden.engine.memories import has_nonzero_flag, has_spike_flag
 from equilif_golden.engine.port import Region, region_size
 from equilif_hdl.engine.activity import COUNTS
 from equilif_hdl.engine.isa import group_bits, lane_bits, tile_bits
@@ -169,6 +169,8 @@ class ScanPort(wiring.Signature):
         Read data.
     plus_nonzero, minus_nonzero : In(P), In(P)
         With non-zero flags: lanes with non-zero values.
+    any_spike : In(1)
+        With the flag of spikes: a lane has one.
     """
 
     class Members(Interface, Protocol):
@@ -184,6 +186,7 @@ class ScanPort(wiring.Signature):
         minus: Signal
         plus_nonzero: Signal
         minus_nonzero: Signal
+        any_spike: Signal
 
     def __init__(self, config: EngineConfig):
         p = config.lanes
@@ -202,5 +205,6 @@ class ScanPort(wiring.Signature):
                 "plus": In(8 * p),
                 "minus": In(8 * p),
                 **({"plus_nonzero": In(p), "minus_nonzero": In(p)} if has_nonzero_flag(config) else {}),
+                **({"any_spike": In(1)} if has_spike_flag(config) else {}),
             }
         )

@@ -30,7 +30,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.memories import has_nonzero_flag, skips_unchanged
+from equilif_golden.engine.memories import has_nonzero_flag, has_spike_flag, skips_unchanged
 from equilif_hdl.engine.geometry import Positions, Steps, steps
 from equilif_hdl.engine.isa import Event, Walk, event, group_bits, tile_bits, walk
 from equilif_hdl.engine.port import ScanPort
@@ -241,7 +241,7 @@ class Scanner(wiring.Component):
         """The lanes of a group; none if its position is in no window."""
         if not self.config.convolution:
             return lanes
-        return lanes & ((place.columns != 0) & (place.rows != 0)).replicate(self.config.lanes)
+        return lanes & ((place.columns != 0) & (place.rows != 0)).replicate(len(lanes))
 
     def nonzero(self) -> tuple[Value, Value]:
         """Masks of the lanes with a non-zero value at +beta, and at -beta."""
@@ -369,10 +369,12 @@ class BufferedScan:
         next_compare_fetch = Signal()
         can_change = self._compare(comparing, compare_fetch, next_compare_fetch)
         load_at_once = Signal()  # a group of spikes that arrives in the next cycle is loaded in that cycle
+        flagged = has_spike_flag(scanner.config)
         spikes = scanner.with_targets(memory.spikes, next_place)
+        any_spike = scanner.with_targets(memory.any_spike, next_place) if flagged else spikes.any()
         at_plus, at_minus = scanner.nonzero()
         m.d.comb += [
-            load_at_once.eq(scanner.spiking & Mux(load, ~spikes.any(), ~Mux(sends, more, present))),
+            load_at_once.eq(scanner.spiking & Mux(load, ~any_spike, ~Mux(sends, more, present))),
             nonzero.eq(
                 Mux(scanner.by_minus, 0, at_plus) | Mux(scanner.learning | scanner.by_minus, at_minus, 0)
             ),
@@ -417,9 +419,9 @@ class BufferedScan:
         with m.If(fetch_request):
             m.d.sync += next_place.eq(following.place)
         load_mask = Signal(p)  # active lanes of the group that is copied
-        m.d.comb += load_mask.eq(
-            Mux(scanner.spiking, spikes, scanner.with_targets(nonzero_before & can_change, next_place))
-        )
+        values = scanner.with_targets(nonzero_before & can_change, next_place)
+        m.d.comb += load_mask.eq(Mux(scanner.spiking, spikes, values))
+        any_lane = Mux(scanner.spiking, any_spike, values.any()) if flagged else load_mask.any()
         with m.If(sends):
             m.d.sync += [
                 pending.eq(rest),
@@ -431,7 +433,7 @@ class BufferedScan:
             m.d.sync += [
                 pending.eq(load_mask),
                 lowest.eq(_lowest(load_mask)),
-                present.eq(load_mask.any()),
+                present.eq(any_lane),
                 more.eq(_several(load_mask)),
                 place.eq(next_place),
                 plus.eq(memory.plus),

@@ -10,7 +10,8 @@
     V minus                          (sum), scanner, host               SOFTMAX, host
 
 A: membrane with gathered input; B: static drive; Q: charge; S: spikes; V: rates and inputs, at +beta (plus)
-and -beta (minus).  The upper halves of A and S hold the copies of SAVE.  Sums are DRIVE, GATHER, NUDGE,
+and -beta (minus).  With 16 or 32 lanes a word of S has one bit more: a neuron of the group fires.
+The upper halves of A and S hold the copies of SAVE.  Sums are DRIVE, GATHER, NUDGE,
 RESET, SAVE and RESTORE: DRIVE, and RESET and NUDGE of mode STATIC, write B, the others A.  Copies are SAVE
 and RESTORE.
 Stages: equilif_hdl.engine.stages.Timing.
@@ -31,7 +32,7 @@ from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, ResetMode, ResultMode
-from equilif_golden.engine.memories import has_nonzero_flag, memories
+from equilif_golden.engine.memories import has_nonzero_flag, has_spike_flag, memories, word_bits
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
@@ -156,7 +157,7 @@ class State(wiring.Component):
             self.a.eq(self._read_sum(m, "a", a)),
             self.b.eq(self._read_sum(m, "b", b)),
             self.q.eq(delayed(m, q.rd.data, self.late_read, "q")),
-            self.scan.spikes.eq(s.rd.data),
+            self.scan.spikes.eq(s.rd.data[: self.config.lanes]),
             self.plus.eq(delayed(m, self.scan.plus, stages, "plus")),
             self.minus.eq(delayed(m, self.scan.minus, stages, "minus")),
         ]
@@ -165,6 +166,8 @@ class State(wiring.Component):
             m.d.comb += getattr(self.scan, name).eq(Cat(value[:8] for value in read))
             if has_nonzero_flag(self.config):
                 m.d.comb += getattr(self.scan, f"{name}_nonzero").eq(Cat(value[8] for value in read))
+        if has_spike_flag(self.config):
+            m.d.comb += self.scan.any_spike.eq(s.rd.data[-1])
         self._read_state(m, a, b, q, s)
         self._read_values(m, plus, minus)
         reads = self.scan.fetch | ~self.scan.hold
@@ -178,13 +181,14 @@ class State(wiring.Component):
 
     def _memory(self, m: Module, name: str, *, by_lane: bool = False) -> Ports:
         """``by_lane``: with a write strobe for each lane, for the host."""
-        size = memories(self.config)[name]
-        width = size.width + (by_lane and has_nonzero_flag(self.config))
+        depth = memories(self.config)[name].depth
+        width = word_bits(self.config, name)
         # values go to block RAM, unless a block would be nearly empty
-        block = by_lane and not self.config.single_port and size.depth >= MIN_BLOCK_DEPTH
+        block = by_lane and not self.config.single_port and depth >= MIN_BLOCK_DEPTH
         style = "block" if block else self.state_ram
-        state_ram = m.submodules[f"{name}_memory"] = ram(width * self.config.lanes, size.depth, style)
-        return Ports(state_ram.read_port(), state_ram.write_port(granularity=width if by_lane else None))
+        state_ram = m.submodules[f"{name}_memory"] = ram(width, depth, style)
+        granularity = width // self.config.lanes if by_lane else None
+        return Ports(state_ram.read_port(), state_ram.write_port(granularity=granularity))
 
     def _read_sum(self, m: Module, name: str, port: Ports) -> Value:
         """Read data of A or B.
@@ -278,9 +282,8 @@ class State(wiring.Component):
         write_ports += [b.wr.en.eq(sums & to_b), b.wr.addr.eq(stages.group[now - ahead])]
         m.d.comb += b.wr.data.eq(self.totals)
         write_ports += [s.wr.en.eq(step_now | to_s), s.wr.addr.eq(Mux(step_now, step_address, sum_address))]
-        m.d.comb += s.wr.data.eq(
-            Mux(steps, self.spikes, Mux(stages.op_is(m, now, Op.RESET), 0, self.scan.spikes))
-        )
+        spikes = Mux(steps, self.spikes, Mux(stages.op_is(m, now, Op.RESET), 0, self.scan.spikes))
+        m.d.comb += s.wr.data.eq(Cat(spikes, spikes.any()) if has_spike_flag(cfg) else spikes)
         write_ports += [
             q.wr.en.eq(steps | stages.op_valid(m, now, Op.MARK)),
             q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),

@@ -20,7 +20,7 @@ from equilif_golden.blocks.plasticity import DITHER_DESTINATION, DITHER_MASK, DI
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import Instruction, Op, SourceMode
-from equilif_golden.engine.memories import has_nonzero_flag, skips_unchanged
+from equilif_golden.engine.memories import has_nonzero_flag, has_spike_flag, skips_unchanged
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
@@ -93,6 +93,8 @@ class ScanBench:
 
     def _answer(self, spikes: int, plus: int, minus: int) -> None:
         drive(self.dut, memory__spikes=spikes, memory__plus=plus, memory__minus=minus)
+        if has_spike_flag(self.config):
+            drive(self.dut, memory__any_spike=int(spikes != 0))
 
     def _mark(self, plus: int, minus: int) -> None:
         if has_nonzero_flag(self.config):
