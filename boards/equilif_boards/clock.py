@@ -18,9 +18,11 @@ from amaranth import (
     Elaboratable,
     Instance,
     Module,
+    ResetSignal,
     Signal,
 )
 from amaranth.build import Platform
+from amaranth.hdl import Value
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.vendor import GowinPlatform
@@ -187,11 +189,15 @@ class Pll(Elaboratable, Generic[D]):
             m.d.lock += timer.eq(0)
         with m.Elif(~timer[-1]):
             m.d.lock += timer.eq(timer + 1)
-        m.submodules.reset = ResetSynchronizer(~timer[-1], domain="sync")
+        self.reset(m, clks[0], ~timer[-1])
         for k, domain in enumerate(self.also, 1):
             m.d.comb += ClockSignal(domain).eq(clks[k])
             m.submodules[f"{domain}_reset"] = ResetSynchronizer(~timer[-1], domain=domain)
         return m
+
+    def reset(self, m: Module, clk: Value, active: Value) -> None:
+        """Drive the reset of domain `sync` while ``active``."""
+        m.submodules.reset = ResetSynchronizer(active, domain="sync")
 
     def instance(
         self, m: Module, platform: Platform, pin: io.SingleEndedPort, clks: Signal, locked: Signal, div: D
@@ -286,6 +292,20 @@ class Ecp5Pll(Pll[Ecp5Dividers]):
             a_ICP_CURRENT="12",
             a_LPF_RESISTOR="8",
             **more,
+        )
+
+
+class Ecp5GlobalReset(Ecp5Pll):
+    """A clock network distributes the reset, too: the other wires of a full device have no room for one to
+    thousands of flip-flops.
+    """
+
+    def reset(self, m: Module, clk: Value, active: Value) -> None:
+        m.domains.local_reset = ClockDomain("local_reset", local=True)
+        m.d.comb += ClockSignal("local_reset").eq(clk)
+        m.submodules.reset = ResetSynchronizer(active, domain="local_reset")
+        m.submodules.reset_buffer = Instance(
+            "DCCA", i_CLKI=ResetSignal("local_reset"), i_CE=Const(1), o_CLKO=ResetSignal("sync")
         )
 
 

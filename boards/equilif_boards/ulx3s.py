@@ -8,7 +8,7 @@ from amaranth.build import Attrs
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
 from equilif_boards.board import COLLISION_DONT_CARE, Board
-from equilif_boards.clock import Ecp5Pll
+from equilif_boards.clock import Ecp5GlobalReset, Ecp5Pll
 from equilif_boards.device import LFE5U_25F, LFE5U_85F
 from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import FrontEnd, microphone_resource
@@ -60,7 +60,7 @@ ULX3S_85F = Board(
     platform=ULX3S85F,
     device=LFE5U_85F,
     cost=180,
-    clock=Ecp5Pll,
+    clock=Ecp5GlobalReset,
     clock_hz=85e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
     other_links=(SpiLink(sck_hz=18e6, place=SPI_PINS),),
@@ -91,6 +91,7 @@ ULX3S_85F_MAPS = replace(
     ULX3S_85F,
     name="ulx3s-85f-maps",
     title="ULX3S 85F with convolutions (Lattice ECP5 LFE5U-85F)",
+    clock=Ecp5Pll,
     clock_hz=70e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
     other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
