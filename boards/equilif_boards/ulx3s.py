@@ -61,7 +61,7 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5GlobalReset,
-    clock_hz=85e6,
+    clock_hz=75e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
     other_links=(SpiLink(sck_hz=18e6, place=SPI_PINS),),
     flash=FLASH,
