@@ -94,7 +94,7 @@ ULX3S_85F_MAPS = replace(
     clock=Ecp5Pll,
     clock_hz=70e6,
     link=UartLink(baud=2_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=12e6, place=SPI_PINS),),
+    other_links=(SpiLink(sck_hz=17e6, place=SPI_PINS),),
     config=replace(
         ULX3S_85F.config,
         lanes=16,
