@@ -36,7 +36,7 @@ CONFIG = EngineConfig(
 TRANSPORTS = {k.kind: k.transport(board.clock_hz) for board in BOARDS.values() for k in board.links}
 LINES = [importlib.import_module(f"equilif_hdl.link.{kind}") for kind in TRANSPORTS]
 #: with all optional ports
-DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP)
+DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP, lanes=16)
 #: members of either pipeline
 CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).members})
 
