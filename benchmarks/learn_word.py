@@ -143,9 +143,9 @@ def utterances(spoken: Spoken, digit: int, speaker: int, n: int, seed: int) -> W
 
     others = [s for s in np.unique(who) if s != speaker]
     each = np.bincount(np.arange(n) % len(others), minlength=len(others))
-    parts = [draw((y == digit) & (who == s), k) for s, k in zip(others, each, strict=True)]
+    parts = [draw((y == digit) & (who == s), k) for s, k in zip(others, each.tolist(), strict=True)]
     each = np.bincount(np.arange(n) % 10, minlength=10)
-    parts += [draw((y == k) & (who == speaker), m) for k, m in enumerate(each)]
+    parts += [draw((y == k) & (who == speaker), m) for k, m in enumerate(each.tolist())]
     at = np.concatenate(parts)
     tokens = [d.tokens_train.table[d.tokens_train.rows_of(j)] for j in at]
     return Words.of(tokens, list(relabelled(y[at], digit)), d.tokens_train.table.shape[1])

@@ -38,7 +38,7 @@ async def words(dut: Any) -> None:
         content = ring.ravel()
         want = Scaling(center, scale).tokens(codes)
         got = np.full(want.shape, 999)
-        drive(dut, first=first, frames=n, peak=codes.max())
+        drive(dut, first=first, frames=n, peak=int(codes.max()))
         await RisingEdge(dut.clk)
         drive(dut, start=1)
         await RisingEdge(dut.clk)
