@@ -296,8 +296,9 @@ class Ecp5Pll(Pll[Ecp5Dividers]):
 
 
 class Ecp5GlobalReset(Ecp5Pll):
-    """A clock network distributes the reset, too: the other wires of a full device have no room for one to
-    thousands of flip-flops.
+    """The reset is on a clock network, too.
+
+    On general wires the reset of thousands of flip-flops congests a full device.
     """
 
     def reset(self, m: Module, clk: Value, active: Value) -> None:

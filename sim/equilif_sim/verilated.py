@@ -324,10 +324,7 @@ class VerilatedEngine:
         size = next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
         address = self._lib.sim_peek(self._sim, MEMORIES.index(name))
         raw = np.frombuffer(ctypes.string_at(address, size * depth), np.uint8).reshape(depth, size)
-        flat = (
-            np.unpackbits(raw, axis=1, bitorder="little")[:, : stored * p].reshape(depth, p, stored)[
-                :, :, :width
-            ]
-        ).astype(np.int64)
+        elements = np.unpackbits(raw, axis=1, bitorder="little")[:, : stored * p].reshape(depth, p, stored)
+        flat = elements[:, :, :width].astype(np.int64)
         codes: npt.NDArray[np.int64] = (flat << np.arange(width)).sum(axis=2)
         return codes - (codes >> (width - 1) << width) if memory.signed else codes

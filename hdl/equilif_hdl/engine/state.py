@@ -10,10 +10,9 @@
     V minus                          (sum), scanner, host               SOFTMAX, host
 
 A: membrane with gathered input; B: static drive; Q: charge; S: spikes; V: rates and inputs, at +beta (plus)
-and -beta (minus).  With 16 or 32 lanes a word of S has one bit more: a neuron of the group fires.
-The upper halves of A and S hold the copies of SAVE.  Sums are DRIVE, GATHER, NUDGE,
-RESET, SAVE and RESTORE: DRIVE, and RESET and NUDGE of mode STATIC, write B, the others A.  Copies are SAVE
-and RESTORE.
+and -beta (minus).  With 16 or 32 lanes a word of S has one bit more: a neuron of the group has fired.  The
+upper halves of A and S hold the copies of SAVE.  Sums are DRIVE, GATHER, NUDGE, RESET, SAVE and RESTORE:
+DRIVE, and RESET and NUDGE of mode STATIC, write B, the others A.  Copies are SAVE and RESTORE.
 Stages: equilif_hdl.engine.stages.Timing.
 
 Latency: 1 cycle from address to data, of A, B and Q in block RAM 2; V ``registers.weight_read`` more, except
