@@ -12,19 +12,24 @@ from equilif.host.client import Port
 END: bytes = sliplib.END
 
 
+#: as often as each other, in each direction
+FAULTS = "lost", "damaged", "doubled"
+
+
 class Faulty:
     """A faulty line in front of ``port``.
 
-    ``rate``: fraction of frames with a fault, in each direction.  ``faults``: count by kind and direction.
+    ``rate``: fraction of frames with a fault, in each direction.  Of ``3 / rate`` frames one is lost, one
+    damaged and one doubled, in random order: a fault of each kind does not depend on how often a slow machine
+    makes the host repeat a frame.  ``faults``: count by kind and direction.
     """
 
     def __init__(self, port: Port, rate: float, rng: random.Random):
         self.port = port
         self.rate = rate
         self.rng = rng
-        self.faults: Counter[str] = Counter(
-            {f"{fault} {way}": 0 for fault in ("lost", "damaged", "doubled") for way in ("out", "in")}
-        )
+        self.faults: Counter[str] = Counter({f"{fault} {way}": 0 for fault in FAULTS for way in ("out", "in")})
+        self._next: dict[str, list[str | None]] = {"out": [], "in": []}
         self._out = b""
         self._in = b""
         self._ready = b""
@@ -45,12 +50,19 @@ class Faulty:
         out, self._ready = self._ready[:size], self._ready[size:]
         return out
 
+    def _fault(self, way: str) -> str | None:
+        """Fault of the next frame."""
+        if not self._next[way]:
+            self._next[way] = [*FAULTS, *[None] * (round(len(FAULTS) / self.rate) - len(FAULTS))]
+            self.rng.shuffle(self._next[way])
+        return self._next[way].pop()
+
     def _damage(self, packet: bytes, way: str) -> bytes:
         """Bytes that arrive for a packet, END included."""
         line = packet + END
-        if not packet or self.rng.random() >= self.rate:
+        fault = self._fault(way) if packet else None
+        if fault is None:
             return line
-        fault = self.rng.choice(("lost", "damaged", "doubled"))
         self.faults[f"{fault} {way}"] += 1
         if fault == "doubled":
             return line + line
