@@ -28,7 +28,7 @@ class Faulty:
         self.port = port
         self.rate = rate
         self.rng = rng
-        self.faults: Counter[str] = Counter({f"{fault} {way}": 0 for fault in FAULTS for way in ("out", "in")})
+        self.faults: Counter[str] = Counter({f"{kind} {way}": 0 for kind in FAULTS for way in ("out", "in")})
         self._next: dict[str, list[str | None]] = {"out": [], "in": []}
         self._out = b""
         self._in = b""

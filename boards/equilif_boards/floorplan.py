@@ -8,8 +8,9 @@ multipliers of a lane.  Yosys merges equal registers, whose wires then cross the
 result is congestion.  This pass assigns each bank a rectangle of block RAMs, and its lane the nearest
 multipliers.  It duplicates registers that several banks read, registers of a lane that other lanes read, LUTs
 that lanes in several regions of the die read, and the registers before those LUTs, which hold control
-signals.  Each lane gets its own constants for its multipliers, since nextpnr drives a constant from one
-place.  Duplication shortens wires on small devices, too.
+signals.  With placed banks everything outside the engine is a region, too.  Each lane gets its own constants
+for its multipliers, since nextpnr drives a constant from one place.  Duplication shortens wires on small
+devices, too.
 
 The JSON netlist of Yosys is modified in place; its function does not change.
 """
@@ -49,6 +50,8 @@ MAX_VOTING_FANOUT = 16
 MAX_DISTANCE = 6
 #: number of regions of lanes for duplication
 REGIONS = 8
+#: in place of the lane, for cells outside the engine, which are a region of their own
+OUTSIDE = -1
 #: fan-out from which on a register or LUT is duplicated for each region
 MAX_FANOUT = 48
 #: number of regions that may share a LUT
@@ -149,6 +152,11 @@ class Regions:
                 mark = None
         return cls(regions["lane"], regions["bank"])
 
+    @property
+    def engine(self) -> str:
+        """Path of the module above that of the lanes, which has all logic near them."""
+        return min(self.lanes).rpartition(".")[0].rpartition(".")[0]
+
     def lane(self, cell: str) -> str | None:
         """Path of the lane of a cell."""
         return _path(cell, self.lanes)
@@ -198,7 +206,7 @@ def floorplan(content: dict[str, Any], regions: Regions, sites: Sites | None = N
     by_bank = {name: bank for bank, names in banks.items() for name in names}
     for name, _ in netlist.of_type(REGISTER):
         _copies(netlist, name, "bank", by_bank, new_nets)
-    by_lane = _lane_of_cells(netlist, regions)
+    by_lane = _lane_of_cells(netlist, regions, outside=bool(places))
     for name, _ in netlist.of_type(REGISTER):
         if regions.lane(name):
             _copies(netlist, name, "lane", by_lane, new_nets)
@@ -269,18 +277,22 @@ def _constants(netlist: Netlist, regions: Regions, new_nets: Iterator[Bit]) -> i
     return len(nets)
 
 
-def _lane_of_cells(netlist: Netlist, regions: Regions) -> dict[str, int]:
-    """Lane of each cell: by its name, or by majority of its neighbours."""
+def _lane_of_cells(netlist: Netlist, regions: Regions, *, outside: bool) -> dict[str, int]:
+    """Lane of each cell: by its name, or by majority of its neighbours.
+
+    ``outside``: cells outside the engine have OUTSIDE in place of a lane.
+    """
     numbers = {name: regions.number(name) for name in netlist.cells}
     lanes = {name: number for name, number in numbers.items() if number is not None}
-    rest = [name for name in netlist.cells if name not in lanes]
+    others = {name: OUTSIDE for name in netlist.cells if outside and not name.startswith(regions.engine)}
+    rest = [name for name in netlist.cells if name not in lanes and name not in others]
     for _ in range(MAX_DISTANCE):
         votes = {name: Counter(_neighbours(netlist, name, lanes)) for name in rest}
         lanes |= {
             name: min(vote, key=lambda lane: (-vote[lane], lane)) for name, vote in votes.items() if vote
         }
         rest = [name for name in rest if name not in lanes]
-    return lanes
+    return lanes | others
 
 
 def _neighbours(netlist: Netlist, name: str, lanes: dict[str, int]) -> Iterator[int]:

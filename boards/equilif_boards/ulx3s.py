@@ -61,9 +61,9 @@ ULX3S_85F = Board(
     device=LFE5U_85F,
     cost=180,
     clock=Ecp5GlobalReset,
-    clock_hz=75e6,
+    clock_hz=90e6,
     link=UartLink(baud=3_000_000, high=("uart_tx_enable",)),
-    other_links=(SpiLink(sck_hz=18e6, place=SPI_PINS),),
+    other_links=(SpiLink(sck_hz=22e6, place=SPI_PINS),),
     flash=FLASH,
     standalone=True,
     frame_bytes=4096,
@@ -79,8 +79,9 @@ ULX3S_85F = Board(
     network=(784, 224, 10),
     state_ram="distributed",
     after_read=(COLLISION_DONT_CARE,),
-    # wires of the static placer are a fifth shorter, and router2 often does not finish
-    nextpnr_opts="--placer static --router router1",
+    # wires of the static placer are a fifth shorter, and router2 often does not finish; late wires are routed
+    # again
+    nextpnr_opts="--placer static --router router1 --tmg-ripup",
     pypi_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
     leds=(("led", 0), ("led", 1), ("led", 2)),
     loader="ulx3s",

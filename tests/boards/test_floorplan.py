@@ -128,9 +128,9 @@ def test_register_duplication():
     assert cells["top.weights.bank0_0_0.0.0"]["attributes"] == {"BEL": "X2/Y5/EBR0"}
 
 
-@pytest.mark.parametrize("lanes", [2, 3])
-def test_lut_and_register_duplication(lanes):
-    """Duplicated from three regions on."""
+@pytest.mark.parametrize("lanes, host", [(2, False), (3, False), (2, True)])
+def test_lut_and_register_duplication(lanes, host):
+    """Duplicated from three regions on; the host is one if banks are placed."""
 
     def cell(kind, out, into):
         directions = dict.fromkeys(into, "input") | dict.fromkeys(out, "output")
@@ -150,13 +150,17 @@ def test_lut_and_register_duplication(lanes):
     for k in range(lanes):
         cells[f"top.weights.bank{k}_0_0.0.0"] = cell("DP16KD", {}, {})
         cells[f"top.lanes.lane{k}.x"] = cell("TRELLIS_FF", {"Q": 10 + k}, {"DI": 3})
+    readers = [f"top.lanes.lane{k}.x" for k in range(lanes)]
+    if host:
+        readers.append("host.word")
+        cells["host.word"] = cell("TRELLIS_FF", {"Q": 20}, {"DI": 3})
     content = {"modules": {"top": {"attributes": {"top": "1"}, "ports": {}, "cells": cells}}}
-    counts = floorplan(content, REGIONS)
-    copies = (lanes - 1) * (lanes > 2)
+    counts = floorplan(content, REGIONS, SITES if host else None)
+    copies = (len(readers) - 1) * (len(readers) > 2)
     assert (counts["registers copied"], counts["LUTs copied"]) == (copies, copies)
     sources = set()
-    for k in range(lanes):
-        (read,) = cells[f"top.lanes.lane{k}.x"]["connections"]["DI"]
+    for reader in readers:
+        (read,) = cells[reader]["connections"]["DI"]
         (table,) = [each for each in cells.values() if each["connections"].get("Z") == [read]]
         sources.add(table["connections"]["A"][0])
     assert len(sources) == 1 + copies

@@ -325,7 +325,12 @@ class State(wiring.Component):
             (minus.wr, ResultMode.MINUS, self.host_data[8:]),
         ):
             other_data: Value = byte.replicate(cfg.lanes)
-            if cfg.attention:
+            if cfg.attention and cfg.registers.host > 1:  # the strobe of a lane, not of all
+                other_data = Cat(
+                    Mux(write, byte, result)
+                    for write, result in zip(self.host_write, lanes_of(self.result, cfg.lanes), strict=True)
+                )
+            elif cfg.attention:
                 other_data = Mux(self.result_write, self.result, other_data)
             written = Signal.like(self.rates, name=f"written_{mode.name}")
             m.d[domain(delay)] += [
