@@ -8,9 +8,9 @@ multipliers of a lane.  Yosys merges equal registers, whose wires then cross the
 result is congestion.  This pass assigns each bank a rectangle of block RAMs, and its lane the nearest
 multipliers.  It duplicates registers that several banks read, registers of a lane that other lanes read, LUTs
 that lanes in several regions of the die read, and the registers before those LUTs, which hold control
-signals.  With placed banks everything outside the engine is a region, too.  Each lane gets its own constants
-for its multipliers, since nextpnr drives a constant from one place.  Duplication shortens wires on small
-devices, too.
+signals.  With many placed banks everything outside the engine is a region, too.  Each lane gets its own
+constants for its multipliers, since nextpnr drives a constant from one place.  Duplication shortens wires on
+small devices, too.
 
 The JSON netlist of Yosys is modified in place; its function does not change.
 """
@@ -52,6 +52,8 @@ MAX_DISTANCE = 6
 REGIONS = 8
 #: in place of the lane, for cells outside the engine, which are a region of their own
 OUTSIDE = -1
+#: minimum number of placed banks for that region: with 16 the ULX3S 85F with convolutions lost 5 and 10 MHz
+OUTSIDE_BANKS = 32
 #: fan-out from which on a register or LUT is duplicated for each region
 MAX_FANOUT = 48
 #: number of regions that may share a LUT
@@ -206,7 +208,7 @@ def floorplan(content: dict[str, Any], regions: Regions, sites: Sites | None = N
     by_bank = {name: bank for bank, names in banks.items() for name in names}
     for name, _ in netlist.of_type(REGISTER):
         _copies(netlist, name, "bank", by_bank, new_nets)
-    by_lane = _lane_of_cells(netlist, regions, outside=bool(places))
+    by_lane = _lane_of_cells(netlist, regions, outside=bool(places) and len(banks) >= OUTSIDE_BANKS)
     for name, _ in netlist.of_type(REGISTER):
         if regions.lane(name):
             _copies(netlist, name, "lane", by_lane, new_nets)

@@ -19,6 +19,9 @@ from equilif_golden.link.flash import Area
 #: after 2 MiB of bitstream; its clock is a dedicated configuration pin
 FLASH = SpiFlash(area=Area(32, 224), resource="spi_flash", clock_cell="USRMCLK")
 
+#: wires of the static placer are a fifth shorter, and router2 often does not finish
+NEXTPNR = "--placer static --router router1"
+
 #: next to 3.3 V and GND of the header
 SPI = spi_resource(
     sck="0+", mosi="0-", miso="1+", cs="1-", conn=("gpio", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
@@ -79,9 +82,7 @@ ULX3S_85F = Board(
     network=(784, 224, 10),
     state_ram="distributed",
     after_read=(COLLISION_DONT_CARE,),
-    # wires of the static placer are a fifth shorter, and router2 often does not finish; late wires are routed
-    # again
-    nextpnr_opts="--placer static --router router1 --tmg-ripup",
+    nextpnr_opts=f"{NEXTPNR} --tmg-ripup",  # late wires are routed again
     pypi_tools=("nextpnr-ecp5",),  # the static placer of 0.7 makes wires twice as long
     leds=(("led", 0), ("led", 1), ("led", 2)),
     loader="ulx3s",
@@ -107,6 +108,7 @@ ULX3S_85F_MAPS = replace(
     ),
     network=(784, 112, 10),
     state_ram="block",
+    nextpnr_opts=NEXTPNR,
 )
 
 #: engine of all boards with an LFE5U-25F
