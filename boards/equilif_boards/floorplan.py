@@ -208,7 +208,7 @@ def floorplan(content: dict[str, Any], regions: Regions, sites: Sites | None = N
     by_bank = {name: bank for bank, names in banks.items() for name in names}
     for name, _ in netlist.of_type(REGISTER):
         _copies(netlist, name, "bank", by_bank, new_nets)
-    by_lane = _lane_of_cells(netlist, regions, outside=bool(places) and len(banks) >= OUTSIDE_BANKS)
+    by_lane = _lane_of_cells(netlist, regions, outside=len(places) >= OUTSIDE_BANKS)
     for name, _ in netlist.of_type(REGISTER):
         if regions.lane(name):
             _copies(netlist, name, "lane", by_lane, new_nets)

@@ -325,7 +325,8 @@ class State(wiring.Component):
             (minus.wr, ResultMode.MINUS, self.host_data[8:]),
         ):
             other_data: Value = byte.replicate(cfg.lanes)
-            if cfg.attention and cfg.registers.host > 1:  # the strobe of a lane, not of all
+            if cfg.attention and cfg.registers.host > 1:
+                # by a register of each lane: the strobe of a result crosses the die
                 other_data = Cat(
                     Mux(write, byte, result)
                     for write, result in zip(self.host_write, lanes_of(self.result, cfg.lanes), strict=True)
