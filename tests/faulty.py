@@ -12,7 +12,7 @@ from equilif.host.client import Port
 END: bytes = sliplib.END
 
 
-#: as often as each other, in each direction
+#: kinds of faults, equally frequent in each direction
 FAULTS = "lost", "damaged", "doubled"
 
 
@@ -20,8 +20,8 @@ class Faulty:
     """A faulty line in front of ``port``.
 
     ``rate``: fraction of frames with a fault, in each direction.  Of ``3 / rate`` frames one is lost, one
-    damaged and one doubled, in random order: a fault of each kind does not depend on how often a slow machine
-    makes the host repeat a frame.  ``faults``: count by kind and direction.
+    damaged and one doubled, in random order, so a run has faults of each kind also where a slow machine makes
+    the host repeat other frames.  ``faults``: count by kind and direction.
     """
 
     def __init__(self, port: Port, rate: float, rng: random.Random):

@@ -50,7 +50,7 @@ MAX_VOTING_FANOUT = 16
 MAX_DISTANCE = 6
 #: number of regions of lanes for duplication
 REGIONS = 8
-#: in place of the lane, for cells outside the engine, which are a region of their own
+#: number in place of a lane, of cells outside the engine: they are a region of their own
 OUTSIDE = -1
 #: minimum number of placed banks for that region: with 16 the ULX3S 85F with convolutions lost 5 and 10 MHz
 OUTSIDE_BANKS = 32

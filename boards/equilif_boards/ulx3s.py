@@ -19,7 +19,7 @@ from equilif_golden.link.flash import Area
 #: after 2 MiB of bitstream; its clock is a dedicated configuration pin
 FLASH = SpiFlash(area=Area(32, 224), resource="spi_flash", clock_cell="USRMCLK")
 
-#: wires of the static placer are a fifth shorter, and router2 often does not finish
+#: options of nextpnr: wires of the static placer are a fifth shorter, and router2 often does not finish
 NEXTPNR = "--placer static --router router1"
 
 #: next to 3.3 V and GND of the header

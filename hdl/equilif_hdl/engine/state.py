@@ -326,10 +326,10 @@ class State(wiring.Component):
         ):
             other_data: Value = byte.replicate(cfg.lanes)
             if cfg.attention and cfg.registers.host > 1:
-                # by a register of each lane: the strobe of a result crosses the die
+                # the select is a register of each lane: the strobe of a result crosses the die
                 other_data = Cat(
-                    Mux(write, byte, result)
-                    for write, result in zip(self.host_write, lanes_of(self.result, cfg.lanes), strict=True)
+                    Mux(strobe, byte, result)
+                    for strobe, result in zip(self.host_write, lanes_of(self.result, cfg.lanes), strict=True)
                 )
             elif cfg.attention:
                 other_data = Mux(self.result_write, self.result, other_data)
