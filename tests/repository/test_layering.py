@@ -6,6 +6,7 @@ import ast
 import functools
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import equilif_golden
@@ -76,6 +77,14 @@ PACKAGES = {
 }
 
 
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements in a node; expressions, which are most of a module, are not visited."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.expr):
+            yield child
+            yield from statements(child)
+
+
 @functools.cache
 def import_graph(root: Path) -> dict[str, set[str]]:
     """Imports of each module, also in functions and under TYPE_CHECKING."""
@@ -86,7 +95,7 @@ def import_graph(root: Path) -> dict[str, set[str]]:
             paths[".".join((package, *(p for p in parts if p != "__init__")))] = path
     graph: dict[str, set[str]] = {name: set() for name in paths}
     for name, path in paths.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in statements(ast.parse(path.read_text())):
             found: set[str] = set()
             if isinstance(node, ast.Import):
                 found = {alias.name for alias in node.names}
