@@ -216,6 +216,7 @@ def netlist(tmp_path_factory):
     return before, after, counts
 
 
+@pytest.mark.regress
 @pytest.mark.skipif(not shutil.which("yosys"), reason="needs Yosys")
 def test_duplicates_are_removed_without_floorplan(netlist):
     before, after, counts = netlist

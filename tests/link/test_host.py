@@ -48,7 +48,7 @@ def run(
 @pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
 def test_host(config, tmp_path):
     """All commands and errors; bad frames do not change the engine."""
-    assert run(tmp_path, config, n_bad=300) == 11
+    assert run(tmp_path, config, n_bad=100) == 11
 
 
 def test_longest_programs_and_frames(tmp_path):
