@@ -2,11 +2,12 @@
 
     python -m benchmarks.steps --data DIR                       all tasks
     python -m benchmarks.steps --only digits --only vowels --data DIR
+    python -m benchmarks.steps --only mnist --data DIR --hidden 224 --beta 0.75 --out OTHER
     python -m benchmarks.steps --table                          print the table of results
 
-A point is a task, a schedule and a seed; everything else is the preset of the task.  Tasks with few training
-samples use cross-validation.  Points are stored in --out, one file each, and not measured again.  The test
-set is not used.
+A point is a task, a schedule and a seed; everything else is the preset of the task, or --hidden and --beta.
+Tasks with few training samples use cross-validation.  Points are stored in --out, one file each, and not
+measured again.  The test set is not used.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ SCHEDULES = (
     (8, 8, 4),
     (8, 4, 4),
     (8, 4, 2),
+    (4, 4, 4),
     (6, 4, 2),
+    (6, 3, 2),
+    (5, 3, 2),
+    (4, 3, 2),
 )
 
 
@@ -133,12 +138,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--only", action="append", choices=TASKS, help="task (repeatable)")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--hidden", type=int, help="neurons of one hidden layer, in place of the preset's")
+    parser.add_argument("--beta", type=float, help="strength of the nudge, in place of the preset's")
     parser.add_argument("--out", type=Path, default=Path("results/steps"))
     parser.add_argument("--table", action="store_true", help="print the table of results only")
     options = parser.parse_args()
+    changes: dict[str, Any] = {"hidden": (options.hidden,)} if options.hidden else {}
+    if options.beta:
+        changes["beta"] = options.beta
     options.out.mkdir(parents=True, exist_ok=True)
     for name in [] if options.table else options.only or TASKS:
-        task = TASKS[name]
+        task = TASKS[name]._replace(preset=TASKS[name].preset.changed(**changes))
         data = task.preset.load(None if name in BUNDLED else options.data)
         for seed in range(options.seeds):
             for schedule in SCHEDULES:
