@@ -77,12 +77,12 @@ PACKAGES = {
 }
 
 
-def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """All statements in a node; expressions, which are most of a module, are not visited."""
+def without_expressions(node: ast.AST) -> Iterator[ast.AST]:
+    """Nodes below a node, without expressions, which are most of a module and contain no imports."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.expr):
             yield child
-            yield from statements(child)
+            yield from without_expressions(child)
 
 
 @functools.cache
@@ -95,7 +95,7 @@ def import_graph(root: Path) -> dict[str, set[str]]:
             paths[".".join((package, *(p for p in parts if p != "__init__")))] = path
     graph: dict[str, set[str]] = {name: set() for name in paths}
     for name, path in paths.items():
-        for node in statements(ast.parse(path.read_text())):
+        for node in without_expressions(ast.parse(path.read_text())):
             found: set[str] = set()
             if isinstance(node, ast.Import):
                 found = {alias.name for alias in node.names}
