@@ -28,11 +28,11 @@ from typing import Any
 from equilif import results
 from equilif.data import own
 from equilif.data.dataset import DataSet
-from equilif.training import presets
-from equilif.training.description import Description
 from equilif.training.folder import POINTS
+from equilif.training.patches import CONTRAST
 from equilif.training.presets import PRESETS
 from equilif.training.records import load_json, reading, record
+from equilif.training.resolve import Request, Resolved, resolve
 from equilif.training.tables import check_seed
 from equilif.training.train import epoch_plan, train_epoch
 from equilif_golden import files
@@ -53,7 +53,7 @@ RECORDS = "results.json"
 INTEGER_BITS = 4  #: of a weight, sign included; a width says how many follow
 WIDTHS = (8, 16)  #: least and most bits of a weight: 4 to 12 follow the integer bits
 LANES = 4  #: of an engine, unless a grid says so
-SETTINGS = ("hidden", "epochs", "learning_rate", "decay")
+SETTINGS = ("epochs", "learning_rate", "decay")
 PHASES = ("free", "nudged", "window", "beta", "leak")
 
 
@@ -87,7 +87,7 @@ class Point:
     def __post_init__(self) -> None:
         own.chosen(self.data)
         known = PRESETS[self.data if self.data in PRESETS else "digits"]  # it knows the ranges
-        known.changed(**{name: getattr(self, name) for name in SETTINGS})
+        known.changed(hidden=self.hidden, **{name: getattr(self, name) for name in SETTINGS})
         for name in PHASES:
             value = getattr(self, name)
             if value is not None:
@@ -109,20 +109,25 @@ class Point:
         text = json.dumps({**known, "data_digest": digest}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def load(self, folder: Path | None) -> DataSet:
-        """The data set; ``folder``: of the named data sets."""
-        if self.data in PRESETS:
-            return PRESETS[self.data].load(folder)
-        return own.load(self.data, **dict(self.reading))
+    def data_set(self, folder: Path | None) -> DataSet:
+        """The data, whatever the network."""
+        return Point(data=self.data, reading=self.reading).resolved(folder).data
 
-    def preset(self, data: DataSet) -> Description:
-        """The data set's, changed; that of several hidden populations learns from errors, unless the board
-        cannot, or phases with a nudge are asked for.
+    def resolved(self, folder: Path | None) -> Resolved:
+        """Data, network and settings; several hidden populations learn from errors, unless the board cannot,
+        or phases with a nudge are asked for.  ``folder``: of the named data sets.
         """
-        suggested = presets.own(data) if data.about is not None else PRESETS[self.data]
-        if self.nudged is None and self.beta is None and self._learns_from_errors:
-            suggested = presets.suited(suggested, self.hidden)
-        return suggested.changed(**{name: getattr(self, name) for name in (*SETTINGS, *PHASES)})
+        phases = self.nudged is not None or self.beta is not None or not self._learns_from_errors
+        return resolve(
+            Request(
+                data=self.data,
+                folder=folder if self.data in PRESETS else None,
+                reading=dict(self.reading),
+                hidden=self.hidden,
+                changes={CONTRAST: "phases"} if phases and len(self.hidden or ()) > 1 else {},
+                settings={name: getattr(self, name) for name in (*SETTINGS, *PHASES)},
+            )
+        )
 
     @property
     def _learns_from_errors(self) -> bool:
@@ -221,14 +226,15 @@ def measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
 def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     from equilif.hardware.verify import Plan, compare
 
-    data = point.load(folder)
+    found = point.resolved(folder)
+    data = found.data
     if data.digest != digest:  # a worker may run on another machine
         raise ValueError(
             f"the worker's {data.name} has digest {data.digest[:12]}, the sweep is of digest {digest[:12]}"
         )
-    preset = point.preset(data)
+    preset = found.description
     seed = preset.seeds[0] if point.seed is None else point.seed
-    net = preset.network(data)
+    net = found.network
     if point.width != net.numerics.weight_width:
         if net.attention_layers:
             raise ValueError("a network with attention layers has the weight width of its tokens")
@@ -365,7 +371,7 @@ class Sweep:
         self.points = list(selection)
         self.out = out
         self.folder = folder and folder.resolve()
-        self.digests = {p.data: p.load(folder).digest for p in {p.data: p for p in selection}.values()}
+        self.digests = {p.data: p.data_set(folder).digest for p in {p.data: p for p in selection}.values()}
         self.records: dict[Point, Measured | Failed] = {
             p: read_point(self.path(p)) for p in self.points if self.path(p).exists()
         }

@@ -38,9 +38,7 @@ from equilif.show import console as show
 from equilif_golden.extras import MissingExtra
 
 if TYPE_CHECKING:
-    from equilif.data.dataset import DataSet
-    from equilif.training.description import Description
-    from equilif.training.saved import Saved
+    from equilif.training.resolve import Resolved
     from equilif.training.tensorboard import Board
     from equilif_golden.network import Network
 
@@ -438,77 +436,35 @@ def _version(
 
 
 def samples_of(
-    data: Name | Path,
+    data: str | Path,
     folder: Path | None,
     own: DataOptions = NO_OPTIONS,
     *,
     config: Path | None = None,
-    conv: Sequence[str] | None = None,
+    network: Path | None = None,
+    hidden: Sequence[str] | None = None,
     patches: Mapping[str, str] = MappingProxyType({}),
     rates: bool = False,
     **settings: Any,
-) -> tuple[DataSet, Description]:
-    """A data set by name or path, and how it is trained, with other ``settings`` where they are not None.
+) -> Resolved:
+    """Resolve a request (equilif.training.resolve), and print its notes."""
+    from equilif.training.resolve import Request, resolve
 
-    ``config``: network file, in place of the preset.  ``conv``: convolutions, in its place.
-    ``patches``: keys of the network file that have other values.  ``rates``: in floating point.
-
-    ValueError for options of the other kind, and for settings that cannot be, before a set is looked for.
-    """
-    from equilif.data import own as module
-    from equilif.training import convolved, netfile, presets
-    from equilif.training.patches import ask_feedback, feedback, patched
-
-    file = None if config is None else netfile.read(config)
-    if file is not None and file.description.unjoined:
-        show.console.print(f"[yellow]{show.literal(file.description.unjoined)}[/]")
-    specs = [convolved.ConvSpec.of(text) for text in conv or ()]
-    hidden = settings.pop("hidden", None) if specs else None
-    if specs and file is not None:
-        raise ValueError("--hidden conv: and --config both define the network: give one of them")
-    named, suggested = (presets.RATES, presets.own_rates) if rates else (presets.PRESETS, presets.own)
-    if isinstance(data, Name):
-        refuse_own(data, own)
-        if specs:
-            convolved.require_images(data)
-        base = named[data] if file is None else file.preset(data)
-        if file is None:
-            base = presets.suited(base, settings.get("hidden"), patches)
-        preset = base if specs else patched(base.changed(**settings), patches)
-        with show.console.status(f"reading {data}"):
-            loaded = preset.load(folder)
-    else:
-        if data.suffix == netfile.SUFFIX:
-            raise ValueError(f"{data} is a network, not data: name the data, and give it as --config {data}")
-        if folder is not None:
-            raise ValueError(f"--data is the folder of a named data set, {data} is a path: leave it out")
-        with show.console.status(f"reading {show.literal(data)}"):
-            loaded = module.load(data, **own.reading)
-        own_base = presets.suited(suggested(loaded), settings.get("hidden"), patches)
-        base = own_base if file is None else file.preset(loaded.name)
-        preset = base if specs else patched(base.changed(**settings), patches)
-    if specs:
-        if rates:
-            several = len(specs) + len(hidden or ()) > 1
-            back = ask_feedback(patches) if several else feedback(base, patches)
-            made = convolved.rates(loaded, specs, hidden or (), base, feedback=back)
-        else:
-            made = convolved.preset(loaded, specs, hidden or ())
-        preset = patched(made.changed(**settings), patches)
-    preset.check_images(data, images=bool(loaded.image))
-    if file is not None:
-        file.network(loaded)  # says which line does not fit the data
-    return loaded if isinstance(data, Name) and not specs else preset.selected(loaded), preset
-
-
-def require_same_data(path: Path, data: DataSet) -> Saved:
-    """The network of a file that is to meet ``data``; ValueError when it was trained on other classes, or on
-    inputs that mean something else.
-    """
-    from equilif.training import saved
-
-    found = saved.read(path)
-    for note in found.check(data):
+    with show.console.status(f"reading {show.literal(data)}"):
+        found = resolve(
+            Request(
+                data=data,
+                folder=folder,
+                reading=own.reading,
+                config=config,
+                network=network,
+                hidden=hidden or None,
+                changes=patches,
+                settings=settings,
+                rates=rates,
+            )
+        )
+    for note in found.notes:
         show.console.print(f"[yellow]{show.literal(note)}[/]")
     return found
 

@@ -19,7 +19,6 @@ from equilif.commands import (
     Seed,
     panel,
     require_absent,
-    require_same_data,
     samples_of,
     saved_network,
     scheduled,
@@ -30,12 +29,10 @@ from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 
 if TYPE_CHECKING:
-    from equilif.data.images import DataSet
     from equilif.hardware.driver import DriverNetwork
     from equilif.hardware.energy import SampleCounts
-    from equilif.training.description import Description
     from equilif_golden.engine.config import EngineConfig
-    from equilif_golden.network import Network, Weights
+    from equilif_golden.network import Network
 
 command = panel("Hardware")
 LANES = 4
@@ -102,7 +99,6 @@ def verify(
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]  and
     [bold]equilif verify digits --samples 2 --waves waves.fst[/]
     """
-    from equilif.data.own import chosen
     from equilif.hardware import waves as recording
     from equilif.hardware.verify import Plan
     from equilif.training.train import epoch_plan
@@ -111,12 +107,11 @@ def verify(
         recording.check(waves)
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    if network is not None and config is not None:
-        raise ValueError("--network and --config both define the network: give one of them")
-    loaded, preset = samples_of(chosen(data), folder, own, config=config, learning_rate=learning_rate)
+    request = samples_of(data, folder, own, config=config, network=network, learning_rate=learning_rate)
+    loaded, preset = request.data, request.description
     seed = preset.seeds[0] if seed is None else seed
-    initial, weights = _network(network, preset, loaded, seed)
-    verified = scheduled(initial, phases)
+    weights = request.weights(seed)
+    verified = scheduled(request.network, phases)
     # a network without feedback, or with self-attention, cannot be trained
     epochs = (preset.epochs if full else 1) if verified.trainable else 0
     plans = [epoch_plan(preset, loaded, seed, e) for e in range(epochs)]
@@ -131,22 +126,6 @@ def verify(
         show.console.print(f"waves and layouts: {show.literal(', '.join(map(str, files)))}")
     found = {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
     return {**found, "files": files}
-
-
-def _network(path: Path | None, preset: Description, data: DataSet, seed: int) -> tuple[Network, Weights]:
-    """A saved network that fits the data, or without ``path`` the untrained one of the preset."""
-    if path is None:
-        net = preset.network(data)
-        return net, preset.initial_weights(net, seed, data)
-    saved = require_same_data(path, data)
-    net = saved.network
-    weights = saved.weights
-    if net.n_inputs != data.n_features or net.n_outputs < data.n_classes:
-        raise ValueError(
-            f"{path} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data.name} needs "
-            f"{data.n_features} and {data.n_classes}"
-        )
-    return net, weights
 
 
 def engine_of(network: Network, lanes: int | None, board: str | None) -> EngineConfig:
@@ -190,17 +169,16 @@ def energy(
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
-    from equilif.data.own import chosen
     from equilif.hardware import energy as module
 
-    loaded, preset = samples_of(chosen(data), folder, own)
-    net, weights = _network(network, preset, loaded, preset.seeds[0])
+    request = samples_of(data, folder, own, network=network)
+    loaded, preset, net = request.data, request.description, request.network
     config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))
     with show.counted("RTL and golden model count", total) as progress:
         found = module.measure(
             net,
-            weights,
+            request.weights(),
             config,
             loaded,
             samples=samples,

@@ -23,14 +23,13 @@ from equilif.commands import (
     Resume,
     Seed,
     panel,
-    require_same_data,
     samples_of,
     saved_network,
     scheduled,
 )
 from equilif.commands.options import DEFAULTS, TrainedPhases
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
-from equilif.commands.patches import Set, changes, layers, named_by_key
+from equilif.commands.patches import Set, changes, named_by_key
 from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
@@ -95,7 +94,6 @@ def train(
     """
     from equilif.data.own import chosen
 
-    convolutions, sizes = layers(hidden)
     source = None if data is None else chosen(data)
     given = changes(patches, label=label, epochs=epochs)
     seeds = _seeds(seed)
@@ -105,19 +103,19 @@ def train(
         from equilif.training.run import Run
 
         with named_by_key():
-            loaded, preset = samples_of(
+            found = samples_of(
                 source or Data.digits,
                 folder,
                 given.own,
                 config=config,
-                conv=convolutions,
                 patches=given.network,
-                hidden=sizes,
+                hidden=hidden,
                 epochs=epochs,
             )
+            preset = found.description
             preset.schedule.check_options([name for name in given.phases() if name in PHASES])
         first = seeds.start if isinstance(seeds, range) else preset.seeds[0] if seeds is None else seeds
-        return [Run.start(preset, loaded, first + k, make) for k in range(number)]
+        return [Run.start(preset, found.data, first + k, make) for k in range(number)]
 
     return trained(
         Job(
@@ -269,7 +267,7 @@ def recall(
     out = out or Path("results") / f"recall-{name}"
     check_seed(seed)
     files.check(out / RECALL)
-    loaded, _ = samples_of(source, folder, own)
+    loaded = samples_of(source, folder, own).data
     module.check_images(loaded)
     with show.bar() as progress:
         task = progress.add_task("recall", total=stored, note="")
@@ -411,15 +409,15 @@ def gradient(
         raise ValueError(f"gradient does not support attention layers, {data} has one")
     if network and (epochs is not None or seed is not None):
         raise ValueError("--network is not trained: leave out --epochs and --seed")
-    loaded, preset = samples_of(source, folder, own)
+    found = samples_of(source, folder, own, network=network)
+    loaded, preset = found.data, found.description
     cases: dict[str, tuple[Network, Any]] = {}
     reports = {}
     layers = {}
     trained = 0 if network else 3 if epochs is None else epochs
     with show.stages("gradient", trained + (1 if network else 2)) as begin:
         if network:
-            trained_before = require_same_data(network, loaded)
-            cases[network.name] = trained_before.network, trained_before.weights
+            cases[network.name] = found.network, found.weights()
         else:
             preset = preset.changed(epochs=max(trained, preset.epochs))
             run = Run.start(preset, loaded, seed)

@@ -110,7 +110,6 @@ def _schema(out: Path) -> dict[str, Any]:
 
 def _suggested(data: str, own: DataOptions, hidden: tuple[int, ...] | None) -> tuple[Description, list[str]]:
     """Default network for data, or that of a run, and the data as typed."""
-    from equilif.data.own import chosen
     from equilif.training.description import Description
     from equilif.training.history import HISTORY, read_history
     from equilif.training.presets import PRESETS, suited
@@ -124,9 +123,9 @@ def _suggested(data: str, own: DataOptions, hidden: tuple[int, ...] | None) -> t
         # the options of its data are left out
         words = [history.data] if history.about is None else [history.about.path, "..."]
         return history.preset.changed(hidden=hidden), words
-    loaded, preset = samples_of(chosen(data), None, own, hidden=hidden)
-    others = {name: table for name, table in preset.content().items() if name not in SHAPE}
-    sized = Description.of_network(preset.network(loaded), preset.data, sized=True, **others)
+    found = samples_of(data, None, own, hidden=hidden)
+    others = {name: table for name, table in found.description.content().items() if name not in SHAPE}
+    sized = Description.of_network(found.network, found.description.data, sized=True, **others)
     return sized, [data, *own.words]
 
 
@@ -182,7 +181,6 @@ def show(
 
 def _resources(network: str, data: str | None, folder: Path | None, own: DataOptions) -> NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
-    from equilif.data.own import chosen
     from equilif.hardware.resources import NetworkResources
     from equilif.training import netfile
     from equilif.training.description import Description
@@ -192,8 +190,8 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     if network in set(Data):
         if data is not None:
             raise ValueError(f"{network} names its data: leave {data} out, or give a network file")
-        loaded, preset = samples_of(Data(network), folder)
-        return NetworkResources.of(network, preset, preset.network(loaded))
+        preset = samples_of(network, folder)
+        return NetworkResources.of(network, preset.description, preset.network)
     path = model_path(network)
     if path.is_dir():
         path /= NETWORK
@@ -206,8 +204,7 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     sized = None
     if data is not None:
         learns = path if file.description.learning else None
-        loaded, _ = samples_of(chosen(data), folder, own, config=learns)
-        sized = file.network(loaded)
+        sized = file.network(samples_of(data, folder, own, config=learns).data)
     return NetworkResources.of(network, file.description, sized)
 
 

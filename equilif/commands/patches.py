@@ -171,24 +171,3 @@ def named_by_key() -> Iterator[None]:
         if message == str(e):
             raise
         raise ValueError(message) from e
-
-
-def layers(words: Sequence[str] | None) -> tuple[list[str], tuple[int, ...] | None]:
-    """Parse --hidden: convolutions (MAPS[:KERNEL[:STRIDE]]) and sizes; None: no size was given.
-
-    ValueError for something else, and for a convolution after a size.
-    """
-    convolutions: list[str] = []
-    sizes: list[int] = []
-    for word in words or ():
-        if word.startswith("conv:"):
-            if sizes:
-                raise ValueError(f"--hidden {word} comes after {sizes[-1]}: give convolutions first")
-            convolutions.append(word.removeprefix("conv:"))
-        elif not re.fullmatch(r"-?\d+", word, re.ASCII):
-            raise ValueError(
-                f"--hidden must be a number of neurons, or conv:MAPS[:KERNEL[:STRIDE]], not {word!r}"
-            )
-        else:
-            sizes.append(int(word))
-    return convolutions, tuple(sizes) or None

@@ -23,7 +23,7 @@ from equilif.commands import (
     saved_network,
 )
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
-from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
+from equilif.commands.patches import ROWS, Set, changes, named_by_key
 from equilif.commands.training import Job, TrainingData, out_folder, trained
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
@@ -69,7 +69,6 @@ def train_rates(
     from equilif.data.own import chosen
     from equilif.training.rates import leads
 
-    channels, sizes = layers(hidden)
     source = None if data is None else chosen(data)
     given = changes(patches, label=label, epochs=epochs, data=ROWS, run=("tensorboard",))
 
@@ -77,17 +76,16 @@ def train_rates(
         from equilif.training.run import Run
 
         with named_by_key():
-            loaded, settings = samples_of(
+            found = samples_of(
                 source or Data.digits,
                 folder,
                 given.own,
-                conv=channels,
                 patches=given.network,
                 rates=True,
-                hidden=sizes,
+                hidden=hidden,
                 epochs=epochs,
             )
-        return [Run.start(settings, loaded, seed)]
+        return [Run.start(found.description, found.data, seed)]
 
     show.console.quiet = not leads()
     return trained(

@@ -25,7 +25,7 @@ from equilif.commands import (
     samples_of,
 )
 from equilif.commands.own import Label
-from equilif.commands.patches import Set, changes, layers, named_by_key
+from equilif.commands.patches import Set, changes, named_by_key
 from equilif.show import console as show
 from equilif_golden.schedule import OPTIONS as PHASES
 
@@ -103,19 +103,18 @@ def upload(
     from equilif_golden.link.standalone import FAULTS, Fault
 
     source = chosen(data)
-    conv, sizes = layers(hidden)
     given = changes(patches, label=label, epochs=epochs, run=())
     with named_by_key():
-        loaded, preset = samples_of(
+        found = samples_of(
             source,
             folder,
             given.own,
             config=config,
-            conv=conv,
             patches=given.network,
-            hidden=sizes,
+            hidden=hidden,
             epochs=epochs,
         )
+        loaded, preset = found.data, found.description
         preset.schedule.check_options([name for name in given.phases() if name in PHASES])
     left_out: dict[str, Any] = {
         name: 0

@@ -41,6 +41,7 @@ class LoadedData:
     raw: Part  #: training samples as they were read
     raw_test: Part
     notes: tuple[str, ...] = ()
+    reading_notes: tuple[str, ...] = ()  #: those of the reader: what it converted or left out
 
     @property
     def about(self) -> About:
@@ -105,6 +106,7 @@ def make(content: Content, about: About, options: LoadOptions, name: str) -> Loa
         train,
         test,
         (*content.notes, *notes(about, data, train, clipped, gone)),
+        content.notes,
     )
 
 

@@ -325,16 +325,18 @@ def _place(about: About, path: Path | None) -> Path:
 
 
 # -- names -----------------------------------------------------------------------------------------
-def chosen(text: str) -> Name | Path:
+def chosen(data: str | Path) -> Name | Path:
     """A data set of the table by its name, else a file or folder; ``./digits`` is a folder.
 
     ValueError when it is neither.
     """
-    if text in set(Name):
-        return Name(text)
-    path = Path(text)
-    if not text or not path.exists():
+    if data in set(Name):
+        return Name(data)
+    path = path_of(data, "data")
+    if not path.exists():
         raise ValueError(
-            f"data must be one of {', '.join(Name)}, or the path of your own data; there is no {text!r}"
+            f"data must be one of {', '.join(Name)}, or the path of your own data; there is no {str(data)!r}"
         )
+    if path.suffix == ".toml":
+        raise ValueError(f"{path} is a network, not data: name the data, and give it as --config {path}")
     return path

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from equilif.data import Name
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.training import netfile, presets
 from equilif.training.description import Description
 from equilif.training.history import HISTORY, NETWORK, History, saved_history
 from equilif.training.patches import CONTRAST, FEEDBACK, TOKENS, patched, training_words
+from equilif.training.resolve import default
 from equilif.training.tables import METHODS
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
@@ -34,9 +36,9 @@ class Run:
         h = self.history
         if not h.real:
             return h.preset.rate(0)
-        if h.about is None:
-            return presets.PRESETS[h.data].rate(0)
-        return 0.0 if data is None else presets.own(data).rate(0)
+        if h.about is not None and data is None:
+            return 0.0
+        return default(data, Name(h.data) if h.about is None else None).rate(0)
 
     def repeat(self, data: DataSet | None) -> Repeat:
         """What makes the same run again, and evaluates it; ``data``: its samples, which tell what is usual
@@ -81,11 +83,11 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     """
     about = history.about
     learned = history.preset
-    named, suggested = (presets.RATES, presets.own_rates) if history.real else (presets.PRESETS, presets.own)
     command = "train-rates" if history.real else "train"
     words = [command, history.data if about is None else about.path, *_reading(about)]
     seed = _options({"seed": history.seed})
-    base = named[history.data] if about is None else data and suggested(data)
+    name = Name(history.data) if about is None else None
+    base = default(data, name, rates=history.real) if data or name else None
     layers = _flat(learned)["hidden"]
     several = len(layers) > 1
     if history.real:

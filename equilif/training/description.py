@@ -547,12 +547,14 @@ class Description(Table):
 
     # -- data --------------------------------------------------------------------------------------
     def load(self, folder: Path | None = None) -> DataSet:
-        """The data set from ``folder``, or from where its loader looks by itself; what is held out is not
-        in it.
-        """
+        """The data set of :meth:`read` without what is held out."""
+        return self.selected(self.read(folder))
+
+    def read(self, folder: Path | None = None) -> DataSet:
+        """The data set from ``folder``, or from where its loader looks by itself."""
         if not self.loaded:
-            return self.selected(images.load(self.data, folder))
-        return self.selected(sequences.data_set(self.data, folder, self.options))
+            return images.load(self.data, folder)
+        return sequences.data_set(self.data, folder, self.options)
 
     def selected(self, d: DataSet) -> DataSet:
         """The data without what is held out; ValueError when too few classes would be left."""

@@ -33,15 +33,20 @@ SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
 
 def own(data: DataSet) -> Description:
-    """Default for own data, by their size.
+    """Default for own data, by their size."""
+    samples = len(data.x_train)
+    if data.tokens_train is not None:
+        return own_memory(data, own_learning(samples, data.n_features)["epochs"])
+    return own_rows(samples, data.n_features, data.name)
+
+
+def own_rows(samples: int, features: int, name: str) -> Description:
+    """Default for rows, by the number of training samples and of inputs.
 
     Chosen on parts held out of the training samples of scikit-learn's wine, breast_cancer and digits: what
     does well on all three.
     """
-    learning = own_learning(len(data.x_train), data.n_features)
-    if data.tokens_train is not None:
-        return own_memory(data, learning["epochs"])
-    return Description.of({**tables.chain(OWN_HIDDEN), "learning": learning}, data.name)
+    return Description.of({**tables.chain(OWN_HIDDEN), "learning": own_learning(samples, features)}, name)
 
 
 def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = NO_CHANGES) -> Description:

@@ -147,6 +147,15 @@ class Saved:
             )
         return ()
 
+    def require_sizes(self, data: DataSet) -> None:
+        """ValueError unless the network has the inputs of ``data``, and an output for each class."""
+        net = self.network
+        if net.n_inputs != data.n_features or net.n_outputs < data.n_classes:
+            raise ValueError(
+                f"{self.path} has {net.n_inputs} inputs and {net.n_outputs} outputs, {data.name} needs "
+                f"{data.n_features} and {data.n_classes}"
+            )
+
 
 def read(path: Path) -> Saved:
     """A network.npz; ValueError when it is something else."""

@@ -16,9 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif.commands import samples_of
-from equilif.commands.patches import layers
-from equilif.data import Name
 from equilif.data.about import About
 from equilif.data.scaling import fit
 from equilif.report import metrics, page, run
@@ -27,6 +24,7 @@ from equilif.training import tables
 from equilif.training.description import Description
 from equilif.training.evaluate import evaluate
 from equilif.training.history import HISTORY, NETWORK, digest
+from equilif.training.resolve import Request, resolve
 from equilif_golden import network
 from tests.cli import error_of
 from tests.cli import run as command
@@ -169,16 +167,14 @@ def parsed(line):
     given = dict(w.split("=", 1) for k, w in zip(words, words[1:], strict=False) if k == "--set")
     hidden = [w for k, w in zip(words, words[1:], strict=False) if k == "--hidden"]
     epochs = [int(w) for k, w in zip(words, words[1:], strict=False) if k == "--epochs"]
-    chosen = layers(hidden)
-    return samples_of(
-        Name(source),
-        None,
-        conv=chosen[0],
-        hidden=chosen[1],
-        patches=given,
+    request = Request(
+        data=source,
+        hidden=hidden or None,
+        changes=given,
         rates=name == "train-rates",
-        epochs=epochs[0] if epochs else None,
-    )[1]
+        settings={"epochs": epochs[0] if epochs else None},
+    )
+    return resolve(request).description
 
 
 @pytest.mark.parametrize(

@@ -85,15 +85,15 @@ def test_point_key_of_own_data(tmp_path):
     assert named == Point(data="digits", lanes=4)
     assert own.reading == (("label", "kind"), ("test_fraction", 0.5))
     assert len({p.key(DATA) for p in (named, own, Point(data=str(path), lanes=4))}) == 3
-    data = own.load(None)
-    assert len(data.x_train) == len(data.x_test) == 15
-    assert own.preset(data).network(data).n_inputs == 2
-    assert Sweep([named, own], tmp_path).key(own) == own.key(data.digest)
+    found = own.resolved(None)
+    assert len(found.data.x_train) == len(found.data.x_test) == 15
+    assert found.network.n_inputs == 2
+    assert Sweep([named, own], tmp_path).key(own) == own.key(found.data.digest)
     assert Sweep([named, own], tmp_path).rows() == []
 
 
 def test_point_changes_preset():
-    p = Point(hidden=(8, 4), epochs=3, learning_rate=0.1, free=16, leak=2).preset(PRESETS["digits"].load())
+    p = Point(hidden=(8, 4), epochs=3, learning_rate=0.1, free=16, leak=2).resolved(None).description
     assert (p.hidden, p.epochs, p.learning_rate, p.schedule.free, p.schedule.leak) == ((8, 4), 3, 0.1, 16, 2)
     assert p.decay == PRESETS["digits"].decay
 
@@ -111,7 +111,7 @@ def test_point_changes_preset():
 )
 def test_deep_point_learns_from_errors(wanted, options):
     """Where its engine can, and no nudge is asked for."""
-    assert Point(**options).preset(PRESETS["digits"].load()).schedule.errors == wanted
+    assert Point(**options).resolved(None).description.schedule.errors == wanted
 
 
 @pytest.mark.parametrize(

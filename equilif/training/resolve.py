@@ -1,0 +1,218 @@
+"""From a request to a network that learns: the one path of command line, Python, boards and sweeps.
+
+    found = resolve(Request(data="digits", hidden=[64, 32]))
+    run = Run.start(found.description, found.data, seed=0)
+
+A request names data, a network and settings.  What it leaves open has the defaults of the data: the preset of
+a data set with a name, for own data :func:`equilif.training.presets.own`.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from equilif.data import Name, own
+from equilif.data.dataset import DataSet
+from equilif.training import convolved, netfile, presets, saved
+from equilif.training.convolved import ConvSpec
+from equilif.training.description import Description
+from equilif.training.netfile import NetFile
+from equilif.training.patches import Patches, ask_feedback, feedback, patched
+from equilif.training.saved import Saved
+from equilif_golden.network import Network, Weights
+
+#: sizes of hidden populations, before them convolutions as conv:MAPS[:KERNEL[:STRIDE]]
+Hidden = int | str | Sequence[int | str]
+CONVOLUTION = "conv:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Data, network and settings; None or nothing: the default.
+
+    data : name of a data set, path of own data, or a data set
+    folder : folder with the files of a data set with a name
+    reading : options of :func:`equilif.data.own.read`
+    config : network file in place of the preset
+    network : saved network in place of an untrained one
+    hidden : hidden populations in place of the preset's; () for none
+    changes : other values for keys of the network file, such as {"phases.free": "16"}
+    settings : other values for keys of [phases], [learning] or [rates], and [start]
+    rates : training in floating point by implicit differentiation
+    """
+
+    data: str | Path | DataSet = Name.digits
+    folder: Path | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    config: Path | None = None
+    network: Path | None = None
+    hidden: Hidden | None = None
+    changes: Patches = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    rates: bool = False
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The data, and the network and settings that learn them; ``notes``: what the user should know.
+
+    ``saved``: network that a file holds; None for an untrained one.
+    """
+
+    data: DataSet
+    description: Description
+    notes: tuple[str, ...] = ()
+    saved: Saved | None = None
+
+    @cached_property
+    def network(self) -> Network:
+        """The network for these data; ValueError where they do not fit."""
+        return self.description.network(self.data) if self.saved is None else self.saved.network
+
+    def weights(self, seed: int | None = None) -> Weights:
+        """Weights of the saved network, or initial ones of this seed, by default the first of the preset."""
+        if self.saved is not None:
+            return self.saved.weights
+        first = self.description.seeds[0] if seed is None else seed
+        return self.description.initial_weights(self.network, first, self.data)
+
+
+def resolve(request: Request) -> Resolved:
+    """Data, network and settings of a request.
+
+    ValueError names what cannot be; settings are checked before a data set with a name is read.
+    """
+    specs, hidden = layers(request.hidden)
+    source = request.data if isinstance(request.data, DataSet) else own.chosen(request.data)
+    name = _data_name(source)
+    _check(request, source, specs)
+    file = None if request.config is None else netfile.read(request.config)
+    notes = [file.description.unjoined] if file is not None and file.description.unjoined else []
+
+    def described(data: DataSet | None) -> Description:
+        base = default(data, name, file, rates=request.rates)
+        if not specs:
+            return adapted(base, request, hidden)
+        return base if data is None else _convolutions(data, specs, hidden or (), base, request)
+
+    if name is not None:
+        if specs:
+            convolved.require_images(name)
+        early = described(None)
+    if isinstance(source, DataSet):
+        data = source
+    elif name is not None:
+        data = early.read(request.folder)
+    else:
+        loaded = own.read(source, **request.reading)
+        data = loaded.data
+        notes += loaded.reading_notes
+    description = described(data)
+    description.check_images(data.name, images=bool(data.image))
+    if file is not None:
+        file.network(data)  # says which line does not fit the data
+    data = description.selected(data)
+    if request.network is None:
+        return Resolved(data, description, tuple(notes))
+    trained = saved.read(request.network)
+    notes += trained.check(data)
+    trained.require_sizes(data)
+    return Resolved(data, description, tuple(notes), trained)
+
+
+def _check(request: Request, source: Name | Path | DataSet, specs: Sequence[ConvSpec]) -> None:
+    """ValueError for parts of a request that exclude each other."""
+    if request.config is not None and (specs or request.network is not None):
+        other = "hidden with conv:" if specs else "network"
+        raise ValueError(f"{other} and config both define the network: give one of them")
+    if not isinstance(source, Path) and request.reading:
+        keys = ", ".join(f"data.{key}" for key in request.reading)
+        raise ValueError(f"{keys} is only for your own data, not for {_name(source)}: leave it out")
+    if not isinstance(source, Name) and request.folder is not None:
+        raise ValueError(
+            f"the folder (--data) is that of a named data set, {_name(source)} is none: leave it out"
+        )
+
+
+def default(
+    data: DataSet | None, name: Name | None, file: NetFile | None = None, *, rates: bool = False
+) -> Description:
+    """Network and settings where a request names none: of a network file, else of a data set with a name,
+    else those of own data.
+    """
+    if file is not None:
+        return file.preset(name or ("" if data is None else data.name))
+    if name is not None:
+        return (presets.RATES if rates else presets.PRESETS)[name]
+    assert data is not None
+    return (presets.own_rates if rates else presets.own)(data)
+
+
+def adapted(base: Description, request: Request, hidden: tuple[int, ...] | None) -> Description:
+    """The default of the data with the hidden populations and settings of a request."""
+    if request.config is None:
+        base = presets.suited(base, hidden, request.changes)
+    return patched(base.changed(hidden=hidden, **request.settings), request.changes)
+
+
+def _convolutions(
+    data: DataSet, specs: list[ConvSpec], hidden: tuple[int, ...], base: Description, request: Request
+) -> Description:
+    """Convolutions, hidden populations and the output, with the settings of a request."""
+    if not request.rates:
+        found = convolved.preset(data, specs, hidden)
+    else:
+        several = len(specs) + len(hidden) > 1
+        back = ask_feedback(request.changes) if several else feedback(base, request.changes)
+        found = convolved.rates(data, specs, hidden, base, feedback=back)
+    return patched(found.changed(**request.settings), request.changes)
+
+
+def layers(hidden: Hidden | None) -> tuple[list[ConvSpec], tuple[int, ...] | None]:
+    """Convolutions and sizes of hidden populations; None where no size is given.
+
+    ValueError for something else, and for a convolution after a size.
+    """
+    if hidden is None:
+        return [], None
+    convolutions: list[ConvSpec] = []
+    sizes: list[int] = []
+    for layer in [hidden] if isinstance(hidden, int | str) or not hasattr(hidden, "__iter__") else hidden:
+        if isinstance(layer, str) and layer.startswith(CONVOLUTION):
+            if sizes:
+                raise ValueError(f"hidden {layer} comes after {sizes[-1]}: give convolutions first")
+            convolutions.append(ConvSpec.of(layer.removeprefix(CONVOLUTION)))
+        else:
+            sizes.append(_size(layer))
+    return convolutions, tuple(sizes) if sizes or not convolutions else None
+
+
+def _size(layer: object) -> int:
+    """Neurons of a hidden population, as a number or as typed."""
+    if isinstance(layer, str) and re.fullmatch(r"-?\d+", layer, re.ASCII):
+        return int(layer)
+    try:
+        if isinstance(layer, bool | str):
+            raise TypeError
+        return operator.index(layer)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(
+            f"hidden must be a number of neurons, or conv:MAPS[:KERNEL[:STRIDE]], not {layer!r}"
+        ) from None
+
+
+def _name(source: Name | Path | DataSet) -> str:
+    return source.name if isinstance(source, DataSet) else str(source)
+
+
+def _data_name(source: Name | Path | DataSet) -> Name | None:
+    """Name of a data set of the table; None for own data."""
+    if isinstance(source, DataSet):
+        return Name(source.name) if source.about is None and source.name in set(Name) else None
+    return source if isinstance(source, Name) else None
