@@ -3,72 +3,98 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import re
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data import scaling
+from equilif.data import own, scaling
 from equilif.data.about import About
-from equilif.data.own import GIVEN
+from equilif.data.formats import Content
+from equilif.data.formats.arrays import content
+from equilif.data.parts import class_names
+from equilif.data.reading import LARGEST
 from equilif_golden import network as networks
+from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs
+from equilif_golden.fixed import as_array, check_choice, check_float
 from equilif_golden.kernel import Kernel
 
 with needs("cli,data"):
     from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 
     from equilif.training import presets, tables
     from equilif.training.description import Description, Sizes
     from equilif.training.records import read_identity
-    from equilif.training.train import order
+    from equilif.training.resolve import Hidden, Request, adapted, layers, resolve
+    from equilif.training.train import EquilibriumPropagation, epoch_plan, train_epoch
 
 if TYPE_CHECKING:
-    from equilif_golden.engine.chip import Chip
+    from equilif.data.dataset import DataSet
+
+NAME = "data"  #: of the samples in messages and files
+RUNNING = "running"
+#: types of classes, as a file records them
+TYPES: dict[str, type] = {
+    "text": np.str_,
+    "integer": np.int64,
+    "real": np.float64,
+    "boolean": np.bool_,
+}
+KINDS = {"i": "integer", "u": "integer", "f": "real", "b": "boolean"}
+MAX_CLIPPED = 0.05  #: part of the values of a call that may lie beyond the scale without a warning
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A spiking network that learns by Equilibrium Propagation, one sample at a time.
 
     It computes in integers what the engine computes, bit for bit: :meth:`to_board` goes on with the same
-    weights on an FPGA board.
+    weights on an FPGA board.  :meth:`fit` gives the weights of `equilif train` on the same samples.
 
     Parameters
     ----------
-    hidden : sequence of int
-        Sizes of the hidden populations.
+    hidden : int, or sequence of int and str
+        Sizes of the hidden populations; for images (n, height, width[, colours]) also convolutions before
+        them, "conv:MAPS[:KERNEL[:STRIDE]]".  Several layers learn from errors, as in `equilif train`.
     epochs : int or None
-        Passes of :meth:`fit` over the samples; None: 15,000 samples in all, in 10 to 100 passes.
+        Passes of :meth:`fit` over the samples; None: the default of the network, for rows 15,000 samples in
+        all, in 10 to 100 passes.
     learning_rate : float or None
-        Of the first epoch; it falls linearly to 5 % in the last.  None: 0.05, above 256 features 0.02.
-    input_range : (float, float) or None
-        The values of all features that become the inputs 0 and 255.  None: fitted, for each feature, to the
-        samples of :meth:`fit` or of the first :meth:`partial_fit`.  Values outside are clipped.
-    random_state : int
+        Of the first epoch; it falls linearly to 5 % in the last.  None: 0.05, above 256 inputs 0.02.
+    input_range : (float, float), "running" or None
+        (low, high): values of all features that become the inputs 0 and 255.  None: fitted, for each
+        feature, to the samples of :meth:`fit` or of the first :meth:`partial_fit`.  "running": mean and
+        deviation of the last samples (about 300), which follow a drift.  Values outside are clipped and
+        counted; a call in which more than 5 % are gives a warning.
+    random_state : int, RandomState or None
         Seed of the initial weights and of the order of the samples, which :meth:`fit` shuffles each epoch.
 
     Attributes
     ----------
     classes_ : array (n_classes,)
-        The classes, in the order of the outputs.
+        The classes, sorted.
     learner_ : Kernel or Chip
         Network, weights and update counter: the golden model, or a board.
     scaling_ : equilif.data.scaling.Scaling
         From features to 8-bit inputs.
+    n_clipped_ : int
+        Values beyond the scale in all calls since :meth:`fit` or the first :meth:`partial_fit`.
     """
 
     def __init__(
         self,
-        hidden: Sequence[int] = (128,),
+        hidden: Hidden = (128,),
         *,
         epochs: int | None = None,
         learning_rate: float | None = None,
-        input_range: tuple[float, float] | None = None,
-        random_state: int = 0,
+        input_range: tuple[float, float] | Literal["running"] | None = None,
+        random_state: int | np.random.RandomState | None = 0,
     ):
         self.hidden = hidden
         self.epochs = epochs
@@ -78,26 +104,32 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # -- learning ----------------------------------------------------------------------------------
     def fit(self, X: Any, y: Any) -> Self:
-        """Train a new network on samples X (n, n_features) of classes y (n,)."""
-        X, y = validate_data(self, X, y)
-        check_classification_targets(y)
-        self._begin(X, np.unique(y))
-        inputs = self._inputs(X)
-        labels = np.searchsorted(self.classes_, y)
-        for epoch in range(self._plan.epochs):
-            self.learner_.set_learning_rate(self._plan.rate(epoch))
-            self.learner_.train(inputs, labels, order(self.random_state, epoch, len(labels)))
+        """Train a new network on samples X (n, ...) of classes y (n,)."""
+        X, y = self._checked(X, y, reset=True)
+        classes = np.unique(y)
+        self._require_several(classes)
+        data = self._data_set(X, self._names(y))
+        found = resolve(
+            Request(data=data, hidden=self.hidden, settings=self._settings("epochs", "learning_rate"))
+        )
+        seed = self._seed()
+        run = EquilibriumPropagation.start(found.description, data, seed)
+        assert data.about is not None
+        self._begin(run.learner, found.description, data.about, classes)
+        for epoch in range(found.description.epochs):
+            for _ in train_epoch(run.learner, data, epoch_plan(found.description, data, seed, epoch)):
+                pass
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: npt.ArrayLike | None = None) -> Self:
         """Learn the samples once, in their order, at the learning rate of the first epoch.
 
-        ``classes``: all there will be; needed in the first call.  A first call with few samples needs
-        ``input_range`` too.
+        ``classes``: all there will be; needed in the first call, which also fixes the network and, unless it
+        is "running", the scale.  A feature that is constant in the first call is kept.  A first call with few
+        samples needs ``input_range`` too.  ``learning_rate`` may change between calls.
         """
         first = not hasattr(self, "classes_")
-        X, y = validate_data(self, X, y, reset=first)
-        check_classification_targets(y)
+        X, y = self._checked(X, y, reset=first)
         if first and classes is None:
             raise ValueError("classes is needed in the first call of partial_fit: all classes of the task")
         known = self.classes_ if classes is None else np.unique(np.asarray(classes))
@@ -107,50 +139,161 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(unknown):
             raise ValueError(f"class {unknown[0]} is not among classes: start a new Classifier with it")
         if first:
-            self._begin(X, known)
-        self.learner_.set_learning_rate(self._plan.rate(0))
-        self.learner_.train(self._inputs(X), np.searchsorted(self.classes_, y), np.arange(len(y)))
+            self._begin_stream(X, known)
+        self._require_unchanged()
+        rate = self._plan.changed(**self._settings("learning_rate")).rate(0)
+        running = self.scaling_.running
+        if running is None:
+            inputs = self._inputs(X)
+        else:
+            running, inputs, clipped = running.follow(X.astype(np.float64))
+            self._count(clipped, X.size)
+        self.learner_.set_learning_rate(rate)
+        self.learner_.train(inputs, self._order[np.searchsorted(self.classes_, y)], np.arange(len(y)))
+        if running is not None:
+            self.scaling_ = running.scaling(self.scaling_.names)
         return self
 
-    def _begin(self, X: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None:
-        """A network that has learned nothing."""
+    # -- a new network -----------------------------------------------------------------------------
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Samples and classes that scikit-learn takes; masked ones are refused, not unmasked."""
+        self._require_complete(X, y)
+        X, y = validate_data(self, X, y, reset=reset, allow_nd=True)
+        check_classification_targets(y)
+        return X, y
+
+    @staticmethod
+    def _require_complete(*arrays: Any) -> None:
+        """ValueError for masked elements, which scikit-learn would unmask."""
+        for array in arrays:
+            if isinstance(array, np.ma.MaskedArray):
+                as_array(array, "X or y", "samples")
+
+    def _settings(self, *names: str) -> dict[str, Any]:
+        """These parameters as plain values."""
+        return {name: _plain(getattr(self, name)) for name in names}
+
+    def _seed(self) -> int:
+        if self.random_state is None or isinstance(self.random_state, np.random.RandomState):
+            return int(check_random_state(self.random_state).randint(1 << 31))
+        return tables.check_seed(self.random_state)
+
+    def _require_several(self, classes: npt.NDArray[Any]) -> None:
         if len(classes) < 2:
             raise ValueError(f"at least two classes are needed, there is one class: {classes[0]}")
-        n, width = X.shape
-        learning = presets.own_learning(n, width)
-        given = {"epochs": self.epochs, "learning_rate": self.learning_rate}
-        learning |= {name: value for name, value in given.items() if value is not None}
-        content = {**tables.chain(*self.hidden), "learning": learning}
-        self._plan = Description.of(content, "data")
-        self.scaling_ = self._fitted(X)
-        network = self._plan.network(Sizes(self.scaling_.n_inputs, len(classes)))
-        self._plan.check_rates(network)
-        weights = network.initial_weights(tables.check_seed(self.random_state))
-        self.learner_: Kernel | Chip = Kernel(network, weights, learning_rate=self._plan.rate(0))
-        self.classes_ = classes
 
-    def _fitted(self, X: npt.NDArray[Any]) -> scaling.Scaling:
-        width = X.shape[1]
+    @staticmethod
+    def _names(y: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
+        """Names of classes, as own data have them."""
+        if y.dtype.kind == "b" or y.dtype.kind == "f" and not (y % 1).any():
+            y = y.astype(np.int64)
+        return y.astype(np.str_)
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """Names of the features, where X had some."""
+        return tuple(map(str, getattr(self, "feature_names_in_", ())))
+
+    def _content(self, X: npt.NDArray[Any], names: npt.NDArray[np.str_]) -> Content:
+        return dataclasses.replace(content(X, names, X, names), names=self._columns)
+
+    def _data_set(self, X: npt.NDArray[Any], names: npt.NDArray[np.str_]) -> DataSet:
+        """The samples as `equilif train` makes a data set of them; the test part is the training part."""
+        return own.of_content(self._content(X, names), NAME, self._given_scaling(X))
+
+    def _given_scaling(self, X: npt.NDArray[Any]) -> scaling.Scaling | None:
+        """The scaling of ``input_range``; None: to be fitted."""
         if self.input_range is None:
-            return scaling.fit(X, (), alike=False, missing="refuse")
-        low, high = map(float, self.input_range)
+            return None
+        if isinstance(self.input_range, str):
+            check_choice(self.input_range, "input_range", (RUNNING,))
+            return scaling.Running.of(X.reshape(len(X), -1).astype(np.float64)).scaling(self._columns)
+        low, high = (check_float(v, "input_range", -LARGEST, LARGEST) for v in self.input_range)
+        if not low < high:
+            raise ValueError(f"input_range must be (low, high) with low below high, not {self.input_range}")
         shared = scaling.Column("rails" if low < 0 < high else "range", low, high, (low + high) / 2)
-        return scaling.Scaling(kind="common", width=width, columns=(shared,))
+        return scaling.Scaling(kind="common", width=X[0].size, names=self._columns, columns=(shared,))
 
+    def _begin_stream(self, X: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None:
+        """A network for a stream of samples, of which X are the first."""
+        self._require_several(classes)
+        found = self._content(X, self._names(np.resize(classes, len(X))))
+        about = own.about_given(found, NAME, class_names(self._names(classes).tolist()))
+        fitted = self._given_scaling(X) or scaling.fit(
+            found.train.numbers, found.names, alike=found.alike, missing="refuse", keep_constant=True
+        )
+        if fitted.running is not None:
+            nothing = (0.0,) * fitted.width
+            fitted = scaling.Running(mean=nothing, variance=nothing).scaling(found.names)
+        specs, hidden = layers(self.hidden)
+        if specs:
+            raise ValueError("convolutions need fit: give sizes of hidden populations for partial_fit")
+        base = presets.own_rows(len(X), fitted.n_inputs, NAME)
+        plan = adapted(base, Request(settings=self._settings("learning_rate")), hidden)
+        network = plan.network(Sizes(fitted.n_inputs, len(classes)))
+        plan.check_rates(network)
+        weights = plan.initial_weights(network, self._seed())
+        learner = Kernel(network, weights, learning_rate=plan.rate(0))
+        self._begin(learner, plan, dataclasses.replace(about, scaling=fitted), classes)
+
+    def _begin(self, learner: Any, plan: Description, about: About, classes: npt.NDArray[Any]) -> None:
+        """The state of a network that has learned nothing, or of one that was loaded."""
+        self.learner_: Kernel | Chip = learner
+        self.classes_ = classes
+        self.scaling_ = about.scaling
+        self.n_clipped_ = 0
+        self._plan = plan
+        self._about = about
+        names = self._names(classes).tolist()
+        self._order = np.array([about.labels.index(name) for name in names], np.int64)
+        self._fixed = {name: getattr(self, name) for name in ("hidden", "input_range")}
+
+    def _require_unchanged(self) -> None:
+        """ValueError for parameters that only :meth:`fit` can change."""
+        for name, value in self._fixed.items():
+            if getattr(self, name) is not value and getattr(self, name) != value:
+                raise ValueError(
+                    f"{name} was {value} and is {getattr(self, name)} now: call fit for another one"
+                )
+
+    # -- inputs ------------------------------------------------------------------------------------
     def _inputs(self, X: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        return self.scaling_.apply(X, "X").x
+        found = dataclasses.replace(self._about, scaling=self.scaling_).encode(X, "X")
+        self._count(found.clipped, X.size)
+        if note := self.scaling_.note(X):
+            warnings.warn(note, stacklevel=4)
+        return found.x
+
+    def _count(self, clipped: int, values: int) -> None:
+        self.n_clipped_ += clipped
+        if clipped > MAX_CLIPPED * values:
+            warnings.warn(
+                f"{clipped:,} of {values:,} values of X are outside the range of the first samples and are "
+                'clipped: give input_range, or input_range="running" for a stream that drifts',
+                stacklevel=4,
+            )
 
     # -- use ---------------------------------------------------------------------------------------
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Classes (n,) of samples X (n, n_features): those of the outputs with the largest rates."""
+        """Classes (n,) of samples X (n, ...): those of the outputs with the largest rates."""
+        return self.classes_[np.argsort(self._order)[self.learner_.predict(self._known(X))]]
+
+    def decision_function(self, X: Any) -> npt.NDArray[np.float64]:
+        """Rates of the outputs, 0 to 1, (n, n_classes) in the order of ``classes_``; of two classes the rate
+        of the second less that of the first, (n,).
+        """
+        rates = self.learner_.output_rates(self._known(X))[:, self._order] / 256
+        return rates[:, 1] - rates[:, 0] if len(self.classes_) == 2 else rates
+
+    def _known(self, X: Any) -> npt.NDArray[np.uint8]:
+        """Inputs of samples to predict."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
-        return self.classes_[self.learner_.predict(self._inputs(X))]
+        self._require_complete(X)
+        return self._inputs(validate_data(self, X, reset=False, allow_nd=True))
 
     def to_board(self, port: str) -> Self:
         """Load the network into the board at a serial port or SPI bus; from now on it predicts and learns."""
         from equilif.host.ports import the_one
-        from equilif_golden.engine.chip import Chip
 
         check_is_fitted(self)
         old = self.learner_
@@ -165,26 +308,28 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # -- files -------------------------------------------------------------------------------------
     def save(self, path: str | Path) -> None:
-        """Network, weights, classes and scaling as a network.npz, which every command of equilif takes.
-
-        The learning settings are not in it: :meth:`load` takes them.
+        """Network, weights, classes, columns, scaling and parameters as a network.npz, which every command of
+        equilif takes.
         """
         check_is_fitted(self)
-        about = About(
-            path="data",
-            format=GIVEN,
-            labels=tuple(map(str, self.classes_)),
-            shape=(self.n_features_in_,),
+        parameters = {name: _plain(value) for name, value in self.get_params().items()}
+        if isinstance(self.random_state, np.random.RandomState):
+            parameters["random_state"] = None
+        about = dataclasses.replace(
+            self._about,
             scaling=self.scaling_,
+            label_type=KINDS.get(self.classes_.dtype.kind, "text"),
+            parameters=parameters,
         )
         learner = self.learner_
         networks.save(path, learner.network, learner.weights, dataclasses.asdict(about), learner.counter)
 
     @classmethod
     def load(cls, path: str | Path, **parameters: Any) -> Self:
-        """Load a file of :meth:`save` or of `equilif train` on a table; ``parameters``: those of the class.
+        """Load a file of :meth:`save` or of `equilif train` on rows.
 
-        Classes are numbers where all their names are, else texts.
+        ``parameters`` of the class replace those of the file.  Of a file of `equilif train` classes are
+        integers where all their names are, else texts.
         """
         path = Path(path)
         about = read_identity(path)
@@ -192,17 +337,28 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"{path} does not say how features become inputs: load it by equilif.Kernel.load"
             )
-        made = cls(**parameters)
-        made.n_features_in_ = about.scaling.width
+        learner = Kernel.load(path)
+        layers = Description.of_network(learner.network, NAME).layers
+        kept = {k: tuple(v) if isinstance(v, list) else v for k, v in about.parameters.items()}
+        made = cls(**{"hidden": layers, **kept, **parameters})
+        made.n_features_in_ = about.shape[0]
+        if about.scaling.names:
+            made.feature_names_in_ = np.array(about.scaling.names, object)
         names = np.array(about.labels)
-        try:
-            made.classes_ = names.astype(np.int64)
-        except ValueError:
-            made.classes_ = names
-        made.scaling_ = about.scaling
-        learning = presets.own_learning(0, made.n_features_in_)
-        if made.learning_rate is not None:
-            learning["learning_rate"] = made.learning_rate
-        made.learner_ = Kernel.load(path)
-        made._plan = Description.of_network(made.learner_.network, "data", learning=learning)
+        integers = all(re.fullmatch(r"0|-?[1-9]\d*", name, re.ASCII) for name in about.labels)
+        kind = TYPES[about.label_type or ("integer" if integers else "text")]
+        classes = names == "1" if kind is np.bool_ else names.astype(kind)
+        learning = presets.own_learning(0, about.scaling.n_inputs) | {
+            name: value for name, value in made._settings("learning_rate").items() if value is not None
+        }
+        made._begin(
+            learner, Description.of_network(learner.network, NAME, learning=learning), about, np.sort(classes)
+        )
         return made
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return [_plain(v) for v in value] if isinstance(value, list | tuple | np.ndarray) else value

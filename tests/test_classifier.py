@@ -129,7 +129,10 @@ def test_rejected_samples_change_nothing(iris):
         (lambda c, x, y: c.set_params(hidden=(0,)).fit(x, y), "0"),
         (lambda c, x, y: c.set_params(learning_rate=-1.0).fit(x, y), "-1.0"),
         (lambda c, x, y: c.set_params(random_state=-1).fit(x, y), "-1"),
-        (lambda c, x, y: c.set_params(input_range=(1, 1)).fit(x, y), "1.0"),
+        (lambda c, x, y: c.set_params(input_range=(1, 1)).fit(x, y), "input_range"),
+        (lambda c, x, y: c.set_params(input_range=(np.nan, 1)).fit(x, y), "input_range"),
+        (lambda c, x, y: c.fit(np.ma.masked_less(x, 1), y), "masked"),
+        (lambda c, x, y: c.set_params(hidden="deep").fit(x, y), "deep"),
     ],
 )
 def test_invalid_use(use, value, iris):

@@ -169,6 +169,7 @@ def evaluate(
         ),
     ] = None,
     phases: TrainedPhases = DEFAULTS,
+    label: Label = None,
     folder: Folder = None,
     port: Port = None,
     baud: Baud = None,
@@ -191,7 +192,7 @@ def evaluate(
     trained = saved.read(network)
     net = scheduled(trained.network, phases)
     with show.console.status("reading the samples"):
-        name, given, notes = trained.test_samples(source, folder)
+        name, given, notes = trained.test_samples(source, folder, label)
     for note in notes:
         show.console.print(f"[yellow]{show.literal(note)}[/]")
     with show.counted("evaluate", len(given.x)) as progress:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from equilif.data.encoding import Encoding
-from equilif.data.scaling import Scaling
-from equilif_golden.fixed import check_float
+from equilif.data.from_arrays import columns_of, is_table
+from equilif.data.reading import check_range
+from equilif.data.scaling import Scaled, Scaling
+from equilif_golden.fixed import as_array, check_float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +22,8 @@ class About:
     table; ``labels`` are the names of the classes, by number; ``shape`` is that of a sample, of a series that
     of a step; ``test_fraction`` is None when the data have a test part; ``digest`` is that of the data set,
     and ``digest_train`` that of its training samples where they are in a file without the others, or empty.
+    Of a network of equilif.Classifier ``label_type`` is the type of its classes and ``parameters`` are those
+    of the class; else both are empty.
     """
 
     path: str
@@ -32,6 +38,8 @@ class About:
     scaling: Scaling
     digest: str = ""
     digest_train: str = ""
+    label_type: Literal["", "text", "integer", "real", "boolean"] = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.test_fraction is not None:
@@ -44,6 +52,25 @@ class About:
         """Shape of an image whose pixels, or their colours, are an input each; () of other samples."""
         pixels = len(self.shape) in (2, 3) and math.prod(self.shape) == self.scaling.n_inputs
         return self.shape if pixels else ()
+
+    def encode(self, x: Any, what: str) -> Scaled:
+        """Rows or images (n, ...) as inputs, and the number of values beyond the scale.
+
+        ``x``: an array, or a DataFrame whose columns are those of training, in any order.  ValueError for
+        another shape, other columns, and for what is no finite number.
+        """
+        if is_table(x):
+            x = columns_of(x, what, self.scaling.names)
+        values = as_array(x, what, "numbers")
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"{what} must be numbers, not {values.dtype}")
+        shape = values.shape[1:]
+        if shape != self.shape and shape != (self.scaling.width,):
+            raise ValueError(
+                f"{what} must have shape (samples, {', '.join(map(str, self.shape))}), not {values.shape}"
+            )
+        check_range(values, what)
+        return self.scaling.apply(values.reshape(len(values), -1), what)
 
 
 def check_test_fraction(part: float) -> float:

@@ -80,8 +80,10 @@ class EncodedData(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-def make(content: Content, about: About, options: LoadOptions, name: str) -> LoadedData:
-    """A content split, encoded, scaled and numbered.
+def make(
+    content: Content, about: About, options: LoadOptions, name: str, scaling: Scaling | None = None
+) -> LoadedData:
+    """A content split, encoded, scaled and numbered; ``scaling``: in place of one fitted to rows.
 
     ``name``: "digits" becomes "own-digits", as all names of the named data sets.
     """
@@ -89,7 +91,11 @@ def make(content: Content, about: About, options: LoadOptions, name: str) -> Loa
         name = f"own-{name}"
     train, test = _parted(content, about)
     gone = sum(int(np.isnan(p.numbers).sum()) for p in (train, test) if p.numbers.dtype.kind == "f")
-    about = _fitted(content, about, train, options)
+    if scaling is None:
+        about = _fitted(content, about, train, options)
+    else:
+        about = dataclasses.replace(about, scaling=scaling)
+        _check_inputs(scaling, len(about.labels))
     parts = encoded(about, (train, test), ("training samples", "test samples"))
     y, y_test = parts.y
     data = DataSet(name, parts.x[0], y, parts.x[1], y_test, parts.tokens[0], parts.tokens[1], parts.words)

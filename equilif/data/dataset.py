@@ -136,18 +136,19 @@ class DataSet:
             loading=self.loading,
         )
 
-    def encode(self, raw: npt.ArrayLike) -> Bytes:
-        """Inputs (n, features) of other samples (n, ...), scaled as the training samples were.
+    def encode(self, raw: Any) -> Bytes:
+        """Inputs (n, features) of other samples, scaled as the training samples were.
 
+        ``raw``: an array (n, ...), or a DataFrame with the columns of the training samples in any order.
         Values outside their range are clipped.  Of a data set without a scaling, 8-bit values as they are.
-        ValueError for samples of another shape, and for series and texts.
+        ValueError for samples of another shape, for what is no finite number, and for series and texts.
         """
-        values = as_array(raw, "raw", "numbers")
-        values = values.reshape(len(values), -1) if values.ndim else values
         if self.tokens_train is not None or self.about is not None and self.about.encoding.kind != "rows":
             raise ValueError(f"samples of {self.name} are series or texts: encode takes rows and images")
         if self.about is not None:
-            return self.about.scaling.apply(values, "raw").x
+            return self.about.encode(raw, "raw").x
+        values = as_array(raw, "raw", "numbers")
+        values = values.reshape(len(values), -1) if values.ndim else values
         if values.dtype != np.uint8 or values.shape[1:] != (self.n_features,):
             raise ValueError(
                 f"raw must be 8-bit values (n, {self.n_features}), as those of {self.name}, not "

@@ -14,7 +14,7 @@ from equilif_golden.fixed import as_array
 
 def content_of(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Content:
     """Arrays, tables or data sets as a content; ValueError names an invalid argument."""
-    if _is_table(x):
+    if is_table(x):
         return _tables(x, y, x_test, y_test, columns)
     if any(columns):
         raise ValueError("label and text are columns of a table: leave them out, or give a DataFrame")
@@ -114,7 +114,7 @@ def _channels_last(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 # -- tables ----------------------------------------------------------------------------------------
-def _is_table(x: Any) -> bool:
+def is_table(x: Any) -> bool:
     """A DataFrame of pandas, polars or others."""
     return hasattr(x, "columns") and hasattr(x, "to_numpy")
 
@@ -126,13 +126,29 @@ def _tables(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Conte
         raise ValueError("x has no column besides the classes")
     test = None
     if x_test is not None:
-        if not _is_table(x_test) or set(_header(x_test, "x_test", columns)) != set(_header(x, "x", columns)):
+        if not is_table(x_test) or set(_header(x_test, "x_test", columns)) != set(_header(x, "x", columns)):
             raise ValueError("x_test must be a table with the columns of x")
         test = _of_table(x_test, y_test, "_test", columns, used)
     train = _of_table(x, y, "", columns, used)
     if columns.text is not None:
         return Content(train, test)
     return Content(train, test, names=used, shape=(len(used),))
+
+
+def columns_of(x: Any, name: str, used: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """Columns ``used`` of a DataFrame, (n, columns), NaN where a value is missing.
+
+    ValueError when it has others; without names the columns are taken in their order.
+    """
+    header = _header(x, name, Columns())
+    if used and set(header) != set(used):
+        strange = sorted(set(header) ^ set(used))
+        raise ValueError(
+            f"{name} must have the columns of training: {', '.join(map(repr, strange[:3]))} is in one of "
+            "them only"
+        )
+    column = {str(label): x[label].to_numpy() for label in x.columns}
+    return np.stack([_numbers(column[n], n) for n in used or header], axis=1)
 
 
 def _header(x: Any, name: str, columns: Columns) -> list[str]:

@@ -119,20 +119,34 @@ def of(
     ``y`` and ``y_test`` are the classes (n,), whole numbers or texts.  Arrays are copied, tensors detached.
     ValueError says what is something else.
     """
-    content = content_of(x, y, x_test, y_test, Columns(label, text)).composed()
+    content = content_of(x, y, x_test, y_test, Columns(label, text))
+    about = about_given(
+        content, name, label=label, text=text, test_fraction=test_fraction_of(content, test_fraction)
+    )
+    options = LoadOptions(missing, attention, word_vectors=word_vectors)
+    return make(content.composed(), about, options, name).data
+
+
+def of_content(content: Content, name: str, scaling: Scaling | None = None) -> DataSet:
+    """A data set from a content with a test part; ``scaling``: in place of one fitted to the samples."""
+    return make(content.composed(), about_given(content, name), LoadOptions(), name, scaling).data
+
+
+def about_given(content: Content, name: str, labels: tuple[str, ...] | None = None, **options: Any) -> About:
+    """Record of samples given in Python, without a scaling; ValueError for values beyond all scales.
+
+    ``labels``: classes, by default those of the samples.
+    """
     for part in content.parts:
         check_range(part.numbers, "x")
-    about = About(
+    return About(
         path=name,
         format=GIVEN,
-        label=label,
-        text=text,
-        test_fraction=test_fraction_of(content, test_fraction),
-        labels=classes_of(content),
+        labels=labels or classes_of(content.composed()),
         shape=content.shape,
         scaling=NO_SCALING,
+        **options,
     )
-    return make(content, about, LoadOptions(missing, attention, word_vectors=word_vectors), name).data
 
 
 # -- again -----------------------------------------------------------------------------------------
@@ -178,7 +192,7 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
 class Samples:
     """Samples to evaluate: inputs (n, inputs), labels (n,), tokens for an attention layer; ``what`` they are.
 
-    ``clipped``: values beyond the scale of training.
+    ``clipped``: values beyond the scale of training.  ``note``: what the user should know of their range.
     """
 
     x: npt.NDArray[np.uint8]
@@ -186,17 +200,19 @@ class Samples:
     what: str
     clipped: int = 0
     tokens: TokenRows | None = None
+    note: str = ""
 
 
-def samples(about: About, path: Path | None = None) -> Samples:
-    """Samples for evaluation, encoded and scaled as in training.
+def samples(about: About, path: Path | None = None, label: str | None = None) -> Samples:
+    """Samples for evaluation, encoded and scaled as in training; ``label``: column of the classes where it is
+    another one than in training.
 
     Its own test part: without ``path``, or when ``path`` holds the data that it was trained on.  Of another
     file the test part when it has one, else all samples.
     """
     if path is None or str(path.resolve()) == about.path:
         return test_part(again(about, path))
-    _, content = formats.read(path, Columns(about.label, about.text, about.encoding.front_end))
+    _, content = formats.read(path, Columns(label or about.label, about.text, about.encoding.front_end))
     with reading(path):
         content = ordered(content, about.encoding.read_names(about.scaling.names))
         if content.shape != about.shape:
@@ -213,7 +229,8 @@ def samples(about: About, path: Path | None = None) -> Samples:
                 "test file"
             )
     kind = "test " if content.test else ""
-    return Samples(x, y, f"{len(y):,} {kind}samples of {path}", given.clipped[0], tokens)
+    note = about.scaling.note(part.numbers)
+    return Samples(x, y, f"{len(y):,} {kind}samples of {path}", given.clipped[0], tokens, note)
 
 
 def test_part(data: DataSet) -> Samples:
@@ -238,7 +255,8 @@ def samples_of_set(about: About, data: DataSet) -> Samples:
             raise ValueError(f"its samples have shape {content.shape}, those of training {about.shape}")
         given = encoded(about, (content.train,), ("samples",))
         y = given.y[0]
-    return Samples(given.x[0], y, f"{len(y):,} test samples", given.clipped[0])
+    note = about.scaling.note(data.x_test)
+    return Samples(given.x[0], y, f"{len(y):,} test samples", given.clipped[0], note=note)
 
 
 def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:

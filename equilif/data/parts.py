@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from unicodedata import normalize
 
@@ -95,12 +97,24 @@ def classes_of(content: Content) -> tuple[str, ...]:
             f"{len(found):,} classes for {len(content.train.labels):,} samples: labels must be repeated "
             "class names, not measurements or sample names"
         )
+    return class_names(found)
+
+
+def class_names(found: Sequence[str]) -> tuple[str, ...]:
+    """Names of classes in the order of their numbers; ValueError for one that is no name."""
     for name in found:
         if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
             raise ValueError(f"a class must be a short text of one line, not {name[:40]!r}")
         if name.casefold() == "nan":  # NumPy makes it of a missing one among texts
             raise ValueError(f"{name!r} stands for a class that is missing: fill it in, or leave it out")
-    return tuple(sorted(found, key=lambda n: (0, int(n), "") if n.isdecimal() else (1, 0, n)))
+    return tuple(sorted(found, key=_order))
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    """Key that sorts numbers by size, before texts by alphabet."""
+    if re.fullmatch(r"-?\d+(\.\d+)?", name, re.ASCII):
+        return 0, float(name), name
+    return 1, 0, name
 
 
 def numbered(labels: npt.NDArray[np.str_], classes: tuple[str, ...]) -> Labels:

@@ -18,6 +18,7 @@ nothing and is left out.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.words import Codes, to_codes
-from equilif_golden.fixed import Raw, check_choice, check_int
+from equilif_golden.fixed import Raw, check_choice, check_float, check_int
 from equilif_golden.front_end.sensor import ChannelScaling
 from equilif_golden.front_end.tokens import Scaling as FrontEndScaling
 from equilif_golden.network import MAX_NEURONS
@@ -38,8 +39,10 @@ TOP = 255  #: the largest input
 SIGMAS = 3.5  #: deviations that fill the codes of a token
 MIN_DEVIATION = 1e-9  #: deviation of a mean, as a part of the largest value, that is more than rounding
 FULL = 2.0  #: and those that fill the inputs of a span of a series
+MEMORY = 300  #: samples that a running scale remembers
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
+MANY = 20  #: samples from which on a range is judged
 #: inputs that a column becomes, by its kind
 WIDTHS = {"range": 1, "rails": 2, "standard": 2, "constant": 0}
 
@@ -55,6 +58,8 @@ class Column:
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", WIDTHS)
+        for name in ("low", "high", "mean"):
+            check_float(getattr(self, name), name, -math.inf, math.inf)
         if self.low > self.high or self.kind != "constant" and self.low == self.high:
             raise ValueError(f"low must be below high, not {self.low} and {self.high}")
         if self.kind == "rails" and not self.low < 0 < self.high:
@@ -64,6 +69,55 @@ class Column:
     def width(self) -> int:
         """Inputs that it becomes."""
         return WIDTHS[self.kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """Mean and variance of each column, (width,), as the last samples have them.
+
+    The first MEMORY samples have equal weights; then each sample has the weight 1/MEMORY, and earlier ones
+    fade.  ``samples``: how many there were.
+    """
+
+    samples: int = 0
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+
+    @classmethod
+    def of(cls, x: Reals) -> Running:
+        """Statistics of samples (n, width) of equal weight."""
+        return cls(
+            samples=len(x), mean=tuple(x.mean(axis=0).tolist()), variance=tuple(x.var(axis=0).tolist())
+        )
+
+    def follow(self, x: Reals) -> tuple[Running, npt.NDArray[np.uint8], int]:
+        """The statistics after samples (n, width), their inputs, each scaled by the statistics that include
+        it, and the number of values beyond the scale.
+        """
+        mean, variance = np.array(self.mean), np.array(self.variance)
+        unit = np.empty(x.shape)
+        for k, row in enumerate(x):
+            weight = max(1 / (self.samples + k + 1), 1 / MEMORY)
+            step = row - mean
+            mean = mean + weight * step
+            variance = (1 - weight) * (variance + weight * step**2)
+            unit[k] = (row - mean) / _far(mean, variance)
+        after = Running(
+            samples=self.samples + len(x), mean=tuple(mean.tolist()), variance=tuple(variance.tolist())
+        )
+        inputs = np.stack([_rounded(unit), _rounded(-unit)], axis=2).reshape(len(x), -1)
+        return after, inputs, int((np.abs(unit) > FAR).sum())
+
+    def scaling(self, names: tuple[str, ...] = ()) -> Scaling:
+        """The scaling of samples to predict: a standard column each."""
+        far = _far(np.array(self.mean), np.array(self.variance)).tolist()
+        columns = tuple(Column("standard", m - f, m + f, m) for m, f in zip(self.mean, far, strict=True))
+        return Scaling(kind="columns", width=len(columns), names=names, columns=columns, running=self)
+
+
+def _far(mean: Reals, variance: Reals) -> Reals:
+    """FULL deviations, at least what rounding tells from the mean."""
+    return np.maximum(FULL * np.sqrt(variance), MIN_DEVIATION * np.maximum(np.abs(mean), 1))
 
 
 class Scaled(NamedTuple):
@@ -78,7 +132,8 @@ class Scaling:
     """A fitted scaling. ``columns``: one for all when ``kind`` is common, none when it is bytes; of channels
     those of the means and then of the energies.
 
-    ``width``: values of a sample as it is read; ``names`` of them, or nothing.
+    ``width``: values of a sample as it is read; ``names`` of them, or nothing.  ``running``: statistics that
+    a stream of samples changes.
     """
 
     kind: Literal["bytes", "common", "columns", "tokens", "channels"]
@@ -86,6 +141,7 @@ class Scaling:
     names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     missing: Missing = "refuse"
+    running: Running | None = None
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", ("bytes", "common", "columns", "tokens", "channels"))
@@ -136,6 +192,16 @@ class Scaling:
             return _scaled(values, self.columns[0])
         parts = [_scaled(values[:, k : k + 1], c) for k, c in enumerate(self.columns)]
         return Scaled(np.concatenate([p.x for p in parts], axis=1), sum(p.clipped for p in parts))
+
+    def note(self, x: npt.NDArray[Any]) -> str:
+        """A note where samples (n, ...) use less of the range than those of training did; else empty."""
+        top = x.max(initial=0)
+        if self.kind != "bytes" or len(x) < MANY or top >= ENOUGH:
+            return ""
+        return (
+            f"the largest of {x.size:,} values is {top:g}, training samples reached {ENOUGH} or more: give "
+            f"values in 0..{TOP} as in training"
+        )
 
     def codes(self, x: npt.NDArray[Any], what: str) -> Codes:
         """Tokens (n, width) as signed codes."""
@@ -196,9 +262,11 @@ def fit(
     alike: bool,
     missing: Missing,
     standard: bool = False,
+    keep_constant: bool = False,
 ) -> Scaling:
     """The scaling of training samples (n, width).  ``alike``: columns are pixels of an image; ``standard``:
-    they are spans of series.
+    they are spans of series; ``keep_constant``: a column that never changes may change later, and becomes an
+    input of half the largest value.
 
     ValueError when all columns never change, or one has no value at all.
     """
@@ -222,6 +290,8 @@ def fit(
     columns = tuple(fitted(x[~gone[:, k], k].astype(np.float64)) for k in range(width))
     if all(c.kind == "constant" for c in columns):
         raise ValueError("all columns are constant in the training samples: there is nothing to learn from")
+    if keep_constant:
+        columns = tuple(_around(c.mean) if c.kind == "constant" else c for c in columns)
     return Scaling(kind="columns", width=width, names=names, columns=columns, missing=missing)
 
 
@@ -277,6 +347,12 @@ def _fitted(values: Reals) -> Column:
         low = max(low, first - fence)
         high = min(high, third + fence)
     return Column(_kind(low, high), low, high, mean)
+
+
+def _around(value: float) -> Column:
+    """A column in which this value is the middle, and 0 or 1 away from 0 the end."""
+    far = abs(value) or 1.0
+    return Column("range", value - far, value + far, value)
 
 
 def _standard(values: Reals) -> Column:

@@ -137,9 +137,7 @@ def _reading(about: About | None) -> list[str]:
 
 def _flat(d: Description) -> dict[str, Any]:
     """Settings that options can change, by key of the network file."""
-    maps = [s for s in d.synapse if s.kernel]
-    convolutions = (f"conv:{d.population[s.to].shape[-1]}:{s.kernel}:{s.stride}" for s in maps)  # type: ignore[index]
-    found: dict[str, Any] = {"hidden": (*convolutions, *d.hidden)}
+    found: dict[str, Any] = {"hidden": d.layers}
     tables = {name: dict(getattr(d, name)) for name in (*METHODS, "phases") if getattr(d, name)}
     tables["start"] = {name: getattr(d.start, name) for name in ("bias", "scale")}
     for table, values in tables.items():

@@ -386,6 +386,16 @@ class Description(Table):
         return tuple(g.size or 0 for g in self.population.values() if g.kind == "lif" and not g.shape)
 
     @property
+    def layers(self) -> tuple[int | str, ...]:
+        """Convolutions as conv:MAPS:KERNEL:STRIDE and sizes of hidden populations."""
+        maps = [s for s in self.synapse if s.kernel]
+        shapes = [self.population[s.to].shape or (0,) for s in maps]
+        convolutions = (
+            f"conv:{shape[-1]}:{s.kernel}:{s.stride}" for s, shape in zip(maps, shapes, strict=True)
+        )
+        return *convolutions, *self.hidden
+
+    @property
     def feedback(self) -> bool:
         """Whether all synapses send spikes back."""
         return all(s.feedback for s in self.synapse)

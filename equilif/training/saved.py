@@ -67,9 +67,10 @@ class Saved:
         return found
 
     def test_samples(
-        self, source: Name | Path | None = None, folder: Path | None = None
+        self, source: Name | Path | None = None, folder: Path | None = None, label: str | None = None
     ) -> tuple[str, Samples, tuple[str, ...]]:
-        """Samples for evaluation: name of the data, samples, and notes.
+        """Samples for evaluation: name of the data, samples, and notes.  ``label``: column of the classes in
+        the table ``source``, where it is another one than in training.
 
         Without ``source`` those that it was trained on, else a data set by name or path.  ValueError when its
         classes are others, or its samples cannot be read as those of training were.
@@ -77,8 +78,10 @@ class Saved:
         own_data = isinstance(source, Path) or source is None and isinstance(self.identity, About)
         if folder is not None and own_data:
             raise ValueError("--data is the folder of a named data set: give the path of your own data")
+        if label is not None and not isinstance(source, Path):
+            raise ValueError("label is a column of your own table: give its path, or leave the label out")
         if isinstance(source, Path):
-            return self._file_samples(source)
+            return self._file_samples(source, label)
         if source is not None:
             return self._set_samples(source, folder)
         if isinstance(self.identity, About):
@@ -86,14 +89,15 @@ class Saved:
         found = self.data_set(folder)
         return found.name, own.test_part(found), ()
 
-    def _file_samples(self, path: Path) -> tuple[str, Samples, tuple[str, ...]]:
+    def _file_samples(self, path: Path, label: str | None) -> tuple[str, Samples, tuple[str, ...]]:
         """Samples of a file or folder, read as those of training were."""
         identity = self.identity
         if identity is None:
             found = own.raw_samples(path, self.network.n_inputs, self.network.n_outputs)
             return path.name, found, (self.note,)
         about = identity if isinstance(identity, About) else own.about_set(identity)
-        return Path(about.path).name, own.samples(about, path), ()
+        found = own.samples(about, path, label)
+        return Path(about.path).name, found, (found.note,) if found.note else ()
 
     def _set_samples(self, name: Name, folder: Path | None) -> tuple[str, Samples, tuple[str, ...]]:
         """The test samples of a data set with a name."""
@@ -110,7 +114,8 @@ class Saved:
             origin = identity.path if isinstance(identity, About) else identity.name
             raise ValueError(f"{self.path} was trained on {origin}, not on {name}")
         about = identity if isinstance(identity, About) else own.about_set(identity)
-        return name, own.samples_of_set(about, images.load(name, folder)), ()
+        found = own.samples_of_set(about, images.load(name, folder))
+        return name, found, (found.note,) if found.note else ()
 
     def check(self, data: DataSet) -> tuple[str, ...]:
         """Notes for using this network on ``data``; ValueError when they do not match: its classes,

@@ -240,9 +240,13 @@ class Kernel:
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
         """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
-        output = self.network.neurons[self.network.output]
-        predictions: Raw = self.settle(x, tokens=tokens).rates[:, 0, output].argmax(axis=1)
+        predictions: Raw = self.output_rates(x, tokens=tokens).argmax(axis=1)
         return predictions
+
+    def output_rates(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
+        """8-bit rates of the output neurons in the free phase, (batch, n_outputs)."""
+        output = self.network.neurons[self.network.output]
+        return self.settle(x, tokens=tokens).rates[:, 0, output].astype(np.int64)
 
     def accuracy(
         self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None

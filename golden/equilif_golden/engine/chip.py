@@ -261,6 +261,15 @@ class Chip:
         found = [batch.predictions for batch in self.infer(x, tokens=tokens)]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
+    def output_rates(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
+        """8-bit rates of the output neurons in the free phase, (batch, n_outputs), one sample at a time."""
+        values, rows = samples.check_inputs(self.network, x, tokens)
+        found = np.zeros((len(values), self.network.n_outputs), np.int64)
+        for j, v in enumerate(values):
+            run = self.sample(v, tokens=None if tokens is None else rows.take([j]), read=self.outputs)
+            found[j] = run.values & 0xFF
+        return found
+
     def accuracy(
         self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
     ) -> float:
