@@ -203,7 +203,7 @@ Hidden = Annotated[
     list[str] | None,
     typer.Option(
         help="Neurons of a hidden layer, or conv:MAPS[:KERNEL[:STRIDE]] for a convolution (first); repeat "
-        "for further layers.",
+        "for further layers; none for no hidden layer.",
         metavar="SIZE",
         show_default="the preset's",
     ),

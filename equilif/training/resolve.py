@@ -30,6 +30,7 @@ from equilif_golden.network import Network, Weights
 #: sizes of hidden populations, before them convolutions as conv:MAPS[:KERNEL[:STRIDE]]
 Hidden = int | str | Sequence[int | str]
 CONVOLUTION = "conv:"
+NO_LAYER = "none"  #: inputs joined to the output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Request:
     reading : options of :func:`equilif.data.own.read`
     config : network file in place of the preset
     network : saved network in place of an untrained one
-    hidden : hidden populations in place of the preset's; () for none
+    hidden : hidden populations in place of the preset's; () or "none" for none
     changes : other values for keys of the network file, such as {"phases.free": "16"}
     settings : other values for keys of [phases], [learning] or [rates], and [start]
     rates : training in floating point by implicit differentiation
@@ -181,6 +182,8 @@ def layers(hidden: Hidden | None) -> tuple[list[ConvSpec], tuple[int, ...] | Non
     """
     if hidden is None:
         return [], None
+    if hidden in (NO_LAYER, [NO_LAYER], (NO_LAYER,)):
+        return [], ()
     convolutions: list[ConvSpec] = []
     sizes: list[int] = []
     for layer in [hidden] if isinstance(hidden, int | str) or not hasattr(hidden, "__iter__") else hidden:
