@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from equilif.classifier import Classifier
     from equilif.data.own import load as load_data
     from equilif.data.own import of as make_data
+    from equilif.training.resolve import Request, resolve
+    from equilif.training.run import Run
     from equilif_golden.fixed import Fixed, Numerics
     from equilif_golden.hopfield import Hopfield
     from equilif_golden.kernel import Kernel
@@ -38,12 +40,15 @@ WHERE = {
     "Population": ("equilif_golden.populations", "Population"),
     "Reference": ("equilif_golden.reference", "Reference"),
     "Relay": ("equilif_golden.populations", "Relay"),
+    "Request": ("equilif.training.resolve", "Request"),
+    "Run": ("equilif.training.run", "Run"),
     "Schedule": ("equilif_golden.schedule", "Schedule"),
     "SelfAttention": ("equilif_golden.populations", "SelfAttention"),
     "Synapse": ("equilif_golden.network", "Synapse"),
     "Tokens": ("equilif_golden.network", "Tokens"),
     "load_data": ("equilif.data.own", "load"),
     "make_data": ("equilif.data.own", "of"),
+    "resolve": ("equilif.training.resolve", "resolve"),
 }
 
 __all__ = [
@@ -60,12 +65,15 @@ __all__ = [
     "Population",
     "Reference",
     "Relay",
+    "Request",
+    "Run",
     "Schedule",
     "SelfAttention",
     "Synapse",
     "Tokens",
     "load_data",
     "make_data",
+    "resolve",
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ pytest.importorskip("pydantic")
 
 from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -18,6 +21,7 @@ from equilif import Classifier
 from equilif.data import images
 from equilif.data.own import of
 from equilif.training.presets import own
+from equilif.training.run import Run
 from equilif.training.train import EquilibriumPropagation, epoch_plan, train_epoch
 from equilif_golden import network as networks
 from equilif_golden.engine.config import EngineConfig
@@ -102,6 +106,125 @@ def test_saved_network_continues(iris, tmp_path):
     for model in (first, again):
         model.partial_fit(x[40:60], y[40:60])
     assert same_weights(first.learner_, again.learner_)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (0, 1, 2),
+        (-1, 0, 7),
+        ("5", "10", "90"),
+        ("01", "1", "x"),
+        (1.0, 2.0, 3.0),
+        (False, True, True),
+    ],
+)
+def test_saved_classes_and_columns(names, iris, tmp_path):
+    """Type, order and columns; a clone is the same network."""
+    x, y = iris
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(x, columns=list("abcd"))
+    y = np.array(names)[y]
+    model = Classifier(hidden=(8, 7), epochs=2, random_state=3).fit(frame, y)
+    model.save(tmp_path / "network.npz")
+    again = Classifier.load(tmp_path / "network.npz")
+    assert again.classes_.dtype.kind == y.dtype.kind and np.array_equal(again.classes_, np.unique(y))
+    assert again.get_params() == model.get_params()
+    assert np.array_equal(again.predict(frame), model.predict(frame))
+    assert same_weights(clone(again).fit(frame, y).learner_, model.learner_)
+    for use in (again.predict, lambda permuted: again.partial_fit(permuted, y)):
+        with pytest.raises(ValueError, match="feature names"):
+            use(frame[["d", "b", "c", "a"]])
+    for fitted in (model, again):
+        fitted.partial_fit(frame, y)
+    assert same_weights(again.learner_, model.learner_)
+
+
+def test_network_of_train_is_loaded(iris, tmp_path):
+    x, y = iris
+    data = of(x, y)
+    run = Run.start(own(data).changed(hidden=(6,), epochs=1), data, 0)
+    run.save(tmp_path)
+    model = Classifier.load(tmp_path / "network.npz")
+    assert (model.hidden, list(model.classes_)) == ((6,), [0, 1, 2])
+    assert np.array_equal(model.predict(x), run.backend.learner.predict(data.encode(x)))
+
+
+def test_decision_function(iris):
+    x, y = iris
+    three = Classifier(hidden=(8,), epochs=5).fit(x, y)
+    rates = three.decision_function(x)
+    assert rates.shape == (150, 3) and np.array_equal(rates.argmax(axis=1), three.predict(x))
+    two = Classifier(hidden=(8,), epochs=5).fit(x, y == 2)
+    assert roc_auc_score(y == 2, two.decision_function(x)) > 0.95
+
+
+@pytest.mark.parametrize("input_range, accuracy", [("running", 0.9), (None, 0.5)])
+def test_drift(input_range, accuracy, iris, tmp_path):
+    """The mean moves by ten deviations; the statistics are saved."""
+    x, y = iris
+    at = np.random.default_rng(1).integers(0, len(y), 3000)
+    moved = x[at] + np.linspace(0, 10, 3000)[:, None] * x.std(axis=0)
+    model = Classifier(hidden=(16,), input_range=input_range)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for part in np.array_split(np.arange(2700), 9):
+            model.partial_fit(moved[part], y[at][part], classes=range(3))
+        model.save(tmp_path / "network.npz")
+        again = Classifier.load(tmp_path / "network.npz")
+        for fitted in (model, again):
+            fitted.partial_fit(moved[2700:2900], y[at][2700:2900])
+        assert same_weights(again.learner_, model.learner_)
+        found = again.score(moved[2900:], y[at][2900:])
+    assert (found > accuracy) == (input_range == "running")
+    if input_range is None:
+        assert model.n_clipped_ > 1000
+        with pytest.warns(UserWarning, match="outside"):
+            model.predict(moved[2900:])
+
+
+def test_running_scale_of_any_batches(iris):
+    x, y = iris
+    one, together = (Classifier(hidden=(8,), input_range="running") for _ in range(2))
+    for k in range(40):
+        one.partial_fit(x[k : k + 1], y[k : k + 1], classes=range(3))
+    together.partial_fit(x[:40], y[:40], classes=range(3))
+    assert same_weights(one.learner_, together.learner_) and one.scaling_ == together.scaling_
+
+
+def test_feature_that_is_constant_at_first(iris):
+    x, y = iris
+    first = x.copy()
+    first[:, 2] = 4
+    model = Classifier(hidden=(8,)).partial_fit(first, y, classes=range(3))
+    assert model.learner_.network.n_inputs == 4
+    assert len(np.unique(model.scaling_.apply(x, "x").x[:, 2])) > 20
+
+
+def test_parameters_between_calls(iris):
+    x, y = iris
+    slow, fast = (Classifier(hidden=(8,), learning_rate=0.01).partial_fit(x, y, range(3)) for _ in range(2))
+    fast.set_params(learning_rate=0.05).partial_fit(x, y)
+    slow.partial_fit(x, y)
+    assert not same_weights(slow.learner_, fast.learner_)
+    with pytest.raises(ValueError, match="hidden"):
+        slow.set_params(hidden=(9,)).partial_fit(x, y)
+
+
+def test_range_of_8_bit_values():
+    """Values of 0 to 16 for a network of 0 to 255."""
+    digits = images.digits()
+    model = Classifier(hidden=(8,), epochs=1).fit(digits.x_train, digits.y_train)
+    assert model.scaling_.kind == "bytes"
+    with pytest.warns(UserWarning, match="largest"):
+        model.predict(digits.x_test // 16)
+
+
+@pytest.mark.parametrize("parameters", [{"hidden": 16}, {"epochs": np.int64(2)}, {"random_state": None}])
+def test_types_of_parameters(parameters, iris):
+    assert Classifier(**{"hidden": (4,), "epochs": 1, **parameters}).fit(*iris).predict(iris[0]).shape == (
+        150,
+    )
 
 
 def test_network_of_another_kind(tmp_path):
