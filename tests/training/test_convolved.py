@@ -113,7 +113,7 @@ def test_convolution_run(tmp_path):
         ),
         (
             ("digits", "--hidden", "conv:8", "--config", "net.toml"),
-            "--config",
+            "config",
         ),
         (("--resume", "--hidden", "conv:8"), "leave out --hidden"),
     ],

@@ -644,7 +644,7 @@ def test_preset_equals_its_file(tmp_path):
             ("train", "--config", "{}", "--set", "phases.window=6", "--out", "out"),
             "window must be a power of two, not 6",
         ),
-        (("verify", "--config", "{}", "--network", "x.npz"), "--network and --config both"),
+        (("verify", "--config", "{}", "--network", "x.npz"), "network and config both"),
         (("program", "{}"), "line 1: population 'input'"),
         (("boards", "--network", "{}"), "line 1: population 'input'"),
         (("boards", "--network", "nowhere.toml"), "'nowhere.toml'"),
