@@ -30,7 +30,7 @@ from equilif.commands import (
 )
 from equilif.commands.options import DEFAULTS, TrainedPhases
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
-from equilif.commands.patches import Set, changes, layers, named_by_key
+from equilif.commands.patches import Set, changes, layers
 from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
@@ -104,18 +104,17 @@ def train(
     def start(number: int, make: Callable[..., Any]) -> list[Run]:
         from equilif.training.run import Run
 
-        with named_by_key():
-            loaded, preset = samples_of(
-                source or Data.digits,
-                folder,
-                given.own,
-                config=config,
-                conv=convolutions,
-                patches=given.network,
-                hidden=sizes,
-                epochs=epochs,
-            )
-            preset.schedule.check_options([name for name in given.phases() if name in PHASES])
+        loaded, preset = samples_of(
+            source or Data.digits,
+            folder,
+            given.own,
+            config=config,
+            conv=convolutions,
+            patches=given.network,
+            hidden=sizes,
+            epochs=epochs,
+        )
+        preset.schedule.check_options([name for name in given.phases() if name in PHASES])
         first = seeds.start if isinstance(seeds, range) else preset.seeds[0] if seeds is None else seeds
         return [Run.start(preset, loaded, first + k, make) for k in range(number)]
 

@@ -23,7 +23,7 @@ from equilif.commands import (
     saved_network,
 )
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
-from equilif.commands.patches import ROWS, Set, changes, layers, named_by_key
+from equilif.commands.patches import ROWS, Set, changes, layers
 from equilif.commands.training import Job, TrainingData, out_folder, trained
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
@@ -76,17 +76,16 @@ def train_rates(
     def start(number: int, make: Callable[..., Any]) -> list[Run]:
         from equilif.training.run import Run
 
-        with named_by_key():
-            loaded, settings = samples_of(
-                source or Data.digits,
-                folder,
-                given.own,
-                conv=channels,
-                patches=given.network,
-                rates=True,
-                hidden=sizes,
-                epochs=epochs,
-            )
+        loaded, settings = samples_of(
+            source or Data.digits,
+            folder,
+            given.own,
+            conv=channels,
+            patches=given.network,
+            rates=True,
+            hidden=sizes,
+            epochs=epochs,
+        )
         return [Run.start(settings, loaded, seed)]
 
     show.console.quiet = not leads()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from equilif.data.encoding import Encoding
 from equilif.data.scaling import Scaling
 from equilif_golden.fixed import check_float
+from equilif_golden.places import PlacedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,9 @@ class About:
 
 def check_test_fraction(part: float) -> float:
     """ValueError unless it is a part of the samples, neither none nor all."""
-    if not 0 < check_float(part, "data.test_fraction", 0, 1) < 1:
-        raise ValueError(
-            f"data.test_fraction is the part of the samples to test on: above 0 and below 1, not {part:g}"
+    if not 0 < check_float(part, ("data", "test_fraction"), 0, 1) < 1:
+        raise PlacedError(
+            f"data.test_fraction is the part of the samples to test on: above 0 and below 1, not {part:g}",
+            ("data", "test_fraction"),
         )
     return part

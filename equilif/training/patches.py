@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from equilif.training.description import Description
-from equilif.training.tables import METHODS, Place, PlacedError, nearest
+from equilif.training.tables import METHODS, nearest
+from equilif_golden.places import Place, PlacedError
 
 Patches = Mapping[str, str]  #: values as they are typed, by key
 NO_CHANGES: Patches = MappingProxyType({})

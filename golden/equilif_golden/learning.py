@@ -20,7 +20,7 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     ValueError if the network has self-attention without an energy or a synapse without feedback, or if the
     rate is above the largest or below the smallest that changes a weight.
     """
-    learning_rate = check_float(learning_rate, "a learning rate", 0, float("inf"))
+    learning_rate = check_float(learning_rate, "learning_rate", 0, float("inf"))
     without = [a.name for a in network.self_attention if not a.energy]
     if learning_rate and without:
         raise ValueError(
