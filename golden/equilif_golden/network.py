@@ -164,7 +164,8 @@ def _layered(
     n_layers = len(names) - 1
     scales = (1.0,) * n_layers if learning_rate_scales is None else tuple(learning_rate_scales)
     if len(scales) != n_layers:
-        raise ValueError(f"learning_rate_scales must name {n_layers} layers, not {len(scales)}")
+        problem = f"learning_rate_scales must name {n_layers} layers, not {len(scales)}"
+        raise PlacedError(problem, ("learning_rate_scales",))
     both_ways = check_bool(feedback, "feedback")
     synapses = []
     for k, (a, b) in enumerate(pairwise(names)):
@@ -382,7 +383,9 @@ class Network:
         n = check_int(positions, "positions", 1, MAX_NEURONS)
         heads = check_int(heads, "heads", 1, MAX_NEURONS)
         if width is None and features % heads:
-            raise ValueError(f"{features} features cannot have {heads} heads: give the width of a head")
+            raise PlacedError(
+                f"{features} features cannot have {heads} heads: give the width of a head", ("width",)
+            )
         wide = heads * (features // heads if width is None else check_int(width, "width", 1, MAX_NEURONS))
         inside = 2 * features if hidden is None else hidden
 

@@ -278,14 +278,14 @@ def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
         ),
         (
             ("train", "--set", "phases.early_exit=8"),
-            "--set phases.early_exit cannot shorten a free phase of 8 steps: it has at least 2 windows",
+            "early_exit cannot shorten a free phase of 8 steps: it has at least 2 windows",
         ),
         (("verify", "--early-exit", "8"), "give a longer one, such as free = 24"),
         (
             ("verify", "--early-exit", "8", "--free", "24", "--board", BOARD),
             "EngineConfig.early_exit",
         ),
-        (("train", "--set", "phases.watch=output"), "phases.watch says which rates end a phase early"),
+        (("train", "--set", "phases.watch=output"), "watch says which rates end a phase early"),
         (("verify", "digits", "--watch", "output"), "give early_exit too"),
     ],
 )
