@@ -341,7 +341,7 @@ def reason(error: BaseException) -> str:
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
-    for e in chain:  # its text may be in the message
+    for e in chain[1:]:  # the message may contain its text
         if isinstance(e, OSError):
             message = message.replace(f"[Errno {e.errno}] ", "")
     return message
