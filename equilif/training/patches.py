@@ -73,7 +73,7 @@ def patched(description: Description, given: Patches) -> Description:
     except PlacedError as e:
         near = (k for p, k in places.items() if p[:1] == e.place[:1])
         key = places.get(e.place) or next(near, next(iter(given)))
-        raise ValueError(f"--set {key}={given[key]}: {e}") from e
+        raise PlacedError(f"--set {key}={given[key]}: {e}", e.place) from e
 
 
 def ask_feedback(given: Patches) -> bool:
