@@ -589,7 +589,7 @@ class _Own:
                 _names(own.get("populations", []), "populations"),
                 constant[0] if constant else BIAS,
                 {
-                    name: check_float(s, f"learning_rate_scale of {name}", 0, 1e6)
+                    name: check_float(s, ("synapses", name), 0, 1e6, "learning_rate_scale")
                     for name, s in scales.items()
                 },
                 schedule,
@@ -612,7 +612,7 @@ def _maps(own: Mapping[str, Any]) -> dict[str, Any]:
         for key, values in given.items():
             if len(_typed(values, list, f"{name} of {key}")) != n:
                 raise ValueError(f"{name} of {key} must be {n} numbers")
-            found[key] = tuple(check_int(v, f"{name} of {key}", 1, MAX_NEURONS) for v in values)
+            found[key] = tuple(check_int(v, (name, key), 1, MAX_NEURONS) for v in values)
         return found
 
     return {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import pickle
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from equilif_golden.fixed import (
     UQ,
     Numerics,
     check_bool,
+    check_choice,
     check_float,
     check_int,
     check_integers,
@@ -23,6 +26,7 @@ from equilif_golden.fixed import (
     shift_right_floor,
     short_repr,
 )
+from equilif_golden.places import PlacedError, placed
 
 FORMATS = [SQ(1, 0), SQ(2, 3), SQ(-1, 5), SQ(4, 0), UQ(0, 4), UQ(3, 2)]
 
@@ -226,6 +230,47 @@ def test_booleans(value):
     with pytest.raises(ValueError, match="feedback.*true or false"):
         check_bool(value, "feedback")
     assert check_bool(np.bool_(True), "feedback") is True
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda key: check_int(0, key, 1, 9),
+        lambda key: check_int(1.5, key, 1, 9, "a note on window"),
+        lambda key: check_float(math.nan, key, 0, 2),
+        lambda key: check_bool(1, key),
+        lambda key: check_choice("x", key, ("free", "window")),
+    ],
+)
+@pytest.mark.parametrize(
+    "key, place, name",
+    [
+        ("free", ("free",), "free"),
+        (("phases", "free"), ("phases", "free"), "phases.free"),
+        (("population", "a", "size"), ("population", "a", "size"), "population 'a': size"),
+        (("synapse", "a", "b", "kernel"), ("synapse", "a", "b", "kernel"), "synapse a-b: kernel"),
+    ],
+)
+def test_place_of_invalid_value(check, key, place, name):
+    with pytest.raises(PlacedError) as e:
+        check(key)
+    assert e.value.place == place and str(e.value).startswith(f"{name} ")
+
+
+def test_prefix_of_place():
+    for error, place in (
+        (PlacedError("no", ("b", 3)), ("a", "b", 3)),
+        (ValueError("no"), ("a",)),
+    ):
+        with pytest.raises(PlacedError, match="^no$") as e, placed("a"):
+            raise error
+        assert e.value.place == place
+
+
+def test_placed_error_from_another_process():
+    error = PlacedError("no", ("a", 1), file=Path("net.toml"), line=3)
+    found = pickle.loads(pickle.dumps(error))
+    assert (str(found), vars(found)) == (str(error), vars(error))
 
 
 def test_messages_are_short():

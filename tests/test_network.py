@@ -30,6 +30,7 @@ from equilif_golden.network import (
     load,
     save,
 )
+from equilif_golden.places import PlacedError
 from equilif_golden.schedule import Schedule
 from tests.networks import GRAPH, SCHEDULES
 
@@ -149,6 +150,40 @@ def test_network_validation(change, message):
 def test_attention_validation(change, message):
     with pytest.raises(ValueError, match=message):
         replace(MEMORY, **change)
+
+
+@pytest.mark.parametrize(
+    "make, place",
+    [
+        (lambda: Lif("h", 0), ("population", "h", "size")),
+        (lambda: Lif("a-b", 1), ("population", "a-b")),
+        (lambda: Lif.of_shape("h", (0, 1, 1)), ("population", "h", "shape")),
+        (lambda: Population("h", 1, "dense"), ("population", "h", "kind")),
+        (lambda: anything("h", 6, heads=2), ("population", "h", "heads")),
+        (lambda: Attention("m", 1025), ("population", "m", "size")),
+        (lambda: Relay("q", 5, heads=2), ("population", "q", "heads")),
+        (lambda: Synapse("h", "y", -1), ("synapse", "h", "y", "learning_rate_scale")),
+        (lambda: Synapse("h", "y", stride=2), ("synapse", "h", "y", "stride")),
+        (lambda: Schedule(window=3), ("window",)),
+        (lambda: Schedule(beta=1e-5).raw(), ("beta",)),
+        (lambda: Numerics(fraction=99), ("fraction",)),
+        (lambda: replace(NET, synapses=(Synapse("h", "h"),)), ("synapse", "h", "h")),
+        (lambda: replace(NET, synapses=(Synapse("x", "z"),)), ("synapse", "x", "z")),
+        (lambda: replace(NET, populations=(replace(X, size=2000), B, H, Y)), ("population", "h")),
+        (lambda: replace(NET, output="x"), ("output",)),
+        (lambda: replace(NET, schedule=Schedule(threshold=4.0)), ("phases", "threshold")),
+        (lambda: replace(MEMORY, schedule=Schedule(nudged=6)), ("phases", "nudged")),
+        (
+            lambda: replace(MEMORY, populations=(X, B, Y, replace(M, sharpness=6), Q)),
+            ("population", "m", "sharpness"),
+        ),
+        (lambda: Network.conv((5, 5), (3, 9), 2), ("convolution", 1, "kernel")),
+    ],
+)
+def test_place_of_error(make, place):
+    with pytest.raises(PlacedError) as e:
+        make()
+    assert e.value.place == place
 
 
 def test_one_dynamic_attention():

@@ -196,7 +196,7 @@ class Board:
 
     def with_clock(self, mhz: float) -> Board:
         """Copy with another clock; ValueError if the PLL cannot generate it."""
-        hz = 1e6 * check_float(mhz, "clock in MHz", *CLOCKS)
+        hz = 1e6 * check_float(mhz, "mhz", *CLOCKS, "clock")
         self.clock.dividers.find(self.platform().default_clk_frequency, hz, tuple(self.link.clocks.values()))
         return replace(self, clock_hz=hz)
 

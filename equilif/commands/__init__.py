@@ -15,7 +15,6 @@ import errno
 import functools
 import inspect
 import os
-import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -336,7 +335,14 @@ def _refusals() -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """Message of an error: the file and the problem, without error numbers."""
-    return re.sub(r"\[Errno \d+\] ", "", _reason(error))
+    message = _reason(error)
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    for e in chain[1:]:  # the message may contain its text
+        if isinstance(e, OSError):
+            message = message.replace(f"[Errno {e.errno}] ", "")
+    return message
 
 
 def _reason(error: BaseException) -> str:

@@ -29,7 +29,7 @@ from equilif.commands import (
 )
 from equilif.commands.options import DEFAULTS, TrainedPhases
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
-from equilif.commands.patches import Set, changes, named_by_key
+from equilif.commands.patches import Set, changes
 from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
@@ -102,18 +102,17 @@ def train(
     def start(number: int, make: Callable[..., Any]) -> list[Run]:
         from equilif.training.run import Run
 
-        with named_by_key():
-            found = samples_of(
-                source or Data.digits,
-                folder,
-                given.own,
-                config=config,
-                patches=given.network,
-                hidden=hidden,
-                epochs=epochs,
-            )
-            preset = found.description
-            preset.schedule.check_options([name for name in given.phases() if name in PHASES])
+        found = samples_of(
+            source or Data.digits,
+            folder,
+            given.own,
+            config=config,
+            patches=given.network,
+            hidden=hidden,
+            epochs=epochs,
+        )
+        preset = found.description
+        preset.schedule.check_options([name for name in given.phases() if name in PHASES])
         first = seeds.start if isinstance(seeds, range) else preset.seeds[0] if seeds is None else seeds
         return [Run.start(preset, found.data, first + k, make) for k in range(number)]
 

@@ -152,7 +152,7 @@ def bench(
     from equilif_golden import files
     from equilif_golden.fixed import check_float
 
-    check_float(seconds, "--seconds", 0, 1e9)
+    check_float(seconds, "seconds", 0, 1e9)
     target = out / "bench.json"
     require_absent([target], overwrite)
     files.check(target)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -14,8 +12,6 @@ import typer
 
 from equilif.commands.own import KEYS, DataOptions, data_options_of, typed
 from equilif.show.network import Key
-from equilif_golden.schedule import OPTIONS as PHASES
-from equilif_golden.schedule import flag
 
 Set = Annotated[
     list[str] | None,
@@ -153,21 +149,3 @@ def keys_of_options(*, rates: bool = False) -> dict[str, str]:
         found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams"}
         found |= dict.fromkeys(("feedback", "feed_forward"), "synapse.feedback")
     return {f"--{name}".replace("_", "-"): key for name, key in found.items()}
-
-
-@contextmanager
-def named_by_key() -> Iterator[None]:
-    """Phases that a message names by their options are keys here: --early-exit is --set phases.early_exit."""
-    known = {flag(n): f"phases.{n}" for n in PHASES}
-    pattern = re.compile(rf"({'|'.join(known)})(?![\w-])(?: (\d+)\b)?")
-
-    def key(match: re.Match[str]) -> str:
-        return f"--set {known[match[1]]}" + (f"={match[2]}" if match[2] else "")
-
-    try:
-        yield
-    except ValueError as e:
-        message = pattern.sub(key, str(e))
-        if message == str(e):
-            raise
-        raise ValueError(message) from e

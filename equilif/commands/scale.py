@@ -23,7 +23,7 @@ from equilif.commands import (
     saved_network,
 )
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
-from equilif.commands.patches import ROWS, Set, changes, named_by_key
+from equilif.commands.patches import ROWS, Set, changes
 from equilif.commands.training import Job, TrainingData, out_folder, trained
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
@@ -75,16 +75,15 @@ def train_rates(
     def start(number: int, make: Callable[..., Any]) -> list[Run]:
         from equilif.training.run import Run
 
-        with named_by_key():
-            found = samples_of(
-                source or Data.digits,
-                folder,
-                given.own,
-                patches=given.network,
-                rates=True,
-                hidden=hidden,
-                epochs=epochs,
-            )
+        found = samples_of(
+            source or Data.digits,
+            folder,
+            given.own,
+            patches=given.network,
+            rates=True,
+            hidden=hidden,
+            epochs=epochs,
+        )
         return [Run.start(found.description, found.data, seed)]
 
     show.console.quiet = not leads()

@@ -25,7 +25,7 @@ from equilif.commands import (
     samples_of,
 )
 from equilif.commands.own import Label
-from equilif.commands.patches import Set, changes, named_by_key
+from equilif.commands.patches import Set, changes
 from equilif.show import console as show
 from equilif_golden.schedule import OPTIONS as PHASES
 
@@ -104,18 +104,17 @@ def upload(
 
     source = chosen(data)
     given = changes(patches, label=label, epochs=epochs, run=())
-    with named_by_key():
-        found = samples_of(
-            source,
-            folder,
-            given.own,
-            config=config,
-            patches=given.network,
-            hidden=hidden,
-            epochs=epochs,
-        )
-        loaded, preset = found.data, found.description
-        preset.schedule.check_options([name for name in given.phases() if name in PHASES])
+    found = samples_of(
+        source,
+        folder,
+        given.own,
+        config=config,
+        patches=given.network,
+        hidden=hidden,
+        epochs=epochs,
+    )
+    loaded, preset = found.data, found.description
+    preset.schedule.check_options([name for name in given.phases() if name in PHASES])
     left_out: dict[str, Any] = {
         name: 0
         for name in ("random_shift", "horizontal_flip", "token_dropout", "token_crop", "input_mask")

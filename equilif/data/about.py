@@ -12,6 +12,7 @@ from equilif.data.from_arrays import columns_of, is_table
 from equilif.data.reading import check_range
 from equilif.data.scaling import Scaled, Scaling
 from equilif_golden.fixed import as_array, check_float
+from equilif_golden.places import PlacedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +76,9 @@ class About:
 
 def check_test_fraction(part: float) -> float:
     """ValueError unless it is a part of the samples, neither none nor all."""
-    if not 0 < check_float(part, "data.test_fraction", 0, 1) < 1:
-        raise ValueError(
-            f"data.test_fraction is the part of the samples to test on: above 0 and below 1, not {part:g}"
+    if not 0 < check_float(part, ("data", "test_fraction"), 0, 1) < 1:
+        raise PlacedError(
+            f"data.test_fraction is the part of the samples to test on: above 0 and below 1, not {part:g}",
+            ("data", "test_fraction"),
         )
     return part

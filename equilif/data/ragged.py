@@ -61,7 +61,7 @@ class Ragged:
 
     def cut(self, n: int, *, last: bool = False) -> Ragged:
         """At most n tokens of each sample: its first, or its last."""
-        if check_int(n, "tokens of a sample", -MAX_ROWS, MAX_ROWS) < 1:
+        if check_int(n, "n", -MAX_ROWS, MAX_ROWS, "tokens of a sample") < 1:
             raise ValueError(f"a sample keeps at least one token, not {n}")
         kept = np.minimum(self.lengths(), n)
         return self._spans(self.off[1:] - kept if last else self.off[:-1], kept, self.labels)

@@ -52,8 +52,8 @@ class SensorWindows:
 
     def __post_init__(self) -> None:
         check_int(self.channels, "channels", 1, MAX_CHANNELS)
-        check_int(self.window, "data.window", 0, MAX_WINDOW)
-        check_int(self.windows, "data.windows", 1, MAX_WINDOWS)
+        check_int(self.window, ("data", "window"), 0, MAX_WINDOW)
+        check_int(self.windows, ("data", "windows"), 1, MAX_WINDOWS)
         wanted = self.channels if self.low else 0
         if not len(self.low) == len(self.high) == wanted or any(
             a >= b for a, b in zip(self.low, self.high, strict=True)

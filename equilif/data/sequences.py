@@ -18,6 +18,7 @@ from equilif.data.words import SIGMAS, Codes
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.fixed import DEFAULT, Numerics, check_float, check_int
 from equilif_golden.network import TokenRows
+from equilif_golden.places import PlacedError
 
 NAMES = names("sequences")
 
@@ -114,7 +115,7 @@ def masked(tokens: TokenRows, rng: np.random.Generator, n: int, last: int) -> To
     """
     table = tokens.table[tokens.rows]
     width = table.shape[1]
-    check_int(n, f"mask (of the {width - last} values of a token)", 0, width - last)
+    check_int(n, "input_mask", 0, width - last, f"of the {width - last} values of a token")
     begin = rng.integers(0, width - last - n + 1, tokens.n_samples)
     begin = np.repeat(begin, np.diff(tokens.off))[:, None]
     table[(np.arange(width) >= begin) & (np.arange(width) < begin + n)] = 0
@@ -148,8 +149,8 @@ def data_set(name: str, data: str | Path | None, options: Mapping[str, Any]) -> 
 
 
 def check_options(name: str, options: Iterable[str]) -> None:
-    """ValueError for an option that the loader of this set does not have."""
+    """PlacedError for an option that the loader of this set does not have."""
     known = [k for k in inspect.signature(SOURCES[Name(name)].load).parameters if k != "data"]
     for option in options:
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}, only {', '.join(known)}")
+            raise PlacedError(f"{name} has no option {option!r}, only {', '.join(known)}", (option,))

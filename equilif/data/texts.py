@@ -317,7 +317,7 @@ def _rated(path: Path, raw: bytes) -> list[tuple[str, int]]:
     for number, line in enumerate(text(path, raw).splitlines(), 1):
         fields = line.split("\t")
         try:
-            out.append((fields[2], int(check_float(float(fields[1]), "a rating", -100, 100) > 0)))
+            out.append((fields[2], int(check_float(float(fields[1]), "rating", -100, 100) > 0)))
         except (ValueError, IndexError) as e:
             raise ValueError(
                 f"{path} line {number} is not a number, a rating and a text between tabs: {message_of(e)}"

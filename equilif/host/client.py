@@ -272,7 +272,7 @@ class Client:
             address = at.start
             data = _bytes(Region.VALUE, codes)
         wanted = readable(self.config, Region.VALUE, *read)
-        count = check_int(wanted.stop - wanted.start, "number of values to read", 0, MAX_ELEMENTS)
+        count = check_int(wanted.stop - wanted.start, "read", 0, MAX_ELEMENTS, "number of values")
         room = self.identity.max_payload - RUN_HEADER.size
         packed = pack(data)
         if len(packed) < len(data) and len(packed) <= room:

@@ -66,7 +66,7 @@ class Simulated:
         self.clock_hz = board.clock_hz
         self.area = board.area
         self.link = board.link.for_simulation(board.clock_hz, baud)
-        self.udp = None if udp is None else check_int(udp, "UDP port", 0, 0xFFFF)
+        self.udp = None if udp is None else check_int(udp, "udp", 0, 0xFFFF, "port")
         try:
             self.board = simulation.Board(
                 board.config,

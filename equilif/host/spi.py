@@ -132,7 +132,7 @@ class SpiPort:
 
 def checked(hz: int) -> int:
     """Check an SCK frequency in Hz; ValueError when no host supports it."""
-    return check_int(hz, "SCK in Hz (--baud)", *RATE_RANGE)
+    return check_int(hz, "baud", *RATE_RANGE, "SCK in Hz")
 
 
 def opened(path: str, hz: int, *, timeout: float) -> SpiPort:

@@ -273,8 +273,8 @@ class Store:
         if job.lessons is not None:
             registers.run = 0
             registers.epochs = 0
-            registers.replay = check_int(job.lessons.replay, "replayed samples", 0, 0xFF)
-            registers.rounds = check_int(job.lessons.rounds, "rounds of a lesson", 1, 0xFF)
+            registers.replay = check_int(job.lessons.replay, "replay", 0, 0xFF, "samples")
+            registers.rounds = check_int(job.lessons.rounds, "rounds", 1, 0xFF, "of a lesson")
             registers.classes = check_int(job.lessons.classes, "classes", 1, network.n_outputs)
         about = NetworkIdentity.of(network, job.about)
         out = cls(identity, registers, n, of, about, journal=SLOTS * size)
@@ -427,7 +427,7 @@ def _check(identity: Identity, job: TrainingJob) -> None:
     network = job.network
     if not identity.flash_blocks:
         raise StoreError(NO_TRAINER)
-    check_int(len(job.rates), "epochs on a board", 1, MAX_EPOCHS)
+    check_int(len(job.rates), "epochs", 1, MAX_EPOCHS, "on a board")
     if network.n_outputs > MAX_CLASSES:
         raise StoreError(
             f"standalone training supports at most {MAX_CLASSES} classes, not {network.n_outputs}"

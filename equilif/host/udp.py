@@ -132,7 +132,7 @@ def opened(path: str, *, timeout: float) -> UdpPort:
         raise LinkError(
             f"{path!r} is no UDP address: write {UDP.examples[0]}, with a port if it is not {PORT}"
         )
-    port = check_int(int(parts[2] or PORT), "UDP port", 1, 0xFFFF)
+    port = check_int(int(parts[2] or PORT), "port", 1, 0xFFFF, "UDP")
     try:
         return UdpPort(Socket(parts[1], port), path, timeout=timeout)
     except socket.gaierror as e:

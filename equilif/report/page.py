@@ -64,7 +64,7 @@ def write(
     found = None
     if data is not None:
         if sample is not None:
-            check_int(sample, f"--sample (test samples of {data.name})", 0, len(data.x_test) - 1)
+            check_int(sample, "sample", 0, len(data.x_test) - 1, f"test samples of {data.name}")
         total = len(data.x_test)
         found = evaluate(
             net,

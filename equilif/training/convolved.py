@@ -45,7 +45,7 @@ class ConvSpec(NamedTuple):
         names = ("maps", "kernel", "stride")
         return cls(
             *(
-                check_int(int(number), f"conv:{text}: {name}", 1, MAX_NEURONS)
+                check_int(int(number), name, 1, MAX_NEURONS, f"conv:{text}")
                 for name, number in zip(names, text.split(":"), strict=False)
             )
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -17,30 +17,25 @@ from equilif.data.dataset import DataSet
 from equilif.data.ragged import position
 from equilif.training import old, tables
 from equilif.training.tables import (
-    METHODS,
     LearningTable,
     NumbersTable,
     PhasesTable,
-    Place,
-    PlacedError,
     PopulationTable,
     RatesTable,
     StartTable,
     SynapseTable,
     Table,
     Tables,
-    named,
     nearest,
     synapse_of,
-    within,
 )
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.extras import needs
 from equilif_golden.fixed import DEFAULT, Numerics, check_int, set_fields
 from equilif_golden.learning import learning_steps, smallest_rate
 from equilif_golden.network import Network, Synapse, Weights
+from equilif_golden.places import PlacedError, placed
 from equilif_golden.schedule import Schedule
-from equilif_golden.synapses import OPTIONS
 
 with needs("cli"):
     from pydantic import Field, PrivateAttr, ValidationError
@@ -246,21 +241,16 @@ class Description(Table):
         """PlacedError unless some data make a network of it that learns."""
         populations = {}
         for name, table in self.population.items():
-            with within(("population", name), PopulationTable.model_fields):
-                populations[name] = table.checked(name)
+            populations[name] = table.checked(name)
         set_fields(self, population=populations)
         self._check_synapses()
-        with within(("phases",), PhasesTable.model_fields):
+        with placed("phases"):
             _ = self.schedule
-        with within(("numbers",), NumbersTable.model_fields):
+        with placed("numbers"):
             _ = self.numerics
-        try:
+        with placed():
             self._check_network()
             self._check_method()
-        except PlacedError:
-            raise
-        except ValueError as e:
-            raise PlacedError(self.place(str(e)), str(e)) from e
 
     def _check_synapses(self) -> None:
         names = list(self.population)
@@ -268,9 +258,9 @@ class Description(Table):
             for key, name in [("from", n) for n in s.from_] + [("to", s.to)]:
                 if name not in names:
                     raise PlacedError(
-                        ("synapse", k, key), f"there is no population {name!r}: {nearest(name, names)}"
+                        f"there is no population {name!r}: {nearest(name, names)}", ("synapse", k, key)
                     )
-            with within(("synapse", k), OPTIONS):
+            with self._places(k):
                 synapse_of(s.from_[0], s)
 
     def _check_network(self) -> None:
@@ -278,38 +268,46 @@ class Description(Table):
         if not outputs:
             raise ValueError('a network needs a population of kind = "output": it is nudged and read out')
         if len(outputs) > 1:
-            raise ValueError(
-                f'population {outputs[1]!r}: there is one output, {outputs[0]!r}; make this kind = "lif"'
+            raise PlacedError.of(
+                ("population", outputs[1]),
+                f'there is one output, {outputs[0]!r}; make this kind = "lif"',
+                "kind",
             )
         inputs = [name for name, g in self.population.items() if g.kind == "input" and g.size is None]
         if len(inputs) > 1:
-            raise ValueError(
-                f"population {inputs[1]!r}: only one input may omit its size, and {inputs[0]!r} "
-                "does: give this one a size"
+            raise PlacedError.of(
+                ("population", inputs[1]),
+                f"only one input may omit its size, and {inputs[0]!r} does: give this one a size",
+                "size",
             )
         for m in self.smallest.attention_layers:
             if not m.attention.dynamic_patterns and self.population[m.relay.name].size is None:
-                raise ValueError(
-                    f"population {m.relay.name!r}: it needs a size (heads times pattern length), as its "
-                    "attention layer stores patterns"
+                raise PlacedError.of(
+                    m.relay.place(),
+                    "it needs a size (heads times pattern length), as its attention layer stores patterns",
+                    "size",
                 )
         if self.loading and not self.loaded:
             raise PlacedError(
-                ("loading",),
                 "[loading] needs an attention layer over tokens, this network has none: leave it out",
+                ("loading",),
             )
         for name, value in self.loading.items():
             if name == "max_tokens" or not isinstance(value, int | float | str):
-                raise ValueError(f"loading.{name} must be a number or a text for the loader, not {value!r}")
+                raise PlacedError(
+                    f"loading.{name} must be a number or a text for the loader, not {value!r}",
+                    ("loading", name),
+                )
         if self.data in set(Name):
             self.check_kind(self.data, tokens=self.data in sequences.NAMES)
         if self.data in sequences.NAMES:
-            sequences.check_options(self.data, self.loading)
+            with placed("loading"):
+                sequences.check_options(self.data, self.loading)
 
     def _check_method(self) -> None:
-        """ValueError for what changes samples that these are not."""
+        """PlacedError for what changes samples that these are not."""
         if self.learning and self.rates:
-            raise PlacedError(("rates",), "[rates] is in place of [learning]: leave one of them out")
+            raise PlacedError("[rates] is in place of [learning]: leave one of them out", ("rates",))
         if self.learning is None and self.rates is None:
             return
         if self.loaded:
@@ -317,34 +315,40 @@ class Description(Table):
         if self.rates:
             self._check_rates(self.rates)
         elif not self.loaded and self.token_dropout:
-            raise ValueError(
-                f"token_dropout drops tokens of an attention layer, {self.data} has none: leave it out"
+            raise PlacedError(
+                f"token_dropout drops tokens of an attention layer, {self.data} has none: leave it out",
+                ("learning", "token_dropout"),
             )
         elif not self.loaded or self.learns_table:
             for name in ("token_crop", "input_mask"):
                 if getattr(self, name):
-                    raise ValueError(
-                        f"{name} changes tokens that are not learned, {self.data} has none: leave it out"
+                    raise PlacedError(
+                        f"{name} changes tokens that are not learned, {self.data} has none: leave it out",
+                        ("learning", name),
                     )
 
     def check_images(self, data: object, *, images: bool) -> None:
-        """ValueError for what changes images, where these are none."""
+        """PlacedError for what changes images, where these are none."""
+        table = "rates" if self.rates else "learning"
         for name, what in (("random_shift", "shifts images"), ("horizontal_flip", "flips images")):
             if getattr(self, name) and not images:
-                raise ValueError(f"{name} {what}, {data} holds none: leave it out")
+                raise PlacedError(f"{name} {what}, {data} holds none: leave it out", (table, name))
 
     def _check_rates(self, rates: RatesTable) -> None:
         """The embedding table is part of the network where it learns."""
         if not self.loaded:
             for name in ("table_learning_rate", "token_dropout"):
                 if getattr(rates, name):
-                    raise ValueError(
-                        f"{name} needs an attention layer over tokens, {self.data} has none: leave it out"
+                    raise PlacedError(
+                        f"{name} needs an attention layer over tokens, {self.data} has none: leave it out",
+                        ("rates", name),
                     )
             return
         if not self.feedback:
-            raise ValueError(
-                f"feedback = false is not possible: the attention layer of {self.data} needs feedback"
+            k = next(k for k, s in enumerate(self.synapse) if not s.feedback)
+            raise PlacedError(
+                f"feedback = false is not possible: the attention layer of {self.data} needs feedback",
+                ("synapse", k, "feedback"),
             )
         memory, query = self.loaded
         if bool(rates.table_learning_rate) == self.learns_table:
@@ -360,20 +364,20 @@ class Description(Table):
         ]
         set_fields(self, population={**self.population, memory: table}, synapse=tables.grouped(synapses))
 
-    def place(self, message: str) -> Place:
-        """The population, synapse or key of the file that a message is about."""
-        raw = self.model_dump(by_alias=True, exclude_unset=True)
-        for name, table in raw["population"].items():
-            if f"population {name!r}" in message:
-                return ("population", name, *named(message, table))
-        for k, s in reversed([*enumerate(raw["synapse"])]):
-            for pre in s["from"]:
-                if re.search(rf"synapse {re.escape(pre)}-{re.escape(s['to'])}(?![\w.])", message):
-                    return ("synapse", k, *named(message, s))
-        for table in ("phases", *METHODS, "start", "loading", "numbers"):
-            if found := named(message, raw.get(table) or {}):
-                return (table, *found)
-        return ()
+    @contextmanager
+    def _places(self, k: int | None = None) -> Iterator[None]:
+        """Change the place of a synapse of the network to that of its table in the file.
+
+        ``k``: number of the table; None: the last one with these populations.
+        """
+        try:
+            yield
+        except PlacedError as e:
+            match e.place:
+                case ("synapse", str(pre), str(post), *keys):
+                    found = [n for n, s in enumerate(self.synapse) if pre in s.from_ and s.to == post]
+                    e.place = ("synapse", found[-1] if k is None else k, *keys)
+            raise
 
     # -- what it is made of ------------------------------------------------------------------------
     @property
@@ -449,9 +453,11 @@ class Description(Table):
         if data is None:
             if self.open:
                 name = self.open[0]
-                left = "table_rows is" if self.population[name].table_rows == 0 else "size is"
-                raise ValueError(
-                    f"population {name!r}: its {left} left to the data; give a number, or name the data"
+                left = "table_rows" if self.population[name].table_rows == 0 else "size"
+                raise PlacedError.of(
+                    ("population", name),
+                    f"its {left} is left to the data; give a number, or name the data",
+                    left,
                 )
             return self._network(Sizes(0, 0))
         sizes = Sizes.of(data) if isinstance(data, DataSet) else data
@@ -467,15 +473,18 @@ class Description(Table):
             size = (g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1)
             made.append(g.population(name, size, sizes.rows))
         numerics = None if self.numerics == DEFAULT else self.numerics
-        return Network.with_numerics(tuple(made), self.synapses, self.output, self.schedule, numerics)
+        with self._places():
+            return Network.with_numerics(tuple(made), self.synapses, self.output, self.schedule, numerics)
 
     def _check_sizes(self, sizes: Sizes) -> None:
-        """ValueError unless data of these inputs and classes fit."""
+        """PlacedError unless data of these inputs and classes fit."""
         output = self.population[self.output]
         if output.size is not None and output.size < sizes.outputs:
-            raise ValueError(
-                f"population {self.output!r}: size {output.size} is too small, {sizes.data} has "
-                f"{sizes.outputs} classes; omit the size to take it from the data"
+            raise PlacedError.of(
+                ("population", self.output),
+                f"size {output.size} is too small, {sizes.data} has {sizes.outputs} classes; omit the size "
+                "to take it from the data",
+                "size",
             )
         inputs = {name: g for name, g in self.population.items() if g.kind == "input"}
         if not inputs:
@@ -489,16 +498,20 @@ class Description(Table):
         fits = size == sizes.inputs if all(g.size for g in inputs.values()) else size < sizes.inputs
         for name, g in inputs.items():
             if g.image is not None and (not fits or tuple(g.image) not in sizes.images(g.image)):
-                raise ValueError(
-                    f"population {name!r}: shape {g.shape} with patch {g.patch} is of images of "
-                    f"{tuple(g.image)}, {size} values; {sizes.data} has {sizes.image or sizes.inputs}"
+                raise PlacedError.of(
+                    ("population", name),
+                    f"shape {g.shape} with patch {g.patch} is of images of {tuple(g.image)}, {size} values; "
+                    f"{sizes.data} has {sizes.image or sizes.inputs}",
+                    "shape",
                 )
         if not fits:
             wrong = next((name for name, g in inputs.items() if g.size), next(iter(inputs)))
             has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
-            raise ValueError(
-                f"population {wrong!r}: the network's inputs have size {size or 'open'}, {sizes.data} "
-                f"has {has}; omit the size to take it from the data"
+            raise PlacedError.of(
+                ("population", wrong),
+                f"the network's inputs have size {size or 'open'}, {sizes.data} has {has}; omit the size to "
+                "take it from the data",
+                "size",
             )
 
     def check_kind(self, data: str, *, tokens: bool) -> None:
@@ -509,9 +522,10 @@ class Description(Table):
                 "and a relay; `equilif init` writes such a file for these data"
             )
         if self.loaded and not tokens:
-            raise ValueError(
-                f"population {self.loaded[0]!r}: dynamic_patterns = true needs the tokens of a sequence, "
-                f"{data} has none"
+            raise PlacedError.of(
+                ("population", self.loaded[0]),
+                f"dynamic_patterns = true needs the tokens of a sequence, {data} has none",
+                "dynamic_patterns",
             )
 
     def _check_tokens(self, sizes: Sizes) -> None:
@@ -520,20 +534,25 @@ class Description(Table):
             return
         attention, relay = (self.population[name] for name in self.loaded)
         if attention.size is not None and attention.size < sizes.tokens:
-            raise ValueError(
-                f"population {self.loaded[0]!r}: size {attention.size} is too small, a sample of "
-                f"{sizes.data} has {sizes.tokens} tokens"
+            raise PlacedError.of(
+                ("population", self.loaded[0]),
+                f"size {attention.size} is too small, a sample of {sizes.data} has {sizes.tokens} tokens",
+                "size",
             )
         if attention.table_rows and attention.table_rows != sizes.rows:
-            raise ValueError(
-                f"population {self.loaded[0]!r}: table_rows {attention.table_rows} does not fit, "
-                f"{sizes.data} has a table of {sizes.rows}; use table_rows = 0 to take it from the data"
+            raise PlacedError.of(
+                ("population", self.loaded[0]),
+                f"table_rows {attention.table_rows} does not fit, {sizes.data} has a table of {sizes.rows}; "
+                "use table_rows = 0 to take it from the data",
+                "table_rows",
             )
         wanted = self.heads * sizes.width
         if relay.size is not None and relay.size != wanted:
-            raise ValueError(
-                f"population {self.loaded[1]!r}: size {relay.size} does not fit, {self.heads} heads of "
-                f"{sizes.width} values make {wanted}; omit the size to take it from the data"
+            raise PlacedError.of(
+                ("population", self.loaded[1]),
+                f"size {relay.size} does not fit, {self.heads} heads of {sizes.width} values make {wanted}; "
+                "omit the size to take it from the data",
+                "size",
             )
 
     def initial_weights(self, network: Network, seed: int, data: DataSet | None = None) -> Weights:
@@ -571,11 +590,13 @@ class Description(Table):
         if self.rates is None:
             return d
         for label in self.rates.excluded_classes:
-            check_int(label, f"excluded_classes, a class of {d.name},", 0, d.n_classes - 1)
+            place = ("rates", "excluded_classes")
+            check_int(label, place, 0, d.n_classes - 1, f"a class of {d.name}")
         left = d.n_classes - len(set(self.rates.excluded_classes))
         if left < 2:
-            raise ValueError(
-                f"excluded_classes leaves {left} of {d.n_classes} classes: at least two must be left"
+            raise PlacedError(
+                f"excluded_classes leaves {left} of {d.n_classes} classes: at least two must be left",
+                ("rates", "excluded_classes"),
             )
         return d.holding_out(self.rates.validation_samples) if self.rates.validation_samples else d
 
@@ -623,10 +644,11 @@ class Description(Table):
                 if self.require_learning().schedule == "exponential"
                 else ""
             )
-            raise ValueError(
+            raise PlacedError(
                 f"from epoch {first + 1} of {self.epochs} on no weight would move: the learning rate is "
                 f"{self.rate(first):.3g} there, and the smallest that counts is {smallest:.3g}; take {fewer}"
-                "a decay nearer to 1 or a larger learning rate"
+                "a decay nearer to 1 or a larger learning rate",
+                ("learning", "decay"),
             )
 
 

@@ -14,7 +14,7 @@
     to = "hidden"
     ...
 
-docs/reference/network_files.md has all keys.  A file with an error raises a ValueError of one line that
+docs/reference/network_files.md has all keys.  A file with an error raises a PlacedError of one line that
 names file, line and key.
 """
 
@@ -35,8 +35,6 @@ from equilif.training.tables import (
     METHODS,
     TABLES,
     NumbersTable,
-    Place,
-    PlacedError,
     PopulationTable,
     SynapseTable,
     keys,
@@ -44,6 +42,7 @@ from equilif.training.tables import (
 )
 from equilif_golden import network as networks
 from equilif_golden.network import Network
+from equilif_golden.places import Place, PlacedError
 
 SUFFIX = ".toml"
 MAX_BYTES = 1 << 20  #: of a file
@@ -79,12 +78,11 @@ class NetFile:
 
     @contextmanager
     def places(self) -> Iterator[None]:
-        """A ValueError from here is one of this file, with the line of what it names."""
+        """A ValueError from here is one of this file, with the line of its place."""
         try:
             yield
         except ValueError as e:
-            place = e.place if isinstance(e, PlacedError) else self.description.place(str(e))
-            raise ValueError(_located(self.path, self.text, place, str(e))) from e
+            raise _located(self.path, self.text, e) from e
 
     def network(self, d: DataSet | None = None) -> Network:
         """The network, for these data; without them every population needs a size."""
@@ -114,33 +112,42 @@ def read(path: str | Path) -> NetFile:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line = content[: e.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: it is not UTF-8 text, so it is not a network file") from e
+        raise _at(path, line, "it is not UTF-8 text, so it is not a network file") from e
     try:
         raw = tomllib.loads(text)
     except RecursionError as e:
         raise ValueError(f"{path} is not a network file: it is nested too deeply") from e
     except ValueError as e:
-        raise ValueError(_syntax(path, text, str(e))) from e
+        raise _syntax(path, text, str(e)) from e
     try:
         return NetFile(path, text, Description.of(raw, "this network"))
     except PlacedError as e:
-        raise ValueError(_located(path, text, e.place, str(e))) from e
+        raise _located(path, text, e) from e
 
 
-def _syntax(path: Path, text: str, message: str) -> str:
-    """Message about a file that is not valid TOML."""
+def _syntax(path: Path, text: str, message: str) -> ValueError:
+    """Error about a file that is not valid TOML.
+
+    Before Python 3.14 the line is in the text of tomllib's error only.
+    """
     found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.S)
     if found is None:
-        return f"{path} is not a network file: {message}"
-    line = found[2] or max(1, len(text.splitlines()))
+        return ValueError(f"{path} is not a network file: {message}")
+    line = int(found[2] or max(1, len(text.splitlines())))
     what = found[1].replace("Cannot overwrite a value", "this key is there twice")
-    return f"{path}, line {line}: it is not valid TOML: {what[0].lower()}{what[1:]}"
+    return _at(path, line, f"it is not valid TOML: {what[0].lower()}{what[1:]}")
 
 
-def _located(path: Path, text: str, place: Place, message: str) -> str:
-    """A message with the line of what it is about, by the keys that lead there."""
-    line = line_of(text, place)
-    return f"{path}, line {line}: {message}" if line else f"{path}: {message}"
+def _located(path: Path, text: str, error: ValueError) -> PlacedError:
+    """An error with file and line, by the place of its value."""
+    place = error.place if isinstance(error, PlacedError) else ()
+    return _at(path, line_of(text, place), str(error), place)
+
+
+def _at(path: Path, line: int | None, problem: str, place: Place = ()) -> PlacedError:
+    """Error about a line of a file; None: about the whole file."""
+    at = f"{path}, line {line}" if line else str(path)
+    return PlacedError(f"{at}: {problem}", place, file=path, line=line)
 
 
 def line_of(text: str, place: Place) -> int | None:

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from equilif.training.description import Description
-from equilif.training.tables import METHODS, Place, PlacedError, nearest
+from equilif.training.tables import METHODS, nearest
+from equilif_golden.places import Place, PlacedError
 
 Patches = Mapping[str, str]  #: values as they are typed, by key
 NO_CHANGES: Patches = MappingProxyType({})
@@ -72,7 +73,7 @@ def patched(description: Description, given: Patches) -> Description:
     except PlacedError as e:
         near = (k for p, k in places.items() if p[:1] == e.place[:1])
         key = places.get(e.place) or next(near, next(iter(given)))
-        raise ValueError(f"--set {key}={given[key]}: {e}") from e
+        raise PlacedError(f"--set {key}={given[key]}: {e}", e.place) from e
 
 
 def ask_feedback(given: Patches) -> bool:

@@ -66,7 +66,7 @@ class Checkpoint:
         for name, value in _tensors("state", self.state):
             if not bool(torch.isfinite(value).all()):
                 raise ValueError(f"{name} must be finite")
-        check_int(self.state["decay"].get("last_epoch"), "state.decay.last_epoch", 0, 1 << 40)
+        check_int(self.state["decay"].get("last_epoch"), ("state", "decay", "last_epoch"), 0, 1 << 40)
 
     def check_optimiser(self, model: torch.nn.Module) -> None:
         """ValueError unless the optimiser's averages have the shapes of the weights that they are of."""

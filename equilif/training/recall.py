@@ -104,7 +104,7 @@ def run(
 
     ``steps`` updates, or as many as change something.  ``progress`` gets the number of cues done.
     """
-    check_int(n, "stored images", 2, len(data.x_train))
+    check_int(n, "n", 2, len(data.x_train), "stored images")
     if not 0 <= blank < 1:
         raise ValueError(f"blank must be in [0, 1), not {blank}")
     if steps is not None:

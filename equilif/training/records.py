@@ -25,6 +25,7 @@ from equilif.data.identity import NamedSet
 from equilif.training import old
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
+from equilif_golden.places import PlacedError
 
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ def _described(kind: Any, value: Any, at: str) -> Any:
     try:
         return kind.from_dict(value)
     except (ValueError, LookupError, TypeError) as e:
-        place = ".".join(map(str, (at, *getattr(e, "place", ()))))
+        place = ".".join(map(str, (at, *(e.place if isinstance(e, PlacedError) else ()))))
         raise ValueError(f"{place}: {e}") from e
 
 

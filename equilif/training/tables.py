@@ -10,10 +10,8 @@ import dataclasses
 import difflib
 import functools
 import json
-import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
@@ -21,6 +19,7 @@ from equilif.training.renamed import RENAMED
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.network import MAX_NEURONS, MAX_START, Input, Network, Population, Synapse
+from equilif_golden.places import Place, PlacedError
 from equilif_golden.populations import MAX_GAIN, MAX_ROWS, shape_of
 from equilif_golden.schedule import Option, Schedule
 from equilif_golden.synapses import OPTIONS as SYNAPSE_OPTIONS
@@ -38,8 +37,6 @@ with needs("cli"):
 
 MAX_EPOCHS = 1 << 20
 MAX_SEED = (1 << 32) - 1
-#: keys that lead to a value of a file
-Place = tuple[str | int, ...]
 #: content of a file, or a part of it
 Tables = dict[str, Any]
 #: keys that belong to one kind of population
@@ -149,11 +146,6 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def _with_keys(text: str) -> str:
-    """A help text in which keys stand for options: --early-exit is early_exit."""
-    return re.sub(r"--([\w-]+)", lambda option: option[1].replace("-", "_"), text)
-
-
 def _table(kind: type, name: str, doc: str, **keys: Any) -> Any:
     """The table of a dataclass of the golden model, whose fields have the texts and limits.
 
@@ -166,7 +158,7 @@ def _table(kind: type, name: str, doc: str, **keys: Any) -> Any:
         if not m:
             continue
         option: Option | None = m.get("option")
-        text = _with_keys((option.help if option else m["help"]).rstrip("."))
+        text = (option.help if option else m["help"]).rstrip(".")
         limits = {k: m[k] for k in ("gt", "ge", "le") if k in m}
         if option and option.limits:
             limits = dict(zip(("ge", "le"), option.limits, strict=True))
@@ -256,14 +248,16 @@ class PopulationTable(Table):
         return Population(name, size if self.size is None else self.size, kind, **options)
 
     def checked(self, name: str) -> PopulationTable:
-        """With everything that follows from the rest; ValueError for what cannot be."""
+        """With everything that follows from the rest; PlacedError for what cannot be."""
         size = self.size
         if self.shape is not None and size is None:
-            size = shape_of(self.shape, f"population {name!r}").size
+            size = shape_of(self.shape, ("population", name)).size
         if self.kind == "constant" and size is None:
             size = 1
         if self.kind in ("lif", "attention", "self_attention") and size is None:
-            raise ValueError(f"population {name!r}: {self.kind} neurons need a size, the number of them")
+            raise PlacedError.of(
+                ("population", name), f"{self.kind} neurons need a size, the number of them", "size"
+            )
         made = self.population(name, size or self.heads or 1)
         options = {n: getattr(made, n) if n in _fields(made) else None for n in OPTIONS}
         if self.kind == "attention":
@@ -431,14 +425,6 @@ def memory(
 
 
 # -- what is wrong ---------------------------------------------------------------------------------
-class PlacedError(ValueError):
-    """Something wrong, and the keys that lead to it."""
-
-    def __init__(self, place: Place, message: str):
-        super().__init__(message)
-        self.place = place
-
-
 #: what a file must have
 NEEDED = {
     "population": "a network has populations, each in a table [population.NAME]",
@@ -459,16 +445,16 @@ def problem(error: ValidationError) -> PlacedError:
     shown = "[[synapse]]" if table == "synapse" else f"[{'.'.join(map(str, place[:-1]))}]"
     if len(place) == 1 and kind == "extra_forbidden":
         known = (*TABLES, "loading")
-        return PlacedError(place, f"a network file has no {key!r}: {nearest(key, known)}")
+        return PlacedError(f"a network file has no {key!r}: {nearest(key, known)}", place)
     if len(place) == 1 and table in NEEDED:
-        return PlacedError(() if kind == "missing" else place, NEEDED[table])
+        return PlacedError(NEEDED[table], () if kind == "missing" else place)
     if kind == "extra_forbidden":
-        return PlacedError(place, f"{shown} has no {key!r}: {nearest(key, list(keys(table)), table)}")
+        return PlacedError(f"{shown} has no {key!r}: {nearest(key, list(keys(table)), table)}", place)
     if kind == "missing":
-        return PlacedError(place[:-1], f"{shown} needs {key}: {keys(table)[key].meaning}")
+        return PlacedError(f"{shown} needs {key}: {keys(table)[key].meaning}", place[:-1])
     if kind in ("model_type", "dict_type"):
         name = ".".join(map(str, place))
-        return PlacedError(place, f"{name} must be a table, [{name}], not {value}")
+        return PlacedError(f"{name} must be a table, [{name}], not {value}", place)
     depth = 3 if table in NEEDED else 2
     key, *item = map(str, place[depth - 1 :])
     wanted = keys(table)[key].wanted
@@ -476,23 +462,4 @@ def problem(error: ValidationError) -> PlacedError:
         wanted = _in_words({"type": "string", **_properties(table)[key].get("items", {})}).wanted
     whose = f"population {place[1]!r}: " if table == "population" else ""
     name = f"{whose}{key}{''.join(f'[{k}]' for k in item)}"
-    return PlacedError(place[:depth], f"{name} must be {wanted}, not {value}")
-
-
-@contextmanager
-def within(place: Place, names: Iterable[str]) -> Iterator[None]:
-    """Give a ValueError its place: ``place``, or the one of its keys ``names`` that the message contains."""
-    try:
-        yield
-    except ValueError as e:
-        message = str(e)
-        raise PlacedError((*place, *named(message, names)), message) from e
-
-
-def named(message: str, names: Iterable[str]) -> Place:
-    """The first of these keys that a message has as a word, else the size where it speaks of neurons."""
-    words = re.findall(r"\w+", message)
-    found = [n for n in names if n in words and n not in ("from", "to")]
-    if found:
-        return (min(found, key=words.index),)
-    return ("size",) if "neurons" in words and "size" in names else ()
+    return PlacedError(f"{name} must be {wanted}, not {value}", place[:depth])

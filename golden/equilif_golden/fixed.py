@@ -5,7 +5,7 @@ unsigned; the width is ``i + f``.  A *raw* value is the integer code; names with
 everywhere in the project.
 
 Checks convert nothing: fractions, booleans and strings are not integers.  They raise ValueError with a
-message of one line.
+message of one line; those of single values have its key as a field (equilif_golden.places).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from equilif_golden.places import Place, PlacedError, label
 
 Raw = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
@@ -133,36 +135,42 @@ def reals(values: npt.ArrayLike, name: str) -> Reals:
     return real
 
 
-def check_int(value: Any, name: str, lo: int, hi: int) -> int:
-    """An integer in lo .. hi; ValueError for others and for booleans."""
+def check_int(value: Any, key: str | Place, lo: int, hi: int, note: str = "") -> int:
+    """An integer in lo .. hi; PlacedError for others and for booleans.
+
+    ``key``: key or place of the value.  ``note``: text about it for the message, in parentheses.
+    """
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be an integer in {lo}..{hi}, not {short_repr(value)}")
+        raise _invalid(value, key, f"an integer in {lo}..{hi}", note)
     if not lo <= number <= hi:
-        raise ValueError(f"{name} must be in {lo}..{hi}, not {short_repr(number)}")
+        raise _invalid(number, key, f"in {lo}..{hi}", note)
     return number
 
 
-def check_bool(value: Any, name: str) -> bool:
-    """A boolean; ValueError for other values, also 0 and 1."""
+def check_bool(value: Any, key: str | Place) -> bool:
+    """A boolean; PlacedError for other values, also 0 and 1."""
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} must be true or false, not {short_repr(value)}")
+        raise _invalid(value, key, "true or false")
     return bool(value)
 
 
-def check_choice(value: Any, name: str, allowed: Iterable[str]) -> str:
-    """One of the ``allowed`` words; ValueError for others."""
+def check_choice(value: Any, key: str | Place, allowed: Iterable[str]) -> str:
+    """One of the ``allowed`` words; PlacedError for others."""
     words = tuple(map(str, allowed))
     if not isinstance(value, str) or value not in words:
-        raise ValueError(f"{name} must be one of {', '.join(words)}, not {short_repr(value)}")
+        raise _invalid(value, key, f"one of {', '.join(words)}")
     return str(value)
 
 
-def check_float(value: Any, name: str, lo: float, hi: float) -> float:
-    """A finite real number in lo .. hi; ValueError for others and for booleans."""
+def check_float(value: Any, key: str | Place, lo: float, hi: float, note: str = "") -> float:
+    """A finite real number in lo .. hi; PlacedError for others and for booleans.
+
+    ``key`` and ``note`` as those of :func:`check_int`.
+    """
     number = math.nan
     if not isinstance(value, bool | np.bool_ | str | bytes) and not getattr(value, "ndim", 0):
         try:
@@ -171,8 +179,15 @@ def check_float(value: Any, name: str, lo: float, hi: float) -> float:
             pass
     if not lo <= number <= hi or math.isinf(number):
         allowed = f"a finite number of at least {lo:g}" if math.isinf(hi) else f"a number in {lo:g}..{hi:g}"
-        raise ValueError(f"{name} must be {allowed}, not {short_repr(value)}")
+        raise _invalid(value, key, allowed, note)
     return number
+
+
+def _invalid(value: object, key: str | Place, allowed: str, note: str = "") -> PlacedError:
+    """Error about a value that is not allowed."""
+    place = (key,) if isinstance(key, str) else key
+    name = f"{label(place)} ({note})" if note else label(place)
+    return PlacedError(f"{name} must be {allowed}, not {short_repr(value)}", place)
 
 
 def short_repr(value: object) -> str:
@@ -199,11 +214,10 @@ class Fixed:
     signed: bool = True
 
     def __post_init__(self) -> None:
-        set_fields(
-            self, i=check_int(self.i, "integer bits", -52, 53), f=check_int(self.f, "fraction bits", 0, 53)
-        )
+        set_fields(self, i=check_int(self.i, "i", -52, 53, "integer bits"))
+        set_fields(self, f=check_int(self.f, "f", 0, 53, "fraction bits"))
         set_fields(self, signed=check_bool(self.signed, "signed"))
-        check_int(self.width, "width of a format", 1, 53)
+        check_int(self.width, "width", 1, 53, "bits of a format")
 
     @property
     def width(self) -> int:
@@ -293,16 +307,18 @@ class Numerics:
         set_fields(self, weight_width=check_int(self.weight_width, "weight_width", 4, 16))
         accumulator = check_int(
             self.accumulator_width,
-            "accumulator_width (at least weight_width + 4)",
+            "accumulator_width",
             self.weight_width + 4,
             MAX_ACCUMULATOR,
+            "at least weight_width + 4",
         )
         # a charge holds any membrane and the bits that the rate block shifts out
         charge = check_int(
             self.charge_width,
-            "charge_width (at least 11 and fraction + 4)",
+            "charge_width",
             max(11, self.fraction + 4),
             32,
+            "at least 11 and fraction + 4",
         )
         set_fields(self, accumulator_width=accumulator, charge_width=charge)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step, learning_step
 from equilif_golden.fixed import check_float
 from equilif_golden.network import Network
+from equilif_golden.places import PlacedError
 from equilif_golden.synapses import Synapse
 
 NO_RATE = "no learning rate: give learning_rate, or call set_learning_rate"
@@ -20,17 +21,19 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     ValueError if the network has self-attention without an energy or a synapse without feedback, or if the
     rate is above the largest or below the smallest that changes a weight.
     """
-    learning_rate = check_float(learning_rate, "a learning rate", 0, float("inf"))
+    learning_rate = check_float(learning_rate, "learning_rate", 0, float("inf"))
     without = [a.name for a in network.self_attention if not a.energy]
     if learning_rate and without:
-        raise ValueError(
+        raise PlacedError(
             f"self-attention {without[0]!r} has no energy, which Equilibrium Propagation needs: give it one "
-            "(energy), or train this network with equilif_golden.real.trainer"
+            "(energy), or train this network with equilif_golden.real.trainer",
+            ("population", without[0], "energy"),
         )
     if learning_rate and network.feedforward and not network.schedule.errors:
-        raise ValueError(
+        raise PlacedError(
             f"synapse {network.feedforward[0].name} has no feedback, which Equilibrium Propagation "
-            'needs: give it feedback, train with contrast "errors", or with equilif_golden.real.trainer'
+            'needs: give it feedback, train with contrast "errors", or with equilif_golden.real.trainer',
+            network.feedforward[0].place("feedback"),
         )
     factor = learning_rate / divisor(network)
     fraction = network.numerics.fraction
@@ -40,11 +43,14 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
         }
     except ValueError:
         largest = _rate(network, Step(GAIN_MAX, SHIFTS[0]))
-        raise ValueError(f"learning rate {learning_rate:g} is above the largest one, {largest:.4g}") from None
+        raise PlacedError(
+            f"learning rate {learning_rate:g} is above the largest one, {largest:.4g}", ("learning_rate",)
+        ) from None
     if learning_rate and not any(step.gain for step in steps.values()):
-        raise ValueError(
+        raise PlacedError(
             f"learning rate {learning_rate:g} is below half of the smallest step, so no weight would "
-            f"ever change; the smallest effective rate is {smallest_rate(network):g}"
+            f"ever change; the smallest effective rate is {smallest_rate(network):g}",
+            ("learning_rate",),
         )
     return steps
 

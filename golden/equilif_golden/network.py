@@ -73,6 +73,7 @@ from equilif_golden.fixed import (
     set_fields,
     short_repr,
 )
+from equilif_golden.places import PlacedError, placed
 from equilif_golden.populations import (
     KINDS,
     MAX_GAIN,
@@ -163,7 +164,8 @@ def _layered(
     n_layers = len(names) - 1
     scales = (1.0,) * n_layers if learning_rate_scales is None else tuple(learning_rate_scales)
     if len(scales) != n_layers:
-        raise ValueError(f"learning_rate_scales must name {n_layers} layers, not {len(scales)}")
+        problem = f"learning_rate_scales must name {n_layers} layers, not {len(scales)}"
+        raise PlacedError(problem, ("learning_rate_scales",))
     both_ways = check_bool(feedback, "feedback")
     synapses = []
     for k, (a, b) in enumerate(pairwise(names)):
@@ -173,21 +175,23 @@ def _layered(
     return tuple(synapses)
 
 
-def _check_sizes(values: object, what: str, form: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
+def _check_sizes(values: object, key: str, form: str, lengths: tuple[int, ...]) -> tuple[int, ...]:
     """Positive integers, as many as ``lengths`` allow; ``form``: what they are, for the message."""
     if not isinstance(values, list | tuple) or len(values) not in lengths:
-        raise ValueError(f"{what} is {form}, not {short_repr(values)}")
-    return tuple(check_int(n, what, 1, MAX_NEURONS) for n in values)
+        raise PlacedError(f"{key} must be {form}, not {short_repr(values)}", (key,))
+    return tuple(check_int(n, key, 1, MAX_NEURONS) for n in values)
 
 
 def _folded(image: object, patch: object) -> Shape:
     """Shape of the input for images that are folded by patches."""
     height, width, *colours = _check_sizes(
-        image, "an image", "(height, width) or (height, width, colours)", (2, 3)
+        image, "image", "(height, width) or (height, width, colours)", (2, 3)
     )
     side = check_int(patch, "patch", 1, MAX_NEURONS)
     if height % side or width % side:
-        raise ValueError(f"an image of {height}x{width} pixels is not a multiple of patches of {side}x{side}")
+        raise PlacedError(
+            f"an image of {height}x{width} pixels is not a multiple of patches of {side}x{side}", ("patch",)
+        )
     return Shape(height // side, width // side, side**2 * (colours[0] if colours else 1))
 
 
@@ -271,10 +275,10 @@ class Network:
         windows: list[Window] = []
         for k, layer in enumerate(kernels, 1):
             maps, *window = _check_sizes(
-                layer, "a convolution", "(maps, kernel) or (maps, kernel, stride)", (2, 3)
+                layer, "convolution", "(maps, kernel) or (maps, kernel, stride)", (2, 3)
             )
             windows.append(Window(*window))
-            shape = windows[-1].over(shape, maps, f"convolution {k}")
+            shape = windows[-1].over(shape, maps, ("convolution", k))
             made.append(Lif.of_shape(f"maps{k}", shape))
         hidden = [f"hidden{k}" for k in range(1, len(sizes))]
         made += [Lif(name, size) for name, size in zip([*hidden, "output"], sizes, strict=True)]
@@ -379,7 +383,9 @@ class Network:
         n = check_int(positions, "positions", 1, MAX_NEURONS)
         heads = check_int(heads, "heads", 1, MAX_NEURONS)
         if width is None and features % heads:
-            raise ValueError(f"{features} features cannot have {heads} heads: give the width of a head")
+            raise PlacedError(
+                f"{features} features cannot have {heads} heads: give the width of a head", ("width",)
+            )
         wide = heads * (features // heads if width is None else check_int(width, "width", 1, MAX_NEURONS))
         inside = 2 * features if hidden is None else hidden
 
@@ -461,19 +467,25 @@ class Network:
                 raise ValueError(f"a network needs a {kind.__name__}, not {short_repr(what)}")
         names = [p.name for p in self.populations]
         if len(set(names)) != len(names):
-            raise ValueError(f"population names must differ, not {names}")
+            twice = next(name for name in names if names.count(name) > 1)
+            raise PlacedError(f"population names must differ, not {names}", ("population", twice))
         for s in self.synapses:
             self._check_synapse(s)
         known = isinstance(self.output, str) and self.output in names
         if not known or not isinstance(self[self.output], Lif):
-            raise ValueError(f"output must name a lif population, not {short_repr(self.output)}")
+            raise PlacedError(
+                f"output must name a lif population, not {short_repr(self.output)}", ("output",)
+            )
         for p in self.populations:
             if isinstance(p, Relay | Attention):
                 self._check_attention(p)
             elif isinstance(p, SelfAttention):
                 self._check_self_attention(p)
-        if sum(m.attention.dynamic_patterns for m in self.attention_layers) > 1:
-            raise ValueError("only one attention layer can have dynamic patterns")
+        dynamic = [m.attention for m in self.attention_layers if m.attention.dynamic_patterns]
+        if len(dynamic) > 1:
+            raise PlacedError(
+                "only one attention layer can have dynamic patterns", dynamic[1].place("dynamic_patterns")
+            )
         if not self.inputs and not self.dynamic_attention:
             raise ValueError("a network needs an input population or dynamic patterns")
         if not self.synapses:
@@ -484,12 +496,12 @@ class Network:
         names = [p.name for p in self.populations]
         for end in (s.pre, s.post):
             if end not in names:
-                raise ValueError(
-                    f"synapse {s.name}: there is no population {end!r}; there are {', '.join(names)}"
+                raise PlacedError.of(
+                    s.place(), f"there is no population {end!r}; there are {', '.join(names)}"
                 )
         s.check(self[s.pre], self[s.post])
         if [t.name for t in self.synapses].count(s.name) > 1:
-            raise ValueError(f"synapse {s.name} occurs twice")
+            raise PlacedError(f"synapse {s.name} occurs twice", s.place())
 
     def geometry(self, synapse: Synapse) -> Geometry | None:
         """Geometry of a synapse whose weights several pairs of neurons share; None for a dense synapse."""
@@ -505,9 +517,10 @@ class Network:
         ends = [{s.pre, s.post} for s in self.synapses if isinstance(self[s.pre], Attention)]
         n = sum(p.name in pair for pair in ends)
         if n != 1:
-            raise ValueError(
+            raise PlacedError(
                 f"{p.kind} population {p.name!r} needs one synapse from an attention population to a relay, "
-                f"it has {n}"
+                f"it has {n}",
+                p.place(),
             )
 
     def _check_self_attention(self, p: SelfAttention) -> None:
@@ -517,24 +530,28 @@ class Network:
         if p.energy:
             self._check_energy(p, sources, targets)
         elif not sources or not targets:
-            raise ValueError(
+            raise PlacedError(
                 f"self-attention {p.name!r} needs a synapse from maps and one to maps, it has {len(sources)} "
-                f"and {len(targets)}"
+                f"and {len(targets)}",
+                p.place(),
             )
 
     def _check_energy(self, p: SelfAttention, sources: Sequence[Synapse], targets: Sequence[Synapse]) -> None:
         """Self-attention with an energy answers the populations that it attends over."""
         answered = sum(isinstance(self[s.pre], Lif) for s in sources)
         if targets or not answered:
-            raise ValueError(
+            raise PlacedError(
                 f"self-attention {p.name!r} has an energy and answers the lif maps that it attends over: it "
-                f"needs a synapse from lif maps and none to other maps, it has {answered} and {len(targets)}"
+                f"needs a synapse from lif maps and none to other maps, it has {answered} and {len(targets)}",
+                p.place("energy"),
             )
         for s in self.synapses:
             if s.post == p.name and s.per_position:
-                raise ValueError(
-                    f"synapse {s.name}: self-attention with an energy has one bias for all positions: leave "
-                    "per_position out; position codes are biases of the maps that it attends over"
+                raise PlacedError.of(
+                    s.place(),
+                    "self-attention with an energy has one bias for all positions: leave per_position out; "
+                    "position codes are biases of the maps that it attends over",
+                    "per_position",
                 )
 
     def fan_in(self, p: Population) -> int:
@@ -555,56 +572,69 @@ class Network:
         return max(patterns, attended, received)
 
     def _check_bounds(self) -> None:
-        """ValueError for sums that could overflow and constants without a code."""
+        """PlacedError for sums that could overflow and constants without a code."""
         numerics = self.numerics
         schedule = self.schedule
         for p in self.populations:
             fan_in = self.fan_in(p)
             if not p.clamped and fan_in > numerics.max_fan_in:
-                raise ValueError(
+                raise PlacedError(
                     f"population {p.name!r} has fan-in {fan_in}; a {numerics.accumulator_width}-bit "
-                    f"accumulator holds {numerics.max_fan_in}"
+                    f"accumulator holds {numerics.max_fan_in}",
+                    p.place(),
                 )
         softmaxes: list[Attention | SelfAttention] = [m.attention for m in self.attention_layers]
         fraction = numerics.fraction
         shifts = [
-            (m.relay.name, m.relay.gain, relay.retrieval_shift(fraction, m.relay.gain))
+            (m.relay.place(), m.relay.gain, relay.retrieval_shift(fraction, m.relay.gain))
             for m in self.attention_layers
         ]
-        shifts += [(a.name, a.gain, answer_shift(fraction, a.gain) - a.energy) for a in self.self_attention]
+        shifts += [
+            (a.place(), a.gain, answer_shift(fraction, a.gain) - a.energy) for a in self.self_attention
+        ]
         for a in (*softmaxes, *self.self_attention):
             if self.softmax_shift(a) not in softmax.SHIFTS:
                 octaves = numerics.fraction - softmax.FRACTION
-                raise ValueError(
-                    f"population {a.name!r}: sharpness must be in {octaves - softmax.SHIFTS[-1]}.."
-                    f"{octaves - softmax.SHIFTS[0]} octaves, not {a.sharpness}"
+                raise PlacedError.of(
+                    a.place(),
+                    f"sharpness must be in {octaves - softmax.SHIFTS[-1]}..{octaves - softmax.SHIFTS[0]} "
+                    f"octaves, not {a.sharpness}",
+                    "sharpness",
                 )
-        for name, gain, shift in shifts:
+        for place, gain, shift in shifts:
             if shift not in relay.SHIFTS:
-                raise ValueError(
-                    f"population {name!r}: gain {gain} needs at least "
-                    f"{fraction + relay.SHIFTS[0] - shift} fraction bits, not {fraction}"
+                raise PlacedError.of(
+                    place,
+                    f"gain {gain} needs at least {fraction + relay.SHIFTS[0] - shift} fraction bits, not "
+                    f"{fraction}",
+                    "gain",
                 )
         if self.self_attention and numerics.weight_width <= numerics.fraction:
-            raise ValueError(
-                f"population {self.self_attention[0].name!r}: keys and values of -1..127/128 need weights of "
-                f"at least {numerics.fraction + 1} bits, not {numerics.weight_width}"
+            raise PlacedError.of(
+                self.self_attention[0].place(),
+                f"keys and values of -1..127/128 need weights of at least {numerics.fraction + 1} bits, not "
+                f"{numerics.weight_width}",
             )
         if self.windowed and (schedule.free % schedule.window or schedule.nudged % schedule.window):
-            raise ValueError(
+            raise PlacedError(
                 f"a network with an attention layer settles in whole windows: free {schedule.free} and "
-                f"nudged {schedule.nudged} must be multiples of {schedule.window}"
+                f"nudged {schedule.nudged} must be multiples of {schedule.window}",
+                ("phases", "free" if schedule.free % schedule.window else "nudged"),
             )
         attends = [p.name for p in self.populations if not p.clamped and not isinstance(p, Lif)]
         if schedule.errors and attends:
-            raise ValueError(
-                f'contrast "errors" is for LIF populations only, {attends[0]!r} is none: take "phases"'
+            raise PlacedError(
+                f'contrast "errors" is for LIF populations only, {attends[0]!r} is none: take "phases"',
+                ("phases", "contrast"),
             )
         if schedule.errors:
-            _ = self.error_depths  # raises ValueError for paths of different lengths
-        raw = schedule.raw(numerics)
+            _ = self.error_depths  # raises PlacedError for paths of different lengths
+        with placed("phases"):
+            raw = schedule.raw(numerics)
         if raw.threshold * (raw.window + 3) > numerics.charge.hi:
-            raise ValueError(f"window {raw.window} overflows the {numerics.charge_width}-bit charge")
+            raise PlacedError(
+                f"window {raw.window} overflows the {numerics.charge_width}-bit charge", ("phases", "window")
+            )
 
     def __getitem__(self, name: str) -> Population:
         """The population of this name; KeyError if there is none."""
@@ -712,15 +742,16 @@ class Network:
     def error_depths(self) -> Mapping[str, int]:
         """Number of synapses from each LIF population to the output.
 
-        ValueError with an ``error_gain`` if two paths differ, as their errors have different units.
+        PlacedError with an ``error_gain`` if two paths differ, as their errors have different units.
         """
         found = {self.output: 0}
         for p in reversed(self.lif):
             depths = {found[s.post] + 1 for s in self.synapses if s.pre == p.name and s.post in found}
             if len(depths) > 1 and self.schedule.error_gain > 1 and p.name != self.output:
-                raise ValueError(
+                raise PlacedError(
                     f"paths from population {p.name!r} to the output have {min(depths)} and {max(depths)} "
-                    "synapses: error_gain needs equal ones, take 1"
+                    "synapses: error_gain needs equal ones, take 1",
+                    ("phases", "error_gain"),
                 )
             found.setdefault(p.name, max(depths, default=0))
         return found

@@ -17,6 +17,7 @@ import numpy as np
 
 from equilif_golden.blocks.geometry import Shape
 from equilif_golden.fixed import Raw, check_bool, check_int, set_fields, short_repr
+from equilif_golden.places import Place, PlacedError
 
 MAX_NEURONS = 1 << 20
 MAX_GAIN = 2
@@ -29,7 +30,7 @@ class Population:
     """``size`` neurons of one kind.
 
     ``Population(name, size, kind)`` makes an object of the class of its kind: "input", "constant", "lif"
-    (default), "relay", "attention" or "self_attention".  ValueError for a wrong name, size, kind or option.
+    (default), "relay", "attention" or "self_attention".  PlacedError for a wrong name, size, kind or option.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Population:
     @classmethod
     def of_shape(cls, name: str, shape: Sequence[int], **options: Any) -> Self:
         """A population of maps of ``shape``, (height, width, maps)."""
-        checked = shape_of(shape, f"population {short_repr(name)}")
+        checked = shape_of(shape, _place(name))
         return cls(name, checked.size, **{"shape": checked, **options})
 
     def __new__(cls, name: str = "", size: int = 0, kind: str = "lif", **options: Any) -> Self:
@@ -52,38 +53,38 @@ class Population:
             return object.__new__(cls)
         if not isinstance(kind, str) or kind not in KINDS:
             known = ", ".join(KINDS)
-            raise ValueError(
-                f"population {short_repr(name)}: kind must be one of {known}, not {short_repr(kind)}"
-            )
+            raise PlacedError.of(_place(name), f"kind must be one of {known}, not {short_repr(kind)}", "kind")
         made = KINDS[kind]
         for option in set(options) - {f.name for f in fields(made)}:
-            raise ValueError(f"population {short_repr(name)}: {kind} neurons have no {option}")
+            raise PlacedError.of(_place(name), f"{kind} neurons have no {option}", option)
         return object.__new__(made)  # type: ignore[return-value]
 
     def __post_init__(self) -> None:
         # names of synapses are pre-post
         if not isinstance(self.name, str) or not re.fullmatch(r"[\w.]+", self.name):
-            raise ValueError(
-                f"a population's name consists of letters, digits, _ and ., not {short_repr(self.name)}"
+            raise PlacedError(
+                f"a population's name consists of letters, digits, _ and ., not {short_repr(self.name)}",
+                self.place(),
             )
         if self.kind != type(self).kind:
-            raise ValueError(f"{self.label}: kind must be {type(self).kind}, not {short_repr(self.kind)}")
-        set_fields(self, size=check_int(self.size, f"{self.label}: size", 1, MAX_NEURONS))
+            raise self._invalid(f"kind must be {type(self).kind}, not {short_repr(self.kind)}", "kind")
+        set_fields(self, size=check_int(self.size, self.place("size"), 1, MAX_NEURONS))
 
-    @property
-    def label(self) -> str:
-        """Name of the population in error messages."""
-        return f"population {self.name!r}"
+    def place(self, *keys: str) -> Place:
+        """Place of the population in its network, or of one of its values."""
+        return (*_place(self.name), *keys)
+
+    def _invalid(self, problem: str, key: str) -> PlacedError:
+        return PlacedError.of(self.place(), problem, key)
 
     def _check_shape(self) -> None:
-        """ValueError unless the shape fits the size."""
+        """PlacedError unless the shape fits the size."""
         if self.shape is None:
             return
-        set_fields(self, shape=shape_of(self.shape, self.label))
+        set_fields(self, shape=shape_of(self.shape, self.place()))
         if self.size != self.shape.size:
-            raise ValueError(
-                f"{self.label}: shape {self.shape} makes {self.shape.size:,} neurons, its size is "
-                f"{self.size:,}"
+            raise self._invalid(
+                f"shape {self.shape} makes {self.shape.size:,} neurons, its size is {self.size:,}", "shape"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,15 +129,22 @@ class Population:
         return self.size // self.heads
 
 
-def shape_of(shape: object, label: str) -> Shape:
-    """``shape`` as a checked Shape; ValueError names its owner, ``label``."""
+def _place(name: object) -> Place:
+    """Place of a population, also of one whose name is no text."""
+    return ("population", name if isinstance(name, str) else short_repr(name))
+
+
+def shape_of(shape: object, owner: Place) -> Shape:
+    """``shape`` as a checked Shape; PlacedError names its owner."""
     if not isinstance(shape, list | tuple) or len(shape) != 3:
-        raise ValueError(f"{label}: a shape is (height, width, maps), not {short_repr(shape)}")
+        raise PlacedError.of(owner, f"a shape is (height, width, maps), not {short_repr(shape)}", "shape")
+    place = (*owner, "shape")
     names = ("height", "width", "maps")
-    sides = (check_int(n, f"{label}: {name}", 1, MAX_NEURONS) for n, name in zip(shape, names, strict=True))
-    found = Shape(*sides)
+    found = Shape(*(check_int(n, place, 1, MAX_NEURONS, name) for n, name in zip(shape, names, strict=True)))
     if found.size > MAX_NEURONS:
-        raise ValueError(f"{label}: shape {found} makes {found.size:,} neurons, at most {MAX_NEURONS:,}")
+        raise PlacedError.of(
+            owner, f"shape {found} makes {found.size:,} neurons, at most {MAX_NEURONS:,}", "shape"
+        )
     return found
 
 
@@ -158,15 +166,16 @@ class Input(Population):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_shape()
-        set_fields(self, patch=check_int(self.patch, f"{self.label}: patch", 1, MAX_NEURONS))
+        set_fields(self, patch=check_int(self.patch, self.place("patch"), 1, MAX_NEURONS))
         if self.patch == 1:
             return
         if self.shape is None:
-            raise ValueError(f"{self.label}: patch folds images, so it needs a shape (height, width, maps)")
+            raise self._invalid("patch folds images, so it needs a shape (height, width, maps)", "patch")
         if self.shape.maps % self.patch**2:
-            raise ValueError(
-                f"{self.label}: a patch of {self.patch}x{self.patch} makes {self.patch**2} maps of a colour, "
-                f"not {self.shape.maps}"
+            raise self._invalid(
+                f"a patch of {self.patch}x{self.patch} makes {self.patch**2} maps of a colour, not "
+                f"{self.shape.maps}",
+                "patch",
             )
 
     @property
@@ -223,10 +232,10 @@ class Relay(Population):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        set_fields(self, heads=check_int(self.heads, f"{self.label}: heads", 1, MAX_NEURONS))
-        set_fields(self, gain=check_int(self.gain, f"{self.label}: gain in octaves", 0, MAX_GAIN))
+        set_fields(self, heads=check_int(self.heads, self.place("heads"), 1, MAX_NEURONS))
+        set_fields(self, gain=check_int(self.gain, self.place("gain"), 0, MAX_GAIN, "octaves"))
         if self.size % self.heads:
-            raise ValueError(f"{self.label}: {self.size} relay neurons cannot have {self.heads} heads")
+            raise self._invalid(f"{self.size} relay neurons cannot have {self.heads} heads", "heads")
 
 
 @dataclass(frozen=True)
@@ -246,21 +255,18 @@ class Attention(Population):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        set_fields(self, sharpness=check_int(self.sharpness, f"{self.label}: sharpness in octaves", -32, 32))
-        set_fields(
-            self,
-            dynamic_patterns=check_bool(self.dynamic_patterns, f"{self.label}: dynamic_patterns"),
-        )
+        set_fields(self, sharpness=check_int(self.sharpness, self.place("sharpness"), -32, 32, "octaves"))
+        set_fields(self, dynamic_patterns=check_bool(self.dynamic_patterns, self.place("dynamic_patterns")))
         if self.size > MAX_PATTERNS:
-            raise ValueError(
-                f"{self.label}: an attention population has at most {MAX_PATTERNS} neurons, not {self.size}"
+            raise self._invalid(
+                f"an attention population has at most {MAX_PATTERNS} neurons, not {self.size}", "size"
             )
         if self.table_rows is None:
             return
-        set_fields(self, table_rows=check_int(self.table_rows, f"{self.label}: table_rows", 1, MAX_ROWS))
+        set_fields(self, table_rows=check_int(self.table_rows, self.place("table_rows"), 1, MAX_ROWS))
         if not self.dynamic_patterns:
-            raise ValueError(
-                f"{self.label}: table_rows needs dynamic_patterns: set it, or leave table_rows out"
+            raise self._invalid(
+                "table_rows needs dynamic_patterns: set it, or leave table_rows out", "table_rows"
             )
 
     @property
@@ -296,23 +302,22 @@ class SelfAttention(Population):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.shape is None:
-            raise ValueError(f"{self.label}: self-attention needs a shape (height, width, maps)")
+            raise self._invalid("self-attention needs a shape (height, width, maps)", "shape")
         self._check_shape()
         set_fields(
             self,
-            heads=check_int(self.heads, f"{self.label}: heads", 1, MAX_NEURONS),
-            causal=check_bool(self.causal, f"{self.label}: causal"),
-            sharpness=check_int(self.sharpness, f"{self.label}: sharpness in octaves", -32, 32),
-            gain=check_int(self.gain, f"{self.label}: gain in octaves", 0, MAX_GAIN),
-            energy=check_bool(self.energy, f"{self.label}: energy"),
+            heads=check_int(self.heads, self.place("heads"), 1, MAX_NEURONS),
+            causal=check_bool(self.causal, self.place("causal")),
+            sharpness=check_int(self.sharpness, self.place("sharpness"), -32, 32, "octaves"),
+            gain=check_int(self.gain, self.place("gain"), 0, MAX_GAIN, "octaves"),
+            energy=check_bool(self.energy, self.place("energy")),
         )
         if self.maps % (self.heads * self.answer_parts):
             of = "queries and keys of " if self.energy else ""
-            raise ValueError(f"{self.label}: {self.maps} maps cannot have {of}{self.heads} heads")
+            raise self._invalid(f"{self.maps} maps cannot have {of}{self.heads} heads", "heads")
         if self.shape.positions > MAX_PATTERNS:
-            raise ValueError(
-                f"{self.label}: self-attention has at most {MAX_PATTERNS} positions, not "
-                f"{self.shape.positions}"
+            raise self._invalid(
+                f"self-attention has at most {MAX_PATTERNS} positions, not {self.shape.positions}", "shape"
             )
 
     @property

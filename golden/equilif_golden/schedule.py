@@ -22,6 +22,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from equilif_golden.places import PlacedError
+
 if TYPE_CHECKING:
     from equilif_golden.fixed import Numerics
 
@@ -110,7 +112,7 @@ class Schedule:
     watch: Literal["all", "output"] = _field(
         "all",
         Option(
-            "With --early-exit: populations whose rates must settle.",
+            "Populations whose rates must settle for an early exit.",
             settles=True,
             absent="all",
             needs=("early_exit", "says which rates end a phase early"),
@@ -140,24 +142,25 @@ class Schedule:
 
         set_fields(self, window=check_int(self.window, "window", 1, STEPS_MAX))
         if self.window & (self.window - 1):
-            raise ValueError(f"window must be a power of two, not {self.window}")
+            raise PlacedError(f"window must be a power of two, not {self.window}", ("window",))
         check_choice(self.contrast, "contrast", ("phases", "errors"))
         set_fields(self, error_gain=check_int(self.error_gain, "error_gain", 1, 8))
         if self.error_gain & (self.error_gain - 1):
-            raise ValueError(f"error_gain must be 1, 2, 4 or 8, not {self.error_gain}")
-        free = check_int(self.free, "free (steps, at least one window)", self.window, STEPS_MAX)
+            raise PlacedError(f"error_gain must be 1, 2, 4 or 8, not {self.error_gain}", ("error_gain",))
+        at_least = "steps, at least one window"
+        free = check_int(self.free, "free", self.window, STEPS_MAX, at_least)
         nudged = (
             check_int(self.nudged, "nudged", 1, STEPS_MAX)
             if self.errors
-            else check_int(self.nudged, "nudged (steps, at least one window)", self.window, STEPS_MAX)
+            else check_int(self.nudged, "nudged", self.window, STEPS_MAX, at_least)
         )
         set_fields(self, free=free, nudged=nudged)
         set_fields(self, leak=check_int(self.leak, "leak", LEAKS[0], LEAKS[-1]))
         if self.leak not in LEAKS:
-            raise ValueError(f"leak must be one of {LEAKS}, not {self.leak}")
+            raise PlacedError(f"leak must be one of {LEAKS}, not {self.leak}", ("leak",))
         set_fields(self, beta=check_float(self.beta, "beta", 0, 2))
         if not self.beta:
-            raise ValueError("beta must be above 0, up to 2: a nudge of 0 gives no gradient")
+            raise PlacedError("beta must be above 0, up to 2: a nudge of 0 gives no gradient", ("beta",))
         set_fields(self, threshold=check_float(self.threshold, "threshold", 0, 1 << 16))
         check_choice(self.watch, "watch", ("all", "output"))
         set_fields(self, min_windows=check_int(self.min_windows, "min_windows", 1, STEPS_MAX))
@@ -167,19 +170,20 @@ class Schedule:
     def _check_early(self, early_exit: int) -> None:
         from equilif_golden.fixed import check_int, set_fields
 
-        set_fields(self, early_exit=check_int(early_exit, "early_exit (a tolerance)", 0, 255))
+        set_fields(self, early_exit=check_int(early_exit, "early_exit", 0, 255, "a tolerance"))
         if self.free % self.window:
-            raise ValueError(
-                f"early_exit needs whole windows: free {self.free} must be a multiple of {self.window}"
+            raise PlacedError(
+                f"early_exit needs whole windows: free {self.free} must be a multiple of {self.window}",
+                ("early_exit",),
             )
         if self.free < 2 * self.window:
-            raise ValueError(
+            raise PlacedError(
                 f"early_exit needs at least two windows: free must be at least "
-                f"{2 * self.window}, not {self.free}"
+                f"{2 * self.window}, not {self.free}",
+                ("early_exit",),
             )
-        check_int(
-            self.min_windows, f"min_windows (of the {self.free} free steps)", 2, self.free // self.window
-        )
+        windows = self.free // self.window
+        check_int(self.min_windows, "min_windows", 2, windows, f"of the {self.free} free steps")
 
     def __str__(self) -> str:
         text = (
@@ -219,22 +223,24 @@ class Schedule:
         return {name: getattr(self, name) for name in OPTIONS} | dict.fromkeys(silent)
 
     def check_options(self, given: Collection[str]) -> None:
-        """ValueError for an option without effect on this schedule."""
+        """PlacedError for an option without effect on this schedule."""
         for name in given:
             needs = OPTIONS[name].needs
             if needs is not None and getattr(self, needs[0]) is None:
-                raise ValueError(f"{flag(name)} {needs[1]}: give {flag(needs[0])} too, or leave it out")
+                raise PlacedError(f"{name} {needs[1]}: give {needs[0]} too, or leave it out", (name,))
             if self.errors and name in NUDGES:
-                raise ValueError(
+                raise PlacedError(
                     f'{name} has no effect with contrast "errors", which has no nudged phases: leave it '
-                    "out, or set phases.contrast=phases"
+                    'out, or take "phases"',
+                    (name,),
                 )
         shortest = self.min_windows * self.window
         if "early_exit" in given and not self.fixed and shortest >= self.free:
-            raise ValueError(
-                f"--early-exit cannot shorten a free phase of {self.free} steps: it has at least "
+            raise PlacedError(
+                f"early_exit cannot shorten a free phase of {self.free} steps: it has at least "
                 f"{self.min_windows} windows of {self.window}; give a longer one, such as "
-                f"--free {3 * shortest}"
+                f"free = {3 * shortest}",
+                ("early_exit",),
             )
 
     def with_fixed_phases(self) -> Schedule:
@@ -244,7 +250,7 @@ class Schedule:
     def raw(self, numerics: Numerics | None = None) -> RawSchedule:
         """The integers that golden model and engine work with, in these formats or the default ones.
 
-        ValueError when a constant has no exact code.
+        PlacedError when a constant has no exact code.
         """
         from equilif_golden.blocks.error import SHIFTS as ERROR_SHIFTS
         from equilif_golden.blocks.rate import rate_shift
@@ -255,22 +261,26 @@ class Schedule:
         threshold = round(self.threshold * numerics.one)
         exact = threshold == self.threshold * numerics.one
         if not exact or threshold < 16 or threshold > 2 * numerics.one or threshold & (threshold - 1):
-            raise ValueError(
-                f"threshold must be a power of two in 16/{numerics.one}..2, not {self.threshold}"
+            raise PlacedError(
+                f"threshold must be a power of two in 16/{numerics.one}..2, not {self.threshold}",
+                ("threshold",),
             )
         strength = 0 if self.errors else round(self.beta * threshold)
         nudge = f"beta x threshold = {self.beta * self.threshold}"
         error_shift = threshold.bit_length() - 9
         hidden_shift = error_shift - (self.error_gain.bit_length() - 1)
         if self.errors and hidden_shift not in ERROR_SHIFTS:
-            raise ValueError(
+            raise PlacedError(
                 f'contrast "errors" with error_gain {self.error_gain} needs a threshold of '
-                f"{self.error_gain << 8 + ERROR_SHIFTS[0]}/{numerics.one} or more, not {self.threshold}"
+                f"{self.error_gain << 8 + ERROR_SHIFTS[0]}/{numerics.one} or more, not {self.threshold}",
+                ("contrast",),
             )
         if strength < 1 and not self.errors:
-            raise ValueError(f"{nudge} is below one step of the membrane, {1 / numerics.one:g}")
+            raise PlacedError(f"{nudge} is below one step of the membrane, {1 / numerics.one:g}", ("beta",))
         if strength > STRENGTH_MAX:
-            raise ValueError(f"{nudge} is above the largest nudge, {STRENGTH_MAX / numerics.one:g}")
+            raise PlacedError(
+                f"{nudge} is above the largest nudge, {STRENGTH_MAX / numerics.one:g}", ("beta",)
+            )
         return RawSchedule(
             free=self.free,
             nudged=0 if self.errors else self.nudged,
@@ -290,11 +300,6 @@ class Schedule:
 OPTIONS: Mapping[str, Option] = {
     f.name: f.metadata["option"] for f in fields(Schedule) if "option" in f.metadata
 }
-
-
-def flag(name: str) -> str:
-    """Flag of an option on the command line."""
-    return f"--{name}".replace("_", "-")
 
 
 class RawSchedule(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from equilif_golden.blocks.geometry import CONSTANT, Geometry, Shape, positions
 from equilif_golden.fixed import check_bool, check_float, check_int, set_fields, short_repr
+from equilif_golden.places import Place, PlacedError
 from equilif_golden.populations import MAX_NEURONS, Attention, Constant, Population, SelfAttention
 
 #: possible kinds at the two ends of a synapse
@@ -75,15 +76,22 @@ class Synapse:
             if value is not None or option.default is not None:
                 set_fields(self, **{name: self._checked(option.default, value, name, option.metadata)})
         if self.kernel is None and self.stride != 1:
-            raise ValueError(f"synapse {self.name}: a stride is that of a kernel: give one, or leave it out")
+            raise self._invalid("a stride is that of a kernel: give one, or leave it out", "stride")
 
     def _checked(self, default: object, value: Any, name: str, limits: Mapping[str, Any]) -> Any:
         """Value of an option, of the type of its default; None stands for an integer."""
-        what = f"synapse {self.name}: {name}"
+        place = self.place(name)
         if isinstance(default, bool):
-            return check_bool(value, what)
+            return check_bool(value, place)
         check = check_float if isinstance(default, float) else check_int
-        return check(value, what, limits["ge"], limits["le"])
+        return check(value, place, limits["ge"], limits["le"])
+
+    def place(self, *keys: str) -> Place:
+        """Place of the synapse in its network, or of one of its values."""
+        return ("synapse", self.pre, self.post, *keys)
+
+    def _invalid(self, problem: str, *keys: str) -> PlacedError:
+        return PlacedError.of(self.place(), problem, *keys)
 
     @property
     def name(self) -> str:
@@ -116,31 +124,32 @@ class Synapse:
         return f"{self.kernel}x{self.kernel}" + (f", stride {self.stride}" if self.stride > 1 else "")
 
     def check(self, pre: Population, post: Population) -> None:
-        """ValueError unless the synapse can join these populations."""
+        """PlacedError unless the synapse can join these populations."""
         kinds = end_kind(pre), end_kind(post)
         if kinds not in JOINABLE:
             hint = f"; use {self.post}-{self.pre}" if kinds[::-1] in JOINABLE else ""
-            raise ValueError(f"synapse {self.name}: {pre.kind} to {post.kind} is not possible{hint}")
+            raise self._invalid(f"{pre.kind} to {post.kind} is not possible{hint}")
         if not self.feedback and kinds != ("lif", "lif"):
-            raise ValueError(
-                f"synapse {self.name}: only one between lif populations can be without feedback, "
-                f"not {kinds[0]} to {kinds[1]}"
+            raise self._invalid(
+                f"only one between lif populations can be without feedback, not {kinds[0]} to {kinds[1]}",
+                "feedback",
             )
         if self.pre == self.post:
-            raise ValueError(f"synapse {self.name}: a population cannot be joined to itself")
+            raise self._invalid("a population cannot be joined to itself")
         self._check_maps(pre, post)
 
     def _check_maps(self, pre: Population, post: Population) -> None:
-        """ValueError unless kernel and maps fit."""
+        """PlacedError unless kernel and maps fit."""
         constant = isinstance(pre, Constant) and pre.size == 1
         if self.per_position and not (constant and post.shape):
-            raise ValueError(
-                f"synapse {self.name}: per_position is that of a bias of maps, from a constant of size 1 to "
-                "a population with a shape: leave it out"
+            raise self._invalid(
+                "per_position is that of a bias of maps, from a constant of size 1 to a population with a "
+                "shape: leave it out",
+                "per_position",
             )
         if isinstance(pre, SelfAttention) and post.shape is None:
-            raise ValueError(
-                f"synapse {self.name}: the answers of {self.pre} go to maps: give {self.post} a shape of "
+            raise self._invalid(
+                f"the answers of {self.pre} go to maps: give {self.post} a shape of "
                 f"{pre.shape.height}x{pre.shape.width} positions"  # type: ignore[union-attr]
             )
         if self.kernel is None:
@@ -151,25 +160,28 @@ class Synapse:
                 if pre.shape
                 else f"maps receive from maps, or from a constant of size 1: give {self.pre} a shape"
             )
-            raise ValueError(f"synapse {self.name}: {self.post} has the shape {post.shape}; {missing}")
+            raise self._invalid(f"{self.post} has the shape {post.shape}; {missing}")
         for p in (pre, post):
             if p.shape is None:
-                raise ValueError(
-                    f"synapse {self.name}: a kernel joins maps, {p.name} has no shape (height, width, maps); "
-                    "give it one, or leave the kernel out"
+                raise self._invalid(
+                    f"a kernel joins maps, {p.name} has no shape (height, width, maps); give it one, or "
+                    "leave the kernel out",
+                    "kernel",
                 )
         assert pre.shape is not None and post.shape is not None
         if self.kernel != 1 and isinstance(pre, SelfAttention) | isinstance(post, SelfAttention):
-            raise ValueError(
-                f"synapse {self.name}: self-attention takes and gives values position by position: kernel "
-                f"must be 1, not {self.kernel}"
+            raise self._invalid(
+                "self-attention takes and gives values position by position: kernel must be 1, not "
+                f"{self.kernel}",
+                "kernel",
             )
-        found = Window(self.kernel, self.stride).over(pre.shape, post.shape.maps, f"synapse {self.name}")
+        found = Window(self.kernel, self.stride).over(pre.shape, post.shape.maps, self.place())
         if found != post.shape:
-            raise ValueError(
-                f"synapse {self.name}: a kernel of {self.kernel}x{self.kernel} in steps of {self.stride} "
-                f"makes {found.height}x{found.width} positions of {pre.shape}, {self.post} has the shape "
-                f"{post.shape}"
+            raise self._invalid(
+                f"a kernel of {self.kernel}x{self.kernel} in steps of {self.stride} makes "
+                f"{found.height}x{found.width} positions of {pre.shape}, {self.post} has the shape "
+                f"{post.shape}",
+                "kernel",
             )
 
     def geometry(self, pre: Population, post: Population) -> Geometry | None:
@@ -213,15 +225,15 @@ class Window(NamedTuple):
     kernel: int | None = None
     stride: int = 1
 
-    def over(self, shape: Shape, maps: int, what: str) -> Shape:
+    def over(self, shape: Shape, maps: int, owner: Place) -> Shape:
         """Shape of the ``maps`` output maps of a convolution over ``shape``."""
-        kernel = check_int(self.kernel, f"{what}: kernel", 1, min(shape.height, shape.width))
-        stride = check_int(self.stride, f"{what}: stride", 1, MAX_NEURONS)
+        kernel = check_int(self.kernel, (*owner, "kernel"), 1, min(shape.height, shape.width))
+        stride = check_int(self.stride, (*owner, "stride"), 1, MAX_NEURONS)
         sides = [positions(side, kernel, stride) for side in (shape.height, shape.width)]
         if None in sides:
-            raise ValueError(f"{what}: {_no_positions(shape, kernel, stride)}")
-        height, width = (check_int(side, what, 1, MAX_NEURONS) for side in sides)
-        return Shape(height, width, check_int(maps, f"{what}: maps", 1, MAX_NEURONS))
+            raise PlacedError.of(owner, _no_positions(shape, kernel, stride), "kernel")
+        height, width = (check_int(side, owner, 1, MAX_NEURONS) for side in sides)
+        return Shape(height, width, check_int(maps, (*owner, "maps"), 1, MAX_NEURONS))
 
 
 def _no_positions(shape: Shape, kernel: int, stride: int) -> str:

@@ -10,7 +10,8 @@ import typer
 from equilif import cli
 from equilif.commands.options import CHANGES, DEFAULTS, Given, OptionGroup, expanded
 from equilif_golden.engine import features
-from equilif_golden.schedule import OPTIONS, Schedule, flag
+from equilif_golden.places import PlacedError
+from equilif_golden.schedule import OPTIONS, Schedule
 
 
 def options(command: str) -> dict[str, set[str]]:
@@ -48,8 +49,9 @@ def test_option_needs_another():
     for name, option in OPTIONS.items():
         if option.needs:
             value = {name: getattr(Schedule(), name)}
-            with pytest.raises(ValueError, match=f"{flag(name)}.*{flag(option.needs[0])}"):
+            with pytest.raises(PlacedError, match=option.needs[0]) as e:
                 Schedule().check_options(value)
+            assert e.value.place == (name,)
     Schedule().check_options({"free": 16})
 
 

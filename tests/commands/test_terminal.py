@@ -357,10 +357,19 @@ def test_missing_typer():
         (MemoryError(), "there is not enough memory"),
         (ValueError("size must be 1..9"), "size must be 1..9"),
         (ValueError(), "ValueError"),
+        (FileNotFoundError(errno.ENOENT, "", "[Errno 2] x.npz"), "there is no [Errno 2] x.npz"),
     ],
 )
 def test_reason_of_exception(error, message):
     assert reason(error) == message
+
+
+def test_reason_contains_no_number_of_its_cause():
+    cause = OSError(errno.EIO, "Input/output error")
+    error = ValueError(f"the port cannot be read ({cause}), not [Errno 2]")
+    error.__cause__ = cause
+    cause.__context__ = error
+    assert reason(error) == "the port cannot be read (Input/output error), not [Errno 2]"
 
 
 def test_multiline_error(capsys):

@@ -278,15 +278,15 @@ def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
         ),
         (
             ("train", "--set", "phases.early_exit=8"),
-            "--set phases.early_exit cannot shorten a free phase of 8 steps: it has at least 2 windows",
+            "early_exit cannot shorten a free phase of 8 steps: it has at least 2 windows",
         ),
-        (("verify", "--early-exit", "8"), "give a longer one, such as --free 24"),
+        (("verify", "--early-exit", "8"), "give a longer one, such as free = 24"),
         (
             ("verify", "--early-exit", "8", "--free", "24", "--board", BOARD),
             "EngineConfig.early_exit",
         ),
-        (("train", "--set", "phases.watch=output"), "phases.watch says which rates end a phase early"),
-        (("verify", "digits", "--watch", "output"), "give --early-exit too"),
+        (("train", "--set", "phases.watch=output"), "watch says which rates end a phase early"),
+        (("verify", "digits", "--watch", "output"), "give early_exit too"),
     ],
 )
 def test_bad_options(arguments, message, tmp_path):
@@ -301,7 +301,7 @@ def test_export_flag():
 
 
 def test_watch_needs_early_exit(trained):  # noqa: F811
-    assert "give --early-exit too" in error_of("evaluate", trained / NETWORK, "--watch", "output")
+    assert "give early_exit too" in error_of("evaluate", trained / NETWORK, "--watch", "output")
     run("evaluate", trained / NETWORK, "--early-exit", 8, "--free", 24, "--watch", "output")
 
 

@@ -174,9 +174,9 @@ def test_damaged_programs(option):
 def test_fields_are_integers(field, wrong):
     """Fractions and booleans are rejected in used and unused fields."""
     instruction = replace(HALT, **{field: wrong})
-    with pytest.raises(ValueError, match=f"HALT: {field}"):
+    with pytest.raises(ValueError, match=rf"HALT\.{field}"):
         instruction.encode()
-    with pytest.raises(ProgramError, match=f"instruction 0: HALT: {field}"):
+    with pytest.raises(ProgramError, match=rf"instruction 0: HALT\.{field}"):
         check([instruction, HALT], CONFIG)
 
 

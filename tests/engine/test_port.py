@@ -166,9 +166,9 @@ def test_frame_size_of_device(frame_bytes):
 @pytest.mark.parametrize("build_id", [-1, 1 << 32, 0.5])
 def test_build_id_width(build_id):
     for make in (Device, BusModel):
-        with pytest.raises(ValueError, match="build id"):
+        with pytest.raises(ValueError, match="build_id"):
             make(CONFIG, build_id=build_id)  # type: ignore[operator]
-    with pytest.raises(ValueError, match="build id"):
+    with pytest.raises(ValueError, match="build_id"):
         Identity(CONFIG, build_id)
-    with pytest.raises(ValueError, match="build id"):
+    with pytest.raises(ValueError, match="build_id"):
         constants(CONFIG, build_id)

@@ -377,7 +377,7 @@ def test_impossible_sck(board, monkeypatch):
     for baud in (0, 9_599, 30_000_001):
         assert command("identify", "--port", PATH, "--baud", baud) == (
             2,
-            f"error: SCK in Hz (--baud) must be in 9600..30000000, not {baud}",
+            f"error: baud (SCK in Hz) must be in 9600..30000000, not {baud}",
         )
     controller = sys.modules["pyftdi.spi"].SpiController
     monkeypatch.setattr(controller, "frequency_max", 6e6)

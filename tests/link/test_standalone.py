@@ -99,7 +99,7 @@ def test_order_quality():
 
 def test_order_limits():
     for n in (0, -1, (1 << 20) + 1, 2.5):
-        with pytest.raises(ValueError, match="samples on a board"):
+        with pytest.raises(ValueError, match=r"samples \(on a board\)"):
             half_of(n)
     with pytest.raises(ValueError, match="seed"):
         order(5, -1, 0)
@@ -525,7 +525,7 @@ def test_unsupported_standalone_training():
     for bad, other, message in (
         (dataclasses.replace(identity, flash_blocks=0), d, "no standalone trainer"),
         (dataclasses.replace(identity, flash_blocks=7), d, "no sample fits"),
-        (identity, dataclasses.replace(d, rates=[0.1] * 256), "epochs on a board"),
+        (identity, dataclasses.replace(d, rates=[0.1] * 256), r"epochs \(on a board\)"),
         (identity, dataclasses.replace(d, network=wide, weights=wide.initial_weights(0)), "256 classes"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -25,6 +26,7 @@ from equilif.training.run import Run
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
+from equilif_golden.places import PlacedError
 from tests.cli import error_of, run
 from tests.test_kernel import networks as random_networks
 
@@ -110,6 +112,14 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "net.toml"
     path.write_text(text)
     return path
+
+
+def refused(path: Path) -> PlacedError:
+    """The error of reading a file that is TOML."""
+    with pytest.raises(PlacedError) as e:
+        netfile.read(path)
+    assert e.value.file == path
+    return e.value
 
 
 def refusal(path: Path) -> str:
@@ -336,6 +346,42 @@ def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
     assert wanted in message
     lines = [n for n, line in enumerate(marked.splitlines(), 1) if line.endswith(" !")]
     assert message.startswith(f"{path}, line {lines[0]}: " if lines else str(path)), message
+    if lines:
+        assert refused(path).line == lines[0]
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        # of two synapses with the same populations, the wrong one
+        (
+            GRAPH.replace("learning_rate_scale = 0.5", "stride = 2")
+            + '[[synapse]]\nfrom = "b"\nto = "output"\n',
+            ("synapse", 2, "stride"),
+        ),
+        # names of keys and populations in texts that name neither
+        (GRAPH.replace("[population.b]", "[population.'size heads']"), ("population", "size heads")),
+        (
+            GRAPH.replace('"a"', '"size"')
+            .replace("population.a]", "population.size]")
+            .replace("= 12", "= 0"),
+            ("population", "size", "size"),
+        ),
+        (f"{GRAPH}random_shift = 0.5\nwindow = 3\n", ("learning", "window")),
+    ],
+)
+def test_place_of_error(text, place, tmp_path):
+    path = write(tmp_path, text)
+    error = refused(path)
+    assert error.place == place and error.line == netfile.line_of(text, place)
+
+
+def test_data_named_as_a_key(tmp_path):
+    """The name of the data is no key of the file."""
+    file = netfile.read(write(tmp_path, GRAPH))
+    with pytest.raises(PlacedError, match="window has tokens") as e:
+        file.network(dataclasses.replace(tokens(4), name="window"))
+    assert (e.value.place, e.value.file, e.value.line) == ((), file.path, None)
 
 
 #: the same for MEMORY

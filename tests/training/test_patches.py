@@ -14,6 +14,7 @@ from equilif.training.history import HISTORY, read_history
 from equilif.training.patches import FEEDBACK, patched, split, value
 from equilif.training.presets import PRESETS, RATES
 from equilif.training.tables import keys as table_keys
+from equilif_golden.places import PlacedError
 from tests.cli import error_of, run
 
 DIGITS = PRESETS["digits"]
@@ -127,8 +128,9 @@ def test_value_out_of_range(key):
     if name == "seeds":
         above = f"[{above}]"
     given = {"phases.free": "24", key.key: above} if name == "early_exit" else {key.key: above}
-    with pytest.raises(ValueError, match={"tokens": "memory"}.get(name, name)):
+    with pytest.raises(PlacedError, match={"tokens": "memory"}.get(name, name)) as e:
         patched(base, given)
+    assert e.value.place[-1] == {"tokens": "size"}.get(name, name)
 
 
 def test_set_option_of_train(tmp_path):

@@ -684,7 +684,7 @@ class Instruction:
         if name == "op":
             return self.op.code
         possible = self.op.modes if name == "mode" else field_range(name)
-        value = check_int(getattr(self, name), f"{self.op.name}: {name}", possible[0], possible[-1])
+        value = check_int(getattr(self, name), (self.op.name, name), possible[0], possible[-1])
         return value | self.op.fifth if name == "mode" else value
 
     @classmethod

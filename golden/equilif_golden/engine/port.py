@@ -52,8 +52,8 @@ def elements(config: EngineConfig, region: Region, first: int, n: int) -> slice:
     """Elements ``first`` .. ``first + n - 1`` of a region; ValueError when not all of them are there."""
     size = region_size(config, region)
     limit = 1 << 32  # where addresses of the link end
-    at = check_int(first, "the first element", -limit, limit)
-    count = check_int(n, "the number of elements", 0, limit)
+    at = check_int(first, "first", -limit, limit, "the first element")
+    count = check_int(n, "n", 0, limit, "the number of elements")
     if not 0 <= at <= at + count <= size:
         raise ValueError(f"{region.name} has elements 0..{size - 1}, not {at}..{at + count - 1}")
     return slice(at, at + count)

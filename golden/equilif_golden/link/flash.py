@@ -45,8 +45,8 @@ class Area:
     blocks: int
 
     def __post_init__(self) -> None:
-        check_int(self.first, "first block of the flash", 1, MAX_BLOCKS - 1)
-        check_int(self.blocks, "blocks of the flash", 1, MAX_BLOCKS - self.first)
+        check_int(self.first, "first", 1, MAX_BLOCKS - 1, "block of the flash")
+        check_int(self.blocks, "blocks", 1, MAX_BLOCKS - self.first, "of the flash")
 
     @property
     def size(self) -> int:

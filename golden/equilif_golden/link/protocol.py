@@ -159,10 +159,10 @@ class Identity:
     LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in IDENTITY))
 
     def __post_init__(self) -> None:
-        check_int(self.build_id, "build id", 0, 0xFFFFFFFF)
-        check_int(self.max_payload, "longest payload", 1, 0xFFFF)
-        check_int(self.flash_blocks, "blocks of flash", 0, MAX_BLOCKS)
-        check_int(self.max_samples, "samples of a frame", 1, MAX_SAMPLES)
+        check_int(self.build_id, "build_id", 0, 0xFFFFFFFF)
+        check_int(self.max_payload, "max_payload", 1, 0xFFFF)
+        check_int(self.flash_blocks, "flash_blocks", 0, MAX_BLOCKS)
+        check_int(self.max_samples, "max_samples", 1, MAX_SAMPLES, "of a frame")
 
     def pack(self) -> bytes:
         values = {

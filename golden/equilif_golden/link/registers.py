@@ -63,7 +63,7 @@ class Register:
         word = 0
         for name, value in values.items():
             f = self.field(name)
-            word |= check_int(int(value), f"{self.name}.{name}", 0, (1 << f.width) - 1) << f.low
+            word |= check_int(int(value), (self.name, name), 0, (1 << f.width) - 1) << f.low
         return word
 
     def unpack(self, word: int) -> dict[str, int]:
@@ -241,5 +241,5 @@ def constants(config: EngineConfig, build_id: int = 0) -> dict[str, int]:
         "TILES": c.tiles,
         "GROUPS": REGISTERS["GROUPS"].pack(VALUES=c.value_groups, STATES=c.state_groups),
         "PROGRAM_WORDS": c.program_words,
-        "BUILD": check_int(build_id, "build id", 0, 0xFFFFFFFF),
+        "BUILD": check_int(build_id, "build_id", 0, 0xFFFFFFFF),
     }

@@ -200,7 +200,7 @@ def step(bits: int) -> int:
 
 def half_of(samples: int) -> int:
     """Smallest ``half`` whose order has all samples; ValueError when there is none."""
-    n = check_int(samples, "samples on a board", 1, 1 << SAMPLE_BITS)
+    n = check_int(samples, "samples", 1, 1 << SAMPLE_BITS, "on a board")
     return next(h for h in range(1, MAX_HALF_BITS + 1) if n <= 1 << 2 * h)
 
 

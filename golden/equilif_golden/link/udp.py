@@ -111,7 +111,7 @@ class Station:
     @classmethod
     def of(cls, address: str, port: int = PORT) -> Station:
         """A board."""
-        return cls(hardware_address(address), packed(address), check_int(port, "UDP port", 1, 0xFFFF))
+        return cls(hardware_address(address), packed(address), check_int(port, "port", 1, 0xFFFF, "UDP"))
 
 
 def ip_frame(source: Station, target: Station, protocol: int, content: bytes) -> bytes:

@@ -93,7 +93,7 @@ def groups(model: Equilibrium, learning_rate: float, scales: Mapping[str, float]
     if not scales:
         return [{"params": list(model.parameters())}]
     return [
-        {"params": [w], "lr": learning_rate * check_float(scales.get(name, 1.0), f"scale of {name}", 0, 1e6)}
+        {"params": [w], "lr": learning_rate * check_float(scales.get(name, 1.0), ("scales", name), 0, 1e6)}
         for name, w in named.items()
     ]
 
