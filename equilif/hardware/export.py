@@ -20,6 +20,7 @@ from pathlib import Path
 from equilif import results
 from equilif.hardware import driver, names
 from equilif.hardware.driver import DriverNetwork
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.extras import needs
@@ -145,6 +146,8 @@ def header(config: EngineConfig) -> str:
             f"#define EQUILIF_EXPECTED_{name} 0x{constants(config)[name]:08X}u /* what {name} reads */"
             for name in ("ID", "VERSION", "NUMERICS")
         ),
+        f"#define EQUILIF_COUNTER_STEP {DITHER_UPDATE}u /* of the dither counter, from update to update */",
+        f"#define EQUILIF_COUNTER_MASK 0x{DITHER_MASK:08X}u /* its bits */",
         "",
         "/* REGION */",
         *(f"#define EQUILIF_REGION_{name} {k}u" for k, (name, *_) in enumerate(ELEMENTS)),
