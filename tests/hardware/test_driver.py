@@ -38,6 +38,7 @@ from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
+from tests.engine.test_self_attention import with_energy
 from tests.networks import GRAPH, memory_case, sample
 
 ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)
@@ -75,6 +76,7 @@ CASES = {
     "tokens": (TOKENS, dataclasses.replace(ENGINE, program_words=512)),
     "tokens and inputs": (MIXED, dataclasses.replace(ENGINE, program_words=512, lanes=8)),
     "convolution": (FOLDED, dataclasses.replace(ENGINE, convolution=True)),
+    "self-attention": (with_energy(), engine_for(with_energy(), lanes=4)),
 }
 SMALL_TOKENS = Network.attention(3, 3, 1, 3, 2)
 #: networks of few accesses, and engines with little more memory than they need

@@ -25,7 +25,7 @@ from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.compiler import Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Op, assemble
+from equilif_golden.engine.isa import WORDS, LearnMode, Op, assemble
 from equilif_golden.engine.port import dither_position, updates_at
 from equilif_golden.fixed import Raw
 from equilif_golden.link.registers import REGISTERS, VERSION, constants
@@ -112,7 +112,7 @@ class DriverNetwork:
             "first_constant": first_constant,
             "num_constants": len(values),
             "num_program": len(program),
-            "num_updates": sum(i.op == Op.LEARN for i in instructions),
+            "num_updates": sum(i.op == Op.LEARN and not i.mode & LearnMode.STORE for i in instructions),
             "num_weights": len(words),
             "counter": dither_position(counter),
             "num_input_blocks": sum(map(len, inputs.values())),

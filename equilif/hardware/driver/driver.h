@@ -67,7 +67,7 @@ struct equilif_network {
     uint32_t num_inputs, num_outputs, num_rates;      /* num_rates: spiking neurons */
     uint32_t first_sample, num_sample;                /* elements of a sample and its target, with padding */
     uint32_t first_constant, num_constants;
-    uint32_t num_program, num_updates, num_weights;   /* words; LEARN instructions; elements */
+    uint32_t num_program, num_updates, num_weights;   /* words; steps of the counter a sample; elements */
     uint32_t counter;                                 /* dither counter */
     uint32_t num_input_blocks, num_rate_blocks;
     uint32_t num_tokens, token_width;                 /* most tokens of a sample, values of a token; or 0 */
