@@ -60,6 +60,19 @@ lowest byte marks it as present.
 
 {elements}
 
+## Bits without a meaning
+
+* In a register with fields, and in DATA above the bits of the element, a write ignores the other bits and a
+  read gives 0; only weights are extended by their sign. An access with SLVERR reads 0.
+* PREDICTION is less than the number of outputs; CYCLES and the counters of a run are modulo 2^32.
+* `aresetn` sets all registers and COUNTER to 0, so no program is loaded. Other memories keep their content;
+  weights have none before they are written, values and the staged program are 0 after configuration.
+* Whether a LOAD succeeded is its response. STATUS.LOADED and REJECTED do not tell when a program was loaded
+  before.
+
+The registers have no place for the identity of a network or of a driver. The C driver writes a word of its
+own into the staged program, element 0, after LOAD, and checks it in every call.
+
 ## Sequences
 
 * **Program:** REGION = 2, ADDRESS = 0; write its words to DATA or the stream; then LOAD = number of
