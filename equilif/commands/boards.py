@@ -490,7 +490,9 @@ def save(
     net, known = networks.load(like)
     about = networks.about(like)
     files.check(out)
-    counter = origin = client = None
+    counter: int | None = None
+    origin: str | None = None
+    client: Client | None = None
     if weights is not None:
         if port is not None or baud is not None:
             raise ValueError("--weights are those of the C driver: leave out --port and --baud")
@@ -503,8 +505,8 @@ def save(
         booted(client)
         if not require_network(client, NetworkIdentity.of(net, about), like):
             origin = (
-                "weights of a board that does not hold the identity of its network: that they belong to "
-                f"{like} is the word of the user"
+                "the board does not hold the identity of its network: structure and data are those of "
+                f"{like}, not checked"
             )
         with show.console.status(f"{net.n_weights - net.n_table:,} weights are read from the board"):
             before = state(client)
@@ -515,9 +517,12 @@ def save(
                 )
     learned = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
     networks.save(out, net, learned, about, counter, origin)
-    if client is not None and origin is None and out.is_file():
-        record_saved(client, Compiled(net, client.config).weight_words(learned))
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(learned)[:16]}")
+    if client is not None and origin is None and out.is_file():
+        try:
+            record_saved(client, Compiled(net, client.config).weight_words(learned), before[0])
+        except LinkError as e:
+            show.console.print(f"[yellow]{show.literal(e)}; the next upload will ask for --overwrite[/]")
     if origin is not None:
         show.console.print(f"[yellow]{show.literal(origin)}[/]")
     if net.n_table:

@@ -574,13 +574,13 @@ def has_learned(registers: Registers) -> bool:
     )
 
 
-def record_saved(client: Client, words: Raw) -> None:
+def record_saved(client: Client, words: Raw, counter: int) -> None:
     """Record in the flash that a file has these weights: an upload may then replace them."""
     first = _records(client)
     there = client.read_flash(first, LIST_BYTES)
     for at in range(0, LIST_BYTES, SAVED.size):
         if there[at:] == bytes([ERASED]) * (LIST_BYTES - at):
-            client.write_flash(first + at, _saved(client, words))
+            client.write_flash(first + at, _saved(words, counter))
             return
 
 
@@ -590,8 +590,9 @@ def require_saved(client: Client, registers: Registers) -> None:
         return
     records = client.read_flash(_records(client), LIST_BYTES).rstrip(bytes([ERASED]))
     last = records[(len(records) - 1) // SAVED.size * SAVED.size :].ljust(SAVED.size, bytes([ERASED]))
-    n = SAVED.unpack(last)[0]
-    if n > client.config.n_weights or _saved(client, client.read(Region.WEIGHT, 0, n)) != last:
+    n, _ = SAVED.unpack(last)
+    counter, _ = state(client)
+    if n > client.config.n_weights or _saved(client.read(Region.WEIGHT, 0, n), counter) != last:
         raise StoreError(
             "the board holds weights that it has learned itself: save them by  equilif save FILE --like "
             "NETWORK,  or discard them by --overwrite"
@@ -603,10 +604,9 @@ def _records(client: Client) -> int:
     return SLOTS * slot_blocks(client.config) * BLOCK + 2 * LIST_BYTES
 
 
-def _saved(client: Client, words: Raw) -> bytes:
-    """Record of weights in the order of their memory, and of the present counter."""
-    counter = client.read(Region.COUNTER, 0, 1)
-    content = words.astype("<i2").tobytes() + counter.astype("<u4").tobytes()
+def _saved(words: Raw, counter: int) -> bytes:
+    """Record of weights, in the order of their memory, and counter."""
+    content = words.astype("<i2").tobytes() + counter.to_bytes(4, "little")
     return SAVED.pack(words.size, hashlib.sha256(content).digest()[:12])
 
 
