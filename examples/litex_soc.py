@@ -46,7 +46,7 @@ COMPILER = "riscv64-unknown-elf-gcc"
 OPTIONS = "-std=c99 -ffreestanding -O2 -ffunction-sections -Wall -Wextra -Werror -DEQUILIF_MEMORY_MAPPED"
 LINK = "-nostdlib -Wl,--gc-sections"
 FINISHED = 1000  #: value of report.progress when the program has ended
-MAX_CYCLES = 10_000_000
+MAX_CYCLES = 20_000_000
 MAX_SECONDS = 60  #: of a tool
 
 SIMULATOR = r"""
