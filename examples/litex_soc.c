@@ -23,6 +23,7 @@ __attribute__((section(".bss.report"))) struct {
 static int learn_and_predict(void)
 {
     struct equilif_engine engine;
+    struct equilif_state state;
     unsigned k;
     int result = equilif_load(&engine, ENGINE_BASE, &equilif_network);
 
@@ -34,7 +35,8 @@ static int learn_and_predict(void)
                                  : equilif_predict(&engine, inputs[k], &s->prediction);
         report.progress++;
         if (result == EQUILIF_OK && (result = equilif_rates(&engine, s->rates)) == EQUILIF_OK)
-            result = equilif_save(&engine, s->weights, &s->counter);
+            result = equilif_save(&engine, &state, s->weights);
+        s->counter = state.counter;
         report.progress++;
     }
     return result;

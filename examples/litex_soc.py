@@ -46,7 +46,7 @@ COMPILER = "riscv64-unknown-elf-gcc"
 OPTIONS = "-std=c99 -ffreestanding -O2 -ffunction-sections -Wall -Wextra -Werror -DEQUILIF_MEMORY_MAPPED"
 LINK = "-nostdlib -Wl,--gc-sections"
 FINISHED = 1000  #: value of report.progress when the program has ended
-MAX_CYCLES = 10_000_000
+MAX_CYCLES = 20_000_000
 MAX_SECONDS = 60  #: of a tool
 
 SIMULATOR = r"""
@@ -175,6 +175,19 @@ def simulate(soc: Soc, rom: np.ndarray, steps: int) -> tuple[np.ndarray, bytes]:
     return ends[:done].astype(np.int64), ram.raw
 
 
+def sample_type(network: DriverNetwork) -> np.dtype:
+    """``struct sample`` of the C program, padding included."""
+    return np.dtype(
+        [
+            ("prediction", "<u4"),
+            ("counter", "<u4"),
+            ("rates", "<u2", network.fields["num_rates"]),
+            ("weights", "<i2", network.fields["num_weights"]),
+        ],
+        align=True,
+    )
+
+
 def golden_report(golden: Kernel, x: np.ndarray, labels: np.ndarray, sample: np.dtype) -> np.ndarray:
     """Predictions, rates, weights and dither counter of the model, after each sample."""
     report = np.zeros(len(x), sample)
@@ -201,14 +214,7 @@ def run(folder: Path) -> Result:
     soc = Soc(folder, network)
     rom, code_bytes = firmware(folder, soc, x, labels)
     ends, ram = simulate(soc, rom, 2 + 2 * n)
-    sample = np.dtype(
-        [
-            ("prediction", "<u4"),
-            ("counter", "<u4"),
-            ("rates", "<u2", network.fields["num_rates"]),
-            ("weights", "<i2", network.fields["num_weights"]),
-        ]
-    )
+    sample = sample_type(network)
     error = int.from_bytes(ram[4:8], "little")
     if error:
         raise RuntimeError(f"the driver has returned error {error} (enum equilif_result)")

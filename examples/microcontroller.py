@@ -17,7 +17,8 @@ import struct
 
 IDENTIFY, LOAD, WRITE, READ, RUN = range(1, 6)
 WEIGHT, VALUE, PROGRAM, COUNTER = range(4)
-FIELDS = 22  #: 32-bit words of the network after the four of the preamble
+LAYOUT = 3
+FIELDS = 26  #: 32-bit words of the network after the four of the preamble
 TRIES = 3
 
 
@@ -28,7 +29,7 @@ class Board:
         with open(path, "rb") as file:  # noqa: PTH123  MicroPython has no pathlib
             image = file.read()
         magic, layout, size, crc = struct.unpack_from("<4I", image)
-        if (magic, layout, size) != (0x4E4C5145, 2, len(image)) or crc != binascii.crc32(image[16:]):
+        if (magic, layout, size) != (0x4E4C5145, LAYOUT, len(image)) or crc != binascii.crc32(image[16:]):
             raise ValueError(f"{path} is no image of a network: write it by equilif export --network")
         fields = struct.unpack_from(f"<{FIELDS}I", image, 16)
         (self.num_inputs, self.num_outputs), self.first, self.size = fields[5:7], fields[8], fields[9]

@@ -459,8 +459,8 @@ def save(
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Weights that the C driver of `equilif export` saved (version, counter, weights), in place "
-            "of a board's.",
+            help="Weights that the C driver of `equilif export` saved (`struct equilif_state`, weights), in "
+            "place of a board's.",
             show_default="none",
         ),
     ] = None,
@@ -470,7 +470,8 @@ def save(
 ) -> dict[str, Any]:
     """Read the weights of a board, or those that the C driver saved, into a network.npz.
 
-    For standalone training --like must be the uploaded network and data.
+    --like must be the uploaded or exported network and data.  A board on which nothing was uploaded does not
+    hold the identity of its network: --like gives it, which the file records.
 
     Example:  [bold]equilif save trained.npz --like results/digits/network.npz[/]
     """
@@ -478,8 +479,9 @@ def save(
     from equilif.hardware.driver import read_saved
     from equilif.host.client import LinkError
     from equilif.host.ports import the_one
-    from equilif.host.store import NetworkIdentity, require_network, state
+    from equilif.host.store import record_saved, require_network, state
     from equilif.training.history import digest
+    from equilif.training.identity import NetworkIdentity
     from equilif_golden import files
     from equilif_golden import network as networks
     from equilif_golden.engine.chip import read_weights
@@ -488,18 +490,24 @@ def save(
     net, known = networks.load(like)
     about = networks.about(like)
     files.check(out)
-    counter = None
+    counter: int | None = None
+    origin: str | None = None
+    client: Client | None = None
     if weights is not None:
         if port is not None or baud is not None:
             raise ValueError("--weights are those of the C driver: leave out --port and --baud")
         try:
-            found, counter = read_saved(weights.read_bytes(), net)
+            found, counter = read_saved(weights, net, about)
         except ValueError as e:
             raise ValueError(f"{weights}: {e}") from None
     else:
         client = the_one(port, baud)
         booted(client)
-        require_network(client, NetworkIdentity.of(net, about), like)
+        if not require_network(client, NetworkIdentity.of(net, about), like):
+            origin = (
+                "the board does not hold the identity of its network: structure and data are those of "
+                f"{like}, not checked"
+            )
         with show.console.status(f"{net.n_weights - net.n_table:,} weights are read from the board"):
             before = state(client)
             found = read_weights(client, Compiled(net, client.config))
@@ -508,11 +516,23 @@ def save(
                     "the board was reset, or did something else, while its weights were read: try again"
                 )
     learned = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
-    networks.save(out, net, learned, about, counter)
+    networks.save(out, net, learned, about, counter, origin)
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(learned)[:16]}")
+    if client is not None and origin is None and out.is_file():
+        try:
+            record_saved(client, Compiled(net, client.config).weight_words(learned), before[0])
+        except LinkError as e:
+            show.console.print(f"[yellow]{show.literal(e)}; the next upload will ask for --overwrite[/]")
+    if origin is not None:
+        show.console.print(f"[yellow]{show.literal(origin)}[/]")
     if net.n_table:
         show.console.print(f"{net.n_table:,} of them, the embedding table, are those of {show.literal(like)}")
-    return {"network": out, "weights": net.n_weights, "sha256": digest(learned)}
+    return {
+        "network": out,
+        "weights": net.n_weights,
+        "sha256": digest(learned),
+        "identity": "checked" if origin is None else "given",
+    }
 
 
 @command
@@ -593,7 +613,7 @@ def _to_flash(
     from equilif.commands.standalone import booted
     from equilif.host import lessons
     from equilif.host.ports import the_one
-    from equilif.host.store import Store, StoreError, check_chip, has_learned, require_idle
+    from equilif.host.store import Store, StoreError, check_chip, require_idle, require_saved
     from equilif.listening import Listener
     from equilif.training import saved
     from equilif.training.history import digest
@@ -609,11 +629,8 @@ def _to_flash(
         raise StoreError(lessons.NO_LESSONS)
     now = booted(client)
     require_idle(now)
-    if has_learned(now) and not overwrite:
-        raise StoreError(
-            "the board holds weights that it has learned itself: save them by  equilif save FILE --like "
-            "NETWORK,  or discard them by --overwrite"
-        )
+    if not overwrite:
+        require_saved(client, now)
     check_chip(client)
     lessons.require_lessons(client)
     count = lessons.NEW_CLASSES if new_classes is None else new_classes

@@ -386,5 +386,11 @@ def _driver_network(path: Path, config: EngineConfig, learning_rate: float | Non
             f"{path} has synapses without feedback, or self-attention without an energy, and cannot learn: "
             "leave out --learning-rate"
         )
-    counter = networks.counter(path)
-    return DriverNetwork.compile(net, weights, config, learning_rate=learning_rate or 0.0, counter=counter)
+    return DriverNetwork.compile(
+        net,
+        weights,
+        config,
+        learning_rate=learning_rate or 0.0,
+        counter=networks.counter(path),
+        about=networks.about(path),
+    )

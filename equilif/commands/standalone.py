@@ -94,11 +94,11 @@ def upload(
         StoreError,
         TrainingJob,
         check_chip,
-        has_learned,
         require_idle,
+        require_saved,
     )
     from equilif.training.history import digest
-    from equilif.training.records import save_network
+    from equilif.training.records import holds, save_network
     from equilif_golden import files
     from equilif_golden.link.standalone import FAULTS, Fault
 
@@ -123,12 +123,14 @@ def upload(
     preset = preset.changed(order="standalone", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path("results") / f"{name}-standalone.npz"
-    require_absent([file], overwrite)
     files.check(file)
     network = preset.network(loaded)
     preset.check_rates(network)
     start = preset.seeds[0] if seed is None else seed
     weights = preset.initial_weights(network, start, loaded)
+    about = None if loaded.identity is None else dataclasses.asdict(loaded.identity)
+    if not holds(file, network, weights, about):
+        require_absent([file], overwrite)
     learned = Samples(labels=loaded.y_train, x=loaded.x_train, tokens=loaded.tokens_train).first(
         samples or len(loaded.y_train)
     )
@@ -139,13 +141,9 @@ def upload(
     if client.identity.flash_blocks:
         now = booted(client)
         require_idle(now)
-        if has_learned(now) and not overwrite:
-            raise StoreError(
-                "the board holds weights trained on an earlier upload: save them by  equilif save FILE "
-                "--like NETWORK,  or discard them by --overwrite"
-            )
+        if not overwrite:
+            require_saved(client, now)
         check_chip(client)
-    about = None if loaded.identity is None else dataclasses.asdict(loaded.identity)
     job = TrainingJob(
         network=network,
         weights=weights,

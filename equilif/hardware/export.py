@@ -20,6 +20,7 @@ from pathlib import Path
 from equilif import results
 from equilif.hardware import driver, names
 from equilif.hardware.driver import DriverNetwork
+from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.extras import needs
@@ -58,6 +59,19 @@ DATA holds one element in its low bits. The stream packs elements from bit 0 upw
 lowest byte marks it as present.
 
 {elements}
+
+## Bits without a meaning
+
+* In a register with fields, and in DATA above the bits of the element, a write ignores the other bits and a
+  read gives 0; only weights are extended by their sign. An access with SLVERR reads 0.
+* PREDICTION is less than the number of outputs; CYCLES and the counters of a run are modulo 2^32.
+* `aresetn` sets all registers and COUNTER to 0, so no program is loaded. Other memories keep their content;
+  weights have none before they are written, values and the staged program are 0 after configuration.
+* Whether a LOAD succeeded is its response. STATUS.LOADED and REJECTED do not tell when a program was loaded
+  before.
+
+The registers have no place for the identity of a network or of a driver. The C driver writes a word of its
+own into the staged program, element 0, after LOAD, and checks it in every call.
 
 ## Sequences
 
@@ -145,6 +159,8 @@ def header(config: EngineConfig) -> str:
             f"#define EQUILIF_EXPECTED_{name} 0x{constants(config)[name]:08X}u /* what {name} reads */"
             for name in ("ID", "VERSION", "NUMERICS")
         ),
+        f"#define EQUILIF_COUNTER_STEP {DITHER_UPDATE}u /* of the dither counter, from update to update */",
+        f"#define EQUILIF_COUNTER_MASK 0x{DITHER_MASK:08X}u /* its bits */",
         "",
         "/* REGION */",
         *(f"#define EQUILIF_REGION_{name} {k}u" for k, (name, *_) in enumerate(ELEMENTS)),

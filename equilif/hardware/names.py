@@ -6,8 +6,8 @@ Amaranth numbers signals of one name (``valid$12``), ports that it adds (``port$
 memory ports (``$signature__addr$3``), and joins the names of modules by dots.  Verilog must escape all of
 these.  :func:`plain` names a port after a signal on the same net, and a signal of a memory after the memory.
 
-Yosys declares a net for every operator.  :func:`inline` writes the operator in place of its net where the net
-has one use.
+Yosys declares a net for every operator, and keeps that of a register without use which it removes.
+:func:`inline` writes the operator in place of its net where the net has one use, and drops nets without use.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ OPERATOR = re.compile(r"^  assign (_\d+_) = (.*);$", re.MULTILINE)
 #: what an operator can replace a net in
 STATEMENT = re.compile(r"^( *(?:assign [^=]+ = |[^=;]+ <= |if \())(.*)(\)|;)", re.MULTILINE)
 DEFINITION = re.compile(r"^  (?:wire (?:\[[\d:]+\] )?|assign )(_\d+_)(?: = .*)?;\n", re.MULTILINE)
+DECLARATION = re.compile(r"^  wire (?:\[[\d:]+\] )?(\w+);\n", re.MULTILINE)
 #: data of a memory, from the register that Yosys adds
 READ_DATA = re.compile(r"^  assign (\w+) = (_\d+_);$", re.MULTILINE)
 SIGNED = re.compile(r"\$signed|>>>")
@@ -119,6 +120,8 @@ def inline(verilog: str) -> str:
 
 
 def _inlined(module: str) -> str:
+    names = Counter(re.findall(r"(?<!\.)\b\w+", module))
+    module = DECLARATION.sub(lambda found: found[0] if names[found[1]] > 1 else "", module)
     uses = Counter(NET.findall(module))
     kept = {net for index in INDEX.findall(module) for net in NET.findall(index)}
     operators = {

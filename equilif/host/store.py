@@ -3,9 +3,10 @@
     slot 0 | slot 1 | journal | programs | saves | index | samples ... | index | tests ...
 
 equilif_golden.link.standalone says what each is; the journal is this program's: which store it is, of which
-network and data, where its tests are, and which of its blocks are written.  Samples of lessons also take the
-rest of the blocks of programs, saves and index.  The frames are those that
-equilif.host.client sends for the same work, so there is one way in which a sample gets into an engine.
+network and data, where its tests are, which of its blocks are written, and which weights
+were saved.  Samples of lessons also take the rest of the blocks of programs, saves and index.  The frames are
+those that equilif.host.client sends for the same work, so there is one way in which a sample gets into an
+engine.
 
 An upload has an *owner* number, from a digest of its content.  It is in the journal, in every list of
 programs and, as a register, in every slot.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.host.client import Client
+from equilif.training.identity import NetworkIdentity
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.port import READ_BYTES, Region, dither_position
 from equilif_golden.fixed import Raw, check_int
@@ -56,11 +59,11 @@ from equilif_golden.link.standalone import (
 from equilif_golden.network import Network, TokenRows
 from equilif_golden.samples import one_hot
 
+#: record of saved weights: their number, digest of weights and counter; LIST_BYTES of them end the journal
+SAVED = struct.Struct("<I12s")
 MAX_EPOCHS = 0xFF
 MAX_CLASSES = 1 << 8  #: a sample's label is a byte
 HEADER_BYTES = 256  #: of the journal
-LOCATION = ("path", "test")  #: where data are, not what they are
-DIGEST_DIGITS = 16  #: of a network's digests there
 RECORD_BYTES = 512  #: of elements in a frame of a slot
 
 
@@ -156,46 +159,6 @@ class TrainingJob:
     pause: int = 0
     about: Mapping[str, Any] | None = None
     lessons: Lessons | None = None
-
-
-@dataclass(frozen=True)
-class NetworkIdentity:
-    """Digests of the structure of a network, without weights, and of its data record."""
-
-    network: str
-    data: str
-
-    @classmethod
-    def of(cls, network: Network, about: Mapping[str, Any] | None) -> NetworkIdentity:
-        what = None if about is None else {k: v for k, v in about.items() if k not in LOCATION}
-        return cls(_digest(network.to_dict()), _digest(what))
-
-
-def _digest(value: Any) -> str:
-    written = json.dumps(_original(value), sort_keys=True, default=str)
-    return hashlib.sha256(written.encode()).hexdigest()[:DIGEST_DIGITS]
-
-
-#: names in a digest, as boards have them in their flash: present name -> name in version 0.1.0
-ORIGINAL = {
-    "table_rows": "rows",
-    "dynamic_patterns": "loaded",
-    "learning_rate_scale": "rate_scale",
-    "early_exit": "early",
-    "min_windows": "least",
-    "test_fraction": "hold_out",
-    "attention": "memory",
-    "word_vectors": "vectors",
-    "word_vectors_digest": "vectors_digest",
-}
-
-
-def _original(value: Any) -> Any:
-    """A record under the names of version 0.1.0: a rename changes no digest."""
-    if isinstance(value, Mapping):
-        found = {ORIGINAL.get(key, key): _original(v) for key, v in value.items()}
-        return found | {"kind": "softmax"} if found.get("kind") == "attention" else found
-    return [_original(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
@@ -579,24 +542,23 @@ def require_idle(registers: Registers) -> None:
         raise StoreError("the board is training: stop it first, with  equilif standalone --stop")
 
 
-def require_network(client: Client, identity: NetworkIdentity, file: object) -> None:
-    """StoreError unless the board holds a network of this structure and data.  ``file``: where it is from.
+def require_network(client: Client, identity: NetworkIdentity, file: object) -> bool:
+    """StoreError when the board holds a network of another structure or data.  ``file``: where it is from.
 
-    A board without a standalone trainer, or on which nothing was uploaded, holds what a host wrote: that is
-    not known.
+    False when that is not known: a board without a standalone trainer, or on which nothing was uploaded,
+    holds what a host wrote, and has no place for the identity of a network.
     """
     if not client.identity.flash_blocks or (now := client.registers).fault == Fault.NO_SLOT:
-        return
+        return False
     require_idle(now)
     require_valid(now)
     held = journal_of(client).network
-    for what in ("network", "data"):
-        if getattr(held, what) != getattr(identity, what):
-            name = {"network": "a network of another structure", "data": "a network of other data"}[what]
-            raise StoreError(
-                f"{file} has {name} than the board holds: name the file that equilif upload wrote, or one "
-                "trained with the same options"
-            )
+    if difference := held.difference(identity):
+        raise StoreError(
+            f"{file} has {difference} than the board holds: name the file that equilif upload wrote, or one "
+            "trained with the same options"
+        )
+    return True
 
 
 def state(client: Client) -> tuple[int, Registers | None]:
@@ -610,6 +572,42 @@ def has_learned(registers: Registers) -> bool:
     return registers.fault != Fault.NO_SLOT and bool(
         registers.generation or registers.epoch or registers.turn
     )
+
+
+def record_saved(client: Client, words: Raw, counter: int) -> None:
+    """Record in the flash that a file has these weights: an upload may then replace them."""
+    first = _records(client)
+    there = client.read_flash(first, LIST_BYTES)
+    for at in range(0, LIST_BYTES, SAVED.size):
+        if there[at:] == bytes([ERASED]) * (LIST_BYTES - at):
+            client.write_flash(first + at, _saved(words, counter))
+            return
+
+
+def require_saved(client: Client, registers: Registers) -> None:
+    """StoreError when the board has learned weights, and the last ones that were saved are others."""
+    if not has_learned(registers):
+        return
+    records = client.read_flash(_records(client), LIST_BYTES).rstrip(bytes([ERASED]))
+    last = records[(len(records) - 1) // SAVED.size * SAVED.size :].ljust(SAVED.size, bytes([ERASED]))
+    n, _ = SAVED.unpack(last)
+    counter, _ = state(client)
+    if n > client.config.n_weights or _saved(client.read(Region.WEIGHT, 0, n), counter) != last:
+        raise StoreError(
+            "the board holds weights that it has learned itself: save them by  equilif save FILE --like "
+            "NETWORK,  or discard them by --overwrite"
+        )
+
+
+def _records(client: Client) -> int:
+    """Address of the records of saved weights."""
+    return SLOTS * slot_blocks(client.config) * BLOCK + 2 * LIST_BYTES
+
+
+def _saved(words: Raw, counter: int) -> bytes:
+    """Record of weights, in the order of their memory, and counter."""
+    content = words.astype("<i2").tobytes() + counter.to_bytes(4, "little")
+    return SAVED.pack(words.size, hashlib.sha256(content).digest()[:12])
 
 
 # -- tests -----------------------------------------------------------------------------------------

@@ -18,11 +18,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from equilif import results
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.data.identity import NamedSet
 from equilif.training import old
+from equilif.training.identity import NetworkIdentity
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
 from equilif_golden.places import PlacedError
@@ -161,6 +164,16 @@ def save_network(path: Path, network: Network, weights: Weights, data: DataSet) 
     """A network.npz that says which data it belongs to."""
     identity = data.identity
     networks.save(path, network, weights, None if identity is None else dataclasses.asdict(identity))
+
+
+def holds(path: Path, network: Network, weights: Weights, about: Mapping[str, Any] | None) -> bool:
+    """Whether a file has this network with these weights and this data record."""
+    try:
+        there, found = networks.load(path)
+        same = NetworkIdentity.of(there, networks.about(path)) == NetworkIdentity.of(network, about)
+    except (OSError, ValueError):
+        return False
+    return same and all(np.array_equal(found[name], weights[name]) for name in found)
 
 
 # -- what several kinds of runs check --------------------------------------------------------------

@@ -27,13 +27,14 @@ class Saved:
     """A network of ``path``.
 
     ``identity``: the data that it belongs to, by its file, or by the run that its folder holds; None where
-    neither says it.
+    neither says it.  ``origin``: see equilif_golden.network.save.
     """
 
     path: Path
     network: Network
     weights: Weights
     identity: About | NamedSet | None
+    origin: str | None = None
 
     @property
     def note(self) -> str:
@@ -42,6 +43,10 @@ class Saved:
             f"{self.path} does not record its training data: its inputs are taken as raw 8-bit values, its "
             "classes as the numbers of its outputs"
         )
+
+    @property
+    def _origin(self) -> tuple[str, ...]:
+        return () if self.origin is None else (f"{self.path}: {self.origin}",)
 
     # -- data --------------------------------------------------------------------------------------
     def data_set(self, folder: Path | None = None) -> DataSet:
@@ -75,6 +80,12 @@ class Saved:
         Without ``source`` those that it was trained on, else a data set by name or path.  ValueError when its
         classes are others, or its samples cannot be read as those of training were.
         """
+        name, found, notes = self._test_samples(source, folder)
+        return name, found, (*notes, *self._origin)
+
+    def _test_samples(
+        self, source: Name | Path | None, folder: Path | None
+    ) -> tuple[str, Samples, tuple[str, ...]]:
         own_data = isinstance(source, Path) or source is None and isinstance(self.identity, About)
         if folder is not None and own_data:
             raise ValueError("--data is the folder of a named data set: give the path of your own data")
@@ -121,6 +132,9 @@ class Saved:
         """Notes for using this network on ``data``; ValueError when they do not match: its classes,
         or what its inputs mean, are others.
         """
+        return (*self._check(data), *self._origin)
+
+    def _check(self, data: DataSet) -> tuple[str, ...]:
         wanted = self.identity
         there = data.identity
         if wanted is None:
@@ -167,7 +181,8 @@ def read(path: Path) -> Saved:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
     network, weights = networks.load(path)
-    return Saved(path, network, weights, read_identity(path) or _by_run(path, weights))
+    identity = read_identity(path) or _by_run(path, weights)
+    return Saved(path, network, weights, identity, networks.origin(path))
 
 
 def _by_run(path: Path, weights: Weights) -> About | NamedSet | None:

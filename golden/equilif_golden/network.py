@@ -128,6 +128,7 @@ ENGINE_SIDE = 63
 #: member of a saved network with further data about it
 ABOUT = "about"
 COUNTER = "counter"
+ORIGIN = "origin"
 #: raw weights, by name of the synapse
 Weights = dict[str, Raw]
 Number = TypeVar("Number", bound=np.generic)
@@ -972,11 +973,13 @@ def save(
     weights: Mapping[str, npt.ArrayLike],
     about: Mapping[str, Any] | None = None,
     counter: int | None = None,
+    origin: str | None = None,
 ) -> None:
     """Network and weights in one ``.npz``, written whole or not at all.
 
     ``about``: what else belongs to them, values that JSON has; :func:`about` reads it.  ``counter``: updates
-    so far, for learning that goes on; :func:`counter` reads it.
+    so far, for learning that goes on; :func:`counter` reads it.  ``origin``: a note on where the weights are
+    from, if nothing says that network and ``about`` are theirs; :func:`origin` reads it.
     """
     require_network(network)
     content = io.BytesIO()
@@ -987,6 +990,8 @@ def save(
         arrays[ABOUT] = np.array(check_about(about))
     if counter is not None:
         arrays[COUNTER] = np.array(counter, np.uint32)
+    if origin is not None:
+        arrays[ORIGIN] = np.array(origin)
     np.savez_compressed(content, network=np.array(json.dumps(network.to_dict())), **arrays)
     files.write(path, content.getvalue())
 
@@ -1017,6 +1022,11 @@ def counter(path: str | Path) -> int:
     return _read(Path(path), _unpack_counter)
 
 
+def origin(path: str | Path) -> str | None:
+    """The ``origin`` of a file of :func:`save`, or None; ValueError names a file that holds no network."""
+    return _read(Path(path), _unpack_origin)
+
+
 def _read(path: Path, unpack: Callable[[zipfile.ZipFile], T]) -> T:
     """Part of a saved network; ValueError names a file that holds none."""
     with path.open("rb") as f:
@@ -1042,6 +1052,10 @@ def _unpack_counter(z: zipfile.ZipFile) -> int:
     return int(_member(z, COUNTER, (), "u")) if f"{COUNTER}.npy" in z.namelist() else 0
 
 
+def _unpack_origin(z: zipfile.ZipFile) -> str | None:
+    return str(_member(z, ORIGIN, None, "U")) if f"{ORIGIN}.npy" in z.namelist() else None
+
+
 def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
     there = set(z.namelist())
     if "network.npy" not in there:
@@ -1049,7 +1063,7 @@ def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
     network = Network.from_dict(json.loads(str(_member(z, "network", None, "U"))))
     shapes = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
     members = {f"{name}.npy" for name in ("network", *shapes)}
-    if there - {f"{ABOUT}.npy", f"{COUNTER}.npy"} != members:
+    if there - {f"{name}.npy" for name in (ABOUT, COUNTER, ORIGIN)} != members:
         raise ValueError(f"it has {', '.join(sorted(there))}, its network needs {', '.join(sorted(members))}")
     weights = {name.removeprefix("weights/"): _member(z, name, shape, "iu") for name, shape in shapes.items()}
     return network, network.check_weights(weights)

@@ -109,6 +109,30 @@ def test_litex_soc():
     assert set(result.differences().values()) == {0}
 
 
+@pytest.mark.parametrize("sizes", [(13, 40, 20, 3), (6, 3, 2), (64, 64, 10)])
+def test_litex_report_has_the_layout_of_c(sizes, tmp_path):
+    """An odd number of rates or weights is padded."""
+    pytest.importorskip("litex", reason="extra litex")
+    from equilif.hardware.driver import DriverNetwork
+    from equilif.hardware.export import driver_files
+    from equilif_golden.network import Network
+
+    module = example("litex_soc")
+    network = Network.chain(*sizes)
+    compiled = DriverNetwork.compile(network, network.initial_weights(), module.CONFIG, learning_rate=0.1)
+    for name, content in driver_files(module.CONFIG, compiled, "core").items():
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    struct = re.search(r"^struct sample \{.*?^\};$", (EXAMPLES / "litex_soc.c").read_text(), re.M | re.S)[0]
+    expected = module.sample_type(compiled)
+    parts = [f"offsetof(struct sample, {name}) == {expected.fields[name][1]}" for name in expected.names]
+    parts.append(f"sizeof(struct sample) == {expected.itemsize}")
+    (tmp_path / "main.c").write_text(
+        f'#include "network.h"\n{struct}\n'
+        + "\n".join(f'_Static_assert({part}, "{part}");' for part in parts)
+    )
+    subprocess.run(["gcc", "-fsyntax-only", "-I.", "main.c"], cwd=tmp_path, check=True)
+
+
 def test_own_board():
     pytest.importorskip("amaranth_boards")
     from equilif.hardware.boards import find

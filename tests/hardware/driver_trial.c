@@ -2,9 +2,9 @@
  *
  *   driver_trial arrays|IMAGE SAMPLES RESULTS SAVED
  *
- * SAMPLES: numbers of samples to learn and to predict, then label, number of
- * tokens, their patterns, and inputs of each.  RESULTS: prediction and
- * rates of each, then what is saved.  SAVED: for equilif save --weights.  The exit code is the first error of the driver. */
+ * SAMPLES: numbers of samples to learn and to predict, then label, number of tokens, their patterns, and inputs
+ * of each.  RESULTS: prediction and rates of each, then weights and counter before and after a restore.  SAVED:
+ * for equilif save --weights.  The exit code is the first error of the driver. */
 #include "network.h"
 
 #include <stdio.h>
@@ -15,7 +15,8 @@
 #define BASE 0x40000000u
 
 static uint32_t image[1 << 20];
-static int16_t weights[EQUILIF_NETWORK_NUM_WEIGHTS];
+static int16_t weights[EQUILIF_NETWORK_NUM_WEIGHTS], first_weights[EQUILIF_NETWORK_NUM_WEIGHTS];
+static struct equilif_state state, first_state;
 static uint16_t rates[EQUILIF_NETWORK_NUM_RATES];
 static uint8_t inputs[EQUILIF_NETWORK_NUM_INPUTS + 1]; /* there may be none */
 static int16_t patterns[(EQUILIF_NETWORK_NUM_TOKENS + 1) * (EQUILIF_NETWORK_TOKEN_WIDTH + 1)];
@@ -51,20 +52,18 @@ static void record(uint32_t prediction)
     fwrite(rates, sizeof rates, 1, results);
 }
 
-static uint32_t save(void)
+static void save(void)
 {
-    uint32_t counter;
-    TRY(equilif_save(&engine, weights, &counter));
+    TRY(equilif_save(&engine, &state, weights));
     fwrite(weights, sizeof weights, 1, results);
-    fwrite(&counter, sizeof counter, 1, results);
-    return counter;
+    fwrite(&state.counter, sizeof state.counter, 1, results);
 }
 
 int main(int argc, char **argv)
 {
     struct equilif_network opened;
     const struct equilif_network *network = &equilif_network;
-    uint32_t counts[2], label, num_tokens, prediction, counter, i;
+    uint32_t counts[2], label, num_tokens, prediction, i;
     size_t n;
     FILE *f;
 
@@ -84,6 +83,7 @@ int main(int argc, char **argv)
     if (!results || !f || fread(counts, sizeof counts, 1, f) != 1)
         return 103;
     TRY(counts[0] + counts[1] ? equilif_load(&engine, BASE, network) : EQUILIF_OK);
+    TRY(equilif_save(&engine, &first_state, first_weights));
     for (i = 0; i < counts[0] + counts[1]; i++) {
         if (fread(&label, 4, 1, f) != 1 || fread(&num_tokens, 4, 1, f) != 1)
             return 104;
@@ -99,15 +99,13 @@ int main(int argc, char **argv)
             TRY(equilif_predict(&engine, inputs, &prediction));
         record(prediction);
     }
-    counter = save();
+    save();
     fclose(f);
     if (!(f = fopen(argv[4], "wb")))
         return 105;
-    fwrite(&engine.network->version, 4, 1, f);
-    fwrite(&counter, 4, 1, f);
+    fwrite(&state, sizeof state, 1, f);
     fwrite(weights, sizeof weights, 1, f);
-    /* back to the beginning */
-    TRY(equilif_restore(&engine, network->weights, network->counter));
+    TRY(equilif_restore(&engine, &first_state, first_weights));
     save();
     fclose(f);
     fclose(results);

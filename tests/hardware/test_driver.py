@@ -5,6 +5,7 @@ import os
 import re
 import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,22 @@ from typer.testing import CliRunner
 from equilif import Kernel, Network
 from equilif.cli import app
 from equilif.data import images
-from equilif.hardware.driver import LAYOUT, MAGIC, DriverNetwork, declarations, read_saved
+from equilif.hardware.driver import (
+    LAYOUT,
+    MAGIC,
+    STATE_MAGIC,
+    DriverNetwork,
+    declarations,
+    read_saved,
+)
 from equilif.hardware.export import driver_files, licensed
 from equilif.training.history import digest
+from equilif.training.identity import NetworkIdentity
 from equilif_golden import network as networks
+from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.engine.port import dither_position
+from equilif_golden.engine.port import Region, dither_position
 from equilif_golden.link.bus import BusModel
 from equilif_golden.link.registers import REGISTERS, constants
 from equilif_golden.network import Attention, Population, Relay, Synapse, TokenRows
@@ -28,10 +38,12 @@ from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
+from tests.engine.test_self_attention import with_energy
 from tests.networks import GRAPH, memory_case, sample
 
 ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)
 DIGITS = Network.chain(64, 8, 10)
+LONGER = dataclasses.replace(DIGITS, schedule=dataclasses.replace(DIGITS.schedule, free=9))
 FOLDED = Network.conv((8, 8), (5, 3), 6, patch=2)
 ATTENTION = Network(
     (
@@ -64,31 +76,59 @@ CASES = {
     "tokens": (TOKENS, dataclasses.replace(ENGINE, program_words=512)),
     "tokens and inputs": (MIXED, dataclasses.replace(ENGINE, program_words=512, lanes=8)),
     "convolution": (FOLDED, dataclasses.replace(ENGINE, convolution=True)),
+    "self-attention": (with_energy(), engine_for(with_energy(), lanes=4)),
+}
+SMALL_TOKENS = Network.attention(3, 3, 1, 3, 2)
+#: networks of few accesses, and engines with little more memory than they need
+SMALL = {
+    name: (network, EngineConfig(**{"lanes": 2, "value_groups": 32, "state_groups": 16, **sizes}))
+    for name, network, sizes in (
+        ("chain", Network.chain(5, 2, 3), {"tiles": 10, "program_words": 150}),
+        (
+            "tokens",
+            Network(
+                (Population("x", 3, "input"), *SMALL_TOKENS.populations),
+                (Synapse("x", "hidden1"), *SMALL_TOKENS.synapses),
+                "output",
+                SMALL_TOKENS.schedule,
+            ),
+            {"tiles": 21, "program_words": 306},
+        ),
+        (
+            "convolution",
+            Network.conv((4, 4), (2, 2), 2, patch=2),
+            {"tiles": 23, "program_words": 183, "convolution": True},
+        ),
+    )
 }
 LEARNING_RATE = 0.05
 COUNTER = 1234567
 #: values of enum equilif_result
 RESULTS = (
-    "OK NO_ENGINE VERSION TOO_SMALL PROGRAM NO_PROGRAM BUSY TIMEOUT LABEL INFERENCE TOKENS IMAGE".split()
-)
+    "OK NO_ENGINE VERSION TOO_SMALL PROGRAM NO_PROGRAM BUSY TIMEOUT LABEL INFERENCE TOKENS IMAGE BUS OWNER "
+    "STATE"
+).split()
 #: of the trial
 FILES = ("samples", "results", "saved")
 VERSION = constants(ENGINE)["VERSION"]
 TRIAL = Path(__file__).with_name("driver_trial.c")
+FAULTS = Path(__file__).with_name("driver_faults.c")
 
 
-def build(folder, network, engine, learning_rate=LEARNING_RATE, options=()):
-    """Compile the driver with a network of random weights."""
+def build(folder, network, engine, learning_rate=LEARNING_RATE, options=(), program=TRIAL, about=None):
+    """Compile the driver with a network of random weights, as the executable ``trial``."""
     rng = np.random.default_rng(3)
     weights = {s.name: rng.integers(-1500, 1501, network.shape(s)) for s in network.plastic}
-    compiled = DriverNetwork.compile(network, weights, engine, learning_rate=learning_rate, counter=COUNTER)
+    compiled = DriverNetwork.compile(
+        network, weights, engine, learning_rate=learning_rate, counter=COUNTER, about=about
+    )
     for name, content in driver_files(engine, compiled, "core").items():
         path = folder / name
         path.write_bytes(content if isinstance(content, bytes) else licensed(path, content).encode())
     checks = "-std=c99 -Wall -Wextra -Wconversion -Werror -pedantic -O1 -g"
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     subprocess.run(
-        ["gcc", *checks.split(), *sanitizers, *options, "-I.", TRIAL, "core.c", "-o", "trial"],
+        ["gcc", *checks.split(), *sanitizers, *options, "-I.", program, "core.c", "-o", "trial"],
         cwd=folder,
         check=True,
     )
@@ -210,13 +250,17 @@ def test_saved_weights(tmp_path):
     """Learned by the driver, then a network.npz: the weights of the kernel, which goes on learning alike."""
     digits = images.digits()
     x, labels = digits.x_train[:40], digits.y_train[:40]
-    golden = build(tmp_path, DIGITS, ENGINE)
+    golden = build(tmp_path, DIGITS, ENGINE, about={"data": "digits"})
     assert run(tmp_path, BusModel(ENGINE), x, labels, len(x))[0] == "OK"
     golden.train(x, labels)
     like, out = tmp_path / "like.npz", tmp_path / "network.npz"
+    arguments = [str(a) for a in ("save", out, "--like", like, "--weights", tmp_path / "saved")]
+    for network, about in ((DIGITS, {"data": "letters"}), (DIGITS, None), (LONGER, {"data": "digits"})):
+        networks.save(like, network, network.initial_weights(), about)
+        refused = CliRunner().invoke(app, arguments)
+        assert refused.exit_code == 2 and "saved" in refused.output and not out.exists()
     networks.save(like, DIGITS, DIGITS.initial_weights(), {"data": "digits"})
-    arguments = ["save", out, "--like", like, "--weights", tmp_path / "saved"]
-    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     learned = Kernel.load(out)
     assert learned.network == DIGITS and networks.about(out) == {"data": "digits"}
@@ -227,40 +271,81 @@ def test_saved_weights(tmp_path):
     assert digest(learned.weights) == digest(golden.weights)
 
 
-def saved(*, version=VERSION, counter=0, words=None):
-    """A file of the driver."""
+def saved(*, engine=ENGINE, words=None, about=None, extra=b"", **changed):
+    """A file of the driver; ``changed``: fields of its state."""
     if words is None:
-        words = Compiled(DIGITS, ENGINE).weight_words(DIGITS.initial_weights())
-    return struct.pack("<2I", version, counter) + words.astype("<i2").tobytes()
+        words = Compiled(DIGITS, engine).weight_words(DIGITS.initial_weights())
+    fields = {
+        "magic": STATE_MAGIC,
+        "layout": LAYOUT,
+        "version": constants(engine)["VERSION"],
+        "identity": NetworkIdentity.of(DIGITS, about).words(),
+        "counter": 0,
+        "num_weights": words.size,
+    } | changed
+    identity = fields.pop("identity")
+    head = struct.pack("<9I", *[*fields.values()][:3], *identity, *[*fields.values()][3:])
+    content = words.astype("<i2").tobytes() + extra
+    return head + struct.pack("<I", zlib.crc32(head + content)) + content
 
 
-def test_saved_weights_of_each_engine():
+def test_saved_weights_of_each_engine(tmp_path):
     """On any number of lanes; the counter comes back."""
-    weights = DIGITS.initial_weights()
+    file = tmp_path / "saved"
     for lanes in (2, 4, 8, 16, 32):
-        engine = dataclasses.replace(ENGINE, lanes=lanes)
-        words = Compiled(DIGITS, engine).weight_words(weights)
-        found, counter = read_saved(
-            saved(version=constants(engine)["VERSION"], counter=dither_position(77), words=words), DIGITS
-        )
-        assert counter == 77 and digest(found) == digest(weights)
+        file.write_bytes(saved(engine=smaller(lanes=lanes), counter=dither_position(77)))
+        found, counter = read_saved(file, DIGITS, None)
+        assert counter == 77 and digest(found) == digest(DIGITS.initial_weights())
+
+
+OLD_STATE = struct.pack("<2I", VERSION, 0) + saved()[40:]
 
 
 @pytest.mark.parametrize(
     "content, named",
     [
         (b"", "0 bytes"),
-        (saved() + b"\0", f"{len(saved()) + 1} bytes"),
-        (saved()[:-2], str((len(saved()) - 8) // 2 - 1)),
-        (saved(version=0x0402), "0x00000402"),
+        (saved(extra=b"\0"), "more than"),
+        (saved()[:-2], str(len(saved()) - 42)),
+        (saved(num_weights=5), "not 5"),
+        (saved(version=0x0402), "EQLS"),
+        (saved(layout=LAYOUT - 1), "EQLS"),
+        (OLD_STATE, "EQLS"),
         (saved(version=VERSION & ~0xFF00), "lanes"),
         (saved(counter=1 << 31), str(1 << 31)),
-        (saved(words=np.full((len(saved()) - 8) // 2, 5)), "must be 0"),
+        (saved(words=np.full((len(saved()) - 40) // 2, 5)), "must be 0"),
+        (saved()[:-1] + b"\x11", "checksum"),
+        (saved(about={"labels": ["a", "b"]}), "other data"),
+        (saved(identity=NetworkIdentity.of(LONGER, None).words()), "another structure"),
     ],
 )
-def test_damaged_saved_weights(content, named):
+def test_damaged_saved_weights(content, named, tmp_path):
+    file = tmp_path / "saved"
+    file.write_bytes(content)
     with pytest.raises(ValueError, match=named):
-        read_saved(content, DIGITS)
+        read_saved(file, DIGITS, None)
+
+
+def test_saved_weights_are_a_file_or_a_pipe(tmp_path):
+    """Of limited size: no device, no more than the network needs."""
+    with pytest.raises(ValueError, match="pipe"):
+        read_saved(Path("/dev/zero"), DIGITS, None)
+    source, pipe = tmp_path / "source", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for content, fits in ((saved(), True), (saved() + bytes(1 << 20), False)):
+        source.write_bytes(content)
+        with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', source, pipe]):
+            if fits:
+                assert digest(read_saved(pipe, DIGITS, None)[0]) == digest(DIGITS.initial_weights())
+            else:
+                with pytest.raises(ValueError, match="more than"):
+                    read_saved(pipe, DIGITS, None)
+
+
+def test_driver_refuses_other_states(tmp_path):
+    """Of another network, engine or layout, or damaged."""
+    build(tmp_path, *SMALL["chain"], program=FAULTS)
+    subprocess.run([tmp_path / "trial", "states"], check=True)
 
 
 def test_saved_weights_name_their_file(tmp_path):
@@ -350,7 +435,11 @@ def smaller(**sizes):
         (BusModel(smaller(state_groups=4)), "TOO_SMALL"),
         (BusModel(smaller(program_words=64)), "TOO_SMALL"),
         (FaultyBus(ENGINE, {"STATUS": 4}), "BUSY"),
-        (FaultyBus(ENGINE, lost=["DATA"]), "PROGRAM"),
+        (FaultyBus(ENGINE, {"STATUS": 0xFFFFFFFF}), "BUS"),
+        (FaultyBus(ENGINE, {"STATUS": 16 | 8}), "BUS"),
+        (FaultyBus(ENGINE, {"PREDICTION": 10}), "BUS"),
+        (FaultyBus(ENGINE, {"PREDICTION": 0xFFFFFFFF}), "BUS"),
+        (FaultyBus(ENGINE, lost=["DATA"]), "BUS"),
         (FaultyBus(ENGINE, lost=["LOAD"]), "PROGRAM"),
         (FaultyBus(ENGINE, {"STATUS": 8}), "TIMEOUT"),
     ],
@@ -358,6 +447,46 @@ def smaller(**sizes):
 def test_engine_errors(built, bus, result):
     x, labels = sample(DIGITS, 1)
     assert run(built, bus, x, labels, 1)[0] == result
+
+
+def test_counter_out_of_range(built):
+    class Wide(BusModel):
+        def _element(self):
+            return super()._element() | (self.region == Region.COUNTER) << DITHER_WIDTH
+
+    x, labels = sample(DIGITS, 1)
+    assert run(built, Wide(ENGINE), x, labels, 1)[0] == "BUS"
+
+
+@pytest.mark.parametrize(
+    "case", ["chain", *(pytest.param(name, marks=pytest.mark.regress) for name in ("tokens", "convolution"))]
+)
+def test_every_fault_of_the_bus(case, tmp_path):
+    """Each kind at each access of load, learn, predict, rates, save and restore: an error or the right
+    result, and after an error nothing but a load.  Two driver structures on one engine notice each other.
+    """
+    build(tmp_path, *SMALL[case], options=["-DEQUILIF_MAX_POLLS=20"], program=FAULTS)
+    done = subprocess.run([tmp_path / "trial", "bus"], capture_output=True, text=True)
+    counts = re.search(r"(\d+) positions, (\d+) kinds: (\d+) errors, (\d+) right, 0 wrong", done.stdout)
+    assert done.returncode == 0 and counts, done.stdout + done.stderr
+    positions, kinds, errors, right = map(int, counts.groups())
+    assert positions > 500 and kinds == 48 and errors + right == positions * kinds and errors > right
+
+
+@pytest.mark.parametrize("case", ["chain", "tokens"])
+def test_images_of_wrong_numbers(case, tmp_path):
+    """With the right checksum: refused, or used within their memory and that of the engine."""
+    build(tmp_path, *SMALL[case], options=["-DEQUILIF_MAX_POLLS=20"], program=FAULTS)
+    environment = os.environ | {"UBSAN_OPTIONS": "print_stacktrace=1"}
+    done = subprocess.run(
+        [tmp_path / "trial", "images", tmp_path / "network.bin", "20000"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    accepted, loaded = map(int, re.search(r"(\d+) accepted, (\d+) loaded", done.stdout).groups())
+    assert 0 < loaded < accepted < 10_000
 
 
 def test_no_program(built):
@@ -383,7 +512,14 @@ def test_label_out_of_range(built):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda b: b[:-4], lambda b: b[:40], lambda b: b[:-1] + b"\x55", lambda b: b""]
+    "damage",
+    [
+        lambda b: b[:-4],
+        lambda b: b[:40],
+        lambda b: b[:-1] + b"\x55",
+        lambda b: b"",
+        lambda b: b[:4] + struct.pack("<I", LAYOUT - 1) + b[8:],
+    ],
 )
 def test_damaged_image(built, damage):
     image = built / "damaged.bin"
@@ -410,10 +546,15 @@ def test_fields_have_the_order_of_the_struct():
     declared = re.search(r"struct equilif_network \{(.*?)\};", declarations(), re.S)[1]
     words = re.sub(r"/\*.*?\*/", "", declared)
     names = [n for group in re.findall(r"^ *uint32_t (.*?);", words, re.M) for n in group.split(", ")]
+    assert names.pop() == "identity[4]"
     compiled = DriverNetwork.compile(DIGITS, DIGITS.initial_weights(), ENGINE, learning_rate=0.0)
     assert names == list(compiled.fields)
-    for name, value in (("MAGIC", f"0x{MAGIC:08X}u"), ("LAYOUT", f"{LAYOUT}u")):
-        assert f"#define EQUILIF_IMAGE_{name} {value}" in declarations()
+    for name, value in (
+        ("IMAGE_MAGIC", f"0x{MAGIC:08X}u"),
+        ("STATE_MAGIC", f"0x{STATE_MAGIC:08X}u"),
+        ("LAYOUT", f"{LAYOUT}u"),
+    ):
+        assert f"#define EQUILIF_{name} {value}" in declarations()
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ EXPORTS = {
         Bus.none,
     ),
     "bare P2": (dataclasses.replace(SMALL, lanes=2, convolution=True, early_exit=True), Bus.none),
+    "bare P2 without attention": (dataclasses.replace(SMALL, lanes=2, attention=False), Bus.none),
 }
 
 

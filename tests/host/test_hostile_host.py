@@ -29,9 +29,11 @@ from typer.testing import CliRunner
 pytest.importorskip("amaranth_boards")
 
 from equilif import cli
+from equilif.data.dataset import DataSet
 from equilif.host import client as client_module
 from equilif.host import flash, ports, simulate
 from equilif.host.client import LONGEST_REPLY, Client, LinkError, NoReply, PortFailed
+from equilif.training import saved
 from equilif_boards import BOARDS
 from equilif_boards import build as builder
 from equilif_boards.build import COMMANDS, BuildError, build
@@ -672,6 +674,21 @@ def test_save_creates_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(ports, "the_one", lambda port, baud: client)
     assert command("save", tmp_path / "new" / "x.npz", "--like", tmp_path / "n.npz")[0] == 0
     assert networks.load(tmp_path / "new" / "x.npz")[0] == NETWORK
+
+
+def test_save_says_who_gave_the_identity(tmp_path, monkeypatch):
+    """A board without an upload does not know its network: the file and the commands that use it say so."""
+    networks.save(tmp_path / "n.npz", NETWORK, NETWORK.initial_weights())
+    client, _ = client_of(Device(CONFIG))
+    Chip(client, NETWORK)
+    monkeypatch.setattr(ports, "the_one", lambda port, baud: client)
+    out = tmp_path / "x.npz"
+    code, output = command("save", out, "--like", tmp_path / "n.npz", "--json", tmp_path / "j")
+    assert code == 0 and "n.npz" in output
+    assert json.loads((tmp_path / "j").read_text())["identity"] == "given"
+    assert "n.npz" in networks.origin(out) and networks.origin(tmp_path / "n.npz") is None
+    x, y = np.zeros((3, NETWORK.n_inputs), np.uint8), np.arange(3)
+    assert networks.origin(out) in saved.read(out).check(DataSet("own", x, y, x, y))[-1]
 
 
 # -- simulated boards ------------------------------------------------------------------------------

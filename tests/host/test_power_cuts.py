@@ -277,8 +277,8 @@ def test_power_cuts_during_read(connected, tmp_path, monkeypatch):
         out.unlink(missing_ok=True)
         _, done = cut(action, stopped, rng, limits)
         ends[done] += 1
-        assert out.exists() == done
-        if done:
+        assert out.exists() or not done
+        if out.exists():
             _, found = networks.load(out)
             assert any(all((found[k] == w[k]).all() for k in w) for w in moments), "a mixture"
     assert min(ends.values()) > 2

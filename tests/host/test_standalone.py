@@ -10,8 +10,9 @@ import pytest
 
 from equilif.commands import standalone as commands
 from equilif.host import ports
-from equilif.host.store import NetworkIdentity, Store
+from equilif.host.store import Store
 from equilif.training.history import NETWORK, digest
+from equilif.training.identity import NetworkIdentity
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.link.device import Device
@@ -196,6 +197,27 @@ def test_upload_keeps_trained_weights(device, done, table, tmp_path):
     assert "--overwrite" in error_of("upload", *table, *NETWORK_OPTIONS, *LINE, *out)
     assert bytes(device.flash.content) == flash and not (tmp_path / "new.npz").exists()
     run("upload", *table, *NETWORK_OPTIONS, *LINE, *out, "--overwrite")
+
+
+def test_upload_replaces_saved_weights(device, table, tmp_path, monkeypatch):
+    """Those that were saved last, and no others; the file of the same initial network may be there."""
+    monkeypatch.chdir(tmp_path)
+    begin = tmp_path / "results" / "flowers-standalone.npz"
+    again = ("upload", *table, *NETWORK_OPTIONS, *LINE)
+    run(*again)
+    run("standalone", "--watch", *LINE)
+    assert "equilif save" in error_of(*again)
+    for k in range(2):
+        run("save", tmp_path / f"{k}.npz", "--like", begin, *LINE)
+        device.engine.w[0, 0] += 1
+        assert "equilif save" in error_of(*again)
+        device.engine.w[0, 0] -= 1
+        device.engine.counter += 1
+        assert "equilif save" in error_of(*again)
+        device.engine.counter -= 1
+        assert begin.name in error_of(*again, "--seed", 5)
+        run(*again)
+        run("standalone", "--watch", *LINE)
 
 
 def test_interrupted_upload(device, done, table, tmp_path, monkeypatch):

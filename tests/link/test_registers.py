@@ -1,5 +1,7 @@
 """Register map: generated files are current; the C header compiles to the same values."""
 
+import dataclasses
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,6 +10,9 @@ import pytest
 from equilif.hardware.export import header, markdown
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import FEATURES, has, summary
+from equilif_golden.engine.port import Region
+from equilif_golden.fixed import Numerics
+from equilif_golden.link.bus import BusModel
 from equilif_golden.link.protocol import Identity
 from equilif_golden.link.registers import ELEMENTS, MAGIC, REGISTERS, constants
 
@@ -23,6 +28,24 @@ def test_fields_do_not_overlap():
     for r in REGISTERS.values():
         used = [bit for f in r.fields for bit in range(f.low, f.low + f.width)]
         assert len(set(used)) == len(used) and all(bit < 32 for bit in used), r.name
+
+
+def test_elements_have_the_bits_of_the_page():
+    """Written as ones: read as ones, and zeros above; weights have their sign in all bits."""
+    bus = BusModel(dataclasses.replace(CONFIG, numerics=Numerics(weight_width=12)))
+    for region, (name, bits, _, _) in enumerate(ELEMENTS):
+        for word in (0xFFFFFFFF, 0x7FF):
+            for register, value in (("REGION", region), ("ADDRESS", 0), ("DATA", word), ("ADDRESS", 0)):
+                bus.write(REGISTERS[register].offset, value)
+            signed = name == "WEIGHTS" and word >> 11 & 1
+            assert bus.read(REGISTERS["DATA"].offset) == (0xFFFFFFFF if signed else word & (1 << bits) - 1)
+    *_, text = ELEMENTS[Region.COUNTER]
+    bus.engine.counter = 5
+    bus.write(REGISTERS["ADDRESS"].offset, 0)
+    step, width = (
+        int(re.search(pattern, text)[1].replace(",", "")) for pattern in (r"(\d+,\d+) times", r"2\^(\d+)")
+    )
+    assert bus.read(REGISTERS["DATA"].offset) == 5 * step % (1 << width)
 
 
 def test_field_range():

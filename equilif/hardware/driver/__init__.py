@@ -3,26 +3,29 @@
 The fields of :class:`DriverNetwork` are those of ``struct equilif_network`` in ``driver.h``, in its order.
 
 An image has 32-bit words, little endian: MAGIC, LAYOUT, number of bytes, CRC-32 (as zlib's) of all that
-follows; the fields; then program, blocks (target, inputs, rates), weights (16 bits, signed, filled to a whole
-word) and constants (8 bits, filled to a whole word).
+follows; the fields, the identity last; then program, blocks (target, inputs, rates), weights (16 bits,
+signed, filled to a whole word) and constants (8 bits, filled to a whole word).
 """
 
 from __future__ import annotations
 
+import stat
+import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from equilif.training.identity import NetworkIdentity
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.compiler import Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.isa import WORDS, Op, assemble
+from equilif_golden.engine.isa import WORDS, LearnMode, Op, assemble
 from equilif_golden.engine.port import dither_position, updates_at
 from equilif_golden.fixed import Raw
 from equilif_golden.link.registers import REGISTERS, VERSION, constants
@@ -31,7 +34,10 @@ from equilif_golden.populations import Input, Population
 
 FOLDER = Path(__file__).parent
 MAGIC = int.from_bytes(b"EQLN", "little")
-LAYOUT = 2
+STATE_MAGIC = int.from_bytes(b"EQLS", "little")
+LAYOUT = 3  #: of image and state
+#: magic, layout, version, identity, counter, number of weights, CRC-32: struct equilif_state
+STATE = struct.Struct("<10I")
 MAX_COLUMN = 100  #: of a line of an array
 #: files that a network adds to an export
 FILES = ("network.h", "network.bin")
@@ -51,6 +57,7 @@ class DriverNetwork:
     """A network compiled for an engine, as the driver loads it."""
 
     fields: dict[str, int]
+    identity: tuple[int, ...]
     program: Raw
     target: Block
     #: in the order of the values of a sample, and of the LIF populations; by population
@@ -68,8 +75,12 @@ class DriverNetwork:
         *,
         learning_rate: float,
         counter: int = 0,
+        about: Mapping[str, Any] | None = None,
     ) -> Self:
-        """CapacityError when the engine cannot hold the network; ValueError for an embedding table."""
+        """Compile a network; ``about``: its data record, see equilif_golden.network.about.
+
+        CapacityError when the engine cannot hold the network; ValueError for an embedding table.
+        """
         if network.table:
             raise ValueError(
                 f"the C driver has no embedding table, and {network.table.pre} trains one: export a network "
@@ -101,7 +112,7 @@ class DriverNetwork:
             "first_constant": first_constant,
             "num_constants": len(values),
             "num_program": len(program),
-            "num_updates": sum(i.op == Op.LEARN for i in instructions),
+            "num_updates": sum(i.op == Op.LEARN and not i.mode & LearnMode.STORE for i in instructions),
             "num_weights": len(words),
             "counter": dither_position(counter),
             "num_input_blocks": sum(map(len, inputs.values())),
@@ -112,7 +123,8 @@ class DriverNetwork:
             "first_present": present,
         }
         assert len(program) == WORDS * len(instructions)
-        return cls(fields, program, target, inputs, rates, words, values)
+        identity = NetworkIdentity.of(network, about).words()
+        return cls(fields, identity, program, target, inputs, rates, words, values)
 
     def _blocks(self) -> Iterator[Block]:
         yield self.target
@@ -120,7 +132,8 @@ class DriverNetwork:
 
     def image(self) -> bytes:
         """The content of network.bin."""
-        words = [*self.fields.values(), *self.program, *(n for b in self._blocks() for n in b)]
+        words = [*self.fields.values(), *self.identity, *self.program]
+        words += [n for b in self._blocks() for n in b]
         content = b"".join(
             part + bytes(-len(part) % 4)
             for part in (
@@ -146,7 +159,12 @@ class DriverNetwork:
         }
         sizes = "num_inputs num_outputs num_rates num_weights num_tokens token_width".split()
         pointers = "program target inputs rate_blocks weights constants".split()
-        values = [*map(_field_text, self.fields.items()), *(f"equilif_{p}" for p in pointers)]
+        identity = ", ".join(f"0x{word:08X}u" for word in self.identity)
+        values = [
+            *map(_field_text, self.fields.items()),
+            f"{{{identity}}} /* identity */",
+            *(f"equilif_{p}" for p in pointers),
+        ]
         places = [
             f" *   {kind} {label}: element {blocks[0].first}, {sum(b.rows * b.width for b in blocks)} values"
             for kind, group in (
@@ -179,33 +197,46 @@ class DriverNetwork:
         )
 
 
-def read_saved(content: bytes, network: Network) -> tuple[Weights, int]:
+def read_saved(path: Path, network: Network, about: Mapping[str, Any] | None) -> tuple[Weights, int]:
     """Weights and number of updates that the driver saved; an embedding table is not among them.
 
-    ``content``: the word ``version`` of ``struct equilif_network``, the dither counter, and the weights, of
-    16 bits each; little endian, as a little-endian processor writes ``engine.network->version``, ``counter``
-    and ``weights`` after ``equilif_save``.  The number of updates is modulo the dither's cycle.
+    ``path``: ``struct equilif_state``, then the weights, of 16 bits each, as a little-endian processor holds
+    them after ``equilif_save``.  ``network``, ``about``: those of the export.  The number of updates is
+    modulo the dither's cycle.
 
-    ValueError for weights of another network or register map, or damaged ones.
+    ValueError for the state of another network, driver or register map, or a damaged one.
     """
-    if len(content) < 8 or len(content) % 2:
-        raise ValueError(f"saved weights have 8 bytes and 2 for each weight, not {len(content)} bytes")
-    version, position = (int(word) for word in np.frombuffer(content, "<u4", 2))
-    register = REGISTERS["VERSION"]
-    if register.unpack(version)["MAP"] != VERSION:
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise ValueError("expected a file or a pipe")
+    with path.open("rb") as f:
+        head = f.read(STATE.size)
+        if len(head) < STATE.size:
+            raise ValueError(f"the state of a driver has at least {STATE.size} bytes, not {len(head)}")
+        magic, layout, version, *identity, position, n, crc = STATE.unpack(head)
+        register = REGISTERS["VERSION"]
+        if (magic, layout, register.unpack(version)["MAP"]) != (STATE_MAGIC, LAYOUT, VERSION):
+            raise ValueError(
+                f"expected the state of a driver of layout {LAYOUT} and an engine of map {VERSION}, which "
+                "begins with EQLS: export the network again, and compile its driver"
+            )
+        difference = NetworkIdentity.of(network, about).difference(NetworkIdentity.from_words(identity))
+        if difference:
+            raise ValueError(f"these are weights of {difference}: give the network that was exported")
+        if position > DITHER_MASK:
+            raise ValueError(f"the dither counter must be at most {DITHER_MASK}, not {position}")
+        lanes = register.unpack(version)["LANES"]
+        compiled = Compiled(network, engine_for(network, lanes=lanes))
+        expected = compiled.n_tiles * lanes**2
+        content = f.read(2 * expected + 1)
+    if n != expected or len(content) != 2 * expected:
         raise ValueError(
-            f"the first word must be the version of an engine, map {VERSION}, not 0x{version:08X}"
+            f"this network has {expected} weights on {lanes} lanes, padding included, not {n} in "
+            f"{'more than ' if len(content) > 2 * expected else ''}{min(len(content), 2 * expected)} bytes"
         )
-    if position > DITHER_MASK:
-        raise ValueError(f"the dither counter must be at most {DITHER_MASK}, not {position}")
-    lanes = register.unpack(version)["LANES"]
-    compiled = Compiled(network, engine_for(network, lanes=lanes))
-    words = np.frombuffer(content, "<i2", offset=8).astype(np.int64)
-    expected = compiled.n_tiles * lanes**2
-    if len(words) != expected:
-        raise ValueError(
-            f"this network has {expected} weights on {lanes} lanes, padding included, not {len(words)}"
-        )
+    if zlib.crc32(head[:-4] + content) != crc:
+        raise ValueError("its checksum is wrong: it is damaged")
+    words = np.frombuffer(content, "<i2").astype(np.int64)
     weights = compiled.weights(words.reshape(-1, lanes))
     known = {s.name: np.zeros(network.shape(s), np.int64) for s in network.plastic} | weights
     if not np.array_equal(compiled.weight_words(known).ravel(), words):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from equilif_golden.blocks.plasticity import DITHER_UPDATE, DITHER_WIDTH
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import FEATURES, has
@@ -155,20 +156,23 @@ _REGISTERS = (
         "REJECTED",
         0x30,
         Access.READ,
-        "after a failed LOAD: first invalid instruction, or their number if only the end is invalid",
+        "after a failed LOAD: first invalid instruction, or their number if only the end is invalid; a LOAD "
+        "that succeeds keeps it",
     ),
     Register(
         "REGION",
         0x34,
         Access.BOTH,
-        "memory accessed by DATA and the stream: 0 weights, 1 values, 2 staged program, 3 dither counter",
+        "memory accessed by DATA and the stream: 0 weights, 1 values, 2 staged program, 3 dither counter; an "
+        "error for a larger number",
     ),
     Register(
         "ADDRESS",
         0x38,
         Access.BOTH,
         "element in the region; incremented by every access to DATA and every element of the stream. "
-        "A packet of the stream starts at the last written address",
+        "A packet of the stream starts at the last written address; an error from the power of two on that "
+        "holds the largest region",
     ),
     Register(
         "DATA",
@@ -216,11 +220,22 @@ ELEMENTS: tuple[tuple[str, int, int, str], ...] = (
         "WEIGHTS",
         16,
         16,
-        "signed; element (word x P + bank); element (i, k) of tile t is in bank i ^ k at word t x P + i",
+        (
+            "signed, NUMERICS.WEIGHT bits, read with their sign in all 32 bits; element (word x P + bank); "
+            "element (i, k) of tile t is in bank i ^ k at word t x P + i"
+        ),
     ),
     ("VALUES", 16, 8, "bits 0-7 at +beta, 8-15 at -beta; the stream writes its byte to both"),
-    ("PROGRAM", 32, 32, "staged: taken by LOAD"),
-    ("COUNTER", 32, 32, "update counter of the dither, one element"),
+    ("PROGRAM", 32, 32, "staged: LOAD checks and copies it, and leaves it as it is"),
+    (
+        "COUNTER",
+        DITHER_WIDTH,
+        32,
+        (
+            f"position of the dither, one element: {DITHER_UPDATE:,} times the number of updates, modulo "
+            f"2^{DITHER_WIDTH}; an update is a LEARN instruction, not of mode STORE"
+        ),
+    ),
 )
 
 
