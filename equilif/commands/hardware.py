@@ -24,7 +24,7 @@ from equilif.commands import (
     saved_network,
     scheduled,
 )
-from equilif.commands.options import CHANGES, DEFAULTS, EngineChanges, TrainedPhases
+from equilif.commands.options import CHANGES, DEFAULTS, INPUT, OUTPUT, EngineChanges, TrainedPhases
 from equilif.commands.own import NO_OPTIONS, OwnOptions
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
@@ -57,6 +57,7 @@ def verify(
                 show_default="untrained",
             )
         ),
+        INPUT,
     ] = None,
     config: ConfigFile = None,
     samples: Annotated[
@@ -74,7 +75,7 @@ def verify(
     ] = False,
     lanes: Lanes = None,
     board: Annotated[
-        str | None, typer.Option(help="Use the engine of this board.", show_default="none")
+        str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -87,6 +88,7 @@ def verify(
             show_default="none",
             metavar="FILE",
         ),
+        OUTPUT,
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
@@ -173,6 +175,7 @@ def energy(
                 show_default="untrained",
             )
         ),
+        INPUT,
     ] = None,
     samples: Annotated[
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
@@ -263,13 +266,13 @@ class Pipelines(StrEnum):
 
 @command
 def export(
-    out: Annotated[Path, typer.Argument(help="Output folder.")],
+    out: Annotated[Path, typer.Argument(help="Output folder."), OUTPUT],
     bus: Annotated[
         Bus, typer.Option(help="axi: AXI4-Lite and AXI4-Stream wrapper; none: the bare host port.")
     ] = Bus.axi,
     name: Annotated[str, typer.Option(help="Name of the top module and of the files.")] = "equilif",
     board: Annotated[
-        str | None, typer.Option(help="Use the engine of this board.", show_default="none")
+        str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
     ] = None,
     lanes: Lanes = None,
     tiles: Annotated[
@@ -314,6 +317,7 @@ def export(
                 show_default="none",
             )
         ),
+        INPUT,
     ] = None,
     learning_rate: Annotated[
         float | None,

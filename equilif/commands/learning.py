@@ -28,13 +28,14 @@ from equilif.commands import (
     saved_network,
     scheduled,
 )
-from equilif.commands.options import DEFAULTS, TrainedPhases
+from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, TrainedPhases
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
 from equilif.commands.patches import Set, changes, layers, named_by_key
 from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif_golden.extras import needs
+from equilif_golden.files import RESULTS
 from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ TrainOut = Annotated[
         help="Output folder: network.npz, history.json, learning curve; a subfolder per seed of a range.",
         show_default="results/<data set>, for a seed range results/<data set>-seeds",
     ),
+    OUTPUT,
 ]
 
 
@@ -97,7 +99,7 @@ def train(
 
     convolutions, sizes = layers(hidden)
     source = None if data is None else chosen(data)
-    given = changes(patches, label=label, epochs=epochs)
+    given = changes(patches, label=label, hidden=hidden, seed=seed, epochs=epochs)
     seeds = _seeds(seed)
     several = seeds if isinstance(seeds, range) else None
 
@@ -161,6 +163,7 @@ def evaluate(
         typer.Argument(
             **saved_network(help="A network.npz of `equilif train`, or a pretrained network by name.")
         ),
+        INPUT,
     ],
     data: Annotated[
         str | None,
@@ -169,6 +172,7 @@ def evaluate(
             help="Name of a data set, or path of your own data; scaled as in training.",
             show_default="the training data set",
         ),
+        INPUT,
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     folder: Folder = None,
@@ -202,6 +206,11 @@ def evaluate(
         found = dataclasses.replace(found, names=trained.identity.labels)
     if given.clipped:
         show.console.print(f"[yellow]{given.clipped:,} values are beyond the scale: clipped[/]")
+    if given.wordless:
+        show.console.print(
+            f"[yellow]{given.wordless:,} texts have no word that the network knows: their answers are "
+            "guesses[/]"
+        )
     show.console.print(show_evaluation.confusion(found))
     show.console.print(
         f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(given.what)}, "
@@ -229,6 +238,7 @@ def recall(
             metavar="DATA",
             help="Images to store: digits, mnist, fashion, cifar10, or path of your own images.",
         ),
+        INPUT,
     ] = "digits",
     stored: Annotated[int, typer.Option(help="Number of images to store and recall.", min=2)] = 1000,
     blank: Annotated[
@@ -242,7 +252,9 @@ def recall(
     own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the figure.", show_default="results/recall-<data set>")
+        Path | None,
+        typer.Option(help="Folder for the figure.", show_default="results/recall-<data set>"),
+        OUTPUT,
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -266,7 +278,7 @@ def recall(
             f"recall stores images, {source} holds none: give {', '.join(images.NAMES)} or a path"
         )
     name = source if isinstance(source, Data) else source.resolve().stem
-    out = out or Path("results") / f"recall-{name}"
+    out = out or Path(RESULTS) / f"recall-{name}"
     check_seed(seed)
     files.check(out / RECALL)
     loaded, _ = samples_of(source, folder, own)
@@ -307,6 +319,7 @@ def attention(
     network: Annotated[
         Path,
         typer.Argument(**saved_network(help="A network.npz or pretrained network with an attention layer.")),
+        INPUT,
     ],
     sample: Annotated[
         list[int] | None,
@@ -322,7 +335,7 @@ def attention(
     ] = None,
     folder: Folder = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the figures.", show_default="the network's")
+        Path | None, typer.Option(help="Folder for the figures.", show_default="the network's"), OUTPUT
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -380,6 +393,7 @@ def gradient(
                 show_default="the preset, untrained and trained",
             )
         ),
+        INPUT,
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Training epochs of the trained network.", min=1, show_default="3")

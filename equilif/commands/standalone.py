@@ -24,9 +24,11 @@ from equilif.commands import (
     require_absent,
     samples_of,
 )
+from equilif.commands.options import OUTPUT
 from equilif.commands.own import Label
 from equilif.commands.patches import Set, changes, layers, named_by_key
 from equilif.show import console as show
+from equilif_golden.files import RESULTS
 from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def upload(
             help="File for the initial network, for `equilif save --like`.",
             show_default="results/<data set>-standalone.npz",
         ),
+        OUTPUT,
     ] = None,
     overwrite: Overwrite = False,
     port: OnPort = None,
@@ -104,7 +107,7 @@ def upload(
 
     source = chosen(data)
     conv, sizes = layers(hidden)
-    given = changes(patches, label=label, epochs=epochs, run=())
+    given = changes(patches, label=label, hidden=hidden, seed=seed, epochs=epochs, run=())
     with named_by_key():
         loaded, preset = samples_of(
             source,
@@ -124,7 +127,7 @@ def upload(
     }
     preset = preset.changed(order="standalone", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
-    file = out or Path("results") / f"{name}-standalone.npz"
+    file = out or Path(RESULTS) / f"{name}-standalone.npz"
     require_absent([file], overwrite)
     files.check(file)
     network = preset.network(loaded)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from equilif.data.encoding import Encoding
 from equilif.data.scaling import Scaling
+from equilif_golden.files import printable
 from equilif_golden.fixed import check_float
 
 
@@ -38,6 +40,11 @@ class About:
             check_test_fraction(self.test_fraction)
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
             raise ValueError("labels must be two names at least, each only once")
+
+    @property
+    def name(self) -> str:
+        """Name of the file or folder."""
+        return printable(Path(self.path).name)
 
     @property
     def image(self) -> tuple[int, ...]:

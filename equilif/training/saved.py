@@ -51,7 +51,7 @@ class Saved:
         when it is not there, or is another one.
         """
         if isinstance(self.identity, About):
-            return own.again(self.identity, folder, name=Path(self.identity.path).name)
+            return own.again(self.identity, folder, name=self.identity.name)
         if self.identity is None:
             raise ValueError(
                 f"{self.path} does not record its training data: name the data, or train it with `equilif "
@@ -82,7 +82,7 @@ class Saved:
         if source is not None:
             return self._set_samples(source, folder)
         if isinstance(self.identity, About):
-            return Path(self.identity.path).name, own.samples(self.identity), ()
+            return self.identity.name, own.samples(self.identity), ()
         found = self.data_set(folder)
         return found.name, own.test_part(found), ()
 
@@ -93,7 +93,7 @@ class Saved:
             found = own.raw_samples(path, self.network.n_inputs, self.network.n_outputs)
             return path.name, found, (self.note,)
         about = identity if isinstance(identity, About) else own.about_set(identity)
-        return Path(about.path).name, own.samples(about, path), ()
+        return about.name, own.samples(about, path), ()
 
     def _set_samples(self, name: Name, folder: Path | None) -> tuple[str, Samples, tuple[str, ...]]:
         """The test samples of a data set with a name."""

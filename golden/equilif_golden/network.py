@@ -988,6 +988,7 @@ def counter(path: str | Path) -> int:
 
 def _read(path: Path, unpack: Callable[[zipfile.ZipFile], T]) -> T:
     """Part of a saved network; ValueError names a file that holds none."""
+    files.reads(path)
     with path.open("rb") as f:
         try:
             if not zipfile.is_zipfile(f):
