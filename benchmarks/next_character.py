@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from equilif.data.characters import Text, read
-from equilif.training.folder import TEXT
+from equilif.training.names import TEXT
 from equilif.training.text import Settings, TextRun, Writer
 from equilif_golden import files
 from equilif_golden.real.transformer import position_codes, probabilities

@@ -38,7 +38,7 @@ from equilif.convolutions import (
     to_kernel,
     unrolled,
 )
-from equilif.data.reading import message_of, most_bytes, reading
+from equilif.data.reading import content_of, message_of, most_bytes, reading
 from equilif.nir_layers import REAL, Reader, parameter
 from equilif_golden import files
 from equilif_golden import network as networks
@@ -264,7 +264,7 @@ def load(
     ValueError names the node that this network cannot have, or the file when it is not NIR.
     """
     path = Path(path)
-    content = path.read_bytes()
+    content = content_of(path)
     with reading(path, "a NIR file"):
         with h5py.File(io.BytesIO(content), "r") as file:
             _check_size(file, most_bytes(path))

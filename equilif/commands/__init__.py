@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from equilif.commands.options import Given, expanded
+from equilif.commands.options import INPUT, STREAM, FileUse, Given, expanded, file_uses
 from equilif.commands.own import NO_OPTIONS, DataOptions
 from equilif.commands.patches import keys_of_options
 from equilif.data import Name
 from equilif.host.buses import BUSES
 from equilif.interrupts import interrupted
 from equilif.show import console as show
+from equilif.training.names import NETWORK, RUN
 from equilif_golden.extras import MissingExtra
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ AnyData = Annotated[
         metavar="DATA",
         help=DATA_HELP,
     ),
+    INPUT,
 ]
 
 
@@ -134,15 +136,17 @@ ConfigFile = Annotated[
         show_default="the preset's",
         metavar="FILE.toml",
     ),
+    INPUT,
 ]
 Folder = Annotated[
     Path | None,
     typer.Option("--data", help="Folder with the files of the named data set.", show_default="./data"),
+    INPUT,
 ]
 
 
 def saved_network(**options: Any) -> dict[str, Any]:
-    """Of an argument or option: a network.npz, or the name of a pretrained network."""
+    """Of an argument or option: a network.npz, the folder of a run, or the name of a pretrained network."""
     from equilif.training.pretrained import model_path
 
     return {"parser": model_path, "metavar": "NETWORK", **options}
@@ -155,6 +159,7 @@ Json = Annotated[
         help="Write the results to this file as JSON; - is standard output.",
         metavar="FILE",
     ),
+    STREAM,
 ]
 _CLOCKED = [bus for bus in BUSES if bus.frequency]
 _PLACES = "serial port, " + " or ".join(bus.title for bus in BUSES)
@@ -218,33 +223,25 @@ Overwrite = Annotated[
 ]
 
 
-#: parameters that name a file which a command writes
-OUTPUTS = frozenset({"json", "out", "target", "waves"})
-#: parameters that name a file which a command reads and changes
-CHANGED = frozenset({"flash"})
 OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 
 
 @contextmanager
-def _outputs(given: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
+def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: bool) -> Iterator[None]:
     """ValueError when an output exists and is not to be replaced; none replaces a file that is read."""
     from equilif_golden import files
 
-    inputs = []
-    for name, value in given.items():
-        listed = value if isinstance(value, list) else [value]
-        paths = [p for p in listed if isinstance(p, str | Path)]
-        if name == "patches":
-            paths = [str(p).partition("=")[2] for p in paths]
-        there = [p for p in map(Path, paths) if files.descriptor(p) is None and _is_file(p)]
-        if name in CHANGED:
-            continue
-        if name not in OUTPUTS:
-            inputs += [p for p in there if p.exists()]
-        elif name == "out" and (given.get("keys") or given.get("schema")):
-            pass  # `equilif init` writes no network file then
-        elif there and not (name == "json" and _is_standard_output(there[0])):
-            require_absent(there, overwrite)
+    inputs: list[Path] = []
+    for name, use in uses.items():
+        value = given[name]
+        paths = [Path(p) for p in (value if isinstance(value, list) else [value]) if p is not None]
+        there = [p for p in paths if files.descriptor(p) is None and _is_file(p)]
+        if use.kind == "input":
+            inputs += there
+            inputs += [p.with_name(other) for p in there if p.name == NETWORK for other in RUN]
+        elif use.kind == "output" and there and not any(given[other] for other in use.unless):
+            if not (use.standard and _is_standard_output(there[0])):
+                require_absent(there, overwrite)
     with files.protected(inputs):
         yield
 
@@ -269,7 +266,9 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         command = expanded(function)
         parameters = inspect.signature(command).parameters
-        added = {"overwrite", "resume"}.isdisjoint(parameters) and not OUTPUTS.isdisjoint(parameters)
+        uses = file_uses(parameters)
+        writes = any(use.kind == "output" for use in uses.values())
+        added = {"overwrite", "resume"}.isdisjoint(parameters) and writes
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
@@ -277,7 +276,7 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
             overwrite = given.pop("overwrite", False) if added else _overwrites(given)
             with (
                 _refusals(),
-                _outputs(given, overwrite),
+                _outputs(given, uses, overwrite),
                 _json(path if isinstance(path, Path) else None) as write,
             ):
                 found = command(**given)

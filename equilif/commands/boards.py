@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import Baud, Json, OnPort, panel, saved_network
-from equilif.commands.options import DEFAULTS, EngineOptions
+from equilif.commands.options import CHANGED, DEFAULTS, INPUT, OUTPUT, EngineOptions
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import hardware as show_hardware
@@ -22,7 +22,7 @@ command = panel("Boards")
 #: learning rate of the program of a restored network
 RESTORED_RATE = 0.01
 BOARD_HELP = "Name of a board (`equilif boards` lists them), or a Python file that defines one."
-BoardName = Annotated[str, typer.Argument(help=BOARD_HELP)]
+BoardName = Annotated[str, typer.Argument(help=BOARD_HELP), INPUT]
 OtherLanes = Annotated[
     int | None,
     typer.Option(help="Number of lanes; memory sizes stay.", show_default="the board's"),
@@ -39,6 +39,7 @@ def boards(
             "network.npz.",
             show_default="none",
         ),
+        INPUT,
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -56,7 +57,9 @@ def boards(
 @command
 def build(
     board: BoardName,
-    out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="build/BOARD")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder.", show_default="build/BOARD"), OUTPUT
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="First place-and-route seed.", show_default="the board's")
     ] = None,
@@ -102,6 +105,7 @@ def build(
             help="Network that must fit: layer sizes such as 784-64-10, a network file or a network.npz.",
             show_default="none",
         ),
+        INPUT,
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -166,6 +170,7 @@ def flash(
     bitstream: Annotated[
         Path | None,
         typer.Option(help="Bitstream file.", show_default="the build in build/BOARD"),
+        INPUT,
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -198,7 +203,7 @@ def simulate(
         ),
     ] = None,
     link: Annotated[
-        Path | None, typer.Option(help="Path of a symbolic link to the port.", show_default="none")
+        Path | None, typer.Option(help="Path of a symbolic link to the port.", show_default="none"), CHANGED
     ] = None,
     udp: Annotated[
         int | None,
@@ -215,6 +220,7 @@ def simulate(
             help="Include the standalone trainer, with this file as its flash, which survives restarts.",
             show_default="flash in memory, if the board has the trainer",
         ),
+        CHANGED,
     ] = None,
     microphone: Annotated[
         Path | None,
@@ -223,6 +229,7 @@ def simulate(
             show_default="none",
             metavar="FILE",
         ),
+        INPUT,
     ] = None,
     sensor: Annotated[
         Path | None,
@@ -232,6 +239,7 @@ def simulate(
             show_default="none",
             metavar="FILE",
         ),
+        INPUT,
     ] = None,
     network: Annotated[
         Path | None,
@@ -241,6 +249,7 @@ def simulate(
                 "data.front_end=true."
             )
         ),
+        INPUT,
     ] = None,
     learn: Annotated[
         int | None,
@@ -446,7 +455,7 @@ def show_displaced(client: Client) -> None:
 
 @command
 def save(
-    out: Annotated[Path, typer.Argument(help="Output file (network.npz).")],
+    out: Annotated[Path, typer.Argument(help="Output file (network.npz)."), OUTPUT],
     like: Annotated[
         Path,
         typer.Option(
@@ -455,6 +464,7 @@ def save(
                 "a board does not hold (topology, embedding table)."
             )
         ),
+        INPUT,
     ],
     weights: Annotated[
         Path | None,
@@ -463,6 +473,7 @@ def save(
             "place of a board's.",
             show_default="none",
         ),
+        INPUT,
     ] = None,
     port: OnPort = None,
     baud: Baud = None,
@@ -544,6 +555,7 @@ def restore(
                 help="A network.npz of `equilif train` or `equilif save`, or a pretrained network by name."
             )
         ),
+        INPUT,
     ],
     flash: Annotated[
         bool,
@@ -563,6 +575,7 @@ def restore(
             help="With --flash: file for the network with its unused outputs, for `equilif save --like`.",
             show_default="board.npz",
         ),
+        OUTPUT,
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="With --flash: replace what the board has learned, and --out.")

@@ -23,7 +23,7 @@ from equilif.commands import (
     saved_network,
     scheduled,
 )
-from equilif.commands.options import CHANGES, DEFAULTS, EngineChanges, TrainedPhases
+from equilif.commands.options import CHANGES, DEFAULTS, INPUT, OUTPUT, EngineChanges, TrainedPhases
 from equilif.commands.own import NO_OPTIONS, OwnOptions
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
@@ -54,6 +54,7 @@ def verify(
                 show_default="untrained",
             )
         ),
+        INPUT,
     ] = None,
     config: ConfigFile = None,
     samples: Annotated[
@@ -71,7 +72,7 @@ def verify(
     ] = False,
     lanes: Lanes = None,
     board: Annotated[
-        str | None, typer.Option(help="Use the engine of this board.", show_default="none")
+        str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -84,6 +85,7 @@ def verify(
             show_default="none",
             metavar="FILE",
         ),
+        OUTPUT,
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
@@ -152,6 +154,7 @@ def energy(
                 show_default="untrained",
             )
         ),
+        INPUT,
     ] = None,
     samples: Annotated[
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
@@ -241,13 +244,13 @@ class Pipelines(StrEnum):
 
 @command
 def export(
-    out: Annotated[Path, typer.Argument(help="Output folder.")],
+    out: Annotated[Path, typer.Argument(help="Output folder."), OUTPUT],
     bus: Annotated[
         Bus, typer.Option(help="axi: AXI4-Lite and AXI4-Stream wrapper; none: the bare host port.")
     ] = Bus.axi,
     name: Annotated[str, typer.Option(help="Name of the top module and of the files.")] = "equilif",
     board: Annotated[
-        str | None, typer.Option(help="Use the engine of this board.", show_default="none")
+        str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
     ] = None,
     lanes: Lanes = None,
     tiles: Annotated[
@@ -292,6 +295,7 @@ def export(
                 show_default="none",
             )
         ),
+        INPUT,
     ] = None,
     learning_rate: Annotated[
         float | None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import Json, panel
+from equilif.commands.options import INPUT, OUTPUT
 from equilif.commands.own import NO_OPTIONS, OwnOptions
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
@@ -33,10 +34,13 @@ def inspect(
             help="Your own data: .npz, .csv, .tsv, .parquet, .ts, a folder with one subfolder of images, "
             "WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 (binary version)."
         ),
+        INPUT,
     ],
     own: OwnOptions = NO_OPTIONS,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for a figure of some samples.", show_default="no figure")
+        Path | None,
+        typer.Option(help="Folder for a figure of some samples.", show_default="no figure"),
+        OUTPUT,
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:

@@ -27,13 +27,14 @@ from equilif.commands import (
     saved_network,
     scheduled,
 )
-from equilif.commands.options import DEFAULTS, TrainedPhases
+from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, TrainedPhases
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
 from equilif.commands.patches import Set, changes
 from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif_golden.extras import needs
+from equilif_golden.files import RESULTS
 from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ TrainOut = Annotated[
         help="Output folder: network.npz, history.json, learning curve; a subfolder per seed of a range.",
         show_default="results/<data set>, for a seed range results/<data set>-seeds",
     ),
+    OUTPUT,
 ]
 
 
@@ -95,7 +97,7 @@ def train(
     from equilif.data.own import chosen
 
     source = None if data is None else chosen(data)
-    given = changes(patches, label=label, epochs=epochs)
+    given = changes(patches, label=label, hidden=hidden, seed=seed, epochs=epochs)
     seeds = _seeds(seed)
     several = seeds if isinstance(seeds, range) else None
 
@@ -158,6 +160,7 @@ def evaluate(
         typer.Argument(
             **saved_network(help="A network.npz of `equilif train`, or a pretrained network by name.")
         ),
+        INPUT,
     ],
     data: Annotated[
         str | None,
@@ -166,6 +169,7 @@ def evaluate(
             help="Name of a data set, or path of your own data; scaled as in training.",
             show_default="the training data set",
         ),
+        INPUT,
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     label: Label = None,
@@ -200,6 +204,11 @@ def evaluate(
         found = dataclasses.replace(found, names=trained.identity.labels)
     if given.clipped:
         show.console.print(f"[yellow]{given.clipped:,} values are beyond the scale: clipped[/]")
+    if given.wordless:
+        show.console.print(
+            f"[yellow]{given.wordless:,} texts have no word that the network knows: their answers are "
+            "guesses[/]"
+        )
     show.console.print(show_evaluation.confusion(found))
     show.console.print(
         f"\n{show.literal(name)}: [bold]{found.accuracy:.2%}[/] of {show.literal(given.what)}, "
@@ -227,6 +236,7 @@ def recall(
             metavar="DATA",
             help="Images to store: digits, mnist, fashion, cifar10, or path of your own images.",
         ),
+        INPUT,
     ] = "digits",
     stored: Annotated[int, typer.Option(help="Number of images to store and recall.", min=2)] = 1000,
     blank: Annotated[
@@ -240,7 +250,9 @@ def recall(
     own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the figure.", show_default="results/recall-<data set>")
+        Path | None,
+        typer.Option(help="Folder for the figure.", show_default="results/recall-<data set>"),
+        OUTPUT,
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -264,7 +276,7 @@ def recall(
             f"recall stores images, {source} holds none: give {', '.join(images.NAMES)} or a path"
         )
     name = source if isinstance(source, Data) else source.resolve().stem
-    out = out or Path("results") / f"recall-{name}"
+    out = out or Path(RESULTS) / f"recall-{name}"
     check_seed(seed)
     files.check(out / RECALL)
     loaded = samples_of(source, folder, own).data
@@ -305,6 +317,7 @@ def attention(
     network: Annotated[
         Path,
         typer.Argument(**saved_network(help="A network.npz or pretrained network with an attention layer.")),
+        INPUT,
     ],
     sample: Annotated[
         list[int] | None,
@@ -320,7 +333,7 @@ def attention(
     ] = None,
     folder: Folder = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the figures.", show_default="the network's")
+        Path | None, typer.Option(help="Folder for the figures.", show_default="the network's"), OUTPUT
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -378,6 +391,7 @@ def gradient(
                 show_default="the preset, untrained and trained",
             )
         ),
+        INPUT,
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Training epochs of the trained network.", min=1, show_default="3")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import Baud, Json, panel, saved_network
+from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 
@@ -31,6 +32,7 @@ def listen(
         typer.Argument(
             **saved_network(help="A network.npz that was trained with --set data.front_end=true.")
         ),
+        INPUT,
     ],
     source: Annotated[
         Path | None,
@@ -39,6 +41,7 @@ def listen(
             help="WAV file, or folder of WAV files; of a sensor recorded readings, a CSV or series file.",
             show_default="the microphone",
         ),
+        INPUT,
     ] = None,
     device: Annotated[
         str | None,
@@ -86,6 +89,7 @@ def listen(
             help="With --learn: file of the new network, beside which the stored samples are.",
             show_default="learned.npz",
         ),
+        OUTPUT,
     ] = None,
     out: Annotated[
         Path | None,
@@ -93,6 +97,7 @@ def listen(
             help="HTML page with waveform and spectrogram, or readings and inputs, spikes and answers.",
             show_default="none",
         ),
+        OUTPUT,
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -176,7 +181,7 @@ def _write_page(out: Path, listener: Listener | SensorListener, streams: Sequenc
     from equilif.report import listening as page
     from equilif_golden import files
 
-    files.write(out, page.write(listener, streams).encode())
+    files.write(out, files.printable(page.write(listener, streams)).encode())
     show.console.print(f"wrote {show.literal(out)}")
 
 

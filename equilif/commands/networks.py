@@ -18,6 +18,7 @@ from equilif.commands import (
     refuse_own,
     samples_of,
 )
+from equilif.commands.options import INPUT, OUTPUT, STREAM, FileUse
 from equilif.commands.own import NO_OPTIONS, DataOptions, OwnOptions
 from equilif.commands.patches import key_list
 from equilif.show import console
@@ -37,9 +38,11 @@ PICTURES = (".png", ".svg", ".pdf")
 @command
 def init(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help=f"{DATA_HELP} Or the folder of a run.")
+        str, typer.Argument(metavar="DATA", help=f"{DATA_HELP} Or the folder of a run."), INPUT
     ] = "digits",
-    out: Annotated[Path, typer.Option(help="Output file.")] = Path("net.toml"),
+    out: Annotated[
+        Path, typer.Option(help="Output file."), FileUse("output", unless=("keys", "schema"))
+    ] = Path("net.toml"),
     hidden: Annotated[
         list[int] | None,
         typer.Option(help="Neurons of a hidden layer; repeat for more.", min=1, show_default="the preset's"),
@@ -55,6 +58,7 @@ def init(
             metavar="FILE",
             show_default=False,
         ),
+        STREAM,
     ] = None,
     own: OwnOptions = NO_OPTIONS,
     json: Json = None,
@@ -138,6 +142,7 @@ def show(
             help="Network file, network.npz, folder of a run, pretrained network by name, or name of a data "
             "set (its preset).",
         ),
+        INPUT,
     ],
     data: Annotated[
         str | None,
@@ -146,9 +151,12 @@ def show(
             help="Data set (name or path) that determines the sizes which the file leaves open.",
             show_default="none",
         ),
+        INPUT,
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none")
+        Path | None,
+        typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none"),
+        OUTPUT,
     ] = None,
     own: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
@@ -184,7 +192,6 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     from equilif.hardware.resources import NetworkResources
     from equilif.training import netfile
     from equilif.training.description import Description
-    from equilif.training.history import NETWORK
     from equilif.training.pretrained import model_path
 
     if network in set(Data):
@@ -193,8 +200,6 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
         preset = samples_of(network, folder)
         return NetworkResources.of(network, preset.description, preset.network)
     path = model_path(network)
-    if path.is_dir():
-        path /= NETWORK
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")

@@ -21,6 +21,37 @@ from equilif_golden.engine.features import OPTIONS
 from equilif_golden.schedule import OPTIONS as PHASES
 from equilif_golden.schedule import Schedule
 
+
+@dataclass(frozen=True)
+class FileUse:
+    """Use of the file or folder that a parameter names, in its annotation.
+
+    An output replaces an existing file only with --overwrite, and an input never.  A file that is changed is
+    checked by the command.  ``standard``: may be standard output, ``-``; ``unless``: parameters with which
+    nothing is written.
+    """
+
+    kind: Literal["input", "output", "changed"]
+    standard: bool = False
+    unless: tuple[str, ...] = ()
+
+
+INPUT = FileUse("input")
+OUTPUT = FileUse("output")
+STREAM = FileUse("output", standard=True)
+CHANGED = FileUse("changed")
+
+
+def file_uses(parameters: Mapping[str, inspect.Parameter]) -> dict[str, FileUse]:
+    """Parameters that name files or folders."""
+    return {
+        name: use
+        for name, p in parameters.items()
+        for use in getattr(p.annotation, "__metadata__", ())
+        if isinstance(use, FileUse)
+    }
+
+
 #: what was given of some options, by name
 Given = Mapping[str, Any]
 DEFAULTS: Given = MappingProxyType({})

@@ -12,9 +12,11 @@ import typer
 from rich.text import Text
 
 from equilif.commands import Data, Json, Overwrite, OverwriteFiles, Seed, panel, require_absent
+from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import bench as show_bench
 from equilif.show import console as show
 from equilif_golden.extras import MissingExtra
+from equilif_golden.files import RESULTS
 
 if TYPE_CHECKING:
     from equilif.bench.throughput import Pace
@@ -25,7 +27,7 @@ command = panel("Overview")
 
 @command
 def demo(
-    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Output folder."), OUTPUT] = Path(RESULTS),
     epochs: Annotated[
         int | None, typer.Option(help="Training epochs.", min=1, show_default="the preset's")
     ] = None,
@@ -35,7 +37,7 @@ def demo(
             help="First N training samples to simulate in RTL.", min=1, show_default="the whole run"
         ),
     ] = None,
-    board: Annotated[str, typer.Option(help="Board to simulate and build.")] = "icebreaker",
+    board: Annotated[str, typer.Option(help="Board to simulate and build."), INPUT] = "icebreaker",
     skip_bitstream: Annotated[
         bool, typer.Option("--skip-bitstream", help="Skip synthesis and place and route.")
     ] = False,
@@ -127,6 +129,7 @@ def bench(
     folder: Annotated[
         Path | None,
         typer.Option("--data", help="Folder with the IDX files of MNIST.", show_default="digits only"),
+        INPUT,
     ] = None,
     seconds: Annotated[
         float, typer.Option(help="Limit of CPU time per training run, in seconds.", min=0.1, max=86400)
@@ -134,7 +137,7 @@ def bench(
     samples: Annotated[
         int, typer.Option(help="Training samples, and test samples, to simulate in RTL.", min=1, max=360)
     ] = 100,
-    out: Annotated[Path, typer.Option(help="Folder for bench.json.")] = Path("results/bench"),
+    out: Annotated[Path, typer.Option(help="Folder for bench.json."), OUTPUT] = Path("results/bench"),
     overwrite: OverwriteFiles = False,
     json: Json = None,
 ) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,8 @@ def changes(
     words: Sequence[str] | None,
     *,
     label: str | None,
+    hidden: Sequence[str] | None = None,
+    seed: object = None,
     epochs: int | None = None,
     data: Iterable[str] = KEYS,
     run: Iterable[str] = RUN,
@@ -83,9 +86,14 @@ def changes(
     from equilif.training.patches import split
 
     given = split(words or ())
-    for key in ("learning.epochs", "rates.epochs"):
-        if key in given and epochs is not None:
-            raise ValueError(f"--epochs and --set {key} are the same: leave one of them out")
+    for key in given:
+        for option, value, pattern in (
+            ("--epochs", epochs, r"(learning|rates)\.epochs"),
+            ("--seed", seed, r"learning\.seeds"),
+            ("--hidden", hidden or None, r"population\.(hidden|maps)\d*\.(size|shape)"),
+        ):
+            if value is not None and re.fullmatch(pattern, key):
+                raise ValueError(f"{option} and --set {key} are the same: leave one of them out")
     tables: dict[str, dict[str, str]] = {"data": {}, "run": {}}
     network = {}
     for key, text in given.items():

@@ -10,6 +10,7 @@ import typer
 
 from equilif.commands import Json, panel, saved_network
 from equilif.commands.hardware import Lanes, engine_of
+from equilif.commands.options import INPUT
 from equilif.show import console as show
 
 command = panel("Hardware")
@@ -20,9 +21,10 @@ def program(
     network: Annotated[
         Path,
         typer.Argument(**saved_network(help="Network file, network.npz, or pretrained network by name.")),
+        INPUT,
     ],
     board: Annotated[
-        str | None, typer.Option(help="Compile for the engine of this board.", show_default="none")
+        str | None, typer.Option(help="Compile for the engine of this board.", show_default="none"), INPUT
     ] = None,
     lanes: Lanes = None,
     learning_rate: Annotated[

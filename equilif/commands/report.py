@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import Json, panel
+from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import console as show
 from equilif_golden.extras import needs
 
@@ -21,9 +22,11 @@ command = panel("Learning")
 @command
 def report(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Folder of a run (`equilif train`, `train-rates`).")
+        Path, typer.Argument(metavar="RUN", help="Folder of a run (`equilif train`, `train-rates`)."), INPUT
     ],
-    out: Annotated[Path | None, typer.Option(help="Output file.", show_default="RUN/report.html")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output file.", show_default="RUN/report.html"), OUTPUT
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -31,6 +34,7 @@ def report(
             help="Folder of the named data set, or path of your own data, if they have moved.",
             show_default="as in training",
         ),
+        INPUT,
     ] = None,
     sample: Annotated[
         int | None,
@@ -62,7 +66,7 @@ def report(
         raise ValueError(f"--sample is of the test samples, which could not be read: {missing}")
     with show.console.status("reading the run") as status:
         made = page.write(found, loaded, missing=missing, sample=sample, progress=status.update)
-    files.write(out, made.html.encode())
+    files.write(out, files.printable(made.html).encode())
     show.console.print(
         f"[bold]{made.metrics['accuracy']:.2%}[/] on {show.literal(found.history.data)}; wrote "
         f"{show.literal(out)}, {len(made.html) / 1024:,.0f} KB"
@@ -81,6 +85,6 @@ def _samples(run: Run, data: Path | None) -> tuple[DataSet | None, str]:
         with show.console.status(f"reading {show.literal(run.history.data)}"):
             return run.history.load(run.folder, data), ""
     except (ValueError, OSError, MissingExtra) as e:
-        if data is not None:
+        if data is not None or isinstance(e, FileExistsError):  # they are an output of this command
             raise
         return None, reason(e)

@@ -22,6 +22,7 @@ from equilif.commands import (
     samples_of,
     saved_network,
 )
+from equilif.commands.options import INPUT, OUTPUT
 from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
 from equilif.commands.patches import ROWS, Set, changes
 from equilif.commands.training import Job, TrainingData, out_folder, trained
@@ -36,7 +37,7 @@ command = panel("Scale")
 
 
 RatesOut = Annotated[
-    Path | None, typer.Option(help="Output folder.", show_default="results/rates-<data set>")
+    Path | None, typer.Option(help="Output folder.", show_default="results/rates-<data set>"), OUTPUT
 ]
 
 
@@ -70,7 +71,9 @@ def train_rates(
     from equilif.training.rates import leads
 
     source = None if data is None else chosen(data)
-    given = changes(patches, label=label, epochs=epochs, data=ROWS, run=("tensorboard",))
+    given = changes(
+        patches, label=label, hidden=hidden, seed=seed, epochs=epochs, data=ROWS, run=("tensorboard",)
+    )
 
     def start(number: int, make: Callable[..., Any]) -> list[Run]:
         from equilif.training.run import Run
@@ -105,7 +108,7 @@ def train_rates(
 
 @command
 def deploy(
-    run: Annotated[Path, typer.Argument(help="Folder of `equilif train-rates`.")],
+    run: Annotated[Path, typer.Argument(help="Folder of `equilif train-rates`."), INPUT],
     steps: Annotated[
         list[int] | None,
         typer.Option(help="Time steps of the free phase; repeat for more.", min=2, show_default="4 to 64"),
@@ -151,8 +154,9 @@ def convert(
                 "framework."
             )
         ),
+        INPUT,
     ],
-    target: Annotated[Path, typer.Argument(help="Output file: .nir or .npz.")],
+    target: Annotated[Path, typer.Argument(help="Output file: .nir or .npz."), OUTPUT],
     dt: Annotated[
         float | None,
         typer.Option(
@@ -244,6 +248,7 @@ def sweep(
     grid: Annotated[
         Path | None,
         typer.Argument(help="TOML file: name = value or list of values.", show_default="none"),
+        INPUT,
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -253,7 +258,9 @@ def sweep(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Output folder: points, table, plot.")] = Path("results/sweep"),
+    out: Annotated[Path, typer.Option(help="Output folder: points, table, plot."), OUTPUT] = Path(
+        "results/sweep"
+    ),
     workers: Annotated[
         int | None, typer.Option(help="Local worker processes.", min=1, show_default="2")
     ] = None,
@@ -268,7 +275,9 @@ def sweep(
     build: Annotated[
         bool, typer.Option("--build", help="Build the bitstreams that are missing, for f_max.")
     ] = False,
-    builds: Annotated[Path, typer.Option(help="Folder with the builds of `equilif build`.")] = Path("build"),
+    builds: Annotated[Path, typer.Option(help="Folder with the builds of `equilif build`."), INPUT] = Path(
+        "build"
+    ),
     retry: Annotated[bool, typer.Option("--retry", help="Repeat failed points.")] = False,
     against: Annotated[Against, typer.Option(help="Cost axis of the plot.")] = Against.training,
     own: OwnOptions = NO_OPTIONS,

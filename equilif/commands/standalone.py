@@ -24,9 +24,11 @@ from equilif.commands import (
     require_absent,
     samples_of,
 )
+from equilif.commands.options import OUTPUT
 from equilif.commands.own import Label
 from equilif.commands.patches import Set, changes
 from equilif.show import console as show
+from equilif_golden.files import RESULTS
 from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def upload(
             help="File for the initial network, for `equilif save --like`.",
             show_default="results/<data set>-standalone.npz",
         ),
+        OUTPUT,
     ] = None,
     overwrite: Overwrite = False,
     port: OnPort = None,
@@ -103,7 +106,7 @@ def upload(
     from equilif_golden.link.standalone import FAULTS, Fault
 
     source = chosen(data)
-    given = changes(patches, label=label, epochs=epochs, run=())
+    given = changes(patches, label=label, hidden=hidden, seed=seed, epochs=epochs, run=())
     found = samples_of(
         source,
         folder,
@@ -122,7 +125,7 @@ def upload(
     }
     preset = preset.changed(order="standalone", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
-    file = out or Path("results") / f"{name}-standalone.npz"
+    file = out or Path(RESULTS) / f"{name}-standalone.npz"
     files.check(file)
     network = preset.network(loaded)
     preset.check_rates(network)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import Json, panel
+from equilif.commands import Json, panel, saved_network
+from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import console as show
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ EVERY = 250  #: steps between validations, after which the run is saved
 @command
 def train_text(
     texts: Annotated[
-        list[Path], typer.Argument(metavar="TEXT...", help="Files of UTF-8 text, or folders with such files.")
+        list[Path],
+        typer.Argument(metavar="TEXT...", help="Files of UTF-8 text, or folders with such files."),
+        INPUT,
     ],
     pattern: Annotated[str, typer.Option(help="Names of the files to read in folders.")] = "*.txt",
     layers: Annotated[int | None, typer.Option(help="Number of layers.", show_default="2", min=1)] = None,
@@ -45,7 +48,7 @@ def train_text(
         int | None, typer.Option(help="Sequences per update.", show_default="32", min=1)
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Largest learning rate.", show_default="0.002", min=0)
+        float | None, typer.Option(help="Largest learning rate.", show_default="0.002")
     ] = None,
     noise: Annotated[
         float | None,
@@ -79,13 +82,17 @@ def train_text(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            help="A network.npz of `equilif train-text` with as many positions on the same text, whose "
-            "probabilities and features the network also learns (distillation).",
-            show_default="no distillation",
-            metavar="NETWORK",
+            **saved_network(
+                help="A network.npz of `equilif train-text` with as many positions on the same text, whose "
+                "probabilities and features the network also learns (distillation).",
+                show_default="no distillation",
+            )
         ),
+        INPUT,
     ] = None,
-    out: Annotated[Path, typer.Option(help="Output folder: network.npz, text.pt.")] = Path("results/text"),
+    out: Annotated[Path, typer.Option(help="Output folder: network.npz, text.pt."), OUTPUT] = Path(
+        "results/text"
+    ),
     resume: Annotated[
         bool | None,
         typer.Option(
@@ -104,8 +111,8 @@ def train_text(
     Example:  [bold]equilif train-text book.txt --layers 1 --steps 1000[/]
     """
     from equilif.data.characters import read
-    from equilif.training.folder import TEXT, RunFolder
-    from equilif.training.history import NETWORK
+    from equilif.training.folder import RunFolder
+    from equilif.training.names import NETWORK, TEXT
     from equilif.training.text import Settings, TextRun
 
     given: dict[str, Any] = {
@@ -142,6 +149,8 @@ def train_text(
             settings = Settings(**chosen)
             run = TextRun.start(settings, text(settings))
             folder.clear()
+        if run.note:
+            show.console.print(f"[yellow]{show.literal(run.note)}[/]")
         s = run.settings
         show.console.print(
             f"{len(run.text.train):,} training and {len(run.text.validation):,} validation characters, "
@@ -179,7 +188,11 @@ def train_text(
 @command
 def generate(
     network: Annotated[
-        Path, typer.Argument(help="A network.npz of `equilif train-text`.", metavar="NETWORK")
+        Path,
+        typer.Argument(
+            **saved_network(help="A network.npz of `equilif train-text`, or the folder of a run.")
+        ),
+        INPUT,
     ],
     prompt: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
     length: Annotated[int, typer.Option(help="Number of characters to generate.", min=1)] = 200,
@@ -197,6 +210,7 @@ def generate(
             help="Folder for a figure of the attention of every layer and head to the prompt.",
             show_default="no figure",
         ),
+        OUTPUT,
     ] = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -206,6 +220,7 @@ def generate(
 
     Example:  [bold]equilif generate results/text/network.npz --prompt "def main("[/]
     """
+    from equilif.data.characters import normalised
     from equilif.training.folder import ATTENTION
     from equilif.training.text import Writer
     from equilif_golden import files
@@ -213,6 +228,9 @@ def generate(
     if out is not None:
         files.check(out / ATTENTION)
     writer = Writer.load(network)
+    prompt = normalised(prompt)
+    for note in writer.notes(prompt):
+        show.console.print(f"[yellow]{show.literal(note)}[/]")
     text = ""
     with show.counted("generate", length) as progress:
         for character in writer.generate(prompt, length, temperature=temperature, seed=seed, spikes=spikes):

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equilif.commands import DATA_HELP, board_in
+from equilif.commands.options import INPUT
 from equilif.commands.patches import RunOptions
 from equilif.data import Name
 from equilif.show import console as show
 from equilif.show import training as show_training
+from equilif_golden.files import RESULTS
 
 if TYPE_CHECKING:
     from equilif.training.run import Run
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 TrainingData = Annotated[
     str | None,
     typer.Argument(metavar="DATA", help=DATA_HELP, show_default="digits, or with --resume that of the run"),
+    INPUT,
 ]
 
 
@@ -60,7 +63,7 @@ def out_folder(source: Name | Path | None, prefix: str = "", suffix: str = "") -
     """Default folder of a run."""
     source = source or Name.digits
     name = source if isinstance(source, Name) else source.resolve().stem
-    return Path("results") / f"{prefix}{name}{suffix}"
+    return Path(RESULTS) / f"{prefix}{name}{suffix}"
 
 
 def trained(job: Job) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from equilif.data.encoding import Encoding
 from equilif.data.from_arrays import columns_of, is_table
 from equilif.data.reading import check_range
 from equilif.data.scaling import Scaled, Scaling
+from equilif_golden.files import printable
 from equilif_golden.fixed import as_array, check_float
 from equilif_golden.places import PlacedError
 
@@ -47,6 +49,11 @@ class About:
             check_test_fraction(self.test_fraction)
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
             raise ValueError("labels must be two names at least, each only once")
+
+    @property
+    def name(self) -> str:
+        """Name of the file or folder."""
+        return printable(Path(self.path).name)
 
     @property
     def image(self) -> tuple[int, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from unicodedata import normalize
 
 import numpy as np
 
 from equilif.data.arrays import Bytes, Longs
+from equilif.data.reading import content_of
 from equilif.data.reading import text as decoded
 from equilif_golden.fixed import check_int, set_fields, short_repr
 
@@ -55,6 +58,10 @@ class Alphabet:
         other = len(self) - 1
         return np.fromiter((number.get(c, other) for c in text), np.uint8, len(text))
 
+    def unknown(self, text: str) -> str:
+        """Characters of a text that are not in the alphabet, each once."""
+        return "".join(sorted(set(text) - set(self.characters)))
+
     def decode(self, codes: Iterable[int]) -> str:
         return "".join(self.characters[k] for k in codes)
 
@@ -66,6 +73,20 @@ class Text:
     alphabet: Alphabet
     train: Bytes
     validation: Bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the alphabet, and of both parts in their order."""
+        h = hashlib.sha256(self.alphabet.characters.encode())
+        for part in (self.train, self.validation):
+            h.update(f"\0{len(part)}\0".encode() + part.tobytes())
+        return h.hexdigest()
+
+
+def normalised(text: str) -> str:
+    """A text as networks read it: no byte-order mark, ``\\n`` between lines, characters composed (NFC)."""
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return normalize("NFC", lines)
 
 
 def files_of(paths: Sequence[Path], pattern: str) -> list[Path]:
@@ -91,7 +112,7 @@ def read(paths: Sequence[Path], *, pattern: str = "*.txt", symbols: int = 96, po
         size += files[k].stat().st_size
         if size > MAX_BYTES:
             raise ValueError(f"{files[k]}: the texts have more than {MAX_BYTES:,} bytes: give fewer files")
-        parts.append(decoded(files[k], files[k].read_bytes()))
+        parts.append(normalised(decoded(files[k], content_of(files[k]))))
     text = "".join(parts)
     shortest = VALIDATION * (positions + 1)
     if len(text) < shortest:

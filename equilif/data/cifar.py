@@ -18,7 +18,7 @@ import numpy as np
 
 from equilif.data import SOURCES, Name
 from equilif.data.arrays import Bytes, Labels
-from equilif.data.reading import most_bytes, reading, text, unpacked
+from equilif.data.reading import content_of, most_bytes, reading, text, unpacked
 
 SHAPE = (32, 32, 3)
 PIXELS = 32 * 32 * 3
@@ -104,7 +104,7 @@ def read(path: Path) -> Cifar:
     """The set of a folder or an archive; ValueError names the file that is missing, broken or refused."""
     if path.is_dir():
         there = {p.name: p for p in path.iterdir() if p.is_file()}
-        content = {name: there[name].read_bytes() for name in sorted(WANTED & set(there))}
+        content = {name: content_of(there[name]) for name in sorted(WANTED & set(there))}
     else:
         there = {}
         content = {}

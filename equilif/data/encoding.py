@@ -33,7 +33,7 @@ from equilif.data.sensor import SensorSamples, SensorWindows, Window
 from equilif.data.words import Codes, tokenise
 from equilif_golden.fixed import check_bool, check_choice, check_int
 from equilif_golden.front_end import tokens as front_end
-from equilif_golden.network import MAX_PATTERNS
+from equilif_golden.network import MAX_PATTERNS, TokenRows
 
 MAX_WORDS = 800  #: of a vocabulary
 MAX_SPANS = 64  #: of a series; more of them tell little more
@@ -217,6 +217,18 @@ def presence(x: Texts, words: tuple[str, ...]) -> npt.NDArray[np.uint8]:
     for row, text in zip(rows, x.texts, strict=True):
         row[[column[word] for word in set(tokenise(text)) if word in column]] = 1
     return rows
+
+
+def wordless(x: npt.NDArray[Any], tokens: TokenRows | None, words: Sequence[str] = ()) -> int:
+    """Number of encoded texts without a known word: no input is on, or the only token is the last row of the
+    table, which has no word.
+    """
+    if tokens is None:
+        return int((x.max(axis=1) == 0).sum())
+    if not words or words[-1]:
+        return 0
+    only = tokens.rows[tokens.off[:-1]] == len(tokens.table) - 1
+    return int((only & (np.diff(tokens.off) == 1)).sum())
 
 
 # -- tokens ----------------------------------------------------------------------------------------

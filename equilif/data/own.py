@@ -24,12 +24,14 @@ from equilif.data.about import About
 from equilif.data.arrays import Labels
 from equilif.data.build import NO_SCALING, LoadedData, LoadOptions, encoded, make
 from equilif.data.dataset import DataSet, part_digest
+from equilif.data.encoding import wordless
 from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.from_arrays import content_of
 from equilif.data.identity import NamedSet
 from equilif.data.parts import classes_of, numbered, ordered, test_fraction_of, with_test
 from equilif.data.reading import check_range, path_of, reading
 from equilif.data.scaling import Missing, Scaling
+from equilif_golden.files import printable
 from equilif_golden.fixed import check_bool
 from equilif_golden.network import TokenRows
 
@@ -91,7 +93,7 @@ def read(
                 scaling=NO_SCALING,
             ),
             LoadOptions(missing, attention, front_end, window, windows, word_vectors),
-            name or path.resolve().name,
+            name or printable(path.resolve().name),
         )
 
 
@@ -192,7 +194,8 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
 class Samples:
     """Samples to evaluate: inputs (n, inputs), labels (n,), tokens for an attention layer; ``what`` they are.
 
-    ``clipped``: values beyond the scale of training.  ``note``: what the user should know of their range.
+    ``clipped``: values beyond the scale of training; ``wordless``: texts without a known word; ``note``: what
+    the user should know of their range.
     """
 
     x: npt.NDArray[np.uint8]
@@ -200,6 +203,7 @@ class Samples:
     what: str
     clipped: int = 0
     tokens: TokenRows | None = None
+    wordless: int = 0
     note: str = ""
 
 
@@ -230,12 +234,20 @@ def samples(about: About, path: Path | None = None, label: str | None = None) ->
             )
     kind = "test " if content.test else ""
     note = about.scaling.note(part.numbers)
-    return Samples(x, y, f"{len(y):,} {kind}samples of {path}", given.clipped[0], tokens, note)
+    unread = wordless(x, tokens, given.words) if about.encoding.kind == "texts" else 0
+    return Samples(x, y, f"{len(y):,} {kind}samples of {path}", given.clipped[0], tokens, unread, note)
 
 
 def test_part(data: DataSet) -> Samples:
     """The samples that a data set has to test on."""
-    return Samples(data.x_test, data.y_test, f"{len(data.y_test):,} test samples", tokens=data.tokens_test)
+    texts = bool(data.words) or data.about is not None and data.about.encoding.kind == "texts"
+    return Samples(
+        data.x_test,
+        data.y_test,
+        f"{len(data.y_test):,} test samples",
+        tokens=data.tokens_test,
+        wordless=wordless(data.x_test, data.tokens_test, data.words) if texts else 0,
+    )
 
 
 def samples_of_set(about: About, data: DataSet) -> Samples:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden import fixed
+from equilif_golden import files, fixed
 
 #: bytes that the content of any packed file may have
 SMALL = 1 << 24
@@ -80,9 +80,16 @@ def most_bytes(path: Path) -> int:
     return max(SMALL, RATIO * path.stat().st_size)
 
 
+def content_of(path: Path) -> bytes:
+    """Content of an input file."""
+    files.reads(path)
+    return path.read_bytes()
+
+
 @contextmanager
 def unpacked(path: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
     """A file's content, gunzipped where its name ends in .gz; a broken gzip file is named."""
+    files.reads(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
             yield f
@@ -133,6 +140,7 @@ def read_npz(path: Path, wanted: Mapping[str, str]) -> dict[str, npt.NDArray[Any
 
     Headers are read first.  Nothing is unpickled, and nothing read that is larger than it can be.
     """
+    files.reads(path)
     with reading(path, "the .npz expected"), zipfile.ZipFile(path) as z:
         there = [name.removesuffix(".npy") for name in z.namelist()]
         missing = [name for name in wanted if name not in there]

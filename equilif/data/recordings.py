@@ -14,10 +14,11 @@ from equilif.data import SOURCES, Name
 from equilif.data.arrays import Floats, Longs
 from equilif.data.formats.series import read_ts
 from equilif.data.ragged import MAX_ROWS, Ragged, places, pooled, position
-from equilif.data.reading import most_bytes, read_npz, reading, reals, text
+from equilif.data.reading import content_of, most_bytes, read_npz, reading, reals, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.signals import RATE, SILENCE_DB, log_mel, read_wav, trimmed
 from equilif.data.words import SIGMAS, to_codes
+from equilif_golden import files
 from equilif_golden.extras import install
 from equilif_golden.fixed import check_float, check_int, integers
 
@@ -208,7 +209,7 @@ def _series(root: Path, *, installed: bool) -> list[tuple[list[Floats], list[str
         for below in (folder, folder / VOWELS):
             files = [below / name for name in (TRAIN, TEST)]
             if all(f.is_file() for f in files):
-                return [read_ts(str(f), text(f, f.read_bytes())) for f in files]
+                return [read_ts(str(f), text(f, content_of(f))) for f in files]
     wheel = first(root, "aeon-*.whl")
     if wheel is None:
         raise ValueError(
@@ -221,6 +222,7 @@ def _in_wheel(wheel: Path, member: str) -> tuple[str, str]:
     """Name, for messages, and text of a file in a wheel of aeon."""
     name = f"{wheel}/{member}"
     get = SOURCES[Name.vowels].get
+    files.reads(wheel)
     with reading(wheel, f"a wheel with {VOWELS} in it; {get}"), zipfile.ZipFile(wheel) as z:
         size = z.getinfo(member).file_size
         if size > most_bytes(wheel):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from equilif.data.arrays import Floats, Longs
 from equilif.data.ragged import ranges
 from equilif.data.reading import reading
+from equilif_golden import files
 
 RATE = 8000  #: samples a second
 FFT = 256  #: points of a frame's spectrum, at least
@@ -81,6 +82,7 @@ class Sound(NamedTuple):
 
 def read_wav(path: Path) -> Sound:
     """Whole-number samples of 8 to 32 bits; ValueError names a file that is anything else."""
+    files.reads(path)
     with reading(path, WAV), wave.open(str(path), "rb") as w:
         channels = w.getnchannels()
         width = w.getsampwidth()

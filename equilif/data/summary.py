@@ -8,7 +8,7 @@ import numpy as np
 
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
-from equilif.data.encoding import Encoding
+from equilif.data.encoding import Encoding, wordless
 from equilif.data.formats import Part, Series
 from equilif.data.scaling import FULL, named_missing
 
@@ -41,12 +41,18 @@ def notes(about: About, data: DataSet, train: Part, clipped: tuple[int, int], go
 
 def _encoded(code: Encoding, data: DataSet, train: Part) -> Iterator[str]:
     """Conversion of samples to inputs or tokens."""
+    empty = ""
+    if code.kind == "texts":
+        parts = ((data.x_train, data.tokens_train), (data.x_test, data.tokens_test))
+        count = sum(wordless(x, tokens, data.words) for x, tokens in parts)
+        empty = f"; {count:,} texts have none of them" if count else ""
     if code.kind == "texts" and not code.attention:
-        empty = int((data.x_train.max(axis=1) == 0).sum() + (data.x_test.max(axis=1) == 0).sum())
-        rest = f"; {empty:,} texts have none of them" if empty else ""
-        yield f"an input for each of {len(code.words):,} words of the training part: is it there?{rest}"
+        yield f"an input for each of {len(code.words):,} words of the training part: is it there?{empty}"
     elif code.kind == "texts":
-        yield f"the first {code.steps} words of a text that have a vector are tokens of an attention layer"
+        yield (
+            f"the first {code.steps} words of a text that have a vector are tokens of an attention layer"
+            f"{empty}"
+        )
     elif isinstance(train.x, Series):
         length = np.diff(train.x.off)
         lengths = f"{length.min()} to {length.max()}" if length.min() < length.max() else str(length[0])

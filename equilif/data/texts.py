@@ -19,9 +19,10 @@ from equilif.data.dataset import MAX_SEED, VALIDATION_SEED
 from equilif.data.formats.base import Columns, Texts
 from equilif.data.formats.tables import Parquet
 from equilif.data.ragged import MAX_ROWS, Ragged, ranges
-from equilif.data.reading import lines, message_of, most_bytes, read_npz, reading, text
+from equilif.data.reading import content_of, lines, message_of, most_bytes, read_npz, reading, text
 from equilif.data.sequences import Sequences, first
 from equilif.data.words import WordVectors, find, tokenise
+from equilif_golden import files
 from equilif_golden.fixed import check_float, check_int, integers
 
 SENTIMENT = ("negative", "positive")
@@ -172,7 +173,7 @@ def _maas(folder: Path, part: str) -> list[tuple[str, int]]:
         files = sorted((folder / part / sign).glob("*.txt"))
         if not files:
             raise ValueError(f"no reviews in {folder / part / sign}: {SOURCES[Name.imdb].get} again")
-        out += [(text(f, f.read_bytes()), label) for f in files]
+        out += [(text(f, content_of(f)), label) for f in files]
     return out
 
 
@@ -281,6 +282,7 @@ def _members(path: str, file: IO[bytes], most: int) -> Iterator[tuple[str, bytes
 
 def _in_tar(path: Path) -> bytes | None:
     """The snippets in a tar file, or in a tar file in it; None when they are in neither."""
+    files.reads(path)
     most = most_bytes(path)
     with path.open("rb") as file:
         for name, content in _members(str(path), file, most):
@@ -302,7 +304,7 @@ def _snippets(root: Path) -> tuple[Path, bytes]:
     path = first(root, *inner, "vader*.tar.gz")
     raw = None
     if path is not None:
-        raw = path.read_bytes() if path.name == SNIPPETS else _in_tar(path)
+        raw = content_of(path) if path.name == SNIPPETS else _in_tar(path)
     if path is None or raw is None:
         raise ValueError(
             f"no {SNIPPETS} in {path or root}: it comes with the sources of vaderSentiment; "

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.reading import lines, message_of, read_npz, reading, reals, text
+from equilif_golden import files
 from equilif_golden.extras import install
 from equilif_golden.fixed import check_float, check_int
 
@@ -164,7 +165,9 @@ def read(path: str | Path | None = None, vocabulary: Collection[str] | None = No
 def digest(path: str | Path | None = None) -> str:
     """SHA-256 (hexadecimal) of the file that :func:`read` reads, of the package its version."""
     if path is not None:
-        with _file(Path(path)).open("rb") as f:
+        file = _file(Path(path))
+        files.reads(file)
+        with file.open("rb") as f:
             return hashlib.file_digest(f, "sha256").hexdigest()
     try:
         return f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"

@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from equilif_golden.files import printable
+
 YES = "[green]✓[/]"
 NO = "[red]✗[/]"
 ROOM = 60  #: columns of a terminal that has room for a bar
@@ -64,7 +66,8 @@ def literal(value: object) -> str:
 
 def _visible(text: str) -> str:
     """The text, what a terminal would act on written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in printable(text))
+    return "".join(escaped)
 
 
 def mark(right: bool) -> Text:

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from equilif.training.history import CHECKPOINT, HISTORY, NETWORK, OLD_HISTORY, saved_history
+from equilif.training.history import saved_history
+from equilif.training.names import CHECKPOINT, HISTORY, RUN, TEXT
 from equilif_golden import files
 from equilif_golden.extras import needs
 
@@ -48,10 +49,7 @@ REPORT = "report.html"
 RESULTS = "results.json"
 BITSTREAM = "bitstream.json"
 LOG = "bitstream.log"
-#: state of `equilif train-text`
-TEXT = "text.pt"
-#: what holds a run, and what is made of one
-RUN = (HISTORY, NETWORK, OLD_HISTORY, CHECKPOINT, TEXT)
+#: what is made of a run
 MADE = (
     *(
         str(Path(name).with_suffix(f".{format}"))
@@ -103,6 +101,7 @@ class RunFolder:
         if not self.leads:
             return self
         try:
+            files.changes(self.path / name for name in RUN)
             self._make()
             self._lock.acquire(timeout=0)
             files.write(self.path / OWNER, json.dumps(_me()).encode())

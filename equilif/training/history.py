@@ -19,6 +19,11 @@ from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.training import old
 from equilif.training.description import Description
+from equilif.training.names import CHECKPOINT as CHECKPOINT
+from equilif.training.names import HISTORY as HISTORY
+from equilif.training.names import NETWORK as NETWORK
+from equilif.training.names import OLD_HISTORY as OLD_HISTORY
+from equilif.training.names import reads_run
 from equilif.training.presets import PRESETS, RATES
 from equilif.training.records import check_data, check_digest, check_numbers, load_json, reading, record
 from equilif.training.tables import MAX_EPOCHS, check_seed
@@ -28,12 +33,6 @@ from equilif_golden.fixed import Raw, check_float, check_int
 if TYPE_CHECKING:
     from equilif_golden.kernel import Epoch
 
-HISTORY = "history.json"
-NETWORK = "network.npz"
-CHECKPOINT = "rates.pt"  #: of a run in floating point: weights and optimiser
-OLD_HISTORY = (
-    "rates.json"  #: of a run in floating point, in place of history.json, as version 0.1.0 first wrote it
-)
 MAX_UPDATES = (1 << 32) - 1  #: the counter of updates has 32 bits
 UNLIMITED = float("inf")  #: no limit, but finite
 PARTS = ("train_accuracy", "test_accuracy", "converged")  #: of all samples
@@ -211,6 +210,7 @@ def digest(weights: Mapping[str, Raw]) -> str:
 # -- files -----------------------------------------------------------------------------------------
 def read_history(path: Path) -> History:
     """A history.json; ValueError names the file, and the key that is something else."""
+    reads_run(path.parent)
     with reading(path, "a training history of equilif"):
         return record(History, old.history(load_json(path)))
 
@@ -225,6 +225,7 @@ def saved_history(folder: Path) -> History | None:
     path = folder / OLD_HISTORY
     if not path.exists():
         return None
+    reads_run(folder)
     with reading(path, "a history of `equilif train-rates`"):
         return from_rates(load_json(path), folder)
 

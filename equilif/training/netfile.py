@@ -31,6 +31,7 @@ from typing import Any
 
 from equilif.data.dataset import DataSet
 from equilif.training.description import Description
+from equilif.training.names import reads_run
 from equilif.training.tables import (
     METHODS,
     TABLES,
@@ -40,6 +41,7 @@ from equilif.training.tables import (
     keys,
     synapse_of,
 )
+from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.network import Network
 from equilif_golden.places import Place, PlacedError
@@ -98,12 +100,16 @@ class NetFile:
 
 def network_of(path: Path) -> Network:
     """The network of a network file or of a saved network; ValueError names the file."""
-    return read(path).network() if path.suffix == SUFFIX else networks.load(path)[0]
+    if path.suffix == SUFFIX:
+        return read(path).network()
+    reads_run(path.parent)
+    return networks.load(path)[0]
 
 
 def read(path: str | Path) -> NetFile:
     """The network of a file; ValueError names file, line and key of what is wrong."""
     path = Path(path)
+    files.reads(path)
     with path.open("rb") as f:
         content = f.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:

@@ -7,6 +7,7 @@ What is wrong with one is a ValueError of one line that names the key, what it m
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -18,6 +19,8 @@ from equilif_golden.places import Place, PlacedError
 
 Patches = Mapping[str, str]  #: values as they are typed, by key
 NO_CHANGES: Patches = MappingProxyType({})
+#: numbers without a digit before or behind the point, which TOML has not
+SHORT = re.compile(r"[+-]?(?:\.\d+|\d+\.)(?:[eE][+-]?\d+)?", re.ASCII)
 UNNAMED = "synapse"  #: a table without names
 FEEDBACK = "synapse.feedback"  #: of all synapses between spiking populations
 CONTRAST = "phases.contrast"
@@ -38,7 +41,9 @@ def split(words: Iterable[str]) -> dict[str, str]:
 
 
 def value(text: str) -> Any:
-    """A value as TOML has it; a word without quotes is a text."""
+    """A value as TOML has it, or a number such as .02 and 5.; a word without quotes is a text."""
+    if SHORT.fullmatch(text):
+        return float(text)
     try:
         found = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):

@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+from equilif.training.names import NETWORK
+
 FOLDER = Path(__file__).parent.parent / "models"
 
 
@@ -32,7 +34,11 @@ class Card(NamedTuple):
 
 
 def model_path(text: str | Path) -> Path:
-    """A saved network: the file, or the pretrained network of that name where no such file exists."""
+    """A saved network: the file, that of the run in a folder, or the pretrained network of that name where
+    no such file exists.  A name with a path separator is a path.
+    """
     path = Path(text)
     model = FOLDER / f"{path.name}.npz"
-    return model if path.name == str(path) and not path.exists() and model.exists() else path
+    if path.name == str(text) and not path.exists() and model.exists():
+        return model
+    return path / NETWORK if path.is_dir() else path

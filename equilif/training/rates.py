@@ -34,6 +34,7 @@ from equilif.training.history import (
     digest,
     from_rates,
 )
+from equilif.training.names import reads_run
 from equilif.training.records import reading, record
 from equilif.training.tables import MAX_EPOCHS, check_seed
 from equilif.training.train import augmented
@@ -93,6 +94,7 @@ def read(folder: Path) -> tuple[Checkpoint, History | None]:
 
     It never runs code.  ValueError names the file, and the key that is something else.
     """
+    reads_run(folder)
     with _checkpoint(folder / CHECKPOINT):
         try:
             with warnings.catch_warnings(action="ignore"):

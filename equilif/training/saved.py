@@ -56,7 +56,7 @@ class Saved:
         when it is not there, or is another one.
         """
         if isinstance(self.identity, About):
-            return own.again(self.identity, folder, name=Path(self.identity.path).name)
+            return own.again(self.identity, folder, name=self.identity.name)
         if self.identity is None:
             raise ValueError(
                 f"{self.path} does not record its training data: name the data, or train it with `equilif "
@@ -80,11 +80,11 @@ class Saved:
         Without ``source`` those that it was trained on, else a data set by name or path.  ValueError when its
         classes are others, or its samples cannot be read as those of training were.
         """
-        name, found, notes = self._test_samples(source, folder)
-        return name, found, (*notes, *self._origin)
+        name, found, notes = self._test_samples(source, folder, label)
+        return name, found, (*notes, *filter(None, [found.note]), *self._origin)
 
     def _test_samples(
-        self, source: Name | Path | None, folder: Path | None
+        self, source: Name | Path | None, folder: Path | None, label: str | None
     ) -> tuple[str, Samples, tuple[str, ...]]:
         own_data = isinstance(source, Path) or source is None and isinstance(self.identity, About)
         if folder is not None and own_data:
@@ -96,7 +96,7 @@ class Saved:
         if source is not None:
             return self._set_samples(source, folder)
         if isinstance(self.identity, About):
-            return Path(self.identity.path).name, own.samples(self.identity), ()
+            return self.identity.name, own.samples(self.identity), ()
         found = self.data_set(folder)
         return found.name, own.test_part(found), ()
 
@@ -107,8 +107,7 @@ class Saved:
             found = own.raw_samples(path, self.network.n_inputs, self.network.n_outputs)
             return path.name, found, (self.note,)
         about = identity if isinstance(identity, About) else own.about_set(identity)
-        found = own.samples(about, path, label)
-        return Path(about.path).name, found, (found.note,) if found.note else ()
+        return about.name, own.samples(about, path, label), ()
 
     def _set_samples(self, name: Name, folder: Path | None) -> tuple[str, Samples, tuple[str, ...]]:
         """The test samples of a data set with a name."""
@@ -125,8 +124,7 @@ class Saved:
             origin = identity.path if isinstance(identity, About) else identity.name
             raise ValueError(f"{self.path} was trained on {origin}, not on {name}")
         about = identity if isinstance(identity, About) else own.about_set(identity)
-        found = own.samples_of_set(about, images.load(name, folder))
-        return name, found, (found.note,) if found.note else ()
+        return name, own.samples_of_set(about, images.load(name, folder)), ()
 
     def check(self, data: DataSet) -> tuple[str, ...]:
         """Notes for using this network on ``data``; ValueError when they do not match: its classes,

@@ -37,6 +37,7 @@ with needs("cli"):
 
 MAX_EPOCHS = 1 << 20
 MAX_SEED = (1 << 32) - 1
+ADAM_RATES = (1e-9, 10)  #: learning rates of AdamW
 #: content of a file, or a part of it
 Tables = dict[str, Any]
 #: keys that belong to one kind of population
@@ -332,7 +333,9 @@ class RatesTable(Table):
 
     epochs: int = _key(..., "passes over the training samples", ge=1, le=MAX_EPOCHS)
     batch_size: int = _key(128, "samples per step, of all processes together", ge=1, le=1 << 20)
-    learning_rate: float = _key(2e-3, "initial learning rate of AdamW; cosine decay to zero", ge=1e-9, le=10)
+    learning_rate: float = _key(
+        2e-3, "initial learning rate of AdamW; cosine decay to zero", ge=ADAM_RATES[0], le=ADAM_RATES[1]
+    )
     weight_decay: float = _key(0.0, "weight decay of AdamW", ge=0, le=10)
     dropout: float = _key(0.0, "fraction of the hidden neurons dropped per sample", ge=0, le=0.99)
     random_shift: Part = _key(0.0, "images: fraction shifted by one pixel, redrawn each epoch")

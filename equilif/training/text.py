@@ -6,7 +6,9 @@ the bits per character so far.  ``network.npz`` is the quantised network with it
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 import pickle
 import warnings
@@ -15,15 +17,17 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
+from unicodedata import normalize
 
 import numpy as np
 
 from equilif.data.arrays import Bytes, Floats, Longs
-from equilif.data.characters import MAX_SYMBOLS, Alphabet, Text, one_hot, windows
-from equilif.training.folder import TEXT
-from equilif.training.history import NETWORK
-from equilif.training.records import reading, record
-from equilif.training.tables import check_seed
+from equilif.data.characters import MAX_SYMBOLS, OTHER, Alphabet, Text, one_hot, windows
+from equilif.data.reading import content_of
+from equilif.training.history import digest
+from equilif.training.names import NETWORK, TEXT
+from equilif.training.records import check_digest, reading, record
+from equilif.training.tables import ADAM_RATES, check_seed
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.extras import needs
@@ -44,6 +48,7 @@ TASK = "next-character"
 #: sequences that a validation takes, drawn once
 VALIDATED = 400
 BATCH = 50  #: of these together
+MAX_SHOWN = 10  #: unknown characters that a note lists
 COLD = 1e-3  #: temperature below which the most probable character is taken
 MAX_LENGTH = 1_000_000  #: of a generated text
 #: largest values of settings
@@ -57,6 +62,9 @@ MAX = {
     "batch_size": 1 << 14,
     "window": 128,
 }
+#: content of text.pt, and what runs of before have not
+PARTS = frozenset({"settings", "characters", "points", "state"})
+DIGESTS = ("text", "teacher")
 #: settings that runs of before have not
 ADDED = {"spike_steps": 0, "window": 8, "hidden_rates": 1.0}
 
@@ -98,7 +106,7 @@ class Settings:
         for name, most in MAX.items():
             check_int(getattr(self, name), name, 1, most)
         check_int(self.symbols, "symbols", 2, MAX_SYMBOLS)
-        check_float(self.learning_rate, "learning_rate", 0, 1e3)
+        check_float(self.learning_rate, "learning_rate", *ADAM_RATES)
         check_float(self.hidden_rates, "hidden_rates", 0.1, 10)
         check_float(self.noise, "noise", 0, 1)
         check_int(self.spike_steps, "spike_steps", 0, self.steps - 1)
@@ -129,12 +137,17 @@ class Point:
 
 @dataclass
 class TextRun:
-    """Settings, text, what learns, and its course."""
+    """Settings, text, what learns, and its course.
+
+    ``teacher``: digest of the teacher, or None.  ``note``: for a run of before, whose text was not recorded.
+    """
 
     settings: Settings
     text: Text
     trainer: Trainer
     points: list[Point] = field(default_factory=list)
+    teacher: str | None = None
+    note: str = ""
 
     @classmethod
     def start(cls, settings: Settings, text: Text) -> Self:
@@ -144,6 +157,7 @@ class TextRun:
         model = Rates(
             network, transformer.initial_weights(network, settings.seed, hidden=settings.hidden_rates)
         )
+        teacher = Writer.load(Path(settings.teacher)) if settings.teacher else None
         trainer = Trainer(
             model,
             steps=settings.steps,
@@ -155,30 +169,46 @@ class TextRun:
             scales=transformer.learning_rates(network, settings.hidden_rates),
             centres=transformer.centres(network, settings.hidden_rates),
             loss=transformer.cross_entropy,
-            distillation=_distillation(settings, model, text.alphabet) if settings.teacher else None,
+            distillation=_distillation(settings, model, text.alphabet, teacher) if teacher else None,
             clip=1.0,
         )
-        return cls(settings, text, trainer)
+        return cls(settings, text, trainer, teacher=teacher.digest if teacher else None)
 
     @classmethod
     def resume(cls, folder: Path, text: Callable[[Settings], Text]) -> Self:
-        """The run of a folder; ``text``: reads the text for these settings."""
+        """The run of a folder; ``text``: reads the text for these settings.
+
+        ValueError when text or teacher are not those that it began with.
+        """
         path = folder / TEXT
-        raw = path.read_bytes()
+        raw = content_of(path)
         with reading(path, "a checkpoint of `equilif train-text`"):
             try:
                 with warnings.catch_warnings(action="ignore"):
                     found = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
             except (pickle.UnpicklingError, OSError) as e:
                 raise ValueError("it is damaged, or was not saved by this command") from e
-            if not isinstance(found, Mapping) or set(found) != {"settings", "characters", "points", "state"}:
+            if not isinstance(found, Mapping) or not set(found) - set(DIGESTS) == PARTS:
                 raise ValueError("it has other parts")
+            for name in DIGESTS:
+                check_digest(found.get(name), name)
             settings = record(Settings, ADDED | dict(found["settings"]))
             points = [record(Point, p) for p in found["points"]]
         given = text(settings)
-        if given.alphabet.characters != found["characters"]:
-            raise ValueError(f"{folder} was trained on another text: its characters are others")
+        characters = given.alphabet.characters
+        if characters != found["characters"] or found.get("text", given.digest) != given.digest:
+            raise ValueError(
+                f"{folder} was trained on another text: give the same files, with the same names where there "
+                "are several, or begin a new run with another --out"
+            )
         run = cls.start(settings, given)
+        if found.get("teacher", run.teacher) != run.teacher:
+            raise ValueError(
+                f"{settings.teacher} is not the teacher that {folder} began with: restore that file, or "
+                "begin a new run with another --out"
+            )
+        if not set(DIGESTS) <= set(found):
+            run.note = f"{path} does not record its text and teacher: whether they changed is not known"
         with reading(path, "a checkpoint of `equilif train-text`"):
             run.trainer.restore(found["state"])
         run.points = points
@@ -242,6 +272,8 @@ class TextRun:
             {
                 "settings": asdict(self.settings),
                 "characters": self.text.alphabet.characters,
+                "text": self.text.digest,
+                "teacher": self.teacher,
                 "points": [asdict(p) for p in self.points],
                 "state": self.trainer.state(),
             },
@@ -273,10 +305,8 @@ def _features(network: Network) -> str:
     return next(s.pre for s in network.synapses if s.post == network.output and s.kernel)
 
 
-def _distillation(settings: Settings, student: Rates, alphabet: Alphabet) -> Distillation:
+def _distillation(settings: Settings, student: Rates, alphabet: Alphabet, teacher: Writer) -> Distillation:
     """ValueError if the teacher does not fit."""
-    assert settings.teacher is not None
-    teacher = Writer.load(Path(settings.teacher))
     same = teacher.alphabet == alphabet and teacher.positions == settings.positions
     if not same:
         raise ValueError(
@@ -316,6 +346,12 @@ class Writer:
         """Characters that it sees at most."""
         return self.network.n_inputs // len(self.alphabet)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of network, weights and alphabet."""
+        described = json.dumps([self.network.to_dict(), digest(self.weights), self.alphabet.characters])
+        return hashlib.sha256(described.encode()).hexdigest()
+
     @cached_property
     def model(self) -> Rates:
         return Rates(self.network, self.weights)
@@ -323,6 +359,15 @@ class Writer:
     @cached_property
     def kernel(self) -> Kernel:
         return Kernel(self.network, self.weights)
+
+    def notes(self, prompt: str) -> Iterator[str]:
+        """Notes on a prompt: characters that the network does not know."""
+        unknown = self.alphabet.unknown(prompt[-self.positions :])
+        if unknown:
+            shown = ", ".join(map(repr, unknown[:MAX_SHOWN])) + (", ..." if len(unknown) > MAX_SHOWN else "")
+            yield f"the network does not know {shown}: it reads {OTHER!r} in their place"
+        if unknown and not self.alphabet.unknown(normalize("NFD", unknown)):
+            yield "it was trained on decomposed text (NFD), by another version: train it again"
 
     def inputs(self, text: str) -> Bytes:
         """Input (1, n_inputs) of the last characters of a text; ValueError for an empty one."""

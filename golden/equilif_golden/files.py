@@ -3,6 +3,8 @@
 A regular file is replaced in one step through a temporary file in its folder: two programs that write the
 same file never mix, and an interruption leaves the old content.  A symbolic link is followed and remains a
 link. Other files (a terminal, a pipe, /dev/null, /dev/stdout, the shell's ``>(...)``) are written in place.
+
+Within :func:`protected` a file that is read is not replaced.  Readers report their files by :func:`reads`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: paths of open descriptors of this process
@@ -26,22 +29,96 @@ DESCRIPTOR = re.compile(
 NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 KEPT = 16  #: characters of the file name in the name of its temporary file
 TRIED = "try"  #: name of a file that is created to test a folder
-#: files that are being read, by device and inode; they are not overwritten
-_inputs: ContextVar[frozenset[tuple[int, int]]] = ContextVar("inputs", default=frozenset())
+#: default folder of outputs: the only folder within one of data that is written
+RESULTS = "results"
+Inode = tuple[int, int]  #: device and number
+
+
+@dataclass
+class _Uses:
+    """Files that a command reads and writes.  Paths are resolved.
+
+    ``inputs``: files that are read; ``folders``: folders of data that are read; ``outputs``: files that are
+    to be written, by path; ``own``: files that the command may read and replace.
+    """
+
+    inputs: set[Inode] = field(default_factory=set)
+    folders: set[Path] = field(default_factory=set)
+    outputs: dict[Path, Inode | None] = field(default_factory=dict)
+    own: set[Path] = field(default_factory=set)
+
+    def require_output(self, path: Path, inode: Inode | None) -> None:
+        """OSError when an output is read, or lies in a folder of data."""
+        if inode in self.inputs:
+            raise FileExistsError(
+                errno.EEXIST, "it is read by this command: write to another file", os.fspath(path)
+            )
+        folder = next((f for f in self.folders if _is_within(path, f)), None)
+        if folder is not None:
+            raise FileExistsError(
+                errno.EEXIST,
+                f"{folder} is a folder of data that this command reads: write outside of it, or in its "
+                f"folder {RESULTS}",
+                os.fspath(path),
+            )
+
+
+_uses: ContextVar[_Uses | None] = ContextVar("uses", default=None)
 
 
 @contextmanager
-def protected(inputs: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
-    """Context in which :func:`write` and :func:`check` raise OSError for the input files of the output."""
-    found = set()
-    for path in inputs:
-        status = Path(path).stat()
-        found.add((status.st_dev, status.st_ino))
-    before = _inputs.set(_inputs.get() | found)
+def protected(inputs: Iterable[str | os.PathLike[str]] = ()) -> Iterator[None]:
+    """Context in which :func:`write` and :func:`check` raise OSError for files that are read: ``inputs``, and
+    those of :func:`reads`.
+    """
+    before = _uses.set(_Uses())
     try:
+        for path in inputs:
+            reads(path)
         yield
     finally:
-        _inputs.reset(before)
+        _uses.reset(before)
+
+
+def reads(path: str | os.PathLike[str]) -> None:
+    """Report that a file, or a folder of data, is read.  OSError when it is an output of this command."""
+    uses = _uses.get()
+    if uses is None:
+        return
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return  # opening it says why
+    place = Path(os.path.realpath(path))
+    if stat.S_ISDIR(status.st_mode):
+        uses.folders.add(place)
+    elif stat.S_ISREG(status.st_mode) and place not in uses.own:
+        uses.inputs.add(_inode(status))
+    else:
+        return
+    for output, inode in uses.outputs.items():
+        uses.require_output(output, inode)
+
+
+def changes(paths: Iterable[Path]) -> None:
+    """Declare files that this command reads and replaces, such as those of a run that it resumes; OSError
+    when one is an input.
+    """
+    uses = _uses.get()
+    for path in paths if uses is not None else ():
+        assert uses is not None
+        _require_output(path)
+        uses.own.add(Path(os.path.realpath(path)))
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    """Text with names of files: bytes of a name that are no UTF-8 are written as ``\\xff``."""
+
+    def escaped(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        return f"\\x{code & 0xFF:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+    return re.sub("[\ud800-\udfff]", escaped, os.fspath(text))
 
 
 def descriptor(path: str | os.PathLike[str]) -> int | None:
@@ -67,7 +144,10 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
             with Path(path).open("wb") as f:
                 f.write(content)
             return
-        _replace(Path(os.path.realpath(path)), content, mode)
+        place = Path(os.path.realpath(path))
+        _replace(place, content, mode)
+        if (uses := _uses.get()) is not None:
+            uses.own.add(place)
     except OSError as e:
         raise OSError(e.errno, e.strerror or str(e), os.fspath(path)) from None
 
@@ -91,6 +171,7 @@ def check(path: str | os.PathLike[str]) -> None:
 def check_folder(path: str | os.PathLike[str]) -> None:
     """Whether files can be written into a folder, which need not be there yet; OSError names the folder."""
     try:
+        _require_output(Path(path) / TRIED)
         _try_folder(Path(os.path.realpath(path)))
     except OSError as e:
         raise OSError(e.errno, e.strerror or str(e), os.fspath(path)) from None
@@ -104,19 +185,44 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
 
 
 def _mode(path: str | os.PathLike[str]) -> int | None:
-    """Mode of the file at ``path``, or None; OSError for a folder."""
+    """Mode of the file at ``path``, or None; OSError for a folder, and for an input."""
     if not os.fspath(path):
         raise FileNotFoundError(errno.ENOENT, "expected the name of a file")
+    _require_output(path)
     try:
         status = Path(path).stat()
     except FileNotFoundError:
         return None
-    mode = status.st_mode
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder; expected the name of a file")
-    if (status.st_dev, status.st_ino) in _inputs.get():
-        raise FileExistsError(errno.EEXIST, "it is read by this command: write to another file")
-    return mode
+    return status.st_mode
+
+
+def _require_output(path: str | os.PathLike[str]) -> None:
+    """Record an output of this command; OSError when it is an input, or in a folder of data."""
+    uses = _uses.get()
+    if uses is None:
+        return
+    try:
+        status = Path(path).stat()
+        inode = _inode(status) if stat.S_ISREG(status.st_mode) else None
+    except OSError:
+        inode = None
+    place = Path(os.path.realpath(path))
+    uses.require_output(place, inode)
+    uses.outputs[place] = inode
+
+
+def _inode(status: os.stat_result) -> Inode:
+    return status.st_dev, status.st_ino
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Whether a file is in a subfolder of a folder of data, which may be one of a class."""
+    if folder not in path.parents:
+        return False
+    first, *rest = path.relative_to(folder).parts
+    return bool(rest) and first != RESULTS
 
 
 def _temporary(folder: Path, name: str) -> tuple[int, Path]:

@@ -1029,6 +1029,7 @@ def origin(path: str | Path) -> str | None:
 
 def _read(path: Path, unpack: Callable[[zipfile.ZipFile], T]) -> T:
     """Part of a saved network; ValueError names a file that holds none."""
+    files.reads(path)
     with path.open("rb") as f:
         try:
             if not zipfile.is_zipfile(f):

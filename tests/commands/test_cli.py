@@ -19,6 +19,7 @@ import pytest
 
 from benchmarks import sequences as baselines
 from equilif import cli, commands, results
+from equilif.commands.options import CHANGED, INPUT
 from equilif.data import images as data
 from equilif.data import sequences
 from equilif.training import netfile, tables, train
@@ -635,7 +636,8 @@ def test_flash_of_a_simulation_is_read_and_written(tmp_path):
     """Its file may exist; any other file that a command names is not overwritten by it."""
     file = tmp_path / "flash.bin"
     file.touch()
-    with commands._outputs({"flash": file}, overwrite=False):
+    with commands._outputs({"flash": file}, {"flash": CHANGED}, overwrite=False):
         files.check(file)
-    with commands._outputs({"network": file}, overwrite=False), pytest.raises(FileExistsError):
+    declared = {"network": INPUT}
+    with commands._outputs({"network": file}, declared, overwrite=False), pytest.raises(FileExistsError):
         files.check(file)

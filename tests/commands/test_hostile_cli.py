@@ -39,6 +39,7 @@ import numpy as np
 import pytest
 
 from equilif import cli
+from equilif.commands.options import FileUse
 from equilif.training.presets import FOLDER
 from equilif_golden import network
 from equilif_sim import verilated
@@ -148,6 +149,7 @@ class Parameter:
     name: str
     option: str  #: empty: an argument
     kind: type
+    use: str  #: of the file that it names: input, output, changed, or empty
 
 
 #: fast arguments, by command and parameter; files are those of the fixture ``template``
@@ -225,8 +227,6 @@ HIDDEN = {
 PARTIAL = {"demo", "sweep"}
 #: options that set the length of a run
 ENDLESS = {"--epochs", "--every"}
-#: options that name output files
-OUTPUTS = {"out", "link", "target", "waves", "tensorboard"}
 
 
 def callbacks() -> dict[str, Callable[..., Any]]:
@@ -249,7 +249,8 @@ def parameters(callback: Callable[..., Any]) -> list[Parameter]:
             declared = [d for d in getattr(info, "param_decls", None) or () if d.startswith("--")]
             option = declared[0].partition("/")[0] if declared else f"--{name.replace('_', '-')}"
         assert parameter.kind is not parameter.VAR_POSITIONAL
-        found.append(Parameter(name, option, _plain(kind)))
+        use = next((m.kind for m in metadata if isinstance(m, FileUse)), "")
+        found.append(Parameter(name, option, _plain(kind), use))
     return found
 
 
@@ -329,10 +330,10 @@ def values(p: Parameter) -> tuple[str, ...]:
         return ()
     if issubclass(p.kind, Enum):
         return CHOICE
-    if p.name in ("data", "network") and p.kind is str:  # a name, or a path
+    if p.use and p.kind is str:  # a name, or a path
         return (*CHOICE, *INPUT)
     if p.kind is Path:
-        return OUTPUT if p.name in OUTPUTS else INPUT
+        return INPUT if p.use == "input" else OUTPUT
     return {int: WHOLE, float: REAL, str: TEXT}[p.kind]
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from equilif import cli
-from equilif.commands import OUTPUTS
+from equilif.commands.options import file_uses
 from equilif_golden import files
 from equilif_golden.network import Network, save
 from tests.cli import exit_code as run
@@ -28,6 +32,10 @@ def work(tmp_path, monkeypatch) -> Path:
 
 def content(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    return {str(p): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,116 @@ def test_existing_files_are_not_replaced(line, work, capsys):
     assert run(line) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert content(work) == before
+
+
+WORDS = (
+    "train texts.csv --label kind --set data.text=words --set data.attention=true "
+    "--set data.word_vectors=v.txt --epochs 1"
+)
+TABLES = ("t.csv", "test.csv", "run/network.npz", "run/history.json")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """A folder with the data of several runs, and the runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    with contextlib.chdir(folder):
+        for name, first in (("t", 0), ("test", 3)):
+            rows = "".join(f"{k + first},{k % 3},{'xy'[k % 2]}\n" for k in range(16))
+            Path(f"{name}.csv").write_text(f"a,b,kind\n{rows}")
+        rows = "".join(f"{('good film', 'bad play')[k % 2]},{'xy'[k % 2]}\n" for k in range(16))
+        Path("texts.csv").write_text(f"words,kind\n{rows}")
+        vectors = (f"{w} 0.{k} 0.5\n" for k, w in enumerate("good film bad play".split()))
+        Path("v.txt").write_text("".join(vectors))
+        Path("letters.txt").write_text("abcdefghij" * 40)
+        for line in (
+            "train t.csv --label kind --set data.test=test.csv --epochs 1 --out run",
+            f"{WORDS} --out words",
+            "train-rates t.csv --label kind --epochs 1 --out rates",
+            "init t.csv --label kind",
+            f"train-text letters.txt {SMALL} --out letters",
+        ):
+            assert run(line) == 0, line
+        for name in ("a", "b"):
+            Path("classes", name).mkdir(parents=True)
+            for k in range(4):
+                Path("classes", name, f"{k}.csv").write_text("".join(f"{k + j}\n" for j in range(8)))
+    return folder
+
+
+SMALL = "--layers 1 --positions 4 --features 4 --heads 2 --hidden 4 --steps 2"
+INDIRECT = [
+    *(f"evaluate run --json {f}" for f in TABLES),
+    *(f"report run --{option} {f}" for option in ("out", "json") for f in TABLES),
+    *(f"evaluate words --json {f}" for f in ("texts.csv", "v.txt", "words/network.npz")),
+    *(f"report rates --json {f}" for f in ("t.csv", "rates/rates.pt", "rates/history.json")),
+    *(f"deploy rates --json {f}" for f in ("t.csv", "rates/rates.pt", "rates/network.npz")),
+    "attention words --json texts.csv",
+    "show run --json run/history.json",
+    "program run --json run/history.json",
+    "init run --out new.toml --json run/network.npz",
+    "generate letters --json letters/text.pt",
+    "inspect t.csv --label kind --set data.test=test.csv --json test.csv",
+    "train t.csv --label kind --set data.test=test.csv --epochs 1 --json test.csv --out new",
+    f"{WORDS} --json v.txt --out new",
+    "train t.csv --label kind --config net.toml --json net.toml --out new",
+    "train --out run --json t.csv --epochs 2 --resume",
+    f"train-text letters.txt {SMALL} --teacher letters --out letters",
+    f"train-text letters.txt {SMALL} --json letters.txt --out new",
+    "train classes --epochs 1 --out classes/a",
+    "train classes --epochs 1 --out classes/new",
+    "train classes --epochs 1 --out new --json classes/a/x.json",
+    "inspect classes --out classes/new",
+    "recall classes --out classes/a/b",
+]
+
+
+@pytest.mark.parametrize("line", INDIRECT)
+def test_what_is_read_is_not_replaced(line, runs, monkeypatch, capsys):
+    """Files that a run or an option names, the files of a run, and folders of data."""
+    monkeypatch.chdir(runs)
+    before = tree(runs)
+    assert run(line if "--resume" in line else f"{line} --overwrite") == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: ")
+    assert tree(runs) == before
+
+
+def test_resumed_run_is_changed(runs, tmp_path, monkeypatch):
+    shutil.copytree(runs, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    assert run("train t.csv --out run --epochs 2 --resume") == 0
+    assert run("train-rates t.csv --out rates --epochs 2 --resume") == 0
+    assert run("train t.csv --label kind --out run --epochs 1 --overwrite") == 0
+    assert run("report run --overwrite") == run("report run --overwrite") == 0
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_results_in_a_folder_of_data(parts, runs, tmp_path, monkeypatch):
+    """They are no class: the data stay the same."""
+    for part in ("train", "test") if parts else ("",):
+        shutil.copytree(runs / "classes", tmp_path / "classes" / part, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "classes")
+    for line in (
+        "train . --epochs 1",
+        "evaluate results/classes",
+        "train . --epochs 2 --resume",
+        "train . --epochs 1 --overwrite",
+        "inspect . --json found.json",
+    ):
+        assert run(line) == 0, line
+    assert list(json.loads(Path("found.json").read_text())["classes"]) == ["a", "b"]
+
+
+def test_name_that_is_no_utf8(runs, tmp_path, monkeypatch):
+    """It is printed with an escape, and opened as it is."""
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"t\xff.csv")
+    Path(name).write_bytes((runs / "t.csv").read_bytes())
+    assert run("train", name, "--label=kind", "--epochs=1", "--out=run") == 0
+    assert run("evaluate run") == run("train --resume --epochs 2 --out run") == 0
+    assert run("report run --json found.json") == 0
+    assert r"t\xff.csv" in Path("run/report.html").read_text()
+    assert json.loads(Path("run/history.json").read_text())["about"]["path"] == str(tmp_path / name)
 
 
 def test_overwrite(work):
@@ -77,6 +195,17 @@ def test_export_needs_overwrite(work):
 
 def test_writing_commands_have_overwrite():
     for command in cli.app.registered_commands:
-        parameters = set(inspect.signature(command.callback).parameters)
-        has_it = {"overwrite", "resume"} & parameters  # --resume/--overwrite: one parameter
-        assert has_it or not parameters & OUTPUTS, command.callback.__name__
+        parameters = inspect.signature(command.callback, eval_str=True).parameters
+        has_it = {"overwrite", "resume"} & set(parameters)  # --resume/--overwrite: one parameter
+        writes = any(use.kind == "output" for use in file_uses(parameters).values())
+        assert has_it or not writes, command.callback.__name__
+
+
+def test_paths_are_declared():
+    """A parameter that names a file says whether the command reads, writes or changes it."""
+    for command in cli.app.registered_commands:
+        parameters = inspect.signature(command.callback, eval_str=True).parameters
+        paths = {name for name, p in parameters.items() if "Path" in str(p.annotation)}
+        named = {name for name, p in parameters.items() if name in ("data", "network", "board")}
+        declared = file_uses(parameters)
+        assert paths | named <= set(declared), command.callback.__name__

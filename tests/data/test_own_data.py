@@ -468,6 +468,22 @@ def test_attention_shows_words(capsys):
     assert set(found["samples"][0]["tokens"]) <= set("good kind warm bad dull cold film and".split())
 
 
+@pytest.mark.parametrize("more", ["", "--set data.attention=true --set data.word_vectors=v.txt"])
+def test_texts_without_a_known_word(more, capsys):
+    """They are counted, in training data and in other ones."""
+    vectors()
+    reviews(more="900\tzzz\tyes\n" * 9)
+    assert run(f"train r.tsv {R} {more} --hidden 4 --epochs 1 --out run") == 0
+    text("number\treview\tliked\n1\tgood film\tyes\n2\tqqq\tno\n3\txxx yyy\tno\n", "other.tsv")
+    capsys.readouterr()
+    assert run("evaluate run/network.npz other.tsv") == 0
+    assert "2 texts have no word" in capsys.readouterr().out
+    found = json_output(f"inspect r.tsv {R} {more}", capsys)
+    assert any(("9 texts have none" in note) == bool(more) for note in found["notes"])
+    assert run("evaluate run/network.npz") == 0
+    assert ("texts have no word" in capsys.readouterr().out) == bool(more)
+
+
 # -- inspect ---------------------------------------------------------------------------------------
 def test_inspect_output(capsys):
     x, y = blobs()

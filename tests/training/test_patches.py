@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from equilif.commands.patches import key_list
+from equilif.commands.patches import changes, key_list
 from equilif.data import images
 from equilif.training import convolved
 from equilif.training.history import HISTORY, read_history
@@ -99,14 +99,23 @@ def test_invalid_syntax(words):
 
 
 def test_unquoted_text():
-    assert [value(t) for t in ("3", "0.5", "true", "[1]", "board", '"a b"')] == [
-        3,
-        0.5,
-        True,
-        [1],
-        "board",
-        "a b",
-    ]
+    typed = {"3": 3, "0.5": 0.5, ".02": 0.02, "-5.": -5.0, "true": True, "[1]": [1], "a": "a", '"a b"': "a b"}
+    assert [value(text) for text in typed] == list(typed.values())
+
+
+@pytest.mark.parametrize(
+    "option, key",
+    [
+        ({"hidden": ["7"]}, "population.hidden1.size=9"),
+        ({"hidden": ["conv:4"]}, "population.maps1.shape=[4, 4, 4]"),
+        ({"seed": 3}, "learning.seeds=[4]"),
+        ({"epochs": 3}, "rates.epochs=4"),
+    ],
+)
+def test_key_and_option_are_the_same(option, key):
+    with pytest.raises(ValueError, match=f"--{next(iter(option))}.*{key.partition('=')[0]}"):
+        changes([key], label=None, **option)
+    changes([key], label=None)
 
 
 RANGES = [k for k in key_list() if re.fullmatch(r"-?[\d.e-]+\.\.[\d.e]+", k.values) and "NAME" not in k.key]

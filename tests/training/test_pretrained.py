@@ -51,6 +51,7 @@ def test_commands_take_names(tmp_path):
     assert "hidden1" in run("show", "digits-64")
     run("program", "digits-64")
     assert "digits-46" in error_of("evaluate", "digits-46")
+    assert "digits-64" in error_of("evaluate", "./digits-64")  # a path
 
 
 def test_a_file_comes_before_a_pretrained_network(tmp_path, monkeypatch):

@@ -618,9 +618,11 @@ def test_gradient_of_network_is_untrained(done):
         assert "leave out --epochs and --seed" in message
 
 
-def test_folder_instead_of_network(done):
-    assert f"{done} is a folder" in error_of("evaluate", done)
-    assert "is a folder" in error_of("evaluate", ".")
+def test_folder_of_a_run_is_its_network(done, tmp_path):
+    for folder, found in ((done, tmp_path / "a.json"), (done / "network.npz", tmp_path / "b.json")):
+        run("evaluate", folder, "--json", found)
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
+    assert "network.npz" in error_of("evaluate", tmp_path)
 
 
 # -- validation of files ---------------------------------------------------------------------------

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from equilif.data.characters import OTHER, Alphabet, Text, one_hot, read, windows  # noqa: E402
-from equilif.training.folder import TEXT  # noqa: E402
+from equilif.data.characters import OTHER, Alphabet, Text, normalised, one_hot, read, windows  # noqa: E402
+from equilif.training.names import NETWORK, TEXT  # noqa: E402
+from equilif.training.tables import RatesTable  # noqa: E402
 from equilif.training.text import Settings, TextRun, Writer  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
@@ -207,10 +210,32 @@ def test_run_resumes_exactly(tmp_path):
     again.train(7)
     assert again.trainer.spikes == Schedule(free=32, nudged=8, window=8)
     assert all(torch.equal(a, b) for a, b in zip(whole.model.values, again.model.values, strict=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: Text(Alphabet("abc" + OTHER), t.train % 3, t.validation % 3),
+        lambda t: Text(t.alphabet, t.train[::-1], t.validation),
+        lambda t: Text(t.alphabet, np.append(t.train, t.train[:1]), t.validation),
+        lambda t: Text(t.alphabet, np.append(t.train, t.validation[:1]), t.validation[1:]),
+    ],
+)
+def test_text_is_that_of_the_run(change, tmp_path):
+    TextRun.start(SMALL, text()).save(tmp_path)
     with pytest.raises(ValueError, match="another text"):
-        TextRun.resume(
-            tmp_path, lambda settings: Text(Alphabet("abc" + OTHER), text().train % 3, text().validation % 3)
-        )
+        TextRun.resume(tmp_path, lambda settings: change(text()))
+    assert not TextRun.resume(tmp_path, lambda settings: text()).note
+
+
+def test_moved_text_is_accepted(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    shutil.copy(trained.parent / "digits.txt", tmp_path / "moved.txt")
+    run("train-text", tmp_path / "moved.txt", "--resume", "--out", tmp_path / "run")
+    (tmp_path / "moved.txt").write_text("0123456789" * 200 + "0")
+    assert "another text" in error_of(
+        "train-text", tmp_path / "moved.txt", "--resume", "--out", tmp_path / "run"
+    )
 
 
 def test_checkpoint_without_newer_settings(tmp_path):
@@ -219,8 +244,11 @@ def test_checkpoint_without_newer_settings(tmp_path):
     found = torch.load(tmp_path / TEXT, weights_only=True)
     for name in ("spike_steps", "window", "hidden_rates"):
         del found["settings"][name]
+    for name in ("text", "teacher"):
+        del found[name]
     torch.save(found, tmp_path / TEXT)
-    assert TextRun.resume(tmp_path, lambda settings: text()).settings == old
+    again = TextRun.resume(tmp_path, lambda settings: text())
+    assert again.settings == old and TEXT in again.note
 
 
 def test_bad_checkpoints(tmp_path):
@@ -300,6 +328,55 @@ def test_teacher(trained, tmp_path):
     assert "positions" in error_of(
         "train-text", text, *small, "--positions=4", "--teacher", teacher, "--out", tmp_path / "x"
     )
+    networks.save(tmp_path / "net.npz", *networks.load(teacher), networks.about(teacher))
+    run("train-text", text, *small, "--teacher", tmp_path / "net.npz", "--out", tmp_path / "other")
+    shutil.copy(teacher, tmp_path / "net.npz")  # the same network in another file
+    run("train-text", text, "--resume", "--out", tmp_path / "other")
+    network, weights = networks.load(teacher)
+    last = list(weights)[-1]
+    networks.save(tmp_path / "net.npz", network, weights | {last: weights[last] ^ 1}, networks.about(teacher))
+    assert "net.npz" in error_of("train-text", text, "--resume", "--out", tmp_path / "other")
+
+
+def test_prompt_is_no_path(trained):
+    prompt = "0123456789" * 40
+    assert run("generate", trained, "--prompt", prompt, "--length=1").startswith(prompt)
+
+
+def test_unknown_characters_are_named(trained):
+    output = run("generate", trained, "--prompt=1\r\n2é", "--length=1")
+    assert repr("\n") in output and repr("é") in output and repr("\r") not in output
+    assert repr("1") not in output
+
+
+def test_normal_form(tmp_path):
+    """One alphabet for all ways to write a text, and a note where a network was trained on another one."""
+    composed = "ab\né\n" * 40
+    found = []
+    for name, content in {
+        "plain": composed.encode(),
+        "mark": composed.encode("utf-8-sig"),
+        "windows": composed.replace("\n", "\r\n").encode(),
+        "mac": composed.replace("\n", "\r").encode(),
+        "decomposed": normalize("NFD", composed).encode(),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        found.append(read([tmp_path / name], positions=4).digest)
+    assert len(set(found)) == 1
+    assert normalised("\ufeffe\u0301\r\n") == "é\n"
+    settings = replace(SMALL, symbols=3)
+    old = TextRun.start(settings, Text(Alphabet("e\u0301" + OTHER), text().train % 2, text().train % 2))
+    old.save(tmp_path)
+    notes = list(Writer.load(tmp_path / NETWORK).notes("é"))
+    assert len(notes) == 2 and "NFD" in notes[1]
+
+
+@pytest.mark.parametrize("learning_rate", [0.0, 1e3, -1.0, float("nan")])
+def test_range_of_the_learning_rate(learning_rate):
+    """That of train-rates."""
+    for kind in (Settings, RatesTable):
+        with pytest.raises(ValueError, match="learning_rate"):
+            kind(learning_rate=learning_rate, **({} if kind is Settings else {"epochs": 1}))
 
 
 def test_attention_figure(trained, tmp_path):

@@ -22,6 +22,7 @@ from equilif.data.formats.sounds import SoundFolders as SoundFolders
 from equilif.data.formats.tables import Csv as Csv
 from equilif.data.formats.tables import Parquet
 from equilif.data.reading import check_range, reading
+from equilif_golden import files
 
 FORMATS: tuple[Format, ...] = (
     Npz(),
@@ -76,6 +77,7 @@ def read(path: Path, columns: Columns) -> tuple[Format, Content]:
             raise ValueError(
                 f"{option} names a column of a table, {path} is {known.what} and has none: leave it out"
             )
+    files.reads(path)
     content = known.read(path, columns)
     if columns.front_end and not isinstance(content.train.x, Series):
         raise ValueError(_no_front_end(f"{path} holds no series"))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from equilif.data.formats.base import Columns, Content, Part
 from equilif.data.reading import reading
+from equilif_golden import files
 from equilif_golden.extras import needs
 
 MAX_COUNTS = 1000  #: of a recording
@@ -93,6 +94,7 @@ class EventFolders:
         there = type(kind.__name__, (kind,), {"_check_exists": lambda self: True})
         counts = []
         labels = []
+        files.reads(place)
         with reading(place, f"a part of {known.name}"):
             part = there(str(root), **known.chosen(first))
             names = [n.decode() if isinstance(n, bytes) else str(n) for n in part.classes]

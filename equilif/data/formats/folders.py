@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from equilif_golden.files import RESULTS
+
+RUN = "history.json"  #: in the folder of a run
 PARTS = {"train", "test"}
 
 
@@ -25,12 +28,23 @@ class Files:
 
     def listed(self, path: Path) -> list[list[tuple[Path, str]]]:
         """Files and their classes of the one part that there is, or of training and test part."""
-        own = {f.name for f in _folders(path)} == PARTS
-        return [self._part(part) for part in ([path / "train", path / "test"] if own else [path])]
+        return [self._part(part) for part in self._parts(path)]
+
+    def _parts(self, path: Path) -> list[Path]:
+        """Folders of training and test part, or the folder itself."""
+        own = {f.name for f in self._folders(path)} == PARTS
+        return [path / "train", path / "test"] if own else [path]
+
+    def _folders(self, path: Path) -> list[Path]:
+        """Folders of classes.  What commands write is none: the folder of a run, and RESULTS without samples
+        in itself.
+        """
+        folders = (p for p in _visible(path) if p.is_dir() and not (p / RUN).exists())
+        return [p for p in folders if p.name != RESULTS or any(map(self.takes, _visible(p)))]
 
     def _part(self, path: Path) -> list[tuple[Path, str]]:
         """ValueError when a class has no file."""
-        folders = _folders(path)
+        folders = self._folders(path)
         if not folders:
             raise ValueError(f"{path} has no folders: it needs one for each class, with its files in it")
         found = []
@@ -45,17 +59,12 @@ class Files:
 
     def left_out(self, path: Path) -> list[str]:
         """A note when there are files that are not read."""
-        parts = [path / "train", path / "test"] if {f.name for f in _folders(path)} == PARTS else [path]
         n = 0
-        for part in parts:
-            within = [p for folder in _folders(part) for p in _visible(folder)]
+        for part in self._parts(path):
+            within = [p for folder in self._folders(part) for p in _visible(folder)]
             n += sum(not self.takes(p) for p in within) + sum(not p.is_dir() for p in _visible(part))
         return [f"{n} files that are no {self.what} were left out"] if n else []
 
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-
-
-def _folders(path: Path) -> list[Path]:
-    return [p for p in _visible(path) if p.is_dir()]

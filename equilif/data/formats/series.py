@@ -11,7 +11,7 @@ from equilif.data.formats.arrays import of_series
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.formats.folders import Files
 from equilif.data.formats.tables import NUMBER, numbers_of, rows_of
-from equilif.data.reading import reading, reals, text
+from equilif.data.reading import content_of, reading, reals, text
 
 #: what a header says of what is not read, and the reason
 REFUSED = {
@@ -116,7 +116,7 @@ class Ts:
         return Content(found.train, found.test, shape=found.shape, notes=notes)
 
     def _part(self, path: Path) -> Part:
-        content = text(path, path.read_bytes())
+        content = text(path, content_of(path))
         for line in content.lower().splitlines():
             tag = " ".join(line.split()[:2])
             if tag in REFUSED:
