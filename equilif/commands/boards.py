@@ -48,7 +48,7 @@ def boards(
     """
     from equilif.hardware.boards import network_of, report
 
-    rows = report(None if network is None else network_of(network))
+    rows = report(*(() if network is None else network_of(network)))
     show_hardware.boards(rows, network)
     return {"boards": rows}
 
@@ -125,8 +125,9 @@ def build(
         if lanes is not None or weights is not None:
             raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
         chosen = chosen.with_front_end(front_end).with_standalone(bool(standalone))
-    fitted = None if network is None else known.network_of(network)
-    if fitted is not None and (short := known.short(chosen, fitted)):
+    fitted, encoding = (None, None) if network is None else known.network_of(network)
+    # without a front end a host sends the samples
+    if fitted is not None and (short := known.short(chosen, fitted, encoding if front_end else None)):
         raise ValueError(f"{chosen.title}: {short}")
     from equilif_boards.build import BuildError
     from equilif_boards.build import build as run
@@ -268,6 +269,7 @@ def simulate(
     """
     from equilif.hardware.boards import find, short
     from equilif.host import simulate as module
+    from equilif.training import saved
 
     chosen = find(board).with_size(lanes=lanes, weights=weights, **options)
     if link is not None:
@@ -295,7 +297,7 @@ def simulate(
             if sensor is None
             else module.require_readings(network, played, chosen, learn)
         )
-        if reason := short(chosen, loaded):
+        if reason := short(chosen, loaded, saved.read(network).encoding):
             raise ValueError(f"{chosen.title}, with a front end: {reason}")
     if learn is not None and sensor is None and (microphone is None or flash is None):
         raise ValueError("--learn belongs to --microphone and --flash, or to --sensor: give these too")
@@ -558,6 +560,7 @@ def restore(
     from equilif.host.ports import the_one
     from equilif.training.history import digest
     from equilif_golden import network as networks
+    from equilif_golden.engine import compiler
     from equilif_golden.engine.chip import Chip
 
     if flash:
@@ -567,7 +570,7 @@ def restore(
     net, weights = networks.load(network)
     # a host that sends a run with learning gets learning, unless the network cannot
     client = the_one(port, baud)
-    learns = net.trainable and (client.config.errors or not net.schedule.errors)
+    learns = compiler.learns(net, client.config)
     held = net.n_weights - net.n_table
     listener = front_end_listener(client, network)
     with show.console.status(f"{held:,} weights are written to the board"):

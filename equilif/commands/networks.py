@@ -184,7 +184,7 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     """A network file, a saved network or a preset, with the sizes of ``data``."""
     from equilif.data.own import chosen
     from equilif.hardware.resources import NetworkResources
-    from equilif.training import netfile
+    from equilif.training import netfile, saved
     from equilif.training.description import Description
     from equilif.training.history import NETWORK
     from equilif.training.pretrained import model_path
@@ -200,15 +200,15 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")
-        saved = netfile.network_of(path)
-        return NetworkResources.of(network, Description.of_network(saved, sized=True), saved)
+        found = saved.read(path)
+        described = Description.of_network(found.network, sized=True)
+        return NetworkResources.of(network, described, found.network, found.encoding)
     file = netfile.read(path)
-    sized = None
-    if data is not None:
-        learns = path if file.description.learning else None
-        loaded, _ = samples_of(chosen(data), folder, own, config=learns)
-        sized = file.network(loaded)
-    return NetworkResources.of(network, file.description, sized)
+    if data is None:
+        return NetworkResources.of(network, file.description)
+    learns = path if file.description.learning else None
+    loaded, _ = samples_of(chosen(data), folder, own, config=learns)
+    return NetworkResources.of(network, file.description, file.network(loaded), loaded.encoding)
 
 
 @command
@@ -219,8 +219,8 @@ def models(json: Json = None) -> dict[str, Any]:
 
     Example:  [bold]equilif evaluate digits-64[/]
     """
+    from equilif.training import saved
     from equilif.training.pretrained import Card, model_path
-    from equilif_golden import network as networks
     from equilif_golden.extras import MissingExtra
 
     without = None
@@ -229,23 +229,21 @@ def models(json: Json = None) -> dict[str, Any]:
     except MissingExtra as e:
         without = e
     rows: dict[str, Any] = {}
+    found = {}
     for name, card in Card.all().items():
-        network, _ = networks.load(model_path(name))
-        boards = None if without else [fit.board for fit in fits(network) if not fit.short]
-        rows[name] = {**card._asdict(), "weights": network.n_weights, "boards": boards}
+        network = saved.read(model_path(name))
+        found[name] = None if without else fits(network.network, network.encoding)
+        boards = None if without else [fit.build for fit in found[name] if not fit.short]
+        rows[name] = {**card._asdict(), "weights": network.network.n_weights, "boards": boards}
     table = [
-        (
-            name,
-            r["network"],
-            r["command"],
-            f"{r['accuracy']:.2%}",
-            f"{r['weights']:,}",
-            "" if without else str(len(r["boards"])),
-        )
+        (name, r["network"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
         for name, r in rows.items()
     ]
-    columns = ("name", "network", "trained by", "test accuracy", "weights", "boards that fit")
+    columns = ("name", "network", "trained by", "test accuracy", "weights")
     console.console.print(console.table("Pretrained networks", columns, table, left=3))
     if without:
         console.console.print(f"[yellow]without boards: {console.literal(without)}[/]")
+    else:
+        lines = [[name, show_network.builds(found[name])] for name in rows]
+        console.console.print(console.table("\nboards that hold it (equilif build)", ["", ""], lines, left=2))
     return {"models": rows}

@@ -20,6 +20,7 @@ from equilif_golden.network import MAX_NEURONS, MAX_PATTERNS, TokenRows
 
 if TYPE_CHECKING:
     from equilif.data.about import About
+    from equilif.data.encoding import Encoding
 
 
 MAX_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
@@ -54,6 +55,11 @@ class DataSet:
     loading: Mapping[str, Any] = field(default_factory=dict)
     #: of the whole set, where this is a part of its training samples (:meth:`holding_out`)
     whole_set: About | NamedSet | None = None
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """Encoding of a user's own data."""
+        return None if self.about is None else self.about.encoding
 
     def __post_init__(self) -> None:
         try:

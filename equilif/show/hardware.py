@@ -129,10 +129,11 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
                 soft_wrap=True,
             )
     for r in rows if network else ():
+        build = f"{r['board']} {r['options']}".strip()
         console.print(
-            f"{NO} {r['board']}: {literal(r['short'])}"
+            f"{NO} {build}: {literal(r['short'])}"
             if r["short"]
-            else f"{YES} {r['board']} holds {literal(network)}",
+            else f"{YES} {build} holds {literal(network)}",
             soft_wrap=True,
         )
 

@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("amaranth_boards")
 
+from equilif.data.encoding import Encoding
+from equilif.data.sensor import SensorWindows
 from equilif.hardware import boards as known
 from equilif_boards import BOARDS
 from equilif_boards import build as builder
@@ -33,7 +35,10 @@ from equilif_boards.build import (
 from equilif_boards.clock import Ecp5Dividers, GowinDividers, Ice40Dividers
 from equilif_boards.device import ECP5, ICE40
 from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.front_end.filter_bank import BANDS
+from equilif_golden.front_end.tokens import POSITIONS, TOKENS
 from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
 from equilif_hdl.link.uart import Uart
 from tests.netlists import identity_luts
 from tests.plans import SMALL, pads, planned
@@ -64,6 +69,70 @@ def test_claimed_network_fits(board):
     sizes[1] *= 3
     with pytest.raises(CapacityError, match=r"\d+ .* has \d+"):
         Compiled(Network.chain(*sizes), board.config)
+
+
+@every_board
+def test_front_ends_have_pins(board):
+    """A board that is made from another one may lack its front end."""
+    for design in known.builds(board).values():
+        for front_end in (board.front_end, board.adc_front_end):
+            if front_end and (design.microphone_kind or design.has_adc):
+                assert board.platform().lookup(front_end.resource, 0)
+
+
+WORD = Network.attention(TOKENS, BANDS + POSITIONS, 6, 128, 10)
+WORDS = Encoding(kind="series", attention=True, front_end=True, steps=TOKENS)
+ALL = list(BOARDS)
+
+
+@pytest.mark.parametrize(
+    ("network", "encoding", "builds"),
+    [
+        (Network.chain(64, 32, 10), None, ALL),
+        (Network.chain(784, 128, 10), None, ["ulx3s-85f"]),
+        # more program words than the standard builds of the ECP5 25F have
+        (
+            WORD,
+            None,
+            [
+                "ulx3s-25f --front-end pdm",
+                "ulx3s-85f",
+                "ulx3s-85f-maps",
+                "orangecrab --front-end pdm",
+                "colorlight-i5 --front-end pdm",
+            ],
+        ),
+        (WORD, WORDS, [f"{n} --front-end pdm" for n in ("ulx3s-25f", "orangecrab", "colorlight-i5")]),
+        # the last values of the engine are the table of the controller
+        (Network.attention(TOKENS, BANDS + POSITIONS, 6, 128, 101), WORDS, []),
+        (
+            Network.chain(72, 32, 4),
+            Encoding(kind="series", front_end=True, sensor=SensorWindows(channels=6)),
+            ["icebreaker --front-end adc"],
+        ),
+        (
+            Network.chain(36, 32, 4),
+            Encoding(kind="series", front_end=True, sensor=SensorWindows(channels=3)),
+            [],
+        ),
+        (Network.conv((8, 8), (16, 3), 10), None, ["ulx3s-85f-maps"]),
+    ],
+)
+def test_builds_that_hold_a_network(network, encoding, builds):
+    found = known.fits(network, encoding)
+    assert [fit.design.name for fit in found] == ALL
+    assert [fit.build for fit in found if not fit.short] == builds
+
+
+def test_options_that_a_network_needs():
+    chain = Network.chain(64, 32, 10)
+    early = replace(chain, schedule=replace(chain.schedule, early_exit=0))
+    assert all("--early-exit" in fit.short for fit in known.fits(early))
+    deep = Network.chain(64, 32, 10, feedback=False, schedule=Schedule(contrast="errors"))
+    assert {n: known.fit(BOARDS[n], deep).learns for n in ("icebreaker", "ulx3s-25f")} == {
+        "icebreaker": False,
+        "ulx3s-25f": True,
+    }
 
 
 @every_board
