@@ -103,11 +103,18 @@ def build(
             show_default="none",
         ),
     ] = None,
+    synthesis_only: Annotated[
+        bool,
+        typer.Option(
+            "--synthesis-only", help="Stop after synthesis and print the cells; --out: build/BOARD-synthesis."
+        ),
+    ] = False,
     json: Json = None,
 ) -> dict[str, Any]:
     """Build the bitstream of a board with Yosys and nextpnr; print utilisation, f_max and samples per second.
 
-    A design that does not fit is rejected before synthesis, with its resource needs.
+    Before synthesis it checks tools, pins and block RAMs, and rejects a design that does not fit, with its
+    resource needs.
 
     Example:  [bold]equilif build icebreaker[/]
     """
@@ -129,15 +136,24 @@ def build(
     # without a front end a host sends the samples
     if fitted is not None and (short := known.short(chosen, fitted, encoding if front_end else None)):
         raise ValueError(f"{chosen.title}: {short}")
-    from equilif_boards.build import BuildError
+    from equilif_boards.build import BuildError, BuildSteps, synthesise
     from equilif_boards.build import build as run
     from equilif_golden.network import Network
 
+    routing = {"--seed": seed is not None, "--seeds": seeds != 1, "--retries": retries != 8}
+    if synthesis_only and any(routing.values()):
+        given = ", ".join(name for name, there in routing.items() if there)
+        raise ValueError(f"{given} is for place and route: leave it out, or --synthesis-only")
+    folder = out or Path("build") / f"{chosen.name}{'-synthesis' * synthesis_only}"
     try:
         with show.console.status("") as status:
+            if synthesis_only:
+                cells = synthesise(chosen, folder, BuildSteps(status.update), only=True).as_dict()
+                show_hardware.cells(cells)
+                return {**cells, "out": folder}
             result = run(
                 chosen,
-                out or Path("build") / chosen.name,
+                folder,
                 seed=seed,
                 retries=retries,
                 seeds=seeds,

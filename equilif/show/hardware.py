@@ -77,6 +77,12 @@ def costs(report: Report) -> None:
     )
 
 
+def cells(synthesis: Mapping[str, Any]) -> None:
+    """Table of the cells of a synthesised board."""
+    rows = [[name, f"{n:,}"] for name, n in synthesis["cells"].items()]
+    console.print(table(f"{synthesis['board']['title']}, after synthesis", ["cell", "number"], rows))
+
+
 def bitstream(build: Mapping[str, Any]) -> None:
     """Table of a build (equilif_boards.build) as a dict; ``samples_per_second`` if cycles were measured."""
     # nextpnr also counts internal cells, of which a device has none

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ pytest.importorskip("amaranth_boards")
 from equilif.data.encoding import Encoding
 from equilif.data.sensor import SensorWindows
 from equilif.hardware import boards as known
-from equilif_boards import BOARDS
+from equilif_boards import BOARDS, checks
 from equilif_boards import build as builder
 from equilif_boards.build import (
     BuildError,
@@ -40,6 +41,7 @@ from equilif_golden.front_end.tokens import POSITIONS, TOKENS
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_hdl.link.uart import Uart
+from tests.cli import error_of, run
 from tests.netlists import identity_luts
 from tests.plans import SMALL, pads, planned
 
@@ -48,6 +50,9 @@ OWN = (
     "import dataclasses, equilif_boards; "
     "MINE = dataclasses.replace(equilif_boards.BOARDS['icebreaker'], name='{}')"
 )
+
+OWN_BOARD = Path(__file__).parents[2] / "examples" / "own_board.py"
+PLAN_OF = Plan.of
 
 #: of the OrangeCrab's flash; its clock leaves through USRMCLK
 FLASH_PADS = {"U17", "U18", "T18", "R18", "N18"}
@@ -260,6 +265,55 @@ def test_impossible_clocks():
         Uart.of(9e6, 2_000_000)
 
 
+@pytest.mark.parametrize(
+    ("pin", "named"),
+    [
+        ('PinsN("6", dir="o")', ("pin 6", "led_1", "uart_0.rx")),
+        ('PinsN("99", dir="o")', ("pin 99", "led_1", "SG48")),
+        ('PinsN("pmod_0:9", dir="o")', ("pmod_0:9", "led 1")),
+    ],
+)
+def test_invalid_pins(pin, named, tools, tmp_path, monkeypatch):
+    """One error before a tool runs, and no file."""
+    monkeypatch.setattr(Plan, "of", PLAN_OF)
+    tools("yosys", f"touch {tmp_path}/started")
+    text = OWN_BOARD.read_text()
+    (tmp_path / "mine.py").write_text(text.replace('PinsN("37", dir="o")', pin))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="My carrier") as error:
+            build(known.find(str(tmp_path / "mine.py")), tmp_path / "out")
+    assert all(word in str(error.value) for word in named)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "started").exists()
+
+
+@every_board
+def test_pins_exist(board, plans):
+    used = checks.pins(plans[board.name].constraints)
+    assert used and not checks.unknown_pins(board.platform(), used)
+    assert pads(SMALL[board.name]) <= set(used.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["icebreaker", "tang-nano-9k", pytest.param("ulx3s-25f", marks=pytest.mark.regress)]
+)
+def test_block_ram_estimate(name):
+    """Exactly those of the recorded build."""
+    board = BOARDS[name]
+    need = checks.block_rams(planned(board).files["top.il"], board.device.family)
+    recorded = known.measured()[name]["build"]["utilisation"][board.device.family.ram_name]
+    assert need == recorded["used"]
+
+
+def test_block_rams_are_missing(tools, tmp_path):
+    """Neuron state and values need more than the device has; the weights fit."""
+    board = SMALL["icebreaker"]
+    large = replace(board, config=replace(board.config, state_groups=1024, value_groups=1024))
+    with pytest.raises(DoesNotFit, match=r"about [\d,]+ ICESTORM_RAM of 30"):
+        build(large, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # -- builds with fake tools ------------------------------------------------------------------------
 def report(f_max: float) -> str:
     path = [
@@ -401,6 +455,21 @@ def test_f_max_of_several_seeds(tools, tmp_path):
         build(SMALL["icebreaker"], tmp_path / "out", seeds=0)
 
 
+def test_synthesis_only(tools, tmp_path):
+    """It needs Yosys alone, and leaves a finished build."""
+    tools("nextpnr-ice40", "exit 1")
+    path = tmp_path / "mine.py"
+    path.write_text(OWN.format("mine").replace("icebreaker", "icesugar"))
+    build_of = ("build", path, "--synthesis-only", "--out", tmp_path / "out")
+    output = run(*build_of, "--json", tmp_path / "a.json")
+    cells = json.loads((tmp_path / "a.json").read_text())["cells"]
+    assert cells == {"SB_LUT4": 32} and "SB_LUT4" in output
+    assert not builder.bitstream_in(tmp_path / "out")
+    (tmp_path / "out" / "top.bin").write_text("bits")
+    assert "top.bin" in error_of(*build_of)
+    assert "--seed" in error_of(*build_of, "--seed", 1)
+
+
 def test_timing_not_met(tools, tmp_path):
     with pytest.raises(
         TimingNotMet,
@@ -467,13 +536,16 @@ def test_other_errors_are_quoted(tools, tmp_path):
         build(SMALL["icebreaker"], tmp_path / "out")
 
 
-def test_missing_tool_is_named_with_its_package(monkeypatch, tmp_path, capsys):
+def test_missing_tools_are_named_with_their_packages(monkeypatch, tmp_path, capsys):
+    """All of them, before the design is elaborated."""
+    monkeypatch.setattr(Plan, "of", pytest.fail)
     monkeypatch.setenv("ICEPACK", "no-such-icepack")
     monkeypatch.setenv("YOSYS", "true")
-    monkeypatch.setenv("NEXTPNR_ICE40", "true")
+    monkeypatch.setenv("NEXTPNR_ICE40", "no-such-nextpnr")
     assert main(["icebreaker", "--out", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert all(name in error for name in ("no-such-icepack", "fpga-icestorm", "ICEPACK"))
+    assert all(name in error for name in ("no-such-nextpnr", "nextpnr-ice40", "NEXTPNR_ICE40"))
 
 
 def test_report_takes_the_slowest_clock():
