@@ -13,13 +13,14 @@ from equilif.commands import (
     DATA_HELP,
     Data,
     Folder,
+    Hidden,
     Json,
     panel,
     refuse_own,
     samples_of,
 )
 from equilif.commands.own import NO_OPTIONS, DataOptions, OwnOptions
-from equilif.commands.patches import key_list
+from equilif.commands.patches import key_list, layers
 from equilif.show import console
 from equilif.show import network as show_network
 
@@ -40,10 +41,7 @@ def init(
         str, typer.Argument(metavar="DATA", help=f"{DATA_HELP} Or the folder of a run.")
     ] = "digits",
     out: Annotated[Path, typer.Option(help="Output file.")] = Path("net.toml"),
-    hidden: Annotated[
-        list[int] | None,
-        typer.Option(help="Neurons of a hidden layer; repeat for more.", min=1, show_default="the preset's"),
-    ] = None,
+    hidden: Hidden = None,
     keys: Annotated[
         bool,
         typer.Option("--keys", help="Print all keys of --set with meaning, default and range instead."),
@@ -57,6 +55,7 @@ def init(
         ),
     ] = None,
     own: OwnOptions = NO_OPTIONS,
+    folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Write a network file (TOML): the preset of a data set, the default for your own data, or the network
@@ -79,7 +78,7 @@ def init(
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     files.check(out)
-    found, words = _suggested(data, own, tuple(hidden) if hidden else None)
+    found, words = _suggested(data, folder, own, hidden)
     file = str(out)
     train = ["equilif", "train", *words, "--config", file]
     heading = [
@@ -108,23 +107,33 @@ def _schema(out: Path) -> dict[str, Any]:
     return {"out": out}
 
 
-def _suggested(data: str, own: DataOptions, hidden: tuple[int, ...] | None) -> tuple[Description, list[str]]:
-    """Default network for data, or that of a run, and the data as typed."""
+def _suggested(
+    data: str, folder: Path | None, own: DataOptions, hidden: list[str] | None
+) -> tuple[Description, list[str]]:
+    """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
+    the samples.
+    """
     from equilif.data.own import chosen
     from equilif.training.description import Description
     from equilif.training.history import HISTORY, read_history
     from equilif.training.presets import PRESETS, suited
 
+    convolutions, sizes = layers(hidden)
     if data in set(Data):
         refuse_own(data, own)
-        return suited(PRESETS[data], hidden).changed(hidden=hidden), [data]
+        if not convolutions and folder is None:
+            return suited(PRESETS[data], sizes).changed(hidden=sizes), [data]
+        _, preset = samples_of(Data(data), folder, conv=convolutions, hidden=sizes)
+        return preset, [data, *([] if folder is None else ["--data", str(folder)])]
     if (Path(data) / HISTORY).is_file():
         refuse_own(f"the run in {data}", own)
+        if convolutions or folder is not None:
+            raise ValueError(f"conv: and --data are for data, {data} is a run: name its data")
         history = read_history(Path(data) / HISTORY)
         # the options of its data are left out
         words = [history.data] if history.about is None else [history.about.path, "..."]
-        return history.preset.changed(hidden=hidden), words
-    loaded, preset = samples_of(chosen(data), None, own, hidden=hidden)
+        return history.preset.changed(hidden=sizes), words
+    loaded, preset = samples_of(chosen(data), folder, own, conv=convolutions, hidden=sizes)
     others = {name: table for name, table in preset.content().items() if name not in SHAPE}
     sized = Description.of_network(preset.network(loaded), preset.data, sized=True, **others)
     return sized, [data, *own.words]
