@@ -83,8 +83,11 @@ class DataSet:
                 f"inputs, not {self.shape}"
             )
         if self.y_train.min() == self.y_train.max():
+            others = int((self.y_test != self.y_train[0]).sum())
+            where = f", {others:,} of other classes are in the test part alone" if others else ""
             raise ValueError(
-                f"all training samples are of class {self.y_train[0]}: at least two classes are needed"
+                f"all training samples ({len(self.y_train):,}) are of class {self.y_train[0]}{where}: at "
+                "least two classes are needed"
             )
         if self.y_test.max() >= self.n_classes:
             raise ValueError(
