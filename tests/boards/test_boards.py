@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import warnings
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ pytest.importorskip("amaranth_boards")
 from equilif.data.encoding import Encoding
 from equilif.data.sensor import SensorWindows
 from equilif.hardware import boards as known
-from equilif_boards import BOARDS, checks
+from equilif_boards import BOARDS, Board, checks
 from equilif_boards import build as builder
 from equilif_boards.build import (
     BuildError,
@@ -185,6 +185,17 @@ def test_custom_board_is_built(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(OWN.format("mine"))
     assert known.find(str(path)) == replace(BOARDS["icebreaker"], name="mine")
+
+
+def test_fields_in_the_manual():
+    """docs/how_to/new_board.md has every field, and whether it has a default."""
+    page = Path(__file__).parents[2] / "docs" / "how_to" / "new_board.md"
+    table = page.read_text().split("| field of `Board` |")[1].split("\n\n")[0]
+    documented = {}
+    for row in table.splitlines()[2:]:
+        _, names, _, default, _ = row.split("|")
+        documented |= dict.fromkeys(re.findall(r"`(\w+)`", names), bool(default.strip()))
+    assert documented == {f.name: f.default is not MISSING for f in fields(Board)}
 
 
 def test_manual_claims():
