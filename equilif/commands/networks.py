@@ -254,5 +254,6 @@ def models(json: Json = None) -> dict[str, Any]:
         console.console.print(f"[yellow]without boards: {console.literal(without)}[/]")
     else:
         lines = [[name, show_network.builds(found[name])] for name in rows]
-        console.console.print(console.table("\nboards that hold it (equilif build)", ["", ""], lines, left=2))
+        title = "\nboards that hold them"
+        console.console.print(console.table(title, ["name", "build"], lines, left=2))
     return {"models": rows}

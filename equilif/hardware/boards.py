@@ -253,11 +253,13 @@ def report(network: Network | None = None, encoding: Encoding | None = None) -> 
             "weights": board.config.n_weights,
             "attention": board.config.attention,
             "errors": board.config.errors,
+            "convolution": board.config.convolution,
             "standalone": board.standalone,
             "network": "-".join(map(str, board.network)),
             "clock_hz": board.clock_hz,
             "link": str(board.link),
             "links": [{"kind": k.kind, "rate": str(k), "place": k.place} for k in board.links],
+            "front_ends": [{"kind": k, "place": board.front_end_place(k)} for k in board.front_ends],
         }
         entry = known.get(board.name)
         if entry and (differs := older(board, entry)) is not None:
@@ -275,6 +277,6 @@ def report(network: Network | None = None, encoding: Encoding | None = None) -> 
                 row["standalone_cycles"] = entry["standalone"]["cycles"]
         if network is not None:
             found = fit(board, network, encoding)
-            row |= {"short": found.short, "options": found.options}
+            row |= {"short": found.short, "options": found.options, "learns": found.learns}
         rows.append(row)
     return rows
