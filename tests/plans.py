@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from functools import cache
 
 from equilif_boards import BOARDS
 from equilif_boards.build import Plan
+from equilif_boards.checks import pins
 
 #: the boards with a small engine (elaborates in a second)
 SMALL = {
@@ -20,7 +20,5 @@ planned = cache(Plan.of)
 
 def pads(board) -> set[str]:
     """Pads of a build, except that of the clock."""
-    files = planned(board).files
-    found = re.findall(r'LOCATE COMP "[\w\[\]]+" SITE "(\w+)"', files.get("top.lpf", ""))
-    found += re.findall(r"set_io (?!clk12)\w+ (\d+)", files.get("top.pcf", ""))
-    return set(found)
+    used = pins(planned(board).constraints)
+    return {pin for component, pin in used.items() if not component.startswith("clk12")}

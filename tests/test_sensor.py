@@ -16,6 +16,7 @@ from equilif import lesson
 from equilif.data import own
 from equilif.data.formats import Series
 from equilif.data.sensor import TOP, SensorWindows, Window
+from equilif.hardware import boards
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
 from equilif.listening import SensorListener
@@ -461,6 +462,40 @@ def others(moves, tmp_path_factory):
         Run.start(presets.own(data), data, 0).save(root / name)
         found[name] = root / name / "network.npz"
     return found
+
+
+def held(found):
+    """Builds that hold a network, of a command."""
+    return [f"{b['board']} {b['options']}".strip() for b in found["boards"] if not b["short"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("SENSOR", "no front end"), ("NARROW", "3 channels"), ("WORDS", "no microphone")]
+)
+def test_commands_name_the_same_boards(name, reason, others, network, folder, moves, tmp_path):  # noqa: F811
+    """Only builds with the front end of the samples hold a network."""
+    pytest.importorskip("matplotlib")
+    path = {**others, "SENSOR": network, "WORDS": folder / "run" / "network.npz"}[name]
+    out = tmp_path / "a.json"
+
+    def found(*arguments):
+        run(*arguments, "--json", out, "--overwrite")
+        return json.loads(out.read_text())
+
+    shown = found("show", path)
+    held_by = {
+        f.build for f in boards.fits(saved.read(path).network, saved.read(path).encoding) if not f.short
+    }
+    expected = {"SENSOR": {"icebreaker --front-end adc"}, "NARROW": set()}
+    assert set(held(shown)) == held_by == expected.get(name, held_by)
+    assert all("--front-end" in build for build in held_by)
+    assert any(reason in b["short"] for b in shown["boards"])
+    assert held(found("boards", "--network", path)) == held(shown)
+    if name != "NARROW":  # it has not been trained
+        report = found("report", path.parent, "--out", tmp_path / "r.html")
+        assert held({"boards": [{**b, "board": b["name"]} for b in report["boards"]]}) == held(shown)
+    if name == "SENSOR":
+        assert found("inspect", moves / "moves", "--set", "data.front_end=true")["boards"] == held(shown)
 
 
 def test_boards_of_a_sensor_have_no_attention():

@@ -126,6 +126,11 @@ class Board:
         """Kinds of front ends that the board has pins for."""
         return (*(listener.KINDS if self.front_end else ()), *((ADC,) if self.adc_front_end else ()))
 
+    def front_end_place(self, kind: str) -> str:
+        """Connector and pins of a kind of front end."""
+        front_end = self.adc_front_end if kind == ADC else self.front_end
+        return front_end.place if front_end else ""
+
     def with_front_end(self, kind: str) -> Board:
         """Copy with the front end of a microphone, pdm or i2s, or of a sensor, adc, in place of a standalone
         trainer.  With a microphone, by :meth:`with_standalone` afterwards, words are learned without a host.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import hashlib
 import json
 import os
@@ -21,13 +22,19 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from equilif_boards import BOARDS, Board, floorplan, identity
+from amaranth.build.res import ResourceError
+from amaranth.build.run import BuildPlan
+from amaranth.hdl import UnusedElaboratable
+
+from equilif_boards import BOARDS, Board, checks, floorplan, identity
 from equilif_boards.board import Shell
 from equilif_golden import files
 from equilif_golden.extras import install
@@ -150,14 +157,16 @@ class Plan:
 
     @classmethod
     def of(cls, board: Board) -> Plan:
-        """Elaborate the board; needs no tools.
+        """Elaborate the board; needs no tools.  ValueError for pins that are used twice or do not exist.
 
         Without source locations, so that the text does not depend on paths.
         """
-        platform = board.platform()
-        # ValueError before anything is elaborated
-        board.clock.dividers.find(platform.default_clk_frequency, board.clock_hz)
-        plan = platform.prepare(Shell(board), NAME, emit_src=False, **board.overrides())
+        plan, problem = _elaborated(board)
+        if plan is None:
+            with warnings.catch_warnings():  # of the parts of the design, which are dropped now
+                warnings.simplefilter("ignore", UnusedElaboratable)
+                gc.collect()
+            raise ValueError(f"{board.title}: {problem}: correct the resources of its platform")
         planned = {
             k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)
         }
@@ -178,6 +187,16 @@ class Plan:
         return route[route.index("--json") + 1]
 
 
+def _elaborated(board: Board) -> tuple[BuildPlan | None, str]:
+    """Plan of Amaranth, or what is wrong with resources or connectors; ValueError for an impossible clock."""
+    try:
+        platform = board.platform()
+        board.clock.dividers.find(platform.default_clk_frequency, board.clock_hz)
+        return platform.prepare(Shell(board), NAME, emit_src=False, **board.overrides()), ""
+    except (ResourceError, NameError) as e:
+        return None, str(e)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
     """A netlist after all passes, with build ID 0, and statistics of the passes."""
@@ -189,6 +208,27 @@ class Synthesis:
     digest: str  #: of everything that determines the bitstream, except the seed
     packed_registers: Mapping[str, int]
     floorplan: Mapping[str, int]
+    seconds: Mapping[str, float]  #: by step
+
+    def as_dict(self) -> dict[str, Any]:
+        """Board, tools and cells, for a JSON file."""
+        return {
+            "board": _board_dict(self.board),
+            "config": asdict(self.board.config),
+            "tools": dict(self.versions),
+            "cells": self.cells,
+            "weights": self.board.config.n_weights,
+            "seconds": dict(self.seconds),
+        }
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Number of cells of each type, before they are packed."""
+        modules = self.netlist["modules"].values()
+        types = Counter(
+            cell["type"] for m in modules if "top" in m["attributes"] for cell in m["cells"].values()
+        )
+        return {name: n for name, n in sorted(types.items()) if not name.startswith("$")}
 
     def build_id(self, seed: int) -> int:
         """Build ID of the bitstream for a seed."""
@@ -217,8 +257,16 @@ def executable(tool: str, *, new: Collection[str] = ()) -> str:
 
 
 def tool_versions(tools: tuple[str, ...], *, new: Collection[str] = ()) -> dict[str, str]:
-    """Version of each tool; MissingTool before any tool runs."""
-    paths = {tool: executable(tool, new=new) for tool in tools}
+    """Version of each tool; MissingTool names all that are missing, before any tool runs."""
+    paths = {}
+    missing = []
+    for tool in tools:
+        try:
+            paths[tool] = executable(tool, new=new)
+        except MissingTool as e:
+            missing.append(str(e))
+    if missing:
+        raise MissingTool("; ".join(missing))
     out = {"amaranth": version("amaranth"), "amaranth-boards": version("amaranth-boards")}
     for tool, path in paths.items():
         if tool in VERSION_OPTIONS or tool.startswith("nextpnr"):
@@ -349,13 +397,35 @@ class BuildSteps:
         self.say("  " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
 
 
-def synthesise(board: Board, out: Path, step: BuildSteps) -> Synthesis:
-    """Synthesise a board, with files in ``out``; errors as of :func:`build`."""
+def check_design(board: Board, plan: Plan) -> None:
+    """ValueError for pins that the package does not have, DoesNotFit if block RAMs are missing."""
+    platform = board.platform()
+    if unknown := checks.unknown_pins(platform, checks.pins(plan.constraints)):
+        named = ", ".join(f"{pin} ({component})" for component, pin in unknown.items())
+        raise ValueError(
+            f"{board.title}: {platform.device} in package {platform.package} has no user pin {named}: "
+            "give the pins of the schematic"
+        )
+    family = board.device.family
+    need = checks.block_rams(plan.files[f"{NAME}.il"], family)
+    if need > (there := board.device.blocks if board.device.rams is None else board.device.rams):
+        raise DoesNotFit(too_small(board, {family.ram_name: (need, there)}, estimated=family.ram_name))
+
+
+def synthesise(board: Board, out: Path, step: BuildSteps, *, only: bool = False) -> Synthesis:
+    """Synthesise a board, with files in ``out``; errors as of :func:`build`.
+
+    ``only``: nothing follows, so only Yosys is needed; ValueError if ``out`` has a bitstream.
+    """
     if short := board.device.shortage(board.config, standalone=board.standalone):
         raise DoesNotFit(too_small(board, short, estimated=board.device.family.logic_name))
     require_free(out)
+    if only and (bitstream := bitstream_in(out)):
+        raise ValueError(f"{bitstream} is a finished build: choose another folder with --out")
+    tools = tuple(board.platform().required_tools[:NUM_COMMANDS])
+    versions = tool_versions(tools[:1] if only else tools, new=board.pypi_tools)
     plan = step("elaborate", lambda: Plan.of(board))
-    versions = tool_versions(plan.tools, new=board.pypi_tools)
+    check_design(board, plan)
     _write(plan, out)
     command = [executable(plan.tools[0], new=board.pypi_tools), *plan.commands[0][1:]]
     step(plan.tools[0], lambda: _run(command, out, plan.tools[0]))
@@ -381,6 +451,7 @@ def synthesise(board: Board, out: Path, step: BuildSteps) -> Synthesis:
         digest=identity.digest(netlist, plan.constraints, plan.commands[1:], versions),
         packed_registers=packed_registers,
         floorplan=planned,
+        seconds=step.seconds,
     )
 
 
@@ -400,8 +471,9 @@ def build(
     met, for at most ``minutes`` each.  Then the rest of the first ``seeds`` follows, for their f_max only.
     ``progress``: called with a line at the begin and end of each step.
 
-    ValueError or OSError if ``out`` is not usable.  BuildError: MissingTool; DoesNotFit, before synthesis if
-    possible; TimingNotMet; NotRouted if no seed finished; or the error of a tool.
+    ValueError or OSError if ``out`` is not usable, ValueError for pins that are used twice or do not exist.
+    BuildError: MissingTool; DoesNotFit, before synthesis if possible; TimingNotMet; NotRouted if no seed
+    finished; or the error of a tool.
     """
     step = BuildSteps(progress)
     seed = check_int(board.seed if seed is None else seed, "seed", 0, MAX_SEED)
@@ -511,19 +583,24 @@ def _route(synthesis: Synthesis, out: Path, seed: int, minutes: float) -> None:
         raise
 
 
+def _board_dict(board: Board) -> dict[str, Any]:
+    """What a manifest says of a board."""
+    return {
+        "name": board.name,
+        "title": board.title,
+        "clock_hz": board.clock_hz,
+        "link": str(board.link),
+        "state_ram": board.state_ram,
+        "standalone": board.standalone,
+    }
+
+
 def manifest(
     board: Board, result: BuildResult, versions: Mapping[str, str], timings: Mapping[int, float]
 ) -> dict[str, Any]:
     """Sources, tools and results of a build."""
     return {
-        "board": {
-            "name": board.name,
-            "title": board.title,
-            "clock_hz": board.clock_hz,
-            "link": str(board.link),
-            "state_ram": board.state_ram,
-            "standalone": board.standalone,
-        },
+        "board": _board_dict(board),
         "config": asdict(board.config),
         "build_id": f"{result.build_id:08x}",
         "options": board.overrides(),

@@ -21,7 +21,8 @@ from equilif_hdl.link.identity import LutPrimitive
 class Family:
     """``*_name``: nextpnr's names of the cells.
 
-    ``block_words``: words of 16 bits in a block that holds weights.
+    ``block_words``: words of 16 bits in a block that holds weights.  ``ram_name``, ``ram_shapes``: block RAM
+    of the other memories, and its shapes (words, bits); ``ram_bits``: smallest memory that Yosys puts there.
 
     ``engine``: (base, each lane) of logic, host link included; ``attention``: what softmax, relay and
     learning from errors add to that; ``standalone``: what a standalone trainer with its FIFO and flash
@@ -36,6 +37,9 @@ class Family:
     logic_name: str
     block_name: str
     block_words: int
+    ram_name: str
+    ram_shapes: tuple[tuple[int, int], ...]
+    ram_bits: int
     multiplier_name: str
     engine: tuple[int, int]
     attention: tuple[int, int]
@@ -48,7 +52,7 @@ class Family:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """Number of cells of each kind.
+    """Number of cells of each kind; ``rams``: block RAMs, if weights are in others.
 
     ``sites``: sites of block RAMs and multipliers, if the floorplan places them.
     """
@@ -57,6 +61,7 @@ class Device:
     logic: int
     blocks: int
     multipliers: int
+    rams: int | None = None
     sites: Sites | None = None
 
     def needs(self, config: EngineConfig, *, standalone: bool = False) -> dict[str, tuple[int, int]]:
@@ -78,10 +83,16 @@ class Device:
         return {name: (need, there) for name, (need, there) in needs.items() if need > there}
 
 
+#: of a block RAM of 16 Kbit, or 18 Kbit with parity
+SHAPES_16K = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+
 ICE40 = Family(
     logic_name="ICESTORM_LC",
     block_name="ICESTORM_SPRAM",
     block_words=16384,
+    ram_name="ICESTORM_RAM",
+    ram_shapes=((256, 16), (512, 8), (1024, 4), (2048, 2)),
+    ram_bits=512,
     multiplier_name="ICESTORM_DSP",
     engine=(2500, 670),
     attention=(1160, 138),
@@ -93,6 +104,9 @@ ECP5 = Family(
     logic_name="TRELLIS_COMB",
     block_name="DP16KD",
     block_words=1024,
+    ram_name="DP16KD",
+    ram_shapes=SHAPES_16K,
+    ram_bits=2048,
     multiplier_name="MULT18X18D",
     engine=(790, 1293),
     attention=(2100, 250),
@@ -106,6 +120,9 @@ GOWIN = Family(
     logic_name="LUT4",
     block_name="BSRAM",
     block_words=1024,
+    ram_name="BSRAM",
+    ram_shapes=SHAPES_16K,
+    ram_bits=2048,
     multiplier_name="MULT18X18",
     engine=(1962, 1066),
     attention=(1018, 240),
@@ -114,7 +131,7 @@ GOWIN = Family(
     lookup=LutPrimitive("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
 )
 
-ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8)
+ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8, rams=30)
 LFE5U_25F = Device(family=ECP5, logic=24288, blocks=56, multipliers=28)
 #: first of each nine columns, which have four block RAMs and four multipliers; gaps are clock columns
 #: (project Trellis, tile grid)

@@ -122,6 +122,11 @@ class AdcFrontEnd:
 
     resource = "adc"
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Channels, window and windows."""
+        return self.channels, self.window, self.windows
+
     def described(self, clock_hz: float) -> sensor.Adc:
         """The front end at this clock of the design."""
         return sensor.Adc(

@@ -49,7 +49,7 @@ def boards(
     """
     from equilif.hardware.boards import network_of, report
 
-    rows = report(None if network is None else network_of(network))
+    rows = report(*(() if network is None else network_of(network)))
     show_hardware.boards(rows, network)
     return {"boards": rows}
 
@@ -107,11 +107,18 @@ def build(
         ),
         INPUT,
     ] = None,
+    synthesis_only: Annotated[
+        bool,
+        typer.Option(
+            "--synthesis-only", help="Stop after synthesis and print the cells; --out: build/BOARD-synthesis."
+        ),
+    ] = False,
     json: Json = None,
 ) -> dict[str, Any]:
     """Build the bitstream of a board with Yosys and nextpnr; print utilisation, f_max and samples per second.
 
-    A design that does not fit is rejected before synthesis, with its resource needs.
+    Before synthesis it checks tools, pins and block RAMs, and rejects a design that does not fit, with its
+    resource needs.
 
     Example:  [bold]equilif build icebreaker[/]
     """
@@ -129,18 +136,28 @@ def build(
         if lanes is not None or weights is not None:
             raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
         chosen = chosen.with_front_end(front_end).with_standalone(bool(standalone))
-    fitted = None if network is None else known.network_of(network)
-    if fitted is not None and (short := known.short(chosen, fitted)):
+    fitted, encoding = (None, None) if network is None else known.network_of(network)
+    # without a front end a host sends the samples
+    if fitted is not None and (short := known.short(chosen, fitted, encoding if front_end else None)):
         raise ValueError(f"{chosen.title}: {short}")
-    from equilif_boards.build import BuildError
+    from equilif_boards.build import BuildError, BuildSteps, synthesise
     from equilif_boards.build import build as run
     from equilif_golden.network import Network
 
+    routing = {"--seed": seed is not None, "--seeds": seeds != 1, "--retries": retries != 8}
+    if synthesis_only and any(routing.values()):
+        given = ", ".join(name for name, there in routing.items() if there)
+        raise ValueError(f"{given} is for place and route: leave it out, or --synthesis-only")
+    folder = out or Path("build") / f"{chosen.name}{'-synthesis' * synthesis_only}"
     try:
         with show.console.status("") as status:
+            if synthesis_only:
+                cells = synthesise(chosen, folder, BuildSteps(status.update), only=True).as_dict()
+                show_hardware.cells(cells)
+                return {**cells, "out": folder}
             result = run(
                 chosen,
-                out or Path("build") / chosen.name,
+                folder,
                 seed=seed,
                 retries=retries,
                 seeds=seeds,
@@ -277,6 +294,7 @@ def simulate(
     """
     from equilif.hardware.boards import find, short
     from equilif.host import simulate as module
+    from equilif.training import saved
 
     chosen = find(board).with_size(lanes=lanes, weights=weights, **options)
     if link is not None:
@@ -304,7 +322,7 @@ def simulate(
             if sensor is None
             else module.require_readings(network, played, chosen, learn)
         )
-        if reason := short(chosen, loaded):
+        if reason := short(chosen, loaded, saved.read(network).encoding):
             raise ValueError(f"{chosen.title}, with a front end: {reason}")
     if learn is not None and sensor is None and (microphone is None or flash is None):
         raise ValueError("--learn belongs to --microphone and --flash, or to --sensor: give these too")
@@ -591,6 +609,7 @@ def restore(
     from equilif.host.ports import the_one
     from equilif.training.history import digest
     from equilif_golden import network as networks
+    from equilif_golden.engine import compiler
     from equilif_golden.engine.chip import Chip
 
     if flash:
@@ -600,7 +619,7 @@ def restore(
     net, weights = networks.load(network)
     # a host that sends a run with learning gets learning, unless the network cannot
     client = the_one(port, baud)
-    learns = net.trainable and (client.config.errors or not net.schedule.errors)
+    learns = compiler.learns(net, client.config)
     held = net.n_weights - net.n_table
     listener = front_end_listener(client, network)
     with show.console.status(f"{held:,} weights are written to the board"):

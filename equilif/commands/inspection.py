@@ -15,9 +15,12 @@ from equilif.commands.options import INPUT, OUTPUT
 from equilif.commands.own import NO_OPTIONS, OwnOptions
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
+from equilif.show import network as show_network
 
 if TYPE_CHECKING:
     from equilif.data.build import LoadedData
+    from equilif.data.encoding import Encoding
+    from equilif.hardware.boards import Fit
     from equilif_golden.network import Network
 
 command = panel("Learning")
@@ -53,18 +56,18 @@ def inspect(
     """
     from equilif.data.build import ranges
     from equilif.data.own import read
-    from equilif.training import presets
     from equilif.training.folder import SAMPLES
+    from equilif.training.resolve import default
     from equilif_golden import files
 
     if out is not None:
         files.check(out / SAMPLES)
     with show.console.status(f"reading {show.literal(path)}"):
         loaded = read(path, **own.reading)
-    preset = presets.own(loaded.data)
+    preset = default(loaded.data, None)
     network = preset.network(loaded.data)
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]
-    boards = _boards(network)
+    boards = _fits(network, loaded.data.encoding)
     _show(loaded, "-".join(map(str, sizes)), preset.epochs, boards)
     plotted = [] if out is None else show_evaluation.samples(loaded, out)
     about = loaded.about
@@ -91,7 +94,7 @@ def inspect(
         "notes": list(loaded.notes),
         "network": sizes,
         "epochs": preset.epochs,
-        "boards": boards,
+        "boards": None if boards is None else [fit.build for fit in boards if not fit.short],
         "out": out,
         "files": plotted,
     }
@@ -104,19 +107,18 @@ def _counts(loaded: LoadedData) -> list[tuple[str, int, int]]:
     return [(name, train[k], test[k]) for k, name in enumerate(loaded.about.labels)]
 
 
-def _boards(network: Network) -> list[str] | None:
-    """Names of the boards that hold a network, None when it is not known which boards there are."""
+def _fits(network: Network, encoding: Encoding | None) -> list[Fit] | None:
+    """Fit of a network on each board; None when it is not known which boards there are."""
     from equilif_golden.extras import MissingExtra
 
     try:
-        from equilif.hardware.boards import short
-        from equilif_boards import BOARDS
+        from equilif.hardware.boards import fits
     except MissingExtra:
         return None
-    return [board.name for board in BOARDS.values() if not short(board, network)]
+    return fits(network, encoding)
 
 
-def _show(loaded: LoadedData, sizes: str, epochs: int, boards: list[str] | None) -> None:
+def _show(loaded: LoadedData, sizes: str, epochs: int, boards: list[Fit] | None) -> None:
     """The same for people."""
     from equilif.data.build import ranges
 
@@ -151,9 +153,9 @@ def _show(loaded: LoadedData, sizes: str, epochs: int, boards: list[str] | None)
         f"\nthe network gets [bold]{gets}[/]; `equilif train` suggests {sizes}, {epochs} epochs"
     )
     if boards is not None:
-        show.console.print(
-            f"boards that hold it: {', '.join(boards) or 'none; take fewer neurons or inputs'}"
-        )
+        show.console.print(f"boards that hold it: {show_network.builds(boards)}")
+        if all(fit.short for fit in boards):
+            show_network.boards(boards)
 
 
 def _texts(loaded: LoadedData) -> Iterator[str]:

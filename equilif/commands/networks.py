@@ -13,6 +13,7 @@ from equilif.commands import (
     DATA_HELP,
     Data,
     Folder,
+    Hidden,
     Json,
     panel,
     refuse_own,
@@ -43,10 +44,7 @@ def init(
     out: Annotated[
         Path, typer.Option(help="Output file."), FileUse("output", unless=("keys", "schema"))
     ] = Path("net.toml"),
-    hidden: Annotated[
-        list[int] | None,
-        typer.Option(help="Neurons of a hidden layer; repeat for more.", min=1, show_default="the preset's"),
-    ] = None,
+    hidden: Hidden = None,
     keys: Annotated[
         bool,
         typer.Option("--keys", help="Print all keys of --set with meaning, default and range instead."),
@@ -61,6 +59,7 @@ def init(
         STREAM,
     ] = None,
     own: OwnOptions = NO_OPTIONS,
+    folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Write a network file (TOML): the preset of a data set, the default for your own data, or the network
@@ -83,7 +82,7 @@ def init(
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     files.check(out)
-    found, words = _suggested(data, own, tuple(hidden) if hidden else None)
+    found, words = _suggested(data, folder, own, hidden)
     file = str(out)
     train = ["equilif", "train", *words, "--config", file]
     heading = [
@@ -112,22 +111,32 @@ def _schema(out: Path) -> dict[str, Any]:
     return {"out": out}
 
 
-def _suggested(data: str, own: DataOptions, hidden: tuple[int, ...] | None) -> tuple[Description, list[str]]:
-    """Default network for data, or that of a run, and the data as typed."""
+def _suggested(
+    data: str, folder: Path | None, own: DataOptions, hidden: list[str] | None
+) -> tuple[Description, list[str]]:
+    """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
+    the samples.
+    """
     from equilif.training.description import Description
     from equilif.training.history import HISTORY, read_history
-    from equilif.training.presets import PRESETS, suited
+    from equilif.training.resolve import Request, adapted, default, layers
 
+    convolutions, sizes = layers(hidden or None)
     if data in set(Data):
         refuse_own(data, own)
-        return suited(PRESETS[data], hidden).changed(hidden=hidden), [data]
+        if not convolutions and folder is None:
+            return adapted(default(None, Data(data)), Request(), sizes), [data]
+        preset = samples_of(data, folder, hidden=hidden).description
+        return preset, [data, *([] if folder is None else ["--data", str(folder)])]
     if (Path(data) / HISTORY).is_file():
         refuse_own(f"the run in {data}", own)
+        if convolutions or folder is not None:
+            raise ValueError(f"conv: and --data are for data, {data} is a run: name its data")
         history = read_history(Path(data) / HISTORY)
         # the options of its data are left out
         words = [history.data] if history.about is None else [history.about.path, "..."]
-        return history.preset.changed(hidden=hidden), words
-    found = samples_of(data, None, own, hidden=hidden)
+        return history.preset.changed(hidden=sizes), words
+    found = samples_of(data, folder, own, hidden=hidden)
     others = {name: table for name, table in found.description.content().items() if name not in SHAPE}
     sized = Description.of_network(found.network, found.description.data, sized=True, **others)
     return sized, [data, *own.words]
@@ -190,7 +199,7 @@ def show(
 def _resources(network: str, data: str | None, folder: Path | None, own: DataOptions) -> NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
     from equilif.hardware.resources import NetworkResources
-    from equilif.training import netfile
+    from equilif.training import netfile, saved
     from equilif.training.description import Description
     from equilif.training.pretrained import model_path
 
@@ -203,14 +212,15 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")
-        saved = netfile.network_of(path)
-        return NetworkResources.of(network, Description.of_network(saved, sized=True), saved)
+        found = saved.read(path)
+        described = Description.of_network(found.network, sized=True)
+        return NetworkResources.of(network, described, found.network, found.encoding)
     file = netfile.read(path)
-    sized = None
-    if data is not None:
-        learns = path if file.description.learning else None
-        sized = file.network(samples_of(data, folder, own, config=learns).data)
-    return NetworkResources.of(network, file.description, sized)
+    if data is None:
+        return NetworkResources.of(network, file.description)
+    learns = path if file.description.learning else None
+    samples = samples_of(data, folder, own, config=learns).data
+    return NetworkResources.of(network, file.description, file.network(samples), samples.encoding)
 
 
 @command
@@ -221,8 +231,8 @@ def models(json: Json = None) -> dict[str, Any]:
 
     Example:  [bold]equilif evaluate digits-64[/]
     """
+    from equilif.training import saved
     from equilif.training.pretrained import Card, model_path
-    from equilif_golden import network as networks
     from equilif_golden.extras import MissingExtra
 
     without = None
@@ -231,23 +241,22 @@ def models(json: Json = None) -> dict[str, Any]:
     except MissingExtra as e:
         without = e
     rows: dict[str, Any] = {}
+    found = {}
     for name, card in Card.all().items():
-        network, _ = networks.load(model_path(name))
-        boards = None if without else [fit.board for fit in fits(network) if not fit.short]
-        rows[name] = {**card._asdict(), "weights": network.n_weights, "boards": boards}
+        network = saved.read(model_path(name))
+        found[name] = None if without else fits(network.network, network.encoding)
+        boards = None if without else [fit.build for fit in found[name] if not fit.short]
+        rows[name] = {**card._asdict(), "weights": network.network.n_weights, "boards": boards}
     table = [
-        (
-            name,
-            r["network"],
-            r["command"],
-            f"{r['accuracy']:.2%}",
-            f"{r['weights']:,}",
-            "" if without else str(len(r["boards"])),
-        )
+        (name, r["network"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
         for name, r in rows.items()
     ]
-    columns = ("name", "network", "trained by", "test accuracy", "weights", "boards that fit")
+    columns = ("name", "network", "trained by", "test accuracy", "weights")
     console.console.print(console.table("Pretrained networks", columns, table, left=3))
     if without:
         console.console.print(f"[yellow]without boards: {console.literal(without)}[/]")
+    else:
+        lines = [[name, show_network.builds(found[name])] for name in rows]
+        title = "\nboards that hold them"
+        console.console.print(console.table(title, ["name", "build"], lines, left=2))
     return {"models": rows}

@@ -20,6 +20,7 @@ from equilif_golden.network import MAX_NEURONS, MAX_PATTERNS, TokenRows
 
 if TYPE_CHECKING:
     from equilif.data.about import About
+    from equilif.data.encoding import Encoding
 
 
 MAX_SEED = (1 << 32) - 1  #: of the generators that split and draw samples
@@ -55,6 +56,11 @@ class DataSet:
     #: of the whole set, where this is a part of its training samples (:meth:`holding_out`)
     whole_set: About | NamedSet | None = None
 
+    @property
+    def encoding(self) -> Encoding | None:
+        """Encoding of a user's own data."""
+        return None if self.about is None else self.about.encoding
+
     def __post_init__(self) -> None:
         try:
             x, y, tokens = _part("training", self.x_train, self.y_train, self.tokens_train)
@@ -77,8 +83,11 @@ class DataSet:
                 f"inputs, not {self.shape}"
             )
         if self.y_train.min() == self.y_train.max():
+            others = int((self.y_test != self.y_train[0]).sum())
+            where = f", {others:,} of other classes are in the test part alone" if others else ""
             raise ValueError(
-                f"all training samples are of class {self.y_train[0]}: at least two classes are needed"
+                f"all training samples ({len(self.y_train):,}) are of class {self.y_train[0]}{where}: at "
+                "least two classes are needed"
             )
         if self.y_test.max() >= self.n_classes:
             raise ValueError(

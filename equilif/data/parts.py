@@ -91,7 +91,10 @@ def classes_of(content: Content) -> tuple[str, ...]:
     """Names of the classes: numbers by size, else texts by alphabet; ValueError when they are none."""
     found = [str(name) for name in np.unique(content.train.labels)]
     if len(found) < 2:
-        raise ValueError(f"all training samples are of class {found[0]!r}: at least two classes are needed")
+        raise ValueError(
+            f"all training samples ({len(content.train.labels):,}) are of class {found[0]!r}"
+            f"{_only_in_test(content, found[0])}: at least two classes are needed"
+        )
     if len(found) > MAX_CLASSES or len(found) > max(2, len(content.train.labels) // 2):
         raise ValueError(
             f"{len(found):,} classes for {len(content.train.labels):,} samples: labels must be repeated "
@@ -115,6 +118,16 @@ def _order(name: str) -> tuple[int, float, str]:
     if re.fullmatch(r"-?\d+(\.\d+)?", name, re.ASCII):
         return 0, float(name), name
     return 1, 0, name
+
+
+def _only_in_test(content: Content, name: str) -> str:
+    """Samples of other classes than the one of training, which are in the test part, for messages."""
+    if content.test is None:
+        return ""
+    others, counts = np.unique(content.test.labels[content.test.labels != name], return_counts=True)
+    listed = ", ".join(f"{n:,} of {str(other)!r}" for other, n in zip(others[:3], counts, strict=False))
+    more = f" and {len(others) - 3} more classes" if len(others) > 3 else ""
+    return f", others are in the test part alone ({listed}{more})" if len(others) else ""
 
 
 def numbered(labels: npt.NDArray[np.str_], classes: tuple[str, ...]) -> Labels:

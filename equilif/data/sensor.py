@@ -91,6 +91,11 @@ class SensorWindows:
         return self.windows << self.window
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Channels, window and windows."""
+        return self.channels, self.window, self.windows
+
+    @property
     def size(self) -> int:
         """Values of a sample."""
         return 2 * self.channels * self.windows
@@ -167,6 +172,13 @@ class SensorWindows:
                 f"{what} has {steps} steps, a sample of the front end {self.steps}: record longer ones, or "
                 "train with fewer data.windows (a board needs the same number)"
             )
+
+
+def mismatch(wanted: tuple[int, int, int], there: tuple[int, int, int]) -> str:
+    """How a front end differs from that of training, or nothing; channels, window and windows of both."""
+    if wanted == there:
+        return ""
+    return f"the network was trained on {described(*wanted)}, the front end has {described(*there)}"
 
 
 def described(channels: int, window: int, windows: int) -> str:

@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from equilif.training import netfile
+from equilif.data.encoding import Encoding
+from equilif.data.sensor import mismatch
+from equilif.training import netfile, saved
 from equilif.training.pretrained import model_path
-from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.compiler import CapacityError, Compiled, learns
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import OPTIONS, has
 from equilif_golden.engine.placement import Placement
 from equilif_golden.extras import needs
+from equilif_golden.front_end import live, sensor
 from equilif_golden.network import Network
 
 with needs("hdl,boards"):
@@ -64,18 +67,21 @@ def _own(file: str) -> Board:
     return board
 
 
-def network_of(text: str) -> Network:
-    """A chain, written 784-64-10, or the network of a file."""
+def network_of(text: str) -> tuple[Network, Encoding | None]:
+    """A chain, written 784-64-10, or the network of a file; with the encoding of its samples, if known."""
     parts = text.split("-")
     if len(parts) > 1 and all(p.isdecimal() and int(p) for p in parts):
-        return Network.chain(*map(int, parts))
+        return Network.chain(*map(int, parts)), None
     path = model_path(text)
     if not text or not path.exists():
         raise ValueError(
             "a network is given as layer sizes, such as 784-64-10, a network file or network.npz, "
             f"or a pretrained network (equilif models), not {text!r}"
         )
-    return netfile.network_of(path)
+    if path.suffix == netfile.SUFFIX:
+        return netfile.network_of(path), None
+    found = saved.read(path)
+    return found.network, found.encoding
 
 
 def measured() -> dict[str, Any]:
@@ -83,38 +89,114 @@ def measured() -> dict[str, Any]:
     return json.loads(MEASURED.read_text())["boards"] if MEASURED.exists() else {}
 
 
+def builds(board: Board) -> dict[str, Board]:
+    """Builds of a board by the options of ``equilif build``: the standard one, and those with front ends."""
+    return {"": board, **{f"--front-end {kind}": board.with_front_end(kind) for kind in board.front_ends}}
+
+
 @dataclass(frozen=True)
 class Fit:
-    """Fit of a network on a board: reason why not, or empty; tiles needed and available."""
+    """Fit of a network on a board.
 
-    board: str
-    title: str
+    ``design``: the board as ``equilif build`` makes it with ``options``.  ``short``: why it does not hold the
+    network, or empty.  ``tiles``: of weights, needed.  ``learns``: whether it can train the network.
+    """
+
+    design: Board
+    options: str
     short: str
     tiles: int
-    has_tiles: int
+    learns: bool
+
+    @property
+    def build(self) -> str:
+        """Arguments of ``equilif build``."""
+        return f"{self.design.name} {self.options}".strip()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "board": self.design.name,
+            "title": self.design.title,
+            "options": self.options,
+            "short": self.short,
+            "tiles": self.tiles,
+            "has_tiles": self.design.config.tiles,
+            "learns": self.learns,
+        }
 
 
-def fits(network: Network) -> list[Fit]:
-    """Fit of a network on each board."""
-    return [
-        Fit(
-            b.name,
-            b.title,
-            short(b, network),
-            Placement(network, b.config).all_tiles,
-            b.config.tiles,
-        )
-        for b in BOARDS.values()
-    ]
+def fits(network: Network, encoding: Encoding | None = None) -> list[Fit]:
+    """Fit of a network on each board.
+
+    ``encoding``: of its samples.  Features of a front end need a build with this front end.
+    """
+    return [fit(board, network, encoding) for board in BOARDS.values()]
 
 
-def short(board: Board, network: Network) -> str:
-    """Why a network does not fit, or nothing."""
+def fit(board: Board, network: Network, encoding: Encoding | None = None) -> Fit:
+    """The first build of a board that holds a network; if none does, the first one that has its front end, or
+    the standard one.
+    """
+    found = []
+    for options, design in builds(board).items():
+        tiles = Placement(network, design.config).all_tiles
+        missing = short(design, network, encoding)
+        found.append(Fit(design, options, missing, tiles, not missing and learns(network, design.config)))
+    return min(found, key=lambda f: (bool(f.short), not _has_front_end(f.design, encoding)))
+
+
+def short(design: Board, network: Network, encoding: Encoding | None = None) -> str:
+    """Why a build does not hold a network, or nothing."""
+    if lacking := _lacks_front_end(design, encoding):
+        return lacking if short(design, network) else f"{lacking}: a host must send the samples"
     try:
-        Compiled(network, board.config)
+        if encoding is None or not encoding.front_end:
+            Compiled(network, design.config)
+        elif encoding.sensor is None:
+            live.placed(network, design.config)
+        else:
+            sensor.placed(network, encoding.sensor.size, design.config)
     except CapacityError as e:
+        return f"{e}{_option_hint(design, network)}"
+    except ValueError as e:  # it is no network for the front end
+        if encoding is None or not encoding.front_end:
+            raise
         return str(e)
     return ""
+
+
+def _has_front_end(design: Board, encoding: Encoding | None) -> bool:
+    """Whether a build has the kind of front end that samples need, if they need one."""
+    if encoding is None or not encoding.front_end:
+        return True
+    return bool(design.microphone_kind) if encoding.sensor is None else design.has_adc
+
+
+def _lacks_front_end(design: Board, encoding: Encoding | None) -> str:
+    """The front end that samples need and a build does not have, or nothing."""
+    if not _has_front_end(design, encoding):
+        words = encoding is not None and encoding.sensor is None
+        return "it has no microphone" if words else "it has no front end for a sensor"
+    if encoding is None or encoding.sensor is None:
+        return ""
+    assert design.adc_front_end is not None
+    return mismatch(encoding.sensor.sizes, design.adc_front_end.sizes)
+
+
+def _option_hint(design: Board, network: Network) -> str:
+    """Options of ``equilif build`` with which an engine may hold a network, or nothing."""
+    lacking = [name for name, o in OPTIONS.items() if o.needed(network) and not has(design.config, name)]
+    if not lacking:
+        return ""
+    try:
+        config = replace(design.config, **dict.fromkeys(lacking, True))
+        Compiled(network, config)
+    except ValueError:
+        return ""
+    if design.device.shortage(config, standalone=design.standalone):
+        return ""
+    flags = " ".join(f"--{OPTIONS[name].flag}" for name in lacking)
+    return f"; a build with {flags} has it, if it can be placed"
 
 
 def speed(board: Board, entry: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -157,8 +239,8 @@ def older(board: Board, entry: Mapping[str, Any]) -> list[str] | None:
     ]
 
 
-def report(network: Network | None = None) -> list[dict[str, Any]]:
-    """A row for every board; ``network``: asks whether it fits."""
+def report(network: Network | None = None, encoding: Encoding | None = None) -> list[dict[str, Any]]:
+    """A row for every board; ``network``: asks whether it fits, see :func:`fits`."""
     known = measured()
     rows: list[dict[str, Any]] = []
     for board in BOARDS.values():
@@ -169,13 +251,13 @@ def report(network: Network | None = None) -> list[dict[str, Any]]:
             "serial": board.link.place,
             "lanes": board.config.lanes,
             "weights": board.config.n_weights,
-            "attention": board.config.attention,
-            "errors": board.config.errors,
+            **{name: has(board.config, name) for name in OPTIONS},
             "standalone": board.standalone,
             "network": "-".join(map(str, board.network)),
             "clock_hz": board.clock_hz,
             "link": str(board.link),
             "links": [{"kind": k.kind, "rate": str(k), "place": k.place} for k in board.links],
+            "front_ends": [{"kind": k, "place": board.front_end_place(k)} for k in board.front_ends],
         }
         entry = known.get(board.name)
         if entry and (differs := older(board, entry)) is not None:
@@ -192,6 +274,7 @@ def report(network: Network | None = None) -> list[dict[str, Any]]:
             if "standalone" in row["samples_per_second"]["training"]:
                 row["standalone_cycles"] = entry["standalone"]["cycles"]
         if network is not None:
-            row["short"] = short(board, network)
+            found = fit(board, network, encoding)
+            row |= {"short": found.short, "options": found.options, "learns": found.learns}
         rows.append(row)
     return rows

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from equilif.data.encoding import Encoding
 from equilif.training.description import Description
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.placement import Placement
@@ -72,8 +73,16 @@ class NetworkResources:
     fits: tuple[Fit, ...] | None
 
     @classmethod
-    def of(cls, name: str, description: Description, network: Network | None = None) -> NetworkResources:
-        """``network``: with the sizes of data; without it, of those that the description has."""
+    def of(
+        cls,
+        name: str,
+        description: Description,
+        network: Network | None = None,
+        encoding: Encoding | None = None,
+    ) -> NetworkResources:
+        """``network``: with the sizes of data; without it, of those that the description has.  ``encoding``:
+        of its samples.
+        """
         d = description
         if network is None and not d.open:
             network = d.network()
@@ -117,7 +126,7 @@ class NetworkResources:
                     table=table,
                 )
             )
-        return cls(name, d, network, populations, tuple(synapses), _fits(network))
+        return cls(name, d, network, populations, tuple(synapses), _fits(network, encoding))
 
     # -- numbers -----------------------------------------------------------------------------------
     @property
@@ -161,7 +170,7 @@ class NetworkResources:
             "weights": self.weights,
             "bits": self.bits,
             "tiles": {str(lanes): n for lanes, n in self.tiles().items()},
-            "boards": None if self.fits is None else [dataclasses.asdict(f) for f in self.fits],
+            "boards": None if self.fits is None else [f.to_dict() for f in self.fits],
         }
 
 
@@ -170,11 +179,11 @@ def _tiles(network: Network, lanes: int) -> int:
     return Placement(network, EngineConfig(lanes=lanes)).all_tiles
 
 
-def _fits(network: Network | None) -> tuple[Fit, ...] | None:
+def _fits(network: Network | None, encoding: Encoding | None) -> tuple[Fit, ...] | None:
     if network is None:
         return None
     try:
         from equilif.hardware import boards
     except MissingExtra:
         return None
-    return tuple(boards.fits(network))
+    return tuple(boards.fits(network, encoding))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from equilif import lesson
-from equilif.data.sensor import described
+from equilif.data.sensor import mismatch
 from equilif.lesson import Samples
 from equilif.listening import Listener, SensorListener
 from equilif_golden.engine.chip import Chip
@@ -73,11 +73,10 @@ def require_sensor(board: Board, listener: SensorListener) -> None:
     """ValueError unless the front end of a board makes the samples of a network."""
     there = board.adc_front_end
     assert there is not None
-    wanted, has = (described(f.channels, f.window, f.windows) for f in (listener.sensor, there))
-    if wanted != has:
+    if differs := mismatch(listener.sensor.sizes, there.sizes):
         raise ValueError(
-            f"{listener.saved.path} was trained on {wanted}, the front end of {board.title} has {has}: train "
-            "with as many (data.window, data.windows), or describe these in a board file (AdcFrontEnd)"
+            f"{listener.saved.path} and {board.title}: {differs}; train with as many (data.window, "
+            "data.windows), or describe these in a board file (AdcFrontEnd)"
         )
 
 

@@ -11,7 +11,6 @@ from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
 from equilif.report.inputs import Inputs
 from equilif.training.evaluate import Evaluation
-from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_golden.network import (
     Attention,
@@ -26,6 +25,7 @@ from equilif_golden.network import (
 from equilif_golden.samples import one_hot
 
 if TYPE_CHECKING:
+    from equilif.data.encoding import Encoding
     from equilif_golden.engine.chip import Chip
     from equilif_golden.engine.config import EngineConfig
 
@@ -176,10 +176,13 @@ def joints(network: Network, weights: Weights) -> list[Joint]:
 
 # -- boards ----------------------------------------------------------------------------------------
 class OnBoard(NamedTuple):
-    """A board: why it does not hold the network, or the most samples a second that its engine can do."""
+    """A build of a board: why it does not hold the network, or the most samples a second that its engine can
+    do.  ``options``: of `equilif build`.
+    """
 
     name: str
     title: str
+    options: str
     cost: int
     lanes: int
     mhz: float
@@ -193,40 +196,34 @@ def boards(
     weights: Weights,
     data: DataSet | None,
     learning_rate: float,
+    encoding: Encoding | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> list[OnBoard]:
     """Every board.  An engine touches a word of weights a cycle at most: what a sample touches, counted on
     the first test and training samples, bounds the speed.
 
-    ``data`` None: no speed is known.  A network without feedback is not trained.
+    ``data`` None: no speed is known.  ``encoding``: of the samples.  A network that cannot learn is not
+    trained.
     """
+    from equilif.hardware.boards import fits
     from equilif_golden.engine.chip import Chip
-    from equilif_golden.engine.compiler import CapacityError, Compiled
     from equilif_golden.engine.model import EngineModel
-
-    with needs("hdl,boards"):
-        from equilif_boards import BOARDS
 
     found = []
     counted: dict[EngineConfig, tuple[float | None, float | None]] = {}
-    for board in BOARDS.values():
-        progress(f"{board.name}: does it hold the network, and how fast")
-        short = ""
+    for fit in fits(network, encoding):
+        board = fit.design
+        progress(f"{board.name}: how fast it is")
         speed: Sequence[float | None] = (None, None)
-        try:
-            Compiled(network, board.config)
-        except CapacityError as e:
-            short = str(e)
-        else:
-            if data is not None:
-                if board.config not in counted:
-                    trains = network.trainable and (board.config.errors or not network.schedule.errors)
-                    rate = learning_rate if trains else None
-                    chip = Chip(EngineModel(board.config), network, weights, learning_rate=rate)
-                    counted[board.config] = _words(chip, data)
-                speed = [n and board.clock_hz / n for n in counted[board.config]]
+        if data is not None and not fit.short:
+            if board.config not in counted:
+                rate = learning_rate if fit.learns else None
+                chip = Chip(EngineModel(board.config), network, weights, learning_rate=rate)
+                counted[board.config] = _words(chip, data)
+            speed = [n and board.clock_hz / n for n in counted[board.config]]
         mhz = board.clock_hz / 1e6
-        found.append(OnBoard(board.name, board.title, board.cost, board.config.lanes, mhz, short, *speed))
+        row = (board.name, board.title, fit.options, board.cost, board.config.lanes, mhz, fit.short)
+        found.append(OnBoard(*row, *speed))
     return found
 
 

@@ -269,8 +269,10 @@ def _attention(run: Run, data: DataSet, j: int) -> Content | None:
 
 def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Content:
     """Every board, or what is missing to know them."""
+    encoding = run.history.about and run.history.about.encoding
+    rate = run.learning_rate(data)
     try:
-        return {"rows": metrics.boards(run.network, run.weights, data, run.learning_rate(data), progress)}
+        return {"rows": metrics.boards(run.network, run.weights, data, rate, encoding, progress)}
     except MissingExtra as e:
         return {"rows": [], "why": str(e)}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
+from equilif.show.network import by_result
 from equilif.show.plots import BLUE, GREY, INK, STYLE, VERMILLION, write
 from equilif_golden.extras import needs
 
@@ -470,10 +471,8 @@ def _below(resources: NetworkResources, width: float) -> list[tuple[list[str], s
     bits = resources.description.numerics.weight_width
     first = f"{resources.weights:,} weights of {bits} bits, {resources.bits / 8192:,.1f} KiB; tiles: {tiles}"
     caption = [(textwrap.wrap(first, letters), INK)]
-    for fit in resources.fits or ():
-        if fit.short:
-            lines = textwrap.wrap(f"✗ {fit.title}: {fit.short}", letters, subsequent_indent="    ")
-            caption.append((lines, VERMILLION))
-        else:
-            caption.append(([f"✓ {fit.title}: {fit.tiles:,} of {fit.has_tiles:,} tiles"], GREEN))
+    for (holds, text), builds in by_result(resources.fits or ()).items():
+        line = f"{'✓' if holds else '✗'} {', '.join(builds)}: {text}"
+        colour = GREEN if holds else VERMILLION
+        caption.append((textwrap.wrap(line, letters, subsequent_indent="    "), colour))
     return caption

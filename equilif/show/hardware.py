@@ -77,6 +77,12 @@ def costs(report: Report) -> None:
     )
 
 
+def cells(synthesis: Mapping[str, Any]) -> None:
+    """Table of the cells of a synthesised board."""
+    rows = [[name, f"{n:,}"] for name, n in synthesis["cells"].items()]
+    console.print(table(f"{synthesis['board']['title']}, after synthesis", ["cell", "number"], rows))
+
+
 def bitstream(build: Mapping[str, Any]) -> None:
     """Table of a build (equilif_boards.build) as a dict; ``samples_per_second`` if cycles were measured."""
     # nextpnr also counts internal cells, of which a device has none
@@ -110,6 +116,8 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
     for r in rows:
         if r.get("older"):
             console.print(f"[dim]{r['board']}: measured {', '.join(r['older'])}[/]")
+    if maps := [r["board"] for r in rows if r["convolution"]]:
+        console.print(f"[dim]with convolutions: {', '.join(maps)}[/]")
     measured = [r for r in rows if "build" in r]
     if measured:
         engine = ["board", "network", "cycles", "training", "inference"]
@@ -120,21 +128,28 @@ def boards(rows: Sequence[Mapping[str, Any]], network: str | None) -> None:
             "through the link; standalone: training from the flash[/]"
         )
     console.print("\n[bold]host links (build --link)[/]")
-    name = max(len(r["board"]) for r in rows)
-    for r in rows:
-        for n, link in enumerate(r["links"]):
-            board = "" if n else r["board"]
-            console.print(
-                literal(f"{board:{name}}  {link['kind']:4}  {link['rate']:11}  {link['place']}"),
-                soft_wrap=True,
-            )
+    _listed([(r["board"], link["kind"], link["rate"], link["place"]) for r in rows for link in r["links"]])
+    console.print("\n[bold]front ends (build --front-end)[/]")
+    _listed([(r["board"], f["kind"], f["place"]) for r in rows for f in r["front_ends"]])
     for r in rows if network else ():
+        build = f"{r['board']} {r['options']}".strip()
         console.print(
-            f"{NO} {r['board']}: {literal(r['short'])}"
+            f"{NO} {build}: {literal(r['short'])}"
             if r["short"]
-            else f"{YES} {r['board']} holds {literal(network)}",
+            else f"{YES} {build} holds {literal(network)}{'' if r['learns'] else ', inference only'}",
             soft_wrap=True,
         )
+
+
+def _listed(rows: Sequence[tuple[str, ...]]) -> None:
+    """Rows of a list, whose last column may be long; a board is named once."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    before = ""
+    for board, *cells in rows:
+        *first, last = ("" if board == before else board, *cells)
+        line = "".join(f"{cell:{width}}  " for cell, width in zip(first, widths, strict=False))
+        console.print(literal(line + last), soft_wrap=True)
+        before = board
 
 
 def _as_built(row: Mapping[str, Any]) -> list[str]:

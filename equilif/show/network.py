@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from equilif.show.console import NO, YES, console, literal, table
 
 if TYPE_CHECKING:
+    from equilif.hardware.boards import Fit
     from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
 
 
@@ -90,13 +91,32 @@ def network(resources: NetworkResources) -> None:
         console.print(
             f"{resources.with_the_host:,} of these weights are the embedding table, which the host keeps"
         )
-    for fit in resources.fits or ():
-        text = (
-            f"{NO} {fit.board}: {literal(fit.short)}"
-            if fit.short
-            else f"{YES} {fit.board}: {fit.tiles:,} of {fit.has_tiles:,} tiles"
-        )
-        console.print(text, soft_wrap=True)
+    boards(resources.fits or ())
+
+
+def boards(fits: Iterable[Fit]) -> None:
+    """Builds that hold a network, and why others do not."""
+    for (holds, text), builds in by_result(fits).items():
+        line = f"{YES if holds else NO} {', '.join(builds)}: {literal(text)}"
+        console.print(line, soft_wrap=True)
+
+
+def by_result(fits: Iterable[Fit]) -> dict[tuple[bool, str], list[str]]:
+    """Builds by whether they hold a network, and the tiles that it needs or why they do not."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for fit in fits:
+        tiles = f"{fit.tiles:,} of {fit.design.config.tiles:,} tiles"
+        text = fit.short or (tiles if fit.learns else f"{tiles}, inference only")
+        found.setdefault((not fit.short, text), []).append(fit.build)
+    return found
+
+
+def builds(fits: Sequence[Fit]) -> str:
+    """The builds that hold a network."""
+    held = [fit.build for fit in fits if not fit.short]
+    if held and held == [fit.design.name for fit in fits]:
+        return f"all {len(held)} boards"
+    return ", ".join(held) or "none"
 
 
 def _kind(p: PopulationInfo) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from equilif.data import Name, images, own, sequences
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
+from equilif.data.encoding import Encoding
 from equilif.data.identity import NamedSet
 from equilif.data.own import Samples
 from equilif.training.history import NETWORK, saved_history
@@ -47,6 +48,11 @@ class Saved:
     @property
     def _origin(self) -> tuple[str, ...]:
         return () if self.origin is None else (f"{self.path}: {self.origin}",)
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """Encoding of the samples, if a user's own data are recorded."""
+        return self.identity.encoding if isinstance(self.identity, About) else None
 
     # -- data --------------------------------------------------------------------------------------
     def data_set(self, folder: Path | None = None) -> DataSet:

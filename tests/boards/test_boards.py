@@ -9,15 +9,18 @@ import json
 import os
 import re
 import stat
-from dataclasses import replace
+import warnings
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("amaranth_boards")
 
+from equilif.data.encoding import Encoding
+from equilif.data.sensor import SensorWindows
 from equilif.hardware import boards as known
-from equilif_boards import BOARDS
+from equilif_boards import BOARDS, Board, checks
 from equilif_boards import build as builder
 from equilif_boards.build import (
     BuildError,
@@ -33,8 +36,12 @@ from equilif_boards.build import (
 from equilif_boards.clock import Ecp5Dividers, GowinDividers, Ice40Dividers
 from equilif_boards.device import ECP5, ICE40
 from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.front_end.filter_bank import BANDS
+from equilif_golden.front_end.tokens import POSITIONS, TOKENS
 from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
 from equilif_hdl.link.uart import Uart
+from tests.cli import error_of, run
 from tests.netlists import identity_luts
 from tests.plans import SMALL, pads, planned
 
@@ -43,6 +50,9 @@ OWN = (
     "import dataclasses, equilif_boards; "
     "MINE = dataclasses.replace(equilif_boards.BOARDS['icebreaker'], name='{}')"
 )
+
+OWN_BOARD = Path(__file__).parents[2] / "examples" / "own_board.py"
+PLAN_OF = Plan.of
 
 #: of the OrangeCrab's flash; its clock leaves through USRMCLK
 FLASH_PADS = {"U17", "U18", "T18", "R18", "N18"}
@@ -64,6 +74,70 @@ def test_claimed_network_fits(board):
     sizes[1] *= 3
     with pytest.raises(CapacityError, match=r"\d+ .* has \d+"):
         Compiled(Network.chain(*sizes), board.config)
+
+
+@every_board
+def test_front_ends_have_pins(board):
+    """A board that is made from another one may lack its front end."""
+    for design in known.builds(board).values():
+        for front_end in (board.front_end, board.adc_front_end):
+            if front_end and (design.microphone_kind or design.has_adc):
+                assert board.platform().lookup(front_end.resource, 0)
+
+
+WORD = Network.attention(TOKENS, BANDS + POSITIONS, 6, 128, 10)
+WORDS = Encoding(kind="series", attention=True, front_end=True, steps=TOKENS)
+ALL = list(BOARDS)
+
+
+@pytest.mark.parametrize(
+    ("network", "encoding", "builds"),
+    [
+        (Network.chain(64, 32, 10), None, ALL),
+        (Network.chain(784, 128, 10), None, ["ulx3s-85f"]),
+        # more program words than the standard builds of the ECP5 25F have
+        (
+            WORD,
+            None,
+            [
+                "ulx3s-25f --front-end pdm",
+                "ulx3s-85f",
+                "ulx3s-85f-maps",
+                "orangecrab --front-end pdm",
+                "colorlight-i5 --front-end pdm",
+            ],
+        ),
+        (WORD, WORDS, [f"{n} --front-end pdm" for n in ("ulx3s-25f", "orangecrab", "colorlight-i5")]),
+        # the last values of the engine are the table of the controller
+        (Network.attention(TOKENS, BANDS + POSITIONS, 6, 128, 101), WORDS, []),
+        (
+            Network.chain(72, 32, 4),
+            Encoding(kind="series", front_end=True, sensor=SensorWindows(channels=6)),
+            ["icebreaker --front-end adc"],
+        ),
+        (
+            Network.chain(36, 32, 4),
+            Encoding(kind="series", front_end=True, sensor=SensorWindows(channels=3)),
+            [],
+        ),
+        (Network.conv((8, 8), (16, 3), 10), None, ["ulx3s-85f-maps"]),
+    ],
+)
+def test_builds_that_hold_a_network(network, encoding, builds):
+    found = known.fits(network, encoding)
+    assert [fit.design.name for fit in found] == ALL
+    assert [fit.build for fit in found if not fit.short] == builds
+
+
+def test_options_that_a_network_needs():
+    chain = Network.chain(64, 32, 10)
+    early = replace(chain, schedule=replace(chain.schedule, early_exit=0))
+    assert all("--early-exit" in fit.short for fit in known.fits(early))
+    deep = Network.chain(64, 32, 10, feedback=False, schedule=Schedule(contrast="errors"))
+    assert {n: known.fit(BOARDS[n], deep).learns for n in ("icebreaker", "ulx3s-25f")} == {
+        "icebreaker": False,
+        "ulx3s-25f": True,
+    }
 
 
 @every_board
@@ -111,6 +185,17 @@ def test_custom_board_is_built(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(OWN.format("mine"))
     assert known.find(str(path)) == replace(BOARDS["icebreaker"], name="mine")
+
+
+def test_fields_in_the_manual():
+    """docs/how_to/new_board.md has every field, and whether it has a default."""
+    page = Path(__file__).parents[2] / "docs" / "how_to" / "new_board.md"
+    table = page.read_text().split("| field of `Board` |")[1].split("\n\n")[0]
+    documented = {}
+    for row in table.splitlines()[2:]:
+        _, names, _, default, _ = row.split("|")
+        documented |= dict.fromkeys(re.findall(r"`(\w+)`", names), bool(default.strip()))
+    assert documented == {f.name: f.default is not MISSING for f in fields(Board)}
 
 
 def test_manual_claims():
@@ -189,6 +274,55 @@ def test_impossible_clocks():
         Uart.of(6e6, 3_000_000)
     with pytest.raises(ValueError, match=r"9 MHz.*2250000 baud, \+12.5.*\b2000000\b"):
         Uart.of(9e6, 2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("pin", "named"),
+    [
+        ('PinsN("6", dir="o")', ("pin 6", "led_1", "uart_0.rx")),
+        ('PinsN("99", dir="o")', ("pin 99", "led_1", "SG48")),
+        ('PinsN("pmod_0:9", dir="o")', ("pmod_0:9", "led 1")),
+    ],
+)
+def test_invalid_pins(pin, named, tools, tmp_path, monkeypatch):
+    """One error before a tool runs, and no file."""
+    monkeypatch.setattr(Plan, "of", PLAN_OF)
+    tools("yosys", f"touch {tmp_path}/started")
+    text = OWN_BOARD.read_text()
+    (tmp_path / "mine.py").write_text(text.replace('PinsN("37", dir="o")', pin))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="My carrier") as error:
+            build(known.find(str(tmp_path / "mine.py")), tmp_path / "out")
+    assert all(word in str(error.value) for word in named)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "started").exists()
+
+
+@every_board
+def test_pins_exist(board, plans):
+    used = checks.pins(plans[board.name].constraints)
+    assert used and not checks.unknown_pins(board.platform(), used)
+    assert pads(SMALL[board.name]) <= set(used.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["icebreaker", "tang-nano-9k", pytest.param("ulx3s-25f", marks=pytest.mark.regress)]
+)
+def test_block_ram_estimate(name):
+    """Exactly those of the recorded build."""
+    board = BOARDS[name]
+    need = checks.block_rams(planned(board).files["top.il"], board.device.family)
+    recorded = known.measured()[name]["build"]["utilisation"][board.device.family.ram_name]
+    assert need == recorded["used"]
+
+
+def test_block_rams_are_missing(tools, tmp_path):
+    """Neuron state and values need more than the device has; the weights fit."""
+    board = SMALL["icebreaker"]
+    large = replace(board, config=replace(board.config, state_groups=1024, value_groups=1024))
+    with pytest.raises(DoesNotFit, match=r"about [\d,]+ ICESTORM_RAM of 30"):
+        build(large, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # -- builds with fake tools ------------------------------------------------------------------------
@@ -332,6 +466,21 @@ def test_f_max_of_several_seeds(tools, tmp_path):
         build(SMALL["icebreaker"], tmp_path / "out", seeds=0)
 
 
+def test_synthesis_only(tools, tmp_path):
+    """It needs Yosys alone, and leaves a finished build."""
+    tools("nextpnr-ice40", "exit 1")
+    path = tmp_path / "mine.py"
+    path.write_text(OWN.format("mine").replace("icebreaker", "icesugar"))
+    build_of = ("build", path, "--synthesis-only", "--out", tmp_path / "out")
+    output = run(*build_of, "--json", tmp_path / "a.json")
+    cells = json.loads((tmp_path / "a.json").read_text())["cells"]
+    assert cells == {"SB_LUT4": 32} and "SB_LUT4" in output
+    assert not builder.bitstream_in(tmp_path / "out")
+    (tmp_path / "out" / "top.bin").write_text("bits")
+    assert "top.bin" in error_of(*build_of)
+    assert "--seed" in error_of(*build_of, "--seed", 1)
+
+
 def test_timing_not_met(tools, tmp_path):
     with pytest.raises(
         TimingNotMet,
@@ -398,13 +547,16 @@ def test_other_errors_are_quoted(tools, tmp_path):
         build(SMALL["icebreaker"], tmp_path / "out")
 
 
-def test_missing_tool_is_named_with_its_package(monkeypatch, tmp_path, capsys):
+def test_missing_tools_are_named_with_their_packages(monkeypatch, tmp_path, capsys):
+    """All of them, before the design is elaborated."""
+    monkeypatch.setattr(Plan, "of", pytest.fail)
     monkeypatch.setenv("ICEPACK", "no-such-icepack")
     monkeypatch.setenv("YOSYS", "true")
-    monkeypatch.setenv("NEXTPNR_ICE40", "true")
+    monkeypatch.setenv("NEXTPNR_ICE40", "no-such-nextpnr")
     assert main(["icebreaker", "--out", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert all(name in error for name in ("no-such-icepack", "fpga-icestorm", "ICEPACK"))
+    assert all(name in error for name in ("no-such-nextpnr", "nextpnr-ice40", "NEXTPNR_ICE40"))
 
 
 def test_report_takes_the_slowest_clock():

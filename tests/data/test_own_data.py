@@ -976,6 +976,14 @@ def lone(path: Path) -> None:
         shutil.rmtree(path / name)
 
 
+def loose(folder: str) -> str:
+    """CSV files that are in no class folder."""
+    Path(folder).mkdir()
+    for k in range(2):
+        text("a,b\n1,2\n", f"{folder}/{k}.csv")
+    return folder
+
+
 def bomb(path: Path) -> None:
     """An image whose header claims 60,000 x 60,000 pixels."""
     png(path / "ape/0.png", 60_000, b"\x08\0", bytes(1000))
@@ -1121,6 +1129,17 @@ WRONG: dict[str, tuple[Callable[[], str], str, tuple[str, ...]]] = {
         ("'2'", "0, 1"),
     ),
     "no class folders": (lambda: (Path("e").mkdir(), "e")[1], "", ("e has no folders", "each class")),
+    "CSV files without class folders": (
+        lambda: loose("e"),
+        "",
+        ("e has 2 files", "e/CLASS/0.csv", "e/0.csv --label"),
+    ),
+    "CSV files with a label": (lambda: loose("e"), "--label c", ("e/CLASS/0.csv", "e/0.csv --label")),
+    "classes in the test part alone": (
+        lambda: npz("p.npz", x=None, y=None, x_train=X, y_train=Y * 0, x_test=X, y_test=Y),
+        "",
+        (f"({len(Y):,})", "'0'", f"{(Y == 1).sum():,} of '1'", "test part"),
+    ),
     "empty class": (lambda: pictures(lambda p: (p / "dog").mkdir()), "", ("dog", "no PNG or JPEG")),
     "one folder": (lambda: pictures(lone), "", ("'ape'", "class")),
     "broken image": (

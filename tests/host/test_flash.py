@@ -128,7 +128,7 @@ def test_capacity_report():
     )
     rows = {r["board"]: r for r in report(Network.chain(784, 128, 10))}
     assert rows["ulx3s-85f"]["short"] == "" and rows["icebreaker"]["short"]
-    assert network_of("64-32-10") == Network.chain(64, 32, 10)
+    assert network_of("64-32-10") == (Network.chain(64, 32, 10), None)
     for text in ("784", "784-0-10", "784-a-10", ""):
         with pytest.raises(ValueError, match="784-64-10"):
             network_of(text)

@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from equilif.data import images
+from equilif.commands import samples_of
+from equilif.commands.patches import layers
+from equilif.data import Name, images
 from equilif.data.dataset import DataSet
 from equilif.training import convolved, netfile, train
 from equilif.training.convolved import ConvSpec
@@ -100,6 +102,25 @@ def test_convolution_run(tmp_path):
     run("init", out, "--out", tmp_path / "net.toml")
     assert netfile.read(tmp_path / "net.toml").network(images.digits()) == network
     assert f"{again.history[-1].test_accuracy:.2%}" in run("evaluate", out / NETWORK)
+
+
+@pytest.mark.parametrize("words", [("conv:6", "conv:8"), ("conv:6:2", "7"), ("7",), ("9", "7")])
+def test_init_writes_the_network_that_train_trains(words, tmp_path):
+    net = tmp_path / "net.toml"
+    options = [option for word in words for option in ("--hidden", word)]
+    run("init", "digits", *options, "--out", net)
+    conv, sizes = layers(words)
+    _, trained = samples_of(Name.digits, None, conv=conv, hidden=sizes)
+    _, written = samples_of(Name.digits, None, config=net)
+    assert written == trained
+
+
+def test_init_refuses_what_train_refuses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for word in ("conv:8:9", "conv:x", "x", "0"):
+        refused = [error_of(command, "digits", "--hidden", word) for command in ("init", "train")]
+        assert refused[0] == refused[1]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

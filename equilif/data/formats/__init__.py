@@ -15,6 +15,7 @@ from equilif.data.formats.base import Series as Series
 from equilif.data.formats.base import Texts as Texts
 from equilif.data.formats.cifar import Cifar
 from equilif.data.formats.events import EventFolders
+from equilif.data.formats.folders import require_classes
 from equilif.data.formats.pictures import ImageFolders
 from equilif.data.formats.series import SeriesFolders as SeriesFolders
 from equilif.data.formats.series import Ts as Ts
@@ -69,6 +70,8 @@ def read(path: Path, columns: Columns) -> tuple[Format, Content]:
     known = find(path)
     if not path.exists():
         raise ValueError(_absent(path))
+    if known.name == ImageFolders.name:  # it claims every folder
+        require_classes(path)
     if columns.front_end and known.name not in FRONT_END:
         found = "has no recording in a class folder" if path.is_dir() else f"is {known.what}"
         raise ValueError(_no_front_end(f"{path} {found}"))

@@ -9,6 +9,8 @@ from equilif_golden.files import RESULTS
 
 RUN = "history.json"  #: in the folder of a run
 PARTS = {"train", "test"}
+#: endings of files that are recordings in a class folder, or a table with all samples
+TABLES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Files:
         """ValueError when a class has no file."""
         folders = self._folders(path)
         if not folders:
-            raise ValueError(f"{path} has no folders: it needs one for each class, with its files in it")
+            raise ValueError(_no_classes(path))
         found = []
         for folder in folders:
             files = [p for p in _visible(folder) if self.takes(p)]
@@ -64,6 +66,29 @@ class Files:
             within = [p for folder in self._folders(part) for p in _visible(folder)]
             n += sum(not self.takes(p) for p in within) + sum(not p.is_dir() for p in _visible(part))
         return [f"{n} files that are no {self.what} were left out"] if n else []
+
+
+def require_classes(path: Path) -> None:
+    """ValueError for a folder without class folders."""
+    if not any(p.is_dir() for p in _visible(path)):
+        raise ValueError(_no_classes(path))
+
+
+def _no_classes(path: Path) -> str:
+    """What to do with a folder that has no class folders, for messages."""
+    files = [p for p in _visible(path) if p.is_file()]
+    if not files:
+        return f"{path} has no folders: it needs one for each class, with its files in it"
+    found = (
+        f"{path} has {len(files):,} files and no class folders: put the files of each class into a folder of "
+        f"its name, such as {path / 'CLASS' / files[0].name}"
+    )
+    table = next((p for p in files if p.suffix.lower() in TABLES), None)
+    return (
+        f"{found}; or give a table, a sample in each row, by its file: {table} --label COLUMN"
+        if table
+        else found
+    )
 
 
 def _visible(folder: Path) -> list[Path]:

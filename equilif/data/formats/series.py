@@ -9,7 +9,7 @@ import numpy as np
 from equilif.data.arrays import Floats
 from equilif.data.formats.arrays import of_series
 from equilif.data.formats.base import Columns, Content, Part, Series
-from equilif.data.formats.folders import Files
+from equilif.data.formats.folders import TABLES, Files
 from equilif.data.formats.tables import NUMBER, numbers_of, rows_of
 from equilif.data.reading import content_of, reading, reals, text
 
@@ -21,7 +21,7 @@ REFUSED = {
 }
 
 
-FILES = Files((".csv", ".tsv"), "CSV recording")
+FILES = Files(TABLES, "CSV recording")
 
 
 class SeriesFolders:

@@ -72,6 +72,11 @@ def _other_numbers(network: Numerics, engine: Numerics) -> str:
     return f"the network has {required}, the engine {available}"
 
 
+def learns(network: Network, config: EngineConfig) -> bool:
+    """Whether an engine that holds a network can train it."""
+    return network.trainable and (config.errors or not network.schedule.errors)
+
+
 def _never_learns(network: Network) -> bool:
     """Whether it has self-attention without an energy."""
     return not all(a.energy for a in network.self_attention)

@@ -65,6 +65,34 @@ def table_first(config: EngineConfig) -> int:
     return region_size(config, Region.VALUE) - TABLE_BYTES
 
 
+def placed(network: Network, config: EngineConfig) -> Compiled:
+    """The network on an engine with the controller; ValueError for a network that words cannot be the samples
+    of, CapacityError if it does not fit or needs the values of the table.
+    """
+    layer = network.dynamic_attention
+    width = BANDS + POSITIONS
+    if layer is None or (layer.attention.size, layer.relay.width) != (TOKENS, width) or network.n_inputs:
+        raise ValueError(
+            f"the network must have an attention layer of {TOKENS} dynamic patterns of {width} values, "
+            "and no other inputs"
+        )
+    check_int(network.n_outputs, "classes", 1, MAX_CLASSES)
+    compiled = Compiled(network, config)
+    require_table(compiled)
+    return compiled
+
+
+def require_table(compiled: Compiled) -> None:
+    """CapacityError if a network needs the values of the table."""
+    first = table_first(compiled.config)
+    used = compiled.n_groups * compiled.config.lanes
+    if used > first:
+        raise CapacityError(
+            f"the network needs {used} values, and this engine has {first} beside the table of the live "
+            "controller"
+        )
+
+
 class Table(NamedTuple):
     """What the controller knows of a network."""
 
@@ -72,26 +100,9 @@ class Table(NamedTuple):
     scaling: Scaling
 
     def content(self, config: EngineConfig) -> Raw:
-        """Bytes (TABLE_BYTES,); ValueError for a network that words cannot be the samples of, CapacityError
-        if it needs the values of the table.
-        """
+        """Bytes (TABLE_BYTES,); errors as of :func:`placed`."""
         net = self.network
-        layer = net.dynamic_attention
-        width = BANDS + POSITIONS
-        if layer is None or (layer.attention.size, layer.relay.width) != (TOKENS, width) or net.n_inputs:
-            raise ValueError(
-                f"the network must have an attention layer of {TOKENS} dynamic patterns of {width} values, "
-                "and no other inputs"
-            )
-        check_int(net.n_outputs, "classes", 1, MAX_CLASSES)
-        compiled = Compiled(net, config)
-        first = table_first(config)
-        used = compiled.n_groups * config.lanes
-        if used > first:
-            raise CapacityError(
-                f"the network needs {used} values, and this engine has {first} beside the table of the live "
-                "controller"
-            )
+        compiled = placed(net, config)
         target = compiled.groups[compiled.target].first * config.lanes
         out = np.zeros(TABLE_BYTES, np.int64)
         out[0], out[CLASSES], out[LABEL] = MAGIC, net.n_outputs, NO_LABEL

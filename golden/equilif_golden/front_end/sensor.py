@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.engine.compiler import CapacityError, Compiled
+from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Engine, Region
 from equilif_golden.fixed import Raw, check_int, integers
@@ -37,6 +37,7 @@ from equilif_golden.front_end.live import (
     SCALING,
     TABLE_BYTES,
     TARGET,
+    require_table,
     table_first,
 )
 from equilif_golden.network import Network
@@ -115,6 +116,21 @@ class ChannelScaling(NamedTuple):
         return inputs
 
 
+def placed(network: Network, size: int, config: EngineConfig) -> Compiled:
+    """The network on an engine with the controller of samples of ``size`` values; ValueError for a network
+    that has other inputs, CapacityError if it does not fit or needs the values of the table.
+    """
+    if network.n_inputs != size or len(network.inputs) != 1 or network.windowed or network.maps:
+        raise ValueError(
+            f"the network must have a single population of {size} inputs, neither maps nor "
+            f"attention: it has {network.n_inputs} inputs"
+        )
+    check_int(network.n_outputs, "classes", 1, MAX_CLASSES)
+    compiled = Compiled(network, config)
+    require_table(compiled)
+    return compiled
+
+
 class SensorTable(NamedTuple):
     """What the controller knows of a network, whose inputs are ``size`` values of a sensor."""
 
@@ -123,24 +139,9 @@ class SensorTable(NamedTuple):
     scaling: ChannelScaling
 
     def content(self, config: EngineConfig) -> Raw:
-        """Bytes (TABLE_BYTES,); ValueError for a network that has other inputs, CapacityError if it needs the
-        values of the table.
-        """
+        """Bytes (TABLE_BYTES,); errors as of :func:`placed`."""
         net = self.network
-        if net.n_inputs != self.size or len(net.inputs) != 1 or net.windowed or net.maps:
-            raise ValueError(
-                f"the network must have a single population of {self.size} inputs, neither maps nor "
-                f"attention: it has {net.n_inputs} inputs"
-            )
-        check_int(net.n_outputs, "classes", 1, MAX_CLASSES)
-        compiled = Compiled(net, config)
-        used = compiled.n_groups * config.lanes
-        first = table_first(config)
-        if used > first:
-            raise CapacityError(
-                f"the network needs {used} values, and this engine has {first} beside the table of the live "
-                "controller"
-            )
+        compiled = placed(net, self.size, config)
         out = np.zeros(TABLE_BYTES, np.int64)
         out[0], out[CLASSES], out[LABEL] = MAGIC, net.n_outputs, NO_LABEL
         target = compiled.groups[compiled.target].first * config.lanes
