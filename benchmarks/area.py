@@ -166,11 +166,7 @@ def differences(known: Blocks, now: Blocks) -> list[str]:
     return out
 
 
-def main(
-    *,
-    write: Write = False,
-    only: Annotated[Sequence[str], "pipelines (default: all)"] = (),
-) -> int:
+def main(*, write: Write = False, only: Annotated[Sequence[str], "pipelines (default: all)"] = ()) -> int:
     if write and only:
         raise ValueError("--write is of all pipelines: leave out --only")
     found = {}

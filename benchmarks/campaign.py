@@ -66,10 +66,7 @@ SAMPLES = 4  #: of a network
 LIMIT = 2_000_000  #: cycles of a program
 RESULTS = ("prediction", "spikes", "accesses", "activity", "cycles")
 
-ENGINES: dict[str, EngineConfig] = {
-    **CONFIGS,
-    "P2-DEEP": replace(SMALL, lanes=2, pipeline=Pipeline.DEEP),
-}
+ENGINES: dict[str, EngineConfig] = {**CONFIGS, "P2-DEEP": replace(SMALL, lanes=2, pipeline=Pipeline.DEEP)}
 #: as large as the networks of the campaign
 ROOM: dict[str, Any] = {"tiles": 256, "value_groups": 64, "state_groups": 32, "program_words": 1024}
 

@@ -311,11 +311,7 @@ def part(counts: Mapping[Point, int], kind: str) -> list[float]:
 def summary(counts: Mapping[Point, int]) -> dict[str, Any]:
     """Lines, toggles, and uncovered unexplained signals of a design."""
     left = [point for point, n in counts.items() if not n and not why(point)]
-    return {
-        "lines": part(counts, "line"),
-        "toggles": part(counts, "toggle"),
-        "unexplained": _signals(left),
-    }
+    return {"lines": part(counts, "line"), "toggles": part(counts, "toggle"), "unexplained": _signals(left)}
 
 
 def _signals(points: Iterable[Point]) -> str:

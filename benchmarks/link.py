@@ -104,10 +104,7 @@ class ByteCounter(Client):
 
     def __init__(self, board: Board):
         self._identity = Identity(
-            board.config,
-            0,
-            board.frame_bytes - OVERHEAD,
-            max_samples=board.max_samples,
+            board.config, 0, board.frame_bytes - OVERHEAD, max_samples=board.max_samples
         )
         self.bytes = 0
 

@@ -95,10 +95,7 @@ def _engine(board: Board) -> tuple[object, ...]:
 
 
 def main(
-    boards: Annotated[Sequence[str], "boards (default: icebreaker)"] = (),
-    *,
-    data: Data,
-    write: Write = False,
+    boards: Annotated[Sequence[str], "boards (default: icebreaker)"] = (), *, data: Data, write: Write = False
 ) -> None:
     mnist = BOARD_PRESET.load(data)
     rows = []
