@@ -19,7 +19,7 @@ Write = Annotated[bool, "write the record and the pages"]
 
 
 class Record(NamedTuple):
-    """A record, which ``benchmark`` writes with ``options``.  ``inputs``: git pathspecs that the result depends
+    """A record that ``benchmark`` writes with ``options``.  ``inputs``: git pathspecs that the result depends
     on.  ``entries``: key of the entries with a commit each; empty: one commit for the file.  ``part``: key of
     an entry that contains its commit; entries without it are ignored.
     """

@@ -9,10 +9,9 @@ from equilif.data.dataset import DataSet
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
 from equilif.training.run import Run
-from equilif.training.train import epoch_plan, order, train_epoch
+from equilif.training.train import EquilibriumPropagation, epoch_plan, order, train_epoch
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network
 
 #: preset of the networks of boards
 BOARD_PRESET = PRESETS["mnist"]
@@ -34,9 +33,8 @@ def show(name: str, accuracies: Sequence[float], note: str = "") -> None:
 
 def after_an_epoch(sizes: Sequence[int], data: DataSet, n: int) -> tuple[Kernel, Raw]:
     """A dense network after one epoch, for representative spike rates, and the next ``n`` samples."""
-    preset = BOARD_PRESET
-    network = Network.chain(*sizes, schedule=preset.schedule)
-    kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
-    for _ in train_epoch(kernel, data, epoch_plan(preset, data, 0, 0)):
+    trained = EquilibriumPropagation.start(BOARD_PRESET.changed(hidden=tuple(sizes[1:-1])), data, 0)
+    assert isinstance(trained.learner, Kernel)
+    for _ in train_epoch(trained.learner, data, epoch_plan(trained.plan, data, 0, 0)):
         pass
-    return kernel, order(0, 1, len(data.x_train))[:n]
+    return trained.learner, order(0, 1, len(data.x_train))[:n]

@@ -48,7 +48,9 @@ def test_results_are_recorded():
     assert good["result"] == "3 passed" and good["versions"]["python"] and not proven
     assert evidence.run_claim(claim("python -c 'print(7); raise SystemExit(1)'"))[0]["result"] == "FAILED: 7"
     two = claim('python -c \'print("f_max 5"); print("file")\'')
-    shown = [evidence.run_claim(two._replace(shows=shows))[0]["result"] for shows in ("", "f_max", r"max (\d)")]
+    shown = [
+        evidence.run_claim(two._replace(shows=shows))[0]["result"] for shows in ("", "f_max", r"max (\d)")
+    ]
     assert shown == ["file", "f_max 5", "5"]
 
 
