@@ -1,8 +1,6 @@
 """Cell counts of every block in every pipeline.
 
-    python -m benchmarks.area                changes since the recorded table
-    python -m benchmarks.area --write        write the table, benchmarks/summaries/area.json
-    python -m benchmarks.area --only deep    one pipeline (repeatable)
+Lists changes since the recorded table, benchmarks/summaries/area.json, or writes it.
 
 Yosys synthesises the design of a board (equilif_hdl.top.Top) with a small engine and all options, without
 flattening.  The pipeline for single-port memories uses iCE40 cells, the other ECP5 cells, each with the
@@ -11,20 +9,20 @@ passes of a board with this pipeline.  Instances of a block are one row with the
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from amaranth.back import rtlil
 
 from benchmarks import pages, records
 from benchmarks.claims import BUILT
+from benchmarks.registry import Write, choose
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import executable
@@ -96,22 +94,33 @@ def yosys() -> str:
     return output.split()[1]
 
 
+def statistics(design: Any, passes: Iterable[str], what: str = "synthesis") -> Mapping[str, Any]:
+    """Statistics of Yosys after these passes; ToolFailed with the message of Yosys."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        (work / "top.il").write_text(rtlil.convert(design, name="top", emit_src=False))
+        script = "; ".join(["read_rtlil top.il", *passes, "tee -q -o stat.json stat -json"])
+        command = [executable("yosys"), "-q", "-p", script]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+        if done.returncode:
+            raise ToolFailed(f"Yosys, {what}: {done.stderr.strip()[-300:]}")
+        found: dict[str, Any] = json.loads((work / "stat.json").read_text())
+    return found
+
+
+def alone(block: Any, kinds: Mapping[str, str]) -> Cells:
+    """Cells of a block of its own on an ECP5, by kind."""
+    found = statistics(block, ["synth_ecp5 -top top"])["design"]["num_cells_by_type"]
+    return {kind: found.get(cell, 0) for cell, kind in kinds.items()}
+
+
 def measure(pipeline: Pipeline) -> Blocks:
-    """Cells of every block; ToolFailed with the message of Yosys."""
+    """Cells of every block."""
     config = EngineConfig(lanes=LANES, pipeline=pipeline, attention=True, early_exit=True)  # as most boards
     how = synthesis(pipeline)
     line = UartLink(baud=BAUD).transport(CLOCK_HZ)
     top = Top(config, transport=line, state_ram=how.state_ram, flash=AREA)
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        (work / "top.il").write_text(rtlil.convert(top, name="top", emit_src=False))
-        script = ["read_rtlil top.il", *how.passes, "tee -q -o stat.json stat -json"]
-        done = subprocess.run(
-            [executable("yosys"), "-q", "-p", "; ".join(script)], cwd=work, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise ToolFailed(f"Yosys, pipeline {pipeline}: {done.stderr.strip()[-300:]}")
-        return blocks(json.loads((work / "stat.json").read_text()))
+    return blocks(statistics(top, how.passes, f"pipeline {pipeline}"))
 
 
 def blocks(stat: Mapping[str, Any]) -> Blocks:
@@ -157,32 +166,17 @@ def differences(known: Blocks, now: Blocks) -> list[str]:
     return out
 
 
-def _write(found: Mapping[Pipeline, Blocks]) -> None:
-    table = {
-        **records.stamp(BUILT),
-        "yosys": yosys(),
-        "lanes": LANES,
-        "pipelines": {str(p): {"family": synthesis(p).family, "blocks": made} for p, made in found.items()},
-    }
-    records.write(TABLE, table, 4)
-    pages.write()
-
-
-def main(arguments: Iterable[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the table")
-    parser.add_argument(
-        "--only", action="append", choices=list(Pipeline), help="pipeline (repeatable; default: all)"
-    )
-    given = parser.parse_args(None if arguments is None else list(arguments))
-    if given.write and given.only:
-        parser.error("--write is of all pipelines: leave out --only")
+def main(*, write: Write = False, only: Annotated[Sequence[str], "pipelines (default: all)"] = ()) -> int:
+    if write and only:
+        raise ValueError("--write is of all pipelines: leave out --only")
     found = {}
-    for pipeline in map(Pipeline, given.only or Pipeline):
+    for pipeline in map(Pipeline, choose(only, Pipeline, "pipeline")):
         found[pipeline] = measure(pipeline)
         print(f"{pipeline}: {found[pipeline]['all']}", flush=True)
-    if given.write:
-        _write(found)
+    if write:
+        table = {str(p): {"family": synthesis(p).family, "blocks": made} for p, made in found.items()}
+        content = {**records.stamp(BUILT), "yosys": yosys(), "lanes": LANES, "pipelines": table}
+        pages.save(TABLE, content, 4)
         return 0
     known = records.read(TABLE)["pipelines"]
     changed = [
@@ -192,7 +186,3 @@ def main(arguments: Iterable[str] | None = None) -> int:
     ]
     print("\n".join(changed) or "no changes")
     return int(bool(changed))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -2,8 +2,6 @@
 
 `equilif boards` and the tables of the pages use this file.
 
-    python -m benchmarks.boards --data DIR [--builds build] [--seeds 3] [BOARD ...]
-
 A board is not built again if its folder in --builds, or its row, is of the same netlist and tools.  A row
 has the commit at the start of this command.  Cycles: RTL simulation of the board's network after one epoch of
 MNIST (representative spike rates), compared with the golden model.  Bytes: frames and replies by sample,
@@ -12,14 +10,13 @@ without SLIP escapes.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -27,17 +24,15 @@ from benchmarks import pages
 from benchmarks.claims import BUILT
 from benchmarks.link import line_bytes
 from benchmarks.records import stamp, write
+from benchmarks.registry import Data, choose
+from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif import results
-from equilif.data import images as data
+from equilif.data.dataset import DataSet
 from equilif.hardware import verify
 from equilif.hardware.boards import KINDS, MEASURED, measured, older
-from equilif.training.presets import PRESETS
-from equilif.training.train import epoch_plan, order, train_epoch
 from equilif_boards import BOARDS, Board
 from equilif_boards.build import MANIFEST, BuildSteps, build, synthesise
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network
 from equilif_golden.samples import one_hot
 
 #: keys of a manifest that are kept
@@ -76,28 +71,23 @@ def _record(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def cost(board: Board, d: data.DataSet, n: int) -> dict[str, dict[str, float]]:
+def cost(board: Board, d: DataSet, n: int) -> dict[str, dict[str, float]]:
     """Mean cycles and bytes per sample over ``n`` samples."""
     config = board.config
-    sizes = board.network
-    preset = PRESETS["mnist"]
-    network = Network.chain(*sizes, schedule=preset.schedule)
-    kernel = Kernel(network, preset.initial_weights(network, 0), learning_rate=preset.rate(0))
-    for _ in train_epoch(kernel, d, epoch_plan(preset, d, 0, 0)):
-        pass
-    chosen = order(0, 1, len(d.x_train))[:n]
+    kernel, chosen = after_an_epoch(board.network, d, n)
+    network = kernel.network
     found = verify.compare(
         network,
         kernel.weights,
         config,
         d,
-        verify.Plan([(preset.rate(1), chosen, lambda: (d.x_train, None))], n),
+        verify.Plan([(BOARD_PRESET.rate(1), chosen, lambda: (d.x_train, None))], n),
         counter=kernel.counter,
     )
     if found.mismatch:
         raise AssertionError(found.mismatch)
     compiled = Compiled(network, config)
-    targets = one_hot(d.y_train, sizes[-1])
+    targets = one_hot(d.y_train, network.n_outputs)
     values = {
         "training": [compiled.sample(d.x_train[j].astype(np.int64), targets[j]) for j in chosen],
         "inference": [compiled.sample(x.astype(np.int64)) for x in d.x_test[:n]],
@@ -109,40 +99,32 @@ def cost(board: Board, d: data.DataSet, n: int) -> dict[str, dict[str, float]]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "boards",
-        nargs="*",
-        default=list(BOARDS),
-        metavar="BOARD",
-        help="boards (default: all)",
-    )
-    parser.add_argument("--data", type=Path, help="folder with MNIST's IDX files")
-    parser.add_argument(
-        "--builds", type=Path, default=Path("build"), help="folder of the builds, one subfolder per board"
-    )
-    parser.add_argument("--samples", type=int, default=100, help="samples of training and of inference")
-    parser.add_argument("--seeds", type=int, default=1, help="seeds of place and route per board")
-    args = parser.parse_args()
+def main(
+    boards: Annotated[Sequence[str], "boards (default: all)"] = (),
+    *,
+    data: Data,
+    builds: Annotated[Path, "folder of the builds, one subfolder per board"] = Path("build"),
+    samples: Annotated[int, "samples of training and of inference"] = 100,
+    seeds: Annotated[int, "seeds of place and route per board"] = 1,
+) -> None:
     built_from = stamp(BUILT)  # before the builds, which take hours
-    d = data.load("mnist", args.data)
+    d = BOARD_PRESET.load(data)
     known = measured()
     costs: dict[tuple[object, ...], dict[str, dict[str, float]]] = {}
-    for board in (BOARDS[name] for name in args.boards):
+    for board in (BOARDS[name] for name in choose(boards, BOARDS, "board")):
         before = known.get(board.name, {})
-        made = build_record(board, args.builds, args.seeds, before.get("build", {}))
+        made = build_record(board, builds, seeds, before.get("build", {}))
         key = board.config, board.network, board.frame_bytes, board.max_samples
         if key not in costs:
-            costs[key] = cost(board, d, args.samples)
-        # measured by benchmarks.standalone
+            costs[key] = cost(board, d, samples)
+        # measured by the benchmark standalone
         same = "standalone" in before and older(board, before) is not None
         known[board.name] = {
             **built_from,
             **({"standalone": before["standalone"]} if same else {}),
             "config": json.loads(json.dumps(asdict(board.config))),
             "network": board.network,
-            "samples": args.samples,
+            "samples": samples,
             **costs[key],
             "build": made,
         }
@@ -153,7 +135,3 @@ def main() -> None:
             flush=True,
         )
     pages.write()
-
-
-if __name__ == "__main__":
-    main()

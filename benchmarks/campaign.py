@@ -1,7 +1,5 @@
 """Random programs and networks on every engine in Verilator, compared with the golden model.
 
-    python -m benchmarks.campaign --programs 100000 --networks 1000 --seed 1
-
 Programs form chains that start at power-up and share memories.  After each program all memories, results,
 counters and cycles are compared; weights only before they are rewritten, every fourth program.  The first
 chain of an engine has every operation in every mode with every operand at its limits; the others are random,
@@ -14,15 +12,14 @@ the mismatch remains) and printed as a test.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -69,10 +66,7 @@ SAMPLES = 4  #: of a network
 LIMIT = 2_000_000  #: cycles of a program
 RESULTS = ("prediction", "spikes", "accesses", "activity", "cycles")
 
-ENGINES: dict[str, EngineConfig] = {
-    **CONFIGS,
-    "P2-DEEP": replace(SMALL, lanes=2, pipeline=Pipeline.DEEP),
-}
+ENGINES: dict[str, EngineConfig] = {**CONFIGS, "P2-DEEP": replace(SMALL, lanes=2, pipeline=Pipeline.DEEP)}
 #: as large as the networks of the campaign
 ROOM: dict[str, Any] = {"tiles": 256, "value_groups": 64, "state_groups": 32, "program_words": 1024}
 
@@ -441,7 +435,7 @@ def behind(done: Mapping[str, int]) -> list[tuple[int, str]]:
     return [(k, name) for k, name in enumerate(ENGINES) if done.get(name, 0) < least + 2 * CHAIN]
 
 
-def programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
+def run_programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
     """Distribute the missing programs up to ``n`` evenly over the engines."""
     for config in ENGINES.values():
         VerilatedEngine(config)  # compiled before timing starts
@@ -481,7 +475,7 @@ def run_chain(name: str, config: EngineConfig, chain: Sequence[Case]) -> None:
         sys.exit(as_test(config, shrunk(make, config, chain), what))
 
 
-def networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
+def run_networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> None:
     begun = time.monotonic()
     with counted("networks", n) as progress:
         while sum(done["networks"].values()) < n and time.monotonic() - begun < seconds:
@@ -518,26 +512,17 @@ def summary(done: Mapping[str, Any]) -> dict[str, Any]:
     return {"seed": done["seed"], "seconds": round(done["seconds"]), "engines": engines}
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--programs", type=int, default=100_000, help="total number of programs (%(default)s)"
-    )
-    parser.add_argument("--networks", type=int, default=1_000, help="total number of networks (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--seconds", type=float, default=float("inf"), help="time limit of programs and of networks"
-    )
-    given = parser.parse_args(None if arguments is None else list(arguments))
+def main(
+    *,
+    programs: Annotated[int, "total number of programs"] = 100_000,
+    networks: Annotated[int, "total number of networks"] = 1_000,
+    seed: int = 1,
+    seconds: Annotated[float, "time limit of programs and of networks"] = float("inf"),
+) -> None:
     done = read()
-    if done["seed"] not in (None, given.seed):
-        sys.exit(f"{TABLE} is of seed {done['seed']}: move it away first")
-    done["seed"] = given.seed
-    networks(done, given.networks, given.seed, given.seconds)
-    programs(done, given.programs, given.seed, given.seconds)
-    records.write(SUMMARY, {**records.stamp(), **summary(done)})
-    pages.write()
-
-
-if __name__ == "__main__":
-    main()
+    if done["seed"] not in (None, seed):
+        raise ValueError(f"{TABLE} is of seed {done['seed']}: move it away first")
+    done["seed"] = seed
+    run_networks(done, networks, seed, seconds)
+    run_programs(done, programs, seed, seconds)
+    pages.save(SUMMARY, {**records.stamp(), **summary(done)})

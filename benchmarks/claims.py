@@ -30,13 +30,11 @@ CLAIMS = (
         "random-programs",
         "2,400 random programs on eight engines: RTL = engine model, every memory compared",
         "python -m pytest tests/engine/test_engine.py -k random_programs -m 'not long'",
-        SIMULATED,
     ),
     Claim(
         "same-bits",
         "training in RTL = reference",
         "python -m pytest tests/engine/test_engine.py -k networks_learn -m 'not long'",
-        SIMULATED,
     ),
     Claim(
         "kernel",
@@ -48,7 +46,6 @@ CLAIMS = (
         "blocks",
         "RTL blocks = their golden functions, latency and cycles included",
         "python -m pytest tests/blocks -m 'not long'",
-        SIMULATED,
     ),
     Claim(
         "primitives-proven",
@@ -86,41 +83,27 @@ CLAIMS = (
         "python -m pytest tests/formal/test_netlist.py -m 'long or not long'",
         (*PROVEN, "boards/equilif_boards", ":(exclude)*.json"),
     ),
-    Claim(
-        "cycles",
-        "the cycle model is exact",
-        "python -m pytest tests/engine/test_engine.py -k cycles",
-        SIMULATED,
-    ),
+    Claim("cycles", "the cycle model is exact", "python -m pytest tests/engine/test_engine.py -k cycles"),
     Claim(
         "bad-frames",
         "10,000 bad frames are rejected without side effects",
         "python -m pytest tests/link/test_host.py -k ten_thousand_bad_frames -m long",
-        SIMULATED,
     ),
     Claim(
         "checker",
         "the program checker rejects what the golden model rejects",
         "python -m pytest tests/engine/test_checker.py -m 'not long'",
-        SIMULATED,
     ),
-    Claim(
-        "bus",
-        "AXI bus = its model",
-        "python -m pytest tests/link/test_bus.py -m 'not long'",
-        SIMULATED,
-    ),
+    Claim("bus", "AXI bus = its model", "python -m pytest tests/link/test_bus.py -m 'not long'"),
     Claim(
         "power-cuts",
         "standalone training keeps its weights when power is cut at any cycle",
         "python -m pytest tests/link/test_standalone_rtl.py -k power_cuts -m long",
-        SIMULATED,
     ),
     Claim(
         "resets",
         "reset in any cycle, random contents of all memories at power-up",
         "python -m pytest tests/engine/test_faults.py -m 'not long'",
-        SIMULATED,
     ),
     Claim(
         "bad-line",
@@ -160,12 +143,7 @@ CLAIMS = (
         (*SIMULATED, *TRAINED),
         shows="mismatches",
     ),
-    Claim(
-        "gradient",
-        "the integer update against the gradient",
-        "equilif gradient",
-        TRAINED,
-    ),
+    Claim("gradient", "the integer update against the gradient", "equilif gradient", TRAINED),
     Claim(
         "speed",
         "training of MNIST 784-128-10 on one core, batch 1: speed relative to PyTorch",
@@ -173,13 +151,7 @@ CLAIMS = (
         (*TRAINED, "equilif/bench"),
         shows=r"^mnist +times faster +([\d.]+)",
     ),
-    Claim(
-        "bitstream",
-        "a bitstream of the iCEBreaker",
-        "equilif build icebreaker",
-        BUILT,
-        shows="f_max",
-    ),
+    Claim("bitstream", "a bitstream of the iCEBreaker", "equilif build icebreaker", BUILT, shows="f_max"),
 )
 
 
@@ -265,10 +237,7 @@ NETWORKS = {
         "equilif train snippets",
     ),
     "sst2": TrainedNetwork(
-        "SST-2, up to 64 tokens, trainable embeddings",
-        "8 queries, 64 hidden",
-        5,
-        "equilif train sst2",
+        "SST-2, up to 64 tokens, trainable embeddings", "8 queries, 64 hidden", 5, "equilif train sst2"
     ),
     "spoken": TrainedNetwork(
         "spoken digits", "16 queries, 128 hidden", 30, "equilif train spoken", "spoken digits, 16 queries"

@@ -1,8 +1,5 @@
 """Line and toggle coverage of the RTL by the benches, measured by Verilator.
 
-    python -m benchmarks.coverage            write benchmarks/summaries/coverage.json
-    python -m benchmarks.coverage --chains 40
-
 Engines run the directed and random programs of benchmarks.campaign; checker and link run their cocotb
 benches. build/records/coverage has the counts of all points.  A line is a branch of the generated Verilog; a
 toggle is a rising or falling bit.  Instances of a block are merged: a bit that toggles in one lane is
@@ -11,7 +8,6 @@ covered.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import dataclasses
 import os
@@ -20,13 +16,14 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from amaranth.back import verilog
 
 from benchmarks import pages, records
 from benchmarks.campaign import chain_of, difference, directed
+from benchmarks.registry import choose
 from equilif.results import write_json
 from equilif.show.console import stages
 from equilif_golden.blocks.plasticity import DITHER_MASK
@@ -314,11 +311,7 @@ def part(counts: Mapping[Point, int], kind: str) -> list[float]:
 def summary(counts: Mapping[Point, int]) -> dict[str, Any]:
     """Lines, toggles, and uncovered unexplained signals of a design."""
     left = [point for point, n in counts.items() if not n and not why(point)]
-    return {
-        "lines": part(counts, "line"),
-        "toggles": part(counts, "toggle"),
-        "unexplained": _signals(left),
-    }
+    return {"lines": part(counts, "line"), "toggles": part(counts, "toggle"), "unexplained": _signals(left)}
 
 
 def _signals(points: Iterable[Point]) -> str:
@@ -336,29 +329,20 @@ def _span(of: set[int]) -> str:
     return f"[{min(of)}..{max(of)}]" if len(of) > 1 else "".join(f"[{n}]" for n in of)
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--chains", type=int, default=20, help="number of chains of 25 random programs (%(default)s)"
-    )
-    parser.add_argument(
-        "--only", action="append", choices=[*ENGINES, *BLOCKS], help="design (repeatable; default: all)"
-    )
-    given = parser.parse_args(None if arguments is None else list(arguments))
-    names = given.only or [*ENGINES, *BLOCKS]
+def main(
+    *,
+    chains: Annotated[int, "number of chains of 25 random programs"] = 20,
+    only: Annotated[Sequence[str], "designs (default: all)"] = (),
+) -> None:
+    names = choose(only, (*ENGINES, *BLOCKS), "design")
     known = records.read(SUMMARY).get("designs", {})
     with stages("coverage", len(names)) as begin:
         for name in names:
             begin(name)
-            counts = BLOCKS[name]() if name in BLOCKS else engine(CONFIGS[name], given.chains)
+            counts = BLOCKS[name]() if name in BLOCKS else engine(CONFIGS[name], chains)
             others = (*BENCHES, *AROUND.get(name, ()))
             counts = {point: n for point, n in counts.items() if point.block not in others}
             write_json(RESULTS / f"{name}.json", [[*point, n] for point, n in counts.items()])
             known[name] = {**records.stamp(), **summary(counts)}
             designs = {name: known[name] for name in (*ENGINES, *BLOCKS) if name in known}
-            records.write(SUMMARY, {"designs": designs})
-    pages.write()
-
-
-if __name__ == "__main__":
-    main()
+            pages.save(SUMMARY, {"designs": designs})

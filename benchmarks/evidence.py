@@ -1,9 +1,6 @@
 """Run the commands behind the claims of README and docs, and record the results.
 
-    python -m benchmarks.evidence --list          list the claims
-    python -m benchmarks.evidence --run NAME      run a claim, record the result, update the pages
-    python -m benchmarks.evidence --tests FILE    record claims from a JUnit report of the tests
-                                                  (./run test --junitxml FILE)
+Without options the claims are listed.  `./run test --junitxml FILE` writes a report for --tests.
 
 benchmarks/summaries/claims.json has the last run of each claim, passed or failed.  Proofs of a run replace
 those of the last run of the same claim in build/records/proofs.json; the summary is
@@ -12,7 +9,6 @@ benchmarks/summaries/proofs.json.  Commands with {data} need --data, a folder wi
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 import os
@@ -24,14 +20,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from xml.etree import ElementTree
 
 from benchmarks import pages, records
 from benchmarks.claims import CLAIMS, Claim
 from benchmarks.records import ROOT
+from benchmarks.registry import choose
 
 TABLE = records.SUMMARIES / "claims.json"
 PROOFS = records.FULL / "proofs.json"
@@ -44,31 +41,23 @@ ENDS = {"failure": "failed", "error": "errors", "skipped": "skipped"}
 TOOLS = {"yosys": ("yosys", "-V"), "iverilog": ("iverilog", "-V")}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--list", action="store_true", help="list the claims")
-    parser.add_argument(
-        "--run", action="append", default=[], metavar="NAME", help="run the command of a claim (repeatable)"
-    )
-    parser.add_argument("--tests", type=Path, metavar="FILE", help="record results from a JUnit report")
-    parser.add_argument("--data", type=Path, help="folder with the IDX files of MNIST")
-    options = parser.parse_args()
+def main(
+    *,
+    run: Annotated[Sequence[str], "claims whose commands to run"] = (),
+    tests: Annotated[Path | None, "JUnit report to record results from"] = None,
+    data: Annotated[Path | None, "folder with the IDX files of MNIST"] = None,
+) -> None:
     claims = {claim.name: claim for claim in CLAIMS}
-    if options.list:
+    if not run and not tests:
         print("\n".join(claims))
         return
-    strange = [name for name in options.run if name not in claims]
-    if strange:
-        parser.error(f"no claim is called {', '.join(strange)}: --list has them")
-    for name in options.run:
+    for name in choose(run, claims, "claim") if run else ():
         claim = claims[name]
         if "{data}" in claim.command:
-            if not options.data:
-                parser.error(f"{name} needs --data, a folder with MNIST's IDX files")
-            claim = claim._replace(
-                command=claim.command.format(data=shlex.quote(str(options.data.resolve())))
-            )
-        record, proven = run(claim)
+            if not data:
+                raise ValueError(f"{name} needs --data, a folder with MNIST's IDX files")
+            claim = claim._replace(command=claim.command.format(data=shlex.quote(str(data.resolve()))))
+        record, proven = run_claim(claim)
         note({name: record})
         if proven:
             others = [proof for proof in records.read(PROOFS).get("proofs", []) if proof["claim"] != name]
@@ -78,8 +67,8 @@ def main() -> None:
             known[name] = {**records.stamp(claim.inputs), "blocks": summary(proven)}
             records.write(PROOFS_SUMMARY, {"claims": known}, 4)
         print(f"{name}: {record['result']}", flush=True)
-    if options.tests:
-        found = of_tests(options.tests)
+    if tests:
+        found = of_tests(tests)
         note(found)
         print(f"{len(found)} claims: {', '.join(found)}")
     pages.write()
@@ -108,7 +97,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def run_claim(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Run the command of a claim: result (a line, seconds, date, versions) and proofs."""
     words = shlex.split(claim.command)
     if words[0] == "python":
@@ -194,7 +183,3 @@ def summary(proofs: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         of["proofs"] += 1
         of["seconds"] = round(of["seconds"] + proof["seconds"], 1)
     return out
-
-
-if __name__ == "__main__":
-    main()

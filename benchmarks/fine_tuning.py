@@ -1,14 +1,8 @@
 """Class-incremental learning: train rates without one class, deploy, learn the class on chip by EP.
 
-    python -m benchmarks.fine_tuning digits --rtl -1
-        all updates in RTL as well, compared
-    python -m benchmarks.fine_tuning mnist --data DIR --rtl 200
-        the first 200 updates in RTL as well
-    python -m benchmarks.fine_tuning mnist --data DIR --run DIR
-        use a run of `equilif train-rates mnist --set rates.excluded_classes=9`
-
 Training without a class drives its output below 0.  If a nudge cannot reach the threshold from there, the
-output cannot learn; --revive reinitialises its weights.  Each epoch on chip has every training sample of the
+output cannot learn; --revive reinitialises its weights.  --run takes a run of `equilif train-rates NAME --set
+rates.excluded_classes=9` in place of a new one.  Each epoch on chip has every training sample of the
 new class (up to --new) once, and --replay times as many random samples of the others. --rtl compares the
 golden kernel with RTL in Verilator: predictions, spike counts, rates, and weights at checkpoints and at the
 end.
@@ -16,17 +10,17 @@ end.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from equilif import results
+from benchmarks.registry import Data, Epochs, choose
 from equilif.data.dataset import DataSet
 from equilif.hardware.verify import Plan, compare
 from equilif.training.presets import RATES
 from equilif.training.run import Run
+from equilif.training.train import EpochPlan, Samples
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
@@ -65,100 +59,90 @@ def orders(data: DataSet, held: int, *, new: int, replay: float, epochs: int, se
     return out
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("name", choices=RATES)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--run", type=Path)
-    parser.add_argument("--held", type=int, default=9)
-    parser.add_argument("--new", type=int, default=1000)
-    parser.add_argument("--replay", type=float, default=3.0)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        default=0.02,
-        help="learning rate of the first epoch; decays linearly to a tenth",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--revive", action="store_true", help="reinitialise the output of the new class")
-    parser.add_argument(
-        "--rtl",
-        type=int,
-        default=0,
-        help="number of updates in RTL; -1: all, and all test samples",
-    )
-    parser.add_argument("--lanes", type=int, default=4)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+def without_class(name: str, data: Path | None, run: Path | None, held: int, seed: int) -> Run:
+    """The given run, or a new one, trained without class ``held``."""
+    if run:
+        found = Run.resume(run, data)
+        if found.plan.rates is None or held not in found.plan.excluded_classes:
+            raise ValueError(f"the run in {run} was not trained without class {held}")
+        return found
+    found = Run.start(RATES[name].changed(excluded_classes=[held]), data, seed)
+    while not found.done:
+        record = found.epoch()
+        print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")
+    return found
 
-    if options.run:
-        run = Run.resume(options.run, options.data)
-        if run.plan.rates is None or options.held not in run.plan.excluded_classes:
-            parser.error(f"the run in {options.run} was not trained without class {options.held}")
-    else:
-        run = Run.start(
-            RATES[options.name].changed(excluded_classes=[options.held]), options.data, options.seed
-        )
-        while not run.done:
-            record = run.epoch()
-            print(f"epoch {record.epoch}: {record.test_accuracy:.2%} of all test samples in real numbers")
-    network, weights = run.network, run.weights
-    data = run.data
-    order = orders(
-        data, options.held, new=options.new, replay=options.replay, epochs=options.epochs, seed=options.seed
-    )
-    etas = [options.learning_rate * (1 - 0.9 * e / max(1, options.epochs - 1)) for e in range(options.epochs)]
 
-    history = [accuracy(Kernel(network, weights), data, options.held)]
-    if options.revive:
-        weights = revived(network, weights, options.held, options.seed)
+def compare_rtl(
+    kernel: Kernel, start: Weights, data: DataSet, epochs: list[EpochPlan], updates: int, lanes: int
+) -> dict[str, Any]:
+    """Compare ``updates`` updates from the weights ``start`` on with RTL; -1: all, and the weights of the
+    ``kernel`` after them.
+    """
+    left = updates if updates > 0 else sum(len(e.order) for e in epochs)
+    plan = []
+    for epoch in epochs:
+        if left > 0:
+            plan.append(epoch._replace(order=epoch.order[:left]))
+            left -= len(epoch.order)
+    n_test = len(data.x_test) if updates < 0 else min(updates, len(data.x_test))
+    network = kernel.network
+    report = compare(network, start, engine_for(network, lanes=lanes), data, Plan(plan, n_test))
+    same = updates > 0 or all((report.weights[n] == w).all() for n, w in kernel.weights.items())
+    c = report.compared
+    print(
+        f"RTL, {lanes} lanes: {report.mismatch or '0 mismatches'} in "
+        f"{c.predictions:,} predictions, {c.rates:,} rates, {c.weights:,} weight words "
+        f"({report.training.samples:,} updates, {report.inference.samples:,} test samples)"
+    )
+    return {"rtl": report.to_dict(), "mismatches": int(bool(report.mismatch) or not same)}
+
+
+def main(
+    name: Annotated[str, "preset of train-rates"],
+    *,
+    data: Data | None = None,
+    run: Annotated[Path | None, "folder of a run"] = None,
+    held: Annotated[int, "the new class"] = 9,
+    new: Annotated[int, "training samples of the new class"] = 1000,
+    replay: Annotated[float, "samples of the others for each new one"] = 3.0,
+    epochs: Epochs = 6,
+    learning_rate: Annotated[float, "learning rate of the first epoch; decays linearly to a tenth"] = 0.02,
+    seed: int = 0,
+    revive: Annotated[bool, "reinitialise the output of the new class"] = False,
+    rtl: Annotated[int, "number of updates in RTL; -1: all, and all test samples"] = 0,
+    lanes: int = 4,
+) -> dict[str, Any]:
+    (preset,) = choose([name], RATES, "preset")
+    deployed = without_class(preset, data, run, held, seed)
+    network, weights, d = deployed.network, deployed.weights, deployed.data
+    order = orders(d, held, new=new, replay=replay, epochs=epochs, seed=seed)
+    etas = [learning_rate * (1 - 0.9 * e / max(1, epochs - 1)) for e in range(epochs)]
+    history = [accuracy(Kernel(network, weights), d, held)]
+    if revive:
+        weights = revived(network, weights, held, seed)
     kernel = Kernel(network, weights, learning_rate=etas[0])
     for eta, samples in zip(etas, order, strict=True):
         kernel.set_learning_rate(eta)
-        kernel.train(data.x_train, data.y_train, samples)
-        history.append(accuracy(kernel, data, options.held))
+        kernel.train(d.x_train, d.y_train, samples)
+        history.append(accuracy(kernel, d, held))
     for epoch, a in enumerate(history):
         when = f"after {epoch} epochs on chip" if epoch else "deployed"
-        print(
-            f"{when:24} class {options.held} {a['new']:7.2%}   others {a['others']:7.2%}   "
-            f"all {a['all']:7.2%}"
-        )
+        print(f"{when:24} class {held} {a['new']:7.2%}   others {a['others']:7.2%}   all {a['all']:7.2%}")
     found: dict[str, Any] = {
-        "data": data.name,
-        "sizes": run.sizes,
-        "held": options.held,
+        "data": d.name,
+        "sizes": deployed.sizes,
+        "held": held,
         "updates": sum(map(len, order)),
-        "new": int(min(options.new, (data.y_train == options.held).sum())),
+        "new": int(min(new, (d.y_train == held).sum())),
         "etas": etas,
-        "replay": options.replay,
+        "replay": replay,
         "history": history,
-        "machine": results.machine(),
     }
-    if options.rtl:
-        left = options.rtl if options.rtl > 0 else sum(map(len, order))
-        plan = []
-        for eta, samples in zip(etas, order, strict=True):
-            if left > 0:
-                plan.append((eta, samples[:left], lambda: (data.x_train, data.tokens_train)))
-                left -= len(samples)
-        n_test = len(data.x_test) if options.rtl < 0 else min(options.rtl, len(data.x_test))
-        report = compare(network, weights, engine_for(network, lanes=options.lanes), data, Plan(plan, n_test))
-        same = options.rtl > 0 or all((report.weights[n] == w).all() for n, w in kernel.weights.items())
-        c = report.compared
-        print(
-            f"RTL, {options.lanes} lanes: {report.mismatch or '0 mismatches'} in "
-            f"{c.predictions:,} predictions, {c.rates:,} rates, {c.weights:,} weight words "
-            f"({report.training.samples:,} updates, {report.inference.samples:,} test samples)"
-        )
-        found["rtl"] = report.to_dict()
-        if report.mismatch or not same:
-            raise SystemExit(1)
-    if options.json:
-        results.write_json(options.json, found)
-
-
-if __name__ == "__main__":
-    main()
+    if rtl:
+        plans = [
+            EpochPlan(eta, at, lambda: Samples(d.x_train, d.tokens_train))
+            for eta, at in zip(etas, order, strict=True)
+        ]
+        found |= compare_rtl(kernel, weights, d, plans, rtl, lanes)
+    return found

@@ -1,21 +1,16 @@
 """Accuracy against the fraction of flipped weight bits.
 
-    python -m benchmarks.flips                 write benchmarks/summaries/flips.json
-    python -m benchmarks.flips --seeds 3 --epochs 10
-
 Digits, 64-64-10, trained in the golden model; then each bit of each 16-bit weight flips independently (boards
 have no parity).  Accuracy is measured at once and after another epoch of training.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable
-
 import numpy as np
 
 from benchmarks import pages, records
 from benchmarks.claims import TRAINED
+from benchmarks.registry import Epochs, Seeds
 from equilif.data import images as data
 from equilif.show.console import counted
 from equilif.training.presets import PRESETS
@@ -73,21 +68,11 @@ def summary(found: np.ndarray) -> list[tuple[str, list[float], list[float]]]:
     return out
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=20)
-    given = parser.parse_args(None if arguments is None else list(arguments))
+def main(*, seeds: Seeds = 5, epochs: Epochs = 20) -> None:
     found = []
-    with counted("seeds", given.seeds) as progress:
-        for seed in range(given.seeds):
-            found.append(measure(seed, given.epochs))
+    with counted("seeds", seeds) as progress:
+        for seed in range(seeds):
+            found.append(measure(seed, epochs))
             progress(seed + 1)
     rows = summary(np.array(found))
-    known = {**records.stamp(TRAINED), "seeds": given.seeds, "epochs": given.epochs, "rows": rows}
-    records.write(SUMMARY, known)
-    pages.write()
-
-
-if __name__ == "__main__":
-    main()
+    pages.save(SUMMARY, {**records.stamp(TRAINED), "seeds": seeds, "epochs": epochs, "rows": rows})

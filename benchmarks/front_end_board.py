@@ -1,7 +1,5 @@
 """Cells, f_max and latency of a board with a front end.
 
-    python -m benchmarks.front_end_board [--build DIR] [--board NAME]
-
 Writes benchmarks/summaries/front_end.json and the pages.  Cells of each block alone are those of `yosys
 synth_ecp5`.  The latency is that of the live controller from the end of a word to the start of the engine, in
 simulation with an engine that is free.  --build adds cells and f_max of a board, from the folder of `equilif
@@ -10,21 +8,17 @@ build NAME --front-end pdm --seeds 1 --out DIR`.
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from amaranth import Module
-from amaranth.back import rtlil
 from amaranth.sim import Simulator
 
 from benchmarks import pages, records
+from benchmarks.area import alone
 from benchmarks.claims import BUILT
 from equilif_boards import BOARDS, Board
-from equilif_boards.build import executable
 from equilif_golden.front_end import live
 from equilif_golden.front_end.segmentation import LONGEST, SHORTEST
 from equilif_golden.front_end.tokens import TOKENS
@@ -53,26 +47,16 @@ USED = {
 }
 
 
-def cells(block: Any) -> dict[str, int]:
-    """Cells of a block alone."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "top.il").write_text(rtlil.convert(block, name="top", emit_src=False))
-        script = "read_rtlil top.il; synth_ecp5 -top top; tee -q -o stat.json stat -json"
-        subprocess.run([executable("yosys"), "-q", "-p", script], cwd=folder, check=True)
-        found = json.loads((Path(folder) / "stat.json").read_text())["design"]["num_cells_by_type"]
-    return {kind: found.get(cell, 0) for cell, kind in KINDS.items()}
-
-
 def area(board: Board) -> dict[str, dict[str, int]]:
     """Cells of the blocks of the front end."""
     microphone = board.microphone
     assert microphone is not None
     return {
-        "PDM microphone": cells(PdmMicrophone(microphone.clock_hz)),
-        "filter bank": cells(FilterBank()),
-        "segmentation, ring of 256 frames": cells(Segmentation()),
-        "live controller with queue and tokens": cells(Live(board.config)),
-        "all": cells(Listener(board.config, microphone)),
+        "PDM microphone": alone(PdmMicrophone(microphone.clock_hz), KINDS),
+        "filter bank": alone(FilterBank(), KINDS),
+        "segmentation, ring of 256 frames": alone(Segmentation(), KINDS),
+        "live controller with queue and tokens": alone(Live(board.config), KINDS),
+        "all": alone(Listener(board.config, microphone), KINDS),
     }
 
 
@@ -116,31 +100,24 @@ def routed(folder: Path) -> dict[str, Any]:
     return {"f_max": round(clock["achieved"], 2), "constraint": round(clock["constraint"], 2), "cells": used}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--board", default="colorlight-i5")
-    parser.add_argument("--build", type=Path, help="folder of a build of the board")
-    options = parser.parse_args()
-    board = BOARDS[options.board].with_front_end("pdm")
+def main(
+    *,
+    board: Annotated[str, "name of the board"] = "colorlight-i5",
+    build: Annotated[Path | None, "folder of a build of the board"] = None,
+) -> None:
+    chosen = BOARDS[board].with_front_end("pdm")
     known = records.read(RECORD)
     found = {
         **records.stamp(BUILT),
-        "area": area(board),
-        "latency": {str(n): latency(board, n) for n in FRAMES},
+        "area": area(chosen),
+        "latency": {str(n): latency(chosen, n) for n in FRAMES},
         "boards": known.get("boards", {}),
     }
-    if options.build is not None:
-        found["boards"][board.name] = {
+    if build is not None:
+        found["boards"][board] = {
             **records.stamp(BUILT),
-            "title": board.title,
-            "microphone": board.microphone_kind,
-            **routed(options.build),
+            "title": chosen.title,
+            "microphone": chosen.microphone_kind,
+            **routed(build),
         }
-    records.write(RECORD, found)
-    pages.write()
-
-
-if __name__ == "__main__":
-    main()
+    pages.save(RECORD, found)

@@ -1,7 +1,5 @@
 """NIR interchange: exported networks in snnTorch and imported ones, compared with the golden model.
 
-    python -m benchmarks.interchange [--samples 360] [--json FILE]
-
 Export: nirtorch builds the graph, snnTorch the neurons.  Details that NIR leaves open (equilif.nir.OPEN) are
 aligned one by one; with all of them every spike must be equal.  Import: snnTorch trains and writes a
 feed-forward network.
@@ -9,11 +7,10 @@ feed-forward network.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import nir
 import nirtorch
@@ -27,7 +24,7 @@ from snntorch.utils import reset
 
 from equilif import nir as interchange
 from equilif.data import images as data
-from equilif.results import write_json
+from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 from equilif_golden.reference import Reference
@@ -271,13 +268,14 @@ def foreign(path: Path, digits: data.DataSet, *, hidden: int = 64, epochs: int =
     return classes
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--samples", type=int, default=360)
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args()
+def agreement(golden: npt.NDArray[np.int64], other: npt.NDArray[np.int64], y: Raw) -> dict[str, Any]:
+    """Accuracies of the classes by a framework and by the golden model, and how many are equal."""
+    found = {"there": float((other == y).mean()), "here": float((golden == y).mean())}
+    return {**found, "same": int((other == golden).sum())}
+
+
+def main(*, samples: Annotated[int, "test samples"] = 360) -> dict[str, Any]:
+    digits = data.load("digits")
     found: dict[str, Any] = {}
     for leak in (0, 3):
         network, weights = trained(leak)
@@ -286,38 +284,22 @@ def main() -> None:
         print(f"{'as in':40}{titles}")
         found[f"leak {leak}"] = []
         for like in range(len(LIKE)):
-            a = compare(network, weights, data.load("digits").x_test[: chosen.samples], like)
-            print(
-                f"{a.like:40}{a.same:16,}{a.same_class:16,}{a.spikes:12,}{a.differ:9,}{a.largest:9}",
-                flush=True,
-            )
+            a = compare(network, weights, digits.x_test[:samples], like)
+            counts = f"{a.same:16,}{a.same_class:16,}{a.spikes:12,}{a.differ:9,}{a.largest:9}"
+            print(f"{a.like:40}{counts}", flush=True)
             found[f"leak {leak}"].append(asdict(a))
-    digits = data.load("digits")
     own = by_snntorch(network, weights, digits.x_test)
     here = Kernel(network, weights).predict(digits.x_test)
-    found["snnTorch's importer"] = {
-        "there": float((own == digits.y_test).mean()),
-        "here": float((here == digits.y_test).mean()),
-        "same": int((own == here).sum()),
-    }
+    found["snnTorch's importer"] = agreement(here, own, digits.y_test)
     with tempfile.TemporaryDirectory() as folder:
         there = foreign(Path(folder) / "foreign.nir", digits)
         read = interchange.load(Path(folder) / "foreign.nir", schedule=PHASES)
     here = Kernel(read.network, read.weights).predict(digits.x_test)
-    found["snnTorch's file"] = {
-        "there": float((there == digits.y_test).mean()),
-        "here": float((here == digits.y_test).mean()),
-        "same": int((there == here).sum()),
-        "moved": [asdict(m) for m in read.moved],
-    }
+    found["snnTorch's file"] = agreement(here, there, digits.y_test)
     for name in ("snnTorch's importer", "snnTorch's file"):
-        print(name, {k: v for k, v in found[name].items() if k != "moved"})
+        print(name, found[name])
     for m in read.moved:
         changes = f"largest {m.largest:.3g}, mean {m.mean:.3g}, clipped {m.clipped}"
         print(f"  {m.name}: {m.moved} of {m.count} moved, {changes}")
-    if chosen.json:
-        write_json(chosen.json, found)
-
-
-if __name__ == "__main__":
-    main()
+    found["snnTorch's file"]["moved"] = [asdict(m) for m in read.moved]
+    return found

@@ -1,9 +1,5 @@
 """Mutation testing of the RTL.
 
-    python -m benchmarks.mutants                        continue; all targets, 60 mutants each
-    python -m benchmarks.mutants --block lif --count 200 --seed 2
-    python -m benchmarks.mutants --equivalence          prove that surviving mutants are equivalent
-
 A target is a block with its bench, an engine with random programs, or a complete design with the tests of
 standalone training.  Mutants are drawn uniformly from the source lines.  A mutant is killed when the bench
 finds a mismatch or takes more than twice the time of the original, which must pass before and after.  Results
@@ -13,7 +9,6 @@ benchmarks/summaries/mutants.json.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import re
@@ -24,12 +19,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from amaranth.back import rtlil
 
 from benchmarks import pages, records
+from benchmarks.registry import choose
 from equilif.show.console import counted
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
@@ -262,7 +258,7 @@ def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> 
     return judged(target, text, top, dut, chosen)
 
 
-def in_engine(name: str, found: Found) -> None:
+def rerun_in_engine(name: str, found: Found) -> None:
     """Run survivors of the bench of a block in a complete engine under random programs.
 
     Only mutants that exist in the engine at the same line are run.
@@ -546,7 +542,7 @@ def campaign(names: Sequence[str], count: int, seed: int, chunk: int) -> None:
                 print(f"{name}: {killed} of {len(new)}, {time.monotonic() - begun:.0f} s", flush=True)
 
 
-def equivalence(names: Sequence[str], seconds: int, *, unproven: bool = False) -> None:
+def prove_equivalence(names: Sequence[str], seconds: int, *, unproven: bool = False) -> None:
     """Try to prove that survivors are equivalent."""
     found = read()
     open_ones = [
@@ -588,39 +584,30 @@ def summarise(found: Mapping[str, Found], names: Iterable[str]) -> None:
     known = records.read(SUMMARY).get("targets", {})
     stamp = records.stamp()
     known |= {name: {**stamp, **summary(found[name])} for name in names if name in found}
-    records.write(SUMMARY, {"targets": {name: known[name] for name in TARGETS if name in known}})
-    pages.write()
+    pages.save(SUMMARY, {"targets": {name: known[name] for name in TARGETS if name in known}})
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--block", action="append", choices=list(TARGETS), help="target (repeatable; default: all)"
-    )
-    parser.add_argument("--count", type=int, default=60, help="mutants per target (%(default)s)")
-    parser.add_argument("--chunk", type=int, default=200, help="mutants per design (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--equivalence", action="store_true", help="prove survivors equivalent")
-    parser.add_argument(
-        "--seconds", type=int, default=10, help="time limit of a proof in seconds (%(default)s)"
-    )
-    parser.add_argument("--in-engine", action="store_true", help="run survivors in a complete engine")
-    parser.add_argument("--survivors", action="store_true", help="run survivors again")
-    parser.add_argument("--unproven", action="store_true", help="include survivors without a proof so far")
-    given = parser.parse_args(None if arguments is None else list(arguments))
-    names = given.block or list(TARGETS)
+def main(
+    *,
+    block: Annotated[Sequence[str], "targets (default: all)"] = (),
+    count: Annotated[int, "mutants per target"] = 60,
+    chunk: Annotated[int, "mutants per design"] = 200,
+    seed: int = 1,
+    equivalence: Annotated[bool, "prove survivors equivalent"] = False,
+    seconds: Annotated[int, "time limit of a proof in seconds"] = 10,
+    in_engine: Annotated[bool, "run survivors in a complete engine"] = False,
+    survivors: Annotated[bool, "run survivors again"] = False,
+    unproven: Annotated[bool, "include survivors without a proof so far"] = False,
+) -> None:
+    names = choose(block, TARGETS, "target")
     found = read()
-    for step, wanted in ((rerun, given.survivors), (in_engine, given.in_engine)):
+    for step, wanted in ((rerun, survivors), (rerun_in_engine, in_engine)):
         for name in names if wanted else ():
             if name in found and (TARGETS[name].bench or step is rerun):
                 step(name, found[name])
                 write(found)
-    if not (given.survivors or given.in_engine):
-        if not given.equivalence:
-            campaign(names, given.count, given.seed, given.chunk)
-        equivalence(names, given.seconds, unproven=given.unproven)
+    if not (survivors or in_engine):
+        if not equivalence:
+            campaign(names, count, seed, chunk)
+        prove_equivalence(names, seconds, unproven=unproven)
     summarise(read(), names)
-
-
-if __name__ == "__main__":
-    main()

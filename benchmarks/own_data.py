@@ -1,7 +1,5 @@
 """Own data from file to trained network, by the commands of a user.
 
-    python -m benchmarks.own_data [--out DIR] [--seeds N] [--json FILE] [SET ...]
-
 Writes files of eight formats from data of scikit-learn and aeon (pip install scikit-learn aeon), then runs
 `equilif inspect`, `train` for every seed, `evaluate`, and `verify` with 20 samples.  Baselines on the same
 samples with standardised inputs: logistic regression and an MLP with 128 hidden neurons from scikit-learn.
@@ -12,7 +10,6 @@ docstrings of the installed scipy; class: subpackage).
 
 from __future__ import annotations
 
-import argparse
 import csv
 import importlib
 import importlib.util
@@ -21,10 +18,10 @@ import json
 import re
 import statistics
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from sklearn import datasets
@@ -33,23 +30,15 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.registry import Seeds, choose
 from equilif import cli
 from equilif.data import own
 from equilif.data.recordings import AEON
-from equilif.results import machine, write_json
 
 HIDDEN = 128  #: hidden neurons of the MLP, as suggested by `equilif train`
 VERIFIED = 20
-PARTS = (
-    "stats",
-    "signal",
-    "optimize",
-    "linalg",
-    "ndimage",
-    "sparse",
-    "interpolate",
-    "fft",
-)  #: subpackages of scipy
+#: subpackages of scipy
+PARTS = ("stats", "signal", "optimize", "linalg", "ndimage", "sparse", "interpolate", "fft")
 MAX_TEXT_WORDS = 60  #: words
 LOW = (697, 770, 852, 941)  #: Hz, rows of telephone keys
 HIGH = (1209, 1336, 1477)  #: and columns
@@ -272,24 +261,13 @@ def rows(found: dict[str, dict[str, Any]]) -> list[str]:
     return [*lines, f"| mean | | | | {means} | |"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)} (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("results/own_data"), help="folder for the files")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="file for the result")
-    args = parser.parse_args()
-    strange = [name for name in args.sets if name not in SETS]
-    if strange:
-        parser.error(f"there is no {', '.join(strange)}: sets are {', '.join(SETS)}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    found = {name: measured(name, args.out, args.seeds) for name in args.sets or SETS}
+def main(
+    sets: Annotated[Sequence[str], "data sets (default: all)"] = (),
+    *,
+    out: Annotated[Path, "folder for the files"] = Path("results/own_data"),
+    seeds: Seeds = 3,
+) -> dict[str, Any]:
+    out.mkdir(parents=True, exist_ok=True)
+    found = {name: measured(name, out, seeds) for name in choose(sets, SETS, "data set")}
     print("\n".join(rows(found)))
-    if args.json:
-        write_json(args.json, {"seeds": args.seeds, "machine": machine(), "sets": found})
-    if any(r["mismatches"] for r in found.values()):
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()
+    return {"seeds": seeds, "sets": found, "mismatches": sum(r["mismatches"] for r in found.values())}

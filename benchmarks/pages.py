@@ -1,20 +1,16 @@
 """Tables and figures in README.md and docs/ that come from records.
 
-    python -m benchmarks.pages             update them after a measurement
-    python -m benchmarks.pages --check     list pages that differ; exit code 1 if any
-
 They are between `<!-- NAME -->` and `<!-- end of NAME -->`, where NAME is a key of CONTENT.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from benchmarks import board_pages, records
 from benchmarks.board_pages import table
@@ -55,6 +51,12 @@ def write() -> None:
 
     for page, text in stale():
         files.write(page, text.encode())
+
+
+def save(record: Path, content: Any, depth: int = 2) -> None:
+    """Write a record, and the pages from it."""
+    records.write(record, content, depth)
+    write()
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -313,20 +315,11 @@ CONTENT: dict[str, Callable[[], str]] = {
 }
 
 
-def main(arguments: Iterable[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page differs")
-    given = parser.parse_args(None if arguments is None else list(arguments))
-    if not given.check:
+def main(*, check: Annotated[bool, "write nothing; exit code 1 if a page differs"] = False) -> int:
+    if not check:
         write()
         return 0
     differing = [str(page.relative_to(ROOT)) for page, _ in stale()]
     if differing:
-        print(
-            f"not what the records say: {', '.join(differing)}; write them with  python -m benchmarks.pages"
-        )
+        print(f"not what the records say: {', '.join(differing)}; write them: python -m benchmarks pages")
     return int(bool(differing))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,8 +1,5 @@
 """List recorded results whose inputs have changed since their commit.
 
-    python -m benchmarks.records             records whose inputs have changed since their commit
-    python -m benchmarks.records --all       all records
-
 A record is a file written by a command, or an entry of one.  Its key `commit` has the commit of the
 measurement, with a `+` if inputs had uncommitted changes.  Older records have the commit that added them
 (`recorded`); otherwise the last commit of the file counts.  Full records are in build/records, which CI keeps
@@ -13,7 +10,6 @@ Needs the standard library and git only.  A commit is *unknown* if an entry has 
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import subprocess
@@ -21,108 +17,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from benchmarks.claims import BUILT, CLAIMS, RTL, SIMULATED, TRAINED
+from benchmarks.claims import CLAIMS, SIMULATED
+from benchmarks.registry import RECORDS, Record
 
 ROOT = Path(__file__).parents[1]
 SUMMARIES = ROOT / "benchmarks" / "summaries"
 FULL = ROOT / "build" / "records"
-MEASURED_BOARDS = "boards/equilif_boards/measured.json"
-
-
-class Record(NamedTuple):
-    """A record. ``inputs``: git pathspecs that the result depends on. ``entries``: key of the entries with a
-    commit each; empty: one commit for the file. ``part``: key of an entry that contains its commit; entries
-    without it are ignored.
-    """
-
-    name: str
-    file: str
-    inputs: tuple[str, ...]
-    command: str
-    entries: str = ""
-    part: str = ""
-
-
-def _summary(name: str) -> str:
-    return str((SUMMARIES / f"{name}.json").relative_to(ROOT))
-
-
-RECORDS = (
-    Record(
-        "accuracy",
-        _summary("accuracy"),
-        TRAINED,
-        "python -m benchmarks.accuracy --run {entry} --data D",
-        entries="networks",
-    ),
-    Record(
-        "standalone",
-        MEASURED_BOARDS,
-        SIMULATED,
-        "python -m benchmarks.standalone --data DIR --write {entry}",
-        entries="boards",
-        part="standalone",
-    ),
-    Record("amd", _summary("amd"), (*BUILT, "benchmarks/amd.py"), "python -m benchmarks.amd --write"),
-    Record("area", _summary("area"), (*BUILT, "benchmarks/area.py"), "python -m benchmarks.area --write"),
-    Record(
-        "boards",
-        MEASURED_BOARDS,
-        BUILT,
-        "python -m benchmarks.boards --data DIR {entry}",
-        entries="boards",
-    ),
-    Record(
-        "campaign",
-        _summary("campaign"),
-        (*SIMULATED, "tests/engines.py", "benchmarks/campaign.py"),
-        "python -m benchmarks.campaign",
-    ),
-    Record("claims", _summary("claims"), (), "python -m benchmarks.evidence --run {entry}", entries="claims"),
-    Record(
-        "coverage",
-        _summary("coverage"),
-        (
-            *SIMULATED,
-            "tests/standalone.py",
-            "tests/engines.py",
-            "tests/standalone_trials.py",
-            "benchmarks/coverage.py",
-        ),
-        "python -m benchmarks.coverage --only {entry}",
-        entries="designs",
-    ),
-    Record(
-        "front end",
-        _summary("front_end"),
-        (*BUILT, "benchmarks/front_end_board.py"),
-        "python -m benchmarks.front_end_board --build DIR",
-        entries="boards",
-    ),
-    Record("flips", _summary("flips"), (*TRAINED, "benchmarks/flips.py"), "python -m benchmarks.flips"),
-    Record(
-        "mutants",
-        _summary("mutants"),
-        (
-            *SIMULATED,
-            "tests/standalone.py",
-            "tests/engines.py",
-            "tests/standalone_trials.py",
-            "benchmarks/mutants.py",
-        ),
-        "python -m benchmarks.mutants --block {entry}",
-        entries="targets",
-    ),
-    Record(
-        "proofs",
-        _summary("proofs"),
-        (*RTL, "boards/equilif_boards", "tests/formal", ":(exclude)*.json"),
-        "python -m benchmarks.evidence --run {entry}",
-        entries="claims",
-    ),
-)
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -228,15 +130,12 @@ def states(records: Iterable[Record] = RECORDS) -> Iterator[State]:
             yield state(record, entry, record.inputs or inputs_of_claims.get(entry, SIMULATED), known)
 
 
-def main(arguments: Iterable[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--all", action="store_true", help="list current records as well")
-    given = parser.parse_args(None if arguments is None else list(arguments))
+def main(*, all_: Annotated[bool, "list current records as well"] = False) -> None:
     every = list(states())
     for record in RECORDS:
         together: dict[tuple[str, str | None], list[str]] = defaultdict(list)
         for s in every:
-            if s.record == record.name and (given.all or not s.is_current):
+            if s.record == record.name and (all_ or not s.is_current):
                 together[s.commit, s.changed].append(s.entry)
         if together:
             print(f"{record.name}: {record.command.format(entry='ENTRY')}")
@@ -246,8 +145,3 @@ def main(arguments: Iterable[str] | None = None) -> int:
     current = sum(s.is_current for s in every)
     unknown = sum(s.changed is None for s in every)
     print(f"{len(every)} results: {current} current, {unknown} with unknown commit")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

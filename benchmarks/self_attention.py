@@ -1,7 +1,5 @@
 """Self-attention as spikes and on the engine: the tables of docs/explanation/self_attention_engine.md.
 
-    python -m benchmarks.self_attention
-
 Networks have two layers, 32 positions and 32 features.  Rates: 20 random sequences of 32 symbols, weights of
 3 seeds, queries and keys 6 times those at the start of training, so that attention is not uniform; seven
 windows of T steps.  Cycles: the exact model of the engine of the ULX3S 85F with convolutions, and with
@@ -10,12 +8,14 @@ self-attention; 16 symbols and hidden neurons per position, which fill it; 4 win
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from benchmarks.registry import Seeds
 from equilif_boards import BOARDS
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.model import EngineModel
@@ -30,7 +30,6 @@ POSITIONS = SYMBOLS = FEATURES = 32
 WINDOWS = 7
 SHARPER = 6
 TIMES = (4, 8, 16, 32)
-SEEDS = range(3)
 
 
 def sequences(n: int, symbols: int = SYMBOLS) -> npt.NDArray[np.uint8]:
@@ -62,12 +61,12 @@ def weights(network: Network, seed: int) -> Weights:
     return found
 
 
-def errors(window: int) -> dict[str, tuple[float, float]]:
+def errors(window: int, seeds: Iterable[int]) -> dict[str, tuple[float, float]]:
     """Root mean square and largest difference of measured rates and exact ones, by population."""
     network = transformer(window)
     x = sequences(20)
     differences = []
-    for seed in SEEDS:
+    for seed in seeds:
         w = weights(network, seed)
         model = Rates(network, w, dtype=torch.float64, tolerance=1e-10, limit=2000)
         with torch.no_grad():
@@ -104,12 +103,8 @@ def cycles() -> str:
     )
 
 
-def main() -> None:
+def main(*, seeds: Seeds = 3) -> None:
     for window in TIMES:
-        found = {name: f"{rms:.4f} ({top:.3f})" for name, (rms, top) in errors(window).items()}
+        found = {name: f"{rms:.4f} ({top:.3f})" for name, (rms, top) in errors(window, range(seeds)).items()}
         print(f"T {window}: rms (largest) {found}", flush=True)
     print(cycles())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """A series of an IMU through the ADC pins of the simulated iCEBreaker, learned there.
 
-    python -m benchmarks.sensor_pins --series DIR [--epochs N] [--seed N] [--json FILE]
-
 BasicMotions (UEA archive, from the wheel of aeon==1.6.0 in DIR): four activities by the six channels of an
 IMU, 100 steps, 40 / 40 samples.  The first 96 steps of each are readings of an ADC of 12 bits, at the pins of
 the complete board of `equilif build icebreaker --front-end adc`.  A network 72-32-4 with random weights
@@ -11,29 +9,23 @@ the pins, and classifies the test samples again.
 Compared with the golden model: the inputs of every test sample in the engine's memory, byte for byte; every
 answer; and the weights after the first and the last epoch, bit for bit.  The clock is CLOCK_HZ and the rate
 of the readings RATE_HZ, in place of 30 MHz and 100 Hz, so that the simulation is short.
-
-    python -m benchmarks.sensor_pins --series DIR --validation
-
-Accuracy of the golden kernel on VALIDATION training samples that it does not learn, for candidates of hidden
-neurons and learning rate: HIDDEN, LEARNING_RATE and EPOCHS were chosen so.
 """
 
 from __future__ import annotations
 
-import argparse
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.front_end import ACTIVITIES, FULL_SCALE
+from benchmarks.registry import Series
 from equilif.data.formats.series import read_ts
 from equilif.data.sequences import first
 from equilif.host.client import Client
-from equilif.results import machine, write_json
 from equilif_boards import BOARDS
 from equilif_golden.engine.chip import Chip, read_weights
 from equilif_golden.engine.port import Region
@@ -50,13 +42,11 @@ RATE_HZ = 5_500
 HIDDEN = 32
 LEARNING_RATE = 0.05
 EPOCHS = 20
-VALIDATION = 12
-SEEDS = 5
 #: cycles after the last reading of a sample by which the board has taken the label, before the next reading
 TAKEN = 300
 
 
-class Series(NamedTuple):
+class Readings(NamedTuple):
     """Readings (n, steps, channels) and class numbers of both parts."""
 
     x_train: Raw
@@ -66,7 +56,7 @@ class Series(NamedTuple):
     names: tuple[str, ...]
 
 
-def series(folder: Path, width: int, steps: int) -> Series:
+def read(folder: Path, width: int, steps: int) -> Readings:
     """The data set as readings of an ADC whose range is FULL_SCALE in both directions."""
     wheel = first(folder, "aeon-*.whl")
     if wheel is None:
@@ -81,7 +71,7 @@ def series(folder: Path, width: int, steps: int) -> Series:
             parts.append((np.clip(x, 0, 2 * half - 1), np.array(labels)))
     names = tuple(sorted({str(label) for label in parts[0][1]}))
     (x_train, y_train), (x_test, y_test) = parts
-    return Series(x_train, np.searchsorted(names, y_train), x_test, np.searchsorted(names, y_test), names)
+    return Readings(x_train, np.searchsorted(names, y_train), x_test, np.searchsorted(names, y_test), names)
 
 
 def stream(x: Raw, order: Raw, golden: Sensor) -> list[Captured]:
@@ -191,7 +181,7 @@ class Learning:
         return all((found[s.name] == self.kernel.weights[s.name]).all() for s in self.chip.network.plastic)
 
 
-def on_the_board(data: Series, epochs: int, seed: int) -> dict[str, Any]:
+def on_the_board(data: Readings, epochs: int, seed: int) -> dict[str, Any]:
     """Accuracy before and after, and what was compared."""
     rng = np.random.default_rng(seed)
     adc = BOARDS[BOARD].with_front_end("adc").adc
@@ -217,56 +207,9 @@ def on_the_board(data: Series, epochs: int, seed: int) -> dict[str, Any]:
     return {**found, "weights equal": all(equal), "cycles": cycles, "epochs": epochs, "seed": seed}
 
 
-def validation(data: Series, epochs: int) -> None:
-    """Accuracy of candidates, mean of SEEDS seeds, after every fifth epoch."""
+def main(
+    *, series: Series, epochs: Annotated[int, "passes over the training samples"] = EPOCHS, seed: int = 0
+) -> dict[str, Any]:
     adc = BOARDS[BOARD].with_front_end("adc").adc
     assert adc is not None
-    for hidden in (HIDDEN, 2 * HIDDEN):
-        for learning_rate in (LEARNING_RATE, 2 * LEARNING_RATE):
-            rows = []
-            for seed in range(SEEDS):
-                rng = np.random.default_rng(seed)
-                golden = Sensor(adc.channels, adc.window, adc.windows, adc.width)
-
-                def values(order: Raw, golden: Sensor = golden) -> Raw:
-                    return np.array([s.values for s in stream(data.x_train, order, golden)])
-
-                shuffled = rng.permutation(len(data.x_train))
-                held, used = shuffled[:VALIDATION], shuffled[VALIDATION:]
-                scaling = ChannelScaling.of(values(used), adc.channels)
-                x_held = scaling.inputs(values(held))
-                network = Network.chain(golden.size, hidden, len(data.names))
-                kernel = Kernel(network, network.initial_weights(seed=seed), learning_rate=learning_rate)
-                row = []
-                for _ in range(epochs):
-                    order = rng.permutation(used)
-                    kernel.train(scaling.inputs(values(order)), data.y_train[order])
-                    row.append(kernel.accuracy(x_held, data.y_train[held]))
-                rows.append(row[4::5])
-            each = " ".join(f"{100 * a:5.1f}" for a in np.mean(rows, axis=0))
-            print(f"{hidden} hidden neurons, learning rate {learning_rate:g}: {each}", flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--series", type=Path, required=True, help="folder of the wheel of aeon")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--validation", action="store_true")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    adc = BOARDS[BOARD].with_front_end("adc").adc
-    assert adc is not None
-    data = series(options.series, adc.width, adc.windows << adc.window)
-    if options.validation:
-        validation(data, options.epochs)
-        return
-    found = on_the_board(data, options.epochs, options.seed)
-    if options.json:
-        write_json(options.json, {**found, "machine": machine()})
-
-
-if __name__ == "__main__":
-    main()
+    return on_the_board(read(series, adc.width, adc.windows << adc.window), epochs, seed)

@@ -1,30 +1,23 @@
 """Accuracy on sequences: Equilibrium Propagation (EP) with attention, and baselines.
 
-    python -m benchmarks.sequences imdb --data DIR [--json FILE]
-
-        --baselines     also mean pooling without attention by EP, and the same network by
-                        backpropagation in floating point, with hyperparameters chosen on a fifth of
-                        the training samples
-        --speakers      also leave-one-speaker-out (spoken)
-
-Default for --seeds: all seeds of the preset.
+--baselines adds mean pooling without attention by EP, and the same network by backpropagation in floating
+point, with hyperparameters chosen on a fifth of the training samples.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from benchmarks.registry import Data, choose
+from benchmarks.training import accuracy, show
 from equilif.data import sequences
 from equilif.data.dataset import DataSet
 from equilif.data.sequences import Sequences
-from equilif.results import machine, write_json
 from equilif.training import tables
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
-from equilif.training.run import Run
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 #: learning rates of mean pooling; the best on the test set counts, in its favour
@@ -54,14 +47,6 @@ def mean_pooling(preset: Description) -> Description:
     return Description.of(
         {**tables.chain(*preset.hidden), "phases": preset.content()["phases"], "learning": learning}
     )
-
-
-def ep(preset: Description, data: DataSet, seed: int) -> float:
-    """Test accuracy after the last epoch."""
-    run = Run.start(preset, data, seed)
-    while not run.done:
-        record = run.epoch()
-    return record.test_accuracy
 
 
 def backpropagation(
@@ -94,7 +79,9 @@ def backpropagation(
     return float((model.predict(test) == data.y_test).mean())
 
 
-def chosen(preset: Description, data: DataSet, seed: int) -> tuple[tuple[float, int], dict[str, float]]:
+def best_settings(
+    preset: Description, data: DataSet, seed: int
+) -> tuple[tuple[float, int], dict[str, float]]:
     """Learning rate and number of epochs with the best validation accuracy, and the accuracies of all."""
     part = data.holding_out(max(1, round(BP_HELD * len(data.y_train))))
     held = {
@@ -107,70 +94,46 @@ def chosen(preset: Description, data: DataSet, seed: int) -> tuple[tuple[float, 
     }
 
 
-def show(name: str, accuracies: list[float], note: str = "") -> None:
-    spread = f" ({', '.join(f'{100 * a:.2f}' for a in accuracies)})" if len(accuracies) > 1 else ""
-    print(f"{name:44} {100 * statistics.mean(accuracies):6.2f} %{spread}  {note}", flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("set", choices=sequences.NAMES)
-    parser.add_argument("--data", type=Path, help="folder of the data set")
-    parser.add_argument("--seeds", type=int, help="number of seeds (default: all of the preset)")
-    parser.add_argument("--baselines", action="store_true", help="also run mean pooling and backpropagation")
-    parser.add_argument("--speakers", action="store_true", help="also run leave-one-speaker-out (spoken)")
-    parser.add_argument("--json", type=Path, help="file for the result")
-    args = parser.parse_args()
-    preset = PRESETS[args.set]
-    seeds = preset.seeds[: args.seeds]
-    tokens = loaded(preset, args.data)
-    data = tokens.data_set()
-    found: dict[str, Any] = {
-        "set": args.set,
-        "preset": preset.to_dict(),
-        "seeds": seeds,
-        "machine": machine(),
-    }
-
-    accuracies = [ep(preset, data, s) for s in seeds]
-    network = preset.network(data)
-    show("EP with a memory, fixed point", accuracies, f"{network.n_weights:,} weights")
-    found["ep"] = accuracies
-    if args.baselines:
+def main(
+    set_: Annotated[str, "name of the data set"],
+    *,
+    data: Data | None = None,
+    seeds: Annotated[int | None, "number of seeds (default: all of the preset)"] = None,
+    baselines: Annotated[bool, "also run mean pooling and backpropagation"] = False,
+    speakers: Annotated[bool, "also run leave-one-speaker-out (spoken)"] = False,
+) -> dict[str, Any]:
+    (name,) = choose([set_], sequences.NAMES, "data set")
+    preset = PRESETS[name]
+    chosen = preset.seeds[:seeds]
+    tokens = loaded(preset, data)
+    d = tokens.data_set()
+    accuracies = [accuracy(preset, d, s) for s in chosen]
+    show("EP with a memory, fixed point", accuracies, f"{preset.network(d).n_weights:,} weights")
+    found: dict[str, Any] = {"set": name, "preset": preset.to_dict(), "seeds": chosen, "ep": accuracies}
+    if baselines:
         if preset.learns_table:
-            found["tokens_stay"] = [ep(fixed_embeddings(preset), data, s) for s in seeds]
+            found["tokens_stay"] = [accuracy(fixed_embeddings(preset), d, s) for s in chosen]
             show("the same, tokens that do not learn", found["tokens_stay"])
         pooled = tokens.mean_pooled()
         plain = mean_pooling(preset)
         by_eta = {
-            eta: [ep(plain.changed(learning_rate=eta), pooled, s) for s in seeds] for eta in POOLED_ETAS
+            eta: [accuracy(plain.changed(learning_rate=eta), pooled, s) for s in chosen]
+            for eta in POOLED_ETAS
         }
         best = max(by_eta, key=lambda eta: statistics.mean(by_eta[eta]))
-        show(
-            "the same without a memory, mean pooling",
-            by_eta[best],
-            f"eta {best:g}, the best of {len(by_eta)}",
-        )
-        (rate, epochs), held = chosen(preset, data, seeds[0])
-        last = backpropagation(preset, data, seeds[0], rate, epochs)
-        show(
-            "the same network by backpropagation",
-            [last],
-            f"seed {seeds[0]}, Adam {rate:g}, {epochs} epochs: chosen on held-out samples",
-        )
+        note = f"eta {best:g}, the best of {len(by_eta)}"
+        show("the same without a memory, mean pooling", by_eta[best], note)
+        (rate, epochs), held = best_settings(preset, d, chosen[0])
+        last = backpropagation(preset, d, chosen[0], rate, epochs)
+        note = f"seed {chosen[0]}, Adam {rate:g}, {epochs} epochs: chosen on held-out samples"
+        show("the same network by backpropagation", [last], note)
         found |= {"mean_pooling": by_eta, "backpropagation": last, "held": held}
-    if args.speakers:
+    if speakers:
         by_speaker = {}
         for speaker in SPEAKERS:
-            by_speaker[speaker] = ep(
-                preset, loaded(preset, args.data, leave_out=speaker).data_set(), seeds[0]
-            )
+            others = loaded(preset, data, leave_out=speaker).data_set()
+            by_speaker[speaker] = accuracy(preset, others, chosen[0])
             show(f"without {speaker}", [by_speaker[speaker]])
         show("mean over the speaker left out", list(by_speaker.values()))
         found["speakers"] = by_speaker
-    if args.json:
-        write_json(args.json, found)
-
-
-if __name__ == "__main__":
-    main()
+    return found

@@ -1,7 +1,5 @@
 """Spoken digits through the pins of a simulated board, against the golden front end.
 
-    python -m benchmarks.speech_pins [--words N] [--board NAME] [--out DIR] [--json FILE]
-
 espeak-ng (apt-get install espeak-ng) speaks the ten digits: the TRAIN_VOICES, each digit in TAKES random
 pitches and speeds, and the TEST_VOICES in TEST_TAKES.  Noise of 30 dB below the peak is added.  The golden
 front-end features of the training voices are learned in --epochs epochs by `equilif train`, with 6 queries,
@@ -14,7 +12,6 @@ are compared with the golden front end on the same bits and the golden kernel.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -23,17 +20,17 @@ import tempfile
 import wave
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from benchmarks.registry import Epochs
 from equilif.data.microphone import Microphone, samples
 from equilif.data.signals import read_wav
 from equilif.hardware.boards import find
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
 from equilif.listening import Answer, Listener
-from equilif.results import machine, write_json
 from equilif.training import saved
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.model import EngineModel
@@ -135,32 +132,6 @@ def run_cycles(listener: Listener, board: str) -> float:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--words", type=int, default=40)
-    parser.add_argument("--board", default="colorlight-i5")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--out", type=Path, help="folder of recordings and network (default: temporary)")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    if shutil.which("espeak-ng") is None:
-        parser.error("there is no espeak-ng: apt-get install espeak-ng")
-    with tempfile.TemporaryDirectory() as temporary:
-        out = options.out or Path(temporary)
-        if not (out / "words").exists():
-            record(out / "words")
-        trained = train(out, options.epochs)
-        listener = Listener(saved.read(out / "run" / "network.npz"))
-        cycles = run_cycles(listener, options.board)
-        found = through_pins(options.board, listener, out, options.words)
-    print(f"{options.words} words through the pins of {options.board}: {found}")
-    print(f"golden features, all test words: {100 * trained['accuracy']:.2f} %; a run: {cycles:,.0f} cycles")
-    if options.json:
-        write_json(options.json, {"trained": trained, "cycles": cycles, "pins": found, "machine": machine()})
-
-
 def train(out: Path, epochs: int) -> dict[str, Any]:
     """Train as a user does; the results of `equilif train`."""
     settings = "data.front_end=true", "population.query.heads=6"
@@ -190,5 +161,23 @@ def through_pins(board: str, listener: Listener, out: Path, n: int) -> dict[str,
     return count
 
 
-if __name__ == "__main__":
-    main()
+def main(
+    *,
+    words: Annotated[int, "words of the test voices"] = 40,
+    board: Annotated[str, "name of the board"] = "colorlight-i5",
+    epochs: Epochs = 40,
+    out: Annotated[Path | None, "folder of recordings and network (default: temporary)"] = None,
+) -> dict[str, Any]:
+    if shutil.which("espeak-ng") is None:
+        raise ValueError("there is no espeak-ng: apt-get install espeak-ng")
+    with tempfile.TemporaryDirectory() as temporary:
+        out = out or Path(temporary)
+        if not (out / "words").exists():
+            record(out / "words")
+        trained = train(out, epochs)
+        listener = Listener(saved.read(out / "run" / "network.npz"))
+        cycles = run_cycles(listener, board)
+        found = through_pins(board, listener, out, words)
+    print(f"{words} words through the pins of {board}: {found}")
+    print(f"golden features, all test words: {100 * trained['accuracy']:.2f} %; a run: {cycles:,.0f} cycles")
+    return {"trained": trained, "cycles": cycles, "pins": found}

@@ -1,30 +1,28 @@
 """Cycles of a board that trains standalone, and those of its engine.
 
-    python -m benchmarks.standalone --data DIR [BOARD ...]
-    python -m benchmarks.standalone --data DIR --write BOARD ...     into boards/measured.json as well
-
 The complete design of a board with a standalone trainer, flash chip included, learns MNIST images in
 simulation.  Cycles of a sample are the difference between runs with few and with more samples, so start and
-checkpoint cancel; engine cycles are the mean over the same samples with a host.  Default board: iCEBreaker
-(large engines compile for minutes). --write updates all boards with the same engine, network and frame.
+checkpoint cancel; engine cycles are the mean over the same samples with a host.  --write updates all boards
+with the same engine, network and frame.  Large engines compile for minutes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
 from benchmarks import pages
-from benchmarks.records import stamp, write
+from benchmarks.records import stamp
+from benchmarks.registry import Data, Write, choose
+from benchmarks.training import BOARD_PRESET
 from equilif.data.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
 from equilif.host.store import Samples, Store, TrainingJob
 from equilif.show.console import console, table
-from equilif.training.presets import PRESETS
 from equilif_boards import BOARDS, Board
 from equilif_golden.engine.chip import Chip
 from equilif_golden.link.flash import BLOCK, ERASED
@@ -37,7 +35,7 @@ MORE = 120
 
 def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
     """Engine cycles, standalone cycles and flash bytes of a training sample."""
-    preset = PRESETS["mnist"].changed(hidden=board.network[1:-1])
+    preset = BOARD_PRESET.changed(hidden=board.network[1:-1])
     network = preset.network(data)
     weights = preset.initial_weights(network, 0, data)
     area = board.with_standalone().area
@@ -89,26 +87,22 @@ def note(board: Board, found: dict[str, float]) -> None:
         other = BOARDS[name]
         if other.standalone and _engine(other) == _engine(board) and known.older(other, entry) is not None:
             entry["standalone"] = {**stamp(), **found}
-    write(known.MEASURED, whole, 3)
-    pages.write()
+    pages.save(known.MEASURED, whole, 3)
 
 
 def _engine(board: Board) -> tuple[object, ...]:
     return board.config, board.network, board.frame_bytes, board.max_samples
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("boards", nargs="*", help="names of boards")
-    parser.add_argument("--data", type=Path, required=True, help="folder of MNIST")
-    parser.add_argument("--write", action="store_true", help="write boards/measured.json")
-    arguments = parser.parse_args()
-    data = PRESETS["mnist"].load(arguments.data)
+def main(
+    boards: Annotated[Sequence[str], "boards (default: icebreaker)"] = (), *, data: Data, write: Write = False
+) -> None:
+    mnist = BOARD_PRESET.load(data)
     rows = []
-    for name in arguments.boards or ["icebreaker"]:
-        board = known.find(name)
-        engine, standalone, size = measured(board, data)
-        if arguments.write:
+    for name in choose(boards or ["icebreaker"], BOARDS, "board"):
+        board = BOARDS[name]
+        engine, standalone, size = measured(board, mnist)
+        if write:
             note(board, {"engine": round(engine, 1), "cycles": round(standalone, 1), "bytes": round(size, 1)})
         hz = board.clock_hz
         rows.append(
@@ -125,7 +119,3 @@ def main() -> None:
         )
     columns = ["board", "network", "bytes", "engine", "standalone", "rate", "engine, samples/s", "standalone"]
     console.print(table("cycles of a training sample", columns, rows, left=2))
-
-
-if __name__ == "__main__":
-    main()

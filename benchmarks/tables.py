@@ -1,7 +1,5 @@
 """Cost of a training sample with a learned embedding table and with a fixed one.
 
-    python -m benchmarks.tables [--samples N]
-
 64 tokens of width 50, 4 queries, 64 hidden neurons, 2 classes (movie snippets with half the queries) on the
 engine of the ULX3S 85F.  Words are random; one class uses even rows.  Cycles: equilif_golden.engine.cycles
 after 500 samples, for representative spike rates.  Bytes: patterns in both directions, without framing.
@@ -9,7 +7,7 @@ after 500 samples, for representative spike rates.  Bytes: patterns in both dire
 
 from __future__ import annotations
 
-import argparse
+from typing import Annotated
 
 import numpy as np
 
@@ -28,16 +26,14 @@ ETA = 0.003
 SCALES = {"tokens stay": None, "tokens learn": 16.0}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=10)
-    n = parser.parse_args().samples
+def main(*, samples: Annotated[int, "measured samples"] = 10) -> None:
+    n = BEFORE + samples
     for length in (20, MAX_TOKENS):
         rng = np.random.default_rng(0)
-        labels = rng.integers(0, 2, BEFORE + n)
-        rows = 2 * rng.integers(0, ROWS // 2, (BEFORE + n, length)) + labels[:, None]
+        labels = rng.integers(0, 2, n)
+        rows = 2 * rng.integers(0, ROWS // 2, (n, length)) + labels[:, None]
         table = np.clip(rng.normal(0, 1400, (ROWS, WIDTH)), -4096, 4064).astype(np.int16)
-        off = np.arange(BEFORE + n + 1) * length
+        off = np.arange(n + 1) * length
         measure(f"{length} tokens", labels, TokenRows(table, rows.ravel().astype(np.int32), off))
 
 
@@ -74,7 +70,3 @@ def measure(name: str, labels: np.ndarray, tokens: TokenRows) -> None:
             f"(ideal {np.mean([run.accesses for run in runs]):,.0f}), "
             f"{patterns:,} bytes out, {patterns if network.table else 0:,} bytes back"
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
 """Trials of a board that works alone: RTL of trainer and flash controller, with a flash chip at its pins,
 against the model of the device.
 
-Tests run them on the RTL, benchmarks.mutants on mutants of it.
+Tests run them on the RTL, the benchmark mutants on mutants of it.
 """
 
 from __future__ import annotations

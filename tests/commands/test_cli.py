@@ -424,7 +424,7 @@ def test_baselines_of_sequences(snippets):
     fixed = baselines.fixed_embeddings(preset)
     assert preset.learns_table and not fixed.learns_table and fixed.token_dropout == 0
     for description, given in ((fixed, s.data_set()), (baselines.mean_pooling(preset), s.mean_pooled())):
-        assert 0 <= baselines.ep(description, given, 0) <= 1
+        assert 0 <= baselines.accuracy(description, given, 0) <= 1
 
 
 # -- recall ----------------------------------------------------------------------------------------

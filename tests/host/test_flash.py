@@ -92,7 +92,7 @@ def test_measurements_are_of_current_boards():
     for name, entry in boards.measured().items():
         board = BOARDS[name]
         assert older(board, entry) is not None, (
-            f"measure again: python -m benchmarks.boards --data DIR {board.name}"
+            f"measure again: python -m benchmarks boards --data DIR {board.name}"
         )
         assert tuple(entry["network"]) == board.network and entry["build"]["f_max"] >= board.clock_hz / 1e6
 

@@ -339,7 +339,7 @@ def test_invalid_token_options(options, message, tmp_path):
 
 
 def test_backpropagation_updates_used_rows():
-    """Baseline of benchmarks.sequences."""
+    """Baseline of the benchmark sequences."""
     tokens, labels = sequences()
     tokens = replace_rows(tokens, 11, 10)
     net = network()
@@ -376,7 +376,7 @@ def test_baseline_hyperparameters_use_training_samples(monkeypatch):
     best = benchmark.BP_RATES[1], benchmark.BP_EPOCHS[0]
 
     monkeypatch.setattr(benchmark, "backpropagation", scripted)
-    found, held_out = benchmark.chosen(PRESETS["imdb"], data, 0)
+    found, held_out = benchmark.best_settings(PRESETS["imdb"], data, 0)
     assert found == best and len(held_out) == len(parts) == 9
     for part in parts:
         assert (len(part.y_train), len(part.y_test)) == (120, 30)

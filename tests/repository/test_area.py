@@ -36,7 +36,7 @@ def same_yosys(table):
 )
 def test_block_areas(pipeline, table, same_yosys):
     changed = area.differences(table["pipelines"][pipeline]["blocks"], area.measure(pipeline))
-    assert not changed, "\n".join([*changed, "if that is meant: python -m benchmarks.area --write"])
+    assert not changed, "\n".join([*changed, "if that is meant: python -m benchmarks area --write"])
 
 
 def test_area_table_is_complete(table):
@@ -112,8 +112,8 @@ def test_area_command(monkeypatch, capsys, table, tmp_path):
     monkeypatch.setattr(area, "TABLE", tmp_path / "area.json")
     same = {str(p): {"family": "ecp5", "blocks": blocks} for p in Pipeline}
     area.TABLE.write_text(json.dumps({**table, "pipelines": same}))
-    assert area.main(["--only", "deep"]) == 0 and "no changes" in capsys.readouterr().out
-    assert area.main(["--only", "spram"]) == 1
+    assert area.main(only=["deep"]) == 0 and "no changes" in capsys.readouterr().out
+    assert area.main(only=["spram"]) == 1
     assert "spram, engine.walker: 1 block RAM, recorded 0" in capsys.readouterr().out
 
 

@@ -44,17 +44,19 @@ def claim(command):
 
 
 def test_results_are_recorded():
-    good, proven = evidence.run(claim("python -c 'print(\"3 passed in 1.2s\")'"))
+    good, proven = evidence.run_claim(claim("python -c 'print(\"3 passed in 1.2s\")'"))
     assert good["result"] == "3 passed" and good["versions"]["python"] and not proven
-    assert evidence.run(claim("python -c 'print(7); raise SystemExit(1)'"))[0]["result"] == "FAILED: 7"
+    assert evidence.run_claim(claim("python -c 'print(7); raise SystemExit(1)'"))[0]["result"] == "FAILED: 7"
     two = claim('python -c \'print("f_max 5"); print("file")\'')
-    shown = [evidence.run(two._replace(shows=shows))[0]["result"] for shows in ("", "f_max", r"max (\d)")]
+    shown = [
+        evidence.run_claim(two._replace(shows=shows))[0]["result"] for shows in ("", "f_max", r"max (\d)")
+    ]
     assert shown == ["file", "f_max 5", "5"]
 
 
 def test_proofs_are_recorded():
     code = f"import os; open(os.environ['{evidence.LEDGER}'], 'w').write('7')"
-    assert evidence.run(claim(f'python -c "{code}"'))[1] == [7]
+    assert evidence.run_claim(claim(f'python -c "{code}"'))[1] == [7]
 
 
 def test_junit_report(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import accuracy, pages, records
 from benchmarks.claims import NETWORKS
+from benchmarks.registry import RECORDS, Record
 
 COMMITTER = ("-c", "user.name=n", "-c", "user.email=e@example.org")
 
@@ -42,7 +43,7 @@ def repository(tmp_path, monkeypatch):
 
 def only(folder, content, *, entries="", part=""):
     records.write(folder / "record.json", content)
-    record = records.Record("it", "record.json", ("hdl",), "make {entry}", entries, part)
+    record = Record("it", "flips", "{entry}", ("hdl",), entries, part, "record.json")
     return list(records.states([record]))
 
 
@@ -93,20 +94,20 @@ def test_unknown_history(repository, tmp_path, monkeypatch):
 
 
 def test_records_command(capsys):
-    assert records.main(["--all"]) == 0
+    records.main(all_=True)
     listed = capsys.readouterr().out
-    for record in records.RECORDS:
+    for record in RECORDS:
         assert record.name in listed and (records.ROOT / record.file).exists()
 
 
 def test_ci_runs_records():
-    assert "-m benchmarks.records" in (records.ROOT / ".ci" / "run").read_text()
+    assert "-m benchmarks records" in (records.ROOT / ".ci" / "run").read_text()
 
 
 def test_records_need_no_packages():
     """The list needs Python and git only."""
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "benchmarks.records"], cwd=records.ROOT, capture_output=True
+        [sys.executable, "-S", "-m", "benchmarks", "records"], cwd=records.ROOT, capture_output=True
     )
     assert done.returncode == 0, done.stderr.decode()
 
@@ -121,8 +122,8 @@ def test_summary_round_trip(tmp_path):
 
 # -- pages -----------------------------------------------------------------------------------------
 def test_pages_are_current():
-    """After a new measurement:  python -m benchmarks.pages"""
-    assert pages.main(["--check"]) == 0
+    """After a new measurement:  python -m benchmarks pages"""
+    assert pages.main(check=True) == 0
 
 
 def test_every_table_is_used():
@@ -136,8 +137,8 @@ def test_stale_page_is_rewritten(tmp_path, monkeypatch, capsys):
     page.write_text("It is <!-- speed -->7<!-- end of speed -->.\n<!-- speed -->\n<!-- end of speed -->\n")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     monkeypatch.setattr(pages, "CONTENT", {"speed": lambda: "8"})
-    assert pages.main(["--check"]) == 1 and "README.md" in capsys.readouterr().out
-    assert pages.main([]) == 0 and pages.main(["--check"]) == 0
+    assert pages.main(check=True) == 1 and "README.md" in capsys.readouterr().out
+    assert pages.main() == 0 and pages.main(check=True) == 0
     assert page.read_text().splitlines()[0] == "It is <!-- speed -->8<!-- end of speed -->."
     assert "\n\n8\n\n" in page.read_text()
 

@@ -1,0 +1,122 @@
+"""Benchmarks: what each measures, on which network and data; and the records that they write."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from benchmarks.claims import BUILT, RTL, SIMULATED, TRAINED
+
+BOARDS = "boards/equilif_boards/measured.json"
+
+# options that several benchmarks have
+Data = Annotated[Path, "folder of the data sets"]
+Series = Annotated[Path, "folder of the wheel of aeon"]
+Seeds = Annotated[int, "number of seeds, from 0"]
+Epochs = Annotated[int, "epochs of training"]
+Write = Annotated[bool, "write the record and the pages"]
+
+
+class Record(NamedTuple):
+    """A record that ``benchmark`` writes with ``options``.  ``inputs``: git pathspecs that the result depends
+    on.  ``entries``: key of the entries with a commit each; empty: one commit for the file.  ``part``: key of
+    an entry that contains its commit; entries without it are ignored.
+    """
+
+    name: str
+    benchmark: str
+    options: str
+    inputs: tuple[str, ...]
+    entries: str = ""
+    part: str = ""
+    path: str = ""
+
+    @property
+    def file(self) -> str:
+        return self.path or f"benchmarks/summaries/{self.name.replace(' ', '_')}.json"
+
+    @property
+    def command(self) -> str:
+        return f"python -m benchmarks {self.benchmark} {self.options}".rstrip()
+
+
+class Benchmark(NamedTuple):
+    """A module of benchmarks.  Its function ``main`` runs it; the parameters are the options of the command.
+    ``has_parser``: ``main`` has none, and parses the command line.
+    """
+
+    name: str
+    measures: str
+    network: str
+    data: str
+    metric: str
+    has_parser: bool = False
+
+
+def choose(names: Collection[str], known: Iterable[str], what: str) -> list[str]:
+    """``names``, or all that are known; ValueError for an unknown one."""
+    every = list(known)
+    if unknown := [name for name in names if name not in every]:
+        raise ValueError(f"unknown {what} {', '.join(unknown)}: choose from {', '.join(every)}")
+    return list(names) or every
+
+
+BENCHMARKS = (
+    # accuracy
+    Benchmark("accuracy", "networks of README and results.md", "presets", "digits to SST-2", "accuracy"),
+    Benchmark("flips", "flipped weight bits", "64-64-10", "digits", "accuracy"),
+    Benchmark("sequences", "attention and its baselines", "presets", "token sequences", "accuracy"),
+    Benchmark("own_data", "own data by the commands", "suggested", "12 sets, 8 formats", "accuracy"),
+    Benchmark("front_end", "features of the front end", "presets", "fsdd, BasicMotions", "accuracy", True),
+    Benchmark("learn_word", "a new word, with a host", "spoken, 8 queries", "fsdd", "accuracy", True),
+    Benchmark("board_lessons", "a new word, without a host", "spoken, 6 queries", "fsdd", "accuracy", True),
+    Benchmark(
+        "fine_tuning", "a new class on the engine", "of train-rates", "images", "accuracy, RTL = golden"
+    ),
+    Benchmark("interchange", "NIR files in snnTorch and back", "64-64-10", "digits", "equal spikes"),
+    # boards and links
+    Benchmark("boards", "builds of all boards", "largest of a board", "mnist", "f_max, cells, cycles, bytes"),
+    Benchmark("standalone", "standalone trainer of a board", "largest of a board", "mnist", "cycles"),
+    Benchmark("link", "every link of every board", "largest of a board", "mnist", "samples per second"),
+    Benchmark("udp", "a complete board through UDP", "784-56-10", "mnist", "samples per second"),
+    Benchmark("tables", "trainable embeddings", "attention, 4 queries", "random words", "cycles, bytes"),
+    Benchmark("self_attention", "self-attention", "transformer", "random", "error of rates, cycles"),
+    Benchmark("sensor_pins", "readings at the pins", "72-32-4", "BasicMotions", "RTL = golden, accuracy"),
+    Benchmark(
+        "speech_pins", "speech at the pins", "spoken, 6 queries", "espeak-ng", "RTL = golden, accuracy"
+    ),
+    # synthesis
+    Benchmark("area", "blocks in every pipeline", "4 lanes", "", "cells"),
+    Benchmark("amd", "AXI engine on AMD 7-series", "4 and 16 lanes", "", "cells"),
+    Benchmark("convolution_rtl", "blocks with convolutions", "16 lanes", "", "cells"),
+    Benchmark("front_end_board", "a board with a front end", "a board", "", "cells, f_max, latency"),
+    # evidence
+    Benchmark("campaign", "random programs and networks", "8 engines", "random", "RTL = golden"),
+    Benchmark("coverage", "coverage by the benches", "blocks, engines", "random", "lines, toggles"),
+    Benchmark("mutants", "mutation testing of the RTL", "blocks, engines", "random", "killed mutants"),
+    Benchmark("evidence", "commands of the claims", "", "", "last result"),
+    Benchmark("records", "records older than their inputs", "", "", "commits"),
+    Benchmark("pages", "pages that differ from the records", "", "", "pages"),
+)
+
+_BENCHES = (*SIMULATED, "tests/standalone.py", "tests/engines.py", "tests/standalone_trials.py")
+_FRONT_END = (*BUILT, "benchmarks/front_end_board.py")
+_PROOFS = (*RTL, "boards/equilif_boards", "tests/formal", ":(exclude)*.json")
+
+RECORDS = (
+    Record("accuracy", "accuracy", "--run {entry} --data D", TRAINED, "networks"),
+    Record(
+        "standalone", "standalone", "--data DIR --write {entry}", SIMULATED, "boards", "standalone", BOARDS
+    ),
+    Record("amd", "amd", "--write", (*BUILT, "benchmarks/amd.py")),
+    Record("area", "area", "--write", (*BUILT, "benchmarks/area.py")),
+    Record("boards", "boards", "--data DIR {entry}", BUILT, "boards", path=BOARDS),
+    Record("campaign", "campaign", "", (*SIMULATED, "tests/engines.py", "benchmarks/campaign.py")),
+    Record("claims", "evidence", "--run {entry}", (), "claims"),
+    Record("coverage", "coverage", "--only {entry}", (*_BENCHES, "benchmarks/coverage.py"), "designs"),
+    Record("front end", "front_end_board", "--build DIR", _FRONT_END, "boards"),
+    Record("flips", "flips", "", (*TRAINED, "benchmarks/flips.py")),
+    Record("mutants", "mutants", "--block {entry}", (*_BENCHES, "benchmarks/mutants.py"), "targets"),
+    Record("proofs", "evidence", "--run {entry}", _PROOFS, "claims"),
+)

@@ -1,0 +1,40 @@
+"""Training that several benchmarks share."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from equilif.data.dataset import DataSet
+from equilif.training.description import Description
+from equilif.training.presets import PRESETS
+from equilif.training.run import Run
+from equilif.training.train import EquilibriumPropagation, epoch_plan, order, train_epoch
+from equilif_golden.fixed import Raw
+from equilif_golden.kernel import Kernel
+
+#: preset of the networks of boards
+BOARD_PRESET = PRESETS["mnist"]
+
+
+def accuracy(preset: Description, data: DataSet, seed: int) -> float:
+    """Test accuracy after the last epoch."""
+    run = Run.start(preset, data, seed)
+    while not run.done:
+        record = run.epoch()
+    return record.test_accuracy
+
+
+def show(name: str, accuracies: Sequence[float], note: str = "") -> None:
+    """Print the mean, and the accuracy of each seed."""
+    spread = f" ({', '.join(f'{100 * a:.2f}' for a in accuracies)})" if len(accuracies) > 1 else ""
+    print(f"{name:44} {100 * statistics.mean(accuracies):6.2f} %{spread}  {note}", flush=True)
+
+
+def after_an_epoch(sizes: Sequence[int], data: DataSet, n: int) -> tuple[Kernel, Raw]:
+    """A dense network after one epoch, for representative spike rates, and the next ``n`` samples."""
+    trained = EquilibriumPropagation.start(BOARD_PRESET.changed(hidden=tuple(sizes[1:-1])), data, 0)
+    assert isinstance(trained.learner, Kernel)
+    for _ in train_epoch(trained.learner, data, epoch_plan(trained.plan, data, 0, 0)):
+        pass
+    return trained.learner, order(0, 1, len(data.x_train))[:n]
