@@ -161,14 +161,8 @@ def build(
             )
     except BuildError as e:
         raise ToolFailed(str(e)) from e
-    found = result.as_dict()
-    entry = known.measured().get(chosen.name)
     measured = fitted in (None, Network.chain(*chosen.network))
-    if measured and entry and known.same_engine(chosen, entry["config"]):
-        found |= {
-            "network": "-".join(map(str, chosen.network)),
-            "samples_per_second": known.speed(chosen, entry),
-        }
+    found = {**result.as_dict(), **(known.recorded_speed(chosen) if measured else {})}
     show_hardware.bitstream(found)
     if not measured:
         show.console.print(f"no speed was measured for {show.literal(network)}; {known.SPEED}")
