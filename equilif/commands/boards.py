@@ -130,9 +130,7 @@ def build(
     # without a front end a host sends the samples
     if fitted is not None and (short := known.short(chosen, fitted, encoding if front_end else None)):
         raise ValueError(f"{chosen.title}: {short}")
-    from equilif_boards.build import BuildError, BuildSteps, synthesise
-    from equilif_boards.build import build as run
-    from equilif_golden.network import Network
+    from equilif_boards import build as builder
 
     routing = {
         "seed": seed is not None,
@@ -147,10 +145,11 @@ def build(
     try:
         with show.console.status("") as status:
             if synthesis_only:
-                cells = synthesise(chosen, folder, BuildSteps(status.update), only=True).as_dict()
+                steps = builder.BuildSteps(status.update)
+                cells = builder.synthesise(chosen, folder, steps, only=True).as_dict()
                 show_hardware.cells(cells)
                 return {**cells, "out": folder}
-            result = run(
+            result = builder.build(
                 chosen,
                 folder,
                 seed=seed,
@@ -159,12 +158,11 @@ def build(
                 minutes=minutes,
                 progress=status.update,
             )
-    except BuildError as e:
+    except builder.BuildError as e:
         raise ToolFailed(str(e)) from e
-    measured = fitted in (None, Network.chain(*chosen.network))
-    found = {**result.as_dict(), **(known.recorded_speed(chosen) if measured else {})}
+    found = {**result.as_dict(), **known.recorded_speed(chosen, fitted)}
     show_hardware.bitstream(found)
-    if not measured:
+    if network is not None and "samples_per_second" not in found:
         show.console.print(f"no speed was measured for {show.literal(network)}; {known.SPEED}")
     show.console.print(show.literal(found["bitstream"]))
     return found

@@ -218,9 +218,13 @@ def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
     return EngineConfig.from_dict(config) == board.config
 
 
-def recorded_speed(board: Board) -> dict[str, Any]:
-    """Measured network and its samples per second; empty if the engine was not measured."""
+def recorded_speed(board: Board, network: Network | None = None) -> dict[str, Any]:
+    """Measured network and its samples per second; empty if the engine, or another ``network``, was not
+    measured.
+    """
     entry = measured().get(board.name)
+    if network not in (None, Network.chain(*board.network)):
+        return {}
     if not entry or not same_engine(board, entry["config"]):
         return {}
     return {"network": "-".join(map(str, board.network)), "samples_per_second": speed(board, entry)}
