@@ -121,6 +121,7 @@ def build(
     """
     from equilif.hardware import boards as known
     from equilif.results import ToolFailed
+    from equilif_boards import build as builder
 
     if front_end is not None and (lanes is not None or weights is not None):
         raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
@@ -130,8 +131,6 @@ def build(
     # without a front end a host sends the samples
     if fitted is not None and (short := known.short(chosen, fitted, encoding if front_end else None)):
         raise ValueError(f"{chosen.title}: {short}")
-    from equilif_boards import build as builder
-
     routing = {
         "seed": seed is not None,
         "seeds": seeds != 1,
