@@ -16,6 +16,7 @@ from equilif.show import hardware as show_hardware
 if TYPE_CHECKING:
     from equilif.host.client import Client
     from equilif.listening import Listener, SensorListener
+    from equilif_boards import Board
 
 command = panel("Boards")
 
@@ -124,38 +125,34 @@ def build(
     """
     from equilif.hardware import boards as known
     from equilif.results import ToolFailed
+    from equilif_boards import build as builder
 
+    if front_end is not None and (lanes is not None or weights is not None):
+        raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
     chosen = known.find(board).with_size(lanes=lanes, weights=weights, **options)
-    if standalone is not None:
-        chosen = chosen.with_standalone(standalone)
-    if link is not None:
-        chosen = chosen.with_link(link)
-    if clock is not None:
-        chosen = chosen.with_clock(clock)
-    if front_end is not None:
-        if lanes is not None or weights is not None:
-            raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
-        chosen = chosen.with_front_end(front_end).with_standalone(bool(standalone))
+    chosen = _with_options(chosen, standalone, link, clock, front_end)
     fitted, encoding = (None, None) if network is None else known.network_of(network)
     # without a front end a host sends the samples
     if fitted is not None and (short := known.short(chosen, fitted, encoding if front_end else None)):
         raise ValueError(f"{chosen.title}: {short}")
-    from equilif_boards.build import BuildError, BuildSteps, synthesise
-    from equilif_boards.build import build as run
-    from equilif_golden.network import Network
-
-    routing = {"--seed": seed is not None, "--seeds": seeds != 1, "--retries": retries != 8}
-    if synthesis_only and any(routing.values()):
-        given = ", ".join(name for name, there in routing.items() if there)
+    routing = {
+        "seed": seed is not None,
+        "seeds": seeds != 1,
+        "retries": retries != 8,
+        "minutes": minutes != 120,
+    }
+    given = ", ".join(f"--{name}" for name, there in routing.items() if there)
+    if synthesis_only and given:
         raise ValueError(f"{given} is for place and route: leave it out, or --synthesis-only")
     folder = out or Path("build") / f"{chosen.name}{'-synthesis' * synthesis_only}"
     try:
         with show.console.status("") as status:
             if synthesis_only:
-                cells = synthesise(chosen, folder, BuildSteps(status.update), only=True).as_dict()
+                steps = builder.BuildSteps(status.update)
+                cells = builder.synthesise(chosen, folder, steps, only=True).as_dict()
                 show_hardware.cells(cells)
                 return {**cells, "out": folder}
-            result = run(
+            result = builder.build(
                 chosen,
                 folder,
                 seed=seed,
@@ -164,21 +161,29 @@ def build(
                 minutes=minutes,
                 progress=status.update,
             )
-    except BuildError as e:
+    except builder.BuildError as e:
         raise ToolFailed(str(e)) from e
-    found = result.as_dict()
-    entry = known.measured().get(chosen.name)
-    measured = fitted in (None, Network.chain(*chosen.network))
-    if measured and entry and known.same_engine(chosen, entry["config"]):
-        found |= {
-            "network": "-".join(map(str, chosen.network)),
-            "samples_per_second": known.speed(chosen, entry),
-        }
+    found = {**result.as_dict(), **known.recorded_speed(chosen, fitted)}
     show_hardware.bitstream(found)
-    if not measured:
+    if network is not None and "samples_per_second" not in found:
         show.console.print(f"no speed was measured for {show.literal(network)}; {known.SPEED}")
     show.console.print(show.literal(found["bitstream"]))
     return found
+
+
+def _with_options(
+    board: Board, standalone: bool | None, link: str | None, clock: float | None, front_end: str | None
+) -> Board:
+    """A board with the options of `equilif build` that were given."""
+    if standalone is not None:
+        board = board.with_standalone(standalone)
+    if link is not None:
+        board = board.with_link(link)
+    if clock is not None:
+        board = board.with_clock(clock)
+    if front_end is not None:
+        board = board.with_front_end(front_end).with_standalone(bool(standalone))
+    return board
 
 
 @command

@@ -26,6 +26,7 @@ from equilif.show import console
 from equilif.show import network as show_network
 
 if TYPE_CHECKING:
+    from equilif.hardware.boards import Fit
     from equilif.hardware.resources import NetworkResources
     from equilif.training.description import Description
 
@@ -241,12 +242,13 @@ def models(json: Json = None) -> dict[str, Any]:
     except MissingExtra as e:
         without = e
     rows: dict[str, Any] = {}
-    found = {}
+    found: dict[str, list[Fit]] = {}
     for name, card in Card.all().items():
-        network = saved.read(model_path(name))
-        found[name] = None if without else fits(network.network, network.encoding)
+        model = saved.read(model_path(name))
+        if not without:
+            found[name] = fits(model.network, model.encoding)
         boards = None if without else [fit.build for fit in found[name] if not fit.short]
-        rows[name] = {**card._asdict(), "weights": network.network.n_weights, "boards": boards}
+        rows[name] = {**card._asdict(), "weights": model.network.n_weights, "boards": boards}
     table = [
         (name, r["network"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
         for name, r in rows.items()
@@ -256,7 +258,7 @@ def models(json: Json = None) -> dict[str, Any]:
     if without:
         console.console.print(f"[yellow]without boards: {console.literal(without)}[/]")
     else:
-        lines = [[name, show_network.builds(found[name])] for name in rows]
+        lines = [[name, show_network.builds(listed)] for name, listed in found.items()]
         title = "\nboards that hold them"
         console.console.print(console.table(title, ["name", "build"], lines, left=2))
     return {"models": rows}

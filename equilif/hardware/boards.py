@@ -218,6 +218,18 @@ def same_engine(board: Board, config: Mapping[str, Any]) -> bool:
     return EngineConfig.from_dict(config) == board.config
 
 
+def recorded_speed(board: Board, network: Network | None = None) -> dict[str, Any]:
+    """Measured network and its samples per second; empty if the engine, or another ``network``, was not
+    measured.
+    """
+    entry = measured().get(board.name)
+    if network not in (None, Network.chain(*board.network)):
+        return {}
+    if not entry or not same_engine(board, entry["config"]):
+        return {}
+    return {"network": "-".join(map(str, board.network)), "samples_per_second": speed(board, entry)}
+
+
 def f_max_by_seed(build: Mapping[str, Any]) -> dict[str, float]:
     """f_max in MHz of every seed with which a recorded build was routed."""
     return build.get("f_max_by_seed") or {str(build["seed"]): build["f_max"]}
