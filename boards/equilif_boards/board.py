@@ -93,7 +93,8 @@ class Board:
         c = self.config
         # ValueError for an invalid number of lanes, before the division
         p = c.lanes if lanes is None else replace(c, lanes=lanes).lanes
-        n = c.n_weights if weights is None else check_int(weights, "weights", *(t * p**2 for t in TILES))
+        least, most = (t * p**2 for t in TILES)
+        n = c.n_weights if weights is None else check_int(weights, "weights", least, most)
         return replace(
             self,
             config=replace(
