@@ -579,7 +579,12 @@ def test_command(tmp_path):
     config = EngineConfig(lanes=4)
     for learning_rate, same in ((0.03125, True), (0.0625, False)):
         compiled = DriverNetwork.compile(
-            kernel.network, kernel.weights, config, learning_rate=learning_rate, counter=kernel.counter
+            kernel.network,
+            kernel.weights,
+            config,
+            learning_rate=learning_rate,
+            counter=kernel.counter,
+            about=networks.about(file),
         )
         assert ((out / "network.bin").read_bytes() == compiled.image()) == same
     for path in out.iterdir():
