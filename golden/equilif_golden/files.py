@@ -105,8 +105,9 @@ def changes(paths: Iterable[Path]) -> None:
     when one is an input.
     """
     uses = _uses.get()
-    for path in paths if uses is not None else ():
-        assert uses is not None
+    if uses is None:
+        return
+    for path in paths:
         _require_output(path)
         uses.own.add(Path(os.path.realpath(path)))
 

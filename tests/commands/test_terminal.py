@@ -166,7 +166,7 @@ def test_ascii_fallback(settings, saved, tmp_path):
 def test_undecodable_file_name(tmp_path):
     done = run("evaluate", os.fsdecode(b"\xff\x1b[31m\nx.npz"), cwd=tmp_path, text=True)
     assert done.returncode == 2
-    assert done.stderr == "error: there is no \\udcff\\x1b[31m; x.npz\n"
+    assert done.stderr == "error: there is no \\xff\\x1b[31m; x.npz\n"
 
 
 # -- width -----------------------------------------------------------------------------------------
