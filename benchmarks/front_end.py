@@ -28,7 +28,7 @@ import numpy.typing as npt
 from equilif.data import own
 from equilif.data.dataset import DataSet
 from equilif.data.formats.series import read_ts
-from equilif.data.microphone import word_of
+from equilif.data.microphone import segments
 from equilif.data.ragged import Ragged
 from equilif.data.reading import read_npz
 from equilif.data.sequences import Sequences, first
@@ -92,7 +92,7 @@ def spoken_words(folder: Path) -> tuple[list[Raw | None], Raw, npt.NDArray[np.bo
     words = []
     for i in range(len(z["y"])):
         sound = sound_of(z["feat"][off[i] : off[i + 1]], rng).clip(-1, 1)
-        words.append(word_of(Sound(np.concatenate([silence, sound, silence])[:, None], RATE, 16)))
+        words.append(segments(Sound(np.concatenate([silence, sound, silence])[:, None], RATE, 16)).word)
     return words, z["y"].astype(np.int64), z["is_test"].astype(bool)
 
 

@@ -251,8 +251,8 @@ def changed(x, at, value):
 @pytest.mark.parametrize(
     "x, named",
     [
-        (np.full((96, 5), 9), "5 channels"),
-        (np.full((96, 7), 9), "has 6"),
+        (np.full((96, 5), 9), "(5,)"),
+        (np.full((96, 7), 9), "(6,)"),
         (np.full((95, 6), 9), "95"),
         (changed(np.full((96, 6), 9), (3, 2), 4096), "4096"),
         (changed(np.full((96, 6), 9), (3, 2), -1), "-1"),
@@ -323,7 +323,7 @@ def test_learn_a_recording(label, moves, network, tmp_path, monkeypatch):
     lesson.learn(kernel, memory, passes=3)
     assert all((kernel.weights[s.name] == after.saved.weights[s.name]).all() for s in net.plastic)
     with pytest.raises(ValueError, match="70"):
-        lesson.SensorSamples.load(lesson.memory_path(target, memory), Network.chain(70, 4, 3))
+        lesson.SensorSamples.load(lesson.memory_path(target, memory.unit), Network.chain(70, 4, 3))
 
 
 # -- boards ----------------------------------------------------------------------------------------
