@@ -183,8 +183,11 @@ def save(
 ) -> None:
     """Write the network after a lesson, and its memory.  ``saved``: the network before."""
     assert isinstance(saved.identity, About)
+    known = saved.identity.known
+    if known is not None and isinstance(words, Words):
+        known = known.plus(words.tokens)
     words.save(memory_path(path, words.unit))
-    networks.save(path, network, weights, asdict(replace(saved.identity, labels=labels)))
+    networks.save(path, network, weights, asdict(replace(saved.identity, labels=labels, known=known)))
 
 
 def drawn(data: DataSet, replay: int, seed: int = 0) -> Words:

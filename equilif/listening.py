@@ -32,6 +32,7 @@ from equilif_golden.front_end.tokens import Scaling
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows
 
+UNKNOWN = "unknown word"  #: reason
 BLOCK = 10 * HOP  #: samples of the sound card at a time
 
 
@@ -91,15 +92,22 @@ def front_end_data(saved: Saved) -> About:
     return about
 
 
-def listener_of(saved: Saved) -> Listener | SensorListener:
-    """Listener of a network that was trained on front-end features."""
-    return Listener(saved) if front_end_data(saved).encoding.sensor is None else SensorListener(saved)
+def listener_of(saved: Saved, *, unknown: bool = True) -> Listener | SensorListener:
+    """Listener of a network that was trained on front-end features; ``unknown``: see Listener."""
+    return (
+        Listener(saved, unknown=unknown)
+        if front_end_data(saved).encoding.sensor is None
+        else SensorListener(saved)
+    )
 
 
 class Listener:
-    """A network that was trained on front-end features of words.  ValueError for one that was not."""
+    """A network that was trained on front-end features of words.  ValueError for one that was not.
 
-    def __init__(self, saved: Saved):
+    ``unknown``: whether words that are like none of training have no class.
+    """
+
+    def __init__(self, saved: Saved, *, unknown: bool = True):
         about = front_end_data(saved)
         if about.encoding.sensor is not None:
             raise ValueError(
@@ -109,6 +117,7 @@ class Listener:
         self.saved = saved
         self.labels = about.labels
         self.scaling: Scaling = about.scaling.front_end
+        self.known = about.known if unknown else None
         self._kernel = Kernel(saved.network, saved.weights, threads=1)
 
     reasons = REASONS
@@ -137,6 +146,10 @@ class Listener:
         """Stored words."""
         return lesson.memory(self.saved, lesson.REPLAY)
 
+    def is_unknown(self, tokens: TokenRows) -> bool:
+        """Whether a word is like none of training; False for a network that does not record these."""
+        return self.known is not None and bool(self.known.unknown(tokens)[0])
+
     def answer(self, source: str, spoken: Spoken) -> Answer:
         """The class of a segment, or why it has none."""
         word = spoken.word
@@ -149,6 +162,8 @@ class Listener:
         tokens = TokenRows(
             codes.astype(np.int16), np.arange(len(codes), dtype=np.int32), np.array([0, len(codes)])
         )
+        if self.is_unknown(tokens):
+            return Answer(source, start, end, reason=UNKNOWN, tokens=tokens)
         rates = self._kernel.settle(None, tokens=tokens).rates[0, 0, network.neurons[network.output]]
         best = int(rates.argmax())
         share = float(rates[best]) / max(1, int(rates.sum()))

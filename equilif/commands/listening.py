@@ -89,6 +89,13 @@ def listen(
             show_default="learned.npz",
         ),
     ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown/--no-unknown",
+            help="Answer 'unknown word' to words that are like none of training, or always with a class.",
+        ),
+    ] = True,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -128,7 +135,7 @@ def listen(
         raise ValueError("--learn ends after --utterances: leave out --seconds")
     if source is not None and (device is not None or seconds is not None):
         raise ValueError("--device and --seconds are for the microphone: leave them out, or leave out FILE")
-    listener = listener_of(saved.read(network))
+    listener = listener_of(saved.read(network), unknown=unknown)
     target = target or Path("learned.npz")
     if learn is not None:
         check_class(learn)
@@ -229,9 +236,16 @@ def _classify(
     board: BoardListener, listener: Listener | SensorListener, seconds: float | None
 ) -> dict[str, Any]:
     """Print the words or samples of a board."""
+    from equilif import lesson
+    from equilif.listening import UNKNOWN, Listener
+
     show.console.print("listening; Ctrl-C ends")
     found = []
     for word in _words(board, seconds):
+        if isinstance(listener, Listener) and word.sample is not None and not word.reason:
+            tokens = lesson.Words.of([word.sample], [0], word.sample.shape[1]).tokens
+            if listener.is_unknown(tokens):
+                word = word._replace(reason=UNKNOWN)
         found.append(
             {"label": None if word.reason else listener.labels[word.number], "reason": word.reason or None}
         )
@@ -287,7 +301,7 @@ def _learn_recorded(
 
     labels = _with_class(listener, label, add_class)
     samples = [x for x in map(listener.sample, answers) if x is not None]
-    reasons = Counter(a.reason for a in answers if a.reason)
+    reasons = Counter(a.reason for a in answers if listener.sample(a) is None)
     left_out = "; ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
     if not samples:
         raise ValueError(f"{source} holds no {listener.unit}: {left_out or 'silence'}. Nothing was learned")

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from equilif.data.encoding import Encoding
+from equilif.data.known import KnownWords
 from equilif.data.scaling import Scaling
 from equilif_golden.fixed import check_float
 
@@ -17,7 +18,8 @@ class About:
     ``path`` and ``test`` (a second file to test on) are absolute; ``label`` and ``text`` are columns of a
     table; ``labels`` are the names of the classes, by number; ``shape`` is that of a sample, of a series that
     of a step; ``test_fraction`` is None when the data have a test part; ``digest`` is that of the data set,
-    and ``digest_train`` that of its training samples where they are in a file without the others, or empty.
+    and ``digest_train`` that of its training samples where they are in a file without the others, or empty;
+    ``known`` says which words are like those of training, in the file of a network of words.
     """
 
     path: str
@@ -32,6 +34,7 @@ class About:
     scaling: Scaling
     digest: str = ""
     digest_train: str = ""
+    known: KnownWords | None = None
 
     def __post_init__(self) -> None:
         if self.test_fraction is not None:

@@ -165,8 +165,9 @@ class Microphone:
         self._clipped = np.zeros(0, np.bool_)  #: of the samples whose frames are not complete
         if background is not None:
             frames = self._hear(background, np.zeros(len(background), np.bool_))
-            self._segmentation = Segmentation(int(frames.codes[-SETTLED:].max()))
-            self._found(frames)
+            floor = int(frames.codes[-SETTLED:].max())
+            self._segmentation = Segmentation(floor)
+            self._found(frames._replace(codes=np.minimum(frames.codes, floor)))  # it begins with a step
 
     def feed(self, block: Raw, clipped: Flags | None = None) -> tuple[Frames, list[Spoken]]:
         """The frames that are complete, and the segments that end in them.  ``clipped`` (n,): which samples

@@ -59,7 +59,8 @@ from equilif_golden.samples import one_hot
 MAX_EPOCHS = 0xFF
 MAX_CLASSES = 1 << 8  #: a sample's label is a byte
 HEADER_BYTES = 256  #: of the journal
-LOCATION = ("path", "test")  #: where data are, not what they are
+#: where data are, not what they are; ``known`` follows from them
+LOCATION = ("path", "test", "known")
 DIGEST_DIGITS = 16  #: of a network's digests there
 RECORD_BYTES = 512  #: of elements in a frame of a slot
 
