@@ -58,8 +58,8 @@ def ordered(content: Content, names: tuple[str, ...]) -> Content:
     repeated = len(set(names)) < len(names)
     if isinstance(content.train.x, Series) and (repeated or sorted(content.names) != sorted(names)):
         raise ValueError(
-            f"its channels are {_listed(content.names)}, those of training {_listed(names)}: name them in a "
-            "header; record or resample sound at the same rate"
+            f"its channels are {_listed(content.names)}, those of training {_listed(names)}: record, or "
+            "resample, at the same rate; name the channels of a sensor in a header"
         )
     missing = [n for n in names if n not in content.names]
     strange = [n for n in content.names if n not in names]
