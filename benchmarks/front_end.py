@@ -12,11 +12,20 @@ no word was found count as errors.
 
 BasicMotions (UEA archive, from the wheel of aeon==1.6.0 in DIR): four activities by the six channels of an
 IMU, 100 steps, 40 / 40 samples.  The series are the 16-bit samples of the plain front end.
+
+    python -m benchmarks.front_end --words DIR --unknown CLASS [--unknown CLASS ...]
+
+Words in noise: DIR has class folders of WAV recordings without noise.  White noise is added, its effective
+value LEVELS decibels below the peak of the recording.  At each level: recordings in which training and
+`equilif listen` find a word, whether these are the same words, test accuracy, false rejects (known test
+words that are answered "unknown word") and false accepts (words of the left-out classes that get a class).
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+import wave
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,13 +37,14 @@ import numpy.typing as npt
 from equilif.data import own
 from equilif.data.dataset import DataSet
 from equilif.data.formats.series import read_ts
-from equilif.data.microphone import word_of
+from equilif.data.microphone import segments
 from equilif.data.ragged import Ragged
 from equilif.data.reading import read_npz
 from equilif.data.sequences import Sequences, first
-from equilif.data.signals import FFT, RATE, Sound, mel_bank
+from equilif.data.signals import FFT, RATE, Sound, mel_bank, read_wav
+from equilif.listening import Listener
 from equilif.results import machine, write_json
-from equilif.training import presets
+from equilif.training import presets, saved
 from equilif.training.description import Description
 from equilif.training.presets import PRESETS
 from equilif.training.run import Run
@@ -53,6 +63,7 @@ ACTIVITIES = "BasicMotions"
 FULL_SCALE = 40.0  #: of a channel; the largest magnitude of the training part is 34.9
 WINDOW_STEPS = 4  #: log2 of the steps of a window
 WINDOWS = 6
+LEVELS = (None, 45, 35, 25)  #: decibels; None: no noise
 
 
 # -- sound -----------------------------------------------------------------------------------------
@@ -92,7 +103,7 @@ def spoken_words(folder: Path) -> tuple[list[Raw | None], Raw, npt.NDArray[np.bo
     words = []
     for i in range(len(z["y"])):
         sound = sound_of(z["feat"][off[i] : off[i + 1]], rng).clip(-1, 1)
-        words.append(word_of(Sound(np.concatenate([silence, sound, silence])[:, None], RATE, 16)))
+        words.append(segments(Sound(np.concatenate([silence, sound, silence])[:, None], RATE, 16)).word)
     return words, z["y"].astype(np.int64), z["is_test"].astype(bool)
 
 
@@ -145,12 +156,66 @@ def activities(folder: Path) -> DataSet:
     return own.of(*parts, name=ACTIVITIES)
 
 
+# -- noise -----------------------------------------------------------------------------------------
+def with_noise(source: Path, target: Path, level: float | None, seed: int) -> None:
+    """Copy class folders of WAV recordings, and add noise."""
+    rng = np.random.default_rng(seed)
+    for file in sorted(source.glob("*/*.wav")):
+        sound = read_wav(file)
+        x = sound.samples.mean(axis=1)
+        if level is not None:
+            x = x + rng.normal(0, np.abs(x).max() * 10 ** (-level / 20), len(x))
+        (target / file.parent.name).mkdir(parents=True, exist_ok=True)
+        with wave.open(str(target / file.parent.name / file.name), "wb") as w:
+            w.setparams((1, 2, sound.rate, 0, "NONE", ""))
+            w.writeframes(np.clip(np.rint(x * 32768), -32768, 32767).astype("<i2").tobytes())
+
+
+def words_in_noise(
+    source: Path, unknown: Sequence[str], level: float | None, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Train on the known classes, and listen to all recordings."""
+    with_noise(source, folder / "known", level, seed)
+    for name in unknown:
+        (folder / "known" / name).rename(folder / name)
+    data = own.read(folder / "known", front_end=True)
+    run = Run.start(presets.own(data.data), data.data, seed)
+    while not run.done:
+        record = run.epoch()
+    run.save(folder / "run")
+    listener = Listener(saved.read(folder / "run" / "network.npz"))
+    files = sorted((folder / "known").rglob("*.wav"))
+    heard = [[a for a in listener.hear(file).answers if a.tokens is not None] for file in files]
+    tables = [max(answers, key=lambda a: a.end - a.start).tokens for answers in heard if answers]
+    learned = [
+        t.sample(j) for t in (data.data.tokens_train, data.data.tokens_test) for j in range(t.n_samples)
+    ]
+    others = [a for name in unknown for a in listener.recorded(folder / name) if a.tokens is not None]
+    assert listener.known is not None
+    return {
+        "recordings": len(files),
+        "trained": len(learned),
+        "heard": len(tables),
+        "same": sorted(x.tobytes() for x in learned) == sorted(t.table.tobytes() for t in tables),
+        "accuracy": record.test_accuracy,
+        "false_rejects": float(listener.known.unknown(data.data.tokens_test).mean()),
+        "false_accepts": sum(not a.reason for a in others) / max(1, len(others)),
+        "false_accepts_by_class": {
+            name: sum(not a.reason for a in others if Path(a.source).parent.name == name)
+            / max(1, sum(Path(a.source).parent.name == name for a in others))
+            for name in unknown
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder of fsdd*.npz")
     parser.add_argument("--series", type=Path, help="folder of the wheel of aeon")
+    parser.add_argument("--words", type=Path, help="class folders of WAV recordings without noise")
+    parser.add_argument("--unknown", action="append", default=[], help="with --words: a class to leave out")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -169,6 +234,13 @@ def main() -> None:
         accuracies = [accuracy(presets.own(data), data, s) for s in range(options.seeds)]
         found["series"] = accuracies
         show(f"{ACTIVITIES}, plain front end", accuracies)
+    for level in LEVELS if options.words else ():
+        each = []
+        for seed in range(options.seeds):
+            with tempfile.TemporaryDirectory() as folder:
+                each.append(words_in_noise(options.words, options.unknown, level, seed, Path(folder)))
+            print("clean" if level is None else f"-{level} dB", each[-1], flush=True)
+        found.setdefault("noise", {})[str(level)] = each
     if options.json:
         write_json(options.json, found)
 

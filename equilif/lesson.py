@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,7 @@ class Words:
 
     tokens: TokenRows
     labels: Raw
+    unit: ClassVar = "words"
 
     @classmethod
     def of(cls, tables: Sequence[npt.ArrayLike], labels: Sequence[int], width: int) -> Words:
@@ -118,6 +119,7 @@ class SensorSamples:
 
     x: Bytes
     labels: Raw
+    unit: ClassVar = "samples"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -155,15 +157,14 @@ class SensorSamples:
 Samples = Words | SensorSamples
 
 
-def memory_path(network: Path, samples: Samples | None = None) -> Path:
-    """File of the stored samples of a network, by default of words."""
-    kind = "samples" if isinstance(samples, SensorSamples) else "words"
-    return network.with_suffix(f".{kind}.npz")
+def memory_path(network: Path, unit: str = Words.unit) -> Path:
+    """File of the stored samples of a network; ``unit``: what they are."""
+    return network.with_suffix(f".{unit}.npz")
 
 
 def sensor_memory(saved: Saved, replay: int = REPLAY) -> SensorSamples:
     """As :func:`memory`, of a sensor."""
-    path = saved.path.with_suffix(".samples.npz")
+    path = memory_path(saved.path, SensorSamples.unit)
     if path.exists():
         return SensorSamples.load(path, saved.network)
     data = saved.data_set()
@@ -182,8 +183,11 @@ def save(
 ) -> None:
     """Write the network after a lesson, and its memory.  ``saved``: the network before."""
     assert isinstance(saved.identity, About)
-    words.save(memory_path(path, words))
-    networks.save(path, network, weights, asdict(replace(saved.identity, labels=labels)))
+    known = saved.identity.known
+    if known is not None and isinstance(words, Words):
+        known = known.plus(words.tokens)
+    words.save(memory_path(path, words.unit))
+    networks.save(path, network, weights, asdict(replace(saved.identity, labels=labels, known=known)))
 
 
 def drawn(data: DataSet, replay: int, seed: int = 0) -> Words:

@@ -14,7 +14,7 @@ import numpy as np
 
 from equilif import lesson
 from equilif.data.about import About
-from equilif.data.microphone import Microphone, Spoken, samples
+from equilif.data.microphone import REASONS, Microphone, Spoken, samples, segments
 from equilif.data.recorded import READINGS, Recording, recordings
 from equilif.data.signals import read_wav
 from equilif.training.saved import Saved
@@ -24,7 +24,7 @@ from equilif_golden.engine.port import Engine, Region
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_golden.front_end import live
-from equilif_golden.front_end.filter_bank import HOP
+from equilif_golden.front_end.filter_bank import BANDS, HOP
 from equilif_golden.front_end.pdm import RATE
 from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.front_end.sensor import RATE_HZ, SensorTable
@@ -32,14 +32,8 @@ from equilif_golden.front_end.tokens import Scaling
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows
 
+UNKNOWN = "unknown word"  #: reason
 BLOCK = 10 * HOP  #: samples of the sound card at a time
-#: what becomes of segments that are not classified
-REASONS = {
-    Verdict.SHORT: "too short",
-    Verdict.CLIPPED: "overload",
-    Verdict.LONG: "too long: noise, or words without a pause",
-    Verdict.STUCK: "no signal: is the microphone connected?",
-}
 
 
 @dataclass(frozen=True)
@@ -98,15 +92,22 @@ def front_end_data(saved: Saved) -> About:
     return about
 
 
-def listener_of(saved: Saved) -> Listener | SensorListener:
-    """Listener of a network that was trained on front-end features."""
-    return Listener(saved) if front_end_data(saved).encoding.sensor is None else SensorListener(saved)
+def listener_of(saved: Saved, *, unknown: bool = True) -> Listener | SensorListener:
+    """Listener of a network that was trained on front-end features; ``unknown``: see Listener."""
+    return (
+        Listener(saved, unknown=unknown)
+        if front_end_data(saved).encoding.sensor is None
+        else SensorListener(saved)
+    )
 
 
 class Listener:
-    """A network that was trained on front-end features of words.  ValueError for one that was not."""
+    """A network that was trained on front-end features of words.  ValueError for one that was not.
 
-    def __init__(self, saved: Saved):
+    ``unknown``: whether words that are like none of training have no class.
+    """
+
+    def __init__(self, saved: Saved, *, unknown: bool = True):
         about = front_end_data(saved)
         if about.encoding.sensor is not None:
             raise ValueError(
@@ -116,10 +117,11 @@ class Listener:
         self.saved = saved
         self.labels = about.labels
         self.scaling: Scaling = about.scaling.front_end
+        self.known = about.known if unknown else None
         self._kernel = Kernel(saved.network, saved.weights, threads=1)
 
     reasons = REASONS
-    unit = "words"
+    unit = lesson.Words.unit
     rate = RATE  #: of the samples of a stream
     hop = HOP  #: samples of a code
 
@@ -144,6 +146,10 @@ class Listener:
         """Stored words."""
         return lesson.memory(self.saved, lesson.REPLAY)
 
+    def is_unknown(self, tokens: TokenRows) -> bool:
+        """Whether a word is like none of training; False for a network that does not record these."""
+        return self.known is not None and bool(self.known.unknown(tokens)[0])
+
     def answer(self, source: str, spoken: Spoken) -> Answer:
         """The class of a segment, or why it has none."""
         word = spoken.word
@@ -156,6 +162,8 @@ class Listener:
         tokens = TokenRows(
             codes.astype(np.int16), np.arange(len(codes), dtype=np.int32), np.array([0, len(codes)])
         )
+        if self.is_unknown(tokens):
+            return Answer(source, start, end, reason=UNKNOWN, tokens=tokens)
         rates = self._kernel.settle(None, tokens=tokens).rates[0, 0, network.neurons[network.output]]
         best = int(rates.argmax())
         share = float(rates[best]) / max(1, int(rates.sum()))
@@ -167,35 +175,46 @@ class Listener:
         """Classify the words of a stream as they end; ``keep``: also return samples and codes."""
         microphone = Microphone()
         answers: list[Answer] = []
-        samples = []
-        codes = []
-
-        def add(found: list[Spoken]) -> None:
-            for spoken in found:
-                answers.append(self.answer(source, spoken))
-                report(answers[-1])
-
+        samples = [np.zeros(0, np.int64)]
+        codes = [np.zeros((0, BANDS), np.int64)]
         for block in blocks:
             frames, found = microphone.feed(block)
-            add(found)
+            answers += self._answers(source, found, report)
             if keep:
                 samples.append(block)
                 codes.append(frames.codes)
-        add(microphone.finish())
-        empty = np.zeros(0, np.int64)
-        return Stream(
-            source,
-            np.concatenate([empty, *samples]),
-            np.concatenate([np.zeros((0, 1), np.int64), *codes]) if not codes else np.concatenate(codes),
-            tuple(answers),
-        )
+        answers += self._answers(source, microphone.finish(), report)
+        return Stream(source, np.concatenate(samples), np.concatenate(codes), tuple(answers))
+
+    def hear(self, path: Path, report: Callable[[Answer], None] = lambda a: None) -> Stream:
+        """Classify the words of a WAV file, which are found as in training."""
+        found = segments(read_wav(path))
+        answers = self._answers(str(path), found.spoken, report)
+        return Stream(str(path), found.samples, found.codes, tuple(answers))
+
+    def recorded(self, path: Path) -> list[Answer]:
+        """Answers to the words of a WAV file, or of those of a folder and its subfolders."""
+        return [answer for file in wav_files(path) for answer in self.hear(file).answers]
+
+    def sample(self, answer: Answer) -> Raw | None:
+        """Tokens (m, width) of a word; None of other segments."""
+        return None if answer.tokens is None else answer.tokens.table
+
+    def _answers(
+        self, source: str, found: Sequence[Spoken], report: Callable[[Answer], None]
+    ) -> list[Answer]:
+        answers = []
+        for spoken in found:
+            answers.append(self.answer(source, spoken))
+            report(answers[-1])
+        return answers
 
 
 class SensorListener:
     """A network that was trained on windows of a sensor.  ValueError for one that was not."""
 
     reasons = {Verdict.STUCK: "no signal: is the ADC connected?"}
-    unit = "samples"
+    unit = lesson.SensorSamples.unit
     rate = RATE_HZ
 
     def __init__(self, saved: Saved):
@@ -230,6 +249,14 @@ class SensorListener:
     def memory(self) -> lesson.SensorSamples:
         """Stored samples."""
         return lesson.sensor_memory(self.saved, lesson.REPLAY)
+
+    def recorded(self, path: Path) -> list[Answer]:
+        """Answers to the samples of a file or folder."""
+        return list(self.listen(str(path), self.recordings(path)).answers)
+
+    def sample(self, answer: Answer) -> Raw | None:
+        """Inputs (inputs,) of a sample; None without a signal."""
+        return answer.inputs
 
     def recordings(self, path: Path) -> list[Recording]:
         """Recordings of a file or folder; ValueError unless they are of the sensor of the network."""

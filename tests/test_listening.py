@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 import types
 import wave
@@ -12,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equilif.data import own
-from equilif.data.microphone import Microphone, samples, word_of
+from equilif import lesson
+from equilif.data import known, own
+from equilif.data.microphone import Microphone, background, samples, segments
 from equilif.data.signals import Sound, read_wav
-from equilif.training import presets
+from equilif.listening import UNKNOWN, Listener
+from equilif.training import presets, saved
+from equilif.training.records import save_network
 from equilif.training.run import Run
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end import tokens
@@ -65,11 +69,142 @@ def folder(tmp_path_factory):
     return root
 
 
+def overload():
+    return (20 * word("up", np.random.default_rng(3))).clip(-1, 1)
+
+
+@pytest.mark.parametrize("below", [50, 45, 35, 25])
+@pytest.mark.parametrize("offset", [0, 0.05])
+def test_words_in_noise(below, offset, folder, tmp_path):
+    """Training and `equilif listen` have the same words of the same recordings, as without the noise."""
+    rng = np.random.default_rng(below)
+    expected = []
+    for name in WORDS:
+        for k in range(3):
+            clean = np.concatenate([silence(0.3), word(name, rng), silence(0.25)])
+            noise = rng.normal(0, np.abs(clean).max() * 10 ** (-below / 20), len(clean))
+            save(tmp_path / "words" / name / f"{k}.wav", clean + noise + offset)
+            expected.append(len(segments(Sound(clean[:, None], RATE, 16)).word))
+    listener = Listener(saved.read(folder / "run" / "network.npz"))
+    files = sorted((tmp_path / "words").rglob("*.wav"))
+    answers = [listener.hear(file).answers for file in files]
+    assert [[a.reason for a in each] for each in answers] == [[""]] * len(files)
+    assert all(abs(a.start - 0.3) < 0.06 for (a,) in answers)
+    data = own.read(tmp_path / "words", front_end=True)
+    codes = [segments(read_wav(file)).word for file in files]
+    assert abs(sum(map(len, codes)) - sum(expected)) <= 5 * len(files)
+    assert sorted(
+        map(bytes, np.concatenate([data.raw.x.frames, data.raw_test.x.frames]).astype(np.uint8))
+    ) == (sorted(map(bytes, np.concatenate(codes).astype(np.uint8))))
+    for (a,), found in zip(answers, codes, strict=True):
+        np.testing.assert_array_equal(a.tokens.table, listener.scaling.tokens(found) << 5)
+
+
+def test_background():
+    """A recording without pauses has none, one with silence has silence: its words are as before."""
+    clean = word("up", np.random.default_rng(2))
+    for x in (clean, np.concatenate([silence(0.3), clean, silence(0.3)])):
+        assert not background(samples(Sound(x[:, None], RATE, 16))).any()
+
+
+@pytest.mark.parametrize("rate", [RATE, 16_000, 44_100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_overload_of_files(rate, channels):
+    """Resampling, averaging and the modulator do not hide clipped samples."""
+    loud = np.repeat(overload(), 6)[:: RATE * 6 // rate][:, None]
+    sound = Sound(np.concatenate([loud, *[0 * loud] * (channels - 1)], axis=1), rate, 16)
+    assert segments(sound).reason == "overload"
+    assert segments(sound._replace(samples=sound.samples * 0.99)).word is not None
+
+
+def test_overload_of_a_stream():
+    microphone = Microphone()
+    x = np.concatenate([samples(Sound(overload()[:, None], RATE, 16)), np.zeros(8000, np.int64)])
+    found = [s.word.verdict for b in np.array_split(x, 7) for s in microphone.feed(b)[1]]
+    assert found == [Verdict.CLIPPED]
+
+
+def test_extensible_wav(tmp_path):
+    """A subformat of PCM samples is read; another one is refused."""
+    save(tmp_path / "a.wav", word("up", np.random.default_rng(0)))
+    content = (tmp_path / "a.wav").read_bytes()
+    fields = b"\xfe\xff" + content[22:36] + bytes.fromhex("1600 1000 00000000")
+    for tag in (1, 3):
+        fields_of = fields + bytes([tag]) + bytes.fromhex("00000000001000800000aa00389b71")
+        size = int.from_bytes(content[4:8], "little") + 24
+        found = b"RIFF" + size.to_bytes(4, "little") + b"WAVE" + b"fmt \x28\0\0\0" + fields_of + content[36:]
+        (tmp_path / f"{tag}.wav").write_bytes(found)
+    np.testing.assert_array_equal(read_wav(tmp_path / "1.wav").samples, read_wav(tmp_path / "a.wav").samples)
+    with pytest.raises(ValueError, match=r"3\.wav"):
+        read_wav(tmp_path / "3.wav")
+
+
+def test_unknown_words(folder, tmp_path, monkeypatch):
+    """The network's file knows the words of training; a word that is learned becomes known."""
+    monkeypatch.setattr(known, "MIN_WORDS", 5)
+    before = saved.read(folder / "run" / "network.npz")
+    assert before.identity.known is None
+    network = tmp_path / "network.npz"
+    save_network(network, before.network, before.weights, before.data_set())
+    rng = np.random.default_rng(1)
+    for k in range(3):
+        x = word("up", rng) + 0.7 * word("flat", rng, 0.35)[:1] * rng.normal(0, 1, 1)
+        buzz = np.sign(np.sin(np.arange(len(x)) * (2 * np.pi * 110 / RATE))) * np.hanning(len(x))
+        save(tmp_path / "buzz" / f"{k}.wav", 0.4 * buzz)
+    out = tmp_path / "words.json"
+
+    def answers(file, source, *options):
+        run("listen", file, source, "--json", out, "--overwrite", *options)
+        return [w["label"] or w["reason"] for w in json.loads(out.read_text())["words"]]
+
+    assert answers(network, tmp_path / "buzz") == [UNKNOWN] * 3
+    assert set(answers(network, tmp_path / "buzz", "--no-unknown")) <= set(WORDS)
+    assert answers(network, folder / "words" / "up") == ["up"] * 8
+    monkeypatch.setattr(lesson, "PASSES", 20)
+    learned = tmp_path / "learned.npz"
+    run("listen", network, tmp_path / "buzz", "--learn", "buzz", "--save", learned)
+    assert answers(learned, tmp_path / "buzz") == ["buzz"] * 3
+    run("evaluate", learned, "--json", out, "--overwrite")
+    found = json.loads(out.read_text())
+    assert found["unknown"] == 0 and found["accuracy"] == 1 and len(found["labels"]) == 4
+    shutil.copytree(folder / "words", tmp_path / "moved")
+    run("evaluate", learned, tmp_path / "moved", "--json", out, "--overwrite")
+    assert json.loads(out.read_text())["samples"] == found["samples"]
+
+
+def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
+    """Words of files are learned by the golden kernel with stored ones; nothing is replaced unasked."""
+    monkeypatch.setattr(lesson, "PASSES", 2)
+    network, source, target = folder / "run" / "network.npz", folder / "words", tmp_path / "learned.npz"
+    options = ("--learn", "up", "--save", target)
+    run("listen", network, source / "up", *options)
+    words = lesson.Words.load(lesson.memory_path(target), saved.read(network).network)
+    listener = Listener(saved.read(network))
+    tables = [a.tokens.table for a in listener.recorded(source / "up")]
+    assert len(tables) == 8 and (words.labels[-8:] == 2).all()
+    for k, table in enumerate(tables):
+        np.testing.assert_array_equal(words.tokens.sample(len(words) - 8 + k), table)
+    assert str(target) in error_of("listen", network, source / "up", *options)
+    target.unlink()
+    assert str(lesson.memory_path(target)) in error_of("listen", network, source / "up", *options)
+    target.touch()
+    run("listen", network, source, *options, "--overwrite")
+    assert saved.read(target).identity.labels == tuple(sorted(WORDS))
+    save(tmp_path / "loud.wav", overload())
+    assert "1 overload" in error_of("listen", network, tmp_path / "loud.wav", "--learn", "up")
+
+
+@pytest.mark.parametrize("label", ["  ", "a\nb", "a\x1b[2J", "nan", "x" * 101])
+def test_names_of_learned_classes(label, folder):
+    network = folder / "run" / "network.npz"
+    assert "class" in error_of("listen", network, folder / "words" / "up", "--learn", label)
+
+
 def test_tokens_of_own_recordings(folder):
     """A data set has the tokens that the golden front end makes of a word."""
     data = own.load(folder / "words", front_end=True)
     assert data.about.encoding.front_end and data.about.encoding.places == tokens.POSITIONS
-    first = word_of(read_wav(folder / "words" / "down" / "0.wav"))
+    first = segments(read_wav(folder / "words" / "down" / "0.wav")).word
     expected = data.about.scaling.front_end.tokens(first) << 5
     rows = [data.tokens_train.sample(j) for j in range(len(data.y_train))]
     assert any(np.array_equal(expected, r) for r in rows)
@@ -79,15 +214,20 @@ def test_recordings_without_a_word(folder, tmp_path):
     for name in ("a", "b"):
         for i in range(3):
             save(tmp_path / "words" / name / f"{i}.wav", word("up", np.random.default_rng(i)))
-    save(tmp_path / "words" / "a" / "3.wav", silence(0.5))
+    a = tmp_path / "words" / "a"
+    save(a / "3.wav", silence(0.5))
+    save(a / "4.wav", overload())
+    save(a / "5.wav", np.random.default_rng(1).normal(0, 0.1, 2 * RATE) * np.linspace(0, 1, 2 * RATE))
     found = own.read(tmp_path / "words", front_end=True)
     assert len(found.data.y_train) + len(found.data.y_test) == 6
-    assert any("3.wav" in note for note in found.notes)
+    (note,) = [note for note in found.notes if "left out" in note]
+    assert all(text in note for text in ("3.wav", "'a'", "1 too quiet", "1 overload", "1 too long"))
+    assert "'b'" not in note
     for path in (tmp_path / "words" / "a").iterdir():
         save(path, silence(0.2))
     for path in (tmp_path / "words" / "b").iterdir():
         save(path, silence(0.2))
-    with pytest.raises(ValueError, match="no recording"):
+    with pytest.raises(ValueError, match="3 too quiet"):
         own.read(tmp_path / "words", front_end=True)
 
 

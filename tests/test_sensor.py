@@ -243,6 +243,48 @@ def test_classes_that_the_network_has_not(network, tmp_path):
     assert "2 samples, right: 1 of 1 whose class" in run("listen", network, tmp_path / "a.npz")
 
 
+def test_channels_by_name(tmp_path):
+    """`equilif listen` and `equilif evaluate` take channels in the order of the header, and no others."""
+    rng = np.random.default_rng(7)
+    order = [3, 0, 5, 1, 4, 2]
+    header = [f"c{k}" for k in range(CHANNELS)]
+    for name in CLASSES:
+        for k in range(6):
+            x = recording(name, rng) * [1, 1, 0.5, 0.25, 1, 1]
+            for part, names, values in (
+                ("named", header, x),
+                ("permuted", [header[k] for k in order], x[:, order]),
+                ("nameless", [], x[:, order]),
+                ("others", ["other", *header[1:]], x),
+            ):
+                path = tmp_path / part / name / f"{k}.csv"
+                save_csv(path, values)
+                path.write_text(",".join(names) + "\n" * bool(names) + path.read_text())
+    data = own.load(tmp_path / "named", front_end=True)
+    assert data.about.encoding.sensor.low
+    training = Run.start(presets.own(data).changed(epochs=1, hidden=[4]), data, 0)
+    training.epoch(folder=tmp_path / "run")
+    network = tmp_path / "run" / "network.npz"
+    out = tmp_path / "a.json"
+
+    def found(command, source):
+        run(command, network, source, "--json", out, "--overwrite")
+        return json.loads(out.read_text())
+
+    for command in ("evaluate", "listen"):
+        first, second = (found(command, tmp_path / part) for part in ("named", "permuted"))
+        assert first["accuracy"] == second["accuracy"]
+        for part in ("nameless", "others"):
+            assert "c0" in error_of(command, network, tmp_path / part)
+    assert first["samples"] != [] and [s["label"] for s in first["samples"]] == [
+        s["label"] for s in second["samples"]
+    ]
+    path = tmp_path / "permuted" / "fast" / "0.csv"
+    names, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([names, ",".join(["1e6"] * CHANNELS), *rows[1:]]))
+    assert found("listen", path)["clipped"] == CHANNELS and "6 values" in run("listen", network, path)
+
+
 def changed(x, at, value):
     x = x.astype(float)
     x[at] = value
@@ -252,8 +294,8 @@ def changed(x, at, value):
 @pytest.mark.parametrize(
     "x, named",
     [
-        (np.full((96, 5), 9), "5 channels"),
-        (np.full((96, 7), 9), "has 6"),
+        (np.full((96, 5), 9), "(5,)"),
+        (np.full((96, 7), 9), "(6,)"),
         (np.full((95, 6), 9), "95"),
         (changed(np.full((96, 6), 9), (3, 2), 4096), "4096"),
         (changed(np.full((96, 6), 9), (3, 2), -1), "-1"),
@@ -324,7 +366,7 @@ def test_learn_a_recording(label, moves, network, tmp_path, monkeypatch):
     lesson.learn(kernel, memory, passes=3)
     assert all((kernel.weights[s.name] == after.saved.weights[s.name]).all() for s in net.plastic)
     with pytest.raises(ValueError, match="70"):
-        lesson.SensorSamples.load(lesson.memory_path(target, memory), Network.chain(70, 4, 3))
+        lesson.SensorSamples.load(lesson.memory_path(target, memory.unit), Network.chain(70, 4, 3))
 
 
 # -- boards ----------------------------------------------------------------------------------------

@@ -186,6 +186,7 @@ def evaluate(
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
+    from equilif.data.about import About
     from equilif.data.own import chosen
     from equilif.training import saved
     from equilif.training.evaluate import evaluate as run
@@ -220,12 +221,19 @@ def evaluate(
             f"[bold]{found.saving:.1%}[/] saved "
             f"({', '.join(f'{c:,} took {k}' for k, c in found.steps.items())})"
         )
+    known = trained.identity.known if isinstance(trained.identity, About) else None
+    unknown = None if known is None or given.tokens is None else int(known.unknown(given.tokens).sum())
+    if unknown is not None:
+        show.console.print(
+            f"unknown words: {unknown:,} of {len(given.x):,}, which equilif listen does not classify"
+        )
     for population in found.silent:
         show.console.print(
             f"{show.literal(population)}: {found.silent[population]:.1%} of the rates at 0, "
             f"{found.full[population]:.1%} at their maximum"
         )
-    return {"network": network, "data": name, **found.to_dict()}
+    result = {"network": network, "data": name, **found.to_dict()}
+    return result if unknown is None else {**result, "unknown": unknown}
 
 
 @command

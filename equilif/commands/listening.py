@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import Baud, Json, panel, saved_network
+from equilif.commands import Baud, Json, OverwriteFiles, panel, require_absent, saved_network
 from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
@@ -68,8 +69,8 @@ def listen(
     learn: Annotated[
         str | None,
         typer.Option(
-            help="Learn the next words or samples of the board at --port, or the sensor readings of FILE, as "
-            "this class, which may be new.",
+            help="Learn the next words or samples of the board at --port, or those of FILE, as this class, "
+            "which may be new.",
             show_default="classify",
             metavar="CLASS",
         ),
@@ -83,14 +84,22 @@ def listen(
             show_default="10",
         ),
     ] = None,
-    save: Annotated[
+    target: Annotated[
         Path | None,
         typer.Option(
+            "--save",
             help="With --learn: file of the new network, beside which the stored samples are.",
             show_default="learned.npz",
         ),
         OUTPUT,
     ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown/--no-unknown",
+            help="Answer 'unknown word' to words that are like none of training, or always with a class.",
+        ),
+    ] = True,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -100,6 +109,7 @@ def listen(
         OUTPUT,
     ] = None,
     json: Json = None,
+    overwrite: OverwriteFiles = False,
 ) -> dict[str, Any]:
     """Find the words in recordings or in the signal of the microphone, and print class, confidence and time
     of each.
@@ -109,41 +119,48 @@ def listen(
     classified.  A network of a sensor classifies the samples of recorded readings in the same way.
 
     With --port the words or samples come from a board, which classifies them.  --learn stores the next ones
-    and learns them on the board, together with stored ones of all other classes, 20 of each.
+    and learns them on the board, together with stored ones of all other classes, 20 of each.  With FILE it
+    learns all words or samples of FILE on this computer.
 
     Example:  [bold]equilif listen results/words/network.npz words.wav --out words.html[/]
     """
-    from equilif.listening import Listener, file_blocks, listener_of, microphone_blocks, wav_files
+    from equilif import lesson
+    from equilif.data.parts import check_class
+    from equilif.listening import Listener, listener_of, microphone_blocks, wav_files
     from equilif.training import saved
     from equilif_golden import files
 
     if out is not None:
         files.check(out)
-    if utterances is not None and (learn is None or port is None) or learn is None and save is not None:
+    if utterances is not None and (learn is None or port is None) or learn is None and target is not None:
         raise ValueError("--utterances and --save belong to --learn, --utterances to --port: give it too")
-    target = save or Path("learned.npz")
     if port is not None and (source is not None or device is not None or out is not None):
         raise ValueError("--port has its own front end: leave out FILE, --device and --out")
     if port is not None and learn is not None and seconds is not None:
         raise ValueError("--learn ends after --utterances: leave out --seconds")
     if source is not None and (device is not None or seconds is not None):
         raise ValueError("--device and --seconds are for the microphone: leave them out, or leave out FILE")
-    listener = listener_of(saved.read(network))
-    if learn is not None and port is None and isinstance(listener, Listener):
-        raise ValueError("--learn is for the microphone of a board: give its --port")
+    listener = listener_of(saved.read(network), unknown=unknown)
+    target = target or Path("learned.npz")
     if learn is not None:
+        check_class(learn)
+        if port is None and source is None:
+            raise ValueError("--learn needs FILE, or the --port of a board")
+        if out is not None:
+            raise ValueError("--out has no lesson: leave out --learn, or --out")
+        require_absent((target, lesson.memory_path(target, listener.unit)), overwrite)
         files.check(target)
     if port is not None:
         if learn is None:
             return _classify(_board(port, baud, listener), listener, seconds)
         return _learn(port, baud, listener, learn, utterances, target)
+    if not isinstance(listener, Listener) and (source is None or device is not None):
+        raise ValueError(f"{network} hears a sensor: give FILE with its readings, or --port")
+    if learn is not None:
+        assert source is not None
+        return _learn_recorded(listener, source, learn, target)
     if not isinstance(listener, Listener):
-        if source is None or device is not None:
-            raise ValueError(f"{network} hears a sensor: give FILE with its readings, or --port")
-        if learn is not None:
-            if out is not None:
-                raise ValueError("--out has no lesson: leave out --learn, or --out")
-            return _learn_recorded(listener, source, learn, target)
+        assert source is not None
         return _sensed(listener, source, out)
     paths = None if source is None else wav_files(source)
     streams = []
@@ -155,7 +172,7 @@ def listen(
         for path in paths:
             if len(paths) > 1:
                 show.console.print(f"[bold]{show.literal(path)}[/]")
-            streams.append(listener.listen(str(path), file_blocks(path), _print, out is not None))
+            streams.append(listener.hear(path, _print))
     answers = [a for stream in streams for a in stream.answers]
     words = sum(not a.reason for a in answers)
     show.console.print(f"{words:,} words, {len(answers) - words:,} other segments")
@@ -166,14 +183,18 @@ def listen(
 
 def _sensed(listener: SensorListener, source: Path, out: Path | None) -> dict[str, Any]:
     """Print the answers to recorded readings, and how many are right where their classes are known."""
-    stream = listener.listen(str(source), listener.recordings(source), _print)
+    recorded = listener.recordings(source)
+    stream = listener.listen(str(source), recorded, _print)
+    if clipped := sum(r.clipped for r in recorded):
+        show.console.print(f"[yellow]{clipped:,} values are beyond the range of the ADC: clipped[/]")
     answers = stream.answers
     known = [a for a in answers if a.expected in listener.labels]
     right = sum(a.label == a.expected for a in known)
     show.console.print(show_evaluation.rated(len(answers), right, len(known)))
     if out is not None:
         _write_page(out, listener, [stream])
-    found = {"network": listener.saved.path, "samples": [a.to_dict() for a in answers], "out": out}
+    samples = [a.to_dict() for a in answers]
+    found = {"network": listener.saved.path, "samples": samples, "clipped": clipped, "out": out}
     return found | ({"accuracy": right / len(known)} if known else {})
 
 
@@ -220,9 +241,16 @@ def _classify(
     board: BoardListener, listener: Listener | SensorListener, seconds: float | None
 ) -> dict[str, Any]:
     """Print the words or samples of a board."""
+    from equilif import lesson
+    from equilif.listening import UNKNOWN, Listener
+
     show.console.print("listening; Ctrl-C ends")
     found = []
     for word in _words(board, seconds):
+        if isinstance(listener, Listener) and word.sample is not None and not word.reason:
+            tokens = lesson.Words.of([word.sample], [0], word.sample.shape[1]).tokens
+            if listener.is_unknown(tokens):
+                word = word._replace(reason=UNKNOWN)
         found.append(
             {"label": None if word.reason else listener.labels[word.number], "reason": word.reason or None}
         )
@@ -261,12 +289,14 @@ def _learn(
     return {"network": target, "label": label, "utterances": n, "accuracy": found}
 
 
-def _learn_recorded(listener: SensorListener, source: Path, label: str, target: Path) -> dict[str, Any]:
-    """Learn recorded readings by the golden kernel, and save network and stored samples."""
+def _learn_recorded(
+    listener: Listener | SensorListener, source: Path, label: str, target: Path
+) -> dict[str, Any]:
+    """Learn recorded words or readings by the golden kernel, and save network and stored samples."""
     from equilif import lesson
     from equilif_golden.kernel import Kernel
 
-    recorded = listener.recordings(source)
+    answers = listener.recorded(source)
     stored = listener.memory()
     network, weights = listener.saved.network, listener.saved.weights
 
@@ -275,10 +305,13 @@ def _learn_recorded(listener: SensorListener, source: Path, label: str, target: 
         network, weights = lesson.with_class(network, weights)
 
     labels = _with_class(listener, label, add_class)
-    answers = listener.listen(str(source), recorded).answers
-    samples = [a.inputs for a in answers if a.inputs is not None]
+    samples = [x for x in map(listener.sample, answers) if x is not None]
+    reasons = Counter(a.reason for a in answers if listener.sample(a) is None)
+    left_out = "; ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
     if not samples:
-        raise ValueError(f"{source} has no signal: is the ADC connected? Nothing was learned")
+        raise ValueError(f"{source} holds no {listener.unit}: {left_out or 'silence'}. Nothing was learned")
+    if left_out:
+        show.console.print(f"left out: {left_out}")
     new = listener.samples(samples, labels.index(label))
     kernel = Kernel(network, weights, learning_rate=lesson.LEARNING_RATE, threads=1)
 
@@ -324,7 +357,7 @@ def _lesson(
     for name, (first, last) in found.items():
         show.console.print(f"{name} {listener.unit}: {first:.1%} right before, [bold]{last:.1%}[/] after")
     lesson.save(target, listener.saved, network, weights, labels, everything)
-    memory = lesson.memory_path(target, everything)
+    memory = lesson.memory_path(target, listener.unit)
     show.console.print(f"wrote {show.literal(target)} and {show.literal(memory)}")
     return found
 

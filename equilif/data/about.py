@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from equilif.data.encoding import Encoding
 from equilif.data.from_arrays import columns_of, is_table
+from equilif.data.known import KnownWords
 from equilif.data.reading import check_range
 from equilif.data.scaling import Scaled, Scaling
 from equilif_golden.files import printable
@@ -26,7 +27,8 @@ class About:
     of a step; ``test_fraction`` is None when the data have a test part; ``digest`` is that of the data set,
     and ``digest_train`` that of its training samples where they are in a file without the others, or empty.
     Of a network of equilif.Classifier ``label_type`` is the type of its classes and ``parameters`` are those
-    of the class; else both are empty.
+    of the class; else both are empty.  ``known`` says which words are like those of training, in the file of
+    a network of words.
     """
 
     path: str
@@ -43,6 +45,7 @@ class About:
     digest_train: str = ""
     label_type: Literal["", "text", "integer", "real", "boolean"] = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    known: KnownWords | None = None
 
     def __post_init__(self) -> None:
         if self.test_fraction is not None:

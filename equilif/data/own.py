@@ -28,7 +28,7 @@ from equilif.data.encoding import wordless
 from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.from_arrays import content_of
 from equilif.data.identity import NamedSet
-from equilif.data.parts import classes_of, numbered, ordered, test_fraction_of, with_test
+from equilif.data.parts import classes_of, matched, numbered, test_fraction_of, with_test
 from equilif.data.reading import check_range, path_of, reading
 from equilif.data.scaling import Missing, Scaling
 from equilif_golden.files import printable
@@ -177,7 +177,7 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
             f"{about.digest[:12]}; give the path of its training data, or train a new network on these"
         )
     assert data.about is not None
-    if data.about.labels != about.labels:
+    if data.about.labels != about.labels[: len(data.about.labels)]:  # a lesson adds classes behind them
         raise ValueError(
             f"the classes of {place} are {named(data.about.labels)}, the network was trained on "
             f"{named(about.labels)}: restore their names, or train a new network"
@@ -218,9 +218,7 @@ def samples(about: About, path: Path | None = None, label: str | None = None) ->
         return test_part(again(about, path))
     _, content = formats.read(path, Columns(label or about.label, about.text, about.encoding.front_end))
     with reading(path):
-        content = ordered(content, about.encoding.read_names(about.scaling.names))
-        if content.shape != about.shape:
-            raise ValueError(f"its samples have shape {content.shape}, those of training {about.shape}")
+        content = matched(content, about)
         if about.test is None and (same := _same(content, about)) is not None:
             return same
         part = content.test or content.train
@@ -262,9 +260,7 @@ def samples_of_set(about: About, data: DataSet) -> Samples:
     shape = data.shape or (data.n_features,)
     content = Content(Part(data.x_test, names[data.y_test]), shape=shape, alike=True)
     with reading(Path(data.name)):
-        content = ordered(content, about.encoding.read_names(about.scaling.names))
-        if content.shape != about.shape:
-            raise ValueError(f"its samples have shape {content.shape}, those of training {about.shape}")
+        content = matched(content, about)
         given = encoded(about, (content.train,), ("samples",))
         y = given.y[0]
     note = about.scaling.note(data.x_test)
@@ -333,7 +329,12 @@ def _same(content: Content, about: About) -> Samples | None:
         **_window(about),
     )
     try:
-        data = make(content, dataclasses.replace(about, digest="", digest_train=""), options, "").data
+        labels = classes_of(content)
+        if labels != about.labels[: len(labels)]:
+            return None
+        data = make(
+            content, dataclasses.replace(about, labels=labels, digest="", digest_train=""), options, ""
+        ).data
     except ValueError:  # it cannot be trained on, so it is something else
         return None
     return test_part(data) if data.digest == about.digest else None

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data import formats
-from equilif.data.about import check_test_fraction
+from equilif.data.about import About, check_test_fraction
 from equilif.data.arrays import Labels
 from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.reading import reading
@@ -57,10 +57,11 @@ def ordered(content: Content, names: tuple[str, ...]) -> Content:
     """The content with its columns in the order of ``names``; ValueError when it has others."""
     if content.names == names or not names:
         return content
-    if isinstance(content.train.x, Series):
+    repeated = len(set(names)) < len(names)
+    if isinstance(content.train.x, Series) and (repeated or sorted(content.names) != sorted(names)):
         raise ValueError(
             f"its channels are {_listed(content.names)}, those of training {_listed(names)}: record, or "
-            "resample, at the same rate"
+            "resample, at the same rate; name the channels of a sensor in a header"
         )
     missing = [n for n in names if n not in content.names]
     strange = [n for n in content.names if n not in names]
@@ -69,9 +70,23 @@ def ordered(content: Content, names: tuple[str, ...]) -> Content:
         problems += [f"it has {', '.join(map(repr, strange[:3]))}, which training has not"] if strange else []
         raise ValueError(f"{'; '.join(problems)}: columns must be those that the network was trained on")
     order = [content.names.index(n) for n in names]
-    parts = [Part(p.numbers[:, order], p.labels) for p in content.parts]
+    parts = [_with_columns(p, order) for p in content.parts]
     test = parts[1] if len(parts) > 1 else None
     return dataclasses.replace(content, train=parts[0], test=test, names=names)
+
+
+def _with_columns(part: Part, order: list[int]) -> Part:
+    """A part with these columns or channels."""
+    columns = part.numbers[:, order]
+    return Part(Series(columns, part.x.off) if isinstance(part.x, Series) else columns, part.labels)
+
+
+def matched(content: Content, about: About) -> Content:
+    """A content with the columns or channels of training, in its order; ValueError when it has others."""
+    content = ordered(content, about.encoding.read_names(about.scaling.names))
+    if content.shape != about.shape:
+        raise ValueError(f"its samples have shape {content.shape}, those of training {about.shape}")
+    return content
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -106,10 +121,7 @@ def classes_of(content: Content) -> tuple[str, ...]:
 def class_names(found: Sequence[str]) -> tuple[str, ...]:
     """Names of classes in the order of their numbers; ValueError for one that is no name."""
     for name in found:
-        if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
-            raise ValueError(f"a class must be a short text of one line, not {name[:40]!r}")
-        if name.casefold() == "nan":  # NumPy makes it of a missing one among texts
-            raise ValueError(f"{name!r} stands for a class that is missing: fill it in, or leave it out")
+        check_class(name)
     return tuple(sorted(found, key=_order))
 
 
@@ -128,6 +140,14 @@ def _only_in_test(content: Content, name: str) -> str:
     listed = ", ".join(f"{n:,} of {str(other)!r}" for other, n in zip(others[:3], counts, strict=False))
     more = f" and {len(others) - 3} more classes" if len(others) > 3 else ""
     return f", others are in the test part alone ({listed}{more})" if len(others) else ""
+
+
+def check_class(name: str) -> None:
+    """ValueError unless it names a class."""
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise ValueError(f"a class must be a short text of one line, not {name[:40]!r}")
+    if name.casefold() == "nan":  # NumPy makes it of a missing one among texts
+        raise ValueError(f"{name!r} stands for a class that is missing: fill it in, or leave it out")
 
 
 def numbered(labels: npt.NDArray[np.str_], classes: tuple[str, ...]) -> Labels:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from equilif.data import formats
 from equilif.data.about import About
 from equilif.data.formats import Columns, Content, Csv, Npz, Part, Series, SeriesFolders, Ts
 from equilif.data.formats.series import read_csv
+from equilif.data.parts import matched
 from equilif.data.reading import check_range, reading
 from equilif_golden.fixed import Raw
 
@@ -20,11 +24,14 @@ SERIES = (Npz.name, Ts.name, SeriesFolders.name)
 
 
 class Recording(NamedTuple):
-    """Readings (n, channels) of whole samples.  ``label``: the class, where the file says it."""
+    """Readings (n, channels) of whole samples.  ``label``: the class, where the file says it; ``clipped``:
+    number of values beyond the range of the ADC.
+    """
 
     source: str
     readings: Raw
     label: str = ""
+    clipped: int = 0
 
 
 def recordings(about: About, path: Path) -> list[Recording]:
@@ -37,35 +44,29 @@ def recordings(about: About, path: Path) -> list[Recording]:
     assert sensor is not None
     known = formats.find(path)
     if known.name == Csv.name:
-        names, frames = read_csv(path)
-        check_range(frames, str(path))
-        given = [(str(path), "", frames)]
+        content = _stream(path)
     elif known.name in SERIES:
-        names, part = _series(path, about)
-        x = part.x
-        assert isinstance(x, Series)
-        given = [
-            (f"{path} {k + 1}", str(name), x.frames[x.off[k] : x.off[k + 1]])
-            for k, name in enumerate(part.labels)
-        ]
+        content = formats.read(path, Columns(front_end=True))[1]
     else:
         raise ValueError(f"{path} is {known.what}, the network hears a sensor: {READINGS}")
-    expected = about.encoding.read_names(about.scaling.names)
-    found = []
-    for source, label, frames in given:
-        readings, _ = sensor.readings(frames, f"{source}: its values")
-        sensor.check_steps(len(readings), source)
-        found.append(Recording(source, readings[: len(readings) // sensor.steps * sensor.steps], label))
     with reading(path):
-        if names and expected and names != expected:
-            raise ValueError(
-                f"its channels are {', '.join(names)}, those of training {', '.join(expected)}: give them in "
-                "this order"
-            )
+        content = matched(content, about)
+    part = content.test or content.train
+    x = part.x
+    if not isinstance(x, Series):
+        raise ValueError(f"{path} holds no series, the network hears a sensor: {READINGS}")
+    found = []
+    for k, (first, end) in enumerate(pairwise(x.off)):
+        source = str(path) if known.name == Csv.name else f"{path} {k + 1}"
+        readings, clipped = sensor.readings(x.frames[first:end], f"{source}: its values")
+        sensor.check_steps(len(readings), source)
+        whole = readings[: len(readings) // sensor.steps * sensor.steps]
+        found.append(Recording(source, whole, str(part.labels[k]), clipped))
     return found
 
 
-def _series(path: Path, about: About) -> tuple[tuple[str, ...], Part]:
-    """Names of the channels, and the part that is played."""
-    content: Content = formats.read(path, Columns(front_end=True))[1]
-    return content.names, content.test or content.train
+def _stream(path: Path) -> Content:
+    """A CSV file as one series without a class."""
+    names, frames = read_csv(path)
+    check_range(frames, str(path))
+    return Content(Part(Series.of([frames]), np.array([""])), names=names, shape=frames.shape[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,9 @@ SILENCE_DB = 40.0  #: dB below the loudest frame
 LOWEST = 1000  #: sampling rate
 HIGHEST = 192_000
 WIDTHS = (1, 2, 3, 4)  #: bytes of a sample
+PCM = b"\x01\x00"  #: format tag
+EXTENSIBLE = b"\xfe\xff"  #: format tag; a subformat follows
+PCM_SUBFORMAT = bytes.fromhex("0100000000001000800000aa00389b71")
 WAV = "a whole WAV file of PCM samples of 8, 16, 24 or 32 bits (no floating point)"
 
 
@@ -83,7 +87,7 @@ class Sound(NamedTuple):
 def read_wav(path: Path) -> Sound:
     """Whole-number samples of 8 to 32 bits; ValueError names a file that is anything else."""
     files.reads(path)
-    with reading(path, WAV), wave.open(str(path), "rb") as w:
+    with reading(path, WAV), wave.open(BytesIO(_as_pcm(path.read_bytes())), "rb") as w:
         channels = w.getnchannels()
         width = w.getsampwidth()
         rate = w.getframerate()
@@ -100,6 +104,20 @@ def read_wav(path: Path) -> Sound:
             f"{path} has {rate:,} samples a second: it must be {LOWEST:,} to {HIGHEST:,}, resample it"
         )
     return Sound(_samples(raw, width).reshape(-1, channels), rate, 8 * width)
+
+
+def _as_pcm(content: bytes) -> bytes:
+    """A WAV file with the format tag PCM if it is EXTENSIBLE with this subformat; others are unchanged."""
+    at = 12
+    while at + 8 <= len(content):
+        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        if content[at : at + 4] == b"fmt ":
+            fields = content[at + 8 : at + 8 + size]
+            if fields[:2] == EXTENSIBLE and fields[24:40] == PCM_SUBFORMAT:
+                return content[: at + 8] + PCM + content[at + 10 :]
+            break
+        at += 8 + size + size % 2
+    return content
 
 
 def _samples(raw: bytes, width: int) -> Floats:

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from equilif_golden.network import Network
 
-LOCATION = ("path", "test")  #: where data are, not what they are
+#: where data are, what follows from them, and how a network of them was trained
+LOCATION = ("path", "test", "known", "parameters")
 DIGEST_DIGITS = 16
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.formats.folders import Files
-from equilif.data.microphone import BAND_NAMES, WORD_LENGTH, word_of
+from equilif.data.microphone import BAND_NAMES, WORD_LENGTH, segments
 from equilif.data.signals import BANDS, SILENCE_DB, Sound, bands, log_mel, read_wav, trimmed
 
 FILES = Files((".wav",), "WAV recording")
@@ -41,24 +42,45 @@ class SoundFolders:
         return Content(parts[0], test, names=bands(rate), shape=(BANDS,), notes=notes)
 
     def _through_front_end(self, path: Path, listed: list[list[tuple[Path, str]]]) -> Content:
-        """The longest word of every recording, as frames of the golden front end."""
+        """The longest word of every recording, as frames of the golden front end.  ValueError when a class
+        has too few.
+        """
         parts = []
-        lost = []
+        several = 0
+        lost: Counter[tuple[str, str]] = Counter()  # recordings, by class and reason
+        example = None
         for part in listed:
-            words = [(name, word_of(read_wav(file))) for file, name in part]
-            lost += [file for (file, _), (_, word) in zip(part, words, strict=True) if word is None]
-            found = [(name, word) for name, word in words if word is not None]
-            if not found:
-                raise ValueError(f"{path}: no recording holds a word of {WORD_LENGTH}")
-            names = np.array([name for name, _ in found])
-            parts.append(Part(Series.of([word for _, word in found]), names))
+            found = []
+            for file, name in part:
+                heard = segments(read_wav(file))
+                if heard.word is None:
+                    lost[name, heard.reason] += 1
+                    example = example or file
+                else:
+                    found.append((name, heard.word))
+                    several += len(heard.words) > 1
+            parts.append((Counter(name for name, _ in found), found))
+        left_out = f"left out: {_counted(lost)}; {example} is one" if lost else ""
+        least = 1 if len(listed) > 1 else 2  # one to train and one to test on
+        for name in sorted({name for _, name in listed[0]}):
+            if lost and parts[0][0][name] < least:
+                raise ValueError(
+                    f"{path}: {parts[0][0][name]} recordings of class {name!r} hold a word of {WORD_LENGTH}, "
+                    f"{least} are needed; {left_out}"
+                )
+        if not all(found for _, found in parts):
+            raise ValueError(f"{path}: no recording of a part holds a word of {WORD_LENGTH}; {left_out}")
         notes = [f"front end: energy in {BANDS} bands at 16,000 Hz, every 10 ms", *FILES.left_out(path)]
+        if several:
+            notes.append(f"{several:,} recordings hold several words: the longest of each was taken")
         if lost:
-            notes.append(
-                f"{len(lost)} recordings without a word of {WORD_LENGTH} were left out, {lost[0]} is one"
-            )
-        test = parts[1] if len(parts) > 1 else None
-        return Content(parts[0], test, names=BAND_NAMES, shape=(BANDS,), notes=tuple(notes))
+            notes.append(f"{lost.total():,} recordings without a word of {WORD_LENGTH} were {left_out}")
+        train, *test = (
+            Part(Series.of([word for _, word in found]), np.array([name for name, _ in found]))
+            for _, found in parts
+        )
+        shape = (BANDS,)
+        return Content(train, test[0] if test else None, names=BAND_NAMES, shape=shape, notes=tuple(notes))
 
     def _part(self, listed: list[tuple[Path, str]], first: Path, rate: int) -> Part:
         frames = []
@@ -78,3 +100,12 @@ class SoundFolders:
         if not mono.any():
             raise ValueError(f"{file} is silent: leave it out")
         return log_mel(mono, sound.rate)
+
+
+def _counted(lost: Counter[tuple[str, str]]) -> str:
+    """Recordings that are left out, by class and reason, for messages."""
+    found = []
+    for name in sorted({name for name, _ in lost}):
+        each = [f"{n:,} {reason.partition(':')[0]}" for (k, reason), n in sorted(lost.items()) if k == name]
+        found.append(f"of {name!r} {', '.join(each)}")
+    return "; ".join(found)

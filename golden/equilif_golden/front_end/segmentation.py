@@ -36,7 +36,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equilif_golden.fixed import Raw
+from equilif_golden.fixed import Raw, check_int
 from equilif_golden.front_end.filter_bank import Frames
 
 FLOOR_FRACTION = 3
@@ -85,10 +85,14 @@ class Word(NamedTuple):
 
 
 class Segmentation:
-    """Segmentation with state: frames in blocks of any length."""
+    """Segmentation with state: frames in blocks of any length.
 
-    def __init__(self) -> None:
+    ``floor``: level of noise at the start, that of a board unless given.
+    """
+
+    def __init__(self, floor: int = FLOOR) -> None:
         self.reset()
+        self.floor = check_int(floor, "floor", 0, 255) << FLOOR_FRACTION
 
     def reset(self) -> None:
         """Forget all frames."""
