@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data import own, scaling
-from equilif.data.about import About
+from equilif.data.about import About, LabelType
 from equilif.data.formats import Content
 from equilif.data.formats.arrays import content
 from equilif.data.parts import class_names
@@ -47,7 +47,7 @@ TYPES: dict[str, type] = {
     "real": np.float64,
     "boolean": np.bool_,
 }
-KINDS = {"i": "integer", "u": "integer", "f": "real", "b": "boolean"}
+KINDS: dict[str, LabelType] = {"i": "integer", "u": "integer", "f": "real", "b": "boolean"}
 MAX_CLIPPED = 0.05  #: part of the values of a call that may lie beyond the scale without a warning
 
 
@@ -86,6 +86,17 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_clipped_ : int
         Values beyond the scale in all calls since :meth:`fit` or the first :meth:`partial_fit`.
     """
+
+    classes_: npt.NDArray[Any]
+    learner_: Kernel | Chip
+    scaling_: scaling.Scaling
+    n_clipped_: int
+    _plan: Description
+    _about: About
+    #: output of each class
+    _order: npt.NDArray[np.int64]
+    #: parameters that only :meth:`fit` changes
+    _fixed: dict[str, Any]
 
     def __init__(
         self,
@@ -238,7 +249,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _begin(self, learner: Any, plan: Description, about: About, classes: npt.NDArray[Any]) -> None:
         """The state of a network that has learned nothing, or of one that was loaded."""
-        self.learner_: Kernel | Chip = learner
+        self.learner_ = learner
         self.classes_ = classes
         self.scaling_ = about.scaling
         self.n_clipped_ = 0

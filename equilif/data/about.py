@@ -17,6 +17,8 @@ from equilif_golden.files import printable
 from equilif_golden.fixed import as_array, check_float
 from equilif_golden.places import PlacedError
 
+LabelType = Literal["", "text", "integer", "real", "boolean"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class About:
@@ -43,7 +45,7 @@ class About:
     scaling: Scaling
     digest: str = ""
     digest_train: str = ""
-    label_type: Literal["", "text", "integer", "real", "boolean"] = ""
+    label_type: LabelType = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     known: KnownWords | None = None
 
