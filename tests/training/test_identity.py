@@ -12,20 +12,25 @@ import dataclasses
 import itertools
 import json
 import shutil
+import warnings
+import wave
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
+from equilif import Classifier
 from equilif.data import formats, images, own
 from equilif.data.about import About
 from equilif.data.build import encoded
 from equilif.data.dataset import DataSet
-from equilif.data.formats import Columns
+from equilif.data.formats import Columns, Part
 from equilif.training import saved
 from equilif.training.records import read_identity, save_network
 from equilif_golden import network as networks
@@ -84,6 +89,38 @@ def texts(seed: int = 0, n: int = 30) -> Data:
     y = np.arange(n) % 3
     x = [" ".join([WORDS[2 * k], *rng.choice(WORDS, 3)]) for k in y]
     return Data(x, [CLASSES[k] for k in y])
+
+
+def readings(seed: int = 0, n: int = 15) -> Data:
+    """Series of a sensor: one sample each."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(96)[:, None]
+    y = np.arange(n) % 3
+    x = [2048 + (900 - 400 * k) * np.sin(t / (2 + 4 * k) + np.arange(2)) for k in y]
+    return Data([np.rint(v + rng.normal(0, 30, v.shape)).astype(int) for v in x], [CLASSES[k] for k in y])
+
+
+def sounds(seed: int = 0, n: int = 9) -> Data:
+    """Chirps of a third of a second, 16 bits at 16 kHz."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    ends = np.array([(300, 900), (900, 300), (1500, 1500)])[y] * rng.uniform(0.95, 1.05, (n, 1))
+    window = 9000 * np.hanning(5600) ** 0.3
+    x = [window * np.sin(2 * np.pi / 16000 * np.cumsum(np.linspace(a, b, 5600))) for a, b in ends]
+    return Data([np.rint(v).astype("<i2") for v in x], [CLASSES[k] for k in y])
+
+
+def write_class_folders(path: Path, data: Data) -> None:
+    """CSV files of readings, WAV files of sounds."""
+    shutil.rmtree(path, ignore_errors=True)
+    for k, (x, name) in enumerate(zip(data.x, data.names, strict=True)):
+        (path / name).mkdir(parents=True, exist_ok=True)
+        if x.ndim == 2:
+            np.savetxt(path / name / f"{k:03}.csv", x, fmt="%d", delimiter=",")
+            continue
+        with wave.open(str(path / name / f"{k:03}.wav"), "wb") as w:
+            w.setparams((1, 2, 16000, 0, "NONE", ""))
+            w.writeframes(x.tobytes())
 
 
 def write_csv(path: Path, data: Data) -> None:
@@ -146,6 +183,10 @@ KINDS = {
         ),
         lambda x: "",
     ),
+    "sensor": Kind(
+        "readings", readings, write_class_folders, ("--set", "data.front_end=true"), lambda x: x[:, :1]
+    ),
+    "words": Kind("sounds", sounds, write_class_folders, ("--set", "data.front_end=true"), lambda x: x[::2]),
 }
 
 
@@ -174,7 +215,7 @@ CONTENTS: dict[str, Callable[[Kind, Data], Data]] = {
 
 def truncated(path: Path) -> None:
     if path.is_dir():
-        path = next(path.rglob("*.png"))
+        path = next(p for p in path.rglob("*.*") if p.is_file())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -192,6 +233,7 @@ COMMANDS = {
     "resume path": "train {path} --resume --out run --epochs 2",
     "report": "report run --data {path}",
     "attention": "attention run/network.npz",
+    "classifier": "",  # not a command: Classifier.load, and predictions of the samples of {path}
 }
 
 
@@ -217,11 +259,29 @@ def accuracy(path: Path) -> float:
     """Accuracy of the network of ``run`` on a file, by the scaling and class names of its training."""
     network, weights = networks.load("run/network.npz")
     about = read_identity(Path("run/network.npz"))
-    part = formats.read(path, Columns(about.label, about.text))[1].train
-    given = encoded(about, (part,), ("samples",))
-    y = np.array([about.labels.index(name) for name in part.labels])
+    part = formats.read(path, Columns(about.label, about.text, about.encoding.front_end))[1].train
+    unlabelled = Part(part.x, np.full(len(part.labels), CLASSES[0]))
+    given = encoded(about, (unlabelled,), ("samples",))
     predicted = Kernel(network, weights, learning_rate=0.0).predict(given.x[0], tokens=given.tokens[0])
-    return float(np.mean(predicted == y))
+    return float(np.mean(np.array(about.labels)[predicted] == part.labels))
+
+
+def classified(path: Path) -> tuple[int, str, dict[str, Any]]:
+    """Outcome of a Classifier of the network of ``run`` on a table, as a DataFrame, or on arrays."""
+    try:
+        model = Classifier.load("run/network.npz")
+        if path.suffix == ".csv":
+            table = pandas.read_csv(path)
+            x, y = table.drop(columns="kind"), table["kind"]
+        else:
+            with np.load(path) as z:
+                x, y = z["x"], z["y"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            score = model.score(x, y)
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as e:
+        return 2, str(e).splitlines()[0], {}
+    return 0, "", {"accuracy": score, "labels": list(model.classes_)}
 
 
 def outcome(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, dict[str, Any]]:
@@ -264,6 +324,8 @@ def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
         monkeypatch.chdir(work)
         if command == "attention" and not about.encoding.attention:
             continue
+        if command == "classifier" and name not in ("table", "arrays"):
+            continue
         target = Path("copied" if "copied" in line else ".") / kind.path
         data = CONTENTS[change](kind, original) if change in CONTENTS else original
         if change in DAMAGES:
@@ -277,14 +339,16 @@ def test_changed_data_is_detected(trained, tmp_path, capsys, monkeypatch):
             and change not in DAMAGES
             and (change != "vectors" or not about.encoding.word_vectors)
         )
-        code, error, found = outcome(line.format(path=kind.path), capsys)
+        run_ = classified(target) if command == "classifier" else outcome(line.format(path=kind.path), capsys)
+        code, error, found = run_
         tried += 1
         what = f"{name}, {change}, {command}: exit {code}, {error}"
         assert code in (0, 2), what
         if code == 2:
             assert not same and len(error.strip().splitlines()) == 1, what
-        elif command.startswith("evaluate"):
-            assert found["accuracy"] == pytest.approx(own_accuracy if same else accuracy(target)), what
+        elif command.startswith(("evaluate", "classifier")):
+            whole = same and command != "classifier"  # Classifier has no test part
+            assert found["accuracy"] == pytest.approx(own_accuracy if whole else accuracy(target)), what
             assert tuple(found["labels"]) == CLASSES
         else:
             assert same, what
