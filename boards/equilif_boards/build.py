@@ -30,8 +30,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from amaranth.build.res import ResourceError
-from amaranth.build.run import BuildPlan
+from amaranth.build import ResourceError
 from amaranth.hdl import UnusedElaboratable
 
 from equilif_boards import BOARDS, Board, checks, floorplan, identity
@@ -161,14 +160,14 @@ class Plan:
 
         Without source locations, so that the text does not depend on paths.
         """
-        plan, problem = _elaborated(board)
-        if plan is None:
+        content, problem = _elaborated(board)
+        if problem:
             with warnings.catch_warnings():  # of the parts of the design, which are dropped now
                 warnings.simplefilter("ignore", UnusedElaboratable)
                 gc.collect()
             raise ValueError(f"{board.title}: {problem}: correct the resources of its platform")
         planned = {
-            k: v if isinstance(v, str) else v.decode() for k, v in plan.files.items() if k.endswith(PLANNED)
+            k: v if isinstance(v, str) else v.decode() for k, v in content.items() if k.endswith(PLANNED)
         }
         return cls(planned, tuple(tuple(c) for c in json.loads(planned[COMMANDS])["commands"][:NUM_COMMANDS]))
 
@@ -187,14 +186,16 @@ class Plan:
         return route[route.index("--json") + 1]
 
 
-def _elaborated(board: Board) -> tuple[BuildPlan | None, str]:
-    """Plan of Amaranth, or what is wrong with resources or connectors; ValueError for an impossible clock."""
+def _elaborated(board: Board) -> tuple[Mapping[str, str | bytes], str]:
+    """Files of the plan of Amaranth, or what is wrong with resources or connectors; ValueError for an
+    impossible clock.
+    """
     try:
         platform = board.platform()
         board.clock.dividers.find(platform.default_clk_frequency, board.clock_hz)
-        return platform.prepare(Shell(board), NAME, emit_src=False, **board.overrides()), ""
+        return platform.prepare(Shell(board), NAME, emit_src=False, **board.overrides()).files, ""
     except (ResourceError, NameError) as e:
-        return None, str(e)
+        return {}, str(e)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -403,8 +404,7 @@ def check_design(board: Board, plan: Plan) -> None:
     if unknown := checks.unknown_pins(platform, checks.pins(plan.constraints)):
         named = ", ".join(f"{pin} ({component})" for component, pin in unknown.items())
         raise ValueError(
-            f"{board.title}: {platform.device} in package {platform.package} has no user pin {named}: "
-            "give the pins of the schematic"
+            f"{board.title}: {checks.part(platform)} has no user pin {named}: give the pins of the schematic"
         )
     family = board.device.family
     need = checks.block_rams(plan.files[f"{NAME}.il"], family)

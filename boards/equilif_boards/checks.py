@@ -28,10 +28,14 @@ def pins(constraints: Mapping[str, str]) -> dict[str, str]:
     return dict(tuple(filter(None, match)) for match in found)
 
 
+def part(platform: Platform) -> str:
+    """Device and package of a platform."""
+    return " ".join(getattr(platform, name, "") for name in ("device", "package"))
+
+
 def unknown_pins(platform: Platform, used: Mapping[str, str]) -> dict[str, str]:
     """The used pins that the package does not have; none where its pins are not known."""
-    packages = json.loads(PINS.read_text()).get(getattr(platform, "device", ""), {})
-    known = packages.get(getattr(platform, "package", ""))
+    known = json.loads(PINS.read_text()).get(part(platform))
     return {} if known is None else {c: pin for c, pin in used.items() if pin not in known.split()}
 
 

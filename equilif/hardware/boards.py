@@ -188,8 +188,9 @@ def _option_hint(design: Board, network: Network) -> str:
     lacking = [name for name, o in OPTIONS.items() if o.needed(network) and not has(design.config, name)]
     if not lacking:
         return ""
+    options: dict[str, Any] = dict.fromkeys(lacking, True)
     try:
-        config = replace(design.config, **dict.fromkeys(lacking, True))
+        config = replace(design.config, **options)
         Compiled(network, config)
     except ValueError:
         return ""

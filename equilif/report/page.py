@@ -269,7 +269,7 @@ def _attention(run: Run, data: DataSet, j: int) -> Content | None:
 
 def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Content:
     """Every board, or what is missing to know them."""
-    encoding = run.history.about and run.history.about.encoding
+    encoding = run.history.about.encoding if run.history.about else None
     rate = run.learning_rate(data)
     try:
         return {"rows": metrics.boards(run.network, run.weights, data, rate, encoding, progress)}
