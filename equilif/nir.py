@@ -70,7 +70,7 @@ STEPS = (1e-12, 1e6)  #: seconds that a step may take
 MAX_ENTRIES = 100_000  #: of a file, counted along every path
 DEEPEST = 32  #: groups within groups
 OPEN = (
-    "reset by subtraction: NIR's v_reset = 0 means that too, where a framework asks",
+    "reset by subtraction: v_reset is left out, and its default of 0 means that too, where a framework asks",
     "a membrane begins at half its threshold and is cut at -1 and +2 thresholds each step",
     "populations are updated one after the other, each from the newest spikes of its neighbours",
     "each product of an input and a weight is rounded down to the weight's last bit, a leak as well",
@@ -159,9 +159,9 @@ def to_graph(
         v = np.full(_values(p), schedule.threshold)
         if schedule.leak:
             r = np.full(v.shape, 2.0**schedule.leak)
-            nodes[p.name] = nir.LIF(tau=dt * r, r=r, v_leak=0 * v, v_threshold=v, v_reset=0 * v)
+            nodes[p.name] = nir.LIF(tau=dt * r, r=r, v_leak=0 * v, v_threshold=v)
         else:
-            nodes[p.name] = nir.IF(r=np.ones(v.shape), v_threshold=v, v_reset=0 * v)
+            nodes[p.name] = nir.IF(r=np.ones(v.shape), v_threshold=v)
         biases = [s for s in network.synapses if s.post == p.name and network[s.pre].kind == "constant"]
         if any(s.per_position for s in biases):
             raise ValueError(f"population {p.name!r}: NIR has no bias for each position of maps")
@@ -242,6 +242,10 @@ def save(
     """A NIR file, written whole or not at all; options as in :func:`to_graph`."""
     buffer = io.BytesIO()
     nir.write(buffer, to_graph(network, weights, dt=dt, about=about))
+    with h5py.File(buffer, "r+") as file:
+        # 0 where a file does not say; nir up to 1.0.4, which sinabs needs, refuses a node that has it
+        for node in file["node/nodes"].values():
+            node.pop("v_reset", None)
     files.write(path, buffer.getvalue())
 
 

@@ -51,7 +51,7 @@ class Settled(NamedTuple):
     steps: Raw
 
 
-class Kernel:
+class Kernel(samples.Predictor):
     """A network that trains and infers in compiled code, bit for bit as the engine does.
 
     network         its populations, synapses and schedule
@@ -239,16 +239,9 @@ class Kernel:
         return out, drives
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
-        """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
         output = self.network.neurons[self.network.output]
         predictions: Raw = self.settle(x, tokens=tokens).rates[:, 0, output].argmax(axis=1)
         return predictions
-
-    def accuracy(
-        self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
-    ) -> float:
-        """Fraction of correct predictions."""
-        return samples.accuracy(self.network, self.predict(x, tokens=tokens), labels)
 
 
 def default_threads() -> int:
