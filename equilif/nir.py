@@ -227,6 +227,7 @@ def _described(network: Network) -> dict[str, dict[str, list[int]]]:
     return {
         "shapes": {p.name: list(p.shape) for p in network.maps if p.shape},
         "patches": {p.name: [p.patch] for p in network.inputs if p.shape},
+        "channels_first": {p.name: [1] for p in network.inputs if p.channels_first},
         "kernels": {s.name: [s.kernel, s.stride] for s in network.synapses if s.kernel},
     }
 
@@ -505,7 +506,8 @@ def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _
     node = read.shapes.get(name)
     if name not in maps:
         order = np.arange(size)
-        if kind is Input and node is not None and math.prod(node) == size:
+        flattened = kind is Input and node is not None and name not in own.channels_first
+        if flattened and math.prod(node) == size:
             # an image that is flattened: the colours of a pixel are side by side here
             order = order.reshape(*node[1:], node[0]).transpose(2, 0, 1).ravel()
         return _Place(kind(_name(name), size), order)
@@ -521,7 +523,8 @@ def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _
                 f"node {name!r}: its image and the kernels over it have no patches of {patch}x{patch}"
             )
     if patch == 1:
-        population: Population = kind.of_shape(_name(name), shape)
+        options = {"channels_first": True} if name in own.channels_first else {}
+        population: Population = kind.of_shape(_name(name), shape, **options)
     else:
         folded = (shape.height // patch, shape.width // patch, shape.maps * patch**2)
         population = Input.of_shape(_name(name), folded, patch=patch)
@@ -557,6 +560,7 @@ class _Own:
     numerics: Numerics = Numerics()
     shapes: dict[str, Shape] = field(default_factory=dict)  #: of maps, by population
     patches: dict[str, int] = field(default_factory=dict)  #: of inputs that are folded
+    channels_first: frozenset[str] = frozenset()  #: inputs whose samples are channel by channel
     kernels: dict[str, tuple[int, int]] = field(default_factory=dict)  #: of synapses written as matrices
     about: Mapping[str, Any] | None = None  #: the data that the network belongs to
 
@@ -568,6 +572,7 @@ class _Own:
             options: dict[str, Any] = {"shape": self.shapes[p.name]} if p.name in self.shapes else {}
             if p.name in self.patches:
                 options["patch"] = self.patches[p.name]
+                options["channels_first"] = p.name in self.channels_first
             shaped.append(replace(p, **options))
         joined = []
         for s in synapses:
@@ -622,6 +627,7 @@ def _maps(own: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "shapes": {key: Shape(*values) for key, values in sizes("shapes", 3).items()},
         "patches": {key: values[0] for key, values in sizes("patches", 1).items()},
+        "channels_first": frozenset(sizes("channels_first", 1)),
         "kernels": sizes("kernels", 2),
     }
 

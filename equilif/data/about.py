@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from equilif.data.encoding import Encoding
+from equilif.data.formats.events import EventFolders
 from equilif.data.scaling import Scaling
 from equilif_golden.fixed import check_float
 
@@ -41,9 +42,20 @@ class About:
 
     @property
     def image(self) -> tuple[int, ...]:
-        """Shape of an image whose pixels, or their colours, are an input each; () of other samples."""
-        pixels = len(self.shape) in (2, 3) and math.prod(self.shape) == self.scaling.n_inputs
-        return self.shape if pixels else ()
+        """Height, width and, if the data have them, colours of an image whose values are an input each; () of
+        other samples.
+        """
+        if math.prod(self.shape) != self.scaling.n_inputs:
+            return ()
+        if self.channels_first:
+            bins, polarities, height, width = self.shape
+            return height, width, bins * polarities
+        return self.shape if len(self.shape) in (2, 3) else ()
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the values of an image lie channel by channel: counts of events by time and polarity."""
+        return self.format == EventFolders.name and len(self.shape) == 4 and self.shape[2] > 1
 
 
 def check_test_fraction(part: float) -> float:

@@ -198,7 +198,7 @@ def boards(
     """Every board.  An engine touches a word of weights a cycle at most: what a sample touches, counted on
     the first test and training samples, bounds the speed.
 
-    ``data`` None: no speed is known.  A network without feedback is not trained.
+    ``data`` None: no speed is known.  A network that is not trainable has no speed of training.
     """
     from equilif_golden.engine.chip import Chip
     from equilif_golden.engine.compiler import CapacityError, Compiled

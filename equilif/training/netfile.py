@@ -33,6 +33,7 @@ from equilif.data.dataset import DataSet
 from equilif.training.description import Description
 from equilif.training.tables import (
     METHODS,
+    PLAIN_INPUT,
     TABLES,
     NumbersTable,
     Place,
@@ -213,7 +214,7 @@ def _population(name: str, group: PopulationTable) -> str:
             or (group.kind, key, value) == ("constant", "size", 1)
             or key == "size"
             and group.shape is not None
-            or (key, value) == ("patch", 1)
+            or (key, value) in PLAIN_INPUT
         ):
             continue
         note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("table_rows", 0) else ""

@@ -485,8 +485,9 @@ def test_import_from_snntorch(digits, tmp_path):
 
     there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)
     output = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")
-    assert "so it cannot be trained" in output
-    moved = {p["name"]: p for p in json.loads((tmp_path / "a.json").read_text())["parameters"]}
+    imported = json.loads((tmp_path / "a.json").read_text())
+    assert not imported["trainable"] and 'contrast "errors"' in " ".join(output.split())
+    moved = {p["name"]: p for p in imported["parameters"]}
     assert (
         moved["weights 0"]["largest"] <= 0.5 / 4096
         and moved["leak"]["moved"] == 10

@@ -25,6 +25,7 @@ from equilif.training.run import Run
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
+from equilif_golden.schedule import Schedule
 from tests.cli import error_of, run
 from tests.test_kernel import networks as random_networks
 
@@ -710,6 +711,21 @@ def test_show_output(tmp_path):
     assert found["steps"] == {"inference": 24, "training": 48}
     assert f"{network.n_weights:,} weights of 16 bits" in printed and "0.5" in printed
     assert {b["board"]: b["short"] for b in found["boards"]}["icebreaker"] == ""
+
+
+@pytest.mark.parametrize("contrast", ["phases", "errors"])
+@pytest.mark.parametrize("feedback", [True, False])
+def test_show_synapses_that_learn(contrast, feedback, tmp_path):
+    """Without feedback all learn from errors, none by nudged phases; as in training."""
+    network = Network.chain(6, 5, 4, 3, feedback=feedback, schedule=Schedule(contrast=contrast))
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    printed = run("show", tmp_path / "n.npz", "--json", tmp_path / "n.json")
+    trains = feedback or contrast == "errors"
+    assert {s["learns"] for s in json.loads((tmp_path / "n.json").read_text())["synapses"]} == {trains}
+    assert trains == network.trainable == ("cannot learn" not in printed)
+    if not trains:
+        with pytest.raises(ValueError, match=network.feedforward[0].name):
+            Kernel(network, learning_rate=0.1)
 
 
 def test_show_capacity_errors(tmp_path):
