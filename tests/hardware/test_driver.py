@@ -33,6 +33,7 @@ from tests.networks import GRAPH, memory_case, sample
 ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, program_words=256)
 DIGITS = Network.chain(64, 8, 10)
 FOLDED = Network.conv((8, 8), (5, 3), 6, patch=2)
+EVENTS = Network.conv((4, 3, 5), (5, 2), 6, channels_first=True)
 ATTENTION = Network(
     (
         Population("x", 6, "input"),
@@ -64,6 +65,7 @@ CASES = {
     "tokens": (TOKENS, dataclasses.replace(ENGINE, program_words=512)),
     "tokens and inputs": (MIXED, dataclasses.replace(ENGINE, program_words=512, lanes=8)),
     "convolution": (FOLDED, dataclasses.replace(ENGINE, convolution=True)),
+    "channels first": (EVENTS, dataclasses.replace(ENGINE, convolution=True)),
 }
 LEARNING_RATE = 0.05
 COUNTER = 1234567
