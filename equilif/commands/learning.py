@@ -35,7 +35,6 @@ from equilif.commands.training import Job, TrainingData, learner_at, out_folder,
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif_golden.extras import needs
-from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
     from equilif.training.run import Run
@@ -115,7 +114,7 @@ def train(
                 hidden=sizes,
                 epochs=epochs,
             )
-            preset.schedule.check_options([name for name in given.phases() if name in PHASES])
+            preset.schedule.check_options(given.phases())
         first = seeds.start if isinstance(seeds, range) else preset.seeds[0] if seeds is None else seeds
         return [Run.start(preset, loaded, first + k, make) for k in range(number)]
 
@@ -392,8 +391,8 @@ def gradient(
 ) -> dict[str, Any]:
     """Compare the integer weight updates with floating-point Equilibrium Propagation and with the gradient.
 
-    Prints the cosine similarity of the updates summed over the training samples, per synapse; from errors, that
-    with backpropagation through rates.  And of each population, on as many test samples: silent, active
+    Prints the cosine similarity of the updates summed over the training samples, per synapse; from errors,
+    that with backpropagation through rates.  And of each population, on as many test samples: silent, active
     and saturated neurons, spectral norm of its input weights, steps to settle, drift of its rates without a
     nudge, effect of the nudge, and cosine with the gradient.
 

@@ -27,7 +27,6 @@ from equilif.commands import (
 from equilif.commands.own import Label
 from equilif.commands.patches import Set, changes, layers, named_by_key
 from equilif.show import console as show
-from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
     from equilif.host.client import Client
@@ -116,7 +115,7 @@ def upload(
             hidden=sizes,
             epochs=epochs,
         )
-        preset.schedule.check_options([name for name in given.phases() if name in PHASES])
+        preset.schedule.check_options(given.phases())
     left_out: dict[str, Any] = {
         name: 0
         for name in ("random_shift", "horizontal_flip", "token_dropout", "token_crop", "input_mask")

@@ -40,11 +40,13 @@ from equilif.training.tables import (
     PlacedError,
     PopulationTable,
     SynapseTable,
+    Tables,
     keys,
     synapse_of,
 )
 from equilif_golden import network as networks
 from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
 
 SUFFIX = ".toml"
 MAX_BYTES = 1 << 20  #: of a file
@@ -123,9 +125,28 @@ def read(path: str | Path) -> NetFile:
     except ValueError as e:
         raise ValueError(_syntax(path, text, str(e))) from e
     try:
-        return NetFile(path, text, Description.of(raw, "this network"))
+        return NetFile(path, text, _described(raw))
     except PlacedError as e:
         raise ValueError(_located(path, text, e.place, str(e))) from e
+
+
+#: keys of [phases] that a file may have without effect only with their defaults
+CHECKED = ("error_gain", "min_windows")
+
+
+def _described(content: Tables) -> Description:
+    """The description of a file; ValueError for a key without effect."""
+    found = Description.of(content, "this network")
+    for key in CHECKED:
+        if _idle(found, key):
+            raise PlacedError(("phases", key), found.schedule.idle(key))
+    return found
+
+
+def _idle(description: Description, key: str) -> bool:
+    """Whether a key of [phases] has a value other than its default, and no effect."""
+    schedule = description.schedule
+    return bool(getattr(schedule, key) != getattr(Schedule(), key) and schedule.idle(key))
 
 
 def _syntax(path: Path, text: str, message: str) -> str:
@@ -241,6 +262,8 @@ def _lines(name: str, description: Description, without: Sequence[str] = (), *, 
     for key, text in keys(name).items():
         value = getattr(table, key)
         note = text.meaning
+        if name == "phases" and key in CHECKED and _idle(description, key):
+            continue
         if key not in without and not (brief and value == type(table).model_fields[key].default):
             lines.append(f"# {key} = ...  {note}".rstrip() if value is None else _line(key, value, note))
     return "\n".join([f"[{name}]", *lines]) + "\n" if lines else ""

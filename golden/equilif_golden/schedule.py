@@ -218,17 +218,27 @@ class Schedule:
         silent = (name for name, o in OPTIONS.items() if o.needs and getattr(self, o.needs[0]) is None)
         return {name: getattr(self, name) for name in OPTIONS} | dict.fromkeys(silent)
 
+    def idle(self, name: str) -> str:
+        """Reason why a field has no effect on this schedule, and a remedy; empty if it has one."""
+        option = OPTIONS.get(name)
+        if option and option.needs and getattr(self, option.needs[0]) is None:
+            return f"{flag(name)} {option.needs[1]}: give {flag(option.needs[0])} too, or leave it out"
+        if self.errors and name in NUDGES:
+            return (
+                f'{name} has no effect with contrast "errors", which has no nudged phases: leave it '
+                "out, or set phases.contrast=phases"
+            )
+        if not self.errors and name == "error_gain":
+            return f'{name} is that of contrast "errors": leave it out, or set phases.contrast=errors'
+        if self.fixed and name == "min_windows":
+            return f"{name} is that of an early exit: leave it out, or set phases.early_exit"
+        return ""
+
     def check_options(self, given: Collection[str]) -> None:
-        """ValueError for an option without effect on this schedule."""
+        """ValueError for a field without effect on this schedule."""
         for name in given:
-            needs = OPTIONS[name].needs
-            if needs is not None and getattr(self, needs[0]) is None:
-                raise ValueError(f"{flag(name)} {needs[1]}: give {flag(needs[0])} too, or leave it out")
-            if self.errors and name in NUDGES:
-                raise ValueError(
-                    f'{name} has no effect with contrast "errors", which has no nudged phases: leave it '
-                    "out, or set phases.contrast=phases"
-                )
+            if reason := self.idle(name):
+                raise ValueError(reason)
         shortest = self.min_windows * self.window
         if "early_exit" in given and not self.fixed and shortest >= self.free:
             raise ValueError(

@@ -728,6 +728,28 @@ def test_show_synapses_that_learn(contrast, feedback, tmp_path):
             Kernel(network, learning_rate=0.1)
 
 
+@pytest.mark.parametrize(
+    "key, value, needs",
+    [("error_gain", 2, 'contrast = "errors"'), ("min_windows", 3, "early_exit = 8\nfree = 24\nnudged = 12")],
+)
+def test_phases_without_effect(key, value, needs, tmp_path):
+    """Refused in a file and with --set, unless it has the default; a saved network with one is readable."""
+    chain = netfile.written(Description.of(tables.chain(5), "digits"))
+    start = chain.split("[phases]")[0]
+    path = write(tmp_path, f"{start}[phases]\n{key} = {value}\n")
+    with pytest.raises(ValueError, match=f"line .*{key}"):
+        netfile.read(path)
+    out = tmp_path / "run"
+    changed = f"phases.{key}={value}"
+    assert key in error_of("train", "digits", "--set", changed, "--epochs", 1, "--out", out)
+    netfile.read(write(tmp_path, f"{start}[phases]\n{key} = {value}\n{needs}\n"))
+    default = getattr(Schedule(), key)
+    netfile.read(write(tmp_path, f"{start}[phases]\n{key} = {default}\n"))
+    network = Network.chain(4, 3, 2, schedule=Schedule(**{key: value}))
+    path = write(tmp_path, netfile.written(Description.of_network(network, sized=True)))
+    assert getattr(netfile.read(path).network().schedule, key) == default
+
+
 def test_show_capacity_errors(tmp_path):
     wide = Network.chain(784, 128, 10)
     networks.save(tmp_path / "wide.npz", wide, wide.initial_weights())
