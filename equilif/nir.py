@@ -506,10 +506,10 @@ def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _
     node = read.shapes.get(name)
     if name not in maps:
         order = np.arange(size)
-        flattened = kind is Input and node is not None and name not in own.channels_first
-        if flattened and math.prod(node) == size:
+        image = node if kind is Input and name not in own.channels_first else None
+        if image is not None and math.prod(image) == size:
             # an image that is flattened: the colours of a pixel are side by side here
-            order = order.reshape(*node[1:], node[0]).transpose(2, 0, 1).ravel()
+            order = order.reshape(*image[1:], image[0]).transpose(2, 0, 1).ravel()
         return _Place(kind(_name(name), size), order)
     shape = maps[name]
     patch = 1
