@@ -97,6 +97,8 @@ def channels_first(population: Population) -> Raw:
         image = population.image
         neuron = np.empty(population.size, np.int64)
         neuron[population.fold] = np.arange(population.size)  # by place in the sample
+        if population.channels_first:
+            return neuron
     else:
         image = population.shape
         neuron = np.arange(population.size)
@@ -154,7 +156,7 @@ def dense(network: Network, s: Synapse, w: Matrix) -> Matrix:
             matrix[rows, columns] = w
     else:
         matrix = w
-    if not isinstance(pre, Input) or pre.patch == 1:
+    if not isinstance(pre, Input) or not pre.folded:
         return matrix
     in_order = np.empty_like(matrix)
     in_order[pre.fold] = matrix
@@ -174,7 +176,7 @@ def rolled(network: Network, flat: Weights) -> Weights:
 
 def _rolled(network: Network, s: Synapse, w: Matrix) -> Matrix:
     pre = network[s.pre]
-    if isinstance(pre, Input) and pre.patch > 1:
+    if isinstance(pre, Input) and pre.folded:
         w = w[pre.fold]
     geometry = network.geometry(s)
     if geometry is not None:

@@ -70,7 +70,7 @@ STEPS = (1e-12, 1e6)  #: seconds that a step may take
 MAX_ENTRIES = 100_000  #: of a file, counted along every path
 DEEPEST = 32  #: groups within groups
 OPEN = (
-    "reset by subtraction: NIR's v_reset = 0 means that too, where a framework asks",
+    "reset by subtraction: v_reset is left out, and its default of 0 means that too, where a framework asks",
     "a membrane begins at half its threshold and is cut at -1 and +2 thresholds each step",
     "populations are updated one after the other, each from the newest spikes of its neighbours",
     "each product of an input and a weight is rounded down to the weight's last bit, a leak as well",
@@ -159,9 +159,9 @@ def to_graph(
         v = np.full(_values(p), schedule.threshold)
         if schedule.leak:
             r = np.full(v.shape, 2.0**schedule.leak)
-            nodes[p.name] = nir.LIF(tau=dt * r, r=r, v_leak=0 * v, v_threshold=v, v_reset=0 * v)
+            nodes[p.name] = nir.LIF(tau=dt * r, r=r, v_leak=0 * v, v_threshold=v)
         else:
-            nodes[p.name] = nir.IF(r=np.ones(v.shape), v_threshold=v, v_reset=0 * v)
+            nodes[p.name] = nir.IF(r=np.ones(v.shape), v_threshold=v)
         biases = [s for s in network.synapses if s.post == p.name and network[s.pre].kind == "constant"]
         if any(s.per_position for s in biases):
             raise ValueError(f"population {p.name!r}: NIR has no bias for each position of maps")
@@ -227,6 +227,7 @@ def _described(network: Network) -> dict[str, dict[str, list[int]]]:
     return {
         "shapes": {p.name: list(p.shape) for p in network.maps if p.shape},
         "patches": {p.name: [p.patch] for p in network.inputs if p.shape},
+        "channels_first": {p.name: [1] for p in network.inputs if p.channels_first},
         "kernels": {s.name: [s.kernel, s.stride] for s in network.synapses if s.kernel},
     }
 
@@ -242,6 +243,10 @@ def save(
     """A NIR file, written whole or not at all; options as in :func:`to_graph`."""
     buffer = io.BytesIO()
     nir.write(buffer, to_graph(network, weights, dt=dt, about=about))
+    with h5py.File(buffer, "r+") as file:
+        # 0 where a file does not say; nir up to 1.0.4, which sinabs needs, refuses a node that has it
+        for node in file["node/nodes"].values():
+            node.pop("v_reset", None)
     files.write(path, buffer.getvalue())
 
 
@@ -501,9 +506,10 @@ def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _
     node = read.shapes.get(name)
     if name not in maps:
         order = np.arange(size)
-        if kind is Input and node is not None and math.prod(node) == size:
+        image = node if kind is Input and name not in own.channels_first else None
+        if image is not None and math.prod(image) == size:
             # an image that is flattened: the colours of a pixel are side by side here
-            order = order.reshape(*node[1:], node[0]).transpose(2, 0, 1).ravel()
+            order = order.reshape(*image[1:], image[0]).transpose(2, 0, 1).ravel()
         return _Place(kind(_name(name), size), order)
     shape = maps[name]
     patch = 1
@@ -517,7 +523,8 @@ def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _
                 f"node {name!r}: its image and the kernels over it have no patches of {patch}x{patch}"
             )
     if patch == 1:
-        population: Population = kind.of_shape(_name(name), shape)
+        options = {"channels_first": True} if name in own.channels_first else {}
+        population: Population = kind.of_shape(_name(name), shape, **options)
     else:
         folded = (shape.height // patch, shape.width // patch, shape.maps * patch**2)
         population = Input.of_shape(_name(name), folded, patch=patch)
@@ -553,6 +560,7 @@ class _Own:
     numerics: Numerics = Numerics()
     shapes: dict[str, Shape] = field(default_factory=dict)  #: of maps, by population
     patches: dict[str, int] = field(default_factory=dict)  #: of inputs that are folded
+    channels_first: frozenset[str] = frozenset()  #: inputs whose samples are channel by channel
     kernels: dict[str, tuple[int, int]] = field(default_factory=dict)  #: of synapses written as matrices
     about: Mapping[str, Any] | None = None  #: the data that the network belongs to
 
@@ -564,6 +572,7 @@ class _Own:
             options: dict[str, Any] = {"shape": self.shapes[p.name]} if p.name in self.shapes else {}
             if p.name in self.patches:
                 options["patch"] = self.patches[p.name]
+                options["channels_first"] = p.name in self.channels_first
             shaped.append(replace(p, **options))
         joined = []
         for s in synapses:
@@ -618,6 +627,7 @@ def _maps(own: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "shapes": {key: Shape(*values) for key, values in sizes("shapes", 3).items()},
         "patches": {key: values[0] for key, values in sizes("patches", 1).items()},
+        "channels_first": frozenset(sizes("channels_first", 1)),
         "kernels": sizes("kernels", 2),
     }
 

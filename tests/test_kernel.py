@@ -1024,3 +1024,82 @@ def test_prototype_of_a_learning_rule():
     }
     assert {s.name: s.pre != "input" for s in network.plastic} == moved
     assert frozen.counter == plain.counter
+
+
+class Adaptive(Reference):
+    """Each spike reduces the next drives."""
+
+    def neuron_state(self, population, batch):
+        return {"fatigue": np.zeros((batch, population.size), np.int64)}
+
+    def neuron(self, population, v, drive):
+        state = self.state[population.name]
+        v, spike = super().neuron(population, v, drive - state["fatigue"])
+        state["fatigue"] = state["fatigue"] // 2 + self.raw.threshold // 4 * spike
+        return v, spike
+
+
+@pytest.mark.parametrize("early_exit", [None, 8])
+def test_state_of_a_neuron_hook(early_exit):
+    """It is reset with each sample, and both nudged phases start with that of the free phase."""
+    network = Network.chain(6, 5, 3, schedule=Schedule(early_exit=early_exit))
+    model, swapped = (Adaptive(network, network.initial_weights(1, scale=2.0)) for _ in range(2))
+    swapped.raw = swapped.raw._replace(strength=-swapped.raw.strength)
+    targets = one_hot(CLASSES, 3)
+    found = model.train(IMAGES, targets, learn=False)
+    other = swapped.train(IMAGES, targets, learn=False)
+    alone = [model.train(x[None], y[None], learn=False) for x, y in zip(IMAGES, targets, strict=True)]
+    plain = Reference(network, model.weights).train(IMAGES, targets, learn=False)
+    for name in ("hidden1", "output"):
+        for phase, opposite in (("free", "free"), ("plus", "minus"), ("minus", "plus")):
+            rates = getattr(found, phase)[name]
+            assert rates.tolist() == getattr(other, opposite)[name].tolist()
+            assert rates.tolist() == [r for one in alone for r in getattr(one, phase)[name].tolist()]
+    assert any((found.plus[name] != plain.plus[name]).any() for name in found.plus)
+
+
+class Hidden(Adaptive):
+    """Its state is an attribute, which the model cannot save."""
+
+    def neuron(self, population, v, drive):
+        self.fatigue = getattr(self, "fatigue", 0) + self.raw.threshold // 4
+        return Reference.neuron(self, population, v, drive - self.fatigue)
+
+
+class Listed(Adaptive):
+    def neuron_state(self, population, batch):
+        return {"fatigue": [0] * batch}
+
+
+class Generating(Adaptive):
+    def neuron(self, population, v, drive):
+        self.state[population.name]["generator"] = np.random.default_rng(0)
+        return super().neuron(population, v, drive)
+
+
+@pytest.mark.parametrize("hook, key", [(Hidden, "hidden1"), (Listed, "fatigue"), (Generating, "generator")])
+def test_state_that_cannot_be_saved(hook, key):
+    model = hook(SMALL, learning_rate=0.1)
+    with pytest.raises(ValueError, match=key):
+        model.train(IMAGES[:1], one_hot(CLASSES[:1], 3))
+    assert model.counter == 0
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_reference_stands_in_for_kernel(tokens, tmp_path):
+    """The same predictions, accuracy and file."""
+    network = Network.attention(4, 6, 2, 5, 3) if tokens else Network.chain(6, 5, 3)
+    rows = TokenRows(IMAGES.astype(np.int16), np.arange(8), np.array([0, 1, 4, 8])) if tokens else None
+    x, y = (None, CLASSES[:3]) if tokens else (IMAGES, CLASSES)
+    weights = network.initial_weights(1)
+    models = [kind(network, weights, counter=7) for kind in (Kernel, Reference)]
+    for model in models:
+        model.save(tmp_path / type(model).__name__)
+    kernel, reference = models
+    assert kernel.predict(x, tokens=rows).tolist() == reference.predict(x, tokens=rows).tolist()
+    assert kernel.accuracy(x, y, tokens=rows) == reference.accuracy(x, y, tokens=rows)
+    assert (tmp_path / "Kernel").read_bytes() == (tmp_path / "Reference").read_bytes()
+    none = rows and rows.take([])
+    assert [len(model.predict(x if tokens else x[:0], tokens=none)) for model in models] == [0, 0]
+    with pytest.raises(ValueError, match="labels"):
+        reference.accuracy(x, y[:2], tokens=rows)

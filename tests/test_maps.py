@@ -11,6 +11,7 @@ import pytest
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import DEFAULT
+from equilif_golden.kernel import Kernel
 from equilif_golden.network import (
     Attention,
     Constant,
@@ -24,6 +25,8 @@ from equilif_golden.network import (
     load,
     save,
 )
+from equilif_golden.reference import Reference
+from equilif_golden.samples import one_hot
 
 anything: Any = Population
 any_network: Any = Network
@@ -102,6 +105,22 @@ def test_patch_becomes_maps():
         assert (maps[:, y, x, (py * 2 + px) * 3 + c] == image[2 * y + py, 2 * x + px, c]).all()
 
 
+def test_channels_first():
+    """A sample is (maps, height, width), otherwise the network is that of the image."""
+    net = Network.conv((4, 5, 3), (5, 2), 4, channels_first=True)
+    plain = Network.conv((4, 5, 3), (5, 2), 4)
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3)).astype(np.uint8)
+    swapped = images.transpose(0, 3, 1, 2).reshape(3, -1)
+    targets = one_hot([0, 1, 3], 4)
+    weights = net.initial_weights(1, scale=2.0)
+    expected = Kernel(plain, weights).rates(images.reshape(3, -1), targets)[0]
+    assert expected[:, 0].any() and (Kernel(net, weights).rates(swapped, targets)[0] == expected).all()
+    reference = Reference(net, weights).train(swapped, targets, learn=False)
+    assert (reference.plus["output"] == expected[:, 1, net.neurons["output"]]).all()
+    assert Network.from_dict(net.to_dict()) == net != plain
+    assert "channels_first" not in str(plain.to_dict())
+
+
 def test_patches_of_several_inputs():
     z = Input("z", 3)
     net = replace(
@@ -157,6 +176,8 @@ def test_initial_maps_spike():
         (lambda: anything("f", 8, "relay", shape=(2, 2, 2)), "'f'.*shape"),
         (lambda: anything("f", 8, patch=2), "'f'.*patch"),
         (lambda: Input("x", 8, patch=2), "'x'.*patch.*shape"),
+        (lambda: Input("x", 8, channels_first=True), "'x'.*channels_first.*shape"),
+        (lambda: Input.of_shape("x", (2, 2, 4), patch=2, channels_first=True), "'x'.*channels_first"),
         (
             lambda: Input.of_shape("x", (2, 2, 6), patch=2),
             "'x'.*2x2.*4.*6",

@@ -302,6 +302,10 @@ def test_errors_need_no_nudge():
         with pytest.raises(ValueError, match=name):
             schedule.check_options([name])
         Schedule().check_options([name])
+    for name, other in (("error_gain", schedule), ("min_windows", Schedule(early_exit=8))):
+        with pytest.raises(ValueError, match=name):
+            Schedule().check_options([name])
+        other.check_options([name])
 
 
 def test_error_gain_needs_equal_paths():

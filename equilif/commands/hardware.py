@@ -114,7 +114,6 @@ def verify(
     seed = preset.seeds[0] if seed is None else seed
     weights = request.weights(seed)
     verified = scheduled(request.network, phases)
-    # a network without feedback, or with self-attention, cannot be trained
     epochs = (preset.epochs if full else 1) if verified.trainable else 0
     plans = [epoch_plan(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
@@ -386,10 +385,7 @@ def _driver_network(path: Path, config: EngineConfig, learning_rate: float | Non
             )
         learning_rate = history.preset.learning_rate
     if learning_rate and not net.trainable:
-        raise ValueError(
-            f"{path} has synapses without feedback, or self-attention without an energy, and cannot learn: "
-            "leave out --learning-rate"
-        )
+        raise ValueError(f"{path} cannot learn: {net.untrainable}; or leave out --learning-rate")
     return DriverNetwork.compile(
         net,
         weights,

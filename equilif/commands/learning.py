@@ -35,7 +35,6 @@ from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif_golden.extras import needs
 from equilif_golden.files import RESULTS
-from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
     from equilif.training.run import Run
@@ -114,7 +113,6 @@ def train(
             epochs=epochs,
         )
         preset = found.description
-        preset.schedule.check_options([name for name in given.phases() if name in PHASES])
         first = seeds.start if isinstance(seeds, range) else preset.seeds[0] if seeds is None else seeds
         return [Run.start(preset, found.data, first + k, make) for k in range(number)]
 
@@ -412,10 +410,10 @@ def gradient(
 ) -> dict[str, Any]:
     """Compare the integer weight updates with floating-point Equilibrium Propagation and with the gradient.
 
-    Prints the cosine similarity of the updates summed over the training samples, per synapse; and of each
-    population, on as many test samples: silent, active and saturated neurons, spectral norm of its input
-    weights, steps to settle, drift of its rates without a nudge, effect of the nudge, and cosine with the
-    gradient.
+    Prints the cosine similarity of the updates summed over the training samples, per synapse; from errors,
+    that with backpropagation through rates.  And of each population, on as many test samples: silent, active
+    and saturated neurons, spectral norm of its input weights, steps to settle, drift of its rates without a
+    nudge, effect of the nudge, and cosine with the gradient.
 
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """
@@ -424,7 +422,7 @@ def gradient(
     from equilif.training.run import Run
 
     with needs("torch"):
-        from equilif_golden.real.layers import layer_report
+        from equilif_golden.real.layers import error_report, layer_report
         from equilif_golden.real.twin import gradient_report
     source = chosen(data)
     if own.attention or isinstance(source, Data) and PRESETS[source].memory:
@@ -452,29 +450,27 @@ def gradient(
         y = loaded.y_train[:samples]
         for name, (net, weights) in cases.items():
             begin(f"updates, {name}")
-            if not net.schedule.errors:  # they have no beta
-                reports[name] = gradient_report(net, weights, x, y)
+            reports[name] = (error_report if net.schedule.errors else gradient_report)(net, weights, x, y)
             layers[name] = layer_report(net, weights, loaded.x_test[:samples], loaded.y_test[:samples])
     pairs = ("integer_gradient", "integer_ep", "ep_gradient")
     rows = [
         [
             name,
             synapse,
-            *(_cosine(found[pair]["sum"]) for pair in pairs),
-            _cosine(found["integer_gradient"]["each"]["mean"]),
+            *(_cosine(found[pair]["sum"] if pair in found else None) for pair in pairs),
+            _cosine(found["integer_gradient"].get("each", {"mean": None})["mean"]),
         ]
         for name, report in reports.items()
         for synapse, found in report["synapses"].items()
     ]
-    if rows:
-        show.console.print(
-            show.table(
-                f"cosines on {len(x):,} training samples of {loaded.name}",
-                ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
-                rows,
-                left=2,
-            )
+    show.console.print(
+        show.table(
+            f"cosines on {len(x):,} training samples of {loaded.name}",
+            ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
+            rows,
+            left=2,
         )
+    )
     show.console.print(
         show.table(
             f"populations on {len(loaded.x_test[:samples]):,} test samples of {loaded.name}",
@@ -488,12 +484,14 @@ def gradient(
         )
     )
     for name, report in reports.items():
-        g = report["gradients"]
-        show.console.print(
-            f"{show.literal(name)}: accuracy {report['accuracy']:.1%}; gradient strong on {g['strong']:,}, "
-            f"weak on {g['weak']:,} and zero on {g['zero']:,} samples; {report['elsewhere']} settle at "
-            "another fixed point than in floating point"
-        )
+        text = f"{show.literal(name)}: accuracy {report['accuracy']:.1%}"
+        if "gradients" in report:
+            g = report["gradients"]
+            text += (
+                f"; gradient strong on {g['strong']:,}, weak on {g['weak']:,} and zero on {g['zero']:,} "
+                f"samples; {report['elsewhere']} settle at another fixed point than in floating point"
+            )
+        show.console.print(text)
     return {"data": loaded.name, "reports": reports, "layers": layers}
 
 

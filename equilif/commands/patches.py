@@ -64,10 +64,6 @@ class Changes:
         kept = {f"set {key}": v for key, v in self.given.items() if not key.startswith("run.")}
         return {**kept, "label": self.own.label if "data.label" not in self.given else None}
 
-    def phases(self) -> list[str]:
-        """The phases that are changed."""
-        return [key.removeprefix("phases.") for key in self.network if key.startswith("phases.")]
-
 
 def changes(
     words: Sequence[str] | None,

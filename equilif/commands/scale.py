@@ -187,7 +187,7 @@ def convert(
     """Convert a network to or from NIR, the exchange format of snnTorch, norse and others.
 
     The file names give the direction.  Import prints the rounding error of the parameters.  An imported
-    network without feedback can be run and verified, not trained.  Attention layers cannot be exported.
+    network without feedback learns from errors only.  Attention layers cannot be exported.
 
     Example:  [bold]equilif convert results/digits/network.npz digits.nir[/]  and back  [bold]equilif
     convert digits.nir digits.npz[/]
@@ -225,12 +225,13 @@ def convert(
     )
     net = found.network
     populations = ", ".join(f"{p.name} {p.size}" for p in net.populations)
-    symmetric = all(s.feedback for s in net.synapses)
-    kind = "symmetric" if symmetric else "some without feedback, so it cannot be trained"
+    kind = "some without feedback" if net.feedforward else "symmetric"
     show.console.print(
         f"{show.literal(target)}: {show.literal(populations)}; {net.n_weights:,} weights, {kind}"
     )
-    return {"source": source, "target": target, **found.to_dict()}
+    if net.untrainable:
+        show.console.print(f"It runs and can be verified; to train it: {show.literal(net.untrainable)}")
+    return {"source": source, "target": target, "trainable": net.trainable, **found.to_dict()}
 
 
 class Against(StrEnum):

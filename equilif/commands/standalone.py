@@ -29,7 +29,6 @@ from equilif.commands.own import Label
 from equilif.commands.patches import Set, changes
 from equilif.show import console as show
 from equilif_golden.files import RESULTS
-from equilif_golden.schedule import OPTIONS as PHASES
 
 if TYPE_CHECKING:
     from equilif.host.client import Client
@@ -117,7 +116,6 @@ def upload(
         epochs=epochs,
     )
     loaded, preset = found.data, found.description
-    preset.schedule.check_options([name for name in given.phases() if name in PHASES])
     left_out: dict[str, Any] = {
         name: 0
         for name in ("random_shift", "horizontal_flip", "token_dropout", "token_crop", "input_mask")

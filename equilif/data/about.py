@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from equilif.data.encoding import Encoding
+from equilif.data.formats.events import EventFolders
 from equilif.data.from_arrays import columns_of, is_table
 from equilif.data.known import KnownWords
 from equilif.data.reading import check_range
@@ -62,9 +63,20 @@ class About:
 
     @property
     def image(self) -> tuple[int, ...]:
-        """Shape of an image whose pixels, or their colours, are an input each; () of other samples."""
-        pixels = len(self.shape) in (2, 3) and math.prod(self.shape) == self.scaling.n_inputs
-        return self.shape if pixels else ()
+        """Height, width and, if the data have them, colours of an image whose values are an input each; () of
+        other samples.
+        """
+        if math.prod(self.shape) != self.scaling.n_inputs:
+            return ()
+        if self.channels_first:
+            bins, polarities, height, width = self.shape
+            return height, width, bins * polarities
+        return self.shape if len(self.shape) in (2, 3) else ()
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the values of an image lie channel by channel: counts of events by time and polarity."""
+        return self.format == EventFolders.name and len(self.shape) == 4 and self.shape[2] > 1
 
     def encode(self, x: Any, what: str) -> Scaled:
         """Rows or images (n, ...) as inputs, and the number of values beyond the scale.

@@ -105,7 +105,7 @@ def make(
     networks.check_about(dataclasses.asdict(about))
     clipped = (parts.clipped[0], parts.clipped[1])
     return LoadedData(
-        dataclasses.replace(data, about=about, shape=about.image),
+        dataclasses.replace(data, about=about, shape=about.image, channels_first=about.channels_first),
         about.format,
         gone,
         clipped,

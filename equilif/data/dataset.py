@@ -55,6 +55,7 @@ class DataSet:
     loading: Mapping[str, Any] = field(default_factory=dict)
     #: of the whole set, where this is a part of its training samples (:meth:`holding_out`)
     whole_set: About | NamedSet | None = None
+    channels_first: bool = False  #: the values of an image lie channel by channel: event recordings
 
     @property
     def encoding(self) -> Encoding | None:

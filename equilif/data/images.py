@@ -176,14 +176,23 @@ def load(name: str, data: str | Path | None = None, *, seed: int = 0) -> DataSet
     return cifar10(data) if name == Name.cifar10 else idx(Name(name), data)
 
 
-def shifted(x: Bytes, rng: np.random.Generator, probability: float, shape: tuple[int, ...] = ()) -> Bytes:
+def shifted(
+    x: Bytes,
+    rng: np.random.Generator,
+    probability: float,
+    shape: tuple[int, ...] = (),
+    *,
+    channels_first: bool = False,
+) -> Bytes:
     """More data from the same data: images moved by -1, 0 or 1 pixel along both axes.
 
     Each is moved with ``probability``; zeros come in.  ``shape`` of an image: square and grey unless given.
+    ``channels_first``: the values lie colour by colour.
     """
     height, width, colours = _image(x, shape, "shifted")
-    images = x.reshape(-1, height, width, colours)
-    out = images.copy()
+    images = _images(x, (height, width, colours), channels_first)
+    out = x.copy()
+    moved_images = _images(out, (height, width, colours), channels_first)
     moved = rng.random(len(x)) < probability
     dy, dx = rng.integers(-1, 2, (2, len(x)))
     for a in (-1, 0, 1):
@@ -191,18 +200,35 @@ def shifted(x: Bytes, rng: np.random.Generator, probability: float, shape: tuple
             rows = np.flatnonzero(moved & (dy == a) & (dx == b))
             frame = np.zeros((len(rows), height + 2, width + 2, colours), np.uint8)
             frame[:, 1 + a : 1 + a + height, 1 + b : 1 + b + width] = images[rows]
-            out[rows] = frame[:, 1:-1, 1:-1]
-    return out.reshape(x.shape)
+            moved_images[rows] = frame[:, 1:-1, 1:-1]
+    return out
 
 
-def mirrored(x: Bytes, rng: np.random.Generator, probability: float, shape: tuple[int, ...] = ()) -> Bytes:
+def mirrored(
+    x: Bytes,
+    rng: np.random.Generator,
+    probability: float,
+    shape: tuple[int, ...] = (),
+    *,
+    channels_first: bool = False,
+) -> Bytes:
     """Images, each turned left to right with ``probability``: of things that have no handedness.
 
-    ``shape`` as in :func:`shifted`.
+    ``shape`` and ``channels_first`` as in :func:`shifted`.
     """
-    images = x.reshape(-1, *_image(x, shape, "mirrored"))
+    out = x.copy()
     turned = rng.random(len(x)) < probability
-    return np.where(turned[:, None, None, None], images[:, :, ::-1], images).reshape(x.shape)
+    images = _images(out, _image(x, shape, "mirrored"), channels_first)
+    images[turned] = images[turned][:, :, ::-1]
+    return out
+
+
+def _images(x: Bytes, shape: tuple[int, int, int], channels_first: bool) -> Bytes:
+    """A view (n, height, width, colours) of rows of pixels."""
+    height, width, colours = shape
+    if channels_first:
+        return x.reshape(-1, colours, height, width).transpose(0, 2, 3, 1)
+    return x.reshape(-1, height, width, colours)
 
 
 def _image(x: Bytes, shape: tuple[int, ...], done: str) -> tuple[int, int, int]:

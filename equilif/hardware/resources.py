@@ -42,6 +42,7 @@ class SynapseInfo(Synapse):
     """A synapse with its weights: rows belong to ``pre``; None while the data say them.
 
     ``loaded``: it holds the tokens of each sample.  ``table``: they are rows of a table, which may learn.
+    ``learns``: training changes its weights.
     """
 
     rows: int | None = None
@@ -49,10 +50,7 @@ class SynapseInfo(Synapse):
     loaded: bool = False
     shared: int = 1  #: positions of maps that have the same weights
     table: bool = False
-
-    @property
-    def learns(self) -> bool:
-        return (self.table or not self.loaded) and self.learning_rate_scale > 0
+    learns: bool = True
 
     @property
     def weights(self) -> int | None:
@@ -124,6 +122,7 @@ class NetworkResources:
                     loaded=loaded,
                     shared=shared,
                     table=table,
+                    learns=smallest.trainable and (table or not loaded) and s.learning_rate_scale > 0,
                 )
             )
         return cls(name, d, network, populations, tuple(synapses), _fits(network, encoding))
@@ -137,6 +136,11 @@ class NetworkResources:
     def steps(self) -> dict[str, int]:
         """Time steps of a sample, at most."""
         return {"inference": self.schedule.free, "training": self.schedule.training_steps}
+
+    @property
+    def untrainable(self) -> str:
+        """Reason why the weights cannot learn; empty if they can."""
+        return (self.network or self.description.smallest).untrainable
 
     @property
     def weights(self) -> int | None:

@@ -202,8 +202,8 @@ def boards(
     """Every board.  An engine touches a word of weights a cycle at most: what a sample touches, counted on
     the first test and training samples, bounds the speed.
 
-    ``data`` None: no speed is known.  ``encoding``: of the samples.  A network that cannot learn is not
-    trained.
+    ``data`` None: no speed is known.  ``encoding``: of the samples.  A network that is not trainable has no
+    speed of training.
     """
     from equilif.hardware.boards import fits
     from equilif_golden.engine.chip import Chip

@@ -355,7 +355,7 @@ def _label(s: SynapseInfo) -> str:
         lines.append(s.text)
     if not s.feedback:
         lines.append("one way")
-    elif not s.learns:
+    if not s.learns:
         lines.append("does not learn")
     elif s.learning_rate_scale != 1:
         lines.append(f"{s.learning_rate_scale:g} x learning rate")

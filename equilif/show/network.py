@@ -79,6 +79,8 @@ def network(resources: NetworkResources) -> None:
     )
     if resources.description.unjoined:
         console.print(f"[yellow]{literal(resources.description.unjoined)}[/]")
+    if resources.untrainable:
+        console.print(f"[yellow]cannot learn: {literal(resources.untrainable)}[/]")
     if resources.weights is None or resources.bits is None:
         left = ", ".join(resources.description.open)
         console.print(f"[yellow]the data determine the sizes of {literal(left)}: name the data[/]")
@@ -137,8 +139,6 @@ def _count(n: int | None) -> str:
 
 
 def _rate(s: SynapseInfo) -> str:
-    if not s.feedback:
-        return "none (no feedback)"
     if s.loaded and not s.table:
         return "none (tokens)"
     if not s.learns:

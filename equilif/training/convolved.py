@@ -101,6 +101,8 @@ def network(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ()
     if data.image is None:
         raise ValueError(f"conv: is for images, {data.name} holds none: leave it out")
     patch, made = layers(data.image, specs)
+    if data.channels_first:
+        options["channels_first"] = True
     return Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch, **options)
 
 

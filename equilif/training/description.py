@@ -53,6 +53,7 @@ class Sizes(NamedTuple):
     rows: int = 1
     data: str = "the data"
     image: tuple[int, int, int] | None = None  #: height, width and colours, where they are known
+    channels_first: bool = False  #: the values of an image lie colour by colour
 
     def images(self, given: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Shapes of a sample: that of an image, and one with its rows as positions, which has the same order
@@ -60,13 +61,15 @@ class Sizes(NamedTuple):
         """
         if self.image is None:
             return (given,)
+        if self.channels_first:
+            return (self.image,)
         height, width, colours = self.image
         return self.image, (height, 1, width * colours)
 
     @classmethod
     def of(cls, d: DataSet) -> Self:
         if d.tokens_train is None or d.tokens_test is None:
-            return cls(d.n_features, d.n_classes, data=d.name, image=d.image)
+            return cls(d.n_features, d.n_classes, data=d.name, image=d.image, channels_first=d.channels_first)
         longest = max(int(np.diff(part.off).max()) for part in (d.tokens_train, d.tokens_test))
         rows, width = d.tokens_train.table.shape
         return cls(d.n_features, d.n_classes, width, longest, rows, d.name)
@@ -497,6 +500,13 @@ class Description(Table):
         size = sum(g.size or 0 for g in inputs.values())
         fits = size == sizes.inputs if all(g.size for g in inputs.values()) else size < sizes.inputs
         for name, g in inputs.items():
+            first = bool(g.channels_first)
+            if g.image is not None and sizes.image is not None and first != sizes.channels_first:
+                wanted = "true" if sizes.channels_first else "false"
+                raise ValueError(
+                    f"population {name!r}: {sizes.data} has its values in another order: set "
+                    f"channels_first = {wanted}"
+                )
             if g.image is not None and (not fits or tuple(g.image) not in sizes.images(g.image)):
                 raise PlacedError.of(
                     ("population", name),

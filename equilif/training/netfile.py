@@ -34,10 +34,12 @@ from equilif.training.description import Description
 from equilif.training.names import reads_run
 from equilif.training.tables import (
     METHODS,
+    PLAIN_INPUT,
     TABLES,
     NumbersTable,
     PopulationTable,
     SynapseTable,
+    Tables,
     keys,
     synapse_of,
 )
@@ -45,6 +47,7 @@ from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.network import Network
 from equilif_golden.places import Place, PlacedError
+from equilif_golden.schedule import Schedule
 
 SUFFIX = ".toml"
 MAX_BYTES = 1 << 20  #: of a file
@@ -126,9 +129,28 @@ def read(path: str | Path) -> NetFile:
     except ValueError as e:
         raise _syntax(path, text, str(e)) from e
     try:
-        return NetFile(path, text, Description.of(raw, "this network"))
+        return NetFile(path, text, _described(raw))
     except PlacedError as e:
         raise _located(path, text, e) from e
+
+
+#: keys of [phases] that a file may have without effect only with their defaults
+CHECKED = ("error_gain", "min_windows")
+
+
+def _described(content: Tables) -> Description:
+    """The description of a file; PlacedError for a key without effect."""
+    found = Description.of(content, "this network")
+    for key in CHECKED:
+        if _idle(found, key):
+            raise PlacedError(found.schedule.idle(key), ("phases", key))
+    return found
+
+
+def _idle(description: Description, key: str) -> bool:
+    """Whether a key of [phases] has a value other than its default, and no effect."""
+    schedule = description.schedule
+    return bool(getattr(schedule, key) != getattr(Schedule(), key) and schedule.idle(key))
 
 
 def _syntax(path: Path, text: str, message: str) -> ValueError:
@@ -226,7 +248,7 @@ def _population(name: str, group: PopulationTable) -> str:
             or (group.kind, key, value) == ("constant", "size", 1)
             or key == "size"
             and group.shape is not None
-            or (key, value) == ("patch", 1)
+            or (key, value) in PLAIN_INPUT
         ):
             continue
         note = KINDS[group.kind] if key == "kind" else TABLE if (key, value) == ("table_rows", 0) else ""
@@ -253,6 +275,8 @@ def _lines(name: str, description: Description, without: Sequence[str] = (), *, 
     for key, text in keys(name).items():
         value = getattr(table, key)
         note = text.meaning
+        if name == "phases" and key in CHECKED and _idle(description, key):
+            continue
         if key not in without and not (brief and value == type(table).model_fields[key].default):
             lines.append(f"# {key} = ...  {note}".rstrip() if value is None else _line(key, value, note))
     return "\n".join([f"[{name}]", *lines]) + "\n" if lines else ""

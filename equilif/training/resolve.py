@@ -26,6 +26,7 @@ from equilif.training.netfile import NetFile
 from equilif.training.patches import Patches, ask_feedback, feedback, patched
 from equilif.training.saved import Saved
 from equilif_golden.network import Network, Weights
+from equilif_golden.places import placed
 
 #: sizes of hidden populations, before them convolutions as conv:MAPS[:KERNEL[:STRIDE]]
 Hidden = int | str | Sequence[int | str]
@@ -159,7 +160,16 @@ def adapted(base: Description, request: Request, hidden: tuple[int, ...] | None)
     """The default of the data with the hidden populations and settings of a request."""
     if request.config is None:
         base = presets.suited(base, hidden, request.changes)
-    return patched(base.changed(hidden=hidden, **request.settings), request.changes)
+    return _changed(base.changed(hidden=hidden, **request.settings), request)
+
+
+def _changed(base: Description, request: Request) -> Description:
+    """With the keys of a request; PlacedError for a phase without effect."""
+    found = patched(base, request.changes)
+    phases = (key.partition(".") for key in request.changes)
+    with placed("phases"):
+        found.schedule.check_options([name for table, _, name in phases if table == "phases"])
+    return found
 
 
 def _convolutions(
@@ -172,7 +182,7 @@ def _convolutions(
         several = len(specs) + len(hidden) > 1
         back = ask_feedback(request.changes) if several else feedback(base, request.changes)
         found = convolved.rates(data, specs, hidden, base, feedback=back)
-    return patched(found.changed(**request.settings), request.changes)
+    return _changed(found.changed(**request.settings), request)
 
 
 def layers(hidden: Hidden | None) -> tuple[list[ConvSpec], tuple[int, ...] | None]:

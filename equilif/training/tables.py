@@ -51,7 +51,10 @@ OPTIONS = (
     "table_rows",
     "shape",
     "patch",
+    "channels_first",
 )
+#: options of an input that say nothing
+PLAIN_INPUT = (("patch", 1), ("channels_first", False))
 #: tables that say how a network learns, one of them in a description
 METHODS = ("learning", "rates")
 #: how a message calls a value, by its type in JSON
@@ -239,6 +242,11 @@ class PopulationTable(Table):
     patch: Count | None = _key(
         None, "input with a shape: rows and columns of an image at one position", absent="1"
     )
+    channels_first: bool | None = _key(
+        None,
+        "input with a shape: a sample has its values map by map, as event recordings do",
+        absent="false",
+    )
 
     def population(self, name: str, size: int = 1, rows: int = 1) -> Population:
         """The population; ``size`` and ``rows`` where the data say them."""
@@ -264,7 +272,7 @@ class PopulationTable(Table):
         if self.kind == "attention":
             options["table_rows"] = self.table_rows  # 0 stays
         if self.shape is None:
-            options["patch"] = None
+            options["patch"] = options["channels_first"] = None
         shape = options["shape"]
         return self.model_copy(update={**options, "size": size, "shape": shape and tuple(shape)})
 
@@ -392,7 +400,7 @@ def shape(network: Network, *, sized: bool = False) -> Tables:
         table = {"kind": kind, "size": None if by_data and not sized else p.size, **options}
         if table.get("table_rows") and not sized:
             table["table_rows"] = 0
-        tables[p.name] = {k: v for k, v in table.items() if v is not None and (k, v) != ("patch", 1)}
+        tables[p.name] = {k: v for k, v in table.items() if v is not None and (k, v) not in PLAIN_INPUT}
     return {
         "population": tables,
         "synapse": [s.model_dump(by_alias=True, exclude_none=True) for s in grouped(network.synapses)],

@@ -78,8 +78,11 @@ class Samples(NamedTuple):
 
 def augmented(data: DataSet, preset: Description, rng: np.random.Generator) -> Bytes:
     """Training images, some of them shifted and mirrored."""
-    x = shifted(data.x_train, rng, preset.random_shift, data.shape) if preset.random_shift else data.x_train
-    return mirrored(x, rng, preset.horizontal_flip, data.shape) if preset.horizontal_flip else x
+    x = data.x_train
+    for change, part in ((shifted, preset.random_shift), (mirrored, preset.horizontal_flip)):
+        if part:
+            x = change(x, rng, part, data.shape, channels_first=data.channels_first)
+    return x
 
 
 def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Samples:

@@ -51,7 +51,7 @@ class Settled(NamedTuple):
     steps: Raw
 
 
-class Kernel:
+class Kernel(samples.Predictor):
     """A network that trains and infers in compiled code, bit for bit as the engine does.
 
     network         its populations, synapses and schedule
@@ -247,12 +247,6 @@ class Kernel:
         """8-bit rates of the output neurons in the free phase, (batch, n_outputs)."""
         output = self.network.neurons[self.network.output]
         return self.settle(x, tokens=tokens).rates[:, 0, output].astype(np.int64)
-
-    def accuracy(
-        self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
-    ) -> float:
-        """Fraction of correct predictions."""
-        return samples.accuracy(self.network, self.predict(x, tokens=tokens), labels)
 
 
 def default_threads() -> int:

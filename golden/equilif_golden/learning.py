@@ -18,23 +18,12 @@ NO_RATE = "no learning rate: give learning_rate, or call set_learning_rate"
 def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
     """Gain and shift of every synapse at a learning rate; 0 freezes the weights.
 
-    ValueError if the network has self-attention without an energy or a synapse without feedback, or if the
-    rate is above the largest or below the smallest that changes a weight.
+    ValueError if the network is not trainable, or if the rate is above the largest or below the smallest that
+    changes a weight.
     """
     learning_rate = check_float(learning_rate, "learning_rate", 0, float("inf"))
-    without = [a.name for a in network.self_attention if not a.energy]
-    if learning_rate and without:
-        raise PlacedError(
-            f"self-attention {without[0]!r} has no energy, which Equilibrium Propagation needs: give it one "
-            "(energy), or train this network with equilif_golden.real.trainer",
-            ("population", without[0], "energy"),
-        )
-    if learning_rate and network.feedforward and not network.schedule.errors:
-        raise PlacedError(
-            f"synapse {network.feedforward[0].name} has no feedback, which Equilibrium Propagation "
-            'needs: give it feedback, train with contrast "errors", or with equilif_golden.real.trainer',
-            network.feedforward[0].place("feedback"),
-        )
+    if learning_rate:
+        network.require_trainable()
     factor = learning_rate / divisor(network)
     fraction = network.numerics.fraction
     try:

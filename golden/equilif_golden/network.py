@@ -249,6 +249,7 @@ class Network:
         image: Sequence[int],
         *layers: int | tuple[int, ...],
         patch: int = 1,
+        channels_first: bool = False,
         schedule: Schedule | None = None,
         numerics: Numerics | None = None,
         learning_rate_scales: tuple[float, ...] | None = None,
@@ -259,6 +260,7 @@ class Network:
         image    (height, width) or (height, width, colours)
         layers   (maps, kernel) or (maps, kernel, stride) per convolution, then neurons per other layer
         patch    pixels are folded in patches of ``patch`` x ``patch``
+        channels_first   a sample has its values colour by colour
 
         Others as :meth:`chain`.
 
@@ -272,7 +274,7 @@ class Network:
                 f"that of the output, not {short_repr(layers)}"
             )
         shape = _folded(image, patch)
-        made: list[Population] = [Input.of_shape("input", shape, patch=patch)]
+        made: list[Population] = [Input.of_shape("input", shape, patch=patch, channels_first=channels_first)]
         windows: list[Window] = []
         for k, layer in enumerate(kernels, 1):
             maps, *window = _check_sizes(
@@ -665,7 +667,7 @@ class Network:
         for p in self.populations:
             if isinstance(p, Input):
                 own = x[..., part[p.name]]
-                values[p.name] = own[..., p.fold] if p.patch > 1 else own
+                values[p.name] = own[..., p.fold] if p.folded else own
             elif isinstance(p, Constant):
                 values[p.name] = np.full((*x.shape[:-1], p.size), ONE, x.dtype)
         return values
@@ -737,7 +739,34 @@ class Network:
     @property
     def trainable(self) -> bool:
         """Whether the weights can learn: from an energy, or from errors."""
-        return self.has_energy or self.schedule.errors
+        return not self.untrainable
+
+    @property
+    def untrainable(self) -> str:
+        """Reason why the weights cannot learn, and a remedy; empty if they can."""
+        try:
+            self.require_trainable()
+        except PlacedError as e:
+            return str(e)
+        return ""
+
+    def require_trainable(self) -> None:
+        """PlacedError for a network whose weights cannot learn."""
+        if self.has_energy or self.schedule.errors:
+            return
+        without = [a.name for a in self.self_attention if not a.energy]
+        if without:
+            raise PlacedError(
+                f"self-attention {without[0]!r} has no energy, which Equilibrium Propagation needs: give it "
+                "one (energy), or train this network with equilif_golden.real.trainer",
+                ("population", without[0], "energy"),
+            )
+        one_way = self.feedforward[0]
+        raise PlacedError(
+            f"synapse {one_way.name} has no feedback, which nudged phases need: give it feedback, train with "
+            'contrast "errors", or with equilif_golden.real.trainer',
+            one_way.place("feedback"),
+        )
 
     @cached_property
     def error_depths(self) -> Mapping[str, int]:

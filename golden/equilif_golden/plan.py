@@ -366,8 +366,7 @@ def fold_of(network: Network) -> Raw:
     for p in network.inputs:
         parts.append(sum(map(len, parts)) + p.fold)
     fold = np.concatenate(parts)
-    folded = any(p.patch > 1 for p in network.inputs)
-    return fold if folded else fold[:0]
+    return fold if any(p.folded for p in network.inputs) else fold[:0]
 
 
 def updates_of(network: Network, steps: dict[str, Step]) -> Table:

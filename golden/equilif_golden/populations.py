@@ -90,8 +90,9 @@ class Population:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; without fields of maps, of a table or of an energy if it has none."""
         found = asdict(self)
-        if not found.get("energy"):
-            found.pop("energy", None)
+        for later in ("energy", "channels_first"):
+            if not found.get(later):
+                found.pop(later, None)
         if self.shape is None:
             found = {name: value for name, value in found.items() if name not in ("shape", "patch")}
         if found.get("table_rows") is None:
@@ -155,18 +156,31 @@ class Input(Population):
     ``patch``: images are folded.  An image has ``patch`` times the rows and columns of ``shape``, and C
     colours, innermost.  Map (py * patch + px) * C + c of position (y, x) is colour c of pixel
     (y * patch + py, x * patch + px).
+
+    ``channels_first``: a sample has its values map by map, each row by row.
     """
 
     kind: Literal["input"] = "input"
     shape: Shape | None = None  # type: ignore[misc]
     patch: int = 1
+    channels_first: bool = False
 
     clamped: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_shape()
-        set_fields(self, patch=check_int(self.patch, self.place("patch"), 1, MAX_NEURONS))
+        set_fields(
+            self,
+            patch=check_int(self.patch, self.place("patch"), 1, MAX_NEURONS),
+            channels_first=check_bool(self.channels_first, self.place("channels_first")),
+        )
+        if self.channels_first and (self.shape is None or self.patch > 1):
+            raise self._invalid(
+                "channels_first needs a shape (height, width, maps) and no patch: give the first, and leave "
+                "the second out",
+                "channels_first",
+            )
         if self.patch == 1:
             return
         if self.shape is None:
@@ -187,11 +201,18 @@ class Input(Population):
         return Shape(height * self.patch, width * self.patch, maps // self.patch**2)
 
     @property
+    def folded(self) -> bool:
+        """Whether the neurons are in another order than the values of a sample."""
+        return self.patch > 1 or self.channels_first
+
+    @property
     def fold(self) -> Raw:
         """Index in the sample of the value of each neuron, (size,)."""
         places = np.arange(self.size)
-        if self.shape is None or self.patch == 1:
+        if self.shape is None or not self.folded:
             return places
+        if self.channels_first:
+            return places.reshape(self.shape.maps, -1).T.ravel()
         height, width, _ = self.shape
         image = places.reshape(height, self.patch, width, self.patch, -1)
         return image.transpose(0, 2, 1, 3, 4).ravel()

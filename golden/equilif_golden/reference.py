@@ -7,12 +7,16 @@ bit for bit.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from equilif_golden import network as networks
 from equilif_golden import samples
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.error import hidden_error, output_error
@@ -23,7 +27,7 @@ from equilif_golden.blocks.rate import measure, moved
 from equilif_golden.blocks.relay import query_shift, relay, retrieval
 from equilif_golden.blocks.self_attention import Attended, self_attention
 from equilif_golden.blocks.softmax import softmax
-from equilif_golden.fixed import Raw, check_int
+from equilif_golden.fixed import Raw, check_int, short_repr
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import (
     Attention,
@@ -66,12 +70,17 @@ def _joined(parts: Sequence[dict[str, Raw]]) -> dict[str, Raw]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+#: arrays (batch, ...) of a neuron hook, by population and name
+HookState = dict[str, dict[str, npt.NDArray[Any]]]
+
+
 @dataclass
 class State:
     """Raw state of the LIF populations, (batch, size), and the last values of the attention layers."""
 
     v: dict[str, Raw]
     spikes: dict[str, Raw]
+    hook: HookState
     base: dict[str, Raw]  #: static drive from clamped populations
     #: patterns (batch or 1, size, width) and their presence, by attention population
     patterns: dict[str, tuple[Raw, npt.NDArray[np.bool_]]]
@@ -79,8 +88,17 @@ class State:
     charge: dict[str, Raw] = field(default_factory=dict)
     spike_count: int = 0
 
-    def copy_dynamic(self) -> tuple[dict[str, Raw], dict[str, Raw]]:
-        return {k: a.copy() for k, a in self.v.items()}, {k: a.copy() for k, a in self.spikes.items()}
+    def copy_dynamic(self) -> dict[str, Any]:
+        """Copies of what a time step or a window changes, for :meth:`restore`."""
+        return {name: copy.deepcopy(getattr(self, name)) for name in DYNAMIC}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        for name, value in saved.items():
+            setattr(self, name, value)
+
+
+#: fields of a state with which a phase begins
+DYNAMIC = ("v", "spikes", "hook", "recalled")
 
 
 @dataclass(frozen=True)
@@ -121,7 +139,7 @@ class SampleResult:
         )
 
 
-class Reference:
+class Reference(samples.Predictor):
     """Reference implementation of a network with its weights.
 
     network         its populations, synapses and schedule
@@ -130,8 +148,12 @@ class Reference:
     counter         weight updates so far, which number the dither; 0 for new weights
 
     ValueError if an argument has a wrong shape, type or range.  To try another neuron or learning rule,
-    subclass it and override :meth:`neuron` or :meth:`update` (examples/new_neuron.py).
+    subclass it and override :meth:`neuron` or :meth:`update` (examples/new_neuron.py).  A neuron that
+    remembers more than its membrane also overrides :meth:`neuron_state`.
     """
+
+    #: state of the neurons while a sample runs, see :meth:`neuron_state`
+    state: HookState
 
     def __init__(
         self,
@@ -147,6 +169,7 @@ class Reference:
         self.counter = check_int(counter, "counter", 0, 0xFFFFFFFF)
         self.learns = learning_rate is not None
         self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
+        self.state = {}
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set eta of the paper: dW is eta / (2 beta) times the difference of the rate products."""
@@ -157,8 +180,20 @@ class Reference:
     def neuron(self, population: Population, v: Raw, drive: Raw) -> tuple[Raw, Raw]:
         """One time step of a population: raw membranes v and input sums ``drive``, both (batch, size), to new
         membranes and spikes in 0/1.
+
+        The result depends on the arguments and on ``self.state`` only: the model calls an override twice, and
+        raises ValueError if the results differ.
         """
         return lif_step(v, drive, threshold=self.raw.threshold, leak=self.raw.leak)
+
+    def neuron_state(self, population: Population, batch: int) -> dict[str, npt.NDArray[Any]]:
+        """Arrays (batch, ...), by name, that :meth:`neuron` keeps from one time step to the next.
+
+        Called for each LIF population at the start of a sample.  ``neuron`` reads and changes the arrays in
+        ``self.state[population.name]``.  As the membranes, they are saved at the end of the free phase, and
+        both nudged phases begin with them.  ValueError for values other than such arrays.
+        """
+        return {}
 
     def update(self, s: Synapse, w: Raw, u_plus: Raw, u_minus: Raw, v_plus: Raw, v_minus: Raw) -> Raw:
         """New raw weights w (n, m) of a synapse after a sample.
@@ -211,7 +246,8 @@ class Reference:
                 )
         for a in net.self_attention:
             silent.answer[a.name] = np.zeros((batch, a.size), np.int64)
-        return State(v, spikes, base, stored, silent)
+        hook = {p.name: self.neuron_state(p, batch) for p in net.lif}
+        return State(v, spikes, _checked(hook, batch), base, stored, silent)
 
     def _recall(self, state: State, rates: dict[str, Raw]) -> None:
         """Evaluate each attention layer: query from the rates, scores, softmax, retrieval."""
@@ -289,10 +325,29 @@ class Reference:
             if strength and p.name == self.network.output:
                 assert target is not None
                 drive = drive + nudge(target, state.spikes[p.name], strength=strength)
-            state.v[p.name], spike = self.neuron(p, state.v[p.name], drive)
+            state.v[p.name], spike = self._stepped(p, state, drive)
             state.spikes[p.name] = spike
             state.charge[p.name] = state.charge[p.name] + self.raw.threshold * spike
             state.spike_count += int(spike.sum())
+
+    def _stepped(self, p: Population, state: State, drive: Raw) -> tuple[Raw, Raw]:
+        """Membranes and spikes by :meth:`neuron`; ValueError if an override hides state from the model."""
+        v = state.v[p.name]
+        if getattr(self.neuron, "__func__", None) is Reference.neuron:
+            return self.neuron(p, v, drive)
+        results = []
+        for _ in range(2):
+            self.state = copy.deepcopy(state.hook)
+            found, spike = self.neuron(p, v.copy(), drive.copy())
+            results.append((found, spike, _checked(self.state, len(v))))
+        (v, spike, state.hook), (again, spike_again, hook_again) = results
+        same = np.array_equal(v, again) and np.array_equal(spike, spike_again)
+        if not same or not _equal(state.hook, hook_again):
+            raise ValueError(
+                f"{type(self).__name__}.neuron gives two results for the same membranes, drive and state of "
+                f"{p.label}: keep what it remembers in self.state, whose arrays neuron_state returns"
+            )
+        return v, spike
 
     def _settled(self, rates: dict[str, Raw], before: dict[str, Raw]) -> bool:
         watched = [self.network.output] if self.raw.watch_output else list(rates)
@@ -354,6 +409,16 @@ class Reference:
         return errors
 
     # -- public methods ---------------------------------------------------------------------------
+    def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
+        values, rows = samples.check_inputs(self.network, x, tokens)
+        if not len(values):
+            return np.zeros(0, np.int64)
+        return self.infer(values, None if tokens is None else rows).prediction
+
+    def save(self, path: str | Path) -> None:
+        """Write network, weights and counter to an ``.npz`` that every command of equilif reads."""
+        networks.save(path, self.network, self.weights, counter=self.counter)
+
     def infer(
         self, x: npt.ArrayLike, tokens: Tokens | TokenRows | None = None, *, record: bool = False
     ) -> SampleResult:
@@ -443,12 +508,10 @@ class Reference:
         if y is not None and net.schedule.errors:
             minus = self._errors(free, y)
         elif y is not None:
-            v, spikes = state.copy_dynamic()
+            saved = state.copy_dynamic()
             plus, _ = self._phase(state, self.raw.nudged, y, self.raw.strength, raster)
             plus_recalled = state.recalled
-            state.v = v
-            state.spikes = spikes
-            state.recalled = free_recalled
+            state.restore(saved)
             minus, _ = self._phase(state, self.raw.nudged, y, -self.raw.strength, raster)
             minus_recalled = state.recalled
         frames = {p.name: np.stack([f[p.name] for f in raster]) for p in net.lif} if raster else {}
@@ -532,3 +595,26 @@ class Reference:
 
 #: values of clamped and LIF populations, and of the attention layers, at the end of a phase
 Sent = tuple[dict[str, Raw], Recalled]
+
+
+def _checked(state: HookState, batch: int) -> HookState:
+    """``state``; ValueError unless it has arrays (batch, ...) only, which can be saved between phases."""
+    for population, arrays in state.items():
+        where = f"state of population {population!r}"
+        if not isinstance(arrays, dict):
+            raise ValueError(f"{where} must be arrays by name, not {short_repr(arrays)}")
+        for name, values in arrays.items():
+            if not isinstance(values, np.ndarray) or values.shape[:1] != (batch,) or values.dtype.hasobject:
+                raise ValueError(
+                    f"{where}: {name} must be an array of numbers ({batch}, ...), not {short_repr(values)}"
+                )
+    return state
+
+
+def _equal(a: HookState, b: HookState) -> bool:
+    """Whether two states have the same arrays, bit for bit."""
+    return {k: v.keys() for k, v in a.items()} == {k: v.keys() for k, v in b.items()} and all(
+        values.tobytes() == b[population][name].tobytes()
+        for population, arrays in a.items()
+        for name, values in arrays.items()
+    )

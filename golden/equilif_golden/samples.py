@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,27 @@ NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zero
 
 MIN_SORTED = 20  #: fewest samples for which a sorted order is rejected
 MIN_OTHERS = 5  #: fewest of them outside the largest class
+
+
+class Predictor(ABC):
+    """A network that predicts classes, whatever carries it."""
+
+    network: Network
+
+    @abstractmethod
+    def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
+        """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
+
+    def accuracy(
+        self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
+    ) -> float:
+        """Fraction of correct predictions; ValueError without samples."""
+        values, _ = check_inputs(self.network, x, tokens)
+        # before minutes of inference on a board
+        known = check_labels(self.network, labels, len(values))
+        if not len(known):
+            raise ValueError("there are no samples: accuracy is undefined")
+        return float(np.mean(self.predict(x, tokens=tokens) == known))
 
 
 class Epoch(NamedTuple):
@@ -115,11 +137,3 @@ def check_targets(network: Network, y: npt.ArrayLike, n: int) -> Raw:
 def one_hot(labels: npt.ArrayLike, n: int) -> Raw:
     """Targets (batch, n): 255 at the label, 0 elsewhere."""
     return np.eye(n, dtype=np.int64)[integers(labels, "labels", 0, n - 1)] * 255
-
-
-def accuracy(network: Network, predictions: Raw, y: npt.ArrayLike) -> float:
-    """Fraction of correct predictions; ValueError without samples."""
-    known = check_labels(network, y, len(predictions))
-    if not len(known):
-        raise ValueError("there are no samples: accuracy is undefined")
-    return float(np.mean(predictions == known))

@@ -222,18 +222,27 @@ class Schedule:
         silent = (name for name, o in OPTIONS.items() if o.needs and getattr(self, o.needs[0]) is None)
         return {name: getattr(self, name) for name in OPTIONS} | dict.fromkeys(silent)
 
+    def idle(self, name: str) -> str:
+        """Reason why a field has no effect on this schedule, and a remedy; empty if it has one."""
+        option = OPTIONS.get(name)
+        if option and option.needs and getattr(self, option.needs[0]) is None:
+            return f"{name} {option.needs[1]}: give {option.needs[0]} too, or leave it out"
+        if self.errors and name in NUDGES:
+            return (
+                f'{name} has no effect with contrast "errors", which has no nudged phases: leave it '
+                "out, or set phases.contrast=phases"
+            )
+        if not self.errors and name == "error_gain":
+            return f'{name} is that of contrast "errors": leave it out, or set phases.contrast=errors'
+        if self.fixed and name == "min_windows":
+            return f"{name} is that of an early exit: leave it out, or set phases.early_exit"
+        return ""
+
     def check_options(self, given: Collection[str]) -> None:
-        """PlacedError for an option without effect on this schedule."""
+        """PlacedError for a field without effect on this schedule."""
         for name in given:
-            needs = OPTIONS[name].needs
-            if needs is not None and getattr(self, needs[0]) is None:
-                raise PlacedError(f"{name} {needs[1]}: give {needs[0]} too, or leave it out", (name,))
-            if self.errors and name in NUDGES:
-                raise PlacedError(
-                    f'{name} has no effect with contrast "errors", which has no nudged phases: leave it '
-                    'out, or take "phases"',
-                    (name,),
-                )
+            if reason := self.idle(name):
+                raise PlacedError(reason, (name,))
         shortest = self.min_windows * self.window
         if "early_exit" in given and not self.fixed and shortest >= self.free:
             raise PlacedError(

@@ -43,7 +43,7 @@ class Synapse:
     pre, post             names of the populations; rows of the weights belong to ``pre``, columns to ``post``
     learning_rate_scale   learning rate relative to that of the network
     feedback              whether ``pre`` receives spikes of ``post``; false only between LIF populations.
-                          Equilibrium Propagation needs feedback; equilif_golden.real.trainer trains without.
+                          Nudged phases need feedback; errors and equilif_golden.real.trainer train without.
                           Without effect from and to self-attention
     kernel, stride        side of the kernel and its step, of a convolution between populations of maps
     per_position          of a bias of maps: each position has one of its own, for example a position code

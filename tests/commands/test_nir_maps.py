@@ -27,6 +27,8 @@ NETWORKS = {
     "folded": FORWARD,
     "not folded": Network.conv((9, 9), (3, 3, 2), (4, 2), 6, 3, feedback=False),
     "colours": Network.conv((8, 6, 3), (4, 2), 3, patch=2, feedback=False, schedule=Schedule(leak=3)),
+    "channels first": Network.conv((6, 5, 3), (4, 2), 3, channels_first=True, feedback=False),
+    "symmetric channels first": Network.conv((6, 5, 3), (4, 2), 3, channels_first=True),
     "symmetric": Network.conv((12, 12), (3, 3), (4, 2, 2), 5, patch=2, schedule=Schedule(threshold=0.5)),
     "symmetric colours": Network.conv((8, 8, 3), (2, 3), 6, 3, patch=2, learning_rate_scales=(1, 0.5, 2)),
     "dense too": Network(

@@ -136,6 +136,10 @@ def test_augmentation_keeps_colours_together():
     assert {(int(r), int(c)) for _, r, c in places} == {(r, c) for r in (0, 1, 2) for c in (1, 2, 3)}
     turned = data.mirrored(flat, np.random.default_rng(0), 1.0, (4, 6, 3)).reshape(x.shape)
     assert (turned == x[:, :, ::-1]).all()
+    for move, expected in ((data.shifted, moved), (data.mirrored, turned)):
+        first = x.transpose(0, 3, 1, 2).reshape(300, -1)
+        found = move(first, np.random.default_rng(0), 1.0, (4, 6, 3), channels_first=True)
+        assert (found.reshape(300, 3, 4, 6).transpose(0, 2, 3, 1) == expected).all()
 
 
 def test_augmentation_of_grey_images_is_unchanged():

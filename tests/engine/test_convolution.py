@@ -195,6 +195,7 @@ SHORT = Schedule(free=16, nudged=16, beta=1.0)
 NETWORKS = {
     "two convolutions": Network.conv((6, 6), (3, 3), (5, 2, 2), 5, schedule=SHORT),
     "patches": Network.conv((8, 8), (5, 2), (6, 2, 1), 4, patch=2, schedule=SHORT),
+    "channels first": Network.conv((4, 5, 3), (5, 2), 4, channels_first=True, schedule=SHORT),
     "colours, a hidden population": Network.conv((5, 7, 2), (3, 3, 2), 6, 4, schedule=SHORT),
     "one position": Network.conv((3, 3), (9, 3), 4, schedule=SHORT),
     "a graph": Network(

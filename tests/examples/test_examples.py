@@ -66,8 +66,8 @@ def test_live_learning(monkeypatch):
 
 
 def test_another_neuron_in_python():
-    lif, other = example("new_neuron").main(count=200).values()
-    assert lif > 0.2 and other != lif
+    lif, *others = example("new_neuron").main(count=200).values()
+    assert lif > 0.2 and len({lif, *others}) == 3
 
 
 def test_recall_images(tmp_path):
@@ -158,8 +158,8 @@ def test_own_table_on_a_simulated_board(tmp_path):
 @pytest.mark.long
 def test_snntorch_and_back():
     pytest.importorskip("snntorch")
-    before, between, after, exported = example("from_snntorch").main()
-    assert before[0] > 0.8 and before[1] == between[1] == 0
+    before, after, exported = example("from_snntorch").main()
+    assert before[0] > 0.8 and before[1] == 0
     assert after[0] > 0.95 and after[1] > 0.85
     assert exported[0] > 0.95 and exported[1] > 0.85
 

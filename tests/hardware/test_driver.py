@@ -45,6 +45,7 @@ ENGINE = EngineConfig(lanes=4, tiles=160, value_groups=64, state_groups=32, prog
 DIGITS = Network.chain(64, 8, 10)
 LONGER = dataclasses.replace(DIGITS, schedule=dataclasses.replace(DIGITS.schedule, free=9))
 FOLDED = Network.conv((8, 8), (5, 3), 6, patch=2)
+EVENTS = Network.conv((4, 3, 5), (5, 2), 6, channels_first=True)
 ATTENTION = Network(
     (
         Population("x", 6, "input"),
@@ -77,6 +78,7 @@ CASES = {
     "tokens and inputs": (MIXED, dataclasses.replace(ENGINE, program_words=512, lanes=8)),
     "convolution": (FOLDED, dataclasses.replace(ENGINE, convolution=True)),
     "self-attention": (with_energy(), engine_for(with_energy(), lanes=4)),
+    "channels first": (EVENTS, dataclasses.replace(ENGINE, convolution=True)),
 }
 SMALL_TOKENS = Network.attention(3, 3, 1, 3, 2)
 #: networks of few accesses, and engines with little more memory than they need

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from equilif.data import images
 from equilif_golden.network import Network
-from equilif_golden.real.layers import layer_report
+from equilif_golden.real.layers import error_report, layer_report
 from equilif_golden.schedule import Schedule
 
 ERRORS = Schedule(free=16, window=16, contrast="errors")
@@ -31,6 +31,13 @@ def test_updates_follow_the_gradient(network, least):
     assert list(report) == [p.name for p in network.lif]
     assert all(found["cosine"] > least for found in report.values()), report
     assert all(found["nudge"] > 0 for found in report.values())
+    if network.schedule.errors:
+        synapses = error_report(network, network.initial_weights(bias=0.1, scale=0.8), X, Y)["synapses"]
+        assert list(synapses) == [s.name for s in network.synapses]
+        assert all(found["integer_gradient"]["sum"] > least for found in synapses.values()), synapses
+    else:
+        with pytest.raises(ValueError, match="gradient_report"):
+            error_report(network, network.initial_weights(), X, Y)
 
 
 def test_silent_and_saturated_populations():

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from equilif.commands import samples_of
-from equilif.commands.patches import layers
-from equilif.data import Name, images
+from equilif.data import images, own
 from equilif.data.dataset import DataSet
 from equilif.training import convolved, netfile, train
 from equilif.training.convolved import ConvSpec
 from equilif.training.history import HISTORY, NETWORK, read_history
 from equilif.training.presets import PRESETS
+from equilif.training.resolve import Request, resolve
 from equilif.training.run import Run
 from equilif_golden import network as networks
+from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from tests.cli import error_of, run
+from tests.data.test_own_data import nmnist, npz, shd
 
 
 @pytest.mark.parametrize(
@@ -109,10 +111,11 @@ def test_init_writes_the_network_that_train_trains(words, tmp_path):
     net = tmp_path / "net.toml"
     options = [option for word in words for option in ("--hidden", word)]
     run("init", "digits", *options, "--out", net)
-    conv, sizes = layers(words)
-    _, trained = samples_of(Name.digits, None, conv=conv, hidden=sizes)
-    _, written = samples_of(Name.digits, None, config=net)
-    assert written == trained
+    trained, written = (
+        resolve(Request(data="digits", hidden=words)),
+        resolve(Request(data="digits", config=net)),
+    )
+    assert written.description == trained.description
 
 
 def test_init_refuses_what_train_refuses(tmp_path, monkeypatch):
@@ -172,3 +175,44 @@ def test_horizontal_flip():
     assert 0.4 < moved.mean() < 0.6 and (first[moved] == turned[moved]).all()
     assert (first != second).any()
     assert "horizontal_flip" in error_of("train", "vowels", "--set", "learning.horizontal_flip=0.5")
+
+
+def test_events_are_images(tmp_path, monkeypatch):
+    """Convolutions take recordings with rows and columns; the order of the values stays that of chains."""
+    monkeypatch.chdir(tmp_path)
+    seen = own.load(Path(nmnist()))
+    assert seen.about.shape == (3, 2, 11, 11) and seen.image == (11, 11, 6) and seen.channels_first
+    assert own.load(Path(shd())).image is None
+    out = run(
+        "train",
+        "seen",
+        "--hidden",
+        "conv:4",
+        "--epochs",
+        1,
+        "--out",
+        "a",
+        "--set",
+        "learning.random_shift=0.3",
+    )
+    assert "seen 11x11x6-4x4x4-3" in out
+    network, weights = networks.load("a/network.npz")
+    swapped = seen.x_test.reshape(-1, 6, 121).swapaxes(1, 2).reshape(len(seen.x_test), -1)
+    plain = Network.conv((11, 11, 6), (4, 5, 2), 3, schedule=network.schedule)
+    predictions = Kernel(plain, weights).predict(swapped)
+    assert predictions.tolist() == Kernel(network, weights).predict(seen.x_test).tolist()
+    assert f"{(predictions == seen.y_test).mean():.2%}" in run("evaluate", "a/network.npz")
+    run("init", "a", "--out", "a.toml")
+    Path("b.toml").write_text(Path("a.toml").read_text().replace("channels_first = true\n", ""))
+    assert "channels_first" in error_of("train", "seen", "--config", "b.toml", "--out", "b")
+    assert "conv:" in error_of("train", "heard", "--hidden", "conv:4", "--out", "b")
+
+
+def test_arrays_of_event_counts_are_images(tmp_path, monkeypatch):
+    """x (samples, height, width, polarities)"""
+    monkeypatch.chdir(tmp_path)
+    counts = np.random.default_rng(0).integers(0, 9, (60, 6, 5, 2))
+    counts[np.arange(60), np.arange(60) % 3] += 9
+    data = own.load(Path(npz(x=counts, y=np.arange(60) % 3)))
+    assert data.image == (6, 5, 2) and not data.channels_first
+    assert "6x5x2" in run("train", "t.npz", "--hidden", "conv:4", "--epochs", 1, "--out", "a")

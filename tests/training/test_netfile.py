@@ -27,6 +27,7 @@ from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
 from equilif_golden.places import PlacedError
+from equilif_golden.schedule import Schedule
 from tests.cli import error_of, run
 from tests.test_kernel import networks as random_networks
 
@@ -756,6 +757,43 @@ def test_show_output(tmp_path):
     assert found["steps"] == {"inference": 24, "training": 48}
     assert f"{network.n_weights:,} weights of 16 bits" in printed and "0.5" in printed
     assert {b["board"]: b["short"] for b in found["boards"]}["icebreaker"] == ""
+
+
+@pytest.mark.parametrize("contrast", ["phases", "errors"])
+@pytest.mark.parametrize("feedback", [True, False])
+def test_show_synapses_that_learn(contrast, feedback, tmp_path):
+    """Without feedback all learn from errors, none by nudged phases; as in training."""
+    network = Network.chain(6, 5, 4, 3, feedback=feedback, schedule=Schedule(contrast=contrast))
+    networks.save(tmp_path / "n.npz", network, network.initial_weights())
+    printed = run("show", tmp_path / "n.npz", "--json", tmp_path / "n.json")
+    trains = feedback or contrast == "errors"
+    assert {s["learns"] for s in json.loads((tmp_path / "n.json").read_text())["synapses"]} == {trains}
+    assert trains == network.trainable == ("cannot learn" not in printed)
+    if not trains:
+        with pytest.raises(ValueError, match=network.feedforward[0].name):
+            Kernel(network, learning_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    "key, value, needs",
+    [("error_gain", 2, 'contrast = "errors"'), ("min_windows", 3, "early_exit = 8\nfree = 24\nnudged = 12")],
+)
+def test_phases_without_effect(key, value, needs, tmp_path):
+    """Refused in a file and with --set, unless it has the default; a saved network with one is readable."""
+    chain = netfile.written(Description.of(tables.chain(5), "digits"))
+    start = chain.split("[phases]")[0]
+    path = write(tmp_path, f"{start}[phases]\n{key} = {value}\n")
+    with pytest.raises(ValueError, match=f"line .*{key}"):
+        netfile.read(path)
+    out = tmp_path / "run"
+    changed = f"phases.{key}={value}"
+    assert key in error_of("train", "digits", "--set", changed, "--epochs", 1, "--out", out)
+    netfile.read(write(tmp_path, f"{start}[phases]\n{key} = {value}\n{needs}\n"))
+    default = getattr(Schedule(), key)
+    netfile.read(write(tmp_path, f"{start}[phases]\n{key} = {default}\n"))
+    network = Network.chain(4, 3, 2, schedule=Schedule(**{key: value}))
+    path = write(tmp_path, netfile.written(Description.of_network(network, sized=True)))
+    assert getattr(netfile.read(path).network().schedule, key) == default
 
 
 def test_show_capacity_errors(tmp_path):

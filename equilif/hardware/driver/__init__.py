@@ -263,10 +263,14 @@ def _block(compiled: Compiled, q: Population) -> Block:
 
 
 def _input_blocks(compiled: Compiled, q: Input) -> list[Block]:
-    """Blocks in the order of an input's values; a folded image has one for each row of pixels."""
+    """Blocks in the order of an input's values; a folded image has one for each row of pixels, one with its
+    channels first for each channel.
+    """
     block = _block(compiled, q)
-    if q.patch == 1 or q.shape is None:
+    if q.shape is None or not q.folded:
         return [block]
+    if q.channels_first:
+        return [Block(block.first + k, q.shape.positions, 1, block.stride) for k in range(q.maps)]
     height, columns, maps = q.shape
     width = maps // q.patch
     return [

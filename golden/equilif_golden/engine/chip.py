@@ -45,7 +45,7 @@ class Rates(NamedTuple):
     minus: Raw
 
 
-class Chip:
+class Chip(samples.Predictor):
     """A network compiled for an engine, with the methods of Kernel.
 
     engine          EngineModel, VerilatedEngine or Client
@@ -257,7 +257,6 @@ class Chip:
             self._require_counter()
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> npt.NDArray[np.int64]:
-        """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
         found = [batch.predictions for batch in self.infer(x, tokens=tokens)]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
@@ -269,16 +268,6 @@ class Chip:
             run = self.sample(v, tokens=None if tokens is None else rows.take([j]), read=self.outputs)
             found[j] = run.values & 0xFF
         return found
-
-    def accuracy(
-        self, x: npt.ArrayLike | None, labels: npt.ArrayLike, *, tokens: TokenRows | None = None
-    ) -> float:
-        """Fraction of correct predictions."""
-        values, _ = samples.check_inputs(self.network, x, tokens)
-        known = samples.check_labels(
-            self.network, labels, len(values)
-        )  # before minutes of inference on a board
-        return samples.accuracy(self.network, self.predict(x, tokens=tokens), known)
 
 
 def read_weights(engine: Engine, compiled: Compiled) -> Weights:

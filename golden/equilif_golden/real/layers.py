@@ -89,6 +89,43 @@ def layer_report(
     return report
 
 
+def error_report(
+    network: Network, weights: Mapping[str, Raw], x: npt.ArrayLike, y_labels: npt.ArrayLike
+) -> dict[str, Any]:
+    """Cosines between the integer updates from errors and backpropagation through the network's rates.
+
+    ``x``: (n, n_inputs) 8-bit inputs.  ``y_labels``: (n,) classes.  JSON-able, with the keys of
+    equilif_golden.real.twin.gradient_report that errors have:
+
+    samples, accuracy, schedule
+    synapses    by name, ``integer_gradient``, ``sum``: cosine of the updates summed over the samples; null
+                where one of them is zero
+
+    ValueError for a network that learns by nudged phases.
+    """
+    if not network.schedule.errors:
+        raise ValueError(
+            "a network that learns by nudged phases has no errors: take gradient_report of "
+            "equilif_golden.real.twin"
+        )
+    inputs = samples.check_inputs(network, x, None)[0]
+    labels = samples.check_labels(network, y_labels, len(inputs))
+    kernel = Kernel(network, dict(weights))
+    free, plus, minus = kernel.rates(inputs, samples.one_hot(labels, network.n_outputs))[0].swapaxes(0, 1)
+    updates = _updates(network, inputs, plus, minus)
+    gradients = _gradients(network, weights, inputs, labels)
+    predictions = free[:, network.neurons[network.output]].argmax(axis=1)
+    return {
+        "samples": len(labels),
+        "accuracy": float(np.mean(predictions == labels)),
+        "schedule": dataclasses.asdict(network.schedule),
+        "synapses": {
+            name: {"integer_gradient": {"sum": _cosine([update], [gradients[name]])}}
+            for name, update in updates.items()
+        },
+    }
+
+
 def _rms(values: Raw) -> float:
     return float(np.sqrt((values.astype(np.float64) ** 2).mean()))
 
