@@ -24,7 +24,8 @@ KINDS = {"LUT4": "LUT4", "CCU2C": "carry", "TRELLIS_FF": "FF", "MULT18X18D": "mu
 def logic(component: wiring.Component) -> dict[str, int]:
     """Cells of a block; a carry takes two LUTs."""
     cells = alone(component, KINDS)
-    return {**cells, "LUT4": cells["LUT4"] + 2 * cells.pop("carry")}
+    cells["LUT4"] += 2 * cells.pop("carry")
+    return cells
 
 
 def main() -> None:
