@@ -160,8 +160,7 @@ def read_identity(network: Path) -> About | NamedSet | None:
 def save_network(path: Path, network: Network, weights: Weights, data: DataSet) -> None:
     """A network.npz that says which data it belongs to, and which words it knows."""
     identity = data.identity
-    words = isinstance(identity, About) and identity.encoding.front_end
-    if words and data.tokens_train is not None:
+    if isinstance(identity, About) and identity.encoding.front_end and data.tokens_train is not None:
         identity = dataclasses.replace(identity, known=KnownWords.fit(data.tokens_train, data.y_train))
     networks.save(path, network, weights, None if identity is None else dataclasses.asdict(identity))
 
