@@ -179,8 +179,6 @@ def words_in_noise(
     for name in unknown:
         (folder / "known" / name).rename(folder / name)
     data = own.read(folder / "known", front_end=True)
-    tokens = data.data.tokens_train, data.data.tokens_test
-    assert tokens[0] is not None and tokens[1] is not None
     run = Run.start(presets.own(data.data), data.data, seed)
     while not run.done:
         record = run.epoch()
@@ -188,17 +186,19 @@ def words_in_noise(
     listener = Listener(saved.read(folder / "run" / "network.npz"))
     files = sorted((folder / "known").rglob("*.wav"))
     heard = [[a for a in listener.hear(file).answers if a.tokens is not None] for file in files]
-    tables = [max(answers, key=lambda a: a.end - a.start).tokens for answers in heard if answers]
-    learned = [t.sample(j) for t in tokens for j in range(t.n_samples)]
+    longest = [max(answers, key=lambda a: a.end - a.start) for answers in heard if answers]
+    tables = [x for x in map(listener.sample, longest) if x is not None]
+    parts = [t for t in (data.data.tokens_train, data.data.tokens_test) if t is not None]
+    learned = [t.sample(j) for t in parts for j in range(t.n_samples)]
     others = [a for name in unknown for a in listener.recorded(folder / name) if a.tokens is not None]
     assert listener.known is not None
     return {
         "recordings": len(files),
         "trained": len(learned),
         "heard": len(tables),
-        "same": sorted(x.tobytes() for x in learned) == sorted(t.table.tobytes() for t in tables),
+        "same": sorted(x.tobytes() for x in learned) == sorted(x.tobytes() for x in tables),
         "accuracy": record.test_accuracy,
-        "false_rejects": float(listener.known.unknown(tokens[1]).mean()),
+        "false_rejects": float(listener.known.unknown(parts[-1]).mean()),
         "false_accepts": sum(not a.reason for a in others) / max(1, len(others)),
         "false_accepts_by_class": {
             name: sum(not a.reason for a in others if Path(a.source).parent.name == name)

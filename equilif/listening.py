@@ -198,7 +198,7 @@ class Listener:
 
     def sample(self, answer: Answer) -> Raw | None:
         """Tokens (m, width) of a word; None of other segments."""
-        return None if answer.tokens is None else answer.tokens.table.astype(np.int64)
+        return None if answer.tokens is None else answer.tokens.sample(0)
 
     def _answers(
         self, source: str, found: Sequence[Spoken], report: Callable[[Answer], None]

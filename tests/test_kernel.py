@@ -852,7 +852,7 @@ def test_no_samples():
         ({"counter": 0.5}, "counter.*0..4294967295.*0.5"),
         ({"counter": -1}, "counter.*0..4294967295.*-1"),
         ({"counter": 2**32}, "counter.*0..4294967295.*4294967296"),
-        ({"learning_rate": "0.1"}, "learning rate.*'0.1'"),
+        ({"learning_rate": "0.1"}, "learning.rate.*'0.1'"),
         ({"learning_rate": np.nan}, "0, not nan"),
         ({"learning_rate": -0.1}, "0, not -0.1"),
         (

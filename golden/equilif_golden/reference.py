@@ -345,7 +345,7 @@ class Reference(samples.Predictor):
         if not same or not _equal(state.hook, hook_again):
             raise ValueError(
                 f"{type(self).__name__}.neuron gives two results for the same membranes, drive and state of "
-                f"{p.label}: keep what it remembers in self.state, whose arrays neuron_state returns"
+                f"{p.name!r}: keep what it remembers in self.state, whose arrays neuron_state returns"
             )
         return v, spike
 
