@@ -233,7 +233,7 @@ def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: b
 
     inputs: list[Path] = []
     for name, use in uses.items():
-        value = given[name]
+        value = given.get(name)
         paths = [Path(p) for p in (value if isinstance(value, list) else [value]) if p is not None]
         there = [p for p in paths if files.descriptor(p) is None and _is_file(p)]
         if use.kind == "input":

@@ -124,6 +124,7 @@ def upload(
     preset = preset.changed(order="standalone", **left_out)
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path(RESULTS) / f"{name}-standalone.npz"
+    files.changes([file])  # it is compared with the network
     files.check(file)
     network = preset.network(loaded)
     preset.check_rates(network)

@@ -91,8 +91,11 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     layers = _flat(learned)["hidden"]
     several = len(layers) > 1
     if history.real:
-        usual = {**_flat(base), **({FEEDBACK: False} if several else {})} if base else {}
-        given = _changed(_flat(learned), usual)
+        chain = several and layers == learned.hidden and not learned.feedback
+        usual = _flat(presets.suited(base, learned.hidden) if chain else base) if base else {}
+        given = _changed(_flat(learned), {**usual, **({FEEDBACK: False} if several else {})})
+        if several:
+            given["hidden"] = layers
         return Repeat((command_line(*words, *_options(given), *seed),))
     if base:
         override = {CONTRAST: "phases"} if several and not learned.schedule.errors else {}

@@ -17,6 +17,7 @@ from equilif.data.encoding import Encoding
 from equilif.data.identity import NamedSet
 from equilif.data.own import Samples
 from equilif.training.history import NETWORK, saved_history
+from equilif.training.names import reads_run
 from equilif.training.presets import PRESETS
 from equilif.training.records import read_identity
 from equilif_golden import network as networks
@@ -184,6 +185,7 @@ def read(path: Path) -> Saved:
     """A network.npz; ValueError when it is something else."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
+    reads_run(path.parent)
     network, weights = networks.load(path)
     identity = read_identity(path) or _by_run(path, weights)
     return Saved(path, network, weights, identity, networks.origin(path))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 import pytest
 from PIL import Image
 
@@ -268,6 +267,7 @@ def accuracy(path: Path) -> float:
 
 def classified(path: Path) -> tuple[int, str, dict[str, Any]]:
     """Outcome of a Classifier of the network of ``run`` on a table, as a DataFrame, or on arrays."""
+    pandas = pytest.importorskip("pandas")
     try:
         model = Classifier.load("run/network.npz")
         if path.suffix == ".csv":
