@@ -602,7 +602,15 @@ DAMAGED = {
     "half a window": (parts(network=described(schedule={"window": 7.5})), "window must be an integer"),
     "an unknown field": (
         parts(network=described(numerics={"width": 3})),
-        "unexpected keyword argument 'width'",
+        "a Numerics has no width",
+    ),
+    "a field of another kind": (
+        parts(network=described(populations=[{"name": "x", "size": 3, "kind": "input", "heads": 2}])),
+        "population 'x': .*heads",
+    ),
+    "earlier names of fields": (
+        parts(network=described(synapses=[{"pre": "x", "post": "h", "rate_scale": 1.0, "rate": 1}])),
+        "a Synapse has no rate, rate_scale",
     ),
 }
 

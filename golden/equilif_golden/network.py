@@ -941,9 +941,12 @@ def _described(kind: type[Part], fields: object) -> Part:
     """A part of a network from its fields; ValueError names the part if they do not fit."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"a {kind.__name__} is described by fields, not by {short_repr(fields)}")
+    unknown = fields.keys() - {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown and kind is not Population:  # whose kinds have fields of their own
+        raise ValueError(f"a {kind.__name__} has no {', '.join(sorted(unknown))}")
     try:
         return kind(**fields)
-    except TypeError as e:  # a field too many or too few
+    except TypeError as e:  # a field too few
         raise ValueError(f"a {kind.__name__}'s description: {e}") from e
 
 

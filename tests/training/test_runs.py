@@ -652,6 +652,10 @@ WRONG = [
     (("preset", "learning", "schedule"), ["square", 3, []], "preset.learning.schedule"),
     (("preset", "loading"), [3, {"n_pos": 1}], "preset.loading"),
     (("surprise",), [1], "surprise"),
+    # earlier names
+    (("preset", "learning", "eta"), [0.05], "preset.learning.eta"),
+    (("preset", "hidden"), [[8]], "preset.hidden"),
+    (("epochs", 0, "eta"), [0.05], "epochs[0] has eta"),
 ]
 
 
