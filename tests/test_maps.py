@@ -143,7 +143,7 @@ def test_round_trip(tmp_path):
 
 
 def test_files_without_maps():
-    """Files without maps are unchanged, so older versions read them."""
+    """Fields of maps are left out of files without maps."""
     written = str(Network.chain(5, 4, 3).to_dict())
     assert not any(word in written for word in ("shape", "patch", "kernel", "stride"))
 

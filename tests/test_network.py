@@ -455,40 +455,6 @@ def test_round_trip(net, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
 
 
-def test_old_files_without_feedback():
-    """Synapses without the field have feedback."""
-    old = NET.to_dict()
-    for s in old["synapses"]:
-        del s["feedback"]
-    assert Network.from_dict(old) == NET
-
-
-def test_old_files_without_kinds():
-    """Populations with the fields of all kinds."""
-    old = LOADED.to_dict()
-    for p in old["populations"]:
-        p |= {"heads": 1, "gain": 0, "sharpness": 3, "dynamic_patterns": False} | p
-    assert Network.from_dict(json.loads(json.dumps(old))) == LOADED
-
-
-def test_old_names():
-    """Names of fields and kinds of version 0.1.0."""
-    schedule = Schedule(free=24, early_exit=8, min_windows=3)
-    new = Network.attention(5, 6, 2, 4, 3, schedule=schedule, table_rows=8, table_learning_rate_scale=2.0)
-    text = json.dumps(new.to_dict())
-    for name, old in {
-        "table_rows": "rows",
-        "dynamic_patterns": "loaded",
-        "learning_rate_scale": "rate_scale",
-        "early_exit": "early",
-        "min_windows": "least",
-    }.items():
-        assert f'"{name}":' in text
-        text = text.replace(f'"{name}":', f'"{old}":')
-    text = text.replace('"kind": "attention"', '"kind": "softmax"')
-    assert Network.from_dict(json.loads(text)) == new
-
-
 @pytest.mark.parametrize(
     "made, same",
     [
@@ -636,7 +602,15 @@ DAMAGED = {
     "half a window": (parts(network=described(schedule={"window": 7.5})), "window must be an integer"),
     "an unknown field": (
         parts(network=described(numerics={"width": 3})),
-        "unexpected keyword argument 'width'",
+        "a Numerics has no width",
+    ),
+    "a field of another kind": (
+        parts(network=described(populations=[{"name": "x", "size": 3, "kind": "input", "heads": 2}])),
+        "population 'x': .*heads",
+    ),
+    "earlier names of fields": (
+        parts(network=described(synapses=[{"pre": "x", "post": "h", "rate_scale": 1.0, "rate": 1}])),
+        "a Synapse has no rate, rate_scale",
     ),
 }
 

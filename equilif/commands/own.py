@@ -107,9 +107,7 @@ def typed(
     found: dict[str, Any] = {}
     for name, text in given.items():
         if name not in known:
-            raise ValueError(
-                f"--set {table}.{name}: [{table}] has no {name!r}: {nearest(name, known, table)}"
-            )
+            raise ValueError(f"--set {table}.{name}: [{table}] has no {name!r}: {nearest(name, known)}")
         parts = getattr(types[name], "__args__", (types[name],))
         kind = next(part for part in parts if part is not type(None))
         if kind is Missing and text not in set(Missing):

@@ -149,8 +149,6 @@ def train_text(
             settings = Settings(**chosen)
             run = TextRun.start(settings, text(settings))
             folder.clear()
-        if run.note:
-            show.console.print(f"[yellow]{show.literal(run.note)}[/]")
         s = run.settings
         show.console.print(
             f"{len(run.text.train):,} training and {len(run.text.validation):,} validation characters, "

@@ -60,7 +60,7 @@ class Encoding:
     steps: int = 0
     words: tuple[str, ...] = ()
     word_vectors: str | None = None
-    word_vectors_digest: str = field(default="", compare=False)  #: empty where it was not recorded
+    word_vectors_digest: str = field(default="", compare=False)  #: empty without word vectors
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", ("rows", "series", "texts"))

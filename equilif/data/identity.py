@@ -17,16 +17,16 @@ from equilif.data import Name
 class NamedSet:
     """A data set of the table, as a network was trained on it.
 
-    labels : names of the classes, by output; () where a version before this did not record them
+    labels : names of the classes, by output
     shape : of an image, (height, width) or (height, width, colours); () of sequences
-    digest : equilif.data.dataset.DataSet.digest; None where it was not recorded
+    digest : equilif.data.dataset.DataSet.digest
     loading : options of the loader of a set of sequences
     """
 
     name: str
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...]
     shape: tuple[int, ...] = ()
-    digest: str | None = None
+    digest: str
     loading: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -293,7 +293,7 @@ def about_set(named: NamedSet) -> About:
 
     ValueError where they are no images.
     """
-    if not named.shape or not named.labels:
+    if not named.shape:
         raise ValueError(
             f"the network was trained on {named.name}, which does not record how data are read: train it on "
             "your own data with `equilif train PATH`"

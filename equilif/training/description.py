@@ -15,7 +15,7 @@ import numpy as np
 from equilif.data import Name, images, sequences
 from equilif.data.dataset import DataSet
 from equilif.data.ragged import position
-from equilif.training import old, tables
+from equilif.training import tables
 from equilif.training.tables import (
     LearningTable,
     NumbersTable,
@@ -144,8 +144,8 @@ class Description(Table):
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """From :meth:`to_dict` of this or an earlier version; PlacedError names an invalid key."""
-        content = old.description(d if "population" in d else old.preset(d))
+        """Inverse of :meth:`to_dict`; PlacedError names an invalid key."""
+        content = dict(d)
         return cls.of(content, content.pop("data", ""))
 
     def to_dict(self) -> dict[str, Any]:

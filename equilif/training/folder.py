@@ -185,7 +185,7 @@ class RunFolder:
         """The command that goes on with what is there, where there is one."""
         if TEXT in there:
             command = "train-text TEXT..."
-        elif HISTORY in there or CHECKPOINT in there:
+        elif HISTORY in there:
             command = "train-rates" if CHECKPOINT in there else "train"
         else:
             return ""

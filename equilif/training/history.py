@@ -1,4 +1,4 @@
-"""Content of history.json, for every backend, and of the files of earlier versions.
+"""Content of history.json, for every backend.
 
 No torch here, and nothing that trains.
 """
@@ -17,17 +17,14 @@ import numpy as np
 from equilif.data import own
 from equilif.data.about import About
 from equilif.data.dataset import DataSet
-from equilif.training import old
 from equilif.training.description import Description
 from equilif.training.names import CHECKPOINT as CHECKPOINT
 from equilif.training.names import HISTORY as HISTORY
 from equilif.training.names import NETWORK as NETWORK
-from equilif.training.names import OLD_HISTORY as OLD_HISTORY
 from equilif.training.names import reads_run
-from equilif.training.presets import PRESETS, RATES
+from equilif.training.presets import PRESETS
 from equilif.training.records import check_data, check_digest, check_numbers, load_json, reading, record
 from equilif.training.tables import MAX_EPOCHS, check_seed
-from equilif_golden import network as networks
 from equilif_golden.fixed import Raw, check_float, check_int
 
 if TYPE_CHECKING:
@@ -40,7 +37,7 @@ PARTS = ("train_accuracy", "test_accuracy", "converged")  #: of all samples
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of the history; None: a number that the backend, or the version that wrote it, has not."""
+    """One line of the history; None: a number that the backend has not."""
 
     epoch: int  #: from 1
     learning_rate: float  #: learning rate, of the first update
@@ -116,8 +113,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """Content of history.json.  Version 0.1.0 first wrote it without ``data_digest``, ``version`` and
-    ``command``.
+    """Content of history.json.
 
     ``preset``: the network and how it learns, by Equilibrium Propagation or in floating point.  ``marks``: of
     the epoch under way, where it was saved.  ``command``: what began the run, or resumed it.  ``about``: of
@@ -125,9 +121,9 @@ class History:
     """
 
     data: str
-    data_digest: str | None = None  #: equilif.data.dataset.DataSet.digest
-    version: str | None = None  #: of equilif
-    command: str = "train"
+    data_digest: str  #: equilif.data.dataset.DataSet.digest
+    version: str  #: of equilif
+    command: str
     sizes: str
     seed: int
     preset: Description
@@ -150,11 +146,11 @@ class History:
         check_digest(self.data_digest, "data_digest")
         check_numbers([e.epoch for e in self.epochs])
         for k, e in enumerate(self.epochs):
-            check_digest(e.weights, f"epochs[{k}].weights")
-            needed = ("weights", "counter", "spikes_per_sample") if not self.real else ("loss",)
+            needed = "weights", "counter", "loss" if self.real else "spikes_per_sample"
             missing = [name for name in needed if getattr(e, name) is None]
             if missing:
                 raise ValueError(f"epochs[{k}] has no {', '.join(missing)}")
+            check_digest(e.weights, f"epochs[{k}].weights")
         before = 0
         for k, mark in enumerate(self.marks):
             check_digest(mark.weights, f"marks[{k}].weights")
@@ -173,9 +169,8 @@ class History:
         return bool(self.epochs) or any(mark.samples for mark in self.marks)
 
     def knows(self, weights: Mapping[str, Raw]) -> bool:
-        """Whether the run had these weights; earlier versions recorded none in floating point."""
-        known = {e.weights for e in self.epochs} | {mark.weights for mark in self.marks}
-        return digest(weights) in known or self.real and None in known
+        """Whether the run had these weights."""
+        return digest(weights) in {record.weights for record in (*self.epochs, *self.marks)}
 
     def load(self, folder: Path, data: DataSet | Path | None = None) -> DataSet:
         """The data of the run in ``folder``.
@@ -212,39 +207,13 @@ def read_history(path: Path) -> History:
     """A history.json; ValueError names the file, and the key that is something else."""
     reads_run(path.parent)
     with reading(path, "a training history of equilif"):
-        return record(History, old.history(load_json(path)))
+        return record(History, load_json(path))
 
 
 def saved_history(folder: Path) -> History | None:
-    """History of the run in a folder, of any version; None when there is none.
+    """History of the run in a folder; None when there is none.
 
     ValueError names the file that is damaged, and the key.
     """
-    if (folder / HISTORY).exists():
-        return read_history(folder / HISTORY)
-    path = folder / OLD_HISTORY
-    if not path.exists():
-        return None
-    reads_run(folder)
-    with reading(path, "a history of `equilif train-rates`"):
-        return from_rates(load_json(path), folder)
-
-
-def from_rates(raw: Any, folder: Path) -> History:
-    """The history of a run in floating point as version 0.1.0 first wrote it; the network in ``folder`` has
-    its shape.  ValueError names the key that is something else.
-    """
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("epochs"), list | tuple):
-        raise ValueError("it has no epochs")
-    settings = raw.get("settings")
-    if not isinstance(settings, Mapping) or settings.get("data") not in RATES and not settings.get("about"):
-        raise ValueError(f"settings must be of data {', '.join(RATES)}, or say how their own are read")
-    network, _ = networks.load(folder / NETWORK)
-    base = Description.of_network(network).content()
-    if settings["data"] in RATES:
-        base["loading"] = RATES[settings["data"]].content()["loading"]
-    unused = ("processes", "device", "settings")
-    found = {name: value for name, value in raw.items() if name not in unused}
-    run = {name: settings[name] for name in ("seed", "about") if name in settings}
-    described = {"data": settings["data"], "sizes": "", "seed": 0, "command": "train-rates", **run}
-    return record(History, old.history({**described, "preset": old.rates(settings, base), **found}))
+    path = folder / HISTORY
+    return read_history(path) if path.exists() else None

@@ -50,12 +50,12 @@ class NetworkIdentity:
 
 
 def _digest(value: Any) -> str:
-    written = json.dumps(_original(value), sort_keys=True, default=str)
+    written = json.dumps(_digest_form(value), sort_keys=True, default=str)
     return hashlib.sha256(written.encode()).hexdigest()[:DIGEST_DIGITS]
 
 
-#: names in a digest, as boards have them in their flash: present name -> name in version 0.1.0
-ORIGINAL = {
+#: names in a digest, by field: boards and the C driver have stored these digests
+DIGEST_NAMES = {
     "table_rows": "rows",
     "dynamic_patterns": "loaded",
     "learning_rate_scale": "rate_scale",
@@ -68,9 +68,9 @@ ORIGINAL = {
 }
 
 
-def _original(value: Any) -> Any:
-    """A record under the names of version 0.1.0: a rename changes no digest."""
+def _digest_form(value: Any) -> Any:
+    """A record under the names of a digest: renaming a field changes no digest."""
     if isinstance(value, Mapping):
-        found = {ORIGINAL.get(key, key): _original(v) for key, v in value.items()}
+        found = {DIGEST_NAMES.get(key, key): _digest_form(v) for key, v in value.items()}
         return found | {"kind": "softmax"} if found.get("kind") == "attention" else found
-    return [_original(v) for v in value] if isinstance(value, list | tuple) else value
+    return [_digest_form(v) for v in value] if isinstance(value, list | tuple) else value

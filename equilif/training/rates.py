@@ -32,7 +32,6 @@ from equilif.training.history import (
     Mark,
     Progress,
     digest,
-    from_rates,
 )
 from equilif.training.names import reads_run
 from equilif.training.records import reading, record
@@ -54,7 +53,7 @@ SOLVER: dict[str, Any] = {"tolerance": 1e-3}  #: of a rate: a quarter of its 8-b
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Content of rates.pt.  Version 0.1.0 first wrote the history into it too."""
+    """Content of rates.pt."""
 
     epochs: int  #: that the state has seen
     state: Mapping[str, Any]  #: of the trainer
@@ -89,8 +88,8 @@ def _tensors(at: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield from _tensors(f"{at}.{name}", v)
 
 
-def read(folder: Path) -> tuple[Checkpoint, History | None]:
-    """The checkpoint of a run, and the history in it where an earlier version wrote one.
+def read(folder: Path) -> Checkpoint:
+    """The checkpoint of a run.
 
     It never runs code.  ValueError names the file, and the key that is something else.
     """
@@ -102,11 +101,7 @@ def read(folder: Path) -> tuple[Checkpoint, History | None]:
         except pickle.UnpicklingError as e:
             # what torch says is left out: it advises to load it unsafely
             raise ValueError("it is damaged, or was not saved by this command") from e
-        if not isinstance(found, Mapping) or not {"settings", "history"} & {*found}:
-            return record(Checkpoint, found), None
-        raw = {name: value for name, value in found.items() if name not in ("state", "history")}
-        old = from_rates({**raw, "epochs": found.get("history")}, folder)
-        return record(Checkpoint, {"epochs": len(old.epochs), "state": found.get("state")}), old
+        return record(Checkpoint, found)
 
 
 def _checkpoint(path: Path) -> Any:
@@ -170,14 +165,15 @@ class ImplicitDifferentiation:
     @classmethod
     def resume(cls, folder: Path, saved: History, settings: Description, data: DataSet) -> tuple[Self, int]:
         """State of rates.pt, and its number of epochs."""
-        checkpoint, _ = read(folder)
+        checkpoint = read(folder)
         backend = cls.start(settings, data, saved.seed)
         with _checkpoint(folder / CHECKPOINT):
             backend.trainer.restore(checkpoint.state)
             checkpoint.check_optimiser(backend.trainer.model)
         epochs = checkpoint.epochs
-        last = saved.epochs[epochs - 1].weights if 0 < epochs <= len(saved.epochs) else None
-        if epochs > len(saved.epochs) or last not in (None, digest(backend.weights)):
+        if epochs > len(saved.epochs) or (
+            epochs and saved.epochs[epochs - 1].weights != digest(backend.weights)
+        ):
             raise ValueError(f"{folder / CHECKPOINT} is not from the run of {folder / HISTORY}")
         return backend, epochs
 

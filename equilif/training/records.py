@@ -25,7 +25,6 @@ from equilif.data.about import About
 from equilif.data.dataset import DataSet
 from equilif.data.identity import NamedSet
 from equilif.data.known import KnownWords
-from equilif.training import old
 from equilif.training.identity import NetworkIdentity
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
@@ -157,7 +156,7 @@ def read_identity(network: Path) -> About | NamedSet | None:
         raise ValueError(f"{network} predicts characters, it has no classes: use `equilif generate`")
     with reading(network, "a network that names its data"):
         if "scaling" in found:
-            return record(About, old.about(found))
+            return record(About, found)
         return record(NamedSet, found)
 
 
@@ -180,9 +179,9 @@ def holds(path: Path, network: Network, weights: Weights, about: Mapping[str, An
 
 
 # -- what several kinds of runs check --------------------------------------------------------------
-def check_digest(value: str | None, name: str) -> None:
-    """ValueError unless it is a SHA-256 in hexadecimal, or None."""
-    if value is not None and not re.fullmatch("[0-9a-f]{64}", value):
+def check_digest(value: object, name: str) -> None:
+    """ValueError unless it is a SHA-256 in hexadecimal."""
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
         raise ValueError(f"{name} must be 64 hexadecimal digits, not {reprlib.repr(value)}")
 
 
@@ -193,12 +192,9 @@ def check_numbers(epochs: list[int]) -> None:
             raise ValueError(f"epochs[{k}].epoch must be {k + 1}, not {number}")
 
 
-def check_data(folder: Path, name: str, digest: str | None, data: DataSet) -> None:
-    """ValueError unless a run goes on with the data that it began with.
-
-    ``digest``: as the run recorded it, or None.
-    """
-    if digest is not None and digest != data.digest:
+def check_data(folder: Path, name: str, digest: str, data: DataSet) -> None:
+    """ValueError unless a run goes on with the data that it began with, of this ``digest``."""
+    if digest != data.digest:
         raise ValueError(
             f"the run in {folder} was begun with other data: {name} of digest {digest[:12]}, this is "
             f"{data.name} of digest {data.digest[:12]}; give the folder of its data with --data, or "
@@ -215,8 +211,8 @@ def check_name(folder: Path, name: str, expected: str | None) -> None:
         )
 
 
-def other_version(version: str | None) -> str | None:
+def other_version(version: str) -> str | None:
     """A sentence for a run that another version of equilif wrote."""
-    if version is None or version == results.version():
+    if version == results.version():
         return None
     return f"this run was written by equilif {version}, it goes on with {results.version()}"

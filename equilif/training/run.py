@@ -19,10 +19,8 @@ from equilif import results
 from equilif.data.dataset import DataSet
 from equilif.training.description import Description
 from equilif.training.history import (
-    CHECKPOINT,
     HISTORY,
     NETWORK,
-    OLD_HISTORY,
     EpochRecord,
     History,
     Mark,
@@ -267,18 +265,12 @@ class Run:
         results.write_json(folder / HISTORY, self.to_dict())
         self.backend.save(folder, len(self.history))
         save_network(folder / NETWORK, self.network, weights, self.data)
-        (folder / OLD_HISTORY).unlink(missing_ok=True)
         self._saved = True
 
 
 def read(folder: Path) -> History:
     """The history of the run in ``folder``, to go on with; ValueError names the file that is damaged."""
-    if (folder / CHECKPOINT).exists() and not (folder / HISTORY).exists():
-        from equilif.training import rates
-
-        found = rates.read(folder)[1]  # written whole with the state, unlike rates.json
-    else:
-        found = saved_history(folder)
+    found = saved_history(folder)
     if found is None:
         raise ValueError(f"there is no run in {folder}: it has no {HISTORY}")
     return found

@@ -16,7 +16,7 @@ from equilif.data.dataset import DataSet
 from equilif.data.encoding import Encoding
 from equilif.data.identity import NamedSet
 from equilif.data.own import Samples
-from equilif.training.history import NETWORK, saved_history
+from equilif.training.history import NETWORK
 from equilif.training.names import reads_run
 from equilif.training.presets import PRESETS
 from equilif.training.records import read_identity
@@ -28,8 +28,8 @@ from equilif_golden.network import Network, Weights
 class Saved:
     """A network of ``path``.
 
-    ``identity``: the data that it belongs to, by its file, or by the run that its folder holds; None where
-    neither says it.  ``origin``: see equilif_golden.network.save.
+    ``identity``: the data that it belongs to; None where the file does not record them.  ``origin``: see
+    equilif_golden.network.save.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class Saved:
                 "train`"
             )
         found = _load(self.identity, folder)
-        if self.identity.digest not in (None, found.digest):
+        if self.identity.digest != found.digest:
             raise ValueError(
                 f"{found.name} is not the data that {self.path} was trained on: digest {found.digest[:12]}, "
                 f"not {self.identity.digest[:12]}; give their folder with --data, or name {found.name} to "
@@ -123,8 +123,8 @@ class Saved:
             return name, own.test_part(PRESETS[name].load(folder)), (self.note,)
         if isinstance(identity, NamedSet) and identity.name == name:
             found = _load(identity, folder)
-            own.require_classes(name, found.class_names, identity.labels or found.class_names)
-            same = identity.digest in (None, found.digest)
+            own.require_classes(name, found.class_names, identity.labels)
+            same = identity.digest == found.digest
             note = f"{name} is not the data that {self.path} was trained on, by its digest"
             return name, own.test_part(found), () if same else (note,)
         if name in sequences.NAMES:
@@ -151,7 +151,7 @@ class Saved:
             return (self.note,)
         if there is None:
             raise ValueError(f"{data.name} has no class names, {self.path} has")
-        own.require_classes(data.name, there.labels, wanted.labels or there.labels)
+        own.require_classes(data.name, there.labels, wanted.labels)
         if isinstance(wanted, NamedSet) and isinstance(there, NamedSet):
             if wanted.name == there.name and _plain(wanted.loading) == _plain(there.loading):
                 return ()
@@ -187,20 +187,7 @@ def read(path: Path) -> Saved:
         raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
     reads_run(path.parent)
     network, weights = networks.load(path)
-    identity = read_identity(path) or _by_run(path, weights)
-    return Saved(path, network, weights, identity, networks.origin(path))
-
-
-def _by_run(path: Path, weights: Weights) -> About | NamedSet | None:
-    """The data of the run in the folder of a network, when it is the network of that run."""
-    history = saved_history(path.parent)
-    if history is None or not history.knows(weights) or history.real and path.name != NETWORK:
-        return None
-    if history.about is not None:
-        return history.about
-    plan = history.preset
-    digest = None if plan.rates and plan.validation_samples else history.data_digest
-    return NamedSet(name=history.data, digest=digest, loading=_plain(plan.options))
+    return Saved(path, network, weights, read_identity(path), networks.origin(path))
 
 
 def _load(identity: NamedSet, folder: Path | None) -> DataSet:

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
-from equilif.training.renamed import RENAMED
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.network import MAX_NEURONS, MAX_START, Input, Network, Population, Synapse
@@ -136,9 +135,25 @@ def _properties(table: str) -> Mapping[str, Any]:
     return found
 
 
-def nearest(name: str, known: Sequence[str], table: str = "") -> str:
-    """Suggestion for an unknown name; ``table``: also know its earlier names."""
-    earlier = RENAMED.get(table, {}).get(name)
+#: earlier names of keys
+RENAMED = {
+    "rows": "table_rows",
+    "loaded": "dynamic_patterns",
+    "rate": "learning_rate_scale",
+    "least": "min_windows",
+    "eta": "learning_rate",
+    "lr": "learning_rate",
+    "form": "schedule",
+    "shift": "random_shift",
+    "flip": "horizontal_flip",
+    "crop": "token_crop",
+    "mask": "input_mask",
+}
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Suggestion for an unknown name."""
+    earlier = RENAMED.get(name)
     close = [earlier] if earlier in known else difflib.get_close_matches(name, known, 1)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
@@ -460,7 +475,7 @@ def problem(error: ValidationError) -> PlacedError:
     if len(place) == 1 and table in NEEDED:
         return PlacedError(NEEDED[table], () if kind == "missing" else place)
     if kind == "extra_forbidden":
-        return PlacedError(f"{shown} has no {key!r}: {nearest(key, list(keys(table)), table)}", place)
+        return PlacedError(f"{shown} has no {key!r}: {nearest(key, list(keys(table)))}", place)
     if kind == "missing":
         return PlacedError(f"{shown} needs {key}: {keys(table)[key].meaning}", place[:-1])
     if kind in ("model_type", "dict_type"):

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
-from unicodedata import normalize
 
 import numpy as np
 
@@ -62,11 +61,8 @@ MAX = {
     "batch_size": 1 << 14,
     "window": 128,
 }
-#: content of text.pt, and what runs of before have not
-PARTS = frozenset({"settings", "characters", "points", "state"})
-DIGESTS = ("text", "teacher")
-#: settings that runs of before have not
-ADDED = {"spike_steps": 0, "window": 8, "hidden_rates": 1.0}
+#: content of text.pt
+PARTS = frozenset({"settings", "characters", "text", "teacher", "points", "state"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +135,7 @@ class Point:
 class TextRun:
     """Settings, text, what learns, and its course.
 
-    ``teacher``: digest of the teacher, or None.  ``note``: for a run of before, whose text was not recorded.
+    ``teacher``: digest of the teacher, or None.
     """
 
     settings: Settings
@@ -147,7 +143,6 @@ class TextRun:
     trainer: Trainer
     points: list[Point] = field(default_factory=list)
     teacher: str | None = None
-    note: str = ""
 
     @classmethod
     def start(cls, settings: Settings, text: Text) -> Self:
@@ -188,27 +183,25 @@ class TextRun:
                     found = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
             except (pickle.UnpicklingError, OSError) as e:
                 raise ValueError("it is damaged, or was not saved by this command") from e
-            if not isinstance(found, Mapping) or not set(found) - set(DIGESTS) == PARTS:
-                raise ValueError("it has other parts")
-            for name in DIGESTS:
-                check_digest(found.get(name), name)
-            settings = record(Settings, ADDED | dict(found["settings"]))
+            if not isinstance(found, Mapping) or set(found) != PARTS:
+                raise ValueError(f"it must have {', '.join(sorted(PARTS))}")
+            check_digest(found["text"], "text")
+            if found["teacher"] is not None:
+                check_digest(found["teacher"], "teacher")
+            settings = record(Settings, found["settings"])
             points = [record(Point, p) for p in found["points"]]
         given = text(settings)
-        characters = given.alphabet.characters
-        if characters != found["characters"] or found.get("text", given.digest) != given.digest:
+        if (given.alphabet.characters, given.digest) != (found["characters"], found["text"]):
             raise ValueError(
                 f"{folder} was trained on another text: give the same files, with the same names where there "
                 "are several, or begin a new run with another --out"
             )
         run = cls.start(settings, given)
-        if found.get("teacher", run.teacher) != run.teacher:
+        if found["teacher"] != run.teacher:
             raise ValueError(
                 f"{settings.teacher} is not the teacher that {folder} began with: restore that file, or "
                 "begin a new run with another --out"
             )
-        if not set(DIGESTS) <= set(found):
-            run.note = f"{path} does not record its text and teacher: whether they changed is not known"
         with reading(path, "a checkpoint of `equilif train-text`"):
             run.trainer.restore(found["state"])
         run.points = points
@@ -366,8 +359,6 @@ class Writer:
         if unknown:
             shown = ", ".join(map(repr, unknown[:MAX_SHOWN])) + (", ..." if len(unknown) > MAX_SHOWN else "")
             yield f"the network does not know {shown}: it reads {OTHER!r} in their place"
-        if unknown and not self.alphabet.unknown(normalize("NFD", unknown)):
-            yield "it was trained on decomposed text (NFD), by another version: train it again"
 
     def inputs(self, text: str) -> Bytes:
         """Input (1, n_inputs) of the last characters of a text; ValueError for an empty one."""

@@ -907,19 +907,19 @@ class Network:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON.  Fields of maps and tables are omitted if there are none."""
+        """Plain values, for JSON.  Fields of maps, tables and errors are omitted if there are none."""
         parts = {"populations": [p.to_dict() for p in self.populations]}
         parts["synapses"] = [s.to_dict() for s in self.synapses]
         found = {**dataclasses.asdict(self), **parts}
         if not self.schedule.errors:
-            del found["schedule"]["contrast"]  # unknown to earlier versions
+            del found["schedule"]["contrast"]
         if self.schedule.error_gain == 1:
-            del found["schedule"]["error_gain"]  # the same
+            del found["schedule"]["error_gain"]
         return found
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Network from the values of :meth:`to_dict`, also of older versions; ValueError for others."""
+        """Inverse of :meth:`to_dict`; ValueError for other values."""
         if not isinstance(d, Mapping):
             raise ValueError(f"a network is described by fields, not by {short_repr(d)}")
         for name in ("populations", "synapses", "output", "schedule", "numerics"):
@@ -937,46 +937,17 @@ class Network:
         )
 
 
-#: names that fields had in files of older versions: old -> new
-RENAMED: Mapping[type, Mapping[str, str]] = {
-    Population: {"rows": "table_rows", "loaded": "dynamic_patterns"},
-    Synapse: {"rate_scale": "learning_rate_scale"},
-    Schedule: {"early": "early_exit", "least": "min_windows"},
-}
-
-
-#: kinds of populations in files of older versions: old -> new
-RENAMED_KINDS = {"softmax": "attention"}
-
-
-def renamed(kind: type, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a population, synapse or schedule under the names of this version."""
-    names = RENAMED.get(kind, {})
-    found = {names.get(name, name): value for name, value in fields.items()}
-    if kind is Population and isinstance(found.get("kind"), str):
-        found["kind"] = RENAMED_KINDS.get(found["kind"], found["kind"])
-    return found
-
-
 def _described(kind: type[Part], fields: object) -> Part:
     """A part of a network from its fields; ValueError names the part if they do not fit."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"a {kind.__name__} is described by fields, not by {short_repr(fields)}")
-    fields = renamed(kind, fields)
-    if issubclass(kind, Population):
-        fields = _of_its_kind(fields)
+    unknown = fields.keys() - {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown and kind is not Population:  # whose kinds have fields of their own
+        raise ValueError(f"a {kind.__name__} has no {', '.join(sorted(unknown))}")
     try:
         return kind(**fields)
-    except TypeError as e:  # a field too many or too few
+    except TypeError as e:  # a field too few
         raise ValueError(f"a {kind.__name__}'s description: {e}") from e
-
-
-def _of_its_kind(population: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Fields of a population without those of other kinds, which older files have too."""
-    kind = KINDS.get(str(population.get("kind", "lif")), Population)
-    others = {f.name for each in KINDS.values() for f in dataclasses.fields(each)}
-    others -= {f.name for f in dataclasses.fields(kind)}
-    return {name: value for name, value in population.items() if name not in others}
 
 
 def require_network(network: object) -> Network:

@@ -112,7 +112,7 @@ class Synapse:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; those of later versions only if they differ from their defaults."""
+        """Plain values, for JSON; options only if they differ from their defaults."""
         kept = (*FIRST_FIELDS, *self.given)
         return {name: value for name, value in asdict(self).items() if name in kept}
 

@@ -1,4 +1,4 @@
-"""Sizes and options of an engine; records of earlier versions."""
+"""Sizes and options of an engine, and its records."""
 
 import json
 from dataclasses import asdict, replace
@@ -10,8 +10,6 @@ import equilif_boards
 from equilif_golden.engine.config import EngineConfig, Pipeline, Registers
 from equilif_golden.engine.features import EVERYTHING, OPTIONS
 from equilif_golden.fixed import Numerics
-
-OLDER = {"single_port": False, "forwarding": True, "weight_stages": 0}
 
 
 @pytest.mark.parametrize(
@@ -43,12 +41,6 @@ def test_numpy_numbers_become_python():
     assert json.loads(json.dumps(asdict(config))) == asdict(EngineConfig(lanes=8, tiles=20, **EVERYTHING))
 
 
-def as_before(pipeline):
-    """A record in the earlier format; DEEP had one register less."""
-    single_port = pipeline is Pipeline.SPRAM
-    return {"single_port": single_port, "forwarding": not single_port, "weight_stages": 2 * (not single_port)}
-
-
 def test_pipeline_registers():
     assert EngineConfig(pipeline=Pipeline.SPRAM).registers == Registers()
     few, registers, many = (EngineConfig(lanes=lanes).registers for lanes in (4, 16, 32))
@@ -65,16 +57,6 @@ def test_json_round_trip(pipeline):
     assert EngineConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
 
 
-@pytest.mark.parametrize("pipeline", Pipeline)
-def test_old_records(pipeline):
-    """Three fields in place of the pipeline, later options missing."""
-    config = EngineConfig(pipeline=pipeline, attention=False)
-    older = as_before(pipeline)
-    later = OPTIONS.keys() - {"attention"}
-    raw = {k: v for k, v in asdict(config).items() if k not in ("pipeline", *later)} | older
-    assert EngineConfig.from_dict(json.loads(json.dumps(raw))) == config
-
-
 def test_boards_of_pipelines():
     """The docstring of Pipeline names all boards."""
     paragraph = " ".join(Pipeline.__doc__.split("Boards: ")[1].split())
@@ -87,24 +69,11 @@ def test_boards_of_pipelines():
 
 
 @pytest.mark.parametrize(
-    "older",
-    [
-        {"pipeline": "registered"},
-        {"pipeline": "small"},
-        {"pipeline": "forwarding"},
-        {"weight_stages": 1},
-        OLDER,
-    ],
-)
-def test_removed_pipelines(older):
-    assert EngineConfig.from_dict(older).pipeline is Pipeline.DEEP
-
-
-@pytest.mark.parametrize(
     "wrong, message",
     [
         ({"lane": 4, "rows": 2}, "lane, rows"),
-        ({"pipeline": "deep", "weight_stages": 2}, "weight_stages"),
+        ({"single_port": False, "weight_stages": 2}, "single_port, weight_stages"),
+        ({"pipeline": "forwarding"}, "forwarding"),
         ({"numerics": {"width": 4}}, "width"),
     ],
 )

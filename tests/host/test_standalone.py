@@ -323,7 +323,7 @@ def test_flash_file_belongs_to_one_board(tmp_path):
     assert flash_chip.content_of(link)[:2] == b"\x07\xff"
 
 
-def test_identity_is_that_of_earlier_versions():
+def test_identity_of_a_network():
     """Boards have it in their flash: names of fields may change, the digest may not."""
     network = Network.attention(
         7,

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import random
-import shutil
 import signal
 import struct
 import subprocess
@@ -32,7 +31,6 @@ from equilif.training.run import Run
 from equilif_golden import files, network
 from tests.cli import error_of, run
 
-OLD_RATES = Path(__file__).parent / "fixtures" / "rates"
 PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--set", f"phases.{key}")]
 #: options of `equilif train digits --seed 0`, and the digest of the final weights
 DIGITS = {
@@ -207,9 +205,7 @@ def test_existing_run_files_are_kept(there, tmp_path):
     (tmp_path / there).write_bytes(b"somebody's")
     for command in (("train",), ("demo",)):
         message = error_of(*command, "--out", tmp_path)
-        assert f"{tmp_path} holds " in message and ("--resume" in message) == (
-            there in (HISTORY, "rates.pt", "text.pt")
-        )
+        assert f"{tmp_path} holds " in message and ("--resume" in message) == (there in (HISTORY, "text.pt"))
     assert content(tmp_path) == {there: b"somebody's"}
 
 
@@ -257,9 +253,8 @@ def test_demo_replaces_demo_only(done):
     assert "holds a run of digits" in error_of(*demo)
     assert content(done) == before
     edited(done, command="demo")
-    (done / "rates.json").write_bytes(b"old")
     run(*demo)
-    assert read_history(done / HISTORY).command == "demo" and not (done / "rates.json").exists()
+    assert read_history(done / HISTORY).command == "demo"
     assert "holds a run of digits" in error_of("train", "--out", done)
     before = content(done)
     assert "board must be one of" in error_of(*demo, "--board", "etch-a-sketch", "--overwrite")
@@ -374,16 +369,6 @@ def test_resume_with_other_data_set_name(done):
 def test_resume_uses_recorded_data(small):
     out, data = small
     assert "mnist 64-4-10" in run("train", "--resume", "--epochs", 2, "--data", data, "--out", out)
-
-
-def test_resume_without_data_record(done, tmp_path):
-    """As written by early versions of 0.1.0."""
-    run("train", "digits", "--epochs", 2, "--out", tmp_path / "whole")
-    edited(done, data_digest=None, version=None, command=None)
-    assert "was written by" not in run("train", "--resume", "--epochs", 2, "--out", done)
-    once, again = (read_history(folder / HISTORY) for folder in (tmp_path / "whole", done))
-    assert [e.weights for e in once.epochs] == [e.weights for e in again.epochs]
-    assert again.data_digest == images.load("digits").digest
 
 
 def test_resume_of_other_version(done):
@@ -543,7 +528,7 @@ def test_long_schedule_starts_quickly():
 
 
 def test_finished_run_needs_no_learning_rate(done):
-    """Also for runs of older versions that continued below the smallest learning rate."""
+    """Also where another epoch would be below the smallest learning rate."""
     raw = json.loads((done / HISTORY).read_text())
     learning = {**raw["preset"]["learning"], "epochs": 250}
     edited(done, preset={**raw["preset"], "learning": learning})
@@ -653,8 +638,8 @@ WRONG = [
     (("marks",), [3, [{}], [None]], "marks"),
     (("seed",), [-1, "0", 0.5, None], "seed"),
     (("data",), ["zzz", 3, None], "data"),
-    (("data_digest",), ["12", 5], "data_digest"),
-    (("version",), [3, []], "version"),
+    (("data_digest",), ["12", 5, None], "data_digest"),
+    (("version",), [3, [], None], "version"),
     (("preset",), [None, [], {}], "preset"),
     (("preset", "population", "hidden1", "size"), ["a", 0, 1.5], "preset.population.hidden1.size"),
     (("preset", "population"), [3, None, {}], "preset"),
@@ -665,21 +650,18 @@ WRONG = [
     (("preset", "learning", "schedule"), ["square", 3, []], "preset.learning.schedule"),
     (("preset", "loading"), [3, {"n_pos": 1}], "preset.loading"),
     (("surprise",), [1], "surprise"),
+    # earlier names
+    (("preset", "learning", "eta"), [0.05], "preset.learning.eta"),
+    (("preset", "hidden"), [[8]], "preset.hidden"),
+    (("epochs", 0, "eta"), [0.05], "epochs[0] has eta"),
 ]
-
-
-def forget_data(done: Path) -> None:
-    """The network of a run in the format without a data record."""
-    network.save(done / NETWORK, *network.load(done / NETWORK))
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
 @pytest.mark.parametrize(
-    "command",
-    [("train", "--resume", "--out", "{}"), ("evaluate", "{}/network.npz"), ("train", "--out", "{}")],
+    "command", [("train", "--resume", "--out", "{}"), ("report", "{}"), ("train", "--out", "{}")]
 )
 def test_invalid_history(kind, command, done):
-    forget_data(done)
     (done / HISTORY).write_bytes(GARBAGE[kind])
     message = error_of(*(a.format(done) for a in command))
     assert f"{done / HISTORY} is not a training history of equilif: " in message
@@ -697,8 +679,6 @@ def test_invalid_history_value(key, values, named, done):
             at = at[step]
         at[key[-1]] = value
         (done / HISTORY).write_text(json.dumps(wrong))
-        if value is None and key in (("data_digest",), ("version",)):
-            continue  # may be missing
         with pytest.raises(ValueError, match="training history") as e:
             read_history(done / HISTORY)
         assert named in str(e.value) and str(done / HISTORY) in str(e.value) and "\n" not in str(e.value)
@@ -739,19 +719,6 @@ def test_settings_round_trip():
         assert Description.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
 
 
-@pytest.mark.parametrize(
-    "text",
-    [*GARBAGE.values(), b'{"data": "zzz"}', b'{"data": "digits", "sizes": "", "settings": {}, "epochs": []}'],
-)
-def test_invalid_rate_history(text, done):
-    """Read without torch, for the data set of the network."""
-    forget_data(done)
-    (done / HISTORY).unlink()
-    (done / "rates.json").write_bytes(text)
-    message = error_of("evaluate", done / NETWORK)
-    assert f"{done / 'rates.json'} is not a history of `equilif train-rates`: " in message
-
-
 @pytest.fixture(scope="module")
 def by_rates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Files of a small rate-based run."""
@@ -772,9 +739,7 @@ def _spoilt(saved: dict[str, Any], kind: str) -> Any:
         return []
     if kind in saved:
         return {name: value for name, value in saved.items() if name != kind}
-    if kind == "unknown data":
-        saved["settings"]["data"] = "zzz"
-    elif kind == "other sizes":
+    if kind == "other sizes":
         state["model"] = {name: value[..., :1] for name, value in state["model"].items()}
     elif kind == "a weight that is no number":
         weights[0, 0] = torch.nan
@@ -784,10 +749,6 @@ def _spoilt(saved: dict[str, Any], kind: str) -> Any:
         state["decay"]["last_epoch"] = "x"
     elif kind == "no moments":
         state["optimiser"] = {}
-    elif kind == "a digest":
-        saved["data_digest"] = "12"
-    elif kind == "an epoch":
-        saved["history"][0]["loss"] = None
     elif kind == "surprise":
         saved["surprise"] = 1
     return saved
@@ -805,20 +766,6 @@ def test_invalid_checkpoint(kind, by_rates, tmp_path):
     torch.save(_spoilt(torch.load(path, weights_only=True), kind), path)
     for command in (("train-rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
         assert f"{path} is not a checkpoint of `equilif train-rates`: " in error_of(*command)
-
-
-@pytest.mark.parametrize(
-    "kind", ["a list", "settings", "history", "state", "unknown data", "a digest", "an epoch"]
-)
-def test_invalid_old_checkpoint(kind, tmp_path):
-    """Old checkpoints include the history."""
-    torch = pytest.importorskip("torch")
-    path = tmp_path / "rates.pt"
-    shutil.copy(OLD_RATES / NETWORK, tmp_path)
-    torch.save(_spoilt(torch.load(OLD_RATES / path.name, weights_only=True), kind), path)
-    assert f"{path} is not a checkpoint of `equilif train-rates`: " in error_of(
-        "train-rates", "--resume", "--epochs", 2, "--out", tmp_path
-    )
 
 
 def test_checkpoint_of_other_run(by_rates, tmp_path):
@@ -851,14 +798,3 @@ def test_resume_names_command(by_rates, done, tmp_path):
     assert "equilif train-rates" in error_of("train", "--resume", "--epochs", 2, "--out", tmp_path)
     assert "rates.pt" in error_of("train-rates", "--resume", "--epochs", 2, "--out", done)
     assert content(tmp_path).items() >= by_rates.items()
-
-
-def test_checkpoint_without_data_record(tmp_path):
-    """As written by early versions of 0.1.0."""
-    torch = pytest.importorskip("torch")
-    path = tmp_path / "rates.pt"
-    shutil.copy(OLD_RATES / NETWORK, tmp_path)
-    saved = torch.load(OLD_RATES / path.name, weights_only=True)
-    torch.save({k: saved[k] for k in ("settings", "history", "state")}, path)
-    run("train-rates", "--resume", "--epochs", 2, "--out", tmp_path)
-    assert read_history(tmp_path / HISTORY).data_digest == images.load("digits").digest

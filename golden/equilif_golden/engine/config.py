@@ -147,21 +147,12 @@ class EngineConfig(Options):
     def from_dict(cls, raw: Mapping[str, Any]) -> EngineConfig:
         """The configuration that ``dataclasses.asdict`` was given; ValueError when there is none.
 
-        A missing field has its default.  Records of older versions have ``softmax`` and ``early`` for
-        ``attention`` and ``early_exit``; ``single_port`` and others in place of ``pipeline``; or one of
-        several pipelines that have become DEEP.
+        A missing field has its default.
         """
-        known = {_RENAMED.get(name, name): value for name, value in raw.items()}
-        older = {name: known.pop(name) for name in _OLDER if name in known}
+        known = dict(raw)
         unknown = known.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"an engine has no {', '.join(sorted(map(str, unknown)))}")
-        if older and "pipeline" in known:
-            raise ValueError(f"an engine has a pipeline or {', '.join(older)}, not both")
-        if older:
-            known["pipeline"] = Pipeline.SPRAM if older.get("single_port") else Pipeline.DEEP
-        if known.get("pipeline") in _BECAME_DEEP:
-            known["pipeline"] = Pipeline.DEEP
         if isinstance(known.get("numerics"), Mapping):
             known["numerics"] = _numerics(known["numerics"])
         return cls(**known)
@@ -184,13 +175,6 @@ class EngineConfig(Options):
     @property
     def n_weights(self) -> int:
         return self.tiles * self.lanes**2
-
-
-#: names of options in records of older versions
-_RENAMED = {"softmax": "attention", "early": "early_exit"}
-#: what stood in the place of ``pipeline``
-_OLDER = ("single_port", "forwarding", "weight_stages")
-_BECAME_DEEP = ("registered", "small", "forwarding")
 
 
 def _lanes(value: Any) -> int:

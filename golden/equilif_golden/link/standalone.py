@@ -342,7 +342,7 @@ class StandaloneTrainer:
             whole1 = yield from self._slot(0)
         if not whole1:
             raise Stop(Fault.NO_SLOT)
-        # slots of earlier versions have no owner
+        # no upload has owner 0
         r.valid = int(r.owner != 0)
         yield from self._list(r.programs * BLOCK + r.epoch * LIST_BYTES)
         yield from self._learn()
