@@ -467,9 +467,9 @@ def check(
     }
 
 
-def show_displaced(client: Client) -> None:
+def show_displaced(displaced: bool) -> None:
     """A line when a host's network took the place of one that the board trained itself."""
-    if client.displaced:
+    if displaced:
         show.console.print(
             "[yellow]the network trained on the board is still in its flash: reload it by  "
             "equilif standalone --boot[/]"
@@ -630,7 +630,7 @@ def restore(
     with show.console.status(f"{held:,} weights are written to the board"):
         Chip(client, net, weights, learning_rate=RESTORED_RATE if learns else 0.0)
         loaded = listener is not None and live_table(client, listener)
-    show_displaced(client)
+    show_displaced(client.displaced)
     show.console.print(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
     )
