@@ -194,7 +194,7 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     device = Device(CONFIG, flash=Flash(AREA), lessons=True, frame_bytes=4096)
     device.trainer.work()
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(device))
-    monkeypatch.setattr("equilif.commands.standalone.POLL_SECONDS", 0)
+    monkeypatch.setattr("equilif.host.standalone.POLL_SECONDS", 0)
     monkeypatch.setattr(lessons, "ROUNDS", 2)
     out = tmp_path / "board.npz"
     report = tmp_path / "report.json"
