@@ -190,7 +190,8 @@ def words_in_noise(
     tables = [x for x in map(listener.sample, longest) if x is not None]
     parts = [t for t in (data.data.tokens_train, data.data.tokens_test) if t is not None]
     learned = [t.sample(j) for t in parts for j in range(t.n_samples)]
-    others = [a for name in unknown for a in listener.recorded(folder / name) if a.tokens is not None]
+    streams = [stream for name in unknown for stream in listener.streams(folder / name)]
+    others = [a for stream in streams for a in stream.answers if a.tokens is not None]
     assert listener.known is not None
     return {
         "recordings": len(files),

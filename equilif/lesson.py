@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from equilif.data.about import About
 from equilif.data.arrays import Bytes
 from equilif.data.dataset import DataSet
+from equilif.data.parts import check_class
 from equilif.data.reading import read_npz
 from equilif.training.saved import Saved
 from equilif_golden import files
@@ -178,18 +179,6 @@ def memory(saved: Saved, replay: int = REPLAY) -> Words:
     return Words.load(path, saved.network) if path.exists() else drawn(saved.data_set(), replay)
 
 
-def save(
-    path: Path, saved: Saved, network: Network, weights: Weights, labels: tuple[str, ...], words: Samples
-) -> None:
-    """Write the network after a lesson, and its memory.  ``saved``: the network before."""
-    assert isinstance(saved.identity, About)
-    known = saved.identity.known
-    if known is not None and isinstance(words, Words):
-        known = known.plus(words.tokens)
-    words.save(memory_path(path, words.unit))
-    networks.save(path, network, weights, asdict(replace(saved.identity, labels=labels, known=known)))
-
-
 def drawn(data: DataSet, replay: int, seed: int = 0) -> Words:
     """``replay`` training samples of each class, or all where there are fewer."""
     tokens = data.tokens_train
@@ -225,6 +214,12 @@ def with_class(network: Network, weights: Mapping[str, Raw]) -> tuple[Network, W
     return wider, found
 
 
+def with_label(labels: tuple[str, ...], label: str) -> tuple[str, ...]:
+    """Classes after a lesson of this one, which may be new; ValueError for a name that cannot be one."""
+    check_class(label)
+    return labels if label in labels else (*labels, label)
+
+
 def learn(
     learner: Learner,
     words: Samples,
@@ -240,3 +235,52 @@ def learn(
         learner.set_learning_rate(learning_rate * (1 - k / passes))
         words.train(learner, order)
         report(k + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """New samples of a class, stored ones of all classes, and the network before it learns them.
+
+    saved : the network's file, without a new class.
+    network, weights, labels : with an output for each class.
+    left_out : segments of recordings that are no samples, by reason.
+    """
+
+    saved: Saved
+    network: Network
+    weights: Weights
+    labels: tuple[str, ...]
+    new: Samples
+    stored: Samples
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> Samples:
+        """Stored samples, and then the new ones."""
+        both: Samples = self.stored.plus(self.new)  # type: ignore[arg-type]
+        return both
+
+    def learned(self, report: Callable[[int], None] = lambda k: None) -> Weights:
+        """Weights that the golden kernel learns; ``report`` gets the number of each pass."""
+        kernel = Kernel(self.network, self.weights, learning_rate=LEARNING_RATE, threads=1)
+        learn(kernel, self.samples, passes=PASSES, report=report)
+        return kernel.weights
+
+    def accuracy(self, weights: Weights) -> dict[str, list[float]]:
+        """Accuracy on new and on stored samples, before the lesson and with these weights."""
+        kernels = [Kernel(self.network, w) for w in (self.weights, weights)]
+        parts = {"new": self.new, "stored": self.stored}
+        return {name: [part.accuracy(kernel) for kernel in kernels] for name, part in parts.items()}
+
+    def save(self, path: Path, weights: Weights) -> Path:
+        """Write the network after the lesson, and its memory, whose file is returned."""
+        assert isinstance(self.saved.identity, About)
+        samples = self.samples
+        known = self.saved.identity.known
+        if known is not None and isinstance(samples, Words):
+            known = known.plus(samples.tokens)
+        memory = memory_path(path, samples.unit)
+        samples.save(memory)
+        about = replace(self.saved.identity, labels=self.labels, known=known)
+        networks.save(path, self.network, weights, asdict(about))
+        return memory

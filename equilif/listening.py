@@ -5,6 +5,7 @@ listen``.
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,13 +72,14 @@ class Answer:
 @dataclass(frozen=True)
 class Stream:
     """Recorded sound: samples (n,) at 16 kHz, codes (frames, bands), and its segments.  Of a sensor: readings
-    (n, channels) and inputs of the windows, (windows, 2 channels).
+    (n, channels), inputs of the windows, (windows, 2 channels), and the number of clipped values.
     """
 
     source: str
     samples: Raw
     codes: Raw
     answers: tuple[Answer, ...]
+    clipped: int = 0
 
 
 def front_end_data(saved: Saved) -> About:
@@ -192,9 +194,22 @@ class Listener:
         answers = self._answers(str(path), found.spoken, report)
         return Stream(str(path), found.samples, found.codes, tuple(answers))
 
-    def recorded(self, path: Path) -> list[Answer]:
-        """Answers to the words of a WAV file, or of those of a folder and its subfolders."""
-        return [answer for file in wav_files(path) for answer in self.hear(file).answers]
+    def streams(
+        self,
+        path: Path,
+        report: Callable[[Answer], None] = lambda a: None,
+        begin: Callable[[Path], None] = lambda file: None,
+    ) -> list[Stream]:
+        """Classify the words of a WAV file, or of those of a folder and its subfolders; ``begin`` gets each
+        file of several.
+        """
+        files = wav_files(path)
+        found = []
+        for file in files:
+            if len(files) > 1:
+                begin(file)
+            found.append(self.hear(file, report))
+        return found
 
     def sample(self, answer: Answer) -> Raw | None:
         """Tokens (m, width) of a word; None of other segments."""
@@ -250,9 +265,14 @@ class SensorListener:
         """Stored samples."""
         return lesson.sensor_memory(self.saved, lesson.REPLAY)
 
-    def recorded(self, path: Path) -> list[Answer]:
-        """Answers to the samples of a file or folder."""
-        return list(self.listen(str(path), self.recordings(path)).answers)
+    def streams(
+        self,
+        path: Path,
+        report: Callable[[Answer], None] = lambda a: None,
+        begin: Callable[[Path], None] = lambda file: None,
+    ) -> list[Stream]:
+        """Classify the samples of a file or folder, which are one stream."""
+        return [self.listen(str(path), self.recordings(path), report)]
 
     def sample(self, answer: Answer) -> Raw | None:
         """Inputs (inputs,) of a sample; None without a signal."""
@@ -280,7 +300,8 @@ class SensorListener:
                 report(answers[-1])
                 codes.append(x.reshape(self.sensor.windows, -1))
         readings = np.concatenate([r.readings for r in recorded])
-        return Stream(source, readings, np.concatenate(codes), tuple(answers))
+        clipped = sum(r.clipped for r in recorded)
+        return Stream(source, readings, np.concatenate(codes), tuple(answers), clipped)
 
     def _answer(self, recording: Recording, times: tuple[float, float], x: Raw, stuck: bool) -> Answer:
         if stuck:
@@ -290,6 +311,33 @@ class SensorListener:
         best = int(rates.argmax())
         share = float(rates[best]) / max(1, int(rates.sum()))
         return Answer(recording.source, *times, self.labels[best], share, "", best, recording.label, inputs=x)
+
+
+def recorded_lesson(listener: Listener | SensorListener, path: Path, label: str) -> lesson.Lesson:
+    """Lesson of all words or samples of a file or folder, as a class that may be new; ValueError if there are
+    none.
+    """
+    labels = lesson.with_label(listener.labels, label)
+    answers = [answer for stream in listener.streams(path) for answer in stream.answers]
+    found = [(answer.reason, listener.sample(answer)) for answer in answers]
+    samples = [x for _, x in found if x is not None]
+    left_out = dict(sorted(Counter(reason for reason, x in found if x is None).items()))
+    stored = listener.memory()
+    if not samples:
+        reasons = "; ".join(f"{n:,} {reason}" for reason, n in left_out.items())
+        raise ValueError(f"{path} holds no {listener.unit}: {reasons or 'silence'}. Nothing was learned")
+    network, weights = listener.saved.network, listener.saved.weights
+    if labels != listener.labels:
+        network, weights = lesson.with_class(network, weights)
+    return lesson.Lesson(
+        saved=listener.saved,
+        network=network,
+        weights=weights,
+        labels=labels,
+        new=listener.samples(samples, labels.index(label)),
+        stored=stored,
+        left_out=left_out,
+    )
 
 
 def wav_files(path: Path) -> list[Path]:

@@ -14,7 +14,8 @@ from functools import partial
 import numpy as np
 
 from equilif.host.client import Client
-from equilif.host.store import Samples, Store, begin_tests, in_tests
+from equilif.host.journal import begin_tests, in_tests
+from equilif.host.store import Samples, Store
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel

@@ -9,6 +9,7 @@ import pytest
 
 from equilif import lesson
 from equilif.host import lessons
+from equilif.host.listening import BoardListener
 from equilif.listening import Listener
 from equilif.training import saved
 from equilif_golden import network as networks
@@ -104,7 +105,14 @@ def test_words_of_a_board(heard, tmp_path):
 def test_too_few_words(heard):
     path, tokens, _, board = heard
     board([tokens[0], None, 3])
-    assert "1 of 3" in error_of("listen", path, "--port", "x", "--learn", "up", "--utterances", 3)
+    listener = Listener(saved.read(path))
+    found = BoardListener.at("x", None, listener)
+    words = []
+    with pytest.raises(ValueError, match="1 of 3"):
+        found.prepare_lesson(
+            "up", 3, listener.memory(), ready=lambda: words.append("ready"), report=words.append
+        )
+    assert words[0] == "ready" and [w.sample is None for w in words[1:]] == [False, True]
 
 
 @pytest.mark.parametrize("label", [pytest.param("up", marks=pytest.mark.regress), "other"])
@@ -186,7 +194,7 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     device = Device(CONFIG, flash=Flash(AREA), lessons=True, frame_bytes=4096)
     device.trainer.work()
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(device))
-    monkeypatch.setattr("equilif.commands.standalone.POLL_SECONDS", 0)
+    monkeypatch.setattr("equilif.host.standalone.POLL_SECONDS", 0)
     monkeypatch.setattr(lessons, "ROUNDS", 2)
     out = tmp_path / "board.npz"
     report = tmp_path / "report.json"

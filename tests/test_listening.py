@@ -17,7 +17,7 @@ from equilif import lesson
 from equilif.data import known, own
 from equilif.data.microphone import Microphone, background, samples, segments
 from equilif.data.signals import Sound, read_wav
-from equilif.listening import UNKNOWN, Listener
+from equilif.listening import UNKNOWN, Listener, recorded_lesson
 from equilif.training import presets, saved
 from equilif.training.records import save_network
 from equilif.training.run import Run
@@ -180,7 +180,7 @@ def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
     run("listen", network, source / "up", *options)
     words = lesson.Words.load(lesson.memory_path(target), saved.read(network).network)
     listener = Listener(saved.read(network))
-    tables = [a.tokens.table for a in listener.recorded(source / "up")]
+    tables = [a.tokens.table for stream in listener.streams(source / "up") for a in stream.answers]
     assert len(tables) == 8 and (words.labels[-8:] == 2).all()
     for k, table in enumerate(tables):
         np.testing.assert_array_equal(words.tokens.sample(len(words) - 8 + k), table)
@@ -196,8 +196,9 @@ def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("label", ["  ", "a\nb", "a\x1b[2J", "nan", "x" * 101])
 def test_names_of_learned_classes(label, folder):
-    network = folder / "run" / "network.npz"
-    assert "class" in error_of("listen", network, folder / "words" / "up", "--learn", label)
+    listener = Listener(saved.read(folder / "run" / "network.npz"))
+    with pytest.raises(ValueError, match="class"):
+        recorded_lesson(listener, folder / "words" / "up", label)
 
 
 def test_tokens_of_own_recordings(folder):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from equilif.commands import Baud, Json, OnPort, panel, saved_network
-from equilif.commands.options import CHANGED, DEFAULTS, INPUT, OUTPUT, EngineOptions
+from equilif.commands.options import CHANGED, DEFAULTS, INPUT, OUTPUT, EngineOptions, fields_of
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import hardware as show_hardware
 
 if TYPE_CHECKING:
     from equilif.host.client import Client
+    from equilif.host.simulate import Simulated
     from equilif.listening import Listener, SensorListener
-    from equilif_boards import Board
 
 command = panel("Boards")
 
@@ -55,24 +56,31 @@ def boards(
     return {"boards": rows}
 
 
-@command
-def build(
-    board: BoardName,
-    out: Annotated[
-        Path | None, typer.Option(help="Output folder.", show_default="build/BOARD"), OUTPUT
-    ] = None,
+@dataclass(frozen=True)
+class RoutingOptions:
+    """Options of place and route."""
+
     seed: Annotated[
         int | None, typer.Option(help="First place-and-route seed.", show_default="the board's")
-    ] = None,
-    retries: Annotated[int, typer.Option(help="Maximum number of seeds for timing closure.", min=1)] = 8,
+    ] = None
+    retries: Annotated[int, typer.Option(help="Maximum number of seeds for timing closure.", min=1)] = 8
     seeds: Annotated[
         int,
         typer.Option(help="Number of seeds to measure f_max with, the first one included.", min=1),
-    ] = 1,
-    minutes: Annotated[float, typer.Option(help="Time limit per seed, in minutes.")] = 120,
-    lanes: OtherLanes = None,
-    weights: OtherWeights = None,
-    options: EngineOptions = DEFAULTS,
+    ] = 1
+    minutes: Annotated[float, typer.Option(help="Time limit per seed, in minutes.")] = 120
+
+    @property
+    def given(self) -> str:
+        """Options other than their defaults, as typed."""
+        usual = vars(RoutingOptions())
+        return ", ".join(f"--{name}" for name, value in vars(self).items() if value != usual[name])
+
+
+@dataclass(frozen=True)
+class DesignOptions:
+    """Options of a design around the engine; None: the board's."""
+
     standalone: Annotated[
         bool | None,
         typer.Option(
@@ -80,7 +88,7 @@ def build(
             help="Include the standalone trainer: the board trains from its flash, without a host.",
             show_default="the board's",
         ),
-    ] = None,
+    ] = None
     front_end: Annotated[
         str | None,
         typer.Option(
@@ -89,17 +97,30 @@ def build(
             "--standalone a board with a microphone keeps words in its flash.",
             show_default="none",
         ),
-    ] = None,
+    ] = None
     link: Annotated[
         str | None,
         typer.Option(
             help="Host link, for boards with several (`equilif boards` lists them).",
             show_default="the board's first",
         ),
-    ] = None,
+    ] = None
     clock: Annotated[
         float | None, typer.Option(help="Clock frequency in MHz.", show_default="the board's")
+    ] = None
+
+
+@command
+def build(
+    board: BoardName,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder.", show_default="build/BOARD"), OUTPUT
     ] = None,
+    routing: Annotated[RoutingOptions, fields_of(RoutingOptions)] = RoutingOptions(),
+    lanes: OtherLanes = None,
+    weights: OtherWeights = None,
+    options: EngineOptions = DEFAULTS,
+    design: Annotated[DesignOptions, fields_of(DesignOptions)] = DesignOptions(),
     network: Annotated[
         str | None,
         typer.Option(
@@ -127,23 +148,16 @@ def build(
     from equilif.results import ToolFailed
     from equilif_boards import build as builder
 
-    if front_end is not None and (lanes is not None or weights is not None):
+    if design.front_end is not None and (lanes is not None or weights is not None):
         raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
     chosen = known.find(board).with_size(lanes=lanes, weights=weights, **options)
-    chosen = _with_options(chosen, standalone, link, clock, front_end)
+    chosen = known.with_options(chosen, **vars(design))
     fitted, encoding = (None, None) if network is None else known.network_of(network)
     # without a front end a host sends the samples
-    if fitted is not None and (short := known.short(chosen, fitted, encoding if front_end else None)):
+    if fitted is not None and (short := known.short(chosen, fitted, encoding if design.front_end else None)):
         raise ValueError(f"{chosen.title}: {short}")
-    routing = {
-        "seed": seed is not None,
-        "seeds": seeds != 1,
-        "retries": retries != 8,
-        "minutes": minutes != 120,
-    }
-    given = ", ".join(f"--{name}" for name, there in routing.items() if there)
-    if synthesis_only and given:
-        raise ValueError(f"{given} is for place and route: leave it out, or --synthesis-only")
+    if synthesis_only and routing.given:
+        raise ValueError(f"{routing.given} is for place and route: leave it out, or --synthesis-only")
     folder = out or Path("build") / f"{chosen.name}{'-synthesis' * synthesis_only}"
     try:
         with show.console.status("") as status:
@@ -152,15 +166,7 @@ def build(
                 cells = builder.synthesise(chosen, folder, steps, only=True).as_dict()
                 show_hardware.cells(cells)
                 return {**cells, "out": folder}
-            result = builder.build(
-                chosen,
-                folder,
-                seed=seed,
-                retries=retries,
-                seeds=seeds,
-                minutes=minutes,
-                progress=status.update,
-            )
+            result = builder.build(chosen, folder, **vars(routing), progress=status.update)
     except builder.BuildError as e:
         raise ToolFailed(str(e)) from e
     found = {**result.as_dict(), **known.recorded_speed(chosen, fitted)}
@@ -169,21 +175,6 @@ def build(
         show.console.print(f"no speed was measured for {show.literal(network)}; {known.SPEED}")
     show.console.print(show.literal(found["bitstream"]))
     return found
-
-
-def _with_options(
-    board: Board, standalone: bool | None, link: str | None, clock: float | None, front_end: str | None
-) -> Board:
-    """A board with the options of `equilif build` that were given."""
-    if standalone is not None:
-        board = board.with_standalone(standalone)
-    if link is not None:
-        board = board.with_link(link)
-    if clock is not None:
-        board = board.with_clock(clock)
-    if front_end is not None:
-        board = board.with_front_end(front_end).with_standalone(bool(standalone))
-    return board
 
 
 @command
@@ -210,6 +201,79 @@ def flash(
     module.flash(chosen, path)
     show.console.print(f"{chosen.title} runs {show.literal(path)} from now on; see it with  equilif ports")
     return {"board": board, "bitstream": path}
+
+
+@dataclass(frozen=True)
+class PlayedOptions:
+    """Options of a recording that goes to the pins of a simulated board, in place of a host."""
+
+    microphone: Annotated[
+        Path | None,
+        typer.Option(
+            help="WAV file: the bits of a PDM microphone go to the pins of the board, in place of a host.",
+            show_default="none",
+            metavar="FILE",
+        ),
+        INPUT,
+    ] = None
+    sensor: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or series file: its readings are those of the ADC at the pins of the board, in place "
+            "of a host.",
+            show_default="none",
+            metavar="FILE",
+        ),
+        INPUT,
+    ] = None
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            **saved_network(
+                help="With --microphone or --sensor: a network.npz that was trained with --set "
+                "data.front_end=true."
+            )
+        ),
+        INPUT,
+    ] = None
+    learn: Annotated[
+        int | None,
+        typer.Option(
+            help="With --microphone and --flash, or --sensor: learn every word or sample as this class, by "
+            "its number, with the learn button.  The number of classes makes a new one of words.",
+            min=0,
+            max=15,
+            show_default="classify",
+            metavar="CLASS",
+        ),
+    ] = None
+
+    @property
+    def file(self) -> Path | None:
+        return self.microphone if self.sensor is None else self.sensor
+
+    @property
+    def kind(self) -> str:
+        """Front end of the board."""
+        return "pdm" if self.sensor is None else "adc"
+
+    def check(self, flash: Path | None, engine: bool, place: bool) -> None:
+        """ValueError for options that exclude each other; ``engine``: --lanes or --weights is given,
+        ``place``: --link or --udp.
+        """
+        if self.microphone is not None and self.sensor is not None:
+            raise ValueError("--microphone and --sensor are two front ends: give one of them")
+        if (self.file is None) != (self.network is None):
+            raise ValueError("--network belongs to --microphone or --sensor: give both, or neither")
+        option = "--microphone" if self.sensor is None else "--sensor"
+        if self.file is not None and place:
+            raise ValueError(f"{option} excludes --link and --udp: leave them out")
+        if self.file is not None and engine:
+            raise ValueError(f"{option} has an engine of fixed size: leave out --lanes and --weights")
+        if self.sensor is not None and flash is not None:
+            raise ValueError("--sensor excludes --flash: the front end takes the place of the trainer")
+        if self.learn is not None and self.sensor is None and (self.microphone is None or flash is None):
+            raise ValueError("--learn belongs to --microphone and --flash, or to --sensor: give these too")
 
 
 @command
@@ -244,46 +308,7 @@ def simulate(
         ),
         CHANGED,
     ] = None,
-    microphone: Annotated[
-        Path | None,
-        typer.Option(
-            help="WAV file: the bits of a PDM microphone go to the pins of the board, in place of a host.",
-            show_default="none",
-            metavar="FILE",
-        ),
-        INPUT,
-    ] = None,
-    sensor: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV or series file: its readings are those of the ADC at the pins of the board, in place "
-            "of a host.",
-            show_default="none",
-            metavar="FILE",
-        ),
-        INPUT,
-    ] = None,
-    network: Annotated[
-        Path | None,
-        typer.Option(
-            **saved_network(
-                help="With --microphone or --sensor: a network.npz that was trained with --set "
-                "data.front_end=true."
-            )
-        ),
-        INPUT,
-    ] = None,
-    learn: Annotated[
-        int | None,
-        typer.Option(
-            help="With --microphone and --flash, or --sensor: learn every word or sample as this class, by "
-            "its number, with the learn button.  The number of classes makes a new one of words.",
-            min=0,
-            max=15,
-            show_default="classify",
-            metavar="CLASS",
-        ),
-    ] = None,
+    played: Annotated[PlayedOptions, fields_of(PlayedOptions)] = PlayedOptions(),
     json: Json = None,
 ) -> dict[str, Any]:
     """Simulate a complete board behind a serial port or a UDP port, until Ctrl-C.
@@ -297,9 +322,8 @@ def simulate(
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
     digits --port /tmp/board[/]
     """
-    from equilif.hardware.boards import find, short
+    from equilif.hardware.boards import find
     from equilif.host import simulate as module
-    from equilif.training import saved
 
     chosen = find(board).with_size(lanes=lanes, weights=weights, **options)
     if link is not None:
@@ -308,29 +332,9 @@ def simulate(
         if link is not None:
             raise ValueError("--link names a serial port: leave it out with --udp")
         chosen = chosen.with_link("udp")
-    played = microphone if sensor is None else sensor
-    option = "--microphone" if sensor is None else "--sensor"
-    if microphone is not None and sensor is not None:
-        raise ValueError("--microphone and --sensor are two front ends: give one of them")
-    if (played is None) != (network is None):
-        raise ValueError("--network belongs to --microphone or --sensor: give both, or neither")
-    if played is not None and network is not None:
-        if udp is not None or link is not None:
-            raise ValueError(f"{option} excludes --link and --udp: leave them out")
-        if lanes is not None or weights is not None:
-            raise ValueError(f"{option} has an engine of fixed size: leave out --lanes and --weights")
-        if sensor is not None and flash is not None:
-            raise ValueError("--sensor excludes --flash: the front end takes the place of the trainer")
-        chosen = chosen.with_front_end("pdm" if sensor is None else "adc")
-        loaded = (
-            module.require_words(network, played)
-            if sensor is None
-            else module.require_readings(network, played, chosen, learn)
-        )
-        if reason := short(chosen, loaded, saved.read(network).encoding):
-            raise ValueError(f"{chosen.title}, with a front end: {reason}")
-    if learn is not None and sensor is None and (microphone is None or flash is None):
-        raise ValueError("--learn belongs to --microphone and --flash, or to --sensor: give these too")
+    played.check(flash, lanes is not None or weights is not None, udp is not None or link is not None)
+    if played.file is not None and played.network is not None:
+        chosen = module.with_front_end(chosen, played.kind, played.network, played.file, played.learn)
     if flash is not None:
         chosen = chosen.with_standalone()
         module.require_flash(flash)
@@ -340,26 +344,27 @@ def simulate(
         f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, "
         f"{simulated.clock_hz / 1e6:g} MHz, {simulated.link}, build {simulated.build_id:08x}"
     )
-    if played is not None and network is not None:
-        answers = []
-        stream = (
-            simulated.listen(network, played, learn)
-            if sensor is None
-            else simulated.sense(network, played, learn, 0.0 if learn is None else RESTORED_RATE)
-        )
-        for answer in stream:
-            show.console.print(show.literal(f"{answer['end']:.2f} s  {answer['text']}  {answer['label']}"))
-            answers.append(answer)
-        if sensor is not None and learn is None:
-            known = [a for a in answers if a["expected"]]
-            right = sum(a["label"] == a["expected"] for a in known)
-            show.console.print(show_evaluation.rated(len(answers), right, len(known)))
-        return {"board": board, "answers": answers, "cycles": simulated.board.cycles}
+    if played.file is not None:
+        return {"board": board, **_play(simulated, played)}
     found = simulated.serve(
         link, lambda path: show.console.print(f"[bold]{show.literal(path)}[/]", soft_wrap=True)
     )
     show.console.print(f"{found['cycles']:,} cycles, {found['board_seconds']:.2f} s of a board")
     return {"board": board, **found}
+
+
+def _play(simulated: Simulated, played: PlayedOptions) -> dict[str, Any]:
+    """Print the answers of a simulated board to a recording."""
+    assert played.file is not None and played.network is not None
+    answers = []
+    for answer in simulated.play(played.network, played.file, played.learn):
+        show.console.print(show.literal(f"{answer['end']:.2f} s  {answer['text']}  {answer['label']}"))
+        answers.append(answer)
+    if played.sensor is not None and played.learn is None:
+        known = [a for a in answers if a["expected"]]
+        right = sum(a["label"] == a["expected"] for a in known)
+        show.console.print(show_evaluation.rated(len(answers), right, len(known)))
+    return {"answers": answers, "cycles": simulated.board.cycles}
 
 
 @command
@@ -467,9 +472,9 @@ def check(
     }
 
 
-def show_displaced(client: Client) -> None:
+def show_displaced(displaced: bool) -> None:
     """A line when a host's network took the place of one that the board trained itself."""
-    if client.displaced:
+    if displaced:
         show.console.print(
             "[yellow]the network trained on the board is still in its flash: reload it by  "
             "equilif standalone --boot[/]"
@@ -509,16 +514,14 @@ def save(
 
     Example:  [bold]equilif save trained.npz --like results/digits/network.npz[/]
     """
-    from equilif.commands.standalone import booted
     from equilif.hardware.driver import read_saved
     from equilif.host.client import LinkError
+    from equilif.host.journal import read_board, record_saved
     from equilif.host.ports import the_one
-    from equilif.host.store import record_saved, require_network, state
+    from equilif.host.standalone import booted
     from equilif.training.history import digest
-    from equilif.training.identity import NetworkIdentity
     from equilif_golden import files
     from equilif_golden import network as networks
-    from equilif_golden.engine.chip import read_weights
     from equilif_golden.engine.compiler import Compiled
 
     net, known = networks.load(like)
@@ -537,24 +540,20 @@ def save(
     else:
         client = the_one(port, baud)
         booted(client)
-        if not require_network(client, NetworkIdentity.of(net, about), like):
+        with show.console.status(f"{net.n_weights - net.n_table:,} weights are read from the board"):
+            read = read_board(client, net, about, like)
+        found = read.weights
+        if not read.checked:
             origin = (
                 "the board does not hold the identity of its network: structure and data are those of "
                 f"{like}, not checked"
             )
-        with show.console.status(f"{net.n_weights - net.n_table:,} weights are read from the board"):
-            before = state(client)
-            found = read_weights(client, Compiled(net, client.config))
-            if state(client) != before:
-                raise LinkError(
-                    "the board was reset, or did something else, while its weights were read: try again"
-                )
     learned = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
     networks.save(out, net, learned, about, counter, origin)
     show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(learned)[:16]}")
     if client is not None and origin is None and out.is_file():
         try:
-            record_saved(client, Compiled(net, client.config).weight_words(learned), before[0])
+            record_saved(client, Compiled(net, client.config).weight_words(learned), read.counter)
         except LinkError as e:
             show.console.print(f"[yellow]{show.literal(e)}; the next upload will ask for --overwrite[/]")
     if origin is not None:
@@ -630,7 +629,7 @@ def restore(
     with show.console.status(f"{held:,} weights are written to the board"):
         Chip(client, net, weights, learning_rate=RESTORED_RATE if learns else 0.0)
         loaded = listener is not None and live_table(client, listener)
-    show_displaced(client)
+    show_displaced(client.displaced)
     show.console.print(
         f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
     )
@@ -647,15 +646,14 @@ def _to_flash(
     """Write a network that hears words, and stored words, to the flash of a board."""
     from equilif import lesson
     from equilif.commands import require_absent
-    from equilif.commands.standalone import booted
-    from equilif.host import lessons
+    from equilif.host import lessons, standalone
+    from equilif.host.journal import StoreError
     from equilif.host.ports import the_one
-    from equilif.host.store import Store, StoreError, check_chip, require_idle, require_saved
+    from equilif.host.store import Store
     from equilif.listening import Listener
     from equilif.training import saved
     from equilif.training.history import digest
     from equilif_golden import files
-    from equilif_golden.link.standalone import FAULTS, Fault
 
     require_absent([out], overwrite)
     files.check(out)
@@ -664,11 +662,7 @@ def _to_flash(
     client = the_one(port, baud)
     if not client.identity.flash_blocks:
         raise StoreError(lessons.NO_LESSONS)
-    now = booted(client)
-    require_idle(now)
-    if not overwrite:
-        require_saved(client, now)
-    check_chip(client)
+    standalone.require_replaceable(client, overwrite)
     lessons.require_lessons(client)
     count = lessons.NEW_CLASSES if new_classes is None else new_classes
     job = lessons.job_of(listener, words, client.config, new_classes=count)
@@ -676,10 +670,7 @@ def _to_flash(
     with show.counted("write", store.used) as progress:
         store.upload(client, progress)
     lessons.save_network(out, job)
-    client.control_trainer(run=0, boot=1)
-    now = booted(client)
-    if now.fault:
-        raise StoreError(f"the board does not start: {FAULTS[Fault(now.fault)]}")
+    standalone.reboot(client)
     show.console.print(
         f"the board hears {len(listener.labels)} classes from power-on; {count} more can be learned, with "
         f"{store.n:,} of {len(words):,} stored words for replay; the network is in {show.literal(out)}"

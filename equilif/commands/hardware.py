@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,13 +24,20 @@ from equilif.commands import (
     saved_network,
     scheduled,
 )
-from equilif.commands.options import CHANGES, DEFAULTS, INPUT, OUTPUT, EngineChanges, TrainedPhases
+from equilif.commands.options import (
+    CHANGES,
+    DEFAULTS,
+    INPUT,
+    OUTPUT,
+    EngineChanges,
+    TrainedPhases,
+    fields_of,
+)
 from equilif.commands.own import NO_OPTIONS, OwnOptions
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 
 if TYPE_CHECKING:
-    from equilif.hardware.driver import DriverNetwork
     from equilif.hardware.energy import SampleCounts
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network
@@ -241,6 +249,36 @@ class Pipelines(StrEnum):
     deep = "deep"
 
 
+@dataclass(frozen=True)
+class SizeOptions:
+    """Sizes of an engine (equilif_golden.engine.config.EngineConfig); None: its defaults."""
+
+    lanes: Lanes = None
+    tiles: Annotated[
+        int | None, typer.Option(help="Capacity in tiles of lanes x lanes weights.", show_default="4096")
+    ] = None
+    value_groups: Annotated[
+        int | None,
+        typer.Option(
+            help="Capacity in groups of neurons (one per lane), inputs and targets included.",
+            show_default="256",
+        ),
+    ] = None
+    state_groups: Annotated[
+        int | None, typer.Option(help="Capacity in groups of LIF neurons.", show_default="128")
+    ] = None
+    program_words: Annotated[
+        int | None, typer.Option(help="Program memory in 32-bit words.", show_default="256")
+    ] = None
+    pipeline: Annotated[
+        Pipelines | None,
+        typer.Option(
+            help="Pipeline: spram for single-port weight memories, deep for all others.",
+            show_default="deep",
+        ),
+    ] = None
+
+
 @command
 def export(
     out: Annotated[Path, typer.Argument(help="Output folder."), OUTPUT],
@@ -251,30 +289,7 @@ def export(
     board: Annotated[
         str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
     ] = None,
-    lanes: Lanes = None,
-    tiles: Annotated[
-        int | None, typer.Option(help="Capacity in tiles of lanes x lanes weights.", show_default="4096")
-    ] = None,
-    value_groups: Annotated[
-        int | None,
-        typer.Option(
-            help="Capacity in groups of neurons (one per lane), inputs and targets included.",
-            show_default="256",
-        ),
-    ] = None,
-    state_groups: Annotated[
-        int | None, typer.Option(help="Capacity in groups of LIF neurons.", show_default="128")
-    ] = None,
-    program_words: Annotated[
-        int | None, typer.Option(help="Program memory in 32-bit words.", show_default="256")
-    ] = None,
-    pipeline: Annotated[
-        Pipelines | None,
-        typer.Option(
-            help="Pipeline: spram for single-port weight memories, deep for all others.",
-            show_default="deep",
-        ),
-    ] = None,
+    sizes: Annotated[SizeOptions, fields_of(SizeOptions)] = SizeOptions(),
     changes: EngineChanges = DEFAULTS,
     build_id: Annotated[
         int | None,
@@ -318,20 +333,12 @@ def export(
     Example:  [bold]equilif export build/export --lanes 8 --tiles 1024[/]
     """
     from equilif.hardware import export as module
+    from equilif.hardware.driver import DriverNetwork
     from equilif_golden import files
     from equilif_golden.engine.compiler import CapacityError
     from equilif_golden.engine.config import EngineConfig
 
-    options = {
-        "lanes": lanes,
-        "tiles": tiles,
-        "value_groups": value_groups,
-        "state_groups": state_groups,
-        "program_words": program_words,
-        "pipeline": pipeline,
-        **changes,
-    }
-    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    given = {key: value for key, value in vars(sizes).items() if value is not None} | dict(changes)
     if board is None:
         config = EngineConfig(**given)
     else:
@@ -346,10 +353,10 @@ def export(
     if network is None and learning_rate is not None:
         raise ValueError("--learning-rate is that of a network: give --network, or leave it out")
     try:
-        compiled = None if network is None else _driver_network(network, config, learning_rate)
+        compiled = None if network is None else DriverNetwork.load(network, config, learning_rate)
     except CapacityError as e:
-        sizes = "" if board else "; give --tiles, --value-groups, --state-groups or --program-words"
-        raise CapacityError(f"{e}{sizes}") from None
+        hint = "" if board else "; give --tiles, --value-groups, --state-groups or --program-words"
+        raise CapacityError(f"{e}{hint}") from None
     files.check_folder(out)
     require_absent(module.paths(out, module.Bus(bus), name, network=network is not None), overwrite)
     with show.console.status("Yosys writes Verilog"):
@@ -367,30 +374,3 @@ def export(
         "out": out,
         "files": [f.name for f in written],
     }
-
-
-def _driver_network(path: Path, config: EngineConfig, learning_rate: float | None) -> DriverNetwork:
-    """A saved network, compiled; without a learning rate that of the run in its folder."""
-    from equilif.hardware.driver import DriverNetwork
-    from equilif.training.history import saved_history
-    from equilif_golden import network as networks
-
-    net, weights = networks.load(path)
-    if learning_rate is None and net.trainable:
-        history = saved_history(path.parent)
-        # a run in real numbers has a rate of another optimiser
-        if history is None or history.real or not history.knows(weights):
-            raise ValueError(
-                f"{path} has no run that tells its learning rate: give --learning-rate, 0 for inference alone"
-            )
-        learning_rate = history.preset.learning_rate
-    if learning_rate and not net.trainable:
-        raise ValueError(f"{path} cannot learn: {net.untrainable}; or leave out --learning-rate")
-    return DriverNetwork.compile(
-        net,
-        weights,
-        config,
-        learning_rate=learning_rate or 0.0,
-        counter=networks.counter(path),
-        about=networks.about(path),
-    )

@@ -2,28 +2,60 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from equilif.commands import Baud, Json, OverwriteFiles, panel, require_absent, saved_network
-from equilif.commands.options import INPUT, OUTPUT
+from equilif.commands.options import INPUT, OUTPUT, fields_of
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 
 if TYPE_CHECKING:
     from equilif.host.listening import BoardListener, Heard
     from equilif.listening import Answer, Listener, SensorListener, Stream
-    from equilif_golden.network import Network, Weights
+    from equilif_golden.network import Weights
 
 command = panel("Learning")
 
 MAX_SECONDS = 86_400.0
-POLL_SECONDS = 0.05  #: words are 0.2 s apart at least
+
+
+@dataclass(frozen=True)
+class LessonOptions:
+    """Options of a lesson."""
+
+    learn: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn the next words or samples of the board at --port, or those of FILE, as this class, "
+            "which may be new.",
+            show_default="classify",
+            metavar="CLASS",
+        ),
+    ] = None
+    utterances: Annotated[
+        int | None,
+        typer.Option(
+            help="With --port and --learn: number of words or samples to learn.",
+            min=1,
+            max=1000,
+            show_default="10",
+        ),
+    ] = None
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            help="With --learn: file of the new network, beside which the stored samples are.",
+            show_default="learned.npz",
+        ),
+        OUTPUT,
+    ] = None
 
 
 @command
@@ -66,33 +98,7 @@ def listen(
         ),
     ] = None,
     baud: Baud = None,
-    learn: Annotated[
-        str | None,
-        typer.Option(
-            help="Learn the next words or samples of the board at --port, or those of FILE, as this class, "
-            "which may be new.",
-            show_default="classify",
-            metavar="CLASS",
-        ),
-    ] = None,
-    utterances: Annotated[
-        int | None,
-        typer.Option(
-            help="With --port and --learn: number of words or samples to learn.",
-            min=1,
-            max=1000,
-            show_default="10",
-        ),
-    ] = None,
-    target: Annotated[
-        Path | None,
-        typer.Option(
-            "--save",
-            help="With --learn: file of the new network, beside which the stored samples are.",
-            show_default="learned.npz",
-        ),
-        OUTPUT,
-    ] = None,
+    options: Annotated[LessonOptions, fields_of(LessonOptions)] = LessonOptions(),
     unknown: Annotated[
         bool,
         typer.Option(
@@ -124,15 +130,14 @@ def listen(
 
     Example:  [bold]equilif listen results/words/network.npz words.wav --out words.html[/]
     """
-    from equilif import lesson
-    from equilif.data.parts import check_class
-    from equilif.listening import Listener, listener_of, microphone_blocks, wav_files
+    from equilif.listening import Listener, listener_of
     from equilif.training import saved
     from equilif_golden import files
 
     if out is not None:
         files.check(out)
-    if utterances is not None and (learn is None or port is None) or learn is None and target is not None:
+    learn = options.learn
+    if options.utterances is not None and (learn is None or port is None) or learn is None and options.target:
         raise ValueError("--utterances and --save belong to --learn, --utterances to --port: give it too")
     if port is not None and (source is not None or device is not None or out is not None):
         raise ValueError("--port has its own front end: leave out FILE, --device and --out")
@@ -141,225 +146,143 @@ def listen(
     if source is not None and (device is not None or seconds is not None):
         raise ValueError("--device and --seconds are for the microphone: leave them out, or leave out FILE")
     listener = listener_of(saved.read(network), unknown=unknown)
-    target = target or Path("learned.npz")
     if learn is not None:
-        check_class(learn)
         if port is None and source is None:
             raise ValueError("--learn needs FILE, or the --port of a board")
         if out is not None:
             raise ValueError("--out has no lesson: leave out --learn, or --out")
-        require_absent((target, lesson.memory_path(target, listener.unit)), overwrite)
-        files.check(target)
+        return _learn(listener, options, source, port, baud, overwrite)
     if port is not None:
-        if learn is None:
-            return _classify(_board(port, baud, listener), listener, seconds)
-        return _learn(port, baud, listener, learn, utterances, target)
+        return _classify(_board(port, baud, listener), seconds)
     if not isinstance(listener, Listener) and (source is None or device is not None):
         raise ValueError(f"{network} hears a sensor: give FILE with its readings, or --port")
-    if learn is not None:
-        assert source is not None
-        return _learn_recorded(listener, source, learn, target)
-    if not isinstance(listener, Listener):
-        assert source is not None
-        return _sensed(listener, source, out)
-    paths = None if source is None else wav_files(source)
-    streams = []
-    if paths is None:
+    return _stream(listener, source, device, seconds, out)
+
+
+def _stream(
+    listener: Listener | SensorListener,
+    source: Path | None,
+    device: str | None,
+    seconds: float | None,
+    out: Path | None,
+) -> dict[str, Any]:
+    """Print the answers to recordings, or to the signal of the microphone."""
+    from equilif.listening import Listener, microphone_blocks
+
+    if source is not None:
+        streams = listener.streams(
+            source, _print, lambda file: show.console.print(f"[bold]{show.literal(file)}[/]")
+        )
+    else:
+        assert isinstance(listener, Listener)
         show.console.print("listening; Ctrl-C ends")
         blocks = microphone_blocks(device, seconds)
-        streams.append(listener.listen("microphone", blocks, _print, out is not None))
-    else:
-        for path in paths:
-            if len(paths) > 1:
-                show.console.print(f"[bold]{show.literal(path)}[/]")
-            streams.append(listener.hear(path, _print))
+        streams = [listener.listen("microphone", blocks, _print, out is not None)]
     answers = [a for stream in streams for a in stream.answers]
-    words = sum(not a.reason for a in answers)
-    show.console.print(f"{words:,} words, {len(answers) - words:,} other segments")
+    found: dict[str, Any] = {"network": listener.saved.path, listener.unit: [a.to_dict() for a in answers]}
+    if isinstance(listener, Listener):
+        words = sum(not a.reason for a in answers)
+        show.console.print(f"{words:,} words, {len(answers) - words:,} other segments")
+    else:
+        found |= _rated(listener, streams)
     if out is not None:
-        _write_page(out, listener, streams)
-    return {"network": network, "words": [a.to_dict() for a in answers], "out": out}
+        from equilif.report import listening as page
+        from equilif_golden import files
+
+        files.write(out, files.printable(page.write(listener, streams)).encode())
+        show.console.print(f"wrote {show.literal(out)}")
+    return found | {"out": out}
 
 
-def _sensed(listener: SensorListener, source: Path, out: Path | None) -> dict[str, Any]:
-    """Print the answers to recorded readings, and how many are right where their classes are known."""
-    recorded = listener.recordings(source)
-    stream = listener.listen(str(source), recorded, _print)
-    if clipped := sum(r.clipped for r in recorded):
+def _rated(listener: SensorListener, streams: Sequence[Stream]) -> dict[str, Any]:
+    """Print how many samples of a sensor are right, where their classes are known."""
+    if clipped := sum(stream.clipped for stream in streams):
         show.console.print(f"[yellow]{clipped:,} values are beyond the range of the ADC: clipped[/]")
-    answers = stream.answers
+    answers = [a for stream in streams for a in stream.answers]
     known = [a for a in answers if a.expected in listener.labels]
     right = sum(a.label == a.expected for a in known)
     show.console.print(show_evaluation.rated(len(answers), right, len(known)))
-    if out is not None:
-        _write_page(out, listener, [stream])
-    samples = [a.to_dict() for a in answers]
-    found = {"network": listener.saved.path, "samples": samples, "clipped": clipped, "out": out}
-    return found | ({"accuracy": right / len(known)} if known else {})
-
-
-def _write_page(out: Path, listener: Listener | SensorListener, streams: Sequence[Stream]) -> None:
-    from equilif.report import listening as page
-    from equilif_golden import files
-
-    files.write(out, files.printable(page.write(listener, streams)).encode())
-    show.console.print(f"wrote {show.literal(out)}")
+    return {"clipped": clipped} | ({"accuracy": right / len(known)} if known else {})
 
 
 def _board(port: str, baud: int | None, listener: Listener | SensorListener) -> BoardListener:
-    """The board at a port, with the network."""
     from equilif.commands.boards import show_displaced
-    from equilif.host.listening import BoardListener, require_front_end
-    from equilif.host.ports import the_one
+    from equilif.host.listening import BoardListener
 
-    client = the_one(port, baud)
-    if not client.identity.front_end:
-        raise ValueError(
-            f"the board at {port} has no front end: load a bitstream of `equilif build BOARD --front-end "
-            "pdm` (adc for a sensor)"
-        )
-    require_front_end(client.config, listener)
-    board = BoardListener(client, listener)
-    show_displaced(client)
+    board = BoardListener.at(port, baud, listener)
+    show_displaced(board.displaced)
     return board
 
 
-def _words(board: BoardListener, seconds: float | None) -> Iterator[Heard]:
-    """Words of a board as they end, for ``seconds`` or until Ctrl-C."""
-    start = time.monotonic()
-    try:
-        while seconds is None or time.monotonic() < start + seconds:
-            if (word := board.poll()) is not None:
-                yield word
-            else:
-                time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        return
-
-
-def _classify(
-    board: BoardListener, listener: Listener | SensorListener, seconds: float | None
-) -> dict[str, Any]:
+def _classify(board: BoardListener, seconds: float | None) -> dict[str, Any]:
     """Print the words or samples of a board."""
-    from equilif import lesson
-    from equilif.listening import UNKNOWN, Listener
-
     show.console.print("listening; Ctrl-C ends")
     found = []
-    for word in _words(board, seconds):
-        if isinstance(listener, Listener) and word.sample is not None and not word.reason:
-            tokens = lesson.Words.of([word.sample], [0], word.sample.shape[1]).tokens
-            if listener.is_unknown(tokens):
-                word = word._replace(reason=UNKNOWN)
-        found.append(
-            {"label": None if word.reason else listener.labels[word.number], "reason": word.reason or None}
-        )
-        _print_word(word, listener.labels)
-    return {"network": listener.saved.path, listener.unit: found}
+    for word in board.known_words(seconds):
+        _print_word(word, board.labels)
+        label = None if word.reason else board.labels[word.number]
+        found.append({"label": label, "reason": word.reason or None})
+    return {"network": board.listener.saved.path, board.listener.unit: found}
 
 
 def _learn(
-    port: str,
+    listener: Listener | SensorListener,
+    options: LessonOptions,
+    source: Path | None,
+    port: str | None,
     baud: int | None,
-    listener: Listener | SensorListener,
-    label: str,
-    utterances: int | None,
-    target: Path,
+    overwrite: bool,
 ) -> dict[str, Any]:
-    """Learn words or samples of a board, and save network and stored ones."""
-    from equilif import lesson
+    """Learn words or samples of recordings or of a board, print accuracy, and save network and memory."""
+    from equilif import lesson as lessons
+    from equilif.listening import recorded_lesson
+    from equilif_golden import files
 
-    n = lesson.UTTERANCES if utterances is None else utterances
-    stored = listener.memory()
-    board = _board(port, baud, listener)
-    labels = _with_class(listener, label, board.add_class)
-    request = listener.request(label, n)
-    show.console.print(f"{show.literal(request)}; Ctrl-C leaves the network as it is")
-    samples = []
-    for word in _words(board, None):
-        _print_word(word, labels)
-        if word.sample is not None:
-            samples.append(word.sample)
-        if len(samples) == n:
-            break
+    label, target = options.learn, options.target or Path("learned.npz")
+    assert label is not None
+    lessons.with_label(listener.labels, label)
+    require_absent((target, lessons.memory_path(target, listener.unit)), overwrite)
+    files.check(target)
+    result: dict[str, Any] = {"network": target, "label": label}
+    if port is None:
+        assert source is not None
+        lesson = recorded_lesson(listener, source, label)
+        learn: Callable[..., Weights] = lesson.learned
+        _print_class(listener, label)
+        if lesson.left_out:
+            left_out = "; ".join(f"{n:,} {reason}" for reason, n in lesson.left_out.items())
+            show.console.print(f"left out: {left_out}")
+        result["samples"] = len(lesson.new)
     else:
-        raise ValueError(f"{len(samples)} of {n} {listener.unit} arrived: nothing was learned")
-    new = listener.samples(samples, labels.index(label))
-    found = _lesson(listener, board.network, board.chip.weights, labels, (new, stored), board.learn, target)
-    return {"network": target, "label": label, "utterances": n, "accuracy": found}
+        n = options.utterances or lessons.UTTERANCES
+        stored = listener.memory()
+        board = _board(port, baud, listener)
 
+        def ready() -> None:
+            _print_class(listener, label)
+            request = show.literal(listener.request(label, n))
+            show.console.print(f"{request}; Ctrl-C leaves the network as it is")
 
-def _learn_recorded(
-    listener: Listener | SensorListener, source: Path, label: str, target: Path
-) -> dict[str, Any]:
-    """Learn recorded words or readings by the golden kernel, and save network and stored samples."""
-    from equilif import lesson
-    from equilif_golden.kernel import Kernel
-
-    answers = listener.recorded(source)
-    stored = listener.memory()
-    network, weights = listener.saved.network, listener.saved.weights
-
-    def add_class() -> None:
-        nonlocal network, weights
-        network, weights = lesson.with_class(network, weights)
-
-    labels = _with_class(listener, label, add_class)
-    samples = [x for x in map(listener.sample, answers) if x is not None]
-    reasons = Counter(a.reason for a in answers if listener.sample(a) is None)
-    left_out = "; ".join(f"{n:,} {reason}" for reason, n in sorted(reasons.items()))
-    if not samples:
-        raise ValueError(f"{source} holds no {listener.unit}: {left_out or 'silence'}. Nothing was learned")
-    if left_out:
-        show.console.print(f"left out: {left_out}")
-    new = listener.samples(samples, labels.index(label))
-    kernel = Kernel(network, weights, learning_rate=lesson.LEARNING_RATE, threads=1)
-
-    def learn(samples: lesson.Samples, **options: Any) -> Weights:
-        lesson.learn(kernel, samples, **options)
-        return kernel.weights
-
-    found = _lesson(listener, network, weights, labels, (new, stored), learn, target)
-    return {"network": target, "label": label, "samples": len(new), "accuracy": found}
-
-
-def _with_class(listener: Listener | SensorListener, label: str, add: Callable[[], None]) -> tuple[str, ...]:
-    """Classes after a lesson; ``add``: adds an output for a new one."""
-    if label in listener.labels:
-        return listener.labels
-    add()
-    show.console.print(f"{show.literal(label)} is a new class")
-    return (*listener.labels, label)
-
-
-def _lesson(
-    listener: Listener | SensorListener,
-    network: Network,
-    before: Weights,
-    labels: tuple[str, ...],
-    samples: tuple[Any, Any],
-    learn: Callable[..., Weights],
-    target: Path,
-) -> dict[str, list[float]]:
-    """Learn new and stored ``samples``, print accuracy, and save network and memory."""
-    from equilif import lesson
-    from equilif_golden.kernel import Kernel
-
-    new, stored = samples
-    everything = stored.plus(new)
+        lesson = board.prepare_lesson(
+            label, n, stored, ready=ready, report=lambda word: _print_word(word, board.labels)
+        )
+        learn = functools.partial(board.learn, lesson.samples, passes=lessons.PASSES)
+        result["utterances"] = n
     with show.bar() as progress:
-        task = progress.add_task("learn", total=lesson.PASSES, note=f"{len(everything):,} {listener.unit}")
-        weights = learn(everything, passes=lesson.PASSES, report=lambda k: progress.update(task, completed=k))
-    found = {
-        name: [part.accuracy(Kernel(network, w)) for w in (before, weights)]
-        for name, part in (("new", new), ("stored", stored))
-    }
-    for name, (first, last) in found.items():
+        note = f"{len(lesson.samples):,} {listener.unit}"
+        task = progress.add_task("learn", total=lessons.PASSES, note=note)
+        weights = learn(report=lambda k: progress.update(task, completed=k))
+    accuracy = lesson.accuracy(weights)
+    for name, (first, last) in accuracy.items():
         show.console.print(f"{name} {listener.unit}: {first:.1%} right before, [bold]{last:.1%}[/] after")
-    lesson.save(target, listener.saved, network, weights, labels, everything)
-    memory = lesson.memory_path(target, listener.unit)
+    memory = lesson.save(target, weights)
     show.console.print(f"wrote {show.literal(target)} and {show.literal(memory)}")
-    return found
+    return {**result, "accuracy": accuracy}
+
+
+def _print_class(listener: Listener | SensorListener, label: str) -> None:
+    if label not in listener.labels:
+        show.console.print(f"{show.literal(label)} is a new class")
 
 
 def _print_word(word: Heard, labels: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
-"""Options of commands that come from a table: the phases of a schedule, what an engine has, and others.
+"""Options of commands that come from a table, or from the fields of a dataclass.
 
     phases: Annotated[Given, phases()] = DEFAULTS
+    lesson: Annotated[LessonOptions, fields_of(LessonOptions)] = LessonOptions()
 
-stands for all of these options in the list of a command's parameters.
+stand for all of these options in the list of a command's parameters.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -61,15 +62,22 @@ DEFAULTS: Given = MappingProxyType({})
 class OptionGroup:
     """In the annotation of a command's parameter: options in its place, as parameters are annotated.
 
-    The parameter gets what ``make`` makes of those that were given.
+    The parameter gets what ``make`` makes of those that were given.  ``defaults``: other than None.
     """
 
     options: Mapping[str, Any]
     make: Callable[[dict[str, Any]], Any] = dict
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fields_of(kind: type[Any]) -> OptionGroup:
+    """Options that are the fields of a dataclass; the parameter gets an instance."""
+    options = get_type_hints(kind, include_extras=True)
+    return OptionGroup(options, lambda given: kind(**given), {f.name: f.default for f in fields(kind)})
 
 
 def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with all of its options in the place of each :class:`Several`."""
+    """The function with all of its options in the place of each :class:`OptionGroup`."""
     tables: dict[str, OptionGroup] = {}
     parameters: list[inspect.Parameter] = []
     for p in inspect.signature(function, eval_str=True).parameters.values():
@@ -77,7 +85,10 @@ def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
         for table in getattr(p.annotation, "__metadata__", ()):
             if isinstance(table, OptionGroup):
                 tables[p.name] = table
-                found = [p.replace(name=k, annotation=v, default=None) for k, v in table.options.items()]
+                found = [
+                    p.replace(name=k, annotation=v, default=table.defaults.get(k))
+                    for k, v in table.options.items()
+                ]
         parameters += found
 
     @functools.wraps(function)

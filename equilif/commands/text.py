@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from equilif.commands import Json, panel, saved_network
-from equilif.commands.options import INPUT, OUTPUT
+from equilif.commands.options import INPUT, OUTPUT, fields_of
 from equilif.show import console as show
 
 if TYPE_CHECKING:
@@ -17,39 +18,34 @@ if TYPE_CHECKING:
     from equilif.training.text import Settings
 
 command = panel("Scale")
-EVERY = 250  #: steps between validations, after which the run is saved
 
 
-@command
-def train_text(
-    texts: Annotated[
-        list[Path],
-        typer.Argument(metavar="TEXT...", help="Files of UTF-8 text, or folders with such files."),
-        INPUT,
-    ],
-    pattern: Annotated[str, typer.Option(help="Names of the files to read in folders.")] = "*.txt",
-    layers: Annotated[int | None, typer.Option(help="Number of layers.", show_default="2", min=1)] = None,
+@dataclass(frozen=True)
+class SettingOptions:
+    """Settings of a run (equilif.training.text.Settings); None: not given."""
+
+    layers: Annotated[int | None, typer.Option(help="Number of layers.", show_default="2", min=1)] = None
     positions: Annotated[
         int | None, typer.Option(help="Characters of a sequence.", show_default="64", min=1)
-    ] = None,
+    ] = None
     features: Annotated[
         int | None,
         typer.Option(help="Neurons per position between the layers.", show_default="64", min=1),
-    ] = None,
+    ] = None
     heads: Annotated[
         int | None, typer.Option(help="Heads of the self-attention.", show_default="4", min=1)
-    ] = None,
+    ] = None
     hidden: Annotated[
         int | None,
         typer.Option(help="Neurons per position inside a feed-forward layer.", show_default="256", min=1),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of updates.", show_default="3000", min=1)] = None,
+    ] = None
+    steps: Annotated[int | None, typer.Option(help="Number of updates.", show_default="3000", min=1)] = None
     batch_size: Annotated[
         int | None, typer.Option(help="Sequences per update.", show_default="32", min=1)
-    ] = None,
+    ] = None
     learning_rate: Annotated[
         float | None, typer.Option(help="Largest learning rate.", show_default="0.002")
-    ] = None,
+    ] = None
     noise: Annotated[
         float | None,
         typer.Option(
@@ -58,7 +54,7 @@ def train_text(
             min=0,
             max=1,
         ),
-    ] = None,
+    ] = None
     spike_steps: Annotated[
         int | None,
         typer.Option(
@@ -68,7 +64,7 @@ def train_text(
             show_default="0",
             min=0,
         ),
-    ] = None,
+    ] = None
     window: Annotated[
         int | None,
         typer.Option(
@@ -77,8 +73,8 @@ def train_text(
             show_default="8",
             min=1,
         ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and sequences.", show_default="0")] = None,
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and sequences.", show_default="0")] = None
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -89,7 +85,23 @@ def train_text(
             )
         ),
         INPUT,
-    ] = None,
+    ] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        return {k: str(v.absolute()) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+@command
+def train_text(
+    texts: Annotated[
+        list[Path],
+        typer.Argument(metavar="TEXT...", help="Files of UTF-8 text, or folders with such files."),
+        INPUT,
+    ],
+    pattern: Annotated[str, typer.Option(help="Names of the files to read in folders.")] = "*.txt",
+    settings: Annotated[SettingOptions, fields_of(SettingOptions)] = SettingOptions(),
     out: Annotated[Path, typer.Option(help="Output folder: network.npz, text.pt."), OUTPUT] = Path(
         "results/text"
     ),
@@ -115,24 +127,9 @@ def train_text(
     from equilif.training.names import NETWORK, TEXT
     from equilif.training.text import Settings, TextRun
 
-    given: dict[str, Any] = {
-        "layers": layers,
-        "positions": positions,
-        "features": features,
-        "heads": heads,
-        "hidden": hidden,
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "noise": noise,
-        "spike_steps": spike_steps,
-        "window": window,
-        "seed": seed,
-        "teacher": None if teacher is None else str(teacher.absolute()),
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if resume and chosen:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+    given = settings.given
+    if resume and given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ValueError(f"a resumed run keeps its settings: leave out {options}")
 
     def text(settings: Settings) -> Text:
@@ -146,27 +143,25 @@ def train_text(
             run = TextRun.resume(out, text)
         else:
             folder.require_free(overwrite=resume is False)
-            settings = Settings(**chosen)
-            run = TextRun.start(settings, text(settings))
+            new = Settings(**given)
+            run = TextRun.start(new, text(new))
             folder.clear()
         s = run.settings
         show.console.print(
             f"{len(run.text.train):,} training and {len(run.text.validation):,} validation characters, "
             f"{s.symbols} symbols; {s.layers} layers, {run.model.network.n_weights:,} weights, seed {s.seed}"
         )
-        start, first = time.perf_counter(), run.step
+        start = time.perf_counter()
         with show.bar() as progress:
-            task = progress.add_task("train", total=s.steps, completed=first, note="")
-            while run.step < s.steps:
-                point = run.train(
-                    EVERY,
-                    lambda step, bits: progress.update(task, completed=step, note=f"{bits:.2f} bits"),
-                )
-                run.save(out)
-                progress.console.print(
+            task = progress.add_task("train", total=s.steps, completed=run.step, note="")
+            run.finish(
+                out,
+                lambda step, bits: progress.update(task, completed=step, note=f"{bits:.2f} bits"),
+                lambda point: progress.console.print(
                     f"step {point.step:,}  bits per character: training {point.train:.3f}, "
                     f"validation {point.validation:.3f}"
-                )
+                ),
+            )
     found = run.points[-1]
     show.console.print(
         f"validation [bold]{found.validation:.3f}[/] bits per character in floating point after "

@@ -156,7 +156,7 @@ def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:
         engine = ", ".join(f"{k} {v}" for k, v in summary(client.identity).items())
         show.console.print(f"[bold]{show.literal(port)}[/]: {show.literal(engine)}")
         chip = Chip(client, *arguments, **options)
-        show_displaced(client)
+        show_displaced(client.displaced)
         return chip
 
     return make

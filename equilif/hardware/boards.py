@@ -145,6 +145,26 @@ def fit(board: Board, network: Network, encoding: Encoding | None = None) -> Fit
     return min(found, key=lambda f: (bool(f.short), not _has_front_end(f.design, encoding)))
 
 
+def with_options(
+    board: Board,
+    *,
+    standalone: bool | None = None,
+    front_end: str | None = None,
+    link: str | None = None,
+    clock: float | None = None,
+) -> Board:
+    """A board with the options of `equilif build` that were given."""
+    if standalone is not None:
+        board = board.with_standalone(standalone)
+    if link is not None:
+        board = board.with_link(link)
+    if clock is not None:
+        board = board.with_clock(clock)
+    if front_end is not None:
+        board = board.with_front_end(front_end).with_standalone(bool(standalone))
+    return board
+
+
 def short(design: Board, network: Network, encoding: Encoding | None = None) -> str:
     """Why a build does not hold a network, or nothing."""
     if lacking := _lacks_front_end(design, encoding):

@@ -14,7 +14,8 @@ import numpy as np
 from equilif import lesson
 from equilif.data.about import About
 from equilif.host.client import Client
-from equilif.host.store import HEADER_BYTES, Lessons, Samples, Store, StoreError, TrainingJob
+from equilif.host.journal import HEADER_BYTES, StoreError
+from equilif.host.store import Lessons, Samples, Store, TrainingJob
 from equilif.lesson import Words
 from equilif.listening import Listener
 from equilif_golden import network as networks

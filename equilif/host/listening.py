@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from equilif import lesson
 from equilif.data.sensor import mismatch
-from equilif.lesson import Samples
-from equilif.listening import Listener, SensorListener
+from equilif.lesson import Lesson, Samples, Words
+from equilif.listening import UNKNOWN, Listener, SensorListener
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Engine
@@ -28,6 +29,9 @@ OTHER_REASONS = {
     live.NO_CLASS: "the label of the pins is no class of the network",
     live.LOST: "lost: the engine was still at work",
 }
+
+
+POLL_SECONDS = 0.05  #: words are 0.2 s apart at least
 
 
 class Heard(NamedTuple):
@@ -81,12 +85,35 @@ def require_sensor(board: Board, listener: SensorListener) -> None:
 
 
 class BoardListener:
-    """A board with a front end, and the network that it hears with.  The board has the weights."""
+    """A board with a front end, and the network that it hears with.  The board has the weights.
+
+    labels : classes, with those that were added.
+    displaced : whether the network took the place of one that the board had trained itself.
+    """
+
+    displaced = False
 
     def __init__(self, engine: Engine, listener: Listener | SensorListener):
         self.engine = engine
         self.listener = listener
+        self.labels: tuple[str, ...] = listener.labels
         self._load(listener.saved.network, listener.saved.weights)
+
+    @classmethod
+    def at(cls, port: str, baud: int | None, listener: Listener | SensorListener) -> BoardListener:
+        """The board at a port; ValueError unless it has the front end of this network."""
+        from equilif.host.ports import the_one
+
+        client = the_one(port, baud)
+        if not client.identity.front_end:
+            raise ValueError(
+                f"the board at {port} has no front end: load a bitstream of `equilif build BOARD --front-end "
+                "pdm` (adc for a sensor)"
+            )
+        require_front_end(client.config, listener)
+        board = cls(client, listener)
+        board.displaced = client.displaced
+        return board
 
     def _load(self, network: Network, weights: Weights) -> None:
         live.pause(self.engine)
@@ -109,9 +136,68 @@ class BoardListener:
             sample = None
         return Heard(last.number, last.kind == "L", sample=sample)
 
-    def add_class(self) -> None:
-        """One more output."""
+    def words(self, seconds: float | None = None) -> Iterator[Heard]:
+        """Words or samples as they end, for ``seconds`` or until Ctrl-C."""
+        start = time.monotonic()
+        try:
+            while seconds is None or time.monotonic() < start + seconds:
+                if (word := self.poll()) is not None:
+                    yield word
+                else:
+                    time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            return
+
+    def known_words(self, seconds: float | None = None) -> Iterator[Heard]:
+        """As :meth:`words`; words that are like none of training have a reason."""
+        for word in self.words(seconds):
+            if isinstance(self.listener, Listener) and word.sample is not None and not word.reason:
+                tokens = Words.of([word.sample], [0], word.sample.shape[1]).tokens
+                if self.listener.is_unknown(tokens):
+                    word = word._replace(reason=UNKNOWN)
+            yield word
+
+    def add_class(self, label: str) -> None:
+        """One more output, for a new class."""
+        labels = lesson.with_label(self.labels, label)
         self._load(*lesson.with_class(self.network, self.chip.weights))
+        self.labels = labels
+
+    def prepare_lesson(
+        self,
+        label: str,
+        n: int,
+        stored: Samples,
+        *,
+        ready: Callable[[], None] = lambda: None,
+        report: Callable[[Heard], None] = lambda word: None,
+    ) -> Lesson:
+        """Lesson of the next ``n`` words or samples, as a class that may be new; ValueError when Ctrl-C ends
+        it before.
+
+        stored : samples of the listener's memory.
+        ready : called when the board hears; ``report`` gets each word.
+        """
+        if label not in self.labels:
+            self.add_class(label)
+        ready()
+        samples = []
+        for word in self.words():
+            report(word)
+            if word.sample is not None:
+                samples.append(word.sample)
+            if len(samples) == n:
+                break
+        else:
+            raise ValueError(f"{len(samples)} of {n} {self.listener.unit} arrived: nothing was learned")
+        return Lesson(
+            saved=self.listener.saved,
+            network=self.network,
+            weights=self.chip.weights,
+            labels=self.labels,
+            new=self.listener.samples(samples, self.labels.index(label)),
+            stored=stored,
+        )
 
     def learn(
         self,

@@ -30,12 +30,12 @@ from equilif_golden.front_end.button import LONG, SHORT
 from equilif_golden.front_end.live import ANSWER_BYTES, Table
 from equilif_golden.front_end.pdm import RATE, Modulator
 from equilif_golden.front_end.sensor import RATE_HZ
-from equilif_golden.network import Network
 
 with needs("hdl,boards,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
 
+    from equilif.hardware.boards import short
     from equilif_boards import Board
     from equilif_hdl.front_end.listener import MIN_CLOCK_HZ
     from equilif_sim import board as simulation
@@ -44,6 +44,8 @@ with needs("hdl,boards,sim"):
 
 #: cycles between samples of the learn button: a long press takes 130,000 cycles
 BUTTON_DIVISOR = 2000
+#: learning rate of a sensor's network that learns in simulation
+LEARNING_RATE = 0.01
 #: of a front end for a sensor, in place of the board's, for short simulations
 SENSOR_CLOCK_HZ = 8_000_000
 SENSOR_RATE_HZ = 5_500
@@ -63,6 +65,7 @@ class Simulated:
     def __init__(
         self, board: Board, baud: int | None = None, flash: Path | None = None, udp: int | None = None
     ):
+        self.design = board
         self.clock_hz = board.clock_hz
         self.area = board.area
         self.link = board.link.for_simulation(board.clock_hz, baud)
@@ -117,6 +120,12 @@ class Simulated:
         self.board.reset()
         self.board.work()
         return client
+
+    def play(self, network: Path, file: Path, learn: int | None = None) -> Iterator[dict[str, Any]]:
+        """As :meth:`listen` or :meth:`sense`, for the front end of the board."""
+        if self.design.adc is None:
+            return self.listen(network, file, learn)
+        return self.sense(network, file, learn, 0.0 if learn is None else LEARNING_RATE)
 
     def listen(self, network: Path, wav: Path, learn: int | None = None) -> Iterator[dict[str, Any]]:
         """Load a network, and play a recording to the microphone; yields the answers as they come.
@@ -256,9 +265,20 @@ def require_flash(file: Path) -> None:
     files.check(file)
 
 
-def require_readings(network: Path, file: Path, board: Board, learn: int | None) -> Network:
-    """The network; ValueError or OSError unless it takes samples of the sensor of this board, and these are
-    recordings of it.  ``learn``: the class that is learned, or None.
+def with_front_end(board: Board, kind: str, network: Path, file: Path, learn: int | None = None) -> Board:
+    """The board with a front end, pdm or adc, for this network and recording; ValueError or OSError unless
+    they belong together.  ``learn``: number of the class that is learned, or None.
+    """
+    found = board.with_front_end(kind)
+    listener = _words(network, file) if kind == "pdm" else _readings(network, file, found, learn)
+    if reason := short(found, listener.saved.network, listener.saved.encoding):
+        raise ValueError(f"{found.title}, with a front end: {reason}")
+    return found
+
+
+def _readings(network: Path, file: Path, board: Board, learn: int | None) -> SensorListener:
+    """The network's listener; ValueError or OSError unless it takes samples of the sensor of this board, and
+    these are recordings of it.
     """
     listener = SensorListener(saved.read(network))
     require_sensor(board, listener)
@@ -268,13 +288,15 @@ def require_readings(network: Path, file: Path, board: Board, learn: int | None)
             f"--learn must be the number of a class, 0 to {len(listener.labels) - 1}, not {learn}: of a new "
             "class with  equilif listen NETWORK FILE --learn CLASS"
         )
-    return listener.saved.network
+    return listener
 
 
-def require_words(network: Path, wav: Path) -> Network:
-    """The network; ValueError or OSError unless it takes front-end features, and this is a recording."""
+def _words(network: Path, wav: Path) -> Listener:
+    """The network's listener; ValueError or OSError unless it takes front-end features, and this is a
+    recording.
+    """
     file_blocks(wav)
-    return Listener(saved.read(network)).saved.network
+    return Listener(saved.read(network))
 
 
 @contextlib.contextmanager

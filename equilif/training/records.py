@@ -27,7 +27,8 @@ from equilif.data.identity import NamedSet
 from equilif.data.known import KnownWords
 from equilif.training.identity import NetworkIdentity
 from equilif_golden import network as networks
-from equilif_golden.network import Network, Weights
+from equilif_golden.fixed import Raw
+from equilif_golden.network import Network
 from equilif_golden.places import PlacedError
 
 T = TypeVar("T")
@@ -160,7 +161,7 @@ def read_identity(network: Path) -> About | NamedSet | None:
         return record(NamedSet, found)
 
 
-def save_network(path: Path, network: Network, weights: Weights, data: DataSet) -> None:
+def save_network(path: Path, network: Network, weights: Mapping[str, Raw], data: DataSet) -> None:
     """A network.npz that says which data it belongs to, and which words it knows."""
     identity = data.identity
     if isinstance(identity, About) and identity.encoding.front_end and data.tokens_train is not None:
@@ -168,7 +169,7 @@ def save_network(path: Path, network: Network, weights: Weights, data: DataSet) 
     networks.save(path, network, weights, None if identity is None else dataclasses.asdict(identity))
 
 
-def holds(path: Path, network: Network, weights: Weights, about: Mapping[str, Any] | None) -> bool:
+def holds(path: Path, network: Network, weights: Mapping[str, Raw], about: Mapping[str, Any] | None) -> bool:
     """Whether a file has this network with these weights and this data record."""
     try:
         there, found = networks.load(path)

@@ -44,6 +44,7 @@ with needs("torch"):
     from equilif_golden.real.trainer import Trainer
 
 TASK = "next-character"
+EVERY = 250  #: steps between validations, after which a run is saved
 #: sequences that a validation takes, drawn once
 VALIDATED = 400
 BATCH = 50  #: of these together
@@ -244,6 +245,18 @@ class TextRun:
             progress(self.step, bits)
         self.points.append(Point(self.step, total / max(1, last - first), self.validate()))
         return self.points[-1]
+
+    def finish(
+        self,
+        folder: Path,
+        progress: Callable[[int, float], None] = lambda step, bits: None,
+        report: Callable[[Point], None] = lambda point: None,
+    ) -> None:
+        """Train to the end; validated, reported and saved every EVERY steps.  ``progress``: as of train."""
+        while self.step < self.settings.steps:
+            point = self.train(EVERY, progress)
+            self.save(folder)
+            report(point)
 
     def validate(self) -> float:
         """Bits per character of the same sequences of the validation text, from the rates of the output."""

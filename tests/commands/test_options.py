@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
 import typer
 
 from equilif import cli
-from equilif.commands.options import CHANGES, DEFAULTS, Given, OptionGroup, expanded
+from equilif.commands.options import CHANGES, DEFAULTS, Given, OptionGroup, expanded, fields_of
 from equilif_golden.engine import features
 from equilif_golden.places import PlacedError
 from equilif_golden.schedule import OPTIONS, Schedule
@@ -75,3 +77,19 @@ def test_option_groups():
     assert list(run.__annotations__) == ["x", "a", "b", "y"]
     assert run(x=1, a=2, b=None, y=4) == (1, {"a": 2}, 4)
     assert run(x=1, a=None, b="", y=4) == (1, {"b": ""}, 4)
+
+
+@dataclass(frozen=True)
+class Size:
+    a: Annotated[int, typer.Option()] = 2
+    b: Annotated[str | None, typer.Option()] = None
+
+
+def test_options_of_a_dataclass():
+    def command(size: Annotated[Size, fields_of(Size)] = Size(), y: int = 3) -> object:
+        return size, y
+
+    run = expanded(command)
+    defaults = {p.name: p.default for p in inspect.signature(run).parameters.values()}
+    assert defaults == {"a": 2, "b": None, "y": 3}
+    assert run(a=5, b=None, y=4) == (Size(5), 4)

@@ -167,6 +167,7 @@ def test_lesson_equals_golden():
         table=lambda network: live.Table(network, SCALING),
         read=live.read_tokens,
         reasons=Listener.reasons,
+        labels=tuple("abcdefgh"[:CLASSES]),
     )
     listener = BoardListener(Client(board, timeout=0.05), known)
     modulator = Modulator()
@@ -190,7 +191,7 @@ def test_lesson_equals_golden():
 
     assert heard(*CLICK).reason
     before = heard(*ONE)
-    listener.add_class()
+    listener.add_class("new")
     words = lesson.Words.of([before.sample], [CLASSES], SHAPE[1])
     listener.learn(words, passes=8, learning_rate=0.1)
     network, first = lesson.with_class(NETWORK, weights)

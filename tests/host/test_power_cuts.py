@@ -17,9 +17,10 @@ import typer
 from equilif.commands import boards
 from equilif.commands import standalone as commands
 from equilif.host import client as client_module
-from equilif.host import ports
+from equilif.host import ports, standalone
 from equilif.host.client import Client, LinkError
-from equilif.host.store import Store, StoreError, require_valid
+from equilif.host.journal import StoreError, require_valid
+from equilif.host.store import Store
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, CounterMismatch, read_weights
 from equilif_golden.engine.compiler import Compiled
@@ -211,7 +212,7 @@ def connected(monkeypatch):
     def connect(client):
         monkeypatch.setattr(ports, "connect", lambda path, baud=None: client)
 
-    monkeypatch.setattr(commands, "POLL_SECONDS", 0)
+    monkeypatch.setattr(standalone, "POLL_SECONDS", 0)
     return connect
 
 

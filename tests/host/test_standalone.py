@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equilif.commands import standalone as commands
-from equilif.host import ports
+from equilif.host import ports, standalone
+from equilif.host.journal import StoreError
 from equilif.host.store import Store
 from equilif.training.history import NETWORK, digest
 from equilif.training.identity import NetworkIdentity
+from equilif.training.presets import PRESETS
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.link.device import Device
@@ -32,7 +33,7 @@ def device(monkeypatch):
     found = new()
     found.trainer.work()
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client_of(found))
-    monkeypatch.setattr(commands, "POLL_SECONDS", 0)
+    monkeypatch.setattr(standalone, "POLL_SECONDS", 0)
     return found
 
 
@@ -285,12 +286,25 @@ def test_invalid_requests(device, table, tmp_path, monkeypatch):
     ("chip", "message"),
     [(0xFFFFFF, "no flash answers"), (0, "no flash answers"), (0xC84013, "524,288 bytes")],
 )
-def test_unsuitable_flash(device, table, tmp_path, chip, message):
+def test_unsuitable_flash(device, chip, message):
     """The flash is unchanged."""
     device.trainer.registers.chip = chip
     before = bytes(device.flash.content)
-    assert message in error_of("upload", *table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "n.npz")
+    with pytest.raises(StoreError, match=message):
+        standalone.require_replaceable(client_of(device), overwrite=False)
     assert bytes(device.flash.content) == before
+
+
+def test_job_of_a_data_set():
+    """As a board learns it: without augmentation, which is refused otherwise."""
+    data = PRESETS["digits"].load()
+    moved = PRESETS["digits"].changed(random_shift=0.1, epochs=3)
+    with pytest.raises(ValueError, match="random_shift"):
+        standalone.job_of(data, moved)
+    description, left_out = standalone.without_augmentation(moved)
+    job = standalone.job_of(data, description, seed=4, samples=7, tests=0)
+    assert left_out == ["random_shift"] and job.total == 7 and len(job.rates) == 3
+    assert digest(job.weights) == digest(job.network.initial_weights(4))
 
 
 def test_flash_image_equals_client_data(device):

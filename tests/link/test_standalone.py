@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from equilif.host.client import DeviceError
-from equilif.host.store import Samples, Store, StoreError, TrainingJob, begin_tests
+from equilif.host.journal import StoreError, begin_tests
+from equilif.host.store import Samples, Store, TrainingJob
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig

@@ -210,6 +210,10 @@ def test_run_resumes_exactly(tmp_path):
     again.train(7)
     assert again.trainer.spikes == Schedule(free=32, nudged=8, window=8)
     assert all(torch.equal(a, b) for a, b in zip(whole.model.values, again.model.values, strict=True))
+    points: list[object] = []
+    again.finish(tmp_path, report=points.append)
+    assert points == again.points[2:] and len(points) == 1
+    assert TextRun.resume(tmp_path, lambda settings: text()).step == settings.steps
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from equilif.training.history import saved_history
 from equilif.training.identity import NetworkIdentity
+from equilif_golden import network as networks
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.compiler import Compiled, engine_for
@@ -65,6 +67,33 @@ class DriverNetwork:
     rates: dict[str, list[Block]]
     weights: Raw
     constants: Raw
+
+    @classmethod
+    def load(cls, path: Path, config: EngineConfig, learning_rate: float | None = None) -> Self:
+        """Compile a saved network; without a learning rate with that of the run in its folder.
+
+        ValueError where neither tells it, or for a network that cannot learn.
+        """
+        network, weights = networks.load(path)
+        if learning_rate is None and network.trainable:
+            history = saved_history(path.parent)
+            # a run in real numbers has a rate of another optimiser
+            if history is None or history.real or not history.knows(weights):
+                raise ValueError(
+                    f"{path} has no run that tells its learning rate: give --learning-rate, 0 for inference "
+                    "alone"
+                )
+            learning_rate = history.preset.learning_rate
+        if learning_rate and not network.trainable:
+            raise ValueError(f"{path} cannot learn: {network.untrainable}; or leave out --learning-rate")
+        return cls.compile(
+            network,
+            weights,
+            config,
+            learning_rate=learning_rate or 0.0,
+            counter=networks.counter(path),
+            about=networks.about(path),
+        )
 
     @classmethod
     def compile(
