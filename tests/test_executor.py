@@ -13,14 +13,22 @@ from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.memories import memories
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
-from equilif_golden.executor import COUNTER, MOVED, PREDICTION, SCALE, SHORTENED, SPIKES, Executor
-from equilif_golden.executor import new_memories, run
-from equilif_golden.kernel import Kernel
+from equilif_golden.executor import (
+    COUNTER,
+    MOVED,
+    PREDICTION,
+    SCALE,
+    SHORTENED,
+    SPIKES,
+    Executor,
+    new_memories,
+    run,
+)
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.steps import decode
 from equilif_sim.tools.programs import random_program, random_values, random_weights
-from tests.test_kernel import cases, neurons, tokens_of
+from tests.test_kernel import cases, tokens_of
 
 
 def check(network, weights, eta, counter, x, labels, sequences):

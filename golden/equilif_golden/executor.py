@@ -693,8 +693,13 @@ def begin(
     m: Memories, at: Places, fold: Raw, x: U8, tokens: TokenRows, j: int, table: I16, patterns: I16
 ) -> None:
     """Inputs and patterns of sample ``j``."""
-    for i in range(at.n_inputs):
-        put_both(m, at.inputs + i, x[j, fold[i]] if len(fold) else x[j, i])
+    for values in (m.plus, m.minus):
+        inputs = values[at.inputs : at.inputs + at.n_inputs]
+        if len(fold):
+            for i in range(len(inputs)):
+                inputs[i] = x[j, fold[i]]
+        else:
+            copy_to(x[j], inputs)
     if not len(tokens.off):
         return
     first = tokens.off[j]
