@@ -76,7 +76,7 @@ EXPONENT_LO = -EXPONENT_HI - 1
 VALUE_HI, VALUE_F, VALUE_WIDTH = VALUE.hi, VALUE.f, VALUE.width
 SIGNED_HI, SIGNED_LO = SIGNED.hi, SIGNED.lo
 #: registers
-COUNTER, SCALE, MOVED, PREDICTION, SPIKES, SHORTENED, SKIPPED, VERSION = range(8)
+COUNTER, SCALE, MOVED, PREDICTION, SPIKES, SHORTENED, SKIPPED, VERSION, PRESENT = range(9)
 
 
 class Memories(NamedTuple):
@@ -117,7 +117,7 @@ def new_memories(steps: Steps, states: int, values: int, weights: int) -> Memori
         events=np.zeros(values, np.int32),
         sent=np.zeros(values, np.int32),
         v=np.zeros((3, values), np.int16),
-        registers=np.zeros(8, np.int64),
+        registers=np.zeros(9, np.int64),
         loops=np.zeros((3, 2), np.int64),
     )
 
@@ -306,6 +306,23 @@ def transpose(t: Step, m: Memories) -> None:
 
 
 @inlined
+def add_row_sums(t: Step, m: Memories, values: U8, flag: int, half: int, drive: I32) -> None:
+    """Drive of the rows of a dense synapse: most values are not zero, so rows are read from end to end."""
+    for k in range(len(values)):
+        m.sent[k] = to_signed(values[k], flag)
+    for i in range(min(len(drive), m.registers[PRESENT]) if t.loaded else len(drive)):
+        total = i32(0)
+        for s in range(t.segments):
+            k = s * t.length
+            at = row_at(t, i) + k * t.length
+            row = m.w[at : at + t.length]
+            sent = m.sent[k : k + t.length]
+            for j in range(len(row)):
+                total = add(total, product(sent[j], row[j], half))
+        drive[i] = add(drive[i], total)
+
+
+@inlined
 def gather(p: Steps, t: Step, m: Memories) -> None:
     spikes = m.s[t.src : t.src + t.n_src]
     drive = m.a[t.dst : t.dst + t.n_dst]
@@ -335,7 +352,9 @@ def drive(p: Steps, t: Step, m: Memories) -> None:
     drive = m.b[t.dst : t.dst + t.n_dst]
     flag = i32(128 if t.mode & IS_SIGNED else 0)
     half = i32(t.gain)
-    if t.mode & COLUMN:
+    if t.mode & COLUMN and t.targets == 1:
+        add_row_sums(t, m, values, flag, half, drive)
+    elif t.mode & COLUMN:
         if m.versions[t.copy] != m.registers[VERSION]:
             transpose(t, m)
         for q in range(t.targets):
@@ -709,6 +728,7 @@ def begin(
         copy_to(table[row] if len(table) else tokens.table[row], patterns[k])
         copy_to(patterns[k], m.w[at.tokens + k * at.width : at.tokens + (k + 1) * at.width])
     m.registers[VERSION] += 1
+    m.registers[PRESENT] = n
     for k in range(at.n_present):
         put_both(m, at.present + k, VALUE_HI if k < n else 0)
 
@@ -793,7 +813,12 @@ class Executor:
         self.network = network
         config = Unlimited(network.numerics)
         self.compiled = placed = Compiled(network, config)
-        self._steps = decode(placed.program(learning_rate), config, wraps=False)
+        self._steps = decode(
+            placed.program(learning_rate),
+            config,
+            wraps=False,
+            loaded=placed.tokens_first if network.dynamic_attention else None,
+        )
         self._memories = m = new_memories(self._steps, placed.state_groups, placed.n_groups, placed.all_tiles)
         first, constants = placed.constants()
         for values in (m.plus, m.minus):

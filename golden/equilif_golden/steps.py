@@ -71,6 +71,7 @@ class Step(NamedTuple):
     run_start: int  #: first of Steps.runs
     runs: int  #: of consecutive neurons, under a position of ``post``
     run: int  #: neurons of a run
+    loaded: int  #: whether rows are patterns of a sample, of which some are absent
     noise_maps: int  #: neurons of a position of ``pre``, for the dither
 
 
@@ -167,8 +168,14 @@ def _operands(i: Instruction, config: EngineConfig) -> dict[str, int]:
     return found
 
 
-def decode(program: Sequence[Instruction], config: EngineConfig, *, wraps: bool = True) -> Steps:
-    """Tables of a program.  ``wraps``: sums wrap in the engine's number formats; a network's never do."""
+def decode(
+    program: Sequence[Instruction], config: EngineConfig, *, wraps: bool = True, loaded: int | None = None
+) -> Steps:
+    """Tables of a program.
+
+    wraps    sums wrap in the engine's number formats; a network's never do
+    loaded   first weight of patterns that are loaded with a sample: drives of absent ones are left out
+    """
     shapes = _Shapes(config.lanes)
     rows = []
     geometry: Geometry | None = None
@@ -182,6 +189,7 @@ def decode(program: Sequence[Instruction], config: EngineConfig, *, wraps: bool 
         found = dict.fromkeys(Step._fields, 0) | _operands(i, config)
         if i.op in SYNAPTIC:
             found |= shapes.fields(i, geometry or i.dense)
+            found["loaded"] = int(found["at"] == loaded)
         geometry = None
         rows.append(tuple(found[name] for name in Step._fields))
     formats = config.numerics
