@@ -745,54 +745,43 @@ def end(p: Steps, m: Memories, at: Places, tokens: TokenRows, j: int, table: I16
 
 
 @compiled
-def train_samples(
+def run_samples(
     p: Steps,
     m: Memories,
     at: Places,
     fold: Raw,
     x: U8,
     tokens: TokenRows,
-    labels: Raw,
-    order: Raw,
     table: I16,
     patterns: I16,
+    order: Raw,
+    labels: Raw,
+    rates: U8,
 ) -> tuple[int, int, int]:
-    """Samples one by one; returns hits, spikes and iterations of loops that an early exit left out."""
+    """Samples one by one: training, or without ``labels`` inference, into ``rates`` (samples, neurons).
+
+    Returns hits, spikes, and iterations of loops that an early exit left out.  One function for both: the
+    program's operations are compiled with it.
+    """
+    trains = len(labels) > 0
     hits = 0
     spikes = 0
     skipped = 0
     for j in order:
         begin(m, at, fold, x, tokens, j, table, patterns)
-        for k in range(at.n_outputs):
-            put_both(m, at.target + k, VALUE_HI if k == labels[j] else 0)
-        run(p, m, True)
-        hits += m.registers[PREDICTION] == labels[j]
+        if trains:
+            for k in range(at.n_outputs):
+                put_both(m, at.target + k, VALUE_HI if k == labels[j] else 0)
+        run(p, m, trains)
         spikes += m.registers[SPIKES]
         skipped += m.registers[SKIPPED]
-        if len(table):
+        if trains:
+            hits += m.registers[PREDICTION] == labels[j]
+        else:
+            copy_to(m.plus, rates[j])
+        if trains and len(table):
             end(p, m, at, tokens, j, table, patterns)
     return hits, spikes, skipped
-
-
-@compiled
-def infer_samples(
-    p: Steps,
-    m: Memories,
-    at: Places,
-    fold: Raw,
-    x: U8,
-    tokens: TokenRows,
-    table: I16,
-    patterns: I16,
-    out: U8,
-    first: int,
-    last: int,
-) -> None:
-    """Output rates of samples ``first`` to ``last``; ``out``: (samples, states), rates of all neurons."""
-    for j in range(first, last):
-        begin(m, at, fold, x, tokens, j, table, patterns)
-        run(p, m, False)
-        copy_to(m.plus, out[j])
 
 
 class Executor:
@@ -876,38 +865,30 @@ class Executor:
         values, rows = samples.check_inputs(self.network, x, tokens)
         known = samples.check_labels(self.network, labels, len(values))
         at = samples.check_order(order, len(values), known)
-        hits, spikes, skipped = train_samples(
+        hits, spikes, skipped = self._run(values, rows, at, known, np.zeros((0, 0), np.uint8))
+        raw = self.network.schedule.raw(self.network.numerics)
+        return Epoch(len(at), int(hits), int(spikes), int(len(at) * raw.free - skipped * raw.window))
+
+    def _run(self, x: U8, tokens: TokenRows, order: Raw, labels: Raw, rates: U8) -> tuple[int, int, int]:
+        return run_samples(
             self._steps,
             self._memories,
             self._places,
             self._fold,
-            values,
-            rows,
-            known,
-            at,
+            x,
+            tokens,
             self._table,
             self._patterns,
+            order,
+            labels,
+            rates,
         )
-        raw = self.network.schedule.raw(self.network.numerics)
-        return Epoch(len(at), int(hits), int(spikes), int(len(at) * raw.free - skipped * raw.window))
 
     def output_rates(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
         """8-bit rates of the output neurons in the free phase, (batch, n_outputs)."""
         values, rows = samples.check_inputs(self.network, x, tokens)
         found = np.zeros((len(values), self.compiled.lif_groups), np.uint8)
-        infer_samples(
-            self._steps,
-            self._memories,
-            self._places,
-            self._fold,
-            values,
-            rows,
-            self._table,
-            self._patterns,
-            found,
-            0,
-            len(values),
-        )
+        self._run(values, rows, np.arange(len(values)), np.zeros(0, np.int64), found)
         output = self.compiled.groups[self.network.output]
         return found[:, output.slice].astype(np.int64)
 
