@@ -369,6 +369,7 @@ class RatesTable(Table):
     token_dropout: Part = _key(0.0, "sequences: fraction of a sample's tokens dropped, redrawn each epoch")
     excluded_classes: Annotated[
         tuple[int, ...],
+        WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "integer"}]}),
         BeforeValidator(lambda value: [value] if isinstance(value, int) else value),
     ] = _key((), "class or list of classes left out of training", values="classes", strict=False)
     validation_samples: int = _key(

@@ -71,14 +71,14 @@ class Hopfield:
                 f"not {x.min()}..{x.max()}"
             )
         octaves = numerics.fraction - softmax.FRACTION  # less a shift of the softmax block: a sharpness
-        self.shift = octaves - check_int(sharpness, "sharpness", -MAX_OCTAVES, MAX_OCTAVES)
+        self.sharpness = check_int(sharpness, "sharpness", -MAX_OCTAVES, MAX_OCTAVES)
+        self.shift = octaves - self.sharpness
         if self.shift not in softmax.SHIFTS:
             raise ValueError(
                 f"sharpness must be in {octaves - softmax.SHIFTS[-1]}..{octaves - softmax.SHIFTS[0]} "
                 f"octaves, not {sharpness}"
             )
         self.patterns = x
-        self.sharpness = sharpness
         self.numerics = numerics
         self.retrieval_shift = relay.retrieval_shift(numerics.fraction, 0)
         if self.retrieval_shift not in relay.SHIFTS:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from equilif_golden.engine.features import EVERYTHING, OPTIONS, Options, has
-from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_int
+from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, check_int, short_repr
 
 
 class Pipeline(StrEnum):
@@ -122,7 +122,8 @@ class EngineConfig(Options):
     numerics: Numerics = DEFAULT
 
     def __post_init__(self) -> None:
-        checked: dict[str, Any] = {"lanes": _lanes(self.lanes), "pipeline": _pipeline(self.pipeline)}
+        checked: dict[str, Any] = {"lanes": _lanes(self.lanes)}
+        checked["pipeline"] = Pipeline(check_choice(self.pipeline, "pipeline", Pipeline))
         for name, limit in (
             ("tiles", 1 << 15),
             ("value_groups", 1 << 10),
@@ -136,7 +137,7 @@ class EngineConfig(Options):
         for name in OPTIONS:
             checked[name] = check_bool(getattr(self, name), name)
         if not isinstance(self.numerics, Numerics):
-            raise ValueError(f"numerics must be Numerics, not {self.numerics!r}")
+            raise ValueError(f"numerics must be Numerics, not {short_repr(self.numerics)}")
         if self.state_groups > self.value_groups:
             raise ValueError(
                 f"state_groups {self.state_groups} must not exceed value_groups {self.value_groups}"
@@ -192,13 +193,6 @@ def _lanes(value: Any) -> int:
     if lanes not in _DEEP:
         raise ValueError(f"lanes must be 2, 4, 8, 16 or 32, not {lanes}")
     return lanes
-
-
-def _pipeline(value: Any) -> Pipeline:
-    try:
-        return Pipeline(value)
-    except ValueError:
-        raise ValueError(f"pipeline must be one of {', '.join(Pipeline)}, not {value!r}") from None
 
 
 def _numerics(raw: Mapping[str, Any]) -> Numerics:
