@@ -170,7 +170,8 @@ class History:
 
     def knows(self, weights: Mapping[str, Raw]) -> bool:
         """Whether the run had these weights."""
-        return digest(weights) in {record.weights for record in (*self.epochs, *self.marks)}
+        known = {e.weights for e in self.epochs} | {mark.weights for mark in self.marks}
+        return digest(weights) in known
 
     def load(self, folder: Path, data: DataSet | Path | None = None) -> DataSet:
         """The data of the run in ``folder``.
