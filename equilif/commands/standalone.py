@@ -108,7 +108,8 @@ def upload(
     files.check(file)
     description, left_out = trainer.without_augmentation(found.description)
     job = trainer.job_of(loaded, description, seed=options.seed, samples=samples, tests=tests)
-    if not holds(file, job.network, job.weights, job.about):
+    unchanged = holds(file, job.network, job.weights, job.about)
+    if not unchanged:
         require_absent([file], overwrite)
     client = the_one(port, baud)
     if client.identity.flash_blocks:
@@ -127,7 +128,8 @@ def upload(
         spared = store.upload(client, progress)
     if spared:
         show.console.print(f"{spared:,} bytes of them were in the flash already")
-    save_network(file, job.network, job.weights, loaded)
+    if not unchanged:
+        save_network(file, job.network, job.weights, loaded)
     trainer.reboot(client)
     show.console.print(
         f"training started. Follow it by  equilif standalone --watch;  then save the weights: "
