@@ -108,8 +108,7 @@ def upload(
     files.check(file)
     description, left_out = trainer.without_augmentation(found.description)
     job = trainer.job_of(loaded, description, seed=options.seed, samples=samples, tests=tests)
-    unchanged = holds(file, job.network, job.weights, job.about)
-    if not unchanged:
+    if not holds(file, job.network, job.weights, job.about):
         require_absent([file], overwrite)
     client = the_one(port, baud)
     if client.identity.flash_blocks:
@@ -128,8 +127,7 @@ def upload(
         spared = store.upload(client, progress)
     if spared:
         show.console.print(f"{spared:,} bytes of them were in the flash already")
-    if not unchanged:
-        save_network(file, job.network, job.weights, loaded)
+    save_network(file, job.network, job.weights, loaded)
     trainer.reboot(client)
     show.console.print(
         f"training started. Follow it by  equilif standalone --watch;  then save the weights: "
