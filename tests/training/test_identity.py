@@ -407,20 +407,6 @@ def test_network_without_data_record(tmp_path, monkeypatch, capsys):
         assert run(line) == 2, line
 
 
-def test_old_network_uses_history(tmp_path, monkeypatch, capsys):
-    """A file without data record uses the run in its folder if the weights match."""
-    monkeypatch.chdir(tmp_path)
-    assert run("train digits --hidden 4 --epochs 1 --out run") == 0
-    network, weights = networks.load("run/network.npz")
-    before = read_identity(Path("run/network.npz"))
-    networks.save("run/network.npz", network, weights)
-    found = saved.read(Path("run/network.npz")).identity
-    assert (found.name, found.digest) == (before.name, before.digest)
-    assert run("evaluate run/network.npz") == 0
-    networks.save("run/network.npz", network, network.initial_weights(7))
-    assert saved.read(Path("run/network.npz")).identity is None
-
-
 def test_network_refuses_other_data(tmp_path, monkeypatch):
     """Check of verify, energy and gradient for every pair of data."""
     monkeypatch.chdir(tmp_path)

@@ -784,8 +784,9 @@ def test_checkpoint_of_other_run(by_rates, tmp_path):
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[" * 100_000, b"\x80\x02c"])
-def test_checkpoint_of_other_kind(text, tmp_path):
+def test_checkpoint_of_other_kind(text, by_rates, tmp_path):
     pytest.importorskip("torch")
+    (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     (tmp_path / "rates.pt").write_bytes(text)
     assert "is not a checkpoint of `equilif train-rates`: " in error_of(
         "train-rates", "--resume", "--out", tmp_path
