@@ -81,9 +81,7 @@ def from_text(path: Path, vocabulary: Collection[str] | None = None) -> Raw:
         try:
             if not 0 < len(values) == d:
                 raise ValueError(f"{len(values)} numbers, the lines before have {d}")
-            with np.errstate(
-                over="ignore", invalid="ignore"
-            ):  # what single precision does not hold is found below
+            with np.errstate(over="ignore"):  # what single precision does not hold is found below
                 row = np.array(values, np.float32)  # NumPy parses bytes as it does text
             if not np.isfinite(row).all():
                 raise ValueError("not finite")
@@ -136,7 +134,7 @@ def from_package(vocabulary: Collection[str] | None = None) -> Raw:
     if len(words) != len(values):
         raise ValueError(f"{folder}: {len(words)} words and {len(values)} vectors do not belong together")
     keep = [i for i, w in enumerate(words) if vocabulary is None or w in vocabulary]
-    with np.errstate(over="ignore", invalid="ignore"):  # what single precision does not hold is found by read
+    with np.errstate(over="ignore"):  # what single precision does not hold is found by read
         return [words[i] for i in keep], np.asarray(values[keep], np.float32)
 
 
