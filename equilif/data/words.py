@@ -109,7 +109,7 @@ def from_npz(path: Path, vocabulary: Collection[str] | None = None) -> Raw:
             f"{path}: {len(words)} words, codes {q.shape} and scales {scale.shape} do not belong together"
         )
     keep = [i for i, w in enumerate(words) if vocabulary is None or w in vocabulary]
-    with np.errstate(over="ignore"):  # what single precision does not hold is found by read
+    with np.errstate(over="ignore", invalid="ignore"):  # what single precision does not hold is found by read
         values = q[keep].astype(np.float32) * scale[keep].astype(np.float32)[:, None]
     return [words[i] for i in keep], values
 
