@@ -129,7 +129,7 @@ def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
         others = [
             Run.resume(f, run.data, name=run.data.name, epochs=job.epochs, make=make) for f in folders[1:]
         ]
-    if message := other_version(run.version):
+    if message := other_version(saved.version):
         show.console.print(f"[yellow]{show.literal(message)}[/]")
     return [run, *others]
 
