@@ -152,14 +152,15 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if first:
             self._begin_stream(X, known)
         self._require_unchanged()
-        rate = self._plan.changed(**self._settings("learning_rate")).rate(0)
+        if self.learning_rate not in (None, self._plan.learning_rate):
+            self._plan = self._plan.changed(**self._settings("learning_rate"))
         running = self.scaling_.running
         if running is None:
             inputs = self._inputs(X)
         else:
             running, inputs, clipped = running.follow(X.astype(np.float64))
             self._count(clipped, X.size)
-        self.learner_.set_learning_rate(rate)
+        self.learner_.set_learning_rate(self._plan.rate(0))
         self.learner_.train(inputs, self._order[np.searchsorted(self.classes_, y)], np.arange(len(y)))
         if running is not None:
             self.scaling_ = running.scaling(self.scaling_.names)
