@@ -128,7 +128,7 @@ def operation(name: str) -> Callable[[int, int], int]:
     a processor does half as many at a time.
     """
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic  # type: ignore[untyped-decorator]
     def made(typing: Any, x: Any, y: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return getattr(builder, name)(*arguments)
@@ -152,6 +152,11 @@ differing = operation("xor")
 @inlined
 def i32(x: int) -> int:
     return np.int32(x)  # type: ignore[return-value]
+
+
+@inlined
+def i16(x: int) -> int:
+    return np.int16(x)  # type: ignore[return-value]
 
 
 @inlined
@@ -444,8 +449,8 @@ def learn(p: Steps, t: Step, m: Memories) -> None:
         for r in range(t.runs if some else 0):
             first = p.runs[t.run_start + q * t.runs + r]
             for i in range(run):
-                up = np.int16(mul(gain, to_signed(u_plus[first + i], flag)))
-                um = np.int16(mul(gain, to_signed(u_minus[first + i], flag)))
+                up = i16(mul(gain, to_signed(u_plus[first + i], flag)))
+                um = i16(mul(gain, to_signed(u_minus[first + i], flag)))
                 if up == um and (up == 0 or changed == 0):
                     continue
                 neuron = np.uint32(first + i)
@@ -556,8 +561,8 @@ def relay(p: Steps, t: Step, m: Memories) -> None:
 @compiled
 def softmax(t: Step, m: Memories) -> None:
     """Row by row; the exponent is that of the last one."""
-    for first in range(0, t.n_dst, t.count):
-        n = min(t.count, t.n_dst - first)
+    for first in range(0, t.n_dst, t.number):
+        n = min(t.number, t.n_dst - first)
         a = m.a[t.dst + first : t.dst + first + n]
         b = m.b[t.dst + first : t.dst + first + n]
         top = EXPONENT_LO
@@ -671,10 +676,10 @@ def run(p: Steps, m: Memories, trains: bool) -> None:
         elif t.op == REPEAT:
             depth += 1
             m.loops[depth, 0] = pc
-            m.loops[depth, 1] = t.count
+            m.loops[depth, 1] = t.number
         elif t.op == NEXT:
             left = m.loops[depth, 1]
-            settled = t.mode & EARLY_EXIT and not m.registers[MOVED] and left <= t.count
+            settled = t.mode & EARLY_EXIT and not m.registers[MOVED] and left <= t.number
             if t.mode & EARLY_EXIT:
                 m.registers[MOVED] = 0
             m.loops[depth, 1] = left - 1
@@ -684,7 +689,7 @@ def run(p: Steps, m: Memories, trains: bool) -> None:
                 m.registers[SHORTENED] += left > 1
                 m.registers[SKIPPED] += left - 1
                 depth -= 1
-        elif t.op != MARK or t.count == 0 or t.count == m.loops[depth, 1]:
+        elif t.op != MARK or t.number == 0 or t.number == m.loops[depth, 1]:
             execute(p, t, m)
 
 
@@ -894,4 +899,5 @@ class Executor:
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
         """Class of each sample, (batch,)."""
-        return self.output_rates(x, tokens=tokens).argmax(axis=1)
+        predictions: Raw = self.output_rates(x, tokens=tokens).argmax(axis=1)
+        return predictions

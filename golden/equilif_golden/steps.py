@@ -54,7 +54,7 @@ class Step(NamedTuple):
     shift: int
     gain: int  #: of DRIVE: added to each product; of a gated RELAY: shift of the rate
     value: int  #: raw operand; of STEP the threshold
-    count: int  #: of SOFTMAX: neurons of a row
+    number: int  #: of iterations; of SOFTMAX neurons of a row
     at: int  #: first weight
     copy: int  #: number of the transposed copy
     back: int  #: first weight of this copy, column after column
@@ -154,7 +154,7 @@ class _Shapes:
 def _operands(i: Instruction, config: EngineConfig) -> dict[str, int]:
     """Fields of a Step but those of weights."""
     p = config.lanes
-    found = {"op": int(i.op), "mode": i.mode, "shift": i.shift, "value": i.operand, "count": i.count}
+    found = {"op": int(i.op), "mode": i.mode, "shift": i.shift, "value": i.operand, "number": i.count}
     found |= {"src": i.src * p, "n_src": i.n_src * p, "dst": i.dst * p, "n_dst": i.n_dst * p, "gain": i.gain}
     match i.op:
         case Op.STEP:
@@ -164,7 +164,7 @@ def _operands(i: Instruction, config: EngineConfig) -> dict[str, int]:
         case Op.RELAY:
             found["gain"] = gate_shift(i["rate_shift"])
         case Op.SOFTMAX:
-            found["count"] = (i["row"] * config.self_attention or i.n_dst) * p
+            found["number"] = (i["row"] * config.self_attention or i.n_dst) * p
     return found
 
 
