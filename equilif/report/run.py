@@ -16,7 +16,7 @@ from equilif.training import netfile, presets
 from equilif.training.description import Description
 from equilif.training.history import HISTORY, NETWORK, History, saved_history
 from equilif.training.patches import CONTRAST, FEEDBACK, TOKENS, patched, training_words
-from equilif.training.resolve import default
+from equilif.training.resolve import Request, default, resolve
 from equilif.training.tables import METHODS
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
@@ -97,14 +97,18 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
         if several:
             given["hidden"] = layers
         return Repeat((command_line(*words, *_options(given), *seed),))
-    if base:
+    maps = layers != learned.hidden
+    if base and (data or not maps):
         override = {CONTRAST: "phases"} if several and not learned.schedule.errors else {}
-        base = presets.suited(base, learned.hidden, override)
+        if data and maps:
+            base = resolve(Request(data=data, hidden=layers, changes=override)).description
+        else:
+            base = presets.suited(base, learned.hidden, override)
         given = _changed(_flat(learned), _flat(base)) | override
-        if several:
+        if several or maps:
             given["hidden"] = layers
         patches = {k: netfile.toml(v) for k, v in given.items() if k != "hidden" and v is not None}
-        if patched(base.changed(hidden=given.get("hidden")), patches) == learned:
+        if patched(base if maps else base.changed(hidden=given.get("hidden")), patches) == learned:
             return Repeat((command_line(*words, *_options(given), *seed),))
     file = f"{folder.resolve().name}.toml"
     new = command_line("init", str(folder), "--out", file)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from equilif.data import images
 from equilif.data.about import About
 from equilif.data.scaling import fit
 from equilif.report import metrics, page, run
@@ -182,6 +183,8 @@ def parsed(line):
     [
         "equilif train digits --hidden 9 --hidden 8",
         "equilif train digits --hidden 9 --hidden 8 --set phases.contrast=phases",
+        "equilif train digits --hidden conv:3",
+        "equilif train digits --hidden conv:3 --hidden conv:4 --hidden 5",
         "equilif train-rates digits --hidden 9 --hidden 8",
         "equilif train-rates digits --hidden 9 --hidden 8 --set synapse.feedback=true",
         "equilif train-rates digits --hidden conv:3 --hidden conv:4",
@@ -193,7 +196,7 @@ def test_command_of_several_layers(made, line):
     saved, _, _ = made["table"]
     learned = parsed(line)
     history = dataclasses.replace(saved.history, data="digits", about=None, preset=learned, epochs=())
-    (again, _) = dataclasses.replace(saved, history=history).repeat(None).commands
+    (again, _) = dataclasses.replace(saved, history=history).repeat(images.digits()).commands
     assert parsed(again) == learned
 
 
