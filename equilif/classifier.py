@@ -288,18 +288,19 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # -- use ---------------------------------------------------------------------------------------
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Classes (n,) of samples X (n, ...): those of the outputs with the largest rates."""
+        check_is_fitted(self)
         return self.classes_[np.argsort(self._order)[self.learner_.predict(self._known(X))]]
 
     def decision_function(self, X: Any) -> npt.NDArray[np.float64]:
         """Rates of the outputs, 0 to 1, (n, n_classes) in the order of ``classes_``; of two classes the rate
         of the second less that of the first, (n,).
         """
+        check_is_fitted(self)
         rates = self.learner_.output_rates(self._known(X))[:, self._order] / 256
         return rates[:, 1] - rates[:, 0] if len(self.classes_) == 2 else rates
 
     def _known(self, X: Any) -> npt.NDArray[np.uint8]:
         """Inputs of samples to predict."""
-        check_is_fitted(self)
         self._require_complete(X)
         return self._inputs(validate_data(self, X, reset=False, allow_nd=True))
 
