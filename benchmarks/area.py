@@ -109,7 +109,7 @@ def statistics(design: Any, passes: Iterable[str], what: str = "synthesis") -> M
 
 
 def alone(block: Any, kinds: Mapping[str, str]) -> Cells:
-    """Cells of a block of its own on an ECP5, by kind."""
+    """Cells by kind of one block, synthesised alone for an ECP5."""
     found = statistics(block, ["synth_ecp5 -top top"])["design"]["num_cells_by_type"]
     return {kind: found.get(cell, 0) for cell, kind in kinds.items()}
 

@@ -185,8 +185,8 @@ def words_in_noise(
     run.save(folder / "run")
     listener = Listener(saved.read(folder / "run" / "network.npz"))
     files = sorted((folder / "known").rglob("*.wav"))
-    heard = [[a for a in listener.hear(file).answers if a.tokens is not None] for file in files]
-    longest = [max(answers, key=lambda a: a.end - a.start) for answers in heard if answers]
+    words = [[a for a in listener.hear(file).answers if a.tokens is not None] for file in files]
+    longest = [max(answers, key=lambda a: a.end - a.start) for answers in words if answers]
     tables = [x for x in map(listener.sample, longest) if x is not None]
     parts = [t for t in (data.data.tokens_train, data.data.tokens_test) if t is not None]
     learned = [t.sample(j) for t in parts for j in range(t.n_samples)]

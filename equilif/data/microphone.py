@@ -61,7 +61,7 @@ class Spoken(NamedTuple):
     codes: Raw
 
     def moved(self, frames: int) -> Spoken:
-        """The same so many frames later, at the start of the stream at the earliest."""
+        """The segment moved by this number of frames, not before the start of the stream."""
         first, last, end = (max(0, k + frames) for k in (self.word.first, self.word.last, self.word.end))
         return self._replace(word=self.word._replace(first=first, last=last, end=end))
 

@@ -45,7 +45,7 @@ from tests.data.test_sequences import (
     write_wav,
 )
 
-SECONDS = 5.0  # time limit of a reader, of its own work
+SECONDS = 5.0  # limit of a reader, in CPU time
 BYTES = 200 << 20  # memory limit
 IDX = images.IDX_FILES["train"][0]
 WHEEL = "aeon-1.6.0-py3-none-any.whl"
