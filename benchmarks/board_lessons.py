@@ -24,8 +24,8 @@ from benchmarks.learn_word import CHOICES, VALIDATION_CHOICES, Spoken
 from equilif.host.lessons import LEARNING_RATE, REPLAY, ROUNDS
 from equilif.lesson import Words, drawn, with_class
 from equilif.results import machine, write_json
-from equilif.training.description import Description
-from equilif.training.presets import PRESETS
+from equilif.training.settings.description import Description
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.kernel import Kernel
 
 

@@ -27,7 +27,7 @@ from benchmarks.records import stamp, write
 from benchmarks.registry import Data, choose
 from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif import results
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.hardware import verify
 from equilif.hardware.boards import KINDS, MEASURED, measured, older
 from equilif_boards import BOARDS, Board

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 import numpy as np
 
 from benchmarks.registry import Data, Epochs, choose
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.hardware.verify import Plan, compare
-from equilif.training.presets import RATES
+from equilif.training.backends.phases import EpochPlan, Samples
 from equilif.training.run import Run
-from equilif.training.train import EpochPlan, Samples
+from equilif.training.settings.presets import RATES
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel

@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks import pages, records
 from benchmarks.claims import TRAINED
 from benchmarks.registry import Epochs, Seeds
-from equilif.data import images as data
+from equilif.data.sets import images as data
 from equilif.show.console import counted
-from equilif.training.presets import PRESETS
-from equilif.training.train import epoch_plan, train_epoch
+from equilif.training.backends.phases import epoch_plan, train_epoch
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 

@@ -35,19 +35,20 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data import own
-from equilif.data.dataset import DataSet
+from equilif.data.base.ragged import Ragged
+from equilif.data.base.reading import read_npz
 from equilif.data.formats.series import read_ts
-from equilif.data.microphone import segments
-from equilif.data.ragged import Ragged
-from equilif.data.reading import read_npz
-from equilif.data.sequences import Sequences, first
-from equilif.data.signals import FFT, RATE, Sound, mel_bank, read_wav
+from equilif.data.sets.dataset import DataSet
+from equilif.data.sets.sequences import Sequences, first
+from equilif.data.sound.microphone import segments
+from equilif.data.sound.signals import FFT, RATE, Sound, mel_bank, read_wav
 from equilif.listening import Listener
 from equilif.results import machine, write_json
-from equilif.training import presets, saved
-from equilif.training.description import Description
-from equilif.training.presets import PRESETS
 from equilif.training.run import Run
+from equilif.training.settings import presets
+from equilif.training.settings.description import Description
+from equilif.training.settings.presets import PRESETS
+from equilif.training.storage import saved
 from equilif_golden.fixed import Raw
 from equilif_golden.front_end import tokens
 from equilif_golden.front_end.channels import Channels

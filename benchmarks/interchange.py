@@ -23,7 +23,7 @@ from snntorch.import_nir import import_from_nir
 from snntorch.utils import reset
 
 from equilif import nir as interchange
-from equilif.data import images as data
+from equilif.data.sets import images as data
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights

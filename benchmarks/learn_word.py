@@ -27,14 +27,14 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif import lesson
-from equilif.data import sequences
-from equilif.data.dataset import DataSet
-from equilif.data.recordings import speakers
+from equilif.data.sets import sequences
+from equilif.data.sets.dataset import DataSet
+from equilif.data.sets.recordings import speakers
 from equilif.lesson import Words
 from equilif.results import machine, write_json
-from equilif.training.description import Description
-from equilif.training.presets import PRESETS
-from equilif.training.train import EquilibriumPropagation, epoch_plan
+from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan
+from equilif.training.settings.description import Description
+from equilif.training.settings.presets import PRESETS
 from equilif_boards import BOARDS
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.model import EngineModel

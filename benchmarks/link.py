@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.registry import Data, choose
 from benchmarks.training import BOARD_PRESET, after_an_epoch
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated

@@ -33,7 +33,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.registry import Seeds, choose
 from equilif import cli
 from equilif.data import own
-from equilif.data.recordings import AEON
+from equilif.data.sets.recordings import AEON
 
 HIDDEN = 128  #: hidden neurons of the MLP, as suggested by `equilif train`
 VERIFIED = 20

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.front_end import ACTIVITIES, FULL_SCALE
 from benchmarks.registry import Series
 from equilif.data.formats.series import read_ts
-from equilif.data.sequences import first
+from equilif.data.sets.sequences import first
 from equilif.host.client import Client
 from equilif_boards import BOARDS
 from equilif_golden.engine.chip import Chip, read_weights

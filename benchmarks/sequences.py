@@ -12,12 +12,12 @@ from typing import Annotated, Any
 
 from benchmarks.registry import Data, choose
 from benchmarks.training import accuracy, show
-from equilif.data import sequences
-from equilif.data.dataset import DataSet
-from equilif.data.sequences import Sequences
-from equilif.training import tables
-from equilif.training.description import Description
-from equilif.training.presets import PRESETS
+from equilif.data.sets import sequences
+from equilif.data.sets.dataset import DataSet
+from equilif.data.sets.sequences import Sequences
+from equilif.training.settings import tables
+from equilif.training.settings.description import Description
+from equilif.training.settings.presets import PRESETS
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 #: learning rates of mean pooling; the best on the test set counts, in its favour

@@ -25,13 +25,13 @@ from typing import Annotated, Any
 import numpy as np
 
 from benchmarks.registry import Epochs
-from equilif.data.microphone import Microphone, samples
-from equilif.data.signals import read_wav
+from equilif.data.sound.microphone import Microphone, samples
+from equilif.data.sound.signals import read_wav
 from equilif.hardware.boards import find
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
 from equilif.listening import Answer, Listener
-from equilif.training import saved
+from equilif.training.storage import saved
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Raw

@@ -18,7 +18,7 @@ from benchmarks import pages
 from benchmarks.records import stamp
 from benchmarks.registry import Data, Write, choose
 from benchmarks.training import BOARD_PRESET
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
 from equilif.host.store import Samples, Store, TrainingJob

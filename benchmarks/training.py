@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from equilif.data.dataset import DataSet
-from equilif.training.description import Description
-from equilif.training.presets import PRESETS
+from equilif.data.sets.dataset import DataSet
+from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan, order, train_epoch
 from equilif.training.run import Run
-from equilif.training.train import EquilibriumPropagation, epoch_plan, order, train_epoch
+from equilif.training.settings.description import Description
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 

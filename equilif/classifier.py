@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data import own, scaling
-from equilif.data.about import About, LabelType
+from equilif.data import own
+from equilif.data.base.reading import LARGEST
+from equilif.data.encoding import scaling
+from equilif.data.encoding.about import About, LabelType
 from equilif.data.formats import Content
 from equilif.data.formats.arrays import content
-from equilif.data.parts import class_names
-from equilif.data.reading import LARGEST
+from equilif.data.own.parts import class_names
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs
@@ -29,14 +30,14 @@ with needs("cli,data"):
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 
-    from equilif.training import presets, tables
-    from equilif.training.description import Description, Sizes
-    from equilif.training.records import read_identity
+    from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan, train_epoch
     from equilif.training.resolve import Hidden, Request, adapted, layers, resolve
-    from equilif.training.train import EquilibriumPropagation, epoch_plan, train_epoch
+    from equilif.training.settings import presets, tables
+    from equilif.training.settings.description import Description, Sizes
+    from equilif.training.storage.records import read_identity
 
 if TYPE_CHECKING:
-    from equilif.data.dataset import DataSet
+    from equilif.data.sets.dataset import DataSet
 
 NAME = "data"  #: of the samples in messages and files
 RUNNING = "running"
@@ -81,7 +82,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The classes, sorted.
     learner_ : Kernel or Chip
         Network, weights and update counter: the golden model, or a board.
-    scaling_ : equilif.data.scaling.Scaling
+    scaling_ : equilif.data.encoding.scaling.Scaling
         From features to 8-bit inputs.
     n_clipped_ : int
         Values beyond the scale in all calls since :meth:`fit` or the first :meth:`partial_fit`.

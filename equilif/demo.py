@@ -23,9 +23,11 @@ from equilif import results
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
-from equilif.training.description import Description
-from equilif.training.evaluate import Evaluation, evaluate
-from equilif.training.folder import (
+from equilif.training.analysis.evaluate import Evaluation, evaluate
+from equilif.training.backends.phases import EpochPlan, epoch_plan
+from equilif.training.run import Run
+from equilif.training.settings.description import Description
+from equilif.training.storage.folder import (
     BITSTREAM,
     CONFUSION,
     CURVE,
@@ -35,9 +37,7 @@ from equilif.training.folder import (
     RunFolder,
     figure_path,
 )
-from equilif.training.history import HISTORY, NETWORK, digest
-from equilif.training.run import Run
-from equilif.training.train import EpochPlan, epoch_plan
+from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.extras import MissingExtra
 from equilif_golden.kernel import Kernel
@@ -143,7 +143,7 @@ class Demo:
         self.record["evaluation"] = found.to_dict()
         try:
             from equilif.show import plots
-            from equilif.training.trace import record
+            from equilif.training.analysis.trace import record
         except MissingExtra as e:
             self._claim("pictures", str(e), False)
             return

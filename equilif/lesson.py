@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.about import About
-from equilif.data.arrays import Bytes
-from equilif.data.dataset import DataSet
-from equilif.data.parts import check_class
-from equilif.data.reading import read_npz
-from equilif.training.saved import Saved
+from equilif.data.base.arrays import Bytes
+from equilif.data.base.reading import read_npz
+from equilif.data.encoding.about import About
+from equilif.data.own.parts import check_class
+from equilif.data.sets.dataset import DataSet
+from equilif.training.storage.saved import Saved
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.fixed import Raw

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from equilif import lesson
-from equilif.data.about import About
-from equilif.data.microphone import REASONS, Microphone, Spoken, samples, segments
-from equilif.data.recorded import READINGS, Recording, recordings
-from equilif.data.signals import read_wav
-from equilif.training.saved import Saved
+from equilif.data.encoding.about import About
+from equilif.data.own.recorded import READINGS, Recording, recordings
+from equilif.data.sound.microphone import REASONS, Microphone, Spoken, samples, segments
+from equilif.data.sound.signals import read_wav
+from equilif.training.storage.saved import Saved
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.port import Engine, Region

@@ -38,7 +38,7 @@ from equilif.convolutions import (
     to_kernel,
     unrolled,
 )
-from equilif.data.reading import content_of, message_of, most_bytes, reading
+from equilif.data.base.reading import content_of, message_of, most_bytes, reading
 from equilif.nir_layers import REAL, Reader, parameter
 from equilif_golden import files
 from equilif_golden import network as networks

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.convolutions import Conv, filled, window
-from equilif.data.reading import reals
+from equilif.data.base.reading import reals
 from equilif_golden.extras import needs
 from equilif_golden.fixed import short_repr
 from equilif_golden.network import Shape

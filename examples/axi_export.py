@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from equilif import Kernel, Network
-from equilif.data import images
+from equilif.data.sets import images
 from equilif.hardware.export import Bus, export
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig

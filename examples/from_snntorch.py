@@ -22,8 +22,8 @@ from snntorch.utils import reset
 
 from equilif import Kernel
 from equilif import nir as interchange
-from equilif.data import images
-from equilif.data.dataset import DataSet
+from equilif.data.sets import images
+from equilif.data.sets.dataset import DataSet
 
 STEPS = 24
 WINDOW = 8

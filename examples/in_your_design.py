@@ -20,7 +20,7 @@ from amaranth.lib.wiring import Out
 from amaranth.sim import Simulator
 
 from equilif import Kernel, Network
-from equilif.data import images
+from equilif.data.sets import images
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import assemble

@@ -25,7 +25,7 @@ from litex.soc.integration.export import get_linker_regions, get_mem_header
 from litex.soc.integration.soc_core import SoCCore
 
 from equilif import Kernel, Network
-from equilif.data import images
+from equilif.data.sets import images
 from equilif.hardware.driver import DriverNetwork
 from equilif.hardware.litex import EquilifEngine
 from equilif_golden.engine.compiler import Compiled

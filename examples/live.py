@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from equilif import Classifier
-from equilif.data import images
+from equilif.data.sets import images
 
 
 def stream() -> Iterator[tuple[np.ndarray, int]]:

@@ -11,7 +11,7 @@ are.
 import numpy as np
 
 from equilif import Network, Reference
-from equilif.data import images
+from equilif.data.sets import images
 
 
 class ResetToZero(Reference):

@@ -18,7 +18,7 @@ is the same network as a file.
 import numpy as np
 
 from equilif import Constant, Input, Kernel, Lif, Network, Synapse
-from equilif.data import images
+from equilif.data.sets import images
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel

@@ -12,7 +12,7 @@ import numpy as np
 
 from equilif import Kernel, Network
 from equilif.data import own
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.hardware import boards
 from equilif.host import ports
 from equilif.host.client import Client

@@ -15,9 +15,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from equilif.data import images
-from equilif.training.presets import PRESETS
+from equilif.data.sets import images
 from equilif.training.run import Run
+from equilif.training.settings.presets import PRESETS
 
 STYLE = {
     "font.size": 8,

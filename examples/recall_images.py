@@ -11,9 +11,10 @@ import sys
 import numpy as np
 
 from equilif import Hopfield
-from equilif.data import images, own
-from equilif.data.dataset import DataSet
-from equilif.training.recall import store
+from equilif.data import own
+from equilif.data.sets import images
+from equilif.data.sets.dataset import DataSet
+from equilif.training.analysis.recall import store
 from equilif_golden.hopfield import STATE
 
 SHARPNESS = 5  # the maximum: strong preference for the most similar image

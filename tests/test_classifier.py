@@ -18,11 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from equilif import Classifier
-from equilif.data import images
 from equilif.data.own import of
-from equilif.training.presets import own
+from equilif.data.sets import images
+from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan, train_epoch
 from equilif.training.run import Run
-from equilif.training.train import EquilibriumPropagation, epoch_plan, train_epoch
+from equilif.training.settings.presets import own
 from equilif_golden import network as networks
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.device import Device

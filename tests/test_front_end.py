@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from equilif.data.ragged import places, pooled, position
+from equilif.data.base.ragged import places, pooled, position
 from equilif_golden.front_end import filter_bank, i2s, pdm, tokens
 from equilif_golden.front_end.channels import Channels
 from equilif_golden.front_end.filter_bank import FilterBank, Frames

@@ -1,7 +1,7 @@
 """Every key of the tables of a network, with values that its type and limits refuse.
 
 Property: one PlacedError with the place of the key, in a file also with its line; never another exception.
-The schemas are those of the tables in equilif.training.tables, also for the objects of the golden model.
+The schemas are those of equilif.training.settings.tables, also for the objects of the golden model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from equilif.training import netfile, tables
+from equilif.training.settings import netfile, tables
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import OPTIONS
 from equilif_golden.fixed import Fixed, Numerics

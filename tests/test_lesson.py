@@ -11,7 +11,7 @@ from equilif import lesson
 from equilif.host import lessons
 from equilif.host.listening import BoardListener
 from equilif.listening import Listener
-from equilif.training import saved
+from equilif.training.storage import saved
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled

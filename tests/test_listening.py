@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 
 from equilif import lesson
-from equilif.data import known, own
-from equilif.data.microphone import Microphone, background, samples, segments
-from equilif.data.signals import Sound, read_wav
+from equilif.data import own
+from equilif.data.sound import known
+from equilif.data.sound.microphone import Microphone, background, samples, segments
+from equilif.data.sound.signals import Sound, read_wav
 from equilif.listening import UNKNOWN, Listener, recorded_lesson
-from equilif.training import presets, saved
-from equilif.training.records import save_network
 from equilif.training.run import Run
+from equilif.training.settings import presets
+from equilif.training.storage import saved
+from equilif.training.storage.records import save_network
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end import tokens
 from equilif_golden.front_end.segmentation import Verdict

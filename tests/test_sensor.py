@@ -14,14 +14,15 @@ import pytest
 
 from equilif import lesson
 from equilif.data import own
+from equilif.data.encoding.sensor import TOP, SensorWindows, Window
 from equilif.data.formats import Series
-from equilif.data.sensor import TOP, SensorWindows, Window
 from equilif.hardware import boards
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
 from equilif.listening import SensorListener
-from equilif.training import presets, saved
 from equilif.training.run import Run
+from equilif.training.settings import presets
+from equilif.training.storage import saved
 from equilif_boards import BOARDS
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled

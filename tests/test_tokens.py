@@ -10,15 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equilif.data import sequences
-from equilif.data.dataset import DataSet
-from equilif.training import netfile, tables
-from equilif.training.description import Description, Sizes
-from equilif.training.history import digest
-from equilif.training.neighbours import neighbours
-from equilif.training.presets import PRESETS
+from equilif.data.sets import sequences
+from equilif.data.sets.dataset import DataSet
+from equilif.training.analysis.neighbours import neighbours
+from equilif.training.backends.phases import epoch_plan
 from equilif.training.run import Run
-from equilif.training.train import epoch_plan
+from equilif.training.settings import netfile, tables
+from equilif.training.settings.description import Description, Sizes
+from equilif.training.settings.presets import PRESETS
+from equilif.training.storage.history import digest
 from equilif_golden.fixed import SQ
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Attention, Network, TokenRows, Tokens, load, save
@@ -239,7 +239,7 @@ def test_resume_keeps_learned_table(tmp_path, monkeypatch):
     assert (start.weights["memory-query"] == first).all()
     monkeypatch.setattr(Description, "load", lambda preset, folder=None: data)
     start.epoch(folder=tmp_path)
-    monkeypatch.setattr("equilif.training.history.check_data", lambda *what: None)
+    monkeypatch.setattr("equilif.training.storage.history.check_data", lambda *what: None)
     again = Run.resume(tmp_path, data)
     for run in (start, again):
         run.epoch()

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.dataset import DataSet
-from equilif.training.presets import PRESETS
+from equilif.data.sets.dataset import DataSet
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.extras import needs
 
 with needs("torch"):

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.results import ToolFailed
-from equilif.training.presets import PRESETS
-from equilif.training.train import epoch_plan, order, train_epoch
+from equilif.training.backends.phases import epoch_plan, order, train_epoch
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.extras import needs

@@ -27,14 +27,14 @@ from typing import Any
 
 from equilif import results
 from equilif.data import own
-from equilif.data.dataset import DataSet
-from equilif.training.folder import POINTS
-from equilif.training.patches import CONTRAST
-from equilif.training.presets import PRESETS
-from equilif.training.records import load_json, reading, record
+from equilif.data.sets.dataset import DataSet
+from equilif.training.backends.phases import epoch_plan, train_epoch
 from equilif.training.resolve import Request, Resolved, resolve
-from equilif.training.tables import check_seed
-from equilif.training.train import epoch_plan, train_epoch
+from equilif.training.settings.patches import CONTRAST
+from equilif.training.settings.presets import PRESETS
+from equilif.training.settings.tables import check_seed
+from equilif.training.storage.folder import POINTS
+from equilif.training.storage.records import load_json, reading, record
 from equilif_golden import files
 from equilif_golden.engine.compiler import Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig

@@ -20,9 +20,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.dataset import DataSet
-from equilif.training.presets import PRESETS
-from equilif.training.train import order
+from equilif.data.sets.dataset import DataSet
+from equilif.training.backends.phases import order
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.kernel import Kernel
 
 TARGET = 0.97  #: accuracy on the test set

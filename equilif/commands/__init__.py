@@ -39,7 +39,7 @@ from equilif_golden.extras import MissingExtra
 
 if TYPE_CHECKING:
     from equilif.training.resolve import Resolved
-    from equilif.training.tensorboard import Board
+    from equilif.training.storage.tensorboard import Board
     from equilif_golden.network import Network
 
 TRAINING = ("train", "train-rates", "upload")  #: commands whose options are keys of a description
@@ -147,7 +147,7 @@ Folder = Annotated[
 
 def saved_network(**options: Any) -> dict[str, Any]:
     """Of an argument or option: a network.npz, the folder of a run, or the name of a pretrained network."""
-    from equilif.training.pretrained import model_path
+    from equilif.training.storage.pretrained import model_path
 
     return {"parser": model_path, "metavar": "NETWORK", **options}
 
@@ -408,13 +408,13 @@ def board_in(folder: Path | None) -> AbstractContextManager[Board | None]:
     """TensorBoard writer of a folder, or None; OSError when it cannot write."""
     if folder is None:
         return nullcontext()
-    from equilif.training.tensorboard import Board
+    from equilif.training.storage.tensorboard import Board
 
     return Board(folder)
 
 
 class Figures(StrEnum):
-    """Format of figures (equilif.training.folder.figure_path)."""
+    """Format of figures (equilif.training.storage.folder.figure_path)."""
 
     png = "png"
     svg = "svg"

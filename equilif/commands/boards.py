@@ -439,7 +439,7 @@ def check(
     import dataclasses
 
     from equilif import results
-    from equilif.data import images
+    from equilif.data.sets import images
     from equilif.host import check as board_check
     from equilif.host.ports import manifest_of, summary, the_one
 
@@ -519,7 +519,7 @@ def save(
     from equilif.host.journal import read_board, record_saved
     from equilif.host.ports import the_one
     from equilif.host.standalone import booted
-    from equilif.training.history import digest
+    from equilif.training.storage.history import digest
     from equilif_golden import files
     from equilif_golden import network as networks
     from equilif_golden.engine.compiler import Compiled
@@ -611,7 +611,7 @@ def restore(
     Example:  [bold]equilif restore results/digits/network.npz[/]
     """
     from equilif.host.ports import the_one
-    from equilif.training.history import digest
+    from equilif.training.storage.history import digest
     from equilif_golden import network as networks
     from equilif_golden.engine import compiler
     from equilif_golden.engine.chip import Chip
@@ -651,8 +651,8 @@ def _to_flash(
     from equilif.host.ports import the_one
     from equilif.host.store import Store
     from equilif.listening import Listener
-    from equilif.training import saved
-    from equilif.training.history import digest
+    from equilif.training.storage import saved
+    from equilif.training.storage.history import digest
     from equilif_golden import files
 
     require_absent([out], overwrite)
@@ -689,10 +689,10 @@ def front_end_listener(client: Client, path: Path) -> Listener | SensorListener 
     """Listener of a network that was trained on front-end features, for a board with a front end; None for
     another network or board.  ValueError if the two do not match.
     """
-    from equilif.data.about import About
+    from equilif.data.encoding.about import About
     from equilif.host.listening import require_front_end
     from equilif.listening import listener_of
-    from equilif.training import saved
+    from equilif.training.storage import saved
 
     found = saved.read(path)
     about = found.identity

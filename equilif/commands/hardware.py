@@ -111,7 +111,7 @@ def verify(
     """
     from equilif.hardware import waves as recording
     from equilif.hardware.verify import Plan
-    from equilif.training.train import epoch_plan
+    from equilif.training.backends.phases import epoch_plan
 
     if waves is not None:
         recording.check(waves)

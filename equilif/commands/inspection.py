@@ -18,8 +18,8 @@ from equilif.show import evaluation as show_evaluation
 from equilif.show import network as show_network
 
 if TYPE_CHECKING:
-    from equilif.data.build import LoadedData
     from equilif.data.encoding import Encoding
+    from equilif.data.own.build import LoadedData
     from equilif.hardware.boards import Fit
     from equilif_golden.network import Network
 
@@ -54,10 +54,10 @@ def inspect(
 
     Example:  [bold]equilif inspect wine.csv --label kind[/]
     """
-    from equilif.data.build import ranges
     from equilif.data.own import read
-    from equilif.training.folder import SAMPLES
+    from equilif.data.own.build import ranges
     from equilif.training.resolve import default
+    from equilif.training.storage.folder import SAMPLES
     from equilif_golden import files
 
     if out is not None:
@@ -120,7 +120,7 @@ def _fits(network: Network, encoding: Encoding | None) -> list[Fit] | None:
 
 def _show(loaded: LoadedData, sizes: str, epochs: int, boards: list[Fit] | None) -> None:
     """The same for people."""
-    from equilif.data.build import ranges
+    from equilif.data.own.build import ranges
 
     d = loaded.data
     about = loaded.about

@@ -135,7 +135,7 @@ def train(
 
 def _seeds(text: str | None) -> int | range | None:
     """A seed, or the seeds FIRST-LAST; ValueError for something else."""
-    from equilif.training.tables import MAX_SEED, check_seed
+    from equilif.training.settings.tables import MAX_SEED, check_seed
 
     if text is None:
         return None
@@ -184,10 +184,10 @@ def evaluate(
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
-    from equilif.data.about import About
+    from equilif.data.encoding.about import About
     from equilif.data.own import chosen
-    from equilif.training import saved
-    from equilif.training.evaluate import evaluate as run
+    from equilif.training.analysis.evaluate import evaluate as run
+    from equilif.training.storage import saved
 
     make = learner_at(port, baud)
     source = None if data is None else chosen(data)
@@ -268,12 +268,12 @@ def recall(
 
     Example:  [bold]equilif recall digits --stored 200 --blank 0.3[/]
     """
-    from equilif.data import images
     from equilif.data.own import chosen
-    from equilif.training import recall as module
-    from equilif.training.folder import RECALL
-    from equilif.training.presets import PRESETS
-    from equilif.training.tables import check_seed
+    from equilif.data.sets import images
+    from equilif.training.analysis import recall as module
+    from equilif.training.settings.presets import PRESETS
+    from equilif.training.settings.tables import check_seed
+    from equilif.training.storage.folder import RECALL
     from equilif_golden import files
 
     source = chosen(data)
@@ -350,10 +350,10 @@ def attention(
     Example:  [bold]equilif attention results/snippets/network.npz --sample 3 --sample 8[/]  and
     [bold]equilif attention results/imdb/network.npz --word boring --data DIR[/]
     """
-    from equilif.training import saved
-    from equilif.training.attention import look
-    from equilif.training.folder import ATTENTION, NEIGHBOURS
-    from equilif.training.neighbours import neighbours
+    from equilif.training.analysis.attention import look
+    from equilif.training.analysis.neighbours import neighbours
+    from equilif.training.storage import saved
+    from equilif.training.storage.folder import ATTENTION, NEIGHBOURS
     from equilif_golden import files
 
     out = out or network.parent
@@ -418,8 +418,8 @@ def gradient(
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """
     from equilif.data.own import chosen
-    from equilif.training.presets import PRESETS
     from equilif.training.run import Run
+    from equilif.training.settings.presets import PRESETS
 
     with needs("torch"):
         from equilif_golden.real.layers import error_report, layer_report

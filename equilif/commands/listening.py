@@ -131,7 +131,7 @@ def listen(
     Example:  [bold]equilif listen results/words/network.npz words.wav --out words.html[/]
     """
     from equilif.listening import Listener, listener_of
-    from equilif.training import saved
+    from equilif.training.storage import saved
     from equilif_golden import files
 
     if out is not None:

@@ -28,7 +28,7 @@ from equilif.show import network as show_network
 if TYPE_CHECKING:
     from equilif.hardware.boards import Fit
     from equilif.hardware.resources import NetworkResources
-    from equilif.training.description import Description
+    from equilif.training.settings.description import Description
 
 command = panel("Networks")
 #: tables of the network's shape
@@ -71,7 +71,7 @@ def init(
 
     Example:  [bold]equilif init wine.csv --label kind --hidden 48 --out net.toml[/]
     """
-    from equilif.training import netfile
+    from equilif.training.settings import netfile
     from equilif_golden import files
 
     if keys:
@@ -102,7 +102,7 @@ def init(
 def _schema(out: Path) -> dict[str, Any]:
     """Write the JSON Schema of network files."""
     from equilif import results
-    from equilif.training.description import schema
+    from equilif.training.settings.description import schema
 
     if str(out) == "-":
         print(json.dumps(schema(), indent=2))
@@ -118,9 +118,9 @@ def _suggested(
     """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
     the samples.
     """
-    from equilif.training.description import Description
-    from equilif.training.history import HISTORY, read_history
     from equilif.training.resolve import Request, adapted, default, layers
+    from equilif.training.settings.description import Description
+    from equilif.training.storage.history import HISTORY, read_history
 
     convolutions, sizes = layers(hidden or None)
     if data in set(Data):
@@ -200,9 +200,10 @@ def show(
 def _resources(network: str, data: str | None, folder: Path | None, own: DataOptions) -> NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
     from equilif.hardware.resources import NetworkResources
-    from equilif.training import netfile, saved
-    from equilif.training.description import Description
-    from equilif.training.pretrained import model_path
+    from equilif.training.settings import netfile
+    from equilif.training.settings.description import Description
+    from equilif.training.storage import saved
+    from equilif.training.storage.pretrained import model_path
 
     if network in set(Data):
         if data is not None:
@@ -232,8 +233,8 @@ def models(json: Json = None) -> dict[str, Any]:
 
     Example:  [bold]equilif evaluate digits-64[/]
     """
-    from equilif.training import saved
-    from equilif.training.pretrained import Card, model_path
+    from equilif.training.storage import saved
+    from equilif.training.storage.pretrained import Card, model_path
     from equilif_golden.extras import MissingExtra
 
     without = None

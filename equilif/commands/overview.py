@@ -20,7 +20,7 @@ from equilif_golden.files import RESULTS
 
 if TYPE_CHECKING:
     from equilif.bench.throughput import Pace
-    from equilif.data.dataset import DataSet
+    from equilif.data.sets.dataset import DataSet
 
 command = panel("Overview")
 
@@ -54,7 +54,7 @@ def demo(
     Example:  [bold]equilif demo --out results[/]
     """
     from equilif.demo import Demo
-    from equilif.training.presets import PRESETS
+    from equilif.training.settings.presets import PRESETS
 
     preset = PRESETS[Data.digits].changed(epochs=epochs)
     return Demo(
@@ -151,7 +151,7 @@ def bench(
     Example:  [bold]equilif bench[/]  and  [bold]equilif bench learning --data DIR[/]
     """
     from equilif import results
-    from equilif.data import images
+    from equilif.data.sets import images
     from equilif_golden import files
     from equilif_golden.fixed import check_float
 
@@ -238,7 +238,7 @@ def _accuracy(sets: list[DataSet]) -> dict[str, dict[str, list[float]]]:
 
     from equilif.bench import throughput
     from equilif.bench.backpropagation import Backpropagation
-    from equilif.training.presets import PRESETS
+    from equilif.training.settings.presets import PRESETS
 
     learners: dict[str, Any] = {
         "Equilibrium Propagation": throughput.Golden,

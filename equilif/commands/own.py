@@ -14,7 +14,7 @@ from equilif.commands.options import OptionGroup
 
 
 class Missing(StrEnum):
-    """equilif.data.scaling.Missing."""
+    """equilif.data.encoding.scaling.Missing."""
 
     refuse = "refuse"
     mean = "mean"
@@ -72,7 +72,7 @@ class DataOptions:
     @property
     def words(self) -> list[str]:
         """Options given, with values."""
-        from equilif.training.patches import training_words
+        from equilif.training.settings.patches import training_words
 
         return list(training_words(asdict(self)))
 
@@ -100,9 +100,9 @@ def typed(
     table: str, given: Mapping[str, str], types: Mapping[str, Any], known: Sequence[str]
 ) -> dict[str, Any]:
     """Values of a table by key, by the types of its fields; ValueError names what is something else."""
-    from equilif.training.patches import value
-    from equilif.training.records import plain
-    from equilif.training.tables import nearest
+    from equilif.training.settings.patches import value
+    from equilif.training.settings.tables import nearest
+    from equilif.training.storage.records import plain
 
     found: dict[str, Any] = {}
     for name, text in given.items():
@@ -128,7 +128,7 @@ def data_options_of(given: Mapping[str, str], label: str | None, known: Sequence
 
 
 def _own(given: dict[str, Any]) -> DataOptions:
-    from equilif.training.patches import split
+    from equilif.training.settings.patches import split
 
     patches = split(given.get("patches", ()))
     for key in patches:

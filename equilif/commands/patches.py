@@ -79,7 +79,7 @@ def changes(
 
     ``data``, ``run``: keys that a command has of these tables.
     """
-    from equilif.training.patches import split
+    from equilif.training.settings.patches import split
 
     given = split(words or ())
     for key in given:
@@ -114,7 +114,7 @@ def changes(
 # -- all keys --------------------------------------------------------------------------------------
 def key_list() -> list[Key]:
     """All keys of --set, by command."""
-    from equilif.training import tables
+    from equilif.training.settings import tables
 
     def keys(command: str, table: str) -> Iterator[Key]:
         prefix = "population.NAME" if table == "population" else table
@@ -142,7 +142,7 @@ def key_list() -> list[Key]:
 # -- messages --------------------------------------------------------------------------------------
 def keys_of_options(*, rates: bool = False) -> dict[str, str]:
     """Keys of what other commands have an option for, by the option."""
-    from equilif.training.tables import keys
+    from equilif.training.settings.tables import keys
 
     method = "rates" if rates else "learning"
     found = {name: f"{method}.{name}" for name in keys(method)}

@@ -46,7 +46,7 @@ def program(
 
     Example:  [bold]equilif program results/digits/network.npz --board icebreaker --learning-rate 0.05[/]
     """
-    from equilif.training.netfile import network_of
+    from equilif.training.settings.netfile import network_of
     from equilif_golden.engine import listing
     from equilif_golden.engine.compiler import Compiled
     from equilif_golden.engine.isa import WORDS

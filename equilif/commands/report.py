@@ -13,7 +13,7 @@ from equilif.show import console as show
 from equilif_golden.extras import needs
 
 if TYPE_CHECKING:
-    from equilif.data.dataset import DataSet
+    from equilif.data.sets.dataset import DataSet
     from equilif.report.run import Run
 
 command = panel("Learning")
@@ -55,7 +55,7 @@ def report(
     with needs("report"):
         from equilif.report import page
         from equilif.report import run as runs
-    from equilif.training.folder import REPORT
+    from equilif.training.storage.folder import REPORT
     from equilif_golden import files
 
     found = runs.read(run)

@@ -68,7 +68,7 @@ def train_rates(
     Example:  [bold]equilif train-rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
     from equilif.data.own import chosen
-    from equilif.training.rates import leads
+    from equilif.training.backends.rates import leads
 
     source = None if data is None else chosen(data)
     given = changes(
@@ -126,9 +126,9 @@ def deploy(
 
     Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
     """
-    from equilif.training import deploy as module
-    from equilif.training.folder import DEPLOYMENT
+    from equilif.training.analysis import deploy as module
     from equilif.training.run import Run
+    from equilif.training.storage.folder import DEPLOYMENT
     from equilif_golden import files as targets
 
     targets.check(run / DEPLOYMENT)
@@ -298,7 +298,7 @@ def sweep(
     --grid epochs=5[/]
     """
     from equilif.bench import sweep as module
-    from equilif.training.folder import PARETO, RunFolder
+    from equilif.training.storage.folder import PARETO, RunFolder
 
     if scheduler is not None and workers is not None:
         raise ValueError("--workers and --scheduler exclude each other: leave one out")

@@ -94,8 +94,8 @@ def upload(
     from equilif.host import standalone as trainer
     from equilif.host.ports import the_one
     from equilif.host.store import Store
-    from equilif.training.history import digest
-    from equilif.training.records import holds, save_network
+    from equilif.training.storage.history import digest
+    from equilif.training.storage.records import holds, save_network
     from equilif_golden import files
 
     source = chosen(data)

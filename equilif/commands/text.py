@@ -14,15 +14,15 @@ from equilif.commands.options import INPUT, OUTPUT, fields_of
 from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.data.characters import Text
-    from equilif.training.text import Settings
+    from equilif.data.sets.characters import Text
+    from equilif.training.backends.text import Settings
 
 command = panel("Scale")
 
 
 @dataclass(frozen=True)
 class SettingOptions:
-    """Settings of a run (equilif.training.text.Settings); None: not given."""
+    """Settings of a run (equilif.training.backends.text.Settings); None: not given."""
 
     layers: Annotated[int | None, typer.Option(help="Number of layers.", show_default="2", min=1)] = None
     positions: Annotated[
@@ -122,10 +122,10 @@ def train_text(
 
     Example:  [bold]equilif train-text book.txt --layers 1 --steps 1000[/]
     """
-    from equilif.data.characters import read
-    from equilif.training.folder import RunFolder
+    from equilif.data.sets.characters import read
+    from equilif.training.backends.text import Settings, TextRun
     from equilif.training.names import NETWORK, TEXT
-    from equilif.training.text import Settings, TextRun
+    from equilif.training.storage.folder import RunFolder
 
     given = settings.given
     if resume and given:
@@ -213,9 +213,9 @@ def generate(
 
     Example:  [bold]equilif generate results/text/network.npz --prompt "def main("[/]
     """
-    from equilif.data.characters import normalised
-    from equilif.training.folder import ATTENTION
-    from equilif.training.text import Writer
+    from equilif.data.sets.characters import normalised
+    from equilif.training.backends.text import Writer
+    from equilif.training.storage.folder import ATTENTION
     from equilif_golden import files
 
     if out is not None:

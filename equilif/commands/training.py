@@ -68,8 +68,8 @@ def out_folder(source: Name | Path | None, prefix: str = "", suffix: str = "") -
 
 def trained(job: Job) -> dict[str, Any]:
     """Train, and print the results."""
-    from equilif.training.folder import CURVE, RunFolder, folder_of, seed_folders
-    from equilif.training.history import CHECKPOINT, HISTORY, NETWORK
+    from equilif.training.storage.folder import CURVE, RunFolder, folder_of, seed_folders
+    from equilif.training.storage.history import CHECKPOINT, HISTORY, NETWORK
 
     fixed = [f"--{name}" for name, value in job.fixed.items() if value is not None]
     if job.resume and fixed:
@@ -109,8 +109,8 @@ def trained(job: Job) -> dict[str, Any]:
 
 def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
     """The runs of these folders, which are of the same data."""
-    from equilif.training.records import other_version
     from equilif.training.run import Run, read
+    from equilif.training.storage.records import other_version
 
     first = folders[0]
     with show.console.status("reading the run"):
@@ -164,7 +164,7 @@ def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:
 
 def _result(run: Run, folder: Path) -> dict[str, Any]:
     """Results of a run for --json."""
-    from equilif.training.history import HISTORY, NETWORK
+    from equilif.training.storage.history import HISTORY, NETWORK
 
     curve = show_training.learning_curve(run, folder) if run.backend.leads else []
     files = [NETWORK, HISTORY, *run.backend.files, *curve]

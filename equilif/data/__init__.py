@@ -1,7 +1,9 @@
 """Data sets: the one table of them.
 
-Data sets are defined in dataset.py and sequences.py, next to the loaders.  Nothing heavy is imported
-here, so that the command line can list the names at once.
+Loaders are in ``sets``.  Nothing heavy is imported here, so that the command line can list the names at once.
+
+The way of data: files are read (``base``, ``sound``, ``formats``) and encoded (``encoding``) into sets with a
+name (``sets``), or into a user's own (``own``).
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Source:
     @property
     def load(self) -> Callable[..., Any]:
         """The loader: folder and options in, data set out."""
-        module, _, function = self.loader.partition(".")
+        module, _, function = self.loader.rpartition(".")
         found: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), function)
         return found
 
@@ -60,47 +62,49 @@ THINGS = tuple("airplane automobile bird cat deer dog frog horse ship truck".spl
 SOURCES = {
     Name.digits: Source(
         "images",
-        "images.digits",
+        "sets.images.digits",
         f"they come with scikit-learn: {install('data')}",
         NUMERALS,
     ),
     Name.mnist: Source(
         "images",
-        "images.mnist",
+        "sets.images.mnist",
         "download them with torchvision.datasets.MNIST(root='data', download=True)",
         NUMERALS,
     ),
     Name.fashion: Source(
         "images",
-        "images.fashion",
+        "sets.images.fashion",
         "download them with torchvision.datasets.FashionMNIST(root='data', download=True); "
         "on Debian: apt install dataset-fashion-mnist",
         GARMENTS,
     ),
     Name.cifar10: Source(
         "images",
-        "images.cifar10",
+        "sets.images.cifar10",
         "download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (its binary version)",
         THINGS,
     ),
     Name.snippets: Source(
-        "sequences", "texts.snippets", "pip download --no-deps --no-binary :all: vaderSentiment==3.3.2"
+        "sequences", "sets.texts.snippets", "pip download --no-deps --no-binary :all: vaderSentiment==3.3.2"
     ),
     Name.imdb: Source(
-        "sequences", "texts.imdb", "unpack https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
+        "sequences",
+        "sets.texts.imdb",
+        "unpack https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
     ),
     Name.sst2: Source(
         "sequences",
-        "texts.sst2",
+        "sets.texts.sst2",
         "unpack https://dl.fbaipublicfiles.com/glue/data/SST-2.zip, or git clone "
         "https://huggingface.co/datasets/stanfordnlp/sst2,",
     ),
     Name.spoken: Source(
         "sequences",
-        "recordings.spoken",
+        "sets.recordings.spoken",
         "git clone https://github.com/Jakobovski/free-spoken-digit-dataset",
     ),
-    Name.vowels: Source("sequences", "recordings.vowels", "pip download --no-deps aeon==1.6.0"),
+    Name.vowels: Source("sequences", "sets.recordings.vowels", "pip download --no-deps aeon==1.6.0"),
 }
 
 

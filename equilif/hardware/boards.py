@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from equilif.data.encoding import Encoding
-from equilif.data.sensor import mismatch
-from equilif.training import netfile, saved
-from equilif.training.pretrained import model_path
+from equilif.data.encoding.sensor import mismatch
+from equilif.training.settings import netfile
+from equilif.training.storage import saved
+from equilif.training.storage.pretrained import model_path
 from equilif_golden.engine.compiler import CapacityError, Compiled, learns
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import OPTIONS, has

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equilif.data.arrays import Bytes
-from equilif.data.images import DataSet
+from equilif.data.base.arrays import Bytes
+from equilif.data.sets.images import DataSet
 from equilif.results import ToolFailed
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.chip import Chip

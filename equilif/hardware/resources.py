@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from equilif.data.encoding import Encoding
-from equilif.training.description import Description
+from equilif.training.settings.description import Description
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.placement import Placement
 from equilif_golden.extras import MissingExtra

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from equilif.data.arrays import Bytes
-from equilif.data.images import DataSet
+from equilif.data.base.arrays import Bytes
+from equilif.data.sets.images import DataSet
 from equilif.hardware.waves import Recording
 from equilif.results import ToolFailed
 from equilif_golden.engine.chip import Chip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.host.client import Client
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from equilif.host.client import Client, LinkError
-from equilif.training.identity import NetworkIdentity
+from equilif.training.storage.identity import NetworkIdentity
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.port import Region

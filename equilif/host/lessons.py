@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from equilif import lesson
-from equilif.data.about import About
+from equilif.data.encoding.about import About
 from equilif.host.client import Client
 from equilif.host.journal import HEADER_BYTES, StoreError
 from equilif.host.store import Lessons, Samples, Store, TrainingJob

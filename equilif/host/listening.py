@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from equilif import lesson
-from equilif.data.sensor import mismatch
+from equilif.data.encoding.sensor import mismatch
 from equilif.lesson import Lesson, Samples, Words
 from equilif.listening import UNKNOWN, Listener, SensorListener
 from equilif_golden.engine.chip import Chip

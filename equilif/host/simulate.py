@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from equilif import lesson
-from equilif.data.sensor import TOP
+from equilif.data.encoding.sensor import TOP
 from equilif.host import lessons
 from equilif.host.client import Client
 from equilif.host.listening import require_sensor
 from equilif.listening import Listener, SensorListener, file_blocks
 from equilif.results import ToolFailed
-from equilif.training import saved
+from equilif.training.storage import saved
 from equilif_golden import files
 from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.host.client import Client
 from equilif.host.journal import (
     StoredTests,
@@ -21,7 +21,7 @@ from equilif.host.journal import (
     tests_of,
 )
 from equilif.host.store import Samples, TrainingJob, check_chip
-from equilif.training.description import Description
+from equilif.training.settings.description import Description
 from equilif_golden.link.standalone import FAULTS, Fault, Phase, Registers
 
 POLL_SECONDS = 2.0  #: seconds between two looks at a board, which stops for a moment each time

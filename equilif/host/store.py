@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from equilif.host.client import Client
 from equilif.host.journal import HEADER_BYTES, StoredTests, StoreError, require_idle
-from equilif.training.identity import NetworkIdentity
+from equilif.training.storage.identity import NetworkIdentity
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.port import READ_BYTES, Region, dither_position
 from equilif_golden.fixed import Raw, check_int

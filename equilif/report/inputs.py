@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.convolutions import dense, to_kernel
-from equilif.data.about import About
-from equilif.data.scaling import TOP, Column
+from equilif.data.encoding.about import About
+from equilif.data.encoding.scaling import TOP, Column
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Input, Lif, Network, Synapse, Weights
 

@@ -12,7 +12,7 @@ import numpy as np
 from equilif import results
 from equilif.listening import Answer, Listener, SensorListener, Stream
 from equilif.report.page import environment
-from equilif.training import trace
+from equilif.training.analysis import trace
 from equilif_golden.extras import needs
 
 with needs("plot,report"):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from equilif.data.arrays import Bytes
-from equilif.data.dataset import DataSet
+from equilif.data.base.arrays import Bytes
+from equilif.data.sets.dataset import DataSet
 from equilif.report.inputs import Inputs
-from equilif.training.evaluate import Evaluation
+from equilif.training.analysis.evaluate import Evaluation
 from equilif_golden.fixed import Raw
 from equilif_golden.network import (
     Attention,

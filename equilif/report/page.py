@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from equilif import results
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.report import metrics
 from equilif.report.inputs import NONE, Fields, Inputs
 from equilif.report.run import Run
-from equilif.training import attention, trace
-from equilif.training.evaluate import Evaluation, evaluate
-from equilif.training.history import digest
+from equilif.training.analysis import attention, trace
+from equilif.training.analysis.evaluate import Evaluation, evaluate
+from equilif.training.storage.history import digest
 from equilif_golden.extras import MissingExtra, needs
 from equilif_golden.fixed import check_int
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from equilif.report.inputs import Reals
 from equilif.show import plots
-from equilif.training.trace import Trace
+from equilif.training.analysis.trace import Trace
 from equilif_golden.extras import needs
 
 with needs("plot"):

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from equilif.data import Name
-from equilif.data.about import About
-from equilif.data.dataset import DataSet
-from equilif.training import netfile, presets
-from equilif.training.description import Description
-from equilif.training.history import HISTORY, NETWORK, History, saved_history
-from equilif.training.patches import CONTRAST, FEEDBACK, TOKENS, patched, training_words
+from equilif.data.encoding.about import About
+from equilif.data.sets.dataset import DataSet
 from equilif.training.resolve import Request, default, resolve
-from equilif.training.tables import METHODS
+from equilif.training.settings import netfile, presets
+from equilif.training.settings.description import Description
+from equilif.training.settings.patches import CONTRAST, FEEDBACK, TOKENS, patched, training_words
+from equilif.training.settings.tables import METHODS
+from equilif.training.storage.history import HISTORY, NETWORK, History, saved_history
 from equilif_golden import network as networks
 from equilif_golden.network import Network, Weights
 

@@ -12,11 +12,11 @@ from rich.text import Text
 from equilif.show.console import console, literal, plots_for, table
 
 if TYPE_CHECKING:
-    from equilif.data.build import LoadedData
-    from equilif.training.attention import Attention
-    from equilif.training.evaluate import Evaluation
-    from equilif.training.neighbours import Neighbours
-    from equilif.training.recall import Recall
+    from equilif.data.own.build import LoadedData
+    from equilif.training.analysis.attention import Attention
+    from equilif.training.analysis.evaluate import Evaluation
+    from equilif.training.analysis.neighbours import Neighbours
+    from equilif.training.analysis.recall import Recall
 
 
 def rated(samples: int, right: int, known: int) -> str:

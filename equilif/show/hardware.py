@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from equilif.show.console import NO, YES, bar, console, literal, table
 
 if TYPE_CHECKING:
-    from equilif.data.images import DataSet
+    from equilif.data.sets.images import DataSet
     from equilif.hardware.verify import Plan, Report
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from equilif.training.attention import Attention
-from equilif.training.folder import ATTENTION as ATTENTION
-from equilif.training.folder import CONFUSION as CONFUSION
-from equilif.training.folder import CURVE as CURVE
-from equilif.training.folder import DEPLOYMENT as DEPLOYMENT
-from equilif.training.folder import NEIGHBOURS as NEIGHBOURS
-from equilif.training.folder import PARETO as PARETO
-from equilif.training.folder import RECALL as RECALL
-from equilif.training.folder import SAMPLES as SAMPLES
-from equilif.training.folder import SETTLING as SETTLING
-from equilif.training.folder import figure_path as figure_path
-from equilif.training.neighbours import Neighbours
-from equilif.training.recall import Recall
-from equilif.training.trace import Trace
+from equilif.training.analysis.attention import Attention
+from equilif.training.analysis.neighbours import Neighbours
+from equilif.training.analysis.recall import Recall
+from equilif.training.analysis.trace import Trace
+from equilif.training.storage.folder import ATTENTION as ATTENTION
+from equilif.training.storage.folder import CONFUSION as CONFUSION
+from equilif.training.storage.folder import CURVE as CURVE
+from equilif.training.storage.folder import DEPLOYMENT as DEPLOYMENT
+from equilif.training.storage.folder import NEIGHBOURS as NEIGHBOURS
+from equilif.training.storage.folder import PARETO as PARETO
+from equilif.training.storage.folder import RECALL as RECALL
+from equilif.training.storage.folder import SAMPLES as SAMPLES
+from equilif.training.storage.folder import SETTLING as SETTLING
+from equilif.training.storage.folder import figure_path as figure_path
 from equilif_golden import files
 from equilif_golden.extras import needs
 
 if TYPE_CHECKING:
-    from equilif.data.build import LoadedData
-    from equilif.training.deploy import Deployment  # needs torch
+    from equilif.data.own.build import LoadedData
+    from equilif.training.analysis.deploy import Deployment  # needs torch
 
 with needs("plot"):
     import matplotlib

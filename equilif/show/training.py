@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from equilif.show.console import bar, console, literal, plots_for, table
 
 if TYPE_CHECKING:
-    from equilif.training.deploy import Deployment
-    from equilif.training.history import EpochRecord, Progress
+    from equilif.training.analysis.deploy import Deployment
     from equilif.training.run import Run
-    from equilif.training.tensorboard import Board
+    from equilif.training.storage.history import EpochRecord, Progress
+    from equilif.training.storage.tensorboard import Board
 
 
 def describe(run: Run, *others: Run) -> None:

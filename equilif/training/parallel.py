@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from equilif.training.history import EpochRecord, Progress
 from equilif.training.run import Run
+from equilif.training.storage.history import EpochRecord, Progress
 from equilif_golden.kernel import Kernel, default_threads
 
 

@@ -4,7 +4,7 @@
     run = Run.start(found.description, found.data, seed=0)
 
 A request names data, a network and settings.  What it leaves open has the defaults of the data: the preset of
-a data set with a name, for own data :func:`equilif.training.presets.own`.
+a data set with a name, for own data :func:`equilif.training.settings.presets.own`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from equilif.data import Name, own
-from equilif.data.dataset import DataSet
-from equilif.training import convolved, netfile, presets, saved
-from equilif.training.convolved import ConvSpec
-from equilif.training.description import Description
-from equilif.training.netfile import NetFile
-from equilif.training.patches import Patches, ask_feedback, feedback, patched
-from equilif.training.saved import Saved
+from equilif.data.sets.dataset import DataSet
+from equilif.training.settings import convolved, netfile, presets
+from equilif.training.settings.convolved import ConvSpec
+from equilif.training.settings.description import Description
+from equilif.training.settings.netfile import NetFile
+from equilif.training.settings.patches import Patches, ask_feedback, feedback, patched
+from equilif.training.storage import saved
+from equilif.training.storage.saved import Saved
 from equilif_golden.network import Network, Weights
 from equilif_golden.places import placed
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from equilif import results
-from equilif.data.dataset import DataSet
-from equilif.training.description import Description
-from equilif.training.history import (
+from equilif.data.sets.dataset import DataSet
+from equilif.training.backends.phases import EquilibriumPropagation, Learner
+from equilif.training.settings.description import Description
+from equilif.training.storage.history import (
     HISTORY,
     NETWORK,
     EpochRecord,
@@ -28,8 +29,7 @@ from equilif.training.history import (
     digest,
     saved_history,
 )
-from equilif.training.records import check_name, save_network
-from equilif.training.train import EquilibriumPropagation, Learner
+from equilif.training.storage.records import check_name, save_network
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, Weights
 
@@ -37,8 +37,8 @@ START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
 
 
 class Backend(Protocol):
-    """What holds the weights and learns: equilif.training.train.EquilibriumPropagation, or
-    equilif.training.rates.ImplicitDifferentiation.
+    """What holds the weights and learns: equilif.training.backends.phases.EquilibriumPropagation, or
+    equilif.training.backends.rates.ImplicitDifferentiation.
 
     ``weights`` of network.npz, ``counter`` of updates, ``samples`` of an epoch.  ``machine``: what its speed
     depends on.  ``files`` that it saves besides network.npz; ``leads``: whether this process writes, of
@@ -113,7 +113,7 @@ class Run:
         if plan.rates is None:
             first = plan.seeds[0] if seed is None else seed
             return cls(EquilibriumPropagation.start(plan, loaded, first, make), command=command or "train")
-        from equilif.training.rates import ImplicitDifferentiation
+        from equilif.training.backends.rates import ImplicitDifferentiation
 
         return cls(ImplicitDifferentiation.start(plan, loaded, seed or 0), command=command or "train-rates")
 
@@ -142,7 +142,7 @@ class Run:
         if plan.rates is None:
             backend, places = EquilibriumPropagation.resume(folder, saved, plan, loaded, make)
         else:
-            from equilif.training.rates import ImplicitDifferentiation
+            from equilif.training.backends.rates import ImplicitDifferentiation
 
             backend, places = ImplicitDifferentiation.resume(folder, saved, plan, loaded)
         history = list(saved.epochs[:places])

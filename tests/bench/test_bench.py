@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from equilif.bench import cycles, engines, throughput
-from equilif.data import images
+from equilif.data.sets import images
 from equilif.hardware import boards
 from equilif.hardware.verify import Plan, compare
 from equilif.results import ToolFailed
-from equilif.training.presets import PRESETS
-from equilif.training.train import epoch_plan, order, train_epoch
+from equilif.training.backends.phases import epoch_plan, order, train_epoch
+from equilif.training.settings.presets import PRESETS
 from equilif_boards import BOARDS
 from equilif_golden.engine.compiler import engine_for
 from equilif_golden.kernel import Kernel
@@ -203,7 +203,7 @@ def test_missing_data(tmp_path):
 def test_final_accuracy(tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)
     monkeypatch.setattr(throughput, "SEEDS", (0, 1))
-    monkeypatch.setattr("equilif.training.description.Description.epochs", 1)
+    monkeypatch.setattr("equilif.training.settings.description.Description.epochs", 1)
     output = run("bench", "accuracy", "--out", tmp_path)
     learners = json.loads((tmp_path / "bench.json").read_text())["accuracy"]["digits"]
     assert len(learners) == 2 and all(len(a) == 2 and min(a) > 0.8 for a in learners.values())

@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("amaranth_boards")
 
 from equilif.data.encoding import Encoding
-from equilif.data.sensor import SensorWindows
+from equilif.data.encoding.sensor import SensorWindows
 from equilif.hardware import boards as known
 from equilif_boards import BOARDS, Board, checks
 from equilif_boards import build as builder

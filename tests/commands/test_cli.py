@@ -20,13 +20,14 @@ import pytest
 from benchmarks import sequences as baselines
 from equilif import cli, commands, results
 from equilif.commands.options import CHANGED, INPUT
-from equilif.data import images as data
-from equilif.data import sequences
-from equilif.training import netfile, tables, train
-from equilif.training.description import Description
-from equilif.training.history import HISTORY, NETWORK, digest
-from equilif.training.presets import PRESETS
+from equilif.data.sets import images as data
+from equilif.data.sets import sequences
+from equilif.training.backends import phases
 from equilif.training.run import Run
+from equilif.training.settings import netfile, tables
+from equilif.training.settings.description import Description
+from equilif.training.settings.presets import PRESETS
+from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_golden import files, network
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
@@ -269,7 +270,7 @@ def test_interrupted_epoch_keeps_last_one(spoilt, trained, tmp_path, monkeypatch
             if spoilt:  # as zipfile does when it is interrupted
                 raise ValueError("can't close what is half written")
 
-    monkeypatch.setattr(train, "Progress", interrupt)
+    monkeypatch.setattr(phases, "Progress", interrupt)
     run("train", "--resume", "--epochs", 2, "--out", tmp_path, "--json", tmp_path / "printed.json", code=130)
     assert (tmp_path / NETWORK).read_bytes() == before and not (tmp_path / "printed.json").exists()
     monkeypatch.undo()
@@ -595,7 +596,7 @@ def test_demo_without_tools(tmp_path, monkeypatch):
 
 def test_trace_ends_with_measured_rates():
     """The sliding rates at the end of each phase are the rates that learning uses, for every leak."""
-    from equilif.training.trace import record
+    from equilif.training.analysis.trace import record
 
     d = data.load("digits")
     for schedule in (Schedule(), Schedule(free=17, nudged=9, leak=3)):
@@ -612,7 +613,7 @@ def test_trace_ends_with_measured_rates():
 
 
 def test_trace_of_errors_has_the_free_phase():
-    from equilif.training.trace import record
+    from equilif.training.analysis.trace import record
 
     d = data.load("digits")
     net = network.Network.chain(64, 12, 10, schedule=Schedule(free=9, window=8, contrast="errors"))

@@ -40,7 +40,7 @@ import pytest
 
 from equilif import cli
 from equilif.commands.options import FileUse
-from equilif.training.presets import FOLDER
+from equilif.training.settings.presets import FOLDER
 from equilif_golden import network
 from equilif_sim import verilated
 

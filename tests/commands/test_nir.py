@@ -14,7 +14,7 @@ import h5py
 import nir as library
 
 from equilif import nir
-from equilif.data import images as data
+from equilif.data.sets import images as data
 from equilif_golden import network as networks
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel

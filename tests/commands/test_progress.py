@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from equilif.show import console as show
-from equilif.training.history import NETWORK
+from equilif.training.storage.history import NETWORK
 from tests.cli import run
 
 

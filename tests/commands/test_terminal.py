@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 from equilif import cli
 from equilif.commands import reason
-from equilif.data import images
+from equilif.data.sets import images
 from equilif.show import console
 from equilif.show import hardware as show_hardware
-from equilif.training.records import save_network
+from equilif.training.storage.records import save_network
 from equilif_golden import network
 
 EQUILIF = (sys.executable, "-m", "equilif")

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from equilif.data import images as data
+from equilif.data.sets import images as data
 
 IMAGES = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2)
 LABELS = np.array([2, 0, 1], np.uint8)

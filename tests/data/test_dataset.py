@@ -10,9 +10,9 @@ import pytest
 
 from equilif import make_data
 from equilif.data import SOURCES, Name, names
-from equilif.data.dataset import DataSet
-from equilif.data.images import load
-from equilif.training.presets import PRESETS
+from equilif.data.sets.dataset import DataSet
+from equilif.data.sets.images import load
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.network import TokenRows
 
 X = np.arange(24, dtype=np.uint8).reshape(4, 6)

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from equilif.data import words as embeddings
-from equilif.data.words import WordVectors
+from equilif.data.base import words as embeddings
+from equilif.data.base.words import WordVectors
 
 LINES = ["the 1 2 3", "film -1 0.5 2e-1", "good 0 0 1"]
 TEXT = "\n".join(LINES) + "\n"

@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from equilif.data import images, sequences, words
-from equilif.data import texts as movies
 from equilif.data.cifar import TEN
+
+from equilif.data.base import words
+from equilif.data.sets import images, sequences
+from equilif.data.sets import texts as movies
 from tests.data.test_cifar import write_archive
 from tests.data.test_data import IMAGES, LABELS, encode, write_set
 from tests.data.test_sequences import (

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif.data import own, scaling
-from equilif.data import parts as parts_of
-from equilif.data.encoding import spans
+from equilif.data import own
+from equilif.data.encoding import scaling, spans
 from equilif.data.formats import Series
-from equilif.training import presets
-from equilif.training.history import digest, read_history
-from equilif.training.records import read_identity
+from equilif.data.own import parts as parts_of
 from equilif.training.run import Run
+from equilif.training.settings import presets
+from equilif.training.storage.history import digest, read_history
+from equilif.training.storage.records import read_identity
 from equilif_golden import network as networks
 from tests.cli import exit_code as run
 from tests.networks import PHASES
@@ -1315,7 +1315,7 @@ def test_word_vectors_too_wide(capsys):
 
 
 def test_texts_need_word_vectors(monkeypatch, capsys):
-    monkeypatch.setattr("equilif.data.words.PACKAGE", "no-such-package")
+    monkeypatch.setattr("equilif.data.base.words.PACKAGE", "no-such-package")
     assert run(f"train {reviews()} {R} --set data.attention=true") == 2
     error = capsys.readouterr().err
     assert "pip install" in error and "data.word_vectors" in error and len(error.splitlines()) == 1

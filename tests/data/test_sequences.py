@@ -11,11 +11,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from equilif.data import ragged, sequences, signals
-from equilif.data import recordings as sound
-from equilif.data import texts as movies
-from equilif.data import words as embeddings
-from equilif.data.sequences import Ragged
+from equilif.data.base import ragged
+from equilif.data.base import words as embeddings
+from equilif.data.sets import recordings as sound
+from equilif.data.sets import sequences
+from equilif.data.sets import texts as movies
+from equilif.data.sets.sequences import Ragged
+from equilif.data.sound import signals
 
 R = Ragged.of([[4, 5, 6], [], [7], [1, 2]], [0, 1, 2, 1])
 VECTORS = "the 1 0\nfilm 0 1\ngood 3 1\nbad -3 1\nn't 0 -2\ndo 1 1\nunused 9 9\n"

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equilif.training.history import HISTORY, NETWORK
+from equilif.training.storage.history import HISTORY, NETWORK
 from equilif_golden.blocks.rate import moved
 from equilif_golden.engine.activity import cost_of_mode
 from equilif_golden.engine.chip import Chip

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from amaranth.back import verilog
 
-from equilif.training.patches import patched
-from equilif.training.presets import PRESETS
-from equilif.training.train import order
+from equilif.training.backends.phases import order
+from equilif.training.settings.patches import patched
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import engine_for

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from equilif.data import images as data
+from equilif.data.sets import images as data
 from equilif_boards.icebreaker import ICEBREAKER
 from equilif_boards.tang_nano import TANG_NANO_9K, TANG_NANO_20K
 from equilif_golden.engine.chip import Chip

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.hardware import verify
 from equilif.hardware import waves as recording
 from equilif_golden.engine.compiler import Compiled

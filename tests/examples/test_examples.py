@@ -46,8 +46,8 @@ def test_own_network(capsys):
 
 def test_own_network_file():
     """examples/own_network.toml"""
-    from equilif.data import images
-    from equilif.training import netfile
+    from equilif.data.sets import images
+    from equilif.training.settings import netfile
 
     preset = netfile.read(EXAMPLES / "own_network.toml").preset("digits")
     described = preset.network(images.digits())

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from equilif.data.microphone import Microphone as GoldenMicrophone
+from equilif.data.sound.microphone import Microphone as GoldenMicrophone
 from equilif.host.client import Client
 from equilif.host.store import Lessons, Samples, Store, TrainingJob
 from equilif.lesson import Words

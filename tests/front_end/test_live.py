@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from equilif import lesson
-from equilif.data.microphone import Microphone as GoldenMicrophone
+from equilif.data.sound.microphone import Microphone as GoldenMicrophone
 from equilif.host.client import Client
 from equilif.host.listening import BoardListener
 from equilif.listening import Listener

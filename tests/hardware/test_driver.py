@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from equilif import Kernel, Network
 from equilif.cli import app
-from equilif.data import images
+from equilif.data.sets import images
 from equilif.hardware.driver import (
     LAYOUT,
     MAGIC,
@@ -24,8 +24,8 @@ from equilif.hardware.driver import (
     read_saved,
 )
 from equilif.hardware.export import driver_files, licensed
-from equilif.training.history import digest
-from equilif.training.identity import NetworkIdentity
+from equilif.training.storage.history import digest
+from equilif.training.storage.identity import NetworkIdentity
 from equilif_golden import network as networks
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for

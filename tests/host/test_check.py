@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from equilif.data import images
+from equilif.data.sets import images
 from equilif.host import check as board_check
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError

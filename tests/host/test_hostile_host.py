@@ -29,11 +29,11 @@ from typer.testing import CliRunner
 pytest.importorskip("amaranth_boards")
 
 from equilif import cli
-from equilif.data.dataset import DataSet
+from equilif.data.sets.dataset import DataSet
 from equilif.host import client as client_module
 from equilif.host import flash, ports, simulate
 from equilif.host.client import LONGEST_REPLY, Client, LinkError, NoReply, PortFailed
-from equilif.training import saved
+from equilif.training.storage import saved
 from equilif_boards import BOARDS
 from equilif_boards import build as builder
 from equilif_boards.build import COMMANDS, BuildError, build

@@ -28,9 +28,9 @@ import serial
 from equilif.host.client import LinkError
 from equilif.host.ports import BAUDS, connect, manifest_of
 from equilif.host.simulate import Simulated
-from equilif.training.history import HISTORY, NETWORK, digest
-from equilif.training.presets import PRESETS
 from equilif.training.run import Run
+from equilif.training.settings.presets import PRESETS
+from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, CounterMismatch

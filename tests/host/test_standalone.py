@@ -11,9 +11,9 @@ import pytest
 from equilif.host import ports, standalone
 from equilif.host.journal import StoreError
 from equilif.host.store import Store
-from equilif.training.history import NETWORK, digest
-from equilif.training.identity import NetworkIdentity
-from equilif.training.presets import PRESETS
+from equilif.training.settings.presets import PRESETS
+from equilif.training.storage.history import NETWORK, digest
+from equilif.training.storage.identity import NetworkIdentity
 from equilif_boards import BOARDS
 from equilif_golden import network as networks
 from equilif_golden.link.device import Device

@@ -13,17 +13,18 @@ import random
 import numpy as np
 import pytest
 
-from equilif.data import sequences
+from equilif.data.sets import sequences
 from equilif.hardware.verify import Plan, compare
 from equilif.host import ports
 from equilif.host.client import Client, LinkError
 from equilif.report import page as pages
 from equilif.report import run as reported
-from equilif.training import attention, netfile, tables, trace
-from equilif.training.description import Description
-from equilif.training.history import HISTORY, NETWORK, digest
+from equilif.training.analysis import attention, trace
+from equilif.training.backends.phases import epoch_plan
 from equilif.training.run import Run
-from equilif.training.train import epoch_plan
+from equilif.training.settings import netfile, tables
+from equilif.training.settings.description import Description
+from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, CounterMismatch
 from equilif_golden.engine.config import EngineConfig

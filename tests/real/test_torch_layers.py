@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from equilif.data import images
+from equilif.data.sets import images
 from equilif_golden.network import Network
 from equilif_golden.real.layers import error_report, layer_report
 from equilif_golden.schedule import Schedule

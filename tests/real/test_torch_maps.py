@@ -11,11 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from equilif.convolutions import unrolled  # noqa: E402   torch is optional
-from equilif.data import images  # noqa: E402
-from equilif.training import convolved  # noqa: E402
-from equilif.training.history import HISTORY  # noqa: E402
-from equilif.training.presets import RATES  # noqa: E402
+from equilif.data.sets import images  # noqa: E402
 from equilif.training.run import Run  # noqa: E402
+from equilif.training.settings import convolved  # noqa: E402
+from equilif.training.settings.presets import RATES  # noqa: E402
+from equilif.training.storage.history import HISTORY  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from equilif.data import images as data  # noqa: E402   torch is optional
+from equilif.data.sets import images as data  # noqa: E402   torch is optional
 from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import (  # noqa: E402

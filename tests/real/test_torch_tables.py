@@ -14,12 +14,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from benchmarks import sequences as benchmark  # noqa: E402   torch is optional
-from equilif.data.dataset import DataSet  # noqa: E402
-from equilif.training import tables  # noqa: E402
-from equilif.training.description import Description  # noqa: E402
-from equilif.training.history import HISTORY, NETWORK  # noqa: E402
-from equilif.training.presets import PRESETS, RATES  # noqa: E402
+from equilif.data.sets.dataset import DataSet  # noqa: E402
 from equilif.training.run import Run  # noqa: E402
+from equilif.training.settings import tables  # noqa: E402
+from equilif.training.settings.description import Description  # noqa: E402
+from equilif.training.settings.presets import PRESETS, RATES  # noqa: E402
+from equilif.training.storage.history import HISTORY, NETWORK  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
 from equilif_golden.real.attention import UnrolledAttention, batch, by_length  # noqa: E402

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from equilif.data import images, own
-from equilif.data.dataset import DataSet
+from equilif.data import own
+from equilif.data.sets import images
+from equilif.data.sets.dataset import DataSet
 from equilif.report import page as pages
 from equilif.report import run as runs
-from equilif.training import presets
-from equilif.training.description import Description
-from equilif.training.patches import patched
-from equilif.training.presets import PRESETS
 from equilif.training.run import Run
+from equilif.training.settings import presets
+from equilif.training.settings.description import Description
+from equilif.training.settings.patches import patched
+from equilif.training.settings.presets import PRESETS
 from equilif_golden.network import TokenRows
 
 #: names that a page must escape

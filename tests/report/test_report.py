@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif.data import images
-from equilif.data.about import About
-from equilif.data.scaling import fit
+from equilif.data.encoding.about import About
+from equilif.data.encoding.scaling import fit
+from equilif.data.sets import images
 from equilif.report import metrics, page, run
 from equilif.report.inputs import Fields, Inputs
-from equilif.training import tables
-from equilif.training.description import Description
-from equilif.training.evaluate import evaluate
-from equilif.training.history import HISTORY, NETWORK, digest
+from equilif.training.analysis.evaluate import evaluate
 from equilif.training.resolve import Request, resolve
+from equilif.training.settings import tables
+from equilif.training.settings.description import Description
+from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_golden import network
 from tests.cli import error_of
 from tests.cli import run as command

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import flips, records, training
 from benchmarks.__main__ import main, parser_of
 from benchmarks.registry import BENCHMARKS, RECORDS, choose
-from equilif.data import images
+from equilif.data.sets import images
 from equilif.training.run import Run
 from equilif_golden.network import Network
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equilif.data import images, own
-from equilif.data.dataset import DataSet
-from equilif.training import convolved, netfile, train
-from equilif.training.convolved import ConvSpec
-from equilif.training.history import HISTORY, NETWORK, read_history
-from equilif.training.presets import PRESETS
+from equilif.data import own
+from equilif.data.sets import images
+from equilif.data.sets.dataset import DataSet
+from equilif.training.backends import phases
 from equilif.training.resolve import Request, resolve
 from equilif.training.run import Run
+from equilif.training.settings import convolved, netfile
+from equilif.training.settings.convolved import ConvSpec
+from equilif.training.settings.presets import PRESETS
+from equilif.training.storage.history import HISTORY, NETWORK, read_history
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
@@ -169,7 +171,7 @@ def test_horizontal_flip():
     """The requested fraction of training images, redrawn each epoch; test images are unchanged."""
     data = images.digits()
     preset = convolved.preset(data, [ConvSpec(4)]).changed(horizontal_flip=0.5, random_shift=0.0)
-    first, second = (train.samples(data, preset, 0, epoch).x for epoch in range(2))
+    first, second = (phases.samples(data, preset, 0, epoch).x for epoch in range(2))
     turned = data.x_train.reshape(-1, 8, 8)[:, :, ::-1].reshape(first.shape)
     moved = (first != data.x_train).any(1)
     assert 0.4 < moved.mean() < 0.6 and (first[moved] == turned[moved]).all()

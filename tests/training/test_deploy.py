@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch")
 
 from equilif import cli  # noqa: E402   torch is optional
-from equilif.data import images as data  # noqa: E402
+from equilif.data.sets import images as data  # noqa: E402
 from equilif.show import plots  # noqa: E402
 from equilif.show import training as show_training  # noqa: E402
-from equilif.training.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
-from equilif.training.history import CHECKPOINT, HISTORY, NETWORK  # noqa: E402
-from equilif.training.presets import RATES  # noqa: E402
-from equilif.training.rates import order  # noqa: E402
+from equilif.training.analysis.deploy import TIMES, converge, deploy, quantisation, window  # noqa: E402
+from equilif.training.backends.rates import order  # noqa: E402
 from equilif.training.run import Run  # noqa: E402
+from equilif.training.settings.presets import RATES  # noqa: E402
+from equilif.training.storage.history import CHECKPOINT, HISTORY, NETWORK  # noqa: E402
 from equilif_golden import network  # noqa: E402
 from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402

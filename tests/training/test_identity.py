@@ -25,13 +25,14 @@ import pytest
 from PIL import Image
 
 from equilif import Classifier
-from equilif.data import formats, images, own
-from equilif.data.about import About
-from equilif.data.build import encoded
-from equilif.data.dataset import DataSet
+from equilif.data import formats, own
+from equilif.data.encoding.about import About
 from equilif.data.formats import Columns, Part
-from equilif.training import saved
-from equilif.training.records import read_identity, save_network
+from equilif.data.own.build import encoded
+from equilif.data.sets import images
+from equilif.data.sets.dataset import DataSet
+from equilif.training.storage import saved
+from equilif.training.storage.records import read_identity, save_network
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from equilif import cli
-from equilif.training.folder import CHECKPOINT
-from equilif.training.history import digest
+from equilif.training.storage.folder import CHECKPOINT
+from equilif.training.storage.history import digest
 from equilif_golden import network as networks
 
 MOMENTS = [2, pytest.param(100, marks=pytest.mark.regress)]

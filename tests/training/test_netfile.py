@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equilif.data import Name, images
-from equilif.data.dataset import DataSet
+from equilif.data import Name
+from equilif.data.sets import images
+from equilif.data.sets.dataset import DataSet
 from equilif.hardware.resources import NetworkResources
-from equilif.training import netfile, tables
-from equilif.training.description import Description, Sizes, schema
-from equilif.training.history import HISTORY, NETWORK, read_history
-from equilif.training.presets import FOLDER, PRESETS, RATES, own, suited
 from equilif.training.run import Run
+from equilif.training.settings import netfile, tables
+from equilif.training.settings.description import Description, Sizes, schema
+from equilif.training.settings.presets import FOLDER, PRESETS, RATES, own, suited
+from equilif.training.storage.history import HISTORY, NETWORK, read_history
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Constant, Input, Lif, Network, Synapse, TokenRows
@@ -187,7 +188,8 @@ def test_json_schema(tmp_path):
 
 def test_presets_need_no_tomlkit():
     """tomlkit is only used for line numbers in errors."""
-    code = "import sys; sys.modules['tomlkit'] = None; from equilif.training.presets import PRESETS as p; "
+    code = "import sys; sys.modules['tomlkit'] = None; "
+    code += "from equilif.training.settings.presets import PRESETS as p; "
     code += "print(p['digits'].hidden, p['imdb'].heads)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "(64,) 16\n"
@@ -904,7 +906,7 @@ KEYS = DOCS / "reference" / "network_files.md"
 
 
 def test_page_lists_every_key():
-    assert netfile.table() in KEYS.read_text(), "python -m equilif.training.netfile  makes the table"
+    assert netfile.table() in KEYS.read_text(), "python -m equilif.training.settings.netfile  makes the table"
     assert all(key.meaning for table in netfile.TABLES for key in netfile.keys(table).values())
 
 

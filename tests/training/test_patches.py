@@ -8,12 +8,12 @@ import re
 import pytest
 
 from equilif.commands.patches import changes, key_list
-from equilif.data import images
-from equilif.training import convolved
-from equilif.training.history import HISTORY, read_history
-from equilif.training.patches import FEEDBACK, patched, split, value
-from equilif.training.presets import PRESETS, RATES
-from equilif.training.tables import keys as table_keys
+from equilif.data.sets import images
+from equilif.training.settings import convolved
+from equilif.training.settings.patches import FEEDBACK, patched, split, value
+from equilif.training.settings.presets import PRESETS, RATES
+from equilif.training.settings.tables import keys as table_keys
+from equilif.training.storage.history import HISTORY, read_history
 from equilif_golden.places import PlacedError
 from tests.cli import error_of, run
 

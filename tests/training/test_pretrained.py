@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from equilif.training.history import digest
-from equilif.training.pretrained import FOLDER, Card, model_path
+from equilif.training.storage.history import digest
+from equilif.training.storage.pretrained import FOLDER, Card, model_path
 from equilif_golden import network as networks
 from tests.cli import error_of, run
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equilif.data import images as data
-from equilif.training import recall
+from equilif.data.sets import images as data
+from equilif.training.analysis import recall
 from equilif_golden.hopfield import Hopfield
 
 plots = pytest.importorskip("equilif.show.plots", exc_type=ImportError)

@@ -14,9 +14,9 @@ pytest.importorskip("sklearn")
 from equilif import Classifier
 from equilif.data import own
 from equilif.data.formats import Series
-from equilif.training.history import digest
 from equilif.training.resolve import Request, resolve
 from equilif.training.run import Run
+from equilif.training.storage.history import digest
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
 from tests.cli import run

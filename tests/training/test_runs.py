@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif.data import images, names
-from equilif.training import folder as module
-from equilif.training.description import Description
-from equilif.training.folder import LOCK, MADE, OWNER, RUN, RunFolder
-from equilif.training.history import HISTORY, NETWORK, digest, read_history
-from equilif.training.patches import FEEDBACK, patched
-from equilif.training.presets import PRESETS, RATES
+from equilif.data import names
+from equilif.data.sets import images
 from equilif.training.run import Run
+from equilif.training.settings.description import Description
+from equilif.training.settings.patches import FEEDBACK, patched
+from equilif.training.settings.presets import PRESETS, RATES
+from equilif.training.storage import folder as module
+from equilif.training.storage.folder import LOCK, MADE, OWNER, RUN, RunFolder
+from equilif.training.storage.history import HISTORY, NETWORK, digest, read_history
 from equilif_golden import files, network
 from tests.cli import error_of, run
 
@@ -98,7 +99,7 @@ def test_digest_of_digits_training(name, tmp_path):
 def busy(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """A folder and a process with a run in it."""
     code = (
-        "import sys, time; from pathlib import Path; from equilif.training.folder import RunFolder\n"
+        "import sys, time; from pathlib import Path; from equilif.training.storage.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])): print('in', flush=True); time.sleep(600)"
     )
     out = tmp_path / "busy"

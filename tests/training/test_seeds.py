@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from equilif.data import images
+from equilif.data.sets import images
 from equilif.training import parallel
-from equilif.training.folder import LOCK, OWNER, folder_of, seed_folders
-from equilif.training.history import HISTORY, NETWORK, read_history
-from equilif.training.presets import PRESETS
 from equilif.training.run import Run
+from equilif.training.settings.presets import PRESETS
+from equilif.training.storage.folder import LOCK, OWNER, folder_of, seed_folders
+from equilif.training.storage.history import HISTORY, NETWORK, read_history
 from tests.cli import error_of, run
 
 SMALL = ("digits", "--hidden", 4, "--epochs", 2)

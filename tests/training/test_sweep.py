@@ -21,7 +21,7 @@ from equilif import cli
 from equilif.bench import sweep
 from equilif.bench.sweep import Measured, Point, Sweep, front, pareto, points, read_grid
 from equilif.results import ToolFailed
-from equilif.training.presets import PRESETS
+from equilif.training.settings.presets import PRESETS
 from tests.cli import BOARD, PNG, error_of, run
 from tests.training.test_runs import write_idx
 

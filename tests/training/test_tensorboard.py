@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from equilif.training.history import HISTORY, NETWORK
+from equilif.training.storage.history import HISTORY, NETWORK
 from equilif_golden import network
 from tests.cli import error_of, run
 

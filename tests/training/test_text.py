@@ -15,10 +15,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from equilif.data.characters import OTHER, Alphabet, Text, normalised, one_hot, read, windows  # noqa: E402
+from equilif.data.sets.characters import OTHER, Alphabet, Text, normalised, one_hot, read, windows  # noqa: E402
+from equilif.training.backends.text import Settings, TextRun, Writer  # noqa: E402
 from equilif.training.names import TEXT  # noqa: E402
-from equilif.training.tables import RatesTable  # noqa: E402
-from equilif.training.text import Settings, TextRun, Writer  # noqa: E402
+from equilif.training.settings.tables import RatesTable  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from equilif.data import SOURCES, Name
+from equilif.data.base.reading import check_range, reading
 from equilif.data.formats.arrays import Npz as Npz
 from equilif.data.formats.base import Columns as Columns
 from equilif.data.formats.base import Content as Content
@@ -22,7 +23,6 @@ from equilif.data.formats.series import Ts as Ts
 from equilif.data.formats.sounds import SoundFolders as SoundFolders
 from equilif.data.formats.tables import Csv as Csv
 from equilif.data.formats.tables import Parquet
-from equilif.data.reading import check_range, reading
 from equilif_golden import files
 
 FORMATS: tuple[Format, ...] = (

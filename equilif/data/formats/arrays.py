@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.base.reading import read_npz, reading
 from equilif.data.formats.base import Columns, Content, Part, Series
-from equilif.data.reading import read_npz, reading
 from equilif_golden.fixed import as_array, short_repr
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")

@@ -11,8 +11,8 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
-from equilif.data.arrays import Longs
-from equilif.data.ragged import ranges
+from equilif.data.base.arrays import Longs
+from equilif.data.base.ragged import ranges
 
 
 @dataclass(frozen=True)

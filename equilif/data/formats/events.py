@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.base.reading import reading
 from equilif.data.formats.base import Columns, Content, Part
-from equilif.data.reading import reading
 from equilif_golden import files
 from equilif_golden.extras import needs
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.base.reading import reading
 from equilif.data.formats.base import Columns, Content, Part
 from equilif.data.formats.folders import Files
-from equilif.data.reading import reading
 from equilif_golden.extras import needs
 from equilif_golden.network import MAX_NEURONS
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from equilif.data.arrays import Floats
+from equilif.data.base.arrays import Floats
+from equilif.data.base.reading import content_of, reading, reals, text
 from equilif.data.formats.arrays import of_series
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.formats.folders import TABLES, Files
 from equilif.data.formats.tables import NUMBER, numbers_of, rows_of
-from equilif.data.reading import content_of, reading, reals, text
 
 #: what a header says of what is not read, and the reason
 REFUSED = {

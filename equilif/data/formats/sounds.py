@@ -9,8 +9,8 @@ import numpy as np
 
 from equilif.data.formats.base import Columns, Content, Part, Series
 from equilif.data.formats.folders import Files
-from equilif.data.microphone import BAND_NAMES, WORD_LENGTH, segments
-from equilif.data.signals import BANDS, SILENCE_DB, Sound, bands, log_mel, read_wav, trimmed
+from equilif.data.sound.microphone import BAND_NAMES, WORD_LENGTH, segments
+from equilif.data.sound.signals import BANDS, SILENCE_DB, Sound, bands, log_mel, read_wav, trimmed
 
 FILES = Files((".wav",), "WAV recording")
 
@@ -20,7 +20,7 @@ class SoundFolders:
 
     A recording becomes a series: its energy in BANDS bands of the mel scale, in decibels, every 10 ms,
     without the quiet frames at its ends.  All have one sampling rate; several channels are averaged.
-    With ``Columns.front_end`` it becomes the frames of a word (equilif.data.microphone), at any rate.
+    With ``Columns.front_end`` it becomes the frames of a word (equilif.data.sound.microphone), at any rate.
     """
 
     name = "sounds"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.base.reading import lines, reading, text
 from equilif.data.formats.arrays import names as typed
 from equilif.data.formats.base import Columns, Content, Part, Texts
-from equilif.data.reading import lines, reading, text
 from equilif_golden.extras import needs
 
 #: what stands for a value that is not there

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from equilif.training.history import saved_history
-from equilif.training.identity import NetworkIdentity
+from equilif.training.storage.history import saved_history
+from equilif.training.storage.identity import NetworkIdentity
 from equilif_golden import network as networks
 from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.plasticity import DITHER_MASK

@@ -6,7 +6,7 @@
     mean        (sum RECIPROCAL[frames of the span] + 128) >> 8, with 4 fraction bits
     band        clip(((mean - center) scale + 2**11) >> 12, -127, 127)
     position    POSITIONS triangular bumps over the word, of which two neighbours are not 0, as in
-                equilif.data.ragged.position: with (2 t + 1) (POSITIONS - 1) = 2 m q + r
+                equilif.data.base.ragged.position: with (2 t + 1) (POSITIONS - 1) = 2 m q + r
 
                     bump q        (RAMP[m] (2 m - r) + 2**11) >> 12
                     bump q + 1    (RAMP[m] r + 2**11) >> 12

@@ -1,0 +1,1 @@
+"""Arrays, words and files as they are read."""

@@ -1,0 +1,1 @@
+"""Data sets: the type, and the loaders of those with a name."""

@@ -1,0 +1,1 @@
+"""Sound: features, words in a recording, known words."""

@@ -1,0 +1,1 @@
+"""Backends of a run: what learns."""

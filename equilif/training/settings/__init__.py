@@ -1,0 +1,1 @@
+"""Description of a network and how it learns."""

@@ -1,0 +1,672 @@
+"""A network and how it learns: the one description that network files, presets, runs and commands share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from equilif.data import Name
+from equilif.data.base.ragged import position
+from equilif.data.sets import images, sequences
+from equilif.data.sets.dataset import DataSet
+from equilif.training.settings import tables
+from equilif.training.settings.tables import (
+    LearningTable,
+    NumbersTable,
+    PhasesTable,
+    PopulationTable,
+    RatesTable,
+    StartTable,
+    SynapseTable,
+    Table,
+    Tables,
+    nearest,
+    synapse_of,
+)
+from equilif_golden.blocks.relay import FRACTION
+from equilif_golden.extras import needs
+from equilif_golden.fixed import DEFAULT, Numerics, check_int, set_fields
+from equilif_golden.learning import learning_steps, smallest_rate
+from equilif_golden.network import Network, Synapse, Weights
+from equilif_golden.places import PlacedError, placed
+from equilif_golden.schedule import Schedule
+
+with needs("cli"):
+    from pydantic import Field, PrivateAttr, ValidationError
+
+
+class Sizes(NamedTuple):
+    """Sizes that a data set gives a network: inputs, outputs, the width of a token (0: no tokens), tokens
+    of the longest sample, and rows of the table of them.
+    """
+
+    inputs: int
+    outputs: int
+    width: int = 0
+    tokens: int = 0
+    rows: int = 1
+    data: str = "the data"
+    image: tuple[int, int, int] | None = None  #: height, width and colours, where they are known
+    channels_first: bool = False  #: the values of an image lie colour by colour
+
+    def images(self, given: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Shapes of a sample: that of an image, and one with its rows as positions, which has the same order
+        of values; ``given`` where the image is not known.
+        """
+        if self.image is None:
+            return (given,)
+        if self.channels_first:
+            return (self.image,)
+        height, width, colours = self.image
+        return self.image, (height, 1, width * colours)
+
+    @classmethod
+    def of(cls, d: DataSet) -> Self:
+        if d.tokens_train is None or d.tokens_test is None:
+            return cls(d.n_features, d.n_classes, data=d.name, image=d.image, channels_first=d.channels_first)
+        longest = max(int(np.diff(part.off).max()) for part in (d.tokens_train, d.tokens_test))
+        rows, width = d.tokens_train.table.shape
+        return cls(d.n_features, d.n_classes, width, longest, rows, d.name)
+
+
+def _of_method(name: str) -> Any:
+    """A key of [learning] or [rates], whichever the description has."""
+    return property(lambda self: getattr(self.method, name))
+
+
+# -- the description -------------------------------------------------------------------------------
+class Description(Table):
+    """A network and how it learns, as a file has them: sizes may be left to the data.
+
+    :meth:`of` makes one; every other way leaves checks out.  ``data``: the data set that it is for.
+    """
+
+    population: dict[str, PopulationTable] = Field(
+        description="Populations, in the order in which they are updated.", min_length=1
+    )
+    synapse: tuple[SynapseTable, ...] = Field(
+        description="Synapses: spikes go both ways, through the same weights.", strict=False, min_length=1
+    )
+    phases: PhasesTable = PhasesTable()
+    learning: LearningTable | None = None
+    rates: RatesTable | None = None
+    start: StartTable = StartTable()
+    numbers: NumbersTable = NumbersTable()
+    loading: dict[str, Any] = Field({}, description="Options of the loader of a data set of sequences.")
+    _data: str = PrivateAttr("")
+
+    learning_rate, decay, random_shift, horizontal_flip, token_dropout, token_crop, input_mask = map(
+        _of_method,
+        (
+            "learning_rate",
+            "decay",
+            "random_shift",
+            "horizontal_flip",
+            "token_dropout",
+            "token_crop",
+            "input_mask",
+        ),
+    )
+    order, seeds, dropout, batch_size, weight_decay, table_learning_rate = map(
+        _of_method, ("order", "seeds", "dropout", "batch_size", "weight_decay", "table_learning_rate")
+    )
+    excluded_classes, validation_samples = map(_of_method, ("excluded_classes", "validation_samples"))
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], data: str = "") -> Self:
+        """A description from the content of a file; PlacedError names the problem and its place.
+
+        ``data``: what it is to learn.
+        """
+        try:
+            found = cls.model_validate(content)
+        except ValidationError as e:
+            raise tables.problem(e) from None
+        found._data = data
+        found._check()
+        return found
+
+    @classmethod
+    def of_network(cls, network: Network, data: str = "", *, sized: bool = False, **others: Any) -> Self:
+        """A description from a network, and other tables; without ``sized`` the data determine open sizes."""
+        found = {
+            **tables.shape(network, sized=sized),
+            "phases": dataclasses.asdict(network.schedule),
+            "numbers": dataclasses.asdict(network.numerics),
+        }
+        return cls.of({**found, **others}, data)
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """Inverse of :meth:`to_dict`; PlacedError names an invalid key."""
+        content = dict(d)
+        return cls.of(content, content.pop("data", ""))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of a file, and the name of the data."""
+        return {"data": self.data, **self.content()}
+
+    def content(self) -> dict[str, Any]:
+        """The content of a file."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @property
+    def data(self) -> str:
+        return self._data
+
+    @property
+    def method(self) -> LearningTable | RatesTable:
+        """The table [learning] or [rates]; ValueError without one."""
+        if self.rates is None:
+            return self.require_learning()
+        return self.rates
+
+    def require_learning(self) -> LearningTable:
+        """ValueError for a network that does not say how it learns."""
+        if self.learning is None:
+            raise ValueError(
+                "there is no [learning]: add it, for example with epochs = 10, learning_rate = "
+                "0.02 and decay = 0.9"
+            )
+        return self.learning
+
+    @property
+    def epochs(self) -> int:
+        return self.method.epochs
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(**self.phases.model_dump())
+
+    @property
+    def numerics(self) -> Numerics:
+        return Numerics(**self.numbers.model_dump())
+
+    @property
+    def synapses(self) -> tuple[Synapse, ...]:
+        """One for each population that a table names."""
+        return tuple(synapse_of(name, s) for s in self.synapse for name in s.from_)
+
+    # -- changes -----------------------------------------------------------------------------------
+    def changed(self, *, hidden: tuple[int, ...] | None = None, **options: Any) -> Self:
+        """The description with other values of keys of [phases], [learning] or [rates], [start] or
+        [loading], and with other hidden populations; None leaves one as it is.
+        """
+        content = self.content()
+        given = {name: value for name, value in options.items() if value is not None}
+        for table in ("phases", "learning" if self.learning else "rates", "start"):
+            known = type(getattr(self, table)).model_fields
+            found = {name: given.pop(name) for name in list(given) if name in known}
+            content[table] = content.get(table, {}) | found
+        content["loading"] = given.pop("loading", content["loading"])
+        if given:
+            raise ValueError(f"a description has no {', '.join(given)}")
+        if hidden is not None and hidden != self.hidden:
+            content |= self._with_hidden(tuple(hidden))
+        return type(self).of(content, self.data)
+
+    def _with_hidden(self, hidden: tuple[int, ...]) -> Tables:
+        """A chain, after an attention layer or not, with other hidden populations; else ValueError."""
+        same = type(self).of(self.content() | self._usual(self.hidden), self.data)
+        if (same.population, same.synapses) != (self.population, self.synapses):
+            raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
+        return self._usual(hidden)
+
+    def _usual(self, hidden: tuple[int, ...]) -> Tables:
+        """The usual network of these hidden populations, with the learning rates of this one."""
+        if not self.loaded:
+            into = {s.post: s.learning_rate_scale for s in self.synapses}
+            names = [name for name, g in self.population.items() if g.kind in ("lif", "output")]
+            # rates of layers belong to these layers
+            same = len(hidden) == len(names) - 1
+            rates = tuple(into.get(name, 1.0) for name in names) if same else None
+            return tables.chain(*hidden, learning_rate_scales=rates, feedback=self.feedback)
+        memory, query = (self.population[name] for name in self.loaded)
+        rate = {s.pre: s.learning_rate_scale for s in self.synapses if s.post == self.loaded[1]}
+        return tables.memory(
+            memory.size or 1,
+            self.heads,
+            *hidden,
+            gain=query.gain or 0,
+            sharpness=memory.sharpness or 0,
+            query_learning_rate_scale=rate.get("bias", 1.0),
+            table_learning_rate_scale=rate[self.loaded[0]] if self.learns_table else None,
+        )
+
+    # -- checks ------------------------------------------------------------------------------------
+    def _check(self) -> None:
+        """PlacedError unless some data make a network of it that learns."""
+        populations = {}
+        for name, table in self.population.items():
+            populations[name] = table.checked(name)
+        set_fields(self, population=populations)
+        self._check_synapses()
+        with placed("phases"):
+            _ = self.schedule
+        with placed("numbers"):
+            _ = self.numerics
+        with placed():
+            self._check_network()
+            self._check_method()
+
+    def _check_synapses(self) -> None:
+        names = list(self.population)
+        for k, s in enumerate(self.synapse):
+            for key, name in [("from", n) for n in s.from_] + [("to", s.to)]:
+                if name not in names:
+                    raise PlacedError(
+                        f"there is no population {name!r}: {nearest(name, names)}", ("synapse", k, key)
+                    )
+            with self._places(k):
+                synapse_of(s.from_[0], s)
+
+    def _check_network(self) -> None:
+        outputs = [name for name, g in self.population.items() if g.kind == "output"]
+        if not outputs:
+            raise ValueError('a network needs a population of kind = "output": it is nudged and read out')
+        if len(outputs) > 1:
+            raise PlacedError.of(
+                ("population", outputs[1]),
+                f'there is one output, {outputs[0]!r}; make this kind = "lif"',
+                "kind",
+            )
+        inputs = [name for name, g in self.population.items() if g.kind == "input" and g.size is None]
+        if len(inputs) > 1:
+            raise PlacedError.of(
+                ("population", inputs[1]),
+                f"only one input may omit its size, and {inputs[0]!r} does: give this one a size",
+                "size",
+            )
+        for m in self.smallest.attention_layers:
+            if not m.attention.dynamic_patterns and self.population[m.relay.name].size is None:
+                raise PlacedError.of(
+                    m.relay.place(),
+                    "it needs a size (heads times pattern length), as its attention layer stores patterns",
+                    "size",
+                )
+        if self.loading and not self.loaded:
+            raise PlacedError(
+                "[loading] needs an attention layer over tokens, this network has none: leave it out",
+                ("loading",),
+            )
+        for name, value in self.loading.items():
+            if name == "max_tokens" or not isinstance(value, int | float | str):
+                raise PlacedError(
+                    f"loading.{name} must be a number or a text for the loader, not {value!r}",
+                    ("loading", name),
+                )
+        if self.data in set(Name):
+            self.check_kind(self.data, tokens=self.data in sequences.NAMES)
+        if self.data in sequences.NAMES:
+            with placed("loading"):
+                sequences.check_options(self.data, self.loading)
+
+    def _check_method(self) -> None:
+        """PlacedError for what changes samples that these are not."""
+        if self.learning and self.rates:
+            raise PlacedError("[rates] is in place of [learning]: leave one of them out", ("rates",))
+        if self.learning is None and self.rates is None:
+            return
+        if self.loaded:
+            self.check_images(self.data, images=False)
+        if self.rates:
+            self._check_rates(self.rates)
+        elif not self.loaded and self.token_dropout:
+            raise PlacedError(
+                f"token_dropout drops tokens of an attention layer, {self.data} has none: leave it out",
+                ("learning", "token_dropout"),
+            )
+        elif not self.loaded or self.learns_table:
+            for name in ("token_crop", "input_mask"):
+                if getattr(self, name):
+                    raise PlacedError(
+                        f"{name} changes tokens that are not learned, {self.data} has none: leave it out",
+                        ("learning", name),
+                    )
+
+    def check_images(self, data: object, *, images: bool) -> None:
+        """PlacedError for what changes images, where these are none."""
+        table = "rates" if self.rates else "learning"
+        for name, what in (("random_shift", "shifts images"), ("horizontal_flip", "flips images")):
+            if getattr(self, name) and not images:
+                raise PlacedError(f"{name} {what}, {data} holds none: leave it out", (table, name))
+
+    def _check_rates(self, rates: RatesTable) -> None:
+        """The embedding table is part of the network where it learns."""
+        if not self.loaded:
+            for name in ("table_learning_rate", "token_dropout"):
+                if getattr(rates, name):
+                    raise PlacedError(
+                        f"{name} needs an attention layer over tokens, {self.data} has none: leave it out",
+                        ("rates", name),
+                    )
+            return
+        if not self.feedback:
+            k = next(k for k, s in enumerate(self.synapse) if not s.feedback)
+            raise PlacedError(
+                f"feedback = false is not possible: the attention layer of {self.data} needs feedback",
+                ("synapse", k, "feedback"),
+            )
+        memory, query = self.loaded
+        if bool(rates.table_learning_rate) == self.learns_table:
+            return
+        table = self.population[memory].model_copy(
+            update={"table_rows": 0 if rates.table_learning_rate else None}
+        )
+        synapses = [
+            dataclasses.replace(s, learning_rate_scale=float(bool(rates.table_learning_rate)))
+            if (s.pre, s.post) == self.loaded
+            else s
+            for s in self.synapses
+        ]
+        set_fields(self, population={**self.population, memory: table}, synapse=tables.grouped(synapses))
+
+    @contextmanager
+    def _places(self, k: int | None = None) -> Iterator[None]:
+        """Change the place of a synapse of the network to that of its table in the file.
+
+        ``k``: number of the table; None: the last one with these populations.
+        """
+        try:
+            yield
+        except PlacedError as e:
+            match e.place:
+                case ("synapse", str(pre), str(post), *keys):
+                    found = [n for n, s in enumerate(self.synapse) if pre in s.from_ and s.to == post]
+                    e.place = ("synapse", found[-1] if k is None else k, *keys)
+            raise
+
+    # -- what it is made of ------------------------------------------------------------------------
+    @property
+    def output(self) -> str:
+        return next(name for name, g in self.population.items() if g.kind == "output")
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Sizes of the spiking populations before the output that are no maps."""
+        return tuple(g.size or 0 for g in self.population.values() if g.kind == "lif" and not g.shape)
+
+    @property
+    def layers(self) -> tuple[int | str, ...]:
+        """Convolutions as conv:MAPS:KERNEL:STRIDE and sizes of hidden populations."""
+        maps = [s for s in self.synapse if s.kernel]
+        shapes = [self.population[s.to].shape or (0,) for s in maps]
+        convolutions = (
+            f"conv:{shape[-1]}:{s.kernel}:{s.stride}" for s, shape in zip(maps, shapes, strict=True)
+        )
+        return *convolutions, *self.hidden
+
+    @property
+    def feedback(self) -> bool:
+        """Whether all synapses send spikes back."""
+        return all(s.feedback for s in self.synapse)
+
+    @property
+    def loaded(self) -> tuple[str, str] | None:
+        """The attention population that tokens are loaded into, and its relay."""
+        return next(((s.pre, s.post) for s in self.synapses if self.population[s.pre].dynamic_patterns), None)
+
+    @property
+    def memory(self) -> PopulationTable | None:
+        """The memory of a sequence's tokens."""
+        return self.population[self.loaded[0]] if self.loaded else None
+
+    @property
+    def heads(self) -> int:
+        """Queries to the attention layer."""
+        return (self.population[self.loaded[1]].heads or 1) if self.loaded else 0
+
+    @property
+    def learns_table(self) -> bool:
+        """Whether tokens are rows of a table that learns."""
+        return self.memory is not None and self.memory.table_rows is not None
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Populations whose size or rows the data say."""
+        return tuple(name for name, g in self.population.items() if g.size is None or g.table_rows == 0)
+
+    @property
+    def unjoined(self) -> str:
+        """A note that names the populations without a synapse; empty when there are none."""
+        joined = {name for s in self.synapses for name in (s.pre, s.post)}
+        names = [repr(name) for name in self.population if name not in joined]
+        if not names:
+            return ""
+        return f"population {', '.join(names)}: no synapse joins it to another, so it does nothing"
+
+    # -- the network -------------------------------------------------------------------------------
+    @property
+    def smallest(self) -> Network:
+        """The network, where data leave sizes open the smallest."""
+        inputs = sum(g.size or 1 for g in self.population.values() if g.kind == "input")
+        return self._network(Sizes(inputs, self.population[self.output].size or 2, 1))
+
+    def network(self, data: DataSet | Sizes | None = None) -> Network:
+        """The network for these data; ValueError says what does not fit.
+
+        Without data every population must have a size.
+        """
+        if data is None:
+            if self.open:
+                name = self.open[0]
+                left = "table_rows" if self.population[name].table_rows == 0 else "size"
+                raise PlacedError.of(
+                    ("population", name),
+                    f"its {left} is left to the data; give a number, or name the data",
+                    left,
+                )
+            return self._network(Sizes(0, 0))
+        sizes = Sizes.of(data) if isinstance(data, DataSet) else data
+        self._check_tokens(sizes)
+        self._check_sizes(sizes)
+        return self._network(sizes)
+
+    def _network(self, sizes: Sizes) -> Network:
+        left = sizes.inputs - sum(g.size or 0 for g in self.population.values() if g.kind == "input")
+        by_data = {"input": left, "output": sizes.outputs}
+        made = []
+        for name, g in self.population.items():
+            size = (g.heads or 1) * sizes.width if g.kind == "relay" else by_data.get(g.kind, 1)
+            made.append(g.population(name, size, sizes.rows))
+        numerics = None if self.numerics == DEFAULT else self.numerics
+        with self._places():
+            return Network.with_numerics(tuple(made), self.synapses, self.output, self.schedule, numerics)
+
+    def _check_sizes(self, sizes: Sizes) -> None:
+        """PlacedError unless data of these inputs and classes fit."""
+        output = self.population[self.output]
+        if output.size is not None and output.size < sizes.outputs:
+            raise PlacedError.of(
+                ("population", self.output),
+                f"size {output.size} is too small, {sizes.data} has {sizes.outputs} classes; omit the size "
+                "to take it from the data",
+                "size",
+            )
+        inputs = {name: g for name, g in self.population.items() if g.kind == "input"}
+        if not inputs:
+            if sizes.inputs:
+                raise ValueError(
+                    f"{sizes.data} has {sizes.inputs} inputs, the network has no population of kind "
+                    '"input": add one'
+                )
+            return
+        size = sum(g.size or 0 for g in inputs.values())
+        fits = size == sizes.inputs if all(g.size for g in inputs.values()) else size < sizes.inputs
+        for name, g in inputs.items():
+            first = bool(g.channels_first)
+            if g.image is not None and sizes.image is not None and first != sizes.channels_first:
+                wanted = "true" if sizes.channels_first else "false"
+                raise ValueError(
+                    f"population {name!r}: {sizes.data} has its values in another order: set "
+                    f"channels_first = {wanted}"
+                )
+            if g.image is not None and (not fits or tuple(g.image) not in sizes.images(g.image)):
+                raise PlacedError.of(
+                    ("population", name),
+                    f"shape {g.shape} with patch {g.patch} is of images of {tuple(g.image)}, {size} values; "
+                    f"{sizes.data} has {sizes.image or sizes.inputs}",
+                    "shape",
+                )
+        if not fits:
+            wrong = next((name for name, g in inputs.items() if g.size), next(iter(inputs)))
+            has = f"{sizes.inputs} inputs" if sizes.inputs else "tokens and no inputs"
+            raise PlacedError.of(
+                ("population", wrong),
+                f"the network's inputs have size {size or 'open'}, {sizes.data} has {has}; omit the size to "
+                "take it from the data",
+                "size",
+            )
+
+    def check_kind(self, data: str, *, tokens: bool) -> None:
+        """ValueError unless the network attends to tokens exactly when the data have tokens."""
+        if tokens and not self.loaded:
+            raise ValueError(
+                f"{data} has tokens: the network needs an attention population with dynamic_patterns = true, "
+                "and a relay; `equilif init` writes such a file for these data"
+            )
+        if self.loaded and not tokens:
+            raise PlacedError.of(
+                ("population", self.loaded[0]),
+                f"dynamic_patterns = true needs the tokens of a sequence, {data} has none",
+                "dynamic_patterns",
+            )
+
+    def _check_tokens(self, sizes: Sizes) -> None:
+        self.check_kind(sizes.data, tokens=sizes.width > 0)
+        if not self.loaded:
+            return
+        attention, relay = (self.population[name] for name in self.loaded)
+        if attention.size is not None and attention.size < sizes.tokens:
+            raise PlacedError.of(
+                ("population", self.loaded[0]),
+                f"size {attention.size} is too small, a sample of {sizes.data} has {sizes.tokens} tokens",
+                "size",
+            )
+        if attention.table_rows and attention.table_rows != sizes.rows:
+            raise PlacedError.of(
+                ("population", self.loaded[0]),
+                f"table_rows {attention.table_rows} does not fit, {sizes.data} has a table of {sizes.rows}; "
+                "use table_rows = 0 to take it from the data",
+                "table_rows",
+            )
+        wanted = self.heads * sizes.width
+        if relay.size is not None and relay.size != wanted:
+            raise PlacedError.of(
+                ("population", self.loaded[1]),
+                f"size {relay.size} does not fit, {self.heads} heads of {sizes.width} values make {wanted}; "
+                "omit the size to take it from the data",
+                "size",
+            )
+
+    def initial_weights(self, network: Network, seed: int, data: DataSet | None = None) -> Weights:
+        """``data``: initial rows of an embedding table; ValueError when the network has one and they are not
+        given.
+        """
+        weights = network.initial_weights(seed, **self.start.model_dump())
+        if network.table is not None:
+            if data is None or data.tokens_train is None:
+                raise ValueError("the network has an embedding table: give the data with its initial rows")
+            weights[network.table.name] = data.tokens_train.table.astype(np.int64)
+        if network.dynamic_attention and (n := self.loading.get("n_pos", 0)):
+            # each head starts at its own place in the sequence
+            places = position(np.linspace(0, 1, self.heads), n).astype(np.int64)
+            codes = places << (network.numerics.fraction - FRACTION)
+            relay = network.dynamic_attention.relay
+            queries = [s for s in network.plastic if s.post == relay.name and network[s.pre].clamped]
+            if queries:
+                weights[queries[0].name].reshape(-1, self.heads, relay.width)[0, :, -n:] = codes
+        return weights
+
+    # -- data --------------------------------------------------------------------------------------
+    def load(self, folder: Path | None = None) -> DataSet:
+        """The data set of :meth:`read` without what is held out."""
+        return self.selected(self.read(folder))
+
+    def read(self, folder: Path | None = None) -> DataSet:
+        """The data set from ``folder``, or from where its loader looks by itself."""
+        if not self.loaded:
+            return images.load(self.data, folder)
+        return sequences.data_set(self.data, folder, self.options)
+
+    def selected(self, d: DataSet) -> DataSet:
+        """The data without what is held out; ValueError when too few classes would be left."""
+        if self.rates is None:
+            return d
+        for label in self.rates.excluded_classes:
+            place = ("rates", "excluded_classes")
+            check_int(label, place, 0, d.n_classes - 1, f"a class of {d.name}")
+        left = d.n_classes - len(set(self.rates.excluded_classes))
+        if left < 2:
+            raise PlacedError(
+                f"excluded_classes leaves {left} of {d.n_classes} classes: at least two must be left",
+                ("rates", "excluded_classes"),
+            )
+        return d.holding_out(self.rates.validation_samples) if self.rates.validation_samples else d
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the loader of a set of sequences, the number of tokens among them."""
+        return {} if self.memory is None else {"max_tokens": self.memory.size, **self.loading}
+
+    # -- learning rates ----------------------------------------------------------------------------
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0.
+
+        exponential     learning_rate x decay**epoch
+        linear, cosine  from learning_rate in the first epoch to learning_rate x decay in the last
+        """
+        if self.require_learning().schedule == "exponential":
+            return float(self.learning_rate * self.decay**epoch)
+        progress = epoch / max(1, self.epochs - 1)
+        left = (
+            1 - progress
+            if self.require_learning().schedule == "linear"
+            else (1 + math.cos(math.pi * progress)) / 2
+        )
+        return float(self.learning_rate * (self.decay + (1 - self.decay) * left))
+
+    def check_rates(self, network: Network) -> None:
+        """ValueError unless weights can move in every epoch.
+
+        Learning rates only fall, so that the first epoch has the largest one, and a search finds the first
+        epoch whose rate is too small.
+        """
+        learning_steps(network, self.rate(0))
+
+        def dead(epoch: int) -> bool:
+            try:
+                return not any(step.gain for step in learning_steps(network, self.rate(epoch)).values())
+            except ValueError:  # a smaller rate than one that is possible can only be too small
+                return True
+
+        first = bisect_left(range(self.epochs), True, key=dead)
+        if first < self.epochs:
+            smallest = smallest_rate(network)
+            fewer = (
+                f"at most {first} epoch{'s' * (first > 1)}, "
+                if self.require_learning().schedule == "exponential"
+                else ""
+            )
+            raise PlacedError(
+                f"from epoch {first + 1} of {self.epochs} on no weight would move: the learning rate is "
+                f"{self.rate(first):.3g} there, and the smallest that counts is {smallest:.3g}; take {fewer}"
+                "a decay nearer to 1 or a larger learning rate",
+                ("learning", "decay"),
+            )
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a network file (draft 2020-12)."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Description.model_json_schema(by_alias=True),
+        "title": "A network of equilif, and how it learns",
+    }
