@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from equilif.data.cifar import HUNDRED, TEN, Version
 
 from equilif import cli
 from equilif.data import own
 from equilif.data.formats import cifar
+from equilif.data.formats.cifar import HUNDRED, TEN, Version
 from equilif.data.sets import images
 from equilif.training.storage.history import read_history
 from equilif_golden import network as networks

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from equilif.data.cifar import TEN
 
 from equilif.data.base import words
+from equilif.data.formats.cifar import TEN
 from equilif.data.sets import images, sequences
 from equilif.data.sets import texts as movies
 from tests.data.test_cifar import write_archive
