@@ -42,7 +42,12 @@ if TYPE_CHECKING:
     from equilif.training.storage.tensorboard import Board
     from equilif_golden.network import Network
 
-TRAINING = ("train", "train-rates", "upload")  #: commands whose options are keys of a description
+TRAINING = (
+    "train",
+    "train-rates",
+    "train-text",
+    "upload",
+)  #: commands whose options are keys of a description
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
 BROKEN_PIPE = 128 + 13  #: and by SIGPIPE
@@ -82,11 +87,13 @@ class Commands(TyperGroup):
 
 def _key(option: str, command: str | None) -> str:
     """An option that a command of training has not, with the key that it is; empty where it is none."""
-    if option == "--conv" and command in TRAINING:
+    if command not in TRAINING:
+        return ""
+    if option == "--conv" and command != "train-text":
         return "--conv; give --hidden conv:MAPS"
     if option == "--seeds" and command == "train":
         return "--seeds; give --seed FIRST-LAST, such as --seed 0-4"
-    key = keys_of_options(rates=command == "train-rates").get(option) if command in TRAINING else None
+    key = keys_of_options(command).get(option)
     return f"{option}; give --set {key}=VALUE" if key else ""
 
 

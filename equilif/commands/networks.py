@@ -85,7 +85,7 @@ def init(
     files.check(out)
     found, words = _suggested(data, folder, own, hidden)
     file = str(out)
-    train = ["equilif", "train", *words, "--config", file]
+    train = ["equilif", "train-text" if found.text else "train", *words, "--config", file]
     heading = [
         "docs/how_to/own_networks.md explains every key.",
         f"  {shlex.join(['equilif', 'show', file])}",
@@ -118,6 +118,7 @@ def _suggested(
     """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
     the samples.
     """
+    from equilif.data.encoding.about import About
     from equilif.training.resolve import Request, adapted, default, layers
     from equilif.training.settings.description import Description
     from equilif.training.storage.history import HISTORY, read_history
@@ -135,7 +136,10 @@ def _suggested(
             raise ValueError(f"conv: and --data are for data, {data} is a run: name its data")
         history = read_history(Path(data) / HISTORY)
         # the options of its data are left out
-        words = [history.data] if history.about is None else [history.about.path, "..."]
+        about = history.about
+        words = (
+            [history.data] if about is None else [about.path, "..."] if isinstance(about, About) else ["..."]
+        )
         return history.preset.changed(hidden=sizes), words
     found = samples_of(data, folder, own, hidden=hidden)
     others = {name: table for name, table in found.description.content().items() if name not in SHAPE}
@@ -199,11 +203,12 @@ def show(
 
 def _resources(network: str, data: str | None, folder: Path | None, own: DataOptions) -> NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
+    from equilif.data.encoding.about import About
     from equilif.hardware.resources import NetworkResources
     from equilif.training.settings import netfile
     from equilif.training.settings.description import Description
-    from equilif.training.storage import saved
     from equilif.training.storage.pretrained import model_path
+    from equilif.training.storage.records import read_identity
 
     if network in set(Data):
         if data is not None:
@@ -214,9 +219,10 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")
-        found = saved.read(path)
-        described = Description.of_network(found.network, sized=True)
-        return NetworkResources.of(network, described, found.network, found.encoding)
+        found = netfile.network_of(path)
+        identity = read_identity(path)
+        encoding = identity.encoding if isinstance(identity, About) else None
+        return NetworkResources.of(network, Description.of_network(found, sized=True), found, encoding)
     file = netfile.read(path)
     if data is None:
         return NetworkResources.of(network, file.description)

@@ -84,7 +84,7 @@ def changes(
     given = split(words or ())
     for key in given:
         for option, value, pattern in (
-            ("--epochs", epochs, r"(learning|rates)\.epochs"),
+            ("--epochs", epochs, r"(learning|rates|text)\.epochs"),
             ("--seed", seed, r"learning\.seeds"),
             ("--hidden", hidden or None, r"population\.(hidden|maps)\d*\.(size|shape)"),
         ):
@@ -121,7 +121,7 @@ def key_list() -> list[Key]:
         for name, key in tables.keys(table).items():
             yield Key(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
 
-    named = (name for name in tables.TABLES if name not in ("synapse", "rates"))
+    named = (name for name in tables.TABLES if name not in ("synapse", "rates", "text"))
     found = [key for name in named for key in keys("train", name)]
     found.append(Key("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
     for f in dataclasses.fields(DataOptions):
@@ -130,7 +130,7 @@ def key_list() -> list[Key]:
     for f in dataclasses.fields(RunOptions):
         default = "" if f.default is None else str(f.default)
         found.append(Key("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
-    found += keys("train-rates", "rates")
+    found += [*keys("train-text", "text"), *keys("train-rates", "rates")]
     feedback = "symmetric synapses; false: forward ones only"
     default = "true; several layers: false"
     found.append(Key("train-rates", "synapse.feedback", default, "true, false", feedback))
@@ -140,16 +140,16 @@ def key_list() -> list[Key]:
 
 
 # -- messages --------------------------------------------------------------------------------------
-def keys_of_options(*, rates: bool = False) -> dict[str, str]:
+def keys_of_options(command: str) -> dict[str, str]:
     """Keys of what other commands have an option for, by the option."""
-    from equilif.training.settings.tables import keys
+    from equilif.training.settings.tables import METHODS, keys
 
-    method = "rates" if rates else "learning"
+    method = next((name for name, trains in METHODS.items() if trains == command), "learning")
     found = {name: f"{method}.{name}" for name in keys(method)}
     found |= {name: f"phases.{name}" for name in keys("phases")}
-    found |= {name: f"data.{name}" for name in (ROWS if rates else KEYS)}
+    found |= {name: f"data.{name}" for name in {"learning": KEYS, "rates": ROWS}.get(method, ())}
     found |= {name: f"run.{name}" for name in RUN}
-    if rates:
+    if method == "rates":
         found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams"}
         found |= dict.fromkeys(("feedback", "feed_forward"), "synapse.feedback")
     return {f"--{name}".replace("_", "-"): key for name, key in found.items()}

@@ -68,6 +68,8 @@ def read(folder: Path) -> Run:
         raise ValueError(
             f"{folder} holds no run: it has no {HISTORY}, which `equilif train` and `train-rates` write"
         )
+    if history.preset.text:
+        raise ValueError(f"the run in {folder} predicts characters: a report is of a network with classes")
     if not history.epochs:
         raise ValueError(f"the run in {folder} has not finished an epoch yet: resume it with --resume")
     if not (folder / NETWORK).exists():

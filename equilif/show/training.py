@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def describe(run: Run, *others: Run) -> None:
     """A run, or several that differ in their seeds."""
-    d = run.data
+    b = run.backend
     seeds = ", ".join(str(r.seed) for r in (run, *others))
-    n = run.backend.samples
     console.print(
-        f"[bold]{literal(d.name)}[/] {run.sizes}, {n:,} training and {len(d.x_test):,} test samples, "
+        f"[bold]{literal(run.data.name)}[/] {run.sizes}, {b.samples:,} training and {b.test_samples:,} test "
+        "samples, "
         f"seed{'s' * bool(others)} {seeds}; {run.network.schedule}"
-        + "".join(f"; {name} {value}" for name, value in run.backend.machine.items())
+        + "".join(f"; {name} {value}" for name, value in b.machine.items())
     )
 
 
@@ -98,6 +98,8 @@ def _line(record: EpochRecord, run: Run) -> str:
     parts = [f"{r.epoch:2}", f"learning rate {r.learning_rate:.5f}"]
     if r.loss is not None:
         parts.append(f"loss {r.loss:.4f}")
+    if r.test_loss is not None:
+        parts.append(f"test loss {r.test_loss:.4f}")
     parts.append(f"online accuracy {r.train_accuracy:6.2%}  test accuracy [bold]{r.test_accuracy:6.2%}[/]")
     if r.spikes_per_sample is not None:
         parts.append(f"{r.spikes_per_sample:5,.0f} spikes/sample")

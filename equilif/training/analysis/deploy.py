@@ -98,9 +98,11 @@ class Deployment:
 
 
 def trained_model(run: Run) -> Rates:
-    """The trained model of a run; ValueError unless it was trained in floating point."""
+    """The trained model of a run; ValueError unless it was trained by implicit differentiation."""
     if not isinstance(run.backend, ImplicitDifferentiation):
-        raise ValueError("the run is from `equilif train`: deploy needs a run of `equilif train-rates`")
+        raise ValueError(
+            f"the run is from `equilif {run.plan.command}`: deploy needs a run of `equilif train-rates`"
+        )
     return run.backend.model
 
 

@@ -205,6 +205,10 @@ class EquilibriumPropagation:
     def samples(self) -> int:
         return len(self.data.x_train)
 
+    @property
+    def test_samples(self) -> int:
+        return len(self.data.x_test)
+
     def prepare(self) -> None:
         """Compile the kernel, which takes long only once."""
         d = self.data

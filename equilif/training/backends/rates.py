@@ -1,5 +1,4 @@
-"""Implicit differentiation as a backend of a run: training in floating point, saved as the network that the
-engine runs.
+"""Training in floating point as a backend of a run, saved as the network that the engine runs.
 
 ``rates.pt`` holds the real weights, the optimiser and how many epochs they have seen: all that a resumed
 run needs besides its history, written whole or not at all.  ``network.npz`` is the quantised network that
@@ -16,11 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
 from equilif.data.base.arrays import Bytes
+from equilif.data.sets.characters import Text
 from equilif.data.sets.dataset import DataSet
 from equilif.training.backends import phases
 from equilif.training.backends.phases import augmented
@@ -48,6 +48,7 @@ with needs("torch"):
     from equilif_golden.real.rates import Rates
     from equilif_golden.real.trainer import Distributed, Trainer, predict
 
+D = TypeVar("D", DataSet, Text)
 SOLVER: dict[str, Any] = {"tolerance": 1e-3}  #: of a rate: a quarter of its 8-bit code
 
 
@@ -105,7 +106,7 @@ def read(folder: Path) -> Checkpoint:
 
 
 def _checkpoint(path: Path) -> Any:
-    return reading(path, "a checkpoint of `equilif train-rates`")
+    return reading(path, "a checkpoint of this run")
 
 
 def leads() -> bool:
@@ -131,44 +132,31 @@ def order(settings: Description, d: DataSet, seed: int, epoch: int) -> Raw:
 
 
 @dataclass
-class ImplicitDifferentiation:
+class FloatingPoint(Generic[D]):
     """A description and seed, the data, and what learns."""
 
     plan: Description
     seed: int
-    data: DataSet
+    data: D
     trainer: Trainer
     distributed: Distributed
 
     files: ClassVar[tuple[str, ...]] = (CHECKPOINT,)
 
     @classmethod
-    def start(cls, settings: Description, data: DataSet, seed: int) -> Self:
-        """In several processes (torchrun) each makes the same run and takes its part of every batch."""
-        model = model_of(settings, data, check_seed(seed))
-        table = model.network.table
-        distributed = Distributed.join()
-        steps = settings.epochs * -(-len(order(settings, data, seed, 0)) // settings.batch_size)
-        trainer = Trainer(
-            model,
-            steps=steps,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            dropout=settings.dropout,
-            batch=settings.batch_size,
-            scales={table.name: settings.table_learning_rate} if table else None,
-            token_dropout=settings.token_dropout,
-            distributed=distributed,
-        )
-        return cls(settings, seed, data, trainer, distributed)
+    def start(cls, plan: Description, data: D, seed: int, make: object = None) -> Self:
+        """A new run; ``make`` is for Equilibrium Propagation."""
+        raise NotImplementedError
 
     @classmethod
-    def resume(cls, folder: Path, saved: History, settings: Description, data: DataSet) -> tuple[Self, int]:
+    def resume(
+        cls, folder: Path, saved: History, plan: Description, data: D, make: object = None
+    ) -> tuple[Self, int]:
         """State of rates.pt, and its number of epochs."""
         checkpoint = read(folder)
-        backend = cls.start(settings, data, saved.seed)
+        backend = cls.start(plan, data, saved.seed)
         with _checkpoint(folder / CHECKPOINT):
-            backend.trainer.restore(checkpoint.state)
+            backend.restore(checkpoint.state)
             checkpoint.check_optimiser(backend.trainer.model)
         epochs = checkpoint.epochs
         if epochs > len(saved.epochs) or (
@@ -197,10 +185,6 @@ class ImplicitDifferentiation:
         return int(self.trainer.decay.last_epoch)
 
     @property
-    def samples(self) -> int:
-        return len(order(self.plan, self.data, self.seed, 0))
-
-    @property
     def leads(self) -> bool:
         return self.distributed.rank == 0
 
@@ -210,6 +194,55 @@ class ImplicitDifferentiation:
 
     def prepare(self) -> None:
         """Nothing takes long."""
+
+    def state(self) -> dict[str, Any]:
+        """Content of rates.pt that a resumed run restores."""
+        return self.trainer.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state`."""
+        self.trainer.restore(state)
+
+    def save(self, folder: Path, epochs: int) -> None:
+        buffer = io.BytesIO()
+        torch.save({"epochs": epochs, "state": self.state()}, buffer)
+        files.write(folder / CHECKPOINT, buffer.getvalue())
+
+    def close(self) -> None:
+        """Leave the processes that train together."""
+        self.distributed.leave()
+
+
+class ImplicitDifferentiation(FloatingPoint[DataSet]):
+    """Training on a data set."""
+
+    @classmethod
+    def start(cls, settings: Description, data: DataSet, seed: int, make: object = None) -> Self:
+        """In several processes (torchrun) each makes the same run and takes its part of every batch."""
+        model = model_of(settings, data, check_seed(seed))
+        table = model.network.table
+        distributed = Distributed.join()
+        steps = settings.epochs * -(-len(order(settings, data, seed, 0)) // settings.batch_size)
+        trainer = Trainer(
+            model,
+            steps=steps,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            dropout=settings.dropout,
+            batch=settings.batch_size,
+            scales={table.name: settings.table_learning_rate} if table else None,
+            token_dropout=settings.token_dropout,
+            distributed=distributed,
+        )
+        return cls(settings, seed, data, trainer, distributed)
+
+    @property
+    def samples(self) -> int:
+        return len(order(self.plan, self.data, self.seed, 0))
+
+    @property
+    def test_samples(self) -> int:
+        return len(self.data.x_test)
 
     def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
         """Whole epochs only: what dropout draws within one is not saved."""
@@ -239,12 +272,3 @@ class ImplicitDifferentiation:
             converged=p.settled,
             samples_per_second=p.samples / seconds,
         )
-
-    def save(self, folder: Path, epochs: int) -> None:
-        buffer = io.BytesIO()
-        torch.save({"epochs": epochs, "state": self.trainer.state()}, buffer)
-        files.write(folder / CHECKPOINT, buffer.getvalue())
-
-    def close(self) -> None:
-        """Leave the processes that train together."""
-        self.distributed.leave()

@@ -94,10 +94,12 @@ class NetFile:
         with self.places():
             return self.description.network(d)
 
-    def preset(self, data: str) -> Description:
-        """Description for training on a data set of this name; ValueError without [learning]."""
+    def preset(self, data: str, *, text: bool = False) -> Description:
+        """Description for training on a data set or text of this name; ValueError without [learning] or
+        [text].
+        """
         with self.places():
-            self.description.require_learning()
+            _ = self.description.require_text() if text else self.description.require_learning()
             return Description.of(self.description.content(), data)
 
 
@@ -231,7 +233,8 @@ def written(description: Description, *, heading: Sequence[str] = (), brief: boo
     if method:
         relay = any(g.kind == "relay" for g in d.population.values())
         parts.append(_lines(method, d, brief=brief))
-        parts.append(_lines("start", d, () if relay else ("query",), brief=brief))
+        if not d.text:
+            parts.append(_lines("start", d, () if relay else ("query",), brief=brief))
     if d.loading:
         lines = [f"{_name(k)} = {toml(v)}" for k, v in d.loading.items()]
         parts.append("\n".join(["[loading]", *lines]) + "\n")

@@ -54,8 +54,8 @@ OPTIONS = (
 )
 #: options of an input that say nothing
 PLAIN_INPUT = (("patch", 1), ("channels_first", False))
-#: tables that say how a network learns, one of them in a description
-METHODS = ("learning", "rates")
+#: tables that say how a network learns, one of them in a description, and the commands that train so
+METHODS = {"learning": "train", "rates": "train-rates", "text": "train-text"}
 #: how a message calls a value, by its type in JSON
 NAMED = {
     "boolean": "true or false",
@@ -377,6 +377,35 @@ class RatesTable(Table):
     )
 
 
+class TextTable(Table):
+    """Training to predict the next character of a text, in floating point, in place of [learning]."""
+
+    epochs: int = _key(12, "number of epochs, each with a validation", ge=1, le=MAX_EPOCHS)
+    steps: int = _key(250, "updates per epoch", ge=1, le=MAX_EPOCHS)
+    batch_size: int = _key(32, "sequences per update", ge=1, le=1 << 14)
+    learning_rate: float = _key(
+        2e-3, "largest learning rate of AdamW; cosine decay to zero", ge=ADAM_RATES[0], le=ADAM_RATES[1]
+    )
+    hidden_rates: float = _key(
+        0.5, "factor of the rates inside feed-forward layers, for fewer time steps of spikes", ge=0.1, le=10
+    )
+    noise: Part = _key(0.0, "standard deviation of noise on the rates, for fewer time steps of spikes")
+    spike_steps: int = _key(
+        0,
+        "last updates that learn from the rates of spikes, with a second rise of the learning rate to a "
+        "third; about eight times as slow",
+        ge=0,
+        le=1 << 40,
+    )
+    teacher: str | None = _key(
+        None,
+        "network.npz of another run on the same text, whose probabilities and features the network also "
+        "learns (distillation)",
+        values="a file",
+        absent="no distillation",
+    )
+
+
 class StartTable(Table):
     """Initial weights."""
 
@@ -394,6 +423,7 @@ TABLES: dict[str, type[Table]] = {
     "phases": PhasesTable,
     "learning": LearningTable,
     "rates": RatesTable,
+    "text": TextTable,
     "start": StartTable,
     "numbers": NumbersTable,
 }

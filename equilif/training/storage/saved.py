@@ -15,6 +15,7 @@ from equilif.data.encoding import Encoding
 from equilif.data.encoding.about import About
 from equilif.data.own import Samples
 from equilif.data.sets import images, sequences
+from equilif.data.sets.characters import TextFiles
 from equilif.data.sets.dataset import DataSet
 from equilif.data.sets.identity import NamedSet
 from equilif.training.names import reads_run
@@ -188,7 +189,10 @@ def read(path: Path) -> Saved:
         raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
     reads_run(path.parent)
     network, weights = networks.load(path)
-    return Saved(path, network, weights, read_identity(path), networks.origin(path))
+    identity = read_identity(path)
+    if isinstance(identity, TextFiles):
+        raise ValueError(f"{path} predicts characters, it has no classes: use `equilif generate`")
+    return Saved(path, network, weights, identity, networks.origin(path))
 
 
 def _load(identity: NamedSet, folder: Path | None) -> DataSet:
