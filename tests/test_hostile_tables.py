@@ -40,7 +40,7 @@ FILE: dict[str, list[tuple[str, Any]]] = {
 HEADINGS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "population": ("population.hidden", ("population", "hidden")),
     "synapse": ("[synapse]", ("synapse", 0)),
-    **{name: (name, (name,)) for name in ("phases", "learning", "rates", "start", "numbers")},
+    **{name: (name, (name,)) for name in ("phases", "learning", "rates", "text", "start", "numbers")},
 }
 
 
@@ -54,8 +54,8 @@ def toml(value: Any) -> str:
 
 def file_with(table: str, key: str, value: Any) -> str:
     """A network file with a value, on the line of its key."""
-    content = FILE | ({"rates": [("epochs", 1)]} if table == "rates" else {})
-    if table == "rates":
+    content = FILE | ({table: [("epochs", 1)]} if table in ("rates", "text") else {})
+    if table in ("rates", "text"):
         del content["learning"]
     heading, _ = HEADINGS[table]
     content[heading] = [(k, v) for k, v in content[heading] if k != key] + [(key, value)]

@@ -159,6 +159,7 @@ def resolve_text(
         positions, symbols = file.preset("", text=True).sequence
         text = characters.read(paths, pattern=pattern, positions=positions, symbols=symbols)
         base = file.preset(text.name, text=True)
+        file.network(text)  # says which line does not fit the text
     found = _changed(base.changed(**settings), Request(changes=changes))
     teacher = found.require_text().teacher
     return text, found if teacher is None else found.changed(teacher=str(model_path(teacher).absolute()))

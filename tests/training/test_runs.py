@@ -22,10 +22,12 @@ import pytest
 
 from equilif.data import names
 from equilif.data.sets import images
+from equilif.data.sets.characters import OTHER, Alphabet, Text
+from equilif.data.sets.dataset import DataSet
 from equilif.training.run import Run
 from equilif.training.settings.description import Description
 from equilif.training.settings.patches import FEEDBACK, patched
-from equilif.training.settings.presets import PRESETS, RATES
+from equilif.training.settings.presets import PRESETS, RATES, transformer
 from equilif.training.storage import folder as module
 from equilif.training.storage.folder import LOCK, MADE, OWNER, RUN, RunFolder
 from equilif.training.storage.history import HISTORY, NETWORK, digest, read_history
@@ -206,7 +208,7 @@ def test_existing_run_files_are_kept(there, tmp_path):
     (tmp_path / there).write_bytes(b"somebody's")
     for command in (("train",), ("demo",)):
         message = error_of(*command, "--out", tmp_path)
-        assert f"{tmp_path} holds " in message and ("--resume" in message) == (there in (HISTORY, "text.pt"))
+        assert f"{tmp_path} holds " in message and "--resume" not in message
     assert content(tmp_path) == {there: b"somebody's"}
 
 
@@ -441,13 +443,19 @@ def test_resume_after_signal(how, finished, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {HISTORY, NETWORK, "learning_curve.png"}
 
 
-@pytest.mark.parametrize("plan", ["train", "rates"])
+@pytest.mark.parametrize("plan", ["train", "rates", "text"])
 def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
+    """Of a text also in the noise, and within the last updates, which learn from spikes."""
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=2)
-    if plan == "rates":
+    data: DataSet | Text = images.load("digits")
+    if plan != "train":
         pytest.importorskip("torch")
         preset = RATES["digits"].changed(hidden=(4,), epochs=2, batch_size=512)
-    data = images.load("digits")
+    if plan == "text":
+        codes = np.arange(300, dtype=np.uint8) % 4
+        data = Text(Alphabet("abcd" + OTHER), codes, codes[:50], positions=4)
+        shape = {"layers": 1, "features": 4, "heads": 2, "hidden": 4}
+        preset = transformer(data, **shape, epochs=2, steps=4, batch_size=2, noise=0.1, spike_steps=3)
     whole = Run.start(preset, data)
     while not whole.done:
         whole.epoch()
@@ -766,7 +774,7 @@ def test_invalid_checkpoint(kind, by_rates, tmp_path):
     (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     torch.save(_spoilt(torch.load(path, weights_only=True), kind), path)
     for command in (("train-rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
-        assert f"{path} is not a checkpoint of `equilif train-rates`: " in error_of(*command)
+        assert f"{path} is not a checkpoint of this run: " in error_of(*command)
 
 
 def test_checkpoint_of_other_run(by_rates, tmp_path):
@@ -789,9 +797,7 @@ def test_checkpoint_of_other_kind(text, by_rates, tmp_path):
     pytest.importorskip("torch")
     (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     (tmp_path / "rates.pt").write_bytes(text)
-    assert "is not a checkpoint of `equilif train-rates`: " in error_of(
-        "train-rates", "--resume", "--out", tmp_path
-    )
+    assert "is not a checkpoint of this run: " in error_of("train-rates", "--resume", "--out", tmp_path)
 
 
 def test_resume_names_command(by_rates, done, tmp_path):

@@ -367,7 +367,8 @@ class Description(Table):
         inputs = [g for g in self.population.values() if g.kind == "input"]
         if len(inputs) != 1 or not inputs[0].shape or inputs[0].population("input").folded:
             raise PlacedError(
-                "[text] needs one input, whose shape is [height, width, symbols] of the positions of a sequence",
+                "[text] needs one input with a shape [height, width, symbols], of as many positions as a "
+                "sequence",
                 ("population",),
             )
 
@@ -431,9 +432,8 @@ class Description(Table):
     @property
     def sequence(self) -> tuple[int, int]:
         """Positions and symbols of the input of a network that learns a text."""
-        self.require_text()
-        *grid, symbols = next(g.shape for g in self.population.values() if g.shape)
-        return math.prod(grid), symbols
+        height, width, symbols = next(g.shape for g in self.population.values() if g.kind == "input") or ()
+        return height * width, symbols
 
     @property
     def hidden(self) -> tuple[int, ...]:

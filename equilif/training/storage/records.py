@@ -208,7 +208,8 @@ def check_data(folder: Path, name: str, digest: str, data: DataSet | Text) -> No
     if digest != data.digest:
         raise ValueError(
             f"the run in {folder} was begun with other data: {name} of digest {digest[:12]}, this is "
-            f"{data.name} of digest {data.digest[:12]}; give its data, or begin a new run with another --out"
+            f"{data.name} of digest {data.digest[:12]}; give its data (the folder of a named data set with "
+            "--data), or begin a new run with another --out"
         )
 
 

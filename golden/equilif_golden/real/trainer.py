@@ -280,12 +280,14 @@ class Trainer:
         )
 
     def _centred(self, centres: Mapping[str, float]) -> list[tuple[Tensor, Tensor, float]]:
-        """Weights, the bias that all positions of their population share, and their centre."""
+        """Weights, the bias that all positions of their population share, and their centre; none without a
+        bias.
+        """
         found = []
         for name, centre in centres.items():
             post = name.partition("-")[2]
-            bias = next(b for n, b in self.model.w.items() if n.endswith(f"-{post}") and len(b) == 1)
-            found.append((self.model.w[name], bias, centre))
+            shared = [b for n, b in self.model.w.items() if n.endswith(f"-{post}") and len(b) == 1]
+            found += [(self.model.w[name], bias, centre) for bias in shared[:1]]
         return found
 
     def step(
