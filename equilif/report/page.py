@@ -13,7 +13,7 @@ from equilif import results
 from equilif.data.sets.dataset import DataSet
 from equilif.report import metrics
 from equilif.report.inputs import NONE, Fields, Inputs
-from equilif.report.run import Run
+from equilif.report.run import Run, own_data
 from equilif.training.analysis import attention, trace
 from equilif.training.analysis.evaluate import Evaluation, evaluate
 from equilif.training.storage.history import digest
@@ -58,7 +58,7 @@ def write(
     ValueError when there is no such sample.
     """
     net = run.network
-    about = run.history.about
+    about = own_data(run.history)
     inputs = Inputs.of(net.n_inputs, about, data.shape if data else ())
     names = about.labels if about else tuple(map(str, range(net.n_outputs)))
     found = None
@@ -269,7 +269,8 @@ def _attention(run: Run, data: DataSet, j: int) -> Content | None:
 
 def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Content:
     """Every board, or what is missing to know them."""
-    encoding = run.history.about.encoding if run.history.about else None
+    about = own_data(run.history)
+    encoding = about.encoding if about else None
     rate = run.learning_rate(data)
     try:
         return {"rows": metrics.boards(run.network, run.weights, data, rate, encoding, progress)}

@@ -11,6 +11,7 @@ from typing import Any
 
 from equilif.data import Name
 from equilif.data.encoding.about import About
+from equilif.data.sets.characters import TextFiles
 from equilif.data.sets.dataset import DataSet
 from equilif.training.resolve import Request, default, resolve
 from equilif.training.settings import netfile, presets
@@ -41,7 +42,7 @@ class Run:
         return default(data, Name(h.data) if h.about is None else None).rate(0)
 
     def repeat(self, data: DataSet | None) -> Repeat:
-        """What makes the same run again, and evaluates it; ``data``: its samples, which tell what is usual
+        """Commands that repeat the run and evaluate it; ``data``: its samples, which tell what is usual
         for them.
         """
         h = self.history
@@ -78,12 +79,18 @@ def read(folder: Path) -> Run:
     return Run(folder, network, weights, history)
 
 
+def own_data(history: History) -> About | None:
+    """How a user's own data were read; None for a data set with a name."""
+    assert not isinstance(history.about, TextFiles), history.data
+    return history.about
+
+
 # -- how to repeat it ------------------------------------------------------------------------------
 def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     """The command that trains the same: with options where they say all, else with a network file; in real
     numbers, own data without samples to tell their defaults: every option.
     """
-    about = history.about
+    about = own_data(history)
     learned = history.preset
     command = "train-rates" if history.real else "train"
     words = [command, history.data if about is None else about.path, *_reading(about)]

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from equilif import results
 from equilif.data.sets.characters import Text
 from equilif.data.sets.dataset import DataSet
+from equilif.training.backends.backend import Backend
 from equilif.training.backends.phases import EquilibriumPropagation, Learner
 from equilif.training.settings.description import Description
 from equilif.training.storage.history import (
@@ -37,52 +38,7 @@ from equilif_golden.network import Network, Weights
 START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
 
 
-class Backend(Protocol):
-    """What holds the weights and learns: equilif.training.backends.phases.EquilibriumPropagation,
-    equilif.training.backends.rates.ImplicitDifferentiation, or
-    equilif.training.backends.text.NextCharacter.
-
-    ``weights`` of network.npz, ``counter`` of updates, ``samples`` and ``test_samples`` of an epoch.
-    ``machine``: what its speed depends on.  ``files`` that it saves besides network.npz; ``leads``: whether
-    this process writes, of several that make the same run.
-    """
-
-    @property
-    def plan(self) -> Description: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def data(self) -> DataSet | Text: ...
-    @property
-    def network(self) -> Network: ...
-    @property
-    def weights(self) -> Weights: ...
-    @property
-    def counter(self) -> int: ...
-    @property
-    def samples(self) -> int: ...
-    @property
-    def test_samples(self) -> int: ...
-    @property
-    def machine(self) -> Mapping[str, Any]: ...
-    @property
-    def files(self) -> tuple[str, ...]: ...
-    @property
-    def leads(self) -> bool: ...
-    def prepare(self) -> None:
-        """Do what takes long only once."""
-
-    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
-        """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
-
-    def save(self, folder: Path, epochs: int) -> None:
-        """Its files, after this number of epochs."""
-
-    def close(self) -> None:
-        """Nothing more is asked."""
-
-
-def _backend(plan: Description) -> Any:
+def _backend(plan: Description) -> type[Backend[Any]]:
     """The class of backends for a plan; torch is imported where it is needed."""
     if plan.text:
         from equilif.training.backends.text import NextCharacter
@@ -103,7 +59,7 @@ class Run:
     is its user's own.  ``version``: of equilif that saved it last, None for a run that was not resumed.
     """
 
-    backend: Backend
+    backend: Backend[Any]
     history: list[EpochRecord] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     command: str = "train"
@@ -168,7 +124,8 @@ class Run:
         return self.backend.seed
 
     @property
-    def data(self) -> DataSet | Text:
+    def data(self) -> Any:
+        """The data set, or the text."""
         return self.backend.data
 
     @property

@@ -113,6 +113,8 @@ class Text:
     def about(self) -> TextFiles:
         return TextFiles(characters=self.alphabet.characters, paths=self.paths, pattern=self.pattern)
 
+    identity = about
+
     @property
     def n_features(self) -> int:
         """Inputs of a network for these sequences, and its outputs."""

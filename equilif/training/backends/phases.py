@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
 from equilif.data.sets.images import mirrored, shifted
 from equilif.data.sets.sequences import masked, with_positions
+from equilif.training.backends.backend import Backend
 from equilif.training.settings.description import Description
 from equilif.training.settings.tables import check_seed
 from equilif.training.storage.history import HISTORY, NETWORK, EpochRecord, History, Mark, Progress, digest
@@ -34,7 +35,7 @@ CHUNKS = 50  #: reports of progress in an epoch
 
 
 class Learner(Protocol):
-    """What holds the weights and learns: equilif_golden.kernel.Kernel, or a device through
+    """Holder of the weights that learns: equilif_golden.kernel.Kernel, or a device through
     equilif_golden.engine.chip.Chip.
     """
 
@@ -134,17 +135,10 @@ def train_epoch(
 
 # -- a backend -------------------------------------------------------------------------------------
 @dataclass
-class EquilibriumPropagation:
-    """A preset and seed, the data, and what holds the weights and learns."""
+class EquilibriumPropagation(Backend[DataSet]):
+    """A backend that learns on a golden kernel or a device; network.npz is all that it saves."""
 
-    plan: Description
-    seed: int
-    data: DataSet
     learner: Learner
-
-    files: ClassVar[tuple[str, ...]] = ()  #: network.npz is all that is saved
-    leads: ClassVar[bool] = True
-    machine: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def start(
@@ -205,10 +199,6 @@ class EquilibriumPropagation:
     def samples(self) -> int:
         return len(self.data.x_train)
 
-    @property
-    def test_samples(self) -> int:
-        return len(self.data.x_test)
-
     def prepare(self) -> None:
         """Compile the kernel, which takes long only once."""
         d = self.data
@@ -233,9 +223,3 @@ class EquilibriumPropagation:
             samples_per_second=at.samples / at.seconds,
             steps_per_sample=at.steps / total,
         )
-
-    def save(self, folder: Path, epochs: int) -> None:
-        """Nothing but network.npz."""
-
-    def close(self) -> None:
-        """Nothing to end."""

@@ -15,14 +15,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from equilif.data.base.arrays import Bytes
-from equilif.data.sets.characters import Text
 from equilif.data.sets.dataset import DataSet
 from equilif.training.backends import phases
+from equilif.training.backends.backend import Backend, D
 from equilif.training.backends.phases import augmented
 from equilif.training.names import reads_run
 from equilif.training.settings.description import Description
@@ -48,7 +48,6 @@ with needs("torch"):
     from equilif_golden.real.rates import Rates
     from equilif_golden.real.trainer import Distributed, Trainer, predict
 
-D = TypeVar("D", DataSet, Text)
 SOLVER: dict[str, Any] = {"tolerance": 1e-3}  #: of a rate: a quarter of its 8-bit code
 
 
@@ -132,21 +131,13 @@ def order(settings: Description, d: DataSet, seed: int, epoch: int) -> Raw:
 
 
 @dataclass
-class FloatingPoint(Generic[D]):
-    """A description and seed, the data, and what learns."""
+class FloatingPoint(Backend[D]):
+    """A backend that learns in floating point."""
 
-    plan: Description
-    seed: int
-    data: D
     trainer: Trainer
     distributed: Distributed
 
     files: ClassVar[tuple[str, ...]] = (CHECKPOINT,)
-
-    @classmethod
-    def start(cls, plan: Description, data: D, seed: int, make: object = None) -> Self:
-        """A new run; ``make`` is for Equilibrium Propagation."""
-        raise NotImplementedError
 
     @classmethod
     def resume(
@@ -192,9 +183,6 @@ class FloatingPoint(Generic[D]):
     def machine(self) -> Mapping[str, Any]:
         return {"processes": self.distributed.world, "device": str(self.trainer.device)}
 
-    def prepare(self) -> None:
-        """Nothing takes long."""
-
     def state(self) -> dict[str, Any]:
         """Content of rates.pt that a resumed run restores."""
         return self.trainer.state()
@@ -217,32 +205,28 @@ class ImplicitDifferentiation(FloatingPoint[DataSet]):
     """Training on a data set."""
 
     @classmethod
-    def start(cls, settings: Description, data: DataSet, seed: int, make: object = None) -> Self:
-        """In several processes (torchrun) each makes the same run and takes its part of every batch."""
-        model = model_of(settings, data, check_seed(seed))
+    def start(cls, plan: Description, data: DataSet, seed: int, make: object = None) -> Self:
+        """Start a run; in several processes (torchrun) each takes its part of every batch."""
+        model = model_of(plan, data, check_seed(seed))
         table = model.network.table
         distributed = Distributed.join()
-        steps = settings.epochs * -(-len(order(settings, data, seed, 0)) // settings.batch_size)
+        steps = plan.epochs * -(-len(order(plan, data, seed, 0)) // plan.batch_size)
         trainer = Trainer(
             model,
             steps=steps,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            dropout=settings.dropout,
-            batch=settings.batch_size,
-            scales={table.name: settings.table_learning_rate} if table else None,
-            token_dropout=settings.token_dropout,
+            learning_rate=plan.learning_rate,
+            weight_decay=plan.weight_decay,
+            dropout=plan.dropout,
+            batch=plan.batch_size,
+            scales={table.name: plan.table_learning_rate} if table else None,
+            token_dropout=plan.token_dropout,
             distributed=distributed,
         )
-        return cls(settings, seed, data, trainer, distributed)
+        return cls(plan, seed, data, trainer, distributed)
 
     @property
     def samples(self) -> int:
         return len(order(self.plan, self.data, self.seed, 0))
-
-    @property
-    def test_samples(self) -> int:
-        return len(self.data.x_test)
 
     def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
         """Whole epochs only: what dropout draws within one is not saved."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -35,7 +35,9 @@ with needs("torch"):
     from equilif_golden.real.rates import Rates
     from equilif_golden.real.trainer import Distributed, Trainer
 
-BATCH = 50  #: sequences of a validation together
+#: sequences that a validation takes, drawn once
+VALIDATED = 400
+BATCH = 50  #: of these together
 MAX_SHOWN = 10  #: unknown characters that a note lists
 COLD = 1e-3  #: temperature below which the most probable character is taken
 MAX_LENGTH = 1_000_000  #: of a generated text
@@ -49,9 +51,6 @@ class NextCharacter(FloatingPoint[Text]):
     """
 
     teacher: str = ""
-
-    #: sequences of a validation, the same in each
-    test_samples: ClassVar[int] = 400
 
     @classmethod
     def start(cls, plan: Description, data: Text, seed: int, make: object = None) -> Self:
@@ -82,6 +81,10 @@ class NextCharacter(FloatingPoint[Text]):
     def samples(self) -> int:
         s = self.plan.require_text()
         return s.steps * s.batch_size
+
+    @property
+    def test_samples(self) -> int:
+        return VALIDATED
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "teacher": self.teacher}
@@ -135,7 +138,7 @@ class NextCharacter(FloatingPoint[Text]):
         output.
         """
         codes = self.data.validation
-        starts = np.random.default_rng(0).integers(0, len(codes) - self.data.positions, self.test_samples)
+        starts = np.random.default_rng(0).integers(0, len(codes) - self.data.positions, VALIDATED)
         output = self.model.part[self.network.output]
         bits = hits = 0.0
         with torch.no_grad():
@@ -144,7 +147,7 @@ class NextCharacter(FloatingPoint[Text]):
                 p = transformer.probabilities(self.model(x)[0][:, output], self.data.positions)
                 bits -= float(p.gather(2, y[..., None]).log2().mean(1).sum())
                 hits += float((p.argmax(-1) == y).double().mean(1).sum())
-        return bits / self.test_samples, hits / self.test_samples
+        return bits / VALIDATED, hits / VALIDATED
 
 
 def _network(plan: Description, text: Text) -> Network:

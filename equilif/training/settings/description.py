@@ -365,7 +365,7 @@ class Description(Table):
                 "[start] is not for [text], which has initial weights: leave it out", ("start",)
             )
         inputs = [g for g in self.population.values() if g.kind == "input"]
-        if len(inputs) != 1 or not inputs[0].shape or inputs[0].population("input").folded:
+        if len(inputs) != 1 or not inputs[0].shape or inputs[0].patch != 1 or inputs[0].channels_first:
             raise PlacedError(
                 "[text] needs one input with a shape [height, width, symbols], of as many positions as a "
                 "sequence",

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from equilif.data.sets.characters import Text
 from equilif.data.sets.dataset import DataSet
 from equilif.training.names import reads_run
 from equilif.training.settings.description import Description
@@ -89,7 +90,7 @@ class NetFile:
         except ValueError as e:
             raise _located(self.path, self.text, e) from e
 
-    def network(self, d: DataSet | None = None) -> Network:
+    def network(self, d: DataSet | Text | None = None) -> Network:
         """The network, for these data; without them every population needs a size."""
         with self.places():
             return self.description.network(d)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,18 +184,15 @@ class History:
         known = {e.weights for e in self.epochs} | {mark.weights for mark in self.marks}
         return digest(weights) in known
 
-    def load(
-        self, folder: Path, data: DataSet | Text | Path | Sequence[Path] | None = None
-    ) -> DataSet | Text:
+    def load(self, folder: Path, data: Any = None) -> Any:
         """The data of the run in ``folder``.
 
         ``data``: the folder of a data set with a name, the path of its user's own data or the paths of its
         text when they have moved, or the data set or text itself.  ValueError or OSError when they are not
         there, or others.
         """
-        loaded: DataSet | Text
         if isinstance(data, DataSet | Text):
-            loaded = data
+            loaded: DataSet | Text = data
         elif isinstance(self.about, TextFiles):
             paths = [data] if isinstance(data, Path) else data or ()
             loaded = self.about.again(paths, self.preset.sequence[0], self.data)

@@ -154,27 +154,23 @@ def _finite(value: int | float, at: str) -> float:
 
 
 def read_identity(network: Path) -> About | NamedSet | TextFiles | None:
-    """Which data a network.npz says it belongs to, None where it does not say.
+    """Recorded data identity of a network.npz, or None.
 
     ValueError names the file, and the key that is something else.
     """
     found = networks.about(network)
     if found is None:
         return None
-    kind = TextFiles if "task" in found else About if "scaling" in found else NamedSet
+    kind: Any = TextFiles if "task" in found else About if "scaling" in found else NamedSet
     with reading(network, "a network that names its data"):
-        return record(kind, found)
+        identity: About | NamedSet | TextFiles = record(kind, found)
+    return identity
 
 
-def save_network(path: Path, network: Network, weights: Mapping[str, Raw], data: DataSet | Text) -> None:
+def save_network(path: Path, network: Network, weights: Mapping[str, Raw], data: Any) -> None:
     """A network.npz that says which data it belongs to, and which words it knows."""
-    identity = data.about if isinstance(data, Text) else data.identity
-    if (
-        isinstance(data, DataSet)
-        and isinstance(identity, About)
-        and identity.encoding.front_end
-        and data.tokens_train is not None
-    ):
+    identity = data.identity
+    if isinstance(identity, About) and identity.encoding.front_end and data.tokens_train is not None:
         identity = dataclasses.replace(identity, known=KnownWords.fit(data.tokens_train, data.y_train))
     networks.save(path, network, weights, None if identity is None else dataclasses.asdict(identity))
 

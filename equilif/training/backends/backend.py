@@ -1,0 +1,87 @@
+"""Backend of a run: what holds the weights and learns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from equilif.data.sets.characters import Text
+from equilif.data.sets.dataset import DataSet
+from equilif.training.settings.description import Description
+from equilif.training.storage.history import EpochRecord, History, Mark, Progress
+from equilif_golden.network import Network, Weights
+
+D = TypeVar("D", DataSet, Text)
+
+
+@dataclass
+class Backend(ABC, Generic[D]):
+    """Network and settings, seed, and the data that they learn."""
+
+    plan: Description
+    seed: int
+    data: D
+
+    #: files that it saves besides network.npz
+    files: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def start(cls, plan: Description, data: D, seed: int, make: Callable[..., Any]) -> Self:
+        """Start a run; ``make``: a learner by Equilibrium Propagation (equilif.training.run.Run.start)."""
+
+    @classmethod
+    @abstractmethod
+    def resume(
+        cls, folder: Path, saved: History, plan: Description, data: D, make: Callable[..., Any]
+    ) -> tuple[Self, int]:
+        """Resume from the files of ``folder``; also the number of save points up to them."""
+
+    @property
+    @abstractmethod
+    def network(self) -> Network: ...
+    @property
+    @abstractmethod
+    def weights(self) -> Weights:
+        """Weights of network.npz."""
+
+    @property
+    @abstractmethod
+    def counter(self) -> int:
+        """Number of updates."""
+
+    @property
+    @abstractmethod
+    def samples(self) -> int:
+        """Samples of an epoch."""
+
+    @property
+    def test_samples(self) -> int:
+        assert isinstance(self.data, DataSet)
+        return len(self.data.x_test)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes, of several that make the same run."""
+        return True
+
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        """What its speed depends on."""
+        return {}
+
+    def prepare(self) -> None:
+        """Do what takes long only once."""
+
+    @abstractmethod
+    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
+        """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
+
+    def save(self, folder: Path, epochs: int) -> None:
+        """Save its files after this number of epochs."""
+
+    def close(self) -> None:
+        """Release what the backend holds."""
