@@ -148,16 +148,16 @@ def resolve_text(
     """
     if config is not None and shape:
         raise ValueError(f"{', '.join(shape)} and config both define the network: give one of them")
-    file = None if config is None else netfile.read(config)
-    others = dict(shape)
-    pattern = pattern or characters.PATTERN
-    positions = others.pop("positions", characters.POSITIONS)
-    if file is None:
-        text = characters.read(paths, pattern=pattern, positions=positions)
-        base = presets.transformer(text, **others)
+    sizes = {name: size for name, size in shape.items() if name != "positions"}
+    reading: dict[str, Any] = {"pattern": pattern, "positions": shape.get("positions")}
+    reading = {name: value for name, value in reading.items() if value is not None}
+    if config is None:
+        text = characters.read(paths, **reading)
+        base = presets.transformer(text, **sizes)
     else:
+        file = netfile.read(config)
         positions, symbols = file.preset("", text=True).sequence
-        text = characters.read(paths, pattern=pattern, positions=positions, symbols=symbols)
+        text = characters.read(paths, **reading, positions=positions, symbols=symbols)
         base = file.preset(text.name, text=True)
         file.network(text)  # says which line does not fit the text
     found = _changed(base.changed(**settings), Request(changes=changes))

@@ -20,6 +20,7 @@ from equilif.training.backends.text import Writer  # noqa: E402
 from equilif.training.names import CHECKPOINT, HISTORY  # noqa: E402
 from equilif.training.run import Run  # noqa: E402
 from equilif.training.settings import netfile  # noqa: E402
+from equilif.training.settings.presets import FOLDER  # noqa: E402
 from equilif.training.settings.presets import transformer as plan  # noqa: E402
 from equilif.training.storage.history import read_history  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
@@ -197,19 +198,16 @@ def test_earlier_symbol():
 
 
 # -- runs ------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_text_is_that_of_the_run(tmp_path):
+    Run.start(SMALL, TEXT).begin(tmp_path)
+    for change in (
         {"alphabet": Alphabet("abcdefghij" + OTHER)},
         {"train": TEXT.train[::-1]},
         {"train": np.append(TEXT.train, TEXT.train[:1])},
         {"train": np.append(TEXT.train, TEXT.validation[:1]), "validation": TEXT.validation[1:]},
-    ],
-)
-def test_text_is_that_of_the_run(change, tmp_path):
-    Run.start(SMALL, TEXT).begin(tmp_path)
-    with pytest.raises(ValueError, match="other data"):
-        Run.resume(tmp_path, dataclasses.replace(TEXT, **change))
+    ):
+        with pytest.raises(ValueError, match="other data"):
+            Run.resume(tmp_path, dataclasses.replace(TEXT, **change))
     assert not Run.resume(tmp_path, TEXT).history
     with pytest.raises(ValueError, match="give the text"):  # it was of no file
         Run.resume(tmp_path)
@@ -245,10 +243,8 @@ def test_network_file(trained, tmp_path, monkeypatch):
     run("train-text", digits, "--config", "net.toml", "--out", "run")
     for folder in (trained, Path("run")):
         assert networks.load(folder / "network.npz")[0] == netfile.read("net.toml").network()
-    assert (
-        read_history(Path("run", HISTORY)).epochs[0].weights
-        == read_history(trained / HISTORY).epochs[0].weights
-    )
+    first, again = (read_history(folder / HISTORY) for folder in (trained, Path("run")))
+    assert first.epochs[0].weights == again.epochs[0].weights
     assert "attention2" in run("show", trained) and "attention2" in run("show", "net.toml")
     for old, new, place in (
         ("shape = [8, 1, 11]", "shape = [8, 1, 12]", "population"),
@@ -259,13 +255,8 @@ def test_network_file(trained, tmp_path, monkeypatch):
         Path("bad.toml").write_text(given.replace(old, new))
         assert place in error_of("train-text", digits, "--config", "bad.toml", "--out", "x")
     assert "layers" in error_of("train-text", digits, "--config", "net.toml", "--layers", 1, "--out", "x")
-    assert "[text]" in error_of("train-text", digits, "--config", _chain(Path("chain.toml")), "--out", "x")
+    assert "[text]" in error_of("train-text", digits, "--config", FOLDER / "digits.toml", "--out", "x")
     assert "learning" in error_of("train", "digits", "--config", "net.toml", "--out", "x")
-
-
-def _chain(path: Path) -> Path:
-    run("init", "digits", "--out", path)
-    return path
 
 
 @pytest.fixture(scope="module")

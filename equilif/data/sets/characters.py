@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 from unicodedata import normalize
@@ -90,8 +90,8 @@ class TextFiles:
         found = paths or [Path(p) for p in self.paths]
         if not found:
             raise ValueError(f"the run does not record the files of {name}: give the text")
-        text = read(found, pattern=self.pattern, symbols=len(self.characters), positions=positions)
-        return replace(text, name=name)
+        symbols = len(self.characters)
+        return read(found, pattern=self.pattern, symbols=symbols, positions=positions, name=name)
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,17 @@ def files_of(paths: Sequence[Path], pattern: str) -> list[Path]:
 
 
 def read(
-    paths: Sequence[Path], *, pattern: str = PATTERN, symbols: int = 96, positions: int = POSITIONS
+    paths: Sequence[Path],
+    *,
+    pattern: str = PATTERN,
+    symbols: int = 96,
+    positions: int = POSITIONS,
+    name: str | None = None,
 ) -> Text:
     """Files of UTF-8 text in a fixed random order; the last tenth of the characters is for validation.
 
-    ValueError for files that are no text, or too short for sequences of ``positions`` + 1 characters.
+    ``name``: of the text; None: that of the first path.  ValueError for files that are no text, or too short
+    for sequences of ``positions`` + 1 characters.
     """
     files = files_of(paths, pattern)
     parts = []
@@ -172,7 +178,7 @@ def read(
     codes = alphabet.encode(text)
     split = len(codes) - len(codes) // VALIDATION
     places = tuple(str(path.absolute()) for path in paths)
-    name = printable(paths[0].absolute().name)
+    name = name or printable(paths[0].absolute().name)
     return Text(alphabet, codes[:split], codes[split:], positions, places, pattern, name)
 
 

@@ -19,19 +19,25 @@ D = TypeVar("D", DataSet, Text)
 
 @dataclass
 class Backend(ABC, Generic[D]):
-    """Network and settings, seed, and the data that they learn."""
+    """Network and settings, seed, and the data that they learn.
+
+    ``weights`` of network.npz, ``counter`` of updates, ``samples`` and ``test_samples`` of an epoch.
+    ``machine``: what its speed depends on.  ``files`` that it saves besides network.npz; ``leads``: whether
+    this process writes, of several that make the same run.
+    """
 
     plan: Description
     seed: int
     data: D
 
-    #: files that it saves besides network.npz
     files: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
     def start(cls, plan: Description, data: D, seed: int, make: Callable[..., Any]) -> Self:
-        """Start a run; ``make``: a learner by Equilibrium Propagation (equilif.training.run.Run.start)."""
+        """Start a run; ``make``: what learns by Equilibrium Propagation, of network, weights,
+        ``learning_rate`` and ``counter``; it is called when all else is right.
+        """
 
     @classmethod
     @abstractmethod
@@ -45,32 +51,23 @@ class Backend(ABC, Generic[D]):
     def network(self) -> Network: ...
     @property
     @abstractmethod
-    def weights(self) -> Weights:
-        """Weights of network.npz."""
-
+    def weights(self) -> Weights: ...
     @property
     @abstractmethod
-    def counter(self) -> int:
-        """Number of updates."""
-
+    def counter(self) -> int: ...
     @property
     @abstractmethod
-    def samples(self) -> int:
-        """Samples of an epoch."""
-
+    def samples(self) -> int: ...
     @property
     def test_samples(self) -> int:
-        assert isinstance(self.data, DataSet)
-        return len(self.data.x_test)
+        return len(self.data.x_test) if isinstance(self.data, DataSet) else 0
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes, of several that make the same run."""
         return True
 
     @property
     def machine(self) -> Mapping[str, Any]:
-        """What its speed depends on."""
         return {}
 
     def prepare(self) -> None:

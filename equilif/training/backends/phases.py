@@ -142,31 +142,18 @@ class EquilibriumPropagation(Backend[DataSet]):
 
     @classmethod
     def start(
-        cls, preset: Description, data: DataSet, seed: int, make: Callable[..., Learner] = Kernel
+        cls, plan: Description, data: DataSet, seed: int, make: Callable[..., Learner] = Kernel
     ) -> Self:
-        """``make``: what learns, of network, weights, ``learning_rate`` and ``counter``; it is called when
-        all else is right.
-        """
         check_seed(seed)
-        network = preset.network(data)
-        preset.check_rates(network)
-        return cls(
-            preset,
-            seed,
-            data,
-            make(network, preset.initial_weights(network, seed, data), learning_rate=preset.rate(0)),
-        )
+        network = plan.network(data)
+        plan.check_rates(network)
+        weights = plan.initial_weights(network, seed, data)
+        return cls(plan, seed, data, make(network, weights, learning_rate=plan.rate(0)))
 
     @classmethod
     def resume(
-        cls,
-        folder: Path,
-        saved: History,
-        preset: Description,
-        data: DataSet,
-        make: Callable[..., Learner] = Kernel,
+        cls, folder: Path, saved: History, plan: Description, data: DataSet, make: Callable[..., Learner]
     ) -> tuple[Self, int]:
-        """Resume from network.npz; also the number of save points up to it."""
         network, weights = networks.load(folder / NETWORK)
         places: list[EpochRecord | Mark] = [*saved.epochs, *saved.marks]
         at = next((k for k, place in enumerate(places) if place.weights == digest(weights)), None)
@@ -178,10 +165,10 @@ class EquilibriumPropagation(Backend[DataSet]):
                     f"{folder / HISTORY}: marks[{k}].samples is {mark.samples}, there are only "
                     f"{len(data.x_train)} training samples"
                 )
-        if min(at + 1, len(saved.epochs)) < preset.epochs:
-            preset.check_rates(network)
-        learner = make(network, weights, learning_rate=preset.rate(0), counter=places[at].counter)
-        return cls(preset, saved.seed, data, learner), at + 1
+        if min(at + 1, len(saved.epochs)) < plan.epochs:
+            plan.check_rates(network)
+        learner = make(network, weights, learning_rate=plan.rate(0), counter=places[at].counter)
+        return cls(plan, saved.seed, data, learner), at + 1
 
     @property
     def network(self) -> Network:

@@ -141,11 +141,10 @@ class FloatingPoint(Backend[D]):
 
     @classmethod
     def resume(
-        cls, folder: Path, saved: History, plan: Description, data: D, make: object = None
+        cls, folder: Path, saved: History, plan: Description, data: D, make: Callable[..., Any]
     ) -> tuple[Self, int]:
-        """State of rates.pt, and its number of epochs."""
         checkpoint = read(folder)
-        backend = cls.start(plan, data, saved.seed)
+        backend = cls.start(plan, data, saved.seed, make)
         with _checkpoint(folder / CHECKPOINT):
             backend.restore(checkpoint.state)
             checkpoint.check_optimiser(backend.trainer.model)
