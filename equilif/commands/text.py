@@ -91,6 +91,9 @@ def train_text(
             text, description = resolve_text(
                 texts, pattern=pattern, config=config, shape=sizes, changes=given.network, epochs=epochs
             )
+        teacher = description.require_text().teacher
+        if teacher and Path(teacher).resolve().parent == out.resolve():
+            raise ValueError(f"the teacher is the run in {out}, which this one replaces: give another --out")
         return [Run.start(description, text, seed)]
 
     return trained(
