@@ -582,7 +582,7 @@ def spoil_npz(path: Path, rng: random.Random) -> None:
         return spoil_bytes(path, rng)
     with np.load(path) as saved:
         arrays = dict(saved)
-    name = rng.choice([n for n in arrays if n != "network"])
+    name = rng.choice([n for n in arrays if arrays[n].dtype.kind != "U"])
     w = arrays[name]
     meta = json.loads(str(arrays["network"]))
     huge = np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), (1 << 22,), (0,))
@@ -701,6 +701,9 @@ READERS: tuple[tuple[str, Callable[[Path, random.Random], None], str], ...] = (
     ("rates/history.json", spoil_json, "train-rates digits --resume --epochs 2 --out rates"),
     ("rates/rates.pt", spoil_bytes, "train-rates digits --resume --epochs 2 --out rates"),
     ("rates/rates.pt", spoil_bytes, "deploy rates --steps 4 --samples 2"),
+    ("letters/history.json", spoil_json, "train-text --resume --epochs 2 --out letters"),
+    ("letters/rates.pt", spoil_bytes, "train-text --resume --epochs 2 --out letters"),
+    ("letters/network.npz", spoil_npz, "generate letters --length 2"),
     ("net.nir", spoil_nir, "convert net.nir out.npz"),
     (f"{RAW}/train-images-idx3-ubyte", spoil_bytes, RECALL),
     (f"{RAW}/train-labels-idx1-ubyte", spoil_bytes, TRAIN),
