@@ -180,8 +180,11 @@ class Teacher(torch.nn.Module):
 
 
 def _features(network: Network) -> str:
-    """The population that the output reads."""
-    return next(s.pre for s in network.synapses if s.post == network.output and s.kernel)
+    """The population that the output reads; ValueError unless they are maps."""
+    found = [s.pre for s in network.synapses if s.post == network.output and s.kernel]
+    if not found:
+        raise ValueError("a teacher needs an output that reads maps by a kernel: leave text.teacher out")
+    return found[0]
 
 
 def _distillation(student: Rates, text: Text, teacher: Writer, seed: int) -> Distillation:
