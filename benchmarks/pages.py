@@ -7,18 +7,24 @@ such a page, `measured` has the commits of its records, and whether the code has
 from __future__ import annotations
 
 import re
+import shlex
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from benchmarks import board_pages, records
 from benchmarks.board_pages import table
-from benchmarks.claims import CLAIMS, LONG, NETWORKS
+from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
 from benchmarks.explained import EXPLAINED
 from benchmarks.records import ROOT, State
+from equilif.data import Name
+from equilif.training.resolve import Request, adapted, default, layers
+from equilif.training.settings import convolved
+from equilif.training.settings.patches import split
 
 MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
 MEASURED = "measured"
@@ -290,8 +296,20 @@ def accuracy() -> str:
         data = "" if name == "digits" else " --data D"
         seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
         command = f"`{of.command.replace(LONG, 'LONG')}{seeds}{data}`"
-        rows.append((of.data, of.network, of.epochs, shown, _when(known[name]), command))
-    return table("data | network | epochs | test accuracy | date, commit | command", rows)
+        rows.append((of.data, of.network, learned_by(of), of.epochs, shown, _when(known[name]), command))
+    return table("data | network | learned by | epochs | test accuracy | date, commit | command", rows)
+
+
+def learned_by(of: TrainedNetwork) -> str:
+    """Method by which the network of a command learns."""
+    words = shlex.split(of.command)
+    after = {word: [b for a, b in pairwise(words) if a == word] for word in ("--hidden", "--set")}
+    specs, hidden = layers(tuple(after["--hidden"]) or None)
+    if specs:
+        return convolved.recipe(words[2], single=len(specs) == 1 and not hidden).learned_by
+    name = Name(words[2])
+    request = Request(data=name, hidden=hidden, changes=split(after["--set"]))
+    return adapted(default(None, name, None), request, hidden).learned_by
 
 
 def accuracy_of(name: str) -> str:
@@ -307,8 +325,8 @@ def accuracy_summary() -> str:
         if of.short:
             found = known[name]["accuracy"]
             seeds = "1 seed" if len(found) == 1 else f"{len(found)} seeds"
-            rows.append((of.short, f"{_mean(found):.2f} % ({seeds})"))
-    return table("network | test accuracy, bit-accurate, batch 1", rows)
+            rows.append((of.short, learned_by(of), f"{_mean(found):.2f} % ({seeds})"))
+    return table("network | learned by | test accuracy, bit-accurate, batch 1", rows)
 
 
 def _mean(found: Sequence[float]) -> float:

@@ -181,5 +181,12 @@ def test_accuracy_of_last_epochs():
     assert accuracy.accuracies({"accuracy": 0.9, "runs": [run(0.25, 0.9), run(0.8)]}) == [90.0, 80.0]
 
 
+def test_learning_method_of_networks():
+    """Label of each row: one hidden layer learns by nudged phases, several by errors."""
+    found = {name: pages.learned_by(of) for name, of in NETWORKS.items()}
+    by_errors = {name for name, of in NETWORKS.items() if "deep" in name or of.command.count("conv:") > 1}
+    assert found == {name: "errors" if name in by_errors else "nudged phases" for name in NETWORKS}
+
+
 def test_recorded_networks_match_commands():
     assert set(records.read(accuracy.TABLE)["networks"]) == set(NETWORKS)
