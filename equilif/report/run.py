@@ -92,7 +92,7 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     """
     about = own_data(history)
     learned = history.preset
-    command = "train-rates" if history.real else "train"
+    command = learned.command
     words = [command, history.data if about is None else about.path, *_reading(about)]
     seed = _options({"seed": history.seed})
     name = Name(history.data) if about is None else None

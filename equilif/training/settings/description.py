@@ -453,7 +453,7 @@ class Description(Table):
     @property
     def learned_by(self) -> str:
         """Method by which its weights learn: "nudged phases", "errors" or "implicit differentiation"."""
-        return self.schedule.learned_by if self.rates is None else "implicit differentiation"
+        return "implicit differentiation" if self.rates or self.text else self.schedule.learned_by
 
     @property
     def feedback(self) -> bool:
