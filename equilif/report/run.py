@@ -80,7 +80,7 @@ def read(folder: Path) -> Run:
 
 
 def own_data(history: History) -> About | None:
-    """How a user's own data were read; None for a data set with a name."""
+    """Record of a user's own data; None for a data set with a name."""
     assert not isinstance(history.about, TextFiles), history.data
     return history.about
 

@@ -445,7 +445,7 @@ def test_resume_after_signal(how, finished, tmp_path):
 
 @pytest.mark.parametrize("plan", ["train", "rates", "text"])
 def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
-    """Of a text also in the noise, and within the last updates, which learn from spikes."""
+    """Of a text also its noise, drawn from the seed, and its last updates, which learn from spikes."""
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=2)
     data: DataSet | Text = images.load("digits")
     if plan != "train":

@@ -225,15 +225,6 @@ def test_moved_text_is_accepted(trained, tmp_path):
     assert "other data" in error_of("train-text", "--resume", "--out", out)
 
 
-def test_seed_decides_noise():
-    """Whatever was drawn in this process before."""
-    found = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        found.append(Run.start(SMALL.changed(noise=0.1), TEXT).epoch().weights)
-    assert found[0] == found[1]
-
-
 def test_network_file(trained, tmp_path, monkeypatch):
     """The network of a run and its settings, trained once more; each wrong network is refused by its line."""
     monkeypatch.chdir(tmp_path)
