@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol
 
 from amaranth import Array, Cat, Const, DomainRenamer, Module, Mux, Signal
 from amaranth.hdl import Value
-from amaranth.lib import cdc, crc, fifo, stream, wiring
+from amaranth.lib import cdc, crc, fifo, memory, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
 
@@ -691,24 +691,8 @@ class Transmitter(wiring.Component):
         buffer = m.submodules.buffer = ram(8, BUFFER_BYTES, "distributed")
         wr = buffer.write_port()
         rd = buffer.read_port()
-        count = Signal(range(REPLY_BYTES + 1))  # bytes of the reply so far
-        full = Signal()  # the reply is to be sent
-        sent = Signal()  # it was
-        collect = Signal()
-        m.d.comb += [
-            self.i.ready.eq(~full & ~self.received.enable),
-            collect.eq(self.i.valid & self.i.ready),
-        ]
-        m.d.sync += [
-            wr.en.eq(collect | self.received.enable),
-            wr.addr.eq(Mux(self.received.enable, self.received.address, count)),
-            wr.data.eq(Mux(self.received.enable, self.received.data, self.i.payload)),
-        ]
-        with m.If(collect):
-            m.d.sync += [count.eq(count + 1), full.eq((self.i.payload == END) | (count == REPLY_BYTES - 1))]
-        with m.If(sent | full & ~r.has_peer):
-            m.d.sync += [count.eq(0), full.eq(0)]
-
+        sent = Signal()  # the reply was sent
+        count, full = self._collect(m, wr, sent)
         kind = Signal(Kind)
         slot = Signal(2)
         number = Signal(32)
@@ -724,7 +708,6 @@ class Transmitter(wiring.Component):
         tail = Signal(range(FCS_BYTES))
         gap = Signal(range(GAP))
         table = headers(self.own)
-        words = {k: [byte.op << 8 | byte.argument for byte in header] for k, header in table.items()}
         last_step = Signal(6)
         m.d.sync += last_step.eq(Array(Const(len(table[k]) - 1, 6) for k in Kind)[kind])
         busy = Signal()
@@ -788,28 +771,74 @@ class Transmitter(wiring.Component):
         data = fsm.ongoing("DATA")
 
         # stages of a byte: word of the table, address in the buffer, its data, the byte, and the FCS with it
-        def late(value: Value, cycles: int, name: str) -> Signal:
-            stages = [Signal.like(value, name=f"{name}_{k + 1}") for k in range(cycles)]
-            for before, after in zip([value, *stages], stages, strict=False):
-                m.d.sync += after.eq(before)
-            return stages[-1]
-
         word = Signal(10)
+        words = [[byte.op << 8 | byte.argument for byte in table[k]] for k in Kind]
         m.d.sync += word.eq(Array(_table(step, words[k], 10) for k in Kind)[kind])
-        late_header = late(header, 1, "header")
+        address, op, argument = self._source(m, word, step, header, data, slot, data_at)
+        m.d.comb += rd.addr.eq(address)
+        total = self._checksum(m, step, kind, length, rd.data)
+        fixed = self._fixed_byte(m, op, argument, total, length, number)
+        from_buffer = Signal()
+        byte = Signal(8)
+        m.d.sync += [from_buffer.eq(op == Op.BUFFER), byte.eq(Mux(from_buffer, rd.data, fixed))]
+        ends = fsm.ongoing("FCS")  # the FCS includes the bytes after the preamble, up to its own
+        m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
+        m.d.comb += [
+            check.start.eq(_late(m, step == 0, 4, "start")),
+            check.data.eq(byte),
+            check.valid.eq(_late(m, busy & ~ends & (step >= len(PREAMBLE)), 4, "protected")),
+        ]
+        fcs = check.crc.word_select(_late(m, tail, 4, "tail"), 8)
+        m.d.sync += [
+            self.tx_data.eq(Mux(_late(m, ends, 4, "fcs"), fcs, byte)),
+            self.tx_valid.eq(_late(m, busy, 4, "busy")),
+        ]
+        return m
+
+    def _collect(self, m: Module, write: memory.WritePort, sent: Signal) -> tuple[Signal, Signal]:
+        """Write bytes of the reply, and those of the receiver, into the buffer.
+
+        Returns the bytes of the reply so far, and whether it is to be sent.
+        """
+        count = Signal(range(REPLY_BYTES + 1))
+        full = Signal()
+        collect = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full & ~self.received.enable),
+            collect.eq(self.i.valid & self.i.ready),
+        ]
+        m.d.sync += [
+            write.en.eq(collect | self.received.enable),
+            write.addr.eq(Mux(self.received.enable, self.received.address, count)),
+            write.data.eq(Mux(self.received.enable, self.received.data, self.i.payload)),
+        ]
+        with m.If(collect):
+            m.d.sync += [count.eq(count + 1), full.eq((self.i.payload == END) | (count == REPLY_BYTES - 1))]
+        with m.If(sent | full & ~self.responses.has_peer):
+            m.d.sync += [count.eq(0), full.eq(0)]
+        return count, full
+
+    @staticmethod
+    def _source(
+        m: Module, word: Signal, step: Signal, header: Signal, data: Signal, slot: Signal, data_at: Signal
+    ) -> tuple[Signal, Signal, Signal]:
+        """Address of the byte in the buffer; what it is, and the argument."""
+        late_header = _late(m, header, 1, "header")
         # during the preamble the target's address, for the checksum
-        late_step = late(step, 1, "step")
+        late_step = _late(m, step, 1, "step")
         index = Mux(late_step < 4, ADDRESS_OF + late_step[:2], word[:4])
         address = Signal(range(BUFFER_BYTES))
         op = Signal(Op)
         argument = Signal(8)
         m.d.sync += [
-            address.eq(Mux(late_header, SLOTS_AT + Cat(index, slot), late(data_at, 1, "data_at"))),
-            op.eq(Mux(late_header, word[8:], Mux(late(data, 1, "data"), Op.BUFFER, Op.CONSTANT))),
+            address.eq(Mux(late_header, SLOTS_AT + Cat(index, slot), _late(m, data_at, 1, "data_at"))),
+            op.eq(Mux(late_header, word[8:], Mux(_late(m, data, 1, "data"), Op.BUFFER, Op.CONSTANT))),
             argument.eq(Mux(late_header, word[:8], 0)),
         ]
-        m.d.comb += rd.addr.eq(address)
+        return address, op, argument
 
+    def _checksum(self, m: Module, step: Signal, kind: Signal, length: Signal, data: Value) -> Signal:
+        """Internet sum of the IP header: ``length``, the target's address, and constants."""
         total = Signal(17)
         operand = Signal(16)
         m.d.sync += operand.eq(0)
@@ -817,12 +846,17 @@ class Transmitter(wiring.Component):
         with m.If(step == 7):
             m.d.sync += operand.eq(length)
         with m.Elif((step >= 3) & (step < 7)):
-            m.d.sync += operand.eq(Mux(step[0], rd.data << 8, rd.data))
+            m.d.sync += operand.eq(Mux(step[0], data << 8, data))
         with m.If(step == 0):
             m.d.sync += total.eq(Mux(kind == Kind.ECHO, constants[Kind.ECHO], constants[Kind.UDP]))
         with m.Elif(step < 10):  # a cycle more for the carry
             m.d.sync += total.eq(total[:16] + operand + total[16])
+        return total
 
+    def _fixed_byte(
+        self, m: Module, op: Signal, argument: Signal, total: Signal, length: Signal, number: Signal
+    ) -> Signal:
+        """The byte, unless it is one of the buffer."""
         udp_length = Signal(11)
         m.d.sync += udp_length.eq(length - (CONTENT - IP))
         check_bytes = ~total[:16]
@@ -833,31 +867,22 @@ class Transmitter(wiring.Component):
             Source.CHECKSUM_LOW: check_bytes[:8],
             Source.UDP_LENGTH_HIGH: udp_length[8:],
             Source.UDP_LENGTH_LOW: udp_length[:8],
-            Source.ECHO_HIGH: r.check[8:],
-            Source.ECHO_LOW: r.check[:8],
+            Source.ECHO_HIGH: self.responses.check[8:],
+            Source.ECHO_LOW: self.responses.check[:8],
             **{Source.NUMBER + k: number.word_select(k, 8) for k in range(4)},
         }
-        fixed = Signal(8)  # the byte, unless it is one of the buffer
-        from_buffer = Signal()
-        byte = Signal(8)
-        m.d.sync += [
-            fixed.eq(Mux(op == Op.FIELD, Array(fields[k] for k in sorted(fields))[argument[:4]], argument)),
-            from_buffer.eq(op == Op.BUFFER),
-            byte.eq(Mux(from_buffer, rd.data, fixed)),
-        ]
-        ends = fsm.ongoing("FCS")  # the FCS includes the bytes after the preamble, up to its own
-        m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
-        m.d.comb += [
-            check.start.eq(late(step == 0, 4, "start")),
-            check.data.eq(byte),
-            check.valid.eq(late(busy & ~ends & (step >= len(PREAMBLE)), 4, "protected")),
-        ]
-        fcs = check.crc.word_select(late(tail, 4, "tail"), 8)
-        m.d.sync += [
-            self.tx_data.eq(Mux(late(ends, 4, "fcs"), fcs, byte)),
-            self.tx_valid.eq(late(busy, 4, "busy")),
-        ]
-        return m
+        fixed = Signal(8)
+        field = Array(fields[k] for k in sorted(fields))[argument[:4]]
+        m.d.sync += fixed.eq(Mux(op == Op.FIELD, field, argument))
+        return fixed
+
+
+def _late(m: Module, value: Value, cycles: int, name: str) -> Signal:
+    """``value``, ``cycles`` later."""
+    stages = [Signal.like(value, name=f"{name}_{k + 1}") for k in range(cycles)]
+    for before, after in zip([value, *stages], stages, strict=False):
+        m.d.sync += after.eq(before)
+    return stages[-1]
 
 
 def _constant_sum(own: Station, kind: Kind) -> int:
