@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import learn_word
-from benchmarks.learn_word import CHOICES, VALIDATION_CHOICES, Spoken
+from benchmarks.learn_word import CHOICES, VALIDATION_CHOICES, SpokenDigits
 from equilif.host.lessons import LEARNING_RATE, REPLAY, ROUNDS
 from equilif.lesson import Words, drawn, with_class
 from equilif.results import machine, write_json
@@ -72,7 +72,7 @@ def main() -> None:
     content = PRESETS["spoken"].content()
     content["population"]["query"]["heads"] = options.queries
     preset = Description.of(content, "spoken")
-    spoken = Spoken.load(preset, options.data, options.validation)
+    spoken = SpokenDigits.load(preset, options.data, options.validation)
     rows: list[dict[str, Any]] = []
     for seed, (digit, speaker) in enumerate(VALIDATION_CHOICES if options.validation else CHOICES):
         old = learn_word.known(spoken, digit, speaker)

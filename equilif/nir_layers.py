@@ -52,7 +52,7 @@ class Way(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layer:
+class NirLayer:
     """Linear map from values of a source to drives of a target of this ``shape``.
 
     A convolution ``weight`` (out, in, k, k) of a ``stride``; or without one a matrix (neurons, values).
@@ -151,9 +151,9 @@ class Reader:
             self._find(target, a, (a, *behind))
 
     # -- what is linear ----------------------------------------------------------------------------
-    def _layers(self) -> dict[Way, Layer]:
+    def _layers(self) -> dict[Way, NirLayer]:
         """The step of every path, after the shapes of its sources."""
-        found: dict[Way, Layer] = {}
+        found: dict[Way, NirLayer] = {}
         waiting = list(self.ways)
         while waiting:
             later = []
@@ -185,7 +185,7 @@ class Reader:
             return (np.shape(node.weight)[1] * int(node.groups), *map(int, size))
         return known
 
-    def _composed(self, nodes: tuple[str, ...], shape: tuple[int, ...] | None) -> Layer:
+    def _composed(self, nodes: tuple[str, ...], shape: tuple[int, ...] | None) -> NirLayer:
         """Nodes one after the other as one layer; ``shape`` of what they begin with, if it has one."""
         conv: Conv | None = None
         here = shape
@@ -213,11 +213,11 @@ class Reader:
                     f"node {nodes[-1]!r}: with what lies before it, a kernel of {conv.side}x{conv.side} in "
                     f"steps of {conv.stride} does not end at the edge of {shape[1]}x{shape[2]}: here it must"
                 )
-        return Layer(conv.weight, conv.stride, here)
+        return NirLayer(conv.weight, conv.stride, here)
 
     def _matrix_behind(
         self, d: str, conv: Conv | None, here: tuple[int, ...] | None, shape: tuple[int, ...] | None
-    ) -> Layer:
+    ) -> NirLayer:
         """A matrix of the results of a convolution as one of its inputs."""
         weight = parameter(d, "weights", self.nodes[d].weight)
         if weight.ndim != 2:
@@ -230,7 +230,7 @@ class Reader:
             _check_size(d, len(weight), *shape)
             of_inputs = conv.under(weight.reshape(len(weight), *here), *shape[1:])
             weight = of_inputs.reshape(len(weight), -1)
-        return Layer(weight, None, (len(weight),))
+        return NirLayer(weight, None, (len(weight),))
 
     def _window(self, d: str, channels: int) -> Conv:
         """A node of convolution or pooling."""

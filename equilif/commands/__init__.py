@@ -39,7 +39,7 @@ from equilif_golden.extras import MissingExtra
 
 if TYPE_CHECKING:
     from equilif.training.resolve import Resolved
-    from equilif.training.storage.tensorboard import Board
+    from equilif.training.storage.tensorboard import TensorBoardWriter
     from equilif_golden.network import Network
 
 TRAINING = ("train", "train-rates", "upload")  #: commands whose options are keys of a description
@@ -404,13 +404,13 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
-def board_in(folder: Path | None) -> AbstractContextManager[Board | None]:
+def board_in(folder: Path | None) -> AbstractContextManager[TensorBoardWriter | None]:
     """TensorBoard writer of a folder, or None; OSError when it cannot write."""
     if folder is None:
         return nullcontext()
-    from equilif.training.storage.tensorboard import Board
+    from equilif.training.storage.tensorboard import TensorBoardWriter
 
-    return Board(folder)
+    return TensorBoardWriter(folder)
 
 
 class Figures(StrEnum):

@@ -30,7 +30,7 @@ from equilif.show import console as show
 from equilif_golden.files import RESULTS
 
 if TYPE_CHECKING:
-    from equilif_golden.link.standalone import Registers
+    from equilif_golden.link.standalone import TrainerRegisters
 
 command = panel("Boards")
 
@@ -93,7 +93,7 @@ def upload(
     from equilif.data.own import chosen
     from equilif.host import standalone as trainer
     from equilif.host.ports import the_one
-    from equilif.host.store import Store
+    from equilif.host.store import FlashStore
     from equilif.training.storage.history import digest
     from equilif.training.storage.records import holds, save_network
     from equilif_golden import files
@@ -115,7 +115,7 @@ def upload(
     if client.identity.flash_blocks:
         trainer.require_replaceable(client, overwrite)
     with show.counted("prepare", job.total) as progress:
-        store = Store.of_job(client.identity, job, progress)
+        store = FlashStore.of_job(client.identity, job, progress)
     stored = store.tests.n if store.tests else 0
     show.console.print(
         f"{store.n:,} of {len(loaded.y_train):,} training samples, {description.epochs} epochs, "
@@ -210,11 +210,11 @@ def standalone(
     return {"ok": not now.fault, **_status_fields(now), **found}
 
 
-def _status_fields(now: Registers) -> dict[str, Any]:
-    from equilif_golden.link.standalone import Fault, Phase
+def _status_fields(now: TrainerRegisters) -> dict[str, Any]:
+    from equilif_golden.link.standalone import Fault, TrainerPhase
 
     return {
-        "phase": Phase(now.phase).name.lower(),
+        "phase": TrainerPhase(now.phase).name.lower(),
         "fault": Fault(now.fault).name.lower() if now.fault else None,
         "run": bool(now.run),
         "valid": bool(now.valid),
@@ -229,20 +229,20 @@ def _status_fields(now: Registers) -> dict[str, Any]:
     }
 
 
-def _status(now: Registers) -> str:
+def _status(now: TrainerRegisters) -> str:
     from equilif.host.journal import problem_of
-    from equilif_golden.link.standalone import Phase
+    from equilif_golden.link.standalone import TrainerPhase
 
     problem = None if now.phase else problem_of(now)
     if problem:
         return f"[red]stopped: {problem}[/]"
     done = now.epoch == now.epochs
     doing = {
-        Phase.IDLE: "done" if done else "stopped",
-        Phase.BOOT: "starting",
-        Phase.LEARN: "training",
-        Phase.SAVE: "saving a checkpoint",
-    }[Phase(now.phase)]
+        TrainerPhase.IDLE: "done" if done else "stopped",
+        TrainerPhase.BOOT: "starting",
+        TrainerPhase.LEARN: "training",
+        TrainerPhase.SAVE: "saving a checkpoint",
+    }[TrainerPhase(now.phase)]
     right = f", online accuracy {now.hits / now.seen:.2%}" if now.seen else ""
     return (
         f"{doing}: {now.epoch} of {now.epochs} epochs, {now.seen:,} of {now.samples:,} samples of the "

@@ -49,7 +49,7 @@ from equilif_golden.link.standalone import (
     REGISTER_BYTES,
     SLOTS,
     WRITABLE,
-    Registers,
+    TrainerRegisters,
     half_of,
     slot_blocks,
 )
@@ -89,16 +89,16 @@ class Recorder(Client):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
+class StoredSamples:
     """labels (n,), x (n, inputs), tokens; ``x`` or ``tokens`` may be None."""
 
     labels: npt.NDArray[np.int64]
     x: npt.NDArray[np.uint8] | None = None
     tokens: TokenRows | None = None
 
-    def first(self, n: int) -> Samples:
+    def first(self, n: int) -> StoredSamples:
         """The first ``n`` samples."""
-        return Samples(
+        return StoredSamples(
             labels=self.labels[:n],
             x=None if self.x is None else self.x[:n],
             tokens=None if self.tokens is None else self.tokens.take(range(n)),
@@ -128,7 +128,7 @@ class TrainingJob:
     rates : learning_rate of each epoch.
     samples, tests : training and test samples.
     seed : of their order, see equilif_golden.link.standalone.order.
-    pause : see equilif_golden.link.standalone.Registers.
+    pause : see equilif_golden.link.standalone.TrainerRegisters.
     about : what is saved with the network about its data, see equilif_golden.network.save.
     lessons : the board does not train, but hears; ``samples`` are those of the replay.
     """
@@ -136,8 +136,8 @@ class TrainingJob:
     network: Network
     weights: Mapping[str, Raw]
     rates: Sequence[float]
-    samples: Samples
-    tests: Samples | None = None
+    samples: StoredSamples
+    tests: StoredSamples | None = None
     seed: int = 0
     counter: int = 0
     pause: int = 0
@@ -151,11 +151,11 @@ class TrainingJob:
 
 
 @dataclass
-class Store:
+class FlashStore:
     """Content of a board's flash.  ``n``: samples that fit, of ``of``; ``tests``: after them."""
 
     identity: Identity
-    registers: Registers
+    registers: TrainerRegisters
     n: int
     of: int
     network: NetworkIdentity
@@ -167,7 +167,7 @@ class Store:
     @classmethod
     def of_job(
         cls, identity: Identity, job: TrainingJob, tick: Callable[[int], None] = lambda n: None
-    ) -> Store:
+    ) -> FlashStore:
         """The image of a training job; StoreError when the board does not support it.
 
         ``tick`` gets the number of samples encoded so far.
@@ -202,7 +202,7 @@ class Store:
         n = len(places) // INDEX_BYTES
         if not n:
             raise StoreError(f"no sample fits in {(identity.flash_blocks - first) * BLOCK} bytes")
-        registers = Registers(
+        registers = TrainerRegisters(
             run=1,
             generation=0,
             epochs=len(job.rates),
@@ -315,7 +315,7 @@ class Store:
     @staticmethod
     def _invalidate(client: Client) -> None:
         client.control_trainer(run=0)
-        client.set_registers(Registers())
+        client.set_registers(TrainerRegisters())
 
     def _erase_slot(self, client: Client, k: int) -> None:
         block = k * slot_blocks(self.identity.config)
@@ -437,7 +437,9 @@ def _programs(chip: Chip, recorder: Recorder, job: TrainingJob) -> list[bytes]:
     return out
 
 
-def _samples(chip: Chip, recorder: Recorder, samples: Samples, *, learn: bool = True) -> Iterator[bytes]:
+def _samples(
+    chip: Chip, recorder: Recorder, samples: StoredSamples, *, learn: bool = True
+) -> Iterator[bytes]:
     """Frames of one sample after the other; their sequence number is the label."""
     targets = one_hot(samples.labels, chip.network.n_outputs)
     nothing: Any = []

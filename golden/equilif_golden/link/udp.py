@@ -7,7 +7,8 @@ the host numbers its datagrams in the order of sending, and the device ignores e
 last one it accepted.  A datagram of the device carries the number of the last one that it accepted.  The
 answer to an ignored datagram is this number and no bytes; a new host continues from it.
 
-:class:`Endpoint` is the model of the device, equilif_hdl.link.udp.UdpLine; :class:`Numbers` is the host.
+:class:`Endpoint` is the model of the device, equilif_hdl.link.udp.UdpLine;
+:class:`DatagramNumbers` is the host.
 """
 
 from __future__ import annotations
@@ -232,7 +233,7 @@ class TakenOver(OSError):
 
 
 @dataclass
-class Numbers:
+class DatagramNumbers:
     """The host's side: numbers its datagrams, and recognises those of the device that may answer.
 
     ``number``: of the last datagram.  ``answered``: the device has sent bytes to this host.

@@ -38,7 +38,7 @@ from equilif_golden.front_end.segmentation import (
     SHORTEST,
     START,
     TRIM,
-    State,
+    SegmentationState,
     Verdict,
 )
 from equilif_hdl.fixed import ram
@@ -121,7 +121,7 @@ class Segmentation(wiring.Component):
         write = ring.write_port()
         read = ring.read_port()
         time = Signal(range(RING))  # the present frame
-        state = Signal(State)
+        state = Signal(SegmentationState)
         floor = Signal(8 + FLOOR_FRACTION + 1, init=FLOOR << FLOOR_FRACTION)
         run = Signal(range(HANG + 1))
         recent = Signal(range(START + PRE + 1))  # frames that the next word may begin with
@@ -152,7 +152,7 @@ class Segmentation(wiring.Component):
             read.addr.eq(self.index),
             read.en.eq(0),
             self.data.eq(out[:8]),
-            self.in_word.eq(state == State.WORD),
+            self.in_word.eq(state == SegmentationState.WORD),
         ]
         m.d.sync += self.word.eq(0)
         with m.If(self.i_valid & (self.code > level)):
@@ -176,7 +176,7 @@ class Segmentation(wiring.Component):
                 m.next = "NEXT"
                 m.d.sync += [scan.eq(PEAK), cursor.eq(begin), self.peak.eq(0), count.eq(0)]
                 self._decide(m, registers, time, level >= on, level < off, stuck)
-                with m.If((state != State.WORD) & ~stuck):
+                with m.If((state != SegmentationState.WORD) & ~stuck):
                     self._follow(m, state, floor, level)
             with m.State("READ"):
                 m.d.comb += [read.addr.eq(Cat(Const(LEVEL, 5), cursor)), read.en.eq(1)]
@@ -192,7 +192,7 @@ class Segmentation(wiring.Component):
                 m.d.sync += threshold.eq(Mux(cut > off, cut, off))
                 m.next = "READ"
                 with m.If(self.verdict != Verdict.SAMPLE):
-                    m.d.sync += [state.eq(State.BLOCKED), run.eq(0)]
+                    m.d.sync += [state.eq(SegmentationState.BLOCKED), run.eq(0)]
                     m.next = "REPORT"
             with m.State("JUDGE"):
                 frames = Signal(range(RING))
@@ -201,7 +201,7 @@ class Segmentation(wiring.Component):
                     m.d.sync += self.verdict.eq(Verdict.SHORT)
                 with m.Elif((count << 3) > frames):
                     m.d.sync += self.verdict.eq(Verdict.CLIPPED)
-                m.d.sync += [state.eq(State.WAITING), run.eq(0), recent.eq(0)]
+                m.d.sync += [state.eq(SegmentationState.WAITING), run.eq(0), recent.eq(0)]
                 m.next = "REPORT"
             with m.State("REPORT"):
                 m.d.sync += self.word.eq(1)
@@ -221,21 +221,21 @@ class Segmentation(wiring.Component):
         """Begin or end a word with the present frame."""
         state, run, recent, length, begin = registers
         with m.Switch(state):
-            with m.Case(State.WAITING):
+            with m.Case(SegmentationState.WAITING):
                 some = Mux(recent == START + PRE, recent, recent + 1)
                 m.d.sync += [recent.eq(some), run.eq(Mux(loud, run + 1, 0))]
                 with m.If(loud & (run == START - 1)):
                     m.d.sync += [
-                        state.eq(State.WORD),
+                        state.eq(SegmentationState.WORD),
                         begin.eq(time + 1 - some),
                         length.eq(some),
                         run.eq(0),
                     ]
-            with m.Case(State.BLOCKED):
+            with m.Case(SegmentationState.BLOCKED):
                 m.d.sync += run.eq(Mux(quiet, run + 1, 0))
                 with m.If(quiet & (run == HANG - 1)):
-                    m.d.sync += [state.eq(State.WAITING), run.eq(0), recent.eq(0)]
-            with m.Case(State.WORD):
+                    m.d.sync += [state.eq(SegmentationState.WAITING), run.eq(0), recent.eq(0)]
+            with m.Case(SegmentationState.WORD):
                 m.d.sync += [run.eq(Mux(quiet, run + 1, 0)), length.eq(length + 1)]
                 with m.If(stuck):
                     m.d.sync += self.verdict.eq(Verdict.STUCK)
@@ -291,6 +291,6 @@ class Segmentation(wiring.Component):
         lower = Signal(signed(len(floor) + 1))
         m.d.comb += lower.eq(floor - FALL)
         with m.If(given > floor):
-            m.d.sync += floor.eq(floor + Mux(state == State.BLOCKED, RISE_BLOCKED, RISE))
+            m.d.sync += floor.eq(floor + Mux(state == SegmentationState.BLOCKED, RISE_BLOCKED, RISE))
         with m.Else():
             m.d.sync += floor.eq(Mux(lower > given, lower, given))
