@@ -29,7 +29,7 @@ from equilif.training.settings.presets import PRESETS
 from equilif_golden.kernel import Kernel
 
 
-def taught(
+def teach(
     kernel: Kernel, new: Words, stored: Words, rounds: int, replay: int, keep: int, rng: np.random.Generator
 ) -> None:
     """Lessons of the new utterances, each as on a board; with ``keep`` 0."""
@@ -89,7 +89,7 @@ def main() -> None:
             new = utterances if options.new_speaker else utterances.take(range(options.utterances))
             stored = drawn(old, options.stored, draw)
             rng = np.random.default_rng(draw)
-            taught(learner, new, stored, options.rounds, options.replay, options.keep, rng)
+            teach(learner, new, stored, options.rounds, options.replay, options.keep, rng)
             after = spoken.accuracies(learner, digit, groups)
             of_choice.append({"digit": digit, "speaker": speaker, "before": before, "after": after})
         learn_word.show(f"digit {digit}, speaker {speaker}", of_choice)

@@ -320,13 +320,13 @@ def _signals(points: Iterable[CoveragePoint]) -> str:
     for point in sorted(points):
         seen[point.block][point.signal].update(bits(point))
     return "; ".join(
-        f"`{block}`: " + ", ".join(f"`{signal}{_span(of)}`" for signal, of in signals.items())
+        f"`{block}`: " + ", ".join(f"`{signal}{_span(bits)}`" for signal, bits in signals.items())
         for block, signals in seen.items()
     )
 
 
-def _span(of: set[int]) -> str:
-    return f"[{min(of)}..{max(of)}]" if len(of) > 1 else "".join(f"[{n}]" for n in of)
+def _span(bits: set[int]) -> str:
+    return f"[{min(bits)}..{max(bits)}]" if len(bits) > 1 else "".join(f"[{n}]" for n in bits)
 
 
 def main(

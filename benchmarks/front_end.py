@@ -186,7 +186,7 @@ def words_in_noise(
     run.save(folder / "run")
     listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
     files = sorted((folder / "known").rglob("*.wav"))
-    words = [[a for a in listener.hear(file).answers if a.tokens is not None] for file in files]
+    words = [[a for a in listener.listen_to(file).answers if a.tokens is not None] for file in files]
     longest = [max(answers, key=lambda a: a.end - a.start) for answers in words if answers]
     tables = [x for x in map(listener.sample, longest) if x is not None]
     parts = [t for t in (data.data.tokens_train, data.data.tokens_test) if t is not None]

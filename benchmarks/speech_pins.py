@@ -98,7 +98,7 @@ class FrontEndComparison:
         self.golden = SoundFrontEnd()
         self.idle = 0
 
-    def hear(self, sound: Raw) -> Iterator[tuple[str, str, Answer, bool]]:
+    def compare(self, sound: Raw) -> Iterator[tuple[str, str, Answer, bool]]:
         """Answers of the board and of the golden model, and whether the tokens of the last one are equal."""
         bits = self.modulator.feed(sound)
         text = self.board.listen(bits).decode().split()
@@ -149,7 +149,7 @@ def through_pins(board: str, listener: WordRecognizer, out: Path, n: int) -> dic
     heard = FrontEndComparison(board, listener)
     count = dict.fromkeys(("words", "answers equal", "tokens equal", "right on the board", "right"), 0)
     for path in chosen(out / "words", n):
-        for text, want, answer, same in heard.hear(np.concatenate([samples(read_wav(path)), PAUSE])):
+        for text, want, answer, same in heard.compare(np.concatenate([samples(read_wav(path)), PAUSE])):
             count["words"] += 1
             count["answers equal"] += text == want
             count["tokens equal"] += same

@@ -91,7 +91,7 @@ class Demo:
             self._engine()
         with RunFolder(self.out) as place:
             place.check(HISTORY, NETWORK, RESULTS, BITSTREAM, LOG, CURVE, CONFUSION, SETTLING)
-            place.require_free(overwrite=self.overwrite, own="demo")
+            place.require_free(overwrite=self.overwrite, owner="demo")
             training = Run.start(self.preset, None, self.seed, command="demo")
             place.clear()
             self._steps(training)

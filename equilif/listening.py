@@ -188,7 +188,7 @@ class WordRecognizer:
         answers += self._answers(source, microphone.finish(), report)
         return RecordedStream(source, np.concatenate(samples), np.concatenate(codes), tuple(answers))
 
-    def hear(self, path: Path, report: Callable[[Answer], None] = lambda a: None) -> RecordedStream:
+    def listen_to(self, path: Path, report: Callable[[Answer], None] = lambda a: None) -> RecordedStream:
         """Classify the words of a WAV file, which are found as in training."""
         found = segments(read_wav(path))
         answers = self._answers(str(path), found.spoken, report)
@@ -208,7 +208,7 @@ class WordRecognizer:
         for file in files:
             if len(files) > 1:
                 begin(file)
-            found.append(self.hear(file, report))
+            found.append(self.listen_to(file, report))
         return found
 
     def sample(self, answer: Answer) -> Raw | None:

@@ -89,7 +89,7 @@ def test_words_in_noise(below, offset, folder, tmp_path):
             expected.append(len(segments(Sound(clean[:, None], RATE, 16)).word))
     listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
     files = sorted((tmp_path / "words").rglob("*.wav"))
-    answers = [listener.hear(file).answers for file in files]
+    answers = [listener.listen_to(file).answers for file in files]
     assert [[a.reason for a in each] for each in answers] == [[""]] * len(files)
     assert all(abs(a.start - 0.3) < 0.06 for (a,) in answers)
     data = own.read(tmp_path / "words", front_end=True)
@@ -382,6 +382,6 @@ def test_report_of_a_run_names_the_front_end(folder):
     from equilif.report import run as runs
 
     found = runs.read(folder / "run")
-    commands = found.repeat(own.again(found.history.about)).commands
+    commands = found.repeat(own.reload(found.history.about)).commands
     assert "data.front_end=true" in commands[0] and "data.attention" not in commands[0]
     assert dataclasses.asdict(found.history.about)["encoding"]["front_end"] is True

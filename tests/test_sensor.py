@@ -175,7 +175,7 @@ def test_other_windows(moves, tmp_path):
     found = own.read(moves / "moves", front_end=True, window=3, windows=4)
     assert found.about.encoding.sensor.steps == 32 and found.data.n_features == 48
     assert len(found.data.x_train) == 3 * len(own.load(moves / "moves", front_end=True).x_train)
-    assert own.again(found.about).digest == found.data.digest
+    assert own.reload(found.about).digest == found.data.digest
 
 
 @pytest.mark.parametrize(

@@ -667,7 +667,7 @@ def _to_flash(
     count = lessons.NEW_CLASSES if new_classes is None else new_classes
     job = lessons.job_of(listener, words, client.config, new_classes=count)
     store = FlashStore.of_job(client.identity, job)
-    with show.counted("write", store.used) as progress:
+    with show.counted("write", store.size) as progress:
         store.upload(client, progress)
     lessons.save_network(out, job)
     standalone.reboot(client)
@@ -681,7 +681,7 @@ def _to_flash(
         "stored": store.n,
         "of": len(words),
         "new_classes": count,
-        "bytes": store.used,
+        "bytes": store.size,
     }
 
 

@@ -97,7 +97,7 @@ def verify(
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -117,7 +117,9 @@ def verify(
         recording.check(waves)
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    request = samples_of(data, folder, own, config=config, network=network, learning_rate=learning_rate)
+    request = samples_of(
+        data, folder, data_options, config=config, network=network, learning_rate=learning_rate
+    )
     loaded, preset = request.data, request.description
     seed = preset.seeds[0] if seed is None else seed
     weights = request.weights(seed)
@@ -169,7 +171,7 @@ def energy(
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
     ] = 20,
     lanes: Lanes = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def energy(
     """
     from equilif.hardware import energy as module
 
-    request = samples_of(data, folder, own, network=network)
+    request = samples_of(data, folder, data_options, network=network)
     loaded, preset, net = request.data, request.description, request.network
     config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))

@@ -54,7 +54,7 @@ class Changes:
     """Settings of --set: network file, own data, run."""
 
     network: Mapping[str, str]
-    own: DataOptions
+    data_options: DataOptions
     run: RunOptions
     given: Mapping[str, str]
 
@@ -62,7 +62,7 @@ class Changes:
     def fixed(self) -> dict[str, Any]:
         """Options that a resumed run keeps, as typed."""
         kept = {f"set {key}": v for key, v in self.given.items() if not key.startswith("run.")}
-        return {**kept, "label": self.own.label if "data.label" not in self.given else None}
+        return {**kept, "label": self.data_options.label if "data.label" not in self.given else None}
 
 
 def changes(
@@ -105,7 +105,7 @@ def changes(
         )
     return Changes(
         network=network,
-        own=data_options_of(tables["data"], label, list(data)),
+        data_options=data_options_of(tables["data"], label, list(data)),
         run=RunOptions(**options),
         given=given,
     )

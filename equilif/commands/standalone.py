@@ -101,7 +101,9 @@ def upload(
     source = chosen(data)
     training: dict[str, Any] = {"hidden": options.hidden, "epochs": options.epochs}
     given = changes(options.patches, label=label, seed=options.seed, run=(), **training)
-    found = samples_of(source, folder, given.own, config=options.config, patches=given.network, **training)
+    found = samples_of(
+        source, folder, given.data_options, config=options.config, patches=given.network, **training
+    )
     loaded = found.data
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path(RESULTS) / f"{name}-standalone.npz"
@@ -120,11 +122,11 @@ def upload(
     show.console.print(
         f"{store.n:,} of {len(loaded.y_train):,} training samples, {description.epochs} epochs, "
         f"{stored:,} of {len(loaded.y_test):,} test samples: "
-        f"{len(store.blocks)} of {client.identity.flash_blocks} blocks of the flash, {store.used:,} bytes"
+        f"{len(store.blocks)} of {client.identity.flash_blocks} blocks of the flash, {store.size:,} bytes"
     )
     for change in left_out:
         show.console.print(f"[yellow]{change} is set to 0: standalone training has no data augmentation[/]")
-    with show.counted("upload", store.used) as progress:
+    with show.counted("upload", store.size) as progress:
         spared = store.upload(client, progress)
     if spared:
         show.console.print(f"{spared:,} bytes of them were in the flash already")
@@ -140,7 +142,7 @@ def upload(
         "tests": stored,
         "epochs": description.epochs,
         "seed": job.seed,
-        "bytes": store.used,
+        "bytes": store.size,
         "spared": spared,
         "blocks": len(store.blocks),
         "left_out": left_out,

@@ -2,7 +2,7 @@
 
 A row makes the addresses of ``--port`` and their help.  The module of a bus has ``opened(path, hz,
 timeout=)``, without ``hz`` for a bus that has no frequency, which returns an object with the interface of
-serial.Serial and with ``says``: why no device may have answered.
+serial.Serial and with ``diagnosis``: why no device may have answered.
 
 Imports nothing, so that ``equilif --help`` starts fast.
 """

@@ -97,7 +97,7 @@ def _connected_by(bus: BusDriver, path: str, hz: int | None) -> Client:
             return client
         rate = f" at {port.baudrate:,} baud" if bus.frequency else ""
         raise LinkError(
-            f"nothing at {path} speaks equilif's protocol{rate}, {port.says} (a board "
+            f"nothing at {path} speaks equilif's protocol{rate}, {port.diagnosis} (a board "
             f"has its side of the {bus.title} in a bitstream of equilif build BOARD --link {bus.kind})"
         )
     except BaseException:

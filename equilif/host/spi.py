@@ -117,7 +117,7 @@ class SpiPort:
         self.bus.close()
 
     @property
-    def says(self) -> str:
+    def diagnosis(self) -> str:
         """Diagnosis from the bytes on MISO when no device answered."""
         if self._seen <= {0}:
             return "MISO stays low: is the board there, and are MISO and GND connected?"

@@ -152,12 +152,12 @@ class TrainingJob:
 
 @dataclass
 class FlashStore:
-    """Content of a board's flash.  ``n``: samples that fit, of ``of``; ``tests``: after them."""
+    """Content of a board's flash.  ``n``: samples that fit, of ``offered``; ``tests``: after them."""
 
     identity: Identity
     registers: TrainerRegisters
     n: int
-    of: int
+    offered: int
     network: NetworkIdentity
     tests: StoredTests | None = None
     #: block, content; without what is erased at its end
@@ -185,8 +185,8 @@ class FlashStore:
         saves = programs + _blocks(room)
         reads, writes = _slot(chip, recorder, job)
         index = saves + _blocks(len(reads))
-        of = len(job.samples.labels)
-        first = index + _blocks(INDEX_BYTES * of)
+        offered = len(job.samples.labels)
+        first = index + _blocks(INDEX_BYTES * offered)
         if first >= identity.flash_blocks:
             raise StoreError(
                 f"no sample fits: weights and programs take {first} of "
@@ -195,7 +195,7 @@ class FlashStore:
         encoded = _samples(chip, recorder, job.samples)
         regions = [(first * BLOCK, identity.flash_blocks * BLOCK)]
         if job.lessons is not None:  # also in the blocks of the lists, which end with an erased byte
-            sizes = ((programs, room), (saves, len(reads)), (index, INDEX_BYTES * of))
+            sizes = ((programs, room), (saves, len(reads)), (index, INDEX_BYTES * offered))
             ends = [(block * BLOCK + size + 1, (block + _blocks(size)) * BLOCK) for block, size in sizes]
             regions = [*ends, *regions]
         places, samples = _fitted(encoded, regions, tick)
@@ -221,7 +221,7 @@ class FlashStore:
             registers.rounds = check_int(job.lessons.rounds, "rounds", 1, 0xFF, "of a lesson")
             registers.classes = check_int(job.lessons.classes, "classes", 1, network.n_outputs)
         about = NetworkIdentity.of(network, job.about)
-        out = cls(identity, registers, n, of, about, journal=SLOTS * size)
+        out = cls(identity, registers, n, offered, about, journal=SLOTS * size)
         out._put(saves * BLOCK, reads)
         out._put(index * BLOCK, places)
         for (begin, _), data in zip(regions, samples, strict=True):
@@ -241,10 +241,10 @@ class FlashStore:
             h.update(data)
         return int.from_bytes(h.digest(), "little") % (1 << OWNER_BITS) or 1
 
-    def _put_tests(self, encoded: Iterator[bytes], of: int, tick: Callable[[int], None]) -> None:
+    def _put_tests(self, encoded: Iterator[bytes], offered: int, tick: Callable[[int], None]) -> None:
         """Append as many test samples as fit."""
         index = max(self.blocks) + 1
-        first = index + _blocks(INDEX_BYTES * of)
+        first = index + _blocks(INDEX_BYTES * offered)
         places, (samples,) = _fitted(encoded, [(first * BLOCK, self.identity.flash_blocks * BLOCK)], tick)
         if places:
             self.tests = StoredTests(index, len(places) // INDEX_BYTES)
@@ -269,7 +269,7 @@ class FlashStore:
         return h.hexdigest()
 
     @property
-    def used(self) -> int:
+    def size(self) -> int:
         """Size in bytes."""
         return sum(map(len, self.blocks.values()))
 
@@ -331,7 +331,7 @@ class FlashStore:
             "owner": self.registers.owner,
             **asdict(self.network),
             "samples": self.n,
-            "of": self.of,
+            "of": self.offered,
             "tests": tests,
         }
         return json.dumps(entries, sort_keys=True).encode().ljust(HEADER_BYTES, b" ")

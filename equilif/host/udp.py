@@ -118,7 +118,7 @@ class UdpPort:
         self.datagrams.close()
 
     @property
-    def says(self) -> str:
+    def diagnosis(self) -> str:
         """Diagnosis when no device answered."""
         if self.datagrams.refused:
             return "that computer has no program at this port: is the simulated board still running?"

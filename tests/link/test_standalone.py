@@ -482,7 +482,7 @@ def test_upload_resumes():
     with pytest.raises(KeyboardInterrupt):
         store().upload(client, cut)
     assert worked(device.flash.content).trainer.registers.fault == Fault.NO_SLOT, "nothing begins by halves"
-    assert 0 < store().upload(client) < store().used
+    assert 0 < store().upload(client) < store().size
     same = bytearray(device.flash.content)
     at = store().journal * BLOCK
     same[at : at + BLOCK] = b"\xff" * BLOCK
@@ -506,7 +506,7 @@ def test_samples_beyond_capacity():
     many = dataclasses.replace(d, samples=StoredSamples(labels=labels, x=x))
     identity = dataclasses.replace(new().identity, flash_blocks=11)
     found = FlashStore.of_job(identity, many)
-    assert 9 < found.n < found.of == 27_000
+    assert 9 < found.n < found.offered == 27_000
     assert max(found.blocks) == 10 and found.registers.samples == found.n
 
 

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from equilif.data.base.words import Codes, to_codes
 from equilif_golden.fixed import Raw, check_choice, check_float, check_int
 from equilif_golden.front_end.sensor import ChannelScaling
-from equilif_golden.front_end.tokens import FittedScaling as FrontEndScaling
+from equilif_golden.front_end.tokens import Scaling as FrontEndScaling
 from equilif_golden.network import MAX_NEURONS
 
 Reals = npt.NDArray[np.float64]

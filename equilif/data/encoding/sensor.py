@@ -174,11 +174,11 @@ class SensorWindows:
             )
 
 
-def mismatch(wanted: tuple[int, int, int], there: tuple[int, int, int]) -> str:
+def mismatch(wanted: tuple[int, int, int], actual: tuple[int, int, int]) -> str:
     """Difference between a front end and that of training, or ""; channels, window and windows of both."""
-    if wanted == there:
+    if wanted == actual:
         return ""
-    return f"the network was trained on {described(*wanted)}, the front end has {described(*there)}"
+    return f"the network was trained on {described(*wanted)}, the front end has {described(*actual)}"
 
 
 def described(channels: int, window: int, windows: int) -> str:

@@ -152,7 +152,7 @@ def about_given(content: Content, name: str, labels: tuple[str, ...] | None = No
 
 
 # -- again -----------------------------------------------------------------------------------------
-def again(about: About, path: Path | None = None, *, name: str | None = None) -> DataSet:
+def reload(about: About, path: Path | None = None, *, name: str | None = None) -> DataSet:
     """The data set that ``about`` is of, from its file or from where it is now (``path``).
 
     ValueError when it is not there, or has another digest.
@@ -215,7 +215,7 @@ def samples(about: About, path: Path | None = None, label: str | None = None) ->
     file the test part when it has one, else all samples.
     """
     if path is None or str(path.resolve()) == about.path:
-        return test_part(again(about, path))
+        return test_part(reload(about, path))
     _, content = formats.read(path, Columns(label or about.label, about.text, about.encoding.front_end))
     with reading(path):
         content = matched(content, about)

@@ -64,7 +64,7 @@ class Saved:
         when it is not there, or is another one.
         """
         if isinstance(self.identity, About):
-            return own.again(self.identity, folder, name=self.identity.name)
+            return own.reload(self.identity, folder, name=self.identity.name)
         if self.identity is None:
             raise ValueError(
                 f"{self.path} does not record its training data: name the data, or train it with `equilif "

@@ -241,7 +241,7 @@ class Stop(Exception):
 class Carrier(Protocol):
     """Executor of the trainer's frames: equilif_golden.link.device.Device."""
 
-    def packet(self, packet: bytes, *, own: bool = False) -> bytes | None: ...
+    def packet(self, packet: bytes, *, from_trainer: bool = False) -> bytes | None: ...
     def recorded(self, packet: bytes, sequence: int) -> bytes | None: ...
 
 
@@ -411,7 +411,7 @@ class StandaloneTrainer:
 
     def _play(self, packet: bytes) -> tuple[int, int, bytes, bytes]:
         """A frame carried out: command, sequence and payload, and the reply; Stop when it is refused."""
-        reply = self.device.packet(packet, own=True)
+        reply = self.device.packet(packet, from_trainer=True)
         if reply is None or reply[0] != Status.OK:
             raise Stop(Fault.REFUSED)
         return *unseal(unslip(packet)[0]), reply

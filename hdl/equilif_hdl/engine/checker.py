@@ -24,7 +24,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import has
 from equilif_golden.engine.isa import (
     FIELDS,
-    FIFTH,
+    MODE_BIT,
     OPERATIONS,
     WORDS,
     Memory,
@@ -131,13 +131,13 @@ class Checker(wiring.Component):
             code for code, o in self.operations.items() if o.modes_need and not has(self.config, o.modes_need)
         ]
         missing = OPERATIONS.keys() - self.operations.keys()
-        absent = [code for code in missing if not code.fifth]
+        absent = [code for code in missing if not code.mode_bit]
         # the fifth bit of a missing operation is a mode bit of the operation with the same low four bits
-        longer = [Op(code.code) for code in missing if code.fifth]
+        longer = [Op(code.code) for code in missing if code.mode_bit]
         return (
             among(op, *absent)
             | among(op, *plain) & (mode != 0)
-            | among(op, *longer) & mode[FIFTH.bit_length() - 1]
+            | among(op, *longer) & mode[MODE_BIT.bit_length() - 1]
         )
 
     def _spans(self, first: str) -> dict[Op, Span]:
@@ -181,7 +181,7 @@ class Checker(wiring.Component):
         code: Value = first.op
         geometry = GeometryChecker(self.config) if self.config.convolution else None
         if geometry:
-            code = Cat(code, among(code, Op(Op.CONVOLVE.code)) & first.mode[FIFTH.bit_length() - 1])
+            code = Cat(code, among(code, Op(Op.CONVOLVE.code)) & first.mode[MODE_BIT.bit_length() - 1])
         part = Signal(range(WORDS))  # index of the word in its instruction
         op = Signal(len(code))
         src = Signal(WIDTHS["src"])

@@ -55,7 +55,7 @@ def has_mode(ins: Instruction, bit: int) -> Value:
 
 def convolves(ins: Instruction) -> Value:
     """The instruction is CONVOLVE, in an engine with ``convolution``."""
-    return (ins.op == Op.CONVOLVE.code) & has_mode(ins, Op.CONVOLVE.fifth)
+    return (ins.op == Op.CONVOLVE.code) & has_mode(ins, Op.CONVOLVE.mode_bit)
 
 
 def by_column(ins: Instruction, config: EngineConfig) -> Value:

@@ -150,11 +150,11 @@ def _u16(value: int) -> bytes:
     return value.to_bytes(2, "big")
 
 
-def headers(own: Station) -> dict[FrameKind, list[Byte]]:
+def headers(station: Station) -> dict[FrameKind, list[Byte]]:
     """Frames of the device up to their data, with the preamble."""
 
     def start(ethertype: int) -> list[Byte]:
-        return [*_constant(PREAMBLE), *_slot(MAC, 6), *_constant(own.mac + _u16(ethertype))]
+        return [*_constant(PREAMBLE), *_slot(MAC, 6), *_constant(station.mac + _u16(ethertype))]
 
     def ip(protocol: int) -> list[Byte]:
         return [
@@ -163,14 +163,14 @@ def headers(own: Station) -> dict[FrameKind, list[Byte]]:
             *_fields(HeaderField.LENGTH_HIGH, 2),
             *_constant(_u16(0) + _u16(DONT_FRAGMENT) + bytes([TTL, protocol])),
             *_fields(HeaderField.CHECKSUM_HIGH, 2),
-            *_constant(own.ip),
+            *_constant(station.ip),
             *_slot(ADDRESS_OF, 4),
         ]
 
     return {
         FrameKind.UDP: [
             *ip(UDP_PROTOCOL),
-            *_constant(_u16(own.port)),
+            *_constant(_u16(station.port)),
             *_slot(PORT_OF, 2),
             *_fields(HeaderField.UDP_LENGTH_HIGH, 2),
             *_constant(_u16(0) + MAGIC),
@@ -179,7 +179,7 @@ def headers(own: Station) -> dict[FrameKind, list[Byte]]:
         FrameKind.ECHO: [*ip(ICMP), *_constant([ECHO_REPLY, 0]), *_fields(HeaderField.ECHO_HIGH, 2)],
         FrameKind.ARP: [
             *start(ETHERTYPE_ARP),
-            *_constant(_arp(ARP_REPLY) + own.mac + own.ip),
+            *_constant(_arp(ARP_REPLY) + station.mac + station.ip),
             *_slot(MAC, 6),
             *_slot(ADDRESS_OF, 4),
         ],
@@ -191,7 +191,7 @@ def _arp(operation: int) -> bytes:
     return _u16(hardware) + _u16(protocol) + bytes(sizes) + _u16(operation)
 
 
-def expected(own: Station) -> dict[FrameKind, dict[int, int]]:
+def expected(station: Station) -> dict[FrameKind, dict[int, int]]:
     """Bytes that frames for the device must have, by index.  Destination of ARP and lengths: see Receiver."""
 
     def at(index: int, data: bytes | Sequence[int]) -> dict[int, int]:
@@ -199,18 +199,18 @@ def expected(own: Station) -> dict[FrameKind, dict[int, int]]:
 
     def ip(protocol: int) -> dict[int, int]:
         return (
-            at(0, own.mac)
+            at(0, station.mac)
             | at(TYPE, _u16(ETHERTYPE_IP))
             | at(IP, [VERSION_IHL])
             | at(FRAGMENT, [0, 0])
             | at(IP + 9, [protocol])
-            | at(IP + 16, own.ip)
+            | at(IP + 16, station.ip)
         )
 
     return {
-        FrameKind.UDP: ip(UDP_PROTOCOL) | at(CONTENT + 2, _u16(own.port)) | at(UDP_CONTENT, MAGIC),
+        FrameKind.UDP: ip(UDP_PROTOCOL) | at(CONTENT + 2, _u16(station.port)) | at(UDP_CONTENT, MAGIC),
         FrameKind.ECHO: ip(ICMP) | at(CONTENT, [ECHO_REQUEST, 0]),
-        FrameKind.ARP: at(TYPE, _u16(ETHERTYPE_ARP)) | at(IP, _arp(ARP_REQUEST)) | at(IP + 24, own.ip),
+        FrameKind.ARP: at(TYPE, _u16(ETHERTYPE_ARP)) | at(IP, _arp(ARP_REQUEST)) | at(IP + 24, station.ip),
     }
 
 
@@ -297,8 +297,8 @@ class Receiver(wiring.Component):
     responses: Responses.Members
     used: Signal
 
-    def __init__(self, own: Station):
-        self.own = own
+    def __init__(self, station: Station):
+        self.station = station
         super().__init__(
             {
                 "rx_data": In(8),
@@ -500,7 +500,7 @@ class Receiver(wiring.Component):
         m.d.sync += udp_length.eq(length.total - (CONTENT - IP))
         broadcast = Signal()
         flags = index(FRAGMENT)  # this byte has the flag that forbids fragments, which may have any value
-        for kind, wanted in expected(self.own).items():
+        for kind, wanted in expected(self.station).items():
             name = kind.name.lower()
             last = max(wanted)
             words = [wanted.get(k, 0) | (k in wanted) << 8 for k in range(last + 1)]
@@ -674,8 +674,8 @@ class Transmitter(wiring.Component):
     received: WriteSignature.Members
     used: Signal
 
-    def __init__(self, own: Station):
-        self.own = own
+    def __init__(self, station: Station):
+        self.station = station
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
@@ -709,7 +709,7 @@ class Transmitter(wiring.Component):
         at_next = Mux(at == last, last, at + 1)
         tail = Signal(range(FCS_BYTES))
         gap = Signal(range(GAP))
-        table = headers(self.own)
+        table = headers(self.station)
         last_step = Signal(6)
         m.d.sync += last_step.eq(Array(Const(len(table[k]) - 1, 6) for k in FrameKind)[kind])
         busy = Signal()
@@ -846,7 +846,7 @@ class Transmitter(wiring.Component):
         total = Signal(17)
         operand = Signal(16)
         m.d.sync += operand.eq(0)
-        constants = {k: _constant_sum(self.own, k) for k in (FrameKind.UDP, FrameKind.ECHO)}
+        constants = {k: _constant_sum(self.station, k) for k in (FrameKind.UDP, FrameKind.ECHO)}
         with m.If(step == 7):
             m.d.sync += operand.eq(length)
         with m.Elif((step >= 3) & (step < 7)):
@@ -891,11 +891,11 @@ def _late(m: Module, value: Value, cycles: int, name: str) -> Signal:
     return stages[-1]
 
 
-def _constant_sum(own: Station, kind: FrameKind) -> int:
+def _constant_sum(station: Station, kind: FrameKind) -> int:
     """Internet sum of the constant words of the IP header."""
     protocol = {FrameKind.UDP: UDP_PROTOCOL, FrameKind.ECHO: ICMP}[kind]
     fields = (VERSION_IHL, 0, 0, 0, DONT_FRAGMENT, TTL, protocol, 0)
-    return checksum(IP_HEADER.pack(*fields, own.ip, bytes(4))) ^ 0xFFFF
+    return checksum(IP_HEADER.pack(*fields, station.ip, bytes(4))) ^ 0xFFFF
 
 
 class Ring(wiring.Component):
@@ -982,15 +982,15 @@ class UdpLine(Line):
 
     pins: Pins
 
-    def __init__(self, own: Station):
-        self.own = own
+    def __init__(self, station: Station):
+        self.station = station
         super().__init__(PINS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         eth = DomainRenamer("eth")
-        receiver = Receiver(self.own)
-        transmitter = Transmitter(self.own)
+        receiver = Receiver(self.station)
+        transmitter = Transmitter(self.station)
         m.submodules.receiver = eth(receiver)
         m.submodules.transmitter = eth(transmitter)
         connect(m, receiver.responses, transmitter.responses)
@@ -1036,7 +1036,7 @@ class Udp:
     clock_hz: float = ETH_HZ
 
     @property
-    def own(self) -> Station:
+    def station(self) -> Station:
         """Addresses of the board; ValueError if they are invalid."""
         return Station.of(self.address, self.port)
 
@@ -1045,4 +1045,4 @@ class Udp:
         return PINS
 
     def line(self) -> UdpLine:
-        return UdpLine(self.own)
+        return UdpLine(self.station)

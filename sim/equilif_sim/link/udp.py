@@ -195,7 +195,7 @@ class NetworkModel:
 
     @property
     def board(self) -> Station:
-        return self.model.own
+        return self.model.station
 
     async def begin(self, period_ps: int) -> None:
         d = self.dut
