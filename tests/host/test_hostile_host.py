@@ -698,7 +698,7 @@ def no_compiler(monkeypatch):
     def compiled(*arguments: Any, **options: Any) -> None:
         pytest.fail("the design was compiled")
 
-    monkeypatch.setattr(simulate.simulation, "Board", compiled)
+    monkeypatch.setattr(simulate.simulation, "SimulatedBoard", compiled)
 
 
 def test_link_replaces_nothing(no_compiler, tmp_path):
