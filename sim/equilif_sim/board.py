@@ -457,13 +457,13 @@ class BoardNetwork:
         if not isinstance(board.transport, Udp):
             raise ValueError(f"a board with {board.transport} has no UDP port: choose the link udp")
         self.board = board
-        self.own = board.transport.own
+        self.station = board.transport.station
         self._received = b""
 
     def frame(self, payload: bytes, sender: Address) -> bytes:
         """Bytes of a datagram to the board."""
         ip, port = sender
-        return slip(datagram(Station(HOST_MAC, IPv4Address(ip).packed, port), self.own, payload))
+        return slip(datagram(Station(HOST_MAC, IPv4Address(ip).packed, port), self.station, payload))
 
     def datagrams(self, line: bytes) -> list[tuple[bytes, Address]]:
         """Payloads and receivers of the complete datagrams in bytes of the board, and in those before."""

@@ -822,7 +822,7 @@ class Transmitter(wiring.Component):
 
     @staticmethod
     def _source(
-        m: Module, word: Signal, step: Signal, header: Signal, data: Signal, slot: Signal, data_at: Signal
+        m: Module, word: Signal, step: Signal, header: Value, data: Value, slot: Signal, data_at: Signal
     ) -> tuple[Signal, Signal, Signal]:
         """Address of the byte in the buffer; what it is, and the argument."""
         late_header = _late(m, header, 1, "header")
