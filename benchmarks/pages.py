@@ -57,7 +57,7 @@ def filled(text: str, states: Collection[RecordState]) -> str:
     return MARKED.sub(content, text)
 
 
-def measured(used: Collection[Content], states: Collection[RecordState]) -> str:
+def measured(used: Collection[PageContent], states: Collection[RecordState]) -> str:
     """Commits of the records, and whether the code has changed since; empty without the history."""
     of_page = [s for s in states if any(s.record in c.records and c.entry in ("", s.entry) for c in used)]
     if all(s.changed is None for s in of_page):
@@ -342,21 +342,23 @@ def result(claim: str) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
-CONTENT: dict[str, Content] = {
-    "accuracy": Content(accuracy, ["accuracy"]),
-    "accuracy-summary": Content(accuracy_summary, ["accuracy"]),
-    **{f"accuracy-{name}": Content(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
-    "front-end-area": Content(front_end_area, ["front end"]),
-    "front-end-latency": Content(front_end_latency, ["front end"]),
-    "front-end-boards": Content(front_end_boards, ["front end"]),
+CONTENT: dict[str, PageContent] = {
+    "accuracy": PageContent(accuracy, ["accuracy"]),
+    "accuracy-summary": PageContent(accuracy_summary, ["accuracy"]),
+    **{f"accuracy-{name}": PageContent(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
+    "front-end-area": PageContent(front_end_area, ["front end"]),
+    "front-end-latency": PageContent(front_end_latency, ["front end"]),
+    "front-end-boards": PageContent(front_end_boards, ["front end"]),
     **{
-        name: Content(text, ["boards", "standalone"], name.removeprefix("board-") * isinstance(text, partial))
+        name: PageContent(
+            text, ["boards", "standalone"], name.removeprefix("board-") * isinstance(text, partial)
+        )
         for name, text in board_pages.content().items()
     },
-    **{c.name: Content(partial(result, c.name), ["claims"], c.name) for c in CLAIMS if c.shows},
-    "speed": Content(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
+    **{c.name: PageContent(partial(result, c.name), ["claims"], c.name) for c in CLAIMS if c.shows},
+    "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
     **{
-        text.__name__: Content(text, [text.__name__])
+        text.__name__: PageContent(text, [text.__name__])
         for text in (amd, area, campaign, claims, coverage, flips, mutants, proofs)
     },
 }
