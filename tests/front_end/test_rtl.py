@@ -50,7 +50,7 @@ def test_filter_bank(hop, offset, simulator, tmp_path):
     assert simulate(design, bench, tmp_path, **options) == 1
 
 
-@pytest.mark.parametrize("scenes", [30, pytest.param(200, marks=pytest.mark.regress)])
+@pytest.mark.parametrize("scenes", [36, pytest.param(200, marks=pytest.mark.regress)])
 def test_segmentation(scenes, tmp_path):
     bench = "equilif_sim.front_end.segmentation"
     assert simulate(Segmentation(), bench, tmp_path, config={"scenes": scenes}, simulator="icarus") == 1
