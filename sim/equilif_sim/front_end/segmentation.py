@@ -62,19 +62,28 @@ def spoken(rng: np.random.Generator) -> tuple[Any, Any]:
 
 def scene(rng: np.random.Generator, kind: int) -> tuple[Any, Any, Any]:
     """Levels (see RELATIVE), clipped and stuck flags of some frames."""
+    pause, short_pause = [-1] * HANG, [-1] * (HANG - 1)
+    levels: Any = None
     if kind == 0:
         levels = np.linspace(0, rng.integers(60, 200), rng.integers(10, 100)).astype(int)
     elif kind == 1:
         levels = rng.choice([*RELATIVE, -4, -4], rng.integers(1, 60))
     elif kind == 2:
         long = rng.integers(150, 256, LONGEST + rng.integers(-12, 4))
-        levels = np.concatenate([long, [-1] * (HANG - 1), [-2], [-1] * HANG, [250] * 12, [-1] * HANG])
+        levels = np.concatenate([long, short_pause, [250] * 4, pause, [250] * 12, pause])
     elif kind == 3:
-        levels = rng.integers(0, 60, HANG)
-    clipped = np.zeros(len(levels) if kind < 4 else 0, bool)
-    if kind >= 4:
+        levels = np.array([*pause, *[200] * 12, *short_pause, *[250] * 4, *pause])
+    elif kind in (4, 5):
+        levels = np.array([*pause, *[200] * (12 + kind), *pause])
+    if levels is None:
         levels, clipped = spoken(rng)
+    else:
+        clipped = np.zeros(len(levels), bool)
     stuck = rng.random(len(levels)) < rng.choice([0, 0, 0, 0.03])
+    if kind in (3, 4, 5):
+        at = np.arange(len(levels))
+        stuck = (kind == 3) & (at == HANG + 11)  # the last frame of a word
+        clipped = (kind != 3) & (at >= HANG + 5) & (at < HANG + 7)  # an eighth of 16 frames, less of 17
     return levels, clipped, stuck
 
 

@@ -48,7 +48,7 @@ from equilif_golden.link.udp import (
 )
 from equilif_hdl.link.host import Host
 from equilif_hdl.link.transport import RECEIVED, Received
-from equilif_hdl.link.udp import Pins, Udp
+from equilif_hdl.link.udp import GAP, Pins, Udp
 from equilif_hdl.top import Top
 from equilif_hdl.typed import Interface, Stream
 from equilif_sim.link.engine_stub import EngineStub
@@ -195,6 +195,7 @@ class Network:
             end.log.setLevel(logging.WARNING)
         self.model = Endpoint(Station.of(Udp().address))
         self.numbers = Numbers(random.getrandbits(32))
+        self.ended = 0  #: ps, the last frame of the board
 
     @property
     def board(self) -> Station:
@@ -227,6 +228,8 @@ class Network:
         frame = await with_timeout(self.sink.recv(compact=False), us, "us")
         assert bytes(frame.data[:8]) == b"\x55" * 7 + b"\xd5", bytes(frame.data[:8]).hex()
         assert not any(frame.error or [])
+        assert frame.sim_time_start - self.ended >= GAP * BYTE_PS, "no gap between frames"
+        self.ended = frame.sim_time_end
         return bytes(frame.data[8:])
 
     async def quiet(self, cycles: int = 300) -> None:
