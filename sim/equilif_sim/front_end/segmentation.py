@@ -42,7 +42,7 @@ RELATIVE = {-1: (OFF, -1), -2: (OFF, 0), -3: (ON, -1), -4: (ON, 0)}
 
 def spoken(rng: np.random.Generator) -> tuple[Any, Any]:
     """Levels and clipped flags of a word, between pauses."""
-    n = int(rng.choice([2, 3, SHORTEST - 1, SHORTEST, SHORTEST + 1, 16, rng.integers(9, 60)]))
+    n = int(rng.choice([2, 3, SHORTEST - 1, SHORTEST, SHORTEST + 1, 16, int(rng.integers(9, 60))]))
     peak = int(rng.integers(LOWEST + TRIM, 256))
     body = rng.integers(peak - TRIM, peak + 1, n)
     body[rng.integers(n)] = peak
