@@ -16,7 +16,7 @@ import pytest
 from equilif.training.settings import netfile, tables
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import OPTIONS
-from equilif_golden.fixed import Fixed, Numerics
+from equilif_golden.fixed import Fixed, Numerics, short_repr
 from equilif_golden.network import Synapse
 from equilif_golden.places import PlacedError
 from equilif_golden.populations import KINDS, Population
@@ -124,15 +124,17 @@ def fields_of() -> dict[str, tuple[Made, str, Schema]]:
     for made, table in ((Schedule, "phases"), (Numerics, "numbers"), (Synapse, "synapse")):
         needed = {"pre": "a", "post": "b"} if made is Synapse else {}
         for f in dataclasses.fields(made):
-            if f.name in SCHEMAS[table]:
-                call = lambda made=made, needed=needed, **values: made(**needed, **values)  # noqa: E731
-                found[f"{made.__name__}.{f.name}"] = (call, f.name, SCHEMAS[table][f.name])
+            if f.name in SCHEMAS[table] or f.name in needed:
+                call = lambda made=made, needed=needed, **values: made(**needed | values)  # noqa: E731
+                schema = SCHEMAS[table].get(f.name, {"type": "string"})
+                found[f"{made.__name__}.{f.name}"] = (call, f.name, schema)
     for kind, good in POPULATIONS.items():
+        call = lambda kind=kind, good=good, **values: Population(  # noqa: E731
+            **{"name": "p", "kind": kind} | good | values
+        )
+        found[f"{kind}.name"] = (call, "name", {"type": "string"})
         for f in dataclasses.fields(KINDS[kind]):
             if f.name in SCHEMAS["population"]:
-                call = lambda kind=kind, good=good, **values: Population(  # noqa: E731
-                    **{"name": "p", "kind": kind} | good | values
-                )
                 schema = SCHEMAS["population"][f.name]
                 if f.default is not None or f.name in ("kind", "size"):
                     schema = {**schema, **schema.get("anyOf", [{}])[0]} | {
@@ -187,7 +189,8 @@ def test_bad_value_of_object(name, examples):
     def check(value: Any) -> None:
         with pytest.raises(ValueError) as e:
             call(**{field: value})
-        assert is_one_line(e.value) and (field in getattr(e.value, "place", ()) or field in str(e.value))
+        named = field in getattr(e.value, "place", ()) or field in str(e.value)
+        assert is_one_line(e.value) and (named or short_repr(value) in str(e.value))
 
     for value in SCALARS:
         if fits(schema, value):

@@ -234,32 +234,17 @@ def test_valid_synapses(pre, post):
     "make, message",
     [
         (lambda: Relay("q", 6, heads=4), "'q'.*6.*4 heads"),
-        (lambda: anything("h", 6, heads=2), "'h'.*heads"),
-        (
-            lambda: Attention("m", 1025),
-            "population.*'m'.*1024.*1025",
-        ),
-        (
-            lambda: anything("h", 3, dynamic_patterns=True),
-            "'h'.*dynamic_patterns",
-        ),
-        (lambda: any_lif("h", 3, "relay"), "'h'.*kind.*'relay'"),
         (lambda: Network.attention(5, 4, 2), "output size"),
         (
             lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3),
             r"\(up to 3, width\)",
         ),
         (lambda: Tokens.of([np.zeros(3, int)], 3), r"\(up to 3, width\).*\(3,\)"),
-        (lambda: Population("h", 1, "dense"), "'h'.*kind.*'dense'"),
         (lambda: Network.chain(3), "input.*output size"),
         (
             lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)),
             "2 layers, not 1",
         ),
-        (lambda: Schedule(free=3), r"free.*4\.\.511.*3"),
-        (lambda: Schedule(nudged=512), r"nudged.*4\.\.511.*512"),
-        (lambda: Schedule(threshold=0.3).raw(), "threshold.*power of two"),
-        (lambda: Schedule(beta=1e-5).raw(), "one step"),
         (
             lambda: Schedule(beta=2, threshold=2.0, window=4).raw(Numerics(fraction=13)),
             "beta.*threshold.*4.0",
@@ -417,24 +402,6 @@ def test_initial_network_spikes():
 
 
 @pytest.mark.parametrize(
-    "spoil, message",
-    [
-        (lambda w: w.pop("x-h"), "b-h, h-y, x-y"),
-        (
-            lambda w: w.update({"x-h": np.zeros((4, 3), int)}),
-            r"x-h.*\(4, 3\).*\(3, 4\)",
-        ),
-        (lambda w: w["h-y"].fill(2**15), r"h-y.*-32768\.\.32767"),
-    ],
-)
-def test_check_weights(spoil, message):
-    w = NET.initial_weights()
-    spoil(w)
-    with pytest.raises(ValueError, match=message):
-        NET.check_weights(w)
-
-
-@pytest.mark.parametrize(
     "net",
     [
         *(replace(NET, schedule=schedule) for schedule in SCHEDULES),
@@ -492,20 +459,6 @@ def test_bad_weights_are_not_saved(tmp_path):
     with pytest.raises(ValueError, match="weights"):
         save(tmp_path / "net.npz", NET, {n: w + 2**16 for n, w in NET.initial_weights().items()})
     assert not (tmp_path / "net.npz").exists()
-
-
-def test_files_of_other_kinds(tmp_path):
-    save(tmp_path / "whole.npz", NET, NET.initial_weights())
-    whole = (tmp_path / "whole.npz").read_bytes()
-    for raw in (b"", b"hello", whole[: len(whole) // 2]):
-        (tmp_path / "broken.npz").write_bytes(raw)
-        with pytest.raises(ValueError, match=r"broken\.npz"):
-            load(tmp_path / "broken.npz")
-    np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match=r"other\.npz"):
-        load(tmp_path / "other.npz")
-    with pytest.raises(FileNotFoundError):
-        load(tmp_path / "missing.npz")
 
 
 @pytest.mark.parametrize("name", ["", "a-b", "(target)", "a b"])
@@ -645,43 +598,6 @@ def test_decompression_limit(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 10_000_000, name
-
-
-def test_damaged_bytes(tmp_path):
-    """With any byte inverted, loading fails or gives the saved network."""
-    path = tmp_path / "net.npz"
-    w = NET.initial_weights()
-    save(path, NET, w)
-    whole = bytearray(path.read_bytes())
-    found = 0
-    for at in range(0, len(whole), 3):
-        spoiled = whole.copy()
-        spoiled[at] ^= 255
-        path.write_bytes(spoiled)
-        try:
-            network, weights = load(path)
-        except ValueError as e:
-            assert "net.npz is not a network saved by equilif" in str(e) and "\n" not in str(e)
-            found += 1
-        else:
-            assert network == NET and all((weights[n] == a).all() for n, a in w.items())
-    assert found > len(whole) / 6
-
-
-def test_save_numpy_numbers(tmp_path):
-    network = Network.chain(
-        np.int64(5),
-        np.int32(3),
-        schedule=Schedule(free=np.int64(16), beta=np.float32(0.5)),
-    )
-    save(tmp_path / "net.npz", network, network.initial_weights())
-    assert load(tmp_path / "net.npz")[0] == network == Network.chain(5, 3, schedule=Schedule(free=16))
-
-
-def test_threshold_codes():
-    """Numbers close to a power of two are rejected."""
-    with pytest.raises(ValueError, match="threshold.*16/4096..2.*1.0001"):
-        Network.chain(3, 2, schedule=Schedule(threshold=1.0001))
 
 
 def test_clamped_populations():
