@@ -150,6 +150,7 @@ class Parameter:
     option: str  #: empty: an argument
     kind: type
     use: str  #: of the file that it names: input, output, changed, or empty
+    limits: tuple[float | None, float | None]
 
 
 #: fast arguments, by command and parameter; files are those of the fixture ``template``
@@ -250,7 +251,8 @@ def parameters(callback: Callable[..., Any]) -> list[Parameter]:
             option = declared[0].partition("/")[0] if declared else f"--{name.replace('_', '-')}"
         assert parameter.kind is not parameter.VAR_POSITIONAL
         use = next((m.kind for m in metadata if isinstance(m, FileUse)), "")
-        found.append(Parameter(name, option, _plain(kind), use))
+        limits = (getattr(info, "min", None), getattr(info, "max", None))
+        found.append(Parameter(name, option, _plain(kind), use, limits))
     return found
 
 
@@ -335,6 +337,14 @@ def values(p: Parameter) -> tuple[str, ...]:
     if p.kind is Path:
         return INPUT if p.use == "input" else OUTPUT
     return {int: WHOLE, float: REAL, str: TEXT}[p.kind]
+
+
+def refused(p: Parameter) -> list[str]:
+    """Values of a number that its type or limits refuse, one step outside of each limit among them."""
+    if p.kind not in (int, float):
+        return ["x"] if issubclass(p.kind, Enum) else []
+    steps = [limit + way for limit, way in zip(p.limits, (-1, 1), strict=True) if limit is not None]
+    return [*map(str, steps), "x", "", "nan", *["1.5"] * (p.kind is int)]
 
 
 @dataclass(frozen=True)
@@ -485,6 +495,19 @@ def check(case: Case, folder: Path) -> None:
     line = words(case.command, {**BASES[case.command], **changed})
     long = SOON if ENDLESS & set(changed) else None
     judge(line, folder, codes=(0, 1) if case.command in PARTIAL else (0,), interrupt=long)
+
+
+@pytest.mark.parametrize("command", [c for c, found in COMMANDS.items() if any(map(refused, found))])
+def test_declared_limits(command, folder):
+    """Refused, with the name of the option, before anything else happens."""
+    before = content(folder)
+    for p in COMMANDS[command]:
+        for value in refused(p):
+            done = call(words(command, BASES[command] | {p.option or p.name: value}))
+            named = p.name in done.err.replace("-", "_") or p.option in done.err
+            assert (done.code, done.crash) == (2, "") and named, (p.option, value, done)
+            assert done.err.startswith("error: ") and done.err.count("\n") == 1, (p.option, value, done)
+    assert content(folder) == before
 
 
 @pytest.mark.sampled(90)
