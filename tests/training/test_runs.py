@@ -6,6 +6,7 @@ import contextlib
 import copy
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -96,18 +97,22 @@ def test_digest_of_digits_training(name, tmp_path):
 
 # -- one run at a time -----------------------------------------------------------------------------
 @pytest.fixture
-def busy(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+def busy(tmp_path) -> Iterator[tuple[Path, multiprocessing.process.BaseProcess]]:
     """A folder and a process with a run in it."""
-    code = (
-        "import sys, time; from pathlib import Path; from equilif.training.storage.folder import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1])): print('in', flush=True); time.sleep(600)"
-    )
-    out = tmp_path / "busy"
-    process = subprocess.Popen([sys.executable, "-c", code, out], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "in\n"
+    fork = multiprocessing.get_context("fork")
+    out, inside = tmp_path / "busy", fork.Event()
+
+    def hold() -> None:
+        with RunFolder(out):
+            inside.set()
+            time.sleep(600)
+
+    process = fork.Process(target=hold)
+    process.start()
+    assert inside.wait(30)
     yield out, process
     process.kill()
-    process.wait()
+    process.join()
 
 
 @pytest.mark.parametrize(
@@ -137,8 +142,8 @@ def test_folder_in_use(command, busy, finished):
 def test_killed_run_releases_folder(busy):
     out, process = busy
     assert (out / LOCK).exists()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     run("train", "--epochs", 1, "--out", out)
     assert {p.name for p in out.iterdir()} >= {NETWORK, HISTORY}
     assert not {p.name for p in out.iterdir()} & {LOCK, OWNER}
@@ -318,12 +323,14 @@ def test_full_disk(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["[/x]", "[bold]x", "[red]", "a [/] b"])
-def test_brackets_in_run_folder(name, tmp_path):
+@pytest.mark.parametrize("name", ["[/x]", "a [bold] b"])
+def test_brackets_in_folder(name, tmp_path):
     out = tmp_path / name
     assert f" in {out}\n" in run("train", "--epochs", 1, "--out", out)
     assert "holds a run" in error_of("train", "--out", out) and str(out) in error_of("train", "--out", out)
-    assert f" in {out}\n" in run("recall", "--stored", 5, "--out", out)
+    assert f" in {out}\n" in run("recall", "--stored", 5, "--steps", 1, "--out", out)
+    pytest.importorskip("amaranth")
+    assert f" in {out / 'e'}\n" in run("export", out / "e", "--lanes", 2, "--tiles", 4)
 
 
 # -- resume with other data ------------------------------------------------------------------------
