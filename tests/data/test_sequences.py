@@ -259,16 +259,6 @@ def test_snippets(tmp_path, name, raw):
     [
         (
             "vaderSentiment-3.3.2.tar.gz",
-            VADER[:-200],
-            "vaderSentiment-3.3.2.tar.gz",
-        ),
-        (
-            "vaderSentiment-3.3.2.tar.gz",
-            b"no tar",
-            "vaderSentiment-3.3.2.tar.gz",
-        ),
-        (
-            "vaderSentiment-3.3.2.tar.gz",
             tar(a=b"b"),
             f"no {movies.SNIPPETS} in .*tar.gz: .*pip download --no-deps --no-binary",
         ),
@@ -282,7 +272,6 @@ def test_snippets(tmp_path, name, raw):
             b"1\t0.5\tgood\n2\tbad\n",
             f"{movies.SNIPPETS} line 2 is not a number, a rating and a text between tabs",
         ),
-        (movies.SNIPPETS, b"1\thigh\tgood\n", f"{movies.SNIPPETS} line 1 is not"),
         (movies.SNIPPETS, b"1\t1\tgood\n", "holds 1 snippets"),
         (
             "else.txt",
@@ -530,12 +519,6 @@ def test_spoken_parts_missing(recordings):
         ),
         ("0_ann_9.wav", lambda p: write_wav(p, tone(500), channels=2), "has 2 channels"),
         ("0_ann_9.wav", lambda p: write_wav(p, []), "holds no sound"),
-        ("0_ann_9.wav", lambda p: p.write_bytes(b"RIFF"), "WAV"),
-        (
-            "0_ann_9.wav",
-            lambda p: p.write_bytes(b"no sound at all, none whatever"),
-            "WAV",
-        ),
         ("zero.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
         ("12_ann_0.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
     ],
@@ -649,7 +632,6 @@ def test_vowels(tmp_path, layout):
     [
         ("@data\n1,2:3,4:1\n1,2:3:1\n", "TRAIN.ts.*3"),
         ("@data\n1,?:3,4:1\n", "TRAIN.ts.*2"),
-        ("@data\n1,nan:3,4:1\n", "TRAIN.ts.*2"),
         ("@data\n1,2:3,4:1\n1,2:1\n", "TRAIN.ts.*3"),
         ("@data\nlabel\n", "TRAIN.ts.*2"),
         ("1,2:3,4:1\n", "TRAIN.ts"),

@@ -547,18 +547,12 @@ def test_finished_run_needs_no_learning_rate(done):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "--epochs", 2_000_000_000), "1..1048576"),
-        (("train", "--set", "learning.learning_rate=nan"), "learning_rate must be a number"),
-        (("train", "--set", "learning.decay=1.5"), "number in 0..1"),
         (("train", "--set", "run.every=nan"), "run.every"),
-        (("train", "--seed", -1), "0..4294967295"),
         (("train", "--set", "run.baud=9600"), "give --port"),
         (
             ("train", "vowels", "--set", "learning.random_shift=0.5"),
             "random_shift",
         ),
-        (("demo", "--seed", -1), "0..4294967295"),
-        (("recall", "--seed", -1), "0..4294967295"),
     ],
 )
 def test_option_without_effect(arguments, message, tmp_path):
@@ -580,8 +574,6 @@ def test_option_without_effect(arguments, message, tmp_path):
         ),
         (("--set", f"rates.excluded_classes={[*range(10)]}"), "excluded_classes leaves 0 of 10 classes"),
         (("--set", f"rates.excluded_classes={[*range(9)]}"), "excluded_classes leaves 1 of 10 classes"),
-        (("--seed", -1), "0..4294967295"),
-        (("--set", "rates.learning_rate=11"), "learning_rate must be a number in 1e-9..10"),
         (("--resume", "--hidden", "conv:3"), "no run to resume|--hidden"),
     ],
 )
@@ -651,11 +643,6 @@ WRONG = [
     (("preset",), [None, [], {}], "preset"),
     (("preset", "population", "hidden1", "size"), ["a", 0, 1.5], "preset.population.hidden1.size"),
     (("preset", "population"), [3, None, {}], "preset"),
-    (("preset", "synapse", 0, "from"), [3, [], ["zzz"], None], "preset.synapse.0.from"),
-    (("preset", "learning", "learning_rate"), ["x", None, -1, 1e999], "preset.learning.learning_rate"),
-    (("preset", "phases", "free"), ["x", 0, 1e9], "preset.phases.free"),
-    (("preset", "phases", "threshold"), [1e999, "1"], "preset.phases.threshold"),
-    (("preset", "learning", "schedule"), ["square", 3, []], "preset.learning.schedule"),
     (("preset", "loading"), [3, {"n_pos": 1}], "preset.loading"),
     (("surprise",), [1], "surprise"),
     # earlier names
