@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import random
+import re
 import select
 import signal
 import subprocess
@@ -51,6 +52,7 @@ from equilif_sim import library
 from equilif_sim.board import Terminal
 from tests.link.test_protocol import client_of
 from tests.netlists import identity_luts
+from tests.test_hostile_api import arrays
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
@@ -400,6 +402,8 @@ def test_foreign_manifests_are_skipped(tmp_path):
     "call, message",
     [
         (lambda c: c.write(Region.WEIGHT, 0, np.zeros(4) + 0.5), "weights must be integers"),
+        (lambda c: c.write(Region.WEIGHT, 0, [1 << 15] * 4), "weights.*32767"),
+        (lambda c: c.load([Op.NEXT()]), "NEXT.*REPEAT"),
         (lambda c: c.write(Region.WEIGHT, 1024, [0] * 4), "WEIGHT.*0..1023.*1024..1027"),
         (lambda c: c.write(Region.WEIGHT, 0.0, [0]), "first element.*integer"),
         (lambda c: c.read(Region.WEIGHT, 0, -1), "elements.*-1"),
@@ -428,48 +432,22 @@ X = np.random.default_rng(0).integers(0, 256, (4, 6), np.uint8)
 Y = np.array([0, 1, 2, 1])
 
 
-@pytest.mark.parametrize(
-    "method, arguments",
-    [
-        ("train", (X / 255.0, Y)),
-        ("train", (X.astype(float), Y)),
-        ("train", (X[:, :5], Y)),
-        ("train", (X[0], Y)),
-        ("train", (None, Y)),
-        ("train", (X, Y + 0.9)),
-        ("train", (X, Y - 1)),
-        ("train", (X, Y + 1)),
-        ("train", (X, Y[:3])),
-        ("train", (X, Y[:, None])),
-        ("train", (X, 1)),
-        ("train", (X, ["0", "1", "2", "1"])),
-        ("train", (X, Y, Y == 1)),
-        ("train", (X, Y, [0.0, 1.0])),
-        ("train", (X, Y, [-1])),
-        ("train", (X, Y, [4])),
-        ("train", (X, Y, [[0, 1]])),
-        ("predict", (X / 255.0,)),
-        ("predict", (X.astype(np.int64) + 1000,)),
-        ("predict", (X[0],)),
-        ("accuracy", (X, Y[:, None])),
-        ("accuracy", (X, Y[:1])),
-        ("accuracy", (X, 1)),
-        ("accuracy", (X, None)),
-        ("accuracy", (X, ["a"] * 4)),
-        ("accuracy", (X, Y + 7)),
-        ("accuracy", (X[:0], Y[:0])),
-    ],
-)
-def test_board_refuses_as_kernel(method, arguments):
+@pytest.mark.parametrize("method, good", [("train", (X, Y, None)), ("predict", (X,)), ("accuracy", (X, Y))])
+def test_board_refuses_as_kernel(method, good):
     """The same error, before a sample is sent."""
-    with pytest.raises(ValueError) as wanted:
-        getattr(Kernel(NETWORK, learning_rate=0.05), method)(*arguments)
     client, wire = client_of(Device(CONFIG))
-    chip = Chip(client, NETWORK, learning_rate=0.05)
-    before = len(wire.commands)
-    with pytest.raises(ValueError) as got:
-        getattr(chip, method)(*arguments)
-    assert str(got.value) == str(wanted.value) and len(wire.commands) == before
+    chip, kernel = (make(NETWORK, learning_rate=0.05) for make in (functools.partial(Chip, client), Kernel))
+    before, n_refused = len(wire.commands), 0
+    for k, value in enumerate(good):
+        for other in (None, 1, *arrays(np.arange(4) if value is None else value)):
+            arguments = (*good[:k], other, *good[k + 1 :])
+            try:
+                getattr(kernel, method)(*arguments)
+            except (ValueError, TypeError) as e:
+                with pytest.raises(type(e), match=re.escape(str(e))):
+                    getattr(chip, method)(*arguments)
+                n_refused += 1
+    assert n_refused > 40 and len(wire.commands) == before
 
 
 def test_board_accepts_as_kernel():
