@@ -82,10 +82,7 @@ ARRAY = np.arange(6).reshape(2, 3)
 @pytest.mark.parametrize(
     "values, message",
     [
-        (
-            ARRAY / 2,
-            "0..9.*float64.*Fixed.quantize",
-        ),
+        (ARRAY / 2, "0..9.*float64.*Fixed.quantize"),
         (ARRAY * 1.0, "astype"),
         (np.float32(3), "not float32 values"),
         ([1, math.nan], r"\(nan\)$"),
@@ -173,10 +170,7 @@ def test_place_of_invalid_value(check, key, place, name):
 
 
 def test_prefix_of_place():
-    for error, place in (
-        (PlacedError("no", ("b", 3)), ("a", "b", 3)),
-        (ValueError("no"), ("a",)),
-    ):
+    for error, place in ((PlacedError("no", ("b", 3)), ("a", "b", 3)), (ValueError("no"), ("a",))):
         with pytest.raises(PlacedError, match="^no$") as e, placed("a"):
             raise error
         assert e.value.place == place

@@ -175,10 +175,7 @@ ONE = Hopfield.of([[1, 2, 3]])
     "make, message",
     [
         (lambda: Hopfield(np.zeros((1025, 2), int)), r"not \(1025, 2\)"),
-        (
-            lambda: Hopfield([[1]], sharpness=-2, numerics=Numerics(fraction=8)),
-            "9.*13.*8",
-        ),
+        (lambda: Hopfield([[1]], sharpness=-2, numerics=Numerics(fraction=8)), "9.*13.*8"),
         (lambda: Hopfield.of([[1]], numerics=Numerics(fraction=6)), "7.*6"),
         (lambda: Hopfield(np.full((1, 600), 4064), sharpness=5), "saturate the 18-bit exponent"),
         (

@@ -49,9 +49,7 @@ NET = Network(
 )
 M, Q = Attention("m", 5), Relay("q", 6, heads=2)
 MEMORY = Network(
-    (X, B, Y, M, Q),
-    (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
-    "y",
+    (X, B, Y, M, Q), (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")), "y"
 )
 LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True), Q))
 
@@ -64,10 +62,7 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True)
         ({"synapses": (Synapse("h", "x"),)}, "h-x.*x-h"),
         ({"synapses": (Synapse("h", "h"),)}, "h-h"),
         ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
-        (
-            {"synapses": (Synapse("x", "h", feedback=False),)},
-            "x-h.*feedback",
-        ),
+        ({"synapses": (Synapse("x", "h", feedback=False),)}, "x-h.*feedback"),
         ({"output": "x"}, "output.*'x'"),
         ({"output": "z"}, "output.*'z'"),
         ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
@@ -88,30 +83,12 @@ def test_network_validation(change, message):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (
-            {"populations": (X, B, Y, replace(M, sharpness=1), Q)},
-            r"'m'.*sharpness.*2\.\.5.*1",
-        ),
-        (
-            {"populations": (X, B, Y, replace(M, sharpness=6), Q)},
-            r"'m'.*sharpness.*2\.\.5.*6",
-        ),
-        (
-            {"schedule": Schedule(free=10)},
-            "free 10.*nudged 4",
-        ),
-        (
-            {"schedule": Schedule(nudged=6)},
-            "free 12.*nudged 6",
-        ),
-        (
-            {"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))},
-            "'m'.*0",
-        ),
-        (
-            {"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))},
-            "'q'.*0",
-        ),
+        ({"populations": (X, B, Y, replace(M, sharpness=1), Q)}, r"'m'.*sharpness.*2\.\.5.*1"),
+        ({"populations": (X, B, Y, replace(M, sharpness=6), Q)}, r"'m'.*sharpness.*2\.\.5.*6"),
+        ({"schedule": Schedule(free=10)}, "free 10.*nudged 4"),
+        ({"schedule": Schedule(nudged=6)}, "free 12.*nudged 6"),
+        ({"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))}, "'m'.*0"),
+        ({"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))}, "'q'.*0"),
         (
             {
                 "populations": (X, B, Y, M, Q, replace(Q, name="r")),
@@ -127,10 +104,7 @@ def test_network_validation(change, message):
             "'q'.*2",
         ),
         ({"output": "q"}, "output.*'q'"),
-        (
-            {"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]},
-            "input",
-        ),
+        ({"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]}, "input"),
         (
             {"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]},
             "'m'.*1023.*26-bit.*1022",
@@ -235,16 +209,10 @@ def test_valid_synapses(pre, post):
     [
         (lambda: Relay("q", 6, heads=4), "'q'.*6.*4 heads"),
         (lambda: Network.attention(5, 4, 2), "output size"),
-        (
-            lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3),
-            r"\(up to 3, width\)",
-        ),
+        (lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3), r"\(up to 3, width\)"),
         (lambda: Tokens.of([np.zeros(3, int)], 3), r"\(up to 3, width\).*\(3,\)"),
         (lambda: Network.chain(3), "input.*output size"),
-        (
-            lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)),
-            "2 layers, not 1",
-        ),
+        (lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)), "2 layers, not 1"),
         (
             lambda: Schedule(beta=2, threshold=2.0, window=4).raw(Numerics(fraction=13)),
             "beta.*threshold.*4.0",
@@ -261,11 +229,7 @@ def test_invalid_parts(make, message):
     [
         (LOADED, None, "give tokens"),
         (MEMORY, Tokens.of([np.zeros((5, 3), int)], 5), "tokens"),
-        (
-            LOADED,
-            Tokens.of([np.zeros((5, 3), int)] * 2, 5),
-            r"\(1, 5, 3\).*\(2, 5, 3\).*\(2, 5\)",
-        ),
+        (LOADED, Tokens.of([np.zeros((5, 3), int)] * 2, 5), r"\(1, 5, 3\).*\(2, 5, 3\).*\(2, 5\)"),
         (LOADED, Tokens.of([np.zeros((4, 3), int)], 4), r"not \(1, 4, 3\)"),
         (LOADED, Tokens.of([np.zeros((5, 6), int)], 5), r"not \(1, 5, 6\)"),
         (LOADED, Tokens(np.zeros((1, 5, 3), np.int64), np.ones((1, 4), bool)), r"and \(1, 4\)"),
@@ -553,10 +517,7 @@ DAMAGED = {
         "threshold must be a number in 0..65536, not inf",
     ),
     "half a window": (parts(network=described(schedule={"window": 7.5})), "window must be an integer"),
-    "an unknown field": (
-        parts(network=described(numerics={"width": 3})),
-        "a Numerics has no width",
-    ),
+    "an unknown field": (parts(network=described(numerics={"width": 3})), "a Numerics has no width"),
     "a field of another kind": (
         parts(network=described(populations=[{"name": "x", "size": 3, "kind": "input", "heads": 2}])),
         "population 'x': .*heads",

@@ -108,10 +108,7 @@ def test_broken_prepared_files(tmp_path):
 
 
 def test_folder_search(tmp_path):
-    with pytest.raises(
-        ValueError,
-        match=r"\[text\].*GloVe",
-    ):
+    with pytest.raises(ValueError, match=r"\[text\].*GloVe"):
         embeddings.read(tmp_path)
     (tmp_path / "glove.6B.50d.txt").write_text(TEXT)
     (tmp_path / "other.txt").write_text("nothing")

@@ -15,14 +15,7 @@ from typer.testing import CliRunner
 from equilif import Kernel, Network
 from equilif.cli import app
 from equilif.data.sets import images
-from equilif.hardware.driver import (
-    LAYOUT,
-    MAGIC,
-    STATE_MAGIC,
-    DriverNetwork,
-    declarations,
-    read_saved,
-)
+from equilif.hardware.driver import LAYOUT, MAGIC, STATE_MAGIC, DriverNetwork, declarations, read_saved
 from equilif.hardware.export import driver_files, licensed
 from equilif.training.storage.history import digest
 from equilif.training.storage.identity import NetworkIdentity

@@ -290,11 +290,7 @@ def test_port_vanishes():
 
 @pytest.mark.parametrize(
     "path, reason",
-    [
-        ("/dev/nowhere", "equilif ports lists"),
-        ("/dev/null", "it is none"),
-        ("/", "Is a directory"),
-    ],
+    [("/dev/nowhere", "equilif ports lists"), ("/dev/null", "it is none"), ("/", "Is a directory")],
 )
 def test_invalid_port(path, reason):
     code, output = command("identify", "--port", path)
@@ -305,10 +301,7 @@ def test_invalid_port(path, reason):
 def test_port_in_use():
     ours, theirs = os.openpty()
     path = os.ttyname(theirs)
-    with (
-        ports.serial.Serial(path, exclusive=True),
-        pytest.raises(LinkError, match=f"'{path}'.*locked"),
-    ):
+    with ports.serial.Serial(path, exclusive=True), pytest.raises(LinkError, match=f"'{path}'.*locked"):
         ports.connect(path)
     os.close(ours)
     os.close(theirs)

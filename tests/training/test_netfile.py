@@ -404,10 +404,7 @@ def test_stored_patterns_need_size(tmp_path):
         (b"[[population]]\nsize = 3", "line 1: "),
         (b"[population]\na = 3", "line 2: population.a"),
         (b"[population.a]\nsize = 3", "a network has synapses"),
-        (
-            b"[population.a]\nsize = 3\n[synapse]\nfrom = 'a'",
-            "line 3: ",
-        ),
+        (b"[population.a]\nsize = 3\n[synapse]\nfrom = 'a'", "line 3: "),
         (b"x = " + b"[" * 100_000, "is not a network file"),
         (b"#" * (netfile.MAX_BYTES + 1), "it is larger than"),
         (b"x = " + b"9" * 5000, "is not a network file"),
@@ -470,11 +467,7 @@ def tokens(n: int, width: int = 3) -> DataSet:
 @pytest.mark.parametrize(
     "text, data, wanted",
     [
-        (
-            GRAPH.replace('"input"\n', '"input"\nsize = 9\n', 1),
-            None,
-            "line 3: population 'input'",
-        ),
+        (GRAPH.replace('"input"\n', '"input"\nsize = 9\n', 1), None, "line 3: population 'input'"),
         (
             GRAPH.replace('"output"\n', '"output"\nsize = 9\n', 1),
             None,
@@ -482,11 +475,7 @@ def tokens(n: int, width: int = 3) -> DataSet:
         ),
         (MEMORY, None, "line 7: population 'memory': dynamic_patterns = true needs the tokens of a sequence"),
         (GRAPH, tokens(4), "words has tokens"),
-        (
-            MEMORY,
-            tokens(9),
-            "line 6: population 'memory': size 6",
-        ),
+        (MEMORY, tokens(9), "line 6: population 'memory': size 6"),
         (MEMORY.replace("heads = 2", "heads = 2\nsize = 8"), tokens(4), "2 heads of 3"),
     ],
 )

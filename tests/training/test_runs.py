@@ -37,10 +37,7 @@ PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--s
 #: options of `equilif train digits --seed 0`, and the digest of the final weights
 DIGITS = {
     "preset": ((), "be77af96f84f"),
-    "phases of 24, 12 and 12 steps": (
-        (*PHASES, "--epochs", 15),
-        "77d30742973f",
-    ),
+    "phases of 24, 12 and 12 steps": ((*PHASES, "--epochs", 15), "77d30742973f"),
 }
 
 
@@ -117,14 +114,7 @@ def busy(tmp_path) -> Iterator[tuple[Path, multiprocessing.process.BaseProcess]]
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ("train", "--resume"),
-        ("train",),
-        ("train", "--overwrite"),
-        ("demo",),
-        ("train-rates",),
-        ("sweep",),
-    ],
+    [("train", "--resume"), ("train",), ("train", "--overwrite"), ("demo",), ("train-rates",), ("sweep",)],
 )
 def test_folder_in_use(command, busy, finished):
     needed = {"train-rates": "torch", "sweep": "distributed"}.get(command[0])
@@ -549,10 +539,7 @@ def test_finished_run_needs_no_learning_rate(done):
     [
         (("train", "--set", "run.every=nan"), "run.every"),
         (("train", "--set", "run.baud=9600"), "give --port"),
-        (
-            ("train", "vowels", "--set", "learning.random_shift=0.5"),
-            "random_shift",
-        ),
+        (("train", "vowels", "--set", "learning.random_shift=0.5"), "random_shift"),
     ],
 )
 def test_option_without_effect(arguments, message, tmp_path):
@@ -564,14 +551,8 @@ def test_option_without_effect(arguments, message, tmp_path):
     "options, message",
     [
         (("--epochs", 0), "1..1048576, not 0"),
-        (
-            ("--set", "rates.excluded_classes=99"),
-            "0..9, not 99",
-        ),
-        (
-            ("--set", "rates.excluded_classes=-1"),
-            "0..9, not -1",
-        ),
+        (("--set", "rates.excluded_classes=99"), "0..9, not 99"),
+        (("--set", "rates.excluded_classes=-1"), "0..9, not -1"),
         (("--set", f"rates.excluded_classes={[*range(10)]}"), "excluded_classes leaves 0 of 10 classes"),
         (("--set", f"rates.excluded_classes={[*range(9)]}"), "excluded_classes leaves 1 of 10 classes"),
         (("--resume", "--hidden", "conv:3"), "no run to resume|--hidden"),
