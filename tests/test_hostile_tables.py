@@ -143,6 +143,9 @@ def fields_of() -> dict[str, tuple[Made, str, Schema]]:
                 found[f"{kind}.{f.name}"] = (call, f.name, schema)
     # a table has the range of the default number formats
     found["Schedule.threshold"] = (Schedule, "threshold", schema_of(float, 0, 1 << 16))
+    # limits that depend on the other widths
+    for name, least in (("accumulator_width", 20), ("charge_width", 16)):
+        found[f"Numerics.{name}"] = (Numerics, name, schema_of(int, least, 32))
     engine = {"lanes": LANES} | {name: schema_of(int, 4, top) for name, top in SIZES.items()}
     engine |= {name: schema_of(bool) for name in OPTIONS}
     engine |= {"pipeline": schema_of(str, None, None, *Pipeline), "numerics": {"type": "null"}}
