@@ -533,18 +533,8 @@ def test_stale_reply_is_skipped():
 @pytest.mark.parametrize(
     "command, payload, status, message",
     [
-        (
-            Command.RUN,
-            RUN_HEADER.pack(LEARN, 0, 0, 0),
-            Status.NO_PROGRAM,
-            "RUN.*NO_PROGRAM",
-        ),
-        (
-            Command.READ,
-            READ_HEADER.pack(Region.VALUE, 127, 2),
-            Status.BAD_ADDRESS,
-            "BAD_ADDRESS",
-        ),
+        (Command.RUN, RUN_HEADER.pack(LEARN, 0, 0, 0), Status.NO_PROGRAM, "RUN.*NO_PROGRAM"),
+        (Command.READ, READ_HEADER.pack(Region.VALUE, 127, 2), Status.BAD_ADDRESS, "BAD_ADDRESS"),
         (Command.READ, READ_HEADER.pack(7, 0, 1), Status.BAD_REGION, "BAD_REGION: the bitstream"),
         (
             Command.WRITE,
@@ -552,12 +542,7 @@ def test_stale_reply_is_skipped():
             Status.BAD_LENGTH,
             "BAD_LENGTH: the bitstream",
         ),
-        (
-            Command.LOAD,
-            bytes(12) + b"\x02" + bytes(23),
-            Status.BAD_PROGRAM,
-            "BAD_PROGRAM.*1",
-        ),
+        (Command.LOAD, bytes(12) + b"\x02" + bytes(23), Status.BAD_PROGRAM, "BAD_PROGRAM.*1"),
     ],
 )
 def test_refusal_messages(command, payload, status, message):
