@@ -249,13 +249,18 @@ def models(json: Json = None) -> dict[str, Any]:
         if not without:
             found[name] = fits(model.network, model.encoding)
         boards = None if without else [fit.build for fit in found[name] if not fit.short]
-        rows[name] = {**card._asdict(), "weights": model.network.n_weights, "boards": boards}
+        rows[name] = {
+            **card._asdict(),
+            "learned_by": model.network.schedule.learned_by,
+            "weights": model.network.n_weights,
+            "boards": boards,
+        }
     table = [
-        (name, r["network"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
+        (name, r["network"], r["learned_by"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
         for name, r in rows.items()
     ]
-    columns = ("name", "network", "trained by", "test accuracy", "weights")
-    console.console.print(console.table("Pretrained networks", columns, table, left=3))
+    columns = ("name", "network", "learned by", "command", "test accuracy", "weights")
+    console.console.print(console.table("Pretrained networks", columns, table, left=4))
     if without:
         console.console.print(f"[yellow]without boards: {console.literal(without)}[/]")
     else:

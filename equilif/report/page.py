@@ -129,6 +129,7 @@ def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Content:
         "version": results.version(),
         "last": last,
         "real": run.history.real,
+        "learned_by": run.history.preset.learned_by,
         "accuracy": last.test_accuracy if found is None else found.accuracy,
         "tested": None if data is None else len(data.x_test),
         "trained": None if data is None else len(data.x_train),

@@ -74,8 +74,8 @@ def network(resources: NetworkResources) -> None:
         )
     )
     console.print(
-        f"\n{resources.schedule}; time steps: {resources.steps['inference']} for inference, "
-        f"{resources.steps['training']} for training"
+        f"\nlearned by {resources.description.learned_by}; {resources.schedule}; time steps: "
+        f"{resources.steps['inference']} for inference, {resources.steps['training']} for training"
     )
     if resources.description.unjoined:
         console.print(f"[yellow]{literal(resources.description.unjoined)}[/]")

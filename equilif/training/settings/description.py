@@ -404,6 +404,11 @@ class Description(Table):
         return *convolutions, *self.hidden
 
     @property
+    def learned_by(self) -> str:
+        """Method by which its weights learn: "nudged phases", "errors" or "implicit differentiation"."""
+        return self.schedule.learned_by if self.rates is None else "implicit differentiation"
+
+    @property
     def feedback(self) -> bool:
         """Whether all synapses send spikes back."""
         return all(s.feedback for s in self.synapse)
