@@ -39,7 +39,7 @@ from equilif_golden.extras import MissingExtra
 
 if TYPE_CHECKING:
     from equilif.training.resolve import Resolved
-    from equilif.training.storage.tensorboard import Board
+    from equilif.training.storage.tensorboard import TensorBoardWriter
     from equilif_golden.network import Network
 
 TRAINING = ("train", "train-rates", "upload")  #: commands whose options are keys of a description
@@ -404,13 +404,13 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
-def board_in(folder: Path | None) -> AbstractContextManager[Board | None]:
+def board_in(folder: Path | None) -> AbstractContextManager[TensorBoardWriter | None]:
     """TensorBoard writer of a folder, or None; OSError when it cannot write."""
     if folder is None:
         return nullcontext()
-    from equilif.training.storage.tensorboard import Board
+    from equilif.training.storage.tensorboard import TensorBoardWriter
 
-    return Board(folder)
+    return TensorBoardWriter(folder)
 
 
 class Figures(StrEnum):
@@ -443,7 +443,7 @@ def _version(
 def samples_of(
     data: str | Path,
     folder: Path | None,
-    own: DataOptions = NO_OPTIONS,
+    data_options: DataOptions = NO_OPTIONS,
     *,
     config: Path | None = None,
     network: Path | None = None,
@@ -460,7 +460,7 @@ def samples_of(
             Request(
                 data=data,
                 folder=folder,
-                reading=own.reading,
+                reading=data_options.reading,
                 config=config,
                 network=network,
                 hidden=hidden or None,
@@ -474,10 +474,12 @@ def samples_of(
     return found
 
 
-def refuse_own(data: object, own: DataOptions) -> None:
+def refuse_own(data: object, data_options: DataOptions) -> None:
     """ValueError for options of one's own data, where the data are others."""
-    if own.flags:
-        raise ValueError(f"{', '.join(own.flags)} is only for your own data, not for {data}: leave it out")
+    if data_options.flags:
+        raise ValueError(
+            f"{', '.join(data_options.flags)} is only for your own data, not for {data}: leave it out"
+        )
 
 
 def scheduled(network: Network, given: Given) -> Network:

@@ -39,7 +39,7 @@ def inspect(
         ),
         INPUT,
     ],
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for a figure of some samples.", show_default="no figure"),
@@ -63,7 +63,7 @@ def inspect(
     if out is not None:
         files.check(out / SAMPLES)
     with show.console.status(f"reading {show.literal(path)}"):
-        loaded = read(path, **own.reading)
+        loaded = read(path, **data_options.reading)
     preset = default(loaded.data, None)
     network = preset.network(loaded.data)
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]

@@ -24,10 +24,10 @@ from equilif_boards import BOARDS, Board, checks
 from equilif_boards import build as builder
 from equilif_boards.build import (
     BuildError,
+    BuildPlan,
     DoesNotFit,
     MissingTool,
     NotRouted,
-    Plan,
     TimingNotMet,
     build,
     main,
@@ -52,7 +52,7 @@ OWN = (
 )
 
 OWN_BOARD = Path(__file__).parents[2] / "examples" / "own_board.py"
-PLAN_OF = Plan.of
+PLAN_OF = BuildPlan.of
 
 #: of the OrangeCrab's flash; its clock leaves through USRMCLK
 FLASH_PADS = {"U17", "U18", "T18", "R18", "N18"}
@@ -61,7 +61,7 @@ SIZES = [pytest.param(SMALL, id="small"), pytest.param(BOARDS, id="whole", marks
 
 
 @pytest.fixture(scope="module")
-def plans() -> dict[str, Plan]:
+def plans() -> dict[str, BuildPlan]:
     return {name: planned(board) for name, board in SMALL.items()}
 
 
@@ -237,7 +237,7 @@ def test_pll_frequency(board):
 
 def test_netlist_is_reproducible(plans):
     """For a board with a link from a library."""
-    assert Plan.of(SMALL["orangecrab"]).files == plans["orangecrab"].files
+    assert BuildPlan.of(SMALL["orangecrab"]).files == plans["orangecrab"].files
 
 
 def test_a_board_with_three_links():
@@ -283,7 +283,7 @@ def test_impossible_clocks():
 )
 def test_invalid_pins(pin, named, tools, tmp_path, monkeypatch):
     """One error before a tool runs, and no file."""
-    monkeypatch.setattr(Plan, "of", PLAN_OF)
+    monkeypatch.setattr(BuildPlan, "of", PLAN_OF)
     tools("yosys", f"touch {tmp_path}/started")
     text = OWN_BOARD.read_text()
     (tmp_path / "mine.py").write_text(text.replace('PinsN("37", dir="o")', pin))
@@ -348,7 +348,7 @@ def report(f_max: float) -> str:
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
     """Fake Yosys, nextpnr and icepack (shell scripts); f_max is 20 + seed MHz."""
-    monkeypatch.setattr(Plan, "of", planned)
+    monkeypatch.setattr(BuildPlan, "of", planned)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
     for seed in range(1, 10):
@@ -543,7 +543,7 @@ def test_other_errors_are_quoted(tools, tmp_path):
 
 def test_missing_tools_are_named_with_their_packages(monkeypatch, tmp_path, capsys):
     """All of them, before the design is elaborated."""
-    monkeypatch.setattr(Plan, "of", pytest.fail)
+    monkeypatch.setattr(BuildPlan, "of", pytest.fail)
     monkeypatch.setenv("ICEPACK", "no-such-icepack")
     monkeypatch.setenv("YOSYS", "true")
     monkeypatch.setenv("NEXTPNR_ICE40", "no-such-nextpnr")
@@ -585,7 +585,7 @@ def test_place_and_route(board, tmp_path):
 def test_standalone_flash_pins(name, pins):
     """On ECP5 its clock leaves through USRMCLK."""
     board = SMALL[name].with_standalone()
-    files = Plan.of(board).files
+    files = BuildPlan.of(board).files
     constraints = next(v for k, v in files.items() if k.endswith((".pcf", ".lpf", ".cst")))
     assert set(re.findall(r"spi_flash\w*?__(\w+)__io", constraints)) == pins
     assert ("USRMCLK" in files["top.il"]) == (board.device.family is ECP5)

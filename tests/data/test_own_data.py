@@ -564,7 +564,7 @@ def test_split_of_two_samples():
 
 
 # -- scaling ---------------------------------------------------------------------------------------
-def fitted(x: Any, **options: Any) -> scaling.Scaling:
+def fitted(x: Any, **options: Any) -> scaling.FittedScaling:
     x = np.asarray(x)
     return scaling.fit(x, (), **{"alike": False, "missing": "refuse", **options})
 

@@ -64,9 +64,9 @@ def wrong(code: Value, config: EngineConfig) -> list[Value]:
     found: list[list[Value]] = [[], [], []]
     for which, operation in OPERATIONS.items():
         it = op == which.code
-        if which.fifth:
+        if which.mode_bit:
             it = it & mode[3]
-        elif any(other.fifth and other.code == which for other in Op):
+        elif any(other.mode_bit and other.code == which for other in Op):
             it = it & ~mode[3]
         if operation.feature and not has(config, operation.feature):
             found[0].append(it)

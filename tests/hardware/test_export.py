@@ -348,7 +348,7 @@ def test_meaningless_verify_options(options, message):
 
 def test_help_lists_buses_and_pipelines():
     """The command line lists them without importing the engine."""
-    assert list(hardware.Bus) == list(Bus) and list(hardware.Pipelines) == list(Pipeline)
+    assert list(hardware.Buses) == list(Bus) and list(hardware.Pipelines) == list(Pipeline)
 
 
 @pytest.mark.parametrize(

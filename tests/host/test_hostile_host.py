@@ -543,7 +543,7 @@ def test_unwritable_folder(pretending):
 
 
 def test_tool_without_output(pretending, tmp_path, monkeypatch):
-    monkeypatch.setattr(builder.Plan, "of", functools.partial(_planned, builder.Plan))
+    monkeypatch.setattr(builder.BuildPlan, "of", functools.partial(_planned, builder.BuildPlan))
     monkeypatch.setattr(builder, "check_design", lambda board, plan: None)
     with pytest.raises(BuildError, match=r"yosys .*top\.json"):
         build(BOARDS["icebreaker"], tmp_path / "a")
@@ -573,14 +573,14 @@ def _planned(cls: Any, board: Any) -> Any:
     return cls({COMMANDS: json.dumps({"commands": tools})}, tools)
 
 
-def _synthesised(board: Any, out: Path, step: builder.BuildSteps) -> builder.Synthesis:
+def _synthesised(board: Any, out: Path, step: builder.BuildSteps) -> builder.SynthesisResult:
     """A netlist of the identity, in an empty folder."""
-    plan = builder.Plan.of(board)
+    plan = builder.BuildPlan.of(board)
     builder.require_free(out)
     builder._write(plan, out)
     netlist = {"modules": {"top": {"cells": identity_luts(board.device.family)}}}
     nothing: dict[str, Any] = dict.fromkeys(("versions", "packed_registers", "floorplan", "seconds"), {})
-    return builder.Synthesis(board=board, plan=plan, netlist=netlist, digest="", **nothing)
+    return builder.SynthesisResult(board=board, plan=plan, netlist=netlist, digest="", **nothing)
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -622,7 +622,7 @@ def no_compiler(monkeypatch):
     def compiled(*arguments: Any, **options: Any) -> None:
         pytest.fail("the design was compiled")
 
-    monkeypatch.setattr(simulate.simulation, "Board", compiled)
+    monkeypatch.setattr(simulate.simulation, "SimulatedBoard", compiled)
 
 
 def test_link_replaces_nothing(no_compiler, tmp_path):

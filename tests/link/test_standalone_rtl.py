@@ -31,9 +31,9 @@ verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is 
 
 @pytest.fixture(scope="module")
 def rtl():
-    from equilif_sim.board import Board
+    from equilif_sim.board import SimulatedBoard
 
-    return Board(CONFIG, flash=AREA, build_id=0)
+    return SimulatedBoard(CONFIG, flash=AREA, build_id=0)
 
 
 #: by ./run regress: further cases

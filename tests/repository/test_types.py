@@ -13,7 +13,7 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
 from equilif_hdl.engine.control import LaneControl
-from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
+from equilif_hdl.engine.isa import INSTRUCTION, Event, Instruction, LaneCommand, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import LaneStatus
 from equilif_hdl.front_end.listener import KINDS, Microphone
@@ -39,7 +39,7 @@ CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).m
     [
         (Instruction, INSTRUCTION),
         (Event, event(CONFIG)),
-        (Command, command(CONFIG)),
+        (LaneCommand, command(CONFIG)),
         (EnginePort.Members, EnginePort(CONFIG)),
         (LanesPort.Members, LanesPort(DEEP)),
         (ScanPort.Members, ScanPort(DEEP)),

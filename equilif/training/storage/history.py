@@ -189,7 +189,7 @@ class History:
         if isinstance(data, DataSet):
             loaded = data
         elif self.about is not None:
-            loaded = self.preset.selected(own.again(self.about, data, name=self.data))
+            loaded = self.preset.selected(own.reload(self.about, data, name=self.data))
         else:
             loaded = self.preset.load(data)
         check_data(folder, self.data, self.data_digest, loaded)

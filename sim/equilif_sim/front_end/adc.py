@@ -21,7 +21,7 @@ from equilif_sim.tools.stream import reset
 READINGS = 12
 
 
-class Adc:
+class AdcModel:
     """The chip: answers commands, and expects its readings at the outputs of the reader."""
 
     def __init__(self, dut: Any, width: int, score: Scoreboard):
@@ -68,7 +68,7 @@ async def channels_in_order(dut: Any) -> None:
     config = bench_config()
     channels = config["channels"]
     score = Scoreboard()
-    adc = Adc(dut, config["width"], score)
+    adc = AdcModel(dut, config["width"], score)
     await reset(dut, "start", "miso")
     cocotb.start_soon(adc.run())
     cocotb.start_soon(watched(dut, score))

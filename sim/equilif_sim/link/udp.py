@@ -32,8 +32,8 @@ from equilif_golden.link.udp import (
     FCS_BYTES,
     MAX_DATA,
     REPLY_BYTES,
+    DatagramNumbers,
     Endpoint,
-    Numbers,
     Station,
     arp,
     datagram,
@@ -181,7 +181,7 @@ class StubTop(wiring.Component):
         return m
 
 
-class Network:
+class NetworkModel:
     """The other station, and the model of the board."""
 
     def __init__(self, dut: Any):
@@ -191,11 +191,11 @@ class Network:
         for end in (self.source, self.sink):
             end.log.setLevel(logging.WARNING)
         self.model = Endpoint(Station.of(Udp().address))
-        self.numbers = Numbers(random.getrandbits(32))
+        self.numbers = DatagramNumbers(random.getrandbits(32))
 
     @property
     def board(self) -> Station:
-        return self.model.own
+        return self.model.station
 
     async def begin(self, period_ps: int) -> None:
         d = self.dut
@@ -232,7 +232,7 @@ class Network:
         assert self.sink.empty(), (await self.receive()).hex()
 
 
-class UdpFrameHost(Network):
+class UdpFrameHost(NetworkModel):
     """Speaks the host protocol by datagrams; the network duplicates and delays some of them."""
 
     def __init__(self, dut: Any):
@@ -353,7 +353,7 @@ class UdpBench:
         self.score = Scoreboard()
         self.source = StreamSource(dut, "i", pause=pause)
         self.sink = StreamSink(dut, "o", self.score.actual, pause=pause)
-        self.network = Network(dut)
+        self.network = NetworkModel(dut)
         self.total = 0
 
     async def begin(self) -> None:
