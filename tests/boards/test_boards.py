@@ -145,10 +145,7 @@ def test_device_capacity(board, tmp_path, monkeypatch):
     """Rejected before a tool runs: PATH is empty."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not board.device.shortage(board.config, standalone=board.standalone)
-    with pytest.raises(
-        DoesNotFit,
-        match=rf"{board.device.family.block_name} of {board.device.blocks}",
-    ):
+    with pytest.raises(DoesNotFit, match=rf"{board.device.family.block_name} of {board.device.blocks}"):
         build(board.with_size(weights=5 * board.config.n_weights), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -482,10 +479,7 @@ def test_synthesis_only(tools, tmp_path):
 
 
 def test_timing_not_met(tools, tmp_path):
-    with pytest.raises(
-        TimingNotMet,
-        match=r"24 MHz.*1\.\.3.*23.00 MHz.*seed 3",
-    ):
+    with pytest.raises(TimingNotMet, match=r"24 MHz.*1\.\.3.*23.00 MHz.*seed 3"):
         build(SMALL["icebreaker"], tmp_path / "out", seed=1, retries=3)
     assert not (tmp_path / "out" / "manifest.json").exists(), "no manifest without a bitstream"
 

@@ -35,38 +35,8 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
 from tests.cli import BOARD, PNG, error_of, run
 
-COMMANDS = (
-    "train",
-    "evaluate",
-    "verify",
-    "recall",
-    "attention",
-    "gradient",
-    "report",
-    "train-rates",
-    "train-text",
-    "generate",
-    "listen",
-    "deploy",
-    "energy",
-    "boards",
-    "build",
-    "flash",
-    "simulate",
-    "ports",
-    "identify",
-    "save",
-    "restore",
-    "export",
-    "program",
-    "demo",
-    "info",
-    "bench",
-    "convert",
-    "sweep",
-    "init",
-    "show",
-)
+#: models has no option to show
+COMMANDS = sorted(set(typer.main.get_command(cli.app).commands) - {"models"})
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ def assert_same(got: Run, want: Run) -> None:
 
 
 # -- training --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("epochs, n", [(2, 150), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
+@pytest.mark.parametrize("epochs, n", [(2, 60), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
 def test_training_on_board(epochs, n, port):
     data = digits(n, 360 if n == 1437 else 30)
     client = connect(port)

@@ -9,19 +9,11 @@ import shutil
 import pytest
 
 from equilif.host.client import Client
-from equilif_golden.link.standalone import (
-    OWNER_BITS,
-    Fault,
-)
+from equilif_golden.link.standalone import OWNER_BITS, Fault
 from equilif_hdl.link.flash import FlashController
 from equilif_sim.tools.run import simulate
 from tests.link.test_standalone import WRITES, older_version, other_slot
-from tests.standalone import (
-    AREA,
-    CONFIG,
-    client_of,
-    uploaded,
-)
+from tests.standalone import AREA, CONFIG, client_of, uploaded
 from tests.standalone_trials import (
     LIMIT,
     TRIALS,

@@ -24,14 +24,7 @@ from equilif_hdl.link.transport import RECEIVED, Line, Received
 from equilif_hdl.top import Top
 
 #: all options on
-CONFIG = EngineConfig(
-    lanes=4,
-    tiles=8,
-    value_groups=4,
-    state_groups=4,
-    pipeline=Pipeline.SPRAM,
-    **EVERYTHING,
-)
+CONFIG = EngineConfig(lanes=4, tiles=8, value_groups=4, state_groups=4, pipeline=Pipeline.SPRAM, **EVERYTHING)
 #: every transport, and the modules of their lines
 TRANSPORTS = {k.kind: k.transport(board.clock_hz) for board in BOARDS.values() for k in board.links}
 LINES = [importlib.import_module(f"equilif_hdl.link.{kind}") for kind in TRANSPORTS]

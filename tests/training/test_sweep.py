@@ -237,10 +237,7 @@ def test_small_sweep(swept):
     small, large = report["points"]
     assert small["training cycles"] < large["training cycles"] and {small["key"]} <= set(
         report["pareto"]
-    ) <= {
-        small["key"],
-        large["key"],
-    }
+    ) <= {small["key"], large["key"]}
     with (swept / "results.csv").open() as f:
         assert [r["key"] for r in csv.DictReader(f)] == [r["key"] for r in report["points"]]
     assert (swept / "pareto.png").read_bytes().startswith(PNG) and not list(swept.rglob("*.part"))
