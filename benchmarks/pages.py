@@ -20,7 +20,7 @@ from benchmarks import board_pages, records
 from benchmarks.board_pages import table
 from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
 from benchmarks.explained import EXPLAINED
-from benchmarks.records import ROOT, State
+from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
 from equilif.training.resolve import Request, adapted, default, layers
 from equilif.training.settings import convolved
@@ -30,7 +30,7 @@ MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
 MEASURED = "measured"
 
 
-class Content(NamedTuple):
+class PageContent(NamedTuple):
     """Text between two markers, and the records that it comes from: those of one entry, or of all."""
 
     text: Callable[[], str]
@@ -43,7 +43,7 @@ def user_pages() -> list[Path]:
     return [ROOT / "README.md", *(p for p in sorted((ROOT / "docs").rglob("*.md")) if "notes" not in p.parts)]
 
 
-def filled(text: str, states: Collection[State]) -> str:
+def filled(text: str, states: Collection[RecordState]) -> str:
     """A page with current content; KeyError for a name not in CONTENT."""
     used = [CONTENT[found[1]] for found in MARKED.finditer(text) if found[1] != MEASURED]
 
@@ -57,7 +57,7 @@ def filled(text: str, states: Collection[State]) -> str:
     return MARKED.sub(content, text)
 
 
-def measured(used: Collection[Content], states: Collection[State]) -> str:
+def measured(used: Collection[PageContent], states: Collection[RecordState]) -> str:
     """Commits of the records, and whether the code has changed since; empty without the history."""
     of_page = [s for s in states if any(s.record in c.records and c.entry in ("", s.entry) for c in used)]
     if all(s.changed is None for s in of_page):
@@ -342,21 +342,23 @@ def result(claim: str) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
-CONTENT: dict[str, Content] = {
-    "accuracy": Content(accuracy, ["accuracy"]),
-    "accuracy-summary": Content(accuracy_summary, ["accuracy"]),
-    **{f"accuracy-{name}": Content(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
-    "front-end-area": Content(front_end_area, ["front end"]),
-    "front-end-latency": Content(front_end_latency, ["front end"]),
-    "front-end-boards": Content(front_end_boards, ["front end"]),
+CONTENT: dict[str, PageContent] = {
+    "accuracy": PageContent(accuracy, ["accuracy"]),
+    "accuracy-summary": PageContent(accuracy_summary, ["accuracy"]),
+    **{f"accuracy-{name}": PageContent(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
+    "front-end-area": PageContent(front_end_area, ["front end"]),
+    "front-end-latency": PageContent(front_end_latency, ["front end"]),
+    "front-end-boards": PageContent(front_end_boards, ["front end"]),
     **{
-        name: Content(text, ["boards", "standalone"], name.removeprefix("board-") * isinstance(text, partial))
+        name: PageContent(
+            text, ["boards", "standalone"], name.removeprefix("board-") * isinstance(text, partial)
+        )
         for name, text in board_pages.content().items()
     },
-    **{c.name: Content(partial(result, c.name), ["claims"], c.name) for c in CLAIMS if c.shows},
-    "speed": Content(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
+    **{c.name: PageContent(partial(result, c.name), ["claims"], c.name) for c in CLAIMS if c.shows},
+    "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
     **{
-        text.__name__: Content(text, [text.__name__])
+        text.__name__: PageContent(text, [text.__name__])
         for text in (amd, area, campaign, claims, coverage, flips, mutants, proofs)
     },
 }

@@ -59,7 +59,7 @@ def init(
         ),
         STREAM,
     ] = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def init(
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     files.check(out)
-    found, words = _suggested(data, folder, own, hidden)
+    found, words = _suggested(data, folder, data_options, hidden)
     file = str(out)
     train = ["equilif", "train-text" if found.text else "train", *words, "--config", file]
     heading = [
@@ -113,7 +113,7 @@ def _schema(out: Path) -> dict[str, Any]:
 
 
 def _suggested(
-    data: str, folder: Path | None, own: DataOptions, hidden: list[str] | None
+    data: str, folder: Path | None, data_options: DataOptions, hidden: list[str] | None
 ) -> tuple[Description, list[str]]:
     """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
     the samples.
@@ -125,13 +125,13 @@ def _suggested(
 
     convolutions, sizes = layers(hidden or None)
     if data in set(Data):
-        refuse_own(data, own)
+        refuse_own(data, data_options)
         if not convolutions and folder is None:
             return adapted(default(None, Data(data)), Request(), sizes), [data]
         preset = samples_of(data, folder, hidden=hidden).description
         return preset, [data, *([] if folder is None else ["--data", str(folder)])]
     if (Path(data) / HISTORY).is_file():
-        refuse_own(f"the run in {data}", own)
+        refuse_own(f"the run in {data}", data_options)
         if convolutions or folder is not None:
             raise ValueError(f"conv: and --data are for data, {data} is a run: name its data")
         history = read_history(Path(data) / HISTORY)
@@ -141,10 +141,10 @@ def _suggested(
             [history.data] if about is None else [about.path, "..."] if isinstance(about, About) else ["..."]
         )
         return history.preset.changed(hidden=sizes), words
-    found = samples_of(data, folder, own, hidden=hidden)
+    found = samples_of(data, folder, data_options, hidden=hidden)
     others = {name: table for name, table in found.description.content().items() if name not in SHAPE}
     sized = Description.of_network(found.network, found.description.data, sized=True, **others)
-    return sized, [data, *own.words]
+    return sized, [data, *data_options.words]
 
 
 @command
@@ -172,7 +172,7 @@ def show(
         typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none"),
         OUTPUT,
     ] = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -190,10 +190,10 @@ def show(
         from equilif.show import diagram
 
         files.check(out)
-    given = [*own.flags, *(["--data"] if folder is not None else [])]
-    if given and data is None and (network not in set(Data) or own.flags):
+    given = [*data_options.flags, *(["--data"] if folder is not None else [])]
+    if given and data is None and (network not in set(Data) or data_options.flags):
         raise ValueError(f"{', '.join(given)} is for DATA: name the data, or leave it out")
-    found = _resources(network, data, folder, own)
+    found = _resources(network, data, folder, data_options)
     show_network.network(found)
     if out is not None:
         diagram.draw(found, out)
@@ -201,7 +201,9 @@ def show(
     return {**found.to_dict(), "data": data, "out": out}
 
 
-def _resources(network: str, data: str | None, folder: Path | None, own: DataOptions) -> NetworkResources:
+def _resources(
+    network: str, data: str | None, folder: Path | None, data_options: DataOptions
+) -> NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
     from equilif.data.encoding.about import About
     from equilif.hardware.resources import NetworkResources
@@ -227,7 +229,7 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     if data is None:
         return NetworkResources.of(network, file.description)
     learns = path if file.description.learning else None
-    samples = samples_of(data, folder, own, config=learns).data
+    samples = samples_of(data, folder, data_options, config=learns).data
     return NetworkResources.of(network, file.description, file.network(samples), samples.encoding)
 
 

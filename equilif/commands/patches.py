@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from equilif.commands.own import KEYS, DataOptions, data_options_of, typed
-from equilif.show.network import Key
+from equilif.show.network import SetKey
 
 Set = Annotated[
     list[str] | None,
@@ -54,7 +54,7 @@ class Changes:
     """Settings of --set: network file, own data, run."""
 
     network: Mapping[str, str]
-    own: DataOptions
+    data_options: DataOptions
     run: RunOptions
     given: Mapping[str, str]
 
@@ -62,7 +62,7 @@ class Changes:
     def fixed(self) -> dict[str, Any]:
         """Options that a resumed run keeps, as typed."""
         kept = {f"set {key}": v for key, v in self.given.items() if not key.startswith("run.")}
-        return {**kept, "label": self.own.label if "data.label" not in self.given else None}
+        return {**kept, "label": self.data_options.label if "data.label" not in self.given else None}
 
 
 def changes(
@@ -105,37 +105,41 @@ def changes(
         )
     return Changes(
         network=network,
-        own=data_options_of(tables["data"], label, list(data)),
+        data_options=data_options_of(tables["data"], label, list(data)),
         run=RunOptions(**options),
         given=given,
     )
 
 
 # -- all keys --------------------------------------------------------------------------------------
-def key_list() -> list[Key]:
+def key_list() -> list[SetKey]:
     """All keys of --set, by command."""
     from equilif.training.settings import tables
 
-    def keys(command: str, table: str) -> Iterator[Key]:
+    def keys(command: str, table: str) -> Iterator[SetKey]:
         prefix = "population.NAME" if table == "population" else table
         for name, key in tables.keys(table).items():
-            yield Key(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
+            yield SetKey(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
 
     named = (name for name in tables.TABLES if name not in ("synapse", "rates", "text"))
     found = [key for name in named for key in keys("train", name)]
-    found.append(Key("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
+    found.append(SetKey("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
     for f in dataclasses.fields(DataOptions):
         m = f.metadata
-        found.append(Key("train", f"data.{f.name}", m["default"], m["values"], m["help"]))
+        found.append(SetKey("train", f"data.{f.name}", m["default"], m["values"], m["help"]))
     for f in dataclasses.fields(RunOptions):
         default = "" if f.default is None else str(f.default)
-        found.append(Key("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
+        found.append(SetKey("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
     found += [*keys("train-text", "text"), *keys("train-rates", "rates")]
     feedback = "symmetric synapses; false: forward ones only"
     default = "true; several layers: false"
-    found.append(Key("train-rates", "synapse.feedback", default, "true, false", feedback))
-    found.append(Key("train-rates", "loading.tokens", "", "1..1024", "sequences: maximum number of tokens"))
-    found.append(Key("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
+    found.append(SetKey("train-rates", "synapse.feedback", default, "true, false", feedback))
+    found.append(
+        SetKey("train-rates", "loading.tokens", "", "1..1024", "sequences: maximum number of tokens")
+    )
+    found.append(
+        SetKey("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb")
+    )
     return found
 
 

@@ -24,7 +24,7 @@ from equilif_golden.network import Network, Weights
 
 
 @dataclass(frozen=True)
-class Run:
+class SavedRun:
     """A run of `equilif train` or `equilif train-rates` that was saved in ``folder``."""
 
     folder: Path
@@ -59,7 +59,7 @@ class Repeat:
     net: str = ""
 
 
-def read(folder: Path) -> Run:
+def read(folder: Path) -> SavedRun:
     """ValueError when there is no run in ``folder``, or a damaged one."""
     if not folder.is_dir():
         there = f"there is no {folder}" if not folder.exists() else f"{folder} is not a folder"
@@ -76,7 +76,7 @@ def read(folder: Path) -> Run:
     if not (folder / NETWORK).exists():
         raise ValueError(f"{folder} has no {NETWORK}: a report needs the spiking network")
     network, weights = networks.load(folder / NETWORK)
-    return Run(folder, network, weights, history)
+    return SavedRun(folder, network, weights, history)
 
 
 def own_data(history: History) -> About | None:

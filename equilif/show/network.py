@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
 
 
-class Key(NamedTuple):
+class SetKey(NamedTuple):
     """A key of --set: ``command`` has it, ``values`` are allowed, ``default`` holds when it is left out."""
 
     command: str
@@ -23,7 +23,7 @@ class Key(NamedTuple):
     meaning: str
 
 
-def keys(resources: Iterable[Key]) -> None:
+def keys(resources: Iterable[SetKey]) -> None:
     """Keys of --set, by command."""
     for command, listed in groupby(resources, lambda key: key.command):
         listing = table(

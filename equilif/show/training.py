@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from equilif.training.analysis.deploy import Deployment
     from equilif.training.run import Run
     from equilif.training.storage.history import EpochRecord, Progress
-    from equilif.training.storage.tensorboard import Board
+    from equilif.training.storage.tensorboard import TensorBoardWriter
 
 
 def describe(run: Run, *others: Run) -> None:
@@ -28,7 +28,7 @@ def describe(run: Run, *others: Run) -> None:
 
 
 def train(
-    runs: Mapping[Path, Run], *, every: float = 30.0, boards: Mapping[Path, Board] | None = None
+    runs: Mapping[Path, Run], *, every: float = 30.0, boards: Mapping[Path, TensorBoardWriter] | None = None
 ) -> None:
     """Train the rest of runs, by folder, saved every ``every`` seconds and after each epoch.  Shows a bar for
     each run; a line for each epoch of a single run, or for each of several that is done.

@@ -157,10 +157,10 @@ def test_stale_page_is_rewritten(tmp_path, monkeypatch, capsys):
     blocks = "".join(f"<!-- {name} -->\n<!-- end of {name} -->\n" for name in ("speed", pages.MEASURED))
     page.write_text(f"It is <!-- speed -->7<!-- end of speed -->.\n{blocks}")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
-    monkeypatch.setattr(pages, "CONTENT", {"speed": pages.Content(lambda: "8", ["claims"], "speed")})
+    monkeypatch.setattr(pages, "CONTENT", {"speed": pages.PageContent(lambda: "8", ["claims"], "speed")})
     states = [
-        records.State("claims", "speed", "0123456", " 1 file changed"),
-        records.State("claims", "b", "9", ""),
+        records.RecordState("claims", "speed", "0123456", " 1 file changed"),
+        records.RecordState("claims", "b", "9", ""),
     ]
     monkeypatch.setattr(records, "states", lambda: states)
     assert pages.main(check=True) == 1 and "README.md" in capsys.readouterr().out

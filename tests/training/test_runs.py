@@ -6,6 +6,7 @@ import contextlib
 import copy
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -38,10 +39,7 @@ PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--s
 #: options of `equilif train digits --seed 0`, and the digest of the final weights
 DIGITS = {
     "preset": ((), "be77af96f84f"),
-    "phases of 24, 12 and 12 steps": (
-        (*PHASES, "--epochs", 15),
-        "77d30742973f",
-    ),
+    "phases of 24, 12 and 12 steps": ((*PHASES, "--epochs", 15), "77d30742973f"),
 }
 
 
@@ -98,30 +96,27 @@ def test_digest_of_digits_training(name, tmp_path):
 
 # -- one run at a time -----------------------------------------------------------------------------
 @pytest.fixture
-def busy(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+def busy(tmp_path) -> Iterator[tuple[Path, multiprocessing.process.BaseProcess]]:
     """A folder and a process with a run in it."""
-    code = (
-        "import sys, time; from pathlib import Path; from equilif.training.storage.folder import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1])): print('in', flush=True); time.sleep(600)"
-    )
-    out = tmp_path / "busy"
-    process = subprocess.Popen([sys.executable, "-c", code, out], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "in\n"
+    fork = multiprocessing.get_context("fork")
+    out, inside = tmp_path / "busy", fork.Event()
+
+    def hold() -> None:
+        with RunFolder(out):
+            inside.set()
+            time.sleep(600)
+
+    process = fork.Process(target=hold)
+    process.start()
+    assert inside.wait(30)
     yield out, process
     process.kill()
-    process.wait()
+    process.join()
 
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ("train", "--resume"),
-        ("train",),
-        ("train", "--overwrite"),
-        ("demo",),
-        ("train-rates",),
-        ("sweep",),
-    ],
+    [("train", "--resume"), ("train",), ("train", "--overwrite"), ("demo",), ("train-rates",), ("sweep",)],
 )
 def test_folder_in_use(command, busy, finished):
     needed = {"train-rates": "torch", "sweep": "distributed"}.get(command[0])
@@ -139,8 +134,8 @@ def test_folder_in_use(command, busy, finished):
 def test_killed_run_releases_folder(busy):
     out, process = busy
     assert (out / LOCK).exists()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     run("train", "--epochs", 1, "--out", out)
     assert {p.name for p in out.iterdir()} >= {NETWORK, HISTORY}
     assert not {p.name for p in out.iterdir()} & {LOCK, OWNER}
@@ -320,12 +315,14 @@ def test_full_disk(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["[/x]", "[bold]x", "[red]", "a [/] b"])
-def test_brackets_in_run_folder(name, tmp_path):
+@pytest.mark.parametrize("name", ["[/x]", "a [bold] b"])
+def test_brackets_in_folder(name, tmp_path):
     out = tmp_path / name
     assert f" in {out}\n" in run("train", "--epochs", 1, "--out", out)
     assert "holds a run" in error_of("train", "--out", out) and str(out) in error_of("train", "--out", out)
-    assert f" in {out}\n" in run("recall", "--stored", 5, "--out", out)
+    assert f" in {out}\n" in run("recall", "--stored", 5, "--steps", 1, "--out", out)
+    pytest.importorskip("amaranth")
+    assert f" in {out / 'e'}\n" in run("export", out / "e", "--lanes", 2, "--tiles", 4)
 
 
 # -- resume with other data ------------------------------------------------------------------------
@@ -548,18 +545,9 @@ def test_finished_run_needs_no_learning_rate(done):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "--epochs", 2_000_000_000), "1..1048576"),
-        (("train", "--set", "learning.learning_rate=nan"), "learning_rate must be a number"),
-        (("train", "--set", "learning.decay=1.5"), "number in 0..1"),
         (("train", "--set", "run.every=nan"), "run.every"),
-        (("train", "--seed", -1), "0..4294967295"),
         (("train", "--set", "run.baud=9600"), "give --port"),
-        (
-            ("train", "vowels", "--set", "learning.random_shift=0.5"),
-            "random_shift",
-        ),
-        (("demo", "--seed", -1), "0..4294967295"),
-        (("recall", "--seed", -1), "0..4294967295"),
+        (("train", "vowels", "--set", "learning.random_shift=0.5"), "random_shift"),
     ],
 )
 def test_option_without_effect(arguments, message, tmp_path):
@@ -571,18 +559,10 @@ def test_option_without_effect(arguments, message, tmp_path):
     "options, message",
     [
         (("--epochs", 0), "1..1048576, not 0"),
-        (
-            ("--set", "rates.excluded_classes=99"),
-            "0..9, not 99",
-        ),
-        (
-            ("--set", "rates.excluded_classes=-1"),
-            "0..9, not -1",
-        ),
+        (("--set", "rates.excluded_classes=99"), "0..9, not 99"),
+        (("--set", "rates.excluded_classes=-1"), "0..9, not -1"),
         (("--set", f"rates.excluded_classes={[*range(10)]}"), "excluded_classes leaves 0 of 10 classes"),
         (("--set", f"rates.excluded_classes={[*range(9)]}"), "excluded_classes leaves 1 of 10 classes"),
-        (("--seed", -1), "0..4294967295"),
-        (("--set", "rates.learning_rate=11"), "learning_rate must be a number in 1e-9..10"),
         (("--resume", "--hidden", "conv:3"), "no run to resume|--hidden"),
     ],
 )
@@ -623,12 +603,8 @@ def test_folder_of_a_run_is_its_network(done, tmp_path):
 GARBAGE = {
     "nothing": b"",
     "a list": b"[]",
-    "a number": b"3",
     "null": b"null",
-    "a text": b'"x"',
     "an empty object": b"{}",
-    "no JSON": b"PK\x03\x04",
-    "half of it": b'{"data": "digits", "siz',
     "nested deeply": b"[" * 200_000,
     "latin-1": '{"data": "é"}'.encode("latin-1"),
     "utf-16 of no JSON": "weights".encode("utf-16"),
@@ -652,11 +628,6 @@ WRONG = [
     (("preset",), [None, [], {}], "preset"),
     (("preset", "population", "hidden1", "size"), ["a", 0, 1.5], "preset.population.hidden1.size"),
     (("preset", "population"), [3, None, {}], "preset"),
-    (("preset", "synapse", 0, "from"), [3, [], ["zzz"], None], "preset.synapse.0.from"),
-    (("preset", "learning", "learning_rate"), ["x", None, -1, 1e999], "preset.learning.learning_rate"),
-    (("preset", "phases", "free"), ["x", 0, 1e9], "preset.phases.free"),
-    (("preset", "phases", "threshold"), [1e999, "1"], "preset.phases.threshold"),
-    (("preset", "learning", "schedule"), ["square", 3, []], "preset.learning.schedule"),
     (("preset", "loading"), [3, {"n_pos": 1}], "preset.loading"),
     (("surprise",), [1], "surprise"),
     # earlier names

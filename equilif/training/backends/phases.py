@@ -70,7 +70,7 @@ ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
 }
 
 
-class Samples(NamedTuple):
+class EpochSamples(NamedTuple):
     """Inputs and tokens of the training samples, as an epoch has them."""
 
     x: Bytes
@@ -86,7 +86,7 @@ def augmented(data: DataSet, preset: Description, rng: np.random.Generator) -> B
     return x
 
 
-def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Samples:
+def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> EpochSamples:
     """Training samples with data augmentation: images shifted and flipped, tokens dropped, cropped or
     anywhere, some of their values masked.
     """
@@ -98,7 +98,7 @@ def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Sample
         tokens = with_positions(tokens.crop(rng, preset.token_crop), places)
     if tokens and preset.input_mask:
         tokens = masked(tokens, rng, preset.input_mask, places)
-    return Samples(
+    return EpochSamples(
         x, tokens.dropout(rng, preset.token_dropout) if tokens and preset.token_dropout else tokens
     )
 
@@ -108,7 +108,7 @@ class EpochPlan(NamedTuple):
 
     learning_rate: float
     order: npt.NDArray[np.int64]
-    samples: Callable[[], Samples]
+    samples: Callable[[], EpochSamples]
 
 
 def epoch_plan(preset: Description, data: DataSet, seed: int, epoch: int) -> EpochPlan:

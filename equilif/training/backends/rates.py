@@ -250,8 +250,8 @@ class ImplicitDifferentiation(FloatingPoint[DataSet]):
             loss=p.loss,
             train_accuracy=p.hits / p.samples,
             test_accuracy=float(np.mean(predictions == d.y_test)),
-            forward_iterations=p.there,
-            backward_iterations=p.back,
+            forward_iterations=p.forward,
+            backward_iterations=p.adjoint,
             converged=p.settled,
             samples_per_second=p.samples / seconds,
         )

@@ -26,8 +26,8 @@ from equilif.training.settings.tables import (
     RatesTable,
     StartTable,
     SynapseTable,
-    Table,
     Tables,
+    TableSchema,
     TextTable,
     nearest,
     synapse_of,
@@ -86,7 +86,7 @@ def _of_method(name: str) -> Any:
 
 
 # -- the description -------------------------------------------------------------------------------
-class Description(Table):
+class Description(TableSchema):
     """A network and how it learns, as a file has them: sizes may be left to the data.
 
     :meth:`of` makes one; every other way leaves checks out.  ``data``: the data set that it is for.

@@ -159,7 +159,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 # -- tables ----------------------------------------------------------------------------------------
-class Table(BaseModel):
+class TableSchema(BaseModel):
     """A table of a network file: of these keys only, each of its type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -186,7 +186,7 @@ def _table(kind: type, name: str, doc: str, **keys: Any) -> Any:
             f.default, text[:1].lower() + text[1:], values=m.get("values", ""), absent=missing, **limits
         )
         fields[f.name] = (hints[f.name], made)
-    return create_model(name, __base__=Table, __doc__=doc, __module__=__name__, **fields)
+    return create_model(name, __base__=TableSchema, __doc__=doc, __module__=__name__, **fields)
 
 
 PhasesTable: Any = _table(Schedule, "PhasesTable", "Time steps of a sample, and constants of the neuron.")
@@ -203,7 +203,7 @@ Names = Annotated[
 ]
 
 
-class PopulationTable(Table):
+class PopulationTable(TableSchema):
     """A population of neurons: `[population.NAME]`."""
 
     kind: Literal["input", "constant", "lif", "output", "relay", "attention", "self_attention"] = _key(
@@ -322,7 +322,7 @@ SynapseTable: Any = _table(
 )
 
 
-class LearningTable(Table):
+class LearningTable(TableSchema):
     """Training by Equilibrium Propagation."""
 
     epochs: int = _key(..., "passes over the training samples", ge=1, le=MAX_EPOCHS)
@@ -351,7 +351,7 @@ class LearningTable(Table):
     )
 
 
-class RatesTable(Table):
+class RatesTable(TableSchema):
     """Training of the mean rates by implicit differentiation in floating point, in place of [learning]."""
 
     epochs: int = _key(..., "passes over the training samples", ge=1, le=MAX_EPOCHS)
@@ -377,7 +377,7 @@ class RatesTable(Table):
     )
 
 
-class TextTable(Table):
+class TextTable(TableSchema):
     """Training to predict the next character of a text, in floating point, in place of [learning]."""
 
     epochs: int = _key(12, "number of epochs, each with a validation", ge=1, le=MAX_EPOCHS)
@@ -406,7 +406,7 @@ class TextTable(Table):
     )
 
 
-class StartTable(Table):
+class StartTable(TableSchema):
     """Initial weights."""
 
     bias: float = _key(0.2, "initial biases, in units of the threshold", ge=-MAX_START, le=MAX_START)
@@ -417,7 +417,7 @@ class StartTable(Table):
 
 
 #: the tables of a file
-TABLES: dict[str, type[Table]] = {
+TABLES: dict[str, type[TableSchema]] = {
     "population": PopulationTable,
     "synapse": SynapseTable,
     "phases": PhasesTable,

@@ -156,10 +156,10 @@ class RunFolder:
         if not (self.path / name).exists():
             raise ValueError(f"there is no run to resume in {self.path}: it has no {name}")
 
-    def require_free(self, *, overwrite: bool, own: str | None = None) -> None:
+    def require_free(self, *, overwrite: bool, owner: str | None = None) -> None:
         """ValueError unless a new run may begin here: nothing is there, or it may be replaced.
 
-        ``own``: command whose earlier runs may be replaced unasked.
+        ``owner``: command whose earlier runs may be replaced unasked.
         """
         if not self.leads:
             return
@@ -167,11 +167,11 @@ class RunFolder:
             raise ValueError(f"{self.path} holds a sweep: give another --out")
         if seed_folders(self.path):
             raise ValueError(f"{self.path} holds runs of several seeds: give another --out")
-        there = [name for name in RUN if os.path.lexists(self.path / name)]
-        if not there or self._only_begun(there):
+        names = [name for name in RUN if os.path.lexists(self.path / name)]
+        if not names or self._only_begun(names):
             return
-        what, found = self._described(there)
-        self._replace = overwrite or own is not None and found is not None and found.command == own
+        what, found = self._described(names)
+        self._replace = overwrite or owner is not None and found is not None and found.command == owner
         if not self._replace:
             resume = f"equilif {found.preset.command} --resume --out" if found else ""
             raise ValueError(
@@ -183,9 +183,9 @@ class RunFolder:
             if (self.path / name).is_dir():
                 raise ValueError(f"{self.path / name} is a folder, it is not overwritten: give another --out")
 
-    def _only_begun(self, there: Sequence[str]) -> bool:
+    def _only_begun(self, names: Sequence[str]) -> bool:
         """Whether a run was interrupted before it saved a network, so that it cannot be resumed."""
-        if list(there) != [HISTORY]:
+        if list(names) != [HISTORY]:
             return False
         try:
             found = saved_history(self.path)
@@ -193,14 +193,14 @@ class RunFolder:
             return False
         return found is not None and not found.begun
 
-    def _described(self, there: Sequence[str]) -> tuple[str, History | None]:
+    def _described(self, names: Sequence[str]) -> tuple[str, History | None]:
         """Description of the run in the folder, and its history where that can be read."""
         try:
             found = saved_history(self.path)
         except (OSError, ValueError) as e:
-            return f"files of a run, {', '.join(there)} ({e})", None
+            return f"files of a run, {', '.join(names)} ({e})", None
         if found is None:
-            return ", ".join(there), None
+            return ", ".join(names), None
         done = (
             f"a run of {found.data}, {found.sizes}, {len(found.epochs)} of {found.preset.epochs} epochs done"
         )
@@ -209,9 +209,9 @@ class RunFolder:
 
     def require_no_run(self) -> None:
         """ValueError when there is a run: a sweep, or runs of several seeds, have a folder of their own."""
-        there = [name for name in RUN if os.path.lexists(self.path / name)]
-        if there:
-            raise ValueError(f"{self.path} holds {self._described(there)[0]}: give another --out")
+        names = [name for name in RUN if os.path.lexists(self.path / name)]
+        if names:
+            raise ValueError(f"{self.path} holds {self._described(names)[0]}: give another --out")
 
     def check(self, *names: str) -> None:
         """Try files that will be written only at the end; OSError names the one that cannot be."""

@@ -197,7 +197,7 @@ class History:
             paths = [data] if isinstance(data, Path) else data or ()
             loaded = self.about.again(paths, self.preset.sequence[0], self.data)
         elif self.about is not None:
-            loaded = self.preset.selected(own.again(self.about, data, name=self.data))
+            loaded = self.preset.selected(own.reload(self.about, data, name=self.data))
         else:
             loaded = self.preset.load(data)
         check_data(folder, self.data, self.data_digest, loaded)

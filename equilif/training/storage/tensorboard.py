@@ -24,7 +24,7 @@ with needs("tensorboard"):
     from tensorboardX import SummaryWriter
 
 
-class Board:
+class TensorBoardWriter:
     """Writes into a folder, which TensorBoard reads: ``tensorboard --logdir FOLDER``.
 
     OSError when nothing can be written there, before anything is.
