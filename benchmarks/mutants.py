@@ -51,6 +51,9 @@ from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
+from equilif_hdl.front_end.adc import AdcReader
+from equilif_hdl.front_end.filter_bank import FilterBank
+from equilif_hdl.front_end.segmentation import Segmentation
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
@@ -161,6 +164,8 @@ def _standalone(*own: str, excludes: Target | None = None) -> Target:
     )
 
 
+SHORT = {"hop": 3, "offset": 40}  #: a hop, as in the default tests
+READINGS = {"channels": 3, "width": 12}
 TARGETS: dict[str, Target] = {
     "lif": _of(Lif, "blocks.lif", DEFAULT),
     "lif, narrow": _of(Lif, "blocks.lif", NARROW),
@@ -192,6 +197,9 @@ TARGETS: dict[str, Target] = {
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
     "host": _host(ODD),
     "bus": _bus(),
+    "filter bank": Target(lambda: FilterBank(**SHORT), "front_end.filter_bank", SHORT),
+    "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 36}),
+    "adc": Target(lambda: AdcReader(8_000_000, 1_000_000, **READINGS), "front_end.adc", READINGS),
     "standalone": _standalone("link/standalone.py"),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
     "host, standalone": _standalone("link/host.py", excludes=_host(ODD)),

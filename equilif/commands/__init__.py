@@ -30,7 +30,7 @@ from typer.core import TyperGroup
 from equilif.commands.options import INPUT, STREAM, FileUse, Given, expanded, file_uses
 from equilif.commands.own import NO_OPTIONS, DataOptions
 from equilif.commands.patches import keys_of_options
-from equilif.data import Name
+from equilif.data import FORMATS, Name
 from equilif.host.buses import BUSES
 from equilif.interrupts import interrupted
 from equilif.show import console as show
@@ -114,9 +114,7 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 
 DATA_HELP = (
-    f"Name of a data set ({', '.join(Name)}), or path of your own data: .npz, .csv, .tsv, .parquet, .ts, a "
-    "folder with one subfolder of images, WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 "
-    "in the binary version (folder or archive)."
+    f"Name of a data set ({', '.join(Name)}), or path of your own data: {', '.join(FORMATS.values())}."
 )
 AnyData = Annotated[
     str,

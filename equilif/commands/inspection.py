@@ -13,6 +13,7 @@ import typer
 from equilif.commands import Json, panel
 from equilif.commands.options import INPUT, OUTPUT
 from equilif.commands.own import NO_OPTIONS, OwnOptions
+from equilif.data import FORMATS
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import network as show_network
@@ -33,10 +34,7 @@ MAX_CHARACTERS = 150  #: of each
 def inspect(
     path: Annotated[
         Path,
-        typer.Argument(
-            help="Your own data: .npz, .csv, .tsv, .parquet, .ts, a folder with one subfolder of images, "
-            "WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 (binary version)."
-        ),
+        typer.Argument(help=f"Your own data: {', '.join(FORMATS.values())}."),
         INPUT,
     ],
     data_options: OwnOptions = NO_OPTIONS,

@@ -1,4 +1,4 @@
-"""Data sets: the one table of them.
+"""Data sets and formats of own data: the one table of each.
 
 Loaders are in ``sets``.  Nothing heavy is imported here, so that the command line can list the names at once.
 
@@ -50,9 +50,14 @@ class DataSource:
     @property
     def load(self) -> Callable[..., Any]:
         """The loader: folder and options in, data set out."""
-        module, _, function = self.loader.rpartition(".")
-        found: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), function)
-        return found
+        return imported(self.loader)
+
+
+def imported(place: str) -> Callable[..., Any]:
+    """A function or class of this package by its module and name."""
+    module, _, name = place.rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found
 
 
 NUMERALS = tuple("0123456789")
@@ -105,6 +110,19 @@ SOURCES = {
         "git clone https://github.com/Jakobovski/free-spoken-digit-dataset",
     ),
     Name.vowels: DataSource("sequences", "sets.recordings.vowels", "pip download --no-deps aeon==1.6.0"),
+}
+
+#: formats of own data: class, and what it reads, for help texts.  The first one that claims a path reads it
+FORMATS = {
+    "formats.arrays.Npz": ".npz",
+    "formats.tables.Csv": ".csv, .tsv",
+    "formats.tables.Parquet": ".parquet",
+    "formats.series.Ts": ".ts",
+    "formats.cifar.Cifar": "CIFAR-10/100 in the binary version (folder or archive)",
+    "formats.events.EventFolders": "events saved by tonic",
+    "formats.sounds.SoundFolders": "a folder with one subfolder of WAV files per class",
+    "formats.series.SeriesFolders": "the same with CSV files",
+    "formats.pictures.ImageFolders": "the same with images",
 }
 
 

@@ -9,6 +9,8 @@ import itertools
 import json
 import re
 import shutil
+import sys
+import types
 import wave
 import zlib
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif.data import own
+from equilif.data import formats, imported, own
 from equilif.data.encoding import scaling, spans
 from equilif.data.formats import Series
 from equilif.data.own import parts as parts_of
@@ -287,7 +289,10 @@ FORMATS: dict[str, tuple[Callable[[], str], str]] = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_train_and_evaluate(name, capsys):
     make, options = FORMATS[name]
-    path = make()
+    train_and_evaluate(make(), options, capsys)
+
+
+def train_and_evaluate(path, options, capsys):
     seen = json_output(f"inspect {path} {options}", capsys)
     epochs = 20 if "data.attention" in options else 8
     trained = json_output(f"train {path} {options} --hidden 16 --epochs {epochs} --out run", capsys)
@@ -300,6 +305,38 @@ def test_train_and_evaluate(name, capsys):
         found = json_output(f"evaluate run/network.npz {again}", capsys)
         assert found["accuracy"] == trained["accuracy"] and found["samples"] == seen["test"]
         assert found["labels"] == list(seen["classes"])
+
+
+class JsonLines:
+    """A format that only this test knows: a sample a line, values and class."""
+
+    name = "jsonl"
+    what = "a .jsonl file"
+    labelled = False
+
+    def claims(self, path):
+        return path.suffix == ".jsonl"
+
+    def read(self, path, columns):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        return formats.Content(
+            formats.Part(np.array([r["x"] for r in rows]), np.array([r["y"] for r in rows]))
+        )
+
+
+def test_a_new_format_needs_no_other_file(monkeypatch, capsys):
+    """See docs/how_to/add_a_data_format.md."""
+    module = types.ModuleType("equilif.data.formats.jsonl")
+    module.JsonLines = JsonLines
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, imported("formats.jsonl.JsonLines")()))
+    x, y = blobs()
+    lines = [json.dumps({"x": r, "y": CLASSES[k]}) for r, k in zip(x.tolist(), y, strict=True)]
+    Path("t.jsonl").write_text("\n".join(lines))
+    train_and_evaluate("t.jsonl", "", capsys)
+    assert run("inspect t.unknown") == 2 and "no t.unknown" in capsys.readouterr().err
+    Path("t.unknown").touch()
+    assert run("inspect t.unknown") == 2 and JsonLines.what in capsys.readouterr().err
 
 
 def test_class_names_in_confusion_matrix(capsys):

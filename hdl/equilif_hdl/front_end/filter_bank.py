@@ -20,6 +20,7 @@ from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from equilif_golden.fixed import check_int
 from equilif_golden.front_end.filter_bank import (
     BANDS,
     COEFFICIENT_FRACTION,
@@ -54,6 +55,8 @@ class FilterBank(wiring.Component):
         Strobe, number and code of a band, in order.
     frame, clipped, stuck : Out(1)
         Strobe in the cycle after the last code of a frame, with its flags.
+
+    ``hop``, ``offset``: of equilif_golden.front_end.filter_bank.FilterBank.
     """
 
     valid: Signal
@@ -65,7 +68,9 @@ class FilterBank(wiring.Component):
     clipped: Signal
     stuck: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, hop: int = HOP, offset: int = OFFSET) -> None:
+        self.hop = check_int(hop, "hop", 2, HOP)
+        self.offset = check_int(offset, "offset", 0, OFFSET)
         super().__init__(
             {
                 "valid": In(1),
@@ -91,7 +96,7 @@ class FilterBank(wiring.Component):
 
         held = Signal(signed(SAMPLE))
         pending = Signal()
-        count = Signal(range(HOP))
+        count = Signal(range(self.hop))
         last = Signal()  # the sample is the last one of its hop
         band = Signal(range(BANDS))
         second = Signal()  # section
@@ -125,8 +130,8 @@ class FilterBank(wiring.Component):
                 with m.If(pending):
                     m.d.sync += [
                         pending.eq(0),
-                        last.eq(count == HOP - 1),
-                        count.eq(Mux(count == HOP - 1, 0, count + 1)),
+                        last.eq(count == self.hop - 1),
+                        count.eq(Mux(count == self.hop - 1, 0, count + 1)),
                         before.eq(held),
                         clips.eq(clips & (count != 0) | (held == LO) | (held == HI)),
                         changes.eq(changes & (count != 0) | (held != before)),
@@ -218,7 +223,7 @@ class FilterBank(wiring.Component):
         arriving = Signal(log.latency)
         ending = Signal(log.latency + 1)
         code = Signal(signed(len(log.code) + 1))
-        m.d.comb += code.eq(log.code - OFFSET)
+        m.d.comb += code.eq(log.code - self.offset)
         m.d.sync += [
             arriving.eq(Cat(coded, arriving)),
             ending.eq(Cat(coded & ends, ending)),

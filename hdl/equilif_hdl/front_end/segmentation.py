@@ -67,7 +67,7 @@ class Segmentation(wiring.Component):
         Strobe after the codes of a frame, with its flags.
     word, first, last, peak, verdict : Out
         Strobe, frames of a word modulo RING, its peak, and equilif_golden.front_end.segmentation.Verdict.
-        They stay until the next word.
+        They stay until the next frame.
     in_word : Out(1)
         A word is in progress.
     read, index : In(1), In

@@ -55,6 +55,13 @@ class AdcModel:
         self.dut.miso.value = random.getrandbits(1)
 
 
+async def clocked(dut: Any) -> None:
+    while True:
+        await RisingEdge(dut.sck)
+        await ReadOnly()
+        assert not int(dut.csn.value), "sck rises between frames"
+
+
 async def watched(dut: Any, score: Scoreboard) -> None:
     while True:
         await ReadOnly()
@@ -72,6 +79,7 @@ async def channels_in_order(dut: Any) -> None:
     await reset(dut, "start", "miso")
     cocotb.start_soon(adc.run())
     cocotb.start_soon(watched(dut, score))
+    cocotb.start_soon(clocked(dut))
     for n in range(READINGS):
         await ClockCycles(dut.clk, random.randrange(1, 40))
         first = score.compared
