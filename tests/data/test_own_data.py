@@ -1380,9 +1380,11 @@ def finished(tmp_path_factory) -> Path:
 def trained(finished, folder) -> None:
     """A copy of this run, with paths in the present folder."""
     shutil.copytree(finished, folder, dirs_exist_ok=True)
-    network = networks.load("run/network.npz")
-    about = networks.about("run/network.npz") | {"path": str(folder / "t.csv")}
-    networks.save("run/network.npz", *network, about)
+    about = networks.about("run/network.npz")
+    assert about is not None
+    networks.save(
+        "run/network.npz", *networks.load("run/network.npz"), about | {"path": str(folder / "t.csv")}
+    )
 
 
 @pytest.mark.parametrize("name", REFUSED)
