@@ -914,7 +914,7 @@ def test_long_average_does_not_overflow():
 
 def test_arrays_of_every_kind_compile_once():
     """Read-only arrays, slices and other types cause no recompilation."""
-    from equilif_golden.compiled import settle_samples, train_samples
+    from equilif_golden.executor import settle_samples, train_samples
 
     kernel = Kernel(SMALL, learning_rate=0.01)
     frozen = np.frombuffer(IMAGES.tobytes(), np.uint8).reshape(9, 6)
