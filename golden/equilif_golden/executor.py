@@ -16,32 +16,11 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import intrinsic
 
-from equilif_golden.blocks.plasticity import (
-    DITHER_COLUMN,
-    DITHER_DESTINATION,
-    DITHER_MASK,
-    DITHER_ROW,
-    DITHER_SOURCE,
-    DITHER_UPDATE,
-)
+from equilif_golden.blocks import plasticity, softmax
 from equilif_golden.blocks.relay import SIGNED
-from equilif_golden.blocks.softmax import ABSOLUTE, C_MIN, FINE, R_MAX, RECIPROCAL, TABLE
-from equilif_golden.blocks.softmax import FRACTION as EXPONENT_FRACTION
-from equilif_golden.blocks.softmax import WIDTH as EXPONENT_WIDTH
 from equilif_golden.compiled import compiled, inlined
-from equilif_golden.engine.isa import (
-    HaltMode,
-    LearnMode,
-    MeasureMode,
-    NextMode,
-    NudgeMode,
-    Op,
-    RelayMode,
-    ResetMode,
-    ResultMode,
-    SoftmaxMode,
-    SourceMode,
-)
+from equilif_golden.engine import isa
+from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import TokenRows
 from equilif_golden.steps import I32, Step, Steps
@@ -49,19 +28,18 @@ from equilif_golden.steps import I32, Step, Steps
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
 
-# compiled code takes numbers from its file, not attributes of Python's objects
-HALT, REPEAT, NEXT, RESET, NUDGE, STEP, MARK, MEASURE, SAVE, RESTORE = (int(op) for op in list(Op)[:10])
-DRIVE, GATHER, LEARN, ARGMAX, SOFTMAX, RELAY = (int(op) for op in list(Op)[10:16])
-(INFER,), (EARLY_EXIT,), (STATIC,), (STATIC_NUDGE,), (STORE,) = (
-    tuple(map(int, modes)) for modes in (HaltMode, NextMode, ResetMode, NudgeMode, LearnMode)
-)
-COLUMN, OF_MINUS, IS_SIGNED, IS_SIGNED_DST = (int(mode) for mode in SourceMode)
-TO_PLUS, TO_MINUS = (int(mode) for mode in ResultMode)
-WATCH = int(MeasureMode.WATCH)
-IS_ABSOLUTE, IS_FINE = (int(mode) for mode in SoftmaxMode)
-SCALED, GATED = (int(mode) for mode in RelayMode)
-EXPONENTIALS = TABLE.astype(np.int32)
-EXPONENT_HI = (1 << (EXPONENT_WIDTH - 1)) - 1
+# compiled code takes numbers from modules, not attributes of other objects
+HALT, REPEAT, NEXT, RESET, NUDGE, STEP, MARK, MEASURE, SAVE, RESTORE = map(int, list(Op)[:10])
+DRIVE, GATHER, LEARN, ARGMAX, SOFTMAX, RELAY = map(int, list(Op)[10:16])
+EARLY_EXIT = int(isa.NextMode.EARLY_EXIT)
+STATIC, STATIC_NUDGE = int(isa.ResetMode.STATIC), int(isa.NudgeMode.STATIC)
+COLUMN, OF_MINUS, IS_SIGNED, IS_SIGNED_DST = map(int, isa.SourceMode)
+STORE, WATCH = int(isa.LearnMode.STORE), int(isa.MeasureMode.WATCH)
+TO_PLUS, TO_MINUS = map(int, isa.ResultMode)
+IS_ABSOLUTE, IS_FINE = map(int, isa.SoftmaxMode)
+SCALED, GATED = map(int, isa.RelayMode)
+EXPONENTIALS = softmax.TABLE.astype(np.int32)
+EXPONENT_HI = (1 << (softmax.WIDTH - 1)) - 1
 EXPONENT_LO = -EXPONENT_HI - 1
 VALUE_HI, VALUE_F, VALUE_WIDTH = VALUE.hi, VALUE.f, VALUE.width
 SIGNED_HI, SIGNED_LO = SIGNED.hi, SIGNED.lo
@@ -133,14 +111,8 @@ def operation(name: str) -> Callable[[int, int], int]:
     return found
 
 
-add = operation("add")
-sub = operation("sub")
-mul = operation("mul")
-shl = operation("shl")
-shr = operation("ashr")
-both = operation("and_")
-either = operation("or_")
-differing = operation("xor")
+add, sub, mul, shl, shr = map(operation, ("add", "sub", "mul", "shl", "ashr"))
+both, either, differing = map(operation, ("and_", "or_", "xor"))
 
 
 @inlined
@@ -198,12 +170,16 @@ def scan(values: U8, stride: int, events: I32) -> int:
 
 
 @inlined
-def collect(values: U8, flag: int, sent: I32) -> None:
-    """Values that are not zero."""
+def scan_values(values: U8, stride: int, flag: int, events: I32, sent: I32) -> int:
+    """The same with the values."""
     n = 0
+    at = i32(0)
     for i in range(len(values)):
+        events[n] = at
         sent[n] = to_signed(values[i], flag)
+        at = add(at, stride)
         n += values[i] != 0
+    return n
 
 
 @inlined
@@ -281,13 +257,12 @@ def weights_of(p: Steps, t: Step, m: Memories) -> I16:
 
 
 @inlined
-def changed(p: Steps, t: Step, m: Memories) -> None:
-    """The weights of a synapse have changed."""
+def mark_stale(p: Steps, t: Step, m: Memories) -> None:
+    """The weights of a synapse have changed: mark their copies."""
+    last = t.weights + t.n_weights
     for k in range(len(p.copies)):
-        if (
-            p.copies[k, 0] < t.weights + t.n_weights
-            and t.weights < p.copies[k, 0] + p.copies[k, 1] * p.copies[k, 2]
-        ):
+        first, rows, columns, _ = p.copies[k]
+        if first < last and t.weights < first + rows * columns:
             m.stale[k] = 1
 
 
@@ -314,8 +289,7 @@ def drive(p: Steps, t: Step, m: Memories) -> None:
     w = weights_of(p, t, m)
     for q in range(t.positions):
         part = values[q * t.maps : (q + 1) * t.maps]
-        n = scan(part, t.stride, m.events)
-        collect(part, flag, m.sent)
+        n = scan_values(part, t.stride, flag, m.events, m.sent)
         edge = t.edge_start + q
         for j in range(p.edge_starts[edge], p.edge_starts[edge + 1] if n else 0):
             to = t.dst + p.edges[j, 0]
@@ -339,7 +313,7 @@ def add_row_sums(t: Step, m: Memories, values: U8, flag: int, half: int) -> None
 # -- learning --------------------------------------------------------------------------------------
 @inlined
 def noise(dither: int, k: int, mask: int) -> int:
-    return both(add(dither, mul(k, DITHER_COLUMN)), mask)
+    return both(add(dither, mul(k, plasticity.DITHER_COLUMN)), mask)
 
 
 @inlined
@@ -386,7 +360,7 @@ def learn(p: Steps, t: Step, m: Memories) -> None:
     flag = i32(128 if t.mode & IS_SIGNED else 0)
     u_plus = m.plus[t.src : t.src + t.n_src]
     u_minus = m.minus[t.src : t.src + t.n_src]
-    base = m.registers[COUNTER] * DITHER_UPDATE
+    base = m.registers[COUNTER] * plasticity.DITHER_UPDATE
     noise_maps = np.uint32(t.noise_maps)
     columns, length = t.maps, t.length
     for q in range(t.positions):
@@ -409,8 +383,13 @@ def learn(p: Steps, t: Step, m: Memories) -> None:
                 neuron = np.uint32(first + i)
                 source = neuron // noise_maps
                 lane = neuron - source * noise_maps
-                dither = base + lane * DITHER_ROW + source * DITHER_SOURCE + q * DITHER_DESTINATION
-                d = i32(dither & DITHER_MASK)
+                dither = (
+                    base
+                    + lane * plasticity.DITHER_ROW
+                    + source * plasticity.DITHER_SOURCE
+                    + q * plasticity.DITHER_DESTINATION
+                )
+                d = i32(dither & plasticity.DITHER_MASK)
                 at = t.at + (p.edges[j, 1] + i) * columns
                 row = m.w[at : at + columns]
                 if up == um:
@@ -418,7 +397,7 @@ def learn(p: Steps, t: Step, m: Memories) -> None:
                 else:
                     move(row, up, um, v_plus, v_minus, d, shift, lo, hi)
     m.registers[COUNTER] = (m.registers[COUNTER] + 1) & 0xFFFFFFFF
-    changed(p, t, m)
+    mark_stale(p, t, m)
 
 
 @inlined
@@ -437,7 +416,7 @@ def store(p: Steps, t: Step, m: Memories) -> None:
                     at = t.at + (p.edges[j, 1] + i) * t.maps
                     for k in range(t.maps):
                         m.w[at + k] = mul(u, v[k])
-    changed(p, t, m)
+    mark_stale(p, t, m)
 
 
 # -- walks -----------------------------------------------------------------------------------------
@@ -508,7 +487,7 @@ def relay(t: Step, m: Memories) -> None:
 
 
 @inlined
-def softmax(t: Step, m: Memories) -> None:
+def softmax_rows(t: Step, m: Memories) -> None:
     """Row by row; the exponent is that of the last one."""
     for first in range(0, t.n_dst, t.number):
         n = min(t.number, t.n_dst - first)
@@ -518,22 +497,22 @@ def softmax(t: Step, m: Memories) -> None:
         for j in range(n):
             m.sent[j] = clip(b[j] >> t.shift, EXPONENT_LO, EXPONENT_HI)
             if a[j] >= 0:
-                top = max(top, m.sent[j] >> EXPONENT_FRACTION)
+                top = max(top, m.sent[j] >> softmax.FRACTION)
         total = 0
         for j in range(n):
-            down = top - (m.sent[j] >> EXPONENT_FRACTION)
-            mantissa = EXPONENTIALS[m.sent[j] & ((1 << EXPONENT_FRACTION) - 1)]
+            down = top - (m.sent[j] >> softmax.FRACTION)
+            mantissa = EXPONENTIALS[m.sent[j] & ((1 << softmax.FRACTION) - 1)]
             m.sent[j] = mantissa >> down if a[j] >= 0 and down < VALUE_WIDTH else 0
             total += m.sent[j]
-        c = C_MIN
+        c = softmax.C_MIN
         while total >> (c + 1):
             c += 1
         if t.mode & (IS_ABSOLUTE | IS_FINE):
-            c = FINE if t.mode & IS_FINE else ABSOLUTE
-        r = min(((1 << (c + RECIPROCAL + 1)) // max(total, 1) + 1) >> 1, R_MAX)
+            c = softmax.FINE if t.mode & IS_FINE else softmax.ABSOLUTE
+        r = min(((1 << (c + softmax.RECIPROCAL + 1)) // max(total, 1) + 1) >> 1, softmax.R_MAX)
         for j in range(n):
-            m.sent[j] = min((m.sent[j] * r + (1 << (RECIPROCAL - 1))) >> RECIPROCAL, VALUE_HI)
-        m.registers[SCALE] = c - C_MIN
+            m.sent[j] = min((m.sent[j] * r + (1 << (softmax.RECIPROCAL - 1))) >> softmax.RECIPROCAL, VALUE_HI)
+        m.registers[SCALE] = c - softmax.C_MIN
         put(t, m, t.src + first, n)
 
 
@@ -576,67 +555,64 @@ def save(t: Step, m: Memories) -> None:
 
 # -- programs --------------------------------------------------------------------------------------
 @inlined
-def execute(p: Steps, t: Step, m: Memories) -> None:
-    """An instruction that is not the sequencer's."""
-    op = t.op
-    if op == GATHER:
-        gather(p, t, m)
-    elif op == STEP:
-        step(t, m)
-    elif op == NUDGE:
-        nudge(t, m)
-    elif op == RESET:
-        reset(t, m)
-    elif op == MARK:
-        mark(t, m)
-    elif op == MEASURE:
-        measure(t, m)
-    elif op == SAVE or op == RESTORE:
-        save(t, m)
-    elif op == DRIVE:
-        drive(p, t, m)
-    elif op == LEARN:
-        if t.mode & STORE:
-            store(p, t, m)
-        else:
-            learn(p, t, m)
-    elif op == ARGMAX:
-        m.registers[PREDICTION] = np.argmax(m.plus[t.src : t.src + t.n_src])
-    elif op == RELAY:
-        relay(t, m)
-    elif op == SOFTMAX:
-        softmax(t, m)
+def next_iteration(t: Step, m: Memories, loop: Raw) -> bool:
+    """Go back to the first instruction of a loop, or leave it; returns whether it is left."""
+    settled = t.mode & EARLY_EXIT and not m.registers[MOVED] and loop[1] <= t.number
+    if t.mode & EARLY_EXIT:
+        m.registers[MOVED] = 0
+    loop[1] -= 1
+    if loop[1] and not settled:
+        m.registers[PC] = loop[0]
+        return False
+    m.registers[SKIPPED] += loop[1]
+    return True
 
 
 @compiled
 def run(p: Steps, m: Memories) -> None:
     """From instruction PC, outside of loops, to the next HALT of any mode."""
-    pc = m.registers[PC]
     depth = 0
     m.loops[0] = 0
     while True:
-        t = p.steps[pc]
-        pc += 1
-        if t.op == HALT:
-            m.registers[PC] = pc
+        t = p.steps[m.registers[PC]]
+        m.registers[PC] += 1
+        op = t.op
+        if op == HALT:
             return
-        if t.op == REPEAT:
+        if op == REPEAT:
             depth += 1
-            m.loops[depth, 0] = pc
+            m.loops[depth, 0] = m.registers[PC]
             m.loops[depth, 1] = t.number
-        elif t.op == NEXT:
-            left = m.loops[depth, 1]
-            settled = t.mode & EARLY_EXIT and not m.registers[MOVED] and left <= t.number
-            if t.mode & EARLY_EXIT:
-                m.registers[MOVED] = 0
-            m.loops[depth, 1] = left - 1
-            if left > 1 and not settled:
-                pc = m.loops[depth, 0]
+        elif op == NEXT:
+            depth -= next_iteration(t, m, m.loops[depth])
+        elif op == GATHER:
+            gather(p, t, m)
+        elif op == STEP:
+            step(t, m)
+        elif op == NUDGE:
+            nudge(t, m)
+        elif op == RESET:
+            reset(t, m)
+        elif op == MARK:
+            if t.number == 0 or t.number == m.loops[depth, 1]:
+                mark(t, m)
+        elif op == MEASURE:
+            measure(t, m)
+        elif op == SAVE or op == RESTORE:
+            save(t, m)
+        elif op == DRIVE:
+            drive(p, t, m)
+        elif op == LEARN:
+            if t.mode & STORE:
+                store(p, t, m)
             else:
-                m.registers[SKIPPED] += left - 1
-                depth -= 1
-        elif t.op != MARK or t.number == 0 or t.number == m.loops[depth, 1]:
-            execute(p, t, m)
+                learn(p, t, m)
+        elif op == ARGMAX:
+            m.registers[PREDICTION] = np.argmax(m.plus[t.src : t.src + t.n_src])
+        elif op == RELAY:
+            relay(t, m)
+        elif op == SOFTMAX:
+            softmax_rows(t, m)
 
 
 class Places(NamedTuple):
