@@ -90,6 +90,7 @@ class Kernel(samples.Predictor):
         )
         self._compiled = Compiled(network, Unlimited(network.numerics))
         self._places = places_of(self._compiled)
+        self._constants = self._compiled.constants()
         self._lock = Lock()
         self._held = Held(*self._packed(network.initial_weights() if weights is None else weights), 0)
         self.counter = counter
@@ -126,15 +127,16 @@ class Kernel(samples.Predictor):
         empty = np.zeros((0, layer.relay.width if layer else 0), np.int16)
         return w, checked[self.network.table.name].astype(np.int16) if self.network.table else empty
 
-    def _memories(self, steps: Steps, held: Held) -> Memories:
-        """Memories with the constants of the network and a copy of the weights."""
+    def _memories(self, steps: Steps, held: Held, *, trains: bool) -> Memories:
+        """Memories with the constants of the network and a copy of the weights that a run changes."""
         placed = self._compiled
         layer = self.network.dynamic_attention
         patterns = layer.attention.size if layer else 0
-        m = new_memories(
-            steps, placed.state_groups, placed.n_groups, held.w.copy(), held.table.copy(), patterns
-        )
-        first, constants = placed.constants()
+        # attention stores patterns, keys and values as weights
+        w = held.w.copy() if trains or self.network.windowed else held.w
+        table = held.table.copy() if trains else held.table
+        m = new_memories(steps, placed.state_groups, placed.n_groups, w, table, patterns)
+        first, constants = self._constants
         for values in (m.plus, m.minus):
             values[first : first + len(constants)] = constants
         m.registers[COUNTER] = held.counter
@@ -207,7 +209,7 @@ class Kernel(samples.Predictor):
             raise ValueError(NO_RATE)
         with self._lock:
             # other threads use the old weights until all samples are trained
-            m = self._memories(self._steps, self._held)
+            m = self._memories(self._steps, self._held, trains=True)
             hits, spikes, steps = train_samples(self._steps, m, self._places, values, rows, known, at)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
         return Epoch(len(at), int(hits), int(spikes), int(steps))
@@ -237,9 +239,8 @@ class Kernel(samples.Predictor):
         found = Settled(rates, np.zeros(n, np.int64), np.zeros(n, np.int64))
 
         def part(first: int, last: int) -> None:
-            settle_samples(
-                p, self._memories(p, held), self._places, values, rows, targets, found, first, last
-            )
+            m = self._memories(p, held, trains=False)
+            settle_samples(p, m, self._places, values, rows, targets, found, first, last)
 
         run_in_parts(part, n, self._threads)
         return found
@@ -260,10 +261,9 @@ class Kernel(samples.Predictor):
         rising = at.ndim == 1 and at.size > 0 and (at[1:] > at[:-1]).all()
         if not rising or at[0] < 1 or at[-1] > MAX_TIME:
             raise ValueError(f"times must rise from at least 1 to at most {MAX_TIME}, not {short_repr(at)}")
-        program = self._compiled.free_steps()
-        p = decode(program, self.network.numerics.weight)
+        p = decode(self._compiled.free_steps(), self.network.numerics.weight)
         (repeat,) = np.flatnonzero(p.steps["op"] == Op.REPEAT)
-        m = self._memories(p, self._held)
+        m = self._memories(p, self._held, trains=False)
         n = self._places.n_neurons
         out = np.zeros((len(at), len(values), n))
         drives = np.zeros((len(values), n), np.int32)
