@@ -27,7 +27,7 @@ from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Unlimited
 from equilif_golden.engine.features import FEATURES
 from equilif_golden.engine.geometry import MAX_STRIDE, SIDE, Geometry
 from equilif_golden.fixed import Raw, check_int, integers
@@ -264,7 +264,7 @@ class Span:
 class Tiles:
     """An operand that is the first tile of a synapse, which has one for each pair of groups at its ends.
 
-    It is unsigned, in a field that is signed.
+    It is unsigned, in a field that is signed.  Only a program for an Unlimited engine has larger ones.
     """
 
     first: str
@@ -272,10 +272,11 @@ class Tiles:
     memory: Memory = Memory.TILES
 
     def read(self, i: Instruction) -> int:
-        return int(getattr(i, self.first)) & 0xFFFF
+        value = int(getattr(i, self.first))
+        return value + 0x10000 * (value < 0)
 
     def fields(self, value: int) -> dict[str, int]:
-        return {self.first: value - (value >> 15 << 16)}
+        return {self.first: value - 0x10000 * (0x8000 <= value < 0x10000)}
 
     def problem(self, i: Instruction, config: EngineConfig, name: str) -> str | None:
         return self.beyond(i, i.n_src * i.n_dst, config)
@@ -706,6 +707,8 @@ class Instruction:
 
         ``geometry``: of the CONVOLVE before it, if there is one.
         """
+        if isinstance(config, Unlimited):
+            return None
         try:
             self.encode()
         except ValueError as e:
