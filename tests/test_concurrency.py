@@ -197,7 +197,7 @@ def test_interrupted_training_changes_nothing(monkeypatch):
     kernel = Kernel(NET, learning_rate=0.01)
     before = kernel.weights
 
-    def interrupted(steps, memories, *_):
+    def interrupted(program, memories, *_):
         memories.w[:] = 0
         raise KeyboardInterrupt
 

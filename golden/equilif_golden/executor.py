@@ -1,4 +1,4 @@
-"""Compiled executor of the engine's program for one lane, decoded by equilif_golden.steps.
+"""Compiled executor of the engine's program for one lane, decoded by equilif_golden.decoder.
 
 All compiled functions stand in this file, see equilif_golden.compiled.  Short operations are inlined into
 :func:`run`: a call passes the memories one by one, which takes longer than they do.
@@ -19,11 +19,11 @@ from numba.extending import intrinsic
 from equilif_golden.blocks import plasticity, softmax
 from equilif_golden.blocks.relay import SIGNED
 from equilif_golden.compiled import compiled, inlined
+from equilif_golden.decoder import I32, DecodedInstruction, DecodedProgram
 from equilif_golden.engine import isa
 from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import TokenRows
-from equilif_golden.steps import I32, Step, Steps
 
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
@@ -70,7 +70,7 @@ class Memories(NamedTuple):
     loops: Raw  #: (3, 2): first instruction, iterations left
 
 
-def new_memories(p: Steps, states: int, values: int, w: I16, table: I16, patterns: int) -> Memories:
+def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16, patterns: int) -> Memories:
     """Zeroed memories of ``states`` and ``values`` neurons, with weights that are not copied."""
     return Memories(
         w=w,
@@ -236,7 +236,7 @@ def add_products(w: I16, first: int, events: I32, sent: I32, n: int, half: int, 
 
 
 @inlined
-def transpose(p: Steps, m: Memories, copy: int) -> None:
+def transpose(p: DecodedProgram, m: Memories, copy: int) -> None:
     """Renew a transposed copy."""
     first, rows, columns, to = p.copies[copy]
     m.stale[copy] = 0
@@ -247,7 +247,7 @@ def transpose(p: Steps, m: Memories, copy: int) -> None:
 
 
 @inlined
-def weights_of(p: Steps, t: Step, m: Memories) -> I16:
+def weights_of(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> I16:
     """The weights, or transposed copies, that a scan reads."""
     if t.copy < 0:
         return m.w
@@ -257,7 +257,7 @@ def weights_of(p: Steps, t: Step, m: Memories) -> I16:
 
 
 @inlined
-def mark_stale(p: Steps, t: Step, m: Memories) -> None:
+def mark_stale(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
     """The weights of a synapse have changed: mark their copies."""
     last = t.weights + t.n_weights
     for k in range(len(p.copies)):
@@ -267,7 +267,7 @@ def mark_stale(p: Steps, t: Step, m: Memories) -> None:
 
 
 @inlined
-def gather(p: Steps, t: Step, m: Memories) -> None:
+def gather(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
     w = weights_of(p, t, m)
     for q in range(t.positions):
         first = t.src + q * t.maps
@@ -279,7 +279,7 @@ def gather(p: Steps, t: Step, m: Memories) -> None:
 
 
 @inlined
-def drive(p: Steps, t: Step, m: Memories) -> None:
+def drive(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
     values = (m.minus if t.mode & OF_MINUS else m.plus)[t.src : t.src + t.n_src]
     flag = i32(128 if t.mode & IS_SIGNED else 0)
     half = i32(t.gain)
@@ -297,7 +297,7 @@ def drive(p: Steps, t: Step, m: Memories) -> None:
 
 
 @inlined
-def add_row_sums(t: Step, m: Memories, values: U8, flag: int, half: int) -> None:
+def add_row_sums(t: DecodedInstruction, m: Memories, values: U8, flag: int, half: int) -> None:
     """Drive of the rows of a dense synapse: most values are not zero, so rows are read from end to end."""
     sent = m.sent[: len(values)]
     for k in range(len(values)):
@@ -336,7 +336,7 @@ def move_equal(row: I16, u: int, v: I16, dither: int, shift: int, lo: int, hi: i
 
 
 @inlined
-def destinations(t: Step, m: Memories) -> None:
+def destinations(t: DecodedInstruction, m: Memories) -> None:
     """Values of the destination of LEARN, as 16-bit numbers."""
     flag = i32(128 if t.mode & IS_SIGNED_DST else 0)
     plus = m.plus[t.dst : t.dst + t.n_dst]
@@ -350,7 +350,7 @@ def destinations(t: Step, m: Memories) -> None:
 
 
 @inlined
-def learn(p: Steps, t: Step, m: Memories) -> None:
+def learn(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
     """Position by position of ``post``.
 
     A zero difference never moves a weight, so rows whose values and whose destinations are equal stay.
@@ -401,7 +401,7 @@ def learn(p: Steps, t: Step, m: Memories) -> None:
 
 
 @inlined
-def store(p: Steps, t: Step, m: Memories) -> None:
+def store(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
     """Rows of the active sources become their values times those of the destination."""
     destinations(t, m)
     flag = i32(128 if t.mode & IS_SIGNED else 0)
@@ -421,7 +421,7 @@ def store(p: Steps, t: Step, m: Memories) -> None:
 
 # -- walks -----------------------------------------------------------------------------------------
 @inlined
-def step(t: Step, m: Memories) -> None:
+def step(t: DecodedInstruction, m: Memories) -> None:
     a = m.a[t.dst : t.dst + t.n_dst]
     b = m.b[t.dst : t.dst + t.n_dst]
     q = m.q[t.dst : t.dst + t.n_dst]
@@ -441,7 +441,7 @@ def step(t: Step, m: Memories) -> None:
 
 
 @inlined
-def measure(t: Step, m: Memories) -> None:
+def measure(t: DecodedInstruction, m: Memories) -> None:
     a = m.a[t.dst : t.dst + t.n_dst]
     q = m.q[t.dst : t.dst + t.n_dst]
     plus = m.plus[t.dst : t.dst + t.n_dst]
@@ -461,7 +461,7 @@ def measure(t: Step, m: Memories) -> None:
 
 
 @inlined
-def put(t: Step, m: Memories, at: int, n: int) -> None:
+def put(t: DecodedInstruction, m: Memories, at: int, n: int) -> None:
     """Write the values at work, ``sent``."""
     if t.mode & TO_PLUS:
         for j in range(n):
@@ -472,7 +472,7 @@ def put(t: Step, m: Memories, at: int, n: int) -> None:
 
 
 @inlined
-def relay(t: Step, m: Memories) -> None:
+def relay(t: DecodedInstruction, m: Memories) -> None:
     shift = i32(t.shift + (m.registers[SCALE] if t.mode & SCALED else 0))
     b = m.b[t.dst : t.dst + t.n_dst]
     for j in range(len(b)):
@@ -487,7 +487,7 @@ def relay(t: Step, m: Memories) -> None:
 
 
 @inlined
-def softmax_rows(t: Step, m: Memories) -> None:
+def softmax_rows(t: DecodedInstruction, m: Memories) -> None:
     """Row by row; the exponent is that of the last one."""
     for first in range(0, t.n_dst, t.number):
         n = min(t.number, t.n_dst - first)
@@ -517,7 +517,7 @@ def softmax_rows(t: Step, m: Memories) -> None:
 
 
 @inlined
-def nudge(t: Step, m: Memories) -> None:
+def nudge(t: DecodedInstruction, m: Memories) -> None:
     static = t.mode & STATIC_NUDGE
     total = (m.b if static else m.a)[t.dst : t.dst + t.n_dst]
     for j in range(t.n_dst):
@@ -527,7 +527,7 @@ def nudge(t: Step, m: Memories) -> None:
 
 
 @inlined
-def reset(t: Step, m: Memories) -> None:
+def reset(t: DecodedInstruction, m: Memories) -> None:
     last = t.dst + t.n_dst
     if t.mode & STATIC:
         m.b[t.dst : last] = t.value
@@ -537,13 +537,13 @@ def reset(t: Step, m: Memories) -> None:
 
 
 @inlined
-def mark(t: Step, m: Memories) -> None:
+def mark(t: DecodedInstruction, m: Memories) -> None:
     for j in range(t.dst, t.dst + t.n_dst):
         m.q[j] = sub(0, m.a[j])
 
 
 @inlined
-def save(t: Step, m: Memories) -> None:
+def save(t: DecodedInstruction, m: Memories) -> None:
     last = t.dst + t.n_dst
     if t.op == SAVE:
         copy_to(m.a[t.dst : last], m.a_saved[t.dst : last])
@@ -555,7 +555,7 @@ def save(t: Step, m: Memories) -> None:
 
 # -- programs --------------------------------------------------------------------------------------
 @inlined
-def next_iteration(t: Step, m: Memories, loop: Raw) -> bool:
+def next_iteration(t: DecodedInstruction, m: Memories, loop: Raw) -> bool:
     """Go back to the first instruction of a loop, or leave it; returns whether it is left."""
     settled = t.mode & EARLY_EXIT and not m.registers[MOVED] and loop[1] <= t.number
     if t.mode & EARLY_EXIT:
@@ -569,12 +569,12 @@ def next_iteration(t: Step, m: Memories, loop: Raw) -> bool:
 
 
 @compiled
-def run(p: Steps, m: Memories) -> None:
+def run(p: DecodedProgram, m: Memories) -> None:
     """From instruction PC, outside of loops, to the next HALT of any mode."""
     depth = 0
     m.loops[0] = 0
     while True:
-        t = p.steps[m.registers[PC]]
+        t = p.instructions[m.registers[PC]]
         m.registers[PC] += 1
         op = t.op
         if op == HALT:
@@ -678,7 +678,7 @@ def begin(m: Memories, at: Places, x: U8, tokens: TokenRows, j: int) -> None:
 
 
 @compiled
-def end(p: Steps, m: Memories, at: Places, tokens: TokenRows, j: int) -> None:
+def end(p: DecodedProgram, m: Memories, at: Places, tokens: TokenRows, j: int) -> None:
     """Add the changes of the patterns of sample ``j`` to the table, token by token."""
     first = tokens.off[j]
     width = m.patterns.shape[1]
@@ -691,7 +691,7 @@ def end(p: Steps, m: Memories, at: Places, tokens: TokenRows, j: int) -> None:
 
 @compiled
 def train_samples(
-    p: Steps, m: Memories, at: Places, x: U8, tokens: TokenRows, labels: Raw, order: Raw
+    p: DecodedProgram, m: Memories, at: Places, x: U8, tokens: TokenRows, labels: Raw, order: Raw
 ) -> tuple[int, int, int]:
     """Samples one by one; returns hits, spikes and free steps."""
     hits = 0
@@ -701,7 +701,7 @@ def train_samples(
         begin(m, at, x, tokens, j)
         for k in range(at.n_outputs):
             put_both(m, at.target + k, VALUE_HI if k == labels[j] else 0)
-        while m.registers[PC] < len(p.steps):
+        while m.registers[PC] < len(p.instructions):
             run(p, m)
         hits += m.registers[PREDICTION] == labels[j]
         spikes += m.registers[SPIKES]
@@ -713,7 +713,15 @@ def train_samples(
 
 @compiled
 def settle_samples(
-    p: Steps, m: Memories, at: Places, x: U8, tokens: TokenRows, y: U8, found: Settled, first: int, last: int
+    p: DecodedProgram,
+    m: Memories,
+    at: Places,
+    x: U8,
+    tokens: TokenRows,
+    y: U8,
+    found: Settled,
+    first: int,
+    last: int,
 ) -> None:
     """Samples ``first`` to ``last``; without targets ``y`` the free phase only."""
     n = at.n_neurons

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from equilif_golden import network as networks
 from equilif_golden import samples
+from equilif_golden.decoder import I32, DecodedProgram, decode
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import Unlimited
 from equilif_golden.engine.isa import Op
@@ -40,7 +41,6 @@ from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.populations import Constant
 from equilif_golden.samples import Epoch as Epoch
-from equilif_golden.steps import I32, Steps, decode
 
 Reals = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
@@ -127,7 +127,7 @@ class Kernel(samples.Predictor):
         empty = np.zeros((0, layer.relay.width if layer else 0), np.int16)
         return w, checked[self.network.table.name].astype(np.int16) if self.network.table else empty
 
-    def _memories(self, steps: Steps, held: Held, *, trains: bool) -> Memories:
+    def _memories(self, p: DecodedProgram, held: Held, *, trains: bool) -> Memories:
         """Memories with the constants of the network and a copy of the weights that a run changes."""
         placed = self._compiled
         layer = self.network.dynamic_attention
@@ -135,7 +135,7 @@ class Kernel(samples.Predictor):
         # attention stores patterns, keys and values as weights
         w = held.w.copy() if trains or self.network.windowed else held.w
         table = held.table.copy() if trains else held.table
-        m = new_memories(steps, placed.state_groups, placed.n_groups, w, table, patterns)
+        m = new_memories(p, placed.state_groups, placed.n_groups, w, table, patterns)
         first, constants = self._constants
         for values in (m.plus, m.minus):
             values[first : first + len(constants)] = constants
@@ -181,7 +181,7 @@ class Kernel(samples.Predictor):
         """Set eta of the paper: dW is eta / (2 beta) times the difference of the rate products."""
         placed = self._compiled
         loaded = placed.tokens_first if self.network.dynamic_attention else None
-        self._steps = decode(placed.program(learning_rate), self.network.numerics.weight, loaded)
+        self._program = decode(placed.program(learning_rate), self.network.numerics.weight, loaded)
         self.learns = self.learns or learning_rate > 0
 
     def train(
@@ -209,8 +209,8 @@ class Kernel(samples.Predictor):
             raise ValueError(NO_RATE)
         with self._lock:
             # other threads use the old weights until all samples are trained
-            m = self._memories(self._steps, self._held, trains=True)
-            hits, spikes, steps = train_samples(self._steps, m, self._places, values, rows, known, at)
+            m = self._memories(self._program, self._held, trains=True)
+            hits, spikes, steps = train_samples(self._program, m, self._places, values, rows, known, at)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
         return Epoch(len(at), int(hits), int(spikes), int(steps))
 
@@ -234,7 +234,7 @@ class Kernel(samples.Predictor):
         if y is not None:
             targets = samples.check_targets(self.network, y, n).astype(np.uint8, order="C")
         held = self._held
-        p = self._steps
+        p = self._program
         rates = np.zeros((n, 3, self._places.n_neurons), np.int32)
         found = Settled(rates, np.zeros(n, np.int64), np.zeros(n, np.int64))
 
@@ -262,7 +262,7 @@ class Kernel(samples.Predictor):
         if not rising or at[0] < 1 or at[-1] > MAX_TIME:
             raise ValueError(f"times must rise from at least 1 to at most {MAX_TIME}, not {short_repr(at)}")
         p = decode(self._compiled.free_steps(), self.network.numerics.weight)
-        (repeat,) = np.flatnonzero(p.steps["op"] == Op.REPEAT)
+        (repeat,) = np.flatnonzero(p.instructions["op"] == Op.REPEAT)
         m = self._memories(p, self._held, trains=False)
         n = self._places.n_neurons
         out = np.zeros((len(at), len(values), n))
@@ -276,8 +276,8 @@ class Kernel(samples.Predictor):
             done = 0
             for k, time in enumerate(at):
                 while done < time:
-                    p.steps["number"][repeat] = min(time - done, CHARGED)
-                    done += p.steps["number"][repeat]
+                    p.instructions["number"][repeat] = min(time - done, CHARGED)
+                    done += p.instructions["number"][repeat]
                     m.registers[PC] = step
                     run(p, m)
                     spikes += (m.q[:n] + m.a_saved[:n]) // self._compiled.raw.threshold

@@ -27,7 +27,7 @@ from equilif_golden.fixed import VALUE, Fixed
 I32 = npt.NDArray[np.int32]
 
 
-class Step(NamedTuple):
+class DecodedInstruction(NamedTuple):
     """A decoded instruction.  Operands without a meaning for its operation are zero."""
 
     op: int
@@ -44,7 +44,7 @@ class Step(NamedTuple):
     n_weights: int = 0
     copy: int = -1  #: number of the transposed copy that is read; -1: none
     at: int = 0  #: first weight, in the synapse or in its copy
-    edge_start: int = 0  #: first of Steps.edge_starts: one per position, and their end
+    edge_start: int = 0  #: first of DecodedProgram.edge_starts: one per position, and their end
     positions: int = 0  #: of the source; of LEARN those of ``post``
     maps: int = 0  #: neurons of a position
     stride: int = 0  #: weights from a neuron of the source to the next one; of LEARN a row of weights
@@ -53,12 +53,12 @@ class Step(NamedTuple):
     noise_maps: int = 0  #: neurons of a position of ``pre``, for the dither
 
 
-class Steps(NamedTuple):
+class DecodedProgram(NamedTuple):
     """A decoded program."""
 
-    steps: npt.NDArray[np.void]  #: Step
+    instructions: npt.NDArray[np.void]  #: DecodedInstruction
     edge_starts: I32  #: index of the first edge of a position
-    edges: I32  #: (n, 2): first neuron at the other end, and first weight (of LEARN: row) from Step.at
+    edges: I32  #: (n, 2): first neuron at the other end; first weight (of LEARN: row), counted from ``at``
     copies: I32  #: (n, 4): first weight, rows, columns, and first weight of each transposed copy
     n_copied: int  #: weights of all copies
     w_lo: int
@@ -76,7 +76,7 @@ class _Edges:
         self.n_copied = 0
 
     def fields(self, i: Instruction, geometry: Geometry) -> dict[str, int]:
-        """Fields of a Step through weights."""
+        """Fields of a DecodedInstruction through weights."""
         maps = geometry.pre
         if geometry.rows * geometry.columns == 1:  # all positions of pre are one
             geometry = Geometry(geometry.patch, geometry.post, 1, 1, 1, 1, 1)
@@ -129,7 +129,7 @@ class _Edges:
 
 
 def _operands(i: Instruction) -> dict[str, int]:
-    """Fields of a Step but those of weights."""
+    """Fields of a DecodedInstruction but those of weights."""
     found = {"op": int(i.op), "mode": i.mode, "shift": i.shift, "value": i.operand, "number": i.count}
     found |= {"src": i.src, "n_src": i.n_src, "dst": i.dst, "n_dst": i.n_dst, "gain": i.gain}
     match i.op:
@@ -144,7 +144,7 @@ def _operands(i: Instruction) -> dict[str, int]:
     return found
 
 
-def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = None) -> Steps:
+def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = None) -> DecodedProgram:
     """Tables of a program for one lane.
 
     weight   format of the weights
@@ -161,10 +161,10 @@ def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = N
         if i.op in SYNAPTIC:
             found |= tables.fields(i, geometry or i.dense) | {"loaded": int(i["tile"] == loaded)}
         geometry = None
-        rows.append(tuple(Step(**found)))
+        rows.append(tuple(DecodedInstruction(**found)))
     copies = [(*shape, first) for shape, first in tables.copies.items()]
-    return Steps(
-        np.array(rows, [(name, np.int64) for name in Step._fields]),
+    return DecodedProgram(
+        np.array(rows, [(name, np.int64) for name in DecodedInstruction._fields]),
         np.concatenate(tables.starts),
         np.concatenate(tables.edges),
         np.array(copies, np.int32).reshape(-1, 4),
