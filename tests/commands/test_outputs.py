@@ -194,6 +194,7 @@ def test_export_needs_overwrite(work):
 
 
 def test_writing_commands_have_overwrite():
+    cli.load()
     for command in cli.app.registered_commands:
         parameters = inspect.signature(command.callback, eval_str=True).parameters
         has_it = {"overwrite", "resume"} & set(parameters)  # --resume/--overwrite: one parameter
@@ -203,6 +204,7 @@ def test_writing_commands_have_overwrite():
 
 def test_paths_are_declared():
     """A parameter that names a file says whether the command reads, writes or changes it."""
+    cli.load()
     for command in cli.app.registered_commands:
         parameters = inspect.signature(command.callback, eval_str=True).parameters
         paths = {name for name, p in parameters.items() if "Path" in str(p.annotation)}

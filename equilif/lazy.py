@@ -1,0 +1,85 @@
+"""Imports at the top of a module that are carried out at the first use.
+
+    with lazy():
+        from equilif.hardware import export
+
+The command line declares its options in modules that import what its commands call: ``--help`` loads none of
+it.  Modules of this project only: ``from module import name`` is an ImportError there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+from equilif_golden.extras import OWN_PACKAGES
+
+
+class _Deferred(ModuleType):
+    """A module that is executed when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or FINDER in sys.meta_path:  # the import system asks for it
+            raise AttributeError(name)
+        _execute(self)
+        return getattr(self, name)
+
+
+def _execute(module: ModuleType) -> None:
+    """Execute a deferred module, after the package that it is in."""
+    if type(module) is not _Deferred:
+        return
+    package = module.__name__.rpartition(".")[0]
+    if package:
+        _execute(sys.modules[package])
+    deferred = module.__loader__
+    assert isinstance(deferred, _DeferredLoader) and module.__spec__ is not None
+    module.__class__ = ModuleType
+    module.__spec__.loader = module.__loader__ = deferred.loader
+    try:
+        deferred.loader.exec_module(module)
+    except BaseException:
+        module.__class__ = _Deferred
+        module.__spec__.loader = module.__loader__ = deferred
+        raise
+
+
+class _DeferredLoader(Loader):
+    def __init__(self, loader: Loader):
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Deferred(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave it to the first use."""
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] not in OWN_PACKAGES:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _DeferredLoader(spec.loader)
+        return spec
+
+
+FINDER = _Finder()
+
+
+@contextmanager
+def lazy() -> Iterator[None]:
+    """Around imports of modules: each is executed at its first use."""
+    sys.meta_path.insert(0, FINDER)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(FINDER)
