@@ -30,7 +30,7 @@ class _Deferred(ModuleType):
         return getattr(self, name)
 
 
-def _execute(module: ModuleType) -> None:
+def _execute(module: Any) -> None:
     """Execute a deferred module, after the package that it is in."""
     if type(module) is not _Deferred:
         return
@@ -38,7 +38,7 @@ def _execute(module: ModuleType) -> None:
     if package:
         _execute(sys.modules[package])
     deferred = module.__loader__
-    assert isinstance(deferred, _DeferredLoader) and module.__spec__ is not None
+    assert isinstance(deferred, _DeferredLoader)
     module.__class__ = ModuleType
     module.__spec__.loader = module.__loader__ = deferred.loader
     try:

@@ -28,7 +28,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command_from_info
 
-from equilif.commands.options import DEFAULTS, INPUT, STREAM, FileUse, Given, OptionGroup, expanded, file_uses
+from equilif.commands.options import INPUT, STREAM, FileUse, Given, OptionGroup, expanded, file_uses
 from equilif.data import Name
 from equilif.host.buses import BUSES
 from equilif.interrupts import interrupted

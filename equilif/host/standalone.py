@@ -193,7 +193,7 @@ class Upload:
         return self.store.tests.n if self.store.tests else 0
 
     def start(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
-        """Write flash and network file, and start the training; the number of bytes that were there already."""
+        """Write flash and network file, and start the training; how many bytes were there before."""
         spared = self.store.upload(self.client, lambda done: progress(done, self.store.used))
         save_network(self.file, self.job.network, self.job.weights, self.data)
         reboot(self.client)

@@ -49,7 +49,7 @@ def compare(
     seed: int | None = None,
     progress: Callable[[str], Any] = lambda stage: None,
 ) -> Comparison:
-    """Compare on as many training and test samples: a saved network, or the preset's untrained and trained."""
+    """Compare on as many training and test samples: a saved network, or an untrained and a trained one."""
     check(request, epochs, seed)
     found = resolve(request)
     data = found.data

@@ -179,17 +179,14 @@ def _typed(table: str, given: Mapping[str, str], kind: type[Any], known: Sequenc
     types = get_type_hints(kind)
     found: dict[str, Any] = {}
     for name, text in given.items():
+        key = f"--set {table}.{name}"
         if name not in known:
-            raise ValueError(
-                f"--set {table}.{name}: [{table}] has no {name!r}: {tables.nearest(name, known)}"
-            )
+            raise ValueError(f"{key}: [{table}] has no {name!r}: {tables.nearest(name, known)}")
         of = next((t for t in get_args(types[name]) if t is not type(None)), types[name])
         if of in (str, Path):
             found[name] = of(text)
         else:
-            found[name] = plain(
-                of, text if get_origin(of) is Literal else value(text), f"--set {table}.{name}"
-            )
+            found[name] = plain(of, text if get_origin(of) is Literal else value(text), key)
     return found
 
 
