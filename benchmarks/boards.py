@@ -62,7 +62,7 @@ def build_record(board: Board, folder: Path, seeds: int, before: Mapping[str, An
 
 
 def _record(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a manifest."""
+    """Record of a manifest."""
     return {
         "f_max": manifest["timing"]["f_max"],
         "constraint": manifest["timing"]["constraint"],

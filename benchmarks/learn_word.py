@@ -82,7 +82,7 @@ class Spoken(NamedTuple):
         }
 
     def accuracies(self, kernel: Kernel, digit: int, groups: Mapping[str, Indices]) -> dict[str, float]:
-        """Of a network whose class numbers are :func:`relabelled`."""
+        """Accuracies of a network whose class numbers are :func:`relabelled`."""
         d = self.data
         assert d.tokens_train is not None
         if self.held.any():

@@ -99,7 +99,7 @@ def bundled(name: str) -> Path:
 
 
 def series(name: str) -> Callable[[Path], Path]:
-    """Both parts of a set of aeon."""
+    """Training and test part of a set of aeon."""
 
     def write(folder: Path) -> Path:
         train = bundled(name)

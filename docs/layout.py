@@ -88,7 +88,7 @@ def box(module: str) -> str:
 
 
 def edges() -> Edges:
-    """How many imports go from one box to another."""
+    """Number of imports from one box to another."""
     known = modules()
     found: Edges = Counter()
     for module, path in known.items():

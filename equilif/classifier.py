@@ -183,7 +183,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 as_array(array, "X or y", "samples")
 
     def _settings(self, *names: str) -> dict[str, Any]:
-        """These parameters as plain values."""
+        """Parameters as plain values."""
         return {name: _plain(getattr(self, name)) for name in names}
 
     def _seed(self) -> int:

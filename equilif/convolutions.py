@@ -41,7 +41,7 @@ class Conv:
         return (side - self.side) // self.stride + 1
 
     def behind(self, first: Conv) -> Conv:
-        """This convolution of the results of another, as one."""
+        """Merge this convolution and the one before it."""
         inner = first.side
         k = inner + first.stride * (self.side - 1)
         weight = np.zeros((len(self.weight), first.weight.shape[1], k, k))

@@ -128,7 +128,7 @@ class Listener:
     hop = HOP  #: samples of a code
 
     def request(self, label: str, n: int) -> str:
-        """What a user does for ``n`` words of a class."""
+        """Instruction to a user for ``n`` words of a class."""
         return f"say {label} {n} times"
 
     def table(self, network: Network | None = None) -> live.Table:
@@ -244,7 +244,7 @@ class SensorListener:
         self._kernel = Kernel(saved.network, saved.weights, threads=1)
 
     def request(self, label: str, n: int) -> str:
-        """What a user does for ``n`` samples of a class."""
+        """Instruction to a user for ``n`` samples of a class."""
         return f"keep {label} at the sensor for {n} samples, {n * self.sensor.steps / RATE_HZ:g} s"
 
     def table(self, network: Network | None = None) -> SensorTable:

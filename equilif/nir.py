@@ -565,7 +565,7 @@ class _Own:
     about: Mapping[str, Any] | None = None  #: the data that the network belongs to
 
     def rolled(self, parts: tuple[Any, ...], weights: Weights, numerics: Numerics) -> tuple[Network, Weights]:
-        """With its maps, a network whose kernels were written as matrices."""
+        """Restore the maps of a network whose kernels were written as matrices."""
         populations, synapses, output, schedule = parts
         shaped = []
         for p in populations:
@@ -666,7 +666,7 @@ def convert(
     schedule: Mapping[str, Any] | None = None,
     fraction: int | None = None,
 ) -> Imported | None:
-    """From .npz to .nir, or from .nir to .npz: then with what rounding did.
+    """Convert .npz to .nir, or .nir to .npz, with the effect of rounding.
 
     The target's folder is made.  Whether it can be written is tried first.
     """

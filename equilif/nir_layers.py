@@ -1,4 +1,4 @@
-"""What lies between the neurons of a NIR graph: every way from layer to layer as one matrix or one kernel.
+"""Linear nodes between the neurons of a NIR graph, merged into one matrix or kernel per path.
 
 Linear and Affine are matrices.  Convolutions and pooling are kernels, and several of them one after the other
 are one (equilif.convolutions).  Flatten changes a shape only.
@@ -40,7 +40,7 @@ def parameter(name: str, what: str, values: Any) -> REAL:
 
 
 class Way(NamedTuple):
-    """From one layer of neurons, or an input, to another, through what is linear between them."""
+    """Path of linear nodes from an input or a layer of neurons to another layer."""
 
     source: str
     nodes: tuple[str, ...]  #: first to last, without those that change a shape only
@@ -53,7 +53,7 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """What a way does, from values of a source to drives of a target of this ``shape``.
+    """Linear map from values of a source to drives of a target of this ``shape``.
 
     A convolution ``weight`` (out, in, k, k) of a ``stride``; or without one a matrix (neurons, values).
     """
@@ -258,7 +258,7 @@ class Reader:
         return Conv(filled(weight, groups=groups, dilation=dilation), stride)
 
     def biases(self, name: str) -> list[REAL]:
-        """What those on the ways to a layer of neurons add to it, each once."""
+        """Sum of the biases on the paths to a layer of neurons, each once."""
         found: dict[tuple[str, ...], REAL] = {}
         for way in (w for w in self.ways if w.target == name):
             for k, d in enumerate(way.nodes):

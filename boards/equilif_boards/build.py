@@ -584,7 +584,7 @@ def _route(synthesis: Synthesis, out: Path, seed: int, minutes: float) -> None:
 
 
 def _board_dict(board: Board) -> dict[str, Any]:
-    """What a manifest says of a board."""
+    """Entry of a board in a manifest."""
     return {
         "name": board.name,
         "title": board.title,

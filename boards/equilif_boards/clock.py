@@ -49,7 +49,9 @@ class Dividers:
 
     @classmethod
     def find(cls, f_in: float, f_out: float, also: Sequence[float] = ()) -> Self:
-        """As :meth:`search`; ValueError, with the nearest possible frequencies, if there is none."""
+        """Frequency that :meth:`search` finds; ValueError, with the nearest possible frequencies, if
+        there is none.
+        """
         found = cls.search(f_in, f_out, also)
         if found is None:
             below = [f_out // SEARCH_STEP * SEARCH_STEP - k * SEARCH_STEP for k in range(MAX_STEPS)]

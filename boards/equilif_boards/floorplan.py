@@ -137,7 +137,7 @@ class Regions:
 
     @classmethod
     def of(cls, rtlil: str) -> Self:
-        """From the attributes ``lane`` and ``bank`` in RTLIL of Amaranth, whose first module is the top."""
+        """Read the attributes ``lane`` and ``bank`` in RTLIL of Amaranth, whose first module is the top."""
         regions: dict[str, dict[str, int]] = {"lane": {}, "bank": {}}
         mark: tuple[str, int] | None = None
         module = ""

@@ -29,7 +29,7 @@ def microphone_resource(
 
 @dataclass(frozen=True, kw_only=True)
 class FrontEnd:
-    """What a board has for a microphone: :func:`microphone_resource`.
+    """Resources of a board for a microphone: :func:`microphone_resource`.
 
     ``place``: connector and pins, for messages.  ``tiles``, ``program_words``, ``frame_bytes``: of the design
     with a front end, which needs block RAM, and longer programs for several heads.  ``button``: resource that
@@ -102,7 +102,7 @@ def adc_resource(
 
 @dataclass(frozen=True, kw_only=True)
 class AdcFrontEnd:
-    """What a board has for an SPI ADC: :func:`adc_resource`.
+    """Resources of a board for an SPI ADC: :func:`adc_resource`.
 
     ``place``: connector and pins, for messages.  ``config``: engine of the design with a front end.
     ``channels``, ``window``, ``windows``: see equilif_golden.front_end.channels; ``rate_hz``, ``sck_hz``: of

@@ -41,7 +41,7 @@ def groups() -> dict[str, list[str]]:
 
 
 def commands() -> str:
-    """What ``equilif --help`` says, of every command."""
+    """Help text of every command."""
     typer = [sys.executable, "-m", "typer", "equilif.cli", "utils", "docs", "--name", "equilif"]
     text = subprocess.run(typer, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     text = text.replace("# `equilif`", "# Commands\n\n## equilif", 1)

@@ -1,4 +1,4 @@
-"""This engine and published engines, a row each.
+"""Comparison of this engine with published engines, a row each.
 
 Ours come from boards/measured.json (benchmarks.boards), the others from others.toml; a cell that is not known
 is None.  Synaptic operations of ours are words of P weights a cycle, times P, of a training sample.

@@ -258,7 +258,7 @@ def f_max_by_seed(build: Mapping[str, Any]) -> dict[str, float]:
 
 
 def older(board: Board, entry: Mapping[str, Any]) -> list[str] | None:
-    """What a recorded build has or lacks, unlike the board's standard bitstream; None for another engine.
+    """Differences of a recorded build from the board's standard bitstream; None for another engine.
 
     Cycles and clock of an engine with other options hold for a network that needs none of them.
     """

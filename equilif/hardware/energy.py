@@ -132,7 +132,7 @@ def measure(
 
 
 def _counts(run: Run) -> tuple[int, ...]:
-    """In the order of COUNTS."""
+    """Counts in the order of COUNTS."""
     return run.accesses, *run.activity, run.spikes
 
 

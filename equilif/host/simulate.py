@@ -122,7 +122,7 @@ class Simulated:
         return client
 
     def play(self, network: Path, file: Path, learn: int | None = None) -> Iterator[dict[str, Any]]:
-        """As :meth:`listen` or :meth:`sense`, for the front end of the board."""
+        """Call :meth:`listen` or :meth:`sense`, as the board's front end asks."""
         if self.design.adc is None:
             return self.listen(network, file, learn)
         return self.sense(network, file, learn, 0.0 if learn is None else LEARNING_RATE)

@@ -111,7 +111,7 @@ class SpiPort:
         self._came = b""
 
     def reset_output_buffer(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no output is buffered."""
 
     def close(self) -> None:
         self.bus.close()

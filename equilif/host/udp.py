@@ -112,7 +112,7 @@ class UdpPort:
         self._came = b""
 
     def reset_output_buffer(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no output is buffered."""
 
     def close(self) -> None:
         self.datagrams.close()

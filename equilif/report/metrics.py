@@ -70,7 +70,7 @@ def closest(found: Evaluation, labels: Raw) -> Example:
 
 
 class Confused(NamedTuple):
-    """How many samples of a class were predicted as another."""
+    """Count of samples of a class that were predicted as another."""
 
     true: int
     predicted: int

@@ -41,7 +41,7 @@ class Run:
         return default(data, Name(h.data) if h.about is None else None).rate(0)
 
     def repeat(self, data: DataSet | None) -> Repeat:
-        """What makes the same run again, and evaluates it; ``data``: its samples, which tell what is usual
+        """Commands that repeat the run and evaluate it; ``data``: its samples, which tell what is usual
         for them.
         """
         h = self.history

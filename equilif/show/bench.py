@@ -84,7 +84,7 @@ def cycles(rows: Sequence[Cycles]) -> None:
 
 
 def engines(rows: Sequence[Engine]) -> None:
-    """This engine and published ones; unknown values stay empty."""
+    """Table of this engine and published ones; unknown values stay empty."""
 
     def cell(value: float | None, form: str, scale: float = 1) -> str:
         return "" if value is None else format(value / scale, form)

@@ -379,7 +379,7 @@ def _ports(synapses: list[SynapseInfo], kinds: dict[str, str], places: Plan) -> 
 
 
 def _upright(softmax: Point, relay: Point) -> list[Point]:
-    """From the lower edge of a memory to the upper edge of its relay."""
+    """Arrow from the lower edge of a memory to the upper edge of its relay."""
     a = (softmax[0], softmax[1] - HEIGHT / 2)
     b = (relay[0], relay[1] + HEIGHT / 2)
     return [a, a, b, b]

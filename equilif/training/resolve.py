@@ -1,4 +1,4 @@
-"""From a request to a network that learns: the one path of command line, Python, boards and sweeps.
+"""Resolving a request to a network that learns, for command line, Python, boards and sweeps.
 
     found = resolve(Request(data="digits", hidden=[64, 32]))
     run = Run.start(found.description, found.data, seed=0)
@@ -165,7 +165,7 @@ def adapted(base: Description, request: Request, hidden: tuple[int, ...] | None)
 
 
 def _changed(base: Description, request: Request) -> Description:
-    """With the keys of a request; PlacedError for a phase without effect."""
+    """Change the keys that a request names; PlacedError for a phase without effect."""
     found = patched(base, request.changes)
     phases = (key.partition(".") for key in request.changes)
     with placed("phases"):

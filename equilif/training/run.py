@@ -37,7 +37,7 @@ START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
 
 
 class Backend(Protocol):
-    """What holds the weights and learns: equilif.training.backends.phases.EquilibriumPropagation, or
+    """Holder of the weights that learns: equilif.training.backends.phases.EquilibriumPropagation, or
     equilif.training.backends.rates.ImplicitDifferentiation.
 
     ``weights`` of network.npz, ``counter`` of updates, ``samples`` of an epoch.  ``machine``: what its speed
@@ -72,10 +72,10 @@ class Backend(Protocol):
         """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
 
     def save(self, folder: Path, epochs: int) -> None:
-        """Its files, after this number of epochs."""
+        """Save its files after this number of epochs."""
 
     def close(self) -> None:
-        """Nothing more is asked."""
+        """Release what the backend holds."""
 
 
 @dataclass

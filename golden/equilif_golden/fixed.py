@@ -41,7 +41,7 @@ def integers(values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | 
 def check_integers(
     values: npt.ArrayLike, name: str, lo: int | None = None, hi: int | None = None
 ) -> npt.NDArray[Any]:
-    """As :func:`integers`, but in their own type, so that large arrays are not copied.
+    """Check integers as :func:`integers`, in their own type, so that large arrays are not copied.
 
     The elements are not searched if the type holds only allowed values.
     """

@@ -292,7 +292,7 @@ class Attention(Population):
 
     @property
     def learns(self) -> bool:
-        """Its patterns are weights of the network."""
+        """Whether its patterns are weights of the network."""
         return not self.dynamic_patterns or self.table_rows is not None
 
 

@@ -1,4 +1,4 @@
-"""What is given to a network that learns or answers, checked the same way whatever carries the network."""
+"""Checks of samples for a network that learns or infers, the same for kernel, reference and devices."""
 
 from __future__ import annotations
 

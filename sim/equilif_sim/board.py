@@ -331,7 +331,7 @@ class Board:
         return self.answers
 
     def play_readings(self, readings: npt.NDArray[np.int64]) -> None:
-        """As :meth:`play`, with readings (n, channels) of an ADC, from the next one of channel 0 on."""
+        """Play readings (n, channels) of an ADC, from the next one of channel 0 on."""
         self.play(np.ascontiguousarray(readings, "<u2").view(np.uint8).ravel())
 
     def finish(self, cycles: int = 0) -> None:
@@ -496,7 +496,7 @@ class Cable:
         return self._waiting.pop(0)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 class Server:

@@ -26,7 +26,8 @@ TIMES = 4  #: CPU time limit of a mutant, relative to that of the unchanged desi
 
 
 def copies(n: int) -> Iterator[tuple[int | None, int]]:
-    """In a copy: yields the index of its mutant; the copy ends by os._exit.  In the original: None and the
+    """Fork copies. In a copy: yields the index of its mutant; the copy ends by os._exit.  In the
+    original: None and the
     exit status of every copy, first that of the unchanged design (0).
     """
     limit = resource.RLIM_INFINITY

@@ -171,7 +171,7 @@ def equivalent(text: str, mutant: Mutant, seconds: int = 10, cases: Cases | None
 
 
 def _unused(text: str, mutant: Mutant, seconds: int) -> bool:
-    """It is at an input of a block inside of its module, and that block by itself does not see it."""
+    """Whether it is at an input of a block inside of its module that does not observe it."""
     cell = re.search(r" -cell ([^$ ]\S*)", mutant.change)
     if not cell:
         return False

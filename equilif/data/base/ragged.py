@@ -39,7 +39,7 @@ class Ragged:
 
     @classmethod
     def of(cls, samples: Sequence[npt.ArrayLike], labels: npt.ArrayLike) -> Ragged:
-        """From one array of row numbers a sample."""
+        """Make ragged rows of one array of row numbers per sample."""
         arrays = [integers(s, "row numbers", 0, MAX_ROWS).astype(np.int32) for s in samples]
         off = np.concatenate(([0], np.cumsum([len(a) for a in arrays], dtype=np.int64)))
         return cls(np.concatenate([np.empty(0, np.int32), *arrays]), off, integers(labels, "labels"))

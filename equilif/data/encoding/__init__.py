@@ -1,4 +1,4 @@
-"""From samples as they were read to what a network takes: rows of numbers, or tokens of an attention layer.
+"""Encoding of samples for a network: rows of numbers, or tokens of an attention layer.
 
     rows      tables and images are rows already
     series    cut into a number of spans that is the same for all samples; an input for every span and channel

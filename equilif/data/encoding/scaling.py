@@ -1,4 +1,4 @@
-"""From numbers of any range to the 8-bit inputs of a network, and the same again for other samples.
+"""Scaling of numbers of any range to the 8-bit inputs of a network, repeatable for other samples.
 
 A scaling is fitted on training samples only.  It is one of five:
 

@@ -102,7 +102,7 @@ class SensorWindows:
 
     @property
     def note(self) -> str:
-        """For the user who trains."""
+        """Note for the user who trains."""
         given = (
             f"readings of an ADC of {WIDTH} bits"
             if not self.low
@@ -175,7 +175,7 @@ class SensorWindows:
 
 
 def mismatch(wanted: tuple[int, int, int], there: tuple[int, int, int]) -> str:
-    """How a front end differs from that of training, or nothing; channels, window and windows of both."""
+    """Difference between a front end and that of training, or ""; channels, window and windows of both."""
     if wanted == there:
         return ""
     return f"the network was trained on {described(*wanted)}, the front end has {described(*there)}"
@@ -187,6 +187,6 @@ def described(channels: int, window: int, windows: int) -> str:
 
 
 def _bad(x: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Which values are no readings."""
+    """Mask of values that are no readings."""
     bad: npt.NDArray[np.bool_] = (x < 0) | (x > TOP) | (x % 1 != 0)
     return bad

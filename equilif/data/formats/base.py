@@ -32,7 +32,7 @@ class Series:
 
     @classmethod
     def of(cls, samples: Sequence[npt.NDArray[Any]]) -> Self:
-        """From an array (steps, channels) for each sample."""
+        """Make a series of an array (steps, channels) for each sample."""
         return cls(np.concatenate(samples), np.cumsum([0, *map(len, samples)], dtype=np.int64))
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Part:
         return Part(self.x[at], self.labels[at])
 
     def composed(self) -> Part:
-        """With names in Unicode's composed form (NFC); ValueError when two names are one in this form."""
+        """Bring names into Unicode's composed form (NFC); ValueError when two names are one in this form."""
         found, at = np.unique(self.labels, return_inverse=True)
         names: dict[str, str] = {}
         for name in map(str, found):
@@ -111,7 +111,7 @@ class Content:
         return (self.train,) if self.test is None else (self.train, self.test)
 
     def composed(self) -> Content:
-        """With :meth:`Part.composed`."""
+        """Compose the names of both parts (:meth:`Part.composed`)."""
         return replace(
             self, train=self.train.composed(), test=None if self.test is None else self.test.composed()
         )
@@ -144,4 +144,4 @@ class Format(Protocol):
         """Whether a path is of this format, by its name or because it is a folder."""
 
     def read(self, path: Path, columns: Columns) -> Content:
-        """Its content; ValueError of one line names what is wrong, OSError what cannot be opened."""
+        """Read the content; ValueError of one line names what is wrong, OSError what cannot be opened."""

@@ -27,7 +27,7 @@ class Recorded:
     splits: bool = False  #: whether its class has ``split`` in place of ``train``
 
     def chosen(self, first: bool) -> dict[str, Any]:
-        """How its class selects a part."""
+        """Selection of a part by its class."""
         return {"split": "train" if first else "test"} if self.splits else {"train": first}
 
     def among(self, path: Path) -> Path | None:

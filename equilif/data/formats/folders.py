@@ -75,7 +75,7 @@ def require_classes(path: Path) -> None:
 
 
 def _no_classes(path: Path) -> str:
-    """What to do with a folder that has no class folders, for messages."""
+    """Advice for a folder without class folders."""
     files = [p for p in _visible(path) if p.is_file()]
     if not files:
         return f"{path} has no folders: it needs one for each class, with its files in it"

@@ -140,7 +140,7 @@ def _check_names(path: Path, header: list[str], label: str | None) -> None:
 
 
 def _column(path: Path, header: list[str], name: str | None, option: str, what: str, not_: int = -1) -> int:
-    """Which column holds ``what``; not column ``not_``."""
+    """Find the column of ``what``; not column ``not_``."""
     listed = ", ".join(header[:12]) + (", ..." if len(header) > 12 else "")
     if name is None:
         raise ValueError(f"which column of {path} holds {what}? Give {option}, one of {listed}")

@@ -1,4 +1,4 @@
-"""From the content of a file to a data set: parted, encoded, scaled and numbered."""
+"""Building a data set of the content of a file: split, encode, scale and number it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _parted(content: Content, about: About) -> tuple[Part, Part]:
 
 
 def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -> About:
-    """With encoding and scaling of the training samples; ValueError when no network takes them."""
+    """Fit encoding and scaling to the training samples; ValueError when no network takes them."""
     words = options.front_end and about.format == SoundFolders.name
     if words and not options.window is options.windows is None:
         raise ValueError("data.window and data.windows are for a sensor, these are recordings of words")
@@ -214,7 +214,7 @@ def encoded(about: About, parts: tuple[Part, ...], what: tuple[str, ...]) -> Enc
 
 
 def ranges(found: LoadedData) -> list[tuple[str, float, float, int, str]]:
-    """For every column or channel: name, smallest and largest training value, missing values,
+    """Ranges of every column or channel: name, smallest and largest training value, missing values,
     and what becomes of it.  Texts have none.
     """
     s = found.about.scaling

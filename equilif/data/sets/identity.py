@@ -1,4 +1,4 @@
-"""Which data set with a name a network belongs to.
+"""Identity of the named data set that a network belongs to.
 
 A network's file says what its inputs and outputs mean: of a user's own data by
 equilif.data.encoding.about.About, of a data set with a name by :class:`NamedSet`.

@@ -200,7 +200,7 @@ TEST = f"{VOWELS}_TEST.ts"
 
 
 def _series(root: Path, *, installed: bool) -> list[tuple[list[Floats], list[str]]]:
-    """Both .ts files, to train on and to test on."""
+    """Read both .ts files, training and test."""
     folders = [root, root / AEON]
     spec = importlib.util.find_spec("aeon") if installed else None
     if spec and spec.origin:

@@ -55,7 +55,7 @@ class Sequences:
         return int(self.table.shape[1])
 
     def data_set(self, numerics: Numerics = DEFAULT) -> DataSet:
-        """Its samples as tokens for an attention layer: codes / 128 as raw weights."""
+        """Make a data set of tokens for an attention layer: codes / 128 as raw weights."""
         table = self.table.astype(np.int16) << (numerics.fraction - FRACTION)
         train = TokenRows(table, self.train.rows, self.train.off)
         test = TokenRows(table, self.test.rows, self.test.off)

@@ -39,7 +39,7 @@ class _Corpus:
 
 
 def _corpus(train: Iterable[tuple[str, int]], test: Iterable[tuple[str, int]]) -> _Corpus:
-    """From texts and their classes."""
+    """Make a corpus of texts and their classes."""
     number: dict[str, int] = {}
 
     def part(texts: Iterable[tuple[str, int]]) -> Ragged:
@@ -157,7 +157,7 @@ def _set(
 
 
 def _vectors(vectors: str | Path | None, root: Path) -> Path | None:
-    """Where to look for word vectors: the named file, else next to the data, else (None) the package."""
+    """Path of the word vectors: the named file, else next to the data, else (None) the package."""
     if vectors is not None:
         return Path(vectors)
     return find(root if root.is_dir() else root.parent)

@@ -51,7 +51,7 @@ class KnownWords:
 
     @classmethod
     def fit(cls, tokens: TokenRows, labels: Raw) -> Self | None:
-        """From training words; None where they are too few."""
+        """Fit to training words; None where they are too few."""
         if len(labels) < MIN_WORDS:
             return None
         features = _features(tokens)
@@ -67,12 +67,12 @@ class KnownWords:
         return cls(projection=_packed(projection), words=_packed(words), threshold=max(threshold, 1e-9))
 
     def plus(self, tokens: TokenRows) -> Self:
-        """With further words."""
+        """Add further words."""
         words = np.concatenate([_unpacked(self.words), self._projected(tokens)])
         return replace(self, words=_packed(np.unique(words, axis=0)))
 
     def unknown(self, tokens: TokenRows) -> npt.NDArray[np.bool_]:
-        """Which words (n,) are like none of training."""
+        """Mask (n,) of words that are like none of training."""
         far: npt.NDArray[np.bool_] = self.distances(tokens) > self.threshold
         return far
 

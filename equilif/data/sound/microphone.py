@@ -109,7 +109,7 @@ def samples(sound: Sound) -> Raw:
 
 
 def clipped(sound: Sound, n: int) -> Flags:
-    """Which of the ``n`` samples of :func:`samples` are at full scale in any channel of the recording.
+    """Mask of the ``n`` samples of :func:`samples` that are at full scale in any channel of the recording.
 
     Resampling, averaging and the modulator hide this from the front end.
     """

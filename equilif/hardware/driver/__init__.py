@@ -284,7 +284,7 @@ def source(name: str) -> str:
 
 
 def _block(compiled: Compiled, q: Population) -> Block:
-    """Where the values of a population are."""
+    """Block of the values of a population."""
     p = compiled.config.lanes
     stride = syn.groups(q.maps, p) * p
     first = compiled.groups[q.name].first * p

@@ -1,4 +1,4 @@
-"""From floating point to spikes, step by step, and how the predictions differ.
+"""Deployment from floating point to spikes, step by step, with the predictions of each.
 
     float       real weights, fixed point of the mean rates
     rates       weights in their fixed-point format, exact fixed point; the attention layer, integer on the

@@ -39,7 +39,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Recall:
-    """What was stored and how well three associative memories recalled it."""
+    """Stored images, and their recall by three associative memories."""
 
     data: str
     stored: int  #: images

@@ -34,7 +34,7 @@ CHUNKS = 50  #: reports of progress in an epoch
 
 
 class Learner(Protocol):
-    """What holds the weights and learns: equilif_golden.kernel.Kernel, or a device through
+    """Holder of the weights that learns: equilif_golden.kernel.Kernel, or a device through
     equilif_golden.engine.chip.Chip.
     """
 
@@ -231,7 +231,7 @@ class EquilibriumPropagation:
         )
 
     def save(self, folder: Path, epochs: int) -> None:
-        """Nothing but network.npz."""
+        """Do nothing: network.npz holds all."""
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing."""

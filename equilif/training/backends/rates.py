@@ -144,7 +144,7 @@ class ImplicitDifferentiation:
 
     @classmethod
     def start(cls, settings: Description, data: DataSet, seed: int) -> Self:
-        """In several processes (torchrun) each makes the same run and takes its part of every batch."""
+        """Start a run; in several processes (torchrun) each takes its part of every batch."""
         model = model_of(settings, data, check_seed(seed))
         table = model.network.table
         distributed = Distributed.join()
@@ -209,7 +209,7 @@ class ImplicitDifferentiation:
         return {"processes": self.distributed.world, "device": str(self.trainer.device)}
 
     def prepare(self) -> None:
-        """Nothing takes long."""
+        """Do nothing: there is nothing to compile."""
 
     def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
         """Whole epochs only: what dropout draws within one is not saved."""

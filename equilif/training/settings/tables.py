@@ -272,7 +272,7 @@ class PopulationTable(Table):
         return Population(name, size if self.size is None else self.size, kind, **options)
 
     def checked(self, name: str) -> PopulationTable:
-        """With everything that follows from the rest; PlacedError for what cannot be."""
+        """Fill in what follows from the rest; PlacedError for what cannot be."""
         size = self.size
         if self.shape is not None and size is None:
             size = shape_of(self.shape, ("population", name)).size

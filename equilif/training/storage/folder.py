@@ -142,7 +142,7 @@ class RunFolder:
                 break
 
     def _owner(self) -> str:
-        """Who holds the lock, as far as it is known."""
+        """Owner of the lock, as far as it is known."""
         try:
             o = json.loads((self.path / OWNER).read_bytes())
             owner = f"process {o['pid']} on {o['host']}, `{o['command']}`, since {o['start']}"
@@ -234,7 +234,7 @@ class RunFolder:
 
 
 def _me() -> dict[str, object]:
-    """This process, for whom it keeps out."""
+    """Identification of this process for others that meet the lock."""
     program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
     return {
         "pid": os.getpid(),

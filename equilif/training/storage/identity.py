@@ -31,7 +31,7 @@ class NetworkIdentity:
         return cls(_digest(network.to_dict()), _digest(what))
 
     def difference(self, other: NetworkIdentity) -> str | None:
-        """How ``other`` differs, or None."""
+        """Description of the difference of ``other``, or None."""
         for part, text in self.DIFFERENCES.items():
             if getattr(self, part) != getattr(other, part):
                 return text

@@ -146,7 +146,7 @@ def _finite(value: int | float, at: str) -> float:
 
 
 def read_identity(network: Path) -> About | NamedSet | None:
-    """Which data a network.npz says it belongs to, None where it does not say.
+    """Recorded data identity of a network.npz, or None.
 
     ValueError names the file, and the key that is something else.
     """

@@ -32,7 +32,7 @@ from equilif_golden.fixed import VALUE, Raw, integers, saturate
 
 
 def half(shift: int) -> int:
-    """What is added before a shift, so that it rounds to the nearest."""
+    """Offset before a shift, so that it rounds to the nearest."""
     return 1 << (shift - 1)
 
 

@@ -41,7 +41,7 @@ def measure(charge: npt.ArrayLike, v: npt.ArrayLike, *, shift: int) -> Raw:
 
 
 def moved(rate: npt.ArrayLike, before: npt.ArrayLike, *, tolerance: int) -> npt.NDArray[np.bool_]:
-    """Which of two arrays of 8-bit rates differ by more than ``tolerance``."""
+    """Mask of 8-bit rates that differ by more than ``tolerance``."""
     far: npt.NDArray[np.bool_] = (
         np.abs(integers(rate, "rates") - integers(before, "rates before")) > tolerance
     )

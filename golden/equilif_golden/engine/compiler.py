@@ -1,4 +1,4 @@
-"""From a network description to the engine's program."""
+"""Compiler of a network description to the engine's program."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CapacityError(ValueError):
 
 
 class To(TypedDict):
-    """Which values are written: operands of MEASURE, SOFTMAX and RELAY."""
+    """Destination of values: operands of MEASURE, SOFTMAX and RELAY."""
 
     plus: bool
     minus: bool

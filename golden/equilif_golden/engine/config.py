@@ -12,7 +12,7 @@ from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, ch
 
 
 class Pipeline(StrEnum):
-    """How weights and sums travel through the lanes.
+    """Pipeline of weights and sums through the lanes.
 
     A pipeline changes cycles and cells, never a result.  n is the number of groups that an instruction
     goes through; "walk" is the length of a simple one, MARK.
@@ -170,7 +170,7 @@ class EngineConfig(Options):
 
     @property
     def loops(self) -> int:
-        """How deep REPEAT nests."""
+        """Depth of nested REPEAT."""
         return 2 if any(option.nests and has(self, name) for name, option in OPTIONS.items()) else 1
 
     @property

@@ -71,7 +71,7 @@ class Comparison(NamedTuple):
         return self.destination is not None or self.source is not None
 
     def cycles(self, i: Instruction) -> int:
-        """From the start of LEARN until the scan begins, or, if nothing differs, ends."""
+        """Cycles from the start of LEARN until the scan begins, or, if nothing differs, ends."""
         known = [] if self.destination is None else [self.destination + COMPARED]
         begin = i.n_dst + 1  # of the source
         if known and known[0] <= begin:
@@ -244,7 +244,8 @@ class Timekeeper:
         return self._ready
 
     def _softmax(self, i: Instruction, start: int) -> None:
-        """For each row three walks, after each of which lanes and trees drain; a division before the last
+        """Cycles of SOFTMAX: for each row three walks, after each of which lanes and trees drain; a
+        division before the last
         walk.
         """
         levels = (self.config.lanes - 1).bit_length()

@@ -80,12 +80,12 @@ class Op(IntEnum):
 
     @property
     def code(self) -> int:
-        """In the field ``op``."""
+        """Code in the field ``op``."""
         return self & 15
 
     @property
     def fifth(self) -> int:
-        """Of a code of 5 bits, its last one, in the field ``mode``."""
+        """Opcode bit 4, stored in the field ``mode``."""
         return FIFTH * (self >> 4)
 
     @property
@@ -118,7 +118,7 @@ class Op(IntEnum):
 
 
 class Kind(StrEnum):
-    """How an operation processes the neurons."""
+    """Kind of an operation: its way through the neurons."""
 
     #: in the sequencer
     CONTROL = "control"
@@ -155,7 +155,7 @@ class NudgeMode(IntFlag):
 
 
 class SourceMode(IntFlag):
-    """How DRIVE, GATHER and LEARN take what they come from."""
+    """Mode in which DRIVE, GATHER and LEARN read their source."""
 
     COLUMN = 1
     MINUS = 2
@@ -168,7 +168,7 @@ class LearnMode(IntFlag):
 
 
 class ResultMode(IntFlag):
-    """Where MEASURE, SOFTMAX and RELAY write."""
+    """Memory that MEASURE, SOFTMAX and RELAY write."""
 
     PLUS = 1
     MINUS = 2
@@ -359,7 +359,7 @@ class Operation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of its operands and modes."""
+        """Names of operands and modes."""
         return (*self.operands, *map(flag_name, self.modes))
 
 
@@ -640,7 +640,7 @@ class Instruction:
 
     @property
     def operands(self) -> dict[str, int | Groups]:
-        """As :class:`Op` takes them."""
+        """Operands in the form of :class:`Op`."""
         return {name: operand.read(self) for name, operand in self.operation.operands.items()}
 
     @property
@@ -676,7 +676,7 @@ class Instruction:
 
     @property
     def dense(self) -> Geometry:
-        """Of an instruction on a dense synapse: a convolution of one position."""
+        """Geometry of a dense synapse: a convolution of one position."""
         pre, post = (self.n_dst, self.n_src) if self.backwards else (self.n_src, self.n_dst)
         return Geometry(pre, post, 1, 1, 1, 1, 1)
 
@@ -724,7 +724,7 @@ class Instruction:
     def _problem_with(
         self, geometry: Geometry, config: EngineConfig, name: str, operand: Operand
     ) -> str | None:
-        """As Operand.problem, for an instruction after CONVOLVE."""
+        """Find the problem of an instruction after CONVOLVE (as Operand.problem)."""
         if isinstance(operand, Tiles):
             return operand.beyond(self, geometry.tiles, config)
         if isinstance(operand, Span):
@@ -737,7 +737,7 @@ class Instruction:
 
     @property
     def backwards(self) -> bool:
-        """Its `sources` are the columns of W."""
+        """Whether its `sources` are the columns of W."""
         return self.op in (Op.DRIVE, Op.GATHER) and bool(self.mode & SourceMode.COLUMN)
 
 

@@ -33,7 +33,7 @@ WIDTH = 110  #: of a page's text
 
 # -- listing ---------------------------------------------------------------------------------------
 def depths(program: Iterable[Instruction]) -> Iterator[int]:
-    """Of each instruction: how many loops it is in."""
+    """Number of loops around each instruction."""
     depth = 0
     for i in program:
         depth -= i.op == Op.NEXT
@@ -56,7 +56,7 @@ def where(i: Instruction, names: Placement | None = None) -> str:
 
 
 def details(i: Instruction, names: Placement | None = None) -> str:
-    """Its other operands, and its modes."""
+    """List the other operands and the modes."""
     parts = []
     for name, operand in i.operation.operands.items():
         value = operand.read(i)

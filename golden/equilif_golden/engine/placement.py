@@ -206,7 +206,7 @@ class Placement:
         return at
 
     def _parts(self, s: Synapse) -> tuple[int, tuple[int, int]]:
-        """How many blocks a synapse's matrix has, one a head and position, and the shape of each."""
+        """Number of blocks of a synapse's matrix, one per head and position, and the shape of each."""
         pre = self.network[s.pre]
         post = self.network[s.post]
         if pre.kind == "attention":

@@ -60,7 +60,7 @@ def elements(config: EngineConfig, region: Region, first: int, n: int) -> slice:
 
 
 def writable(config: EngineConfig, region: Region, first: int, data: npt.ArrayLike) -> tuple[slice, Raw]:
-    """Where elements go, and the elements themselves; ValueError when they or their place do not exist."""
+    """Place of elements, and the elements themselves; ValueError when they or their place do not exist."""
     if region == Region.PROGRAM:
         raise ValueError("a program is loaded, not written: what is wrong with it must be found before")
     name, lo, hi = {
@@ -75,7 +75,9 @@ def writable(config: EngineConfig, region: Region, first: int, data: npt.ArrayLi
 
 
 def readable(config: EngineConfig, region: Region, first: int, n: int) -> slice:
-    """As :func:`elements`; ValueError for the program, which only :meth:`Engine.load` sees."""
+    """Check a region as :func:`elements` does; ValueError for the program, which only :meth:`Engine.load`
+    sees.
+    """
     if region == Region.PROGRAM:
         raise ValueError("a program is loaded and run, not read")
     return elements(config, region, first, n)

@@ -63,7 +63,7 @@ class State(IntEnum):
 
 
 class Verdict(IntEnum):
-    """What became of a word."""
+    """Outcome of a word."""
 
     SAMPLE = 0
     SHORT = 1

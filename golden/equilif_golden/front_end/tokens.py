@@ -72,7 +72,9 @@ class Scaling(NamedTuple):
 
     @classmethod
     def of(cls, mean: npt.ArrayLike, deviation: npt.ArrayLike) -> Self:
-        """From mean and standard deviation (bands,) of the levelled codes of training samples."""
+        """Make a scaling of mean and standard deviation (bands,) of the levelled codes of training
+        samples.
+        """
         scale = np.rint((127 << SCALE_SHIFT) / (SIGMAS * MEAN_UNIT * np.maximum(deviation, 1e-9)))
         center = np.clip(np.rint(np.asarray(mean) * MEAN_UNIT), 0, 256 * MEAN_UNIT - 1)
         return cls(center.astype(np.int64), np.clip(scale, 1, MAX_SCALE).astype(np.int64))

@@ -49,7 +49,7 @@ class Command(IntEnum):
 
 
 class Status(IntEnum):
-    """Of a reply; :data:`MEANING` says what each means."""
+    """Status of a reply; :data:`MEANING` explains each."""
 
     OK = 0
     BAD_FRAME = 1
@@ -147,7 +147,7 @@ _WIDTHS = ("weight_width", "fraction", "accumulator_width", "charge_width")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a device says about itself."""
+    """Identity that a device answers."""
 
     config: EngineConfig
     build_id: int
@@ -264,7 +264,7 @@ def slip(frame: bytes) -> bytes:
 
 
 def unslip(packet: bytes) -> tuple[bytes, bool]:
-    """What :func:`slip` was given, of what stands before END; whether an escape in it is wrong."""
+    """Decode SLIP before END; also whether an escape is invalid."""
     frame = bytearray()
     bad = False
     escaped = False

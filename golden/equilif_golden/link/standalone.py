@@ -186,7 +186,7 @@ class Registers:
 
     @classmethod
     def unpack(cls, data: bytes) -> Registers:
-        """From all elements, as they are read."""
+        """Unpack all elements in their reading order."""
         out = cls()
         for n, (word,) in enumerate(struct.iter_unpack("<I", data)):
             out.put(n, word)
@@ -194,7 +194,7 @@ class Registers:
 
 
 def step(bits: int) -> int:
-    """From a field of a register to the next: whole bytes, and bits of their own in the first one."""
+    """Advance from a field of a register to the next: whole bytes, and separate bits in the first one."""
     return 1 if bits == 1 else -(-bits // 8) * 8
 
 
@@ -239,7 +239,7 @@ class Stop(Exception):
 
 
 class Carrier(Protocol):
-    """What carries out the trainer's frames: equilif_golden.link.device.Device."""
+    """Executor of the trainer's frames: equilif_golden.link.device.Device."""
 
     def packet(self, packet: bytes, *, own: bool = False) -> bytes | None: ...
     def recorded(self, packet: bytes, sequence: int) -> bytes | None: ...

@@ -22,7 +22,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class Taught:
-    """What a teacher says about n samples.
+    """Predictions of a teacher for n samples.
 
     logits   (n, positions, classes)
     hidden   activities (n, positions, features), by population of the student that learns them

@@ -29,7 +29,7 @@ MAX_SEED = (1 << 62) - 1
 
 @dataclass(frozen=True)
 class Convergence:
-    """How one batch settled: evaluations of f, and by sample the largest |f(r) - r| that is left."""
+    """Convergence of one batch: evaluations of f, and by sample the largest |f(r) - r| that is left."""
 
     iterations: int
     residual: Tensor
@@ -103,7 +103,7 @@ class _Implicit(torch.autograd.Function):
 
 
 class Equilibrium(torch.nn.Module):
-    """What networks and convolutions share: how they settle, and how the last batch did, there and back.
+    """Fixed-point iteration shared by networks and convolutions, forward and backward.
 
     ``tolerance``: of a rate, and of the adjoint relative to the largest entry of the sample's gradient.
     ``limit``: evaluations at most.  ``memory``: iterates that are mixed.

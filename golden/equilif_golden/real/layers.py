@@ -33,7 +33,7 @@ U8 = npt.NDArray[np.uint8]
 def layer_report(
     network: Network, weights: Mapping[str, Raw], x: npt.ArrayLike, y_labels: npt.ArrayLike
 ) -> dict[str, dict[str, Any]]:
-    """What samples show of each LIF population, by its name; JSON-able.
+    """Statistics of each LIF population over samples, by name; JSON-able.
 
     ``x``: (n, n_inputs) 8-bit inputs.  ``y_labels``: (n,) classes.
 

@@ -1,4 +1,4 @@
-"""What a synapse carries in real numbers, there and back: a matrix, a kernel over maps, a bias they share.
+"""Synapses in real numbers, forward and backward: a matrix, a kernel over maps, a shared bias.
 
 Neurons of maps lie position by position (equilif_golden.populations), torch's layout "channels last": a
 convolution needs no copy of them.

@@ -36,7 +36,7 @@ class Averages:
 
 
 class Model(Protocol):
-    """What is needed of equilif_golden.real.rates.Rates, which has more."""
+    """Interface of equilif_golden.real.rates.Rates that is used here."""
 
     network: Network
     attending: dict[str, SelfAttention]

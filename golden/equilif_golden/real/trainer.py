@@ -336,7 +336,7 @@ class Trainer:
         sums.batches += 1
 
     def state(self) -> dict[str, Any]:
-        """For torch.save: weights, optimiser and learning rate."""
+        """State for torch.save: weights, optimiser and learning rate."""
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),

@@ -31,7 +31,7 @@ SCALE = 16.0  #: logits are output rates times this
 
 @dataclass(frozen=True)
 class Start:
-    """How the weights of a synapse start, and their relative learning rate, large where weights are.
+    """Initial weights of a synapse and their relative learning rate, large where weights are.
 
     ``removed``: mean presynaptic rate, whose drive the bias removes.  ``bias``: mean drive.
     """

@@ -50,7 +50,7 @@ class Unsettled(ArithmeticError, ValueError):
 
 @dataclass(frozen=True)
 class Ends:
-    """Where the neurons of a synapse's two populations are, and which of them share weights."""
+    """Positions of the neurons of a synapse's two populations, and those that share weights."""
 
     pre: slice
     post: slice

@@ -180,7 +180,7 @@ class Lanes(wiring.Component):
         return m
 
     def _lane_words(self, m: Module, stages: Stages, weights: WeightArray, state: State) -> list[Value]:
-        """For every lane its weight, or its values at +beta and -beta; host reads arrive at lane 0."""
+        """Weight of every lane, or its values at +beta and -beta; host reads arrive at lane 0."""
         p = self.config.lanes
         before = stages.timing.words - 1
         host_reads = delayed(m, self.host.read, before + stages.timing.lead, "host_read")

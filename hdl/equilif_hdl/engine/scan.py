@@ -208,7 +208,7 @@ class Scanner(wiring.Component):
     def _convolution_places(
         self, m: Module, place: Place, present: Group
     ) -> tuple[list[Assign], list[Assign]]:
-        """As :meth:`_dense_places`, position by position; events carry the extent of their walk."""
+        """Places of a convolution, position by position; events carry the extent of their walk."""
         m.submodules.positions = positions = self.positions
         group = Signal.like(self.src)
         new_position = Signal()  # the next event is the first of its position

@@ -95,7 +95,7 @@ def rereads(config: EngineConfig) -> dict[Op, int]:
 
 
 class StatusSource(NamedTuple):
-    """Which commands raise a status signal, and in which stage."""
+    """Commands that raise a status signal, and their stage."""
 
     stage: int
     op: Op

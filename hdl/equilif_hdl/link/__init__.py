@@ -1,1 +1,1 @@
-"""From a serial line or a bus to the engine's host port."""
+"""Links from a serial line or a bus to the engine's host port."""

@@ -25,7 +25,9 @@ class Item(Fields):
 
 
 class Decoded(Fields):
-    """As Item.  ``bad``, with ``end``: the frame has an invalid escape or a byte with a transport error."""
+    """Decoded item. ``bad``, with ``end``: the frame has an invalid escape or a byte with a transport
+    error.
+    """
 
     data: Value
     end: Value

@@ -219,7 +219,8 @@ class ScanBench:
 
 
 def begins(geometry: Geometry, lanes: int, *, back: bool) -> list[tuple[int, ...]]:
-    """For each source group: first tile, dither of row 0, first group, columns and rows, by definition: of
+    """Start of each source group: first tile, dither of row 0, first group, columns and rows, by
+    definition: of
     the first target position, or of none.
     """
     g = geometry

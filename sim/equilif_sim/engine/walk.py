@@ -193,7 +193,7 @@ def random_case(config: EngineConfig, op: Op) -> tuple[Instruction, list[dict[st
 
 
 def random_convolution(config: EngineConfig) -> tuple[Instruction, list[dict[str, int]], Geometry]:
-    """With ``convolution``: events with any number of target positions, in any order."""
+    """Random convolution; with ``convolution`` events with any number of target positions, in any order."""
     ins, events = random_case(config, random.choice([Op.DRIVE, Op.GATHER, Op.LEARN]))
     ins = replace(ins, mode=random.choice([0, SourceMode.COLUMN]) if ins.op == Op.GATHER else 0)
     most = config.value_groups

@@ -75,7 +75,7 @@ def frame_bytes(codes: npt.ArrayLike) -> npt.NDArray[np.uint8]:
 
 
 class FramesTop(wiring.Component):
-    """As equilif_hdl.top.Top with a flash and a microphone; ``byte``: of frames."""
+    """Board equilif_hdl.top.Top with a flash and a microphone; ``byte``: of frames."""
 
     pins: Interface
     flash: FlashPins.Members

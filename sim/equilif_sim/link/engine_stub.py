@@ -154,7 +154,7 @@ class StubDevice(Device):
 
 
 class HostBench(wiring.Component):
-    """What is simulated: Host and EngineStub."""
+    """Design under test: Host and EngineStub."""
 
     i: Stream[Received]
     o: Stream[Signal]

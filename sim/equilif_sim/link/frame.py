@@ -119,7 +119,7 @@ class FrameBench:
         raise AssertionError("the payload does not end")
 
     def status(self, frame: bytes, *, bad: bool = False) -> Status:
-        """What the protocol says of a frame."""
+        """Status of a frame by the protocol."""
         if bad:
             return Status.BAD_FRAME
         if len(frame) > self.frame_bytes:

@@ -33,7 +33,7 @@ stalls = cocotb.parametrize(i_pause=[never, often], o_pause=[never, often])
 
 
 class Slip(wiring.Component):
-    """What is simulated: both blocks, side by side."""
+    """Design under test: both blocks, side by side."""
 
     e_i: Stream[Item]
     e_o: Stream[Signal]

@@ -242,7 +242,7 @@ def data_of(n: int) -> bytes:
 
 
 def spoken(data: bytes) -> bytes:
-    """As a host sends it that has nothing to say now and then."""
+    """Bytes of a host with idle bytes in between."""
     out = bytearray()
     for byte in stuff(data):
         out += bytes([NOTHING]) * random.choice((0, 0, 0, 1, 3)) + bytes([byte])

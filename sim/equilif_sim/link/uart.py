@@ -29,7 +29,7 @@ CYCLE = 10_000  #: ps
 
 
 class Uart(wiring.Component):
-    """What is simulated: both directions; ``loop`` joins them."""
+    """Design under test: both directions; ``loop`` joins them."""
 
     i: Stream[Signal]
     o: Stream[Received]

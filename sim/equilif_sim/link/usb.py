@@ -41,7 +41,7 @@ def bytes_of(bits: Sequence[int]) -> bytes:
 
 
 def crc(bits: Iterable[int], width: int, polynomial: int) -> list[int]:
-    """Of the bits as they go over the line, and as it goes over the line."""
+    """CRC of bits in their order on the line, in the order of the line."""
     register = (1 << width) - 1
     for bit in bits:
         top = register >> width - 1
@@ -60,7 +60,8 @@ def data_packet(pid: int, data: bytes) -> bytes:
 
 
 def line_states(packet: bytes) -> list[tuple[int, int]]:
-    """With what stands before and behind it, a bit each: a 0 changes the line, and a 0 is put in behind six
+    """Encode with sync and end of packet, one state per bit: a 0 changes the line, and a 0 is put in
+    behind six
     ones.
     """
     out = []
@@ -76,7 +77,7 @@ def line_states(packet: bytes) -> list[tuple[int, int]]:
 
 
 def packet_of(states: Sequence[tuple[int, int]]) -> bytes:
-    """What such states say; AssertionError when they are none of a packet."""
+    """Decode line states; AssertionError when they are no packet."""
     bits = []
     ones = 0
     last = J

@@ -131,13 +131,13 @@ def simulate(
 
 
 def bench_config() -> dict[str, Any]:
-    """In the simulator: the configuration of :func:`simulate`."""
+    """Configuration of :func:`simulate`, read in the simulator."""
     config: dict[str, Any] = json.loads(os.environ[CONFIG])
     return config
 
 
 def engine_config(raw: Mapping[str, Any] | None = None) -> EngineConfig:
-    """In the simulator: the EngineConfig in the configuration, or in ``raw``."""
+    """EngineConfig in the configuration, or in ``raw``, read in the simulator."""
     raw = bench_config() if raw is None else raw
     return EngineConfig.from_dict(raw)
 
