@@ -32,12 +32,12 @@ from equilif.commands.options import INPUT, STREAM, FileUse, Given, OptionGroup,
 from equilif.data import Name
 from equilif.host.buses import BUSES
 from equilif.interrupts import interrupted
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif.training.names import NETWORK, RUN
 from equilif.training.storage.pretrained import model_path
 from equilif_golden import files
 from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif_sim.tools.verilator as verilator

@@ -13,10 +13,10 @@ import typer
 from equilif.commands import Baud, OnPort, panel, saved_network
 from equilif.commands.options import CHANGED, DEFAULTS, INPUT, OUTPUT, EngineOptions, fields_of
 from equilif.commands.training import show_displaced
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import hardware as show_hardware
+from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif_boards.build as builder

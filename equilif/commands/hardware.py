@@ -33,10 +33,10 @@ from equilif.commands.options import (
     TrainedPhases,
     fields_of,
 )
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif_golden import files
+from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif.hardware.driver as driver

@@ -12,12 +12,12 @@ import typer
 
 from equilif.commands import MADE, OwnOptions, panel
 from equilif.commands.options import INPUT, OUTPUT
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import network as show_network
 from equilif_golden import files
 from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif.data.own as own_data

@@ -31,11 +31,11 @@ from equilif.commands import (
 )
 from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, TrainedPhases
 from equilif.commands.training import TrainingData, learner_at, out_folder, trained
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif_golden import files
 from equilif_golden.files import RESULTS
+from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif.data.own as own_data

@@ -13,10 +13,10 @@ import typer
 from equilif.commands import Baud, OverwriteFiles, panel, saved_network
 from equilif.commands.options import INPUT, OUTPUT, fields_of
 from equilif.commands.training import show_displaced
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif_golden import files
+from equilif_golden.lazy import lazy
 
 with lazy():
     from equilif import lesson as lessons

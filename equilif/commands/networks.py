@@ -11,13 +11,13 @@ import typer
 
 from equilif.commands import DATA_HELP, MADE, Data, Folder, Hidden, OwnOptions, panel, resolved
 from equilif.commands.options import INPUT, OUTPUT, STREAM, FileUse
-from equilif.lazy import lazy
 from equilif.show import console
 from equilif.show import network as show_network
 from equilif.training.names import HISTORY
 from equilif.training.storage.pretrained import Card, model_path
 from equilif_golden import files
 from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 
 with lazy():
     from equilif import results

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from equilif.commands import Data, Overwrite, OverwriteFiles, Seed, panel
 from equilif.commands.options import INPUT, OUTPUT
-from equilif.lazy import lazy
 from equilif.show import bench as show_bench
 from equilif.show import console as show
 from equilif_golden import files
 from equilif_golden.extras import MissingExtra
 from equilif_golden.files import RESULTS
+from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif_sim.tools.verilator as verilator

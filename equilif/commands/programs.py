@@ -11,8 +11,8 @@ import typer
 from equilif.commands import panel, saved_network
 from equilif.commands.hardware import Lanes, engine_of
 from equilif.commands.options import INPUT
-from equilif.lazy import lazy
 from equilif.show import console as show
+from equilif_golden.lazy import lazy
 
 with lazy():
     from equilif.training.settings import netfile

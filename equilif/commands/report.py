@@ -9,10 +9,10 @@ import typer
 
 from equilif.commands import panel, reason
 from equilif.commands.options import INPUT, OUTPUT
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif_golden import files
 from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 
 with lazy():
     from equilif.data.sets import dataset

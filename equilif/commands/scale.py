@@ -25,11 +25,11 @@ from equilif.commands import (
 )
 from equilif.commands.options import INPUT, OUTPUT
 from equilif.commands.training import TrainingData, out_folder, trained
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
 from equilif.show import training as show_training
 from equilif_golden import files
+from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif.data.own as own_data

@@ -26,8 +26,8 @@ from equilif.commands import (
 )
 from equilif.commands.options import OUTPUT, fields_of
 from equilif.commands.training import out_folder
-from equilif.lazy import lazy
 from equilif.show import console as show
+from equilif_golden.lazy import lazy
 
 with lazy():
     import equilif.data.own as own_data

@@ -13,11 +13,11 @@ import typer
 from equilif.commands import DATA_HELP, print_notes
 from equilif.commands.options import INPUT
 from equilif.data import Name
-from equilif.lazy import lazy
 from equilif.show import console as show
 from equilif.show import training as show_training
 from equilif.training.names import HISTORY, NETWORK
 from equilif_golden.files import RESULTS
+from equilif_golden.lazy import lazy
 
 with lazy():
     from equilif.host import ports

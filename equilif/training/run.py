@@ -31,7 +31,11 @@ from equilif.training.storage.history import (
 )
 from equilif.training.storage.records import check_name, save_network
 from equilif_golden.kernel import Kernel
+from equilif_golden.lazy import lazy
 from equilif_golden.network import Network, Weights
+
+with lazy():  # needs torch
+    from equilif.training.backends import rates
 
 START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
 
@@ -113,9 +117,9 @@ class Run:
         if plan.rates is None:
             first = plan.seeds[0] if seed is None else seed
             return cls(EquilibriumPropagation.start(plan, loaded, first, make), command=command or "train")
-        from equilif.training.backends.rates import ImplicitDifferentiation
-
-        return cls(ImplicitDifferentiation.start(plan, loaded, seed or 0), command=command or "train-rates")
+        return cls(
+            rates.ImplicitDifferentiation.start(plan, loaded, seed or 0), command=command or "train-rates"
+        )
 
     @classmethod
     def resume(
@@ -142,9 +146,7 @@ class Run:
         if plan.rates is None:
             backend, places = EquilibriumPropagation.resume(folder, saved, plan, loaded, make)
         else:
-            from equilif.training.backends.rates import ImplicitDifferentiation
-
-            backend, places = ImplicitDifferentiation.resume(folder, saved, plan, loaded)
+            backend, places = rates.ImplicitDifferentiation.resume(folder, saved, plan, loaded)
         history = list(saved.epochs[:places])
         marks = list(saved.marks[: max(0, places - len(saved.epochs))])
         command = "train-rates" if saved.real else "train"

@@ -22,6 +22,8 @@ from equilif import cli, commands, results
 from equilif.commands.options import CHANGED, INPUT
 from equilif.data.sets import images as data
 from equilif.data.sets import sequences
+from equilif.hardware import verify
+from equilif.training.analysis.trace import record
 from equilif.training.backends import phases
 from equilif.training.run import Run
 from equilif.training.settings import netfile, tables
@@ -29,9 +31,11 @@ from equilif.training.settings.description import Description
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_golden import files, network
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
+from equilif_sim import verilated
 from tests.cli import BOARD, PNG, error_of, run
 
 COMMANDS = (
@@ -79,8 +83,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def one_engine() -> Iterator[None]:
     """Avoid the seconds of Verilog generation that find a cached engine."""
-    from equilif_sim import verilated
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verilated, "_build", functools.cache(verilated._build))
         yield
@@ -518,8 +520,6 @@ def test_verify_without_feedback(tmp_path):
 
 def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, Any], Any]) -> None:
     """An RTL engine that calls ``fault`` after each training sample."""
-    from equilif.hardware import verify
-    from equilif_golden.engine.chip import Chip
 
     class Faulty(Chip):
         n = -1
@@ -596,8 +596,6 @@ def test_demo_without_tools(tmp_path, monkeypatch):
 
 def test_trace_ends_with_measured_rates():
     """The sliding rates at the end of each phase are the rates that learning uses, for every leak."""
-    from equilif.training.analysis.trace import record
-
     d = data.load("digits")
     for schedule in (Schedule(), Schedule(free=17, nudged=9, leak=3)):
         net = network.Network.chain(64, 12, 10, schedule=schedule)
@@ -613,8 +611,6 @@ def test_trace_ends_with_measured_rates():
 
 
 def test_trace_of_errors_has_the_free_phase():
-    from equilif.training.analysis.trace import record
-
     d = data.load("digits")
     net = network.Network.chain(64, 12, 10, schedule=Schedule(free=9, window=8, contrast="errors"))
     t = record(net, net.initial_weights(1), d.x_train[0], int(d.y_train[0]))

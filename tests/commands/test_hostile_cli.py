@@ -25,6 +25,7 @@ import string
 import struct
 import subprocess
 import sys
+import threading
 import traceback
 import types
 import typing
@@ -813,7 +814,6 @@ def check_environment(environment: str, line: str, expected: bytes, folder: Path
 def test_endless_port(folder):
     """A device that sends other data forever, such as a GPS receiver."""
     import pty
-    import threading
 
     leader, follower = pty.openpty()
     stop = threading.Event()

@@ -14,6 +14,7 @@ from equilif_golden.link.standalone import (
     Fault,
 )
 from equilif_hdl.link.flash import FlashController
+from equilif_sim.board import Board
 from equilif_sim.tools.run import simulate
 from tests.link.test_standalone import WRITES, older_version, other_slot
 from tests.standalone import (
@@ -39,8 +40,6 @@ verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is 
 
 @pytest.fixture(scope="module")
 def rtl():
-    from equilif_sim.board import Board
-
     return Board(CONFIG, flash=AREA, build_id=0)
 
 
