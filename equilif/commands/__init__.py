@@ -168,14 +168,7 @@ DATA_HELP = (
     "folder with one subfolder of images, WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 "
     "in the binary version (folder or archive)."
 )
-AnyData = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help=DATA_HELP,
-    ),
-    INPUT,
-]
+AnyData = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP), INPUT]
 
 
 ConfigFile = Annotated[
@@ -238,17 +231,23 @@ OwnOptions = Annotated[
 MADE: Any = None
 
 
-def saved_network(help: str, **options: Any) -> Any:
-    """Option or argument that names a network.npz, the folder of a run, or a pretrained network."""
-    return {"parser": model_path, "metavar": "NETWORK", "help": help, **options}
+def saved_network(**options: Any) -> Any:
+    """Of an option or argument: a network.npz, the folder of a run, or the name of a pretrained network."""
+    return {"parser": model_path, "metavar": "NETWORK", **options}
+
+
+def network_option(help: str, **options: Any) -> Any:
+    return typer.Option(**saved_network(help=help, **options))
+
+
+def network_argument(help: str) -> Any:
+    return typer.Argument(**saved_network(help=help))
 
 
 Json = Annotated[
     Path | None,
     typer.Option(
-        "--json",
-        help="Write the results to this file as JSON; - is standard output.",
-        metavar="FILE",
+        "--json", help="Write the results to this file as JSON; - is standard output.", metavar="FILE"
     ),
     STREAM,
 ]
@@ -290,8 +289,7 @@ Resume = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None,
-    typer.Option(help="Seed of weights and sample order.", show_default="the preset's first"),
+    int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")
 ]
 #: of a network and its learning
 Hidden = Annotated[
@@ -308,10 +306,7 @@ Epochs = Annotated[
 ]
 
 
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace an existing run in --out."),
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing run in --out.")]
 
 
 OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
@@ -485,8 +480,7 @@ def _version(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     figures: Annotated[
-        Figures,
-        typer.Option(help="Format of figures: `equilif --figures pdf train digits`."),
+        Figures, typer.Option(help="Format of figures: `equilif --figures pdf train digits`.")
     ] = Figures.png,
 ) -> None:
     os.environ["EQUILIF_FIGURES"] = figures

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Baud, OnPort, panel, saved_network
+from equilif.commands import Baud, OnPort, network_argument, network_option, panel
 from equilif.commands.options import CHANGED, DEFAULTS, INPUT, OUTPUT, EngineOptions, fields_of
 from equilif.commands.training import show_displaced
 from equilif.show import console as show
@@ -34,8 +34,7 @@ command = panel("Boards")
 BOARD_HELP = "Name of a board (`equilif boards` lists them), or a Python file that defines one."
 BoardName = Annotated[str, typer.Argument(help=BOARD_HELP), INPUT]
 OtherLanes = Annotated[
-    int | None,
-    typer.Option(help="Number of lanes; memory sizes stay.", show_default="the board's"),
+    int | None, typer.Option(help="Number of lanes; memory sizes stay.", show_default="the board's")
 ]
 OtherWeights = Annotated[int | None, typer.Option(help="Weight capacity.", show_default="the board's")]
 
@@ -70,8 +69,7 @@ class RoutingOptions:
     ] = None
     retries: Annotated[int, typer.Option(help="Maximum number of seeds for timing closure.", min=1)] = 8
     seeds: Annotated[
-        int,
-        typer.Option(help="Number of seeds to measure f_max with, the first one included.", min=1),
+        int, typer.Option(help="Number of seeds to measure f_max with, the first one included.", min=1)
     ] = 1
     minutes: Annotated[float, typer.Option(help="Time limit per seed, in minutes.")] = 120
 
@@ -181,9 +179,7 @@ def build(
 def flash(
     board: BoardName,
     bitstream: Annotated[
-        Path | None,
-        typer.Option(help="Bitstream file.", show_default="the build in build/BOARD"),
-        INPUT,
+        Path | None, typer.Option(help="Bitstream file.", show_default="the build in build/BOARD"), INPUT
     ] = None,
 ) -> dict[str, Any]:
     """Write a bitstream into the configuration flash of a board with openFPGALoader.
@@ -224,11 +220,9 @@ class PlayedOptions:
     ] = None
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="With --microphone or --sensor: a network.npz that was trained with --set "
-                "data.front_end=true."
-            )
+        network_option(
+            help="With --microphone or --sensor: a network.npz that was trained with --set "
+            "data.front_end=true."
         ),
         INPUT,
     ] = None
@@ -458,11 +452,9 @@ def save(
     out: Annotated[Path, typer.Argument(help="Output file (network.npz)."), OUTPUT],
     like: Annotated[
         Path,
-        typer.Option(
-            **saved_network(
-                help="A network.npz of the same structure, or a pretrained network by name; it supplies what "
-                "a board does not hold (topology, embedding table)."
-            )
+        network_option(
+            help="A network.npz of the same structure, or a pretrained network by name; it supplies what "
+            "a board does not hold (topology, embedding table)."
         ),
         INPUT,
     ],
@@ -509,10 +501,8 @@ def save(
 def restore(
     network: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(
-                help="A network.npz of `equilif train` or `equilif save`, or a pretrained network by name."
-            )
+        network_argument(
+            help="A network.npz of `equilif train` or `equilif save`, or a pretrained network by name."
         ),
         INPUT,
     ],
@@ -554,11 +544,11 @@ def restore(
                 board, network, file, new_classes=new_classes, overwrite=overwrite, progress=progress
             )
         show.console.print(
-            f"the board hears {stored.classes} classes from power-on; {stored.new_classes} more can be "
-            f"learned, with {stored.stored:,} of {stored.of:,} stored words for replay; the network is in "
-            f"{show.literal(file)}"
+            f"the board hears {stored['classes']} classes from power-on; {stored['new_classes']} more can be "
+            f"learned, with {stored['stored']:,} of {stored['of']:,} stored words for replay; the network is "
+            f"in {show.literal(file)}"
         )
-        return {"network": file, **dataclasses.asdict(stored)}
+        return {"network": file, **stored}
     if new_classes is not None or out is not None or overwrite:
         raise ValueError("--new-classes, --out and --overwrite belong to --flash: give it too")
     with show.console.status("the weights are written to the board"):

@@ -19,20 +19,12 @@ from equilif.commands import (
     OverwriteFiles,
     OwnOptions,
     Seed,
+    network_option,
     panel,
     resolved,
-    saved_network,
     scheduled,
 )
-from equilif.commands.options import (
-    CHANGES,
-    DEFAULTS,
-    INPUT,
-    OUTPUT,
-    EngineChanges,
-    TrainedPhases,
-    fields_of,
-)
+from equilif.commands.options import CHANGES, DEFAULTS, INPUT, OUTPUT, EngineChanges, TrainedPhases, fields_of
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif_golden import files
@@ -52,10 +44,7 @@ with lazy():
 command = panel("Hardware")
 LANES = 4
 SAMPLES = 200
-Lanes = Annotated[
-    int | None,
-    typer.Option(help="Engine lanes: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
-]
+Lanes = Annotated[int | None, typer.Option(help="Engine lanes: 2, 4, 8, 16 or 32.", show_default=str(LANES))]
 
 
 @dataclass(frozen=True)
@@ -72,8 +61,7 @@ class ExtentOptions:
         bool, typer.Option("--all", help="One epoch over all training samples, and all test samples.")
     ] = False
     full: Annotated[
-        bool,
-        typer.Option("--full", help="The complete training run of the preset, and all test samples."),
+        bool, typer.Option("--full", help="The complete training run of the preset, and all test samples.")
     ] = False
 
     @property
@@ -89,11 +77,8 @@ def verify(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="Start from this network.npz, or pretrained network by name.",
-                show_default="untrained",
-            )
+        network_option(
+            help="Start from this network.npz, or pretrained network by name.", show_default="untrained"
         ),
         INPUT,
     ] = None,
@@ -169,11 +154,9 @@ def energy(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="A network.npz of `equilif train`, or a pretrained network by name.",
-                show_default="untrained",
-            )
+        network_option(
+            help="A network.npz of `equilif train`, or a pretrained network by name.",
+            show_default="untrained",
         ),
         INPUT,
     ] = None,
@@ -282,8 +265,7 @@ class SizeOptions:
     pipeline: Annotated[
         Pipelines | None,
         typer.Option(
-            help="Pipeline: spram for single-port weight memories, deep for all others.",
-            show_default="deep",
+            help="Pipeline: spram for single-port weight memories, deep for all others.", show_default="deep"
         ),
     ] = None
 
@@ -303,20 +285,15 @@ def export(
     build_id: Annotated[
         int | None,
         typer.Option(
-            help="Value of the register BUILD of the AXI wrapper.",
-            min=0,
-            max=(1 << 32) - 1,
-            show_default="0",
+            help="Value of the register BUILD of the AXI wrapper.", min=0, max=(1 << 32) - 1, show_default="0"
         ),
     ] = None,
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="Also write this network.npz, or pretrained network by name, for the engine "
-                "(network.h, network.bin), and a C driver.",
-                show_default="none",
-            )
+        network_option(
+            help="Also write this network.npz, or pretrained network by name, for the engine "
+            "(network.h, network.bin), and a C driver.",
+            show_default="none",
         ),
         INPUT,
     ] = None,

@@ -23,10 +23,11 @@ from equilif.commands import (
     Resume,
     Seed,
     Set,
+    network_argument,
+    network_option,
     panel,
     print_notes,
     resolved,
-    saved_network,
     scheduled,
 )
 from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, TrainedPhases
@@ -103,35 +104,27 @@ def train(
     """
     source = None if data is None else own_data.chosen(data)
     given = options.changes(patches, label=label, hidden=hidden, seed=seed, epochs=epochs)
-    seeds = jobs.seeds(seed)
-    request = resolving.Request(
-        data=source or Data.digits,
-        folder=folder,
-        reading=given.own.reading,
-        config=config,
-        hidden=hidden or None,
-        changes=given.network,
-        settings={"epochs": epochs},
-    )
-    job = jobs.Job(
-        request,
-        out or out_folder(source, suffix="-seeds" if isinstance(seeds, range) else ""),
-        seed=seeds,
+    several = jobs.seeds(seed)
+    return trained(
+        source,
+        given,
+        out or out_folder(source, suffix="-seeds" if isinstance(several, range) else ""),
+        seed=several,
         resume=resume,
-        source=source,
+        hidden=hidden,
         epochs=epochs,
-        fixed={"config": config, "hidden": hidden or None, "seed": seed, **given.fixed},
+        folder=folder,
+        fixed={"config": config, "hidden": hidden or None, "seed": seed},
+        config=config,
+        port=port,
     )
-    return trained(job, given.run, port)
 
 
 @command
 def evaluate(
     network: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(help="A network.npz of `equilif train`, or a pretrained network by name.")
-        ),
+        network_argument(help="A network.npz of `equilif train`, or a pretrained network by name."),
         INPUT,
     ],
     data: Annotated[
@@ -282,7 +275,7 @@ def recall(
 def attention(
     network: Annotated[
         Path,
-        typer.Argument(**saved_network(help="A network.npz or pretrained network with an attention layer.")),
+        network_argument(help="A network.npz or pretrained network with an attention layer."),
         INPUT,
     ],
     sample: Annotated[
@@ -344,11 +337,9 @@ def gradient(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="Analyse this network only: a network.npz, or a pretrained network by name.",
-                show_default="the preset, untrained and trained",
-            )
+        network_option(
+            help="Analyse this network only: a network.npz, or a pretrained network by name.",
+            show_default="the preset, untrained and trained",
         ),
         INPUT,
     ] = None,

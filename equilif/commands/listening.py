@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Baud, OverwriteFiles, panel, saved_network
+from equilif.commands import Baud, OverwriteFiles, network_argument, panel
 from equilif.commands.options import INPUT, OUTPUT, fields_of
 from equilif.commands.training import show_displaced
 from equilif.show import console as show
@@ -68,9 +68,7 @@ class LessonOptions:
 def listen(
     network: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(help="A network.npz that was trained with --set data.front_end=true.")
-        ),
+        network_argument(help="A network.npz that was trained with --set data.front_end=true."),
         INPUT,
     ],
     source: Annotated[

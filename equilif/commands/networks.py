@@ -45,8 +45,7 @@ def init(
     ] = Path("net.toml"),
     hidden: Hidden = None,
     keys: Annotated[
-        bool,
-        typer.Option("--keys", help="Print all keys of --set with meaning, default and range instead."),
+        bool, typer.Option("--keys", help="Print all keys of --set with meaning, default and range instead.")
     ] = False,
     schema: Annotated[
         Path | None,

@@ -163,10 +163,7 @@ EngineChanges = Annotated[
         {
             name: Annotated[
                 bool,
-                typer.Option(
-                    CHANGES[name],
-                    help=f"{'Omit' if option.default else 'Include'} {option.text}.",
-                ),
+                typer.Option(CHANGES[name], help=f"{'Omit' if option.default else 'Include'} {option.text}."),
             ]
             for name, option in OPTIONS.items()
         },

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import panel, saved_network
+from equilif.commands import network_argument, panel
 from equilif.commands.hardware import Lanes, engine_of
 from equilif.commands.options import INPUT
 from equilif.show import console as show
@@ -25,7 +25,7 @@ command = panel("Hardware")
 def program(
     network: Annotated[
         Path,
-        typer.Argument(**saved_network(help="Network file, network.npz, or pretrained network by name.")),
+        network_argument(help="Network file, network.npz, or pretrained network by name."),
         INPUT,
     ],
     board: Annotated[
@@ -33,13 +33,7 @@ def program(
     ] = None,
     lanes: Lanes = None,
     learning_rate: Annotated[
-        float,
-        typer.Option(
-            "--learning-rate",
-            "--lr",
-            help="Learning rate; 0: no LEARN instructions.",
-            min=0,
-        ),
+        float, typer.Option("--learning-rate", "--lr", help="Learning rate; 0: no LEARN instructions.", min=0)
     ] = 0.0,
 ) -> dict[str, Any]:
     """List the engine program of a network, one instruction per line.

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from equilif.commands import (
     MADE,
-    Data,
     Epochs,
     Folder,
     Hidden,
@@ -20,8 +19,8 @@ from equilif.commands import (
     OwnOptions,
     Resume,
     Set,
+    network_argument,
     panel,
-    saved_network,
 )
 from equilif.commands.options import INPUT, OUTPUT
 from equilif.commands.training import TrainingData, out_folder, trained
@@ -35,8 +34,6 @@ with lazy():
     import equilif.data.own as own_data
     from equilif import nir
     from equilif.bench import sweep as sweeping
-    from equilif.training import job as jobs
-    from equilif.training import resolve as resolving
     from equilif.training import run as runs
     from equilif.training.analysis import deploy as deploying
     from equilif.training.backends import rates
@@ -86,27 +83,20 @@ def train_rates(
         data=options.RATES_DATA,
         run=("tensorboard",),
     )
-    request = resolving.Request(
-        data=source or Data.digits,
-        folder=folder,
-        reading=given.own.reading,
-        hidden=hidden or None,
-        changes=given.network,
-        settings={"epochs": epochs},
-        rates=True,
-    )
     show.console.quiet = not rates.leads()
-    job = jobs.Job(
-        request,
+    return trained(
+        source,
+        given,
         out or out_folder(source, "rates-"),
         seed=seed,
         resume=resume,
-        source=source,
+        hidden=hidden,
         epochs=epochs,
-        fixed={"hidden": hidden or None, "seed": seed, **given.fixed},
+        folder=folder,
+        fixed={"hidden": hidden or None, "seed": seed},
+        rates=True,
         leads=rates.leads(),
     )
-    return trained(job, given.run)
 
 
 @command
@@ -145,11 +135,9 @@ def deploy(
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(
-                help="network.npz of `equilif train`, pretrained network by name, or .nir file of another "
-                "framework."
-            )
+        network_argument(
+            help="network.npz of `equilif train`, pretrained network by name, or .nir file of another "
+            "framework."
         ),
         INPUT,
     ],
@@ -247,9 +235,7 @@ def sweep(
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--grid",
-            help="Swept parameter: name=value,value,...; repeat for more.",
-            show_default=False,
+            "--grid", help="Swept parameter: name=value,value,...; repeat for more.", show_default=False
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Output folder: points, table, plot."), OUTPUT] = Path(

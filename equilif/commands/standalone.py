@@ -55,8 +55,7 @@ def upload(
     data: AnyData,
     options: Annotated[NetworkOptions, fields_of(NetworkOptions)] = NetworkOptions(),
     samples: Annotated[
-        int | None,
-        typer.Option(help="First N training samples.", min=1, show_default="as many as fit"),
+        int | None, typer.Option(help="First N training samples.", min=1, show_default="as many as fit")
     ] = None,
     tests: Annotated[
         int | None,

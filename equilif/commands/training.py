@@ -22,7 +22,7 @@ from equilif_golden.lazy import lazy
 with lazy():
     from equilif.host import ports
     from equilif.training import job as jobs
-    from equilif.training import parallel
+    from equilif.training import parallel, resolve
     from equilif.training import run as training
     from equilif.training.settings import options as settings
     from equilif.training.storage import tensorboard
@@ -44,8 +44,41 @@ def out_folder(source: Name | Path | None, prefix: str = "", suffix: str = "") -
     return Path(RESULTS) / f"{prefix}{name}{suffix}"
 
 
-def trained(job: jobs.Job, options: settings.RunOptions, port: str | None = None) -> dict[str, Any]:
-    """Train, and print the results."""
+def trained(
+    source: Name | Path | None,
+    given: settings.Changes,
+    out: Path,
+    *,
+    seed: int | range | None,
+    resume: bool | None,
+    hidden: list[str] | None,
+    epochs: int | None,
+    folder: Path | None,
+    fixed: dict[str, Any],
+    port: str | None = None,
+    leads: bool = True,
+    **request: Any,
+) -> dict[str, Any]:
+    """Train, and print the results; see equilif.training.job."""
+    job = jobs.Job(
+        resolve.Request(
+            data=source or Name.digits,
+            folder=folder,
+            reading=given.own.reading,
+            hidden=hidden or None,
+            changes=given.network,
+            settings={"epochs": epochs},
+            **request,
+        ),
+        out,
+        seed=seed,
+        resume=resume,
+        source=source,
+        epochs=epochs,
+        fixed=fixed | given.fixed,
+        leads=leads,
+    )
+    options = given.run
     make = learner_at(port, options.baud, len(job.folders))
     root = options.tensorboard if job.leads else None
     logs = {f: tensorboard.Board(root / f.name if job.seed_folders else root) for f in job.folders if root}

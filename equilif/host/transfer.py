@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from equilif import lesson
 from equilif.data.encoding.about import About
@@ -131,18 +132,6 @@ def _load_table(client: Client, listener: Listener | SensorListener) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Flashed:
-    """A network in the flash of a board: stored words, of how many, unused outputs, bytes, digest."""
-
-    classes: int
-    sha256: str
-    stored: int
-    of: int
-    new_classes: int
-    bytes: int
-
-
 def restore_to_flash(
     board: Open,
     path: Path,
@@ -151,11 +140,10 @@ def restore_to_flash(
     new_classes: int | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Flashed:
+) -> dict[str, Any]:
     """Write a network that hears words, and stored words, to the flash of a board, which starts with them.
 
-    ``out``: file of the network with its unused
-    outputs.
+    ``out``: file of the network with its unused outputs.  Returns a record of what was written.
     """
     files.require_absent([out], overwrite)
     files.check(out)
@@ -172,11 +160,11 @@ def restore_to_flash(
     store.upload(client, lambda done: progress(done, store.used))
     lessons.save_network(out, job)
     standalone.reboot(client)
-    return Flashed(
-        classes=len(listener.labels),
-        sha256=digest(job.weights),
-        stored=store.n,
-        of=len(words),
-        new_classes=count,
-        bytes=store.used,
-    )
+    return {
+        "classes": len(listener.labels),
+        "sha256": digest(job.weights),
+        "stored": store.n,
+        "of": len(words),
+        "new_classes": count,
+        "bytes": store.used,
+    }

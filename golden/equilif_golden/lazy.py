@@ -37,39 +37,34 @@ def _execute(module: Any) -> None:
     package = module.__name__.rpartition(".")[0]
     if package:
         _execute(sys.modules[package])
-    deferred = module.__loader__
-    assert isinstance(deferred, _DeferredLoader)
+    spec = module.__spec__
     module.__class__ = ModuleType
-    module.__spec__.loader = module.__loader__ = deferred.loader
+    spec.loader = module.__loader__ = spec.loader_state
     try:
-        deferred.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except BaseException:
         module.__class__ = _Deferred
-        module.__spec__.loader = module.__loader__ = deferred
+        spec.loader = FINDER
         raise
 
 
-class _DeferredLoader(Loader):
-    def __init__(self, loader: Loader):
-        self.loader = loader
+class _Finder(MetaPathFinder, Loader):
+    """Finds modules of this project, and leaves them to their first use."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        own = name.partition(".")[0] in OWN_PACKAGES
+        spec = PathFinder.find_spec(name, path, target) if own else None
+        if spec is not None:
+            spec.loader_state, spec.loader = spec.loader, self
+        return spec
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Deferred(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Leave it to the first use."""
-
-
-class _Finder(MetaPathFinder):
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name.partition(".")[0] not in OWN_PACKAGES:
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _DeferredLoader(spec.loader)
-        return spec
+        pass
 
 
 FINDER = _Finder()

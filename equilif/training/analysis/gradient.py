@@ -32,8 +32,7 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def check(request: Request, epochs: int | None, seed: int | None) -> None:
-    """ValueError for a request that cannot be compared; nothing is read."""
+def _check(request: Request, epochs: int | None, seed: int | None) -> None:
     source = own.chosen(request.data) if isinstance(request.data, str) else request.data
     if request.reading.get("attention") or isinstance(source, Name) and PRESETS[source].memory:
         raise ValueError(f"gradient does not support attention layers, {request.data} has one")
@@ -50,7 +49,7 @@ def compare(
     progress: Callable[[str], Any] = lambda stage: None,
 ) -> Comparison:
     """Compare on as many training and test samples: a saved network, or an untrained and a trained one."""
-    check(request, epochs, seed)
+    _check(request, epochs, seed)
     found = resolve(request)
     data = found.data
     trained = EPOCHS if epochs is None else epochs

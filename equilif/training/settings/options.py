@@ -53,9 +53,7 @@ class DataOptions:
         "the package of equilif[text]",
     )
     test_fraction: float | None = _key(
-        "own data without a test set: fraction of each class held out for testing",
-        "above 0, below 1",
-        "0.2",
+        "own data without a test set: fraction of each class held out for testing", "above 0, below 1", "0.2"
     )
     test: Path | None = _key("own data: second file, used as the test set", "a file", "none")
     missing: Missing | None = _key(
