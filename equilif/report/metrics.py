@@ -28,7 +28,7 @@ from equilif_golden.network import (
 from equilif_golden.samples import one_hot
 
 with lazy():  # needs packages of its own
-    from equilif.hardware import boards
+    from equilif.hardware import boards as known_boards
 
 if TYPE_CHECKING:
     from equilif.data.encoding import Encoding
@@ -212,7 +212,7 @@ def boards(
     """
     found = []
     counted: dict[EngineConfig, tuple[float | None, float | None]] = {}
-    for fit in boards.fits(network, encoding):
+    for fit in known_boards.fits(network, encoding):
         board = fit.design
         progress(f"{board.name}: how fast it is")
         speed: Sequence[float | None] = (None, None)

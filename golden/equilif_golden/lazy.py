@@ -32,13 +32,13 @@ class _Deferred(ModuleType):
 
 def _execute(module: Any) -> None:
     """Execute a deferred module, after the package that it is in."""
-    if type(module) is not _Deferred:
+    if not isinstance(module, _Deferred):
         return
     package = module.__name__.rpartition(".")[0]
     if package:
         _execute(sys.modules[package])
-    spec = module.__spec__
-    module.__class__ = ModuleType
+    spec: Any = module.__spec__
+    module.__class__ = ModuleType  # type: ignore[assignment]
     spec.loader = module.__loader__ = spec.loader_state
     try:
         spec.loader.exec_module(module)
