@@ -101,11 +101,28 @@ def test_help_lists_every_command():
     assert all(f" {command} " in output for command in COMMANDS)
 
 
-def test_help_imports_nothing_heavy():
+def test_lazy_imports_are_modules():
+    """Another name would load its module at once: an error, and nothing is loaded."""
     code = (
-        "import sys; sys.argv = ['equilif', '--help']\n"
+        "import sys; from equilif_golden.lazy import lazy\n"
+        "with lazy():\n    from equilif_golden import kernel\n    import equilif_golden.fixed as fixed\n"
+        "assert not {'numpy', 'numba'} & sys.modules.keys()\n"
+        "try:\n    with lazy():\n        from equilif_golden.fixed import Fixed\n"
+        "except ImportError:\n    assert fixed.Fixed and kernel.Kernel and 'numba' in sys.modules\n"
+        "    from equilif_golden.kernel import Kernel\n    assert Kernel is kernel.Kernel\n"
+        "else:\n    raise AssertionError"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(cli.__file__).parent.parent)
+
+
+@pytest.mark.parametrize("words, loaded", [(["--help"], True), (["train", "--help"], False)])
+def test_help_imports_nothing_heavy(words, loaded):
+    """Nor does the help of a command load the modules of others."""
+    code = (
+        f"import sys; sys.argv = ['equilif', *{words}]\n"
         "try:\n    import equilif.cli as c; c.main()\nexcept SystemExit: pass\n"
-        "heavy = 'numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn'\n"
+        "heavy = 'numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn', 'pydantic'\n"
+        f"assert ('equilif.commands.boards' in sys.modules) == {loaded}\n"
         "print('heavy:', *[m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run(
