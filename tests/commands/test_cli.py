@@ -121,7 +121,7 @@ def test_help_imports_nothing_heavy(words, loaded):
     code = (
         f"import sys; sys.argv = ['equilif', *{words}]\n"
         "try:\n    import equilif.cli as c; c.main()\nexcept SystemExit: pass\n"
-        "heavy = 'numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn', 'pydantic'\n"
+        "heavy = 'numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn'\n"
         f"assert ('equilif.commands.boards' in sys.modules) == {loaded}\n"
         "print('heavy:', *[m for m in heavy if m in sys.modules])"
     )
