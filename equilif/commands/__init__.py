@@ -29,7 +29,7 @@ from typer.core import TyperGroup
 from typer.main import get_command_from_info
 
 from equilif.commands.options import INPUT, STREAM, FileUse, Given, OptionGroup, expanded, file_uses
-from equilif.data import Name
+from equilif.data import FORMATS, Name
 from equilif.host.buses import BUSES
 from equilif.interrupts import interrupted
 from equilif.show import console as show
@@ -61,7 +61,12 @@ MODULES = {
     "boards": "boards build flash simulate ports identify check save restore",
     "standalone": "upload standalone",
 }
-TRAINING = ("train", "train-rates", "upload")  #: commands whose options are keys of a description
+TRAINING = (
+    "train",
+    "train-rates",
+    "train-text",
+    "upload",
+)  #: commands whose options are keys of a description
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
 BROKEN_PIPE = 128 + 13  #: and by SIGPIPE
@@ -130,13 +135,15 @@ class Commands(TyperGroup):
 
 def _key(option: str, command: str | None) -> str:
     """An option that a command of training has not, with the key that it is; empty where it is none."""
-    if option == "--conv" and command in TRAINING:
+    if command not in TRAINING:
+        return ""
+    if command not in TRAINING:
+        return ""
+    if option == "--conv" and command != "train-text":
         return "--conv; give --hidden conv:MAPS"
     if option == "--seeds" and command == "train":
         return "--seeds; give --seed FIRST-LAST, such as --seed 0-4"
-    key = (
-        settings.keys_of_options(rates=command == "train-rates").get(option) if command in TRAINING else None
-    )
+    key = settings.keys_of_options(command).get(option)
     return f"{option}; give --set {key}=VALUE" if key else ""
 
 
@@ -164,9 +171,7 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 
 DATA_HELP = (
-    f"Name of a data set ({', '.join(Name)}), or path of your own data: .npz, .csv, .tsv, .parquet, .ts, a "
-    "folder with one subfolder of images, WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 "
-    "in the binary version (folder or archive)."
+    f"Name of a data set ({', '.join(Name)}), or path of your own data: {', '.join(FORMATS.values())}."
 )
 AnyData = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP), INPUT]
 
@@ -224,7 +229,7 @@ OwnOptions = Annotated[
                 ),
             ],
         },
-        lambda given: settings.data_options(given.get("patches"), given.get("label")),
+        lambda given: settings.data_options_of(given.get("patches"), given.get("label")),
     ),
 ]
 #: default of a group of options, which is made in any case

@@ -103,7 +103,7 @@ def verify(
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    own: OwnOptions = MADE,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Train the golden model and the RTL engine in lockstep and compare their results.
@@ -118,13 +118,18 @@ def verify(
         recording.check(waves)
     samples = extent.samples_compared
     request = resolved(
-        data, own, folder=folder, config=config, network=network, settings={"learning_rate": learning_rate}
+        data,
+        data_options,
+        folder=folder,
+        config=config,
+        network=network,
+        settings={"learning_rate": learning_rate},
     )
     loaded, preset = request.data, request.description
     seed = preset.seeds[0] if seed is None else seed
     verified = scheduled(request.network, phases)
     epochs = (preset.epochs if extent.full else 1) if verified.trainable else 0
-    plan = verifying.Plan.of(preset, loaded, seed, epochs=epochs, samples=samples)
+    plan = verifying.VerificationPlan.of(preset, loaded, seed, epochs=epochs, samples=samples)
     engine = engine_of(verified, lanes, board)
     report = show_hardware.compare(
         "RTL = golden", verified, request.weights(seed), engine, loaded, plan, waves
@@ -164,7 +169,7 @@ def energy(
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
     ] = 20,
     lanes: Lanes = None,
-    own: OwnOptions = MADE,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Count synaptic operations, memory accesses and spikes per sample in RTL and in the golden model, and
@@ -175,7 +180,7 @@ def energy(
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
-    request = resolved(data, own, folder=folder, network=network)
+    request = resolved(data, data_options, folder=folder, network=network)
     loaded, preset, net = request.data, request.description, request.network
     config = dataclasses.replace(engine_of(net, lanes), counters=True)
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))
@@ -227,7 +232,7 @@ def _nanojoules(found: Mapping[str, counting.SampleCounts]) -> Iterator[list[str
     yield ["sum", *(f"{sum(pj.values()) / 1000:,.1f}" for pj in spent)]
 
 
-class Bus(StrEnum):
+class Buses(StrEnum):
     """equilif.hardware.export.Bus, without importing Amaranth for --help."""
 
     axi = "axi"
@@ -274,8 +279,8 @@ class SizeOptions:
 def export(
     out: Annotated[Path, typer.Argument(help="Output folder."), OUTPUT],
     bus: Annotated[
-        Bus, typer.Option(help="axi: AXI4-Lite and AXI4-Stream wrapper; none: the bare host port.")
-    ] = Bus.axi,
+        Buses, typer.Option(help="axi: AXI4-Lite and AXI4-Stream wrapper; none: the bare host port.")
+    ] = Buses.axi,
     name: Annotated[str, typer.Option(help="Name of the top module and of the files.")] = "equilif",
     board: Annotated[
         str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
@@ -325,7 +330,7 @@ def export(
         if given:
             left_out = ", ".join(CHANGES.get(k, f"--{k}".replace("_", "-")) for k in given)
             raise ValueError(f"--board brings its own engine: leave out {left_out}")
-    if bus is Bus.none and build_id is not None:
+    if bus is Buses.none and build_id is not None:
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")
     if network is None and learning_rate is not None:
         raise ValueError("--learning-rate is that of a network: give --network, or leave it out")

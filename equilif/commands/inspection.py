@@ -12,6 +12,7 @@ import typer
 
 from equilif.commands import MADE, OwnOptions, panel
 from equilif.commands.options import INPUT, OUTPUT
+from equilif.data import FORMATS
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import network as show_network
@@ -39,13 +40,10 @@ MAX_CHARACTERS = 150  #: of each
 def inspect(
     path: Annotated[
         Path,
-        typer.Argument(
-            help="Your own data: .npz, .csv, .tsv, .parquet, .ts, a folder with one subfolder of images, "
-            "WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 (binary version)."
-        ),
+        typer.Argument(help=f"Your own data: {', '.join(FORMATS.values())}."),
         INPUT,
     ],
-    own: OwnOptions = MADE,
+    data_options: OwnOptions = MADE,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for a figure of some samples.", show_default="no figure"),
@@ -62,7 +60,7 @@ def inspect(
     if out is not None:
         files.check(out / folder.SAMPLES)
     with show.console.status(f"reading {show.literal(path)}"):
-        loaded = own_data.read(path, **own.reading)
+        loaded = own_data.read(path, **data_options.reading)
     preset = resolve.default(loaded.data, None)
     network = preset.network(loaded.data)
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]

@@ -114,7 +114,7 @@ def train(
         hidden=hidden,
         epochs=epochs,
         folder=folder,
-        fixed={"config": config, "hidden": hidden or None, "seed": seed},
+        fixed={"config": config, "hidden": hidden or None, "seed": seed, **given.fixed},
         config=config,
         port=port,
     )
@@ -215,7 +215,7 @@ def recall(
         int | None, typer.Option(help="Number of updates.", show_default="until convergence", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
-    own: OwnOptions = MADE,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
     out: Annotated[
         Path | None,
@@ -238,7 +238,7 @@ def recall(
     out = out or Path(RESULTS) / f"recall-{name}"
     tables.check_seed(seed)
     files.check(out / folders.RECALL)
-    loaded = resolved(source, own, folder=folder).data
+    loaded = resolved(source, data_options, folder=folder).data
     recalling.check_images(loaded)
     with show.bar() as progress:
         task = progress.add_task("recall", total=stored, note="")
@@ -348,7 +348,7 @@ def gradient(
     ] = None,
     samples: Annotated[int, typer.Option(help="Maximum number of training samples.", min=1)] = 1437,
     seed: Seed = None,
-    own: OwnOptions = MADE,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Compare the integer weight updates with floating-point Equilibrium Propagation and with the gradient.
@@ -360,7 +360,7 @@ def gradient(
 
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """
-    request = resolving.Request(data=data, folder=folder, reading=own.reading, network=network)
+    request = resolving.Request(data=data, folder=folder, reading=data_options.reading, network=network)
     stages = 1 if network else 2 + (comparing.EPOCHS if epochs is None else epochs)
     with show.stages("gradient", stages) as begin:
         found = comparing.compare(request, epochs=epochs, samples=samples, seed=seed, progress=begin)

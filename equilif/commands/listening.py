@@ -153,13 +153,13 @@ def listen(
         return _learn(listener, options, source, port, baud, overwrite)
     if port is not None:
         return _classify(_board(port, baud, listener), seconds)
-    if not isinstance(listener, listeners.Listener) and (source is None or device is not None):
+    if not isinstance(listener, listeners.WordRecognizer) and (source is None or device is not None):
         raise ValueError(f"{network} hears a sensor: give FILE with its readings, or --port")
     return _stream(listener, source, device, seconds, out)
 
 
 def _stream(
-    listener: listeners.Listener | listeners.SensorListener,
+    listener: listeners.WordRecognizer | listeners.SensorRecognizer,
     source: Path | None,
     device: str | None,
     seconds: float | None,
@@ -171,13 +171,13 @@ def _stream(
             source, _print, lambda file: show.console.print(f"[bold]{show.literal(file)}[/]")
         )
     else:
-        assert isinstance(listener, listeners.Listener)
+        assert isinstance(listener, listeners.WordRecognizer)
         show.console.print("listening; Ctrl-C ends")
         blocks = listeners.microphone_blocks(device, seconds)
         streams = [listener.listen("microphone", blocks, _print, out is not None)]
     answers = [a for stream in streams for a in stream.answers]
     found: dict[str, Any] = {"network": listener.saved.path, listener.unit: [a.to_dict() for a in answers]}
-    if isinstance(listener, listeners.Listener):
+    if isinstance(listener, listeners.WordRecognizer):
         words = sum(not a.reason for a in answers)
         show.console.print(f"{words:,} words, {len(answers) - words:,} other segments")
     else:
@@ -188,7 +188,9 @@ def _stream(
     return found | {"out": out}
 
 
-def _rated(listener: listeners.SensorListener, streams: Sequence[listeners.Stream]) -> dict[str, Any]:
+def _rated(
+    listener: listeners.SensorRecognizer, streams: Sequence[listeners.RecordedStream]
+) -> dict[str, Any]:
     """Print how many samples of a sensor are right, where their classes are known."""
     if clipped := sum(stream.clipped for stream in streams):
         show.console.print(f"[yellow]{clipped:,} values are beyond the range of the ADC: clipped[/]")
@@ -200,7 +202,7 @@ def _rated(listener: listeners.SensorListener, streams: Sequence[listeners.Strea
 
 
 def _board(
-    port: str, baud: int | None, listener: listeners.Listener | listeners.SensorListener
+    port: str, baud: int | None, listener: listeners.WordRecognizer | listeners.SensorRecognizer
 ) -> board_listeners.BoardListener:
     board = board_listeners.BoardListener.at(port, baud, listener)
     show_displaced(board.displaced)
@@ -219,7 +221,7 @@ def _classify(board: board_listeners.BoardListener, seconds: float | None) -> di
 
 
 def _learn(
-    listener: listeners.Listener | listeners.SensorListener,
+    listener: listeners.WordRecognizer | listeners.SensorRecognizer,
     options: LessonOptions,
     source: Path | None,
     port: str | None,
@@ -269,12 +271,12 @@ def _learn(
     return {**result, "accuracy": accuracy}
 
 
-def _print_class(listener: listeners.Listener | listeners.SensorListener, label: str) -> None:
+def _print_class(listener: listeners.WordRecognizer | listeners.SensorRecognizer, label: str) -> None:
     if label not in listener.labels:
         show.console.print(f"{show.literal(label)} is a new class")
 
 
-def _print_word(word: board_listeners.Heard, labels: Sequence[str]) -> None:
+def _print_word(word: board_listeners.BoardAnswer, labels: Sequence[str]) -> None:
     if word.reason:
         show.console.print(f"[dim]{word.reason}[/]")
     else:

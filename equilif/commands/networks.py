@@ -21,12 +21,13 @@ from equilif_golden.lazy import lazy
 
 with lazy():
     from equilif import results
+    from equilif.data.encoding import about
     from equilif.hardware import boards as known_boards
     from equilif.hardware import resources
     from equilif.show import diagram
     from equilif.training import resolve
     from equilif.training.settings import description, netfile, options
-    from equilif.training.storage import history, saved
+    from equilif.training.storage import history, records, saved
 
 command = panel("Networks")
 #: tables of the network's shape
@@ -56,7 +57,7 @@ def init(
         ),
         STREAM,
     ] = None,
-    own: OwnOptions = MADE,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Write a network file (TOML): the preset of a data set, the default for your own data, or the network
@@ -76,9 +77,9 @@ def init(
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     files.check(out)
-    found, words = _suggested(data, folder, own, hidden)
+    found, words = _suggested(data, folder, data_options, hidden)
     file = str(out)
-    train = ["equilif", "train", *words, "--config", file]
+    train = ["equilif", "train-text" if found.text else "train", *words, "--config", file]
     heading = [
         "docs/how_to/own_networks.md explains every key.",
         f"  {shlex.join(['equilif', 'show', file])}",
@@ -103,30 +104,32 @@ def _schema(out: Path) -> dict[str, Any]:
 
 
 def _suggested(
-    data: str, folder: Path | None, own: options.DataOptions, hidden: list[str] | None
+    data: str, folder: Path | None, data_options: options.DataOptions, hidden: list[str] | None
 ) -> tuple[description.Description, list[str]]:
     """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
     the samples.
     """
     convolutions, sizes = resolve.layers(hidden or None)
     if data in set(Data):
-        own.refuse(data)
+        data_options.refuse(data)
         if not convolutions and folder is None:
             return resolve.adapted(resolve.default(None, Data(data)), resolve.Request(), sizes), [data]
         preset = resolved(data, folder=folder, hidden=hidden or None).description
         return preset, [data, *([] if folder is None else ["--data", str(folder)])]
     if (Path(data) / HISTORY).is_file():
-        own.refuse(f"the run in {data}")
+        data_options.refuse(f"the run in {data}")
         if convolutions or folder is not None:
             raise ValueError(f"conv: and --data are for data, {data} is a run: name its data")
         run = history.read_history(Path(data) / HISTORY)
         # the options of its data are left out
-        words = [run.data] if run.about is None else [run.about.path, "..."]
+        known = run.about
+        own = [known.path, "..."] if isinstance(known, about.About) else ["..."]
+        words = [run.data] if known is None else own
         return run.preset.changed(hidden=sizes), words
-    found = resolved(data, own, folder=folder, hidden=hidden or None)
+    found = resolved(data, data_options, folder=folder, hidden=hidden or None)
     others = {name: table for name, table in found.description.content().items() if name not in SHAPE}
     sized = description.Description.of_network(found.network, found.description.data, sized=True, **others)
-    return sized, [data, *own.words]
+    return sized, [data, *data_options.words]
 
 
 @command
@@ -154,7 +157,7 @@ def show(
         typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none"),
         OUTPUT,
     ] = None,
-    own: OwnOptions = MADE,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Show the populations, synapses, time steps and weight memory of a network, and the boards that fit it.
@@ -168,10 +171,10 @@ def show(
             raise ValueError(f"--out must end in {', '.join(PICTURES)}, not be {str(out)!r}")
         draw = diagram.draw  # needs matplotlib, before anything is printed
         files.check(out)
-    given = [*own.flags, *(["--data"] if folder is not None else [])]
-    if given and data is None and (network not in set(Data) or own.flags):
+    given = [*data_options.flags, *(["--data"] if folder is not None else [])]
+    if given and data is None and (network not in set(Data) or data_options.flags):
         raise ValueError(f"{', '.join(given)} is for DATA: name the data, or leave it out")
-    found = _resources(network, data, folder, own)
+    found = _resources(network, data, folder, data_options)
     show_network.network(found)
     if out is not None:
         draw(found, out)
@@ -180,7 +183,7 @@ def show(
 
 
 def _resources(
-    network: str, data: str | None, folder: Path | None, own: options.DataOptions
+    network: str, data: str | None, folder: Path | None, data_options: options.DataOptions
 ) -> resources.NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
     of = resources.NetworkResources.of
@@ -193,14 +196,15 @@ def _resources(
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")
-        found = saved.read(path)
-        described = description.Description.of_network(found.network, sized=True)
-        return of(network, described, found.network, found.encoding)
+        found = netfile.network_of(path)
+        identity = records.read_identity(path)
+        encoding = identity.encoding if isinstance(identity, about.About) else None
+        return of(network, description.Description.of_network(found, sized=True), found, encoding)
     file = netfile.read(path)
     if data is None:
         return of(network, file.description)
     learns = path if file.description.learning else None
-    samples = resolved(data, own, folder=folder, config=learns).data
+    samples = resolved(data, data_options, folder=folder, config=learns).data
     return of(network, file.description, file.network(samples), samples.encoding)
 
 
@@ -224,13 +228,18 @@ def models() -> dict[str, Any]:
         if not without:
             found[name] = fits(model.network, model.encoding)
         boards = None if without else [fit.build for fit in found[name] if not fit.short]
-        rows[name] = {**card._asdict(), "weights": model.network.n_weights, "boards": boards}
+        rows[name] = {
+            **card._asdict(),
+            "learned_by": model.network.schedule.learned_by,
+            "weights": model.network.n_weights,
+            "boards": boards,
+        }
     table = [
-        (name, r["network"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
+        (name, r["network"], r["learned_by"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
         for name, r in rows.items()
     ]
-    columns = ("name", "network", "trained by", "test accuracy", "weights")
-    console.console.print(console.table("Pretrained networks", columns, table, left=3))
+    columns = ("name", "network", "learned by", "command", "test accuracy", "weights")
+    console.console.print(console.table("Pretrained networks", columns, table, left=4))
     if without:
         console.console.print(f"[yellow]without boards: {console.literal(without)}[/]")
     else:

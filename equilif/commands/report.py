@@ -74,7 +74,7 @@ def report(
     return {"run": run, **made.metrics, "out": out}
 
 
-def _samples(run: runs.Run, data: Path | None) -> tuple[dataset.DataSet | None, str]:
+def _samples(run: runs.SavedRun, data: Path | None) -> tuple[dataset.DataSet | None, str]:
     """The samples of a run, or why there are none; where ``data`` says where they are, that is an error."""
     try:
         with show.console.status(f"reading {show.literal(run.history.data)}"):

@@ -93,7 +93,7 @@ def train_rates(
         hidden=hidden,
         epochs=epochs,
         folder=folder,
-        fixed={"hidden": hidden or None, "seed": seed},
+        fixed={"hidden": hidden or None, "seed": seed, **given.fixed},
         rates=True,
         leads=rates.leads(),
     )
@@ -260,7 +260,7 @@ def sweep(
     ),
     retry: Annotated[bool, typer.Option("--retry", help="Repeat failed points.")] = False,
     against: Annotated[Against, typer.Option(help="Cost axis of the plot.")] = Against.training,
-    own: OwnOptions = MADE,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Sweep parameters of network, training and engine: accuracy, cycles, memory and f_max of every
@@ -277,7 +277,7 @@ def sweep(
     """
     if scheduler is not None and workers is not None:
         raise ValueError("--workers and --scheduler exclude each other: leave one out")
-    points = sweeping.points(sweeping.read_grid(grid, option or ()), own.reading)
+    points = sweeping.points(sweeping.read_grid(grid, option or ()), data_options.reading)
     boards = list(dict.fromkeys(p.board for p in points if p.board))
     for given, name in ((build, "--build"), (against is Against.time, "--against time")):
         if given and not boards:

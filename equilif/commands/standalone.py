@@ -97,7 +97,7 @@ def upload(
     given = settings.changes(options.patches, label=label, seed=options.seed, run=(), **training)
     found = resolved(
         source,
-        given.own,
+        given.data_options,
         folder=folder,
         config=options.config,
         changes=given.network,
@@ -181,17 +181,17 @@ def standalone(
     return {"ok": not now.fault, **trainer.status(now), **found}
 
 
-def _status(now: link.Registers) -> str:
+def _status(now: link.TrainerRegisters) -> str:
     problem = None if now.phase else journal.problem_of(now)
     if problem:
         return f"[red]stopped: {problem}[/]"
     done = now.epoch == now.epochs
     doing = {
-        link.Phase.IDLE: "done" if done else "stopped",
-        link.Phase.BOOT: "starting",
-        link.Phase.LEARN: "training",
-        link.Phase.SAVE: "saving a checkpoint",
-    }[link.Phase(now.phase)]
+        link.TrainerPhase.IDLE: "done" if done else "stopped",
+        link.TrainerPhase.BOOT: "starting",
+        link.TrainerPhase.LEARN: "training",
+        link.TrainerPhase.SAVE: "saving a checkpoint",
+    }[link.TrainerPhase(now.phase)]
     right = f", online accuracy {now.hits / now.seen:.2%}" if now.seen else ""
     return (
         f"{doing}: {now.epoch} of {now.epochs} epochs, {now.seen:,} of {now.samples:,} samples of the "

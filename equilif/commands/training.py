@@ -1,4 +1,4 @@
-"""Training as a command: the common part of `equilif train` and `equilif train-rates`."""
+"""Training as a command: the common part of `equilif train`, `train-rates` and `train-text`."""
 
 from __future__ import annotations
 
@@ -50,42 +50,54 @@ def trained(
     out: Path,
     *,
     seed: int | range | None,
-    resume: bool | None,
     hidden: list[str] | None,
     epochs: int | None,
     folder: Path | None,
-    fixed: dict[str, Any],
+    config: Path | None = None,
+    rates: bool = False,
     port: str | None = None,
-    leads: bool = True,
-    **request: Any,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Train, and print the results; see equilif.training.job."""
-    job = jobs.Job(
-        resolve.Request(
-            data=source or Name.digits,
-            folder=folder,
-            reading=given.own.reading,
-            hidden=hidden or None,
-            changes=given.network,
-            settings={"epochs": epochs},
-            **request,
-        ),
-        out,
-        seed=seed,
-        resume=resume,
-        source=source,
-        epochs=epochs,
-        fixed=fixed | given.fixed,
-        leads=leads,
+    """Train what a request says, and print the results; ``options``: of equilif.training.job.Job."""
+    request = resolve.Request(
+        data=source or Name.digits,
+        folder=folder,
+        reading=given.data_options.reading,
+        config=config,
+        hidden=hidden or None,
+        changes=given.network,
+        settings={"epochs": epochs},
+        rates=rates,
     )
-    options = given.run
+    job = jobs.Job(
+        "train-rates" if rates else "train",
+        out,
+        jobs.started(request, seed, _note),
+        seed=seed,
+        source=source,
+        folder=folder,
+        epochs=epochs,
+        **options,
+    )
+    return run_job(job, given.run, port)
+
+
+def _note(text: str) -> None:
+    print_notes([text])
+
+
+def run_job(job: jobs.Job, options: settings.RunOptions, port: str | None = None) -> dict[str, Any]:
+    """Carry out a job, and print the results."""
     make = learner_at(port, options.baud, len(job.folders))
     root = options.tensorboard if job.leads else None
-    logs = {f: tensorboard.Board(root / f.name if job.seed_folders else root) for f in job.folders if root}
+    logs = {
+        f: tensorboard.TensorBoardWriter(root / f.name if job.seed_folders else root)
+        for f in job.folders
+        if root
+    }
     with ExitStack() as held:
-        reading = "the run" if job.resume else show.literal(job.request.data)
-        with show.console.status(f"reading {reading}"):
-            runs = held.enter_context(job.runs(make, lambda note: print_notes([note])))
+        with show.console.status(f"reading the {'run' if job.resume else 'data'}"):
+            runs = held.enter_context(job.runs(make, _note))
         show_training.describe(*runs.values())
         for log in logs.values():
             held.enter_context(log)
@@ -133,11 +145,13 @@ def _result(run: training.Run, folder: Path) -> dict[str, Any]:
 
 
 def _single(found: dict[str, Any]) -> dict[str, Any]:
-    real = found["preset"].get("rates")
-    kind = "validation" if real and real["validation_samples"] else "test"
+    preset = found["preset"]
+    held_out = "text" in preset or preset.get("rates", {}).get("validation_samples")
+    bits = found["epochs"][-1].get("test_loss")
     show.console.print(
-        f"{kind} accuracy [bold]{found['accuracy']:.2%}[/]"
-        f"{' in floating point' * bool(real)} after {len(found['epochs'])} epochs; "
+        f"{'validation' if held_out else 'test'} accuracy [bold]{found['accuracy']:.2%}[/]"
+        + ("" if bits is None else f", [bold]{bits:.3f}[/] bits per character")
+        + f"{' in floating point' * ('learning' not in preset)} after {len(found['epochs'])} epochs; "
         f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
     )
     return found

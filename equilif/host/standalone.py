@@ -21,12 +21,12 @@ from equilif.host.journal import (
     require_valid,
     tests_of,
 )
-from equilif.host.store import NO_TRAINER, Samples, Store, TrainingJob, check_chip
+from equilif.host.store import NO_TRAINER, FlashStore, StoredSamples, TrainingJob, check_chip
 from equilif.training.settings.description import Description
 from equilif.training.storage.history import digest
 from equilif.training.storage.records import holds, save_network
 from equilif_golden import files
-from equilif_golden.link.standalone import FAULTS, Fault, Phase, Registers
+from equilif_golden.link.standalone import FAULTS, Fault, TrainerPhase, TrainerRegisters
 
 POLL_SECONDS = 2.0  #: seconds between two looks at a board, which stops for a moment each time
 #: what changes training samples on the way to the network
@@ -56,8 +56,8 @@ def job_of(
     network = description.network(data)
     description.check_rates(network)
     start = description.seeds[0] if seed is None else seed
-    learned = Samples(labels=data.y_train, x=data.x_train, tokens=data.tokens_train)
-    tested = Samples(labels=data.y_test, x=data.x_test, tokens=data.tokens_test)
+    learned = StoredSamples(labels=data.y_train, x=data.x_train, tokens=data.tokens_train)
+    tested = StoredSamples(labels=data.y_test, x=data.x_test, tokens=data.tokens_test)
     return TrainingJob(
         network=network,
         weights=description.initial_weights(network, start, data),
@@ -70,11 +70,11 @@ def job_of(
 
 
 # -- waiting -------------------------------------------------------------------------------------
-def booted(client: Client) -> Registers:
-    """Registers of the board after it has read its flash, which overrides earlier commands."""
+def booted(client: Client) -> TrainerRegisters:
+    """TrainerRegisters of the board after it has read its flash, which overrides earlier commands."""
     if not client.identity.flash_blocks:
-        return Registers()
-    while (now := client.registers).phase == Phase.BOOT:
+        return TrainerRegisters()
+    while (now := client.registers).phase == TrainerPhase.BOOT:
         time.sleep(POLL_SECONDS)
     return now
 
@@ -87,7 +87,7 @@ def control(
     checkpoint: bool = False,
     boot: bool = False,
     test: bool = False,
-) -> Registers:
+) -> TrainerRegisters:
     """Start or stop the training, save the weights to the flash, or reload its last checkpoint.
 
     StoreError for a board without the trainer, and where a stopped one cannot go on, also with a ``test``.
@@ -103,10 +103,10 @@ def control(
     return booted(client)
 
 
-def status(now: Registers) -> dict[str, Any]:
-    """Registers by names."""
+def status(now: TrainerRegisters) -> dict[str, Any]:
+    """TrainerRegisters by names."""
     return {
-        "phase": Phase(now.phase).name.lower(),
+        "phase": TrainerPhase(now.phase).name.lower(),
         "fault": Fault(now.fault).name.lower() if now.fault else None,
         "run": bool(now.run),
         "valid": bool(now.valid),
@@ -121,8 +121,8 @@ def status(now: Registers) -> dict[str, Any]:
     }
 
 
-def watch(client: Client, progress: Callable[[int], None] = lambda done: None) -> Registers:
-    """Registers of the board once it is idle; ``progress`` gets the number of samples learned."""
+def watch(client: Client, progress: Callable[[int], None] = lambda done: None) -> TrainerRegisters:
+    """TrainerRegisters of the board once it is idle; ``progress`` gets the number of samples learned."""
     while (now := client.registers).phase:
         progress(min(now.epoch * now.samples + (now.seen if now.turn else 0), now.epochs * now.samples))
         time.sleep(POLL_SECONDS)
@@ -155,7 +155,7 @@ class Upload:
     description: Description
     left_out: list[str]
     job: TrainingJob
-    store: Store
+    store: FlashStore
 
     @classmethod
     def prepare(
@@ -171,7 +171,7 @@ class Upload:
         overwrite: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Self:
-        """Store for a board; nothing is written.  ValueError when the upload would replace something.
+        """FlashStore for a board; nothing is written.  ValueError when the upload would replace something.
 
         ``board``: opens the board, when all else is checked.  ``file``: file for the initial network.
         """
@@ -184,7 +184,7 @@ class Upload:
         client = board()
         if client.identity.flash_blocks:
             require_replaceable(client, overwrite)
-        store = Store.of_job(client.identity, job, lambda done: progress(done, job.total))
+        store = FlashStore.of_job(client.identity, job, lambda done: progress(done, job.total))
         return cls(client, file, data, description, left_out, job, store)
 
     @property
@@ -194,7 +194,7 @@ class Upload:
 
     def start(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
         """Write flash and network file, and start the training; how many bytes were there before."""
-        spared = self.store.upload(self.client, lambda done: progress(done, self.store.used))
+        spared = self.store.upload(self.client, lambda done: progress(done, self.store.size))
         save_network(self.file, self.job.network, self.job.weights, self.data)
         reboot(self.client)
         return spared
@@ -206,7 +206,7 @@ class Upload:
             "tests": self.tests,
             "epochs": self.description.epochs,
             "seed": self.job.seed,
-            "bytes": self.store.used,
+            "bytes": self.store.size,
             "blocks": len(self.store.blocks),
             "left_out": self.left_out,
             "network": self.file,
@@ -223,8 +223,10 @@ def reboot(client: Client) -> None:
 
 
 # -- tests ---------------------------------------------------------------------------------------
-def run_tests(client: Client, progress: Callable[[int, int], None] = lambda done, total: None) -> Registers:
-    """Registers after a test with the uploaded samples.  The board then goes on with what it did."""
+def run_tests(
+    client: Client, progress: Callable[[int, int], None] = lambda done, total: None
+) -> TrainerRegisters:
+    """TrainerRegisters after a test with the uploaded samples.  The board then goes on with what it did."""
     now = client.registers
     if not now.phase:
         require_valid(now)
@@ -241,7 +243,7 @@ def run_tests(client: Client, progress: Callable[[int, int], None] = lambda done
     return found
 
 
-def _tested(client: Client, tests: StoredTests, progress: Callable[[int, int], None]) -> Registers:
+def _tested(client: Client, tests: StoredTests, progress: Callable[[int, int], None]) -> TrainerRegisters:
     """Run the tests; the board's registers after them.  The earlier ones are restored."""
     before = begin_tests(client, tests)
     try:

@@ -19,8 +19,8 @@ from equilif.host import lessons, standalone
 from equilif.host.client import Client, LinkError
 from equilif.host.journal import StoreError, read_board, record_saved
 from equilif.host.listening import require_front_end
-from equilif.host.store import Store
-from equilif.listening import Listener, SensorListener, listener_of
+from equilif.host.store import FlashStore
+from equilif.listening import SensorRecognizer, WordRecognizer, listener_of
 from equilif.training.storage import saved
 from equilif.training.storage.history import digest
 from equilif_golden import files
@@ -110,8 +110,8 @@ def restore(board: Open, path: Path) -> Restored:
     )
 
 
-def front_end_listener(client: Client, path: Path) -> Listener | SensorListener | None:
-    """Listener of a network that was trained on front-end features, for a board with a front end; None for
+def front_end_listener(client: Client, path: Path) -> WordRecognizer | SensorRecognizer | None:
+    """Recognizer of a network that was trained on front-end features, for a board with a front end; None for
     another network or board.  ValueError if the two do not match.
     """
     found = saved.read(path)
@@ -123,7 +123,7 @@ def front_end_listener(client: Client, path: Path) -> Listener | SensorListener 
     return listener
 
 
-def _load_table(client: Client, listener: Listener | SensorListener) -> bool:
+def _load_table(client: Client, listener: WordRecognizer | SensorRecognizer) -> bool:
     """Load the table of the live controller; False if the engine has no room for network and table."""
     try:
         listener.table().load(client)
@@ -147,7 +147,7 @@ def restore_to_flash(
     """
     files.require_absent([out], overwrite)
     files.check(out)
-    listener = Listener(saved.read(path))
+    listener = WordRecognizer(saved.read(path))
     words = lesson.memory(listener.saved, lesson.REPLAY)
     client = board()
     if not client.identity.flash_blocks:
@@ -156,8 +156,8 @@ def restore_to_flash(
     lessons.require_lessons(client)
     count = lessons.NEW_CLASSES if new_classes is None else new_classes
     job = lessons.job_of(listener, words, client.config, new_classes=count)
-    store = Store.of_job(client.identity, job)
-    store.upload(client, lambda done: progress(done, store.used))
+    store = FlashStore.of_job(client.identity, job)
+    store.upload(client, lambda done: progress(done, store.size))
     lessons.save_network(out, job)
     standalone.reboot(client)
     return {
@@ -166,5 +166,5 @@ def restore_to_flash(
         "stored": store.n,
         "of": len(words),
         "new_classes": count,
-        "bytes": store.used,
+        "bytes": store.size,
     }

@@ -11,10 +11,10 @@ from equilif.show.console import NO, YES, console, literal, table
 if TYPE_CHECKING:
     from equilif.hardware.boards import Fit
     from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
-    from equilif.training.settings.options import Key
+    from equilif.training.settings.options import SetKey
 
 
-def keys(resources: Iterable[Key]) -> None:
+def keys(resources: Iterable[SetKey]) -> None:
     """Keys of --set, by command."""
     for command, listed in groupby(resources, lambda key: key.command):
         listing = table(
@@ -65,8 +65,8 @@ def network(resources: NetworkResources) -> None:
         )
     )
     console.print(
-        f"\n{resources.schedule}; time steps: {resources.steps['inference']} for inference, "
-        f"{resources.steps['training']} for training"
+        f"\nlearned by {resources.description.learned_by}; {resources.schedule}; time steps: "
+        f"{resources.steps['inference']} for inference, {resources.steps['training']} for training"
     )
     if resources.description.unjoined:
         console.print(f"[yellow]{literal(resources.description.unjoined)}[/]")

@@ -1,6 +1,6 @@
 """A run in a folder, to begin or to resume, or a run of each of several seeds.
 
-job = Job(Request(data="digits"), Path("results/digits"))
+job = Job("train", Path("results/digits"), started(Request(data="digits")))
 with job.runs() as runs:
     parallel.train(runs, ...)
 """
@@ -8,7 +8,7 @@ with job.runs() as runs:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,20 +27,31 @@ from equilif_golden.kernel import Kernel
 MAX_SEEDS = 1000
 
 
+Make = Callable[..., Any]  #: of a learner, of network, weights, learning_rate and counter
+Note = Callable[[str], Any]
+
+
+def _silent(text: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Job:
     """A run, or one of each seed of a range.
 
-    ``resume``: None for a new run, False for one that replaces another.  ``source``: data that a resumed run
-    must have, where they are given; ``fixed``: options that it keeps, as typed.  ``leads``: whether this
-    process writes, of several that make the same run.
+    ``start``: makes the new runs, of learners.  ``resume``: None for a new run, False for one that replaces
+    another.  ``source``: data that a resumed run must have, by name or path, or paths of a text; ``folder``
+    of a data set with a name; ``fixed``: options that it keeps, as typed.  ``leads``: whether this process
+    writes, of several that make the same run.
     """
 
-    request: Request
+    command: str
     out: Path
+    start: Callable[[Make], list[Run]]
     seed: int | range | None = None
     resume: bool | None = None
-    source: Name | Path | None = None
+    source: Name | Path | Sequence[Path] | None = None
+    folder: Path | None = None
     epochs: int | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
     leads: bool = True
@@ -62,16 +73,13 @@ class Job:
         return self.seed_folders or [self.out]
 
     @contextmanager
-    def runs(
-        self, make: Callable[..., Any] = Kernel, note: Callable[[str], Any] = lambda text: None
-    ) -> Iterator[dict[Path, Run]]:
+    def runs(self, make: Make = Kernel, note: Note = _silent) -> Iterator[dict[Path, Run]]:
         """The runs by their folders, which are locked.  ValueError if a folder holds another run, or none to
         resume; nothing is changed then.
 
-        ``make``: learner of network, weights, learning_rate and counter.  ``note``: called with what the user
-        should know.
+        ``note``: called with what the user should know of a resumed run.
         """
-        state = CHECKPOINT if self.request.rates else NETWORK
+        state = NETWORK if self.command == "train" else CHECKPOINT
         if self.resume and not self.seed_folders:
             RunFolder(self.out).require_run(state)
         with ExitStack() as held:
@@ -85,40 +93,47 @@ class Job:
             else:
                 for place in places:
                     place.require_free(overwrite=self.resume is False)
-                runs = self._started(make, note)
+                runs = self.start(make)
                 for place in places:
                     place.clear()
             yield dict(zip(self.folders, runs, strict=True))
             for run in runs:
                 run.backend.close()
 
-    def _started(self, make: Callable[..., Any], note: Callable[[str], Any]) -> list[Run]:
-        found = resolve(self.request)
-        for text in found.notes:
-            note(text)
-        seeds = self.seed if isinstance(self.seed, range) else [self.seed]
-        return [Run.start(found.description, found.data, seed, make) for seed in seeds]
-
-    def _resumed(self, make: Callable[..., Any], note: Callable[[str], Any]) -> list[Run]:
+    def _resumed(self, make: Make, note: Note) -> list[Run]:
         """The runs of these folders, which are of the same data."""
         first, *others = self.folders
         saved = read(first)
-        if saved.real != self.request.rates:
-            command = "train-rates" if saved.real else "train"
+        command = saved.preset.command
+        if command != self.command:
             raise ValueError(
                 f"the run in {self.out} is one of `equilif {command}`: resume it with that command"
             )
         own = saved.about is not None
-        folder = self.request.folder
-        if own and folder is not None:
+        if own and self.folder is not None:
             raise ValueError("--data is the folder of a named data set: give the path of the run's own data")
-        moved = self.source if own and isinstance(self.source, Path) else None
+        moved = None if isinstance(self.source, Name) or not own else self.source
         name = None if moved or self.source is None else str(self.source)
         options: dict[str, Any] = {"epochs": self.epochs, "make": make}
-        run = Run.resume(first, moved or folder, name=name, **options)
+        run = Run.resume(first, moved or self.folder, name=name, **options)
         if message := other_version(saved.version):
             note(message)
         return [run, *(Run.resume(f, run.data, name=run.data.name, **options) for f in others)]
+
+
+def started(
+    request: Request, seed: int | range | None = None, note: Note = _silent
+) -> Callable[[Make], list[Run]]:
+    """Start of a job from a request: a run, or one of each seed."""
+
+    def start(make: Make) -> list[Run]:
+        found = resolve(request)
+        for text in found.notes:
+            note(text)
+        seeds = seed if isinstance(seed, range) else [seed]
+        return [Run.start(found.description, found.data, number, make) for number in seeds]
+
+    return start
 
 
 def seeds(text: str | None) -> int | range | None:

@@ -103,7 +103,7 @@ class Changes:
     """Settings by table: network file, own data, run."""
 
     network: Mapping[str, str]
-    own: DataOptions
+    data_options: DataOptions
     run: RunOptions
     given: Mapping[str, str]
 
@@ -111,7 +111,7 @@ class Changes:
     def fixed(self) -> dict[str, Any]:
         """Options that a resumed run keeps, as typed."""
         kept = {f"set {key}": v for key, v in self.given.items() if not key.startswith("run.")}
-        return {**kept, "label": self.own.label if "data.label" not in self.given else None}
+        return {**kept, "label": self.data_options.label if "data.label" not in self.given else None}
 
 
 def changes(
@@ -131,7 +131,7 @@ def changes(
     given = split(words or ())
     for key in given:
         for option, other, pattern in (
-            ("--epochs", epochs, r"(learning|rates)\.epochs"),
+            ("--epochs", epochs, r"(learning|rates|text)\.epochs"),
             ("--seed", seed, r"learning\.seeds"),
             ("--hidden", hidden or None, r"population\.(hidden|maps)\d*\.(size|shape)"),
         ):
@@ -150,11 +150,11 @@ def changes(
         raise ValueError(
             f"--set run.every must be a number of seconds in 0..{MAX_SECONDS:g}, not {options['every']:g}"
         )
-    own = _data_options(parts["data"], label, list(data))
-    return Changes(network=network, own=own, run=RunOptions(**options), given=given)
+    data_options = _data_options(parts["data"], label, list(data))
+    return Changes(network=network, data_options=data_options, run=RunOptions(**options), given=given)
 
 
-def data_options(words: Sequence[str] | None, label: str | None) -> DataOptions:
+def data_options_of(words: Sequence[str] | None, label: str | None) -> DataOptions:
     """Options of data.KEY=VALUE and of a label; ValueError for a key of another table."""
     given = split(words or ())
     for key in given:
@@ -189,7 +189,7 @@ def _typed(table: str, given: Mapping[str, str], kind: type[Any], known: Sequenc
 
 
 # -- all keys --------------------------------------------------------------------------------------
-class Key(NamedTuple):
+class SetKey(NamedTuple):
     """A key: ``command`` has it, ``values`` are allowed, ``default`` holds when it is left out."""
 
     command: str
@@ -199,35 +199,39 @@ class Key(NamedTuple):
     meaning: str
 
 
-def key_list() -> list[Key]:
+def key_list() -> list[SetKey]:
     """All keys, by command."""
 
-    def keys(command: str, table: str) -> Iterator[Key]:
+    def keys(command: str, table: str) -> Iterator[SetKey]:
         prefix = "population.NAME" if table == "population" else table
         for name, key in tables.keys(table).items():
-            yield Key(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
+            yield SetKey(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
 
-    named = (name for name in tables.TABLES if name not in ("synapse", "rates"))
+    named = (name for name in tables.TABLES if name not in ("synapse", "rates", "text"))
     found = [key for name in named for key in keys("train", name)]
-    found.append(Key("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
+    found.append(SetKey("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
     for table, kind in (("data", DataOptions), ("run", RunOptions)):
-        found += [Key("train", f"{table}.{f.name}", **f.metadata) for f in dataclasses.fields(kind)]
-    found += keys("train-rates", "rates")
+        found += [SetKey("train", f"{table}.{f.name}", **f.metadata) for f in dataclasses.fields(kind)]
+    found += [*keys("train-text", "text"), *keys("train-rates", "rates")]
     feedback = "symmetric synapses; false: forward ones only"
     default = "true; several layers: false"
-    found.append(Key("train-rates", "synapse.feedback", default, "true, false", feedback))
-    found.append(Key("train-rates", "loading.tokens", "", "1..1024", "sequences: maximum number of tokens"))
-    found.append(Key("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
+    found.append(SetKey("train-rates", "synapse.feedback", default, "true, false", feedback))
+    found.append(
+        SetKey("train-rates", "loading.tokens", "", "1..1024", "sequences: maximum number of tokens")
+    )
+    found.append(
+        SetKey("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb")
+    )
     return found
 
 
-def keys_of_options(*, rates: bool = False) -> dict[str, str]:
+def keys_of_options(command: str) -> dict[str, str]:
     """Keys of what other commands have an option for, by the option."""
-    method = "rates" if rates else "learning"
+    method = next((name for name, trains in tables.METHODS.items() if trains == command), "learning")
     found = {name: f"{table}.{name}" for table in (method, "phases") for name in tables.keys(table)}
-    found |= {name: f"data.{name}" for name in (RATES_DATA if rates else DATA)}
+    found |= {name: f"data.{name}" for name in {"learning": DATA, "rates": RATES_DATA}.get(method, ())}
     found |= {name: f"run.{name}" for name in RUN}
-    if rates:
+    if method == "rates":
         found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams"}
         found |= dict.fromkeys(("feedback", "feed_forward"), "synapse.feedback")
     return {f"--{name}".replace("_", "-"): key for name, key in found.items()}
