@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from equilif_golden.blocks.geometry import positions
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS, Step
 from equilif_golden.blocks.softmax import SHIFTS as SOFTMAX_SHIFTS
-from equilif_golden.compiled import settle_samples, train_samples
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
 from equilif_golden.engine.config import EngineConfig, Pipeline
@@ -927,6 +926,8 @@ def test_long_average_does_not_overflow():
 
 def test_arrays_of_every_kind_compile_once():
     """Read-only arrays, slices and other types cause no recompilation."""
+    from equilif_golden.executor import settle_samples, train_samples
+
     kernel = Kernel(SMALL, learning_rate=0.01)
     frozen = np.frombuffer(IMAGES.tobytes(), np.uint8).reshape(9, 6)
     for x, y in (

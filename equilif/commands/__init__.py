@@ -27,6 +27,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
 from equilif.commands.options import INPUT, STREAM, FileUse, Given, OptionGroup, expanded, file_uses
 from equilif.data import FORMATS, Name
@@ -61,12 +62,8 @@ MODULES = {
     "boards": "boards build flash simulate ports identify check save restore",
     "standalone": "upload standalone",
 }
-TRAINING = (
-    "train",
-    "train-rates",
-    "train-text",
-    "upload",
-)  #: commands whose options are keys of a description
+#: commands whose options are keys of a description
+TRAINING = ("train", "train-rates", "train-text", "upload")
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
 BROKEN_PIPE = 128 + 13  #: and by SIGPIPE
@@ -75,16 +72,23 @@ BROKEN_PIPE = 128 + 13  #: and by SIGPIPE
 Unusable: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-def load() -> None:
-    """Load all commands: app.registered_commands has them then."""
+#: commands of the modules that are loaded
+LOADED: dict[str, CommandInfo] = {}
+
+
+def load() -> list[CommandInfo]:
+    """Load all commands."""
     for module in MODULES:
         import_module(f"{__name__}.{module}")
+    return list(LOADED.values())
 
 
-class Loaded(Mapping[str, Any]):
-    """Commands by name; the module of each is loaded when it is asked for."""
+class ByName(Mapping[str, Any]):
+    """Commands by name, those ``registered`` before too; a module is loaded when one of its own is asked for."""
 
-    modules = {name: module for module, names in MODULES.items() for name in names.split()}
+    def __init__(self, registered: Mapping[str, Any]):
+        own = {name: module for module, names in MODULES.items() for name in names.split()}
+        self.modules = own | dict.fromkeys(registered.keys() - own.keys(), "")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.modules)
@@ -93,16 +97,16 @@ class Loaded(Mapping[str, Any]):
         return len(self.modules)
 
     def __getitem__(self, name: str) -> Any:
-        import_module(f"{__name__}.{self.modules[name]}")
-        info = next(info for info in app.registered_commands if info.name == name)
-        return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode="rich")
+        if module := self.modules[name]:
+            import_module(f"{__name__}.{module}")
+        return get_command_from_info(LOADED[name], pretty_exceptions_short=False, rich_markup_mode="rich")
 
 
 class Commands(TyperGroup):
     """All commands: arguments that cannot be used are refused in one line, as everything else is."""
 
     def __init__(self, **options: Any):
-        super().__init__(**{**options, "commands": Loaded()})
+        super().__init__(**{**options, "commands": ByName(options["commands"])})
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
@@ -368,6 +372,7 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
         run.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters.values()}
         app.command(name, rich_help_panel=title, help=paragraphs(function.__doc__))(run)
+        LOADED[name] = app.registered_commands[-1]
         return run
 
     return decorate

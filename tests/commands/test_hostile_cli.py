@@ -222,8 +222,7 @@ ENDLESS = {"--epochs", "--every"}
 def callbacks() -> dict[str, Callable[..., Any]]:
     """The function of every command."""
     found = {}
-    cli.load()
-    for command in cli.app.registered_commands:
+    for command in cli.load():
         assert command.callback is not None
         found[command.name or command.callback.__name__.rstrip("_").replace("_", "-")] = command.callback
     return found
