@@ -84,7 +84,7 @@ def load() -> list[CommandInfo]:
 
 
 class ByName(Mapping[str, Any]):
-    """Commands by name, those ``registered`` before too; a module is loaded when one of its own is asked for."""
+    """Commands by name, and those ``registered`` before; a module is loaded when its command is asked for."""
 
     def __init__(self, registered: Mapping[str, Any]):
         own = {name: module for module, names in MODULES.items() for name in names.split()}
