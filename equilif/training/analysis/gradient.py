@@ -21,7 +21,7 @@ EPOCHS = 3  #: of the trained network
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GradientComparison:
     """Reports by network; ``samples``: of the updates (training), ``tests``: of the populations."""
 
     data: str
@@ -47,7 +47,7 @@ def compare(
     samples: int = 1437,
     seed: int | None = None,
     progress: Callable[[str], Any] = lambda stage: None,
-) -> Comparison:
+) -> GradientComparison:
     """Compare on as many training and test samples: a saved network, or an untrained and a trained one."""
     _check(request, epochs, seed)
     found = resolve(request)
@@ -70,4 +70,4 @@ def compare(
         progress(f"updates, {name}")
         reports[name] = (error_report if network.schedule.errors else gradient_report)(network, weights, x, y)
         layers[name] = layer_report(network, weights, x_test, y_test)
-    return Comparison(data.name, len(x), len(x_test), reports, layers, found.notes)
+    return GradientComparison(data.name, len(x), len(x_test), reports, layers, found.notes)
