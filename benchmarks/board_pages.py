@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+from equilif_golden.lazy import lazy
+
+with lazy():  # pages without boards need no packages of theirs
+    import equilif_boards
+    from equilif.hardware import boards
 
 #: kinds of cells, with their names in the reports of nextpnr
 CELLS = {
@@ -30,9 +37,7 @@ def table(head: str, rows: Iterable[Sequence[object]]) -> str:
 
 def built() -> list[dict[str, Any]]:
     """Boards with a build on record."""
-    from equilif.hardware.boards import report
-
-    return [row for row in report() if "build" in row]
+    return [row for row in boards.report() if "build" in row]
 
 
 def names(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -169,10 +174,7 @@ def bar(used: int, available: int) -> str:
 
 def page(name: str) -> str:
     """Everything on a board's page that follows from its definition and its build."""
-    from equilif.hardware.boards import measured
-    from equilif_boards import BOARDS
-
-    board = BOARDS[name]
+    board = equilif_boards.BOARDS[name]
     row = next(row for row in built() if row["board"] == name)
     config, cycles = board.config, row["cycles"]
     options = {
@@ -205,7 +207,7 @@ def page(name: str) -> str:
             [(k, f"{u:,}", f"{n:,}", f"{bar(u, n)} {percent(u, n)}") for k, u, n in utilisation(row)],
         )
     )
-    sent = measured()[name]["bytes"]
+    sent = boards.measured()[name]["bytes"]
     links = [
         (
             f"`--link {link.kind}`" + " (default)" * (link is board.link),
@@ -253,14 +255,10 @@ def commands(board: Any) -> str:
 
 def content() -> dict[str, Any]:
     """Marker -> function that makes its content."""
-    from functools import partial
-
-    from equilif_boards import BOARDS
-
     return {
         "board-summary": summary,
         "boards": engines,
         "board-speeds": speeds,
         "board-cycles": cycles,
-        **{f"board-{name}": partial(page, name) for name in BOARDS},
+        **{f"board-{name}": partial(page, name) for name in equilif_boards.BOARDS},
     }

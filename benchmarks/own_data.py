@@ -33,6 +33,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.registry import Seeds, choose
 from equilif import cli
 from equilif.data import own
+from equilif.data.formats import Columns, Series, find
 from equilif.data.sets.recordings import AEON
 
 HIDDEN = 128  #: hidden neurons of the MLP, as suggested by `equilif train`
@@ -112,8 +113,6 @@ def series(name: str) -> Callable[[Path], Path]:
 
 def vowels(folder: Path) -> Path:
     """JapaneseVowels (7 to 29 steps) as arrays with offsets."""
-    from equilif.data.formats import Columns, Series, find
-
     train = bundled("JapaneseVowels")
     content = find(train).read(train, Columns())
     arrays: dict[str, Any] = {}

@@ -23,6 +23,7 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs
 from equilif_golden.fixed import as_array, check_choice, check_float
 from equilif_golden.kernel import Kernel
+from equilif_golden.lazy import lazy
 
 with needs("cli,data"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -35,6 +36,9 @@ with needs("cli,data"):
     from equilif.training.settings import presets, tables
     from equilif.training.settings.description import Description, Sizes
     from equilif.training.storage.records import read_identity
+
+with lazy():  # needs packages of its own
+    from equilif.host import ports
 
 if TYPE_CHECKING:
     from equilif.data.sets.dataset import DataSet
@@ -307,12 +311,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def to_board(self, port: str) -> Self:
         """Load the network into the board at a serial port or SPI bus; from now on it predicts and learns."""
-        from equilif.host.ports import the_one
-
         check_is_fitted(self)
         old = self.learner_
         self.learner_ = Chip(
-            the_one(port, None),
+            ports.the_one(port, None),
             old.network,
             old.weights,
             learning_rate=self._plan.rate(0),

@@ -23,6 +23,7 @@ from equilif import results
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
 from equilif.show import training as show_training
+from equilif.training.analysis import trace
 from equilif.training.analysis.evaluate import Evaluation, evaluate
 from equilif.training.backends.phases import EpochPlan, epoch_plan
 from equilif.training.run import Run
@@ -41,8 +42,12 @@ from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.extras import MissingExtra
 from equilif_golden.kernel import Kernel
+from equilif_golden.lazy import lazy
 from equilif_golden.network import Weights
 from equilif_sim.tools.verilator import MissingVerilator
+
+with lazy():  # they need packages of their own
+    from equilif.hardware import boards, verify
 
 MIN_ACCURACY = 0.9  #: of ten classes; one epoch reaches it
 
@@ -143,13 +148,12 @@ class Demo:
         self.record["evaluation"] = found.to_dict()
         try:
             from equilif.show import plots
-            from equilif.training.analysis.trace import record
         except MissingExtra as e:
             self._claim("pictures", str(e), False)
             return
         at = self._telling(training, before, found)
         traces = [
-            (name, record(training.network, w, d.x_test[at], int(d.y_test[at])))
+            (name, trace.record(training.network, w, d.x_test[at], int(d.y_test[at])))
             for name, w in (("before training", before), ("after training", training.weights))
         ]
         plots.learning_curve(training.history, f"{d.name}, {training.sizes}", figure_path(self.out, CURVE))
@@ -181,14 +185,12 @@ class Demo:
         show.console.rule("[bold]2  the same training in RTL, under Verilator", align="left")
         what = "RTL = golden"
         try:
-            from equilif.hardware.verify import VerificationPlan
-
             config = self._engine()
             d = training.data
             whole = len(d.x_train) * self.preset.epochs
             plans = self._epoch_plans(training, whole if self.samples is None else self.samples)
             learning = show_hardware.compare(
-                "RTL training", training.network, before, config, d, VerificationPlan(plans, 0)
+                "RTL training", training.network, before, config, d, verify.VerificationPlan(plans, 0)
             )
             report = show_hardware.compare(
                 "RTL inference",
@@ -196,7 +198,7 @@ class Demo:
                 training.weights,
                 config,
                 d,
-                VerificationPlan([], len(d.x_test)),
+                verify.VerificationPlan([], len(d.x_test)),
             )
         except (MissingExtra, MissingVerilator, results.ToolFailed) as e:
             show.console.print(f"{show.NO} {show.literal(e)}")
@@ -252,9 +254,7 @@ class Demo:
         return plans
 
     def _engine(self) -> EngineConfig:
-        from equilif.hardware.boards import find
-
-        return find(self.board).config
+        return boards.find(self.board).config
 
     # -- bitstream ---------------------------------------------------------------------------------
     def _start_build(self) -> None:

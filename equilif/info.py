@@ -11,7 +11,11 @@ from importlib import metadata
 from typing import Any
 
 from equilif import results
+from equilif_golden.lazy import lazy
 from equilif_sim.tools import verilator
+
+with lazy():  # needs packages of its own
+    import equilif_boards
 
 # executable, argument that makes it say its version, what it is needed for
 TOOLS = {
@@ -68,12 +72,12 @@ def _version(name: str) -> str | None:
 def boards() -> dict[str, Any]:
     """Engine of every board; empty where the packages that describe boards are missing."""
     try:
-        from equilif_boards import BOARDS
+        known = equilif_boards.BOARDS
     except ModuleNotFoundError:
         return {}
     return {
         name: {"title": b.title, "clock_hz": b.clock_hz, "engine": dataclasses.asdict(b.config)}
-        for name, b in BOARDS.items()
+        for name, b in known.items()
     }
 
 

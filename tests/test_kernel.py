@@ -29,6 +29,7 @@ from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Op, SourceMode, assemble, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, region_size
+from equilif_golden.executor import settle_samples, train_samples
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel, TokenRows
 from equilif_golden.learning import divisor, smallest_rate
@@ -926,8 +927,6 @@ def test_long_average_does_not_overflow():
 
 def test_arrays_of_every_kind_compile_once():
     """Read-only arrays, slices and other types cause no recompilation."""
-    from equilif_golden.executor import settle_samples, train_samples
-
     kernel = Kernel(SMALL, learning_rate=0.01)
     frozen = np.frombuffer(IMAGES.tobytes(), np.uint8).reshape(9, 6)
     for x, y in (

@@ -19,6 +19,7 @@ from equilif.data.sound import known
 from equilif.data.sound.microphone import SoundFrontEnd, background, samples, segments
 from equilif.data.sound.signals import Sound, read_wav
 from equilif.listening import UNKNOWN, WordRecognizer, recorded_lesson
+from equilif.report import run as runs
 from equilif.training.run import Run
 from equilif.training.settings import presets
 from equilif.training.storage import saved
@@ -379,8 +380,6 @@ def test_a_board_without_a_front_end(folder, monkeypatch):
 
 
 def test_report_of_a_run_names_the_front_end(folder):
-    from equilif.report import run as runs
-
     found = runs.read(folder / "run")
     commands = found.repeat(own.reload(found.history.about)).commands
     assert "data.front_end=true" in commands[0] and "data.attention" not in commands[0]

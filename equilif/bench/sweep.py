@@ -41,10 +41,14 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Numerics, check_float, check_int
 from equilif_golden.kernel import Kernel
+from equilif_golden.lazy import lazy
 from equilif_golden.schedule import STEPS_MAX, Schedule
 
 with needs("sweep"):
     from distributed import Client, LocalCluster, as_completed
+with lazy():  # they need other packages
+    import equilif_boards.build as builder
+    from equilif.hardware import boards, verify
 
 SCHEDULER_TIMEOUT = 10  #: seconds for a scheduler to answer
 BUILDS = "builds"
@@ -132,9 +136,7 @@ class SweepPoint:
     @property
     def _learns_from_errors(self) -> bool:
         """Whether the engine can."""
-        from equilif.hardware.boards import find
-
-        return self.board is None or find(self.board).config.errors
+        return self.board is None or boards.find(self.board).config.errors
 
 
 # -- what to do ------------------------------------------------------------------------------------
@@ -191,10 +193,8 @@ def points(grid: Mapping[str, Sequence[Any]], reading: Mapping[str, Any] | None 
         raise ValueError(f"{flags} is only for your own data, the grid has none: --grid data=PATH")
     axes = {k: v for k, v in grid.items() if k not in ("lanes", "board")}
     if grid.get("board"):
-        from equilif.hardware.boards import find
-
         for name in grid["board"]:
-            find(name)
+            boards.find(name)
     engines = [{"lanes": n} for n in grid.get("lanes", ())] + [
         {"board": b} for b in grid.get("board", ())
     ] or [{"lanes": LANES}]
@@ -224,8 +224,6 @@ def measure(point: SweepPoint, folder: Path | None, digest: str) -> dict[str, An
 
 
 def _measure(point: SweepPoint, folder: Path | None, digest: str) -> dict[str, Any]:
-    from equilif.hardware.verify import VerificationPlan, compare
-
     found = point.resolved(folder)
     data = found.data
     if data.digest != digest:  # a worker may run on another machine
@@ -241,9 +239,7 @@ def _measure(point: SweepPoint, folder: Path | None, digest: str) -> dict[str, A
         numerics = Numerics(weight_width=point.width, fraction=point.width - INTEGER_BITS)
         net = dataclasses.replace(net, numerics=numerics)
     if point.board is not None:
-        from equilif.hardware.boards import find
-
-        config = find(point.board).config
+        config = boards.find(point.board).config
     else:
         config = engine_for(net, lanes=LANES if point.lanes is None else point.lanes)
     # what does not fit, or learns nothing, is known before it is trained
@@ -256,8 +252,8 @@ def _measure(point: SweepPoint, folder: Path | None, digest: str) -> dict[str, A
             pass
     first = epoch_plan(preset, data, seed, 0)
     shown = first._replace(learning_rate=preset.rate(preset.epochs - 1), order=first.order[: point.samples])
-    plan = VerificationPlan([shown], point.samples)
-    report = compare(net, kernel.weights, config, data, plan, counter=kernel.counter)
+    plan = verify.VerificationPlan([shown], point.samples)
+    report = verify.compare(net, kernel.weights, config, data, plan, counter=kernel.counter)
     if report.mismatch is not None:
         raise report.mismatch
     return {
@@ -503,11 +499,10 @@ NO_MANIFEST = (OSError, ValueError, LookupError, TypeError, AttributeError, Recu
 def built(name: str) -> dict[str, Any]:
     """Manifest of a board's bitstream, built here and now; ``error`` when it cannot be."""
     try:
-        from equilif.hardware.boards import find
-        from equilif_boards.build import build
-
         with tempfile.TemporaryDirectory() as folder:
-            manifest: dict[str, Any] = json.loads(build(find(name), Path(folder)).manifest.read_text())
+            manifest: dict[str, Any] = json.loads(
+                builder.build(boards.find(name), Path(folder)).manifest.read_text()
+            )
             return manifest
     except Exception as e:
         return {"error": f"{type(e).__name__}: {e}"}
@@ -517,9 +512,7 @@ def f_max(name: str, folders: Sequence[Path]) -> float | None:
     """MHz of a saved build of the board as it is now, from manifests in ``folders`` or one below; the best
     of several.
     """
-    from equilif.hardware.boards import find
-
-    config = find(name).config
+    config = boards.find(name).config
     found: list[float] = []
     for path in (p for folder in folders for p in (*folder.glob("*.json"), *folder.glob("*/manifest.json"))):
         with suppress(*NO_MANIFEST):

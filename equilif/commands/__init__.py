@@ -1,7 +1,7 @@
 """Commands: options in, tables out.
 
 The work is done in equilif's other modules, imported when a command needs them.  Here is what the commands
-share; each module is one part of the help.
+share; a module of commands is loaded when one of them is used.
 
 A command ends with exit code 0 when it did what it says, 1 when what it compared or built is not as it
 should be, 2 after one line on standard error when it was refused and wrote nothing, 130 when it was
@@ -17,37 +17,53 @@ import inspect
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
-from equilif.commands.options import INPUT, STREAM, FileUse, Given, expanded, file_uses
-from equilif.commands.own import NO_OPTIONS, DataOptions
-from equilif.commands.patches import keys_of_options
+from equilif.commands.options import INPUT, STREAM, FileUse, Given, OptionGroup, expanded, file_uses
 from equilif.data import FORMATS, Name
 from equilif.host.buses import BUSES
 from equilif.interrupts import interrupted
 from equilif.show import console as show
 from equilif.training.names import NETWORK, RUN
+from equilif.training.storage.pretrained import model_path
+from equilif_golden import files
 from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.training.resolve import Resolved
-    from equilif.training.storage.tensorboard import TensorBoardWriter
-    from equilif_golden.network import Network
+with lazy():
+    import equilif_sim.tools.verilator as verilator
+    from equilif import results
+    from equilif.training import resolve as resolving
+    from equilif.training.settings import options as settings
+    from equilif_golden import network as networks
 
-TRAINING = (
-    "train",
-    "train-rates",
-    "train-text",
-    "upload",
-)  #: commands whose options are keys of a description
+#: commands by module, in the order of the help
+MODULES = {
+    "overview": "demo info bench",
+    "inspection": "inspect",
+    "learning": "train evaluate recall attention gradient",
+    "networks": "init show models",
+    "report": "report",
+    "listening": "listen",
+    "scale": "train-rates deploy convert sweep",
+    "text": "train-text generate",
+    "hardware": "verify energy export",
+    "programs": "program",
+    "boards": "boards build flash simulate ports identify check save restore",
+    "standalone": "upload standalone",
+}
+#: commands whose options are keys of a description
+TRAINING = ("train", "train-rates", "train-text", "upload")
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
 BROKEN_PIPE = 128 + 13  #: and by SIGPIPE
@@ -56,8 +72,44 @@ BROKEN_PIPE = 128 + 13  #: and by SIGPIPE
 Unusable: type[Exception] = typer.BadParameter.__mro__[2]
 
 
+#: commands of the modules that are loaded
+LOADED: dict[str, CommandInfo] = {}
+
+
+def load() -> list[CommandInfo]:
+    """Load all commands."""
+    for module in MODULES:
+        import_module(f"{__name__}.{module}")
+    return list(LOADED.values())
+
+
+class ByName(Mapping[str, Any]):
+    """Commands by name, and those ``registered`` before; a module is loaded when its command is asked for."""
+
+    def __init__(self, registered: Mapping[str, Any]):
+        own = {name: module for module, names in MODULES.items() for name in names.split()}
+        self.modules = own | dict.fromkeys(registered.keys() - own.keys(), "")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.modules)
+
+    def __len__(self) -> int:
+        return len(self.modules)
+
+    def __getitem__(self, name: str) -> Any:
+        if module := self.modules[name]:
+            import_module(f"{__name__}.{module}")
+        return get_command_from_info(LOADED[name], pretty_exceptions_short=False, rich_markup_mode="rich")
+
+
 class Commands(TyperGroup):
     """All commands: arguments that cannot be used are refused in one line, as everything else is."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**{**options, "commands": ByName(options["commands"])})
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         try:
@@ -89,11 +141,13 @@ def _key(option: str, command: str | None) -> str:
     """An option that a command of training has not, with the key that it is; empty where it is none."""
     if command not in TRAINING:
         return ""
+    if command not in TRAINING:
+        return ""
     if option == "--conv" and command != "train-text":
         return "--conv; give --hidden conv:MAPS"
     if option == "--seeds" and command == "train":
         return "--seeds; give --seed FIRST-LAST, such as --seed 0-4"
-    key = keys_of_options(command).get(option)
+    key = settings.keys_of_options(command).get(option)
     return f"{option}; give --set {key}=VALUE" if key else ""
 
 
@@ -123,14 +177,7 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 DATA_HELP = (
     f"Name of a data set ({', '.join(Name)}), or path of your own data: {', '.join(FORMATS.values())}."
 )
-AnyData = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help=DATA_HELP,
-    ),
-    INPUT,
-]
+AnyData = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP), INPUT]
 
 
 ConfigFile = Annotated[
@@ -150,19 +197,66 @@ Folder = Annotated[
 ]
 
 
-def saved_network(**options: Any) -> dict[str, Any]:
-    """Of an argument or option: a network.npz, the folder of a run, or the name of a pretrained network."""
-    from equilif.training.storage.pretrained import model_path
+Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        help="Column with the class labels, for your own table.",
+        show_default=False,
+        metavar="COLUMN",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Set a key of the network file, of your own data (data.KEY) or of the run (run.KEY); repeat for "
+        "further keys. `equilif init --keys` lists all with defaults and ranges.",
+        metavar="KEY=VALUE",
+        show_default=False,
+    ),
+]
+#: --label, and --set for keys of the table data
+OwnOptions = Annotated[
+    "settings.DataOptions",
+    OptionGroup(
+        {
+            "label": Label,
+            "patches": Annotated[
+                list[str] | None,
+                typer.Option(
+                    "--set",
+                    help="Set how your own data are read, e.g. data.test=FILE or data.missing=mean; repeat "
+                    "for further keys. `equilif init --keys` lists all.",
+                    metavar="data.KEY=VALUE",
+                    show_default=False,
+                ),
+            ],
+        },
+        lambda given: settings.data_options_of(given.get("patches"), given.get("label")),
+    ),
+]
+#: default of a group of options, which is made in any case
+MADE: Any = None
 
+
+def saved_network(**options: Any) -> Any:
+    """Of an option or argument: a network.npz, the folder of a run, or the name of a pretrained network."""
     return {"parser": model_path, "metavar": "NETWORK", **options}
+
+
+def network_option(help: str, **options: Any) -> Any:
+    return typer.Option(**saved_network(help=help, **options))
+
+
+def network_argument(help: str) -> Any:
+    return typer.Argument(**saved_network(help=help))
 
 
 Json = Annotated[
     Path | None,
     typer.Option(
-        "--json",
-        help="Write the results to this file as JSON; - is standard output.",
-        metavar="FILE",
+        "--json", help="Write the results to this file as JSON; - is standard output.", metavar="FILE"
     ),
     STREAM,
 ]
@@ -204,8 +298,7 @@ Resume = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None,
-    typer.Option(help="Seed of weights and sample order.", show_default="the preset's first"),
+    int | None, typer.Option(help="Seed of weights and sample order.", show_default="the preset's first")
 ]
 #: of a network and its learning
 Hidden = Annotated[
@@ -222,10 +315,7 @@ Epochs = Annotated[
 ]
 
 
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace an existing run in --out."),
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing run in --out.")]
 
 
 OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
@@ -234,77 +324,62 @@ OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="Replace exist
 @contextmanager
 def _outputs(given: Mapping[str, Any], uses: Mapping[str, FileUse], overwrite: bool) -> Iterator[None]:
     """ValueError when an output exists and is not to be replaced; none replaces a file that is read."""
-    from equilif_golden import files
-
     inputs: list[Path] = []
     for name, use in uses.items():
         value = given.get(name)
         paths = [Path(p) for p in (value if isinstance(value, list) else [value]) if p is not None]
-        there = [p for p in paths if files.descriptor(p) is None and _is_file(p)]
+        there = [p for p in paths if files.descriptor(p) is None and files.is_file(p)]
         if use.kind == "input":
             inputs += there
             inputs += [p.with_name(other) for p in there if p.name == NETWORK for other in RUN]
         elif use.kind == "output" and there and not any(given[other] for other in use.unless):
             if not (use.standard and _is_standard_output(there[0])):
-                require_absent(there, overwrite)
+                files.require_absent(there, overwrite)
     with files.protected(inputs):
         yield
 
 
-def require_absent(outputs: Iterable[Path], overwrite: bool) -> None:
-    """ValueError when one of these files exists and is not to be replaced."""
-    there = next(filter(_is_file, outputs), None)
-    if there is not None and not overwrite:
-        raise ValueError(f"{there} exists: use --overwrite to replace it, or name another place")
-
-
-def _is_file(path: Path) -> bool:
-    """A regular file, or a link to one that is not there."""
-    return path.is_file() or path.is_symlink() and not path.exists()
-
-
 def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Makes commands of this part of the help: expected errors are one line and exit code 2; ``--json`` gets
-    what a command returns.
+    what a command returns.  --json is added, and --overwrite, unless the command has one.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         command = expanded(function)
-        parameters = inspect.signature(command).parameters
+        parameters = dict(inspect.signature(command).parameters)
+        name = function.__name__.rstrip("_").replace("_", "-")
+        own = set(parameters)
+        parameters.setdefault("json", _added("json", Json, None))
         uses = file_uses(parameters)
-        writes = any(use.kind == "output" for use in uses.values())
-        added = {"overwrite", "resume"}.isdisjoint(parameters) and writes
+        if own.isdisjoint({"overwrite", "resume"}) and any(use.kind == "output" for use in uses.values()):
+            parameters["overwrite"] = _added("overwrite", OverwriteFiles, False)
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
             path = given.get("json")
-            overwrite = given.pop("overwrite", False) if added else _overwrites(given)
+            overwrite = bool(given.get("overwrite")) or given.get("resume") is False
+            options = {key: value for key, value in given.items() if key in own}
             with (
                 _refusals(),
                 _outputs(given, uses, overwrite),
                 _json(path if isinstance(path, Path) else None) as write,
             ):
-                found = command(**given)
-                write({"command": function.__name__.rstrip("_").replace("_", "-"), **found})
+                found = command(**options)
+                write({"command": name, **found})
             if not found.get("ok", True):
                 raise typer.Exit(1)
 
-        if added:
-            option = inspect.Parameter(
-                "overwrite", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=OverwriteFiles
-            )
-            signature = inspect.Signature([*parameters.values(), option])
-            run.__signature__ = signature  # type: ignore[attr-defined]
-            run.__annotations__ = {**run.__annotations__, option.name: option.annotation}
-        app.command(rich_help_panel=title, help=paragraphs(function.__doc__))(run)
+        run.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters.values()}
+        app.command(name, rich_help_panel=title, help=paragraphs(function.__doc__))(run)
+        LOADED[name] = app.registered_commands[-1]
         return run
 
     return decorate
 
 
-def _overwrites(given: Mapping[str, Any]) -> bool:
-    """Whether outputs may be replaced: --overwrite, alone or as the other way of --resume."""
-    return bool(given.get("overwrite")) or given.get("resume") is False
+def _added(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def paragraphs(text: str | None) -> str:
@@ -316,10 +391,8 @@ def paragraphs(text: str | None) -> str:
 @contextmanager
 def _refusals() -> Iterator[None]:
     """Expected errors are one line and an exit code."""
-    from equilif.results import ToolFailed
-    from equilif_sim.tools.verilator import MissingVerilator
-
-    refused = (ValueError, OSError, MissingExtra, ToolFailed, MissingVerilator, MemoryError, RecursionError)
+    tools = (results.ToolFailed, verilator.MissingVerilator)
+    refused = (ValueError, OSError, MissingExtra, *tools, MemoryError, RecursionError)
     try:
         yield
     except KeyboardInterrupt:
@@ -372,9 +445,6 @@ def _json(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
     On standard output (``-``, /dev/stdout and its other names) JSON is alone: what is printed for people
     goes to standard error.
     """
-    from equilif import results
-    from equilif_golden import files
-
     if path is None:
         yield lambda found: None
         return
@@ -395,8 +465,6 @@ def _json(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 def _is_standard_output(path: Path) -> bool:
     """Whether a file is standard output, by any name."""
-    from equilif_golden import files
-
     if str(path) == "-":
         return True
     number = files.descriptor(path)
@@ -407,15 +475,6 @@ def _is_standard_output(path: Path) -> bool:
         return not stat.S_ISCHR(there.st_mode) and os.path.samestat(there, os.fstat(1))
     except OSError:
         return False
-
-
-def board_in(folder: Path | None) -> AbstractContextManager[TensorBoardWriter | None]:
-    """TensorBoard writer of a folder, or None; OSError when it cannot write."""
-    if folder is None:
-        return nullcontext()
-    from equilif.training.storage.tensorboard import TensorBoardWriter
-
-    return TensorBoardWriter(folder)
 
 
 class Figures(StrEnum):
@@ -431,63 +490,32 @@ def _version(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
     figures: Annotated[
-        Figures,
-        typer.Option(help="Format of figures: `equilif --figures pdf train digits`."),
+        Figures, typer.Option(help="Format of figures: `equilif --figures pdf train digits`.")
     ] = Figures.png,
 ) -> None:
     os.environ["EQUILIF_FIGURES"] = figures
     if version:
-        from equilif import results
-
         show.console.print(f"equilif {results.version()}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())
 
 
-def samples_of(
-    data: str | Path,
-    folder: Path | None,
-    data_options: DataOptions = NO_OPTIONS,
-    *,
-    config: Path | None = None,
-    network: Path | None = None,
-    hidden: Sequence[str] | None = None,
-    patches: Mapping[str, str] = MappingProxyType({}),
-    rates: bool = False,
-    **settings: Any,
-) -> Resolved:
-    """Resolve a request (equilif.training.resolve), and print its notes."""
-    from equilif.training.resolve import Request, resolve
-
+def resolved(data: Any, own: settings.DataOptions | None = None, **request: Any) -> resolving.Resolved:
+    """Resolve a request (equilif.training.resolve.Request), and print its notes."""
+    reading = {} if own is None else own.reading
     with show.console.status(f"reading {show.literal(data)}"):
-        found = resolve(
-            Request(
-                data=data,
-                folder=folder,
-                reading=data_options.reading,
-                config=config,
-                network=network,
-                hidden=hidden or None,
-                changes=patches,
-                settings=settings,
-                rates=rates,
-            )
-        )
-    for note in found.notes:
-        show.console.print(f"[yellow]{show.literal(note)}[/]")
+        found = resolving.resolve(resolving.Request(data=data, reading=reading, **request))
+    print_notes(found.notes)
     return found
 
 
-def refuse_own(data: object, data_options: DataOptions) -> None:
-    """ValueError for options of one's own data, where the data are others."""
-    if data_options.flags:
-        raise ValueError(
-            f"{', '.join(data_options.flags)} is only for your own data, not for {data}: leave it out"
-        )
+def print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        show.console.print(f"[yellow]{show.literal(note)}[/]")
 
 
-def scheduled(network: Network, given: Given) -> Network:
+def scheduled(network: networks.Network, given: Given) -> networks.Network:
     """The network with the phases that were given; ValueError for one that would change nothing."""
     schedule = dataclasses.replace(network.schedule, **given)
     schedule.check_options(given)

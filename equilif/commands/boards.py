@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Baud, Json, OnPort, panel, saved_network
+from equilif.commands import Baud, OnPort, network_argument, network_option, panel
 from equilif.commands.options import CHANGED, DEFAULTS, INPUT, OUTPUT, EngineOptions, fields_of
+from equilif.commands.training import show_displaced
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import hardware as show_hardware
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.host.client import Client
-    from equilif.host.simulate import Simulated
-    from equilif.listening import SensorRecognizer, WordRecognizer
+with lazy():
+    import equilif_boards.build as builder
+    from equilif import results
+    from equilif.data.sets import images
+    from equilif.hardware import boards as known
+    from equilif.host import check as board_check
+    from equilif.host import flash as flashing
+    from equilif.host import ports as board_ports
+    from equilif.host import simulate as simulation
+    from equilif.host import transfer
 
 command = panel("Boards")
 
-#: learning rate of the program of a restored network
-RESTORED_RATE = 0.01
 BOARD_HELP = "Name of a board (`equilif boards` lists them), or a Python file that defines one."
 BoardName = Annotated[str, typer.Argument(help=BOARD_HELP), INPUT]
 OtherLanes = Annotated[
-    int | None,
-    typer.Option(help="Number of lanes; memory sizes stay.", show_default="the board's"),
+    int | None, typer.Option(help="Number of lanes; memory sizes stay.", show_default="the board's")
 ]
 OtherWeights = Annotated[int | None, typer.Option(help="Weight capacity.", show_default="the board's")]
 
@@ -43,15 +50,12 @@ def boards(
         ),
         INPUT,
     ] = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """List all boards: utilisation, f_max, capacity, links, training and inference speed.
 
     Example:  [bold]equilif boards --network 784-128-10[/]
     """
-    from equilif.hardware.boards import network_of, report
-
-    rows = report(*(() if network is None else network_of(network)))
+    rows = known.report(*(() if network is None else known.network_of(network)))
     show_hardware.boards(rows, network)
     return {"boards": rows}
 
@@ -65,8 +69,7 @@ class RoutingOptions:
     ] = None
     retries: Annotated[int, typer.Option(help="Maximum number of seeds for timing closure.", min=1)] = 8
     seeds: Annotated[
-        int,
-        typer.Option(help="Number of seeds to measure f_max with, the first one included.", min=1),
+        int, typer.Option(help="Number of seeds to measure f_max with, the first one included.", min=1)
     ] = 1
     minutes: Annotated[float, typer.Option(help="Time limit per seed, in minutes.")] = 120
 
@@ -135,7 +138,6 @@ def build(
             "--synthesis-only", help="Stop after synthesis and print the cells; --out: build/BOARD-synthesis."
         ),
     ] = False,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Build the bitstream of a board with Yosys and nextpnr; print utilisation, f_max and samples per second.
 
@@ -144,10 +146,6 @@ def build(
 
     Example:  [bold]equilif build icebreaker[/]
     """
-    from equilif.hardware import boards as known
-    from equilif.results import ToolFailed
-    from equilif_boards import build as builder
-
     if design.front_end is not None and (lanes is not None or weights is not None):
         raise ValueError("--front-end has an engine of fixed size: leave out --lanes and --weights")
     chosen = known.find(board).with_size(lanes=lanes, weights=weights, **options)
@@ -168,7 +166,7 @@ def build(
                 return {**cells, "out": folder}
             result = builder.build(chosen, folder, **vars(routing), progress=status.update)
     except builder.BuildError as e:
-        raise ToolFailed(str(e)) from e
+        raise results.ToolFailed(str(e)) from e
     found = {**result.as_dict(), **known.recorded_speed(chosen, fitted)}
     show_hardware.bitstream(found)
     if network is not None and "samples_per_second" not in found:
@@ -181,11 +179,8 @@ def build(
 def flash(
     board: BoardName,
     bitstream: Annotated[
-        Path | None,
-        typer.Option(help="Bitstream file.", show_default="the build in build/BOARD"),
-        INPUT,
+        Path | None, typer.Option(help="Bitstream file.", show_default="the build in build/BOARD"), INPUT
     ] = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Write a bitstream into the configuration flash of a board with openFPGALoader.
 
@@ -193,12 +188,9 @@ def flash(
 
     Example:  [bold]equilif flash icebreaker[/]
     """
-    from equilif.hardware.boards import find
-    from equilif.host import flash as module
-
-    chosen = find(board)
-    path = module.bitstream_of(chosen) if bitstream is None else bitstream
-    module.flash(chosen, path)
+    chosen = known.find(board)
+    path = flashing.bitstream_of(chosen) if bitstream is None else bitstream
+    flashing.flash(chosen, path)
     show.console.print(f"{chosen.title} runs {show.literal(path)} from now on; see it with  equilif ports")
     return {"board": board, "bitstream": path}
 
@@ -228,11 +220,9 @@ class PlayedOptions:
     ] = None
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="With --microphone or --sensor: a network.npz that was trained with --set "
-                "data.front_end=true."
-            )
+        network_option(
+            help="With --microphone or --sensor: a network.npz that was trained with --set "
+            "data.front_end=true."
         ),
         INPUT,
     ] = None
@@ -309,7 +299,6 @@ def simulate(
         CHANGED,
     ] = None,
     played: Annotated[PlayedOptions, fields_of(PlayedOptions)] = PlayedOptions(),
-    json: Json = None,
 ) -> dict[str, Any]:
     """Simulate a complete board behind a serial port or a UDP port, until Ctrl-C.
 
@@ -322,24 +311,21 @@ def simulate(
     Example:  [bold]equilif simulate icebreaker --link /tmp/board[/]  and elsewhere  [bold]equilif train
     digits --port /tmp/board[/]
     """
-    from equilif.hardware.boards import find
-    from equilif.host import simulate as module
-
-    chosen = find(board).with_size(lanes=lanes, weights=weights, **options)
+    chosen = known.find(board).with_size(lanes=lanes, weights=weights, **options)
     if link is not None:
-        module.require_free(link)
+        simulation.require_free(link)
     if udp is not None:
         if link is not None:
             raise ValueError("--link names a serial port: leave it out with --udp")
         chosen = chosen.with_link("udp")
     played.check(flash, lanes is not None or weights is not None, udp is not None or link is not None)
     if played.file is not None and played.network is not None:
-        chosen = module.with_front_end(chosen, played.kind, played.network, played.file, played.learn)
+        chosen = simulation.with_front_end(chosen, played.kind, played.network, played.file, played.learn)
     if flash is not None:
         chosen = chosen.with_standalone()
-        module.require_flash(flash)
+        simulation.require_flash(flash)
     with show.console.status("compiling the design (only the first time takes long)"):
-        simulated = module.Simulated(chosen, baud, flash, udp)
+        simulated = simulation.Simulated(chosen, baud, flash, udp)
     show.console.print(
         f"{chosen.title}, simulated: {chosen.config.lanes} lanes, {chosen.config.n_weights:,} weights, "
         f"{simulated.clock_hz / 1e6:g} MHz, {simulated.link}, build {simulated.build_id:08x}"
@@ -353,7 +339,7 @@ def simulate(
     return {"board": board, **found}
 
 
-def _play(simulated: Simulated, played: PlayedOptions) -> dict[str, Any]:
+def _play(simulated: simulation.Simulated, played: PlayedOptions) -> dict[str, Any]:
     """Print the answers of a simulated board to a recording."""
     assert played.file is not None and played.network is not None
     answers = []
@@ -368,17 +354,15 @@ def _play(simulated: Simulated, played: PlayedOptions) -> dict[str, Any]:
 
 
 @command
-def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
+def ports(baud: Baud = None) -> dict[str, Any]:
     """List the serial ports of this machine and the boards connected to them.
 
     Example:  [bold]equilif ports[/]
     """
-    from equilif.host.ports import scan, summary
-
-    found = scan(baud)
+    found = board_ports.scan(baud)
     for f in found:
         says = (
-            ", ".join(f"{k} {v}" for k, v in summary(f.identity).items()) + f", {f.baud:,} baud"
+            ", ".join(f"{k} {v}" for k, v in board_ports.summary(f.identity).items()) + f", {f.baud:,} baud"
             if f.identity
             else f.problem
         )
@@ -395,7 +379,7 @@ def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
                 "description": f.description,
                 "baud": f.baud,
                 "problem": f.problem,
-                "device": summary(f.identity) if f.identity else None,
+                "device": board_ports.summary(f.identity) if f.identity else None,
             }
             for f in found
         ]
@@ -403,15 +387,14 @@ def ports(baud: Baud = None, json: Json = None) -> dict[str, Any]:
 
 
 @command
-def identify(port: OnPort = None, baud: Baud = None, json: Json = None) -> dict[str, Any]:
+def identify(port: OnPort = None, baud: Baud = None) -> dict[str, Any]:
     """Print the identity of a board: engine configuration and build ID, with the matching local build.
 
     Example:  [bold]equilif identify --port /dev/ttyUSB1[/]
     """
-    from equilif.host.ports import manifest_of, summary, the_one
-
-    client = the_one(port, baud)
-    says, manifest = summary(client.identity), manifest_of(client.identity.build_id)
+    client = board_ports.the_one(port, baud)
+    says = board_ports.summary(client.identity)
+    manifest = board_ports.manifest_of(client.identity.build_id)
     show.console.print(
         show.table("", ["", "device"], [[k, f"{v:,}" if isinstance(v, int) else v] for k, v in says.items()])
     )
@@ -428,7 +411,6 @@ def check(
     samples: Annotated[
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
     ] = 100,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Compare a board with the golden model on the digits, measure its speed, and print a report to share.
 
@@ -436,17 +418,10 @@ def check(
 
     Example:  [bold]equilif check --port /dev/ttyUSB1[/]
     """
-    import dataclasses
-
-    from equilif import results
-    from equilif.data.sets import images
-    from equilif.host import check as board_check
-    from equilif.host.ports import manifest_of, summary, the_one
-
-    client = the_one(port, baud)
+    client = board_ports.the_one(port, baud)
     found = board_check.check(client, images.digits(), samples)
-    device = summary(client.identity)
-    manifest = manifest_of(client.identity.build_id)
+    device = board_ports.summary(client.identity)
+    manifest = board_ports.manifest_of(client.identity.build_id)
     machine = results.machine()
     sizes = "-".join(map(str, found.sizes))
     compared = f"{found.samples:,} training and {found.samples:,} test samples of {sizes}"
@@ -472,25 +447,14 @@ def check(
     }
 
 
-def show_displaced(displaced: bool) -> None:
-    """A line when a host's network took the place of one that the board trained itself."""
-    if displaced:
-        show.console.print(
-            "[yellow]the network trained on the board is still in its flash: reload it by  "
-            "equilif standalone --boot[/]"
-        )
-
-
 @command
 def save(
     out: Annotated[Path, typer.Argument(help="Output file (network.npz)."), OUTPUT],
     like: Annotated[
         Path,
-        typer.Option(
-            **saved_network(
-                help="A network.npz of the same structure, or a pretrained network by name; it supplies what "
-                "a board does not hold (topology, embedding table)."
-            )
+        network_option(
+            help="A network.npz of the same structure, or a pretrained network by name; it supplies what "
+            "a board does not hold (topology, embedding table)."
         ),
         INPUT,
     ],
@@ -505,7 +469,6 @@ def save(
     ] = None,
     port: OnPort = None,
     baud: Baud = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Read the weights of a board, or those that the C driver saved, into a network.npz.
 
@@ -514,57 +477,23 @@ def save(
 
     Example:  [bold]equilif save trained.npz --like results/digits/network.npz[/]
     """
-    from equilif.hardware.driver import read_saved
-    from equilif.host.client import LinkError
-    from equilif.host.journal import read_board, record_saved
-    from equilif.host.ports import the_one
-    from equilif.host.standalone import booted
-    from equilif.training.storage.history import digest
-    from equilif_golden import files
-    from equilif_golden import network as networks
-    from equilif_golden.engine.compiler import Compiled
-
-    net, known = networks.load(like)
-    about = networks.about(like)
-    files.check(out)
-    counter: int | None = None
-    origin: str | None = None
-    client: Client | None = None
-    if weights is not None:
-        if port is not None or baud is not None:
-            raise ValueError("--weights are those of the C driver: leave out --port and --baud")
-        try:
-            found, counter = read_saved(weights, net, about)
-        except ValueError as e:
-            raise ValueError(f"{weights}: {e}") from None
-    else:
-        client = the_one(port, baud)
-        booted(client)
-        with show.console.status(f"{net.n_weights - net.n_table:,} weights are read from the board"):
-            read = read_board(client, net, about, like)
-        found = read.weights
-        if not read.checked:
-            origin = (
-                "the board does not hold the identity of its network: structure and data are those of "
-                f"{like}, not checked"
-            )
-    learned = {s.name: found.get(s.name, known[s.name]) for s in net.plastic}
-    networks.save(out, net, learned, about, counter, origin)
-    show.console.print(f"{net.n_weights:,} weights in {show.literal(out)}, SHA-256 {digest(learned)[:16]}")
-    if client is not None and origin is None and out.is_file():
-        try:
-            record_saved(client, Compiled(net, client.config).weight_words(learned), read.counter)
-        except LinkError as e:
-            show.console.print(f"[yellow]{show.literal(e)}; the next upload will ask for --overwrite[/]")
-    if origin is not None:
-        show.console.print(f"[yellow]{show.literal(origin)}[/]")
-    if net.n_table:
-        show.console.print(f"{net.n_table:,} of them, the embedding table, are those of {show.literal(like)}")
+    if weights is not None and (port is not None or baud is not None):
+        raise ValueError("--weights are those of the C driver: leave out --port and --baud")
+    with show.console.status("the weights are read"):
+        found = transfer.save(out, like, weights or functools.partial(board_ports.the_one, port, baud))
+    show.console.print(f"{found.n:,} weights in {show.literal(out)}, SHA-256 {found.sha256[:16]}")
+    for note in (found.problem, found.origin):
+        if note is not None:
+            show.console.print(f"[yellow]{show.literal(note)}[/]")
+    if found.n_table:
+        show.console.print(
+            f"{found.n_table:,} of them, the embedding table, are those of {show.literal(like)}"
+        )
     return {
         "network": out,
-        "weights": net.n_weights,
-        "sha256": digest(learned),
-        "identity": "checked" if origin is None else "given",
+        "weights": found.n,
+        "sha256": found.sha256,
+        "identity": "checked" if found.origin is None else "given",
     }
 
 
@@ -572,10 +501,8 @@ def save(
 def restore(
     network: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(
-                help="A network.npz of `equilif train` or `equilif save`, or a pretrained network by name."
-            )
+        network_argument(
+            help="A network.npz of `equilif train` or `equilif save`, or a pretrained network by name."
         ),
         INPUT,
     ],
@@ -604,111 +531,34 @@ def restore(
     ] = False,
     port: OnPort = None,
     baud: Baud = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Load a network into a board: program, constants, weights.
 
     Example:  [bold]equilif restore results/digits/network.npz[/]
     """
-    from equilif.host.ports import the_one
-    from equilif.training.storage.history import digest
-    from equilif_golden import network as networks
-    from equilif_golden.engine import compiler
-    from equilif_golden.engine.chip import Chip
-
+    board = functools.partial(board_ports.the_one, port, baud)
     if flash:
-        return _to_flash(network, new_classes, out or Path("board.npz"), overwrite, port, baud)
+        file = out or Path("board.npz")
+        with show.counted("write") as progress:
+            stored = transfer.restore_to_flash(
+                board, network, file, new_classes=new_classes, overwrite=overwrite, progress=progress
+            )
+        show.console.print(
+            f"the board hears {stored['classes']} classes from power-on; {stored['new_classes']} more can be "
+            f"learned, with {stored['stored']:,} of {stored['of']:,} stored words for replay; the network is "
+            f"in {show.literal(file)}"
+        )
+        return {"network": file, **stored}
     if new_classes is not None or out is not None or overwrite:
         raise ValueError("--new-classes, --out and --overwrite belong to --flash: give it too")
-    net, weights = networks.load(network)
-    # a host that sends a run with learning gets learning, unless the network cannot
-    client = the_one(port, baud)
-    learns = compiler.learns(net, client.config)
-    held = net.n_weights - net.n_table
-    listener = front_end_listener(client, network)
-    with show.console.status(f"{held:,} weights are written to the board"):
-        Chip(client, net, weights, learning_rate=RESTORED_RATE if learns else 0.0)
-        loaded = listener is not None and live_table(client, listener)
-    show_displaced(client.displaced)
+    with show.console.status("the weights are written to the board"):
+        found = transfer.restore(board, network)
+    show_displaced(found.displaced)
     show.console.print(
-        f"{held:,} weights of {show.literal(network)} are in the board, SHA-256 {digest(weights)[:16]}"
+        f"{found.held:,} weights of {show.literal(network)} are in the board, SHA-256 {found.sha256[:16]}"
     )
-    if loaded:
+    if found.live:
         show.console.print("the table of the live controller is in the board, too")
-    if net.n_table:
-        show.console.print(f"the embedding table, {net.n_table:,} weights, stays with the host")
-    return {"network": network, "weights": held, "sha256": digest(weights)}
-
-
-def _to_flash(
-    network: Path, new_classes: int | None, out: Path, overwrite: bool, port: str | None, baud: int | None
-) -> dict[str, Any]:
-    """Write a network that hears words, and stored words, to the flash of a board."""
-    from equilif import lesson
-    from equilif.commands import require_absent
-    from equilif.host import lessons, standalone
-    from equilif.host.journal import StoreError
-    from equilif.host.ports import the_one
-    from equilif.host.store import FlashStore
-    from equilif.listening import WordRecognizer
-    from equilif.training.storage import saved
-    from equilif.training.storage.history import digest
-    from equilif_golden import files
-
-    require_absent([out], overwrite)
-    files.check(out)
-    listener = WordRecognizer(saved.read(network))
-    words = lesson.memory(listener.saved, lesson.REPLAY)
-    client = the_one(port, baud)
-    if not client.identity.flash_blocks:
-        raise StoreError(lessons.NO_LESSONS)
-    standalone.require_replaceable(client, overwrite)
-    lessons.require_lessons(client)
-    count = lessons.NEW_CLASSES if new_classes is None else new_classes
-    job = lessons.job_of(listener, words, client.config, new_classes=count)
-    store = FlashStore.of_job(client.identity, job)
-    with show.counted("write", store.size) as progress:
-        store.upload(client, progress)
-    lessons.save_network(out, job)
-    standalone.reboot(client)
-    show.console.print(
-        f"the board hears {len(listener.labels)} classes from power-on; {count} more can be learned, with "
-        f"{store.n:,} of {len(words):,} stored words for replay; the network is in {show.literal(out)}"
-    )
-    return {
-        "network": out,
-        "sha256": digest(job.weights),
-        "stored": store.n,
-        "of": len(words),
-        "new_classes": count,
-        "bytes": store.size,
-    }
-
-
-def front_end_listener(client: Client, path: Path) -> WordRecognizer | SensorRecognizer | None:
-    """Recognizer of a network that was trained on front-end features, for a board with a front end; None for
-    another network or board.  ValueError if the two do not match.
-    """
-    from equilif.data.encoding.about import About
-    from equilif.host.listening import require_front_end
-    from equilif.listening import listener_of
-    from equilif.training.storage import saved
-
-    found = saved.read(path)
-    about = found.identity
-    if not isinstance(about, About) or not about.encoding.front_end or not client.identity.front_end:
-        return None
-    listener = listener_of(found)
-    require_front_end(client.config, listener)
-    return listener
-
-
-def live_table(client: Client, listener: WordRecognizer | SensorRecognizer) -> bool:
-    """Load the table of the live controller; False if the engine has no room for network and table."""
-    from equilif_golden.engine.compiler import CapacityError
-
-    try:
-        listener.table().load(client)
-    except CapacityError:
-        return False
-    return True
+    if found.n_table:
+        show.console.print(f"the embedding table, {found.n_table:,} weights, stays with the host")
+    return {"network": network, "weights": found.held, "sha256": found.sha256}

@@ -7,48 +7,69 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from equilif.commands import (
+    MADE,
     AnyData,
     ConfigFile,
     Folder,
-    Json,
     OverwriteFiles,
+    OwnOptions,
     Seed,
+    network_option,
     panel,
-    require_absent,
-    samples_of,
-    saved_network,
+    resolved,
     scheduled,
 )
-from equilif.commands.options import (
-    CHANGES,
-    DEFAULTS,
-    INPUT,
-    OUTPUT,
-    EngineChanges,
-    TrainedPhases,
-    fields_of,
-)
-from equilif.commands.own import NO_OPTIONS, OwnOptions
+from equilif.commands.options import CHANGES, DEFAULTS, INPUT, OUTPUT, EngineChanges, TrainedPhases, fields_of
 from equilif.show import console as show
 from equilif.show import hardware as show_hardware
+from equilif_golden import files
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.hardware.energy import SampleCounts
-    from equilif_golden.engine.config import EngineConfig
-    from equilif_golden.network import Network
+with lazy():
+    import equilif.hardware.driver as driver
+    from equilif.hardware import boards as known_boards
+    from equilif.hardware import energy as counting
+    from equilif.hardware import export as exporting
+    from equilif.hardware import verify as verifying
+    from equilif.hardware import waves as recording
+    from equilif_golden import network as networks
+    from equilif_golden.engine import compiler
+    from equilif_golden.engine import config as engines
 
 command = panel("Hardware")
 LANES = 4
 SAMPLES = 200
-Lanes = Annotated[
-    int | None,
-    typer.Option(help="Engine lanes: 2, 4, 8, 16 or 32.", show_default=str(LANES)),
-]
+Lanes = Annotated[int | None, typer.Option(help="Engine lanes: 2, 4, 8, 16 or 32.", show_default=str(LANES))]
+
+
+@dataclass(frozen=True)
+class ExtentOptions:
+    """Options that say how much is compared."""
+
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of training samples, and of test samples.", min=1, show_default=str(SAMPLES)
+        ),
+    ] = None
+    everything: Annotated[
+        bool, typer.Option("--all", help="One epoch over all training samples, and all test samples.")
+    ] = False
+    full: Annotated[
+        bool, typer.Option("--full", help="The complete training run of the preset, and all test samples.")
+    ] = False
+
+    @property
+    def samples_compared(self) -> int | None:
+        """Number of training samples, and of test samples; None for all."""
+        if sum((self.samples is not None, self.everything, self.full)) > 1:
+            raise ValueError("--samples, --all and --full say how much is compared: give one of them")
+        return None if self.everything or self.full else self.samples or SAMPLES
 
 
 @command
@@ -56,28 +77,13 @@ def verify(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="Start from this network.npz, or pretrained network by name.",
-                show_default="untrained",
-            )
+        network_option(
+            help="Start from this network.npz, or pretrained network by name.", show_default="untrained"
         ),
         INPUT,
     ] = None,
     config: ConfigFile = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of training samples, and of test samples.", min=1, show_default=str(SAMPLES)
-        ),
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="One epoch over all training samples, and all test samples.")
-    ] = False,
-    full: Annotated[
-        bool,
-        typer.Option("--full", help="The complete training run of the preset, and all test samples."),
-    ] = False,
+    extent: Annotated[ExtentOptions, fields_of(ExtentOptions)] = ExtentOptions(),
     lanes: Lanes = None,
     board: Annotated[
         str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
@@ -97,9 +103,8 @@ def verify(
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    data_options: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Train the golden model and the RTL engine in lockstep and compare their results.
 
@@ -109,49 +114,44 @@ def verify(
     Example:  [bold]equilif verify digits --samples 500 --lanes 8[/]  and
     [bold]equilif verify digits --samples 2 --waves waves.fst[/]
     """
-    from equilif.hardware import waves as recording
-    from equilif.hardware.verify import VerificationPlan
-    from equilif.training.backends.phases import epoch_plan
-
     if waves is not None:
         recording.check(waves)
-    if sum((samples is not None, everything, full)) > 1:
-        raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    request = samples_of(
-        data, folder, data_options, config=config, network=network, learning_rate=learning_rate
+    samples = extent.samples_compared
+    request = resolved(
+        data,
+        data_options,
+        folder=folder,
+        config=config,
+        network=network,
+        settings={"learning_rate": learning_rate},
     )
     loaded, preset = request.data, request.description
     seed = preset.seeds[0] if seed is None else seed
-    weights = request.weights(seed)
     verified = scheduled(request.network, phases)
-    epochs = (preset.epochs if full else 1) if verified.trainable else 0
-    plans = [epoch_plan(preset, loaded, seed, e) for e in range(epochs)]
-    most = None if everything or full else samples or SAMPLES
-    plan = VerificationPlan(
-        [shown._replace(order=shown.order[:most]) for shown in plans], len(loaded.x_test[:most])
-    )
+    epochs = (preset.epochs if extent.full else 1) if verified.trainable else 0
+    plan = verifying.VerificationPlan.of(preset, loaded, seed, epochs=epochs, samples=samples)
     engine = engine_of(verified, lanes, board)
-    report = show_hardware.compare("RTL = golden", verified, weights, engine, loaded, plan, waves)
+    report = show_hardware.compare(
+        "RTL = golden", verified, request.weights(seed), engine, loaded, plan, waves
+    )
     show_hardware.verdict(report)
     show_hardware.costs(report)
-    files = [] if waves is None else recording.written(waves)
-    if files:
-        show.console.print(f"waves and layouts: {show.literal(', '.join(map(str, files)))}")
+    written = [] if waves is None else recording.written(waves)
+    if written:
+        show.console.print(f"waves and layouts: {show.literal(', '.join(map(str, written)))}")
     found = {"data": loaded.name, "seed": seed, "ok": report.mismatch is None, **report.to_dict()}
-    return {**found, "files": files}
+    return {**found, "files": written}
 
 
-def engine_of(network: Network, lanes: int | None, board: str | None) -> EngineConfig:
+def engine_of(
+    network: networks.Network, lanes: int | None = None, board: str | None = None
+) -> engines.EngineConfig:
     """The engine of a board, or one with the given lanes that holds the network."""
-    from equilif_golden.engine.compiler import engine_for
-
     if board is None:
-        return engine_for(network, lanes=LANES if lanes is None else lanes)
+        return compiler.engine_for(network, lanes=LANES if lanes is None else lanes)
     if lanes is not None:
         raise ValueError("--board brings its own engine: leave out --lanes")
-    from equilif.hardware.boards import find
-
-    return find(board).config
+    return known_boards.find(board).config
 
 
 @command
@@ -159,11 +159,9 @@ def energy(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="A network.npz of `equilif train`, or a pretrained network by name.",
-                show_default="untrained",
-            )
+        network_option(
+            help="A network.npz of `equilif train`, or a pretrained network by name.",
+            show_default="untrained",
         ),
         INPUT,
     ] = None,
@@ -171,9 +169,8 @@ def energy(
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
     ] = 20,
     lanes: Lanes = None,
-    data_options: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Count synaptic operations, memory accesses and spikes per sample in RTL and in the golden model, and
     estimate their energy.
@@ -183,14 +180,12 @@ def energy(
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
-    from equilif.hardware import energy as module
-
-    request = samples_of(data, folder, data_options, network=network)
+    request = resolved(data, data_options, folder=folder, network=network)
     loaded, preset, net = request.data, request.description, request.network
-    config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
+    config = dataclasses.replace(engine_of(net, lanes), counters=True)
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))
     with show.counted("RTL and golden model count", total) as progress:
-        found = module.measure(
+        found = counting.measure(
             net,
             request.weights(),
             config,
@@ -218,20 +213,18 @@ def energy(
     }
 
 
-def _counts(found: Mapping[str, SampleCounts], lanes: int) -> Iterator[list[str]]:
+def _counts(found: Mapping[str, counting.SampleCounts], lanes: int) -> Iterator[list[str]]:
     """Rows of what was counted, a column for each kind of sample."""
-    from equilif.hardware.energy import COUNTS
-
     samples = found.values()
     yield ["cycles", *(f"{s.cycles:,.0f}" for s in samples)]
     words = (s.counts["accesses"] + s.counts["weight_writes"] for s in samples)
     yield ["synaptic operations (one by one)", *(f"{lanes * n:,.0f}" for n in words)]
-    for name in COUNTS:
+    for name in counting.COUNTS:
         title = name.replace("_", " ").replace("accesses", "weight reads")
         yield [title, *(f"{s.counts[name]:,.0f}" for s in samples)]
 
 
-def _nanojoules(found: Mapping[str, SampleCounts]) -> Iterator[list[str]]:
+def _nanojoules(found: Mapping[str, counting.SampleCounts]) -> Iterator[list[str]]:
     """Rows of what spends energy, and their sum, a column for each kind of sample."""
     spent = [s.energy for s in found.values()]
     for name in spent[0]:
@@ -277,8 +270,7 @@ class SizeOptions:
     pipeline: Annotated[
         Pipelines | None,
         typer.Option(
-            help="Pipeline: spram for single-port weight memories, deep for all others.",
-            show_default="deep",
+            help="Pipeline: spram for single-port weight memories, deep for all others.", show_default="deep"
         ),
     ] = None
 
@@ -298,20 +290,15 @@ def export(
     build_id: Annotated[
         int | None,
         typer.Option(
-            help="Value of the register BUILD of the AXI wrapper.",
-            min=0,
-            max=(1 << 32) - 1,
-            show_default="0",
+            help="Value of the register BUILD of the AXI wrapper.", min=0, max=(1 << 32) - 1, show_default="0"
         ),
     ] = None,
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="Also write this network.npz, or pretrained network by name, for the engine "
-                "(network.h, network.bin), and a C driver.",
-                show_default="none",
-            )
+        network_option(
+            help="Also write this network.npz, or pretrained network by name, for the engine "
+            "(network.h, network.bin), and a C driver.",
+            show_default="none",
         ),
         INPUT,
     ] = None,
@@ -326,7 +313,6 @@ def export(
         ),
     ] = None,
     overwrite: OverwriteFiles = False,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Export the engine as Verilog, for use in another design.
 
@@ -336,19 +322,11 @@ def export(
 
     Example:  [bold]equilif export build/export --lanes 8 --tiles 1024[/]
     """
-    from equilif.hardware import export as module
-    from equilif.hardware.driver import DriverNetwork
-    from equilif_golden import files
-    from equilif_golden.engine.compiler import CapacityError
-    from equilif_golden.engine.config import EngineConfig
-
     given = {key: value for key, value in vars(sizes).items() if value is not None} | dict(changes)
     if board is None:
-        config = EngineConfig(**given)
+        config = engines.EngineConfig(**given)
     else:
-        from equilif.hardware.boards import find
-
-        config = find(board).config
+        config = known_boards.find(board).config
         if given:
             left_out = ", ".join(CHANGES.get(k, f"--{k}".replace("_", "-")) for k in given)
             raise ValueError(f"--board brings its own engine: leave out {left_out}")
@@ -357,15 +335,17 @@ def export(
     if network is None and learning_rate is not None:
         raise ValueError("--learning-rate is that of a network: give --network, or leave it out")
     try:
-        compiled = None if network is None else DriverNetwork.load(network, config, learning_rate)
-    except CapacityError as e:
+        compiled = None if network is None else driver.DriverNetwork.load(network, config, learning_rate)
+    except compiler.CapacityError as e:
         hint = "" if board else "; give --tiles, --value-groups, --state-groups or --program-words"
-        raise CapacityError(f"{e}{hint}") from None
+        raise compiler.CapacityError(f"{e}{hint}") from None
     files.check_folder(out)
-    require_absent(module.paths(out, module.Bus(bus), name, network=network is not None), overwrite)
+    files.require_absent(
+        exporting.paths(out, exporting.Bus(bus), name, network=network is not None), overwrite
+    )
     with show.console.status("Yosys writes Verilog"):
-        written = module.export(
-            out, config, module.Bus(bus), name=name, build_id=build_id or 0, network=compiled
+        written = exporting.export(
+            out, config, exporting.Bus(bus), name=name, build_id=build_id or 0, network=compiled
         )
     show.console.print(
         f"{config.lanes} lanes, {config.n_weights:,} weights: "

@@ -6,23 +6,29 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Json, panel
+from equilif.commands import MADE, OwnOptions, panel
 from equilif.commands.options import INPUT, OUTPUT
-from equilif.commands.own import NO_OPTIONS, OwnOptions
 from equilif.data import FORMATS
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import network as show_network
+from equilif_golden import files
+from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.data.encoding import Encoding
-    from equilif.data.own.build import LoadedData
-    from equilif.hardware.boards import Fit
-    from equilif_golden.network import Network
+with lazy():
+    import equilif.data.own as own_data
+    from equilif.data import encoding as encodings
+    from equilif.data import formats
+    from equilif.data.own import build
+    from equilif.hardware import boards as known_boards
+    from equilif.training import resolve
+    from equilif.training.storage import folder
+    from equilif_golden import network as networks
 
 command = panel("Learning")
 MAX_ROWS = 12  #: columns that are listed one by one
@@ -37,13 +43,12 @@ def inspect(
         typer.Argument(help=f"Your own data: {', '.join(FORMATS.values())}."),
         INPUT,
     ],
-    data_options: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = MADE,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for a figure of some samples.", show_default="no figure"),
         OUTPUT,
     ] = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Show how your own data are read: split, classes, value ranges, scaling, default network, boards that
     fit it.
@@ -52,17 +57,11 @@ def inspect(
 
     Example:  [bold]equilif inspect wine.csv --label kind[/]
     """
-    from equilif.data.own import read
-    from equilif.data.own.build import ranges
-    from equilif.training.resolve import default
-    from equilif.training.storage.folder import SAMPLES
-    from equilif_golden import files
-
     if out is not None:
-        files.check(out / SAMPLES)
+        files.check(out / folder.SAMPLES)
     with show.console.status(f"reading {show.literal(path)}"):
-        loaded = read(path, **data_options.reading)
-    preset = default(loaded.data, None)
+        loaded = own_data.read(path, **data_options.reading)
+    preset = resolve.default(loaded.data, None)
     network = preset.network(loaded.data)
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]
     boards = _fits(network, loaded.data.encoding)
@@ -82,7 +81,7 @@ def inspect(
         "classes": {name: {"training": a, "test": b} for name, a, b in _counts(loaded)},
         "columns": [
             {"name": name, "low": low, "high": high, "missing": gone, "becomes": kind}
-            for name, low, high, gone, kind in ranges(loaded)
+            for name, low, high, gone, kind in build.ranges(loaded)
         ],
         "missing": loaded.missing,
         "clipped": {"training": loaded.clipped[0], "test": loaded.clipped[1]},
@@ -98,28 +97,23 @@ def inspect(
     }
 
 
-def _counts(loaded: LoadedData) -> list[tuple[str, int, int]]:
+def _counts(loaded: build.LoadedData) -> list[tuple[str, int, int]]:
     """Name, training and test samples of every class."""
     train = Counter(loaded.data.y_train.tolist())
     test = Counter(loaded.data.y_test.tolist())
     return [(name, train[k], test[k]) for k, name in enumerate(loaded.about.labels)]
 
 
-def _fits(network: Network, encoding: Encoding | None) -> list[Fit] | None:
+def _fits(network: networks.Network, encoding: encodings.Encoding | None) -> list[known_boards.Fit] | None:
     """Fit of a network on each board; None when it is not known which boards there are."""
-    from equilif_golden.extras import MissingExtra
-
     try:
-        from equilif.hardware.boards import fits
+        return known_boards.fits(network, encoding)
     except MissingExtra:
         return None
-    return fits(network, encoding)
 
 
-def _show(loaded: LoadedData, sizes: str, epochs: int, boards: list[Fit] | None) -> None:
+def _show(loaded: build.LoadedData, sizes: str, epochs: int, boards: list[known_boards.Fit] | None) -> None:
     """The same for people."""
-    from equilif.data.own.build import ranges
-
     d = loaded.data
     about = loaded.about
     shape = _sample(loaded)
@@ -130,7 +124,7 @@ def _show(loaded: LoadedData, sizes: str, epochs: int, boards: list[Fit] | None)
     )
     rows = [[name, f"{a:,}", f"{b:,}"] for name, a, b in _counts(loaded)]
     show.console.print(show.table("\nclasses", ["class", "training", "test"], rows))
-    columns = ranges(loaded)
+    columns = build.ranges(loaded)
     rows = [_row(*column) for column in columns[:MAX_ROWS]]
     if len(columns) > MAX_ROWS:
         rest = columns[MAX_ROWS:]
@@ -156,18 +150,16 @@ def _show(loaded: LoadedData, sizes: str, epochs: int, boards: list[Fit] | None)
             show_network.boards(boards)
 
 
-def _texts(loaded: LoadedData) -> Iterator[str]:
+def _texts(loaded: build.LoadedData) -> Iterator[str]:
     """A text of each class."""
-    from equilif.data.formats import Texts
-
     texts = loaded.raw.x
-    if isinstance(texts, Texts):
+    if isinstance(texts, formats.Texts):
         for name in loaded.about.labels[:MAX_TEXTS]:
             first = int((loaded.raw.labels == name).argmax())
             yield f"{name}: {' '.join(texts.texts[first][:MAX_CHARACTERS].split())}"
 
 
-def _sample(loaded: LoadedData) -> str:
+def _sample(loaded: build.LoadedData) -> str:
     """Description of one sample."""
     kind = loaded.about.encoding.kind
     if kind == "texts":

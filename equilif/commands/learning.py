@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from equilif.commands import (
+    MADE,
     AnyData,
     Baud,
     ConfigFile,
@@ -18,32 +17,43 @@ from equilif.commands import (
     Epochs,
     Folder,
     Hidden,
-    Json,
+    Label,
+    OwnOptions,
     Port,
     Resume,
     Seed,
+    Set,
+    network_argument,
+    network_option,
     panel,
-    samples_of,
-    saved_network,
+    print_notes,
+    resolved,
     scheduled,
 )
 from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, TrainedPhases
-from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
-from equilif.commands.patches import Set, changes
-from equilif.commands.training import Job, TrainingData, learner_at, out_folder, trained
+from equilif.commands.training import TrainingData, learner_at, out_folder, trained
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
-from equilif_golden.extras import needs
+from equilif_golden import files
 from equilif_golden.files import RESULTS
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.training.run import Run
-    from equilif_golden.network import Network
+with lazy():
+    import equilif.data.own as own_data
+    from equilif.data.encoding import about
+    from equilif.data.sets import images
+    from equilif.training import job as jobs
+    from equilif.training import resolve as resolving
+    from equilif.training.analysis import attention as attending
+    from equilif.training.analysis import evaluate as evaluating
+    from equilif.training.analysis import gradient as comparing
+    from equilif.training.analysis import neighbours as neighbouring
+    from equilif.training.analysis import recall as recalling
+    from equilif.training.settings import options, presets, tables
+    from equilif.training.storage import folder as folders
+    from equilif.training.storage import saved
 
 command = panel("Learning")
-
-MAX_SEEDS = 1000
-
 
 SeedRange = Annotated[
     str | None,
@@ -76,7 +86,6 @@ def train(
     out: TrainOut = None,
     resume: Resume = None,
     port: Port = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Train a network by Equilibrium Propagation, on the golden model or with --port on a board; the results
     are bit-identical.
@@ -93,71 +102,29 @@ def train(
     Example:  [bold]equilif train digits --hidden 64 --hidden 32 --set phases.free=16 --out results/deep[/]
     and  [bold]equilif train wine.csv --label kind --seed 0-4[/]
     """
-    from equilif.data.own import chosen
-
-    source = None if data is None else chosen(data)
-    given = changes(patches, label=label, hidden=hidden, seed=seed, epochs=epochs)
-    seeds = _seeds(seed)
-    several = seeds if isinstance(seeds, range) else None
-
-    def start(number: int, make: Callable[..., Any]) -> list[Run]:
-        from equilif.training.run import Run
-
-        found = samples_of(
-            source or Data.digits,
-            folder,
-            given.data_options,
-            config=config,
-            patches=given.network,
-            hidden=hidden,
-            epochs=epochs,
-        )
-        preset = found.description
-        first = seeds.start if isinstance(seeds, range) else preset.seeds[0] if seeds is None else seeds
-        return [Run.start(preset, found.data, first + k, make) for k in range(number)]
-
+    source = None if data is None else own_data.chosen(data)
+    given = options.changes(patches, label=label, hidden=hidden, seed=seed, epochs=epochs)
+    several = jobs.seeds(seed)
     return trained(
-        Job(
-            command="train",
-            out=out or out_folder(source, suffix="" if several is None else "-seeds"),
-            source=source,
-            folder=folder,
-            epochs=epochs,
-            resume=resume,
-            fixed={"config": config, "hidden": hidden or None, "seed": seed, **given.fixed},
-            seeds=several,
-            options=given.run,
-            port=port,
-            start=start,
-        )
+        source,
+        given,
+        out or out_folder(source, suffix="-seeds" if isinstance(several, range) else ""),
+        seed=several,
+        resume=resume,
+        hidden=hidden,
+        epochs=epochs,
+        folder=folder,
+        fixed={"config": config, "hidden": hidden or None, "seed": seed, **given.fixed},
+        config=config,
+        port=port,
     )
-
-
-def _seeds(text: str | None) -> int | range | None:
-    """A seed, or the seeds FIRST-LAST; ValueError for something else."""
-    from equilif.training.settings.tables import MAX_SEED, check_seed
-
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
-    if found is None:
-        raise ValueError(f"seed must be in 0..{MAX_SEED}, or several of them FIRST-LAST, not {text}")
-    first = check_seed(int(found[1]))
-    if found[2] is None:
-        return first
-    last = check_seed(int(found[2]))
-    if not 0 <= last - first < MAX_SEEDS:
-        raise ValueError(f"--seed FIRST-LAST is 1 to {MAX_SEEDS} seeds, not {text}")
-    return range(first, last + 1)
 
 
 @command
 def evaluate(
     network: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(help="A network.npz of `equilif train`, or a pretrained network by name.")
-        ),
+        network_argument(help="A network.npz of `equilif train`, or a pretrained network by name."),
         INPUT,
     ],
     data: Annotated[
@@ -174,7 +141,6 @@ def evaluate(
     folder: Folder = None,
     port: Port = None,
     baud: Baud = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Print accuracy, confusion matrix and spike counts of a trained network on a test set, on the golden
     model or with --port on a board.
@@ -184,21 +150,17 @@ def evaluate(
 
     Example:  [bold]equilif evaluate results/digits/network.npz[/]
     """
-    from equilif.data.encoding.about import About
-    from equilif.data.own import chosen
-    from equilif.training.analysis.evaluate import evaluate as run
-    from equilif.training.storage import saved
-
     make = learner_at(port, baud)
-    source = None if data is None else chosen(data)
+    source = None if data is None else own_data.chosen(data)
     trained = saved.read(network)
     net = scheduled(trained.network, phases)
     with show.console.status("reading the samples"):
         name, given, notes = trained.test_samples(source, folder, label)
-    for note in notes:
-        show.console.print(f"[yellow]{show.literal(note)}[/]")
+    print_notes(notes)
     with show.counted("evaluate", len(given.x)) as progress:
-        found = run(net, trained.weights, given.x, given.y, tokens=given.tokens, make=make, progress=progress)
+        found = evaluating.evaluate(
+            net, trained.weights, given.x, given.y, tokens=given.tokens, make=make, progress=progress
+        )
     if trained.identity is not None:
         found = dataclasses.replace(found, names=trained.identity.labels)
     if given.clipped:
@@ -219,7 +181,7 @@ def evaluate(
             f"[bold]{found.saving:.1%}[/] saved "
             f"({', '.join(f'{c:,} took {k}' for k, c in found.steps.items())})"
         )
-    known = trained.identity.known if isinstance(trained.identity, About) else None
+    known = trained.identity.known if isinstance(trained.identity, about.About) else None
     unknown = None if known is None or given.tokens is None else int(known.unknown(given.tokens).sum())
     if unknown is not None:
         show.console.print(
@@ -253,14 +215,13 @@ def recall(
         int | None, typer.Option(help="Number of updates.", show_default="until convergence", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
-    data_options: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the figure.", show_default="results/recall-<data set>"),
         OUTPUT,
     ] = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Store images in a modern Hopfield network and recall each from a partial cue.
 
@@ -268,28 +229,20 @@ def recall(
 
     Example:  [bold]equilif recall digits --stored 200 --blank 0.3[/]
     """
-    from equilif.data.own import chosen
-    from equilif.data.sets import images
-    from equilif.training.analysis import recall as module
-    from equilif.training.settings.presets import PRESETS
-    from equilif.training.settings.tables import check_seed
-    from equilif.training.storage.folder import RECALL
-    from equilif_golden import files
-
-    source = chosen(data)
-    if isinstance(source, Data) and PRESETS[source].memory:
+    source = own_data.chosen(data)
+    if isinstance(source, Data) and presets.PRESETS[source].memory:
         raise ValueError(
             f"recall stores images, {source} holds none: give {', '.join(images.NAMES)} or a path"
         )
     name = source if isinstance(source, Data) else source.resolve().stem
     out = out or Path(RESULTS) / f"recall-{name}"
-    check_seed(seed)
-    files.check(out / RECALL)
-    loaded = samples_of(source, folder, data_options).data
-    module.check_images(loaded)
+    tables.check_seed(seed)
+    files.check(out / folders.RECALL)
+    loaded = resolved(source, data_options, folder=folder).data
+    recalling.check_images(loaded)
     with show.bar() as progress:
         task = progress.add_task("recall", total=stored, note="")
-        found = module.run(
+        found = recalling.run(
             loaded,
             stored,
             blank=blank,
@@ -322,7 +275,7 @@ def recall(
 def attention(
     network: Annotated[
         Path,
-        typer.Argument(**saved_network(help="A network.npz or pretrained network with an attention layer.")),
+        network_argument(help="A network.npz or pretrained network with an attention layer."),
         INPUT,
     ],
     sample: Annotated[
@@ -341,7 +294,6 @@ def attention(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures.", show_default="the network's"), OUTPUT
     ] = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Plot the attention weights of every head over the tokens of a test sample.
 
@@ -350,25 +302,19 @@ def attention(
     Example:  [bold]equilif attention results/snippets/network.npz --sample 3 --sample 8[/]  and
     [bold]equilif attention results/imdb/network.npz --word boring --data DIR[/]
     """
-    from equilif.training.analysis.attention import look
-    from equilif.training.analysis.neighbours import neighbours
-    from equilif.training.storage import saved
-    from equilif.training.storage.folder import ATTENTION, NEIGHBOURS
-    from equilif_golden import files
-
     out = out or network.parent
     trained = saved.read(network)
     net = trained.network
     weights = trained.weights
     with show.console.status("reading the samples"):
         data = trained.data_set(folder)
-    files.check(out / ATTENTION)
+    files.check(out / folders.ATTENTION)
     with show.console.status("samples settle"):
-        found = look(net, weights, data, sample or [0, 1])
+        found = attending.look(net, weights, data, sample or [0, 1])
     words = []
     if word or net.table is not None and data.words:
-        files.check(out / NEIGHBOURS)
-        words = neighbours(net, weights, data, word or ())
+        files.check(out / folders.NEIGHBOURS)
+        words = neighbouring.neighbours(net, weights, data, word or ())
     plotted = show_evaluation.attention(
         found, f"{data.name}: what {found[0].p.shape[0]} queries look at", out
     )
@@ -391,11 +337,9 @@ def gradient(
     data: AnyData = "digits",
     network: Annotated[
         Path | None,
-        typer.Option(
-            **saved_network(
-                help="Analyse this network only: a network.npz, or a pretrained network by name.",
-                show_default="the preset, untrained and trained",
-            )
+        network_option(
+            help="Analyse this network only: a network.npz, or a pretrained network by name.",
+            show_default="the preset, untrained and trained",
         ),
         INPUT,
     ] = None,
@@ -404,9 +348,8 @@ def gradient(
     ] = None,
     samples: Annotated[int, typer.Option(help="Maximum number of training samples.", min=1)] = 1437,
     seed: Seed = None,
-    data_options: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Compare the integer weight updates with floating-point Equilibrium Propagation and with the gradient.
 
@@ -417,55 +360,25 @@ def gradient(
 
     Example:  [bold]equilif gradient digits --epochs 3[/]
     """
-    from equilif.data.own import chosen
-    from equilif.training.run import Run
-    from equilif.training.settings.presets import PRESETS
-
-    with needs("torch"):
-        from equilif_golden.real.layers import error_report, layer_report
-        from equilif_golden.real.twin import gradient_report
-    source = chosen(data)
-    if data_options.attention or isinstance(source, Data) and PRESETS[source].memory:
-        raise ValueError(f"gradient does not support attention layers, {data} has one")
-    if network and (epochs is not None or seed is not None):
-        raise ValueError("--network is not trained: leave out --epochs and --seed")
-    found = samples_of(source, folder, data_options, network=network)
-    loaded, preset = found.data, found.description
-    cases: dict[str, tuple[Network, Any]] = {}
-    reports = {}
-    layers = {}
-    trained = 0 if network else 3 if epochs is None else epochs
-    with show.stages("gradient", trained + (1 if network else 2)) as begin:
-        if network:
-            cases[network.name] = found.network, found.weights()
-        else:
-            preset = preset.changed(epochs=max(trained, preset.epochs))
-            run = Run.start(preset, loaded, seed)
-            cases["untrained"] = run.network, run.weights
-            for epoch in range(trained):
-                begin(f"epoch {epoch + 1}")
-                run.epoch()
-            cases[f"{trained} epoch{'s' * (trained > 1)}"] = run.network, run.weights
-        x = loaded.x_train[:samples]
-        y = loaded.y_train[:samples]
-        for name, (net, weights) in cases.items():
-            begin(f"updates, {name}")
-            reports[name] = (error_report if net.schedule.errors else gradient_report)(net, weights, x, y)
-            layers[name] = layer_report(net, weights, loaded.x_test[:samples], loaded.y_test[:samples])
+    request = resolving.Request(data=data, folder=folder, reading=data_options.reading, network=network)
+    stages = 1 if network else 2 + (comparing.EPOCHS if epochs is None else epochs)
+    with show.stages("gradient", stages) as begin:
+        found = comparing.compare(request, epochs=epochs, samples=samples, seed=seed, progress=begin)
+    print_notes(found.notes)
     pairs = ("integer_gradient", "integer_ep", "ep_gradient")
     rows = [
         [
             name,
             synapse,
-            *(_cosine(found[pair]["sum"] if pair in found else None) for pair in pairs),
-            _cosine(found["integer_gradient"].get("each", {"mean": None})["mean"]),
+            *(_cosine(cosines[pair]["sum"] if pair in cosines else None) for pair in pairs),
+            _cosine(cosines["integer_gradient"].get("each", {"mean": None})["mean"]),
         ]
-        for name, report in reports.items()
-        for synapse, found in report["synapses"].items()
+        for name, report in found.reports.items()
+        for synapse, cosines in report["synapses"].items()
     ]
     show.console.print(
         show.table(
-            f"cosines on {len(x):,} training samples of {loaded.name}",
+            f"cosines on {found.samples:,} training samples of {found.data}",
             ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
             rows,
             left=2,
@@ -473,17 +386,17 @@ def gradient(
     )
     show.console.print(
         show.table(
-            f"populations on {len(loaded.x_test[:samples]):,} test samples of {loaded.name}",
+            f"populations on {found.tests:,} test samples of {found.data}",
             ["network", "population", *LAYER_COLUMNS],
             [
-                [name, population, *(_layer_value(column, found[column]) for column in LAYER_COLUMNS)]
-                for name, report in layers.items()
-                for population, found in report.items()
+                [name, population, *(_layer_value(column, values[column]) for column in LAYER_COLUMNS)]
+                for name, report in found.layers.items()
+                for population, values in report.items()
             ],
             left=2,
         )
     )
-    for name, report in reports.items():
+    for name, report in found.reports.items():
         text = f"{show.literal(name)}: accuracy {report['accuracy']:.1%}"
         if "gradients" in report:
             g = report["gradients"]
@@ -492,7 +405,7 @@ def gradient(
                 f"samples; {report['elsewhere']} settle at another fixed point than in floating point"
             )
         show.console.print(text)
-    return {"data": loaded.name, "reports": reports, "layers": layers}
+    return {"data": found.data, "reports": found.reports, "layers": found.layers}
 
 
 #: of equilif_golden.real.layers.layer_report

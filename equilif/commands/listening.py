@@ -6,19 +6,25 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Baud, Json, OverwriteFiles, panel, require_absent, saved_network
+from equilif.commands import Baud, OverwriteFiles, network_argument, panel
 from equilif.commands.options import INPUT, OUTPUT, fields_of
+from equilif.commands.training import show_displaced
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
+from equilif_golden import files
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.host.listening import BoardAnswer, BoardListener
-    from equilif.listening import Answer, RecordedStream, SensorRecognizer, WordRecognizer
-    from equilif_golden.network import Weights
+with lazy():
+    from equilif import lesson as lessons
+    from equilif import listening as listeners
+    from equilif.host import listening as board_listeners
+    from equilif.report import listening as page
+    from equilif.training.storage import saved
+    from equilif_golden import network as networks
 
 command = panel("Learning")
 
@@ -62,9 +68,7 @@ class LessonOptions:
 def listen(
     network: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(help="A network.npz that was trained with --set data.front_end=true.")
-        ),
+        network_argument(help="A network.npz that was trained with --set data.front_end=true."),
         INPUT,
     ],
     source: Annotated[
@@ -114,7 +118,6 @@ def listen(
         ),
         OUTPUT,
     ] = None,
-    json: Json = None,
     overwrite: OverwriteFiles = False,
 ) -> dict[str, Any]:
     """Find the words in recordings or in the signal of the microphone, and print class, confidence and time
@@ -130,10 +133,6 @@ def listen(
 
     Example:  [bold]equilif listen results/words/network.npz words.wav --out words.html[/]
     """
-    from equilif.listening import WordRecognizer, listener_of
-    from equilif.training.storage import saved
-    from equilif_golden import files
-
     if out is not None:
         files.check(out)
     learn = options.learn
@@ -145,7 +144,7 @@ def listen(
         raise ValueError("--learn ends after --utterances: leave out --seconds")
     if source is not None and (device is not None or seconds is not None):
         raise ValueError("--device and --seconds are for the microphone: leave them out, or leave out FILE")
-    listener = listener_of(saved.read(network), unknown=unknown)
+    listener = listeners.listener_of(saved.read(network), unknown=unknown)
     if learn is not None:
         if port is None and source is None:
             raise ValueError("--learn needs FILE, or the --port of a board")
@@ -154,47 +153,44 @@ def listen(
         return _learn(listener, options, source, port, baud, overwrite)
     if port is not None:
         return _classify(_board(port, baud, listener), seconds)
-    if not isinstance(listener, WordRecognizer) and (source is None or device is not None):
+    if not isinstance(listener, listeners.WordRecognizer) and (source is None or device is not None):
         raise ValueError(f"{network} hears a sensor: give FILE with its readings, or --port")
     return _stream(listener, source, device, seconds, out)
 
 
 def _stream(
-    listener: WordRecognizer | SensorRecognizer,
+    listener: listeners.WordRecognizer | listeners.SensorRecognizer,
     source: Path | None,
     device: str | None,
     seconds: float | None,
     out: Path | None,
 ) -> dict[str, Any]:
     """Print the answers to recordings, or to the signal of the microphone."""
-    from equilif.listening import WordRecognizer, microphone_blocks
-
     if source is not None:
         streams = listener.streams(
             source, _print, lambda file: show.console.print(f"[bold]{show.literal(file)}[/]")
         )
     else:
-        assert isinstance(listener, WordRecognizer)
+        assert isinstance(listener, listeners.WordRecognizer)
         show.console.print("listening; Ctrl-C ends")
-        blocks = microphone_blocks(device, seconds)
+        blocks = listeners.microphone_blocks(device, seconds)
         streams = [listener.listen("microphone", blocks, _print, out is not None)]
     answers = [a for stream in streams for a in stream.answers]
     found: dict[str, Any] = {"network": listener.saved.path, listener.unit: [a.to_dict() for a in answers]}
-    if isinstance(listener, WordRecognizer):
+    if isinstance(listener, listeners.WordRecognizer):
         words = sum(not a.reason for a in answers)
         show.console.print(f"{words:,} words, {len(answers) - words:,} other segments")
     else:
         found |= _rated(listener, streams)
     if out is not None:
-        from equilif.report import listening as page
-        from equilif_golden import files
-
         files.write(out, files.printable(page.write(listener, streams)).encode())
         show.console.print(f"wrote {show.literal(out)}")
     return found | {"out": out}
 
 
-def _rated(listener: SensorRecognizer, streams: Sequence[RecordedStream]) -> dict[str, Any]:
+def _rated(
+    listener: listeners.SensorRecognizer, streams: Sequence[listeners.RecordedStream]
+) -> dict[str, Any]:
     """Print how many samples of a sensor are right, where their classes are known."""
     if clipped := sum(stream.clipped for stream in streams):
         show.console.print(f"[yellow]{clipped:,} values are beyond the range of the ADC: clipped[/]")
@@ -205,16 +201,15 @@ def _rated(listener: SensorRecognizer, streams: Sequence[RecordedStream]) -> dic
     return {"clipped": clipped} | ({"accuracy": right / len(known)} if known else {})
 
 
-def _board(port: str, baud: int | None, listener: WordRecognizer | SensorRecognizer) -> BoardListener:
-    from equilif.commands.boards import show_displaced
-    from equilif.host.listening import BoardListener
-
-    board = BoardListener.at(port, baud, listener)
+def _board(
+    port: str, baud: int | None, listener: listeners.WordRecognizer | listeners.SensorRecognizer
+) -> board_listeners.BoardListener:
+    board = board_listeners.BoardListener.at(port, baud, listener)
     show_displaced(board.displaced)
     return board
 
 
-def _classify(board: BoardListener, seconds: float | None) -> dict[str, Any]:
+def _classify(board: board_listeners.BoardListener, seconds: float | None) -> dict[str, Any]:
     """Print the words or samples of a board."""
     show.console.print("listening; Ctrl-C ends")
     found = []
@@ -226,7 +221,7 @@ def _classify(board: BoardListener, seconds: float | None) -> dict[str, Any]:
 
 
 def _learn(
-    listener: WordRecognizer | SensorRecognizer,
+    listener: listeners.WordRecognizer | listeners.SensorRecognizer,
     options: LessonOptions,
     source: Path | None,
     port: str | None,
@@ -234,20 +229,16 @@ def _learn(
     overwrite: bool,
 ) -> dict[str, Any]:
     """Learn words or samples of recordings or of a board, print accuracy, and save network and memory."""
-    from equilif import lesson as lessons
-    from equilif.listening import recorded_lesson
-    from equilif_golden import files
-
     label, target = options.learn, options.target or Path("learned.npz")
     assert label is not None
     lessons.with_label(listener.labels, label)
-    require_absent((target, lessons.memory_path(target, listener.unit)), overwrite)
+    files.require_absent((target, lessons.memory_path(target, listener.unit)), overwrite)
     files.check(target)
     result: dict[str, Any] = {"network": target, "label": label}
     if port is None:
         assert source is not None
-        lesson = recorded_lesson(listener, source, label)
-        learn: Callable[..., Weights] = lesson.learned
+        lesson = listeners.recorded_lesson(listener, source, label)
+        learn: Callable[..., networks.Weights] = lesson.learned
         _print_class(listener, label)
         if lesson.left_out:
             left_out = "; ".join(f"{n:,} {reason}" for reason, n in lesson.left_out.items())
@@ -280,12 +271,12 @@ def _learn(
     return {**result, "accuracy": accuracy}
 
 
-def _print_class(listener: WordRecognizer | SensorRecognizer, label: str) -> None:
+def _print_class(listener: listeners.WordRecognizer | listeners.SensorRecognizer, label: str) -> None:
     if label not in listener.labels:
         show.console.print(f"{show.literal(label)} is a new class")
 
 
-def _print_word(word: BoardAnswer, labels: Sequence[str]) -> None:
+def _print_word(word: board_listeners.BoardAnswer, labels: Sequence[str]) -> None:
     if word.reason:
         show.console.print(f"[dim]{word.reason}[/]")
     else:
@@ -293,7 +284,7 @@ def _print_word(word: BoardAnswer, labels: Sequence[str]) -> None:
         show.console.print(f"[bold]{show.literal(labels[word.number])}[/]{note}")
 
 
-def _print(answer: Answer) -> None:
+def _print(answer: listeners.Answer) -> None:
     times = f"{answer.start:7.2f} .. {answer.end:.2f} s"
     wrong = f"  [dim]not {show.literal(answer.expected)}[/]" * (answer.expected not in ("", answer.label))
     if answer.reason:

@@ -5,30 +5,29 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import (
-    DATA_HELP,
-    Data,
-    Folder,
-    Hidden,
-    Json,
-    panel,
-    refuse_own,
-    samples_of,
-)
+from equilif.commands import DATA_HELP, MADE, Data, Folder, Hidden, OwnOptions, panel, resolved
 from equilif.commands.options import INPUT, OUTPUT, STREAM, FileUse
-from equilif.commands.own import NO_OPTIONS, DataOptions, OwnOptions
-from equilif.commands.patches import key_list
 from equilif.show import console
 from equilif.show import network as show_network
+from equilif.training.names import HISTORY
+from equilif.training.storage.pretrained import Card, model_path
+from equilif_golden import files
+from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.hardware.boards import Fit
-    from equilif.hardware.resources import NetworkResources
-    from equilif.training.settings.description import Description
+with lazy():
+    from equilif import results
+    from equilif.data.encoding import about
+    from equilif.hardware import boards as known_boards
+    from equilif.hardware import resources
+    from equilif.show import diagram
+    from equilif.training import resolve
+    from equilif.training.settings import description, netfile, options
+    from equilif.training.storage import history, records, saved
 
 command = panel("Networks")
 #: tables of the network's shape
@@ -47,8 +46,7 @@ def init(
     ] = Path("net.toml"),
     hidden: Hidden = None,
     keys: Annotated[
-        bool,
-        typer.Option("--keys", help="Print all keys of --set with meaning, default and range instead."),
+        bool, typer.Option("--keys", help="Print all keys of --set with meaning, default and range instead.")
     ] = False,
     schema: Annotated[
         Path | None,
@@ -59,9 +57,8 @@ def init(
         ),
         STREAM,
     ] = None,
-    data_options: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Write a network file (TOML): the preset of a data set, the default for your own data, or the network
     of a run.
@@ -71,11 +68,8 @@ def init(
 
     Example:  [bold]equilif init wine.csv --label kind --hidden 48 --out net.toml[/]
     """
-    from equilif.training.settings import netfile
-    from equilif_golden import files
-
     if keys:
-        listed = key_list()
+        listed = options.key_list()
         show_network.keys(listed)
         return {"keys": [key._asdict() for key in listed]}
     if schema is not None:
@@ -101,49 +95,40 @@ def init(
 
 def _schema(out: Path) -> dict[str, Any]:
     """Write the JSON Schema of network files."""
-    from equilif import results
-    from equilif.training.settings.description import schema
-
     if str(out) == "-":
-        print(json.dumps(schema(), indent=2))
+        print(json.dumps(description.schema(), indent=2))
     else:
-        results.write_json(out, schema())
+        results.write_json(out, description.schema())
         console.console.print(f"wrote {console.literal(out)}")
     return {"out": out}
 
 
 def _suggested(
-    data: str, folder: Path | None, data_options: DataOptions, hidden: list[str] | None
-) -> tuple[Description, list[str]]:
+    data: str, folder: Path | None, data_options: options.DataOptions, hidden: list[str] | None
+) -> tuple[description.Description, list[str]]:
     """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
     the samples.
     """
-    from equilif.data.encoding.about import About
-    from equilif.training.resolve import Request, adapted, default, layers
-    from equilif.training.settings.description import Description
-    from equilif.training.storage.history import HISTORY, read_history
-
-    convolutions, sizes = layers(hidden or None)
+    convolutions, sizes = resolve.layers(hidden or None)
     if data in set(Data):
-        refuse_own(data, data_options)
+        data_options.refuse(data)
         if not convolutions and folder is None:
-            return adapted(default(None, Data(data)), Request(), sizes), [data]
-        preset = samples_of(data, folder, hidden=hidden).description
+            return resolve.adapted(resolve.default(None, Data(data)), resolve.Request(), sizes), [data]
+        preset = resolved(data, folder=folder, hidden=hidden or None).description
         return preset, [data, *([] if folder is None else ["--data", str(folder)])]
     if (Path(data) / HISTORY).is_file():
-        refuse_own(f"the run in {data}", data_options)
+        data_options.refuse(f"the run in {data}")
         if convolutions or folder is not None:
             raise ValueError(f"conv: and --data are for data, {data} is a run: name its data")
-        history = read_history(Path(data) / HISTORY)
+        run = history.read_history(Path(data) / HISTORY)
         # the options of its data are left out
-        about = history.about
-        words = (
-            [history.data] if about is None else [about.path, "..."] if isinstance(about, About) else ["..."]
-        )
-        return history.preset.changed(hidden=sizes), words
-    found = samples_of(data, folder, data_options, hidden=hidden)
+        known = run.about
+        own = [known.path, "..."] if isinstance(known, about.About) else ["..."]
+        words = [run.data] if known is None else own
+        return run.preset.changed(hidden=sizes), words
+    found = resolved(data, data_options, folder=folder, hidden=hidden or None)
     others = {name: table for name, table in found.description.content().items() if name not in SHAPE}
-    sized = Description.of_network(found.network, found.description.data, sized=True, **others)
+    sized = description.Description.of_network(found.network, found.description.data, sized=True, **others)
     return sized, [data, *data_options.words]
 
 
@@ -172,9 +157,8 @@ def show(
         typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none"),
         OUTPUT,
     ] = None,
-    data_options: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Show the populations, synapses, time steps and weight memory of a network, and the boards that fit it.
 
@@ -182,13 +166,10 @@ def show(
 
     Example:  [bold]equilif show net.toml digits --out net.png[/]
     """
-    from equilif_golden import files
-
     if out is not None:
         if out.suffix.lower() not in PICTURES:
             raise ValueError(f"--out must end in {', '.join(PICTURES)}, not be {str(out)!r}")
-        from equilif.show import diagram
-
+        draw = diagram.draw  # needs matplotlib, before anything is printed
         files.check(out)
     given = [*data_options.flags, *(["--data"] if folder is not None else [])]
     if given and data is None and (network not in set(Data) or data_options.flags):
@@ -196,62 +177,52 @@ def show(
     found = _resources(network, data, folder, data_options)
     show_network.network(found)
     if out is not None:
-        diagram.draw(found, out)
+        draw(found, out)
         console.console.print(f"drew {console.literal(out)}")
     return {**found.to_dict(), "data": data, "out": out}
 
 
 def _resources(
-    network: str, data: str | None, folder: Path | None, data_options: DataOptions
-) -> NetworkResources:
+    network: str, data: str | None, folder: Path | None, data_options: options.DataOptions
+) -> resources.NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
-    from equilif.data.encoding.about import About
-    from equilif.hardware.resources import NetworkResources
-    from equilif.training.settings import netfile
-    from equilif.training.settings.description import Description
-    from equilif.training.storage.pretrained import model_path
-    from equilif.training.storage.records import read_identity
-
+    of = resources.NetworkResources.of
     if network in set(Data):
         if data is not None:
             raise ValueError(f"{network} names its data: leave {data} out, or give a network file")
-        preset = samples_of(network, folder)
-        return NetworkResources.of(network, preset.description, preset.network)
+        preset = resolved(network, folder=folder)
+        return of(network, preset.description, preset.network)
     path = model_path(network)
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")
         found = netfile.network_of(path)
-        identity = read_identity(path)
-        encoding = identity.encoding if isinstance(identity, About) else None
-        return NetworkResources.of(network, Description.of_network(found, sized=True), found, encoding)
+        identity = records.read_identity(path)
+        encoding = identity.encoding if isinstance(identity, about.About) else None
+        return of(network, description.Description.of_network(found, sized=True), found, encoding)
     file = netfile.read(path)
     if data is None:
-        return NetworkResources.of(network, file.description)
+        return of(network, file.description)
     learns = path if file.description.learning else None
-    samples = samples_of(data, folder, data_options, config=learns).data
-    return NetworkResources.of(network, file.description, file.network(samples), samples.encoding)
+    samples = resolved(data, data_options, folder=folder, config=learns).data
+    return of(network, file.description, file.network(samples), samples.encoding)
 
 
 @command
-def models(json: Json = None) -> dict[str, Any]:
+def models() -> dict[str, Any]:
     """List the pretrained networks: accuracy, how each was trained, and which boards hold it.
 
     Every command that takes a network.npz takes their names.
 
     Example:  [bold]equilif evaluate digits-64[/]
     """
-    from equilif.training.storage import saved
-    from equilif.training.storage.pretrained import Card, model_path
-    from equilif_golden.extras import MissingExtra
-
     without = None
     try:
-        from equilif.hardware.boards import fits
+        fits = known_boards.fits
     except MissingExtra as e:
         without = e
     rows: dict[str, Any] = {}
-    found: dict[str, list[Fit]] = {}
+    found: dict[str, list[known_boards.Fit]] = {}
     for name, card in Card.all().items():
         model = saved.read(model_path(name))
         if not without:

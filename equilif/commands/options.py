@@ -94,7 +94,7 @@ def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(**given: Any) -> Any:
         for name, table in tables.items():
-            values = {option: given.pop(option) for option in table.options}
+            values = {option: given.pop(option, table.defaults.get(option)) for option in table.options}
             given[name] = table.make({k: value for k, value in values.items() if value is not None})
         return function(**given)
 
@@ -163,10 +163,7 @@ EngineChanges = Annotated[
         {
             name: Annotated[
                 bool,
-                typer.Option(
-                    CHANGES[name],
-                    help=f"{'Omit' if option.default else 'Include'} {option.text}.",
-                ),
+                typer.Option(CHANGES[name], help=f"{'Omit' if option.default else 'Include'} {option.text}."),
             ]
             for name, option in OPTIONS.items()
         },

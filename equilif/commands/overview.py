@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from equilif.commands import Data, Json, Overwrite, OverwriteFiles, Seed, panel, require_absent
+from equilif.commands import Data, Overwrite, OverwriteFiles, Seed, panel
 from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import bench as show_bench
 from equilif.show import console as show
+from equilif_golden import files
 from equilif_golden.extras import MissingExtra
 from equilif_golden.files import RESULTS
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.bench.throughput import Pace
-    from equilif.data.sets.dataset import DataSet
+with lazy():
+    import equilif_sim.tools.verilator as verilator
+    from equilif import demo as demos
+    from equilif import info as information
+    from equilif import results
+    from equilif.bench import backpropagation, cycles, engines, throughput
+    from equilif.data.sets import dataset, images
+    from equilif.training.settings import presets
+    from equilif_golden import fixed, kernel
 
 command = panel("Overview")
 
@@ -43,7 +53,6 @@ def demo(
     ] = False,
     seed: Seed = None,
     overwrite: Overwrite = False,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Train digits on the golden model, repeat the run in RTL, compare them, and build a bitstream.
 
@@ -53,11 +62,8 @@ def demo(
 
     Example:  [bold]equilif demo --out results[/]
     """
-    from equilif.demo import Demo
-    from equilif.training.settings.presets import PRESETS
-
-    preset = PRESETS[Data.digits].changed(epochs=epochs)
-    return Demo(
+    preset = presets.PRESETS[Data.digits].changed(epochs=epochs)
+    return demos.Demo(
         preset,
         preset.seeds[0] if seed is None else seed,
         out,
@@ -69,21 +75,19 @@ def demo(
 
 
 @command
-def info(json: Json = None) -> dict[str, Any]:
+def info() -> dict[str, Any]:
     """Print tool and package versions and the engine configuration of every board, for bug reports.
 
     Example:  [bold]equilif info --json info.json[/]
     """
-    from equilif import info as module
-
-    found = module.collect()
+    found = information.collect()
     show.console.print(", ".join(f"{k} {v}" for k, v in found["machine"].items()))
     missing = Text("missing", "yellow")
     show.console.print(
         show.table(
             "\ntools",
             ["", "version", "needed for"],
-            [[n, v or missing, module.TOOLS[n][1]] for n, v in found["tools"].items()],
+            [[n, v or missing, information.TOOLS[n][1]] for n, v in found["tools"].items()],
             left=3,
         )
     )
@@ -139,7 +143,6 @@ def bench(
     ] = 100,
     out: Annotated[Path, typer.Option(help="Folder for bench.json."), OUTPUT] = Path("results/bench"),
     overwrite: OverwriteFiles = False,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Measure the speed of the golden model and of the RTL engine.
 
@@ -150,14 +153,9 @@ def bench(
 
     Example:  [bold]equilif bench[/]  and  [bold]equilif bench learning --data DIR[/]
     """
-    from equilif import results
-    from equilif.data.sets import images
-    from equilif_golden import files
-    from equilif_golden.fixed import check_float
-
-    check_float(seconds, "seconds", 0, 1e9)
+    fixed.check_float(seconds, "seconds", 0, 1e9)
     target = out / "bench.json"
-    require_absent([target], overwrite)
+    files.require_absent([target], overwrite)
     files.check(target)
     sets = [images.load("digits")]
     if folder is not None:
@@ -174,8 +172,6 @@ def bench(
             found["engine"] = _engine(sets, samples)
     if BenchPart.others in parts or not parts:
         with _optional(must=bool(parts)):
-            from equilif.bench import engines
-
             rows = engines.rows()
             show_bench.engines(rows)
             found["others"] = [r.to_dict() for r in rows]
@@ -187,27 +183,19 @@ def bench(
 @contextmanager
 def _optional(*, must: bool) -> Iterator[None]:
     """A part whose tools may be missing: a line says so, unless it was asked for."""
-    from equilif.results import ToolFailed
-    from equilif_sim.tools.verilator import MissingVerilator
-
     try:
         yield
-    except (MissingExtra, ToolFailed, MissingVerilator) as e:
+    except (MissingExtra, results.ToolFailed, verilator.MissingVerilator) as e:
         if must:
             raise
         show.console.print(f"[yellow]left out: {show.literal(e)}[/]")
 
 
-def _learning(sets: list[DataSet], seconds: float, *, must: bool) -> dict[str, Any]:
-    from equilif.bench import throughput
-    from equilif_golden.kernel import default_threads
-
+def _learning(sets: list[dataset.DataSet], seconds: float, *, must: bool) -> dict[str, Any]:
     learners: dict[str, Any] = {"golden": throughput.Golden}
     with _optional(must=must):
-        from equilif.bench.backpropagation import Backpropagation
-
-        learners["backpropagation"] = Backpropagation
-    found: dict[str, dict[str, Pace]] = {}
+        learners["backpropagation"] = backpropagation.Backpropagation
+    found: dict[str, dict[str, throughput.Pace]] = {}
     with show.stages("learning", len(sets) * len(learners) + 2) as begin:
         for data in sets:
             for name, learner in learners.items():
@@ -218,7 +206,7 @@ def _learning(sets: list[DataSet], seconds: float, *, must: bool) -> dict[str, A
         begin("compiling")
         compiling = throughput.compile_seconds()
     show_bench.throughput(found, throughput.TARGET)
-    threads = default_threads()
+    threads = kernel.default_threads()
     show.console.print(
         f"inference of {sets[-1].name}: {inference:,.0f} samples/s on {threads} "
         f"thread{'s' * (threads > 1)}; compiling the kernel: {compiling:.1f} s, once"
@@ -231,25 +219,18 @@ def _learning(sets: list[DataSet], seconds: float, *, must: bool) -> dict[str, A
     }
 
 
-def _accuracy(sets: list[DataSet]) -> dict[str, dict[str, list[float]]]:
+def _accuracy(sets: list[dataset.DataSet]) -> dict[str, dict[str, list[float]]]:
     """Final test accuracy of each seed, by data set and learner."""
-    import functools
-    import itertools
-
-    from equilif.bench import throughput
-    from equilif.bench.backpropagation import Backpropagation
-    from equilif.training.settings.presets import PRESETS
-
     learners: dict[str, Any] = {
         "Equilibrium Propagation": throughput.Golden,
-        "backpropagation": functools.partial(Backpropagation, decay=True),
+        "backpropagation": functools.partial(backpropagation.Backpropagation, decay=True),
     }
     found: dict[str, dict[str, list[float]]] = {}
-    total = sum(PRESETS[data.name].epochs for data in sets) * len(learners) * len(throughput.SEEDS)
+    total = sum(presets.PRESETS[data.name].epochs for data in sets) * len(learners) * len(throughput.SEEDS)
     done = itertools.count(1)
     with show.counted("epochs", total) as report:
         for data in sets:
-            epochs = PRESETS[data.name].epochs
+            epochs = presets.PRESETS[data.name].epochs
             for name, learner in learners.items():
                 accuracies = throughput.final_accuracy(learner, data, epochs, lambda: report(next(done)))
                 found.setdefault(data.name, {})[name] = accuracies
@@ -257,9 +238,7 @@ def _accuracy(sets: list[DataSet]) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def _engine(sets: list[DataSet], samples: int) -> list[dict[str, Any]]:
-    from equilif.bench import cycles
-
+def _engine(sets: list[dataset.DataSet], samples: int) -> list[dict[str, Any]]:
     rows = []
     with show.stages("engine", len(cycles.LANES) * (len(sets) + 1)) as begin:
         for row in cycles.measure(sets, samples, begin):

@@ -8,10 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Json, panel, saved_network
+from equilif.commands import network_argument, panel
 from equilif.commands.hardware import Lanes, engine_of
 from equilif.commands.options import INPUT
 from equilif.show import console as show
+from equilif_golden.lazy import lazy
+
+with lazy():
+    from equilif.training.settings import netfile
+    from equilif_golden.engine import compiler, isa, listing
 
 command = panel("Hardware")
 
@@ -20,7 +25,7 @@ command = panel("Hardware")
 def program(
     network: Annotated[
         Path,
-        typer.Argument(**saved_network(help="Network file, network.npz, or pretrained network by name.")),
+        network_argument(help="Network file, network.npz, or pretrained network by name."),
         INPUT,
     ],
     board: Annotated[
@@ -28,15 +33,8 @@ def program(
     ] = None,
     lanes: Lanes = None,
     learning_rate: Annotated[
-        float,
-        typer.Option(
-            "--learning-rate",
-            "--lr",
-            help="Learning rate; 0: no LEARN instructions.",
-            min=0,
-        ),
+        float, typer.Option("--learning-rate", "--lr", help="Learning rate; 0: no LEARN instructions.", min=0)
     ] = 0.0,
-    json: Json = None,
 ) -> dict[str, Any]:
     """List the engine program of a network, one instruction per line.
 
@@ -46,16 +44,11 @@ def program(
 
     Example:  [bold]equilif program results/digits/network.npz --board icebreaker --learning-rate 0.05[/]
     """
-    from equilif.training.settings.netfile import network_of
-    from equilif_golden.engine import listing
-    from equilif_golden.engine.compiler import Compiled
-    from equilif_golden.engine.isa import WORDS
-
-    net = network_of(network)
+    net = netfile.network_of(network)
     config = engine_of(net, lanes, board)
-    compiled = Compiled(net, config)
+    compiled = compiler.Compiled(net, config)
     instructions = compiled.program(learning_rate)
-    words = WORDS * len(instructions)
+    words = isa.WORDS * len(instructions)
     # a program without LEARN has only the free phase to run for
     runs = {"inference": False, "training": True} if learning_rate else {"inference": False}
     counts = {kind: listing.carried_out(instructions, config, learn=learn) for kind, learn in runs.items()}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import Json, panel
+from equilif.commands import panel, reason
 from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import console as show
-from equilif_golden.extras import needs
+from equilif_golden import files
+from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.data.sets.dataset import DataSet
-    from equilif.report.run import SavedRun
+with lazy():
+    from equilif.data.sets import dataset
+    from equilif.report import page
+    from equilif.report import run as runs
+    from equilif.training.storage import folder
 
 command = panel("Learning")
 
@@ -42,7 +46,6 @@ def report(
             help="Index of the test sample to plot.", min=0, show_default="correct with the smallest margin"
         ),
     ] = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Write a self-contained HTML report of a training run.
 
@@ -52,20 +55,15 @@ def report(
 
     Example:  [bold]equilif report results/digits[/]
     """
-    with needs("report"):
-        from equilif.report import page
-        from equilif.report import run as runs
-    from equilif.training.storage.folder import REPORT
-    from equilif_golden import files
-
+    write = page.write  # needs packages, before anything is read
     found = runs.read(run)
-    out = run / REPORT if out is None else out
+    out = run / folder.REPORT if out is None else out
     files.check(out)
     loaded, missing = _samples(found, data)
     if loaded is None and sample is not None:
         raise ValueError(f"--sample is of the test samples, which could not be read: {missing}")
     with show.console.status("reading the run") as status:
-        made = page.write(found, loaded, missing=missing, sample=sample, progress=status.update)
+        made = write(found, loaded, missing=missing, sample=sample, progress=status.update)
     files.write(out, files.printable(made.html).encode())
     show.console.print(
         f"[bold]{made.metrics['accuracy']:.2%}[/] on {show.literal(found.history.data)}; wrote "
@@ -76,11 +74,8 @@ def report(
     return {"run": run, **made.metrics, "out": out}
 
 
-def _samples(run: SavedRun, data: Path | None) -> tuple[DataSet | None, str]:
+def _samples(run: runs.SavedRun, data: Path | None) -> tuple[dataset.DataSet | None, str]:
     """The samples of a run, or why there are none; where ``data`` says where they are, that is an error."""
-    from equilif.commands import reason
-    from equilif_golden.extras import MissingExtra
-
     try:
         with show.console.status(f"reading {show.literal(run.history.data)}"):
             return run.history.load(run.folder, data), ""

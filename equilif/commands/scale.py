@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from equilif.commands import (
-    Data,
+    MADE,
     Epochs,
     Folder,
     Hidden,
-    Json,
+    Label,
+    OwnOptions,
     Resume,
+    Set,
+    network_argument,
     panel,
-    samples_of,
-    saved_network,
 )
 from equilif.commands.options import INPUT, OUTPUT
-from equilif.commands.own import NO_OPTIONS, Label, OwnOptions
-from equilif.commands.patches import ROWS, Set, changes
-from equilif.commands.training import Job, TrainingData, out_folder, trained
+from equilif.commands.training import TrainingData, out_folder, trained
 from equilif.show import console as show
 from equilif.show import sweep as show_sweep
 from equilif.show import training as show_training
+from equilif_golden import files
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.training.run import Run
+with lazy():
+    import equilif.data.own as own_data
+    from equilif import nir
+    from equilif.bench import sweep as sweeping
+    from equilif.training import run as runs
+    from equilif.training.analysis import deploy as deploying
+    from equilif.training.backends import rates
+    from equilif.training.settings import options
+    from equilif.training.storage import folder as folders
 
 command = panel("Scale")
 
@@ -54,7 +61,6 @@ def train_rates(
     folder: Folder = None,
     out: RatesOut = None,
     resume: Resume = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Train the mean firing rates of a network by implicit differentiation in floating point, and save the
     quantised spiking network.
@@ -67,42 +73,29 @@ def train_rates(
 
     Example:  [bold]equilif train-rates mnist --data DIR --hidden 512 --epochs 20[/]
     """
-    from equilif.data.own import chosen
-    from equilif.training.backends.rates import leads
-
-    source = None if data is None else chosen(data)
-    given = changes(
-        patches, label=label, hidden=hidden, seed=seed, epochs=epochs, data=ROWS, run=("tensorboard",)
+    source = None if data is None else own_data.chosen(data)
+    given = options.changes(
+        patches,
+        label=label,
+        hidden=hidden,
+        seed=seed,
+        epochs=epochs,
+        data=options.RATES_DATA,
+        run=("tensorboard",),
     )
-
-    def start(number: int, make: Callable[..., Any]) -> list[Run]:
-        from equilif.training.run import Run
-
-        found = samples_of(
-            source or Data.digits,
-            folder,
-            given.data_options,
-            patches=given.network,
-            rates=True,
-            hidden=hidden,
-            epochs=epochs,
-        )
-        return [Run.start(found.description, found.data, seed)]
-
-    show.console.quiet = not leads()
+    show.console.quiet = not rates.leads()
     return trained(
-        Job(
-            command="train-rates",
-            out=out or out_folder(source, "rates-"),
-            source=source,
-            folder=folder,
-            epochs=epochs,
-            resume=resume,
-            fixed={"hidden": hidden or None, "seed": seed, **given.fixed},
-            options=given.run,
-            start=start,
-            leads=leads(),
-        )
+        source,
+        given,
+        out or out_folder(source, "rates-"),
+        seed=seed,
+        resume=resume,
+        hidden=hidden,
+        epochs=epochs,
+        folder=folder,
+        fixed={"hidden": hidden or None, "seed": seed, **given.fixed},
+        rates=True,
+        leads=rates.leads(),
     )
 
 
@@ -117,7 +110,6 @@ def deploy(
         int, typer.Option(help="Samples of the convergence and gradient checks.", min=1)
     ] = 100,
     folder: Folder = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Compare the accuracy of floating-point rates, quantised weights and spikes, for a run of `equilif
     train-rates`.
@@ -126,33 +118,26 @@ def deploy(
 
     Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
     """
-    from equilif.training.analysis import deploy as module
-    from equilif.training.run import Run
-    from equilif.training.storage.folder import DEPLOYMENT
-    from equilif_golden import files as targets
-
-    targets.check(run / DEPLOYMENT)
+    files.check(run / folders.DEPLOYMENT)
     with show.console.status("reading the run"):
-        saved = Run.resume(run, folder)
-        model = module.trained_model(saved)
-    step_counts = steps or module.STEPS
+        saved = runs.Run.resume(run, folder)
+        model = deploying.trained_model(saved)
+    step_counts = steps or deploying.STEPS
     with show.stages("deploy", len(step_counts) + 4) as begin:
-        found = module.deploy(model, saved.data, steps=step_counts, samples=samples, progress=begin)
-    files = show_training.deployment(found, f"{saved.data.name} {saved.sizes}", run)
-    if files:
-        show.console.print(f"saved {', '.join(files)} in {show.literal(run)}")
-    return {"data": saved.data.name, "sizes": saved.sizes, **found.to_dict(), "files": files}
+        found = deploying.deploy(model, saved.data, steps=step_counts, samples=samples, progress=begin)
+    plotted = show_training.deployment(found, f"{saved.data.name} {saved.sizes}", run)
+    if plotted:
+        show.console.print(f"saved {', '.join(plotted)} in {show.literal(run)}")
+    return {"data": saved.data.name, "sizes": saved.sizes, **found.to_dict(), "files": plotted}
 
 
 @command
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(
-                help="network.npz of `equilif train`, pretrained network by name, or .nir file of another "
-                "framework."
-            )
+        network_argument(
+            help="network.npz of `equilif train`, pretrained network by name, or .nir file of another "
+            "framework."
         ),
         INPUT,
     ],
@@ -182,7 +167,6 @@ def convert(
         int | None,
         typer.Option(help="Fraction bits of the weights (boards: 12).", show_default="the file's, or 12"),
     ] = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Convert a network to or from NIR, the exchange format of snnTorch, norse and others.
 
@@ -192,9 +176,6 @@ def convert(
     Example:  [bold]equilif convert results/digits/network.npz digits.nir[/]  and back  [bold]equilif
     convert digits.nir digits.npz[/]
     """
-    from equilif import nir
-    from equilif_golden import files
-
     files.check(target)
     phases = {
         k: v for k, v in {"free": free, "window": window, "threshold": threshold}.items() if v is not None
@@ -254,9 +235,7 @@ def sweep(
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--grid",
-            help="Swept parameter: name=value,value,...; repeat for more.",
-            show_default=False,
+            "--grid", help="Swept parameter: name=value,value,...; repeat for more.", show_default=False
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Output folder: points, table, plot."), OUTPUT] = Path(
@@ -281,9 +260,8 @@ def sweep(
     ),
     retry: Annotated[bool, typer.Option("--retry", help="Repeat failed points.")] = False,
     against: Annotated[Against, typer.Option(help="Cost axis of the plot.")] = Against.training,
-    data_options: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = MADE,
     folder: Folder = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Sweep parameters of network, training and engine: accuracy, cycles, memory and f_max of every
     combination, and the Pareto front.
@@ -297,29 +275,26 @@ def sweep(
     Example:  [bold]equilif sweep --grid hidden=32,64,64x32 --grid lanes=4,16 --grid board=icebreaker
     --grid epochs=5[/]
     """
-    from equilif.bench import sweep as module
-    from equilif.training.storage.folder import PARETO, RunFolder
-
     if scheduler is not None and workers is not None:
         raise ValueError("--workers and --scheduler exclude each other: leave one out")
-    points = module.points(module.read_grid(grid, option or ()), data_options.reading)
+    points = sweeping.points(sweeping.read_grid(grid, option or ()), data_options.reading)
     boards = list(dict.fromkeys(p.board for p in points if p.board))
     for given, name in ((build, "--build"), (against is Against.time, "--against time")):
         if given and not boards:
             raise ValueError(f"{name} is about boards, the grid has none: add --grid board=NAME")
-    with RunFolder(out) as place:
+    with folders.RunFolder(out) as place:
         place.require_no_run()
-        place.check(module.TABLE, module.RECORDS, PARETO)
-        run = module.Sweep(points, out, folder)
+        place.check(sweeping.TABLE, sweeping.RECORDS, folders.PARETO)
+        run = sweeping.Sweep(points, out, folder)
         missing = (
-            [b for b in boards if module.f_max(b, [out / module.BUILDS, builds]) is None] if build else []
+            [b for b in boards if sweeping.f_max(b, [out / sweeping.BUILDS, builds]) is None] if build else []
         )
         left = run.left(retry=retry)
         begin = f"{len(points):,} points: {len(points) - len(left):,} done before, {len(left):,} to go"
         if not left and not missing:
             show.console.print(begin)
         else:
-            with module.cluster(workers or 2, scheduler) as client, show.bar() as bar:
+            with sweeping.cluster(workers or 2, scheduler) as client, show.bar() as bar:
                 show.console.print(begin)
                 task = bar.add_task("points", total=len(left) + len(missing), note="")
                 run.run(
@@ -336,13 +311,13 @@ def sweep(
             Against.inference: "inference cycles",
             Against.time: "training_us",
         }[against]
-        files = show_sweep.sweep(run, rows, cost)
+        plotted = show_sweep.sweep(run, rows, cost)
     return {
         "out": out,
         "points": rows,
         "failed": [{"point": dataclasses.asdict(p), "error": e} for p, e in run.failed],
-        "files": files,
+        "files": plotted,
         "done_before": len(points) - len(left),
-        "pareto": [rows[k]["key"] for k in module.front(rows, cost)],
+        "pareto": [rows[k]["key"] for k in sweeping.front(rows, cost)],
         "ok": not run.failed,
     }

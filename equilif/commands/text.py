@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import ConfigFile, Json, Resume, panel, saved_network
+from equilif.commands import ConfigFile, Resume, Set, network_argument, panel
 from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, Given, OptionGroup
-from equilif.commands.patches import Set, changes
-from equilif.commands.training import Job, trained
+from equilif.commands.training import run_job
 from equilif.show import console as show
+from equilif_golden import files
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.training.run import Run
+with lazy():
+    from equilif.data.sets import characters
+    from equilif.training import job as jobs
+    from equilif.training import resolve, run
+    from equilif.training.backends import text as backend
+    from equilif.training.settings import options as settings
+    from equilif.training.storage import folder
 
 command = panel("Scale")
 #: sizes of a transformer: meaning, default and maximum
@@ -68,7 +74,6 @@ def train_text(
     ] = None,
     out: Annotated[Path, typer.Option(help="Output folder."), OUTPUT] = Path("results/text"),
     resume: Resume = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Train a transformer to predict the next character of a text, in floating point, and save the quantised
     spiking network.
@@ -79,44 +84,36 @@ def train_text(
 
     Example:  [bold]equilif train-text book.txt --layers 1 --epochs 4[/]
     """
-    given = changes(patches, label=None, epochs=epochs, data=(), run=("tensorboard",))
+    given = settings.changes(patches, label=None, epochs=epochs, data=(), run=("tensorboard",))
 
-    def start(number: int, make: Callable[..., Any]) -> list[Run]:
-        from equilif.training.resolve import resolve_text
-        from equilif.training.run import Run
-
+    def start(make: Callable[..., Any]) -> list[run.Run]:
         if not texts:
             raise ValueError("give the files of the text, or --resume")
-        with show.console.status("reading the text"):
-            text, description = resolve_text(
-                texts, pattern=pattern, config=config, shape=sizes, changes=given.network, epochs=epochs
-            )
+        text, description = resolve.resolve_text(
+            texts, pattern=pattern, config=config, shape=sizes, changes=given.network, epochs=epochs
+        )
         teacher = description.require_text().teacher
         if teacher and Path(teacher).resolve().parent == out.resolve():
             raise ValueError(f"the teacher is the run in {out}, which this one replaces: give another --out")
-        return [Run.start(description, text, seed)]
+        return [run.Run.start(description, text, seed)]
 
-    return trained(
-        Job(
-            command="train-text",
-            out=out,
-            source=texts or None,
-            epochs=epochs,
-            resume=resume,
-            fixed={"pattern": pattern, "config": config, **sizes, "seed": seed, **given.fixed},
-            options=given.run,
-            start=start,
-        )
+    job = jobs.Job(
+        "train-text",
+        out,
+        start,
+        source=texts or None,
+        epochs=epochs,
+        resume=resume,
+        fixed={"pattern": pattern, "config": config, **sizes, "seed": seed, **given.fixed},
     )
+    return run_job(job, given.run)
 
 
 @command
 def generate(
     network: Annotated[
         Path,
-        typer.Argument(
-            **saved_network(help="A network.npz of `equilif train-text`, or the folder of a run.")
-        ),
+        network_argument(help="A network.npz of `equilif train-text`, or the folder of a run."),
         INPUT,
     ],
     prompt: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
@@ -137,7 +134,6 @@ def generate(
         ),
         OUTPUT,
     ] = None,
-    json: Json = None,
 ) -> dict[str, Any]:
     """Continue a text with a trained network, character by character.
 
@@ -145,15 +141,10 @@ def generate(
 
     Example:  [bold]equilif generate results/text/network.npz --prompt "def main("[/]
     """
-    from equilif.data.sets.characters import normalised
-    from equilif.training.backends.text import Writer
-    from equilif.training.storage.folder import ATTENTION
-    from equilif_golden import files
-
     if out is not None:
-        files.check(out / ATTENTION)
-    writer = Writer.load(network)
-    prompt = normalised(prompt)
+        files.check(out / folder.ATTENTION)
+    writer = backend.Writer.load(network)
+    prompt = characters.normalised(prompt)
     for note in writer.notes(prompt):
         show.console.print(f"[yellow]{show.literal(note)}[/]")
     text = ""
@@ -165,7 +156,7 @@ def generate(
     show.console.print("\n".join(lines))
     plotted = []
     if out is not None and (plots := show.plots_for("figure")) is not None:
-        path = plots.figure_path(out, ATTENTION)
+        path = plots.figure_path(out, folder.ATTENTION)
         plots.self_attention(writer.attention(prompt), prompt[-writer.positions :], path)
         plotted.append(path.name)
         show.console.print(f"saved {path.name} in {show.literal(out)}")

@@ -3,56 +3,38 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import DATA_HELP, board_in
+from equilif.commands import DATA_HELP, print_notes
 from equilif.commands.options import INPUT
-from equilif.commands.patches import RunOptions
 from equilif.data import Name
 from equilif.show import console as show
 from equilif.show import training as show_training
+from equilif.training.names import HISTORY, NETWORK
 from equilif_golden.files import RESULTS
+from equilif_golden.lazy import lazy
 
-if TYPE_CHECKING:
-    from equilif.training.run import Run
+with lazy():
+    from equilif.host import ports
+    from equilif.training import job as jobs
+    from equilif.training import parallel, resolve
+    from equilif.training import run as training
+    from equilif.training.settings import options as settings
+    from equilif.training.storage import tensorboard
+    from equilif_golden.engine import chip
 
-    Make = Callable[..., Any]  #: of a learner, of network, weights, learning_rate and counter
+Make = Callable[..., Any]  #: of a learner, of network, weights, learning_rate and counter
 
 TrainingData = Annotated[
     str | None,
     typer.Argument(metavar="DATA", help=DATA_HELP, show_default="digits, or with --resume that of the run"),
     INPUT,
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run to begin or to go on with, or a run of each of several seeds.
-
-    ``source``: data by name or path, or paths of a text; ``folder`` of a data set with a name.  ``resume``:
-    None for a new run, False for one that replaces another.  ``fixed``: options that a resumed run keeps.
-    ``seeds``: None for a single run.  ``start``: new runs, their number and what makes a learner given.
-    ``port``: of a board.  ``leads``: whether this process writes, of several that make the same run.
-    """
-
-    command: str
-    out: Path
-    source: Name | Path | Sequence[Path] | None
-    folder: Path | None = None
-    epochs: int | None
-    resume: bool | None
-    fixed: Mapping[str, Any]
-    seeds: range | None = None
-    options: RunOptions
-    port: str | None = None
-    start: Callable[[int, Make], list[Run]]
-    leads: bool = True
 
 
 def out_folder(source: Name | Path | None, prefix: str = "", suffix: str = "") -> Path:
@@ -62,106 +44,101 @@ def out_folder(source: Name | Path | None, prefix: str = "", suffix: str = "") -
     return Path(RESULTS) / f"{prefix}{name}{suffix}"
 
 
-def trained(job: Job) -> dict[str, Any]:
-    """Train, and print the results."""
-    from equilif.training.storage.folder import CURVE, RunFolder, folder_of, seed_folders
-    from equilif.training.storage.history import CHECKPOINT, HISTORY, NETWORK
+def trained(
+    source: Name | Path | None,
+    given: settings.Changes,
+    out: Path,
+    *,
+    seed: int | range | None,
+    hidden: list[str] | None,
+    epochs: int | None,
+    folder: Path | None,
+    config: Path | None = None,
+    rates: bool = False,
+    port: str | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train what a request says, and print the results; ``options``: of equilif.training.job.Job."""
+    request = resolve.Request(
+        data=source or Name.digits,
+        folder=folder,
+        reading=given.data_options.reading,
+        config=config,
+        hidden=hidden or None,
+        changes=given.network,
+        settings={"epochs": epochs},
+        rates=rates,
+    )
+    job = jobs.Job(
+        "train-rates" if rates else "train",
+        out,
+        jobs.started(request, seed, _note),
+        seed=seed,
+        source=source,
+        folder=folder,
+        epochs=epochs,
+        **options,
+    )
+    return run_job(job, given.run, port)
 
-    fixed = [f"--{name}" for name, value in job.fixed.items() if value is not None]
-    if job.resume and fixed:
-        raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(fixed)}")
-    found = seed_folders(job.out) if job.resume else [folder_of(job.out, seed) for seed in job.seeds or ()]
-    several = bool(found)
-    folders = found or [job.out]
-    make = learner_at(job.port, job.options.baud, len(folders))
-    state = NETWORK if job.command == "train" else CHECKPOINT
-    root = job.options.tensorboard if job.leads else None
-    boards = {f: board_in(root and (root / f.name if several else root)) for f in folders}
-    if job.resume and not several:
-        RunFolder(job.out).require_run(state)
+
+def _note(text: str) -> None:
+    print_notes([text])
+
+
+def run_job(job: jobs.Job, options: settings.RunOptions, port: str | None = None) -> dict[str, Any]:
+    """Carry out a job, and print the results."""
+    make = learner_at(port, options.baud, len(job.folders))
+    root = options.tensorboard if job.leads else None
+    logs = {
+        f: tensorboard.TensorBoardWriter(root / f.name if job.seed_folders else root)
+        for f in job.folders
+        if root
+    }
     with ExitStack() as held:
-        if several:
-            held.enter_context(RunFolder(job.out)).require_no_run()
-        places = [held.enter_context(RunFolder(f, leads=job.leads)) for f in folders]
-        for place in places:
-            place.check(HISTORY, NETWORK, state, CURVE)
-        if job.resume:
-            runs = _resumed(job, folders, make)
-        else:
-            for place in places:
-                place.require_free(overwrite=job.resume is False)
-            runs = job.start(len(folders), make)
-            for place in places:
-                place.clear()
-        by_folder = dict(zip(folders, runs, strict=True))
-        show_training.describe(*runs)
-        logs = {f: log for f, board in boards.items() if (log := held.enter_context(board))}
-        show_training.train(by_folder, every=job.options.every, boards=logs)
-        results = [_result(run, f) for f, run in by_folder.items()]
-        for run in runs:
-            run.backend.close()
-    return _several(results, job.out) if several else _single(results[0])
-
-
-def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
-    """The runs of these folders, which are of the same data."""
-    from equilif.training.run import Run, read
-    from equilif.training.storage.records import other_version
-
-    first = folders[0]
-    with show.console.status("reading the run"):
-        saved = read(first)
-        command = saved.preset.command
-        if command != job.command:
-            raise ValueError(
-                f"the run in {job.out} is one of `equilif {command}`: resume it with that command"
-            )
-        own = saved.about is not None
-        if own and job.folder is not None:
-            raise ValueError("--data is the folder of a named data set: give the path of the run's own data")
-        moved = None if isinstance(job.source, Name) or not own else job.source
-        name = None if moved or job.source is None else str(job.source)
-        run = Run.resume(first, moved or job.folder, name=name, epochs=job.epochs, make=make)
-        others = [
-            Run.resume(f, run.data, name=run.data.name, epochs=job.epochs, make=make) for f in folders[1:]
-        ]
-    if message := other_version(saved.version):
-        show.console.print(f"[yellow]{show.literal(message)}[/]")
-    return [run, *others]
+        with show.console.status(f"reading the {'run' if job.resume else 'data'}"):
+            runs = held.enter_context(job.runs(make, _note))
+        show_training.describe(*runs.values())
+        for log in logs.values():
+            held.enter_context(log)
+        show_training.train(runs, every=options.every, boards=logs)
+        results = [_result(run, folder) for folder, run in runs.items()]
+    return _several(results, job.out) if job.seed_folders else _single(results[0])
 
 
 def learner_at(port: str | None, baud: int | None, runs: int = 1) -> Make:
     """Factory of learners: golden kernels that share the processors with the other runs, or the engine at a
     port, which is opened then.
     """
-    from equilif.training.parallel import learner
-
     if port is not None and runs > 1:
         raise ValueError("a board trains one network at a time: leave out --port, or train seed by seed")
     if port is None:
         if baud is not None:
             raise ValueError("baud is the rate of a port: give --port too, or leave it out")
-        return learner(runs)
+        return parallel.learner(runs)
 
     def make(*arguments: Any, **options: Any) -> Any:
-        from equilif.commands.boards import show_displaced
-        from equilif.host.ports import connect, summary
-        from equilif_golden.engine.chip import Chip
-
-        client = connect(port, baud)
-        engine = ", ".join(f"{k} {v}" for k, v in summary(client.identity).items())
+        client = ports.connect(port, baud)
+        engine = ", ".join(f"{k} {v}" for k, v in ports.summary(client.identity).items())
         show.console.print(f"[bold]{show.literal(port)}[/]: {show.literal(engine)}")
-        chip = Chip(client, *arguments, **options)
+        learner = chip.Chip(client, *arguments, **options)
         show_displaced(client.displaced)
-        return chip
+        return learner
 
     return make
 
 
-def _result(run: Run, folder: Path) -> dict[str, Any]:
-    """Results of a run for --json."""
-    from equilif.training.storage.history import HISTORY, NETWORK
+def show_displaced(displaced: bool) -> None:
+    """A line when a host's network took the place of one that the board trained itself."""
+    if displaced:
+        show.console.print(
+            "[yellow]the network trained on the board is still in its flash: reload it by  "
+            "equilif standalone --boot[/]"
+        )
 
+
+def _result(run: training.Run, folder: Path) -> dict[str, Any]:
+    """Results of a run for --json."""
     curve = show_training.learning_curve(run, folder) if run.backend.leads else []
     files = [NETWORK, HISTORY, *run.backend.files, *curve]
     return {**run.to_dict(), "accuracy": run.history[-1].test_accuracy, "out": folder, "files": files}

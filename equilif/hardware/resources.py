@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from equilif.data.encoding import Encoding
 from equilif.training.settings.description import Description
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.placement import Placement
 from equilif_golden.extras import MissingExtra
+from equilif_golden.lazy import lazy
 from equilif_golden.network import Network, Synapse
 from equilif_golden.schedule import Schedule
 
-if TYPE_CHECKING:
-    from equilif.hardware.boards import Fit
+with lazy():  # needs packages of its own
+    from equilif.hardware import boards
 
 #: engines that a network is placed on, to count tiles
 LANES = (4, 8, 16)
@@ -68,7 +69,7 @@ class NetworkResources:
     network: Network | None
     populations: tuple[PopulationInfo, ...]
     synapses: tuple[SynapseInfo, ...]
-    fits: tuple[Fit, ...] | None
+    fits: tuple[boards.Fit, ...] | None
 
     @classmethod
     def of(
@@ -184,11 +185,10 @@ def _tiles(network: Network, lanes: int) -> int:
     return Placement(network, EngineConfig(lanes=lanes)).all_tiles
 
 
-def _fits(network: Network | None, encoding: Encoding | None) -> tuple[Fit, ...] | None:
+def _fits(network: Network | None, encoding: Encoding | None) -> tuple[boards.Fit, ...] | None:
     if network is None:
         return None
     try:
-        from equilif.hardware import boards
+        return tuple(boards.fits(network, encoding))
     except MissingExtra:
         return None
-    return tuple(boards.fits(network, encoding))

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from equilif.data.base.arrays import Bytes
 from equilif.data.sets.images import DataSet
 from equilif.hardware.waves import WaveRecorder
 from equilif.results import ToolFailed
+from equilif.training.backends.phases import epoch_plan
+from equilif.training.settings.description import Description
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
@@ -284,6 +286,15 @@ class VerificationPlan:
 
     epochs: Sequence[tuple[float, Raw, Callable[[], tuple[Bytes, TokenRows | None]]]]
     n_test: int
+
+    @classmethod
+    def of(
+        cls, description: Description, data: DataSet, seed: int, *, epochs: int, samples: int | None
+    ) -> Self:
+        """The first epochs of a training, and the test samples; of each ``samples``, or all."""
+        plans = [epoch_plan(description, data, seed, e) for e in range(epochs)]
+        shown = [plan._replace(order=plan.order[:samples]) for plan in plans]
+        return cls(shown, len(data.x_test[:samples]))
 
     @property
     def samples(self) -> int:

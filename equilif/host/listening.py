@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from equilif import lesson
 from equilif.data.encoding.sensor import mismatch
@@ -14,14 +14,16 @@ from equilif.listening import UNKNOWN, SensorRecognizer, WordRecognizer
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Engine
-from equilif_golden.extras import MissingExtra, needs
+from equilif_golden.extras import MissingExtra
 from equilif_golden.fixed import Raw
 from equilif_golden.front_end import live
 from equilif_golden.front_end.segmentation import Verdict
+from equilif_golden.lazy import lazy
 from equilif_golden.network import Network, Weights
 
-if TYPE_CHECKING:
-    from equilif_boards import Board
+with lazy():  # they need packages of their own
+    import equilif_boards
+    from equilif.host import ports
 
 #: what becomes of words in addition to those of the segmentation
 OTHER_REASONS = {
@@ -66,14 +68,12 @@ def require_front_end(config: EngineConfig, listener: WordRecognizer | SensorRec
             "equilif build icebreaker --front-end adc,  or train on recordings of words"
         )
     with contextlib.suppress(MissingExtra):
-        with needs("hdl,boards"):
-            from equilif_boards import BOARDS
-        for board in BOARDS.values():
+        for board in equilif_boards.BOARDS.values():
             if board.adc_front_end and board.adc_front_end.config == config:
                 require_sensor(board, listener)
 
 
-def require_sensor(board: Board, listener: SensorRecognizer) -> None:
+def require_sensor(board: equilif_boards.Board, listener: SensorRecognizer) -> None:
     """ValueError unless the front end of a board makes the samples of a network."""
     there = board.adc_front_end
     assert there is not None
@@ -102,9 +102,7 @@ class BoardListener:
     @classmethod
     def at(cls, port: str, baud: int | None, listener: WordRecognizer | SensorRecognizer) -> BoardListener:
         """The board at a port; ValueError unless it has the front end of this network."""
-        from equilif.host.ports import the_one
-
-        client = the_one(port, baud)
+        client = ports.the_one(port, baud)
         if not client.identity.front_end:
             raise ValueError(
                 f"the board at {port} has no front end: load a bitstream of `equilif build BOARD --front-end "

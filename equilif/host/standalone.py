@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
 
 from equilif.data.sets.dataset import DataSet
 from equilif.host.client import Client
@@ -20,8 +21,11 @@ from equilif.host.journal import (
     require_valid,
     tests_of,
 )
-from equilif.host.store import StoredSamples, TrainingJob, check_chip
+from equilif.host.store import NO_TRAINER, FlashStore, StoredSamples, TrainingJob, check_chip
 from equilif.training.settings.description import Description
+from equilif.training.storage.history import digest
+from equilif.training.storage.records import holds, save_network
+from equilif_golden import files
 from equilif_golden.link.standalone import FAULTS, Fault, TrainerPhase, TrainerRegisters
 
 POLL_SECONDS = 2.0  #: seconds between two looks at a board, which stops for a moment each time
@@ -67,7 +71,7 @@ def job_of(
 
 # -- waiting -------------------------------------------------------------------------------------
 def booted(client: Client) -> TrainerRegisters:
-    """Registers of the board after it has read its flash, which overrides earlier commands."""
+    """TrainerRegisters of the board after it has read its flash, which overrides earlier commands."""
     if not client.identity.flash_blocks:
         return TrainerRegisters()
     while (now := client.registers).phase == TrainerPhase.BOOT:
@@ -75,8 +79,50 @@ def booted(client: Client) -> TrainerRegisters:
     return now
 
 
+def control(
+    client: Client,
+    *,
+    start: bool = False,
+    stop: bool = False,
+    checkpoint: bool = False,
+    boot: bool = False,
+    test: bool = False,
+) -> TrainerRegisters:
+    """Start or stop the training, save the weights to the flash, or reload its last checkpoint.
+
+    StoreError for a board without the trainer, and where a stopped one cannot go on, also with a ``test``.
+    """
+    if not client.identity.flash_blocks:
+        raise StoreError(NO_TRAINER)
+    now = booted(client)
+    if (start or checkpoint or test) and not now.phase and not boot:
+        require_valid(now)
+    if not (start or stop or checkpoint or boot):
+        return now
+    client.control_trainer(run=1 if start else 0 if stop else now.run, save=checkpoint, boot=boot)
+    return booted(client)
+
+
+def status(now: TrainerRegisters) -> dict[str, Any]:
+    """TrainerRegisters by names."""
+    return {
+        "phase": TrainerPhase(now.phase).name.lower(),
+        "fault": Fault(now.fault).name.lower() if now.fault else None,
+        "run": bool(now.run),
+        "valid": bool(now.valid),
+        "epoch": now.epoch,
+        "epochs": now.epochs,
+        "seen": now.seen,
+        "samples": now.samples,
+        "hits": now.hits,
+        "spikes": now.spikes,
+        "checkpoint": now.generation,
+        "flash": f"{now.chip:06x}",
+    }
+
+
 def watch(client: Client, progress: Callable[[int], None] = lambda done: None) -> TrainerRegisters:
-    """Registers of the board once it is idle; ``progress`` gets the number of samples learned."""
+    """TrainerRegisters of the board once it is idle; ``progress`` gets the number of samples learned."""
     while (now := client.registers).phase:
         progress(min(now.epoch * now.samples + (now.seen if now.turn else 0), now.epochs * now.samples))
         time.sleep(POLL_SECONDS)
@@ -96,6 +142,78 @@ def require_replaceable(client: Client, overwrite: bool) -> None:
     check_chip(client)
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A data set and a network for the flash of a board, which trains by itself.
+
+    ``left_out``: keys of data augmentation that became 0.
+    """
+
+    client: Client
+    file: Path
+    data: DataSet
+    description: Description
+    left_out: list[str]
+    job: TrainingJob
+    store: FlashStore
+
+    @classmethod
+    def prepare(
+        cls,
+        board: Callable[[], Client],
+        file: Path,
+        data: DataSet,
+        description: Description,
+        *,
+        seed: int | None = None,
+        samples: int | None = None,
+        tests: int | None = None,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Self:
+        """FlashStore for a board; nothing is written.  ValueError when the upload would replace something.
+
+        ``board``: opens the board, when all else is checked.  ``file``: file for the initial network.
+        """
+        files.changes([file])  # it is compared with the network
+        files.check(file)
+        description, left_out = without_augmentation(description)
+        job = job_of(data, description, seed=seed, samples=samples, tests=tests)
+        if not holds(file, job.network, job.weights, job.about):
+            files.require_absent([file], overwrite)
+        client = board()
+        if client.identity.flash_blocks:
+            require_replaceable(client, overwrite)
+        store = FlashStore.of_job(client.identity, job, lambda done: progress(done, job.total))
+        return cls(client, file, data, description, left_out, job, store)
+
+    @property
+    def tests(self) -> int:
+        """Number of test samples."""
+        return self.store.tests.n if self.store.tests else 0
+
+    def start(self, progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+        """Write flash and network file, and start the training; how many bytes were there before."""
+        spared = self.store.upload(self.client, lambda done: progress(done, self.store.size))
+        save_network(self.file, self.job.network, self.job.weights, self.data)
+        reboot(self.client)
+        return spared
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "samples": self.store.n,
+            "of": len(self.data.y_train),
+            "tests": self.tests,
+            "epochs": self.description.epochs,
+            "seed": self.job.seed,
+            "bytes": self.store.size,
+            "blocks": len(self.store.blocks),
+            "left_out": self.left_out,
+            "network": self.file,
+            "sha256": digest(self.job.weights),
+        }
+
+
 def reboot(client: Client) -> None:
     """Start with what was uploaded; StoreError when the board cannot."""
     client.control_trainer(run=0, boot=1)
@@ -108,7 +226,7 @@ def reboot(client: Client) -> None:
 def run_tests(
     client: Client, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> TrainerRegisters:
-    """Registers after a test with the uploaded samples.  The board then goes on with what it did."""
+    """TrainerRegisters after a test with the uploaded samples.  The board then goes on with what it did."""
     now = client.registers
     if not now.phase:
         require_valid(now)

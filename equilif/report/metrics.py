@@ -11,7 +11,10 @@ from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
 from equilif.report.inputs import Inputs
 from equilif.training.analysis.evaluate import Evaluation
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Raw
+from equilif_golden.lazy import lazy
 from equilif_golden.network import (
     Attention,
     Constant,
@@ -24,9 +27,11 @@ from equilif_golden.network import (
 )
 from equilif_golden.samples import one_hot
 
+with lazy():  # needs packages of its own
+    from equilif.hardware import boards as known_boards
+
 if TYPE_CHECKING:
     from equilif.data.encoding import Encoding
-    from equilif_golden.engine.chip import Chip
     from equilif_golden.engine.config import EngineConfig
 
 COUNTED_SAMPLES = 4  #: samples of each kind whose work on an engine is counted
@@ -207,13 +212,9 @@ def boards(
     ``data`` None: no speed is known.  ``encoding``: of the samples.  A network that is not trainable has no
     speed of training.
     """
-    from equilif.hardware.boards import fits
-    from equilif_golden.engine.chip import Chip
-    from equilif_golden.engine.model import EngineModel
-
     found = []
     counted: dict[EngineConfig, tuple[float | None, float | None]] = {}
-    for fit in fits(network, encoding):
+    for fit in known_boards.fits(network, encoding):
         board = fit.design
         progress(f"{board.name}: how fast it is")
         speed: Sequence[float | None] = (None, None)

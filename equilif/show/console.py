@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from equilif_golden.extras import MissingExtra
 from equilif_golden.files import printable
 
 YES = "[green]✓[/]"
@@ -91,11 +92,11 @@ def bar() -> Progress:
 
 
 @contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar over samples."""
+def counted(what: str, total: int | None = None, note: str = "") -> Iterator[Callable[..., None]]:
+    """A progress bar over samples; its function takes their number done, and the total if that was open."""
     with bar() as progress:
-        task = progress.add_task(what, total=total, note="")
-        yield lambda done: progress.update(task, completed=done)
+        task = progress.add_task(what, total=total, note=note)
+        yield lambda done, total=total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager
@@ -136,8 +137,6 @@ def table(
 
 def plots_for(what: str) -> ModuleType | None:
     """The plotting module, or None without matplotlib: a run must not fail for lack of a figure."""
-    from equilif_golden.extras import MissingExtra
-
     try:
         from equilif.show import plots
     except MissingExtra as e:

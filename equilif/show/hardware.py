@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equilif.show.console import NO, YES, bar, console, literal, table
+from equilif_golden.lazy import lazy
+
+with lazy():
+    from equilif.hardware import verify
 
 if TYPE_CHECKING:
     from equilif.data.sets.images import DataSet
@@ -24,8 +28,6 @@ def compare(
     plan: VerificationPlan,
     waves: Path | None = None,
 ) -> VerificationReport:
-    from equilif.hardware import verify
-
     with bar() as progress:
         task = progress.add_task(what, total=plan.samples, note="compiling the engine")
 

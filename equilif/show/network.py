@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from equilif.show.console import NO, YES, console, literal, table
 
 if TYPE_CHECKING:
     from equilif.hardware.boards import Fit
     from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
-
-
-class SetKey(NamedTuple):
-    """A key of --set: ``command`` has it, ``values`` are allowed, ``default`` holds when it is left out."""
-
-    command: str
-    key: str
-    default: str
-    values: str
-    meaning: str
+    from equilif.training.settings.options import SetKey
 
 
 def keys(resources: Iterable[SetKey]) -> None:

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from equilif.show.console import NO, console, literal, plots_for, table
+from equilif_golden.lazy import lazy
+
+with lazy():
+    from equilif.bench import sweep as module
 
 if TYPE_CHECKING:
     from equilif.bench.sweep import Sweep
@@ -13,8 +17,6 @@ if TYPE_CHECKING:
 
 def sweep(run: Sweep, rows: Sequence[Mapping[str, Any]], cost: str) -> list[str]:
     """Table, failures and the plot, where matplotlib is installed; the files written."""
-    from equilif.bench import sweep as module
-
     best = module.front(rows, cost)
     swept = (name for name in ("phases", *module.AXES) if name not in ("hidden", "lanes", "board", "samples"))
     columns = ["engine", "network", *(name for name in swept if len({r[name] for r in rows}) > 1)]

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equilif.show.console import bar, console, literal, plots_for, table
+from equilif_golden.lazy import lazy
+
+with lazy():
+    from equilif.training import parallel
 
 if TYPE_CHECKING:
     from equilif.training.analysis.deploy import Deployment
@@ -35,8 +39,6 @@ def train(
 
     ``boards``: TensorBoard's, by folder.
     """
-    from equilif.training import parallel
-
     single = len(runs) == 1
     first = next(iter(runs.values()))
     with console.status("compiling the kernel (only the first time takes long)"):

@@ -33,7 +33,11 @@ from equilif.training.storage.history import (
 )
 from equilif.training.storage.records import check_name, save_network
 from equilif_golden.kernel import Kernel
+from equilif_golden.lazy import lazy
 from equilif_golden.network import Network, Weights
+
+with lazy():  # they need torch
+    from equilif.training.backends import rates, text
 
 START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
 
@@ -41,13 +45,9 @@ START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
 def _backend(plan: Description) -> type[Backend[Any]]:
     """The class of backends for a plan; torch is imported where it is needed."""
     if plan.text:
-        from equilif.training.backends.text import NextCharacter
-
-        return NextCharacter
+        return text.NextCharacter
     if plan.rates:
-        from equilif.training.backends.rates import ImplicitDifferentiation
-
-        return ImplicitDifferentiation
+        return rates.ImplicitDifferentiation
     return EquilibriumPropagation
 
 

@@ -169,6 +169,18 @@ def check(path: str | os.PathLike[str]) -> None:
         raise OSError(e.errno, e.strerror or str(e), os.fspath(path)) from None
 
 
+def require_absent(outputs: Iterable[Path], overwrite: bool) -> None:
+    """ValueError when one of these files exists and is not to be replaced."""
+    there = next(filter(is_file, outputs), None)
+    if there is not None and not overwrite:
+        raise ValueError(f"{there} exists: use --overwrite to replace it, or name another place")
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a regular file, or a link to one that is not there."""
+    return path.is_file() or path.is_symlink() and not path.exists()
+
+
 def check_folder(path: str | os.PathLike[str]) -> None:
     """Whether files can be written into a folder, which need not be there yet; OSError names the folder."""
     try:

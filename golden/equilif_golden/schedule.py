@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from equilif_golden.lazy import lazy
 from equilif_golden.places import PlacedError
 
-if TYPE_CHECKING:
-    from equilif_golden.fixed import Numerics
+with lazy():  # they need NumPy
+    from equilif_golden import fixed as fixed_point
+    from equilif_golden.blocks import error, lif, rate
 
 #: a signed 16-bit operand of the instruction that nudges
 STRENGTH_MAX = (1 << 15) - 1
@@ -137,40 +139,43 @@ class Schedule:
     )
 
     def __post_init__(self) -> None:
-        from equilif_golden.blocks.lif import LEAKS
-        from equilif_golden.fixed import check_choice, check_float, check_int, set_fields
-
-        set_fields(self, window=check_int(self.window, "window", 1, STEPS_MAX))
+        fixed_point.set_fields(self, window=fixed_point.check_int(self.window, "window", 1, STEPS_MAX))
         if self.window & (self.window - 1):
             raise PlacedError(f"window must be a power of two, not {self.window}", ("window",))
-        check_choice(self.contrast, "contrast", ("phases", "errors"))
-        set_fields(self, error_gain=check_int(self.error_gain, "error_gain", 1, 8))
+        fixed_point.check_choice(self.contrast, "contrast", ("phases", "errors"))
+        fixed_point.set_fields(self, error_gain=fixed_point.check_int(self.error_gain, "error_gain", 1, 8))
         if self.error_gain & (self.error_gain - 1):
             raise PlacedError(f"error_gain must be 1, 2, 4 or 8, not {self.error_gain}", ("error_gain",))
         at_least = "steps, at least one window"
-        free = check_int(self.free, "free", self.window, STEPS_MAX, at_least)
+        free = fixed_point.check_int(self.free, "free", self.window, STEPS_MAX, at_least)
         nudged = (
-            check_int(self.nudged, "nudged", 1, STEPS_MAX)
+            fixed_point.check_int(self.nudged, "nudged", 1, STEPS_MAX)
             if self.errors
-            else check_int(self.nudged, "nudged", self.window, STEPS_MAX, at_least)
+            else fixed_point.check_int(self.nudged, "nudged", self.window, STEPS_MAX, at_least)
         )
-        set_fields(self, free=free, nudged=nudged)
-        set_fields(self, leak=check_int(self.leak, "leak", LEAKS[0], LEAKS[-1]))
-        if self.leak not in LEAKS:
-            raise PlacedError(f"leak must be one of {LEAKS}, not {self.leak}", ("leak",))
-        set_fields(self, beta=check_float(self.beta, "beta", 0, 2))
+        fixed_point.set_fields(self, free=free, nudged=nudged)
+        fixed_point.set_fields(
+            self, leak=fixed_point.check_int(self.leak, "leak", lif.LEAKS[0], lif.LEAKS[-1])
+        )
+        if self.leak not in lif.LEAKS:
+            raise PlacedError(f"leak must be one of {lif.LEAKS}, not {self.leak}", ("leak",))
+        fixed_point.set_fields(self, beta=fixed_point.check_float(self.beta, "beta", 0, 2))
         if not self.beta:
             raise PlacedError("beta must be above 0, up to 2: a nudge of 0 gives no gradient", ("beta",))
-        set_fields(self, threshold=check_float(self.threshold, "threshold", 0, 1 << 16))
-        check_choice(self.watch, "watch", ("all", "output"))
-        set_fields(self, min_windows=check_int(self.min_windows, "min_windows", 1, STEPS_MAX))
+        fixed_point.set_fields(
+            self, threshold=fixed_point.check_float(self.threshold, "threshold", 0, 1 << 16)
+        )
+        fixed_point.check_choice(self.watch, "watch", ("all", "output"))
+        fixed_point.set_fields(
+            self, min_windows=fixed_point.check_int(self.min_windows, "min_windows", 1, STEPS_MAX)
+        )
         if self.early_exit is not None:
             self._check_early(self.early_exit)
 
     def _check_early(self, early_exit: int) -> None:
-        from equilif_golden.fixed import check_int, set_fields
-
-        set_fields(self, early_exit=check_int(early_exit, "early_exit", 0, 255, "a tolerance"))
+        fixed_point.set_fields(
+            self, early_exit=fixed_point.check_int(early_exit, "early_exit", 0, 255, "a tolerance")
+        )
         if self.free % self.window:
             raise PlacedError(
                 f"early_exit needs whole windows: free {self.free} must be a multiple of {self.window}",
@@ -183,7 +188,7 @@ class Schedule:
                 ("early_exit",),
             )
         windows = self.free // self.window
-        check_int(self.min_windows, "min_windows", 2, windows, f"of the {self.free} free steps")
+        fixed_point.check_int(self.min_windows, "min_windows", 2, windows, f"of the {self.free} free steps")
 
     def __str__(self) -> str:
         text = (
@@ -261,17 +266,13 @@ class Schedule:
         """The same without early exit."""
         return replace(self, early_exit=None)
 
-    def raw(self, numerics: Numerics | None = None) -> RawSchedule:
+    def raw(self, numerics: fixed_point.Numerics | None = None) -> RawSchedule:
         """The integers that golden model and engine work with, in these formats or the default ones.
 
         PlacedError when a constant has no exact code.
         """
-        from equilif_golden.blocks.error import SHIFTS as ERROR_SHIFTS
-        from equilif_golden.blocks.rate import rate_shift
-        from equilif_golden.fixed import DEFAULT
-
         if numerics is None:
-            numerics = DEFAULT
+            numerics = fixed_point.DEFAULT
         threshold = round(self.threshold * numerics.one)
         exact = threshold == self.threshold * numerics.one
         if not exact or threshold < 16 or threshold > 2 * numerics.one or threshold & (threshold - 1):
@@ -283,10 +284,10 @@ class Schedule:
         nudge = f"beta x threshold = {self.beta * self.threshold}"
         error_shift = threshold.bit_length() - 9
         hidden_shift = error_shift - (self.error_gain.bit_length() - 1)
-        if self.errors and hidden_shift not in ERROR_SHIFTS:
+        if self.errors and hidden_shift not in error.SHIFTS:
             raise PlacedError(
                 f'contrast "errors" with error_gain {self.error_gain} needs a threshold of '
-                f"{self.error_gain << 8 + ERROR_SHIFTS[0]}/{numerics.one} or more, not {self.threshold}",
+                f"{self.error_gain << 8 + error.SHIFTS[0]}/{numerics.one} or more, not {self.threshold}",
                 ("contrast",),
             )
         if strength < 1 and not self.errors:
@@ -302,7 +303,7 @@ class Schedule:
             threshold=threshold,
             strength=strength,
             leak=self.leak,
-            rate_shift=rate_shift(threshold, self.window),
+            rate_shift=rate.rate_shift(threshold, self.window),
             early_exit=-1 if self.early_exit is None else self.early_exit,
             watch_output=int(self.watch == "output"),
             min_windows=self.min_windows,

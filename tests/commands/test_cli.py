@@ -23,6 +23,8 @@ from equilif import cli, commands, results
 from equilif.commands.options import CHANGED, INPUT, OUTPUT
 from equilif.data.sets import images as data
 from equilif.data.sets import sequences
+from equilif.hardware import verify
+from equilif.training.analysis.trace import record
 from equilif.training.backends import phases
 from equilif.training.run import Run
 from equilif.training.settings import netfile, tables
@@ -30,9 +32,11 @@ from equilif.training.settings.description import Description
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_golden import files, network
+from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
+from equilif_sim import verilated
 from tests.cli import BOARD, PNG, error_of, run
 
 #: models has no option to show
@@ -50,8 +54,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def one_engine() -> Iterator[None]:
     """Avoid the seconds of Verilog generation that find a cached engine."""
-    from equilif_sim import verilated
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verilated, "_build", functools.cache(verilated._build))
         yield
@@ -70,11 +72,28 @@ def test_help_lists_every_command():
     assert all(f" {command} " in output for command in COMMANDS)
 
 
-def test_help_imports_nothing_heavy():
+def test_lazy_imports_are_modules():
+    """Another name would load its module at once: an error, and nothing is loaded."""
     code = (
-        "import sys; sys.argv = ['equilif', '--help']\n"
+        "import sys; from equilif_golden.lazy import lazy\n"
+        "with lazy():\n    from equilif_golden import kernel\n    import equilif_golden.fixed as fixed\n"
+        "assert not {'numpy', 'numba'} & sys.modules.keys()\n"
+        "try:\n    with lazy():\n        from equilif_golden.fixed import Fixed\n"
+        "except ImportError:\n    assert fixed.Fixed and kernel.Kernel and 'numba' in sys.modules\n"
+        "    from equilif_golden.kernel import Kernel\n    assert Kernel is kernel.Kernel\n"
+        "else:\n    raise AssertionError"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(cli.__file__).parent.parent)
+
+
+@pytest.mark.parametrize("words, loaded", [(["--help"], True), (["train", "--help"], False)])
+def test_help_imports_nothing_heavy(words, loaded):
+    """Nor does the help of a command load the modules of others."""
+    code = (
+        f"import sys; sys.argv = ['equilif', *{words}]\n"
         "try:\n    import equilif.cli as c; c.main()\nexcept SystemExit: pass\n"
         "heavy = 'numpy', 'numba', 'torch', 'amaranth', 'matplotlib', 'sklearn'\n"
+        f"assert ('equilif.commands.boards' in sys.modules) == {loaded}\n"
         "print('heavy:', *[m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run(
@@ -489,8 +508,6 @@ def test_verify_without_feedback(tmp_path):
 
 def faulty(monkeypatch: pytest.MonkeyPatch, sample: int, fault: Callable[[Any, Any], Any]) -> None:
     """An RTL engine that calls ``fault`` after each training sample."""
-    from equilif.hardware import verify
-    from equilif_golden.engine.chip import Chip
 
     class Faulty(Chip):
         n = -1
@@ -567,8 +584,6 @@ def test_demo_without_tools(tmp_path, monkeypatch):
 
 def test_trace_ends_with_measured_rates():
     """The sliding rates at the end of each phase are the rates that learning uses, for every leak."""
-    from equilif.training.analysis.trace import record
-
     d = data.load("digits")
     for schedule in (Schedule(), Schedule(free=17, nudged=9, leak=3)):
         net = network.Network.chain(64, 12, 10, schedule=schedule)
@@ -584,8 +599,6 @@ def test_trace_ends_with_measured_rates():
 
 
 def test_trace_of_errors_has_the_free_phase():
-    from equilif.training.analysis.trace import record
-
     d = data.load("digits")
     net = network.Network.chain(64, 12, 10, schedule=Schedule(free=9, window=8, contrast="errors"))
     t = record(net, net.initial_weights(1), d.x_train[0], int(d.y_train[0]))

@@ -25,6 +25,7 @@ import string
 import struct
 import subprocess
 import sys
+import threading
 import traceback
 import types
 import typing
@@ -221,7 +222,7 @@ ENDLESS = {"--epochs", "--every"}
 def callbacks() -> dict[str, Callable[..., Any]]:
     """The function of every command."""
     found = {}
-    for command in cli.app.registered_commands:
+    for command in cli.load():
         assert command.callback is not None
         found[command.name or command.callback.__name__.rstrip("_").replace("_", "-")] = command.callback
     return found
@@ -832,7 +833,6 @@ def check_environment(environment: str, line: str, expected: bytes, folder: Path
 def test_endless_port(folder):
     """A device that sends other data forever, such as a GPS receiver."""
     import pty
-    import threading
 
     leader, follower = pty.openpty()
     stop = threading.Event()

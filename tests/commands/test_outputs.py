@@ -194,7 +194,7 @@ def test_export_needs_overwrite(work):
 
 
 def test_writing_commands_have_overwrite():
-    for command in cli.app.registered_commands:
+    for command in cli.load():
         parameters = inspect.signature(command.callback, eval_str=True).parameters
         has_it = {"overwrite", "resume"} & set(parameters)  # --resume/--overwrite: one parameter
         writes = any(use.kind == "output" for use in file_uses(parameters).values())
@@ -203,7 +203,7 @@ def test_writing_commands_have_overwrite():
 
 def test_paths_are_declared():
     """A parameter that names a file says whether the command reads, writes or changes it."""
-    for command in cli.app.registered_commands:
+    for command in cli.load():
         parameters = inspect.signature(command.callback, eval_str=True).parameters
         paths = {name for name, p in parameters.items() if "Path" in str(p.annotation)}
         named = {name for name, p in parameters.items() if name in ("data", "network", "board")}

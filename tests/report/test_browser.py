@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -70,8 +71,6 @@ def contrast(one: float, other: float) -> float:
 
 
 def test_print_layout(browser, made):
-    import base64
-
     show(browser, made.path.as_uri(), 1280, "light", media="print")
     printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27})["data"])
     (SHOTS / f"{made.kind}.pdf").write_bytes(printed)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import image
 
 from equilif.data.encoding.about import About
 from equilif.data.encoding.scaling import fit
@@ -104,8 +105,6 @@ def test_page_is_self_contained(made, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_are_valid(made, kind):
-    from matplotlib import image
-
     parsed = Page(made[kind][2].html)
     kinds = Counter()
     for tag, given in parsed.attributes:

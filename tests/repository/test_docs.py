@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 import typer
 
+import equilif.cli
 from benchmarks.__main__ import parser_of
 from benchmarks.registry import BENCHMARKS, Benchmark
 from equilif_golden.extras import MissingExtra
@@ -160,8 +161,6 @@ def test_class_members_exist(page):
 @cache
 def commands() -> dict[str, set[str]]:
     """Options of every command of ``equilif``."""
-    import equilif.cli
-
     group = typer.main.get_command(equilif.cli.app)
     return {
         name: {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
@@ -182,8 +181,6 @@ def test_named_commands_exist(page):
 
 
 def test_options_have_help():
-    import equilif.cli
-
     group = typer.main.get_command(equilif.cli.app)
     silent = [(name, p.name) for name, c in group.commands.items() for p in c.params if not p.help]
     assert not silent

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import typer
 
+import equilif
+import equilif.cli
 from tests.chromium import SHOTS, WIDTHS, browser, shot, show
 
 __all__ = ["browser"]
@@ -42,8 +44,6 @@ def ids(page: Path) -> set[str]:
 
 
 def test_command_reference_is_complete(site):
-    import equilif.cli
-
     page = site / "reference" / "commands.html"
     text = re.sub(r"<[^>]+>", "", page.read_text())
     for name, command in typer.main.get_command(equilif.cli.app).commands.items():
@@ -54,8 +54,6 @@ def test_command_reference_is_complete(site):
 
 
 def test_api_reference_is_complete(site):
-    import equilif
-
     folder = site / "reference" / "python"
     for module, name in equilif.WHERE.values():
         assert f"{module}.{name}" in ids(folder / f"{module.rpartition('.')[0]}.html")

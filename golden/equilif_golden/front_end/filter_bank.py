@@ -30,6 +30,10 @@ import numpy.typing as npt
 from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.front_end.log2 import log2
 from equilif_golden.front_end.pdm import HI, LO
+from equilif_golden.lazy import lazy
+
+with lazy():  # needs Numba
+    from equilif_golden.front_end import compiled
 
 BANDS = 20
 SECTIONS = 2
@@ -89,15 +93,13 @@ class FilterBank:
 
     def feed(self, samples: npt.ArrayLike) -> Frames:
         """Samples (m,), -32768 .. 32767, to the frames that are complete."""
-        from equilif_golden.front_end.compiled import filter_hops
-
         pending = np.concatenate([self._pending, integers(samples, "samples", LO, HI)])
         n = len(pending) // self.hop
         hops = pending[: n * self.hop].reshape(n, self.hop)
         self._pending = pending[n * self.hop :]
         sums = np.zeros((n + 1, BANDS), np.int64)
         sums[0] = self._before
-        filter_hops(hops, COEFFICIENTS, self._state, sums[1:], FRACTION, COEFFICIENT_FRACTION)
+        compiled.filter_hops(hops, COEFFICIENTS, self._state, sums[1:], FRACTION, COEFFICIENT_FRACTION)
         self._before = sums[-1]
         codes = np.clip(log2(sums[1:] + sums[:-1]) - self.offset, 0, 255)
         last = np.concatenate([[self._last], hops[:, -1]])

@@ -17,6 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif_golden.fixed import Raw, integers
+from equilif_golden.lazy import lazy
+
+with lazy():  # needs Numba
+    from equilif_golden.front_end import compiled
 
 RATE = 16_000  #: samples a second
 OVERSAMPLING = 64  #: bits a sample
@@ -56,10 +60,8 @@ class Pdm:
 
     def _cic(self, bits: Raw) -> Raw:
         """Bits (32 m,) to CIC samples (m,)."""
-        from equilif_golden.front_end.compiled import decimate
-
         x = np.zeros(len(bits) // RATIO, np.int64)
-        decimate(bits, self._integrators, self._combs, x, (1 << CIC_WIDTH) - 1)
+        compiled.decimate(bits, self._integrators, self._combs, x, (1 << CIC_WIDTH) - 1)
         half = 1 << (CIC_WIDTH - 1)
         return ((x ^ half) - half) >> CIC_SHIFT  # as a signed number
 
@@ -82,9 +84,7 @@ class Modulator:
         """
         x = integers(samples, "samples", LO, HI)
         bits = np.zeros(len(x) * OVERSAMPLING, np.uint8)
-        from equilif_golden.front_end.compiled import modulate_samples
-
-        modulate_samples(x, bits, self._state, OVERSAMPLING, *MODULATION)
+        compiled.modulate_samples(x, bits, self._state, OVERSAMPLING, *MODULATION)
         return bits
 
 

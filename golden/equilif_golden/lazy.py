@@ -1,0 +1,80 @@
+"""Imports at the top of a module that are carried out at the first use.
+
+    with lazy():
+        from equilif.hardware import export
+
+The command line declares its options in modules that import what its commands call: ``--help`` loads none of
+it.  Modules of this project only: ``from module import name`` is an ImportError there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+from equilif_golden.extras import OWN_PACKAGES
+
+
+class _Deferred(ModuleType):
+    """A module that is executed when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or FINDER in sys.meta_path:  # the import system asks for it
+            raise AttributeError(name)
+        _execute(self)
+        return getattr(self, name)
+
+
+def _execute(module: Any) -> None:
+    """Execute a deferred module, after the package that it is in."""
+    if not isinstance(module, _Deferred):
+        return
+    package = module.__name__.rpartition(".")[0]
+    if package:
+        _execute(sys.modules[package])
+    spec: Any = module.__spec__
+    module.__class__ = ModuleType  # type: ignore[assignment]
+    spec.loader = module.__loader__ = spec.loader_state
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        module.__class__ = _Deferred
+        spec.loader = FINDER
+        raise
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds modules of this project, and leaves them to their first use."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        own = name.partition(".")[0] in OWN_PACKAGES
+        spec = PathFinder.find_spec(name, path, target) if own else None
+        if spec is not None:
+            spec.loader_state, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Deferred(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+FINDER = _Finder()
+
+
+@contextmanager
+def lazy() -> Iterator[None]:
+    """Around imports of modules: each is executed at its first use."""
+    sys.meta_path.insert(0, FINDER)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(FINDER)
