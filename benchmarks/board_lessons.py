@@ -21,9 +21,9 @@ import numpy as np
 
 from benchmarks import learn_word
 from benchmarks.learn_word import CHOICES, VALIDATION_CHOICES, SpokenDigits
-from equilif.host.lessons import LEARNING_RATE, REPLAY, ROUNDS
 from equilif.lesson import Words, drawn, with_class
 from equilif.results import machine, write_json
+from equilif.training.lesson_settings import BOARD_SETTINGS
 from equilif.training.settings.description import Description
 from equilif.training.settings.presets import PRESETS
 from equilif_golden.kernel import Kernel
@@ -58,9 +58,9 @@ def main() -> None:
     parser.add_argument("--stored", type=int, default=18)
     parser.add_argument("--utterances", type=int, default=10)
     parser.add_argument("--new-speaker", action="store_true")
-    parser.add_argument("--replay", type=int, default=REPLAY)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--replay", type=int, default=BOARD_SETTINGS.replay)
+    parser.add_argument("--rounds", type=int, default=BOARD_SETTINGS.passes)
+    parser.add_argument("--learning-rate", type=float, default=BOARD_SETTINGS.learning_rate)
     parser.add_argument("--draws", type=int, default=1, help="of utterances and stored words, per choice")
     parser.add_argument(
         "--keep", type=int, default=0, help="copies of a learned word that join the stored ones; boards: 0"

@@ -25,7 +25,7 @@ from equilif_golden.front_end.tokens import TOKENS
 from equilif_hdl.engine.port import VALUE_REGION
 from equilif_hdl.front_end.filter_bank import FilterBank
 from equilif_hdl.front_end.listener import Listener
-from equilif_hdl.front_end.live import Live
+from equilif_hdl.front_end.live import Live, WordSource
 from equilif_hdl.front_end.pdm import PdmMicrophone
 from equilif_hdl.front_end.segmentation import Segmentation
 
@@ -55,23 +55,24 @@ def area(board: Board) -> dict[str, dict[str, int]]:
         "PDM microphone": alone(PdmMicrophone(microphone.clock_hz), KINDS),
         "filter bank": alone(FilterBank(), KINDS),
         "segmentation, ring of 256 frames": alone(Segmentation(), KINDS),
-        "live controller with queue and tokens": alone(Live(board.config), KINDS),
+        "live controller with queue and tokens": alone(Live(board.config, WordSource(board.config)), KINDS),
         "all": alone(Listener(board.config, microphone), KINDS),
     }
 
 
 def latency(board: Board, frames: int) -> int:
     """Cycles from the end of a word of ``frames`` frames to the start of the engine."""
-    dut = Live(board.config)
+    dut = Live(board.config, WordSource(board.config))
+    front = dut.front
     m = Module()
     m.submodules.dut = dut
-    m.d.comb += [dut.held.eq(dut.hold), dut.granted.eq(dut.read)]
+    m.d.comb += [dut.held.eq(dut.hold), front.granted.eq(front.read)]
     table = {0: live.MAGIC, live.CLASSES: 10, live.LABEL: live.NO_LABEL}
     first = live.table_first(board.config)
     found = []
 
     async def bench(ctx: Any) -> None:
-        for port, value in ((dut.loaded, 1), (dut.last, frames - 1), (dut.peak, 200), (dut.word, 1)):
+        for port, value in ((dut.loaded, 1), (front.last, frames - 1), (front.peak, 200), (front.word, 1)):
             ctx.set(port, value)
         for cycle in range(100_000):
             reads = ctx.get(dut.engine.mem_read) and ctx.get(dut.engine.mem_region) == VALUE_REGION
@@ -80,7 +81,7 @@ def latency(board: Board, frames: int) -> int:
                 found.append(cycle)
                 return
             await ctx.tick()
-            ctx.set(dut.word, 0)
+            ctx.set(front.word, 0)
             ctx.set(dut.engine.mem_valid, bool(reads))
             ctx.set(dut.engine.mem_rdata, value)
 

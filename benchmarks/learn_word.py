@@ -33,6 +33,7 @@ from equilif.data.sets.recordings import speakers
 from equilif.lesson import Words
 from equilif.results import machine, write_json
 from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan
+from equilif.training.lesson_settings import SETTINGS, LessonSettings
 from equilif.training.settings.description import Description
 from equilif.training.settings.presets import PRESETS
 from equilif_boards import BOARDS
@@ -171,12 +172,12 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--queries", type=int, default=QUERIES)
-    parser.add_argument("--utterances", type=int, default=lesson.UTTERANCES)
+    parser.add_argument("--utterances", type=int, default=SETTINGS.utterances)
     parser.add_argument(
-        "--replay", type=int, default=lesson.REPLAY, help="stored samples of a digit; 0: none"
+        "--replay", type=int, default=SETTINGS.stored, help="stored samples of a digit; 0: none"
     )
-    parser.add_argument("--passes", type=int, default=lesson.PASSES)
-    parser.add_argument("--learning-rate", type=float, default=lesson.LEARNING_RATE)
+    parser.add_argument("--passes", type=int, default=SETTINGS.passes)
+    parser.add_argument("--learning-rate", type=float, default=SETTINGS.learning_rate)
     parser.add_argument("--epochs", type=int, help="of the training before (default: the preset's)")
     parser.add_argument("--choices", type=int, default=len(CHOICES))
     parser.add_argument("--validation", action="store_true")
@@ -198,7 +199,8 @@ def main() -> None:
         words = lesson.drawn(old, options.replay, seed)
         words = words.plus(utterances(spoken, digit, speaker, options.utterances, seed))
         after = Kernel(*lesson.with_class(before.network, before.weights))
-        lesson.learn(after, words, passes=options.passes, learning_rate=options.learning_rate, seed=seed)
+        settings = LessonSettings(passes=options.passes, learning_rate=options.learning_rate)
+        lesson.learn(after, words, settings, seed=seed)
         row = {
             "digit": digit,
             "speaker": speaker,

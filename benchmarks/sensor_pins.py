@@ -31,7 +31,7 @@ from equilif_golden.engine.chip import Chip, read_weights
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.front_end import live
-from equilif_golden.front_end.sensor import Captured, ChannelScaling, Sensor, SensorTable
+from equilif_golden.front_end.sensor import Captured, ChannelScaling, Sensor
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_sim.board import SimulatedBoard
@@ -134,7 +134,7 @@ class Learning:
         weights = network.initial_weights(seed=seed)
         self.kernel = Kernel(network, weights, learning_rate=LEARNING_RATE)
         self.chip = Chip(self.here.client, network, weights, learning_rate=LEARNING_RATE)
-        SensorTable(network, size, scaling).load(self.here.client)
+        live.Table(network, scaling, size).load(self.here.client)
 
     def classify(self, x: Raw, y: Raw) -> dict[str, int]:
         """Counts of samples, of those whose inputs and answers are equal, and of right answers."""

@@ -21,17 +21,13 @@ from equilif.data.base.reading import read_npz
 from equilif.data.encoding.about import About
 from equilif.data.own.parts import check_class
 from equilif.data.sets.dataset import DataSet
+from equilif.training.lesson_settings import SETTINGS, LessonSettings
 from equilif.training.storage.saved import Saved
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows, Weights
-
-REPLAY = 20  #: stored words of each old class at the beginning
-PASSES = 40
-LEARNING_RATE = 0.02  #: of the first pass; it falls linearly
-UTTERANCES = 10
 
 
 class LessonLearner(Protocol):
@@ -163,38 +159,35 @@ def memory_path(network: Path, unit: str = Words.unit) -> Path:
     return network.with_suffix(f".{unit}.npz")
 
 
-def sensor_memory(saved: Saved, replay: int = REPLAY) -> SensorSamples:
-    """As :func:`memory`, of a sensor."""
-    path = memory_path(saved.path, SensorSamples.unit)
+def memory(saved: Saved, stored: int = SETTINGS.stored) -> Samples:
+    """Stored samples of a network: its file, or else ``stored`` of each class of its training data."""
+    kind = SensorSamples if saved.network.n_inputs else Words
+    path = memory_path(saved.path, kind.unit)
     if path.exists():
-        return SensorSamples.load(path, saved.network)
+        return kind.load(path, saved.network)
     data = saved.data_set()
-    chosen = _chosen(data, replay, 0)
+    if kind is Words:
+        return drawn(data, stored)
+    chosen = _chosen(data, stored, 0)
     return SensorSamples(data.x_train[chosen], data.y_train[chosen])
 
 
-def memory(saved: Saved, replay: int = REPLAY) -> Words:
-    """Stored words of a network: its file, or else ``replay`` of each class of its training data."""
-    path = memory_path(saved.path)
-    return Words.load(path, saved.network) if path.exists() else drawn(saved.data_set(), replay)
-
-
-def drawn(data: DataSet, replay: int, seed: int = 0) -> Words:
-    """``replay`` training samples of each class, or all where there are fewer."""
+def drawn(data: DataSet, stored: int, seed: int = 0) -> Words:
+    """``stored`` training samples of each class, or all where there are fewer."""
     tokens = data.tokens_train
     assert tokens is not None
-    chosen = _chosen(data, replay, seed)
+    chosen = _chosen(data, stored, seed)
     tables = [tokens.table[tokens.rows[tokens.off[j] : tokens.off[j + 1]]] for j in chosen]
     return Words.of(tables, [int(data.y_train[j]) for j in chosen], tokens.table.shape[1])
 
 
-def _chosen(data: DataSet, replay: int, seed: int) -> list[int]:
-    """Indices of ``replay`` training samples of each class."""
+def _chosen(data: DataSet, stored: int, seed: int) -> list[int]:
+    """Indices of ``stored`` training samples of each class."""
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
     for k in range(int(data.y_train.max()) + 1):
         at = np.flatnonzero(data.y_train == k)
-        chosen += list(rng.permutation(at)[:replay])
+        chosen += list(rng.permutation(at)[:stored])
     return chosen
 
 
@@ -223,16 +216,15 @@ def with_label(labels: tuple[str, ...], label: str) -> tuple[str, ...]:
 def learn(
     learner: LessonLearner,
     words: Samples,
+    settings: LessonSettings = SETTINGS,
     *,
-    passes: int = PASSES,
-    learning_rate: float = LEARNING_RATE,
     seed: int = 0,
     report: Callable[[int], None] = lambda k: None,
 ) -> None:
     """Train on all samples in every pass, in random order."""
-    for k in range(passes):
+    for k in range(settings.passes):
         order = np.random.default_rng((seed, k)).permutation(len(words))
-        learner.set_learning_rate(learning_rate * (1 - k / passes))
+        learner.set_learning_rate(settings.learning_rate * (1 - k / settings.passes))
         words.train(learner, order)
         report(k + 1)
 
@@ -260,10 +252,12 @@ class Lesson:
         both: Samples = self.stored.plus(self.new)  # type: ignore[arg-type]
         return both
 
-    def learned(self, report: Callable[[int], None] = lambda k: None) -> Weights:
+    def learned(
+        self, settings: LessonSettings = SETTINGS, *, report: Callable[[int], None] = lambda k: None
+    ) -> Weights:
         """Weights that the golden kernel learns; ``report`` gets the number of each pass."""
-        kernel = Kernel(self.network, self.weights, learning_rate=LEARNING_RATE, threads=1)
-        learn(kernel, self.samples, passes=PASSES, report=report)
+        kernel = Kernel(self.network, self.weights, learning_rate=settings.learning_rate, threads=1)
+        learn(kernel, self.samples, settings, report=report)
         return kernel.weights
 
     def accuracy(self, weights: Weights) -> dict[str, list[float]]:

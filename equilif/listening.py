@@ -18,6 +18,7 @@ from equilif.data.encoding.about import About
 from equilif.data.own.recorded import READINGS, Recording, recordings
 from equilif.data.sound.microphone import REASONS, SoundFrontEnd, Spoken, samples, segments
 from equilif.data.sound.signals import read_wav
+from equilif.training.lesson_settings import SETTINGS, LessonSettings
 from equilif.training.storage.saved import Saved
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.engine.compiler import Compiled
@@ -28,7 +29,7 @@ from equilif_golden.front_end import live
 from equilif_golden.front_end.filter_bank import BANDS, HOP
 from equilif_golden.front_end.pdm import RATE
 from equilif_golden.front_end.segmentation import Verdict
-from equilif_golden.front_end.sensor import RATE_HZ, SensorTable
+from equilif_golden.front_end.sensor import RATE_HZ
 from equilif_golden.front_end.tokens import Scaling
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network, TokenRows
@@ -144,10 +145,6 @@ class WordRecognizer:
         """Words of a class for a lesson."""
         return lesson.Words.of(found, [number] * len(found), found[0].shape[1])
 
-    def memory(self) -> lesson.Words:
-        """Stored words."""
-        return lesson.memory(self.saved, lesson.REPLAY)
-
     def is_unknown(self, tokens: TokenRows) -> bool:
         """Whether a word is like none of training; False for a network that does not record these."""
         return self.known is not None and bool(self.known.unknown(tokens)[0])
@@ -247,9 +244,9 @@ class SensorRecognizer:
         """Instruction to a user for ``n`` samples of a class."""
         return f"keep {label} at the sensor for {n} samples, {n * self.sensor.steps / RATE_HZ:g} s"
 
-    def table(self, network: Network | None = None) -> SensorTable:
+    def table(self, network: Network | None = None) -> live.Table:
         """Table of the live controller; ``network``: this one with more classes."""
-        return SensorTable(network or self.saved.network, self.sensor.size, self.scaling)
+        return live.Table(network or self.saved.network, self.scaling, self.sensor.size)
 
     def read(self, engine: Engine, network: Network) -> Raw:
         """The last sample of a board: inputs (inputs,)."""
@@ -260,10 +257,6 @@ class SensorRecognizer:
     def samples(self, found: Sequence[Raw], number: int) -> lesson.SensorSamples:
         """Samples of a class for a lesson."""
         return lesson.SensorSamples(np.array(found, np.uint8), np.full(len(found), number, np.int64))
-
-    def memory(self) -> lesson.SensorSamples:
-        """Stored samples."""
-        return lesson.sensor_memory(self.saved, lesson.REPLAY)
 
     def streams(
         self,
@@ -313,7 +306,9 @@ class SensorRecognizer:
         return Answer(recording.source, *times, self.labels[best], share, "", best, recording.label, inputs=x)
 
 
-def recorded_lesson(listener: WordRecognizer | SensorRecognizer, path: Path, label: str) -> lesson.Lesson:
+def recorded_lesson(
+    listener: WordRecognizer | SensorRecognizer, path: Path, label: str, settings: LessonSettings = SETTINGS
+) -> lesson.Lesson:
     """Lesson of all words or samples of a file or folder, as a class that may be new; ValueError if there are
     none.
     """
@@ -322,7 +317,7 @@ def recorded_lesson(listener: WordRecognizer | SensorRecognizer, path: Path, lab
     found = [(answer.reason, listener.sample(answer)) for answer in answers]
     samples = [x for _, x in found if x is not None]
     left_out = dict(sorted(Counter(reason for reason, x in found if x is None).items()))
-    stored = listener.memory()
+    stored = lesson.memory(listener.saved, settings.stored)
     if not samples:
         reasons = "; ".join(f"{n:,} {reason}" for reason, n in left_out.items())
         raise ValueError(f"{path} holds no {listener.unit}: {reasons or 'silence'}. Nothing was learned")

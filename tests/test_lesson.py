@@ -11,12 +11,12 @@ from equilif import lesson
 from equilif.host import lessons
 from equilif.host.listening import BoardListener
 from equilif.listening import WordRecognizer
+from equilif.training.lesson_settings import LessonSettings
 from equilif.training.storage import saved
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.front_end import live
 from equilif_golden.front_end.filter_bank import BANDS
@@ -24,9 +24,9 @@ from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, Area, Flash
-from equilif_golden.link.protocol import Identity
 from equilif_golden.network import Network
 from tests.cli import error_of, run
+from tests.listening import ListeningBoard
 from tests.standalone import client_of
 from tests.test_listening import WORDS, folder  # noqa: F401
 
@@ -34,58 +34,20 @@ CONFIG = EngineConfig(
     lanes=8, tiles=2048, value_groups=512, state_groups=64, program_words=2048, early_exit=True
 )
 
-
-class Board(EngineModel):
-    """Engine with a live controller.  ``words``: what has ended whenever the host reads the last answer: the
-    tokens of a word, the number with which one is rejected, or None.  Then the user presses Ctrl-C.
-    """
-
-    displaced = False
-    identity = Identity(CONFIG, 0, front_end=True)
-
-    def __init__(self, network, words):
-        super().__init__(CONFIG)
-        self.network = network
-        self.words = list(words)
-        self.serial = 0
-        self.table = live.table_first(CONFIG)
-
-    def read(self, region, first, n):
-        requested = region == Region.VALUE and first == self.table + live.NUMBER
-        if requested and not self.words:
-            raise KeyboardInterrupt
-        if requested and super().read(Region.VALUE, self.table, 1)[0] & 0xFF == live.MAGIC:
-            self.hear(self.words.pop(0))
-        return super().read(region, first, n)
-
-    def hear(self, word):
-        if word is None:
-            return
-        self.serial = self.serial % 63 + 1
-        kind, number = "X", word
-        if not isinstance(word, int):
-            compiled = Compiled(self.network, CONFIG)
-            at, rows = compiled.token_words(word)
-            self.write(Region.WEIGHT, at, rows.ravel())
-            present = 255 * (np.arange(32) < len(word))
-            self.write(Region.VALUE, compiled.sample_first, present)
-            kind, number = "C", 1
-        content = [number, self.serial << live.KIND_BITS | live.LETTERS.index(kind)]
-        self.write(Region.VALUE, self.table + live.NUMBER, np.array(content))
+SHORT = LessonSettings(stored=2, passes=2)
 
 
 @pytest.fixture
 def heard(folder, monkeypatch):  # noqa: F811
     """Network, its training words, and a function that makes the board which hears some of them."""
-    monkeypatch.setattr(lesson, "PASSES", 2)
-    monkeypatch.setattr(lesson, "REPLAY", 2)
+    monkeypatch.setattr("equilif.commands.listening.SETTINGS", SHORT)
     path = folder / "run" / "network.npz"
     found = saved.read(path)
     data = found.data_set()
     tokens = [data.tokens_train.sample(j) for j in range(len(data.y_train))]
 
     def board(words):
-        made = Board(found.network, words)
+        made = ListeningBoard(CONFIG, found.network, words)
         monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: made)
         return made
 
@@ -110,7 +72,7 @@ def test_too_few_words(heard):
     words = []
     with pytest.raises(ValueError, match="1 of 3"):
         found.prepare_lesson(
-            "up", 3, listener.memory(), ready=lambda: words.append("ready"), report=words.append
+            "up", 3, lesson.memory(listener.saved), ready=lambda: words.append("ready"), report=words.append
         )
     assert words[0] == "ready" and [w.sample is None for w in words[1:]] == [False, True]
 
@@ -137,8 +99,8 @@ def test_learn_a_word(label, heard, tmp_path):
     if label == "other":
         network, weights = lesson.with_class(network, weights)
     assert network == after.network
-    kernel = Kernel(network, weights, learning_rate=lesson.LEARNING_RATE)
-    lesson.learn(kernel, words, passes=2)
+    kernel = Kernel(network, weights, learning_rate=SHORT.learning_rate)
+    lesson.learn(kernel, words, SHORT)
     assert all((kernel.weights[s.name] == after.weights[s.name]).all() for s in network.plastic)
     assert any((before.weights[n][:1] != after.weights[n][:1]).any() for n in before.weights)
     # the board hears again; the next lesson has the words of this one
@@ -195,7 +157,7 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     device.trainer.work()
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(device))
     monkeypatch.setattr("equilif.host.standalone.POLL_SECONDS", 0)
-    monkeypatch.setattr(lessons, "ROUNDS", 2)
+    monkeypatch.setattr("equilif.commands.boards.BOARD_SETTINGS", SHORT)
     out = tmp_path / "board.npz"
     report = tmp_path / "report.json"
     run("restore", path, "--flash", "--out", out, "--json", report)
@@ -203,7 +165,7 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     assert found["stored"] == found["of"] == 6 and found["new_classes"] == 1
     device.trainer.work()
     r = device.trainer.registers
-    assert (r.classes, r.replay, r.rounds, r.valid, r.fault) == (3, lessons.REPLAY, 2, 1, 0)
+    assert (r.classes, r.replay, r.rounds, r.valid, r.fault) == (3, SHORT.replay, 2, 1, 0)
     words = lessons.shuffled(lesson.memory(saved.read(path), 2))
     assert words.labels.tolist() == [0, 1, 2, 0, 1, 2]
     board = live.Live(device)

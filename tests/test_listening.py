@@ -20,6 +20,7 @@ from equilif.data.sound.microphone import SoundFrontEnd, background, samples, se
 from equilif.data.sound.signals import Sound, read_wav
 from equilif.listening import UNKNOWN, WordRecognizer, recorded_lesson
 from equilif.report import run as runs
+from equilif.training.lesson_settings import LessonSettings
 from equilif.training.run import Run
 from equilif.training.settings import presets
 from equilif.training.storage import saved
@@ -163,7 +164,7 @@ def test_unknown_words(folder, tmp_path, monkeypatch):
     assert answers(network, tmp_path / "buzz") == [UNKNOWN] * 3
     assert set(answers(network, tmp_path / "buzz", "--no-unknown")) <= set(WORDS)
     assert answers(network, folder / "words" / "up") == ["up"] * 8
-    monkeypatch.setattr(lesson, "PASSES", 20)
+    monkeypatch.setattr("equilif.commands.listening.SETTINGS", LessonSettings(passes=20))
     learned = tmp_path / "learned.npz"
     run("listen", network, tmp_path / "buzz", "--learn", "buzz", "--save", learned)
     assert answers(learned, tmp_path / "buzz") == ["buzz"] * 3
@@ -177,7 +178,7 @@ def test_unknown_words(folder, tmp_path, monkeypatch):
 
 def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
     """Words of files are learned by the golden kernel with stored ones; nothing is replaced unasked."""
-    monkeypatch.setattr(lesson, "PASSES", 2)
+    monkeypatch.setattr("equilif.commands.listening.SETTINGS", LessonSettings(passes=2))
     network, source, target = folder / "run" / "network.npz", folder / "words", tmp_path / "learned.npz"
     options = ("--learn", "up", "--save", target)
     run("listen", network, source / "up", *options)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from equilif.hardware import boards
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
 from equilif.listening import SensorRecognizer
+from equilif.training.lesson_settings import LessonSettings
 from equilif.training.run import Run
 from equilif.training.settings import presets
 from equilif.training.storage import saved
@@ -27,16 +27,16 @@ from equilif_boards import BOARDS
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.front_end import live
 from equilif_golden.front_end.segmentation import Verdict
-from equilif_golden.front_end.sensor import ChannelScaling, Sensor, SensorTable
+from equilif_golden.front_end.sensor import ChannelScaling, Sensor
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
-from equilif_golden.link.protocol import Identity
+from equilif_golden.link.protocol import FrontEndKind
 from equilif_golden.network import Network
 from tests.cli import error_of, run
+from tests.listening import ListeningBoard
 from tests.standalone import client_of
 from tests.test_listening import folder, save, silence  # noqa: F401
 
@@ -348,66 +348,35 @@ def test_sensor_and_words(words, named, moves, network, folder, tmp_path, monkey
 @pytest.mark.parametrize("label", ["fast", "other"])
 def test_learn_a_recording(label, moves, network, tmp_path, monkeypatch):
     """Network and memory are those of a lesson of the golden kernel; the next lesson has the samples."""
-    monkeypatch.setattr(lesson, "PASSES", 3)
-    monkeypatch.setattr(lesson, "REPLAY", 2)
+    settings = LessonSettings(stored=2, passes=3)
+    monkeypatch.setattr("equilif.commands.listening.SETTINGS", settings)
     x = recording("still", np.random.default_rng(3), 2) - 500
     save_csv(tmp_path / "a.csv", x)
     target = tmp_path / "learned.npz"
     run("listen", network, tmp_path / "a.csv", "--learn", label, "--save", target)
     before, after = SensorRecognizer(saved.read(network)), SensorRecognizer(saved.read(target))
     assert after.labels == (*CLASSES, *(["other"] if label == "other" else []))
-    memory = after.memory()
+    memory = lesson.memory(after.saved)
     assert len(memory) == 8 and memory.labels[-2:].tolist() == [after.labels.index(label)] * 2
     values = np.array([s.values for s in Sensor(CHANNELS, 4, 6).feed(x)])
     assert (memory.x[-2:] == before.scaling.inputs(values)).all()
     weights, net = before.saved.weights, before.saved.network
     if label == "other":
         net, weights = lesson.with_class(net, weights)
-    kernel = Kernel(net, weights, learning_rate=lesson.LEARNING_RATE)
-    lesson.learn(kernel, memory, passes=3)
+    kernel = Kernel(net, weights, learning_rate=settings.learning_rate)
+    lesson.learn(kernel, memory, settings)
     assert all((kernel.weights[s.name] == after.saved.weights[s.name]).all() for s in net.plastic)
     with pytest.raises(ValueError, match="70"):
         lesson.SensorSamples.load(lesson.memory_path(target, memory.unit), Network.chain(70, 4, 3))
 
 
 # -- boards ----------------------------------------------------------------------------------------
-class Board(EngineModel):
-    """Engine with the controller of a sensor.  ``samples``: what has ended whenever the host reads the last
-    answer: inputs, the number with which a sample is rejected, or None.  After inputs it reads it once more.
-    Then the user presses Ctrl-C.
-    """
-
-    displaced = False
-    identity = Identity(CONFIG, 0, front_end=True)
-
-    def __init__(self, network, samples):
-        super().__init__(CONFIG)
-        self.first = Compiled(network, CONFIG).sample_first
-        self.samples = list(samples)
-        self.serial = 0
-        self.table = live.table_first(CONFIG)
-
-    def read(self, region, first, n):
-        requested = region == Region.VALUE and first == self.table + live.NUMBER
-        if requested and not self.samples:
-            raise KeyboardInterrupt
-        if requested and (sample := self.samples.pop(0)) is not None:
-            self.serial += 1
-            rejected = isinstance(sample, int)
-            if not rejected:
-                self.write(Region.VALUE, self.first, sample)
-            kind = live.LETTERS.index("X" if rejected else "C")
-            answer = [sample if rejected else 1, self.serial << live.KIND_BITS | kind]
-            self.write(Region.VALUE, self.table + live.NUMBER, np.array(answer))
-        return super().read(region, first, n)
-
-
 @pytest.fixture
 def board(network, monkeypatch):
     """A function that makes the board at the port, in which some samples end."""
 
     def at_port(*samples):
-        made = Board(saved.read(network).network, samples)
+        made = ListeningBoard(CONFIG, saved.read(network).network, samples)
         monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: made)
         return made
 
@@ -425,18 +394,18 @@ def test_listen_to_a_board(board, network, tmp_path):
 
 
 def test_learn_from_a_board(board, network, tmp_path, monkeypatch):
-    monkeypatch.setattr(lesson, "PASSES", 2)
-    monkeypatch.setattr(lesson, "REPLAY", 1)
+    settings = LessonSettings(stored=1, passes=2)
+    monkeypatch.setattr("equilif.commands.listening.SETTINGS", settings)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (2, 72))
     made = board(x[0], None, int(Verdict.STUCK), x[1], None)
     target = tmp_path / "learned.npz"
     run("listen", network, "--port", "x", "--learn", "fast", "--utterances", 2, "--save", target)
     after = SensorRecognizer(saved.read(target))
-    memory = after.memory()
+    memory = lesson.memory(after.saved)
     assert (memory.x[-2:] == x).all() and memory.labels.tolist() == [0, 1, 2, 0, 0]
-    kernel = Kernel(after.saved.network, saved.read(network).weights, learning_rate=lesson.LEARNING_RATE)
-    lesson.learn(kernel, memory, passes=2)
+    kernel = Kernel(after.saved.network, saved.read(network).weights, learning_rate=settings.learning_rate)
+    lesson.learn(kernel, memory, settings)
     there = read_weights(made, Compiled(after.saved.network, CONFIG))
     for s in after.saved.network.plastic:
         assert (kernel.weights[s.name] == after.saved.weights[s.name]).all()
@@ -445,12 +414,12 @@ def test_learn_from_a_board(board, network, tmp_path, monkeypatch):
 
 def test_restore(network, monkeypatch):
     """Weights and table are in the board."""
-    device = Device(CONFIG, front_end=True, max_samples=1)
+    device = Device(CONFIG, front_end=FrontEndKind.SENSOR, max_samples=1)
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(device))
     run("restore", network)
     listener = SensorRecognizer(saved.read(network))
     found = listener.saved
-    table = SensorTable(found.network, 72, listener.scaling).content(CONFIG)
+    table = live.Table(found.network, listener.scaling, 72).content(CONFIG)
     there = device.engine.read(Region.VALUE, live.table_first(CONFIG), live.TABLE_BYTES)
     assert (there & 0xFF == table).all()
     weights = read_weights(device.engine, Compiled(found.network, CONFIG))
@@ -462,17 +431,18 @@ WORDS = EngineConfig(lanes=8, tiles=2048, value_groups=512, state_groups=64, pro
 
 @pytest.mark.parametrize("command", [("restore",), ("listen", "--port", "x")])
 @pytest.mark.parametrize(
-    "config, network_of, named",
+    "config, front_end, network_of, named",
     [
-        (CONFIG, "WORDS", "front end of a sensor"),
-        (WORDS, "SENSOR", "front end of a microphone"),
-        (CONFIG, "OTHER", "12 windows of 8"),
-        (CONFIG, "NARROW", "3 channels"),
+        (WORDS, FrontEndKind.SENSOR, "WORDS", "front end of a sensor"),
+        (CONFIG, FrontEndKind.MICROPHONE, "SENSOR", "front end of a microphone"),
+        (CONFIG, FrontEndKind.SENSOR, "OTHER", "12 windows of 8"),
+        (CONFIG, FrontEndKind.SENSOR, "NARROW", "3 channels"),
     ],
 )
 def test_another_front_end(
     command,
     config,
+    front_end,
     network_of,
     named,
     others,
@@ -482,7 +452,7 @@ def test_another_front_end(
 ):
     """One error, before anything is written to the board."""
     places = {**others, "SENSOR": network, "WORDS": folder / "run" / "network.npz"}
-    client = client_of(Device(config, front_end=True))
+    client = client_of(Device(config, front_end=front_end))
     client.identify()
     sent = client.traffic.sent
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client)
@@ -539,13 +509,6 @@ def test_commands_name_the_same_boards(name, reason, others, network, folder, mo
         assert held({"boards": [{**b, "board": b["name"]} for b in report["boards"]]}) == held(shown)
     if name == "SENSOR":
         assert found("inspect", moves / "moves", "--set", "data.front_end=true")["boards"] == held(shown)
-
-
-def test_boards_of_a_sensor_have_no_attention():
-    board = BOARDS["icebreaker"]
-    front_end = replace(board.adc_front_end, config=replace(CONFIG, attention=True))
-    with pytest.raises(ValueError, match="attention"):
-        replace(board, adc_front_end=front_end).with_front_end("adc")
 
 
 @pytest.mark.regress

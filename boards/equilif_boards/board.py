@@ -149,8 +149,6 @@ class Board:
             )
         if kind == ADC:
             assert self.adc_front_end is not None
-            if self.adc_front_end.config.attention:  # by it a host tells it from one of a microphone
-                raise ValueError("the engine of a board with the front end of a sensor has no attention")
             board = replace(self, standalone=False, has_adc=True, config=self.adc_front_end.config)
             assert board.adc
             return board

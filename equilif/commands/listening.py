@@ -15,6 +15,7 @@ from equilif.commands.options import INPUT, OUTPUT, fields_of
 from equilif.commands.training import show_displaced
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
+from equilif.training.lesson_settings import SETTINGS, LessonSettings
 from equilif_golden import files
 from equilif_golden.lazy import lazy
 
@@ -50,7 +51,7 @@ class LessonOptions:
             help="With --port and --learn: number of words or samples to learn.",
             min=1,
             max=1000,
-            show_default="10",
+            show_default=str(SETTINGS.utterances),
         ),
     ] = None
     target: Annotated[
@@ -150,7 +151,7 @@ def listen(
             raise ValueError("--learn needs FILE, or the --port of a board")
         if out is not None:
             raise ValueError("--out has no lesson: leave out --learn, or --out")
-        return _learn(listener, options, source, port, baud, overwrite)
+        return _learn(listener, options, source, port, baud, overwrite, SETTINGS)
     if port is not None:
         return _classify(_board(port, baud, listener), seconds)
     if not isinstance(listener, listeners.WordRecognizer) and (source is None or device is not None):
@@ -227,6 +228,7 @@ def _learn(
     port: str | None,
     baud: int | None,
     overwrite: bool,
+    settings: LessonSettings,
 ) -> dict[str, Any]:
     """Learn words or samples of recordings or of a board, print accuracy, and save network and memory."""
     label, target = options.learn, options.target or Path("learned.npz")
@@ -237,16 +239,16 @@ def _learn(
     result: dict[str, Any] = {"network": target, "label": label}
     if port is None:
         assert source is not None
-        lesson = listeners.recorded_lesson(listener, source, label)
-        learn: Callable[..., networks.Weights] = lesson.learned
+        lesson = listeners.recorded_lesson(listener, source, label, settings)
+        learn: Callable[..., networks.Weights] = functools.partial(lesson.learned, settings)
         _print_class(listener, label)
         if lesson.left_out:
             left_out = "; ".join(f"{n:,} {reason}" for reason, n in lesson.left_out.items())
             show.console.print(f"left out: {left_out}")
         result["samples"] = len(lesson.new)
     else:
-        n = options.utterances or lessons.UTTERANCES
-        stored = listener.memory()
+        n = options.utterances or settings.utterances
+        stored = lessons.memory(listener.saved, settings.stored)
         board = _board(port, baud, listener)
 
         def ready() -> None:
@@ -257,11 +259,11 @@ def _learn(
         lesson = board.prepare_lesson(
             label, n, stored, ready=ready, report=lambda word: _print_word(word, board.labels)
         )
-        learn = functools.partial(board.learn, lesson.samples, passes=lessons.PASSES)
+        learn = functools.partial(board.learn, lesson.samples, settings)
         result["utterances"] = n
     with show.bar() as progress:
         note = f"{len(lesson.samples):,} {listener.unit}"
-        task = progress.add_task("learn", total=lessons.PASSES, note=note)
+        task = progress.add_task("learn", total=settings.passes, note=note)
         weights = learn(report=lambda k: progress.update(task, completed=k))
     accuracy = lesson.accuracy(weights)
     for name, (first, last) in accuracy.items():

@@ -24,7 +24,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import OPTIONS, has
 from equilif_golden.engine.placement import Placement
 from equilif_golden.extras import needs
-from equilif_golden.front_end import live, sensor
+from equilif_golden.front_end import live
 from equilif_golden.network import Network
 
 with needs("hdl,boards"):
@@ -173,10 +173,8 @@ def short(design: Board, network: Network, encoding: Encoding | None = None) -> 
     try:
         if encoding is None or not encoding.front_end:
             Compiled(network, design.config)
-        elif encoding.sensor is None:
-            live.placed(network, design.config)
         else:
-            sensor.placed(network, encoding.sensor.size, design.config)
+            live.placed(network, design.config, encoding.sensor.size if encoding.sensor else None)
     except CapacityError as e:
         return f"{e}{_option_hint(design, network)}"
     except ValueError as e:  # it is no network for the front end

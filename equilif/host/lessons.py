@@ -18,18 +18,12 @@ from equilif.host.journal import HEADER_BYTES, StoreError
 from equilif.host.store import FlashStore, Lessons, StoredSamples, TrainingJob
 from equilif.lesson import Words
 from equilif.listening import WordRecognizer
+from equilif.training.lesson_settings import BOARD_SETTINGS, LessonSettings
 from equilif_golden import network as networks
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.front_end.live import Table
 from equilif_golden.link.flash import BLOCK, Area
 from equilif_golden.link.protocol import Identity
 from equilif_golden.network import Network, Weights
-
-#: of a lesson; chosen on validation samples (docs/notes/lessons_without_a_host.md)
-REPLAY = 4
-ROUNDS = 60
-LEARNING_RATE = 0.0075
-NEW_CLASSES = 1
 
 NO_LESSONS = (
     "this board keeps no words: build it with  equilif build BOARD --front-end pdm --standalone,  or leave "
@@ -59,22 +53,26 @@ def shuffled(words: Words) -> StoredSamples:
 
 
 def job_of(
-    listener: WordRecognizer, words: Words, config: EngineConfig, new_classes: int = NEW_CLASSES
+    listener: WordRecognizer,
+    words: lesson.Samples,
+    config: EngineConfig,
+    settings: LessonSettings = BOARD_SETTINGS,
 ) -> TrainingJob:
-    """What goes into the flash: a network with ``new_classes`` unused outputs, and ``words`` for replay."""
-    network, weights, labels = extended(listener, new_classes)
+    """What goes into the flash: a network with unused outputs, and ``words`` for replay."""
+    network, weights, labels = extended(listener, settings.new_classes)
     about = listener.saved.identity
+    assert isinstance(words, Words)
     assert isinstance(about, About)
     return TrainingJob(
         network=network,
         weights=weights,
-        rates=[LEARNING_RATE],
+        rates=[settings.learning_rate],
         samples=shuffled(words),
         about=asdict(replace(about, labels=labels)),
         lessons=Lessons(
-            table=Table(network, listener.scaling).content(config),
-            replay=REPLAY,
-            rounds=ROUNDS,
+            table=listener.table(network).content(config),
+            replay=settings.replay,
+            rounds=settings.passes,
             classes=len(listener.labels),
         ),
     )

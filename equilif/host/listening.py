@@ -11,14 +11,15 @@ from equilif import lesson
 from equilif.data.encoding.sensor import mismatch
 from equilif.lesson import Lesson, Samples, Words
 from equilif.listening import UNKNOWN, SensorRecognizer, WordRecognizer
+from equilif.training.lesson_settings import SETTINGS, LessonSettings
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Engine
 from equilif_golden.extras import MissingExtra
 from equilif_golden.fixed import Raw
 from equilif_golden.front_end import live
 from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.lazy import lazy
+from equilif_golden.link.protocol import FrontEndKind, Identity
 from equilif_golden.network import Network, Weights
 
 with lazy():  # they need packages of their own
@@ -48,28 +49,28 @@ class BoardAnswer(NamedTuple):
     sample: Raw | None = None
 
 
-def require_front_end(config: EngineConfig, listener: WordRecognizer | SensorRecognizer) -> None:
-    """ValueError unless an engine with a front end is one for this network.
+def require_front_end(identity: Identity, listener: WordRecognizer | SensorRecognizer) -> None:
+    """ValueError unless a device with a front end is one for this network.
 
-    An engine with attention has the front end of a microphone, one without that of a sensor.  Of a known
-    board the channels and windows of the sensor are compared, too, if the packages of boards are installed.
+    Of a known board the channels and windows of the sensor are compared, too, if the packages of boards are
+    installed.
     """
     path = listener.saved.path
     if isinstance(listener, WordRecognizer):
-        if not config.attention:
+        if identity.front_end is not FrontEndKind.MICROPHONE:
             raise ValueError(
                 f"{path} hears words, and this board has the front end of a sensor: build one with  equilif "
                 "build BOARD --front-end pdm,  or train on series of the sensor"
             )
         return
-    if config.attention:
+    if identity.front_end is not FrontEndKind.SENSOR:
         raise ValueError(
             f"{path} hears a sensor, and this board has the front end of a microphone: build one with  "
             "equilif build icebreaker --front-end adc,  or train on recordings of words"
         )
     with contextlib.suppress(MissingExtra):
         for board in equilif_boards.BOARDS.values():
-            if board.adc_front_end and board.adc_front_end.config == config:
+            if board.adc_front_end and board.adc_front_end.config == identity.config:
                 require_sensor(board, listener)
 
 
@@ -108,7 +109,7 @@ class BoardListener:
                 f"the board at {port} has no front end: load a bitstream of `equilif build BOARD --front-end "
                 "pdm` (adc for a sensor)"
             )
-        require_front_end(client.config, listener)
+        require_front_end(client.identity, listener)
         board = cls(client, listener)
         board.displaced = client.displaced
         return board
@@ -116,7 +117,7 @@ class BoardListener:
     def _load(self, network: Network, weights: Weights) -> None:
         live.pause(self.engine)
         self.network = network
-        self.chip = Chip(self.engine, network, weights, learning_rate=lesson.LEARNING_RATE)
+        self.chip = Chip(self.engine, network, weights, learning_rate=SETTINGS.learning_rate)
         self.listener.table(network).load(self.engine)
         self._serial = 0
 
@@ -202,14 +203,13 @@ class BoardListener:
     def learn(
         self,
         words: Samples,
+        settings: LessonSettings = SETTINGS,
         *,
-        passes: int = lesson.PASSES,
-        learning_rate: float = lesson.LEARNING_RATE,
         report: Callable[[int], None] = lambda k: None,
     ) -> Weights:
         """Learn these samples on the board, which hears nothing meanwhile; the new weights."""
         live.pause(self.engine)
-        lesson.learn(self.chip, words, passes=passes, learning_rate=learning_rate, report=report)
+        lesson.learn(self.chip, words, settings, report=report)
         weights = self.chip.weights
         live.resume(self.engine)
         return weights

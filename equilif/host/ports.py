@@ -216,7 +216,7 @@ def summary(identity: Identity) -> dict[str, int | str]:
         "neurons": c.state_groups * c.lanes,
         "program words": c.program_words,
         **features.summary(c, features.IDENTIFIED),
-        "front end": "yes" if identity.front_end else "no",
+        "front end": identity.front_end.name.lower() if identity.front_end else "no",
         "frame": identity.max_payload,
         **({"flash, KiB": 64 * identity.flash_blocks} if identity.flash_blocks else {}),
         "build": f"{identity.build_id:08x}",

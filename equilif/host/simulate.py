@@ -21,13 +21,14 @@ from equilif.host.client import Client
 from equilif.host.listening import require_sensor
 from equilif.listening import SensorRecognizer, WordRecognizer, file_blocks
 from equilif.results import ToolFailed
+from equilif.training.lesson_settings import SETTINGS
 from equilif.training.storage import saved
 from equilif_golden import files
 from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_int
 from equilif_golden.front_end.button import LONG, SHORT
-from equilif_golden.front_end.live import ANSWER_BYTES, Table
+from equilif_golden.front_end.live import ANSWER_BYTES
 from equilif_golden.front_end.pdm import RATE, Modulator
 from equilif_golden.front_end.sensor import RATE_HZ
 
@@ -44,8 +45,6 @@ with needs("hdl,boards,sim"):
 
 #: cycles between samples of the learn button: a long press takes 130,000 cycles
 BUTTON_DIVISOR = 2000
-#: learning rate of a sensor's network that learns in simulation
-LEARNING_RATE = 0.01
 #: of a front end for a sensor, in place of the board's, for short simulations
 SENSOR_CLOCK_HZ = 8_000_000
 SENSOR_RATE_HZ = 5_500
@@ -111,10 +110,10 @@ class Simulated:
         network = listener.saved.network
         if self.area is None:
             Chip(client, network, listener.saved.weights)
-            Table(network, listener.scaling).load(client)
+            listener.table().load(client)
             return client
         assert self.board.flash is not None
-        job = lessons.job_of(listener, lesson.memory(listener.saved, lesson.REPLAY), self.board.config)
+        job = lessons.job_of(listener, lesson.memory(listener.saved), self.board.config)
         self.board.work()
         lessons.put(self.board.flash, self.area, client.identity, job)
         self.board.reset()
@@ -125,7 +124,7 @@ class Simulated:
         """Call :meth:`listen` or :meth:`sense`, as the board's front end asks."""
         if self.design.adc is None:
             return self.listen(network, file, learn)
-        return self.sense(network, file, learn, 0.0 if learn is None else LEARNING_RATE)
+        return self.sense(network, file, learn, 0.0 if learn is None else SETTINGS.label_rate)
 
     def listen(self, network: Path, wav: Path, learn: int | None = None) -> Iterator[dict[str, Any]]:
         """Load a network, and play a recording to the microphone; yields the answers as they come.

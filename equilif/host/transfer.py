@@ -8,7 +8,7 @@ A board is given as a function that opens it, which is called when all else is c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from equilif.host.journal import StoreError, read_board, record_saved
 from equilif.host.listening import require_front_end
 from equilif.host.store import FlashStore
 from equilif.listening import SensorRecognizer, WordRecognizer, listener_of
+from equilif.training.lesson_settings import BOARD_SETTINGS, SETTINGS
 from equilif.training.storage import saved
 from equilif.training.storage.history import digest
 from equilif_golden import files
@@ -30,7 +31,6 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
 
 Open = Callable[[], Client]
-LEARNING_RATE = 0.01  #: of the program of a restored network
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def restore(board: Open, path: Path) -> Restored:
     learns = compiler.learns(network, client.config)
     listener = front_end_listener(client, path)
     # a host that sends a run with learning gets learning, unless the network cannot
-    Chip(client, network, weights, learning_rate=LEARNING_RATE if learns else 0.0)
+    Chip(client, network, weights, learning_rate=SETTINGS.label_rate if learns else 0.0)
     live = listener is not None and _load_table(client, listener)
     return Restored(
         network.n_weights - network.n_table, network.n_table, digest(weights), live, client.displaced
@@ -119,7 +119,7 @@ def front_end_listener(client: Client, path: Path) -> WordRecognizer | SensorRec
     if not isinstance(about, About) or not about.encoding.front_end or not client.identity.front_end:
         return None
     listener = listener_of(found)
-    require_front_end(client.config, listener)
+    require_front_end(client.identity, listener)
     return listener
 
 
@@ -148,14 +148,16 @@ def restore_to_flash(
     files.require_absent([out], overwrite)
     files.check(out)
     listener = WordRecognizer(saved.read(path))
-    words = lesson.memory(listener.saved, lesson.REPLAY)
+    settings = BOARD_SETTINGS
+    if new_classes is not None:
+        settings = replace(settings, new_classes=new_classes)
+    words = lesson.memory(listener.saved, settings.stored)
     client = board()
     if not client.identity.flash_blocks:
         raise StoreError(lessons.NO_LESSONS)
     standalone.require_replaceable(client, overwrite)
     lessons.require_lessons(client)
-    count = lessons.NEW_CLASSES if new_classes is None else new_classes
-    job = lessons.job_of(listener, words, client.config, new_classes=count)
+    job = lessons.job_of(listener, words, client.config, settings)
     store = FlashStore.of_job(client.identity, job)
     store.upload(client, lambda done: progress(done, store.size))
     lessons.save_network(out, job)
@@ -165,6 +167,6 @@ def restore_to_flash(
         "sha256": digest(job.weights),
         "stored": store.n,
         "of": len(words),
-        "new_classes": count,
+        "new_classes": settings.new_classes,
         "bytes": store.size,
     }

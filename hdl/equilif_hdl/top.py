@@ -16,7 +16,7 @@ from amaranth.lib.wiring import Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.flash import Area
-from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
+from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES, FrontEndKind
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.front_end.listener import PINS, Listener, Microphone, Pins
 from equilif_hdl.front_end.sensor import PINS as SENSOR_PINS
@@ -92,6 +92,9 @@ class Top(wiring.Component):
         self.area = flash
         self.idle_timeout_bits = idle_timeout_bits
         self.lookup = lookup
+        self.front_end = (
+            FrontEndKind.MICROPHONE if microphone else FrontEndKind.SENSOR if adc else FrontEndKind.NONE
+        )
         self.listener = Listener(config, microphone, lessons=flash is not None) if microphone else None
         self.sensor_listener = SensorListener(config, adc) if adc else None
         standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)} if flash else {}
@@ -113,7 +116,7 @@ class Top(wiring.Component):
             flash=self.area,
             idle_timeout_bits=self.idle_timeout_bits,
             lookup=self.lookup,
-            shared=self.listener is not None or self.sensor_listener is not None,
+            front_end=self.front_end,
         )
         m.submodules.engine = engine = Engine(self.config, state_ram=self.state_ram)
         connect(m, line.pins, flipped(self.pins))

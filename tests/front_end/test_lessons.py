@@ -416,24 +416,6 @@ def test_rtl_equals_model():
 
 @verilated
 @pytest.mark.regress
-def test_rtl_press_during_a_word():
-    """A press while a word with its own label is at work is for the next word."""
-    spoken = word(0)
-    for cycles in range(1000, 7000, 1500):
-        boards = Boards(uploaded(replay=0, rounds=1))
-        boards.press(0)
-        boards.rtl.play(frame_bytes(spoken[:-3]))
-        boards.rtl.finish(cycles)
-        boards.rtl.button(1, 1)
-        text = boards.rtl.answers + boards.rtl.hear(spoken[-3:])
-        assert text == boards.model.hear(spoken) == live.answer("L", 0)
-        boards.model.live.press(1)
-        assert boards.hear(word(1)) == live.answer("L", 1)
-        boards.compare()
-
-
-@verilated
-@pytest.mark.regress
 def test_rtl_faults():
     """Empty flash, damaged samples, no replay."""
     empty = bytes([ERASED]) * AREA.size

@@ -13,20 +13,19 @@ from equilif.data.sound.microphone import SoundFrontEnd as GoldenMicrophone
 from equilif.host.client import Client
 from equilif.host.listening import BoardListener
 from equilif.listening import WordRecognizer
+from equilif.training.lesson_settings import LessonSettings
 from equilif_golden.blocks.relay import FRACTION
-from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.chip import Chip, read_weights
 from equilif_golden.engine.config import EngineConfig, Pipeline
-from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.port import Region
+from equilif_golden.engine.port import Region, region_size
 from equilif_golden.front_end import live
-from equilif_golden.front_end.filter_bank import BANDS, FilterBank
-from equilif_golden.front_end.pdm import RATE, Modulator, Pdm
-from equilif_golden.front_end.segmentation import Segmentation, Verdict
+from equilif_golden.front_end.filter_bank import BANDS
+from equilif_golden.front_end.pdm import RATE, Modulator
+from equilif_golden.front_end.segmentation import Verdict
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.kernel import Kernel
+from equilif_golden.link.device import Device
 from equilif_golden.network import Network
-from equilif_golden.tokens import TokenRows
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
 from equilif_sim.board import SimulatedBoard
 
@@ -61,40 +60,6 @@ NO_BITS = np.zeros(0, np.uint8)
 LOST = np.zeros(64 * RATE // 10, np.uint8)
 
 
-class Golden:
-    """Front end and chip; ``hear`` returns the answers."""
-
-    def __init__(self):
-        self.chip = None
-        self.front = Pdm(), FilterBank(), Segmentation()
-        self.codes = np.zeros((0, BANDS), np.int64)
-
-    def load(self, weights):
-        self.chip = Chip(EngineModel(CONFIG), NETWORK, weights, learning_rate=LEARNING_RATE)
-
-    def hear(self, bits, label):
-        pdm, bank, segmentation = self.front
-        frames = bank.feed(pdm.feed(bits))
-        self.codes = np.concatenate([self.codes, frames.codes])
-        return b"".join(self.answer(word, label) for word in segmentation.feed(frames))
-
-    def answer(self, word, label):
-        if word.verdict != Verdict.SAMPLE:
-            return live.answer("X", word.verdict)
-        if self.chip is None:
-            return live.answer("X", live.NO_NETWORK)
-        if label is not None and label >= CLASSES:
-            return live.answer("X", live.NO_CLASS)
-        shift = NETWORK.numerics.fraction - FRACTION
-        table = (SCALING.tokens(self.codes[word.first : word.last + 1]) << shift).astype(np.int16)
-        self.tokens = len(table)
-        rows = np.arange(len(table), dtype=np.int32)
-        tokens = TokenRows(table, rows, np.array([0, len(table)]))
-        target = None if label is None else 255 * np.eye(CLASSES, dtype=np.int64)[label]
-        run = self.chip.sample(np.zeros(0, np.int64), target, tokens=tokens)
-        return live.answer("C", run.prediction) if label is None else live.answer("L", label)
-
-
 @pytest.mark.regress
 @pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is compiled with g++")
 def test_board_equals_golden():
@@ -103,52 +68,46 @@ def test_board_equals_golden():
     """
     board = SimulatedBoard(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
     client = Client(board, timeout=0.05)
-    golden = Golden()
+    device = Device(CONFIG)
+    engines = client, device.engine
+    controller = live.Live(device)
+    front = GoldenMicrophone()
     modulator = Modulator()
     idle = 0
 
     def answer_to(*parts, label=None, bits=NO_BITS):
+        nonlocal idle
         bits = np.concatenate([bits, modulator.feed(sound(*parts, PAUSE))])
         if label is not None:
-            live.set_label(client, label)
+            for engine in engines:
+                live.set_label(engine, label)
         found = board.listen(bits)
-        nonlocal idle
         silence = np.arange(idle, board.idle_bits) & 1
         idle = board.idle_bits
-        want = golden.hear(np.concatenate([silence, bits]), label)
-        assert found == want
-        if want[:1] in b"CL":
-            n = SHAPE[0] * SHAPE[1]
-            first = golden.chip.compiled.tokens_first
-            engines = client, golden.chip.engine
-            rows = [from_words(e.read(Region.WEIGHT, first, n).reshape(-1, 4), SHAPE, 4) for e in engines]
-            assert (rows[0][: golden.tokens] == rows[1][: golden.tokens]).all()
-        return want
+        spoken = front.feed_bits(np.concatenate([silence, bits]))[1]
+        assert found == b"".join(controller.hear(s.word.verdict, s.codes) for s in spoken)
+        for region in (Region.WEIGHT, Region.VALUE):
+            there, here = (e.read(region, 0, region_size(CONFIG, region)) for e in engines)
+            assert (there == here).all()
+        return found
 
     assert answer_to(*ONE) == live.answer("X", live.NO_NETWORK)
     weights = NETWORK.initial_weights(seed=2)
-    chip = Chip(client, NETWORK, weights, learning_rate=LEARNING_RATE)
+    for engine in engines:
+        chip = Chip(engine, NETWORK, weights, learning_rate=LEARNING_RATE)
     assert answer_to(*CLICK) == live.answer("X", Verdict.SHORT)
-    live.Table(NETWORK, SCALING).load(client)
-    golden.load(weights)
+    for engine in engines:
+        live.Table(NETWORK, SCALING).load(engine)
     before = answer_to(*ONE)
     assert before.startswith(b"C")
     assert answer_to(*TWO, label=CLASSES) == live.answer("X", live.NO_CLASS)
     assert answer_to(bits=OVERLOAD) == live.answer("X", Verdict.CLIPPED)
     lost = np.concatenate([modulator.feed(sound(*ONE)), LOST])
     assert answer_to(bits=lost) == live.answer("X", Verdict.STUCK)
-    assert not learned(client, weights)
     label = (int(before[1:3]) + 1) % CLASSES
     assert answer_to(*ONE, label=label) == live.answer("L", label)
-    assert learned(client, weights)
     found = read_weights(client, chip.compiled)
-    assert all((found[s.name] == golden.chip.weights[s.name]).all() for s in NETWORK.plastic)
-
-
-def learned(client, weights):
-    """Whether the weights of the board differ from these."""
-    found = read_weights(client, Chip(EngineModel(CONFIG), NETWORK, weights).compiled)
-    return any((found[s.name] != weights[s.name]).any() for s in NETWORK.plastic)
+    assert any((found[s.name] != weights[s.name]).any() for s in NETWORK.plastic)
 
 
 @pytest.mark.regress
@@ -190,9 +149,10 @@ def test_lesson_equals_golden():
     before = heard(*ONE)
     listener.add_class("new")
     words = lesson.Words.of([before.sample], [CLASSES], SHAPE[1])
-    listener.learn(words, passes=8, learning_rate=0.1)
+    settings = LessonSettings(passes=8, learning_rate=0.1)
+    listener.learn(words, settings)
     network, first = lesson.with_class(NETWORK, weights)
     kernel = Kernel(network, first, learning_rate=0.1)
-    lesson.learn(kernel, words, passes=8, learning_rate=0.1)
+    lesson.learn(kernel, words, settings)
     assert all((listener.chip.weights[s.name] == kernel.weights[s.name]).all() for s in network.plastic)
     assert before.number != heard(*ONE).number == CLASSES

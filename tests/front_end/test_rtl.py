@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end.filter_bank import HOP, OFFSET
+from equilif_golden.front_end.segmentation import SHORTEST
 from equilif_hdl.front_end.filter_bank import FilterBank
 from equilif_hdl.front_end.i2s import I2sMicrophone
-from equilif_hdl.front_end.live import Live
 from equilif_hdl.front_end.pdm import PdmDecimator, PdmMicrophone
 from equilif_hdl.front_end.queue import WordQueue
 from equilif_hdl.front_end.segmentation import Segmentation
 from equilif_hdl.front_end.tokens import Tokens
+from equilif_sim.front_end.live import KINDS, LiveBench
 from equilif_sim.tools.run import simulate
 from tests.engines import visible
 
@@ -66,10 +66,10 @@ def test_queue(tmp_path):
     assert simulate(WordQueue(), bench, tmp_path, config={"phases": 24}, simulator="icarus") == 1
 
 
-@pytest.mark.regress
-def test_live(tmp_path):
-    engine = {"lanes": 4, "tiles": 256, "value_groups": 128, "state_groups": 32, "program_words": 512}
-    bench = "equilif_sim.front_end.live"
-    config = {"engine": engine, "rounds": 60}
-    live = Live(EngineConfig(**engine))
-    assert simulate(live, bench, tmp_path, config=config, simulator="icarus") == 1
+@pytest.mark.parametrize("cases", [0, pytest.param(40, marks=pytest.mark.regress)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_live(kind, cases, tmp_path):
+    """Directed cases, then random ones."""
+    bench = LiveBench(kind)
+    config = {"kind": kind, "random": cases, "longest": 40 if cases else SHORTEST + 1, "inputs": bench.inputs}
+    assert simulate(bench, "equilif_sim.front_end.live", tmp_path, config=config, simulator="icarus") == 1

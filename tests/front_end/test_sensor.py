@@ -8,22 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from amaranth import Module
-from amaranth.sim import Simulator
 
 from equilif.host.client import Client
 from equilif_boards import BOARDS
 from equilif_golden.engine.chip import Chip, read_weights
-from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.front_end import live
 from equilif_golden.front_end.channels import Channels
 from equilif_golden.front_end.segmentation import Verdict
-from equilif_golden.front_end.sensor import ChannelScaling, Sensor, SensorTable
+from equilif_golden.front_end.sensor import ChannelScaling, Sensor
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
-from equilif_hdl.engine.port import VALUE_REGION
-from equilif_hdl.front_end.sensor import Adc, SensorController
+from equilif_hdl.front_end.sensor import Adc
 from equilif_sim.board import SimulatedBoard
 
 CONFIG = EngineConfig(
@@ -77,25 +73,6 @@ def test_scaling():
     assert (scaling.inputs(values + 100) == 255).all() and (scaling.inputs(values - 50) == 0).all()
 
 
-@pytest.mark.parametrize(
-    "network, config, error, named",
-    [
-        (Network.chain(SIZE + 1, 16, CLASSES), CONFIG, ValueError, str(SIZE)),
-        (Network.chain(SIZE, 16, live.MAX_CLASSES + 1), CONFIG, ValueError, "101"),
-        (Network.chain(SIZE, 30, 20), replace(CONFIG, value_groups=64), CapacityError, "56"),
-    ],
-)
-def test_networks_of_a_table(network, config, error, named):
-    with pytest.raises(error, match=named):
-        SensorTable(network, SIZE, SCALING).content(config)
-
-
-def test_channels_of_a_scaling():
-    wide = ChannelScaling(np.zeros(32, np.int64), np.ones(32, np.int64))
-    with pytest.raises(ValueError, match="15"):
-        SensorTable(Network.chain(64, 16, CLASSES), 64, wide).content(CONFIG)
-
-
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_limits():
     for named, changed in (("7,936", {"rate_hz": 15_874}), ("8", {"width": 8})):
@@ -108,76 +85,6 @@ def test_limits():
     with pytest.raises(ValueError, match="listen_on_a_board"):
         BOARDS["ulx3s-85f"].with_front_end("adc")
     gc.collect()
-
-
-def test_samples_lost_while_the_host_uses_the_engine():
-    """The first of three samples waits for the engine.  The second is lost, the third, which begins after the
-    first was taken, is not.
-    """
-    dut = SensorController(CONFIG, CHANNELS, SIZE)
-    m = Module()
-    m.submodules.dut = dut
-    first = live.table_first(CONFIG)
-    memory = {first + k: int(b) for k, b in enumerate(SensorTable(NETWORK, SIZE, SCALING).content(CONFIG))}
-    inputs = memory[first + live.PRESENT]
-    text = bytearray()
-    runs = []
-
-    async def engine(ctx):
-        reply = None
-        while True:
-            ctx.set(dut.engine.mem_valid, reply is not None)
-            ctx.set(dut.engine.mem_rdata, reply or 0)
-            reply = None
-            if ctx.get(dut.engine.mem_region) == VALUE_REGION:
-                address = ctx.get(dut.engine.mem_addr)
-                if ctx.get(dut.engine.mem_write):
-                    memory[address] = ctx.get(dut.engine.mem_wdata) & 0xFF
-                if ctx.get(dut.engine.mem_read):
-                    reply = memory.get(address, 0)
-            if ctx.get(dut.engine.start):
-                runs.append([memory[inputs + k] for k in range(SIZE)])
-            if ctx.get(dut.text.valid):
-                text.append(ctx.get(dut.text.payload))
-            await ctx.tick()
-
-    async def bench(ctx):
-        rng = np.random.default_rng(0)
-        samples = rng.integers(0, 256, (3, SIZE))
-        ctx.set(dut.loaded, 1)
-        ctx.set(dut.text.ready, 1)
-        ctx.set(dut.engine.prediction, 2)
-        for n, sample in enumerate(samples):
-            for k, value in enumerate(sample):
-                ctx.set(dut.index, k)
-                ctx.set(dut.value, int(value))
-                ctx.set(dut.i_valid, 1)
-                await ctx.tick()
-                ctx.set(dut.i_valid, 0)
-                if n == 1 and k == SIZE // 2:  # in the middle of the second sample
-                    await ctx.tick().until(dut.hold)
-                    ctx.set(dut.held, 1)
-                    await ctx.tick().until(~dut.hold)
-                    ctx.set(dut.held, 0)
-                    await ctx.tick().repeat(200)
-            ctx.set(dut.done, 1)
-            await ctx.tick()
-            ctx.set(dut.done, 0)
-        await ctx.tick().repeat(200)
-        ctx.set(dut.held, 1)
-        await ctx.tick().until(~dut.hold)
-        ctx.set(dut.held, 0)
-        await ctx.tick().repeat(200)
-        scaled = SCALING.inputs(samples)
-        assert runs == [scaled[0].tolist(), scaled[2].tolist()]
-        assert bytes(text) == live.answer("C", 2) + live.answer("X", live.LOST) + live.answer("C", 2)
-
-    simulator = Simulator(m)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(engine, background=True)
-    simulator.add_testbench(bench)
-    simulator.run()
-    assert len(runs) == 2
 
 
 class SensorBoard:
@@ -242,7 +149,7 @@ def test_board_equals_golden():
     assert answer_to(readings())[1] == live.answer("X", live.NO_NETWORK)
     weights = NETWORK.initial_weights(seed=3)
     chip = Chip(here.client, NETWORK, weights, learning_rate=LEARNING_RATE)
-    SensorTable(NETWORK, SIZE, SCALING).load(here.client)
+    live.Table(NETWORK, SCALING, SIZE).load(here.client)
     kernel = Kernel(NETWORK, weights, learning_rate=LEARNING_RATE)
     for label in (None, 1, None, 2, 0, None):
         sample, text = answer_to(readings(), label)

@@ -12,6 +12,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.front_end import live
 from equilif_golden.front_end.filter_bank import BANDS
+from equilif_golden.front_end.sensor import ChannelScaling
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.network import Network
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
@@ -30,34 +31,34 @@ def test_table_has_addresses_and_scaling():
     compiled = Compiled(NETWORK, config)
     assert (found[0], found[live.CLASSES], found[live.LABEL]) == (live.MAGIC, 3, 2)
     assert found[live.TILE] + 256 * found[live.TILE + 1] == compiled.tokens_first // 16
-    assert found[live.PRESENT] + 256 * found[live.PRESENT + 1] == compiled.sample_first
+    assert found[live.ADDRESS] + 256 * found[live.ADDRESS + 1] == compiled.sample_first
     for band in range(BANDS):
         low, middle, high = found[live.SCALING + 3 * band :][:3]
         both = int(low) + 256 * int(middle) + 65536 * int(high)
         assert (both & 0xFFF, both >> 12) == (SCALING.center[band], SCALING.scale[band])
 
 
+CHANNELS = ChannelScaling(np.arange(6), np.arange(6) + 1)
+WIDE = ChannelScaling(np.zeros(32, np.int64), np.ones(32, np.int64))
+
+
 @pytest.mark.parametrize(
-    "network, named",
+    "table, error, named",
     [
-        (Network.chain(8, 3), "32 dynamic patterns of 36"),
-        (Network.attention(TOKENS - 1, WIDTH, 1, 16, 3), "32 dynamic patterns of 36"),
-        (Network.attention(TOKENS, WIDTH, 1, 16, 101), "101"),
+        (live.Table(Network.chain(8, 3), SCALING), ValueError, "32 dynamic patterns of 36"),
+        (live.Table(Network.attention(TOKENS - 1, WIDTH, 1, 16, 3), SCALING), ValueError, "32 dynamic"),
+        (live.Table(Network.attention(TOKENS, WIDTH, 1, 16, 101), SCALING), ValueError, "101"),
+        (live.Table(Network.attention(TOKENS, WIDTH, 2, 16, 3), SCALING), CapacityError, "200 values"),
+        (live.Table(Network.chain(13, 16, 3), CHANNELS, 12), ValueError, "12 inputs"),
+        (live.Table(Network.chain(12, 16, 101), CHANNELS, 12), ValueError, "101"),
+        (live.Table(Network.chain(12, 180, 20), CHANNELS, 12), CapacityError, "236 values"),
+        (live.Table(Network.chain(64, 16, 3), WIDE, 64), ValueError, "15"),
     ],
 )
-def test_networks_that_cannot_hear(network, named):
-    config = BOARDS["ulx3s-25f"].config
-    with pytest.raises(ValueError, match=named):
-        live.Table(network, SCALING).content(config)
-
-
-def test_values_of_the_table_are_in_use():
-    config = EngineConfig(lanes=4, tiles=1024, value_groups=64, state_groups=32, program_words=512)
-    network = Network.attention(TOKENS, WIDTH, 2, 16, 3)
-    used = Compiled(network, config).n_groups * 4
-    assert used > live.table_first(config)
-    with pytest.raises(CapacityError, match=f"{used} values"):
-        live.Table(network, SCALING).content(config)
+def test_networks_without_a_table(table, error, named):
+    config = EngineConfig(lanes=4, tiles=1024, value_groups=64, state_groups=64, program_words=512)
+    with pytest.raises(error, match=named):
+        table.content(config)
 
 
 @pytest.mark.parametrize("name", ["ulx3s-25f", "orangecrab", "colorlight-i5"])

@@ -24,14 +24,17 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
+    FRONT_END_VERSION,
     LEARN,
     MEANING,
     PACKED,
     READ_HEADER,
     RUN_HEADER,
+    VERSION,
     WRITE_HEADER,
     Command,
     FrameError,
+    FrontEndKind,
     Identity,
     Status,
     pack,
@@ -123,13 +126,21 @@ def test_identity_round_trip(config):
 
 
 def test_identity_of_a_front_end():
-    """A bit of its own; a design without one is as before."""
-    plain, heard = (Identity(CONFIG, 7, front_end=on).pack() for on in (False, True))
-    assert [a ^ b for a, b in zip(plain, heard, strict=True)] == [0, 2] + [0] * 22
-    assert Identity.unpack(heard) == Identity(CONFIG, 7, front_end=True)
-    for front_end in (False, True):
-        client, _ = client_of(Device(CONFIG, front_end=front_end))
-        assert client.identify().front_end == front_end
+    """Its kind and a version of its own; a design without one is as before."""
+    flags = {FrontEndKind.NONE: 0, FrontEndKind.MICROPHONE: 2, FrontEndKind.SENSOR: 0x80}
+    plain = Identity(CONFIG, 7).pack()
+    for kind, flag in flags.items():
+        identity = Identity(CONFIG, 7, front_end=kind)
+        packed = identity.pack()
+        expected = bytes([FRONT_END_VERSION if kind else VERSION, plain[1] | flag]) + plain[2:]
+        assert packed == expected and Identity.unpack(packed) == identity
+        if kind:  # a bitstream from before the kind was part of the identity
+            with pytest.raises(ValueError, match=f"version {VERSION}.*{FRONT_END_VERSION}"):
+                Identity.unpack(bytes([VERSION]) + packed[1:])
+        client, _ = client_of(Device(CONFIG, front_end=kind))
+        assert client.identify().front_end is kind
+    with pytest.raises(ValueError, match="front ends"):
+        Identity.unpack(bytes([FRONT_END_VERSION, 0x82]) + plain[2:])
 
 
 def test_protocol_page_is_current():
@@ -147,7 +158,7 @@ def test_protocol_version():
         payload[0] = other
         with pytest.raises(ValueError, match=f"{other}.*{15 - other}"):
             Identity.unpack(bytes(payload))
-    for other in (5, 6, 9):
+    for other in (5, 6, 10):
         with pytest.raises(ValueError, match=f"version {other}.*version 7"):
             Identity.unpack(bytes([other]) + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):

@@ -80,12 +80,13 @@ def test_ports_are_annotated(monkeypatch):
     monkeypatch.setattr(wiring.Component, "__init__", seen)
     designs = [Top(CONFIG, transport=transport) for transport in TRANSPORTS.values()]
     designs += [Top(DEEP, transport=TRANSPORTS["uart"], flash=Area(1, 2)), AxiEngine(DEEP)]
+    wide = dataclasses.replace(CONFIG, value_groups=64)
     designs += [
-        Top(CONFIG, transport=TRANSPORTS["uart"], microphone=Microphone(k, 16_000_000), flash=flash)
+        Top(wide, transport=TRANSPORTS["uart"], microphone=Microphone(k, 16_000_000), flash=flash)
         for k, flash in itertools.product(KINDS, (None, Area(1, 2)))
     ]
     adc = Adc(channels=8, window=4, windows=2, rate_hz=100, sck_hz=1_000_000, clock_hz=16_000_000)
-    designs += [Top(dataclasses.replace(CONFIG, value_groups=64), transport=TRANSPORTS["uart"], adc=adc)]
+    designs += [Top(wide, transport=TRANSPORTS["uart"], adc=adc)]
     for design in designs:
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}

@@ -1,19 +1,21 @@
-"""Live controller: a network with attention on an engine, and words from the front end instead of a host.
+"""Live controller: a network on an engine, and samples from a front end instead of a host.
 
 The host loads program, constants and weights as for any training, then the :class:`Table` of the network into
-the last values of the engine, which no network may use.  For each word the controller writes tokens (with
-the fraction bits of weights), presence and target where the table says, runs the program, and sends an answer
-of ANSWER_BYTES:
+the last values of the engine, which no network may use.  The samples are words of a microphone, for a network
+with attention, or those of a sensor (equilif_golden.front_end.sensor).  Of a word the controller writes
+tokens (with the fraction bits of weights) and presence, of a sensor's sample the inputs, which it scales by
+channel and by whether a code is a mean or an energy.  It writes the target, all where the table says, runs
+the program, and sends an answer of ANSWER_BYTES:
 
     C 07    classified as class 7
     L 07    learned as class 7
-    X 02    rejected, with the Verdict of its word, NO_NETWORK, NO_CLASS or LOST
+    X 02    rejected, with its Verdict, NO_NETWORK, NO_CLASS or LOST
 
-The answer to the word at work is in the table, too, with a serial number: the host reads it with
-:func:`last_answer`.  LOST for words that found no place in the queue is sent as text only.
+The answer to the sample at work is in the table, too, with a serial number: the host reads it with
+:func:`last_answer`.  LOST for samples that found no place is sent as text only.
 
-A word is learned when the table or the pins have a label; that of the pins counts.  The label of the table is
-used once: the controller replaces it by NO_LABEL.
+A sample is learned when the table or the pins have a label; that of the pins counts.  The label of the table
+is used once: the controller replaces it by NO_LABEL.
 
 On a board with a standalone trainer (:class:`Live`) every learned word begins a lesson, see
 equilif_golden.link.standalone: word and stored samples are learned in rounds, and the weights saved.  No
@@ -27,7 +29,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.blocks.synapse import from_words
@@ -37,6 +38,7 @@ from equilif_golden.engine.port import Engine, Region, region_size
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.front_end.segmentation import Verdict
+from equilif_golden.front_end.sensor import MAX_CHANNELS, ChannelScaling
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS, Scaling
 from equilif_golden.link.device import Device
 from equilif_golden.link.standalone import Fault, StandaloneTrainer
@@ -45,9 +47,11 @@ from equilif_golden.network import ONE, Network
 MAGIC = 0xE7  #: of a valid table
 NO_LABEL = 0xFF
 MAX_CLASSES = 100  #: an answer has two digits
-#: byte: MAGIC, classes, tile of the tokens, address of their presence, of the target, label
-CLASSES, TILE, PRESENT, TARGET, LABEL = 1, 2, 4, 6, 8
-SCALING = 10  #: first byte of the scaling of the bands: center + 2**12 scale, three bytes each
+#: byte: MAGIC, classes, tile of the tokens, address of their presence or of the inputs, of the target, label
+CLASSES, TILE, ADDRESS, TARGET, LABEL = 1, 2, 4, 6, 8
+#: first byte of the scaling.  Bands: center + 2**12 scale, three bytes each.  Channels: center and scale of
+#: the means, then of the energies
+SCALING = 10
 SCALING_BYTES = 3
 NUMBER = 70  #: of the last answer
 KIND = 71  #: of the last answer: index in LETTERS, and a serial number above KIND_BITS
@@ -58,6 +62,7 @@ NO_NETWORK = len(Verdict)  #: rejected: no program, or no table
 NO_CLASS = NO_NETWORK + 1  #: rejected: the label is no class
 LOST = NO_CLASS + 1  #: rejected: one or more words ended while another waited, or a word waited too long
 ANSWER_BYTES = 4  #: a letter, two digits, a line feed
+assert SCALING + 4 * MAX_CHANNELS <= NUMBER
 
 
 def table_first(config: EngineConfig) -> int:
@@ -65,62 +70,78 @@ def table_first(config: EngineConfig) -> int:
     return region_size(config, Region.VALUE) - TABLE_BYTES
 
 
-def placed(network: Network, config: EngineConfig) -> Compiled:
-    """The network on an engine with the controller; ValueError for a network that words cannot be the samples
-    of, CapacityError if it does not fit or needs the values of the table.
+def placed(network: Network, config: EngineConfig, size: int | None = None) -> Compiled:
+    """The network on an engine with the controller of words, or of a sensor's samples of ``size`` values;
+    ValueError for a network that has other inputs, CapacityError if it does not fit or needs the values of
+    the table.
     """
     layer = network.dynamic_attention
     width = BANDS + POSITIONS
-    if layer is None or (layer.attention.size, layer.relay.width) != (TOKENS, width) or network.n_inputs:
+    if size is not None:
+        if network.n_inputs != size or len(network.inputs) != 1 or network.windowed or network.maps:
+            raise ValueError(
+                f"the network must have a single population of {size} inputs, neither maps nor "
+                f"attention: it has {network.n_inputs} inputs"
+            )
+    elif layer is None or (layer.attention.size, layer.relay.width) != (TOKENS, width) or network.n_inputs:
         raise ValueError(
             f"the network must have an attention layer of {TOKENS} dynamic patterns of {width} values, "
             "and no other inputs"
         )
     check_int(network.n_outputs, "classes", 1, MAX_CLASSES)
     compiled = Compiled(network, config)
-    require_table(compiled)
-    return compiled
-
-
-def require_table(compiled: Compiled) -> None:
-    """CapacityError if a network needs the values of the table."""
-    first = table_first(compiled.config)
-    used = compiled.n_groups * compiled.config.lanes
+    first = table_first(config)
+    used = compiled.n_groups * config.lanes
     if used > first:
         raise CapacityError(
             f"the network needs {used} values, and this engine has {first} beside the table of the live "
             "controller"
         )
+    return compiled
 
 
 class Table(NamedTuple):
-    """What the controller knows of a network."""
+    """What the controller knows of a network: of words, or of a sensor's samples of ``size`` values."""
 
     network: Network
-    scaling: Scaling
+    scaling: Scaling | ChannelScaling
+    size: int | None = None
 
     def content(self, config: EngineConfig) -> Raw:
         """Bytes (TABLE_BYTES,); errors as of :func:`placed`."""
         net = self.network
-        compiled = placed(net, config)
+        compiled = placed(net, config, self.size)
         target = compiled.groups[compiled.target].first * config.lanes
         out = np.zeros(TABLE_BYTES, np.int64)
         out[0], out[CLASSES], out[LABEL] = MAGIC, net.n_outputs, NO_LABEL
-        tile = compiled.tokens_first // config.lanes**2
-        for at, value in ((TILE, tile), (PRESENT, compiled.sample_first), (TARGET, target)):
+        tile = 0 if self.size else compiled.tokens_first // config.lanes**2
+        for at, value in ((TILE, tile), (ADDRESS, compiled.sample_first), (TARGET, target)):
             out[at : at + 2] = value & 0xFF, value >> 8
-        both = self.scaling.center + (self.scaling.scale << 12)
-        for k in range(SCALING_BYTES):
-            out[SCALING + k : SCALING + SCALING_BYTES * BANDS : SCALING_BYTES] = both >> 8 * k & 0xFF
+        scaling = self._scaling()
+        out[SCALING : SCALING + len(scaling)] = scaling
         return out
 
+    def _scaling(self) -> Raw:
+        """Bytes of the scaling."""
+        center, scale = self.scaling
+        if self.size is None:
+            both = center + (scale << 12)
+            return (both[:, None] >> 8 * np.arange(SCALING_BYTES) & 0xFF).ravel()
+        if len(center) > 2 * MAX_CHANNELS or self.size % len(center):
+            raise ValueError(
+                f"a scaling has two entries for each of up to {MAX_CHANNELS} channels, which divide "
+                f"{self.size} values, not {len(center)}"
+            )
+        return np.column_stack((center, scale)).ravel()
+
     def load(self, engine: Engine) -> None:
-        """Write the table, and zeros as patterns, whose padding the controller leaves as it is."""
+        """Write the table, and for words zeros as patterns, whose padding the controller leaves as it is."""
         content = self.content(engine.config)
-        first, zeros = Compiled(self.network, engine.config).token_words(
-            np.zeros((TOKENS, BANDS + POSITIONS), np.int64)
-        )
-        engine.write(Region.WEIGHT, first, zeros.ravel())
+        if self.size is None:
+            first, zeros = Compiled(self.network, engine.config).token_words(
+                np.zeros((TOKENS, BANDS + POSITIONS), np.int64)
+            )
+            engine.write(Region.WEIGHT, first, zeros.ravel())
         engine.write(Region.VALUE, table_first(engine.config), content)
 
 
@@ -175,20 +196,23 @@ def answer(kind: str, number: int) -> bytes:
 
 
 class Live:
-    """The controller of a device: words become samples of its engine.
+    """The controller of a device: samples of its front end become those of its engine.
 
     A word comes while the standalone trainer, if any, is idle.  :meth:`hear` includes its work.
+
+    ``channels``: of the front end of a sensor; None: of a microphone.
     """
 
-    def __init__(self, device: Device):
+    def __init__(self, device: Device, channels: int | None = None):
         self.device = device
+        self.channels = channels
         self.pressed = False  #: since the last word that used a label
         self.wants_new = False
         self.pin_label = 0
         self.serial = 0
 
     def press(self, label: int) -> None:
-        """A short press: the next word is learned with the label of the pins."""
+        """A short press: the next sample is learned with the label of the pins."""
         self.pressed, self.wants_new, self.pin_label = True, False, label
 
     def press_long(self) -> None:
@@ -196,20 +220,21 @@ class Live:
         self.pressed = self.wants_new = True
 
     def hear(self, verdict: Verdict, codes: Raw, *, lost: bool = False) -> bytes:
-        """Answer to a word of codes (n, BANDS).  ``lost``: it waited too long."""
+        """Answer to codes of a word, (n, BANDS), or of a sensor, (n,).  ``lost``: it waited too long."""
         self.serial = self.serial % 63 + 1
         self.device.ran = None
+        pressed, is_new = self.pressed, self.pressed and self.wants_new
+        if self.channels is not None:  # the button of a sensor is a level
+            self.pressed = False
         engine = self.device.engine
-        first = table_first(engine.config)
-        table = engine.read(Region.VALUE, first, TABLE_BYTES) & 0xFF
+        table = engine.read(Region.VALUE, table_first(engine.config), TABLE_BYTES) & 0xFF
         if not engine.program or table[0] != MAGIC:
             return answer("X", verdict or NO_NETWORK)
         label = None if table[LABEL] == NO_LABEL else int(table[LABEL])
         trainer = self.device.trainer
         valid = trainer is not None and bool(trainer.registers.valid)
         classes = trainer.registers.classes if trainer else 0
-        is_new = self.pressed and self.wants_new
-        if self.pressed:
+        if pressed:
             label = classes if is_new else self.pin_label
         used = False
         if verdict is not Verdict.SAMPLE:
@@ -222,12 +247,11 @@ class Live:
                 label >= table[CLASSES] or (label >= classes and not is_new if valid else is_new)
             )
             kind, number = ("X", NO_CLASS) if unknown else self._run(table, codes, label)
-        if used:
-            if not self.pressed:
-                self._put(first + LABEL, NO_LABEL)
+        if used and not pressed:
+            self._put(LABEL, NO_LABEL)
+        elif used:
             self.pressed = False
-        last = LETTERS.index(kind) | self.serial << KIND_BITS
-        self._put(first + NUMBER, [number, last])
+        self._put(NUMBER, number, LETTERS.index(kind) | self.serial << KIND_BITS)
         if kind == "L" and trainer is not None:
             trainer.learned(number)
             trainer.work()
@@ -251,29 +275,35 @@ class Live:
         """Write a sample as the controller does, and run."""
         engine = self.device.engine
         lanes = engine.config.lanes
-        fields = {at: int(table[at] | table[at + 1] << 8) for at in (TILE, PRESENT, TARGET)}
+        tile, inputs, target = (int(table[at] | table[at + 1] << 8) for at in (TILE, ADDRESS, TARGET))
+        if self.channels is None:
+            self._write_word(table, codes, tile, inputs)
+        else:
+            pairs = table[SCALING : SCALING + 4 * self.channels].reshape(-1, 2)
+            engine.write(Region.VALUE, inputs, ChannelScaling(pairs[:, 0], pairs[:, 1]).inputs(codes))
+        if label is not None:
+            outputs = -(-int(table[CLASSES]) // lanes) * lanes
+            engine.write(Region.VALUE, target, np.where(np.arange(outputs) == label, ONE, 0))
+        prediction, *_ = self.device.run(learn=label is not None)
+        return ("C", prediction) if label is None else ("L", label)
+
+    def _write_word(self, table: Raw, codes: Raw, tile: int, present: int) -> None:
+        """Write the tokens of a word, and which are present."""
+        engine = self.device.engine
+        lanes = engine.config.lanes
         threes = table[SCALING : SCALING + SCALING_BYTES * BANDS].reshape(BANDS, SCALING_BYTES)
         both = threes @ (1 << 8 * np.arange(SCALING_BYTES))
         tokens = Scaling(both & 0xFFF, both >> 12).tokens(codes)
         columns = -(-tokens.shape[1] // lanes)
         for row, values in enumerate(tokens << engine.config.numerics.fraction - FRACTION):
             column = np.arange(len(values))
-            tile = fields[TILE] + row // lanes * columns + column // lanes
-            address = (tile * lanes + row % lanes) * lanes + ((row ^ column) & lanes - 1)
+            tiles = tile + row // lanes * columns + column // lanes
+            address = (tiles * lanes + row % lanes) * lanes + ((row ^ column) & lanes - 1)
             for at, value in zip(address.tolist(), values.tolist(), strict=True):
                 engine.write(Region.WEIGHT, at, np.array([value]))
-        present = np.where(np.arange(TOKENS) < len(tokens), ONE, 0)
-        self._put(fields[PRESENT], present)
-        if label is not None:
-            target = np.zeros(-(-int(table[CLASSES]) // lanes) * lanes, np.int64)
-            target[label] = ONE
-            self._put(fields[TARGET], target)
-        run = engine.run(learn=label is not None)
-        return ("C", run.prediction) if label is None else ("L", label)
+        engine.write(Region.VALUE, present, np.where(np.arange(TOKENS) < len(tokens), ONE, 0))
 
-    def _put(self, first: int, values: npt.ArrayLike) -> None:
-        """Write values at +beta.  Those at -beta become 0: of presence and targets nothing reads them."""
+    def _put(self, offset: int, *values: int) -> None:
+        """Write bytes of the table."""
         engine = self.device.engine
-        found = np.atleast_1d(values)
-        engine.plus.reshape(-1)[first : first + len(found)] = found
-        engine.minus.reshape(-1)[first : first + len(found)] = 0
+        engine.write(Region.VALUE, table_first(engine.config) + offset, np.array(values))

@@ -4,14 +4,10 @@ A reading of ``width`` bits, unsigned, has the upper bits of a 16-bit sample; ha
 plain front end (equilif_golden.front_end.channels) makes samples of the network from them.  One in which
 every reading is 0, or every reading has all bits set, is *stuck*: no ADC is connected.
 
-The controller scales a code by its channel and by whether it is a mean or an energy:
+The live controller (equilif_golden.front_end.live) scales a code by its channel and by whether it is a mean
+or an energy:
 
     input = clip(((code - center) scale) >> 4, 0, 255)
-
-The host loads program, constants and weights as for any training, then the :class:`SensorTable` of the
-network.  It is in the place of equilif_golden.front_end.live.Table, with the same labels and answers, the
-address of the inputs where that has the address of presence, and bytes (center, scale) of the channels' means
-and then of their energies.
 """
 
 from __future__ import annotations
@@ -21,26 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.port import Engine, Region
-from equilif_golden.fixed import Raw, check_int, integers
+from equilif_golden.fixed import Raw, integers
 from equilif_golden.front_end.channels import Channels
-from equilif_golden.front_end.live import (
-    CLASSES,
-    LABEL,
-    MAGIC,
-    MAX_CLASSES,
-    NO_LABEL,
-    NUMBER,
-    PRESENT,
-    SCALING,
-    TABLE_BYTES,
-    TARGET,
-    require_table,
-    table_first,
-)
-from equilif_golden.network import Network
 
 WIDTHS = (10, 12)  #: bits of a reading
 WIDTH = 12
@@ -48,9 +26,8 @@ WINDOW = 4  #: log2 of the readings of a window; it, WINDOWS and RATE_HZ are def
 WINDOWS = 6  #: of a sample
 RATE_HZ = 100  #: readings of a channel a second
 SAMPLE = 16
-INPUTS = PRESENT  #: bytes of the table: address of the inputs
 SCALE_FRACTION = 4  #: fraction bits of a scale
-MAX_CHANNELS = (NUMBER - SCALING) // 4  #: whose scaling has room in the table
+MAX_CHANNELS = 15  #: whose scaling has room in the table of the live controller
 
 
 class Captured(NamedTuple):
@@ -114,48 +91,3 @@ class ChannelScaling(NamedTuple):
         scaled = ((codes - self.center) * self.scale) >> SCALE_FRACTION
         inputs: Raw = np.clip(scaled, 0, 255).reshape(values.shape)
         return inputs
-
-
-def placed(network: Network, size: int, config: EngineConfig) -> Compiled:
-    """The network on an engine with the controller of samples of ``size`` values; ValueError for a network
-    that has other inputs, CapacityError if it does not fit or needs the values of the table.
-    """
-    if network.n_inputs != size or len(network.inputs) != 1 or network.windowed or network.maps:
-        raise ValueError(
-            f"the network must have a single population of {size} inputs, neither maps nor "
-            f"attention: it has {network.n_inputs} inputs"
-        )
-    check_int(network.n_outputs, "classes", 1, MAX_CLASSES)
-    compiled = Compiled(network, config)
-    require_table(compiled)
-    return compiled
-
-
-class SensorTable(NamedTuple):
-    """What the controller knows of a network, whose inputs are ``size`` values of a sensor."""
-
-    network: Network
-    size: int
-    scaling: ChannelScaling
-
-    def content(self, config: EngineConfig) -> Raw:
-        """Bytes (TABLE_BYTES,); errors as of :func:`placed`."""
-        net = self.network
-        compiled = placed(net, self.size, config)
-        out = np.zeros(TABLE_BYTES, np.int64)
-        out[0], out[CLASSES], out[LABEL] = MAGIC, net.n_outputs, NO_LABEL
-        target = compiled.groups[compiled.target].first * config.lanes
-        for at, value in ((INPUTS, compiled.sample_first), (TARGET, target)):
-            out[at : at + 2] = value & 0xFF, value >> 8
-        pairs = np.column_stack(self.scaling).ravel()
-        if len(pairs) > 4 * MAX_CHANNELS or self.size % len(self.scaling.center):
-            raise ValueError(
-                f"a scaling has two entries for each of up to {MAX_CHANNELS} channels, which divide "
-                f"{self.size} values, not {len(self.scaling.center)}"
-            )
-        out[SCALING : SCALING + len(pairs)] = pairs
-        return out
-
-    def load(self, engine: Engine) -> None:
-        """Write the table."""
-        engine.write(Region.VALUE, table_first(engine.config), self.content(engine.config))

@@ -42,6 +42,7 @@ from equilif_golden.link.protocol import (
     WRITE_HEADER,
     Command,
     FrameError,
+    FrontEndKind,
     Identity,
     Status,
     seal,
@@ -66,7 +67,7 @@ class Device:
 
     ``frame_bytes``: longest frame.  ``max_samples``: of a RUN.  ``flash``: memory of a standalone trainer,
     which runs by :meth:`StandaloneTrainer.step`; None: no trainer.  ``lessons``: of the trainer, for a front
-    end.  ``front_end``: the design has one.
+    end.  ``front_end``: of the design; with ``lessons`` that of a microphone.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Device:
         max_samples: int = MAX_SAMPLES,
         flash: Flash | None = None,
         lessons: bool = False,
-        front_end: bool = False,
+        front_end: FrontEndKind = FrontEndKind.NONE,
     ):
         self.engine = EngineModel(config)
         self.frame_bytes = check_int(frame_bytes, "frame_bytes", 32, 4096)
@@ -86,7 +87,8 @@ class Device:
         self.trainer = StandaloneTrainer(self, flash, config, lessons=lessons) if flash else None
         blocks = flash.area.blocks if flash else 0
         payload = frame_bytes - OVERHEAD
-        self.identity = Identity(config, build_id, payload, blocks, max_samples, front_end or lessons)
+        kind = FrontEndKind.MICROPHONE if lessons else front_end
+        self.identity = Identity(config, build_id, payload, blocks, max_samples, kind)
         self.predictions: list[int] = []  #: of the samples of the last RUN
         self.totals = (0, 0, 0)  #: cycles, spikes, accesses of the last RUN
         #: sequence of the last command when that was a RUN: the same again is a repetition

@@ -27,6 +27,7 @@ from equilif_golden.link.flash import MAX_BLOCKS
 
 VERSION = 7
 TRAINER_VERSION = 8  #: of a device with a standalone trainer, whose registers are part of the protocol
+FRONT_END_VERSION = 9  #: of a device with a front end, whose table is part of the protocol
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
@@ -46,6 +47,14 @@ class Command(IntEnum):
     #: a repeated one answers again and does not run
     RUN = 5
     ERASE = 6  #: region FLASH, address of a block
+
+
+class FrontEndKind(IntEnum):
+    """What the live controller of a device takes samples from."""
+
+    NONE = 0
+    MICROPHONE = 1
+    SENSOR = 2
 
 
 class Status(IntEnum):
@@ -114,17 +123,20 @@ HEADERS = (WRITE_HEADER, READ_HEADER, RUN_HEADER, ERASE_HEADER)
 assert [header.size for header in HEADERS] == list(HEADER_BYTES.values())
 
 
-#: bit of the flags: the design has a front end, whose live controller uses the engine, too
-FRONT_END = 1
+#: bits of the flags: the design has a front end, whose live controller uses the engine, too
+FRONT_END_BITS = {FrontEndKind.MICROPHONE: 1, FrontEndKind.SENSOR: 7}
 _LABELS = {bit: features.FEATURES[name].label for name, bit in features.IDENTIFIED.items()}
-assert FRONT_END not in _LABELS
-_FLAGS = ", ".join(
-    f"bit {bit} {label}" for bit, label in sorted((_LABELS | {FRONT_END: "front end"}).items())
-)
+assert not _LABELS.keys() & set(FRONT_END_BITS.values())
+_LABELS |= {bit: f"front end of a {kind.name.lower()}" for kind, bit in FRONT_END_BITS.items()}
+_FLAGS = ", ".join(f"bit {bit} {label}" for bit, label in sorted(_LABELS.items()))
 #: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
 #: in EngineConfig and Numerics
 IDENTITY: tuple[tuple[str, str, str], ...] = (
-    ("version", "B", f"of this protocol, {VERSION}; of a device with a standalone trainer {TRAINER_VERSION}"),
+    (
+        "version",
+        "B",
+        f"of this protocol: {VERSION}; trainer: {TRAINER_VERSION}; front end: {FRONT_END_VERSION}",
+    ),
     ("flags", "B", f"options of the engine and of the design: {_FLAGS}"),
     ("lanes", "B", "P"),
     ("weight_width", "B", "bits"),
@@ -154,7 +166,7 @@ class Identity:
     max_payload: int = FRAME_BYTES - OVERHEAD
     flash_blocks: int = 0
     max_samples: int = MAX_SAMPLES
-    front_end: bool = False
+    front_end: FrontEndKind = FrontEndKind.NONE
 
     LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in IDENTITY))
 
@@ -166,8 +178,9 @@ class Identity:
 
     def pack(self) -> bytes:
         values = {
-            "version": version(self.flash_blocks),
-            "flags": features.flags(self.config) | self.front_end << FRONT_END,
+            "version": version(self.flash_blocks, self.front_end),
+            "flags": features.flags(self.config)
+            | sum(1 << bit for kind, bit in FRONT_END_BITS.items() if kind == self.front_end),
             "max_payload": self.max_payload,
             "flash_blocks": self.flash_blocks,
             "max_samples": self.max_samples,
@@ -180,13 +193,18 @@ class Identity:
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """ValueError when the device speaks another version or the sizes make no engine."""
-        if not payload or payload[0] not in (VERSION, TRAINER_VERSION):
+        if not payload or payload[0] not in (VERSION, TRAINER_VERSION, FRONT_END_VERSION):
             raise ValueError(_other_version(payload[0] if payload else "(none)", VERSION))
         if len(payload) != cls.LAYOUT.size:
             raise ValueError(f"an identity has {cls.LAYOUT.size} bytes, not {len(payload)}")
         found = dict(zip(_NAMES, cls.LAYOUT.unpack(payload), strict=True))
-        if found["version"] != version(found["flash_blocks"]):
-            raise ValueError(_other_version(found["version"], version(found["flash_blocks"])))
+        kinds = [kind for kind, bit in FRONT_END_BITS.items() if found["flags"] >> bit & 1]
+        front_end = kinds[0] if kinds else FrontEndKind.NONE
+        expected = version(found["flash_blocks"], front_end)
+        if found["version"] != expected:
+            raise ValueError(_other_version(found["version"], expected))
+        if len(kinds) > 1:
+            raise ValueError("the identity of the device names two front ends: load another bitstream")
         flags = {name: bool(found["flags"] >> bit & 1) for name, bit in features.IDENTIFIED.items()}
         config = EngineConfig(
             **{name: found[name] for name in _SIZES},
@@ -200,12 +218,14 @@ class Identity:
             found["max_payload"],
             found["flash_blocks"],
             found["max_samples"],
-            bool(found["flags"] >> FRONT_END & 1),
+            front_end,
         )
 
 
-def version(flash_blocks: int) -> int:
-    """Protocol version of a device with this many blocks of flash."""
+def version(flash_blocks: int, front_end: FrontEndKind = FrontEndKind.NONE) -> int:
+    """Protocol version of a device with this many blocks of flash, and this front end."""
+    if front_end:
+        return FRONT_END_VERSION
     return TRAINER_VERSION if flash_blocks else VERSION
 
 

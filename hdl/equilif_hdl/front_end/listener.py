@@ -12,7 +12,7 @@ from typing import Protocol
 
 from amaranth import Module, Signal
 from amaranth.lib import cdc, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end.button import TICKS_HZ
@@ -21,14 +21,12 @@ from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.front_end.button import Button
 from equilif_hdl.front_end.filter_bank import MIN_CYCLES, FilterBank
 from equilif_hdl.front_end.i2s import I2sMicrophone
-from equilif_hdl.front_end.live import LABEL_BITS, Live
+from equilif_hdl.front_end.live import BAUD, LABEL_BITS, WordSource, join
 from equilif_hdl.front_end.pdm import PdmMicrophone
 from equilif_hdl.front_end.segmentation import Segmentation
 from equilif_hdl.link.standalone import LessonPort
-from equilif_hdl.link.uart import UartTransmitter
 from equilif_hdl.typed import Interface
 
-BAUD = 115_200  #: of the answers
 KINDS = ("pdm", "i2s")
 #: for simulations: 640 cycles a sample
 MIN_CLOCK_HZ = 10_240_000
@@ -139,26 +137,18 @@ class Listener(wiring.Component):
         m.submodules.microphone = microphone
         m.submodules.bank = bank = FilterBank()
         m.submodules.segmentation = words = Segmentation()
-        m.submodules.live = live = Live(self.config, lessons=self.lessons)
-        m.submodules.transmitter = transmitter = UartTransmitter(described.divisor)
-        connect(m, live.text, transmitter.i)
-        connect(m, flipped(self.host), live.host)
-        connect(m, live.engine, flipped(self.engine))
+        front = join(m, self, WordSource(self.config), described.divisor, lessons=self.lessons)
         pins = self.pins
         if self.lessons:
             divisor = described.button_divisor or round(described.clock_hz / TICKS_HZ)
             m.submodules.button = button = Button(divisor)
             m.submodules.learn = cdc.FFSynchronizer(pins.learn, button.i)
-            m.d.comb += [live.learn.eq(button.short), live.new_class.eq(button.long)]
-            connect(m, live.lesson, flipped(self.lesson))
+            m.d.comb += [front.learn.eq(button.short), front.new_class.eq(button.long)]
         else:
-            m.submodules.learn = cdc.FFSynchronizer(pins.learn, live.learn)
-        m.submodules.label = cdc.FFSynchronizer(pins.label, live.label)
+            m.submodules.learn = cdc.FFSynchronizer(pins.learn, front.learn)
         m.d.comb += [
             pins.clock.eq(microphone.clock),
             microphone.data.eq(pins.data),
-            pins.text.eq(transmitter.tx),
-            pins.prediction.eq(live.prediction),
             bank.valid.eq(microphone.valid),
             bank.sample.eq(microphone.o),
             words.i_valid.eq(bank.o_valid),
@@ -167,19 +157,16 @@ class Listener(wiring.Component):
             words.frame.eq(bank.frame),
             words.clipped.eq(bank.clipped),
             words.stuck.eq(bank.stuck),
-            words.read.eq(live.read),
-            words.index.eq(live.index),
-            live.granted.eq(words.granted),
-            live.data.eq(words.data),
-            live.frame.eq(bank.frame),
-            live.word.eq(words.word),
-            live.first.eq(words.first),
-            live.last.eq(words.last),
-            live.peak.eq(words.peak),
-            live.verdict.eq(words.verdict),
+            words.read.eq(front.read),
+            words.index.eq(front.index),
+            front.granted.eq(words.granted),
+            front.data.eq(words.data),
+            front.frame.eq(bank.frame),
+            front.word.eq(words.word),
+            front.first.eq(words.first),
+            front.last.eq(words.last),
+            front.peak.eq(words.peak),
+            front.verdict.eq(words.verdict),
             self.in_word.eq(words.in_word),
-            self.hold.eq(live.hold),
-            live.held.eq(self.held),
-            live.loaded.eq(self.loaded),
         ]
         return m

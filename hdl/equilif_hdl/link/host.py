@@ -54,6 +54,7 @@ from equilif_golden.link.protocol import (
     TRAINER,
     ZERO_BITS,
     Command,
+    FrontEndKind,
     Identity,
     Status,
 )
@@ -85,14 +86,14 @@ class Host(wiring.Component):
     active, fault : Out(1)
         With ``flash``: the standalone trainer is active; it stopped with a fault.
     hold : In(1), held : Out(1)
-        With ``shared``: the next frame waits; no command is in execution, and the engine is free.
+        With ``front_end``: the next frame waits; no command is in execution, and the engine is free.
     loaded : Out(1)
-        With ``shared``: a program is loaded.
+        With ``front_end``: a program is loaded.
     lesson : In(equilif_hdl.link.standalone.LessonPort)
-        With ``shared`` and ``flash``.
+        With ``front_end`` and ``flash``.
 
-    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash.  ``shared``: another block uses the
-    engine while ``held``; a RUN from before that is not repeatable.  ``idle_timeout_bits``: see
+    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash.  ``front_end``: it uses the engine
+    while ``held``; a RUN from before that is not repeatable.  ``idle_timeout_bits``: see
     equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
     """
 
@@ -115,7 +116,7 @@ class Host(wiring.Component):
         frame_bytes: int = FRAME_BYTES,
         max_samples: int = MAX_SAMPLES,
         flash: Area | None = None,
-        shared: bool = False,
+        front_end: FrontEndKind = FrontEndKind.NONE,
         idle_timeout_bits: int = IDLE_TIMEOUT_BITS,
         lookup: LutPrimitive | None = None,
     ):
@@ -123,10 +124,10 @@ class Host(wiring.Component):
         self.frame_bytes = frame_bytes
         self.max_samples = max_samples
         self.area = flash
-        self.shared = shared
+        self.front_end = front_end
         self.idle_timeout_bits = idle_timeout_bits
         blocks = flash.blocks if flash else 0
-        identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples, shared)
+        identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples, front_end)
         self.identity = IdentityRom(identity, lookup)
         standalone = {"flash": Out(FlashPins()), "active": Out(1), "fault": Out(1)}
         sharing = {"hold": In(1), "held": Out(1), "loaded": Out(1)}
@@ -136,8 +137,8 @@ class Host(wiring.Component):
                 "o": Out(stream.Signature(8)),
                 "engine": Out(EnginePort(config)),
                 **(standalone if flash else {}),
-                **(sharing if shared else {}),
-                **({"lesson": In(LessonPort())} if flash and shared else {}),
+                **(sharing if front_end else {}),
+                **({"lesson": In(LessonPort())} if flash and front_end else {}),
             }
         )
 
@@ -157,9 +158,9 @@ class Host(wiring.Component):
             controller = None
         else:
             trainer = m.submodules.trainer = StandaloneTrainer(
-                self.config, idle_timeout_bits=self.idle_timeout_bits, lessons=self.shared
+                self.config, idle_timeout_bits=self.idle_timeout_bits, lessons=bool(self.front_end)
             )
-            if self.shared:
+            if self.front_end:
                 connect(m, flipped(self.lesson), trainer.lesson)
             controller = m.submodules.flash = FlashController(self.area)
             self._join(m, decoder, framer, encoder, trainer)
@@ -176,7 +177,7 @@ class Host(wiring.Component):
                 states.flash()
             states.reply()
             states.results()
-        if self.shared:
+        if self.front_end:
             m.d.comb += [self.held.eq(self.hold & fsm.ongoing("WAIT")), self.loaded.eq(states.loaded)]
             with m.If(self.held):
                 m.d.sync += states.repeatable.eq(0)
@@ -246,7 +247,7 @@ class _HostStates:
         self.literals = Signal(range(MAX_LITERALS + 1))  # packed values until the next control byte
         self.literal = Signal()  # there are any
         self.pending = Signal()  # the word is a literal that is not yet written
-        self.hold = host.hold if host.shared else None
+        self.hold = host.hold if host.front_end else None
         self.ran = Signal()  # the run is finished
         self.word = Signal(32)  # an element, or a word of the result
         self.lane = Signal(2)  # index of the byte in the word

@@ -21,9 +21,10 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.fixed import Raw
 from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.link.flash import Area
+from equilif_golden.link.protocol import FrontEndKind
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone
-from equilif_hdl.front_end.live import LABEL_BITS, Live
+from equilif_hdl.front_end.live import LABEL_BITS, Live, WordSource
 from equilif_hdl.front_end.segmentation import Segmentation
 from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
@@ -95,7 +96,7 @@ class FramesTop(wiring.Component):
     ):
         self.config = config
         self.transport = transport
-        self.host = Host(config, flash=flash, shared=True, **host)
+        self.host = Host(config, flash=flash, front_end=FrontEndKind.MICROPHONE, **host)
         self.engine = Engine(config, state_ram=state_ram)
         super().__init__(
             {
@@ -115,7 +116,8 @@ class FramesTop(wiring.Component):
         m.submodules.host = host = self.host
         m.submodules.engine = engine = self.engine
         m.submodules.segmentation = words = Segmentation()
-        m.submodules.live = live = Live(self.config, lessons=True)
+        m.submodules.live = live = Live(self.config, WordSource(self.config), lessons=True)
+        front = live.front
         connect(m, line.pins, flipped(self.pins))
         connect(m, line.o, host.i)
         connect(m, host.o, line.i)
@@ -137,15 +139,15 @@ class FramesTop(wiring.Component):
             words.frame.eq(self.byte_valid & (place == BANDS)),
             words.clipped.eq(self.byte[0]),
             words.stuck.eq(self.byte[1]),
-            words.read.eq(live.read),
-            words.index.eq(live.index),
-            live.granted.eq(words.granted),
-            live.data.eq(words.data),
-            live.frame.eq(words.frame),
-            *(getattr(live, name).eq(getattr(words, name)) for name in WORD),
-            live.learn.eq(self.short_press),
-            live.new_class.eq(self.long_press),
-            live.label.eq(self.label),
+            words.read.eq(front.read),
+            words.index.eq(front.index),
+            front.granted.eq(words.granted),
+            front.data.eq(words.data),
+            front.frame.eq(words.frame),
+            *(getattr(front, name).eq(getattr(words, name)) for name in WORD),
+            front.learn.eq(self.short_press),
+            front.new_class.eq(self.long_press),
+            front.label.eq(self.label),
             live.text.ready.eq(1),
             self.text_valid.eq(live.text.valid),
             self.text.eq(live.text.payload),
