@@ -366,7 +366,7 @@ def rewritten(frame: bytes, changes: Mapping[int, int], *, checked: bool = True)
 
 def limits(model: Endpoint) -> Iterator[bytes]:
     """Frames at and beyond the limits of each field; numbers follow those of the model."""
-    board = model.own
+    board = model.station
 
     def to(data: bytes = b"limit", ahead: int = 1, target: Station = board) -> bytes:
         return datagram(random_host(), target, header((model.last + ahead) % (1 << 32)) + data)
