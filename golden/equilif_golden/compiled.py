@@ -205,13 +205,14 @@ def forward(w: I16, spikes: U8, drive: I32, events: I32) -> None:
 
 
 @inlined
-def backward(w: I16, spikes: U8, drive: I32, events: I32) -> None:
+def backward(w: I16, spikes: U8, drive: I32, events: I32, shift: int) -> None:
     """Drive of the rows from spikes of the columns."""
     columns = len(spikes)
+    half = i32(1 << shift >> 1)
     for e in range(scan(spikes, events)):
         column = w[events[e] :: columns]
         for i in range(len(drive)):
-            drive[i] += i32(column[i])
+            drive[i] += (i32(column[i]) + half) >> i32(shift)
 
 
 @inlined
@@ -320,7 +321,9 @@ def transpose_shared(w: I16, m: Shared) -> None:
     for k in range(m.columns):
         column = w[m.back + k * m.rows : m.back + (k + 1) * m.rows]
         for i in range(len(column)):
-            column[i] = w[m.at + i * m.columns + k]
+            column[i] = (i32(w[m.at + i * m.columns + k]) + (1 << m.feedback >> 2)) >> (
+                m.feedback - 1 if m.feedback else 0
+            )
 
 
 @inlined
@@ -600,7 +603,9 @@ def settle(plan: Plan, w: I16, s: State, steps: int, strength: int) -> int:
                 if m.post == first:
                     forward(block(w, m), all_spikes[m.pre : m.pre + m.rows], drive, s.events)
                 elif m.pre == first and m.feedback:
-                    backward(block(w, m), all_spikes[m.post : m.post + m.columns], drive, s.events)
+                    backward(
+                        block(w, m), all_spikes[m.post : m.post + m.columns], drive, s.events, m.feedback - 1
+                    )
             for k in range(plan.n_static, plan.n_joins):
                 c = plan.shared[k]
                 if c.post == first:

@@ -199,7 +199,10 @@ def first_weights(network: Network) -> dict[str, int]:
 def pack_weights(network: Network, weights: Weights) -> I16:
     """Weights that fit the network in one array."""
     flat = [weights[s.name].ravel() for s in network.plastic]
-    transposed = [weights[s.name].T.ravel() for s in shared_synapses(network)]
+    transposed = [
+        (weights[s.name].T.ravel() + (1 << s.feedback_shift >> 1)) >> s.feedback_shift
+        for s in shared_synapses(network)
+    ]
     return np.concatenate(flat + transposed).astype(np.int16)
 
 
@@ -212,7 +215,9 @@ def plan_of(network: Network) -> Plan:
         if network.geometry(s) or isinstance(network[s.pre], Attention):
             continue
         post = drive_place(network, place, s.post)
-        row = Matrix(weight[s.name], *network.shape(s), place[s.pre], post, int(s.feedback))
+        row = Matrix(
+            weight[s.name], *network.shape(s), place[s.pre], post, int(s.feedback) * (1 + s.feedback_shift)
+        )
         ends = end_kind(network[s.pre]), end_kind(network[s.post])
         matrices.setdefault(ends, []).append(row)
     heads = [
@@ -342,7 +347,7 @@ def shared_of(network: Network) -> tuple[list[Shared], I32, I32, I32]:
                 columns=g.columns,
                 pre=place[s.pre],
                 post=drive_place(network, place, s.post),
-                feedback=int(s.feedback),
+                feedback=int(s.feedback) * (1 + s.feedback_shift),
                 edge_start=sum(map(len, edge_starts)),
                 positions=g.pre.positions,
                 maps=g.pre.maps,
