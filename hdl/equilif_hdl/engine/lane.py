@@ -198,8 +198,7 @@ class Lane(wiring.Component):
             return noise
         with m.If(control.load_noise):
             m.d.sync += noise.eq(masked)
-        # apart from the noise, which is held from the begin of a LEARN: the last commands of a DRIVE may still
-        # come
+        # apart from the noise, which is held from the begin of a LEARN: the last commands may still come
         return noise | delayed(m, control.rounded, 1, "rounded") << (VALUE.f - 1)
 
     def _sum(self, m: Module, product: Value) -> None:

@@ -69,20 +69,12 @@ class WalkBench:
             await RisingEdge(d.clk)
 
     def _expect_walk(self, ins: Instruction) -> None:
-        self.fields = (
-            "op",
-            "group",
-            "value_group",
-            "up",
-            "e",
-            "scale",
-            "rounded",
-            *["static"] * self.config.errors,
-        )
+        self.fields = ("op", "group", "value_group", "up", "e", "scale", "rounded")
+        self.fields += ("static",) * self.config.errors
         for g in range(ins.n_dst):
             value_group = (ins.src + g) % self.config.value_groups
-            errors = (0, int(ins.op == Op.NUDGE and ins.mode & 1)) if self.config.errors else ()
-            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, *errors))
+            static = (int(ins.op == Op.NUDGE and ins.mode & 1),) * self.config.errors
+            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, 0, *static))
 
     def _expect_event(self, ins: Instruction, raw: dict[str, int], geometry: Geometry | None) -> None:
         config = self.config
