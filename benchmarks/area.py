@@ -63,7 +63,7 @@ Cells = dict[str, int]
 Blocks = dict[str, Cells]
 
 
-class Synthesis(NamedTuple):
+class AreaPasses(NamedTuple):
     """Passes from RTLIL to cells; ``state_ram``: option of the design."""
 
     family: str
@@ -71,7 +71,7 @@ class Synthesis(NamedTuple):
     state_ram: str | None
 
 
-def synthesis(pipeline: Pipeline) -> Synthesis:
+def synthesis(pipeline: Pipeline) -> AreaPasses:
     """Synthesis of a board with this pipeline, without flattening."""
     family = ICE40 if pipeline is Pipeline.SPRAM else ECP5
     board = _board(pipeline, family)
@@ -80,7 +80,7 @@ def synthesis(pipeline: Pipeline) -> Synthesis:
     state_ram = board.state_ram if board else None
     name = "ice40" if family is ICE40 else "ecp5"
     # abc9 of Yosys 0.52 fails an assertion without flattening
-    return Synthesis(name, (*after, f"synth_{name} {options} -noabc9 -noflatten -top top"), state_ram)
+    return AreaPasses(name, (*after, f"synth_{name} {options} -noabc9 -noflatten -top top"), state_ram)
 
 
 def _board(pipeline: Pipeline, family: Family) -> Board | None:

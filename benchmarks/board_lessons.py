@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import learn_word
-from benchmarks.learn_word import CHOICES, VALIDATION_CHOICES, Spoken
+from benchmarks.learn_word import CHOICES, VALIDATION_CHOICES, SpokenDigits
 from equilif.host.lessons import LEARNING_RATE, REPLAY, ROUNDS
 from equilif.lesson import Words, drawn, with_class
 from equilif.results import machine, write_json
@@ -29,7 +29,7 @@ from equilif.training.settings.presets import PRESETS
 from equilif_golden.kernel import Kernel
 
 
-def taught(
+def teach(
     kernel: Kernel, new: Words, stored: Words, rounds: int, replay: int, keep: int, rng: np.random.Generator
 ) -> None:
     """Lessons of the new utterances, each as on a board; with ``keep`` 0."""
@@ -72,7 +72,7 @@ def main() -> None:
     content = PRESETS["spoken"].content()
     content["population"]["query"]["heads"] = options.queries
     preset = Description.of(content, "spoken")
-    spoken = Spoken.load(preset, options.data, options.validation)
+    spoken = SpokenDigits.load(preset, options.data, options.validation)
     rows: list[dict[str, Any]] = []
     for seed, (digit, speaker) in enumerate(VALIDATION_CHOICES if options.validation else CHOICES):
         old = learn_word.known(spoken, digit, speaker)
@@ -89,7 +89,7 @@ def main() -> None:
             new = utterances if options.new_speaker else utterances.take(range(options.utterances))
             stored = drawn(old, options.stored, draw)
             rng = np.random.default_rng(draw)
-            taught(learner, new, stored, options.rounds, options.replay, options.keep, rng)
+            teach(learner, new, stored, options.rounds, options.replay, options.keep, rng)
             after = spoken.accuracies(learner, digit, groups)
             of_choice.append({"digit": digit, "speaker": speaker, "before": before, "after": after})
         learn_word.show(f"digit {digit}, speaker {speaker}", of_choice)

@@ -81,7 +81,7 @@ def cost(board: Board, d: DataSet, n: int) -> dict[str, dict[str, float]]:
         kernel.weights,
         config,
         d,
-        verify.Plan([(BOARD_PRESET.rate(1), chosen, lambda: (d.x_train, None))], n),
+        verify.VerificationPlan([(BOARD_PRESET.rate(1), chosen, lambda: (d.x_train, None))], n),
         counter=kernel.counter,
     )
     if found.mismatch:

@@ -429,7 +429,7 @@ def read() -> dict[str, Any]:
     return records.read(TABLE) or empty
 
 
-def behind(done: Mapping[str, int]) -> list[tuple[int, str]]:
+def fewest_results(done: Mapping[str, int]) -> list[tuple[int, str]]:
     """Engines with the fewest results."""
     least = min(done.get(name, 0) for name in ENGINES)
     return [(k, name) for k, name in enumerate(ENGINES) if done.get(name, 0) < least + 2 * CHAIN]
@@ -442,7 +442,7 @@ def run_programs(done: dict[str, Any], n: int, seed: int, seconds: float) -> Non
     begun = last = time.monotonic()
     with counted("programs", n) as progress:
         while sum(done["programs"].values()) < n and time.monotonic() - begun < seconds:
-            for number, name in behind(done["programs"]):
+            for number, name in fewest_results(done["programs"]):
                 config = ENGINES[name]
                 chain = done["chains"].get(name, 0)
                 rng = np.random.default_rng([seed, number, chain])
@@ -479,7 +479,7 @@ def run_networks(done: dict[str, Any], n: int, seed: int, seconds: float) -> Non
     begun = time.monotonic()
     with counted("networks", n) as progress:
         while sum(done["networks"].values()) < n and time.monotonic() - begun < seconds:
-            for number, name in behind(done["networks"]):
+            for number, name in fewest_results(done["networks"]):
                 config = replace(ENGINES[name], **ROOM)
                 k = done["networks"].get(name, 0)
                 rng = np.random.default_rng([seed, 1000 + number, k])

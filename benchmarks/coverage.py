@@ -35,7 +35,7 @@ from equilif_hdl.engine.checker import Checker
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
 from equilif_hdl.link.spi import SpiLine
-from equilif_sim.board import Board
+from equilif_sim.board import SimulatedBoard
 from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
@@ -63,7 +63,7 @@ SAVE = """void sim_coverage(Sim *s, const char *path) { s->context.coveragep()->
 """
 
 
-class Point(NamedTuple):
+class CoveragePoint(NamedTuple):
     """A coverage point: ``kind`` line or toggle, ``signal`` that toggles or is assigned, ``where`` bit or
     line.
     """
@@ -74,7 +74,7 @@ class Point(NamedTuple):
     where: str
 
 
-Counts = dict[Point, int]
+Counts = dict[CoveragePoint, int]
 
 
 def read(path: Path, text: str) -> Counts:
@@ -99,7 +99,7 @@ def read(path: Path, text: str) -> Counts:
             signal, where = assigned(lines, number), f"{number}:{fields['n']} {fields['o']}"
         if "$" in signal or block in BENCHES:
             continue  # no name in the source, or not part of the design
-        out[Point(block, kind, signal, where)] += int(line.rsplit(" ", 1)[1])
+        out[CoveragePoint(block, kind, signal, where)] += int(line.rsplit(" ", 1)[1])
     return out
 
 
@@ -174,7 +174,7 @@ def bench(make: Callable[[], Any], module: str, config: Any) -> Counts:
         return read(next(work.rglob("coverage.dat")), text)
 
 
-class _Covered(Board):
+class _Covered(SimulatedBoard):
     """A complete design, without generated statements."""
 
     def _compiled(self, text: str, driver: str) -> Path:
@@ -226,7 +226,7 @@ class Reason(NamedTuple):
     bit: int
     why: str
 
-    def fits(self, point: Point) -> bool:
+    def fits(self, point: CoveragePoint) -> bool:
         numbers = bits(point)
         return bool(
             re.fullmatch(self.block, point.block)
@@ -235,7 +235,7 @@ class Reason(NamedTuple):
         )
 
 
-def bits(point: Point) -> list[int]:
+def bits(point: CoveragePoint) -> list[int]:
     """The bit of a toggle; empty for single-bit signals and lines."""
     return [int(n) for n in re.findall(r"\[(\d+)\]", point.where)[-1:]] if point.kind == "toggle" else []
 
@@ -294,12 +294,12 @@ REASONS = (
 )
 
 
-def why(point: Point) -> str:
+def why(point: CoveragePoint) -> str:
     return next((reason.why for reason in REASONS if reason.fits(point)), "")
 
 
 # -- summary ---------------------------------------------------------------------------------------
-def part(counts: Mapping[Point, int], kind: str) -> list[float]:
+def part(counts: Mapping[CoveragePoint, int], kind: str) -> list[float]:
     """Number of points, per cent covered, per cent covered or explained."""
     of = {point: n for point, n in counts.items() if point.kind == kind}
     missed = [point for point, n in of.items() if not n]
@@ -308,25 +308,25 @@ def part(counts: Mapping[Point, int], kind: str) -> list[float]:
     return [len(of), *(round(100 * (1 - n / all_points), 1) for n in (len(missed), unexplained))]
 
 
-def summary(counts: Mapping[Point, int]) -> dict[str, Any]:
+def summary(counts: Mapping[CoveragePoint, int]) -> dict[str, Any]:
     """Lines, toggles, and uncovered unexplained signals of a design."""
     left = [point for point, n in counts.items() if not n and not why(point)]
     return {"lines": part(counts, "line"), "toggles": part(counts, "toggle"), "unexplained": _signals(left)}
 
 
-def _signals(points: Iterable[Point]) -> str:
+def _signals(points: Iterable[CoveragePoint]) -> str:
     """Blocks, signals and bits of points; lines are listed by the assigned signal."""
     seen: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for point in sorted(points):
         seen[point.block][point.signal].update(bits(point))
     return "; ".join(
-        f"`{block}`: " + ", ".join(f"`{signal}{_span(of)}`" for signal, of in signals.items())
+        f"`{block}`: " + ", ".join(f"`{signal}{_span(bits)}`" for signal, bits in signals.items())
         for block, signals in seen.items()
     )
 
 
-def _span(of: set[int]) -> str:
-    return f"[{min(of)}..{max(of)}]" if len(of) > 1 else "".join(f"[{n}]" for n in of)
+def _span(bits: set[int]) -> str:
+    return f"[{min(bits)}..{max(bits)}]" if len(bits) > 1 else "".join(f"[{n}]" for n in bits)
 
 
 def main(

@@ -106,19 +106,18 @@ def run_claim(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         words = [sys.executable, "-m", "equilif", *words[1:]]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        # tests run in the tree, other commands in a temporary folder
-        where = ROOT if "pytest" in words else Path(folder)
+        # tests and benchmarks run in the tree, commands of users in a temporary folder
+        where = ROOT if "-m" in words[:2] and "equilif" not in words else Path(folder)
         ledger = Path(folder) / "proofs"
         done = subprocess.run(
             words, cwd=where, env=os.environ | {LEDGER: str(ledger)}, capture_output=True, text=True
         )
         proven = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
     seconds = time.monotonic() - began
-    lines = [line.strip(" =") for line in done.stdout.splitlines() if line.strip(" =")]
-    shown = [] if done.returncode or not claim.shows else [re.search(claim.shows, line) for line in lines]
-    matches = [line if not m.groups() else m[1] for line, m in zip(lines, shown, strict=False) if m]
-    last = next(iter(matches or lines[-1:]), "no output")
+    last = next((s for line in reversed(done.stdout.splitlines()) if (s := line.strip(" ="))), "no output")
     last = re.sub(r" in [\d.]+s.*| *\(\d+:\d+:\d+\)", "", last)
+    if not done.returncode and claim.shows and (shown := re.search(claim.shows, done.stdout)):
+        last = "\n".join(map(str.rstrip, shown[shown.re.groups].strip().splitlines()))
     record = {
         "result": last if not done.returncode else f"FAILED: {last}",
         "seconds": round(seconds),

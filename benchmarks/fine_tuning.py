@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.registry import Data, Epochs, choose
 from equilif.data.sets.dataset import DataSet
-from equilif.hardware.verify import Plan, compare
-from equilif.training.backends.phases import EpochPlan, Samples
+from equilif.hardware.verify import VerificationPlan, compare
+from equilif.training.backends.phases import EpochPlan, EpochSamples
 from equilif.training.run import Run
 from equilif.training.settings.presets import RATES
 from equilif_golden.engine.compiler import engine_for
@@ -87,7 +87,7 @@ def compare_rtl(
             left -= len(epoch.order)
     n_test = len(data.x_test) if updates < 0 else min(updates, len(data.x_test))
     network = kernel.network
-    report = compare(network, start, engine_for(network, lanes=lanes), data, Plan(plan, n_test))
+    report = compare(network, start, engine_for(network, lanes=lanes), data, VerificationPlan(plan, n_test))
     same = updates > 0 or all((report.weights[n] == w).all() for n, w in kernel.weights.items())
     c = report.compared
     print(
@@ -141,7 +141,7 @@ def main(
     }
     if rtl:
         plans = [
-            EpochPlan(eta, at, lambda: Samples(d.x_train, d.tokens_train))
+            EpochPlan(eta, at, lambda: EpochSamples(d.x_train, d.tokens_train))
             for eta, at in zip(etas, order, strict=True)
         ]
         found |= compare_rtl(kernel, weights, d, plans, rtl, lanes)

@@ -42,7 +42,7 @@ from equilif.data.sets.dataset import DataSet
 from equilif.data.sets.sequences import Sequences, first
 from equilif.data.sound.microphone import segments
 from equilif.data.sound.signals import FFT, RATE, Sound, mel_bank, read_wav
-from equilif.listening import Listener
+from equilif.listening import WordRecognizer
 from equilif.results import machine, write_json
 from equilif.training.run import Run
 from equilif.training.settings import presets
@@ -184,9 +184,9 @@ def words_in_noise(
     while not run.done:
         record = run.epoch()
     run.save(folder / "run")
-    listener = Listener(saved.read(folder / "run" / "network.npz"))
+    listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
     files = sorted((folder / "known").rglob("*.wav"))
-    words = [[a for a in listener.hear(file).answers if a.tokens is not None] for file in files]
+    words = [[a for a in listener.listen_to(file).answers if a.tokens is not None] for file in files]
     longest = [max(answers, key=lambda a: a.end - a.start) for answers in words if answers]
     tables = [x for x in map(listener.sample, longest) if x is not None]
     parts = [t for t in (data.data.tokens_train, data.data.tokens_test) if t is not None]

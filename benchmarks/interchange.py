@@ -44,7 +44,7 @@ LIKE = (
 START, CUT, REACH, PRODUCTS, LEAK = range(1, 6)
 
 
-class Neurons(torch.nn.Module):
+class RecordedNeurons(torch.nn.Module):
     """Neurons of snnTorch with the details of ``like``; records spikes."""
 
     def __init__(self, node: Any, like: int, one: int):
@@ -126,7 +126,7 @@ def run(
     path: Path, x: npt.NDArray[np.uint8], steps: int, like: int = 0, *, one: int = 4096
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Spikes (steps, batch, n) of every layer of neurons of a NIR file."""
-    layers = {kind: lambda node: Neurons(node, like, one) for kind in (nir.IF, nir.LIF)}
+    layers = {kind: lambda node: RecordedNeurons(node, like, one) for kind in (nir.IF, nir.LIF)}
     # nirtorch 2.6 takes NIR's dimensions, which have no batch, for torch's
     layers |= {nir.Flatten: lambda node: torch.nn.Flatten(node.start_dim + 1, node.end_dim)}
     if like >= PRODUCTS:
@@ -149,7 +149,7 @@ def run(
     return {
         name: _by_position(torch.stack(m.spikes)).numpy().astype(np.int64)
         for name, m in module.named_modules()
-        if isinstance(m, Neurons)
+        if isinstance(m, RecordedNeurons)
     }
 
 

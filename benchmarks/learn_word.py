@@ -52,7 +52,7 @@ VALIDATION_PART = 5  #: validation takes one training sample in five
 Indices = npt.NDArray[np.int64]
 
 
-class Spoken(NamedTuple):
+class SpokenDigits(NamedTuple):
     """Spoken digits of both parts: speakers by sample, and which training samples are tested on."""
 
     data: DataSet
@@ -61,7 +61,7 @@ class Spoken(NamedTuple):
     held: npt.NDArray[np.bool_]  #: training samples, nothing unless ``validation``
 
     @classmethod
-    def load(cls, preset: Description, folder: Path | None, validation: bool) -> Spoken:
+    def load(cls, preset: Description, folder: Path | None, validation: bool) -> SpokenDigits:
         data = sequences.data_set(preset.data, folder, preset.options)
         who, who_test = speakers(folder)
         held = np.zeros(len(who), np.bool_)
@@ -101,7 +101,7 @@ def relabelled(y: Indices, digit: int) -> Indices:
     return np.where(y == digit, last, y - (y > digit))
 
 
-def known(spoken: Spoken, digit: int, speaker: int) -> DataSet:
+def known(spoken: SpokenDigits, digit: int, speaker: int) -> DataSet:
     """The old digits of the old speakers; their test samples are not used."""
     d = spoken.data
     assert d.tokens_train is not None and d.tokens_test is not None
@@ -131,7 +131,7 @@ def trained(data: DataSet, preset: Description, seed: int) -> Kernel:
     return learner
 
 
-def utterances(spoken: Spoken, digit: int, speaker: int, n: int, seed: int) -> Words:
+def utterances(spoken: SpokenDigits, digit: int, speaker: int, n: int, seed: int) -> Words:
     """``n`` of the digit by the old speakers, and as many of the new speaker."""
     rng = np.random.default_rng((seed, digit, speaker))
     d, who = spoken.data, spoken.who
@@ -188,7 +188,7 @@ def main() -> None:
     if options.epochs is not None:
         content["learning"]["epochs"] = options.epochs
     preset = Description.of(content, "spoken")
-    spoken = Spoken.load(preset, options.data, options.validation)
+    spoken = SpokenDigits.load(preset, options.data, options.validation)
     rows: list[dict[str, Any]] = []
     choices = VALIDATION_CHOICES if options.validation else CHOICES
     for seed, (digit, speaker) in enumerate(choices[: options.choices]):

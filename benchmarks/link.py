@@ -30,13 +30,13 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.link.protocol import OVERHEAD, PREDICTION, TOTALS, Command, Identity
 from equilif_golden.samples import one_hot
 from equilif_hdl.link.uart import BITS, MIN_DIVISOR
-from equilif_sim.board import Board as SimulatedBoard
+from equilif_sim.board import SimulatedBoard
 
 ENDS = 3  #: two around a command, one after a reply
 
 
 @dataclass(frozen=True)
-class Cycles:
+class LinkCycles:
     """Cycles of samples: of the engine, with a frame for each, and several in a frame."""
 
     engine: int
@@ -46,7 +46,7 @@ class Cycles:
 
 def measure(
     client: Client, board: SimulatedBoard, kernel: Kernel, d: DataSet, single: Raw, several: Raw
-) -> Cycles:
+) -> LinkCycles:
     """Train the samples ``single`` one by one, then ``several`` as many as a frame carries, as the golden
     model does.
     """
@@ -66,7 +66,7 @@ def measure(
     golden.train(x, labels)
     assert client.traffic.repeated == 0
     assert all(np.array_equal(w, golden.weights[name]) for name, w in chip.weights.items())
-    return Cycles(engine, then - start, end - then)
+    return LinkCycles(engine, then - start, end - then)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Row:
+class LinkRow:
     """Bytes per training sample, in both directions, and samples per second."""
 
     board: str
@@ -150,6 +150,6 @@ def main(
         for link in board.links:
             seconds = n_bytes / link.bytes_per_second + cycles / board.clock_hz
             found = simulated(board, link, kernel, d, chosen) if simulate else None
-            rows.append(Row(board.name, str(link), cycles, n_bytes, 1 / seconds, found))
+            rows.append(LinkRow(board.name, str(link), cycles, n_bytes, 1 / seconds, found))
             print(rows[-1], flush=True)
     return {"rows": [asdict(row) for row in rows], "samples": samples}

@@ -51,12 +51,15 @@ from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.engine.weights import WeightArray
+from equilif_hdl.front_end.adc import AdcReader
+from equilif_hdl.front_end.filter_bank import FilterBank
+from equilif_hdl.front_end.segmentation import Segmentation
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.flash import FlashController
 from equilif_hdl.link.frame import Framer
 from equilif_hdl.link.spi import SpiLine
 from equilif_hdl.top import Top
-from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, Board
+from equilif_sim.board import FASTEST, IDLE_TIMEOUT_BITS, SimulatedBoard
 from equilif_sim.forked import BENCH, COUNT, PASSED, VERDICTS, copies
 from equilif_sim.library import compiled
 from equilif_sim.link.engine_stub import HostBench
@@ -94,7 +97,7 @@ class Target:
     only: str | None = None
     files: tuple[str, ...] = ()
     excludes: Target | None = None
-    trials: tuple[Callable[[Board], object], ...] = ()
+    trials: tuple[Callable[[SimulatedBoard], object], ...] = ()
 
 
 def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
@@ -161,6 +164,8 @@ def _standalone(*own: str, excludes: Target | None = None) -> Target:
     )
 
 
+SHORT = {"hop": 3, "offset": 40}  #: a hop, as in the default tests
+READINGS = {"channels": 3, "width": 12}
 TARGETS: dict[str, Target] = {
     "lif": _of(Lif, "blocks.lif", DEFAULT),
     "lif, narrow": _of(Lif, "blocks.lif", NARROW),
@@ -192,6 +197,9 @@ TARGETS: dict[str, Target] = {
     "frame": Target(lambda: Framer(frame_bytes=45), "link.frame", {"frame_bytes": 45}),
     "host": _host(ODD),
     "bus": _bus(),
+    "filter bank": Target(lambda: FilterBank(**SHORT), "front_end.filter_bank", SHORT),
+    "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 36}),
+    "adc": Target(lambda: AdcReader(8_000_000, 1_000_000, **READINGS), "front_end.adc", READINGS),
     "standalone": _standalone("link/standalone.py"),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
     "host, standalone": _standalone("link/host.py", excludes=_host(ODD)),
@@ -218,7 +226,7 @@ HELD: Cases = {
 
 # -- one target ------------------------------------------------------------------------------------
 @dataclass
-class Verdict:
+class MutantVerdict:
     """``killed``: by the bench.  ``equivalent``: proof method; empty without one, None when not tried."""
 
     change: str
@@ -237,7 +245,7 @@ class Found:
 
     seed: int
     seconds: float = 0.0
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[MutantVerdict] = field(default_factory=list)
 
 
 def design(target: Target) -> tuple[str, str, Any]:
@@ -246,7 +254,7 @@ def design(target: Target) -> tuple[str, str, Any]:
     return rtlil.convert(dut, name=top), top, dut
 
 
-def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> list[Verdict]:
+def run(target: Target, count: int, seed: int, known: Iterable[Mutant] = ()) -> list[MutantVerdict]:
     """Run further mutants."""
     text, top, dut = design(target)
     seen = set(known)
@@ -297,14 +305,14 @@ def rerun(name: str, found: Found) -> None:
 
 def judged(
     target: Target, text: str, top: str, dut: Any, chosen: Sequence[Mutant], programs: int = PROGRAMS
-) -> list[Verdict]:
+) -> list[MutantVerdict]:
     if target.trials:
         alive = _trials(target.trials, switched(text, top, chosen), len(chosen))
     elif target.bench:
         alive = _bench(target, switched(text, top, chosen, register=True), dut, len(chosen))
     else:
         alive = _programs(target.config, switched(text, top, chosen), len(chosen), programs)
-    return [Verdict(*m, killed=not lives) for m, lives in zip(chosen, alive, strict=True)]
+    return [MutantVerdict(*m, killed=not lives) for m, lives in zip(chosen, alive, strict=True)]
 
 
 def _bench(target: Target, verilog: str, dut: Any, n: int) -> list[bool]:
@@ -334,7 +342,7 @@ def _lives(codes: Sequence[int], n: int) -> list[bool]:
 
 
 @dataclass
-class Case:
+class ExpectedCase:
     program: list[Instruction]
     learn: bool
     values: Raw
@@ -344,7 +352,7 @@ class Case:
     after: dict[str, Raw]
 
 
-def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
+def cases(config: EngineConfig, n: int, seed: int) -> list[ExpectedCase]:
     """Programs in sequence, and the results of the golden model."""
     rng = np.random.default_rng(seed)
     model = EngineModel(config)
@@ -367,7 +375,7 @@ def cases(config: EngineConfig, n: int, seed: int) -> list[Case]:
         after["weights"] = model.w.ravel().copy()
         after["counter"] = np.array([model.counter * DITHER_UPDATE & DITHER_MASK])
         expected = (r.prediction, r.spikes, r.accesses, r.activity, r.cycles)
-        out.append(Case(program, learn, values, weights, counter, expected, after))
+        out.append(ExpectedCase(program, learn, values, weights, counter, expected, after))
     return out
 
 
@@ -406,7 +414,7 @@ def takes_elements(engine: VerilatedEngine) -> bool:
     return True
 
 
-def passes(engine: VerilatedEngine, given: Iterable[Case]) -> bool:
+def passes(engine: VerilatedEngine, given: Iterable[ExpectedCase]) -> bool:
     config = engine.config
     if not takes_elements(engine):
         return False
@@ -460,7 +468,7 @@ def _programs(config: EngineConfig, verilog: str, n: int, programs: int = PROGRA
     return _lives(codes, n)
 
 
-class SwitchedBoard(Board):
+class SwitchedBoard(SimulatedBoard):
     """A complete design with mutants."""
 
     def __init__(self, verilog: str):
@@ -476,7 +484,7 @@ class SwitchedBoard(Board):
         self.reset()
 
 
-def _trials(trials: Iterable[Callable[[Board], object]], verilog: str, n: int) -> list[bool]:
+def _trials(trials: Iterable[Callable[[SimulatedBoard], object]], verilog: str, n: int) -> list[bool]:
     board = SwitchedBoard(verilog)
     codes = []
     for mutant, code in copies(n):
@@ -496,7 +504,7 @@ def _trials(trials: Iterable[Callable[[Board], object]], verilog: str, n: int) -
 # -- all -------------------------------------------------------------------------------------------
 def read() -> dict[str, Found]:
     return {
-        name: Found(one["seed"], one["seconds"], [Verdict(*v) for v in one["verdicts"]])
+        name: Found(one["seed"], one["seconds"], [MutantVerdict(*v) for v in one["verdicts"]])
         for name, one in records.read(TABLE).items()
     }
 

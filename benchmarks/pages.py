@@ -1,47 +1,84 @@
 """Tables and figures in README.md and docs/ that come from records.
 
-They are between `<!-- NAME -->` and `<!-- end of NAME -->`, where NAME is a key of CONTENT.
+They are between `<!-- NAME -->` and `<!-- end of NAME -->`, where NAME is a key of CONTENT.  At the end of
+such a page, `measured` has the commits of its records, and whether the code has changed since.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
+import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from benchmarks import board_pages, records
 from benchmarks.board_pages import table
-from benchmarks.claims import CLAIMS, LONG, NETWORKS
+from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
 from benchmarks.explained import EXPLAINED
-from benchmarks.records import ROOT
+from benchmarks.records import ROOT, RecordState
+from equilif.data import Name
+from equilif.training.resolve import Request, adapted, default, layers
+from equilif.training.settings import convolved
+from equilif.training.settings.patches import split
 
 MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
+MEASURED = "measured"
 
 
-def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+class PageContent(NamedTuple):
+    """Text between two markers, and the records that it comes from: those of one entry, or of all."""
+
+    text: Callable[[], str]
+    records: Collection[str]
+    entry: str = ""
 
 
-def filled(text: str) -> str:
+def user_pages() -> list[Path]:
+    """README and manual; engineering notes have the figures of their date."""
+    return [ROOT / "README.md", *(p for p in sorted((ROOT / "docs").rglob("*.md")) if "notes" not in p.parts)]
+
+
+def filled(text: str, states: Collection[RecordState]) -> str:
     """A page with current content; KeyError for a name not in CONTENT."""
+    used = [CONTENT[found[1]] for found in MARKED.finditer(text) if found[1] != MEASURED]
 
     def content(found: re.Match[str]) -> str:
         name, old = found.groups()
         # a table is on separate lines, a figure within a line
         around = "\n\n" if old.startswith("\n") else ""
-        return f"<!-- {name} -->{around}{CONTENT[name]()}{around}<!-- end of {name} -->"
+        new = measured(used, states) if name == MEASURED else CONTENT[name].text()
+        return f"<!-- {name} -->{around}{new or old.strip()}{around}<!-- end of {name} -->"
 
     return MARKED.sub(content, text)
 
 
+def measured(used: Collection[PageContent], states: Collection[RecordState]) -> str:
+    """Commits of the records, and whether the code has changed since; empty without the history."""
+    of_page = [s for s in states if any(s.record in c.records and c.entry in ("", s.entry) for c in used)]
+    if all(s.changed is None for s in of_page):
+        return ""
+    commits: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for s in of_page:
+        since = "unknown" if s.changed is None else "the code has changed since" if s.changed else "current"
+        commits[s.record, since].append(s.commit.removeprefix("recorded "))
+    parts = [
+        f"`{name}` measured at {', '.join(dict.fromkeys(found))} ({since})"
+        for (name, since), found in commits.items()
+    ]
+    return textwrap.fill(f"Records: {'; '.join(parts)}.", 68, break_on_hyphens=False)
+
+
 def stale() -> Iterator[tuple[Path, str]]:
     """Pages that differ from the records, and their current content."""
-    for page in pages():
+    states = list(records.states())
+    for page in user_pages():
         text = page.read_text()
-        if (new := filled(text)) != text:
+        if (new := filled(text, states)) != text:
             yield page, new
 
 
@@ -74,6 +111,8 @@ def claims() -> str:
     rows = []
     for claim in CLAIMS:
         record = known.get(claim.name)
+        if record and "\n" in record["result"]:
+            continue  # its output is on another page
         shown = (record["result"], record["seconds"], _when(record)) if record else ("not run yet", "", "")
         rows.append((f"`{claim.name}`", claim.text, *shown))
     return table("name | claim | last result | s | date, commit", rows)
@@ -257,8 +296,20 @@ def accuracy() -> str:
         data = "" if name == "digits" else " --data D"
         seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
         command = f"`{of.command.replace(LONG, 'LONG')}{seeds}{data}`"
-        rows.append((of.data, of.network, of.epochs, shown, _when(known[name]), command))
-    return table("data | network | epochs | test accuracy | date, commit | command", rows)
+        rows.append((of.data, of.network, learned_by(of), of.epochs, shown, _when(known[name]), command))
+    return table("data | network | learned by | epochs | test accuracy | date, commit | command", rows)
+
+
+def learned_by(of: TrainedNetwork) -> str:
+    """Method by which the network of a command learns."""
+    words = shlex.split(of.command)
+    after = {word: [b for a, b in pairwise(words) if a == word] for word in ("--hidden", "--set")}
+    specs, hidden = layers(tuple(after["--hidden"]) or None)
+    if specs:
+        return convolved.recipe(words[2], single=len(specs) == 1 and not hidden).learned_by
+    name = Name(words[2])
+    request = Request(data=name, hidden=hidden, changes=split(after["--set"]))
+    return adapted(default(None, name, None), request, hidden).learned_by
 
 
 def accuracy_of(name: str) -> str:
@@ -274,44 +325,42 @@ def accuracy_summary() -> str:
         if of.short:
             found = known[name]["accuracy"]
             seeds = "1 seed" if len(found) == 1 else f"{len(found)} seeds"
-            rows.append((of.short, f"{_mean(found):.2f} % ({seeds})"))
-    return table("network | test accuracy, bit-accurate, batch 1", rows)
+            rows.append((of.short, learned_by(of), f"{_mean(found):.2f} % ({seeds})"))
+    return table("network | learned by | test accuracy, bit-accurate, batch 1", rows)
 
 
 def _mean(found: Sequence[float]) -> float:
     return sum(found) / len(found)
 
 
-def training_speed() -> str:
-    return f"{float(_result('speed')):.0f} times as fast as plain PyTorch"
+def result(claim: str) -> str:
+    """Result of a claim; several lines are a block."""
+    found = str(_summary("claims")["claims"][claim]["result"])
+    if "\n" not in found:
+        return found
+    lines = (textwrap.fill(line, 110, subsequent_indent="    ") for line in found.splitlines() if line)
+    return "\n".join(["```text", *lines, "```"])
 
 
-def _result(claim: str) -> str:
-    return str(_summary("claims")["claims"][claim]["result"])
-
-
-CONTENT: dict[str, Callable[[], str]] = {
-    "accuracy": accuracy,
-    "accuracy-summary": accuracy_summary,
+CONTENT: dict[str, PageContent] = {
+    "accuracy": PageContent(accuracy, ["accuracy"]),
+    "accuracy-summary": PageContent(accuracy_summary, ["accuracy"]),
+    **{f"accuracy-{name}": PageContent(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
+    "front-end-area": PageContent(front_end_area, ["front end"]),
+    "front-end-latency": PageContent(front_end_latency, ["front end"]),
+    "front-end-boards": PageContent(front_end_boards, ["front end"]),
     **{
-        f"accuracy-{name}": partial(accuracy_of, name)
-        for name in ("fashion-maps", "imdb", "mnist-maps", "snippets", "spoken", "sst2", "vowels")
+        name: PageContent(
+            text, ["boards", "standalone"], name.removeprefix("board-") * isinstance(text, partial)
+        )
+        for name, text in board_pages.content().items()
     },
-    "amd": amd,
-    "area": area,
-    "front-end-area": front_end_area,
-    "front-end-latency": front_end_latency,
-    "front-end-boards": front_end_boards,
-    **board_pages.content(),
-    "campaign": campaign,
-    "claims": claims,
-    "coverage": coverage,
-    "digits-rtl": lambda: _result("digits-rtl").removeprefix("✓ "),
-    "flips": flips,
-    "mutants": mutants,
-    "proofs": proofs,
-    "speed": lambda: f"{float(_result('speed')):.1f}",
-    "training-speed": training_speed,
+    **{c.name: PageContent(partial(result, c.name), ["claims"], c.name) for c in CLAIMS if c.shows},
+    "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
+    **{
+        text.__name__: PageContent(text, [text.__name__])
+        for text in (amd, area, campaign, claims, coverage, flips, mutants, proofs)
+    },
 }
 
 

@@ -73,7 +73,7 @@ def stamp(inputs: Iterable[str] = SIMULATED) -> dict[str, str]:
     return {"date": today, "commit": commit + "+" * changed}
 
 
-class State(NamedTuple):
+class RecordState(NamedTuple):
     """``changed``: changed input files; None if the commit is unknown."""
 
     record: str
@@ -101,17 +101,17 @@ def _changed(commit: str, inputs: tuple[str, ...]) -> str | None:
     return _git("diff", "--shortstat", commit, "--", *inputs)
 
 
-def state(record: Record, entry: str, inputs: Sequence[str], known: Mapping[str, Any]) -> State:
+def state(record: Record, entry: str, inputs: Sequence[str], known: Mapping[str, Any]) -> RecordState:
     """Changes of the inputs of a record or entry since its commit."""
     measured = known.get("commit", "")
     since = measured.rstrip("+") or known.get("recorded", "")
     if not since and not record.entries:  # the last change of a file may concern another entry
         since = _recorded(record.file)
     shown = measured or (f"recorded {since}" if since else "-")
-    return State(record.name, entry, shown, _changed(since, tuple(inputs)))
+    return RecordState(record.name, entry, shown, _changed(since, tuple(inputs)))
 
 
-def states(records: Iterable[Record] = RECORDS) -> Iterator[State]:
+def states(records: Iterable[Record] = RECORDS) -> Iterator[RecordState]:
     """States of all records and entries."""
     inputs_of_claims = {claim.name: claim.inputs for claim in CLAIMS}
     for record in records:

@@ -97,7 +97,7 @@ def cycles() -> str:
     (all_cycles, all_words), (other_cycles, other_words) = counts
     return (
         f"{len(program)} instructions; a sequence: {all_cycles:,} cycles, {all_words:,} words of weights; of "
-        f"these self-attention: {all_cycles - other_cycles:,}, {all_words - other_words:,}; a token: "
+        f"these self-attention: {all_cycles - other_cycles:,}, {all_words - other_words:,}\na token: "
         f"{all_cycles / POSITIONS:,.0f} cycles, {board.clock_hz * POSITIONS / all_cycles:,.0f} tokens/s at "
         f"{board.clock_hz / 1e6:g} MHz"
     )
@@ -105,6 +105,7 @@ def cycles() -> str:
 
 def main(*, seeds: Seeds = 3) -> None:
     for window in TIMES:
-        found = {name: f"{rms:.4f} ({top:.3f})" for name, (rms, top) in errors(window, range(seeds)).items()}
-        print(f"T {window}: rms (largest) {found}", flush=True)
+        found = errors(window, range(seeds)).items()
+        shown = ", ".join(f"{name} {rms:.4f} ({top:.3f})" for name, (rms, top) in found)
+        print(f"T {window}: {shown}", flush=True)
     print(cycles())

@@ -34,7 +34,7 @@ from equilif_golden.front_end import live
 from equilif_golden.front_end.sensor import Captured, ChannelScaling, Sensor, SensorTable
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
-from equilif_sim.board import Board
+from equilif_sim.board import SimulatedBoard
 
 BOARD = "icebreaker"
 CLOCK_HZ = 8_000_000
@@ -87,7 +87,7 @@ class SensorBoard:
         board = BOARDS[BOARD].with_front_end("adc")
         assert board.adc is not None
         self.adc = replace(board.adc, clock_hz=CLOCK_HZ, rate_hz=RATE_HZ)
-        self.board = Board(
+        self.board = SimulatedBoard(
             board.config, adc=self.adc, frame_bytes=board.frame_bytes, max_samples=board.max_samples
         )
         self.client = Client(self.board)

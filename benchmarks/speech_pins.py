@@ -25,12 +25,12 @@ from typing import Annotated, Any
 import numpy as np
 
 from benchmarks.registry import Epochs
-from equilif.data.sound.microphone import Microphone, samples
+from equilif.data.sound.microphone import SoundFrontEnd, samples
 from equilif.data.sound.signals import read_wav
 from equilif.hardware.boards import find
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
-from equilif.listening import Answer, Listener
+from equilif.listening import Answer, WordRecognizer
 from equilif.training.storage import saved
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.model import EngineModel
@@ -83,10 +83,10 @@ def chosen(folder: Path, n: int) -> list[Path]:
 
 
 # -- board -----------------------------------------------------------------------------------------
-class Heard:
+class FrontEndComparison:
     """A simulated board and the golden front end that hear the same bits."""
 
-    def __init__(self, board: str, listener: Listener):
+    def __init__(self, board: str, listener: WordRecognizer):
         self.listener = listener
         self.network = listener.saved.network
         self.simulated = Simulated(find(board).with_front_end("pdm"))
@@ -95,10 +95,10 @@ class Heard:
         self.chip = Chip(self.client, self.network, listener.saved.weights)
         live.Table(self.network, listener.scaling).load(self.client)
         self.modulator = Modulator()
-        self.golden = Microphone()
+        self.golden = SoundFrontEnd()
         self.idle = 0
 
-    def hear(self, sound: Raw) -> Iterator[tuple[str, str, Answer, bool]]:
+    def compare(self, sound: Raw) -> Iterator[tuple[str, str, Answer, bool]]:
         """Answers of the board and of the golden model, and whether the tokens of the last one are equal."""
         bits = self.modulator.feed(sound)
         text = self.board.listen(bits).decode().split()
@@ -119,7 +119,7 @@ class Heard:
         return np.array_equal(found, want.tokens.table)
 
 
-def run_cycles(listener: Listener, board: str) -> float:
+def run_cycles(listener: WordRecognizer, board: str) -> float:
     """Mean cycles of a classification on the engine of the board, of one test sample in eight."""
     found = listener.saved
     data = found.data_set()
@@ -144,12 +144,12 @@ def train(out: Path, epochs: int) -> dict[str, Any]:
     return found
 
 
-def through_pins(board: str, listener: Listener, out: Path, n: int) -> dict[str, int]:
+def through_pins(board: str, listener: WordRecognizer, out: Path, n: int) -> dict[str, int]:
     """Counts of words."""
-    heard = Heard(board, listener)
+    heard = FrontEndComparison(board, listener)
     count = dict.fromkeys(("words", "answers equal", "tokens equal", "right on the board", "right"), 0)
     for path in chosen(out / "words", n):
-        for text, want, answer, same in heard.hear(np.concatenate([samples(read_wav(path)), PAUSE])):
+        for text, want, answer, same in heard.compare(np.concatenate([samples(read_wav(path)), PAUSE])):
             count["words"] += 1
             count["answers equal"] += text == want
             count["tokens equal"] += same
@@ -175,7 +175,7 @@ def main(
         if not (out / "words").exists():
             record(out / "words")
         trained = train(out, epochs)
-        listener = Listener(saved.read(out / "run" / "network.npz"))
+        listener = WordRecognizer(saved.read(out / "run" / "network.npz"))
         cycles = run_cycles(listener, board)
         found = through_pins(board, listener, out, words)
     print(f"{words} words through the pins of {board}: {found}")

@@ -21,7 +21,7 @@ from benchmarks.training import BOARD_PRESET
 from equilif.data.sets.dataset import DataSet
 from equilif.hardware import boards as known
 from equilif.host.client import Client
-from equilif.host.store import Samples, Store, TrainingJob
+from equilif.host.store import FlashStore, StoredSamples, TrainingJob
 from equilif.show.console import console, table
 from equilif_boards import BOARDS, Board
 from equilif_golden.engine.chip import Chip
@@ -40,7 +40,7 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
     weights = preset.initial_weights(network, 0, data)
     area = board.with_standalone().area
     assert area is not None
-    simulated = simulation.Board(
+    simulated = simulation.SimulatedBoard(
         board.config,
         flash=area,
         state_ram=board.state_ram,
@@ -51,13 +51,13 @@ def measured(board: Board, data: DataSet) -> tuple[float, float, float]:
     client = Client(simulated)
     cycles = []
     for n in (FEW, MORE):
-        store = Store.of_job(
+        store = FlashStore.of_job(
             client.identity,
             TrainingJob(
                 network=network,
                 weights=weights,
                 rates=[preset.rate(0)],
-                samples=Samples(labels=data.y_train[:n], x=data.x_train[:n]),
+                samples=StoredSamples(labels=data.y_train[:n], x=data.x_train[:n]),
                 seed=1,
             ),
         )

@@ -16,7 +16,7 @@ from equilif.host.client import Client
 from equilif.host.simulate import Simulated
 from equilif.host.udp import UdpPort
 from equilif_boards import BOARDS
-from equilif_sim.board import Cable, Network
+from equilif_sim.board import BoardNetwork, Cable
 
 BOARD = "colorlight-i5"
 
@@ -28,7 +28,7 @@ def main(*, data: Data, samples: Annotated[int, "training samples of each kind"]
     simulated = Simulated(board).board
     if board.standalone:
         simulated.work()  # it looks for a network in its flash
-    client = Client(UdpPort(Cable(Network(simulated)), BOARD, timeout=0.02))
+    client = Client(UdpPort(Cable(BoardNetwork(simulated)), BOARD, timeout=0.02))
     found = measure(client, simulated, kernel, d, chosen[:samples], chosen[samples:])
     cycles = {
         "engine alone": found.engine,

@@ -82,7 +82,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The classes, sorted.
     learner_ : Kernel or Chip
         Network, weights and update counter: the golden model, or a board.
-    scaling_ : equilif.data.encoding.scaling.Scaling
+    scaling_ : equilif.data.encoding.scaling.FittedScaling
         From features to 8-bit inputs.
     n_clipped_ : int
         Values beyond the scale in all calls since :meth:`fit` or the first :meth:`partial_fit`.
@@ -90,7 +90,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     classes_: npt.NDArray[Any]
     learner_: Kernel | Chip
-    scaling_: scaling.Scaling
+    scaling_: scaling.FittedScaling
     n_clipped_: int
     _plan: Description
     _about: About
@@ -214,7 +214,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The samples as `equilif train` makes a data set of them; the test part is the training part."""
         return own.of_content(self._content(X, names), NAME, self._given_scaling(X))
 
-    def _given_scaling(self, X: npt.NDArray[Any]) -> scaling.Scaling | None:
+    def _given_scaling(self, X: npt.NDArray[Any]) -> scaling.FittedScaling | None:
         """The scaling of ``input_range``; None: to be fitted."""
         if self.input_range is None:
             return None
@@ -225,7 +225,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not low < high:
             raise ValueError(f"input_range must be (low, high) with low below high, not {self.input_range}")
         shared = scaling.Column("rails" if low < 0 < high else "range", low, high, (low + high) / 2)
-        return scaling.Scaling(kind="common", width=X[0].size, names=self._columns, columns=(shared,))
+        return scaling.FittedScaling(kind="common", width=X[0].size, names=self._columns, columns=(shared,))
 
     def _begin_stream(self, X: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None:
         """A network for a stream of samples, of which X are the first."""

@@ -40,7 +40,7 @@ class Conv:
         """Positions of the kernel along a side; a remainder at its end is ignored."""
         return (side - self.side) // self.stride + 1
 
-    def behind(self, first: Conv) -> Conv:
+    def after(self, first: Conv) -> Conv:
         """Merge this convolution and the one before it."""
         inner = first.side
         k = inner + first.stride * (self.side - 1)

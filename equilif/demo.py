@@ -48,7 +48,7 @@ MIN_ACCURACY = 0.9  #: of ten classes; one epoch reaches it
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
+class SummaryLine:
     """One line of the summary."""
 
     text: str
@@ -79,7 +79,7 @@ class Demo:
         self.samples = samples
         self.bitstream = bitstream
         self.overwrite = overwrite
-        self.claims: list[Claim] = []
+        self.claims: list[SummaryLine] = []
         self.seconds: dict[str, float] = {}
         self.record: dict[str, Any] = {}
         self.builder: subprocess.Popen[bytes] | None = None
@@ -91,7 +91,7 @@ class Demo:
             self._engine()
         with RunFolder(self.out) as place:
             place.check(HISTORY, NETWORK, RESULTS, BITSTREAM, LOG, CURVE, CONFUSION, SETTLING)
-            place.require_free(overwrite=self.overwrite, own="demo")
+            place.require_free(overwrite=self.overwrite, owner="demo")
             training = Run.start(self.preset, None, self.seed, command="demo")
             place.clear()
             self._steps(training)
@@ -122,7 +122,7 @@ class Demo:
         self.seconds[step] = time.perf_counter() - start
 
     def _claim(self, text: str, found: str, holds: bool = True) -> None:
-        self.claims.append(Claim(text, found, holds))
+        self.claims.append(SummaryLine(text, found, holds))
 
     # -- golden model ------------------------------------------------------------------------------
     def _train(self, training: Run) -> None:
@@ -181,17 +181,22 @@ class Demo:
         show.console.rule("[bold]2  the same training in RTL, under Verilator", align="left")
         what = "RTL = golden"
         try:
-            from equilif.hardware.verify import Plan
+            from equilif.hardware.verify import VerificationPlan
 
             config = self._engine()
             d = training.data
             whole = len(d.x_train) * self.preset.epochs
             plans = self._epoch_plans(training, whole if self.samples is None else self.samples)
             learning = show_hardware.compare(
-                "RTL training", training.network, before, config, d, Plan(plans, 0)
+                "RTL training", training.network, before, config, d, VerificationPlan(plans, 0)
             )
             report = show_hardware.compare(
-                "RTL inference", training.network, training.weights, config, d, Plan([], len(d.x_test))
+                "RTL inference",
+                training.network,
+                training.weights,
+                config,
+                d,
+                VerificationPlan([], len(d.x_test)),
             )
         except (MissingExtra, MissingVerilator, results.ToolFailed) as e:
             show.console.print(f"{show.NO} {show.literal(e)}")

@@ -34,7 +34,7 @@ LEARNING_RATE = 0.02  #: of the first pass; it falls linearly
 UTTERANCES = 10
 
 
-class Learner(Protocol):
+class LessonLearner(Protocol):
     """A golden kernel or an engine."""
 
     def set_learning_rate(self, learning_rate: float) -> None: ...
@@ -82,7 +82,7 @@ class Words:
             np.concatenate([self.labels, other.labels]),
         )
 
-    def train(self, learner: Learner, order: Raw) -> None:
+    def train(self, learner: LessonLearner, order: Raw) -> None:
         learner.train(None, self.labels, order, tokens=self.tokens)
 
     def accuracy(self, kernel: Kernel) -> float:
@@ -128,7 +128,7 @@ class SensorSamples:
     def plus(self, other: SensorSamples) -> SensorSamples:
         return SensorSamples(np.concatenate([self.x, other.x]), np.concatenate([self.labels, other.labels]))
 
-    def train(self, learner: Learner, order: Raw) -> None:
+    def train(self, learner: LessonLearner, order: Raw) -> None:
         learner.train(self.x, self.labels, order)
 
     def accuracy(self, kernel: Kernel) -> float:
@@ -221,7 +221,7 @@ def with_label(labels: tuple[str, ...], label: str) -> tuple[str, ...]:
 
 
 def learn(
-    learner: Learner,
+    learner: LessonLearner,
     words: Samples,
     *,
     passes: int = PASSES,

@@ -16,7 +16,7 @@ import numpy as np
 from equilif import lesson
 from equilif.data.encoding.about import About
 from equilif.data.own.recorded import READINGS, Recording, recordings
-from equilif.data.sound.microphone import REASONS, Microphone, Spoken, samples, segments
+from equilif.data.sound.microphone import REASONS, SoundFrontEnd, Spoken, samples, segments
 from equilif.data.sound.signals import read_wav
 from equilif.training.storage.saved import Saved
 from equilif_golden.blocks.relay import FRACTION
@@ -70,7 +70,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Stream:
+class RecordedStream:
     """Recorded sound: samples (n,) at 16 kHz, codes (frames, bands), and its segments.  Of a sensor: readings
     (n, channels), inputs of the windows, (windows, 2 channels), and the number of clipped values.
     """
@@ -94,16 +94,16 @@ def front_end_data(saved: Saved) -> About:
     return about
 
 
-def listener_of(saved: Saved, *, unknown: bool = True) -> Listener | SensorListener:
-    """Listener of a network that was trained on front-end features; ``unknown``: see Listener."""
+def listener_of(saved: Saved, *, unknown: bool = True) -> WordRecognizer | SensorRecognizer:
+    """Recognizer of a network that was trained on front-end features; ``unknown``: see WordRecognizer."""
     return (
-        Listener(saved, unknown=unknown)
+        WordRecognizer(saved, unknown=unknown)
         if front_end_data(saved).encoding.sensor is None
-        else SensorListener(saved)
+        else SensorRecognizer(saved)
     )
 
 
-class Listener:
+class WordRecognizer:
     """A network that was trained on front-end features of words.  ValueError for one that was not.
 
     ``unknown``: whether words that are like none of training have no class.
@@ -173,9 +173,9 @@ class Listener:
 
     def listen(
         self, source: str, blocks: Iterator[Raw], report: Callable[[Answer], None], keep: bool = False
-    ) -> Stream:
+    ) -> RecordedStream:
         """Classify the words of a stream as they end; ``keep``: also return samples and codes."""
-        microphone = Microphone()
+        microphone = SoundFrontEnd()
         answers: list[Answer] = []
         samples = [np.zeros(0, np.int64)]
         codes = [np.zeros((0, BANDS), np.int64)]
@@ -186,20 +186,20 @@ class Listener:
                 samples.append(block)
                 codes.append(frames.codes)
         answers += self._answers(source, microphone.finish(), report)
-        return Stream(source, np.concatenate(samples), np.concatenate(codes), tuple(answers))
+        return RecordedStream(source, np.concatenate(samples), np.concatenate(codes), tuple(answers))
 
-    def hear(self, path: Path, report: Callable[[Answer], None] = lambda a: None) -> Stream:
+    def listen_to(self, path: Path, report: Callable[[Answer], None] = lambda a: None) -> RecordedStream:
         """Classify the words of a WAV file, which are found as in training."""
         found = segments(read_wav(path))
         answers = self._answers(str(path), found.spoken, report)
-        return Stream(str(path), found.samples, found.codes, tuple(answers))
+        return RecordedStream(str(path), found.samples, found.codes, tuple(answers))
 
     def streams(
         self,
         path: Path,
         report: Callable[[Answer], None] = lambda a: None,
         begin: Callable[[Path], None] = lambda file: None,
-    ) -> list[Stream]:
+    ) -> list[RecordedStream]:
         """Classify the words of a WAV file, or of those of a folder and its subfolders; ``begin`` gets each
         file of several.
         """
@@ -208,7 +208,7 @@ class Listener:
         for file in files:
             if len(files) > 1:
                 begin(file)
-            found.append(self.hear(file, report))
+            found.append(self.listen_to(file, report))
         return found
 
     def sample(self, answer: Answer) -> Raw | None:
@@ -225,7 +225,7 @@ class Listener:
         return answers
 
 
-class SensorListener:
+class SensorRecognizer:
     """A network that was trained on windows of a sensor.  ValueError for one that was not."""
 
     reasons = {Verdict.STUCK: "no signal: is the ADC connected?"}
@@ -270,7 +270,7 @@ class SensorListener:
         path: Path,
         report: Callable[[Answer], None] = lambda a: None,
         begin: Callable[[Path], None] = lambda file: None,
-    ) -> list[Stream]:
+    ) -> list[RecordedStream]:
         """Classify the samples of a file or folder, which are one stream."""
         return [self.listen(str(path), self.recordings(path), report)]
 
@@ -284,7 +284,7 @@ class SensorListener:
 
     def listen(
         self, source: str, recorded: Sequence[Recording], report: Callable[[Answer], None] = lambda a: None
-    ) -> Stream:
+    ) -> RecordedStream:
         """Classify the samples of recordings, one after the other.  Seconds are those of a board that reads
         RATE_HZ times a second.
         """
@@ -301,7 +301,7 @@ class SensorListener:
                 codes.append(x.reshape(self.sensor.windows, -1))
         readings = np.concatenate([r.readings for r in recorded])
         clipped = sum(r.clipped for r in recorded)
-        return Stream(source, readings, np.concatenate(codes), tuple(answers), clipped)
+        return RecordedStream(source, readings, np.concatenate(codes), tuple(answers), clipped)
 
     def _answer(self, recording: Recording, times: tuple[float, float], x: Raw, stuck: bool) -> Answer:
         if stuck:
@@ -313,7 +313,7 @@ class SensorListener:
         return Answer(recording.source, *times, self.labels[best], share, "", best, recording.label, inputs=x)
 
 
-def recorded_lesson(listener: Listener | SensorListener, path: Path, label: str) -> lesson.Lesson:
+def recorded_lesson(listener: WordRecognizer | SensorRecognizer, path: Path, label: str) -> lesson.Lesson:
     """Lesson of all words or samples of a file or folder, as a class that may be new; ValueError if there are
     none.
     """

@@ -138,7 +138,7 @@ def to_graph(
             raise ValueError(
                 f"population {p.name!r}: NIR has one bias a neuron, {p.size} constants cannot be exported"
             )
-    own = {
+    metadata = {
         "dt": dt,
         "populations": [p.name for p in network.populations],
         "constant": [p.name for p in network.populations if p.kind == "constant"],
@@ -191,7 +191,7 @@ def to_graph(
     out = f"{network.output}-out"
     nodes[out] = nir.Output(output_type=[network.n_outputs])
     edges.append((network.output, out))
-    return nir.NIRGraph(nodes, edges, metadata={OWN: json.dumps(own)})
+    return nir.NIRGraph(nodes, edges, metadata={OWN: json.dumps(metadata)})
 
 
 def _values(p: Population) -> list[int]:
@@ -390,22 +390,22 @@ def from_graph(
 ) -> Imported:
     """See :func:`load`."""
     read = Reader(graph)
-    own = _Own.of(graph)
-    dt = check_float(own.dt if dt is None else dt, "dt", *STEPS)
-    order = _as_listed(read.order(), own.populations)
+    metadata = _Own.of(graph)
+    dt = check_float(metadata.dt if dt is None else dt, "dt", *STEPS)
+    order = _as_listed(read.order(), metadata.populations)
     sizes = read.sizes()
-    numerics = own.numerics
+    numerics = metadata.numerics
     if fraction is not None:
         numerics = replace(numerics, fraction=fraction)
     maps = read.maps()
-    places = {name: _place(name, read, sizes[name], maps, own) for name in order}
+    places = {name: _place(name, read, sizes[name], maps, metadata) for name in order}
     layers = {
         name: _neurons(name, read.nodes[name], sizes[name], dt, read.shapes.get(name))
         for name in order
         if name not in read.inputs
     }
     leak, lost = _leak(layers)
-    settings = Schedule(**{**own.schedule, "leak": leak, **(schedule or {})})
+    settings = Schedule(**{**metadata.schedule, "leak": leak, **(schedule or {})})
     threshold = settings.raw(numerics).threshold / numerics.one
     one = numerics.one
     moved: list[Moved] = []
@@ -464,31 +464,31 @@ def from_graph(
             drive = _of_maps(name, drive, maps[name])
         biases = [_scaled(name, gain, b) for b in read.biases(name)]
         drive = drive + sum(biases, np.zeros(len(drive)))
-        synapse = Synapse(own.constant, _name(name))
-        if biases or drive.any() or synapse.name in own.scales:
+        synapse = Synapse(metadata.constant, _name(name))
+        if biases or drive.any() or synapse.name in metadata.scales:
             synapses.append(synapse)
             weights[synapse.name] = rounded(f"bias {name}", drive * (256 / ONE))[None]
     moved.append(Moved.of("leak", lost, np.full(lost.shape, 2.0**-settings.leak if settings.leak else 0.0)))
     populations: list[Population] = [places[n].population for n in order]
-    if any(s.pre == own.constant for s in synapses):
-        populations.append(Population(own.constant, 1, "constant"))
-    listed = _as_listed([p.name for p in populations], own.populations)
-    known = list(own.scales)
+    if any(s.pre == metadata.constant for s in synapses):
+        populations.append(Population(metadata.constant, 1, "constant"))
+    listed = _as_listed([p.name for p in populations], metadata.populations)
+    known = list(metadata.scales)
     parts = (
         tuple(sorted(populations, key=lambda p: listed.index(p.name))),
         tuple(
-            replace(s, learning_rate_scale=own.scales.get(s.name, 1.0))
+            replace(s, learning_rate_scale=metadata.scales.get(s.name, 1.0))
             for s in sorted(synapses, key=lambda s: known.index(s.name) if s.name in known else len(known))
         ),
         _name(read.output),
         settings,
     )
-    if own.kernels and not maps:  # maps that were written as matrices
-        network, weights = own.rolled(parts, weights, numerics)
+    if metadata.kernels and not maps:  # maps that were written as matrices
+        network, weights = metadata.rolled(parts, weights, numerics)
     else:
         given = None if numerics == DEFAULT else numerics
         network = Network.with_numerics(*parts, given)
-    return Imported(network, network.check_weights(weights), tuple(moved), own.about)
+    return Imported(network, network.check_weights(weights), tuple(moved), metadata.about)
 
 
 @dataclass(frozen=True)
@@ -500,13 +500,13 @@ class _Place:
     patch: int = 1
 
 
-def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _Own) -> _Place:
+def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], metadata: _Own) -> _Place:
     """An image is folded into patches where all its synapses are convolutions."""
     kind = Input if name in read.inputs else Lif
     node = read.shapes.get(name)
     if name not in maps:
         order = np.arange(size)
-        image = node if kind is Input and name not in own.channels_first else None
+        image = node if kind is Input and name not in metadata.channels_first else None
         if image is not None and math.prod(image) == size:
             # an image that is flattened: the colours of a pixel are side by side here
             order = order.reshape(*image[1:], image[0]).transpose(2, 0, 1).ravel()
@@ -517,13 +517,13 @@ def _place(name: str, read: Reader, size: int, maps: Mapping[str, Shape], own: _
         ways = {w: layer for w, layer in read.layers.items() if w.source == name}
         sides = [(x.weight.shape[2], x.stride) for x in ways.values() if x.stride is not None]
         most = patch_of(shape, sides)
-        patch = own.patches.get(name, most if len(sides) == len(ways) else 1)
+        patch = metadata.patches.get(name, most if len(sides) == len(ways) else 1)
         if most % patch:
             raise ValueError(
                 f"node {name!r}: its image and the kernels over it have no patches of {patch}x{patch}"
             )
     if patch == 1:
-        options = {"channels_first": True} if name in own.channels_first else {}
+        options = {"channels_first": True} if name in metadata.channels_first else {}
         population: Population = kind.of_shape(_name(name), shape, **options)
     else:
         folded = (shape.height // patch, shape.width // patch, shape.maps * patch**2)
@@ -587,15 +587,15 @@ class _Own:
         if OWN not in graph.metadata:
             return cls()
         try:
-            own = _typed(json.loads(graph.metadata[OWN]), dict, "it")
-            numerics = Numerics(**_typed(own.get("numerics", {}), dict, "numerics"))
-            schedule = _typed(own.get("schedule", {}), dict, "schedule")
+            metadata = _typed(json.loads(graph.metadata[OWN]), dict, "it")
+            numerics = Numerics(**_typed(metadata.get("numerics", {}), dict, "numerics"))
+            schedule = _typed(metadata.get("schedule", {}), dict, "schedule")
             Schedule(**schedule).raw(numerics)
-            constant = _names(own.get("constant", []), "constant")
-            scales = _typed(own.get("synapses", {}), dict, "synapses")
+            constant = _names(metadata.get("constant", []), "constant")
+            scales = _typed(metadata.get("synapses", {}), dict, "synapses")
             return cls(
-                check_float(own.get("dt", DT), "dt", *STEPS),
-                _names(own.get("populations", []), "populations"),
+                check_float(metadata.get("dt", DT), "dt", *STEPS),
+                _names(metadata.get("populations", []), "populations"),
                 constant[0] if constant else BIAS,
                 {
                     name: check_float(s, ("synapses", name), 0, 1e6, "learning_rate_scale")
@@ -603,8 +603,10 @@ class _Own:
                 },
                 schedule,
                 numerics,
-                about=_typed(own[networks.ABOUT], dict, networks.ABOUT) if networks.ABOUT in own else None,
-                **_maps(own),
+                about=_typed(metadata[networks.ABOUT], dict, networks.ABOUT)
+                if networks.ABOUT in metadata
+                else None,
+                **_maps(metadata),
             )
         except Exception as e:  # whatever damaged metadata lead to
             raise ValueError(
@@ -612,11 +614,11 @@ class _Own:
             ) from e
 
 
-def _maps(own: Mapping[str, Any]) -> dict[str, Any]:
+def _maps(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Shapes, patches and kernels."""
 
     def sizes(name: str, n: int) -> dict[str, tuple[int, ...]]:
-        given = _typed(own.get(name, {}), dict, name)
+        given = _typed(metadata.get(name, {}), dict, name)
         found = {}
         for key, values in given.items():
             if len(_typed(values, list, f"{name} of {key}")) != n:

@@ -39,7 +39,7 @@ def parameter(name: str, what: str, values: Any) -> REAL:
     return reals(array, f"node {name!r}: {what}")
 
 
-class Way(NamedTuple):
+class Route(NamedTuple):
     """Path of linear nodes from an input or a layer of neurons to another layer."""
 
     source: str
@@ -52,7 +52,7 @@ class Way(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layer:
+class NirLayer:
     """Linear map from values of a source to drives of a target of this ``shape``.
 
     A convolution ``weight`` (out, in, k, k) of a ``stride``; or without one a matrix (neurons, values).
@@ -98,7 +98,7 @@ class Reader:
             )
         self.output = sources.pop()
         self.visited = 0
-        self.ways: list[Way] = []
+        self.routes: list[Route] = []
         for name in self.nodes:
             if self._spikes(name):
                 self._find(name, name, ())
@@ -118,8 +118,8 @@ class Reader:
         waiting = [name]
         seen = set(waiting)
         while waiting:
-            behind = waiting.pop()
-            for a in (a for a, b in self.edges if b == behind):
+            after = waiting.pop()
+            for a in (a for a, b in self.edges if b == after):
                 if not isinstance(self.nodes[a], nir.Flatten):
                     found.append(a)
                 elif a not in seen:
@@ -127,46 +127,46 @@ class Reader:
                     waiting.append(a)
         return found
 
-    def _find(self, target: str, at: str, behind: tuple[str, ...]) -> None:
-        """Every way to a target that goes through ``at`` and then the nodes ``behind``."""
+    def _find(self, target: str, at: str, after: tuple[str, ...]) -> None:
+        """Every way to a target that goes through ``at`` and then the nodes ``after``."""
         for a in self._sources(at):
             self.visited += 1
             if self.visited > MAX_PATH_NODES:
                 raise ValueError(f"the ways from layer to layer have more than {MAX_PATH_NODES:,} nodes")
             if self._spikes(a) or a in self.inputs:
-                if not behind:
+                if not after:
                     raise ValueError(
                         f"node {target!r} gets {a!r} without weights: put a Linear layer between them"
                     )
-                self.ways.append(Way(a, behind, target))
+                self.routes.append(Route(a, after, target))
                 continue
-            if isinstance(self.nodes[a], MATRICES) and behind:
+            if isinstance(self.nodes[a], MATRICES) and after:
                 first = next(iter(self._sources(a)), "nothing")
                 raise ValueError(
-                    f"node {a!r} joins {first!r} to {behind[0]!r}: a layer of weights here has neurons "
+                    f"node {a!r} joins {first!r} to {after[0]!r}: a layer of weights here has neurons "
                     "behind it, and neurons or an input before it"
                 )
-            if a in behind or len(behind) == DEEPEST:
+            if a in after or len(after) == DEEPEST:
                 raise ValueError(f"node {a!r}: there are no neurons on its way, or too far from it")
-            self._find(target, a, (a, *behind))
+            self._find(target, a, (a, *after))
 
     # -- what is linear ----------------------------------------------------------------------------
-    def _layers(self) -> dict[Way, Layer]:
+    def _layers(self) -> dict[Route, NirLayer]:
         """The step of every path, after the shapes of its sources."""
-        found: dict[Way, Layer] = {}
-        waiting = list(self.ways)
+        found: dict[Route, NirLayer] = {}
+        waiting = list(self.routes)
         while waiting:
             later = []
-            for way in waiting:
-                shape = self._shape_before(way)
-                if shape is None and isinstance(self.nodes[way.nodes[0]], WINDOWS):
-                    later.append(way)
+            for route in waiting:
+                shape = self._shape_before(route)
+                if shape is None and isinstance(self.nodes[route.nodes[0]], WINDOWS):
+                    later.append(route)
                     continue
-                found[way] = layer = self._composed(way.nodes, shape)
-                if len(layer.shape) == 3 and self.shapes.setdefault(way.target, layer.shape) != layer.shape:
+                found[route] = layer = self._composed(route.nodes, shape)
+                if len(layer.shape) == 3 and self.shapes.setdefault(route.target, layer.shape) != layer.shape:
                     raise ValueError(
-                        f"node {way.target!r} has maps of {self.shapes[way.target]} and, in {way.name!r}, of "
-                        f"{layer.shape}"
+                        f"node {route.target!r} has maps of {self.shapes[route.target]} and, in "
+                        f"{route.name!r}, of {layer.shape}"
                     )
             if len(later) == len(waiting):
                 raise ValueError(
@@ -174,63 +174,63 @@ class Reader:
                     "give Input that shape"
                 )
             waiting = later
-        return {way: found[way] for way in self.ways}
+        return {route: found[route] for route in self.routes}
 
-    def _shape_before(self, way: Way) -> tuple[int, ...] | None:
+    def _shape_before(self, route: Route) -> tuple[int, ...] | None:
         """Shape of what a way begins with, None when it is not known, or flat."""
-        known = self.shapes.get(way.source)
-        node = self.nodes[way.nodes[0]]
+        known = self.shapes.get(route.source)
+        node = self.nodes[route.nodes[0]]
         size = getattr(node, "input_shape", None)
         if known is None and isinstance(node, nir.Conv2d) and size is not None:
             return (np.shape(node.weight)[1] * int(node.groups), *map(int, size))
         return known
 
-    def _composed(self, nodes: tuple[str, ...], shape: tuple[int, ...] | None) -> Layer:
+    def _composed(self, nodes: tuple[str, ...], shape: tuple[int, ...] | None) -> NirLayer:
         """Nodes one after the other as one layer; ``shape`` of what they begin with, if it has one."""
         conv: Conv | None = None
-        here = shape
+        current = shape
         for d in nodes:
             if isinstance(self.nodes[d], MATRICES):
-                return self._matrix_behind(d, conv, here, shape)
-            assert here is not None
-            step = self._window(d, here[0])
-            sides = [step.positions(side) for side in here[1:]]
-            if step.weight.shape[1] != here[0] or min(sides) < 1:
+                return self._matrix_after(d, conv, current, shape)
+            assert current is not None
+            step = self._window(d, current[0])
+            sides = [step.positions(side) for side in current[1:]]
+            if step.weight.shape[1] != current[0] or min(sides) < 1:
                 raise ValueError(
                     f"node {d!r}: a kernel of {step.weight.shape[1]} channels, {step.side}x{step.side}, does "
-                    f"not fit {here[0]} channels of {here[1]}x{here[2]}"
+                    f"not fit {current[0]} channels of {current[1]}x{current[2]}"
                 )
-            here = (len(step.weight), *sides)
+            current = (len(step.weight), *sides)
             if conv is not None:
                 side = conv.side + conv.stride * (step.side - 1)
                 _check_size(d, len(step.weight), conv.weight.shape[1], side, side)
-                step = step.behind(conv)
+                step = step.after(conv)
             conv = step
-        assert conv is not None and shape is not None and here is not None
+        assert conv is not None and shape is not None and current is not None
         for side in shape[1:]:
             if (side - conv.side) % conv.stride:
                 raise ValueError(
                     f"node {nodes[-1]!r}: with what lies before it, a kernel of {conv.side}x{conv.side} in "
                     f"steps of {conv.stride} does not end at the edge of {shape[1]}x{shape[2]}: here it must"
                 )
-        return Layer(conv.weight, conv.stride, here)
+        return NirLayer(conv.weight, conv.stride, current)
 
-    def _matrix_behind(
-        self, d: str, conv: Conv | None, here: tuple[int, ...] | None, shape: tuple[int, ...] | None
-    ) -> Layer:
+    def _matrix_after(
+        self, d: str, conv: Conv | None, current: tuple[int, ...] | None, shape: tuple[int, ...] | None
+    ) -> NirLayer:
         """A matrix of the results of a convolution as one of its inputs."""
         weight = parameter(d, "weights", self.nodes[d].weight)
         if weight.ndim != 2:
             raise ValueError(f"node {d!r} has weights of {weight.ndim} dimensions, not 2")
-        if conv is not None and here is not None and shape is not None:
-            if weight.shape[1] != math.prod(here):
+        if conv is not None and current is not None and shape is not None:
+            if weight.shape[1] != math.prod(current):
                 raise ValueError(
-                    f"node {d!r} has weights for {weight.shape[1]} values and gets {math.prod(here)}"
+                    f"node {d!r} has weights for {weight.shape[1]} values and gets {math.prod(current)}"
                 )
             _check_size(d, len(weight), *shape)
-            of_inputs = conv.under(weight.reshape(len(weight), *here), *shape[1:])
+            of_inputs = conv.under(weight.reshape(len(weight), *current), *shape[1:])
             weight = of_inputs.reshape(len(weight), -1)
-        return Layer(weight, None, (len(weight),))
+        return NirLayer(weight, None, (len(weight),))
 
     def _window(self, d: str, channels: int) -> Conv:
         """A node of convolution or pooling."""
@@ -260,14 +260,14 @@ class Reader:
     def biases(self, name: str) -> list[REAL]:
         """Sum of the biases on the paths to a layer of neurons, each once."""
         found: dict[tuple[str, ...], REAL] = {}
-        for way in (w for w in self.ways if w.target == name):
-            for k, d in enumerate(way.nodes):
-                rest = way.nodes[k:]
+        for route in (w for w in self.routes if w.target == name):
+            for k, d in enumerate(route.nodes):
+                rest = route.nodes[k:]
                 bias = getattr(self.nodes[d], "bias", None)
                 if bias is None or rest in found:
                     continue
                 values = parameter(d, "bias", bias).ravel()
-                layer = self._composed(way.nodes[: k + 1], self._shape_before(way))
+                layer = self._composed(route.nodes[: k + 1], self._shape_before(route))
                 if values.size not in (1, layer.shape[0]):
                     raise ValueError(
                         f"node {d!r} has {values.size} biases and weights for {layer.shape[0]} neurons"
@@ -283,13 +283,13 @@ class Reader:
     def sizes(self) -> dict[str, int]:
         """Neurons of every layer and values of every input."""
         found: dict[str, int] = {}
-        for way, layer in self.layers.items():
-            before = self._shape_before(way)
+        for route, layer in self.layers.items():
+            before = self._shape_before(route)
             values = layer.weight.shape[1] if layer.stride is None else math.prod(before or ())
-            for name, n in ((way.target, math.prod(layer.shape)), (way.source, values)):
+            for name, n in ((route.target, math.prod(layer.shape)), (route.source, values)):
                 if found.setdefault(name, n) != n:
                     raise ValueError(
-                        f"node {name!r} has weights for {found[name]} and, in {way.name!r}, for {n}"
+                        f"node {name!r} has weights for {found[name]} and, in {route.name!r}, for {n}"
                     )
         return found
 
@@ -298,8 +298,8 @@ class Reader:
         joined = [w for w, layer in self.layers.items() if layer.stride is not None]
         found = {}
         for name in dict.fromkeys(n for w in joined for n in (w.source, w.target)):
-            ways = [w for w in joined if w.source == name]
-            shape = self.shapes.get(name) or self._shape_before(ways[0])
+            routes = [w for w in joined if w.source == name]
+            shape = self.shapes.get(name) or self._shape_before(routes[0])
             assert shape is not None
             found[name] = Shape(shape[1], shape[2], shape[0])
         return found
@@ -309,13 +309,13 @@ class Reader:
         distance = dict.fromkeys(self.inputs, 0)
         frontier = list(self.inputs)
         while frontier:
-            near = [(s, w.target) for s in frontier for w in self.ways if w.source == s]
+            near = [(s, w.target) for s in frontier for w in self.routes if w.source == s]
             near = [(s, t) for s, t in near if t not in distance]
             for s, t in near:
                 distance[t] = distance[s] + 1
             frontier = sorted({t for _, t in near})
-        for name in {*self.inputs, *(w.target for w in self.ways), self.output}:
-            if name not in distance or not any(name in (w.source, w.target) for w in self.ways):
+        for name in {*self.inputs, *(w.target for w in self.routes), self.output}:
+            if name not in distance or not any(name in (w.source, w.target) for w in self.routes):
                 raise ValueError(f"node {name!r} is not connected")
         return sorted(distance, key=lambda name: (distance[name], name))
 

@@ -55,7 +55,7 @@ def commands(weights: Mapping[str, np.ndarray], x: np.ndarray) -> tuple[list[dic
     return [*load, *show, {"repeat": 1}], len(load)
 
 
-class Classifier(wiring.Component):
+class RomClassifier(wiring.Component):
     """Members
     -------
     leds : Out(4)
@@ -126,7 +126,7 @@ def trained() -> Kernel:
     return golden
 
 
-def simulate(design: Classifier, count: int) -> list[int]:
+def simulate(design: RomClassifier, count: int) -> list[int]:
     """The first ``count`` classes on the LEDs."""
     classes: list[int] = []
 
@@ -146,7 +146,7 @@ def simulate(design: Classifier, count: int) -> list[int]:
 def main(count: int = 6) -> tuple[list[int], list[int]]:
     golden = trained()
     _, _, x, y = samples()
-    design = Classifier(golden.weights, x[: count - 1])  # then the first sample repeats
+    design = RomClassifier(golden.weights, x[: count - 1])  # then the first sample repeats
     expected = [int(c) for c in golden.predict(x[: count - 1])]
     expected.append(expected[0])
     shown = simulate(design, count)

@@ -4,8 +4,8 @@ Copy this file and the network.bin of `equilif export DIR --network FILE --board
 microcontroller.  It needs nothing of equilif:
 
     from machine import UART
-    from microcontroller import Board
-    board = Board(UART(1, 1_000_000, timeout=1000), "network.bin")
+    from microcontroller import EngineClient
+    board = EngineClient(UART(1, 1_000_000, timeout=1000), "network.bin")
     board.learn(inputs, 3)       # inputs: 8-bit values, one for each input of the network
     print(board.predict(inputs))
 
@@ -22,7 +22,7 @@ FIELDS = 26  #: 32-bit words of the network after the four of the preamble
 TRIES = 3
 
 
-class Board:
+class EngineClient:
     def __init__(self, uart, path):
         self.uart = uart
         self.sequence = 0

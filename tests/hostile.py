@@ -156,10 +156,16 @@ def values_of(schema: Schema) -> list[Any]:
 
 
 def bad(schema: Schema) -> st.SearchStrategy[Any]:
-    """Values that a schema refuses: of another type, outside of its limits, and just outside."""
-    edges = [value for value in limits_of(schema) if not fits(schema, value)]
-    others = WRITTEN.filter(lambda value: not fits(schema, value))
-    return st.sampled_from(edges) | others if edges else others
+    """Values that a schema refuses: of another type, or outside of its limits."""
+    return WRITTEN.filter(lambda value: not fits(schema, value))
+
+
+def refuse(check: Callable[[Any], object], schema: Schema, examples: int) -> None:
+    """Check every value just outside of the limits of a schema, and others that it refuses."""
+    for value in limits_of(schema):
+        if not fits(schema, value):
+            check(value)
+    attempt(check, bad(schema), examples=examples)
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from equilif_boards import BOARDS
-from equilif_boards.build import Plan
+from equilif_boards.build import BuildPlan
 from equilif_boards.checks import pins
 
 #: the boards with a small engine (elaborates in a second)
@@ -14,8 +14,8 @@ SMALL = {
     name: replace(board, config=replace(board.config, lanes=2, tiles=512, value_groups=64, state_groups=16))
     for name, board in BOARDS.items()
 }
-#: Plan.of, cached
-planned = cache(Plan.of)
+#: BuildPlan.of, cached
+planned = cache(BuildPlan.of)
 
 
 def pads(board) -> set[str]:

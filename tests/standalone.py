@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from equilif.host.client import Client
-from equilif.host.store import Samples, Store, TrainingJob
+from equilif.host.store import FlashStore, StoredSamples, TrainingJob
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, Area, Flash
@@ -96,7 +96,7 @@ def training_job(n=9, epochs=EPOCHS, pause=0):
         network=NETWORK,
         weights=NETWORK.initial_weights(4),
         rates=[max(0.01, 0.12 * 0.8**k) for k in range(epochs)],
-        samples=Samples(labels=rng.integers(0, 3, n), x=x),
+        samples=StoredSamples(labels=rng.integers(0, 3, n), x=x),
         seed=SEED,
         counter=77,
         pause=pause,
@@ -113,7 +113,7 @@ def new(content=None):
 
 @functools.cache
 def store(n=9, epochs=EPOCHS, pause=0):
-    return Store.of_job(new().identity, training_job(n, epochs, pause))
+    return FlashStore.of_job(new().identity, training_job(n, epochs, pause))
 
 
 @functools.cache
@@ -134,8 +134,8 @@ def content_of(store):
 def with_tests():
     """A store with 7 test samples."""
     x = np.random.default_rng(8).integers(0, 256, (7, 5)).astype(np.uint8)
-    test_samples = Samples(labels=np.arange(7) % 3, x=x)
-    return Store.of_job(new().identity, replace(training_job(), tests=test_samples)), test_samples
+    test_samples = StoredSamples(labels=np.arange(7) % 3, x=x)
+    return FlashStore.of_job(new().identity, replace(training_job(), tests=test_samples)), test_samples
 
 
 def slot(k):

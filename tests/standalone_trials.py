@@ -15,7 +15,7 @@ import numpy as np
 
 from equilif.host.client import Client
 from equilif.host.journal import begin_tests, in_tests
-from equilif.host.store import Samples, Store
+from equilif.host.store import FlashStore, StoredSamples
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
@@ -45,12 +45,12 @@ from equilif_golden.link.standalone import (
     REGISTERS,
     WRITABLE,
     Fault,
-    Phase,
+    TrainerPhase,
     order,
 )
 from equilif_golden.schedule import Schedule
-from equilif_sim.board import Board
-from equilif_sim.link.frames import Frames
+from equilif_sim.board import SimulatedBoard
+from equilif_sim.link.frames import RandomFrames
 from tests.standalone import (
     AREA,
     CONFIG,
@@ -122,9 +122,9 @@ def many_samples(rtl):
     network = dataclasses.replace(NETWORK, schedule=Schedule(free=60, nudged=20, window=8))
     d = training_job()
     x = np.random.default_rng(1).integers(128, 256, (300, 5)).astype(np.uint8)
-    many = Samples(labels=np.arange(300) % 3, x=x)
+    many = StoredSamples(labels=np.arange(300) % 3, x=x)
     job = dataclasses.replace(d, network=network, rates=d.rates[:1], samples=many)
-    content = content_of(Store.of_job(new().identity, job))
+    content = content_of(FlashStore.of_job(new().identity, job))
     put(rtl, content)
     first = rtl.cycles
     rtl.work(LIMIT)
@@ -294,7 +294,7 @@ def stop_after_a_frame(rtl):
         before = client.registers
         assert before.epoch < 40, "stops come too seldom for this test"
         client.control_trainer(run=0)
-        if before.phase == Phase.LEARN:
+        if before.phase == TrainerPhase.LEARN:
             rtl.work(LIMIT)
             now = client.registers
             # or it was at the beginning of an epoch, whose list is played to its end
@@ -369,7 +369,7 @@ def cycles(rtl):
             rtl.step(20_000)
             client = Client(rtl, timeout=0.05)
             client._sequence = 1  # a random one may be escaped on the line, and take longer
-            assert client.registers.phase == Phase.BOOT
+            assert client.registers.phase == TrainerPhase.BOOT
         first = rtl.cycles
         rtl.work(LIMIT)
         found.append(rtl.cycles - first)
@@ -483,7 +483,7 @@ def reads_at_any_time(rtl):
     compared(rtl, device)
 
 
-class OwnFrames(Frames):
+class OwnFrames(RandomFrames):
     """Also frames of flash and trainer, right and wrong."""
 
     def program(self):
@@ -573,7 +573,7 @@ def hostile_commands(rtl):
 
 
 #: in the order of what they cost
-TRIALS: dict[str, Callable[[Board], object]] = {
+TRIALS: dict[str, Callable[[SimulatedBoard], object]] = {
     "learning-1": lambda rtl: learning(rtl, 1, 1, 0),
     **{f"damaged-flash-{k}": partial(damaged_flash, damage=k) for k in range(8)},
     **{f"oversized-sample-{k}": partial(oversized_sample, values=v) for k, v in enumerate(VALUES)},

@@ -110,14 +110,7 @@ def test_saved_network_continues(iris, tmp_path):
 
 @pytest.mark.parametrize(
     "names",
-    [
-        (0, 1, 2),
-        (-1, 0, 7),
-        ("5", "10", "90"),
-        ("01", "1", "x"),
-        (1.0, 2.0, 3.0),
-        (False, True, True),
-    ],
+    [(0, 1, 2), (-1, 0, 7), ("5", "10", "90"), ("01", "1", "x"), (1.0, 2.0, 3.0), (False, True, True)],
 )
 def test_saved_classes_and_columns(names, iris, tmp_path):
     """Type, order and columns; a clone is the same network."""

@@ -197,8 +197,8 @@ def test_interrupted_training_changes_nothing(monkeypatch):
     kernel = Kernel(NET, learning_rate=0.01)
     before = kernel.weights
 
-    def interrupted(plan, updates, w, *_):
-        w[:] = 0
+    def interrupted(steps, memories, *_):
+        memories.w[:] = 0
         raise KeyboardInterrupt
 
     monkeypatch.setattr("equilif_golden.kernel.train_samples", interrupted)
@@ -236,8 +236,8 @@ def test_kernel_without_cache():
     code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + BEGIN
     code += """
 from equilif_golden.reference import Reference
-from equilif_golden import compiled
-assert type(compiled.settle_samples._cache).__name__ == "NullCache"
+from equilif_golden import executor
+assert type(executor.settle_samples._cache).__name__ == "NullCache"
 print((predicted == Reference(net, kernel.weights).infer(x).prediction).all())
 """
     assert run(code, NUMBA_CACHE_DIR="") == "True"

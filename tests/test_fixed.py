@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import pickle
 from fractions import Fraction
@@ -66,24 +64,6 @@ def test_shift_right_floor():
 
 
 @pytest.mark.parametrize(
-    "wrong, message",
-    [
-        ({"fraction": 3}, "fraction.*4..13.*3"),
-        ({"fraction": 14}, "fraction.*4..13.*14"),
-        ({"weight_width": 17}, "weight_width.*4..16.*17"),
-        (
-            {"accumulator_width": 19},
-            r"accumulator_width.*20\.\.32.*19",
-        ),
-        ({"accumulator_width": 33}, r"accumulator_width.*20\.\.32.*33"),
-    ],
-)
-def test_invalid_numerics(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        Numerics(**wrong)
-
-
-@pytest.mark.parametrize(
     "numerics",
     [Numerics(), Numerics(fraction=13, accumulator_width=20), Numerics(fraction=8, weight_width=10)],
     ids=str,
@@ -102,29 +82,18 @@ ARRAY = np.arange(6).reshape(2, 3)
 @pytest.mark.parametrize(
     "values, message",
     [
-        (
-            ARRAY / 2,
-            "0..9.*float64.*Fixed.quantize",
-        ),
+        (ARRAY / 2, "0..9.*float64.*Fixed.quantize"),
         (ARRAY * 1.0, "astype"),
         (np.float32(3), "not float32 values"),
         ([1, math.nan], r"\(nan\)$"),
         ([1, math.inf], r"\(inf\)$"),
         (ARRAY > 2, "np.flatnonzero"),
-        (True, "not bool values"),
-        (ARRAY * 1j, "complex128"),
-        (["1", "2"], "such as '1'"),
-        ([b"1"], "b'1'"),
         (None, "None"),
-        (ARRAY.astype(object), "such as 0"),
         ([[1, 2], [3]], r"\[\[1, 2\], \[3\]\]"),
-        (np.array(["2020-01-01"], "M8[D]"), "not datetime64"),
-        (np.zeros(3, [("a", int)]), "not "),
         (ARRAY + 5, "0..9.*5..10"),
         (-1, "0..9.*-1$"),
         (2**63, "0..9.*9223372036854775808$"),
         (np.array([2**64 - 7], np.uint64), "0..9.*18446744073709551609$"),
-        ([2**70], "must be integers"),
     ],
     ids=str,
 )
@@ -167,69 +136,12 @@ def test_empty_range():
         integers([0], "rows", 0, -1)
 
 
-@pytest.mark.parametrize(
-    "x, message",
-    [
-        (math.nan, "quantize.*nan"),
-        ([0.5, math.inf], "finite.*inf"),
-        ([-math.inf], "finite.*-inf"),
-        ([True], "real numbers"),
-        ([1j], "real numbers.*1j"),
-        (["0.5"], "'0.5'"),
-        (None, "None"),
-        ([[1.0], [1.0, 2.0]], "array of real"),
-    ],
-    ids=str,
-)
-def test_quantize_needs_finite_numbers(x, message):
-    with pytest.raises(ValueError, match=message):
-        SQ(4, 12).quantize(x)
-
-
 def test_quantize_saturates_huge_numbers():
     fmt = SQ(4, 12)
     assert fmt.quantize([1e15, 1e16, 1e300, -1e15, -1e300, 2**62]).tolist() == [fmt.hi] * 3 + [fmt.lo] * 2 + [
         fmt.hi
     ]
     assert fmt.quantize(np.float32(0.5)) == 2048 and fmt.quantize(1) == 4096
-
-
-@pytest.mark.parametrize(
-    "value", [0.5, 3.0, "3", None, True, np.bool_(False), math.nan, [3], np.array([3]), 3j]
-)
-def test_check_integer(value):
-    with pytest.raises(ValueError, match=r"size.*1\.\.9") as e:
-        check_int(value, "size", 1, 9)
-    assert "\n" not in str(e.value)
-
-
-@pytest.mark.parametrize("value", [0, 10, -(10**30), np.int64(10)])
-def test_integer_range(value):
-    with pytest.raises(ValueError, match=rf"size.*1\.\.9.*{str(value)[:5]}"):
-        check_int(value, "size", 1, 9)
-
-
-@pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
-def test_integer_becomes_python_int(value):
-    assert type(check_int(value, "size", 1, 9)) is int
-
-
-@pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -1e-9, 2.1, "1", None, True, [1.0], np.array([1.0]), 1j, 10**400]
-)
-def test_finite_number(value):
-    with pytest.raises(ValueError, match=r"beta.*0\.\.2") as e:
-        check_float(value, "beta", 0, 2)
-    assert "\n" not in str(e.value)
-    with pytest.raises(ValueError, match="eta.*least 0.*-1"):
-        check_float(-1, "eta", 0, math.inf)
-
-
-@pytest.mark.parametrize("value", [0, 1, "yes", None, [], np.int64(1)])
-def test_booleans(value):
-    with pytest.raises(ValueError, match="feedback.*true or false"):
-        check_bool(value, "feedback")
-    assert check_bool(np.bool_(True), "feedback") is True
 
 
 @pytest.mark.parametrize(
@@ -258,10 +170,7 @@ def test_place_of_invalid_value(check, key, place, name):
 
 
 def test_prefix_of_place():
-    for error, place in (
-        (PlacedError("no", ("b", 3)), ("a", "b", 3)),
-        (ValueError("no"), ("a",)),
-    ):
+    for error, place in ((PlacedError("no", ("b", 3)), ("a", "b", 3)), (ValueError("no"), ("a",))):
         with pytest.raises(PlacedError, match="^no$") as e, placed("a"):
             raise error
         assert e.value.place == place
@@ -289,12 +198,6 @@ def test_format_width(i, f):
     with pytest.raises(ValueError, match="bits|width"):
         SQ(i, f)
     assert SQ(1, 52).quantize([-9, 9]).tolist() == [-(2**52), 2**52 - 1]
-
-
-def test_descriptions_hold_python_numbers():
-    numerics = Numerics(fraction=np.int64(10), weight_width=np.uint8(12))
-    assert json.loads(json.dumps(dataclasses.asdict(numerics))) == dataclasses.asdict(numerics)
-    assert numerics == Numerics(fraction=10, weight_width=12)
 
 
 @pytest.mark.parametrize("fraction", range(4, 14))

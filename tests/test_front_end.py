@@ -16,7 +16,7 @@ from equilif_golden.front_end.segmentation import (
     LONGEST,
     SHORTEST,
     Segmentation,
-    State,
+    SegmentationState,
     Verdict,
     whole,
 )
@@ -177,7 +177,7 @@ def test_word_between_silence():
 def test_verdicts(parts, flags, verdicts):
     found, segmentation = words(*parts, **flags)
     assert [w.verdict for w in found] == verdicts
-    assert segmentation.state is not State.WORD
+    assert segmentation.state is not SegmentationState.WORD
 
 
 def test_floor_follows_noise():
@@ -220,7 +220,7 @@ def test_end_of_a_stream():
     segmentation = Segmentation()
     assert not segmentation.feed(frames([10] * 20 + [150] * 30))
     assert [w.last for w in segmentation.finish()] == [49]
-    assert segmentation.state is State.WAITING
+    assert segmentation.state is SegmentationState.WAITING
     assert whole(frames([10, 150, 45, 43])).last == 2
 
 

@@ -174,21 +174,8 @@ ONE = Hopfield.of([[1, 2, 3]])
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Hopfield([1, 2]), r"\(1 to 1024, at least 1\).*\(2,\)"),
-        (lambda: Hopfield(np.zeros((0, 3), int)), r"not \(0, 3\)"),
         (lambda: Hopfield(np.zeros((1025, 2), int)), r"not \(1025, 2\)"),
-        (
-            lambda: Hopfield([[4065]]),
-            r"patterns.*-4096\.\.4064.*4065\.\.4065",
-        ),
-        (lambda: Hopfield([[-4097]]), "range"),
-        (lambda: Hopfield([[40000]]), r"patterns.*-32768\.\.32767"),
-        (lambda: Hopfield.of([[128]]), r"patterns.*-128\.\.127.*128"),
-        (lambda: Hopfield([[1]], sharpness=6), r"sharpness.*2\.\.5.*6"),
-        (
-            lambda: Hopfield([[1]], sharpness=-2, numerics=Numerics(fraction=8)),
-            "9.*13.*8",
-        ),
+        (lambda: Hopfield([[1]], sharpness=-2, numerics=Numerics(fraction=8)), "9.*13.*8"),
         (lambda: Hopfield.of([[1]], numerics=Numerics(fraction=6)), "7.*6"),
         (lambda: Hopfield(np.full((1, 600), 4064), sharpness=5), "saturate the 18-bit exponent"),
         (
@@ -199,8 +186,6 @@ ONE = Hopfield.of([[1, 2, 3]])
             lambda: Hopfield(np.full((1, 2000), 4064), sharpness=2, numerics=Numerics(accumulator_width=22)),
             "overflow the 22-bit accumulator",
         ),
-        (lambda: ONE.recall([1, 2]), r"cue.*\(3,\).*\(2,\)"),
-        (lambda: ONE.recall([1, 2, 128]), r"cue.*-128\.\.127"),
         (
             lambda: HopfieldOnEngine(ONE, EngineConfig(numerics=Numerics(fraction=10))),
             "fraction=12.*fraction=10",

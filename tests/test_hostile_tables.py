@@ -16,12 +16,12 @@ import pytest
 from equilif.training.settings import netfile, tables
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import OPTIONS
-from equilif_golden.fixed import Fixed, Numerics
+from equilif_golden.fixed import Fixed, Numerics, short_repr
 from equilif_golden.network import Synapse
 from equilif_golden.places import PlacedError
 from equilif_golden.populations import KINDS, Population
 from equilif_golden.schedule import Schedule
-from tests.hostile import OBJECTS, Schema, attempt, bad, fits, schema_of, tried
+from tests.hostile import SCALARS, Schema, fits, refuse, schema_of, tried
 
 SCHEMAS = {name: table.model_json_schema()["properties"] for name, table in tables.TABLES.items()}
 #: keys that must be there, and a network for them
@@ -40,7 +40,7 @@ FILE: dict[str, list[tuple[str, Any]]] = {
 HEADINGS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "population": ("population.hidden", ("population", "hidden")),
     "synapse": ("[synapse]", ("synapse", 0)),
-    **{name: (name, (name,)) for name in ("phases", "learning", "rates", "start", "numbers")},
+    **{name: (name, (name,)) for name in ("phases", "learning", "rates", "text", "start", "numbers")},
 }
 
 
@@ -54,8 +54,8 @@ def toml(value: Any) -> str:
 
 def file_with(table: str, key: str, value: Any) -> str:
     """A network file with a value, on the line of its key."""
-    content = FILE | ({"rates": [("epochs", 1)]} if table == "rates" else {})
-    if table == "rates":
+    content = FILE | ({table: [("epochs", 1)]} if table in ("rates", "text") else {})
+    if table in ("rates", "text"):
         del content["learning"]
     heading, _ = HEADINGS[table]
     content[heading] = [(k, v) for k, v in content[heading] if k != key] + [(key, value)]
@@ -98,7 +98,7 @@ def test_bad_value_in_file(table, key, examples, tmp_path):
         assert e.value.file == path and e.value.line is not None
         assert text.splitlines()[e.value.line - 1].startswith(key)
 
-    attempt(check, bad(SCHEMAS[table][key]), examples=examples)
+    refuse(check, SCHEMAS[table][key], examples)
 
 
 # -- objects of the golden model -------------------------------------------------------------------
@@ -124,15 +124,17 @@ def fields_of() -> dict[str, tuple[Made, str, Schema]]:
     for made, table in ((Schedule, "phases"), (Numerics, "numbers"), (Synapse, "synapse")):
         needed = {"pre": "a", "post": "b"} if made is Synapse else {}
         for f in dataclasses.fields(made):
-            if f.name in SCHEMAS[table]:
-                call = lambda made=made, needed=needed, **values: made(**needed, **values)  # noqa: E731
-                found[f"{made.__name__}.{f.name}"] = (call, f.name, SCHEMAS[table][f.name])
+            if f.name in SCHEMAS[table] or f.name in needed:
+                call = lambda made=made, needed=needed, **values: made(**needed | values)  # noqa: E731
+                schema = SCHEMAS[table].get(f.name, {"type": "string"})
+                found[f"{made.__name__}.{f.name}"] = (call, f.name, schema)
     for kind, good in POPULATIONS.items():
+        call = lambda kind=kind, good=good, **values: Population(  # noqa: E731
+            **{"name": "p", "kind": kind} | good | values
+        )
+        found[f"{kind}.name"] = (call, "name", {"type": "string"})
         for f in dataclasses.fields(KINDS[kind]):
             if f.name in SCHEMAS["population"]:
-                call = lambda kind=kind, good=good, **values: Population(  # noqa: E731
-                    **{"name": "p", "kind": kind} | good | values
-                )
                 schema = SCHEMAS["population"][f.name]
                 if f.default is not None or f.name in ("kind", "size"):
                     schema = {**schema, **schema.get("anyOf", [{}])[0]} | {
@@ -141,6 +143,9 @@ def fields_of() -> dict[str, tuple[Made, str, Schema]]:
                 found[f"{kind}.{f.name}"] = (call, f.name, schema)
     # a table has the range of the default number formats
     found["Schedule.threshold"] = (Schedule, "threshold", schema_of(float, 0, 1 << 16))
+    # limits that depend on the other widths
+    for name, least in (("accumulator_width", 20), ("charge_width", 16)):
+        found[f"Numerics.{name}"] = (Numerics, name, schema_of(int, least, 32))
     engine = {"lanes": LANES} | {name: schema_of(int, 4, top) for name, top in SIZES.items()}
     engine |= {name: schema_of(bool) for name in OPTIONS}
     engine |= {"pipeline": schema_of(str, None, None, *Pipeline), "numerics": {"type": "null"}}
@@ -161,6 +166,24 @@ def test_every_kind_of_population_is_tried():
         assert field == "numerics" or fits(schema, value), (field, value)
 
 
+def plain(schema: Schema, value: Any) -> Any:
+    """The same value as a type of Python."""
+    kinds = {option.get("type") for option in schema.get("anyOf", [schema])}
+    if value is None or isinstance(value, str | list | tuple):
+        return value
+    return bool(value) if "boolean" in kinds else int(value) if "integer" in kinds else float(value)
+
+
+def outcome(call: Made, field: str, value: Any) -> Any:
+    """The stored value and its type, or that it was refused."""
+    try:
+        found = getattr(call(**{field: value}), field)
+    except ValueError as e:
+        assert is_one_line(e)
+        return "refused"
+    return type(found), found
+
+
 @tried(10, 200)
 @pytest.mark.parametrize("name", FIELDS)
 def test_bad_value_of_object(name, examples):
@@ -169,9 +192,12 @@ def test_bad_value_of_object(name, examples):
     def check(value: Any) -> None:
         with pytest.raises(ValueError) as e:
             call(**{field: value})
-        assert is_one_line(e.value) and (field in getattr(e.value, "place", ()) or field in str(e.value))
+        named = field in getattr(e.value, "place", ()) or field in str(e.value)
+        assert is_one_line(e.value) and (named or short_repr(value) in str(e.value))
 
-    for value in OBJECTS:
-        if not fits(schema, value):
+    for value in SCALARS:
+        if fits(schema, value):
+            assert outcome(call, field, value) == outcome(call, field, plain(schema, value))
+        else:
             check(value)
-    attempt(check, bad(schema), examples=examples)
+    refuse(check, schema, examples)

@@ -379,6 +379,18 @@ def test_kernel_equals_reference_with_self_attention(case):
     check_kernel(*case)
 
 
+@pytest.mark.parametrize("hidden", [60, 100])
+def test_more_weights_than_an_engine(hidden):
+    """The second synapse begins beyond 2**15 and beyond 2**16 weights."""
+    network = Network.chain(700, hidden, 3)
+    x = np.random.default_rng(hidden).integers(0, 256, (1, 700))
+    kernel, reference = (kind(network, learning_rate=0.05) for kind in (Kernel, Reference))
+    kernel.train(x, [1])
+    reference.train(x, [[0, 255, 0]])
+    assert all((kernel.weights[name] == w).all() for name, w in reference.weights.items())
+    assert any((w != network.initial_weights()[name]).any() for name, w in reference.weights.items())
+
+
 def check_engines(network, weights, eta, counter, x, labels, sequences, configs=None):
     reference = Reference(network, weights, learning_rate=eta, counter=counter)
     chips = []
@@ -914,7 +926,7 @@ def test_long_average_does_not_overflow():
 
 def test_arrays_of_every_kind_compile_once():
     """Read-only arrays, slices and other types cause no recompilation."""
-    from equilif_golden.compiled import settle_samples, train_samples
+    from equilif_golden.executor import settle_samples, train_samples
 
     kernel = Kernel(SMALL, learning_rate=0.01)
     frozen = np.frombuffer(IMAGES.tobytes(), np.uint8).reshape(9, 6)

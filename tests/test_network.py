@@ -49,9 +49,7 @@ NET = Network(
 )
 M, Q = Attention("m", 5), Relay("q", 6, heads=2)
 MEMORY = Network(
-    (X, B, Y, M, Q),
-    (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")),
-    "y",
+    (X, B, Y, M, Q), (Synapse("x", "y"), Synapse("m", "q"), Synapse("b", "q"), Synapse("q", "y")), "y"
 )
 LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True), Q))
 
@@ -64,10 +62,7 @@ LOADED = replace(MEMORY, populations=(X, B, Y, replace(M, dynamic_patterns=True)
         ({"synapses": (Synapse("h", "x"),)}, "h-x.*x-h"),
         ({"synapses": (Synapse("h", "h"),)}, "h-h"),
         ({"synapses": (Synapse("h", "y"), Synapse("h", "y"))}, "synapse h-y occurs twice"),
-        (
-            {"synapses": (Synapse("x", "h", feedback=False),)},
-            "x-h.*feedback",
-        ),
+        ({"synapses": (Synapse("x", "h", feedback=False),)}, "x-h.*feedback"),
         ({"output": "x"}, "output.*'x'"),
         ({"output": "z"}, "output.*'z'"),
         ({"populations": (B, H, Y), "synapses": (Synapse("h", "y"),)}, "needs an input population"),
@@ -88,30 +83,12 @@ def test_network_validation(change, message):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (
-            {"populations": (X, B, Y, replace(M, sharpness=1), Q)},
-            r"'m'.*sharpness.*2\.\.5.*1",
-        ),
-        (
-            {"populations": (X, B, Y, replace(M, sharpness=6), Q)},
-            r"'m'.*sharpness.*2\.\.5.*6",
-        ),
-        (
-            {"schedule": Schedule(free=10)},
-            "free 10.*nudged 4",
-        ),
-        (
-            {"schedule": Schedule(nudged=6)},
-            "free 12.*nudged 6",
-        ),
-        (
-            {"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))},
-            "'m'.*0",
-        ),
-        (
-            {"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))},
-            "'q'.*0",
-        ),
+        ({"populations": (X, B, Y, replace(M, sharpness=1), Q)}, r"'m'.*sharpness.*2\.\.5.*1"),
+        ({"populations": (X, B, Y, replace(M, sharpness=6), Q)}, r"'m'.*sharpness.*2\.\.5.*6"),
+        ({"schedule": Schedule(free=10)}, "free 10.*nudged 4"),
+        ({"schedule": Schedule(nudged=6)}, "free 12.*nudged 6"),
+        ({"synapses": (Synapse("x", "y"), Synapse("b", "q"), Synapse("q", "y"))}, "'m'.*0"),
+        ({"populations": (X, B, Y, Q), "synapses": (Synapse("x", "y"), Synapse("q", "y"))}, "'q'.*0"),
         (
             {
                 "populations": (X, B, Y, M, Q, replace(Q, name="r")),
@@ -127,16 +104,11 @@ def test_network_validation(change, message):
             "'q'.*2",
         ),
         ({"output": "q"}, "output.*'q'"),
-        (
-            {"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]},
-            "input",
-        ),
+        ({"populations": (B, Y, M, Q), "synapses": MEMORY.synapses[1:]}, "input"),
         (
             {"populations": (X, B, Y, M, replace(Q, size=2046)), "synapses": MEMORY.synapses[:3]},
             "'m'.*1023.*26-bit.*1022",
         ),
-        ({"populations": (X, B, Y, replace(M, size=1023), Q)}, "'q'.*1023"),
-        ({"populations": (X, B, replace(Y, size=1022), M, Q)}, "'q'.*1023"),
         ({"populations": (X, B, Y, M, replace(Q, size=1020))}, "'y'.*1023"),
         (
             {
@@ -234,32 +206,11 @@ def test_valid_synapses(pre, post):
     "make, message",
     [
         (lambda: Relay("q", 6, heads=4), "'q'.*6.*4 heads"),
-        (lambda: anything("h", 6, heads=2), "'h'.*heads"),
-        (
-            lambda: Attention("m", 1025),
-            "population.*'m'.*1024.*1025",
-        ),
-        (
-            lambda: anything("h", 3, dynamic_patterns=True),
-            "'h'.*dynamic_patterns",
-        ),
-        (lambda: any_lif("h", 3, "relay"), "'h'.*kind.*'relay'"),
         (lambda: Network.attention(5, 4, 2), "output size"),
-        (
-            lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3),
-            r"\(up to 3, width\)",
-        ),
+        (lambda: Tokens.of([np.zeros((3, 2), int), np.zeros((4, 2), int)], 3), r"\(up to 3, width\)"),
         (lambda: Tokens.of([np.zeros(3, int)], 3), r"\(up to 3, width\).*\(3,\)"),
-        (lambda: Population("h", 1, "dense"), "'h'.*kind.*'dense'"),
         (lambda: Network.chain(3), "input.*output size"),
-        (
-            lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)),
-            "2 layers, not 1",
-        ),
-        (lambda: Schedule(free=3), r"free.*4\.\.511.*3"),
-        (lambda: Schedule(nudged=512), r"nudged.*4\.\.511.*512"),
-        (lambda: Schedule(threshold=0.3).raw(), "threshold.*power of two"),
-        (lambda: Schedule(beta=1e-5).raw(), "one step"),
+        (lambda: Network.chain(3, 4, 2, learning_rate_scales=(1.0,)), "2 layers, not 1"),
         (
             lambda: Schedule(beta=2, threshold=2.0, window=4).raw(Numerics(fraction=13)),
             "beta.*threshold.*4.0",
@@ -276,11 +227,7 @@ def test_invalid_parts(make, message):
     [
         (LOADED, None, "give tokens"),
         (MEMORY, Tokens.of([np.zeros((5, 3), int)], 5), "tokens"),
-        (
-            LOADED,
-            Tokens.of([np.zeros((5, 3), int)] * 2, 5),
-            r"\(1, 5, 3\).*\(2, 5, 3\).*\(2, 5\)",
-        ),
+        (LOADED, Tokens.of([np.zeros((5, 3), int)] * 2, 5), r"\(1, 5, 3\).*\(2, 5, 3\).*\(2, 5\)"),
         (LOADED, Tokens.of([np.zeros((4, 3), int)], 4), r"not \(1, 4, 3\)"),
         (LOADED, Tokens.of([np.zeros((5, 6), int)], 5), r"not \(1, 5, 6\)"),
         (LOADED, Tokens(np.zeros((1, 5, 3), np.int64), np.ones((1, 4), bool)), r"and \(1, 4\)"),
@@ -417,24 +364,6 @@ def test_initial_network_spikes():
 
 
 @pytest.mark.parametrize(
-    "spoil, message",
-    [
-        (lambda w: w.pop("x-h"), "b-h, h-y, x-y"),
-        (
-            lambda w: w.update({"x-h": np.zeros((4, 3), int)}),
-            r"x-h.*\(4, 3\).*\(3, 4\)",
-        ),
-        (lambda w: w["h-y"].fill(2**15), r"h-y.*-32768\.\.32767"),
-    ],
-)
-def test_check_weights(spoil, message):
-    w = NET.initial_weights()
-    spoil(w)
-    with pytest.raises(ValueError, match=message):
-        NET.check_weights(w)
-
-
-@pytest.mark.parametrize(
     "net",
     [
         *(replace(NET, schedule=schedule) for schedule in SCHEDULES),
@@ -494,20 +423,6 @@ def test_bad_weights_are_not_saved(tmp_path):
     assert not (tmp_path / "net.npz").exists()
 
 
-def test_files_of_other_kinds(tmp_path):
-    save(tmp_path / "whole.npz", NET, NET.initial_weights())
-    whole = (tmp_path / "whole.npz").read_bytes()
-    for raw in (b"", b"hello", whole[: len(whole) // 2]):
-        (tmp_path / "broken.npz").write_bytes(raw)
-        with pytest.raises(ValueError, match=r"broken\.npz"):
-            load(tmp_path / "broken.npz")
-    np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match=r"other\.npz"):
-        load(tmp_path / "other.npz")
-    with pytest.raises(FileNotFoundError):
-        load(tmp_path / "missing.npz")
-
-
 @pytest.mark.parametrize("name", ["", "a-b", "(target)", "a b"])
 def test_population_names(name):
     with pytest.raises(ValueError, match="letters, digits"):
@@ -559,18 +474,11 @@ def described(**change):
 X_H = NET.initial_weights()["x-h"]
 DAMAGED = {
     "a text": (b"hello, world\n" * 9, "complete .npz file"),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(99), "complete .npz file"),
-    "nothing": (b"", "complete .npz file"),
     "no network": (parts(network=None), "it has no network"),
     "one array too few": (parts(**{"weights/x-h": None}), "its network needs network.npy, weights/b-h.npy"),
     "one array too many": (parts(extra=np.zeros(3)), "it has extra.npy, network.npy"),
     "real weights": (parts(**{"weights/x-h": X_H / 4096}), "weights/x-h must be integers, not float64"),
     "selected weights": (parts(**{"weights/x-h": X_H > 0}), "weights/x-h must be integers, not bool"),
-    "complex weights": (parts(**{"weights/x-h": X_H * 1j}), "weights/x-h must be integers, not complex128"),
-    "weights as objects": (
-        parts(**{"weights/x-h": X_H.astype(object)}),
-        "weights/x-h must be integers, not object",
-    ),
     "weights that wrap": (
         parts(**{"weights/x-h": np.full(X_H.shape, 2**64 - 7, np.uint64)}),
         r"weights of x-h must lie in -32768..32767, not 18446744073709551609",
@@ -580,7 +488,6 @@ DAMAGED = {
     "several networks": (parts(network=np.array(["{}"] * 2)), r"network has shape \(2,\), not \(\)"),
     "a network that is no JSON": (parts(network=np.array("{")), "Expecting property name"),
     "a network that is a list": (parts(network=np.array("[]")), r"is described by fields, not by \[\]"),
-    "a network of nothing": (parts(network=np.array("null")), "is described by fields, not by None"),
     "a network without populations": (parts(network=np.array("{}")), "description has no populations"),
     "a deep network": (parts(network=np.array("[" * 5000)), "recursion|Expecting value"),
     "populations that are no list": (
@@ -600,10 +507,7 @@ DAMAGED = {
         "threshold must be a number in 0..65536, not inf",
     ),
     "half a window": (parts(network=described(schedule={"window": 7.5})), "window must be an integer"),
-    "an unknown field": (
-        parts(network=described(numerics={"width": 3})),
-        "a Numerics has no width",
-    ),
+    "an unknown field": (parts(network=described(numerics={"width": 3})), "a Numerics has no width"),
     "a field of another kind": (
         parts(network=described(populations=[{"name": "x", "size": 3, "kind": "input", "heads": 2}])),
         "population 'x': .*heads",
@@ -645,43 +549,6 @@ def test_decompression_limit(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 10_000_000, name
-
-
-def test_damaged_bytes(tmp_path):
-    """With any byte inverted, loading fails or gives the saved network."""
-    path = tmp_path / "net.npz"
-    w = NET.initial_weights()
-    save(path, NET, w)
-    whole = bytearray(path.read_bytes())
-    found = 0
-    for at in range(0, len(whole), 3):
-        spoiled = whole.copy()
-        spoiled[at] ^= 255
-        path.write_bytes(spoiled)
-        try:
-            network, weights = load(path)
-        except ValueError as e:
-            assert "net.npz is not a network saved by equilif" in str(e) and "\n" not in str(e)
-            found += 1
-        else:
-            assert network == NET and all((weights[n] == a).all() for n, a in w.items())
-    assert found > len(whole) / 6
-
-
-def test_save_numpy_numbers(tmp_path):
-    network = Network.chain(
-        np.int64(5),
-        np.int32(3),
-        schedule=Schedule(free=np.int64(16), beta=np.float32(0.5)),
-    )
-    save(tmp_path / "net.npz", network, network.initial_weights())
-    assert load(tmp_path / "net.npz")[0] == network == Network.chain(5, 3, schedule=Schedule(free=16))
-
-
-def test_threshold_codes():
-    """Numbers close to a power of two are rejected."""
-    with pytest.raises(ValueError, match="threshold.*16/4096..2.*1.0001"):
-        Network.chain(3, 2, schedule=Schedule(threshold=1.0001))
 
 
 def test_clamped_populations():

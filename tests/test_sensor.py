@@ -14,12 +14,12 @@ import pytest
 
 from equilif import lesson
 from equilif.data import own
-from equilif.data.encoding.sensor import TOP, SensorWindows, Window
+from equilif.data.encoding.sensor import TOP, SensorWindows, WindowSize
 from equilif.data.formats import Series
 from equilif.hardware import boards
 from equilif.host.client import Client
 from equilif.host.simulate import Simulated
-from equilif.listening import SensorListener
+from equilif.listening import SensorRecognizer
 from equilif.training.run import Run
 from equilif.training.settings import presets
 from equilif.training.storage import saved
@@ -117,7 +117,7 @@ def test_samples_of_recordings(tmp_path):
 def test_values_in_other_units():
     """The training range of a channel becomes that of the ADC; what is beyond is clipped and counted."""
     x = np.array([[-1.0, 5.0], [1.0, 5.0], [3.0, 5.0]] * 32)
-    sensor = SensorWindows.fit(Series.of([x]), Window())
+    sensor = SensorWindows.fit(Series.of([x]), WindowSize())
     assert (sensor.low, sensor.high) == ((-1.0, 5.0), (3.0, 6.0))
     readings, clipped = sensor.readings([[-9.0, 5.0], [1.0, 5.5], [3.0, 7.0]], "values")
     assert readings.tolist() == [[0, 0], [2048, 2048], [TOP, TOP]] and clipped == 2
@@ -175,7 +175,7 @@ def test_other_windows(moves, tmp_path):
     found = own.read(moves / "moves", front_end=True, window=3, windows=4)
     assert found.about.encoding.sensor.steps == 32 and found.data.n_features == 48
     assert len(found.data.x_train) == 3 * len(own.load(moves / "moves", front_end=True).x_train)
-    assert own.again(found.about).digest == found.data.digest
+    assert own.reload(found.about).digest == found.data.digest
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_learn_a_recording(label, moves, network, tmp_path, monkeypatch):
     save_csv(tmp_path / "a.csv", x)
     target = tmp_path / "learned.npz"
     run("listen", network, tmp_path / "a.csv", "--learn", label, "--save", target)
-    before, after = SensorListener(saved.read(network)), SensorListener(saved.read(target))
+    before, after = SensorRecognizer(saved.read(network)), SensorRecognizer(saved.read(target))
     assert after.labels == (*CLASSES, *(["other"] if label == "other" else []))
     memory = after.memory()
     assert len(memory) == 8 and memory.labels[-2:].tolist() == [after.labels.index(label)] * 2
@@ -432,7 +432,7 @@ def test_learn_from_a_board(board, network, tmp_path, monkeypatch):
     made = board(x[0], None, int(Verdict.STUCK), x[1], None)
     target = tmp_path / "learned.npz"
     run("listen", network, "--port", "x", "--learn", "fast", "--utterances", 2, "--save", target)
-    after = SensorListener(saved.read(target))
+    after = SensorRecognizer(saved.read(target))
     memory = after.memory()
     assert (memory.x[-2:] == x).all() and memory.labels.tolist() == [0, 1, 2, 0, 0]
     kernel = Kernel(after.saved.network, saved.read(network).weights, learning_rate=lesson.LEARNING_RATE)
@@ -448,7 +448,7 @@ def test_restore(network, monkeypatch):
     device = Device(CONFIG, front_end=True, max_samples=1)
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(device))
     run("restore", network)
-    listener = SensorListener(saved.read(network))
+    listener = SensorRecognizer(saved.read(network))
     found = listener.saved
     table = SensorTable(found.network, 72, listener.scaling).content(CONFIG)
     there = device.engine.read(Region.VALUE, live.table_first(CONFIG), live.TABLE_BYTES)
@@ -555,7 +555,7 @@ def test_simulated_board(moves, network, tmp_path):
     out = tmp_path / "a.json"
     run("simulate", "icebreaker", "--sensor", moves / "test.npz", "--network", network, "--json", out)
     answers = json.loads(out.read_text())["answers"]
-    listener = SensorListener(saved.read(network))
+    listener = SensorRecognizer(saved.read(network))
     front_end = listener.sensor.front_end()
     front_end.feed(np.full((STEPS, CHANNELS), 2048))
     readings = np.concatenate([r.readings for r in listener.recordings(moves / "test.npz")])

@@ -77,15 +77,9 @@ def test_description_without_table():
     [
         (lambda: Attention("m", 5, table_rows=8), "'m'.*table_rows.*dynamic_patterns"),
         (lambda: Attention("m", 5, dynamic_patterns=True, table_rows=0), "'m'.*table_rows"),
-        (
-            lambda: Kernel(NET).predict(None, tokens=tokens([0], rows=7)),
-            "7.*8",
-        ),
+        (lambda: Kernel(NET).predict(None, tokens=tokens([0], rows=7)), "7.*8"),
         (lambda: Kernel(NET).predict(None, tokens=tokens([8])), r"rows.*0\.\.7.*8"),
-        (
-            lambda: Reference(NET).infer(np.zeros((1, 0), int), Tokens.of([table(2)], 5)),
-            "TokenRows",
-        ),
+        (lambda: Reference(NET).infer(np.zeros((1, 0), int), Tokens.of([table(2)], 5)), "TokenRows"),
         (lambda: Kernel(NET, weights() | {"memory-query": table(7)}), r"memory-query.*\(7, 6\)"),
     ],
 )
@@ -299,10 +293,7 @@ def test_nearest_words():
 
 @pytest.mark.parametrize(
     "change, words, message",
-    [
-        ({}, ["odd33"], "'odd33'.*odd3"),
-        ({"words": ()}, [], "no trained embedding table"),
-    ],
+    [({}, ["odd33"], "'odd33'.*odd3"), ({"words": ()}, [], "no trained embedding table")],
 )
 def test_unknown_words(change, words, message):
     data = replace(named(), **change)

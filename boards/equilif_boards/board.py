@@ -12,7 +12,7 @@ from amaranth.hdl import Value
 from amaranth.lib import io
 
 from equilif_boards.clock import Pll
-from equilif_boards.device import Device
+from equilif_boards.device import Fpga
 from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import AdcFrontEnd, FrontEnd
 from equilif_boards.link import Link
@@ -42,7 +42,7 @@ class Board:
     name: str
     title: str
     platform: Callable[[], Platform]
-    device: Device
+    device: Fpga
     #: approximate price in US dollars, 2025
     cost: int
     clock: type[Pll[Any]]

@@ -110,7 +110,7 @@ class RouteTimeout(NotRouted):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class TimingReport:
     """Timing of the slowest clock.
 
     ``f_max``, ``constraint``: MHz.  ``path_ns``, ``logic_ns``: delay of the critical path, and of its logic.
@@ -135,7 +135,7 @@ class BuildResult:
     bitstream: Path
     manifest: Path
     seed: int
-    timing: Timing
+    timing: TimingReport
     utilisation: Mapping[str, tuple[int, int]]  #: cell type: used, available
     packed_registers: Mapping[str, int]  #: cell type: number with packed registers
     floorplan: Mapping[str, int]  #: numbers of placed and copied cells
@@ -148,14 +148,14 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """Files and commands of a build."""
 
     files: Mapping[str, str]
     commands: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, board: Board) -> Plan:
+    def of(cls, board: Board) -> BuildPlan:
         """Elaborate the board; needs no tools.  ValueError for pins that are used twice or do not exist.
 
         Without source locations, so that the text does not depend on paths.
@@ -199,11 +199,11 @@ def _elaborated(board: Board) -> tuple[Mapping[str, str | bytes], str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthesis:
+class SynthesisResult:
     """A netlist after all passes, with build ID 0, and statistics of the passes."""
 
     board: Board
-    plan: Plan
+    plan: BuildPlan
     versions: Mapping[str, str]  #: of the tools
     netlist: dict[str, Any]
     digest: str  #: of everything that determines the bitstream, except the seed
@@ -299,7 +299,7 @@ def too_small(board: Board, short: Mapping[str, tuple[int, int]], *, estimated: 
     )
 
 
-def report_of(path: Path) -> tuple[Timing, dict[str, tuple[int, int]]]:
+def report_of(path: Path) -> tuple[TimingReport, dict[str, tuple[int, int]]]:
     """:func:`read_report` of a file; BuildError when it is missing or something else."""
     try:
         return read_report(json.loads(path.read_text()))
@@ -309,7 +309,7 @@ def report_of(path: Path) -> tuple[Timing, dict[str, tuple[int, int]]]:
         ) from e
 
 
-def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int, int]]]:
+def read_report(report: Mapping[str, Any]) -> tuple[TimingReport, dict[str, tuple[int, int]]]:
     """Timing and utilisation of nextpnr's JSON report (0.7 and later, every family)."""
     _, worst = min(report["fmax"].items(), key=lambda item: item[1]["achieved"] / item[1]["constraint"])
     paths = [
@@ -325,7 +325,7 @@ def read_report(report: Mapping[str, Any]) -> tuple[Timing, dict[str, tuple[int,
         name = segment["to"]["cell"]
         if not cells or cells[-1] != name:
             cells.append(name)
-    timing = Timing(
+    timing = TimingReport(
         f_max=round(worst["achieved"], 2),
         constraint=round(worst["constraint"], 2),
         path_ns=round(sum(s["delay"] for s in segments), 2),
@@ -398,7 +398,7 @@ class BuildSteps:
         self.say("  " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
 
 
-def check_design(board: Board, plan: Plan) -> None:
+def check_design(board: Board, plan: BuildPlan) -> None:
     """ValueError for pins that the package does not have, DoesNotFit if block RAMs are missing."""
     platform = board.platform()
     if unknown := checks.unknown_pins(platform, checks.pins(plan.constraints)):
@@ -412,7 +412,7 @@ def check_design(board: Board, plan: Plan) -> None:
         raise DoesNotFit(too_small(board, {family.ram_name: (need, there)}, estimated=family.ram_name))
 
 
-def synthesise(board: Board, out: Path, step: BuildSteps, *, only: bool = False) -> Synthesis:
+def synthesise(board: Board, out: Path, step: BuildSteps, *, only: bool = False) -> SynthesisResult:
     """Synthesise a board, with files in ``out``; errors as of :func:`build`.
 
     ``only``: nothing follows, so only Yosys is needed; ValueError if ``out`` has a bitstream.
@@ -424,7 +424,7 @@ def synthesise(board: Board, out: Path, step: BuildSteps, *, only: bool = False)
         raise ValueError(f"{bitstream} is a finished build: choose another folder with --out")
     tools = tuple(board.platform().required_tools[:NUM_COMMANDS])
     versions = tool_versions(tools[:1] if only else tools, new=board.pypi_tools)
-    plan = step("elaborate", lambda: Plan.of(board))
+    plan = step("elaborate", lambda: BuildPlan.of(board))
     check_design(board, plan)
     _write(plan, out)
     command = [executable(plan.tools[0], new=board.pypi_tools), *plan.commands[0][1:]]
@@ -443,7 +443,7 @@ def synthesise(board: Board, out: Path, step: BuildSteps, *, only: bool = False)
         regions = floorplan.Regions.of(plan.files[f"{NAME}.il"])
         planned = step("floorplan", lambda: floorplan.floorplan(netlist, regions, board.device.sites))
         step.counts(planned)
-    return Synthesis(
+    return SynthesisResult(
         board=board,
         plan=plan,
         versions=versions,
@@ -485,7 +485,7 @@ def build(
         )
     synthesis = synthesise(board, out, step)
     _, route_tool, pack_tool = synthesis.plan.tools
-    timings: dict[int, Timing] = {}
+    timings: dict[int, TimingReport] = {}
     utilisation: dict[int, dict[str, tuple[int, int]]] = {}
 
     def route(folder: Path, attempt: int) -> bool:
@@ -550,7 +550,7 @@ def bitstream_in(folder: Path) -> Path | None:
     return next((path for path in found if path.exists()), None)
 
 
-def _write(plan: Plan, out: Path) -> None:
+def _write(plan: BuildPlan, out: Path) -> None:
     """Write the files of the plan, and remove results of an earlier build."""
     files.write(out / COMMANDS, plan.files[COMMANDS].encode())
     for stale in (REPORT, LOG, MANIFEST, *(NAME + suffix for suffix in BITSTREAMS)):
@@ -559,7 +559,7 @@ def _write(plan: Plan, out: Path) -> None:
         files.write(out / name, text.encode())
 
 
-def _route(synthesis: Synthesis, out: Path, seed: int, minutes: float) -> None:
+def _route(synthesis: SynthesisResult, out: Path, seed: int, minutes: float) -> None:
     """Place and route with a seed; DoesNotFit if cells are missing, RouteTimeout after ``minutes``, NotRouted
     if cells fit, but find no place.
     """

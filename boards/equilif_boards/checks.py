@@ -33,10 +33,10 @@ def part(platform: Platform) -> str:
     return " ".join(getattr(platform, name, "") for name in ("device", "package"))
 
 
-def unknown_pins(platform: Platform, used: Mapping[str, str]) -> dict[str, str]:
+def unknown_pins(platform: Platform, pins: Mapping[str, str]) -> dict[str, str]:
     """The used pins that the package does not have; none where its pins are not known."""
     known = json.loads(PINS.read_text()).get(part(platform))
-    return {} if known is None else {c: pin for c, pin in used.items() if pin not in known.split()}
+    return {} if known is None else {c: pin for c, pin in pins.items() if pin not in known.split()}
 
 
 def block_rams(rtlil: str, family: Family) -> int:

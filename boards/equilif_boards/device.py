@@ -51,7 +51,7 @@ class Family:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Device:
+class Fpga:
     """Number of cells of each kind; ``rams``: block RAMs, if weights are in others.
 
     ``sites``: sites of block RAMs and multipliers, if the floorplan places them.
@@ -131,12 +131,12 @@ GOWIN = Family(
     lookup=LutPrimitive("LUT4", ("I0", "I1", "I2", "I3"), "F", "INIT"),
 )
 
-ICE40UP5K = Device(family=ICE40, logic=5280, blocks=4, multipliers=8, rams=30)
-LFE5U_25F = Device(family=ECP5, logic=24288, blocks=56, multipliers=28)
+ICE40UP5K = Fpga(family=ICE40, logic=5280, blocks=4, multipliers=8, rams=30)
+LFE5U_25F = Fpga(family=ECP5, logic=24288, blocks=56, multipliers=28)
 #: first of each nine columns, which have four block RAMs and four multipliers; gaps are clock columns
 #: (project Trellis, tile grid)
 FIRST_85F = (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114)
-LFE5U_85F = Device(
+LFE5U_85F = Fpga(
     family=ECP5,
     logic=83640,
     blocks=208,
@@ -154,5 +154,5 @@ LFE5U_85F = Device(
         ),
     ),
 )
-GW1NR_9 = Device(family=GOWIN, logic=8640, blocks=26, multipliers=20)
-GW2AR_18 = Device(family=GOWIN, logic=20736, blocks=46, multipliers=48)
+GW1NR_9 = Fpga(family=GOWIN, logic=8640, blocks=26, multipliers=20)
+GW2AR_18 = Fpga(family=GOWIN, logic=20736, blocks=46, multipliers=48)

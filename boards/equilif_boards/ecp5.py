@@ -52,7 +52,7 @@ class Controls(NamedTuple):
     enable: Bit
 
 
-class Registers(NamedTuple):
+class CellRegisters(NamedTuple):
     """Registers around a cell: their common control nets, and names by port of the cell."""
 
     controls: Controls
@@ -121,7 +121,7 @@ class Netlist:
         for port, (bit,) in self.cells.pop(name)["connections"].items():
             self.readers[bit].discard(Pin(name, port))
 
-    def registers_after(self, name: str, ports: Iterable[str]) -> Registers | None:
+    def registers_after(self, name: str, ports: Iterable[str]) -> CellRegisters | None:
         """Registers at these outputs of a cell.
 
         None if their control nets differ, an output has another reader, or no output has a reader.
@@ -140,7 +140,7 @@ class Netlist:
             names[port] = reader.cell
         return self._common(names)
 
-    def registers_before(self, name: str, ports: Iterable[str]) -> Registers | None:
+    def registers_before(self, name: str, ports: Iterable[str]) -> CellRegisters | None:
         """Registers at these inputs of a cell.
 
         None if their control nets differ, an input has another source, or all are constant.  A constant 0
@@ -157,10 +157,10 @@ class Netlist:
             names[port] = driver.cell
         return self._common(names)
 
-    def _common(self, names: dict[str, str]) -> Registers | None:
+    def _common(self, names: dict[str, str]) -> CellRegisters | None:
         distinct = {self.controls(name) for name in names.values()}
         controls = distinct.pop() if len(distinct) == 1 else None
-        return Registers(controls, names) if controls else None
+        return CellRegisters(controls, names) if controls else None
 
     def pack_output(self, name: str, registers: dict[str, str]) -> None:
         """Replace the outputs of a cell by those of the registers after them, and remove these."""

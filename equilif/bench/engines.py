@@ -30,7 +30,7 @@ FAMILIES = {"ICESTORM_LC": "iCE40UP5K", "TRELLIS_COMB": "ECP5", "LUT4": "Gowin"}
 
 
 @dataclass(frozen=True)
-class Row:
+class EngineRow:
     """``logic``: cells and their name; ``f_max`` in MHz; ``per_cycle`` synaptic operations; ``training``
     samples a second.
     """
@@ -61,25 +61,25 @@ class Row:
         return {**vars(self), "per_second": self.per_second, "per_cell": self.per_cell}
 
 
-def rows() -> list[Row]:
+def rows() -> list[EngineRow]:
     """Ours first."""
     return [*_ours(), *_others()]
 
 
-def _others() -> Iterator[Row]:
+def _others() -> Iterator[EngineRow]:
     text = resources.files("equilif.bench").joinpath("others.toml").read_text()
     for raw in tomllib.loads(text)["engine"]:
-        yield Row(**{**raw, "logic": tuple(raw["logic"]) if "logic" in raw else None})
+        yield EngineRow(**{**raw, "logic": tuple(raw["logic"]) if "logic" in raw else None})
 
 
-def _ours() -> Iterator[Row]:
+def _ours() -> Iterator[EngineRow]:
     """The boards whose engine is the one that was measured."""
     for r in boards.report():
         if "build" not in r:
             continue
         used = r["build"]["utilisation"]
         board = BOARDS[r["board"]]
-        yield Row(
+        yield EngineRow(
             name=f"equilif, {r['title']}",
             does=f"learns on chip (EP), {r['network']}",
             device=FAMILIES[board.device.family.logic_name],

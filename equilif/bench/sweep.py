@@ -58,7 +58,7 @@ PHASES = ("free", "nudged", "window", "beta", "leak")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class SweepPoint:
     """A network, how it learns, and an engine, by its lanes or by its board.
 
     None: as the data set's preset has it.  ``data``: a name, or the path of one's own, and ``reading``:
@@ -111,7 +111,7 @@ class Point:
 
     def data_set(self, folder: Path | None) -> DataSet:
         """The data, whatever the network."""
-        return Point(data=self.data, reading=self.reading).resolved(folder).data
+        return SweepPoint(data=self.data, reading=self.reading).resolved(folder).data
 
     def resolved(self, folder: Path | None) -> Resolved:
         """Data, network and settings; several hidden populations learn from errors, unless the board cannot,
@@ -179,7 +179,7 @@ def read_grid(path: Path | None, options: Sequence[str] = ()) -> dict[str, list[
     return out
 
 
-def points(grid: Mapping[str, Sequence[Any]], reading: Mapping[str, Any] | None = None) -> list[Point]:
+def points(grid: Mapping[str, Sequence[Any]], reading: Mapping[str, Any] | None = None) -> list[SweepPoint]:
     """All combinations; numbers of lanes and boards are one axis, that of engines.
 
     ``reading``: options of equilif.data.own.read for data of one's own, which must be among them then.
@@ -200,7 +200,7 @@ def points(grid: Mapping[str, Sequence[Any]], reading: Mapping[str, Any] | None 
     ] or [{"lanes": LANES}]
     named = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
     found = (
-        Point(**values, **engine, reading=options if values.get("data") in paths else ())
+        SweepPoint(**values, **engine, reading=options if values.get("data") in paths else ())
         for values in named
         for engine in engines
     )
@@ -213,7 +213,7 @@ def _plain(value: Any) -> str | float:
 
 
 # -- one point -------------------------------------------------------------------------------------
-def measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
+def measure(point: SweepPoint, folder: Path | None, digest: str) -> dict[str, Any]:
     """Results of a point on the data of a digest; ``error`` if it failed."""
     start = time.time()
     try:
@@ -223,8 +223,8 @@ def measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
     return {**found, "started": start, "seconds": time.time() - start, "machine": results.machine()}
 
 
-def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
-    from equilif.hardware.verify import Plan, compare
+def _measure(point: SweepPoint, folder: Path | None, digest: str) -> dict[str, Any]:
+    from equilif.hardware.verify import VerificationPlan, compare
 
     found = point.resolved(folder)
     data = found.data
@@ -256,7 +256,7 @@ def _measure(point: Point, folder: Path | None, digest: str) -> dict[str, Any]:
             pass
     first = epoch_plan(preset, data, seed, 0)
     shown = first._replace(learning_rate=preset.rate(preset.epochs - 1), order=first.order[: point.samples])
-    plan = Plan([shown], point.samples)
+    plan = VerificationPlan([shown], point.samples)
     report = compare(net, kernel.weights, config, data, plan, counter=kernel.counter)
     if report.mismatch is not None:
         raise report.mismatch
@@ -308,7 +308,7 @@ class SweepProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class MeanCost:
     """Mean cost of a training or inference sample in RTL."""
 
     samples: int
@@ -319,13 +319,13 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class PointResult:
     """Content of a point's file that says what was found."""
 
     point: Mapping[str, Any]
     accuracy: float
-    training: Cost
-    inference: Cost
+    training: MeanCost
+    inference: MeanCost
     compared: int
     weights: int
     tiles: int
@@ -352,13 +352,13 @@ class Failed:
     machine: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def read_point(path: Path) -> Measured | Failed:
+def read_point(path: Path) -> PointResult | Failed:
     """A point's file; ValueError names it, and the key that is something else."""
     with reading(path, "a point of a sweep"):
         raw = load_json(path)
         if isinstance(raw, Mapping) and "error" in raw:
             return record(Failed, raw)
-        return record(Measured, raw)
+        return record(PointResult, raw)
 
 
 class Sweep:
@@ -367,28 +367,28 @@ class Sweep:
     ``folder``: of the data sets, which are read for their digests.
     """
 
-    def __init__(self, selection: Sequence[Point], out: Path, folder: Path | None = None):
+    def __init__(self, selection: Sequence[SweepPoint], out: Path, folder: Path | None = None):
         self.points = list(selection)
         self.out = out
         self.folder = folder and folder.resolve()
         self.digests = {p.data: p.data_set(folder).digest for p in {p.data: p for p in selection}.values()}
-        self.records: dict[Point, Measured | Failed] = {
+        self.records: dict[SweepPoint, PointResult | Failed] = {
             p: read_point(self.path(p)) for p in self.points if self.path(p).exists()
         }
 
-    def key(self, point: Point) -> str:
+    def key(self, point: SweepPoint) -> str:
         return point.key(self.digests[point.data])
 
-    def path(self, point: Point) -> Path:
+    def path(self, point: SweepPoint) -> Path:
         return self.out / POINTS / f"{self.key(point)}.json"
 
-    def left(self, *, retry: bool = False) -> list[Point]:
+    def left(self, *, retry: bool = False) -> list[SweepPoint]:
         """Points that have no record, or with ``retry`` one of a failure."""
-        known = Measured if retry else Measured | Failed
+        known = PointResult if retry else PointResult | Failed
         return [p for p in self.points if not isinstance(self.records.get(p), known)]
 
     @property
-    def failed(self) -> list[tuple[Point, str]]:
+    def failed(self) -> list[tuple[SweepPoint, str]]:
         records = [(p, self.records.get(p)) for p in self.points]
         return [(p, r.error) for p, r in records if isinstance(r, Failed)]
 
@@ -402,7 +402,7 @@ class Sweep:
     ) -> None:
         """Run the remaining points and the bitstreams of ``builds``; write each result at once."""
         now = time.time_ns()
-        jobs: dict[Any, Point | str] = {}
+        jobs: dict[Any, SweepPoint | str] = {}
         for p in self.left(retry=retry):
             digest = self.digests[p.data]
             jobs[client.submit(measure, p, self.folder, digest, key=f"{self.key(p)}-{now}", pure=False)] = p
@@ -419,7 +419,7 @@ class Sweep:
                 if job.status == "finished"
                 else {"error": f"{type(job.exception()).__name__}: {job.exception()}"}
             )
-            if isinstance(what, Point):
+            if isinstance(what, SweepPoint):
                 results.write_json(self.path(what), {"point": asdict(what), **found})
                 self.records[what] = read_point(self.path(what))
             elif "error" in found:
@@ -442,7 +442,7 @@ class Sweep:
         out = []
         for p in self.points:
             r = self.records.get(p)
-            if not isinstance(r, Measured):
+            if not isinstance(r, PointResult):
                 continue
             mhz = clock.get(p.board) if p.board else None
             row = {

@@ -33,7 +33,7 @@ REPEATS = 3  #: of an inference; the fastest counts
 Order = npt.NDArray[np.int64]
 
 
-class Learner(Protocol):
+class OnlineLearner(Protocol):
     """A network that learns samples one by one."""
 
     def begin(self, epoch: int) -> None: ...
@@ -78,7 +78,7 @@ class Pace:
     seeds: int
 
 
-def pace(make: Callable[[DataSet, int], Learner], data: DataSet, limit: float) -> Pace:
+def pace(make: Callable[[DataSet, int], OnlineLearner], data: DataSet, limit: float) -> Pace:
     """Each seed trains for at least an epoch, until the target or the limit of CPU time is reached."""
     n = len(data.x_train)
     rates = []
@@ -101,7 +101,7 @@ def pace(make: Callable[[DataSet, int], Learner], data: DataSet, limit: float) -
     )
 
 
-def _run(learner: Learner, seed: int, n: int, limit: float) -> tuple[int, float, float | None, float]:
+def _run(learner: OnlineLearner, seed: int, n: int, limit: float) -> tuple[int, float, float | None, float]:
     """Samples, seconds, seconds to the target, accuracy at the end."""
     samples = 0
     seconds = 0.0
@@ -123,7 +123,7 @@ def _run(learner: Learner, seed: int, n: int, limit: float) -> tuple[int, float,
 
 
 def final_accuracy(
-    make: Callable[[DataSet, int], Learner], data: DataSet, epochs: int, report: Callable[[], object]
+    make: Callable[[DataSet, int], OnlineLearner], data: DataSet, epochs: int, report: Callable[[], object]
 ) -> list[float]:
     """Test accuracy of each seed after ``epochs``; ``report`` is called after each epoch."""
     accuracies = []

@@ -30,7 +30,7 @@ from typer.core import TyperGroup
 from equilif.commands.options import INPUT, STREAM, FileUse, Given, expanded, file_uses
 from equilif.commands.own import NO_OPTIONS, DataOptions
 from equilif.commands.patches import keys_of_options
-from equilif.data import Name
+from equilif.data import FORMATS, Name
 from equilif.host.buses import BUSES
 from equilif.interrupts import interrupted
 from equilif.show import console as show
@@ -39,10 +39,15 @@ from equilif_golden.extras import MissingExtra
 
 if TYPE_CHECKING:
     from equilif.training.resolve import Resolved
-    from equilif.training.storage.tensorboard import Board
+    from equilif.training.storage.tensorboard import TensorBoardWriter
     from equilif_golden.network import Network
 
-TRAINING = ("train", "train-rates", "upload")  #: commands whose options are keys of a description
+TRAINING = (
+    "train",
+    "train-rates",
+    "train-text",
+    "upload",
+)  #: commands whose options are keys of a description
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  #: as a shell tells the end by SIGINT
 BROKEN_PIPE = 128 + 13  #: and by SIGPIPE
@@ -82,11 +87,13 @@ class Commands(TyperGroup):
 
 def _key(option: str, command: str | None) -> str:
     """An option that a command of training has not, with the key that it is; empty where it is none."""
-    if option == "--conv" and command in TRAINING:
+    if command not in TRAINING:
+        return ""
+    if option == "--conv" and command != "train-text":
         return "--conv; give --hidden conv:MAPS"
     if option == "--seeds" and command == "train":
         return "--seeds; give --seed FIRST-LAST, such as --seed 0-4"
-    key = keys_of_options(rates=command == "train-rates").get(option) if command in TRAINING else None
+    key = keys_of_options(command).get(option)
     return f"{option}; give --set {key}=VALUE" if key else ""
 
 
@@ -114,9 +121,7 @@ Data = Name  #: equilif.data has no NumPy in it: --help is quick
 
 
 DATA_HELP = (
-    f"Name of a data set ({', '.join(Name)}), or path of your own data: .npz, .csv, .tsv, .parquet, .ts, a "
-    "folder with one subfolder of images, WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 "
-    "in the binary version (folder or archive)."
+    f"Name of a data set ({', '.join(Name)}), or path of your own data: {', '.join(FORMATS.values())}."
 )
 AnyData = Annotated[
     str,
@@ -404,13 +409,13 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
-def board_in(folder: Path | None) -> AbstractContextManager[Board | None]:
+def board_in(folder: Path | None) -> AbstractContextManager[TensorBoardWriter | None]:
     """TensorBoard writer of a folder, or None; OSError when it cannot write."""
     if folder is None:
         return nullcontext()
-    from equilif.training.storage.tensorboard import Board
+    from equilif.training.storage.tensorboard import TensorBoardWriter
 
-    return Board(folder)
+    return TensorBoardWriter(folder)
 
 
 class Figures(StrEnum):
@@ -443,7 +448,7 @@ def _version(
 def samples_of(
     data: str | Path,
     folder: Path | None,
-    own: DataOptions = NO_OPTIONS,
+    data_options: DataOptions = NO_OPTIONS,
     *,
     config: Path | None = None,
     network: Path | None = None,
@@ -460,7 +465,7 @@ def samples_of(
             Request(
                 data=data,
                 folder=folder,
-                reading=own.reading,
+                reading=data_options.reading,
                 config=config,
                 network=network,
                 hidden=hidden or None,
@@ -474,10 +479,12 @@ def samples_of(
     return found
 
 
-def refuse_own(data: object, own: DataOptions) -> None:
+def refuse_own(data: object, data_options: DataOptions) -> None:
     """ValueError for options of one's own data, where the data are others."""
-    if own.flags:
-        raise ValueError(f"{', '.join(own.flags)} is only for your own data, not for {data}: leave it out")
+    if data_options.flags:
+        raise ValueError(
+            f"{', '.join(data_options.flags)} is only for your own data, not for {data}: leave it out"
+        )
 
 
 def scheduled(network: Network, given: Given) -> Network:

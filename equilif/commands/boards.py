@@ -17,7 +17,7 @@ from equilif.show import hardware as show_hardware
 if TYPE_CHECKING:
     from equilif.host.client import Client
     from equilif.host.simulate import Simulated
-    from equilif.listening import Listener, SensorListener
+    from equilif.listening import SensorRecognizer, WordRecognizer
 
 command = panel("Boards")
 
@@ -649,15 +649,15 @@ def _to_flash(
     from equilif.host import lessons, standalone
     from equilif.host.journal import StoreError
     from equilif.host.ports import the_one
-    from equilif.host.store import Store
-    from equilif.listening import Listener
+    from equilif.host.store import FlashStore
+    from equilif.listening import WordRecognizer
     from equilif.training.storage import saved
     from equilif.training.storage.history import digest
     from equilif_golden import files
 
     require_absent([out], overwrite)
     files.check(out)
-    listener = Listener(saved.read(network))
+    listener = WordRecognizer(saved.read(network))
     words = lesson.memory(listener.saved, lesson.REPLAY)
     client = the_one(port, baud)
     if not client.identity.flash_blocks:
@@ -666,8 +666,8 @@ def _to_flash(
     lessons.require_lessons(client)
     count = lessons.NEW_CLASSES if new_classes is None else new_classes
     job = lessons.job_of(listener, words, client.config, new_classes=count)
-    store = Store.of_job(client.identity, job)
-    with show.counted("write", store.used) as progress:
+    store = FlashStore.of_job(client.identity, job)
+    with show.counted("write", store.size) as progress:
         store.upload(client, progress)
     lessons.save_network(out, job)
     standalone.reboot(client)
@@ -681,12 +681,12 @@ def _to_flash(
         "stored": store.n,
         "of": len(words),
         "new_classes": count,
-        "bytes": store.used,
+        "bytes": store.size,
     }
 
 
-def front_end_listener(client: Client, path: Path) -> Listener | SensorListener | None:
-    """Listener of a network that was trained on front-end features, for a board with a front end; None for
+def front_end_listener(client: Client, path: Path) -> WordRecognizer | SensorRecognizer | None:
+    """Recognizer of a network that was trained on front-end features, for a board with a front end; None for
     another network or board.  ValueError if the two do not match.
     """
     from equilif.data.encoding.about import About
@@ -703,7 +703,7 @@ def front_end_listener(client: Client, path: Path) -> Listener | SensorListener 
     return listener
 
 
-def live_table(client: Client, listener: Listener | SensorListener) -> bool:
+def live_table(client: Client, listener: WordRecognizer | SensorRecognizer) -> bool:
     """Load the table of the live controller; False if the engine has no room for network and table."""
     from equilif_golden.engine.compiler import CapacityError
 

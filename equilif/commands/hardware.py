@@ -97,7 +97,7 @@ def verify(
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -110,14 +110,16 @@ def verify(
     [bold]equilif verify digits --samples 2 --waves waves.fst[/]
     """
     from equilif.hardware import waves as recording
-    from equilif.hardware.verify import Plan
+    from equilif.hardware.verify import VerificationPlan
     from equilif.training.backends.phases import epoch_plan
 
     if waves is not None:
         recording.check(waves)
     if sum((samples is not None, everything, full)) > 1:
         raise ValueError("--samples, --all and --full say how much is compared: give one of them")
-    request = samples_of(data, folder, own, config=config, network=network, learning_rate=learning_rate)
+    request = samples_of(
+        data, folder, data_options, config=config, network=network, learning_rate=learning_rate
+    )
     loaded, preset = request.data, request.description
     seed = preset.seeds[0] if seed is None else seed
     weights = request.weights(seed)
@@ -125,7 +127,9 @@ def verify(
     epochs = (preset.epochs if full else 1) if verified.trainable else 0
     plans = [epoch_plan(preset, loaded, seed, e) for e in range(epochs)]
     most = None if everything or full else samples or SAMPLES
-    plan = Plan([shown._replace(order=shown.order[:most]) for shown in plans], len(loaded.x_test[:most]))
+    plan = VerificationPlan(
+        [shown._replace(order=shown.order[:most]) for shown in plans], len(loaded.x_test[:most])
+    )
     engine = engine_of(verified, lanes, board)
     report = show_hardware.compare("RTL = golden", verified, weights, engine, loaded, plan, waves)
     show_hardware.verdict(report)
@@ -167,7 +171,7 @@ def energy(
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
     ] = 20,
     lanes: Lanes = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -181,7 +185,7 @@ def energy(
     """
     from equilif.hardware import energy as module
 
-    request = samples_of(data, folder, own, network=network)
+    request = samples_of(data, folder, data_options, network=network)
     loaded, preset, net = request.data, request.description, request.network
     config = dataclasses.replace(engine_of(net, lanes, None), counters=True)
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))
@@ -235,7 +239,7 @@ def _nanojoules(found: Mapping[str, SampleCounts]) -> Iterator[list[str]]:
     yield ["sum", *(f"{sum(pj.values()) / 1000:,.1f}" for pj in spent)]
 
 
-class Bus(StrEnum):
+class Buses(StrEnum):
     """equilif.hardware.export.Bus, without importing Amaranth for --help."""
 
     axi = "axi"
@@ -283,8 +287,8 @@ class SizeOptions:
 def export(
     out: Annotated[Path, typer.Argument(help="Output folder."), OUTPUT],
     bus: Annotated[
-        Bus, typer.Option(help="axi: AXI4-Lite and AXI4-Stream wrapper; none: the bare host port.")
-    ] = Bus.axi,
+        Buses, typer.Option(help="axi: AXI4-Lite and AXI4-Stream wrapper; none: the bare host port.")
+    ] = Buses.axi,
     name: Annotated[str, typer.Option(help="Name of the top module and of the files.")] = "equilif",
     board: Annotated[
         str | None, typer.Option(help="Use the engine of this board.", show_default="none"), INPUT
@@ -348,7 +352,7 @@ def export(
         if given:
             left_out = ", ".join(CHANGES.get(k, f"--{k}".replace("_", "-")) for k in given)
             raise ValueError(f"--board brings its own engine: leave out {left_out}")
-    if bus is Bus.none and build_id is not None:
+    if bus is Buses.none and build_id is not None:
         raise ValueError("--build-id is read through the bus: leave it out, or take --bus axi")
     if network is None and learning_rate is not None:
         raise ValueError("--learning-rate is that of a network: give --network, or leave it out")

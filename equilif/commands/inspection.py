@@ -13,6 +13,7 @@ import typer
 from equilif.commands import Json, panel
 from equilif.commands.options import INPUT, OUTPUT
 from equilif.commands.own import NO_OPTIONS, OwnOptions
+from equilif.data import FORMATS
 from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 from equilif.show import network as show_network
@@ -33,13 +34,10 @@ MAX_CHARACTERS = 150  #: of each
 def inspect(
     path: Annotated[
         Path,
-        typer.Argument(
-            help="Your own data: .npz, .csv, .tsv, .parquet, .ts, a folder with one subfolder of images, "
-            "WAV or CSV files per class, events saved by tonic, or CIFAR-10/100 (binary version)."
-        ),
+        typer.Argument(help=f"Your own data: {', '.join(FORMATS.values())}."),
         INPUT,
     ],
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for a figure of some samples.", show_default="no figure"),
@@ -63,7 +61,7 @@ def inspect(
     if out is not None:
         files.check(out / SAMPLES)
     with show.console.status(f"reading {show.literal(path)}"):
-        loaded = read(path, **own.reading)
+        loaded = read(path, **data_options.reading)
     preset = default(loaded.data, None)
     network = preset.network(loaded.data)
     sizes = [p.size for p in network.populations if p.name not in ("bias", "memory")]

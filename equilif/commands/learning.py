@@ -106,7 +106,7 @@ def train(
         found = samples_of(
             source or Data.digits,
             folder,
-            given.own,
+            given.data_options,
             config=config,
             patches=given.network,
             hidden=hidden,
@@ -253,7 +253,7 @@ def recall(
         int | None, typer.Option(help="Number of updates.", show_default="until convergence", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     out: Annotated[
         Path | None,
@@ -285,7 +285,7 @@ def recall(
     out = out or Path(RESULTS) / f"recall-{name}"
     check_seed(seed)
     files.check(out / RECALL)
-    loaded = samples_of(source, folder, own).data
+    loaded = samples_of(source, folder, data_options).data
     module.check_images(loaded)
     with show.bar() as progress:
         task = progress.add_task("recall", total=stored, note="")
@@ -404,7 +404,7 @@ def gradient(
     ] = None,
     samples: Annotated[int, typer.Option(help="Maximum number of training samples.", min=1)] = 1437,
     seed: Seed = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -425,11 +425,11 @@ def gradient(
         from equilif_golden.real.layers import error_report, layer_report
         from equilif_golden.real.twin import gradient_report
     source = chosen(data)
-    if own.attention or isinstance(source, Data) and PRESETS[source].memory:
+    if data_options.attention or isinstance(source, Data) and PRESETS[source].memory:
         raise ValueError(f"gradient does not support attention layers, {data} has one")
     if network and (epochs is not None or seed is not None):
         raise ValueError("--network is not trained: leave out --epochs and --seed")
-    found = samples_of(source, folder, own, network=network)
+    found = samples_of(source, folder, data_options, network=network)
     loaded, preset = found.data, found.description
     cases: dict[str, tuple[Network, Any]] = {}
     reports = {}

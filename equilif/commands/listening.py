@@ -16,8 +16,8 @@ from equilif.show import console as show
 from equilif.show import evaluation as show_evaluation
 
 if TYPE_CHECKING:
-    from equilif.host.listening import BoardListener, Heard
-    from equilif.listening import Answer, Listener, SensorListener, Stream
+    from equilif.host.listening import BoardAnswer, BoardListener
+    from equilif.listening import Answer, RecordedStream, SensorRecognizer, WordRecognizer
     from equilif_golden.network import Weights
 
 command = panel("Learning")
@@ -130,7 +130,7 @@ def listen(
 
     Example:  [bold]equilif listen results/words/network.npz words.wav --out words.html[/]
     """
-    from equilif.listening import Listener, listener_of
+    from equilif.listening import WordRecognizer, listener_of
     from equilif.training.storage import saved
     from equilif_golden import files
 
@@ -154,33 +154,33 @@ def listen(
         return _learn(listener, options, source, port, baud, overwrite)
     if port is not None:
         return _classify(_board(port, baud, listener), seconds)
-    if not isinstance(listener, Listener) and (source is None or device is not None):
+    if not isinstance(listener, WordRecognizer) and (source is None or device is not None):
         raise ValueError(f"{network} hears a sensor: give FILE with its readings, or --port")
     return _stream(listener, source, device, seconds, out)
 
 
 def _stream(
-    listener: Listener | SensorListener,
+    listener: WordRecognizer | SensorRecognizer,
     source: Path | None,
     device: str | None,
     seconds: float | None,
     out: Path | None,
 ) -> dict[str, Any]:
     """Print the answers to recordings, or to the signal of the microphone."""
-    from equilif.listening import Listener, microphone_blocks
+    from equilif.listening import WordRecognizer, microphone_blocks
 
     if source is not None:
         streams = listener.streams(
             source, _print, lambda file: show.console.print(f"[bold]{show.literal(file)}[/]")
         )
     else:
-        assert isinstance(listener, Listener)
+        assert isinstance(listener, WordRecognizer)
         show.console.print("listening; Ctrl-C ends")
         blocks = microphone_blocks(device, seconds)
         streams = [listener.listen("microphone", blocks, _print, out is not None)]
     answers = [a for stream in streams for a in stream.answers]
     found: dict[str, Any] = {"network": listener.saved.path, listener.unit: [a.to_dict() for a in answers]}
-    if isinstance(listener, Listener):
+    if isinstance(listener, WordRecognizer):
         words = sum(not a.reason for a in answers)
         show.console.print(f"{words:,} words, {len(answers) - words:,} other segments")
     else:
@@ -194,7 +194,7 @@ def _stream(
     return found | {"out": out}
 
 
-def _rated(listener: SensorListener, streams: Sequence[Stream]) -> dict[str, Any]:
+def _rated(listener: SensorRecognizer, streams: Sequence[RecordedStream]) -> dict[str, Any]:
     """Print how many samples of a sensor are right, where their classes are known."""
     if clipped := sum(stream.clipped for stream in streams):
         show.console.print(f"[yellow]{clipped:,} values are beyond the range of the ADC: clipped[/]")
@@ -205,7 +205,7 @@ def _rated(listener: SensorListener, streams: Sequence[Stream]) -> dict[str, Any
     return {"clipped": clipped} | ({"accuracy": right / len(known)} if known else {})
 
 
-def _board(port: str, baud: int | None, listener: Listener | SensorListener) -> BoardListener:
+def _board(port: str, baud: int | None, listener: WordRecognizer | SensorRecognizer) -> BoardListener:
     from equilif.commands.boards import show_displaced
     from equilif.host.listening import BoardListener
 
@@ -226,7 +226,7 @@ def _classify(board: BoardListener, seconds: float | None) -> dict[str, Any]:
 
 
 def _learn(
-    listener: Listener | SensorListener,
+    listener: WordRecognizer | SensorRecognizer,
     options: LessonOptions,
     source: Path | None,
     port: str | None,
@@ -280,12 +280,12 @@ def _learn(
     return {**result, "accuracy": accuracy}
 
 
-def _print_class(listener: Listener | SensorListener, label: str) -> None:
+def _print_class(listener: WordRecognizer | SensorRecognizer, label: str) -> None:
     if label not in listener.labels:
         show.console.print(f"{show.literal(label)} is a new class")
 
 
-def _print_word(word: Heard, labels: Sequence[str]) -> None:
+def _print_word(word: BoardAnswer, labels: Sequence[str]) -> None:
     if word.reason:
         show.console.print(f"[dim]{word.reason}[/]")
     else:

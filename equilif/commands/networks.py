@@ -59,7 +59,7 @@ def init(
         ),
         STREAM,
     ] = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -83,9 +83,9 @@ def init(
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     files.check(out)
-    found, words = _suggested(data, folder, own, hidden)
+    found, words = _suggested(data, folder, data_options, hidden)
     file = str(out)
-    train = ["equilif", "train", *words, "--config", file]
+    train = ["equilif", "train-text" if found.text else "train", *words, "--config", file]
     heading = [
         "docs/how_to/own_networks.md explains every key.",
         f"  {shlex.join(['equilif', 'show', file])}",
@@ -113,34 +113,38 @@ def _schema(out: Path) -> dict[str, Any]:
 
 
 def _suggested(
-    data: str, folder: Path | None, own: DataOptions, hidden: list[str] | None
+    data: str, folder: Path | None, data_options: DataOptions, hidden: list[str] | None
 ) -> tuple[Description, list[str]]:
     """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
     the samples.
     """
+    from equilif.data.encoding.about import About
     from equilif.training.resolve import Request, adapted, default, layers
     from equilif.training.settings.description import Description
     from equilif.training.storage.history import HISTORY, read_history
 
     convolutions, sizes = layers(hidden or None)
     if data in set(Data):
-        refuse_own(data, own)
+        refuse_own(data, data_options)
         if not convolutions and folder is None:
             return adapted(default(None, Data(data)), Request(), sizes), [data]
         preset = samples_of(data, folder, hidden=hidden).description
         return preset, [data, *([] if folder is None else ["--data", str(folder)])]
     if (Path(data) / HISTORY).is_file():
-        refuse_own(f"the run in {data}", own)
+        refuse_own(f"the run in {data}", data_options)
         if convolutions or folder is not None:
             raise ValueError(f"conv: and --data are for data, {data} is a run: name its data")
         history = read_history(Path(data) / HISTORY)
         # the options of its data are left out
-        words = [history.data] if history.about is None else [history.about.path, "..."]
+        about = history.about
+        words = (
+            [history.data] if about is None else [about.path, "..."] if isinstance(about, About) else ["..."]
+        )
         return history.preset.changed(hidden=sizes), words
-    found = samples_of(data, folder, own, hidden=hidden)
+    found = samples_of(data, folder, data_options, hidden=hidden)
     others = {name: table for name, table in found.description.content().items() if name not in SHAPE}
     sized = Description.of_network(found.network, found.description.data, sized=True, **others)
-    return sized, [data, *own.words]
+    return sized, [data, *data_options.words]
 
 
 @command
@@ -168,7 +172,7 @@ def show(
         typer.Option(help="Output file of the diagram: .png, .svg or .pdf.", show_default="none"),
         OUTPUT,
     ] = None,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -186,10 +190,10 @@ def show(
         from equilif.show import diagram
 
         files.check(out)
-    given = [*own.flags, *(["--data"] if folder is not None else [])]
-    if given and data is None and (network not in set(Data) or own.flags):
+    given = [*data_options.flags, *(["--data"] if folder is not None else [])]
+    if given and data is None and (network not in set(Data) or data_options.flags):
         raise ValueError(f"{', '.join(given)} is for DATA: name the data, or leave it out")
-    found = _resources(network, data, folder, own)
+    found = _resources(network, data, folder, data_options)
     show_network.network(found)
     if out is not None:
         diagram.draw(found, out)
@@ -197,13 +201,16 @@ def show(
     return {**found.to_dict(), "data": data, "out": out}
 
 
-def _resources(network: str, data: str | None, folder: Path | None, own: DataOptions) -> NetworkResources:
+def _resources(
+    network: str, data: str | None, folder: Path | None, data_options: DataOptions
+) -> NetworkResources:
     """A network file, a saved network or a preset, with the sizes of ``data``."""
+    from equilif.data.encoding.about import About
     from equilif.hardware.resources import NetworkResources
     from equilif.training.settings import netfile
     from equilif.training.settings.description import Description
-    from equilif.training.storage import saved
     from equilif.training.storage.pretrained import model_path
+    from equilif.training.storage.records import read_identity
 
     if network in set(Data):
         if data is not None:
@@ -214,14 +221,15 @@ def _resources(network: str, data: str | None, folder: Path | None, own: DataOpt
     if path.suffix != netfile.SUFFIX:
         if data is not None:
             raise ValueError(f"{path} has all its sizes: leave {data} out")
-        found = saved.read(path)
-        described = Description.of_network(found.network, sized=True)
-        return NetworkResources.of(network, described, found.network, found.encoding)
+        found = netfile.network_of(path)
+        identity = read_identity(path)
+        encoding = identity.encoding if isinstance(identity, About) else None
+        return NetworkResources.of(network, Description.of_network(found, sized=True), found, encoding)
     file = netfile.read(path)
     if data is None:
         return NetworkResources.of(network, file.description)
     learns = path if file.description.learning else None
-    samples = samples_of(data, folder, own, config=learns).data
+    samples = samples_of(data, folder, data_options, config=learns).data
     return NetworkResources.of(network, file.description, file.network(samples), samples.encoding)
 
 
@@ -249,13 +257,18 @@ def models(json: Json = None) -> dict[str, Any]:
         if not without:
             found[name] = fits(model.network, model.encoding)
         boards = None if without else [fit.build for fit in found[name] if not fit.short]
-        rows[name] = {**card._asdict(), "weights": model.network.n_weights, "boards": boards}
+        rows[name] = {
+            **card._asdict(),
+            "learned_by": model.network.schedule.learned_by,
+            "weights": model.network.n_weights,
+            "boards": boards,
+        }
     table = [
-        (name, r["network"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
+        (name, r["network"], r["learned_by"], r["command"], f"{r['accuracy']:.2%}", f"{r['weights']:,}")
         for name, r in rows.items()
     ]
-    columns = ("name", "network", "trained by", "test accuracy", "weights")
-    console.console.print(console.table("Pretrained networks", columns, table, left=3))
+    columns = ("name", "network", "learned by", "command", "test accuracy", "weights")
+    console.console.print(console.table("Pretrained networks", columns, table, left=4))
     if without:
         console.console.print(f"[yellow]without boards: {console.literal(without)}[/]")
     else:

@@ -106,7 +106,7 @@ def info(json: Json = None) -> dict[str, Any]:
     return found
 
 
-class Part(StrEnum):
+class BenchPart(StrEnum):
     """Part of `equilif bench`."""
 
     learning = "learning"
@@ -118,7 +118,7 @@ class Part(StrEnum):
 @command
 def bench(
     part: Annotated[
-        list[Part] | None,
+        list[BenchPart] | None,
         typer.Argument(
             help="learning: golden model and backpropagation in PyTorch.  engine: cycles in RTL, and the "
             "ideal count, simulated cycles per second.  others: this engine and published ones.  accuracy: "
@@ -165,14 +165,14 @@ def bench(
             sets.append(images.load("mnist", folder))
     parts = part or []
     found: dict[str, Any] = {"machine": results.machine()}
-    if Part.learning in parts or not parts:
+    if BenchPart.learning in parts or not parts:
         found["learning"] = _learning(sets, seconds, must=bool(parts))
-    if Part.accuracy in parts:
+    if BenchPart.accuracy in parts:
         found["accuracy"] = _accuracy(sets)
-    if Part.engine in parts or not parts:
+    if BenchPart.engine in parts or not parts:
         with _optional(must=bool(parts)):
             found["engine"] = _engine(sets, samples)
-    if Part.others in parts or not parts:
+    if BenchPart.others in parts or not parts:
         with _optional(must=bool(parts)):
             from equilif.bench import engines
 

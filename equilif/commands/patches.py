@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from equilif.commands.own import KEYS, DataOptions, data_options_of, typed
-from equilif.show.network import Key
+from equilif.show.network import SetKey
 
 Set = Annotated[
     list[str] | None,
@@ -54,7 +54,7 @@ class Changes:
     """Settings of --set: network file, own data, run."""
 
     network: Mapping[str, str]
-    own: DataOptions
+    data_options: DataOptions
     run: RunOptions
     given: Mapping[str, str]
 
@@ -62,7 +62,7 @@ class Changes:
     def fixed(self) -> dict[str, Any]:
         """Options that a resumed run keeps, as typed."""
         kept = {f"set {key}": v for key, v in self.given.items() if not key.startswith("run.")}
-        return {**kept, "label": self.own.label if "data.label" not in self.given else None}
+        return {**kept, "label": self.data_options.label if "data.label" not in self.given else None}
 
 
 def changes(
@@ -84,7 +84,7 @@ def changes(
     given = split(words or ())
     for key in given:
         for option, value, pattern in (
-            ("--epochs", epochs, r"(learning|rates)\.epochs"),
+            ("--epochs", epochs, r"(learning|rates|text)\.epochs"),
             ("--seed", seed, r"learning\.seeds"),
             ("--hidden", hidden or None, r"population\.(hidden|maps)\d*\.(size|shape)"),
         ):
@@ -105,51 +105,55 @@ def changes(
         )
     return Changes(
         network=network,
-        own=data_options_of(tables["data"], label, list(data)),
+        data_options=data_options_of(tables["data"], label, list(data)),
         run=RunOptions(**options),
         given=given,
     )
 
 
 # -- all keys --------------------------------------------------------------------------------------
-def key_list() -> list[Key]:
+def key_list() -> list[SetKey]:
     """All keys of --set, by command."""
     from equilif.training.settings import tables
 
-    def keys(command: str, table: str) -> Iterator[Key]:
+    def keys(command: str, table: str) -> Iterator[SetKey]:
         prefix = "population.NAME" if table == "population" else table
         for name, key in tables.keys(table).items():
-            yield Key(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
+            yield SetKey(command, f"{prefix}.{name}", key.default, key.values, key.meaning)
 
-    named = (name for name in tables.TABLES if name not in ("synapse", "rates"))
+    named = (name for name in tables.TABLES if name not in ("synapse", "rates", "text"))
     found = [key for name in named for key in keys("train", name)]
-    found.append(Key("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
+    found.append(SetKey("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
     for f in dataclasses.fields(DataOptions):
         m = f.metadata
-        found.append(Key("train", f"data.{f.name}", m["default"], m["values"], m["help"]))
+        found.append(SetKey("train", f"data.{f.name}", m["default"], m["values"], m["help"]))
     for f in dataclasses.fields(RunOptions):
         default = "" if f.default is None else str(f.default)
-        found.append(Key("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
-    found += keys("train-rates", "rates")
+        found.append(SetKey("train", f"run.{f.name}", default, f.metadata["values"], f.metadata["help"]))
+    found += [*keys("train-text", "text"), *keys("train-rates", "rates")]
     feedback = "symmetric synapses; false: forward ones only"
     default = "true; several layers: false"
-    found.append(Key("train-rates", "synapse.feedback", default, "true, false", feedback))
-    found.append(Key("train-rates", "loading.tokens", "", "1..1024", "sequences: maximum number of tokens"))
-    found.append(Key("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb"))
+    found.append(SetKey("train-rates", "synapse.feedback", default, "true, false", feedback))
+    found.append(
+        SetKey("train-rates", "loading.tokens", "", "1..1024", "sequences: maximum number of tokens")
+    )
+    found.append(
+        SetKey("train-rates", "loading.NAME", "", "", "option of the loader, such as bigrams of imdb")
+    )
     return found
 
 
 # -- messages --------------------------------------------------------------------------------------
-def keys_of_options(*, rates: bool = False) -> dict[str, str]:
+def keys_of_options(command: str) -> dict[str, str]:
     """Keys of what other commands have an option for, by the option."""
-    from equilif.training.settings.tables import keys
+    from equilif.training.settings.tables import METHODS, keys
 
-    method = "rates" if rates else "learning"
+    method = next((name for name, trains in METHODS.items() if trains == command), "learning")
     found = {name: f"{method}.{name}" for name in keys(method)}
     found |= {name: f"phases.{name}" for name in keys("phases")}
-    found |= {name: f"data.{name}" for name in (ROWS if rates else KEYS)}
+    found |= {name: f"data.{name}" for name in {"learning": KEYS, "rates": ROWS}.get(method, ())}
     found |= {name: f"run.{name}" for name in RUN}
-    if rates:
+    if method == "rates":
         found |= {"tokens": "loading.tokens", "bigrams": "loading.bigrams"}
         found |= dict.fromkeys(("feedback", "feed_forward"), "synapse.feedback")
     return {f"--{name}".replace("_", "-"): key for name, key in found.items()}

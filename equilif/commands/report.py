@@ -14,7 +14,7 @@ from equilif_golden.extras import needs
 
 if TYPE_CHECKING:
     from equilif.data.sets.dataset import DataSet
-    from equilif.report.run import Run
+    from equilif.report.run import SavedRun
 
 command = panel("Learning")
 
@@ -76,7 +76,7 @@ def report(
     return {"run": run, **made.metrics, "out": out}
 
 
-def _samples(run: Run, data: Path | None) -> tuple[DataSet | None, str]:
+def _samples(run: SavedRun, data: Path | None) -> tuple[DataSet | None, str]:
     """The samples of a run, or why there are none; where ``data`` says where they are, that is an error."""
     from equilif.commands import reason
     from equilif_golden.extras import MissingExtra

@@ -81,7 +81,7 @@ def train_rates(
         found = samples_of(
             source or Data.digits,
             folder,
-            given.own,
+            given.data_options,
             patches=given.network,
             rates=True,
             hidden=hidden,
@@ -281,7 +281,7 @@ def sweep(
     ),
     retry: Annotated[bool, typer.Option("--retry", help="Repeat failed points.")] = False,
     against: Annotated[Against, typer.Option(help="Cost axis of the plot.")] = Against.training,
-    own: OwnOptions = NO_OPTIONS,
+    data_options: OwnOptions = NO_OPTIONS,
     folder: Folder = None,
     json: Json = None,
 ) -> dict[str, Any]:
@@ -302,7 +302,7 @@ def sweep(
 
     if scheduler is not None and workers is not None:
         raise ValueError("--workers and --scheduler exclude each other: leave one out")
-    points = module.points(module.read_grid(grid, option or ()), own.reading)
+    points = module.points(module.read_grid(grid, option or ()), data_options.reading)
     boards = list(dict.fromkeys(p.board for p in points if p.board))
     for given, name in ((build, "--build"), (against is Against.time, "--against time")):
         if given and not boards:

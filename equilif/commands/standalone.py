@@ -30,7 +30,7 @@ from equilif.show import console as show
 from equilif_golden.files import RESULTS
 
 if TYPE_CHECKING:
-    from equilif_golden.link.standalone import Registers
+    from equilif_golden.link.standalone import TrainerRegisters
 
 command = panel("Boards")
 
@@ -93,7 +93,7 @@ def upload(
     from equilif.data.own import chosen
     from equilif.host import standalone as trainer
     from equilif.host.ports import the_one
-    from equilif.host.store import Store
+    from equilif.host.store import FlashStore
     from equilif.training.storage.history import digest
     from equilif.training.storage.records import holds, save_network
     from equilif_golden import files
@@ -101,7 +101,9 @@ def upload(
     source = chosen(data)
     training: dict[str, Any] = {"hidden": options.hidden, "epochs": options.epochs}
     given = changes(options.patches, label=label, seed=options.seed, run=(), **training)
-    found = samples_of(source, folder, given.own, config=options.config, patches=given.network, **training)
+    found = samples_of(
+        source, folder, given.data_options, config=options.config, patches=given.network, **training
+    )
     loaded = found.data
     name = data if isinstance(source, str) else source.resolve().stem
     file = out or Path(RESULTS) / f"{name}-standalone.npz"
@@ -115,16 +117,16 @@ def upload(
     if client.identity.flash_blocks:
         trainer.require_replaceable(client, overwrite)
     with show.counted("prepare", job.total) as progress:
-        store = Store.of_job(client.identity, job, progress)
+        store = FlashStore.of_job(client.identity, job, progress)
     stored = store.tests.n if store.tests else 0
     show.console.print(
         f"{store.n:,} of {len(loaded.y_train):,} training samples, {description.epochs} epochs, "
         f"{stored:,} of {len(loaded.y_test):,} test samples: "
-        f"{len(store.blocks)} of {client.identity.flash_blocks} blocks of the flash, {store.used:,} bytes"
+        f"{len(store.blocks)} of {client.identity.flash_blocks} blocks of the flash, {store.size:,} bytes"
     )
     for change in left_out:
         show.console.print(f"[yellow]{change} is set to 0: standalone training has no data augmentation[/]")
-    with show.counted("upload", store.used) as progress:
+    with show.counted("upload", store.size) as progress:
         spared = store.upload(client, progress)
     if spared:
         show.console.print(f"{spared:,} bytes of them were in the flash already")
@@ -140,7 +142,7 @@ def upload(
         "tests": stored,
         "epochs": description.epochs,
         "seed": job.seed,
-        "bytes": store.used,
+        "bytes": store.size,
         "spared": spared,
         "blocks": len(store.blocks),
         "left_out": left_out,
@@ -210,11 +212,11 @@ def standalone(
     return {"ok": not now.fault, **_status_fields(now), **found}
 
 
-def _status_fields(now: Registers) -> dict[str, Any]:
-    from equilif_golden.link.standalone import Fault, Phase
+def _status_fields(now: TrainerRegisters) -> dict[str, Any]:
+    from equilif_golden.link.standalone import Fault, TrainerPhase
 
     return {
-        "phase": Phase(now.phase).name.lower(),
+        "phase": TrainerPhase(now.phase).name.lower(),
         "fault": Fault(now.fault).name.lower() if now.fault else None,
         "run": bool(now.run),
         "valid": bool(now.valid),
@@ -229,20 +231,20 @@ def _status_fields(now: Registers) -> dict[str, Any]:
     }
 
 
-def _status(now: Registers) -> str:
+def _status(now: TrainerRegisters) -> str:
     from equilif.host.journal import problem_of
-    from equilif_golden.link.standalone import Phase
+    from equilif_golden.link.standalone import TrainerPhase
 
     problem = None if now.phase else problem_of(now)
     if problem:
         return f"[red]stopped: {problem}[/]"
     done = now.epoch == now.epochs
     doing = {
-        Phase.IDLE: "done" if done else "stopped",
-        Phase.BOOT: "starting",
-        Phase.LEARN: "training",
-        Phase.SAVE: "saving a checkpoint",
-    }[Phase(now.phase)]
+        TrainerPhase.IDLE: "done" if done else "stopped",
+        TrainerPhase.BOOT: "starting",
+        TrainerPhase.LEARN: "training",
+        TrainerPhase.SAVE: "saving a checkpoint",
+    }[TrainerPhase(now.phase)]
     right = f", online accuracy {now.hits / now.seen:.2%}" if now.seen else ""
     return (
         f"{doing}: {now.epoch} of {now.epochs} epochs, {now.seen:,} of {now.samples:,} samples of the "

@@ -2,180 +2,112 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equilif.commands import Json, panel, saved_network
-from equilif.commands.options import INPUT, OUTPUT, fields_of
+from equilif.commands import ConfigFile, Json, Resume, panel, saved_network
+from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, Given, OptionGroup
+from equilif.commands.patches import Set, changes
+from equilif.commands.training import Job, trained
 from equilif.show import console as show
 
 if TYPE_CHECKING:
-    from equilif.data.sets.characters import Text
-    from equilif.training.backends.text import Settings
+    from equilif.training.run import Run
 
 command = panel("Scale")
-
-
-@dataclass(frozen=True)
-class SettingOptions:
-    """Settings of a run (equilif.training.backends.text.Settings); None: not given."""
-
-    layers: Annotated[int | None, typer.Option(help="Number of layers.", show_default="2", min=1)] = None
-    positions: Annotated[
-        int | None, typer.Option(help="Characters of a sequence.", show_default="64", min=1)
-    ] = None
-    features: Annotated[
-        int | None,
-        typer.Option(help="Neurons per position between the layers.", show_default="64", min=1),
-    ] = None
-    heads: Annotated[
-        int | None, typer.Option(help="Heads of the self-attention.", show_default="4", min=1)
-    ] = None
-    hidden: Annotated[
-        int | None,
-        typer.Option(help="Neurons per position inside a feed-forward layer.", show_default="256", min=1),
-    ] = None
-    steps: Annotated[int | None, typer.Option(help="Number of updates.", show_default="3000", min=1)] = None
-    batch_size: Annotated[
-        int | None, typer.Option(help="Sequences per update.", show_default="32", min=1)
-    ] = None
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Largest learning rate.", show_default="0.002")
-    ] = None
-    noise: Annotated[
-        float | None,
-        typer.Option(
-            help="Standard deviation of noise on the rates in training, as spikes of few time steps have.",
-            show_default="0",
-            min=0,
-            max=1,
-        ),
-    ] = None
-    spike_steps: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of last updates that learn from the rates of spikes, in place of those of the "
-            "equilibrium, with a learning rate that rises to a third and decays once more. An update is "
-            "about eight times as slow.",
-            show_default="0",
-            min=0,
-        ),
-    ] = None
-    window: Annotated[
-        int | None,
-        typer.Option(
-            help="Time steps of a window of the spiking network, a power of two; it runs two windows more "
-            "than it has layers.",
-            show_default="8",
-            min=1,
-        ),
-    ] = None
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and sequences.", show_default="0")] = None
-    teacher: Annotated[
-        Path | None,
-        typer.Option(
-            **saved_network(
-                help="A network.npz of `equilif train-text` with as many positions on the same text, whose "
-                "probabilities and features the network also learns (distillation).",
-                show_default="no distillation",
-            )
-        ),
-        INPUT,
-    ] = None
-
-    @property
-    def given(self) -> dict[str, Any]:
-        values = {name: value for name, value in vars(self).items() if value is not None}
-        return {k: str(v.absolute()) if isinstance(v, Path) else v for k, v in values.items()}
+#: sizes of a transformer: meaning, default and maximum
+SIZES = {
+    "layers": ("Number of layers.", 2, 64),
+    "positions": ("Characters of a sequence.", 64, 1024),
+    "features": ("Neurons per position between the layers.", 64, 4096),
+    "heads": ("Heads of the self-attention.", 4, 4096),
+    "hidden": ("Neurons per position inside a feed-forward layer.", 256, 1 << 14),
+    "window": (
+        "Time steps of a window of spikes, a power of two; there are two windows more than layers.",
+        8,
+        128,
+    ),
+}
+Sizes = Annotated[
+    Given,
+    OptionGroup(
+        {
+            name: Annotated[int | None, typer.Option(help=text, show_default=str(default), min=1, max=most)]
+            for name, (text, default, most) in SIZES.items()
+        }
+    ),
+]
 
 
 @command
 def train_text(
     texts: Annotated[
-        list[Path],
-        typer.Argument(metavar="TEXT...", help="Files of UTF-8 text, or folders with such files."),
-        INPUT,
-    ],
-    pattern: Annotated[str, typer.Option(help="Names of the files to read in folders.")] = "*.txt",
-    settings: Annotated[SettingOptions, fields_of(SettingOptions)] = SettingOptions(),
-    out: Annotated[Path, typer.Option(help="Output folder: network.npz, text.pt."), OUTPUT] = Path(
-        "results/text"
-    ),
-    resume: Annotated[
-        bool | None,
-        typer.Option(
-            "--resume/--overwrite",
-            help="Resume the run in --out with its settings, or replace it.",
-            show_default="stop if --out holds a run",
+        list[Path] | None,
+        typer.Argument(
+            metavar="TEXT...",
+            help="Files of UTF-8 text, or folders with such files.",
+            show_default="with --resume those of the run",
         ),
+        INPUT,
     ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Names of the files to read in folders.", show_default="*.txt")
+    ] = None,
+    config: ConfigFile = None,
+    sizes: Sizes = DEFAULTS,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Number of epochs of text.steps (250) updates.", show_default="12"),
+    ] = None,
+    patches: Set = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the weights and the sequences.", show_default="0")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Output folder."), OUTPUT] = Path("results/text"),
+    resume: Resume = None,
     json: Json = None,
 ) -> dict[str, Any]:
     """Train a transformer to predict the next character of a text, in floating point, and save the quantised
     spiking network.
 
-    The last tenth of the characters is for validation.  The run is saved every 250 steps.
+    The last tenth of the characters is for validation.  --set changes a setting, e.g. text.noise=0.05
+    (`equilif init --keys` lists them); --config replaces the transformer by a network file.  The run is saved
+    after every epoch.
 
-    Example:  [bold]equilif train-text book.txt --layers 1 --steps 1000[/]
+    Example:  [bold]equilif train-text book.txt --layers 1 --epochs 4[/]
     """
-    from equilif.data.sets.characters import read
-    from equilif.training.backends.text import Settings, TextRun
-    from equilif.training.names import NETWORK, TEXT
-    from equilif.training.storage.folder import RunFolder
+    given = changes(patches, label=None, epochs=epochs, data=(), run=("tensorboard",))
 
-    given = settings.given
-    if resume and given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ValueError(f"a resumed run keeps its settings: leave out {options}")
+    def start(number: int, make: Callable[..., Any]) -> list[Run]:
+        from equilif.training.resolve import resolve_text
+        from equilif.training.run import Run
 
-    def text(settings: Settings) -> Text:
+        if not texts:
+            raise ValueError("give the files of the text, or --resume")
         with show.console.status("reading the text"):
-            return read(texts, pattern=pattern, symbols=settings.symbols, positions=settings.positions)
-
-    with RunFolder(out) as folder:
-        folder.check(NETWORK, TEXT)
-        if resume:
-            folder.require_run(TEXT)
-            run = TextRun.resume(out, text)
-        else:
-            folder.require_free(overwrite=resume is False)
-            new = Settings(**given)
-            run = TextRun.start(new, text(new))
-            folder.clear()
-        s = run.settings
-        show.console.print(
-            f"{len(run.text.train):,} training and {len(run.text.validation):,} validation characters, "
-            f"{s.symbols} symbols; {s.layers} layers, {run.model.network.n_weights:,} weights, seed {s.seed}"
-        )
-        start = time.perf_counter()
-        with show.bar() as progress:
-            task = progress.add_task("train", total=s.steps, completed=run.step, note="")
-            run.finish(
-                out,
-                lambda step, bits: progress.update(task, completed=step, note=f"{bits:.2f} bits"),
-                lambda point: progress.console.print(
-                    f"step {point.step:,}  bits per character: training {point.train:.3f}, "
-                    f"validation {point.validation:.3f}"
-                ),
+            text, description = resolve_text(
+                texts, pattern=pattern, config=config, shape=sizes, changes=given.network, epochs=epochs
             )
-    found = run.points[-1]
-    show.console.print(
-        f"validation [bold]{found.validation:.3f}[/] bits per character in floating point after "
-        f"{found.step:,} steps; saved {NETWORK}, {TEXT} in {show.literal(out)}"
+        teacher = description.require_text().teacher
+        if teacher and Path(teacher).resolve().parent == out.resolve():
+            raise ValueError(f"the teacher is the run in {out}, which this one replaces: give another --out")
+        return [Run.start(description, text, seed)]
+
+    return trained(
+        Job(
+            command="train-text",
+            out=out,
+            source=texts or None,
+            epochs=epochs,
+            resume=resume,
+            fixed={"pattern": pattern, "config": config, **sizes, "seed": seed, **given.fixed},
+            options=given.run,
+            start=start,
+        )
     )
-    return {
-        "settings": vars(s),
-        "steps": found.step,
-        "seconds": time.perf_counter() - start,
-        "bits_per_character": found.validation,
-        "points": [vars(p) for p in run.points],
-        "out": out,
-        "files": [NETWORK, TEXT],
-    }
 
 
 @command

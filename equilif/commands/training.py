@@ -1,4 +1,4 @@
-"""Training as a command: the common part of `equilif train` and `equilif train-rates`."""
+"""Training as a command: the common part of `equilif train`, `train-rates` and `train-text`."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ TrainingData = Annotated[
 class Job:
     """A run to begin or to go on with, or a run of each of several seeds.
 
-    ``source``: data by name or path, ``folder`` of a data set with a name.  ``resume``: None for a new run,
-    False for one that replaces another.  ``fixed``: options that a resumed run keeps.  ``seeds``: None for a
-    single run.  ``start``: new runs, their number and what makes a learner given.  ``port``: of a board.
-    ``leads``: whether this process writes, of several that make the same run.
+    ``source``: data by name or path, or paths of a text; ``folder`` of a data set with a name.  ``resume``:
+    None for a new run, False for one that replaces another.  ``fixed``: options that a resumed run keeps.
+    ``seeds``: None for a single run.  ``start``: new runs, their number and what makes a learner given.
+    ``port``: of a board.  ``leads``: whether this process writes, of several that make the same run.
     """
 
     command: str
     out: Path
-    source: Name | Path | None
-    folder: Path | None
+    source: Name | Path | Sequence[Path] | None
+    folder: Path | None = None
     epochs: int | None
     resume: bool | None
     fixed: Mapping[str, Any]
@@ -53,10 +53,6 @@ class Job:
     port: str | None = None
     start: Callable[[int, Make], list[Run]]
     leads: bool = True
-
-    @property
-    def real(self) -> bool:
-        return self.command == "train-rates"
 
 
 def out_folder(source: Name | Path | None, prefix: str = "", suffix: str = "") -> Path:
@@ -78,7 +74,7 @@ def trained(job: Job) -> dict[str, Any]:
     several = bool(found)
     folders = found or [job.out]
     make = learner_at(job.port, job.options.baud, len(folders))
-    state = CHECKPOINT if job.real else NETWORK
+    state = NETWORK if job.command == "train" else CHECKPOINT
     root = job.options.tensorboard if job.leads else None
     boards = {f: board_in(root and (root / f.name if several else root)) for f in folders}
     if job.resume and not several:
@@ -115,15 +111,15 @@ def _resumed(job: Job, folders: Sequence[Path], make: Make) -> list[Run]:
     first = folders[0]
     with show.console.status("reading the run"):
         saved = read(first)
-        if saved.real != job.real:
-            command = "train-rates" if saved.real else "train"
+        command = saved.preset.command
+        if command != job.command:
             raise ValueError(
                 f"the run in {job.out} is one of `equilif {command}`: resume it with that command"
             )
         own = saved.about is not None
         if own and job.folder is not None:
             raise ValueError("--data is the folder of a named data set: give the path of the run's own data")
-        moved = job.source if own and isinstance(job.source, Path) else None
+        moved = None if isinstance(job.source, Name) or not own else job.source
         name = None if moved or job.source is None else str(job.source)
         run = Run.resume(first, moved or job.folder, name=name, epochs=job.epochs, make=make)
         others = [
@@ -172,11 +168,13 @@ def _result(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _single(found: dict[str, Any]) -> dict[str, Any]:
-    real = found["preset"].get("rates")
-    kind = "validation" if real and real["validation_samples"] else "test"
+    preset = found["preset"]
+    held_out = "text" in preset or preset.get("rates", {}).get("validation_samples")
+    bits = found["epochs"][-1].get("test_loss")
     show.console.print(
-        f"{kind} accuracy [bold]{found['accuracy']:.2%}[/]"
-        f"{' in floating point' * bool(real)} after {len(found['epochs'])} epochs; "
+        f"{'validation' if held_out else 'test'} accuracy [bold]{found['accuracy']:.2%}[/]"
+        + ("" if bits is None else f", [bold]{bits:.3f}[/] bits per character")
+        + f"{' in floating point' * ('learning' not in preset)} after {len(found['epochs'])} epochs; "
         f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
     )
     return found

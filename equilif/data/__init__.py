@@ -1,4 +1,4 @@
-"""Data sets: the one table of them.
+"""Data sets and formats of own data: the one table of each.
 
 Loaders are in ``sets``.  Nothing heavy is imported here, so that the command line can list the names at once.
 
@@ -34,7 +34,7 @@ class Name(StrEnum):
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """Source of a data set."""
 
     kind: Kind
@@ -50,9 +50,14 @@ class Source:
     @property
     def load(self) -> Callable[..., Any]:
         """The loader: folder and options in, data set out."""
-        module, _, function = self.loader.rpartition(".")
-        found: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), function)
-        return found
+        return imported(self.loader)
+
+
+def imported(place: str) -> Callable[..., Any]:
+    """A function or class of this package by its module and name."""
+    module, _, name = place.rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found
 
 
 NUMERALS = tuple("0123456789")
@@ -60,51 +65,64 @@ GARMENTS = tuple("T-shirt/top,trouser,pullover,dress,coat,sandal,shirt,sneaker,b
 THINGS = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 
 SOURCES = {
-    Name.digits: Source(
+    Name.digits: DataSource(
         "images",
         "sets.images.digits",
         f"they come with scikit-learn: {install('data')}",
         NUMERALS,
     ),
-    Name.mnist: Source(
+    Name.mnist: DataSource(
         "images",
         "sets.images.mnist",
         "download them with torchvision.datasets.MNIST(root='data', download=True)",
         NUMERALS,
     ),
-    Name.fashion: Source(
+    Name.fashion: DataSource(
         "images",
         "sets.images.fashion",
         "download them with torchvision.datasets.FashionMNIST(root='data', download=True); "
         "on Debian: apt install dataset-fashion-mnist",
         GARMENTS,
     ),
-    Name.cifar10: Source(
+    Name.cifar10: DataSource(
         "images",
         "sets.images.cifar10",
         "download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz (its binary version)",
         THINGS,
     ),
-    Name.snippets: Source(
+    Name.snippets: DataSource(
         "sequences", "sets.texts.snippets", "pip download --no-deps --no-binary :all: vaderSentiment==3.3.2"
     ),
-    Name.imdb: Source(
+    Name.imdb: DataSource(
         "sequences",
         "sets.texts.imdb",
         "unpack https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
     ),
-    Name.sst2: Source(
+    Name.sst2: DataSource(
         "sequences",
         "sets.texts.sst2",
         "unpack https://dl.fbaipublicfiles.com/glue/data/SST-2.zip, or git clone "
         "https://huggingface.co/datasets/stanfordnlp/sst2,",
     ),
-    Name.spoken: Source(
+    Name.spoken: DataSource(
         "sequences",
         "sets.recordings.spoken",
         "git clone https://github.com/Jakobovski/free-spoken-digit-dataset",
     ),
-    Name.vowels: Source("sequences", "sets.recordings.vowels", "pip download --no-deps aeon==1.6.0"),
+    Name.vowels: DataSource("sequences", "sets.recordings.vowels", "pip download --no-deps aeon==1.6.0"),
+}
+
+#: formats of own data: class, and what it reads, for help texts.  The first one that claims a path reads it
+FORMATS = {
+    "formats.arrays.Npz": ".npz",
+    "formats.tables.Csv": ".csv, .tsv",
+    "formats.tables.Parquet": ".parquet",
+    "formats.series.Ts": ".ts",
+    "formats.cifar.Cifar": "CIFAR-10/100 in the binary version (folder or archive)",
+    "formats.events.EventFolders": "events saved by tonic",
+    "formats.sounds.SoundFolders": "a folder with one subfolder of WAV files per class",
+    "formats.series.SeriesFolders": "the same with CSV files",
+    "formats.pictures.ImageFolders": "the same with images",
 }
 
 

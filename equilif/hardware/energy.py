@@ -23,7 +23,7 @@ from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
-from equilif_golden.engine.port import Run
+from equilif_golden.engine.port import RunResult
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, TokenRows, Weights
@@ -131,7 +131,7 @@ def measure(
     return out
 
 
-def _counts(run: Run) -> tuple[int, ...]:
+def _counts(run: RunResult) -> tuple[int, ...]:
     """Counts in the order of COUNTS."""
     return run.accesses, *run.activity, run.spikes
 

@@ -22,12 +22,12 @@ import numpy as np
 
 from equilif.data.base.arrays import Bytes
 from equilif.data.sets.images import DataSet
-from equilif.hardware.waves import Recording
+from equilif.hardware.waves import WaveRecorder
 from equilif.results import ToolFailed
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.port import Run
+from equilif_golden.engine.port import RunResult
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
@@ -90,7 +90,7 @@ class Compared:
 
 
 @dataclass
-class Report:
+class VerificationReport:
     """A comparison: complete when ``mismatch`` is None."""
 
     config: EngineConfig
@@ -138,7 +138,7 @@ class SideBySide:
             learning_rate=learning_rate,
             counter=counter,
         )
-        self.report = Report(config)
+        self.report = VerificationReport(config)
         self._remember()
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -268,7 +268,7 @@ class SideBySide:
         raise IndexError(at)
 
     @staticmethod
-    def _count(cost: Cost, run: Run, steps: int) -> None:
+    def _count(cost: Cost, run: RunResult, steps: int) -> None:
         cost.samples += 1
         cost.cycles += run.cycles
         cost.accesses += run.accesses
@@ -277,7 +277,7 @@ class SideBySide:
 
 
 @dataclass(frozen=True)
-class Plan:
+class VerificationPlan:
     """Scope of a comparison: epochs (learning rate, sample order, a function that returns inputs and tokens),
     then test samples.
     """
@@ -295,12 +295,12 @@ def compare(
     weights: Weights,
     config: EngineConfig,
     data: DataSet,
-    plan: Plan,
+    plan: VerificationPlan,
     *,
     counter: int = 0,
     waves: Path | None = None,
-    progress: Callable[[int, Report], None] = lambda done, report: None,
-) -> Report:
+    progress: Callable[[int, VerificationReport], None] = lambda done, report: None,
+) -> VerificationReport:
     """Carry out a plan; the report carries the mismatch, if there was one.
 
     ``waves``: file for those of the first samples.  ``progress`` is called after every sample.
@@ -315,7 +315,7 @@ def compare(
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise ToolFailed(_advice(str(e), format)) from e
     report = pair.report
-    recording = Recording(pair.rtl, waves) if waves else None
+    recording = WaveRecorder(pair.rtl, waves) if waves else None
 
     def report_progress(done: int) -> None:
         if recording:

@@ -24,7 +24,7 @@ def check(path: Path) -> None:
         files.check(file)
 
 
-class Recording:
+class WaveRecorder:
     """Writes what a chip does from now on, for SAMPLES samples or until it is closed.
 
     The chip is on a VerilatedEngine of the format of ``path``.  The files are written when it is over.

@@ -2,7 +2,7 @@
 
 A row makes the addresses of ``--port`` and their help.  The module of a bus has ``opened(path, hz,
 timeout=)``, without ``hz`` for a bus that has no frequency, which returns an object with the interface of
-serial.Serial and with ``says``: why no device may have answered.
+serial.Serial and with ``diagnosis``: why no device may have answered.
 
 Imports nothing, so that ``equilif --help`` starts fast.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Bus(NamedTuple):
+class BusDriver(NamedTuple):
     """A bus.  ``kind``: of the board's link.  ``prefixes``: of its addresses.  ``module``: opens them."""
 
     kind: str
@@ -24,7 +24,7 @@ class Bus(NamedTuple):
     usual: int = 0  #: without --baud
 
 
-SPI = Bus(
+SPI = BusDriver(
     kind="spi",
     title="SPI bus",
     prefixes=("spi:", "spi+"),
@@ -33,7 +33,7 @@ SPI = Bus(
     usual=4_000_000,
     module="equilif.host.spi",
 )
-UDP = Bus(
+UDP = BusDriver(
     kind="udp",
     title="UDP address",
     prefixes=("udp://",),
@@ -43,6 +43,6 @@ UDP = Bus(
 BUSES = (SPI, UDP)
 
 
-def bus_of(path: str) -> Bus | None:
+def bus_of(path: str) -> BusDriver | None:
     """The bus of an address; None for a serial port."""
     return next((bus for bus in BUSES if path.startswith(bus.prefixes)), None)

@@ -28,7 +28,7 @@ with needs("host"):
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
-from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Batch, Region, Run, readable, writable
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Batch, Region, RunResult, readable, writable
 from equilif_golden.fixed import Raw, check_bool, check_int
 from equilif_golden.link.flash import BLOCK
 from equilif_golden.link.protocol import (
@@ -62,7 +62,7 @@ from equilif_golden.link.standalone import (
     REGISTERS,
     WRITABLE,
     Fault,
-    Registers,
+    TrainerRegisters,
 )
 
 #: elements that are read in one frame; a device sends any number, but a lost byte costs the whole frame
@@ -258,7 +258,7 @@ class Client:
 
     def run(
         self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
-    ) -> Run:
+    ) -> RunResult:
         """Run the program.  ``write``: first element and values to write before it; ``read``: first element
         and number of values to bring back after it.  One frame each way.
         """
@@ -291,7 +291,7 @@ class Client:
             )
         prediction, cycles, spikes, accesses = RESULT.unpack_from(reply)
         values = np.frombuffer(reply[RESULT.size :], READ_TYPES[Region.VALUE]).astype(np.int64)
-        return Run(prediction, spikes, accesses, cycles, values=values)
+        return RunResult(prediction, spikes, accesses, cycles, values=values)
 
     def run_samples(self, first: int, samples: Iterable[Raw], *, learn: bool) -> Iterator[Batch]:
         """See equilif_golden.engine.port.BatchEngine: as many samples in a frame as it carries."""
@@ -382,17 +382,17 @@ class Client:
         self.command(Command.ERASE, ERASE_HEADER.pack(FLASH, block * BLOCK))
 
     @property
-    def registers(self) -> Registers:
+    def registers(self) -> TrainerRegisters:
         """Registers of the standalone trainer."""
         n = len(REGISTERS)
-        return Registers.unpack(self.command(Command.READ, READ_HEADER.pack(TRAINER, 0, n)))
+        return TrainerRegisters.unpack(self.command(Command.READ, READ_HEADER.pack(TRAINER, 0, n)))
 
     def control_trainer(self, *, run: int, save: int = 0, boot: int = 0) -> None:
-        """Control the trainer: see equilif_golden.link.standalone.Registers."""
+        """Control the trainer: see equilif_golden.link.standalone.TrainerRegisters."""
         word = run | save << 1 | boot << 2
         self.command(Command.WRITE, WRITE_HEADER.pack(TRAINER, 0) + word.to_bytes(REGISTER_BYTES, "little"))
 
-    def set_registers(self, registers: Registers) -> None:
+    def set_registers(self, registers: TrainerRegisters) -> None:
         """Write all registers except the control of the trainer."""
         written = registers.pack()[REGISTER_BYTES : REGISTER_BYTES * WRITABLE]
         self.command(Command.WRITE, WRITE_HEADER.pack(TRAINER, 1) + written)

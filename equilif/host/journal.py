@@ -25,7 +25,7 @@ from equilif_golden.link.standalone import (
     NO_BLOCK,
     SLOTS,
     Fault,
-    Registers,
+    TrainerRegisters,
     half_of,
     slot_blocks,
 )
@@ -80,7 +80,7 @@ def journal_of(client: Client) -> Journal:
     return found
 
 
-def problem_of(registers: Registers) -> str | None:
+def problem_of(registers: TrainerRegisters) -> str | None:
     """Why an idle board cannot continue, and the remedy."""
     if registers.fault not in (Fault.NONE, Fault.FOREIGN):
         return FAULTS[Fault(registers.fault)]
@@ -91,14 +91,14 @@ def problem_of(registers: Registers) -> str | None:
     return None
 
 
-def require_valid(registers: Registers) -> None:
+def require_valid(registers: TrainerRegisters) -> None:
     """StoreError unless the engine holds the weights trained on the board, and training can continue."""
     problem = problem_of(registers)
     if problem:
         raise StoreError(f"the board is stopped: {problem}")
 
 
-def require_idle(registers: Registers) -> None:
+def require_idle(registers: TrainerRegisters) -> None:
     if registers.phase:
         raise StoreError("the board is training: stop it first, with  equilif standalone --stop")
 
@@ -122,7 +122,7 @@ def require_network(client: Client, identity: NetworkIdentity, file: object) -> 
     return True
 
 
-def state(client: Client) -> tuple[int, Registers | None]:
+def state(client: Client) -> tuple[int, TrainerRegisters | None]:
     """Counter and registers of a board; equal values mean that it was not reset meanwhile."""
     registers = client.registers if client.identity.flash_blocks else None
     return int(client.read(Region.COUNTER, 0, 1)[0]), registers
@@ -155,7 +155,7 @@ def read_board(
     return BoardWeights(weights=found, counter=before[0], checked=checked)
 
 
-def has_learned(registers: Registers) -> bool:
+def has_learned(registers: TrainerRegisters) -> bool:
     """Whether the board holds trained weights that a new upload would erase."""
     return registers.fault != Fault.NO_SLOT and bool(
         registers.generation or registers.epoch or registers.turn
@@ -172,7 +172,7 @@ def record_saved(client: Client, words: Raw, counter: int) -> None:
             return
 
 
-def require_saved(client: Client, registers: Registers) -> None:
+def require_saved(client: Client, registers: TrainerRegisters) -> None:
     """StoreError when the board has learned weights, and the last ones that were saved are others."""
     if not has_learned(registers):
         return
@@ -210,7 +210,7 @@ def tests_of(client: Client) -> StoredTests:
     return tests
 
 
-def begin_tests(client: Client, tests: StoredTests) -> Registers:
+def begin_tests(client: Client, tests: StoredTests) -> TrainerRegisters:
     """Start the tests on an idle board; returns its earlier registers, without ``run``.
 
     It is an epoch of samples that do not learn.  The checkpoint after it is an empty list.
@@ -233,13 +233,13 @@ def begin_tests(client: Client, tests: StoredTests) -> Registers:
     return before
 
 
-def answered(registers: Registers) -> bool:
+def answered(registers: TrainerRegisters) -> bool:
     """Whether the board has finished all tests; StoreError when it cannot."""
     if not in_tests(registers):
         raise StoreError("the board was switched off during its test: run the test again")
     return not registers.phase and (bool(registers.fault) or registers.epoch == registers.epochs)
 
 
-def in_tests(registers: Registers) -> bool:
+def in_tests(registers: TrainerRegisters) -> bool:
     """Whether the board runs tests, or was left while it did."""
     return registers.saves == NO_BLOCK

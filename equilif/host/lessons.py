@@ -15,9 +15,9 @@ from equilif import lesson
 from equilif.data.encoding.about import About
 from equilif.host.client import Client
 from equilif.host.journal import HEADER_BYTES, StoreError
-from equilif.host.store import Lessons, Samples, Store, TrainingJob
+from equilif.host.store import FlashStore, Lessons, StoredSamples, TrainingJob
 from equilif.lesson import Words
-from equilif.listening import Listener
+from equilif.listening import WordRecognizer
 from equilif_golden import network as networks
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.front_end.live import Table
@@ -37,7 +37,7 @@ NO_LESSONS = (
 )
 
 
-def extended(listener: Listener, new_classes: int) -> tuple[Network, Weights, tuple[str, ...]]:
+def extended(listener: WordRecognizer, new_classes: int) -> tuple[Network, Weights, tuple[str, ...]]:
     """The network with unused outputs, and the names of all classes."""
     network, weights = listener.saved.network, listener.saved.weights
     labels = listener.labels
@@ -48,18 +48,18 @@ def extended(listener: Listener, new_classes: int) -> tuple[Network, Weights, tu
     return network, weights, labels
 
 
-def shuffled(words: Words) -> Samples:
+def shuffled(words: Words) -> StoredSamples:
     """In turns a word of each class: as many as fit are of all classes."""
     turn = np.zeros(len(words), np.int64)
     for k in np.unique(words.labels):
         at = np.flatnonzero(words.labels == k)
         turn[at] = np.arange(len(at))
     order = np.lexsort((words.labels, turn))
-    return Samples(labels=words.labels[order], tokens=words.tokens.take(order.tolist()))
+    return StoredSamples(labels=words.labels[order], tokens=words.tokens.take(order.tolist()))
 
 
 def job_of(
-    listener: Listener, words: Words, config: EngineConfig, new_classes: int = NEW_CLASSES
+    listener: WordRecognizer, words: Words, config: EngineConfig, new_classes: int = NEW_CLASSES
 ) -> TrainingJob:
     """What goes into the flash: a network with ``new_classes`` unused outputs, and ``words`` for replay."""
     network, weights, labels = extended(listener, new_classes)
@@ -97,7 +97,7 @@ def require_lessons(client: Client) -> None:
 
 def put(content: mmap.mmap | bytearray, area: Area, identity: Identity, job: TrainingJob) -> bool:
     """Write the store of a job into the flash of a simulated board that is off; False if it is there."""
-    store = Store.of_job(identity, job)
+    store = FlashStore.of_job(identity, job)
     header = store.header()
     at = (area.first + store.journal) * BLOCK
     if content[at : at + HEADER_BYTES] == header:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from equilif import lesson
 from equilif.data.encoding.sensor import mismatch
 from equilif.lesson import Lesson, Samples, Words
-from equilif.listening import UNKNOWN, Listener, SensorListener
+from equilif.listening import UNKNOWN, SensorRecognizer, WordRecognizer
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import Engine
@@ -34,10 +34,10 @@ OTHER_REASONS = {
 POLL_SECONDS = 0.05  #: words are 0.2 s apart at least
 
 
-class Heard(NamedTuple):
+class BoardAnswer(NamedTuple):
     """A word or sample of a board: its class, or why it has none; ``learned``: by the label of the pins.
 
-    ``sample``: see Listener.read and SensorListener.read; None where the next one has replaced it.
+    ``sample``: see WordRecognizer.read and SensorRecognizer.read; None where the next one has replaced it.
     """
 
     number: int
@@ -46,14 +46,14 @@ class Heard(NamedTuple):
     sample: Raw | None = None
 
 
-def require_front_end(config: EngineConfig, listener: Listener | SensorListener) -> None:
+def require_front_end(config: EngineConfig, listener: WordRecognizer | SensorRecognizer) -> None:
     """ValueError unless an engine with a front end is one for this network.
 
     An engine with attention has the front end of a microphone, one without that of a sensor.  Of a known
     board the channels and windows of the sensor are compared, too, if the packages of boards are installed.
     """
     path = listener.saved.path
-    if isinstance(listener, Listener):
+    if isinstance(listener, WordRecognizer):
         if not config.attention:
             raise ValueError(
                 f"{path} hears words, and this board has the front end of a sensor: build one with  equilif "
@@ -73,7 +73,7 @@ def require_front_end(config: EngineConfig, listener: Listener | SensorListener)
                 require_sensor(board, listener)
 
 
-def require_sensor(board: Board, listener: SensorListener) -> None:
+def require_sensor(board: Board, listener: SensorRecognizer) -> None:
     """ValueError unless the front end of a board makes the samples of a network."""
     there = board.adc_front_end
     assert there is not None
@@ -93,14 +93,14 @@ class BoardListener:
 
     displaced = False
 
-    def __init__(self, engine: Engine, listener: Listener | SensorListener):
+    def __init__(self, engine: Engine, listener: WordRecognizer | SensorRecognizer):
         self.engine = engine
         self.listener = listener
         self.labels: tuple[str, ...] = listener.labels
         self._load(listener.saved.network, listener.saved.weights)
 
     @classmethod
-    def at(cls, port: str, baud: int | None, listener: Listener | SensorListener) -> BoardListener:
+    def at(cls, port: str, baud: int | None, listener: WordRecognizer | SensorRecognizer) -> BoardListener:
         """The board at a port; ValueError unless it has the front end of this network."""
         from equilif.host.ports import the_one
 
@@ -122,7 +122,7 @@ class BoardListener:
         self.listener.table(network).load(self.engine)
         self._serial = 0
 
-    def poll(self) -> Heard | None:
+    def poll(self) -> BoardAnswer | None:
         """The word or sample since the last call, if any."""
         last = live.last_answer(self.engine)
         if last.serial == self._serial:
@@ -130,13 +130,15 @@ class BoardListener:
         self._serial = last.serial
         if last.kind == "X":
             known = Verdict(last.number) if last.number < live.NO_NETWORK else None
-            return Heard(0, reason=self.listener.reasons[known] if known else OTHER_REASONS[last.number])
+            return BoardAnswer(
+                0, reason=self.listener.reasons[known] if known else OTHER_REASONS[last.number]
+            )
         sample: Raw | None = self.listener.read(self.engine, self.network)
         if live.last_answer(self.engine) != last:
             sample = None
-        return Heard(last.number, last.kind == "L", sample=sample)
+        return BoardAnswer(last.number, last.kind == "L", sample=sample)
 
-    def words(self, seconds: float | None = None) -> Iterator[Heard]:
+    def words(self, seconds: float | None = None) -> Iterator[BoardAnswer]:
         """Words or samples as they end, for ``seconds`` or until Ctrl-C."""
         start = time.monotonic()
         try:
@@ -148,10 +150,10 @@ class BoardListener:
         except KeyboardInterrupt:
             return
 
-    def known_words(self, seconds: float | None = None) -> Iterator[Heard]:
+    def known_words(self, seconds: float | None = None) -> Iterator[BoardAnswer]:
         """As :meth:`words`; words that are like none of training have a reason."""
         for word in self.words(seconds):
-            if isinstance(self.listener, Listener) and word.sample is not None and not word.reason:
+            if isinstance(self.listener, WordRecognizer) and word.sample is not None and not word.reason:
                 tokens = Words.of([word.sample], [0], word.sample.shape[1]).tokens
                 if self.listener.is_unknown(tokens):
                     word = word._replace(reason=UNKNOWN)
@@ -170,7 +172,7 @@ class BoardListener:
         stored: Samples,
         *,
         ready: Callable[[], None] = lambda: None,
-        report: Callable[[Heard], None] = lambda word: None,
+        report: Callable[[BoardAnswer], None] = lambda word: None,
     ) -> Lesson:
         """Lesson of the next ``n`` words or samples, as a class that may be new; ValueError when Ctrl-C ends
         it before.

@@ -20,7 +20,7 @@ with needs("host"):
     from serial.tools import list_ports
     from serial.tools.list_ports_common import ListPortInfo
 
-from equilif.host.buses import Bus, bus_of
+from equilif.host.buses import BusDriver, bus_of
 from equilif.host.client import DEADLINE, TIMEOUT, Client, DeviceError, LinkError, NoReply
 from equilif_golden.engine import features
 from equilif_golden.fixed import check_int
@@ -84,7 +84,7 @@ def connect(path: str, baud: int | None = None) -> Client:
         raise
 
 
-def _connected_by(bus: Bus, path: str, hz: int | None) -> Client:
+def _connected_by(bus: BusDriver, path: str, hz: int | None) -> Client:
     """:func:`connect`, at one frequency: what every board can follow, or the user's."""
     module = importlib.import_module(bus.module)
     if not bus.frequency and hz is not None:
@@ -97,7 +97,7 @@ def _connected_by(bus: Bus, path: str, hz: int | None) -> Client:
             return client
         rate = f" at {port.baudrate:,} baud" if bus.frequency else ""
         raise LinkError(
-            f"nothing at {path} speaks equilif's protocol{rate}, {port.says} (a board "
+            f"nothing at {path} speaks equilif's protocol{rate}, {port.diagnosis} (a board "
             f"has its side of the {bus.title} in a bitstream of equilif build BOARD --link {bus.kind})"
         )
     except BaseException:

@@ -19,7 +19,7 @@ from equilif.data.encoding.sensor import TOP
 from equilif.host import lessons
 from equilif.host.client import Client
 from equilif.host.listening import require_sensor
-from equilif.listening import Listener, SensorListener, file_blocks
+from equilif.listening import SensorRecognizer, WordRecognizer, file_blocks
 from equilif.results import ToolFailed
 from equilif.training.storage import saved
 from equilif_golden import files
@@ -71,7 +71,7 @@ class Simulated:
         self.link = board.link.for_simulation(board.clock_hz, baud)
         self.udp = None if udp is None else check_int(udp, "udp", 0, 0xFFFF, "port")
         try:
-            self.board = simulation.Board(
+            self.board = simulation.SimulatedBoard(
                 board.config,
                 transport=self.link.transport(board.clock_hz),
                 state_ram=board.state_ram,
@@ -103,7 +103,7 @@ class Simulated:
         self.board.button(False, label or 0)
         self.board.finish(2 * BUTTON_DIVISOR)
 
-    def switch_on(self, listener: Listener) -> Client:
+    def switch_on(self, listener: WordRecognizer) -> Client:
         """Start with this network: from the flash, if there is one.  There it is written, with stored words,
         unless the flash has it, with what the board has learned.
         """
@@ -134,7 +134,7 @@ class Simulated:
         The design runs at MIN_CLOCK_HZ, the slowest for its front end.  ValueError for a network that was not
         trained on front-end features, or does not fit.
         """
-        listener = Listener(saved.read(network))
+        listener = WordRecognizer(saved.read(network))
         blocks = [*file_blocks(wav), np.zeros(RATE // 3, np.int64)]
         client = self.switch_on(listener)
 
@@ -168,7 +168,7 @@ class Simulated:
 
         The design runs at SENSOR_CLOCK_HZ and SENSOR_RATE_HZ; ``end`` is in seconds of RATE_HZ.
         """
-        listener = SensorListener(saved.read(network))
+        listener = SensorRecognizer(saved.read(network))
         recorded = listener.recordings(file)
         client = Client(self.board)
         Chip(client, listener.saved.network, listener.saved.weights, learning_rate=learning_rate)
@@ -198,7 +198,7 @@ class Simulated:
         self.board.finish()
         yield self._answer(listener, n, self.board.answers, expected)
 
-    def _answer(self, listener: SensorListener, n: int, text: bytes, expected: str) -> dict[str, Any]:
+    def _answer(self, listener: SensorRecognizer, n: int, text: bytes, expected: str) -> dict[str, Any]:
         """Answer to sample number ``n``, from 1."""
         line = text[: ANSWER_BYTES - 1].decode()
         label = "rejected" if line[:1] == "X" else listener.labels[int(line[1:])]
@@ -218,7 +218,7 @@ class Simulated:
         end = (
             simulation.Terminal(self.board)
             if self.udp is None
-            else simulation.Server(simulation.Network(self.board), self.udp)
+            else simulation.Server(simulation.BoardNetwork(self.board), self.udp)
         )
         with end as terminal, _ended_by(terminal.stop):
             start = time.monotonic()
@@ -276,11 +276,11 @@ def with_front_end(board: Board, kind: str, network: Path, file: Path, learn: in
     return found
 
 
-def _readings(network: Path, file: Path, board: Board, learn: int | None) -> SensorListener:
+def _readings(network: Path, file: Path, board: Board, learn: int | None) -> SensorRecognizer:
     """The network's listener; ValueError or OSError unless it takes samples of the sensor of this board, and
     these are recordings of it.
     """
-    listener = SensorListener(saved.read(network))
+    listener = SensorRecognizer(saved.read(network))
     require_sensor(board, listener)
     listener.recordings(file)
     if learn is not None and learn >= len(listener.labels):
@@ -291,12 +291,12 @@ def _readings(network: Path, file: Path, board: Board, learn: int | None) -> Sen
     return listener
 
 
-def _words(network: Path, wav: Path) -> Listener:
+def _words(network: Path, wav: Path) -> WordRecognizer:
     """The network's listener; ValueError or OSError unless it takes front-end features, and this is a
     recording.
     """
     file_blocks(wav)
-    return Listener(saved.read(network))
+    return WordRecognizer(saved.read(network))
 
 
 @contextlib.contextmanager

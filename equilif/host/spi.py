@@ -44,7 +44,7 @@ ADAPTER_REASONS: dict[int | None, str] = {
 SHIFTED = frozenset((NOTHING << k | NOTHING >> 8 - k) & 255 for k in range(1, 8))
 
 
-class Bus(Protocol):
+class SpiBus(Protocol):
     """An SPI bus with its device.  ``shortest``, ``longest``: bytes of a transfer that is worth it, and that
     is possible.
     """
@@ -62,7 +62,7 @@ class Bus(Protocol):
 class SpiPort:
     """The interface of serial.Serial on an SPI bus.  ``timeout``: of a read, in seconds."""
 
-    def __init__(self, bus: Bus, name: str, *, timeout: float):
+    def __init__(self, bus: SpiBus, name: str, *, timeout: float):
         self.bus = bus
         self.name = name
         self.timeout = timeout
@@ -117,7 +117,7 @@ class SpiPort:
         self.bus.close()
 
     @property
-    def says(self) -> str:
+    def diagnosis(self) -> str:
         """Diagnosis from the bytes on MISO when no device answered."""
         if self._seen <= {0}:
             return "MISO stays low: is the board there, and are MISO and GND connected?"
@@ -174,7 +174,7 @@ class SpidevBus:
         self._spidev.close()
 
 
-def _device(path: str, hz: int) -> Bus:
+def _device(path: str, hz: int) -> SpiBus:
     with needs("spi"):
         import spidev
     # of Linux, as spidev
@@ -223,7 +223,7 @@ class FtdiBus:
         self._controller.close()
 
 
-def _adapter(path: str, hz: int) -> Bus:
+def _adapter(path: str, hz: int) -> SpiBus:
     with needs("spi"):
         from pyftdi.spi import SpiController
         from pyftdi.usbtools import UsbToolsError

@@ -20,9 +20,9 @@ from equilif.host.journal import (
     require_valid,
     tests_of,
 )
-from equilif.host.store import Samples, TrainingJob, check_chip
+from equilif.host.store import StoredSamples, TrainingJob, check_chip
 from equilif.training.settings.description import Description
-from equilif_golden.link.standalone import FAULTS, Fault, Phase, Registers
+from equilif_golden.link.standalone import FAULTS, Fault, TrainerPhase, TrainerRegisters
 
 POLL_SECONDS = 2.0  #: seconds between two looks at a board, which stops for a moment each time
 #: what changes training samples on the way to the network
@@ -52,8 +52,8 @@ def job_of(
     network = description.network(data)
     description.check_rates(network)
     start = description.seeds[0] if seed is None else seed
-    learned = Samples(labels=data.y_train, x=data.x_train, tokens=data.tokens_train)
-    tested = Samples(labels=data.y_test, x=data.x_test, tokens=data.tokens_test)
+    learned = StoredSamples(labels=data.y_train, x=data.x_train, tokens=data.tokens_train)
+    tested = StoredSamples(labels=data.y_test, x=data.x_test, tokens=data.tokens_test)
     return TrainingJob(
         network=network,
         weights=description.initial_weights(network, start, data),
@@ -66,16 +66,16 @@ def job_of(
 
 
 # -- waiting -------------------------------------------------------------------------------------
-def booted(client: Client) -> Registers:
+def booted(client: Client) -> TrainerRegisters:
     """Registers of the board after it has read its flash, which overrides earlier commands."""
     if not client.identity.flash_blocks:
-        return Registers()
-    while (now := client.registers).phase == Phase.BOOT:
+        return TrainerRegisters()
+    while (now := client.registers).phase == TrainerPhase.BOOT:
         time.sleep(POLL_SECONDS)
     return now
 
 
-def watch(client: Client, progress: Callable[[int], None] = lambda done: None) -> Registers:
+def watch(client: Client, progress: Callable[[int], None] = lambda done: None) -> TrainerRegisters:
     """Registers of the board once it is idle; ``progress`` gets the number of samples learned."""
     while (now := client.registers).phase:
         progress(min(now.epoch * now.samples + (now.seen if now.turn else 0), now.epochs * now.samples))
@@ -105,7 +105,9 @@ def reboot(client: Client) -> None:
 
 
 # -- tests ---------------------------------------------------------------------------------------
-def run_tests(client: Client, progress: Callable[[int, int], None] = lambda done, total: None) -> Registers:
+def run_tests(
+    client: Client, progress: Callable[[int, int], None] = lambda done, total: None
+) -> TrainerRegisters:
     """Registers after a test with the uploaded samples.  The board then goes on with what it did."""
     now = client.registers
     if not now.phase:
@@ -123,7 +125,7 @@ def run_tests(client: Client, progress: Callable[[int, int], None] = lambda done
     return found
 
 
-def _tested(client: Client, tests: StoredTests, progress: Callable[[int, int], None]) -> Registers:
+def _tested(client: Client, tests: StoredTests, progress: Callable[[int, int], None]) -> TrainerRegisters:
     """Run the tests; the board's registers after them.  The earlier ones are restored."""
     before = begin_tests(client, tests)
     try:

@@ -49,7 +49,7 @@ from equilif_golden.link.standalone import (
     REGISTER_BYTES,
     SLOTS,
     WRITABLE,
-    Registers,
+    TrainerRegisters,
     half_of,
     slot_blocks,
 )
@@ -89,16 +89,16 @@ class Recorder(Client):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
+class StoredSamples:
     """labels (n,), x (n, inputs), tokens; ``x`` or ``tokens`` may be None."""
 
     labels: npt.NDArray[np.int64]
     x: npt.NDArray[np.uint8] | None = None
     tokens: TokenRows | None = None
 
-    def first(self, n: int) -> Samples:
+    def first(self, n: int) -> StoredSamples:
         """The first ``n`` samples."""
-        return Samples(
+        return StoredSamples(
             labels=self.labels[:n],
             x=None if self.x is None else self.x[:n],
             tokens=None if self.tokens is None else self.tokens.take(range(n)),
@@ -128,7 +128,7 @@ class TrainingJob:
     rates : learning_rate of each epoch.
     samples, tests : training and test samples.
     seed : of their order, see equilif_golden.link.standalone.order.
-    pause : see equilif_golden.link.standalone.Registers.
+    pause : see equilif_golden.link.standalone.TrainerRegisters.
     about : what is saved with the network about its data, see equilif_golden.network.save.
     lessons : the board does not train, but hears; ``samples`` are those of the replay.
     """
@@ -136,8 +136,8 @@ class TrainingJob:
     network: Network
     weights: Mapping[str, Raw]
     rates: Sequence[float]
-    samples: Samples
-    tests: Samples | None = None
+    samples: StoredSamples
+    tests: StoredSamples | None = None
     seed: int = 0
     counter: int = 0
     pause: int = 0
@@ -151,13 +151,13 @@ class TrainingJob:
 
 
 @dataclass
-class Store:
-    """Content of a board's flash.  ``n``: samples that fit, of ``of``; ``tests``: after them."""
+class FlashStore:
+    """Content of a board's flash.  ``n``: samples that fit, of ``offered``; ``tests``: after them."""
 
     identity: Identity
-    registers: Registers
+    registers: TrainerRegisters
     n: int
-    of: int
+    offered: int
     network: NetworkIdentity
     tests: StoredTests | None = None
     #: block, content; without what is erased at its end
@@ -167,7 +167,7 @@ class Store:
     @classmethod
     def of_job(
         cls, identity: Identity, job: TrainingJob, tick: Callable[[int], None] = lambda n: None
-    ) -> Store:
+    ) -> FlashStore:
         """The image of a training job; StoreError when the board does not support it.
 
         ``tick`` gets the number of samples encoded so far.
@@ -185,8 +185,8 @@ class Store:
         saves = programs + _blocks(room)
         reads, writes = _slot(chip, recorder, job)
         index = saves + _blocks(len(reads))
-        of = len(job.samples.labels)
-        first = index + _blocks(INDEX_BYTES * of)
+        offered = len(job.samples.labels)
+        first = index + _blocks(INDEX_BYTES * offered)
         if first >= identity.flash_blocks:
             raise StoreError(
                 f"no sample fits: weights and programs take {first} of "
@@ -195,14 +195,14 @@ class Store:
         encoded = _samples(chip, recorder, job.samples)
         regions = [(first * BLOCK, identity.flash_blocks * BLOCK)]
         if job.lessons is not None:  # also in the blocks of the lists, which end with an erased byte
-            sizes = ((programs, room), (saves, len(reads)), (index, INDEX_BYTES * of))
+            sizes = ((programs, room), (saves, len(reads)), (index, INDEX_BYTES * offered))
             ends = [(block * BLOCK + size + 1, (block + _blocks(size)) * BLOCK) for block, size in sizes]
             regions = [*ends, *regions]
         places, samples = _fitted(encoded, regions, tick)
         n = len(places) // INDEX_BYTES
         if not n:
             raise StoreError(f"no sample fits in {(identity.flash_blocks - first) * BLOCK} bytes")
-        registers = Registers(
+        registers = TrainerRegisters(
             run=1,
             generation=0,
             epochs=len(job.rates),
@@ -221,7 +221,7 @@ class Store:
             registers.rounds = check_int(job.lessons.rounds, "rounds", 1, 0xFF, "of a lesson")
             registers.classes = check_int(job.lessons.classes, "classes", 1, network.n_outputs)
         about = NetworkIdentity.of(network, job.about)
-        out = cls(identity, registers, n, of, about, journal=SLOTS * size)
+        out = cls(identity, registers, n, offered, about, journal=SLOTS * size)
         out._put(saves * BLOCK, reads)
         out._put(index * BLOCK, places)
         for (begin, _), data in zip(regions, samples, strict=True):
@@ -241,10 +241,10 @@ class Store:
             h.update(data)
         return int.from_bytes(h.digest(), "little") % (1 << OWNER_BITS) or 1
 
-    def _put_tests(self, encoded: Iterator[bytes], of: int, tick: Callable[[int], None]) -> None:
+    def _put_tests(self, encoded: Iterator[bytes], offered: int, tick: Callable[[int], None]) -> None:
         """Append as many test samples as fit."""
         index = max(self.blocks) + 1
-        first = index + _blocks(INDEX_BYTES * of)
+        first = index + _blocks(INDEX_BYTES * offered)
         places, (samples,) = _fitted(encoded, [(first * BLOCK, self.identity.flash_blocks * BLOCK)], tick)
         if places:
             self.tests = StoredTests(index, len(places) // INDEX_BYTES)
@@ -269,7 +269,7 @@ class Store:
         return h.hexdigest()
 
     @property
-    def used(self) -> int:
+    def size(self) -> int:
         """Size in bytes."""
         return sum(map(len, self.blocks.values()))
 
@@ -315,7 +315,7 @@ class Store:
     @staticmethod
     def _invalidate(client: Client) -> None:
         client.control_trainer(run=0)
-        client.set_registers(Registers())
+        client.set_registers(TrainerRegisters())
 
     def _erase_slot(self, client: Client, k: int) -> None:
         block = k * slot_blocks(self.identity.config)
@@ -331,7 +331,7 @@ class Store:
             "owner": self.registers.owner,
             **asdict(self.network),
             "samples": self.n,
-            "of": self.of,
+            "of": self.offered,
             "tests": tests,
         }
         return json.dumps(entries, sort_keys=True).encode().ljust(HEADER_BYTES, b" ")
@@ -437,7 +437,9 @@ def _programs(chip: Chip, recorder: Recorder, job: TrainingJob) -> list[bytes]:
     return out
 
 
-def _samples(chip: Chip, recorder: Recorder, samples: Samples, *, learn: bool = True) -> Iterator[bytes]:
+def _samples(
+    chip: Chip, recorder: Recorder, samples: StoredSamples, *, learn: bool = True
+) -> Iterator[bytes]:
     """Frames of one sample after the other; their sequence number is the label."""
     targets = one_hot(samples.labels, chip.network.n_outputs)
     nothing: Any = []

@@ -16,7 +16,7 @@ from typing import Protocol
 from equilif.host.buses import UDP
 from equilif.host.client import LinkError
 from equilif_golden.fixed import check_int
-from equilif_golden.link.udp import PORT, Numbers
+from equilif_golden.link.udp import PORT, DatagramNumbers
 
 #: bytes of the longest datagram
 LONGEST = 2048
@@ -82,7 +82,7 @@ class UdpPort:
         self.name = name
         self.timeout = timeout
         self.write_timeout: float | None = None  # datagrams are never held up
-        self._numbers = Numbers()
+        self._numbers = DatagramNumbers()
         self._came = b""
 
     @property
@@ -118,7 +118,7 @@ class UdpPort:
         self.datagrams.close()
 
     @property
-    def says(self) -> str:
+    def diagnosis(self) -> str:
         """Diagnosis when no device answered."""
         if self.datagrams.refused:
             return "that computer has no program at this port: is the simulated board still running?"

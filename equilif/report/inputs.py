@@ -93,7 +93,7 @@ def _unscaled(values: Reals, column: Column) -> Reals:
 
 # -- what neurons look at --------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Fields:
+class ReceptiveFields:
     """Receptive fields of a population: weights (values, neurons) from the inputs, in thresholds.
 
     Of maps (values of a kernel, maps): all positions of a map have the same.  ``shape`` of the values where
@@ -107,7 +107,7 @@ class Fields:
     shape: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, network: Network, weights: Weights, inputs: Inputs) -> Fields | None:
+    def of(cls, network: Network, weights: Weights, inputs: Inputs) -> ReceptiveFields | None:
         """Fields of the first population with a synapse from the inputs; None when there is none."""
         scale = network.numerics.one * network.schedule.threshold
         first = {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from equilif import results
-from equilif.listening import Answer, Listener, SensorListener, Stream
+from equilif.listening import Answer, RecordedStream, SensorRecognizer, WordRecognizer
 from equilif.report.page import environment
 from equilif.training.analysis import trace
 from equilif_golden.extras import needs
@@ -23,7 +23,7 @@ MAX_SECONDS = 30  #: of a stream
 MAX_WORDS = 4  #: whose spikes are drawn
 
 
-def write(listener: Listener | SensorListener, streams: Sequence[Stream]) -> str:
+def write(listener: WordRecognizer | SensorRecognizer, streams: Sequence[RecordedStream]) -> str:
     """The page: table of segments; waveform and spectrogram of each stream, or readings and inputs; spikes of
     the first words.
     """
@@ -31,7 +31,7 @@ def write(listener: Listener | SensorListener, streams: Sequence[Stream]) -> str
     drawn = [s for s in streams if len(s.codes)][:MAX_STREAMS]
     words = [a for a in answers if not a.reason][:MAX_WORDS]
     content = {
-        "sound": isinstance(listener, Listener),
+        "sound": isinstance(listener, WordRecognizer),
         "unit": listener.unit,
         "version": results.version(),
         "network": str(listener.saved.path),
@@ -46,7 +46,7 @@ def write(listener: Listener | SensorListener, streams: Sequence[Stream]) -> str
     return environment().get_template("listening.html").render(content)
 
 
-def _stream(listener: Listener | SensorListener, stream: Stream) -> pictures.Chart:
+def _stream(listener: WordRecognizer | SensorRecognizer, stream: RecordedStream) -> pictures.Chart:
     n = min(MAX_SECONDS * listener.rate, len(stream.samples)) // listener.hop * listener.hop
     marks: list[tuple[float, float, str]] = []
     for a in stream.answers:
@@ -61,7 +61,7 @@ def _stream(listener: Listener | SensorListener, stream: Stream) -> pictures.Cha
     return pictures.stream(stream.samples[:n], listener.rate, stream.codes[: n // listener.hop], marks, alt)
 
 
-def _word(listener: Listener | SensorListener, answer: Answer) -> dict[str, Any]:
+def _word(listener: WordRecognizer | SensorRecognizer, answer: Answer) -> dict[str, Any]:
     network = listener.saved.network
     x = np.zeros(network.n_inputs, np.uint8) if answer.inputs is None else answer.inputs
     recorded = trace.record(network, listener.saved.weights, x, answer.number, answer.tokens)
@@ -69,7 +69,7 @@ def _word(listener: Listener | SensorListener, answer: Answer) -> dict[str, Any]
     if answer.tokens is not None:
         features = answer.tokens.sample(0)
     else:
-        assert isinstance(listener, SensorListener)
+        assert isinstance(listener, SensorRecognizer)
         features = x.reshape(listener.sensor.windows, -1).astype(np.int64) - 128
     return {
         "answer": answer,

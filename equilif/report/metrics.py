@@ -117,7 +117,7 @@ def columns(data: DataSet, inputs: Inputs, example: Example, limit: int = MAX_CO
 
 
 # -- the network -----------------------------------------------------------------------------------
-class Part(NamedTuple):
+class PopulationMetrics(NamedTuple):
     """A population; ``silent``, ``full``: part of its free rates, None where it is not known."""
 
     name: str
@@ -136,11 +136,13 @@ KINDS = {
 }
 
 
-def parts(network: Network, found: Evaluation | None) -> list[Part]:
+def parts(network: Network, found: Evaluation | None) -> list[PopulationMetrics]:
     silent = {} if found is None else found.silent
     full = {} if found is None else found.full
     return [
-        Part(p.name, KINDS.get(type(p), "LIF neurons"), p.size, silent.get(p.name), full.get(p.name))
+        PopulationMetrics(
+            p.name, KINDS.get(type(p), "LIF neurons"), p.size, silent.get(p.name), full.get(p.name)
+        )
         for p in network.populations
     ]
 

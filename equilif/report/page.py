@@ -12,8 +12,8 @@ import numpy as np
 from equilif import results
 from equilif.data.sets.dataset import DataSet
 from equilif.report import metrics
-from equilif.report.inputs import NONE, Fields, Inputs
-from equilif.report.run import Run
+from equilif.report.inputs import NONE, Inputs, ReceptiveFields
+from equilif.report.run import SavedRun, own_data
 from equilif.training.analysis import attention, trace
 from equilif.training.analysis.evaluate import Evaluation, evaluate
 from equilif.training.storage.history import digest
@@ -44,7 +44,7 @@ class Report:
 
 
 def write(
-    run: Run,
+    run: SavedRun,
     data: DataSet | None,
     *,
     missing: str = "",
@@ -58,7 +58,7 @@ def write(
     ValueError when there is no such sample.
     """
     net = run.network
-    about = run.history.about
+    about = own_data(run.history)
     inputs = Inputs.of(net.n_inputs, about, data.shape if data else ())
     names = about.labels if about else tuple(map(str, range(net.n_outputs)))
     found = None
@@ -121,7 +121,7 @@ def _signed(number: float) -> str:
 
 
 # -- sections --------------------------------------------------------------------------------------
-def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Content:
+def _head(run: SavedRun, data: DataSet | None, found: Evaluation | None) -> Content:
     last = run.history.epochs[-1]
     return {
         "name": run.history.data,
@@ -129,6 +129,7 @@ def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Content:
         "version": results.version(),
         "last": last,
         "real": run.history.real,
+        "learned_by": run.history.preset.learned_by,
         "accuracy": last.test_accuracy if found is None else found.accuracy,
         "tested": None if data is None else len(data.x_test),
         "trained": None if data is None else len(data.x_train),
@@ -138,7 +139,7 @@ def _head(run: Run, data: DataSet | None, found: Evaluation | None) -> Content:
     }
 
 
-def _curve(run: Run) -> Content:
+def _curve(run: SavedRun) -> Content:
     best = max(run.history.epochs, key=lambda e: e.test_accuracy)
     first = run.history.epochs[0]
     last = run.history.epochs[-1]
@@ -190,7 +191,7 @@ def _image(data: DataSet, inputs: Inputs, j: int) -> str:
 
 
 def _sample(
-    run: Run,
+    run: SavedRun,
     data: DataSet,
     found: Evaluation,
     inputs: Inputs,
@@ -221,9 +222,9 @@ def _sample(
     }
 
 
-def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Content | None:
+def _fields(run: SavedRun, inputs: Inputs, names: tuple[str, ...]) -> Content | None:
     """Receptive fields: images, or a heat map by the names of the inputs; None without inputs."""
-    found = Fields.of(run.network, run.weights, inputs)
+    found = ReceptiveFields.of(run.network, run.weights, inputs)
     if found is None:
         return None
     chosen = found.strongest(MAX_NEURONS)
@@ -248,7 +249,7 @@ def _fields(run: Run, inputs: Inputs, names: tuple[str, ...]) -> Content | None:
     return {**summary, "chart": chart, "rows": len(rows), "inputs": len(inputs.names)}
 
 
-def _groups(found: Fields, chosen: Any, names: tuple[str, ...]) -> list[tuple[int, int, str]]:
+def _groups(found: ReceptiveFields, chosen: Any, names: tuple[str, ...]) -> list[tuple[int, int, str]]:
     """Neurons that favour the same class, side by side: first, number and name."""
     if found.favours is None:
         return [(0, len(chosen), found.population)]
@@ -256,7 +257,7 @@ def _groups(found: Fields, chosen: Any, names: tuple[str, ...]) -> list[tuple[in
     return [(int(np.argmax(classes == k)), int((classes == k).sum()), names[k]) for k in np.unique(classes)]
 
 
-def _attention(run: Run, data: DataSet, j: int) -> Content | None:
+def _attention(run: SavedRun, data: DataSet, j: int) -> Content | None:
     """Attention weights over the tokens of a sample; None without an attention layer."""
     if run.network.dynamic_attention is None:
         return None
@@ -267,9 +268,10 @@ def _attention(run: Run, data: DataSet, j: int) -> Content | None:
     return {"chart": chart, "shown": len(shown), "total": len(found.words), "heads": len(found.p)}
 
 
-def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> Content:
+def _boards(run: SavedRun, data: DataSet | None, progress: Callable[[str], None]) -> Content:
     """Every board, or what is missing to know them."""
-    encoding = run.history.about.encoding if run.history.about else None
+    about = own_data(run.history)
+    encoding = about.encoding if about else None
     rate = run.learning_rate(data)
     try:
         return {"rows": metrics.boards(run.network, run.weights, data, rate, encoding, progress)}
@@ -277,7 +279,7 @@ def _boards(run: Run, data: DataSet | None, progress: Callable[[str], None]) -> 
         return {"rows": [], "why": str(e)}
 
 
-def _repeat(run: Run, data: DataSet | None) -> Content:
+def _repeat(run: SavedRun, data: DataSet | None) -> Content:
     h = run.history
     repeat = run.repeat(data)
     return {

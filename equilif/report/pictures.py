@@ -71,7 +71,7 @@ def _chart(figure: Figure, alt: str) -> Chart:
 
 
 # -- charts ----------------------------------------------------------------------------------------
-def learning_curve(history: Sequence[plots.Epoch], alt: str) -> Chart:
+def learning_curve(history: Sequence[plots.EpochMetrics], alt: str) -> Chart:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.9))
         plots.accuracies(figure.subplots(), history)

@@ -11,6 +11,7 @@ from typing import Any
 
 from equilif.data import Name
 from equilif.data.encoding.about import About
+from equilif.data.sets.characters import TextFiles
 from equilif.data.sets.dataset import DataSet
 from equilif.training.resolve import Request, default, resolve
 from equilif.training.settings import netfile, presets
@@ -23,7 +24,7 @@ from equilif_golden.network import Network, Weights
 
 
 @dataclass(frozen=True)
-class Run:
+class SavedRun:
     """A run of `equilif train` or `equilif train-rates` that was saved in ``folder``."""
 
     folder: Path
@@ -58,7 +59,7 @@ class Repeat:
     net: str = ""
 
 
-def read(folder: Path) -> Run:
+def read(folder: Path) -> SavedRun:
     """ValueError when there is no run in ``folder``, or a damaged one."""
     if not folder.is_dir():
         there = f"there is no {folder}" if not folder.exists() else f"{folder} is not a folder"
@@ -68,12 +69,20 @@ def read(folder: Path) -> Run:
         raise ValueError(
             f"{folder} holds no run: it has no {HISTORY}, which `equilif train` and `train-rates` write"
         )
+    if history.preset.text:
+        raise ValueError(f"the run in {folder} predicts characters: a report is of a network with classes")
     if not history.epochs:
         raise ValueError(f"the run in {folder} has not finished an epoch yet: resume it with --resume")
     if not (folder / NETWORK).exists():
         raise ValueError(f"{folder} has no {NETWORK}: a report needs the spiking network")
     network, weights = networks.load(folder / NETWORK)
-    return Run(folder, network, weights, history)
+    return SavedRun(folder, network, weights, history)
+
+
+def own_data(history: History) -> About | None:
+    """Record of a user's own data; None for a data set with a name."""
+    assert not isinstance(history.about, TextFiles), history.data
+    return history.about
 
 
 # -- how to repeat it ------------------------------------------------------------------------------
@@ -81,9 +90,9 @@ def _again(folder: Path, history: History, data: DataSet | None) -> Repeat:
     """The command that trains the same: with options where they say all, else with a network file; in real
     numbers, own data without samples to tell their defaults: every option.
     """
-    about = history.about
+    about = own_data(history)
     learned = history.preset
-    command = "train-rates" if history.real else "train"
+    command = learned.command
     words = [command, history.data if about is None else about.path, *_reading(about)]
     seed = _options({"seed": history.seed})
     name = Name(history.data) if about is None else None

@@ -10,7 +10,7 @@ from equilif.show.console import console, literal, table
 
 if TYPE_CHECKING:
     from equilif.bench.cycles import Cycles
-    from equilif.bench.engines import Row as Engine
+    from equilif.bench.engines import EngineRow as Engine
     from equilif.bench.throughput import Pace
 
 

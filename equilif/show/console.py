@@ -45,7 +45,7 @@ class Screen(Console):
 console = Screen(highlight=False)
 
 
-class Numbers(Table):
+class WideTable(Table):
     """A table that keeps all of its digits: where the terminal is too narrow for it, its lines run over."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -115,7 +115,7 @@ def table(
     ``left``: number of columns, from the first, that are text; the others are numbers.  Text alone wraps,
     beside numbers it does not.
     """
-    kind = Table if left >= len(columns) else Numbers
+    kind = Table if left >= len(columns) else WideTable
     t = kind(
         title=Text(title),
         title_justify="left",
@@ -127,7 +127,7 @@ def table(
     )
     for k, column in enumerate(columns):
         t.add_column(
-            Text(column), justify="left" if k < left else "right", no_wrap=kind is Numbers, overflow="fold"
+            Text(column), justify="left" if k < left else "right", no_wrap=kind is WideTable, overflow="fold"
         )
     for row in rows:
         t.add_row(*(Text(_visible(cell)) if isinstance(cell, str) else cell for cell in row))

@@ -62,7 +62,7 @@ Boxed = tuple[float, float, float, float]  #: left, bottom, right, top
 
 
 @dataclass
-class Plan:
+class DiagramLayout:
     """Layout; the middle of the figure is at y = 0.
 
     ``columns`` hold names of populations, and pairs (synapse, column) where a synapse passes.
@@ -96,14 +96,14 @@ def drawn(resources: NetworkResources) -> tuple[list[PopulationInfo], list[Synap
 
 
 # -- places ----------------------------------------------------------------------------------------
-def plan(resources: NetworkResources) -> Plan:
+def plan(resources: NetworkResources) -> DiagramLayout:
     """Columns by the longest way from an input, and in each an order with few crossings."""
     populations, synapses = drawn(resources)
     kinds = {p.name: p.kind for p in populations}
     memories = {s.post: s.pre for s in synapses if kinds[s.pre] == "attention"}
     level = _levels([p.name for p in populations if p.kind != "attention"], synapses)
     level |= {softmax: level[relay] for relay, softmax in memories.items()}
-    made = Plan(level=level, memories=frozenset(memories.values()))
+    made = DiagramLayout(level=level, memories=frozenset(memories.values()))
     made.columns = [[] for _ in range(max(level.values()) + 1)]
     for p in populations:
         if p.kind != "attention":
@@ -212,7 +212,7 @@ def figure(resources: NetworkResources) -> tuple[Figure, list[Boxed]]:
     return made, covered
 
 
-def _boxes(axes: Any, resources: NetworkResources, places: Plan) -> list[Boxed]:
+def _boxes(axes: Any, resources: NetworkResources, places: DiagramLayout) -> list[Boxed]:
     covered = []
     for p in drawn(resources)[0]:
         x, y = places.at[p.name]
@@ -281,7 +281,7 @@ def _width(text: str, size: float, *, bold: bool = False) -> float:
     return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
-def _arrows(axes: Any, resources: NetworkResources, places: Plan, taken: list[Boxed]) -> list[Boxed]:
+def _arrows(axes: Any, resources: NetworkResources, places: DiagramLayout, taken: list[Boxed]) -> list[Boxed]:
     """Synapses and their labels; returns what the labels cover."""
     populations, synapses = drawn(resources)
     kinds = {p.name: p.kind for p in populations}
@@ -362,7 +362,9 @@ def _label(s: SynapseInfo) -> str:
     return "\n".join(lines)
 
 
-def _ports(synapses: list[SynapseInfo], kinds: dict[str, str], places: Plan) -> dict[tuple[int, str], float]:
+def _ports(
+    synapses: list[SynapseInfo], kinds: dict[str, str], places: DiagramLayout
+) -> dict[tuple[int, str], float]:
     """Height at which each synapse meets each of its boxes: in the order of where it goes."""
     ends: dict[tuple[str, bool], list[tuple[float, int]]] = defaultdict(list)
     for k, s in enumerate(synapses):
@@ -385,7 +387,9 @@ def _upright(softmax: Point, relay: Point) -> list[Point]:
     return [a, a, b, b]
 
 
-def _through(way: list[Any], ports: dict[tuple[int, str], float], k: int, places: Plan) -> list[Point]:
+def _through(
+    way: list[Any], ports: dict[tuple[int, str], float], k: int, places: DiagramLayout
+) -> list[Point]:
     """Points of cubic curves from box to box, level at both ends of each."""
     points: list[Point] = []
     for a, b in pairwise(way):

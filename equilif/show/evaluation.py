@@ -13,7 +13,7 @@ from equilif.show.console import console, literal, plots_for, table
 
 if TYPE_CHECKING:
     from equilif.data.own.build import LoadedData
-    from equilif.training.analysis.attention import Attention
+    from equilif.training.analysis.attention import AttentionSample
     from equilif.training.analysis.evaluate import Evaluation
     from equilif.training.analysis.neighbours import Neighbours
     from equilif.training.analysis.recall import Recall
@@ -63,7 +63,7 @@ def recall(result: Recall, out: Path) -> list[str]:
     return [path.name]
 
 
-def attention(samples: Sequence[Attention], title: str, out: Path) -> list[str]:
+def attention(samples: Sequence[AttentionSample], title: str, out: Path) -> list[str]:
     """Texts with the words that are looked at brought out, and the picture, where matplotlib is installed."""
     for a in samples:
         text = Text()

@@ -10,7 +10,7 @@ from equilif.show.console import NO, YES, bar, console, literal, table
 
 if TYPE_CHECKING:
     from equilif.data.sets.images import DataSet
-    from equilif.hardware.verify import Plan, Report
+    from equilif.hardware.verify import VerificationPlan, VerificationReport
     from equilif_golden.engine.config import EngineConfig
     from equilif_golden.network import Network, Weights
 
@@ -21,21 +21,21 @@ def compare(
     weights: Weights,
     config: EngineConfig,
     data: DataSet,
-    plan: Plan,
+    plan: VerificationPlan,
     waves: Path | None = None,
-) -> Report:
+) -> VerificationReport:
     from equilif.hardware import verify
 
     with bar() as progress:
         task = progress.add_task(what, total=plan.samples, note="compiling the engine")
 
-        def show(done: int, report: Report) -> None:
+        def show(done: int, report: VerificationReport) -> None:
             progress.update(task, completed=done, note=f"{report.compared.total:,} numbers equal")
 
         return verify.compare(network, weights, config, data, plan, waves=waves, progress=show)
 
 
-def verdict(report: Report) -> None:
+def verdict(report: VerificationReport) -> None:
     c = report.compared
     kinds = (("training", report.training.samples), ("test", report.inference.samples))
     samples = " and ".join(f"{n:,} {kind}" for kind, n in kinds if n)
@@ -49,7 +49,7 @@ def verdict(report: Report) -> None:
         console.print(f"{YES} 0 mismatches in {equal}")
 
 
-def costs(report: Report) -> None:
+def costs(report: VerificationReport) -> None:
     kinds = [
         (name, cost.per_sample())
         for name, cost in (("training", report.training), ("inference", report.inference))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
 
 
-class Key(NamedTuple):
+class SetKey(NamedTuple):
     """A key of --set: ``command`` has it, ``values`` are allowed, ``default`` holds when it is left out."""
 
     command: str
@@ -23,7 +23,7 @@ class Key(NamedTuple):
     meaning: str
 
 
-def keys(resources: Iterable[Key]) -> None:
+def keys(resources: Iterable[SetKey]) -> None:
     """Keys of --set, by command."""
     for command, listed in groupby(resources, lambda key: key.command):
         listing = table(
@@ -74,8 +74,8 @@ def network(resources: NetworkResources) -> None:
         )
     )
     console.print(
-        f"\n{resources.schedule}; time steps: {resources.steps['inference']} for inference, "
-        f"{resources.steps['training']} for training"
+        f"\nlearned by {resources.description.learned_by}; {resources.schedule}; time steps: "
+        f"{resources.steps['inference']} for inference, {resources.steps['training']} for training"
     )
     if resources.description.unjoined:
         console.print(f"[yellow]{literal(resources.description.unjoined)}[/]")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from equilif.training.analysis.attention import Attention
+from equilif.training.analysis.attention import AttentionSample
 from equilif.training.analysis.neighbours import Neighbours
 from equilif.training.analysis.recall import Recall
 from equilif.training.analysis.trace import Trace
@@ -80,7 +80,7 @@ def write(figure: Figure, path: Path) -> None:
     files.write(path, buffer.getvalue())
 
 
-class Epoch(Protocol):
+class EpochMetrics(Protocol):
     """Values of an epoch in a learning curve."""
 
     @property
@@ -91,7 +91,7 @@ class Epoch(Protocol):
     def test_accuracy(self) -> float: ...
 
 
-def learning_curve(history: Sequence[Epoch], title: str, path: Path) -> None:
+def learning_curve(history: Sequence[EpochMetrics], title: str, path: Path) -> None:
     """Accuracy by epoch."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.4))
@@ -101,7 +101,7 @@ def learning_curve(history: Sequence[Epoch], title: str, path: Path) -> None:
         write(figure, path)
 
 
-def accuracies(axes: Axes, history: Sequence[Epoch]) -> None:
+def accuracies(axes: Axes, history: Sequence[EpochMetrics]) -> None:
     """Running training accuracy and test accuracy by epoch."""
     epochs = [r.epoch for r in history]
     for values, name, colour, marker in (
@@ -299,7 +299,7 @@ def recall(result: Recall, path: Path) -> None:
         write(figure, path)
 
 
-def attention(samples: Sequence[Attention], title: str, path: Path, *, most: int = 40) -> None:
+def attention(samples: Sequence[AttentionSample], title: str, path: Path, *, most: int = 40) -> None:
     """A row of heads by tokens for each sample; of a long one the ``most`` tokens that are looked at most."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(

@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from equilif.training.analysis.deploy import Deployment
     from equilif.training.run import Run
     from equilif.training.storage.history import EpochRecord, Progress
-    from equilif.training.storage.tensorboard import Board
+    from equilif.training.storage.tensorboard import TensorBoardWriter
 
 
 def describe(run: Run, *others: Run) -> None:
     """A run, or several that differ in their seeds."""
-    d = run.data
+    b = run.backend
     seeds = ", ".join(str(r.seed) for r in (run, *others))
-    n = run.backend.samples
     console.print(
-        f"[bold]{literal(d.name)}[/] {run.sizes}, {n:,} training and {len(d.x_test):,} test samples, "
+        f"[bold]{literal(run.data.name)}[/] {run.sizes}, {b.samples:,} training and {b.test_samples:,} test "
+        "samples, "
         f"seed{'s' * bool(others)} {seeds}; {run.network.schedule}"
-        + "".join(f"; {name} {value}" for name, value in run.backend.machine.items())
+        + "".join(f"; {name} {value}" for name, value in b.machine.items())
     )
 
 
 def train(
-    runs: Mapping[Path, Run], *, every: float = 30.0, boards: Mapping[Path, Board] | None = None
+    runs: Mapping[Path, Run], *, every: float = 30.0, boards: Mapping[Path, TensorBoardWriter] | None = None
 ) -> None:
     """Train the rest of runs, by folder, saved every ``every`` seconds and after each epoch.  Shows a bar for
     each run; a line for each epoch of a single run, or for each of several that is done.
@@ -98,6 +98,8 @@ def _line(record: EpochRecord, run: Run) -> str:
     parts = [f"{r.epoch:2}", f"learning rate {r.learning_rate:.5f}"]
     if r.loss is not None:
         parts.append(f"loss {r.loss:.4f}")
+    if r.test_loss is not None:
+        parts.append(f"test loss {r.test_loss:.4f}")
     parts.append(f"online accuracy {r.train_accuracy:6.2%}  test accuracy [bold]{r.test_accuracy:6.2%}[/]")
     if r.spikes_per_sample is not None:
         parts.append(f"{r.spikes_per_sample:5,.0f} spikes/sample")

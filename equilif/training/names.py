@@ -9,8 +9,7 @@ from equilif_golden import files
 HISTORY = "history.json"
 NETWORK = "network.npz"
 CHECKPOINT = "rates.pt"  #: of a run in floating point: weights and optimiser
-TEXT = "text.pt"  #: state of `equilif train-text`
-RUN = (HISTORY, NETWORK, CHECKPOINT, TEXT)
+RUN = (HISTORY, NETWORK, CHECKPOINT)
 
 
 def reads_run(folder: Path) -> None:

@@ -15,16 +15,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from equilif.data import Name, own
+from equilif.data.sets import characters
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings import convolved, netfile, presets
 from equilif.training.settings.convolved import ConvSpec
 from equilif.training.settings.description import Description
 from equilif.training.settings.netfile import NetFile
-from equilif.training.settings.patches import Patches, ask_feedback, feedback, patched
+from equilif.training.settings.patches import NO_CHANGES, Patches, ask_feedback, feedback, patched
 from equilif.training.storage import saved
+from equilif.training.storage.pretrained import model_path
 from equilif.training.storage.saved import Saved
 from equilif_golden.network import Network, Weights
 from equilif_golden.places import placed
@@ -127,6 +130,39 @@ def resolve(request: Request) -> Resolved:
     notes += trained.check(data)
     trained.require_sizes(data)
     return Resolved(data, description, tuple(notes), trained)
+
+
+def resolve_text(
+    paths: Sequence[Path],
+    *,
+    pattern: str | None = None,
+    config: Path | None = None,
+    shape: Mapping[str, int] = MappingProxyType({}),
+    changes: Patches = NO_CHANGES,
+    **settings: Any,
+) -> tuple[characters.Text, Description]:
+    """Text and network to learn it: a network file, or a transformer of this ``shape``, its positions and
+    arguments of :func:`equilif.training.settings.presets.transformer`.
+
+    ``settings``: other values for keys of [text]; ValueError for what cannot be.
+    """
+    if config is not None and shape:
+        raise ValueError(f"{', '.join(shape)} and config both define the network: give one of them")
+    sizes = {name: size for name, size in shape.items() if name != "positions"}
+    reading: dict[str, Any] = {"pattern": pattern, "positions": shape.get("positions")}
+    reading = {name: value for name, value in reading.items() if value is not None}
+    if config is None:
+        text = characters.read(paths, **reading)
+        base = presets.transformer(text, **sizes)
+    else:
+        file = netfile.read(config)
+        positions, symbols = file.preset("", text=True).sequence
+        text = characters.read(paths, **reading, positions=positions, symbols=symbols)
+        base = file.preset(text.name, text=True)
+        file.network(text)  # says which line does not fit the text
+    found = _changed(base.changed(**settings), Request(changes=changes))
+    teacher = found.require_text().teacher
+    return text, found if teacher is None else found.changed(teacher=str(model_path(teacher).absolute()))
 
 
 def _check(request: Request, source: Name | Path | DataSet, specs: Sequence[ConvSpec]) -> None:

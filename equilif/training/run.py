@@ -1,8 +1,8 @@
 """A run: one folder, one history, one way to go on, whichever backend learns.
 
 A run can be interrupted and resumed without changing a bit.  A folder holds ``history.json``, what the
-backend needs to go on (Equilibrium Propagation: the weights of network.npz; implicit differentiation:
-rates.pt), and ``network.npz``.  The history is written first and names every place at which the run was
+backend needs to go on (Equilibrium Propagation: the weights of network.npz; in floating point: rates.pt),
+and ``network.npz``.  The history is written first and names every place at which the run was
 saved, so after an interruption between two files the backend tells where it stands.
 """
 
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from equilif import results
+from equilif.data.sets.characters import Text
 from equilif.data.sets.dataset import DataSet
+from equilif.training.backends.backend import Backend
 from equilif.training.backends.phases import EquilibriumPropagation, Learner
 from equilif.training.settings.description import Description
 from equilif.training.storage.history import (
@@ -36,46 +38,17 @@ from equilif_golden.network import Network, Weights
 START = Mark(0, 0, 0, 0.0, 0, "")  #: of an epoch
 
 
-class Backend(Protocol):
-    """Holder of the weights that learns: equilif.training.backends.phases.EquilibriumPropagation, or
-    equilif.training.backends.rates.ImplicitDifferentiation.
+def _backend(plan: Description) -> type[Backend[Any]]:
+    """The class of backends for a plan; torch is imported where it is needed."""
+    if plan.text:
+        from equilif.training.backends.text import NextCharacter
 
-    ``weights`` of network.npz, ``counter`` of updates, ``samples`` of an epoch.  ``machine``: what its speed
-    depends on.  ``files`` that it saves besides network.npz; ``leads``: whether this process writes, of
-    several that make the same run.
-    """
+        return NextCharacter
+    if plan.rates:
+        from equilif.training.backends.rates import ImplicitDifferentiation
 
-    @property
-    def plan(self) -> Description: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def data(self) -> DataSet: ...
-    @property
-    def network(self) -> Network: ...
-    @property
-    def weights(self) -> Weights: ...
-    @property
-    def counter(self) -> int: ...
-    @property
-    def samples(self) -> int: ...
-    @property
-    def machine(self) -> Mapping[str, Any]: ...
-    @property
-    def files(self) -> tuple[str, ...]: ...
-    @property
-    def leads(self) -> bool: ...
-    def prepare(self) -> None:
-        """Do what takes long only once."""
-
-    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
-        """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
-
-    def save(self, folder: Path, epochs: int) -> None:
-        """Save its files after this number of epochs."""
-
-    def close(self) -> None:
-        """Release what the backend holds."""
+        return ImplicitDifferentiation
+    return EquilibriumPropagation
 
 
 @dataclass
@@ -86,7 +59,7 @@ class Run:
     is its user's own.  ``version``: of equilif that saved it last, None for a run that was not resumed.
     """
 
-    backend: Backend
+    backend: Backend[Any]
     history: list[EpochRecord] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     command: str = "train"
@@ -98,30 +71,29 @@ class Run:
     def start(
         cls,
         plan: Description,
-        data: DataSet | Path | None = None,
+        data: DataSet | Text | Path | None = None,
         seed: int | None = None,
         make: Callable[..., Learner] = Kernel,
         *,
         command: str | None = None,
     ) -> Self:
-        """A new run: by implicit differentiation where the plan has a table rates, else by EP.
+        """A new run, by the method that the plan has a table of.
 
-        ``data``: the data set, or the folder of the one that the plan names.  ``make``: what learns by
-        Equilibrium Propagation, of network, weights, ``learning_rate`` and ``counter``.
+        ``data``: the data set or text, or the folder of the data set that the plan names.  ``make``: what
+        learns by Equilibrium Propagation, of network, weights, ``learning_rate`` and ``counter``.
         """
-        loaded = data if isinstance(data, DataSet) else plan.load(data)
-        if plan.rates is None:
-            first = plan.seeds[0] if seed is None else seed
-            return cls(EquilibriumPropagation.start(plan, loaded, first, make), command=command or "train")
-        from equilif.training.backends.rates import ImplicitDifferentiation
-
-        return cls(ImplicitDifferentiation.start(plan, loaded, seed or 0), command=command or "train-rates")
+        if isinstance(data, Text) != (plan.text is not None):
+            raise ValueError("a network with [text] learns a text, one with [learning] or [rates] a data set")
+        loaded = data if isinstance(data, DataSet | Text) else plan.load(data)
+        usual = 0 if plan.text or plan.rates else plan.seeds[0]
+        first = usual if seed is None else seed
+        return cls(_backend(plan).start(plan, loaded, first, make), command=command or plan.command)
 
     @classmethod
     def resume(
         cls,
         folder: Path,
-        data: DataSet | Path | None = None,
+        data: DataSet | Text | Path | Sequence[Path] | None = None,
         *,
         name: str | None = None,
         epochs: int | None = None,
@@ -129,8 +101,8 @@ class Run:
     ) -> Self:
         """The run that was saved in ``folder``.
 
-        ``data``: the folder of its data set, the path of its user's own data when they have moved, or the
-        data set itself; ValueError when it is another one.
+        ``data``: the folder of its data set, the path of its user's own data or the paths of its text when
+        they have moved, or the data set or text itself; ValueError when it is another one.
         ``name``: of the data set, where a certain one is asked for.  ``epochs`` lengthens or shortens the
         run, and with it the fall of the learning rate.
         """
@@ -138,17 +110,10 @@ class Run:
         check_name(folder, saved.data, name)
         plan = saved.preset.changed(epochs=epochs)
         loaded = saved.load(folder, data)
-        backend: Backend
-        if plan.rates is None:
-            backend, places = EquilibriumPropagation.resume(folder, saved, plan, loaded, make)
-        else:
-            from equilif.training.backends.rates import ImplicitDifferentiation
-
-            backend, places = ImplicitDifferentiation.resume(folder, saved, plan, loaded)
+        made, places = _backend(plan).resume(folder, saved, plan, loaded, make)
         history = list(saved.epochs[:places])
         marks = list(saved.marks[: max(0, places - len(saved.epochs))])
-        command = "train-rates" if saved.real else "train"
-        return cls(backend, history, marks, command=command, version=saved.version)
+        return cls(made, history, marks, command=plan.command, version=saved.version)
 
     @property
     def plan(self) -> Description:
@@ -159,7 +124,8 @@ class Run:
         return self.backend.seed
 
     @property
-    def data(self) -> DataSet:
+    def data(self) -> Any:
+        """The data set, or the text."""
         return self.backend.data
 
     @property

@@ -39,13 +39,13 @@ class _Uses:
     """Files that a command reads and writes.  Paths are resolved.
 
     ``inputs``: files that are read; ``folders``: folders of data that are read; ``outputs``: files that are
-    to be written, by path; ``own``: files that the command may read and replace.
+    to be written, by path; ``replaceable``: files that the command may read and replace.
     """
 
     inputs: set[Inode] = field(default_factory=set)
     folders: set[Path] = field(default_factory=set)
     outputs: dict[Path, Inode | None] = field(default_factory=dict)
-    own: set[Path] = field(default_factory=set)
+    replaceable: set[Path] = field(default_factory=set)
 
     def require_output(self, path: Path, inode: Inode | None) -> None:
         """OSError when an output is read, or lies in a folder of data."""
@@ -92,7 +92,7 @@ def reads(path: str | os.PathLike[str]) -> None:
     place = Path(os.path.realpath(path))
     if stat.S_ISDIR(status.st_mode):
         uses.folders.add(place)
-    elif stat.S_ISREG(status.st_mode) and place not in uses.own:
+    elif stat.S_ISREG(status.st_mode) and place not in uses.replaceable:
         uses.inputs.add(_inode(status))
     else:
         return
@@ -109,7 +109,7 @@ def changes(paths: Iterable[Path]) -> None:
         return
     for path in paths:
         _require_output(path)
-        uses.own.add(Path(os.path.realpath(path)))
+        uses.replaceable.add(Path(os.path.realpath(path)))
 
 
 def printable(text: str | os.PathLike[str]) -> str:
@@ -148,7 +148,7 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
         place = Path(os.path.realpath(path))
         _replace(place, content, mode)
         if (uses := _uses.get()) is not None:
-            uses.own.add(place)
+            uses.replaceable.add(place)
     except OSError as e:
         raise OSError(e.errno, e.strerror or str(e), os.fspath(path)) from None
 

@@ -1,4 +1,7 @@
-"""Compiled reference for training: bit for bit ``equilif_golden.reference``, about 1,000 times faster."""
+"""Compiled code for training: bit for bit ``equilif_golden.reference``, about 1,000 times faster.
+
+It executes the network's program (equilif_golden.engine.compiler) on an engine without limits.
+"""
 
 from __future__ import annotations
 
@@ -13,42 +16,49 @@ import numpy.typing as npt
 
 from equilif_golden import network as networks
 from equilif_golden import samples
-from equilif_golden.compiled import (
+from equilif_golden.engine.compiler import Compiled
+from equilif_golden.engine.config import Unlimited
+from equilif_golden.engine.isa import Op
+from equilif_golden.engine.placement import error_of
+from equilif_golden.executor import (
+    COUNTER,
     I16,
-    I32,
+    PC,
     U8,
-    Reals,
-    average_samples,
-    new_state,
+    Memories,
+    Places,
+    Settled,
+    begin,
+    new_memories,
+    run,
     settle_samples,
     train_samples,
 )
 from equilif_golden.fixed import Raw, check_int, integers, short_repr
-from equilif_golden.learning import NO_RATE, learning_steps
+from equilif_golden.learning import NO_RATE
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
-from equilif_golden.plan import first_weights, pack_weights, plan_of, updates_of
 from equilif_golden.populations import Constant
 from equilif_golden.samples import Epoch as Epoch
+from equilif_golden.steps import I32, Steps, decode
 
+Reals = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
 
 MAX_TIME = 1 << 18  #: steps of :meth:`Kernel.averages`
 MAX_THREADS = 1024
 MIN_PART = 32  #: fewest samples per thread
 PARTS = 4  #: of a batch per thread, to balance the load
+#: steps after which the charge of a neuron that always fires still has 32 bits
+CHARGED = 1 << 16
 
 
-class Settled(NamedTuple):
-    """Results of a batch.
+class Held(NamedTuple):
+    """What training changes."""
 
-    rates (batch, 3, neurons): 8-bit rates of the free, +beta and -beta phases, neurons as in Network.neurons.
-    spikes (batch,): spikes of all phases.  steps (batch,): time steps of the free phase.
-    """
-
-    rates: I32
-    spikes: Raw
-    steps: Raw
+    w: I16  #: weights in the order of equilif_golden.engine.placement
+    table: I16  #: embedding table, (rows, width); (0, width) without one
+    counter: int
 
 
 class Kernel(samples.Predictor):
@@ -78,9 +88,11 @@ class Kernel(samples.Predictor):
         self._threads = check_int(
             default_threads() if threads is None else threads, "threads", 1, MAX_THREADS
         )
-        self._plan = plan_of(network)
+        self._compiled = Compiled(network, Unlimited(network.numerics))
+        self._places = places_of(self._compiled)
+        self._constants = self._compiled.constants()
         self._lock = Lock()
-        self._held = (self._packed(network.initial_weights() if weights is None else weights), 0)
+        self._held = Held(*self._packed(network.initial_weights() if weights is None else weights), 0)
         self.counter = counter
         self.learns = learning_rate is not None
         self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
@@ -99,25 +111,46 @@ class Kernel(samples.Predictor):
 
     def save(self, path: str | Path) -> None:
         """Write network, weights and counter to an ``.npz`` that every command of equilif reads."""
-        weights, counter = self._held
-        networks.save(path, self.network, self._by_synapse(weights), counter=counter)
+        held = self._held
+        networks.save(path, self.network, self._by_synapse(held), counter=held.counter)
 
     def __repr__(self) -> str:
         sizes = "-".join(str(p.size) for p in self.network.populations if not isinstance(p, Constant))
         return f"<Kernel {sizes}, {self.network.n_weights:,} weights, {self.counter:,} updates>"
 
-    def _packed(self, weights: Weights) -> I16:
-        return pack_weights(self.network, self.network.check_weights(weights))
+    def _packed(self, weights: Weights) -> tuple[I16, I16]:
+        """Weights with room for those that instructions store, and the embedding table."""
+        checked = self.network.check_weights(weights)
+        w = np.zeros(self._compiled.all_tiles, np.int16)
+        w[: self._compiled.n_tiles] = self._compiled.weight_words(checked).ravel()
+        layer = self.network.dynamic_attention
+        empty = np.zeros((0, layer.relay.width if layer else 0), np.int16)
+        return w, checked[self.network.table.name].astype(np.int16) if self.network.table else empty
+
+    def _memories(self, steps: Steps, held: Held, *, trains: bool) -> Memories:
+        """Memories with the constants of the network and a copy of the weights that a run changes."""
+        placed = self._compiled
+        layer = self.network.dynamic_attention
+        patterns = layer.attention.size if layer else 0
+        # attention stores patterns, keys and values as weights
+        w = held.w.copy() if trains or self.network.windowed else held.w
+        table = held.table.copy() if trains else held.table
+        m = new_memories(steps, placed.state_groups, placed.n_groups, w, table, patterns)
+        first, constants = self._constants
+        for values in (m.plus, m.minus):
+            values[first : first + len(constants)] = constants
+        m.registers[COUNTER] = held.counter
+        return m
 
     @property
     def counter(self) -> int:
         """Weight updates so far, modulo 2**32.  It numbers the dither, so it is part of the state."""
-        return self._held[1]
+        return self._held.counter
 
     @counter.setter
     def counter(self, value: int) -> None:
         with self._lock:
-            self._held = (self._held[0], check_int(value, "counter", 0, 0xFFFFFFFF))
+            self._held = self._held._replace(counter=check_int(value, "counter", 0, 0xFFFFFFFF))
 
     def _inputs(self, x: npt.ArrayLike | None, tokens: TokenRows | None) -> tuple[U8, TokenRows]:
         """Inputs and tokens for compiled code.
@@ -129,24 +162,26 @@ class Kernel(samples.Predictor):
 
     def load_weights(self, weights: Weights) -> None:
         """Replace all weights; the counter stays."""
-        w = self._packed(weights)
+        packed = self._packed(weights)
         with self._lock:
-            self._held = (w, self._held[1])
+            self._held = Held(*packed, self._held.counter)
 
     @property
     def weights(self) -> Weights:
         """Raw weights by synapse name, (rows, columns) each; a copy."""
-        return self._by_synapse(self._held[0])
+        return self._by_synapse(self._held)
 
-    def _by_synapse(self, packed_weights: I16) -> Weights:
-        w = packed_weights.astype(np.int64)
-        first = first_weights(self.network)
-        shapes = {s.name: self.network.shape(s) for s in self.network.plastic}
-        return {name: w[first[name] : first[name] + n * m].reshape(n, m) for name, (n, m) in shapes.items()}
+    def _by_synapse(self, held: Held) -> Weights:
+        found = self._compiled.weights(held.w[: self._compiled.n_tiles, None])
+        if self.network.table:
+            found[self.network.table.name] = held.table.astype(np.int64)
+        return {s.name: found[s.name] for s in self.network.plastic}
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set eta of the paper: dW is eta / (2 beta) times the difference of the rate products."""
-        self._updates = updates_of(self.network, learning_steps(self.network, learning_rate))
+        placed = self._compiled
+        loaded = placed.tokens_first if self.network.dynamic_attention else None
+        self._steps = decode(placed.program(learning_rate), self.network.numerics.weight, loaded)
         self.learns = self.learns or learning_rate > 0
 
     def train(
@@ -173,13 +208,10 @@ class Kernel(samples.Predictor):
         if not self.learns:
             raise ValueError(NO_RATE)
         with self._lock:
-            w, counter = self._held
-            w = w.copy()  # other threads use the old weights until all samples are trained
-            state = new_state(self._plan, rows.table.shape[1])
-            counter, hits, spikes, steps = train_samples(
-                self._plan, self._updates, w, state, values, rows, known, at, counter
-            )
-            self._held = (w, counter)
+            # other threads use the old weights until all samples are trained
+            m = self._memories(self._steps, self._held, trains=True)
+            hits, spikes, steps = train_samples(self._steps, m, self._places, values, rows, known, at)
+            self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
         return Epoch(len(at), int(hits), int(spikes), int(steps))
 
     def rates(
@@ -201,14 +233,14 @@ class Kernel(samples.Predictor):
         targets = np.zeros((0, self.network.n_outputs), np.uint8)
         if y is not None:
             targets = samples.check_targets(self.network, y, n).astype(np.uint8, order="C")
-        w = self._held[0]
-        found = Settled(
-            np.zeros((n, 3, self._plan.n_neurons), np.int32), np.zeros(n, np.int64), np.zeros(n, np.int64)
-        )
+        held = self._held
+        p = self._steps
+        rates = np.zeros((n, 3, self._places.n_neurons), np.int32)
+        found = Settled(rates, np.zeros(n, np.int64), np.zeros(n, np.int64))
 
         def part(first: int, last: int) -> None:
-            state = new_state(self._plan, rows.table.shape[1])
-            settle_samples(self._plan, w, state, values, rows, targets, *found, first, last)
+            m = self._memories(p, held, trains=False)
+            settle_samples(p, m, self._places, values, rows, targets, found, first, last)
 
         run_in_parts(part, n, self._threads)
         return found
@@ -224,18 +256,32 @@ class Kernel(samples.Predictor):
             raise ValueError(
                 "averages of a network with an attention layer are not defined: it is evaluated per window"
             )
-        values, _ = self._inputs(x, None)
+        values, rows = self._inputs(x, None)
         at = integers(times, "times")
         rising = at.ndim == 1 and at.size > 0 and (at[1:] > at[:-1]).all()
         if not rising or at[0] < 1 or at[-1] > MAX_TIME:
             raise ValueError(f"times must rise from at least 1 to at most {MAX_TIME}, not {short_repr(at)}")
-        at = at.copy()
-        n = self._plan.n_neurons
+        p = decode(self._compiled.free_steps(), self.network.numerics.weight)
+        (repeat,) = np.flatnonzero(p.steps["op"] == Op.REPEAT)
+        m = self._memories(p, self._held, trains=False)
+        n = self._places.n_neurons
         out = np.zeros((len(at), len(values), n))
         drives = np.zeros((len(values), n), np.int32)
-        spikes = np.zeros(n, np.int64)
-        state = new_state(self._plan)
-        average_samples(self._plan, self._held[0], state, values, at, spikes, drives, out)
+        for j in range(len(values)):
+            begin(m, self._places, values, rows, j)
+            run(p, m)
+            step = int(m.registers[PC])
+            drives[j] = m.b[:n]
+            spikes = np.zeros(n, np.int64)
+            done = 0
+            for k, time in enumerate(at):
+                while done < time:
+                    p.steps["number"][repeat] = min(time - done, CHARGED)
+                    done += p.steps["number"][repeat]
+                    m.registers[PC] = step
+                    run(p, m)
+                    spikes += (m.q[:n] + m.a_saved[:n]) // self._compiled.raw.threshold
+                out[k, j] = spikes / time
         return out, drives
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
@@ -247,6 +293,30 @@ class Kernel(samples.Predictor):
         """8-bit rates of the output neurons in the free phase, (batch, n_outputs)."""
         output = self.network.neurons[self.network.output]
         return self.settle(x, tokens=tokens).rates[:, 0, output].astype(np.int64)
+
+
+def places_of(placed: Compiled) -> Places:
+    """Where compiled code finds what changes from sample to sample."""
+    net = placed.network
+    layer = net.dynamic_attention
+    present = placed.groups[f"{layer.attention.name} present"].first if layer else 0
+    firsts = np.cumsum([0, *(p.size for p in net.inputs)])
+    fold = np.zeros(0, np.int64)
+    if any(p.folded for p in net.inputs):
+        fold = np.concatenate([first + p.fold for first, p in zip(firsts, net.inputs, strict=False)])
+    return Places(
+        fold=fold,
+        inputs=placed.sample_first if net.n_inputs else 0,
+        n_inputs=net.n_inputs,
+        present=present,
+        tokens=placed.tokens_first if layer else 0,
+        target=placed.groups[placed.target].first,
+        n_outputs=net.n_outputs,
+        errors=placed.groups[error_of(net.lif[0].name)].first if net.schedule.errors else -1,
+        n_neurons=placed.lif_groups,
+        free=placed.raw.free,
+        window=placed.raw.window,
+    )
 
 
 def default_threads() -> int:

@@ -204,6 +204,11 @@ class Schedule:
         return self.contrast == "errors"
 
     @property
+    def learned_by(self) -> str:
+        """Method by which weights learn with this schedule: "nudged phases" or "errors"."""
+        return "errors" if self.errors else "nudged phases"
+
+    @property
     def training_steps(self) -> int:
         """Time steps of a training sample, at most."""
         return self.free if self.errors else self.free + 2 * self.nudged

@@ -172,7 +172,7 @@ def _sources() -> list[str]:
     return [version("amaranth"), *(f"{path.name}\0{path.read_text()}" for path in files)]
 
 
-class Board:
+class SimulatedBoard:
     """A running design; usable as a port of equilif.host.client without a terminal.
 
     Other arguments: see equilif_hdl.top.Top.
@@ -405,7 +405,7 @@ class Terminal:
     another thread or a signal handler.
     """
 
-    def __init__(self, board: Board):
+    def __init__(self, board: SimulatedBoard):
         self.board = board
         # keep the other end open, else the terminal hangs up when a host program ends
         self._ours, self._theirs = os.openpty()
@@ -447,23 +447,23 @@ class Terminal:
         self.close()
 
 
-class Network:
+class BoardNetwork:
     """The network of a board: datagrams of host programs.  ValueError for another link than UDP.
 
     The bytes of such a board are frames of Ethernet, each encoded by SLIP.
     """
 
-    def __init__(self, board: Board):
+    def __init__(self, board: SimulatedBoard):
         if not isinstance(board.transport, Udp):
             raise ValueError(f"a board with {board.transport} has no UDP port: choose the link udp")
         self.board = board
-        self.own = board.transport.own
+        self.station = board.transport.station
         self._received = b""
 
     def frame(self, payload: bytes, sender: Address) -> bytes:
         """Bytes of a datagram to the board."""
         ip, port = sender
-        return slip(datagram(Station(HOST_MAC, IPv4Address(ip).packed, port), self.own, payload))
+        return slip(datagram(Station(HOST_MAC, IPv4Address(ip).packed, port), self.station, payload))
 
     def datagrams(self, line: bytes) -> list[tuple[bytes, Address]]:
         """Payloads and receivers of the complete datagrams in bytes of the board, and in those before."""
@@ -477,7 +477,7 @@ class Cable:
 
     refused = False
 
-    def __init__(self, network: Network, address: Address = ("192.168.1.7", 40123)):
+    def __init__(self, network: BoardNetwork, address: Address = ("192.168.1.7", 40123)):
         self.network = network
         self.address = address
         self._waiting: list[bytes] = []
@@ -502,7 +502,7 @@ class Cable:
 class Server:
     """A UDP port of this computer that is connected to a board; otherwise as Terminal."""
 
-    def __init__(self, network: Network, port: int):
+    def __init__(self, network: BoardNetwork, port: int):
         self.network = network
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:

@@ -27,7 +27,7 @@ from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.memories import memories, word_bits
-from equilif_golden.engine.port import Region, Run, readable, writable
+from equilif_golden.engine.port import Region, RunResult, readable, writable
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
@@ -293,7 +293,7 @@ class VerilatedEngine:
         write: tuple[int, npt.ArrayLike] | None = None,
         read: tuple[int, int] = (0, 0),
         max_cycles: int = MAX_CYCLES,
-    ) -> Run:
+    ) -> RunResult:
         """Run the program until HALT; RuntimeError after ``max_cycles``."""
         if write is not None:
             self.write(Region.VALUE, *write)
@@ -304,7 +304,7 @@ class VerilatedEngine:
             raise RuntimeError(f"no HALT within {max_cycles} cycles")
         prediction, cycles, spikes, accesses, *activity = map(int, result)
         values = self.read(Region.VALUE, *read)
-        return Run(prediction, spikes, accesses, cycles, tuple(activity), values)
+        return RunResult(prediction, spikes, accesses, cycles, tuple(activity), values)
 
     def _put(self, region: Region, first: int, words: Raw) -> None:
         """Words in the format of the host port."""

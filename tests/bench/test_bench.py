@@ -12,7 +12,7 @@ import pytest
 from equilif.bench import cycles, engines, throughput
 from equilif.data.sets import images
 from equilif.hardware import boards
-from equilif.hardware.verify import Plan, compare
+from equilif.hardware.verify import VerificationPlan, compare
 from equilif.results import ToolFailed
 from equilif.training.backends.phases import epoch_plan, order, train_epoch
 from equilif.training.settings.presets import PRESETS
@@ -118,7 +118,7 @@ def test_cycles_equal_those_of_verify(digits, monkeypatch):
     for _ in train_epoch(kernel, digits, epoch_plan(preset, digits, 0, 0)):
         pass
     shown = epoch_plan(preset, digits, 0, 1)
-    plan = Plan([shown._replace(order=shown.order[:5])], 5)
+    plan = VerificationPlan([shown._replace(order=shown.order[:5])], 5)
     config = engine_for(network, lanes=4)
     report = compare(network, kernel.weights, config, digits, plan, counter=kernel.counter)
     training = report.training.per_sample()

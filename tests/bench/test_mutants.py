@@ -69,9 +69,9 @@ def test_mutant_name_has_no_cell_number():
 def test_summary_lists_surviving_mutants():
     change = "-mode inv -module lif -cell $1 -port A -portbit {}"
     verdicts = [
-        mutants.Verdict(change.format(0), "blocks/lif.py:1", True),
-        mutants.Verdict(change.format(1), "blocks/lif.py:1", False, "free registers"),
-        mutants.Verdict(change.format(2), "blocks/lif.py:1", False, ""),
+        mutants.MutantVerdict(change.format(0), "blocks/lif.py:1", True),
+        mutants.MutantVerdict(change.format(1), "blocks/lif.py:1", False, "free registers"),
+        mutants.MutantVerdict(change.format(2), "blocks/lif.py:1", False, ""),
     ]
     assert mutants.summary(mutants.Found(1, 2.4, verdicts)) == {
         "seed": 1,
@@ -86,7 +86,7 @@ def test_summary_lists_surviving_mutants():
 def test_record_round_trip(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "TABLE", tmp_path / "records" / "mutants.json")
     assert mutants.read() == {}
-    found = {"lif": mutants.Found(3, 7.0, [mutants.Verdict("-mode inv", "blocks/lif.py:1", False, "")])}
+    found = {"lif": mutants.Found(3, 7.0, [mutants.MutantVerdict("-mode inv", "blocks/lif.py:1", False, "")])}
     mutants.write(found)
     assert mutants.read() == found
 

@@ -24,10 +24,10 @@ from equilif_boards import BOARDS, Board, checks
 from equilif_boards import build as builder
 from equilif_boards.build import (
     BuildError,
+    BuildPlan,
     DoesNotFit,
     MissingTool,
     NotRouted,
-    Plan,
     TimingNotMet,
     build,
     main,
@@ -52,7 +52,7 @@ OWN = (
 )
 
 OWN_BOARD = Path(__file__).parents[2] / "examples" / "own_board.py"
-PLAN_OF = Plan.of
+PLAN_OF = BuildPlan.of
 
 #: of the OrangeCrab's flash; its clock leaves through USRMCLK
 FLASH_PADS = {"U17", "U18", "T18", "R18", "N18"}
@@ -61,7 +61,7 @@ SIZES = [pytest.param(SMALL, id="small"), pytest.param(BOARDS, id="whole", marks
 
 
 @pytest.fixture(scope="module")
-def plans() -> dict[str, Plan]:
+def plans() -> dict[str, BuildPlan]:
     return {name: planned(board) for name, board in SMALL.items()}
 
 
@@ -145,10 +145,7 @@ def test_device_capacity(board, tmp_path, monkeypatch):
     """Rejected before a tool runs: PATH is empty."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not board.device.shortage(board.config, standalone=board.standalone)
-    with pytest.raises(
-        DoesNotFit,
-        match=rf"{board.device.family.block_name} of {board.device.blocks}",
-    ):
+    with pytest.raises(DoesNotFit, match=rf"{board.device.family.block_name} of {board.device.blocks}"):
         build(board.with_size(weights=5 * board.config.n_weights), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -240,7 +237,7 @@ def test_pll_frequency(board):
 
 def test_netlist_is_reproducible(plans):
     """For a board with a link from a library."""
-    assert Plan.of(SMALL["orangecrab"]).files == plans["orangecrab"].files
+    assert BuildPlan.of(SMALL["orangecrab"]).files == plans["orangecrab"].files
 
 
 def test_a_board_with_three_links():
@@ -286,7 +283,7 @@ def test_impossible_clocks():
 )
 def test_invalid_pins(pin, named, tools, tmp_path, monkeypatch):
     """One error before a tool runs, and no file."""
-    monkeypatch.setattr(Plan, "of", PLAN_OF)
+    monkeypatch.setattr(BuildPlan, "of", PLAN_OF)
     tools("yosys", f"touch {tmp_path}/started")
     text = OWN_BOARD.read_text()
     (tmp_path / "mine.py").write_text(text.replace('PinsN("37", dir="o")', pin))
@@ -351,7 +348,7 @@ def report(f_max: float) -> str:
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
     """Fake Yosys, nextpnr and icepack (shell scripts); f_max is 20 + seed MHz."""
-    monkeypatch.setattr(Plan, "of", planned)
+    monkeypatch.setattr(BuildPlan, "of", planned)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
     for seed in range(1, 10):
@@ -482,10 +479,7 @@ def test_synthesis_only(tools, tmp_path):
 
 
 def test_timing_not_met(tools, tmp_path):
-    with pytest.raises(
-        TimingNotMet,
-        match=r"24 MHz.*1\.\.3.*23.00 MHz.*seed 3",
-    ):
+    with pytest.raises(TimingNotMet, match=r"24 MHz.*1\.\.3.*23.00 MHz.*seed 3"):
         build(SMALL["icebreaker"], tmp_path / "out", seed=1, retries=3)
     assert not (tmp_path / "out" / "manifest.json").exists(), "no manifest without a bitstream"
 
@@ -549,7 +543,7 @@ def test_other_errors_are_quoted(tools, tmp_path):
 
 def test_missing_tools_are_named_with_their_packages(monkeypatch, tmp_path, capsys):
     """All of them, before the design is elaborated."""
-    monkeypatch.setattr(Plan, "of", pytest.fail)
+    monkeypatch.setattr(BuildPlan, "of", pytest.fail)
     monkeypatch.setenv("ICEPACK", "no-such-icepack")
     monkeypatch.setenv("YOSYS", "true")
     monkeypatch.setenv("NEXTPNR_ICE40", "no-such-nextpnr")
@@ -591,7 +585,7 @@ def test_place_and_route(board, tmp_path):
 def test_standalone_flash_pins(name, pins):
     """On ECP5 its clock leaves through USRMCLK."""
     board = SMALL[name].with_standalone()
-    files = Plan.of(board).files
+    files = BuildPlan.of(board).files
     constraints = next(v for k, v in files.items() if k.endswith((".pcf", ".lpf", ".cst")))
     assert set(re.findall(r"spi_flash\w*?__(\w+)__io", constraints)) == pins
     assert ("USRMCLK" in files["top.il"]) == (board.device.family is ECP5)

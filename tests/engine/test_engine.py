@@ -176,7 +176,7 @@ def test_sequence_task(simulator, tmp_path):
     chosen = order(0, 0, len(data.y_train))[:n]
     tokens = data.tokens_train.take(chosen)
     targets = one_hot(data.y_train[chosen], network.n_outputs)
-    kernel = Kernel(network, weights, learning_rate=preset.eta)
+    kernel = Kernel(network, weights, learning_rate=preset.rate(0))
     rates = []
     spikes = []
     predictions = []
@@ -209,7 +209,7 @@ def test_sequence_task(simulator, tmp_path):
                 "engine": dataclasses.asdict(engine.config),
                 "network": str(tmp_path / "network.npz"),
                 "task": str(tmp_path / "task.npz"),
-                "learning_rate": preset.eta,
+                "learning_rate": preset.rate(0),
             },
         )
         == 1

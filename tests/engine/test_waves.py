@@ -26,12 +26,12 @@ NETWORK = Network.chain(6, 4, 3)
 CONFIG = EngineConfig(lanes=2, tiles=64, value_groups=32, state_groups=16, attention=False)
 
 
-def compared(path: Path) -> verify.Report:
+def compared(path: Path) -> verify.VerificationReport:
     """Three training samples and a test sample, with the waves of the first two."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (4, 6)).astype(np.uint8)
     y = np.array([0, 1, 2, 1])
-    plan = verify.Plan([(0.05, np.arange(3), lambda: (x, None))], 1)
+    plan = verify.VerificationPlan([(0.05, np.arange(3), lambda: (x, None))], 1)
     return verify.compare(
         NETWORK, NETWORK.initial_weights(0), CONFIG, DataSet("x", x, y, x, y), plan, waves=path
     )
@@ -58,7 +58,7 @@ class Fst:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, verify.Report]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, verify.VerificationReport]:
     path = tmp_path_factory.mktemp("waves") / "of first.fst"
     return path, compared(path)
 

@@ -136,14 +136,14 @@ def test_litex_report_has_the_layout_of_c(sizes, tmp_path):
 def test_own_board():
     pytest.importorskip("amaranth_boards")
     from equilif.hardware.boards import find
-    from equilif_boards.build import Plan
+    from equilif_boards.build import BuildPlan
     from equilif_golden.engine.compiler import Compiled
     from equilif_golden.network import Network
 
     board = find(str(EXAMPLES / "own_board.py"))
     Compiled(Network.chain(*board.network), board.config)
     assert not board.device.shortage(board.config)
-    pins = next(text for name, text in Plan.of(board).files.items() if name.endswith(".pcf"))
+    pins = next(text for name, text in BuildPlan.of(board).files.items() if name.endswith(".pcf"))
     assert all(f" {pin}\n" in pins for pin in ("35", "6", "9", "11", "37"))
 
 
@@ -235,7 +235,7 @@ def test_microcontroller_learns_as_the_kernel(tmp_path):
     driver = DriverNetwork.compile(network, network.initial_weights(), config, learning_rate=0.1)
     (tmp_path / "network.bin").write_bytes(driver.image())
     client = client_of(Device(config))
-    board = example("microcontroller").Board(client.port, tmp_path / "network.bin")
+    board = example("microcontroller").EngineClient(client.port, tmp_path / "network.bin")
     kernel = Kernel(network, learning_rate=0.1)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (30, 10)).astype(np.uint8)

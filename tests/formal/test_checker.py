@@ -16,16 +16,7 @@ from amaranth.hdl import Value
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import has
-from equilif_golden.engine.isa import (
-    FIELDS,
-    OPERATIONS,
-    WORDS,
-    Instruction,
-    Number,
-    Op,
-    Span,
-    Tiles,
-)
+from equilif_golden.engine.isa import FIELDS, OPERATIONS, WORDS, Instruction, Number, Op, Span, Tiles
 from equilif_hdl.engine.checker import Checker
 from tests.formal.prove import Proof, agree, needs_prover
 
@@ -73,9 +64,9 @@ def wrong(code: Value, config: EngineConfig) -> list[Value]:
     found: list[list[Value]] = [[], [], []]
     for which, operation in OPERATIONS.items():
         it = op == which.code
-        if which.fifth:
+        if which.mode_bit:
             it = it & mode[3]
-        elif any(other.fifth and other.code == which for other in Op):
+        elif any(other.mode_bit and other.code == which for other in Op):
             it = it & ~mode[3]
         if operation.feature and not has(config, operation.feature):
             found[0].append(it)
@@ -132,8 +123,7 @@ def inside(code: Value, config: EngineConfig) -> Value:
 @pytest.mark.parametrize("config", ENGINES.values(), ids=ENGINES)
 def test_refusals_equal_golden(config):
     p = Proof(
-        "faults exactly by the golden rules, except in the third word of instructions with tiles",
-        CHECKER,
+        "faults exactly by the golden rules, except in the third word of instructions with tiles", CHECKER
     )
     block = Checker(config)
     p.free(block)
@@ -169,10 +159,7 @@ def test_refusals_equal_golden(config):
                     halts.eq((op == Op.HALT) & (mode == 0)),
                 ]
             with m.Case(1):
-                m.d.sync += [
-                    words[1].eq(word),
-                    expected.eq(wrong(Cat(words[0], word, none), config)[1]),
-                ]
+                m.d.sync += [words[1].eq(word), expected.eq(wrong(Cat(words[0], word, none), config)[1])]
             with m.Default():
                 m.d.sync += words[2].eq(word)
     m.d.sync += [

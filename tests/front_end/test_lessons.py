@@ -9,9 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
-from equilif.data.sound.microphone import Microphone as GoldenMicrophone
+from equilif.data.sound.microphone import SoundFrontEnd as GoldenMicrophone
 from equilif.host.client import Client
-from equilif.host.store import Lessons, Samples, Store, TrainingJob
+from equilif.host.store import FlashStore, Lessons, StoredSamples, TrainingJob
 from equilif.lesson import Words
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.engine.chip import Chip, read_weights
@@ -83,12 +83,12 @@ def store_of(words, *, replay=REPLAY, rounds=ROUNDS):
         network=NETWORK,
         weights=WEIGHTS,
         rates=[RATE],
-        samples=Samples(labels=words.labels, tokens=words.tokens),
+        samples=StoredSamples(labels=words.labels, tokens=words.tokens),
         lessons=Lessons(
             table=live.Table(NETWORK, SCALING).content(CONFIG), replay=replay, rounds=rounds, classes=CLASSES
         ),
     )
-    return Store.of_job(device(Flash(AREA)).identity, job)
+    return FlashStore.of_job(device(Flash(AREA)).identity, job)
 
 
 def uploaded(**options):
@@ -489,11 +489,11 @@ def test_rtl_power_cuts():
 @pytest.mark.long
 def test_sound_and_button_at_the_pins():
     """A long press and a word at the pins of the complete board, against the golden front end and model."""
-    from equilif_sim.board import Board
+    from equilif_sim.board import SimulatedBoard
 
     divisor = 500
     microphone = Microphone("pdm", MIN_CLOCK_HZ, divisor)
-    rtl = Board(CONFIG, flash=AREA, microphone=microphone, build_id=0, frame_bytes=2048)
+    rtl = SimulatedBoard(CONFIG, flash=AREA, microphone=microphone, build_id=0, frame_bytes=2048)
     content = uploaded()
     rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size] = content
     rtl.work()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from equilif import lesson
-from equilif.data.sound.microphone import Microphone as GoldenMicrophone
+from equilif.data.sound.microphone import SoundFrontEnd as GoldenMicrophone
 from equilif.host.client import Client
 from equilif.host.listening import BoardListener
-from equilif.listening import Listener
+from equilif.listening import WordRecognizer
 from equilif_golden.blocks.relay import FRACTION
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.chip import Chip, read_weights
@@ -100,9 +100,9 @@ def test_board_equals_golden():
     """Words are rejected without a network; then classified and learned.  A click, an overload, an invalid
     label and a lost microphone change nothing.  Tokens and weights are compared, too.
     """
-    from equilif_sim.board import Board
+    from equilif_sim.board import SimulatedBoard
 
-    board = Board(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
+    board = SimulatedBoard(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
     client = Client(board, timeout=0.05)
     golden = Golden()
     modulator = Modulator()
@@ -158,15 +158,15 @@ def test_lesson_equals_golden():
     """The host reads words of the board and adds a class; the board learns as the golden kernel does, and
     then hears the new class.
     """
-    from equilif_sim.board import Board
+    from equilif_sim.board import SimulatedBoard
 
-    board = Board(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
+    board = SimulatedBoard(CONFIG, microphone=Microphone("pdm", MIN_CLOCK_HZ), build_id=0, frame_bytes=2048)
     weights = NETWORK.initial_weights(seed=2)
     known = SimpleNamespace(
         saved=SimpleNamespace(network=NETWORK, weights=weights),
         table=lambda network: live.Table(network, SCALING),
         read=live.read_tokens,
-        reasons=Listener.reasons,
+        reasons=WordRecognizer.reasons,
         labels=tuple("abcdefgh"[:CLASSES]),
     )
     listener = BoardListener(Client(board, timeout=0.05), known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.front_end.filter_bank import HOP, OFFSET
 from equilif_hdl.front_end.filter_bank import FilterBank
 from equilif_hdl.front_end.i2s import I2sMicrophone
 from equilif_hdl.front_end.live import Live
@@ -36,21 +37,23 @@ def test_i2s_microphone(clock_hz, tmp_path):
     assert simulate(microphone, "equilif_sim.front_end.i2s", tmp_path, config={}, simulator="icarus") == 1
 
 
-@pytest.mark.regress
-def test_filter_bank(tmp_path):
+@pytest.mark.parametrize(
+    "hop, offset, simulator",
+    [(3, 40, "icarus"), pytest.param(HOP, OFFSET, "verilator", marks=pytest.mark.regress)],
+)
+def test_filter_bank(hop, offset, simulator, tmp_path):
+    """A short hop with codes of small sums, in which a rounding shows; the one of a board."""
     bench = "equilif_sim.front_end.filter_bank"
-    assert (
-        simulate(
-            FilterBank(), bench, tmp_path, config={}, simulator="verilator", visible=visible("filterbank *")
-        )
-        == 1
-    )
+    config = {"hop": hop, "offset": offset}
+    design = FilterBank(**config)
+    options = {"config": config, "simulator": simulator, "visible": visible("filterbank *")}
+    assert simulate(design, bench, tmp_path, **options) == 1
 
 
-@pytest.mark.regress
-def test_segmentation(tmp_path):
+@pytest.mark.parametrize("scenes", [36, pytest.param(200, marks=pytest.mark.regress)])
+def test_segmentation(scenes, tmp_path):
     bench = "equilif_sim.front_end.segmentation"
-    assert simulate(Segmentation(), bench, tmp_path, config={"scenes": 60}, simulator="icarus") == 1
+    assert simulate(Segmentation(), bench, tmp_path, config={"scenes": scenes}, simulator="icarus") == 1
 
 
 def test_tokens(tmp_path):

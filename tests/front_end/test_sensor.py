@@ -185,9 +185,9 @@ class SensorBoard:
     """
 
     def __init__(self):
-        from equilif_sim.board import Board
+        from equilif_sim.board import SimulatedBoard
 
-        self.board = Board(CONFIG, adc=ADC, build_id=0, max_samples=1)
+        self.board = SimulatedBoard(CONFIG, adc=ADC, build_id=0, max_samples=1)
         self.client = Client(self.board)
         self.golden = Sensor(CHANNELS, WINDOW, WINDOWS, WIDTH)
         self.idle = 0  #: readings of all channels that were not played

@@ -15,14 +15,7 @@ from typer.testing import CliRunner
 from equilif import Kernel, Network
 from equilif.cli import app
 from equilif.data.sets import images
-from equilif.hardware.driver import (
-    LAYOUT,
-    MAGIC,
-    STATE_MAGIC,
-    DriverNetwork,
-    declarations,
-    read_saved,
-)
+from equilif.hardware.driver import LAYOUT, MAGIC, STATE_MAGIC, DriverNetwork, declarations, read_saved
 from equilif.hardware.export import driver_files, licensed
 from equilif.training.storage.history import digest
 from equilif.training.storage.identity import NetworkIdentity
@@ -204,7 +197,7 @@ def compare(golden, engine, x, labels, n_learned, recorded, tokens=None):
 def test_driver_equals_kernel(case, tmp_path):
     """From the arrays and, on a used engine, from the image."""
     network, engine = CASES[case]
-    n_learned, n = 24, 32
+    n_learned, n = 8, 12
     _, x, labels, tokens = memory_case(network, np.random.default_rng(1), n)
     if case == "chain":
         digits = images.digits()

@@ -25,15 +25,9 @@ from tests.engines import visible
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
 EXPORTS = {
     "axi P4": (SMALL, Bus.axi),
-    "axi P8 deep": (
-        dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, counters=True),
-        Bus.axi,
-    ),
+    "axi P8 deep": (dataclasses.replace(SMALL, lanes=8, pipeline=Pipeline.DEEP, counters=True), Bus.axi),
     "axi P4 default": (EngineConfig(pipeline=Pipeline.SPRAM, attention=False), Bus.axi),
-    "bare P16 deep": (
-        dataclasses.replace(SMALL, lanes=16, pipeline=Pipeline.DEEP, counters=True),
-        Bus.none,
-    ),
+    "bare P16 deep": (dataclasses.replace(SMALL, lanes=16, pipeline=Pipeline.DEEP, counters=True), Bus.none),
     "bare P2": (dataclasses.replace(SMALL, lanes=2, convolution=True, early_exit=True), Bus.none),
     "bare P2 without attention": (dataclasses.replace(SMALL, lanes=2, attention=False), Bus.none),
 }
@@ -354,7 +348,7 @@ def test_meaningless_verify_options(options, message):
 
 def test_help_lists_buses_and_pipelines():
     """The command line lists them without importing the engine."""
-    assert list(hardware.Bus) == list(Bus) and list(hardware.Pipelines) == list(Pipeline)
+    assert list(hardware.Buses) == list(Bus) and list(hardware.Pipelines) == list(Pipeline)
 
 
 @pytest.mark.parametrize(

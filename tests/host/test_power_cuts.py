@@ -20,12 +20,12 @@ from equilif.host import client as client_module
 from equilif.host import ports, standalone
 from equilif.host.client import Client, LinkError
 from equilif.host.journal import StoreError, require_valid
-from equilif.host.store import Store
+from equilif.host.store import FlashStore
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, CounterMismatch, read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.link.protocol import END
-from equilif_golden.link.standalone import Phase
+from equilif_golden.link.standalone import TrainerPhase
 from tests.standalone import (
     AREA,
     CONFIG,
@@ -81,7 +81,7 @@ def stores():
     """Two uploads: one partly trained, and its replacement."""
     first = replace(training_job(3, 2), tests=with_tests()[1])
     second = replace(training_job(2, 1), seed=5)
-    return tuple(Store.of_job(new().identity, each) for each in (first, second))
+    return tuple(FlashStore.of_job(new().identity, each) for each in (first, second))
 
 
 def uploaded(k):
@@ -268,7 +268,7 @@ def test_power_cuts_during_read(connected, tmp_path, monkeypatch):
         boards.save(out=out, like=like, port="there")
 
     booted = new(stopped().flash.content)
-    while booted.trainer.registers.phase == Phase.BOOT:
+    while booted.trainer.registers.phase == TrainerPhase.BOOT:
         booted.trainer.step()
     moments = [weights_of(device) for device in (stopped(), booted, finished())]
     rng = random.Random(3)

@@ -39,7 +39,7 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.port import Region
 from equilif_golden.link.protocol import Command
 from equilif_golden.network import Network
-from equilif_sim.board import Board, Terminal
+from equilif_sim.board import SimulatedBoard, Terminal
 from equilif_sim.tools import verilator
 from tests.faulty import Faulty
 from tests.test_tokens import LEARNS, data_set
@@ -65,7 +65,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def serving(board: Board) -> Iterator[str]:
+def serving(board: SimulatedBoard) -> Iterator[str]:
     """Path of a port that is connected to this board."""
     with Terminal(board) as terminal:
         thread = threading.Thread(target=terminal.serve, daemon=True)
@@ -79,7 +79,7 @@ def serving(board: Board) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def board() -> Board:
+def board() -> SimulatedBoard:
     try:
         return Simulated(SMALL).board
     except verilator.MissingVerilator as e:
@@ -87,7 +87,7 @@ def board() -> Board:
 
 
 @pytest.fixture
-def port(board: Board) -> Iterator[str]:
+def port(board: SimulatedBoard) -> Iterator[str]:
     with serving(board) as path:
         yield path
 
@@ -129,7 +129,7 @@ def assert_same(got: Run, want: Run) -> None:
 
 
 # -- training --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("epochs, n", [(2, 150), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
+@pytest.mark.parametrize("epochs, n", [(2, 60), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])
 def test_training_on_board(epochs, n, port):
     data = digits(n, 360 if n == 1437 else 30)
     client = connect(port)

@@ -10,7 +10,7 @@ import pytest
 
 from equilif.host import ports, standalone
 from equilif.host.journal import StoreError
-from equilif.host.store import Store
+from equilif.host.store import FlashStore
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.history import NETWORK, digest
 from equilif.training.storage.identity import NetworkIdentity
@@ -229,7 +229,7 @@ def test_interrupted_upload(device, done, table, tmp_path, monkeypatch):
 
     options = (*table, *NETWORK_OPTIONS, *LINE, "--out", tmp_path / "new.npz", "--overwrite")
     with monkeypatch.context() as m:
-        m.setattr(Store, "_write_block", cut)
+        m.setattr(FlashStore, "_write_block", cut)
         run("upload", *options, code=130)
     for command in (("--start",), ("--test",), ("--checkpoint",), ("--start", "--watch")):
         assert "equilif upload" in error_of("standalone", *command, *LINE)

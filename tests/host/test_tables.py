@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from equilif.data.sets import sequences
-from equilif.hardware.verify import Plan, compare
+from equilif.hardware.verify import VerificationPlan, compare
 from equilif.host import ports
 from equilif.host.client import Client, LinkError
 from equilif.report import page as pages
@@ -207,7 +207,7 @@ ROOMY = EngineConfig(lanes=4, tiles=256, value_groups=128, state_groups=32, prog
 def compared():
     data = data_set()
     network = LEARNS.network(data)
-    plan = Plan([epoch_plan(LEARNS, data, 0, 0)._replace(order=np.arange(6))], 2)
+    plan = VerificationPlan([epoch_plan(LEARNS, data, 0, 0)._replace(order=np.arange(6))], 2)
     return compare(network, LEARNS.initial_weights(network, 0, data), ROOMY, data, plan)
 
 

@@ -234,7 +234,7 @@ def test_simulated_board_over_udp():
     """The complete design, in another process's place: same bits as the golden model's."""
     small = dataclasses.replace(BOARDS["colorlight-i5"].with_link("udp"), config=CONFIG, standalone=False)
     simulated = Simulated(small, udp=0)
-    network = simulation.Network(simulated.board)
+    network = simulation.BoardNetwork(simulated.board)
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (8, 6)), rng.integers(0, 3, 8)
     kernel = Kernel(NETWORK, learning_rate=0.05)

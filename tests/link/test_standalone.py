@@ -11,7 +11,7 @@ import pytest
 
 from equilif.host.client import DeviceError
 from equilif.host.journal import StoreError, begin_tests
-from equilif.host.store import Samples, Store, TrainingJob
+from equilif.host.store import FlashStore, StoredSamples, TrainingJob
 from equilif_golden.engine.chip import read_weights
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
@@ -36,8 +36,8 @@ from equilif_golden.link.standalone import (
     OWNER,
     REGISTER_BYTES,
     Fault,
-    Phase,
-    Registers,
+    TrainerPhase,
+    TrainerRegisters,
     half_of,
     order,
     slot_blocks,
@@ -111,12 +111,12 @@ def test_register_round_trip():
     rng = random.Random(1)
     for _ in range(200):
         words = [rng.getrandbits(32) for _ in LESSON_REGISTERS]
-        registers = Registers()
+        registers = TrainerRegisters()
         for n, word in enumerate(words):
             registers.put(n, word)
-        again = Registers.unpack(registers.pack())
+        again = TrainerRegisters.unpack(registers.pack())
         assert again == dataclasses.replace(registers, save=0, boot=0)
-    assert {f.name for f in dataclasses.fields(Registers)} == {
+    assert {f.name for f in dataclasses.fields(TrainerRegisters)} == {
         name for r in LESSON_REGISTERS for name, _ in r
     }
 
@@ -131,7 +131,7 @@ def test_model_equals_kernel():
         did = kernel.train(d.samples.x, d.samples.labels, order(9, SEED, epoch))
     r = device.trainer.registers
     assert (r.hits, r.spikes, r.seen) == (did.hits, did.spikes, 9) and did.hits and did.spikes
-    assert (r.phase, r.fault, r.epoch, r.generation) == (Phase.IDLE, Fault.NONE, EPOCHS, EPOCHS)
+    assert (r.phase, r.fault, r.epoch, r.generation) == (TrainerPhase.IDLE, Fault.NONE, EPOCHS, EPOCHS)
     found = weights_of(device)
     assert all((found[name] == kernel.weights[name]).all() for name in found)
     assert any((found[name] != d.weights[name]).any() for name in found)
@@ -147,13 +147,13 @@ def test_standalone_sequences():
         network=network,
         weights=network.initial_weights(1),
         rates=[0.05, 0.04],
-        samples=Samples(labels=data.y_train[:7], x=data.x_train[:7], tokens=tokens),
+        samples=StoredSamples(labels=data.y_train[:7], x=data.x_train[:7], tokens=tokens),
         seed=9,
     )
     config = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
     device = Device(config, frame_bytes=4096, flash=Flash(AREA))
     device.trainer.work()
-    Store.of_job(device.identity, d).upload(client_of(device))
+    FlashStore.of_job(device.identity, d).upload(client_of(device))
     device = Device(config, frame_bytes=4096, flash=device.flash)
     device.trainer.work()
     kernel = Kernel(network, d.weights, learning_rate=d.rates[0])
@@ -192,10 +192,10 @@ def test_stop_and_continue():
     while device.trainer.busy:
         for _ in range(rng.randrange(12)):
             device.trainer.step()
-        if client.registers.phase == Phase.LEARN:
+        if client.registers.phase == TrainerPhase.LEARN:
             client.control_trainer(run=0)
             device.trainer.work()
-            assert client.registers.phase == Phase.IDLE and not client.registers.run
+            assert client.registers.phase == TrainerPhase.IDLE and not client.registers.run
             client.control_trainer(run=1, save=rng.getrandbits(1))  # at times with a checkpoint
             stops += 1
     assert stops > 2
@@ -209,7 +209,7 @@ def test_continue_from_checkpoint_within_epoch():
     while device.trainer.registers.seen < 4:
         device.trainer.step()
     client_of(device).control_trainer(run=1, save=1)
-    while device.trainer.registers.generation == 0 or device.trainer.registers.phase == Phase.SAVE:
+    while device.trainer.registers.generation == 0 or device.trainer.registers.phase == TrainerPhase.SAVE:
         device.trainer.step()
     again = worked(device.flash.content)
     again.trainer.registers.generation -= 1
@@ -239,7 +239,7 @@ def test_newest_valid_slot_is_used():
     """For any damaged byte of the newer slot the board continues from the older one to the same weights."""
     want = worked(uploaded())
     stopped = new(uploaded())
-    while stopped.trainer.registers.generation < 2 or stopped.trainer.registers.phase == Phase.SAVE:
+    while stopped.trainer.registers.generation < 2 or stopped.trainer.registers.phase == TrainerPhase.SAVE:
         stopped.trainer.step()
     content = bytes(stopped.flash.content)
     assert worked(content).trainer.registers == want.trainer.registers
@@ -265,7 +265,7 @@ def test_checkpoints_do_not_mix():
         data = b"".join([*parts[0][:k], *parts[1][k:]])
         mixed[slot(1) : slot(1) + len(data)] = data
         again = new(mixed)
-        while again.trainer.registers.phase == Phase.BOOT:
+        while again.trainer.registers.phase == TrainerPhase.BOOT:
             again.trainer.step()
         assert again.trainer.registers.generation == 2, "the other slot"
 
@@ -273,7 +273,7 @@ def test_checkpoints_do_not_mix():
 def test_no_valid_slot():
     for content in (None, b"\0" * AREA.size, b"\xc0" * AREA.size, b"\xdb" * AREA.size):
         r = worked(content).trainer.registers
-        assert (r.fault, r.phase, r.run) == (Fault.NO_SLOT, Phase.IDLE, 0)
+        assert (r.fault, r.phase, r.run) == (Fault.NO_SLOT, TrainerPhase.IDLE, 0)
 
 
 @pytest.mark.parametrize("what", ["programs", "index", "samples", "saves"])
@@ -285,7 +285,10 @@ def test_damaged_flash(what):
     at = block * BLOCK
     device.flash.content[at : at + 200] = bytes(200)
     device.trainer.work()
-    assert device.trainer.registers.fault == Fault.REFUSED and device.trainer.registers.phase == Phase.IDLE
+    assert (
+        device.trainer.registers.fault == Fault.REFUSED
+        and device.trainer.registers.phase == TrainerPhase.IDLE
+    )
     client = client_of(device)
     assert client.registers.fault == Fault.REFUSED  # the host can still talk to it
 
@@ -299,7 +302,7 @@ def test_power_cuts_during_save(cuts):
     for k in range(EPOCHS + 1):
         device = new(uploaded(2))
         r = device.trainer.registers
-        while r.generation < k or r.phase in (Phase.BOOT, Phase.SAVE):
+        while r.generation < k or r.phase in (TrainerPhase.BOOT, TrainerPhase.SAVE):
             device.trainer.step()
         checkpoints[k] = device.engine.w.copy()
     rng = random.Random(4)
@@ -311,7 +314,7 @@ def test_power_cuts_during_save(cuts):
             device.trainer.work()
         except PowerCut:
             again = new(flash.content)
-            while again.trainer.registers.phase == Phase.BOOT:
+            while again.trainer.registers.phase == TrainerPhase.BOOT:
                 again.trainer.step()
             at = again.trainer.registers.generation
             assert (again.engine.w == checkpoints[at]).all(), "a mixture"
@@ -332,7 +335,7 @@ def test_power_cuts_during_training(most):
             device = Device(CONFIG, flash=flash)
             frames_left = rng.randrange(1, 20)
             while frames_left and device.trainer.step():
-                frames_left -= device.trainer.registers.phase == Phase.LEARN
+                frames_left -= device.trainer.registers.phase == TrainerPhase.LEARN
             if frames_left:
                 break
             cuts += 1
@@ -346,7 +349,7 @@ WRITES = {
     "value": lambda client: client.write(Region.VALUE, 0, np.zeros(3, np.int64)),
     "counter": lambda client: client.write(Region.COUNTER, 0, [0]),
     "learn": lambda client: client.run(learn=True),
-    "owner": lambda client: client.set_registers(Registers()),
+    "owner": lambda client: client.set_registers(TrainerRegisters()),
 }
 
 
@@ -425,7 +428,7 @@ def test_slot_of_other_upload(flash):
     content = flash(uploaded())
     device = worked(content)
     r = device.trainer.registers
-    assert (r.fault, r.valid, r.seen, r.phase) == (Fault.FOREIGN, 0, 0, Phase.IDLE)
+    assert (r.fault, r.valid, r.seen, r.phase) == (Fault.FOREIGN, 0, 0, TrainerPhase.IDLE)
     assert device.flash.content == content
 
 
@@ -479,7 +482,7 @@ def test_upload_resumes():
     with pytest.raises(KeyboardInterrupt):
         store().upload(client, cut)
     assert worked(device.flash.content).trainer.registers.fault == Fault.NO_SLOT, "nothing begins by halves"
-    assert 0 < store().upload(client) < store().used
+    assert 0 < store().upload(client) < store().size
     same = bytearray(device.flash.content)
     at = store().journal * BLOCK
     same[at : at + BLOCK] = b"\xff" * BLOCK
@@ -500,20 +503,20 @@ def test_write_protected_flash():
 def test_samples_beyond_capacity():
     d = training_job()
     x, labels = np.tile(d.samples.x, (3000, 1)), np.tile(d.samples.labels, 3000)
-    many = dataclasses.replace(d, samples=Samples(labels=labels, x=x))
+    many = dataclasses.replace(d, samples=StoredSamples(labels=labels, x=x))
     identity = dataclasses.replace(new().identity, flash_blocks=11)
-    found = Store.of_job(identity, many)
-    assert 9 < found.n < found.of == 27_000
+    found = FlashStore.of_job(identity, many)
+    assert 9 < found.n < found.offered == 27_000
     assert max(found.blocks) == 10 and found.registers.samples == found.n
 
 
 def test_test_samples_use_free_space():
     d = training_job()
-    many = Samples(labels=np.tile(d.samples.labels, 3000), x=np.tile(d.samples.x, (3000, 1)))
+    many = StoredSamples(labels=np.tile(d.samples.labels, 3000), x=np.tile(d.samples.x, (3000, 1)))
     fits = []
     for blocks in (11, 12, 13, 30):
         identity = dataclasses.replace(new().identity, flash_blocks=blocks)
-        found = Store.of_job(identity, dataclasses.replace(d, tests=many))
+        found = FlashStore.of_job(identity, dataclasses.replace(d, tests=many))
         assert found.n == 9 and max(found.blocks) < blocks
         fits.append(found.tests.n if found.tests else 0)
     assert 0 == fits[0] < fits[1] < fits[2] < fits[3] == 27_000
@@ -530,7 +533,7 @@ def test_unsupported_standalone_training():
         (identity, dataclasses.replace(d, network=wide, weights=wide.initial_weights(0)), "256 classes"),
     ):
         with pytest.raises(ValueError, match=message):
-            Store.of_job(bad, other)
+            FlashStore.of_job(bad, other)
 
 
 def test_invalid_flash_areas():
@@ -544,12 +547,12 @@ def test_slot_size():
     """The largest frames: all bytes of the weights are escaped."""
     d = training_job()
     worst = {name: np.full_like(w, 0xC0C0 - 0x10000) for name, w in d.weights.items()}
-    found = Store.of_job(new().identity, dataclasses.replace(d, weights=worst))
+    found = FlashStore.of_job(new().identity, dataclasses.replace(d, weights=worst))
     assert len(found.blocks[0]) < slot_blocks(CONFIG) * BLOCK
     assert unslip(found.blocks[0].split(b"\xc0")[0])[1] is False
     device = worked(None)
     found.upload(client_of(device))
     again = new(device.flash.content)
-    while again.trainer.registers.phase == Phase.BOOT:
+    while again.trainer.registers.phase == TrainerPhase.BOOT:
         again.trainer.step()
     assert all((weights_of(again)[name] == w).all() for name, w in worst.items())

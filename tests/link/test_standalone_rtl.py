@@ -9,19 +9,11 @@ import shutil
 import pytest
 
 from equilif.host.client import Client
-from equilif_golden.link.standalone import (
-    OWNER_BITS,
-    Fault,
-)
+from equilif_golden.link.standalone import OWNER_BITS, Fault
 from equilif_hdl.link.flash import FlashController
 from equilif_sim.tools.run import simulate
 from tests.link.test_standalone import WRITES, older_version, other_slot
-from tests.standalone import (
-    AREA,
-    CONFIG,
-    client_of,
-    uploaded,
-)
+from tests.standalone import AREA, CONFIG, client_of, uploaded
 from tests.standalone_trials import (
     LIMIT,
     TRIALS,
@@ -39,9 +31,9 @@ verilated = pytest.mark.skipif(not shutil.which("g++"), reason="a simulation is 
 
 @pytest.fixture(scope="module")
 def rtl():
-    from equilif_sim.board import Board
+    from equilif_sim.board import SimulatedBoard
 
-    return Board(CONFIG, flash=AREA, build_id=0)
+    return SimulatedBoard(CONFIG, flash=AREA, build_id=0)
 
 
 #: by ./run regress: further cases

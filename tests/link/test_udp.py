@@ -22,8 +22,8 @@ from equilif_golden.link.udp import (
     ADDRESS,
     MAX_DATA,
     REPLY_BYTES,
+    DatagramNumbers,
     Endpoint,
-    Numbers,
     Station,
     checksum,
     datagram,
@@ -36,7 +36,7 @@ from equilif_golden.link.udp import (
 from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
 from equilif_sim import board as simulation
-from equilif_sim.link.frames import Frames
+from equilif_sim.link.frames import RandomFrames
 from equilif_sim.link.udp import Rgmii, RgmiiTop, StubTop, hostile
 from equilif_sim.tools.run import simulate
 from tests.plans import SMALL, pads
@@ -67,7 +67,7 @@ def test_order_of_numbers(a, b):
 @given(st.randoms(use_true_random=False), st.integers(0, (1 << 32) - 1))
 def test_a_line_in_order(rng, start):
     """What the device accepts is a part of what was sent, in its order."""
-    numbers = Numbers(start)
+    numbers = DatagramNumbers(start)
     endpoint = Endpoint(BOARD, last=start)
     sent = []
     network = []
@@ -88,7 +88,7 @@ def test_a_line_in_order(rng, start):
 
 
 def test_replies_to_earlier_commands_give_nothing():
-    numbers = Numbers(7)
+    numbers = DatagramNumbers(7)
     endpoint = Endpoint(BOARD, last=7)
 
     def send(line):
@@ -113,7 +113,7 @@ def test_replies_to_earlier_commands_give_nothing():
 def test_a_new_host_continues_the_numbers(ahead):
     """Its first datagram is ignored, and the answer makes it send again, beyond the previous host's."""
     endpoint = Endpoint(BOARD, last=12345)
-    numbers = Numbers((12345 - ahead - 1) % (1 << 32))
+    numbers = DatagramNumbers((12345 - ahead - 1) % (1 << 32))
     (payload,) = numbers.datagrams(b"hello\xc0")
     data, answer = endpoint.receive(datagram(HOST, BOARD, payload))
     last = opened(answer)[2]
@@ -127,7 +127,7 @@ def test_a_new_host_continues_the_numbers(ahead):
 
 def test_long_commands_take_several_datagrams():
     line = random.Random(0).randbytes(2 * MAX_DATA + 1)
-    found = Numbers(0).datagrams(line)
+    found = DatagramNumbers(0).datagrams(line)
     assert b"".join(payload[8:] for payload in found) == line and max(map(len, found)) == 1472
 
 
@@ -168,7 +168,7 @@ uint32_t board_program(Board *b) { return b->top->program; }
 }"""
 
 
-def wrong_frames(board: Station, frames: Frames, number: int, rng: random.Random) -> bytes:
+def wrong_frames(board: Station, frames: RandomFrames, number: int, rng: random.Random) -> bytes:
     """A frame that is wrong for the network or for the host."""
     choice = rng.random()
     if choice < 0.3:  # a datagram with a wrong command
@@ -202,9 +202,9 @@ def test_ten_thousand_wrong_frames_cause_no_strobe(monkeypatch):
     monkeypatch.setattr(simulation, "DRIVER", simulation.DRIVER + STROBES)
     rng = random.Random(1)
     random.seed(2)
-    board = simulation.Board(SMALL_ENGINE, transport=Udp(), frame_bytes=600, build_id=0x57AB)
-    ethernet = simulation.Network(board)
-    frames = Frames(SMALL_ENGINE, 600, rng)
+    board = simulation.SimulatedBoard(SMALL_ENGINE, transport=Udp(), frame_bytes=600, build_id=0x57AB)
+    ethernet = simulation.BoardNetwork(board)
+    frames = RandomFrames(SMALL_ENGINE, 600, rng)
     number = 0
 
     def strobes() -> list[int]:

@@ -20,7 +20,7 @@ from equilif.data.encoding.about import About
 from equilif.data.encoding.scaling import fit
 from equilif.data.sets import images
 from equilif.report import metrics, page, run
-from equilif.report.inputs import Fields, Inputs
+from equilif.report.inputs import Inputs, ReceptiveFields
 from equilif.training.analysis.evaluate import evaluate
 from equilif.training.resolve import Request, resolve
 from equilif.training.settings import tables
@@ -71,7 +71,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[run.Run, Any, page.Report]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[run.SavedRun, Any, page.Report]]:
     """A run, its samples and its page, by kind."""
     found = {}
     for kind, make in KINDS.items():
@@ -246,7 +246,7 @@ def test_receptive_fields():
     weights = net.initial_weights(0)
     scaling = fit(np.array([[1.0, -1], [2, 1], [3, 0]]), (), alike=False, missing="refuse")
     about = About(path="x", format="csv", labels=("0", "1"), shape=(2,), scaling=scaling)
-    found = Fields.of(net, weights, Inputs.of(3, about))
+    found = ReceptiveFields.of(net, weights, Inputs.of(3, about))
     assert found is not None
     w = weights["input-hidden1"] / net.numerics.one
     assert np.array_equal(found.weights, np.stack([w[0], w[1] - w[2]]))
@@ -257,14 +257,14 @@ def test_receptive_fields_of_maps():
     """A receptive field covers its part of the image; a folded input without a kernel is unfolded."""
     net = network.Network.conv((8, 8, 3), (5, 2), 4, patch=2)
     weights = net.initial_weights(0)
-    found = Fields.of(net, weights, Inputs.of(192, None, (8, 8, 3)))
+    found = ReceptiveFields.of(net, weights, Inputs.of(192, None, (8, 8, 3)))
     assert found is not None and found.shape == (4, 4, 3) and found.weights.shape == (48, 5)
     row = (1 * 2 + 0) * 12 + (0 * 2 + 1) * 3 + 2  # offset (1, 0), place (0, 1) in the patch, colour 2
     pixel = (2 * 4 + 1) * 3 + 2  # pixel (2, 1)
     assert (found.weights[pixel] * 4096 == weights["input-maps1"][row]).all()
     assert len(found.favours) == 5
     flat = network.Network.conv((4, 4), 3, patch=2)
-    fields = Fields.of(flat, w := flat.initial_weights(0), Inputs.of(16, None, (4, 4)))
+    fields = ReceptiveFields.of(flat, w := flat.initial_weights(0), Inputs.of(16, None, (4, 4)))
     assert fields is not None and fields.shape == (4, 4)
     assert (fields.weights[flat.inputs[0].fold] * 4096 == w["input-output"]).all()
 

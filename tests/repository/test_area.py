@@ -70,10 +70,7 @@ def test_area_tolerance(kind, was, there, changed):
 def test_added_and_removed_blocks():
     known = {"scanner": {"LUT": 100}}
     now = {"scanner2": {"LUT": 120}}
-    assert area.differences(known, now) == [
-        "scanner: 0 LUT, recorded 100",
-        "scanner2: 120 LUT, recorded 0",
-    ]
+    assert area.differences(known, now) == ["scanner: 0 LUT, recorded 100", "scanner2: 120 LUT, recorded 0"]
 
 
 def test_instances_are_one_row():
@@ -95,14 +92,7 @@ def test_instances_are_one_row():
     assert found["engine.lanes.lane"] == {"LUT": 11, "multiplier": 1}
     assert found["engine.argmax"] == {"carry": 4} and found["top"] == {"LUT": 1}
     assert found["engine.state"] == {"FF": 5, "block RAM": 4}
-    assert found["all"] == {
-        "FF": 8,
-        "LUT": 27,
-        "block RAM": 4,
-        "carry": 4,
-        "multiplier": 2,
-        "mux": 2,
-    }
+    assert found["all"] == {"FF": 8, "LUT": 27, "block RAM": 4, "carry": 4, "multiplier": 2, "mux": 2}
 
 
 def test_area_command(monkeypatch, capsys, table, tmp_path):

@@ -1,4 +1,4 @@
-"""Dependencies and layers of the packages."""
+"""Dependencies, layers and names of the packages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import equilif_golden
@@ -60,8 +60,8 @@ def test_golden_needs_numpy_and_numba_only():
 
 def test_reference_needs_no_numba():
     """All modules except compiled ones need only NumPy."""
-    compiled = ("equilif_golden.kernel", "equilif_golden.compiled", "equilif_golden.front_end.compiled")
-    modules = [m for m in PLAIN if m not in compiled]
+    compiled = ("kernel", "executor", "compiled", "front_end.compiled")
+    modules = [m for m in PLAIN if m.removeprefix("equilif_golden.") not in compiled]
     assert imported(HEAVY | {"numba"}, modules) == str(len(modules))
 
 
@@ -154,3 +154,47 @@ def test_layers():
                 a = rest.partition(".")[0]
                 b = other.split(".")[1]
                 assert layer[b] <= layer[a], f"{name} imports {other}"
+
+
+# -- names -----------------------------------------------------------------------------------------
+#: specification, RTL and bench give one concept one name, in files of one name or in these cases
+ONE_CONCEPT = {"Engine", "Lif", "Relay", "State"}
+#: interfaces of wiring.Signature
+INTERFACES = {"Members", "Pins"}
+
+
+def shared_names(root: Path, folders: Iterable[str]) -> dict[str, set[str]]:
+    """Class names that two files have, and their files, without one concept in golden, hdl and sim."""
+    files: dict[str, set[Path]] = {}
+    for path in (path for folder in folders for path in (root / folder).rglob("*.py")):
+        for node in without_expressions(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.name not in INTERFACES:
+                files.setdefault(node.name, set()).add(path.relative_to(root))
+    return {
+        name: {str(path) for path in found}
+        for name, found in files.items()
+        if len(found) > 1
+        and not (
+            {path.parts[0] for path in found} <= {"golden", "hdl", "sim"}
+            and (len({path.name for path in found}) == 1 or name in ONE_CONCEPT)
+        )
+    }
+
+
+def test_a_class_name_is_one_concept():
+    product = [folder for package, folder in PACKAGES.items() if package != "tests"]
+    assert not shared_names(ROOT.parent.parent, [*product, "examples"])
+
+
+def test_shared_names(tmp_path):
+    for file, name in (
+        ("golden/lif.py", "Lif"),
+        ("hdl/lif.py", "Lif"),
+        ("golden/a.py", "Report"),
+        ("hdl/b.py", "Report"),
+        ("golden/c.py", "Row"),
+        ("equilif/c.py", "Row"),
+    ):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(f"if True:\n    class {name}: ...\n")
+    assert shared_names(tmp_path, ("golden", "hdl", "equilif")).keys() == {"Report", "Row"}

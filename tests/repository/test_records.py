@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from benchmarks import accuracy, pages, records
-from benchmarks.claims import NETWORKS
+from benchmarks.claims import CLAIMS, NETWORKS
 from benchmarks.registry import RECORDS, Record
 
 COMMITTER = ("-c", "user.name=n", "-c", "user.email=e@example.org")
@@ -127,20 +128,49 @@ def test_pages_are_current():
 
 
 def test_every_table_is_used():
-    text = "".join(page.read_text() for page in pages.pages())
-    assert {found[1] for found in pages.MARKED.finditer(text)} == set(pages.CONTENT)
+    text = "".join(page.read_text() for page in pages.user_pages())
+    unused = set(pages.CONTENT) - {found[1] for found in pages.MARKED.finditer(text)}
+    assert unused <= {*(f"accuracy-{name}" for name in NETWORKS), *(claim.name for claim in CLAIMS)}
+
+
+#: a measured figure: accuracy, speed, cycles, cells, equality
+FIGURE = (
+    r"\d\.\d+ ?%|\d [\w ]*samples(?:/s| per second)|\d,\d{3} [\w ]*(?:cycles|cells|LUTs)|\d\.\d+ times|"
+    r"\d mismatches"
+)
+
+
+@pytest.mark.parametrize("page", pages.user_pages(), ids=lambda page: page.name)
+def test_figures_are_from_records(page):
+    """A measured figure of a user page is in a block of a record, or in a paragraph with "for example"."""
+    text = page.read_text()
+    names = [found[1] for found in pages.MARKED.finditer(text)]
+    assert not names or names[-1] == pages.MEASURED
+    text = re.sub(r"^```.*?^```|^    .*?$|`[^`]*`", "", pages.MARKED.sub("", text), flags=re.S | re.M)
+    typed = [part for part in text.split("\n\n") if re.search(FIGURE, part) and "for example" not in part]
+    assert not typed
 
 
 def test_stale_page_is_rewritten(tmp_path, monkeypatch, capsys):
     (tmp_path / "docs").mkdir()
     page = tmp_path / "README.md"
-    page.write_text("It is <!-- speed -->7<!-- end of speed -->.\n<!-- speed -->\n<!-- end of speed -->\n")
+    blocks = "".join(f"<!-- {name} -->\n<!-- end of {name} -->\n" for name in ("speed", pages.MEASURED))
+    page.write_text(f"It is <!-- speed -->7<!-- end of speed -->.\n{blocks}")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
-    monkeypatch.setattr(pages, "CONTENT", {"speed": lambda: "8"})
+    monkeypatch.setattr(pages, "CONTENT", {"speed": pages.PageContent(lambda: "8", ["claims"], "speed")})
+    states = [
+        records.RecordState("claims", "speed", "0123456", " 1 file changed"),
+        records.RecordState("claims", "b", "9", ""),
+    ]
+    monkeypatch.setattr(records, "states", lambda: states)
     assert pages.main(check=True) == 1 and "README.md" in capsys.readouterr().out
     assert pages.main() == 0 and pages.main(check=True) == 0
     assert page.read_text().splitlines()[0] == "It is <!-- speed -->8<!-- end of speed -->."
-    assert "\n\n8\n\n" in page.read_text()
+    assert "\n\n8\n\n" in page.read_text() and "0123456 (the code has changed since)" in page.read_text()
+    states[0] = states[0]._replace(changed=None)  # without the history the page stays
+    assert pages.main(check=True) == 0
+    states[0] = states[0]._replace(changed="")
+    assert pages.main(check=True) == 1
 
 
 def test_accuracy_of_last_epochs():
@@ -149,6 +179,13 @@ def test_accuracy_of_last_epochs():
 
     assert accuracy.accuracies(run(0.5, 0.98765)) == [98.77]
     assert accuracy.accuracies({"accuracy": 0.9, "runs": [run(0.25, 0.9), run(0.8)]}) == [90.0, 80.0]
+
+
+def test_learning_method_of_networks():
+    """Label of each row: one hidden layer learns by nudged phases, several by errors."""
+    found = {name: pages.learned_by(of) for name, of in NETWORKS.items()}
+    by_errors = {name for name, of in NETWORKS.items() if "deep" in name or of.command.count("conv:") > 1}
+    assert found == {name: "errors" if name in by_errors else "nudged phases" for name in NETWORKS}
 
 
 def test_recorded_networks_match_commands():

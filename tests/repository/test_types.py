@@ -13,7 +13,7 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
 from equilif_hdl.engine.control import LaneControl
-from equilif_hdl.engine.isa import INSTRUCTION, Command, Event, Instruction, command, event
+from equilif_hdl.engine.isa import INSTRUCTION, Event, Instruction, LaneCommand, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import LaneStatus
 from equilif_hdl.front_end.listener import KINDS, Microphone
@@ -24,14 +24,7 @@ from equilif_hdl.link.transport import RECEIVED, Line, Received
 from equilif_hdl.top import Top
 
 #: all options on
-CONFIG = EngineConfig(
-    lanes=4,
-    tiles=8,
-    value_groups=4,
-    state_groups=4,
-    pipeline=Pipeline.SPRAM,
-    **EVERYTHING,
-)
+CONFIG = EngineConfig(lanes=4, tiles=8, value_groups=4, state_groups=4, pipeline=Pipeline.SPRAM, **EVERYTHING)
 #: every transport, and the modules of their lines
 TRANSPORTS = {k.kind: k.transport(board.clock_hz) for board in BOARDS.values() for k in board.links}
 LINES = [importlib.import_module(f"equilif_hdl.link.{kind}") for kind in TRANSPORTS]
@@ -46,7 +39,7 @@ CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).m
     [
         (Instruction, INSTRUCTION),
         (Event, event(CONFIG)),
-        (Command, command(CONFIG)),
+        (LaneCommand, command(CONFIG)),
         (EnginePort.Members, EnginePort(CONFIG)),
         (LanesPort.Members, LanesPort(DEEP)),
         (ScanPort.Members, ScanPort(DEEP)),

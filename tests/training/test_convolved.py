@@ -133,14 +133,8 @@ def test_init_refuses_what_train_refuses(tmp_path, monkeypatch):
     [
         (("snippets", "--hidden", "conv:8"), "conv: is for images"),
         (("digits", "--hidden", "conv:8:9"), "1..8, not 9"),
-        (
-            ("digits", "--hidden", "conv:8:3:2"),
-            "edge of 8x8",
-        ),
-        (
-            ("digits", "--hidden", "conv:8", "--config", "net.toml"),
-            "config",
-        ),
+        (("digits", "--hidden", "conv:8:3:2"), "edge of 8x8"),
+        (("digits", "--hidden", "conv:8", "--config", "net.toml"), "config"),
         (("--resume", "--hidden", "conv:8"), "leave out --hidden"),
     ],
 )

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from equilif import cli
-from equilif.training.storage.folder import CHECKPOINT
+from equilif.training.names import CHECKPOINT
 from equilif.training.storage.history import digest
 from equilif_golden import network as networks
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from equilif.commands.patches import changes, key_list
 from equilif.data.sets import images
+from equilif.data.sets.characters import OTHER, Alphabet, Text
 from equilif.training.settings import convolved
 from equilif.training.settings.patches import FEEDBACK, patched, split, value
-from equilif.training.settings.presets import PRESETS, RATES
+from equilif.training.settings.presets import PRESETS, RATES, transformer
 from equilif.training.settings.tables import keys as table_keys
 from equilif.training.storage.history import HISTORY, read_history
 from equilif_golden.places import PlacedError
@@ -129,6 +131,8 @@ def test_value_out_of_range(key):
     name = key.key.rpartition(".")[2]
     if key.command == "train-rates":
         base = RATES["vowels" if name in ("tokens", "table_learning_rate", "token_dropout") else "digits"]
+    elif key.command == "train-text":
+        base = transformer(Text(Alphabet("ab" + OTHER), np.zeros(99, np.uint8), np.zeros(99, np.uint8)))
     elif key.key == "run.every":
         assert key.key in error_of("train", "--set", f"run.every={above}")
         return
@@ -163,6 +167,7 @@ def test_set_option_of_train(tmp_path):
         ("train", "--seeds", "--seed FIRST-LAST"),
         ("train-rates", "--weight-decay", "rates.weight_decay"),
         ("train-rates", "--validation-samples", "rates.validation_samples"),
+        ("train-text", "--noise", "text.noise"),
         ("upload", "--learning-rate", "learning.learning_rate"),
     ],
 )

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -22,10 +23,12 @@ import pytest
 
 from equilif.data import names
 from equilif.data.sets import images
+from equilif.data.sets.characters import OTHER, Alphabet, Text
+from equilif.data.sets.dataset import DataSet
 from equilif.training.run import Run
 from equilif.training.settings.description import Description
 from equilif.training.settings.patches import FEEDBACK, patched
-from equilif.training.settings.presets import PRESETS, RATES
+from equilif.training.settings.presets import PRESETS, RATES, transformer
 from equilif.training.storage import folder as module
 from equilif.training.storage.folder import LOCK, MADE, OWNER, RUN, RunFolder
 from equilif.training.storage.history import HISTORY, NETWORK, digest, read_history
@@ -36,10 +39,7 @@ PHASES = [word for key in ("free=24", "nudged=12", "window=8") for word in ("--s
 #: options of `equilif train digits --seed 0`, and the digest of the final weights
 DIGITS = {
     "preset": ((), "be77af96f84f"),
-    "phases of 24, 12 and 12 steps": (
-        (*PHASES, "--epochs", 15),
-        "77d30742973f",
-    ),
+    "phases of 24, 12 and 12 steps": ((*PHASES, "--epochs", 15), "77d30742973f"),
 }
 
 
@@ -96,30 +96,27 @@ def test_digest_of_digits_training(name, tmp_path):
 
 # -- one run at a time -----------------------------------------------------------------------------
 @pytest.fixture
-def busy(tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+def busy(tmp_path) -> Iterator[tuple[Path, multiprocessing.process.BaseProcess]]:
     """A folder and a process with a run in it."""
-    code = (
-        "import sys, time; from pathlib import Path; from equilif.training.storage.folder import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1])): print('in', flush=True); time.sleep(600)"
-    )
-    out = tmp_path / "busy"
-    process = subprocess.Popen([sys.executable, "-c", code, out], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "in\n"
+    fork = multiprocessing.get_context("fork")
+    out, inside = tmp_path / "busy", fork.Event()
+
+    def hold() -> None:
+        with RunFolder(out):
+            inside.set()
+            time.sleep(600)
+
+    process = fork.Process(target=hold)
+    process.start()
+    assert inside.wait(30)
     yield out, process
     process.kill()
-    process.wait()
+    process.join()
 
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ("train", "--resume"),
-        ("train",),
-        ("train", "--overwrite"),
-        ("demo",),
-        ("train-rates",),
-        ("sweep",),
-    ],
+    [("train", "--resume"), ("train",), ("train", "--overwrite"), ("demo",), ("train-rates",), ("sweep",)],
 )
 def test_folder_in_use(command, busy, finished):
     needed = {"train-rates": "torch", "sweep": "distributed"}.get(command[0])
@@ -137,8 +134,8 @@ def test_folder_in_use(command, busy, finished):
 def test_killed_run_releases_folder(busy):
     out, process = busy
     assert (out / LOCK).exists()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     run("train", "--epochs", 1, "--out", out)
     assert {p.name for p in out.iterdir()} >= {NETWORK, HISTORY}
     assert not {p.name for p in out.iterdir()} & {LOCK, OWNER}
@@ -206,7 +203,7 @@ def test_existing_run_files_are_kept(there, tmp_path):
     (tmp_path / there).write_bytes(b"somebody's")
     for command in (("train",), ("demo",)):
         message = error_of(*command, "--out", tmp_path)
-        assert f"{tmp_path} holds " in message and ("--resume" in message) == (there in (HISTORY, "text.pt"))
+        assert f"{tmp_path} holds " in message and "--resume" not in message
     assert content(tmp_path) == {there: b"somebody's"}
 
 
@@ -318,12 +315,14 @@ def test_full_disk(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["[/x]", "[bold]x", "[red]", "a [/] b"])
-def test_brackets_in_run_folder(name, tmp_path):
+@pytest.mark.parametrize("name", ["[/x]", "a [bold] b"])
+def test_brackets_in_folder(name, tmp_path):
     out = tmp_path / name
     assert f" in {out}\n" in run("train", "--epochs", 1, "--out", out)
     assert "holds a run" in error_of("train", "--out", out) and str(out) in error_of("train", "--out", out)
-    assert f" in {out}\n" in run("recall", "--stored", 5, "--out", out)
+    assert f" in {out}\n" in run("recall", "--stored", 5, "--steps", 1, "--out", out)
+    pytest.importorskip("amaranth")
+    assert f" in {out / 'e'}\n" in run("export", out / "e", "--lanes", 2, "--tiles", 4)
 
 
 # -- resume with other data ------------------------------------------------------------------------
@@ -441,13 +440,19 @@ def test_resume_after_signal(how, finished, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {HISTORY, NETWORK, "learning_curve.png"}
 
 
-@pytest.mark.parametrize("plan", ["train", "rates"])
+@pytest.mark.parametrize("plan", ["train", "rates", "text"])
 def test_resume_after_partial_save(plan, tmp_path, monkeypatch):
+    """Of a text also its noise, drawn from the seed, and its last updates, which learn from spikes."""
     preset = PRESETS["digits"].changed(hidden=(4,), epochs=2)
-    if plan == "rates":
+    data: DataSet | Text = images.load("digits")
+    if plan != "train":
         pytest.importorskip("torch")
         preset = RATES["digits"].changed(hidden=(4,), epochs=2, batch_size=512)
-    data = images.load("digits")
+    if plan == "text":
+        codes = np.arange(300, dtype=np.uint8) % 4
+        data = Text(Alphabet("abcd" + OTHER), codes, codes[:50], positions=4)
+        shape = {"layers": 1, "features": 4, "heads": 2, "hidden": 4}
+        preset = transformer(data, **shape, epochs=2, steps=4, batch_size=2, noise=0.1, spike_steps=3)
     whole = Run.start(preset, data)
     while not whole.done:
         whole.epoch()
@@ -540,18 +545,9 @@ def test_finished_run_needs_no_learning_rate(done):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("train", "--epochs", 2_000_000_000), "1..1048576"),
-        (("train", "--set", "learning.learning_rate=nan"), "learning_rate must be a number"),
-        (("train", "--set", "learning.decay=1.5"), "number in 0..1"),
         (("train", "--set", "run.every=nan"), "run.every"),
-        (("train", "--seed", -1), "0..4294967295"),
         (("train", "--set", "run.baud=9600"), "give --port"),
-        (
-            ("train", "vowels", "--set", "learning.random_shift=0.5"),
-            "random_shift",
-        ),
-        (("demo", "--seed", -1), "0..4294967295"),
-        (("recall", "--seed", -1), "0..4294967295"),
+        (("train", "vowels", "--set", "learning.random_shift=0.5"), "random_shift"),
     ],
 )
 def test_option_without_effect(arguments, message, tmp_path):
@@ -563,18 +559,10 @@ def test_option_without_effect(arguments, message, tmp_path):
     "options, message",
     [
         (("--epochs", 0), "1..1048576, not 0"),
-        (
-            ("--set", "rates.excluded_classes=99"),
-            "0..9, not 99",
-        ),
-        (
-            ("--set", "rates.excluded_classes=-1"),
-            "0..9, not -1",
-        ),
+        (("--set", "rates.excluded_classes=99"), "0..9, not 99"),
+        (("--set", "rates.excluded_classes=-1"), "0..9, not -1"),
         (("--set", f"rates.excluded_classes={[*range(10)]}"), "excluded_classes leaves 0 of 10 classes"),
         (("--set", f"rates.excluded_classes={[*range(9)]}"), "excluded_classes leaves 1 of 10 classes"),
-        (("--seed", -1), "0..4294967295"),
-        (("--set", "rates.learning_rate=11"), "learning_rate must be a number in 1e-9..10"),
         (("--resume", "--hidden", "conv:3"), "no run to resume|--hidden"),
     ],
 )
@@ -615,12 +603,8 @@ def test_folder_of_a_run_is_its_network(done, tmp_path):
 GARBAGE = {
     "nothing": b"",
     "a list": b"[]",
-    "a number": b"3",
     "null": b"null",
-    "a text": b'"x"',
     "an empty object": b"{}",
-    "no JSON": b"PK\x03\x04",
-    "half of it": b'{"data": "digits", "siz',
     "nested deeply": b"[" * 200_000,
     "latin-1": '{"data": "é"}'.encode("latin-1"),
     "utf-16 of no JSON": "weights".encode("utf-16"),
@@ -644,11 +628,6 @@ WRONG = [
     (("preset",), [None, [], {}], "preset"),
     (("preset", "population", "hidden1", "size"), ["a", 0, 1.5], "preset.population.hidden1.size"),
     (("preset", "population"), [3, None, {}], "preset"),
-    (("preset", "synapse", 0, "from"), [3, [], ["zzz"], None], "preset.synapse.0.from"),
-    (("preset", "learning", "learning_rate"), ["x", None, -1, 1e999], "preset.learning.learning_rate"),
-    (("preset", "phases", "free"), ["x", 0, 1e9], "preset.phases.free"),
-    (("preset", "phases", "threshold"), [1e999, "1"], "preset.phases.threshold"),
-    (("preset", "learning", "schedule"), ["square", 3, []], "preset.learning.schedule"),
     (("preset", "loading"), [3, {"n_pos": 1}], "preset.loading"),
     (("surprise",), [1], "surprise"),
     # earlier names
@@ -766,7 +745,7 @@ def test_invalid_checkpoint(kind, by_rates, tmp_path):
     (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     torch.save(_spoilt(torch.load(path, weights_only=True), kind), path)
     for command in (("train-rates", "--resume", "--epochs", 2, "--out", tmp_path), ("deploy", tmp_path)):
-        assert f"{path} is not a checkpoint of `equilif train-rates`: " in error_of(*command)
+        assert f"{path} is not a checkpoint of this run: " in error_of(*command)
 
 
 def test_checkpoint_of_other_run(by_rates, tmp_path):
@@ -789,9 +768,7 @@ def test_checkpoint_of_other_kind(text, by_rates, tmp_path):
     pytest.importorskip("torch")
     (tmp_path / HISTORY).write_bytes(by_rates[HISTORY])
     (tmp_path / "rates.pt").write_bytes(text)
-    assert "is not a checkpoint of `equilif train-rates`: " in error_of(
-        "train-rates", "--resume", "--out", tmp_path
-    )
+    assert "is not a checkpoint of this run: " in error_of("train-rates", "--resume", "--out", tmp_path)
 
 
 def test_resume_names_command(by_rates, done, tmp_path):

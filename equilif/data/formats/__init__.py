@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from equilif.data import SOURCES, Name
+from equilif.data import FORMATS as PLACES
+from equilif.data import SOURCES, Name, imported
 from equilif.data.base.reading import check_range, reading
 from equilif.data.formats.arrays import Npz as Npz
 from equilif.data.formats.base import Columns as Columns
@@ -14,28 +15,15 @@ from equilif.data.formats.base import Part as Part
 from equilif.data.formats.base import Read as Read
 from equilif.data.formats.base import Series as Series
 from equilif.data.formats.base import Texts as Texts
-from equilif.data.formats.cifar import Cifar
-from equilif.data.formats.events import EventFolders
 from equilif.data.formats.folders import require_classes
 from equilif.data.formats.pictures import ImageFolders
 from equilif.data.formats.series import SeriesFolders as SeriesFolders
 from equilif.data.formats.series import Ts as Ts
 from equilif.data.formats.sounds import SoundFolders as SoundFolders
 from equilif.data.formats.tables import Csv as Csv
-from equilif.data.formats.tables import Parquet
 from equilif_golden import files
 
-FORMATS: tuple[Format, ...] = (
-    Npz(),
-    Csv(),
-    Parquet(),
-    Ts(),
-    Cifar(),
-    EventFolders(),
-    SoundFolders(),
-    SeriesFolders(),
-    ImageFolders(),
-)
+FORMATS: tuple[Format, ...] = tuple(imported(place)() for place in PLACES)
 #: formats of recordings for a front end
 FRONT_END = (Npz.name, Ts.name, SoundFolders.name, SeriesFolders.name)
 

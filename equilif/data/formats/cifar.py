@@ -105,16 +105,16 @@ def is_there(path: Path) -> bool:
 def read(path: Path) -> CifarImages:
     """The set of a folder or an archive; ValueError names the file that is missing, broken or refused."""
     if path.is_dir():
-        there = {p.name: p for p in path.iterdir() if p.is_file()}
-        content = {name: content_of(there[name]) for name in sorted(WANTED & set(there))}
+        files = {p.name: p for p in path.iterdir() if p.is_file()}
+        content = {name: content_of(files[name]) for name in sorted(WANTED & set(files))}
     else:
-        there = {}
+        files = {}
         content = {}
         twice = None
         with reading(path, "a whole tar archive"):
             for member, raw in _members(path):
                 name = Path(member).name
-                there[name] = path
+                files[name] = path
                 if raw is not None:
                     twice = name if name in content else twice
                     content[name] = raw
@@ -122,7 +122,7 @@ def read(path: Path) -> CifarImages:
             raise ValueError(f"{path} holds two files {twice}: pack one set alone")
     version = next((v for v in VERSIONS if not content.keys().isdisjoint(v.batches)), None)
     if version is None:
-        raise ValueError(_refused(path, there))
+        raise ValueError(_refused(path, files))
     missing = [name for name in version.batches if name not in content]
     if missing:
         raise ValueError(
@@ -184,10 +184,10 @@ def _version(name: str) -> Version | None:
     return next((v for v in VERSIONS if name in v.batches or name in v.others), None)
 
 
-def _refused(path: Path, there: dict[str, Path]) -> str:
+def _refused(path: Path, files: dict[str, Path]) -> str:
     """Why there is no set: what is there is a version for another language, or something else."""
     for v in VERSIONS:
-        other = sorted(v.others & set(there))
+        other = sorted(v.others & set(files))
         if other:
             language = "Matlab" if other[0].endswith(".mat") else "Python, and pickles can run any code"
             return f"{path} is {v.name} for {language}: {v.get} instead"

@@ -121,34 +121,34 @@ def is_table(x: Any) -> bool:
 
 def _tables(x: Any, y: Any, x_test: Any, y_test: Any, columns: Columns) -> Content:
     """One or two tables as a content; the columns of the second may stand in another order."""
-    used = tuple(name for name in _header(x, "x", columns) if name not in columns)
-    if columns.text is None and not used:
+    selected = tuple(name for name in _header(x, "x", columns) if name not in columns)
+    if columns.text is None and not selected:
         raise ValueError("x has no column besides the classes")
     test = None
     if x_test is not None:
         if not is_table(x_test) or set(_header(x_test, "x_test", columns)) != set(_header(x, "x", columns)):
             raise ValueError("x_test must be a table with the columns of x")
-        test = _of_table(x_test, y_test, "_test", columns, used)
-    train = _of_table(x, y, "", columns, used)
+        test = _of_table(x_test, y_test, "_test", columns, selected)
+    train = _of_table(x, y, "", columns, selected)
     if columns.text is not None:
         return Content(train, test)
-    return Content(train, test, names=used, shape=(len(used),))
+    return Content(train, test, names=selected, shape=(len(selected),))
 
 
-def columns_of(x: Any, name: str, used: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    """Columns ``used`` of a DataFrame, (n, columns), NaN where a value is missing.
+def columns_of(x: Any, name: str, selected: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """Columns ``selected`` of a DataFrame, (n, columns), NaN where a value is missing.
 
     ValueError when it has others; without names the columns are taken in their order.
     """
     header = _header(x, name, Columns())
-    if used and set(header) != set(used):
-        strange = sorted(set(header) ^ set(used))
+    if selected and set(header) != set(selected):
+        strange = sorted(set(header) ^ set(selected))
         raise ValueError(
             f"{name} must have the columns of training: {', '.join(map(repr, strange[:3]))} is in one of "
             "them only"
         )
     column = {str(label): x[label].to_numpy() for label in x.columns}
-    return np.stack([_numbers(column[n], n) for n in used or header], axis=1)
+    return np.stack([_numbers(column[n], n) for n in selected or header], axis=1)
 
 
 def _header(x: Any, name: str, columns: Columns) -> list[str]:
@@ -163,8 +163,8 @@ def _header(x: Any, name: str, columns: Columns) -> list[str]:
     return header
 
 
-def _of_table(x: Any, y: Any, end: str, columns: Columns, used: tuple[str, ...]) -> Part:
-    """Samples of a table, of its columns ``used``."""
+def _of_table(x: Any, y: Any, end: str, columns: Columns, selected: tuple[str, ...]) -> Part:
+    """Samples of a table, of its columns ``selected``."""
     if (y is None) == (columns.label is None):
         raise ValueError(f"the classes of x{end} are a column, label, or an array, y{end}: give one of them")
     column = {str(name): x[name].to_numpy() for name in x.columns}
@@ -174,7 +174,7 @@ def _of_table(x: Any, y: Any, end: str, columns: Columns, used: tuple[str, ...])
     if columns.text is not None:
         texts = tuple(_text(t, k, columns.text) for k, t in enumerate(column[columns.text]))
         return _part(Texts(texts), labels, f"y{end}")
-    values = np.stack([_numbers(column[n], n) for n in used], axis=1)
+    values = np.stack([_numbers(column[n], n) for n in selected], axis=1)
     if labels.shape != (len(values),):
         raise ValueError(f"y{end} must have shape {(len(values),)}, one class a sample, not {labels.shape}")
     return Part(values, labels)

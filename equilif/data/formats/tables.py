@@ -139,14 +139,16 @@ def _check_names(path: Path, header: list[str], label: str | None) -> None:
         )
 
 
-def _column(path: Path, header: list[str], name: str | None, option: str, what: str, not_: int = -1) -> int:
-    """Find the column of ``what``; not column ``not_``."""
+def _column(
+    path: Path, header: list[str], name: str | None, option: str, what: str, excluded: int = -1
+) -> int:
+    """Find the column of ``what``; not column ``excluded``."""
     listed = ", ".join(header[:12]) + (", ..." if len(header) > 12 else "")
     if name is None:
         raise ValueError(f"which column of {path} holds {what}? Give {option}, one of {listed}")
     if name not in header:
         raise ValueError(f"{path} has no column {name!r}: {option} must be one of {listed}")
-    if header.index(name) == not_:
+    if header.index(name) == excluded:
         raise ValueError(
             f"--label and data.text are both {name!r}: texts and classes are two columns of {path}"
         )

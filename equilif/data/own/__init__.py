@@ -24,7 +24,7 @@ from equilif.data.base.arrays import Labels
 from equilif.data.base.reading import check_range, path_of, reading
 from equilif.data.encoding import wordless
 from equilif.data.encoding.about import About
-from equilif.data.encoding.scaling import Missing, Scaling
+from equilif.data.encoding.scaling import FittedScaling, Missing
 from equilif.data.formats import Columns, Content, Part, Series, Texts
 from equilif.data.formats.from_arrays import content_of
 from equilif.data.own.build import NO_SCALING, LoadedData, LoadOptions, encoded, make
@@ -129,7 +129,7 @@ def of(
     return make(content.composed(), about, options, name).data
 
 
-def of_content(content: Content, name: str, scaling: Scaling | None = None) -> DataSet:
+def of_content(content: Content, name: str, scaling: FittedScaling | None = None) -> DataSet:
     """A data set from a content with a test part; ``scaling``: in place of one fitted to the samples."""
     return make(content.composed(), about_given(content, name), LoadOptions(), name, scaling).data
 
@@ -152,7 +152,7 @@ def about_given(content: Content, name: str, labels: tuple[str, ...] | None = No
 
 
 # -- again -----------------------------------------------------------------------------------------
-def again(about: About, path: Path | None = None, *, name: str | None = None) -> DataSet:
+def reload(about: About, path: Path | None = None, *, name: str | None = None) -> DataSet:
     """The data set that ``about`` is of, from its file or from where it is now (``path``).
 
     ValueError when it is not there, or has another digest.
@@ -191,7 +191,7 @@ def again(about: About, path: Path | None = None, *, name: str | None = None) ->
 
 
 @dataclass(frozen=True)
-class Samples:
+class EvaluationSamples:
     """Samples to evaluate: inputs (n, inputs), labels (n,), tokens for an attention layer; ``what`` they are.
 
     ``clipped``: values beyond the scale of training; ``wordless``: texts without a known word; ``note``: what
@@ -207,7 +207,7 @@ class Samples:
     note: str = ""
 
 
-def samples(about: About, path: Path | None = None, label: str | None = None) -> Samples:
+def samples(about: About, path: Path | None = None, label: str | None = None) -> EvaluationSamples:
     """Samples for evaluation, encoded and scaled as in training; ``label``: column of the classes where it is
     another one than in training.
 
@@ -215,7 +215,7 @@ def samples(about: About, path: Path | None = None, label: str | None = None) ->
     file the test part when it has one, else all samples.
     """
     if path is None or str(path.resolve()) == about.path:
-        return test_part(again(about, path))
+        return test_part(reload(about, path))
     _, content = formats.read(path, Columns(label or about.label, about.text, about.encoding.front_end))
     with reading(path):
         content = matched(content, about)
@@ -233,13 +233,15 @@ def samples(about: About, path: Path | None = None, label: str | None = None) ->
     kind = "test " if content.test else ""
     note = about.scaling.note(part.numbers)
     unread = wordless(x, tokens, given.words) if about.encoding.kind == "texts" else 0
-    return Samples(x, y, f"{len(y):,} {kind}samples of {path}", given.clipped[0], tokens, unread, note)
+    return EvaluationSamples(
+        x, y, f"{len(y):,} {kind}samples of {path}", given.clipped[0], tokens, unread, note
+    )
 
 
-def test_part(data: DataSet) -> Samples:
+def test_part(data: DataSet) -> EvaluationSamples:
     """The samples that a data set has to test on."""
     texts = bool(data.words) or data.about is not None and data.about.encoding.kind == "texts"
-    return Samples(
+    return EvaluationSamples(
         data.x_test,
         data.y_test,
         f"{len(data.y_test):,} test samples",
@@ -248,7 +250,7 @@ def test_part(data: DataSet) -> Samples:
     )
 
 
-def samples_of_set(about: About, data: DataSet) -> Samples:
+def samples_of_set(about: About, data: DataSet) -> EvaluationSamples:
     """The test part of a data set with a name, for a network that learned others: scaled as in its training.
 
     ValueError unless samples are of one shape and kind, and the classes are the same, by their names.
@@ -264,10 +266,10 @@ def samples_of_set(about: About, data: DataSet) -> Samples:
         given = encoded(about, (content.train,), ("samples",))
         y = given.y[0]
     note = about.scaling.note(data.x_test)
-    return Samples(given.x[0], y, f"{len(y):,} test samples", given.clipped[0], note=note)
+    return EvaluationSamples(given.x[0], y, f"{len(y):,} test samples", given.clipped[0], note=note)
 
 
-def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
+def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> EvaluationSamples:
     """Samples that need no scaling, for a network that does not record its training data.
 
     ValueError unless ``path`` is an .npz file of 8-bit inputs (n, n_inputs) and of outputs' numbers (n,).
@@ -285,7 +287,7 @@ def raw_samples(path: Path, n_inputs: int, n_outputs: int) -> Samples:
         raise ValueError(f"{path} has {part.x.shape[1]} values a sample, the network has {n_inputs} inputs")
     with reading(path):
         y = numbered(part.labels, tuple(map(str, range(n_outputs))))
-    return Samples(part.x, y, f"{len(y):,} samples of {path}")
+    return EvaluationSamples(part.x, y, f"{len(y):,} samples of {path}")
 
 
 def about_set(named: NamedSet) -> About:
@@ -298,7 +300,7 @@ def about_set(named: NamedSet) -> About:
             f"the network was trained on {named.name}, which does not record how data are read: train it on "
             "your own data with `equilif train PATH`"
         )
-    scaling = Scaling(kind="bytes", width=math.prod(named.shape))
+    scaling = FittedScaling(kind="bytes", width=math.prod(named.shape))
     return About(path=named.name, format=NAMED, labels=named.labels, shape=named.shape, scaling=scaling)
 
 
@@ -316,7 +318,7 @@ def named(classes: Sequence[str], most: int = 12) -> str:
     return ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")
 
 
-def _same(content: Content, about: About) -> Samples | None:
+def _same(content: Content, about: About) -> EvaluationSamples | None:
     """The test part when a content is what the network was trained on, else None."""
     if about.test_fraction is None and content.test is None:
         return None

@@ -14,8 +14,8 @@ from equilif.data import Name, encoding
 from equilif.data.base.arrays import Labels
 from equilif.data.base.reading import path_of
 from equilif.data.encoding.about import About
-from equilif.data.encoding.scaling import Missing, Scaling, fit, fit_channels, fit_tokens, name_of
-from equilif.data.encoding.sensor import Window
+from equilif.data.encoding.scaling import FittedScaling, Missing, fit, fit_channels, fit_tokens, name_of
+from equilif.data.encoding.sensor import WindowSize
 from equilif.data.formats import Content, Part, SoundFolders
 from equilif.data.own.parts import numbered, split
 from equilif.data.own.summary import notes
@@ -81,7 +81,7 @@ class EncodedData(NamedTuple):
 
 
 def make(
-    content: Content, about: About, options: LoadOptions, name: str, scaling: Scaling | None = None
+    content: Content, about: About, options: LoadOptions, name: str, scaling: FittedScaling | None = None
 ) -> LoadedData:
     """A content split, encoded, scaled and numbered; ``scaling``: in place of one fitted to rows.
 
@@ -161,13 +161,13 @@ def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -
     return dataclasses.replace(about, encoding=code, scaling=scaling)
 
 
-def _window(options: LoadOptions) -> Window:
+def _window(options: LoadOptions) -> WindowSize:
     """The window of a sensor, by default the boards'."""
     given = {"window": options.window, "windows": options.windows}
-    return Window(**{name: value for name, value in given.items() if value is not None})
+    return WindowSize(**{name: value for name, value in given.items() if value is not None})
 
 
-def _check_inputs(scaling: Scaling, classes: int) -> None:
+def _check_inputs(scaling: FittedScaling, classes: int) -> None:
     """ValueError when the inputs, the bias and the outputs exceed the maximum fan-in of a hidden neuron."""
     widest = dataclasses.replace(DEFAULT, accumulator_width=MAX_ACCUMULATOR)
     most = widest.max_fan_in - 1 - classes

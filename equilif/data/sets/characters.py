@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from unicodedata import normalize
 
 import numpy as np
@@ -15,9 +15,12 @@ import numpy as np
 from equilif.data.base.arrays import Bytes, Longs
 from equilif.data.base.reading import content_of
 from equilif.data.base.reading import text as decoded
+from equilif_golden.files import printable
 from equilif_golden.fixed import check_int, set_fields, short_repr
 
 MAX_SYMBOLS = 256
+POSITIONS = 64  #: of a sequence, if nothing else is said
+PATTERN = "*.txt"  #: names of files in folders, likewise
 OTHER = "\N{REPLACEMENT CHARACTER}"  #: all characters that are not in the alphabet
 VALIDATION = 10  #: the last 1 / VALIDATION of the characters are for validation
 MAX_BYTES = 1 << 30
@@ -66,13 +69,56 @@ class Alphabet:
         return "".join(self.characters[k] for k in codes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextFiles:
+    """Files of a text, as a network was trained on it.
+
+    ``paths``: files, or folders with files whose names match ``pattern``; () where they are not known.
+    ``characters``: its alphabet.
+    """
+
+    task: Literal["next-character"] = "next-character"
+    characters: str
+    paths: tuple[str, ...] = ()
+    pattern: str = PATTERN
+
+    def __post_init__(self) -> None:
+        Alphabet(self.characters)
+
+    def again(self, paths: Sequence[Path], positions: int, name: str) -> Text:
+        """The text of this ``name``, from its files or from where they are now (``paths``)."""
+        found = paths or [Path(p) for p in self.paths]
+        if not found:
+            raise ValueError(f"the run does not record the files of {name}: give the text")
+        symbols = len(self.characters)
+        return read(found, pattern=self.pattern, symbols=symbols, positions=positions, name=name)
+
+
 @dataclass(frozen=True)
 class Text:
-    """Numbers of the characters to train on and to validate with."""
+    """Numbers of the characters to train on and to validate with, in sequences of ``positions``.
+
+    ``paths``, ``pattern``: as of TextFiles.
+    """
 
     alphabet: Alphabet
     train: Bytes
     validation: Bytes
+    positions: int = POSITIONS
+    paths: tuple[str, ...] = ()
+    pattern: str = PATTERN
+    name: str = "text"
+
+    @property
+    def about(self) -> TextFiles:
+        return TextFiles(characters=self.alphabet.characters, paths=self.paths, pattern=self.pattern)
+
+    identity = about
+
+    @property
+    def n_features(self) -> int:
+        """Inputs of a network for these sequences, and its outputs."""
+        return self.positions * len(self.alphabet)
 
     @property
     def digest(self) -> str:
@@ -100,10 +146,18 @@ def files_of(paths: Sequence[Path], pattern: str) -> list[Path]:
     return found
 
 
-def read(paths: Sequence[Path], *, pattern: str = "*.txt", symbols: int = 96, positions: int = 64) -> Text:
+def read(
+    paths: Sequence[Path],
+    *,
+    pattern: str = PATTERN,
+    symbols: int = 96,
+    positions: int = POSITIONS,
+    name: str | None = None,
+) -> Text:
     """Files of UTF-8 text in a fixed random order; the last tenth of the characters is for validation.
 
-    ValueError for files that are no text, or too short for sequences of ``positions`` + 1 characters.
+    ``name``: of the text; None: that of the first path.  ValueError for files that are no text, or too short
+    for sequences of ``positions`` + 1 characters.
     """
     files = files_of(paths, pattern)
     parts = []
@@ -123,7 +177,9 @@ def read(paths: Sequence[Path], *, pattern: str = "*.txt", symbols: int = 96, po
     alphabet = Alphabet.of(text, symbols)
     codes = alphabet.encode(text)
     split = len(codes) - len(codes) // VALIDATION
-    return Text(alphabet, codes[:split], codes[split:])
+    places = tuple(str(path.absolute()) for path in paths)
+    name = name or printable(paths[0].absolute().name)
+    return Text(alphabet, codes[:split], codes[split:], positions, places, pattern, name)
 
 
 def windows(codes: Bytes, starts: Longs, length: int) -> Bytes:

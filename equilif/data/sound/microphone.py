@@ -141,7 +141,7 @@ def segments(sound: Sound) -> Segments:
     """Words of a recording, for training, evaluation and `equilif listen`."""
     x = samples(sound)
     quiet = background(x)
-    microphone = Microphone(quiet)
+    microphone = SoundFrontEnd(quiet)
     first = PADDING // HOP
     begun = first - microphone.frames  # frames of the padding that are not complete yet
     frames, found = microphone.feed(x, clipped(sound, len(x)))
@@ -149,7 +149,7 @@ def segments(sound: Sound) -> Segments:
     return Segments(x, frames.codes[begun:], tuple(s.moved(-first) for s in found))
 
 
-class Microphone:
+class SoundFrontEnd:
     """Front end with state: samples at 16 kHz in blocks of any length to segments.
 
     ``background`` (n,): samples that were heard before, to whose level the noise floor has adapted.

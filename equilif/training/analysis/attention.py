@@ -18,7 +18,7 @@ from equilif_golden.reference import Reference
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionSample:
     """One test sample."""
 
     index: int
@@ -47,7 +47,7 @@ class Attention:
         }
 
 
-def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[int]) -> list[Attention]:
+def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[int]) -> list[AttentionSample]:
     """Some test samples; ValueError when the network has no memory to load, or there is no such sample."""
     memory = network.dynamic_attention
     tokens = data.tokens_test
@@ -70,5 +70,5 @@ def look(network: Network, weights: Weights, data: DataSet, indices: Sequence[in
         if len(rows):
             p = softmax(scores, shift=network.softmax_shift(memory.attention)).real
         words = tuple(data.words[r] for r in rows) if data.words else tuple(map(str, range(len(rows))))
-        out.append(Attention(i, words, p, int(data.y_test[i]), int(result.prediction[0])))
+        out.append(AttentionSample(i, words, p, int(data.y_test[i]), int(result.prediction[0])))
     return out

@@ -67,7 +67,7 @@ class Spiking:
 
 
 @dataclass(frozen=True)
-class Convergence:
+class RateConvergence:
     """Convergence of average firing rates to the fixed point."""
 
     samples: int
@@ -89,7 +89,7 @@ class Deployment:
     settled: float  #: part of the samples whose exact rates the solver found
     spiking: list[Spiking]
     quantisation: list[Quantised]
-    convergence: Convergence | None  #: None with an attention layer, which answers window by window
+    convergence: RateConvergence | None  #: None with an attention layer, which answers window by window
     #: equilif_golden.real.rates.agreement; None with an attention layer, or without feedback
     gradients: dict[str, Any] | None
 
@@ -98,9 +98,11 @@ class Deployment:
 
 
 def trained_model(run: Run) -> Rates:
-    """The trained model of a run; ValueError unless it was trained in floating point."""
+    """The trained model of a run; ValueError unless it was trained by implicit differentiation."""
     if not isinstance(run.backend, ImplicitDifferentiation):
-        raise ValueError("the run is from `equilif train`: deploy needs a run of `equilif train-rates`")
+        raise ValueError(
+            f"the run is from `equilif {run.plan.command}`: deploy needs a run of `equilif train-rates`"
+        )
     return run.backend.model
 
 
@@ -133,7 +135,7 @@ def quantisation(model: Rates) -> list[Quantised]:
 
 def converge(
     network: Network, weights: Weights, x: npt.NDArray[np.uint8], times: Sequence[int] = TIMES
-) -> Convergence:
+) -> RateConvergence:
     """Average rates of the golden kernel's neurons at ``times``, with every leak.
 
     The fixed point is the one that the spikes without a leak lead to.
@@ -148,7 +150,7 @@ def converge(
             fixed = integer_rates(network, weights, drives, averages[-1])[0]
         errors[leak] = np.abs(averages - fixed).mean(axis=(1, 2)).tolist()
     slope = float(np.polyfit(np.log(times), np.log(errors[0]), 1)[0])
-    return Convergence(
+    return RateConvergence(
         len(x), tuple(times), errors, slope, {leak: e[-1] for leak, e in errors.items() if leak}
     )
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
 from equilif.data.sets.images import mirrored, shifted
 from equilif.data.sets.sequences import masked, with_positions
+from equilif.training.backends.backend import Backend
 from equilif.training.settings.description import Description
 from equilif.training.settings.tables import check_seed
 from equilif.training.storage.history import HISTORY, NETWORK, EpochRecord, History, Mark, Progress, digest
@@ -69,7 +70,7 @@ ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
 }
 
 
-class Samples(NamedTuple):
+class EpochSamples(NamedTuple):
     """Inputs and tokens of the training samples, as an epoch has them."""
 
     x: Bytes
@@ -85,7 +86,7 @@ def augmented(data: DataSet, preset: Description, rng: np.random.Generator) -> B
     return x
 
 
-def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Samples:
+def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> EpochSamples:
     """Training samples with data augmentation: images shifted and flipped, tokens dropped, cropped or
     anywhere, some of their values masked.
     """
@@ -97,7 +98,7 @@ def samples(data: DataSet, preset: Description, seed: int, epoch: int) -> Sample
         tokens = with_positions(tokens.crop(rng, preset.token_crop), places)
     if tokens and preset.input_mask:
         tokens = masked(tokens, rng, preset.input_mask, places)
-    return Samples(
+    return EpochSamples(
         x, tokens.dropout(rng, preset.token_dropout) if tokens and preset.token_dropout else tokens
     )
 
@@ -107,7 +108,7 @@ class EpochPlan(NamedTuple):
 
     learning_rate: float
     order: npt.NDArray[np.int64]
-    samples: Callable[[], Samples]
+    samples: Callable[[], EpochSamples]
 
 
 def epoch_plan(preset: Description, data: DataSet, seed: int, epoch: int) -> EpochPlan:
@@ -134,45 +135,25 @@ def train_epoch(
 
 # -- a backend -------------------------------------------------------------------------------------
 @dataclass
-class EquilibriumPropagation:
-    """A preset and seed, the data, and what holds the weights and learns."""
+class EquilibriumPropagation(Backend[DataSet]):
+    """A backend that learns on a golden kernel or a device; network.npz is all that it saves."""
 
-    plan: Description
-    seed: int
-    data: DataSet
     learner: Learner
-
-    files: ClassVar[tuple[str, ...]] = ()  #: network.npz is all that is saved
-    leads: ClassVar[bool] = True
-    machine: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def start(
-        cls, preset: Description, data: DataSet, seed: int, make: Callable[..., Learner] = Kernel
+        cls, plan: Description, data: DataSet, seed: int, make: Callable[..., Learner] = Kernel
     ) -> Self:
-        """``make``: what learns, of network, weights, ``learning_rate`` and ``counter``; it is called when
-        all else is right.
-        """
         check_seed(seed)
-        network = preset.network(data)
-        preset.check_rates(network)
-        return cls(
-            preset,
-            seed,
-            data,
-            make(network, preset.initial_weights(network, seed, data), learning_rate=preset.rate(0)),
-        )
+        network = plan.network(data)
+        plan.check_rates(network)
+        weights = plan.initial_weights(network, seed, data)
+        return cls(plan, seed, data, make(network, weights, learning_rate=plan.rate(0)))
 
     @classmethod
     def resume(
-        cls,
-        folder: Path,
-        saved: History,
-        preset: Description,
-        data: DataSet,
-        make: Callable[..., Learner] = Kernel,
+        cls, folder: Path, saved: History, plan: Description, data: DataSet, make: Callable[..., Learner]
     ) -> tuple[Self, int]:
-        """Resume from network.npz; also the number of save points up to it."""
         network, weights = networks.load(folder / NETWORK)
         places: list[EpochRecord | Mark] = [*saved.epochs, *saved.marks]
         at = next((k for k, place in enumerate(places) if place.weights == digest(weights)), None)
@@ -184,10 +165,10 @@ class EquilibriumPropagation:
                     f"{folder / HISTORY}: marks[{k}].samples is {mark.samples}, there are only "
                     f"{len(data.x_train)} training samples"
                 )
-        if min(at + 1, len(saved.epochs)) < preset.epochs:
-            preset.check_rates(network)
-        learner = make(network, weights, learning_rate=preset.rate(0), counter=places[at].counter)
-        return cls(preset, saved.seed, data, learner), at + 1
+        if min(at + 1, len(saved.epochs)) < plan.epochs:
+            plan.check_rates(network)
+        learner = make(network, weights, learning_rate=plan.rate(0), counter=places[at].counter)
+        return cls(plan, saved.seed, data, learner), at + 1
 
     @property
     def network(self) -> Network:
@@ -229,9 +210,3 @@ class EquilibriumPropagation:
             samples_per_second=at.samples / at.seconds,
             steps_per_sample=at.steps / total,
         )
-
-    def save(self, folder: Path, epochs: int) -> None:
-        """Do nothing: network.npz holds all."""
-
-    def close(self) -> None:
-        """Do nothing."""

@@ -1,5 +1,4 @@
-"""Implicit differentiation as a backend of a run: training in floating point, saved as the network that the
-engine runs.
+"""Training in floating point as a backend of a run, saved as the network that the engine runs.
 
 ``rates.pt`` holds the real weights, the optimiser and how many epochs they have seen: all that a resumed
 run needs besides its history, written whole or not at all.  ``network.npz`` is the quantised network that
@@ -23,6 +22,7 @@ import numpy as np
 from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
 from equilif.training.backends import phases
+from equilif.training.backends.backend import Backend, D
 from equilif.training.backends.phases import augmented
 from equilif.training.names import reads_run
 from equilif.training.settings.description import Description
@@ -105,7 +105,7 @@ def read(folder: Path) -> Checkpoint:
 
 
 def _checkpoint(path: Path) -> Any:
-    return reading(path, "a checkpoint of `equilif train-rates`")
+    return reading(path, "a checkpoint of this run")
 
 
 def leads() -> bool:
@@ -131,44 +131,22 @@ def order(settings: Description, d: DataSet, seed: int, epoch: int) -> Raw:
 
 
 @dataclass
-class ImplicitDifferentiation:
-    """A description and seed, the data, and what learns."""
+class FloatingPoint(Backend[D]):
+    """A backend that learns in floating point."""
 
-    plan: Description
-    seed: int
-    data: DataSet
     trainer: Trainer
     distributed: Distributed
 
     files: ClassVar[tuple[str, ...]] = (CHECKPOINT,)
 
     @classmethod
-    def start(cls, settings: Description, data: DataSet, seed: int) -> Self:
-        """Start a run; in several processes (torchrun) each takes its part of every batch."""
-        model = model_of(settings, data, check_seed(seed))
-        table = model.network.table
-        distributed = Distributed.join()
-        steps = settings.epochs * -(-len(order(settings, data, seed, 0)) // settings.batch_size)
-        trainer = Trainer(
-            model,
-            steps=steps,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            dropout=settings.dropout,
-            batch=settings.batch_size,
-            scales={table.name: settings.table_learning_rate} if table else None,
-            token_dropout=settings.token_dropout,
-            distributed=distributed,
-        )
-        return cls(settings, seed, data, trainer, distributed)
-
-    @classmethod
-    def resume(cls, folder: Path, saved: History, settings: Description, data: DataSet) -> tuple[Self, int]:
-        """State of rates.pt, and its number of epochs."""
+    def resume(
+        cls, folder: Path, saved: History, plan: Description, data: D, make: Callable[..., Any]
+    ) -> tuple[Self, int]:
         checkpoint = read(folder)
-        backend = cls.start(settings, data, saved.seed)
+        backend = cls.start(plan, data, saved.seed, make)
         with _checkpoint(folder / CHECKPOINT):
-            backend.trainer.restore(checkpoint.state)
+            backend.restore(checkpoint.state)
             checkpoint.check_optimiser(backend.trainer.model)
         epochs = checkpoint.epochs
         if epochs > len(saved.epochs) or (
@@ -197,10 +175,6 @@ class ImplicitDifferentiation:
         return int(self.trainer.decay.last_epoch)
 
     @property
-    def samples(self) -> int:
-        return len(order(self.plan, self.data, self.seed, 0))
-
-    @property
     def leads(self) -> bool:
         return self.distributed.rank == 0
 
@@ -208,8 +182,50 @@ class ImplicitDifferentiation:
     def machine(self) -> Mapping[str, Any]:
         return {"processes": self.distributed.world, "device": str(self.trainer.device)}
 
-    def prepare(self) -> None:
-        """Do nothing: there is nothing to compile."""
+    def state(self) -> dict[str, Any]:
+        """Content of rates.pt that a resumed run restores."""
+        return self.trainer.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Inverse of :meth:`state`."""
+        self.trainer.restore(state)
+
+    def save(self, folder: Path, epochs: int) -> None:
+        buffer = io.BytesIO()
+        torch.save({"epochs": epochs, "state": self.state()}, buffer)
+        files.write(folder / CHECKPOINT, buffer.getvalue())
+
+    def close(self) -> None:
+        """Leave the processes that train together."""
+        self.distributed.leave()
+
+
+class ImplicitDifferentiation(FloatingPoint[DataSet]):
+    """Training on a data set."""
+
+    @classmethod
+    def start(cls, plan: Description, data: DataSet, seed: int, make: object = None) -> Self:
+        """Start a run; in several processes (torchrun) each takes its part of every batch."""
+        model = model_of(plan, data, check_seed(seed))
+        table = model.network.table
+        distributed = Distributed.join()
+        steps = plan.epochs * -(-len(order(plan, data, seed, 0)) // plan.batch_size)
+        trainer = Trainer(
+            model,
+            steps=steps,
+            learning_rate=plan.learning_rate,
+            weight_decay=plan.weight_decay,
+            dropout=plan.dropout,
+            batch=plan.batch_size,
+            scales={table.name: plan.table_learning_rate} if table else None,
+            token_dropout=plan.token_dropout,
+            distributed=distributed,
+        )
+        return cls(plan, seed, data, trainer, distributed)
+
+    @property
+    def samples(self) -> int:
+        return len(order(self.plan, self.data, self.seed, 0))
 
     def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
         """Whole epochs only: what dropout draws within one is not saved."""
@@ -234,17 +250,8 @@ class ImplicitDifferentiation:
             loss=p.loss,
             train_accuracy=p.hits / p.samples,
             test_accuracy=float(np.mean(predictions == d.y_test)),
-            forward_iterations=p.there,
-            backward_iterations=p.back,
+            forward_iterations=p.forward,
+            backward_iterations=p.adjoint,
             converged=p.settled,
             samples_per_second=p.samples / seconds,
         )
-
-    def save(self, folder: Path, epochs: int) -> None:
-        buffer = io.BytesIO()
-        torch.save({"epochs": epochs, "state": self.trainer.state()}, buffer)
-        files.write(folder / CHECKPOINT, buffer.getvalue())
-
-    def close(self) -> None:
-        """Leave the processes that train together."""
-        self.distributed.leave()

@@ -15,6 +15,7 @@ import numpy as np
 from equilif.data import Name
 from equilif.data.base.ragged import position
 from equilif.data.sets import images, sequences
+from equilif.data.sets.characters import Text
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings import tables
 from equilif.training.settings.tables import (
@@ -25,8 +26,9 @@ from equilif.training.settings.tables import (
     RatesTable,
     StartTable,
     SynapseTable,
-    Table,
     Tables,
+    TableSchema,
+    TextTable,
     nearest,
     synapse_of,
 )
@@ -68,7 +70,9 @@ class Sizes(NamedTuple):
         return self.image, (height, 1, width * colours)
 
     @classmethod
-    def of(cls, d: DataSet) -> Self:
+    def of(cls, d: DataSet | Text) -> Self:
+        if isinstance(d, Text):
+            return cls(d.n_features, d.n_features, data=d.name)
         if d.tokens_train is None or d.tokens_test is None:
             return cls(d.n_features, d.n_classes, data=d.name, image=d.image, channels_first=d.channels_first)
         longest = max(int(np.diff(part.off).max()) for part in (d.tokens_train, d.tokens_test))
@@ -82,7 +86,7 @@ def _of_method(name: str) -> Any:
 
 
 # -- the description -------------------------------------------------------------------------------
-class Description(Table):
+class Description(TableSchema):
     """A network and how it learns, as a file has them: sizes may be left to the data.
 
     :meth:`of` makes one; every other way leaves checks out.  ``data``: the data set that it is for.
@@ -97,6 +101,7 @@ class Description(Table):
     phases: PhasesTable = PhasesTable()
     learning: LearningTable | None = None
     rates: RatesTable | None = None
+    text: TextTable | None = None
     start: StartTable = StartTable()
     numbers: NumbersTable = NumbersTable()
     loading: dict[str, Any] = Field({}, description="Options of the loader of a data set of sequences.")
@@ -162,11 +167,25 @@ class Description(Table):
         return self._data
 
     @property
-    def method(self) -> LearningTable | RatesTable:
-        """The table [learning] or [rates]; ValueError without one."""
-        if self.rates is None:
-            return self.require_learning()
-        return self.rates
+    def method_name(self) -> str:
+        """Name of the table of :attr:`method`."""
+        return next((name for name in tables.METHODS if getattr(self, name)), "learning")
+
+    @property
+    def method(self) -> LearningTable | RatesTable | TextTable:
+        """The table that says how the network learns; ValueError without one."""
+        return self.text or self.rates or self.require_learning()
+
+    @property
+    def command(self) -> str:
+        """The command that trains so."""
+        return tables.METHODS[self.method_name]
+
+    def require_text(self) -> TextTable:
+        """ValueError for a network that does not learn a text."""
+        if self.text is None:
+            raise ValueError("there is no [text]: add it, for example with epochs = 12")
+        return self.text
 
     def require_learning(self) -> LearningTable:
         """ValueError for a network that does not say how it learns."""
@@ -201,7 +220,7 @@ class Description(Table):
         """
         content = self.content()
         given = {name: value for name, value in options.items() if value is not None}
-        for table in ("phases", "learning" if self.learning else "rates", "start"):
+        for table in ("phases", self.method_name, "start"):
             known = type(getattr(self, table)).model_fields
             found = {name: given.pop(name) for name in list(given) if name in known}
             content[table] = content.get(table, {}) | found
@@ -214,8 +233,8 @@ class Description(Table):
 
     def _with_hidden(self, hidden: tuple[int, ...]) -> Tables:
         """A chain, after an attention layer or not, with other hidden populations; else ValueError."""
-        same = type(self).of(self.content() | self._usual(self.hidden), self.data)
-        if (same.population, same.synapses) != (self.population, self.synapses):
+        same = None if self.text else type(self).of(self.content() | self._usual(self.hidden), self.data)
+        if not same or (same.population, same.synapses) != (self.population, self.synapses):
             raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
         return self._usual(hidden)
 
@@ -302,16 +321,19 @@ class Description(Table):
                     f"loading.{name} must be a number or a text for the loader, not {value!r}",
                     ("loading", name),
                 )
-        if self.data in set(Name):
+        if self.data in set(Name) and not self.text:
             self.check_kind(self.data, tokens=self.data in sequences.NAMES)
-        if self.data in sequences.NAMES:
+        if self.data in sequences.NAMES and not self.text:
             with placed("loading"):
                 sequences.check_options(self.data, self.loading)
 
     def _check_method(self) -> None:
         """PlacedError for what changes samples that these are not."""
-        if self.learning and self.rates:
-            raise PlacedError("[rates] is in place of [learning]: leave one of them out", ("rates",))
+        first, *more = [name for name in tables.METHODS if getattr(self, name)] or [""]
+        if more:
+            raise PlacedError(f"[{more[0]}] is in place of [{first}]: leave one of them out", (more[0],))
+        if self.text:
+            self._check_text(self.text)
         if self.learning is None and self.rates is None:
             return
         if self.loaded:
@@ -330,6 +352,25 @@ class Description(Table):
                         f"{name} changes tokens that are not learned, {self.data} has none: leave it out",
                         ("learning", name),
                     )
+
+    def _check_text(self, text: TextTable) -> None:
+        if text.spike_steps >= text.epochs * text.steps:
+            raise PlacedError(
+                f"spike_steps must be less than epochs x steps, {text.epochs * text.steps:,}, not "
+                f"{text.spike_steps:,}",
+                ("text", "spike_steps"),
+            )
+        if self.start != StartTable():
+            raise PlacedError(
+                "[start] is not for [text], which has initial weights: leave it out", ("start",)
+            )
+        inputs = [g for g in self.population.values() if g.kind == "input"]
+        if len(inputs) != 1 or not inputs[0].shape or inputs[0].patch != 1 or inputs[0].channels_first:
+            raise PlacedError(
+                "[text] needs one input with a shape [height, width, symbols], of as many positions as a "
+                "sequence",
+                ("population",),
+            )
 
     def check_images(self, data: object, *, images: bool) -> None:
         """PlacedError for what changes images, where these are none."""
@@ -389,6 +430,12 @@ class Description(Table):
         return next(name for name, g in self.population.items() if g.kind == "output")
 
     @property
+    def sequence(self) -> tuple[int, int]:
+        """Positions and symbols of the input of a network that learns a text."""
+        height, width, symbols = next(g.shape for g in self.population.values() if g.kind == "input") or ()
+        return height * width, symbols
+
+    @property
     def hidden(self) -> tuple[int, ...]:
         """Sizes of the spiking populations before the output that are no maps."""
         return tuple(g.size or 0 for g in self.population.values() if g.kind == "lif" and not g.shape)
@@ -402,6 +449,11 @@ class Description(Table):
             f"conv:{shape[-1]}:{s.kernel}:{s.stride}" for s, shape in zip(maps, shapes, strict=True)
         )
         return *convolutions, *self.hidden
+
+    @property
+    def learned_by(self) -> str:
+        """Method by which its weights learn: "nudged phases", "errors" or "implicit differentiation"."""
+        return "implicit differentiation" if self.rates or self.text else self.schedule.learned_by
 
     @property
     def feedback(self) -> bool:
@@ -449,7 +501,7 @@ class Description(Table):
         inputs = sum(g.size or 1 for g in self.population.values() if g.kind == "input")
         return self._network(Sizes(inputs, self.population[self.output].size or 2, 1))
 
-    def network(self, data: DataSet | Sizes | None = None) -> Network:
+    def network(self, data: DataSet | Text | Sizes | None = None) -> Network:
         """The network for these data; ValueError says what does not fit.
 
         Without data every population must have a size.
@@ -464,7 +516,7 @@ class Description(Table):
                     left,
                 )
             return self._network(Sizes(0, 0))
-        sizes = Sizes.of(data) if isinstance(data, DataSet) else data
+        sizes = data if isinstance(data, Sizes) else Sizes.of(data)
         self._check_tokens(sizes)
         self._check_sizes(sizes)
         return self._network(sizes)

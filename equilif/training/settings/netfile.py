@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from equilif.data.sets.characters import Text
 from equilif.data.sets.dataset import DataSet
 from equilif.training.names import reads_run
 from equilif.training.settings.description import Description
@@ -89,15 +90,17 @@ class NetFile:
         except ValueError as e:
             raise _located(self.path, self.text, e) from e
 
-    def network(self, d: DataSet | None = None) -> Network:
+    def network(self, d: DataSet | Text | None = None) -> Network:
         """The network, for these data; without them every population needs a size."""
         with self.places():
             return self.description.network(d)
 
-    def preset(self, data: str) -> Description:
-        """Description for training on a data set of this name; ValueError without [learning]."""
+    def preset(self, data: str, *, text: bool = False) -> Description:
+        """Description for training on a data set or text of this name; ValueError without [learning] or
+        [text].
+        """
         with self.places():
-            self.description.require_learning()
+            _ = self.description.require_text() if text else self.description.require_learning()
             return Description.of(self.description.content(), data)
 
 
@@ -231,7 +234,8 @@ def written(description: Description, *, heading: Sequence[str] = (), brief: boo
     if method:
         relay = any(g.kind == "relay" for g in d.population.values())
         parts.append(_lines(method, d, brief=brief))
-        parts.append(_lines("start", d, () if relay else ("query",), brief=brief))
+        if not d.text:
+            parts.append(_lines("start", d, () if relay else ("query",), brief=brief))
     if d.loading:
         lines = [f"{_name(k)} = {toml(v)}" for k, v in d.loading.items()]
         parts.append("\n".join(["[loading]", *lines]) + "\n")

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from equilif.data import Name
+from equilif.data.sets.characters import Text
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings import netfile, tables
 from equilif.training.settings.description import Description
 from equilif.training.settings.patches import NO_CHANGES, Patches, ask_feedback
 from equilif_golden.fixed import DEFAULT
+from equilif_golden.network import Network
+from equilif_golden.schedule import Schedule
 
 OWN_HIDDEN = 128
 #: learning rate for few inputs, and for more than OWN_MANY: there MNIST's
@@ -117,6 +120,30 @@ def own_rates(data: DataSet) -> Description:
     preset = own(data)
     rates = {**RATES["digits"].content()["rates"], "epochs": preset.epochs}
     return Description.of({**tables.chain(*preset.hidden), "phases": SETTLED, "rates": rates}, data.name)
+
+
+def transformer(
+    text: Text,
+    *,
+    layers: int = 2,
+    features: int = 64,
+    heads: int = 4,
+    hidden: int = 256,
+    window: int = 8,
+    **training: Any,
+) -> Description:
+    """A transformer that predicts the next character; ``training``: keys of [text].
+
+    features  neurons per position between the layers
+    heads     of the self-attention
+    hidden    neurons per position inside a feed-forward layer
+    window    time steps of a window of spikes; there are two windows more than layers
+    """
+    symbols = len(text.alphabet)
+    schedule = Schedule(free=window * (layers + 2), nudged=window, window=window)
+    sizes = text.positions, symbols, features, layers, symbols
+    network = Network.transformer(*sizes, heads=heads, hidden=hidden, schedule=schedule)
+    return Description.of_network(network, text.name, sized=True, text=training)
 
 
 #: a file per named data set; in ``rates`` those for training in floating point, in ``conv`` those of

@@ -54,8 +54,8 @@ OPTIONS = (
 )
 #: options of an input that say nothing
 PLAIN_INPUT = (("patch", 1), ("channels_first", False))
-#: tables that say how a network learns, one of them in a description
-METHODS = ("learning", "rates")
+#: tables that say how a network learns, one of them in a description, and the commands that train so
+METHODS = {"learning": "train", "rates": "train-rates", "text": "train-text"}
 #: how a message calls a value, by its type in JSON
 NAMED = {
     "boolean": "true or false",
@@ -159,7 +159,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 # -- tables ----------------------------------------------------------------------------------------
-class Table(BaseModel):
+class TableSchema(BaseModel):
     """A table of a network file: of these keys only, each of its type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -186,7 +186,7 @@ def _table(kind: type, name: str, doc: str, **keys: Any) -> Any:
             f.default, text[:1].lower() + text[1:], values=m.get("values", ""), absent=missing, **limits
         )
         fields[f.name] = (hints[f.name], made)
-    return create_model(name, __base__=Table, __doc__=doc, __module__=__name__, **fields)
+    return create_model(name, __base__=TableSchema, __doc__=doc, __module__=__name__, **fields)
 
 
 PhasesTable: Any = _table(Schedule, "PhasesTable", "Time steps of a sample, and constants of the neuron.")
@@ -203,7 +203,7 @@ Names = Annotated[
 ]
 
 
-class PopulationTable(Table):
+class PopulationTable(TableSchema):
     """A population of neurons: `[population.NAME]`."""
 
     kind: Literal["input", "constant", "lif", "output", "relay", "attention", "self_attention"] = _key(
@@ -322,7 +322,7 @@ SynapseTable: Any = _table(
 )
 
 
-class LearningTable(Table):
+class LearningTable(TableSchema):
     """Training by Equilibrium Propagation."""
 
     epochs: int = _key(..., "passes over the training samples", ge=1, le=MAX_EPOCHS)
@@ -351,7 +351,7 @@ class LearningTable(Table):
     )
 
 
-class RatesTable(Table):
+class RatesTable(TableSchema):
     """Training of the mean rates by implicit differentiation in floating point, in place of [learning]."""
 
     epochs: int = _key(..., "passes over the training samples", ge=1, le=MAX_EPOCHS)
@@ -377,7 +377,36 @@ class RatesTable(Table):
     )
 
 
-class StartTable(Table):
+class TextTable(TableSchema):
+    """Training to predict the next character of a text, in floating point, in place of [learning]."""
+
+    epochs: int = _key(12, "number of epochs, each with a validation", ge=1, le=MAX_EPOCHS)
+    steps: int = _key(250, "updates per epoch", ge=1, le=MAX_EPOCHS)
+    batch_size: int = _key(32, "sequences per update", ge=1, le=1 << 14)
+    learning_rate: float = _key(
+        2e-3, "largest learning rate of AdamW; cosine decay to zero", ge=ADAM_RATES[0], le=ADAM_RATES[1]
+    )
+    hidden_rates: float = _key(
+        0.5, "factor of the rates inside feed-forward layers, for fewer time steps of spikes", ge=0.1, le=10
+    )
+    noise: Part = _key(0.0, "standard deviation of noise on the rates, for fewer time steps of spikes")
+    spike_steps: int = _key(
+        0,
+        "last updates that learn from the rates of spikes, with a second rise of the learning rate to a "
+        "third; about eight times as slow",
+        ge=0,
+        le=1 << 40,
+    )
+    teacher: str | None = _key(
+        None,
+        "network.npz of another run on the same text, whose probabilities and features the network also "
+        "learns (distillation)",
+        values="a file",
+        absent="no distillation",
+    )
+
+
+class StartTable(TableSchema):
     """Initial weights."""
 
     bias: float = _key(0.2, "initial biases, in units of the threshold", ge=-MAX_START, le=MAX_START)
@@ -388,12 +417,13 @@ class StartTable(Table):
 
 
 #: the tables of a file
-TABLES: dict[str, type[Table]] = {
+TABLES: dict[str, type[TableSchema]] = {
     "population": PopulationTable,
     "synapse": SynapseTable,
     "phases": PhasesTable,
     "learning": LearningTable,
     "rates": RatesTable,
+    "text": TextTable,
     "start": StartTable,
     "numbers": NumbersTable,
 }

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from equilif.training.names import CHECKPOINT, HISTORY, RUN, TEXT
-from equilif.training.storage.history import saved_history
+from equilif.training.names import HISTORY, RUN
+from equilif.training.storage.history import History, saved_history
 from equilif_golden import files
 from equilif_golden.extras import needs
 
@@ -156,10 +156,10 @@ class RunFolder:
         if not (self.path / name).exists():
             raise ValueError(f"there is no run to resume in {self.path}: it has no {name}")
 
-    def require_free(self, *, overwrite: bool, own: str | None = None) -> None:
+    def require_free(self, *, overwrite: bool, owner: str | None = None) -> None:
         """ValueError unless a new run may begin here: nothing is there, or it may be replaced.
 
-        ``own``: command whose earlier runs may be replaced unasked.
+        ``owner``: command whose earlier runs may be replaced unasked.
         """
         if not self.leads:
             return
@@ -167,33 +167,25 @@ class RunFolder:
             raise ValueError(f"{self.path} holds a sweep: give another --out")
         if seed_folders(self.path):
             raise ValueError(f"{self.path} holds runs of several seeds: give another --out")
-        there = [name for name in RUN if os.path.lexists(self.path / name)]
-        if not there or self._only_begun(there):
+        names = [name for name in RUN if os.path.lexists(self.path / name)]
+        if not names or self._only_begun(names):
             return
-        what, command = self._described(there)
-        self._replace = overwrite or own is not None and command == own
+        what, found = self._described(names)
+        self._replace = overwrite or owner is not None and found is not None and found.command == owner
         if not self._replace:
+            resume = f"equilif {found.preset.command} --resume --out" if found else ""
             raise ValueError(
-                f"{self.path} holds {what}: {self._go_on(there)}use --overwrite to replace it, or give "
-                "another --out"
+                f"{self.path} holds {what}: "
+                + (f"resume it with `{resume} {shlex.quote(str(self.path))}`, " if found else "")
+                + "use --overwrite to replace it, or give another --out"
             )
         for name in (*RUN, *MADE):
             if (self.path / name).is_dir():
                 raise ValueError(f"{self.path / name} is a folder, it is not overwritten: give another --out")
 
-    def _go_on(self, there: Sequence[str]) -> str:
-        """The command that goes on with what is there, where there is one."""
-        if TEXT in there:
-            command = "train-text TEXT..."
-        elif HISTORY in there:
-            command = "train-rates" if CHECKPOINT in there else "train"
-        else:
-            return ""
-        return f"resume it with `equilif {command} --resume --out {shlex.quote(str(self.path))}`, "
-
-    def _only_begun(self, there: Sequence[str]) -> bool:
+    def _only_begun(self, names: Sequence[str]) -> bool:
         """Whether a run was interrupted before it saved a network, so that it cannot be resumed."""
-        if list(there) != [HISTORY]:
+        if list(names) != [HISTORY]:
             return False
         try:
             found = saved_history(self.path)
@@ -201,25 +193,25 @@ class RunFolder:
             return False
         return found is not None and not found.begun
 
-    def _described(self, there: Sequence[str]) -> tuple[str, str | None]:
-        """Description of the run in the folder, and the command that started it, if known."""
+    def _described(self, names: Sequence[str]) -> tuple[str, History | None]:
+        """Description of the run in the folder, and its history where that can be read."""
         try:
             found = saved_history(self.path)
         except (OSError, ValueError) as e:
-            return f"files of a run, {', '.join(there)} ({e})", None
+            return f"files of a run, {', '.join(names)} ({e})", None
         if found is None:
-            return ", ".join(there), None
+            return ", ".join(names), None
         done = (
             f"a run of {found.data}, {found.sizes}, {len(found.epochs)} of {found.preset.epochs} epochs done"
         )
         right = f", {found.epochs[-1].test_accuracy:.2%} right" if found.epochs else ""
-        return done + right, found.command
+        return done + right, found
 
     def require_no_run(self) -> None:
         """ValueError when there is a run: a sweep, or runs of several seeds, have a folder of their own."""
-        there = [name for name in RUN if os.path.lexists(self.path / name)]
-        if there:
-            raise ValueError(f"{self.path} holds {self._described(there)[0]}: give another --out")
+        names = [name for name in RUN if os.path.lexists(self.path / name)]
+        if names:
+            raise ValueError(f"{self.path} holds {self._described(names)[0]}: give another --out")
 
     def check(self, *names: str) -> None:
         """Try files that will be written only at the end; OSError names the one that cannot be."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from equilif.data import own
 from equilif.data.encoding.about import About
+from equilif.data.sets.characters import Text, TextFiles
 from equilif.data.sets.dataset import DataSet
 from equilif.training.names import CHECKPOINT as CHECKPOINT
 from equilif.training.names import HISTORY as HISTORY
@@ -56,8 +57,9 @@ class EpochRecord:
     # -- Equilibrium Propagation -------------------------------------------------------------------
     spikes_per_sample: float | None = None  #: all three phases
     steps_per_sample: float | None = None  #: of the free phase; 0 when a device does not tell
-    # -- implicit differentiation ------------------------------------------------------------------
-    loss: float | None = None
+    # -- floating point ----------------------------------------------------------------------------
+    loss: float | None = None  #: mean; of a text bits per character
+    test_loss: float | None = None  #: of a text: bits per character of the validation sequences
     forward_iterations: float | None = None  #: of the solver, mean per batch, for the rates
     backward_iterations: float | None = None  #: and for the gradient
     converged: float | None = None  #: fraction of the samples within the solver's tolerance
@@ -124,11 +126,12 @@ class History:
 
     ``preset``: the network and how it learns, by Equilibrium Propagation or in floating point.  ``marks``: of
     the epoch under way, where it was saved.  ``command``: what began the run, or resumed it.  ``about``: of
-    a user's own data, how they were read and scaled; None for a data set of the table.
+    a user's own data, how they were read and scaled, or the files of a text; None for a data set of the
+    table.
     """
 
     data: str
-    data_digest: str  #: equilif.data.sets.dataset.DataSet.digest
+    data_digest: str  #: equilif.data.sets.dataset.DataSet.digest, or that of a text
     version: str  #: of equilif
     command: str
     sizes: str
@@ -137,7 +140,7 @@ class History:
     machine: Mapping[str, Any] = field(default_factory=dict)
     epochs: tuple[EpochRecord, ...]
     marks: tuple[Mark, ...] = ()
-    about: About | None = None
+    about: About | TextFiles | None = None
 
     def __post_init__(self) -> None:
         if self.about is None and self.data not in PRESETS or self.data != self.preset.data:
@@ -145,9 +148,10 @@ class History:
                 f"data must be one of {', '.join(PRESETS)} and that of its preset, not {self.data!r} and "
                 f"{self.preset.data!r}"
             )
-        if self.preset.learning is None and self.preset.rates is None:
-            raise ValueError("preset must have a table learning or rates")
-        if not self.real and self.about is not None and self.about.digest != self.data_digest:
+        _ = self.preset.method  # there is one
+        if isinstance(self.about, TextFiles) != (self.preset.text is not None):
+            raise ValueError("preset must have a table text exactly when about is of a text")
+        if not self.real and isinstance(self.about, About) and self.about.digest != self.data_digest:
             raise ValueError("about.digest must be data_digest: they are of the same data")
         check_seed(self.seed)
         check_digest(self.data_digest, "data_digest")
@@ -168,7 +172,7 @@ class History:
     @property
     def real(self) -> bool:
         """Whether it was trained in floating point."""
-        return self.preset.rates is not None
+        return self.preset.learning is None
 
     @property
     def begun(self) -> bool:
@@ -180,16 +184,20 @@ class History:
         known = {e.weights for e in self.epochs} | {mark.weights for mark in self.marks}
         return digest(weights) in known
 
-    def load(self, folder: Path, data: DataSet | Path | None = None) -> DataSet:
+    def load(self, folder: Path, data: Any = None) -> Any:
         """The data of the run in ``folder``.
 
-        ``data``: the folder of a data set with a name, the path of its user's own data when they have moved,
-        or the data set itself.  ValueError or OSError when they are not there, or others.
+        ``data``: the folder of a data set with a name, the path of its user's own data or the paths of its
+        text when they have moved, or the data set or text itself.  ValueError or OSError when they are not
+        there, or others.
         """
-        if isinstance(data, DataSet):
-            loaded = data
+        if isinstance(data, DataSet | Text):
+            loaded: DataSet | Text = data
+        elif isinstance(self.about, TextFiles):
+            paths = [data] if isinstance(data, Path) else data or ()
+            loaded = self.about.again(paths, self.preset.sequence[0], self.data)
         elif self.about is not None:
-            loaded = self.preset.selected(own.again(self.about, data, name=self.data))
+            loaded = self.preset.selected(own.reload(self.about, data, name=self.data))
         else:
             loaded = self.preset.load(data)
         check_data(folder, self.data, self.data_digest, loaded)

@@ -22,6 +22,7 @@ import numpy as np
 
 from equilif import results
 from equilif.data.encoding.about import About
+from equilif.data.sets.characters import Text, TextFiles
 from equilif.data.sets.dataset import DataSet
 from equilif.data.sets.identity import NamedSet
 from equilif.data.sound.known import KnownWords
@@ -105,7 +106,7 @@ def plain(kind: Any, value: Any, at: str) -> Any:
         return value
     if origin in (Union, UnionType):
         others = [a for a in arguments if a is not type(None)]
-        return None if value is None else plain(others[0], value, at)
+        return None if value is None else plain(_closest(others, value), value, at)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{at} must be a list, not {reprlib.repr(value)}")
@@ -122,6 +123,13 @@ def plain(kind: Any, value: Any, at: str) -> Any:
     if type(value) not in types:
         raise ValueError(f"{at} must be {name}, not {reprlib.repr(value)}")
     return _finite(value, at) if kind is float else value
+
+
+def _closest(kinds: list[Any], value: Any) -> Any:
+    """The first of some dataclasses that has all keys of a value, else the first."""
+    if len(kinds) == 1 or not isinstance(value, Mapping):
+        return kinds[0]
+    return next((k for k in kinds if value.keys() <= {f.name for f in dataclasses.fields(k)}), kinds[0])
 
 
 def _described(kind: Any, value: Any, at: str) -> Any:
@@ -145,7 +153,7 @@ def _finite(value: int | float, at: str) -> float:
     return number
 
 
-def read_identity(network: Path) -> About | NamedSet | None:
+def read_identity(network: Path) -> About | NamedSet | TextFiles | None:
     """Recorded data identity of a network.npz, or None.
 
     ValueError names the file, and the key that is something else.
@@ -153,15 +161,13 @@ def read_identity(network: Path) -> About | NamedSet | None:
     found = networks.about(network)
     if found is None:
         return None
-    if "task" in found:
-        raise ValueError(f"{network} predicts characters, it has no classes: use `equilif generate`")
+    kind: Any = TextFiles if "task" in found else About if "scaling" in found else NamedSet
     with reading(network, "a network that names its data"):
-        if "scaling" in found:
-            return record(About, found)
-        return record(NamedSet, found)
+        identity: About | NamedSet | TextFiles = record(kind, found)
+    return identity
 
 
-def save_network(path: Path, network: Network, weights: Mapping[str, Raw], data: DataSet) -> None:
+def save_network(path: Path, network: Network, weights: Mapping[str, Raw], data: Any) -> None:
     """A network.npz that says which data it belongs to, and which words it knows."""
     identity = data.identity
     if isinstance(identity, About) and identity.encoding.front_end and data.tokens_train is not None:
@@ -193,13 +199,13 @@ def check_numbers(epochs: list[int]) -> None:
             raise ValueError(f"epochs[{k}].epoch must be {k + 1}, not {number}")
 
 
-def check_data(folder: Path, name: str, digest: str, data: DataSet) -> None:
+def check_data(folder: Path, name: str, digest: str, data: DataSet | Text) -> None:
     """ValueError unless a run goes on with the data that it began with, of this ``digest``."""
     if digest != data.digest:
         raise ValueError(
             f"the run in {folder} was begun with other data: {name} of digest {digest[:12]}, this is "
-            f"{data.name} of digest {data.digest[:12]}; give the folder of its data with --data, or "
-            "begin a new run with another --out"
+            f"{data.name} of digest {data.digest[:12]}; give its data (the folder of a named data set with "
+            "--data), or begin a new run with another --out"
         )
 
 

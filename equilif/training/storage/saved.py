@@ -13,8 +13,9 @@ from typing import Any
 from equilif.data import Name, own
 from equilif.data.encoding import Encoding
 from equilif.data.encoding.about import About
-from equilif.data.own import Samples
+from equilif.data.own import EvaluationSamples
 from equilif.data.sets import images, sequences
+from equilif.data.sets.characters import TextFiles
 from equilif.data.sets.dataset import DataSet
 from equilif.data.sets.identity import NamedSet
 from equilif.training.names import reads_run
@@ -64,7 +65,7 @@ class Saved:
         when it is not there, or is another one.
         """
         if isinstance(self.identity, About):
-            return own.again(self.identity, folder, name=self.identity.name)
+            return own.reload(self.identity, folder, name=self.identity.name)
         if self.identity is None:
             raise ValueError(
                 f"{self.path} does not record its training data: name the data, or train it with `equilif "
@@ -81,7 +82,7 @@ class Saved:
 
     def test_samples(
         self, source: Name | Path | None = None, folder: Path | None = None, label: str | None = None
-    ) -> tuple[str, Samples, tuple[str, ...]]:
+    ) -> tuple[str, EvaluationSamples, tuple[str, ...]]:
         """Samples for evaluation: name of the data, samples, and notes.  ``label``: column of the classes in
         the table ``source``, where it is another one than in training.
 
@@ -93,7 +94,7 @@ class Saved:
 
     def _test_samples(
         self, source: Name | Path | None, folder: Path | None, label: str | None
-    ) -> tuple[str, Samples, tuple[str, ...]]:
+    ) -> tuple[str, EvaluationSamples, tuple[str, ...]]:
         own_data = isinstance(source, Path) or source is None and isinstance(self.identity, About)
         if folder is not None and own_data:
             raise ValueError("--data is the folder of a named data set: give the path of your own data")
@@ -108,7 +109,7 @@ class Saved:
         found = self.data_set(folder)
         return found.name, own.test_part(found), ()
 
-    def _file_samples(self, path: Path, label: str | None) -> tuple[str, Samples, tuple[str, ...]]:
+    def _file_samples(self, path: Path, label: str | None) -> tuple[str, EvaluationSamples, tuple[str, ...]]:
         """Samples of a file or folder, read as those of training were."""
         identity = self.identity
         if identity is None:
@@ -117,7 +118,7 @@ class Saved:
         about = identity if isinstance(identity, About) else own.about_set(identity)
         return about.name, own.samples(about, path, label), ()
 
-    def _set_samples(self, name: Name, folder: Path | None) -> tuple[str, Samples, tuple[str, ...]]:
+    def _set_samples(self, name: Name, folder: Path | None) -> tuple[str, EvaluationSamples, tuple[str, ...]]:
         """The test samples of a data set with a name."""
         identity = self.identity
         if identity is None:
@@ -188,7 +189,10 @@ def read(path: Path) -> Saved:
         raise ValueError(f"{path} is a folder, a file is wanted: {path / NETWORK}")
     reads_run(path.parent)
     network, weights = networks.load(path)
-    return Saved(path, network, weights, read_identity(path), networks.origin(path))
+    identity = read_identity(path)
+    if isinstance(identity, TextFiles):
+        raise ValueError(f"{path} predicts characters, it has no classes: use `equilif generate`")
+    return Saved(path, network, weights, identity, networks.origin(path))
 
 
 def _load(identity: NamedSet, folder: Path | None) -> DataSet:

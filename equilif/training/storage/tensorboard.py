@@ -1,7 +1,7 @@
 """Curves and histograms of a run for TensorBoard, epoch by epoch.
 
 accuracy/test, accuracy/training     parts of 1
-error/test                           1 - accuracy; loss/training where there is a loss
+error/test                           1 - accuracy; loss/training, loss/test where there is a loss
 rate/learning, spikes/sample, speed/samples a second
 saturation/<synapse>                 part of the weights that stand at an end of their format
 weights/<synapse>                    histogram, in thresholds
@@ -24,7 +24,7 @@ with needs("tensorboard"):
     from tensorboardX import SummaryWriter
 
 
-class Board:
+class TensorBoardWriter:
     """Writes into a folder, which TensorBoard reads: ``tensorboard --logdir FOLDER``.
 
     OSError when nothing can be written there, before anything is.
@@ -74,5 +74,6 @@ def _scalars(record: EpochRecord) -> Mapping[str, float]:
         "spikes/sample": record.spikes_per_sample,
         "steps/free": record.steps_per_sample or None,
         "loss/training": record.loss,
+        "loss/test": record.test_loss,
     }
     return found | {tag: value for tag, value in optional.items() if value is not None}

@@ -22,7 +22,15 @@ from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.isa import LearnMode, Op
 from equilif_golden.engine.placement import error_of
-from equilif_golden.engine.port import Batch, Engine, Region, Run, dither_position, run_samples, updates_at
+from equilif_golden.engine.port import (
+    Batch,
+    Engine,
+    Region,
+    RunResult,
+    dither_position,
+    run_samples,
+    updates_at,
+)
 from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import Network, TokenRows, Weights
@@ -34,7 +42,7 @@ class CounterMismatch(OSError):
     """The engine's counter of weight updates differs from the one expected."""
 
 
-class Rates(NamedTuple):
+class NeuronRates(NamedTuple):
     """8-bit rates of the LIF neurons, (neurons,), in the order of the network, at +beta and at -beta.
 
     After an inference both are the rates of the free phase.  With contrast "errors" ``minus`` are the errors
@@ -128,7 +136,7 @@ class Chip(samples.Predictor):
         *,
         tokens: TokenRows | None = None,
         read: tuple[int, int] = (0, 0),
-    ) -> Run:
+    ) -> RunResult:
         """Run one sample: inference, or training with a target.
 
         x        8-bit values (n_inputs,)
@@ -196,17 +204,17 @@ class Chip(samples.Predictor):
         first = self.compiled.groups[self.network.output].first * self.engine.config.lanes
         return first, self.network.n_outputs
 
-    def rates(self) -> Rates:
+    def rates(self) -> NeuronRates:
         """Rates of the last sample."""
         compiled = self.compiled
         values = self.engine.read(Region.VALUE, 0, compiled.lif_groups * self.engine.config.lanes)
         where = [compiled.elements(q.name) for q in self.network.lif]
         own = values[np.concatenate(where)]
         if not (self.network.schedule.errors and self._trained):
-            return Rates(own & 0xFF, own >> 8)
+            return NeuronRates(own & 0xFF, own >> 8)
         first = compiled.groups[error_of(self.network.lif[0].name)].first * self.engine.config.lanes
         errors = self.engine.read(Region.VALUE, first, len(values))[np.concatenate(where)] >> 8
-        return Rates(own & 0xFF, (errors ^ 128) - 128)
+        return NeuronRates(own & 0xFF, (errors ^ 128) - 128)
 
     # -- methods of Kernel -----------------------------------------------------------------------------
     def train(

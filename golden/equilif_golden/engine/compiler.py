@@ -9,7 +9,7 @@ from equilif_golden.blocks import relay
 from equilif_golden.blocks.error import half
 from equilif_golden.blocks.plasticity import SHIFTS
 from equilif_golden.blocks.self_attention import answer_shift
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Unlimited
 from equilif_golden.engine.features import OPTIONS, has
 from equilif_golden.engine.isa import WORDS, Groups, Instruction, Op, announced
 from equilif_golden.engine.placement import (
@@ -121,6 +121,8 @@ class Compiled(Placement):
                 if problem:
                     raise CapacityError(f"synapse {s.name}: {problem}")
         self.raw = network.schedule.raw(network.numerics)
+        #: whether programs have all phases at any learning rate
+        self.complete = isinstance(config, Unlimited)
         # without a learning rate the program has no LEARN; with one it has these
         updates = sum(
             network.learned_parts(s) * len([*announced(self.geometry(s)), s])
@@ -148,33 +150,55 @@ class Compiled(Placement):
     def program(self, learning_rate: float) -> list[Instruction]:
         """Three phases and the update; an inference run stops after the free phase.
 
-        Frozen synapses are left out, and with self-attention that does not learn all but the free phase.
-        CapacityError for a learning rate of a network that learns from errors on an engine without them.
+        Frozen synapses are left out, and with self-attention that does not learn all but the free phase; for
+        an Unlimited engine only the update, before which there is another HALT.  CapacityError for a learning
+        rate of a network that learns from errors on an engine without them.
         """
         raw = self.raw
-        nudged: list[Instruction] = []
-        if not (self.network.schedule.errors or _never_learns(self.network)):
-            nudged = [
+        errors = self.network.schedule.errors
+        contrast: list[Instruction] = []
+        if errors and (learning_rate or self.complete):
+            contrast = self._errors()
+        elif not errors and (self.complete or not _never_learns(self.network)):
+            contrast = [
                 Op.SAVE(self.everyone),
                 *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
                 Op.RESTORE(self.everyone),
                 *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
             ]
         return [
-            Op.RESET(self.everyone, value=raw.threshold // 2),
-            Op.RESET(self.everyone, value=0, static=True),
-            *self._drives([q.name for q in self.network.lif if not self._relays(q.name)]),
+            *self._begin(),
             *self._silence(),
             *self._phase(Phase(raw.free, 0, To(plus=True, minus=True), early_exit=raw.early_exit >= 0)),
             Op.ARGMAX(self.groups[self.network.output]),
             Op.HALT(infer=True),
-            *nudged,
-            *(self._errors() if learning_rate and self.network.schedule.errors else []),
+            *contrast,
+            *([Op.HALT(infer=True)] if self.complete else []),
             *self._learns(learning_rate),
             Op.HALT(),
         ]
 
+    def free_steps(self) -> list[Instruction]:
+        """Two parts: static drives from membranes at half of the threshold, then one time step, whose spikes
+        are those in Q.
+        """
+        return [
+            *self._begin(),
+            Op.HALT(),
+            Op.SAVE(self.everyone),
+            Op.MARK(self.everyone),
+            *self._steps(1, 0),
+            Op.HALT(),
+        ]
+
     # -- phases ------------------------------------------------------------------------------------
+    def _begin(self) -> list[Instruction]:
+        return [
+            Op.RESET(self.everyone, value=self.raw.threshold // 2),
+            Op.RESET(self.everyone, value=0, static=True),
+            *self._drives([q.name for q in self.network.lif if not self._relays(q.name)]),
+        ]
+
     def _phase(self, phase: Phase) -> list[Instruction]:
         """One loop of steps or, with attention layers, which are evaluated per window, or early exit, one of
         windows.
@@ -280,7 +304,7 @@ class Compiled(Placement):
             out.append(Op.RESET(total, value=0, static=True))
             for part in range(a.heads * a.answer_parts):
                 silent = self._answers(a, part)
-                modes = To(plus=True, minus=a.energy)
+                modes = To(plus=True, minus=a.energy or self.complete)
                 out.append(Op.RELAY(total, values=silent, shift=relay.SHIFTS[0], **modes))
         return out
 
@@ -309,7 +333,13 @@ class Compiled(Placement):
                     continue
                 if isinstance(pre, SelfAttention):
                     for h in range(pre.heads):
-                        drive = Op.DRIVE(self._answers(pre, h), here, tile=self.tile(s, h), signed=True)
+                        drive = Op.DRIVE(
+                            self._answers(pre, h),
+                            here,
+                            tile=self.tile(s, h),
+                            signed=True,
+                            minus=phase.of_minus,
+                        )
                         out += self._through(s, drive)
                     continue
                 retrieval = self.groups[f"{s.pre} retrieval"]
@@ -376,10 +406,10 @@ class Compiled(Placement):
             i
             for a in self.network.self_attention
             for h in range(a.heads)
-            for i in (self._attend_with_energy(a, h, phase) if a.energy else self._attend_head(a, h))
+            for i in (self._attend_with_energy if a.energy else self._attend_head)(a, h, phase)
         ]
 
-    def _attend_head(self, a: SelfAttention, h: int) -> list[Instruction]:
+    def _attend_head(self, a: SelfAttention, h: int, phase: Phase) -> list[Instruction]:
         """Keys and values become weights, then all positions ask at once.
 
         Keys are a kernel of 1 from all positions, as if these were maps, to the maps of a head: STORE writes
@@ -387,10 +417,11 @@ class Compiled(Placement):
         """
         out: list[Instruction] = []
         for part, tile in ((1, self.keys), (2, self.values)):
-            out += [*self._project(a, part * a.heads + h), *self._store(a, tile)]
-        out += [*self._project(a, h), *self._score(a)]
+            out += [*self._project(a, part * a.heads + h, phase), *self._store(a, tile)]
+        out += [*self._project(a, h, phase), *self._score(a)]
         shift = answer_shift(self.network.numerics.fraction, a.gain)
-        return [*out, *self._gather_answers(a, self.values, h, shift, To(plus=True, minus=False))]
+        to = phase.to if self.complete else To(plus=True, minus=False)
+        return [*out, *self._gather_answers(a, self.values, h, shift, to)]
 
     def _attend_with_energy(self, a: SelfAttention, h: int, phase: Phase) -> list[Instruction]:
         """The same with keys as values.  Then keys are answered by queries, with transposed probabilities:
@@ -468,13 +499,13 @@ class Compiled(Placement):
             Op.RELAY(total, values=self._answers(a, part), shift=shift, **to),
         ]
 
-    def _project(self, a: SelfAttention, part: int, phase: Phase | None = None) -> list[Instruction]:
+    def _project(self, a: SelfAttention, part: int, phase: Phase) -> list[Instruction]:
         """Codes of query, key or value of a head at all positions."""
         total = self._attended(a)
         out = [Op.RESET(total, value=0, static=True)]
         for s in self.network.synapses:
             if s.post == a.name:
-                minus = phase is not None and phase.of_minus and not self.network[s.pre].clamped
+                minus = phase.of_minus and not self.network[s.pre].clamped
                 drive = Op.DRIVE(self.groups[s.pre], total, tile=self.tile(s, part), minus=minus)
                 out += self._through(s, drive)
         shift = relay.query_shift(self.network.numerics.fraction)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from equilif_golden.engine.features import OPTIONS, Options, has
+from equilif_golden.engine.features import EVERYTHING, OPTIONS, Options, has
 from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, check_int, short_repr
 
 
@@ -176,6 +177,18 @@ class EngineConfig(Options):
     @property
     def n_weights(self) -> int:
         return self.tiles * self.lanes**2
+
+
+class Unlimited(EngineConfig):
+    """One lane, every option, memories as large as a network needs: for compiled code, not for a device.
+
+    Its programs have all phases, also for networks that are not trained.
+    """
+
+    def __init__(self, numerics: Numerics):
+        sizes = dict.fromkeys(("tiles", "value_groups", "state_groups", "program_words"), sys.maxsize)
+        for name, value in {**sizes, **EVERYTHING, "lanes": 1, "numerics": numerics}.items():
+            object.__setattr__(self, name, value)
 
 
 def _lanes(value: Any) -> int:

@@ -100,7 +100,7 @@ class Scan(NamedTuple):
         return group > 0 and group % (geometry.post if self.i.backwards else geometry.pre) == 0
 
 
-class Walker:
+class WalkerCycles:
     """The walker during a scan, with a waiting event."""
 
     def __init__(self, scan: Scan, config: EngineConfig):
@@ -276,7 +276,7 @@ class Timekeeper:
         if it need not wait for the lanes.
         """
         i = scan.i
-        walker = Walker(scan, self.config)
+        walker = WalkerCycles(scan, self.config)
         learning = i.op == Op.LEARN
         group = 0
         left = i.n_src  # groups that are not done
@@ -317,7 +317,7 @@ class Timekeeper:
     def _buffered_scan(self, scan: Scan, start: int) -> tuple[int, int]:
         """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`."""
         i = scan.i
-        walker = Walker(scan, self.config)
+        walker = WalkerCycles(scan, self.config)
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
         following = 0  # group that is fetched next

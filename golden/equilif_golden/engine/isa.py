@@ -27,7 +27,7 @@ from equilif_golden.blocks import relay, softmax
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.plasticity import GAIN_MAX, SHIFTS
 from equilif_golden.blocks.rate import RATE_SHIFTS
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Unlimited
 from equilif_golden.engine.features import FEATURES
 from equilif_golden.engine.geometry import MAX_STRIDE, SIDE, Geometry
 from equilif_golden.fixed import Raw, check_int, integers
@@ -47,7 +47,7 @@ FIELDS: tuple[tuple[str, int, bool], ...] = (
 )
 WORDS = 3  #: of 32 bits, an instruction
 #: codes of 5 bits have the last one in ``mode``, where the operation of the other four has no mode
-FIFTH = 8
+MODE_BIT = 8
 assert sum(width for _, width, _ in FIELDS) == 32 * WORDS
 
 
@@ -84,14 +84,14 @@ class Op(IntEnum):
         return self & 15
 
     @property
-    def fifth(self) -> int:
+    def mode_bit(self) -> int:
         """Opcode bit 4, stored in the field ``mode``."""
-        return FIFTH * (self >> 4)
+        return MODE_BIT * (self >> 4)
 
     @property
     def modes(self) -> range:
         """Possible values of the field ``mode``."""
-        return range(FIFTH if self.code in _LONGER else 2 * FIFTH)
+        return range(MODE_BIT if self.code in _LONGER else 2 * MODE_BIT)
 
     def __call__(self, *operands: int | Groups, **named: Any) -> Instruction:
         """Operands in the order of :data:`OPERATIONS` or by name, modes by name (true or false).
@@ -264,7 +264,7 @@ class Span:
 class Tiles:
     """An operand that is the first tile of a synapse, which has one for each pair of groups at its ends.
 
-    It is unsigned, in a field that is signed.
+    It is unsigned, in a field that is signed.  Only a program for an Unlimited engine has larger ones.
     """
 
     first: str
@@ -272,10 +272,11 @@ class Tiles:
     memory: Memory = Memory.TILES
 
     def read(self, i: Instruction) -> int:
-        return int(getattr(i, self.first)) & 0xFFFF
+        value = int(getattr(i, self.first))
+        return value + 0x10000 * (value < 0)
 
     def fields(self, value: int) -> dict[str, int]:
-        return {self.first: value - (value >> 15 << 16)}
+        return {self.first: value - 0x10000 * (0x8000 <= value < 0x10000)}
 
     def problem(self, i: Instruction, config: EngineConfig, name: str) -> str | None:
         return self.beyond(i, i.n_src * i.n_dst, config)
@@ -320,14 +321,14 @@ class Mode:
     feature   option of EngineConfig; engines without it ignore the mode
     """
 
-    says: str
+    effect: str
     more: Effects = Effects()
     without: tuple[str, ...] = ()
     feature: str = ""
 
     @property
     def text(self) -> str:
-        return f"{self.says}; ignored by engines without `{self.feature}`" if self.feature else self.says
+        return f"{self.effect}; ignored by engines without `{self.feature}`" if self.feature else self.effect
 
 
 @dataclass(frozen=True)
@@ -614,7 +615,7 @@ OPERATIONS: Mapping[Op, Operation] = {
 }
 
 #: codes of 5 bits, by the operation of the other four
-_LONGER = {Op(op.code): op for op in Op if op.fifth}
+_LONGER = {Op(op.code): op for op in Op if op.mode_bit}
 WALK = frozenset(op for op, o in OPERATIONS.items() if o.kind == Kind.WALK)
 SCAN = frozenset(op for op, o in OPERATIONS.items() if o.kind == Kind.SCAN)
 #: those that go through weights
@@ -688,7 +689,7 @@ class Instruction:
             return self.op.code
         possible = self.op.modes if name == "mode" else field_range(name)
         value = check_int(getattr(self, name), (self.op.name, name), possible[0], possible[-1])
-        return value | self.op.fifth if name == "mode" else value
+        return value | self.op.mode_bit if name == "mode" else value
 
     @classmethod
     def decode(cls, code: int) -> Instruction:
@@ -699,9 +700,9 @@ class Instruction:
             values[name] = value - (1 << width) if signed and value >> (width - 1) else value
             at += width
         op = Op(values["op"])
-        if op in _LONGER and values["mode"] & FIFTH:
+        if op in _LONGER and values["mode"] & MODE_BIT:
             op = _LONGER[op]
-            values["mode"] -= FIFTH
+            values["mode"] -= MODE_BIT
         return cls(**{**values, "op": op})
 
     def problem(self, config: EngineConfig, geometry: Geometry | None = None) -> str | None:
@@ -709,6 +710,8 @@ class Instruction:
 
         ``geometry``: of the CONVOLVE before it, if there is one.
         """
+        if isinstance(config, Unlimited):
+            return None
         try:
             self.encode()
         except ValueError as e:

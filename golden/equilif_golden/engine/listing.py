@@ -203,7 +203,7 @@ def _may_be(operand: Operand) -> str:
 
 def _operation(op: Op) -> str:
     o = OPERATIONS[op]
-    fifth = f" with bit {op.fifth.bit_length() - 1} of `mode` set" if op.fifth else ""
+    fifth = f" with bit {op.mode_bit.bit_length() - 1} of `mode` set" if op.mode_bit else ""
     text = f"Code {op.code}{fifth}, {o.kind}. {o.text}"
     touched = [
         f"{verb} {', '.join(memories)}"

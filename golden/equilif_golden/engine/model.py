@@ -44,7 +44,7 @@ from equilif_golden.engine.isa import (
     rows_of,
 )
 from equilif_golden.engine.memories import memories, skips_unchanged
-from equilif_golden.engine.port import Region, Run, dither_position, readable, updates_at, writable
+from equilif_golden.engine.port import Region, RunResult, dither_position, readable, updates_at, writable
 from equilif_golden.fixed import Fixed, Raw, check_bool, saturate
 
 
@@ -153,7 +153,7 @@ class EngineModel:
 
     def run(
         self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
-    ) -> Run:
+    ) -> RunResult:
         """Run from instruction 0 to HALT.
 
         ``write``: first element and values to write before.  ``read``: first element and number of values to
@@ -181,7 +181,9 @@ class EngineModel:
             self.execute(i)
         values = self.read(Region.VALUE, elements.start, elements.stop - elements.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
-        return Run(self.prediction, self.spikes, self.accesses, time.halt(), activity=counted, values=values)
+        return RunResult(
+            self.prediction, self.spikes, self.accesses, time.halt(), activity=counted, values=values
+        )
 
     def memory(self, name: str) -> Raw:
         """Content of a memory, (groups, P), with the copies of SAVE in the upper half."""

@@ -98,7 +98,7 @@ def _no_values() -> Raw:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunResult:
     """Results of a run."""
 
     #: class: the first output neuron with the largest rate
@@ -120,7 +120,7 @@ class Batch:
     """Results of consecutive runs."""
 
     predictions: Raw  #: (samples,)
-    #: of all of them, as in :class:`Run`
+    #: of all of them, as in :class:`RunResult`
     spikes: int
     accesses: int
     cycles: int
@@ -143,7 +143,7 @@ class Engine(Protocol):
 
     def run(
         self, *, learn: bool, write: tuple[int, Raw] | None = None, read: tuple[int, int] = (0, 0)
-    ) -> Run:
+    ) -> RunResult:
         """Run the program.  Before it, ``write`` values (first element, values); after it, ``read`` values
         (first element, number): over a line these go in the same frames.
         """

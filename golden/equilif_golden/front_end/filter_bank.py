@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from equilif_golden.fixed import Raw, integers
+from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.front_end.log2 import log2
 from equilif_golden.front_end.pdm import HI, LO
 
@@ -74,9 +74,14 @@ class Frames(NamedTuple):
 
 
 class FilterBank:
-    """Filter bank with state: samples in blocks of any length."""
+    """Filter bank with state: samples in blocks of any length.
 
-    def __init__(self) -> None:
+    ``hop``, ``offset``: HOP and OFFSET; tests have a shorter hop, and codes of small sums.
+    """
+
+    def __init__(self, hop: int = HOP, offset: int = OFFSET) -> None:
+        self.hop = check_int(hop, "hop", 2, HOP)
+        self.offset = check_int(offset, "offset", 0, OFFSET)
         self._pending = np.zeros(0, np.int64)  #: less than a hop
         self._state = np.zeros((BANDS, SECTIONS, 2), np.int64)
         self._before = np.zeros(BANDS, np.int64)  #: sums of the last hop
@@ -87,14 +92,14 @@ class FilterBank:
         from equilif_golden.front_end.compiled import filter_hops
 
         pending = np.concatenate([self._pending, integers(samples, "samples", LO, HI)])
-        n = len(pending) // HOP
-        hops = pending[: n * HOP].reshape(n, HOP)
-        self._pending = pending[n * HOP :]
+        n = len(pending) // self.hop
+        hops = pending[: n * self.hop].reshape(n, self.hop)
+        self._pending = pending[n * self.hop :]
         sums = np.zeros((n + 1, BANDS), np.int64)
         sums[0] = self._before
         filter_hops(hops, COEFFICIENTS, self._state, sums[1:], FRACTION, COEFFICIENT_FRACTION)
         self._before = sums[-1]
-        codes = np.clip(log2(sums[1:] + sums[:-1]) - OFFSET, 0, 255)
+        codes = np.clip(log2(sums[1:] + sums[:-1]) - self.offset, 0, 255)
         last = np.concatenate([[self._last], hops[:, -1]])
         self._last = int(last[-1])
         clipped = ((hops == LO) | (hops == HI)).any(axis=1)

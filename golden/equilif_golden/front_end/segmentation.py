@@ -56,7 +56,7 @@ TRIM = 106  #: codes, 40 dB
 RING = 256
 
 
-class State(IntEnum):
+class SegmentationState(IntEnum):
     WAITING = 0
     WORD = 1
     BLOCKED = 2
@@ -96,7 +96,7 @@ class Segmentation:
 
     def reset(self) -> None:
         """Forget all frames."""
-        self.state = State.WAITING
+        self.state = SegmentationState.WAITING
         self.floor = FLOOR << FLOOR_FRACTION
         self._time = 0  #: of the next frame
         self._run = 0  #: loud frames in a row when waiting, else quiet frames in a row
@@ -128,17 +128,17 @@ class Segmentation:
         self._time += 1
         if stuck:
             level = 0
-            if self.state is State.WORD:
+            if self.state is SegmentationState.WORD:
                 return self._block(now, Verdict.STUCK)
         on = max((self.floor >> FLOOR_FRACTION) + ON, LOWEST)
         off = max((self.floor >> FLOOR_FRACTION) + OFF, LOWEST)
-        if self.state is not State.WORD and not stuck:
+        if self.state is not SegmentationState.WORD and not stuck:
             self._follow(level << FLOOR_FRACTION)
-        if self.state is State.WAITING:
+        if self.state is SegmentationState.WAITING:
             self._recent = [*self._recent, (level, clipped)][-PRE - START :]
             self._run = self._run + 1 if level >= on else 0
             if self._run == START:
-                self.state = State.WORD
+                self.state = SegmentationState.WORD
                 self._first = max(now + 1 - START - PRE, self._free)
                 recent = self._recent[-(now + 1 - self._first) :]
                 self._levels = [v for v, _ in recent]
@@ -146,7 +146,7 @@ class Segmentation:
                 self._run = 0
             return None
         self._run = self._run + 1 if level < off else 0
-        if self.state is State.BLOCKED:
+        if self.state is SegmentationState.BLOCKED:
             if self._run == HANG:
                 self._wait(now + 1)
             return None
@@ -163,17 +163,17 @@ class Segmentation:
     def _follow(self, level: int) -> None:
         """Update the floor; ``level`` with its fraction bits."""
         if level > self.floor:
-            self.floor += RISE_BLOCKED if self.state is State.BLOCKED else RISE
+            self.floor += RISE_BLOCKED if self.state is SegmentationState.BLOCKED else RISE
         else:
             self.floor = max(self.floor - FALL, level)
 
     def _block(self, now: int, verdict: Verdict) -> Word:
-        self.state = State.BLOCKED
+        self.state = SegmentationState.BLOCKED
         self._run = 0
         return Word(self._first, now, max(self._levels), now, verdict)
 
     def _wait(self, free: int) -> None:
-        self.state = State.WAITING
+        self.state = SegmentationState.WAITING
         self._run = 0
         self._free = free
         self._recent = []

@@ -93,16 +93,16 @@ class Device:
         self.ran: int | None = None
 
     # -- bytes -------------------------------------------------------------------------------------
-    def packet(self, packet: bytes, *, own: bool = False) -> bytes | None:
+    def packet(self, packet: bytes, *, from_trainer: bool = False) -> bytes | None:
         """Reply to the bytes between two END bytes, without the reply's SLIP; None for an empty packet.
-        ``own``: it is from the trainer.
+        ``from_trainer``: whether it is from the trainer.
         """
         if not packet:
             return None
         frame, bad = unslip(packet)
-        return self.reply(frame, bad=bad, own=own)
+        return self.reply(frame, bad=bad, from_trainer=from_trainer)
 
-    def reply(self, frame: bytes, *, bad: bool = False, own: bool = False) -> bytes:
+    def reply(self, frame: bytes, *, bad: bool = False, from_trainer: bool = False) -> bytes:
         """Reply to an unescaped frame; ``bad``: SLIP or the UART saw an error in it."""
         sequence = frame[1] if len(frame) > 1 else 0
         try:
@@ -114,9 +114,9 @@ class Device:
             if command not in list(Command) or command == Command.ERASE and not self.flash:
                 raise Refusal(Status.UNKNOWN_COMMAND)
             # only a host repeats commands
-            repeated = command == Command.RUN and sequence == self.ran and not own
-            answer = self._execute(Command(command), payload, repeated=repeated, own=own)
-            self.ran = sequence if command == Command.RUN and not own else None
+            repeated = command == Command.RUN and sequence == self.ran and not from_trainer
+            answer = self._execute(Command(command), payload, repeated=repeated, from_trainer=from_trainer)
+            self.ran = sequence if command == Command.RUN and not from_trainer else None
             return seal(Status.OK, sequence, answer)
         except FrameError as e:
             return seal(e.status, sequence)
@@ -125,7 +125,7 @@ class Device:
 
     def recorded(self, packet: bytes, sequence: int) -> bytes | None:
         """The WRITE that restores the result of this READ of the trainer; None for others and if rejected."""
-        reply = self.packet(packet, own=True)
+        reply = self.packet(packet, from_trainer=True)
         if reply is None or reply[0] != Status.OK:
             return None
         command, _, payload = unseal(unslip(packet)[0])
@@ -134,7 +134,7 @@ class Device:
         return seal(Command.WRITE, sequence, payload[: WRITE_HEADER.size] + reply[2:-CRC_BYTES])
 
     # -- commands ----------------------------------------------------------------------------------
-    def _execute(self, command: Command, payload: bytes, *, repeated: bool, own: bool) -> bytes:
+    def _execute(self, command: Command, payload: bytes, *, repeated: bool, from_trainer: bool) -> bytes:
         n = len(payload)
         fits = {
             Command.IDENTIFY: n == 0,
@@ -146,32 +146,32 @@ class Device:
         }
         if not fits[command]:
             raise Refusal(Status.BAD_LENGTH)
-        if command in (Command.LOAD, Command.RUN) and self._trainer_active and not own:
+        if command in (Command.LOAD, Command.RUN) and self._trainer_active and not from_trainer:
             raise Refusal(Status.BUSY)
         match command:
             case Command.IDENTIFY:
                 return self.identity.pack()
             case Command.LOAD:
                 self._load(payload)
-                self._changed(own=own)
+                self._changed(from_trainer=from_trainer)
                 return b""
             case Command.WRITE:
                 region, address = WRITE_HEADER.unpack_from(payload)
-                self._check(region, own=own)
+                self._check(region, from_trainer=from_trainer)
                 self._write(region, address, payload[WRITE_HEADER.size :])
                 if region not in OWN_BYTES:
-                    self._changed(own=own)
+                    self._changed(from_trainer=from_trainer)
                 return b""
             case Command.READ:
                 region, address, count = READ_HEADER.unpack(payload)
-                self._check(region, own=own)
+                self._check(region, from_trainer=from_trainer)
                 self._require(region, address, count)
                 return self._read(region, address, count)
             case Command.RUN:
-                return self._run(payload, repeated=repeated, own=own)
+                return self._run(payload, repeated=repeated, from_trainer=from_trainer)
             case Command.ERASE:
                 region, address = ERASE_HEADER.unpack(payload)
-                self._erase(region, address, own=own)
+                self._erase(region, address, from_trainer=from_trainer)
                 return b""
 
     @property
@@ -179,29 +179,29 @@ class Device:
         """Whether the trainer is active."""
         return self.trainer is not None and self.trainer.busy
 
-    def _check(self, region: int, *, own: bool) -> None:
+    def _check(self, region: int, *, from_trainer: bool) -> None:
         """Refusal for an unknown region, or one that the trainer uses."""
         if region not in READ_BYTES and not (self.flash and region in OWN_BYTES):
             raise Refusal(Status.BAD_REGION)
-        if self._trainer_active and region != TRAINER and (region == FLASH or not own):
+        if self._trainer_active and region != TRAINER and (region == FLASH or not from_trainer):
             raise Refusal(Status.BUSY)
 
-    def _changed(self, *, own: bool) -> None:
-        """Note a change of the engine by the trainer (``own``) or by a host."""
-        if self.trainer is not None and not own:
+    def _changed(self, *, from_trainer: bool) -> None:
+        """Note a change of the engine by the trainer or by a host."""
+        if self.trainer is not None and not from_trainer:
             self.trainer.invalidate()
 
-    def _erase(self, region: int, address: int, *, own: bool) -> None:
+    def _erase(self, region: int, address: int, *, from_trainer: bool) -> None:
         if region != FLASH:
             raise Refusal(Status.BAD_REGION)
-        self._check(region, own=own)
+        self._check(region, from_trainer=from_trainer)
         self._require(region, address, 1)
         if address % BLOCK:
             raise Refusal(Status.BAD_ADDRESS)
         assert self.flash is not None
         self.flash.erase(address // BLOCK)
 
-    def _run(self, payload: bytes, *, repeated: bool, own: bool) -> bytes:
+    def _run(self, payload: bytes, *, repeated: bool, from_trainer: bool) -> bytes:
         flags, read_address, count, address = RUN_HEADER.unpack_from(payload)
         if not self.engine.program:
             raise Refusal(Status.NO_PROGRAM)
@@ -211,10 +211,10 @@ class Device:
         data = payload[RUN_HEADER.size :]
         samples, complete = unpack(data) if flags & PACKED else ([data], True)
         room = max(0, self._size(Region.VALUE, written=True) - address)
-        if own:  # values of the trainer are written as they are read, up to an error
+        if from_trainer:  # values of the trainer are written as they are read, up to an error
             self._write(Region.VALUE, address, samples[0][:room])
         # in the order of the frame
-        allowed = 1 if own else self.identity.max_samples
+        allowed = 1 if from_trainer else self.identity.max_samples
         for values in samples[:allowed]:
             self._require(Region.VALUE, address, len(values))
         if not complete or len(samples) > allowed:
@@ -231,7 +231,7 @@ class Device:
                 )
                 self.totals = cycles, spikes, accesses
             if flags & LEARN:
-                self._changed(own=own)
+                self._changed(from_trainer=from_trainer)
         return (
             b"".join(map(PREDICTION.pack, self.predictions))
             + TOTALS.pack(*self.totals)

@@ -23,7 +23,7 @@ VERSION = 3
 OFFSET_BITS = 8  #: of a byte offset
 
 
-class Access(StrEnum):
+class RegisterAccess(StrEnum):
     READ = "read"
     WRITE = "write"  #: reading it is an error
     BOTH = "read, write"
@@ -44,17 +44,17 @@ class Field:
 class Register:
     name: str
     offset: int
-    access: Access
+    access: RegisterAccess
     text: str
     fields: tuple[Field, ...] = ()
 
     @property
     def readable(self) -> bool:
-        return self.access != Access.WRITE
+        return self.access != RegisterAccess.WRITE
 
     @property
     def writable(self) -> bool:
-        return self.access != Access.READ
+        return self.access != RegisterAccess.READ
 
     def field(self, name: str) -> Field:
         return next(f for f in self.fields if f.name == name)
@@ -73,11 +73,11 @@ class Register:
 
 
 _REGISTERS = (
-    Register("ID", 0x00, Access.READ, f'0x{MAGIC:08X}, "EQLF" in bytes: identifies an engine'),
+    Register("ID", 0x00, RegisterAccess.READ, f'0x{MAGIC:08X}, "EQLF" in bytes: identifies an engine'),
     Register(
         "VERSION",
         0x04,
-        Access.READ,
+        RegisterAccess.READ,
         "map version, lanes and options of the engine",
         (
             Field("MAP", 0, 8, f"version of this map, {VERSION}"),
@@ -88,7 +88,7 @@ _REGISTERS = (
     Register(
         "NUMERICS",
         0x08,
-        Access.READ,
+        RegisterAccess.READ,
         "number formats, in bits",
         (
             Field("WEIGHT", 0, 8, "width of a weight"),
@@ -97,23 +97,23 @@ _REGISTERS = (
             Field("CHARGE", 24, 8, "width of charges"),
         ),
     ),
-    Register("TILES", 0x0C, Access.READ, "tiles of P x P weights"),
+    Register("TILES", 0x0C, RegisterAccess.READ, "tiles of P x P weights"),
     Register(
         "GROUPS",
         0x10,
-        Access.READ,
+        RegisterAccess.READ,
         "groups of P neurons",
         (
             Field("VALUES", 0, 16, "groups with values"),
             Field("STATES", 16, 16, "groups with membranes"),
         ),
     ),
-    Register("PROGRAM_WORDS", 0x14, Access.READ, "32-bit words of program memory"),
-    Register("BUILD", 0x18, Access.READ, "build id, chosen by the integrator"),
+    Register("PROGRAM_WORDS", 0x14, RegisterAccess.READ, "32-bit words of program memory"),
+    Register("BUILD", 0x18, RegisterAccess.READ, "build id, chosen by the integrator"),
     Register(
         "CONTROL",
         0x20,
-        Access.WRITE,
+        RegisterAccess.WRITE,
         "start a run; an error during a run or without a program",
         (
             Field("START", 0, 1, "run the program; writing 0 has no effect"),
@@ -123,7 +123,7 @@ _REGISTERS = (
     Register(
         "STATUS",
         0x24,
-        Access.CLEAR,
+        RegisterAccess.CLEAR,
         "state of the engine; writing 1 clears a bit",
         (
             Field("DONE", 0, 1, "a run has ended since this bit was cleared or the last run started"),
@@ -141,35 +141,35 @@ _REGISTERS = (
     Register(
         "INTERRUPT",
         0x28,
-        Access.BOTH,
+        RegisterAccess.BOTH,
         "enable of the interrupt output `irq`",
         (Field("DONE", 0, 1, "`irq` follows STATUS.DONE"),),
     ),
     Register(
         "LOAD",
         0x2C,
-        Access.WRITE,
+        RegisterAccess.WRITE,
         "number of staged instructions to check and load as the program; an error if one is invalid, "
         "and the previous program remains loaded",
     ),
     Register(
         "REJECTED",
         0x30,
-        Access.READ,
+        RegisterAccess.READ,
         "after a failed LOAD: first invalid instruction, or their number if only the end is invalid; a LOAD "
         "that succeeds keeps it",
     ),
     Register(
         "REGION",
         0x34,
-        Access.BOTH,
+        RegisterAccess.BOTH,
         "memory accessed by DATA and the stream: 0 weights, 1 values, 2 staged program, 3 dither counter; an "
         "error for a larger number",
     ),
     Register(
         "ADDRESS",
         0x38,
-        Access.BOTH,
+        RegisterAccess.BOTH,
         "element in the region; incremented by every access to DATA and every element of the stream. "
         "A packet of the stream starts at the last written address; an error from the power of two on that "
         "holds the largest region",
@@ -177,13 +177,13 @@ _REGISTERS = (
     Register(
         "DATA",
         0x3C,
-        Access.BOTH,
+        RegisterAccess.BOTH,
         "element at ADDRESS, see below; an error outside the region and during a run",
     ),
     Register(
         "STREAM",
         0x40,
-        Access.BOTH,
+        RegisterAccess.BOTH,
         "action after a packet of the stream",
         (
             Field(
@@ -195,15 +195,17 @@ _REGISTERS = (
             Field("LEARN", 1, 1, "with learning"),
         ),
     ),
-    Register("PREDICTION", 0x60, Access.READ, "prediction of the last run, by ARGMAX"),
-    Register("CYCLES", 0x64, Access.READ, "clock cycles of the last run, or of the present run so far"),
-    Register("SPIKES", 0x68, Access.READ, "spikes of LIF neurons in the run"),
-    Register("ACCESSES", 0x6C, Access.READ, "words of P weights read in the run"),
+    Register("PREDICTION", 0x60, RegisterAccess.READ, "prediction of the last run, by ARGMAX"),
+    Register(
+        "CYCLES", 0x64, RegisterAccess.READ, "clock cycles of the last run, or of the present run so far"
+    ),
+    Register("SPIKES", 0x68, RegisterAccess.READ, "spikes of LIF neurons in the run"),
+    Register("ACCESSES", 0x6C, RegisterAccess.READ, "words of P weights read in the run"),
     *(
         Register(
             name.upper(),
             0x70 + 4 * k,
-            Access.READ,
+            RegisterAccess.READ,
             f"{name.replace('_', ' ')} of the run, in words of P lanes",
         )
         for k, name in enumerate(NAMES)

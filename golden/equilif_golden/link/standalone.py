@@ -54,7 +54,7 @@ OWNER_BITS = 16
 NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list that begins there is empty
 
 
-class Phase(IntEnum):
+class TrainerPhase(IntEnum):
     """State of the trainer."""
 
     IDLE = 0
@@ -108,7 +108,7 @@ REGISTER_BYTES = 4
 
 
 @dataclass
-class Registers:
+class TrainerRegisters:
     """Registers of the standalone trainer.
 
     run         train while epochs are left; 0 stops after the present frame
@@ -129,7 +129,7 @@ class Registers:
     owner       number of the upload, from its content; 0: none.  A different one invalidates the network in
                 the engine
     phase, fault
-                :class:`Phase`, :class:`Fault`
+                :class:`TrainerPhase`, :class:`Fault`
     valid       the engine holds the network of the upload, restored from a slot and trained since
     chip        JEDEC identification of the flash: manufacturer, type, log2 of its bytes
     replay, rounds
@@ -155,7 +155,7 @@ class Registers:
     hits: int = 0
     spikes: int = 0
     owner: int = 0
-    phase: int = Phase.IDLE
+    phase: int = TrainerPhase.IDLE
     fault: int = Fault.NONE
     valid: int = 0
     chip: int = 0
@@ -185,7 +185,7 @@ class Registers:
         return b"".join(struct.pack("<I", self.element(n)) for n in range(len(REGISTERS)))
 
     @classmethod
-    def unpack(cls, data: bytes) -> Registers:
+    def unpack(cls, data: bytes) -> TrainerRegisters:
         """Unpack all elements in their reading order."""
         out = cls()
         for n, (word,) in enumerate(struct.iter_unpack("<I", data)):
@@ -241,7 +241,7 @@ class Stop(Exception):
 class Carrier(Protocol):
     """Executor of the trainer's frames: equilif_golden.link.device.Device."""
 
-    def packet(self, packet: bytes, *, own: bool = False) -> bytes | None: ...
+    def packet(self, packet: bytes, *, from_trainer: bool = False) -> bytes | None: ...
     def recorded(self, packet: bytes, sequence: int) -> bytes | None: ...
 
 
@@ -253,7 +253,7 @@ class StandaloneTrainer:
     def __init__(self, device: Carrier, flash: Flash, config: EngineConfig, *, lessons: bool = False):
         self.device = device
         self.flash = flash
-        self.registers = Registers(phase=Phase.BOOT, chip=flash.chip)
+        self.registers = TrainerRegisters(phase=TrainerPhase.BOOT, chip=flash.chip)
         self.slot_bytes = slot_blocks(config) * BLOCK
         self.lessons = lessons
         self._replays = 0  #: stored samples that this lesson still has to learn
@@ -321,7 +321,7 @@ class StandaloneTrainer:
             self.registers.save = 0
             self._replays = 0
         self._working = None
-        self.registers.phase = Phase.IDLE
+        self.registers.phase = TrainerPhase.IDLE
         return True
 
     def work(self) -> None:
@@ -332,7 +332,7 @@ class StandaloneTrainer:
     def _boot(self) -> Iterator[None]:
         """The newer whole slot counts.  It is played a second time when the other was played after it."""
         r = self.registers
-        r.phase = Phase.BOOT
+        r.phase = TrainerPhase.BOOT
         r.boot = 0
         r.valid = 0
         whole0 = yield from self._slot(0)
@@ -359,13 +359,13 @@ class StandaloneTrainer:
             elif not self._replays and (not r.run or r.epoch == r.epochs):
                 return
             elif not started:
-                r.phase = Phase.LEARN
+                r.phase = TrainerPhase.LEARN
                 yield from self._list(r.programs * BLOCK + r.epoch * LIST_BYTES)
                 started = True
                 if not r.turn:
                     r.seen = r.hits = r.spikes = 0
             else:
-                r.phase = Phase.LEARN
+                r.phase = TrainerPhase.LEARN
                 yield from self._turn()
                 started = r.turn > 0
 
@@ -411,7 +411,7 @@ class StandaloneTrainer:
 
     def _play(self, packet: bytes) -> tuple[int, int, bytes, bytes]:
         """A frame carried out: command, sequence and payload, and the reply; Stop when it is refused."""
-        reply = self.device.packet(packet, own=True)
+        reply = self.device.packet(packet, from_trainer=True)
         if reply is None or reply[0] != Status.OK:
             raise Stop(Fault.REFUSED)
         return *unseal(unslip(packet)[0]), reply
@@ -463,7 +463,7 @@ class StandaloneTrainer:
         byte comes to it.
         """
         r = self.registers
-        r.phase = Phase.SAVE
+        r.phase = TrainerPhase.SAVE
         r.generation = r.generation + 1 & 0xFF
         first = (r.generation & 1) * self.slot_bytes
         at = 0

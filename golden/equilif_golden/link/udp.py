@@ -7,7 +7,8 @@ the host numbers its datagrams in the order of sending, and the device ignores e
 last one it accepted.  A datagram of the device carries the number of the last one that it accepted.  The
 answer to an ignored datagram is this number and no bytes; a new host continues from it.
 
-:class:`Endpoint` is the model of the device, equilif_hdl.link.udp.UdpLine; :class:`Numbers` is the host.
+:class:`Endpoint` is the model of the device, equilif_hdl.link.udp.UdpLine;
+:class:`DatagramNumbers` is the host.
 """
 
 from __future__ import annotations
@@ -161,10 +162,10 @@ def opened(frame: bytes) -> tuple[Station, Station, bytes] | None:
 class Endpoint:
     """Model of the device's side, a frame at a time.
 
-    ``own``: its addresses.  ``last``: number of the last accepted datagram.  ``peer``: its sender.
+    ``station``: its addresses.  ``last``: number of the last accepted datagram.  ``peer``: its sender.
     """
 
-    own: Station
+    station: Station
     last: int = 0
     peer: Station | None = None
 
@@ -175,17 +176,17 @@ class Endpoint:
             return nothing
         target, mac, kind = ETHERNET.unpack_from(frame)
         packet = frame[ETHERNET.size : -FCS_BYTES]
-        if mac[0] & 1 or target not in (self.own.mac, BROADCAST):
+        if mac[0] & 1 or target not in (self.station.mac, BROADCAST):
             return nothing
         if kind == ETHERTYPE_ARP:
             *head, operation, sender, ip, _, wanted = ARP.unpack_from(packet)
-            if (*head, operation) != (*ARP_HEAD, ARP_REQUEST) or wanted != self.own.ip or sender[0] & 1:
+            if (*head, operation) != (*ARP_HEAD, ARP_REQUEST) or wanted != self.station.ip or sender[0] & 1:
                 return nothing
-            return b"", arp(ARP_REPLY, self.own, Station(sender, ip), sender)
-        if kind != ETHERTYPE_IP or target != self.own.mac:
+            return b"", arp(ARP_REPLY, self.station, Station(sender, ip), sender)
+        if kind != ETHERTYPE_IP or target != self.station.mac:
             return nothing
         version, _, length, _, fragment, _, protocol, _, ip, wanted = IP.unpack_from(packet)
-        if version != VERSION_IHL or fragment & ~DONT_FRAGMENT or wanted != self.own.ip:
+        if version != VERSION_IHL or fragment & ~DONT_FRAGMENT or wanted != self.station.ip:
             return nothing
         if not MIN_LENGTH <= length <= min(MAX_LENGTH, len(packet)) or checksum(packet[: IP.size]):
             return nothing
@@ -195,14 +196,14 @@ class Endpoint:
         if protocol != UDP_PROTOCOL:
             return nothing
         source, port, size, _ = UDP.unpack_from(content)
-        if port != self.own.port or size != len(content):
+        if port != self.station.port or size != len(content):
             return nothing
         sender = Station(mac, ip, source)
         number = number_of(content[UDP.size :])
         if number is None:
             return nothing
         if not newer(number, self.last):
-            return b"", datagram(self.own, sender, header(self.last))
+            return b"", datagram(self.station, sender, header(self.last))
         self.last, self.peer = number, sender
         return content[UDP.size + HEADER.size :], None
 
@@ -216,7 +217,7 @@ class Endpoint:
         while line:
             end = line.index(END) + 1
             data, line = line[: min(end, REPLY_BYTES)], line[min(end, REPLY_BYTES) :]
-            frames.append(datagram(self.own, self.peer, header(self.last) + data))
+            frames.append(datagram(self.station, self.peer, header(self.last) + data))
         return frames
 
     def _echoed(self, sender: Station, content: bytes) -> bytes:
@@ -224,7 +225,7 @@ class Endpoint:
         check = int.from_bytes(content[2:4], "big") + (ECHO_REQUEST << 8)
         check = (check & 0xFFFF) + (check >> 16)
         reply = bytes((ECHO_REPLY, 0)) + check.to_bytes(2, "big") + content[4:]
-        return ip_frame(self.own, sender, ICMP, reply)
+        return ip_frame(self.station, sender, ICMP, reply)
 
 
 class TakenOver(OSError):
@@ -232,7 +233,7 @@ class TakenOver(OSError):
 
 
 @dataclass
-class Numbers:
+class DatagramNumbers:
     """The host's side: numbers its datagrams, and recognises those of the device that may answer.
 
     ``number``: of the last datagram.  ``answered``: the device has sent bytes to this host.

@@ -105,8 +105,8 @@ class Pass:
     loss: float  #: mean
     hits: int  #: samples predicted correctly before their update
     samples: int
-    there: float  #: evaluations of f per batch, to the fixed point
-    back: float  #: the same for the adjoint
+    forward: float  #: evaluations of f per batch, to the fixed point
+    adjoint: float  #: the same for the adjoint
     settled: float  #: fraction of samples within the tolerance
 
 
@@ -118,8 +118,8 @@ class _Sums:
     hits: float = 0
     samples: float = 0
     settled: float = 0.0  #: samples
-    there: float = 0
-    back: float = 0
+    forward: float = 0
+    adjoint: float = 0
     batches: float = 0
 
     def over(self, distributed: Distributed, on: torch.device) -> _Sums:
@@ -274,18 +274,20 @@ class Trainer:
             loss=sums.loss / max(1, sums.samples),
             hits=int(sums.hits),
             samples=int(sums.samples),
-            there=sums.there / max(1, sums.batches),
-            back=sums.back / max(1, sums.batches),
+            forward=sums.forward / max(1, sums.batches),
+            adjoint=sums.adjoint / max(1, sums.batches),
             settled=sums.settled / max(1, sums.samples),
         )
 
     def _centred(self, centres: Mapping[str, float]) -> list[tuple[Tensor, Tensor, float]]:
-        """Weights, the bias that all positions of their population share, and their centre."""
+        """Weights, the bias that all positions of their population share, and their centre; none without a
+        bias.
+        """
         found = []
         for name, centre in centres.items():
             post = name.partition("-")[2]
-            bias = next(b for n, b in self.model.w.items() if n.endswith(f"-{post}") and len(b) == 1)
-            found.append((self.model.w[name], bias, centre))
+            shared = [b for n, b in self.model.w.items() if n.endswith(f"-{post}") and len(b) == 1]
+            found += [(self.model.w[name], bias, centre) for bias in shared[:1]]
         return found
 
     def step(
@@ -330,8 +332,8 @@ class Trainer:
         sums.loss += float(loss.detach().sum())
         sums.hits += int((drive.argmax(1) == y).sum())
         sums.samples += len(y)
-        sums.there += there.iterations if there else 0
-        sums.back += back.iterations if back else 0
+        sums.forward += there.iterations if there else 0
+        sums.adjoint += back.iterations if back else 0
         sums.settled += there.settled * len(y) if there else 0
         sums.batches += 1
 

@@ -24,7 +24,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.features import has
 from equilif_golden.engine.isa import (
     FIELDS,
-    FIFTH,
+    MODE_BIT,
     OPERATIONS,
     WORDS,
     Memory,
@@ -131,13 +131,13 @@ class Checker(wiring.Component):
             code for code, o in self.operations.items() if o.modes_need and not has(self.config, o.modes_need)
         ]
         missing = OPERATIONS.keys() - self.operations.keys()
-        absent = [code for code in missing if not code.fifth]
+        absent = [code for code in missing if not code.mode_bit]
         # the fifth bit of a missing operation is a mode bit of the operation with the same low four bits
-        longer = [Op(code.code) for code in missing if code.fifth]
+        longer = [Op(code.code) for code in missing if code.mode_bit]
         return (
             among(op, *absent)
             | among(op, *plain) & (mode != 0)
-            | among(op, *longer) & mode[FIFTH.bit_length() - 1]
+            | among(op, *longer) & mode[MODE_BIT.bit_length() - 1]
         )
 
     def _spans(self, first: str) -> dict[Op, Span]:
@@ -154,6 +154,21 @@ class Checker(wiring.Component):
         values = [code for code, span in spans.items() if span.memory == Memory.VALUES]
         return Mux(among(op, *values), self.config.value_groups, self.config.state_groups)
 
+    def _wrong_operation(
+        self, op: Value, first: data.View[data.StructLayout], depth: Value
+    ) -> tuple[Value, Value]:
+        """Whether word 0 is wrong after ``depth`` open loops; open loops after it."""
+        repeat = among(op, Op.REPEAT)
+        next_ = among(op, Op.NEXT)
+        wrong = (
+            (self.index == self.max_instructions)
+            | repeat & (depth == self.config.loops)
+            | next_ & (depth == 0)
+            | self._lacking(op, first.mode)
+            | self._wrong_number(op, first)
+        )
+        return wrong, depth + repeat - next_
+
     # ----------------------------------------------------------------------------------------------
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -166,30 +181,16 @@ class Checker(wiring.Component):
         code: Value = first.op
         geometry = GeometryChecker(self.config) if self.config.convolution else None
         if geometry:
-            code = Cat(code, among(code, Op(Op.CONVOLVE.code)) & first.mode[FIFTH.bit_length() - 1])
+            code = Cat(code, among(code, Op(Op.CONVOLVE.code)) & first.mode[MODE_BIT.bit_length() - 1])
         part = Signal(range(WORDS))  # index of the word in its instruction
         op = Signal(len(code))
         src = Signal(WIDTHS["src"])
         tile = Signal(WIDTHS["operand"])
         depth = Signal(range(self.config.loops + 1))  # open loops
         halts = Signal()  # the last instruction is an unconditional HALT
-        m.d.comb += self.closed.eq(halts & (depth == 0))
-
-        # one adder and one comparator, shared by all spans: `total` is compared with `size` a cycle later
-        base = Signal(WIDTHS["operand"])
-        n = Signal(WIDTHS["n_dst"])
-        size = Signal(max(self.config.tiles, self.config.value_groups).bit_length())
-        total = Signal(17)
-        summed = Signal()  # `total` is the sum of this span
-        outside = Signal()
         left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add
-        m.d.comb += outside.eq((total > size) | (n == 0))
-        m.d.sync += summed.eq(0)
-
-        def add(start: Value, count: Value, limit: Value | int) -> None:
-            m.d.comb += [self.busy.eq(1), base.eq(start), n.eq(count), size.eq(limit)]
-            with m.If(~summed):
-                m.d.sync += [total.eq(base + n), summed.eq(1)]
+        m.d.comb += self.closed.eq(halts & (depth == 0))
+        span = _SpanSum(m, self.config, self.busy)
 
         def refuse() -> None:
             m.d.sync += self.fault.eq(1)
@@ -201,22 +202,14 @@ class Checker(wiring.Component):
                     m.d.sync += part.eq(part + 1)
                     with m.Switch(part):
                         with m.Case(0):
-                            repeat = among(code, Op.REPEAT)
-                            next_ = among(code, Op.NEXT)
-                            wrong = (
-                                (self.index == self.max_instructions)
-                                | repeat & (depth == self.config.loops)
-                                | next_ & (depth == 0)
-                                | self._lacking(code, first.mode)
-                                | self._wrong_number(code, first)
-                            )
+                            wrong, loops = self._wrong_operation(code, first, depth)
                             if geometry:
                                 wrong = wrong | geometry.convolved & ~among(code, *synaptic)
                             m.d.sync += [
                                 self.fault.eq(wrong),
                                 op.eq(code),
                                 src.eq(first.src),
-                                depth.eq(depth + repeat - next_),
+                                depth.eq(loops),
                                 halts.eq(among(code, Op.HALT) & (first.mode == 0)),
                             ]
                         with m.Case(1):
@@ -234,19 +227,19 @@ class Checker(wiring.Component):
                             with m.Else():
                                 m.d.sync += self.index.eq(self.index + 1)
             with m.State("DESTINATION"):
-                add(third.dst, third.n_dst, self._size(op, destinations))
-                with m.If(summed):
-                    with m.If(outside & among(op, *destinations)):
+                span.add(third.dst, third.n_dst, self._size(op, destinations))
+                with m.If(span.summed):
+                    with m.If(span.outside & among(op, *destinations)):
                         refuse()
                     with m.Elif(among(op, *sources)):
                         m.next = "SOURCE"
                     with m.Else():
                         m.next = "GOOD"
             with m.State("SOURCE"):
-                add(src, Mux(among(op, *walked), third.n_dst, third.n_src), self._size(op, sources))
-                with m.If(summed):
-                    m.d.sync += [left.eq(third.n_src), total.eq(tile)]
-                    with m.If(outside):
+                span.add(src, Mux(among(op, *walked), third.n_dst, third.n_src), self._size(op, sources))
+                with m.If(span.summed):
+                    m.d.sync += [left.eq(third.n_src), span.total.eq(tile)]
+                    with m.If(span.outside):
                         refuse()
                     if geometry:
                         with m.Elif(geometry.convolved):
@@ -256,10 +249,10 @@ class Checker(wiring.Component):
                     with m.Else():
                         m.next = "GOOD"
             with m.State("TILES"):
-                add(total, third.n_dst, self.config.tiles)
-                with m.If(summed):
+                span.add(span.total, third.n_dst, self.config.tiles)
+                with m.If(span.summed):
                     m.d.sync += left.eq(left - 1)
-                    with m.If(outside):
+                    with m.If(span.outside):
                         refuse()
                     with m.Elif(left == 1):
                         m.next = "GOOD"
@@ -287,6 +280,27 @@ class Checker(wiring.Component):
                 geometry.tile.eq(tile),
             ]
         return m
+
+
+class _SpanSum:
+    """Adder and comparator, shared by all spans: ``total`` is compared with the size a cycle later."""
+
+    def __init__(self, m: Module, config: EngineConfig, busy: Signal):
+        self._m, self._busy = m, busy
+        self.base = Signal(WIDTHS["operand"])
+        self.n = Signal(WIDTHS["n_dst"])
+        self.size = Signal(max(config.tiles, config.value_groups).bit_length())
+        self.total = Signal(17)
+        self.summed = Signal()  #: ``total`` is the sum of this span
+        self.outside = Signal()
+        m.d.comb += self.outside.eq((self.total > self.size) | (self.n == 0))
+        m.d.sync += self.summed.eq(0)
+
+    def add(self, first: Value, n: Value, size: Value | int) -> None:
+        """Compare the end of a span with the size of its memory."""
+        self._m.d.comb += [self._busy.eq(1), self.base.eq(first), self.n.eq(n), self.size.eq(size)]
+        with self._m.If(~self.summed):
+            self._m.d.sync += [self.total.eq(self.base + self.n), self.summed.eq(1)]
 
 
 class GeometryChecker(wiring.Component):

@@ -55,7 +55,7 @@ def has_mode(ins: Instruction, bit: int) -> Value:
 
 def convolves(ins: Instruction) -> Value:
     """The instruction is CONVOLVE, in an engine with ``convolution``."""
-    return (ins.op == Op.CONVOLVE.code) & has_mode(ins, Op.CONVOLVE.fifth)
+    return (ins.op == Op.CONVOLVE.code) & has_mode(ins, Op.CONVOLVE.mode_bit)
 
 
 def by_column(ins: Instruction, config: EngineConfig) -> Value:
@@ -134,7 +134,7 @@ def event(config: EngineConfig) -> Layout[Event]:
     )
 
 
-class Command(Fields):
+class LaneCommand(Fields):
     """A view of :func:`command`."""
 
     op: Value
@@ -151,7 +151,7 @@ class Command(Fields):
     static: Value
 
 
-def command(config: EngineConfig) -> Layout[Command]:
+def command(config: EngineConfig) -> Layout[LaneCommand]:
     """Command of the lanes: one destination group in one cycle.
 
     ``rounded``: products are rounded to the nearest.  With ``errors``: ``static``, a NUDGE of B.

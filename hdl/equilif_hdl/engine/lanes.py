@@ -40,7 +40,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, SoftmaxMode
 from equilif_hdl.blocks.softmax import Softmax
 from equilif_hdl.engine.control import Control
-from equilif_hdl.engine.isa import INSTRUCTION, Command, Instruction, command, has_mode, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, LaneCommand, command, has_mode, is_one_of
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
 from equilif_hdl.engine.stages import LaneStatus, Stages, lane_status
@@ -78,7 +78,7 @@ class Lanes(wiring.Component):
     """
 
     valid: Signal
-    i: Command
+    i: LaneCommand
     instruction: Instruction
     empty: Signal
     draining: Signal

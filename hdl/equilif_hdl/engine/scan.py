@@ -422,23 +422,15 @@ class BufferedScan:
         values = scanner.with_targets(nonzero_before & can_change, next_place)
         m.d.comb += load_mask.eq(Mux(scanner.spiking, spikes, values))
         any_lane = Mux(scanner.spiking, any_spike, values.any()) if flagged else load_mask.any()
+
+        def set_pending(mask: Value, any_set: Value) -> list[Assign]:
+            return [pending.eq(mask), lowest.eq(_lowest(mask)), present.eq(any_set), more.eq(_several(mask))]
+
         with m.If(sends):
-            m.d.sync += [
-                pending.eq(rest),
-                lowest.eq(_lowest(rest)),
-                present.eq(more),
-                more.eq(_several(rest)),
-            ]
+            m.d.sync += set_pending(rest, more)
         with m.If(load):
-            m.d.sync += [
-                pending.eq(load_mask),
-                lowest.eq(_lowest(load_mask)),
-                present.eq(any_lane),
-                more.eq(_several(load_mask)),
-                place.eq(next_place),
-                plus.eq(memory.plus),
-                minus.eq(memory.minus),
-            ]
+            m.d.sync += set_pending(load_mask, any_lane)
+            m.d.sync += [place.eq(next_place), plus.eq(memory.plus), minus.eq(memory.minus)]
         new_position = load & next_place.new_position if scanner.config.convolution else Const(0)
         return Group(
             place,

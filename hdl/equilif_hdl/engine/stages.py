@@ -26,7 +26,7 @@ from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
-from equilif_hdl.engine.isa import Command, Instruction, command, is_one_of
+from equilif_hdl.engine.isa import Instruction, LaneCommand, command, is_one_of
 from equilif_hdl.engine.walk import times_gain
 from equilif_hdl.typed import Interface, signal_of
 
@@ -146,7 +146,7 @@ class Stages(Elaboratable):
         See equilif_hdl.engine.dispatch.
     """
 
-    def __init__(self, config: EngineConfig, valid: Value, i: Command, instruction: Instruction):
+    def __init__(self, config: EngineConfig, valid: Value, i: LaneCommand, instruction: Instruction):
         self.config = config
         self.timing = Timing(config)
         self.instruction = instruction
@@ -157,7 +157,7 @@ class Stages(Elaboratable):
         self.spikes_ready = Signal()
         first = -self.timing.lead
         last = self.timing.last
-        self.commands: dict[int, Command] = {first: i}
+        self.commands: dict[int, LaneCommand] = {first: i}
         for stage in range(first + 1, 1):
             self.commands[stage] = signal_of(
                 command(config), name=f"command_{-stage}_before", reset_less=True

@@ -32,9 +32,9 @@ from equilif_hdl.engine.geometry import Steps, steps
 from equilif_hdl.engine.isa import (
     INSTRUCTION,
     SIDE_BITS,
-    Command,
     Event,
     Instruction,
+    LaneCommand,
     by_column,
     by_minus,
     command,
@@ -85,7 +85,7 @@ class Walker(wiring.Component):
     steps: Steps
     i: Stream[Event]
     valid: Signal
-    o: Command
+    o: LaneCommand
     busy: Signal
     last: Signal
 
@@ -195,7 +195,7 @@ class Walker(wiring.Component):
     def _nested_loops(
         self,
         m: Module,
-        current: Command,
+        current: LaneCommand,
         left: Signal,
         last_in_run: Signal,
         last_in_event: Signal,
@@ -259,7 +259,7 @@ class Walker(wiring.Component):
             )
 
     def _place(
-        self, current: Command, tile: Value, dither: Value, *copies: tuple[Signal, Signal]
+        self, current: LaneCommand, tile: Value, dither: Value, *copies: tuple[Signal, Signal]
     ) -> list[Assign]:
         """Set tile and dither of the next command, and copies of them."""
         places = [(current.tile, current.dither), *copies]
@@ -287,7 +287,7 @@ class Walker(wiring.Component):
         new_event = learns & self.i.p.new_position & (self.valid | unwritten)
         return learns & unwritten & next_run & self.steps.shared_bias, new_event
 
-    def _factors(self, current: Command) -> list[Assign]:
+    def _factors(self, current: LaneCommand) -> list[Assign]:
         """Assignments to the fields that depend on the event."""
         cfg = self.config
         ins = self.instruction

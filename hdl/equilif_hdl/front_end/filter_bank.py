@@ -16,9 +16,11 @@ cycles.
 from __future__ import annotations
 
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from equilif_golden.fixed import check_int
 from equilif_golden.front_end.filter_bank import (
     BANDS,
     COEFFICIENT_FRACTION,
@@ -53,6 +55,8 @@ class FilterBank(wiring.Component):
         Strobe, number and code of a band, in order.
     frame, clipped, stuck : Out(1)
         Strobe in the cycle after the last code of a frame, with its flags.
+
+    ``hop``, ``offset``: of equilif_golden.front_end.filter_bank.FilterBank.
     """
 
     valid: Signal
@@ -64,7 +68,9 @@ class FilterBank(wiring.Component):
     clipped: Signal
     stuck: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, hop: int = HOP, offset: int = OFFSET) -> None:
+        self.hop = check_int(hop, "hop", 2, HOP)
+        self.offset = check_int(offset, "offset", 0, OFFSET)
         super().__init__(
             {
                 "valid": In(1),
@@ -80,10 +86,6 @@ class FilterBank(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rows = [0] * (4 * BANDS)
-        for n, values in enumerate(COEFFICIENTS):
-            rows[n::4] = map(int, values)
-        coefficients = Array(Const(row, signed(COEFFICIENT)) for row in rows)
         states = m.submodules.states = ram(2 * WIDTH, 4 * BANDS, "block")
         write = states.write_port()
         read = states.read_port()
@@ -94,7 +96,7 @@ class FilterBank(wiring.Component):
 
         held = Signal(signed(SAMPLE))
         pending = Signal()
-        count = Signal(range(HOP))
+        count = Signal(range(self.hop))
         last = Signal()  # the sample is the last one of its hop
         band = Signal(range(BANDS))
         second = Signal()  # section
@@ -102,18 +104,7 @@ class FilterBank(wiring.Component):
         kind = Signal(2)  # coefficient of the next product
 
         operand = Signal(signed(WIDTH))
-        factor = Signal(signed(COEFFICIENT))
-        low = Signal(signed(LOW + 1 + COEFFICIENT))
-        high = Signal(signed(WIDTH - LOW + COEFFICIENT))
-        product = Signal(signed(WIDTH + COEFFICIENT))
-        result = Signal(signed(WIDTH))
-        m.d.sync += [
-            factor.eq(coefficients[Cat(kind, band)]),
-            low.eq(Cat(operand[:LOW], Const(0, 1)).as_signed() * factor),
-            high.eq(operand[LOW:].as_signed() * factor),
-            product.eq(low + (high << LOW) + (1 << (COEFFICIENT_FRACTION - 1))),
-        ]
-        m.d.comb += result.eq(product >> COEFFICIENT_FRACTION)
+        result = self._multiplier(m, operand, Cat(kind, band))
 
         output = Signal(signed(WIDTH))  # input of the section, then v1
         next_c1 = Signal(signed(WIDTH))
@@ -123,12 +114,8 @@ class FilterBank(wiring.Component):
         added = Signal(SUM_WIDTH)
         both = Signal(SUM_WIDTH + 1)
         log = m.submodules.log = Log2(SUM_WIDTH + 1)
-        m.d.comb += [
-            read.en.eq(0),
-            next_c2.eq((result << 1) + c2),
-            added.eq(stored + magnitude),
-            log.a.eq(both),
-        ]
+        m.d.comb += [read.en.eq(0), next_c2.eq((result << 1) + c2), added.eq(stored + magnitude)]
+        m.d.comb += log.a.eq(both)
 
         before = Signal(signed(SAMPLE))
         clips = Signal()  # a sample of this hop is at full scale
@@ -143,8 +130,8 @@ class FilterBank(wiring.Component):
                 with m.If(pending):
                     m.d.sync += [
                         pending.eq(0),
-                        last.eq(count == HOP - 1),
-                        count.eq(Mux(count == HOP - 1, 0, count + 1)),
+                        last.eq(count == self.hop - 1),
+                        count.eq(Mux(count == self.hop - 1, 0, count + 1)),
                         before.eq(held),
                         clips.eq(clips & (count != 0) | (held == LO) | (held == HI)),
                         changes.eq(changes & (count != 0) | (held != before)),
@@ -192,8 +179,7 @@ class FilterBank(wiring.Component):
                 m.next = "CODE"
             with m.State("CODE"):
                 m.d.comb += [write.addr.eq(Cat(BEFORE, band)), write.data.eq(total), write.en.eq(1)]
-                m.d.sync += [both.eq(total + stored[:SUM_WIDTH]), ends.eq(band == BANDS - 1)]
-                m.d.sync += coded.eq(1)
+                m.d.sync += [both.eq(total + stored[:SUM_WIDTH]), ends.eq(band == BANDS - 1), coded.eq(1)]
                 m.next = "NEXT"
             with m.State("NEXT"):
                 m.d.sync += [band.eq(band + 1), output.eq(held << FRACTION)]
@@ -209,6 +195,27 @@ class FilterBank(wiring.Component):
         self._codes(m, log, coded, ends, clips, changes)
         return m
 
+    @staticmethod
+    def _multiplier(m: Module, operand: Signal, index: Value) -> Signal:
+        """Rounded product of ``operand`` with coefficient ``index``, PRODUCT_CYCLES later."""
+        rows = [0] * (4 * BANDS)
+        for n, values in enumerate(COEFFICIENTS):
+            rows[n::4] = map(int, values)
+        coefficients = Array(Const(row, signed(COEFFICIENT)) for row in rows)
+        factor = Signal(signed(COEFFICIENT))
+        low = Signal(signed(LOW + 1 + COEFFICIENT))
+        high = Signal(signed(WIDTH - LOW + COEFFICIENT))
+        product = Signal(signed(WIDTH + COEFFICIENT))
+        result = Signal(signed(WIDTH))
+        m.d.sync += [
+            factor.eq(coefficients[index]),
+            low.eq(Cat(operand[:LOW], Const(0, 1)).as_signed() * factor),
+            high.eq(operand[LOW:].as_signed() * factor),
+            product.eq(low + (high << LOW) + (1 << (COEFFICIENT_FRACTION - 1))),
+        ]
+        m.d.comb += result.eq(product >> COEFFICIENT_FRACTION)
+        return result
+
     def _codes(
         self, m: Module, log: Log2, coded: Signal, ends: Signal, clips: Signal, changes: Signal
     ) -> None:
@@ -216,7 +223,7 @@ class FilterBank(wiring.Component):
         arriving = Signal(log.latency)
         ending = Signal(log.latency + 1)
         code = Signal(signed(len(log.code) + 1))
-        m.d.comb += code.eq(log.code - OFFSET)
+        m.d.comb += code.eq(log.code - self.offset)
         m.d.sync += [
             arriving.eq(Cat(coded, arriving)),
             ending.eq(Cat(coded & ends, ending)),

@@ -14,7 +14,10 @@ Latency from ``frame`` to ``word``: at most 9 LONGEST + 12 cycles.  Throughput: 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -35,7 +38,7 @@ from equilif_golden.front_end.segmentation import (
     SHORTEST,
     START,
     TRIM,
-    State,
+    SegmentationState,
     Verdict,
 )
 from equilif_hdl.fixed import ram
@@ -43,6 +46,16 @@ from equilif_hdl.fixed import ram
 FRAME_BYTES = 1 << (BANDS - 1).bit_length()
 LEVEL = BANDS  #: byte of a frame with its level
 PEAK, FIRST, LAST, CLIPPED = range(4)  #: what is scanned for
+
+
+class _Registers(NamedTuple):
+    """State of the segmentation between frames, without the floor."""
+
+    state: Signal
+    run: Signal
+    recent: Signal
+    length: Signal
+    begin: Signal
 
 
 class Segmentation(wiring.Component):
@@ -54,7 +67,7 @@ class Segmentation(wiring.Component):
         Strobe after the codes of a frame, with its flags.
     word, first, last, peak, verdict : Out
         Strobe, frames of a word modulo RING, its peak, and equilif_golden.front_end.segmentation.Verdict.
-        They stay until the next word.
+        They stay until the next frame.
     in_word : Out(1)
         A word is in progress.
     read, index : In(1), In
@@ -108,12 +121,13 @@ class Segmentation(wiring.Component):
         write = ring.write_port()
         read = ring.read_port()
         time = Signal(range(RING))  # the present frame
-        state = Signal(State)
+        state = Signal(SegmentationState)
         floor = Signal(8 + FLOOR_FRACTION + 1, init=FLOOR << FLOOR_FRACTION)
         run = Signal(range(HANG + 1))
         recent = Signal(range(START + PRE + 1))  # frames that the next word may begin with
         length = Signal(range(LONGEST + 1))
         begin = Signal(range(RING))  # first frame of the word, before it is trimmed
+        registers = _Registers(state, run, recent, length, begin)
         level = Signal(8)
         clipped = Signal()
         stuck = Signal()
@@ -131,15 +145,14 @@ class Segmentation(wiring.Component):
         count = Signal(range(LONGEST + 1))  # clipped frames
         out = Signal(9)
         m.d.sync += out.eq(read.data)
-        found = out[:8]
         m.d.comb += [
             write.addr.eq(Cat(self.band, time)),
             write.data.eq(self.code),
             write.en.eq(self.i_valid),
             read.addr.eq(self.index),
             read.en.eq(0),
-            self.data.eq(found),
-            self.in_word.eq(state == State.WORD),
+            self.data.eq(out[:8]),
+            self.in_word.eq(state == SegmentationState.WORD),
         ]
         m.d.sync += self.word.eq(0)
         with m.If(self.i_valid & (self.code > level)):
@@ -161,35 +174,9 @@ class Segmentation(wiring.Component):
                 m.next = "DECIDE"
             with m.State("DECIDE"):
                 m.next = "NEXT"
-                quiet = level < off
                 m.d.sync += [scan.eq(PEAK), cursor.eq(begin), self.peak.eq(0), count.eq(0)]
-                with m.Switch(state):
-                    with m.Case(State.WAITING):
-                        some = Mux(recent == START + PRE, recent, recent + 1)
-                        m.d.sync += [recent.eq(some), run.eq(Mux(level >= on, run + 1, 0))]
-                        with m.If((level >= on) & (run == START - 1)):
-                            m.d.sync += [
-                                state.eq(State.WORD),
-                                begin.eq(time + 1 - some),
-                                length.eq(some),
-                                run.eq(0),
-                            ]
-                    with m.Case(State.BLOCKED):
-                        m.d.sync += run.eq(Mux(quiet, run + 1, 0))
-                        with m.If(quiet & (run == HANG - 1)):
-                            m.d.sync += [state.eq(State.WAITING), run.eq(0), recent.eq(0)]
-                    with m.Case(State.WORD):
-                        m.d.sync += [run.eq(Mux(quiet, run + 1, 0)), length.eq(length + 1)]
-                        with m.If(stuck):
-                            m.d.sync += self.verdict.eq(Verdict.STUCK)
-                            m.next = "READ"
-                        with m.Elif(quiet & (run == HANG - 1)):
-                            m.d.sync += self.verdict.eq(Verdict.SAMPLE)
-                            m.next = "READ"
-                        with m.Elif(length == LONGEST - 1):
-                            m.d.sync += self.verdict.eq(Verdict.LONG)
-                            m.next = "READ"
-                with m.If((state != State.WORD) & ~stuck):
+                self._decide(m, registers, time, level >= on, level < off, stuck)
+                with m.If((state != SegmentationState.WORD) & ~stuck):
                     self._follow(m, state, floor, level)
             with m.State("READ"):
                 m.d.comb += [read.addr.eq(Cat(Const(LEVEL, 5), cursor)), read.en.eq(1)]
@@ -197,29 +184,7 @@ class Segmentation(wiring.Component):
             with m.State("OUT"):
                 m.next = "GOT"
             with m.State("GOT"):
-                end = Mux(scan == CLIPPED, self.last, time)
-                ended = cursor == end
-                loud = found >= threshold
-                m.d.sync += cursor.eq(Mux(scan == LAST, cursor - 1, cursor + 1))
-                m.next = "READ"
-                with m.Switch(scan):
-                    with m.Case(PEAK):
-                        with m.If(found > self.peak):
-                            m.d.sync += self.peak.eq(found)
-                        with m.If(ended):
-                            m.d.sync += [cursor.eq(begin), scan.eq(FIRST)]
-                            m.d.sync += [self.first.eq(begin), self.last.eq(time)]
-                            m.next = "PEAK"
-                    with m.Case(FIRST):
-                        with m.If(loud):
-                            m.d.sync += [self.first.eq(cursor), cursor.eq(time), scan.eq(LAST)]
-                    with m.Case(LAST):
-                        with m.If(loud):
-                            m.d.sync += [self.last.eq(cursor), cursor.eq(self.first), scan.eq(CLIPPED)]
-                    with m.Case(CLIPPED):
-                        m.d.sync += count.eq(count + out[8])
-                        with m.If(ended):
-                            m.next = "JUDGE"
+                self._examine(m, scan, cursor, out, count, time, begin, threshold)
             with m.State("PEAK"):
                 # the peak is at least `on`, so it is not below the threshold
                 cut = Signal(signed(10))
@@ -227,7 +192,7 @@ class Segmentation(wiring.Component):
                 m.d.sync += threshold.eq(Mux(cut > off, cut, off))
                 m.next = "READ"
                 with m.If(self.verdict != Verdict.SAMPLE):
-                    m.d.sync += [state.eq(State.BLOCKED), run.eq(0)]
+                    m.d.sync += [state.eq(SegmentationState.BLOCKED), run.eq(0)]
                     m.next = "REPORT"
             with m.State("JUDGE"):
                 frames = Signal(range(RING))
@@ -236,7 +201,7 @@ class Segmentation(wiring.Component):
                     m.d.sync += self.verdict.eq(Verdict.SHORT)
                 with m.Elif((count << 3) > frames):
                     m.d.sync += self.verdict.eq(Verdict.CLIPPED)
-                m.d.sync += [state.eq(State.WAITING), run.eq(0), recent.eq(0)]
+                m.d.sync += [state.eq(SegmentationState.WAITING), run.eq(0), recent.eq(0)]
                 m.next = "REPORT"
             with m.State("REPORT"):
                 m.d.sync += self.word.eq(1)
@@ -250,6 +215,75 @@ class Segmentation(wiring.Component):
             m.d.comb += read.en.eq(self.read)
         return m
 
+    def _decide(
+        self, m: Module, registers: _Registers, time: Signal, loud: Value, quiet: Value, stuck: Signal
+    ) -> None:
+        """Begin or end a word with the present frame."""
+        state, run, recent, length, begin = registers
+        with m.Switch(state):
+            with m.Case(SegmentationState.WAITING):
+                some = Mux(recent == START + PRE, recent, recent + 1)
+                m.d.sync += [recent.eq(some), run.eq(Mux(loud, run + 1, 0))]
+                with m.If(loud & (run == START - 1)):
+                    m.d.sync += [
+                        state.eq(SegmentationState.WORD),
+                        begin.eq(time + 1 - some),
+                        length.eq(some),
+                        run.eq(0),
+                    ]
+            with m.Case(SegmentationState.BLOCKED):
+                m.d.sync += run.eq(Mux(quiet, run + 1, 0))
+                with m.If(quiet & (run == HANG - 1)):
+                    m.d.sync += [state.eq(SegmentationState.WAITING), run.eq(0), recent.eq(0)]
+            with m.Case(SegmentationState.WORD):
+                m.d.sync += [run.eq(Mux(quiet, run + 1, 0)), length.eq(length + 1)]
+                with m.If(stuck):
+                    m.d.sync += self.verdict.eq(Verdict.STUCK)
+                    m.next = "READ"
+                with m.Elif(quiet & (run == HANG - 1)):
+                    m.d.sync += self.verdict.eq(Verdict.SAMPLE)
+                    m.next = "READ"
+                with m.Elif(length == LONGEST - 1):
+                    m.d.sync += self.verdict.eq(Verdict.LONG)
+                    m.next = "READ"
+
+    def _examine(
+        self,
+        m: Module,
+        scan: Signal,
+        cursor: Signal,
+        out: Signal,
+        count: Signal,
+        time: Signal,
+        begin: Signal,
+        threshold: Signal,
+    ) -> None:
+        """Examine frame ``cursor`` for PEAK, FIRST, LAST or CLIPPED; ``out``: its level and clipped flag."""
+        level = out[:8]
+        end = Mux(scan == CLIPPED, self.last, time)
+        ended = cursor == end
+        loud = level >= threshold
+        m.d.sync += cursor.eq(Mux(scan == LAST, cursor - 1, cursor + 1))
+        m.next = "READ"
+        with m.Switch(scan):
+            with m.Case(PEAK):
+                with m.If(level > self.peak):
+                    m.d.sync += self.peak.eq(level)
+                with m.If(ended):
+                    m.d.sync += [cursor.eq(begin), scan.eq(FIRST)]
+                    m.d.sync += [self.first.eq(begin), self.last.eq(time)]
+                    m.next = "PEAK"
+            with m.Case(FIRST):
+                with m.If(loud):
+                    m.d.sync += [self.first.eq(cursor), cursor.eq(time), scan.eq(LAST)]
+            with m.Case(LAST):
+                with m.If(loud):
+                    m.d.sync += [self.last.eq(cursor), cursor.eq(self.first), scan.eq(CLIPPED)]
+            with m.Case(CLIPPED):
+                m.d.sync += count.eq(count + out[8])
+                with m.If(ended):
+                    m.next = "JUDGE"
+
     @staticmethod
     def _follow(m: Module, state: Signal, floor: Signal, level: Signal) -> None:
         """Update the floor."""
@@ -257,6 +291,6 @@ class Segmentation(wiring.Component):
         lower = Signal(signed(len(floor) + 1))
         m.d.comb += lower.eq(floor - FALL)
         with m.If(given > floor):
-            m.d.sync += floor.eq(floor + Mux(state == State.BLOCKED, RISE_BLOCKED, RISE))
+            m.d.sync += floor.eq(floor + Mux(state == SegmentationState.BLOCKED, RISE_BLOCKED, RISE))
         with m.Else():
             m.d.sync += floor.eq(Mux(lower > given, lower, given))

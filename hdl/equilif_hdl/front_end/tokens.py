@@ -12,7 +12,10 @@ Latency: about 5 cycles for each frame, 12 for each token of a band and 32 for i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from amaranth import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -36,6 +39,15 @@ MEAN = 8 + MEAN_FRACTION  #: bits of a mean
 LIMIT = 127
 A, B = 16, 14  #: bits of the operands of the multiplier, signed
 PRODUCT_CYCLES = 2
+
+
+class _Multiplier(NamedTuple):
+    """Operands, their product PRODUCT_CYCLES later, and the cycles so far."""
+
+    a: Signal
+    b: Signal
+    product: Signal
+    wait: Signal
 
 
 class Tokens(wiring.Component):
@@ -117,6 +129,7 @@ class Tokens(wiring.Component):
         a = Signal(signed(A))
         b = Signal(signed(B))
         product = Signal(signed(A + B))
+        multiplier = _Multiplier(a, b, product, wait)
         m.d.sync += product.eq(a * b)
         # both are stable for some cycles before they are used
         m.d.sync += [
@@ -129,17 +142,11 @@ class Tokens(wiring.Component):
         ]
         level = Signal(signed(10))
         m.d.comb += level.eq(self.data + 255 - self.peak)
-        # position: quotient and remainder of (2 row + 1) (POSITIONS - 1) by 2 tokens
-        double = Signal(range(2 * TOKENS + 1))
         quotient = Signal(range(POSITIONS))
         remainder = Signal(range(2 * TOKENS + 2 * POSITIONS))
         ramp = Signal(range(int(RAMP[SHORTEST]) + 1))
         ramps = Array(Const(int(RAMP[k]) if k >= SHORTEST else 0, len(ramp)) for k in range(TOKENS + 1))
         reciprocals = Array(Const(int(r), B - 1) for r in RECIPROCAL)
-        lower = Signal(8)
-        place = Signal(range(POSITIONS))
-        rounded = (product + (1 << (RAMP_SHIFT - 1))) >> RAMP_SHIFT
-        m.d.comb += double.eq(self.count << 1)
         m.d.sync += [ramp.eq(ramps[self.count]), self.done.eq(0), self.valid.eq(0), wait.eq(0)]
 
         with m.FSM():
@@ -201,39 +208,60 @@ class Tokens(wiring.Component):
                     with m.If(self.band == BANDS - 1):
                         m.d.sync += [quotient.eq(0), remainder.eq(POSITIONS - 1)]
                         m.next = "PLACE"
-            with m.State("PLACE"):
-                m.d.sync += [a.eq(ramp), b.eq(double - remainder), place.eq(0)]
-                m.next = "LOW"
-                with m.If(remainder >= double):
-                    m.d.sync += [remainder.eq(remainder - double), quotient.eq(quotient + 1)]
-                    m.next = "PLACE"
-            with m.State("LOW"):
-                m.d.sync += [wait.eq(wait + 1), lower.eq(rounded)]
-                with m.If(wait == PRODUCT_CYCLES):
-                    m.d.sync += [wait.eq(0), b.eq(remainder)]
-                    m.next = "HIGH"
-            with m.State("HIGH"):
-                m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == PRODUCT_CYCLES - 1):
-                    m.d.sync += wait.eq(0)
-                    m.next = "BUMPS"
-            with m.State("BUMPS"):
-                upper = place == (quotient + 1)
-                m.d.sync += [
-                    self.valid.eq(1),
-                    self.column.eq(BANDS + place),
-                    self.value.eq(Mux(place == quotient, lower, Mux(upper, rounded, 0))),
-                    place.eq(place + 1),
-                ]
-                with m.If(place == POSITIONS - 1):
-                    m.next = "TOKEN"
-            with m.State("TOKEN"):
-                m.d.sync += [
-                    self.row.eq(self.row + 1),
-                    remainder.eq(remainder + 2 * (POSITIONS - 1)),
-                ]
-                m.next = "PLACE"
-                with m.If(last_row):
-                    m.d.sync += self.done.eq(1)
-                    m.next = "IDLE"
+            self._positions(m, multiplier, last_row, quotient, remainder, ramp)
         return m
+
+    def _positions(
+        self,
+        m: Module,
+        multiplier: _Multiplier,
+        last_row: Value,
+        quotient: Signal,
+        remainder: Signal,
+        ramp: Signal,
+    ) -> None:
+        """States of the position codes, token by token.
+
+        ``quotient``, ``remainder``: of (2 row + 1) (POSITIONS - 1) by 2 tokens.  ``ramp``: RAMP of the word.
+        """
+        a, b, product, wait = multiplier
+        double = Signal(range(2 * TOKENS + 1))
+        m.d.comb += double.eq(self.count << 1)
+        lower = Signal(8)
+        place = Signal(range(POSITIONS))
+        rounded = (product + (1 << (RAMP_SHIFT - 1))) >> RAMP_SHIFT
+        with m.State("PLACE"):
+            m.d.sync += [a.eq(ramp), b.eq(double - remainder), place.eq(0)]
+            m.next = "LOW"
+            with m.If(remainder >= double):
+                m.d.sync += [remainder.eq(remainder - double), quotient.eq(quotient + 1)]
+                m.next = "PLACE"
+        with m.State("LOW"):
+            m.d.sync += [wait.eq(wait + 1), lower.eq(rounded)]
+            with m.If(wait == PRODUCT_CYCLES):
+                m.d.sync += [wait.eq(0), b.eq(remainder)]
+                m.next = "HIGH"
+        with m.State("HIGH"):
+            m.d.sync += wait.eq(wait + 1)
+            with m.If(wait == PRODUCT_CYCLES - 1):
+                m.d.sync += wait.eq(0)
+                m.next = "BUMPS"
+        with m.State("BUMPS"):
+            upper = place == (quotient + 1)
+            m.d.sync += [
+                self.valid.eq(1),
+                self.column.eq(BANDS + place),
+                self.value.eq(Mux(place == quotient, lower, Mux(upper, rounded, 0))),
+                place.eq(place + 1),
+            ]
+            with m.If(place == POSITIONS - 1):
+                m.next = "TOKEN"
+        with m.State("TOKEN"):
+            m.d.sync += [
+                self.row.eq(self.row + 1),
+                remainder.eq(remainder + 2 * (POSITIONS - 1)),
+            ]
+            m.next = "PLACE"
+            with m.If(last_row):
+                m.d.sync += self.done.eq(1)
+                m.next = "IDLE"

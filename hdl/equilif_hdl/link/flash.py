@@ -158,55 +158,22 @@ class FlashController(wiring.Component):
         writes = Signal()  # the present operation is a write
         erases = Signal()  # or a block erase
         wdata = Signal(8)
-        shift = Signal(32)
-        left = Signal(range(33))  # serial clocks left
-        dual = Signal()  # two bits a clock
-        waking = Signal(WAKE_BITS)
-        rest = Signal(REST_BITS)  # cycles since the last command, saturating
         has_id = Signal()  # the ID is read
         physical = Signal(ADDRESS_BITS)  # address in the chip
         high = port.at[BLOCK_BITS:]
         m.d.comb += [
             physical.eq(Cat(port.at[:BLOCK_BITS], (high + self.area.first)[: ADDRESS_BITS - BLOCK_BITS])),
             port.outside.eq(high >= self.area.blocks),
-            pins.copi.eq(shift[-1]),
-            pins.copi_oe.eq(~dual),
-            port.rdata.eq(Mux(port.outside, ERASED, shift[:8])),
         ]
-        m.d.sync += rest.eq(Mux(pins.cs, 0, rest + ~rest.all()))
-        # the serial clock is low for a cycle, then high for one, at the end of which the input is sampled
-        with m.If(left != 0):
-            m.d.sync += pins.clk.eq(~pins.clk)
-            with m.If(pins.clk):
-                m.d.sync += [shift.eq(Cat(pins.cipo, shift)), left.eq(left - 1)]
-                with m.If(dual):
-                    m.d.sync += shift.eq(Cat(pins.sio, pins.cipo, shift))
-
-        def send(value: Value | int, bits: int) -> None:
-            m.d.sync += [pins.cs.eq(1), shift.eq(Cat(Const(0, 32 - bits), value)), left.eq(bits)]
+        serial = _Serial(m, pins)
+        done = serial.done
+        m.d.comb += port.rdata.eq(Mux(port.outside, ERASED, serial.shift[:8]))
 
         def command(opcode: int) -> None:
-            send(Cat(physical, Const(opcode, 8)), 32)
+            serial.send(Cat(physical, Const(opcode, 8)), 32)
 
-        done = left == 0
         with m.FSM(init="RESET"):
-            with m.State("RESET"), m.If(rest.all()):
-                send(Const(WAKE, 8), 8)
-                m.next = "WAKE"
-            with m.State("WAKE"):
-                with m.If(done):
-                    m.d.sync += [pins.cs.eq(0), waking.eq(waking + 1)]
-                    with m.If(waking.all()):  # the chip may still be busy after a reset of the design
-                        m.next = "ASK"
-            with m.State("ASK NAME"):
-                send(Const(READ_ID, 8), 8)
-                m.next = "NAME ASKED"
-            with m.State("NAME ASKED"), m.If(done):
-                send(Const(0, 24), 24)
-                m.next = "NAME"
-            with m.State("NAME"), m.If(done):
-                m.d.sync += [port.chip.eq(shift), has_id.eq(1)]
-                m.next = "CLOSE"
+            self._wake(m, serial, has_id)
             with m.State("IDLE"):
                 m.d.comb += port.ready.eq(1)
                 m.d.sync += [writes.eq(port.write), erases.eq(port.erase), wdata.eq(port.wdata)]
@@ -219,7 +186,7 @@ class FlashController(wiring.Component):
             with m.State("ENABLED"), m.If(done):
                 m.d.sync += pins.cs.eq(0)
                 m.next = "GAP"
-            with m.State("GAP"), m.If(rest.all()):
+            with m.State("GAP"), m.If(serial.rest.all()):
                 m.next = "ORDER"
             with m.State("ORDER"):
                 command(PAGE_PROGRAM)
@@ -232,11 +199,11 @@ class FlashController(wiring.Component):
                 with m.If(erases):
                     m.next = "CLOSE"
                 with m.If(reading):
-                    send(Const(0, 8), 8)
-                    m.d.sync += dual.eq(1)
+                    serial.send(Const(0, 8), 8)
+                    m.d.sync += serial.dual.eq(1)
                     m.next = "TURNED"
             with m.State("TURNED"), m.If(done):
-                m.d.sync += left.eq(READ_CLOCKS)
+                m.d.sync += serial.left.eq(READ_CLOCKS)
                 m.next = "SHIFT"
             with m.State("BYTE"):  # or its command
                 with m.If(port.outside):
@@ -244,10 +211,10 @@ class FlashController(wiring.Component):
                 with m.Elif(reading):  # prefetched
                     m.next = "SHIFT"
                 with m.Elif(programming):
-                    send(wdata, 8)
+                    serial.send(wdata, 8)
                     m.next = "SHIFT"
                 with m.Elif(writes | erases):
-                    send(Const(WRITE_ENABLE, 8), 8)
+                    serial.send(Const(WRITE_ENABLE, 8), 8)
                     m.next = "ENABLED"
                 with m.Else():
                     command(READ_DUAL)
@@ -259,31 +226,83 @@ class FlashController(wiring.Component):
                 m.d.comb += port.valid.eq(~writes & ~erases)
                 m.d.sync += port.at.eq(port.at + ~erases)
                 with m.If(reading):
-                    m.d.sync += left.eq(READ_CLOCKS)
+                    m.d.sync += serial.left.eq(READ_CLOCKS)
                 m.next = "IDLE"
                 with m.If(writes & port.at[: PAGE.bit_length() - 1].all()):
                     m.next = "CLOSE"
-            # -- end of the command, and wait until the chip is not busy --------------------------------
-            with m.State("CLOSE"), m.If(done):
-                m.d.sync += [pins.cs.eq(0), reading.eq(0), dual.eq(0)]
-                m.next = "CLOSED"
-            with m.State("CLOSED"), m.If(rest.all()):
-                m.d.sync += programming.eq(0)
-                m.next = "IDLE"
-                with m.If(~has_id):
-                    m.next = "ASK NAME"
-                with m.If(programming):
-                    m.next = "ASK"
-            with m.State("ASK"):
-                send(Const(READ_STATUS, 8), 8)
-                m.next = "ASKED"
-            with m.State("ASKED"), m.If(done):
-                send(Const(0, 8), 8)
-                m.next = "STATUS"
-            with m.State("STATUS"), m.If(done):
-                m.next = "CLOSE"
-                # repeat: the status follows as long as it is clocked.  All ones: no chip
-                with m.If(shift[0] & ~shift[:8].all()):
-                    send(Const(0, 8), 8)
-                    m.next = "STATUS"
+            self._close(m, serial, reading, programming, has_id)
         return m
+
+    def _wake(self, m: Module, serial: _Serial, has_id: Signal) -> None:
+        """States after a reset: wake the chip, wait until it is not busy, and read its ID."""
+        waking = Signal(WAKE_BITS)
+        with m.State("RESET"), m.If(serial.rest.all()):
+            serial.send(Const(WAKE, 8), 8)
+            m.next = "WAKE"
+        with m.State("WAKE"):
+            with m.If(serial.done):
+                m.d.sync += [self.pins.cs.eq(0), waking.eq(waking + 1)]
+                with m.If(waking.all()):  # the chip may still be busy after a reset of the design
+                    m.next = "ASK"
+        with m.State("ASK NAME"):
+            serial.send(Const(READ_ID, 8), 8)
+            m.next = "NAME ASKED"
+        with m.State("NAME ASKED"), m.If(serial.done):
+            serial.send(Const(0, 24), 24)
+            m.next = "NAME"
+        with m.State("NAME"), m.If(serial.done):
+            m.d.sync += [self.port.chip.eq(serial.shift), has_id.eq(1)]
+            m.next = "CLOSE"
+
+    def _close(
+        self, m: Module, serial: _Serial, reading: Signal, programming: Signal, has_id: Signal
+    ) -> None:
+        """States at the end of a command, which wait until the chip is not busy."""
+        with m.State("CLOSE"), m.If(serial.done):
+            m.d.sync += [self.pins.cs.eq(0), reading.eq(0), serial.dual.eq(0)]
+            m.next = "CLOSED"
+        with m.State("CLOSED"), m.If(serial.rest.all()):
+            m.d.sync += programming.eq(0)
+            m.next = "IDLE"
+            with m.If(~has_id):
+                m.next = "ASK NAME"
+            with m.If(programming):
+                m.next = "ASK"
+        with m.State("ASK"):
+            serial.send(Const(READ_STATUS, 8), 8)
+            m.next = "ASKED"
+        with m.State("ASKED"), m.If(serial.done):
+            serial.send(Const(0, 8), 8)
+            m.next = "STATUS"
+        with m.State("STATUS"), m.If(serial.done):
+            m.next = "CLOSE"
+            # repeat: the status follows as long as it is clocked.  All ones: no chip
+            with m.If(serial.shift[0] & ~serial.shift[:8].all()):
+                serial.send(Const(0, 8), 8)
+                m.next = "STATUS"
+
+
+class _Serial:
+    """Shift register and serial clock of the pins."""
+
+    def __init__(self, m: Module, pins: FlashPins.Members):
+        self.shift = shift = Signal(32)
+        self.left = left = Signal(range(33))  # serial clocks left
+        self.dual = dual = Signal()  # two bits a clock
+        self.rest = rest = Signal(REST_BITS)  # cycles since the last command, saturating
+        self.done = left == 0
+        self._m, self._pins = m, pins
+        m.d.comb += [pins.copi.eq(shift[-1]), pins.copi_oe.eq(~dual)]
+        m.d.sync += rest.eq(Mux(pins.cs, 0, rest + ~rest.all()))
+        # the serial clock is low for a cycle, then high for one, at the end of which the input is sampled
+        with m.If(left != 0):
+            m.d.sync += pins.clk.eq(~pins.clk)
+            with m.If(pins.clk):
+                m.d.sync += [shift.eq(Cat(pins.cipo, shift)), left.eq(left - 1)]
+                with m.If(dual):
+                    m.d.sync += shift.eq(Cat(pins.sio, pins.cipo, shift))
+
+    def send(self, value: Value, bits: int) -> None:
+        """Select the chip and send the low ``bits`` of ``value``, its highest bit first."""
+        shifted = Cat(Const(0, 32 - bits), value)
+        self._m.d.sync += [self._pins.cs.eq(1), self.shift.eq(shifted), self.left.eq(bits)]

@@ -130,16 +130,10 @@ class Framer(wiring.Component):
         out_data = Signal(8)
         out_ready = Signal()  # the output accepts it
         unchecked = Signal()  # the output is a byte of the reply that is not yet in its CRC
-
-        # the payload is read ahead: byte `at - 1` is at the memory output, the one before it in `data`
-        at = Signal(range(self.frame_bytes))
-        fetched = Signal()
-        end_plus_1 = Signal.like(self.end)  # `end` + 1
-        step = Signal()
+        at, step = self._payload(m, n, rd.data)
         # one address, and no read in the cycle of a write: a block RAM needs no additional logic
         address = Signal(range(self.frame_bytes))
         m.d.comb += [
-            step.eq(self.take | ~self.data_valid),
             wr.addr.eq(address),
             wr.data.eq(i.p.data),
             wr.en.eq(store),
@@ -148,18 +142,6 @@ class Framer(wiring.Component):
             i.ready.eq(1),
             self.whole_instructions.eq(phase == OVERHEAD % INSTRUCTION_BYTES),
         ]
-        # registered: the host decodes them in one cycle
-        m.d.sync += [self.end.eq(n - CRC_BYTES), end_plus_1.eq(n - CRC_BYTES + 1)]
-        with m.If(step):
-            m.d.sync += [
-                at.eq(at + 1),
-                fetched.eq(1),
-                self.data_valid.eq(fetched),
-                self.data.eq(rd.data),
-                self.payload_end.eq(at == end_plus_1),
-            ]
-        with m.If(self.rewind):
-            m.d.sync += [at.eq(PAYLOAD), fetched.eq(0), self.data_valid.eq(0)]
         with m.FSM() as fsm:
             with m.State("LISTEN"):
                 report_missed = missed & ~self.trainer_frame  # not during a frame of the trainer
@@ -173,14 +155,7 @@ class Framer(wiring.Component):
                     with m.If((n != 0) | i.p.bad | damaged):  # an empty frame is ignored
                         m.d.comb += restart.eq(1)
                         m.d.sync += self.status.eq(
-                            _first(
-                                (damaged, Status.OVERRUN),
-                                (i.p.bad, Status.BAD_FRAME),
-                                (too_long, Status.TOO_LONG),
-                                (n < OVERHEAD, Status.TOO_SHORT),
-                                (~check.match_detected, Status.BAD_CRC),
-                                otherwise=Status.OK,
-                            )
+                            _status(damaged, i.p.bad, too_long, n < OVERHEAD, ~check.match_detected)
                         )
                         m.next = "HELD"
                 with m.Elif(i.valid & ~damaged):
@@ -237,10 +212,35 @@ class Framer(wiring.Component):
                 m.d.sync += missed.eq(1)
         return m
 
+    def _payload(self, m: Module, n: Signal, data: Value) -> tuple[Signal, Signal]:
+        """Read the payload of a frame of ``n`` bytes ahead; its address, and the strobe that reads.
 
-def _first(*cases: tuple[Value, Status], otherwise: Status) -> Value:
-    """Status of the first condition that is true."""
-    result: Value = Const(otherwise, STATUS_BITS)
-    for condition, status in reversed(cases):
-        result = Mux(condition, status, result)
-    return result
+        Byte `at` - 1 is at the memory output ``data``, the one before it in ``self.data``.
+        """
+        at = Signal(range(self.frame_bytes))
+        fetched = Signal()
+        end_plus_1 = Signal.like(self.end)  # `end` + 1
+        step = Signal()
+        m.d.comb += step.eq(self.take | ~self.data_valid)
+        # registered: the host decodes them in one cycle
+        m.d.sync += [self.end.eq(n - CRC_BYTES), end_plus_1.eq(n - CRC_BYTES + 1)]
+        with m.If(step):
+            m.d.sync += [
+                at.eq(at + 1),
+                fetched.eq(1),
+                self.data_valid.eq(fetched),
+                self.data.eq(data),
+                self.payload_end.eq(at == end_plus_1),
+            ]
+        with m.If(self.rewind):
+            m.d.sync += [at.eq(PAYLOAD), fetched.eq(0), self.data_valid.eq(0)]
+        return at, step
+
+
+def _status(overrun: Value, bad_frame: Value, too_long: Value, too_short: Value, bad_crc: Value) -> Value:
+    """Status of a frame: its first error."""
+    result = Mux(bad_crc, Status.BAD_CRC, Const(Status.OK, STATUS_BITS))
+    result = Mux(too_short, Status.TOO_SHORT, result)
+    result = Mux(too_long, Status.TOO_LONG, result)
+    result = Mux(bad_frame, Status.BAD_FRAME, result)
+    return Mux(overrun, Status.OVERRUN, result)

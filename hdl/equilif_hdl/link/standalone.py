@@ -45,7 +45,7 @@ from equilif_golden.link.standalone import (
     SAMPLE_BITS,
     WRITABLE,
     Fault,
-    Phase,
+    TrainerPhase,
     slot_blocks,
     step,
 )
@@ -262,7 +262,7 @@ class _TrainerStates:
         self.slot_blocks = slot_blocks(trainer.config)
         self.register_map = LESSON_REGISTERS if trainer.lessons else REGISTERS
         self.fields: dict[str, Signal] = {
-            name: Signal(bits, name=name, init=Phase.BOOT if name == "phase" else 0)
+            name: Signal(bits, name=name, init=TrainerPhase.BOOT if name == "phase" else 0)
             for register in self.register_map
             for name, bits in register
         }
@@ -358,7 +358,7 @@ class _TrainerStates:
         m.d.comb += [
             host.generation.eq(self.generation),
             host.record.eq(self.task == SAVE),
-            self.trainer.active.eq(f["phase"] != Phase.IDLE),
+            self.trainer.active.eq(f["phase"] != TrainerPhase.IDLE),
             self.trainer.fault.eq(f["fault"] != Fault.NONE),
             host.busy.eq(self.trainer.active),
         ]
@@ -385,7 +385,7 @@ class _TrainerStates:
         m.d.comb += [
             lesson.fault.eq(f["fault"] != Fault.NONE),
             lesson.rounds.eq(f["rounds"]),
-            lesson.idle.eq((f["phase"] == Phase.IDLE) & ~self.pending),
+            lesson.idle.eq((f["phase"] == TrainerPhase.IDLE) & ~self.pending),
             lesson.valid.eq(f["valid"]),
             lesson.classes.eq(f["classes"]),
         ]
@@ -467,16 +467,16 @@ class _TrainerStates:
             m.d.comb += self.abort.eq(1)
             m.d.sync += self.started.eq(0)
             with m.If(self.ready):
-                m.d.sync += f["phase"].eq(Phase.IDLE)
+                m.d.sync += f["phase"].eq(TrainerPhase.IDLE)
             # a frame that writes several registers completes first
             free = self.ready & self.host.free
             with m.If(free & ~self.lesson.hold if self.lesson else free):
                 with m.If(self.pending):
-                    m.d.sync += f["phase"].eq(Phase.LEARN)
+                    m.d.sync += f["phase"].eq(TrainerPhase.LEARN)
                     m.next = "DISPATCH"
                 with m.If(f["boot"]):
                     m.d.sync += [f["boot"].eq(0), self.booting.eq(1), self.slot.eq(0)]
-                    m.d.sync += f["phase"].eq(Phase.BOOT)
+                    m.d.sync += f["phase"].eq(TrainerPhase.BOOT)
                     m.next = "BOOT"
         with m.State("DISPATCH"):
             m.d.sync += self.booting.eq(0)
@@ -484,12 +484,12 @@ class _TrainerStates:
                 self._stop(Fault.FOREIGN)
             with m.Elif(self.save):
                 m.d.sync += [self.save.eq(0), self.generation.eq(self.generation + 1)]
-                m.d.sync += f["phase"].eq(Phase.SAVE)
+                m.d.sync += f["phase"].eq(TrainerPhase.SAVE)
                 m.next = "SAVE"
             with m.Elif(self._trained):
                 m.next = "IDLE"
             with m.Else():
-                m.d.sync += f["phase"].eq(Phase.LEARN)
+                m.d.sync += f["phase"].eq(TrainerPhase.LEARN)
                 if self.lesson:
                     m.d.sync += self.replaying.eq(self.replays != 0)
                 m.next = "SAMPLE"

@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol
 
 from amaranth import Array, Cat, Const, DomainRenamer, Module, Mux, Signal
 from amaranth.hdl import Value
-from amaranth.lib import cdc, crc, fifo, stream, wiring
+from amaranth.lib import cdc, crc, fifo, memory, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out, connect
 
@@ -97,7 +97,7 @@ class Pins(Interface, Protocol):
 PINS = wiring.Signature({"rx_data": In(8), "rx_control": In(2), "tx_data": Out(8), "tx_valid": Out(1)})
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """Kinds of frames."""
 
     UDP = 0
@@ -105,15 +105,15 @@ class Kind(IntEnum):
     ARP = 2
 
 
-class Op(IntEnum):
+class HeaderOp(IntEnum):
     """Source of a header byte; the argument of each is in brackets."""
 
     CONSTANT = 0  #: the byte (value)
     BUFFER = 1  #: of the target's slot (index)
-    FIELD = 2  #: computed (Source)
+    FIELD = 2  #: computed (HeaderField)
 
 
-class Source(IntEnum):
+class HeaderField(IntEnum):
     """Computed bytes of a header."""
 
     LENGTH_HIGH = 0
@@ -130,56 +130,56 @@ class Source(IntEnum):
 class Byte(NamedTuple):
     """A byte of a header of the device."""
 
-    op: Op
+    op: HeaderOp
     argument: int
 
 
 def _constant(data: bytes | Sequence[int]) -> list[Byte]:
-    return [Byte(Op.CONSTANT, byte) for byte in data]
+    return [Byte(HeaderOp.CONSTANT, byte) for byte in data]
 
 
 def _slot(first: int, n: int) -> list[Byte]:
-    return [Byte(Op.BUFFER, first + k) for k in range(n)]
+    return [Byte(HeaderOp.BUFFER, first + k) for k in range(n)]
 
 
-def _fields(first: Source, n: int) -> list[Byte]:
-    return [Byte(Op.FIELD, first + k) for k in range(n)]
+def _fields(first: HeaderField, n: int) -> list[Byte]:
+    return [Byte(HeaderOp.FIELD, first + k) for k in range(n)]
 
 
 def _u16(value: int) -> bytes:
     return value.to_bytes(2, "big")
 
 
-def headers(own: Station) -> dict[Kind, list[Byte]]:
+def headers(station: Station) -> dict[FrameKind, list[Byte]]:
     """Frames of the device up to their data, with the preamble."""
 
     def start(ethertype: int) -> list[Byte]:
-        return [*_constant(PREAMBLE), *_slot(MAC, 6), *_constant(own.mac + _u16(ethertype))]
+        return [*_constant(PREAMBLE), *_slot(MAC, 6), *_constant(station.mac + _u16(ethertype))]
 
     def ip(protocol: int) -> list[Byte]:
         return [
             *start(ETHERTYPE_IP),
             *_constant([VERSION_IHL, 0]),
-            *_fields(Source.LENGTH_HIGH, 2),
+            *_fields(HeaderField.LENGTH_HIGH, 2),
             *_constant(_u16(0) + _u16(DONT_FRAGMENT) + bytes([TTL, protocol])),
-            *_fields(Source.CHECKSUM_HIGH, 2),
-            *_constant(own.ip),
+            *_fields(HeaderField.CHECKSUM_HIGH, 2),
+            *_constant(station.ip),
             *_slot(ADDRESS_OF, 4),
         ]
 
     return {
-        Kind.UDP: [
+        FrameKind.UDP: [
             *ip(UDP_PROTOCOL),
-            *_constant(_u16(own.port)),
+            *_constant(_u16(station.port)),
             *_slot(PORT_OF, 2),
-            *_fields(Source.UDP_LENGTH_HIGH, 2),
+            *_fields(HeaderField.UDP_LENGTH_HIGH, 2),
             *_constant(_u16(0) + MAGIC),
-            *_fields(Source.NUMBER, 4),
+            *_fields(HeaderField.NUMBER, 4),
         ],
-        Kind.ECHO: [*ip(ICMP), *_constant([ECHO_REPLY, 0]), *_fields(Source.ECHO_HIGH, 2)],
-        Kind.ARP: [
+        FrameKind.ECHO: [*ip(ICMP), *_constant([ECHO_REPLY, 0]), *_fields(HeaderField.ECHO_HIGH, 2)],
+        FrameKind.ARP: [
             *start(ETHERTYPE_ARP),
-            *_constant(_arp(ARP_REPLY) + own.mac + own.ip),
+            *_constant(_arp(ARP_REPLY) + station.mac + station.ip),
             *_slot(MAC, 6),
             *_slot(ADDRESS_OF, 4),
         ],
@@ -191,7 +191,7 @@ def _arp(operation: int) -> bytes:
     return _u16(hardware) + _u16(protocol) + bytes(sizes) + _u16(operation)
 
 
-def expected(own: Station) -> dict[Kind, dict[int, int]]:
+def expected(station: Station) -> dict[FrameKind, dict[int, int]]:
     """Bytes that frames for the device must have, by index.  Destination of ARP and lengths: see Receiver."""
 
     def at(index: int, data: bytes | Sequence[int]) -> dict[int, int]:
@@ -199,25 +199,25 @@ def expected(own: Station) -> dict[Kind, dict[int, int]]:
 
     def ip(protocol: int) -> dict[int, int]:
         return (
-            at(0, own.mac)
+            at(0, station.mac)
             | at(TYPE, _u16(ETHERTYPE_IP))
             | at(IP, [VERSION_IHL])
             | at(FRAGMENT, [0, 0])
             | at(IP + 9, [protocol])
-            | at(IP + 16, own.ip)
+            | at(IP + 16, station.ip)
         )
 
     return {
-        Kind.UDP: ip(UDP_PROTOCOL) | at(CONTENT + 2, _u16(own.port)) | at(UDP_CONTENT, MAGIC),
-        Kind.ECHO: ip(ICMP) | at(CONTENT, [ECHO_REQUEST, 0]),
-        Kind.ARP: at(TYPE, _u16(ETHERTYPE_ARP)) | at(IP, _arp(ARP_REQUEST)) | at(IP + 24, own.ip),
+        FrameKind.UDP: ip(UDP_PROTOCOL) | at(CONTENT + 2, _u16(station.port)) | at(UDP_CONTENT, MAGIC),
+        FrameKind.ECHO: ip(ICMP) | at(CONTENT, [ECHO_REQUEST, 0]),
+        FrameKind.ARP: at(TYPE, _u16(ETHERTYPE_ARP)) | at(IP, _arp(ARP_REQUEST)) | at(IP + 24, station.ip),
     }
 
 
 #: bytes of a frame that a slot takes: index, length, first byte of the slot
 STORED = {
-    Kind.UDP: ((6, 6, MAC), (IP + 12, 4, ADDRESS_OF), (CONTENT, 2, PORT_OF)),
-    Kind.ARP: ((IP + 8, 6, MAC), (IP + 14, 4, ADDRESS_OF)),
+    FrameKind.UDP: ((6, 6, MAC), (IP + 12, 4, ADDRESS_OF), (CONTENT, 2, PORT_OF)),
+    FrameKind.ARP: ((IP + 8, 6, MAC), (IP + 14, 4, ADDRESS_OF)),
 }
 
 
@@ -249,7 +249,7 @@ class Responses(wiring.Signature):
         super().__init__(
             {
                 "busy": Out(1),
-                "kind": Out(Kind),
+                "kind": Out(FrameKind),
                 "slot": Out(2),
                 "length": Out(11),
                 "check": Out(16),
@@ -297,8 +297,8 @@ class Receiver(wiring.Component):
     responses: Responses.Members
     used: Signal
 
-    def __init__(self, own: Station):
-        self.own = own
+    def __init__(self, station: Station):
+        self.station = station
         super().__init__(
             {
                 "rx_data": In(8),
@@ -316,7 +316,7 @@ class Receiver(wiring.Component):
         m = Module()
         r = self.responses
         byte, start, take, end, error, at, index = self._bytes(m)
-        possible = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in Kind}
+        possible = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in FrameKind}
         bad = Signal()  # the frame is none for any kind
         m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
         m.d.comb += [check.start.eq(start), check.data.eq(byte), check.valid.eq(take)]
@@ -331,7 +331,7 @@ class Receiver(wiring.Component):
         with m.If(started[1]):
             m.d.sync += may_respond.eq(~r.busy)
         slot = self._store(m, byte, started, take, index, possible, may_respond, bad)
-        is_udp, is_echo, is_arp = (possible[kind] for kind in Kind)
+        is_udp, is_echo, is_arp = (possible[kind] for kind in FrameKind)
 
         written = Signal.like(self.committed)
         distance = Signal.like(written)  # from `read`, without the byte of the cycle before
@@ -387,7 +387,7 @@ class Receiver(wiring.Component):
             m.d.sync += [
                 r.busy.eq(1),
                 r.slot.eq(slot),
-                r.kind.eq(Mux(is_arp, Kind.ARP, Mux(is_echo, Kind.ECHO, Kind.UDP))),
+                r.kind.eq(Mux(is_arp, FrameKind.ARP, Mux(is_echo, FrameKind.ECHO, FrameKind.UDP))),
                 r.length.eq(Mux(is_echo, length.total, UDP_DATA - IP)),
             ]
         # type 8 becomes type 0; the carry is added in the next cycle
@@ -493,22 +493,22 @@ class Receiver(wiring.Component):
         take: Signal,
         index: _Index,
         length: _Lengths,
-        possible: dict[Kind, Signal],
+        possible: dict[FrameKind, Signal],
     ) -> None:
         """Compare with the bytes of each kind; ``possible`` includes a byte two cycles later."""
         udp_length = Signal(11)
         m.d.sync += udp_length.eq(length.total - (CONTENT - IP))
         broadcast = Signal()
         flags = index(FRAGMENT)  # this byte has the flag that forbids fragments, which may have any value
-        for kind, wanted in expected(self.own).items():
+        for kind, wanted in expected(self.station).items():
             name = kind.name.lower()
             last = max(wanted)
             words = [wanted.get(k, 0) | (k in wanted) << 8 for k in range(last + 1)]
-            if kind == Kind.UDP:
+            if kind == FrameKind.UDP:
                 words[UDP_LENGTH] = words[UDP_LENGTH + 1] = 1 << 8
             word = Signal(9, name=f"expected_{name}")
             m.d.sync += word.eq(index.table(words, 9))
-            if kind == Kind.UDP:
+            if kind == FrameKind.UDP:
                 with m.If(index.now == UDP_LENGTH):
                     m.d.sync += word[:8].eq(udp_length[8:])
                 with m.If(index.now == UDP_LENGTH + 1):
@@ -518,11 +518,13 @@ class Receiver(wiring.Component):
             with m.If(differs):
                 m.d.sync += possible[kind].eq(0)
         with m.If(take & index(UDP_DATA - 1) & ~length.inside):  # too short for a number
-            m.d.sync += possible[Kind.UDP].eq(0)
+            m.d.sync += possible[FrameKind.UDP].eq(0)
         with m.If(take & index(0, 6) & (byte != 0xFF)):
             m.d.sync += broadcast.eq(0)
-        with m.If(take & index(7) & ~broadcast & ~possible[Kind.UDP]):  # neither for all nor for this one
-            m.d.sync += possible[Kind.ARP].eq(0)
+        with m.If(
+            take & index(7) & ~broadcast & ~possible[FrameKind.UDP]
+        ):  # neither for all nor for this one
+            m.d.sync += possible[FrameKind.ARP].eq(0)
         with m.If(start):
             m.d.sync += [broadcast.eq(1), *(p.eq(1) for p in possible.values())]
 
@@ -574,7 +576,7 @@ class Receiver(wiring.Component):
         started: Signal,
         take: Signal,
         index: _Index,
-        possible: dict[Kind, Signal],
+        possible: dict[FrameKind, Signal],
         may_respond: Signal,
         bad: Signal,
     ) -> Signal:
@@ -594,9 +596,9 @@ class Receiver(wiring.Component):
             stored[kind] = Signal(6, name=f"stored_{kind.name.lower()}")
             m.d.sync += stored[kind].eq(index.table(words, 6))
         is_arp = Signal()  # known after the ethertype, and its address is stored before
-        m.d.comb += is_arp.eq(possible[Kind.ARP] & index(IP, MIN_FRAME))
+        m.d.comb += is_arp.eq(possible[FrameKind.ARP] & index(IP, MIN_FRAME))
         word = Signal(6)
-        m.d.comb += word.eq(Mux(is_arp, stored[Kind.ARP], stored[Kind.UDP]))
+        m.d.comb += word.eq(Mux(is_arp, stored[FrameKind.ARP], stored[FrameKind.UDP]))
         with m.If(take & word[5] & byte[0]):  # of a group
             m.d.sync += bad.eq(1)
         echo = Signal()
@@ -608,7 +610,7 @@ class Receiver(wiring.Component):
         # beyond its maximum the frame is rejected at its end
         is_data = index(ECHO_DATA, MIN_FRAME + 1)
         m.d.comb += echo.eq(
-            take & may_respond & possible[Kind.ECHO] & is_data & (echo_at[6:] != SLOTS_AT >> 6)
+            take & may_respond & possible[FrameKind.ECHO] & is_data & (echo_at[6:] != SLOTS_AT >> 6)
         )
         m.d.sync += [
             self.buffer.enable.eq(echo | take & word[4]),
@@ -672,8 +674,8 @@ class Transmitter(wiring.Component):
     received: WriteSignature.Members
     used: Signal
 
-    def __init__(self, own: Station):
-        self.own = own
+    def __init__(self, station: Station):
+        self.station = station
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
@@ -691,25 +693,9 @@ class Transmitter(wiring.Component):
         buffer = m.submodules.buffer = ram(8, BUFFER_BYTES, "distributed")
         wr = buffer.write_port()
         rd = buffer.read_port()
-        count = Signal(range(REPLY_BYTES + 1))  # bytes of the reply so far
-        full = Signal()  # the reply is to be sent
-        sent = Signal()  # it was
-        collect = Signal()
-        m.d.comb += [
-            self.i.ready.eq(~full & ~self.received.enable),
-            collect.eq(self.i.valid & self.i.ready),
-        ]
-        m.d.sync += [
-            wr.en.eq(collect | self.received.enable),
-            wr.addr.eq(Mux(self.received.enable, self.received.address, count)),
-            wr.data.eq(Mux(self.received.enable, self.received.data, self.i.payload)),
-        ]
-        with m.If(collect):
-            m.d.sync += [count.eq(count + 1), full.eq((self.i.payload == END) | (count == REPLY_BYTES - 1))]
-        with m.If(sent | full & ~r.has_peer):
-            m.d.sync += [count.eq(0), full.eq(0)]
-
-        kind = Signal(Kind)
+        sent = Signal()  # the reply was sent
+        count, full = self._collect(m, wr, sent)
+        kind = Signal(FrameKind)
         slot = Signal(2)
         number = Signal(32)
         length = Signal(11)  # of the IP packet
@@ -723,10 +709,9 @@ class Transmitter(wiring.Component):
         at_next = Mux(at == last, last, at + 1)
         tail = Signal(range(FCS_BYTES))
         gap = Signal(range(GAP))
-        table = headers(self.own)
-        words = {k: [byte.op << 8 | byte.argument for byte in header] for k, header in table.items()}
+        table = headers(self.station)
         last_step = Signal(6)
-        m.d.sync += last_step.eq(Array(Const(len(table[k]) - 1, 6) for k in Kind)[kind])
+        m.d.sync += last_step.eq(Array(Const(len(table[k]) - 1, 6) for k in FrameKind)[kind])
         busy = Signal()
         done = Signal()
         m.d.comb += [self.used.eq(busy << slot), r.done.eq(done & responding), sent.eq(done & ~responding)]
@@ -740,12 +725,12 @@ class Transmitter(wiring.Component):
                         length.eq(r.length),
                         data_at.eq(ECHO_AT),
                         left.eq(r.length - (ECHO_DATA - IP)),
-                        has_data.eq(r.kind == Kind.ECHO),
+                        has_data.eq(r.kind == FrameKind.ECHO),
                     ]
                     m.next = "HEADER"
                 with m.Elif(full & r.has_peer):
                     m.d.sync += [
-                        kind.eq(Kind.UDP),
+                        kind.eq(FrameKind.UDP),
                         slot.eq(r.peer),
                         length.eq(count + (UDP_DATA - IP)),
                         data_at.eq(0),
@@ -788,83 +773,129 @@ class Transmitter(wiring.Component):
         data = fsm.ongoing("DATA")
 
         # stages of a byte: word of the table, address in the buffer, its data, the byte, and the FCS with it
-        def late(value: Value, cycles: int, name: str) -> Signal:
-            stages = [Signal.like(value, name=f"{name}_{k + 1}") for k in range(cycles)]
-            for before, after in zip([value, *stages], stages, strict=False):
-                m.d.sync += after.eq(before)
-            return stages[-1]
-
         word = Signal(10)
-        m.d.sync += word.eq(Array(_table(step, words[k], 10) for k in Kind)[kind])
-        late_header = late(header, 1, "header")
+        words = [[byte.op << 8 | byte.argument for byte in table[k]] for k in FrameKind]
+        m.d.sync += word.eq(Array(_table(step, words[k], 10) for k in FrameKind)[kind])
+        address, op, argument = self._source(m, word, step, header, data, slot, data_at)
+        m.d.comb += rd.addr.eq(address)
+        total = self._checksum(m, step, kind, length, rd.data)
+        fixed = self._fixed_byte(m, op, argument, total, length, number)
+        from_buffer = Signal()
+        byte = Signal(8)
+        m.d.sync += [from_buffer.eq(op == HeaderOp.BUFFER), byte.eq(Mux(from_buffer, rd.data, fixed))]
+        ends = fsm.ongoing("FCS")  # the FCS includes the bytes after the preamble, up to its own
+        m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
+        m.d.comb += [
+            check.start.eq(_late(m, step == 0, 4, "start")),
+            check.data.eq(byte),
+            check.valid.eq(_late(m, busy & ~ends & (step >= len(PREAMBLE)), 4, "protected")),
+        ]
+        fcs = check.crc.word_select(_late(m, tail, 4, "tail"), 8)
+        m.d.sync += [
+            self.tx_data.eq(Mux(_late(m, ends, 4, "fcs"), fcs, byte)),
+            self.tx_valid.eq(_late(m, busy, 4, "busy")),
+        ]
+        return m
+
+    def _collect(self, m: Module, write: memory.WritePort, sent: Signal) -> tuple[Signal, Signal]:
+        """Write bytes of the reply, and those of the receiver, into the buffer.
+
+        Returns the bytes of the reply so far, and whether it is to be sent.
+        """
+        count = Signal(range(REPLY_BYTES + 1))
+        full = Signal()
+        collect = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full & ~self.received.enable),
+            collect.eq(self.i.valid & self.i.ready),
+        ]
+        m.d.sync += [
+            write.en.eq(collect | self.received.enable),
+            write.addr.eq(Mux(self.received.enable, self.received.address, count)),
+            write.data.eq(Mux(self.received.enable, self.received.data, self.i.payload)),
+        ]
+        with m.If(collect):
+            m.d.sync += [count.eq(count + 1), full.eq((self.i.payload == END) | (count == REPLY_BYTES - 1))]
+        with m.If(sent | full & ~self.responses.has_peer):
+            m.d.sync += [count.eq(0), full.eq(0)]
+        return count, full
+
+    @staticmethod
+    def _source(
+        m: Module, word: Signal, step: Signal, header: Value, data: Value, slot: Signal, data_at: Signal
+    ) -> tuple[Signal, Signal, Signal]:
+        """Address of the byte in the buffer; what it is, and the argument."""
+        late_header = _late(m, header, 1, "header")
         # during the preamble the target's address, for the checksum
-        late_step = late(step, 1, "step")
+        late_step = _late(m, step, 1, "step")
         index = Mux(late_step < 4, ADDRESS_OF + late_step[:2], word[:4])
         address = Signal(range(BUFFER_BYTES))
-        op = Signal(Op)
+        op = Signal(HeaderOp)
         argument = Signal(8)
         m.d.sync += [
-            address.eq(Mux(late_header, SLOTS_AT + Cat(index, slot), late(data_at, 1, "data_at"))),
-            op.eq(Mux(late_header, word[8:], Mux(late(data, 1, "data"), Op.BUFFER, Op.CONSTANT))),
+            address.eq(Mux(late_header, SLOTS_AT + Cat(index, slot), _late(m, data_at, 1, "data_at"))),
+            op.eq(
+                Mux(late_header, word[8:], Mux(_late(m, data, 1, "data"), HeaderOp.BUFFER, HeaderOp.CONSTANT))
+            ),
             argument.eq(Mux(late_header, word[:8], 0)),
         ]
-        m.d.comb += rd.addr.eq(address)
+        return address, op, argument
 
+    def _checksum(self, m: Module, step: Signal, kind: Signal, length: Signal, data: Value) -> Signal:
+        """Internet sum of the IP header: ``length``, the target's address, and constants."""
         total = Signal(17)
         operand = Signal(16)
         m.d.sync += operand.eq(0)
-        constants = {k: _constant_sum(self.own, k) for k in (Kind.UDP, Kind.ECHO)}
+        constants = {k: _constant_sum(self.station, k) for k in (FrameKind.UDP, FrameKind.ECHO)}
         with m.If(step == 7):
             m.d.sync += operand.eq(length)
         with m.Elif((step >= 3) & (step < 7)):
-            m.d.sync += operand.eq(Mux(step[0], rd.data << 8, rd.data))
+            m.d.sync += operand.eq(Mux(step[0], data << 8, data))
         with m.If(step == 0):
-            m.d.sync += total.eq(Mux(kind == Kind.ECHO, constants[Kind.ECHO], constants[Kind.UDP]))
+            m.d.sync += total.eq(
+                Mux(kind == FrameKind.ECHO, constants[FrameKind.ECHO], constants[FrameKind.UDP])
+            )
         with m.Elif(step < 10):  # a cycle more for the carry
             m.d.sync += total.eq(total[:16] + operand + total[16])
+        return total
 
+    def _fixed_byte(
+        self, m: Module, op: Signal, argument: Signal, total: Signal, length: Signal, number: Signal
+    ) -> Signal:
+        """The byte, unless it is one of the buffer."""
         udp_length = Signal(11)
         m.d.sync += udp_length.eq(length - (CONTENT - IP))
         check_bytes = ~total[:16]
         fields: dict[int, Value] = {
-            Source.LENGTH_HIGH: length[8:],
-            Source.LENGTH_LOW: length[:8],
-            Source.CHECKSUM_HIGH: check_bytes[8:],
-            Source.CHECKSUM_LOW: check_bytes[:8],
-            Source.UDP_LENGTH_HIGH: udp_length[8:],
-            Source.UDP_LENGTH_LOW: udp_length[:8],
-            Source.ECHO_HIGH: r.check[8:],
-            Source.ECHO_LOW: r.check[:8],
-            **{Source.NUMBER + k: number.word_select(k, 8) for k in range(4)},
+            HeaderField.LENGTH_HIGH: length[8:],
+            HeaderField.LENGTH_LOW: length[:8],
+            HeaderField.CHECKSUM_HIGH: check_bytes[8:],
+            HeaderField.CHECKSUM_LOW: check_bytes[:8],
+            HeaderField.UDP_LENGTH_HIGH: udp_length[8:],
+            HeaderField.UDP_LENGTH_LOW: udp_length[:8],
+            HeaderField.ECHO_HIGH: self.responses.check[8:],
+            HeaderField.ECHO_LOW: self.responses.check[:8],
+            **{HeaderField.NUMBER + k: number.word_select(k, 8) for k in range(4)},
         }
-        fixed = Signal(8)  # the byte, unless it is one of the buffer
-        from_buffer = Signal()
-        byte = Signal(8)
-        m.d.sync += [
-            fixed.eq(Mux(op == Op.FIELD, Array(fields[k] for k in sorted(fields))[argument[:4]], argument)),
-            from_buffer.eq(op == Op.BUFFER),
-            byte.eq(Mux(from_buffer, rd.data, fixed)),
-        ]
-        ends = fsm.ongoing("FCS")  # the FCS includes the bytes after the preamble, up to its own
-        m.submodules.crc = check = crc.Processor(CRC32_ISO_HDLC(data_width=8))
-        m.d.comb += [
-            check.start.eq(late(step == 0, 4, "start")),
-            check.data.eq(byte),
-            check.valid.eq(late(busy & ~ends & (step >= len(PREAMBLE)), 4, "protected")),
-        ]
-        fcs = check.crc.word_select(late(tail, 4, "tail"), 8)
-        m.d.sync += [
-            self.tx_data.eq(Mux(late(ends, 4, "fcs"), fcs, byte)),
-            self.tx_valid.eq(late(busy, 4, "busy")),
-        ]
-        return m
+        fixed = Signal(8)
+        field = Array(fields[k] for k in sorted(fields))[argument[:4]]
+        m.d.sync += fixed.eq(Mux(op == HeaderOp.FIELD, field, argument))
+        return fixed
 
 
-def _constant_sum(own: Station, kind: Kind) -> int:
+def _late(m: Module, value: Value, cycles: int, name: str) -> Signal:
+    """``value``, ``cycles`` later."""
+    stages = [Signal.like(value, name=f"{name}_{k + 1}") for k in range(cycles)]
+    for before, after in zip([value, *stages], stages, strict=False):
+        m.d.sync += after.eq(before)
+    return stages[-1]
+
+
+def _constant_sum(station: Station, kind: FrameKind) -> int:
     """Internet sum of the constant words of the IP header."""
-    protocol = {Kind.UDP: UDP_PROTOCOL, Kind.ECHO: ICMP}[kind]
+    protocol = {FrameKind.UDP: UDP_PROTOCOL, FrameKind.ECHO: ICMP}[kind]
     fields = (VERSION_IHL, 0, 0, 0, DONT_FRAGMENT, TTL, protocol, 0)
-    return checksum(IP_HEADER.pack(*fields, own.ip, bytes(4))) ^ 0xFFFF
+    return checksum(IP_HEADER.pack(*fields, station.ip, bytes(4))) ^ 0xFFFF
 
 
 class Ring(wiring.Component):
@@ -951,15 +982,15 @@ class UdpLine(Line):
 
     pins: Pins
 
-    def __init__(self, own: Station):
-        self.own = own
+    def __init__(self, station: Station):
+        self.station = station
         super().__init__(PINS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         eth = DomainRenamer("eth")
-        receiver = Receiver(self.own)
-        transmitter = Transmitter(self.own)
+        receiver = Receiver(self.station)
+        transmitter = Transmitter(self.station)
         m.submodules.receiver = eth(receiver)
         m.submodules.transmitter = eth(transmitter)
         connect(m, receiver.responses, transmitter.responses)
@@ -1005,7 +1036,7 @@ class Udp:
     clock_hz: float = ETH_HZ
 
     @property
-    def own(self) -> Station:
+    def station(self) -> Station:
         """Addresses of the board; ValueError if they are invalid."""
         return Station.of(self.address, self.port)
 
@@ -1014,4 +1045,4 @@ class Udp:
         return PINS
 
     def line(self) -> UdpLine:
-        return UdpLine(self.own)
+        return UdpLine(self.station)

@@ -123,7 +123,7 @@ def _device(bus: SimpleNamespace) -> Any:
 
     status: Any = type("Status", (USBStreamInEndpoint,), {})
 
-    class Device(USBSerialDevice):
+    class SerialDevice(USBSerialDevice):
         def elaborate(self, platform: object) -> Module:
             m = Module()
             m.submodules.usb = usb = USBDevice(bus=self._bus)
@@ -149,7 +149,7 @@ def _device(bus: SimpleNamespace) -> Any:
             ]
             return m
 
-    device: Any = Device
+    device: Any = SerialDevice
     return device(
         bus=bus,
         idVendor=VENDOR,

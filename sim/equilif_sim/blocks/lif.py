@@ -15,14 +15,14 @@ from equilif_golden.blocks.lif import LEAKS, lif_step
 from equilif_golden.engine.isa import THRESHOLD_MAX
 from equilif_golden.fixed import Numerics
 from equilif_hdl.blocks.lif import Lif
-from equilif_sim.tools.pipeline import Pipeline, bits
+from equilif_sim.tools.pipeline import PipelineBench, bits
 from equilif_sim.tools.run import bench_config
 
 
 @cocotb.test()
 async def sums(dut: Any) -> None:
     acc = Numerics(**bench_config()).accumulator
-    tb = Pipeline(dut, inputs=("total",), outputs=("v", "spike"), latency=Lif.latency)
+    tb = PipelineBench(dut, inputs=("total",), outputs=("v", "spike"), latency=Lif.latency)
     await tb.reset()
     n = 0
     for leak in LEAKS:

@@ -22,7 +22,7 @@ from equilif_golden.blocks.plasticity import (
     ep_update,
 )
 from equilif_golden.fixed import Numerics
-from equilif_sim.tools.pipeline import Pipeline, bits
+from equilif_sim.tools.pipeline import PipelineBench, bits
 from equilif_sim.tools.run import bench_config
 
 
@@ -48,7 +48,7 @@ async def updates(dut: Any) -> None:
     latency = config.pop("latency")
     ahead = int(config.pop("multiplied"))  # cycles of um and vm before the product
     weight = Numerics(**config).weight
-    tb = Pipeline(
+    tb = PipelineBench(
         dut,
         inputs=("um", "vm"),
         later={"product": ahead, "w": ahead + 2},

@@ -17,14 +17,14 @@ from equilif_golden.blocks.rate import RATE_SHIFTS, measure, moved
 from equilif_golden.engine.model import wrap
 from equilif_golden.fixed import Numerics
 from equilif_hdl.blocks.rate import Measure, RateChange
-from equilif_sim.tools.pipeline import Pipeline
+from equilif_sim.tools.pipeline import PipelineBench
 from equilif_sim.tools.run import bench_config
 
 
 @cocotb.test()
 async def rates(dut: Any) -> None:
     fmt = Numerics(**bench_config()).charge
-    tb = Pipeline(dut, inputs=("charge", "v"), outputs=("rate",), latency=Measure.latency)
+    tb = PipelineBench(dut, inputs=("charge", "v"), outputs=("rate",), latency=Measure.latency)
     await tb.reset()
     n = 0
     for shift in RATE_SHIFTS:
@@ -52,7 +52,7 @@ async def rates(dut: Any) -> None:
 
 @cocotb.test()
 async def changes(dut: Any) -> None:
-    tb = Pipeline(dut, inputs=("rate", "before"), outputs=("changed",), latency=RateChange.latency)
+    tb = PipelineBench(dut, inputs=("rate", "before"), outputs=("changed",), latency=RateChange.latency)
     await tb.reset()
     n = 0
     seen = set()

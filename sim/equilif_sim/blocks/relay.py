@@ -14,14 +14,14 @@ import cocotb
 from equilif_golden.blocks.relay import relay
 from equilif_golden.fixed import Numerics
 from equilif_hdl.blocks.relay import Relay
-from equilif_sim.tools.pipeline import Pipeline, bits
+from equilif_sim.tools.pipeline import PipelineBench, bits
 from equilif_sim.tools.run import bench_config
 
 
 @cocotb.test()
 async def values(dut: Any) -> None:
     acc = Numerics(**bench_config()).accumulator
-    tb = Pipeline(dut, inputs=("drive",), outputs=("value",), latency=Relay.latency)
+    tb = PipelineBench(dut, inputs=("drive",), outputs=("value",), latency=Relay.latency)
     await tb.reset()
     n = 0
     for shift in range(1, 33):

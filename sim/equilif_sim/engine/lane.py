@@ -39,7 +39,7 @@ from equilif_hdl.engine.control import Source
 from equilif_hdl.engine.stages import Timing
 from equilif_hdl.engine.walk import ONE
 from equilif_sim.blocks.plasticity import update_near
-from equilif_sim.tools.pipeline import UNSEEN, Pipeline, bits
+from equilif_sim.tools.pipeline import UNSEEN, PipelineBench, bits
 from equilif_sim.tools.run import bench_config, engine_config
 
 
@@ -66,7 +66,7 @@ class LaneBench:
         stages = self._stages() | dict(moved or {})
         if self.config.single_port and "total" in outputs:  # only LEARN holds its noise
             stages["control__load_noise"] = "factors"
-        self.pipeline = Pipeline(
+        self.pipeline = PipelineBench(
             dut,
             inputs=(),
             later={name: getattr(self.timing, when) for name, when in stages.items()},

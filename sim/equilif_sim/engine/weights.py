@@ -17,7 +17,7 @@ import numpy as np
 from equilif_golden.blocks.synapse import to_words
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.weights import WeightArray
-from equilif_sim.tools.pipeline import UNSEEN, Pipeline, bits
+from equilif_sim.tools.pipeline import UNSEEN, PipelineBench, bits
 from equilif_sim.tools.run import engine_config
 
 
@@ -29,7 +29,7 @@ async def rows_and_columns(dut: Any) -> None:
     weight = config.numerics.weight
     rng = np.random.default_rng(random.getrandbits(32))
     quiet = dict.fromkeys(("read", "tile", "e", "column", "write", "w_tile", "w_e", "w_data"), 0)
-    tb = Pipeline(dut, inputs=tuple(quiet), outputs=("data",), latency=WeightArray(config).latency)
+    tb = PipelineBench(dut, inputs=tuple(quiet), outputs=("data",), latency=WeightArray(config).latency)
     await tb.reset()
     # tile t: rows t p .. t p + p - 1
     matrix = rng.integers(weight.lo, weight.hi + 1, (tiles * p, p))

@@ -21,7 +21,7 @@ from equilif_sim.tools.stream import reset
 READINGS = 12
 
 
-class Adc:
+class AdcModel:
     """The chip: answers commands, and expects its readings at the outputs of the reader."""
 
     def __init__(self, dut: Any, width: int, score: Scoreboard):
@@ -55,6 +55,13 @@ class Adc:
         self.dut.miso.value = random.getrandbits(1)
 
 
+async def clocked(dut: Any) -> None:
+    while True:
+        await RisingEdge(dut.sck)
+        await ReadOnly()
+        assert not int(dut.csn.value), "sck rises between frames"
+
+
 async def watched(dut: Any, score: Scoreboard) -> None:
     while True:
         await ReadOnly()
@@ -68,10 +75,11 @@ async def channels_in_order(dut: Any) -> None:
     config = bench_config()
     channels = config["channels"]
     score = Scoreboard()
-    adc = Adc(dut, config["width"], score)
+    adc = AdcModel(dut, config["width"], score)
     await reset(dut, "start", "miso")
     cocotb.start_soon(adc.run())
     cocotb.start_soon(watched(dut, score))
+    cocotb.start_soon(clocked(dut))
     for n in range(READINGS):
         await ClockCycles(dut.clk, random.randrange(1, 40))
         first = score.compared

@@ -1,8 +1,9 @@
 """Bench for equilif_hdl.front_end.filter_bank.
 
-State space: silence, noise of full scale, steps between the ends of the range, a tone in the middle of a
-band, a constant, samples at the minimum distance and at random ones.  Compares every code and both flags of
-every frame, and the latency.
+State space: silence, noise of full scale and of a few units, steps between the ends of the range, a tone in
+the middle of a band, constants; hops in which one sample, the first, the last or another one, differs, is at
+an end of the range or next to it; samples at the minimum distance and at random ones.  Compares every code
+and both flags of every frame, and the latency.
 """
 
 from __future__ import annotations
@@ -17,30 +18,37 @@ from cocotb.triggers import ReadOnly, RisingEdge
 from equilif_golden.front_end.filter_bank import BANDS, HOP, FilterBank
 from equilif_golden.front_end.pdm import HI, LO
 from equilif_hdl.front_end.filter_bank import MIN_CYCLES
+from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import drive, idle, now, reset
 
 
-def sound(rng: np.random.Generator) -> Any:
-    """Cases of half a hop, or one."""
-    t = np.arange(HOP)
-    half = HOP // 2
+def sound(rng: np.random.Generator, hop: int) -> Any:
+    """Hops of all cases."""
+    t = np.arange(hop)
+    first, middle, last = t == 0, t == hop // 2, t == hop - 1
     cases = [
-        np.zeros(half),
-        rng.integers(-2, 3, half),
-        rng.integers(LO, HI + 1, half),
-        np.where(t[:half] // 7 % 2, LO, HI),
-        20000 * np.sin(2 * np.pi * 1033 / 16000 * t),
-        np.full(2 * HOP, -1234),
+        np.zeros(hop),
+        rng.integers(-2, 3, hop),
+        rng.integers(LO, HI + 1, hop),
+        np.where(t // max(1, hop // 12) % 2, LO, HI),
+        np.full(hop, LO + 1),
+        np.where(first, HI - 1, LO + 1),
+        np.where(last, HI - 1, LO + 1),
+        *(np.where(at, end, -1234) for at, end in ((first, LO), (middle, HI), (last, LO))),
+        *(np.full(hop, -1234) for _ in range(2)),
     ]
+    if hop == HOP:
+        cases.append(20000 * np.sin(2 * np.pi * 1033 / 16000 * t))
     return np.concatenate(cases).astype(np.int64)
 
 
 @cocotb.test(timeout_time=30, timeout_unit="ms")
 async def frames(dut: Any) -> None:
+    hop, offset = bench_config()["hop"], bench_config()["offset"]
     await reset(dut, "valid", "sample")
-    samples = sound(np.random.default_rng(random.getrandbits(32)))
-    want = FilterBank().feed(samples)
+    samples = sound(np.random.default_rng(random.getrandbits(32)), hop)
+    want = FilterBank(hop, offset).feed(samples)
     codes = Scoreboard()
     flags = Scoreboard()
     for frame in range(len(want.codes)):
@@ -69,7 +77,7 @@ async def frames(dut: Any) -> None:
     starts = []
     for n, sample in enumerate(samples, 1):
         drive(dut, sample=int(sample), valid=1)
-        if n % HOP == 0:
+        if n % hop == 0:
             starts.append(now())
         await RisingEdge(dut.clk)
         drive(dut, sample=random.getrandbits(16), valid=0)

@@ -2,8 +2,8 @@
 
     frames --> Segmentation --> Live --> Host, Engine, flash --> answers
 
-A word takes 100,000 cycles in place of millions.  ``listen`` of equilif_sim.board.Board takes the bytes of
-:func:`frame_bytes`.
+A word takes 100,000 cycles in place of millions.  ``listen`` of equilif_sim.board.SimulatedBoard takes the
+bytes of :func:`frame_bytes`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from equilif_hdl.link.flash import FlashPins
 from equilif_hdl.link.host import Host
 from equilif_hdl.link.transport import Transport
 from equilif_hdl.typed import Interface
-from equilif_sim.board import Board
+from equilif_sim.board import SimulatedBoard
 
 #: cycles between bytes: a frame takes longer than the scans at the end of the longest word
 GAP = 80
@@ -162,7 +162,7 @@ class FramesTop(wiring.Component):
 WORD = ("word", "first", "last", "peak", "verdict")
 
 
-class FramesBoard(Board):
+class FramesBoard(SimulatedBoard):
     """A board with lessons; ``button(1, label)`` is a short press, ``button(2)`` a long one."""
 
     variant = Path(__file__).read_text()

@@ -17,7 +17,7 @@ from cocotb.triggers import with_timeout
 
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import slip
-from equilif_sim.link.frames import Frames
+from equilif_sim.link.frames import RandomFrames
 from equilif_sim.tools.run import bench_config, engine_config
 
 
@@ -36,7 +36,7 @@ async def it_answers_as_its_model(dut: Any) -> None:
     raw = bench_config()
     config = engine_config(raw["engine"])
     device = Device(config, build_id=raw["build_id"], frame_bytes=raw["frame_bytes"])
-    frames = Frames(config, raw["frame_bytes"], random.Random(random.getrandbits(32)))
+    frames = RandomFrames(config, raw["frame_bytes"], random.Random(random.getrandbits(32)))
     host: FrameHost = await importlib.import_module(f"equilif_sim.link.{raw['transport']}").connected(dut)
     kinds = (frames.identify, frames.load, frames.write, frames.run, frames.read, frames.flipped)
     for n, frame in enumerate(kind() for _ in range(3) for kind in kinds):

@@ -41,7 +41,7 @@ STROBES = ("seek", "read", "write", "erase", "finish")
 KNOWN = (WAKE, READ_ID, WRITE_ENABLE, READ_STATUS, READ_DUAL, PAGE_PROGRAM, BLOCK_ERASE)
 
 
-class Chip:
+class FlashChip:
     """Chip model, independent of equilif_sim.flash_chip.  ``busy``: cycles until it is ready."""
 
     def __init__(self, content: bytes, *, busy: int = 0):
@@ -140,7 +140,7 @@ class FlashBench:
         self.area = Area(**bench_config())
         self.first = self.area.first * BLOCK
         content = random.randbytes((self.area.first + self.area.blocks + 1) * BLOCK)
-        self.chip = Chip(content, busy=busy)
+        self.chip = FlashChip(content, busy=busy)
         self.name = CHIP_ID
         self.before = content
         self.model = Flash(self.area)

@@ -43,7 +43,7 @@ def code_of(*program: Instruction) -> bytes:
     return assemble(program).astype("<u4").tobytes()
 
 
-class Frames:
+class RandomFrames:
     """Random frames for a device of this size, valid and invalid.  ``max_samples``: of a RUN."""
 
     def __init__(

@@ -35,7 +35,7 @@ from equilif_golden.link.protocol import (
     unseal,
 )
 from equilif_sim.link.engine_stub import StubDevice
-from equilif_sim.link.frames import Frames, code_of
+from equilif_sim.link.frames import RandomFrames, code_of
 from equilif_sim.tools.run import bench_config, engine_config
 from equilif_sim.tools.stream import Pause, never, often
 
@@ -67,7 +67,7 @@ class Bench:
             max_samples=self.max_samples,
         )
         self.rng = random.Random(random.getrandbits(32))
-        self.frames = Frames(self.config, self.frame_bytes, self.rng, max_samples=self.max_samples)
+        self.frames = RandomFrames(self.config, self.frame_bytes, self.rng, max_samples=self.max_samples)
         self.compared = 0
 
     async def reset(self) -> None:

@@ -17,7 +17,7 @@ from equilif_sim.tools.stream import drive, reset
 UNSEEN = ()  #: expected outputs of a cycle that is not compared
 
 
-class Pipeline:
+class PipelineBench:
     """``latency``: cycles from ``feed`` until the outputs are compared; ``later``: delay of inputs."""
 
     def __init__(

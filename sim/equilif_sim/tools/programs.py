@@ -272,7 +272,7 @@ def lacking(config: EngineConfig) -> list[Instruction]:
     found = []
     for op, o in OPERATIONS.items():
         # a code of 5 bits is another operation for an engine that lacks it
-        if o.feature and not has(config, o.feature) and not op.fifth:
+        if o.feature and not has(config, o.feature) and not op.mode_bit:
             found.append(random_instruction(rng, full, op))
         if o.modes_need and not has(config, o.modes_need):
             found += [

@@ -1,0 +1,84 @@
+"""Backend of a run: what holds the weights and learns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from equilif.data.sets.characters import Text
+from equilif.data.sets.dataset import DataSet
+from equilif.training.settings.description import Description
+from equilif.training.storage.history import EpochRecord, History, Mark, Progress
+from equilif_golden.network import Network, Weights
+
+D = TypeVar("D", DataSet, Text)
+
+
+@dataclass
+class Backend(ABC, Generic[D]):
+    """Network and settings, seed, and the data that they learn.
+
+    ``weights`` of network.npz, ``counter`` of updates, ``samples`` and ``test_samples`` of an epoch.
+    ``machine``: what its speed depends on.  ``files`` that it saves besides network.npz; ``leads``: whether
+    this process writes, of several that make the same run.
+    """
+
+    plan: Description
+    seed: int
+    data: D
+
+    files: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def start(cls, plan: Description, data: D, seed: int, make: Callable[..., Any]) -> Self:
+        """Start a run; ``make``: what learns by Equilibrium Propagation, of network, weights,
+        ``learning_rate`` and ``counter``; it is called when all else is right.
+        """
+
+    @classmethod
+    @abstractmethod
+    def resume(
+        cls, folder: Path, saved: History, plan: Description, data: D, make: Callable[..., Any]
+    ) -> tuple[Self, int]:
+        """Resume from the files of ``folder``; also the number of save points up to them."""
+
+    @property
+    @abstractmethod
+    def network(self) -> Network: ...
+    @property
+    @abstractmethod
+    def weights(self) -> Weights: ...
+    @property
+    @abstractmethod
+    def counter(self) -> int: ...
+    @property
+    @abstractmethod
+    def samples(self) -> int: ...
+    @property
+    def test_samples(self) -> int:
+        return len(self.data.x_test) if isinstance(self.data, DataSet) else 0
+
+    @property
+    def leads(self) -> bool:
+        return True
+
+    @property
+    def machine(self) -> Mapping[str, Any]:
+        return {}
+
+    def prepare(self) -> None:
+        """Do what takes long only once."""
+
+    @abstractmethod
+    def epoch(self, number: int, at: Mark, report: Callable[[Progress], None]) -> EpochRecord:
+        """An epoch, counted from 0, or what is left of it after ``at``; ``report`` is called after parts."""
+
+    def save(self, folder: Path, epochs: int) -> None:
+        """Save its files after this number of epochs."""
+
+    def close(self) -> None:
+        """Release what the backend holds."""
