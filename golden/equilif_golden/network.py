@@ -494,6 +494,7 @@ class Network:
         if not self.synapses:
             raise ValueError("a network needs a synapse")
         self._check_bounds()
+        _ = self.energy_scales  # raises PlacedError for paths of different feedback scales
 
     def _check_synapse(self, s: Synapse) -> None:
         names = [p.name for p in self.populations]
