@@ -43,6 +43,7 @@ from equilif.nir_layers import REAL, Reader, parameter
 from equilif_golden import files
 from equilif_golden import network as networks
 from equilif_golden.blocks.lif import LEAKS
+from equilif_golden.blocks.synapse import scaled
 from equilif_golden.extras import needs
 from equilif_golden.fixed import DEFAULT, Numerics, Raw, check_float, check_int, short_repr
 from equilif_golden.network import (
@@ -57,6 +58,7 @@ from equilif_golden.network import (
     Weights,
 )
 from equilif_golden.schedule import Schedule
+from equilif_golden.synapses import FEEDBACK_SCALES
 
 with needs("nir"):
     import h5py
@@ -179,8 +181,9 @@ def to_graph(
         # exact in single precision: 16 bits, and 24 with a bias's 255/256
         bias = (weights[biases[0].name][0] * (ONE / 256 / one)).astype(np.float32) if biases else None
         for name, source, s in forward + back:
-            w = (weights[s.name] / one).astype(np.float32)
-            nodes[name] = _node(network, s, w, bias, back=name.endswith(BACK) and source == s.post)
+            is_back = name.endswith(BACK) and source == s.post
+            w = (scaled(weights[s.name], s.feedback_shift * is_back) / one).astype(np.float32)
+            nodes[name] = _node(network, s, w, bias, back=is_back)
             at = source
             if network[s.pre].shape and s.kernel is None:
                 at = f"{name}-flat"
@@ -192,6 +195,12 @@ def to_graph(
     nodes[out] = nir.Output(output_type=[network.n_outputs])
     edges.append((network.output, out))
     return nir.NIRGraph(nodes, edges, metadata={OWN: json.dumps(metadata)})
+
+
+def _feedback_shift(forward: Raw, back: Raw) -> int | None:
+    """Shift of the feedback scale with which ``back`` is the way back of ``forward``; None if it is not."""
+    shifts = range(len(FEEDBACK_SCALES))
+    return next((k for k in shifts if np.array_equal(scaled(forward, k).T, back)), None)
 
 
 def _values(p: Population) -> list[int]:
@@ -448,12 +457,20 @@ def from_graph(
     weights = {}
     for (s, t), (d, codes) in found.items():
         other, back = found.get((t, s), ("", None))
-        same = back is not None and np.array_equal(back.T, codes)
-        if same and (d.endswith(BACK) or not other.endswith(BACK) and order.index(s) > order.index(t)):
-            continue  # it is the other one's way back
+        shift = None if back is None else _feedback_shift(codes, back)
+        if back is not None and _feedback_shift(back, codes) is not None:
+            later = d.endswith(BACK) or not other.endswith(BACK) and order.index(s) > order.index(t)
+            if shift is None or later:
+                continue  # it is the other one's way back
         kernel, stride = kernels.get((s, t), (None, 1))
-        both_ways = same or s in read.inputs
-        synapse = Synapse(_name(s), _name(t), feedback=both_ways, kernel=kernel, stride=stride)
+        synapse = Synapse(
+            _name(s),
+            _name(t),
+            feedback=shift is not None or s in read.inputs,
+            kernel=kernel,
+            stride=stride,
+            feedback_scale=FEEDBACK_SCALES[shift or 0],
+        )
         synapses.append(synapse)
         weights[synapse.name] = codes
     for name, neurons in layers.items():

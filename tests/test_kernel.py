@@ -48,6 +48,7 @@ from equilif_golden.network import (
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
+from equilif_golden.synapses import FEEDBACK_SCALES
 from tests.networks import SCHEDULES, schedules
 
 LANES = (2, 4, 8, 16)
@@ -244,6 +245,24 @@ def networks(draw, memories=False, maps=False, attending=False, errors=False):
             gain = draw(st.sampled_from([1, 2, 4, 8]))
             network = replace(network, schedule=replace(schedule, error_gain=gain))
     event(f"error_gain {network.schedule.error_gain}")
+    return with_feedback_scales(draw, network)
+
+
+def with_feedback_scales(draw, network):
+    """The network with a feedback scale for each synapse that can have one; the same one where products of
+    different ones have no energy.
+    """
+    back = [
+        s for s in network.synapses if s.feedback and s.pre in network.neurons and s.post in network.neurons
+    ]
+    scales = draw(st.lists(st.sampled_from(FEEDBACK_SCALES), min_size=len(back), max_size=len(back)))
+    for chosen in (scales, scales[:1] * len(back)):
+        found = {s.name: scale for s, scale in zip(back, chosen, strict=True)}
+        synapses = tuple(replace(s, feedback_scale=found.get(s.name, 1.0)) for s in network.synapses)
+        with contextlib.suppress(ValueError):
+            network = replace(network, synapses=synapses)
+            break
+    event(f"feedback scales {sorted({s.feedback_scale for s in network.synapses})}")
     return network
 
 
@@ -258,6 +277,7 @@ def cases(draw, memories=False, maps=False, attending=False, errors=False):
     limit = min(reach * network.schedule.raw(network.numerics).threshold, fmt.hi)
     weights = {s.name: rng.integers(-limit, limit + 1, network.shape(s)) for s in network.plastic}
     largest = Step(GAIN_MAX, SHIFTS[0]).rate(network.numerics.fraction)
+    largest /= max(network.energy_scale(p.name) for p in network.lif)
     eta = 0.0
     least = smallest_rate(network)
     # a learning rate that changes no weight is rejected

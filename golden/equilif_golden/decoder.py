@@ -59,7 +59,8 @@ class DecodedProgram(NamedTuple):
     instructions: npt.NDArray[np.void]  #: DecodedInstruction
     edge_starts: I32  #: index of the first edge of a position
     edges: I32  #: (n, 2): first neuron at the other end; first weight (of LEARN: row), counted from ``at``
-    copies: I32  #: (n, 4): first weight, rows, columns, and first weight of each transposed copy
+    #: (n, 5), of each transposed copy: first weight, rows, columns, shift of its weights, its first weight
+    copies: I32
     n_copied: int  #: weights of all copies
     w_lo: int
     w_hi: int
@@ -72,7 +73,7 @@ class _Edges:
         self.starts: list[I32] = [np.zeros(0, np.int32)]
         self.edges: list[I32] = [np.zeros((0, 2), np.int32)]
         self.known: dict[tuple[Geometry, bool], dict[str, int]] = {}
-        self.copies: dict[tuple[int, int, int], int] = {}
+        self.copies: dict[tuple[int, int, int, int], int] = {}
         self.n_copied = 0
 
     def fields(self, i: Instruction, geometry: Geometry) -> dict[str, int]:
@@ -87,17 +88,17 @@ class _Edges:
         found |= {"at": i["tile"], "noise_maps": maps}
         # rows of a dense synapse are read from end to end by DRIVE, most of whose values are not zero
         if i.backwards and not (i.op == Op.DRIVE and geometry.n_post == geometry.post):
-            found |= self._copy(i["tile"], geometry)
+            found |= self._copy(i["tile"], geometry, i["shift"] if i.op == Op.GATHER else 0)
         return found
 
-    def _copy(self, tile: int, geometry: Geometry) -> dict[str, int]:
-        shape = tile, geometry.patch, geometry.post
-        if shape not in self.copies:
-            self.copies[shape] = self.n_copied
+    def _copy(self, tile: int, geometry: Geometry, shift: int) -> dict[str, int]:
+        copy = tile, geometry.patch, geometry.post, shift
+        if copy not in self.copies:
+            self.copies[copy] = self.n_copied
             self.n_copied += geometry.tiles
         return {
-            "copy": list(self.copies).index(shape),
-            "at": self.copies[shape],
+            "copy": list(self.copies).index(copy),
+            "at": self.copies[copy],
             "stride": geometry.patch,
         }
 
@@ -162,12 +163,12 @@ def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = N
             found |= tables.fields(i, geometry or i.dense) | {"loaded": int(i["tile"] == loaded)}
         geometry = None
         rows.append(tuple(DecodedInstruction(**found)))
-    copies = [(*shape, first) for shape, first in tables.copies.items()]
+    copies = [(*copy, first) for copy, first in tables.copies.items()]
     return DecodedProgram(
         np.array(rows, [(name, np.int64) for name in DecodedInstruction._fields]),
         np.concatenate(tables.starts),
         np.concatenate(tables.edges),
-        np.array(copies, np.int32).reshape(-1, 4),
+        np.array(copies, np.int32).reshape(-1, 5),
         tables.n_copied,
         weight.lo,
         weight.hi,

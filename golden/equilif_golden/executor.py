@@ -238,12 +238,13 @@ def add_products(w: I16, first: int, events: I32, sent: I32, n: int, half: int, 
 @inlined
 def transpose(p: DecodedProgram, m: Memories, copy: int) -> None:
     """Renew a transposed copy."""
-    first, rows, columns, to = p.copies[copy]
+    first, rows, columns, shift, to = p.copies[copy]
+    half = i32(1 << shift >> 1)
     m.stale[copy] = 0
     for k in range(columns):
         column = m.back[to + k * rows : to + (k + 1) * rows]
         for i in range(rows):
-            column[i] = m.w[first + i * columns + k]
+            column[i] = (i32(m.w[first + i * columns + k]) + half) >> i32(shift)
 
 
 @inlined
@@ -261,7 +262,7 @@ def mark_stale(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
     """The weights of a synapse have changed: mark their copies."""
     last = t.weights + t.n_weights
     for k in range(len(p.copies)):
-        first, rows, columns, _ = p.copies[k]
+        first, rows, columns = p.copies[k][:3]
         if first < last and t.weights < first + rows * columns:
             m.stale[k] = 1
 

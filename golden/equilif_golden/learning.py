@@ -50,8 +50,10 @@ def divisor(network: Network) -> float:
 
 
 def _scale(network: Network, s: Synapse) -> float:
-    """Learning rate of a synapse relative to that of the network, for errors in their own units."""
-    return s.learning_rate_scale / network.error_scale(s.post)
+    """Learning rate of a synapse relative to that of the network: factor of its energy, or for errors their
+    unit.
+    """
+    return s.learning_rate_scale * network.energy_scale(s.post) / network.error_scale(s.post)
 
 
 def smallest_rate(network: Network) -> float:

@@ -494,6 +494,7 @@ class Network:
         if not self.synapses:
             raise ValueError("a network needs a synapse")
         self._check_bounds()
+        _ = self.energy_scales  # raises PlacedError for paths of different feedback scales
 
     def _check_synapse(self, s: Synapse) -> None:
         names = [p.name for p in self.populations]
@@ -789,6 +790,38 @@ class Network:
     def error_scale(self, population: str) -> int:
         """Errors of a LIF population are in units of 1/(256 ``error_scale``)."""
         return self.schedule.error_gain ** self.error_depths[population] if self.schedule.errors else 1
+
+    @cached_property
+    def energy_scales(self) -> Mapping[str, float]:
+        """Factor of each population's terms in the energy, 1 for the output.
+
+        With a feedback scale g the population before a synapse has the factor of the one after it, divided by
+        g: then the drives of both are the gradient of one energy.  PlacedError if two paths to a population
+        give different factors.
+        """
+        found = {self.output: 1.0}
+        waiting = [self.output]
+        while waiting:
+            here = waiting.pop()
+            for s in self.synapses:
+                if here not in (s.pre, s.post) or self[s.pre].clamped:
+                    continue
+                other = s.pre if here == s.post else s.post
+                scale = found[here] / s.feedback_scale if here == s.post else found[here] * s.feedback_scale
+                if other not in found:
+                    found[other] = scale
+                    waiting.append(other)
+                elif found[other] != scale:
+                    raise PlacedError(
+                        f"paths between {self.output!r} and {other!r} have different products of feedback "
+                        "scales, so there is no energy: make them equal",
+                        s.place("feedback_scale"),
+                    )
+        return found
+
+    def energy_scale(self, population: str) -> float:
+        """Factor of a population's terms in the energy (:attr:`energy_scales`)."""
+        return 1.0 if self.schedule.errors else self.energy_scales.get(population, 1.0)
 
     @cached_property
     def feedforward(self) -> tuple[Synapse, ...]:

@@ -319,9 +319,8 @@ class Reference(samples.Predictor):
                         self.weights[s.name], state.spikes[s.pre], self.network.geometry(s)
                     )
                 elif s.pre == p.name and s.post in state.spikes and s.feedback:
-                    drive = drive + syn.backward(
-                        self.weights[s.name], state.spikes[s.post], self.network.geometry(s)
-                    )
+                    w = syn.scaled(self.weights[s.name], s.feedback_shift)
+                    drive = drive + syn.backward(w, state.spikes[s.post], self.network.geometry(s))
             if strength and p.name == self.network.output:
                 assert target is not None
                 drive = drive + nudge(target, state.spikes[p.name], strength=strength)

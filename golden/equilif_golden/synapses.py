@@ -29,6 +29,8 @@ JOINABLE = {
 }
 #: fields that every saved synapse has
 FIRST_FIELDS = ("pre", "post", "learning_rate_scale", "feedback")
+#: possible factors of the spikes that come back
+FEEDBACK_SCALES = (1.0, 0.5, 0.25, 0.125)
 
 
 def _option(default: Any, text: str, **limits: Any) -> Any:
@@ -45,6 +47,8 @@ class Synapse:
     feedback              whether ``pre`` receives spikes of ``post``; false only between LIF populations.
                           Nudged phases need feedback; errors and equilif_golden.real.trainer train without.
                           Without effect from and to self-attention
+    feedback_scale        factor of the weights for these spikes, 1, 1/2, 1/4 or 1/8; each product is rounded
+                          to the nearest.  Learning rates follow from the energy (Network.energy_scale)
     kernel, stride        side of the kernel and its step, of a convolution between populations of maps
     per_position          of a bias of maps: each position has one of its own, for example a position code
     """
@@ -66,6 +70,12 @@ class Synapse:
     per_position: bool = _option(
         False, "from a constant to maps: one bias per position, for example a position code"
     )
+    feedback_scale: float = _option(
+        1.0,
+        "between spiking populations: factor of the spikes that come back, 1, 0.5, 0.25 or 0.125",
+        ge=FEEDBACK_SCALES[-1],
+        le=FEEDBACK_SCALES[0],
+    )
 
     def __post_init__(self) -> None:
         for end in (self.pre, self.post):
@@ -75,6 +85,10 @@ class Synapse:
             value = getattr(self, name)
             if value is not None or option.default is not None:
                 set_fields(self, **{name: self._checked(option.default, value, name, option.metadata)})
+        if self.feedback_scale not in FEEDBACK_SCALES:
+            raise self._invalid(
+                f"feedback_scale must be 1, 0.5, 0.25 or 0.125, not {self.feedback_scale:g}", "feedback_scale"
+            )
         if self.kernel is None and self.stride != 1:
             raise self._invalid("a stride is that of a kernel: give one, or leave it out", "stride")
 
@@ -96,6 +110,11 @@ class Synapse:
     @property
     def name(self) -> str:
         return f"{self.pre}-{self.post}"
+
+    @property
+    def feedback_shift(self) -> int:
+        """Shift to the right of the weights for the spikes that come back."""
+        return FEEDBACK_SCALES.index(self.feedback_scale)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -133,6 +152,11 @@ class Synapse:
             raise self._invalid(
                 f"only one between lif populations can be without feedback, not {kinds[0]} to {kinds[1]}",
                 "feedback",
+            )
+        if self.feedback_scale != 1 and not (self.feedback and kinds == ("lif", "lif")):
+            raise self._invalid(
+                "a feedback_scale is that of a synapse with feedback between lif populations: leave it out",
+                "feedback_scale",
             )
         if self.pre == self.post:
             raise self._invalid("a population cannot be joined to itself")

@@ -22,7 +22,9 @@ NO_CHANGES: Patches = MappingProxyType({})
 #: numbers without a digit before or behind the point, which TOML has not
 SHORT = re.compile(r"[+-]?(?:\.\d+|\d+\.)(?:[eE][+-]?\d+)?", re.ASCII)
 UNNAMED = "synapse"  #: a table without names
-FEEDBACK = "synapse.feedback"  #: of all synapses between spiking populations
+FEEDBACK = "synapse.feedback"
+#: keys of all synapses between spiking populations, with the values of the other synapses
+SPIKING = {FEEDBACK: True, "synapse.feedback_scale": 1.0}
 CONTRAST = "phases.contrast"
 TOKENS = "loading.tokens"  #: size of the attention layer over them
 
@@ -58,10 +60,11 @@ def patched(description: Description, given: Patches) -> Description:
     content = description.content()
     places: dict[Place, str] = {}
     for key, text in given.items():
-        if key == FEEDBACK:
+        if key in SPIKING:
             spiking = [name for name, g in description.population.items() if g.kind in ("lif", "output")]
+            field = key.partition(".")[2]
             content["synapse"] = [
-                {**s, "from": [name], "feedback": value(text) if name in spiking else True}
+                {**s, "from": [name], field: value(text) if name in spiking else SPIKING[key]}
                 for s in content["synapse"]
                 for name in s["from"]
             ]

@@ -4,6 +4,7 @@ used both ways.
     forward  (row axpy)      drive_post += s_pre W            s: spikes, or 8-bit values with each product
              shifted right by 8
     backward (column axpy)   drive_pre  += W s_post         the same
+    scaled                   W for a feedback scale: each weight shifted right, rounded to the nearest
 
 Each product is rounded on its own and sums are exact, so order never matters and neither does the number
 of lanes.
@@ -30,6 +31,11 @@ def forward(w: Raw, spikes: Raw, geometry: Geometry | None = None) -> Raw:
     """
     drive: Raw = presynaptic(spikes, geometry) @ w
     return drive if geometry is None else drive.reshape(*spikes.shape[:-1], -1)
+
+
+def scaled(w: Raw, shift: int) -> Raw:
+    """Weights for a feedback scale of 2**-shift, each rounded to the nearest."""
+    return shift_right_floor(w + (1 << shift >> 1), shift)
 
 
 def backward(w: Raw, spikes: Raw, geometry: Geometry | None = None) -> Raw:

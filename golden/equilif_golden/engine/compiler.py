@@ -252,7 +252,9 @@ class Compiled(Placement):
                 continue
             tile = self.tiles[s.name]
             if s.pre == q.name and s.feedback:
-                out += self._through(s, Op.GATHER(self.groups[s.post], here, tile=tile, column=True))
+                out += self._through(
+                    s, Op.GATHER(self.groups[s.post], here, tile=tile, shift=s.feedback_shift, column=True)
+                )
             elif s.post == q.name:
                 out += self._through(s, Op.GATHER(self.groups[s.pre], here, tile=tile))
         return out

@@ -504,7 +504,10 @@ OPERATIONS: Mapping[Op, Operation] = {
     Op.GATHER: Operation(
         Kind.SCAN,
         "A += S W: input from the spikes of the last time step.",
-        {"sources": Span("src", "n_src", Memory.STATES, _SOURCES)} | _GROUPS | _TILE,
+        {"sources": Span("src", "n_src", Memory.STATES, _SOURCES)}
+        | _GROUPS
+        | _TILE
+        | {"shift": Number("shift", range(4), f"{_SHIFT} of each weight, rounded to the nearest", default=0)},
         modes={SourceMode.COLUMN: _COLUMN},
         does=Effects(reads=("A", "S", "W"), writes=("A",), additions=1),
     ),

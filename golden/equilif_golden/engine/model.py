@@ -380,6 +380,8 @@ class EngineModel:
             total = self.b
             values = minus if i.mode & SourceMode.MINUS else plus
         drive_of = DRIVES[i.op, i.backwards]
+        if i.op == Op.GATHER:
+            w = syn.scaled(w, i["shift"])
         if i.op == Op.DRIVE and self.config.errors and i["rounding"] & 1:
             drive_of = functools.partial(drive_of, rounded=True)
         # a sum that wraps at the end is one that wraps at every addition

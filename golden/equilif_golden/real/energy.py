@@ -38,10 +38,10 @@ Tensor = torch.Tensor
 def phi(model: Rates, x: Tensor, r: Tensor) -> Tensor:
     """Phi (n,) of rates (n, LIF neurons) for 8-bit inputs (n, n_inputs).  ValueError without an energy."""
     net = model.network
-    if not net.has_energy or net.attention_layers:
+    if not net.has_energy or net.attention_layers or len(set(net.energy_scales.values())) > 1:
         raise ValueError(
-            "Phi is that of LIF populations and of self-attention with an energy, all with feedback: this "
-            "network has other populations or synapses"
+            "Phi is that of LIF populations and of self-attention with an energy, all with feedback of scale "
+            "1: this network has other populations or synapses"
         )
     base = model.base(x)
     rates = {name: r[:, part] for name, part in model.part.items()}

@@ -309,7 +309,7 @@ class Rates(Equilibrium):
                 answers, _ = self.attend(self.attending[s.post], rates, base)
                 z = z + carried_back(self.network, s, w[s.name], answers) / 2
             elif s.pre == name and s in self.backward:
-                z = z + carried_back(self.network, s, w[s.name], rates[s.post])
+                z = z + s.feedback_scale * carried_back(self.network, s, w[s.name], rates[s.post])
         return z
 
     def sweep(

@@ -8,7 +8,8 @@ equals threshold x rate.  So mean rates settle to the fixed point
     r = clip(z(r) + beta (y - r) [output only], 0, 1)
 
 where z(r) sums over all synapses, both ways, in units of the threshold.  It is a stationary point of Phi
-(equilif_golden.network) in the box 0 <= r <= 1.  A leak is not modelled.
+(equilif_golden.network) in the box 0 <= r <= 1.  A leak is not modelled.  With feedback scales g the drive of
+a neuron from those after it is multiplied by g, and its terms in Phi have a factor e (Network.energy_scale).
 
 With L = |y - r|^2 / 2 at the free fixed point, everything that moves a synapse has one form, a *slope* d of
 the rates times the rates themselves:
@@ -20,9 +21,10 @@ the rates times the rates themselves:
     gradient    d = -(I - D C D)^-1 D dL/dr,  r = free rates
                 exactly -dL/dW, by implicit differentiation
 
-C is the symmetric coupling of all LIF neurons.  D is the clip's derivative, 1 where z is inside (0, 1).  EP
-tends to the gradient as beta -> 0 (Scellier & Bengio 2017, theorem 1), the symmetric difference to second
-order (Laborieux et al. 2021).
+C is the coupling of all LIF neurons, symmetric without feedback scales.  With them slopes are divided by e,
+and dW is -dL/dW divided by e of the postsynaptic population.  D is the clip's derivative, 1 where z is inside
+(0, 1).  EP tends to the gradient as beta -> 0 (Scellier & Bengio 2017, theorem 1), the symmetric difference
+to second order (Laborieux et al. 2021).
 """
 
 from __future__ import annotations
@@ -170,14 +172,17 @@ class Twin:
             self.part[name] = slice(at + part.start, at + part.stop)
         self.n = at + sum(p.size for p in network.lif)
         self.out = self.part[network.output]
+        self.energy = torch.ones(self.n, dtype=torch.float64)  #: factor of each neuron's terms in Phi
+        for p in network.lif:
+            self.energy[self.part[p.name]] = network.energy_scale(p.name)
 
     def matrix(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """(neurons, neurons): the symmetric matrix of all synapses."""
+        """(neurons, neurons): the matrix of all synapses, from row to column."""
         m = torch.zeros(self.n, self.n, dtype=torch.float64)
         for s in self.network.synapses:
             w = self.ends(s).unrolled(weights[s.name])
             m[self.part[s.pre], self.part[s.post]] += w
-            m[self.part[s.post], self.part[s.pre]] += w.T
+            m[self.part[s.post], self.part[s.pre]] += s.feedback_scale * w.T
         return m
 
     def ends(self, s: Synapse) -> Ends:
@@ -272,7 +277,7 @@ class Twin:
         system = torch.eye(len(coupling), dtype=torch.float64) - d[:, :, None] * coupling * d[:, None, :]
         slope = torch.zeros_like(free)
         slope[:, self.n_clamped :] = torch.linalg.solve(system, d * error[:, self.n_clamped :])
-        return Direction(free, slope)
+        return Direction(free, slope / self.energy)
 
     def unrolled_gradient(self, x: npt.ArrayLike, y: npt.ArrayLike, *, steps: int) -> dict[str, Tensor]:
         """Gradient of the summed loss by backpropagation through ``steps`` iterations.

@@ -48,6 +48,8 @@ class LaneControl(wiring.Signature):
         Second factor common to all lanes.
     nudge : Out(1), in stage factors
         Subtract 256 from that value if the lane has a spike.
+    rounded : Out(1), in stage factors
+        Round the product to the nearest.
     noise_mask : Out, in stage noise
         Bits of the noise that are added.
     load_noise : Out(1), in stage noise
@@ -72,8 +74,6 @@ class LaneControl(wiring.Signature):
         With ``attention``: shift of B, minus 1.
     coding : Out(1), held
         With ``attention``: third walk of SOFTMAX; the second factor is the lane's exponential.
-    rounded : Out(1), in stage factors
-        With ``errors``: round the product to the nearest.
     static : Out(1), in stage factors
         With ``errors``: NUDGE without spikes.
     """
@@ -108,6 +108,7 @@ class LaneControl(wiring.Signature):
             "use_scale": Out(1),
             "scale": Out(layout["scale"].shape),
             "nudge": Out(1),
+            "rounded": Out(1),
             "noise_mask": Out(DITHER_WIDTH),
             "gain_um": Out(layout["um"].shape),
             "source": Out(2),
@@ -121,7 +122,7 @@ class LaneControl(wiring.Signature):
         if config.attention:
             members |= {"shift_minus_1": Out(5), "coding": Out(1)}
         if config.errors:
-            members |= {"rounded": Out(1), "static": Out(1)}
+            members |= {"static": Out(1)}
         super().__init__(members)
 
 
@@ -255,10 +256,7 @@ class Control(wiring.Component):
             resets, drives = (stages.op_is(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
         if self.config.errors:
             drives = drives | stages.static[timing.read]
-            m.d.comb += [
-                control.static.eq(stages.static[timing.factors]),
-                control.rounded.eq(delayed(m, stages.command.rounded, timing.factors, "rounded")),
-            ]
+            m.d.comb += control.static.eq(stages.static[timing.factors])
         source = Signal(Source, reset_less=True)
         neg_threshold = Signal(17)
         m.d.sync += [
@@ -279,6 +277,7 @@ class Control(wiring.Component):
         # fan-out to all lanes; the first STEP comes later
         neg_threshold_late = delayed(m, neg_threshold, self.config.registers.constants, "neg_threshold")
         m.d.comb += [
+            control.rounded.eq(delayed(m, stages.command.rounded, timing.factors, "rounded")),
             control.source.eq(source),
             control.mark.eq(stages.op_valid(m, timing.sum, Op.MARK)),
             control.neg_threshold.eq(neg_threshold_late),

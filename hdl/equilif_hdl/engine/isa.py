@@ -154,7 +154,7 @@ class LaneCommand(Fields):
 def command(config: EngineConfig) -> Layout[LaneCommand]:
     """Command of the lanes: one destination group in one cycle.
 
-    With ``errors``: ``rounded``, a DRIVE whose products are rounded; ``static``, a NUDGE of B.
+    ``rounded``: products are rounded to the nearest.  With ``errors``: ``static``, a NUDGE of B.
     """
     return Layout(
         {
@@ -168,6 +168,7 @@ def command(config: EngineConfig) -> Layout[LaneCommand]:
             "up": Shape(16, True),
             "um": Shape(16, True),
             "dither": DITHER_WIDTH,
-            **({"rounded": 1, "static": 1} if config.errors else {}),
+            "rounded": 1,
+            **({"static": 1} if config.errors else {}),
         }
     )

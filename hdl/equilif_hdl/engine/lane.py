@@ -194,17 +194,12 @@ class Lane(wiring.Component):
         if self.config.attention:
             masked = masked | control.coding << (RECIPROCAL - 1)  # half an LSB: codes are rounded
         if not self.config.single_port:
-            if self.config.errors:
-                masked = masked | control.rounded << (VALUE.f - 1)
-            m.d.sync += noise.eq(masked)
+            m.d.sync += noise.eq(masked | control.rounded << (VALUE.f - 1))
             return noise
         with m.If(control.load_noise):
             m.d.sync += noise.eq(masked)
-        if self.config.errors:
-            # apart from the noise, which is held from the begin of a LEARN: the last commands of a DRIVE may
-            # still come
-            return noise | delayed(m, control.rounded, 1, "rounded") << (VALUE.f - 1)
-        return noise
+        # apart from the noise, which is held from the begin of a LEARN: the last commands may still come
+        return noise | delayed(m, control.rounded, 1, "rounded") << (VALUE.f - 1)
 
     def _sum(self, m: Module, product: Value) -> None:
         """Sum of source and product."""

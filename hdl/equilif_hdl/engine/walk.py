@@ -12,7 +12,7 @@ are plus and minus: gain and sign are applied on the way to the lanes.
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -168,10 +168,11 @@ class Walker(wiring.Component):
                 current.up.eq(ins.operand),
                 current.e.eq(0),
                 current.scale.eq(ONE),  # RESET: 1.0 x operand
+                current.rounded.eq(0),
             ]
             if cfg.errors:
                 static = is_one_of(ins.op, Op.NUDGE) & has_mode(ins, NudgeMode.STATIC)
-                m.d.sync += [current.rounded.eq(0), current.static.eq(static)]
+                m.d.sync += current.static.eq(static)
         with m.If(load):
             m.d.sync += [
                 self.busy.eq(1),
@@ -182,9 +183,11 @@ class Walker(wiring.Component):
                 current.value_group.eq(ins.dst),
                 *self._factors(current),
             ]
+            rounded = ins.op == Op.GATHER
             if cfg.errors:
-                rounded = is_one_of(ins.op, Op.DRIVE) & ins.gain[0]
-                m.d.sync += [current.rounded.eq(rounded), current.static.eq(0)]
+                rounded = rounded | (is_one_of(ins.op, Op.DRIVE) & ins.gain[0])
+                m.d.sync += current.static.eq(0)
+            m.d.sync += current.rounded.eq(rounded)
         if cfg.convolution:
             self._nested_loops(m, current, left, last_in_run, last_in_event, load)
         return m
@@ -296,10 +299,11 @@ class Walker(wiring.Component):
             signs = signed_values(ins, cfg)
             plus = Cat(plus, signs & plus[-1]).as_signed()
             minus = Cat(minus, signs & minus[-1]).as_signed()
+        feedback = Const(ONE) >> ins.shift[:2]
         return [
             current.tile.eq(source.tile),
             current.e.eq(source.e),
-            current.scale.eq(Mux(ins.op == Op.GATHER, ONE, Mux(by_minus(ins, cfg), minus, plus))),
+            current.scale.eq(Mux(ins.op == Op.GATHER, feedback, Mux(by_minus(ins, cfg), minus, plus))),
             current.up.eq(plus if cfg.registers.gain else times_gain(plus, gain, cfg)),
             current.um.eq(minus if cfg.registers.gain else -times_gain(minus, gain, cfg)),
             current.dither.eq(_dither(source)),

@@ -82,6 +82,7 @@ class LaneBench:
             **{f"control__{name}": "factors" for name in ("use_weight", "up", "use_scale", "scale", "nudge")},
             "dither": "noise",
             "row": "noise_lookup",
+            "control__rounded": "factors",
             "control__gain_um": "minus_product",
             **{f"control__{name}": "sum" for name in ("source", "mark")},
             **dict.fromkeys(("a", "b", "q"), "sum"),
@@ -95,7 +96,7 @@ class LaneBench:
         if config.attention:
             stages |= {"exponential": "factors"}
         if config.errors:
-            stages |= dict.fromkeys(("control__rounded", "control__static"), "factors")
+            stages |= {"control__static": "factors"}
         return stages
 
     async def reset(self) -> None:
@@ -134,13 +135,13 @@ class LaneBench:
         return control | self.not_errors()
 
     def not_errors(self) -> dict[str, int]:
-        """Control signals of a command that has nothing to do with errors."""
-        return {"control__rounded": 0, "control__static": 0} if self.config.errors else {}
+        """Control signals of a command without rounding, and with spikes."""
+        return {"control__rounded": 0, **({"control__static": 0} if self.config.errors else {})}
 
 
 @cocotb.test()
 async def sums_of_weights(dut: Any) -> None:
-    """DRIVE and GATHER: weight x value, or weight, plus A, B, the previous sum, or nothing."""
+    """DRIVE and GATHER: weight x value or feedback scale, plus A, B, the previous sum, or nothing."""
     tb = LaneBench(dut, "total", stage="sum")
     await tb.reset()
     await tb.instruction(Op.DRIVE)
@@ -152,10 +153,10 @@ async def sums_of_weights(dut: Any) -> None:
         source = random.choice([s for s in sources if last is not None or s != Source.LAST])
         old = {Source.A: anywhere(fmt), Source.B: anywhere(fmt), Source.LAST: last or 0, Source.NOTHING: 0}
         weight = anywhere(tb.config.numerics.weight)
-        value = random.choice([ONE, 0, 255, random.randrange(256)])
-        rounded = tb.config.errors and random.random() < 0.5
+        value = random.choice([*(ONE >> k for k in range(4)), 0, 255, random.randrange(256)])
+        rounded = random.random() < 0.5
         w, v = np.array([[weight]]), np.array([value])
-        product = weight if value == ONE else int(forward_values(w, v, rounded=rounded)[0])
+        product = int(forward_values(w, v, rounded=rounded)[0])
         total = wrapped(old[source] + product, fmt)
         idle = random.random() < 0.2
         fields = tb.sums() | {"word": weight, "a": old[Source.A], "b": old[Source.B]}

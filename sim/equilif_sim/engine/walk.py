@@ -35,7 +35,6 @@ from equilif_sim.tools.run import engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
 from equilif_sim.tools.stream import Pause, StreamSource, drive, never, now, often, reset, until_low
 
-OF_ERRORS = ("rounded", "static")  #: fields of engines with ``errors``
 GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: groups of a position
 
 
@@ -70,11 +69,12 @@ class WalkBench:
             await RisingEdge(d.clk)
 
     def _expect_walk(self, ins: Instruction) -> None:
-        self.fields = ("op", "group", "value_group", "up", "e", "scale", *OF_ERRORS * self.config.errors)
+        self.fields = ("op", "group", "value_group", "up", "e", "scale", "rounded")
+        self.fields += ("static",) * self.config.errors
         for g in range(ins.n_dst):
             value_group = (ins.src + g) % self.config.value_groups
-            errors = (0, int(ins.op == Op.NUDGE and ins.mode & 1)) if self.config.errors else ()
-            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, *errors))
+            static = (int(ins.op == Op.NUDGE and ins.mode & 1),) * self.config.errors
+            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, 0, *static))
 
     def _expect_event(self, ins: Instruction, raw: dict[str, int], geometry: Geometry | None) -> None:
         config = self.config
@@ -94,12 +94,12 @@ class WalkBench:
             "op": ins.op,
             "column": int(bool(by_column)),
             "e": raw["e"],
-            "scale": ONE if ins.op == Op.GATHER else scale,
+            "scale": ONE >> (ins.shift & 3) if ins.op == Op.GATHER else scale,
             "up": gain * values["plus"],
             "um": values["minus"] if config.registers.gain else -gain * values["minus"],
         }
-        if config.errors:
-            fields |= {"rounded": int(ins.op == Op.DRIVE and ins.gain & 1), "static": 0}
+        rounded = ins.op == Op.GATHER or (config.errors and ins.op == Op.DRIVE and ins.gain & 1)
+        fields |= {"rounded": int(rounded), **({"static": 0} if config.errors else {})}
         self.fields = (*fields, "group", "value_group", "tile", "dither")
         first = raw.get("first", ins.dst)
         for group, tile, dither in self._commands(ins, raw, stride, geometry):
