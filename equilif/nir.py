@@ -197,6 +197,23 @@ def to_graph(
     return nir.NIRGraph(nodes, edges, metadata={OWN: json.dumps(metadata)})
 
 
+def _forward(
+    found: Mapping[tuple[str, str], tuple[str, Raw]], order: Sequence[str]
+) -> dict[tuple[str, str], int | None]:
+    """Pairs of layers without those that are the way back of another pair, and the shift of the feedback scale;
+    None for a pair without feedback.  ``found``: name and codes of each pair.
+    """
+    forward = {}
+    for (s, t), (name, codes) in found.items():
+        other, back = found.get((t, s), ("", None))
+        shift = None if back is None else _feedback_shift(codes, back)
+        is_back = back is not None and _feedback_shift(back, codes) is not None
+        later = name.endswith(BACK) or not other.endswith(BACK) and order.index(s) > order.index(t)
+        if not (is_back and (shift is None or later)):
+            forward[s, t] = shift
+    return forward
+
+
 def _feedback_shift(forward: Raw, back: Raw) -> int | None:
     """Shift of the feedback scale with which ``back`` is the way back of ``forward``; None if it is not."""
     shifts = range(len(FEEDBACK_SCALES))
@@ -455,13 +472,7 @@ def from_graph(
         found[s, t] = way.name, rounded(f"weights {way.name}", real)
     synapses = []
     weights = {}
-    for (s, t), (d, codes) in found.items():
-        other, back = found.get((t, s), ("", None))
-        shift = None if back is None else _feedback_shift(codes, back)
-        if back is not None and _feedback_shift(back, codes) is not None:
-            later = d.endswith(BACK) or not other.endswith(BACK) and order.index(s) > order.index(t)
-            if shift is None or later:
-                continue  # it is the other one's way back
+    for (s, t), shift in _forward(found, order).items():
         kernel, stride = kernels.get((s, t), (None, 1))
         synapse = Synapse(
             _name(s),
@@ -472,7 +483,7 @@ def from_graph(
             feedback_scale=FEEDBACK_SCALES[shift or 0],
         )
         synapses.append(synapse)
-        weights[synapse.name] = codes
+        weights[synapse.name] = found[s, t][1]
     for name, neurons in layers.items():
         gain = neurons.gain
         drive = neurons.drive

@@ -157,7 +157,7 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     device.trainer.work()
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(device))
     monkeypatch.setattr("equilif.host.standalone.POLL_SECONDS", 0)
-    monkeypatch.setattr("equilif.commands.boards.BOARD_SETTINGS", SHORT)
+    monkeypatch.setattr("equilif.host.transfer.BOARD_SETTINGS", SHORT)
     out = tmp_path / "board.npz"
     report = tmp_path / "report.json"
     run("restore", path, "--flash", "--out", out, "--json", report)

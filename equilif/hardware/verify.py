@@ -26,6 +26,7 @@ from equilif.hardware.waves import WaveRecorder
 from equilif.results import ToolFailed
 from equilif.training.backends.phases import epoch_plan
 from equilif.training.settings.description import Description
+from equilif.training.settings.tables import check_seed
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
@@ -292,7 +293,7 @@ class VerificationPlan:
         cls, description: Description, data: DataSet, seed: int, *, epochs: int, samples: int | None
     ) -> Self:
         """The first epochs of a training, and the test samples; of each ``samples``, or all."""
-        plans = [epoch_plan(description, data, seed, e) for e in range(epochs)]
+        plans = [epoch_plan(description, data, check_seed(seed), e) for e in range(epochs)]
         shown = [plan._replace(order=plan.order[:samples]) for plan in plans]
         return cls(shown, len(data.x_test[:samples]))
 

@@ -24,7 +24,13 @@ class _Deferred(ModuleType):
     """A module that is executed when something of it is asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or FINDER in sys.meta_path:  # the import system asks for it
+        spec: Any = self.__spec__
+        places = spec.submodule_search_locations
+        is_path = name == "__path__" and places is not None
+        if FINDER in sys.meta_path and is_path:
+            return places
+        # the import system asks for other names; for __path__ where it imports a module of a package
+        if FINDER in sys.meta_path or name.startswith("__") and not is_path:
             raise AttributeError(name)
         _execute(self)
         return getattr(self, name)
@@ -40,11 +46,14 @@ def _execute(module: Any) -> None:
     spec: Any = module.__spec__
     module.__class__ = ModuleType  # type: ignore[assignment]
     spec.loader = module.__loader__ = spec.loader_state
+    if spec.submodule_search_locations is not None:
+        module.__path__ = spec.submodule_search_locations
     try:
         spec.loader.exec_module(module)
     except BaseException:
         module.__class__ = _Deferred
         spec.loader = FINDER
+        FINDER.exec_module(module)
         raise
 
 
@@ -64,7 +73,7 @@ class _Finder(MetaPathFinder, Loader):
         return _Deferred(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        pass
+        module.__dict__.pop("__path__", None)
 
 
 FINDER = _Finder()

@@ -193,7 +193,7 @@ def test_stored_words_fill_the_flash():
     while len(words) < 1000:
         words = words.plus(words)
     full = store_of(words)
-    assert full.n < full.of == len(words)
+    assert full.n < full.offered == len(words)
     content = content_of(full)
     r = full.registers
     index = np.frombuffer(content, np.uint8)[r.index * BLOCK :][: INDEX_BYTES * full.n].reshape(-1, 3)

@@ -53,12 +53,13 @@ found, failed = {}, {}
 def walk(name):
     try:
         module = importlib.import_module(name)
+        places = getattr(module, "__path__", ())
     except MissingExtra as e:
         found[name] = str(e)
     except Exception as e:
         failed[name] = repr(e)
     else:
-        for part in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        for part in pkgutil.iter_modules(places):
             if part.name != "__main__":
                 walk(f"{name}.{part.name}")
 for package in ("equilif", "equilif_golden", "equilif_hdl", "equilif_sim", "equilif_boards"):

@@ -209,6 +209,8 @@ def key_list() -> list[SetKey]:
 
     named = (name for name in tables.TABLES if name not in ("synapse", "rates", "text"))
     found = [key for name in named for key in keys("train", name)]
+    scale = "between spiking populations: factor of the spikes that come back"
+    found.append(SetKey("train", "synapse.feedback_scale", "1", "1, 0.5, 0.25, 0.125", scale))
     found.append(SetKey("train", "loading.NAME", "", "", "option of the loader of a set of sequences"))
     for table, kind in (("data", DataOptions), ("run", RunOptions)):
         found += [SetKey("train", f"{table}.{f.name}", **f.metadata) for f in dataclasses.fields(kind)]

@@ -139,7 +139,7 @@ class EngineAccess:
             m.d.sync += waits.eq(1)
 
 
-class Source:
+class SampleSource:
     """Samples of a front end, and the labels of the pins.
 
     valid, verdict, stale : a sample is complete; whether it is one; it waited too long.
@@ -178,7 +178,7 @@ class Source:
         raise NotImplementedError
 
 
-class WordSource(Source):
+class WordSource(SampleSource):
     """Words of a microphone: presence, then tokens, whose scaling is fetched band by band.
 
     frame, word, first, last, peak, verdict, read, index, granted, data
@@ -283,7 +283,7 @@ class WordSource(Source):
             m.next = "TOKENS"
 
 
-class ReadingSource(Source):
+class ReadingSource(SampleSource):
     """Samples of a sensor: one is in a memory until it is in the engine; one that begins before is lost.
 
     i_valid, index, value, done
@@ -432,7 +432,7 @@ class Live(wiring.Component):
     prediction: Signal
     lesson: LessonPort.Members
 
-    def __init__(self, config: EngineConfig, source: Source, *, lessons: bool = False):
+    def __init__(self, config: EngineConfig, source: SampleSource, *, lessons: bool = False):
         if golden.table_first(config) < 0:
             raise ValueError(
                 f"the engine has {config.value_groups * config.lanes} values, the controller needs "
@@ -656,7 +656,7 @@ class Live(wiring.Component):
                     m.next = "FINISHED"
 
 
-def join(m: Module, listener: Any, source: Source, divisor: int, *, lessons: bool = False) -> Any:
+def join(m: Module, listener: Any, source: SampleSource, divisor: int, *, lessons: bool = False) -> Any:
     """Controller of a listener, with ports of the same names, and the UART of its answers; returns the ports
     of the source.
     """

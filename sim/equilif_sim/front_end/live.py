@@ -29,7 +29,7 @@ from equilif_golden.front_end.segmentation import LONGEST, RING, SHORTEST, Verdi
 from equilif_golden.front_end.tokens import POSITIONS, TOKENS
 from equilif_golden.link.standalone import Fault
 from equilif_hdl.engine.port import EnginePort
-from equilif_hdl.front_end.live import Live, ReadingSource, Source, WordSource
+from equilif_hdl.front_end.live import Live, ReadingSource, SampleSource, WordSource
 from equilif_hdl.front_end.segmentation import FRAME_BYTES
 from equilif_sim.link.engine_stub import EngineStub, StubDevice
 from equilif_sim.tools.run import bench_config
@@ -58,7 +58,7 @@ class LiveBench(wiring.Component):
     def __init__(self, kind: str):
         self.lessons = kind == "lessons"
         self.sensor = kind == "sensor"
-        source: Source = ReadingSource(CONFIG, CHANNELS, SIZE) if self.sensor else WordSource(CONFIG)
+        source: SampleSource = ReadingSource(CONFIG, CHANNELS, SIZE) if self.sensor else WordSource(CONFIG)
         self.live = Live(CONFIG, source, lessons=self.lessons)
         ring = () if self.sensor else ("read", "index", "granted", "data")
         self.front = {name: port for name, port in source.ports.items() if name not in ring}
@@ -141,7 +141,7 @@ class LiveBench(wiring.Component):
         return m
 
 
-class Model(StubDevice):
+class LiveModel(StubDevice):
     """EngineStub with predictions of two digits."""
 
     def run(self, *, learn: bool) -> tuple[int, int, int, int]:
@@ -149,7 +149,7 @@ class Model(StubDevice):
         return prediction & PREDICTIONS, cycles, spikes, accesses
 
 
-class Trainer:
+class TrainerProbe:
     """equilif_golden.link.standalone.StandaloneTrainer without samples."""
 
     def __init__(self) -> None:
@@ -178,14 +178,14 @@ def some_word(verdict: Verdict, longest: int) -> Word:
     return Word(first, last, int(codes_of(first, last).max()), 0, verdict)
 
 
-class Bench:
+class LiveTestbench:
     """The design and its model."""
 
     def __init__(self, dut: Any, kind: str):
         self.dut = dut
         self.sensor = kind == "sensor"
-        self.device = Model(CONFIG)
-        self.trainer = Trainer() if kind == "lessons" else None
+        self.device = LiveModel(CONFIG)
+        self.trainer = TrainerProbe() if kind == "lessons" else None
         self.device.trainer = self.trainer  # type: ignore[assignment]
         self.model = live.Live(self.device, CHANNELS if self.sensor else None)
         self.text = b""
@@ -436,7 +436,7 @@ def random_case() -> Case:
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def samples(dut: Any) -> None:
     kind = bench_config()["kind"]
-    bench = Bench(dut, kind)
+    bench = LiveTestbench(dut, kind)
     await reset(dut, *bench_config()["inputs"])
     cocotb.start_soon(bench.receive())
     dut.live.serial.value = bench.model.serial = 60  # the number of an answer wraps soon
