@@ -23,7 +23,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -200,8 +200,8 @@ def to_graph(
 def _forward(
     found: Mapping[tuple[str, str], tuple[str, Raw]], order: Sequence[str]
 ) -> dict[tuple[str, str], int | None]:
-    """Pairs of layers without those that are the way back of another pair, and the shift of the feedback scale;
-    None for a pair without feedback.  ``found``: name and codes of each pair.
+    """Pairs of layers without those that are the way back of another pair, and the shift of the feedback
+    scale; None for a pair without feedback.  ``found``: name and codes of each pair.
     """
     forward = {}
     for (s, t), (name, codes) in found.items():

@@ -40,8 +40,14 @@ RING = Network(
     "y",
     Schedule(leak=2, threshold=0.5, free=16),
 )
+CHAIN = Network.chain(6, 5, 4, 3)
+SCALES = {"hidden1-hidden2": 0.25, "hidden2-output": 0.5}
 NETWORKS = [
-    Network.chain(6, 5, 4, 3),
+    CHAIN,
+    replace(
+        CHAIN,
+        synapses=tuple(replace(s, feedback_scale=SCALES.get(s.name, 1.0)) for s in CHAIN.synapses),
+    ),
     Network.chain(6, 5, 3, schedule=Schedule(leak=3)),
     Network.chain(6, 5, 4, 3, feedback=False),
     RING,
