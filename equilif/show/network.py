@@ -134,4 +134,5 @@ def _rate(s: SynapseInfo) -> str:
         return "none (tokens)"
     if not s.learns:
         return "none"
-    return f"x {s.learning_rate_scale:g}"
+    rate = f"x {s.learning_rate_scale:g}"
+    return rate if s.feedback_scale == 1 else f"{rate}; feedback x {s.feedback_scale:g}"
