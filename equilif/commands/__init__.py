@@ -43,8 +43,8 @@ from equilif_golden.lazy import lazy
 with lazy():
     import equilif_sim.tools.verilator as verilator
     from equilif import results
+    from equilif.training import options as settings
     from equilif.training import resolve as resolving
-    from equilif.training.settings import options as settings
     from equilif_golden import network as networks
 
 #: commands by module, in the order of the help

@@ -43,13 +43,14 @@ with lazy():
     from equilif.data.encoding import about
     from equilif.data.sets import images
     from equilif.training import job as jobs
+    from equilif.training import options
     from equilif.training import resolve as resolving
     from equilif.training.analysis import attention as attending
     from equilif.training.analysis import evaluate as evaluating
     from equilif.training.analysis import gradient as comparing
     from equilif.training.analysis import neighbours as neighbouring
     from equilif.training.analysis import recall as recalling
-    from equilif.training.settings import options, presets, tables
+    from equilif.training.settings import presets, tables
     from equilif.training.storage import folder as folders
     from equilif.training.storage import saved
 

@@ -25,8 +25,8 @@ with lazy():
     from equilif.hardware import boards as known_boards
     from equilif.hardware import resources
     from equilif.show import diagram
-    from equilif.training import resolve
-    from equilif.training.settings import description, netfile, options
+    from equilif.training import options, resolve
+    from equilif.training.settings import description, netfile
     from equilif.training.storage import history, records, saved
 
 command = panel("Networks")

@@ -34,10 +34,10 @@ with lazy():
     import equilif.data.own as own_data
     from equilif import nir
     from equilif.bench import sweep as sweeping
+    from equilif.training import options
     from equilif.training import run as runs
     from equilif.training.analysis import deploy as deploying
     from equilif.training.backends import rates
-    from equilif.training.settings import options
     from equilif.training.storage import folder as folders
 
 command = panel("Scale")

@@ -33,7 +33,7 @@ with lazy():
     import equilif.data.own as own_data
     from equilif.host import journal, ports
     from equilif.host import standalone as trainer
-    from equilif.training.settings import options as settings
+    from equilif.training import options as settings
     from equilif_golden.link import standalone as link
 
 command = panel("Boards")

@@ -18,9 +18,9 @@ from equilif_golden.lazy import lazy
 with lazy():
     from equilif.data.sets import characters
     from equilif.training import job as jobs
+    from equilif.training import options as settings
     from equilif.training import resolve, run
     from equilif.training.backends import text as backend
-    from equilif.training.settings import options as settings
     from equilif.training.storage import folder
 
 command = panel("Scale")

@@ -22,9 +22,9 @@ from equilif_golden.lazy import lazy
 with lazy():
     from equilif.host import ports
     from equilif.training import job as jobs
+    from equilif.training import options as settings
     from equilif.training import parallel, resolve
     from equilif.training import run as training
-    from equilif.training.settings import options as settings
     from equilif.training.storage import tensorboard
     from equilif_golden.engine import chip
 

@@ -11,7 +11,7 @@ from equilif.show.console import NO, YES, console, literal, table
 if TYPE_CHECKING:
     from equilif.hardware.boards import Fit
     from equilif.hardware.resources import NetworkResources, PopulationInfo, SynapseInfo
-    from equilif.training.settings.options import SetKey
+    from equilif.training.options import SetKey
 
 
 def keys(resources: Iterable[SetKey]) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from equilif.data.sets import images
 from equilif.data.sets.characters import OTHER, Alphabet, Text
+from equilif.training.options import changes, key_list
 from equilif.training.settings import convolved
-from equilif.training.settings.options import changes, key_list
 from equilif.training.settings.patches import FEEDBACK, patched, split, value
 from equilif.training.settings.presets import PRESETS, RATES, transformer
 from equilif.training.settings.tables import keys as table_keys
