@@ -21,9 +21,9 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = "reference/commands.md"
 PYTHON = "reference/python/"
 FOLDERS = [ROOT, *(ROOT / name for name in ("golden", "hdl", "sim", "boards"))]
-#: benches are tests, commands have a page of their own, and the layers of the compiled kernel are its own
+#: benches are tests, commands have a page of their own, and compiled code is the kernel's own
 NOT_SHOWN = re.compile(
-    r"equilif\.(cli|__main__|commands)|equilif_golden\.(compiled|plan)"
+    r"equilif\.(cli|__main__|commands)|equilif_golden\.(compiled|decoder|executor)"
     r"|equilif_sim\.(blocks|engine|link|tools)"
 )
 

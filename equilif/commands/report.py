@@ -12,7 +12,7 @@ from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import console as show
 from equilif_golden import files
 from equilif_golden.extras import MissingExtra
-from equilif_golden.lazy import lazy
+from equilif_golden.lazy import execute, lazy
 
 with lazy():
     from equilif.data.sets import dataset
@@ -55,7 +55,7 @@ def report(
 
     Example:  [bold]equilif report results/digits[/]
     """
-    write = page.write  # needs packages, before anything is read
+    execute(page)  # a missing package is said before anything is read
     found = runs.read(run)
     out = run / folder.REPORT if out is None else out
     files.check(out)
@@ -63,7 +63,7 @@ def report(
     if loaded is None and sample is not None:
         raise ValueError(f"--sample is of the test samples, which could not be read: {missing}")
     with show.console.status("reading the run") as status:
-        made = write(found, loaded, missing=missing, sample=sample, progress=status.update)
+        made = page.write(found, loaded, missing=missing, sample=sample, progress=status.update)
     files.write(out, files.printable(made.html).encode())
     show.console.print(
         f"[bold]{made.metrics['accuracy']:.2%}[/] on {show.literal(found.history.data)}; wrote "

@@ -28,7 +28,7 @@ from equilif.show import console as show
 from equilif.show import sweep as show_sweep
 from equilif.show import training as show_training
 from equilif_golden import files
-from equilif_golden.lazy import lazy
+from equilif_golden.lazy import execute, lazy
 
 with lazy():
     import equilif.data.own as own_data
@@ -118,6 +118,7 @@ def deploy(
 
     Example:  [bold]equilif deploy results/rates-mnist --data DIR[/]
     """
+    execute(deploying)  # a missing package is said before anything is read
     files.check(run / folders.DEPLOYMENT)
     with show.console.status("reading the run"):
         saved = runs.Run.resume(run, folder)

@@ -13,7 +13,7 @@ from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, Given, OptionGroup
 from equilif.commands.training import run_job
 from equilif.show import console as show
 from equilif_golden import files
-from equilif_golden.lazy import lazy
+from equilif_golden.lazy import execute, lazy
 
 with lazy():
     from equilif.data.sets import characters
@@ -85,6 +85,7 @@ def train_text(
     Example:  [bold]equilif train-text book.txt --layers 1 --epochs 4[/]
     """
     given = settings.changes(patches, label=None, epochs=epochs, data=(), run=("tensorboard",))
+    execute(backend)  # a missing package is said before anything is read
 
     def start(make: Callable[..., Any]) -> list[run.Run]:
         if not texts:

@@ -132,9 +132,10 @@ class Kernel(samples.Predictor):
         placed = self._compiled
         layer = self.network.dynamic_attention
         patterns = layer.attention.size if layer else 0
-        # attention stores patterns, keys and values as weights
-        w = held.w.copy() if trains or self.network.windowed else held.w
-        table = held.table.copy() if trains else held.table
+        # attention stores patterns, keys and values as weights; compiled code takes no read-only arrays
+        stores = trains or self.network.windowed
+        w = held.w.copy() if stores or not held.w.flags.writeable else held.w
+        table = held.table.copy() if trains or not held.table.flags.writeable else held.table
         m = new_memories(p, placed.state_groups, placed.n_groups, w, table, patterns)
         first, constants = self._constants
         for values in (m.plus, m.minus):

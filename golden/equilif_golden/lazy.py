@@ -32,17 +32,20 @@ class _Deferred(ModuleType):
         # the import system asks for other names; for __path__ where it imports a module of a package
         if FINDER in sys.meta_path or name.startswith("__") and not is_path:
             raise AttributeError(name)
-        _execute(self)
+        execute(self)
         return getattr(self, name)
 
 
-def _execute(module: Any) -> None:
-    """Execute a deferred module, after the package that it is in."""
+def execute(module: Any) -> None:
+    """Execute a deferred module after the package that it is in.
+
+    MissingExtra if it needs a package that is not installed.
+    """
     if not isinstance(module, _Deferred):
         return
     package = module.__name__.rpartition(".")[0]
     if package:
-        _execute(sys.modules[package])
+        execute(sys.modules[package])
     spec: Any = module.__spec__
     module.__class__ = ModuleType  # type: ignore[assignment]
     spec.loader = module.__loader__ = spec.loader_state

@@ -209,7 +209,8 @@ def test_ten_thousand_wrong_frames_cause_no_strobe(monkeypatch):
 
     def strobes() -> list[int]:
         return [
-            getattr(board._lib, f"board_{name}")(board._board) for name in ("writes", "starts", "program")
+            getattr(board._lib, f"board_{name}")(board._board) & 0xFFFFFFFF
+            for name in ("writes", "starts", "program")
         ]
 
     def send(frame: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ def model_path(text: str | Path) -> Path:
     """
     path = Path(text)
     model = FOLDER / f"{path.name}.npz"
-    if path.name == str(text) and not path.exists() and model.exists():
-        return model
-    return path / NETWORK if path.is_dir() else path
+    with suppress(OSError):  # a name that no file can have
+        if path.name == str(text) and not path.exists() and model.exists():
+            return model
+        return path / NETWORK if path.is_dir() else path
+    return path

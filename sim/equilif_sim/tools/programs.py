@@ -305,8 +305,10 @@ def spoil(
         case 3 if not depth:
             return [*good[:at], Op.NEXT(), *good[at:]], at
         case 3:
+            # between a CONVOLVE and its instruction the first one is wrong already
             deeper = config.loops - depth
-            return [*good[:at], *[Op.REPEAT(1)] * (deeper + 1), *good[at:]], at + deeper
+            first = 0 if at and good[at - 1].op == Op.CONVOLVE else deeper
+            return [*good[:at], *[Op.REPEAT(1)] * (deeper + 1), *good[at:]], at + first
         case 4 if absent:
             return [*good[:at], absent[int(rng.integers(len(absent)))], *good[at:]], at
     before = [None, *(i.geometry if i.op == Op.CONVOLVE else None for i in good)]
