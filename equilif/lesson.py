@@ -54,7 +54,7 @@ class Words:
 
     @classmethod
     def of(cls, tables: Sequence[npt.ArrayLike], labels: Sequence[int], width: int) -> Words:
-        """From the tokens (m, width) of each word."""
+        """Make words of the tokens (m, width) of each."""
         arrays = [np.asarray(t, np.int16).reshape(-1, width) for t in tables]
         off = np.cumsum([0, *map(len, arrays)])
         table = np.concatenate([np.zeros((0, width), np.int16), *arrays])

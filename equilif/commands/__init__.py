@@ -241,7 +241,7 @@ MADE: Any = None
 
 
 def saved_network(**options: Any) -> Any:
-    """Of an option or argument: a network.npz, the folder of a run, or the name of a pretrained network."""
+    """Network of an option or argument: a network.npz, the folder of a run, or a pretrained network by name."""
     return {"parser": model_path, "metavar": "NETWORK", **options}
 
 

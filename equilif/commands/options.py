@@ -60,7 +60,7 @@ DEFAULTS: Given = MappingProxyType({})
 
 @dataclass(frozen=True)
 class OptionGroup:
-    """In the annotation of a command's parameter: options in its place, as parameters are annotated.
+    """Annotation of a command's parameter: options in its place, as parameters are annotated.
 
     The parameter gets what ``make`` makes of those that were given.  ``defaults``: other than None.
     """

@@ -43,7 +43,7 @@ def extended(listener: WordRecognizer, new_classes: int) -> tuple[Network, Weigh
 
 
 def shuffled(words: Words) -> StoredSamples:
-    """In turns a word of each class: as many as fit are of all classes."""
+    """Take a word of each class in turn, so that as many as fit are of all classes."""
     turn = np.zeros(len(words), np.int64)
     for k in np.unique(words.labels):
         at = np.flatnonzero(words.labels == k)
@@ -58,7 +58,7 @@ def job_of(
     config: EngineConfig,
     settings: LessonSettings = BOARD_SETTINGS,
 ) -> TrainingJob:
-    """What goes into the flash: a network with unused outputs, and ``words`` for replay."""
+    """Content of the flash: a network with unused outputs, and ``words`` for replay."""
     network, weights, labels = extended(listener, settings.new_classes)
     about = listener.saved.identity
     assert isinstance(words, Words)

@@ -150,7 +150,7 @@ class BoardListener:
             return
 
     def known_words(self, seconds: float | None = None) -> Iterator[BoardAnswer]:
-        """As :meth:`words`; words that are like none of training have a reason."""
+        """Yield :meth:`words`; those that are like none of training have a reason."""
         for word in self.words(seconds):
             if isinstance(self.listener, WordRecognizer) and word.sample is not None and not word.reason:
                 tokens = Words.of([word.sample], [0], word.sample.shape[1]).tokens

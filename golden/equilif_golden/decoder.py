@@ -103,7 +103,7 @@ class _Edges:
         }
 
     def _forward(self, g: Geometry) -> dict[str, int]:
-        """From each position of ``pre`` to those of ``post`` whose kernels it is under."""
+        """Edges from each position of ``pre`` to those of ``post`` whose kernels it is under."""
         sources = g.sources()
         order = np.argsort(sources.ravel(), kind="stable")
         post, offset = np.divmod(order, g.offsets)
@@ -112,7 +112,7 @@ class _Edges:
         return self._add(ends, edges) | {"maps": g.pre, "stride": g.post, "length": g.post}
 
     def _backward(self, g: Geometry) -> dict[str, int]:
-        """From each position of ``post`` to the neurons under its kernel."""
+        """Edges from each position of ``post`` to the neurons under its kernel."""
         neurons = g.patches()
         ends_of_runs = 1 + np.flatnonzero((np.diff(neurons) != 1).any(axis=0))
         run = math.gcd(g.patch, *ends_of_runs.tolist())

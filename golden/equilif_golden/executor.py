@@ -571,7 +571,7 @@ def next_iteration(t: DecodedInstruction, m: Memories, loop: Raw) -> bool:
 
 @compiled
 def run(p: DecodedProgram, m: Memories) -> None:
-    """From instruction PC, outside of loops, to the next HALT of any mode."""
+    """Run from instruction PC, outside of loops, to the next HALT of any mode."""
     depth = 0
     m.loops[0] = 0
     while True:

@@ -54,7 +54,7 @@ CHARGED = 1 << 16
 
 
 class Held(NamedTuple):
-    """What training changes."""
+    """State that training changes."""
 
     w: I16  #: weights in the order of equilif_golden.engine.placement
     table: I16  #: embedding table, (rows, width); (0, width) without one
@@ -297,7 +297,7 @@ class Kernel(samples.Predictor):
 
 
 def places_of(placed: Compiled) -> Places:
-    """Where compiled code finds what changes from sample to sample."""
+    """Places of what changes from sample to sample, for compiled code."""
     net = placed.network
     layer = net.dynamic_attention
     present = placed.groups[f"{layer.attention.name} present"].first if layer else 0

@@ -200,7 +200,7 @@ class EngineModel:
                 yield i
 
     def flow(self, *, learn: bool, longest: bool = False) -> Iterator[tuple[Instruction, Flow]]:
-        """As :meth:`trace`, including instructions of the sequencer except the last HALT."""
+        """Trace (:meth:`trace`) including instructions of the sequencer except the last HALT."""
         pc = 0
         loops = [[0, 0]]  # (start, iterations left), innermost last
         self.moved = False
@@ -266,7 +266,7 @@ class EngineModel:
         return found
 
     def comparison(self, i: Instruction) -> Comparison | None:
-        """Where LEARN first finds values that differ, if it skips unchanged weights."""
+        """Place where LEARN first finds values that differ, if it skips unchanged weights."""
         if i.op != Op.LEARN or not skips_unchanged(self.config):
             return None
         differs = (self.plus != self.minus).any(axis=1)
@@ -342,7 +342,7 @@ class EngineModel:
             self._write(i, at, codes.code.reshape(-1, self.config.lanes))
 
     def _rate(self, groups: slice, shift: int) -> Raw:
-        """What MEASURE finds."""
+        """Rate that MEASURE finds."""
         total = wrap(self.q[groups] + self.a[groups], self.config.numerics.charge)
         return measure(total, 0, shift=shift)
 
@@ -391,7 +391,7 @@ class EngineModel:
         total[:] = wrap(total + drive, acc)
 
     def stores(self, i: Instruction) -> bool:
-        """It is a LEARN of mode STORE."""
+        """Whether it is a LEARN of mode STORE."""
         return self.config.self_attention and i.op == Op.LEARN and bool(i.mode & LearnMode.STORE)
 
     def _stored(self, i: Instruction, w: Raw, rows: Raw, columns: Raw) -> Raw:

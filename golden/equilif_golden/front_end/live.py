@@ -101,7 +101,7 @@ def placed(network: Network, config: EngineConfig, size: int | None = None) -> C
 
 
 class Table(NamedTuple):
-    """What the controller knows of a network: of words, or of a sensor's samples of ``size`` values."""
+    """Table of the controller for a network of words, or of a sensor's samples of ``size`` values."""
 
     network: Network
     scaling: Scaling | ChannelScaling
@@ -151,7 +151,7 @@ def set_label(engine: Engine, label: int) -> None:
 
 
 def pause(engine: Engine) -> None:
-    """From now on words are rejected, and the controller leaves the engine alone."""
+    """Reject words from now on, and leave the engine alone."""
     engine.write(Region.VALUE, table_first(engine.config), np.array([0]))
 
 
@@ -161,7 +161,7 @@ def resume(engine: Engine) -> None:
 
 
 class LastAnswer(NamedTuple):
-    """What became of a word; ``serial``, 1 .. 63, differs from that of the word before; 0: no word since the
+    """Outcome of a word; ``serial``, 1 .. 63, differs from that of the word before; 0: no word since the
     table was loaded.
     """
 

@@ -50,7 +50,7 @@ class Command(IntEnum):
 
 
 class FrontEndKind(IntEnum):
-    """What the live controller of a device takes samples from."""
+    """Source of the samples of a device's live controller."""
 
     NONE = 0
     MICROPHONE = 1

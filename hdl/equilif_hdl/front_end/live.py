@@ -95,7 +95,7 @@ class EngineAccess:
 
     @contextmanager
     def word(self, m: Module, state: str) -> Iterator[Value]:
-        """As :meth:`byte`, of two bytes, low byte first."""
+        """Send two bytes (:meth:`byte`), low byte first."""
         with self.byte(m, state):
             m.next = f"{state} HIGH"
         with self.byte(m, f"{state} HIGH"):

@@ -51,7 +51,7 @@ RING_BYTES = np.pad(CODES, ((0, 0), (0, FRAME_BYTES - BANDS))).ravel().tolist()
 
 
 class LiveBench(wiring.Component):
-    """What is simulated: Live, EngineStub, the ring of the segmentation, and a trainer that has nothing to
+    """Design under test: Live, EngineStub, the ring of the segmentation, and a trainer that has nothing to
     do.  ``sent``, ``last``: characters of answers so far, and the last one.
     """
 
