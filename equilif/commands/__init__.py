@@ -241,7 +241,7 @@ MADE: Any = None
 
 
 def saved_network(**options: Any) -> Any:
-    """Network of an option or argument: a network.npz, the folder of a run, or a pretrained network by name."""
+    """Options of a network: a network.npz, the folder of a run, or the name of a pretrained network."""
     return {"parser": model_path, "metavar": "NETWORK", **options}
 
 
