@@ -170,7 +170,7 @@ class NetworkResources:
             "populations": [dataclasses.asdict(p) for p in self.populations],
             "synapses": [{**dataclasses.asdict(s), "weights": s.weights} for s in self.synapses],
             "output": self.description.output,
-            "learned_by": self.description.learned_by,
+            "learns_by": self.description.learned_by,
             "phases": dataclasses.asdict(self.schedule),
             "steps": self.steps,
             "weights": self.weights,

@@ -65,7 +65,7 @@ def network(resources: NetworkResources) -> None:
         )
     )
     console.print(
-        f"\nlearned by {resources.description.learned_by}; {resources.schedule}; time steps: "
+        f"\nlearns by {resources.description.learned_by}; {resources.schedule}; time steps: "
         f"{resources.steps['inference']} for inference, {resources.steps['training']} for training"
     )
     if resources.description.unjoined:
