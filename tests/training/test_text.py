@@ -25,7 +25,7 @@ from equilif.training.settings.presets import transformer as plan  # noqa: E402
 from equilif.training.storage.history import read_history  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
-from equilif_golden.network import Network  # noqa: E402
+from equilif_golden.network import Network, TransformerSizes  # noqa: E402
 from equilif_golden.real import transformer  # noqa: E402
 from equilif_golden.real.rates import Rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer  # noqa: E402
@@ -163,7 +163,7 @@ def test_centres_condition_without_a_change_of_the_gradient_flow():
 @pytest.mark.regress
 def test_earlier_symbol():
     """The symbol two positions earlier, which only attention by position can reach; chance is 1/4."""
-    net = Network.transformer(6, 4, 16, 1, 4, heads=2, hidden=8)
+    net = Network.transformer(TransformerSizes(6, 4, 16, 1, 4, heads=2, hidden=8))
     model = Rates(net, transformer.initial_weights(net, 0))
     trainer = Trainer(
         model,
