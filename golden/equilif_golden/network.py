@@ -374,7 +374,7 @@ class Network:
         """Transformer of self-attention and feed-forward layers with skip connections.
 
         causal          a position attends to itself and to earlier ones only
-        per_position    each position has ``outputs`` output neurons, in place of the whole sequence
+        per_position    each position has the output neurons, in place of the whole sequence
         gain, sharpness, feedback, schedule, numerics   as :meth:`attention` and :meth:`chain`
 
         Layer k has the maps attention<k>, mixed<k>, hidden<k> and features<k>, of shape (positions, 1, n) or,
