@@ -44,7 +44,7 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, TokenRows
+from equilif_golden.network import Network, TokenRows, TransformerSizes
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import (
@@ -352,14 +352,16 @@ def random_network(rng: np.random.Generator, config: EngineConfig) -> Network:
             return Network.attention(words, width, heads, *hidden[:1], classes, gain=gain, schedule=schedule)
         case "transformer":
             return Network.transformer(
-                int(rng.integers(1, 6)),
-                int(rng.integers(1, 6)),
-                int(rng.integers(1, 5)),
-                1,
-                classes,
-                heads=int(rng.integers(1, 3)),
-                width=int(rng.integers(1, 5)),
-                hidden=int(rng.integers(1, 5)),
+                TransformerSizes(
+                    int(rng.integers(1, 6)),
+                    int(rng.integers(1, 6)),
+                    int(rng.integers(1, 5)),
+                    1,
+                    classes,
+                    heads=int(rng.integers(1, 3)),
+                    width=int(rng.integers(1, 5)),
+                    hidden=int(rng.integers(1, 5)),
+                ),
                 causal=bool(rng.integers(2)),
                 per_position=False,
                 gain=int(rng.integers(0, 3)),

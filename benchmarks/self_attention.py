@@ -21,7 +21,7 @@ from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, SelfAttention, Weights
+from equilif_golden.network import Network, SelfAttention, TransformerSizes, Weights
 from equilif_golden.real.rates import Rates
 from equilif_golden.real.transformer import initial_weights
 from equilif_golden.schedule import Schedule
@@ -41,12 +41,7 @@ def sequences(n: int, symbols: int = SYMBOLS) -> npt.NDArray[np.uint8]:
 def transformer(window: int) -> Network:
     schedule = Schedule(free=WINDOWS * window, window=window, nudged=window)
     return Network.transformer(
-        POSITIONS,
-        SYMBOLS,
-        FEATURES,
-        2,
-        SYMBOLS,
-        heads=2,
+        TransformerSizes(POSITIONS, SYMBOLS, FEATURES, 2, SYMBOLS, heads=2),
         schedule=schedule,
         numerics=Numerics(charge_width=20),
     )
@@ -83,7 +78,9 @@ def errors(window: int, seeds: Iterable[int]) -> dict[str, tuple[float, float]]:
 
 def cycles() -> str:
     schedule = Schedule(free=32, window=8, nudged=8)
-    network = Network.transformer(POSITIONS, 16, FEATURES, 2, 16, heads=2, hidden=16, schedule=schedule)
+    network = Network.transformer(
+        TransformerSizes(POSITIONS, 16, FEATURES, 2, 16, heads=2, hidden=16), schedule=schedule
+    )
     board = BOARDS["ulx3s-85f-maps"]
     chip = Chip(EngineModel(replace(board.config, self_attention=True)), network, weights(network, 0))
     program = chip.compiled.program(0.0)

@@ -244,13 +244,13 @@ class Demo:
         )
 
     def _epoch_plans(self, training: Run, samples: int) -> list[EpochPlan]:
-        """The first ``samples`` samples of the run."""
+        """Plans of the epochs with the first ``samples`` samples of the run."""
         plans = []
         for epoch in range(self.preset.epochs):
             if samples > 0:
-                whole = epoch_plan(self.preset, training.data, self.seed, epoch)
-                plans.append(whole._replace(order=whole.order[:samples]))
-                samples -= len(whole.order)
+                plan = epoch_plan(self.preset, training.data, self.seed, epoch)
+                plans.append(plan._replace(order=plan.order[:samples]))
+                samples -= len(plan.order)
         return plans
 
     def _engine(self) -> EngineConfig:

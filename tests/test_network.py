@@ -27,6 +27,7 @@ from equilif_golden.network import (
     Relay,
     Synapse,
     Tokens,
+    TransformerSizes,
     load,
     save,
 )
@@ -373,7 +374,7 @@ def test_initial_network_spikes():
         MEMORY,
         LOADED,
         Network.chain(3, 4, 2, feedback=False),
-        Network.transformer(4, 3, 6, 1, 2, heads=3),
+        Network.transformer(TransformerSizes(4, 3, 6, 1, 2, heads=3)),
     ],
 )
 def test_round_trip(net, tmp_path):

@@ -13,7 +13,17 @@ from equilif_golden.blocks.self_attention import self_attention
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.learning import learning_steps
-from equilif_golden.network import Attention, Constant, Input, Lif, Network, Population, Relay, Synapse
+from equilif_golden.network import (
+    Attention,
+    Constant,
+    Input,
+    Lif,
+    Network,
+    Population,
+    Relay,
+    Synapse,
+    TransformerSizes,
+)
 from equilif_golden.populations import SelfAttention
 from equilif_golden.schedule import Schedule
 
@@ -97,7 +107,7 @@ def test_shapes():
         (lambda: replace(NET, numerics=Numerics(weight_width=12)), "'a'.*13 bits.*12"),
         (lambda: replace(NET, schedule=Schedule(free=10)), "free 10"),
         (lambda: learning_steps(NET, 0.1), "'a'.*energy"),
-        (lambda: Network.transformer(3, 4, 5, 1, 2, heads=2), "5 features.*2 heads"),
+        (lambda: Network.transformer(TransformerSizes(3, 4, 5, 1, 2, heads=2)), "5 features.*2 heads"),
         (lambda: SelfAttention.of_shape("a", (3, 1, 6), heads=2, energy=True), "'a'.*6 maps.*2 heads"),
         (lambda: replace(NET, populations=(X, B, E, Y)), "'a'.*0 and 1"),
         (lambda: with_synapses(*ANSWERED.synapses, Synapse("a", "z", kernel=1)), "'a'.*1 and 1"),
@@ -140,12 +150,12 @@ def test_valid_synapses(other: Population, to: bool):
 
 def test_transformer():
     """Populations of a two-layer transformer, and no weights but those of its positions."""
-    net = Network.transformer(8, 10, 6, 2, 4, heads=2, width=4, hidden=9)
+    net = Network.transformer(TransformerSizes(8, 10, 6, 2, 4, heads=2, width=4, hidden=9))
     assert [p.name for p in net.lif if p.name.endswith("2")] == ["mixed2", "hidden2", "features2"]
     assert [p.shape for p in net.self_attention] == [(8, 1, 8)] * 2
     assert net.shape(net.synapses[2]) == (6, 24) and net.n_outputs == 32
-    assert Network.transformer(64, 10, 6, 1, 4)["attention1"].shape == (32, 2, 6)
-    assert Network.transformer(8, 10, 6, 1, 4, per_position=False).n_outputs == 4
+    assert Network.transformer(TransformerSizes(64, 10, 6, 1, 4))["attention1"].shape == (32, 2, 6)
+    assert Network.transformer(TransformerSizes(8, 10, 6, 1, 4), per_position=False).n_outputs == 4
 
 
 def test_bias_per_position():

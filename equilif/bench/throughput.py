@@ -151,7 +151,7 @@ def _rate(kernel: Kernel, data: DataSet) -> float:
 
 
 def compile_seconds() -> float:
-    """CPU time of the first calls, with nothing stored from before."""
+    """CPU time of the first training step and prediction in a process, with an empty compilation cache."""
     code = (
         "import time, numpy as np\n"
         "from equilif_golden.kernel import Kernel\n"
@@ -165,7 +165,7 @@ def compile_seconds() -> float:
     )
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, check=True, text=True, env=environment
         )
-    return float(done.stdout)
+    return float(process.stdout)

@@ -144,17 +144,18 @@ def _result(run: training.Run, folder: Path) -> dict[str, Any]:
     return {**run.to_dict(), "accuracy": run.history[-1].test_accuracy, "out": folder, "files": files}
 
 
-def _single(found: dict[str, Any]) -> dict[str, Any]:
-    preset = found["preset"]
-    held_out = "text" in preset or preset.get("rates", {}).get("validation_samples")
-    bits = found["epochs"][-1].get("test_loss")
+def _single(result: dict[str, Any]) -> dict[str, Any]:
+    """Print the accuracy of one run and the names of its files."""
+    preset = result["preset"]
+    validation = "text" in preset or preset.get("rates", {}).get("validation_samples")
+    bits = result["epochs"][-1].get("test_loss")
     show.console.print(
-        f"{'validation' if held_out else 'test'} accuracy [bold]{found['accuracy']:.2%}[/]"
+        f"{'validation' if validation else 'test'} accuracy [bold]{result['accuracy']:.2%}[/]"
         + ("" if bits is None else f", [bold]{bits:.3f}[/] bits per character")
-        + f"{' in floating point' * ('learning' not in preset)} after {len(found['epochs'])} epochs; "
-        f"saved {', '.join(found['files'])} in {show.literal(found['out'])}"
+        + f"{' in floating point' * ('learning' not in preset)} after {len(result['epochs'])} epochs; "
+        f"saved {', '.join(result['files'])} in {show.literal(result['out'])}"
     )
-    return found
+    return result
 
 
 def _several(found: list[dict[str, Any]], out: Path) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def verdict(report: VerificationReport) -> None:
 
 
 def costs(report: VerificationReport) -> None:
+    """Print cycles, spikes and steps per sample of the simulated RTL."""
     kinds = [
         (name, cost.per_sample())
         for name, cost in (("training", report.training), ("inference", report.inference))

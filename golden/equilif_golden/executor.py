@@ -423,6 +423,7 @@ def store(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
 # -- walks -----------------------------------------------------------------------------------------
 @inlined
 def step(t: DecodedInstruction, m: Memories) -> None:
+    """One time step of the destination: membranes, spikes, charges and the count of spikes."""
     a = m.a[t.dst : t.dst + t.n_dst]
     b = m.b[t.dst : t.dst + t.n_dst]
     q = m.q[t.dst : t.dst + t.n_dst]

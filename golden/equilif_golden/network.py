@@ -52,7 +52,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -194,6 +194,19 @@ def _folded(image: object, patch: object) -> Shape:
             f"an image of {height}x{width} pixels is not a multiple of patches of {side}x{side}", ("patch",)
         )
     return Shape(height // side, width // side, side**2 * (colours[0] if colours else 1))
+
+
+class TransformerSizes(NamedTuple):
+    """Sizes of :meth:`Network.transformer`."""
+
+    positions: int  #: of a sequence
+    symbols: int  #: values per position, for example of a one-hot code; their synapse is the embedding
+    features: int  #: LIF neurons per position, between the layers
+    layers: int
+    outputs: int  #: classes
+    heads: int = 1  #: of the self-attention
+    width: int | None = None  #: values per head; None: ``features / heads``
+    hidden: int | None = None  #: LIF neurons per position inside a feed-forward layer; None: 2 x ``features``
 
 
 @dataclass(frozen=True)
@@ -348,15 +361,8 @@ class Network:
     @classmethod
     def transformer(
         cls,
-        positions: int,
-        symbols: int,
-        features: int,
-        layers: int,
-        outputs: int,
+        sizes: TransformerSizes,
         *,
-        heads: int = 1,
-        width: int | None = None,
-        hidden: int | None = None,
         causal: bool = True,
         per_position: bool = True,
         gain: int = 1,
@@ -367,22 +373,16 @@ class Network:
     ) -> Self:
         """Transformer of self-attention and feed-forward layers with skip connections.
 
-        positions       of a sequence
-        symbols         values per position, for example of a one-hot code; their synapse is the embedding
-        features        LIF neurons per position, between the layers
-        layers          number of layers
-        outputs         classes
-        heads, width    of the self-attention; ``width`` None: ``features / heads``
-        hidden          LIF neurons per position inside a feed-forward layer; None: 2 x ``features``
         causal          a position attends to itself and to earlier ones only
-        per_position    each position has ``outputs`` output neurons, in place of the whole sequence
+        per_position    each position has the output neurons, in place of the whole sequence
         gain, sharpness, feedback, schedule, numerics   as :meth:`attention` and :meth:`chain`
 
         Layer k has the maps attention<k>, mixed<k>, hidden<k> and features<k>, of shape (positions, 1, n) or,
         with more than 63 positions, of several columns.
 
-            Network.transformer(32, 64, 32, 2, 64, heads=2)
+            Network.transformer(TransformerSizes(32, 64, 32, 2, 64, heads=2))
         """
+        positions, symbols, features, layers, outputs, heads, width, hidden = sizes
         n = check_int(positions, "positions", 1, MAX_NEURONS)
         heads = check_int(heads, "heads", 1, MAX_NEURONS)
         if width is None and features % heads:

@@ -16,14 +16,14 @@ from equilif_golden.engine.isa import Groups, LearnMode, Op, rows_of
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, region_size
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Synapse
+from equilif_golden.network import Network, Synapse, TransformerSizes
 from equilif_golden.populations import Constant, Input, Lif, SelfAttention
 from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from tests.engines import DEEP, verilated
 
-SMALL = Network.transformer(5, 3, 4, 1, 4, heads=2, schedule=Schedule(free=8, window=4))
+SMALL = Network.transformer(TransformerSizes(5, 3, 4, 1, 4, heads=2), schedule=Schedule(free=8, window=4))
 SMALL_ENGINE = replace(
     engine_for(SMALL, lanes=4), tiles=64, value_groups=256, state_groups=128, program_words=1024
 )
@@ -89,7 +89,10 @@ def test_program_has_one_free_phase():
     """No nudged phase and no update, and the program does not grow with the number of positions."""
     programs = [
         Compiled(net, engine_for(net, lanes=4)).program(0.0)
-        for net in (SMALL, Network.transformer(12, 3, 4, 1, 4, heads=2, schedule=SMALL.schedule))
+        for net in (
+            SMALL,
+            Network.transformer(TransformerSizes(12, 3, 4, 1, 4, heads=2), schedule=SMALL.schedule),
+        )
     ]
     assert len(programs[0]) == len(programs[1])
     assert not [
@@ -98,7 +101,7 @@ def test_program_has_one_free_phase():
 
 
 def test_positions_beyond_a_geometry():
-    net = Network.transformer(67, 2, 4, 1, 4, schedule=SMALL.schedule)
+    net = Network.transformer(TransformerSizes(67, 2, 4, 1, 4), schedule=SMALL.schedule)
     with pytest.raises(CapacityError, match=r"1\.\.63.*67"):
         engine_for(net, lanes=4)
 
@@ -181,6 +184,6 @@ def test_rtl_learns_with_an_energy(pipeline):
 def test_rtl_two_layers():
     """Two layers of 32 positions x 32 features on the engine of a board: 20 sequences, every rate."""
     schedule = Schedule(free=32, window=8, nudged=8)
-    net = Network.transformer(32, 16, 32, 2, 16, heads=2, hidden=16, schedule=schedule)
+    net = Network.transformer(TransformerSizes(32, 16, 32, 2, 16, heads=2, hidden=16), schedule=schedule)
     config = replace(BOARDS["ulx3s-85f-maps"].config, self_attention=True)
     check_rtl(net, config, sequences(net, 20))

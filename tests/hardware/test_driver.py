@@ -26,7 +26,7 @@ from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.port import Region, dither_position
 from equilif_golden.link.bus import BusModel
 from equilif_golden.link.registers import REGISTERS, constants
-from equilif_golden.network import Attention, Population, Relay, Synapse, TokenRows
+from equilif_golden.network import Attention, Population, Relay, Synapse, TokenRows, TransformerSizes
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.link.bus import AxiEngine
@@ -213,7 +213,9 @@ def test_driver_equals_kernel(case, tmp_path):
 
 def test_transformer(tmp_path):
     """Inference: predictions and rates."""
-    network = Network.transformer(5, 3, 4, 1, 4, heads=2, schedule=Schedule(free=8, window=4))
+    network = Network.transformer(
+        TransformerSizes(5, 3, 4, 1, 4, heads=2), schedule=Schedule(free=8, window=4)
+    )
     engine = engine_for(network, lanes=4)
     golden = build(tmp_path, network, engine, learning_rate=0.0)
     x, labels = sample(network, 6)

@@ -11,13 +11,13 @@ pytest.importorskip("torch")
 
 import torch  # noqa: E402
 
-from equilif_golden.network import Network  # noqa: E402   torch is optional
+from equilif_golden.network import Network, TransformerSizes  # noqa: E402   torch is optional
 from equilif_golden.real import transformer  # noqa: E402
 from equilif_golden.real.distillation import Distillation, Taught  # noqa: E402
 from equilif_golden.real.rates import Rates  # noqa: E402
-from equilif_golden.real.trainer import Trainer  # noqa: E402
+from equilif_golden.real.trainer import Trainer, TrainerSettings  # noqa: E402
 
-NET = Network.transformer(3, 6, 12, 1, 4, heads=2, hidden=16)
+NET = Network.transformer(TransformerSizes(3, 6, 12, 1, 4, heads=2, hidden=16))
 
 
 class Teacher(torch.nn.Module):
@@ -44,8 +44,7 @@ def trained(hidden: dict[str, int], **options: Any) -> Trainer:
     model = Rates(NET, transformer.initial_weights(NET, 0))
     trainer = Trainer(
         model,
-        steps=120,
-        learning_rate=5e-3,
+        TrainerSettings(steps=120, learning_rate=5e-3),
         scales=transformer.learning_rates(NET),
         centres=transformer.centres(NET),
         loss=transformer.cross_entropy,

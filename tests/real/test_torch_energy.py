@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from equilif_golden.network import Network, Synapse  # noqa: E402   torch is optional
+from equilif_golden.network import Network, Synapse, TransformerSizes  # noqa: E402   torch is optional
 from equilif_golden.populations import Constant, Input, Lif, SelfAttention  # noqa: E402
 from equilif_golden.real import energy  # noqa: E402
 from equilif_golden.real.rates import Rates  # noqa: E402
@@ -96,6 +96,6 @@ def test_gradient():
 
 
 def test_no_energy():
-    net = Network.transformer(3, 2, 4, 1, 2)
+    net = Network.transformer(TransformerSizes(3, 2, 4, 1, 2))
     with pytest.raises(ValueError, match="energy"):
         energy.phi(Rates(net), torch.zeros(1, 6, dtype=torch.uint8), torch.zeros(1, 3))

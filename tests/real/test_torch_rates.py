@@ -26,7 +26,7 @@ from equilif_golden.network import (  # noqa: E402
 from equilif_golden.real.attention import UnrolledAttention  # noqa: E402
 from equilif_golden.real.equilibrium import anderson  # noqa: E402
 from equilif_golden.real.rates import Rates, agreement, integer_rates  # noqa: E402
-from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
+from equilif_golden.real.trainer import Trainer, TrainerSettings, hinge, predict  # noqa: E402
 from equilif_golden.real.twin import Twin  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
@@ -217,7 +217,7 @@ def test_trained_sequences_as_spikes():
     tokens = TokenRows(table, np.concatenate(rows).astype(np.int32), np.cumsum([0, *lengths]))
     model = Rates(network, network.initial_weights(1), tolerance=1e-3)
     x = np.zeros((300, 0), np.uint8)
-    trainer = Trainer(model, steps=8 * 20, learning_rate=2e-2, batch=15)
+    trainer = Trainer(model, TrainerSettings(steps=8 * 20, learning_rate=2e-2, batch=15))
     for e in range(8):
         trainer.epoch(x, labels, rng.permutation(300), tokens=tokens, seed=e)
     # no patterns, no retrieval
@@ -245,7 +245,10 @@ def test_loss():
 def trained(network=None, epochs=7, **options):
     d = data.load("digits")
     model = Rates(network or Network.chain(64, 32, 10))
-    trainer = Trainer(model, steps=epochs * -(-len(d.x_train) // 32), learning_rate=3e-3, batch=32, **options)
+    trainer = Trainer(
+        model,
+        TrainerSettings(steps=epochs * -(-len(d.x_train) // 32), learning_rate=3e-3, batch=32, **options),
+    )
     passes = [
         trainer.epoch(d.x_train, d.y_train, np.random.default_rng(e).permutation(len(d.x_train)), seed=e)
         for e in range(epochs)
@@ -296,11 +299,11 @@ import sys
 import numpy as np, torch
 from equilif_golden.network import Network
 from equilif_golden.real.rates import Rates
-from equilif_golden.real.trainer import Distributed, Trainer
+from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings
 distributed = Distributed.join()
 network = Network.chain(12, 9, 4)
 model = Rates(network, network.initial_weights(1, scale=0.8), dtype=torch.float64, tolerance=1e-10, limit=500)
-trainer = Trainer(model, steps=20, learning_rate=1e-2, batch=8, distributed=distributed)
+trainer = Trainer(model, TrainerSettings(steps=20, learning_rate=1e-2, batch=8), distributed=distributed)
 rng = np.random.default_rng(0)
 x, labels = rng.integers(0, 256, (43, 12)).astype(np.uint8), rng.integers(0, 4, 43)
 passes = [trainer.epoch(x, labels, rng.permutation(43)) for _ in range(2)]
@@ -340,7 +343,7 @@ def test_batch_covers_processes():
     from equilif_golden.real.trainer import Distributed
 
     with pytest.raises(ValueError, match=r"\b2\b.*processes.*\b4\b"):
-        Trainer(Rates(CHAIN), steps=1, batch=2, distributed=Distributed(0, 4))
+        Trainer(Rates(CHAIN), TrainerSettings(steps=1, batch=2), distributed=Distributed(0, 4))
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -363,7 +366,7 @@ def test_float_images_are_refused(model, x):
     with pytest.raises(ValueError, match=SCALING):
         predict(model, parts)
     with pytest.raises(ValueError, match=SCALING):
-        Trainer(model, steps=1).epoch(parts, labels, np.arange(len(x)))
+        Trainer(model, TrainerSettings(steps=1)).epoch(parts, labels, np.arange(len(x)))
     with pytest.raises(ValueError, match=SCALING):
         model(torch.tensor(parts))
 
@@ -396,7 +399,7 @@ def test_image_size_is_checked(model, x):
 )
 def test_sample_and_label_validation(x, labels, order, message):
     with pytest.raises(ValueError, match=message):
-        Trainer(Rates(CHAIN), steps=1).epoch(x, labels, order)
+        Trainer(Rates(CHAIN), TrainerSettings(steps=1)).epoch(x, labels, order)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +415,7 @@ def test_sample_and_label_validation(x, labels, order, message):
 )
 def test_invalid_training_options(options, message):
     with pytest.raises(ValueError, match=message):
-        Trainer(Rates(CHAIN), **{"steps": 1, **options})
+        TrainerSettings(**{"steps": 1, **options})
 
 
 def test_gradient_needs_integers():

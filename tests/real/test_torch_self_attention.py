@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from equilif_golden.network import Network  # noqa: E402   torch is optional
+from equilif_golden.network import Network, TransformerSizes  # noqa: E402   torch is optional
 from equilif_golden.populations import SelfAttention  # noqa: E402
 from equilif_golden.real.rates import Rates, self_attention  # noqa: E402
 from equilif_golden.real.twin import Twin  # noqa: E402
@@ -20,7 +20,7 @@ EXACT = {"dtype": torch.float64, "tolerance": 1e-12, "limit": 1000}
 
 def made(*, feedback: bool, **options: Any) -> tuple[Rates, Any]:
     """A transformer of two layers whose rates are mostly between 0 and 1, and seven samples."""
-    net = Network.transformer(5, 4, 6, 2, 4, heads=2, feedback=feedback, **options)
+    net = Network.transformer(TransformerSizes(5, 4, 6, 2, 4, heads=2), feedback=feedback, **options)
     model = Rates(net, net.initial_weights(1, scale=0.35, bias=0.1), **EXACT)
     x = np.random.default_rng(0).integers(0, 256, (7, net.n_inputs), dtype=np.uint8)
     return model, torch.tensor(x)
@@ -103,13 +103,13 @@ def test_causal_positions_see_no_later_ones(feedback):
 
 def test_default_tolerance_settles():
     """99 % of samples to 1/1000 of a rate."""
-    net = Network.transformer(16, 8, 16, 2, 8, heads=2, feedback=True)
+    net = Network.transformer(TransformerSizes(16, 8, 16, 2, 8, heads=2), feedback=True)
     model = Rates(net, net.initial_weights(0, scale=0.35, bias=0.1), tolerance=1e-3)
     model(torch.tensor(np.random.default_rng(0).integers(0, 256, (100, net.n_inputs), dtype=np.uint8)))
     assert model.there.settled >= 0.99 and 2 < model.there.iterations < 60
 
 
 def test_no_energy():
-    net = Network.transformer(3, 4, 6, 1, 2, heads=3, feedback=True)
+    net = Network.transformer(TransformerSizes(3, 4, 6, 1, 2, heads=3), feedback=True)
     with pytest.raises(ValueError, match="'attention1'"):
         Twin(net, net.initial_weights())

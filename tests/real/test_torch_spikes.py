@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from equilif_golden.kernel import Kernel  # noqa: E402   torch is optional
-from equilif_golden.network import Network  # noqa: E402
+from equilif_golden.network import Network, TransformerSizes  # noqa: E402
 from equilif_golden.real import rates as rates_module  # noqa: E402
 from equilif_golden.real.rates import Rates  # noqa: E402
 from equilif_golden.real.spikes import Averages, averages  # noqa: E402
@@ -18,7 +18,7 @@ SCHEDULE = Schedule(free=32, nudged=8, window=8)
 
 
 def made(scale: float = 0.35, **options: object) -> tuple[Rates, object]:
-    net = Network.transformer(5, 4, 6, 2, 4, heads=2, schedule=SCHEDULE, **options)
+    net = Network.transformer(TransformerSizes(5, 4, 6, 2, 4, heads=2), schedule=SCHEDULE, **options)
     model = Rates(net, net.initial_weights(1, scale=scale, bias=0.1), dtype=torch.float64)
     return model, torch.tensor(np.random.default_rng(0).integers(0, 256, (40, net.n_inputs), dtype=np.uint8))
 

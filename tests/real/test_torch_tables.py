@@ -24,7 +24,7 @@ from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network, TokenRows, load, save  # noqa: E402
 from equilif_golden.real.attention import UnrolledAttention, batch, by_length  # noqa: E402
 from equilif_golden.real.rates import PART, Rates  # noqa: E402
-from equilif_golden.real.trainer import Trainer, hinge, predict  # noqa: E402
+from equilif_golden.real.trainer import Trainer, TrainerSettings, hinge, predict  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.real.test_torch_rates import EXACT, slope  # noqa: E402
@@ -105,10 +105,12 @@ def test_uninformative_tokens_learn(tmp_path):
     x = np.zeros((len(labels), 0), np.uint8)
     net = network(hidden=16)
 
-    def trained(net, **options):
+    def trained(net, scales=None, **options):
         model = begun(net, tokens, tolerance=1e-3)
         epochs = 8
-        trainer = Trainer(model, steps=epochs * 10, learning_rate=1e-2, batch=20, **options)
+        trainer = Trainer(
+            model, TrainerSettings(steps=epochs * 10, learning_rate=1e-2, batch=20, **options), scales=scales
+        )
         rng = np.random.default_rng(0)
         for e in range(epochs):
             trainer.epoch(x, labels, rng.permutation(len(labels)), tokens=tokens, seed=e)
@@ -155,7 +157,7 @@ def test_empty_sample_leaves_table():
     tokens = TokenRows(sequences()[0].table, np.array([0, 1, 2, 3, 4, 5], np.int32), np.array([0, 3, 6]))
     model = begun(network(), tokens)
     before = model.w["memory-query"].detach().clone()
-    trainer = Trainer(model, steps=1, batch=2, token_dropout=1.0)
+    trainer = Trainer(model, TrainerSettings(steps=1, batch=2, token_dropout=1.0))
     trainer.epoch(None, np.array([0, 1]), np.arange(2), tokens=tokens)
     moved = (model.w["memory-query"].detach() != before).any(dim=1)
     assert moved.nonzero().flatten().tolist() == [2, 5]
@@ -186,20 +188,21 @@ def test_sample_order_and_padding():
 
 def test_learning_rate_scales():
     model = begun(network(), sequences()[0])
-    trainer = Trainer(model, steps=4, learning_rate=1e-2, scales={"memory-query": 3.0})
+    trainer = Trainer(
+        model, TrainerSettings(steps=4, learning_rate=1e-2, batch=10), scales={"memory-query": 3.0}
+    )
     rates = dict(zip(model.w, trainer.optimiser.param_groups, strict=True))
     assert rates["memory-query"]["lr"] == pytest.approx(3e-2)
     assert rates["hidden1-output"]["lr"] == trainer.learning_rate == 1e-2
     tokens, labels = sequences(20)
-    trainer.batch = 10
     trainer.epoch(None, labels, np.arange(20), tokens=tokens)
     assert trainer.learning_rate == pytest.approx(5e-3) and rates["memory-query"]["lr"] == pytest.approx(
         1.5e-2
     )
     with pytest.raises(ValueError, match="memory-query, bias-query"):
-        Trainer(model, steps=1, scales={"nothing": 2.0})
+        Trainer(model, TrainerSettings(steps=1), scales={"nothing": 2.0})
     with pytest.raises(ValueError, match="token_dropout"):
-        Trainer(model, steps=1, token_dropout=1.5)
+        Trainer(model, TrainerSettings(steps=1, token_dropout=1.5))
 
 
 def test_rows_of_other_table():
@@ -208,7 +211,7 @@ def test_rows_of_other_table():
     model = begun(network(), tokens)
     for ask in (
         lambda: predict(model, None, tokens=other),
-        lambda: Trainer(model, steps=1).epoch(None, labels, np.arange(10), tokens=other),
+        lambda: Trainer(model, TrainerSettings(steps=1)).epoch(None, labels, np.arange(10), tokens=other),
     ):
         with pytest.raises(ValueError, match=r"tokens.*\b13\b.*\b12\b"):
             ask()
@@ -218,11 +221,11 @@ TWO = """
 import sys
 import numpy as np, torch
 from tests.real.test_torch_tables import begun, network, sequences
-from equilif_golden.real.trainer import Distributed, Trainer
+from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings
 distributed = Distributed.join()
 tokens, labels = sequences(43)
 model = begun(network(), tokens, dtype=torch.float64, tolerance=1e-10, limit=500)
-trainer = Trainer(model, steps=20, learning_rate=1e-2, batch=8, token_dropout=0.3,
+trainer = Trainer(model, TrainerSettings(steps=20, learning_rate=1e-2, batch=8, token_dropout=0.3),
                   scales={"memory-query": 2.0}, distributed=distributed)
 rng = np.random.default_rng(0)
 for seed in range(2):

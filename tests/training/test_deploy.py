@@ -25,7 +25,7 @@ from equilif_golden.fixed import Numerics  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
 from equilif_golden.network import Network  # noqa: E402
 from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
-from equilif_golden.real.trainer import Trainer  # noqa: E402
+from equilif_golden.real.trainer import Trainer, TrainerSettings  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 
@@ -100,7 +100,7 @@ def test_attention_deployment(tmp_path):
     d = data.DataSet("kinds", nothing, labels, nothing, labels, tokens, tokens)
     net = Network.attention(6, 8, 2, 16, 3)
     model = Rates(net, net.initial_weights(0, scale=0.5), tolerance=1e-4)
-    trainer = Trainer(model, steps=300, learning_rate=1e-2, batch=30)
+    trainer = Trainer(model, TrainerSettings(steps=300, learning_rate=1e-2, batch=30))
     for epoch in range(100):
         trainer.epoch(d.x_train, labels, rng.permutation(90), tokens=tokens, seed=epoch)
     found = deploy(model, d, steps=(4, 64))

@@ -25,10 +25,10 @@ from equilif.training.settings.presets import transformer as plan  # noqa: E402
 from equilif.training.storage.history import read_history  # noqa: E402
 from equilif_golden import network as networks  # noqa: E402
 from equilif_golden.kernel import Kernel  # noqa: E402
-from equilif_golden.network import Network  # noqa: E402
+from equilif_golden.network import Network, TransformerSizes  # noqa: E402
 from equilif_golden.real import transformer  # noqa: E402
 from equilif_golden.real.rates import Rates  # noqa: E402
-from equilif_golden.real.trainer import Trainer  # noqa: E402
+from equilif_golden.real.trainer import Trainer, TrainerSettings  # noqa: E402
 from tests.cli import PNG, error_of, run  # noqa: E402
 
 #: digits in a row
@@ -146,7 +146,10 @@ def test_centres_condition_without_a_change_of_the_gradient_flow():
     """A small step of a centred weight leaves the drive of mean rates, and lowers the loss."""
     model = Rates(NET, transformer.initial_weights(NET, 0), dtype=torch.float64)
     trainer = Trainer(
-        model, steps=100, learning_rate=1e-4, loss=transformer.cross_entropy, centres={"mixed1-hidden1": 0.5}
+        model,
+        TrainerSettings(steps=100, learning_rate=1e-4),
+        loss=transformer.cross_entropy,
+        centres={"mixed1-hidden1": 0.5},
     )
     w, bias = model.w["mixed1-hidden1"], model.w["bias-hidden1"]
     before = w.detach().clone(), (bias + 0.5 * w.sum(0)).detach().clone()
@@ -163,18 +166,14 @@ def test_centres_condition_without_a_change_of_the_gradient_flow():
 @pytest.mark.regress
 def test_earlier_symbol():
     """The symbol two positions earlier, which only attention by position can reach; chance is 1/4."""
-    net = Network.transformer(6, 4, 16, 1, 4, heads=2, hidden=8)
+    net = Network.transformer(TransformerSizes(6, 4, 16, 1, 4, heads=2, hidden=8))
     model = Rates(net, transformer.initial_weights(net, 0))
     trainer = Trainer(
         model,
-        steps=300,
-        learning_rate=5e-3,
-        warm_up=20,
-        noise=0.02,
+        TrainerSettings(steps=300, learning_rate=5e-3, warm_up=20, noise=0.02, clip=1.0),
         scales=transformer.learning_rates(net),
         centres=transformer.centres(net),
         loss=transformer.cross_entropy,
-        clip=1.0,
     )
 
     def drawn(n: int, rng: np.random.Generator) -> tuple[Any, Any]:

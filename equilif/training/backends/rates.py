@@ -46,7 +46,7 @@ with needs("torch"):
     import torch
 
     from equilif_golden.real.rates import Rates
-    from equilif_golden.real.trainer import Distributed, Trainer, predict
+    from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings, predict
 
 SOLVER: dict[str, Any] = {"tolerance": 1e-3}  #: of a rate: a quarter of its 8-bit code
 
@@ -212,13 +212,15 @@ class ImplicitDifferentiation(FloatingPoint[DataSet]):
         steps = plan.epochs * -(-len(order(plan, data, seed, 0)) // plan.batch_size)
         trainer = Trainer(
             model,
-            steps=steps,
-            learning_rate=plan.learning_rate,
-            weight_decay=plan.weight_decay,
-            dropout=plan.dropout,
-            batch=plan.batch_size,
+            TrainerSettings(
+                steps=steps,
+                learning_rate=plan.learning_rate,
+                weight_decay=plan.weight_decay,
+                dropout=plan.dropout,
+                batch=plan.batch_size,
+                token_dropout=plan.token_dropout,
+            ),
             scales={table.name: plan.table_learning_rate} if table else None,
-            token_dropout=plan.token_dropout,
             distributed=distributed,
         )
         return cls(plan, seed, data, trainer, distributed)

@@ -33,7 +33,7 @@ with needs("torch"):
     from equilif_golden.real import transformer
     from equilif_golden.real.distillation import Distillation, Taught
     from equilif_golden.real.rates import Rates
-    from equilif_golden.real.trainer import Distributed, Trainer
+    from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings
 
 #: sequences that a validation takes, drawn once
 VALIDATED = 400
@@ -63,17 +63,19 @@ class NextCharacter(FloatingPoint[Text]):
         steps = s.epochs * s.steps
         trainer = Trainer(
             model,
-            steps=steps,
-            learning_rate=s.learning_rate,
-            warm_up=min(100, steps // 10),
-            restart=steps - s.spike_steps if s.spike_steps else None,
-            noise=s.noise,
-            batch=s.batch_size,
+            TrainerSettings(
+                steps=steps,
+                learning_rate=s.learning_rate,
+                warm_up=min(100, steps // 10),
+                restart=steps - s.spike_steps if s.spike_steps else None,
+                noise=s.noise,
+                batch=s.batch_size,
+                clip=1.0,
+            ),
             scales=transformer.learning_rates(network, s.hidden_rates),
             centres=transformer.centres(network, s.hidden_rates),
             loss=transformer.cross_entropy,
             distillation=_distillation(model, data, teacher, seed) if teacher else None,
-            clip=1.0,
         )
         return cls(plan, seed, data, trainer, Distributed(), teacher.digest if teacher else "")
 

@@ -16,7 +16,7 @@ from equilif.training.settings import netfile, tables
 from equilif.training.settings.description import Description
 from equilif.training.settings.patches import NO_CHANGES, Patches, ask_feedback
 from equilif_golden.fixed import DEFAULT
-from equilif_golden.network import Network
+from equilif_golden.network import Network, TransformerSizes
 from equilif_golden.schedule import Schedule
 
 OWN_HIDDEN = 128
@@ -142,7 +142,7 @@ def transformer(
     symbols = len(text.alphabet)
     schedule = Schedule(free=window * (layers + 2), nudged=window, window=window)
     sizes = text.positions, symbols, features, layers, symbols
-    network = Network.transformer(*sizes, heads=heads, hidden=hidden, schedule=schedule)
+    network = Network.transformer(TransformerSizes(*sizes, heads=heads, hidden=hidden), schedule=schedule)
     return Description.of_network(network, text.name, sized=True, text=training)
 
 

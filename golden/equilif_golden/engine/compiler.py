@@ -424,8 +424,8 @@ class Compiled(Placement):
         return [*out, *self._gather_answers(a, self.values, h, shift, to)]
 
     def _attend_with_energy(self, a: SelfAttention, h: int, phase: Phase) -> list[Instruction]:
-        """The same with keys as values.  Then keys are answered by queries, with transposed probabilities:
-        these are stored as weights, row by row, and read column by column.
+        """One head with keys as values, then the answers of its queries to its keys.  These need transposed
+        probabilities, which are stored as weights row by row and read column by column.
         """
         scores = self.groups[scores_of(a)]
         n = a.drive_shape.positions

@@ -96,8 +96,8 @@ class Device:
 
     # -- bytes -------------------------------------------------------------------------------------
     def packet(self, packet: bytes, *, from_trainer: bool = False) -> bytes | None:
-        """Reply to the bytes between two END bytes, without the reply's SLIP; None for an empty packet.
-        ``from_trainer``: whether it is from the trainer.
+        """Reply to the bytes between two END bytes, not SLIP-encoded; None for an empty packet.
+        ``from_trainer``: the standalone trainer has sent them, not the host.
         """
         if not packet:
             return None

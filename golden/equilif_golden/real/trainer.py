@@ -130,104 +130,110 @@ class _Sums:
         return _Sums(*sums.tolist())
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """Hyperparameters of a Trainer; ValueError for values out of range."""
+
+    steps: int  #: number of updates until the learning rate is zero
+    learning_rate: float = 1e-3  #: largest
+    warm_up: int = 0  #: steps in which it rises
+    restart: int | None = None  #: step from which it rises once more, to a third, and decays; None: never
+    weight_decay: float = 0.0
+    dropout: float = 0.0  #: fraction of hidden neurons dropped per sample
+    noise: float = 0.0  #: standard deviation of noise on the rates of hidden neurons
+    batch: int = 128  #: samples per step, over all processes
+    clip: float | None = None  #: largest norm of the gradient; None: any
+    token_dropout: float = 0.0  #: fraction of tokens dropped per sample, redrawn each epoch
+
+    def __post_init__(self) -> None:
+        check_int(self.steps, "steps", 1, MAX_STEPS)
+        check_int(self.batch, "batch", 1, MAX_STEPS)
+        check_int(self.warm_up, "warm_up", 0, MAX_STEPS)
+        check_float(self.learning_rate, "learning_rate", 0, 1e6)
+        check_float(self.weight_decay, "weight_decay", 0, 1e6)
+        if check_float(self.dropout, "dropout", 0, 1) == 1:
+            raise ValueError("dropout must be below 1, which drops all hidden neurons")
+        check_float(self.token_dropout, "token_dropout", 0, 1)
+        check_float(self.noise, "noise", 0, 1)
+        if self.clip is not None:
+            check_float(self.clip, "clip", 0, math.inf)
+        if self.restart is not None:
+            check_int(self.restart, "restart", 1, self.steps)
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Learning rate of a step relative to the largest: a linear rise, then a cosine to zero."""
+        first, last = 0, self.steps if self.restart is None else self.restart
+        largest = 1.0
+        if self.restart is not None and step >= self.restart:
+            first, last = self.restart, self.steps
+            largest = RESTART
+        at = step - first
+        rising = largest * min(1.0, (at + 1) / (self.warm_up + 1))
+        return rising * (1 + math.cos(math.pi * min(1.0, at / max(1, last - first)))) / 2
+
+
 class Trainer:
     """Training with minibatches and AdamW; the learning rate rises linearly, then decays to zero as a cosine.
 
     model           a network in real numbers
-    steps           number of updates until the learning rate is zero
-    learning_rate   largest
-    warm_up         steps in which it rises
-    restart         step from which it rises once more, to a third, and decays; None: never
-    dropout         fraction of hidden neurons dropped per sample
-    noise           standard deviation of noise on the rates of hidden neurons
-    spikes          schedule of the spikes whose rates take the place of the equilibrium's; may change between
-                    steps (Rates.forward)
-    batch           samples per step, over all processes
+    settings        hyperparameters
     scales          relative learning rates by name of the weights
     loss            of output drives and labels, (n,)
     distillation    a teacher, whose loss is added (equilif_golden.real.distillation)
-    clip            largest norm of the gradient; None: any
     centres         mean presynaptic rates by name of the weights: the bias of the same population keeps the
                     drive of these rates while the weights learn, which improves the conditioning
-    token_dropout   fraction of tokens dropped per sample, redrawn each epoch
     distributed     this process in distributed training
     on              device; None: a GPU if there is one
+
+    ``spikes`` is the schedule of the spikes whose rates take the place of the equilibrium's (Rates.forward);
+    None, as at the start: the equilibrium.  It may change between steps.
     """
 
     def __init__(
         self,
         model: Equilibrium,
+        settings: TrainerSettings,
         *,
-        steps: int,
-        learning_rate: float = 1e-3,
-        warm_up: int = 0,
-        restart: int | None = None,
-        weight_decay: float = 0.0,
-        dropout: float = 0.0,
-        noise: float = 0.0,
-        spikes: Schedule | None = None,
-        batch: int = 128,
         scales: Mapping[str, float] | None = None,
         loss: Callable[[Tensor, Tensor], Tensor] = hinge,
         distillation: Distillation | None = None,
-        clip: float | None = None,
         centres: Mapping[str, float] | None = None,
-        token_dropout: float = 0.0,
         distributed: Distributed | None = None,
         on: torch.device | None = None,
     ):
-        check_int(steps, "steps", 1, MAX_STEPS)
-        check_int(batch, "batch", 1, MAX_STEPS)
-        check_int(warm_up, "warm_up", 0, MAX_STEPS)
-        check_float(learning_rate, "learning_rate", 0, 1e6)
-        check_float(weight_decay, "weight_decay", 0, 1e6)
-        if check_float(dropout, "dropout", 0, 1) == 1:
-            raise ValueError("dropout must be below 1, which drops all hidden neurons")
-        self.token_dropout = check_float(token_dropout, "token_dropout", 0, 1)
+        self.settings = settings
         self.distributed = distributed or Distributed()
-        if batch < self.distributed.world:
+        if settings.batch < self.distributed.world:
             raise ValueError(
-                f"batch {batch} must be at least the number of processes, {self.distributed.world}"
+                f"batch {settings.batch} must be at least the number of processes, {self.distributed.world}"
             )
         self.device = on or device()
         self.model = model.to(self.device)
-        self.batch = batch
-        self.dropout = dropout
-        self.noise = check_float(noise, "noise", 0, 1)
-        self.spikes = spikes
+        self.spikes: Schedule | None = None
         self.loss = loss
         self.distillation = None if distillation is None else distillation.to(self.device)
-        self.clip = clip if clip is None else check_float(clip, "clip", 0, math.inf)
         self.centred = self._centred(centres or {})
         self.module: torch.nn.Module = self.model
         if self.distributed.world > 1:
             self.module = torch.nn.parallel.DistributedDataParallel(self.model)
+        learning_rate = settings.learning_rate
         self.optimiser = torch.optim.AdamW(
-            groups(self.model, learning_rate, scales or {}), lr=learning_rate, weight_decay=weight_decay
+            groups(self.model, learning_rate, scales or {}),
+            lr=learning_rate,
+            weight_decay=settings.weight_decay,
         )
         if self.distillation is not None:
             if learned := [p for p in self.distillation.parameters() if p.requires_grad]:
                 self.optimiser.add_param_group({"params": learned, "lr": learning_rate})
-        self._learning_rate = learning_rate
-        if restart is not None:
-            check_int(restart, "restart", 1, steps)
-
-        def factor(step: int) -> float:
-            first, last = 0, steps if restart is None else restart
-            largest = 1.0
-            if restart is not None and step >= restart:
-                first, last = restart, steps
-                largest = RESTART
-            at = step - first
-            rising = largest * min(1.0, (at + 1) / (warm_up + 1))
-            return rising * (1 + math.cos(math.pi * min(1.0, at / max(1, last - first)))) / 2
-
-        self.decay = torch.optim.lr_scheduler.LambdaLR(self.optimiser, factor)
+        # a function: the state of a scheduler contains the attributes of other callables
+        self.decay = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: settings.learning_rate_factor(step)
+        )
 
     @property
     def learning_rate(self) -> float:
         """Learning rate of the next step, before ``scales``."""
-        return float(self._learning_rate * self.decay.lr_lambdas[0](self.decay.last_epoch))
+        return self.settings.learning_rate * self.settings.learning_rate_factor(self.decay.last_epoch)
 
     def epoch(
         self,
@@ -253,10 +259,10 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(seed * d.world + d.rank)
         table = None if rows is None else self.model.table(rows)
         sums = _Sums()
-        if rows is not None and self.token_dropout:
-            rows = rows.dropout(np.random.default_rng(seed), self.token_dropout)
-        for first in range(0, len(at), self.batch):
-            chosen = at[first : first + self.batch]
+        if rows is not None and self.settings.token_dropout:
+            rows = rows.dropout(np.random.default_rng(seed), self.settings.token_dropout)
+        for first in range(0, len(at), self.settings.batch):
+            chosen = at[first : first + self.settings.batch]
             if len(chosen) < d.world:  # a last batch too small to go round
                 break
             mine = chosen[d.rank :: d.world]
@@ -298,8 +304,8 @@ class Trainer:
         ``given``: arguments of the model for n samples, of ``batch`` over all processes.
         """
         options = {
-            "dropout": self.dropout,
-            "noise": self.noise,
+            "dropout": self.settings.dropout,
+            "noise": self.settings.noise,
             "generator": generator,
             "spikes": self.spikes,
         }
@@ -315,8 +321,8 @@ class Trainer:
         for w, bias, centre in self.centred:
             if w.grad is not None and bias.grad is not None:
                 w.grad -= centre * bias.grad
-        if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(list(self.model.parameters()), self.clip)
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.model.parameters()), self.settings.clip)
         self.optimiser.step()
         with torch.no_grad():
             for (w, bias, centre), old in zip(self.centred, before, strict=True):

@@ -318,7 +318,7 @@ class ReadingSource(SampleSource):
         self.fetch = memory.read_port()
         full = self.valid
         self.written = Signal()
-        broken = Signal()  # the sample that is captured
+        broken = Signal()  # values of the current sample came while the memory was full
         lost = Signal()
         stuck = Signal()
         m.d.comb += [

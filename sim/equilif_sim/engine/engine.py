@@ -142,6 +142,7 @@ class EngineBench:
         assert results == counted, f"{what}: {results}, not {counted}"
 
     async def results(self) -> tuple[int, ...]:
+        """Prediction, spikes and accesses, then the activity counters of an engine that has them."""
         results = tuple(
             int(getattr(self.dut, f"host__{n}").value) for n in ("prediction", "spikes", "accesses")
         )

@@ -160,7 +160,7 @@ class ScanBench:
         # `first` is also the destination of LEARN, which is irrelevant here
         drive(self.dut, first=dst, stride=1 if back else geometry.post)
         drive(self.dut, steps=code_of(self.config, i, geometry))
-        starts = begins(geometry, self.config.lanes, back=back)
+        starts = group_starts(geometry, self.config.lanes, back=back)
         starts = [(tile + t, dither + d, dst + first, nx, ny) for t, d, first, nx, ny in starts]
         return await self._events(
             source[src : src + n_src] * (np.array(starts)[:, 3:].min(axis=1) > 0)[:, None],
@@ -218,17 +218,16 @@ class ScanBench:
         self.values[2] = np.where(same, self.values[1], self.values[2])
 
 
-def begins(geometry: Geometry, lanes: int, *, back: bool) -> list[tuple[int, ...]]:
-    """Start of each source group: first tile, dither of row 0, first group, columns and rows, by
-    definition: of
-    the first target position, or of none.
+def group_starts(geometry: Geometry, lanes: int, *, back: bool) -> list[tuple[int, ...]]:
+    """Start values of each source group, by definition: tile, dither of row 0 and destination group of its
+    first target position (zero without one), numbers of target columns and rows.
     """
     g = geometry
     found: list[tuple[int, ...]] = []
     if back:
         for position, sources in enumerate(g.sources()):
             for c in range(g.post):
-                # unused, but present
+                # backwards the dither is unused, but generated
                 dither = c * lanes * DITHER_ROW + position * (DITHER_SOURCE + DITHER_DESTINATION)
                 found.append((c, dither, int(sources[0]) * g.pre, 1, g.kernel_rows))
         return found
@@ -241,12 +240,12 @@ def begins(geometry: Geometry, lanes: int, *, back: bool) -> list[tuple[int, ...
                 if rows and columns:
                     offset = (y - rows[0] * g.stride) * g.kernel_columns + x - columns[0] * g.stride
                     tile = (offset * g.pre + c) * g.post
-                    there = rows[0] * g.columns + columns[0]
-                    first = there * g.post
+                    target = rows[0] * g.columns + columns[0]
+                    first = target * g.post
                     dither = (
                         c * lanes * DITHER_ROW
                         + (y * g.width + x) * DITHER_SOURCE
-                        + there * DITHER_DESTINATION
+                        + target * DITHER_DESTINATION
                     )
                 found.append((tile, dither, first, len(columns), len(rows)))
     return found

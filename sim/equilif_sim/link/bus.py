@@ -168,14 +168,15 @@ class BusBench(EngineBench):
         await ClockCycles(self.dut.aclk, 2)
 
     async def same_packet(self, words: list[int], keeps: list[int]) -> None:
+        """Send a packet to the design and to the model, and compare the predictions."""
         data = b"".join(w.to_bytes(4, "little") for w in words)
         keep = [k >> j & 1 for k in keeps for j in range(4)]
         await self.source.send(AxiStreamFrame(data, tkeep=keep))
-        runs = len(self.bus.results)
+        n_results = len(self.bus.results)
         for k, (word, kept) in enumerate(zip(words, keeps, strict=True)):
             self.bus.beat(word, kept, last=k + 1 == len(words))
         await self.source.wait()
-        if len(self.bus.results) > runs:
+        if len(self.bus.results) > n_results:
             frame = await with_timeout(self.sink.recv(), MAX_CYCLES * PERIOD, "ns")
             assert bytes(frame.tdata) == self.bus.results[-1].to_bytes(4, "little")
             self.compared += 1

@@ -302,7 +302,7 @@ async def resets(dut: Any) -> None:
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def no_chip(dut: Any) -> None:
-    """It is as one that is erased, and nothing waits for it."""
+    """Reads as from an erased chip, and no command that waits for one."""
     tb = FlashBench(dut, pause=never, busy=0)
     tb.chip.cycle = lambda *_: (1, 1)  # type: ignore[method-assign]
     tb.name = 0xFFFFFF

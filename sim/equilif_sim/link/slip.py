@@ -99,7 +99,7 @@ class SlipBench:
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 @stalls
 async def every_byte(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
-    """By itself and behind an ESC, right and with a UART error, into both blocks at once."""
+    """Every byte alone and after an ESC, with and without a UART error, through both blocks at once."""
     e = SlipBench(dut, "e", i_pause=i_pause, o_pause=o_pause)
     d = SlipBench(dut, "d", i_pause=i_pause, o_pause=o_pause)
     await e.reset()
@@ -113,15 +113,15 @@ async def every_byte(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
             await e.source.send(1 << 8 | byte)
 
     async def decode_all() -> None:
-        for packet in [before + bytes([byte]) for before in (b"", b"\xdb") for byte in range(256)]:
-            for right in (packet + sliplib.END).split(sliplib.END)[:-1]:
-                data, bad = unslip(right)
+        for packet in [prefix + bytes([byte]) for prefix in (b"", b"\xdb") for byte in range(256)]:
+            for part in (packet + sliplib.END).split(sliplib.END)[:-1]:
+                data, bad = unslip(part)
                 for byte in data:
                     d.expect(byte)
                 d.expect(1 << 8 | bad << 9)
             for byte in packet + sliplib.END:
                 await d.source.send(byte)
-            # in place of the last byte: nothing comes of it, nor of an ESC before it
+            # a UART error in the last byte: no output of it, nor of an ESC before it
             d.expect(3 << 8)
             for byte in (*packet[:-1], packet[-1] | 1 << 8, END):
                 await d.source.send(byte)

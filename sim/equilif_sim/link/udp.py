@@ -79,7 +79,7 @@ RGMII = wiring.Signature(
 
 
 def double_rate(m: Module, rgmii: RgmiiPins, pins: Pins) -> None:
-    """Registers of both edges, as the cells of an FPGA have: IDDRX1F and ODDRX1F of an ECP5."""
+    """Double-data-rate registers, a model of the cells IDDRX1F and ODDRX1F of an ECP5."""
     m.domains.fall = ClockDomain("fall", clk_edge="neg", reset_less=True)
     m.d.comb += ClockSignal("fall").eq(ClockSignal("eth"))
     low = Signal(5)

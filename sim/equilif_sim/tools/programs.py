@@ -169,7 +169,7 @@ def random_convolution(rng: np.random.Generator, config: EngineConfig) -> list[I
 
 
 def random_recall(rng: np.random.Generator, config: EngineConfig) -> list[Instruction]:
-    """Scores from a single DRIVE, so that some are close to each other, their softmax, and a scaled relay."""
+    """Retrieval: scores from a single DRIVE, so that some are close, their softmax, and a scaled relay."""
     drive, softmax, relay = (random_instruction(rng, config, op) for op in (Op.DRIVE, Op.SOFTMAX, Op.RELAY))
     scores = drive.groups("groups")
     codes = Groups(random_place(rng, scores.n, config.value_groups), scores.n)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -46,7 +46,6 @@ def simulate(
     simulator: Simulator | None = None,
     config: Any = None,
     seed: int = 0,
-    plusargs: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     only: str | None = None,
     visible: str | None = None,
@@ -60,13 +59,14 @@ def simulate(
 
     simulator   default: the environment variable SIM, else Icarus
     config      dataclass or mapping that the bench reads with :func:`bench_config`; default ``dut.config``
-    seed        of cocotb and of ``random`` in the bench
+    seed        seed of cocotb and of ``random`` in the bench
+    env         further environment variables of the simulator
     only        regular expression: run the tests of the bench that match
-    text        Verilog of ``dut`` that was made elsewhere; its top module has the name of the class in
-                lower case
-    coverage    Verilator only: of lines and toggles, in coverage.dat below ``build_dir``
-    visible     Verilator only: text of a control file (``public_flat_rw ...``) that names what the bench
-                touches
+    visible     Verilator only: text of a control file (``public_flat_rw ...``) that names the signals which
+                the bench accesses
+    waves       write the waveforms below ``build_dir``
+    text        Verilog of ``dut`` from elsewhere; its top module has the name of the class in lower case
+    coverage    Verilator only: record the coverage of lines and toggles, in coverage.dat below ``build_dir``
     """
     simulator = simulator or os.environ.get("SIM", "icarus")  # type: ignore[assignment]
     if simulator not in ("icarus", "verilator"):
@@ -116,7 +116,6 @@ def simulate(
                 test_dir=build_dir,
                 seed=seed,
                 waves=waves,
-                plusargs=plusargs,
                 test_filter=only,
                 results_xml=str(results),
                 log_file=log,
