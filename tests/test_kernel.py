@@ -509,7 +509,8 @@ def test_engine_equals_reference_with_self_attention(case):
         try:
             config = replace(engine_for(network, lanes=lanes), pipeline=pipeline)
         except CapacityError:
-            assert lanes < 16  # many positions do not fit few lanes
+            # many positions do not fit few lanes; with an energy nor codes of a position in one group
+            assert lanes < 16 or any(a.energy for a in network.self_attention)
             continue
         chip = Chip(EngineModel(config), network, weights)
         program = chip.compiled.program(0.0)
