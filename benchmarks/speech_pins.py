@@ -146,18 +146,18 @@ def train(out: Path, epochs: int) -> dict[str, Any]:
 
 def through_pins(board: str, listener: WordRecognizer, out: Path, n: int) -> dict[str, int]:
     """Counts of words."""
-    heard = FrontEndComparison(board, listener)
+    comparison = FrontEndComparison(board, listener)
     count = dict.fromkeys(("words", "answers equal", "tokens equal", "right on the board", "right"), 0)
     for path in chosen(out / "words", n):
-        for text, want, answer, same in heard.compare(np.concatenate([samples(read_wav(path)), PAUSE])):
+        for text, want, answer, same in comparison.compare(np.concatenate([samples(read_wav(path)), PAUSE])):
             count["words"] += 1
             count["answers equal"] += text == want
             count["tokens equal"] += same
             count["right"] += answer.label == path.parent.name
-            label = heard.listener.labels.index(path.parent.name)
+            label = comparison.listener.labels.index(path.parent.name)
             count["right on the board"] += text == live.answer("C", label).decode().strip()
             print(f"{path.parent.name:6} {path.stem:10} {text} {want} {same}", flush=True)
-    print(f"{heard.board.cycles:,} cycles")
+    print(f"{comparison.board.cycles:,} cycles")
     return count
 
 

@@ -22,7 +22,7 @@ from equilif_golden.lazy import lazy
 from equilif_golden.link.protocol import FrontEndKind, Identity
 from equilif_golden.network import Network, Weights
 
-with lazy():  # they need packages of their own
+with lazy():  # both need optional packages
     import equilif_boards
     from equilif.host import ports
 

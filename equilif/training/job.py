@@ -1,4 +1,4 @@
-"""A run in a folder, to begin or to resume, or a run of each of several seeds.
+"""Jobs: new or resumed runs, each in its folder, one for each seed.
 
 job = Job("train", Path("results/digits"), started(Request(data="digits")))
 with job.runs() as runs:
@@ -26,7 +26,6 @@ from equilif_golden.kernel import Kernel
 
 MAX_SEEDS = 1000
 
-
 Make = Callable[..., Any]  #: of a learner, of network, weights, learning_rate and counter
 Note = Callable[[str], Any]
 
@@ -37,12 +36,18 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """A run, or one of each seed of a range.
+    """One run, or a run for each seed of a range.
 
-    ``start``: makes the new runs, of learners.  ``resume``: None for a new run, False for one that replaces
-    another.  ``source``: data that a resumed run must have, by name or path, or paths of a text; ``folder``
-    of a data set with a name; ``fixed``: options that it keeps, as typed.  ``leads``: whether this process
-    writes, of several that make the same run.
+    command : that trains: "train", "train-rates" or "train-text"
+    out : folder of the run; of several runs the folder of their folders
+    start : function that makes the new runs; its argument makes the learner
+    seed : seed, or range of seeds; None: that of the settings
+    resume : True resumes, False replaces the run in the folder, None refuses to replace one
+    source : expected data of a resumed run: name, path, or paths of a text
+    folder : folder of the files of a data set with a name
+    epochs : new number of epochs of a resumed run; None: unchanged
+    fixed : options that a resumed run keeps; ValueError if one is given
+    leads : whether this process writes the files, of several that train the same run
     """
 
     command: str

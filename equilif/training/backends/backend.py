@@ -1,4 +1,4 @@
-"""Backend of a run: what holds the weights and learns."""
+"""Backend of a run: the holder of the weights, which learns."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ D = TypeVar("D", DataSet, Text)
 
 @dataclass
 class Backend(ABC, Generic[D]):
-    """Network and settings, seed, and the data that they learn.
+    """Holder of the weights of a run.
 
-    ``weights`` of network.npz, ``counter`` of updates, ``samples`` and ``test_samples`` of an epoch.
-    ``machine``: what its speed depends on.  ``files`` that it saves besides network.npz; ``leads``: whether
-    this process writes, of several that make the same run.
+    plan, seed, data : settings of the run, its seed, and its data
+    files : names of the files that it saves besides network.npz
+    weights : raw weights, as in network.npz
+    counter : number of weight updates
+    samples, test_samples : number of samples of an epoch and of a test
+    machine : properties of the machine that its speed depends on
+    leads : whether this process writes the files, of several that train the same run
     """
 
     plan: Description
