@@ -228,6 +228,13 @@ LONG = (
     "--set phases.free=24 --set phases.nudged=12 --set phases.window=8 --set learning.learning_rate=0.02 "
     "--set learning.random_shift=0.5"
 )
+#: phases and feedback with which several hidden layers learn by nudged phases (docs/notes/feedback_scaling.md)
+PHASES = (
+    "--set phases.contrast=phases --set phases.free=32 --set phases.nudged=16 --set phases.window=16 "
+    "--set synapse.feedback_scale=0.5 --set start.bias=0 --set start.scale=0.7 "
+    "--set learning.learning_rate=0.006 --set learning.schedule=linear --set learning.decay=0.05 "
+    "--set learning.random_shift=0.5"
+)
 NETWORKS = {
     "digits": TrainedNetwork("digits 8x8", "64-64-10", 20, "equilif train digits", "digits 64-64-10"),
     "digits-maps": TrainedNetwork(
@@ -247,6 +254,13 @@ NETWORKS = {
     ),
     "mnist-512": TrainedNetwork(
         "MNIST", "784-512-10", 20, f"equilif train mnist {LONG} --hidden 512 --epochs 20"
+    ),
+    "mnist-2-phases": TrainedNetwork(
+        "MNIST",
+        "784-128-64-10",
+        20,
+        f"equilif train mnist --hidden 128 --hidden 64 {PHASES}",
+        "MNIST 784-128-64-10",
     ),
     "mnist-deep": TrainedNetwork(
         "MNIST",

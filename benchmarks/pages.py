@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 
 from benchmarks import board_pages, records
 from benchmarks.board_pages import table
-from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
+from benchmarks.claims import CLAIMS, LONG, NETWORKS, PHASES, TrainedNetwork
 from benchmarks.explained import EXPLAINED
 from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
@@ -295,7 +295,7 @@ def accuracy() -> str:
         shown = f"{_mean(found):.2f} %{spread}"
         data = "" if name == "digits" else " --data D"
         seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
-        command = f"`{of.command.replace(LONG, 'LONG')}{seeds}{data}`"
+        command = f"`{of.command.replace(LONG, 'LONG').replace(PHASES, 'PHASES')}{seeds}{data}`"
         rows.append((of.data, of.network, learned_by(of), of.epochs, shown, _when(known[name]), command))
     return table("data | network | learned by | epochs | test accuracy | date, commit | command", rows)
 
