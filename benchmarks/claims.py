@@ -263,7 +263,7 @@ LONG = (
 #: how several hidden layers learn by nudged phases (docs/notes/feedback_scaling.md)
 PHASES = (
     "--set phases.contrast=phases --set phases.free=32 --set phases.nudged=16 --set phases.window=16 "
-    "--set synapse.feedback_scale=0.5 --set start.bias=0 --set start.scale=0.7 "
+    "--set phases.beta=0.5 --set synapse.feedback_scale=0.5 --set start.bias=0 --set start.scale=0.7 "
     "--set learning.learning_rate=0.006 --set learning.schedule=linear --set learning.decay=0.05 "
     "--set learning.random_shift=0.5"
 )
