@@ -193,7 +193,9 @@ def test_learning_method_of_networks():
 )
 def test_rows_say_how_they_learned(page):
     """No row of a table of accuracies is without its label."""
-    tables = re.findall(r"^\|.*test accuracy.*\n\|[-|]+\n(?:\|.*\n)+", (ROOT / page).read_text(), re.M)
+    tables = re.findall(
+        r"^\|.*test accuracy.*\n\|[-|]+\n(?:\|.*\n)+", (records.ROOT / page).read_text(), re.M
+    )
     assert tables
     for head, _, *rows in (table.splitlines() for table in tables):
         column = [cell.strip() for cell in head.split("|")].index("learned by")
