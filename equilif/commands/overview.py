@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +32,6 @@ with lazy():
     from equilif.training import options
     from equilif.training import resolve as resolving
     from equilif.training.settings import presets
-    from equilif.training.settings.patches import Patches
     from equilif_golden import fixed, kernel
 
 command = panel("Overview")
@@ -233,7 +232,7 @@ def _learning(sets: list[dataset.DataSet], seconds: float, *, must: bool) -> dic
 
 
 def _accuracy(
-    sets: list[dataset.DataSet], hidden: list[str] | None, changes: Patches, seeds: range
+    sets: list[dataset.DataSet], hidden: list[str] | None, changes: Mapping[str, str], seeds: range
 ) -> dict[str, dict[str, Any]]:
     """Network, and final test accuracy of each seed by learner, of each data set."""
     plans = {
