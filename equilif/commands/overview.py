@@ -147,8 +147,11 @@ def bench(
     hidden: Hidden = None,
     patches: Set = None,
     seeds: Annotated[
-        int, typer.Option(help="Runs of each network of `accuracy`, with seeds from 0.", min=2, max=100)
-    ] = 3,
+        int | None,
+        typer.Option(
+            help="Runs of each network of `accuracy`, with seeds from 0.", min=2, max=100, show_default="3"
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for bench.json."), OUTPUT] = Path("results/bench"),
     overwrite: OverwriteFiles = False,
 ) -> dict[str, Any]:
@@ -163,8 +166,10 @@ def bench(
     bench accuracy --hidden conv:16 --hidden conv:32 --seeds 5[/]
     """
     given = options.changes(patches, label=None, hidden=hidden, data=(), run=())
-    if (hidden or patches) and part != [BenchPart.accuracy]:
-        raise ValueError("--hidden and --set are for bench accuracy: name this part only, or leave them out")
+    if (hidden or patches or seeds) and part != [BenchPart.accuracy]:
+        raise ValueError(
+            "--hidden, --set and --seeds are of bench accuracy: name only this part, or omit them"
+        )
     fixed.check_float(seconds, "seconds", 0, 1e9)
     target = out / "bench.json"
     files.require_absent([target], overwrite)
@@ -178,7 +183,7 @@ def bench(
     if BenchPart.learning in parts or not parts:
         found["learning"] = _learning(sets, seconds, must=bool(parts))
     if BenchPart.accuracy in parts:
-        found["accuracy"] = _accuracy(sets, hidden, given.network, range(seeds))
+        found["accuracy"] = _accuracy(sets, hidden, given.network, range(seeds or len(throughput.SEEDS)))
     if BenchPart.engine in parts or not parts:
         with _optional(must=bool(parts)):
             found["engine"] = _engine(sets, samples)

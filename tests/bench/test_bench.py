@@ -232,5 +232,7 @@ def test_backpropagation_of_convolutions(digits):
         Backpropagation(digits, 0, skip)
 
 
-def test_layers_are_for_accuracy(tmp_path):
-    assert "--hidden" in error_of("bench", "--hidden", 8, "--out", tmp_path / "out")
+@pytest.mark.parametrize("option", [("--hidden", 8), ("--set", "learning.epochs=1"), ("--seeds", 2)])
+def test_options_of_accuracy(option, tmp_path):
+    assert option[0] in error_of("bench", *option, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
