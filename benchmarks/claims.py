@@ -181,7 +181,7 @@ CLAIMS = (
             (
                 "-maps",
                 "convolutions of 16 and 32 maps",
-                " --hidden conv:16 --hidden conv:32 --set learning.epochs=10",
+                " --hidden conv:16 --hidden conv:32 --set learning.epochs=8",
             ),
         )
     ),
