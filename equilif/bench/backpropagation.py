@@ -22,8 +22,8 @@ with needs("torch"):
     import torch
 
 #: learning rates by data set: those with which samples that were held out of the training set were right
-#: first, 97 % of them, of .005 to .05 (MNIST) and .01 to .1 (digits), 2 seeds.  That of the digits is also the
-#: best of .02, .05 and .1 for 64-64-32-16-10, and of .02 and .05 for convolutions of 16 and 32 maps
+#: first, 97 % of them, of .005 to .05 (MNIST) and .01 to .1 (digits), 2 seeds.  .05 is also the best of .02,
+#: .05 and .1 for 64-64-32-16-10 on the digits, and of .02 and .05 for convolutions of 16 and 32 maps
 RATES = {"digits": 0.05, "mnist": 0.01}
 
 
