@@ -292,7 +292,6 @@ NETWORKS = {
         "784-128-64-10",
         8,
         f"equilif train mnist --hidden 128 --hidden 64 --epochs 8 {PHASES}",
-        "MNIST 784-128-64-10",
     ),
     "mnist-deep": TrainedNetwork(
         "MNIST",

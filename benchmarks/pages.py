@@ -20,6 +20,7 @@ from benchmarks import board_pages, records
 from benchmarks.board_pages import table
 from benchmarks.claims import CLAIMS, LONG, NETWORKS, PHASES, TrainedNetwork
 from benchmarks.explained import EXPLAINED
+from benchmarks.literature import COMPARED, WORKS
 from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
 from equilif.training.resolve import Request, adapted, default, layers
@@ -318,6 +319,21 @@ def accuracy_of(name: str) -> str:
     return f"**{_mean(found):.2f} %**" + f" ({each})" * (len(found) > 1)
 
 
+def literature() -> str:
+    return table("work | network, method | result", WORKS)
+
+
+def beside_literature() -> str:
+    """Accuracies of the literature, and of networks of equilif."""
+    rows = []
+    for data, published, name in COMPARED:
+        of = NETWORKS[name]
+        command = of.command.replace(PHASES, "PHASES")
+        rows.append((data, published, accuracy_of(name), of.network, learned_by(of), f"`{command} --data D`"))
+    head = "data | test accuracy in the literature | equilif | network | learned by | command"
+    return table(head, rows)
+
+
 def accuracy_summary() -> str:
     known = _summary("accuracy")["networks"]
     rows = []
@@ -345,6 +361,8 @@ def result(claim: str) -> str:
 CONTENT: dict[str, PageContent] = {
     "accuracy": PageContent(accuracy, ["accuracy"]),
     "accuracy-summary": PageContent(accuracy_summary, ["accuracy"]),
+    "beside-literature": PageContent(beside_literature, ["accuracy"]),
+    "literature": PageContent(literature, []),
     **{f"accuracy-{name}": PageContent(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
     "front-end-area": PageContent(front_end_area, ["front end"]),
     "front-end-latency": PageContent(front_end_latency, ["front end"]),
