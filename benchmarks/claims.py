@@ -303,6 +303,32 @@ NETWORKS = {
     "mnist-deep-5": TrainedNetwork(
         "MNIST", "784-64-64-64-64-64-10", 20, "equilif train mnist" + 5 * " --hidden 64"
     ),
+    "digits-deep-phases": TrainedNetwork(
+        "digits 8x8",
+        "64-64-32-16-10",
+        40,
+        "equilif train digits --hidden 64 --hidden 32 --hidden 16 --set phases.contrast=phases",
+        "digits 64-64-32-16-10",
+    ),
+    "digits-maps-phases": TrainedNetwork(
+        "digits 8x8",
+        "convolutions of 16 and 32 maps",
+        100,
+        "equilif train digits --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
+    ),
+    "mnist-deep-phases": TrainedNetwork(
+        "MNIST",
+        "784-128-64-32-10",
+        40,
+        "equilif train mnist --hidden 128 --hidden 64 --hidden 32 --set phases.contrast=phases",
+        "MNIST 784-128-64-32-10",
+    ),
+    "mnist-deep-5-phases": TrainedNetwork(
+        "MNIST",
+        "784-64-64-64-64-64-10",
+        40,
+        "equilif train mnist" + 5 * " --hidden 64" + " --set phases.contrast=phases",
+    ),
     "mnist-maps": TrainedNetwork(
         "MNIST",
         "convolutions of 24 and 48 maps",

@@ -25,7 +25,7 @@ from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
 from equilif.training.resolve import Request, adapted, default, layers
 from equilif.training.settings import convolved
-from equilif.training.settings.patches import split
+from equilif.training.settings.patches import ask_feedback, split
 
 MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
 MEASURED = "measured"
@@ -307,7 +307,8 @@ def learned_by(of: TrainedNetwork) -> str:
     after = {word: [b for a, b in pairwise(words) if a == word] for word in ("--hidden", "--set")}
     specs, hidden = layers(tuple(after["--hidden"]) or None)
     if specs:
-        return convolved.recipe(words[2], single=len(specs) == 1 and not hidden).learned_by
+        phases = ask_feedback(split(after["--set"]))
+        return convolved.recipe(words[2], single=len(specs) == 1 and not hidden, phases=phases).learned_by
     name = Name(words[2])
     request = Request(data=name, hidden=hidden, changes=split(after["--set"]))
     return adapted(default(None, name, None), request, hidden).learned_by
