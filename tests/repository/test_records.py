@@ -182,7 +182,7 @@ def test_accuracy_of_last_epochs():
 
 
 def test_learning_method_of_networks():
-    """Label of each row: one hidden layer learns by nudged phases, several by errors if not asked for phases."""
+    """Label of each row: several hidden layers learn by errors, unless the command asks for nudged phases."""
     found = {name: pages.learned_by(of) for name, of in NETWORKS.items()}
     by_errors = {
         name
