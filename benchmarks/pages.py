@@ -24,7 +24,7 @@ from benchmarks.literature import COMPARED, WORKS
 from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
 from equilif.training.resolve import Request, adapted, default, layers
-from equilif.training.settings import convolved
+from equilif.training.settings import convolved, netfile
 from equilif.training.settings.patches import ask_feedback, split
 
 MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
@@ -301,10 +301,15 @@ def accuracy() -> str:
     return table("data | network | learned by | epochs | test accuracy | date, commit | command", rows)
 
 
+OPTIONS = ("--config", "--hidden", "--set")  #: that say how a network learns
+
+
 def learned_by(of: TrainedNetwork) -> str:
     """Method by which the network of a command learns."""
     words = shlex.split(of.command)
-    after = {word: [b for a, b in pairwise(words) if a == word] for word in ("--hidden", "--set")}
+    after = {word: [b for a, b in pairwise(words) if a == word] for word in OPTIONS}
+    if after["--config"]:
+        return netfile.read(ROOT / after["--config"][0]).description.learned_by
     specs, hidden = layers(tuple(after["--hidden"]) or None)
     if specs:
         phases = ask_feedback(split(after["--set"]))
