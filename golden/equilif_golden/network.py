@@ -320,6 +320,7 @@ class Network:
         query_learning_rate_scale: float = 1.0,
         table_rows: int | None = None,
         table_learning_rate_scale: float = 0.0,
+        feedback: bool = True,
     ) -> Self:
         """Network for sequences: attention over the tokens of a sample, then fully connected layers.
 
@@ -332,6 +333,7 @@ class Network:
         query_learning_rate_scale   relative learning rate of the queries
         table_rows                  length of an embedding table in the network; None: fixed tokens
         table_learning_rate_scale   relative learning rate of that table
+        feedback                    whether queries receive rates, and layers spikes of the next one
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
@@ -342,7 +344,7 @@ class Network:
             Synapse("bias", "query", query_learning_rate_scale),
         ]
         for a, b in pairwise(["query", *names]):
-            synapses += [Synapse(a, b), Synapse("bias", b)]
+            synapses += [Synapse(a, b, feedback=feedback), Synapse("bias", b)]
         return cls(
             (
                 Constant("bias", 1),

@@ -567,9 +567,6 @@ class Reference(samples.Predictor):
 
         Rows of an embedding table learn as patterns, and their changes are added to the table.
         """
-        errors = self.network.schedule.errors
-        plus = {**clamped, **result.plus}, result.recalled[1]
-        minus = {**clamped, **(result.free if errors else result.minus)}, result.recalled[2]
         weight = self.network.numerics.weight
         for s in self.network.plastic:
             if not self.steps[s.name].gain:
@@ -579,13 +576,8 @@ class Reference(samples.Predictor):
                 assert patterns is not None and rows is not None
                 w = patterns.patterns[0].copy()
             for head in range(self.network.learned_parts(s)):
-                part = self._part(s, head)
-                u_plus, v_plus = self._ends(s, head, plus)
-                u_minus, v_minus = self._ends(s, head, minus)
-                if errors and s.post in result.minus:
-                    v_minus = result.minus[s.post][0]
-                    v_plus = result.opposite[s.post][0] if result.opposite else np.zeros_like(v_minus)
-                w[part] = self.update(s, w[part], u_plus, u_minus, v_plus, v_minus)
+                part = self.part(s, head)
+                w[part] = self.update(s, w[part], *self.ends(s, head, result, clamped))
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
             if s == self.network.table:
                 assert patterns is not None and rows is not None
@@ -593,7 +585,7 @@ class Reference(samples.Predictor):
                 scatter_add(held, rows, before[: len(rows)], w[: len(rows)], weight)
             self.weights[s.name] = held
 
-    def _part(self, s: Synapse, head: int) -> tuple[slice, slice]:
+    def part(self, s: Synapse, head: int) -> tuple[slice, slice]:
         """Rows and columns that belong to a head; heads share the patterns.
 
         ``head``: of self-attention with ``heads`` heads, query ``head`` or key ``heads + head``.
@@ -607,26 +599,33 @@ class Reference(samples.Predictor):
             columns = slice(head * post.width, (head + 1) * post.width)
         return rows, columns
 
-    def _ends(self, s: Synapse, head: int, sent: Sent) -> tuple[Raw, Raw]:
-        """Values at the two ends of a synapse, or of a head of one of them: (rows,) and (columns,), those of
-        all positions.
+    def ends(
+        self, s: Synapse, head: int, result: SampleResult, clamped: dict[str, Raw], j: int = 0
+    ) -> tuple[Raw, Raw, Raw, Raw]:
+        """What a synapse, or a head of it, learns from in sample ``j``: u+ and u- (rows,), v+ and v-
+        (columns,), those of all positions.
         """
-        rates, recalled = sent
-        if isinstance(self.network[s.pre], Attention):
-            return recalled.p[s.pre][0, head], recalled.query[s.post][0, head]
-        retrieval = recalled.retrieval
-        post = self.network[s.post]
-        if isinstance(post, SelfAttention):
-            answers = recalled.answer[s.post][0].reshape(-1, post.drive_parts, post.width)
-            return rates[s.pre][0], answers[:, head].ravel()
-        return (
-            retrieval[s.pre][0, head] if s.pre in retrieval else rates[s.pre][0],
-            retrieval[s.post][0, head] if s.post in retrieval else rates[s.post][0],
-        )
-
-
-#: values of clamped and LIF populations, and of the attention layers, at the end of a phase
-Sent = tuple[dict[str, Raw], Recalled]
+        errors = self.network.schedule.errors
+        rates = ({**clamped, **result.plus}, {**clamped, **(result.free if errors else result.minus)})
+        found = []
+        for sent, recalled in zip(rates, result.recalled[1:], strict=True):
+            u = recalled.retrieval.get(s.pre, sent.get(s.pre))
+            v = recalled.retrieval.get(s.post, sent.get(s.post))
+            if isinstance(self.network[s.pre], Attention):
+                u, v = recalled.p[s.pre], recalled.query[s.post]
+            assert u is not None
+            post = self.network[s.post]
+            if isinstance(post, SelfAttention):
+                answers = recalled.answer[s.post][j].reshape(-1, post.drive_parts, post.width)
+                found.append((u[j], answers[:, head].ravel()))
+                continue
+            assert v is not None
+            found.append((u[j, head] if u.ndim == 3 else u[j], v[j, head] if v.ndim == 3 else v[j]))
+        (u_plus, v_plus), (u_minus, v_minus) = found
+        if errors and s.post in result.minus:
+            v_minus = result.minus[s.post][j]
+            v_plus = result.opposite[s.post][j] if result.opposite else np.zeros_like(v_minus)
+        return u_plus, u_minus, v_plus, v_minus
 
 
 def _checked(state: HookState, batch: int) -> HookState:

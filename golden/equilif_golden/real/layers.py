@@ -14,11 +14,13 @@ from equilif_golden.blocks import synapse as syn
 from equilif_golden.extras import needs
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Synapse
+from equilif_golden.network import Network, Synapse, TokenRows
+from equilif_golden.reference import Reference
 
 with needs("torch"):
     import torch
 
+    from equilif_golden.real.attention import batch
     from equilif_golden.real.rates import Rates
     from equilif_golden.real.trainer import hinge
 
@@ -90,30 +92,39 @@ def layer_report(
 
 
 def error_report(
-    network: Network, weights: Mapping[str, Raw], x: npt.ArrayLike, y_labels: npt.ArrayLike
+    network: Network,
+    weights: Mapping[str, Raw],
+    x: npt.ArrayLike | None,
+    y_labels: npt.ArrayLike,
+    tokens: TokenRows | None = None,
 ) -> dict[str, Any]:
     """Cosines between the integer updates from errors and backpropagation through the network's rates.
 
-    ``x``: (n, n_inputs) 8-bit inputs.  ``y_labels``: (n,) classes.  JSON-able, with the keys of
+    ``x``: (n, n_inputs) 8-bit inputs.  ``y_labels``: (n,) classes.  ``tokens``: patterns of the samples, for
+    a network with dynamic patterns.  JSON-able, with the keys of
     equilif_golden.real.twin.gradient_report that errors have:
 
     samples, accuracy, schedule
     synapses    by name, ``integer_gradient``, ``sum``: cosine of the updates summed over the samples; null
                 where one of them is zero
 
-    ValueError for a network that learns by nudged phases.
+    ValueError for a network that learns by nudged phases.  Those with an attention layer take the reference.
     """
     if not network.schedule.errors:
         raise ValueError(
             "a network that learns by nudged phases has no errors: take gradient_report of "
             "equilif_golden.real.twin"
         )
-    inputs = samples.check_inputs(network, x, None)[0]
+    inputs, rows = samples.check_inputs(network, x, tokens)
     labels = samples.check_labels(network, y_labels, len(inputs))
+    targets = samples.one_hot(labels, network.n_outputs)
     kernel = Kernel(network, dict(weights))
-    free, plus, minus = kernel.rates(inputs, samples.one_hot(labels, network.n_outputs))[0].swapaxes(0, 1)
-    updates = _updates(network, inputs, plus, minus)
-    gradients = _gradients(network, weights, inputs, labels)
+    free, plus, minus = kernel.rates(inputs, targets, tokens=tokens)[0].swapaxes(0, 1)
+    if network.attention_layers:
+        updates = _attention_updates(network, weights, inputs, targets, tokens)
+    else:
+        updates = _updates(network, inputs, plus, minus)
+    gradients = _gradients(network, weights, inputs, labels, None if tokens is None else rows)
     predictions = free[:, network.neurons[network.output]].argmax(axis=1)
     return {
         "samples": len(labels),
@@ -166,10 +177,38 @@ def _updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]
     return found
 
 
-def _gradients(network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw) -> dict[str, Reals]:
+def _attention_updates(
+    network: Network, weights: Mapping[str, Raw], x: U8, targets: Raw, tokens: TokenRows | None
+) -> dict[str, Reals]:
+    """:func:`_updates` of a network with attention layers; rows of an embedding table learn in the table."""
+    reference = Reference(network, dict(weights))
+    result = reference.train(x, targets, tokens, learn=False)
+    clamped = network.clamped(x.astype(np.int64))
+    found = {s.name: np.zeros(network.shape(s)) for s in network.plastic}
+    for s in network.plastic:
+        for head in range(network.learned_parts(s)):
+            for j in range(len(x)):
+                u_plus, u_minus, v_plus, v_minus = reference.ends(s, head, result, clamped, j)
+                change = np.outer(u_plus, v_plus) - np.outer(u_minus, v_minus)
+                if s == network.table and tokens is not None:
+                    rows = tokens.rows_of(j)
+                    np.add.at(found[s.name], rows, change[: len(rows)])
+                else:
+                    found[s.name][reference.part(s, head)] += change
+    return found
+
+
+def _gradients(
+    network: Network,
+    weights: Mapping[str, Raw],
+    x: U8,
+    labels: Raw,
+    tokens: TokenRows | None = None,
+) -> dict[str, Reals]:
     """Minus the gradient of the summed loss, by synapse."""
     model = Rates(network, weights, dtype=torch.float64, tolerance=1e-8, limit=2000)
-    loss = hinge(model(torch.tensor(x))[1], torch.tensor(labels)).sum()
+    patterns = () if tokens is None else batch(model.table(tokens), tokens, np.arange(len(x)))
+    loss = hinge(model(torch.tensor(x), *patterns)[1], torch.tensor(labels)).sum()
     found = torch.autograd.grad(loss, list(model.values))
     return {s.name: -g.numpy() for s, g in zip(network.plastic, found, strict=True)}
 

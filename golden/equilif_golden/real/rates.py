@@ -142,12 +142,17 @@ class Rates(Equilibrium):
         }
         #: feedforward, and every population follows its presynaptic ones: one sweep settles
         answered = any(a.energy for a in network.self_attention)
-        self.direct = not (network.windowed or self.backward or answered) and all(
-            order.index(pre) < order.index(s.post)
-            for s in network.synapses
-            if s.post in order
-            for pre in sources.get(s.pre, [s.pre])
-            if pre in order
+        once = all(map(network.evaluated_once, network.attention_layers))
+        self.direct = (
+            once
+            and not (self.backward or answered)
+            and all(
+                order.index(pre) < order.index(s.post)
+                for s in network.synapses
+                if s.post in order
+                for pre in sources.get(s.pre, [s.pre])
+                if pre in order
+            )
         )
 
     @property
