@@ -272,7 +272,7 @@ class Reference(samples.Predictor):
         rates: dict[str, Raw],
         errors: dict[str, Raw] | None = None,
     ) -> None:
-        """Evaluate attention layers: query from the rates, nudged by ``errors``, scores, softmax, retrieval."""
+        """Evaluate attention layers: query from the rates, nudged by ``errors``, softmax, retrieval."""
         net = self.network
         fraction = net.numerics.fraction
         new = state.recalled
