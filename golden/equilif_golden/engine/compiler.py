@@ -74,7 +74,13 @@ def _other_numbers(network: Numerics, engine: Numerics) -> str:
 
 def learns(network: Network, config: EngineConfig) -> bool:
     """Whether an engine that holds a network can train it."""
-    return network.trainable and (config.errors or not network.schedule.errors)
+    able = network.trainable and (_has_errors(config) or not network.schedule.errors)
+    return able and Compiled(network, config).training_words <= config.program_words
+
+
+def _has_errors(config: EngineConfig) -> bool:
+    """Whether an engine can learn from errors."""
+    return config.errors and config.attention
 
 
 def _never_learns(network: Network) -> bool:
@@ -129,11 +135,16 @@ class Compiled(Placement):
             for s in network.plastic
             if not _never_learns(network)
         )
+        words = (len(self.program(0.0)) + updates) * WORDS
+        #: program words of training; errors need more than inference
+        self.training_words = words
+        if network.schedule.errors and _has_errors(config) and not self.complete:
+            self.training_words += len(self._errors()) * WORDS
         for what, need, have in (
             ("groups of neurons with membranes", self.state_groups, config.state_groups),
             ("groups of values", self.n_groups, config.value_groups),
             (f"tiles of {config.lanes}x{config.lanes} weights", self.all_tiles, config.tiles),
-            ("program words", (len(self.program(0.0)) + updates) * WORDS, config.program_words),
+            ("program words", words, config.program_words),
         ):
             if need > have:
                 raise CapacityError(f"the network needs {need} {what}, this engine has {have}")
@@ -525,7 +536,7 @@ class Compiled(Placement):
         Attention layers need both signs, for two nudged queries: V+ has the errors of the negative output
         error.
         """
-        if not (self.config.errors and self.config.attention):
+        if not _has_errors(self.config):
             raise CapacityError(
                 'the weights of the network learn from errors (contrast "errors"), this engine is built '
                 "without (EngineConfig.errors and EngineConfig.attention): train it on the golden kernel, or "
@@ -638,7 +649,13 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
     )
     while True:
         try:
-            return Compiled(network, config).config
+            compiled = Compiled(network, config)
+            if compiled.training_words > config.program_words:
+                raise CapacityError(
+                    f"to train, the network needs {compiled.training_words} program words, an engine has up "
+                    f"to {MAX_SIZES['program_words']}"
+                )
+            return config
         except CapacityError:
             sizes = {name: min(2 * getattr(config, name), limit) for name, limit in MAX_SIZES.items()}
             larger = replace(config, **sizes)
