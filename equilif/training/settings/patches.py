@@ -23,7 +23,7 @@ NO_CHANGES: Patches = MappingProxyType({})
 SHORT = re.compile(r"[+-]?(?:\.\d+|\d+\.)(?:[eE][+-]?\d+)?", re.ASCII)
 UNNAMED = "synapse"  #: a table without names
 FEEDBACK = "synapse.feedback"
-#: keys of all synapses between spiking populations (feedback: from relays, too), with the values of the others
+#: keys of all synapses between spiking populations (feedback: also from relays), with values for the others
 SPIKING = {FEEDBACK: True, "synapse.feedback_scale": 1.0}
 CONTRAST = "phases.contrast"
 TOKENS = "loading.tokens"  #: size of the attention layer over them

@@ -20,9 +20,9 @@ states.  Its queries take the errors of what it drives, with both signs:
 
     q+- = q -+ V e        p+- = softmax(k X q+-)        y+- = X^T p+-
 
-Queries learn from y+ - y-, patterns from p+ q+ - p- q-, as in nudged phases.  For small errors these are twice
-the gradient, by the symmetry of the softmax's derivative.  Then v+ = -error holds for all populations, from a
-second pass, and learning rates are halved.
+Queries learn from y+ - y-, patterns from p+ q+ - p- q-, as in nudged phases.  For small errors these are
+twice the gradient, by the symmetry of the softmax's derivative.  Then v+ = -error holds for all populations,
+from a second pass, and learning rates are halved.
 
 This is Equilibrium Propagation in the limit of a small nudge and of weak feedback (FRE-RNN, arXiv
 2508.11659), with mean and difference of the two nudged states as separate numbers (dual propagation: Hoier,
