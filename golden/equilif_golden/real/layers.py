@@ -63,8 +63,8 @@ def layer_report(
     windows = _windows(network, weights, inputs)
     later = _free(network, weights, inputs, schedule.free + schedule.window)
     errors = network.schedule.errors
-    updates = _updates(network, inputs, plus, minus)
-    gradients = _gradients(network, weights, inputs, labels)
+    changes = summed_updates(network, inputs, plus, minus)
+    slopes = summed_gradients(network, weights, inputs, labels)
     report = {}
     for name, part in network.neurons.items():
         change = [_rms(b[:, part] - a[:, part]) for a, b in zip(windows[:-1], windows[1:], strict=True)]
@@ -76,7 +76,7 @@ def layer_report(
             "active": float(((free[:, part] > VALUE.lo) & (free[:, part] < VALUE.hi)).mean()),
             "coupling": max(
                 [
-                    _norm(network, s, weights[s.name])
+                    spectral_norm(network, s, weights[s.name])
                     for s in network.synapses
                     if s.post == name and s.pre in network.neurons
                 ],
@@ -86,55 +86,9 @@ def layer_report(
             "drift": _rms(later[:, part] - free[:, part]),
             "nudge": _rms(minus[:, part] if errors else plus[:, part] - minus[:, part])
             / network.error_scale(name),
-            "cosine": _cosine([updates[n] for n in into], [gradients[n] for n in into]),
+            "cosine": cosine([changes[n] for n in into], [slopes[n] for n in into]),
         }
     return report
-
-
-def error_report(
-    network: Network,
-    weights: Mapping[str, Raw],
-    x: npt.ArrayLike | None,
-    y_labels: npt.ArrayLike,
-    tokens: TokenRows | None = None,
-) -> dict[str, Any]:
-    """Cosines between the integer updates from errors and backpropagation through the network's rates.
-
-    ``x``: (n, n_inputs) 8-bit inputs.  ``y_labels``: (n,) classes.  ``tokens``: patterns of the samples, for
-    a network with dynamic patterns.  JSON-able, with the keys of
-    equilif_golden.real.twin.gradient_report that errors have:
-
-    samples, accuracy, schedule
-    synapses    by name, ``integer_gradient``, ``sum``: cosine of the updates summed over the samples; null
-                where one of them is zero
-
-    ValueError for a network that learns by nudged phases.  Those with an attention layer take the reference.
-    """
-    if not network.schedule.errors:
-        raise ValueError(
-            "a network that learns by nudged phases has no errors: take gradient_report of "
-            "equilif_golden.real.twin"
-        )
-    inputs, rows = samples.check_inputs(network, x, tokens)
-    labels = samples.check_labels(network, y_labels, len(inputs))
-    targets = samples.one_hot(labels, network.n_outputs)
-    kernel = Kernel(network, dict(weights))
-    free, plus, minus = kernel.rates(inputs, targets, tokens=tokens)[0].swapaxes(0, 1)
-    if network.attention_layers:
-        updates = _attention_updates(network, weights, inputs, targets, tokens)
-    else:
-        updates = _updates(network, inputs, plus, minus)
-    gradients = _gradients(network, weights, inputs, labels, None if tokens is None else rows)
-    predictions = free[:, network.neurons[network.output]].argmax(axis=1)
-    return {
-        "samples": len(labels),
-        "accuracy": float(np.mean(predictions == labels)),
-        "schedule": dataclasses.asdict(network.schedule),
-        "synapses": {
-            name: {"integer_gradient": {"sum": _cosine([update], [gradients[name]])}}
-            for name, update in updates.items()
-        },
-    }
 
 
 def _rms(values: Raw) -> float:
@@ -154,7 +108,7 @@ def _windows(network: Network, weights: Mapping[str, Raw], x: U8) -> list[Raw]:
     return [_free(network, weights, x, k * window) for k in range(1, WINDOWS + 1)]
 
 
-def _updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]:
+def summed_updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]:
     """Updates by synapse, summed over the samples, without learning rate and rounding."""
     errors = network.schedule.errors
     clamped = network.clamped(x.astype(np.float64))
@@ -177,12 +131,14 @@ def _updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]
     return found
 
 
-def _attention_updates(
-    network: Network, weights: Mapping[str, Raw], x: U8, targets: Raw, tokens: TokenRows | None
+def attention_updates(
+    network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw, tokens: TokenRows | None
 ) -> dict[str, Reals]:
-    """:func:`_updates` of a network with attention layers; rows of an embedding table learn in the table."""
+    """:func:`summed_updates` of a network with attention layers; rows of an embedding table learn in the
+    table.
+    """
     reference = Reference(network, dict(weights))
-    result = reference.train(x, targets, tokens, learn=False)
+    result = reference.train(x, samples.one_hot(labels, network.n_outputs), tokens, learn=False)
     clamped = network.clamped(x.astype(np.int64))
     found = {s.name: np.zeros(network.shape(s)) for s in network.plastic}
     for s in network.plastic:
@@ -198,7 +154,7 @@ def _attention_updates(
     return found
 
 
-def _gradients(
+def summed_gradients(
     network: Network,
     weights: Mapping[str, Raw],
     x: U8,
@@ -213,14 +169,14 @@ def _gradients(
     return {s.name: -g.numpy() for s, g in zip(network.plastic, found, strict=True)}
 
 
-def _cosine(a: list[Reals], b: list[Reals]) -> float | None:
+def cosine(a: list[Reals], b: list[Reals]) -> float | None:
     u = np.concatenate([each.ravel() for each in a])
     v = np.concatenate([each.ravel() for each in b])
     norm = float(np.linalg.norm(u) * np.linalg.norm(v))
     return float(u @ v) / norm if norm else None
 
 
-def _norm(network: Network, s: Synapse, w: Raw) -> float:
+def spectral_norm(network: Network, s: Synapse, w: Raw) -> float:
     """Spectral norm of a synapse, by the power method on its rates."""
     raw = network.schedule.raw(network.numerics)
     v: Any = np.random.default_rng(0).standard_normal((1, network[s.pre].size))
