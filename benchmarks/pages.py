@@ -291,10 +291,12 @@ def accuracy() -> str:
     known = _summary("accuracy")["networks"]
     rows = []
     for name, of in NETWORKS.items():
+        if name not in known:
+            continue
         found = known[name]["accuracy"]
         spread = f" ({min(found):.2f} to {max(found):.2f}, {len(found)} seeds)" * (len(found) > 1)
         shown = f"{_mean(found):.2f} %{spread}"
-        data = "" if name == "digits" else " --data D"
+        data = "" if of.data.startswith("digits") else " --data D"
         seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
         command = f"`{of.command.replace(LONG, 'LONG').replace(PHASES, 'PHASES')}{seeds}{data}`"
         rows.append((of.data, of.network, learned_by(of), of.epochs, shown, _when(known[name]), command))
@@ -344,7 +346,7 @@ def accuracy_summary() -> str:
     known = _summary("accuracy")["networks"]
     rows = []
     for name, of in NETWORKS.items():
-        if of.short:
+        if of.short and name in known:
             found = known[name]["accuracy"]
             seeds = "1 seed" if len(found) == 1 else f"{len(found)} seeds"
             rows.append((of.short, learned_by(of), f"{_mean(found):.2f} % ({seeds})"))
