@@ -24,23 +24,24 @@ from equilif_golden.engine.placement import error_of
 from equilif_golden.executor import (
     COUNTER,
     I16,
-    PC,
+    INFERRED,
+    SETTLED,
+    TRAINED,
     U8,
     Memories,
     Places,
-    Settled,
-    begin,
+    Results,
+    execute,
     new_memories,
-    run,
-    settle_samples,
-    train_samples,
+    new_results,
 )
-from equilif_golden.fixed import Raw, check_int, integers, short_repr
+from equilif_golden.fixed import VALUE, Raw, check_int, integers, short_repr
 from equilif_golden.learning import NO_RATE
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.populations import Constant
 from equilif_golden.samples import Epoch as Epoch
+from equilif_golden.vectors import PADDING
 
 Reals = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
@@ -59,6 +60,18 @@ class Held(NamedTuple):
     w: I16  #: weights in the order of equilif_golden.engine.placement
     table: I16  #: embedding table, (rows, width); (0, width) without one
     counter: int
+
+
+class Settled(NamedTuple):
+    """Results of a batch.
+
+    rates (batch, 3, neurons): 8-bit rates of the free, +beta and -beta phases, neurons as in Network.neurons.
+    spikes (batch,): spikes of all phases.  steps (batch,): time steps of the free phase.
+    """
+
+    rates: I32
+    spikes: Raw
+    steps: Raw
 
 
 class Kernel(samples.Predictor):
@@ -121,7 +134,7 @@ class Kernel(samples.Predictor):
     def _packed(self, weights: Weights) -> tuple[I16, I16]:
         """Weights with room for those that instructions store, and the embedding table."""
         checked = self.network.check_weights(weights)
-        w = np.zeros(self._compiled.all_tiles, np.int16)
+        w = np.zeros(self._compiled.all_tiles + PADDING, np.int16)
         w[: self._compiled.n_tiles] = self._compiled.weight_words(checked).ravel()
         layer = self.network.dynamic_attention
         empty = np.zeros((0, layer.relay.width if layer else 0), np.int16)
@@ -208,12 +221,16 @@ class Kernel(samples.Predictor):
         at = samples.check_order(order, len(values), known).copy()
         if not self.learns:
             raise ValueError(NO_RATE)
+        y = np.zeros((len(values), self.network.n_outputs), np.uint8)
+        y[np.arange(len(known)), known] = VALUE.hi
+        found = new_results(len(at), 0)
         with self._lock:
             # other threads use the old weights until all samples are trained
             m = self._memories(self._program, self._held, trains=True)
-            hits, spikes, steps = train_samples(self._program, m, self._places, values, rows, known, at)
+            execute(self._program, m, self._places, values, rows, y, at, found, 0, len(at), TRAINED, 0)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
-        return Epoch(len(at), int(hits), int(spikes), int(steps))
+        hits = int((found.predictions == known[at]).sum())
+        return Epoch(len(at), hits, int(found.spikes.sum()), int(found.steps.sum()))
 
     def rates(
         self, x: npt.ArrayLike | None, y: npt.ArrayLike | None = None, *, tokens: TokenRows | None = None
@@ -236,15 +253,16 @@ class Kernel(samples.Predictor):
             targets = samples.check_targets(self.network, y, n).astype(np.uint8, order="C")
         held = self._held
         p = self._program
-        rates = np.zeros((n, 3, self._places.n_neurons), np.int32)
-        found = Settled(rates, np.zeros(n, np.int64), np.zeros(n, np.int64))
+        found = new_results(n, self._places.n_neurons)
+        order = np.arange(n)
+        halts = INFERRED if y is None else SETTLED
 
         def part(first: int, last: int) -> None:
             m = self._memories(p, held, trains=False)
-            settle_samples(p, m, self._places, values, rows, targets, found, first, last)
+            execute(p, m, self._places, values, rows, targets, order, found, first, last, halts, 0)
 
         run_in_parts(part, n, self._threads)
-        return found
+        return Settled(found.rates, found.spikes, found.steps)
 
     def averages(self, x: npt.ArrayLike, times: npt.ArrayLike) -> tuple[Reals, I32]:
         """Average spiking rates in a long free phase, and the raw static drive.
@@ -268,10 +286,16 @@ class Kernel(samples.Predictor):
         n = self._places.n_neurons
         out = np.zeros((len(at), len(values), n))
         drives = np.zeros((len(values), n), np.int32)
+        found = new_results(len(values), 0)
+        none = np.zeros((0, self.network.n_outputs), np.uint8)
+        order = np.arange(len(values))
+
+        def run(j: int, start: int) -> int:
+            part = self._places, values, rows, none, order, found, j, j + 1, INFERRED, start
+            return int(execute(p, m, *part))
+
         for j in range(len(values)):
-            begin(m, self._places, values, rows, j)
-            run(p, m)
-            step = int(m.registers[PC])
+            step = run(j, 0)
             drives[j] = m.b[:n]
             spikes = np.zeros(n, np.int64)
             done = 0
@@ -279,8 +303,7 @@ class Kernel(samples.Predictor):
                 while done < time:
                     p.instructions["number"][repeat] = min(time - done, CHARGED)
                     done += p.instructions["number"][repeat]
-                    m.registers[PC] = step
-                    run(p, m)
+                    run(j, step)
                     spikes += (m.q[:n] + m.a_saved[:n]) // self._compiled.raw.threshold
                 out[k, j] = spikes / time
         return out, drives
