@@ -9,6 +9,7 @@ weights are added in 16 bits, as many at a time as cannot overflow with the larg
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -48,6 +49,8 @@ I16_HI = (1 << 15) - 1
 VALUE_SHIFT = 15 - VALUE_F
 #: elements of a vector: of membranes and values, of weights, of values that are scanned
 LANES, WEIGHTS, SCAN = 16, 32, 64
+#: active neurons that a scan writes at a time
+BRANCHLESS = 8
 #: vectors of weights that are added side by side
 SIDE = 4
 #: HALTs to the end of each part of a program
@@ -73,9 +76,9 @@ class Memories(NamedTuple):
     minus: U8
     a_saved: I32
     s_saved: U8
-    events: I32  #: first weight of the row of each active neuron of a scan
-    sent: I16  #: their values << VALUE_SHIFT
-    v: I32  #: destination of LEARN: value at -beta << 16, and that at +beta
+    events: I32  #: active neurons of a scan
+    sent: I16  #: values << VALUE_SHIFT
+    v: I16  #: (3, values): destination of LEARN at +beta, at -beta, and their difference
     work: I32
     registers: Raw
     loops: Raw  #: (3, 2): first instruction, iterations left
@@ -104,7 +107,7 @@ def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16
         s_saved=zeros(states, np.uint8),
         events=zeros(values, np.int32),
         sent=zeros(values, np.int16),
-        v=zeros(values, np.int32),
+        v=np.zeros((3, values + PADDING), np.int16),
         work=zeros(values, np.int32),
         registers=np.zeros(7, np.int64),
         loops=np.zeros((3, 2), np.int64),
@@ -139,25 +142,24 @@ def copy(c: Code, n: Value, start: Memory, out: Memory) -> None:
 
 
 # -- scans -----------------------------------------------------------------------------------------
-@contextmanager
-def nonzero(c: Code, n: Value, values: Callable[[Value], Value]) -> Iterator[Value]:
-    """A loop over the numbers below ``n`` whose values are not zero; ``values``: SCAN of them from one on."""
+def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Memory) -> Value:
+    """Numbers below ``n`` whose values are not zero, and how many; ``values``: SCAN of them from one on.
+
+    Some at a time without a branch: which neurons fire cannot be predicted.
+    """
+    count = Variable(c.int(0))
     with c.range(0, n, SCAN) as k:
         left = n - k
         bits = (values(k) != 0).mask() & (left >= SCAN).select(c.int(-1), (1 << left) - 1)
-        with c.set_bits(bits) as j:
-            yield k + j
-
-
-def scan(c: Code, m: Struct, values: Memory, n: Value, stride: Value, flag: Value | None = None) -> Value:
-    """First weights of the rows of the neurons that are not zero, with a flag also their values; how many."""
-    count = Variable(c.int(0))
-    with nonzero(c, n, lambda k: values.load(k, SCAN)) as j:
-        at = count.now
-        m.events[at] = j * stride
-        if flag is not None:
-            m.sent[at] = to_signed(values[j], flag) << VALUE_SHIFT
-        count.set(at + 1)
+        rest = Variable(bits)
+        found = bits.ones()
+        at = events + count.now
+        with c.range(0, found, BRANCHLESS) as first:
+            for i in range(BRANCHLESS):
+                now = rest.now
+                at[first + i] = k + now.trailing_zeros()
+                rest.set(now & (now - 1))
+        count.add(found)
     return count.now
 
 
@@ -234,34 +236,36 @@ def weights_of(c: Code, p: Struct, t: Struct, m: Struct) -> Memory:
 @emitted
 def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     w = weights_of(c, p, t, m)
-    rows = m.rows[t.region]
+    rows = m.rows[t.region].to(64)
     maps, stride, length = t.maps, t.stride, t.length
     src, dst, edge = t.src, t.dst, t.edge_start
     with c.range(0, t.positions) as q:
-        n = scan(c, m, m.s + (src + q * maps), maps, stride)
+        spikes = m.s + (src + q * maps)
+        n = scan(c, maps, lambda k: spikes.load(k, SCAN), m.events)
         with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
 
             def row(e: Value, first: Memory = w + weight) -> Row:
-                at = first + m.events[e]
+                at = first + m.events[e].to(64) * stride
                 return lambda k, lanes: at.load(k, lanes)
 
-            add_rows(c, n, rows.to(64), row, m.a + (dst + neuron), length)
+            add_rows(c, n, rows, row, m.a + (dst + neuron), length)
 
 
 @emitted
 def gather_few(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     """The same for few neurons with dense weights: each one's row of the transposed copy."""
     w = weights_of(c, p, t, m)
-    spikes = m.s + t.src
-    out = m.a + t.dst
-    n = t.n_src
-    with c.range(0, t.n_dst) as i:
-
-        def summand(k: Value, row: Memory = w + i * n) -> Value:
-            present = (spikes.load(k, WEIGHTS) != 0) & c.below(n - k, WEIGHTS)
-            return present.select(row.load(k, WEIGHTS), 0)
-
-        out[i] = out[i] + add_columns(c, n, m.rows[t.region], summand)
+    spikes, out = m.s + t.src, m.a + t.dst
+    n, n_dst = t.n_src, t.n_dst
+    wide = (m.rows[t.region] >= SIDE).select(n & -(SIDE * WEIGHTS), 0)
+    for side, start, end in ((SIDE, c.int(0), wide), (1, wide, n)):
+        with c.range(start, end, side * WEIGHTS) as k:
+            at = [k + i * WEIGHTS for i in range(side)]
+            fired = [(spikes.load(j, WEIGHTS) != 0) & c.below(n - j, WEIGHTS) for j in at]
+            with c.range(0, n_dst) as i:
+                row = w + i * n
+                parts = [x.select(row.load(j, WEIGHTS), 0) for x, j in zip(fired, at, strict=True)]
+                out[i] = out[i] + functools.reduce(Value.__add__, parts).pairs().total()
 
 
 def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value]) -> Value:
@@ -276,6 +280,13 @@ def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value
     return total.now.total()
 
 
+def send(c: Code, values: Memory, n: Value, flag: Value, m: Struct) -> None:
+    """Values of the source of DRIVE as factors of 16 bits, and zeros after them."""
+    with blocks(c, n, WEIGHTS) as (k, mask):
+        sent = to_signed(values.load(k, WEIGHTS, bits=16), flag.to(16)) << VALUE_SHIFT
+        m.sent.store(k, mask.select(sent, 0))
+
+
 @emitted
 def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     w = weights_of(c, p, t, m)
@@ -285,22 +296,25 @@ def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     half = t.gain.to(32)
     rows = m.rows[t.region].to(64)
     dst, edge = t.dst, t.edge_start
+    send(c, values, t.n_src, flag, m)
     with c.range(0, t.positions) as q:
-        n = scan(c, m, values + q * maps, maps, stride, flag)
+        part, sent = values + q * maps, m.sent + q * maps
+        n = scan(c, maps, lambda k: part.load(k, SCAN), m.events)
         with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
             first = w + weight
             out = m.b + (dst + neuron)
 
             def row(e: Value, rounded: bool, first: Memory = first) -> Row:
-                at = first + m.events[e]
-                sent = m.sent.load(e)
-                return lambda k, lanes: product(at.load(k, lanes), sent.splat(lanes), rounded=rounded)
+                event = m.events[e].to(64)
+                at, value = first + event * stride, sent.load(event)
+                return lambda k, lanes: product(at.load(k, lanes), value.splat(lanes), rounded=rounded)
 
             with c.either(rows < 2) as (yes, no):
                 with yes:
                     with blocks(c, length) as (k, mask), c.range(0, n) as e:
-                        weights = (first + m.events[e]).load(k, LANES)
-                        total = out.load(k, LANES) + wide_product(weights, m.sent.load(e), half)
+                        event = m.events[e].to(64)
+                        weights = (first + event * stride).load(k, LANES)
+                        total = out.load(k, LANES) + wide_product(weights, sent.load(event), half)
                         out.store(k, total, mask)
                 with no, c.either(half != 0) as (rounded, floor):
                     with rounded:
@@ -317,9 +331,7 @@ def drive_rows(c: Code, t: Struct, m: Struct) -> None:
     flag = flag_of(mode, IS_SIGNED)
     half = t.gain.to(32)
     rows = m.rows[t.region]
-    with blocks(c, n, WEIGHTS) as (k, mask):
-        sent = to_signed(values.load(k, WEIGHTS, bits=32), flag) << VALUE_SHIFT
-        m.sent.store(k, mask.select(sent, 0))
+    send(c, values, n, flag, m)
     present = (t.loaded != 0).select(t.n_dst.min(m.registers[PRESENT]), t.n_dst)
     at, out = m.w + t.at, m.b + t.dst
     with c.range(0, present) as i:
@@ -371,20 +383,101 @@ def mark_stale(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             m.stale[k] = 1
 
 
-def destinations(c: Code, t: Struct, m: Struct) -> None:
-    """Values of the destination of LEARN, as pairs of 16-bit numbers."""
-    flag = flag_of(t.mode, IS_SIGNED_DST)
-    dst = t.dst
-    with blocks(c, t.n_dst) as (k, mask):
-        plus, minus = (to_signed(x.load(dst + k, LANES, bits=32), flag) for x in (m.plus, m.minus))
-        m.v.store(k, mask.select((plus & 0xFFFF) | (minus << 16), 0))
+def destinations(c: Code, t: Struct, m: Struct, shift: Value) -> list[Memory]:
+    """Values of the destination of LEARN at +beta and at -beta, and differences, << ``shift``."""
+    flag = flag_of(t.mode, IS_SIGNED_DST).to(16)
+    dst, n = t.dst, t.n_dst
+    found = [m.v + (n + WEIGHTS) * k for k in range(3)]
+    with blocks(c, n, WEIGHTS) as (k, mask):
+        plus, minus = (
+            mask.select(to_signed(x.load(dst + k, WEIGHTS, bits=16), flag), 0) << shift
+            for x in (m.plus, m.minus)
+        )
+        for memory, values in zip(found, (plus, minus, plus - minus), strict=True):
+            memory.store(k, values)
+    return found
 
 
-def change(pairs: Value, factors: Value) -> Value:
-    """Products of two 16-bit numbers, the low halves and the high halves, added."""
-    x, y = pairs.halves(), factors.splat(LANES).halves()
-    even, odd = (list(range(first, 2 * LANES, 2)) for first in range(2))
-    return x.part(even).to(32) * y.part(even).to(32) + x.part(odd).to(32) * y.part(odd).to(32)
+class Product(NamedTuple):
+    """A 32-bit number in halves: half as many vectors as in one piece."""
+
+    high: Value
+    low: Value
+
+    @classmethod
+    def of(cls, x: Value, y: Value) -> Product:
+        return cls(x.high(y), x * y)
+
+    def __add__(self, other: Product) -> Product:  # type: ignore[override]
+        low = self.low + other.low
+        return Product(self.high + other.high + low.below_unsigned(other.low).unsigned(16), low)
+
+    def __sub__(self, other: Product) -> Product:
+        borrow = self.low.below_unsigned(other.low).unsigned(16)
+        return Product(self.high - other.high - borrow, self.low - other.low)
+
+
+class Noise(NamedTuple):
+    """Dither of a row in a unit of 2**-16 weights, or ``coarse`` 2**-18."""
+
+    first: Value
+    shift: Value
+    coarse: bool
+
+    def of(self, c: Code, k: Value) -> Product:
+        """Of WEIGHTS columns from ``k`` on."""
+        first = self.first + k.to(32) * plasticity.DITHER_COLUMN
+        if not self.coarse:
+            steps = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) << self.shift.to(16)
+            return Product(c.int(0, 16, WEIGHTS), steps + (first << self.shift).to(16))
+        noise = c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN + first
+        return Product(((noise >> 16) & 3).to(16), noise.to(16))
+
+
+def move(
+    c: Code,
+    p: Struct,
+    w: Memory,
+    k: Value,
+    mask: Value,
+    change: Product,
+    noise: Noise,
+) -> Value:
+    """Change WEIGHTS weights; returns their absolute values or less by 1."""
+    high = (change + noise.of(c, k)).high
+    moves = high >> 2 if noise.coarse else high
+    new = w.load(k, WEIGHTS).add_saturated(moves).clip(p.w_lo.to(16), p.w_hi.to(16))
+    w.store(k, new, mask)
+    return mask.select(new ^ (new >> 15), 0)
+
+
+def move_row(
+    c: Code,
+    p: Struct,
+    w: Memory,
+    width: Value,
+    factors: tuple[Value, Value],
+    v: list[Memory],
+    differing: tuple[Value, Memory],
+    noise: Noise,
+    largest: Variable,
+) -> None:
+    """A row of weights.
+
+    factors     its value times the gain, at +beta and at -beta
+    v           of :func:`destinations`
+    differing   how many blocks of columns have differences, and where
+    """
+    plus, minus = (x.splat(WEIGHTS) for x in factors)
+    with c.either(factors[0] == factors[1]) as (equal, other):
+        with equal, c.range(0, differing[0]) as block:
+            k = differing[1][block].to(64)
+            change = Product.of(v[2].load(k, WEIGHTS), plus)
+            done = move(c, p, w, k, c.below(width - k, WEIGHTS), change, noise)
+            largest.set(largest.now.max(done))
+        with other, blocks(c, width, WEIGHTS) as (k, mask):
+            change = Product.of(v[0].load(k, WEIGHTS), plus) - Product.of(v[1].load(k, WEIGHTS), minus)
+            largest.set(largest.now.max(move(c, p, w, k, mask, change, noise)))
 
 
 @emitted
@@ -394,37 +487,36 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     A zero difference never moves a weight, so rows whose values and whose destinations are equal stay, and of
     rows whose values are equal the blocks of columns whose destinations are.
     """
-    destinations(c, t, m)
-    mode, width, length = t.mode, t.maps, t.length
-    flag = flag_of(mode, IS_SIGNED)
-    shift, gain = t.shift.to(32), t.gain.to(32)
+    # products with 16 fraction bits, or 18
+    unit = (16 - t.shift.to(32)).max(0)
+    values = destinations(c, t, m, (unit >> 1).to(16))
+    mode, width, length, shift = t.mode, t.maps, t.length, t.shift
+    flag, gain = flag_of(mode, IS_SIGNED), t.gain.to(32) << (unit >> 1)
     src, edge, at, noise_maps = t.src, t.edge_start, t.at, t.noise_maps.to(32)
-    lo, hi = p.w_lo.to(32), p.w_hi.to(32)
-    noise_mask = (1 << shift) - 1
     base = (m.registers[COUNTER] * plasticity.DITHER_UPDATE).to(32)
-    steps = c.lanes(LANES) * plasticity.DITHER_COLUMN
-    largest = Variable(c.int(-1, 32, LANES))
+    largest = Variable(c.int(0, 16, WEIGHTS))
+    moved = Variable(c.int(0))
     with c.range(0, t.positions) as q:
-        v = m.v + q * width
-        some = Variable(c.int(0, LANES))
-        n_differ = Variable(c.int(0))
-        with blocks(c, width) as (k, mask):
-            pairs = mask.select(v.load(k, LANES), 0)
-            some.set(some.now | (pairs != 0).mask())
-            m.work[n_differ.now] = k
-            differ = (((pairs >> 16) ^ pairs) & 0xFFFF) != 0
-            n_differ.add((differ.mask() != 0).unsigned(64))
-        equal_too = (n_differ.now != 0).select(c.int(-1, 8), 0)
+        v = [memory + q * width for memory in values]
+        some, n_differing = Variable(c.int(0, WEIGHTS)), Variable(c.int(0))
+        with blocks(c, width, WEIGHTS) as (k, mask):
+            x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
+            some.set(some.now | (((x | y) != 0) & mask).mask())
+            m.work[n_differing.now] = k
+            n_differing.add((((x != y) & mask).mask() != 0).unsigned(64))
+        equal_too = (n_differing.now != 0).select(c.int(-1, 8), 0)
         with c.when(some.now != 0), edges(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
-            def moved(k: Value, plus: Memory = plus, minus: Memory = minus) -> Value:
+            def may_move(k: Value, plus: Memory = plus, minus: Memory = minus) -> Value:
                 x, y = plus.load(k, SCAN), minus.load(k, SCAN)
                 return (x ^ y) | (x & equal_too)
 
-            with nonzero(c, length, moved) as i:
-                up, um = (gain * to_signed(x[i], flag) for x in (plus, minus))
-                number = (neuron + i).to(32)
+            n = scan(c, length, may_move, m.events)
+            moved.add(n)
+            with c.range(0, n) as e:
+                i = m.events[e]
+                number = neuron.to(32) + i
                 source = number // noise_maps
                 dither = (
                     base
@@ -432,45 +524,42 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
                     + source * plasticity.DITHER_SOURCE
                     + q.to(32) * plasticity.DITHER_DESTINATION
                 )
-                factors = (up & 0xFFFF) | ((0 - um) << 16)
+                up, um = ((gain * to_signed(x[i], flag)).to(16) for x in (plus, minus))
                 w = m.w + (at + (weight + i) * width)
-                equal = up == um
-                n = equal.select(n_differ.now, (width + (LANES - 1)) >> 4)
-                with c.range(0, n) as block:
-                    k = equal.select(m.work[block].to(64), block * LANES)
-                    noise = (steps + (dither + k.to(32) * plasticity.DITHER_COLUMN)) & noise_mask
-                    moves = (change(v.load(k, LANES), factors) + noise) >> shift
-                    new = (w.load(k, LANES, bits=32) + moves).clip(lo, hi)
-                    mask = c.below(width - k, LANES)
-                    w.store(k, new, mask)
-                    largest.set(largest.now.max(mask.select(new.max(0 - new), 0)))
+                differing = n_differing.now, m.work
+                with c.either(shift > 16) as branches:
+                    for coarse, branch in zip((True, False), branches, strict=True):
+                        with branch:
+                            noise = Noise(dither, unit, coarse)
+                            move_row(c, p, w, width, (up, um), v, differing, noise, largest)
     m.registers[COUNTER] = (m.registers[COUNTER] + 1) & 0xFFFFFFFF
-    top = largest.now.largest()
-    with c.when(top >= 0):
-        limit(c, m, t.region, top)
+    with c.when(moved.now != 0):
+        limit(c, m, t.region, largest.now.largest().to(64) + 1)
         mark_stale(c, p, t, m)
 
 
 @emitted
 def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     """Rows of the active sources become their values times those of the destination."""
-    destinations(c, t, m)
+    values, *_ = destinations(c, t, m, c.int(0, 16))
     flag, gain = flag_of(t.mode, IS_SIGNED), t.gain.to(32)
     src, edge, at, width, length = t.src, t.edge_start, t.at, t.maps, t.length
     largest = Variable(c.int(0, 32, LANES))
     with c.range(0, t.positions) as q:
-        v = m.v + q * width
+        v = values + q * width
         with edges(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
             def active(k: Value, plus: Memory = plus, minus: Memory = minus) -> Value:
                 return plus.load(k, SCAN) | minus.load(k, SCAN)
 
-            with nonzero(c, length, active) as i:
+            n = scan(c, length, active, m.events)
+            with c.range(0, n) as e:
+                i = m.events[e]
                 u = gain * to_signed(plus[i], flag)
                 w = m.w + (at + (weight + i) * width)
                 with blocks(c, width) as (k, mask):
-                    new = (u * ((v.load(k, LANES) << 16) >> 16)).to(16).to(32)
+                    new = (u * v.load(k, LANES, bits=32)).to(16).to(32)
                     w.store(k, new, mask)
                     largest.set(largest.now.max(mask.select(new.max(0 - new), 0)))
     limit(c, m, t.region, largest.now.largest())
@@ -712,6 +801,14 @@ def put_patterns(
 
 
 @emitted
+def put_label(c: Code, m: Struct, label: Value, n: Value, to: Value) -> None:
+    """Targets of a class."""
+    with c.range(0, n) as k:
+        for memory in (m.plus, m.minus):
+            memory[to + k] = (k == label).select(c.int(VALUE_HI), 0)
+
+
+@emitted
 def put_present(c: Code, m: Struct, n: Value, size: Value, to: Value) -> None:
     """Say which patterns there are."""
     with c.range(0, size) as k:
@@ -745,6 +842,7 @@ def execute(
     x: U8,
     tokens: TokenRows,
     y: U8,
+    labels: Raw,
     order: Raw,
     found: Results,
     first: int,
@@ -754,8 +852,8 @@ def execute(
 ) -> int:
     """Samples ``first`` to ``last`` of an order, each to its HALT of this number; returns where they ended.
 
-    After the first HALT, targets ``y`` are set.  ``start``: first instruction; if it is not 0, the run goes
-    on with the sample that there is.
+    After the first HALT, targets are set: ``y``, or without any those of ``labels``.  ``start``: first
+    instruction; if it is not 0, the run goes on with the sample that there is.
     """
     n = at.n_neurons
     pc = start
@@ -795,8 +893,10 @@ def execute(
                             rates_of(n, m.minus, 0, 0, found.rates, (j * 3 + 2) * n)
                 if done == halts:
                     break
-                if done == 1:
+                if done == 1 and len(y):
                     put_values(at.n_outputs, y, j * at.n_outputs, m, at.target)
+                elif done == 1:
+                    put_label(m, labels[j], at.n_outputs, at.target)
             elif op == REPEAT:
                 depth += 1
                 m.loops[depth, 0] = pc

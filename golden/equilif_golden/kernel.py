@@ -35,7 +35,7 @@ from equilif_golden.executor import (
     new_memories,
     new_results,
 )
-from equilif_golden.fixed import VALUE, Raw, check_int, integers, short_repr
+from equilif_golden.fixed import Raw, check_int, integers, short_repr
 from equilif_golden.learning import NO_RATE
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
@@ -104,6 +104,7 @@ class Kernel(samples.Predictor):
         self._compiled = Compiled(network, Unlimited(network.numerics))
         self._places = places_of(self._compiled)
         self._constants = self._compiled.constants()
+        self._no_targets = np.zeros((0, network.n_outputs), np.uint8)
         self._lock = Lock()
         self._held = Held(*self._packed(network.initial_weights() if weights is None else weights), 0)
         self.counter = counter
@@ -221,13 +222,12 @@ class Kernel(samples.Predictor):
         at = samples.check_order(order, len(values), known).copy()
         if not self.learns:
             raise ValueError(NO_RATE)
-        y = np.zeros((len(values), self.network.n_outputs), np.uint8)
-        y[np.arange(len(known)), known] = VALUE.hi
         found = new_results(len(at), 0)
         with self._lock:
             # other threads use the old weights until all samples are trained
             m = self._memories(self._program, self._held, trains=True)
-            execute(self._program, m, self._places, values, rows, y, at, found, 0, len(at), TRAINED, 0)
+            part = values, rows, self._no_targets, known, at, found, 0, len(at), TRAINED, 0
+            execute(self._program, m, self._places, *part)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
         hits = int((found.predictions == known[at]).sum())
         return Epoch(len(at), hits, int(found.spikes.sum()), int(found.steps.sum()))
@@ -246,23 +246,30 @@ class Kernel(samples.Predictor):
 
         Without 8-bit targets ``y`` (batch, n_outputs) only the free phase runs; the other rates are zero.
         """
-        values, rows = self._inputs(x, tokens)
-        n = len(values)
-        targets = np.zeros((0, self.network.n_outputs), np.uint8)
+        targets = self._no_targets
         if y is not None:
+            n = len(samples.check_inputs(self.network, x, tokens)[0])
             targets = samples.check_targets(self.network, y, n).astype(np.uint8, order="C")
+        halts = INFERRED if y is None else SETTLED
+        found = self._run(x, tokens, targets, halts, self._places.n_neurons)
+        return Settled(found.rates, found.spikes, found.steps)
+
+    def _run(
+        self, x: npt.ArrayLike | None, tokens: TokenRows | None, targets: U8, halts: int, neurons: int
+    ) -> Results:
+        """Each sample to the HALT of this number; ``neurons``: those whose rates are wanted, all or 0."""
+        values, rows = self._inputs(x, tokens)
         held = self._held
         p = self._program
-        found = new_results(n, self._places.n_neurons)
-        order = np.arange(n)
-        halts = INFERRED if y is None else SETTLED
+        found = new_results(len(values), neurons)
+        order = np.arange(len(values))
 
         def part(first: int, last: int) -> None:
             m = self._memories(p, held, trains=False)
-            execute(p, m, self._places, values, rows, targets, order, found, first, last, halts, 0)
+            execute(p, m, self._places, values, rows, targets, order, order, found, first, last, halts, 0)
 
-        run_in_parts(part, n, self._threads)
-        return Settled(found.rates, found.spikes, found.steps)
+        run_in_parts(part, len(values), self._threads)
+        return found
 
     def averages(self, x: npt.ArrayLike, times: npt.ArrayLike) -> tuple[Reals, I32]:
         """Average spiking rates in a long free phase, and the raw static drive.
@@ -287,12 +294,11 @@ class Kernel(samples.Predictor):
         out = np.zeros((len(at), len(values), n))
         drives = np.zeros((len(values), n), np.int32)
         found = new_results(len(values), 0)
-        none = np.zeros((0, self.network.n_outputs), np.uint8)
         order = np.arange(len(values))
 
         def run(j: int, start: int) -> int:
-            part = self._places, values, rows, none, order, found, j, j + 1, INFERRED, start
-            return int(execute(p, m, *part))
+            part = values, rows, self._no_targets, order, order, found, j, j + 1, INFERRED, start
+            return int(execute(p, m, self._places, *part))
 
         for j in range(len(values)):
             step = run(j, 0)
@@ -310,8 +316,7 @@ class Kernel(samples.Predictor):
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
         """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
-        predictions: Raw = self.output_rates(x, tokens=tokens).argmax(axis=1)
-        return predictions
+        return self._run(x, tokens, self._no_targets, INFERRED, 0).predictions
 
     def output_rates(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
         """8-bit rates of the output neurons in the free phase, (batch, n_outputs)."""

@@ -175,10 +175,11 @@ class Value:
         twice = (self.to(2 * self.bits) * other.to(2 * self.bits)) >> (self.bits - 2)
         return ((twice + 1) >> 1).to(self.bits)
 
-    def halves(self) -> Value:
-        """A vector of twice as many elements of half the bits."""
-        kind = ir.VectorType(ir.IntType(self.bits // 2), 2 * self.lanes)
-        return self._new(self.builder.bitcast(self.raw, kind))
+    def pairs(self) -> Value:
+        """Sums of neighbours, with twice as many bits."""
+        kind = ir.VectorType(ir.IntType(2 * self.bits), self.lanes // 2)
+        both = self._new(self.builder.bitcast(self.raw, kind))
+        return (both >> self.bits) + ((both << self.bits) >> self.bits)
 
     def total(self) -> Value:
         """Sum of the elements."""
@@ -208,8 +209,20 @@ class Value:
         return self._call("llvm.ctpop")
 
     def trailing_zeros(self) -> Value:
-        """Number of the lowest bit that is 1; there must be one."""
-        return self._call("llvm.cttz", ir.Constant(BIT, 1))
+        """Number of the lowest bit that is 1; of 0 the number of bits."""
+        return self._call("llvm.cttz", ir.Constant(BIT, 0))
+
+    def add_saturated(self, other: Value) -> Value:
+        """Sum, at the end of the range where it is beyond it."""
+        kind = self.raw.type
+        name = f"llvm.sadd.sat.v{self.lanes}i{self.bits}"
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(kind, [kind] * 2), name
+        )
+        return self._new(self.builder.call(function, [self.raw, other.raw]))
+
+    def below_unsigned(self, other: Value) -> Value:
+        return self._new(self.builder.icmp_unsigned("<", self.raw, other.raw))
 
     def leading_zeros(self) -> Value:
         """Of a number that is not 0."""
