@@ -26,7 +26,7 @@ from equilif_golden.fixed import VALUE, Fixed
 
 I32 = npt.NDArray[np.int32]
 
-#: most neurons to which spikes are sent through rows of the transposed copy of a dense synapse
+#: most neurons for which GATHER reads dense weights row by row of their transposed copy
 FEW = 16
 
 
@@ -55,7 +55,7 @@ class DecodedInstruction(NamedTuple):
     loaded: int = 0  #: whether rows are patterns of a sample, of which some are absent
     noise_maps: int = 0  #: neurons of a position of ``pre``, for the dither
     region: int = 0  #: number of the region of the weights
-    few: int = 0  #: whether rows of a dense synapse, or of its copy, are read from end to end
+    by_rows: int = 0  #: whether rows of dense weights, or of their copy, are read for each destination
 
 
 class DecodedProgram(NamedTuple):
@@ -96,11 +96,11 @@ class _Edges:
         found = {**self.known[geometry, forward], "weights": i["tile"], "n_weights": geometry.tiles}
         found |= {"at": i["tile"], "noise_maps": maps}
         dense = geometry.n_post == geometry.post
-        few = dense and (i.op == Op.DRIVE if i.backwards else i.op == Op.GATHER and geometry.post <= FEW)
-        # backward DRIVE of dense weights reads these from end to end, as most of its values are not zero
-        if few != i.backwards:
+        few = i.op == Op.GATHER and geometry.post <= FEW
+        by_rows = dense and (i.op == Op.DRIVE if i.backwards else few)
+        if i.backwards != by_rows:
             found |= self._copy(i["tile"], geometry, i["shift"] if i.op == Op.GATHER else 0)
-        return found | {"few": int(few)}
+        return found | {"by_rows": int(by_rows)}
 
     def _copy(self, tile: int, geometry: Geometry, shift: int) -> dict[str, int]:
         copy = tile, geometry.patch, geometry.post, shift

@@ -197,7 +197,10 @@ def add_rows(c: Code, n: Value, rows: Value, row: Callable[[Value], Row], out: M
 
 def product(weight: Value, sent: Value, *, rounded: bool) -> Value:
     """Products of weights of 15 bits and values << VALUE_SHIFT."""
-    return weight.high_rounded(sent) if rounded else (weight + weight).high(sent)
+    if rounded:
+        return weight.high_rounded(sent)
+    # a sum that LLVM does not make a shift of, which fewer units of a processor do
+    return weight.add_saturated(weight).high(sent)
 
 
 def wide_product(weight: Value, sent: Value, half: Value) -> Value:
@@ -252,7 +255,7 @@ def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
 
 
 @emitted
-def gather_few(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     """The same for few neurons with dense weights: each one's row of the transposed copy."""
     w = weights_of(c, p, t, m)
     spikes, out = m.s + t.src, m.a + t.dst
@@ -448,7 +451,7 @@ def move(
     moves = high >> 2 if noise.coarse else high
     new = w.load(k, WEIGHTS).add_saturated(moves).clip(p.w_lo.to(16), p.w_hi.to(16))
     w.store(k, new, mask)
-    return mask.select(new ^ (new >> 15), 0)
+    return new ^ (new >> 15)
 
 
 def move_row(
@@ -913,8 +916,8 @@ def execute(
                     m.registers[SKIPPED] += left - 1
                     depth -= 1
             elif op == GATHER:
-                if t.few:
-                    gather_few(p, t, m)
+                if t.by_rows:
+                    gather_rows(p, t, m)
                 else:
                     gather(p, t, m)
             elif op == STEP:
@@ -933,7 +936,7 @@ def execute(
             elif op == RESTORE:
                 restore(t, m)
             elif op == DRIVE:
-                if t.few:
+                if t.by_rows:
                     drive_rows(t, m)
                 else:
                     drive(p, t, m)
