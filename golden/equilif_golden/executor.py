@@ -25,7 +25,7 @@ from equilif_golden.engine import isa
 from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import TokenRows
-from equilif_golden.vectors import PADDING, Code, Memory, Struct, Value, Variable, emitted
+from equilif_golden.vectors import PADDING, Code, Memory, Struct, Value, Variable, emitted, totals
 
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
@@ -171,28 +171,31 @@ Row = Callable[[Value, int], Value]
 def add_rows(c: Code, n: Value, rows: Value, row: Callable[[Value], Row], out: Memory, length: Value) -> None:
     """Add ``n`` rows of 16-bit numbers, ``rows`` of them at a time in 16 bits."""
 
-    def block(k: Value, lanes: int, side: int, mask: Value | None = None) -> None:
-        totals = [Variable(c.int(0, 32, lanes)) for _ in range(side)]
+    def block(k: Value, lanes: int, side: int) -> None:
+        at = [k + i * lanes for i in range(side)]
         with c.range(0, n, rows) as first:
             sums = [Variable(c.int(0, 16, lanes)) for _ in range(side)]
             with c.range(first, (first + rows).min(n)) as e:
                 summand = row(e)
-                for i, partial in enumerate(sums):
-                    partial.add(summand(k + i * lanes, lanes))
-            for total, partial in zip(totals, sums, strict=True):
-                total.add(partial.now.to(32))
-        for i, total in enumerate(totals):
-            at = k + i * lanes
-            out.store(at, out.load(at, lanes) + total.now, mask)
+                for j, total in zip(at, sums, strict=True):
+                    total.add(summand(j, lanes))
+            for j, total in zip(at, sums, strict=True):
+                out.store(j, out.load(j, lanes) + total.now.to(32), c.below(length - j, lanes))
 
-    wide = length & -(SIDE * WEIGHTS)
-    narrow = wide + (length - wide + (WEIGHTS - LANES - 1) & -WEIGHTS)
-    with c.range(0, wide, SIDE * WEIGHTS) as k:
-        block(k, WEIGHTS, SIDE)
-    with c.range(wide, narrow, WEIGHTS) as k:
-        block(k, WEIGHTS, 1, c.below(length - k, WEIGHTS))
-    with c.range(narrow, length, LANES) as k:
-        block(k, LANES, 1, c.below(length - k, LANES))
+    def choose(k: Value, shapes: list[tuple[int, int]]) -> None:
+        """A block of the first shape that is not twice as large as what is left."""
+        (lanes, side), *others = shapes
+        if not others:
+            block(k, lanes, side)
+            return
+        with c.either(length - k > lanes * side // 2) as (large, small):
+            with large:
+                block(k, lanes, side)
+            with small:
+                choose(k, others)
+
+    with c.range(0, length, SIDE * WEIGHTS) as k:
+        choose(k, [(WEIGHTS, SIDE), (WEIGHTS, SIDE // 2), (WEIGHTS, 1), (LANES, 1)])
 
 
 def product(weight: Value, sent: Value, *, rounded: bool) -> Value:
@@ -260,15 +263,18 @@ def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     w = weights_of(c, p, t, m)
     spikes, out = m.s + t.src, m.a + t.dst
     n, n_dst = t.n_src, t.n_dst
-    wide = (m.rows[t.region] >= SIDE).select(n & -(SIDE * WEIGHTS), 0)
-    for side, start, end in ((SIDE, c.int(0), wide), (1, wide, n)):
-        with c.range(start, end, side * WEIGHTS) as k:
-            at = [k + i * WEIGHTS for i in range(side)]
-            fired = [(spikes.load(j, WEIGHTS) != 0) & c.below(n - j, WEIGHTS) for j in at]
-            with c.range(0, n_dst) as i:
-                row = w + i * n
-                parts = [x.select(row.load(j, WEIGHTS), 0) for x, j in zip(fired, at, strict=True)]
-                out[i] = out[i] + functools.reduce(Value.__add__, parts).pairs().total()
+    with c.either(m.rows[t.region] >= SIDE) as branches:
+        for side, branch in zip((SIDE, 1), branches, strict=True):
+            with branch, c.range(0, n, side * WEIGHTS) as k:
+                at = [k + i * WEIGHTS for i in range(side)]
+                fired = [(spikes.load(j, WEIGHTS) != 0) & c.below(n - j, WEIGHTS) for j in at]
+                with c.range(0, n_dst, SIDE) as i:
+                    sums = []
+                    for neuron in range(SIDE):
+                        row = w + (i + neuron).min(n_dst - 1) * n
+                        parts = [x.select(row.load(j, WEIGHTS), 0) for x, j in zip(fired, at, strict=True)]
+                        sums.append(functools.reduce(Value.__add__, parts).pairs())
+                    out.store(i, out.load(i, SIDE) + totals(sums), c.below(n_dst - i, SIDE))
 
 
 def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value]) -> Value:

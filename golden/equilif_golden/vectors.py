@@ -22,7 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 #: elements that may be read and written back beyond the end of an array
-PADDING = 64
+PADDING = 128
 BIT, INT, LONG = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
@@ -183,11 +183,7 @@ class Value:
 
     def total(self) -> Value:
         """Sum of the elements."""
-        value = self
-        while value.lanes > 1:
-            half = value.lanes // 2
-            value = value.part(list(range(half))) + value.part(list(range(half, 2 * half)))
-        return self._new(self.builder.extract_element(value.raw, INT(0)))
+        return self._new(self.builder.extract_element(totals([self]).raw, INT(0)))
 
     def largest(self) -> Value:
         """Largest element."""
@@ -227,6 +223,28 @@ class Value:
     def leading_zeros(self) -> Value:
         """Of a number that is not 0."""
         return self._call("llvm.ctlz", ir.Constant(BIT, 1))
+
+
+def totals(vectors: list[Value]) -> Value:
+    """A vector of the sums of the elements of as many vectors; all numbers are powers of two."""
+    size = len(vectors)
+    while len(vectors) > 1:
+        vectors = [_neighbours(x, y) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+    (value,) = vectors
+    while value.lanes > size:
+        even, odd = (value.part(list(range(first, value.lanes, 2))) for first in range(2))
+        value = even + odd
+    return value
+
+
+def _neighbours(x: Value, y: Value) -> Value:
+    """Sums of two neighbours, those of ``x`` first."""
+    builder = x.builder
+    masks = [
+        ir.Constant(ir.VectorType(INT, x.lanes), list(range(first, 2 * x.lanes, 2))) for first in range(2)
+    ]
+    even, odd = (Value(builder, builder.shuffle_vector(x.raw, y.raw, mask)) for mask in masks)
+    return even + odd
 
 
 class Memory:
