@@ -1,6 +1,6 @@
 """Baseline of the speed benchmark: stochastic gradient descent in PyTorch, as in its tutorials.
 
-A chain of linear layers with ReLU between them, cross entropy, batch 1, torch.optim.SGD, one thread.
+A chain of linear layers with ReLU between them, cross entropy, torch.optim.SGD, one thread.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from equilif.bench.throughput import LEARNING_RATES
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings.presets import PRESETS
 from equilif_golden.extras import needs
@@ -15,16 +16,17 @@ from equilif_golden.extras import needs
 with needs("torch"):
     import torch
 
-#: learning rates: those with which samples that were held out of the training set were right first, 97 % of
-#: them, of .005 to .05 (MNIST) and .01 to .1 (digits), 2 seeds
-RATES = {"digits": 0.05, "mnist": 0.01}
-
 
 class Backpropagation:
-    """``decay``: the learning rate falls over the epochs as that of the data's preset, else it stays."""
+    """Updates for ``batch`` samples each.
 
-    def __init__(self, data: DataSet, seed: int, *, decay: bool = False):
+    ``decay``: the learning rate falls over the epochs as that of the data's preset, else it stays.
+    """
+
+    def __init__(self, data: DataSet, seed: int, *, batch: int = 1, decay: bool = False):
         self.preset = PRESETS[data.name]
+        self.batch = batch
+        self.rate = LEARNING_RATES[data.name][batch]
         self.decay = decay
         torch.set_num_threads(1)
         torch.manual_seed(seed)
@@ -38,17 +40,18 @@ class Backpropagation:
             layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
         self.model = torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], data.n_classes))
         self.loss = torch.nn.CrossEntropyLoss()
-        self.optimiser = torch.optim.SGD(self.model.parameters(), lr=RATES[data.name])
+        self.optimiser = torch.optim.SGD(self.model.parameters(), lr=self.rate)
 
     def begin(self, epoch: int) -> None:
         if self.decay:
             left = self.preset.rate(epoch) / self.preset.rate(0)
-            self.optimiser.param_groups[0]["lr"] = RATES[self.preset.data] * left
+            self.optimiser.param_groups[0]["lr"] = self.rate * left
 
     def train(self, order: npt.NDArray[np.int64]) -> None:
-        for j in order.tolist():
+        for first in range(0, len(order), self.batch):
+            part = torch.from_numpy(order[first : first + self.batch])
             self.optimiser.zero_grad()
-            self.loss(self.model(self.x[j : j + 1]), self.y[j : j + 1]).backward()
+            self.loss(self.model(self.x[part]), self.y[part]).backward()
             self.optimiser.step()
 
     def accuracy(self) -> float:

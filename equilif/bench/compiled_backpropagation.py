@@ -1,8 +1,8 @@
-"""Baseline of the speed benchmark in compiled code: stochastic gradient descent in Numba, batch 1.
+"""Compiled baseline of the speed benchmark: stochastic gradient descent in Numba, batch 1.
 
-The network of equilif.bench.backpropagation with one hidden layer, in 32-bit floating point with ``fastmath``.
-Inputs that are zero are skipped in both directions, weights of the hidden layer are read as rows, four at a
-time, and those of the output as columns, so that all inner loops are vector code.
+The network of equilif.bench.backpropagation with one hidden layer, in 32-bit floating point, ``fastmath``.
+Both directions skip inputs that are zero.  Weights of the hidden layer are read by rows, four at a time, and
+those of the output layer by rows of the outputs, so that all inner loops are vector code.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from equilif.bench.backpropagation import RATES
+from equilif.bench.throughput import LEARNING_RATES
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings.presets import PRESETS
 
 F32 = npt.NDArray[np.float32]
 
+fast = numba.njit(fastmath=True, error_model="numpy", boundscheck=False, nogil=True)
 
-@numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)  # type: ignore[untyped-decorator]
+
+@fast
 def forward(x, active, values, w1, b1, w2, b2, hidden, output):  # type: ignore[no-untyped-def]
-    """Hidden rates and output probabilities of a sample; returns how many inputs are not zero."""
+    """Rates of the hidden layer and output probabilities of a sample; number of inputs that are not zero."""
     n = 0
     for i in range(len(x)):
         active[n] = i
-        values[n] = x[i]
         n += x[i] != 0
+    for e in range(n):
+        values[e] = np.float32(x[active[e]]) * np.float32(1 / 255)
     for k in range(len(hidden)):
         hidden[k] = b1[k]
     e = 0
@@ -33,7 +36,7 @@ def forward(x, active, values, w1, b1, w2, b2, hidden, output):  # type: ignore[
         a, b, c, d = w1[active[e]], w1[active[e + 1]], w1[active[e + 2]], w1[active[e + 3]]
         u, v, y, z = values[e], values[e + 1], values[e + 2], values[e + 3]
         for k in range(len(hidden)):
-            hidden[k] += u * a[k] + v * b[k] + y * c[k] + z * d[k]
+            hidden[k] += (u * a[k] + v * b[k]) + (y * c[k] + z * d[k])
         e += 4
     while e < n:
         a, u = w1[active[e]], values[e]
@@ -42,14 +45,13 @@ def forward(x, active, values, w1, b1, w2, b2, hidden, output):  # type: ignore[
         e += 1
     for k in range(len(hidden)):
         hidden[k] = max(hidden[k], np.float32(0))
-    top = np.float32(-np.inf)
     for j in range(len(output)):
         total = b2[j]
         row = w2[j]
         for k in range(len(hidden)):
             total += row[k] * hidden[k]
         output[j] = total
-        top = max(top, total)
+    top = output.max()
     total = np.float32(0)
     for j in range(len(output)):
         output[j] = np.exp(output[j] - top)
@@ -59,7 +61,7 @@ def forward(x, active, values, w1, b1, w2, b2, hidden, output):  # type: ignore[
     return n
 
 
-@numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@fast
 def train_samples(x, y, order, rate, w1, b1, w2, b2, work):  # type: ignore[no-untyped-def]
     """Samples one by one."""
     active, values, hidden, gradient, output = work
@@ -84,8 +86,9 @@ def train_samples(x, y, order, rate, w1, b1, w2, b2, work):  # type: ignore[no-u
                 row[k] -= u * gradient[k]
 
 
-@numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@fast
 def predict_samples(x, w1, b1, w2, b2, work, found):  # type: ignore[no-untyped-def]
+    """Classes of samples, into ``found``."""
     active, values, hidden, _, output = work
     for j in range(len(x)):
         forward(x[j], active, values, w1, b1, w2, b2, hidden, output)
@@ -93,14 +96,14 @@ def predict_samples(x, w1, b1, w2, b2, work, found):  # type: ignore[no-untyped-
 
 
 class CompiledBackpropagation:
-    """The interface of Backpropagation, with its initial weights' distribution and learning rate."""
+    """Learner with the initial distribution of weights that PyTorch has."""
 
     def __init__(self, data: DataSet, seed: int):
         (n_hidden,) = PRESETS[data.name].hidden
         rng = np.random.default_rng(seed)
         n, m = data.n_features, data.n_classes
-        self.x, self.x_test = (v.astype(np.float32) / np.float32(255) for v in (data.x_train, data.x_test))
-        self.y, self.y_test = data.y_train.astype(np.int64), data.y_test
+        self.data = data
+        self.y = data.y_train.astype(np.int64)
 
         def uniform(fan_in: int, *shape: int) -> F32:
             return rng.uniform(-(fan_in**-0.5), fan_in**-0.5, shape).astype(np.float32)
@@ -111,20 +114,18 @@ class CompiledBackpropagation:
             uniform(n_hidden, m, n_hidden),
             uniform(n_hidden, m),
         )
-        sizes = (n_hidden, n_hidden, m)
-        self.work = (np.zeros(n + 1, np.int64), np.zeros(n + 1, np.float32)) + tuple(
-            np.zeros(size, np.float32) for size in sizes
-        )
-        self.rate = np.float32(RATES[data.name])
+        sizes = (n + 1, n_hidden, n_hidden, m)
+        self.work = (np.zeros(n + 1, np.int64), *(np.zeros(size, np.float32) for size in sizes))
+        self.rate = np.float32(LEARNING_RATES[data.name][1])
         self.train(np.arange(0))  # compiles
 
     def begin(self, epoch: int) -> None:
         """The learning rate stays."""
 
     def train(self, order: npt.NDArray[np.int64]) -> None:
-        train_samples(self.x, self.y, order, self.rate, *self.weights, self.work)
+        train_samples(self.data.x_train, self.y, order, self.rate, *self.weights, self.work)
 
     def accuracy(self) -> float:
-        found = np.zeros(len(self.x_test), np.int64)
-        predict_samples(self.x_test, *self.weights, self.work, found)
-        return float(np.mean(found == self.y_test))
+        found = np.zeros(len(self.data.y_test), np.int64)
+        predict_samples(self.data.x_test, *self.weights, self.work, found)
+        return float(np.mean(found == self.data.y_test))
