@@ -125,8 +125,9 @@ def bench(
         list[BenchPart] | None,
         typer.Argument(
             help="learning: golden model and backpropagation, compiled and in PyTorch.  engine: cycles in "
-            "RTL, and the ideal count, simulated cycles per second.  others: this engine and published ones.  "
-            "accuracy: final test accuracy of golden model and backpropagation (half an hour with MNIST).",
+            "RTL, and the ideal count, simulated cycles per second.  others: this engine and published "
+            "ones.  accuracy: final test accuracy of golden model and backpropagation (half an hour with "
+            "MNIST).",
             show_default="learning, engine and others",
         ),
     ] = None,

@@ -80,6 +80,7 @@ class Memories(NamedTuple):
     sent: I16  #: values << VALUE_SHIFT
     v: I16  #: (3, values): destination of LEARN at +beta, at -beta, and their difference
     work: I32
+    dither: I32  #: of rows that LEARN changes
     registers: Raw
     loops: Raw  #: (3, 2): first instruction, iterations left
 
@@ -109,6 +110,7 @@ def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16
         sent=zeros(values, np.int16),
         v=np.zeros((3, values + PADDING), np.int16),
         work=zeros(values, np.int32),
+        dither=zeros(values, np.int32),
         registers=np.zeros(7, np.int64),
         loops=np.zeros((3, 2), np.int64),
     )
@@ -419,11 +421,13 @@ class Product(NamedTuple):
 
     def __add__(self, other: Product) -> Product:  # type: ignore[override]
         low = self.low + other.low
-        return Product(self.high + other.high + low.below_unsigned(other.low).unsigned(16), low)
+        high = self.high + other.high
+        return Product(low.below_unsigned(other.low).select(high + 1, high), low)
 
     def __sub__(self, other: Product) -> Product:
-        borrow = self.low.below_unsigned(other.low).unsigned(16)
-        return Product(self.high - other.high - borrow, self.low - other.low)
+        high = self.high - other.high
+        borrow = self.low.below_unsigned(other.low)
+        return Product(borrow.select(high - 1, high), self.low - other.low)
 
 
 class Noise(NamedTuple):
@@ -435,58 +439,18 @@ class Noise(NamedTuple):
 
     def of(self, c: Code, k: Value) -> Product:
         """Of WEIGHTS columns from ``k`` on."""
-        first = self.first + k.to(32) * plasticity.DITHER_COLUMN
+        column = k.to(32) * plasticity.DITHER_COLUMN
         if not self.coarse:
-            steps = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) << self.shift.to(16)
-            return Product(c.int(0, 16, WEIGHTS), steps + (first << self.shift).to(16))
-        noise = c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN + first
-        return Product(((noise >> 16) & 3).to(16), noise.to(16))
-
-
-def move(
-    c: Code,
-    p: Struct,
-    w: Memory,
-    k: Value,
-    mask: Value,
-    change: Product,
-    noise: Noise,
-) -> Value:
-    """Change WEIGHTS weights; returns their absolute values or less by 1."""
-    high = (change + noise.of(c, k)).high
-    moves = high >> 2 if noise.coarse else high
-    new = w.load(k, WEIGHTS).add_saturated(moves).clip(p.w_lo.to(16), p.w_hi.to(16))
-    w.store(k, new, mask)
-    return new ^ (new >> 15)
-
-
-def move_row(
-    c: Code,
-    p: Struct,
-    w: Memory,
-    width: Value,
-    factors: tuple[Value, Value],
-    v: list[Memory],
-    differing: tuple[Value, Memory],
-    noise: Noise,
-    largest: Variable,
-) -> None:
-    """A row of weights.
-
-    factors     its value times the gain, at +beta and at -beta
-    v           of :func:`destinations`
-    differing   how many blocks of columns have differences, and where
-    """
-    plus, minus = (x.splat(WEIGHTS) for x in factors)
-    with c.either(factors[0] == factors[1]) as (equal, other):
-        with equal, c.range(0, differing[0]) as block:
-            k = differing[1][block].to(64)
-            change = Product.of(v[2].load(k, WEIGHTS), plus)
-            done = move(c, p, w, k, c.below(width - k, WEIGHTS), change, noise)
-            largest.set(largest.now.max(done))
-        with other, blocks(c, width, WEIGHTS) as (k, mask):
-            change = Product.of(v[0].load(k, WEIGHTS), plus) - Product.of(v[1].load(k, WEIGHTS), minus)
-            largest.set(largest.now.max(move(c, p, w, k, mask, change, noise)))
+            shift = self.shift.to(16)
+            steps = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) << shift
+            steps = steps + (column.to(16) << shift)
+            return Product(c.int(0, 16, WEIGHTS), steps + (self.first << self.shift).to(16))
+        even, odd = (
+            (c.lanes(WEIGHTS // 2) * 2 + i) * plasticity.DITHER_COLUMN + (column + self.first)
+            for i in range(2)
+        )
+        high = ((even >> 16) & 3) | (odd & (3 << 16))
+        return Product(high.halves(), ((even & 0xFFFF) | (odd << 16)).halves())
 
 
 @emitted
@@ -503,8 +467,21 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     flag, gain = flag_of(mode, IS_SIGNED), t.gain.to(32) << (unit >> 1)
     src, edge, at, noise_maps = t.src, t.edge_start, t.at, t.noise_maps.to(32)
     base = (m.registers[COUNTER] * plasticity.DITHER_UPDATE).to(32)
+    lo, hi = p.w_lo.to(16), p.w_hi.to(16)
     largest = Variable(c.int(0, 16, WEIGHTS))
     moved = Variable(c.int(0))
+
+    def move(w: Memory, k: Value, mask: Value, change: Product, dither: Value) -> None:
+        """Change WEIGHTS weights."""
+        with c.either(shift > 16) as branches:
+            for coarse, branch in zip((True, False), branches, strict=True):
+                with branch:
+                    high = (change + Noise(dither, unit, coarse).of(c, k)).high
+                    new = w.load(k, WEIGHTS).add_saturated(high >> 2 if coarse else high).clip(lo, hi)
+                    w.store(k, new, mask)
+                    # absolute values, or less by 1
+                    largest.set(largest.now.max(new ^ (new >> 15)))
+
     with c.range(0, t.positions) as q:
         v = [memory + q * width for memory in values]
         some, n_differing = Variable(c.int(0, WEIGHTS)), Variable(c.int(0))
@@ -523,6 +500,7 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
 
             n = scan(c, length, may_move, m.events)
             moved.add(n)
+            n_equal = Variable(c.int(0))
             with c.range(0, n) as e:
                 i = m.events[e]
                 number = neuron.to(32) + i
@@ -534,13 +512,21 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
                     + q.to(32) * plasticity.DITHER_DESTINATION
                 )
                 up, um = ((gain * to_signed(x[i], flag)).to(16) for x in (plus, minus))
-                w = m.w + (at + (weight + i) * width)
-                differing = n_differing.now, m.work
-                with c.either(shift > 16) as branches:
-                    for coarse, branch in zip((True, False), branches, strict=True):
-                        with branch:
-                            noise = Noise(dither, unit, coarse)
-                            move_row(c, p, w, width, (up, um), v, differing, noise, largest)
+                # rows whose values are equal are left for later
+                equal = n_equal.now
+                m.events[equal], m.sent[equal], m.dither[equal] = i, up, dither
+                n_equal.add((up == um).unsigned(64))
+                with c.when(up != um), blocks(c, width, WEIGHTS) as (k, mask):
+                    x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
+                    change = Product.of(x, up.splat(WEIGHTS)) - Product.of(y, um.splat(WEIGHTS))
+                    move(m.w + (at + (weight + i) * width), k, mask, change, dither)
+            with c.range(0, n_differing.now) as block:
+                k = m.work[block].to(64)
+                difference, mask = v[2].load(k, WEIGHTS), c.below(width - k, WEIGHTS)
+                with c.range(0, n_equal.now) as e:
+                    change = Product.of(difference, m.sent.load(e).splat(WEIGHTS))
+                    w = m.w + (at + (weight + m.events[e]) * width)
+                    move(w, k, mask, change, m.dither[e])
     m.registers[COUNTER] = (m.registers[COUNTER] + 1) & 0xFFFFFFFF
     with c.when(moved.now != 0):
         limit(c, m, t.region, largest.now.largest().to(64) + 1)

@@ -175,6 +175,11 @@ class Value:
         twice = (self.to(2 * self.bits) * other.to(2 * self.bits)) >> (self.bits - 2)
         return ((twice + 1) >> 1).to(self.bits)
 
+    def halves(self) -> Value:
+        """The same bits as twice as many elements."""
+        kind = ir.VectorType(ir.IntType(self.bits // 2), 2 * self.lanes)
+        return self._new(self.builder.bitcast(self.raw, kind))
+
     def pairs(self) -> Value:
         """Sums of neighbours, with twice as many bits."""
         kind = ir.VectorType(ir.IntType(2 * self.bits), self.lanes // 2)
@@ -371,7 +376,7 @@ class Code:
 
     def below(self, n: Value, lanes: int) -> Value:
         """Mask of the first ``n`` elements."""
-        return self.lanes(lanes) < n.to(32)
+        return self.lanes(lanes, 512 // lanes) < n.min(lanes).to(512 // lanes)
 
     @contextmanager
     def range(self, start: Value | int, stop: Value, step: Value | int = 1) -> Iterator[Value]:
