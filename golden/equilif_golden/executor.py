@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from equilif_golden.engine import isa
 from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import TokenRows
-from equilif_golden.vectors import PADDING, Code, Memory, Struct, Value, Variable, emitted, totals
+from equilif_golden.vectors import Code, Memory, Struct, Value, Variable, emitted, new_array, totals
 
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
@@ -78,7 +78,7 @@ class Memories(NamedTuple):
     s_saved: U8
     events: I32  #: active neurons of a scan
     sent: I16  #: values << VALUE_SHIFT
-    v: I16  #: (3, values): destination of LEARN at +beta, at -beta, and their difference
+    v: I16  #: destination of LEARN at +beta, at -beta, and their difference
     work: I32
     dither: I32  #: of rows that LEARN changes
     registers: Raw
@@ -88,29 +88,26 @@ class Memories(NamedTuple):
 def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16, patterns: int) -> Memories:
     """Zeroed memories of ``states`` and ``values`` neurons, with weights that are not copied."""
 
-    def zeros(n: int, kind: type) -> npt.NDArray[Any]:
-        return np.zeros(n + PADDING, kind)
-
     return Memories(
         w=w,
         table=table,
         patterns=np.zeros((patterns, table.shape[1]), np.int16),
-        back=zeros(p.n_copied, np.int16),
+        back=new_array(p.n_copied, np.int16),
         stale=np.ones(len(p.copies), np.uint8),
         rows=np.zeros(len(p.regions), np.int32),
-        a=zeros(states, np.int32),
-        b=zeros(states, np.int32),
-        q=zeros(states, np.int32),
-        s=zeros(states, np.uint8),
-        plus=zeros(values, np.uint8),
-        minus=zeros(values, np.uint8),
-        a_saved=zeros(states, np.int32),
-        s_saved=zeros(states, np.uint8),
-        events=zeros(values, np.int32),
-        sent=zeros(values, np.int16),
-        v=np.zeros((3, values + PADDING), np.int16),
-        work=zeros(values, np.int32),
-        dither=zeros(values, np.int32),
+        a=new_array(states, np.int32),
+        b=new_array(states, np.int32),
+        q=new_array(states, np.int32),
+        s=new_array(states, np.uint8),
+        plus=new_array(values, np.uint8),
+        minus=new_array(values, np.uint8),
+        a_saved=new_array(states, np.int32),
+        s_saved=new_array(states, np.uint8),
+        events=new_array(values, np.int32),
+        sent=new_array(values, np.int16),
+        v=new_array(3 * (values + WEIGHTS), np.int16),
+        work=new_array(values, np.int32),
+        dither=new_array(values, np.int32),
         registers=np.zeros(7, np.int64),
         loops=np.zeros((3, 2), np.int64),
     )

@@ -41,7 +41,7 @@ from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.populations import Constant
 from equilif_golden.samples import Epoch as Epoch
-from equilif_golden.vectors import PADDING
+from equilif_golden.vectors import new_array
 
 Reals = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
@@ -135,7 +135,7 @@ class Kernel(samples.Predictor):
     def _packed(self, weights: Weights) -> tuple[I16, I16]:
         """Weights with room for those that instructions store, and the embedding table."""
         checked = self.network.check_weights(weights)
-        w = np.zeros(self._compiled.all_tiles + PADDING, np.int16)
+        w = new_array(self._compiled.all_tiles, np.int16)
         w[: self._compiled.n_tiles] = self._compiled.weight_words(checked).ravel()
         layer = self.network.dynamic_attention
         empty = np.zeros((0, layer.relay.width if layer else 0), np.int16)
@@ -148,7 +148,10 @@ class Kernel(samples.Predictor):
         patterns = layer.attention.size if layer else 0
         # attention stores patterns, keys and values as weights; compiled code takes no read-only arrays
         stores = trains or self.network.windowed
-        w = held.w.copy() if stores or not held.w.flags.writeable else held.w
+        w = held.w
+        if stores or not w.flags.writeable:
+            w = new_array(self._compiled.all_tiles, np.int16)
+            w[:] = held.w
         table = held.table.copy() if trains or not held.table.flags.writeable else held.table
         m = new_memories(p, placed.state_groups, placed.n_groups, w, table, patterns)
         first, constants = self._constants

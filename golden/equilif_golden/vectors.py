@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -23,7 +25,16 @@ from numba.extending import intrinsic
 
 #: elements that may be read and written back beyond the end of an array
 PADDING = 128
+CACHE_LINE = 64
 BIT, INT, LONG = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+
+
+def new_array(n: int, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Zeros with room after them, from the start of a cache line."""
+    size = np.dtype(kind).itemsize
+    buffer = np.zeros((n + PADDING) * size + CACHE_LINE, np.uint8)
+    first = -buffer.ctypes.data % CACHE_LINE
+    return buffer[first : first + (n + PADDING) * size].view(kind)
 
 
 class Value:
