@@ -357,9 +357,6 @@ CONTENT: dict[str, PageContent] = {
     },
     **{c.name: PageContent(partial(result, c.name), ["claims"], c.name) for c in CLAIMS if c.shows},
     "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
-    "speed-compiled": PageContent(
-        lambda: f"{float(result('speed-compiled')):.2f}", ["claims"], "speed-compiled"
-    ),
     **{
         text.__name__: PageContent(text, [text.__name__])
         for text in (amd, area, campaign, claims, coverage, flips, mutants, proofs)
