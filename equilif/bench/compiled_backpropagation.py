@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.bench.throughput import LEARNING_RATES
+from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings.presets import PRESETS
 
@@ -122,8 +123,10 @@ class CompiledBackpropagation:
     def begin(self, epoch: int) -> None:
         """The learning rate stays."""
 
-    def train(self, order: npt.NDArray[np.int64]) -> None:
-        train_samples(self.data.x_train, self.y, order, self.rate, *self.weights, self.work)
+    def train(self, order: npt.NDArray[np.int64], x: Bytes | None = None) -> None:
+        train_samples(
+            self.data.x_train if x is None else x, self.y, order, self.rate, *self.weights, self.work
+        )
 
     def accuracy(self) -> float:
         found = np.zeros(len(self.data.y_test), np.int64)

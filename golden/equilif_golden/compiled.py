@@ -7,6 +7,7 @@ so threads can share a batch.  They make no arrays: what they work in is handed 
 from __future__ import annotations
 
 import functools
+import hashlib
 import signal
 import sys
 import threading
@@ -45,11 +46,12 @@ class Store(FunctionCache):  # type: ignore[misc]
 
 
 @functools.cache
-def _sources() -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of the files of this package."""
+def _sources() -> str:
+    """Digest of names, sizes and times of the files of this package."""
     folder = Path(__file__).parent
-    stats = ((p.relative_to(folder).as_posix(), p.stat()) for p in sorted(folder.rglob("*.py")))
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+    stats = [(p.relative_to(folder).as_posix(), p.stat()) for p in sorted(folder.rglob("*.py"))]
+    text = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache

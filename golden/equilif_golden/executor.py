@@ -146,10 +146,10 @@ def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Memory) ->
 
     Some at a time without a branch: which neurons fire cannot be predicted.
     """
-    count = Variable(c.int(0))
+    count = Variable(c.number(0))
     with c.range(0, n, SCAN) as k:
         left = n - k
-        bits = (values(k) != 0).mask() & (left >= SCAN).select(c.int(-1), (1 << left) - 1)
+        bits = (values(k) != 0).mask() & (left >= SCAN).select(c.number(-1), (1 << left) - 1)
         rest = Variable(bits)
         found = bits.ones()
         at = events + count.now
@@ -173,7 +173,7 @@ def add_rows(c: Code, n: Value, rows: Value, row: Callable[[Value], Row], out: M
     def block(k: Value, lanes: int, side: int) -> None:
         at = [k + i * lanes for i in range(side)]
         with c.range(0, n, rows) as first:
-            sums = [Variable(c.int(0, 16, lanes)) for _ in range(side)]
+            sums = [Variable(c.number(0, 16, lanes)) for _ in range(side)]
             with c.range(first, (first + rows).min(n)) as e:
                 summand = row(e)
                 for j, total in zip(at, sums, strict=True):
@@ -278,10 +278,10 @@ def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
 
 def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value]) -> Value:
     """Sum of ``n`` 16-bit numbers."""
-    total = Variable(c.int(0, 32, WEIGHTS))
+    total = Variable(c.number(0, 32, WEIGHTS))
     step = rows.to(64) * WEIGHTS
     with c.range(0, n, step) as first:
-        partial = Variable(c.int(0, 16, WEIGHTS))
+        partial = Variable(c.number(0, 16, WEIGHTS))
         with c.range(first, (first + step).min(n), WEIGHTS) as k:
             partial.add(summand(k))
         total.add(partial.now.to(32))
@@ -346,7 +346,7 @@ def drive_rows(c: Code, t: Struct, m: Struct) -> None:
         row = at + i * n
         with c.either(rows < 2) as (yes, no):
             with yes:
-                total = Variable(c.int(0, 32, LANES))
+                total = Variable(c.number(0, 32, LANES))
                 with blocks(c, n) as (k, mask):
                     summands = wide_product(row.load(k, LANES), m.sent.load(k, LANES), half)
                     total.add(mask.select(summands, 0))
@@ -365,7 +365,7 @@ def drive_rows(c: Code, t: Struct, m: Struct) -> None:
 # -- learning --------------------------------------------------------------------------------------
 def limit(c: Code, m: Struct, region: Value, largest: Value) -> None:
     """Weights of a region have changed, to at most ``largest``."""
-    rows = c.int(I16_HI) // largest.to(64).max(1)
+    rows = c.number(I16_HI) // largest.to(64).max(1)
     m.rows[region] = m.rows[region].to(64).min(rows.max(1))
 
 
@@ -374,7 +374,7 @@ def measure_regions(c: Code, p: Struct, m: Struct) -> None:
     """Rows that can be added in 16 bits, from all weights."""
     with c.range(0, p.n_regions) as region:
         first = p.regions[region * 2].to(64)
-        largest = Variable(c.int(0, 32, WEIGHTS))
+        largest = Variable(c.number(0, 32, WEIGHTS))
         with blocks(c, p.regions[region * 2 + 1].to(64) - first, WEIGHTS) as (k, mask):
             w = mask.select(m.w.load(first + k, WEIGHTS, bits=32), 0)
             largest.set(largest.now.max(w.max(0 - w)))
@@ -441,7 +441,7 @@ class Noise(NamedTuple):
             shift = self.shift.to(16)
             steps = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) << shift
             steps = steps + (column.to(16) << shift)
-            return Product(c.int(0, 16, WEIGHTS), steps + (self.first << self.shift).to(16))
+            return Product(c.number(0, 16, WEIGHTS), steps + (self.first << self.shift).to(16))
         even, odd = (
             (c.lanes(WEIGHTS // 2) * 2 + i) * plasticity.DITHER_COLUMN + (column + self.first)
             for i in range(2)
@@ -465,8 +465,8 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     src, edge, at, noise_maps = t.src, t.edge_start, t.at, t.noise_maps.to(32)
     base = (m.registers[COUNTER] * plasticity.DITHER_UPDATE).to(32)
     lo, hi = p.w_lo.to(16), p.w_hi.to(16)
-    largest = Variable(c.int(0, 16, WEIGHTS))
-    moved = Variable(c.int(0))
+    largest = Variable(c.number(0, 16, WEIGHTS))
+    moved = Variable(c.number(0))
 
     def move(w: Memory, k: Value, mask: Value, change: Product, dither: Value) -> None:
         """Change WEIGHTS weights."""
@@ -481,13 +481,13 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
 
     with c.range(0, t.positions) as q:
         v = [memory + q * width for memory in values]
-        some, n_differing = Variable(c.int(0, WEIGHTS)), Variable(c.int(0))
+        some, n_differing = Variable(c.number(0, WEIGHTS)), Variable(c.number(0))
         with blocks(c, width, WEIGHTS) as (k, mask):
             x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
             some.set(some.now | (((x | y) != 0) & mask).mask())
             m.work[n_differing.now] = k
             n_differing.add((((x != y) & mask).mask() != 0).unsigned(64))
-        equal_too = (n_differing.now != 0).select(c.int(-1, 8), 0)
+        equal_too = (n_differing.now != 0).select(c.number(-1, 8), 0)
         with c.when(some.now != 0), edges(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
@@ -497,7 +497,7 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
 
             n = scan(c, length, may_move, m.events)
             moved.add(n)
-            n_equal = Variable(c.int(0))
+            n_equal = Variable(c.number(0))
             with c.range(0, n) as e:
                 i = m.events[e]
                 number = neuron.to(32) + i
@@ -533,10 +533,10 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
 @emitted
 def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     """Rows of the active sources become their values times those of the destination."""
-    values, *_ = destinations(c, t, m, c.int(0, 16))
+    values, *_ = destinations(c, t, m, c.number(0, 16))
     flag, gain = flag_of(t.mode, IS_SIGNED), t.gain.to(32)
     src, edge, at, width, length = t.src, t.edge_start, t.at, t.maps, t.length
-    largest = Variable(c.int(0, 32, LANES))
+    largest = Variable(c.number(0, 32, LANES))
     with c.range(0, t.positions) as q:
         v = values + q * width
         with edges(c, p, edge + q) as (neuron, weight):
@@ -566,7 +566,7 @@ def step(c: Code, t: Struct, m: Struct) -> None:
     threshold, leak = t.value.to(32), t.shift.to(32)
     low, high = 0 - threshold, threshold * 2
     leaks = leak != 0
-    count = Variable(c.int(0))
+    count = Variable(c.number(0))
     with blocks(c, t.n_dst) as (k, mask):
         before = a.load(k, LANES)
         u = (before + b.load(k, LANES)).clip(low, high)
@@ -627,18 +627,18 @@ def softmax_rows(c: Code, t: Struct, m: Struct, table: Memory) -> None:
     mode, shift, size = t.mode, t.shift.to(32), t.number
     src, dst, n_dst = t.src, t.dst, t.n_dst
     fixed = (mode & (IS_ABSOLUTE | IS_FINE)) != 0
-    absolute = ((mode & IS_FINE) != 0).select(c.int(softmax.FINE), softmax.ABSOLUTE)
+    absolute = ((mode & IS_FINE) != 0).select(c.number(softmax.FINE), softmax.ABSOLUTE)
     with c.range(0, n_dst, size) as first:
         n = size.min(n_dst - first)
         a, b = (memory + (dst + first) for memory in (m.a, m.b))
-        highest = Variable(c.int(EXPONENT_LO, 32, LANES))
+        highest = Variable(c.number(EXPONENT_LO, 32, LANES))
         with blocks(c, n) as (k, mask):
             exponent = (b.load(k, LANES) >> shift).clip(EXPONENT_LO, EXPONENT_HI)
             m.work.store(k, exponent)
             active = (a.load(k, LANES) >= 0) & mask
             highest.set(highest.now.max(active.select(exponent >> softmax.FRACTION, EXPONENT_LO)))
         top = highest.now.largest()
-        total = Variable(c.int(0))
+        total = Variable(c.number(0))
         with c.range(0, n) as j:
             exponent = m.work[j]
             down = top - (exponent >> softmax.FRACTION)
@@ -667,7 +667,7 @@ def nudge(c: Code, t: Struct, m: Struct) -> None:
     out = m.b.choose(static, m.a) + t.dst
     with blocks(c, t.n_dst) as (k, mask):
         pull = (plus.load(k, LANES, bits=32) * strength) >> VALUE_F
-        push = s.load(k, LANES, bits=32) * static.select(c.int(0, 32), strength)
+        push = s.load(k, LANES, bits=32) * static.select(c.number(0, 32), strength)
         out.store(k, out.load(k, LANES) + (pull - push), mask)
 
 
@@ -679,7 +679,7 @@ def reset(c: Code, t: Struct, m: Struct) -> None:
     with blocks(c, n) as (k, mask):
         out.store(k, value.splat(LANES), mask)
     with c.when(static == 0), blocks(c, n) as (k, mask):
-        m.s.store(dst + k, c.int(0, 8, LANES), mask)
+        m.s.store(dst + k, c.number(0, 8, LANES), mask)
 
 
 @emitted
@@ -705,7 +705,7 @@ def restore(c: Code, t: Struct, m: Struct) -> None:
 def argmax(c: Code, t: Struct, m: Struct) -> None:
     """The first of the largest values."""
     values = m.plus + t.src
-    best, at = Variable(c.int(-1, 32)), Variable(c.int(0))
+    best, at = Variable(c.number(-1, 32)), Variable(c.number(0))
     with c.range(0, t.n_src) as k:
         value = values[k]
         larger = value > best.now
@@ -780,7 +780,7 @@ def put_patterns(
 ) -> None:
     """Copy rows of the table, if it is ``learned``, or of another one to patterns and to weights."""
     table = m.table.choose(learned != 0, other)
-    largest = Variable(c.int(0, 32, LANES))
+    largest = Variable(c.number(0, 32, LANES))
     with c.range(0, n) as i:
         row = table + rows[i].to(64) * width
         kept, w = m.patterns + i * width, m.w + (to + i * width)
@@ -797,7 +797,7 @@ def put_label(c: Code, m: Struct, label: Value, n: Value, to: Value) -> None:
     """Targets of a class."""
     with c.range(0, n) as k:
         for memory in (m.plus, m.minus):
-            memory[to + k] = (k == label).select(c.int(VALUE_HI), 0)
+            memory[to + k] = (k == label).select(c.number(VALUE_HI), 0)
 
 
 @emitted
@@ -805,7 +805,7 @@ def put_present(c: Code, m: Struct, n: Value, size: Value, to: Value) -> None:
     """Say which patterns there are."""
     with c.range(0, size) as k:
         for memory in (m.plus, m.minus):
-            memory[to + k] = (k < n).select(c.int(VALUE_HI), 0)
+            memory[to + k] = (k < n).select(c.number(VALUE_HI), 0)
 
 
 @emitted

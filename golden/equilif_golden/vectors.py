@@ -10,7 +10,6 @@ vector may be read and written back beyond the end of an array, which needs room
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -373,7 +372,7 @@ class Code:
         value = Value(self.builder, raw)
         return value if isinstance(kind, types.Integer) else value.unsigned(64)
 
-    def int(self, value: int, bits: int = 64, lanes: int = 0) -> Value:
+    def number(self, value: int, bits: int = 64, lanes: int = 0) -> Value:
         """A constant."""
         kind = ir.IntType(bits)
         if lanes:
@@ -451,8 +450,8 @@ def emitted(build: Callable[..., Value | None]) -> Callable[..., Any]:
         returns = types.none if inspect.signature(build).return_annotation == "None" else types.int64
         return returns(*kinds), generate
 
-    functools.update_wrapper(definition, build)
-    del definition.__wrapped__
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(definition, name, getattr(build, name))
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     definition.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [inspect.Parameter(name, kind) for name in ("typing", *names)]
