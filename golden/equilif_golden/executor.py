@@ -235,7 +235,8 @@ def weights_of(c: Code, p: Struct, t: Struct, m: Struct) -> Memory:
     copied = t.copy
     with c.when(copied >= 0):
         renew(c, p, m, copied)
-    return m.w.choose(copied < 0, m.back) + t.at
+    chosen: Memory = m.w.choose(copied < 0, m.back) + t.at
+    return chosen
 
 
 @emitted
@@ -615,7 +616,7 @@ def relay(c: Code, t: Struct, m: Struct) -> None:
     def values(k: Value) -> Value:
         value = (b.load(k, LANES) >> shift).clip(SIGNED.lo, SIGNED.hi)
         rate = rate_of(q.load(k, LANES), a.load(k, LANES), rate_shift)
-        opened = ((rate > 0) & (rate < VALUE_HI)) | (gated == 0)
+        opened: Value = ((rate > 0) & (rate < VALUE_HI)) | (gated == 0)
         return opened.select(value, 0)
 
     put(c, mode, m, t.src, t.n_dst, values)
@@ -654,7 +655,7 @@ def softmax_rows(c: Code, t: Struct, m: Struct, table: Memory) -> None:
         m.registers[SCALE] = scale - softmax.C_MIN
 
         def codes(k: Value, reciprocal: Value = reciprocal) -> Value:
-            scaled = m.work.load(k, LANES) * reciprocal + (1 << (softmax.RECIPROCAL - 1))
+            scaled: Value = m.work.load(k, LANES) * reciprocal + (1 << (softmax.RECIPROCAL - 1))
             return (scaled >> softmax.RECIPROCAL).min(VALUE_HI)
 
         put(c, mode, m, src + first, n, codes)
