@@ -201,7 +201,7 @@ def test_interrupted_training_changes_nothing(monkeypatch):
         memories.w[:] = 0
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("equilif_golden.kernel.train_samples", interrupted)
+    monkeypatch.setattr("equilif_golden.kernel.execute", interrupted)
     with pytest.raises(KeyboardInterrupt):
         kernel.train(X, Y)
     monkeypatch.undo()
@@ -237,7 +237,7 @@ def test_kernel_without_cache():
     code += """
 from equilif_golden.reference import Reference
 from equilif_golden import executor
-assert type(executor.settle_samples._cache).__name__ == "NullCache"
+assert type(executor.execute._cache).__name__ == "NullCache"
 print((predicted == Reference(net, kernel.weights).infer(x).prediction).all())
 """
     assert run(code, NUMBA_CACHE_DIR="") == "True"

@@ -1,6 +1,6 @@
 """Baseline of benchmarks: stochastic gradient descent in PyTorch, as in its tutorials.
 
-Linear layers or convolutions with ReLU between them, cross entropy, batch 1, torch.optim.SGD, one thread.
+Linear layers or convolutions with ReLU between them, cross entropy, torch.optim.SGD, one thread.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from equilif.bench.throughput import LEARNING_RATES
 from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings.description import Description
@@ -21,22 +22,24 @@ from equilif_golden.populations import Population
 with needs("torch"):
     import torch
 
-#: learning rates by data set: those with which samples that were held out of the training set were right
-#: first, 97 % of them, of .005 to .05 (MNIST) and .01 to .1 (digits), 2 seeds.  .05 is also the best of .02,
-#: .05 and .1 for 64-64-32-16-10 on the digits, and of .02 and .05 for convolutions of 16 and 32 maps
-RATES = {"digits": 0.05, "mnist": 0.01}
-
 
 class Backpropagation:
     """``description``: network and training, by default the preset of the data.  ``decay``: the learning rate
-    falls over the epochs as in the description, else it stays.
+    falls over the epochs as in the description, else it stays.  ``batch``: samples of an update.
     """
 
     def __init__(
-        self, data: DataSet, seed: int, description: Description | None = None, *, decay: bool = False
+        self,
+        data: DataSet,
+        seed: int,
+        description: Description | None = None,
+        *,
+        batch: int = 1,
+        decay: bool = False,
     ):
         self.description = description or PRESETS[data.name]
-        self.rate = RATES[data.name]
+        self.batch = batch
+        self.rate = LEARNING_RATES[data.name][batch]
         self.decay = decay
         torch.set_num_threads(1)
         torch.manual_seed(seed)
@@ -63,9 +66,10 @@ class Backpropagation:
     def train(self, order: npt.NDArray[np.int64], x: Bytes | None = None) -> None:
         if x is not None:
             self.x = self._inputs(x)
-        for j in order.tolist():
+        for first in range(0, len(order), self.batch):
+            part = torch.from_numpy(order[first : first + self.batch])
             self.optimiser.zero_grad()
-            self.loss(self.model(self.x[j : j + 1]), self.y[j : j + 1]).backward()
+            self.loss(self.model(self.x[part]), self.y[part]).backward()
             self.optimiser.step()
 
     def accuracy(self) -> float:

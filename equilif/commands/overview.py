@@ -27,7 +27,7 @@ with lazy():
     from equilif import demo as demos
     from equilif import info as information
     from equilif import results
-    from equilif.bench import backpropagation, cycles, engines, throughput
+    from equilif.bench import backpropagation, compiled_backpropagation, cycles, engines, throughput
     from equilif.data.sets import dataset, images
     from equilif.training import options
     from equilif.training import resolve as resolving
@@ -126,10 +126,10 @@ def bench(
     part: Annotated[
         list[BenchPart] | None,
         typer.Argument(
-            help="learning: golden model and backpropagation in PyTorch.  engine: cycles in RTL, and the "
-            "ideal count, simulated cycles per second.  others: this engine and published ones.  accuracy: "
-            "final test accuracy of golden model and backpropagation, also of the layers in --hidden (half "
-            "an hour with MNIST).",
+            help="learning: golden model and backpropagation, compiled and in PyTorch.  engine: cycles in "
+            "RTL, and the ideal count, simulated cycles per second.  others: this engine and published "
+            "ones.  accuracy: final test accuracy of golden model and backpropagation, also of the layers in "
+            "--hidden (half an hour with MNIST).",
             show_default="learning, engine and others",
         ),
     ] = None,
@@ -157,8 +157,9 @@ def bench(
 ) -> dict[str, Any]:
     """Measure the speed of the golden model and of the RTL engine.
 
-    Training: golden model and PyTorch with the same layers, samples and order, batch size 1, one thread,
-    three seeds, until 97 % test accuracy or --seconds of CPU time.  Engine: the ideal count is one cycle
+    Training: golden model and backpropagation, compiled by Numba (batch 1) and in PyTorch (batch 1, 32 and
+    128), with the same layers, samples and order, one thread, three seeds, until 97 % test accuracy or
+    --seconds of CPU time.  Engine: the ideal count is one cycle
     per P weights for P lanes; Verilator compiles an engine per P, minutes the first time.  Parts whose
     packages are missing are skipped.
 
@@ -209,20 +210,31 @@ def _optional(*, must: bool) -> Iterator[None]:
 
 
 def _learning(sets: list[dataset.DataSet], seconds: float, *, must: bool) -> dict[str, Any]:
-    learners: dict[str, Any] = {"golden": throughput.Golden}
+    learners: dict[str, Any] = {
+        show_bench.GOLDEN: throughput.Golden,
+        "Numba, batch 1": compiled_backpropagation.CompiledBackpropagation,
+    }
     with _optional(must=must):
-        learners["backpropagation"] = backpropagation.Backpropagation
+        learner = backpropagation.Backpropagation
+        for batch in throughput.LEARNING_RATES["digits"]:
+            learners[f"PyTorch, batch {batch}"] = functools.partial(learner, batch=batch)
     found: dict[str, dict[str, throughput.Pace]] = {}
-    with show.stages("learning", len(sets) * len(learners) + 2) as begin:
+    equal: dict[str, dict[str, float]] = {}
+    with show.stages("learning", 2 * len(sets) + 2) as begin:
         for data in sets:
-            for name, learner in learners.items():
-                begin(f"{name}, {data.name}")
-                found.setdefault(data.name, {})[name] = throughput.pace(learner, data, seconds)
+            begin(data.name)
+            paces = found[data.name] = throughput.paces(learners, data, seconds)
+            begin(f"{data.name}, equal time")
+            epoch = paces[show_bench.GOLDEN].epoch
+            equal[data.name] = {
+                name: throughput.accuracy_after(learner, data, round(paces[name].samples_per_second * epoch))
+                for name, learner in learners.items()
+            }
         begin("inference")
         inference = throughput.inference(sets[-1])
         begin("compiling")
         compiling = throughput.compile_seconds()
-    show_bench.throughput(found, throughput.TARGET)
+    show_bench.throughput(found, equal, throughput.TARGET)
     threads = kernel.default_threads()
     show.console.print(
         f"inference of {sets[-1].name}: {inference:,.0f} samples/s on {threads} "
@@ -230,7 +242,10 @@ def _learning(sets: list[dataset.DataSet], seconds: float, *, must: bool) -> dic
     )
     return {
         "target": throughput.TARGET,
-        "data": {data: {name: vars(p) for name, p in paces.items()} for data, paces in found.items()},
+        "data": {
+            data: {name: {**vars(p), "equal_time": equal[data][name]} for name, p in paces.items()}
+            for data, paces in found.items()
+        },
         "inference": {"data": sets[-1].name, "samples_per_second": inference, "threads": threads},
         "compile_seconds": compiling,
     }

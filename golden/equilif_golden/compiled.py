@@ -1,18 +1,19 @@
 """Functions compiled with Numba, and the cache of their code.
 
-Compiled functions that call each other stand in one file: what Numba has stored is renewed when the file of a
-function changes, not when that of a function it calls does.  They run without Python's lock, so threads can
-share a batch.  They make no arrays: what they work in is handed to them.
+Stored code is renewed when any file of this package changes.  Compiled functions run without Python's lock,
+so threads can share a batch.  They make no arrays: what they work in is handed to them.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -23,6 +24,10 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 class Store(FunctionCache):  # type: ignore[misc]
     """Numba's files of compiled code, without which everything still runs, only later."""
+
+    def _index_key(self, *args: object) -> tuple[object, ...]:
+        # Numba looks at the file of the function alone, not at what it calls or is built by
+        return (*super()._index_key(*args), _sources())
 
     def load_overload(self, *args: object) -> object:
         found = None
@@ -41,10 +46,19 @@ class Store(FunctionCache):  # type: ignore[misc]
 
 
 @functools.cache
+def _sources() -> str:
+    """Digest of names, sizes and times of the files of this package."""
+    folder = Path(__file__).parent
+    stats = [(p.relative_to(folder).as_posix(), p.stat()) for p in sorted(folder.rglob("*.py"))]
+    text = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
 def announce() -> None:
     """Say to a person, once, why nothing happens for a while."""
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
-        print("equilif: compiling the kernel, about 20 s, only the first time", file=sys.stderr)
+        print("equilif: compiling the kernel, a few seconds, only the first time", file=sys.stderr)
 
 
 @contextmanager
@@ -74,9 +88,3 @@ def compiled(function: Function) -> Function:
     with suppress(RuntimeError):
         made._cache = Store(function)
     return cast(Function, made)
-
-
-def inlined(function: Function) -> Function:
-    """Becomes part of the compiled function that calls it."""
-    made: Function = numba.njit(function, inline="always", nogil=True)
-    return made

@@ -26,6 +26,9 @@ from equilif_golden.fixed import VALUE, Fixed
 
 I32 = npt.NDArray[np.int32]
 
+#: most neurons for which GATHER reads dense weights row by row of their transposed copy
+FEW = 16
+
 
 class DecodedInstruction(NamedTuple):
     """A decoded instruction.  Operands without a meaning for its operation are zero."""
@@ -51,6 +54,8 @@ class DecodedInstruction(NamedTuple):
     length: int = 0  #: neurons of an edge
     loaded: int = 0  #: whether rows are patterns of a sample, of which some are absent
     noise_maps: int = 0  #: neurons of a position of ``pre``, for the dither
+    region: int = 0  #: number of the region of the weights
+    by_rows: int = 0  #: whether rows of dense weights, or of their copy, are read for each destination
 
 
 class DecodedProgram(NamedTuple):
@@ -61,7 +66,11 @@ class DecodedProgram(NamedTuple):
     edges: I32  #: (n, 2): first neuron at the other end; first weight (of LEARN: row), counted from ``at``
     #: (n, 5), of each transposed copy: first weight, rows, columns, shift of its weights, its first weight
     copies: I32
+    n_copies: int
     n_copied: int  #: weights of all copies
+    regions: I32  #: (n, 2): first weight and end of weights that are learned or stored together
+    n_regions: int
+    loaded_region: int
     w_lo: int
     w_hi: int
 
@@ -86,10 +95,12 @@ class _Edges:
             self.known[geometry, forward] = self._forward(geometry) if forward else self._backward(geometry)
         found = {**self.known[geometry, forward], "weights": i["tile"], "n_weights": geometry.tiles}
         found |= {"at": i["tile"], "noise_maps": maps}
-        # rows of a dense synapse are read from end to end by DRIVE, most of whose values are not zero
-        if i.backwards and not (i.op == Op.DRIVE and geometry.n_post == geometry.post):
+        dense = geometry.n_post == geometry.post
+        few = i.op == Op.GATHER and geometry.post <= FEW
+        by_rows = dense and (i.op == Op.DRIVE if i.backwards else few)
+        if i.backwards != by_rows:
             found |= self._copy(i["tile"], geometry, i["shift"] if i.op == Op.GATHER else 0)
-        return found
+        return found | {"by_rows": int(by_rows)}
 
     def _copy(self, tile: int, geometry: Geometry, shift: int) -> dict[str, int]:
         copy = tile, geometry.patch, geometry.post, shift
@@ -145,6 +156,27 @@ def _operands(i: Instruction) -> dict[str, int]:
     return found
 
 
+def _regions(program: Sequence[Instruction]) -> I32:
+    """First weights and ends of the weights of each synapse; instructions may share parts of them."""
+    found: list[list[int]] = []
+    geometry: Geometry | None = None
+    ranges = []
+    for i in program:
+        if i.op in SYNAPTIC:
+            ranges.append((i["tile"], i["tile"] + (geometry or i.dense).tiles))
+        geometry = i.geometry if i.op == Op.CONVOLVE else None
+    for first, end in sorted(ranges):
+        if found and first < found[-1][1]:
+            found[-1][1] = max(end, found[-1][1])
+        else:
+            found.append([first, end])
+    return np.array(found, np.int32).reshape(-1, 2)
+
+
+def _region(regions: I32, tile: int) -> int:
+    return max(0, int(np.searchsorted(regions[:, 0], tile, "right")) - 1)
+
+
 def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = None) -> DecodedProgram:
     """Tables of a program for one lane.
 
@@ -154,6 +186,7 @@ def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = N
     tables = _Edges()
     rows = []
     geometry: Geometry | None = None
+    regions = _regions(program)
     for i in program:
         if i.op == Op.CONVOLVE:
             geometry = i.geometry
@@ -161,15 +194,20 @@ def decode(program: Sequence[Instruction], weight: Fixed, loaded: int | None = N
         found = _operands(i)
         if i.op in SYNAPTIC:
             found |= tables.fields(i, geometry or i.dense) | {"loaded": int(i["tile"] == loaded)}
+            found["region"] = _region(regions, i["tile"])
         geometry = None
         rows.append(tuple(DecodedInstruction(**found)))
     copies = [(*copy, first) for copy, first in tables.copies.items()]
     return DecodedProgram(
-        np.array(rows, [(name, np.int64) for name in DecodedInstruction._fields]),
-        np.concatenate(tables.starts),
-        np.concatenate(tables.edges),
-        np.array(copies, np.int32).reshape(-1, 5),
-        tables.n_copied,
-        weight.lo,
-        weight.hi,
+        instructions=np.array(rows, [(name, np.int64) for name in DecodedInstruction._fields]),
+        edge_starts=np.concatenate(tables.starts),
+        edges=np.concatenate(tables.edges),
+        copies=np.array(copies, np.int32).reshape(-1, 5),
+        n_copies=len(copies),
+        n_copied=tables.n_copied,
+        regions=regions,
+        n_regions=len(regions),
+        loaded_region=_region(regions, loaded or 0),
+        w_lo=weight.lo,
+        w_hi=weight.hi,
     )

@@ -1,29 +1,31 @@
 """Compiled executor of the engine's program for one lane, decoded by equilif_golden.decoder.
 
-All compiled functions stand in this file, see equilif_golden.compiled.  Short operations are inlined into
-:func:`run`: a call passes the memories one by one, which takes longer than they do.
+The operations build vector code (equilif_golden.vectors), which is part of the one compiled function,
+:func:`execute`.
 
-Drives are 32-bit here: narrower accumulators in hardware never wrap, by Network's fan-in check.
+Drives are 32-bit here: narrower accumulators in hardware never wrap, by Network's fan-in check.  Rows of
+weights are added in 16 bits, as many at a time as cannot overflow with the largest weight of their region.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
-from numba.extending import intrinsic
 
 from equilif_golden.blocks import plasticity, softmax
 from equilif_golden.blocks.relay import SIGNED
-from equilif_golden.compiled import compiled, inlined
-from equilif_golden.decoder import I32, DecodedInstruction, DecodedProgram
+from equilif_golden.compiled import compiled
+from equilif_golden.decoder import I32, DecodedProgram
 from equilif_golden.engine import isa
 from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import TokenRows
+from equilif_golden.vectors import Code, Memory, Struct, Value, Variable, emitted, new_array, totals
 
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
@@ -42,9 +44,19 @@ EXPONENTIALS = softmax.TABLE.astype(np.int32)
 EXPONENT_HI = (1 << (softmax.WIDTH - 1)) - 1
 EXPONENT_LO = -EXPONENT_HI - 1
 VALUE_HI, VALUE_F, VALUE_WIDTH = VALUE.hi, VALUE.f, VALUE.width
-SIGNED_HI, SIGNED_LO = SIGNED.hi, SIGNED.lo
+I16_HI = (1 << 15) - 1
+#: of 16-bit factors whose product's high half is that of a value and a weight: value << 7, weight << 1
+VALUE_SHIFT = 15 - VALUE_F
+#: elements of a vector: of membranes and values, of weights, of values that are scanned
+LANES, WEIGHTS, SCAN = 16, 32, 64
+#: active neurons that a scan writes at a time
+BRANCHLESS = 8
+#: vectors of weights that are added side by side
+SIDE = 4
+#: HALTs to the end of each part of a program
+INFERRED, SETTLED, TRAINED = 1, 2, 3
 #: registers
-PC, COUNTER, SCALE, MOVED, PREDICTION, SPIKES, SKIPPED, PRESENT = range(8)
+COUNTER, SCALE, MOVED, PREDICTION, SPIKES, SKIPPED, PRESENT = range(7)
 
 
 class Memories(NamedTuple):
@@ -55,6 +67,7 @@ class Memories(NamedTuple):
     patterns: I16  #: (patterns, width), of the sample before it is learned
     back: I16  #: transposed copies of weights
     stale: U8  #: whether the weights of each of them have changed
+    rows: I32  #: of each region of weights: rows whose sum has 16 bits
     a: I32  #: membranes
     b: I32  #: static drives
     q: I32  #: charges
@@ -63,560 +76,646 @@ class Memories(NamedTuple):
     minus: U8
     a_saved: I32
     s_saved: U8
-    events: I32  #: first weight of the row of each active neuron of a scan
-    sent: I32  #: their values
-    v: I16  #: (3, values): destination of LEARN at +beta, at -beta, and their difference
+    events: I32  #: active neurons of a scan
+    sent: I16  #: values << VALUE_SHIFT
+    v: I16  #: destination of LEARN at +beta, at -beta, and their difference
+    work: I32
+    dither: I32  #: of rows that LEARN changes
     registers: Raw
     loops: Raw  #: (3, 2): first instruction, iterations left
 
 
 def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16, patterns: int) -> Memories:
     """Zeroed memories of ``states`` and ``values`` neurons, with weights that are not copied."""
+
     return Memories(
         w=w,
         table=table,
         patterns=np.zeros((patterns, table.shape[1]), np.int16),
-        back=np.zeros(p.n_copied, np.int16),
+        back=new_array(p.n_copied, np.int16),
         stale=np.ones(len(p.copies), np.uint8),
-        a=np.zeros(states, np.int32),
-        b=np.zeros(states, np.int32),
-        q=np.zeros(states, np.int32),
-        s=np.zeros(states, np.uint8),
-        plus=np.zeros(values, np.uint8),
-        minus=np.zeros(values, np.uint8),
-        a_saved=np.zeros(states, np.int32),
-        s_saved=np.zeros(states, np.uint8),
-        events=np.zeros(values, np.int32),
-        sent=np.zeros(values, np.int32),
-        v=np.zeros((3, values), np.int16),
-        registers=np.zeros(8, np.int64),
+        rows=np.zeros(len(p.regions), np.int32),
+        a=new_array(states, np.int32),
+        b=new_array(states, np.int32),
+        q=new_array(states, np.int32),
+        s=new_array(states, np.uint8),
+        plus=new_array(values, np.uint8),
+        minus=new_array(values, np.uint8),
+        a_saved=new_array(states, np.int32),
+        s_saved=new_array(states, np.uint8),
+        events=new_array(values, np.int32),
+        sent=new_array(values, np.int16),
+        v=new_array(3 * (values + WEIGHTS), np.int16),
+        work=new_array(values, np.int32),
+        dither=new_array(values, np.int32),
+        registers=np.zeros(7, np.int64),
         loops=np.zeros((3, 2), np.int64),
     )
 
 
 # -- arithmetic ------------------------------------------------------------------------------------
-def operation(name: str) -> Callable[[int, int], int]:
-    """An operation in 32 bits.  Numba computes sums, products and shifts of such numbers in 64 bits, of which
-    a processor does half as many at a time.
-    """
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def made(typing: Any, x: Any, y: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, name)(*arguments)
-
-        return types.int32(types.int32, types.int32), code
-
-    found: Callable[[int, int], int] = made
-    return found
+def to_signed(code: Value, flag: Value) -> Value:
+    """8-bit codes, signed if ``flag`` is 128, else 0."""
+    return (code ^ flag) - flag
 
 
-add, sub, mul, shl, shr = map(operation, ("add", "sub", "mul", "shl", "ashr"))
-both, either, differing = map(operation, ("and_", "or_", "xor"))
+def flag_of(mode: Value, bit: int) -> Value:
+    """128 if a mode has this bit, else 0."""
+    return ((mode & bit) != 0).unsigned(32) << 7
 
 
-@inlined
-def i32(x: int) -> int:
-    return np.int32(x)  # type: ignore[return-value]
+def rate_of(q: Value, a: Value, shift: Value) -> Value:
+    return ((q + a) >> shift).clip(0, VALUE_HI)
 
 
-@inlined
-def i16(x: int) -> int:
-    return np.int16(x)  # type: ignore[return-value]
+@contextmanager
+def blocks(c: Code, n: Value, lanes: int = LANES) -> Iterator[tuple[Value, Value]]:
+    """A loop over ``n`` neurons: the first one of each block, and the mask of those that there are."""
+    with c.range(0, n, lanes) as k:
+        yield k, c.below(n - k, lanes)
 
 
-@inlined
-def clip(x: int, lo: int, hi: int) -> int:
-    return min(max(i32(x), i32(lo)), i32(hi))
-
-
-@inlined
-def copy_to(values: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
-    """``values`` into ``out``, of the same length; several times faster than an assignment of slices."""
-    for i in range(len(out)):
-        out[i] = values[i]
-
-
-@inlined
-def to_signed(code: int, flag: int) -> int:
-    """An 8-bit code, signed if ``flag`` is 128, else 0."""
-    return sub(differing(code, flag), flag)
-
-
-@inlined
-def product(value: int, weight: int, half: int) -> int:
-    return shr(add(mul(value, weight), half), VALUE_F)
-
-
-@inlined
-def rate_of(q: int, a: int, shift: int) -> int:
-    return clip(shr(add(q, a), shift), 0, VALUE_HI)
+def copy(c: Code, n: Value, start: Memory, out: Memory) -> None:
+    with blocks(c, n) as (k, mask):
+        out.store(k, start.load(k, LANES), mask)
 
 
 # -- scans -----------------------------------------------------------------------------------------
-@inlined
-def scan(values: U8, stride: int, events: I32) -> int:
-    """First weights of the rows of the neurons that are not zero, and how many.
+def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Memory) -> Value:
+    """Numbers below ``n`` whose values are not zero, and how many; ``values``: SCAN of them from one on.
 
-    One pass without a branch: which neurons fire cannot be predicted.
+    Some at a time without a branch: which neurons fire cannot be predicted.
     """
-    n = 0
-    at = i32(0)
-    for i in range(len(values)):
-        events[n] = at
-        at = add(at, stride)
-        n += values[i] != 0
-    return n
+    count = Variable(c.number(0))
+    with c.range(0, n, SCAN) as k:
+        left = n - k
+        bits = (values(k) != 0).mask() & (left >= SCAN).select(c.number(-1), (1 << left) - 1)
+        rest = Variable(bits)
+        found = bits.ones()
+        at = events + count.now
+        with c.range(0, found, BRANCHLESS) as first:
+            for i in range(BRANCHLESS):
+                now = rest.now
+                at[first + i] = k + now.trailing_zeros()
+                rest.set(now & (now - 1))
+        count.add(found)
+    return count.now
 
 
-@inlined
-def scan_values(values: U8, stride: int, flag: int, events: I32, sent: I32) -> int:
-    """The same with the values."""
-    n = 0
-    at = i32(0)
-    for i in range(len(values)):
-        events[n] = at
-        sent[n] = to_signed(values[i], flag)
-        at = add(at, stride)
-        n += values[i] != 0
-    return n
+# -- sums ------------------------------------------------------------------------------------------
+#: of an event: function of a column and a number of lanes, for the summands of these columns
+Row = Callable[[Value, int], Value]
 
 
-@inlined
-def add_rows(w: I16, first: int, events: I32, n: int, drive: I32) -> None:
-    """Rows of weights, six at a time, so that drives are fetched and put back less often."""
-    e = 0
-    while e + 6 <= n:
-        a = w[first + events[e] :]
-        b = w[first + events[e + 1] :]
-        c = w[first + events[e + 2] :]
-        d = w[first + events[e + 3] :]
-        f = w[first + events[e + 4] :]
-        g = w[first + events[e + 5] :]
-        for k in range(len(drive)):
-            total = add(add(add(a[k], b[k]), add(c[k], d[k])), add(f[k], g[k]))
-            drive[k] = add(drive[k], total)
-        e += 6
-    while e + 2 <= n:
-        a = w[first + events[e] :]
-        b = w[first + events[e + 1] :]
-        for k in range(len(drive)):
-            drive[k] = add(drive[k], add(a[k], b[k]))
-        e += 2
-    if e < n:
-        a = w[first + events[e] :]
-        for k in range(len(drive)):
-            drive[k] = add(drive[k], a[k])
+def add_rows(c: Code, n: Value, rows: Value, row: Callable[[Value], Row], out: Memory, length: Value) -> None:
+    """Add ``n`` rows of 16-bit numbers, ``rows`` of them at a time in 16 bits."""
+
+    def block(k: Value, lanes: int, side: int) -> None:
+        at = [k + i * lanes for i in range(side)]
+        with c.range(0, n, rows) as first:
+            sums = [Variable(c.number(0, 16, lanes)) for _ in range(side)]
+            with c.range(first, (first + rows).min(n)) as e:
+                summand = row(e)
+                for j, total in zip(at, sums, strict=True):
+                    total.add(summand(j, lanes))
+            for j, total in zip(at, sums, strict=True):
+                out.store(j, out.load(j, lanes) + total.now.to(32), c.below(length - j, lanes))
+
+    def choose(k: Value, shapes: list[tuple[int, int]]) -> None:
+        """A block of the first shape that is not twice as large as what is left."""
+        (lanes, side), *others = shapes
+        if not others:
+            block(k, lanes, side)
+            return
+        with c.either(length - k > lanes * side // 2) as (large, small):
+            with large:
+                block(k, lanes, side)
+            with small:
+                choose(k, others)
+
+    with c.range(0, length, SIDE * WEIGHTS) as k:
+        choose(k, [(WEIGHTS, SIDE), (WEIGHTS, SIDE // 2), (WEIGHTS, 1), (LANES, 1)])
 
 
-@inlined
-def add_products(w: I16, first: int, events: I32, sent: I32, n: int, half: int, drive: I32) -> None:
-    """Rows of weights times values, each product rounded on its own."""
-    e = 0
-    while e + 4 <= n:
-        a = w[first + events[e] :]
-        b = w[first + events[e + 1] :]
-        c = w[first + events[e + 2] :]
-        d = w[first + events[e + 3] :]
-        u = sent[e]
-        x = sent[e + 1]
-        y = sent[e + 2]
-        z = sent[e + 3]
-        for k in range(len(drive)):
-            total = add(product(u, a[k], half), product(x, b[k], half))
-            total = add(total, add(product(y, c[k], half), product(z, d[k], half)))
-            drive[k] = add(drive[k], total)
-        e += 4
-    while e < n:
-        a = w[first + events[e] :]
-        u = sent[e]
-        for k in range(len(drive)):
-            drive[k] = add(drive[k], product(u, a[k], half))
-        e += 1
+def product(weight: Value, sent: Value, *, rounded: bool) -> Value:
+    """Products of weights of 15 bits and values << VALUE_SHIFT."""
+    if rounded:
+        return weight.high_rounded(sent)
+    # a sum that LLVM does not make a shift of, which fewer units of a processor do
+    return weight.add_saturated(weight).high(sent)
 
 
-@inlined
-def transpose(p: DecodedProgram, m: Memories, copy: int) -> None:
-    """Renew a transposed copy."""
-    first, rows, columns, shift, to = p.copies[copy]
-    half = i32(1 << shift >> 1)
-    m.stale[copy] = 0
-    for k in range(columns):
-        column = m.back[to + k * rows : to + (k + 1) * rows]
-        for i in range(rows):
-            column[i] = (i32(m.w[first + i * columns + k]) + half) >> i32(shift)
+def wide_product(weight: Value, sent: Value, half: Value) -> Value:
+    """The same of weights of 16 bits, in 32 bits."""
+    return (weight.to(32) * (sent.to(32) >> VALUE_SHIFT) + half) >> VALUE_F
 
 
-@inlined
-def weights_of(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> I16:
+@contextmanager
+def edges(c: Code, p: Struct, edge: Value) -> Iterator[tuple[Value, Value]]:
+    """A loop over the edges of a position: the two numbers of each."""
+    with c.range(p.edge_starts[edge], p.edge_starts[edge + 1]) as j:
+        yield p.edges[j * 2].to(64), p.edges[j * 2 + 1].to(64)
+
+
+def renew(c: Code, p: Struct, m: Struct, copied: Value) -> None:
+    """Make a transposed copy again if its weights have changed."""
+    with c.when(m.stale[copied] != 0):
+        first, rows, width, shift, to = (p.copies[copied * 5 + k] for k in range(5))
+        half = (1 << shift) >> 1
+        m.stale[copied] = 0
+        with c.range(0, rows) as i:
+            row = m.w + (first.to(64) + i * width)
+            out = m.back + (to.to(64) + i)
+            with c.range(0, width) as k:
+                out[k * rows] = (row[k] + half) >> shift
+
+
+def weights_of(c: Code, p: Struct, t: Struct, m: Struct) -> Memory:
     """The weights, or transposed copies, that a scan reads."""
-    if t.copy < 0:
-        return m.w
-    if m.stale[t.copy]:
-        transpose(p, m, t.copy)
-    return m.back
+    copied = t.copy
+    with c.when(copied >= 0):
+        renew(c, p, m, copied)
+    chosen: Memory = m.w.choose(copied < 0, m.back) + t.at
+    return chosen
 
 
-@inlined
-def mark_stale(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
-    """The weights of a synapse have changed: mark their copies."""
-    last = t.weights + t.n_weights
-    for k in range(len(p.copies)):
-        first, rows, columns = p.copies[k][:3]
-        if first < last and t.weights < first + rows * columns:
-            m.stale[k] = 1
+@emitted
+def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    w = weights_of(c, p, t, m)
+    rows = m.rows[t.region].to(64)
+    maps, stride, length = t.maps, t.stride, t.length
+    src, dst, edge = t.src, t.dst, t.edge_start
+    with c.range(0, t.positions) as q:
+        spikes = m.s + (src + q * maps)
+        n = scan(c, maps, lambda k: spikes.load(k, SCAN), m.events)
+        with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
+
+            def row(e: Value, first: Memory = w + weight) -> Row:
+                at = first + m.events[e].to(64) * stride
+                return lambda k, lanes: at.load(k, lanes)
+
+            add_rows(c, n, rows, row, m.a + (dst + neuron), length)
 
 
-@inlined
-def gather(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
-    w = weights_of(p, t, m)
-    for q in range(t.positions):
-        first = t.src + q * t.maps
-        n = scan(m.s[first : first + t.maps], t.stride, m.events)
-        edge = t.edge_start + q
-        for j in range(p.edge_starts[edge], p.edge_starts[edge + 1] if n else 0):
-            to = t.dst + p.edges[j, 0]
-            add_rows(w, t.at + p.edges[j, 1], m.events, n, m.a[to : to + t.length])
+@emitted
+def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    """The same for few neurons with dense weights: each one's row of the transposed copy."""
+    w = weights_of(c, p, t, m)
+    spikes, out = m.s + t.src, m.a + t.dst
+    n, n_dst = t.n_src, t.n_dst
+    with c.either(m.rows[t.region] >= SIDE) as branches:
+        for side, branch in zip((SIDE, 1), branches, strict=True):
+            with branch, c.range(0, n, side * WEIGHTS) as k:
+                at = [k + i * WEIGHTS for i in range(side)]
+                fired = [(spikes.load(j, WEIGHTS) != 0) & c.below(n - j, WEIGHTS) for j in at]
+                with c.range(0, n_dst, SIDE) as i:
+                    sums = []
+                    for neuron in range(SIDE):
+                        row = w + (i + neuron).min(n_dst - 1) * n
+                        parts = [x.select(row.load(j, WEIGHTS), 0) for x, j in zip(fired, at, strict=True)]
+                        sums.append(functools.reduce(Value.__add__, parts).pairs())
+                    out.store(i, out.load(i, SIDE) + totals(sums), c.below(n_dst - i, SIDE))
 
 
-@inlined
-def drive(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
-    values = (m.minus if t.mode & OF_MINUS else m.plus)[t.src : t.src + t.n_src]
-    flag = i32(128 if t.mode & IS_SIGNED else 0)
-    half = i32(t.gain)
-    if t.mode & COLUMN and t.copy < 0:
-        add_row_sums(t, m, values, flag, half)
-        return
-    w = weights_of(p, t, m)
-    for q in range(t.positions):
-        part = values[q * t.maps : (q + 1) * t.maps]
-        n = scan_values(part, t.stride, flag, m.events, m.sent)
-        edge = t.edge_start + q
-        for j in range(p.edge_starts[edge], p.edge_starts[edge + 1] if n else 0):
-            to = t.dst + p.edges[j, 0]
-            add_products(w, t.at + p.edges[j, 1], m.events, m.sent, n, half, m.b[to : to + t.length])
+def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value]) -> Value:
+    """Sum of ``n`` 16-bit numbers."""
+    total = Variable(c.number(0, 32, WEIGHTS))
+    step = rows.to(64) * WEIGHTS
+    with c.range(0, n, step) as first:
+        partial = Variable(c.number(0, 16, WEIGHTS))
+        with c.range(first, (first + step).min(n), WEIGHTS) as k:
+            partial.add(summand(k))
+        total.add(partial.now.to(32))
+    return total.now.total()
 
 
-@inlined
-def add_row_sums(t: DecodedInstruction, m: Memories, values: U8, flag: int, half: int) -> None:
+def send(c: Code, values: Memory, n: Value, flag: Value, m: Struct) -> None:
+    """Values of the source of DRIVE as factors of 16 bits, and zeros after them."""
+    with blocks(c, n, WEIGHTS) as (k, mask):
+        sent = to_signed(values.load(k, WEIGHTS, bits=16), flag.to(16)) << VALUE_SHIFT
+        m.sent.store(k, mask.select(sent, 0))
+
+
+@emitted
+def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    w = weights_of(c, p, t, m)
+    mode, maps, stride, length = t.mode, t.maps, t.stride, t.length
+    values = m.plus.choose((mode & OF_MINUS) == 0, m.minus) + t.src
+    flag = flag_of(mode, IS_SIGNED)
+    half = t.gain.to(32)
+    rows = m.rows[t.region].to(64)
+    dst, edge = t.dst, t.edge_start
+    send(c, values, t.n_src, flag, m)
+    with c.range(0, t.positions) as q:
+        part, sent = values + q * maps, m.sent + q * maps
+        n = scan(c, maps, lambda k: part.load(k, SCAN), m.events)
+        with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
+            first = w + weight
+            out = m.b + (dst + neuron)
+
+            def row(e: Value, rounded: bool, first: Memory = first) -> Row:
+                event = m.events[e].to(64)
+                at, value = first + event * stride, sent.load(event)
+                return lambda k, lanes: product(at.load(k, lanes), value.splat(lanes), rounded=rounded)
+
+            with c.either(rows < 2) as (yes, no):
+                with yes:
+                    with blocks(c, length) as (k, mask), c.range(0, n) as e:
+                        event = m.events[e].to(64)
+                        weights = (first + event * stride).load(k, LANES)
+                        total = out.load(k, LANES) + wide_product(weights, sent.load(event), half)
+                        out.store(k, total, mask)
+                with no, c.either(half != 0) as (rounded, floor):
+                    with rounded:
+                        add_rows(c, n, rows, lambda e: row(e, True), out, length)
+                    with floor:
+                        add_rows(c, n, rows, lambda e: row(e, False), out, length)
+
+
+@emitted
+def drive_rows(c: Code, t: Struct, m: Struct) -> None:
     """Drive of the rows of a dense synapse: most values are not zero, so rows are read from end to end."""
-    sent = m.sent[: len(values)]
-    for k in range(len(values)):
-        sent[k] = to_signed(values[k], flag)
-    for i in range(min(t.n_dst, m.registers[PRESENT]) if t.loaded else t.n_dst):
-        total = i32(0)
-        row = m.w[t.at + i * len(sent) :]
-        for k in range(len(sent)):
-            total = add(total, product(sent[k], row[k], half))
-        m.b[t.dst + i] = add(m.b[t.dst + i], total)
+    mode, n = t.mode, t.n_src
+    values = m.plus.choose((mode & OF_MINUS) == 0, m.minus) + t.src
+    flag = flag_of(mode, IS_SIGNED)
+    half = t.gain.to(32)
+    rows = m.rows[t.region]
+    send(c, values, n, flag, m)
+    present = (t.loaded != 0).select(t.n_dst.min(m.registers[PRESENT]), t.n_dst)
+    at, out = m.w + t.at, m.b + t.dst
+    with c.range(0, present) as i:
+        row = at + i * n
+        with c.either(rows < 2) as (yes, no):
+            with yes:
+                total = Variable(c.number(0, 32, LANES))
+                with blocks(c, n) as (k, mask):
+                    summands = wide_product(row.load(k, LANES), m.sent.load(k, LANES), half)
+                    total.add(mask.select(summands, 0))
+                out[i] = out[i] + total.now.total()
+            with no, c.either(half != 0) as branches:
+                for rounded, branch in zip((True, False), branches, strict=True):
+
+                    def summand(k: Value, rounded: bool = rounded) -> Value:
+                        sent = m.sent.load(k, WEIGHTS)
+                        return product(row.load(k, WEIGHTS), sent, rounded=rounded)
+
+                    with branch:
+                        out[i] = out[i] + add_columns(c, n, rows, summand)
 
 
 # -- learning --------------------------------------------------------------------------------------
-@inlined
-def noise(dither: int, k: int, mask: int) -> int:
-    return both(add(dither, mul(k, plasticity.DITHER_COLUMN)), mask)
+def limit(c: Code, m: Struct, region: Value, largest: Value) -> None:
+    """Weights of a region have changed, to at most ``largest``."""
+    rows = c.number(I16_HI) // largest.to(64).max(1)
+    m.rows[region] = m.rows[region].to(64).min(rows.max(1))
 
 
-@inlined
-def move(
-    row: I16, up: int, um: int, v_plus: I16, v_minus: I16, dither: int, shift: int, lo: int, hi: int
-) -> None:
-    """A row of weights; ``up``, ``um``: its values times the gain."""
-    mask = sub(shl(1, shift), 1)
-    for k in range(len(row)):
-        difference = sub(mul(up, v_plus[k]), mul(um, v_minus[k]))
-        row[k] = clip(add(row[k], shr(add(difference, noise(dither, k, mask)), shift)), lo, hi)
+@emitted
+def measure_regions(c: Code, p: Struct, m: Struct) -> None:
+    """Rows that can be added in 16 bits, from all weights."""
+    with c.range(0, p.n_regions) as region:
+        first = p.regions[region * 2].to(64)
+        largest = Variable(c.number(0, 32, WEIGHTS))
+        with blocks(c, p.regions[region * 2 + 1].to(64) - first, WEIGHTS) as (k, mask):
+            w = mask.select(m.w.load(first + k, WEIGHTS, bits=32), 0)
+            largest.set(largest.now.max(w.max(0 - w)))
+        m.rows[region] = I16_HI
+        limit(c, m, region, largest.now.largest())
 
 
-@inlined
-def move_equal(row: I16, u: int, v: I16, dither: int, shift: int, lo: int, hi: int) -> None:
-    """The same for a row whose two values are equal; ``v``: differences."""
-    mask = sub(shl(1, shift), 1)
-    for k in range(len(row)):
-        row[k] = clip(add(row[k], shr(add(mul(u, v[k]), noise(dither, k, mask)), shift)), lo, hi)
+def mark_stale(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    """The weights of a synapse have changed: mark their copies."""
+    start, end = t.weights, t.weights + t.n_weights
+    with c.range(0, p.n_copies) as k:
+        first, rows, width = (p.copies[k * 5 + i].to(64) for i in range(3))
+        with c.when((first < end) & (start < first + rows * width)):
+            m.stale[k] = 1
 
 
-@inlined
-def destinations(t: DecodedInstruction, m: Memories) -> None:
-    """Values of the destination of LEARN, as 16-bit numbers."""
-    flag = i32(128 if t.mode & IS_SIGNED_DST else 0)
-    plus = m.plus[t.dst : t.dst + t.n_dst]
-    minus = m.minus[t.dst : t.dst + t.n_dst]
-    for k in range(t.n_dst):
-        m.v[0, k] = to_signed(plus[k], flag)
-    for k in range(t.n_dst):
-        m.v[1, k] = to_signed(minus[k], flag)
-    for k in range(t.n_dst):
-        m.v[2, k] = m.v[0, k] - m.v[1, k]
+def destinations(c: Code, t: Struct, m: Struct, shift: Value) -> list[Memory]:
+    """Values of the destination of LEARN at +beta and at -beta, and differences, << ``shift``."""
+    flag = flag_of(t.mode, IS_SIGNED_DST).to(16)
+    dst, n = t.dst, t.n_dst
+    found = [m.v + (n + WEIGHTS) * k for k in range(3)]
+    with blocks(c, n, WEIGHTS) as (k, mask):
+        plus, minus = (
+            mask.select(to_signed(x.load(dst + k, WEIGHTS, bits=16), flag), 0) << shift
+            for x in (m.plus, m.minus)
+        )
+        for memory, values in zip(found, (plus, minus, plus - minus), strict=True):
+            memory.store(k, values)
+    return found
 
 
-@inlined
-def learn(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
+class Product(NamedTuple):
+    """A 32-bit number in halves: half as many vectors as in one piece."""
+
+    high: Value
+    low: Value
+
+    @classmethod
+    def of(cls, x: Value, y: Value) -> Product:
+        return cls(x.high(y), x * y)
+
+    def __add__(self, other: Product) -> Product:  # type: ignore[override]
+        low = self.low + other.low
+        high = self.high + other.high
+        return Product(low.below_unsigned(other.low).select(high + 1, high), low)
+
+    def __sub__(self, other: Product) -> Product:
+        high = self.high - other.high
+        borrow = self.low.below_unsigned(other.low)
+        return Product(borrow.select(high - 1, high), self.low - other.low)
+
+
+class Noise(NamedTuple):
+    """Dither of a row in a unit of 2**-16 weights, or ``coarse`` 2**-18."""
+
+    first: Value
+    shift: Value
+    coarse: bool
+
+    def of(self, c: Code, k: Value) -> Product:
+        """Of WEIGHTS columns from ``k`` on."""
+        column = k.to(32) * plasticity.DITHER_COLUMN
+        if not self.coarse:
+            shift = self.shift.to(16)
+            steps = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) << shift
+            steps = steps + (column.to(16) << shift)
+            return Product(c.number(0, 16, WEIGHTS), steps + (self.first << self.shift).to(16))
+        even, odd = (
+            (c.lanes(WEIGHTS // 2) * 2 + i) * plasticity.DITHER_COLUMN + (column + self.first)
+            for i in range(2)
+        )
+        high = ((even >> 16) & 3) | (odd & (3 << 16))
+        return Product(high.halves(), ((even & 0xFFFF) | (odd << 16)).halves())
+
+
+@emitted
+def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     """Position by position of ``post``.
 
-    A zero difference never moves a weight, so rows whose values and whose destinations are equal stay.
+    A zero difference never moves a weight, so rows whose values and whose destinations are equal stay, and of
+    rows whose values are equal the blocks of columns whose destinations are.
     """
-    destinations(t, m)
-    shift, lo, hi, gain = i32(t.shift), i32(p.w_lo), i32(p.w_hi), i32(t.gain)
-    flag = i32(128 if t.mode & IS_SIGNED else 0)
-    u_plus = m.plus[t.src : t.src + t.n_src]
-    u_minus = m.minus[t.src : t.src + t.n_src]
-    base = m.registers[COUNTER] * plasticity.DITHER_UPDATE
-    noise_maps = np.uint32(t.noise_maps)
-    columns, length = t.maps, t.length
-    for q in range(t.positions):
-        v_plus = m.v[0, q * columns : (q + 1) * columns]
-        v_minus = m.v[1, q * columns : (q + 1) * columns]
-        v_difference = m.v[2, q * columns : (q + 1) * columns]
-        differ = i32(0)
-        some = i32(0)
-        for k in range(columns):
-            differ = either(differ, v_difference[k])
-            some = either(some, either(v_plus[k], v_minus[k]))
-        edge = t.edge_start + q
-        for j in range(p.edge_starts[edge], p.edge_starts[edge + 1] if some else 0):
-            first = p.edges[j, 0]
-            for i in range(length):
-                up = i16(mul(gain, to_signed(u_plus[first + i], flag)))
-                um = i16(mul(gain, to_signed(u_minus[first + i], flag)))
-                if up == um and (up == 0 or differ == 0):
-                    continue
-                neuron = np.uint32(first + i)
-                source = neuron // noise_maps
-                lane = neuron - source * noise_maps
+    # products with 16 fraction bits, or 18
+    unit = (16 - t.shift.to(32)).max(0)
+    values = destinations(c, t, m, (unit >> 1).to(16))
+    mode, width, length, shift = t.mode, t.maps, t.length, t.shift
+    flag, gain = flag_of(mode, IS_SIGNED), t.gain.to(32) << (unit >> 1)
+    src, edge, at, noise_maps = t.src, t.edge_start, t.at, t.noise_maps.to(32)
+    base = (m.registers[COUNTER] * plasticity.DITHER_UPDATE).to(32)
+    lo, hi = p.w_lo.to(16), p.w_hi.to(16)
+    largest = Variable(c.number(0, 16, WEIGHTS))
+    moved = Variable(c.number(0))
+
+    def move(w: Memory, k: Value, mask: Value, change: Product, dither: Value) -> None:
+        """Change WEIGHTS weights."""
+        with c.either(shift > 16) as branches:
+            for coarse, branch in zip((True, False), branches, strict=True):
+                with branch:
+                    high = (change + Noise(dither, unit, coarse).of(c, k)).high
+                    new = w.load(k, WEIGHTS).add_saturated(high >> 2 if coarse else high).clip(lo, hi)
+                    w.store(k, new, mask)
+                    # absolute values, or less by 1
+                    largest.set(largest.now.max(new ^ (new >> 15)))
+
+    with c.range(0, t.positions) as q:
+        v = [memory + q * width for memory in values]
+        some, n_differing = Variable(c.number(0, WEIGHTS)), Variable(c.number(0))
+        with blocks(c, width, WEIGHTS) as (k, mask):
+            x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
+            some.set(some.now | (((x | y) != 0) & mask).mask())
+            m.work[n_differing.now] = k
+            n_differing.add((((x != y) & mask).mask() != 0).unsigned(64))
+        equal_too = (n_differing.now != 0).select(c.number(-1, 8), 0)
+        with c.when(some.now != 0), edges(c, p, edge + q) as (neuron, weight):
+            plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
+
+            def may_move(k: Value, plus: Memory = plus, minus: Memory = minus) -> Value:
+                x, y = plus.load(k, SCAN), minus.load(k, SCAN)
+                return (x ^ y) | (x & equal_too)
+
+            n = scan(c, length, may_move, m.events)
+            moved.add(n)
+            n_equal = Variable(c.number(0))
+            with c.range(0, n) as e:
+                i = m.events[e]
+                number = neuron.to(32) + i
+                source = number // noise_maps
                 dither = (
                     base
-                    + lane * plasticity.DITHER_ROW
+                    + (number - source * noise_maps) * plasticity.DITHER_ROW
                     + source * plasticity.DITHER_SOURCE
-                    + q * plasticity.DITHER_DESTINATION
+                    + q.to(32) * plasticity.DITHER_DESTINATION
                 )
-                d = i32(dither & plasticity.DITHER_MASK)
-                at = t.at + (p.edges[j, 1] + i) * columns
-                row = m.w[at : at + columns]
-                if up == um:
-                    move_equal(row, up, v_difference, d, shift, lo, hi)
-                else:
-                    move(row, up, um, v_plus, v_minus, d, shift, lo, hi)
+                up, um = ((gain * to_signed(x[i], flag)).to(16) for x in (plus, minus))
+                # rows whose values are equal are left for later
+                equal = n_equal.now
+                m.events[equal], m.sent[equal], m.dither[equal] = i, up, dither
+                n_equal.add((up == um).unsigned(64))
+                with c.when(up != um), blocks(c, width, WEIGHTS) as (k, mask):
+                    x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
+                    change = Product.of(x, up.splat(WEIGHTS)) - Product.of(y, um.splat(WEIGHTS))
+                    move(m.w + (at + (weight + i) * width), k, mask, change, dither)
+            with c.range(0, n_differing.now) as block:
+                k = m.work[block].to(64)
+                difference, mask = v[2].load(k, WEIGHTS), c.below(width - k, WEIGHTS)
+                with c.range(0, n_equal.now) as e:
+                    change = Product.of(difference, m.sent.load(e).splat(WEIGHTS))
+                    w = m.w + (at + (weight + m.events[e]) * width)
+                    move(w, k, mask, change, m.dither[e])
     m.registers[COUNTER] = (m.registers[COUNTER] + 1) & 0xFFFFFFFF
-    mark_stale(p, t, m)
+    with c.when(moved.now != 0):
+        limit(c, m, t.region, largest.now.largest().to(64) + 1)
+        mark_stale(c, p, t, m)
 
 
-@inlined
-def store(p: DecodedProgram, t: DecodedInstruction, m: Memories) -> None:
+@emitted
+def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     """Rows of the active sources become their values times those of the destination."""
-    destinations(t, m)
-    flag = i32(128 if t.mode & IS_SIGNED else 0)
-    for q in range(t.positions):
-        v = m.v[0, q * t.maps : (q + 1) * t.maps]
-        edge = t.edge_start + q
-        for j in range(p.edge_starts[edge], p.edge_starts[edge + 1]):
-            for i in range(t.length):
-                neuron = t.src + p.edges[j, 0] + i
-                if m.plus[neuron] | m.minus[neuron]:
-                    u = mul(t.gain, to_signed(m.plus[neuron], flag))
-                    at = t.at + (p.edges[j, 1] + i) * t.maps
-                    for k in range(t.maps):
-                        m.w[at + k] = mul(u, v[k])
-    mark_stale(p, t, m)
+    values, *_ = destinations(c, t, m, c.number(0, 16))
+    flag, gain = flag_of(t.mode, IS_SIGNED), t.gain.to(32)
+    src, edge, at, width, length = t.src, t.edge_start, t.at, t.maps, t.length
+    largest = Variable(c.number(0, 32, LANES))
+    with c.range(0, t.positions) as q:
+        v = values + q * width
+        with edges(c, p, edge + q) as (neuron, weight):
+            plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
+
+            def active(k: Value, plus: Memory = plus, minus: Memory = minus) -> Value:
+                return plus.load(k, SCAN) | minus.load(k, SCAN)
+
+            n = scan(c, length, active, m.events)
+            with c.range(0, n) as e:
+                i = m.events[e]
+                u = gain * to_signed(plus[i], flag)
+                w = m.w + (at + (weight + i) * width)
+                with blocks(c, width) as (k, mask):
+                    new = (u * v.load(k, LANES, bits=32)).to(16).to(32)
+                    w.store(k, new, mask)
+                    largest.set(largest.now.max(mask.select(new.max(0 - new), 0)))
+    limit(c, m, t.region, largest.now.largest())
+    mark_stale(c, p, t, m)
 
 
 # -- walks -----------------------------------------------------------------------------------------
-@inlined
-def step(t: DecodedInstruction, m: Memories) -> None:
+@emitted
+def step(c: Code, t: Struct, m: Struct) -> None:
     """One time step of the destination: membranes, spikes, charges and the count of spikes."""
-    a = m.a[t.dst : t.dst + t.n_dst]
-    b = m.b[t.dst : t.dst + t.n_dst]
-    q = m.q[t.dst : t.dst + t.n_dst]
-    s = m.s[t.dst : t.dst + t.n_dst]
-    threshold, leak = i32(t.value), i32(t.shift)
-    low, high = sub(0, threshold), mul(2, threshold)
-    count = i32(0)
-    for j in range(len(a)):
-        u = clip(add(a[j], b[j]), low, high)
-        spike = i32(u >= threshold)
-        u = sub(u, mul(spike, threshold))
-        a[j] = sub(u, shr(u, leak)) if leak else u
-        s[j] = spike
-        q[j] = add(q[j], mul(spike, threshold))
-        count = add(count, spike)
-    m.registers[SPIKES] += count
+    a, b, q, s = (memory + t.dst for memory in (m.a, m.b, m.q, m.s))
+    threshold, leak = t.value.to(32), t.shift.to(32)
+    low, high = 0 - threshold, threshold * 2
+    leaks = leak != 0
+    count = Variable(c.number(0))
+    with blocks(c, t.n_dst) as (k, mask):
+        before = a.load(k, LANES)
+        u = (before + b.load(k, LANES)).clip(low, high)
+        fires = (u >= threshold) & mask
+        charge = fires.select(threshold.splat(LANES), 0)
+        u = u - charge
+        u = u - leaks.select(u >> leak, u.like(0))
+        a.store(k, mask.select(u, before))
+        s.store(k, fires.unsigned(8), mask)
+        q.store(k, q.load(k, LANES) + charge)
+        count.add(fires.mask().ones().unsigned(64))
+    m.registers[SPIKES] = m.registers[SPIKES] + count.now
 
 
-@inlined
-def measure(t: DecodedInstruction, m: Memories) -> None:
-    a = m.a[t.dst : t.dst + t.n_dst]
-    q = m.q[t.dst : t.dst + t.n_dst]
-    plus = m.plus[t.dst : t.dst + t.n_dst]
-    minus = m.minus[t.dst : t.dst + t.n_dst]
-    shift, tolerance = i32(t.shift), i32(t.gain)
-    if t.mode & WATCH:
-        moved = 0
-        for j in range(len(a)):
-            moved |= abs(rate_of(q[j], a[j], shift) - i32(plus[j])) > tolerance
-        m.registers[MOVED] |= moved
-    if t.mode & TO_PLUS:
-        for j in range(len(a)):
-            plus[j] = rate_of(q[j], a[j], shift)
-    if t.mode & TO_MINUS:
-        for j in range(len(a)):
-            minus[j] = rate_of(q[j], a[j], shift)
+def put(c: Code, mode: Value, m: Struct, at: Value, n: Value, value: Callable[[Value], Value]) -> None:
+    """Write values; ``value``: LANES of them from one on."""
+    for bit, memory in ((TO_PLUS, m.plus), (TO_MINUS, m.minus)):
+        with c.when((mode & bit) != 0), blocks(c, n) as (k, mask):
+            memory.store(at + k, value(k), mask)
 
 
-@inlined
-def put(t: DecodedInstruction, m: Memories, at: int, n: int) -> None:
-    """Write the values at work, ``sent``."""
-    if t.mode & TO_PLUS:
-        for j in range(n):
-            m.plus[at + j] = both(m.sent[j], 255)
-    if t.mode & TO_MINUS:
-        for j in range(n):
-            m.minus[at + j] = both(m.sent[j], 255)
+@emitted
+def measure(c: Code, t: Struct, m: Struct) -> None:
+    a, q, plus = (memory + t.dst for memory in (m.a, m.q, m.plus))
+    n, mode, shift, tolerance = t.n_dst, t.mode, t.shift.to(32), t.gain.to(32)
+
+    def rates(k: Value) -> Value:
+        return rate_of(q.load(k, LANES), a.load(k, LANES), shift)
+
+    with c.when((mode & WATCH) != 0):
+        with blocks(c, n) as (k, mask):
+            change = rates(k) - plus.load(k, LANES, bits=32)
+            moved = (change.max(0 - change) > tolerance) & mask
+            m.registers[MOVED] = m.registers[MOVED] | moved.mask().unsigned(64)
+    put(c, mode, m, t.dst, n, rates)
 
 
-@inlined
-def relay(t: DecodedInstruction, m: Memories) -> None:
-    shift = i32(t.shift + (m.registers[SCALE] if t.mode & SCALED else 0))
-    b = m.b[t.dst : t.dst + t.n_dst]
-    for j in range(len(b)):
-        m.sent[j] = clip(shr(b[j], shift), SIGNED_LO, SIGNED_HI)
-    if t.mode & GATED:
-        a = m.a[t.dst : t.dst + t.n_dst]
-        q = m.q[t.dst : t.dst + t.n_dst]
-        for j in range(len(b)):
-            rate = rate_of(q[j], a[j], t.gain)
-            m.sent[j] = m.sent[j] if 0 < rate < VALUE_HI else 0
-    put(t, m, t.src, t.n_dst)
+@emitted
+def relay(c: Code, t: Struct, m: Struct) -> None:
+    mode = t.mode
+    shift = (t.shift + ((mode & SCALED) != 0).select(m.registers[SCALE], 0)).to(32)
+    rate_shift = t.gain.to(32)
+    a, b, q = (memory + t.dst for memory in (m.a, m.b, m.q))
+    gated = (mode & GATED) != 0
+
+    def values(k: Value) -> Value:
+        value = (b.load(k, LANES) >> shift).clip(SIGNED.lo, SIGNED.hi)
+        rate = rate_of(q.load(k, LANES), a.load(k, LANES), rate_shift)
+        opened: Value = ((rate > 0) & (rate < VALUE_HI)) | (gated == 0)
+        return opened.select(value, 0)
+
+    put(c, mode, m, t.src, t.n_dst, values)
 
 
-@inlined
-def softmax_rows(t: DecodedInstruction, m: Memories) -> None:
+@emitted
+def softmax_rows(c: Code, t: Struct, m: Struct, table: Memory) -> None:
     """Row by row; the exponent is that of the last one."""
-    for first in range(0, t.n_dst, t.number):
-        n = min(t.number, t.n_dst - first)
-        a = m.a[t.dst + first : t.dst + first + n]
-        b = m.b[t.dst + first : t.dst + first + n]
-        top = EXPONENT_LO
-        for j in range(n):
-            m.sent[j] = clip(b[j] >> t.shift, EXPONENT_LO, EXPONENT_HI)
-            if a[j] >= 0:
-                top = max(top, m.sent[j] >> softmax.FRACTION)
-        total = 0
-        for j in range(n):
-            down = top - (m.sent[j] >> softmax.FRACTION)
-            mantissa = EXPONENTIALS[m.sent[j] & ((1 << softmax.FRACTION) - 1)]
-            m.sent[j] = mantissa >> down if a[j] >= 0 and down < VALUE_WIDTH else 0
-            total += m.sent[j]
-        c = softmax.C_MIN
-        while total >> (c + 1):
-            c += 1
-        if t.mode & (IS_ABSOLUTE | IS_FINE):
-            c = softmax.FINE if t.mode & IS_FINE else softmax.ABSOLUTE
-        r = min(((1 << (c + softmax.RECIPROCAL + 1)) // max(total, 1) + 1) >> 1, softmax.R_MAX)
-        for j in range(n):
-            m.sent[j] = min((m.sent[j] * r + (1 << (softmax.RECIPROCAL - 1))) >> softmax.RECIPROCAL, VALUE_HI)
-        m.registers[SCALE] = c - softmax.C_MIN
-        put(t, m, t.src + first, n)
+    mode, shift, size = t.mode, t.shift.to(32), t.number
+    src, dst, n_dst = t.src, t.dst, t.n_dst
+    fixed = (mode & (IS_ABSOLUTE | IS_FINE)) != 0
+    absolute = ((mode & IS_FINE) != 0).select(c.number(softmax.FINE), softmax.ABSOLUTE)
+    with c.range(0, n_dst, size) as first:
+        n = size.min(n_dst - first)
+        a, b = (memory + (dst + first) for memory in (m.a, m.b))
+        highest = Variable(c.number(EXPONENT_LO, 32, LANES))
+        with blocks(c, n) as (k, mask):
+            exponent = (b.load(k, LANES) >> shift).clip(EXPONENT_LO, EXPONENT_HI)
+            m.work.store(k, exponent)
+            active = (a.load(k, LANES) >= 0) & mask
+            highest.set(highest.now.max(active.select(exponent >> softmax.FRACTION, EXPONENT_LO)))
+        top = highest.now.largest()
+        total = Variable(c.number(0))
+        with c.range(0, n) as j:
+            exponent = m.work[j]
+            down = top - (exponent >> softmax.FRACTION)
+            mantissa = table[exponent & ((1 << softmax.FRACTION) - 1)]
+            present = (a[j] >= 0) & (down < VALUE_WIDTH)
+            code = present.select(mantissa >> present.select(down, 0), 0)
+            m.work[j] = code
+            total.add(code.to(64))
+        sum_ = total.now.max(1)
+        floating = (63 - sum_.leading_zeros()).max(softmax.C_MIN)
+        scale = fixed.select(absolute, floating)
+        reciprocal = (((1 << (scale + (softmax.RECIPROCAL + 1))) // sum_ + 1) >> 1).min(softmax.R_MAX).to(32)
+        m.registers[SCALE] = scale - softmax.C_MIN
+
+        def codes(k: Value, reciprocal: Value = reciprocal) -> Value:
+            scaled: Value = m.work.load(k, LANES) * reciprocal + (1 << (softmax.RECIPROCAL - 1))
+            return (scaled >> softmax.RECIPROCAL).min(VALUE_HI)
+
+        put(c, mode, m, src + first, n, codes)
 
 
-@inlined
-def nudge(t: DecodedInstruction, m: Memories) -> None:
-    static = t.mode & STATIC_NUDGE
-    total = (m.b if static else m.a)[t.dst : t.dst + t.n_dst]
-    for j in range(t.n_dst):
-        spike = 0 if static else m.s[t.dst + j]
-        pull = sub(shr(mul(t.value, m.plus[t.src + j]), VALUE_F), mul(t.value, spike))
-        total[j] = add(total[j], pull)
+@emitted
+def nudge(c: Code, t: Struct, m: Struct) -> None:
+    static = (t.mode & STATIC_NUDGE) != 0
+    strength, plus, s = t.value.to(32), m.plus + t.src, m.s + t.dst
+    out = m.b.choose(static, m.a) + t.dst
+    with blocks(c, t.n_dst) as (k, mask):
+        pull = (plus.load(k, LANES, bits=32) * strength) >> VALUE_F
+        push = s.load(k, LANES, bits=32) * static.select(c.number(0, 32), strength)
+        out.store(k, out.load(k, LANES) + (pull - push), mask)
 
 
-@inlined
-def reset(t: DecodedInstruction, m: Memories) -> None:
-    last = t.dst + t.n_dst
-    if t.mode & STATIC:
-        m.b[t.dst : last] = t.value
-    else:
-        m.a[t.dst : last] = t.value
-        m.s[t.dst : last] = 0
+@emitted
+def reset(c: Code, t: Struct, m: Struct) -> None:
+    n, dst, value = t.n_dst, t.dst, t.value.to(32)
+    static = (t.mode & STATIC) != 0
+    out = m.b.choose(static, m.a) + dst
+    with blocks(c, n) as (k, mask):
+        out.store(k, value.splat(LANES), mask)
+    with c.when(static == 0), blocks(c, n) as (k, mask):
+        m.s.store(dst + k, c.number(0, 8, LANES), mask)
 
 
-@inlined
-def mark(t: DecodedInstruction, m: Memories) -> None:
-    for j in range(t.dst, t.dst + t.n_dst):
-        m.q[j] = sub(0, m.a[j])
+@emitted
+def mark(c: Code, t: Struct, m: Struct) -> None:
+    a, q = (memory + t.dst for memory in (m.a, m.q))
+    with blocks(c, t.n_dst) as (k, mask):
+        q.store(k, 0 - a.load(k, LANES), mask)
 
 
-@inlined
-def save(t: DecodedInstruction, m: Memories) -> None:
-    last = t.dst + t.n_dst
-    if t.op == SAVE:
-        copy_to(m.a[t.dst : last], m.a_saved[t.dst : last])
-        copy_to(m.s[t.dst : last], m.s_saved[t.dst : last])
-    else:
-        copy_to(m.a_saved[t.dst : last], m.a[t.dst : last])
-        copy_to(m.s_saved[t.dst : last], m.s[t.dst : last])
+@emitted
+def save(c: Code, t: Struct, m: Struct) -> None:
+    for of, saved in ((m.a + t.dst, m.a_saved + t.dst), (m.s + t.dst, m.s_saved + t.dst)):
+        copy(c, t.n_dst, of, saved)
 
 
-# -- programs --------------------------------------------------------------------------------------
-@inlined
-def next_iteration(t: DecodedInstruction, m: Memories, loop: Raw) -> bool:
-    """Go back to the first instruction of a loop, or leave it; returns whether it is left."""
-    settled = t.mode & EARLY_EXIT and not m.registers[MOVED] and loop[1] <= t.number
-    if t.mode & EARLY_EXIT:
-        m.registers[MOVED] = 0
-    loop[1] -= 1
-    if loop[1] and not settled:
-        m.registers[PC] = loop[0]
-        return False
-    m.registers[SKIPPED] += loop[1]
-    return True
+@emitted
+def restore(c: Code, t: Struct, m: Struct) -> None:
+    for of, saved in ((m.a + t.dst, m.a_saved + t.dst), (m.s + t.dst, m.s_saved + t.dst)):
+        copy(c, t.n_dst, saved, of)
 
 
-@compiled
-def run(p: DecodedProgram, m: Memories) -> None:
-    """Run from instruction PC, outside of loops, to the next HALT of any mode."""
-    depth = 0
-    m.loops[0] = 0
-    while True:
-        t = p.instructions[m.registers[PC]]
-        m.registers[PC] += 1
-        op = t.op
-        if op == HALT:
-            return
-        if op == REPEAT:
-            depth += 1
-            m.loops[depth, 0] = m.registers[PC]
-            m.loops[depth, 1] = t.number
-        elif op == NEXT:
-            depth -= next_iteration(t, m, m.loops[depth])
-        elif op == GATHER:
-            gather(p, t, m)
-        elif op == STEP:
-            step(t, m)
-        elif op == NUDGE:
-            nudge(t, m)
-        elif op == RESET:
-            reset(t, m)
-        elif op == MARK:
-            if t.number == 0 or t.number == m.loops[depth, 1]:
-                mark(t, m)
-        elif op == MEASURE:
-            measure(t, m)
-        elif op == SAVE or op == RESTORE:
-            save(t, m)
-        elif op == DRIVE:
-            drive(p, t, m)
-        elif op == LEARN:
-            if t.mode & STORE:
-                store(p, t, m)
-            else:
-                learn(p, t, m)
-        elif op == ARGMAX:
-            m.registers[PREDICTION] = np.argmax(m.plus[t.src : t.src + t.n_src])
-        elif op == RELAY:
-            relay(t, m)
-        elif op == SOFTMAX:
-            softmax_rows(t, m)
+@emitted
+def argmax(c: Code, t: Struct, m: Struct) -> None:
+    """The first of the largest values."""
+    values = m.plus + t.src
+    best, at = Variable(c.number(-1, 32)), Variable(c.number(0))
+    with c.range(0, t.n_src) as k:
+        value = values[k]
+        larger = value > best.now
+        at.set(larger.select(k, at.now))
+        best.set(larger.select(value, best.now))
+    m.registers[PREDICTION] = at.now
 
 
+# -- samples ---------------------------------------------------------------------------------------
 class Places(NamedTuple):
     """First elements of what changes from sample to sample, and sizes."""
 
@@ -633,111 +732,225 @@ class Places(NamedTuple):
     window: int
 
 
-class Settled(NamedTuple):
-    """Results of a batch.
-
-    rates (batch, 3, neurons): 8-bit rates of the free, +beta and -beta phases, neurons as in Network.neurons.
-    spikes (batch,): spikes of all phases.  steps (batch,): time steps of the free phase.
-    """
+class Results(NamedTuple):
+    """Results of samples; ``rates`` (batch, 3, neurons) as in Kernel.settle, or none, the others (batch,)."""
 
     rates: I32
+    predictions: Raw
     spikes: Raw
     steps: Raw
 
 
-@inlined
-def put_both(m: Memories, at: int, value: int) -> None:
-    m.plus[at] = value
-    m.minus[at] = value
+def new_results(n: int, neurons: int) -> Results:
+    """Zeroed results of ``n`` samples; without ``neurons`` no rates."""
+    counts = (np.zeros(n, np.int64) for _ in range(3))
+    return Results(np.zeros((n if neurons else 0, 3, neurons), np.int32), *counts)
 
 
-@compiled
-def begin(m: Memories, at: Places, x: U8, tokens: TokenRows, j: int) -> None:
-    """Inputs and patterns of sample ``j``."""
-    for values in (m.plus, m.minus):
-        inputs = values[at.inputs : at.inputs + at.n_inputs]
-        if len(at.fold):
-            for i in range(len(inputs)):
-                inputs[i] = x[j, at.fold[i]]
-        else:
-            copy_to(x[j], inputs)
-    m.registers[PC] = m.registers[MOVED] = m.registers[SPIKES] = m.registers[SKIPPED] = 0
-    if not len(tokens.off):
-        return
-    first = tokens.off[j]
-    n = tokens.off[j + 1] - first
-    size, width = m.patterns.shape
-    for k in range(n):
-        row = tokens.rows[first + k]
-        if len(m.table):
-            copy_to(m.table[row], m.patterns[k])
-        else:
-            copy_to(tokens.table[row], m.patterns[k])
-        copy_to(m.patterns[k], m.w[at.tokens + k * width : at.tokens + (k + 1) * width])
+@emitted
+def put_values(c: Code, n: Value, x: Memory, at: Value, m: Struct, to: Value) -> None:
+    """Copy values that no phase changes."""
+    whole = n & -SCAN
+    for memory in (m.plus, m.minus):
+        with c.range(0, whole, SCAN) as k:
+            memory.store(to + k, x.load(at + k, SCAN))
+        with c.range(whole, n) as k:  # samples have no room after their ends
+            memory[to + k] = x[at + k]
+
+
+@emitted
+def put_folded(c: Code, n: Value, fold: Memory, x: Memory, at: Value, m: Struct, to: Value) -> None:
+    """The same, each from its index in ``fold``."""
+    with c.range(0, n) as k:
+        value = x[at + fold[k]]
+        for memory in (m.plus, m.minus):
+            memory[to + k] = value
+
+
+@emitted
+def put_patterns(
+    c: Code,
+    p: Struct,
+    m: Struct,
+    n: Value,
+    width: Value,
+    learned: Value,
+    other: Memory,
+    rows: Memory,
+    to: Value,
+) -> None:
+    """Copy rows of the table, if it is ``learned``, or of another one to patterns and to weights."""
+    table = m.table.choose(learned != 0, other)
+    largest = Variable(c.number(0, 32, LANES))
+    with c.range(0, n) as i:
+        row = table + rows[i].to(64) * width
+        kept, w = m.patterns + i * width, m.w + (to + i * width)
+        with c.range(0, width) as k:
+            kept[k] = row[k]
+            w[k] = row[k]
+            largest.set(largest.now.max(row[k].max(0 - row[k])))
+    limit(c, m, p.loaded_region, largest.now.largest())
     m.registers[PRESENT] = n
-    for k in range(size):
-        put_both(m, at.present + k, VALUE_HI if k < n else 0)
+
+
+@emitted
+def put_label(c: Code, m: Struct, label: Value, n: Value, to: Value) -> None:
+    """Targets of a class."""
+    with c.range(0, n) as k:
+        for memory in (m.plus, m.minus):
+            memory[to + k] = (k == label).select(c.number(VALUE_HI), 0)
+
+
+@emitted
+def put_present(c: Code, m: Struct, n: Value, size: Value, to: Value) -> None:
+    """Say which patterns there are."""
+    with c.range(0, size) as k:
+        for memory in (m.plus, m.minus):
+            memory[to + k] = (k < n).select(c.number(VALUE_HI), 0)
+
+
+@emitted
+def learn_table(c: Code, p: Struct, m: Struct, n: Value, width: Value, rows: Memory, to: Value) -> None:
+    """Add the changes of patterns to their rows of the table, one by one."""
+    lo, hi = p.w_lo.to(32), p.w_hi.to(32)
+    with c.range(0, n) as i:
+        row = m.table + rows[i].to(64) * width
+        kept, w = m.patterns + i * width, m.w + (to + i * width)
+        with c.range(0, width) as k:
+            row[k] = (row[k] + (w[k] - kept[k])).clip(lo, hi)
+
+
+@emitted
+def rates_of(c: Code, n: Value, values: Memory, at: Value, flag: Value, out: Memory, to: Value) -> None:
+    """Copy values to rates, signed if ``flag`` is 128."""
+    with c.range(0, n) as k:
+        out[to + k] = to_signed(values[at + k], flag.to(32))
 
 
 @compiled
-def end(p: DecodedProgram, m: Memories, at: Places, tokens: TokenRows, j: int) -> None:
-    """Add the changes of the patterns of sample ``j`` to the table, token by token."""
-    first = tokens.off[j]
-    width = m.patterns.shape[1]
-    for t in range(tokens.off[j + 1] - first):
-        row = m.table[tokens.rows[first + t]]
-        learned = m.w[at.tokens + t * width : at.tokens + (t + 1) * width]
-        for k in range(width):
-            row[k] = clip(add(row[k], sub(learned[k], m.patterns[t, k])), p.w_lo, p.w_hi)
-
-
-@compiled
-def train_samples(
-    p: DecodedProgram, m: Memories, at: Places, x: U8, tokens: TokenRows, labels: Raw, order: Raw
-) -> tuple[int, int, int]:
-    """Samples one by one; returns hits, spikes and free steps."""
-    hits = 0
-    spikes = 0
-    steps = 0
-    for j in order:
-        begin(m, at, x, tokens, j)
-        for k in range(at.n_outputs):
-            put_both(m, at.target + k, VALUE_HI if k == labels[j] else 0)
-        while m.registers[PC] < len(p.instructions):
-            run(p, m)
-        hits += m.registers[PREDICTION] == labels[j]
-        spikes += m.registers[SPIKES]
-        steps += at.free - at.window * m.registers[SKIPPED]
-        if len(m.table):
-            end(p, m, at, tokens, j)
-    return hits, spikes, steps
-
-
-@compiled
-def settle_samples(
+def execute(
     p: DecodedProgram,
     m: Memories,
     at: Places,
     x: U8,
     tokens: TokenRows,
     y: U8,
-    found: Settled,
+    labels: Raw,
+    order: Raw,
+    found: Results,
     first: int,
     last: int,
-) -> None:
-    """Samples ``first`` to ``last``; without targets ``y`` the free phase only."""
+    halts: int,
+    start: int,
+) -> int:
+    """Samples ``first`` to ``last`` of an order, each to its HALT of this number; returns where they ended.
+
+    After the first HALT, targets are set: ``y``, or without any those of ``labels``.  ``start``: first
+    instruction; if it is not 0, the run goes on with the sample that there is.
+    """
     n = at.n_neurons
-    for j in range(first, last):
-        begin(m, at, x, tokens, j)
-        run(p, m)
-        copy_to(m.plus[:n], found.rates[j, 0])
-        if len(y):
-            for k in range(at.n_outputs):
-                put_both(m, at.target + k, y[j, k])
-            run(p, m)
-            copy_to(m.plus[:n], found.rates[j, 1])
-            copy_to(m.minus[:n], found.rates[j, 2])
-            for k in range(n if at.errors >= 0 else 0):
-                found.rates[j, 2, k] = to_signed(m.minus[at.errors + k], 128)
-        found.spikes[j] = m.registers[SPIKES]
-        found.steps[j] = at.free - at.window * m.registers[SKIPPED]
+    pc = start
+    if start == 0:
+        measure_regions(p, m)
+    for k in range(first, last):
+        j = order[k]
+        pc = start
+        if start == 0:
+            m.registers[MOVED] = m.registers[SPIKES] = m.registers[SKIPPED] = 0
+            if len(at.fold):
+                put_folded(at.n_inputs, at.fold, x, j * x.shape[1], m, at.inputs)
+            else:
+                put_values(at.n_inputs, x, j * at.n_inputs, m, at.inputs)
+            if len(tokens.off):
+                rows = tokens.rows[tokens.off[j] :]
+                present = tokens.off[j + 1] - tokens.off[j]
+                size, width = m.patterns.shape
+                put_patterns(p, m, present, width, len(m.table), tokens.table, rows, at.tokens)
+                put_present(m, present, size, at.present)
+        depth = 0
+        done = 0
+        while True:
+            t = p.instructions[pc]
+            pc += 1
+            op = t.op
+            if op == HALT:
+                done += 1
+                if len(found.rates):
+                    if done == 1:
+                        rates_of(n, m.plus, 0, 0, found.rates, j * 3 * n)
+                    elif done == 2:
+                        rates_of(n, m.plus, 0, 0, found.rates, (j * 3 + 1) * n)
+                        if at.errors >= 0:
+                            rates_of(n, m.minus, at.errors, 128, found.rates, (j * 3 + 2) * n)
+                        else:
+                            rates_of(n, m.minus, 0, 0, found.rates, (j * 3 + 2) * n)
+                if done == halts:
+                    break
+                if done == 1 and len(y):
+                    put_values(at.n_outputs, y, j * at.n_outputs, m, at.target)
+                elif done == 1:
+                    put_label(m, labels[j], at.n_outputs, at.target)
+            elif op == REPEAT:
+                depth += 1
+                m.loops[depth, 0] = pc
+                m.loops[depth, 1] = t.number
+            elif op == NEXT:
+                left = m.loops[depth, 1]
+                settled = t.mode & EARLY_EXIT and not m.registers[MOVED] and left <= t.number
+                if t.mode & EARLY_EXIT:
+                    m.registers[MOVED] = 0
+                m.loops[depth, 1] = left - 1
+                if left > 1 and not settled:
+                    pc = m.loops[depth, 0]
+                else:
+                    m.registers[SKIPPED] += left - 1
+                    depth -= 1
+            elif op == GATHER:
+                if t.by_rows:
+                    gather_rows(p, t, m)
+                else:
+                    gather(p, t, m)
+            elif op == STEP:
+                step(t, m)
+            elif op == NUDGE:
+                nudge(t, m)
+            elif op == RESET:
+                reset(t, m)
+            elif op == MARK:
+                if t.number == 0 or t.number == m.loops[depth, 1]:
+                    mark(t, m)
+            elif op == MEASURE:
+                measure(t, m)
+            elif op == SAVE:
+                save(t, m)
+            elif op == RESTORE:
+                restore(t, m)
+            elif op == DRIVE:
+                if t.by_rows:
+                    drive_rows(t, m)
+                else:
+                    drive(p, t, m)
+            elif op == LEARN:
+                if t.mode & STORE:
+                    store(p, t, m)
+                else:
+                    learn(p, t, m)
+            elif op == ARGMAX:
+                argmax(t, m)
+            elif op == RELAY:
+                relay(t, m)
+            elif op == SOFTMAX:
+                softmax_rows(t, m, EXPONENTIALS)
+        if len(m.table) and done == TRAINED:
+            learn_table(
+                p,
+                m,
+                tokens.off[j + 1] - tokens.off[j],
+                m.patterns.shape[1],
+                tokens.rows[tokens.off[j] :],
+                at.tokens,
+            )
+        found.predictions[k] = m.registers[PREDICTION]
+        found.spikes[k] = m.registers[SPIKES]
+        found.steps[k] = at.free - at.window * m.registers[SKIPPED]
+    return pc

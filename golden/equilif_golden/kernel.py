@@ -24,16 +24,16 @@ from equilif_golden.engine.placement import error_of
 from equilif_golden.executor import (
     COUNTER,
     I16,
-    PC,
+    INFERRED,
+    SETTLED,
+    TRAINED,
     U8,
     Memories,
     Places,
-    Settled,
-    begin,
+    Results,
+    execute,
     new_memories,
-    run,
-    settle_samples,
-    train_samples,
+    new_results,
 )
 from equilif_golden.fixed import Raw, check_int, integers, short_repr
 from equilif_golden.learning import NO_RATE
@@ -41,6 +41,7 @@ from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.populations import Constant
 from equilif_golden.samples import Epoch as Epoch
+from equilif_golden.vectors import new_array
 
 Reals = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
@@ -59,6 +60,18 @@ class Held(NamedTuple):
     w: I16  #: weights in the order of equilif_golden.engine.placement
     table: I16  #: embedding table, (rows, width); (0, width) without one
     counter: int
+
+
+class Settled(NamedTuple):
+    """Results of a batch.
+
+    rates (batch, 3, neurons): 8-bit rates of the free, +beta and -beta phases, neurons as in Network.neurons.
+    spikes (batch,): spikes of all phases.  steps (batch,): time steps of the free phase.
+    """
+
+    rates: I32
+    spikes: Raw
+    steps: Raw
 
 
 class Kernel(samples.Predictor):
@@ -91,6 +104,7 @@ class Kernel(samples.Predictor):
         self._compiled = Compiled(network, Unlimited(network.numerics))
         self._places = places_of(self._compiled)
         self._constants = self._compiled.constants()
+        self._no_targets = np.zeros((0, network.n_outputs), np.uint8)
         self._lock = Lock()
         self._held = Held(*self._packed(network.initial_weights() if weights is None else weights), 0)
         self.counter = counter
@@ -121,7 +135,7 @@ class Kernel(samples.Predictor):
     def _packed(self, weights: Weights) -> tuple[I16, I16]:
         """Weights with room for those that instructions store, and the embedding table."""
         checked = self.network.check_weights(weights)
-        w = np.zeros(self._compiled.all_tiles, np.int16)
+        w = new_array(self._compiled.all_tiles, np.int16)
         w[: self._compiled.n_tiles] = self._compiled.weight_words(checked).ravel()
         layer = self.network.dynamic_attention
         empty = np.zeros((0, layer.relay.width if layer else 0), np.int16)
@@ -134,7 +148,10 @@ class Kernel(samples.Predictor):
         patterns = layer.attention.size if layer else 0
         # attention stores patterns, keys and values as weights; compiled code takes no read-only arrays
         stores = trains or self.network.attends
-        w = held.w.copy() if stores or not held.w.flags.writeable else held.w
+        w = held.w
+        if stores or not w.flags.writeable:
+            w = new_array(self._compiled.all_tiles, np.int16)
+            w[:] = held.w
         table = held.table.copy() if trains or not held.table.flags.writeable else held.table
         m = new_memories(p, placed.state_groups, placed.n_groups, w, table, patterns)
         first, constants = self._constants
@@ -208,12 +225,15 @@ class Kernel(samples.Predictor):
         at = samples.check_order(order, len(values), known).copy()
         if not self.learns:
             raise ValueError(NO_RATE)
+        found = new_results(len(at), 0)
         with self._lock:
             # other threads use the old weights until all samples are trained
             m = self._memories(self._program, self._held, trains=True)
-            hits, spikes, steps = train_samples(self._program, m, self._places, values, rows, known, at)
+            part = values, rows, self._no_targets, known, at, found, 0, len(at), TRAINED, 0
+            execute(self._program, m, self._places, *part)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
-        return Epoch(len(at), int(hits), int(spikes), int(steps))
+        hits = int((found.predictions == known[at]).sum())
+        return Epoch(len(at), hits, int(found.spikes.sum()), int(found.steps.sum()))
 
     def rates(
         self, x: npt.ArrayLike | None, y: npt.ArrayLike | None = None, *, tokens: TokenRows | None = None
@@ -229,21 +249,29 @@ class Kernel(samples.Predictor):
 
         Without 8-bit targets ``y`` (batch, n_outputs) only the free phase runs; the other rates are zero.
         """
-        values, rows = self._inputs(x, tokens)
-        n = len(values)
-        targets = np.zeros((0, self.network.n_outputs), np.uint8)
+        targets = self._no_targets
         if y is not None:
+            n = len(samples.check_inputs(self.network, x, tokens)[0])
             targets = samples.check_targets(self.network, y, n).astype(np.uint8, order="C")
+        halts = INFERRED if y is None else SETTLED
+        found = self._run(x, tokens, targets, halts, self._places.n_neurons)
+        return Settled(found.rates, found.spikes, found.steps)
+
+    def _run(
+        self, x: npt.ArrayLike | None, tokens: TokenRows | None, targets: U8, halts: int, neurons: int
+    ) -> Results:
+        """Each sample to the HALT of this number; ``neurons``: those whose rates are wanted, all or 0."""
+        values, rows = self._inputs(x, tokens)
         held = self._held
         p = self._program
-        rates = np.zeros((n, 3, self._places.n_neurons), np.int32)
-        found = Settled(rates, np.zeros(n, np.int64), np.zeros(n, np.int64))
+        found = new_results(len(values), neurons)
+        order = np.arange(len(values))
 
         def part(first: int, last: int) -> None:
             m = self._memories(p, held, trains=False)
-            settle_samples(p, m, self._places, values, rows, targets, found, first, last)
+            execute(p, m, self._places, values, rows, targets, order, order, found, first, last, halts, 0)
 
-        run_in_parts(part, n, self._threads)
+        run_in_parts(part, len(values), self._threads)
         return found
 
     def averages(self, x: npt.ArrayLike, times: npt.ArrayLike) -> tuple[Reals, I32]:
@@ -268,10 +296,15 @@ class Kernel(samples.Predictor):
         n = self._places.n_neurons
         out = np.zeros((len(at), len(values), n))
         drives = np.zeros((len(values), n), np.int32)
+        found = new_results(len(values), 0)
+        order = np.arange(len(values))
+
+        def run(j: int, start: int) -> int:
+            part = values, rows, self._no_targets, order, order, found, j, j + 1, INFERRED, start
+            return int(execute(p, m, self._places, *part))
+
         for j in range(len(values)):
-            begin(m, self._places, values, rows, j)
-            run(p, m)
-            step = int(m.registers[PC])
+            step = run(j, 0)
             drives[j] = m.b[:n]
             spikes = np.zeros(n, np.int64)
             done = 0
@@ -279,16 +312,14 @@ class Kernel(samples.Predictor):
                 while done < time:
                     p.instructions["number"][repeat] = min(time - done, CHARGED)
                     done += p.instructions["number"][repeat]
-                    m.registers[PC] = step
-                    run(p, m)
+                    run(j, step)
                     spikes += (m.q[:n] + m.a_saved[:n]) // self._compiled.raw.threshold
                 out[k, j] = spikes / time
         return out, drives
 
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
         """Class of each sample, (batch,): the first output neuron with the largest free-phase rate."""
-        predictions: Raw = self.output_rates(x, tokens=tokens).argmax(axis=1)
-        return predictions
+        return self._run(x, tokens, self._no_targets, INFERRED, 0).predictions
 
     def output_rates(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
         """8-bit rates of the output neurons in the free phase, (batch, n_outputs)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from equilif.bench import cycles, engines, throughput
+from equilif.bench.compiled_backpropagation import CompiledBackpropagation
 from equilif.data.sets import images
 from equilif.hardware import boards
 from equilif.hardware.verify import VerificationPlan, compare
@@ -60,7 +62,7 @@ def scripted(digits, accuracies, limit=60.0):
         learners.append(Scripted(accuracies))
         return learners[-1]
 
-    return throughput.pace(make, digits, limit), learners
+    return throughput.paces({"scripted": make}, digits, limit)["scripted"], learners
 
 
 def test_time_to_target_ends_with_its_epoch(digits):
@@ -83,6 +85,21 @@ def test_no_time_when_target_is_not_reached(digits):
     assert found.to_target is None and all(len(learner.parts) <= 3 for learner in learners)
 
 
+def test_learners_train_in_turn(digits, monkeypatch):
+    monkeypatch.setattr(throughput, "SEEDS", (0,))
+    trained = []
+
+    class Named(Scripted):
+        def train(self, order, x=None):
+            super().train(order, x)
+            trained.append(self)
+
+    makes = {"a": lambda *_: Named([0.98]), "b": lambda *_: Named([0.5])}
+    throughput.paces(makes, digits, 12 * SLOW)
+    first, second = trained[:2]
+    assert trained[: 2 * throughput.PARTS] == throughput.PARTS * [first, second]
+
+
 @pytest.mark.regress
 def test_golden_learner_equals_kernel(digits):
     preset = PRESETS["digits"]
@@ -98,16 +115,46 @@ def test_golden_learner_equals_kernel(digits):
     assert all(np.array_equal(w, learner.kernel.weights[name]) for name, w in kernel.weights.items())
 
 
-def test_backpropagation_learns_the_digits(digits):
+@pytest.mark.parametrize("batch", [1, 32])
+def test_backpropagation_learns_the_digits(batch, digits):
     pytest.importorskip("torch", exc_type=ImportError)
     from equilif.bench.backpropagation import Backpropagation
 
-    learner = Backpropagation(digits, 0)
-    for epoch in range(2):
+    learner = Backpropagation(digits, 0, batch=batch)
+    for epoch in range(2 if batch == 1 else 8):
         learner.train(order(0, epoch, 1437))
     assert learner.accuracy() > 0.9
     sizes = [tuple(p.shape) for p in learner.model.parameters()]
     assert sizes == [(64, 64), (64,), (10, 64), (10,)]
+
+
+@pytest.mark.regress
+def test_compiled_backpropagation_equals_pytorch(digits):
+    """From the same weights, but for the rounding of another order of sums."""
+    torch = pytest.importorskip("torch", exc_type=ImportError)
+    from equilif.bench.backpropagation import Backpropagation
+
+    theirs, ours = Backpropagation(digits, 0), CompiledBackpropagation(digits, 0)
+    w1, b1, w2, b2 = (p.detach().numpy().copy() for p in theirs.model.parameters())
+    ours.weights = w1.T.copy(), b1, w2, b2
+    for learner in (theirs, ours):
+        learner.train(order(0, 0, 1437)[:200])
+    with torch.no_grad():
+        w1, b1, w2, b2 = (p.numpy() for p in theirs.model.parameters())
+    for got, expected in zip(ours.weights, (w1.T, b1, w2, b2), strict=True):
+        assert np.allclose(got, expected, atol=1e-4)
+    assert ours.accuracy() > 0.7
+
+
+def test_accuracy_after_equal_time(digits):
+    learners = []
+
+    def make(data, seed):
+        learners.append(Scripted([0.5 + seed / 10]))
+        return learners[-1]
+
+    assert throughput.accuracy_after(make, digits, 2000) == pytest.approx(0.6)
+    assert all([len(part) for part in learner.parts] == [1437, 563] for learner in learners)
 
 
 # -- the engine ------------------------------------------------------------------------------------
@@ -176,9 +223,13 @@ def test_bench_output_and_files(tmp_path, monkeypatch):
     found = json.loads((tmp_path / "bench.json").read_text())
     assert set(found["learning"]["data"]) == {"digits"} and "engine" not in found
     paces = found["learning"]["data"]["digits"]
-    assert paces["golden"]["samples_per_second"] > 0 and set(paces) == {"golden", "backpropagation"}
-    ratio = paces["golden"]["samples_per_second"] / paces["backpropagation"]["samples_per_second"]
-    assert f"{ratio:.2f}" in output and "times faster" in output
+    batches = {f"PyTorch, batch {batch}" for batch in (1, 32, 128)}
+    assert set(paces) == {"golden model", "Numba, batch 1", *batches}
+    for name, pace in paces.items():
+        assert pace["samples_per_second"] > 0 and 0 < pace["equal_time"] < 1
+        ratio = paces["golden model"]["samples_per_second"] / pace["samples_per_second"]
+        shown = re.search(rf"(?m)^digits +{name} +[\d,]+ +([\d.]+)", output)
+        assert shown is not None and shown[1] == f"{ratio:.2f}"
     assert {r["name"] for r in found["others"]} >= {"ODIN", "ConvCoTM"}
 
 
