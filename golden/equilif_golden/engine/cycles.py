@@ -26,9 +26,12 @@ FIRST = WORDS + 2
 PRESCALED = 4
 #: last stage of the lanes, in which STEP writes; without the registers of the neuron
 STEP = 5
-#: cycles from the load of a scan until it reads spikes
-SPIKE_READ = 2
-#: cycles after the load of a scan in which the lanes still use the operands of the previous instruction
+#: cycles from the load of a scan until it reads spikes or values
+SCAN_READ = 2
+#: stages of the lanes in which a scan can read the spikes of SAVE and RESTORE, and the values of MEASURE
+COPIED = 4
+MEASURED = 6
+#: cycles after the load of a scan in which the lanes still use the operands of LEARN
 MIN_SCAN = 6
 #: cycles from the load of MARK or MEASURE until it reads the state that STEP writes, without `lead`
 MIN_WALK = 1
@@ -166,6 +169,7 @@ class Timekeeper:
         self._idle = 0  #: the engine is idle
         self._last = 0  #: the last command was issued
         self._known = 0  #: the address steps are computed, after CONVOLVE
+        self._settled = 0  #: a scan that is loaded finds the spikes of every STEP and RESET
 
     def pass_by(self, flow: Flow) -> None:
         """An instruction that the sequencer executes."""
@@ -192,7 +196,7 @@ class Timekeeper:
         if len(self._loaded) >= self._queue > 0:
             done = max(done, self._loaded[-self._queue] + 1)
         available = done + (self._queue > 0)
-        loaded = max(available, self._known, min(self._ready, self._early(i)))
+        loaded = max(available, self._known, self._loadable(i))
         if not self._queue:
             done = loaded
         self._loaded = [*self._loaded[-self._queue :], loaded]
@@ -212,6 +216,8 @@ class Timekeeper:
             self._walked(self._last + 1)
             if i.op == Op.NUDGE:
                 self._ready = self._last
+            if i.op in (Op.STEP, Op.RESET):
+                self._settled = self._last + self._lead + self._step - SCAN_READ
         self._before = i
 
     def halt(self) -> int:
@@ -225,23 +231,37 @@ class Timekeeper:
         self._ready = max(free, empty)
         self._idle = max(free, empty + 1)
 
-    def _early(self, i: Instruction) -> int:
-        """First cycle in which an instruction may be loaded before the lanes are empty."""
+    def _loadable(self, i: Instruction) -> int:
+        """First cycle in which the dispatcher may load an instruction."""
         before = self._before
         if before is None or self.config.single_port:
             return self._ready
-        if i.op in (Op.MARK, Op.MEASURE) and before.op == Op.STEP:
-            return max(self._free, self._last + self._step - MIN_WALK)
-        if i.op in WALK:
-            return self._ready
-        scan_may_start = max(self._free, self._last + self._lead + self._step - MIN_SCAN)
-        if before.op in (Op.MARK, Op.LEARN):
-            return scan_may_start
         if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
-            return max(self._free, self._first + self._lead + self._step - SPIKE_READ)
-        if i.op != Op.GATHER and before.op in (Op.STEP, Op.RESET):
-            return scan_may_start
+            return min(self._ready, self._after(self._first, self._step - SCAN_READ))
+        loadable = min(self._ready, self._overlap(i.op, before.op))
+        return max(loadable, self._settled) if i.op in (Op.GATHER, Op.STEP) else loadable
+
+    def _overlap(self, op: Op, before: Op) -> int:
+        """First cycle in which an instruction may be loaded before the lanes are empty, by its operation and
+        the one before.
+        """
+        if op in (Op.MARK, Op.MEASURE) and before == Op.STEP:
+            return self._after(self._last, self._step - self._lead - MIN_WALK)
+        if op in WALK:
+            return self._ready
+        if before in (Op.STEP, Op.RESET, Op.MARK):
+            return self._free
+        if before == Op.LEARN:
+            return self._after(self._last, self._step - MIN_SCAN)
+        if before in (Op.SAVE, Op.RESTORE) and op == Op.GATHER:
+            return self._after(self._last, COPIED - SCAN_READ)
+        if before == Op.MEASURE and op != Op.GATHER:
+            return self._after(self._last, MEASURED - SCAN_READ)
         return self._ready
+
+    def _after(self, command: int, stage: int) -> int:
+        """The cycle in which a command is in the stage, or the one in which scanner and walker are idle."""
+        return max(self._free, command + self._lead + stage)
 
     def _softmax(self, i: Instruction, start: int) -> None:
         """Cycles of SOFTMAX: for each row three walks, after each of which lanes and trees drain; a

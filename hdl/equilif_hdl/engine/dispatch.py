@@ -10,8 +10,10 @@ Throughput: one instruction at a time.
 * After an instruction that only adds to A and B (DRIVE, GATHER, NUDGE) the next one begins while commands are
   still in the lanes: it reads their results in the stage in which they are written, or later.
 * With dual-port weights, a scan begins while commands of STEP, RESET, MARK or LEARN are in the lanes: its own
-  commands arrive after their effects.  GATHER reads spikes, so it waits for RESET, and after STEP it may only
-  scan the groups of that STEP.  The operands of STEP are held until it ends.
+  commands arrive after their effects.  After MEASURE, and GATHER after SAVE and RESTORE, it begins when it
+  finds what they write.  The operands of STEP are held until it ends.
+* GATHER waits for all spikes, and STEP for the end of the STEP before it.  After a STEP of its source GATHER
+  waits for the first spikes only.
 * With dual-port weights, MARK and MEASURE begin while commands of STEP are in the lanes.
 * All other instructions begin when the lanes are empty.
 
@@ -20,7 +22,7 @@ CONVOLVE is loaded under the condition of a DRIVE, and never starts (equilif_hdl
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -28,6 +30,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of
+from equilif_hdl.engine.stages import Progress
 from equilif_hdl.typed import Stream
 
 
@@ -44,12 +47,8 @@ class Dispatcher(wiring.Component):
         The walker issues its last command.
     empty, draining : In(1)
         No command is in the lanes; none will be in the next cycle.
-    scan_may_start : In(1)
-        With dual-port weights: the commands in the lanes do not interfere with a scan that is loaded now.
-    walk_may_start : In(1)
-        With dual-port weights: a MARK or MEASURE that is loaded now finds the results of a STEP in the lanes.
-    spikes_ready : In(1)
-        With dual-port weights: a scan that is loaded now finds the first spikes of the STEP in the lanes.
+    progress : In(Progress)
+        How far the commands in the lanes are.
     instruction : Out(INSTRUCTION)
         The current instruction.
     start : Out(1)
@@ -71,9 +70,7 @@ class Dispatcher(wiring.Component):
     last: Signal
     empty: Signal
     draining: Signal
-    scan_may_start: Signal
-    walk_may_start: Signal
-    spikes_ready: Signal
+    progress: Progress.Members
     instruction: Instruction
     start: Signal
     is_gather: Signal
@@ -96,11 +93,7 @@ class Dispatcher(wiring.Component):
                 "last": In(1),
                 "empty": In(1),
                 "draining": In(1),
-                **(
-                    {}
-                    if config.single_port
-                    else {"scan_may_start": In(1), "walk_may_start": In(1), "spikes_ready": In(1)}
-                ),
+                "progress": In(Progress(config)),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "is_gather": Out(1),
@@ -121,11 +114,14 @@ class Dispatcher(wiring.Component):
         following = self.following
         issuing = self.start | self.scanning
         free: Value = self.draining
+        allowed: Value = Const(1)
         if not self.config.single_port:
-            free = free | self._may_overlap(m, next_valid)
-        steps_valid = self.steps_valid if self.config.convolution else 1
+            overlaps, allowed = self._may_overlap(m, next_valid)
+            free = free | overlaps
+        if self.config.convolution:
+            allowed = allowed & self.steps_valid
         m.d.comb += [
-            ready.eq(~issuing & steps_valid & Mux(self.walking, accumulates & self.last, accumulates | free)),
+            ready.eq(~issuing & allowed & Mux(self.walking, accumulates & self.last, accumulates | free)),
             load.eq(next_valid & ready),
             self.idle.eq(~issuing & ~self.walking & self.empty),
         ]
@@ -158,11 +154,11 @@ class Dispatcher(wiring.Component):
             ]
         return m
 
-    def _may_overlap(self, m: Module, next_valid: Value) -> Value:
-        """The next instruction may begin before the lanes are empty.
+    def _may_overlap(self, m: Module, next_valid: Value) -> tuple[Value, Value]:
+        """The next instruction may begin before the lanes are empty; it may begin at all.
 
-        Decided and registered when the instruction arrives.  Its predecessor is ``following`` if that begins
-        in this cycle, else the current instruction.
+        By operation, which is decided and registered when the instruction arrives.  Its predecessor is
+        ``following`` if that begins in this cycle, else the current instruction.
         """
         begins = next_valid
         if self.config.convolution:
@@ -170,21 +166,31 @@ class Dispatcher(wiring.Component):
         op = Mux(begins, self.following.op, self.instruction.op)
         dst = Mux(begins, self.following.dst, self.instruction.dst)
         incoming = self.i.p
-        overlaps = Signal()  # `scan_may_start` is sufficient
-        follows_step = Signal()  # `spikes_ready` is sufficient
-        walk_overlaps = Signal()  # `walk_may_start` is sufficient
+        progress = self.progress
+        gathers = incoming.op == Op.GATHER
+        reads_values = is_one_of(incoming.op, Op.DRIVE, Op.LEARN, Op.ARGMAX)
+        at_once = Signal()
+        after_learn = Signal()
+        after_copy = Signal()
+        after_measure = Signal()
+        walk_after_step = Signal()
+        follows_step = Signal()  # a GATHER from the groups of a STEP
+        must_settle = Signal()
         with m.If(self.i.ready):
             m.d.sync += [
-                overlaps.eq(
-                    (incoming.op == Op.GATHER) & is_one_of(op, Op.MARK, Op.LEARN)
-                    | is_one_of(incoming.op, Op.DRIVE, Op.LEARN, Op.ARGMAX)
-                    & is_one_of(op, Op.MARK, Op.LEARN, Op.STEP, Op.RESET)
-                ),
-                walk_overlaps.eq(is_one_of(incoming.op, Op.MARK, Op.MEASURE) & (op == Op.STEP)),
-                follows_step.eq((incoming.op == Op.GATHER) & (op == Op.STEP) & (incoming.src == dst)),
+                at_once.eq((gathers | reads_values) & is_one_of(op, Op.STEP, Op.RESET, Op.MARK)),
+                after_learn.eq((gathers | reads_values) & (op == Op.LEARN)),
+                after_copy.eq(gathers & is_one_of(op, Op.SAVE, Op.RESTORE)),
+                after_measure.eq(reads_values & (op == Op.MEASURE)),
+                walk_after_step.eq(is_one_of(incoming.op, Op.MARK, Op.MEASURE) & (op == Op.STEP)),
+                follows_step.eq(gathers & (op == Op.STEP) & (incoming.src == dst)),
+                must_settle.eq(is_one_of(incoming.op, Op.GATHER, Op.STEP)),
             ]
-        return (
-            self.scan_may_start & overlaps
-            | self.spikes_ready & follows_step
-            | self.walk_may_start & walk_overlaps
+        overlaps = (
+            at_once
+            | progress.learned & after_learn
+            | progress.copied & after_copy
+            | progress.measured & after_measure
+            | progress.stepped & walk_after_step
         )
+        return overlaps, ~must_settle | progress.settled | progress.first_spikes & follows_step

@@ -75,6 +75,7 @@ class Engine(wiring.Component):
         connect(m, scanner.memory, lanes.scan)
         connect(m, access.lanes, lanes.host)
         connect(m, lanes.status, sequencer.status)
+        connect(m, lanes.progress, dispatcher.progress)
         address = self._host_signal(m, "mem_addr")
         word = self._host_signal(m, "mem_wdata")
         m.d.comb += [
@@ -183,11 +184,6 @@ class Engine(wiring.Component):
             m.d.sync += start.eq(walks)
             with m.If(walks | walker.valid):
                 m.d.sync += issued.eq(ins)
-            m.d.comb += [
-                dispatcher.scan_may_start.eq(lanes.scan_may_start),
-                dispatcher.walk_may_start.eq(lanes.walk_may_start),
-                dispatcher.spikes_ready.eq(lanes.spikes_ready),
-            ]
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
         if cfg.convolution:
             m.d.comb += [

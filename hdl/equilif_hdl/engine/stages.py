@@ -21,7 +21,7 @@ from amaranth.lib.wiring import Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import MIN_SCAN, MIN_WALK, SPIKE_READ, writes_after
+from equilif_golden.engine.cycles import COPIED, MEASURED, MIN_SCAN, MIN_WALK, SCAN_READ, writes_after
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -127,6 +127,34 @@ class LaneStatus(wiring.Signature):
         super().__init__(dict.fromkeys(lane_status(config), Out(1)))
 
 
+class Progress(wiring.Signature):
+    """With dual-port weights: how far the commands in the lanes are, for the dispatcher.
+
+    Members
+    -------
+    learned, copied, measured : Out(1)
+        A scan that is loaded now does not interfere with LEARN; finds the spikes of SAVE and RESTORE; finds
+        the values of MEASURE.
+    stepped : Out(1)
+        A MARK or MEASURE that is loaded now finds the results of STEP.
+    first_spikes, settled : Out(1)
+        A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
+        RESET, and their operands are not used any more.
+    """
+
+    class Members(Interface, Protocol):
+        learned: Signal
+        copied: Signal
+        measured: Signal
+        stepped: Signal
+        first_spikes: Signal
+        settled: Signal
+
+    def __init__(self, config: EngineConfig):
+        names = ("learned", "copied", "measured", "stepped", "first_spikes", "settled")
+        super().__init__({} if config.single_port else dict.fromkeys(names, Out(1)))
+
+
 class Stages(Elaboratable):
     """The commands in the pipeline.
 
@@ -142,8 +170,8 @@ class Stages(Elaboratable):
         By stage: fields of that command.
     empty, draining : Signal
         No command is in the pipeline; none will be in the next cycle.
-    scan_may_start, walk_may_start, spikes_ready : Signal
-        See equilif_hdl.engine.dispatch.
+    progress : Progress
+        For the dispatcher.
     """
 
     def __init__(self, config: EngineConfig, valid: Value, i: LaneCommand, instruction: Instruction):
@@ -152,9 +180,7 @@ class Stages(Elaboratable):
         self.instruction = instruction
         self.empty = Signal()
         self.draining = Signal()
-        self.scan_may_start = Signal()
-        self.walk_may_start = Signal()
-        self.spikes_ready = Signal()
+        self.progress: Progress.Members = Progress(config).create(path=("progress",))  # type: ignore[assignment]
         first = -self.timing.lead
         last = self.timing.last
         self.commands: dict[int, LaneCommand] = {first: i}
@@ -231,13 +257,25 @@ class Stages(Elaboratable):
             self.draining.eq(self._none_before(self.timing.last)),
         ]
         if not self.config.single_port:
-            readable = self.timing.step - SPIKE_READ
-            m.d.comb += [
-                self.scan_may_start.eq(self._none_before(self.timing.step - MIN_SCAN)),
-                self.walk_may_start.eq(self._none_before(self.timing.step - self.timing.lead - MIN_WALK)),
-                self.spikes_ready.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
-            ]
+            self._progress(m)
         return m
+
+    def _progress(self, m: Module) -> None:
+        timing = self.timing
+        progress = self.progress
+        first = -timing.lead
+        readable = timing.step - SCAN_READ
+        # bit k: stage first + 1 + k holds a STEP or RESET
+        spiking = Signal(readable - first - 1)
+        m.d.sync += spiking.eq(Cat(self.op_valid_now(first, Op.STEP, Op.RESET), spiking[:-1]))
+        m.d.comb += [
+            progress.learned.eq(self._none_before(timing.step - MIN_SCAN)),
+            progress.copied.eq(self._none_before(COPIED - SCAN_READ)),
+            progress.measured.eq(self._none_before(MEASURED - SCAN_READ)),
+            progress.stepped.eq(self._none_before(timing.step - timing.lead - MIN_WALK)),
+            progress.first_spikes.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
+            progress.settled.eq(~spiking.any()),
+        ]
 
     def _none_before(self, stage: int) -> Value:
         """No command is before ``stage``, apart from one that enters in this cycle."""
