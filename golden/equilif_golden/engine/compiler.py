@@ -50,13 +50,14 @@ class To(TypedDict):
 class Phase(NamedTuple):
     """Time steps with a nudge of ``strength``, none in the free phase, whose rates go to ``to``.
 
-    ``early``: it ends when the rates have settled.
+    ``early_exit``: it ends when the rates have settled.  ``second``: it works on the second state.
     """
 
     steps: int
     strength: int
     to: To
     early_exit: bool = False
+    second: bool = False
 
     @property
     def of_minus(self) -> bool:
@@ -160,12 +161,13 @@ class Compiled(Placement):
         if errors and (learning_rate or self.complete):
             contrast = self._errors()
         elif not errors and (self.complete or not _never_learns(self.network)):
-            contrast = [
-                Op.SAVE(self.everyone),
-                *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
-                Op.RESTORE(self.everyone),
-                *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
-            ]
+            plus = Phase(raw.nudged, raw.strength, To(plus=True, minus=False))
+            minus = Phase(raw.nudged, -raw.strength, To(plus=False, minus=True), second=self.interleaved)
+            contrast = [Op.SAVE(self.everyone)]
+            if self.interleaved:
+                contrast += self._phases(plus, minus)
+            else:
+                contrast += [*self._phase(plus), Op.RESTORE(self.everyone), *self._phase(minus)]
         return [
             *self._begin(),
             *self._silence(),
@@ -187,7 +189,7 @@ class Compiled(Placement):
             Op.HALT(),
             Op.SAVE(self.everyone),
             Op.MARK(self.everyone),
-            *self._steps(1, 0),
+            *self._steps(1, Phase(1, 0, To(plus=True, minus=True))),
             Op.HALT(),
         ]
 
@@ -204,10 +206,9 @@ class Compiled(Placement):
         windows.
         """
         raw = self.raw
-        measure = Op.MEASURE(self.everyone, shift=raw.rate_shift, **phase.to)
         if not self.network.windowed and not phase.early_exit:
-            begin, *steps = self._steps(phase.steps, phase.strength)
-            return [begin, Op.MARK(self.everyone, left=raw.window), *steps, measure]
+            return self._phases(phase)
+        measure = self._measure(phase)
         windows = phase.steps // raw.window
         end = Op.NEXT()
         watch: list[Instruction] = []
@@ -224,7 +225,7 @@ class Compiled(Placement):
             Op.REPEAT(windows),
             *self._add_retrievals(phase),
             Op.MARK(self.everyone),
-            *self._steps(raw.window, phase.strength),
+            *self._steps(raw.window, phase),
             *watch,
             measure,
             *self._recall(phase),
@@ -232,18 +233,43 @@ class Compiled(Placement):
             end,
         ]
 
-    def _steps(self, count: int, strength: int) -> list[Instruction]:
-        """Time steps: each LIF population in order, from the newest spikes of its neighbours."""
-        body: list[Instruction] = []
-        for q in self.network.lif:
-            here = self.groups[q.name]
-            body += self._gathers(q)
-            if strength and q.name == self.network.output:
-                body.append(Op.NUDGE(here, targets=self.groups[self.target], strength=strength))
-            body.append(Op.STEP(here, threshold=self.raw.threshold, leak=self.raw.leak))
-        return [Op.REPEAT(count), *body, Op.NEXT()]
+    @property
+    def interleaved(self) -> bool:
+        """Whether the nudged phases run together, time step by time step, each with a state of its own.
 
-    def _gathers(self, q: Population) -> list[Instruction]:
+        With attention layers they cannot: retrievals change the static drives, which both share.
+        """
+        room = self.config.state_groups // 2
+        return self.config.interleaves and not self.network.windowed and self.lif_groups <= room
+
+    def _phases(self, *phases: Phase) -> list[Instruction]:
+        """One loop of the steps of phases of equal length; one fills the latency of the other."""
+        body: list[Instruction] = []
+        for k, q in enumerate(self.network.lif):
+            for phase in phases:
+                if not k:
+                    body.append(Op.MARK(self.everyone, left=self.raw.window, second=phase.second))
+                body += self._step(q, phase)
+        return [Op.REPEAT(phases[0].steps), *body, Op.NEXT(), *map(self._measure, phases)]
+
+    def _measure(self, phase: Phase) -> Instruction:
+        return Op.MEASURE(self.everyone, shift=self.raw.rate_shift, second=phase.second, **phase.to)
+
+    def _steps(self, count: int, phase: Phase) -> list[Instruction]:
+        """Time steps: each LIF population in order, from the newest spikes of its neighbours."""
+        return [Op.REPEAT(count), *(i for q in self.network.lif for i in self._step(q, phase)), Op.NEXT()]
+
+    def _step(self, q: Population, phase: Phase) -> list[Instruction]:
+        """A time step of a population."""
+        here = self.groups[q.name]
+        body = self._gathers(q, second=phase.second)
+        if phase.strength and q.name == self.network.output:
+            targets = self.groups[self.target]
+            body.append(Op.NUDGE(here, targets=targets, strength=phase.strength, second=phase.second))
+        step = Op.STEP(here, threshold=self.raw.threshold, leak=self.raw.leak, second=phase.second)
+        return [*body, step]
+
+    def _gathers(self, q: Population, *, second: bool) -> list[Instruction]:
         """Spikes of the neighbours, through synapses forwards and backwards."""
         here = self.groups[q.name]
         out = []
@@ -252,11 +278,11 @@ class Compiled(Placement):
                 continue
             tile = self.tiles[s.name]
             if s.pre == q.name and s.feedback:
-                out += self._through(
-                    s, Op.GATHER(self.groups[s.post], here, tile=tile, shift=s.feedback_shift, column=True)
-                )
+                backwards = {"shift": s.feedback_shift, "column": True}
+                gather = Op.GATHER(self.groups[s.post], here, tile=tile, second=second, **backwards)
+                out += self._through(s, gather)
             elif s.post == q.name:
-                out += self._through(s, Op.GATHER(self.groups[s.pre], here, tile=tile))
+                out += self._through(s, Op.GATHER(self.groups[s.pre], here, tile=tile, second=second))
         return out
 
     def _drives(self, names: list[str]) -> list[Instruction]:

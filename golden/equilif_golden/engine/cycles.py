@@ -169,7 +169,7 @@ class Timekeeper:
         self._idle = 0  #: the engine is idle
         self._last = 0  #: the last command was issued
         self._known = 0  #: the address steps are computed, after CONVOLVE
-        self._settled = 0  #: a scan that is loaded finds the spikes of every STEP and RESET
+        self._settled = [0, 0]  #: a scan that is loaded finds all spikes, of each state
 
     def pass_by(self, flow: Flow) -> None:
         """An instruction that the sequencer executes."""
@@ -217,7 +217,7 @@ class Timekeeper:
             if i.op == Op.NUDGE:
                 self._ready = self._last
             if i.op in (Op.STEP, Op.RESET):
-                self._settled = self._last + self._lead + self._step - SCAN_READ
+                self._settled[i.second] = self._last + self._lead + self._step - SCAN_READ
         self._before = i
 
     def halt(self) -> int:
@@ -236,10 +236,13 @@ class Timekeeper:
         before = self._before
         if before is None or self.config.single_port:
             return self._ready
-        if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
+        same = i.src == before.dst and i.second == before.second
+        if i.op == Op.GATHER and before.op == Op.STEP and same:
             return min(self._ready, self._after(self._first, self._step - SCAN_READ))
         loadable = min(self._ready, self._overlap(i.op, before.op))
-        return max(loadable, self._settled) if i.op in (Op.GATHER, Op.STEP) else loadable
+        if i.op == Op.GATHER:
+            return max(loadable, self._settled[i.second])
+        return max(loadable, *self._settled) if i.op == Op.STEP else loadable
 
     def _overlap(self, op: Op, before: Op) -> int:
         """First cycle in which an instruction may be loaded before the lanes are empty, by its operation and
@@ -247,6 +250,8 @@ class Timekeeper:
         """
         if op in (Op.MARK, Op.MEASURE) and before == Op.STEP:
             return self._after(self._last, self._step - self._lead - MIN_WALK)
+        if before == Op.MEASURE:
+            return self._after(self._last, MEASURED - SCAN_READ)
         if op in WALK:
             return self._ready
         if before in (Op.STEP, Op.RESET, Op.MARK):
@@ -255,8 +260,6 @@ class Timekeeper:
             return self._after(self._last, self._step - MIN_SCAN)
         if before in (Op.SAVE, Op.RESTORE) and op == Op.GATHER:
             return self._after(self._last, COPIED - SCAN_READ)
-        if before == Op.MEASURE and op != Op.GATHER:
-            return self._after(self._last, MEASURED - SCAN_READ)
         return self._ready
 
     def _after(self, command: int, stage: int) -> int:

@@ -10,8 +10,8 @@ Throughput: one instruction at a time.
 * After an instruction that only adds to A and B (DRIVE, GATHER, NUDGE) the next one begins while commands are
   still in the lanes: it reads their results in the stage in which they are written, or later.
 * With dual-port weights, a scan begins while commands of STEP, RESET, MARK or LEARN are in the lanes: its own
-  commands arrive after their effects.  After MEASURE, and GATHER after SAVE and RESTORE, it begins when it
-  finds what they write.  The operands of STEP are held until it ends.
+  commands arrive after their effects.  GATHER after SAVE and RESTORE begins when
+  it finds what they write, and every instruction after MEASURE.  The operands of STEP are held until it ends.
 * GATHER waits for all spikes, and STEP for the end of the STEP before it.  After a STEP of its source GATHER
   waits for the first spikes only.
 * With dual-port weights, MARK and MEASURE begin while commands of STEP are in the lanes.
@@ -22,14 +22,14 @@ CONVOLVE is loaded under the condition of a DRIVE, and never starts (equilif_hdl
 
 from __future__ import annotations
 
-from amaranth import Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of, on_second
 from equilif_hdl.engine.stages import Progress
 from equilif_hdl.typed import Stream
 
@@ -165,7 +165,9 @@ class Dispatcher(wiring.Component):
             begins = begins & ~convolves(self.following)
         op = Mux(begins, self.following.op, self.instruction.op)
         dst = Mux(begins, self.following.dst, self.instruction.dst)
+        state = Mux(begins, on_second(self.following), on_second(self.instruction))
         incoming = self.i.p
+        incoming_state = on_second(incoming)
         progress = self.progress
         gathers = incoming.op == Op.GATHER
         reads_values = is_one_of(incoming.op, Op.DRIVE, Op.LEARN, Op.ARGMAX)
@@ -175,16 +177,24 @@ class Dispatcher(wiring.Component):
         after_measure = Signal()
         walk_after_step = Signal()
         follows_step = Signal()  # a GATHER from the groups of a STEP
-        must_settle = Signal()
+        must_settle = Signal(2)  # whose spikes must be there, by state
         with m.If(self.i.ready):
             m.d.sync += [
                 at_once.eq((gathers | reads_values) & is_one_of(op, Op.STEP, Op.RESET, Op.MARK)),
                 after_learn.eq((gathers | reads_values) & (op == Op.LEARN)),
                 after_copy.eq(gathers & is_one_of(op, Op.SAVE, Op.RESTORE)),
-                after_measure.eq(reads_values & (op == Op.MEASURE)),
+                after_measure.eq(op == Op.MEASURE),
                 walk_after_step.eq(is_one_of(incoming.op, Op.MARK, Op.MEASURE) & (op == Op.STEP)),
-                follows_step.eq(gathers & (op == Op.STEP) & (incoming.src == dst)),
-                must_settle.eq(is_one_of(incoming.op, Op.GATHER, Op.STEP)),
+                follows_step.eq(
+                    gathers & (op == Op.STEP) & (incoming.src == dst) & (incoming_state == state)
+                ),
+                must_settle.eq(
+                    Mux(
+                        gathers,
+                        Cat(~incoming_state, incoming_state),
+                        (incoming.op == Op.STEP).replicate(2),
+                    )
+                ),
             ]
         overlaps = (
             at_once
@@ -193,4 +203,5 @@ class Dispatcher(wiring.Component):
             | progress.measured & after_measure
             | progress.stepped & walk_after_step
         )
-        return overlaps, ~must_settle | progress.settled | progress.first_spikes & follows_step
+        settled = ~(must_settle & ~progress.settled).any()
+        return overlaps, settled | progress.first_spikes & follows_step

@@ -30,7 +30,7 @@ from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
 from equilif_hdl.engine.dispatch import Dispatcher
 from equilif_hdl.engine.geometry import Geometry
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, by_column, by_minus, is_one_of, stores
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, by_column, by_minus, is_one_of, on_second, stores
 from equilif_hdl.engine.lanes import Lanes
 from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.engine.scan import Scanner
@@ -156,6 +156,7 @@ class Engine(wiring.Component):
             scanner.stride.eq(Mux(by_column(ins, cfg), 1, run)),
             scanner.dither.eq(phase),
             scanner.spiking.eq(dispatcher.is_gather),
+            scanner.second.eq(on_second(ins)),
             scanner.learning.eq(learning),
             scanner.by_minus.eq(by_minus(ins, cfg)),
             scanner.allow.eq(slot if cfg.single_port else 1),

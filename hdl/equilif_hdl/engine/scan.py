@@ -91,8 +91,9 @@ class Scanner(wiring.Component):
         With ``start``: dither of row 0.
     store : In(1)
         With ``start``, if LEARN skips unchanged weights, and with ``self_attention``: it skips none.
-    spiking, learning, by_minus : In(1)
-        Held during a scan.  Active lanes are those with a spike; those with a non-zero value at +beta or
+    spiking, second, learning, by_minus : In(1)
+        Held during a scan.  Active lanes are those with a spike, ``second`` of the second state; those with
+        a non-zero value at +beta or
         -beta; those with a non-zero value at -beta.  With none of the three: non-zero at +beta.
     memory : Out(ScanPort)
         Read port of spikes and values.
@@ -117,6 +118,7 @@ class Scanner(wiring.Component):
     dither: Signal
     store: Signal
     spiking: Signal
+    second: Signal
     learning: Signal
     by_minus: Signal
     allow: Signal
@@ -145,6 +147,7 @@ class Scanner(wiring.Component):
                 "dither": In(DITHER_WIDTH),
                 **({"store": In(1)} if skips_unchanged(config) and config.self_attention else {}),
                 "spiking": In(1),
+                "second": In(1),
                 "learning": In(1),
                 "by_minus": In(1),
                 "allow": In(1),
@@ -165,7 +168,7 @@ class Scanner(wiring.Component):
         next_address = Signal(group)  # `address` in the next cycle
         left = Signal(group + 1)
         room = Signal()  # the output can accept an event in this cycle
-        m.d.comb += room.eq(~o.valid | o.ready)
+        m.d.comb += [room.eq(~o.valid | o.ready), self.memory.second.eq(self.second)]
         m.d.comb += next_address.eq(address)
         m.d.sync += address.eq(next_address)
         following = Next(place, address, next_address, left)

@@ -137,9 +137,9 @@ class Progress(wiring.Signature):
         the values of MEASURE.
     stepped : Out(1)
         A MARK or MEASURE that is loaded now finds the results of STEP.
-    first_spikes, settled : Out(1)
+    first_spikes, settled : Out(1), Out(2)
         A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
-        RESET, and their operands are not used any more.
+        RESET, of each state, and their operands are not used any more.
     """
 
     class Members(Interface, Protocol):
@@ -151,8 +151,9 @@ class Progress(wiring.Signature):
         settled: Signal
 
     def __init__(self, config: EngineConfig):
-        names = ("learned", "copied", "measured", "stepped", "first_spikes", "settled")
-        super().__init__({} if config.single_port else dict.fromkeys(names, Out(1)))
+        names = ("learned", "copied", "measured", "stepped", "first_spikes")
+        members = {**dict.fromkeys(names, Out(1)), "settled": Out(2)}
+        super().__init__({} if config.single_port else members)
 
 
 class Stages(Elaboratable):
@@ -166,7 +167,7 @@ class Stages(Elaboratable):
         Command in stage 0, all fields; u+ and u- are multiplied by the gain.
     busy : dict[int, Value]
         By stage, from -lead to last: it holds a command.
-    op, group, tile, e, static : dict[int, Value]
+    op, group, tile, e, second, static : dict[int, Value]
         By stage: fields of that command.
     empty, draining : Signal
         No command is in the pipeline; none will be in the next cycle.
@@ -196,6 +197,7 @@ class Stages(Elaboratable):
         self.group = self._line("group")
         self.tile = self._line("tile")
         self.e = self._line("e")
+        self.second = self._line("second")
         #: with ``errors``, else 0: a NUDGE of B
         self.static = self._line("static") if config.errors else dict.fromkeys(self.op, Const(0))
 
@@ -247,7 +249,8 @@ class Stages(Elaboratable):
                     m.d.sync += low_product[name].eq(times_gain(value, gain[:HALF], self.config))
                 with m.If(low_product.op == Op.LEARN):
                     m.d.sync += product[name].eq(low_product[name] + high)
-        for line in (self.op, self.group, self.tile, self.e, *([self.static] if self.config.errors else [])):
+        lines = [self.op, self.group, self.tile, self.e, self.second]
+        for line in [*lines, self.static] if self.config.errors else lines:
             for stage in range(1, self.timing.last + 1):
                 m.d.sync += line[stage].eq(line[stage - 1])
         for stage in range(first + 1, self.timing.last + 1):
@@ -265,16 +268,18 @@ class Stages(Elaboratable):
         progress = self.progress
         first = -timing.lead
         readable = timing.step - SCAN_READ
-        # bit k: stage first + 1 + k holds a STEP or RESET
-        spiking = Signal(readable - first - 1)
-        m.d.sync += spiking.eq(Cat(self.op_valid_now(first, Op.STEP, Op.RESET), spiking[:-1]))
+        spikes = self.op_valid_now(first, Op.STEP, Op.RESET)
+        for k, of_state in enumerate((~self.second[first], self.second[first])):
+            # bit j: stage first + 1 + j holds a STEP or RESET of this state
+            spiking = Signal(readable - first - 1, name=f"spiking_{k}")
+            m.d.sync += spiking.eq(Cat(spikes & of_state, spiking[:-1]))
+            m.d.comb += progress.settled[k].eq(~spiking.any())
         m.d.comb += [
             progress.learned.eq(self._none_before(timing.step - MIN_SCAN)),
             progress.copied.eq(self._none_before(COPIED - SCAN_READ)),
             progress.measured.eq(self._none_before(MEASURED - SCAN_READ)),
             progress.stepped.eq(self._none_before(timing.step - timing.lead - MIN_WALK)),
             progress.first_spikes.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
-            progress.settled.eq(~spiking.any()),
         ]
 
     def _none_before(self, stage: int) -> Value:

@@ -42,6 +42,7 @@ from equilif_hdl.engine.isa import (
     group_bits,
     has_mode,
     is_one_of,
+    on_second,
     signed_values,
 )
 from equilif_hdl.fixed import times_index, times_small
@@ -120,6 +121,7 @@ class Walker(wiring.Component):
         last_in_event = Signal()  # the last command of its event
         pause = Signal()  # single-port weights: no group twice in consecutive cycles
         column = Signal()
+        second = Signal()
         load = Signal()  # an event is accepted
         last_in_run = Signal()  # with `convolution`: the last command of its run of groups
         current = signal_of(command(cfg))
@@ -131,6 +133,7 @@ class Walker(wiring.Component):
             ready = ready & ~not_written
         m.d.comb += [
             column.eq(by_column(ins, cfg)),
+            second.eq(on_second(ins)),
             stride.eq(self.steps.run_tile if cfg.convolution else Mux(column, ins.n_src, 1)),
             self.valid.eq(self.busy & ~self.stall & ~hold),
             self.o.eq(current),
@@ -169,6 +172,7 @@ class Walker(wiring.Component):
                 current.e.eq(0),
                 current.scale.eq(ONE),  # RESET: 1.0 x operand
                 current.rounded.eq(0),
+                current.second.eq(second),
             ]
             if cfg.errors:
                 static = is_one_of(ins.op, Op.NUDGE) & has_mode(ins, NudgeMode.STATIC)
@@ -179,6 +183,7 @@ class Walker(wiring.Component):
                 left.eq(ins.n_dst),
                 current.op.eq(ins.op),
                 current.column.eq(column),
+                current.second.eq(second),
                 current.group.eq(ins.dst),
                 current.value_group.eq(ins.dst),
                 *self._factors(current),
