@@ -195,10 +195,14 @@ class Compiled(Placement):
 
     # -- phases ------------------------------------------------------------------------------------
     def _begin(self) -> list[Instruction]:
+        drives = self._drives([q.name for q in self.network.lif if not self._relays(q.name)])
+        first = next((k + 1 for k, i in enumerate(drives) if i.op == Op.DRIVE), 0)
         return [
-            Op.RESET(self.everyone, value=self.raw.threshold // 2),
             Op.RESET(self.everyone, value=0, static=True),
-            *self._drives([q.name for q in self.network.lif if not self._relays(q.name)]),
+            *drives[:first],
+            # begins with the last command of a DRIVE, while a second RESET would wait for the first
+            Op.RESET(self.everyone, value=self.raw.threshold // 2),
+            *drives[first:],
         ]
 
     def _phase(self, phase: Phase) -> list[Instruction]:
