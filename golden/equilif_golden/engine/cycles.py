@@ -236,13 +236,17 @@ class Timekeeper:
         before = self._before
         if before is None or self.config.single_port:
             return self._ready
-        same = i.src == before.dst and i.second == before.second
-        if i.op == Op.GATHER and before.op == Op.STEP and same:
-            return min(self._ready, self._after(self._first, self._step - SCAN_READ))
         loadable = min(self._ready, self._overlap(i.op, before.op))
-        if i.op == Op.GATHER:
-            return max(loadable, self._settled[i.second])
-        return max(loadable, *self._settled) if i.op == Op.STEP else loadable
+        if i.op == Op.STEP:
+            return max(loadable, *self._settled)
+        if i.op != Op.GATHER:
+            return loadable
+        other = i.second != before.second
+        if before.op == Op.STEP and not other and i.src == before.dst:
+            return self._first + self._lead + self._step - SCAN_READ
+        if before.op == Op.MARK or before.op == Op.STEP and other:
+            loadable = self._first
+        return max(loadable, self._settled[i.second])
 
     def _overlap(self, op: Op, before: Op) -> int:
         """First cycle in which an instruction may be loaded before the lanes are empty, by its operation and
@@ -252,6 +256,8 @@ class Timekeeper:
             return self._after(self._last, self._step - self._lead - MIN_WALK)
         if before == Op.MEASURE:
             return self._after(self._last, MEASURED - SCAN_READ)
+        if op == Op.STEP and before == Op.GATHER:
+            return self._free
         if op in WALK:
             return self._ready
         if before in (Op.STEP, Op.RESET, Op.MARK):
@@ -287,9 +293,13 @@ class Timekeeper:
 
     def _scan(self, scan: Scan, start: int) -> None:
         simulate = self._direct_scan if self.config.single_port else self._buffered_scan
+        last = self._last
+        ahead = start <= last + 1 and self._before is not None and self._before.op in (Op.STEP, Op.MARK)
         free, ready = simulate(scan, start)
         self._walked(free)
-        if scan.i.op in (Op.DRIVE, Op.GATHER):
+        # a scan that begins during a walk and sends nothing leaves the lanes to the walk
+        silent = ahead and self._last == last
+        if scan.i.op in (Op.DRIVE, Op.GATHER) and not silent:
             self._ready = ready
 
     def _direct_scan(self, scan: Scan, start: int) -> tuple[int, int]:
@@ -338,9 +348,16 @@ class Timekeeper:
             left -= advance
 
     def _buffered_scan(self, scan: Scan, start: int) -> tuple[int, int]:
-        """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`."""
+        """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`.
+
+        It may begin during a STEP or MARK, whose commands go first.
+        """
         i = scan.i
         walker = WalkerCycles(scan, self.config)
+        walk_ends = self._last
+        walker.commands = max(0, walk_ends - start)
+        steps = self._before is not None and self._before.op == Op.STEP
+        held_until = walk_ends + self._step * steps
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
         following = 0  # group that is fetched next
@@ -361,7 +378,8 @@ class Timekeeper:
         while True:
             now += 1
             scanning = left > 0 or waiting or pending > 0 or walker.offered
-            valid = walker.commands > 0 and not (learning and (fetch_request or hold_memory) or walker.waits)
+            held = walk_ends < now < held_until or learning and (fetch_request or hold_memory)
+            valid = walker.commands > 0 and not (held or walker.waits)
             room = walker.begin(valid)
             if valid:
                 self._last = now

@@ -49,6 +49,8 @@ class Dispatcher(wiring.Component):
         No command is in the lanes; none will be in the next cycle.
     progress : In(Progress)
         How far the commands in the lanes are.
+    gathers : In(1)
+        With dual-port weights: the walker accepts an event of GATHER.
     instruction : Out(INSTRUCTION)
         The current instruction.
     start : Out(1)
@@ -71,6 +73,7 @@ class Dispatcher(wiring.Component):
     empty: Signal
     draining: Signal
     progress: Progress.Members
+    gathers: Signal
     instruction: Instruction
     start: Signal
     is_gather: Signal
@@ -94,6 +97,7 @@ class Dispatcher(wiring.Component):
                 "empty": In(1),
                 "draining": In(1),
                 "progress": In(Progress(config)),
+                **({} if config.single_port else {"gathers": In(1)}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "is_gather": Out(1),
@@ -114,14 +118,19 @@ class Dispatcher(wiring.Component):
         following = self.following
         issuing = self.start | self.scanning
         free: Value = self.draining
+        ahead: Value = Const(0)
         allowed: Value = Const(1)
         if not self.config.single_port:
-            overlaps, allowed = self._may_overlap(m, next_valid)
+            overlaps, ahead, allowed = self._may_overlap(m, next_valid)
             free = free | overlaps
+            with m.If(self.gathers):
+                m.d.sync += accumulates.eq(1)
         if self.config.convolution:
             allowed = allowed & self.steps_valid
         m.d.comb += [
-            ready.eq(~issuing & allowed & Mux(self.walking, accumulates & self.last, accumulates | free)),
+            ready.eq(
+                ~issuing & allowed & Mux(self.walking, accumulates & self.last | ahead, accumulates | free)
+            ),
             load.eq(next_valid & ready),
             self.idle.eq(~issuing & ~self.walking & self.empty),
         ]
@@ -150,12 +159,16 @@ class Dispatcher(wiring.Component):
                 self.is_gather.eq(following.op == Op.GATHER),
                 self.is_learn.eq(following.op == Op.LEARN),
                 self.is_argmax.eq(following.op == Op.ARGMAX),
-                accumulates.eq(is_one_of(following.op, Op.DRIVE, Op.GATHER, Op.NUDGE)),
+                # before the first event of a GATHER that is ahead, the walk has the lanes
+                accumulates.eq(
+                    is_one_of(following.op, Op.DRIVE, Op.GATHER, Op.NUDGE) & ~(self.walking & ahead)
+                ),
             ]
         return m
 
-    def _may_overlap(self, m: Module, next_valid: Value) -> tuple[Value, Value]:
-        """The next instruction may begin before the lanes are empty; it may begin at all.
+    def _may_overlap(self, m: Module, next_valid: Value) -> tuple[Value, Value, Value]:
+        """The next instruction may begin before the lanes are empty; even before all commands of a walk are
+        issued; it may begin at all.
 
         By operation, which is decided and registered when the instruction arrives.  Its predecessor is
         ``following`` if that begins in this cycle, else the current instruction.
@@ -177,10 +190,15 @@ class Dispatcher(wiring.Component):
         after_measure = Signal()
         walk_after_step = Signal()
         follows_step = Signal()  # a GATHER from the groups of a STEP
+        other_state = Signal()  # a GATHER from spikes that the walk before does not write
         must_settle = Signal(2)  # whose spikes must be there, by state
         with m.If(self.i.ready):
             m.d.sync += [
-                at_once.eq((gathers | reads_values) & is_one_of(op, Op.STEP, Op.RESET, Op.MARK)),
+                at_once.eq(
+                    (gathers | reads_values) & is_one_of(op, Op.STEP, Op.RESET, Op.MARK)
+                    | (incoming.op == Op.STEP) & (op == Op.GATHER)
+                ),
+                other_state.eq(gathers & ((op == Op.MARK) | (op == Op.STEP) & (incoming_state != state))),
                 after_learn.eq((gathers | reads_values) & (op == Op.LEARN)),
                 after_copy.eq(gathers & is_one_of(op, Op.SAVE, Op.RESTORE)),
                 after_measure.eq(op == Op.MEASURE),
@@ -204,4 +222,5 @@ class Dispatcher(wiring.Component):
             | progress.stepped & walk_after_step
         )
         settled = ~(must_settle & ~progress.settled).any()
-        return overlaps, settled | progress.first_spikes & follows_step
+        first_spikes = progress.first_spikes & follows_step
+        return overlaps, other_state | first_spikes, settled | first_spikes

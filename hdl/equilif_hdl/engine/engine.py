@@ -76,6 +76,11 @@ class Engine(wiring.Component):
         connect(m, access.lanes, lanes.host)
         connect(m, lanes.status, sequencer.status)
         connect(m, lanes.progress, dispatcher.progress)
+        if not cfg.single_port:
+            m.d.comb += [
+                walker.hold.eq(lanes.progress.stepping),
+                dispatcher.gathers.eq(walker.i.valid & walker.i.ready & dispatcher.is_gather),
+            ]
         address = self._host_signal(m, "mem_addr")
         word = self._host_signal(m, "mem_wdata")
         m.d.comb += [
@@ -248,6 +253,7 @@ class Engine(wiring.Component):
                 activity.restart_walk.eq(lanes.restart_walk),
                 activity.instruction.eq(dispatcher.instruction),
                 activity.command.eq(walker.valid),
+                activity.op.eq(walker.o.op),
                 activity.fetch.eq(scanner.memory.fetch),
                 host.activity.eq(activity.counts),
             ]

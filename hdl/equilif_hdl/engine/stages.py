@@ -140,6 +140,8 @@ class Progress(wiring.Signature):
     first_spikes, settled : Out(1), Out(2)
         A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
         RESET, of each state, and their operands are not used any more.
+    stepping : Out(1)
+        A command of GATHER that is issued now would meet the writes of STEP.
     """
 
     class Members(Interface, Protocol):
@@ -149,9 +151,10 @@ class Progress(wiring.Signature):
         stepped: Signal
         first_spikes: Signal
         settled: Signal
+        stepping: Signal
 
     def __init__(self, config: EngineConfig):
-        names = ("learned", "copied", "measured", "stepped", "first_spikes")
+        names = ("learned", "copied", "measured", "stepped", "first_spikes", "stepping")
         members = {**dict.fromkeys(names, Out(1)), "settled": Out(2)}
         super().__init__({} if config.single_port else members)
 
@@ -269,17 +272,20 @@ class Stages(Elaboratable):
         first = -timing.lead
         readable = timing.step - SCAN_READ
         spikes = self.op_valid_now(first, Op.STEP, Op.RESET)
+        stepping: Value = spikes
         for k, of_state in enumerate((~self.second[first], self.second[first])):
             # bit j: stage first + 1 + j holds a STEP or RESET of this state
             spiking = Signal(readable - first - 1, name=f"spiking_{k}")
             m.d.sync += spiking.eq(Cat(spikes & of_state, spiking[:-1]))
             m.d.comb += progress.settled[k].eq(~spiking.any())
+            stepping = stepping | spiking[: timing.step - 2].any()
+        m.d.sync += progress.stepping.eq(stepping)
         m.d.comb += [
             progress.learned.eq(self._none_before(timing.step - MIN_SCAN)),
             progress.copied.eq(self._none_before(COPIED - SCAN_READ)),
             progress.measured.eq(self._none_before(MEASURED - SCAN_READ)),
             progress.stepped.eq(self._none_before(timing.step - timing.lead - MIN_WALK)),
-            progress.first_spikes.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
+            progress.first_spikes.eq(self.op_valid(m, readable, Op.STEP)),
         ]
 
     def _none_before(self, stage: int) -> Value:

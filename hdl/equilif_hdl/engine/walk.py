@@ -67,6 +67,8 @@ class Walker(wiring.Component):
         Held until not busy and no event follows.
     stall : In(1)
         No command in this cycle.
+    hold : In(1)
+        With dual-port weights: no command of an event in this cycle.
     enable : In(1)
         Accept events; low for ARGMAX.
     steps : In(steps)
@@ -82,6 +84,7 @@ class Walker(wiring.Component):
     walking: Signal
     instruction: Instruction
     stall: Signal
+    hold: Signal
     enable: Signal
     steps: Steps
     i: Stream[Event]
@@ -102,6 +105,7 @@ class Walker(wiring.Component):
                 "walking": In(1),
                 "instruction": In(INSTRUCTION),
                 "stall": In(1),
+                **({} if config.single_port else {"hold": In(1)}),
                 "enable": In(1),
                 **({"steps": In(steps(config))} if config.convolution else {}),
                 "i": In(stream.Signature(event(config))),
@@ -126,10 +130,17 @@ class Walker(wiring.Component):
         last_in_run = Signal()  # with `convolution`: the last command of its run of groups
         current = signal_of(command(cfg))
         hold: Value = pause
+        if not cfg.single_port:
+            of_event = Signal()
+            with m.If(self.start & self.walking):
+                m.d.sync += of_event.eq(0)
+            with m.If(load):
+                m.d.sync += of_event.eq(1)
+            hold = hold | self.hold & of_event
         ready = self.enable & (~self.busy | self.last)
         if cfg.convolution:
             pending_write, not_written = self._write_hazards(m, load, last_in_event, last_in_run)
-            hold = pause | pending_write
+            hold = hold | pending_write
             ready = ready & ~not_written
         m.d.comb += [
             column.eq(by_column(ins, cfg)),
