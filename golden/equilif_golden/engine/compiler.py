@@ -614,6 +614,7 @@ class Compiled(Placement):
             tile=self.tile(s, h),
             gain=gain,
             shift=shift,
+            clamped=int(pre.clamped),
             signed=pre.kind == "relay",
             signed_dst=post.kind in ("relay", "self_attention") or self.network.schedule.errors,
         )

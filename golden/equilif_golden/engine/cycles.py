@@ -35,6 +35,8 @@ MEASURED = 6
 MIN_SCAN = 6
 #: cycles from the load of MARK or MEASURE until it reads the state that STEP writes, without `lead`
 MIN_WALK = 1
+#: the same if STEP works on the other state: until it uses Q one stage later than STEP
+MIN_WALK_OTHER = 4
 #: SOFTMAX: cycles of an exponential, without its registers; of its product; of the division
 EXPONENTIAL = 2
 PRODUCT = 2
@@ -69,9 +71,9 @@ class Comparison(NamedTuple):
     destination: int | None = 0
     source: int | None = None
 
-    @property
-    def differs(self) -> bool:
-        return self.destination is not None or self.source is not None
+    def differs(self, i: Instruction) -> bool:
+        """Whether LEARN scans."""
+        return self.destination is not None or self._compared(i) > 0 and self.source is not None
 
     def cycles(self, i: Instruction) -> int:
         """Cycles from the start of LEARN until the scan begins, or, if nothing differs, ends."""
@@ -79,13 +81,19 @@ class Comparison(NamedTuple):
         begin = i.n_dst + 1  # of the source
         if known and known[0] <= begin:
             return begin
-        if self.source is not None:
+        n_src = self._compared(i)
+        if n_src and self.source is not None:
             known.append(begin + self.source + COMPARED)
-        return min(known, default=begin + i.n_src + COMPARED - 1)
+        return min(known, default=begin + n_src + COMPARED - 1 - (n_src == 0))
+
+    @staticmethod
+    def _compared(i: Instruction) -> int:
+        """Groups of the source that may be read."""
+        return 0 if i["clamped"] & 1 else i.n_src
 
     def fetches(self, i: Instruction) -> int:
         """Number of groups that are read."""
-        return i.n_dst + min(i.n_src, self.cycles(i) - (i.n_dst + 1))
+        return i.n_dst + min(self._compared(i), self.cycles(i) - (i.n_dst + 1))
 
 
 class Scan(NamedTuple):
@@ -236,24 +244,25 @@ class Timekeeper:
         before = self._before
         if before is None or self.config.single_port:
             return self._ready
-        loadable = min(self._ready, self._overlap(i.op, before.op))
+        other = i.second != before.second
+        loadable = min(self._ready, self._overlap(i.op, before.op, other=other))
         if i.op == Op.STEP:
             return max(loadable, *self._settled)
         if i.op != Op.GATHER:
             return loadable
-        other = i.second != before.second
         if before.op == Op.STEP and not other and i.src == before.dst:
             return self._first + self._lead + self._step - SCAN_READ
         if before.op == Op.MARK or before.op == Op.STEP and other:
             loadable = self._first
         return max(loadable, self._settled[i.second])
 
-    def _overlap(self, op: Op, before: Op) -> int:
+    def _overlap(self, op: Op, before: Op, *, other: bool) -> int:
         """First cycle in which an instruction may be loaded before the lanes are empty, by its operation and
-        the one before.
+        the one before.  ``other``: that works on the other state.
         """
         if op in (Op.MARK, Op.MEASURE) and before == Op.STEP:
-            return self._after(self._last, self._step - self._lead - MIN_WALK)
+            lead = MIN_WALK_OTHER if other else MIN_WALK
+            return self._after(self._last, self._step - self._lead - lead)
         if before == Op.MEASURE:
             return self._after(self._last, MEASURED - SCAN_READ)
         if op == Op.STEP and before == Op.GATHER:
@@ -374,7 +383,7 @@ class Timekeeper:
         now = start
         if learning and skips_unchanged(self.config):
             now += scan.comparison.cycles(i)
-            left *= scan.comparison.differs
+            left *= scan.comparison.differs(i)
         while True:
             now += 1
             scanning = left > 0 or waiting or pending > 0 or walker.offered

@@ -539,6 +539,13 @@ OPERATIONS: Mapping[Op, Operation] = {
         | {
             "gain": Number("gain", range(GAIN_MAX + 1), "learning rate: factor of the rates' product"),
             "shift": Number("shift", SHIFTS, f"learning rate: {_SHIFT} after the gain"),
+            "clamped": Number(
+                "count",
+                field_range("count"),
+                "if odd, only changes weights if a value of `groups` differs: those of `sources` are the "
+                "same in V+ and V-; ignored by engines with single-port weights",
+                default=0,
+            ),
         },
         modes={
             LearnMode.STORE: Mode(

@@ -259,7 +259,7 @@ class EngineModel:
         if i.op == Op.LEARN and skips_unchanged(self.config) and not self.stores(i):
             differs = self.plus != self.minus
             if not differs[i.groups("groups").slice].any():
-                found &= differs[source]
+                found &= differs[source] & (not i["clamped"] & 1)
         if self.geometry is not None and i.op in SYNAPTIC:
             # with a stride larger than the kernel some positions have no targets
             found &= (self.commands(i) > 0)[:, None]
@@ -383,7 +383,8 @@ class EngineModel:
             words[:] = syn.to_words(self._stored(i, w, rows, columns), p)
             return
         if i.op == Op.LEARN:
-            words[:] = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
+            if self.events(i).any():
+                words[:] = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
             self.counter = (self.counter + 1) & 0xFFFFFFFF
             return
         plus, minus = (as_signed(v) if i.mode & SourceMode.SIGNED else v for v in (self.plus, self.minus))

@@ -202,7 +202,11 @@ class Engine(wiring.Component):
                 walker.steps.eq(geometry.steps),
             ]
         if skips_unchanged(cfg):
-            m.d.comb += [scanner.dst.eq(ins.dst), scanner.n_dst.eq(ins.n_dst)]
+            m.d.comb += [
+                scanner.dst.eq(ins.dst),
+                scanner.n_dst.eq(ins.n_dst),
+                scanner.clamped.eq(ins.count[0]),
+            ]
         if cfg.self_attention:
             if skips_unchanged(cfg):
                 m.d.comb += scanner.store.eq(stores(ins))

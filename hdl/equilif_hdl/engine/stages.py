@@ -21,7 +21,15 @@ from amaranth.lib.wiring import Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import COPIED, MEASURED, MIN_SCAN, MIN_WALK, SCAN_READ, writes_after
+from equilif_golden.engine.cycles import (
+    COPIED,
+    MEASURED,
+    MIN_SCAN,
+    MIN_WALK,
+    MIN_WALK_OTHER,
+    SCAN_READ,
+    writes_after,
+)
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -135,8 +143,8 @@ class Progress(wiring.Signature):
     learned, copied, measured : Out(1)
         A scan that is loaded now does not interfere with LEARN; finds the spikes of SAVE and RESTORE; finds
         the values of MEASURE.
-    stepped : Out(1)
-        A MARK or MEASURE that is loaded now finds the results of STEP.
+    stepped, stepped_other : Out(1)
+        A MARK or MEASURE that is loaded now finds the results of STEP; does not meet its accesses to Q.
     first_spikes, settled : Out(1), Out(2)
         A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
         RESET, of each state, and their operands are not used any more.
@@ -149,12 +157,13 @@ class Progress(wiring.Signature):
         copied: Signal
         measured: Signal
         stepped: Signal
+        stepped_other: Signal
         first_spikes: Signal
         settled: Signal
         stepping: Signal
 
     def __init__(self, config: EngineConfig):
-        names = ("learned", "copied", "measured", "stepped", "first_spikes", "stepping")
+        names = ("learned", "copied", "measured", "stepped", "stepped_other", "first_spikes", "stepping")
         members = {**dict.fromkeys(names, Out(1)), "settled": Out(2)}
         super().__init__({} if config.single_port else members)
 
@@ -285,6 +294,7 @@ class Stages(Elaboratable):
             progress.copied.eq(self._none_before(COPIED - SCAN_READ)),
             progress.measured.eq(self._none_before(MEASURED - SCAN_READ)),
             progress.stepped.eq(self._none_before(timing.step - timing.lead - MIN_WALK)),
+            progress.stepped_other.eq(self._none_before(timing.step - timing.lead - MIN_WALK_OTHER)),
             progress.first_spikes.eq(self.op_valid(m, readable, Op.STEP)),
         ]
 
