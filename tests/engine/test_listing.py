@@ -60,8 +60,8 @@ def test_listing_of_chain():
         " 8      step     hidden1                        threshold 4096, leak 0",
     ]
     assert lines[11] == "11  next"
-    assert lines[21] == "21      nudge    output, targets output target  strength 2048"
-    assert lines[-1] == "39  halt"
+    assert lines[27] == "27      nudge    output, targets output target  strength -2048, second"
+    assert lines[-1] == "36  halt"
 
 
 def test_listing_of_attention():
