@@ -25,12 +25,12 @@ from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
     FRONT_END_VERSION,
-    TRAINER_VERSION,
     LEARN,
     MEANING,
     PACKED,
     READ_HEADER,
     RUN_HEADER,
+    TRAINER_VERSION,
     VERSION,
     WRITE_HEADER,
     Command,
