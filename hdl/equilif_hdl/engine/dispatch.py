@@ -10,11 +10,12 @@ Throughput: one instruction at a time.
 * After an instruction that only adds to A and B (DRIVE, GATHER, NUDGE) the next one begins while commands are
   still in the lanes: it reads their results in the stage in which they are written, or later.
 * With dual-port weights, a scan begins while commands of STEP, RESET, MARK or LEARN are in the lanes: its own
-  commands arrive after their effects.  GATHER after SAVE and RESTORE begins when
-  it finds what they write, and every instruction after MEASURE.  The operands of STEP are held until it ends.
-* GATHER waits for all spikes, and STEP for the end of the STEP before it.  After a STEP of its source GATHER
-  waits for the first spikes only.
-* With dual-port weights, MARK and MEASURE begin while commands of STEP are in the lanes.
+  commands arrive after their effects.  The operands of STEP are held until it ends.
+* GATHER after SAVE and RESTORE begins when it finds what they write, and any instruction after MEASURE.
+* GATHER waits for all spikes of its state, after a STEP of its source for the first ones only, and STEP for
+  the end of the STEP before it.
+* GATHER even scans while a MARK, or a STEP whose spikes it does not need, issues commands.
+* MARK and MEASURE begin while commands of STEP are in the lanes.
 * All other instructions begin when the lanes are empty.
 
 CONVOLVE is loaded under the condition of a DRIVE, and never starts (equilif_hdl.engine.geometry).
