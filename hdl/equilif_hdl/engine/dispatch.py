@@ -31,7 +31,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of, on_second
-from equilif_hdl.engine.stages import Progress
+from equilif_hdl.engine.stages import LaneProgress
 from equilif_hdl.typed import Stream
 
 
@@ -48,7 +48,7 @@ class Dispatcher(wiring.Component):
         The walker issues its last command.
     empty, draining : In(1)
         No command is in the lanes; none will be in the next cycle.
-    progress : In(Progress)
+    progress : In(LaneProgress)
         How far the commands in the lanes are.
     gathers : In(1)
         With dual-port weights: the walker accepts an event of GATHER.
@@ -73,7 +73,7 @@ class Dispatcher(wiring.Component):
     last: Signal
     empty: Signal
     draining: Signal
-    progress: Progress.Members
+    progress: LaneProgress.Members
     gathers: Signal
     instruction: Instruction
     start: Signal
@@ -97,7 +97,7 @@ class Dispatcher(wiring.Component):
                 "last": In(1),
                 "empty": In(1),
                 "draining": In(1),
-                "progress": In(Progress(config)),
+                "progress": In(LaneProgress(config)),
                 **({} if config.single_port else {"gathers": In(1)}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),

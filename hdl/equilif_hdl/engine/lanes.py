@@ -43,7 +43,7 @@ from equilif_hdl.engine.control import Control
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, LaneCommand, command, has_mode, is_one_of
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
-from equilif_hdl.engine.stages import LaneStatus, Progress, Stages, lane_status
+from equilif_hdl.engine.stages import LaneProgress, LaneStatus, Stages, lane_status
 from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.fixed import butterfly, delayed, domain, lanes_of, popcount, total
@@ -66,7 +66,7 @@ class Lanes(wiring.Component):
         With ``self_attention``: SOFTMAX has another row, and goes on to it.
     empty, draining : Out(1)
         See equilif_hdl.engine.dispatch.
-    progress : Out(Progress)
+    progress : Out(LaneProgress)
         How far the commands in the lanes are.
     scan : In(ScanPort)
         Read port of the scanner to spikes and values.
@@ -84,7 +84,7 @@ class Lanes(wiring.Component):
     instruction: Instruction
     empty: Signal
     draining: Signal
-    progress: Progress.Members
+    progress: LaneProgress.Members
     start: Signal
     walk_done: Signal
     restart_walk: Signal
@@ -106,7 +106,7 @@ class Lanes(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
                 "draining": Out(1),
-                "progress": Out(Progress(config)),
+                "progress": Out(LaneProgress(config)),
                 "start": In(1),
                 "walk_done": In(1),
                 "restart_walk": Out(1),
@@ -136,7 +136,7 @@ class Lanes(wiring.Component):
             self.empty.eq(stages.empty),
             self.draining.eq(stages.draining),
         ]
-        for name in Progress(cfg).members:
+        for name in LaneProgress(cfg).members:
             m.d.comb += getattr(self.progress, name).eq(getattr(stages.progress, name))
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)

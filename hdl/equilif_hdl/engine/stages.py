@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntFlag
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from amaranth import Cat, Const, Elaboratable, Module, Signal
 from amaranth.hdl import Value
@@ -135,7 +135,7 @@ class LaneStatus(wiring.Signature):
         super().__init__(dict.fromkeys(lane_status(config), Out(1)))
 
 
-class Progress(wiring.Signature):
+class LaneProgress(wiring.Signature):
     """With dual-port weights: how far the commands in the lanes are, for the dispatcher.
 
     Members
@@ -183,7 +183,7 @@ class Stages(Elaboratable):
         By stage: fields of that command.
     empty, draining : Signal
         No command is in the pipeline; none will be in the next cycle.
-    progress : Progress
+    progress : LaneProgress
         For the dispatcher.
     """
 
@@ -193,7 +193,7 @@ class Stages(Elaboratable):
         self.instruction = instruction
         self.empty = Signal()
         self.draining = Signal()
-        self.progress: Progress.Members = Progress(config).create(path=("progress",))  # type: ignore[assignment]
+        self.progress = cast(LaneProgress.Members, LaneProgress(config).create(path=("progress",)))
         first = -self.timing.lead
         last = self.timing.last
         self.commands: dict[int, LaneCommand] = {first: i}
