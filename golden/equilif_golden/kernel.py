@@ -40,7 +40,9 @@ from equilif_golden.learning import NO_RATE
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.populations import Constant
+from equilif_golden.replay import Reservoir
 from equilif_golden.samples import Epoch as Epoch
+from equilif_golden.samples import check_replay
 
 Reals = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
@@ -69,6 +71,7 @@ class Kernel(samples.Predictor):
     learning_rate   eta of the paper; None: no training before :meth:`set_learning_rate`
     counter         weight updates so far, which number the dither; 0 for new weights
     threads         threads that share a batch; None: as many as Numba uses, one per processor
+    replay          stored samples, some of which are trained after each new one; None: none
 
     Inputs are 8-bit values (batch, n_inputs), labels class numbers (batch,).  ValueError if an argument has a
     wrong shape, type or range.  A Kernel may be shared by threads: :meth:`train` is atomic, so the others see
@@ -83,8 +86,10 @@ class Kernel(samples.Predictor):
         learning_rate: float | None = None,
         counter: int = 0,
         threads: int | None = None,
+        replay: Reservoir | None = None,
     ):
         self.network = require_network(network)
+        self.replay = check_replay(replay, network)
         self._threads = check_int(
             default_threads() if threads is None else threads, "threads", 1, MAX_THREADS
         )
@@ -103,16 +108,28 @@ class Kernel(samples.Predictor):
     ) -> Self:
         """The network in a file of :meth:`save` or of a command such as `equilif train`.
 
-        Counter: that of the file, else 0.  ValueError names a file that holds no network.
+        Counter and stored samples: those of the file, else 0 and none.  ValueError names a file that holds no
+        network.
         """
         network, weights = networks.load(path)
-        counter = networks.counter(path)
-        return cls(network, weights, learning_rate=learning_rate, counter=counter, threads=threads)
+        return cls(
+            network,
+            weights,
+            learning_rate=learning_rate,
+            counter=networks.counter(path),
+            threads=threads,
+            replay=networks.replay(path),
+        )
 
     def save(self, path: str | Path) -> None:
-        """Write network, weights and counter to an ``.npz`` that every command of equilif reads."""
-        held = self._held
-        networks.save(path, self.network, self._by_synapse(held), counter=held.counter)
+        """Write network, weights, counter and stored samples to an ``.npz`` that every command of equilif
+        reads.
+        """
+        with self._lock:
+            held = self._held
+            networks.save(
+                path, self.network, self._by_synapse(held), counter=held.counter, replay=self.replay
+            )
 
     def __repr__(self) -> str:
         sizes = "-".join(str(p.size) for p in self.network.populations if not isinstance(p, Constant))
@@ -193,7 +210,7 @@ class Kernel(samples.Predictor):
         *,
         tokens: TokenRows | None = None,
     ) -> Epoch:
-        """Train on one sample after the other, and return what the epoch counted.
+        """Train on one sample after the other, with replays, and return what the epoch counted.
 
         x       8-bit values (batch, n_inputs); None for a network without input population
         labels  class numbers (batch,)
@@ -209,10 +226,15 @@ class Kernel(samples.Predictor):
         if not self.learns:
             raise ValueError(NO_RATE)
         with self._lock:
+            mixed = None if self.replay is None else self.replay.plan(values, known, at)
+            if mixed is not None:
+                values, known, at = constant(mixed.x), mixed.labels, mixed.order
             # other threads use the old weights until all samples are trained
             m = self._memories(self._program, self._held, trains=True)
             hits, spikes, steps = train_samples(self._program, m, self._places, values, rows, known, at)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
+            if self.replay is not None and mixed is not None:
+                self.replay.apply(mixed)
         return Epoch(len(at), int(hits), int(spikes), int(steps))
 
     def rates(
