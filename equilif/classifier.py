@@ -197,12 +197,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _require_known(self, classes: npt.NDArray[Any]) -> None:
         """ValueError unless these are the classes so far, or more of their type."""
-        missing = np.setdiff1d(self.classes_, classes)
-        if len(missing):
-            raise ValueError(f"classes must have those of earlier calls, {self.classes_}, not be {classes}")
         kinds = [KINDS.get(known.dtype.kind, "text") for known in (self.classes_, classes)]
         if kinds[0] != kinds[1]:
             raise ValueError(f"classes are of type {kinds[0]}, {self.classes_}, not {kinds[1]}")
+        missing = np.setdiff1d(self.classes_, classes)
+        if len(missing):
+            raise ValueError(f"classes must have those of earlier calls, {self.classes_}, not be {classes}")
 
     def _grow(self, classes: npt.NDArray[Any]) -> None:
         """Outputs for all these classes; the weights of new ones are 0."""
