@@ -80,7 +80,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (low, high): values of all features that become the inputs 0 and 255.  None: fitted, for each
         feature, to the samples of :meth:`fit` or of the first :meth:`partial_fit`.  "running": mean and
         deviation of the last samples (about 300), which follow a drift.  Values outside are clipped and
-        counted; a call in which more than 5 % are gives a warning.
+        counted; a call in which more than 5 % are gives a warning, unless the range is running.
     replay : int
         Room for stored samples, balanced over the classes.  :meth:`partial_fit` learns some of them again
         after each new one, so that old classes are not forgotten; :meth:`fit` fills it.  0: none.
@@ -344,7 +344,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _count(self, clipped: int, values: int) -> None:
         self.n_clipped_ += clipped
-        if clipped > MAX_CLIPPED * values:
+        if clipped > MAX_CLIPPED * values and self.scaling_.running is None:
             warnings.warn(
                 f"{clipped:,} of {values:,} values of X are outside the range of the first samples and are "
                 'clipped: give input_range, or input_range="running" for a stream that drifts',
@@ -361,9 +361,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Rates of the outputs, 0 to 1, (n, n_classes) in the order of ``classes_``; of two classes the rate
         of the second less that of the first, (n,).
         """
-        check_is_fitted(self)
-        rates = self.learner_.output_rates(self._known(X))[:, self._order] / 256
+        rates = self.rates(X)
         return rates[:, 1] - rates[:, 0] if len(self.classes_) == 2 else rates
+
+    def rates(self, X: Any) -> npt.NDArray[np.float64]:
+        """Rates of the outputs, 0 to 1, (n, n_classes) in the order of ``classes_``."""
+        check_is_fitted(self)
+        rates: npt.NDArray[np.float64] = self.learner_.output_rates(self._known(X))[:, self._order] / 256
+        return rates
 
     def _known(self, X: Any) -> npt.NDArray[np.uint8]:
         """Inputs of samples to predict."""

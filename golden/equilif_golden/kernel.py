@@ -100,6 +100,7 @@ class Kernel(samples.Predictor):
         self._held = Held(*self._packed(network.initial_weights() if weights is None else weights), 0)
         self.counter = counter
         self.learns = learning_rate is not None
+        self._learning_rate: float | None = None
         self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
 
     @classmethod
@@ -197,9 +198,11 @@ class Kernel(samples.Predictor):
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set eta of the paper: dW is eta / (2 beta) times the difference of the rate products."""
-        placed = self._compiled
-        loaded = placed.tokens_first if self.network.dynamic_attention else None
-        self._program = decode(placed.program(learning_rate), self.network.numerics.weight, loaded)
+        if learning_rate != self._learning_rate:
+            placed = self._compiled
+            loaded = placed.tokens_first if self.network.dynamic_attention else None
+            self._program = decode(placed.program(learning_rate), self.network.numerics.weight, loaded)
+            self._learning_rate = learning_rate
         self.learns = self.learns or learning_rate > 0
 
     def train(
