@@ -25,7 +25,7 @@ from equilif_golden.extras import needs
 from equilif_golden.fixed import as_array, check_choice, check_float, check_int
 from equilif_golden.kernel import Kernel
 from equilif_golden.lazy import lazy
-from equilif_golden.replay import MAX_STORED, Reservoir
+from equilif_golden.replay import MAX_STORED, ClassMeans, Replay, Reservoir
 
 with needs("cli,data"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 NAME = "data"  #: of the samples in messages and files
 RUNNING = "running"
+MEANS = "means"
 REPLAY = ("replay", "replay_per_sample", "replay_bits")  #: parameters
 #: types of classes, as a file records them
 TYPES: dict[str, type] = {
@@ -81,11 +82,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         feature, to the samples of :meth:`fit` or of the first :meth:`partial_fit`.  "running": mean and
         deviation of the last samples (about 300), which follow a drift.  Values outside are clipped and
         counted; a call in which more than 5 % are gives a warning, unless the range is running.
-    replay : int
+    replay : int or "means"
         Room for stored samples, balanced over the classes.  :meth:`partial_fit` learns some of them again
-        after each new one, so that old classes are not forgotten; :meth:`fit` fills it.  0: none.
+        after each new one, so that old classes are not forgotten; :meth:`fit` fills it.  0: none.  "means":
+        no sample is stored, only the sum of each class, and the new sample is moved to the means of others.
     replay_per_sample : int
-        Stored samples that are learned after each new one.
+        Samples that are learned after each new one.
     replay_bits : 1, 2, 4 or 8
         Bits of a stored input.
     random_state : int, RandomState or None
@@ -121,7 +123,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int | None = None,
         learning_rate: float | None = None,
         input_range: tuple[float, float] | Literal["running"] | None = None,
-        replay: int = 0,
+        replay: int | Literal["means"] = 0,
         replay_per_sample: int = BOARD_SETTINGS.replay_per_sample,
         replay_bits: int = 8,
         random_state: int | np.random.RandomState | None = 0,
@@ -146,7 +148,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Request(data=data, hidden=self.hidden, settings=self._settings("epochs", "learning_rate"))
         )
         seed = self._seed()
-        replay = self._reservoir()
+        replay = self._replay()
         run = EquilibriumPropagation.start(found.description, data, seed)
         assert data.about is not None
         self._begin(run.learner, found.description, data.about, classes)
@@ -299,7 +301,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         network = plan.network(Sizes(fitted.n_inputs, len(classes)))
         plan.check_rates(network)
         weights = plan.initial_weights(network, self._seed())
-        learner = Kernel(network, weights, learning_rate=plan.rate(0), replay=self._reservoir())
+        learner = Kernel(network, weights, learning_rate=plan.rate(0), replay=self._replay())
         self._begin(learner, plan, dataclasses.replace(about, scaling=fitted), classes)
 
     def _begin(self, learner: Any, plan: Description, about: About, classes: npt.NDArray[Any]) -> None:
@@ -318,8 +320,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = self._about.labels
         self._order = np.array([labels.index(name) for name in self._names(self.classes_)], np.int64)
 
-    def _reservoir(self) -> Reservoir | None:
-        """Room for the stored samples of ``replay``."""
+    def _replay(self) -> Replay | None:
+        """The parameter ``replay``, before the first sample."""
+        if isinstance(self.replay, str):
+            check_choice(self.replay, "replay", (MEANS,))
+            return ClassMeans(self.replay_per_sample)
         if check_int(self.replay, "replay", 0, MAX_STORED, "stored samples") == 0:
             return None
         return Reservoir(
@@ -432,10 +437,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kept = {k: tuple(v) if isinstance(v, list) else v for k, v in about.parameters.items()}
         made = cls(**{"hidden": layers, **kept, **parameters})
         if learner.replay is None:
-            learner.replay = made._reservoir()
+            learner.replay = made._replay()
         else:
-            found = learner.replay
-            made.set_params(replay=found.size, replay_per_sample=found.per_sample, replay_bits=found.bits)
+            made.set_params(**{name: kept[name] for name in REPLAY if name in kept})
         made.n_features_in_ = about.shape[0]
         if about.scaling.names:
             made.feature_names_in_ = np.array(about.scaling.names, object)

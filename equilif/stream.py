@@ -225,14 +225,14 @@ class StreamAnswer(NamedTuple):
 
     sample: StreamSample
     prediction: str | None
-    confidence: float
+    rate: float  #: of the predicted output, in parts of the sum of all
 
 
 class Prequential:
-    """Accuracy of predictions that are made before the sample is learned."""
+    """Accuracy of predictions that are made before the sample is learned; of all, and of the last ones."""
 
     def __init__(self, window: int = WINDOW):
-        self.samples = self.right = 0
+        self.samples = self.right = self.unlabelled = 0
         self._last: deque[bool] = deque(maxlen=window)
 
     def add(self, right: bool) -> None:
@@ -241,28 +241,31 @@ class Prequential:
         self._last.append(right)
 
     @property
-    def accuracy(self) -> float:
-        return self.right / self.samples if self.samples else 0.0
+    def accuracy(self) -> float | None:
+        return self.right / self.samples if self.samples else None
 
     @property
-    def recent(self) -> float:
-        """Accuracy of the last samples."""
-        return sum(self._last) / len(self._last) if self._last else 0.0
+    def recent_samples(self) -> int:
+        return len(self._last)
+
+    @property
+    def recent(self) -> float | None:
+        return sum(self._last) / len(self._last) if self._last else None
 
 
 def follow(
     learner: StreamLearner,
     samples: Iterable[StreamSample],
-    report: Callable[[StreamAnswer, Prequential], None] = lambda answer, score: None,
-    window: int = WINDOW,
-) -> Prequential:
+    score: Prequential,
+    report: Callable[[StreamAnswer], None] = lambda answer: None,
+) -> None:
     """Predict each sample, then learn it where its class is known."""
-    score = Prequential(window)
     for sample in samples:
         found = learner.predict_proba_one(sample.features)
         best = max(found, key=found.__getitem__) if found else None
         if sample.label:
-            score.add(str(best) == sample.label)
+            score.add(best is not None and str(best) == sample.label)
             learner.learn_one(sample.features, learner.class_of(sample.label))
-        report(StreamAnswer(sample, None if best is None else str(best), found.get(best, 0.0)), score)
-    return score
+        else:
+            score.unlabelled += 1
+        report(StreamAnswer(sample, None if best is None else str(best), found.get(best, 0.0)))

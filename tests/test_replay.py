@@ -14,11 +14,14 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
-from equilif_golden.replay import BITS, Reservoir, pack, unpack
+from equilif_golden.replay import BITS, ClassMeans, Reservoir, from_state, pack, unpack
 from equilif_golden.sample_order import order
 
 NETWORK = Network.chain(6, 5, 4)
 ENGINE = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16)
+
+
+KINDS = [lambda: Reservoir(10, 2, bits=4, seed=5), lambda: ClassMeans(2)]
 
 
 def stream(n: int = 60, classes: int = 4):
@@ -38,22 +41,24 @@ def test_packed_samples_are_unpacked(data, bits, n, n_inputs):
     assert np.array_equal(unpack(pack(codes, bits), bits, n, n_inputs), codes)
 
 
-def test_calls_divide_a_stream_anywhere():
-    """One call, calls of a sample, and a reservoir out of a file give the same samples in the same order."""
+@pytest.mark.parametrize("make", KINDS)
+def test_calls_divide_a_stream_anywhere(make):
+    """One call, calls of a sample, and a replay out of a file give the same samples in the same order."""
     x, y = stream()
     at = np.arange(len(y))
-    whole, parts = (Reservoir(10, 3, bits=4, seed=5) for _ in range(2))
+    whole, parts = make(), make()
     plan = whole.plan(x, y, at)
-    whole.apply(plan)
+    plan.commit()
     learned = []
     for j in at:
         one = parts.plan(x[j : j + 1], y[j : j + 1], at[:1])
-        parts.apply(one)
         learned.append(one.x[one.order])
+        one.commit()
         if j == 30:
-            parts = Reservoir.from_state(parts.state(), 6, 4)
+            parts = from_state(parts.state(), 6, 4)
     assert np.array_equal(np.concatenate(learned), plan.x[plan.order])
-    assert np.array_equal(whole.x, parts.x) and np.array_equal(whole.labels, parts.labels)
+    for name, values in whole.state().items():
+        assert np.array_equal(values, parts.state()[name])
 
 
 def test_replays_are_in_the_order_of_the_standalone_trainer():
@@ -64,7 +69,7 @@ def test_replays_are_in_the_order_of_the_standalone_trainer():
         plan = reservoir.plan(x[:1], y[:1], np.array([0]))
         # the new sample comes first, then those in the slots
         assert np.array_equal(plan.order, [0, *(order(8, 3, epoch) + 1)])
-        reservoir.apply(plan)
+        plan.commit()
 
 
 @pytest.mark.parametrize("size", [1, 7, 20])
@@ -87,24 +92,37 @@ def test_stored_values_are_stretched():
     assert reservoir.quantized(np.array([[0, 63, 64, 128, 255]], np.uint8)).tolist() == [[0, 0, 85, 170, 255]]
 
 
-def test_kernel_and_engine_learn_the_same():
+def test_means_move_samples():
+    """A sample, moved from the mean of its class to that of the next other one."""
+    x = np.array([[10, 250], [30, 10], [20, 100]], np.uint8)
+    means = ClassMeans(2)
+    means.store(x[:2], np.array([0, 1]))
+    plan = means.plan(x, np.array([0, 1, 1]), np.array([2]))
+    # the mean of class 1 is (25, 55) with the new sample
+    assert plan.x[plan.order].tolist() == [[20, 100], [5, 255]]
+    assert plan.labels[plan.order].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("make, trained", zip(KINDS, (40 + 2 * 39 - 1, None), strict=True))
+def test_kernel_and_engine_learn_the_same(make, trained):
     x, y = stream(40)
     learners = [
-        Kernel(NETWORK, learning_rate=0.1, replay=Reservoir(10, 2, bits=4)),
-        Chip(EngineModel(ENGINE), NETWORK, learning_rate=0.1, replay=Reservoir(10, 2, bits=4)),
+        Kernel(NETWORK, learning_rate=0.1, replay=make()),
+        Chip(EngineModel(ENGINE), NETWORK, learning_rate=0.1, replay=make()),
     ]
     for learner in learners:
         done = [learner.train(x[part], y[part], np.arange(20)) for part in (slice(20), slice(20, 40))]
-        assert sum(epoch.samples for epoch in done) == 40 + 2 * 39 - 1
+        assert trained in (None, sum(epoch.samples for epoch in done))
     assert same_weights(*learners)
     plain = Kernel(NETWORK, learning_rate=0.1)
     plain.train(x, y, np.arange(40))
     assert not same_weights(plain, learners[0])
 
 
-def test_saved_samples_go_on(tmp_path):
+@pytest.mark.parametrize("make", KINDS)
+def test_replay_goes_on_from_a_file(make, tmp_path):
     x, y = stream(40)
-    first = Kernel(NETWORK, learning_rate=0.1, replay=Reservoir(10, 2, bits=4))
+    first = Kernel(NETWORK, learning_rate=0.1, replay=make())
     first.train(x[:20], y[:20], np.arange(20))
     first.save(tmp_path / "network.npz")
     again = Kernel.load(tmp_path / "network.npz", learning_rate=0.1)
@@ -134,7 +152,23 @@ def test_damaged_files(change):
     reservoir = Reservoir(10, 2, bits=4)
     reservoir.store(*stream(20))
     with pytest.raises(ValueError):
-        Reservoir.from_state(reservoir.state() | change, 6, 4)
+        from_state(reservoir.state() | change, 6, 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seen": np.zeros(4, int)},
+        {"seen": np.full(5, 9)},
+        {"sums": np.zeros(3, int)},
+        {"labels": np.zeros(1)},
+    ],
+)
+def test_damaged_means(change):
+    means = ClassMeans(2)
+    means.store(*stream(20))
+    with pytest.raises(ValueError):
+        from_state(means.state() | change, 6, 4)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from equilif_golden.learning import NO_RATE
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.populations import Constant
-from equilif_golden.replay import Reservoir
+from equilif_golden.replay import Replay
 from equilif_golden.samples import Epoch as Epoch
 from equilif_golden.samples import check_replay
 
@@ -71,7 +71,7 @@ class Kernel(samples.Predictor):
     learning_rate   eta of the paper; None: no training before :meth:`set_learning_rate`
     counter         weight updates so far, which number the dither; 0 for new weights
     threads         threads that share a batch; None: as many as Numba uses, one per processor
-    replay          stored samples, some of which are trained after each new one; None: none
+    replay          samples that are trained after each new one; None: none
 
     Inputs are 8-bit values (batch, n_inputs), labels class numbers (batch,).  ValueError if an argument has a
     wrong shape, type or range.  A Kernel may be shared by threads: :meth:`train` is atomic, so the others see
@@ -86,7 +86,7 @@ class Kernel(samples.Predictor):
         learning_rate: float | None = None,
         counter: int = 0,
         threads: int | None = None,
-        replay: Reservoir | None = None,
+        replay: Replay | None = None,
     ):
         self.network = require_network(network)
         self.replay = check_replay(replay, network)
@@ -236,8 +236,8 @@ class Kernel(samples.Predictor):
             m = self._memories(self._program, self._held, trains=True)
             hits, spikes, steps = train_samples(self._program, m, self._places, values, rows, known, at)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
-            if self.replay is not None and mixed is not None:
-                self.replay.apply(mixed)
+            if mixed is not None:
+                mixed.commit()
         return Epoch(len(at), int(hits), int(spikes), int(steps))
 
     def rates(

@@ -87,7 +87,7 @@ from equilif_golden.populations import (
     Relay,
     SelfAttention,
 )
-from equilif_golden.replay import STATE, Reservoir
+from equilif_golden.replay import STATE, Replay, from_state
 from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import Synapse, Window
 from equilif_golden.tokens import TokenRows, Tokens
@@ -1011,14 +1011,14 @@ def save(
     about: Mapping[str, Any] | None = None,
     counter: int | None = None,
     origin: str | None = None,
-    replay: Reservoir | None = None,
+    replay: Replay | None = None,
 ) -> None:
     """Network and weights in one ``.npz``, written whole or not at all.
 
     ``about``: what else belongs to them, values that JSON has; :func:`about` reads it.  ``counter``: updates
     so far, for learning that goes on; :func:`counter` reads it.  ``origin``: a note on where the weights are
-    from, if nothing says that network and ``about`` are theirs; :func:`origin` reads it.  ``replay``: samples
-    that are stored for replay; :func:`replay` reads them.
+    from, if nothing says that network and ``about`` are theirs; :func:`origin` reads it.  ``replay``: what
+    is stored for replay; :func:`replay` reads it.
     """
     require_network(network)
     content = io.BytesIO()
@@ -1068,7 +1068,7 @@ def origin(path: str | Path) -> str | None:
     return _read(Path(path), _unpack_origin)
 
 
-def replay(path: str | Path) -> Reservoir | None:
+def replay(path: str | Path) -> Replay | None:
     """The ``replay`` of a file of :func:`save`, or None; ValueError names a file that holds no network."""
     return _read(Path(path), _unpack_replay)
 
@@ -1103,12 +1103,13 @@ def _unpack_origin(z: zipfile.ZipFile) -> str | None:
     return str(_member(z, ORIGIN, None, "U")) if f"{ORIGIN}.npy" in z.namelist() else None
 
 
-def _unpack_replay(z: zipfile.ZipFile) -> Reservoir | None:
+def _unpack_replay(z: zipfile.ZipFile) -> Replay | None:
     if not REPLAYED & set(z.namelist()):
         return None
     network, _ = _unpack(z)
-    state = {name: _vector(z, f"{REPLAY}/{name}") for name in STATE}
-    return Reservoir.from_state(state, network.n_inputs, network.n_outputs)
+    names = [name for name in STATE if f"{REPLAY}/{name}.npy" in z.namelist()]
+    state = {name: _vector(z, f"{REPLAY}/{name}") for name in names}
+    return from_state(state, network.n_inputs, network.n_outputs)
 
 
 def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:

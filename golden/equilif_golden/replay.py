@@ -12,7 +12,8 @@ Everything is integers and follows from the seed and the samples so far, however
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -29,34 +30,69 @@ BITS = (1, 2, 4, 8)  #: of a stored value
 MAX_STORED = 1 << SAMPLE_BITS
 MAX_PER_SAMPLE = 255
 ZEROS, OTHERS = 4, 2  #: bits of the remainder, in Rice's code of a run of zeros and of other values
-#: arrays of a file, and their largest values
+#: arrays of files, and their largest values
 STATE = {
     "settings": 0xFFFFFFFF,
     "progress": 0xFFFFFFFF,
     "seen": (1 << 62) - 1,
     "labels": 0xFFFF,
     "codes": 0xFF,
+    "sums": (1 << 62) - 1,
 }
 
 
 class Mixed(NamedTuple):
-    """New samples with their replays, and the state of the reservoir after them.
-
-    ``order`` indexes ``x`` and ``labels``.  ``slots`` receive the new samples ``stores``.
+    """New samples with their replays: the samples ``order`` of ``x`` and ``labels``.  ``commit`` keeps what is
+    to be stored.
     """
 
     x: U8
     labels: Raw
     order: Raw
-    slots: Raw
-    stores: Raw
-    seen: Raw
-    turn: int
-    epoch: int
-    random: int
+    commit: Callable[[], None]
 
 
-class Reservoir:
+class Replay(ABC):
+    """What is stored of a stream, and the samples that it gives."""
+
+    seen: Raw  #: samples of each class so far
+
+    @property
+    @abstractmethod
+    def n_inputs(self) -> int:
+        """Inputs of the samples so far; 0 before the first one."""
+
+    @property
+    @abstractmethod
+    def n_bytes(self) -> int:
+        """Size of what is stored."""
+
+    @abstractmethod
+    def plan(self, x: U8, labels: Raw, order: Raw, *, replays: bool = True) -> Mixed:
+        """The samples ``order`` of x (n, inputs), each followed by its replays; changes nothing."""
+
+    @abstractmethod
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """The content as arrays, by name, for a file; inverse of :func:`from_state`."""
+
+    def store(self, x: U8, labels: Raw) -> None:
+        """Take samples that the network has learned in another way."""
+        self.plan(x, labels, np.arange(len(x)), replays=False).commit()
+
+    def require(self, n_inputs: int, n_classes: int) -> None:
+        """ValueError unless the samples so far, if there are some, are of a network with these."""
+        if len(self.seen) > n_classes or self.n_inputs not in (0, n_inputs):
+            raise ValueError(
+                f"replay holds samples of {self.n_inputs} inputs and {len(self.seen)} classes, the network "
+                f"has {n_inputs} and {n_classes}"
+            )
+
+    def _seen_with(self, labels: Raw) -> Raw:
+        """A copy of ``seen`` with room for these classes."""
+        return np.pad(self.seen, (0, max(0, int(labels.max(initial=-1)) + 1 - len(self.seen))))
+
+
+class Reservoir(Replay):
     """Stored samples of a stream, as many of each class as possible.
 
     size         room, in samples
@@ -85,17 +121,13 @@ class Reservoir:
         return f"<Reservoir of {self.size:,}, {len(self.labels):,} stored in {self.bits} bits>"
 
     @property
+    def n_inputs(self) -> int:
+        return self._x.shape[1]
+
+    @property
     def x(self) -> U8:
         """Stored samples as they are replayed, (stored, inputs)."""
         return self._x[: len(self.labels)]
-
-    def require(self, n_inputs: int, n_classes: int) -> None:
-        """ValueError unless the stored samples, if there are some, are of a network with these."""
-        if len(self.seen) > n_classes or self._x.size and self._x.shape[1] != n_inputs:
-            raise ValueError(
-                f"replay holds samples of {self._x.shape[1]} inputs and {len(self.seen)} classes, the "
-                f"network has {n_inputs} and {n_classes}"
-            )
 
     def _order_of(self, epoch: int) -> Raw:
         return slot_order(self.size, self.seed, epoch)
@@ -107,7 +139,7 @@ class Reservoir:
 
     # -- procedure ---------------------------------------------------------------------------------
     def plan(self, x: U8, labels: Raw, order: Raw, *, replays: bool = True) -> Mixed:
-        """The samples ``order`` of x (n, inputs), each followed by its replays; changes nothing.
+        """As :meth:`Replay.plan`.
 
         A sample is stored in the next slot as long as one is left.  Then a sample of a class that has fewer
         than the largest replaces one of the largest class; one of a largest class replaces one of its own,
@@ -117,8 +149,7 @@ class Reservoir:
         n, stored = len(x), len(self.labels)
         slots = np.concatenate([np.arange(n, n + stored), np.zeros(self.size - stored, np.int64)])
         classes = np.concatenate([self.labels, np.full(self.size - stored, -1)])
-        seen = np.zeros(max(len(self.seen), int(labels.max(initial=-1)) + 1), np.int64)
-        seen[: len(self.seen)] = self.seen
+        seen = self._seen_with(labels[order])
         counts = np.bincount(self.labels, minlength=len(seen))
         turn, epoch, random, permutation = self._turn, self._epoch, self._random, self._order
         learned: list[int] = []
@@ -153,40 +184,28 @@ class Reservoir:
             classes[slot] = label
             slots[slot] = n + len(self.labels) + j
         changed = np.flatnonzero(slots[:stored] >= n + len(self.labels))
+        stores = slots[changed] - n - len(self.labels)
+
+        def commit() -> None:
+            if not self._x.size:
+                self._x = np.zeros((self.size, x.shape[1]), np.uint8)
+            self._x[changed] = self.quantized(x[stores])
+            if epoch != self._epoch:
+                self._order = self._order_of(epoch)
+            self.labels, self.seen = classes[:stored], seen
+            self._turn, self._epoch, self._random = turn, epoch, random
+
         return Mixed(
-            x=np.concatenate([x, self.x.reshape(-1, x.shape[1]), self.quantized(x)]),
-            labels=np.concatenate([labels, self.labels, labels]),
-            order=np.array(learned, np.int64),
-            slots=changed,
-            stores=slots[changed] - n - len(self.labels),
-            seen=seen,
-            turn=turn,
-            epoch=epoch,
-            random=random,
+            np.concatenate([x, self.x.reshape(-1, x.shape[1]), self.quantized(x)]),
+            np.concatenate([labels, self.labels, labels]),
+            np.array(learned, np.int64),
+            commit,
         )
-
-    def apply(self, mixed: Mixed) -> None:
-        """The state after a plan that was carried out."""
-        if not self._x.size:
-            self._x = np.zeros((self.size, mixed.x.shape[1]), np.uint8)
-        stored = max(len(self.labels), int(mixed.slots.max(initial=-1)) + 1)
-        labels = np.zeros(stored, np.int64)
-        labels[: len(self.labels)] = self.labels
-        labels[mixed.slots] = mixed.labels[mixed.stores]
-        self._x[mixed.slots] = self.quantized(mixed.x[mixed.stores])
-        if mixed.epoch != self._epoch:
-            self._order = self._order_of(mixed.epoch)
-        self.labels, self.seen = labels, mixed.seen
-        self._turn, self._epoch, self._random = mixed.turn, mixed.epoch, mixed.random
-
-    def store(self, x: U8, labels: Raw) -> None:
-        """Offer samples that the network has learned in another way."""
-        self.apply(self.plan(x, labels, np.arange(len(x)), replays=False))
 
     # -- files -------------------------------------------------------------------------------------
     @property
     def n_bytes(self) -> int:
-        """Size of the stored samples, packed, and of their labels, a byte each."""
+        """Size of the packed samples, and of their labels of a byte each."""
         return len(pack(self._codes, self.bits)) + len(self.labels)
 
     @property
@@ -194,7 +213,6 @@ class Reservoir:
         return self.x >> (8 - self.bits)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """The content as arrays, by name, for a file."""
         return {
             "settings": np.array([self.size, self.per_sample, self.bits, self.seed]),
             "progress": np.array([self._turn, self._epoch, self._random]),
@@ -204,18 +222,10 @@ class Reservoir:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, npt.NDArray[Any]], n_inputs: int, n_classes: int) -> Self:
-        """Inverse of :meth:`state` for a network; ValueError for values that do not fit it."""
-        if set(state) != set(STATE):
-            raise ValueError(f"replay must have {', '.join(STATE)}, not {', '.join(sorted(state))}")
-        values = {
-            name: integers(state[name], f"{name} of replay", 0, hi).reshape(-1) for name, hi in STATE.items()
-        }
-        if (len(values["settings"]), len(values["progress"])) != (4, 3):
-            raise ValueError("replay must have four settings and three numbers of progress")
-        size, per_sample, bits, seed = values["settings"].tolist()
+    def of_state(cls, values: Mapping[str, Raw], n_inputs: int) -> Self:
+        size, per_sample, bits, seed = _numbers(values, "settings", 4)
         made = cls(size, per_sample, bits=bits, seed=seed)
-        turn, made._epoch, random = values["progress"].tolist()
+        turn, made._epoch, random = _numbers(values, "progress", 3)
         made._turn = check_int(turn, "turn of replay", 0, size - 1)
         made._random = check_int(random, "random number of replay", 1, 0xFFFFFFFF)
         made._order = made._order_of(made._epoch)
@@ -227,8 +237,114 @@ class Reservoir:
         codes = unpack(values["codes"].astype(np.uint8), bits, n, n_inputs)
         made._x = np.zeros((size, n_inputs), np.uint8)
         made._x[:n] = made.quantized(codes << (8 - bits))
-        made.require(n_inputs, n_classes)
         return made
+
+
+class ClassMeans(Replay):
+    """Replay without stored samples: the new sample, moved from the mean of its class to that of another,
+    stands for a sample of the other class.
+
+    The sum of the samples of each class is stored.  After each new sample follow at most ``per_sample``
+    others, one of each class at most, the classes taking turns.
+    """
+
+    def __init__(self, per_sample: int):
+        self.per_sample = check_int(per_sample, "replay_per_sample", 0, MAX_PER_SAMPLE)
+        self.seen = np.zeros(0, np.int64)
+        self.sums = np.zeros((0, 0), np.int64)  #: of the samples of each class, (classes, inputs)
+        self._turn = 0
+
+    def __repr__(self) -> str:
+        return f"<ClassMeans of {len(self.seen)} classes>"
+
+    @property
+    def n_inputs(self) -> int:
+        return self.sums.shape[1]
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of sums and counts of four bytes each."""
+        return 4 * (self.sums.size + self.seen.size)
+
+    def plan(self, x: U8, labels: Raw, order: Raw, *, replays: bool = True) -> Mixed:
+        """As :meth:`Replay.plan`."""
+        seen = self._seen_with(labels[order])
+        sums = np.zeros((len(seen), x.shape[1]), np.int64)
+        sums[: len(self.sums)] = self.sums.reshape(-1, x.shape[1])
+        turn = self._turn
+        learned: list[int] = []
+        moved: list[U8] = []
+        classes: list[int] = []
+        for j, label in zip(order.tolist(), labels[order].tolist(), strict=True):
+            learned.append(j)
+            seen[label] += 1
+            sums[label] += x[j]
+            others = np.flatnonzero(seen)
+            others = others[others != label]
+            residual = x[j] - sums[label] // seen[label]
+            for _ in range(min(self.per_sample, len(others)) if replays else 0):
+                # the next one, or the first after the last
+                other = int(others[np.searchsorted(others, turn) % len(others)])
+                turn = other + 1
+                learned.append(len(x) + len(moved))
+                moved.append(np.clip(residual + sums[other] // seen[other], 0, 255).astype(np.uint8))
+                classes.append(other)
+
+        def commit() -> None:
+            self.seen, self.sums, self._turn = seen, sums, turn
+
+        return Mixed(
+            np.concatenate([x, np.array(moved, np.uint8).reshape(-1, x.shape[1])]),
+            np.concatenate([labels, np.array(classes, np.int64)]),
+            np.array(learned, np.int64),
+            commit,
+        )
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            "settings": np.array([self.per_sample]),
+            "progress": np.array([self._turn]),
+            "seen": self.seen,
+            "sums": self.sums.ravel(),
+        }
+
+    @classmethod
+    def of_state(cls, values: Mapping[str, Raw], n_inputs: int) -> Self:
+        (per_sample,) = _numbers(values, "settings", 1)
+        made = cls(per_sample)
+        (made._turn,) = _numbers(values, "progress", 1)
+        made.seen = values["seen"]
+        sums = values["sums"]
+        if sums.size != len(made.seen) * n_inputs:
+            raise ValueError(f"replay has {sums.size} sums of {len(made.seen)} classes and {n_inputs} inputs")
+        made.sums = sums.reshape(len(made.seen), n_inputs)
+        if (made.sums > made.seen[:, None] * 255).any():
+            raise ValueError("replay has a sum that is larger than its samples can be")
+        return made
+
+
+def from_state(state: Mapping[str, npt.NDArray[Any]], n_inputs: int, n_classes: int) -> Replay:
+    """What :meth:`Replay.state` gave, for a network; ValueError for values that do not fit it."""
+    kind = next((kind for kind, names in KINDS.items() if set(state) == set(names)), None)
+    if kind is None:
+        raise ValueError(f"replay has {', '.join(sorted(state))}, which belong to no kind of it")
+    values = {name: integers(state[name], f"{name} of replay", 0, STATE[name]).reshape(-1) for name in state}
+    made = kind.of_state(values, n_inputs)
+    made.require(n_inputs, n_classes)
+    return made
+
+
+#: arrays of a file
+KINDS: dict[type[Reservoir | ClassMeans], tuple[str, ...]] = {
+    Reservoir: ("settings", "progress", "seen", "labels", "codes"),
+    ClassMeans: ("settings", "progress", "seen", "sums"),
+}
+
+
+def _numbers(values: Mapping[str, Raw], name: str, n: int) -> list[int]:
+    if len(values[name]) != n:
+        raise ValueError(f"{name} of replay are {len(values[name])}, not {n}")
+    return values[name].tolist()
 
 
 def xorshift(x: int) -> int:

@@ -34,7 +34,7 @@ from equilif_golden.engine.port import (
 from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import Network, TokenRows, Weights
-from equilif_golden.replay import Reservoir
+from equilif_golden.replay import Replay
 from equilif_golden.samples import Epoch, one_hot
 from equilif_golden.tokens import scatter_add
 
@@ -61,7 +61,7 @@ class Chip(samples.Predictor):
     weights         raw weights by synapse name; None: ``network.initial_weights()``
     learning_rate   eta of the paper; None: no training before :meth:`set_learning_rate`
     counter         weight updates so far, which number the dither; 0 for new weights
-    replay          as that of Kernel; the samples stay on the host
+    replay          as that of Kernel; what it stores stays on the host
 
     The constructor writes program, constants, weights and counter.  An embedding table stays on the host: the
     rows of a sample are loaded, learn on the engine, and are read back.  CapacityError if the network does
@@ -76,7 +76,7 @@ class Chip(samples.Predictor):
         *,
         learning_rate: float | None = None,
         counter: int = 0,
-        replay: Reservoir | None = None,
+        replay: Replay | None = None,
     ):
         self.engine = engine
         self.network = network
@@ -253,8 +253,8 @@ class Chip(samples.Predictor):
                 run = self.sample(values[j], targets[j], tokens=rows.take([j]))
                 hits += run.prediction == known[j]
                 spikes += run.spikes
-        if self.replay is not None and mixed is not None:
-            self.replay.apply(mixed)
+        if mixed is not None:
+            mixed.commit()
         schedule = self.network.schedule
         return Epoch(len(at), int(hits), spikes, len(at) * schedule.free if schedule.fixed else 0)
 
