@@ -74,6 +74,8 @@ BENCHMARKS = (
     Benchmark(
         "fine_tuning", "a new class on the engine", "of train-rates", "images", "accuracy, RTL = golden"
     ),
+    Benchmark("continual", "tasks one after the other", "784-128-10", "mnist", "accuracy"),
+    Benchmark("streams", "streams of single samples, and river", "64 hidden", "river's", "accuracy"),
     Benchmark("interchange", "NIR files in snnTorch and back", "64-64-10", "digits", "equal spikes"),
     # boards and links
     Benchmark("boards", "builds of all boards", "largest of a board", "mnist", "f_max, cells, cycles, bytes"),
@@ -114,6 +116,7 @@ RECORDS = (
     Record("boards", "boards", "--data DIR {entry}", BUILT, "boards", path=BOARDS),
     Record("campaign", "campaign", "", (*SIMULATED, "tests/engines.py", "benchmarks/campaign.py")),
     Record("claims", "evidence", "--run {entry}", (), "claims"),
+    Record("continual", "continual", "--data DIR --run {entry} --write", TRAINED, "methods"),
     Record("coverage", "coverage", "--only {entry}", (*_BENCHES, "benchmarks/coverage.py"), "designs"),
     Record("front end", "front_end_board", "--build DIR", _FRONT_END, "boards"),
     Record("flips", "flips", "", (*TRAINED, "benchmarks/flips.py")),

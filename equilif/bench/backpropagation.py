@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
 from equilif.training.settings.presets import PRESETS
 from equilif_golden.extras import needs
@@ -28,8 +29,7 @@ class Backpropagation:
         self.decay = decay
         torch.set_num_threads(1)
         torch.manual_seed(seed)
-        self.x = torch.tensor(data.x_train, dtype=torch.float32) / 255
-        self.y = torch.tensor(data.y_train)
+        self.put(data.x_train, data.y_train)
         self.x_test = torch.tensor(data.x_test, dtype=torch.float32) / 255
         self.y_test = torch.tensor(data.y_test)
         sizes = [data.n_features, *self.preset.hidden]
@@ -39,6 +39,11 @@ class Backpropagation:
         self.model = torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], data.n_classes))
         self.loss = torch.nn.CrossEntropyLoss()
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=RATES[data.name])
+
+    def put(self, x: Bytes, y: npt.NDArray[np.int64]) -> None:
+        """Replace the training samples."""
+        self.x = torch.tensor(x, dtype=torch.float32) / 255
+        self.y = torch.tensor(y)
 
     def begin(self, epoch: int) -> None:
         if self.decay:
@@ -50,6 +55,14 @@ class Backpropagation:
             self.optimiser.zero_grad()
             self.loss(self.model(self.x[j : j + 1]), self.y[j : j + 1]).backward()
             self.optimiser.step()
+
+    def predict(self, x: Bytes) -> npt.NDArray[np.int64]:
+        """Class of each sample."""
+        with torch.no_grad():
+            found: npt.NDArray[np.int64] = (
+                self.model(torch.tensor(x, dtype=torch.float32) / 255).argmax(1).numpy()
+            )
+        return found
 
     def accuracy(self) -> float:
         with torch.no_grad():

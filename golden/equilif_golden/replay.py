@@ -42,8 +42,8 @@ STATE = {
 
 
 class Mixed(NamedTuple):
-    """New samples with their replays: the samples ``order`` of ``x`` and ``labels``.  ``commit`` keeps what is
-    to be stored.
+    """New samples with their replays: the samples ``order`` of ``x`` and ``labels``.  ``commit`` keeps
+    what is to be stored.
     """
 
     x: U8
