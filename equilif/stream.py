@@ -157,13 +157,13 @@ def read_samples(path: Path, label: str, baud: int | None = None) -> Iterator[St
 
     ValueError names the line that is none.
     """
-    rows = ((k, text(f"{path} line {k}", raw).strip()) for k, raw in enumerate(_lines(path, baud), 1))
-    filled = ((k, line) for k, line in rows if line)
+    rows = ((k, text(f"{path} line {k}", raw).rstrip("\r\n")) for k, raw in enumerate(_lines(path, baud), 1))
+    filled = ((k, line) for k, line in rows if line.strip())
     first = next(filled, None)
     if first is None:
         raise ValueError(f"{path} has no sample")
     number, line = first[0], first[1].removeprefix("\ufeff")
-    if line.startswith("{"):
+    if line.lstrip().startswith("{"):
         yield _of_json(path, number, line, label)
         for k, line in filled:
             yield _of_json(path, k, line, label)
