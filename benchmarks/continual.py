@@ -167,7 +167,6 @@ def main(
     if write and validation:
         raise ValueError("--write is for the test samples: leave out --validation")
     every = images.load("mnist", data)
-    known = records.read(SUMMARY).get("methods", {})
     for name in choose(run, METHODS, "method"):
         method = METHODS[name]
         found = [measure(validation_part(every) if validation else every, method, s) for s in range(seeds)]
@@ -177,6 +176,7 @@ def main(
         accuracy = [f["accuracy"] for f in found]
         print(f"{name:24} {statistics.mean(accuracy):6.2f} %  {accuracy}  {max(stored):,} bytes", flush=True)
         course = "classes after each task"
+        known = records.read(SUMMARY).get("methods", {})
         known[name] = {
             **records.stamp(TRAINED),
             "accuracy": accuracy,
