@@ -104,6 +104,7 @@ BENCHMARKS = (
 
 _BENCHES = (*SIMULATED, "tests/standalone.py", "tests/engines.py", "tests/standalone_trials.py")
 _FRONT_END = (*BUILT, "benchmarks/front_end_board.py")
+STREAMED = (*TRAINED, "equilif/stream.py", "equilif/classifier.py", "equilif/data/encoding")
 _PROOFS = (*RTL, "boards/equilif_boards", "tests/formal", ":(exclude)*.json")
 
 RECORDS = (
@@ -120,6 +121,7 @@ RECORDS = (
     Record("coverage", "coverage", "--only {entry}", (*_BENCHES, "benchmarks/coverage.py"), "designs"),
     Record("front end", "front_end_board", "--build DIR", _FRONT_END, "boards"),
     Record("flips", "flips", "", (*TRAINED, "benchmarks/flips.py")),
+    Record("streams", "streams", "--run {entry} --write", STREAMED, "streams"),
     Record("mutants", "mutants", "--block {entry}", (*_BENCHES, "benchmarks/mutants.py"), "targets"),
     Record("proofs", "evidence", "--run {entry}", _PROOFS, "claims"),
 )

@@ -21,13 +21,13 @@ from equilif.classifier import Classifier
 from equilif.data.base.reading import LARGEST, lines, reading, text
 from equilif.data.encoding.scaling import MEMORY, Reals
 from equilif.data.formats.tables import MISSING, numbers_of
-from equilif.training.lesson_settings import BOARD_SETTINGS
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_float
 
 STANDARD_INPUT = Path("-")
 WINDOW = 1000  #: samples of the running accuracy
 BAUD = 115_200
+REPLAY, REPLAY_PER_SAMPLE = 500, 8  #: chosen on five generated streams, see benchmarks/streams.py
 Features = Mapping[Any, Any]
 
 
@@ -46,8 +46,8 @@ class StreamLearner:
         self,
         hidden: int = 64,
         learning_rate: float = 0.05,
-        replay: int = 0,
-        replay_per_sample: int = BOARD_SETTINGS.replay_per_sample,
+        replay: int = REPLAY,
+        replay_per_sample: int = REPLAY_PER_SAMPLE,
         replay_bits: int = 8,
         seed: int = 0,
     ):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from equilif.data.sets import images
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import EngineConfig
@@ -16,6 +17,7 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.network import Network
 from equilif_golden.replay import BITS, ClassMeans, Reservoir, from_state, pack, unpack
 from equilif_golden.sample_order import order
+from tests.engines import ROOMY, verilated
 
 NETWORK = Network.chain(6, 5, 4)
 ENGINE = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16)
@@ -185,3 +187,18 @@ def test_samples_of_another_network_are_rejected():
     for other in (Network.chain(5, 4, 4), Network.chain(6, 4, 3), Network.attention(4, 4, 1, 4)):
         with pytest.raises(ValueError, match="replay"):
             Kernel(other, replay=reservoir)
+
+
+@pytest.mark.regress
+def test_rtl_learns_200_digits_with_replay():
+    """Digits that come class by class: every weight equals that of the kernel."""
+    data = images.load("digits")
+    at = np.argsort(data.y_train[:200], kind="stable")
+    network = Network.chain(64, 32, 10)
+    engine = verilated(ROOMY)
+    for make in (lambda: Reservoir(50, 4, bits=4), lambda: ClassMeans(4)):
+        kernel = Kernel(network, learning_rate=0.05, replay=make())
+        chip = Chip(engine, network, learning_rate=0.05, replay=make())
+        done = [learner.train(data.x_train, data.y_train, at) for learner in (kernel, chip)]
+        assert done[0] == done[1] and done[0].samples > 800
+        assert same_weights(kernel, chip) and kernel.counter == chip.counter

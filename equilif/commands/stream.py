@@ -11,7 +11,6 @@ import typer
 from equilif.commands import panel
 from equilif.commands.options import INPUT, OUTPUT, STREAM
 from equilif.show import console as show
-from equilif.training.lesson_settings import BOARD_SETTINGS
 from equilif_golden import files
 from equilif_golden.lazy import lazy
 
@@ -67,7 +66,7 @@ def stream(
             help="Stored samples learned after each new one.",
             min=1,
             max=255,
-            show_default=str(BOARD_SETTINGS.replay_per_sample),
+            show_default="8",
         ),
     ] = None,
     baud: Annotated[
