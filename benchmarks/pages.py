@@ -285,6 +285,26 @@ def flips() -> str:
     return f"{head}\n\n" + table("bits flipped | accuracy at once | an epoch later", rows)
 
 
+# -- continual learning ----------------------------------------------------------------------------
+def continual() -> str:
+    rows = []
+    for name, found in _summary("continual")["methods"].items():
+        each = found["accuracy"]
+        spread = f"({min(each):.2f} to {max(each):.2f}, {len(each)} seeds)"
+        rows.append((name, f"{found['bytes']:,}", f"{_mean(each):.2f} % {spread}", _when(found)))
+    return table("method | bytes stored | accuracy | date, commit", rows)
+
+
+def streams() -> str:
+    known = _summary("streams")["streams"]
+    models = list(next(iter(known.values()))["accuracy"])
+    rows = [
+        (name, *(f"{found['accuracy'][model]:.1f}" for model in models), _when(found))
+        for name, found in known.items()
+    ]
+    return table(" | ".join(("stream", *models, "date, commit")), rows)
+
+
 # -- accuracy --------------------------------------------------------------------------------------
 def accuracy() -> str:
     known = _summary("accuracy")["networks"]
@@ -359,7 +379,7 @@ CONTENT: dict[str, PageContent] = {
     "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
     **{
         text.__name__: PageContent(text, [text.__name__])
-        for text in (amd, area, campaign, claims, coverage, flips, mutants, proofs)
+        for text in (amd, area, campaign, claims, continual, coverage, flips, mutants, proofs, streams)
     },
 }
 

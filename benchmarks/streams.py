@@ -78,7 +78,7 @@ class Backpropagation:
 
     def learn_one(self, x: dict[Any, float], y: Any) -> None:
         self.scale.learn_one(x)
-        self.model.partial_fit(self._row(x), [y], None if self.begun else self.classes)
+        self.model.partial_fit(self._row(x), [y], classes=None if self.begun else self.classes)
         self.begun = True
 
 
@@ -107,7 +107,7 @@ def measure(stream: Iterable[Sample], make: Callable[[Sequence[Any]], Any]) -> t
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for x, y in samples:
-            right += model.predict_one(x) == y
+            right += bool(model.predict_one(x) == y)
             model.learn_one(x, y)
     return right / len(samples), (time.process_time() - start) / len(samples) * 1000
 
