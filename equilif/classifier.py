@@ -157,6 +157,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 pass
         if replay is not None:
             replay.store(data.x_train, data.y_train)
+            assert isinstance(run.learner, Kernel)
             run.learner.replay = replay
         return self
 
@@ -213,7 +214,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         new = self._names(np.setdiff1d(classes, self.classes_)).tolist()
         for _ in new:
             network, weights = with_class(network, weights)
-        state = {"learning_rate": self._plan.rate(0), "counter": old.counter, "replay": old.replay}
+        state: dict[str, Any] = {
+            "learning_rate": self._plan.rate(0),
+            "counter": old.counter,
+            "replay": old.replay,
+        }
         if isinstance(old, Chip):
             self.learner_ = Chip(old.engine, network, weights, **state)
         else:

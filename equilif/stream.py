@@ -64,11 +64,11 @@ class StreamLearner:
     @classmethod
     def of(cls, model: Classifier) -> Self:
         """Goes on with a fitted classifier, whose columns are the features."""
-        made = cls(learning_rate=model.learning_rate)
+        made = cls()
         made.model = model
         made._names = model.scaling_.names or tuple(range(model.scaling_.width))
         # samples have no header here
-        vars(model).pop("feature_names_in_", None)
+        model.__dict__.pop("feature_names_in_", None)
         return made
 
     def class_of(self, label: str) -> Any:

@@ -102,7 +102,7 @@ def stream(
     """
     for path in filter(None, (out, target)):
         files.check(path)
-    given = {
+    given: dict[str, Any] = {
         name: value
         for name, value in (
             ("hidden", hidden),

@@ -134,8 +134,8 @@ class Reservoir(Replay):
 
     def quantized(self, x: U8) -> U8:
         """Samples as they are replayed."""
-        codes = x >> (8 - self.bits)
-        return codes * np.uint8(255 // ((1 << self.bits) - 1))
+        factor = 255 // ((1 << self.bits) - 1)
+        return ((x >> (8 - self.bits)) * factor).astype(np.uint8)
 
     # -- procedure ---------------------------------------------------------------------------------
     def plan(self, x: U8, labels: Raw, order: Raw, *, replays: bool = True) -> Mixed:
@@ -210,7 +210,7 @@ class Reservoir(Replay):
 
     @property
     def _codes(self) -> U8:
-        return self.x >> (8 - self.bits)
+        return (self.x >> (8 - self.bits)).astype(np.uint8)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         return {
@@ -236,7 +236,7 @@ class Reservoir(Replay):
             raise ValueError(f"replay has {n} samples of {len(counts)} classes, which its counts contradict")
         codes = unpack(values["codes"].astype(np.uint8), bits, n, n_inputs)
         made._x = np.zeros((size, n_inputs), np.uint8)
-        made._x[:n] = made.quantized(codes << (8 - bits))
+        made._x[:n] = made.quantized((codes << (8 - bits)).astype(np.uint8))
         return made
 
 
@@ -344,7 +344,8 @@ KINDS: dict[type[Reservoir | ClassMeans], tuple[str, ...]] = {
 def _numbers(values: Mapping[str, Raw], name: str, n: int) -> list[int]:
     if len(values[name]) != n:
         raise ValueError(f"{name} of replay are {len(values[name])}, not {n}")
-    return values[name].tolist()
+    found: list[int] = values[name].tolist()
+    return found
 
 
 def xorshift(x: int) -> int:
