@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,11 +134,16 @@ def stream(
         if sample.label and score.samples % window == 0:
             show.console.print(_accuracy(score))
 
+    found = streams.read_samples(Path(source), label, baud)
     try:
-        found = streams.read_samples(Path(source), label, baud)
-        streams.follow(learner, found, score, report)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of single clipped values, which are counted
+            streams.follow(learner, found, score, report)
     except KeyboardInterrupt:
         show.console.print("interrupted: the stream ends here")
+    clipped = learner.model.n_clipped_ if learner.model else 0
+    if clipped:
+        show.console.print(f"[yellow]{clipped:,} values were beyond the scale: clipped[/]")
     if target is not None:
         learner.save(target)
         show.console.print(f"wrote {show.literal(target)}")
@@ -149,6 +155,7 @@ def stream(
         "source": source,
         "samples": score.samples,
         "unlabelled": score.unlabelled,
+        "clipped": clipped,
         "accuracy": score.accuracy,
         "recent": score.recent,
         "classes": [] if learner.model is None else learner.model.classes_.tolist(),

@@ -217,7 +217,7 @@ class Kernel(samples.Predictor):
 
         x       8-bit values (batch, n_inputs); None for a network without input population
         labels  class numbers (batch,)
-        order   indices of samples, (n,); None: as they are stored, unless sorted by class
+        order   indices of samples, (n,); None: as they are stored, unless sorted by class without replay
         tokens  patterns of the samples, for a network with dynamic patterns
 
         ValueError without a learning rate.
@@ -225,7 +225,7 @@ class Kernel(samples.Predictor):
         values, rows = self._inputs(x, tokens)
         # copies, as in _inputs
         known = samples.check_labels(self.network, labels, len(values)).copy()
-        at = samples.check_order(order, len(values), known).copy()
+        at = samples.check_order(order, len(values), None if self.replay else known).copy()
         if not self.learns:
             raise ValueError(NO_RATE)
         with self._lock:

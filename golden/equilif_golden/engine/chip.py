@@ -232,7 +232,7 @@ class Chip(samples.Predictor):
         """Train on one sample after the other; arguments as Kernel.train."""
         values, rows = samples.check_inputs(self.network, x, tokens)
         known = samples.check_labels(self.network, labels, len(values))
-        at = samples.check_order(order, len(values), known)
+        at = samples.check_order(order, len(values), None if self.replay else known)
         if not self.learns:
             raise ValueError(NO_RATE)
         mixed = None if self.replay is None else self.replay.plan(values, known, at)
