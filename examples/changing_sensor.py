@@ -78,7 +78,7 @@ def draw(found: dict[str, list[tuple[float, float]]], path: str) -> None:
     axes.set(xlabel="readings learned", ylabel="accuracy (%)", ylim=(-3, 103), xlim=(0, SAMPLES))
     for k, text in enumerate(("only idle, running", "only worn, loose", "all four states")):
         axes.text((k + 0.5) * SAMPLES / 3, 104.5, text, ha="center", fontsize=9)
-    axes.legend(loc="center right", fontsize=8)
+    axes.legend(loc="center left", fontsize=8)
     figure.savefig(path, dpi=150)
 
 
