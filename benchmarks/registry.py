@@ -77,6 +77,7 @@ BENCHMARKS = (
     Benchmark("continual", "tasks one after the other", "784-128-10", "mnist", "accuracy"),
     Benchmark("streams", "streams of single samples, and river", "64 hidden", "river's", "accuracy"),
     Benchmark("interchange", "NIR files in snnTorch and back", "64-64-10", "digits", "equal spikes"),
+    Benchmark("paper", "rates over time, state of a neuron", "digits-64", "digits", "error of rates, bits"),
     # boards and links
     Benchmark("boards", "builds of all boards", "largest of a board", "mnist", "f_max, cells, cycles, bytes"),
     Benchmark("standalone", "standalone trainer of a board", "largest of a board", "mnist", "cycles"),
