@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -36,6 +36,7 @@ def same_weights(a, b) -> bool:
     return all(np.array_equal(w, b.weights[name]) for name, w in a.weights.items())
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(BITS), st.integers(0, 3), st.integers(1, 40))
 def test_packed_samples_are_unpacked(data, bits, n, n_inputs):
     values = st.one_of(st.just(0), st.integers(0, (1 << bits) - 1))
