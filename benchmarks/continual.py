@@ -99,7 +99,7 @@ def tasks(data: DataSet, protocol: str, seed: int) -> Iterator[tuple[Bytes, Raw,
             yield x[at][:, pixels], y[at], data.x_test[:, pixels]
 
 
-class Learner:
+class ReplayLearner:
     """A network with its replay."""
 
     def __init__(self, data: DataSet, method: Method, seed: int):
@@ -138,7 +138,7 @@ class Learner:
 
 def measure(data: DataSet, method: Method, seed: int) -> dict[str, Any]:
     """Accuracy at the end, its course over the tasks, and the bytes stored."""
-    learner = Learner(data, method, seed)
+    learner = ReplayLearner(data, method, seed)
     shares = np.bincount(data.y_test, minlength=10) / len(data.y_test)
     seen: list[Bytes] = []
     course: list[list[float]] = []

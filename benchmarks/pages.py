@@ -20,7 +20,7 @@ from benchmarks import board_pages, records
 from benchmarks.board_pages import table
 from benchmarks.claims import CLAIMS, LONG, NETWORKS, PHASES, TrainedNetwork
 from benchmarks.explained import EXPLAINED
-from benchmarks.literature import COMPARED, WORKS
+from benchmarks.literature import COMPARED, CONTINUAL, WORKS
 from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
 from equilif.training.resolve import Request, adapted, default, layers
@@ -293,7 +293,10 @@ def continual() -> str:
         each = found["accuracy"]
         spread = f"({min(each):.2f} to {max(each):.2f}, {len(each)} seeds)"
         rows.append((name, f"{found['bytes']:,}", f"{_mean(each):.2f} % {spread}", _when(found)))
-    return table("method | bytes stored | accuracy | date, commit", rows)
+    published = "; ".join(CONTINUAL)
+    return table("method | bytes stored | accuracy | date, commit", rows) + (
+        "\n\n" + textwrap.fill(f"Published: {published}.", 110, break_on_hyphens=False)
+    )
 
 
 def streams() -> str:

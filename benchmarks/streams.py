@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from river import base, datasets, forest, linear_model, multiclass, preprocessing, tree
+from river import datasets, forest, linear_model, multiclass, preprocessing, tree
 from river.datasets import synth
 from sklearn.neural_network import MLPClassifier
 
@@ -61,11 +61,11 @@ STREAMS: dict[str, Callable[[], Iterable[Sample]]] = {
 }
 
 
-class Backpropagation:
+class MlpLearner:
     """MLPClassifier of scikit-learn on single samples."""
 
     def __init__(self, classes: Sequence[Any]):
-        self.scale = preprocessing.StandardScaler()
+        self.scale: Any = preprocessing.StandardScaler()
         self.classes = list(classes)
         self.model = MLPClassifier((StreamClassifier().hidden,), random_state=0)
         self.begun = False
@@ -82,7 +82,7 @@ class Backpropagation:
         self.begun = True
 
 
-def linear() -> base.Classifier:
+def linear() -> Any:
     return preprocessing.StandardScaler() | multiclass.OneVsRestClassifier(linear_model.LogisticRegression())
 
 
@@ -94,7 +94,7 @@ MODELS: dict[str, Callable[[Sequence[Any]], Any]] = {
     ),
     "Hoeffding tree": lambda classes: tree.HoeffdingTreeClassifier(),
     "adaptive random forest": lambda classes: forest.ARFClassifier(seed=0),
-    "MLPClassifier": Backpropagation,
+    "MLPClassifier": MlpLearner,
 }
 
 
