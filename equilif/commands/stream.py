@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from equilif.commands import panel
-from equilif.commands.options import INPUT, OUTPUT, STREAM
+from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, STREAM, Given, OptionGroup
 from equilif.show import console as show
 from equilif_golden import files
 from equilif_golden.lazy import lazy
@@ -20,6 +20,38 @@ with lazy():
     from equilif import stream as streams
 
 command = panel("Learning")
+
+
+#: options of a new learner
+LEARNING = OptionGroup(
+    {
+        "hidden": Annotated[
+            int | None, typer.Option(help="Neurons of the hidden layer.", min=1, show_default="64")
+        ],
+        "learning_rate": Annotated[
+            float | None,
+            typer.Option("--learning-rate", "--lr", help="Constant learning rate.", show_default="0.05"),
+        ],
+        "replay": Annotated[
+            int | None,
+            typer.Option(
+                help="Number of stored samples, balanced over the classes, some of which are learned again "
+                "after each new one; 0 for none.",
+                min=0,
+                show_default="500",
+            ),
+        ],
+        "replay_per_sample": Annotated[
+            int | None,
+            typer.Option(
+                help="Stored samples learned after each new one.",
+                min=1,
+                max=255,
+                show_default="8",
+            ),
+        ],
+    }
+)
 
 
 @command
@@ -45,31 +77,7 @@ def stream(
         ),
         INPUT,
     ] = None,
-    hidden: Annotated[
-        int | None, typer.Option(help="Neurons of the hidden layer.", min=1, show_default="64")
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option("--learning-rate", "--lr", help="Constant learning rate.", show_default="0.05"),
-    ] = None,
-    replay: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of stored samples, balanced over the classes, some of which are learned again after "
-            "each new one; 0 for none.",
-            min=0,
-            show_default="500",
-        ),
-    ] = None,
-    replay_per_sample: Annotated[
-        int | None,
-        typer.Option(
-            help="Stored samples learned after each new one.",
-            min=1,
-            max=255,
-            show_default="8",
-        ),
-    ] = None,
+    options: Annotated[Given, LEARNING] = DEFAULTS,
     baud: Annotated[
         int | None, typer.Option(help="Baud rate of a serial port.", min=1, show_default="115,200")
     ] = None,
@@ -103,22 +111,7 @@ def stream(
     """
     for path in filter(None, (out, target)):
         files.check(path)
-    given: dict[str, Any] = {
-        name: value
-        for name, value in (
-            ("hidden", hidden),
-            ("learning_rate", learning_rate),
-            ("replay", replay),
-            ("replay_per_sample", replay_per_sample),
-        )
-        if value is not None
-    }
-    if network is None:
-        learner = streams.StreamLearner(**given)
-    else:
-        if given.keys() - {"learning_rate"}:
-            raise ValueError("--hidden and --replay are those of the network: leave them out, or --network")
-        learner = streams.StreamLearner.of(classifiers.Classifier.load(network, **given))
+    learner = _learner(network, options)
     answers: list[str] = []
     at_once = out == streams.STANDARD_INPUT
     score = streams.Prequential(window)
@@ -162,6 +155,15 @@ def stream(
         "network": target,
         "out": out,
     }
+
+
+def _learner(network: Path | None, options: Given) -> streams.StreamLearner:
+    """A new learner, or one that goes on with a network."""
+    if network is None:
+        return streams.StreamLearner(**options)
+    if options.keys() - {"learning_rate"}:
+        raise ValueError("--hidden and --replay are those of the network: leave them out, or --network")
+    return streams.StreamLearner.of(classifiers.Classifier.load(network, **options))
 
 
 def _accuracy(score: streams.Prequential) -> str:
