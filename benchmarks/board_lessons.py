@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--stored", type=int, default=18)
     parser.add_argument("--utterances", type=int, default=10)
     parser.add_argument("--new-speaker", action="store_true")
-    parser.add_argument("--replay", type=int, default=BOARD_SETTINGS.replay)
+    parser.add_argument("--replay", type=int, default=BOARD_SETTINGS.replay_per_sample)
     parser.add_argument("--rounds", type=int, default=BOARD_SETTINGS.passes)
     parser.add_argument("--learning-rate", type=float, default=BOARD_SETTINGS.learning_rate)
     parser.add_argument("--draws", type=int, default=1, help="of utterances and stored words, per choice")

@@ -53,3 +53,9 @@ COMPARED = (
     Compared("Fashion-MNIST, one convolution", "", "fashion-maps"),
     Compared("Fashion-MNIST, two convolutions", "91.11 % (ICONS 2024)", "fashion-maps-2"),
 )
+
+#: of continual learning of MNIST
+CONTINUAL = (
+    "Genesis, a chip of 65 nm: 74.6 % on split MNIST, class-incremental, without task labels",
+    "latent replay (TU Delft): 89.0 % on MNIST with 62.8 kB",
+)

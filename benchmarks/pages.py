@@ -20,7 +20,7 @@ from benchmarks import board_pages, records
 from benchmarks.board_pages import table
 from benchmarks.claims import CLAIMS, LONG, NETWORKS, PHASES, TrainedNetwork
 from benchmarks.explained import EXPLAINED
-from benchmarks.literature import COMPARED, WORKS
+from benchmarks.literature import COMPARED, CONTINUAL, WORKS
 from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
 from equilif.training.resolve import Request, adapted, default, layers
@@ -286,6 +286,29 @@ def flips() -> str:
     return f"{head}\n\n" + table("bits flipped | accuracy at once | an epoch later", rows)
 
 
+# -- continual learning ----------------------------------------------------------------------------
+def continual() -> str:
+    rows = []
+    for name, found in _summary("continual")["methods"].items():
+        each = found["accuracy"]
+        spread = f"({min(each):.2f} to {max(each):.2f}, {len(each)} seeds)"
+        rows.append((name, f"{found['bytes']:,}", f"{_mean(each):.2f} % {spread}", _when(found)))
+    published = "; ".join(CONTINUAL)
+    return table("method | bytes stored | accuracy | date, commit", rows) + (
+        "\n\n" + textwrap.fill(f"Published: {published}.", 110, break_on_hyphens=False)
+    )
+
+
+def streams() -> str:
+    known = _summary("streams")["streams"]
+    models = list(next(iter(known.values()))["accuracy"])
+    rows = [
+        (name, *(f"{found['accuracy'][model]:.1f}" for model in models), _when(found))
+        for name, found in known.items()
+    ]
+    return table(" | ".join(("stream", *models, "date, commit")), rows)
+
+
 # -- accuracy --------------------------------------------------------------------------------------
 def accuracy() -> str:
     known = _summary("accuracy")["networks"]
@@ -385,7 +408,7 @@ CONTENT: dict[str, PageContent] = {
     "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
     **{
         text.__name__: PageContent(text, [text.__name__])
-        for text in (amd, area, campaign, claims, coverage, flips, mutants, proofs)
+        for text in (amd, area, campaign, claims, continual, coverage, flips, mutants, proofs, streams)
     },
 }
 

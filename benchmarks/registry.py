@@ -74,6 +74,8 @@ BENCHMARKS = (
     Benchmark(
         "fine_tuning", "a new class on the engine", "of train-rates", "images", "accuracy, RTL = golden"
     ),
+    Benchmark("continual", "tasks one after the other", "784-128-10", "mnist", "accuracy"),
+    Benchmark("streams", "streams of single samples, and river", "64 hidden", "river's", "accuracy"),
     Benchmark("interchange", "NIR files in snnTorch and back", "64-64-10", "digits", "equal spikes"),
     Benchmark("paper", "rates over time, state of a neuron", "digits-64", "digits", "error of rates, bits"),
     # boards and links
@@ -103,6 +105,7 @@ BENCHMARKS = (
 
 _BENCHES = (*SIMULATED, "tests/standalone.py", "tests/engines.py", "tests/standalone_trials.py")
 _FRONT_END = (*BUILT, "benchmarks/front_end_board.py")
+STREAMED = (*TRAINED, "equilif/stream.py", "equilif/classifier.py", "equilif/data/encoding")
 _PROOFS = (*RTL, "boards/equilif_boards", "tests/formal", ":(exclude)*.json")
 
 RECORDS = (
@@ -115,9 +118,11 @@ RECORDS = (
     Record("boards", "boards", "--data DIR {entry}", BUILT, "boards", path=BOARDS),
     Record("campaign", "campaign", "", (*SIMULATED, "tests/engines.py", "benchmarks/campaign.py")),
     Record("claims", "evidence", "--run {entry}", (), "claims"),
+    Record("continual", "continual", "--data DIR --run {entry} --write", TRAINED, "methods"),
     Record("coverage", "coverage", "--only {entry}", (*_BENCHES, "benchmarks/coverage.py"), "designs"),
     Record("front end", "front_end_board", "--build DIR", _FRONT_END, "boards"),
     Record("flips", "flips", "", (*TRAINED, "benchmarks/flips.py")),
+    Record("streams", "streams", "--run {entry} --write", STREAMED, "streams"),
     Record("mutants", "mutants", "--block {entry}", (*_BENCHES, "benchmarks/mutants.py"), "targets"),
     Record("proofs", "evidence", "--run {entry}", _PROOFS, "claims"),
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from equilif.classifier import Classifier
     from equilif.data.own import load as load_data
     from equilif.data.own import of as make_data
+    from equilif.stream import StreamLearner
     from equilif.training.resolve import Request, resolve
     from equilif.training.run import Run
     from equilif_golden.fixed import Fixed, Numerics
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from equilif_golden.network import Network, Synapse, Tokens
     from equilif_golden.populations import Attention, Constant, Input, Lif, Population, Relay, SelfAttention
     from equilif_golden.reference import Reference
+    from equilif_golden.replay import ClassMeans, Reservoir
     from equilif_golden.schedule import Schedule
 
 #: module and name there
 WHERE = {
     "Attention": ("equilif_golden.populations", "Attention"),
+    "ClassMeans": ("equilif_golden.replay", "ClassMeans"),
     "Classifier": ("equilif.classifier", "Classifier"),
     "Constant": ("equilif_golden.populations", "Constant"),
     "Fixed": ("equilif_golden.fixed", "Fixed"),
@@ -41,9 +44,11 @@ WHERE = {
     "Reference": ("equilif_golden.reference", "Reference"),
     "Relay": ("equilif_golden.populations", "Relay"),
     "Request": ("equilif.training.resolve", "Request"),
+    "Reservoir": ("equilif_golden.replay", "Reservoir"),
     "Run": ("equilif.training.run", "Run"),
     "Schedule": ("equilif_golden.schedule", "Schedule"),
     "SelfAttention": ("equilif_golden.populations", "SelfAttention"),
+    "StreamLearner": ("equilif.stream", "StreamLearner"),
     "Synapse": ("equilif_golden.network", "Synapse"),
     "Tokens": ("equilif_golden.network", "Tokens"),
     "load_data": ("equilif.data.own", "load"),
@@ -53,6 +58,7 @@ WHERE = {
 
 __all__ = [
     "Attention",
+    "ClassMeans",
     "Classifier",
     "Constant",
     "Fixed",
@@ -66,9 +72,11 @@ __all__ = [
     "Reference",
     "Relay",
     "Request",
+    "Reservoir",
     "Run",
     "Schedule",
     "SelfAttention",
+    "StreamLearner",
     "Synapse",
     "Tokens",
     "load_data",

@@ -18,12 +18,14 @@ from equilif.data.encoding.about import About, LabelType
 from equilif.data.formats import Content
 from equilif.data.formats.arrays import content
 from equilif.data.own.parts import class_names
+from equilif.training.lesson_settings import BOARD_SETTINGS
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs
-from equilif_golden.fixed import as_array, check_choice, check_float
+from equilif_golden.fixed import as_array, check_choice, check_float, check_int
 from equilif_golden.kernel import Kernel
 from equilif_golden.lazy import lazy
+from equilif_golden.replay import MAX_STORED, ClassMeans, Replay, Reservoir
 
 with needs("cli,data"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -31,6 +33,7 @@ with needs("cli,data"):
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 
+    from equilif.lesson import with_class
     from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan, train_epoch
     from equilif.training.resolve import Hidden, Request, adapted, layers, resolve
     from equilif.training.settings import presets, tables
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 NAME = "data"  #: of the samples in messages and files
 RUNNING = "running"
+MEANS = "means"
+REPLAY = ("replay", "replay_per_sample", "replay_bits")  #: parameters
 #: types of classes, as a file records them
 TYPES: dict[str, type] = {
     "text": np.str_,
@@ -76,7 +81,15 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (low, high): values of all features that become the inputs 0 and 255.  None: fitted, for each
         feature, to the samples of :meth:`fit` or of the first :meth:`partial_fit`.  "running": mean and
         deviation of the last samples (about 300), which follow a drift.  Values outside are clipped and
-        counted; a call in which more than 5 % are gives a warning.
+        counted; a call in which more than 5 % are gives a warning, unless the range is running.
+    replay : int or "means"
+        Room for stored samples, balanced over the classes.  :meth:`partial_fit` learns some of them again
+        after each new one, so that old classes are not forgotten; :meth:`fit` fills it.  0: none.  "means":
+        no sample is stored, only the sum of each class, and the new sample is moved to the means of others.
+    replay_per_sample : int
+        Samples that are learned after each new one.
+    replay_bits : 1, 2, 4 or 8
+        Bits of a stored input.
     random_state : int, RandomState or None
         Seed of the initial weights and of the order of the samples, which :meth:`fit` shuffles each epoch.
 
@@ -110,12 +123,18 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int | None = None,
         learning_rate: float | None = None,
         input_range: tuple[float, float] | Literal["running"] | None = None,
+        replay: int | Literal["means"] = 0,
+        replay_per_sample: int = BOARD_SETTINGS.replay_per_sample,
+        replay_bits: int = 8,
         random_state: int | np.random.RandomState | None = 0,
     ):
         self.hidden = hidden
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.input_range = input_range
+        self.replay = replay
+        self.replay_per_sample = replay_per_sample
+        self.replay_bits = replay_bits
         self.random_state = random_state
 
     # -- learning ----------------------------------------------------------------------------------
@@ -129,31 +148,37 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Request(data=data, hidden=self.hidden, settings=self._settings("epochs", "learning_rate"))
         )
         seed = self._seed()
+        replay = self._replay()
         run = EquilibriumPropagation.start(found.description, data, seed)
         assert data.about is not None
         self._begin(run.learner, found.description, data.about, classes)
         for epoch in range(found.description.epochs):
             for _ in train_epoch(run.learner, data, epoch_plan(found.description, data, seed, epoch)):
                 pass
+        if replay is not None:
+            replay.store(data.x_train, data.y_train)
+            assert isinstance(run.learner, Kernel)
+            run.learner.replay = replay
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: npt.ArrayLike | None = None) -> Self:
         """Learn the samples once, in their order, at the learning rate of the first epoch.
 
-        ``classes``: all there will be; needed in the first call, which also fixes the network and, unless it
-        is "running", the scale.  A feature that is constant in the first call is kept.  A first call with few
-        samples needs ``input_range`` too.  ``learning_rate`` may change between calls.
+        ``classes``: needed in the first call, which also fixes the network and, unless it is "running", the
+        scale; later those that are known, and perhaps more.  A new class of a later call becomes another
+        output; what the network has learned stays.  A feature that is constant in the first call is kept.  A
+        first call with few samples needs ``input_range`` too.  ``learning_rate`` may change between calls.
         """
         first = not hasattr(self, "classes_")
         X, y = self._checked(X, y, reset=first)
         if first and classes is None:
-            raise ValueError("classes is needed in the first call of partial_fit: all classes of the task")
-        known = self.classes_ if classes is None else np.unique(np.asarray(classes))
-        if not first and not np.array_equal(known, self.classes_):
-            raise ValueError(f"classes must be those of the first call, {self.classes_}, not {known}")
+            raise ValueError("classes is needed in the first call of partial_fit: all that are known so far")
+        known = np.union1d(self.classes_, y) if classes is None else np.unique(np.asarray(classes))
+        if not first:
+            self._require_known(known)
         unknown = np.setdiff1d(y, known)
         if len(unknown):
-            raise ValueError(f"class {unknown[0]} is not among classes: start a new Classifier with it")
+            raise ValueError(f"class {unknown[0]} is not among classes, {known}")
         if first:
             self._begin_stream(X, known)
         self._require_unchanged()
@@ -165,11 +190,42 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             running, inputs, clipped = running.follow(X.astype(np.float64))
             self._count(clipped, X.size)
+        if len(known) > len(self.classes_):
+            self._grow(known)
         self.learner_.set_learning_rate(self._plan.rate(0))
         self.learner_.train(inputs, self._order[np.searchsorted(self.classes_, y)], np.arange(len(y)))
         if running is not None:
             self.scaling_ = running.scaling(self.scaling_.names)
         return self
+
+    def _require_known(self, classes: npt.NDArray[Any]) -> None:
+        """ValueError unless these are the classes so far, or more of their type."""
+        kinds = [KINDS.get(known.dtype.kind, "text") for known in (self.classes_, classes)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"classes are of type {kinds[0]}, {self.classes_}, not {kinds[1]}")
+        missing = np.setdiff1d(self.classes_, classes)
+        if len(missing):
+            raise ValueError(f"classes must have those of earlier calls, {self.classes_}, not be {classes}")
+
+    def _grow(self, classes: npt.NDArray[Any]) -> None:
+        """Outputs for all these classes; the weights of new ones are 0."""
+        old = self.learner_
+        network, weights = old.network, old.weights
+        new = self._names(np.setdiff1d(classes, self.classes_)).tolist()
+        for _ in new:
+            network, weights = with_class(network, weights)
+        state: dict[str, Any] = {
+            "learning_rate": self._plan.rate(0),
+            "counter": old.counter,
+            "replay": old.replay,
+        }
+        if isinstance(old, Chip):
+            self.learner_ = Chip(old.engine, network, weights, **state)
+        else:
+            self.learner_ = Kernel(network, weights, **state)
+        self.classes_ = classes
+        self._about = dataclasses.replace(self._about, labels=(*self._about.labels, *new))
+        self._set_order()
 
     # -- a new network -----------------------------------------------------------------------------
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -250,7 +306,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         network = plan.network(Sizes(fitted.n_inputs, len(classes)))
         plan.check_rates(network)
         weights = plan.initial_weights(network, self._seed())
-        learner = Kernel(network, weights, learning_rate=plan.rate(0))
+        learner = Kernel(network, weights, learning_rate=plan.rate(0), replay=self._replay())
         self._begin(learner, plan, dataclasses.replace(about, scaling=fitted), classes)
 
     def _begin(self, learner: Any, plan: Description, about: About, classes: npt.NDArray[Any]) -> None:
@@ -261,9 +317,24 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_clipped_ = 0
         self._plan = plan
         self._about = about
-        names = self._names(classes).tolist()
-        self._order = np.array([about.labels.index(name) for name in names], np.int64)
-        self._fixed = {name: getattr(self, name) for name in ("hidden", "input_range")}
+        self._set_order()
+        self._fixed = {name: getattr(self, name) for name in ("hidden", "input_range", *REPLAY)}
+
+    def _set_order(self) -> None:
+        """Find the output of each class."""
+        labels = self._about.labels
+        self._order = np.array([labels.index(name) for name in self._names(self.classes_)], np.int64)
+
+    def _replay(self) -> Replay | None:
+        """The parameter ``replay``, before the first sample."""
+        if isinstance(self.replay, str):
+            check_choice(self.replay, "replay", (MEANS,))
+            return ClassMeans(self.replay_per_sample)
+        if check_int(self.replay, "replay", 0, MAX_STORED, "stored samples") == 0:
+            return None
+        return Reservoir(
+            self.replay, self.replay_per_sample, bits=self.replay_bits, seed=self._seed() & 0xFFFFFFFF
+        )
 
     def _require_unchanged(self) -> None:
         """ValueError for parameters that only :meth:`fit` can change."""
@@ -283,7 +354,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _count(self, clipped: int, values: int) -> None:
         self.n_clipped_ += clipped
-        if clipped > MAX_CLIPPED * values:
+        if clipped > MAX_CLIPPED * values and self.scaling_.running is None:
             warnings.warn(
                 f"{clipped:,} of {values:,} values of X are outside the range of the first samples and are "
                 'clipped: give input_range, or input_range="running" for a stream that drifts',
@@ -300,9 +371,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Rates of the outputs, 0 to 1, (n, n_classes) in the order of ``classes_``; of two classes the rate
         of the second less that of the first, (n,).
         """
-        check_is_fitted(self)
-        rates = self.learner_.output_rates(self._known(X))[:, self._order] / 256
+        rates = self.rates(X)
         return rates[:, 1] - rates[:, 0] if len(self.classes_) == 2 else rates
+
+    def rates(self, X: Any) -> npt.NDArray[np.float64]:
+        """Rates of the outputs, 0 to 1, (n, n_classes) in the order of ``classes_``."""
+        check_is_fitted(self)
+        rates: npt.NDArray[np.float64] = self.learner_.output_rates(self._known(X))[:, self._order] / 256
+        return rates
 
     def _known(self, X: Any) -> npt.NDArray[np.uint8]:
         """Inputs of samples to predict."""
@@ -319,6 +395,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             old.weights,
             learning_rate=self._plan.rate(0),
             counter=old.counter,
+            replay=old.replay,
         )
         return self
 
@@ -338,14 +415,21 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             parameters=parameters,
         )
         learner = self.learner_
-        networks.save(path, learner.network, learner.weights, dataclasses.asdict(about), learner.counter)
+        networks.save(
+            path,
+            learner.network,
+            learner.weights,
+            dataclasses.asdict(about),
+            learner.counter,
+            replay=learner.replay,
+        )
 
     @classmethod
     def load(cls, path: str | Path, **parameters: Any) -> Self:
         """Load a file of :meth:`save` or of `equilif train` on rows.
 
-        ``parameters`` of the class replace those of the file.  Of a file of `equilif train` classes are
-        integers where all their names are, else texts.
+        ``parameters`` of the class replace those of the file, except those of stored samples.  Of a file of
+        `equilif train` classes are integers where all their names are, else texts.
         """
         path = Path(path)
         about = read_identity(path)
@@ -357,6 +441,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         layers = Description.of_network(learner.network, NAME).layers
         kept = {k: tuple(v) if isinstance(v, list) else v for k, v in about.parameters.items()}
         made = cls(**{"hidden": layers, **kept, **parameters})
+        if learner.replay is None:
+            learner.replay = made._replay()
+        else:
+            made.set_params(**{name: kept[name] for name in REPLAY if name in kept})
         made.n_features_in_ = about.shape[0]
         if about.scaling.names:
             made.feature_names_in_ = np.array(about.scaling.names, object)

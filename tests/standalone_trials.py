@@ -39,15 +39,14 @@ from equilif_golden.link.protocol import (
 )
 from equilif_golden.link.standalone import (
     INDEX_BYTES,
-    MAX_HALF_BITS,
     NO_BLOCK,
     OWNER,
     REGISTERS,
     WRITABLE,
     Fault,
     TrainerPhase,
-    order,
 )
+from equilif_golden.sample_order import MAX_HALF_BITS, order
 from equilif_golden.schedule import Schedule
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.link.frames import RandomFrames

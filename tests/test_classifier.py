@@ -236,9 +236,59 @@ def test_rejected_samples_change_nothing(iris):
     model.partial_fit(x, y, [0, 1, 2])
 
 
+def digits_by_class(**parameters):
+    """Accuracy on the digits 0 to 4 after them, and on all digits after the others, which are new classes."""
+    data = images.load("digits", None)
+    x, y = data.x_train.astype(np.int64), data.y_train
+    old = y < 5
+    model = Classifier(hidden=(32,), input_range=(0, 255), learning_rate=0.05, **parameters)
+    for _ in range(2):
+        model.partial_fit(x[old], y[old], range(5))
+    before = model.score(data.x_test[data.y_test < 5], data.y_test[data.y_test < 5])
+    for _ in range(2):
+        model.partial_fit(x[~old], y[~old])
+    return model, before, model.score(data.x_test, data.y_test), data
+
+
+def test_replay_keeps_old_classes(tmp_path):
+    model, before, after, data = digits_by_class(replay=100, replay_bits=4)
+    assert before > 0.9 and after > 0.8 and len(model.classes_) == 10
+    assert digits_by_class()[2] < 0.65
+    model.save(tmp_path / "network.npz")
+    again = Classifier.load(tmp_path / "network.npz")
+    assert again.get_params() == {**model.get_params(), "learning_rate": again.learning_rate}
+    for each in (model, again):
+        each.partial_fit(data.x_test[:20].astype(np.int64), data.y_test[:20])
+    assert same_weights(model.learner_, again.learner_)
+
+
+def test_a_new_class_changes_no_old_rate(iris):
+    x, y = iris
+    model = Classifier(hidden=(8,)).partial_fit(x[y < 2], y[y < 2], [0, 2, 1])
+    before = model.decision_function(x)
+    model.set_params(learning_rate=0.0001).partial_fit(x[:1], y[:1], range(-1, 4))
+    assert model.classes_.tolist() == [-1, 0, 1, 2, 3]
+    model.learner_.load_weights(model.learner_.weights)
+    assert np.abs(model.decision_function(x)[:, 1:4] - before).max() < 0.1
+
+
+def test_fit_stores_samples_for_later(iris):
+    x, y = iris
+    model = Classifier(hidden=(8,), epochs=2, replay=30).fit(x[y < 2], y[y < 2])
+    assert np.bincount(model.learner_.replay.labels).tolist() == [15, 15]
+    assert same_weights(model.learner_, Classifier(hidden=(8,), epochs=2).fit(x[y < 2], y[y < 2]).learner_)
+    model.partial_fit(x[y == 2], y[y == 2])
+    assert np.bincount(model.learner_.replay.labels).tolist() == [10, 10, 10]
+
+
 @pytest.mark.parametrize(
     "use, value",
     [
+        (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y, [0, 1, 3]), "3"),
+        (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y, range(4)[1:]), "0"),
+        (lambda c, x, y: c.partial_fit(x, y, range(3)).partial_fit(x, y.astype(str)), "type"),
+        (lambda c, x, y: c.set_params(replay=-1).fit(x, y), "replay"),
+        (lambda c, x, y: c.set_params(replay=9, replay_bits=3).fit(x, y), "replay_bits"),
         (lambda c, x, y: c.partial_fit(x, y), "classes"),
         (lambda c, x, y: c.partial_fit(x, y, [0, 1]), "2"),
         (lambda c, x, y: c.fit(x, np.zeros(len(y))), "0.0"),

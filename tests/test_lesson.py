@@ -165,7 +165,7 @@ def test_restore_to_flash(heard, tmp_path, monkeypatch):
     assert found["stored"] == found["of"] == 6 and found["new_classes"] == 1
     device.trainer.work()
     r = device.trainer.registers
-    assert (r.classes, r.replay, r.rounds, r.valid, r.fault) == (3, SHORT.replay, 2, 1, 0)
+    assert (r.classes, r.replay, r.rounds, r.valid, r.fault) == (3, SHORT.replay_per_sample, 2, 1, 0)
     words = lessons.shuffled(lesson.memory(saved.read(path), 2))
     assert words.labels.tolist() == [0, 1, 2, 0, 1, 2]
     board = live.Live(device)

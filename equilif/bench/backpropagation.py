@@ -48,8 +48,7 @@ class Backpropagation:
         self.fold = network.inputs[0].fold
         self.shape = network.inputs[0].shape
         self.data = data
-        self.x = self._inputs(data.x_train)
-        self.y = torch.tensor(data.y_train)
+        self.put(data.x_train, data.y_train)
         self.loss = torch.nn.CrossEntropyLoss()
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=self.rate)
 
@@ -57,6 +56,11 @@ class Backpropagation:
         """8-bit samples in 0 .. 1; images of a convolution as (n, maps, height, width)."""
         values = torch.tensor(x[:, self.fold], dtype=torch.float32) / 255
         return values.view(-1, *self.shape).permute(0, 3, 1, 2) if self.shape else values
+
+    def put(self, x: Bytes, y: npt.NDArray[np.int64]) -> None:
+        """Replace the training samples."""
+        self.x = self._inputs(x)
+        self.y = torch.tensor(y)
 
     def begin(self, epoch: int) -> None:
         if self.decay:
@@ -72,10 +76,14 @@ class Backpropagation:
             self.loss(self.model(self.x[part]), self.y[part]).backward()
             self.optimiser.step()
 
-    def accuracy(self) -> float:
+    def predict(self, x: Bytes) -> npt.NDArray[np.int64]:
+        """Class of each sample."""
         with torch.no_grad():
-            right = self.model(self._inputs(self.data.x_test)).argmax(dim=1).numpy() == self.data.y_test
-        return float(right.mean())
+            found: npt.NDArray[np.int64] = self.model(self._inputs(x)).argmax(dim=1).numpy()
+        return found
+
+    def accuracy(self) -> float:
+        return float((self.predict(self.data.x_test) == self.data.y_test).mean())
 
 
 def _layers(network: Network) -> Iterator[torch.nn.Module]:

@@ -55,6 +55,7 @@ MODULES = {
     "networks": "init show models",
     "report": "report",
     "listening": "listen",
+    "stream": "stream",
     "scale": "train-rates deploy convert sweep",
     "text": "train-text generate",
     "hardware": "verify energy export",

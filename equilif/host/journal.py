@@ -26,10 +26,10 @@ from equilif_golden.link.standalone import (
     SLOTS,
     Fault,
     TrainerRegisters,
-    half_of,
     slot_blocks,
 )
 from equilif_golden.network import Network, Weights
+from equilif_golden.sample_order import half_of
 
 #: record of saved weights: their number, digest of weights and counter; LIST_BYTES of them end the journal
 SAVED = struct.Struct("<I12s")

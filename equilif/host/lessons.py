@@ -71,7 +71,7 @@ def job_of(
         about=asdict(replace(about, labels=labels)),
         lessons=Lessons(
             table=listener.table(network).content(config),
-            replay=settings.replay,
+            replay=settings.replay_per_sample,
             rounds=settings.passes,
             classes=len(listener.labels),
         ),

@@ -50,10 +50,10 @@ from equilif_golden.link.standalone import (
     SLOTS,
     WRITABLE,
     TrainerRegisters,
-    half_of,
     slot_blocks,
 )
 from equilif_golden.network import Network, TokenRows
+from equilif_golden.sample_order import half_of
 from equilif_golden.samples import one_hot
 
 MAX_EPOCHS = 0xFF
@@ -127,7 +127,7 @@ class TrainingJob:
     weights, counter : where it begins.
     rates : learning_rate of each epoch.
     samples, tests : training and test samples.
-    seed : of their order, see equilif_golden.link.standalone.order.
+    seed : of their order, see equilif_golden.sample_order.
     pause : see equilif_golden.link.standalone.TrainerRegisters.
     about : what is saved with the network about its data, see equilif_golden.network.save.
     lessons : the board does not train, but hears; ``samples`` are those of the replay.

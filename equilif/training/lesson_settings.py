@@ -15,7 +15,7 @@ class LessonSettings:
     stored : samples of each class in the memory of a network at first.
     utterances : new samples of a board.
     passes : over new and stored samples; of a board alone, over each new sample.
-    replay : stored samples that a board alone learns after a new one; a host: all.
+    replay_per_sample : stored samples that a board alone learns after a new one; a host: all.
     learning_rate : of the first pass, from which it falls linearly; of a board alone constant.
     label_rate : of a single sample that is learned by the label of the pins or of a host.
     new_classes : unused outputs of a network in the flash of a board.
@@ -24,7 +24,7 @@ class LessonSettings:
     stored: int = 20
     utterances: int = 10
     passes: int = 40
-    replay: int = 4
+    replay_per_sample: int = 4
     learning_rate: float = 0.02
     label_rate: float = 0.01
     new_classes: int = 1

@@ -40,7 +40,9 @@ from equilif_golden.learning import NO_RATE
 from equilif_golden.lock import Lock
 from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.populations import Constant
+from equilif_golden.replay import Replay
 from equilif_golden.samples import Epoch as Epoch
+from equilif_golden.samples import check_replay
 from equilif_golden.vectors import new_array
 
 Reals = npt.NDArray[np.float64]
@@ -82,6 +84,7 @@ class Kernel(samples.Predictor):
     learning_rate   eta of the paper; None: no training before :meth:`set_learning_rate`
     counter         weight updates so far, which number the dither; 0 for new weights
     threads         threads that share a batch; None: as many as Numba uses, one per processor
+    replay          samples that are trained after each new one; None: none
 
     Inputs are 8-bit values (batch, n_inputs), labels class numbers (batch,).  ValueError if an argument has a
     wrong shape, type or range.  A Kernel may be shared by threads: :meth:`train` is atomic, so the others see
@@ -96,8 +99,10 @@ class Kernel(samples.Predictor):
         learning_rate: float | None = None,
         counter: int = 0,
         threads: int | None = None,
+        replay: Replay | None = None,
     ):
         self.network = require_network(network)
+        self.replay = check_replay(replay, network)
         self._threads = check_int(
             default_threads() if threads is None else threads, "threads", 1, MAX_THREADS
         )
@@ -109,6 +114,7 @@ class Kernel(samples.Predictor):
         self._held = Held(*self._packed(network.initial_weights() if weights is None else weights), 0)
         self.counter = counter
         self.learns = learning_rate is not None
+        self._learning_rate: float | None = None
         self.set_learning_rate(0.0 if learning_rate is None else learning_rate)
 
     @classmethod
@@ -117,16 +123,28 @@ class Kernel(samples.Predictor):
     ) -> Self:
         """The network in a file of :meth:`save` or of a command such as `equilif train`.
 
-        Counter: that of the file, else 0.  ValueError names a file that holds no network.
+        Counter and stored samples: those of the file, else 0 and none.  ValueError names a file that holds no
+        network.
         """
         network, weights = networks.load(path)
-        counter = networks.counter(path)
-        return cls(network, weights, learning_rate=learning_rate, counter=counter, threads=threads)
+        return cls(
+            network,
+            weights,
+            learning_rate=learning_rate,
+            counter=networks.counter(path),
+            threads=threads,
+            replay=networks.replay(path),
+        )
 
     def save(self, path: str | Path) -> None:
-        """Write network, weights and counter to an ``.npz`` that every command of equilif reads."""
-        held = self._held
-        networks.save(path, self.network, self._by_synapse(held), counter=held.counter)
+        """Write network, weights, counter and stored samples to an ``.npz`` that every command of equilif
+        reads.
+        """
+        with self._lock:
+            held = self._held
+            networks.save(
+                path, self.network, self._by_synapse(held), counter=held.counter, replay=self.replay
+            )
 
     def __repr__(self) -> str:
         sizes = "-".join(str(p.size) for p in self.network.populations if not isinstance(p, Constant))
@@ -197,9 +215,11 @@ class Kernel(samples.Predictor):
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set eta of the paper: dW is eta / (2 beta) times the difference of the rate products."""
-        placed = self._compiled
-        loaded = placed.tokens_first if self.network.dynamic_attention else None
-        self._program = decode(placed.program(learning_rate), self.network.numerics.weight, loaded)
+        if learning_rate != self._learning_rate:
+            placed = self._compiled
+            loaded = placed.tokens_first if self.network.dynamic_attention else None
+            self._program = decode(placed.program(learning_rate), self.network.numerics.weight, loaded)
+            self._learning_rate = learning_rate
         self.learns = self.learns or learning_rate > 0
 
     def train(
@@ -210,11 +230,11 @@ class Kernel(samples.Predictor):
         *,
         tokens: TokenRows | None = None,
     ) -> Epoch:
-        """Train on one sample after the other, and return what the epoch counted.
+        """Train on one sample after the other, with replays, and return what the epoch counted.
 
         x       8-bit values (batch, n_inputs); None for a network without input population
         labels  class numbers (batch,)
-        order   indices of samples, (n,); None: as they are stored, unless sorted by class
+        order   indices of samples, (n,); None: as they are stored, unless sorted by class without replay
         tokens  patterns of the samples, for a network with dynamic patterns
 
         ValueError without a learning rate.
@@ -222,16 +242,21 @@ class Kernel(samples.Predictor):
         values, rows = self._inputs(x, tokens)
         # copies, as in _inputs
         known = samples.check_labels(self.network, labels, len(values)).copy()
-        at = samples.check_order(order, len(values), known).copy()
+        at = samples.check_order(order, len(values), None if self.replay else known).copy()
         if not self.learns:
             raise ValueError(NO_RATE)
-        found = new_results(len(at), 0)
         with self._lock:
+            mixed = None if self.replay is None else self.replay.plan(values, known, at)
+            if mixed is not None:
+                values, known, at = constant(mixed.x), mixed.labels, mixed.order
+            found = new_results(len(at), 0)
             # other threads use the old weights until all samples are trained
             m = self._memories(self._program, self._held, trains=True)
             part = values, rows, self._no_targets, known, at, found, 0, len(at), TRAINED, 0
             execute(self._program, m, self._places, *part)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
+            if mixed is not None:
+                mixed.commit()
         hits = int((found.predictions == known[at]).sum())
         return Epoch(len(at), hits, int(found.spikes.sum()), int(found.steps.sum()))
 

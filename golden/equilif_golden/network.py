@@ -87,6 +87,7 @@ from equilif_golden.populations import (
     Relay,
     SelfAttention,
 )
+from equilif_golden.replay import STATE, Replay, from_state
 from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import Synapse, Window
 from equilif_golden.tokens import TokenRows, Tokens
@@ -129,6 +130,9 @@ ENGINE_SIDE = 63
 ABOUT = "about"
 COUNTER = "counter"
 ORIGIN = "origin"
+REPLAY = "replay"
+REPLAYED = {f"{REPLAY}/{name}.npy" for name in STATE}
+MAX_STATE = 1 << 28  #: elements of one of them
 #: raw weights, by name of the synapse
 Weights = dict[str, Raw]
 Number = TypeVar("Number", bound=np.generic)
@@ -1039,12 +1043,14 @@ def save(
     about: Mapping[str, Any] | None = None,
     counter: int | None = None,
     origin: str | None = None,
+    replay: Replay | None = None,
 ) -> None:
     """Network and weights in one ``.npz``, written whole or not at all.
 
     ``about``: what else belongs to them, values that JSON has; :func:`about` reads it.  ``counter``: updates
     so far, for learning that goes on; :func:`counter` reads it.  ``origin``: a note on where the weights are
-    from, if nothing says that network and ``about`` are theirs; :func:`origin` reads it.
+    from, if nothing says that network and ``about`` are theirs; :func:`origin` reads it.  ``replay``: what
+    is stored for replay; :func:`replay` reads it.
     """
     require_network(network)
     content = io.BytesIO()
@@ -1057,6 +1063,8 @@ def save(
         arrays[COUNTER] = np.array(counter, np.uint32)
     if origin is not None:
         arrays[ORIGIN] = np.array(origin)
+    if replay is not None:
+        arrays |= {f"{REPLAY}/{name}": array for name, array in replay.state().items()}
     np.savez_compressed(content, network=np.array(json.dumps(network.to_dict())), **arrays)
     files.write(path, content.getvalue())
 
@@ -1092,6 +1100,11 @@ def origin(path: str | Path) -> str | None:
     return _read(Path(path), _unpack_origin)
 
 
+def replay(path: str | Path) -> Replay | None:
+    """The ``replay`` of a file of :func:`save`, or None; ValueError names a file that holds no network."""
+    return _read(Path(path), _unpack_replay)
+
+
 def _read(path: Path, unpack: Callable[[zipfile.ZipFile], T]) -> T:
     """Part of a saved network; ValueError names a file that holds none."""
     files.reads(path)
@@ -1122,6 +1135,15 @@ def _unpack_origin(z: zipfile.ZipFile) -> str | None:
     return str(_member(z, ORIGIN, None, "U")) if f"{ORIGIN}.npy" in z.namelist() else None
 
 
+def _unpack_replay(z: zipfile.ZipFile) -> Replay | None:
+    if not REPLAYED & set(z.namelist()):
+        return None
+    network, _ = _unpack(z)
+    names = [name for name in STATE if f"{REPLAY}/{name}.npy" in z.namelist()]
+    state = {name: _vector(z, f"{REPLAY}/{name}") for name in names}
+    return from_state(state, network.n_inputs, network.n_outputs)
+
+
 def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
     there = set(z.namelist())
     if "network.npy" not in there:
@@ -1129,7 +1151,7 @@ def _unpack(z: zipfile.ZipFile) -> tuple[Network, Weights]:
     network = Network.from_dict(json.loads(str(_member(z, "network", None, "U"))))
     shapes = {f"weights/{s.name}": network.shape(s) for s in network.plastic}
     members = {f"{name}.npy" for name in ("network", *shapes)}
-    if there - {f"{name}.npy" for name in (ABOUT, COUNTER, ORIGIN)} != members:
+    if there - {f"{name}.npy" for name in (ABOUT, COUNTER, ORIGIN)} - REPLAYED != members:
         raise ValueError(f"it has {', '.join(sorted(there))}, its network needs {', '.join(sorted(members))}")
     weights = {name.removeprefix("weights/"): _member(z, name, shape, "iu") for name, shape in shapes.items()}
     return network, network.check_weights(weights)
@@ -1140,19 +1162,37 @@ def _one_line(e: Exception) -> str:
     return " ".join(str(e).split()) or type(e).__name__
 
 
+def _vector(z: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """Integers of one dimension, of any number."""
+    found, dtype = _header(z, name)
+    if dtype.kind not in "iu" or len(found) != 1 or found[0] > MAX_STATE:
+        raise ValueError(f"{name} must be at most {MAX_STATE:,} integers, not {dtype} of shape {found}")
+    return _content(z, name)
+
+
 def _member(z: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None, kinds: str) -> npt.NDArray[Any]:
     """An array of an ``.npz`` (``shape`` None: a text).
 
     The header is checked first: a file may be damaged, or made to fill the memory.
     """
-    with z.open(f"{name}.npy") as f:
-        first = npy.read_magic(f) == (1, 0)
-        found, _, dtype = npy.read_array_header_1_0(f) if first else npy.read_array_header_2_0(f)
+    found, dtype = _header(z, name)
     if dtype.kind not in kinds:
         raise ValueError(f"{name} must be {'a text' if shape is None else 'integers'}, not {dtype}")
     if found != (shape or ()):
         raise ValueError(f"{name} has shape {found}, not {shape or ()}")
     if shape is None and dtype.itemsize > MAX_TEXT:
         raise ValueError(f"{name} is a text of {dtype.itemsize} bytes, more than {MAX_TEXT}")
+    return _content(z, name)
+
+
+def _header(z: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array."""
+    with z.open(f"{name}.npy") as f:
+        first = npy.read_magic(f) == (1, 0)
+        found, _, dtype = npy.read_array_header_1_0(f) if first else npy.read_array_header_2_0(f)
+    return found, dtype
+
+
+def _content(z: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     with z.open(f"{name}.npy") as f:
         return np.asarray(npy.read_array(f, allow_pickle=False))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from equilif_golden.fixed import Raw, check_integers, integers, short_repr
 from equilif_golden.network import AttentionLayer, Network, TokenRows
+from equilif_golden.replay import Replay
 
 NO_TOKENS = TokenRows(np.zeros((0, 0), np.int16), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
@@ -124,6 +125,18 @@ def _class_by_class(known: Raw) -> bool:
     counts = np.bincount(known)
     blocks = 1 + np.count_nonzero(known[1:] != known[:-1])
     return bool(blocks == np.count_nonzero(counts) and len(known) - counts.max() >= MIN_OTHERS)
+
+
+def check_replay(replay: Replay | None, network: Network) -> Replay | None:
+    """The replay; ValueError unless its samples are inputs of the network."""
+    if replay is None:
+        return None
+    if not isinstance(replay, Replay):
+        raise ValueError(f"replay must be a Replay, not {short_repr(replay)}")
+    if network.dynamic_attention is not None:
+        raise ValueError("replay stores inputs, this network has tokens")
+    replay.require(network.n_inputs, network.n_outputs)
+    return replay
 
 
 def check_targets(network: Network, y: npt.ArrayLike, n: int) -> Raw:

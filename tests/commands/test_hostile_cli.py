@@ -167,6 +167,7 @@ BASES: dict[str, dict[str, str | None]] = {
     "gradient": {"data": "digits", "--epochs": "1", "--samples": "4"},
     "report": {"run": "run", "--out": "out.html"},
     "listen": {"network": "net.npz"},
+    "stream": {"source": "table.csv", "--label": "kind", "--hidden": "4", "--out": "out.jsonl"},
     "train-rates": {
         "data": "digits",
         "--hidden": "4",

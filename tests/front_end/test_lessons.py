@@ -28,8 +28,9 @@ from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
 from equilif_golden.link.protocol import END, Command, unseal, unslip
-from equilif_golden.link.standalone import INDEX_BYTES, Fault, order, slot_blocks
+from equilif_golden.link.standalone import INDEX_BYTES, Fault, slot_blocks
 from equilif_golden.network import Network
+from equilif_golden.sample_order import order
 from equilif_golden.schedule import Schedule
 from equilif_hdl.front_end.button import Button as ButtonRtl
 from equilif_hdl.front_end.listener import MIN_CLOCK_HZ, Microphone

@@ -38,11 +38,10 @@ from equilif_golden.link.standalone import (
     Fault,
     TrainerPhase,
     TrainerRegisters,
-    half_of,
-    order,
     slot_blocks,
 )
 from equilif_golden.network import Network
+from equilif_golden.sample_order import half_of, order
 from equilif_golden.schedule import Schedule
 from tests.standalone import (
     AREA,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import shlex
 
 import numpy as np
 import pytest
 
-from benchmarks import flips, records, training
+from benchmarks import continual, flips, records, training
 from benchmarks.__main__ import main, parser_of
 from benchmarks.registry import BENCHMARKS, RECORDS, choose
 from equilif.data.sets import images
@@ -104,6 +105,26 @@ def test_network_of_boards_is_that_of_a_run():
     assert kernel.network == run.network and len(np.unique(chosen)) == 5
     assert all(np.array_equal(w, run.weights[name]) for name, w in kernel.weights.items())
     assert kernel.network == Network.chain(64, 16, 10, schedule=training.BOARD_PRESET.schedule)
+
+
+def test_continual():
+    """On the digits: replay keeps old classes, and stores what the method says."""
+    data = images.load("digits")
+    with_replay, without = (
+        continual.measure(data, continual.METHODS[name], 0) for name in ("8 bits", "none")
+    )
+    assert with_replay["accuracy"] > without["accuracy"] + 10 and with_replay["bytes"] > 0 == without["bytes"]
+    last = with_replay["classes after each task"][-1]
+    assert len(with_replay["classes after each task"]) == 5 and max(last[:8]) > 0
+
+
+def test_streams():
+    pytest.importorskip("river")
+    streams = importlib.import_module("benchmarks.streams")
+    samples = list(itertools.islice(streams.moving(), 60))
+    for name in ("equilif", "logistic regression", "MLPClassifier"):
+        accuracy, _ = streams.measure(samples, streams.MODELS[name])
+        assert 0.3 < accuracy <= 1
 
 
 def test_flips(monkeypatch, capsys):

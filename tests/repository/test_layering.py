@@ -134,7 +134,7 @@ ORDER = (
     ("data",),
     ("nir_layers", "nir", "training", "listening", "lesson"),
     ("hardware", "host"),
-    ("bench", "classifier"),
+    ("bench", "classifier", "stream", "river"),
     ("show",),
     ("report", "demo"),
     ("commands",),

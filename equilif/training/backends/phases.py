@@ -27,8 +27,8 @@ from equilif.training.settings.description import Description
 from equilif.training.settings.tables import check_seed
 from equilif.training.storage.history import HISTORY, NETWORK, EpochRecord, History, Mark, Progress, digest
 from equilif_golden import network as networks
+from equilif_golden import sample_order
 from equilif_golden.kernel import Epoch, Kernel
-from equilif_golden.link import standalone
 from equilif_golden.network import Network, TokenRows, Weights
 
 CHUNKS = 50  #: reports of progress in an epoch
@@ -66,7 +66,7 @@ def order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
 #: see LearningTable.order
 ORDERS: Mapping[str, Callable[[int, int, int], npt.NDArray[np.int64]]] = {
     "shuffled": order,
-    "standalone": lambda seed, epoch, n: standalone.order(n, seed, epoch),
+    "standalone": lambda seed, epoch, n: sample_order.order(n, seed, epoch),
 }
 
 

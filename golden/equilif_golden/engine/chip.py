@@ -34,6 +34,7 @@ from equilif_golden.engine.port import (
 from equilif_golden.fixed import Raw, check_int, integers
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import Network, TokenRows, Weights
+from equilif_golden.replay import Replay
 from equilif_golden.samples import Epoch, one_hot
 from equilif_golden.tokens import scatter_add
 
@@ -60,6 +61,7 @@ class Chip(samples.Predictor):
     weights         raw weights by synapse name; None: ``network.initial_weights()``
     learning_rate   eta of the paper; None: no training before :meth:`set_learning_rate`
     counter         weight updates so far, which number the dither; 0 for new weights
+    replay          as that of Kernel; what it stores stays on the host
 
     The constructor writes program, constants, weights and counter.  An embedding table stays on the host: the
     rows of a sample are loaded, learn on the engine, and are read back.  CapacityError if the network does
@@ -74,9 +76,11 @@ class Chip(samples.Predictor):
         *,
         learning_rate: float | None = None,
         counter: int = 0,
+        replay: Replay | None = None,
     ):
         self.engine = engine
         self.network = network
+        self.replay = samples.check_replay(replay, network)
         self.compiled = Compiled(network, engine.config)
         self.counter = check_int(counter, "counter", 0, 0xFFFFFFFF)
         self.learns = learning_rate is not None
@@ -228,9 +232,12 @@ class Chip(samples.Predictor):
         """Train on one sample after the other; arguments as Kernel.train."""
         values, rows = samples.check_inputs(self.network, x, tokens)
         known = samples.check_labels(self.network, labels, len(values))
-        at = samples.check_order(order, len(values), known)
+        at = samples.check_order(order, len(values), None if self.replay else known)
         if not self.learns:
             raise ValueError(NO_RATE)
+        mixed = None if self.replay is None else self.replay.plan(values, known, at)
+        if mixed is not None:
+            values, known, at = mixed.x, mixed.labels, mixed.order
         targets = one_hot(known, self.network.n_outputs)
         hits = spikes = 0
         if tokens is None:
@@ -246,6 +253,8 @@ class Chip(samples.Predictor):
                 run = self.sample(values[j], targets[j], tokens=rows.take([j]))
                 hits += run.prediction == known[j]
                 spikes += run.spikes
+        if mixed is not None:
+            mixed.commit()
         schedule = self.network.schedule
         return Epoch(len(at), int(hits), spikes, len(at) * schedule.free if schedule.fixed else 0)
 

@@ -34,22 +34,15 @@ from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.fixed import check_int
 from equilif_golden.link.flash import BLOCK, ERASED, Flash
 from equilif_golden.link.protocol import END, RESULT, TRAINER, Command, Status, slip, unseal, unslip
-
-Ints = npt.NDArray[np.int64]
+from equilif_golden.sample_order import KEY_STEP, MAX_HALF_BITS, SAMPLE_BITS, shuffled
 
 SLOTS = 2
 LIST_BYTES = 1 << 12  #: from a program's list to the next
 INDEX_BYTES = 3  #: of an entry of the index, little endian
-KEY_STEP = 0x9E3779B9  #: added to the key after each epoch: 2**32 over the golden ratio
-ROUNDS = 4
-MAX_HALF_BITS = 10  #: bits of half an index
-SAMPLE_BITS = 2 * MAX_HALF_BITS
 OWNER_BITS = 16
 NO_BLOCK = 0xFF  #: lies behind every area, where all is as if erased: a list that begins there is empty
 
@@ -122,7 +115,7 @@ class TrainerRegisters:
                 first block of each
     half        the sample order permutes 4 ** half numbers; values above 10 count as 10
     samples     number of training samples
-    key         key of the present epoch's order, see :func:`order`
+    key         key of the present epoch's order, see equilif_golden.sample_order
     turn        position in the order: one half of the number from bit 10 on, the other from bit 0 on
     seen, hits, spikes
                 counters of the present epoch: samples, correct predictions, spikes
@@ -196,33 +189,6 @@ class TrainerRegisters:
 def step(bits: int) -> int:
     """Advance from a field of a register to the next: whole bytes, and separate bits in the first one."""
     return 1 if bits == 1 else -(-bits // 8) * 8
-
-
-def half_of(samples: int) -> int:
-    """Smallest ``half`` whose order has all samples; ValueError when there is none."""
-    n = check_int(samples, "samples", 1, 1 << SAMPLE_BITS, "on a board")
-    return next(h for h in range(1, MAX_HALF_BITS + 1) if n <= 1 << 2 * h)
-
-
-def order(samples: int, seed: int, epoch: int) -> Ints:
-    """Order in which a board learns its samples: a permutation of 0 .. samples - 1.
-
-    A Feistel network of four rounds turns the numbers below 4**half about; those of no sample are left out.
-    """
-    key = (check_int(seed, "seed", 0, 0xFFFFFFFF) + epoch * KEY_STEP) & 0xFFFFFFFF
-    half = half_of(samples)
-    turn = np.arange(1 << 2 * half)
-    out = shuffled(turn >> half, turn & (1 << half) - 1, half, key)
-    return out[out < samples]
-
-
-def shuffled(left: Ints, right: Ints, half: int, key: int) -> Ints:
-    """Number of the sample at each turn, whose halves these are."""
-    mask = (1 << half) - 1
-    for k in range(ROUNDS):
-        f = (5 * right + (key >> 8 * k & 0xFF)) & ((1 << MAX_HALF_BITS) - 1)
-        left, right = right, left ^ (f ^ f >> 3) & mask
-    return left << half | right
 
 
 def slot_blocks(config: EngineConfig) -> int:

@@ -33,22 +33,19 @@ from equilif_golden.link.flash import ERASED
 from equilif_golden.link.protocol import END, Command
 from equilif_golden.link.standalone import (
     INDEX_BYTES,
-    KEY_STEP,
     LESSON_REGISTERS,
     LIST_BYTES,
-    MAX_HALF_BITS,
     ORDERS,
     OWNER,
     OWNER_BITS,
     REGISTERS,
-    ROUNDS,
-    SAMPLE_BITS,
     WRITABLE,
     Fault,
     TrainerPhase,
     slot_blocks,
     step,
 )
+from equilif_golden.sample_order import KEY_STEP, MAX_HALF_BITS, ROUNDS, SAMPLE_BITS
 from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
 from equilif_hdl.typed import Assign, Interface
 

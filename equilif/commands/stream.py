@@ -1,0 +1,173 @@
+"""Samples that come one by one: prediction and learning at once."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from equilif.commands import panel
+from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, STREAM, Given, OptionGroup
+from equilif.show import console as show
+from equilif_golden import files
+from equilif_golden.lazy import lazy
+
+with lazy():
+    from equilif import classifier as classifiers
+    from equilif import stream as streams
+
+command = panel("Learning")
+
+
+#: options of a new learner
+LEARNING = OptionGroup(
+    {
+        "hidden": Annotated[
+            int | None, typer.Option(help="Neurons of the hidden layer.", min=1, show_default="64")
+        ],
+        "learning_rate": Annotated[
+            float | None,
+            typer.Option("--learning-rate", "--lr", help="Constant learning rate.", show_default="0.05"),
+        ],
+        "replay": Annotated[
+            int | None,
+            typer.Option(
+                help="Number of stored samples, balanced over the classes, some of which are learned again "
+                "after each new one; 0 for none.",
+                min=0,
+                show_default="500",
+            ),
+        ],
+        "replay_per_sample": Annotated[
+            int | None,
+            typer.Option(
+                help="Stored samples learned after each new one.",
+                min=1,
+                max=255,
+                show_default="8",
+            ),
+        ],
+    }
+)
+
+
+@command
+def stream(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV with a header or JSON lines: a file, a pipe or a serial port; - is standard input.",
+        ),
+        INPUT,
+    ],
+    label: Annotated[
+        str,
+        typer.Option(help="Column or key of the class; where it is empty, the sample is only predicted."),
+    ] = "label",
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            help="Continue with a network.npz of `equilif stream`, or of `equilif train` on rows.",
+            show_default="a new one",
+            metavar="FILE.npz",
+        ),
+        INPUT,
+    ] = None,
+    options: Annotated[Given, LEARNING] = DEFAULTS,
+    baud: Annotated[
+        int | None, typer.Option(help="Baud rate of a serial port.", min=1, show_default="115,200")
+    ] = None,
+    window: Annotated[
+        int, typer.Option(help="Samples of the recent accuracy, and between its reports.", min=1, max=1 << 20)
+    ] = 1000,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the answers, a JSON object a line; - is standard output, at once.",
+            metavar="FILE.jsonl",
+            show_default="none",
+        ),
+        STREAM,
+    ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", help="File of the network at the end.", metavar="FILE.npz", show_default="none"
+        ),
+        OUTPUT,
+    ] = None,
+) -> dict[str, Any]:
+    """Predict each sample of a stream, and learn it where its class is known.
+
+    Prints the prequential accuracy: of predictions made before their sample is learned.  The scale of each
+    feature follows its mean and deviation over the last 300 samples.  A class becomes an output when it
+    first occurs.  Ctrl-C ends a stream without end.
+
+    Example:  [bold]equilif stream readings.csv --label state --save network.npz[/]
+    """
+    for path in filter(None, (out, target)):
+        files.check(path)
+    learner = _learner(network, options)
+    answers: list[str] = []
+    at_once = out == streams.STANDARD_INPUT
+    score = streams.Prequential(window)
+
+    def report(answer: streams.StreamAnswer) -> None:
+        sample = answer.sample
+        line = {"line": sample.line, "prediction": answer.prediction, "rate": round(answer.rate, 4)}
+        text = json.dumps(line | ({"label": sample.label} if sample.label else {}))
+        if at_once:
+            print(text, flush=True)
+        elif out is not None:
+            answers.append(text + "\n")
+        if sample.label and score.samples % window == 0:
+            show.console.print(_accuracy(score))
+
+    found = streams.read_samples(Path(source), label, baud)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of single clipped values, which are counted
+            streams.follow(learner, found, score, report)
+    except KeyboardInterrupt:
+        show.console.print("interrupted: the stream ends here")
+    clipped = learner.model.n_clipped_ if learner.model else 0
+    if clipped:
+        show.console.print(f"[yellow]{clipped:,} values were beyond the scale: clipped[/]")
+    if target is not None:
+        learner.save(target)
+        show.console.print(f"wrote {show.literal(target)}")
+    if out is not None and not at_once:
+        files.write(out, "".join(answers).encode())
+        show.console.print(f"wrote {show.literal(out)}")
+    show.console.print(f"[bold]{_accuracy(score)}[/]" if score.samples else "no sample has a class")
+    return {
+        "source": source,
+        "samples": score.samples,
+        "unlabelled": score.unlabelled,
+        "clipped": clipped,
+        "accuracy": score.accuracy,
+        "recent": score.recent,
+        "classes": [] if learner.model is None else learner.model.classes_.tolist(),
+        "network": target,
+        "out": out,
+    }
+
+
+def _learner(network: Path | None, options: Given) -> streams.StreamLearner:
+    """A new learner, or one that goes on with a network."""
+    if network is None:
+        return streams.StreamLearner(**options)
+    if options.keys() - {"learning_rate"}:
+        raise ValueError("--hidden and --replay are those of the network: leave them out, or --network")
+    return streams.StreamLearner.of(classifiers.Classifier.load(network, **options))
+
+
+def _accuracy(score: streams.Prequential) -> str:
+    return (
+        f"{score.samples:,} samples: prequential accuracy {score.accuracy:.1%}, "
+        f"{score.recent:.1%} of the last {score.recent_samples:,}"
+    )

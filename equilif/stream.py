@@ -1,0 +1,271 @@
+"""Samples that come one by one: a network predicts each, and learns it where its class is known.
+
+Features and classes are those of the stream: the features of the first sample, a class as soon as it occurs.
+The scale of each feature follows the stream, see equilif.data.encoding.scaling.Running.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from equilif.classifier import Classifier
+from equilif.data.base.reading import LARGEST, lines, reading, text
+from equilif.data.encoding.scaling import MEMORY, Reals
+from equilif.data.formats.tables import MISSING, numbers_of
+from equilif_golden.extras import needs
+from equilif_golden.fixed import check_float
+
+STANDARD_INPUT = Path("-")
+WINDOW = 1000  #: samples of the running accuracy
+BAUD = 115_200
+REPLAY, REPLAY_PER_SAMPLE = 500, 8  #: chosen on five generated streams, see benchmarks/streams.py
+Features = Mapping[Any, Any]
+
+
+class StreamLearner:
+    """A classifier with the methods of river's.
+
+    hidden, learning_rate, replay, replay_per_sample, replay_bits   as of equilif.Classifier
+    seed                                                            of weights and replay
+
+    Features are numbers, by name.  One that a sample lacks is taken as the running mean; one that the first
+    sample did not have is ignored.  Learning begins with the second class: up to then the last 300 samples
+    are kept.  ``model`` is the Classifier, None before.
+    """
+
+    def __init__(
+        self,
+        hidden: int = 64,
+        learning_rate: float = 0.05,
+        replay: int = REPLAY,
+        replay_per_sample: int = REPLAY_PER_SAMPLE,
+        replay_bits: int = 8,
+        seed: int = 0,
+    ):
+        self.hidden = hidden
+        self.learning_rate = learning_rate
+        self.replay = replay
+        self.replay_per_sample = replay_per_sample
+        self.replay_bits = replay_bits
+        self.seed = seed
+        self.model: Classifier | None = None
+        self._names: tuple[Any, ...] = ()
+        self._first: deque[tuple[Reals, Any]] = deque(maxlen=MEMORY)
+
+    @classmethod
+    def of(cls, model: Classifier) -> Self:
+        """Goes on with a fitted classifier, whose columns are the features."""
+        made = cls()
+        made.model = model
+        made._names = model.scaling_.names or tuple(range(model.scaling_.width))
+        # samples have no header here
+        model.__dict__.pop("feature_names_in_", None)
+        return made
+
+    def class_of(self, label: str) -> Any:
+        """The class that a text names: a number where those of the network are numbers."""
+        if self.model is None or self.model.classes_.dtype.kind not in "iu":
+            return label
+        return int(label) if label.removeprefix("-").isdecimal() else label
+
+    def learn_one(self, x: Features, y: Hashable) -> None:
+        """Learn a sample of class ``y``."""
+        self._names = self._names or tuple(x)
+        row = self._values(x)
+        if self.model is not None:
+            self.model.partial_fit(row, [y])
+            return
+        self._first.append((row, y))
+        if y != self._first[0][1]:
+            self._begin()
+
+    def _begin(self) -> None:
+        model = Classifier(
+            hidden=(self.hidden,),
+            learning_rate=self.learning_rate,
+            input_range="running",
+            replay=self.replay,
+            replay_per_sample=self.replay_per_sample,
+            replay_bits=self.replay_bits,
+            random_state=self.seed,
+        )
+        labels = [y for _, y in self._first]
+        model.partial_fit(np.concatenate([row for row, _ in self._first]), labels, labels)
+        model.scaling_ = replace(model.scaling_, names=tuple(map(str, self._names)))
+        self.model = model
+        self._first.clear()
+
+    def predict_proba_one(self, x: Features) -> dict[Any, float]:
+        """Rates of the outputs, by class, in parts of their sum."""
+        if self.model is None:
+            return {y: 1.0 for _, y in self._first}
+        rates = self.model.rates(self._values(x))[0]
+        total = rates.sum()
+        parts = rates / total if total else np.full(len(rates), 1 / len(rates))
+        return dict(zip(self.model.classes_.tolist(), parts.tolist(), strict=True))
+
+    def predict_one(self, x: Features) -> Any:
+        """The class with the largest rate; None before the first sample was learned."""
+        found = self.predict_proba_one(x)
+        return max(found, key=found.__getitem__) if found else None
+
+    def _values(self, x: Features) -> Reals:
+        """The features as a row."""
+        row = np.empty((1, len(self._names)))
+        for k, name in enumerate(self._names):
+            value = x.get(name)
+            if value is None:
+                value = self._mean(k)
+            number = int(value) if isinstance(value, bool) else value
+            row[0, k] = check_float(number, str(name), -LARGEST, LARGEST)
+        return row
+
+    def _mean(self, k: int) -> float:
+        if self.model is None:
+            return 0.0
+        found = self.model.scaling_
+        return found.running.mean[k] if found.running else found.columns[min(k, len(found.columns) - 1)].mean
+
+    def save(self, path: Path) -> None:
+        """Write the network.npz, with the features as columns; ValueError before the second class."""
+        if self.model is None:
+            raise ValueError("nothing was learned: samples of two classes are needed at least")
+        self.model.save(path)
+
+
+# -- samples ---------------------------------------------------------------------------------------
+class StreamSample(NamedTuple):
+    """A sample of a stream; ``label`` is empty where its class is not known."""
+
+    line: int
+    features: dict[str, float]
+    label: str
+
+
+def read_samples(path: Path, label: str, baud: int | None = None) -> Iterator[StreamSample]:
+    """Samples of a table with a header, or of JSON, an object a line; of a file, a pipe, a serial port, or of
+    standard input, ``-``.  ``label``: column or key of the class.
+
+    ValueError names the line that is none.
+    """
+    rows = ((k, text(f"{path} line {k}", raw).rstrip("\r\n")) for k, raw in enumerate(_lines(path, baud), 1))
+    filled = ((k, line) for k, line in rows if line.strip())
+    first = next(filled, None)
+    if first is None:
+        raise ValueError(f"{path} has no sample")
+    number, line = first[0], first[1].removeprefix("\ufeff")
+    if line.lstrip().startswith("{"):
+        yield _of_json(path, number, line, label)
+        for k, line in filled:
+            yield _of_json(path, k, line, label)
+        return
+    mark = next((m for m in ("\t", ";") if m in line and "," not in line), ",")
+    header = next(csv.reader([line], delimiter=mark))
+    if header.count(label) != 1 or len(set(header)) != len(header) or len(header) < 2:
+        raise ValueError(
+            f"{path}: --label must be one of its columns, {', '.join(header)}, whose names differ, not "
+            f"{label!r}"
+        )
+    place = header.index(label)
+    names = tuple(name for name in header if name != label)
+    for k, line in filled:
+        with reading(f"{path} line {k}"):
+            cells = next(csv.reader([line], delimiter=mark, strict=True))
+        if len(cells) != len(header):
+            raise ValueError(f"{path} line {k} has {len(cells)} cells, its header {len(header)}")
+        known = cells.pop(place).strip()
+        values = numbers_of(path, k, names, cells).tolist()
+        given = {name: v for name, v in zip(names, values, strict=True) if v == v}
+        yield StreamSample(k, given, "" if known.casefold() in MISSING else known)
+
+
+def _of_json(path: Path, number: int, line: str, label: str) -> StreamSample:
+    with reading(f"{path} line {number}", "a JSON object"):
+        found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} line {number} is not a JSON object: {line[:40]!r}")
+    known = found.pop(label, None)
+    for name, value in found.items():
+        if value is not None and type(value) not in (int, float, bool):
+            raise ValueError(f"{path} line {number}: {name!r} is {str(value)[:40]!r}, no number")
+    features = {name: float(v) for name, v in found.items() if v is not None}
+    if not features:
+        raise ValueError(f"{path} line {number} has no feature")
+    return StreamSample(number, features, "" if known is None else str(known))
+
+
+def _lines(path: Path, baud: int | None) -> Iterable[bytes]:
+    if path == STANDARD_INPUT:
+        return sys.stdin.buffer
+    if not path.is_char_device():
+        if baud is not None:
+            raise ValueError(f"--baud is for a serial port, {path} is none: leave it out")
+        return lines(path)
+    with needs("host"):
+        import serial
+    try:
+        port = serial.Serial(str(path), BAUD if baud is None else baud)
+    except (OSError, ValueError) as e:
+        raise ValueError(f"{path} cannot be used as a serial port: {e}") from e
+    return iter(port.readline, b"")
+
+
+# -- evaluation ------------------------------------------------------------------------------------
+class StreamAnswer(NamedTuple):
+    """Prediction of a sample before it is learned; None before the first one is learned."""
+
+    sample: StreamSample
+    prediction: str | None
+    rate: float  #: of the predicted output, in parts of the sum of all
+
+
+class Prequential:
+    """Accuracy of predictions that are made before the sample is learned; of all, and of the last ones."""
+
+    def __init__(self, window: int = WINDOW):
+        self.samples = self.right = self.unlabelled = 0
+        self._last: deque[bool] = deque(maxlen=window)
+
+    def add(self, right: bool) -> None:
+        self.samples += 1
+        self.right += right
+        self._last.append(right)
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.right / self.samples if self.samples else None
+
+    @property
+    def recent_samples(self) -> int:
+        return len(self._last)
+
+    @property
+    def recent(self) -> float | None:
+        return sum(self._last) / len(self._last) if self._last else None
+
+
+def follow(
+    learner: StreamLearner,
+    samples: Iterable[StreamSample],
+    score: Prequential,
+    report: Callable[[StreamAnswer], None] = lambda answer: None,
+) -> None:
+    """Predict each sample, then learn it where its class is known."""
+    for sample in samples:
+        found = learner.predict_proba_one(sample.features)
+        best = max(found, key=found.__getitem__) if found else None
+        if sample.label:
+            score.add(best is not None and str(best) == sample.label)
+            learner.learn_one(sample.features, learner.class_of(sample.label))
+        else:
+            score.unlabelled += 1
+        report(StreamAnswer(sample, None if best is None else str(best), found.get(best, 0.0)))
