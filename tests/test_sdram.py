@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from amaranth import Module, Signal
 from amaranth.lib.wiring import connect, flipped
 
-from equilif_golden.sdram import CHIPS, Op
-from equilif_hdl.sdram import SdramController
+from equilif_golden.sdram import (
+    CHIPS,
+    MAX_HZ,
+    MAX_REFRESH_DELAY,
+    MIN_HZ,
+    RETENTION_NS,
+    Chip,
+    Op,
+    Timing,
+    bandwidth,
+)
+from equilif_hdl.sdram import IO_DELAY, SdramController
 from equilif_sim.sdram import SdramBench, small
+from equilif_sim.sdram_chip import Rule
 from equilif_sim.sdram_traffic import traffic
 from equilif_sim.tools.run import simulate
 
@@ -32,20 +43,90 @@ def test_random_traffic(cycles):
     assert min(found.read, found.written) > cycles / 10
 
 
-#: a timing of the controller that is a cycle shorter, and what the chip reports
+#: a timing of the controller that is shorter, by how many cycles, and what the chip reports
 SHORTER = {
-    "rp": "RP",
-    "rcd": "RCD",
-    "ras": "RAS",
-    "wr": "WR",
-    "rfc": "RFC",
-    "power_up": "POWER_UP",
+    "rp": (1, Rule.RP),
+    "rcd": (1, Rule.RCD),
+    "ras": (1, Rule.RAS),
+    "wr": (1, Rule.WR),
+    "rfc": (1, Rule.RFC),
+    "read_to_write": (1, Rule.CONTENTION),
+    "power_up": (IO_DELAY + 1, Rule.POWER_UP),  # the first command needs as long to the chip
 }
+
+
+class EarlyWrite(Timing):
+    @property
+    def read_to_write(self) -> int:
+        return super().read_to_write - 1
 
 
 @pytest.mark.parametrize("name", SHORTER)
 def test_chip_reports_a_shorter_timing(name):
     timing = MT.timing(HZ[MT.name])
-    short = replace(timing, **{name: getattr(timing, name) - 1})
+    cycles, rule = SHORTER[name]
+    if name == "read_to_write":
+        short = EarlyWrite(**asdict(timing))
+    else:
+        short = replace(timing, **{name: getattr(timing, name) - cycles})
     bench = SdramBench(MT, HZ[MT.name], controller=SdramController(MT, short))
-    assert SHORTER[name] in traffic(bench, 20_000, seed=1).violations
+    assert rule.name in traffic(bench, 20_000, seed=1).violations
+
+
+class Faulty(SdramController):
+    """One of many commands is replaced: a refresh by nothing, or another command by that of another bank."""
+
+    EVERY = 16
+
+    def __init__(self, chip: Chip, timing: Timing, op: Op):
+        super().__init__(chip, timing)
+        self.op = op
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.right = right = SdramController(self.chip, self.timing)
+        connect(m, flipped(self.port), right.port)
+        connect(m, flipped(self.pins), right.pins)
+        count = Signal(range(self.EVERY))
+        with m.If(right.pins.op == self.op):
+            m.d.sync += count.eq(count + 1)
+            with m.If(count == self.EVERY - 1):
+                if self.op == Op.REFRESH:
+                    m.d.comb += self.pins.op.eq(Op.NOP)
+                else:
+                    m.d.comb += self.pins.bank.eq(right.pins.bank ^ 1)
+        return m
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("op", [Op.REFRESH, Op.ACTIVATE, Op.PRECHARGE, Op.READ, Op.WRITE])
+def test_bench_finds_a_wrong_command(op):
+    bench = SdramBench(MT, HZ[MT.name], controller=Faulty(MT, MT.timing(HZ[MT.name]), op))
+    found = traffic(bench, 30_000, seed=1)
+    if op == Op.REFRESH:
+        assert found.violations == [Rule.LATE_REFRESH.name]
+    assert found.violations or found.wrong
+
+
+def test_table_of_chips():
+    """Figures of data sheets, by the frequency."""
+    at_100 = CHIPS["MT48LC16M16"].timing(100_000_000)
+    assert (at_100.rp, at_100.rcd, at_100.ras, at_100.wr, at_100.rfc) == (2, 2, 5, 2, 7)
+    assert (at_100.cas, at_100.interval) == (2, 781)
+    assert CHIPS["EM638325"].timing(50_000_000).wr == 2
+    assert CHIPS["M12L64322A"].timing(120_000_000).cas == 3
+    sizes = {name: chip.size >> 20 for name, chip in CHIPS.items()}
+    assert sizes["MT48LC16M16"] == 32 and sizes["AS4C32M16"] == 64 and sizes["EM638325"] == 8
+    for chip in CHIPS.values():
+        for hz in (MIN_HZ, 25_000_000, 95_000_000, MAX_HZ):
+            t = chip.timing(hz)
+            # all rows within the retention time, the last one late
+            assert (chip.refreshes * t.interval + MAX_REFRESH_DELAY) * 10**9 <= RETENTION_NS * hz
+    with pytest.raises(ValueError, match="hz"):
+        CHIPS["EM638325"].timing(MAX_HZ + 1)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_bandwidth_of_long_bursts(name):
+    for words in (CHIPS[name].columns, 4096):
+        assert min(bandwidth(CHIPS[name], 95_000_000, words, w) for w in (False, True)) > 0.93
