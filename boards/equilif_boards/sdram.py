@@ -38,9 +38,7 @@ class Sdram:
             m.d.comb += out.o.eq(value)
         for name, level in {"cs": 1, "clk_en": 1, "dqm": 0}.items():
             if hasattr(port, name):
-                m.submodules[f"sdram_{name}"] = constant = io.Buffer(
-                    io.Direction.Output, getattr(port, name)
-                )
+                m.submodules[f"sdram_{name}"] = constant = io.Buffer(io.Direction.Output, getattr(port, name))
                 m.d.comb += constant.o.eq(level * ((1 << len(constant.o)) - 1))
         # a buffer for each bit: the register of each output enable is in its cell
         for k in range(len(pins.dq_o)):

@@ -29,7 +29,7 @@ TURNAROUND = 2
 BUS_GAP = 1
 MAX_REFRESH_DELAY = 64  #: bound of the cycles from the end of an interval to its refresh
 LENGTH_BITS = 16  #: of the number of words in a burst
-MIN_HZ, MAX_HZ = 1_000_000, 166_000_000
+MIN_HZ, MAX_HZ = 10_000_000, 166_000_000
 MAX_CAS_2_HZ = 100_000_000  #: fastest clock with a CAS latency of 2
 
 

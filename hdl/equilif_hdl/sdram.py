@@ -17,8 +17,8 @@ from typing import Protocol
 
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.hdl import Value
-from amaranth.lib import data, fifo, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import fifo, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.sdram import (
     ALL_BANKS,
@@ -160,7 +160,11 @@ class SdramController(wiring.Component):
             m.d.sync += [pins.op.eq(op), pins.address.eq(address), pins.bank.eq(of)]
             wait.start(then)
 
-        space = self._reads(m)
+        m.submodules.reads = reads = SdramReads(
+            self.chip.width, latency=t.cas + self.io_delay, queue=self.queue
+        )
+        connect(m, reads.r, flipped(port.r))
+        m.d.comb += [reads.read.eq(pins.op == Op.READ), reads.dq.eq(pins.dq_i)]
         refreshes = Signal(range(INIT_REFRESHES))
         with m.FSM(init="POWER UP"):
             with m.State("POWER UP"), m.If(wait.done):
@@ -194,7 +198,7 @@ class SdramController(wiring.Component):
             with m.State("ACCESS"), m.If(wait.done):
                 with m.If(due):
                     m.next = "CLOSE"
-                with m.Elif(Mux(current.is_write, port.w.valid & turnaround.done, space)):
+                with m.Elif(Mux(current.is_write, port.w.valid & turnaround.done, reads.space)):
                     m.d.sync += [
                         pins.op.eq(Mux(current.is_write, Op.WRITE, Op.READ)),
                         pins.address.eq(column),
@@ -226,25 +230,52 @@ class SdramController(wiring.Component):
                 m.next = "LOOK"
         return m
 
-    def _reads(self, m: Module) -> Value:
-        """Queue of words that are read; returns whether it has space for another READ."""
-        r = self.port.r
-        m.submodules.queue = queue = fifo.SyncFIFO(width=self.chip.width, depth=self.queue)
-        # a READ on the pins, until its word arrives
-        reads = self.pins.op == Op.READ
-        arrives = Signal(self.timing.cas + self.io_delay)
-        m.d.sync += arrives.eq(Cat(reads, arrives))
-        m.d.comb += [
-            queue.w_data.eq(self.pins.dq_i),
-            queue.w_en.eq(arrives[-1]),
-            r.payload.eq(queue.r_data),
-            r.valid.eq(queue.r_rdy),
-            queue.r_en.eq(r.ready),
-        ]
-        # one is on the pins before it is counted
+
+class SdramReads(wiring.Component):
+    """Words of READ commands, in order.
+
+    Members
+    -------
+    read : In(1)
+        A READ is on the pins.
+    dq : In
+        The data bus: ``latency`` cycles later, the word of that READ.
+    r : Out(stream)
+        The words.
+    space : Out(1)
+        There is space for the word of another READ, on the pins in the next cycle.
+    """
+
+    read: Signal
+    dq: Signal
+    r: Stream[Signal]
+    space: Signal
+
+    def __init__(self, width: int, *, latency: int, queue: int):
+        self.width = width
+        self.latency = latency
+        self.queue = queue
+        super().__init__({"read": In(1), "dq": In(width), "r": Out(stream.Signature(width)), "space": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = fifo.SyncFIFO(width=self.width, depth=self.queue)
+        arrives = Signal(self.latency)
+        # words of which the READ was on the pins, and that are not transferred
         used = Signal(range(self.queue + 1))
-        m.d.sync += used.eq(used + reads - (r.valid & r.ready))
-        return used < self.queue - 1
+        m.d.sync += [
+            arrives.eq(Cat(self.read, arrives)),
+            used.eq(used + self.read - (self.r.valid & self.r.ready)),
+        ]
+        m.d.comb += [
+            queue.w_data.eq(self.dq),
+            queue.w_en.eq(arrives[-1]),
+            self.r.payload.eq(queue.r_data),
+            self.r.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.r.ready),
+            self.space.eq(used < self.queue - 1),  # one may be on the pins
+        ]
+        return m
 
 
 class _Countdown:

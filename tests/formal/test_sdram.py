@@ -1,38 +1,41 @@
 """SDRAM controller with the model of the chip: no timing is violated, and a read returns the last write.
 
+That is shown in two steps: commands access the words of bursts in order, each at its place, and the words of
+READs come in order.  A chip that stores what is written then returns the last write.
+
 The chip has few words of one bit, and its refresh interval is short: registers are fewer, and the states of
 the controller are the same.
 """
 
 from __future__ import annotations
 
-import pytest
-from amaranth import Cat, Signal
+from amaranth import Array, Cat, Signal
 
-from equilif_golden.sdram import BANKS, Chip, Op
-from equilif_hdl.sdram import SdramController
+from equilif_golden.sdram import BANKS, LENGTH_BITS, Chip, Op
+from equilif_hdl.sdram import IO_DELAY, SdramController, SdramReads
 from equilif_sim.sdram import SdramBench
 from equilif_sim.sdram_chip import Rule
 from tests.formal.prove import Proof, needs_prover
 
 pytestmark = needs_prover
 SDRAM = "equilif_hdl.sdram"
-HZ = 1_000_000  #: so that a cycle is 1000 ns
+HZ = 10_000_000  #: so that a cycle is 100 ns
 SMALL = Chip(
     name="small",
     width=1,
     rows=2,
     columns=2,
-    rp=2000,
-    rcd=2000,
-    ras=5000,
-    wr=2000,
-    rfc=7000,
-    rrd=2000,
-    refreshes=1600,
-    power_up=3000,
+    rp=200,
+    rcd=200,
+    ras=500,
+    wr=200,
+    rfc=700,
+    rrd=200,
+    refreshes=16_000,
+    power_up=300,
 )
 QUEUE = 4
+ADDRESS_BITS = (SMALL.words - 1).bit_length()
 START = SMALL.timing(HZ).start
 
 
@@ -73,54 +76,68 @@ def test_refresh_is_not_delayed():
     p.reached(reach=START + 60)
 
 
-def test_read_returns_last_write():
-    """Follows one address, and one read of it that is chosen when its burst is accepted."""
-    p = Proof("a read returns the last word written to its address before, in the order of the bursts", SDRAM)
+def test_words_are_accessed_in_order():
+    """Compares each command with the burst in the cycle of its decision, and each burst with the one before.
+
+    The row is that which the bank has open for the chip.
+    """
+    p = Proof("words of bursts are accessed in order, each at its row, bank and column, with its data", SDRAM)
     m = p.m
-    block = bench()
-    p.free(block, but=("port__request__payload",))
-    port = block.port
-    longest = 3  # of a burst: it crosses a page, a bank or the end of the chip
-    address = p.any(4, "address")
-    length = p.any(2, "length")
-    is_write = p.any(1, "is_write")
-    m.d.comb += [
-        port.request.p.address.eq(address),
-        port.request.p.length.eq(length),
-        port.request.p.is_write.eq(is_write),
-    ]
-    target = p.constant(4, "target")
-    accepted = port.request.valid & port.request.ready
-    written = port.w.valid & port.w.ready
-    delivered = port.r.valid & port.r.ready
-    # the last word written to the target
-    at = Signal(4)
-    known = Signal()
-    value = Signal()
-    with m.If(written):
-        m.d.sync += at.eq(at + 1)
-        with m.If(at == target):
-            m.d.sync += [known.eq(1), value.eq(port.w.payload)]
-    with m.If(accepted & is_write):
-        m.d.sync += at.eq(address)
-    last = Signal()  # with a word that is written in this cycle
-    m.d.comb += last.eq(value)
-    with m.If(written & (at == target)):
-        m.d.comb += last.eq(port.w.payload)
-    is_known = known | written & (at == target)
-    # words that were requested and not delivered, and of them those before the chosen one
-    outstanding = Signal(6)
-    offset = (target - address)[:4]
-    reads = accepted & ~is_write
-    m.d.sync += outstanding.eq(outstanding - delivered + reads * (length + 1))
-    chosen = Signal()
-    ahead = Signal(6)
-    wanted = Signal()
-    with m.If(chosen & delivered):
-        m.d.sync += [ahead.eq(ahead - 1), chosen.eq(ahead != 0)]
-    with m.If(~chosen & reads & is_known & (offset <= length) & p.any(1, "choose")):
-        m.d.sync += [chosen.eq(1), wanted.eq(last), ahead.eq(outstanding - delivered + offset)]
-    arrives = chosen & delivered & (ahead == 0)
-    p.claim("the last write", ~arrives | (port.r.payload == wanted))
-    p.cover("arrives", arrives & wanted)
+    block = SdramController(SMALL, SMALL.timing(HZ), queue=QUEUE)
+    p.free(block)
+    port, pins = block.port, block.pins
+    rows = Array(Signal(name=f"its_row_{k}") for k in range(BANKS))
+    with m.If(pins.op == Op.ACTIVATE):
+        m.d.sync += rows[pins.bank].eq(pins.address)
+    is_write = pins.op == Op.WRITE
+    access = is_write | (pins.op == Op.READ)
+    current = p.inside("block.current", ADDRESS_BITS + LENGTH_BITS + 1)
+    active = p.inside("block.active", 1)
+    before, was_active = p.before(current), p.before(active)
+    address, length = before[:ADDRESS_BITS], before[ADDRESS_BITS:-1]
+    accepted = p.before(port.request.valid & port.request.ready)
+    p.claim("accepted", ~accepted | active & (current == p.before(port.request.payload)))
+    p.claim("after the last word", ~accepted | ~was_active | access & (length == 0))
+    p.claim("held", accepted | access | (active == was_active) & (~active | (current == before)))
+    p.claim("ends", accepted | ~access | (active == (length != 0)))
+    following = Cat((address + 1)[:ADDRESS_BITS], (length - 1)[:LENGTH_BITS], before[-1])
+    p.claim("next word", accepted | ~access | ~active | (current == following))
+    p.claim("place", ~access | was_active & (Cat(pins.address[0], pins.bank, rows[pins.bank]) == address))
+    p.claim("direction", ~access | (is_write == before[-1]))
+    transferred = p.before(Cat(port.w.valid & port.w.ready, port.w.payload))
+    p.claim("each word that is taken", transferred[0] == is_write)
+    p.claim("is written", ~is_write | pins.dq_oe & (pins.dq_o == transferred[1]))
+    p.cover("the next page", access & (address == 2) & p.before(access & (address == 1), 4))
     p.reached(reach=START + 30)
+
+
+def test_reads_are_delivered_in_order():
+    """Follows one READ, of which the words before it are counted."""
+    p = Proof("the word of a READ is that of the data bus after the latency, and comes in order", SDRAM)
+    m = p.m
+    latency = SMALL.timing(HZ).cas + IO_DELAY
+    block = SdramReads(2, latency=latency, queue=QUEUE)
+    p.free(block, but=("read",))
+    may_read = Signal()
+    m.d.sync += may_read.eq(block.space)
+    m.d.comb += block.read.eq(may_read & p.any(1, "reads"))
+    transferred = block.r.valid & block.r.ready
+    outstanding = Signal(range(QUEUE + 1))
+    m.d.sync += outstanding.eq(outstanding + block.read - transferred)
+    chosen = Signal()
+    ahead = Signal.like(outstanding)
+    with m.If(chosen & transferred):
+        m.d.sync += [ahead.eq(ahead - 1), chosen.eq(ahead != 0)]
+    choose = block.read & ~chosen & p.any(1, "choose")
+    with m.If(choose):
+        m.d.sync += [chosen.eq(1), ahead.eq(outstanding - transferred)]
+    word = Signal(2)
+    on_bus = p.before(choose, latency)
+    with m.If(on_bus):
+        m.d.sync += word.eq(block.dq)
+    p.claim("its word", ~(chosen & transferred & (ahead == 0)) | (block.r.payload == word))
+    p.claim("no more than asked for", ~transferred | (outstanding != 0))
+    p.claim("no more than the queue holds", outstanding <= QUEUE)
+    p.cover("comes", chosen & transferred & (ahead == 0) & (word == 2))
+    p.cover("full", outstanding == QUEUE)
+    p.reached(reach=40)
