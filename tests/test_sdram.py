@@ -20,6 +20,7 @@ from equilif_golden.sdram import (
     bandwidth,
 )
 from equilif_hdl.sdram import IO_DELAY, SdramController
+from equilif_sim.memory_test import MemoryTestBench
 from equilif_sim.sdram import SdramBench, small
 from equilif_sim.sdram_chip import Rule
 from equilif_sim.sdram_traffic import traffic
@@ -130,3 +131,8 @@ def test_table_of_chips():
 def test_bandwidth_of_long_bursts(name):
     for words in (CHIPS[name].columns, 4096):
         assert min(bandwidth(CHIPS[name], 95_000_000, words, w) for w in (False, True)) > 0.93
+
+
+def test_memory_test_finds_faults(tmp_path):
+    chip = small("MT48LC16M16", columns=16)
+    assert simulate(MemoryTestBench(chip, 95_000_000), "equilif_sim.memory_test", tmp_path) == 1

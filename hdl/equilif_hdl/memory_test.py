@@ -1,26 +1,22 @@
-"""Test of an SDRAM: writes and reads all words at full speed.
+"""Test of an SDRAM at full speed; its words are those of equilif_golden.memory_test.
 
     start --> requests --> SdramPort --> errors, first error
-              pattern  -->
+              words    -->
 
-Pass 0 writes pseudo-random words to all addresses in order, waits for the retention time, reads and compares;
-pass 1 does so with the complement.  A fault of a data line, an address line, a cell or a timing returns
-another word than the one of its place in the sequence.  Bursts have all lengths from 1 to BURST - 1.
+Bursts have all lengths from 1 to PAIR - 1.
 """
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from equilif_golden.memory_test import PAIR, SEED, SHIFTS
 from equilif_golden.sdram import RETENTION_NS, Chip
 from equilif_hdl.sdram import SdramPort
 
-BURST = 64  #: words of two bursts, which are of k and BURST - k words
-SEED = 1  #: of xorshift32 (Marsaglia 2003)
-PASSES = 2
 
 
 class MemoryTest(wiring.Component):
@@ -71,7 +67,7 @@ class MemoryTest(wiring.Component):
         transfers = Signal()  # a phase of requests and words
         requesting = Signal()  # some of its requests are left
         address = Signal(range(self.chip.words))
-        k = Signal(range(BURST), init=1)
+        k = Signal(range(PAIR), init=1)
         second = Signal()  # of two bursts
         length = Mux(second, ~k, k - 1)[: len(k)]
         request = port.request
@@ -86,7 +82,7 @@ class MemoryTest(wiring.Component):
         with m.If(request.valid & request.ready):
             m.d.sync += [address.eq(next_address), second.eq(~second), requesting.eq(~next_address[-1])]
             with m.If(second):
-                m.d.sync += k.eq(Mux(k == BURST - 1, 1, k + 1))
+                m.d.sync += k.eq(Mux(k == PAIR - 1, 1, k + 1))
 
         state = Signal(32, init=SEED)
         word = state[: self.chip.width] ^ complement.replicate(self.chip.width)
@@ -138,6 +134,6 @@ class MemoryTest(wiring.Component):
 
 def _next(x: Value) -> Value:
     """The state of xorshift32 after x."""
-    for shift in (13, -17, 5):
+    for shift in SHIFTS:
         x = (x ^ (x << shift if shift > 0 else x >> -shift))[:32]
     return x

@@ -25,6 +25,7 @@ from cocotb.triggers import FallingEdge, RisingEdge
 from equilif_golden.sdram import (
     BANKS,
     CHIPS,
+    LENGTH_BITS,
     MAX_REFRESH_DELAY,
     Chip,
     Command,
@@ -174,7 +175,7 @@ class Bench:
 
     def _offer(self, request: Request) -> None:
         bits = (self.chip.words - 1).bit_length()
-        payload = request.address | request.words - 1 << bits | int(request.is_write) << bits + 16
+        payload = request.address | request.words - 1 << bits | int(request.is_write) << bits + LENGTH_BITS
         drive(self.dut, port__request__valid=1, port__request__payload=payload)
 
     def _accept(self, request: Request) -> None:

@@ -3,8 +3,8 @@
     pins: op, bank, address, dq --> [ state of four banks, ages of the last commands ] --> violation
                                     [ words ] --> dq, after the CAS latency
 
-It is a circuit, so that one model serves Icarus, Verilator and the proofs.  Clock enable, data mask, automatic
-precharge and bursts longer than a word are not modelled; the controller does not use them.
+It is a circuit, so that one model serves Icarus, Verilator and the proofs.  Clock enable, data mask,
+automatic precharge and bursts longer than a word are not modelled; the controller does not use them.
 """
 
 from __future__ import annotations

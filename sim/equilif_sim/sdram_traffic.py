@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from amaranth.back import verilog
 
+from equilif_golden.sdram import LENGTH_BITS
 from equilif_sim.library import compiled
 from equilif_sim.sdram import SdramBench
 from equilif_sim.sdram_chip import violations
@@ -23,7 +24,8 @@ DRIVER = r"""
 #include <memory>
 #include <vector>
 #define PORT(name) top->port___05F##name
-static const unsigned WORDS = %(words)u, COLUMNS = %(columns)u, BITS = %(address_bits)u, PERIOD = 512;
+static const unsigned WORDS = %(words)u, COLUMNS = %(columns)u, BITS = %(address_bits)u;
+static const unsigned LENGTH_BITS = %(length_bits)u, PERIOD = 512;
 struct Random {
     uint64_t state;
     uint32_t next() { state = state * 6364136223846793005u + 1442695040888963407u; return state >> 33; }
@@ -57,7 +59,8 @@ extern "C" uint64_t traffic(uint64_t cycles, uint64_t seed, uint64_t *counts) {
             address = near * COLUMNS + (random.below(4) ? random.below(COLUMNS) : COLUMNS - 1);
         }
         PORT(request___05Fvalid) = offered;
-        PORT(request___05Fpayload) = address | uint64_t(words - 1) << BITS | uint64_t(is_write) << (BITS + 16);
+        PORT(request___05Fpayload) =
+            address | uint64_t(words - 1) << BITS | uint64_t(is_write) << (BITS + LENGTH_BITS);
         bool writes = !to_write.empty() && random.below(64) < w_rate;
         PORT(w___05Fvalid) = writes;
         PORT(w___05Fpayload) = writes ? to_write.front() : random.next();
@@ -104,6 +107,7 @@ def traffic(bench: SdramBench, cycles: int, seed: int) -> Traffic:
         "words": chip.words,
         "columns": chip.columns,
         "address_bits": (chip.words - 1).bit_length(),
+        "length_bits": LENGTH_BITS,
         "mask": (1 << chip.width) - 1,
     }
     text = verilog.convert(bench, name="sdram", emit_src=False)
