@@ -102,7 +102,7 @@ class MemoryTest(wiring.Component):
         )
         m.d.sync += [compares.eq(moves & is_read), found.eq(port.r.payload), wanted.eq(word), at.eq(place)]
         with m.If(moves):
-            m.d.sync += [state.eq(_next(state)), place.eq(place + 1)]
+            m.d.sync += [state.eq(_next(state)), place.eq(place + 1), transfers.eq(~place.all())]
         with m.If(compares & (found != wanted)):
             m.d.sync += self.errors.eq(self.errors + ~self.errors.all())
             with m.If(self.errors == 0):
@@ -115,9 +115,9 @@ class MemoryTest(wiring.Component):
                 m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.sync += [requesting.eq(1), transfers.eq(1), k.eq(1), second.eq(0), state.eq(SEED)]
+                m.d.sync += pause.eq(0)
                 m.next = "TRANSFER"
-            with m.State("TRANSFER"), m.If(moves & place.all()):
-                m.d.sync += [transfers.eq(0), pause.eq(0)]
+            with m.State("TRANSFER"), m.If(~transfers):
                 m.next = "PAUSE"
             with m.State("PAUSE"):
                 m.d.sync += pause.eq(pause + 1)

@@ -266,6 +266,8 @@ class SdramReads(wiring.Component):
         m.d.sync += [
             arrives.eq(Cat(self.read, arrives)),
             used.eq(used + self.read - (self.r.valid & self.r.ready)),
+            # two more may be on the pins, before and after this edge
+            self.space.eq(used < self.queue - 2),
         ]
         m.d.comb += [
             queue.w_data.eq(self.dq),
@@ -273,7 +275,6 @@ class SdramReads(wiring.Component):
             self.r.payload.eq(queue.r_data),
             self.r.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.r.ready),
-            self.space.eq(used < self.queue - 1),  # one may be on the pins
         ]
         return m
 
