@@ -18,7 +18,6 @@ from equilif_golden.sdram import RETENTION_NS, Chip
 from equilif_hdl.sdram import SdramPort
 
 
-
 class MemoryTest(wiring.Component):
     """Members
     -------

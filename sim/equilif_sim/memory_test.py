@@ -1,4 +1,4 @@
-"""Bench for equilif_hdl.memory_test.MemoryTest against equilif_golden.memory_test, on a controller and a chip.
+"""Bench for equilif_hdl.memory_test.MemoryTest against equilif_golden.memory_test, with controller and chip.
 
 State space: a chip without faults, with a data line that is stuck, and with address lines that are stuck;
 the tests follow each other.
@@ -13,7 +13,7 @@ import cocotb
 from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
-from cocotb.triggers import ClockCycles, FallingEdge
+from cocotb.triggers import ClockCycles
 
 from equilif_golden.memory_test import PASSES, Errors, errors, lengths
 from equilif_golden.sdram import BANKS, Chip
@@ -22,7 +22,7 @@ from equilif_hdl.sdram import SdramController
 from equilif_sim.sdram import SdramBench
 from equilif_sim.sdram_chip import violations
 from equilif_sim.tools.run import bench_config
-from equilif_sim.tools.stream import drive, reset
+from equilif_sim.tools.stream import drive, reset, until_low
 
 RETENTION = 1000  #: cycles
 #: kinds of faults
@@ -115,11 +115,8 @@ async def faults(dut: Any) -> None:
         drive(dut, fault=fault, start=1)
         await ClockCycles(dut.clk, 1)
         drive(dut, start=0)
-        for cycle in range(10 * chip.words + 3 * RETENTION):
-            await FallingEdge(dut.clk)
-            if not int(dut.busy.value):
-                break
-        assert 2 * RETENTION < cycle < 10 * chip.words + 3 * RETENTION - 1
+        limit = 10 * chip.words + 3 * RETENTION
+        assert 2 * RETENTION < await until_low(dut, "busy", limit)
         expected = lines[fault]()
         assert (expected.count == 0) == (fault == NONE)
         assert int(dut.errors.value) == expected.count
