@@ -46,14 +46,16 @@ def bandwidths(mhz: float) -> list[dict[str, Any]]:
 def built(name: str, mhz: float, seeds: int, folder: Path) -> dict[str, Any]:
     """f_max in MHz by seed, and cells."""
     board = replace(BOARDS[name], clock_hz=1e6 * mhz)
-    f_max, cells = {}, {}
+    f_max: dict[str, float] = {}
+    cells: dict[str, tuple[int, int]] = {}
     for seed in range(1, seeds + 1):
         out = folder / str(seed)
         overrides = board.overrides()
         overrides["nextpnr_opts"] += f" --report {REPORT} --timing-allow-fail --seed {seed}"
         platform = board.platform()
         design = MemoryTestDesign(board, SDRAMS[name])
-        platform.prepare(design, NAME, emit_src=False, **overrides).execute_local(out)
+        plan: Any = platform.prepare(design, NAME, emit_src=False, **overrides)
+        plan.execute_local(out)
         timing, cells = report_of(out / REPORT)
         f_max[str(seed)] = timing.f_max
         print(f"{board.title}, seed {seed}: {timing.f_max} MHz", flush=True)

@@ -7,6 +7,7 @@ without errors, one after an error.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth import ClockDomain, Elaboratable, Module, Signal
 from amaranth.build import Platform
@@ -37,7 +38,8 @@ class Sdram:
         and data change half a cycle before its edge.
         """
         port = platform.request(self.resource, 0, dir="-")
-        m.submodules.sdram_clk = clk = io.DDRBuffer(io.Direction.Output, port.clk)
+        clk: Any = io.DDRBuffer(io.Direction.Output, port.clk)
+        m.submodules.sdram_clk = clk
         m.d.comb += [clk.o[0].eq(0), clk.o[1].eq(1)]
         ras_cas_we = {"ras": pins.op[2], "cas": pins.op[1], "we": pins.op[0]}
         for name, value in {**ras_cas_we, "ba": pins.bank, "a": pins.address}.items():

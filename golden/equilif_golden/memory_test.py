@@ -21,9 +21,9 @@ PAIR = 64  #: words of two bursts, which have k and PAIR - k words
 
 
 class Errors(NamedTuple):
-    """``first``: address of the first wrong word."""
+    """``words``: wrong ones.  ``first``: address of the first of them."""
 
-    count: int
+    words: int
     first: int
 
 

@@ -13,6 +13,7 @@ Latency from a READ on the pins to its word on the port: the CAS latency, ``io_d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from amaranth import Array, Cat, Module, Mux, Signal
@@ -31,7 +32,7 @@ from equilif_golden.sdram import (
     Op,
     Timing,
 )
-from equilif_hdl.typed import Fields, Interface, Layout, Stream
+from equilif_hdl.typed import Fields, Interface, Layout, Stream, signal_of
 
 IO_DELAY = 2  #: cycles of the registers in IO cells, output and input
 QUEUE = 16  #: words that are read and not yet transferred
@@ -125,7 +126,7 @@ class SdramController(wiring.Component):
         t = self.timing
         port = self.port
         pins = self.pins
-        current = Signal(burst(self.chip))
+        current = signal_of(burst(self.chip), name="current")
         active = Signal()
         last = Signal()  # the current burst ends in this cycle
         m.d.comb += port.request.ready.eq(~active | last)
@@ -165,19 +166,8 @@ class SdramController(wiring.Component):
         )
         connect(m, reads.r, flipped(port.r))
         m.d.comb += [reads.read.eq(pins.op == Op.READ), reads.dq.eq(pins.dq_i)]
-        refreshes = Signal(range(INIT_REFRESHES))
         with m.FSM(init="POWER UP"):
-            with m.State("POWER UP"), m.If(wait.done):
-                command(Op.PRECHARGE, t.rp, ALL_BANKS)
-                m.next = "INIT"
-            with m.State("INIT"), m.If(wait.done):
-                command(Op.REFRESH, t.rfc)
-                m.d.sync += refreshes.eq(refreshes + 1)
-                with m.If(refreshes == INIT_REFRESHES - 1):
-                    m.next = "MODE"
-            with m.State("MODE"), m.If(wait.done):
-                command(Op.WRITE_MODE, MODE_CYCLES, t.mode)
-                m.next = "START"
+            self._initialise(m, wait, command)
             with m.State("START"):
                 m.d.sync += [interval.eq(0), due.eq(0)]
                 m.next = "LOOK"
@@ -229,6 +219,22 @@ class SdramController(wiring.Component):
                 m.d.sync += due.eq(0)
                 m.next = "LOOK"
         return m
+
+    def _initialise(self, m: Module, wait: _Countdown, command: Callable[..., None]) -> None:
+        """States from the power-up to the mode register."""
+        t = self.timing
+        refreshes = Signal(range(INIT_REFRESHES))
+        with m.State("POWER UP"), m.If(wait.done):
+            command(Op.PRECHARGE, t.rp, ALL_BANKS)
+            m.next = "INIT"
+        with m.State("INIT"), m.If(wait.done):
+            command(Op.REFRESH, t.rfc)
+            m.d.sync += refreshes.eq(refreshes + 1)
+            with m.If(refreshes == INIT_REFRESHES - 1):
+                m.next = "MODE"
+        with m.State("MODE"), m.If(wait.done):
+            command(Op.WRITE_MODE, MODE_CYCLES, t.mode)
+            m.next = "START"
 
 
 class SdramReads(wiring.Component):

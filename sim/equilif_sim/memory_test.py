@@ -118,9 +118,9 @@ async def faults(dut: Any) -> None:
         limit = 10 * chip.words + 3 * RETENTION
         assert 2 * RETENTION < await until_low(dut, "busy", limit)
         expected = lines[fault]()
-        assert (expected.count == 0) == (fault == NONE)
-        assert int(dut.errors.value) == expected.count
-        assert not expected.count or int(dut.first.value) == expected.first
+        assert (expected.words == 0) == (fault == NONE)
+        assert int(dut.errors.value) == expected.words
+        assert not expected.words or int(dut.first.value) == expected.first
         assert int(dut.requests.value) == n * bursts
         # two rows of a bank are open for the controller, if its line is stuck
         assert fault == BANK or not violations(int(dut.violation.value))
