@@ -14,9 +14,9 @@ from equilif_golden.sdram import (
     MAX_REFRESH_DELAY,
     MIN_HZ,
     RETENTION_NS,
-    Chip,
-    Op,
-    Timing,
+    SdramOp,
+    SdramTiming,
+    SdramType,
     bandwidth,
 )
 from equilif_hdl.sdram import IO_DELAY, SdramController
@@ -56,7 +56,7 @@ SHORTER = {
 }
 
 
-class EarlyWrite(Timing):
+class EarlyWrite(SdramTiming):
     @property
     def read_to_write(self) -> int:
         return super().read_to_write - 1
@@ -79,7 +79,7 @@ class Faulty(SdramController):
 
     EVERY = 16
 
-    def __init__(self, chip: Chip, timing: Timing, op: Op):
+    def __init__(self, chip: SdramType, timing: SdramTiming, op: SdramOp):
         super().__init__(chip, timing)
         self.op = op
 
@@ -92,19 +92,21 @@ class Faulty(SdramController):
         with m.If(right.pins.op == self.op):
             m.d.sync += count.eq(count + 1)
             with m.If(count == self.EVERY - 1):
-                if self.op == Op.REFRESH:
-                    m.d.comb += self.pins.op.eq(Op.NOP)
+                if self.op == SdramOp.REFRESH:
+                    m.d.comb += self.pins.op.eq(SdramOp.NOP)
                 else:
                     m.d.comb += self.pins.bank.eq(right.pins.bank ^ 1)
         return m
 
 
 @pytest.mark.sampled(3)
-@pytest.mark.parametrize("op", [Op.REFRESH, Op.ACTIVATE, Op.PRECHARGE, Op.READ, Op.WRITE])
+@pytest.mark.parametrize(
+    "op", [SdramOp.REFRESH, SdramOp.ACTIVATE, SdramOp.PRECHARGE, SdramOp.READ, SdramOp.WRITE]
+)
 def test_bench_finds_a_wrong_command(op):
     bench = SdramBench(MT, HZ[MT.name], controller=Faulty(MT, MT.timing(HZ[MT.name]), op))
     found = traffic(bench, 30_000, seed=1)
-    if op == Op.REFRESH:
+    if op == SdramOp.REFRESH:
         assert found.violations == [Rule.LATE_REFRESH.name]
     assert found.violations or found.wrong
 

@@ -15,7 +15,7 @@ from amaranth.lib import io
 from amaranth.lib.wiring import connect
 
 from equilif_boards.board import Board
-from equilif_golden.sdram import CHIPS, Chip
+from equilif_golden.sdram import CHIPS, SdramType
 from equilif_hdl.memory_test import MemoryTest
 from equilif_hdl.sdram import SdramController, SdramPins
 
@@ -28,7 +28,7 @@ class Sdram:
     resource: str = "sdram"
 
     @property
-    def chip(self) -> Chip:
+    def chip(self) -> SdramType:
         return CHIPS[self.chip_name]
 
     def join(self, m: Module, platform: Platform, pins: SdramPins.Members) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import NamedTuple
 
-from equilif_golden.sdram import Chip
+from equilif_golden.sdram import SdramType
 
 SEED = 1  #: of xorshift32 (Marsaglia 2003)
 SHIFTS = (13, -17, 5)  #: to the left, to the right, to the left
@@ -27,7 +27,7 @@ class Errors(NamedTuple):
     first: int
 
 
-def words(chip: Chip, test_pass: int) -> Iterator[int]:
+def words(chip: SdramType, test_pass: int) -> Iterator[int]:
     """Words of a pass, in the order of addresses."""
     mask = (1 << chip.width) - 1
     state = SEED
@@ -37,7 +37,7 @@ def words(chip: Chip, test_pass: int) -> Iterator[int]:
             state ^= state << shift & 0xFFFFFFFF if shift > 0 else state >> -shift
 
 
-def lengths(chip: Chip) -> Iterator[int]:
+def lengths(chip: SdramType) -> Iterator[int]:
     """Numbers of words of the bursts of a pass: all from 1 to PAIR - 1, again and again."""
     pairs = chip.words // PAIR
     for _, k in zip(range(pairs), cycle(range(1, PAIR)), strict=False):
@@ -45,7 +45,7 @@ def lengths(chip: Chip) -> Iterator[int]:
 
 
 def errors(
-    chip: Chip,
+    chip: SdramType,
     place: Callable[[int], int] = lambda address: address,
     read: Callable[[int], int] = lambda word: word,
 ) -> Errors:

@@ -33,7 +33,7 @@ MIN_HZ, MAX_HZ = 10_000_000, 166_000_000
 MAX_CAS_2_HZ = 100_000_000  #: fastest clock with a CAS latency of 2
 
 
-class Op(IntEnum):
+class SdramOp(IntEnum):
     """Command: RAS, CAS and WE, which are low at the pins where a bit is 1."""
 
     NOP = 0b000
@@ -46,7 +46,7 @@ class Op(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chip:
+class SdramType:
     """A chip of the table.  Times in ns, by the names of data sheets.
 
     ``width``: bits of the data bus, a word.  ``refreshes``: in RETENTION_NS.  ``wr_cycles``: minimum number
@@ -87,7 +87,7 @@ class Chip:
         row, bank = divmod(page, BANKS)
         return row, bank, column
 
-    def timing(self, hz: int) -> Timing:
+    def timing(self, hz: int) -> SdramTiming:
         """Timings in cycles of a clock; ValueError if the clock is too slow or too fast."""
         check_int(hz, "hz", MIN_HZ, MAX_HZ, "clock of the SDRAM")
 
@@ -96,7 +96,7 @@ class Chip:
 
         # each row within RETENTION_NS, the delay of its last refresh included
         interval = int((RETENTION_NS * hz // 10**9 - MAX_REFRESH_DELAY) // self.refreshes)
-        return Timing(
+        return SdramTiming(
             rp=cycles(self.rp),
             rcd=cycles(self.rcd),
             ras=cycles(self.ras),
@@ -113,7 +113,7 @@ class Chip:
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip(
+        SdramType(
             name="MT48LC16M16",
             width=16,
             rows=8192,
@@ -126,7 +126,7 @@ CHIPS = {
             rrd=15,
             refreshes=8192,
         ),
-        Chip(
+        SdramType(
             name="IS42S16160",
             width=16,
             rows=8192,
@@ -139,7 +139,7 @@ CHIPS = {
             rrd=15,
             refreshes=8192,
         ),
-        Chip(
+        SdramType(
             name="AS4C16M16",
             width=16,
             rows=8192,
@@ -152,7 +152,7 @@ CHIPS = {
             rrd=15,
             refreshes=8192,
         ),
-        Chip(
+        SdramType(
             name="AS4C32M16",
             width=16,
             rows=8192,
@@ -165,7 +165,7 @@ CHIPS = {
             rrd=15,
             refreshes=8192,
         ),
-        Chip(
+        SdramType(
             name="W9825G6KH",
             width=16,
             rows=8192,
@@ -178,7 +178,7 @@ CHIPS = {
             rrd=10,
             refreshes=8192,
         ),
-        Chip(
+        SdramType(
             name="EM638325",
             width=32,
             rows=2048,
@@ -192,7 +192,7 @@ CHIPS = {
             rrd=12,
             refreshes=4096,
         ),
-        Chip(
+        SdramType(
             name="M12L64322A",
             width=32,
             rows=2048,
@@ -210,7 +210,7 @@ CHIPS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class SdramTiming:
     """Timings in cycles.
 
     rp, rcd, ras, rrd : int
@@ -254,7 +254,7 @@ class Timing:
         return self.power_up + self.rp + INIT_REFRESHES * self.rfc + MODE_CYCLES
 
 
-class Request(NamedTuple):
+class BurstRequest(NamedTuple):
     """A burst of ``words`` from ``address`` on."""
 
     address: int
@@ -262,11 +262,11 @@ class Request(NamedTuple):
     is_write: bool
 
 
-class Command(NamedTuple):
+class SdramCommand(NamedTuple):
     """A command, ``cycle`` cycles after the reset; ``address``: the address pins."""
 
     cycle: int
-    op: Op
+    op: SdramOp
     bank: int
     address: int
 
@@ -279,9 +279,9 @@ class Controller:
     request is accepted.
     """
 
-    chip: Chip
-    timing: Timing
-    commands: list[Command] = field(default_factory=list)
+    chip: SdramType
+    timing: SdramTiming
+    commands: list[SdramCommand] = field(default_factory=list)
     free: int = 0
     next: int = 0
     _refresh_at: int = 0
@@ -291,14 +291,14 @@ class Controller:
 
     def __post_init__(self) -> None:
         t = self.timing
-        self._add(t.power_up, Op.PRECHARGE, 0, ALL_BANKS)
+        self._add(t.power_up, SdramOp.PRECHARGE, 0, ALL_BANKS)
         for k in range(INIT_REFRESHES):
-            self._add(t.power_up + t.rp + k * t.rfc, Op.REFRESH)
-        self._add(t.start - MODE_CYCLES, Op.WRITE_MODE, 0, t.mode)
+            self._add(t.power_up + t.rp + k * t.rfc, SdramOp.REFRESH)
+        self._add(t.start - MODE_CYCLES, SdramOp.WRITE_MODE, 0, t.mode)
         self.next = t.start
         self._refresh_at = t.start + t.interval
 
-    def access(self, request: Request, at: int) -> int:
+    def access(self, request: BurstRequest, at: int) -> int:
         """Accept a request that is offered from cycle ``at`` on; returns the cycle of its last word's
         command.
         """
@@ -312,7 +312,7 @@ class Controller:
                 continue
             begin = max(self.next, self._write_from) if request.is_write else self.next
             n = max(0, min(left, self.chip.columns - column, self._refresh_at - begin))
-            op = Op.WRITE if request.is_write else Op.READ
+            op = SdramOp.WRITE if request.is_write else SdramOp.READ
             for k in range(n):
                 self._add(begin + k, op, bank, column + k)
             if n:
@@ -336,8 +336,8 @@ class Controller:
             return False
         t = self.timing
         close = max(now + 1, self._close_from)
-        self._add(close, Op.PRECHARGE, 0, ALL_BANKS)
-        self._add(close + t.rp, Op.REFRESH)
+        self._add(close, SdramOp.PRECHARGE, 0, ALL_BANKS)
+        self._add(close + t.rp, SdramOp.REFRESH)
         self._rows = [None] * BANKS
         self._refresh_at += t.interval
         self.next = close + t.rp + t.rfc
@@ -350,7 +350,7 @@ class Controller:
             self.next += 1
             return True
         if self._rows[bank] is None:
-            self._add(self.next, Op.ACTIVATE, bank, row)
+            self._add(self.next, SdramOp.ACTIVATE, bank, row)
             self._rows[bank] = row
             self._close_from = max(self._close_from, self.next + t.ras)
             self.next += t.rcd
@@ -359,7 +359,7 @@ class Controller:
         if close >= self._refresh_at:
             self.next = self._refresh_at
         else:
-            self._add(close, Op.PRECHARGE, bank, 0)
+            self._add(close, SdramOp.PRECHARGE, bank, 0)
             self._rows[bank] = None
             self.next = close + t.rp
         return False
@@ -372,19 +372,19 @@ class Controller:
         else:
             self._write_from = last + self.timing.read_to_write
 
-    def _add(self, cycle: int, op: Op, bank: int = 0, address: int = 0) -> None:
-        self.commands.append(Command(cycle, op, bank, address))
+    def _add(self, cycle: int, op: SdramOp, bank: int = 0, address: int = 0) -> None:
+        self.commands.append(SdramCommand(cycle, op, bank, address))
 
 
-def bursts(chip: Chip, words: int, is_write: bool) -> Iterator[Request]:
+def bursts(chip: SdramType, words: int, is_write: bool) -> Iterator[BurstRequest]:
     """Consecutive bursts through the chip, again and again."""
     address = 0
     while True:
-        yield Request(address, words, is_write)
+        yield BurstRequest(address, words, is_write)
         address = (address + words) % chip.words
 
 
-def bandwidth(chip: Chip, hz: int, words: int, is_write: bool, *, intervals: int = 8) -> float:
+def bandwidth(chip: SdramType, hz: int, words: int, is_write: bool, *, intervals: int = 8) -> float:
     """Words per cycle of consecutive bursts, measured over some refresh intervals."""
     controller = Controller(chip, chip.timing(hz))
     begin = controller.next

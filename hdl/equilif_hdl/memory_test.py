@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.memory_test import PAIR, SEED, SHIFTS
-from equilif_golden.sdram import RETENTION_NS, Chip
+from equilif_golden.sdram import RETENTION_NS, SdramType
 from equilif_hdl.sdram import SdramPort
 
 
@@ -40,7 +40,7 @@ class MemoryTest(wiring.Component):
     errors: Signal
     first: Signal
 
-    def __init__(self, chip: Chip, *, retention: int):
+    def __init__(self, chip: SdramType, *, retention: int):
         self.chip = chip
         self.retention = retention
         super().__init__(
@@ -54,7 +54,7 @@ class MemoryTest(wiring.Component):
         )
 
     @classmethod
-    def of(cls, chip: Chip, hz: int) -> MemoryTest:
+    def of(cls, chip: SdramType, hz: int) -> MemoryTest:
         """With the retention time of the chip."""
         return cls(chip, retention=RETENTION_NS * hz // 10**9)
 

@@ -28,9 +28,9 @@ from equilif_golden.sdram import (
     LENGTH_BITS,
     MODE_CYCLES,
     TURNAROUND,
-    Chip,
-    Op,
-    Timing,
+    SdramOp,
+    SdramTiming,
+    SdramType,
 )
 from equilif_hdl.typed import Fields, Interface, Layout, Stream, signal_of
 
@@ -46,7 +46,7 @@ class Burst(Fields):
     is_write: Signal
 
 
-def burst(chip: Chip) -> Layout[Burst]:
+def burst(chip: SdramType) -> Layout[Burst]:
     return Layout({"address": range(chip.words), "length": LENGTH_BITS, "is_write": 1})
 
 
@@ -64,7 +64,7 @@ class SdramPort(wiring.Signature):
         w: Stream[Signal]
         r: Stream[Signal]
 
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: SdramType) -> None:
         super().__init__(
             {
                 "request": Out(stream.Signature(burst(chip))),
@@ -87,7 +87,7 @@ class SdramPins(wiring.Signature):
         dq_oe: Signal
         dq_i: Signal
 
-    def __init__(self, chip: Chip) -> None:
+    def __init__(self, chip: SdramType) -> None:
         super().__init__(
             {
                 "op": Out(3),
@@ -112,7 +112,7 @@ class SdramController(wiring.Component):
     port: SdramPort.Members
     pins: SdramPins.Members
 
-    def __init__(self, chip: Chip, timing: Timing, *, io_delay: int = IO_DELAY, queue: int = QUEUE):
+    def __init__(self, chip: SdramType, timing: SdramTiming, *, io_delay: int = IO_DELAY, queue: int = QUEUE):
         self.chip = chip
         self.timing = timing
         self.io_delay = io_delay
@@ -154,9 +154,9 @@ class SdramController(wiring.Component):
         with m.Else():
             m.d.sync += interval.eq(interval + 1)
 
-        m.d.sync += [pins.op.eq(Op.NOP), pins.dq_oe.eq(0), pins.dq_o.eq(port.w.payload)]
+        m.d.sync += [pins.op.eq(SdramOp.NOP), pins.dq_oe.eq(0), pins.dq_o.eq(port.w.payload)]
 
-        def command(op: Op, then: int, address: Value | int = 0, of: Value | int = 0) -> None:
+        def command(op: SdramOp, then: int, address: Value | int = 0, of: Value | int = 0) -> None:
             """Issue a command; the next one comes ``then`` cycles later at the earliest."""
             m.d.sync += [pins.op.eq(op), pins.address.eq(address), pins.bank.eq(of)]
             wait.start(then)
@@ -165,7 +165,7 @@ class SdramController(wiring.Component):
             self.chip.width, latency=t.cas + self.io_delay, queue=self.queue
         )
         connect(m, reads.r, flipped(port.r))
-        m.d.comb += [reads.read.eq(pins.op == Op.READ), reads.dq.eq(pins.dq_i)]
+        m.d.comb += [reads.read.eq(pins.op == SdramOp.READ), reads.dq.eq(pins.dq_i)]
         with m.FSM(init="POWER UP"):
             self._initialise(m, wait, command)
             with m.State("START"):
@@ -178,10 +178,10 @@ class SdramController(wiring.Component):
                     m.next = "ACCESS"
                 with m.Elif(active & is_open):
                     with m.If(can_close):
-                        command(Op.PRECHARGE, t.rp, of=bank)
+                        command(SdramOp.PRECHARGE, t.rp, of=bank)
                         m.d.sync += opened.bit_select(bank, 1).eq(0)
                 with m.Elif(active):
-                    command(Op.ACTIVATE, t.rcd, row, bank)
+                    command(SdramOp.ACTIVATE, t.rcd, row, bank)
                     active_time.start(t.ras)
                     m.d.sync += [opened.bit_select(bank, 1).eq(1), rows[bank].eq(row)]
                     m.next = "ACCESS"
@@ -190,7 +190,7 @@ class SdramController(wiring.Component):
                     m.next = "CLOSE"
                 with m.Elif(Mux(current.is_write, port.w.valid & turnaround.done, reads.space)):
                     m.d.sync += [
-                        pins.op.eq(Mux(current.is_write, Op.WRITE, Op.READ)),
+                        pins.op.eq(Mux(current.is_write, SdramOp.WRITE, SdramOp.READ)),
                         pins.address.eq(column),
                         pins.bank.eq(bank),
                         pins.dq_oe.eq(current.is_write),
@@ -211,11 +211,11 @@ class SdramController(wiring.Component):
                     with m.If(last | column.all()):
                         m.next = "LOOK"
             with m.State("CLOSE"), m.If(can_close):
-                command(Op.PRECHARGE, t.rp, ALL_BANKS)
+                command(SdramOp.PRECHARGE, t.rp, ALL_BANKS)
                 m.d.sync += opened.eq(0)
                 m.next = "REFRESH"
             with m.State("REFRESH"), m.If(wait.done):
-                command(Op.REFRESH, t.rfc)
+                command(SdramOp.REFRESH, t.rfc)
                 m.d.sync += due.eq(0)
                 m.next = "LOOK"
         return m
@@ -225,15 +225,15 @@ class SdramController(wiring.Component):
         t = self.timing
         refreshes = Signal(range(INIT_REFRESHES))
         with m.State("POWER UP"), m.If(wait.done):
-            command(Op.PRECHARGE, t.rp, ALL_BANKS)
+            command(SdramOp.PRECHARGE, t.rp, ALL_BANKS)
             m.next = "INIT"
         with m.State("INIT"), m.If(wait.done):
-            command(Op.REFRESH, t.rfc)
+            command(SdramOp.REFRESH, t.rfc)
             m.d.sync += refreshes.eq(refreshes + 1)
             with m.If(refreshes == INIT_REFRESHES - 1):
                 m.next = "MODE"
         with m.State("MODE"), m.If(wait.done):
-            command(Op.WRITE_MODE, MODE_CYCLES, t.mode)
+            command(SdramOp.WRITE_MODE, MODE_CYCLES, t.mode)
             m.next = "START"
 
 

@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out, connect
 from cocotb.triggers import ClockCycles
 
 from equilif_golden.memory_test import PASSES, Errors, errors, lengths
-from equilif_golden.sdram import BANKS, Chip
+from equilif_golden.sdram import BANKS, SdramType
 from equilif_hdl.memory_test import MemoryTest
 from equilif_hdl.sdram import SdramController
 from equilif_sim.sdram import SdramBench
@@ -33,7 +33,7 @@ LINE = 1  #: of address and data, that is stuck at 0
 class FaultyPins(SdramController):
     """Controller with a line that is stuck at 0, by the signal ``fault``."""
 
-    def __init__(self, chip: Chip, hz: int):
+    def __init__(self, chip: SdramType, hz: int):
         super().__init__(chip, chip.timing(hz))
         self.fault = Signal(2)
 
@@ -64,7 +64,7 @@ class MemoryTestBench(wiring.Component):
     requests: Signal
     violation: Signal
 
-    def __init__(self, chip: Chip, hz: int):
+    def __init__(self, chip: SdramType, hz: int):
         self.controller = FaultyPins(chip, hz)
         self.bench = SdramBench(chip, hz, controller=self.controller)
         self.test = MemoryTest(chip, retention=RETENTION)
@@ -101,7 +101,7 @@ class MemoryTestBench(wiring.Component):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def faults(dut: Any) -> None:
-    chip = Chip(**bench_config()["chip"])
+    chip = SdramType(**bench_config()["chip"])
     row = (chip.columns * BANKS).bit_length() - 1 + LINE  # bit of the address of a word
     lines: dict[int, Callable[[], Errors]] = {
         NONE: lambda: errors(chip),

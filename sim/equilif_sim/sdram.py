@@ -27,12 +27,12 @@ from equilif_golden.sdram import (
     CHIPS,
     LENGTH_BITS,
     MAX_REFRESH_DELAY,
-    Chip,
-    Command,
+    BurstRequest,
     Controller,
-    Op,
-    Request,
-    Timing,
+    SdramCommand,
+    SdramOp,
+    SdramTiming,
+    SdramType,
     bursts,
 )
 from equilif_hdl.sdram import IO_DELAY, SdramController, SdramPort
@@ -44,7 +44,7 @@ from equilif_sim.tools.stream import Pause, drive, never, often, reset
 POWER_UP = 300.0  #: ns; of a real chip it is 200 us
 
 
-def small(name: str, *, rows: int = 4, columns: int | None = None) -> Chip:
+def small(name: str, *, rows: int = 4, columns: int | None = None) -> SdramType:
     """A chip of the table with few rows, and a short start."""
     chip = CHIPS[name]
     return replace(chip, rows=rows, columns=columns or chip.columns, power_up=POWER_UP)
@@ -68,7 +68,7 @@ class SdramBench(wiring.Component):
     address: Signal
     violation: Signal
 
-    def __init__(self, chip: Chip, hz: int, *, controller: SdramController | None = None):
+    def __init__(self, chip: SdramType, hz: int, *, controller: SdramController | None = None):
         timing = chip.timing(hz)
         self.controller = controller or SdramController(chip, timing)
         self.chip = SdramChip(chip, timing)
@@ -102,7 +102,7 @@ class SdramBench(wiring.Component):
         return m
 
 
-class Bench:
+class SdramDriver:
     """Drives the port and compares words with those written before."""
 
     words: ClassVar[dict[int, int]] = {}  #: content of the chip, which survives a reset
@@ -110,12 +110,12 @@ class Bench:
     def __init__(self, dut: Any):
         raw = bench_config()
         self.dut = dut
-        self.chip = Chip(**raw["chip"])
-        self.timing: Timing = self.chip.timing(raw["hz"])
+        self.chip = SdramType(**raw["chip"])
+        self.timing: SdramTiming = self.chip.timing(raw["hz"])
         self.score = Scoreboard()
         self.cycle = -1
         self.expected = 0
-        self.commands: list[Command] = []
+        self.commands: list[SdramCommand] = []
         self.to_write: deque[int] = deque()
 
     async def start(self) -> None:
@@ -124,7 +124,7 @@ class Bench:
         self.cycle = 0
 
     async def run(
-        self, requests: deque[tuple[int, Request]], *, w_pause: Pause = never, r_pause: Pause = never
+        self, requests: deque[tuple[int, BurstRequest]], *, w_pause: Pause = never, r_pause: Pause = never
     ) -> int:
         """Make requests, each offered from its cycle on, and complete them; returns the cycle."""
         d = self.dut
@@ -165,21 +165,21 @@ class Bench:
         assert not found, f"violations: {', '.join(found)}"
         self.score.finish(self.expected)
 
-    def request(self, *, longest: int) -> Request:
+    def request(self, *, longest: int) -> BurstRequest:
         """A random burst; often close to the one before, or at the end of a page or of the chip."""
         chip = self.chip
         pages = chip.words // chip.columns
         page = random.choice([0, 1, BANKS, 2 * BANKS, pages - 1, random.randrange(pages)])
         column = random.choice([0, chip.columns - 1, random.randrange(chip.columns)])
         words = random.choice([1, 1, 2, 3, random.randint(1, longest)])
-        return Request(page * chip.columns + column, words, random.random() < 0.5)
+        return BurstRequest(page * chip.columns + column, words, random.random() < 0.5)
 
-    def _offer(self, request: Request) -> None:
+    def _offer(self, request: BurstRequest) -> None:
         bits = (self.chip.words - 1).bit_length()
         payload = request.address | request.words - 1 << bits | int(request.is_write) << bits + LENGTH_BITS
         drive(self.dut, port__request__valid=1, port__request__payload=payload)
 
-    def _accept(self, request: Request) -> None:
+    def _accept(self, request: BurstRequest) -> None:
         addresses = [(request.address + k) % self.chip.words for k in range(request.words)]
         if request.is_write:
             words = [random.getrandbits(self.chip.width) for _ in addresses]
@@ -191,20 +191,20 @@ class Bench:
         self.expected += request.words
 
     def _observe(self) -> None:
-        op = Op(int(self.dut.op.value))
+        op = SdramOp(int(self.dut.op.value))
         if op:
             bank, address = int(self.dut.bank.value), int(self.dut.address.value)
             # a command is on the pins a cycle after its decision
-            self.commands.append(Command(self.cycle - 1, op, bank, address))
+            self.commands.append(SdramCommand(self.cycle - 1, op, bank, address))
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def cycles(dut: Any) -> None:
     """Every command is in its cycle: random bursts without stalls."""
-    tb = Bench(dut)
+    tb = SdramDriver(dut)
     await tb.start()
     golden = Controller(tb.chip, tb.timing)
-    requests = deque[tuple[int, Request]]()
+    requests = deque[tuple[int, BurstRequest]]()
     at = 0
     while golden.next < tb.timing.start + 6 * tb.timing.interval:
         request = tb.request(longest=200)
@@ -218,15 +218,15 @@ async def cycles(dut: Any) -> None:
     expected = [command for command in golden.commands if command.cycle <= last]
     for found, command in zip(tb.commands, expected, strict=True):
         assert found == command
-    assert {command.op for command in expected} == set(Op) - {Op.NOP}
+    assert {command.op for command in expected} == set(SdramOp) - {SdramOp.NOP}
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 @cocotb.parametrize(w_pause=[never, often], r_pause=[never, often])
 async def stalls(dut: Any, w_pause: Pause, r_pause: Pause) -> None:
-    tb = Bench(dut)
+    tb = SdramDriver(dut)
     await tb.start()
-    requests = deque[tuple[int, Request]]()
+    requests = deque[tuple[int, BurstRequest]]()
     at = 0
     for _ in range(120):
         requests.append((at, tb.request(longest=40)))
@@ -238,13 +238,13 @@ async def stalls(dut: Any, w_pause: Pause, r_pause: Pause) -> None:
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def refreshes_under_load(dut: Any) -> None:
     """A long burst that waits for its words, on either side, does not delay a refresh."""
-    tb = Bench(dut)
+    tb = SdramDriver(dut)
     await tb.start()
     for is_write in (True, False):
-        requests = deque([(0, Request(5, tb.timing.interval // 3, is_write))])
+        requests = deque([(0, BurstRequest(5, tb.timing.interval // 3, is_write))])
         await tb.run(requests, w_pause=often, r_pause=lambda: random.random() < 0.9)
     await tb.finish()
-    refreshes = [c.cycle for c in tb.commands if c.op == Op.REFRESH and c.cycle >= tb.timing.start]
+    refreshes = [c.cycle for c in tb.commands if c.op == SdramOp.REFRESH and c.cycle >= tb.timing.start]
     for k, cycle in enumerate(refreshes, 1):
         delay = cycle - tb.timing.start - k * tb.timing.interval
         assert 0 < delay < MAX_REFRESH_DELAY, f"refresh {k} is {delay} cycles late"
@@ -254,9 +254,9 @@ async def refreshes_under_load(dut: Any) -> None:
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def bandwidth(dut: Any) -> None:
     """Bursts of a page each, and of a quarter of it: words per cycle."""
-    tb = Bench(dut)
+    tb = SdramDriver(dut)
     await tb.start()
-    await tb.run(deque([(0, Request(0, 1, False))]))
+    await tb.run(deque([(0, BurstRequest(0, 1, False))]))
     for words, is_write in ((tb.chip.columns, True), (tb.chip.columns, False)):
         begin = tb.cycle
         source = bursts(tb.chip, words, is_write)

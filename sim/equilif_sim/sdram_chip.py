@@ -17,7 +17,16 @@ from amaranth.hdl import Value, ValueLike
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from equilif_golden.sdram import ALL_BANKS, BANKS, BUS_GAP, MODE_CYCLES, TURNAROUND, Chip, Op, Timing
+from equilif_golden.sdram import (
+    ALL_BANKS,
+    BANKS,
+    BUS_GAP,
+    MODE_CYCLES,
+    TURNAROUND,
+    SdramOp,
+    SdramTiming,
+    SdramType,
+)
 from equilif_hdl.sdram import SdramPins
 
 MIN_INIT_REFRESHES = 8
@@ -64,7 +73,7 @@ class SdramChip(wiring.Component):
     pins: SdramPins.Members
     violation: Signal
 
-    def __init__(self, chip: Chip, timing: Timing):
+    def __init__(self, chip: SdramType, timing: SdramTiming):
         self.chip = chip
         self.timing = timing
         super().__init__({"pins": In(SdramPins(chip)), "violation": Out(len(Rule))})
@@ -73,25 +82,25 @@ class SdramChip(wiring.Component):
         m = Module()
         t = self.timing
         pins = self.pins
-        op = {one: Signal(name=one.name) for one in Op}
+        op = {one: Signal(name=one.name) for one in SdramOp}
         m.d.comb += [signal.eq(pins.op == one) for one, signal in op.items()]
-        is_command = ~op[Op.NOP]
+        is_command = ~op[SdramOp.NOP]
         opened = [Signal(name=f"open_{k}") for k in range(BANKS)]
         rows = Array(Signal(range(self.chip.rows), name=f"row_{k}") for k in range(BANKS))
         every = pins.address & ALL_BANKS != 0
-        access = op[Op.READ] | op[Op.WRITE]
+        access = op[SdramOp.READ] | op[SdramOp.WRITE]
 
         # per bank: this command is for it, and how long ago the earlier ones were
         mine = [pins.bank == k for k in range(BANKS)]
-        opens = [op[Op.ACTIVATE] & mine[k] for k in range(BANKS)]
-        closes = [op[Op.PRECHARGE] & (mine[k] | every) for k in range(BANKS)]
+        opens = [op[SdramOp.ACTIVATE] & mine[k] for k in range(BANKS)]
+        closes = [op[SdramOp.PRECHARGE] & (mine[k] | every) for k in range(BANKS)]
         since_open = [_since(m, opens[k], t.ras + t.rp) for k in range(BANKS)]
         since_close = [_since(m, closes[k], t.rp) for k in range(BANKS)]
-        since_write = [_since(m, op[Op.WRITE] & mine[k], t.wr) for k in range(BANKS)]
-        any_open = _since(m, op[Op.ACTIVATE], t.rrd)
-        any_write = _since(m, op[Op.WRITE], TURNAROUND)
-        refreshed = _since(m, op[Op.REFRESH], t.rfc)
-        mode_set = _since(m, op[Op.WRITE_MODE], MODE_CYCLES)
+        since_write = [_since(m, op[SdramOp.WRITE] & mine[k], t.wr) for k in range(BANKS)]
+        any_open = _since(m, op[SdramOp.ACTIVATE], t.rrd)
+        any_write = _since(m, op[SdramOp.WRITE], TURNAROUND)
+        refreshed = _since(m, op[SdramOp.REFRESH], t.rfc)
+        mode_set = _since(m, op[SdramOp.WRITE_MODE], MODE_CYCLES)
         for k in range(BANKS):
             with m.If(opens[k]):
                 m.d.sync += [opened[k].eq(1), rows[k].eq(pins.address)]
@@ -105,7 +114,7 @@ class SdramChip(wiring.Component):
         def each(events: list[Value], ages: list[Signal], cycles: int) -> Value:
             return of_bank([event & (age < cycles) for event, age in zip(events, ages, strict=True)])
 
-        settles = op[Op.REFRESH] | op[Op.WRITE_MODE]
+        settles = op[SdramOp.REFRESH] | op[SdramOp.WRITE_MODE]
         after_close = [opens[k] | settles for k in range(BANKS)]
         accesses = [access & mine[k] for k in range(BANKS)]
         broken: Mapping[Rule, ValueLike] = {
@@ -118,9 +127,9 @@ class SdramChip(wiring.Component):
             Rule.RCD: each(accesses, since_open, t.rcd),
             Rule.RAS: each([closes[k] & opened[k] for k in range(BANKS)], since_open, t.ras),
             Rule.RC: each(opens, since_open, t.ras + t.rp),
-            Rule.RRD: op[Op.ACTIVATE] & (any_open < t.rrd),
+            Rule.RRD: op[SdramOp.ACTIVATE] & (any_open < t.rrd),
             Rule.WR: each(closes, since_write, t.wr),
-            Rule.WTR: op[Op.READ] & (any_write < TURNAROUND),
+            Rule.WTR: op[SdramOp.READ] & (any_write < TURNAROUND),
             Rule.RFC: is_command & (refreshed < t.rfc),
             Rule.MRD: is_command & (mode_set < MODE_CYCLES),
             Rule.CONTENTION: self._words(m, op, rows),
@@ -131,7 +140,7 @@ class SdramChip(wiring.Component):
         return m
 
     def _initialised(
-        self, m: Module, op: Mapping[Op, Signal], is_command: Value, every: Value
+        self, m: Module, op: Mapping[SdramOp, Signal], is_command: Value, every: Value
     ) -> dict[Rule, ValueLike]:
         """Rules of the initialisation and of the refresh interval."""
         t = self.timing
@@ -141,11 +150,11 @@ class SdramChip(wiring.Component):
         closed = Signal()
         refreshes = Signal(range(MIN_INIT_REFRESHES + 1))
         has_mode = Signal()
-        with m.If(op[Op.PRECHARGE] & every):
+        with m.If(op[SdramOp.PRECHARGE] & every):
             m.d.sync += closed.eq(1)
-        with m.If(op[Op.REFRESH] & closed & (refreshes != MIN_INIT_REFRESHES)):
+        with m.If(op[SdramOp.REFRESH] & closed & (refreshes != MIN_INIT_REFRESHES)):
             m.d.sync += refreshes.eq(refreshes + 1)
-        with m.If(op[Op.WRITE_MODE] & closed):
+        with m.If(op[SdramOp.WRITE_MODE] & closed):
             m.d.sync += has_mode.eq(1)
         # time that refreshes have not covered
         limit = t.interval + t.interval // 2
@@ -153,17 +162,17 @@ class SdramChip(wiring.Component):
         ready = has_mode & (refreshes == MIN_INIT_REFRESHES)
         with m.If(ready & (overdue != limit)):
             m.d.sync += overdue.eq(overdue + 1)
-        with m.If(ready & op[Op.REFRESH]):
+        with m.If(ready & op[SdramOp.REFRESH]):
             m.d.sync += overdue.eq(Mux(overdue < t.interval, 0, overdue - (t.interval - 1)))
         wrong = self.pins.address != t.mode
         return {
             Rule.POWER_UP: is_command & (powered != t.power_up),
-            Rule.NOT_INITIALISED: op[Op.ACTIVATE] & ~ready,
-            Rule.WRONG_MODE: op[Op.WRITE_MODE] & (wrong | (self.pins.bank != 0)),
+            Rule.NOT_INITIALISED: op[SdramOp.ACTIVATE] & ~ready,
+            Rule.WRONG_MODE: op[SdramOp.WRITE_MODE] & (wrong | (self.pins.bank != 0)),
             Rule.LATE_REFRESH: overdue == limit,
         }
 
-    def _words(self, m: Module, op: Mapping[Op, Signal], rows: Array[Signal]) -> Value:
+    def _words(self, m: Module, op: Mapping[SdramOp, Signal], rows: Array[Signal]) -> Value:
         """Store and read words; returns whether the data bus is driven by both sides."""
         pins = self.pins
         m.submodules.words = words = memory.Memory(shape=self.chip.width, depth=self.chip.words, init=[])
@@ -171,10 +180,10 @@ class SdramChip(wiring.Component):
         address = Cat(pins.address[: (self.chip.columns - 1).bit_length()], pins.bank, rows[pins.bank])
         m.d.comb += [
             read.addr.eq(address),
-            read.en.eq(op[Op.READ]),
+            read.en.eq(op[SdramOp.READ]),
             write.addr.eq(address),
             write.data.eq(pins.dq_o),
-            write.en.eq(op[Op.WRITE] & pins.dq_oe),
+            write.en.eq(op[SdramOp.WRITE] & pins.dq_oe),
         ]
         word: Value = read.data
         for k in range(1, self.timing.cas):
@@ -183,7 +192,7 @@ class SdramChip(wiring.Component):
             word = late
         # bit k: a READ was k + 1 cycles ago
         reads = Signal(self.timing.cas + BUS_GAP)
-        m.d.sync += reads.eq(Cat(op[Op.READ], reads))
+        m.d.sync += reads.eq(Cat(op[SdramOp.READ], reads))
         drives = reads[self.timing.cas - 1]
         # otherwise nothing that a controller may take for the word
         m.d.comb += pins.dq_i.eq(Mux(drives, word, ~word))

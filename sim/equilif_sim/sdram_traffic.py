@@ -90,7 +90,7 @@ extern "C" uint64_t traffic(uint64_t cycles, uint64_t seed, uint64_t *counts) {
 
 
 @dataclass(frozen=True)
-class Traffic:
+class TrafficResult:
     """Numbers of words, wrong words and bursts, and the violated rules."""
 
     read: int
@@ -100,7 +100,7 @@ class Traffic:
     violations: list[str]
 
 
-def traffic(bench: SdramBench, cycles: int, seed: int) -> Traffic:
+def traffic(bench: SdramBench, cycles: int, seed: int) -> TrafficResult:
     """Simulate random bursts for some cycles."""
     chip = bench.chip.chip
     driver = DRIVER % {
@@ -116,4 +116,4 @@ def traffic(bench: SdramBench, cycles: int, seed: int) -> Traffic:
     counts = (ctypes.c_uint64 * 4)()
     found = library.traffic(ctypes.c_uint64(cycles), ctypes.c_uint64(seed), counts)
     read, written, wrong, bursts = counts
-    return Traffic(read, written, wrong, bursts, violations(found))
+    return TrafficResult(read, written, wrong, bursts, violations(found))

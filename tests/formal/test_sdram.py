@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from amaranth import Array, Cat, Signal
 
-from equilif_golden.sdram import BANKS, LENGTH_BITS, Chip, Op
+from equilif_golden.sdram import BANKS, LENGTH_BITS, SdramOp, SdramType
 from equilif_hdl.sdram import IO_DELAY, SdramController, SdramReads
 from equilif_sim.sdram import SdramBench
 from equilif_sim.sdram_chip import Rule
@@ -20,7 +20,7 @@ from tests.formal.prove import Proof, needs_prover
 pytestmark = needs_prover
 SDRAM = "equilif_hdl.sdram"
 HZ = 10_000_000  #: so that a cycle is 100 ns
-SMALL = Chip(
+SMALL = SdramType(
     name="small",
     width=1,
     rows=2,
@@ -49,9 +49,9 @@ def test_timings():
     p.free(block)
     late = 1 << Rule.LATE_REFRESH
     p.claim("no violation", block.violation & ~late == 0)
-    for op in (Op.READ, Op.WRITE):
+    for op in (SdramOp.READ, SdramOp.WRITE):
         p.cover(op.name, (block.op == op) & (block.bank == BANKS - 1))
-    p.cover("a row is closed", (block.op == Op.PRECHARGE) & (block.address == 0))
+    p.cover("a row is closed", (block.op == SdramOp.PRECHARGE) & (block.address == 0))
     p.reached(reach=START + 60)
 
 
@@ -62,7 +62,7 @@ def test_refresh_is_not_delayed():
     p.free(block)
     due = p.inside("block.due", 1)
     running = Signal()  # after the initialisation, in which intervals do not count
-    with p.m.If(p.before(block.pins.op == Op.WRITE_MODE)):
+    with p.m.If(p.before(block.pins.op == SdramOp.WRITE_MODE)):
         p.m.d.sync += running.eq(1)
     delay = Signal(6)
     with p.m.If(due & running):
@@ -71,8 +71,8 @@ def test_refresh_is_not_delayed():
         p.m.d.sync += delay.eq(0)
     ends = running & p.before(due) & ~due
     p.claim("soon", delay <= t.rcd + t.ras + t.rp)
-    p.claim("by a refresh", ~ends | (block.pins.op == Op.REFRESH))
-    p.cover("in a burst", due & (block.pins.op == Op.WRITE))
+    p.claim("by a refresh", ~ends | (block.pins.op == SdramOp.REFRESH))
+    p.cover("in a burst", due & (block.pins.op == SdramOp.WRITE))
     p.reached(reach=START + 60)
 
 
@@ -87,10 +87,10 @@ def test_words_are_accessed_in_order():
     p.free(block)
     port, pins = block.port, block.pins
     rows = Array(Signal(name=f"its_row_{k}") for k in range(BANKS))
-    with m.If(pins.op == Op.ACTIVATE):
+    with m.If(pins.op == SdramOp.ACTIVATE):
         m.d.sync += rows[pins.bank].eq(pins.address)
-    is_write = pins.op == Op.WRITE
-    access = is_write | (pins.op == Op.READ)
+    is_write = pins.op == SdramOp.WRITE
+    access = is_write | (pins.op == SdramOp.READ)
     current = p.inside("block.current", ADDRESS_BITS + LENGTH_BITS + 1)
     active = p.inside("block.active", 1)
     before, was_active = p.before(current), p.before(active)
