@@ -24,7 +24,7 @@ from equilif_sim.sdram_chip import violations
 from equilif_sim.tools.run import bench_config
 from equilif_sim.tools.stream import drive, reset, until_low
 
-RETENTION = 1000  #: cycles
+RETENTION = 100  #: cycles
 #: kinds of faults
 NONE, DATA, ADDRESS, BANK = range(4)
 LINE = 1  #: of address and data, that is stuck at 0

@@ -206,7 +206,7 @@ async def cycles(dut: Any) -> None:
     golden = Controller(tb.chip, tb.timing)
     requests = deque[tuple[int, BurstRequest]]()
     at = 0
-    while golden.next < tb.timing.start + 6 * tb.timing.interval:
+    while golden.next < tb.timing.start + 4 * tb.timing.interval:
         request = tb.request(longest=200)
         requests.append((at, request))
         # at once, within some cycles, or after a while in which nothing is to be done
@@ -260,7 +260,7 @@ async def bandwidth(dut: Any) -> None:
     for words, is_write in ((tb.chip.columns, True), (tb.chip.columns, False)):
         begin = tb.cycle
         source = bursts(tb.chip, words, is_write)
-        n = 3 * tb.timing.interval // words
+        n = 2 * tb.timing.interval // words
         end = await tb.run(deque((0, next(source)) for _ in range(n)))
         rate = n * words / (end - begin)
         dut._log.info(f"{'write' if is_write else 'read'}, bursts of {words}: {rate:.3f} words per cycle")
