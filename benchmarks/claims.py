@@ -98,6 +98,12 @@ CLAIMS = (
     ),
     Claim("bus", "AXI bus = its model", "python -m pytest tests/link/test_bus.py -m 'not long'"),
     Claim(
+        "sdram",
+        "SDRAM controller: 10 million cycles of random traffic, no timing violated, every word compared",
+        "python -m pytest tests/test_sdram.py -k random_traffic -m regress",
+        (*SIMULATED, "tests/test_sdram.py"),
+    ),
+    Claim(
         "power-cuts",
         "standalone training keeps its weights when power is cut at any cycle",
         "python -m pytest tests/link/test_standalone_rtl.py -k power_cuts -m long",

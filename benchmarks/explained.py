@@ -67,4 +67,10 @@ EXPLAINED = {
     ("self-attention, single port", "engine/isa.py:70 const1 A[0]"): (
         "only LEARN uses noise and u- v-, which STORE switches off"
     ),
+    ("sdram", "sdram.py:155 cnot1 A[4] by 0"): (
+        "the interval counter takes other values, but as many between two refreshes"
+    ),
+    ("sdram", "sdram.py:151 cnot1 D[8] by 2"): (
+        "the interval counter takes other values, but as many between two refreshes"
+    ),
 }

@@ -66,6 +66,7 @@ from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.link.slip import Slip
 from equilif_sim.link.uart import Uart
 from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
+from equilif_sim.sdram import SdramBench, small
 from equilif_sim.tools.programs import random_program, random_values, random_weights
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library
@@ -166,6 +167,7 @@ def _standalone(*own: str, excludes: Target | None = None) -> Target:
 
 SHORT = {"hop": 3, "offset": 40}  #: a hop, as in the default tests
 READINGS = {"channels": 3, "width": 12}
+SDRAM = SdramBench(small("MT48LC16M16", columns=64), 95_000_000)
 TARGETS: dict[str, Target] = {
     "lif": _of(Lif, "blocks.lif", DEFAULT),
     "lif, narrow": _of(Lif, "blocks.lif", NARROW),
@@ -201,6 +203,7 @@ TARGETS: dict[str, Target] = {
     "segmentation": Target(Segmentation, "front_end.segmentation", {"scenes": 36}),
     "adc": Target(lambda: AdcReader(8_000_000, 1_000_000, **READINGS), "front_end.adc", READINGS),
     "standalone": _standalone("link/standalone.py"),
+    "sdram": Target(lambda: SDRAM, "sdram", SDRAM.config, files=("sdram.py",)),
     "flash": Target(lambda: FlashController(AREA), "link.flash", dataclasses.asdict(AREA)),
     "host, standalone": _standalone("link/host.py", excludes=_host(ODD)),
     "self-attention": _option("self_attention", "P4-wide"),

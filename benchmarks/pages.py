@@ -252,6 +252,29 @@ def front_end_boards() -> str:
     return table("board | logic | flip-flops | block RAM | multipliers | f_max | clock | build", rows)
 
 
+def sdram_bandwidth() -> str:
+    """Words per cycle of the SDRAM controller by burst length, slowest direction first."""
+    known = _summary("sdram")
+    rows = []
+    for chip in dict.fromkeys(row["chip"] for row in known["bandwidth"]):
+        both = [row for row in known["bandwidth"] if row["chip"] == chip]
+        slower = min(both, key=lambda row: row["MB/s"])
+        rates = [f"{100 * min(row['words'][n] for row in both):.1f} %" for n in slower["words"]]
+        rows.append((chip, *rates, f"{slower['MB/s']:.0f} MB/s"))
+    lengths = " | ".join(f"{int(n):,}" for n in known["bandwidth"][0]["words"])
+    return table(f"chip | {lengths} | longest, at {known['mhz']:g} MHz", rows)
+
+
+def sdram_boards() -> str:
+    """Memory tests of boards, placed and routed."""
+    rows = []
+    for board in _summary("sdram")["boards"].values():
+        cells = [f"{board['cells'][name][0]:,}" for name in ("TRELLIS_COMB", "TRELLIS_FF", "IOLOGIC")]
+        f_max = ", ".join(f"{mhz:.1f}" for mhz in board["f_max"].values())
+        rows.append((board["title"], *cells, f"{f_max} MHz", f"{board['constraint']:g} MHz"))
+    return table("board | logic | flip-flops | IO registers | f_max by seed | constraint", rows)
+
+
 def amd() -> str:
     """Synthesis of the AXI engine for AMD 7-series FPGAs."""
     known = _summary("amd")
@@ -397,6 +420,8 @@ CONTENT: dict[str, PageContent] = {
     **{f"accuracy-{name}": PageContent(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
     "front-end-area": PageContent(front_end_area, ["front end"]),
     "front-end-latency": PageContent(front_end_latency, ["front end"]),
+    "sdram-bandwidth": PageContent(sdram_bandwidth, ["sdram"]),
+    "sdram-boards": PageContent(sdram_boards, ["sdram"]),
     "front-end-boards": PageContent(front_end_boards, ["front end"]),
     **{
         name: PageContent(

@@ -301,7 +301,7 @@ class Proof:
         passes += ["read_rtlil top.il", *(f"read_rtlil netlist_{k}.il" for k in range(len(self.netlists)))]
         passes += GATES[:flat]
         for port, path in self.insides.items():
-            passes += [f"delete -input top/{port}", f"cd top; connect -set {port} {path}; cd .."]
+            passes += [f"delete -input top/{port}", f"cd top; connect -nounset -set {port} {path}; cd .."]
         passes += [*GATES[flat:], "design -save gates"]
         for name in outputs:
             passes += ["design -load gates", f"delete -port o:* o:{name} %d", "opt_clean"]

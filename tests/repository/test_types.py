@@ -12,6 +12,7 @@ from equilif_boards import BOARDS
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
+from equilif_golden.sdram import CHIPS
 from equilif_hdl.engine.control import LaneControl
 from equilif_hdl.engine.isa import INSTRUCTION, Event, Instruction, LaneCommand, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
@@ -21,10 +22,13 @@ from equilif_hdl.front_end.sensor import Adc
 from equilif_hdl.link.bus import AxiEngine
 from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item
 from equilif_hdl.link.transport import RECEIVED, Line, Received
+from equilif_hdl.memory_test import MemoryTest
+from equilif_hdl.sdram import Burst, SdramController, SdramPins, SdramPort, burst
 from equilif_hdl.top import Top
 
 #: all options on
 CONFIG = EngineConfig(lanes=4, tiles=8, value_groups=4, state_groups=4, pipeline=Pipeline.SPRAM, **EVERYTHING)
+CHIP = CHIPS["IS42S16160"]
 #: every transport, and the modules of their lines
 TRANSPORTS = {k.kind: k.transport(board.clock_hz) for board in BOARDS.values() for k in board.links}
 LINES = [importlib.import_module(f"equilif_hdl.link.{kind}") for kind in TRANSPORTS]
@@ -47,6 +51,9 @@ CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).m
         (LaneStatus.Members, LaneStatus(CONFIG)),
         (LaneProgress.Members, LaneProgress(DEEP)),
         *((module.Pins, module.PINS) for module in LINES),
+        (Burst, burst(CHIP)),
+        (SdramPort.Members, SdramPort(CHIP)),
+        (SdramPins.Members, SdramPins(CHIP)),
         (Received, RECEIVED),
         (Item, ITEM),
         (Decoded, DECODED),
@@ -88,6 +95,7 @@ def test_ports_are_annotated(monkeypatch):
     ]
     adc = Adc(channels=8, window=4, windows=2, rate_hz=100, sck_hz=1_000_000, clock_hz=16_000_000)
     designs += [Top(wide, transport=TRANSPORTS["uart"], adc=adc)]
+    designs += [SdramController(CHIP, CHIP.timing(90_000_000)), MemoryTest(CHIP, retention=2)]
     for design in designs:
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}
