@@ -1,8 +1,8 @@
 """Page of ``equilif lab``: one HTML file with the engine, its networks, the digits and the results of the
 golden model.
 
-The scripts of ``page/`` are ES modules with named exports.  Here they become one script of the page and one of
-its worker, so that the page also works from a folder, where browsers load neither modules nor workers.
+The scripts of ``page/`` are ES modules with named exports.  Here they become one script of the page and one
+of its worker: from a folder browsers load neither modules nor workers.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from equilif.data.sets.dataset import DataSet
 from equilif.hardware import boards
 from equilif.training.backends import phases
 from equilif.training.settings.presets import PRESETS
-from equilif.training.storage import saved
 from equilif.training.storage.history import digest
 from equilif.training.storage.pretrained import Card, model_path
 from equilif_golden import network as networks
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine import listing
 from equilif_golden.engine.compiler import Compiled
-from equilif_golden.engine.isa import HaltMode, Instruction, Op, assemble
+from equilif_golden.engine.isa import Instruction, Op, assemble
 from equilif_golden.engine.memories import memories, word_bits
 from equilif_golden.engine.port import Region
 from equilif_golden.extras import needs
@@ -49,7 +48,17 @@ BOARD = "icebreaker"  #: whose engine it is
 MODELS = ("digits-64", "mnist-64")  #: pretrained networks, the first one of the digits
 SHARED = ("sha256.js", "network.js")
 WORKER = (*SHARED, "engine.js", "chip.js", "worker.js")
-PAGE = (*SHARED, "npz.js", "client.js", "drawing.js", "pad.js", "charts.js", "files.js", "inside.js", "app.js")
+PAGE = (
+    *SHARED,
+    "npz.js",
+    "client.js",
+    "drawing.js",
+    "pad.js",
+    "charts.js",
+    "files.js",
+    "inside.js",
+    "app.js",
+)
 #: of a module, one line each
 IMPORT = re.compile(r"^import .*;\n", re.M)
 EXPORT = re.compile(r"^export (?=(?:async )?function|const|let|class)", re.M)
@@ -150,7 +159,7 @@ def golden(data: DataSet) -> list[dict[str, Any]]:
 
 
 def _network(name: str) -> tuple[dict[str, Any], dict[str, Raw]]:
-    """A pretrained network: its place on the engine, its programs, and its weights, before and after training.
+    """A pretrained network: its place on the engine, programs, and weights before and after training.
 
     There is a program for the learning rate of each epoch; those of other data only have the first one.
     """
@@ -163,7 +172,9 @@ def _network(name: str) -> tuple[dict[str, Any], dict[str, Raw]]:
     programs = [compiled.program(rate) for rate in rates]
     first, constants = compiled.constants()
     lanes = compiled.config.lanes
-    places = {key: {"first": place.first * lanes, "n": place.n * lanes} for key, place in compiled.groups.items()}
+    places = {
+        key: {"first": place.first * lanes, "n": place.n * lanes} for key, place in compiled.groups.items()
+    }
     about = {
         "name": name,
         "sizes": card.network,
@@ -175,14 +186,18 @@ def _network(name: str) -> tuple[dict[str, Any], dict[str, Raw]]:
         "about": networks.about(model_path(name)),
         "input": {**places[network.inputs[0].name], "size": network.n_inputs},
         "target": {**places[compiled.target], "size": network.n_outputs},
-        "populations": [{"name": q.name, "size": q.size, "first": places[q.name]["first"]} for q in network.lif],
+        "populations": [
+            {"name": q.name, "size": q.size, "first": places[q.name]["first"]} for q in network.lif
+        ],
         "constants": {"first": first, "values": constants.tolist()},
         "synapses": [
             {"name": s.name, "shape": network.shape(s), "tile": compiled.tile(s)} for s in network.plastic
         ],
         "updates": sum(i.op == Op.LEARN for i in programs[0]),
         "threshold": compiled.raw.threshold,
-        "programs": [{"rate": rate, "words": assemble(p).tolist()} for rate, p in zip(rates, programs, strict=True)],
+        "programs": [
+            {"rate": rate, "words": assemble(p).tolist()} for rate, p in zip(rates, programs, strict=True)
+        ],
         "listing": list(_listing(programs[0], compiled)),
     }
     parts = {"start": start, "trained": weights}

@@ -46,10 +46,15 @@ int sched_getcpu() { return 0; }
 }
 """
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
-OPTIONS = (
-    *"-O3 -std=gnu++20 -w -Iobj -DVERILATOR=1 -DVL_IGNORE_UNKNOWN_ARCH -DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=0".split(),
-    *"-sMODULARIZE=1 -sEXPORT_NAME=createEngine -sENVIRONMENT=worker,node -sFILESYSTEM=0".split(),
+TO_OBJECT = (
+    *"-O3 -std=gnu++20 -w -c -Iobj -DVERILATOR=1 -DVL_IGNORE_UNKNOWN_ARCH".split(),
+    *"-DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=0".split(),
+)
+#: -O1: beyond it Emscripten calls a package of Node.js, which only the distribution's Node.js finds
+TO_WASM = (
+    *"-O1 -sMODULARIZE=1 -sEXPORT_NAME=createEngine -sENVIRONMENT=worker,node -sFILESYSTEM=0".split(),
     *"-sINITIAL_MEMORY=16MB -sEXPORTED_RUNTIME_METHODS=HEAPU8,HEAPU32".split(),
+    "-sEXPORTED_FUNCTIONS=" + ",".join(f"_{name}" for name in EXPORTS.split()),
 )
 
 
@@ -62,16 +67,18 @@ class WebEngine(NamedTuple):
 
 def engine(config: EngineConfig) -> WebEngine:
     """The engine; compiled or cached.  BuildFailed when Verilator or Emscripten is missing or fails."""
+    if shutil.which("emcc") is None:
+        raise library.BuildFailed(
+            "emcc is not installed: ./run lab installs Emscripten"
+        )
     text = verilated.rtl(config)
     text = with_waves(text, {"sequencer": waves(text, config)["sequencer"]})
     driver, visible = verilated.driver_of(config, FUNCTIONS)
     visible += 'public_flat_rd -module "waves" -var "number_now"\n'
     visible += 'public_flat_rd -module "*dispatcher" -var "start"\n'
     environment = {**os.environ, **verilator.environment()}
-    versions = [
-        library.call([tool, "--version"], Path.cwd(), environment) for tool in ("verilator", "emcc")
-    ]
-    cache = library.cache_folder(text, driver, visible, PLATFORM, EXPORTS, *OPTIONS, *versions)
+    versions = [library.call([tool, "--version"], Path.cwd(), environment) for tool in ("verilator", "emcc")]
+    cache = library.cache_folder(text, driver, visible, PLATFORM, *TO_OBJECT, *TO_WASM, *versions)
     files = [cache / name for name in ("engine.js", "engine.wasm")]
     if not all(map(library.is_stored, files)):
         for file in files:
@@ -95,12 +102,10 @@ def _compile(work: Path, text: str, driver: str, visible: str, environment: dict
     # one translation unit: the compiler sees driver and design together
     unit = PLATFORM + "".join(f'#include "{name}"\n' for name in sources)
     (work / "unit.cpp").write_text(unit)
-    exported = ",".join(f"_{name}" for name in EXPORTS.split())
-    options = [*OPTIONS, f"-I{include}", f"-I{include / 'vltstd'}", f"-sEXPORTED_FUNCTIONS={exported}"]
-    library.call(["emcc", *options, "unit.cpp", "-o", "engine.js"], work, environment)
+    library.call(
+        ["emcc", *TO_OBJECT, f"-I{include}", f"-I{include / 'vltstd'}", "unit.cpp", "-o", "unit.o"],
+        work,
+        environment,
+    )
+    library.call(["emcc", *TO_WASM, "unit.o", "-o", "engine.js"], work, environment)
     return WebEngine((work / "engine.js").read_bytes(), (work / "engine.wasm").read_bytes())
-
-
-def is_installed() -> bool:
-    """Whether Emscripten is here."""
-    return shutil.which("emcc") is not None

@@ -4,11 +4,10 @@ import { paintImage, showCurve, showRates } from "./charts.js";
 import { Client } from "./client.js";
 import { render } from "./drawing.js";
 import { readNetwork, writeNetwork } from "./files.js";
-import { Inside } from "./inside.js";
+import { $, Inside } from "./inside.js";
 import { FileError, readNpz } from "./npz.js";
 import { Pad } from "./pad.js";
 
-const $ = (id) => document.getElementById(id);
 const number = (value, digits = 0) => value.toLocaleString("en", { maximumFractionDigits: digits });
 const percent = (part, all) => `${((100 * part) / all).toFixed(2)} %`;
 const DIGITS = Array.from("0123456789");
@@ -477,7 +476,7 @@ function fillIn() {
     $("network").append(new Option(`${name}: ${sizes}, trained`, `${k}/trained`), new Option(`${sizes}, untrained`, `${k}/start`));
   });
   facts.boards.forEach(({ title, hz }, k) => {
-    $("board").append(new Option(`${hz / 1e6} MHz (${title.replace(/ \(.*/, "")})`, k));
+    $("board").append(new Option(`${title.replace(/ \(.*/, "")}, ${hz / 1e6} MHz`, k));
   });
   $("train-data").textContent = `${number(arrays.y_train.data.length)} digits of 8 x 8 pixels, one at a time; `
     + `${arrays.y_test.data.length} to test`;

@@ -48,7 +48,7 @@ export class Tiles {
     const rows = Math.ceil(images.length / columns);
     this.canvas.width = columns * cell;
     this.canvas.height = rows * cell;
-    const context = this.canvas.getContext("2d");
+    const context = this.canvas.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingEnabled = false;
     const all = images.flatMap((image) => Array.from(image, Math.abs)).sort((a, b) => a - b);
     const limit = Math.max(1, all[Math.floor(all.length * 0.99)]);

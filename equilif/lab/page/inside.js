@@ -2,7 +2,7 @@
 
 import { PHASES, Tiles, paintRaster, showMembrane } from "./charts.js";
 
-const $ = (id) => document.getElementById(id);
+export const $ = (id) => document.getElementById(id);
 const FRAME_MS = 60; // of an instruction while it plays
 
 export class Inside {
@@ -48,7 +48,7 @@ export class Inside {
         { length: rows }, (_row, row) => weights[synapse][row * size + k],
       ));
     };
-    const columns = $("tiles").parentElement.clientWidth > 700 ? 37 : 12;
+    const columns = $("tiles").parentElement.clientWidth > 700 ? 25 : 10;
     const { side } = this.network;
     const small = into(`${hidden.name}-${output.name}`, output.size);
     const images = [...into(`input-${hidden.name}`, hidden.size), ...small.map((image) => enlarge(image, side))];
