@@ -20,6 +20,7 @@ const CURVE_SAMPLES = 80; // a point of the learning curve
 const facts = JSON.parse($("facts").textContent);
 const lab = {
   network: 0, names: DIGITS, label: null, x: null, answer: null, about: null, taught: false, own: null, training: null,
+  curve: { trained: [], tests: [] },
 };
 let arrays; // of the page: samples and weights
 let inside;
@@ -352,7 +353,7 @@ function showTraining(training) {
 const resetTraining = guarded("training-state", async () => {
   await lab.client.call("stop");
   await load(0, "start");
-  showCurve($("curve"), { running: [], tests: [], epochs: facts.golden.length });
+  drawCurve({ trained: [], tests: [] });
   for (const id of ["epoch", "done", "pace-now", "per-sample"]) $(id).textContent = "-";
   $("epochs").replaceChildren();
   say("training-state", "Untrained weights are loaded.");
@@ -397,7 +398,8 @@ function progress(training, { epoch, part, samples, hits, cycles, ms, last, tota
   }
 }
 
-function drawCurve({ trained: running, tests }) {
+function drawCurve({ trained: running, tests } = lab.curve) {
+  lab.curve = { trained: running, tests };
   showCurve($("curve"), { running, tests, epochs: facts.golden.length });
 }
 
@@ -410,17 +412,15 @@ function epochDone(training, { epoch, trained, tested, digest, total }) {
     && tested.hits === golden.test;
   const verdict = training.taught ? "taught by hand" : equal ? "✓ equal" : "✗ differs";
   const row = $("epochs").insertRow(0);
-  const cells = [
-    epoch + 1, percent(trained.hits, trained.samples), percent(tested.hits, tested.samples), digest, golden.digest, verdict,
-  ];
-  cells.forEach((text, k) => {
+  const accuracies = [trained, tested].map(({ hits, samples }) => percent(hits, samples));
+  [epoch + 1, ...accuracies, verdict, digest, golden.digest].forEach((text, k) => {
     const cell = row.insertCell();
-    const isDigest = k === 3 || k === 4;
+    const isDigest = k > 3;
     cell.textContent = isDigest ? `${text.slice(0, 16)}…` : text;
     if (isDigest) cell.title = text;
     cell.className = `${k > 2 ? "left" : ""} ${isDigest ? "digest" : ""}`;
   });
-  row.lastChild.classList.add(training.taught ? "soft" : equal ? "equal" : "differs");
+  row.cells[3].classList.add(training.taught ? "soft" : equal ? "equal" : "differs");
   row.dataset.digest = digest;
   say("training-state", `Epoch ${epoch + 1}: ${percent(tested.hits, tested.samples)} of the test samples.`);
   if (lab.x) infer();
@@ -526,7 +526,7 @@ async function start() {
   pad = new Pad($("pad"), redraw);
   fillIn();
   connect();
-  showCurve($("curve"), { running: [], tests: [], epochs: facts.golden.length });
+  new ResizeObserver(() => drawCurve()).observe($("curve"));
   await startEngine();
 }
 

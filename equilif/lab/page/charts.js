@@ -109,7 +109,9 @@ const svg = (name, attributes, text = "") => {
 
 /** Learning curve: `running` is [epochs, accuracy] of the training samples, `tests` of the test samples. */
 export function showCurve(chart, { running, tests, epochs }) {
-  const [width, height, left, right, top, bottom] = [640, 300, 46, 14, 14, 34];
+  const width = chart.clientWidth || 640;
+  const height = Math.min(320, 0.62 * width);
+  const [left, right, top, bottom] = [50, 14, 14, 34];
   const from = 0.5;
   const x = (epoch) => left + ((width - left - right) * epoch) / epochs;
   const y = (part) => height - bottom - ((height - top - bottom) * (Math.max(part, from) - from)) / (1 - from);
@@ -178,7 +180,7 @@ export function paintRaster(canvas, trace, populations, present, selected) {
 
 /** Membrane of a neuron over the time steps of a trace, in units of the threshold. */
 export function showMembrane(chart, trace, neuron, threshold, present) {
-  const [width, height, left, top, bottom] = [640, 150, 46, 10, 24];
+  const [width, height, left, top, bottom] = [chart.clientWidth || 640, 150, 30, 10, 24];
   const values = trace.steps.map((step) => step.membranes[neuron] / threshold);
   const high = Math.max(1.1, ...values);
   const low = Math.min(-0.1, ...values);
