@@ -72,7 +72,7 @@ def page() -> str:
     except (BuildFailed, YosysError, ToolNotFound) as e:
         raise results.ToolFailed(f"the engine cannot be compiled for the page: {e}") from e
     data = images.digits()
-    content: dict[str, Any] = {"engine": np.frombuffer(engine.wasm, np.uint8), **_digits(data)}
+    content: dict[str, Any] = {"engine": np.frombuffer(engine, np.uint8), **_digits(data)}
     described = []
     for name in MODELS:
         about, weights = _network(name)
@@ -85,7 +85,7 @@ def page() -> str:
         "networks": described,
         "golden": golden(data),
     }
-    return _assembled(engine.javascript.decode(), facts, _packed(content))
+    return _assembled(facts, _packed(content))
 
 
 # -- content ---------------------------------------------------------------------------------------
@@ -237,13 +237,13 @@ def script(names: Iterable[str]) -> str:
     return "\n".join(EXPORT.sub("", IMPORT.sub("", (FOLDER / name).read_text())) for name in names)
 
 
-def _assembled(glue: str, facts: Mapping[str, Any], content: str) -> str:
+def _assembled(facts: Mapping[str, Any], content: str) -> str:
     """``index.html`` with all parts in their places."""
     parts = {
         "style": (FOLDER / "style.css").read_text(),
         "facts": json.dumps(facts, separators=(",", ":")),
         "content": content,
-        "worker": f"{glue}\n{script(WORKER)}",
+        "worker": script(WORKER),
         "script": script(PAGE),
     }
     text = (FOLDER / "index.html").read_text()

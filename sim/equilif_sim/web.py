@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_sim import library, verilated
@@ -50,27 +49,17 @@ TO_OBJECT = (
     *"-O3 -std=gnu++20 -w -c -Iobj -DVERILATOR=1 -DVL_IGNORE_UNKNOWN_ARCH".split(),
     *"-DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=0".split(),
 )
-#: -O1: beyond it Emscripten calls a package of Node.js, which only the distribution's Node.js finds
+#: no JavaScript: the module imports a few functions of WASI
 TO_WASM = (
-    *"-O1 -sMODULARIZE=1 -sEXPORT_NAME=createEngine -sENVIRONMENT=worker,node -sFILESYSTEM=0".split(),
-    *"-sINITIAL_MEMORY=16MB -sEXPORTED_RUNTIME_METHODS=HEAPU8,HEAPU32".split(),
+    *"-O2 --no-entry -sINITIAL_MEMORY=16MB".split(),
     "-sEXPORTED_FUNCTIONS=" + ",".join(f"_{name}" for name in EXPORTS.split()),
 )
 
 
-class WebEngine(NamedTuple):
-    """WebAssembly of an engine, and Emscripten's JavaScript that starts it: ``createEngine``."""
-
-    javascript: bytes
-    wasm: bytes
-
-
-def engine(config: EngineConfig) -> WebEngine:
-    """The engine; compiled or cached.  BuildFailed when Verilator or Emscripten is missing or fails."""
+def engine(config: EngineConfig) -> bytes:
+    """WebAssembly of an engine; compiled or cached.  BuildFailed when a tool is missing or fails."""
     if shutil.which("emcc") is None:
-        raise library.BuildFailed(
-            "emcc is not installed: ./run lab installs Emscripten"
-        )
+        raise library.BuildFailed("emcc is not installed: ./run lab installs Emscripten")
     text = verilated.rtl(config)
     text = with_waves(text, {"sequencer": waves(text, config)["sequencer"]})
     driver, visible = verilated.driver_of(config, FUNCTIONS)
@@ -79,18 +68,15 @@ def engine(config: EngineConfig) -> WebEngine:
     environment = {**os.environ, **verilator.environment()}
     versions = [library.call([tool, "--version"], Path.cwd(), environment) for tool in ("verilator", "emcc")]
     cache = library.cache_folder(text, driver, visible, PLATFORM, *TO_OBJECT, *TO_WASM, *versions)
-    files = [cache / name for name in ("engine.js", "engine.wasm")]
-    if not all(map(library.is_stored, files)):
-        for file in files:
-            library.require(file)
+    file = cache / "engine.wasm"
+    if not library.is_stored(file):
+        library.require(file)
         with tempfile.TemporaryDirectory(prefix="equilif-") as temporary:
-            made = _compile(Path(temporary), text, driver, visible, environment)
-        for file, content in zip(files, made, strict=True):
-            library.store(file, content)
-    return WebEngine(*(file.read_bytes() for file in files))
+            library.store(file, _compile(Path(temporary), text, driver, visible, environment))
+    return file.read_bytes()
 
 
-def _compile(work: Path, text: str, driver: str, visible: str, environment: dict[str, str]) -> WebEngine:
+def _compile(work: Path, text: str, driver: str, visible: str, environment: dict[str, str]) -> bytes:
     for name, content in (("engine.v", text), ("driver.cpp", driver), ("visible.vlt", visible)):
         (work / name).write_text(content)
     library.call(["verilator", *library.to_cpp("engine")], work, environment)
@@ -107,5 +93,5 @@ def _compile(work: Path, text: str, driver: str, visible: str, environment: dict
         work,
         environment,
     )
-    library.call(["emcc", *TO_WASM, "unit.o", "-o", "engine.js"], work, environment)
-    return WebEngine((work / "engine.js").read_bytes(), (work / "engine.wasm").read_bytes())
+    library.call(["emcc", *TO_WASM, "unit.o", "-o", "engine.wasm"], work, environment)
+    return (work / "engine.wasm").read_bytes()

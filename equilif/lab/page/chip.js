@@ -95,6 +95,6 @@ export class Chip {
       before = index;
     }
     if (label !== null) this.counter += this.network.updates;
-    return { instructions, steps, neurons, cycles: this.engine.module._web_cycles(this.engine.sim), label };
+    return { instructions, steps, neurons, cycles: this.engine.cycles, label };
   }
 }

@@ -18,7 +18,7 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const methods = {
   async open({ wasm, facts, networks, data }) {
-    lab.engine = await Engine.start(createEngine, wasm, facts);
+    lab.engine = await Engine.start(wasm, facts);
     Object.assign(lab, { networks, data });
     return { total: lab.engine.total };
   },
