@@ -30,7 +30,7 @@ int web_next(Sim *s) {
     return -1;
 }
 uint32_t web_cycles(Sim *s) { return HOST(cycles); }
-uint32_t web_total(Sim *s) { return s->cycles; }
+double web_total(Sim *s) { return s->cycles; }  // exact in JavaScript, unlike 64-bit integers
 """
 EXPORTS = "sim_new sim_write sim_read sim_peek web_run web_start web_next web_cycles web_total malloc"
 #: what Verilator's runtime expects of a processor and of POSIX threads, of which it uses one

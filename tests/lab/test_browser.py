@@ -163,11 +163,11 @@ def test_drawing_by_keys(opened):
 
 
 def test_teaching_changes_the_answer(opened):
-    draw(opened, STROKES[0])
-    opened.execute_script("document.querySelectorAll('#labels button')[7].click()")
+    draw(opened, STROKES[4])
+    opened.execute_script("document.querySelectorAll('#labels button')[9].click()")
     click(opened, "repeat")
     until(opened, "document.getElementById('taught').textContent")
-    assert text(opened, "answer") == "7"
+    assert text(opened, "answer") == "9"
     click(opened, "trace-learn")  # spikes that are shown are those that the engine counts
     until(opened, "!document.getElementById('inside-view').hidden")
 

@@ -12,7 +12,7 @@ const number = (value, digits = 0) => value.toLocaleString("en", { maximumFracti
 const percent = (part, all) => `${((100 * part) / all).toFixed(2)} %`;
 const DIGITS = Array.from("0123456789");
 const TAUGHT = "taught by hand on the page of equilif lab";
-const MAX_REPEATS = 30; // of "Learn until right"
+const MAX_REPEATS = 100; // of "Learn until right"
 const MAX_PASSES = 60; // of "Learn all drawings"
 const WEIGHTS_MS = 700; // between two pictures of the weights in training
 const CURVE_SAMPLES = 80; // a point of the learning curve
@@ -102,7 +102,6 @@ async function loadWeights(index, weights, { about = null, counter = 0 }) {
 }
 
 function showTotal(total) {
-  lab.total = Math.max(total, (lab.total ?? 0) % 2 ** 32 > total + 2 ** 31 ? 0 : total);
   $("cycles").textContent = number(total);
 }
 
@@ -145,6 +144,7 @@ const infer = guarded("taught", async () => {
       }
       const result = await lab.client.call("infer", { x: lab.x });
       if (!lab.training?.running) showSpeed(result.cycles, result.ms);
+      showTotal(result.total);
       showAnswer(result);
     }
   } finally {

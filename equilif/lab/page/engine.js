@@ -66,9 +66,9 @@ export class Engine {
     return this.code.web_cycles(this.sim);
   }
 
-  /** Clock cycles of all runs and accesses so far, modulo 2**32. */
+  /** Clock cycles of all runs and accesses so far. */
   get total() {
-    return this.code.web_total(this.sim) >>> 0;
+    return this.code.web_total(this.sim);
   }
 
   /** `n` elements of a memory from `first` on: what is in the registers of the simulation, without a cycle. */

@@ -33,7 +33,8 @@ const methods = {
   infer({ x }) {
     const began = performance.now();
     const result = lab.chip.run(x);
-    return { ...result, rates: lab.chip.rates(), ms: performance.now() - began };
+    const ms = performance.now() - began;
+    return { ...result, ms, rates: lab.chip.rates(), total: lab.engine.total };
   },
 
   /** Train on labelled samples, one after the other. */
@@ -88,7 +89,7 @@ async function epochs(job, first) {
     const order = orders.subarray(epoch * perEpoch, (epoch + 1) * perEpoch);
     const trained = await pass(job, { epoch, part: "train", order });
     if (job.stopped) return;
-    const tested = await pass(job, { epoch, part: "test", order: lab.data.yTest.map((_, k) => k), limited: false });
+    const tested = await pass(job, { epoch, part: "test", order: Array.from(lab.data.yTest, (_, k) => k), limited: false });
     if (job.stopped) return;
     postMessage({ event: "epoch", epoch, trained, tested, ...state() });
   }
