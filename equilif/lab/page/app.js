@@ -19,7 +19,7 @@ const CURVE_SAMPLES = 80; // a point of the learning curve
 
 const facts = JSON.parse($("facts").textContent);
 const lab = {
-  network: 0, names: DIGITS, label: null, x: null, answer: null, about: null, taught: false, own: null, training: null,
+  network: 0, names: DIGITS, label: null, x: null, sample: null, answer: null, about: null, taught: false, own: null, training: null,
   curve: { trained: [], tests: [] },
 };
 let arrays; // of the page: samples and weights
@@ -381,8 +381,10 @@ function progress(training, { epoch, part, samples, hits, cycles, ms, last, tota
   $("done").textContent = `${number(samples)} of ${number(all)}, ${learning ? "training" : "test"}`;
   $("pace-now").textContent = number((1000 * samples) / ms);
   $("per-sample").textContent = number(cycles / samples);
+  $("state").textContent = `${network().sizes}, epoch ${epoch + 1}`;
   const x = (learning ? arrays.x_train : arrays.x_test).data;
-  paintImage($("sample"), x.subarray(64 * last.sample, 64 * (last.sample + 1)), 8);
+  lab.sample = x.subarray(64 * last.sample, 64 * (last.sample + 1));
+  paintImage($("sample"), lab.sample, 8);
   if (!learning) return;
   const [from, before] = samples < training.window[0] ? [0, 0] : training.window;
   if (samples - from >= CURVE_SAMPLES || samples === all) {
@@ -508,6 +510,7 @@ function connect() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     pad.paint();
     if (lab.x) paintImage($("seen"), lab.x, network().side);
+    if (lab.sample) paintImage($("sample"), lab.sample, 8);
     showDrawings();
     guarded("taught", showWeights)();
     inside.paint();

@@ -14,11 +14,12 @@ export class Inside {
     $("neuron").addEventListener("change", () => this.select(Number($("neuron").value)));
     $("play").addEventListener("click", () => (this.timer ? this.pause() : this.play()));
     new ResizeObserver(() => this.paint()).observe($("raster"));
+    new ResizeObserver(() => { if (this.weights) this.setWeights(this.weights); }).observe($("tiles").parentElement);
   }
 
   setNetwork(network) {
     this.network = network;
-    this.trace = null;
+    this.trace = this.weights = null;
     this.pause();
     $("inside-view").hidden = true;
     $("inside-help").hidden = false;
@@ -41,6 +42,7 @@ export class Inside {
 
   /** Weights into each neuron as pictures. */
   setWeights(weights) {
+    this.weights = weights;
     const [hidden, output] = this.network.populations;
     const into = (synapse, size) => {
       const rows = weights[synapse].length / size;
