@@ -46,7 +46,7 @@ int sched_getcpu() { return 0; }
 """
 RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 TO_OBJECT = (
-    *"-O3 -std=gnu++20 -w -c -Iobj -DVERILATOR=1 -DVL_IGNORE_UNKNOWN_ARCH".split(),
+    *"-O2 -std=gnu++20 -w -c -Iobj -DVERILATOR=1 -DVL_IGNORE_UNKNOWN_ARCH".split(),
     *"-DVM_COVERAGE=0 -DVM_SC=0 -DVM_TRACE=0".split(),
 )
 #: no JavaScript: the module imports a few functions of WASI
