@@ -19,7 +19,16 @@ const CURVE_SAMPLES = 80; // a point of the learning curve
 
 const facts = JSON.parse($("facts").textContent);
 const lab = {
-  network: 0, names: DIGITS, label: null, x: null, sample: null, answer: null, about: null, taught: false, own: null, training: null,
+  network: 0,
+  names: DIGITS,
+  label: null,
+  x: null,
+  sample: null,
+  answer: null,
+  about: null,
+  taught: false,
+  own: null,
+  training: null,
   curve: { trained: [], tests: [] },
 };
 let arrays; // of the page: samples and weights
@@ -40,19 +49,27 @@ function alarm(text, { restart = true } = {}) {
 }
 
 /** Run an action of the page; an error is shown where the action belongs. */
-const guarded = (id, action) => async (...given) => {
-  try {
-    await action(...given);
-  } catch (error) {
-    if (error instanceof FileError) say(id, `This file cannot be used: ${error.message}.`, true);
-    else if (!lab.client?.failed) alarm(`Error: ${error.message}`);
-  }
-};
+const guarded =
+  (id, action) =>
+  async (...given) => {
+    try {
+      await action(...given);
+    } catch (error) {
+      if (error instanceof FileError) say(id, `This file cannot be used: ${error.message}.`, true);
+      else if (!lab.client?.failed) alarm(`Error: ${error.message}`);
+    }
+  };
 
 // -- engine ---------------------------------------------------------------------------------------
 function missing() {
-  const needed = { WebAssembly: "WebAssembly", Worker: "workers", DecompressionStream: "DecompressionStream" };
-  return Object.keys(needed).filter((name) => typeof globalThis[name] === "undefined").map((name) => needed[name]);
+  const needed = {
+    WebAssembly: "WebAssembly",
+    Worker: "workers",
+    DecompressionStream: "DecompressionStream",
+  };
+  return Object.keys(needed)
+    .filter((name) => typeof globalThis[name] === "undefined")
+    .map((name) => needed[name]);
 }
 
 async function startEngine() {
@@ -63,20 +80,30 @@ async function startEngine() {
     alarm(message);
   });
   const data = {
-    xTrain: arrays.x_train.data, yTrain: arrays.y_train.data, xTest: arrays.x_test.data, yTest: arrays.y_test.data,
+    xTrain: arrays.x_train.data,
+    yTrain: arrays.y_train.data,
+    xTest: arrays.x_test.data,
+    yTest: arrays.y_test.data,
     orders: arrays.orders.data,
   };
   await lab.client.call("open", {
-    wasm: arrays.engine.data, facts: facts.engine, networks: facts.networks, data,
+    wasm: arrays.engine.data,
+    facts: facts.engine,
+    networks: facts.networks,
+    data,
   });
   await load(0, "trained");
 }
 
 const network = () => facts.networks[lab.network];
 
-const storedWeights = (index, part) => Object.fromEntries(facts.networks[index].synapses.map(({ name }) => [
-  name, arrays[`${facts.networks[index].name}/${part}/${name}`].data,
-]));
+const storedWeights = (index, part) =>
+  Object.fromEntries(
+    facts.networks[index].synapses.map(({ name }) => [
+      name,
+      arrays[`${facts.networks[index].name}/${part}/${name}`].data,
+    ]),
+  );
 
 /** Load a network of the page: `part` is trained or start. */
 async function load(index, part) {
@@ -115,13 +142,19 @@ function showSpeed(cycles, ms, samples = 1) {
 function showBoard() {
   if (!lab.perSample) return;
   const rate = facts.boards[$("board").value].hz / lab.perSample;
-  $("onboard").textContent = `${number((1e6 / rate), 0)} µs, ${number(rate)}/s`;
+  $("onboard").textContent = `${number(1e6 / rate, 0)} µs, ${number(rate)}/s`;
 }
 
 // -- draw -----------------------------------------------------------------------------------------
 function redraw() {
   const { side } = network();
-  see(pad.image ? (pad.image.side === side ? pad.image.values : new Uint8Array(side * side)) : render(pad.strokes, side));
+  see(
+    pad.image
+      ? pad.image.side === side
+        ? pad.image.values
+        : new Uint8Array(side * side)
+      : render(pad.strokes, side),
+  );
 }
 
 /** Take new input values; while the engine is busy the last ones wait. */
@@ -181,30 +214,34 @@ function showExample(sample = Math.floor(Math.random() * arrays.y_test.data.leng
 // -- teach ----------------------------------------------------------------------------------------
 function chooseLabel(label) {
   lab.label = label;
-  [...$("labels").querySelectorAll("button")].forEach((button, k) => button.setAttribute("aria-pressed", k === label));
+  [...$("labels").querySelectorAll("button")].forEach((button, k) =>
+    button.setAttribute("aria-pressed", k === label),
+  );
   enableActions();
 }
 
 function showLabels() {
-  $("labels").replaceChildren(...lab.names.map((name, k) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = name;
-    button.addEventListener("click", () => chooseLabel(k));
-    if (!lab.own) return button;
-    const edit = document.createElement("input");
-    edit.value = name;
-    edit.maxLength = 16;
-    edit.setAttribute("aria-label", `Name of class ${k + 1}`);
-    edit.addEventListener("change", () => {
-      lab.names[k] = edit.value.trim() || name;
-      showLabels();
-      infer();
-    });
-    const pair = document.createElement("span");
-    pair.append(button, edit);
-    return pair;
-  }));
+  $("labels").replaceChildren(
+    ...lab.names.map((name, k) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = name;
+      button.addEventListener("click", () => chooseLabel(k));
+      if (!lab.own) return button;
+      const edit = document.createElement("input");
+      edit.value = name;
+      edit.maxLength = 16;
+      edit.setAttribute("aria-label", `Name of class ${k + 1}`);
+      edit.addEventListener("change", () => {
+        lab.names[k] = edit.value.trim() || name;
+        showLabels();
+        infer();
+      });
+      const pair = document.createElement("span");
+      pair.append(button, edit);
+      return pair;
+    }),
+  );
   if (lab.label >= lab.names.length) lab.label = 0;
   chooseLabel(lab.label);
 }
@@ -220,14 +257,16 @@ function showOwn() {
 }
 
 function showDrawings() {
-  $("drawings").replaceChildren(...(lab.own?.drawings ?? []).map(({ x, label, right }) => {
-    const entry = document.createElement("li");
-    const picture = document.createElement("canvas");
-    picture.className = "pixels";
-    paintImage(picture, x, network().side);
-    entry.append(picture, `${lab.names[label]}${right === undefined ? "" : right ? " ✓" : " ✗"}`);
-    return entry;
-  }));
+  $("drawings").replaceChildren(
+    ...(lab.own?.drawings ?? []).map(({ x, label, right }) => {
+      const entry = document.createElement("li");
+      const picture = document.createElement("canvas");
+      picture.className = "pixels";
+      paintImage(picture, x, network().side);
+      entry.append(picture, `${lab.names[label]}${right === undefined ? "" : right ? " ✓" : " ✗"}`);
+      return entry;
+    }),
+  );
   $("learn-all").disabled = new Set(lab.own?.drawings.map(({ label }) => label)).size < 2;
   $("add-class").disabled = lab.names.length >= network().target.size;
 }
@@ -271,11 +310,15 @@ async function teach(limit) {
   } while (after.prediction !== label && times < limit);
   taughtByHand();
   const name = (answer) => lab.names[answer] ?? "none";
-  const change = before.prediction === after.prediction
-    ? `The answer is still ${name(after.prediction)}`
-    : `The answer was ${name(before.prediction)}, now it is ${name(after.prediction)}`;
-  say("taught", `${change}. Rate of ${name(label)}: ${before.rates[label]} before, ${after.rates[label]} after `
-    + `${times} sample${times > 1 ? "s" : ""}.`);
+  const change =
+    before.prediction === after.prediction
+      ? `The answer is still ${name(after.prediction)}`
+      : `The answer was ${name(before.prediction)}, now it is ${name(after.prediction)}`;
+  say(
+    "taught",
+    `${change}. Rate of ${name(label)}: ${before.rates[label]} before, ${after.rates[label]} after ` +
+      `${times} sample${times > 1 ? "s" : ""}.`,
+  );
   if (x === lab.x) showAnswer(after);
   await showWeights();
 }
@@ -368,7 +411,10 @@ function trainingEvent(event) {
   if (event.event === "finished") {
     showTraining(null);
     const same = facts.networks[0].name;
-    say("training-state", training.taught ? "All epochs are done." : `All epochs are done: these are the weights of ${same}.`);
+    say(
+      "training-state",
+      training.taught ? "All epochs are done." : `All epochs are done: these are the weights of ${same}.`,
+    );
   }
 }
 
@@ -410,8 +456,11 @@ function epochDone(training, { epoch, trained, tested, digest, total }) {
   showTotal(total);
   training.tests.push([epoch + 1, tested.hits / tested.samples]);
   drawCurve(training);
-  const equal = digest === golden.digest && trained.hits === golden.hits && trained.spikes === golden.spikes
-    && tested.hits === golden.test;
+  const equal =
+    digest === golden.digest &&
+    trained.hits === golden.hits &&
+    trained.spikes === golden.spikes &&
+    tested.hits === golden.test;
   const verdict = training.taught ? "taught by hand" : equal ? "✓ equal" : "✗ differs";
   const row = $("epochs").insertRow(0);
   const accuracies = [trained, tested].map(({ hits, samples }) => percent(hits, samples));
@@ -429,16 +478,17 @@ function epochDone(training, { epoch, trained, tested, digest, total }) {
 }
 
 // -- look inside ----------------------------------------------------------------------------------
-const traced = (learning) => guarded("taught", async () => {
-  const label = learning ? lab.label : null;
-  const trace = await lab.client.call("trace", { x: lab.x, label });
-  if (learning) {
-    taughtByHand();
-    await showWeights();
-    infer();
-  }
-  inside.setTrace(trace);
-});
+const traced = (learning) =>
+  guarded("taught", async () => {
+    const label = learning ? lab.label : null;
+    const trace = await lab.client.call("trace", { x: lab.x, label });
+    if (learning) {
+      taughtByHand();
+      await showWeights();
+      infer();
+    }
+    inside.setTrace(trace);
+  });
 
 // -- keep -----------------------------------------------------------------------------------------
 const download = guarded("kept", async () => {
@@ -470,18 +520,24 @@ const upload = guarded("kept", async () => {
 // -- start ----------------------------------------------------------------------------------------
 function fillIn() {
   const values = {
-    board: facts.engine.board.replace(" (", " FPGA board ("), version: facts.version,
+    board: facts.engine.board.replace(" (", " FPGA board ("),
+    version: facts.version,
     sizes: facts.networks.map(({ sizes }) => sizes).join(" or "),
   };
-  for (const place of document.querySelectorAll("[data-fact]")) place.textContent = values[place.dataset.fact];
+  for (const place of document.querySelectorAll("[data-fact]"))
+    place.textContent = values[place.dataset.fact];
   facts.networks.forEach(({ name, sizes }, k) => {
-    $("network").append(new Option(`${name}: ${sizes}, trained`, `${k}/trained`), new Option(`${sizes}, untrained`, `${k}/start`));
+    $("network").append(
+      new Option(`${name}: ${sizes}, trained`, `${k}/trained`),
+      new Option(`${sizes}, untrained`, `${k}/start`),
+    );
   });
   facts.boards.forEach(({ title, hz }, k) => {
     $("board").append(new Option(`${title.replace(/ \(.*/, "")}, ${hz / 1e6} MHz`, k));
   });
-  $("train-data").textContent = `${number(arrays.y_train.data.length)} digits of 8 x 8 pixels, one at a time; `
-    + `${arrays.y_test.data.length} to test`;
+  $("train-data").textContent =
+    `${number(arrays.y_train.data.length)} digits of 8 x 8 pixels, one at a time; ` +
+    `${arrays.y_test.data.length} to test`;
 }
 
 function connect() {
@@ -495,7 +551,11 @@ function connect() {
     example: () => showExample(),
     learn,
     repeat: guarded("taught", () => teach(MAX_REPEATS)),
-    "add-class": () => { lab.names.push("ABCDEFGHIJ"[lab.names.length]); showOwn(); infer(); },
+    "add-class": () => {
+      lab.names.push("ABCDEFGHIJ"[lab.names.length]);
+      showOwn();
+      infer();
+    },
     "learn-all": learnAll,
     start: startTraining,
     reset: resetTraining,
@@ -505,7 +565,13 @@ function connect() {
     restart: guarded("taught", startEngine),
   };
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
-  const changes = { network: pick, board: showBoard, own: switchOwn, pace: guarded("training-state", controlTraining), upload };
+  const changes = {
+    network: pick,
+    board: showBoard,
+    own: switchOwn,
+    pace: guarded("training-state", controlTraining),
+    upload,
+  };
   for (const [id, action] of Object.entries(changes)) $(id).addEventListener("change", action);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     pad.paint();
@@ -521,7 +587,9 @@ async function start() {
   globalThis.labStarted = true;
   const without = missing();
   if (without.length) {
-    alarm(`This browser has no ${without.join(", no ")}: the page needs one of 2023 or later.`, { restart: false });
+    alarm(`This browser has no ${without.join(", no ")}: the page needs one of 2023 or later.`, {
+      restart: false,
+    });
     return;
   }
   arrays = await readNpz(Uint8Array.from(atob($("content").textContent), (c) => c.charCodeAt(0)));

@@ -11,7 +11,13 @@ const mix = (from, to, part) => from.map((value, k) => value + (to[k] - value) *
 export function paintImage(canvas, values, side) {
   canvas.width = canvas.height = side;
   const [paper, ink] = [channels("--card"), channels("--ink")];
-  putPixels(canvas.getContext("2d"), 0, 0, side, Array.from(values, (value) => mix(paper, ink, value / 255)));
+  putPixels(
+    canvas.getContext("2d"),
+    0,
+    0,
+    side,
+    Array.from(values, (value) => mix(paper, ink, value / 255)),
+  );
 }
 
 function putPixels(context, x, y, side, pixels) {
@@ -23,7 +29,9 @@ function putPixels(context, x, y, side, pixels) {
 /** Signed values as colours: blue for positive, red for negative ones; `limit` has the full colour. */
 export function signedPixels(values, limit) {
   const [paper, positive, negative] = ["--card", "--blue", "--red"].map(channels);
-  return Array.from(values, (value) => mix(paper, value < 0 ? negative : positive, Math.min(1, Math.abs(value) / limit)));
+  return Array.from(values, (value) =>
+    mix(paper, value < 0 ? negative : positive, Math.min(1, Math.abs(value) / limit)),
+  );
 }
 
 /** Grid of small pictures. */
@@ -72,7 +80,9 @@ export class Tiles {
       context.lineWidth = 2;
       context.strokeRect(x + 1, y + 1, this.cell - 2, this.cell - 2);
     };
-    spikes.forEach((spike, k) => { if (spike) outline(k, colour("--spike")); });
+    spikes.forEach((spike, k) => {
+      if (spike) outline(k, colour("--spike"));
+    });
     if (selected !== null) outline(selected, colour("--ink"));
   }
 
@@ -85,12 +95,14 @@ export class Tiles {
 export function showRates(list, names, rates, answer) {
   if (list.children.length !== names.length || list.dataset.names !== names.join("\n")) {
     list.dataset.names = names.join("\n");
-    list.replaceChildren(...names.map((name) => {
-      const item = document.createElement("li");
-      item.innerHTML = "<span></span><i><b></b></i><output></output>";
-      item.firstChild.textContent = name;
-      return item;
-    }));
+    list.replaceChildren(
+      ...names.map((name) => {
+        const item = document.createElement("li");
+        item.innerHTML = "<span></span><i><b></b></i><output></output>";
+        item.firstChild.textContent = name;
+        return item;
+      }),
+    );
   }
   [...list.children].forEach((item, k) => {
     const rate = rates?.[k] ?? 0;
@@ -114,26 +126,35 @@ export function showCurve(chart, { running, tests, epochs }) {
   const [left, right, top, bottom] = [50, 14, 14, 34];
   const from = 0.5;
   const x = (epoch) => left + ((width - left - right) * epoch) / epochs;
-  const y = (part) => height - bottom - ((height - top - bottom) * (Math.max(part, from) - from)) / (1 - from);
+  const y = (part) =>
+    height - bottom - ((height - top - bottom) * (Math.max(part, from) - from)) / (1 - from);
   const parts = [];
   for (let percent = 50; percent <= 100; percent += 10) {
-    parts.push(svg("line", { x1: left, x2: width - right, y1: y(percent / 100), y2: y(percent / 100), class: "grid" }));
+    parts.push(
+      svg("line", { x1: left, x2: width - right, y1: y(percent / 100), y2: y(percent / 100), class: "grid" }),
+    );
     parts.push(svg("text", { x: left - 8, y: y(percent / 100) + 4, class: "right" }, `${percent} %`));
   }
   const every = epochs > 10 ? 5 : 1;
   for (let epoch = 0; epoch <= epochs; epoch += every) {
-    parts.push(svg("text", { x: x(epoch), y: height - 12, class: "middle" }, epoch ? String(epoch) : "epoch 0"));
+    parts.push(
+      svg("text", { x: x(epoch), y: height - 12, class: "middle" }, epoch ? String(epoch) : "epoch 0"),
+    );
   }
   const line = (points) => points.map(([epoch, part]) => `${x(epoch)},${y(part)}`).join(" ");
   parts.push(svg("polyline", { points: line(running), class: "training" }));
   parts.push(svg("polyline", { points: line(tests), class: "test" }));
-  for (const [epoch, part] of tests) parts.push(svg("circle", { cx: x(epoch), cy: y(part), r: 4, class: "test" }));
+  for (const [epoch, part] of tests)
+    parts.push(svg("circle", { cx: x(epoch), cy: y(part), r: 4, class: "test" }));
   chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
   chart.replaceChildren(...parts);
 }
 
 export const PHASES = {
-  free: "free phase", plus: "nudged phase, +β", minus: "nudged phase, −β", update: "update",
+  free: "free phase",
+  plus: "nudged phase, +β",
+  minus: "nudged phase, −β",
+  update: "update",
 };
 
 /** Raster of a trace: a column a time step, a row a neuron; the present step has a frame. */
@@ -191,7 +212,9 @@ export function showMembrane(chart, trace, neuron, threshold, present) {
     svg("text", { x: left - 8, y: y(value) + 4, class: "right" }, value ? "θ" : "0"),
   ]);
   for (const phase of ["free", "plus", "minus"]) {
-    const points = trace.steps.flatMap((step, k) => (step.phase === phase ? [`${x(k)},${y(values[k])}`] : []));
+    const points = trace.steps.flatMap((step, k) =>
+      step.phase === phase ? [`${x(k)},${y(values[k])}`] : [],
+    );
     parts.push(svg("polyline", { points: points.join(" "), class: phase }));
   }
   trace.steps.forEach((step, k) => {

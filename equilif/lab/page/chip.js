@@ -25,7 +25,9 @@ export class Chip {
   loadWeights(weights, counter) {
     const words = new Uint32Array(this.elements);
     this.network.synapses.forEach(({ name }, s) => {
-      weights[name].forEach((value, k) => { words[this.addresses[s][k]] = value; });
+      weights[name].forEach((value, k) => {
+        words[this.addresses[s][k]] = value;
+      });
     });
     this.engine.write(this.regions.weight, 0, words);
     this.counter = counter;
@@ -35,9 +37,12 @@ export class Chip {
 
   weights() {
     const words = this.engine.read(this.regions.weight, 0, this.elements);
-    return Object.fromEntries(this.network.synapses.map(({ name }, s) => [
-      name, Int16Array.from(this.addresses[s], (address) => words[address]),
-    ]));
+    return Object.fromEntries(
+      this.network.synapses.map(({ name }, s) => [
+        name,
+        Int16Array.from(this.addresses[s], (address) => words[address]),
+      ]),
+    );
   }
 
   /** Write a sample, and its target if there is a label. */
@@ -83,10 +88,15 @@ export class Chip {
     let before = null;
     const record = () => {
       // a time step ends with the STEP of the last population
-      if (before === null || listing[before].op !== "STEP" || !listing[before].where.endsWith(last.name)) return;
-      const read = (name) => populations.flatMap(({ first, size }) => [...this.engine.memory(name, first, size)]);
+      if (before === null || listing[before].op !== "STEP" || !listing[before].where.endsWith(last.name))
+        return;
+      const read = (name) =>
+        populations.flatMap(({ first, size }) => [...this.engine.memory(name, first, size)]);
       steps.push({
-        phase: listing[before].phase, at: instructions.length, spikes: read("s"), membranes: read("a"),
+        phase: listing[before].phase,
+        at: instructions.length,
+        spikes: read("s"),
+        membranes: read("a"),
       });
     };
     for (const { index, cycle } of this.engine.steps(label !== null)) {

@@ -18,7 +18,10 @@ export function render(strokes, side) {
   if (format.centre === "mass") {
     const [x, y] = mass(bitmap, format.fine);
     const middle = format.fine / 2;
-    bitmap = paint(fitted.map((stroke) => stroke.map(([a, b]) => [a + middle - x, b + middle - y])), format);
+    bitmap = paint(
+      fitted.map((stroke) => stroke.map(([a, b]) => [a + middle - x, b + middle - y])),
+      format,
+    );
   }
   const block = format.fine / side;
   const counts = new Uint16Array(side * side);
@@ -39,10 +42,14 @@ function fit(strokes, points, { fine, height, width, thickness }) {
   const scale = Math.min((height - thickness) / Math.max(high, wide / 4, 0.02), 40 * fine);
   const across = Math.min(scale, (width - thickness) / Math.max(wide, 1e-9));
   const scales = [across, scale];
-  return strokes.map((stroke) => stroke.map((point) => point.map((value, axis) => {
-    const [from, to] = ends[axis];
-    return fine / 2 + (value - (from + to) / 2) * scales[axis];
-  })));
+  return strokes.map((stroke) =>
+    stroke.map((point) =>
+      point.map((value, axis) => {
+        const [from, to] = ends[axis];
+        return fine / 2 + (value - (from + to) / 2) * scales[axis];
+      }),
+    ),
+  );
 }
 
 /** Bitmap of lines of the format's thickness. */
@@ -53,8 +60,12 @@ function paint(strokes, { fine, thickness }) {
     stroke.forEach(([x1, y1], k) => {
       const [x0, y0] = stroke[Math.max(0, k - 1)];
       const length = (x1 - x0) ** 2 + (y1 - y0) ** 2;
-      const bounds = [[x0, x1], [y0, y1]].map(([a, b]) => [
-        Math.max(0, Math.floor(Math.min(a, b) - reach)), Math.min(fine - 1, Math.ceil(Math.max(a, b) + reach)),
+      const bounds = [
+        [x0, x1],
+        [y0, y1],
+      ].map(([a, b]) => [
+        Math.max(0, Math.floor(Math.min(a, b) - reach)),
+        Math.min(fine - 1, Math.ceil(Math.max(a, b) + reach)),
       ]);
       for (let y = bounds[1][0]; y <= bounds[1][1]; y++) {
         for (let x = bounds[0][0]; x <= bounds[0][1]; x++) {

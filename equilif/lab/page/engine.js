@@ -71,7 +71,7 @@ export class Engine {
     return this.code.web_total(this.sim);
   }
 
-  /** `n` elements of a memory from `first` on: what is in the registers of the simulation, without a cycle. */
+  /** `n` elements of a memory from `first` on, read from the simulation without a clock cycle. */
   memory(name, first, n) {
     const { index, width, stored, bytes, signed } = this.facts.memories[name];
     const { lanes } = this.facts;

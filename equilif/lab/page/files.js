@@ -12,9 +12,14 @@ export async function readNetwork(bytes, networks) {
   if (!described?.populations) throw new FileError("it has no network");
   const index = networks.findIndex(({ description }) => same(description, described));
   if (index < 0) {
-    const sizes = described.populations.filter(({ kind }) => kind !== "constant").map(({ size }) => size).join("-");
+    const sizes = described.populations
+      .filter(({ kind }) => kind !== "constant")
+      .map(({ size }) => size)
+      .join("-");
     const known = networks.map((network) => network.sizes).join(" and ");
-    throw new FileError(`it holds another network (${sizes}, or other phases): this page has programs for ${known}`);
+    throw new FileError(
+      `it holds another network (${sizes}, or other phases): this page has programs for ${known}`,
+    );
   }
   const { synapses } = networks[index];
   const wanted = ["network", ...synapses.map(({ name }) => `weights/${name}`)];
@@ -23,7 +28,8 @@ export async function readNetwork(bytes, networks) {
   const weights = {};
   for (const { name, shape } of synapses) {
     const array = arrays[`weights/${name}`];
-    if (!array || String(array.shape) !== String(shape)) throw new FileError(`it has no weights ${name} of ${shape.join(" x ")}`);
+    if (!array || String(array.shape) !== String(shape))
+      throw new FileError(`it has no weights ${name} of ${shape.join(" x ")}`);
     const values = Array.from(array.data, Number);
     if (values.some((value) => !Number.isInteger(value) || value > MAX_WEIGHT || value < -MAX_WEIGHT - 1)) {
       throw new FileError(`weights ${name} are not 16-bit integers`);
@@ -45,9 +51,13 @@ function parsed(array, name) {
 
 /** Whether two descriptions are equal, whatever the order of their keys. */
 function same(one, other) {
-  if (typeof one !== "object" || one === null || typeof other !== "object" || other === null) return one === other;
+  if (typeof one !== "object" || one === null || typeof other !== "object" || other === null)
+    return one === other;
   const keys = Object.keys(one);
-  return keys.length === Object.keys(other).length && keys.every((key) => key in other && same(one[key], other[key]));
+  return (
+    keys.length === Object.keys(other).length &&
+    keys.every((key) => key in other && same(one[key], other[key]))
+  );
 }
 
 /** A network.npz as a Blob.  `origin`: a note on where the weights are from. */

@@ -10,11 +10,16 @@ export class Inside {
     this.selected = 0;
     this.at = 0;
     this.tiles = new Tiles($("tiles"), (index) => this.select(index));
-    $("position").addEventListener("input", () => { this.pause(); this.show(Number($("position").value)); });
+    $("position").addEventListener("input", () => {
+      this.pause();
+      this.show(Number($("position").value));
+    });
     $("neuron").addEventListener("change", () => this.select(Number($("neuron").value)));
     $("play").addEventListener("click", () => (this.timer ? this.pause() : this.play()));
     new ResizeObserver(() => this.paint()).observe($("raster"));
-    new ResizeObserver(() => { if (this.weights) this.setWeights(this.weights); }).observe($("tiles").parentElement);
+    new ResizeObserver(() => {
+      if (this.weights) this.setWeights(this.weights);
+    }).observe($("tiles").parentElement);
   }
 
   setNetwork(network) {
@@ -23,20 +28,27 @@ export class Inside {
     this.pause();
     $("inside-view").hidden = true;
     $("inside-help").hidden = false;
-    $("neuron").replaceChildren(...network.populations.flatMap(({ name, size }) => Array.from(
-      { length: size }, (_, k) => new Option(`${name} ${k}`),
-    )));
-    [...$("neuron").options].forEach((option, k) => { option.value = k; });
+    $("neuron").replaceChildren(
+      ...network.populations.flatMap(({ name, size }) =>
+        Array.from({ length: size }, (_, k) => new Option(`${name} ${k}`)),
+      ),
+    );
+    [...$("neuron").options].forEach((option, k) => {
+      option.value = k;
+    });
     let phase = "";
-    $("program").replaceChildren(...network.listing.flatMap((line, k) => {
-      const heading = line.phase === phase ? [] : [item(PHASES[line.phase], "phase")];
-      phase = line.phase;
-      const text = `${" ".repeat(2 * line.depth)}${line.op.toLowerCase().padEnd(8)}${line.where}  ${line.details}`;
-      const entry = item(text.replaceAll("  ", "\u00a0\u00a0"));
-      entry.title = text.trim();
-      entry.dataset.index = k;
-      return [...heading, entry];
-    }));
+    $("program").replaceChildren(
+      ...network.listing.flatMap((line, k) => {
+        const heading = line.phase === phase ? [] : [item(PHASES[line.phase], "phase")];
+        phase = line.phase;
+        const name = " ".repeat(2 * line.depth) + line.op.toLowerCase().padEnd(8);
+        const text = `${name}${line.where}  ${line.details}`;
+        const entry = item(text.replaceAll("  ", "\u00a0\u00a0"));
+        entry.title = text.trim();
+        entry.dataset.index = k;
+        return [...heading, entry];
+      }),
+    );
     this.select(0);
   }
 
@@ -46,14 +58,17 @@ export class Inside {
     const [hidden, output] = this.network.populations;
     const into = (synapse, size) => {
       const rows = weights[synapse].length / size;
-      return Array.from({ length: size }, (_, k) => Array.from(
-        { length: rows }, (_row, row) => weights[synapse][row * size + k],
-      ));
+      return Array.from({ length: size }, (_, k) =>
+        Array.from({ length: rows }, (_row, row) => weights[synapse][row * size + k]),
+      );
     };
     const columns = $("tiles").parentElement.clientWidth > 700 ? 25 : 10;
     const { side } = this.network;
     const small = into(`${hidden.name}-${output.name}`, output.size);
-    const images = [...into(`input-${hidden.name}`, hidden.size), ...small.map((image) => enlarge(image, side))];
+    const images = [
+      ...into(`input-${hidden.name}`, hidden.size),
+      ...small.map((image) => enlarge(image, side)),
+    ];
     this.tiles.paint(images, side, columns);
     this.frame();
   }
@@ -99,8 +114,9 @@ export class Inside {
     const { index, cycle } = trace.instructions[at];
     const line = network.listing[index];
     $("position").value = at;
-    $("moment").textContent = `cycle ${cycle.toLocaleString("en")} of ${trace.cycles.toLocaleString("en")} - `
-      + `${PHASES[line.phase]}, ${line.op} ${line.where}`;
+    $("moment").textContent =
+      `cycle ${cycle.toLocaleString("en")} of ${trace.cycles.toLocaleString("en")} - ` +
+      `${PHASES[line.phase]}, ${line.op} ${line.where}`;
     this.step = trace.steps.findLastIndex((step) => step.at <= at);
     const list = $("program");
     list.querySelector("[aria-current]")?.removeAttribute("aria-current");

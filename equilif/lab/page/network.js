@@ -23,8 +23,8 @@ export function weightsDigest(network, weights) {
 }
 
 /**
- * Element of the weight memory for each weight of a synapse: tiles of lanes x lanes, element (i, k) of a tile in
- * bank i ^ k (docs/explanation/architecture.md).
+ * Element of the weight memory for each weight of a synapse: tiles of lanes x lanes, element (i, k) of a
+ * tile in bank i ^ k (docs/explanation/architecture.md).
  */
 export function weightAddresses({ shape: [rows, columns], tile }, lanes) {
   const across = Math.ceil(columns / lanes);

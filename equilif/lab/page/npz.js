@@ -4,8 +4,14 @@
 export class FileError extends Error {}
 
 const TYPES = {
-  "|u1": Uint8Array, "|i1": Int8Array, "<u2": Uint16Array, "<i2": Int16Array, "<u4": Uint32Array,
-  "<i4": Int32Array, "<i8": BigInt64Array, "<u8": BigUint64Array,
+  "|u1": Uint8Array,
+  "|i1": Int8Array,
+  "<u2": Uint16Array,
+  "<i2": Int16Array,
+  "<u4": Uint32Array,
+  "<i4": Int32Array,
+  "<i8": BigInt64Array,
+  "<u8": BigUint64Array,
 };
 const MAX_BYTES = 64 << 20; // of a member: a damaged header may claim anything
 
@@ -41,8 +47,11 @@ async function unzip(bytes) {
     for (let left = view.getUint16(end + 10, true); left; left--) {
       if (view.getUint32(at, true) !== 0x02014b50) throw new FileError("its directory is damaged");
       const [method, crc, packed, size, start] = [
-        view.getUint16(at + 10, true), view.getUint32(at + 16, true), view.getUint32(at + 20, true),
-        view.getUint32(at + 24, true), view.getUint32(at + 42, true),
+        view.getUint16(at + 10, true),
+        view.getUint32(at + 16, true),
+        view.getUint32(at + 20, true),
+        view.getUint32(at + 24, true),
+        view.getUint32(at + 42, true),
       ];
       const [nameLength, extra, comment] = [28, 30, 32].map((k) => view.getUint16(at + k, true));
       const name = new TextDecoder().decode(bytes.subarray(at + 46, at + 46 + nameLength));
@@ -80,8 +89,14 @@ function readNpy(bytes, name) {
   const start = (long ? 12 : 10) + (long ? view.getUint32(8, true) : view.getUint16(8, true));
   const header = new TextDecoder().decode(bytes.subarray(10, start));
   const type = /'descr': '([^']+)'/.exec(header)?.[1] ?? "?";
-  const shape = /'shape': \(([^)]*)\)/.exec(header)?.[1].split(",").filter((n) => n.trim()).map(Number) ?? [];
-  if (/'fortran_order': True/.test(header) && shape.length > 1) throw new FileError(`${name} lies by columns`);
+  const shape =
+    /'shape': \(([^)]*)\)/
+      .exec(header)?.[1]
+      .split(",")
+      .filter((n) => n.trim())
+      .map(Number) ?? [];
+  if (/'fortran_order': True/.test(header) && shape.length > 1)
+    throw new FileError(`${name} lies by columns`);
   const content = bytes.slice(start);
   if (/^<U\d+$/.test(type)) return { shape, data: text(content) };
   const Type = TYPES[type];
@@ -111,8 +126,16 @@ export function writeNpz(arrays) {
     const content = writeNpy(array);
     // version, flags, method, time, date (1 January 1980), CRC, both sizes, lengths of name and extra field
     const fields = new DataView(new ArrayBuffer(26));
-    [[0, 20], [8, 0x21], [22, name.length]].forEach(([place, value]) => fields.setUint16(place, value, true));
-    [[10, crc32(content)], [14, content.length], [18, content.length]].forEach(([place, value]) => {
+    [
+      [0, 20],
+      [8, 0x21],
+      [22, name.length],
+    ].forEach(([place, value]) => fields.setUint16(place, value, true));
+    [
+      [10, crc32(content)],
+      [14, content.length],
+      [18, content.length],
+    ].forEach(([place, value]) => {
       fields.setUint32(place, value, true);
     });
     const shared = new Uint8Array(fields.buffer);
@@ -138,7 +161,18 @@ function writeNpy({ shape, data }) {
   const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
   const dict = `{'descr': '${type}', 'fortran_order': False, 'shape': (${tuple}), }`;
   const header = `${dict.padEnd(Math.ceil((dict.length + 11) / 64) * 64 - 11)}\n`;
-  const start = Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8);
+  const start = Uint8Array.of(
+    0x93,
+    0x4e,
+    0x55,
+    0x4d,
+    0x50,
+    0x59,
+    1,
+    0,
+    header.length & 255,
+    header.length >> 8,
+  );
   const values = new Uint8Array(codes.buffer, codes.byteOffset, codes.byteLength);
   const found = new Uint8Array(start.length + header.length + values.length);
   found.set(start);

@@ -12,9 +12,15 @@ export class Pad {
     this.pen = { x: 0.5, y: 0.25, down: false, shown: false };
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { this.drawing = false; });
+    for (const name of ["pointerup", "pointercancel"])
+      canvas.addEventListener(name, () => {
+        this.drawing = false;
+      });
     canvas.addEventListener("keydown", (event) => this.#key(event));
-    canvas.addEventListener("blur", () => { this.pen.shown = this.pen.down = false; this.paint(); });
+    canvas.addEventListener("blur", () => {
+      this.pen.shown = this.pen.down = false;
+      this.paint();
+    });
     new ResizeObserver(() => this.paint()).observe(canvas);
   }
 

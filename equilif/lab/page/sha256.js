@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4).  crypto.subtle has it too, but not on pages that come without TLS from another machine.
+// SHA-256 (FIPS 180-4).  crypto.subtle has it too, but not on pages from another machine without TLS.
 
 const PRIMES = (() => {
   const found = [];
@@ -34,7 +34,9 @@ export function sha256(bytes) {
       const two = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
       [h, g, f, e, d, c, b, a] = [g, f, e, (d + one) | 0, c, b, a, (one + two) | 0];
     }
-    [a, b, c, d, e, f, g, h].forEach((value, k) => { state[k] += value; });
+    [a, b, c, d, e, f, g, h].forEach((value, k) => {
+      state[k] += value;
+    });
   }
   return Array.from(state, (word) => word.toString(16).padStart(8, "0")).join("");
 }

@@ -9,11 +9,15 @@ const PAUSE_MS = 25; // training yields to requests so often
 const lab = { engine: null, chip: null, data: null, networks: [], training: null };
 
 /** Let waiting requests in. */
-const breathe = () => new Promise((resolve) => {
-  const { port1, port2 } = new MessageChannel();
-  port1.onmessage = () => { port1.close(); resolve(); };
-  port2.postMessage(0);
-});
+const breathe = () =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const methods = {
@@ -78,7 +82,11 @@ function stop() {
 
 function state() {
   const weights = lab.chip.weights();
-  return { digest: weightsDigest(lab.chip.network, weights), total: lab.engine.total, counter: lab.chip.counter };
+  return {
+    digest: weightsDigest(lab.chip.network, weights),
+    total: lab.engine.total,
+    counter: lab.chip.counter,
+  };
 }
 
 async function epochs(job, first) {
@@ -89,7 +97,12 @@ async function epochs(job, first) {
     const order = orders.subarray(epoch * perEpoch, (epoch + 1) * perEpoch);
     const trained = await pass(job, { epoch, part: "train", order });
     if (job.stopped) return;
-    const tested = await pass(job, { epoch, part: "test", order: Array.from(lab.data.yTest, (_, k) => k), limited: false });
+    const tested = await pass(job, {
+      epoch,
+      part: "test",
+      order: Array.from(lab.data.yTest, (_, k) => k),
+      limited: false,
+    });
     if (job.stopped) return;
     postMessage({ event: "epoch", epoch, trained, tested, ...state() });
   }
