@@ -165,7 +165,7 @@ export function paintRaster(canvas, trace, populations, present, selected) {
   const context = canvas.getContext("2d");
   const gap = 6 * scale;
   const head = 18 * scale;
-  const column = Math.min(width / trace.steps.length, 44 * scale);
+  const column = Math.min(width / trace.steps.length, 64 * scale);
   const row = (height - head - gap * (populations.length - 1)) / trace.neurons;
   const tints = { free: "--soft", plus: "--blue", minus: "--red" };
   context.font = `${11 * scale}px system-ui, sans-serif`;

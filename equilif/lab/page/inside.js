@@ -78,6 +78,12 @@ export class Inside {
     $("inside-view").hidden = false;
     $("inside-help").hidden = true;
     $("position").max = trace.instructions.length - 1;
+    const counts = Array.from(
+      { length: trace.neurons },
+      (_, k) => trace.steps.filter((s) => s.spikes[k]).length,
+    );
+    const outputs = counts.slice(this.network.populations[0].size);
+    this.select(counts.length - outputs.length + outputs.indexOf(Math.max(...outputs)));
     this.show(0);
     this.play();
   }
