@@ -167,11 +167,43 @@ CLAIMS = (
         (*TRAINED, "benchmarks/fine_tuning.py"),
         shows=r"(?s)(deployed.+)",
     ),
+    *(
+        Claim(
+            f"against-backpropagation{name}",
+            f"accuracy of Equilibrium Propagation and of backpropagation on the digits, {network}",
+            f"equilif bench accuracy{layers} --seeds 5",
+            (*TRAINED, "equilif/bench"),
+            shows=r"(?s)(.+)\nsaved",
+        )
+        for name, network, layers in (
+            ("", "64-64-10", ""),
+            ("-deep", "64-64-32-16-10", " --hidden 64 --hidden 32 --hidden 16"),
+            (
+                "-maps",
+                "convolutions of 16 and 32 maps",
+                " --hidden conv:16 --hidden conv:32 --set learning.epochs=8",
+            ),
+        )
+    ),
     Claim(
-        "against-backpropagation",
-        "accuracy of Equilibrium Propagation and of backpropagation on the digits",
-        "equilif bench accuracy",
-        (*TRAINED, "equilif/bench"),
+        "methods",
+        "the integer update and other methods of learning, two hidden layers",
+        "equilif gradient digits --hidden 64 --hidden 32",
+        TRAINED,
+        shows=r"(?s)(.+?)\npopulations",
+    ),
+    Claim(
+        "rate-convergence",
+        "average rates against their fixed point over time",
+        "python -m benchmarks paper convergence",
+        ("golden", "equilif/models", "benchmarks/paper.py"),
+        shows=OUTPUT,
+    ),
+    Claim(
+        "state-memory",
+        "state of a neuron during training, and that of backpropagation through time",
+        "python -m benchmarks paper memory",
+        ("golden", "benchmarks/paper.py"),
         shows=OUTPUT,
     ),
     Claim(
@@ -228,6 +260,13 @@ LONG = (
     "--set phases.free=24 --set phases.nudged=12 --set phases.window=8 --set learning.learning_rate=0.02 "
     "--set learning.random_shift=0.5"
 )
+#: how several hidden layers learn by nudged phases (docs/notes/feedback_scaling.md)
+PHASES = (
+    "--set phases.contrast=phases --set phases.free=32 --set phases.nudged=16 --set phases.window=16 "
+    "--set phases.beta=0.5 --set synapse.feedback_scale=0.5 --set start.bias=0 --set start.scale=0.7 "
+    "--set learning.learning_rate=0.006 --set learning.schedule=linear --set learning.decay=0.05 "
+    "--set learning.random_shift=0.5"
+)
 NETWORKS = {
     "digits": TrainedNetwork("digits 8x8", "64-64-10", 20, "equilif train digits", "digits 64-64-10"),
     "digits-maps": TrainedNetwork(
@@ -248,6 +287,12 @@ NETWORKS = {
     "mnist-512": TrainedNetwork(
         "MNIST", "784-512-10", 20, f"equilif train mnist {LONG} --hidden 512 --epochs 20"
     ),
+    "mnist-2-phases": TrainedNetwork(
+        "MNIST",
+        "784-128-64-10",
+        8,
+        f"equilif train mnist --hidden 128 --hidden 64 --epochs 8 {PHASES}",
+    ),
     "mnist-deep": TrainedNetwork(
         "MNIST",
         "784-128-64-32-10",
@@ -257,6 +302,32 @@ NETWORKS = {
     ),
     "mnist-deep-5": TrainedNetwork(
         "MNIST", "784-64-64-64-64-64-10", 20, "equilif train mnist" + 5 * " --hidden 64"
+    ),
+    "digits-deep-phases": TrainedNetwork(
+        "digits 8x8",
+        "64-64-32-16-10",
+        40,
+        "equilif train digits --hidden 64 --hidden 32 --hidden 16 --set phases.contrast=phases",
+        "digits 64-64-32-16-10",
+    ),
+    "digits-maps-phases": TrainedNetwork(
+        "digits 8x8",
+        "convolutions of 16 and 32 maps",
+        100,
+        "equilif train digits --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
+    ),
+    "mnist-deep-phases": TrainedNetwork(
+        "MNIST",
+        "784-128-64-32-10",
+        40,
+        "equilif train mnist --hidden 128 --hidden 64 --hidden 32 --set phases.contrast=phases",
+        "MNIST 784-128-64-32-10",
+    ),
+    "mnist-deep-5-phases": TrainedNetwork(
+        "MNIST",
+        "784-64-64-64-64-64-10",
+        40,
+        "equilif train mnist" + 5 * " --hidden 64" + " --set phases.contrast=phases",
     ),
     "mnist-maps": TrainedNetwork(
         "MNIST",

@@ -18,13 +18,14 @@ from typing import Annotated, Any, NamedTuple
 
 from benchmarks import board_pages, records
 from benchmarks.board_pages import table
-from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
+from benchmarks.claims import CLAIMS, LONG, NETWORKS, PHASES, TrainedNetwork
 from benchmarks.explained import EXPLAINED
+from benchmarks.literature import COMPARED, WORKS
 from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
 from equilif.training.resolve import Request, adapted, default, layers
 from equilif.training.settings import convolved
-from equilif.training.settings.patches import split
+from equilif.training.settings.patches import ask_feedback, split
 
 MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
 MEASURED = "measured"
@@ -295,7 +296,7 @@ def accuracy() -> str:
         shown = f"{_mean(found):.2f} %{spread}"
         data = "" if name == "digits" else " --data D"
         seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
-        command = f"`{of.command.replace(LONG, 'LONG')}{seeds}{data}`"
+        command = f"`{of.command.replace(LONG, 'LONG').replace(PHASES, 'PHASES')}{seeds}{data}`"
         rows.append((of.data, of.network, learned_by(of), of.epochs, shown, _when(known[name]), command))
     return table("data | network | learned by | epochs | test accuracy | date, commit | command", rows)
 
@@ -306,7 +307,8 @@ def learned_by(of: TrainedNetwork) -> str:
     after = {word: [b for a, b in pairwise(words) if a == word] for word in ("--hidden", "--set")}
     specs, hidden = layers(tuple(after["--hidden"]) or None)
     if specs:
-        return convolved.recipe(words[2], single=len(specs) == 1 and not hidden).learned_by
+        phases = ask_feedback(split(after["--set"]))
+        return convolved.recipe(words[2], single=len(specs) == 1 and not hidden, phases=phases).learned_by
     name = Name(words[2])
     request = Request(data=name, hidden=hidden, changes=split(after["--set"]))
     return adapted(default(None, name, None), request, hidden).learned_by
@@ -316,6 +318,21 @@ def accuracy_of(name: str) -> str:
     found = _summary("accuracy")["networks"][name]["accuracy"]
     each = ", ".join(f"{a:.2f}" for a in found)
     return f"**{_mean(found):.2f} %**" + f" ({each})" * (len(found) > 1)
+
+
+def literature() -> str:
+    return table("work | network, method | result", WORKS)
+
+
+def beside_literature() -> str:
+    """Accuracies of the literature, and of networks of equilif."""
+    rows = []
+    for data, published, name in COMPARED:
+        of = NETWORKS[name]
+        command = of.command.replace(PHASES, "PHASES")
+        rows.append((data, published, accuracy_of(name), of.network, learned_by(of), f"`{command} --data D`"))
+    head = "data | test accuracy in the literature | equilif | network | learned by | command"
+    return table(head, rows)
 
 
 def accuracy_summary() -> str:
@@ -345,6 +362,8 @@ def result(claim: str) -> str:
 CONTENT: dict[str, PageContent] = {
     "accuracy": PageContent(accuracy, ["accuracy"]),
     "accuracy-summary": PageContent(accuracy_summary, ["accuracy"]),
+    "beside-literature": PageContent(beside_literature, ["accuracy"]),
+    "literature": PageContent(literature, []),
     **{f"accuracy-{name}": PageContent(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
     "front-end-area": PageContent(front_end_area, ["front end"]),
     "front-end-latency": PageContent(front_end_latency, ["front end"]),

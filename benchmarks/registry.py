@@ -75,6 +75,7 @@ BENCHMARKS = (
         "fine_tuning", "a new class on the engine", "of train-rates", "images", "accuracy, RTL = golden"
     ),
     Benchmark("interchange", "NIR files in snnTorch and back", "64-64-10", "digits", "equal spikes"),
+    Benchmark("paper", "rates over time, state of a neuron", "digits-64", "digits", "error of rates, bits"),
     # boards and links
     Benchmark("boards", "builds of all boards", "largest of a board", "mnist", "f_max, cells, cycles, bytes"),
     Benchmark("standalone", "standalone trainer of a board", "largest of a board", "mnist", "cycles"),

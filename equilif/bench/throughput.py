@@ -13,15 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from equilif.data.base.arrays import Bytes
 from equilif.data.sets.dataset import DataSet
-from equilif.training.backends.phases import order
+from equilif.training.backends.phases import epoch_plan, order
+from equilif.training.settings.description import Description
 from equilif.training.settings.presets import PRESETS
 from equilif_golden.kernel import Kernel
 
@@ -34,30 +36,29 @@ Order = npt.NDArray[np.int64]
 
 
 class OnlineLearner(Protocol):
-    """A network that learns samples one by one."""
+    """A network that learns samples one by one; ``x``: augmented ones, of this epoch on."""
 
     def begin(self, epoch: int) -> None: ...
-    def train(self, order: Order) -> None: ...
+    def train(self, order: Order, x: Bytes | None = None) -> None: ...
     def accuracy(self) -> float: ...
 
 
 class Golden:
-    """The network and training of the preset, without random shift."""
+    """The golden kernel; ``description``: network and training, by default the preset of the data."""
 
-    def __init__(self, data: DataSet, seed: int):
+    def __init__(self, data: DataSet, seed: int, description: Description | None = None):
         self.data = data
-        self.preset = PRESETS[data.name]
-        network = self.preset.network(data)
-        self.kernel = Kernel(
-            network, self.preset.initial_weights(network, seed), learning_rate=self.preset.rate(0)
-        )
+        self.description = plan = description or PRESETS[data.name]
+        network = plan.network(data)
+        weights = plan.initial_weights(network, seed, data)
+        self.kernel = Kernel(network, weights, learning_rate=plan.rate(0))
         self.train(np.arange(0))  # compiles
 
     def begin(self, epoch: int) -> None:
-        self.kernel.set_learning_rate(self.preset.rate(min(epoch, self.preset.epochs - 1)))
+        self.kernel.set_learning_rate(self.description.rate(min(epoch, self.description.epochs - 1)))
 
-    def train(self, order: Order) -> None:
-        self.kernel.train(self.data.x_train, self.data.y_train, order)
+    def train(self, order: Order, x: Bytes | None = None) -> None:
+        self.kernel.train(self.data.x_train if x is None else x, self.data.y_train, order)
 
     def accuracy(self) -> float:
         return self.kernel.accuracy(self.data.x_test, self.data.y_test)
@@ -123,15 +124,23 @@ def _run(learner: OnlineLearner, seed: int, n: int, limit: float) -> tuple[int, 
 
 
 def final_accuracy(
-    make: Callable[[DataSet, int], OnlineLearner], data: DataSet, epochs: int, report: Callable[[], object]
+    make: Callable[[DataSet, int, Description], OnlineLearner],
+    data: DataSet,
+    description: Description,
+    seeds: Sequence[int],
+    report: Callable[[], object],
 ) -> list[float]:
-    """Test accuracy of each seed after ``epochs``; ``report`` is called after each epoch."""
+    """Test accuracy of each seed after all epochs of a description, with its data augmentation.
+
+    ``report`` is called after each epoch.
+    """
     accuracies = []
-    for seed in SEEDS:
-        learner = make(data, seed)
-        for epoch in range(epochs):
+    for seed in seeds:
+        learner = make(data, seed, description)
+        for epoch in range(description.epochs):
+            plan = epoch_plan(description, data, seed, epoch)
             learner.begin(epoch)
-            learner.train(order(seed, epoch, len(data.x_train)))
+            learner.train(plan.order, plan.samples().x)
             report()
         accuracies.append(learner.accuracy())
     return accuracies

@@ -348,20 +348,33 @@ def gradient(
         int | None, typer.Option(help="Training epochs of the trained network.", min=1, show_default="3")
     ] = None,
     samples: Annotated[int, typer.Option(help="Maximum number of training samples.", min=1)] = 1437,
+    hidden: Hidden = None,
+    patches: Set = None,
     seed: Seed = None,
-    data_options: OwnOptions = MADE,
+    label: Label = None,
     folder: Folder = None,
 ) -> dict[str, Any]:
-    """Compare the integer weight updates with floating-point Equilibrium Propagation and with the gradient.
+    """Compare the integer weight updates with those of other methods of learning, and with the gradient.
 
-    Prints the cosine similarity of the updates summed over the training samples, per synapse; from errors,
-    that with backpropagation through rates.  And of each population, on as many test samples: silent, active
-    and saturated neurons, spectral norm of its input weights, steps to settle, drift of its rates without a
-    nudge, effect of the nudge, and cosine with the gradient.
+    Prints cosine similarities of updates summed over the training samples: per population, with
+    backpropagation, predictive coding, nudged phases and errors at the same weights; per synapse of a network
+    that learns by nudged phases, with floating-point Equilibrium Propagation and with the gradient of its
+    energy.  And of each population, on as many test samples: silent, active and saturated neurons, spectral
+    norm of its input weights, steps to settle, drift of its rates without a nudge, effect of the nudge, and
+    cosine with the gradient.
 
-    Example:  [bold]equilif gradient digits --epochs 3[/]
+    Example:  [bold]equilif gradient digits --epochs 3[/]  and  [bold]equilif gradient digits --hidden 64
+    --hidden 32[/]
     """
-    request = resolving.Request(data=data, folder=folder, reading=data_options.reading, network=network)
+    given = options.changes(patches, label=label, hidden=hidden, seed=seed, run=())
+    request = resolving.Request(
+        data=data,
+        folder=folder,
+        reading=given.data_options.reading,
+        network=network,
+        hidden=hidden or None,
+        changes=given.network,
+    )
     stages = 1 if network else 2 + (comparing.EPOCHS if epochs is None else epochs)
     with show.stages("gradient", stages) as begin:
         found = comparing.compare(request, epochs=epochs, samples=samples, seed=seed, progress=begin)
@@ -371,20 +384,34 @@ def gradient(
         [
             name,
             synapse,
-            *(_cosine(cosines[pair]["sum"] if pair in cosines else None) for pair in pairs),
-            _cosine(cosines["integer_gradient"].get("each", {"mean": None})["mean"]),
+            *(_cosine(cosines[pair]["sum"]) for pair in pairs),
+            _cosine(cosines["integer_gradient"]["each"]["mean"]),
         ]
         for name, report in found.reports.items()
         for synapse, cosines in report["synapses"].items()
     ]
+    populations = list(dict.fromkeys(p for layers in found.layers.values() for p in layers))
     show.console.print(
         show.table(
-            f"cosines on {found.samples:,} training samples of {found.data}",
-            ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
-            rows,
-            left=2,
+            f"cosines of the integer update on {found.samples:,} training samples of {found.data}",
+            ["network", "learned by", "method", *populations],
+            [
+                [name, report["learned_by"], method, *(_cosine(cosines[p]) for p in populations)]
+                for name, report in found.methods.items()
+                for method, cosines in report["methods"].items()
+            ],
+            left=3,
         )
     )
+    if rows:
+        show.console.print(
+            show.table(
+                f"cosines of synapses on {found.samples:,} training samples of {found.data}",
+                ["network", "synapse", *(p.replace("_", " : ") for p in pairs), "integer : gradient, each"],
+                rows,
+                left=2,
+            )
+        )
     show.console.print(
         show.table(
             f"populations on {found.tests:,} test samples of {found.data}",
@@ -397,16 +424,21 @@ def gradient(
             left=2,
         )
     )
-    for name, report in found.reports.items():
-        text = f"{show.literal(name)}: accuracy {report['accuracy']:.1%}"
-        if "gradients" in report:
+    for name, method in found.methods.items():
+        text = f"{show.literal(name)}: accuracy {method['accuracy']:.1%}"
+        if report := found.reports.get(name):
             g = report["gradients"]
             text += (
                 f"; gradient strong on {g['strong']:,}, weak on {g['weak']:,} and zero on {g['zero']:,} "
                 f"samples; {report['elsewhere']} settle at another fixed point than in floating point"
             )
         show.console.print(text)
-    return {"data": found.data, "reports": found.reports, "layers": found.layers}
+    return {
+        "data": found.data,
+        "methods": found.methods,
+        "reports": found.reports,
+        "layers": found.layers,
+    }
 
 
 #: of equilif_golden.real.layers.layer_report

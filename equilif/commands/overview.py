@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from equilif.commands import Data, Overwrite, OverwriteFiles, Seed, panel
+from equilif.commands import Data, Hidden, Overwrite, OverwriteFiles, Seed, Set, panel
 from equilif.commands.options import INPUT, OUTPUT
 from equilif.show import bench as show_bench
 from equilif.show import console as show
@@ -29,6 +29,8 @@ with lazy():
     from equilif import results
     from equilif.bench import backpropagation, cycles, engines, throughput
     from equilif.data.sets import dataset, images
+    from equilif.training import options
+    from equilif.training import resolve as resolving
     from equilif.training.settings import presets
     from equilif_golden import fixed, kernel
 
@@ -126,7 +128,8 @@ def bench(
         typer.Argument(
             help="learning: golden model and backpropagation in PyTorch.  engine: cycles in RTL, and the "
             "ideal count, simulated cycles per second.  others: this engine and published ones.  accuracy: "
-            "final test accuracy of golden model and backpropagation (half an hour with MNIST).",
+            "final test accuracy of golden model and backpropagation, also of the layers in --hidden (half "
+            "an hour with MNIST).",
             show_default="learning, engine and others",
         ),
     ] = None,
@@ -141,6 +144,14 @@ def bench(
     samples: Annotated[
         int, typer.Option(help="Training samples, and test samples, to simulate in RTL.", min=1, max=360)
     ] = 100,
+    hidden: Hidden = None,
+    patches: Set = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Runs of each network of `accuracy`, with seeds from 0.", min=2, max=100, show_default="3"
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for bench.json."), OUTPUT] = Path("results/bench"),
     overwrite: OverwriteFiles = False,
 ) -> dict[str, Any]:
@@ -151,8 +162,14 @@ def bench(
     per P weights for P lanes; Verilator compiles an engine per P, minutes the first time.  Parts whose
     packages are missing are skipped.
 
-    Example:  [bold]equilif bench[/]  and  [bold]equilif bench learning --data DIR[/]
+    Example:  [bold]equilif bench[/]  and  [bold]equilif bench learning --data DIR[/]  and  [bold]equilif
+    bench accuracy --hidden conv:16 --hidden conv:32 --seeds 5[/]
     """
+    given = options.changes(patches, label=None, hidden=hidden, data=(), run=())
+    if (hidden or patches or seeds) and part != [BenchPart.accuracy]:
+        raise ValueError(
+            "--hidden, --set and --seeds are of bench accuracy: name only this part, or omit them"
+        )
     fixed.check_float(seconds, "seconds", 0, 1e9)
     target = out / "bench.json"
     files.require_absent([target], overwrite)
@@ -166,7 +183,7 @@ def bench(
     if BenchPart.learning in parts or not parts:
         found["learning"] = _learning(sets, seconds, must=bool(parts))
     if BenchPart.accuracy in parts:
-        found["accuracy"] = _accuracy(sets)
+        found["accuracy"] = _accuracy(sets, hidden, given.network, range(seeds or len(throughput.SEEDS)))
     if BenchPart.engine in parts or not parts:
         with _optional(must=bool(parts)):
             found["engine"] = _engine(sets, samples)
@@ -219,21 +236,31 @@ def _learning(sets: list[dataset.DataSet], seconds: float, *, must: bool) -> dic
     }
 
 
-def _accuracy(sets: list[dataset.DataSet]) -> dict[str, dict[str, list[float]]]:
-    """Final test accuracy of each seed, by data set and learner."""
-    learners: dict[str, Any] = {
-        "Equilibrium Propagation": throughput.Golden,
-        "backpropagation": functools.partial(backpropagation.Backpropagation, decay=True),
+def _accuracy(
+    sets: list[dataset.DataSet], hidden: list[str] | None, changes: Mapping[str, str], seeds: range
+) -> dict[str, dict[str, Any]]:
+    """Network, and final test accuracy of each seed by learner, of each data set."""
+    plans = {
+        data.name: resolving.resolve(
+            resolving.Request(data=data, hidden=hidden or None, changes=changes)
+        ).description
+        for data in sets
     }
-    found: dict[str, dict[str, list[float]]] = {}
-    total = sum(presets.PRESETS[data.name].epochs for data in sets) * len(learners) * len(throughput.SEEDS)
+    backward = functools.partial(backpropagation.Backpropagation, decay=True)
+    found: dict[str, dict[str, Any]] = {}
     done = itertools.count(1)
+    total = 2 * len(seeds) * sum(plan.epochs for plan in plans.values())
     with show.counted("epochs", total) as report:
         for data in sets:
-            epochs = presets.PRESETS[data.name].epochs
-            for name, learner in learners.items():
-                accuracies = throughput.final_accuracy(learner, data, epochs, lambda: report(next(done)))
-                found.setdefault(data.name, {})[name] = accuracies
+            plan = plans[data.name]
+            learners: dict[str, Any] = {plan.learned_by: throughput.Golden, "backpropagation": backward}
+            found[data.name] = {
+                "network": "-".join(map(str, (data.n_features, *plan.layers, data.n_classes))),
+                "learned_by": {
+                    name: throughput.final_accuracy(make, data, plan, seeds, lambda: report(next(done)))
+                    for name, make in learners.items()
+                },
+            }
     show_bench.accuracy(found)
     return found
 

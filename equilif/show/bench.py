@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from equilif.show.console import console, literal, table
 
@@ -47,16 +48,19 @@ def throughput(paces: Mapping[str, Mapping[str, Pace]], target: float) -> None:
     )
 
 
-def accuracy(paces: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    """Final test accuracy: mean and standard deviation over the seeds."""
-    rows = [
-        [data, name, f"{statistics.mean(a):.2%}", f"{statistics.stdev(a):.2%}"]
-        for data, learners in paces.items()
-        for name, a in learners.items()
-    ]
-    seeds = len(next(iter(next(iter(paces.values())).values())))
-    columns = ["data", "trained by", "test accuracy", "standard deviation"]
-    console.print(table(f"same network, samples, order and epochs; {seeds} seeds", columns, rows, left=2))
+def accuracy(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Final test accuracy of a network per data set: mean, standard deviation and error over the seeds."""
+    rows = []
+    seeds = 0
+    for data, case in found.items():
+        for name, accuracies in case["learned_by"].items():
+            seeds = len(accuracies)
+            deviation = statistics.stdev(accuracies)
+            mean, error = statistics.mean(accuracies), deviation / math.sqrt(seeds)
+            rows.append([data, case["network"], name, f"{mean:.2%}", f"{deviation:.2%}", f"{error:.2%}"])
+    columns = ["data", "network", "learned by", "test accuracy", "standard deviation", "standard error"]
+    title = f"same network, samples, order and epochs; {seeds} seeds"
+    console.print(table(title, columns, rows, left=3))
 
 
 def cycles(rows: Sequence[Cycles]) -> None:

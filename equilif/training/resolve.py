@@ -214,7 +214,7 @@ def _convolutions(
 ) -> Description:
     """Convolutions, hidden populations and the output, with the settings of a request."""
     if not request.rates:
-        found = convolved.preset(data, specs, hidden)
+        found = convolved.preset(data, specs, hidden, phases=ask_feedback(request.changes))
     else:
         several = len(specs) + len(hidden) > 1
         back = ask_feedback(request.changes) if several else feedback(base, request.changes)

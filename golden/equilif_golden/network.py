@@ -158,7 +158,8 @@ class AttentionLayer:
 def _layered(
     names: Sequence[str],
     learning_rate_scales: tuple[float, ...] | None,
-    feedback: bool,
+    feedback: bool = True,
+    feedback_scales: Sequence[float] = (),
     windows: Sequence[Window] = (),
 ) -> tuple[Synapse, ...]:
     """Synapses from each population to the next, and biases; ``windows``: of the first ones."""
@@ -168,10 +169,15 @@ def _layered(
         problem = f"learning_rate_scales must name {n_layers} layers, not {len(scales)}"
         raise PlacedError(problem, ("learning_rate_scales",))
     both_ways = check_bool(feedback, "feedback")
+    if len(feedback_scales) >= n_layers:
+        problem = f"feedback_scales are those of at most {n_layers - 1} layers, not of {len(feedback_scales)}"
+        raise PlacedError(problem, ("feedback_scales",))
+    back = (1.0, *feedback_scales, *(1.0,) * n_layers)
     synapses = []
     for k, (a, b) in enumerate(pairwise(names)):
         window = windows[k] if k < len(windows) else Window()
-        synapses.append(Synapse(a, b, scales[k], both_ways or k == 0, *window))
+        feeds = both_ways or k == 0
+        synapses.append(Synapse(a, b, scales[k], feeds, *window, feedback_scale=back[k]))
         synapses.append(Synapse("bias", b, scales[k]))
     return tuple(synapses)
 
@@ -236,6 +242,7 @@ class Network:
         numerics: Numerics | None = None,
         learning_rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
+        feedback_scales: Sequence[float] = (),
     ) -> Self:
         """Fully connected network: input, hidden layers and output, with biases.
 
@@ -243,6 +250,7 @@ class Network:
         schedule, numerics     None: the defaults, with an accumulator wide enough for the largest fan-in
         learning_rate_scales   relative learning rate of each layer, including its bias
         feedback               whether layers receive spikes of the next one
+        feedback_scales        factors of these spikes, from the first hidden layer on; 1 for the rest
         """
         if len(sizes) < 2:
             raise ValueError(f"a chain needs an input and an output size, not {short_repr(sizes)}")
@@ -250,7 +258,7 @@ class Network:
         layers = [Lif(name, size) for name, size in zip(names[1:], sizes[1:], strict=True)]
         return cls.with_numerics(
             (Input("input", sizes[0]), Constant("bias", 1), *layers),
-            _layered(names, learning_rate_scales, feedback),
+            _layered(names, learning_rate_scales, feedback, feedback_scales),
             "output",
             Schedule() if schedule is None else schedule,
             numerics,
@@ -267,6 +275,7 @@ class Network:
         numerics: Numerics | None = None,
         learning_rate_scales: tuple[float, ...] | None = None,
         feedback: bool = True,
+        feedback_scales: Sequence[float] = (),
     ) -> Self:
         """Convolutional network for images: convolutions, then fully connected layers, with biases.
 
@@ -300,7 +309,7 @@ class Network:
         made += [Lif(name, size) for name, size in zip([*hidden, "output"], sizes, strict=True)]
         return cls.with_numerics(
             (made[0], Constant("bias", 1), *made[1:]),
-            _layered([p.name for p in made], learning_rate_scales, feedback, windows),
+            _layered([p.name for p in made], learning_rate_scales, feedback, feedback_scales, windows),
             "output",
             Schedule() if schedule is None else schedule,
             numerics,

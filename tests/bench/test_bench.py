@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from equilif.hardware import boards
 from equilif.hardware.verify import VerificationPlan, compare
 from equilif.results import ToolFailed
 from equilif.training.backends.phases import epoch_plan, order, train_epoch
+from equilif.training.resolve import Request, resolve
+from equilif.training.settings import netfile
 from equilif.training.settings.presets import PRESETS
 from equilif_boards import BOARDS
 from equilif_golden.engine.compiler import engine_for
@@ -35,7 +38,7 @@ class Scripted:
     def begin(self, epoch):
         self.epochs.append(epoch)
 
-    def train(self, order):
+    def train(self, order, x=None):
         self.parts.append(order)
         end = time.process_time() + SLOW
         while time.process_time() < end:
@@ -200,11 +203,36 @@ def test_missing_data(tmp_path):
 
 
 @pytest.mark.regress
-def test_final_accuracy(tmp_path, monkeypatch):
+@pytest.mark.parametrize("hidden, method", [((), "nudged phases"), (("conv:4", 16), "errors")])
+def test_final_accuracy(hidden, method, tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)
-    monkeypatch.setattr(throughput, "SEEDS", (0, 1))
     monkeypatch.setattr("equilif.training.settings.description.Description.epochs", 1)
-    output = run("bench", "accuracy", "--out", tmp_path)
-    learners = json.loads((tmp_path / "bench.json").read_text())["accuracy"]["digits"]
-    assert len(learners) == 2 and all(len(a) == 2 and min(a) > 0.8 for a in learners.values())
-    assert "standard deviation" in output
+    layers = [word for layer in hidden for word in ("--hidden", layer)]
+    output = run("bench", "accuracy", *layers, "--seeds", 2, "--out", tmp_path)
+    learners = json.loads((tmp_path / "bench.json").read_text())["accuracy"]["digits"]["learned_by"]
+    assert list(learners) == [method, "backpropagation"]
+    assert all(len(a) == 2 and min(a) > 0.15 for a in learners.values())
+    assert "standard error" in output
+
+
+def test_backpropagation_of_convolutions(digits):
+    """Layers of the network; a step with an augmented image changes all of them; other graphs are refused."""
+    torch = pytest.importorskip("torch", exc_type=ImportError)
+    from equilif.bench.backpropagation import Backpropagation
+
+    found = resolve(Request(data=digits, hidden=("conv:4", "conv:6", 12))).description
+    learner = Backpropagation(digits, 0, found)
+    before = [p.detach().clone() for p in learner.model.parameters()]
+    learner.train(np.arange(1), digits.x_train[::-1].copy())
+    after = list(learner.model.parameters())
+    assert [tuple(p.shape) for p in after[::2]] == [(4, 1, 3, 3), (6, 4, 3, 3), (12, 96), (10, 12)]
+    assert all(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    skip = netfile.read(Path("examples/own_network.toml")).description
+    with pytest.raises(ValueError, match="chain"):
+        Backpropagation(digits, 0, skip)
+
+
+@pytest.mark.parametrize("option", [("--hidden", 8), ("--set", "learning.epochs=1"), ("--seeds", 2)])
+def test_options_of_accuracy(option, tmp_path):
+    assert option[0] in error_of("bench", *option, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -451,7 +451,8 @@ def test_gradient_command(tmp_path):
     output = run("gradient", "--epochs", 1, "--samples", 100, "--json", tmp_path / "g.json")
     found = json.loads((tmp_path / "g.json").read_text())
     reports = found["reports"]
-    assert set(reports) == set(found["layers"]) == {"untrained", "1 epoch"}
+    assert set(reports) == set(found["methods"]) == set(found["layers"]) == {"untrained", "1 epoch"}
+    assert {"errors", "nudged phases, beta 0.5"} < set(found["methods"]["untrained"]["methods"])
     assert list(found["layers"]["untrained"]) == ["hidden1", "output"] and "drift" in output
     assert all(f["integer_ep"]["sum"] > 0.9 for f in reports["untrained"]["synapses"].values())
     assert all(name in output for name in reports["untrained"]["synapses"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ pytest.importorskip("torch")
 
 from equilif.data.sets import images
 from equilif_golden.network import Network
-from equilif_golden.real.layers import error_report, layer_report
+from equilif_golden.real.layers import layer_report
+from equilif_golden.real.methods import method_report
 from equilif_golden.schedule import Schedule
 
 ERRORS = Schedule(free=16, window=16, contrast="errors")
@@ -17,11 +20,19 @@ DIGITS = images.load("digits")
 X, Y = DIGITS.x_test[:100], DIGITS.y_test[:100]
 
 
+def chain(**options):
+    return Network.chain(64, 24, 16, 10, **options)
+
+
+def maps(**options):
+    return Network.conv((8, 8), (6, 3), (8, 4, 2), 10, **options)
+
+
 @pytest.mark.parametrize(
     "network, least",
     [
-        (Network.chain(64, 24, 16, 10, schedule=ERRORS, feedback=False), 0.9),
-        (Network.conv((8, 8), (6, 3), (8, 4, 2), 10, schedule=ERRORS, feedback=False), 0.8),
+        (chain(schedule=ERRORS, feedback=False), 0.9),
+        (maps(schedule=ERRORS, feedback=False), 0.8),
         (Network.chain(64, 24, 10, schedule=Schedule(free=24, nudged=12, window=8)), 0.8),
     ],
     ids=["errors", "convolutions", "phases"],
@@ -31,13 +42,26 @@ def test_updates_follow_the_gradient(network, least):
     assert list(report) == [p.name for p in network.lif]
     assert all(found["cosine"] > least for found in report.values()), report
     assert all(found["nudge"] > 0 for found in report.values())
-    if network.schedule.errors:
-        synapses = error_report(network, network.initial_weights(bias=0.1, scale=0.8), X, Y)["synapses"]
-        assert list(synapses) == [s.name for s in network.synapses]
-        assert all(found["integer_gradient"]["sum"] > least for found in synapses.values()), synapses
-    else:
-        with pytest.raises(ValueError, match="gradient_report"):
-            error_report(network, network.initial_weights(), X, Y)
+
+
+@pytest.mark.parametrize("made", [chain, maps], ids=["chain", "convolutions"])
+def test_errors_are_predictive_coding_with_a_small_nudge(made):
+    """The update of errors follows backpropagation, and predictive coding less the larger the nudge; that of
+    nudged phases follows the settled rates of its own energy.
+    """
+    network = made(schedule=ERRORS, feedback=False)
+    weights = network.initial_weights(bias=0.1, scale=0.8)
+    report = method_report(network, weights, X, Y)
+    exact, *coded, phases = (list(found.values()) for found in report["methods"].values())
+    assert report["learned_by"] == "errors" and min(exact) > 0.8 and len(phases) == 3
+    assert coded[0] == pytest.approx(exact, abs=5e-3)
+    assert np.mean(coded[0]) > np.mean(coded[1]) > np.mean(coded[2]) > np.mean(phases)
+    network = made(schedule=Schedule(free=48, nudged=48, window=16))
+    halved = [s if network[s.pre].clamped else replace(s, feedback_scale=0.5) for s in network.synapses]
+    network = replace(network, synapses=tuple(halved))
+    found = method_report(network, weights, X, Y)["methods"]
+    assert min(found["nudged phases, beta 0.5"].values()) > 0.9
+    assert len(found["errors"]) == len(found["backpropagation"]) == 3
 
 
 def test_silent_and_saturated_populations():
@@ -70,5 +94,6 @@ def test_coupling_is_the_spectral_norm():
 
 def test_attention_is_refused():
     network = Network.attention(4, 5, 2, 3)
-    with pytest.raises(ValueError, match="attention"):
-        layer_report(network, network.initial_weights(), np.zeros((1, 0), np.uint8), [0])
+    for report in (layer_report, method_report):
+        with pytest.raises(ValueError, match="attention"):
+            report(network, network.initial_weights(), np.zeros((1, 0), np.uint8), [0])

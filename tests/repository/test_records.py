@@ -188,5 +188,20 @@ def test_learning_method_of_networks():
     assert found == {name: "errors" if name in by_errors else "nudged phases" for name in NETWORKS}
 
 
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/reference/results.md", "docs/how_to/reproduce_the_paper.md"]
+)
+def test_rows_say_how_they_learned(page):
+    """No row of a table of accuracies is without its label."""
+    tables = re.findall(
+        r"^\|.*test accuracy.*\n\|[-|]+\n(?:\|.*\n)+", (records.ROOT / page).read_text(), re.M
+    )
+    assert tables
+    for head, _, *rows in (table.splitlines() for table in tables):
+        column = [cell.strip() for cell in head.split("|")].index("learned by")
+        labels = {row.split("|")[column].strip() for row in rows}
+        assert labels <= {"nudged phases", "errors", "implicit differentiation"}, (page, head)
+
+
 def test_recorded_networks_match_commands():
     assert set(records.read(accuracy.TABLE)["networks"]) == set(NETWORKS)

@@ -143,7 +143,10 @@ def test_several_hidden_populations_learn_from_errors():
     assert found.learning == base.learning and found.data == base.data
     assert suited(PRESETS["imdb"], (30, 20)) == PRESETS["imdb"]
     for change in ({"phases.contrast": "phases"}, {"synapse.feedback": "true"}):
-        assert suited(base, (30, 20), change) == base
+        found = suited(base, (30, 20, 10, 5), change)
+        assert found.hidden == (30, 20, 10, 5) and found.schedule.contrast == "phases"
+        weaker = {s.to: s.feedback_scale for s in found.synapse if s.feedback_scale != 1}
+        assert weaker == {"hidden2": 0.5, "hidden3": 0.5, "hidden4": 0.5}
 
 
 def test_several_hidden_populations_in_floating_point():

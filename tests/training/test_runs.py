@@ -587,9 +587,12 @@ def test_baud_needs_port(done):
 
 def test_gradient_of_network_is_untrained(done):
     pytest.importorskip("torch")
-    for option in (("--epochs", 2), ("--seed", 1)):
+    for option in (("--epochs", 2), ("--seed", 1), ("--hidden", 4), ("--set", "phases.free=9")):
         message = error_of("gradient", "--network", done / NETWORK, *option)
-        assert "leave out --epochs and --seed" in message
+        assert (
+            "--network" in message
+            and f"leave out {'--epochs' if option[1] in (1, 2) else '--hidden'}" in message
+        )
 
 
 def test_folder_of_a_run_is_its_network(done, tmp_path):

@@ -1,4 +1,4 @@
-"""Integer weight updates compared with floating-point Equilibrium Propagation and with the gradient."""
+"""Integer weight updates compared with those of other methods of learning, and with the gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from equilif_golden.extras import needs
 from equilif_golden.network import Network, Weights
 
 with needs("torch"):
-    from equilif_golden.real.layers import error_report, layer_report
+    from equilif_golden.real.layers import layer_report
+    from equilif_golden.real.methods import method_report
     from equilif_golden.real.twin import gradient_report
 
 EPOCHS = 3  #: of the trained network
@@ -22,12 +23,16 @@ EPOCHS = 3  #: of the trained network
 
 @dataclass(frozen=True)
 class GradientComparison:
-    """Reports by network; ``samples``: of the updates (training), ``tests``: of the populations."""
+    """Reports by network; ``samples``: of the updates (training), ``tests``: of the populations.
+
+    ``reports``: of networks that learn by nudged phases; ``methods`` and ``layers``: of all.
+    """
 
     data: str
     samples: int
     tests: int
     reports: dict[str, dict[str, Any]]
+    methods: dict[str, dict[str, Any]]
     layers: dict[str, dict[str, Any]]
     notes: tuple[str, ...]
 
@@ -38,6 +43,8 @@ def _check(request: Request, epochs: int | None, seed: int | None) -> None:
         raise ValueError(f"gradient does not support attention layers, {request.data} has one")
     if request.network and (epochs is not None or seed is not None):
         raise ValueError("--network is not trained: leave out --epochs and --seed")
+    if request.network and (request.hidden or request.changes):
+        raise ValueError("--network has its layers and settings: leave out --hidden and --set")
 
 
 def compare(
@@ -65,9 +72,11 @@ def compare(
         cases[f"{trained} epoch{'s' * (trained > 1)}"] = run.network, run.weights
     x, y = data.x_train[:samples], data.y_train[:samples]
     x_test, y_test = data.x_test[:samples], data.y_test[:samples]
-    reports, layers = {}, {}
+    reports, methods, layers = {}, {}, {}
     for name, (network, weights) in cases.items():
         progress(f"updates, {name}")
-        reports[name] = (error_report if network.schedule.errors else gradient_report)(network, weights, x, y)
+        methods[name] = method_report(network, weights, x, y)
+        if not network.schedule.errors:
+            reports[name] = gradient_report(network, weights, x, y)
         layers[name] = layer_report(network, weights, x_test, y_test)
-    return GradientComparison(data.name, len(x), len(x_test), reports, layers, found.notes)
+    return GradientComparison(data.name, len(x), len(x_test), reports, methods, layers, found.notes)

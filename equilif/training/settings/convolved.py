@@ -57,7 +57,7 @@ class ConvSpec(NamedTuple):
 MAPS_START = {"bias": 0.1, "scale": 0.25}
 MAPS_LR = 1e-3  #: a larger one silences maps for good
 #: how networks of convolutions learn, by data set: NAME-single of one convolution before the output, by
-#: nudged phases, NAME of several layers, by errors
+#: nudged phases, NAME of several layers, by errors, and NAME-phases of several, by nudged phases
 FOLDER = presets.FOLDER / "conv"
 OTHER = "other"  #: for other images
 
@@ -107,23 +107,28 @@ def network(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ()
     return Network.conv(data.image, *made, *hidden, data.n_classes, patch=patch, **options)
 
 
-def recipe(name: str, *, single: bool) -> Description:
+def recipe(name: str, *, single: bool, phases: bool = False) -> Description:
     """Training recipe of a convolutional network for a data set, from its file.
 
     The learning rates there are those of the first convolution, of the others and hidden populations, and of
     an output with the fan-in of the output of the file.
     """
-    names = [f"{n}-single" if single else n for n in (name, OTHER)]
+    kind = "-single" if single else "-phases" if phases else ""
+    names = [f"{n}{kind}" for n in (name, OTHER)]
     path = next(p for p in (FOLDER / f"{n}.toml" for n in names) if p.exists())
     return netfile.read(path).description
 
 
-def preset(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ()) -> Description:
+def preset(
+    data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = (), *, phases: bool = False
+) -> Description:
     """The network, and how it learns; the learning rate of the output falls with its fan-in.
+
+    phases : several layers learn by nudged phases in place of errors
 
     ValueError for data that are no images.
     """
-    of = recipe(data.name, single=len(specs) == 1 and not hidden)
+    of = recipe(data.name, single=len(specs) == 1 and not hidden, phases=phases)
     *before, output = (s.learning_rate_scale for s in of.synapse if "bias" in s.from_)
     made = network(data, specs, hidden)
     part = min(1.0, of.smallest.lif[-2].size / made.lif[-2].size)
@@ -131,8 +136,15 @@ def preset(data: DataSet, specs: Sequence[ConvSpec], hidden: Sequence[int] = ())
     scales = (before[0], *later, round(output * part, 3))
     # finer steps are for shared weights: errors of populations all to all would saturate
     schedule = replace(of.schedule, error_gain=1) if hidden else of.schedule
+    weaker = next((s.feedback_scale for s in of.synapse if s.feedback_scale != 1), 1.0)
     scaled = network(
-        data, specs, hidden, learning_rate_scales=scales, schedule=schedule, feedback=of.feedback
+        data,
+        specs,
+        hidden,
+        learning_rate_scales=scales,
+        schedule=schedule,
+        feedback=of.feedback,
+        feedback_scales=(weaker,) * (len(specs) + len(hidden)),
     )
     tables = of.content()
     return Description.of_network(scaled, data.name, learning=tables["learning"], start=tables["start"])

@@ -31,6 +31,12 @@ DEEP: Mapping[str, dict[str, Any]] = {
     "phases": {"free": 8, "window": 8, "contrast": "errors"},
     "start": {"bias": 0.05, "scale": 1.0},
 }
+#: how they learn by nudged phases: feedback of the first synapses is weaker (docs/notes/feedback_scaling.md)
+NUDGED: Mapping[str, dict[str, Any]] = {
+    "phases": {"free": 48, "nudged": 32, "window": 16},
+    "start": {"bias": 0.0, "scale": 0.7},
+}
+NUDGED_FEEDBACK = (0.5, 0.5, 0.5)
 #: phases in which spike rates reach the fixed point (docs/explanation/implicit_differentiation.md)
 SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
@@ -57,18 +63,36 @@ def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = N
     errors.
 
     The chain has the phases and initial weights of :data:`DEEP`, and the training of ``base``; that in
-    floating point also its phases.  ``changes`` that :func:`.patches.ask_feedback` leave ``base``.
+    floating point also its phases.  With ``changes`` that :func:`.patches.ask_feedback` it learns by nudged
+    phases, those of :data:`NUDGED`; in floating point it is ``base`` then.
     """
-    if hidden is None or len(hidden) < 2 or base.loaded or ask_feedback(changes):
+    if hidden is None or len(hidden) < 2 or base.loaded:
         return base
     content = base.content()
     training = {name: content[name] for name in tables.METHODS if name in content}
     if not training:
         return base
+    if ask_feedback(changes):
+        if base.rates is not None:
+            return base
+        scales = NUDGED_FEEDBACK[: len(hidden)]
+        learning = nudged_learning(training["learning"])
+        chain = tables.chain(*hidden, feedback_scales=scales)
+        return Description.of({**chain, **NUDGED, "learning": learning}, base.data)
     found: dict[str, Any] = {**tables.chain(*hidden, feedback=False), **DEEP, **training}
     if base.rates is not None:
         found["phases"] = {**DEEP["phases"], "free": base.schedule.free, "window": base.schedule.window}
     return Description.of(found, base.data)
+
+
+def nudged_learning(learning: Mapping[str, Any]) -> dict[str, Any]:
+    """Training of several hidden populations by nudged phases, from that of one: longer, in smaller steps.
+
+    The largest learning rate is that of the first of four populations, which learns at 8 times the rate.
+    """
+    rate = min(0.015, round(0.4 * learning["learning_rate"], 6))
+    longer = {"epochs": 2 * learning["epochs"], "schedule": "linear", "decay": 0.05}
+    return {**learning, "learning_rate": rate, **longer}
 
 
 def own_learning(samples: int, features: int) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def layer_report(
     windows = _windows(network, weights, inputs)
     later = _free(network, weights, inputs, schedule.free + schedule.window)
     errors = network.schedule.errors
-    updates = _updates(network, inputs, plus, minus)
-    gradients = _gradients(network, weights, inputs, labels)
+    changes = summed_updates(network, inputs, plus, minus)
+    slopes = summed_gradients(network, weights, inputs, labels)
     report = {}
     for name, part in network.neurons.items():
         change = [_rms(b[:, part] - a[:, part]) for a, b in zip(windows[:-1], windows[1:], strict=True)]
@@ -74,7 +74,7 @@ def layer_report(
             "active": float(((free[:, part] > VALUE.lo) & (free[:, part] < VALUE.hi)).mean()),
             "coupling": max(
                 [
-                    _norm(network, s, weights[s.name])
+                    spectral_norm(network, s, weights[s.name])
                     for s in network.synapses
                     if s.post == name and s.pre in network.neurons
                 ],
@@ -84,46 +84,9 @@ def layer_report(
             "drift": _rms(later[:, part] - free[:, part]),
             "nudge": _rms(minus[:, part] if errors else plus[:, part] - minus[:, part])
             / network.error_scale(name),
-            "cosine": _cosine([updates[n] for n in into], [gradients[n] for n in into]),
+            "cosine": cosine([changes[n] for n in into], [slopes[n] for n in into]),
         }
     return report
-
-
-def error_report(
-    network: Network, weights: Mapping[str, Raw], x: npt.ArrayLike, y_labels: npt.ArrayLike
-) -> dict[str, Any]:
-    """Cosines between the integer updates from errors and backpropagation through the network's rates.
-
-    ``x``: (n, n_inputs) 8-bit inputs.  ``y_labels``: (n,) classes.  JSON-able, with the keys of
-    equilif_golden.real.twin.gradient_report that errors have:
-
-    samples, accuracy, schedule
-    synapses    by name, ``integer_gradient``, ``sum``: cosine of the updates summed over the samples; null
-                where one of them is zero
-
-    ValueError for a network that learns by nudged phases.
-    """
-    if not network.schedule.errors:
-        raise ValueError(
-            "a network that learns by nudged phases has no errors: take gradient_report of "
-            "equilif_golden.real.twin"
-        )
-    inputs = samples.check_inputs(network, x, None)[0]
-    labels = samples.check_labels(network, y_labels, len(inputs))
-    kernel = Kernel(network, dict(weights))
-    free, plus, minus = kernel.rates(inputs, samples.one_hot(labels, network.n_outputs))[0].swapaxes(0, 1)
-    updates = _updates(network, inputs, plus, minus)
-    gradients = _gradients(network, weights, inputs, labels)
-    predictions = free[:, network.neurons[network.output]].argmax(axis=1)
-    return {
-        "samples": len(labels),
-        "accuracy": float(np.mean(predictions == labels)),
-        "schedule": dataclasses.asdict(network.schedule),
-        "synapses": {
-            name: {"integer_gradient": {"sum": _cosine([update], [gradients[name]])}}
-            for name, update in updates.items()
-        },
-    }
 
 
 def _rms(values: Raw) -> float:
@@ -143,7 +106,7 @@ def _windows(network: Network, weights: Mapping[str, Raw], x: U8) -> list[Raw]:
     return [_free(network, weights, x, k * window) for k in range(1, WINDOWS + 1)]
 
 
-def _updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]:
+def summed_updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]:
     """Updates by synapse, summed over the samples, without learning rate and rounding."""
     errors = network.schedule.errors
     clamped = network.clamped(x.astype(np.float64))
@@ -166,7 +129,7 @@ def _updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, Reals]
     return found
 
 
-def _gradients(network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw) -> dict[str, Reals]:
+def summed_gradients(network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw) -> dict[str, Reals]:
     """Minus the gradient of the summed loss, by synapse."""
     model = Rates(network, weights, dtype=torch.float64, tolerance=1e-8, limit=2000)
     loss = hinge(model(torch.tensor(x))[1], torch.tensor(labels)).sum()
@@ -174,14 +137,14 @@ def _gradients(network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw)
     return {s.name: -g.numpy() for s, g in zip(network.plastic, found, strict=True)}
 
 
-def _cosine(a: list[Reals], b: list[Reals]) -> float | None:
+def cosine(a: list[Reals], b: list[Reals]) -> float | None:
     u = np.concatenate([each.ravel() for each in a])
     v = np.concatenate([each.ravel() for each in b])
     norm = float(np.linalg.norm(u) * np.linalg.norm(v))
     return float(u @ v) / norm if norm else None
 
 
-def _norm(network: Network, s: Synapse, w: Raw) -> float:
+def spectral_norm(network: Network, s: Synapse, w: Raw) -> float:
     """Spectral norm of a synapse, by the power method on its rates."""
     raw = network.schedule.raw(network.numerics)
     v: Any = np.random.default_rng(0).standard_normal((1, network[s.pre].size))
