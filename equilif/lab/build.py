@@ -20,7 +20,6 @@ import numpy as np
 from equilif import results
 from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
-from equilif.hardware import boards
 from equilif.training.backends import phases
 from equilif.training.settings.presets import PRESETS
 from equilif.training.storage.history import digest
@@ -33,12 +32,12 @@ from equilif_golden.engine.isa import Instruction, Op, assemble
 from equilif_golden.engine.memories import memories, word_bits
 from equilif_golden.engine.port import Region
 from equilif_golden.extras import needs
-from equilif_golden.fixed import Raw
 
-with needs("hdl,sim"):
+with needs("hdl,boards,sim"):
     from amaranth._toolchain import ToolNotFound
     from amaranth.back.verilog import YosysError
 
+    from equilif_boards import BOARDS, Board
     from equilif_sim import web
     from equilif_sim.library import BuildFailed
     from equilif_sim.verilated import MEMORIES
@@ -66,7 +65,7 @@ EXPORT = re.compile(r"^export (?=(?:async )?function|const|let|class)", re.M)
 
 def page() -> str:
     """The page; ToolFailed when Verilator or Emscripten is missing or fails."""
-    config = boards.BOARDS[BOARD].config
+    config = BOARDS[BOARD].config
     try:
         engine = web.engine(config)
     except (BuildFailed, YosysError, ToolNotFound) as e:
@@ -91,7 +90,7 @@ def page() -> str:
 # -- content ---------------------------------------------------------------------------------------
 def _engine() -> dict[str, Any]:
     """What the scripts must know of the engine."""
-    board = boards.BOARDS[BOARD]
+    board = BOARDS[BOARD]
     config = board.config
     sizes = memories(config)
     return {
@@ -118,11 +117,11 @@ def _word_bytes(bits: int) -> int:
     return next((n for n in (1, 2, 4, 8) if bits <= 8 * n), 4 * -(-bits // 32))
 
 
-def _boards() -> Iterator[Any]:
+def _boards() -> Iterator[Board]:
     """Boards of different clocks, the page's own first."""
-    own = boards.BOARDS[BOARD]
+    own = BOARDS[BOARD]
     yield own
-    yield from (b for b in boards.BOARDS.values() if b is not own)
+    yield from (b for b in BOARDS.values() if b is not own)
 
 
 def _digits(data: DataSet) -> dict[str, Any]:
@@ -152,13 +151,13 @@ def golden(data: DataSet) -> list[dict[str, Any]]:
                 "digest": digest(kernel.weights),
                 "hits": part.hits,
                 "spikes": part.spikes,
-                "test": round(kernel.accuracy(data.x_test, data.y_test) * len(data.y_test)),
+                "test": round(kernel.accuracy(data.x_test, data.y_test, tokens=None) * len(data.y_test)),
             }
         )
     return found
 
 
-def _network(name: str) -> tuple[dict[str, Any], dict[str, Raw]]:
+def _network(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A pretrained network: its place on the engine, programs, and weights before and after training.
 
     There is a program for the learning rate of each epoch; those of other data only have the first one.
@@ -166,7 +165,7 @@ def _network(name: str) -> tuple[dict[str, Any], dict[str, Raw]]:
     network, weights = networks.load(model_path(name))
     card = Card.all()[name]
     preset = PRESETS[card.data]
-    compiled = Compiled(network, boards.BOARDS[BOARD].config)
+    compiled = Compiled(network, BOARDS[BOARD].config)
     start = preset.initial_weights(network, card.seed)
     rates = [preset.rate(epoch) for epoch in range(preset.epochs if name == MODELS[0] else 1)]
     programs = [compiled.program(rate) for rate in rates]

@@ -67,7 +67,7 @@ def test_golden_model_ends_at_pretrained_network():
 def test_weights_at_their_places(name, described):
     """Elements and digest of the weights, as compiler and history have them."""
     network, weights = networks.load(model_path(name))
-    compiled = Compiled(network, build.boards.BOARDS[build.BOARD].config)
+    compiled = Compiled(network, build.BOARDS[build.BOARD].config)
     about = next(a for a in described if a["name"] == name)
     flat = {key: value.ravel().tolist() for key, value in weights.items()}
     code = """

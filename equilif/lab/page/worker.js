@@ -8,15 +8,13 @@ const PAUSE_MS = 25; // training yields to requests so often
 
 const lab = { engine: null, chip: null, data: null, networks: [], training: null };
 
+const channel = new MessageChannel();
+
 /** Let waiting requests in. */
 const breathe = () =>
   new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(0);
+    channel.port1.onmessage = resolve;
+    channel.port2.postMessage(0);
   });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
