@@ -37,7 +37,7 @@ def measure(network: TrainedNetwork, seeds: int, data: Path | None) -> list[floa
         command += ["--json", str(out / "found.json"), "--out", str(out / "run")]
         if data:
             command += ["--data", str(data.resolve())]
-        subprocess.run(command, check=True, cwd=folder)
+        subprocess.run(command, check=True, cwd=records.ROOT)
         return accuracies(json.loads((out / "found.json").read_text()))
 
 

@@ -325,9 +325,15 @@ NETWORKS = {
     ),
     "mnist-deep-5-phases": TrainedNetwork(
         "MNIST",
-        "784-64-64-64-64-64-10",
-        40,
-        "equilif train mnist" + 5 * " --hidden 64" + " --set phases.contrast=phases",
+        "784-64-64-64-64-64-10, skip connections",
+        20,
+        "equilif train mnist --config examples/deep_network.toml",
+    ),
+    "mnist-maps-phases": TrainedNetwork(
+        "MNIST",
+        "convolutions of 16 and 32 maps",
+        12,
+        "equilif train mnist --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
     ),
     "mnist-maps": TrainedNetwork(
         "MNIST",

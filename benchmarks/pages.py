@@ -24,7 +24,7 @@ from benchmarks.literature import COMPARED, WORKS
 from benchmarks.records import ROOT, RecordState
 from equilif.data import Name
 from equilif.training.resolve import Request, adapted, default, layers
-from equilif.training.settings import convolved
+from equilif.training.settings import convolved, netfile
 from equilif.training.settings.patches import ask_feedback, split
 
 MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
@@ -291,20 +291,27 @@ def accuracy() -> str:
     known = _summary("accuracy")["networks"]
     rows = []
     for name, of in NETWORKS.items():
+        if name not in known:
+            continue
         found = known[name]["accuracy"]
         spread = f" ({min(found):.2f} to {max(found):.2f}, {len(found)} seeds)" * (len(found) > 1)
         shown = f"{_mean(found):.2f} %{spread}"
-        data = "" if name == "digits" else " --data D"
+        data = "" if of.data.startswith("digits") else " --data D"
         seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
         command = f"`{of.command.replace(LONG, 'LONG').replace(PHASES, 'PHASES')}{seeds}{data}`"
         rows.append((of.data, of.network, learned_by(of), of.epochs, shown, _when(known[name]), command))
     return table("data | network | learned by | epochs | test accuracy | date, commit | command", rows)
 
 
+OPTIONS = ("--config", "--hidden", "--set")  #: that say how a network learns
+
+
 def learned_by(of: TrainedNetwork) -> str:
     """Method by which the network of a command learns."""
     words = shlex.split(of.command)
-    after = {word: [b for a, b in pairwise(words) if a == word] for word in ("--hidden", "--set")}
+    after = {word: [b for a, b in pairwise(words) if a == word] for word in OPTIONS}
+    if after["--config"]:
+        return netfile.read(ROOT / after["--config"][0]).description.learned_by
     specs, hidden = layers(tuple(after["--hidden"]) or None)
     if specs:
         phases = ask_feedback(split(after["--set"]))
@@ -339,7 +346,7 @@ def accuracy_summary() -> str:
     known = _summary("accuracy")["networks"]
     rows = []
     for name, of in NETWORKS.items():
-        if of.short:
+        if of.short and name in known:
             found = known[name]["accuracy"]
             seeds = "1 seed" if len(found) == 1 else f"{len(found)} seeds"
             rows.append((of.short, learned_by(of), f"{_mean(found):.2f} % ({seeds})"))

@@ -132,8 +132,11 @@ def convolutions(draw):
 
 
 @st.composite
-def with_memories(draw, fraction, maps):
-    """A graph with one or two attention layers, at most one with dynamic patterns."""
+def with_memories(draw, fraction, maps, errors=False):
+    """A graph with one or two attention layers, at most one with dynamic patterns; with ``errors`` some that
+    receive no rates.
+    """
+    one_way = st.booleans() if errors else st.just(True)
     populations, synapses, output = draw(convolutions() if maps else graphs())
     populations, synapses = list(populations), list(synapses)
     lif = [p for p in populations if p.kind == "lif" and not p.shape]
@@ -158,7 +161,8 @@ def with_memories(draw, fraction, maps):
         populations += [query, pattern]
         synapses.append(Synapse(pattern.name, query.name, draw(st.sampled_from([0.0, 1.0, 1.0, 1.0]))))
         synapses += [Synapse(c.name, query.name, draw(scale)) for c in clamped if draw(st.booleans())]
-        synapses += [Synapse(query.name, p.name, draw(scale)) for p in lif if draw(st.booleans())]
+        back = draw(one_way)
+        synapses += [Synapse(query.name, p.name, draw(scale), back) for p in lif if draw(st.booleans())]
     return draw(st.permutations(populations)), draw(st.permutations(synapses)), output
 
 
@@ -225,8 +229,9 @@ def networks(draw, memories=False, maps=False, attending=False, errors=False):
         populations, synapses, output = draw(with_self_attention(fraction))
         return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
     if memories:
-        populations, synapses, output = draw(with_memories(fraction, maps))
-        return Network(tuple(populations), tuple(synapses), output, schedule, numerics)
+        populations, synapses, output = draw(with_memories(fraction, maps, errors))
+        network = Network(tuple(populations), tuple(synapses), output, schedule, numerics)
+        return with_error_gain(draw, network) if errors else network
     if maps:
         populations, synapses, output = draw(convolutions())
         network = Network(tuple(populations), tuple(synapses), output, schedule, numerics)
@@ -241,11 +246,17 @@ def networks(draw, memories=False, maps=False, attending=False, errors=False):
         populations, synapses, output = draw(graphs())
         network = Network(tuple(populations), tuple(synapses), output, schedule, numerics)
     if errors:
-        with contextlib.suppress(ValueError):  # paths of several lengths, or a low threshold
-            gain = draw(st.sampled_from([1, 2, 4, 8]))
-            network = replace(network, schedule=replace(schedule, error_gain=gain))
-    event(f"error_gain {network.schedule.error_gain}")
+        network = with_error_gain(draw, network)
     return with_feedback_scales(draw, network)
+
+
+def with_error_gain(draw, network):
+    """The network with a factor of its errors, if it can have it."""
+    with contextlib.suppress(ValueError):  # paths of several lengths, or a low threshold
+        gain = draw(st.sampled_from([1, 2, 4, 8]))
+        network = replace(network, schedule=replace(network.schedule, error_gain=gain))
+    event(f"error_gain {network.schedule.error_gain}")
+    return network
 
 
 def with_feedback_scales(draw, network):
@@ -395,6 +406,12 @@ def test_kernel_equals_reference_with_errors(case):
 
 
 @settings(max_examples=50, deadline=None)
+@given(st.booleans().flatmap(lambda maps: cases(memories=True, maps=maps, errors=True)))
+def test_kernel_equals_reference_with_errors_through_attention(case):
+    check_kernel(*case)
+
+
+@settings(max_examples=50, deadline=None)
 @given(cases(attending=True))
 def test_kernel_equals_reference_with_self_attention(case):
     check_kernel(*case)
@@ -458,6 +475,13 @@ def test_engine_equals_reference_with_attention(case):
 @settings(max_examples=15, deadline=None)
 @given(cases(errors=True))
 def test_engine_equals_reference_with_errors(case):
+    if case[2]:
+        check_engines(*case)
+
+
+@settings(max_examples=10, deadline=None)
+@given(cases(memories=True, errors=True))
+def test_engine_equals_reference_with_errors_through_attention(case):
     if case[2]:
         check_engines(*case)
 

@@ -133,7 +133,7 @@ class Kernel(samples.Predictor):
         layer = self.network.dynamic_attention
         patterns = layer.attention.size if layer else 0
         # attention stores patterns, keys and values as weights; compiled code takes no read-only arrays
-        stores = trains or self.network.windowed
+        stores = trains or self.network.attends
         w = held.w.copy() if stores or not held.w.flags.writeable else held.w
         table = held.table.copy() if trains or not held.table.flags.writeable else held.table
         m = new_memories(p, placed.state_groups, placed.n_groups, w, table, patterns)
@@ -253,7 +253,7 @@ class Kernel(samples.Predictor):
         are at most 2**18.  The drive (batch, neurons) is that of the clamped populations.  ValueError for a
         network with an attention layer.
         """
-        if self.network.windowed:
+        if self.network.attends:
             raise ValueError(
                 "averages of a network with an attention layer are not defined: it is evaluated per window"
             )

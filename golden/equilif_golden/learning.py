@@ -45,8 +45,12 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
 
 
 def divisor(network: Network) -> float:
-    """Learning rate over the factor of the rule: 2 beta of nudged phases; 1 of errors, which have no beta."""
-    return 1.0 if network.schedule.errors else 2 * network.schedule.beta
+    """Learning rate over the factor of the rule: 2 beta of nudged phases.  Errors have no beta: 1, or 2 where
+    they have both signs.
+    """
+    if network.schedule.errors:
+        return 2.0 if network.attention_layers else 1.0
+    return 2 * network.schedule.beta
 
 
 def _scale(network: Network, s: Synapse) -> float:

@@ -329,6 +329,7 @@ class Network:
         query_learning_rate_scale: float = 1.0,
         table_rows: int | None = None,
         table_learning_rate_scale: float = 0.0,
+        feedback: bool = True,
     ) -> Self:
         """Network for sequences: attention over the tokens of a sample, then fully connected layers.
 
@@ -341,6 +342,7 @@ class Network:
         query_learning_rate_scale   relative learning rate of the queries
         table_rows                  length of an embedding table in the network; None: fixed tokens
         table_learning_rate_scale   relative learning rate of that table
+        feedback                    whether queries receive rates, and layers spikes of the next one
         """
         if not sizes:
             raise ValueError("an attention network needs an output size")
@@ -351,7 +353,7 @@ class Network:
             Synapse("bias", "query", query_learning_rate_scale),
         ]
         for a, b in pairwise(["query", *names]):
-            synapses += [Synapse(a, b), Synapse("bias", b)]
+            synapses += [Synapse(a, b, feedback=feedback), Synapse("bias", b)]
         return cls(
             (
                 Constant("bias", 1),
@@ -574,6 +576,8 @@ class Network:
         """
         forward = [s for s in self.synapses if s.post == p.name]
         backward = [s for s in self.synapses if s.pre == p.name and self.answers_back(s)]
+        if isinstance(p, Relay) and self.schedule.errors:
+            backward += [s for s in self.synapses if s.pre == p.name]
         shared = sum(g.rows for s in forward if (g := self.geometry(s)))
         shared += sum(g.fan_out for s in backward if (g := self.geometry(s)))
         presynaptic = [self[s.pre] for s in forward if not self.geometry(s)]
@@ -628,16 +632,17 @@ class Network:
                 f"keys and values of -1..127/128 need weights of at least {numerics.fraction + 1} bits, not "
                 f"{numerics.weight_width}",
             )
-        if self.windowed and (schedule.free % schedule.window or schedule.nudged % schedule.window):
+        nudged = 0 if schedule.errors else schedule.nudged
+        if self.windowed and (schedule.free % schedule.window or nudged % schedule.window):
             raise PlacedError(
                 f"a network with an attention layer settles in whole windows: free {schedule.free} and "
                 f"nudged {schedule.nudged} must be multiples of {schedule.window}",
                 ("phases", "free" if schedule.free % schedule.window else "nudged"),
             )
-        attends = [p.name for p in self.populations if not p.clamped and not isinstance(p, Lif)]
-        if schedule.errors and attends:
+        if schedule.errors and self.self_attention:
             raise PlacedError(
-                f'contrast "errors" is for LIF populations only, {attends[0]!r} is none: take "phases"',
+                f'contrast "errors" does not train self-attention, {self.self_attention[0].name!r} is one: '
+                'take "phases"',
                 ("phases", "contrast"),
             )
         if schedule.errors:
@@ -705,9 +710,22 @@ class Network:
         return tuple(s for s in self.synapses if names & {s.pre, s.post})
 
     @property
-    def windowed(self) -> bool:
-        """Whether something is evaluated after each window: an attention layer or self-attention."""
+    def attends(self) -> bool:
+        """Whether there is an attention layer or self-attention."""
         return bool(self.attention_layers or self.self_attention)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether something is evaluated after each window: self-attention, or an attention layer that
+        receives rates.
+        """
+        return bool(self.self_attention) or not all(map(self.evaluated_once, self.attention_layers))
+
+    def evaluated_once(self, layer: AttentionLayer) -> bool:
+        """Whether an attention layer is evaluated once, before the first time step: no rate changes its
+        queries.
+        """
+        return not any(s.feedback for s in self.synapses if s.pre == layer.relay.name)
 
     @cached_property
     def dynamic_attention(self) -> AttentionLayer | None:
@@ -780,13 +798,16 @@ class Network:
 
     @cached_property
     def error_depths(self) -> Mapping[str, int]:
-        """Number of synapses from each LIF population to the output.
+        """Number of synapses from each LIF population to the output; a relay has that of what it drives,
+        whose errors it receives as they are.
 
         PlacedError with an ``error_gain`` if two paths differ, as their errors have different units.
         """
         found = {self.output: 0}
-        for p in reversed(self.lif):
-            depths = {found[s.post] + 1 for s in self.synapses if s.pre == p.name and s.post in found}
+        relays = [m.relay for m in self.attention_layers]
+        for p in (*reversed(self.lif), *relays):
+            more = isinstance(p, Lif)
+            depths = {found[s.post] + more for s in self.synapses if s.pre == p.name and s.post in found}
             if len(depths) > 1 and self.schedule.error_gain > 1 and p.name != self.output:
                 raise PlacedError(
                     f"paths from population {p.name!r} to the output have {min(depths)} and {max(depths)} "
@@ -797,7 +818,9 @@ class Network:
         return found
 
     def error_scale(self, population: str) -> int:
-        """Errors of a LIF population are in units of 1/(256 ``error_scale``)."""
+        """Errors of a LIF population, or those that a relay receives, are in units of
+        1/(256 ``error_scale``).
+        """
         return self.schedule.error_gain ** self.error_depths[population] if self.schedule.errors else 1
 
     @cached_property

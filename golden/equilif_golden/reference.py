@@ -31,6 +31,7 @@ from equilif_golden.fixed import Raw, check_int, short_repr
 from equilif_golden.learning import NO_RATE, learning_steps
 from equilif_golden.network import (
     Attention,
+    AttentionLayer,
     Geometry,
     Network,
     Relay,
@@ -107,6 +108,7 @@ class SampleResult:
 
     free, plus, minus   8-bit rates (batch, size) of the phases, by LIF population.  With contrast "errors":
                         ``plus`` are the free rates, ``minus`` the signed 8-bit errors
+    opposite            with contrast "errors" and attention layers: errors of the negative output error
     prediction          first output neuron with the largest free rate, (batch,)
     spikes              number of spikes in all phases
     steps               time steps of the free phase, (batch,)
@@ -119,9 +121,10 @@ class SampleResult:
     spikes: int
     #: (steps, batch, size) spikes, when recorded
     raster: dict[str, Raw]
-    #: at the end of the free, +beta and -beta phases
+    #: at the end of the free, +beta and -beta phases; with contrast "errors" of queries that the errors nudge
     recalled: tuple[Recalled, Recalled, Recalled]
     steps: Raw
+    opposite: dict[str, Raw] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: Sequence[SampleResult]) -> SampleResult:
@@ -136,6 +139,7 @@ class SampleResult:
             raster={},
             recalled=(recalled[0], recalled[1], recalled[2]),
             steps=np.concatenate([r.steps for r in parts]),
+            opposite=_joined([r.opposite for r in parts]),
         )
 
 
@@ -247,18 +251,38 @@ class Reference(samples.Predictor):
         for a in net.self_attention:
             silent.answer[a.name] = np.zeros((batch, a.size), np.int64)
         hook = {p.name: self.neuron_state(p, batch) for p in net.lif}
-        return State(v, spikes, _checked(hook, batch), base, stored, silent)
+        state = State(v, spikes, _checked(hook, batch), base, stored, silent)
+        self._evaluate(state, [m for m in net.attention_layers if net.evaluated_once(m)], {})
+        return state
 
     def _recall(self, state: State, rates: dict[str, Raw]) -> None:
-        """Evaluate each attention layer: query from the rates, scores, softmax, retrieval."""
+        """Evaluate what receives rates: attention layers and self-attention."""
+        net = self.network
+        state.recalled = copy.deepcopy(state.recalled)
+        self._evaluate(state, [m for m in net.attention_layers if not net.evaluated_once(m)], rates)
+        for a in net.self_attention:
+            attended = self._attend(a, state.base[a.name], rates)
+            state.recalled.answer[a.name] = attended.answer
+            state.recalled.attention[a.name] = attended.p
+
+    def _evaluate(
+        self,
+        state: State,
+        layers: Sequence[AttentionLayer],
+        rates: dict[str, Raw],
+        errors: dict[str, Raw] | None = None,
+    ) -> None:
+        """Evaluate attention layers: query from the rates, nudged by ``errors``, softmax, retrieval."""
         net = self.network
         fraction = net.numerics.fraction
-        new = Recalled()
-        for m in net.attention_layers:
+        new = state.recalled
+        for m in layers:
             drive = state.base[m.relay.name]
             for s in net.synapses:
-                if s.pre == m.relay.name:
+                if s.pre == m.relay.name and s.feedback:
                     drive = drive + syn.backward_values(self.weights[s.name], rates[s.post])
+                if s.pre == m.relay.name and errors is not None:
+                    drive = drive + syn.backward_values(self.weights[s.name], errors[s.post], rounded=True)
             q = relay(drive, shift=query_shift(fraction)).reshape(len(drive), m.relay.heads, m.relay.width)
             # the heads share the patterns
             patterns = state.patterns[m.attention.name][0][:, None]
@@ -271,11 +295,6 @@ class Reference(samples.Predictor):
             new.retrieval[m.relay.name] = retrieval(gathered, codes.c, fraction=fraction, gain=m.relay.gain)
             fine = m.attention.dynamic_patterns
             new.p[m.attention.name] = softmax(scores, present, shift=shift, absolute=not fine, fine=fine).code
-        for a in net.self_attention:
-            attended = self._attend(a, state.base[a.name], rates)
-            new.answer[a.name] = attended.answer
-            new.attention[a.name] = attended.p
-        state.recalled = new
 
     def _attend(self, a: SelfAttention, drive: Raw, rates: dict[str, Raw]) -> Attended:
         """Query, key and value of every position from the rates, and the answers."""
@@ -388,13 +407,13 @@ class Reference(samples.Predictor):
                     return rates, done
         return rates, steps
 
-    def _errors(self, rates: dict[str, Raw], target: Raw) -> dict[str, Raw]:
+    def _errors(self, rates: dict[str, Raw], error: Raw) -> dict[str, Raw]:
         """Errors of all LIF populations: of the output, then from the last one to the first, each from the
         newest errors of its postsynaptic populations; through synapses without feedback, too.
         """
         net = self.network
         errors = {p.name: np.zeros_like(rates[p.name]) for p in net.lif}
-        errors[net.output] = output_error(rates[net.output], target)
+        errors[net.output] = error
         for p in reversed(net.lif):
             if p.name == net.output:
                 continue
@@ -406,6 +425,12 @@ class Reference(samples.Predictor):
                     )
             errors[p.name] = hidden_error(drive, rates[p.name], shift=self.raw.hidden_error_shift)
         return errors
+
+    def _nudged(self, state: State, rates: dict[str, Raw], errors: dict[str, Raw]) -> Recalled:
+        """Values of the attention layers with queries that the errors nudge."""
+        state.recalled = copy.deepcopy(state.recalled)
+        self._evaluate(state, self.network.attention_layers, rates, errors)
+        return state.recalled
 
     # -- public methods ---------------------------------------------------------------------------
     def predict(self, x: npt.ArrayLike | None, *, tokens: TokenRows | None = None) -> Raw:
@@ -504,8 +529,13 @@ class Reference(samples.Predictor):
         free, steps = self._phase(state, self.raw.free, None, 0, raster, early_exit)
         free_recalled = plus_recalled = minus_recalled = state.recalled
         plus = minus = free
+        opposite: dict[str, Raw] = {}
         if y is not None and net.schedule.errors:
-            minus = self._errors(free, y)
+            minus = self._errors(free, output_error(free[net.output], y))
+            if net.attention_layers:
+                opposite = self._errors(free, output_error(y, free[net.output]))
+                plus_recalled = self._nudged(state, free, opposite)
+                minus_recalled = self._nudged(state, free, minus)
         elif y is not None:
             saved = state.copy_dynamic()
             plus, _ = self._phase(state, self.raw.nudged, y, self.raw.strength, raster)
@@ -523,6 +553,7 @@ class Reference(samples.Predictor):
             frames,
             (free_recalled, plus_recalled, minus_recalled),
             np.full(len(x), steps),
+            opposite,
         )
 
     def _learn(
@@ -536,8 +567,6 @@ class Reference(samples.Predictor):
 
         Rows of an embedding table learn as patterns, and their changes are added to the table.
         """
-        plus = {**clamped, **result.plus}, result.recalled[1]
-        minus = {**clamped, **result.minus}, result.recalled[2]
         weight = self.network.numerics.weight
         for s in self.network.plastic:
             if not self.steps[s.name].gain:
@@ -547,12 +576,8 @@ class Reference(samples.Predictor):
                 assert patterns is not None and rows is not None
                 w = patterns.patterns[0].copy()
             for head in range(self.network.learned_parts(s)):
-                part = self._part(s, head)
-                u_plus, v_plus = self._ends(s, head, plus)
-                u_minus, v_minus = self._ends(s, head, minus)
-                if self.network.schedule.errors:
-                    u_minus, v_plus = u_plus, np.zeros_like(v_minus)
-                w[part] = self.update(s, w[part], u_plus, u_minus, v_plus, v_minus)
+                part = self.part(s, head)
+                w[part] = self.update(s, w[part], *self.ends(s, head, result, clamped))
                 self.counter = (self.counter + 1) & 0xFFFFFFFF
             if s == self.network.table:
                 assert patterns is not None and rows is not None
@@ -560,7 +585,7 @@ class Reference(samples.Predictor):
                 scatter_add(held, rows, before[: len(rows)], w[: len(rows)], weight)
             self.weights[s.name] = held
 
-    def _part(self, s: Synapse, head: int) -> tuple[slice, slice]:
+    def part(self, s: Synapse, head: int) -> tuple[slice, slice]:
         """Rows and columns that belong to a head; heads share the patterns.
 
         ``head``: of self-attention with ``heads`` heads, query ``head`` or key ``heads + head``.
@@ -574,26 +599,33 @@ class Reference(samples.Predictor):
             columns = slice(head * post.width, (head + 1) * post.width)
         return rows, columns
 
-    def _ends(self, s: Synapse, head: int, sent: Sent) -> tuple[Raw, Raw]:
-        """Values at the two ends of a synapse, or of a head of one of them: (rows,) and (columns,), those of
-        all positions.
+    def ends(
+        self, s: Synapse, head: int, result: SampleResult, clamped: dict[str, Raw], j: int = 0
+    ) -> tuple[Raw, Raw, Raw, Raw]:
+        """What a synapse, or a head of it, learns from in sample ``j``: u+ and u- (rows,), v+ and v-
+        (columns,), those of all positions.
         """
-        rates, recalled = sent
-        if isinstance(self.network[s.pre], Attention):
-            return recalled.p[s.pre][0, head], recalled.query[s.post][0, head]
-        retrieval = recalled.retrieval
-        post = self.network[s.post]
-        if isinstance(post, SelfAttention):
-            answers = recalled.answer[s.post][0].reshape(-1, post.drive_parts, post.width)
-            return rates[s.pre][0], answers[:, head].ravel()
-        return (
-            retrieval[s.pre][0, head] if s.pre in retrieval else rates[s.pre][0],
-            retrieval[s.post][0, head] if s.post in retrieval else rates[s.post][0],
-        )
-
-
-#: values of clamped and LIF populations, and of the attention layers, at the end of a phase
-Sent = tuple[dict[str, Raw], Recalled]
+        errors = self.network.schedule.errors
+        rates = ({**clamped, **result.plus}, {**clamped, **(result.free if errors else result.minus)})
+        found = []
+        for sent, recalled in zip(rates, result.recalled[1:], strict=True):
+            u = recalled.retrieval.get(s.pre, sent.get(s.pre))
+            v = recalled.retrieval.get(s.post, sent.get(s.post))
+            if isinstance(self.network[s.pre], Attention):
+                u, v = recalled.p[s.pre], recalled.query[s.post]
+            assert u is not None
+            post = self.network[s.post]
+            if isinstance(post, SelfAttention):
+                answers = recalled.answer[s.post][j].reshape(-1, post.drive_parts, post.width)
+                found.append((u[j], answers[:, head].ravel()))
+                continue
+            assert v is not None
+            found.append((u[j, head] if u.ndim == 3 else u[j], v[j, head] if v.ndim == 3 else v[j]))
+        (u_plus, v_plus), (u_minus, v_minus) = found
+        if errors and s.post in result.minus:
+            v_minus = result.minus[s.post][j]
+            v_plus = result.opposite[s.post][j] if result.opposite else np.zeros_like(v_minus)
+        return u_plus, u_minus, v_plus, v_minus
 
 
 def _checked(state: HookState, batch: int) -> HookState:

@@ -11,7 +11,7 @@ With early exit the free phase ends after the first window in which no watched r
 tolerance since the window before.  The nudged phases start from that state.
 
 With contrast "errors" there are no nudged phases: the output's error goes back through the weights as 8-bit
-values, population by population (equilif_golden.blocks.error).
+values, population by population, and nudges the queries of attention layers (equilif_golden.blocks.error).
 
 Imports no NumPy, so that ``equilif --help`` starts fast.
 """

@@ -44,7 +44,7 @@ class Synapse:
 
     pre, post             names of the populations; rows of the weights belong to ``pre``, columns to ``post``
     learning_rate_scale   learning rate relative to that of the network
-    feedback              whether ``pre`` receives spikes of ``post``; false only between LIF populations.
+    feedback              whether ``pre`` receives from ``post``; false only from LIF or relay to LIF.
                           Nudged phases need feedback; errors and equilif_golden.real.trainer train without.
                           Without effect from and to self-attention
     feedback_scale        factor of the weights for these spikes, 1, 1/2, 1/4 or 1/8; each product is rounded
@@ -57,7 +57,7 @@ class Synapse:
     post: str
     learning_rate_scale: float = _option(1.0, "factor of the network's learning rate", ge=0, le=1e6)
     feedback: bool = _option(
-        True, "false (between spiking populations): one way; such a network learns from errors only"
+        True, "false (from a spiking population or a relay): one way; such a network learns from errors only"
     )
     kernel: int | None = _option(
         None,
@@ -148,9 +148,9 @@ class Synapse:
         if kinds not in JOINABLE:
             hint = f"; use {self.post}-{self.pre}" if kinds[::-1] in JOINABLE else ""
             raise self._invalid(f"{pre.kind} to {post.kind} is not possible{hint}")
-        if not self.feedback and kinds != ("lif", "lif"):
+        if not self.feedback and kinds not in (("lif", "lif"), ("relay", "lif")):
             raise self._invalid(
-                f"only one between lif populations can be without feedback, not {kinds[0]} to {kinds[1]}",
+                f"only one from lif or relay to lif can be without feedback, not {kinds[0]} to {kinds[1]}",
                 "feedback",
             )
         if self.feedback_scale != 1 and not (self.feedback and kinds == ("lif", "lif")):

@@ -13,7 +13,7 @@ import pytest
 
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for
+from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for, learns
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, Op
 from equilif_golden.engine.model import EngineModel
@@ -137,9 +137,14 @@ def test_sample_with_tokens_is_one_write():
 @pytest.mark.parametrize(
     "make", [EngineModel, pytest.param(VerilatedEngine, marks=pytest.mark.long)], ids=["model", "rtl"]
 )
-def test_engine_for_sixteen_queries(make):
-    """Presets for speech and reviews need more than 1,024 program words."""
-    net = Network.attention(6, 4, 16, 8, 2, schedule=Schedule(nudged=16))
+@pytest.mark.parametrize("contrast", ["phases", "errors"])
+def test_engine_for_sixteen_queries(make, contrast):
+    """Presets for speech and reviews need more than 1,024 program words, as do two hidden populations, which
+    learn from errors.
+    """
+    schedule = Schedule(nudged=16, contrast=contrast)
+    sizes = (8, 5, 2) if schedule.errors else (8, 2)
+    net = Network.attention(6, 4, 16, *sizes, schedule=schedule, feedback=not schedule.errors)
     rng = np.random.default_rng(0)
     config = engine_for(net, lanes=4)
     assert config.program_words == 2048
@@ -273,6 +278,17 @@ def test_program_length(eta):
     Compiled(NET, EngineConfig(lanes=4, program_words=words))
     with pytest.raises(CapacityError, match=f"{words} program.*{words - 1}"):
         Compiled(NET, EngineConfig(lanes=4, program_words=words - 1))
+
+
+def test_errors_need_more_words_than_inference():
+    """An engine is chosen by the program that trains; one that only infers does not learn."""
+    net = Network.attention(9, 6, 16, 5, 4, 3, schedule=Schedule(contrast="errors"), feedback=False)
+    config = engine_for(net, lanes=4)
+    c = Compiled(net, config)
+    assert c.training_words == WORDS * len(c.program(0.05)) <= config.program_words and learns(net, config)
+    short = replace(config, program_words=c.training_words - 1)
+    Chip(EngineModel(short), net)
+    assert not learns(net, short)
 
 
 def test_silent_inputs_take_no_cycles():

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("torch")
 
 from equilif.data.sets import images
-from equilif_golden.network import Network
-from equilif_golden.real.layers import layer_report
+from equilif_golden.network import Input, Network, Synapse, TokenRows
+from equilif_golden.real.layers import attention_updates, cosine, layer_report, summed_gradients
 from equilif_golden.real.methods import method_report
 from equilif_golden.schedule import Schedule
 
@@ -62,6 +62,49 @@ def test_errors_are_predictive_coding_with_a_small_nudge(made):
     found = method_report(network, weights, X, Y)["methods"]
     assert min(found["nudged phases, beta 0.5"].values()) > 0.9
     assert len(found["errors"]) == len(found["backpropagation"]) == 3
+
+
+@pytest.mark.parametrize("error_gain", [1, 2])
+@pytest.mark.parametrize("kind", ["stored", "table", "tokens"])
+def test_errors_through_attention_follow_the_gradient(kind, error_gain):
+    """Through retrieval and softmax into queries, patterns and an embedding table."""
+    rng = np.random.default_rng(0)
+    # fine codes of p end at 1/16: a table needs long sequences
+    size, width, classes, n = 64 if kind == "table" else 24, 8, 3, 60
+    table = np.clip(rng.normal(0, 1500, (40, width)), -4096, 4095).astype(np.int16)
+    network = Network.attention(
+        size,
+        width,
+        4,
+        *(24, 16, classes),
+        schedule=Schedule(free=16, window=16, contrast="errors", error_gain=error_gain),
+        table_rows=len(table) if kind == "table" else None,
+        feedback=False,
+    )
+    lengths = rng.integers(size // 2, size + 1, n)
+    rows = rng.integers(0, len(table), lengths.sum()).astype(np.int32)
+    tokens = TokenRows(table, rows, np.r_[0, lengths.cumsum()])
+    weights = network.initial_weights(1, bias=0.15, scale=0.9)
+    x = np.zeros((n, 0), np.uint8)
+    if kind == "table":
+        weights["memory-query"] = table.astype(np.int64)
+    elif kind == "stored":
+        # an input moves the queries, so that samples differ
+        memory, query = network.attention_layers[0].attention, network.attention_layers[0].relay
+        populations = (*network.populations[:1], replace(memory, dynamic_patterns=False), query)
+        network = replace(
+            network,
+            populations=(*populations, *network.lif, Input("x", 20)),
+            synapses=(*network.synapses, Synapse("x", "query")),
+        )
+        weights |= {"memory-query": table[:size].astype(np.int64)}
+        weights |= {"x-query": rng.integers(-1500, 1501, (20, 4 * width))}
+        x, tokens = rng.integers(0, 256, (n, 20)).astype(np.uint8), None
+    labels = rng.integers(0, classes, n)
+    updates = attention_updates(network, weights, x, labels, tokens)
+    gradients = summed_gradients(network, weights, x, labels, tokens)
+    cosines = {s.name: cosine([updates[s.name]], [gradients[s.name]]) for s in network.plastic}
+    assert min(cosines.values()) > 0.9, cosines
 
 
 def test_silent_and_saturated_populations():

@@ -23,6 +23,7 @@ from equilif.report import run as reported
 from equilif.training.run import Run
 from equilif.training.settings import netfile, tables
 from equilif.training.settings.description import Description, Sizes, schema
+from equilif.training.settings.patches import patched
 from equilif.training.settings.presets import FOLDER, PRESETS, RATES, own, suited
 from equilif.training.storage.history import HISTORY, NETWORK, read_history
 from equilif_golden import network as networks
@@ -141,12 +142,23 @@ def test_several_hidden_populations_learn_from_errors():
     found = suited(base, (30, 20))
     assert (found.hidden, found.feedback, found.schedule.contrast) == ((30, 20), False, "errors")
     assert found.learning == base.learning and found.data == base.data
-    assert suited(PRESETS["imdb"], (30, 20)) == PRESETS["imdb"]
     for change in ({"phases.contrast": "phases"}, {"synapse.feedback": "true"}):
         found = suited(base, (30, 20, 10, 5), change)
         assert found.hidden == (30, 20, 10, 5) and found.schedule.contrast == "phases"
         weaker = {s.to: s.feedback_scale for s in found.synapse if s.feedback_scale != 1}
         assert weaker == {"hidden2": 0.5, "hidden3": 0.5, "hidden4": 0.5}
+
+
+def test_several_hidden_populations_after_attention_learn_from_errors():
+    """Queries receive no rates, so that the layer is evaluated once for each sample."""
+    base = PRESETS["imdb"]
+    found = suited(base, (30, 20))
+    assert (found.hidden, found.schedule.contrast) == ((30, 20), "errors")
+    assert [s.feedback for s in found.synapses if s.pre in ("query", "hidden1", "hidden2")] == 3 * [False]
+    assert (found.learning, found.loading, found.memory) == (base.learning, base.loading, base.memory)
+    assert not found.smallest.windowed and found.smallest.trainable
+    assert patched(base, {"synapse.feedback": "false"} | {"phases.contrast": "errors"}).hidden == base.hidden
+    assert suited(RATES["imdb"], (30, 20)) == RATES["imdb"]
 
 
 def test_several_hidden_populations_in_floating_point():

@@ -195,7 +195,7 @@ def deploy(
     progress("floating point")
     real = predict(model, x, tokens=tokens)
     progress("exact rates of the quantised network")
-    if network.windowed:
+    if network.attends:
         exact, settled = fixed_points(Rates(network, weights, tolerance=1e-6, limit=2000), x, tokens)
     else:
         rates, found = integer_rates(
@@ -227,7 +227,7 @@ def deploy(
         )
     convergence = None
     gradients = None
-    if not network.windowed:
+    if not network.attends:
         progress("convergence of average rates")
         convergence = converge(network, weights, x[:samples])
         if network.has_energy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -233,20 +233,24 @@ class Description(TableSchema):
 
     def _with_hidden(self, hidden: tuple[int, ...]) -> Tables:
         """A chain, after an attention layer or not, with other hidden populations; else ValueError."""
-        same = None if self.text else type(self).of(self.content() | self._usual(self.hidden), self.data)
+        same = None if self.text else type(self).of(self.content() | self.usual(self.hidden), self.data)
         if not same or (same.population, same.synapses) != (self.population, self.synapses):
             raise ValueError("hidden needs a chain: change the sizes of this network in its network file")
-        return self._usual(hidden)
+        return self.usual(hidden)
 
-    def _usual(self, hidden: tuple[int, ...]) -> Tables:
-        """The usual network of these hidden populations, with the learning rates of this one."""
+    def usual(self, hidden: Sequence[int], *, feedback: bool | None = None) -> Tables:
+        """The usual network of these hidden populations, with the learning rates of this one.
+
+        ``feedback``: whether layers receive from the next one; None: as in this network.
+        """
+        feedback = self.feedback if feedback is None else feedback
         if not self.loaded:
             into = {s.post: s.learning_rate_scale for s in self.synapses}
             names = [name for name, g in self.population.items() if g.kind in ("lif", "output")]
             # rates of layers belong to these layers
             same = len(hidden) == len(names) - 1
             rates = tuple(into.get(name, 1.0) for name in names) if same else None
-            return tables.chain(*hidden, learning_rate_scales=rates, feedback=self.feedback)
+            return tables.chain(*hidden, learning_rate_scales=rates, feedback=feedback)
         memory, query = (self.population[name] for name in self.loaded)
         rate = {s.pre: s.learning_rate_scale for s in self.synapses if s.post == self.loaded[1]}
         return tables.memory(
@@ -257,6 +261,7 @@ class Description(TableSchema):
             sharpness=memory.sharpness or 0,
             query_learning_rate_scale=rate.get("bias", 1.0),
             table_learning_rate_scale=rate[self.loaded[0]] if self.learns_table else None,
+            feedback=feedback,
         )
 
     # -- checks ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ NO_CHANGES: Patches = MappingProxyType({})
 SHORT = re.compile(r"[+-]?(?:\.\d+|\d+\.)(?:[eE][+-]?\d+)?", re.ASCII)
 UNNAMED = "synapse"  #: a table without names
 FEEDBACK = "synapse.feedback"
-#: keys of all synapses between spiking populations, with the values of the other synapses
+#: keys of all synapses between spiking populations (feedback: also from relays), with values for the others
 SPIKING = {FEEDBACK: True, "synapse.feedback_scale": 1.0}
 CONTRAST = "phases.contrast"
 TOKENS = "loading.tokens"  #: size of the attention layer over them
@@ -61,7 +61,8 @@ def patched(description: Description, given: Patches) -> Description:
     places: dict[Place, str] = {}
     for key, text in given.items():
         if key in SPIKING:
-            spiking = [name for name, g in description.population.items() if g.kind in ("lif", "output")]
+            kinds = ("lif", "output", "relay") if key == FEEDBACK else ("lif", "output")
+            spiking = [name for name, g in description.population.items() if g.kind in kinds]
             field = key.partition(".")[2]
             content["synapse"] = [
                 {**s, "from": [name], field: value(text) if name in spiking else SPIKING[key]}

@@ -59,27 +59,27 @@ def own_rows(samples: int, features: int, name: str) -> Description:
 
 
 def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = NO_CHANGES) -> Description:
-    """``base`` for at most one hidden population; for several a chain without feedback, which learns from
-    errors.
+    """``base`` for at most one hidden population; for several a chain without feedback, after an attention
+    layer or not, which learns from errors.
 
     The chain has the phases and initial weights of :data:`DEEP`, and the training of ``base``; that in
     floating point also its phases.  With ``changes`` that :func:`.patches.ask_feedback` it learns by nudged
-    phases, those of :data:`NUDGED`; in floating point it is ``base`` then.
+    phases, those of :data:`NUDGED`; in floating point and after an attention layer it is ``base`` then.
+    Attention layers in floating point leave ``base``, too.
     """
-    if hidden is None or len(hidden) < 2 or base.loaded:
+    method = base.learning or (None if base.loaded else base.rates)
+    if hidden is None or len(hidden) < 2 or method is None:
         return base
     content = base.content()
-    training = {name: content[name] for name in tables.METHODS if name in content}
-    if not training:
-        return base
     if ask_feedback(changes):
-        if base.rates is not None:
+        if base.rates is not None or base.loaded:
             return base
         scales = NUDGED_FEEDBACK[: len(hidden)]
-        learning = nudged_learning(training["learning"])
+        learning = nudged_learning(content["learning"])
         chain = tables.chain(*hidden, feedback_scales=scales)
         return Description.of({**chain, **NUDGED, "learning": learning}, base.data)
-    found: dict[str, Any] = {**tables.chain(*hidden, feedback=False), **DEEP, **training}
+    found: dict[str, Any] = {**content, **base.usual(hidden, feedback=False), **DEEP}
+    found["start"] = {**content["start"], **DEEP["start"]}
     if base.rates is not None:
         found["phases"] = {**DEEP["phases"], "free": base.schedule.free, "window": base.schedule.window}
     return Description.of(found, base.data)

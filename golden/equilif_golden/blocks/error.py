@@ -15,6 +15,15 @@ Weights learn by the one rule (equilif_golden.blocks.plasticity) with u+ = u- = 
 
     dW[i, k] = floor((-gain u[i] e[k] + dither[i, k]) / 2**shift)
 
+An attention layer has an energy, (1/k) logsumexp(k X q), so its gradient is a difference of two nudged
+states.  Its queries take the errors of what it drives, with both signs:
+
+    q+- = q -+ V e        p+- = softmax(k X q+-)        y+- = X^T p+-
+
+Queries learn from y+ - y-, patterns from p+ q+ - p- q-, as in nudged phases.  For small errors these are
+twice the gradient, by the symmetry of the softmax's derivative.  Then v+ = -error holds for all populations,
+from a second pass, and learning rates are halved.
+
 This is Equilibrium Propagation in the limit of a small nudge and of weak feedback (FRE-RNN, arXiv
 2508.11659), with mean and difference of the two nudged states as separate numbers (dual propagation: Hoier,
 Staudt and Zach, ICML 2023).  In this limit the update is the gradient of |y - r|^2 / 2.

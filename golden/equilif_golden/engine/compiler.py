@@ -50,7 +50,7 @@ class To(TypedDict):
 class Phase(NamedTuple):
     """Time steps with a nudge of ``strength``, none in the free phase, whose rates go to ``to``.
 
-    ``early``: it ends when the rates have settled.
+    ``early_exit``: it ends when the rates have settled.  Errors take no time: they are phases of 0 steps.
     """
 
     steps: int
@@ -74,7 +74,13 @@ def _other_numbers(network: Numerics, engine: Numerics) -> str:
 
 def learns(network: Network, config: EngineConfig) -> bool:
     """Whether an engine that holds a network can train it."""
-    return network.trainable and (config.errors or not network.schedule.errors)
+    able = network.trainable and (_has_errors(config) or not network.schedule.errors)
+    return able and Compiled(network, config).training_words <= config.program_words
+
+
+def _has_errors(config: EngineConfig) -> bool:
+    """Whether an engine can learn from errors."""
+    return config.errors and config.attention
 
 
 def _never_learns(network: Network) -> bool:
@@ -129,11 +135,16 @@ class Compiled(Placement):
             for s in network.plastic
             if not _never_learns(network)
         )
+        words = (len(self.program(0.0)) + updates) * WORDS
+        #: program words of training; errors need more than inference
+        self.training_words = words
+        if network.schedule.errors and _has_errors(config) and not self.complete:
+            self.training_words += len(self._errors()) * WORDS
         for what, need, have in (
             ("groups of neurons with membranes", self.state_groups, config.state_groups),
             ("groups of values", self.n_groups, config.value_groups),
             (f"tiles of {config.lanes}x{config.lanes} weights", self.all_tiles, config.tiles),
-            ("program words", (len(self.program(0.0)) + updates) * WORDS, config.program_words),
+            ("program words", words, config.program_words),
         ):
             if need > have:
                 raise CapacityError(f"the network needs {need} {what}, this engine has {have}")
@@ -204,11 +215,13 @@ class Compiled(Placement):
         windows.
         """
         raw = self.raw
+        windowed = self.network.windowed
         measure = Op.MEASURE(self.everyone, shift=raw.rate_shift, **phase.to)
-        if not self.network.windowed and not phase.early_exit:
+        if not windowed and not phase.early_exit:
             begin, *steps = self._steps(phase.steps, phase.strength)
             return [begin, Op.MARK(self.everyone, left=raw.window), *steps, measure]
         windows = phase.steps // raw.window
+        layers = [m for m in self.network.attention_layers if not self.network.evaluated_once(m)]
         end = Op.NEXT()
         watch: list[Instruction] = []
         if phase.early_exit:
@@ -222,12 +235,12 @@ class Compiled(Placement):
                 measure = seen
         return [
             Op.REPEAT(windows),
-            *self._add_retrievals(phase),
+            *(self._add_retrievals(phase) if windowed else []),
             Op.MARK(self.everyone),
             *self._steps(raw.window, phase.strength),
             *watch,
             measure,
-            *self._recall(phase),
+            *(i for m in layers for i in self._recall(m, phase)),
             *self._attend(phase),
             end,
         ]
@@ -287,12 +300,18 @@ class Compiled(Placement):
         return Groups(self.groups[SUM].first, self.groups[f"{m.relay.name} retrieval"].n // m.relay.heads)
 
     def _silence(self) -> list[Instruction]:
-        """Before the first window: retrievals are zero, and absent patterns are excluded."""
+        """Before the first window: absent patterns are excluded, and retrievals are zero but for those that
+        no rate changes.
+        """
         out: list[Instruction] = []
+        before = Phase(0, 0, To(plus=True, minus=True))
         for m in self.network.attention_layers:
             name = f"{m.relay.name} retrieval"
             total = self._sum(m)
             out += inhibit_absent(self.groups[m.attention.name], self.groups[f"{m.attention.name} present"])
+            if self.network.evaluated_once(m):
+                out += self._recall(m, before)
+                continue
             out.append(Op.RESET(total, value=0, static=True))
             for h in range(m.relay.heads):
                 silent = self.head(name, h, m.relay.heads)
@@ -306,7 +325,7 @@ class Compiled(Placement):
                 silent = self._answers(a, part)
                 modes = To(plus=True, minus=a.energy or self.complete)
                 out.append(Op.RELAY(total, values=silent, shift=relay.SHIFTS[0], **modes))
-        return out
+        return out if self.network.windowed else [*out, *self._add_retrievals(before)]
 
     def _add_retrievals(self, phase: Phase) -> list[Instruction]:
         """Base drive of the populations that receive retrievals."""
@@ -347,13 +366,9 @@ class Compiled(Placement):
                 out.append(Op.DRIVE(retrieval, here, tile=tile, signed=True, minus=phase.of_minus))
         return out
 
-    def _recall(self, phase: Phase) -> list[Instruction]:
-        """Every head of every memory once, from the rates just measured: a query, then a recall."""
-        out: list[Instruction] = []
-        for m in self.network.attention_layers:
-            for h in range(m.relay.heads):
-                out += self._recall_head(m, h, phase)
-        return out
+    def _recall(self, m: AttentionLayer, phase: Phase) -> list[Instruction]:
+        """Every head of an attention layer once, from the rates just measured: a query, then a recall."""
+        return [i for h in range(m.relay.heads) for i in self._recall_head(m, h, phase)]
 
     def _recall_head(self, m: AttentionLayer, h: int, phase: Phase) -> list[Instruction]:
         net = self.network
@@ -369,9 +384,12 @@ class Compiled(Placement):
             if s.post == m.relay.name and net[s.pre].clamped:
                 out += self._through(s, Op.DRIVE(self.groups[s.pre], total, tile=self.tile(s, h)))
             elif s.pre == m.relay.name:
-                rates = self.groups[s.post]
-                tile = self.tile(s, h)
-                out.append(Op.DRIVE(rates, total, tile=tile, column=True, minus=phase.of_minus))
+                back = {"tile": self.tile(s, h), "column": True, "minus": phase.of_minus}
+                if s.feedback:
+                    out.append(Op.DRIVE(self.groups[s.post], total, **back))
+                if net.schedule.errors and phase.strength:
+                    errors = self.groups[error_of(s.post)]
+                    out.append(Op.DRIVE(errors, total, rounding=1, signed=True, **back))
         out.append(Op.RELAY(total, values=query, shift=relay.query_shift(fraction), **phase.to))
         out += recall(
             scores,
@@ -515,22 +533,35 @@ class Compiled(Placement):
     def _errors(self) -> list[Instruction]:
         """Errors of all populations after the free phase: V- of their groups of errors, whose V+ stays 0.
 
-        B holds what a population receives.  The output's is its rate minus the target, in units of the drive.
+        Attention layers need both signs, for two nudged queries: V+ has the errors of the negative output
+        error.
         """
-        if not (self.config.errors and self.config.attention):
+        if not _has_errors(self.config):
             raise CapacityError(
                 'the weights of the network learn from errors (contrast "errors"), this engine is built '
                 "without (EngineConfig.errors and EngineConfig.attention): train it on the golden kernel, or "
                 "take another engine"
             )
+        out = self._errors_of(Phase(0, -self.raw.threshold, To(plus=False, minus=True)))
+        if self.network.attention_layers:
+            out += self._errors_of(Phase(0, self.raw.threshold, To(plus=True, minus=False)))
+        return out
+
+    def _errors_of(self, phase: Phase) -> list[Instruction]:
+        """Errors of one sign, and attention layers with the queries that they nudge.
+
+        B holds what a population receives.  The output's is the target minus its rate, in units of the drive,
+        or the negative of it.
+        """
         raw = self.raw
         net = self.network
         output = self.groups[net.output]
+        to = phase.to
         out = [
             Op.RESET(output, value=0, static=True),
-            Op.NUDGE(output, targets=output, strength=raw.threshold, static=True),
-            Op.NUDGE(output, targets=self.groups[self.target], strength=-raw.threshold, static=True),
-            Op.RELAY(output, values=self.groups[error_of(net.output)], shift=raw.error_shift, minus=True),
+            Op.NUDGE(output, targets=output, strength=-phase.strength, static=True),
+            Op.NUDGE(output, targets=self.groups[self.target], strength=phase.strength, static=True),
+            Op.RELAY(output, values=self.groups[error_of(net.output)], shift=raw.error_shift, **to),
         ]
         known = {net.output}
         for q in reversed(net.lif):
@@ -543,7 +574,7 @@ class Compiled(Placement):
             out.append(Op.RESET(here, value=half(raw.hidden_error_shift), static=True))
             for s in targets:
                 sources = self.groups[error_of(s.post)]
-                modes = {"column": True, "minus": True, "signed": True}
+                modes = {"column": True, "minus": phase.of_minus, "signed": True}
                 out += self._through(s, Op.DRIVE(sources, here, tile=self.tiles[s.name], rounding=1, **modes))
             out.append(
                 Op.RELAY(
@@ -551,11 +582,11 @@ class Compiled(Placement):
                     values=self.groups[error_of(q.name)],
                     shift=raw.hidden_error_shift,
                     rate_shift=raw.rate_shift,
-                    minus=True,
                     gated=True,
+                    **to,
                 )
             )
-        return out
+        return [*out, *(i for m in net.attention_layers for i in self._recall(m, phase))]
 
     def _learns(self, learning_rate: float) -> list[Instruction]:
         """Every synapse learns from what its two ends send into it, head by head."""
@@ -570,13 +601,14 @@ class Compiled(Placement):
     def _learn(self, s: Synapse, h: int, gain: int, shift: int) -> Instruction:
         pre = self.network[s.pre]
         post = self.network[s.post]
+        errors = self.network.schedule.errors and post.kind == "lif"
         if pre.kind == "attention":
             sources = self.head(f"{s.pre} codes", h, post.heads)
             groups = self.head(f"{s.post} query", h, post.heads)
         else:
             sources = self._sent(pre, h)
             groups = self._sent(post, h)
-            if self.network.schedule.errors:
+            if errors:
                 groups = self.groups[error_of(s.post)]
         return Op.LEARN(
             sources,
@@ -585,7 +617,7 @@ class Compiled(Placement):
             gain=gain,
             shift=shift,
             signed=pre.kind == "relay",
-            signed_dst=post.kind in ("relay", "self_attention") or self.network.schedule.errors,
+            signed_dst=post.kind in ("relay", "self_attention") or errors,
         )
 
     def _sent(self, q: Population, h: int) -> Groups:
@@ -617,7 +649,13 @@ def engine_for(network: Network, *, lanes: int) -> EngineConfig:
     )
     while True:
         try:
-            return Compiled(network, config).config
+            compiled = Compiled(network, config)
+            if compiled.training_words > config.program_words:
+                raise CapacityError(
+                    f"to train, the network needs {compiled.training_words} program words, an engine has up "
+                    f"to {MAX_SIZES['program_words']}"
+                )
+            return config
         except CapacityError:
             sizes = {name: min(2 * getattr(config, name), limit) for name, limit in MAX_SIZES.items()}
             larger = replace(config, **sizes)

@@ -61,7 +61,7 @@ class Options:
             flag="attention",
             nests=True,
             default=True,
-            needed=lambda network: "an attention layer" if network.windowed else "",
+            needed=lambda network: "an attention layer" if network.attends else "",
         ),
     )
     counters: bool = _option(

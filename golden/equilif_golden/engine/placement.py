@@ -64,7 +64,7 @@ class Placement:
     "R retrieval"   values of relay R for the network, per head
     "R query"       queries of relay R, per head, if its patterns learn
     "M codes"       probabilities of attention population M, per head, if it learns
-    "Y error"       errors of LIF population Y, in V-; V+ stays 0
+    "Y error"       errors of LIF population Y, in V-; V+ stays 0, or has those of the other sign
     "M present"     255 for every pattern of M that is present
     "attention sum" accumulated input of a head of self-attention, position by position
     "A answers"     values of self-attention A for the network, head by head, each position by position; with

@@ -78,7 +78,7 @@ def placed(network: Network, config: EngineConfig, size: int | None = None) -> C
     layer = network.dynamic_attention
     width = BANDS + POSITIONS
     if size is not None:
-        if network.n_inputs != size or len(network.inputs) != 1 or network.windowed or network.maps:
+        if network.n_inputs != size or len(network.inputs) != 1 or network.attends or network.maps:
             raise ValueError(
                 f"the network must have a single population of {size} inputs, neither maps nor "
                 f"attention: it has {network.n_inputs} inputs"

@@ -58,9 +58,10 @@ class UnrolledAttention:
 
     def __init__(self, network: Network, weights: Mapping[str, Raw], tokens: TokenRows):
         memory = network.dynamic_attention
-        if memory is None or len(network.attention_layers) > 1 or network.inputs:
+        if memory is None or len(network.attention_layers) > 1 or network.inputs or network.feedforward:
             raise ValueError(
-                "only networks of Network.attention: one layer with dynamic patterns, no input population"
+                "only networks of Network.attention with feedback: one layer with dynamic patterns, no input "
+                "population"
             )
         self.network = network
         self.memory = memory

@@ -14,11 +14,13 @@ from equilif_golden.blocks import synapse as syn
 from equilif_golden.extras import needs
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.kernel import Kernel
-from equilif_golden.network import Network, Synapse
+from equilif_golden.network import Network, Synapse, TokenRows
+from equilif_golden.reference import Reference
 
 with needs("torch"):
     import torch
 
+    from equilif_golden.real.attention import batch
     from equilif_golden.real.rates import Rates
     from equilif_golden.real.trainer import hinge
 
@@ -129,10 +131,40 @@ def summed_updates(network: Network, x: U8, plus: Raw, minus: Raw) -> dict[str, 
     return found
 
 
-def summed_gradients(network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw) -> dict[str, Reals]:
+def attention_updates(
+    network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw, tokens: TokenRows | None
+) -> dict[str, Reals]:
+    """:func:`summed_updates` of a network with attention layers; rows of an embedding table learn in the
+    table.
+    """
+    reference = Reference(network, dict(weights))
+    result = reference.train(x, samples.one_hot(labels, network.n_outputs), tokens, learn=False)
+    clamped = network.clamped(x.astype(np.int64))
+    found = {s.name: np.zeros(network.shape(s)) for s in network.plastic}
+    for s in network.plastic:
+        for head in range(network.learned_parts(s)):
+            for j in range(len(x)):
+                u_plus, u_minus, v_plus, v_minus = reference.ends(s, head, result, clamped, j)
+                change = np.outer(u_plus, v_plus) - np.outer(u_minus, v_minus)
+                if s == network.table and tokens is not None:
+                    rows = tokens.rows_of(j)
+                    np.add.at(found[s.name], rows, change[: len(rows)])
+                else:
+                    found[s.name][reference.part(s, head)] += change
+    return found
+
+
+def summed_gradients(
+    network: Network,
+    weights: Mapping[str, Raw],
+    x: U8,
+    labels: Raw,
+    tokens: TokenRows | None = None,
+) -> dict[str, Reals]:
     """Minus the gradient of the summed loss, by synapse."""
     model = Rates(network, weights, dtype=torch.float64, tolerance=1e-8, limit=2000)
-    loss = hinge(model(torch.tensor(x))[1], torch.tensor(labels)).sum()
+    patterns = () if tokens is None else batch(model.table(tokens), tokens, np.arange(len(x)))
+    loss = hinge(model(torch.tensor(x), *patterns)[1], torch.tensor(labels)).sum()
     found = torch.autograd.grad(loss, list(model.values))
     return {s.name: -g.numpy() for s, g in zip(network.plastic, found, strict=True)}
 

@@ -116,7 +116,7 @@ class Rates(Equilibrium):
         **solver: Any,
     ):
         super().__init__(**solver)
-        if network.windowed and network.schedule.threshold != 1:
+        if network.attends and network.schedule.threshold != 1:
             raise ValueError(
                 "queries, keys and patterns of attention are in units of 1.0: "
                 f"its threshold must be 1, not {network.schedule.threshold:g}"
@@ -142,12 +142,17 @@ class Rates(Equilibrium):
         }
         #: feedforward, and every population follows its presynaptic ones: one sweep settles
         answered = any(a.energy for a in network.self_attention)
-        self.direct = not (network.attention_layers or self.backward or answered) and all(
-            order.index(pre) < order.index(s.post)
-            for s in network.synapses
-            if s.post in order
-            for pre in sources.get(s.pre, [s.pre])
-            if pre in order
+        once = all(map(network.evaluated_once, network.attention_layers))
+        self.direct = (
+            once
+            and not (self.backward or answered)
+            and all(
+                order.index(pre) < order.index(s.post)
+                for s in network.synapses
+                if s.post in order
+                for pre in sources.get(s.pre, [s.pre])
+                if pre in order
+            )
         )
 
     @property
@@ -263,7 +268,7 @@ class Rates(Equilibrium):
         for m in net.attention_layers:
             drive = base[m.relay.name]
             for s in net.synapses:
-                if s.pre == m.relay.name:
+                if s.pre == m.relay.name and s.feedback:
                     drive = drive + rates[s.post] @ w[s.name].T
             q = drive.view(len(drive), m.relay.heads, m.relay.width).clamp(-1, 1)
             k = sharpness(m.attention)
