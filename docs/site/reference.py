@@ -6,6 +6,7 @@ mkdocs calls what is here (``hooks`` in mkdocs.yml).  These pages are in no fold
 from __future__ import annotations
 
 import html
+import posixpath
 import re
 import subprocess
 import sys
@@ -14,11 +15,15 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 import equilif
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = "reference/commands.md"
+#: the page of `equilif lab`: ``./run lab --out docs/lab/index.html`` adds it to the site
+LAB = "lab/index.html"
+LAB_MARK = "<!-- lab -->"
 PYTHON = "reference/python/"
 FOLDERS = [ROOT, *(ROOT / name for name in ("golden", "hdl", "sim", "boards"))]
 #: benches are tests, commands have a page of their own, and compiled code is the kernel's own
@@ -76,6 +81,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         page = package_page(package, modules)
         files.append(File.generated(config, f"{PYTHON}{package}.md", content=page))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead to the page of `equilif lab`, if the site has it."""
+    if LAB_MARK not in markdown or files.get_file_from_path(LAB) is None:
+        return markdown
+    target = posixpath.relpath(LAB, posixpath.dirname(page.file.src_uri) or ".")
+    return markdown.replace(LAB_MARK, f"**[Run the engine in this browser]({target})**")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

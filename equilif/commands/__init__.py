@@ -50,6 +50,7 @@ with lazy():
 #: commands by module, in the order of the help
 MODULES = {
     "overview": "demo info bench",
+    "lab": "lab",
     "inspection": "inspect",
     "learning": "train evaluate recall attention gradient",
     "networks": "init show models",

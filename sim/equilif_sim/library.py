@@ -113,19 +113,19 @@ def compiled(
     compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
     version = call([tool, "--version"], Path.cwd(), environment)
     ingredients = [text, driver, visible, *extra, *libraries, version, *compiler, platform.machine()]
-    library = _folder(*ingredients) / f"lib{top}.so"
+    library = cache_folder(*ingredients) / f"lib{top}.so"
     if is_stored(library):
         return library
     require(library)
     with FileLock(library.parent.with_suffix(".lock")):
         if not is_stored(library):  # built by another process meanwhile
             options = [option for option in extra if option.startswith("--")]
-            runtime = _folder(*options, version, *compiler, platform.machine()) / RUNTIME
+            runtime = cache_folder(*options, version, *compiler, platform.machine()) / RUNTIME
             with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
                 work = Path(folder)
                 for name, content in ((f"{top}.v", text), ("driver.cpp", driver), ("visible.vlt", visible)):
                     (work / name).write_text(content)
-                call([tool, *_to_cpp(top), *extra], work, environment)
+                call([tool, *to_cpp(top), *extra], work, environment)
                 make = ["make", "-C", "obj", "-f", f"V{top}.mk"]
                 call([*make, *TO_OBJECT, f"V{top}__ALL.o"], work, environment)
                 if not is_stored(runtime):
@@ -137,12 +137,12 @@ def compiled(
     return library
 
 
-def _folder(*ingredients: str) -> Path:
+def cache_folder(*ingredients: str) -> Path:
     """Cache folder for these inputs."""
     return cache_dir() / "verilated" / _digest("\0".join(ingredients).encode())[:16]
 
 
-def _to_cpp(top: str) -> list[str]:
+def to_cpp(top: str) -> list[str]:
     """Options of Verilator for ``top``.v and visible.vlt."""
     return ["--cc", "visible.vlt", f"{top}.v", "--top-module", top, "--prefix", f"V{top}", *TO_CPP]
 

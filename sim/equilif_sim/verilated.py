@@ -205,18 +205,10 @@ def _build(config: EngineConfig, synthesis: Synthesis | None, format: str = "") 
     return library(config, text, format, extra, memories_seen=False)
 
 
-def library(
-    config: EngineConfig,
-    text: str,
-    format: str = "",
-    extra: Sequence[str] = (),
-    functions: str = "",
-    *,
-    memories_seen: bool = True,
-) -> Path:
-    """Shared library of an engine in Verilog.  ``extra``: options of Verilator.  ``functions``: additional
-    functions of the driver.  ``memories_seen``: the memories have the names of the RTL.
-    """
+def driver_of(
+    config: EngineConfig, functions: str = "", format: str = "", *, memories_seen: bool = True
+) -> tuple[str, str]:
+    """Driver in C++, and configuration of Verilator; arguments as those of :func:`library`."""
     counts = peeks = ""
     if config.counters:
         counts = f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n"
@@ -231,6 +223,22 @@ def library(
     for place, code in TRACER.items():
         more = code.replace("{format}", format).replace("{Format}", format.title()) if format else ""
         driver = driver.replace(place, more)
+    return driver, visible
+
+
+def library(
+    config: EngineConfig,
+    text: str,
+    format: str = "",
+    extra: Sequence[str] = (),
+    functions: str = "",
+    *,
+    memories_seen: bool = True,
+) -> Path:
+    """Shared library of an engine in Verilog.  ``extra``: options of Verilator.  ``functions``: additional
+    functions of the driver.  ``memories_seen``: the memories have the names of the RTL.
+    """
+    driver, visible = driver_of(config, functions, format, memories_seen=memories_seen)
     if format:
         text = with_waves(text, waves(text, config))
         extra = [*extra, f"--trace-{format}", "--timescale", "1ns/1ns"]

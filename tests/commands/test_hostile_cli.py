@@ -206,13 +206,14 @@ BASES: dict[str, dict[str, str | None]] = {
     "demo": {"--epochs": "1", "--samples": "1", "--skip-bitstream": None, "--out": "out"},
     "info": {},
     "bench": {"part": "others", "--out": "out"},
+    "lab": {"--out": "lab.html"},
     "convert": {"source": "net.npz", "target": "out.nir"},
     "sweep": {"grid": "grid.toml", "--out": "out"},
 }
 #: commands that end where they call a tool or a board
 HIDDEN = {
     *("attention", "listen", "verify", "energy", "build", "flash", "simulate", "identify", "check", "save"),
-    *("restore", "export", "upload", "standalone"),
+    *("restore", "export", "upload", "standalone", "lab"),
 }
 #: commands that report failures with exit code 1
 PARTIAL = {"demo", "sweep"}

@@ -136,7 +136,7 @@ ORDER = (
     ("hardware", "host"),
     ("bench", "classifier", "stream", "river"),
     ("show",),
-    ("report", "demo"),
+    ("report", "demo", "lab"),
     ("commands",),
     ("cli", "__main__"),
 )

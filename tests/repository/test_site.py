@@ -70,10 +70,34 @@ def test_no_page_needs_the_network(site):
         for item in found:
             target = re.sub(r'.*href="([^"]+)".*', r"\1", item)
             assert not re.match(r"(?:https?:)?//", target), f"{page.name}: {target}"
-            if page.name != "404.html":
+            if not target.startswith("data:") and page.name != "404.html":
                 assert (page.parent / html.unescape(target)).resolve().exists(), f"{page.name}: {target}"
     for style in site.rglob("*.css"):
         assert not re.search(r"@import|url\(['\"]?(?:https?:)?//", style.read_text())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_first_page_leads_to_the_engine(there, tmp_path):
+    """If the site has the page of `equilif lab`, its first page and the guide link to it."""
+    from mkdocs.config import load_config
+    from mkdocs.structure.files import File, Files
+    from mkdocs.structure.pages import Page
+
+    config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path))
+    hook = config.plugins.events["page_markdown"][-1]
+    page = File("lab/index.html", str(tmp_path), str(tmp_path), use_directory_urls=False)
+    for name, target in (
+        ("README.md", "lab/index.html"),
+        ("how_to/engine_in_a_browser.md", "../lab/index.html"),
+    ):
+        file = File(name, str(ROOT / "docs"), str(tmp_path), use_directory_urls=False)
+        text = hook(
+            (ROOT / "docs" / name).read_text(),
+            page=Page(None, file, config),
+            config=config,
+            files=Files([page] if there else []),
+        )
+        assert (f"]({target})" in text) == there
 
 
 @pytest.mark.browser
