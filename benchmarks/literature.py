@@ -13,7 +13,7 @@ class Work(NamedTuple):
     result: str
 
 
-class Compared(NamedTuple):
+class LiteratureRow(NamedTuple):
     """Test accuracy of ``published`` beside that of a network in benchmarks.claims.NETWORKS."""
 
     data: str
@@ -47,11 +47,11 @@ WORKS = (
     ),
 )
 COMPARED = (
-    Compared("MNIST, one hidden layer", EQSPIKE, "mnist-128"),
-    Compared("MNIST, two hidden layers", EQSPIKE, "mnist-2-phases"),
-    Compared("MNIST, two convolutions", "99.03 % (ICONS 2024)", "mnist-maps"),
-    Compared("Fashion-MNIST, one convolution", "", "fashion-maps"),
-    Compared("Fashion-MNIST, two convolutions", "91.11 % (ICONS 2024)", "fashion-maps-2"),
+    LiteratureRow("MNIST, one hidden layer", EQSPIKE, "mnist-128"),
+    LiteratureRow("MNIST, two hidden layers", EQSPIKE, "mnist-2-phases"),
+    LiteratureRow("MNIST, two convolutions", "99.03 % (ICONS 2024)", "mnist-maps"),
+    LiteratureRow("Fashion-MNIST, one convolution", "", "fashion-maps"),
+    LiteratureRow("Fashion-MNIST, two convolutions", "91.11 % (ICONS 2024)", "fashion-maps-2"),
 )
 
 #: of continual learning of MNIST
