@@ -25,7 +25,7 @@ from equilif_golden.engine import isa
 from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import TokenRows
-from equilif_golden.vectors import Code, Memory, Struct, Value, Variable, emitted, new_array, totals
+from equilif_golden.vectors import Code, Elements, Struct, Value, Variable, emitted, new_array, totals
 
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
@@ -135,13 +135,13 @@ def blocks(c: Code, n: Value, lanes: int = LANES) -> Iterator[tuple[Value, Value
         yield k, c.below(n - k, lanes)
 
 
-def copy(c: Code, n: Value, start: Memory, out: Memory) -> None:
+def copy(c: Code, n: Value, start: Elements, out: Elements) -> None:
     with blocks(c, n) as (k, mask):
         out.store(k, start.load(k, LANES), mask)
 
 
 # -- scans -----------------------------------------------------------------------------------------
-def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Memory) -> Value:
+def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Elements) -> Value:
     """Numbers below ``n`` whose values are not zero, and how many; ``values``: SCAN of them from one on.
 
     Some at a time without a branch: which neurons fire cannot be predicted.
@@ -167,7 +167,7 @@ def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Memory) ->
 Row = Callable[[Value, int], Value]
 
 
-def add_rows(c: Code, n: Value, rows: Value, row: Callable[[Value], Row], out: Memory, length: Value) -> None:
+def add_rows(c: Code, n: Value, rows: Value, row: Callable[[Value], Row], out: Elements, length: Value) -> None:
     """Add ``n`` rows of 16-bit numbers, ``rows`` of them at a time in 16 bits."""
 
     def block(k: Value, lanes: int, side: int) -> None:
@@ -230,12 +230,12 @@ def renew(c: Code, p: Struct, m: Struct, copied: Value) -> None:
                 out[k * rows] = (row[k] + half) >> shift
 
 
-def weights_of(c: Code, p: Struct, t: Struct, m: Struct) -> Memory:
+def weights_of(c: Code, p: Struct, t: Struct, m: Struct) -> Elements:
     """The weights, or transposed copies, that a scan reads."""
     copied = t.copy
     with c.when(copied >= 0):
         renew(c, p, m, copied)
-    chosen: Memory = m.w.choose(copied < 0, m.back) + t.at
+    chosen: Elements = m.w.choose(copied < 0, m.back) + t.at
     return chosen
 
 
@@ -250,7 +250,7 @@ def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
         n = scan(c, maps, lambda k: spikes.load(k, SCAN), m.events)
         with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
 
-            def row(e: Value, first: Memory = w + weight) -> Row:
+            def row(e: Value, first: Elements = w + weight) -> Row:
                 at = first + m.events[e].to(64) * stride
                 return lambda k, lanes: at.load(k, lanes)
 
@@ -289,7 +289,7 @@ def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value
     return total.now.total()
 
 
-def send(c: Code, values: Memory, n: Value, flag: Value, m: Struct) -> None:
+def send(c: Code, values: Elements, n: Value, flag: Value, m: Struct) -> None:
     """Values of the source of DRIVE as factors of 16 bits, and zeros after them."""
     with blocks(c, n, WEIGHTS) as (k, mask):
         sent = to_signed(values.load(k, WEIGHTS, bits=16), flag.to(16)) << VALUE_SHIFT
@@ -313,7 +313,7 @@ def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             first = w + weight
             out = m.b + (dst + neuron)
 
-            def row(e: Value, rounded: bool, first: Memory = first) -> Row:
+            def row(e: Value, rounded: bool, first: Elements = first) -> Row:
                 event = m.events[e].to(64)
                 at, value = first + event * stride, sent.load(event)
                 return lambda k, lanes: product(at.load(k, lanes), value.splat(lanes), rounded=rounded)
@@ -392,7 +392,7 @@ def mark_stale(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             m.stale[k] = 1
 
 
-def destinations(c: Code, t: Struct, m: Struct, shift: Value) -> list[Memory]:
+def destinations(c: Code, t: Struct, m: Struct, shift: Value) -> list[Elements]:
     """Values of the destination of LEARN at +beta and at -beta, and differences, << ``shift``."""
     flag = flag_of(t.mode, IS_SIGNED_DST).to(16)
     dst, n = t.dst, t.n_dst
@@ -407,25 +407,25 @@ def destinations(c: Code, t: Struct, m: Struct, shift: Value) -> list[Memory]:
     return found
 
 
-class Product(NamedTuple):
+class WideProduct(NamedTuple):
     """A 32-bit number in halves: half as many vectors as in one piece."""
 
     high: Value
     low: Value
 
     @classmethod
-    def of(cls, x: Value, y: Value) -> Product:
+    def of(cls, x: Value, y: Value) -> WideProduct:
         return cls(x.high(y), x * y)
 
-    def __add__(self, other: Product) -> Product:  # type: ignore[override]
+    def __add__(self, other: WideProduct) -> WideProduct:  # type: ignore[override]
         low = self.low + other.low
         high = self.high + other.high
-        return Product(low.below_unsigned(other.low).select(high + 1, high), low)
+        return WideProduct(low.below_unsigned(other.low).select(high + 1, high), low)
 
-    def __sub__(self, other: Product) -> Product:
+    def __sub__(self, other: WideProduct) -> WideProduct:
         high = self.high - other.high
         borrow = self.low.below_unsigned(other.low)
-        return Product(borrow.select(high - 1, high), self.low - other.low)
+        return WideProduct(borrow.select(high - 1, high), self.low - other.low)
 
 
 class Noise(NamedTuple):
@@ -435,20 +435,20 @@ class Noise(NamedTuple):
     shift: Value
     coarse: bool
 
-    def of(self, c: Code, k: Value) -> Product:
+    def of(self, c: Code, k: Value) -> WideProduct:
         """Of WEIGHTS columns from ``k`` on."""
         column = k.to(32) * plasticity.DITHER_COLUMN
         if not self.coarse:
             shift = self.shift.to(16)
             steps = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) << shift
             steps = steps + (column.to(16) << shift)
-            return Product(c.number(0, 16, WEIGHTS), steps + (self.first << self.shift).to(16))
+            return WideProduct(c.number(0, 16, WEIGHTS), steps + (self.first << self.shift).to(16))
         even, odd = (
             (c.lanes(WEIGHTS // 2) * 2 + i) * plasticity.DITHER_COLUMN + (column + self.first)
             for i in range(2)
         )
         high = ((even >> 16) & 3) | (odd & (3 << 16))
-        return Product(high.halves(), ((even & 0xFFFF) | (odd << 16)).halves())
+        return WideProduct(high.halves(), ((even & 0xFFFF) | (odd << 16)).halves())
 
 
 @emitted
@@ -469,7 +469,7 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     largest = Variable(c.number(0, 16, WEIGHTS))
     moved = Variable(c.number(0))
 
-    def move(w: Memory, k: Value, mask: Value, change: Product, dither: Value) -> None:
+    def move(w: Elements, k: Value, mask: Value, change: WideProduct, dither: Value) -> None:
         """Change WEIGHTS weights."""
         with c.either(shift > 16) as branches:
             for coarse, branch in zip((True, False), branches, strict=True):
@@ -492,7 +492,7 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
         with c.when(some.now != 0), edges(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
-            def may_move(k: Value, plus: Memory = plus, minus: Memory = minus) -> Value:
+            def may_move(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
                 x, y = plus.load(k, SCAN), minus.load(k, SCAN)
                 return (x ^ y) | (x & equal_too)
 
@@ -516,13 +516,13 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
                 n_equal.add((up == um).unsigned(64))
                 with c.when(up != um), blocks(c, width, WEIGHTS) as (k, mask):
                     x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
-                    change = Product.of(x, up.splat(WEIGHTS)) - Product.of(y, um.splat(WEIGHTS))
+                    change = WideProduct.of(x, up.splat(WEIGHTS)) - WideProduct.of(y, um.splat(WEIGHTS))
                     move(m.w + (at + (weight + i) * width), k, mask, change, dither)
             with c.range(0, n_differing.now) as block:
                 k = m.work[block].to(64)
                 difference, mask = v[2].load(k, WEIGHTS), c.below(width - k, WEIGHTS)
                 with c.range(0, n_equal.now) as e:
-                    change = Product.of(difference, m.sent.load(e).splat(WEIGHTS))
+                    change = WideProduct.of(difference, m.sent.load(e).splat(WEIGHTS))
                     w = m.w + (at + (weight + m.events[e]) * width)
                     move(w, k, mask, change, m.dither[e])
     m.registers[COUNTER] = (m.registers[COUNTER] + 1) & 0xFFFFFFFF
@@ -543,7 +543,7 @@ def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
         with edges(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
-            def active(k: Value, plus: Memory = plus, minus: Memory = minus) -> Value:
+            def active(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
                 return plus.load(k, SCAN) | minus.load(k, SCAN)
 
             n = scan(c, length, active, m.events)
@@ -623,7 +623,7 @@ def relay(c: Code, t: Struct, m: Struct) -> None:
 
 
 @emitted
-def softmax_rows(c: Code, t: Struct, m: Struct, table: Memory) -> None:
+def softmax_rows(c: Code, t: Struct, m: Struct, table: Elements) -> None:
     """Row by row; the exponent is that of the last one."""
     mode, shift, size = t.mode, t.shift.to(32), t.number
     src, dst, n_dst = t.src, t.dst, t.n_dst
@@ -748,7 +748,7 @@ def new_results(n: int, neurons: int) -> Results:
 
 
 @emitted
-def put_values(c: Code, n: Value, x: Memory, at: Value, m: Struct, to: Value) -> None:
+def put_values(c: Code, n: Value, x: Elements, at: Value, m: Struct, to: Value) -> None:
     """Copy values that no phase changes."""
     whole = n & -SCAN
     for memory in (m.plus, m.minus):
@@ -759,7 +759,7 @@ def put_values(c: Code, n: Value, x: Memory, at: Value, m: Struct, to: Value) ->
 
 
 @emitted
-def put_folded(c: Code, n: Value, fold: Memory, x: Memory, at: Value, m: Struct, to: Value) -> None:
+def put_folded(c: Code, n: Value, fold: Elements, x: Elements, at: Value, m: Struct, to: Value) -> None:
     """The same, each from its index in ``fold``."""
     with c.range(0, n) as k:
         value = x[at + fold[k]]
@@ -775,8 +775,8 @@ def put_patterns(
     n: Value,
     width: Value,
     learned: Value,
-    other: Memory,
-    rows: Memory,
+    other: Elements,
+    rows: Elements,
     to: Value,
 ) -> None:
     """Copy rows of the table, if it is ``learned``, or of another one to patterns and to weights."""
@@ -810,7 +810,7 @@ def put_present(c: Code, m: Struct, n: Value, size: Value, to: Value) -> None:
 
 
 @emitted
-def learn_table(c: Code, p: Struct, m: Struct, n: Value, width: Value, rows: Memory, to: Value) -> None:
+def learn_table(c: Code, p: Struct, m: Struct, n: Value, width: Value, rows: Elements, to: Value) -> None:
     """Add the changes of patterns to their rows of the table, one by one."""
     lo, hi = p.w_lo.to(32), p.w_hi.to(32)
     with c.range(0, n) as i:
@@ -821,7 +821,7 @@ def learn_table(c: Code, p: Struct, m: Struct, n: Value, width: Value, rows: Mem
 
 
 @emitted
-def rates_of(c: Code, n: Value, values: Memory, at: Value, flag: Value, out: Memory, to: Value) -> None:
+def rates_of(c: Code, n: Value, values: Elements, at: Value, flag: Value, out: Elements, to: Value) -> None:
     """Copy values to rates, signed if ``flag`` is 128."""
     with c.range(0, n) as k:
         out[to + k] = to_signed(values[at + k], flag.to(32))

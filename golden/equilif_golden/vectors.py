@@ -262,7 +262,7 @@ def _neighbours(x: Value, y: Value) -> Value:
     return even + odd
 
 
-class Memory:
+class Elements:
     """An array in compiled code, flat.  Elements are read as 32-bit numbers, those of 64 bits as such."""
 
     def __init__(self, builder: ir.IRBuilder, pointer: ir.Value, bits: int, *, signed: bool):
@@ -271,9 +271,9 @@ class Memory:
         self.signed = signed
         self.pointer = builder.bitcast(pointer, ir.IntType(bits).as_pointer())
 
-    def __add__(self, offset: Value | int) -> Memory:
+    def __add__(self, offset: Value | int) -> Elements:
         """The array from an element on."""
-        return Memory(self.builder, self._at(offset), self.bits, signed=self.signed)
+        return Elements(self.builder, self._at(offset), self.bits, signed=self.signed)
 
     def _at(self, index: Value | int, lanes: int = 0) -> ir.Value:
         raw = index.to(64).raw if isinstance(index, Value) else LONG(index)
@@ -282,10 +282,10 @@ class Memory:
             at = self.builder.bitcast(at, ir.VectorType(ir.IntType(self.bits), lanes).as_pointer())
         return at
 
-    def choose(self, condition: Value, other: Memory) -> Memory:
+    def choose(self, condition: Value, other: Elements) -> Elements:
         """This array if a condition holds, else another one of the same kind."""
         chosen = self.builder.select(condition.raw, self.pointer, other.pointer)
-        return Memory(self.builder, chosen, self.bits, signed=self.signed)
+        return Elements(self.builder, chosen, self.bits, signed=self.signed)
 
     def load(self, index: Value | int, lanes: int = 0, *, bits: int = 0) -> Value:
         """Elements from an index on, extended to ``bits`` if given."""
@@ -366,7 +366,7 @@ class Code:
         if isinstance(kind, types.Array):
             position = self.context.data_model_manager[kind].get_field_position("data")
             data = self.builder.extract_value(raw, position)
-            return Memory(self.builder, data, kind.dtype.bitwidth, signed=kind.dtype.signed)
+            return Elements(self.builder, data, kind.dtype.bitwidth, signed=kind.dtype.signed)
         if isinstance(kind, (types.Record, types.NamedTuple)):
             return Struct(self, kind, raw)
         value = Value(self.builder, raw)

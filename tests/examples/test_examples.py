@@ -54,6 +54,14 @@ def test_own_network(capsys):
     assert float(re.match(r"[\d.]+", printed)[0]) > 90 and "the same weights" in printed
 
 
+def test_deep_network_file():
+    """The synapses of examples/deep_network.toml to the output have the feedback of the chain beside them."""
+    described = netfile.read(EXAMPLES / "deep_network.toml").preset("mnist")
+    assert described.learned_by == "nudged phases"
+    scales = {s.pre: s.feedback_scale for s in described.smallest.synapses if s.post == "output"}
+    assert scales == {"hidden2": 0.25, "hidden3": 0.5, "hidden5": 1.0, "bias": 1.0}
+
+
 def test_own_network_file():
     """examples/own_network.toml"""
     preset = netfile.read(EXAMPLES / "own_network.toml").preset("digits")

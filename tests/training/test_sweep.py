@@ -114,7 +114,7 @@ def test_point_changes_preset():
         (True, {"hidden": (8, 4), "board": "ulx3s-25f"}),
         (False, {"hidden": (8,)}),
         (False, {"hidden": (8, 4), "board": "icebreaker"}),
-        (False, {"hidden": (8, 4), "nudged": 8}),
+        (False, {"hidden": (8, 4), "nudged": 16}),
         (False, {"hidden": (8, 4), "beta": 0.5}),
     ],
 )
