@@ -329,25 +329,6 @@ NETWORKS = {
         100,
         "equilif train digits --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
     ),
-    "mnist-deep-phases": TrainedNetwork(
-        "MNIST",
-        "784-128-64-32-10",
-        40,
-        "equilif train mnist --hidden 128 --hidden 64 --hidden 32 --set phases.contrast=phases",
-        "MNIST 784-128-64-32-10",
-    ),
-    "mnist-deep-5-phases": TrainedNetwork(
-        "MNIST",
-        "784-64-64-64-64-64-10, skip connections",
-        20,
-        "equilif train mnist --config examples/deep_network.toml",
-    ),
-    "mnist-maps-phases": TrainedNetwork(
-        "MNIST",
-        "convolutions of 16 and 32 maps",
-        12,
-        "equilif train mnist --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
-    ),
     "mnist-maps": TrainedNetwork(
         "MNIST",
         "convolutions of 24 and 48 maps",
