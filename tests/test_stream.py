@@ -37,7 +37,8 @@ def accuracy(learner, xs, ys, last: int) -> float:
 
 
 def test_moving_means_are_followed():
-    assert accuracy(StreamLearner(hidden=32), *moving(), 400) > 0.9
+    xs, ys = moving()
+    assert accuracy(StreamLearner(hidden=32), xs, ys, 400) > 0.9
 
 
 def test_classes_and_types_are_those_of_the_stream():
