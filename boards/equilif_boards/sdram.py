@@ -76,7 +76,10 @@ class MemoryTestDesign(Elaboratable):
         m.submodules.test = test = MemoryTest.of(chip, hz)
         connect(m, test.port, controller.port)
         self.sdram.join(m, platform, controller.pins)
-        was_busy, count, passed, failed = Signal(), Signal(), Signal(), Signal()
+        was_busy = Signal()
+        count = Signal()
+        passed = Signal()
+        failed = Signal()
         m.d.comb += test.start.eq(~test.busy & ~was_busy)
         m.d.sync += was_busy.eq(test.busy)
         with m.If(was_busy & ~test.busy):

@@ -728,10 +728,21 @@ class Places(NamedTuple):
     tokens: int  #: first weight of dynamic patterns
     target: int
     n_outputs: int
-    errors: int  #: -1: none
+    errors: int  #: of the second error, 0 without errors
+    error_flag: int  #: 128: errors have a sign
     n_neurons: int  #: of LIF populations, which are first
     free: int  #: time steps of a free phase that is not shortened
     window: int
+
+
+class Batch(NamedTuple):
+    """Samples and the order in which they run; ``y``: targets (batch, n_outputs), or none to take labels."""
+
+    x: U8
+    tokens: TokenRows
+    y: U8
+    labels: Raw
+    order: Raw
 
 
 class Results(NamedTuple):
@@ -834,28 +845,24 @@ def execute(
     p: DecodedProgram,
     m: Memories,
     at: Places,
-    x: U8,
-    tokens: TokenRows,
-    y: U8,
-    labels: Raw,
-    order: Raw,
+    batch: Batch,
     found: Results,
     first: int,
     last: int,
     halts: int,
     start: int,
 ) -> int:
-    """Samples ``first`` to ``last`` of an order, each to its HALT of this number; returns where they ended.
+    """Run samples ``first`` to ``last`` of the order, each to its HALT number ``halts``.
 
-    After the first HALT, targets are set: ``y``, or without any those of ``labels``.  ``start``: first
-    instruction; if it is not 0, the run goes on with the sample that there is.
+    Targets are set after the first HALT.  ``start``: first instruction; if it is not 0, the sample in the
+    memories goes on.  Returns the instruction after the last one.
     """
-    n = at.n_neurons
+    x, tokens, n = batch.x, batch.tokens, at.n_neurons
     pc = start
     if start == 0:
         measure_regions(p, m)
     for k in range(first, last):
-        j = order[k]
+        j = batch.order[k]
         pc = start
         if start == 0:
             m.registers[MOVED] = m.registers[SPIKES] = m.registers[SKIPPED] = 0
@@ -864,13 +871,10 @@ def execute(
             else:
                 put_values(at.n_inputs, x, j * at.n_inputs, m, at.inputs)
             if len(tokens.off):
-                rows = tokens.rows[tokens.off[j] :]
-                present = tokens.off[j + 1] - tokens.off[j]
-                size, width = m.patterns.shape
-                put_patterns(p, m, present, width, len(m.table), tokens.table, rows, at.tokens)
-                put_present(m, present, size, at.present)
-        depth = 0
-        done = 0
+                rows, present = tokens.rows[tokens.off[j] :], tokens.off[j + 1] - tokens.off[j]
+                put_patterns(p, m, present, m.patterns.shape[1], len(m.table), tokens.table, rows, at.tokens)
+                put_present(m, present, len(m.patterns), at.present)
+        depth = done = 0
         while True:
             t = p.instructions[pc]
             pc += 1
@@ -882,24 +886,21 @@ def execute(
                         rates_of(n, m.plus, 0, 0, found.rates, j * 3 * n)
                     elif done == 2:
                         rates_of(n, m.plus, 0, 0, found.rates, (j * 3 + 1) * n)
-                        if at.errors >= 0:
-                            rates_of(n, m.minus, at.errors, 128, found.rates, (j * 3 + 2) * n)
-                        else:
-                            rates_of(n, m.minus, 0, 0, found.rates, (j * 3 + 2) * n)
+                        rates_of(n, m.minus, at.errors, at.error_flag, found.rates, (j * 3 + 2) * n)
                 if done == halts:
                     break
-                if done == 1 and len(y):
-                    put_values(at.n_outputs, y, j * at.n_outputs, m, at.target)
+                if done == 1 and len(batch.y):
+                    put_values(at.n_outputs, batch.y, j * at.n_outputs, m, at.target)
                 elif done == 1:
-                    put_label(m, labels[j], at.n_outputs, at.target)
+                    put_label(m, batch.labels[j], at.n_outputs, at.target)
             elif op == REPEAT:
                 depth += 1
                 m.loops[depth, 0] = pc
                 m.loops[depth, 1] = t.number
             elif op == NEXT:
-                left = m.loops[depth, 1]
-                settled = t.mode & EARLY_EXIT and not m.registers[MOVED] and left <= t.number
+                left, settled = m.loops[depth, 1], False
                 if t.mode & EARLY_EXIT:
+                    settled = not m.registers[MOVED] and left <= t.number
                     m.registers[MOVED] = 0
                 m.loops[depth, 1] = left - 1
                 if left > 1 and not settled:
@@ -944,14 +945,8 @@ def execute(
             elif op == SOFTMAX:
                 softmax_rows(t, m, EXPONENTIALS)
         if len(m.table) and done == TRAINED:
-            learn_table(
-                p,
-                m,
-                tokens.off[j + 1] - tokens.off[j],
-                m.patterns.shape[1],
-                tokens.rows[tokens.off[j] :],
-                at.tokens,
-            )
+            width = m.patterns.shape[1]
+            learn_table(p, m, m.registers[PRESENT], width, tokens.rows[tokens.off[j] :], at.tokens)
         found.predictions[k] = m.registers[PREDICTION]
         found.spikes[k] = m.registers[SPIKES]
         found.steps[k] = at.free - at.window * m.registers[SKIPPED]

@@ -28,6 +28,7 @@ from equilif_golden.executor import (
     SETTLED,
     TRAINED,
     U8,
+    Batch,
     Memories,
     Places,
     Results,
@@ -42,7 +43,6 @@ from equilif_golden.network import Network, TokenRows, Weights, require_network
 from equilif_golden.populations import Constant
 from equilif_golden.replay import Replay
 from equilif_golden.samples import Epoch as Epoch
-from equilif_golden.samples import check_replay
 from equilif_golden.vectors import new_array
 
 Reals = npt.NDArray[np.float64]
@@ -102,7 +102,7 @@ class Kernel(samples.Predictor):
         replay: Replay | None = None,
     ):
         self.network = require_network(network)
-        self.replay = check_replay(replay, network)
+        self.replay = samples.check_replay(replay, network)
         self._threads = check_int(
             default_threads() if threads is None else threads, "threads", 1, MAX_THREADS
         )
@@ -252,8 +252,8 @@ class Kernel(samples.Predictor):
             found = new_results(len(at), 0)
             # other threads use the old weights until all samples are trained
             m = self._memories(self._program, self._held, trains=True)
-            part = values, rows, self._no_targets, known, at, found, 0, len(at), TRAINED, 0
-            execute(self._program, m, self._places, *part)
+            batch = Batch(values, rows, self._no_targets, known, at)
+            execute(self._program, m, self._places, batch, found, 0, len(at), TRAINED, 0)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
             if mixed is not None:
                 mixed.commit()
@@ -291,10 +291,11 @@ class Kernel(samples.Predictor):
         p = self._program
         found = new_results(len(values), neurons)
         order = np.arange(len(values))
+        batch = Batch(values, rows, targets, order, order)
 
         def part(first: int, last: int) -> None:
             m = self._memories(p, held, trains=False)
-            execute(p, m, self._places, values, rows, targets, order, order, found, first, last, halts, 0)
+            execute(p, m, self._places, batch, found, first, last, halts, 0)
 
         run_in_parts(part, len(values), self._threads)
         return found
@@ -323,10 +324,10 @@ class Kernel(samples.Predictor):
         drives = np.zeros((len(values), n), np.int32)
         found = new_results(len(values), 0)
         order = np.arange(len(values))
+        batch = Batch(values, rows, self._no_targets, order, order)
 
         def run(j: int, start: int) -> int:
-            part = values, rows, self._no_targets, order, order, found, j, j + 1, INFERRED, start
-            return int(execute(p, m, self._places, *part))
+            return int(execute(p, m, self._places, batch, found, j, j + 1, INFERRED, start))
 
         for j in range(len(values)):
             step = run(j, 0)
@@ -369,7 +370,8 @@ def places_of(placed: Compiled) -> Places:
         tokens=placed.tokens_first if layer else 0,
         target=placed.groups[placed.target].first,
         n_outputs=net.n_outputs,
-        errors=placed.groups[error_of(net.lif[0].name)].first if net.schedule.errors else -1,
+        errors=placed.groups[error_of(net.lif[0].name)].first if net.schedule.errors else 0,
+        error_flag=128 if net.schedule.errors else 0,
         n_neurons=placed.lif_groups,
         free=placed.raw.free,
         window=placed.raw.window,

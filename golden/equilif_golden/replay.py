@@ -142,7 +142,7 @@ class Reservoir(Replay):
         """As :meth:`Replay.plan`.
 
         A sample is stored in the next slot as long as one is left.  Then a sample of a class that has fewer
-        than the largest replaces one of the largest class; one of a largest class replaces one of its own,
+        than the largest replaces one of the largest class; one of a largest class replaces one of that class,
         with the probability that leaves all its samples the same chance.  Without ``replays`` samples are
         only stored.
         """

@@ -45,7 +45,7 @@ class SdramOp(IntEnum):
     READ = 0b010
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SdramType:
     """A chip of the table.  Times in ns, by the names of data sheets.
 
@@ -109,104 +109,18 @@ class SdramType:
         )
 
 
-#: where data sheets of a family differ in tRAS or tRRD, the largest value
-CHIPS = {
-    chip.name: chip
-    for chip in (
-        SdramType(
-            name="MT48LC16M16",
-            width=16,
-            rows=8192,
-            columns=512,
-            rp=20,
-            rcd=20,
-            wr=15,
-            rfc=66,
-            ras=44,
-            rrd=15,
-            refreshes=8192,
-        ),
-        SdramType(
-            name="IS42S16160",
-            width=16,
-            rows=8192,
-            columns=512,
-            rp=20,
-            rcd=20,
-            wr=20,
-            rfc=70,
-            ras=44,
-            rrd=15,
-            refreshes=8192,
-        ),
-        SdramType(
-            name="AS4C16M16",
-            width=16,
-            rows=8192,
-            columns=512,
-            rp=18,
-            rcd=18,
-            wr=12,
-            rfc=60,
-            ras=44,
-            rrd=15,
-            refreshes=8192,
-        ),
-        SdramType(
-            name="AS4C32M16",
-            width=16,
-            rows=8192,
-            columns=1024,
-            rp=18,
-            rcd=18,
-            wr=12,
-            rfc=60,
-            ras=44,
-            rrd=15,
-            refreshes=8192,
-        ),
-        SdramType(
-            name="W9825G6KH",
-            width=16,
-            rows=8192,
-            columns=512,
-            rp=15,
-            rcd=15,
-            wr=15,
-            rfc=60,
-            ras=42,
-            rrd=10,
-            refreshes=8192,
-        ),
-        SdramType(
-            name="EM638325",
-            width=32,
-            rows=2048,
-            columns=256,
-            rp=18,
-            rcd=18,
-            wr=0,
-            wr_cycles=2,
-            rfc=60,
-            ras=42,
-            rrd=12,
-            refreshes=4096,
-        ),
-        SdramType(
-            name="M12L64322A",
-            width=32,
-            rows=2048,
-            columns=256,
-            rp=15,
-            rcd=15,
-            wr=15,
-            rfc=55,
-            ras=40,
-            rrd=10,
-            refreshes=4096,
-        ),
-    )
-}
+#: name, width, rows, columns, tRP, tRCD, tWR, tRFC, tRAS, tRRD, refreshes, minimum cycles of tWR; where data
+#: sheets of a family differ in tRAS or tRRD, the largest value
+_TABLE = (
+    SdramType("MT48LC16M16", 16, 8192, 512, 20, 20, 15, 66, 44, 15, 8192, 1),
+    SdramType("IS42S16160", 16, 8192, 512, 20, 20, 20, 70, 44, 15, 8192, 1),
+    SdramType("AS4C16M16", 16, 8192, 512, 18, 18, 12, 60, 44, 15, 8192, 1),
+    SdramType("AS4C32M16", 16, 8192, 1024, 18, 18, 12, 60, 44, 15, 8192, 1),
+    SdramType("W9825G6KH", 16, 8192, 512, 15, 15, 15, 60, 42, 10, 8192, 1),
+    SdramType("EM638325", 32, 2048, 256, 18, 18, 0, 60, 42, 12, 4096, 2),
+    SdramType("M12L64322A", 32, 2048, 256, 15, 15, 15, 55, 40, 10, 4096, 1),
+)
+CHIPS = {chip.name: chip for chip in _TABLE}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,7 @@ class SdramController(wiring.Component):
         self.io_delay = io_delay
         self.queue = queue
         if timing.rrd > timing.rcd + TURNAROUND:
-            raise ValueError(f"{chip.name}: tRRD of {timing.rrd} cycles needs a counter of its own")
+            raise ValueError(f"{chip.name}: tRRD of {timing.rrd} cycles needs a separate counter")
         super().__init__({"port": In(SdramPort(chip)), "pins": Out(SdramPins(chip))})
 
     def elaborate(self, platform: object) -> Module:
