@@ -90,7 +90,12 @@ def verify(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option("--learning-rate", "--lr", help="Learning rate.", show_default="the preset's"),
+        typer.Option(
+            "--learning-rate",
+            "--lr",
+            help="Learning rate.",
+            show_default="the preset's, at most the largest of the network",
+        ),
     ] = None,
     waves: Annotated[
         Path | None,

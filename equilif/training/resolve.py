@@ -29,6 +29,7 @@ from equilif.training.settings.patches import NO_CHANGES, Patches, ask_feedback,
 from equilif.training.storage import saved
 from equilif.training.storage.pretrained import model_path
 from equilif.training.storage.saved import Saved
+from equilif_golden.learning import largest_rate
 from equilif_golden.network import Network, Weights
 from equilif_golden.places import placed
 
@@ -129,6 +130,12 @@ def resolve(request: Request) -> Resolved:
     trained = saved.read(request.network)
     notes += trained.check(data)
     trained.require_sizes(data)
+    asked = request.settings.get("learning_rate") or request.changes.get("learning.learning_rate")
+    if description.learning and asked is None and trained.network.trainable:
+        largest = largest_rate(trained.network)
+        if description.learning_rate > largest:
+            notes.append(f"learning rate {largest:.4g}, the largest of this network")
+            description = description.changed(learning_rate=largest)
     return Resolved(data, description, tuple(notes), trained)
 
 

@@ -31,7 +31,7 @@ def learning_steps(network: Network, learning_rate: float) -> dict[str, Step]:
             s.name: learning_step(factor * _scale(network, s), fraction=fraction) for s in network.plastic
         }
     except ValueError:
-        largest = _rate(network, Step(GAIN_MAX, SHIFTS[0]))
+        largest = largest_rate(network)
         raise PlacedError(
             f"learning rate {learning_rate:g} is above the largest one, {largest:.4g}", ("learning_rate",)
         ) from None
@@ -58,6 +58,11 @@ def _scale(network: Network, s: Synapse) -> float:
     unit.
     """
     return s.learning_rate_scale * network.energy_scale(s.post) / network.error_scale(s.post)
+
+
+def largest_rate(network: Network) -> float:
+    """Largest learning rate, which gives a synapse the largest gain of the rule."""
+    return _rate(network, Step(GAIN_MAX, SHIFTS[0]))
 
 
 def smallest_rate(network: Network) -> float:

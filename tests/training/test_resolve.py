@@ -19,6 +19,8 @@ from equilif.training.run import Run
 from equilif.training.storage.history import digest
 from equilif_golden import network as networks
 from equilif_golden.kernel import Kernel
+from equilif_golden.learning import largest_rate
+from equilif_golden.network import Network
 from tests.cli import run
 from tests.test_listening import WORDS, save, word
 from tests.test_sensor import CLASSES as MOVES
@@ -192,3 +194,18 @@ def test_data_sets_in_memory():
     named = resolve(Request(data="digits", hidden=(9, 8)))
     again = resolve(Request(data=named.data, hidden=(9, 8)))
     assert (named.description, named.data.digest) == (again.description, again.data.digest)
+
+
+def test_rate_of_a_saved_network(tmp_path):
+    """The preset's, at most the largest of the network; a larger one that is asked for is an error later."""
+    deep = Network.chain(64, 8, 6, 4, 10, feedback_scales=(0.5, 0.5, 0.5))
+    for network in (deep, Network.chain(64, 8, 10)):
+        path = tmp_path / "network.npz"
+        Kernel(network, learning_rate=0.01).save(path)
+        found = resolve(Request(data="digits", network=path))
+        usual = resolve(Request(data="digits")).description.learning_rate
+        assert found.description.learning_rate == min(usual, largest_rate(network))
+        assert any("learning rate" in note for note in found.notes) == (network is deep)
+        Kernel(network, learning_rate=found.description.rate(0))
+    asked = Request(data="digits", network=path, settings={"learning_rate": 9.0})
+    assert resolve(asked).description.learning_rate == 9.0
