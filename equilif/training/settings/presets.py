@@ -37,7 +37,6 @@ NUDGED: Mapping[str, dict[str, Any]] = {
     "start": {"bias": 0.0, "scale": 0.7},
 }
 NUDGED_FEEDBACK = (0.5, 0.5, 0.5)
-NUDGED_SHIFT = {"digits": 0.2}  #: random shift where that of one hidden population is another
 #: phases in which spike rates reach the fixed point (docs/explanation/implicit_differentiation.md)
 SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
@@ -76,7 +75,7 @@ def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = N
         if base.rates is not None or base.loaded:
             return base
         scales = NUDGED_FEEDBACK[: len(hidden)]
-        learning = nudged_learning(content["learning"], base.data)
+        learning = nudged_learning(content["learning"])
         chain = tables.chain(*hidden, feedback_scales=scales)
         return Description.of({**chain, **NUDGED, "learning": learning}, base.data)
     found: dict[str, Any] = {**content, **base.usual(hidden, feedback=False), **DEEP}
@@ -86,15 +85,14 @@ def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = N
     return Description.of(found, base.data)
 
 
-def nudged_learning(learning: Mapping[str, Any], data: str) -> dict[str, Any]:
+def nudged_learning(learning: Mapping[str, Any]) -> dict[str, Any]:
     """Training of several hidden populations by nudged phases, from that of one: longer, in smaller steps.
 
     The largest learning rate is that of the first of four populations, which learns at 8 times the rate.
     """
     rate = min(0.015, round(0.4 * learning["learning_rate"], 6))
     longer = {"epochs": 2 * learning["epochs"], "schedule": "linear", "decay": 0.05}
-    shift = {"random_shift": NUDGED_SHIFT[data]} if data in NUDGED_SHIFT else {}
-    return {**learning, "learning_rate": rate, **longer, **shift}
+    return {**learning, "learning_rate": rate, **longer}
 
 
 def own_learning(samples: int, features: int) -> dict[str, Any]:
