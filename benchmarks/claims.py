@@ -273,13 +273,6 @@ LONG = (
     "--set phases.free=24 --set phases.nudged=12 --set phases.window=8 --set learning.learning_rate=0.02 "
     "--set learning.random_shift=0.5"
 )
-#: how several hidden layers learn by nudged phases (docs/notes/feedback_scaling.md)
-PHASES = (
-    "--set phases.contrast=phases --set phases.free=32 --set phases.nudged=16 --set phases.window=16 "
-    "--set phases.beta=0.5 --set synapse.feedback_scale=0.5 --set start.bias=0 --set start.scale=0.7 "
-    "--set learning.learning_rate=0.006 --set learning.schedule=linear --set learning.decay=0.05 "
-    "--set learning.random_shift=0.5"
-)
 NETWORKS = {
     "digits": TrainedNetwork("digits 8x8", "64-64-10", 20, "equilif train digits", "digits 64-64-10"),
     "digits-maps": TrainedNetwork(
@@ -303,8 +296,8 @@ NETWORKS = {
     "mnist-2-phases": TrainedNetwork(
         "MNIST",
         "784-128-64-10",
-        8,
-        f"equilif train mnist --hidden 128 --hidden 64 --epochs 8 {PHASES}",
+        40,
+        "equilif train mnist --hidden 128 --hidden 64 --set phases.contrast=phases",
     ),
     "mnist-deep": TrainedNetwork(
         "MNIST",
@@ -328,6 +321,25 @@ NETWORKS = {
         "convolutions of 16 and 32 maps",
         100,
         "equilif train digits --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
+    ),
+    "mnist-deep-phases": TrainedNetwork(
+        "MNIST",
+        "784-128-64-32-10",
+        40,
+        "equilif train mnist --hidden 128 --hidden 64 --hidden 32 --set phases.contrast=phases",
+        "MNIST 784-128-64-32-10",
+    ),
+    "mnist-deep-5-phases": TrainedNetwork(
+        "MNIST",
+        "784-64-64-64-64-64-10, skip connections",
+        20,
+        "equilif train mnist --config examples/deep_network.toml",
+    ),
+    "mnist-maps-phases": TrainedNetwork(
+        "MNIST",
+        "convolutions of 16 and 32 maps",
+        12,
+        "equilif train mnist --hidden conv:16 --hidden conv:32 --set phases.contrast=phases",
     ),
     "mnist-maps": TrainedNetwork(
         "MNIST",

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 
 from benchmarks import board_pages, records
 from benchmarks.board_pages import table
-from benchmarks.claims import CLAIMS, LONG, NETWORKS, PHASES, TrainedNetwork
+from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
 from benchmarks.explained import EXPLAINED
 from benchmarks.literature import COMPARED, CONTINUAL, WORKS
 from benchmarks.records import ROOT, RecordState
@@ -344,7 +344,7 @@ def accuracy() -> str:
         shown = f"{_mean(found):.2f} %{spread}"
         data = "" if of.data.startswith("digits") else " --data D"
         seeds = f" --seed 0-{len(found) - 1}" * (len(found) > 1)
-        command = f"`{of.command.replace(LONG, 'LONG').replace(PHASES, 'PHASES')}{seeds}{data}`"
+        command = f"`{of.command.replace(LONG, 'LONG')}{seeds}{data}`"
         rows.append((of.data, of.network, learned_by(of), of.epochs, shown, _when(known[name]), command))
     return table("data | network | learned by | epochs | test accuracy | date, commit | command", rows)
 
@@ -382,7 +382,7 @@ def beside_literature() -> str:
     rows = []
     for data, published, name in COMPARED:
         of = NETWORKS[name]
-        command = of.command.replace(PHASES, "PHASES")
+        command = of.command
         rows.append((data, published, accuracy_of(name), of.network, learned_by(of), f"`{command} --data D`"))
     head = "data | test accuracy in the literature | equilif | network | learned by | command"
     return table(head, rows)
