@@ -91,6 +91,12 @@ def command(*arguments: object, seconds: float = LIMIT) -> tuple[int, str]:
     return done.exit_code, " ".join(done.output.split())
 
 
+@pytest.fixture(autouse=True)
+def short_probes(monkeypatch):
+    """No port of this module has a board that a longer probe would find."""
+    monkeypatch.setattr(ports, "PROBE", 0.1)
+
+
 # -- ports that talk -------------------------------------------------------------------------------
 def foreign(rng: random.Random) -> bytes:
     """A frame for another host, sometimes damaged."""
