@@ -298,10 +298,14 @@ def test_rtl(lanes, numerics, pipeline, thorough, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bits, simulator",
-    [(12, "icarus"), pytest.param(18, "verilator", marks=pytest.mark.long)],
+    "bits, step, simulator",
+    [
+        (12, 7, "icarus"),
+        pytest.param(12, 1, "icarus", marks=pytest.mark.regress),
+        pytest.param(18, 1, "verilator", marks=pytest.mark.long),
+    ],
 )
-def test_rtl_of_the_reciprocal(bits, simulator, tmp_path):
+def test_rtl_of_the_reciprocal(bits, step, simulator, tmp_path):
     """All sums of 1,032 neurons (18 bits)."""
-    sums = {"first": 0, "last": 1 << bits}
+    sums = {"first": 0, "last": 1 << bits, "step": step}
     assert simulate(Reciprocal(18), BENCH, tmp_path, config=sums, simulator=simulator, only="totals")

@@ -245,6 +245,7 @@ def test_bus_bench_on_the_export(simulator, tmp_path):
             visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
             text=verilog(dut, "axiengine"),
             config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
+            thorough=True,
         )
         == 4
     )

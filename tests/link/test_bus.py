@@ -22,6 +22,7 @@ CONFIGS = {
 
 
 def bench(name, tmp_path, times):
+    """``times``: of the programs and accesses of the regression."""
     config, simulator, programs, accesses = CONFIGS[name]
     assert (
         simulate(
@@ -36,6 +37,7 @@ def bench(name, tmp_path, times):
                 "programs": int(times * programs),
                 "accesses": int(times * accesses),
             },
+            thorough=times >= 1,
         )
         == 4
     )

@@ -100,6 +100,7 @@ class SimulatedPort:
         return out
 
 
+@pytest.mark.regress  # by default: the boards in Verilator, tests/host/test_simulated.py
 def test_learning_on_device():
     network = Network.chain(6, 5, 3, schedule=Schedule(free=8, nudged=8, window=4))
     rng = np.random.default_rng(1)
@@ -127,7 +128,7 @@ def test_learning_on_device():
     assert chip.sample(x[0]).prediction == reference.infer(x[:1]).prediction[0]
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.regress
 @pytest.mark.parametrize("divisor", [4, 7])
 def test_learning_through_pins(divisor):
     client = Client(SimulatedPort(Board(divisor)), timeout=0.01)

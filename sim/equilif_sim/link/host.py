@@ -190,9 +190,9 @@ async def good_frames(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
     await tb.reset()
     await tb.fill()
     before = tb.compared
-    for _ in range(40):
+    for _ in range(cases(60)):
         assert await tb.frame(tb.frames.good()) == Status.OK
-    assert tb.compared == before + 40
+    assert tb.compared == before + cases(60)
     await tb.compare_memories()
 
 
