@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 import tty
@@ -330,8 +331,6 @@ def test_interrupt_frees_port(monkeypatch):
 
 def test_refused_baud_is_skipped(monkeypatch):
     """termios.error is not an OSError."""
-    import termios
-
     configure = ports.serial.Serial._reconfigure_port
     refused = []
 
