@@ -315,11 +315,7 @@ class Numerics:
         )
         # a charge holds any membrane and the bits that the rate block shifts out
         charge = check_int(
-            self.charge_width,
-            "charge_width",
-            max(11, self.fraction + 4),
-            32,
-            "at least 11 and fraction + 4",
+            self.charge_width, "charge_width", max(11, self.fraction + 4), 32, "at least 11 and fraction + 4"
         )
         set_fields(self, accumulator_width=accumulator, charge_width=charge)
 

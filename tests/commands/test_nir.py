@@ -45,8 +45,7 @@ SCALES = {"hidden1-hidden2": 0.25, "hidden2-output": 0.5}
 NETWORKS = [
     CHAIN,
     replace(
-        CHAIN,
-        synapses=tuple(replace(s, feedback_scale=SCALES.get(s.name, 1.0)) for s in CHAIN.synapses),
+        CHAIN, synapses=tuple(replace(s, feedback_scale=SCALES.get(s.name, 1.0)) for s in CHAIN.synapses)
     ),
     Network.chain(6, 5, 3, schedule=Schedule(leak=3)),
     Network.chain(6, 5, 4, 3, feedback=False),

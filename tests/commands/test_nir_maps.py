@@ -282,10 +282,7 @@ END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
         ([conv(3, 1, 3, weight=np.ones((3, 1, 3, 2))), neurons(3, 4, 4)], "shape (3, 1, 3, 2)"),
         ([conv(3, 2, 3), neurons(3, 4, 4)], "2 channels, 3x3"),
         ([conv(3, 1, 7), neurons(3, 1, 1)], "1 channels of 6x6"),
-        (
-            [conv(3, 1, 3, 2), neurons(3, 2, 2)],
-            "3x3 in steps of 2",
-        ),
+        ([conv(3, 1, 3, 2), neurons(3, 2, 2)], "3x3 in steps of 2"),
         ([conv(3, 1, 2), pool(2), neurons(3, 2, 2)], "a kernel of 3x3"),
         ([conv(3, 1, 3, groups=2), neurons(3, 4, 4)], "'n0': 3 channels"),
         ([conv(3, 1, 3, bias=np.ones(2)), neurons(3, 4, 4)], "has 2 biases"),

@@ -47,11 +47,7 @@ class Board:
     """
 
     def __init__(
-        self,
-        *,
-        late: float = 0.3,
-        spoil: Callable[[int], int] = lambda byte: byte,
-        cut: float = 0.0,
+        self, *, late: float = 0.3, spoil: Callable[[int], int] = lambda byte: byte, cut: float = 0.0
     ):
         self.device = Device(CONFIG, build_id=7)
         self.slave = Slave()

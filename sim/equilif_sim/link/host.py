@@ -61,10 +61,7 @@ class Bench:
         self.o_pause = o_pause
         self.max_samples: int = raw["max_samples"]
         self.device = StubDevice(
-            self.config,
-            build_id=raw["build_id"],
-            frame_bytes=self.frame_bytes,
-            max_samples=self.max_samples,
+            self.config, build_id=raw["build_id"], frame_bytes=self.frame_bytes, max_samples=self.max_samples
         )
         self.rng = random.Random(random.getrandbits(32))
         self.frames = RandomFrames(self.config, self.frame_bytes, self.rng, max_samples=self.max_samples)
