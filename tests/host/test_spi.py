@@ -18,9 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from equilif import cli
 from equilif.host import ports, spi
 from equilif.host.buses import SPI
 from equilif.host.client import Client, DeviceError, LinkError, NoReply, PortFailed
@@ -33,6 +31,7 @@ from equilif_golden.link.protocol import END, slip, unslip
 from equilif_golden.link.spi import NOTHING, Slave
 from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
+from tests.cli import outcome
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=192)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
@@ -200,10 +199,9 @@ def board(tmp_path, monkeypatch) -> Board:
 
 def command(*arguments: object) -> tuple[int, str]:
     """Exit code and output of a command, line ends as blanks."""
-    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"})
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    code, output = outcome(*arguments)
     gc.collect()  # here a process would end
-    return done.exit_code, " ".join(done.output.split())
+    return code, " ".join(output.split())
 
 
 # -- commands --------------------------------------------------------------------------------------
