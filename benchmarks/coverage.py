@@ -170,7 +170,8 @@ def bench(make: Callable[[], Any], module: str, config: Any) -> Counts:
         work = Path(folder)
         dut = make()
         text = plain(verilog.convert(dut, name=type(dut).__name__.lower()))
-        simulate(dut, module, work, simulator="verilator", config=config, coverage=True, text=text)
+        how = {"config": config, "coverage": True, "text": text, "thorough": True}
+        simulate(dut, module, work, simulator="verilator", **how)
         return read(next(work.rglob("coverage.dat")), text)
 
 
