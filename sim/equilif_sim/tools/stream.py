@@ -68,7 +68,7 @@ def often() -> bool:
     return random.random() < 0.5
 
 
-def with_pauses(**pauses: Sequence[Pause]) -> Any:
+def with_pauses(**pauses: Sequence[Pause]) -> Callable[[Any], Any]:
     """Parametrize a bench with all combinations of pauses, or with each pause at least once."""
     choices = [*pauses.values()]
     combinations = [*itertools.product(*choices)]
