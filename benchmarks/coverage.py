@@ -170,7 +170,8 @@ def bench(make: Callable[[], Any], module: str, config: Any) -> Counts:
         work = Path(folder)
         dut = make()
         text = plain(verilog.convert(dut, name=type(dut).__name__.lower()))
-        simulate(dut, module, work, simulator="verilator", config=config, coverage=True, text=text)
+        how = {"config": config, "coverage": True, "text": text, "thorough": True}
+        simulate(dut, module, work, simulator="verilator", **how)
         return read(next(work.rglob("coverage.dat")), text)
 
 
@@ -240,7 +241,7 @@ def bits(point: CoveragePoint) -> list[int]:
     return [int(n) for n in re.findall(r"\[(\d+)\]", point.where)[-1:]] if point.kind == "toggle" else []
 
 
-_HOST = "a host alone writes several values at once: tests/link/test_host.py, tests/link/test_link.py"
+_HOST = "a host alone writes several values at once: tests/link/test_host.py, tests/host/test_simulated.py"
 _TABLE = "what an operation costs is a number of a table; none has these bits, or costs this at its fetch"
 _LONG = "counters of 32 bits, and a program of the campaign has thousands of cycles"
 _EARLY = "these engines have no early end: tests/engine/test_early.py"
@@ -250,7 +251,7 @@ _CONSTANT = "constant in an engine of this size and pipeline, from reset on"
 _PORTS = "its memories have two ports, so nothing waits for one"
 _READY = "a stream that is never made to wait here, or a strobe that comes with the reset alone"
 _TRAINER = "of a host with a standalone trainer: tests/link/test_standalone_rtl.py"
-_STAND_IN = "the engine's place is taken by memories that count few runs: tests/link/test_link.py"
+_STAND_IN = "the engine's place is taken by memories that count few runs: tests/host/test_simulated.py"
 _LARGE = "operands of larger engines: tests/engine/test_checker.py"
 _SAVED = "charges that SAVE has copied: some bits of some words, of which all others are seen"
 _MAPS = "maps, kernels and groups of the largest sizes: the benches of geometry, scanner and walker"

@@ -332,6 +332,7 @@ def _bench(target: Target, verilog: str, dut: Any, n: int) -> list[bool]:
             only=target.only,
             text=verilog,
             env=env,
+            thorough=True,
         )
         codes = [int(line) for line in verdicts.read_text().splitlines()]
     return _lives(codes, n)

@@ -309,12 +309,7 @@ class Demo:
         if speed:
             self._claim("on the board, link aside", speed)
         show.console.print(
-            show.table(
-                "",
-                ["", "", ""],
-                [[show.mark(c.holds), c.text, c.found] for c in self.claims],
-                left=3,
-            )
+            show.table("", ["", "", ""], [[show.mark(c.holds), c.text, c.found] for c in self.claims], left=3)
         )
         show.console.print("[dim]" + ", ".join(f"{k} {v:.0f} s" for k, v in self.seconds.items()) + "[/]")
         ok = all(c.holds for c in self.claims)

@@ -30,14 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from equilif.convolutions import (
-    channels_first,
-    from_kernel,
-    patch_of,
-    rolled,
-    to_kernel,
-    unrolled,
-)
+from equilif.convolutions import channels_first, from_kernel, patch_of, rolled, to_kernel, unrolled
 from equilif.data.base.reading import content_of, message_of, most_bytes, reading
 from equilif.nir_layers import REAL, Reader, parameter
 from equilif_golden import files
@@ -46,17 +39,7 @@ from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.blocks.synapse import scaled
 from equilif_golden.extras import needs
 from equilif_golden.fixed import DEFAULT, Numerics, Raw, check_float, check_int, short_repr
-from equilif_golden.network import (
-    MAX_NEURONS,
-    ONE,
-    Input,
-    Lif,
-    Network,
-    Population,
-    Shape,
-    Synapse,
-    Weights,
-)
+from equilif_golden.network import MAX_NEURONS, ONE, Input, Lif, Network, Population, Shape, Synapse, Weights
 from equilif_golden.schedule import Schedule
 from equilif_golden.synapses import FEEDBACK_SCALES
 

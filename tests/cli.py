@@ -10,15 +10,20 @@ BOARD = "icebreaker"
 PNG = b"\x89PNG\r\n"
 
 
-def run(*arguments: object, code: int = 0) -> str:
-    """Output of a command, without line wrapping; ``code``: the expected exit code."""
+def outcome(*arguments: object) -> tuple[int, str]:
+    """Exit code and output of a command, without line wrapping."""
     done = CliRunner().invoke(
         cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"}
     )
-    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), (
-        f"{done.output}\n{done.exception!r}"
-    )
-    return done.output
+    assert isinstance(done.exception, SystemExit | None), f"{done.output}\n{done.exception!r}"
+    return done.exit_code, done.output
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """Output of a command; ``code``: the expected exit code."""
+    found, output = outcome(*arguments)
+    assert found == code, output
+    return output
 
 
 def error_of(*arguments: object) -> str:

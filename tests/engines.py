@@ -6,6 +6,8 @@ import dataclasses
 import functools
 from pathlib import Path
 
+import pytest
+
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.engine.isa import Instruction, Op
@@ -74,6 +76,12 @@ def compiled(config: EngineConfig) -> Path:
 def verilated(config: EngineConfig) -> VerilatedEngine:
     """An engine after power-up."""
     return VerilatedEngine(config, made=compiled(config))
+
+
+#: a bench with a sample of its cases, and by ./run regress with all of them
+thoroughness = pytest.mark.parametrize(
+    "thorough", [False, pytest.param(True, marks=pytest.mark.regress)], ids=["sample", "all"]
+)
 
 
 def visible(*signals: str) -> str:

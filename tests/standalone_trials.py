@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -82,6 +82,13 @@ def worked(content):
     device = new(content)
     device.trainer.work()
     return device
+
+
+@cache
+def long_content():
+    """40 epochs of nine samples, and the model behind them."""
+    content = uploaded(9, 40, 255)
+    return content, worked(content)
 
 
 def flash_of(board):
@@ -283,7 +290,7 @@ def stop_after_a_frame(rtl):
 
     In the end all is as without stops.
     """
-    content = uploaded(9, 40, 255)
+    content, device = long_content()
     put(rtl, content)
     client = Client(rtl, timeout=0.05)
     rng = random.Random(7)
@@ -301,7 +308,6 @@ def stop_after_a_frame(rtl):
             stops += 0 < now.seen < 9
         client.control_trainer(run=1)
     rtl.work(10 * LIMIT)
-    device = worked(content)
     compared(rtl, device)
 
 
@@ -334,7 +340,7 @@ def stop_between_samples(rtl):
 
 def busy_replies(rtl):
     """While the trainer works, and when it had the host as the frame came: there is a reply to each."""
-    content = uploaded(9, 40, 255)
+    content, device = long_content()
     put(rtl, content)
     rng = random.Random(3)
     frames = OwnFrames(CONFIG, 1024, rng)
@@ -355,7 +361,6 @@ def busy_replies(rtl):
         assert (status, sequence) in ((Status.BUSY, frame[1]), (Status.OVERRUN, 0)), frame.hex()
         counts[Command(frame[0]), Status(status)] += 1
     rtl.work(10 * LIMIT)
-    device = worked(content)
     compared(rtl, device)
 
 
@@ -443,7 +448,7 @@ def flash_command(rtl, command):
 
 def damaged_bytes(rtl):
     """A frame with one is refused; what comes while the trainer has the host does not reach its frames."""
-    content = uploaded(9, 40, 255)
+    content, device = long_content()
     put(rtl, content)
     rng = random.Random(5)
     for _ in range(6):
@@ -452,7 +457,6 @@ def damaged_bytes(rtl):
         rtl.spoil()
         rtl.write(rng.randbytes(rng.randrange(1, 20)))
     rtl.work(10 * LIMIT)
-    device = worked(content)
     rtl.write(b"\xc0")
     compared(rtl, device)
     rtl.spoil()
@@ -461,8 +465,7 @@ def damaged_bytes(rtl):
 
 def reads_at_any_time(rtl):
     """Its frames come between those of the trainer, and change nothing."""
-    content = uploaded(9, 40, 255)
-    device = worked(content)
+    content, device = long_content()
     put(rtl, content)
     client = Client(rtl, timeout=0.05)
     rng = random.Random(7)

@@ -203,12 +203,9 @@ def test_format_width(i, f):
 @pytest.mark.parametrize("fraction", range(4, 14))
 def test_min_charge_width(fraction):
     """A charge width that the rate block cannot shift is rejected here, not in RTL."""
-    pytest.importorskip("amaranth")
-    from amaranth.back import rtlil
-
-    from equilif_hdl.blocks.rate import Measure
-
+    rtlil = pytest.importorskip("amaranth.back.rtlil")
+    rate = pytest.importorskip("equilif_hdl.blocks.rate")
     least = max(11, fraction + 4)
     with pytest.raises(ValueError, match=rf"charge_width.*least 11.*{least}\.\.32.*{least - 1}"):
         Numerics(fraction=fraction, charge_width=least - 1)
-    assert "rate" in rtlil.convert(Measure(Numerics(fraction=fraction, charge_width=least)))
+    assert "rate" in rtlil.convert(rate.Measure(Numerics(fraction=fraction, charge_width=least)))

@@ -434,7 +434,7 @@ def check_engines(network, weights, eta, counter, x, labels, sequences, configs=
     chips = []
     for config in configs or [
         EngineConfig(lanes=lanes, tiles=2048, program_words=2048, **EVERYTHING, numerics=network.numerics)
-        for lanes in LANES
+        for lanes in LANES[counter % 2 :: 2]
     ]:
         program = Compiled(network, config).program(eta)
         assert disassemble(assemble(program)) == program
@@ -495,7 +495,7 @@ def test_engine_equals_reference_with_errors_of_convolutions(seed, feedback):
     rng = np.random.default_rng(seed)
     weights = {s.name: rng.integers(-4096, 4097, network.shape(s)) for s in network.plastic}
     x = rng.integers(0, 256, (3, 36))
-    check_engines(network, weights, 0.05, 7, x, rng.integers(0, 3, 3), None)
+    check_engines(network, weights, 0.05, seed % 8, x, rng.integers(0, 3, 3), None)
 
 
 def test_engine_without_errors_infers():
@@ -516,7 +516,7 @@ def test_engine_equals_reference_with_self_attention(case):
     network = replace(network, output=output.name)
     if eta:
         configs = []
-        for lanes, pipeline in zip(LANES, 2 * list(Pipeline), strict=True):
+        for lanes, pipeline in zip(LANES[counter % 2 :: 2], Pipeline, strict=True):
             with contextlib.suppress(CapacityError):  # many positions, or codes of a position in one group
                 configs.append(replace(engine_for(network, lanes=lanes), pipeline=pipeline))
         event(f"learns on {len(configs)} engines")
@@ -527,7 +527,7 @@ def test_engine_equals_reference_with_self_attention(case):
     results = [
         reference.infer(x[j : j + 1], tokens_of(network, sequences and sequences[j])[0]) for j in range(2)
     ]
-    for lanes, pipeline in zip(LANES, 2 * list(Pipeline), strict=True):
+    for lanes, pipeline in zip(LANES[counter % 2 :: 2], Pipeline, strict=True):
         if output.shape and output.maps % lanes:
             continue  # its rates are read neuron by neuron
         try:

@@ -25,16 +25,19 @@ from equilif_sim.sdram import SdramBench, small
 from equilif_sim.sdram_chip import Rule
 from equilif_sim.sdram_traffic import traffic
 from equilif_sim.tools.run import simulate
+from tests.engines import thoroughness
 
 BENCH = "equilif_sim.sdram"
 HZ = {"MT48LC16M16": 95_000_000, "EM638325": 90_000_000, "M12L64322A": 120_000_000, "W9825G6KH": 133_000_000}
 MT = small("MT48LC16M16", columns=16)
 
 
+@thoroughness
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", HZ)
-def test_rtl(name, tmp_path):
-    assert simulate(SdramBench(small(name), HZ[name]), BENCH, tmp_path) == 7
+def test_rtl(name, thorough, tmp_path):
+    n = simulate(SdramBench(small(name), HZ[name]), BENCH, tmp_path, thorough=thorough)
+    assert n == (7 if thorough else 5)
 
 
 @pytest.mark.parametrize("cycles", [200_000, pytest.param(10_000_000, marks=pytest.mark.regress)])

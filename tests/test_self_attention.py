@@ -174,10 +174,8 @@ def test_bias_per_position():
 
 
 def test_nir_has_none():
-    nir = pytest.importorskip("nir")
-    assert nir
-    from equilif.nir import to_graph
-
+    pytest.importorskip("nir")
+    to_graph = pytest.importorskip("equilif.nir").to_graph
     for net, name in ((NET, "'a'"), (replace(NET, synapses=POSITIONED, populations=(X, B, Y)), "'y'")):
         with pytest.raises(ValueError, match=name):
             to_graph(net, net.initial_weights())

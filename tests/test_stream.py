@@ -137,12 +137,10 @@ def test_command(tmp_path):
 
 
 def test_river():
-    pytest.importorskip("river")
-    from river import evaluate, metrics
-    from river.datasets import synth
-
-    from equilif.river import StreamClassifier
-
+    evaluate, metrics, synth = map(
+        pytest.importorskip, ("river.evaluate", "river.metrics", "river.datasets.synth")
+    )
+    StreamClassifier = pytest.importorskip("equilif.river").StreamClassifier
     model = StreamClassifier(hidden=8, replay=10)
     found = evaluate.progressive_val_score(synth.SEA(seed=1).take(200), model.clone(), metrics.Accuracy())
     assert found.get() > 0.7 and model.clone().replay == 10

@@ -10,17 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar
 
-from amaranth import (
-    Cat,
-    ClockDomain,
-    ClockSignal,
-    Const,
-    Elaboratable,
-    Instance,
-    Module,
-    ResetSignal,
-    Signal,
-)
+from amaranth import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.build import Platform
 from amaranth.hdl import Value
 from amaranth.lib import io

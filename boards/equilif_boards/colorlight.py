@@ -41,11 +41,7 @@ class ColorlightI5(LatticeECP5Platform):
         ),
         # the same Pmod
         microphone_resource(
-            clock="F20",
-            data="B20",
-            ws="C17",
-            text="B18",
-            attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
+            clock="F20", data="B20", ws="C17", text="B18", attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
         ),
         # the other row of that Pmod: contacts to GND
         Resource("button_learn", 0, PinsN("A18", dir="i"), Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")),

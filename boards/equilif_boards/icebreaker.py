@@ -52,30 +52,18 @@ ICEBREAKER = Board(
     link=UartLink(baud=6_000_000),
     other_links=(
         SpiLink(
-            sck_hz=7e6,
-            place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4",
-            keep_reply=True,
+            sck_hz=7e6, place="connector PMOD1A: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4", keep_reply=True
         ),
     ),
     flash=SpiFlash(area=Area(16, 240)),  # after 1 MiB of bitstreams
     config=EngineConfig(
-        lanes=4,
-        tiles=4096,
-        value_groups=256,
-        state_groups=128,
-        pipeline=Pipeline.SPRAM,
-        attention=False,
+        lanes=4, tiles=4096, value_groups=256, state_groups=128, pipeline=Pipeline.SPRAM, attention=False
     ),
     # of 4 lanes the front end would need 600 logic cells more than the FPGA has
     adc_front_end=AdcFrontEnd(
         place="connector PMOD1B: CS pin 1, MOSI pin 2, MISO pin 3, SCK pin 4, answers pin 7",
         config=EngineConfig(
-            lanes=2,
-            tiles=8192,
-            value_groups=512,
-            state_groups=256,
-            pipeline=Pipeline.SPRAM,
-            attention=False,
+            lanes=2, tiles=8192, value_groups=512, state_groups=256, pipeline=Pipeline.SPRAM, attention=False
         ),
         channels=6,
         window=WINDOW,

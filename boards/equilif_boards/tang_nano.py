@@ -72,13 +72,7 @@ TANG_NANO_9K = Board(
     link=UartLink(baud=3_000_000),
     # external flash of 4 MiB; the bitstream is in the internal one
     flash=SpiFlash(area=Area(1, 63)),
-    config=EngineConfig(
-        lanes=4,
-        tiles=1024,
-        value_groups=256,
-        state_groups=32,
-        attention=False,
-    ),
+    config=EngineConfig(lanes=4, tiles=1024, value_groups=256, state_groups=32, attention=False),
     network=(784, 20, 10),
     frame_bytes=2048,  # one block RAM, as for less
     after_read=(COLLISION_DONT_CARE,),
@@ -98,13 +92,7 @@ TANG_NANO_20K = Board(
     link=UartLink(baud=3_000_000),
     # 8 MiB, of which the bitstream takes less than one
     flash=SpiFlash(area=Area(32, 96)),
-    config=EngineConfig(
-        lanes=8,
-        tiles=512,
-        value_groups=128,
-        state_groups=32,
-        attention=False,
-    ),
+    config=EngineConfig(lanes=8, tiles=512, value_groups=128, state_groups=32, attention=False),
     network=(784, 40, 10),
     frame_bytes=2048,  # one block RAM, as for less
     after_read=TANG_NANO_9K.after_read,

@@ -19,12 +19,7 @@ with needs("boards"):
     from equilif_boards import BOARDS
 
 #: cells of nextpnr that are memory, and their names here
-MEMORY = {
-    "ICESTORM_RAM": "block RAM",
-    "DP16KD": "block RAM",
-    "BSRAM": "block RAM",
-    "ICESTORM_SPRAM": "SPRAM",
-}
+MEMORY = {"ICESTORM_RAM": "block RAM", "DP16KD": "block RAM", "BSRAM": "block RAM", "ICESTORM_SPRAM": "SPRAM"}
 #: and what their logic is called there
 FAMILIES = {"ICESTORM_LC": "iCE40UP5K", "TRELLIS_COMB": "ECP5", "LUT4": "Gowin"}
 

@@ -86,11 +86,11 @@ def load() -> list[CommandInfo]:
 
 
 class ByName(Mapping[str, Any]):
-    """Commands by name, and those ``registered`` before; a module is loaded when its command is asked for."""
+    """Commands by name; a module is loaded when its command is asked for."""
 
-    def __init__(self, registered: Mapping[str, Any]):
+    def __init__(self) -> None:
         own = {name: module for module, names in MODULES.items() for name in names.split()}
-        self.modules = own | dict.fromkeys(registered.keys() - own.keys(), "")
+        self.modules = own | dict.fromkeys(LOADED.keys() - own.keys(), "")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.modules)
@@ -108,7 +108,7 @@ class Commands(TyperGroup):
     """All commands: arguments that cannot be used are refused in one line, as everything else is."""
 
     def __init__(self, **options: Any):
-        super().__init__(**{**options, "commands": ByName(options["commands"])})
+        super().__init__(**{**options, "commands": ByName()})
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
@@ -141,8 +141,6 @@ class Commands(TyperGroup):
 
 def _key(option: str, command: str | None) -> str:
     """An option that a command of training has not, with the key that it is; empty where it is none."""
-    if command not in TRAINING:
-        return ""
     if command not in TRAINING:
         return ""
     if option == "--conv" and command != "train-text":
@@ -374,7 +372,8 @@ def panel(title: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
         run.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters.values()}
         app.command(name, rich_help_panel=title, help=paragraphs(function.__doc__))(run)
-        LOADED[name] = app.registered_commands[-1]
+        # typer would build the registered ones of all loaded modules at each start
+        LOADED[name] = app.registered_commands.pop()
         return run
 
     return decorate

@@ -38,11 +38,7 @@ MAX_CHARACTERS = 150  #: of each
 
 @command
 def inspect(
-    path: Annotated[
-        Path,
-        typer.Argument(help=f"Your own data: {', '.join(FORMATS.values())}."),
-        INPUT,
-    ],
+    path: Annotated[Path, typer.Argument(help=f"Your own data: {', '.join(FORMATS.values())}."), INPUT],
     data_options: OwnOptions = MADE,
     out: Annotated[
         Path | None,

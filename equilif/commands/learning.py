@@ -275,9 +275,7 @@ def recall(
 @command
 def attention(
     network: Annotated[
-        Path,
-        network_argument(help="A network.npz or pretrained network with an attention layer."),
-        INPUT,
+        Path, network_argument(help="A network.npz or pretrained network with an attention layer."), INPUT
     ],
     sample: Annotated[
         list[int] | None,
@@ -433,12 +431,7 @@ def gradient(
                 f"samples; {report['elsewhere']} settle at another fixed point than in floating point"
             )
         show.console.print(text)
-    return {
-        "data": found.data,
-        "methods": found.methods,
-        "reports": found.reports,
-        "layers": found.layers,
-    }
+    return {"data": found.data, "methods": found.methods, "reports": found.reports, "layers": found.layers}
 
 
 #: of equilif_golden.real.layers.layer_report

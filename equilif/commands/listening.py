@@ -68,9 +68,7 @@ class LessonOptions:
 @command
 def listen(
     network: Annotated[
-        Path,
-        network_argument(help="A network.npz that was trained with --set data.front_end=true."),
-        INPUT,
+        Path, network_argument(help="A network.npz that was trained with --set data.front_end=true."), INPUT
     ],
     source: Annotated[
         Path | None,

@@ -24,9 +24,7 @@ command = panel("Hardware")
 @command
 def program(
     network: Annotated[
-        Path,
-        network_argument(help="Network file, network.npz, or pretrained network by name."),
-        INPUT,
+        Path, network_argument(help="Network file, network.npz, or pretrained network by name."), INPUT
     ],
     board: Annotated[
         str | None, typer.Option(help="Compile for the engine of this board.", show_default="none"), INPUT

@@ -43,12 +43,7 @@ LEARNING = OptionGroup(
         ],
         "replay_per_sample": Annotated[
             int | None,
-            typer.Option(
-                help="Stored samples learned after each new one.",
-                min=1,
-                max=255,
-                show_default="8",
-            ),
+            typer.Option(help="Stored samples learned after each new one.", min=1, max=255, show_default="8"),
         ],
     }
 )
@@ -65,8 +60,7 @@ def stream(
         INPUT,
     ],
     label: Annotated[
-        str,
-        typer.Option(help="Column or key of the class; where it is empty, the sample is only predicted."),
+        str, typer.Option(help="Column or key of the class; where it is empty, the sample is only predicted.")
     ] = "label",
     network: Annotated[
         Path | None,

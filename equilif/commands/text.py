@@ -65,8 +65,7 @@ def train_text(
     config: ConfigFile = None,
     sizes: Sizes = DEFAULTS,
     epochs: Annotated[
-        int | None,
-        typer.Option(help="Number of epochs of text.steps (250) updates.", show_default="12"),
+        int | None, typer.Option(help="Number of epochs of text.steps (250) updates.", show_default="12")
     ] = None,
     patches: Set = None,
     seed: Annotated[
@@ -113,9 +112,7 @@ def train_text(
 @command
 def generate(
     network: Annotated[
-        Path,
-        network_argument(help="A network.npz of `equilif train-text`, or the folder of a run."),
-        INPUT,
+        Path, network_argument(help="A network.npz of `equilif train-text`, or the folder of a run."), INPUT
     ],
     prompt: Annotated[str, typer.Option(help="Text to continue.")] = "\n",
     length: Annotated[int, typer.Option(help="Number of characters to generate.", min=1)] = 200,

@@ -66,10 +66,7 @@ THINGS = tuple("airplane automobile bird cat deer dog frog horse ship truck".spl
 
 SOURCES = {
     Name.digits: DataSource(
-        "images",
-        "sets.images.digits",
-        f"they come with scikit-learn: {install('data')}",
-        NUMERALS,
+        "images", "sets.images.digits", f"they come with scikit-learn: {install('data')}", NUMERALS
     ),
     Name.mnist: DataSource(
         "images",

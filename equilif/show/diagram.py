@@ -450,10 +450,7 @@ def _phases(axes: Any, resources: NetworkResources, y: float, width: float) -> N
     step = width / resources.steps["training"]
     x = 0.0
     free = f"{s.free} free steps" if s.fixed else f"at most {s.free} free steps"
-    nudged = (
-        (s.nudged, f"{s.nudged} at +beta", BLUE),
-        (s.nudged, f"{s.nudged} at -beta", VERMILLION),
-    )
+    nudged = ((s.nudged, f"{s.nudged} at +beta", BLUE), (s.nudged, f"{s.nudged} at -beta", VERMILLION))
     for steps, name, colour in ((s.free, free, GREY), *(() if s.errors else nudged)):
         for start, length, alpha in ((x, steps, 0.18), (x + step * (steps - s.window), s.window, 0.3)):
             axes.add_patch(

@@ -107,11 +107,7 @@ class _Edges:
         if copy not in self.copies:
             self.copies[copy] = self.n_copied
             self.n_copied += geometry.tiles
-        return {
-            "copy": list(self.copies).index(copy),
-            "at": self.copies[copy],
-            "stride": geometry.patch,
-        }
+        return {"copy": list(self.copies).index(copy), "at": self.copies[copy], "stride": geometry.patch}
 
     def _forward(self, g: Geometry) -> dict[str, int]:
         """Edges from each position of ``pre`` to those of ``post`` whose kernels it is under."""

@@ -14,6 +14,7 @@ import math
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -314,24 +315,20 @@ class Numerics:
         )
         # a charge holds any membrane and the bits that the rate block shifts out
         charge = check_int(
-            self.charge_width,
-            "charge_width",
-            max(11, self.fraction + 4),
-            32,
-            "at least 11 and fraction + 4",
+            self.charge_width, "charge_width", max(11, self.fraction + 4), 32, "at least 11 and fraction + 4"
         )
         set_fields(self, accumulator_width=accumulator, charge_width=charge)
 
-    @property
+    @cached_property
     def weight(self) -> Fixed:
         return SQ(self.weight_width - self.fraction, self.fraction)
 
-    @property
+    @cached_property
     def accumulator(self) -> Fixed:
         """Membrane while it accumulates input, and static drive."""
         return SQ(self.accumulator_width - self.fraction, self.fraction)
 
-    @property
+    @cached_property
     def charge(self) -> Fixed:
         """Charge, from which a rate is computed (equilif_golden.blocks.rate)."""
         return SQ(self.charge_width - self.fraction, self.fraction)

@@ -420,10 +420,7 @@ class Network:
             Constant("bias", 1),
             embedding,
         ]
-        synapses = [
-            Synapse("tokens", "embedding", kernel=1),
-            Synapse("bias", "embedding", per_position=True),
-        ]
+        synapses = [Synapse("tokens", "embedding", kernel=1), Synapse("bias", "embedding", per_position=True)]
         below = embedding
         for k in range(1, check_int(layers, "layers", 1, 1024) + 1):
             attention = SelfAttention.of_shape(

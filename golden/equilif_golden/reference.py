@@ -557,11 +557,7 @@ class Reference(samples.Predictor):
         )
 
     def _learn(
-        self,
-        result: SampleResult,
-        clamped: dict[str, Raw],
-        patterns: Tokens | None,
-        rows: Raw | None,
+        self, result: SampleResult, clamped: dict[str, Raw], patterns: Tokens | None, rows: Raw | None
     ) -> None:
         """Update every synapse from the values at its two ends, each head of a relay separately.
 

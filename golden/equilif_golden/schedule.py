@@ -96,11 +96,7 @@ class Schedule:
     )
     #: membrane loses v >> leak each step; 0: no leak
     leak: int = _field(
-        0,
-        Option("Leak of the membrane, v / 2**leak per step; 0: none."),
-        ge=0,
-        le=5,
-        values="0, 2, 3, 4, 5",
+        0, Option("Leak of the membrane, v / 2**leak per step; 0: none."), ge=0, le=5, values="0, 2, 3, 4, 5"
     )
     early_exit: int | None = _field(
         None,
@@ -121,12 +117,10 @@ class Schedule:
         ),
     )
     min_windows: int = field(
-        default=2,
-        metadata={"help": "with early_exit: minimum number of windows", "ge": 1, "le": STEPS_MAX},
+        default=2, metadata={"help": "with early_exit: minimum number of windows", "ge": 1, "le": STEPS_MAX}
     )
     contrast: Literal["phases", "errors"] = _field(
-        "phases",
-        Option("What weights learn from: rates of two nudged phases, or errors (deep networks)."),
+        "phases", Option("What weights learn from: rates of two nudged phases, or errors (deep networks).")
     )
     error_gain: int = field(
         default=1,

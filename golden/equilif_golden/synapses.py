@@ -60,11 +60,7 @@ class Synapse:
         True, "false (from a spiking population or a relay): one way; such a network learns from errors only"
     )
     kernel: int | None = _option(
-        None,
-        "between maps: side of the kernel of a convolution",
-        absent="all to all",
-        ge=1,
-        le=MAX_NEURONS,
+        None, "between maps: side of the kernel of a convolution", absent="all to all", ge=1, le=MAX_NEURONS
     )
     stride: int = _option(1, "between maps: positions between neighbouring kernels", ge=1, le=MAX_NEURONS)
     per_position: bool = _option(

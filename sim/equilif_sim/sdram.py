@@ -37,9 +37,9 @@ from equilif_golden.sdram import (
 )
 from equilif_hdl.sdram import IO_DELAY, SdramController, SdramPort
 from equilif_sim.sdram_chip import SdramChip, violations
-from equilif_sim.tools.run import bench_config
+from equilif_sim.tools.run import bench_config, cases
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import Pause, drive, never, often, reset
+from equilif_sim.tools.stream import Pause, drive, never, often, reset, with_pauses
 
 POWER_UP = 300.0  #: ns; of a real chip it is 200 us
 
@@ -222,13 +222,13 @@ async def cycles(dut: Any) -> None:
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-@cocotb.parametrize(w_pause=[never, often], r_pause=[never, often])
+@with_pauses(w_pause=[never, often], r_pause=[never, often])
 async def stalls(dut: Any, w_pause: Pause, r_pause: Pause) -> None:
     tb = SdramDriver(dut)
     await tb.start()
     requests = deque[tuple[int, BurstRequest]]()
     at = 0
-    for _ in range(120):
+    for _ in range(cases(120)):
         requests.append((at, tb.request(longest=40)))
         at += random.choice([0, 0, 0, random.randrange(60)])
     await tb.run(requests, w_pause=w_pause, r_pause=r_pause)

@@ -28,6 +28,8 @@ from tests.cli import error_of, run
 
 SLOW = 0.002  #: CPU seconds of a part of an epoch of a scripted learner
 
+BACKPROPAGATION = "equilif.bench.backpropagation"  # needs torch
+
 
 class Scripted:
     """A learner with given accuracies; the last one repeats."""
@@ -117,8 +119,7 @@ def test_golden_learner_equals_kernel(digits):
 
 @pytest.mark.parametrize("batch", [1, 32])
 def test_backpropagation_learns_the_digits(batch, digits):
-    pytest.importorskip("torch", exc_type=ImportError)
-    from equilif.bench.backpropagation import Backpropagation
+    Backpropagation = pytest.importorskip(BACKPROPAGATION, exc_type=ImportError).Backpropagation
 
     learner = Backpropagation(digits, 0, batch=batch)
     for epoch in range(2 if batch == 1 else 8):
@@ -132,7 +133,7 @@ def test_backpropagation_learns_the_digits(batch, digits):
 def test_compiled_backpropagation_equals_pytorch(digits):
     """From the same weights, but for the rounding of another order of sums."""
     torch = pytest.importorskip("torch", exc_type=ImportError)
-    from equilif.bench.backpropagation import Backpropagation
+    Backpropagation = pytest.importorskip(BACKPROPAGATION, exc_type=ImportError).Backpropagation
 
     theirs, ours = Backpropagation(digits, 0), CompiledBackpropagation(digits, 0)
     w1, b1, w2, b2 = (p.detach().numpy().copy() for p in theirs.model.parameters())
@@ -269,7 +270,7 @@ def test_final_accuracy(hidden, method, tmp_path, monkeypatch):
 def test_backpropagation_of_convolutions(digits):
     """Layers of the network; a step with an augmented image changes all of them; other graphs are refused."""
     torch = pytest.importorskip("torch", exc_type=ImportError)
-    from equilif.bench.backpropagation import Backpropagation
+    Backpropagation = pytest.importorskip(BACKPROPAGATION, exc_type=ImportError).Backpropagation
 
     found = resolve(Request(data=digits, hidden=("conv:4", "conv:6", 12))).description
     learner = Backpropagation(digits, 0, found)

@@ -44,8 +44,9 @@ from equilif_golden.engine.config import Pipeline
 from equilif_golden.fixed import DEFAULT
 from equilif_hdl.blocks.softmax import Reciprocal, Softmax
 from equilif_sim.tools.run import simulate
-from tests.engines import ENGINE, NARROW
+from tests.engines import ENGINE, NARROW, thoroughness
 
+BENCH = "equilif_sim.blocks.softmax"
 OCTAVE = 1 << FRACTION
 F64 = np.arange(OCTAVE) / OCTAVE
 SHIFT = pytest.mark.parametrize("shift", SHIFTS)
@@ -278,6 +279,7 @@ def test_order_and_shift_invariance(shift):
 
 
 # -- RTL: equals the golden function, exactly, under stalls; its bench counts cycles ---------------
+@thoroughness
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "lanes, numerics, pipeline",
@@ -289,19 +291,21 @@ def test_order_and_shift_invariance(shift):
     ],
     ids=["narrow", "P8", "P4", "P16"],
 )
-def test_rtl(lanes, numerics, pipeline, tmp_path):
+def test_rtl(lanes, numerics, pipeline, thorough, tmp_path):
     config = dataclasses.replace(ENGINE, lanes=lanes, numerics=numerics, pipeline=pipeline)
-    only = "softmaxes|every"
-    bench = "equilif_sim.blocks.softmax"
-    assert simulate(Softmax(config), bench, tmp_path, config=config, simulator="icarus", only=only) == 4
+    how = {"config": config, "only": "softmaxes|every", "thorough": thorough}
+    assert simulate(Softmax(config), BENCH, tmp_path, simulator="icarus", **how) == 4
 
 
 @pytest.mark.parametrize(
-    "bits, simulator",
-    [(12, "icarus"), pytest.param(18, "verilator", marks=pytest.mark.long)],
+    "bits, step, simulator",
+    [
+        (12, 7, "icarus"),
+        pytest.param(12, 1, "icarus", marks=pytest.mark.regress),
+        pytest.param(18, 1, "verilator", marks=pytest.mark.long),
+    ],
 )
-def test_rtl_of_the_reciprocal(bits, simulator, tmp_path):
+def test_rtl_of_the_reciprocal(bits, step, simulator, tmp_path):
     """All sums of 1,032 neurons (18 bits)."""
-    bench = "equilif_sim.blocks.softmax"
-    sums = {"first": 0, "last": 1 << bits}
-    assert simulate(Reciprocal(18), bench, tmp_path, config=sums, simulator=simulator, only="totals")
+    sums = {"first": 0, "last": 1 << bits, "step": step}
+    assert simulate(Reciprocal(18), BENCH, tmp_path, config=sums, simulator=simulator, only="totals")

@@ -646,7 +646,7 @@ def count_lines(
 
 def test_a_new_command_needs_no_other_file(tmp_path, monkeypatch):
     """See docs/how_to/add_a_command.md."""
-    monkeypatch.setattr(cli.app, "registered_commands", [*cli.app.registered_commands])
+    monkeypatch.setattr(commands, "LOADED", {**commands.LOADED})
     commands.panel("Own")(count_lines)
     text, out = tmp_path / "text.txt", tmp_path / "out.txt"
     text.write_text("a\nb\n")

@@ -18,6 +18,7 @@ import io
 import itertools
 import json
 import os
+import pty
 import random
 import shutil
 import signal
@@ -634,8 +635,7 @@ def spoil_npz(path: Path, rng: random.Random) -> None:
 
 def spoil_nir(path: Path, rng: random.Random) -> None:
     """An HDF5 file with other datasets."""
-    import h5py
-
+    h5py = pytest.importorskip("h5py")
     if rng.random() < 0.2:
         return spoil_bytes(path, rng)
     with h5py.File(path, "r+") as f:
@@ -834,8 +834,6 @@ def check_environment(environment: str, line: str, expected: bytes, folder: Path
 
 def test_endless_port(folder):
     """A device that sends other data forever, such as a GPS receiver."""
-    import pty
-
     leader, follower = pty.openpty()
     stop = threading.Event()
 

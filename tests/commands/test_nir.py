@@ -45,8 +45,7 @@ SCALES = {"hidden1-hidden2": 0.25, "hidden2-output": 0.5}
 NETWORKS = [
     CHAIN,
     replace(
-        CHAIN,
-        synapses=tuple(replace(s, feedback_scale=SCALES.get(s.name, 1.0)) for s in CHAIN.synapses),
+        CHAIN, synapses=tuple(replace(s, feedback_scale=SCALES.get(s.name, 1.0)) for s in CHAIN.synapses)
     ),
     Network.chain(6, 5, 3, schedule=Schedule(leak=3)),
     Network.chain(6, 5, 4, 3, feedback=False),
@@ -427,8 +426,7 @@ def digits():
 )
 def test_snntorch_runs_an_exported_network(network, digits):
     """All spikes are equal when snnTorch applies the list equilif.nir.OPEN."""
-    pytest.importorskip("snntorch", exc_type=ImportError)
-    from benchmarks import interchange
+    interchange = pytest.importorskip("benchmarks.interchange", exc_type=ImportError)
 
     weights = network.initial_weights(3, scale=1.5)
     equal = interchange.compare(network, weights, digits.x_test[:40], interchange.LEAK)
@@ -440,8 +438,7 @@ def test_snntorch_agrees_on_digits(leak, digits):
     """A trained network through NIR, with the start of a phase added: outputs differ by at most 3 of 8
     spikes, classes are equal.
     """
-    pytest.importorskip("snntorch", exc_type=ImportError)
-    from benchmarks import interchange
+    interchange = pytest.importorskip("benchmarks.interchange", exc_type=ImportError)
 
     found = interchange.compare(*interchange.trained(leak, epochs=2), digits.x_test[:100], interchange.START)
     assert 0 < found.differ < 0.2 * found.spikes and found.largest <= 3 and found.same_class >= 98
@@ -449,8 +446,7 @@ def test_snntorch_agrees_on_digits(leak, digits):
 
 def test_import_from_snntorch(digits, tmp_path):
     """A feed-forward network of snnTorch: equal classes in the golden model, equal bits in RTL."""
-    pytest.importorskip("snntorch", exc_type=ImportError)
-    from benchmarks.interchange import foreign
+    foreign = pytest.importorskip("benchmarks.interchange", exc_type=ImportError).foreign
 
     there = foreign(tmp_path / "a.nir", digits, hidden=32, epochs=5)
     output = run("convert", tmp_path / "a.nir", tmp_path / "a.npz", "--json", tmp_path / "a.json")

@@ -259,8 +259,7 @@ def test_matrix_export_spikes_alike():
 @pytest.mark.parametrize("name", ["folded", "colours", "symmetric"])
 def test_snntorch_runs_exported_maps(name):
     """As Conv2d and as matrices: all spikes are equal with the list equilif.nir.OPEN applied."""
-    pytest.importorskip("snntorch", exc_type=ImportError)
-    from benchmarks import interchange
+    interchange = pytest.importorskip("benchmarks.interchange", exc_type=ImportError)
 
     network = NETWORKS[name]
     weights = network.initial_weights(1, bias=0.3, scale=1.0)
@@ -283,10 +282,7 @@ END = (FLATTENED, library.Linear(weight=np.ones((2, 3 * 4 * 4))), neurons(2))
         ([conv(3, 1, 3, weight=np.ones((3, 1, 3, 2))), neurons(3, 4, 4)], "shape (3, 1, 3, 2)"),
         ([conv(3, 2, 3), neurons(3, 4, 4)], "2 channels, 3x3"),
         ([conv(3, 1, 7), neurons(3, 1, 1)], "1 channels of 6x6"),
-        (
-            [conv(3, 1, 3, 2), neurons(3, 2, 2)],
-            "3x3 in steps of 2",
-        ),
+        ([conv(3, 1, 3, 2), neurons(3, 2, 2)], "3x3 in steps of 2"),
         ([conv(3, 1, 2), pool(2), neurons(3, 2, 2)], "a kernel of 3x3"),
         ([conv(3, 1, 3, groups=2), neurons(3, 4, 4)], "'n0': 3 channels"),
         ([conv(3, 1, 3, bias=np.ones(2)), neurons(3, 4, 4)], "has 2 biases"),

@@ -380,10 +380,7 @@ def test_absent_cell_types_are_hidden(capsys):
     show_hardware.bitstream(
         {
             "board": {"title": "a board"},
-            "utilisation": {
-                "LUT4": {"used": 7, "available": 10},
-                "DUMMY_CELL": {"used": 64, "available": 0},
-            },
+            "utilisation": {"LUT4": {"used": 7, "available": 10}, "DUMMY_CELL": {"used": 64, "available": 0}},
             "timing": {"f_max": 60.0, "constraint": 27.0, "path_ns": 16.0, "logic_ns": 9.0},
             "seed": 1,
             "build_id": "00000000",

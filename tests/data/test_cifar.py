@@ -283,9 +283,7 @@ def test_trained_convolutions_through_nir(folder):
 
 
 def test_inspect_colour_images(folder, capsys):
-    pytest.importorskip("matplotlib")
-    from matplotlib import image
-
+    image = pytest.importorskip("matplotlib.image")
     write_archive(folder / "cifar-10-binary.tar.gz")
     assert run("inspect cifar-10-binary.tar.gz --out pictures --json output.json") == 0
     report = json.loads(Path("output.json").read_text())

@@ -100,8 +100,7 @@ def images(path: str = "pictures", *, n: int = 10, kind: str = "png", mode: str 
 
 def parquet(path: str = "t.parquet") -> str:
     pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet as module
-
+    module = pytest.importorskip("pyarrow.parquet")
     x, y = blobs()
     columns = {name: x[:, k] for k, name in enumerate("abcd")}
     module.write_table(pyarrow.table({**columns, "kind": [CLASSES[k] for k in y]}), path)
@@ -206,8 +205,7 @@ def gestures(path: str = "seen", n: int = 6) -> str:
 def shd(path: str = "heard", n: int = 6) -> str:
     """HDF5 file in the format of SHD: times and channels."""
     pytest.importorskip("tonic")
-    import h5py
-
+    h5py = pytest.importorskip("h5py")
     rng = np.random.default_rng(6)
     (Path(path) / "SHD").mkdir(parents=True)
     for part in ("train", "test"):
@@ -233,8 +231,7 @@ def reviews(path: str = "r.tsv", n: int = 40, more: str = "") -> str:
 
 def review_table(path: str = "r.parquet") -> str:
     pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet as module
-
+    module = pytest.importorskip("pyarrow.parquet")
     columns = {"review": [REVIEWS[i % 4] for i in range(40)], "liked": [i % 4 < 2 for i in range(40)]}
     module.write_table(pyarrow.table(columns), path)
     return path
@@ -583,8 +580,7 @@ def test_split_is_stratified_and_deterministic():
 def test_too_many_columns(capsys):
     """The data record of a network must fit into its file."""
     pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet as module
-
+    module = pytest.importorskip("pyarrow.parquet")
     x, y = blobs()
     module.write_table(pyarrow.table({"a" * (5 << 20): x[:, 0], "b": x[:, 1], "kind": y}), "t.parquet")
     assert run("train t.parquet --label kind") == 2

@@ -80,11 +80,7 @@ GATHER = Op.GATHER(Groups(0, 20), Groups(8, 24), tile=88)
         ([FIRST, Op.HALT()], 1, "HALT.*CONVOLVE"),
         ([FIRST, FIRST, GATHER], 1, "CONVOLVE after CONVOLVE"),
         ([FIRST, Op.REPEAT(2), GATHER, Op.NEXT()], 1, "REPEAT after CONVOLVE"),
-        (
-            [FIRST, dataclasses.replace(GATHER, n_src=19)],
-            1,
-            "GATHER.*sources.*20.*19",
-        ),
+        ([FIRST, dataclasses.replace(GATHER, n_src=19)], 1, "GATHER.*sources.*20.*19"),
         ([FIRST, dataclasses.replace(GATHER, n_dst=23)], 1, "GATHER.*groups.*24"),
         ([FIRST, dataclasses.replace(GATHER, mode=1)], 1, "GATHER.*sources.*24"),
         ([FIRST, dataclasses.replace(GATHER, dst=9)], 1, r"GATHER.*9\.\.32.*0\.\.31"),
@@ -325,10 +321,7 @@ def test_capacity_errors_of_maps(sizes, message):
 @pytest.mark.parametrize(
     "network, message",
     [
-        (
-            Network.conv((70, 8), (4, 2), 3),
-            r"input-maps1.*CONVOLVE.*rows.*1\.\.63.*69",
-        ),
+        (Network.conv((70, 8), (4, 2), 3), r"input-maps1.*CONVOLVE.*rows.*1\.\.63.*69"),
         (
             Network(
                 (Input.of_shape("x", (2, 2, 2)), Lif.of_shape("y", (1, 1, 5))),

@@ -60,14 +60,8 @@ def test_cost_of_rate_monitoring():
         (lambda: Schedule(early_exit=256), r"early_exit.*0\.\.255.*256"),
         (lambda: Schedule(early_exit=-1), r"early_exit.*0\.\.255.*-1"),
         (lambda: Schedule(free=10, early_exit=8), "free 10.*4"),
-        (
-            lambda: Schedule(early_exit=8, min_windows=4),
-            r"min_windows.*2\.\.3.*4",
-        ),
-        (
-            lambda: Schedule(early_exit=8, min_windows=1),
-            r"min_windows.*2\.\.3.*1",
-        ),
+        (lambda: Schedule(early_exit=8, min_windows=4), r"min_windows.*2\.\.3.*4"),
+        (lambda: Schedule(early_exit=8, min_windows=1), r"min_windows.*2\.\.3.*1"),
         (lambda: Schedule(early_exit=8, free=4), "free.*8.*4"),
         (lambda: Schedule(early_exit=8, watch="input"), "watch.*'input'"),
     ],
@@ -282,10 +276,7 @@ def test_invalid_file_names_line_and_key(old, new, wanted, tmp_path):
             "early_exit cannot shorten a free phase of 8 steps: it has at least 2 windows",
         ),
         (("verify", "--early-exit", "8"), "give a longer one, such as free = 24"),
-        (
-            ("verify", "--early-exit", "8", "--free", "24", "--board", BOARD),
-            "EngineConfig.early_exit",
-        ),
+        (("verify", "--early-exit", "8", "--free", "24", "--board", BOARD), "EngineConfig.early_exit"),
         (("train", "--set", "phases.watch=output"), "watch says which rates end a phase early"),
         (("verify", "digits", "--watch", "output"), "give early_exit too"),
     ],

@@ -13,7 +13,7 @@ from equilif_golden.engine.features import EVERYTHING
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.stages import Timing
 from equilif_sim.tools.run import simulate
-from tests.engines import ENGINE, NARROW, WIDE
+from tests.engines import ENGINE, NARROW, WIDE, thoroughness
 
 LANES = {
     "SPRAM": (dataclasses.replace(ENGINE, pipeline=Pipeline.SPRAM, numerics=NARROW), 2),
@@ -23,8 +23,9 @@ LANES = {
 }
 
 
+@thoroughness
 @pytest.mark.parametrize("name", LANES)
-def test_rtl(name, tmp_path):
+def test_rtl(name, thorough, tmp_path):
     """Every output of a lane, in every pipeline."""
     config, index = LANES[name]
     assert {config.pipeline for config, _ in LANES.values()} == set(Pipeline)
@@ -34,6 +35,7 @@ def test_rtl(name, tmp_path):
         tmp_path,
         config={"engine": dataclasses.asdict(config), "index": index},
         simulator="icarus",
+        thorough=thorough,
     )
 
 

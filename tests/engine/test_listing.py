@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from equilif import cli
 from equilif_golden import network as networks
 from equilif_golden.engine.compiler import Compiled
 from equilif_golden.engine.config import EngineConfig
@@ -20,6 +18,7 @@ from equilif_golden.engine.listing import PAGES, carried_out, listing, records
 from equilif_golden.network import Attention, Network, Population, Relay, Synapse
 from equilif_golden.schedule import Schedule
 from equilif_sim.tools.programs import random_program
+from tests.cli import run
 
 CONFIG = EngineConfig(lanes=4, program_words=1024, **EVERYTHING)
 CHAIN = Network.chain(4, 3, 2)
@@ -35,12 +34,6 @@ MEMORY = Network(
     "y",
     Schedule(free=32, nudged=16),
 )
-
-
-def run(*arguments: object, code: int = 0) -> str:
-    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"})
-    assert done.exit_code == code, done.output
-    return done.output
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -129,8 +129,7 @@ def test_bus_offsets():
 
 
 @pytest.mark.parametrize(
-    "word, keep, last, message",
-    [(-1, 15, True, "word"), (0, 16, True, "keep"), (0, 15, 1, "last")],
+    "word, keep, last, message", [(-1, 15, True, "word"), (0, 16, True, "keep"), (0, 15, 1, "last")]
 )
 def test_stream_words(word, keep, last, message):
     with pytest.raises(ValueError, match=message):

@@ -9,7 +9,7 @@ import pytest
 from equilif_golden.engine.features import OPTIONS
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_sim.tools.run import simulate
-from tests.engines import ENGINE, SINGLE_PORT, WIDE
+from tests.engines import ENGINE, SINGLE_PORT, WIDE, thoroughness
 
 BENCH = "equilif_sim.engine.sequencer"
 
@@ -18,13 +18,15 @@ BENCH = "equilif_sim.engine.sequencer"
 LONG = dataclasses.replace(ENGINE, program_words=2048)
 
 
+@thoroughness
 @pytest.mark.parametrize(
     "config",
     [ENGINE, SINGLE_PORT, WIDE, pytest.param(LONG, marks=pytest.mark.regress)],
     ids=["P4", "P4-SPRAM", "P16-DEEP", "P4-long"],
 )
-def test_rtl(config, tmp_path):
-    assert simulate(Sequencer(config), BENCH, tmp_path, config=config, simulator="icarus")
+def test_rtl(config, thorough, tmp_path):
+    n = simulate(Sequencer(config), BENCH, tmp_path, config=config, simulator="icarus", thorough=thorough)
+    assert n == (6 if thorough else 3)
 
 
 @pytest.mark.sampled(2)

@@ -117,10 +117,7 @@ class Proof:
         value = Signal(shape, name=f"{name}_value")
         domain = ClockDomain(f"{name}_domain", reset_less=True)  # reset does not change it
         setattr(self.m.domains, domain.name, domain)
-        self.m.d.comb += [
-            ClockSignal(domain.name).eq(self.ports["clk"]),
-            value.eq(given),
-        ]
+        self.m.d.comb += [ClockSignal(domain.name).eq(self.ports["clk"]), value.eq(given)]
         with self.m.If(~first):
             self.m.d.comb += value.eq(kept)
         self.m.d[domain.name] += [first.eq(0), kept.eq(value)]

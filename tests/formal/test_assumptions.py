@@ -96,12 +96,7 @@ def watched(monkeypatch, pipeline):
 
 
 @pytest.mark.parametrize(
-    "pipeline",
-    [
-        Pipeline.SPRAM,
-        pytest.param(Pipeline.DEEP, marks=pytest.mark.long),
-    ],
-    ids=str,
+    "pipeline", [Pipeline.SPRAM, pytest.param(Pipeline.DEEP, marks=pytest.mark.long)], ids=str
 )
 def test_engine_satisfies_assumptions(pipeline, monkeypatch):
     config = watched(monkeypatch, pipeline)

@@ -141,11 +141,7 @@ def test_reciprocal(width):
     was, took = p.before(remainder), p.before(quotient)
     bit = was >= total
     stepped = (late == p.before(late) + 1) & (late > 1)
-    claim(
-        "step",
-        remainder == 2 * (was - Mux(bit, total, 0)),
-        stepping & stepped,
-    )
+    claim("step", remainder == 2 * (was - Mux(bit, total, 0)), stepping & stepped)
     claim("quotient", quotient == ((took << 1) | bit)[:STEPS], begun & stepped)
     done = begun & (late == STEPS + 1)
     claim("R", block.r == Mux(cut, R_MAX, ((quotient + 1) >> 1)[:15]), done)

@@ -61,10 +61,7 @@ def test_rows_and_columns_use_banks_once(lanes):
 )
 def test_write_then_read(pipeline, lanes):
     config = replace(SMALL, pipeline=pipeline, lanes=lanes)
-    p = Proof(
-        f"a weight read by row or column is the one written ({pipeline}, P = {lanes})",
-        WEIGHTS,
-    )
+    p = Proof(f"a weight read by row or column is the one written ({pipeline}, P = {lanes})", WEIGHTS)
     block = WeightArray(config)
     p.free(block)
     tile = p.constant(len(block.tile), "its_tile")

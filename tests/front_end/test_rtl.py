@@ -14,7 +14,7 @@ from equilif_hdl.front_end.segmentation import Segmentation
 from equilif_hdl.front_end.tokens import Tokens
 from equilif_sim.front_end.live import KINDS, LiveBench
 from equilif_sim.tools.run import simulate
-from tests.engines import visible
+from tests.engines import thoroughness, visible
 
 
 @pytest.mark.regress
@@ -56,9 +56,10 @@ def test_segmentation(scenes, tmp_path):
     assert simulate(Segmentation(), bench, tmp_path, config={"scenes": scenes}, simulator="icarus") == 1
 
 
-def test_tokens(tmp_path):
-    bench = "equilif_sim.front_end.tokens"
-    assert simulate(Tokens(), bench, tmp_path, config={}, simulator="icarus") == 1
+@thoroughness
+def test_tokens(thorough, tmp_path):
+    how = {"config": {}, "simulator": "icarus", "thorough": thorough}
+    assert simulate(Tokens(), "equilif_sim.front_end.tokens", tmp_path, **how) == 1
 
 
 def test_queue(tmp_path):

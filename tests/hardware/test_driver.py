@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from equilif import Kernel, Network
-from equilif.cli import app
 from equilif.data.sets import images
 from equilif.hardware.driver import LAYOUT, MAGIC, STATE_MAGIC, DriverNetwork, declarations, read_saved
 from equilif.hardware.export import driver_files, licensed
@@ -31,6 +29,8 @@ from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools.run import simulate
+from tests.cli import error_of
+from tests.cli import run as command_line
 from tests.engine.test_self_attention import with_energy
 from tests.networks import GRAPH, memory_case, sample
 
@@ -251,17 +251,15 @@ def test_saved_weights(tmp_path):
     assert run(tmp_path, BusModel(ENGINE), x, labels, len(x))[0] == "OK"
     golden.train(x, labels)
     like, out = tmp_path / "like.npz", tmp_path / "network.npz"
-    arguments = [str(a) for a in ("save", out, "--like", like, "--weights", tmp_path / "saved")]
+    arguments = ("save", out, "--like", like, "--weights", tmp_path / "saved")
     for network, about in ((DIGITS, {"data": "letters"}), (DIGITS, None), (LONGER, {"data": "digits"})):
         networks.save(like, network, network.initial_weights(), about)
-        refused = CliRunner().invoke(app, arguments)
-        assert refused.exit_code == 2 and "saved" in refused.output and not out.exists()
+        assert "saved" in error_of(*arguments) and not out.exists()
     networks.save(like, DIGITS, DIGITS.initial_weights(), {"data": "digits"})
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 0, done.output
+    printed = command_line(*arguments)
     learned = Kernel.load(out)
     assert learned.network == DIGITS and networks.about(out) == {"data": "digits"}
-    assert digest(learned.weights) == digest(golden.weights) and digest(golden.weights)[:16] in done.output
+    assert digest(learned.weights) == digest(golden.weights) and digest(golden.weights)[:16] in printed
     for kernel in (learned, golden):
         kernel.set_learning_rate(LEARNING_RATE)
         kernel.train(x[::-1], labels[::-1])
@@ -349,10 +347,9 @@ def test_saved_weights_name_their_file(tmp_path):
     like, file, out = tmp_path / "like.npz", tmp_path / "saved", tmp_path / "out.npz"
     networks.save(like, DIGITS, DIGITS.initial_weights())
     file.write_bytes(saved()[:-2])
-    arguments = ["save", str(out), "--like", str(like), "--weights", str(file)]
     for options, named in ([], file.name), (["--port", "/dev/nowhere"], "--port"):
-        done = CliRunner().invoke(app, [*arguments, *options])
-        assert done.exit_code == 2 and named in done.output and not out.exists()
+        assert named in error_of("save", out, "--like", like, "--weights", file, *options)
+        assert not out.exists()
 
 
 def golden_words(golden, engine):
@@ -555,19 +552,13 @@ def test_fields_have_the_order_of_the_struct():
 
 
 # -- the command -----------------------------------------------------------------------------------
-def export(*arguments):
-    return CliRunner().invoke(app, ["export", *map(str, arguments)])
-
-
 def test_command(tmp_path):
     """The files of the library; the learning rate is that of the run."""
-    train = ["train", "digits", "--epochs=1", "--hidden=4", "--set=learning.learning_rate=0.03125"]
-    trained = CliRunner().invoke(app, [*train, "--out", str(tmp_path / "run")])
-    assert trained.exit_code == 0, trained.output
+    train = ("train", "digits", "--epochs=1", "--hidden=4", "--set=learning.learning_rate=0.03125")
+    command_line(*train, "--out", tmp_path / "run")
     file = tmp_path / "run" / "network.npz"
     out = tmp_path / "out"
-    done = export(out, "--lanes", 4, "--name", "core", "--network", file)
-    assert done.exit_code == 0, done.output
+    command_line("export", out, "--lanes", 4, "--name", "core", "--network", file)
     assert {path.name for path in out.iterdir()} == {
         *(f"core.{end}" for end in ("v", "vlt", "core", "tcl", "xdc", "h", "c")),
         *("registers.md", "network.h", "network.bin"),
@@ -603,13 +594,12 @@ def test_command(tmp_path):
 def test_bad_options(options, message, tmp_path):
     file = tmp_path / "network.npz"
     networks.save(file, DIGITS, DIGITS.initial_weights())
-    done = export(tmp_path / "out", "--network", file, *options)
-    assert done.exit_code == 2 and message in " ".join(done.output.split())
+    assert message in error_of("export", tmp_path / "out", "--network", file, *options)
     assert not (tmp_path / "out").exists()
 
 
 def test_learning_rate_without_network(tmp_path):
-    assert export(tmp_path / "out", "--lr", 0.1).exit_code == 2
+    error_of("export", tmp_path / "out", "--lr", 0.1)
 
 
 def test_embedding_table_is_refused():

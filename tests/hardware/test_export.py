@@ -8,9 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
-from equilif.cli import app
 from equilif.commands import hardware
 from equilif.commands.options import CHANGES
 from equilif.hardware import names
@@ -20,6 +18,7 @@ from equilif_hdl.engine.engine import Engine
 from equilif_hdl.link.bus import AxiEngine
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
+from tests.cli import error_of, run
 from tests.engines import visible
 
 SMALL = EngineConfig(lanes=4, tiles=24, value_groups=16, state_groups=8, program_words=128)
@@ -245,6 +244,7 @@ def test_bus_bench_on_the_export(simulator, tmp_path):
             visible=visible("axiengine *", "*state *_memory", "*sequencer busy"),
             text=verilog(dut, "axiengine"),
             config={"engine": dataclasses.asdict(config), "seed": 2, "programs": 6, "accesses": 120},
+            thorough=True,
         )
         == 4
     )
@@ -268,24 +268,10 @@ def test_engine_bench_on_the_export(tmp_path):
 
 
 def test_command(tmp_path):
-    run = CliRunner().invoke(
-        app,
-        [
-            "export",
-            str(tmp_path),
-            "--lanes",
-            "2",
-            "--tiles",
-            "16",
-            "--name",
-            "spikes",
-            "--value-groups",
-            "8",
-            "--state-groups",
-            "4",
-        ],
+    run(
+        *("export", tmp_path, "--lanes", 2, "--tiles", 16, "--name", "spikes"),
+        *("--value-groups", 8, "--state-groups", 4),
     )
-    assert run.exit_code == 0, run.output
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "registers.md",
         "spikes.core",
@@ -322,15 +308,14 @@ def test_command(tmp_path):
     ],
 )
 def test_bad_options(options, message, tmp_path):
-    run = CliRunner().invoke(app, ["export", str(tmp_path / "out"), *options])
-    assert run.exit_code == 2 and message in " ".join(run.output.split()) and not (tmp_path / "out").exists()
+    assert message in error_of("export", tmp_path / "out", *options) and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("lanes", ["3", "64"])
 @pytest.mark.parametrize("command", ["verify", "energy"])
 def test_unsupported_lanes(command, lanes):
-    run = CliRunner().invoke(app, [command, "digits", "--lanes", lanes])
-    assert run.exit_code == 2 and "lanes must be" in run.output and f"not {lanes}" in run.output
+    message = error_of(command, "digits", "--lanes", lanes)
+    assert "lanes must be" in message and f"not {lanes}" in message
 
 
 @pytest.mark.parametrize(
@@ -342,8 +327,7 @@ def test_unsupported_lanes(command, lanes):
     ],
 )
 def test_meaningless_verify_options(options, message):
-    run = CliRunner().invoke(app, ["verify", "digits", *options])
-    assert run.exit_code == 2 and message in run.output
+    assert message in error_of("verify", "digits", *options)
 
 
 def test_help_lists_buses_and_pipelines():

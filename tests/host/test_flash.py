@@ -7,11 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("amaranth_boards")
 
-from equilif import cli
 from equilif.hardware import boards
 from equilif.hardware.boards import network_of, older, report, short, speed
 from equilif.host.flash import bitstream_of, flash
@@ -19,6 +17,7 @@ from equilif.results import ToolFailed
 from equilif_boards import BOARDS
 from equilif_boards.link import UartLink
 from equilif_golden.network import Network
+from tests.cli import outcome
 
 
 @pytest.fixture
@@ -39,8 +38,8 @@ def bitstream(board) -> bytes:
 
 
 def run(*arguments: object) -> tuple[int, str]:
-    done = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"})
-    return done.exit_code, " ".join(done.output.split())
+    code, output = outcome(*arguments)
+    return code, " ".join(output.split())
 
 
 @pytest.mark.parametrize("board", [b for b in BOARDS.values() if b.loader], ids=lambda b: b.name)

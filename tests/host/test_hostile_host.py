@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 import tty
@@ -25,11 +26,9 @@ from typing import Any
 import numpy as np
 import pytest
 import sliplib
-from typer.testing import CliRunner
 
 pytest.importorskip("amaranth_boards")
 
-from equilif import cli
 from equilif.data.sets.dataset import DataSet
 from equilif.host import client as client_module
 from equilif.host import flash, ports, simulate
@@ -50,6 +49,7 @@ from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_sim import library
 from equilif_sim.board import Terminal
+from tests.cli import outcome
 from tests.link.test_protocol import client_of
 from tests.netlists import identity_luts
 from tests.test_hostile_api import arrays
@@ -83,12 +83,14 @@ def within(seconds: float, work: Any) -> Any:
 
 def command(*arguments: object, seconds: float = LIMIT) -> tuple[int, str]:
     """Exit code and output of a command, line ends as blanks."""
-    invoke = functools.partial(
-        CliRunner().invoke, cli.app, [str(a) for a in arguments], env={"COLUMNS": "250"}
-    )
-    done = within(seconds, invoke)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, " ".join(done.output.split())
+    code, output = within(seconds, lambda: outcome(*arguments))
+    return code, " ".join(output.split())
+
+
+@pytest.fixture(autouse=True)
+def short_probes(monkeypatch):
+    """No port of this module has a board that a longer probe would find."""
+    monkeypatch.setattr(ports, "PROBE", 0.1)
 
 
 # -- ports that talk -------------------------------------------------------------------------------
@@ -324,8 +326,6 @@ def test_interrupt_frees_port(monkeypatch):
 
 def test_refused_baud_is_skipped(monkeypatch):
     """termios.error is not an OSError."""
-    import termios
-
     configure = ports.serial.Serial._reconfigure_port
     refused = []
 

@@ -223,8 +223,7 @@ def finished():
 
 
 @pytest.mark.parametrize(
-    ("option", "begin"),
-    [("start", stopped), ("checkpoint", stopped), ("test", stopped), ("test", finished)],
+    ("option", "begin"), [("start", stopped), ("checkpoint", stopped), ("test", stopped), ("test", finished)]
 )
 def test_power_cuts_during_standalone_training(option, begin, connected, capfd):
     """Weights equal those of an uninterrupted run; a completed test has the same answers."""

@@ -162,6 +162,7 @@ def test_one_frame_in_twenty_is_damaged(epochs, n, port):
     data = digits(n, 20)
     client = connect(port)
     client.port = line = Faulty(client.port, 0.05, random.Random(n))
+    client.timeout = 0.05  # a simulated board answers at once
     got = trained(Run.start(preset(epochs), data, SEED, functools.partial(Chip, client)))
     assert_same(got, golden(epochs, data))
     print(dict(line.faults), client.traffic)

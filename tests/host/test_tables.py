@@ -155,10 +155,7 @@ def test_board_reset_is_detected():
         (lambda t: data_set().tokens_train, "tokens.*30"),
         (lambda t: t._replace(rows=t.rows + 20), r"rows.*0\.\.19"),
         (lambda t: t._replace(table=t.table[:7]), "7.*20"),
-        (
-            lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])),
-            r"\(up to 8, 6\).*\(9, 6\)",
-        ),
+        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), r"\(up to 8, 6\).*\(9, 6\)"),
     ],
 )
 def test_tokens_are_checked_before_sending(tokens, message):

@@ -12,11 +12,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 pytest.importorskip("amaranth_boards")
 
-from equilif.cli import app
 from equilif.host import ports, udp
 from equilif.host.client import Client, LinkError, PortFailed
 from equilif.host.simulate import Simulated
@@ -33,6 +31,7 @@ from equilif_golden.network import Network
 from equilif_golden.schedule import Schedule
 from equilif_sim import board as simulation
 from equilif_sim.link.engine_stub import StubDevice
+from tests.cli import outcome
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
 NETWORK = Network.chain(6, 5, 3, schedule=Schedule(free=24, nudged=16, window=16))
@@ -213,8 +212,8 @@ def served(board: Board):
 
 
 def command(*words: object) -> tuple[int, str]:
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    return done.exit_code, " ".join(done.output.split())
+    code, output = outcome(*words)
+    return code, " ".join(output.split())
 
 
 def test_commands_over_udp(tmp_path):

@@ -22,6 +22,7 @@ CONFIGS = {
 
 
 def bench(name, tmp_path, times):
+    """``times``: of the programs and accesses of the regression."""
     config, simulator, programs, accesses = CONFIGS[name]
     assert (
         simulate(
@@ -36,6 +37,7 @@ def bench(name, tmp_path, times):
                 "programs": int(times * programs),
                 "accesses": int(times * accesses),
             },
+            thorough=times >= 1,
         )
         == 4
     )
@@ -43,10 +45,7 @@ def bench(name, tmp_path, times):
 
 @pytest.mark.parametrize(
     "name, times",
-    [
-        ("P4-single-port", 0.25),
-        *(pytest.param(name, 1, marks=pytest.mark.regress) for name in CONFIGS),
-    ],
+    [("P4-single-port", 0.25), *(pytest.param(name, 1, marks=pytest.mark.regress) for name in CONFIGS)],
 )
 def test_bus(name, times, tmp_path):
     """Programs of the engine test, random accesses, errors during a run; throughput."""

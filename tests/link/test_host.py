@@ -10,7 +10,7 @@ from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.tools import verilator
 from equilif_sim.tools.run import simulate
-from tests.engines import EVEN, ODD
+from tests.engines import EVEN, ODD, thoroughness
 
 BUILD_ID = 0xDBC0_1234  # with both special bytes of SLIP
 
@@ -25,6 +25,7 @@ def run(
     frame_bytes=160,
     max_samples=MAX_SAMPLES,
     only=None,
+    thorough=False,
 ):
     bench = HostBench(config, build_id=BUILD_ID, frame_bytes=frame_bytes, max_samples=max_samples)
     return simulate(
@@ -34,6 +35,7 @@ def run(
         simulator=simulator,
         seed=seed,
         only=only,
+        thorough=thorough,
         config={
             "engine": dataclasses.asdict(config),
             "n_bad": n_bad,
@@ -44,11 +46,12 @@ def run(
     )
 
 
+@thoroughness
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
-def test_host(config, tmp_path):
+def test_host(config, thorough, tmp_path):
     """All commands and errors; bad frames do not change the engine."""
-    assert run(tmp_path, config, n_bad=100) == 11
+    assert run(tmp_path, config, n_bad=100, thorough=thorough) == (11 if thorough else 9)
 
 
 def test_longest_programs_and_frames(tmp_path):
@@ -71,4 +74,4 @@ def test_ten_thousand_bad_frames(tmp_path):
         verilator.environment()
     except verilator.MissingVerilator as e:
         pytest.skip(str(e))
-    assert run(tmp_path, ODD, n_bad=10_000, simulator="verilator", seed=1) == 11
+    assert run(tmp_path, ODD, n_bad=10_000, simulator="verilator", seed=1, thorough=True) == 11

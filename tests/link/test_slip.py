@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from equilif_sim.link.slip import Slip
 from equilif_sim.tools.run import simulate
+from tests.engines import thoroughness
 
 
-def test_encode_decode(tmp_path):
-    assert simulate(Slip(), "equilif_sim.link.slip", tmp_path) == 16
+@thoroughness
+def test_encode_decode(thorough, tmp_path):
+    n = simulate(Slip(), "equilif_sim.link.slip", tmp_path, thorough=thorough)
+    assert n == (16 if thorough else 8)

@@ -81,8 +81,8 @@ def test_complete_design_over_spi(ratio, tmp_path):
     top = Top(config, transport=Spi(), **options)
     settings = {"engine": dataclasses.asdict(config), "transport": "spi", "ratio": ratio, **options}
     bench = "equilif_sim.link.design"
-    seen = visible("top *")
-    assert simulate(top, bench, tmp_path, config=settings, simulator="verilator", visible=seen) == 1
+    how = {"config": settings, "simulator": "verilator", "visible": visible("top *"), "thorough": True}
+    assert simulate(top, bench, tmp_path, **how) == 1
 
 
 # -- boards ----------------------------------------------------------------------------------------

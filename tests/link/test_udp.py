@@ -257,7 +257,7 @@ def test_complete_design_over_udp(tmp_path):
         "period_ps": 10_000,
         **options,
     }
-    assert simulate(top, "equilif_sim.link.design", tmp_path, config=settings) == 1
+    assert simulate(top, "equilif_sim.link.design", tmp_path, config=settings, thorough=True) == 1
 
 
 # -- boards ----------------------------------------------------------------------------------------

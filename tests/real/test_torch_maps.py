@@ -135,11 +135,7 @@ def test_dense_populations_follow_maps():
 
 @pytest.mark.parametrize(
     "conv, message",
-    [
-        (("2:9",), "1..8, not 9"),
-        (("2:3", "2:7"), "1..6, not 7"),
-        (("2x3",), "a convolution is conv:MAPS"),
-    ],
+    [(("2:9",), "1..8, not 9"), (("2:3", "2:7"), "1..6, not 7"), (("2x3",), "a convolution is conv:MAPS")],
 )
 def test_invalid_convolutions(conv, message, tmp_path):
     given = [word for text in conv for word in ("--hidden", f"conv:{text}")]

@@ -26,7 +26,7 @@ from equilif_golden.network import (  # noqa: E402
 from equilif_golden.real.attention import UnrolledAttention  # noqa: E402
 from equilif_golden.real.equilibrium import anderson  # noqa: E402
 from equilif_golden.real.rates import Rates, agreement, integer_rates  # noqa: E402
-from equilif_golden.real.trainer import Trainer, TrainerSettings, hinge, predict  # noqa: E402
+from equilif_golden.real.trainer import Distributed, Trainer, TrainerSettings, hinge, predict  # noqa: E402
 from equilif_golden.real.twin import Twin  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
 from tests.networks import CHAIN, NETWORKS, sample  # noqa: E402
@@ -340,8 +340,6 @@ def test_two_processes_equal_one(tmp_path):
 
 
 def test_batch_covers_processes():
-    from equilif_golden.real.trainer import Distributed
-
     with pytest.raises(ValueError, match=r"\b2\b.*processes.*\b4\b"):
         Trainer(Rates(CHAIN), TrainerSettings(steps=1, batch=2), distributed=Distributed(0, 4))
 

@@ -86,9 +86,7 @@ def test_learning_table_starts_as_frozen():
     tokens = tokens._replace(table=table)
     learning = begun(network(), tokens, **EXACT)
     frozen = Rates(
-        network(rows=None),
-        {n: w for n, w in learning.quantised().items() if n != "memory-query"},
-        **EXACT,
+        network(rows=None), {n: w for n, w in learning.quantised().items() if n != "memory-query"}, **EXACT
     )
     given = [batch(m.table(tokens), tokens, np.arange(20)) for m in (learning, frozen)]
     rates = [m(torch.zeros(20, 0), *g)[0] for m, g in zip((learning, frozen), given, strict=True)]

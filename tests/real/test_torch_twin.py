@@ -44,9 +44,7 @@ def test_settled_rates_satisfy_equation(network):
 
 
 WITH_MAPS = pytest.mark.parametrize(
-    "network",
-    [CHAIN, GRAPH, Network.conv((3, 4), (3, 2), (3, 2), 4)],
-    ids=["chain", "graph", "convolutions"],
+    "network", [CHAIN, GRAPH, Network.conv((3, 4), (3, 2), (3, 2), 4)], ids=["chain", "graph", "convolutions"]
 )
 
 

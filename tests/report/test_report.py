@@ -339,14 +339,14 @@ def test_rate_run_has_spiking_accuracy(made, tmp_path):
     pytest.importorskip("torch")
     out = tmp_path / "rates"
     command(
-        "train-rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "rates.batch_size=64", "--out", out
+        "train-rates", "digits", "--hidden", 8, "--epochs", 1, "--set", "rates.batch_size=512", "--out", out
     )
     command("report", out)
     saved = run.read(out)
     text = Page((out / "report.html").read_text()).text
     assert "test accuracy, as spikes" in text and "in floating point" in text
     assert f"{100 * saved.history.epochs[-1].test_accuracy:.2f} %" in text
-    assert "equilif train-rates digits --hidden 8 --epochs 1 --set rates.batch_size=64 --seed 0" in text
+    assert "equilif train-rates digits --hidden 8 --epochs 1 --set rates.batch_size=512 --seed 0" in text
 
 
 def test_report_of_maps(tmp_path):

@@ -96,7 +96,7 @@ def test_ports_are_annotated(monkeypatch):
     designs += [Top(wide, transport=TRANSPORTS["uart"], adc=adc)]
     designs += [SdramController(CHIP, CHIP.timing(90_000_000)), MemoryTest(CHIP, retention=2)]
     for design in designs:
-        Fragment.get(design, None).prepare()
+        Fragment.get(design, None)
     ours = below(wiring.Component) - {Line}
     for kind in ours:
         assert all_annotations(kind) == components[kind], kind

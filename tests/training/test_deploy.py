@@ -7,11 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
-from equilif import cli  # noqa: E402   torch is optional
 from equilif.data.sets import images as data  # noqa: E402
 from equilif.show import plots  # noqa: E402
 from equilif.show import training as show_training  # noqa: E402
@@ -28,16 +26,7 @@ from equilif_golden.real.rates import Rates, integer_rates  # noqa: E402
 from equilif_golden.real.trainer import Trainer, TrainerSettings  # noqa: E402
 from equilif_golden.reference import Reference  # noqa: E402
 from equilif_golden.schedule import Schedule  # noqa: E402
-
-
-def run(*arguments, code=0):
-    done = CliRunner().invoke(
-        cli.app, [str(a) for a in arguments], env={"COLUMNS": "250", "TERMINAL_WIDTH": "250"}
-    )
-    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), (
-        f"{done.output}\n{done.exception!r}"
-    )
-    return done.output
+from tests.cli import run  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -108,8 +108,7 @@ class InProcess:
 @pytest.mark.regress
 @pytest.mark.parametrize("moments", MOMENTS)
 def test_killed_sweeps(moments, tmp_path, monkeypatch):
-    pytest.importorskip("distributed", exc_type=ImportError)
-    from equilif.bench import sweep
+    sweep = pytest.importorskip("equilif.bench.sweep", exc_type=ImportError)
 
     @contextmanager
     def cluster(*_: Any) -> Iterator[InProcess]:

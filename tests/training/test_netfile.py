@@ -817,9 +817,7 @@ def drawings() -> list[Network]:
 
 @pytest.mark.parametrize("k", range(5))
 def test_picture_elements_do_not_overlap(k):
-    pytest.importorskip("matplotlib")
-    from equilif.show import diagram
-
+    diagram = pytest.importorskip("equilif.show.diagram")
     network = drawings()[k]
     found = NetworkResources.of("n", Description.of_network(network, sized=True), network)
     made, covered = diagram.figure(found)
@@ -835,9 +833,8 @@ def test_picture_elements_do_not_overlap(k):
 
 def check_texts(figure, boxes) -> None:
     """Check that texts of a picture do not overlap and stay within their boxes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    backend = pytest.importorskip("matplotlib.backends.backend_agg")
+    renderer = backend.FigureCanvasAgg(figure).get_renderer()
     (axes,) = figure.axes
     to_inches = axes.transData.inverted()
     drawn = []
@@ -855,9 +852,7 @@ def check_texts(figure, boxes) -> None:
 @given(st.tuples(*3 * [st.booleans()]).flatmap(lambda kind: random_networks(*kind)))
 @settings(deadline=None, max_examples=10)
 def test_random_networks_are_drawn(network):
-    pytest.importorskip("matplotlib")
-    from equilif.show import diagram
-
+    diagram = pytest.importorskip("equilif.show.diagram")
     found = NetworkResources.of("n", Description.of_network(network, sized=True), network)
     places = diagram.plan(found)
     boxes, synapses = diagram.drawn(found)

@@ -315,9 +315,8 @@ def test_full_disk(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["[/x]", "a [bold] b"])
-def test_brackets_in_folder(name, tmp_path):
-    out = tmp_path / name
+def test_brackets_in_folder(tmp_path):
+    out = tmp_path / "a [bold] b[/x]"
     assert f" in {out}\n" in run("train", "--epochs", 1, "--out", out)
     assert "holds a run" in error_of("train", "--out", out) and str(out) in error_of("train", "--out", out)
     assert f" in {out}\n" in run("recall", "--stored", 5, "--steps", 1, "--out", out)
@@ -414,7 +413,7 @@ def test_resume_after_signal(how, finished, tmp_path):
     rng = random.Random(how)
     command = [sys.executable, "-m", "equilif", "train", "--out", tmp_path, "--set", "run.every=0"]
     stopped = 0
-    for k in range(5):
+    for k in range(3):
         more = ["--resume"] if (tmp_path / NETWORK).exists() else ["digits", "--epochs", "3"]
         process = subprocess.Popen(
             [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -422,7 +421,7 @@ def test_resume_after_signal(how, finished, tmp_path):
         while not (tmp_path / LOCK).exists() and process.poll() is None:
             time.sleep(0.01)
         try:
-            output, _ = process.communicate(timeout=rng.uniform(0.05, 0.3) if k < 4 else 120)
+            output, _ = process.communicate(timeout=rng.uniform(0.05, 0.3) if k < 2 else 120)
             assert process.returncode == 0, output
             break
         except subprocess.TimeoutExpired:

@@ -357,14 +357,7 @@ def test_normal_form(tmp_path):
 
 def test_attention_figure(trained, tmp_path):
     pytest.importorskip("matplotlib")
-    run(
-        "generate",
-        trained / "network.npz",
-        "--prompt=01 \n2",
-        "--length=1",
-        "--out",
-        tmp_path,
-    )
+    run("generate", trained / "network.npz", "--prompt=01 \n2", "--length=1", "--out", tmp_path)
     assert (tmp_path / "attention.png").read_bytes().startswith(PNG)
 
 

@@ -84,10 +84,7 @@ def of_series(train: Part, test: Part | None = None) -> Content:
 
 
 def content(
-    x: npt.NDArray[Any],
-    y: Any,
-    x_test: npt.NDArray[Any] | None = None,
-    y_test: Any = None,
+    x: npt.NDArray[Any], y: Any, x_test: npt.NDArray[Any] | None = None, y_test: Any = None
 ) -> Content:
     """Arrays as a content; ValueError says which of them is something else."""
     one = x_test is None or y_test is None

@@ -151,11 +151,7 @@ def _fitted(content: Content, about: About, train: Part, options: LoadOptions) -
     else:
         alike = content.alike or code.kind == "texts"
         scaling = fit(
-            code.rows(train.x),
-            names,
-            alike=alike,
-            missing=options.missing,
-            standard=code.kind == "series",
+            code.rows(train.x), names, alike=alike, missing=options.missing, standard=code.kind == "series"
         )
         _check_inputs(scaling, len(about.labels))
     return dataclasses.replace(about, encoding=code, scaling=scaling)

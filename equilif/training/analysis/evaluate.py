@@ -95,15 +95,7 @@ def evaluate(
             predictions += batch.predictions.tolist()
             total += batch.spikes
             progress(len(predictions))
-        return _evaluation(
-            n,
-            labels,
-            np.array(predictions, np.int64),
-            total / len(x),
-            {},
-            {},
-            most,
-        )
+        return _evaluation(n, labels, np.array(predictions, np.int64), total / len(x), {}, {}, most)
     found = [
         chip.settle(x[at], tokens=None if tokens is None else tokens.take(at))
         for at in reported(np.arange(len(x)), progress)

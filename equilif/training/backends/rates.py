@@ -27,15 +27,7 @@ from equilif.training.backends.phases import augmented
 from equilif.training.names import reads_run
 from equilif.training.settings.description import Description
 from equilif.training.settings.tables import MAX_EPOCHS, check_seed
-from equilif.training.storage.history import (
-    CHECKPOINT,
-    HISTORY,
-    EpochRecord,
-    History,
-    Mark,
-    Progress,
-    digest,
-)
+from equilif.training.storage.history import CHECKPOINT, HISTORY, EpochRecord, History, Mark, Progress, digest
 from equilif.training.storage.records import reading, record
 from equilif_golden import files
 from equilif_golden.extras import needs

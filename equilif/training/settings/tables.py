@@ -258,9 +258,7 @@ class PopulationTable(TableSchema):
         None, "input with a shape: rows and columns of an image at one position", absent="1"
     )
     channels_first: bool | None = _key(
-        None,
-        "input with a shape: a sample has its values map by map, as event recordings do",
-        absent="false",
+        None, "input with a shape: a sample has its values map by map, as event recordings do", absent="false"
     )
 
     def population(self, name: str, size: int = 1, rows: int = 1) -> Population:

@@ -13,12 +13,7 @@ from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import ProgramError, disassemble
 from equilif_golden.engine.model import EngineModel, wrap
-from equilif_golden.engine.port import (
-    READ_BYTES,
-    WRITE_BYTES,
-    Region,
-    region_size,
-)
+from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.link.flash import BLOCK, Flash
 from equilif_golden.link.protocol import (

@@ -155,11 +155,7 @@ def attention_updates(
 
 
 def summed_gradients(
-    network: Network,
-    weights: Mapping[str, Raw],
-    x: U8,
-    labels: Raw,
-    tokens: TokenRows | None = None,
+    network: Network, weights: Mapping[str, Raw], x: U8, labels: Raw, tokens: TokenRows | None = None
 ) -> dict[str, Reals]:
     """Minus the gradient of the summed loss, by synapse."""
     model = Rates(network, weights, dtype=torch.float64, tolerance=1e-8, limit=2000)

@@ -40,7 +40,7 @@ from equilif_hdl.engine.stages import Timing
 from equilif_hdl.engine.walk import ONE
 from equilif_sim.blocks.plasticity import update_near
 from equilif_sim.tools.pipeline import UNSEEN, PipelineBench, bits
-from equilif_sim.tools.run import bench_config, engine_config
+from equilif_sim.tools.run import bench_config, cases, engine_config
 
 
 def anywhere(fmt: Fixed) -> int:
@@ -149,7 +149,7 @@ async def sums_of_weights(dut: Any) -> None:
     last: int | None = None  # the sum of the previous cycle, if known
     sources = [source for source in Source if not tb.config.single_port or source != Source.LAST]
     seen = set()
-    for _ in range(1500):
+    for _ in range(cases(1500)):
         source = random.choice([s for s in sources if last is not None or s != Source.LAST])
         old = {Source.A: anywhere(fmt), Source.B: anywhere(fmt), Source.LAST: last or 0, Source.NOTHING: 0}
         weight = anywhere(tb.config.numerics.weight)
@@ -184,7 +184,7 @@ async def constants_and_copies(dut: Any) -> None:
     await tb.reset()
     await tb.instruction(Op.RESET)
     fmt = tb.config.numerics.accumulator
-    for k in range(400):
+    for k in range(cases(400)):
         operand = random.randint(-(1 << 15), (1 << 15) - 1)
         a = anywhere(fmt)
         copies = k % 2
@@ -205,7 +205,7 @@ async def nudges(dut: Any) -> None:
     await tb.reset()
     await tb.instruction(Op.NUDGE)
     fmt = tb.config.numerics.accumulator
-    for _ in range(600):
+    for _ in range(cases(600)):
         a = anywhere(fmt)
         strength = random.randint(-(1 << 15), (1 << 15) - 1)
         target = random.choice([0, 255, random.randrange(256)])
@@ -255,7 +255,7 @@ async def marks(dut: Any) -> None:
     await tb.reset()
     await tb.instruction(Op.MARK)
     charge = tb.config.numerics.charge
-    for _ in range(200):
+    for _ in range(cases(200)):
         a = anywhere(tb.config.numerics.accumulator)
         await tb.feed({"a": a, "control__mark": 1}, bits(wrapped(-a, charge), charge.width))
     await tb.finish()
@@ -273,7 +273,7 @@ async def rates(dut: Any) -> None:
     charge = tb.config.numerics.charge
     for shift in RATE_SHIFTS:
         await tb.instruction(Op.MEASURE, shift=shift)
-        for _ in range(60):
+        for _ in range(cases(60)):
             v = anywhere(charge)
             total = random.choice([anywhere(charge), random.randint(-3, (256 << shift) + 3)])
             q = charge_near(total, v, tb.config)
@@ -294,7 +294,7 @@ async def moves(dut: Any) -> None:
     seen = set()
     for tolerance in (0, 1, 16, 127, 255):
         await tb.instruction(Op.MEASURE, shift=shift, gain=tolerance)
-        for _ in range(100):
+        for _ in range(cases(100)):
             rate = random.randrange(256)
             near = rate + random.choice([-1, 1]) * (tolerance + random.choice([0, 1]))
             before = near if 0 <= near < 256 else random.randrange(256)
@@ -326,7 +326,7 @@ async def updates(dut: Any) -> None:
         between = {"control__load_noise": 0, "control__load_minus": 0} | tb.not_errors()
         if config.single_port:
             await tb.feed(between, idle=not config.errors)
-        for _ in range(300):
+        for _ in range(cases(300)):
             gain = random.randint(0, GAIN_MAX)
             row = random.randrange(p)
             column = tb.index ^ row
@@ -420,7 +420,7 @@ async def codes(dut: Any) -> None:
     half = 1 << (RECIPROCAL - 1)
     # with an empty noise mask, the noise is the half that rounds
     draws = {"control__load_noise": 1} if config.single_port else {}
-    for _ in range(400):
+    for _ in range(cases(400)):
         e = random.choice([0, 1, 255, random.randrange(256)])
         reciprocal = random.randint(1 << (RECIPROCAL - 1), (2 << RECIPROCAL) - 1)
         code = min(e * reciprocal + half >> RECIPROCAL, 255)

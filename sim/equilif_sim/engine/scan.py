@@ -26,9 +26,19 @@ from equilif_hdl.engine.isa import event
 from equilif_hdl.engine.scan import Scanner
 from equilif_sim.engine.geometry import code_of
 from equilif_sim.tools.programs import random_geometry
-from equilif_sim.tools.run import engine_config
+from equilif_sim.tools.run import cases, engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import Pause, StreamSink, drive, never, now, often, reset, until_low
+from equilif_sim.tools.stream import (
+    Pause,
+    StreamSink,
+    drive,
+    never,
+    now,
+    often,
+    reset,
+    until_low,
+    with_pauses,
+)
 
 FIELDS = ("group", "e", "plus", "minus", "tile", "dither")
 MAPS = ("first", "columns", "rows", "new_position")
@@ -256,13 +266,13 @@ def _packed(elements: Raw, width: int) -> int:
 
 
 @cocotb.test()
-@cocotb.parametrize(o_pause=[never, often], allow_pause=[never, often])
+@with_pauses(o_pause=[never, often], allow_pause=[never, often])
 async def events(dut: Any, o_pause: Pause, allow_pause: Pause) -> None:
     config = engine_config()
     tb = ScanBench(dut, config, o_pause=o_pause, allow_pause=allow_pause)
     await tb.reset()
     n = 0
-    for k in range(60):
+    for k in range(cases(72)):
         tb.fill()
         n_src = random.randint(1, config.value_groups)
         n += await tb.scan(

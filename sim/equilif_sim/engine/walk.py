@@ -31,9 +31,19 @@ from equilif_hdl.engine.isa import command, event
 from equilif_hdl.engine.walk import ONE, Walker
 from equilif_sim.engine.geometry import code_of
 from equilif_sim.tools.programs import random_geometry
-from equilif_sim.tools.run import engine_config
+from equilif_sim.tools.run import cases, engine_config
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import Pause, StreamSource, drive, never, now, often, reset, until_low
+from equilif_sim.tools.stream import (
+    Pause,
+    StreamSource,
+    drive,
+    never,
+    now,
+    often,
+    reset,
+    until_low,
+    with_pauses,
+)
 
 GROUPS = (1, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9)  #: groups of a position
 
@@ -209,13 +219,13 @@ def random_convolution(config: EngineConfig) -> tuple[Instruction, list[dict[str
 
 
 @cocotb.test()
-@cocotb.parametrize(i_pause=[never, often], stall=[never, often])
+@with_pauses(i_pause=[never, often], stall=[never, often])
 async def commands(dut: Any, i_pause: Pause, stall: Pause) -> None:
     config = engine_config()
     tb = WalkBench(dut, config, i_pause=i_pause, stall=stall)
     await tb.reset()
     n = 0
-    for _ in range(10):
+    for _ in range(cases(10)):
         for op in sorted(WALK | SYNAPTIC):
             n += await tb.execute(*random_case(config, op))
         if config.convolution:

@@ -18,6 +18,7 @@ from equilif_golden.front_end.filter_bank import BANDS
 from equilif_golden.front_end.segmentation import LONGEST, RING, SHORTEST
 from equilif_golden.front_end.tokens import MAX_SCALE, TOKENS, Scaling
 from equilif_hdl.front_end.segmentation import FRAME_BYTES
+from equilif_sim.tools.run import cases
 from equilif_sim.tools.stream import drive, reset
 
 LENGTHS = (SHORTEST, TOKENS - 1, TOKENS, TOKENS + 1, LONGEST)
@@ -27,7 +28,7 @@ LENGTHS = (SHORTEST, TOKENS - 1, TOKENS, TOKENS + 1, LONGEST)
 async def words(dut: Any) -> None:
     rng = np.random.default_rng(random.getrandbits(32))
     await reset(dut, "start", "first", "frames", "peak", "granted", "data", "scaled", "center", "scale")
-    for n in (*LENGTHS, *rng.integers(SHORTEST, LONGEST + 1, 3)):
+    for n in (*LENGTHS, *rng.integers(SHORTEST, LONGEST + 1, cases(3))):
         codes = rng.integers(0, rng.choice([40, 256]), (n, BANDS))
         center = rng.integers(0, 4096, BANDS)
         scale = rng.integers(1, MAX_SCALE + 1, BANDS)

@@ -24,15 +24,15 @@ from equilif_golden.link.protocol import (
     seal,
     unseal,
 )
-from equilif_sim.tools.run import bench_config
+from equilif_sim.tools.run import bench_config, cases
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often, reset
+from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often, reset, with_pauses
 
 END = 1 << 8
 BAD = 1 << 9  #: bits of an item
 TIMEOUT = 2000  #: cycles until a frame is held or a reply is out
 
-stalls = cocotb.parametrize(i_pause=[never, often], o_pause=[never, often])
+stalls = with_pauses(i_pause=[never, often], o_pause=[never, often])
 
 
 class FrameBench:
@@ -199,7 +199,7 @@ async def bad_frames(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
     tb = FrameBench(dut, i_pause=i_pause, o_pause=o_pause)
     await tb.reset()
     seen = set()
-    for _ in range(160):
+    for _ in range(cases(160)):
         bad = random.random() < 0.2
         frame = bytearray(frame_of(random.randint(OVERHEAD, tb.frame_bytes + 9)))
         if random.random() < 0.5:

@@ -47,12 +47,7 @@ class RandomFrames:
     """Random frames for a device of this size, valid and invalid.  ``max_samples``: of a RUN."""
 
     def __init__(
-        self,
-        config: EngineConfig,
-        frame_bytes: int,
-        rng: random.Random,
-        *,
-        max_samples: int = MAX_SAMPLES,
+        self, config: EngineConfig, frame_bytes: int, rng: random.Random, *, max_samples: int = MAX_SAMPLES
     ):
         self.config = config
         self.frame_bytes = frame_bytes
@@ -176,8 +171,7 @@ class RandomFrames:
             lambda: self.seal(Command.LOAD),
             lambda: self.seal(Command.WRITE, rng.randbytes(rng.randint(0, 5))),
             lambda: self.seal(
-                Command.WRITE,
-                WRITE_HEADER.pack(Region.WEIGHT, 0) + rng.randbytes(2 * rng.randint(0, 9) + 1),
+                Command.WRITE, WRITE_HEADER.pack(Region.WEIGHT, 0) + rng.randbytes(2 * rng.randint(0, 9) + 1)
             ),
             lambda: self.seal(
                 Command.WRITE,
@@ -232,8 +226,7 @@ class RandomFrames:
             lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, 0, 0, beyond) + rng.randbytes(n)),
             lambda: self.seal(Command.RUN, RUN_HEADER.pack(1, beyond, n, 0) + b"\x55"),
             lambda: self.seal(
-                Command.RUN,
-                RUN_HEADER.pack(5, 0, 1, max(values - 31, 0)) + bytes([min(values, 31)]) + b"\1",
+                Command.RUN, RUN_HEADER.pack(5, 0, 1, max(values - 31, 0)) + bytes([min(values, 31)]) + b"\1"
             ),
             lambda: self.seal(
                 Command.RUN,
@@ -243,8 +236,7 @@ class RandomFrames:
                 + (b"" if n <= values else bytes([31]) * (values // 31)),
             ),
             lambda: self.seal(  # in the second sample
-                Command.RUN,
-                RUN_HEADER.pack(5, 0, 1, values - 1) + b"\1\0\2",
+                Command.RUN, RUN_HEADER.pack(5, 0, 1, values - 1) + b"\1\0\2"
             ),
         ]
         return rng.choice(makers)()
@@ -257,8 +249,7 @@ class RandomFrames:
             ),
             lambda: self.seal(Command.READ, READ_HEADER.pack(rng.choice([2, *range(4, 256)]), 0, 1)),
             lambda: self.seal(
-                Command.RUN,
-                RUN_HEADER.pack(rng.choice([n for n in range(256) if n & ~5]), 0, 1, 0) + b"\x99",
+                Command.RUN, RUN_HEADER.pack(rng.choice([n for n in range(256) if n & ~5]), 0, 1, 0) + b"\x99"
             ),
         ]
         return rng.choice(makers)()

@@ -36,8 +36,8 @@ from equilif_golden.link.protocol import (
 )
 from equilif_sim.link.engine_stub import StubDevice
 from equilif_sim.link.frames import RandomFrames, code_of
-from equilif_sim.tools.run import bench_config, engine_config
-from equilif_sim.tools.stream import Pause, never, often
+from equilif_sim.tools.run import bench_config, cases, engine_config
+from equilif_sim.tools.stream import Pause, never, often, with_pauses
 
 TIMEOUT = 40_000  #: cycles within which a reply begins and goes on
 
@@ -61,10 +61,7 @@ class Bench:
         self.o_pause = o_pause
         self.max_samples: int = raw["max_samples"]
         self.device = StubDevice(
-            self.config,
-            build_id=raw["build_id"],
-            frame_bytes=self.frame_bytes,
-            max_samples=self.max_samples,
+            self.config, build_id=raw["build_id"], frame_bytes=self.frame_bytes, max_samples=self.max_samples
         )
         self.rng = random.Random(random.getrandbits(32))
         self.frames = RandomFrames(self.config, self.frame_bytes, self.rng, max_samples=self.max_samples)
@@ -184,15 +181,15 @@ class Bench:
 
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
-@cocotb.parametrize(i_pause=[never, often], o_pause=[never, often])
+@with_pauses(i_pause=[never, often], o_pause=[never, often])
 async def good_frames(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
     tb = Bench(dut, i_pause=i_pause, o_pause=o_pause)
     await tb.reset()
     await tb.fill()
     before = tb.compared
-    for _ in range(40):
+    for _ in range(cases(60)):
         assert await tb.frame(tb.frames.good()) == Status.OK
-    assert tb.compared == before + 40
+    assert tb.compared == before + cases(60)
     await tb.compare_memories()
 
 
@@ -249,7 +246,7 @@ async def repeated_runs(dut: Any) -> None:
     tb = Bench(dut)
     await tb.reset()
     await tb.fill()
-    for _ in range(12):
+    for _ in range(cases(12)):
         frame = tb.frames.run()
         before = tb.strobes()
         assert await tb.frame(frame) == Status.OK

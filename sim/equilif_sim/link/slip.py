@@ -26,10 +26,10 @@ from equilif_hdl.link.slip import DECODED, ITEM, Decoded, Item, SlipDecoder, Sli
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Stream
 from equilif_sim.tools.scoreboard import Scoreboard
-from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often
+from equilif_sim.tools.stream import Pause, StreamSink, StreamSource, never, often, with_pauses
 
 SPECIAL = (END, ESC, ESC_END, ESC_ESC)
-stalls = cocotb.parametrize(i_pause=[never, often], o_pause=[never, often])
+stalls = with_pauses(i_pause=[never, often], o_pause=[never, often])
 
 
 class Slip(wiring.Component):

@@ -21,6 +21,8 @@ from equilif_sim.tools import verilator
 Simulator = Literal["icarus", "verilator"]
 #: environment variable with the configuration for the simulator, as JSON
 CONFIG = "EQUILIF_BENCH"
+#: environment variable: a bench tries all of its cases, not a sample
+THOROUGH = "EQUILIF_THOROUGH"
 
 
 class SimulationFailed(AssertionError):
@@ -52,6 +54,7 @@ def simulate(
     waves: bool = False,
     text: str | None = None,
     coverage: bool = False,
+    thorough: bool = False,
 ) -> int:
     """Run module ``bench`` on ``dut`` and return the number of tests that passed.
 
@@ -67,6 +70,7 @@ def simulate(
     waves       write the waveforms below ``build_dir``
     text        Verilog of ``dut`` from elsewhere; its top module has the name of the class in lower case
     coverage    Verilator only: record the coverage of lines and toggles, in coverage.dat below ``build_dir``
+    thorough    all combinations of stalls, and all random cases (:func:`is_thorough`)
     """
     simulator = simulator or os.environ.get("SIM", "icarus")  # type: ignore[assignment]
     if simulator not in ("icarus", "verilator"):
@@ -119,7 +123,7 @@ def simulate(
                 test_filter=only,
                 results_xml=str(results),
                 log_file=log,
-                extra_env={CONFIG: json.dumps(raw), **(env or {})},
+                extra_env={CONFIG: json.dumps(raw), THOROUGH: "1" if thorough else "", **(env or {})},
             )
             n, failed = map(int, get_results(results))
         except (Exception, SystemExit) as e:  # the runner raises SystemExit
@@ -133,6 +137,16 @@ def bench_config() -> dict[str, Any]:
     """Configuration of :func:`simulate`, read in the simulator."""
     config: dict[str, Any] = json.loads(os.environ[CONFIG])
     return config
+
+
+def is_thorough() -> bool:
+    """Whether a bench tries all of its cases, read in the simulator."""
+    return bool(os.environ.get(THOROUGH))
+
+
+def cases(n: int) -> int:
+    """Number of random cases of a bench: ``n`` if it is thorough, else a quarter."""
+    return n if is_thorough() else -(-n // 4)
 
 
 def engine_config(raw: Mapping[str, Any] | None = None) -> EngineConfig:

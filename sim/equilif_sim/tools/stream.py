@@ -7,13 +7,17 @@ A stream is an amaranth.lib.stream port as it appears in Verilog: <port>__payloa
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, Timer
 from cocotb.utils import get_sim_time
+
+from equilif_sim.tools.run import is_thorough
 
 PERIOD_NS = 10
 Pause = Callable[[], bool]  #: true: do not offer, or accept, in this cycle
@@ -62,6 +66,15 @@ def never() -> bool:
 
 def often() -> bool:
     return random.random() < 0.5
+
+
+def with_pauses(**pauses: Sequence[Pause]) -> Callable[[Any], Any]:
+    """Parametrize a bench with all combinations of pauses, or with each pause at least once."""
+    choices = [*pauses.values()]
+    combinations = [*itertools.product(*choices)]
+    if not is_thorough():
+        combinations = [tuple(c[k % len(c)] for c in choices) for k in range(max(map(len, choices)))]
+    return cocotb.parametrize((tuple(pauses), combinations))
 
 
 class _Stream:
