@@ -26,12 +26,17 @@ FIRST = WORDS + 2
 PRESCALED = 4
 #: last stage of the lanes, in which STEP writes; without the registers of the neuron
 STEP = 5
-#: cycles from the load of a scan until it reads spikes
-SPIKE_READ = 2
-#: cycles after the load of a scan in which the lanes still use the operands of the previous instruction
+#: cycles from the load of a scan until it reads spikes or values
+SCAN_READ = 2
+#: stages of the lanes in which a scan can read the spikes of SAVE and RESTORE, and the values of MEASURE
+COPIED = 4
+MEASURED = 6
+#: cycles after the load of a scan in which the lanes still use the operands of LEARN
 MIN_SCAN = 6
 #: cycles from the load of MARK or MEASURE until it reads the state that STEP writes, without `lead`
 MIN_WALK = 1
+#: the same if STEP works on the other state: until it uses Q one stage later than STEP
+MIN_WALK_OTHER = 4
 #: SOFTMAX: cycles of an exponential, without its registers; of its product; of the division
 EXPONENTIAL = 2
 PRODUCT = 2
@@ -66,9 +71,9 @@ class Comparison(NamedTuple):
     destination: int | None = 0
     source: int | None = None
 
-    @property
-    def differs(self) -> bool:
-        return self.destination is not None or self.source is not None
+    def differs(self, i: Instruction) -> bool:
+        """Whether LEARN scans."""
+        return self.destination is not None or self._compared(i) > 0 and self.source is not None
 
     def cycles(self, i: Instruction) -> int:
         """Cycles from the start of LEARN until the scan begins, or, if nothing differs, ends."""
@@ -76,13 +81,19 @@ class Comparison(NamedTuple):
         begin = i.n_dst + 1  # of the source
         if known and known[0] <= begin:
             return begin
-        if self.source is not None:
+        n_src = self._compared(i)
+        if n_src and self.source is not None:
             known.append(begin + self.source + COMPARED)
-        return min(known, default=begin + i.n_src + COMPARED - 1)
+        return min(known, default=begin + n_src + COMPARED - 1 - (n_src == 0))
+
+    @staticmethod
+    def _compared(i: Instruction) -> int:
+        """Groups of the source that may be read."""
+        return 0 if i["clamped"] & 1 else i.n_src
 
     def fetches(self, i: Instruction) -> int:
         """Number of groups that are read."""
-        return i.n_dst + min(i.n_src, self.cycles(i) - (i.n_dst + 1))
+        return i.n_dst + min(self._compared(i), self.cycles(i) - (i.n_dst + 1))
 
 
 class Scan(NamedTuple):
@@ -166,6 +177,7 @@ class Timekeeper:
         self._idle = 0  #: the engine is idle
         self._last = 0  #: the last command was issued
         self._known = 0  #: the address steps are computed, after CONVOLVE
+        self._settled = [0, 0]  #: a scan that is loaded finds all spikes, of each state
 
     def pass_by(self, flow: Flow) -> None:
         """An instruction that the sequencer executes."""
@@ -192,7 +204,7 @@ class Timekeeper:
         if len(self._loaded) >= self._queue > 0:
             done = max(done, self._loaded[-self._queue] + 1)
         available = done + (self._queue > 0)
-        loaded = max(available, self._known, min(self._ready, self._early(i)))
+        loaded = max(available, self._known, self._loadable(i))
         if not self._queue:
             done = loaded
         self._loaded = [*self._loaded[-self._queue :], loaded]
@@ -212,6 +224,8 @@ class Timekeeper:
             self._walked(self._last + 1)
             if i.op == Op.NUDGE:
                 self._ready = self._last
+            if i.op in (Op.STEP, Op.RESET):
+                self._settled[i.second] = self._last + self._lead + self._step - SCAN_READ
         self._before = i
 
     def halt(self) -> int:
@@ -225,23 +239,47 @@ class Timekeeper:
         self._ready = max(free, empty)
         self._idle = max(free, empty + 1)
 
-    def _early(self, i: Instruction) -> int:
-        """First cycle in which an instruction may be loaded before the lanes are empty."""
+    def _loadable(self, i: Instruction) -> int:
+        """First cycle in which the dispatcher may load an instruction."""
         before = self._before
         if before is None or self.config.single_port:
             return self._ready
-        if i.op in (Op.MARK, Op.MEASURE) and before.op == Op.STEP:
-            return max(self._free, self._last + self._step - MIN_WALK)
-        if i.op in WALK:
+        other = i.second != before.second
+        loadable = min(self._ready, self._overlap(i.op, before.op, other=other))
+        if i.op == Op.STEP:
+            return max(loadable, *self._settled)
+        if i.op != Op.GATHER:
+            return loadable
+        if before.op == Op.STEP and not other and i.src == before.dst:
+            return self._first + self._lead + self._step - SCAN_READ
+        if before.op == Op.MARK or before.op == Op.STEP and other:
+            loadable = self._first
+        return max(loadable, self._settled[i.second])
+
+    def _overlap(self, op: Op, before: Op, *, other: bool) -> int:
+        """First cycle in which an instruction may be loaded before the lanes are empty, by its operation and
+        the one before.  ``other``: that works on the other state.
+        """
+        if op in (Op.MARK, Op.MEASURE) and before == Op.STEP:
+            lead = MIN_WALK_OTHER if other else MIN_WALK
+            return self._after(self._last, self._step - self._lead - lead)
+        if before == Op.MEASURE:
+            return self._after(self._last, MEASURED - SCAN_READ)
+        if op == Op.STEP and before == Op.GATHER:
+            return self._free
+        if op in WALK:
             return self._ready
-        scan_may_start = max(self._free, self._last + self._lead + self._step - MIN_SCAN)
-        if before.op in (Op.MARK, Op.LEARN):
-            return scan_may_start
-        if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
-            return max(self._free, self._first + self._lead + self._step - SPIKE_READ)
-        if i.op != Op.GATHER and before.op in (Op.STEP, Op.RESET):
-            return scan_may_start
+        if before in (Op.STEP, Op.RESET, Op.MARK):
+            return self._free
+        if before == Op.LEARN:
+            return self._after(self._last, self._step - MIN_SCAN)
+        if before in (Op.SAVE, Op.RESTORE) and op == Op.GATHER:
+            return self._after(self._last, COPIED - SCAN_READ)
         return self._ready
+
+    def _after(self, command: int, stage: int) -> int:
+        """The cycle in which a command is in the stage, or the one in which scanner and walker are idle."""
+        return max(self._free, command + self._lead + stage)
 
     def _softmax(self, i: Instruction, start: int) -> None:
         """Cycles of SOFTMAX: for each row three walks, after each of which lanes and trees drain; a
@@ -264,9 +302,13 @@ class Timekeeper:
 
     def _scan(self, scan: Scan, start: int) -> None:
         simulate = self._direct_scan if self.config.single_port else self._buffered_scan
+        last = self._last
+        ahead = start <= last + 1 and self._before is not None and self._before.op in (Op.STEP, Op.MARK)
         free, ready = simulate(scan, start)
         self._walked(free)
-        if scan.i.op in (Op.DRIVE, Op.GATHER):
+        # a scan that begins during a walk and sends nothing leaves the lanes to the walk
+        silent = ahead and self._last == last
+        if scan.i.op in (Op.DRIVE, Op.GATHER) and not silent:
             self._ready = ready
 
     def _direct_scan(self, scan: Scan, start: int) -> tuple[int, int]:
@@ -315,9 +357,16 @@ class Timekeeper:
             left -= advance
 
     def _buffered_scan(self, scan: Scan, start: int) -> tuple[int, int]:
-        """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`."""
+        """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`.
+
+        It may begin during a STEP or MARK, whose commands go first.
+        """
         i = scan.i
         walker = WalkerCycles(scan, self.config)
+        walk_ends = self._last
+        walker.commands = max(0, walk_ends - start)
+        steps = self._before is not None and self._before.op == Op.STEP
+        held_until = walk_ends + self._step * steps
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
         following = 0  # group that is fetched next
@@ -334,11 +383,12 @@ class Timekeeper:
         now = start
         if learning and skips_unchanged(self.config):
             now += scan.comparison.cycles(i)
-            left *= scan.comparison.differs
+            left *= scan.comparison.differs(i)
         while True:
             now += 1
             scanning = left > 0 or waiting or pending > 0 or walker.offered
-            valid = walker.commands > 0 and not (learning and (fetch_request or hold_memory) or walker.waits)
+            held = walk_ends < now < held_until or learning and (fetch_request or hold_memory)
+            valid = walker.commands > 0 and not (held or walker.waits)
             room = walker.begin(valid)
             if valid:
                 self._last = now

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntFlag
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from amaranth import Cat, Const, Elaboratable, Module, Signal
 from amaranth.hdl import Value
@@ -21,7 +21,15 @@ from amaranth.lib.wiring import Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import MIN_SCAN, MIN_WALK, SPIKE_READ, writes_after
+from equilif_golden.engine.cycles import (
+    COPIED,
+    MEASURED,
+    MIN_SCAN,
+    MIN_WALK,
+    MIN_WALK_OTHER,
+    SCAN_READ,
+    writes_after,
+)
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -127,6 +135,39 @@ class LaneStatus(wiring.Signature):
         super().__init__(dict.fromkeys(lane_status(config), Out(1)))
 
 
+class LaneProgress(wiring.Signature):
+    """With dual-port weights: how far the commands in the lanes are, for the dispatcher.
+
+    Members
+    -------
+    learned, copied, measured : Out(1)
+        A scan that is loaded now does not interfere with LEARN; finds the spikes of SAVE and RESTORE; finds
+        the values of MEASURE.
+    stepped, stepped_other : Out(1)
+        A MARK or MEASURE that is loaded now finds the results of STEP; does not meet its accesses to Q.
+    first_spikes, settled : Out(1), Out(2)
+        A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
+        RESET, of each state, and their operands are not used any more.
+    stepping : Out(1)
+        A command of GATHER that is issued now would meet the writes of STEP.
+    """
+
+    class Members(Interface, Protocol):
+        learned: Signal
+        copied: Signal
+        measured: Signal
+        stepped: Signal
+        stepped_other: Signal
+        first_spikes: Signal
+        settled: Signal
+        stepping: Signal
+
+    def __init__(self, config: EngineConfig):
+        names = ("learned", "copied", "measured", "stepped", "stepped_other", "first_spikes", "stepping")
+        members = {**dict.fromkeys(names, Out(1)), "settled": Out(2)}
+        super().__init__({} if config.single_port else members)
+
+
 class Stages(Elaboratable):
     """The commands in the pipeline.
 
@@ -138,12 +179,12 @@ class Stages(Elaboratable):
         Command in stage 0, all fields; u+ and u- are multiplied by the gain.
     busy : dict[int, Value]
         By stage, from -lead to last: it holds a command.
-    op, group, tile, e, static : dict[int, Value]
+    op, group, tile, e, second, static : dict[int, Value]
         By stage: fields of that command.
     empty, draining : Signal
         No command is in the pipeline; none will be in the next cycle.
-    scan_may_start, walk_may_start, spikes_ready : Signal
-        See equilif_hdl.engine.dispatch.
+    progress : LaneProgress
+        For the dispatcher.
     """
 
     def __init__(self, config: EngineConfig, valid: Value, i: LaneCommand, instruction: Instruction):
@@ -152,9 +193,7 @@ class Stages(Elaboratable):
         self.instruction = instruction
         self.empty = Signal()
         self.draining = Signal()
-        self.scan_may_start = Signal()
-        self.walk_may_start = Signal()
-        self.spikes_ready = Signal()
+        self.progress = cast(LaneProgress.Members, LaneProgress(config).create(path=("progress",)))
         first = -self.timing.lead
         last = self.timing.last
         self.commands: dict[int, LaneCommand] = {first: i}
@@ -170,6 +209,7 @@ class Stages(Elaboratable):
         self.group = self._line("group")
         self.tile = self._line("tile")
         self.e = self._line("e")
+        self.second = self._line("second")
         #: with ``errors``, else 0: a NUDGE of B
         self.static = self._line("static") if config.errors else dict.fromkeys(self.op, Const(0))
 
@@ -221,7 +261,8 @@ class Stages(Elaboratable):
                     m.d.sync += low_product[name].eq(times_gain(value, gain[:HALF], self.config))
                 with m.If(low_product.op == Op.LEARN):
                     m.d.sync += product[name].eq(low_product[name] + high)
-        for line in (self.op, self.group, self.tile, self.e, *([self.static] if self.config.errors else [])):
+        lines = [self.op, self.group, self.tile, self.e, self.second]
+        for line in [*lines, self.static] if self.config.errors else lines:
             for stage in range(1, self.timing.last + 1):
                 m.d.sync += line[stage].eq(line[stage - 1])
         for stage in range(first + 1, self.timing.last + 1):
@@ -231,13 +272,31 @@ class Stages(Elaboratable):
             self.draining.eq(self._none_before(self.timing.last)),
         ]
         if not self.config.single_port:
-            readable = self.timing.step - SPIKE_READ
-            m.d.comb += [
-                self.scan_may_start.eq(self._none_before(self.timing.step - MIN_SCAN)),
-                self.walk_may_start.eq(self._none_before(self.timing.step - self.timing.lead - MIN_WALK)),
-                self.spikes_ready.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
-            ]
+            self._progress(m)
         return m
+
+    def _progress(self, m: Module) -> None:
+        timing = self.timing
+        progress = self.progress
+        first = -timing.lead
+        readable = timing.step - SCAN_READ
+        spikes = self.op_valid_now(first, Op.STEP, Op.RESET)
+        stepping: Value = spikes
+        for k, of_state in enumerate((~self.second[first], self.second[first])):
+            # bit j: stage first + 1 + j holds a STEP or RESET of this state
+            spiking = Signal(readable - first - 1, name=f"spiking_{k}")
+            m.d.sync += spiking.eq(Cat(spikes & of_state, spiking[:-1]))
+            m.d.comb += progress.settled[k].eq(~spiking.any())
+            stepping = stepping | spiking[: timing.step - 2].any()
+        m.d.sync += progress.stepping.eq(stepping)
+        m.d.comb += [
+            progress.learned.eq(self._none_before(timing.step - MIN_SCAN)),
+            progress.copied.eq(self._none_before(COPIED - SCAN_READ)),
+            progress.measured.eq(self._none_before(MEASURED - SCAN_READ)),
+            progress.stepped.eq(self._none_before(timing.step - timing.lead - MIN_WALK)),
+            progress.stepped_other.eq(self._none_before(timing.step - timing.lead - MIN_WALK_OTHER)),
+            progress.first_spikes.eq(self.op_valid(m, readable, Op.STEP)),
+        ]
 
     def _none_before(self, stage: int) -> Value:
         """No command is before ``stage``, apart from one that enters in this cycle."""

@@ -51,30 +51,36 @@ class WalkBench:
         self.began = 0  # cycle of the start
         self.last = 0  # cycles from it to the last command
 
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """The input that only commands of events wait for."""
+        return () if self.config.single_port else ("hold",)
+
     async def reset(self) -> None:
-        await reset(self.dut, "start", "walking", "stall", "enable")
+        await reset(self.dut, "start", "walking", "stall", "enable", *self.holds)
         cocotb.start_soon(self._watch())
 
     async def _watch(self) -> None:
         d = self.dut
         layout = command(self.config)
         while True:
-            d.stall.value = int(self.stall())
+            drive(d, stall=self.stall(), **{name: self.stall() for name in self.holds})
             await ReadOnly()
             if d.valid.value:
                 assert not d.stall.value
+                assert d.walking.value or not any(getattr(d, name).value for name in self.holds)
                 got = layout.from_bits(int(d.o.value))
                 self.score.actual(tuple(int(got[name]) for name in self.fields))
                 self.last = now() - self.began
             await RisingEdge(d.clk)
 
     def _expect_walk(self, ins: Instruction) -> None:
-        self.fields = ("op", "group", "value_group", "up", "e", "scale", "rounded")
+        self.fields = ("op", "group", "value_group", "up", "e", "scale", "rounded", "second")
         self.fields += ("static",) * self.config.errors
         for g in range(ins.n_dst):
             value_group = (ins.src + g) % self.config.value_groups
             static = (int(ins.op == Op.NUDGE and ins.mode & 1),) * self.config.errors
-            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, 0, *static))
+            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, 0, ins.second, *static))
 
     def _expect_event(self, ins: Instruction, raw: dict[str, int], geometry: Geometry | None) -> None:
         config = self.config
@@ -99,7 +105,11 @@ class WalkBench:
             "um": values["minus"] if config.registers.gain else -gain * values["minus"],
         }
         rounded = ins.op == Op.GATHER or (config.errors and ins.op == Op.DRIVE and ins.gain & 1)
-        fields |= {"rounded": int(rounded), **({"static": 0} if config.errors else {})}
+        fields |= {
+            "rounded": int(rounded),
+            "second": int(ins.second),
+            **({"static": 0} if config.errors else {}),
+        }
         self.fields = (*fields, "group", "value_group", "tile", "dither")
         first = raw.get("first", ins.dst)
         for group, tile, dither in self._commands(ins, raw, stride, geometry):
