@@ -35,8 +35,6 @@ MEASURED = 6
 MIN_SCAN = 6
 #: cycles from the load of MARK or MEASURE until it reads the state that STEP writes, without `lead`
 MIN_WALK = 1
-#: the same if STEP works on the other state: until it uses Q one stage later than STEP
-MIN_WALK_OTHER = 4
 #: SOFTMAX: cycles of an exponential, without its registers; of its product; of the division
 EXPONENTIAL = 2
 PRODUCT = 2
@@ -245,7 +243,7 @@ class Timekeeper:
         if before is None or self.config.single_port:
             return self._ready
         other = i.second != before.second
-        loadable = min(self._ready, self._overlap(i.op, before.op, other=other))
+        loadable = min(self._ready, self._overlap(i.op, before.op))
         if i.op == Op.STEP:
             return max(loadable, *self._settled)
         if i.op != Op.GATHER:
@@ -256,13 +254,12 @@ class Timekeeper:
             loadable = self._first
         return max(loadable, self._settled[i.second])
 
-    def _overlap(self, op: Op, before: Op, *, other: bool) -> int:
+    def _overlap(self, op: Op, before: Op) -> int:
         """First cycle in which an instruction may be loaded before the lanes are empty, by its operation and
-        the one before.  ``other``: that works on the other state.
+        the one before.
         """
         if op in (Op.MARK, Op.MEASURE) and before == Op.STEP:
-            lead = MIN_WALK_OTHER if other else MIN_WALK
-            return self._after(self._last, self._step - self._lead - lead)
+            return self._after(self._last, self._step - self._lead - MIN_WALK)
         if before == Op.MEASURE:
             return self._after(self._last, MEASURED - SCAN_READ)
         if op == Op.STEP and before == Op.GATHER:

@@ -190,7 +190,6 @@ class Dispatcher(wiring.Component):
         after_copy = Signal()
         after_measure = Signal()
         walk_after_step = Signal()
-        walk_after_other = Signal()  # the STEP is of the other state
         follows_step = Signal()  # a GATHER from the groups of a STEP
         other_state = Signal()  # a GATHER from spikes that the walk before does not write
         must_settle = Signal(2)  # whose spikes must be there, by state
@@ -205,9 +204,6 @@ class Dispatcher(wiring.Component):
                 after_copy.eq(gathers & is_one_of(op, Op.SAVE, Op.RESTORE)),
                 after_measure.eq(op == Op.MEASURE),
                 walk_after_step.eq(is_one_of(incoming.op, Op.MARK, Op.MEASURE) & (op == Op.STEP)),
-                walk_after_other.eq(
-                    is_one_of(incoming.op, Op.MARK, Op.MEASURE) & (op == Op.STEP) & (incoming_state != state)
-                ),
                 follows_step.eq(
                     gathers & (op == Op.STEP) & (incoming.src == dst) & (incoming_state == state)
                 ),
@@ -225,7 +221,6 @@ class Dispatcher(wiring.Component):
             | progress.copied & after_copy
             | progress.measured & after_measure
             | progress.stepped & walk_after_step
-            | progress.stepped_other & walk_after_other
         )
         settled = ~(must_settle & ~progress.settled).any()
         first_spikes = progress.first_spikes & follows_step

@@ -26,7 +26,6 @@ from equilif_golden.engine.cycles import (
     MEASURED,
     MIN_SCAN,
     MIN_WALK,
-    MIN_WALK_OTHER,
     SCAN_READ,
     writes_after,
 )
@@ -143,8 +142,8 @@ class LaneProgress(wiring.Signature):
     learned, copied, measured : Out(1)
         A scan that is loaded now does not interfere with LEARN; finds the spikes of SAVE and RESTORE; finds
         the values of MEASURE.
-    stepped, stepped_other : Out(1)
-        A MARK or MEASURE that is loaded now finds the results of STEP; does not meet its accesses to Q.
+    stepped : Out(1)
+        A MARK or MEASURE that is loaded now finds the results of STEP.
     first_spikes, settled : Out(1), Out(2)
         A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
         RESET, of each state, and their operands are not used any more.
@@ -157,13 +156,12 @@ class LaneProgress(wiring.Signature):
         copied: Signal
         measured: Signal
         stepped: Signal
-        stepped_other: Signal
         first_spikes: Signal
         settled: Signal
         stepping: Signal
 
     def __init__(self, config: EngineConfig):
-        names = ("learned", "copied", "measured", "stepped", "stepped_other", "first_spikes", "stepping")
+        names = ("learned", "copied", "measured", "stepped", "first_spikes", "stepping")
         members = {**dict.fromkeys(names, Out(1)), "settled": Out(2)}
         super().__init__({} if config.single_port else members)
 
@@ -294,7 +292,6 @@ class Stages(Elaboratable):
             progress.copied.eq(self._none_before(COPIED - SCAN_READ)),
             progress.measured.eq(self._none_before(MEASURED - SCAN_READ)),
             progress.stepped.eq(self._none_before(timing.step - timing.lead - MIN_WALK)),
-            progress.stepped_other.eq(self._none_before(timing.step - timing.lead - MIN_WALK_OTHER)),
             progress.first_spikes.eq(self.op_valid(m, readable, Op.STEP)),
         ]
 
