@@ -17,24 +17,23 @@ from typing import NamedTuple
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
-from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op, rows_of
+from equilif_golden.engine.hazards import (
+    distance,
+    follows_step,
+    lead,
+    needs_settled,
+    runs_ahead,
+    settled,
+    step,
+    threshold,
+)
+from equilif_golden.engine.isa import SCAN, WORDS, Instruction, Op, rows_of
 from equilif_golden.engine.memories import skips_unchanged
 
 #: cycles from the start of a run, or a jump, until an instruction is complete
 FIRST = WORDS + 2
 #: stage of the lanes in which SOFTMAX reads a drive
 PRESCALED = 4
-#: last stage of the lanes, in which STEP writes; without the registers of the neuron
-STEP = 5
-#: cycles from the load of a scan until it reads spikes or values
-SCAN_READ = 2
-#: stages of the lanes in which a scan can read the spikes of SAVE and RESTORE, and the values of MEASURE
-COPIED = 4
-MEASURED = 6
-#: cycles after the load of a scan in which the lanes still use the operands of LEARN
-MIN_SCAN = 6
-#: cycles from the load of MARK or MEASURE until it reads the state that STEP writes, without `lead`
-MIN_WALK = 1
 #: SOFTMAX: cycles of an exponential, without its registers; of its product; of the division
 EXPONENTIAL = 2
 PRODUCT = 2
@@ -162,10 +161,9 @@ class Timekeeper:
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        registers = config.registers
-        self._lead = registers.weight_read + registers.butterfly
-        self._step = STEP + registers.neuron
-        self._queue = registers.queue
+        self._lead = lead(config)
+        self._step = step(config)
+        self._queue = config.registers.queue
         self._complete = FIRST  #: the next instruction is complete
         self._loaded: list[int] = []  #: cycles in which the dispatcher loaded the last instructions
         self._ready = 0  #: the dispatcher can load the next instruction
@@ -175,7 +173,7 @@ class Timekeeper:
         self._idle = 0  #: the engine is idle
         self._last = 0  #: the last command was issued
         self._known = 0  #: the address steps are computed, after CONVOLVE
-        self._settled = [0, 0]  #: a scan that is loaded finds all spikes, of each state
+        self._spiked = [-FIRST, -FIRST]  #: last command of STEP or RESET, of each state
 
     def pass_by(self, flow: Flow) -> None:
         """An instruction that the sequencer executes."""
@@ -223,7 +221,7 @@ class Timekeeper:
             if i.op == Op.NUDGE:
                 self._ready = self._last
             if i.op in (Op.STEP, Op.RESET):
-                self._settled[i.second] = self._last + self._lead + self._step - SCAN_READ
+                self._spiked[i.second] = self._last
         self._before = i
 
     def halt(self) -> int:
@@ -242,41 +240,16 @@ class Timekeeper:
         before = self._before
         if before is None or self.config.single_port:
             return self._ready
-        other = i.second != before.second
-        loadable = min(self._ready, self._overlap(i.op, before.op))
-        if i.op == Op.STEP:
-            return max(loadable, *self._settled)
-        if i.op != Op.GATHER:
-            return loadable
-        if before.op == Op.STEP and not other and i.src == before.dst:
-            return self._first + self._lead + self._step - SCAN_READ
-        if before.op == Op.MARK or before.op == Op.STEP and other:
-            loadable = self._first
-        return max(loadable, self._settled[i.second])
-
-    def _overlap(self, op: Op, before: Op) -> int:
-        """First cycle in which an instruction may be loaded before the lanes are empty, by its operation and
-        the one before.
-        """
-        if op in (Op.MARK, Op.MEASURE) and before == Op.STEP:
-            return self._after(self._last, self._step - self._lead - MIN_WALK)
-        if before == Op.MEASURE:
-            return self._after(self._last, MEASURED - SCAN_READ)
-        if op == Op.STEP and before == Op.GATHER:
-            return self._free
-        if op in WALK:
-            return self._ready
-        if before in (Op.STEP, Op.RESET, Op.MARK):
-            return self._free
-        if before == Op.LEARN:
-            return self._after(self._last, self._step - MIN_SCAN)
-        if before in (Op.SAVE, Op.RESTORE) and op == Op.GATHER:
-            return self._after(self._last, COPIED - SCAN_READ)
-        return self._ready
-
-    def _after(self, command: int, stage: int) -> int:
-        """The cycle in which a command is in the stage, or the one in which scanner and walker are idle."""
-        return max(self._free, command + self._lead + stage)
+        loadable = self._ready
+        stage = threshold(before, i, self.config)
+        if stage is not None:
+            loadable = min(loadable, max(self._free, self._last + self._lead + stage))
+        if runs_ahead(before, i):
+            loadable = min(loadable, self._first)
+        stage = self._lead + settled(i.op, self.config)
+        if follows_step(before, i):
+            return self._first + stage
+        return max([loadable, *(self._spiked[k] + stage for k in needs_settled(i))])
 
     def _softmax(self, i: Instruction, start: int) -> None:
         """Cycles of SOFTMAX: for each row three walks, after each of which lanes and trees drain; a
@@ -300,7 +273,9 @@ class Timekeeper:
     def _scan(self, scan: Scan, start: int) -> None:
         simulate = self._direct_scan if self.config.single_port else self._buffered_scan
         last = self._last
-        ahead = start <= last + 1 and self._before is not None and self._before.op in (Op.STEP, Op.MARK)
+        before = self._before
+        ahead = before is not None and start <= last + 1
+        ahead = ahead and (runs_ahead(before, scan.i) or follows_step(before, scan.i))
         free, ready = simulate(scan, start)
         self._walked(free)
         # a scan that begins during a walk and sends nothing leaves the lanes to the walk
@@ -356,14 +331,16 @@ class Timekeeper:
     def _buffered_scan(self, scan: Scan, start: int) -> tuple[int, int]:
         """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`.
 
-        It may begin during a STEP or MARK, whose commands go first.
+        It may begin during a walk, whose commands go first.
         """
         i = scan.i
         walker = WalkerCycles(scan, self.config)
         walk_ends = self._last
         walker.commands = max(0, walk_ends - start)
-        steps = self._before is not None and self._before.op == Op.STEP
-        held_until = walk_ends + self._step * steps
+        before = self._before
+        held_until = walk_ends
+        if before is not None:
+            held_until += distance(before.op, i.op, self.config, other=i.second != before.second)
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
         following = 0  # group that is fetched next

@@ -29,6 +29,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.hazards import SPIKES_READ, overlaps
 from equilif_golden.engine.isa import Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of, on_second
 from equilif_hdl.engine.stages import LaneProgress
@@ -183,45 +184,41 @@ class Dispatcher(wiring.Component):
         incoming = self.i.p
         incoming_state = on_second(incoming)
         progress = self.progress
-        gathers = incoming.op == Op.GATHER
-        reads_values = is_one_of(incoming.op, Op.DRIVE, Op.LEARN, Op.ARGMAX)
-        at_once = Signal()
-        after_learn = Signal()
-        after_copy = Signal()
-        after_measure = Signal()
-        walk_after_step = Signal()
+        gathers = is_one_of(incoming.op, Op.GATHER)
+        other = incoming_state != state
         follows_step = Signal()  # a GATHER from the groups of a STEP
-        other_state = Signal()  # a GATHER from spikes that the walk before does not write
+        runs_ahead = Signal()
         must_settle = Signal(2)  # whose spikes must be there, by state
+        nudges = Signal()
+        pairs = Signal(len(overlaps(self.config)))  # by stage: it may begin when commands have passed that
         with m.If(self.i.ready):
             m.d.sync += [
-                at_once.eq(
-                    (gathers | reads_values) & is_one_of(op, Op.STEP, Op.RESET, Op.MARK)
-                    | (incoming.op == Op.STEP) & (op == Op.GATHER)
-                ),
-                other_state.eq(gathers & ((op == Op.MARK) | (op == Op.STEP) & (incoming_state != state))),
-                after_learn.eq((gathers | reads_values) & (op == Op.LEARN)),
-                after_copy.eq(gathers & is_one_of(op, Op.SAVE, Op.RESTORE)),
-                after_measure.eq(op == Op.MEASURE),
-                walk_after_step.eq(is_one_of(incoming.op, Op.MARK, Op.MEASURE) & (op == Op.STEP)),
-                follows_step.eq(
-                    gathers & (op == Op.STEP) & (incoming.src == dst) & (incoming_state == state)
-                ),
-                must_settle.eq(
-                    Mux(
-                        gathers,
-                        Cat(~incoming_state, incoming_state),
-                        (incoming.op == Op.STEP).replicate(2),
+                pairs.eq(
+                    Cat(
+                        Cat(_pair(op, incoming.op, other, *p) for p in found.items()).any()
+                        for found in overlaps(self.config).values()
                     )
                 ),
+                runs_ahead.eq(gathers & ((op == Op.MARK) | (op == Op.STEP) & other)),
+                follows_step.eq(gathers & (op == Op.STEP) & (incoming.src == dst) & ~other),
+                must_settle.eq(
+                    Mux(
+                        is_one_of(incoming.op, *SPIKES_READ),
+                        Cat(~incoming_state, incoming_state),
+                        Cat(
+                            is_one_of(incoming.op, Op.STEP, Op.SAVE),
+                            is_one_of(incoming.op, Op.STEP, Op.RESTORE),
+                        ),
+                    )
+                ),
+                nudges.eq(incoming.op == Op.NUDGE),
             ]
-        overlaps = (
-            at_once
-            | progress.learned & after_learn
-            | progress.copied & after_copy
-            | progress.measured & after_measure
-            | progress.stepped & walk_after_step
-        )
-        settled = ~(must_settle & ~progress.settled).any()
         first_spikes = progress.first_spikes & follows_step
-        return overlaps, other_state | first_spikes, settled | first_spikes
+        settled = ~(must_settle & ~Mux(nudges, progress.written, progress.settled)).any()
+        return (pairs & progress.passed).any(), runs_ahead | first_spikes, settled | first_spikes
+
+
+def _pair(before: Value, after: Value, other: Value, ops: tuple[Op, Op], states: tuple[bool, ...]) -> Value:
+    """The operations are these, and work on the same state or different ones."""
+    found = is_one_of(before, ops[0]) & is_one_of(after, ops[1])
+    return found if len(states) == 2 else found & (other if states[0] else ~other)

@@ -135,6 +135,7 @@ class Lanes(wiring.Component):
             control.instruction.eq(self.instruction),
             self.empty.eq(stages.empty),
             self.draining.eq(stages.draining),
+            stages.scans_second.eq(self.scan.second),
         ]
         for name in LaneProgress(cfg).members:
             m.d.comb += getattr(self.progress, name).eq(getattr(stages.progress, name))

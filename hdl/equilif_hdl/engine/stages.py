@@ -10,25 +10,19 @@ Throughput: a command a cycle.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntFlag
 from typing import NamedTuple, Protocol, cast
 
-from amaranth import Cat, Const, Elaboratable, Module, Signal
+from amaranth import Cat, Const, Elaboratable, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import (
-    COPIED,
-    MEASURED,
-    MIN_SCAN,
-    MIN_WALK,
-    SCAN_READ,
-    writes_after,
-)
+from equilif_golden.engine.cycles import writes_after
+from equilif_golden.engine.hazards import SPIKES_WRITTEN, distance, lead, overlaps, settled
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
@@ -73,7 +67,7 @@ class Timing:
 
     def __init__(self, config: EngineConfig):
         registers = config.registers
-        self.lead = registers.weight_read + registers.butterfly
+        self.lead = lead(config)
         self.factors = 1
         self.words = self.factors - registers.butterfly
         self.read = 2
@@ -139,31 +133,25 @@ class LaneProgress(wiring.Signature):
 
     Members
     -------
-    learned, copied, measured : Out(1)
-        A scan that is loaded now does not interfere with LEARN; finds the spikes of SAVE and RESTORE; finds
-        the values of MEASURE.
-    stepped : Out(1)
-        A MARK or MEASURE that is loaded now finds the results of STEP.
-    first_spikes, settled : Out(1), Out(2)
+    passed : Out
+        A bit for each stage of equilif_golden.engine.hazards.overlaps: no command is before it.
+    first_spikes, settled, written : Out(1), Out(2), Out(2)
         A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
-        RESET, of each state, and their operands are not used any more.
+        RESET, of each state; so does a NUDGE.
     stepping : Out(1)
-        A command of GATHER that is issued now would meet the writes of STEP.
+        A command of an event that is issued now would meet the writes of STEP.
     """
 
     class Members(Interface, Protocol):
-        learned: Signal
-        copied: Signal
-        measured: Signal
-        stepped: Signal
+        passed: Signal
         first_spikes: Signal
         settled: Signal
+        written: Signal
         stepping: Signal
 
     def __init__(self, config: EngineConfig):
-        names = ("learned", "copied", "measured", "stepped", "first_spikes", "stepping")
-        members = {**dict.fromkeys(names, Out(1)), "settled": Out(2)}
-        super().__init__({} if config.single_port else members)
+        bits = {"passed": len(overlaps(config)), "first_spikes": 1, "settled": 2, "written": 2, "stepping": 1}
+        super().__init__({} if config.single_port else {name: Out(n) for name, n in bits.items()})
 
 
 class Stages(Elaboratable):
@@ -183,10 +171,13 @@ class Stages(Elaboratable):
         No command is in the pipeline; none will be in the next cycle.
     progress : LaneProgress
         For the dispatcher.
+    scans_second : Signal
+        The scan works on the second state.
     """
 
     def __init__(self, config: EngineConfig, valid: Value, i: LaneCommand, instruction: Instruction):
         self.config = config
+        self.scans_second = Signal()
         self.timing = Timing(config)
         self.instruction = instruction
         self.empty = Signal()
@@ -277,23 +268,34 @@ class Stages(Elaboratable):
         timing = self.timing
         progress = self.progress
         first = -timing.lead
-        readable = timing.step - SCAN_READ
-        spikes = self.op_valid_now(first, Op.STEP, Op.RESET)
-        stepping: Value = spikes
-        for k, of_state in enumerate((~self.second[first], self.second[first])):
-            # bit j: stage first + 1 + j holds a STEP or RESET of this state
-            spiking = Signal(readable - first - 1, name=f"spiking_{k}")
-            m.d.sync += spiking.eq(Cat(spikes & of_state, spiking[:-1]))
-            m.d.comb += progress.settled[k].eq(~spiking.any())
-            stepping = stepping | spiking[: timing.step - 2].any()
-        m.d.sync += progress.stepping.eq(stepping)
+        scans, nudges = (settled(op, self.config) for op in (Op.GATHER, Op.NUDGE))
+        of_state = (~self.second[first], self.second[first])
+        steps = {}  # by state: a STEP is in a stage, from `first` on
+        for k in range(2):
+            spiking = self._recent(m, nudges - first, SPIKES_WRITTEN, of_state[k], f"spiking_{k}")
+            m.d.comb += [
+                progress.settled[k].eq(~spiking[1 : scans - first].any()),
+                progress.written[k].eq(~spiking[1:].any()),
+            ]
+            steps[k] = self._recent(
+                m, distance(Op.STEP, Op.GATHER, self.config), [Op.STEP], of_state[k], f"step_{k}"
+            )
+        near = distance(Op.STEP, Op.GATHER, self.config, other=True) - 1
+        holds = [(steps[k][:-1] | steps[1 - k][:near]).any() for k in range(2)]
+        m.d.sync += progress.stepping.eq(Mux(self.scans_second, holds[1], holds[0]))
         m.d.comb += [
-            progress.learned.eq(self._none_before(timing.step - MIN_SCAN)),
-            progress.copied.eq(self._none_before(COPIED - SCAN_READ)),
-            progress.measured.eq(self._none_before(MEASURED - SCAN_READ)),
-            progress.stepped.eq(self._none_before(timing.step - timing.lead - MIN_WALK)),
-            progress.first_spikes.eq(self.op_valid(m, readable, Op.STEP)),
+            progress.passed.eq(Cat(self._none_before(stage) for stage in overlaps(self.config))),
+            progress.first_spikes.eq(self.op_valid(m, scans, Op.STEP)),
         ]
+
+    def _recent(self, m: Module, n: int, ops: Collection[Op], condition: Value, name: str) -> Value:
+        """Bit j: the stage j after the first one holds one of these operations, for which the condition was
+        true.
+        """
+        first = self.op_valid_now(-self.timing.lead, *ops) & condition
+        rest = Signal(n - 1, name=name)
+        m.d.sync += rest.eq(Cat(first, rest[:-1]))
+        return Cat(first, rest)
 
     def _none_before(self, stage: int) -> Value:
         """No command is before ``stage``, apart from one that enters in this cycle."""
