@@ -16,7 +16,7 @@ from equilif_golden.engine import cycles, hazards
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import Flow, Timekeeper
 from equilif_golden.engine.hazards import CONSTANTS, SCANS, WALKS, accesses, lead, step
-from equilif_golden.engine.isa import ON_STATES, SCAN, WALK, Groups, Instruction, Op
+from equilif_golden.engine.isa import ON_STATES, SCAN, WALK, Instruction, Op
 from equilif_hdl.engine.stages import SUMS, Timing
 
 ENGINE = EngineConfig(lanes=4, tiles=64, value_groups=16, state_groups=8, program_words=96, early_exit=True)

@@ -2,8 +2,8 @@
 
 :func:`accesses` is the table.  Memories are those of equilif_golden.engine.isa.OPERATIONS; stages those of
 equilif_hdl.engine.stages.Timing, of the slowest variant: neuron state in block RAM, with all registers.
-:func:`stage_passed` derives from it when the next instruction may begin.  The cycle model and the dispatcher use
-the same function; tests/engine/test_hazards.py checks schedules against the table.
+:func:`stage_passed` derives from it when the next instruction may begin.  The cycle model and the dispatcher
+use the same function; tests/engine/test_hazards.py checks schedules against the table.
 
     load --+-- 2 or 3 cycles --> the scanner reads S or V
            +-- 2 cycles -------> command of a walk ---------+-- lead --> stage 0 --> stage 1 --> ...
@@ -37,7 +37,7 @@ FETCHES = 3
 #: LEARN looks for values that differ one cycle earlier
 COMPARES = 2
 #: last stage in which the constants of an instruction are used; others are part of a command, or held
-CONSTANTS = {Op.RESET: SUM - 1, Op.MEASURE: RATE + 1, Op.RELAY: RELAY, Op.LEARN: LEARN}
+CONSTANTS = {Op.MEASURE: RATE + 1, Op.RELAY: RELAY, Op.LEARN: LEARN}
 #: operations after which the next one may begin with the last command; without events they write nothing
 ACCUMULATING = (Op.DRIVE, Op.GATHER, Op.NUDGE)
 #: operations whose commands may be in the lanes when others are loaded; an operation missing here waits
@@ -48,6 +48,12 @@ OVERLAPS: Mapping[Op, Collection[Op]] = {
     **dict.fromkeys((Op.RESET, Op.MARK, Op.LEARN), SCAN),
     Op.MEASURE: (WALK | SCAN) - {Op.SOFTMAX},
     **dict.fromkeys((Op.SAVE, Op.RESTORE), (Op.GATHER,)),
+}
+#: walks and scans, on the same state or others, whose fetches read nothing that the walk writes
+AHEAD: Mapping[tuple[Op, Op], Collection[bool]] = {
+    (Op.MARK, Op.GATHER): (False, True),
+    (Op.STEP, Op.GATHER): (True,),
+    (Op.RESET, Op.DRIVE): (False, True),
 }
 #: operations that read spikes early
 SPIKES_READ = (Op.GATHER, Op.NUDGE)
@@ -98,9 +104,10 @@ def accesses(op: Op, config: EngineConfig, *, second: bool = False) -> tuple[Acc
     found = [Access(f"{name} unused", fetch, fetched=True) for name in "SV" if op in SCAN]
     for name in reads:
         memory = _of_state(name, second=second)
-        if op in SCAN and memory[0] in "SV":
+        fetched = op in SCAN and memory[0] in "SV"
+        if fetched:
             found.append(Access(memory, fetch, fetched=True))
-        if op not in SCAN or memory[0] not in "S" and op != Op.DRIVE:
+        if not fetched or op == Op.LEARN:
             found.append(Access(memory, _read_stage(op, memory, config)))
     for name in writes:
         memory = _of_state(name, second=second)
@@ -163,8 +170,8 @@ def follows_step(before: Instruction, i: Instruction) -> bool:
 
 
 def runs_ahead(before: Instruction, i: Instruction) -> bool:
-    """Whether a scan may begin as soon as a walk issues commands: it reads nothing that the walk writes."""
-    return i.op == Op.GATHER and (before.op == Op.MARK or before.op == Op.STEP and i.second != before.second)
+    """Whether a scan may begin as soon as a walk issues commands."""
+    return (i.second != before.second) in AHEAD.get((before.op, i.op), ())
 
 
 @cache

@@ -29,7 +29,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.hazards import SPIKES_READ, overlaps
+from equilif_golden.engine.hazards import AHEAD, SPIKES_READ, overlaps
 from equilif_golden.engine.isa import Op
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of, on_second
 from equilif_hdl.engine.stages import LaneProgress
@@ -51,8 +51,8 @@ class Dispatcher(wiring.Component):
         No command is in the lanes; none will be in the next cycle.
     progress : In(LaneProgress)
         How far the commands in the lanes are.
-    gathers : In(1)
-        With dual-port weights: the walker accepts an event of GATHER.
+    adds : In(1)
+        With dual-port weights: the walker accepts an event of DRIVE or GATHER.
     instruction : Out(INSTRUCTION)
         The current instruction.
     start : Out(1)
@@ -75,7 +75,7 @@ class Dispatcher(wiring.Component):
     empty: Signal
     draining: Signal
     progress: LaneProgress.Members
-    gathers: Signal
+    adds: Signal
     instruction: Instruction
     start: Signal
     is_gather: Signal
@@ -99,7 +99,7 @@ class Dispatcher(wiring.Component):
                 "empty": In(1),
                 "draining": In(1),
                 "progress": In(LaneProgress(config)),
-                **({} if config.single_port else {"gathers": In(1)}),
+                **({} if config.single_port else {"adds": In(1)}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "is_gather": Out(1),
@@ -125,7 +125,7 @@ class Dispatcher(wiring.Component):
         if not self.config.single_port:
             overlaps, ahead, allowed = self._may_overlap(m, next_valid)
             free = free | overlaps
-            with m.If(self.gathers):
+            with m.If(self.adds):
                 m.d.sync += accumulates.eq(1)
         if self.config.convolution:
             allowed = allowed & self.steps_valid
@@ -161,7 +161,7 @@ class Dispatcher(wiring.Component):
                 self.is_gather.eq(following.op == Op.GATHER),
                 self.is_learn.eq(following.op == Op.LEARN),
                 self.is_argmax.eq(following.op == Op.ARGMAX),
-                # before the first event of a GATHER that is ahead, the walk has the lanes
+                # before the first event of a scan that is ahead, the walk has the lanes
                 accumulates.eq(
                     is_one_of(following.op, Op.DRIVE, Op.GATHER, Op.NUDGE) & ~(self.walking & ahead)
                 ),
@@ -185,6 +185,7 @@ class Dispatcher(wiring.Component):
         incoming_state = on_second(incoming)
         progress = self.progress
         gathers = is_one_of(incoming.op, Op.GATHER)
+        executes = ~convolves(incoming) if self.config.convolution else Const(1)
         other = incoming_state != state
         follows_step = Signal()  # a GATHER from the groups of a STEP
         runs_ahead = Signal()
@@ -199,7 +200,7 @@ class Dispatcher(wiring.Component):
                         for found in overlaps(self.config).values()
                     )
                 ),
-                runs_ahead.eq(gathers & ((op == Op.MARK) | (op == Op.STEP) & other)),
+                runs_ahead.eq(Cat(_pair(op, incoming.op, other, *p) for p in AHEAD.items()).any() & executes),
                 follows_step.eq(gathers & (op == Op.STEP) & (incoming.src == dst) & ~other),
                 must_settle.eq(
                     Mux(

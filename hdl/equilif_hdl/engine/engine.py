@@ -30,7 +30,16 @@ from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
 from equilif_hdl.engine.dispatch import Dispatcher
 from equilif_hdl.engine.geometry import Geometry
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, by_column, by_minus, is_one_of, on_second, stores
+from equilif_hdl.engine.isa import (
+    INSTRUCTION,
+    Instruction,
+    by_column,
+    by_minus,
+    has_static,
+    is_one_of,
+    on_second,
+    stores,
+)
 from equilif_hdl.engine.lanes import Lanes
 from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.engine.scan import Scanner
@@ -77,9 +86,10 @@ class Engine(wiring.Component):
         connect(m, lanes.status, sequencer.status)
         connect(m, lanes.progress, dispatcher.progress)
         if not cfg.single_port:
+            learning = dispatcher.is_learn
             m.d.comb += [
                 walker.hold.eq(lanes.progress.stepping),
-                dispatcher.gathers.eq(walker.i.valid & walker.i.ready & dispatcher.is_gather),
+                dispatcher.adds.eq(walker.i.valid & walker.i.ready & ~learning),
             ]
         address = self._host_signal(m, "mem_addr")
         word = self._host_signal(m, "mem_wdata")
@@ -261,3 +271,6 @@ class Engine(wiring.Component):
                 activity.fetch.eq(scanner.memory.fetch),
                 host.activity.eq(activity.counts),
             ]
+            if has_static(self.config):
+                with m.If(is_one_of(walker.o.op, Op.RESET)):  # the instruction may be a DRIVE that scans
+                    m.d.comb += activity.instruction.mode.eq(walker.o.static)

@@ -160,8 +160,8 @@ class LaneCommand(Fields):
 def command(config: EngineConfig) -> Layout[LaneCommand]:
     """Command of the lanes: one destination group in one cycle.
 
-    ``rounded``: products are rounded to the nearest.  ``second``: on the second state.  With ``errors``:
-    ``static``, a NUDGE of B.
+    ``rounded``: products are rounded to the nearest.  ``second``: on the second state.  With ``errors``
+    or dual-port weights: ``static``, a RESET or NUDGE of B.
     """
     return Layout(
         {
@@ -177,6 +177,11 @@ def command(config: EngineConfig) -> Layout[LaneCommand]:
             "dither": DITHER_WIDTH,
             "rounded": 1,
             "second": 1,
-            **({"static": 1} if config.errors else {}),
+            **({"static": 1} if has_static(config) else {}),
         }
     )
+
+
+def has_static(config: EngineConfig) -> bool:
+    """Commands say whether they work on B; if not, the instruction of a RESET does."""
+    return config.errors or not config.single_port

@@ -27,7 +27,7 @@ from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
-from equilif_hdl.engine.isa import Instruction, LaneCommand, command, is_one_of
+from equilif_hdl.engine.isa import Instruction, LaneCommand, command, has_static, is_one_of
 from equilif_hdl.engine.walk import times_gain
 from equilif_hdl.typed import Interface, signal_of
 
@@ -139,7 +139,7 @@ class LaneProgress(wiring.Signature):
         A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
         RESET, of each state; so does a NUDGE.
     stepping : Out(1)
-        A command of an event that is issued now would meet the writes of STEP.
+        A command of an event that is issued now would meet the writes of STEP or RESET.
     """
 
     class Members(Interface, Protocol):
@@ -199,8 +199,8 @@ class Stages(Elaboratable):
         self.tile = self._line("tile")
         self.e = self._line("e")
         self.second = self._line("second")
-        #: with ``errors``, else 0: a NUDGE of B
-        self.static = self._line("static") if config.errors else dict.fromkeys(self.op, Const(0))
+        #: a RESET or NUDGE of B, if commands have it, else 0
+        self.static = self._line("static") if has_static(config) else dict.fromkeys(self.op, Const(0))
 
     def _line(self, name: str) -> dict[int, Value]:
         line: dict[int, Value] = {stage: held[name] for stage, held in self.commands.items()}
@@ -251,7 +251,7 @@ class Stages(Elaboratable):
                 with m.If(low_product.op == Op.LEARN):
                     m.d.sync += product[name].eq(low_product[name] + high)
         lines = [self.op, self.group, self.tile, self.e, self.second]
-        for line in [*lines, self.static] if self.config.errors else lines:
+        for line in [*lines, self.static] if has_static(self.config) else lines:
             for stage in range(1, self.timing.last + 1):
                 m.d.sync += line[stage].eq(line[stage - 1])
         for stage in range(first + 1, self.timing.last + 1):
@@ -282,7 +282,9 @@ class Stages(Elaboratable):
             )
         near = distance(Op.STEP, Op.GATHER, self.config, other=True) - 1
         holds = [(steps[k][:-1] | steps[1 - k][:near]).any() for k in range(2)]
-        m.d.sync += progress.stepping.eq(Mux(self.scans_second, holds[1], holds[0]))
+        resets = self.op_valid_now(first, Op.RESET)
+        assert distance(Op.RESET, Op.DRIVE, self.config) == 2
+        m.d.sync += progress.stepping.eq(Mux(self.scans_second, holds[1], holds[0]) | resets)
         m.d.comb += [
             progress.passed.eq(Cat(self._none_before(stage) for stage in overlaps(self.config))),
             progress.first_spikes.eq(self.op_valid(m, scans, Op.STEP)),

@@ -32,7 +32,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, ResetMode, ResultMode
 from equilif_golden.engine.memories import has_nonzero_flag, has_spike_flag, memories, word_bits
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, has_static, is_one_of
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
 from equilif_hdl.fixed import delayed, domain, lanes_of, ram
@@ -299,15 +299,19 @@ class State(wiring.Component):
 
     def _sums_static(self, stage: int) -> Value:
         """A sum in this stage goes to B."""
-        op = self.stages.op[stage]
-        resets = is_one_of(op, Op.RESET) & has_mode(self.instruction, ResetMode.STATIC)
-        found: Value = is_one_of(op, Op.DRIVE) | resets
-        return found | self.stages.static[stage] if self.config.errors else found
+        return is_one_of(self.stages.op[stage], Op.DRIVE) | self._static(stage)
+
+    def _static(self, stage: int) -> Value:
+        """The stage holds a RESET or NUDGE of B."""
+        if has_static(self.config):
+            return self.stages.static[stage]
+        resets = is_one_of(self.stages.op[stage], Op.RESET)
+        return resets & has_mode(self.instruction, ResetMode.STATIC)
 
     def _writes_spikes(self, stage: int) -> Value:
         """The stage holds a command that writes S together with a sum of A."""
         op = self.stages.op[stage]
-        resets = is_one_of(op, Op.RESET) & ~has_mode(self.instruction, ResetMode.STATIC)
+        resets = is_one_of(op, Op.RESET) & ~self._static(stage)
         return self.stages.busy[stage] & (is_one_of(op, *COPIES) | resets)
 
     def _write_values(self, m: Module, plus: Ports, minus: Ports) -> None:

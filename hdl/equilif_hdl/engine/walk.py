@@ -26,7 +26,7 @@ from equilif_golden.blocks.plasticity import (
 )
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import writes_after
-from equilif_golden.engine.isa import NudgeMode, Op
+from equilif_golden.engine.isa import NudgeMode, Op, ResetMode
 from equilif_golden.fixed import VALUE
 from equilif_hdl.engine.geometry import Steps, steps
 from equilif_hdl.engine.isa import (
@@ -41,6 +41,7 @@ from equilif_hdl.engine.isa import (
     event,
     group_bits,
     has_mode,
+    has_static,
     is_one_of,
     on_second,
     signed_values,
@@ -49,6 +50,9 @@ from equilif_hdl.fixed import times_index, times_small
 from equilif_hdl.typed import Assign, Stream, signal_of
 
 ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
+#: operations with a mode STATIC; that of NUDGE needs ``errors``
+STATIC = (Op.RESET, Op.NUDGE)
+assert NudgeMode.STATIC == ResetMode.STATIC
 
 
 def times_gain(value: Value, gain: Value, config: EngineConfig) -> Value:
@@ -185,8 +189,8 @@ class Walker(wiring.Component):
                 current.rounded.eq(0),
                 current.second.eq(second),
             ]
-            if cfg.errors:
-                static = is_one_of(ins.op, Op.NUDGE) & has_mode(ins, NudgeMode.STATIC)
+            if has_static(cfg):
+                static = is_one_of(ins.op, *STATIC[: 1 + cfg.errors]) & has_mode(ins, ResetMode.STATIC)
                 m.d.sync += current.static.eq(static)
         with m.If(load):
             m.d.sync += [
@@ -202,6 +206,7 @@ class Walker(wiring.Component):
             rounded = ins.op == Op.GATHER
             if cfg.errors:
                 rounded = rounded | (is_one_of(ins.op, Op.DRIVE) & ins.gain[0])
+            if has_static(cfg):
                 m.d.sync += current.static.eq(0)
             m.d.sync += current.rounded.eq(rounded)
         if cfg.convolution:

@@ -27,8 +27,8 @@ from equilif_golden.blocks.plasticity import (
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import SYNAPTIC, WALK, Instruction, Op, SourceMode
-from equilif_hdl.engine.isa import command, event
-from equilif_hdl.engine.walk import ONE, Walker
+from equilif_hdl.engine.isa import command, event, has_static
+from equilif_hdl.engine.walk import ONE, STATIC, Walker
 from equilif_sim.engine.geometry import code_of
 from equilif_sim.tools.programs import random_geometry
 from equilif_sim.tools.run import engine_config
@@ -76,10 +76,11 @@ class WalkBench:
 
     def _expect_walk(self, ins: Instruction) -> None:
         self.fields = ("op", "group", "value_group", "up", "e", "scale", "rounded", "second")
-        self.fields += ("static",) * self.config.errors
+        self.fields += ("static",) * has_static(self.config)
         for g in range(ins.n_dst):
             value_group = (ins.src + g) % self.config.value_groups
-            static = (int(ins.op == Op.NUDGE and ins.mode & 1),) * self.config.errors
+            ops = STATIC[: 1 + self.config.errors]
+            static = (int(ins.op in ops and ins.mode & 1),) * has_static(self.config)
             self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, 0, ins.second, *static))
 
     def _expect_event(self, ins: Instruction, raw: dict[str, int], geometry: Geometry | None) -> None:
@@ -108,7 +109,7 @@ class WalkBench:
         fields |= {
             "rounded": int(rounded),
             "second": int(ins.second),
-            **({"static": 0} if config.errors else {}),
+            **({"static": 0} if has_static(config) else {}),
         }
         self.fields = (*fields, "group", "value_group", "tile", "dither")
         first = raw.get("first", ins.dst)
