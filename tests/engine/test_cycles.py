@@ -33,10 +33,10 @@ def retrieval(patterns, values, lanes, pipeline):
 @pytest.mark.parametrize(
     ("patterns", "values", "cycles"),
     [
-        (16, 16, (232, 170, 135)),
-        (32, 32, (640, 374, 237)),
-        (48, 32, (912, 510, 305)),
-        (64, 64, (2224, 1166, 633)),
+        (16, 16, (224, 166, 133)),
+        (32, 32, (626, 366, 233)),
+        (48, 32, (898, 500, 300)),
+        (64, 64, (2210, 1152, 625)),
     ],
 )
 def test_cycles_of_a_retrieval(patterns, values, cycles):

@@ -9,13 +9,11 @@ Throughput: one instruction at a time.
 
 * After an instruction that only adds to A and B (DRIVE, GATHER, NUDGE) the next one begins while commands are
   still in the lanes: it reads their results in the stage in which they are written, or later.
-* With dual-port weights, a scan begins while commands of STEP, RESET, MARK or LEARN are in the lanes: its own
-  commands arrive after their effects.  The operands of STEP are held until it ends.
-* GATHER after SAVE and RESTORE begins when it finds what they write, and any instruction after MEASURE.
-* GATHER waits for all spikes of its state, after a STEP of its source for the first ones only, and STEP for
-  the end of the STEP before it.
-* GATHER even scans while a MARK, or a STEP whose spikes it does not need, issues commands.
-* MARK and MEASURE begin while commands of STEP are in the lanes.
+* With dual-port weights, pairs in equilif_golden.engine.hazards.OVERLAPS begin when the lanes are past the
+  stage that the table of accesses demands.
+* What reads spikes waits for STEP and RESET of its state, however many instructions ago they were; GATHER
+  from the groups of a STEP for the first ones only.  STEP waits for the constants of the one before it.
+* Scans in AHEAD begin while a walk issues commands; their own go last.
 * All other instructions begin when the lanes are empty.
 
 CONVOLVE is loaded under the condition of a DRIVE, and never starts (equilif_hdl.engine.geometry).
