@@ -50,7 +50,7 @@ OVERLAPS: Mapping[Op, Collection[Op]] = {
     **dict.fromkeys((Op.SAVE, Op.RESTORE), (Op.GATHER,)),
 }
 #: walks and scans, on the same state or others, whose fetches read nothing that the walk writes
-AHEAD: Mapping[tuple[Op, Op], Collection[bool]] = {
+AHEAD: Mapping[tuple[Op, Op], tuple[bool, ...]] = {
     (Op.MARK, Op.GATHER): (False, True),
     (Op.STEP, Op.GATHER): (True,),
     (Op.RESET, Op.DRIVE): (False, True),
