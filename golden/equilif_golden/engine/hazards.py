@@ -61,7 +61,7 @@ SPIKES_READ = (Op.GATHER, Op.NUDGE)
 SPIKES_WRITTEN = (Op.STEP, Op.RESET)
 
 
-class Access(NamedTuple):
+class MemoryAccess(NamedTuple):
     """An access to a memory.
 
     stage    of the lanes, or, ``fetched``, cycles from the load of the scan
@@ -91,7 +91,7 @@ def step(config: EngineConfig) -> int:
 
 
 @cache
-def accesses(op: Op, config: EngineConfig, *, second: bool = False) -> tuple[Access, ...]:
+def accesses(op: Op, config: EngineConfig, *, second: bool = False) -> tuple[MemoryAccess, ...]:
     """Accesses of a command, in all modes; of a scan also those of its fetches."""
     o = OPERATIONS[op]
     effects = (o.does, o.last, *(mode.more for mode in o.modes.values()))
@@ -101,20 +101,20 @@ def accesses(op: Op, config: EngineConfig, *, second: bool = False) -> tuple[Acc
         writes.append("B")
     fetch = COMPARES if op == Op.LEARN else FETCHES
     # a fetch addresses spikes and values
-    found = [Access(f"{name} unused", fetch, fetched=True) for name in "SV" if op in SCAN]
+    found = [MemoryAccess(f"{name} unused", fetch, fetched=True) for name in "SV" if op in SCAN]
     for name in reads:
         memory = _of_state(name, second=second)
         fetched = op in SCAN and memory[0] in "SV"
         if fetched:
-            found.append(Access(memory, fetch, fetched=True))
+            found.append(MemoryAccess(memory, fetch, fetched=True))
         if not fetched or op == Op.LEARN:
-            found.append(Access(memory, _read_stage(op, memory, config)))
+            found.append(MemoryAccess(memory, _read_stage(op, memory, config)))
     for name in writes:
         memory = _of_state(name, second=second)
         stage = _write_stage(op, memory, config)
         # a sum is forwarded to reads of the same cycle
         forwarded = stage == SUM and memory[0] in "AB"
-        found.append(Access(memory, stage, writes=True, visible=stage - forwarded))
+        found.append(MemoryAccess(memory, stage, writes=True, visible=stage - forwarded))
     return tuple(dict.fromkeys(found))
 
 
@@ -223,14 +223,14 @@ def overlaps(config: EngineConfig) -> Mapping[int, Mapping[tuple[Op, Op], tuple[
     return dict(sorted(found.items()))
 
 
-def _end(a: Access, b: Access) -> int:
+def _end(a: MemoryAccess, b: MemoryAccess) -> int:
     """Stage of a before that of b."""
     return a.visible if a.writes and not b.writes else a.stage
 
 
 def _meetings(
     before: Op, after: Op, config: EngineConfig, *, other: bool, fetched: bool
-) -> list[tuple[Access, Access]]:
+) -> list[tuple[MemoryAccess, MemoryAccess]]:
     """Accesses that must keep their order, or meet at a port; those of ``after`` are ``fetched`` or not."""
     return [
         (a, b)
