@@ -210,7 +210,7 @@ def stage_passed(before: Op, after: Op, config: EngineConfig, *, other: bool) ->
 def overlaps(config: EngineConfig) -> Mapping[int, Mapping[tuple[Op, Op], tuple[bool, ...]]]:
     """Pairs of operations by :func:`stage_passed`, and for which values of ``other``.
 
-    A stage before the second one says nothing: the walker has issued all commands.
+    All commands have passed the first stage as soon as the walker has issued them.
     """
     found: dict[int, dict[tuple[Op, Op], tuple[bool, ...]]] = {}
     ops = sorted(WALK | SCAN)

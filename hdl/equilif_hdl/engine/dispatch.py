@@ -214,7 +214,11 @@ class Dispatcher(wiring.Component):
             ]
         first_spikes = progress.first_spikes & follows_step
         settled = ~(must_settle & ~Mux(nudges, progress.written, progress.settled)).any()
-        return (pairs & progress.passed).any(), runs_ahead | first_spikes, settled | first_spikes
+        return (
+            (pairs & Cat(Const(1), progress.passed)).any(),
+            runs_ahead | first_spikes,
+            settled | first_spikes,
+        )
 
 
 def _pair(before: Value, after: Value, other: Value, ops: tuple[Op, Op], states: tuple[bool, ...]) -> Value:

@@ -134,7 +134,8 @@ class LaneProgress(wiring.Signature):
     Members
     -------
     passed : Out
-        A bit for each stage of equilif_golden.engine.hazards.overlaps: no command is before it.
+        A bit for each stage of equilif_golden.engine.hazards.overlaps but the first one: no command is before
+        it.
     first_spikes, settled, written : Out(1), Out(2), Out(2)
         A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
         RESET, of each state; so does a NUDGE.
@@ -150,7 +151,13 @@ class LaneProgress(wiring.Signature):
         stepping: Signal
 
     def __init__(self, config: EngineConfig):
-        bits = {"passed": len(overlaps(config)), "first_spikes": 1, "settled": 2, "written": 2, "stepping": 1}
+        bits = {
+            "passed": len(overlaps(config)) - 1,
+            "first_spikes": 1,
+            "settled": 2,
+            "written": 2,
+            "stepping": 1,
+        }
         super().__init__({} if config.single_port else {name: Out(n) for name, n in bits.items()})
 
 
@@ -285,10 +292,9 @@ class Stages(Elaboratable):
         resets = self.op_valid_now(first, Op.RESET)
         assert distance(Op.RESET, Op.DRIVE, self.config) == 2
         m.d.sync += progress.stepping.eq(Mux(self.scans_second, holds[1], holds[0]) | resets)
-        m.d.comb += [
-            progress.passed.eq(Cat(self._none_before(stage) for stage in overlaps(self.config))),
-            progress.first_spikes.eq(self.op_valid(m, scans, Op.STEP)),
-        ]
+        m.d.comb += progress.first_spikes.eq(self.op_valid(m, scans, Op.STEP))
+        for k, stage in enumerate([*overlaps(self.config)][1:]):
+            m.d.comb += progress.passed[k].eq(self._none_before(stage))  # bit by bit, or the port has no name
 
     def _recent(self, m: Module, n: int, ops: Collection[Op], condition: Value, name: str) -> Value:
         """Bit j: the stage j after the first one holds one of these operations, for which the condition was
