@@ -283,7 +283,6 @@ REASONS = (
     Reason("engine", "local_mem_repeat", 0, _HOST),
     Reason("engine", "(fetching__)?addr", 7, _SHORT),
     Reason("walker", "left", 4, _MAPS),
-    Reason("dispatcher|engine|lanes|stages", "scan_may_start", 0, _CONSTANT),
     Reason("weights", r"selected.*_late", 0, _CONSTANT),
     Reason("softmax", r"y\d", 0, _FULL),
     Reason("framer|crc|decoder|host", "i__ready|o__ready|start", 0, _READY),

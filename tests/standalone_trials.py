@@ -66,8 +66,8 @@ from tests.standalone import (
 )
 
 LIMIT = 4_000_000  #: cycles within which a board is done
-CYCLES = [165_434, 163_199]  #: see :func:`cycles`
-MANY_CYCLES = 1_317_584  #: of the 300 samples of :func:`many_samples`
+CYCLES = [163_684, 161_449]  #: see :func:`cycles`
+MANY_CYCLES = 1_162_837  #: of the 300 samples of :func:`many_samples`
 
 
 def put(board, content):

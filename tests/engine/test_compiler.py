@@ -14,12 +14,13 @@ import pytest
 from equilif_golden.blocks.synapse import from_words
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled, engine_for, learns
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.engine.isa import WORDS, Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Numerics
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import Attention, Network, Population, Relay, Synapse, TokenRows
+from equilif_golden.reference import Reference
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
 from equilif_sim.verilated import VerilatedEngine
@@ -266,6 +267,27 @@ def test_capacity_errors(network, config, message):
     assert Compiled(NET, FITS).n_tiles == 11, "the engine is full, so one less is too small"
     with pytest.raises(CapacityError, match=message):
         Compiled(network, config)
+
+
+@pytest.mark.parametrize("pipeline", Pipeline)
+def test_nudged_phases_are_interleaved(pipeline):
+    """With room for a second charge they run together, which takes fewer cycles and changes no bit."""
+    narrow = EngineConfig(lanes=4, state_groups=4, pipeline=pipeline, attention=False)
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (5, 10)), one_hot(rng.integers(0, 3, 5), 3)
+    reference = Reference(NET, learning_rate=0.05)
+    for j in range(len(x)):
+        reference.train(x[j : j + 1], y[j : j + 1])
+    cycles = {}
+    for config in (narrow, replace(narrow, state_groups=8)):
+        c = Compiled(NET, config)
+        assert c.interleaved == (config.state_groups >= 2 * c.lif_groups)
+        assert any(i.op == Op.RESTORE for i in c.program(0.0)) != c.interleaved
+        assert any(i.second for i in c.program(0.0)) == c.interleaved
+        chip = Chip(EngineModel(config), NET, learning_rate=0.05)
+        cycles[c.interleaved] = sum(chip.sample(*sample).cycles for sample in zip(x, y, strict=True))
+        assert all((chip.weights[name] == w).all() for name, w in reference.weights.items())
+    assert cycles[True] < cycles[False]
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.05])

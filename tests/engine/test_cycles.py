@@ -33,10 +33,10 @@ def retrieval(patterns, values, lanes, pipeline):
 @pytest.mark.parametrize(
     ("patterns", "values", "cycles"),
     [
-        (16, 16, (234, 176, 141)),
-        (32, 32, (642, 380, 243)),
-        (48, 32, (914, 516, 311)),
-        (64, 64, (2226, 1172, 639)),
+        (16, 16, (224, 166, 133)),
+        (32, 32, (626, 366, 233)),
+        (48, 32, (898, 500, 300)),
+        (64, 64, (2210, 1152, 625)),
     ],
 )
 def test_cycles_of_a_retrieval(patterns, values, cycles):

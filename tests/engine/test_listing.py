@@ -45,7 +45,7 @@ def test_page_is_current(name):
 def test_listing_of_chain():
     compiled = Compiled(CHAIN, CONFIG)
     lines = listing(compiled.program(0.05), compiled).splitlines()
-    assert lines[2] == " 2  drive    input -> hidden1                   input-hidden1"
+    assert lines[1] == " 1  drive    input -> hidden1                   input-hidden1"
     assert lines[5:9] == [
         " 5  repeat                                      count 12",
         " 6      mark     hidden1, output                left 4",
@@ -53,8 +53,8 @@ def test_listing_of_chain():
         " 8      step     hidden1                        threshold 4096, leak 0",
     ]
     assert lines[11] == "11  next"
-    assert lines[21] == "21      nudge    output, targets output target  strength 2048"
-    assert lines[-1] == "39  halt"
+    assert lines[27] == "27      nudge    output, targets output target  strength -2048, second"
+    assert lines[-1] == "36  halt"
 
 
 def test_listing_of_attention():
@@ -108,7 +108,7 @@ def test_program_command(tmp_path):
     compiled = Compiled(CHAIN, EngineConfig(lanes=4))
     program = compiled.program(0.05)
     assert listing(program, compiled) in out
-    assert "40 instructions, 120 of 256 program words, for 4 lanes" in out
+    assert "37 instructions, 111 of 256 program words, for 4 lanes" in out
     found = json.loads((tmp_path / "program.json").read_text())
     assert sum((i["words"] for i in found["instructions"]), []) == assemble(program).tolist()
     assert found["carried_out"] == {

@@ -30,6 +30,7 @@ from equilif_golden.link.protocol import (
     PACKED,
     READ_HEADER,
     RUN_HEADER,
+    TRAINER_VERSION,
     VERSION,
     WRITE_HEADER,
     Command,
@@ -152,14 +153,17 @@ def test_protocol_page_is_current():
 
 def test_protocol_version():
     payload = Identity(CONFIG, 0).pack()
-    for blocks, other in ((0, 8), (9, 7)):  # a device with a standalone trainer has another version
+    for blocks, other in (
+        (0, TRAINER_VERSION),
+        (9, VERSION),
+    ):  # a device with a standalone trainer has another version
         payload = bytearray(Identity(CONFIG, 1, flash_blocks=blocks).pack())
         assert Identity.unpack(bytes(payload)).flash_blocks == blocks
         payload[0] = other
-        with pytest.raises(ValueError, match=f"{other}.*{15 - other}"):
+        with pytest.raises(ValueError, match=f"{other}.*{VERSION + TRAINER_VERSION - other}"):
             Identity.unpack(bytes(payload))
-    for other in (5, 6, 10):
-        with pytest.raises(ValueError, match=f"version {other}.*version 7"):
+    for other in (VERSION - 1, FRONT_END_VERSION + 1):
+        with pytest.raises(ValueError, match=f"version {other}.*version {VERSION}"):
             Identity.unpack(bytes([other]) + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):
         Identity.unpack(payload[:-1])

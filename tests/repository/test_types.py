@@ -16,7 +16,7 @@ from equilif_golden.sdram import CHIPS
 from equilif_hdl.engine.control import LaneControl
 from equilif_hdl.engine.isa import INSTRUCTION, Event, Instruction, LaneCommand, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
-from equilif_hdl.engine.stages import LaneStatus
+from equilif_hdl.engine.stages import LaneProgress, LaneStatus
 from equilif_hdl.front_end.listener import KINDS, Microphone
 from equilif_hdl.front_end.sensor import Adc
 from equilif_hdl.link.bus import AxiEngine
@@ -49,6 +49,7 @@ CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).m
         (ScanPort.Members, ScanPort(DEEP)),
         (LaneControl.Members, CONTROL),
         (LaneStatus.Members, LaneStatus(CONFIG)),
+        (LaneProgress.Members, LaneProgress(DEEP)),
         *((module.Pins, module.PINS) for module in LINES),
         (Burst, burst(CHIP)),
         (SdramPort.Members, SdramPort(CHIP)),

@@ -106,7 +106,7 @@ def fetches(
         return int(np.maximum(events.sum(axis=1), 1).sum())
     if i.op == Op.LEARN and skips_unchanged(config):
         found = comparison or Comparison()
-        return found.fetches(i) + len(events) * found.differs
+        return found.fetches(i) + len(events) * found.differs(i)
     return len(events)
 
 

@@ -50,13 +50,15 @@ class To(TypedDict):
 class Phase(NamedTuple):
     """Time steps with a nudge of ``strength``, none in the free phase, whose rates go to ``to``.
 
-    ``early_exit``: it ends when the rates have settled.  Errors take no time: they are phases of 0 steps.
+    ``early_exit``: it ends when the rates have settled.  ``second``: it works on the second state.  Errors
+    take no time: they are phases of 0 steps.
     """
 
     steps: int
     strength: int
     to: To
     early_exit: bool = False
+    second: bool = False
 
     @property
     def of_minus(self) -> bool:
@@ -171,12 +173,13 @@ class Compiled(Placement):
         if errors and (learning_rate or self.complete):
             contrast = self._errors()
         elif not errors and (self.complete or not _never_learns(self.network)):
-            contrast = [
-                Op.SAVE(self.everyone),
-                *self._phase(Phase(raw.nudged, raw.strength, To(plus=True, minus=False))),
-                Op.RESTORE(self.everyone),
-                *self._phase(Phase(raw.nudged, -raw.strength, To(plus=False, minus=True))),
-            ]
+            plus = Phase(raw.nudged, raw.strength, To(plus=True, minus=False))
+            minus = Phase(raw.nudged, -raw.strength, To(plus=False, minus=True), second=self.interleaved)
+            contrast = [Op.SAVE(self.everyone)]
+            if self.interleaved:
+                contrast += self._phases(plus, minus)
+            else:
+                contrast += [*self._phase(plus), Op.RESTORE(self.everyone), *self._phase(minus)]
         return [
             *self._begin(),
             *self._silence(),
@@ -198,16 +201,20 @@ class Compiled(Placement):
             Op.HALT(),
             Op.SAVE(self.everyone),
             Op.MARK(self.everyone),
-            *self._steps(1, 0),
+            *self._steps(1, Phase(1, 0, To(plus=True, minus=True))),
             Op.HALT(),
         ]
 
     # -- phases ------------------------------------------------------------------------------------
     def _begin(self) -> list[Instruction]:
+        drives = self._drives([q.name for q in self.network.lif if not self._relays(q.name)])
+        first = next((k + 1 for k, i in enumerate(drives) if i.op == Op.DRIVE), 0)
         return [
-            Op.RESET(self.everyone, value=self.raw.threshold // 2),
             Op.RESET(self.everyone, value=0, static=True),
-            *self._drives([q.name for q in self.network.lif if not self._relays(q.name)]),
+            *drives[:first],
+            # begins with the last command of a DRIVE, while a second RESET would wait for the first
+            Op.RESET(self.everyone, value=self.raw.threshold // 2),
+            *drives[first:],
         ]
 
     def _phase(self, phase: Phase) -> list[Instruction]:
@@ -216,10 +223,9 @@ class Compiled(Placement):
         """
         raw = self.raw
         windowed = self.network.windowed
-        measure = Op.MEASURE(self.everyone, shift=raw.rate_shift, **phase.to)
         if not windowed and not phase.early_exit:
-            begin, *steps = self._steps(phase.steps, phase.strength)
-            return [begin, Op.MARK(self.everyone, left=raw.window), *steps, measure]
+            return self._phases(phase)
+        measure = self._measure(phase)
         windows = phase.steps // raw.window
         layers = [m for m in self.network.attention_layers if not self.network.evaluated_once(m)]
         end = Op.NEXT()
@@ -237,7 +243,7 @@ class Compiled(Placement):
             Op.REPEAT(windows),
             *(self._add_retrievals(phase) if windowed else []),
             Op.MARK(self.everyone),
-            *self._steps(raw.window, phase.strength),
+            *self._steps(raw.window, phase),
             *watch,
             measure,
             *(i for m in layers for i in self._recall(m, phase)),
@@ -245,18 +251,43 @@ class Compiled(Placement):
             end,
         ]
 
-    def _steps(self, count: int, strength: int) -> list[Instruction]:
-        """Time steps: each LIF population in order, from the newest spikes of its neighbours."""
-        body: list[Instruction] = []
-        for q in self.network.lif:
-            here = self.groups[q.name]
-            body += self._gathers(q)
-            if strength and q.name == self.network.output:
-                body.append(Op.NUDGE(here, targets=self.groups[self.target], strength=strength))
-            body.append(Op.STEP(here, threshold=self.raw.threshold, leak=self.raw.leak))
-        return [Op.REPEAT(count), *body, Op.NEXT()]
+    @property
+    def interleaved(self) -> bool:
+        """Whether the nudged phases run together, time step by time step, each with a state of its own.
 
-    def _gathers(self, q: Population) -> list[Instruction]:
+        With attention layers they cannot: retrievals change the static drives, which both share.
+        """
+        room = self.config.state_groups // 2
+        return self.config.interleaves and not self.network.windowed and self.lif_groups <= room
+
+    def _phases(self, *phases: Phase) -> list[Instruction]:
+        """One loop of the steps of phases of equal length; one fills the latency of the other."""
+        body: list[Instruction] = []
+        for k, q in enumerate(self.network.lif):
+            for phase in phases:
+                if not k:
+                    body.append(Op.MARK(self.everyone, left=self.raw.window, second=phase.second))
+                body += self._step(q, phase)
+        return [Op.REPEAT(phases[0].steps), *body, Op.NEXT(), *map(self._measure, phases)]
+
+    def _measure(self, phase: Phase) -> Instruction:
+        return Op.MEASURE(self.everyone, shift=self.raw.rate_shift, second=phase.second, **phase.to)
+
+    def _steps(self, count: int, phase: Phase) -> list[Instruction]:
+        """Time steps: each LIF population in order, from the newest spikes of its neighbours."""
+        return [Op.REPEAT(count), *(i for q in self.network.lif for i in self._step(q, phase)), Op.NEXT()]
+
+    def _step(self, q: Population, phase: Phase) -> list[Instruction]:
+        """A time step of a population."""
+        here = self.groups[q.name]
+        body = self._gathers(q, second=phase.second)
+        if phase.strength and q.name == self.network.output:
+            targets = self.groups[self.target]
+            body.append(Op.NUDGE(here, targets=targets, strength=phase.strength, second=phase.second))
+        step = Op.STEP(here, threshold=self.raw.threshold, leak=self.raw.leak, second=phase.second)
+        return [*body, step]
+
+    def _gathers(self, q: Population, *, second: bool) -> list[Instruction]:
         """Spikes of the neighbours, through synapses forwards and backwards."""
         here = self.groups[q.name]
         out = []
@@ -265,11 +296,11 @@ class Compiled(Placement):
                 continue
             tile = self.tiles[s.name]
             if s.pre == q.name and s.feedback:
-                out += self._through(
-                    s, Op.GATHER(self.groups[s.post], here, tile=tile, shift=s.feedback_shift, column=True)
-                )
+                backwards = {"shift": s.feedback_shift, "column": True}
+                gather = Op.GATHER(self.groups[s.post], here, tile=tile, second=second, **backwards)
+                out += self._through(s, gather)
             elif s.post == q.name:
-                out += self._through(s, Op.GATHER(self.groups[s.pre], here, tile=tile))
+                out += self._through(s, Op.GATHER(self.groups[s.pre], here, tile=tile, second=second))
         return out
 
     def _drives(self, names: list[str]) -> list[Instruction]:
@@ -616,6 +647,7 @@ class Compiled(Placement):
             tile=self.tile(s, h),
             gain=gain,
             shift=shift,
+            clamped=int(pre.clamped),
             signed=pre.kind == "relay",
             signed_dst=post.kind in ("relay", "self_attention") or errors,
         )

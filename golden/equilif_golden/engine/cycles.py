@@ -17,21 +17,23 @@ from typing import NamedTuple
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
-from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op, rows_of
+from equilif_golden.engine.hazards import (
+    distance,
+    follows_step,
+    lead,
+    needs_settled,
+    runs_ahead,
+    settled,
+    step,
+    threshold,
+)
+from equilif_golden.engine.isa import SCAN, WORDS, Instruction, Op, rows_of
 from equilif_golden.engine.memories import skips_unchanged
 
 #: cycles from the start of a run, or a jump, until an instruction is complete
 FIRST = WORDS + 2
 #: stage of the lanes in which SOFTMAX reads a drive
 PRESCALED = 4
-#: last stage of the lanes, in which STEP writes; without the registers of the neuron
-STEP = 5
-#: cycles from the load of a scan until it reads spikes
-SPIKE_READ = 2
-#: cycles after the load of a scan in which the lanes still use the operands of the previous instruction
-MIN_SCAN = 6
-#: cycles from the load of MARK or MEASURE until it reads the state that STEP writes, without `lead`
-MIN_WALK = 1
 #: SOFTMAX: cycles of an exponential, without its registers; of its product; of the division
 EXPONENTIAL = 2
 PRODUCT = 2
@@ -66,9 +68,9 @@ class Comparison(NamedTuple):
     destination: int | None = 0
     source: int | None = None
 
-    @property
-    def differs(self) -> bool:
-        return self.destination is not None or self.source is not None
+    def differs(self, i: Instruction) -> bool:
+        """Whether LEARN scans."""
+        return self.destination is not None or self._compared(i) > 0 and self.source is not None
 
     def cycles(self, i: Instruction) -> int:
         """Cycles from the start of LEARN until the scan begins, or, if nothing differs, ends."""
@@ -76,13 +78,19 @@ class Comparison(NamedTuple):
         begin = i.n_dst + 1  # of the source
         if known and known[0] <= begin:
             return begin
-        if self.source is not None:
+        n_src = self._compared(i)
+        if n_src and self.source is not None:
             known.append(begin + self.source + COMPARED)
-        return min(known, default=begin + i.n_src + COMPARED - 1)
+        return min(known, default=begin + n_src + COMPARED - 1 - (n_src == 0))
+
+    @staticmethod
+    def _compared(i: Instruction) -> int:
+        """Groups of the source that may be read."""
+        return 0 if i["clamped"] & 1 else i.n_src
 
     def fetches(self, i: Instruction) -> int:
         """Number of groups that are read."""
-        return i.n_dst + min(i.n_src, self.cycles(i) - (i.n_dst + 1))
+        return i.n_dst + min(self._compared(i), self.cycles(i) - (i.n_dst + 1))
 
 
 class Scan(NamedTuple):
@@ -153,10 +161,9 @@ class Timekeeper:
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        registers = config.registers
-        self._lead = registers.weight_read + registers.butterfly
-        self._step = STEP + registers.neuron
-        self._queue = registers.queue
+        self._lead = lead(config)
+        self._step = step(config)
+        self._queue = config.registers.queue
         self._complete = FIRST  #: the next instruction is complete
         self._loaded: list[int] = []  #: cycles in which the dispatcher loaded the last instructions
         self._ready = 0  #: the dispatcher can load the next instruction
@@ -166,6 +173,7 @@ class Timekeeper:
         self._idle = 0  #: the engine is idle
         self._last = 0  #: the last command was issued
         self._known = 0  #: the address steps are computed, after CONVOLVE
+        self._spiked = [-FIRST, -FIRST]  #: last command of STEP or RESET, of each state
 
     def pass_by(self, flow: Flow) -> None:
         """An instruction that the sequencer executes."""
@@ -192,7 +200,7 @@ class Timekeeper:
         if len(self._loaded) >= self._queue > 0:
             done = max(done, self._loaded[-self._queue] + 1)
         available = done + (self._queue > 0)
-        loaded = max(available, self._known, min(self._ready, self._early(i)))
+        loaded = max(available, self._known, self._loadable(i))
         if not self._queue:
             done = loaded
         self._loaded = [*self._loaded[-self._queue :], loaded]
@@ -212,6 +220,8 @@ class Timekeeper:
             self._walked(self._last + 1)
             if i.op == Op.NUDGE:
                 self._ready = self._last
+            if i.op in (Op.STEP, Op.RESET):
+                self._spiked[i.second] = self._last
         self._before = i
 
     def halt(self) -> int:
@@ -225,23 +235,21 @@ class Timekeeper:
         self._ready = max(free, empty)
         self._idle = max(free, empty + 1)
 
-    def _early(self, i: Instruction) -> int:
-        """First cycle in which an instruction may be loaded before the lanes are empty."""
+    def _loadable(self, i: Instruction) -> int:
+        """First cycle in which the dispatcher may load an instruction."""
         before = self._before
         if before is None or self.config.single_port:
             return self._ready
-        if i.op in (Op.MARK, Op.MEASURE) and before.op == Op.STEP:
-            return max(self._free, self._last + self._step - MIN_WALK)
-        if i.op in WALK:
-            return self._ready
-        scan_may_start = max(self._free, self._last + self._lead + self._step - MIN_SCAN)
-        if before.op in (Op.MARK, Op.LEARN):
-            return scan_may_start
-        if i.op == Op.GATHER and before.op == Op.STEP and i.src == before.dst:
-            return max(self._free, self._first + self._lead + self._step - SPIKE_READ)
-        if i.op != Op.GATHER and before.op in (Op.STEP, Op.RESET):
-            return scan_may_start
-        return self._ready
+        loadable = self._ready
+        stage = threshold(before, i, self.config)
+        if stage is not None:
+            loadable = min(loadable, max(self._free, self._last + self._lead + stage))
+        if runs_ahead(before, i):
+            loadable = min(loadable, self._first)
+        stage = self._lead + settled(i.op, self.config)
+        if follows_step(before, i):
+            return self._first + stage
+        return max([loadable, *(self._spiked[k] + stage for k in needs_settled(i))])
 
     def _softmax(self, i: Instruction, start: int) -> None:
         """Cycles of SOFTMAX: for each row three walks, after each of which lanes and trees drain; a
@@ -264,9 +272,15 @@ class Timekeeper:
 
     def _scan(self, scan: Scan, start: int) -> None:
         simulate = self._direct_scan if self.config.single_port else self._buffered_scan
+        last = self._last
+        before = self._before
+        ahead = before is not None and start <= last + 1
+        ahead = ahead and (runs_ahead(before, scan.i) or follows_step(before, scan.i))
         free, ready = simulate(scan, start)
         self._walked(free)
-        if scan.i.op in (Op.DRIVE, Op.GATHER):
+        # a scan that begins during a walk and sends nothing leaves the lanes to the walk
+        silent = ahead and self._last == last
+        if scan.i.op in (Op.DRIVE, Op.GATHER) and not silent:
             self._ready = ready
 
     def _direct_scan(self, scan: Scan, start: int) -> tuple[int, int]:
@@ -315,9 +329,18 @@ class Timekeeper:
             left -= advance
 
     def _buffered_scan(self, scan: Scan, start: int) -> tuple[int, int]:
-        """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`."""
+        """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`.
+
+        It may begin during a walk, whose commands go first.
+        """
         i = scan.i
         walker = WalkerCycles(scan, self.config)
+        walk_ends = self._last
+        walker.commands = max(0, walk_ends - start)
+        before = self._before
+        held_until = walk_ends
+        if before is not None:
+            held_until += distance(before.op, i.op, self.config, other=i.second != before.second)
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
         following = 0  # group that is fetched next
@@ -334,11 +357,12 @@ class Timekeeper:
         now = start
         if learning and skips_unchanged(self.config):
             now += scan.comparison.cycles(i)
-            left *= scan.comparison.differs
+            left *= scan.comparison.differs(i)
         while True:
             now += 1
             scanning = left > 0 or waiting or pending > 0 or walker.offered
-            valid = walker.commands > 0 and not (learning and (fetch_request or hold_memory) or walker.waits)
+            held = walk_ends < now < held_until or learning and (fetch_request or hold_memory)
+            valid = walker.commands > 0 and not (held or walker.waits)
             room = walker.begin(valid)
             if valid:
                 self._last = now

@@ -154,6 +154,12 @@ class NudgeMode(IntFlag):
     STATIC = 1
 
 
+class StateMode(IntFlag):
+    """State on which GATHER, NUDGE, STEP, MARK and MEASURE work."""
+
+    SECOND = 8
+
+
 class SourceMode(IntFlag):
     """Mode in which DRIVE, GATHER and LEARN read their source."""
 
@@ -381,6 +387,13 @@ _RESULTS: dict[IntFlag, Mode] = {
 _COLUMN = Mode("`sources` are the columns of W, not its rows: feedback direction")
 _SIGNED = Mode("values of `sources` are signed")
 _SHIFT = "shift to the right"
+_SECOND: dict[IntFlag, Mode] = {
+    StateMode.SECOND: Mode(
+        "works on the saved A and S, and on Q of the group half of all groups of neurons away"
+    )
+}
+#: operations that may work on the second state
+ON_STATES = (Op.GATHER, Op.NUDGE, Op.STEP, Op.MARK, Op.MEASURE)
 
 OPERATIONS: Mapping[Op, Operation] = {
     Op.HALT: Operation(
@@ -430,13 +443,15 @@ OPERATIONS: Mapping[Op, Operation] = {
         },
         modes={
             NudgeMode.STATIC: Mode("adds strength V+ >> 8 to B, not to A", feature="errors"),
-        },
+        }
+        | _SECOND,
         does=Effects(reads=("A", "S", "V+"), writes=("A",), products=1, additions=1),
     ),
     Op.STEP: Operation(
         Kind.WALK,
         "One time step of LIF neurons with the drive A + B gives A and S; Q += threshold S.",
         _GROUPS | {"threshold": _THRESHOLDS, "leak": Number("shift", LEAKS, "shift of the leak, 0 for none")},
+        modes=_SECOND,
         does=Effects(reads=("A", "B", "Q"), writes=("A", "Q", "S"), additions=3),  # A + B, leak, Q
     ),
     Op.MARK: Operation(
@@ -452,6 +467,7 @@ OPERATIONS: Mapping[Op, Operation] = {
                 in_loop=True,
             )
         },
+        modes=_SECOND,
         does=Effects(reads=("A",), writes=("Q",), additions=1),
     ),
     Op.MEASURE: Operation(
@@ -468,6 +484,7 @@ OPERATIONS: Mapping[Op, Operation] = {
             ),
         },
         modes=_RESULTS
+        | _SECOND
         | {
             MeasureMode.WATCH: Mode(
                 "compares with the previous V+ and sets a flag if a rate has changed",
@@ -508,7 +525,7 @@ OPERATIONS: Mapping[Op, Operation] = {
         | _GROUPS
         | _TILE
         | {"shift": Number("shift", range(4), f"{_SHIFT} of each weight, rounded to the nearest", default=0)},
-        modes={SourceMode.COLUMN: _COLUMN},
+        modes={SourceMode.COLUMN: _COLUMN} | _SECOND,
         does=Effects(reads=("A", "S", "W"), writes=("A",), additions=1),
     ),
     Op.LEARN: Operation(
@@ -522,6 +539,13 @@ OPERATIONS: Mapping[Op, Operation] = {
         | {
             "gain": Number("gain", range(GAIN_MAX + 1), "learning rate: factor of the rates' product"),
             "shift": Number("shift", SHIFTS, f"learning rate: {_SHIFT} after the gain"),
+            "clamped": Number(
+                "count",
+                field_range("count"),
+                "if odd, only changes weights if a value of `groups` differs: those of `sources` are the "
+                "same in V+ and V-; ignored by engines with single-port weights",
+                default=0,
+            ),
         },
         modes={
             LearnMode.STORE: Mode(
@@ -740,6 +764,11 @@ class Instruction:
             if n != need:
                 return f"{name} must be the {need} groups of the convolution before it, not {n}"
         return operand.problem(self, config, name)
+
+    @property
+    def second(self) -> bool:
+        """Whether it works on the second state."""
+        return self.op in ON_STATES and bool(self.mode & StateMode.SECOND)
 
     @property
     def backwards(self) -> bool:

@@ -249,7 +249,7 @@ class EngineModel:
         """Active (non-zero) neurons of a scan's source, (n_src, P)."""
         memory = self.plus
         if i.op == Op.GATHER:
-            memory = self.s
+            memory = self._state(i)[1]
         elif i.op == Op.LEARN:
             memory = self.plus | self.minus
         elif i.op == Op.DRIVE and i.mode & SourceMode.MINUS:
@@ -259,7 +259,7 @@ class EngineModel:
         if i.op == Op.LEARN and skips_unchanged(self.config) and not self.stores(i):
             differs = self.plus != self.minus
             if not differs[i.groups("groups").slice].any():
-                found &= differs[source]
+                found &= differs[source] & (not i["clamped"] & 1)
         if self.geometry is not None and i.op in SYNAPTIC:
             # with a stride larger than the kernel some positions have no targets
             found &= (self.commands(i) > 0)[:, None]
@@ -280,8 +280,19 @@ class EngineModel:
             return self.geometry.commands(back=i.backwards)
         return np.full(i.n_src * (i.op in SCAN), i.n_dst)
 
+    def _state(self, i: Instruction) -> tuple[Raw, Raw]:
+        """A and S on which an instruction works."""
+        return (self.saved["a"], self.saved["s"]) if i.second else (self.a, self.s)
+
+    def _charges(self, i: Instruction) -> Raw:
+        """Groups of Q on which it works."""
+        n = self.config.state_groups
+        first, count = i.groups("groups")
+        return (first + np.arange(count) + i.second * (n // 2)) % n
+
     def _walk(self, i: Instruction) -> None:
         g = i.groups("groups").slice
+        a, s = self._state(i)
         acc = self.config.numerics.accumulator
         charge = self.config.numerics.charge
         match i.op:
@@ -295,17 +306,19 @@ class EngineModel:
                 if self.config.errors and i.mode & NudgeMode.STATIC:
                     self.b[g] = wrap(self.b[g] + nudge(targets, 0, strength=i["strength"]), acc)
                 else:
-                    force = nudge(targets, self.s[g], strength=i["strength"])
-                    self.a[g] = wrap(self.a[g] + force, acc)
+                    force = nudge(targets, s[g], strength=i["strength"])
+                    a[g] = wrap(a[g] + force, acc)
             case Op.STEP:
-                drive = wrap(self.a[g] + self.b[g], acc)
-                self.a[g], self.s[g] = lif_step(drive, 0, threshold=i["threshold"], leak=i["leak"])
-                self.q[g] = wrap(self.q[g] + i["threshold"] * self.s[g], charge)
-                self.spikes += int(self.s[g].sum())
+                q = self._charges(i)
+                a[g], s[g] = lif_step(
+                    wrap(a[g] + self.b[g], acc), 0, threshold=i["threshold"], leak=i["leak"]
+                )
+                self.q[q] = wrap(self.q[q] + i["threshold"] * s[g], charge)
+                self.spikes += int(s[g].sum())
             case Op.MARK:
-                self.q[g] = wrap(-self.a[g], charge)
+                self.q[self._charges(i)] = wrap(-a[g], charge)
             case Op.MEASURE:
-                rate = self._rate(g, i["shift"])
+                rate = self._rate(i, i["shift"])
                 if self.config.early_exit and i.mode & MeasureMode.WATCH:
                     self.moved |= bool(moved(rate, self.plus[g], tolerance=i["tolerance"]).any())
                 self._write(i, g, rate)
@@ -315,7 +328,7 @@ class EngineModel:
                 shift = i["shift"] + (self.scale if i.mode & RelayMode.SCALED else 0)
                 value = relay(self.b[g], shift=shift)
                 if self.config.errors and i.mode & RelayMode.GATED:
-                    value = value * is_inside(self._rate(g, gate_shift(i["rate_shift"])))
+                    value = value * is_inside(self._rate(i, gate_shift(i["rate_shift"])))
                 self._write(i, i.groups("values").slice, value & 255)
             case Op.SAVE:
                 for name, copy in self.saved.items():
@@ -341,9 +354,10 @@ class EngineModel:
             at = slice(values + first, values + first + n)
             self._write(i, at, codes.code.reshape(-1, self.config.lanes))
 
-    def _rate(self, groups: slice, shift: int) -> Raw:
+    def _rate(self, i: Instruction, shift: int) -> Raw:
         """Rate that MEASURE finds."""
-        total = wrap(self.q[groups] + self.a[groups], self.config.numerics.charge)
+        membranes = self._state(i)[0][i.groups("groups").slice]
+        total = wrap(self.q[self._charges(i)] + membranes, self.config.numerics.charge)
         return measure(total, 0, shift=shift)
 
     def _write(self, i: Instruction, at: slice, values: Raw) -> None:
@@ -369,13 +383,13 @@ class EngineModel:
             words[:] = syn.to_words(self._stored(i, w, rows, columns), p)
             return
         if i.op == Op.LEARN:
-            words[:] = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
+            if self.events(i).any():
+                words[:] = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
             self.counter = (self.counter + 1) & 0xFFFFFFFF
             return
         plus, minus = (as_signed(v) if i.mode & SourceMode.SIGNED else v for v in (self.plus, self.minus))
         sources, groups = (columns, rows) if i.backwards else (rows, columns)
-        total = self.a
-        values = self.s
+        total, values = self._state(i)
         if i.op == Op.DRIVE:
             total = self.b
             values = minus if i.mode & SourceMode.MINUS else plus

@@ -25,9 +25,9 @@ from equilif_golden.engine.isa import WORDS
 from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.link.flash import MAX_BLOCKS
 
-VERSION = 7
-TRAINER_VERSION = 8  #: of a device with a standalone trainer, whose registers are part of the protocol
-FRONT_END_VERSION = 9  #: of a device with a front end, whose table is part of the protocol
+VERSION = 10
+TRAINER_VERSION = 11  #: of a device with a standalone trainer, whose registers are part of the protocol
+FRONT_END_VERSION = 12  #: of a device with a front end, whose table is part of the protocol
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC

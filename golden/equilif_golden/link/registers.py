@@ -19,7 +19,7 @@ from equilif_golden.engine.features import FEATURES, has
 from equilif_golden.fixed import check_int
 
 MAGIC = int.from_bytes(b"EQLF", "little")
-VERSION = 3
+VERSION = 4
 OFFSET_BITS = 8  #: of a byte offset
 
 

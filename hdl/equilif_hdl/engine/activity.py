@@ -44,6 +44,7 @@ class Activity(wiring.Component):
     restart_walk: Signal
     instruction: Instruction
     command: Signal
+    op: Signal
     fetch: Signal
     counts: data.View[data.ArrayLayout]
 
@@ -58,6 +59,7 @@ class Activity(wiring.Component):
                 "restart_walk": In(1),
                 "instruction": In(INSTRUCTION),
                 "command": In(1),
+                "op": In(4),
                 "fetch": In(1),
                 "counts": Out(COUNTS),
             }
@@ -89,7 +91,7 @@ class Activity(wiring.Component):
         """Increment of a counter for a command of the instruction."""
         ins = self.instruction
         cost = Signal(range(8), name=f"{name}_of_command")
-        with m.Switch(ins.op):
+        with m.Switch(self.op):
             for op, o in OPERATIONS.items():
                 if o.kind == Kind.PREFIX:  # never executed
                     continue

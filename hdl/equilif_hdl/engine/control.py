@@ -255,7 +255,7 @@ class Control(wiring.Component):
         else:  # registered, as `source` has a high fan-out
             resets, drives = (stages.op_is(m, timing.read, op) for op in (Op.RESET, Op.DRIVE))
         if self.config.errors:
-            drives = drives | stages.static[timing.read]
+            drives = drives | stages.static[timing.read]  # a RESET has no operand
             m.d.comb += control.static.eq(stages.static[timing.factors])
         source = Signal(Source, reset_less=True)
         neg_threshold = Signal(17)

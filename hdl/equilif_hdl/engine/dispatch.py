@@ -9,10 +9,11 @@ Throughput: one instruction at a time.
 
 * After an instruction that only adds to A and B (DRIVE, GATHER, NUDGE) the next one begins while commands are
   still in the lanes: it reads their results in the stage in which they are written, or later.
-* With dual-port weights, a scan begins while commands of STEP, RESET, MARK or LEARN are in the lanes: its own
-  commands arrive after their effects.  GATHER reads spikes, so it waits for RESET, and after STEP it may only
-  scan the groups of that STEP.  The operands of STEP are held until it ends.
-* With dual-port weights, MARK and MEASURE begin while commands of STEP are in the lanes.
+* With dual-port weights, pairs in equilif_golden.engine.hazards.OVERLAPS begin when the lanes are past the
+  stage that the table of accesses demands.
+* What reads spikes waits for STEP and RESET of its state, however many instructions ago they were; GATHER
+  from the groups of a STEP for the first ones only.  STEP waits for the constants of the one before it.
+* Scans in AHEAD begin while a walk issues commands; their own go last.
 * All other instructions begin when the lanes are empty.
 
 CONVOLVE is loaded under the condition of a DRIVE, and never starts (equilif_hdl.engine.geometry).
@@ -20,14 +21,16 @@ CONVOLVE is loaded under the condition of a DRIVE, and never starts (equilif_hdl
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.hazards import AHEAD, SPIKES_READ, overlaps
 from equilif_golden.engine.isa import Op
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of, on_second
+from equilif_hdl.engine.stages import LaneProgress
 from equilif_hdl.typed import Stream
 
 
@@ -44,12 +47,10 @@ class Dispatcher(wiring.Component):
         The walker issues its last command.
     empty, draining : In(1)
         No command is in the lanes; none will be in the next cycle.
-    scan_may_start : In(1)
-        With dual-port weights: the commands in the lanes do not interfere with a scan that is loaded now.
-    walk_may_start : In(1)
-        With dual-port weights: a MARK or MEASURE that is loaded now finds the results of a STEP in the lanes.
-    spikes_ready : In(1)
-        With dual-port weights: a scan that is loaded now finds the first spikes of the STEP in the lanes.
+    progress : In(LaneProgress)
+        How far the commands in the lanes are.
+    adds : In(1)
+        With dual-port weights: the walker accepts an event of DRIVE or GATHER.
     instruction : Out(INSTRUCTION)
         The current instruction.
     start : Out(1)
@@ -71,9 +72,8 @@ class Dispatcher(wiring.Component):
     last: Signal
     empty: Signal
     draining: Signal
-    scan_may_start: Signal
-    walk_may_start: Signal
-    spikes_ready: Signal
+    progress: LaneProgress.Members
+    adds: Signal
     instruction: Instruction
     start: Signal
     is_gather: Signal
@@ -96,11 +96,8 @@ class Dispatcher(wiring.Component):
                 "last": In(1),
                 "empty": In(1),
                 "draining": In(1),
-                **(
-                    {}
-                    if config.single_port
-                    else {"scan_may_start": In(1), "walk_may_start": In(1), "spikes_ready": In(1)}
-                ),
+                "progress": In(LaneProgress(config)),
+                **({} if config.single_port else {"adds": In(1)}),
                 "instruction": Out(INSTRUCTION),
                 "start": Out(1),
                 "is_gather": Out(1),
@@ -121,11 +118,19 @@ class Dispatcher(wiring.Component):
         following = self.following
         issuing = self.start | self.scanning
         free: Value = self.draining
+        ahead: Value = Const(0)
+        allowed: Value = Const(1)
         if not self.config.single_port:
-            free = free | self._may_overlap(m, next_valid)
-        steps_valid = self.steps_valid if self.config.convolution else 1
+            overlaps, ahead, allowed = self._may_overlap(m, next_valid)
+            free = free | overlaps
+            with m.If(self.adds):
+                m.d.sync += accumulates.eq(1)
+        if self.config.convolution:
+            allowed = allowed & self.steps_valid
         m.d.comb += [
-            ready.eq(~issuing & steps_valid & Mux(self.walking, accumulates & self.last, accumulates | free)),
+            ready.eq(
+                ~issuing & allowed & Mux(self.walking, accumulates & self.last | ahead, accumulates | free)
+            ),
             load.eq(next_valid & ready),
             self.idle.eq(~issuing & ~self.walking & self.empty),
         ]
@@ -154,37 +159,69 @@ class Dispatcher(wiring.Component):
                 self.is_gather.eq(following.op == Op.GATHER),
                 self.is_learn.eq(following.op == Op.LEARN),
                 self.is_argmax.eq(following.op == Op.ARGMAX),
-                accumulates.eq(is_one_of(following.op, Op.DRIVE, Op.GATHER, Op.NUDGE)),
+                # before the first event of a scan that is ahead, the walk has the lanes
+                accumulates.eq(
+                    is_one_of(following.op, Op.DRIVE, Op.GATHER, Op.NUDGE) & ~(self.walking & ahead)
+                ),
             ]
         return m
 
-    def _may_overlap(self, m: Module, next_valid: Value) -> Value:
-        """The next instruction may begin before the lanes are empty.
+    def _may_overlap(self, m: Module, next_valid: Value) -> tuple[Value, Value, Value]:
+        """The next instruction may begin before the lanes are empty; even before all commands of a walk are
+        issued; it may begin at all.
 
-        Decided and registered when the instruction arrives.  Its predecessor is ``following`` if that begins
-        in this cycle, else the current instruction.
+        By operation, which is decided and registered when the instruction arrives.  Its predecessor is
+        ``following`` if that begins in this cycle, else the current instruction.
         """
         begins = next_valid
         if self.config.convolution:
             begins = begins & ~convolves(self.following)
         op = Mux(begins, self.following.op, self.instruction.op)
         dst = Mux(begins, self.following.dst, self.instruction.dst)
+        state = Mux(begins, on_second(self.following), on_second(self.instruction))
         incoming = self.i.p
-        overlaps = Signal()  # `scan_may_start` is sufficient
-        follows_step = Signal()  # `spikes_ready` is sufficient
-        walk_overlaps = Signal()  # `walk_may_start` is sufficient
+        incoming_state = on_second(incoming)
+        progress = self.progress
+        gathers = is_one_of(incoming.op, Op.GATHER)
+        executes = ~convolves(incoming) if self.config.convolution else Const(1)
+        other = incoming_state != state
+        follows_step = Signal()  # a GATHER from the groups of a STEP
+        runs_ahead = Signal()
+        must_settle = Signal(2)  # whose spikes must be there, by state
+        nudges = Signal()
+        pairs = Signal(len(overlaps(self.config)))  # by stage: it may begin when commands have passed that
         with m.If(self.i.ready):
             m.d.sync += [
-                overlaps.eq(
-                    (incoming.op == Op.GATHER) & is_one_of(op, Op.MARK, Op.LEARN)
-                    | is_one_of(incoming.op, Op.DRIVE, Op.LEARN, Op.ARGMAX)
-                    & is_one_of(op, Op.MARK, Op.LEARN, Op.STEP, Op.RESET)
+                pairs.eq(
+                    Cat(
+                        Cat(_pair(op, incoming.op, other, *p) for p in found.items()).any()
+                        for found in overlaps(self.config).values()
+                    )
                 ),
-                walk_overlaps.eq(is_one_of(incoming.op, Op.MARK, Op.MEASURE) & (op == Op.STEP)),
-                follows_step.eq((incoming.op == Op.GATHER) & (op == Op.STEP) & (incoming.src == dst)),
+                runs_ahead.eq(Cat(_pair(op, incoming.op, other, *p) for p in AHEAD.items()).any() & executes),
+                follows_step.eq(gathers & (op == Op.STEP) & (incoming.src == dst) & ~other),
+                must_settle.eq(
+                    Mux(
+                        is_one_of(incoming.op, *SPIKES_READ),
+                        Cat(~incoming_state, incoming_state),
+                        Cat(
+                            is_one_of(incoming.op, Op.STEP, Op.SAVE),
+                            is_one_of(incoming.op, Op.STEP, Op.RESTORE),
+                        ),
+                    )
+                ),
+                nudges.eq(incoming.op == Op.NUDGE),
             ]
+        first_spikes = progress.first_spikes & follows_step
+        settled = ~(must_settle & ~Mux(nudges, progress.written, progress.settled)).any()
         return (
-            self.scan_may_start & overlaps
-            | self.spikes_ready & follows_step
-            | self.walk_may_start & walk_overlaps
+            (pairs & Cat(Const(1), progress.passed)).any(),
+            runs_ahead | first_spikes,
+            settled | first_spikes,
         )
+
+
+def _pair(before: Value, after: Value, other: Value, ops: tuple[Op, Op], states: tuple[bool, ...]) -> Value:
+    """The operations are these, and work on the same state or different ones."""
+    found = is_one_of(before, ops[0]) & is_one_of(after, ops[1])
+    return found if len(states) == 2 else found & (other if states[0] else ~other)

@@ -30,7 +30,16 @@ from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
 from equilif_hdl.engine.dispatch import Dispatcher
 from equilif_hdl.engine.geometry import Geometry
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, by_column, by_minus, is_one_of, stores
+from equilif_hdl.engine.isa import (
+    INSTRUCTION,
+    Instruction,
+    by_column,
+    by_minus,
+    has_static,
+    is_one_of,
+    on_second,
+    stores,
+)
 from equilif_hdl.engine.lanes import Lanes
 from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.engine.scan import Scanner
@@ -75,6 +84,13 @@ class Engine(wiring.Component):
         connect(m, scanner.memory, lanes.scan)
         connect(m, access.lanes, lanes.host)
         connect(m, lanes.status, sequencer.status)
+        connect(m, lanes.progress, dispatcher.progress)
+        if not cfg.single_port:
+            learning = dispatcher.is_learn
+            m.d.comb += [
+                walker.hold.eq(lanes.progress.stepping),
+                dispatcher.adds.eq(walker.i.valid & walker.i.ready & ~learning),
+            ]
         address = self._host_signal(m, "mem_addr")
         word = self._host_signal(m, "mem_wdata")
         m.d.comb += [
@@ -155,6 +171,7 @@ class Engine(wiring.Component):
             scanner.stride.eq(Mux(by_column(ins, cfg), 1, run)),
             scanner.dither.eq(phase),
             scanner.spiking.eq(dispatcher.is_gather),
+            scanner.second.eq(on_second(ins)),
             scanner.learning.eq(learning),
             scanner.by_minus.eq(by_minus(ins, cfg)),
             scanner.allow.eq(slot if cfg.single_port else 1),
@@ -183,11 +200,6 @@ class Engine(wiring.Component):
             m.d.sync += start.eq(walks)
             with m.If(walks | walker.valid):
                 m.d.sync += issued.eq(ins)
-            m.d.comb += [
-                dispatcher.scan_may_start.eq(lanes.scan_may_start),
-                dispatcher.walk_may_start.eq(lanes.walk_may_start),
-                dispatcher.spikes_ready.eq(lanes.spikes_ready),
-            ]
         m.d.comb += [lanes.instruction.eq(issued), lanes.start.eq(start)]
         if cfg.convolution:
             m.d.comb += [
@@ -200,7 +212,11 @@ class Engine(wiring.Component):
                 walker.steps.eq(geometry.steps),
             ]
         if skips_unchanged(cfg):
-            m.d.comb += [scanner.dst.eq(ins.dst), scanner.n_dst.eq(ins.n_dst)]
+            m.d.comb += [
+                scanner.dst.eq(ins.dst),
+                scanner.n_dst.eq(ins.n_dst),
+                scanner.clamped.eq(ins.count[0]),
+            ]
         if cfg.self_attention:
             if skips_unchanged(cfg):
                 m.d.comb += scanner.store.eq(stores(ins))
@@ -251,6 +267,10 @@ class Engine(wiring.Component):
                 activity.restart_walk.eq(lanes.restart_walk),
                 activity.instruction.eq(dispatcher.instruction),
                 activity.command.eq(walker.valid),
+                activity.op.eq(walker.o.op),
                 activity.fetch.eq(scanner.memory.fetch),
                 host.activity.eq(activity.counts),
             ]
+            if has_static(self.config):
+                with m.If(is_one_of(walker.o.op, Op.RESET)):  # the instruction may be a DRIVE that scans
+                    m.d.comb += activity.instruction.mode.eq(walker.o.static)

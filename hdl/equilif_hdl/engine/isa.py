@@ -7,7 +7,7 @@ from amaranth import Const, Shape, Value
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import SIDE
-from equilif_golden.engine.isa import FIELDS, LearnMode, Op, SourceMode
+from equilif_golden.engine.isa import FIELDS, ON_STATES, LearnMode, Op, SourceMode, StateMode
 from equilif_hdl.typed import Fields, Layout
 
 
@@ -68,6 +68,11 @@ def by_column(ins: Instruction, config: EngineConfig) -> Value:
 def stores(ins: Instruction) -> Value:
     """The instruction is a LEARN of mode STORE, in an engine with ``self_attention``."""
     return (ins.op == Op.LEARN) & has_mode(ins, LearnMode.STORE)
+
+
+def on_second(ins: Instruction) -> Value:
+    """The instruction works on the second state."""
+    return is_one_of(ins.op, *ON_STATES) & has_mode(ins, StateMode.SECOND)
 
 
 def by_minus(ins: Instruction, config: EngineConfig) -> Value:
@@ -148,13 +153,15 @@ class LaneCommand(Fields):
     um: Value
     dither: Value
     rounded: Value
+    second: Value
     static: Value
 
 
 def command(config: EngineConfig) -> Layout[LaneCommand]:
     """Command of the lanes: one destination group in one cycle.
 
-    ``rounded``: products are rounded to the nearest.  With ``errors``: ``static``, a NUDGE of B.
+    ``rounded``: products are rounded to the nearest.  ``second``: on the second state.  With ``errors``
+    or dual-port weights: ``static``, a RESET or NUDGE of B.
     """
     return Layout(
         {
@@ -169,6 +176,12 @@ def command(config: EngineConfig) -> Layout[LaneCommand]:
             "um": Shape(16, True),
             "dither": DITHER_WIDTH,
             "rounded": 1,
-            **({"static": 1} if config.errors else {}),
+            "second": 1,
+            **({"static": 1} if has_static(config) else {}),
         }
     )
+
+
+def has_static(config: EngineConfig) -> bool:
+    """Commands say whether they work on B; if not, the instruction of a RESET does."""
+    return config.errors or not config.single_port

@@ -43,7 +43,7 @@ from equilif_hdl.engine.control import Control
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, LaneCommand, command, has_mode, is_one_of
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
-from equilif_hdl.engine.stages import LaneStatus, Stages, lane_status
+from equilif_hdl.engine.stages import LaneProgress, LaneStatus, Stages, lane_status
 from equilif_hdl.engine.state import READ, WRITTEN, State
 from equilif_hdl.engine.weights import WeightArray
 from equilif_hdl.fixed import butterfly, delayed, domain, lanes_of, popcount, total
@@ -64,8 +64,10 @@ class Lanes(wiring.Component):
         A walk of ``instruction`` begins; the walker is idle; SOFTMAX needs another walk.
     more_rows, next_row : In(1), Out(1)
         With ``self_attention``: SOFTMAX has another row, and goes on to it.
-    empty, draining, scan_may_start, walk_may_start, spikes_ready : Out(1)
+    empty, draining : Out(1)
         See equilif_hdl.engine.dispatch.
+    progress : Out(LaneProgress)
+        How far the commands in the lanes are.
     scan : In(ScanPort)
         Read port of the scanner to spikes and values.
     host : In(LanesPort)
@@ -82,9 +84,7 @@ class Lanes(wiring.Component):
     instruction: Instruction
     empty: Signal
     draining: Signal
-    scan_may_start: Signal
-    walk_may_start: Signal
-    spikes_ready: Signal
+    progress: LaneProgress.Members
     start: Signal
     walk_done: Signal
     restart_walk: Signal
@@ -106,11 +106,7 @@ class Lanes(wiring.Component):
                 "instruction": In(INSTRUCTION),
                 "empty": Out(1),
                 "draining": Out(1),
-                **(
-                    {}
-                    if config.single_port
-                    else {"scan_may_start": Out(1), "walk_may_start": Out(1), "spikes_ready": Out(1)}
-                ),
+                "progress": Out(LaneProgress(config)),
                 "start": In(1),
                 "walk_done": In(1),
                 "restart_walk": Out(1),
@@ -139,13 +135,10 @@ class Lanes(wiring.Component):
             control.instruction.eq(self.instruction),
             self.empty.eq(stages.empty),
             self.draining.eq(stages.draining),
+            stages.scans_second.eq(self.scan.second),
         ]
-        if not cfg.single_port:
-            m.d.comb += [
-                self.scan_may_start.eq(stages.scan_may_start),
-                self.walk_may_start.eq(stages.walk_may_start),
-                self.spikes_ready.eq(stages.spikes_ready),
-            ]
+        for name in LaneProgress(cfg).members:
+            m.d.comb += getattr(self.progress, name).eq(getattr(stages.progress, name))
         self._connect_state(m, state, lanes)
         self._connect_weights(m, stages, weights, lanes)
         words = self._lane_words(m, stages, weights, state)

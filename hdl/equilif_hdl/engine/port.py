@@ -163,6 +163,8 @@ class ScanPort(wiring.Signature):
         With ``registers.state_read``: ``fetch``, ``addr`` and whether the memories read, of the next cycle.
     addr : Out
         Group.
+    second : Out(1)
+        The spikes are those of the second state.
     hold : Out(1)
         The memories must hold their outputs until the next fetch.
     spikes, plus, minus : In(P), In(8 P), In(8 P)
@@ -180,6 +182,7 @@ class ScanPort(wiring.Signature):
         next_fetch: Signal
         next_addr: Signal
         next_read: Signal
+        second: Signal
         hold: Signal
         spikes: Signal
         plus: Signal
@@ -200,6 +203,7 @@ class ScanPort(wiring.Signature):
                     if config.registers.state_read
                     else {}
                 ),
+                "second": Out(1),
                 "hold": Out(1),
                 "spikes": In(p),
                 "plus": In(8 * p),

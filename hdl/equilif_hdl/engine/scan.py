@@ -89,10 +89,13 @@ class Scanner(wiring.Component):
         equilif_hdl.engine.geometry.
     dither : In(DITHER_WIDTH)
         With ``start``: dither of row 0.
+    clamped : In(1)
+        With ``start``, if LEARN skips unchanged weights: no value of the source differs.
     store : In(1)
         With ``start``, if LEARN skips unchanged weights, and with ``self_attention``: it skips none.
-    spiking, learning, by_minus : In(1)
-        Held during a scan.  Active lanes are those with a spike; those with a non-zero value at +beta or
+    spiking, second, learning, by_minus : In(1)
+        Held during a scan.  Active lanes are those with a spike, ``second`` of the second state; those with
+        a non-zero value at +beta or
         -beta; those with a non-zero value at -beta.  With none of the three: non-zero at +beta.
     memory : Out(ScanPort)
         Read port of spikes and values.
@@ -115,8 +118,10 @@ class Scanner(wiring.Component):
     first: Signal
     steps: Steps
     dither: Signal
+    clamped: Signal
     store: Signal
     spiking: Signal
+    second: Signal
     learning: Signal
     by_minus: Signal
     allow: Signal
@@ -138,13 +143,18 @@ class Scanner(wiring.Component):
                 "start": In(1),
                 "src": In(group),
                 "n_src": In(group + 1),
-                **({"dst": In(group), "n_dst": In(group + 1)} if skips_unchanged(config) else {}),
+                **(
+                    {"dst": In(group), "n_dst": In(group + 1), "clamped": In(1)}
+                    if skips_unchanged(config)
+                    else {}
+                ),
                 "tile": In(tile_bits(config)),
                 "stride": In(group + 1),
                 **({"first": In(group), "steps": In(steps(config))} if config.convolution else {}),
                 "dither": In(DITHER_WIDTH),
                 **({"store": In(1)} if skips_unchanged(config) and config.self_attention else {}),
                 "spiking": In(1),
+                "second": In(1),
                 "learning": In(1),
                 "by_minus": In(1),
                 "allow": In(1),
@@ -165,7 +175,7 @@ class Scanner(wiring.Component):
         next_address = Signal(group)  # `address` in the next cycle
         left = Signal(group + 1)
         room = Signal()  # the output can accept an event in this cycle
-        m.d.comb += room.eq(~o.valid | o.ready)
+        m.d.comb += [room.eq(~o.valid | o.ready), self.memory.second.eq(self.second)]
         m.d.comb += next_address.eq(address)
         m.d.sync += address.eq(next_address)
         following = Next(place, address, next_address, left)
@@ -460,6 +470,7 @@ class BufferedScan:
         unequal = Cat(pairs.any() for pairs in lanes_of(different, p))
         all_change = Signal()  # a value of the destination differs, or it is not LEARN
         source_differs = Signal()  # a value of the source differs
+        clamped = Signal()
         m.d.sync += [
             fetches.eq(next_fetch),
             valid.eq(fetches),
@@ -491,12 +502,13 @@ class BufferedScan:
         with m.If(comparing & Mux(of_source, all_change | source_differs, ~fetches)):
             m.d.comb += [
                 following.next_address.eq(scanner.src),
-                next_fetch.eq(~all_change & ~of_source),
+                next_fetch.eq(~all_change & ~of_source & ~clamped),
             ]
+            compares = ~all_change & ~of_source
             m.d.sync += [
-                following.left.eq(scanner.n_src),
-                comparing.eq(next_fetch),
-                of_source.eq(next_fetch),
+                following.left.eq(Mux(compares & clamped, 0, scanner.n_src)),
+                comparing.eq(compares),
+                of_source.eq(compares),
             ]
         with m.If(~comparing):
             m.d.sync += of_source.eq(0)
@@ -506,6 +518,7 @@ class BufferedScan:
             m.d.sync += [
                 comparing.eq(scanner.learning),
                 source_differs.eq(0),
+                clamped.eq(scanner.clamped),
                 all_change.eq(~scanner.learning | scanner.store if stores else ~scanner.learning),
             ]
         return unequal | all_change.replicate(p)

@@ -10,23 +10,24 @@ Throughput: a command a cycle.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntFlag
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
-from amaranth import Cat, Const, Elaboratable, Module, Signal
+from amaranth import Cat, Const, Elaboratable, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.engine.cycles import MIN_SCAN, MIN_WALK, SPIKE_READ, writes_after
+from equilif_golden.engine.cycles import writes_after
+from equilif_golden.engine.hazards import SPIKES_WRITTEN, distance, lead, overlaps, settled
 from equilif_golden.engine.isa import MeasureMode, Op
 from equilif_hdl.blocks.lif import Lif
 from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_hdl.blocks.relay import Relay
-from equilif_hdl.engine.isa import Instruction, LaneCommand, command, is_one_of
+from equilif_hdl.engine.isa import Instruction, LaneCommand, command, has_static, is_one_of
 from equilif_hdl.engine.walk import times_gain
 from equilif_hdl.typed import Interface, signal_of
 
@@ -66,7 +67,7 @@ class Timing:
 
     def __init__(self, config: EngineConfig):
         registers = config.registers
-        self.lead = registers.weight_read + registers.butterfly
+        self.lead = lead(config)
         self.factors = 1
         self.words = self.factors - registers.butterfly
         self.read = 2
@@ -127,6 +128,39 @@ class LaneStatus(wiring.Signature):
         super().__init__(dict.fromkeys(lane_status(config), Out(1)))
 
 
+class LaneProgress(wiring.Signature):
+    """With dual-port weights: how far the commands in the lanes are, for the dispatcher.
+
+    Members
+    -------
+    passed : Out
+        A bit for each stage of equilif_golden.engine.hazards.overlaps but the first one: no command is before
+        it.
+    first_spikes, settled, written : Out(1), Out(2), Out(2)
+        A scan that is loaded now finds the first spikes of the STEP in the lanes; all spikes of STEP and
+        RESET, of each state; so does a NUDGE.
+    stepping : Out(1)
+        A command of an event that is issued now would meet the writes of STEP or RESET.
+    """
+
+    class Members(Interface, Protocol):
+        passed: Signal
+        first_spikes: Signal
+        settled: Signal
+        written: Signal
+        stepping: Signal
+
+    def __init__(self, config: EngineConfig):
+        bits = {
+            "passed": len(overlaps(config)) - 1,
+            "first_spikes": 1,
+            "settled": 2,
+            "written": 2,
+            "stepping": 1,
+        }
+        super().__init__({} if config.single_port else {name: Out(n) for name, n in bits.items()})
+
+
 class Stages(Elaboratable):
     """The commands in the pipeline.
 
@@ -138,23 +172,24 @@ class Stages(Elaboratable):
         Command in stage 0, all fields; u+ and u- are multiplied by the gain.
     busy : dict[int, Value]
         By stage, from -lead to last: it holds a command.
-    op, group, tile, e, static : dict[int, Value]
+    op, group, tile, e, second, static : dict[int, Value]
         By stage: fields of that command.
     empty, draining : Signal
         No command is in the pipeline; none will be in the next cycle.
-    scan_may_start, walk_may_start, spikes_ready : Signal
-        See equilif_hdl.engine.dispatch.
+    progress : LaneProgress
+        For the dispatcher.
+    scans_second : Signal
+        The scan works on the second state.
     """
 
     def __init__(self, config: EngineConfig, valid: Value, i: LaneCommand, instruction: Instruction):
         self.config = config
+        self.scans_second = Signal()
         self.timing = Timing(config)
         self.instruction = instruction
         self.empty = Signal()
         self.draining = Signal()
-        self.scan_may_start = Signal()
-        self.walk_may_start = Signal()
-        self.spikes_ready = Signal()
+        self.progress = cast(LaneProgress.Members, LaneProgress(config).create(path=("progress",)))
         first = -self.timing.lead
         last = self.timing.last
         self.commands: dict[int, LaneCommand] = {first: i}
@@ -170,8 +205,9 @@ class Stages(Elaboratable):
         self.group = self._line("group")
         self.tile = self._line("tile")
         self.e = self._line("e")
-        #: with ``errors``, else 0: a NUDGE of B
-        self.static = self._line("static") if config.errors else dict.fromkeys(self.op, Const(0))
+        self.second = self._line("second")
+        #: a RESET or NUDGE of B, if commands have it, else 0
+        self.static = self._line("static") if has_static(config) else dict.fromkeys(self.op, Const(0))
 
     def _line(self, name: str) -> dict[int, Value]:
         line: dict[int, Value] = {stage: held[name] for stage, held in self.commands.items()}
@@ -221,7 +257,8 @@ class Stages(Elaboratable):
                     m.d.sync += low_product[name].eq(times_gain(value, gain[:HALF], self.config))
                 with m.If(low_product.op == Op.LEARN):
                     m.d.sync += product[name].eq(low_product[name] + high)
-        for line in (self.op, self.group, self.tile, self.e, *([self.static] if self.config.errors else [])):
+        lines = [self.op, self.group, self.tile, self.e, self.second]
+        for line in [*lines, self.static] if has_static(self.config) else lines:
             for stage in range(1, self.timing.last + 1):
                 m.d.sync += line[stage].eq(line[stage - 1])
         for stage in range(first + 1, self.timing.last + 1):
@@ -231,13 +268,42 @@ class Stages(Elaboratable):
             self.draining.eq(self._none_before(self.timing.last)),
         ]
         if not self.config.single_port:
-            readable = self.timing.step - SPIKE_READ
-            m.d.comb += [
-                self.scan_may_start.eq(self._none_before(self.timing.step - MIN_SCAN)),
-                self.walk_may_start.eq(self._none_before(self.timing.step - self.timing.lead - MIN_WALK)),
-                self.spikes_ready.eq(self.op_valid(m, readable, Op.STEP) | self._none_before(readable)),
-            ]
+            self._progress(m)
         return m
+
+    def _progress(self, m: Module) -> None:
+        timing = self.timing
+        progress = self.progress
+        first = -timing.lead
+        scans, nudges = (settled(op, self.config) for op in (Op.GATHER, Op.NUDGE))
+        of_state = (~self.second[first], self.second[first])
+        steps = {}  # by state: a STEP is in a stage, from `first` on
+        for k in range(2):
+            spiking = self._recent(m, nudges - first, SPIKES_WRITTEN, of_state[k], f"spiking_{k}")
+            m.d.comb += [
+                progress.settled[k].eq(~spiking[1 : scans - first].any()),
+                progress.written[k].eq(~spiking[1:].any()),
+            ]
+            steps[k] = self._recent(
+                m, distance(Op.STEP, Op.GATHER, self.config), [Op.STEP], of_state[k], f"step_{k}"
+            )
+        near = distance(Op.STEP, Op.GATHER, self.config, other=True) - 1
+        holds = [(steps[k][:-1] | steps[1 - k][:near]).any() for k in range(2)]
+        resets = self.op_valid_now(first, Op.RESET)
+        assert distance(Op.RESET, Op.DRIVE, self.config) == 2
+        m.d.sync += progress.stepping.eq(Mux(self.scans_second, holds[1], holds[0]) | resets)
+        m.d.comb += progress.first_spikes.eq(self.op_valid(m, scans, Op.STEP))
+        for k, stage in enumerate([*overlaps(self.config)][1:]):
+            m.d.comb += progress.passed[k].eq(self._none_before(stage))  # bit by bit, or the port has no name
+
+    def _recent(self, m: Module, n: int, ops: Collection[Op], condition: Value, name: str) -> Value:
+        """Bit j: the stage j after the first one holds one of these operations, for which the condition was
+        true.
+        """
+        first = self.op_valid_now(-self.timing.lead, *ops) & condition
+        rest = Signal(n - 1, name=name)
+        m.d.sync += rest.eq(Cat(first, rest[:-1]))
+        return Cat(first, rest)
 
     def _none_before(self, stage: int) -> Value:
         """No command is before ``stage``, apart from one that enters in this cycle."""

@@ -32,7 +32,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, ResetMode, ResultMode
 from equilif_golden.engine.memories import has_nonzero_flag, has_spike_flag, memories, word_bits
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, is_one_of
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, group_bits, has_mode, has_static, is_one_of
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.engine.stages import COPIES, SUMS, Stages, rereads
 from equilif_hdl.fixed import delayed, domain, lanes_of, ram
@@ -206,6 +206,11 @@ class State(wiring.Component):
         """Address of the stage's group in a memory of neuron state."""
         return self.stages.group[stage][: (self.config.state_groups - 1).bit_length()]
 
+    def _charge_address(self, stage: int) -> Value:
+        """Address of its group in Q: of the second state in the other half."""
+        address = self._address(stage)
+        return Cat(address[:-1], address[-1] ^ self.stages.second[stage])
+
     def _read_state(self, m: Module, a: Ports, b: Ports, q: Ports, s: Ports) -> None:
         stages = self.stages
         read = stages.timing.read
@@ -213,23 +218,25 @@ class State(wiring.Component):
         restores = stages.op_is(m, read, Op.RESTORE)
         early = read - self.late_read
         m.d.comb += [
-            a.rd.addr.eq(Cat(self._address(early), stages.op_is(m, early, Op.RESTORE))),
+            a.rd.addr.eq(
+                Cat(self._address(early), stages.op_is(m, early, Op.RESTORE) | stages.second[early])
+            ),
             b.rd.addr.eq(stages.group[early]),
         ]
         ahead = self.config.registers.state_write  # as in _write_state
         charges = stages.op_valid_now(charge_stage - ahead, Op.STEP)
         m.d[domain(ahead - self.late_read)] += q.rd.addr.eq(
-            Mux(charges, stages.group[charge_stage - ahead], stages.group[read - ahead])
+            Mux(charges, self._charge_address(charge_stage - ahead), self._charge_address(read - ahead))
         )
         m.d.comb += s.rd.addr.eq(
             Mux(
                 self.scan.select,
-                Cat(self.scan.addr[: len(self._address(read))], 0),
+                Cat(self.scan.addr[: len(self._address(read))], self.scan.second),
                 Mux(
                     stages.op_valid(m, read, *COPIES),
                     Cat(self._address(read), restores),
                     # early: a scan that begins takes the port from a NUDGE in the pipeline
-                    Cat(self._address(-stages.timing.lead), 0),
+                    Cat(self._address(-stages.timing.lead), stages.second[-stages.timing.lead]),
                 ),
             )
         )
@@ -264,8 +271,9 @@ class State(wiring.Component):
         to_b = self._sums_static(now - ahead)
         to_s = self._writes_spikes(now - ahead)
         # address of a sum, in the upper half for SAVE, and of the results of STEP
-        sum_address = Cat(self._address(now - ahead), is_one_of(stages.op[now - ahead], Op.SAVE))
-        step_address = Cat(self._address(timing.step - ahead), 0)
+        saves = is_one_of(stages.op[now - ahead], Op.SAVE)
+        sum_address = Cat(self._address(now - ahead), saves | stages.second[now - ahead])
+        step_address = Cat(self._address(timing.step - ahead), stages.second[timing.step - ahead])
         membranes = lanes_of(self.membranes, cfg.lanes)
         totals = lanes_of(self.totals, cfg.lanes)
         write_ports += [
@@ -285,21 +293,25 @@ class State(wiring.Component):
         m.d.comb += s.wr.data.eq(Cat(spikes, spikes.any()) if has_spike_flag(cfg) else spikes)
         write_ports += [
             q.wr.en.eq(steps | stages.op_valid(m, now, Op.MARK)),
-            q.wr.addr.eq(Mux(steps, stages.group[timing.step], stages.group[now])),
+            q.wr.addr.eq(Mux(steps, self._charge_address(timing.step), self._charge_address(now))),
             q.wr.data.eq(self.charges),
         ]
 
     def _sums_static(self, stage: int) -> Value:
         """A sum in this stage goes to B."""
-        op = self.stages.op[stage]
-        resets = is_one_of(op, Op.RESET) & has_mode(self.instruction, ResetMode.STATIC)
-        found: Value = is_one_of(op, Op.DRIVE) | resets
-        return found | self.stages.static[stage] if self.config.errors else found
+        return is_one_of(self.stages.op[stage], Op.DRIVE) | self._static(stage)
+
+    def _static(self, stage: int) -> Value:
+        """The stage holds a RESET or NUDGE of B."""
+        if has_static(self.config):
+            return self.stages.static[stage]
+        resets = is_one_of(self.stages.op[stage], Op.RESET)
+        return resets & has_mode(self.instruction, ResetMode.STATIC)
 
     def _writes_spikes(self, stage: int) -> Value:
         """The stage holds a command that writes S together with a sum of A."""
         op = self.stages.op[stage]
-        resets = is_one_of(op, Op.RESET) & ~has_mode(self.instruction, ResetMode.STATIC)
+        resets = is_one_of(op, Op.RESET) & ~self._static(stage)
         return self.stages.busy[stage] & (is_one_of(op, *COPIES) | resets)
 
     def _write_values(self, m: Module, plus: Ports, minus: Ports) -> None:

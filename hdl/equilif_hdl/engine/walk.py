@@ -26,7 +26,7 @@ from equilif_golden.blocks.plasticity import (
 )
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import writes_after
-from equilif_golden.engine.isa import NudgeMode, Op
+from equilif_golden.engine.isa import NudgeMode, Op, ResetMode
 from equilif_golden.fixed import VALUE
 from equilif_hdl.engine.geometry import Steps, steps
 from equilif_hdl.engine.isa import (
@@ -41,13 +41,18 @@ from equilif_hdl.engine.isa import (
     event,
     group_bits,
     has_mode,
+    has_static,
     is_one_of,
+    on_second,
     signed_values,
 )
 from equilif_hdl.fixed import times_index, times_small
 from equilif_hdl.typed import Assign, Stream, signal_of
 
 ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
+#: operations with a mode STATIC; that of NUDGE needs ``errors``
+STATIC = (Op.RESET, Op.NUDGE)
+assert NudgeMode.STATIC == ResetMode.STATIC
 
 
 def times_gain(value: Value, gain: Value, config: EngineConfig) -> Value:
@@ -66,6 +71,8 @@ class Walker(wiring.Component):
         Held until not busy and no event follows.
     stall : In(1)
         No command in this cycle.
+    hold : In(1)
+        With dual-port weights: no command of an event in this cycle.
     enable : In(1)
         Accept events; low for ARGMAX.
     steps : In(steps)
@@ -81,6 +88,7 @@ class Walker(wiring.Component):
     walking: Signal
     instruction: Instruction
     stall: Signal
+    hold: Signal
     enable: Signal
     steps: Steps
     i: Stream[Event]
@@ -101,6 +109,7 @@ class Walker(wiring.Component):
                 "walking": In(1),
                 "instruction": In(INSTRUCTION),
                 "stall": In(1),
+                **({} if config.single_port else {"hold": In(1)}),
                 "enable": In(1),
                 **({"steps": In(steps(config))} if config.convolution else {}),
                 "i": In(stream.Signature(event(config))),
@@ -120,17 +129,26 @@ class Walker(wiring.Component):
         last_in_event = Signal()  # the last command of its event
         pause = Signal()  # single-port weights: no group twice in consecutive cycles
         column = Signal()
+        second = Signal()
         load = Signal()  # an event is accepted
         last_in_run = Signal()  # with `convolution`: the last command of its run of groups
         current = signal_of(command(cfg))
         hold: Value = pause
+        if not cfg.single_port:
+            of_event = Signal()
+            with m.If(self.start & self.walking):
+                m.d.sync += of_event.eq(0)
+            with m.If(load):
+                m.d.sync += of_event.eq(1)
+            hold = hold | self.hold & of_event
         ready = self.enable & (~self.busy | self.last)
         if cfg.convolution:
             pending_write, not_written = self._write_hazards(m, load, last_in_event, last_in_run)
-            hold = pause | pending_write
+            hold = hold | pending_write
             ready = ready & ~not_written
         m.d.comb += [
             column.eq(by_column(ins, cfg)),
+            second.eq(on_second(ins)),
             stride.eq(self.steps.run_tile if cfg.convolution else Mux(column, ins.n_src, 1)),
             self.valid.eq(self.busy & ~self.stall & ~hold),
             self.o.eq(current),
@@ -169,9 +187,10 @@ class Walker(wiring.Component):
                 current.e.eq(0),
                 current.scale.eq(ONE),  # RESET: 1.0 x operand
                 current.rounded.eq(0),
+                current.second.eq(second),
             ]
-            if cfg.errors:
-                static = is_one_of(ins.op, Op.NUDGE) & has_mode(ins, NudgeMode.STATIC)
+            if has_static(cfg):
+                static = is_one_of(ins.op, *STATIC[: 1 + cfg.errors]) & has_mode(ins, ResetMode.STATIC)
                 m.d.sync += current.static.eq(static)
         with m.If(load):
             m.d.sync += [
@@ -179,6 +198,7 @@ class Walker(wiring.Component):
                 left.eq(ins.n_dst),
                 current.op.eq(ins.op),
                 current.column.eq(column),
+                current.second.eq(second),
                 current.group.eq(ins.dst),
                 current.value_group.eq(ins.dst),
                 *self._factors(current),
@@ -186,6 +206,7 @@ class Walker(wiring.Component):
             rounded = ins.op == Op.GATHER
             if cfg.errors:
                 rounded = rounded | (is_one_of(ins.op, Op.DRIVE) & ins.gain[0])
+            if has_static(cfg):
                 m.d.sync += current.static.eq(0)
             m.d.sync += current.rounded.eq(rounded)
         if cfg.convolution:

@@ -35,7 +35,7 @@ class ActivityBench:
         self.expected = np.zeros(len(NAMES), np.int64)
 
     async def reset(self) -> None:
-        await reset(self.dut, *STROBES, "instruction")
+        await reset(self.dut, *STROBES, "instruction", "op")
 
     async def cycle(self, *strobes: str) -> None:
         drive(self.dut, **{name: name in strobes for name in STROBES})
@@ -54,7 +54,7 @@ class ActivityBench:
         rows = ins.n_src if ins.op in SCAN else 0
         events = np.random.default_rng(random.getrandbits(32)).random((rows, self.config.lanes)) < 0.3
         commands = ins.n_dst if ins.op in WALK else int(events.sum()) * ins.n_dst * (ins.op in SYNAPTIC)
-        drive(self.dut, instruction=ins.encode())
+        drive(self.dut, instruction=ins.encode(), op=ins.op.code)
         await self.cycle("start")
         await self.walk(commands, fetches(ins, events, self.config))
         whole = self.expected + activity(ins, self.config, events, np.full(rows, ins.n_dst))
@@ -122,7 +122,7 @@ async def a_count_comes_after_its_latency(dut: Any) -> None:
     """Latency is exact."""
     bench = ActivityBench(dut)
     await bench.reset()
-    drive(dut, instruction=Instruction(op=Op.MARK).encode())
+    drive(dut, instruction=Instruction(op=Op.MARK).encode(), op=Op.MARK)
     await bench.cycle("clear")
     await bench.counts()
     counting = []

@@ -93,6 +93,7 @@ class ScanBench:
                 next_fetch, next_addr, next_read = (int(getattr(d, name).value) for name in names)
                 coming = next_fetch, next_addr, next_read
             await RisingEdge(d.clk)
+            assert d.memory__second.value == d.second.value
             if fetch:
                 spikes, plus, minus = self.values[:, group]
                 self._answer(_packed(spikes, 1), _packed(plus, 8), _packed(minus, 8))
@@ -113,6 +114,10 @@ class ScanBench:
     def _taking_part(self, *, spiking: bool, learning: bool, by_minus: bool, dst: slice) -> Raw:
         spikes, plus, minus = self.values
         store = skips_unchanged(self.config) and self.config.self_attention and random.random() < 0.5
+        clamped = random.random() < 0.5
+        drive(self.dut, second=random.random() < 0.5)
+        if skips_unchanged(self.config):
+            drive(self.dut, clamped=clamped)
         if skips_unchanged(self.config) and self.config.self_attention:
             drive(self.dut, store=store)
         if spiking:
@@ -122,7 +127,9 @@ class ScanBench:
         if learning:
             differs = plus != minus
             found = np.asarray(plus | minus)
-            return found if differs[dst].any() or not skips_unchanged(self.config) else found * differs
+            if differs[dst].any() or not skips_unchanged(self.config):
+                return found
+            return found * differs * (not clamped)
         return np.asarray(minus if by_minus else plus)
 
     async def scan(

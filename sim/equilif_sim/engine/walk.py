@@ -27,8 +27,8 @@ from equilif_golden.blocks.plasticity import (
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import SYNAPTIC, WALK, Instruction, Op, SourceMode
-from equilif_hdl.engine.isa import command, event
-from equilif_hdl.engine.walk import ONE, Walker
+from equilif_hdl.engine.isa import command, event, has_static
+from equilif_hdl.engine.walk import ONE, STATIC, Walker
 from equilif_sim.engine.geometry import code_of
 from equilif_sim.tools.programs import random_geometry
 from equilif_sim.tools.run import cases, engine_config
@@ -61,30 +61,37 @@ class WalkBench:
         self.began = 0  # cycle of the start
         self.last = 0  # cycles from it to the last command
 
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """The input that only commands of events wait for."""
+        return () if self.config.single_port else ("hold",)
+
     async def reset(self) -> None:
-        await reset(self.dut, "start", "walking", "stall", "enable")
+        await reset(self.dut, "start", "walking", "stall", "enable", *self.holds)
         cocotb.start_soon(self._watch())
 
     async def _watch(self) -> None:
         d = self.dut
         layout = command(self.config)
         while True:
-            d.stall.value = int(self.stall())
+            drive(d, stall=self.stall(), **{name: self.stall() for name in self.holds})
             await ReadOnly()
             if d.valid.value:
                 assert not d.stall.value
+                assert d.walking.value or not any(getattr(d, name).value for name in self.holds)
                 got = layout.from_bits(int(d.o.value))
                 self.score.actual(tuple(int(got[name]) for name in self.fields))
                 self.last = now() - self.began
             await RisingEdge(d.clk)
 
     def _expect_walk(self, ins: Instruction) -> None:
-        self.fields = ("op", "group", "value_group", "up", "e", "scale", "rounded")
-        self.fields += ("static",) * self.config.errors
+        self.fields = ("op", "group", "value_group", "up", "e", "scale", "rounded", "second")
+        self.fields += ("static",) * has_static(self.config)
         for g in range(ins.n_dst):
             value_group = (ins.src + g) % self.config.value_groups
-            static = (int(ins.op == Op.NUDGE and ins.mode & 1),) * self.config.errors
-            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, 0, *static))
+            ops = STATIC[: 1 + self.config.errors]
+            static = (int(ins.op in ops and ins.mode & 1),) * has_static(self.config)
+            self.score.expect((ins.op, ins.dst + g, value_group, ins.operand, 0, ONE, 0, ins.second, *static))
 
     def _expect_event(self, ins: Instruction, raw: dict[str, int], geometry: Geometry | None) -> None:
         config = self.config
@@ -109,7 +116,11 @@ class WalkBench:
             "um": values["minus"] if config.registers.gain else -gain * values["minus"],
         }
         rounded = ins.op == Op.GATHER or (config.errors and ins.op == Op.DRIVE and ins.gain & 1)
-        fields |= {"rounded": int(rounded), **({"static": 0} if config.errors else {})}
+        fields |= {
+            "rounded": int(rounded),
+            "second": int(ins.second),
+            **({"static": 0} if has_static(config) else {}),
+        }
         self.fields = (*fields, "group", "value_group", "tile", "dither")
         first = raw.get("first", ins.dst)
         for group, tile, dither in self._commands(ins, raw, stride, geometry):
