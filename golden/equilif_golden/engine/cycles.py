@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.external import MoverCycles
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import SCAN, WALK, WORDS, Instruction, Op, rows_of
 from equilif_golden.engine.memories import skips_unchanged
+from equilif_golden.sdram import Controller
 
 #: cycles from the start of a run, or a jump, until an instruction is complete
 FIRST = WORDS + 2
@@ -93,6 +95,7 @@ class Scan(NamedTuple):
     commands: Sequence[int]
     geometry: Geometry | None
     comparison: Comparison
+    rows: Sequence[int] = ()  #: active source neurons, with external weights
 
     def moves(self, group: int) -> bool:
         """The group is the first one of a position, except the first position."""
@@ -124,12 +127,17 @@ class WalkerCycles:
         """The next command must wait for weights that are not yet written."""
         return bool(self._run and self._in_run == self._run and self._since < self._apart)
 
-    def begin(self, valid: bool) -> bool:
-        """Begin a cycle with or without a command; returns whether the scanner can send an event."""
+    def begin(self, valid: bool, now: int) -> bool:
+        """Begin cycle ``now`` with or without a command; returns whether the scanner can send an event."""
         self.last = valid and self.commands == 1
         free = not self.commands or self.last
         self.accepts = self.argmax or free and not (self._first and (valid or self._since < self._apart))
         return not self.offered or self.accepts
+
+    @property
+    def waiting(self) -> bool:
+        """Events are between scanner and walker."""
+        return self.offered
 
     def end(self, valid: bool, sends: bool, n: int, *, first: bool) -> None:
         """End the cycle.  ``n``, ``first``: number of commands of the event that is sent, and whether it is
@@ -146,6 +154,44 @@ class WalkerCycles:
         if sends:
             self._n = n
             self._first = first and self._apart > 0
+
+
+class ExternalWalkerCycles(WalkerCycles):
+    """The walker of an instruction through external weights, with the mover before it."""
+
+    def __init__(self, scan: Scan, config: EngineConfig, controller: Controller):
+        super().__init__(scan, config)
+        self._mover = MoverCycles(controller, config, scan.i, scan.rows)
+        registers = config.registers
+        #: cycles from a command until it has left the lanes
+        self._depth = registers.weight_read + registers.butterfly + STEP + registers.neuron + 1
+        self._each = scan.i.n_dst
+        self._loads = False  #: the walker accepts an event in this cycle
+        self._now = 0
+
+    def begin(self, valid: bool, now: int) -> bool:
+        self._now = now
+        self._mover.begin(now)
+        self.last = valid and self.commands == 1
+        self.accepts = self._mover.accepts(now)
+        self._loads = (not self.commands or self.last) and self._mover.offers(now)
+        return not self.offered or self.accepts
+
+    @property
+    def waiting(self) -> bool:
+        return self.offered or self._mover.busy
+
+    def end(self, valid: bool, sends: bool, n: int, *, first: bool) -> None:
+        if valid:
+            self.commands -= 1
+        if self.last:
+            self._mover.walked(self._now + self._depth)
+        if self._loads:
+            self._mover.taken()
+            self.commands = self._each
+        if self.offered and self.accepts:
+            self._mover.accept(self._now)
+        self.offered = sends or self.offered and not self.accepts
 
 
 class Timekeeper:
@@ -166,6 +212,8 @@ class Timekeeper:
         self._idle = 0  #: the engine is idle
         self._last = 0  #: the last command was issued
         self._known = 0  #: the address steps are computed, after CONVOLVE
+        external = config.external
+        self._controller = Controller.restarted(external.chip, external.timing) if external else None
 
     def pass_by(self, flow: Flow) -> None:
         """An instruction that the sequencer executes."""
@@ -181,12 +229,14 @@ class Timekeeper:
         commands: Sequence[int] = (),
         geometry: Geometry | None = None,
         comparison: Comparison | None = None,
+        rows: Sequence[int] = (),
     ) -> None:
         """Execute an instruction.
 
         ``events``: for a scan, number of active lanes of each source group.  ``commands``, ``geometry``:
         after CONVOLVE, number of target groups of an event of each source group; operands of CONVOLVE.
-        ``comparison``: of LEARN, with dual-port weights.
+        ``comparison``: of LEARN, with dual-port weights.  ``rows``: with external weights, numbers of the
+        active source neurons.
         """
         done = self._complete
         if len(self._loaded) >= self._queue > 0:
@@ -202,7 +252,8 @@ class Timekeeper:
             self._known = loaded + GEOMETRY
             return
         if i.op in SCAN:
-            scan = Scan(i, events, commands or [i.n_dst] * i.n_src, geometry, comparison or Comparison())
+            commands = commands or [i.n_dst] * i.n_src
+            scan = Scan(i, events, commands, geometry, comparison or Comparison(), rows)
             self._scan(scan, start)
         elif i.op == Op.SOFTMAX:
             self._softmax(i, start)
@@ -269,6 +320,11 @@ class Timekeeper:
         if scan.i.op in (Op.DRIVE, Op.GATHER):
             self._ready = ready
 
+    def _walker(self, scan: Scan) -> WalkerCycles:
+        if self._controller is not None and scan.i.is_external(self.config):
+            return ExternalWalkerCycles(scan, self.config, self._controller)
+        return WalkerCycles(scan, self.config)
+
     def _direct_scan(self, scan: Scan, start: int) -> tuple[int, int]:
         """Scanner that sends events straight from the memory outputs.
 
@@ -292,7 +348,7 @@ class Timekeeper:
             slot = bool((now - start - 1) & 1)
             idle = left > 0 and not present and not walker.offered
             valid = walker.commands > 0 and not (learning and slot or pause or walker.waits)
-            room = walker.begin(valid)
+            room = walker.begin(valid, now)
             if valid:
                 self._last = now
             if not ready and not scanning and (not walker.commands or walker.last):
@@ -317,7 +373,7 @@ class Timekeeper:
     def _buffered_scan(self, scan: Scan, start: int) -> tuple[int, int]:
         """Scanner that sends events from a copy of the group; returns as :meth:`_direct_scan`."""
         i = scan.i
-        walker = WalkerCycles(scan, self.config)
+        walker = self._walker(scan)
         spiking = i.op == Op.GATHER
         learning = i.op == Op.LEARN
         following = 0  # group that is fetched next
@@ -337,9 +393,9 @@ class Timekeeper:
             left *= scan.comparison.differs
         while True:
             now += 1
-            scanning = left > 0 or waiting or pending > 0 or walker.offered
+            scanning = left > 0 or waiting or pending > 0 or walker.waiting
             valid = walker.commands > 0 and not (learning and (fetch_request or hold_memory) or walker.waits)
-            room = walker.begin(valid)
+            room = walker.begin(valid, now)
             if valid:
                 self._last = now
             if not ready and not scanning and (not walker.commands or walker.last):

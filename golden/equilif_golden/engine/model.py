@@ -23,6 +23,7 @@ from equilif_golden.blocks.softmax import C_MIN, softmax
 from equilif_golden.engine.activity import NAMES, activity
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import COMPARED, Comparison, Flow, Timekeeper
+from equilif_golden.engine.external import from_rows, to_rows
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import (
     SCAN,
@@ -30,7 +31,6 @@ from equilif_golden.engine.isa import (
     WALK,
     HaltMode,
     Instruction,
-    LearnMode,
     MeasureMode,
     NextMode,
     NudgeMode,
@@ -75,7 +75,8 @@ DRIVES: Mapping[tuple[Op, bool], Callable[..., Raw]] = {
 class EngineModel:
     """An engine (equilif_golden.engine.port.Engine) and its state, raw.
 
-    w      (tiles x P, P) weight words x banks, layout of equilif_golden.blocks.synapse.to_words
+    w      (tiles x P, P) weight words x banks, layout of equilif_golden.blocks.synapse.to_words; external
+           weights follow, as equilif_golden.engine.external.to_rows.  Its window is not modelled.
     saved  copies of SAVE, by name of the memory
 
     The others are those of equilif_golden.engine.memories, (groups, P).  Signed values are two's complement.
@@ -91,7 +92,7 @@ class EngineModel:
     def __init__(self, config: EngineConfig, program: Sequence[Instruction] = ()):
         self.config = config
         p = config.lanes
-        self.w = np.zeros((config.tiles * p, p), np.int64)
+        self.w = np.zeros((config.all_tiles * p, p), np.int64)
         for name, memory in memories(config).items():
             setattr(self, name, np.zeros((memory.groups, p), np.int64))
         self.saved = {
@@ -175,7 +176,8 @@ class EngineModel:
             events = self.events(i)
             commands = self.commands(i)
             found = self.comparison(i)
-            time.execute(i, events.sum(axis=1).tolist(), commands.tolist(), self.geometry, found)
+            rows = np.flatnonzero(events).tolist() if i.is_external(self.config) else []
+            time.execute(i, events.sum(axis=1).tolist(), commands.tolist(), self.geometry, found, rows)
             if self.config.counters:
                 self.activity += activity(i, self.config, events, commands, found)
             self.execute(i)
@@ -256,7 +258,7 @@ class EngineModel:
             memory = self.minus
         source = slice(i.src, i.src + i.n_src * (i.op in SCAN))
         found: npt.NDArray[np.bool_] = memory[source] != 0
-        if i.op == Op.LEARN and skips_unchanged(self.config) and not self.stores(i):
+        if i.op == Op.LEARN and skips_unchanged(self.config) and not i.stores(self.config):
             differs = self.plus != self.minus
             if not differs[i.groups("groups").slice].any():
                 found &= differs[source]
@@ -271,7 +273,7 @@ class EngineModel:
             return None
         differs = (self.plus != self.minus).any(axis=1)
         # STORE changes all weights, which is known at once
-        destination = -COMPARED if self.stores(i) else _first(differs[i.groups("groups").slice])
+        destination = -COMPARED if i.stores(self.config) else _first(differs[i.groups("groups").slice])
         return Comparison(destination, _first(differs[i.src : i.src + i.n_src]))
 
     def commands(self, i: Instruction) -> Raw:
@@ -364,12 +366,15 @@ class EngineModel:
         rows = pre + geometry.patches()
         columns = post + np.arange(geometry.n_post).reshape(-1, geometry.post)
         words = self.w[i["tile"] * p :][: geometry.tiles * p]  # a view
-        w = syn.from_words(words, (geometry.patch * p, geometry.post * p), p)
-        if self.stores(i):
+        external = i.is_external(self.config)
+        ordered = from_rows(words, geometry.post, p) if external else words
+        w = syn.from_words(ordered, (geometry.patch * p, geometry.post * p), p)
+        if i.stores(self.config):
             words[:] = syn.to_words(self._stored(i, w, rows, columns), p)
             return
         if i.op == Op.LEARN:
-            words[:] = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
+            learnt = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
+            words[:] = to_rows(learnt, geometry.post, p) if external else learnt
             self.counter = (self.counter + 1) & 0xFFFFFFFF
             return
         plus, minus = (as_signed(v) if i.mode & SourceMode.SIGNED else v for v in (self.plus, self.minus))
@@ -389,10 +394,6 @@ class EngineModel:
         for source, group in zip(sources, groups, strict=True):
             drive[group] += drive_of(w, values[source].ravel()).reshape(-1, p)
         total[:] = wrap(total + drive, acc)
-
-    def stores(self, i: Instruction) -> bool:
-        """Whether it is a LEARN of mode STORE."""
-        return self.config.self_attention and i.op == Op.LEARN and bool(i.mode & LearnMode.STORE)
 
     def _stored(self, i: Instruction, w: Raw, rows: Raw, columns: Raw) -> Raw:
         """The weights after every position has written its rows."""
