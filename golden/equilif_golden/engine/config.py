@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from equilif_golden.engine.features import EVERYTHING, OPTIONS, Options, has
-from equilif_golden.sdram import CHIPS, SdramTiming, SdramType
 from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, check_int, short_repr
+from equilif_golden.sdram import CHIPS, SdramTiming, SdramType
 
 
 class Pipeline(StrEnum):

@@ -23,8 +23,8 @@ from equilif_golden.fixed import Raw, check_int, integers
 class Region(IntEnum):
     """Memories.  Elements are numbered word by word, lane by lane."""
 
-    #: 16-bit signed; address = word * P + bank, layout of equilif_golden.blocks.synapse.to_words, for external
-    #: weights that of equilif_golden.engine.external.to_rows
+    #: 16-bit signed; address = word * P + bank, layout of equilif_golden.blocks.synapse.to_words; that of
+    #: external weights, which follow, is equilif_golden.engine.external.to_rows
     WEIGHT = 0
     VALUE = 1  #: written as one byte, to plus and minus; read as two, plus then minus
     PROGRAM = 2  #: 32-bit words; written by LOAD only
