@@ -393,9 +393,9 @@ class Timekeeper:
             left *= scan.comparison.differs
         while True:
             now += 1
-            scanning = left > 0 or waiting or pending > 0 or walker.waiting
             valid = walker.commands > 0 and not (learning and (fetch_request or hold_memory) or walker.waits)
             room = walker.begin(valid, now)
+            scanning = left > 0 or waiting or pending > 0 or walker.waiting
             if valid:
                 self._last = now
             if not ready and not scanning and (not walker.commands or walker.last):

@@ -41,6 +41,11 @@ def tile_bits(config: EngineConfig) -> int:
     return (config.tiles - 1).bit_length()
 
 
+def event_tile_bits(config: EngineConfig) -> int:
+    """Bits of a tile before the mover, which may be external."""
+    return (config.all_tiles - 1).bit_length()
+
+
 #: bits of a number of positions along an axis
 SIDE_BITS = SIDE.bit_length()
 
@@ -106,7 +111,7 @@ def walk(config: EngineConfig) -> dict[str, int]:
     """Fields of the walk of a source: its start and extent."""
     where = {"first": group_bits(config), "columns": SIDE_BITS, "rows": SIDE_BITS, "new_position": 1}
     return {
-        "tile": tile_bits(config),
+        "tile": event_tile_bits(config),
         "dither": DITHER_WIDTH,
         **(where if config.convolution else {}),
     }
