@@ -7,7 +7,7 @@ about cycles is equilif_golden.engine.cycles.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from equilif_golden.engine.external import from_rows, to_rows
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import (
     SCAN,
+    SLOTS,
     SYNAPTIC,
     WALK,
     HaltMode,
@@ -76,7 +77,7 @@ class EngineModel:
     """An engine (equilif_golden.engine.port.Engine) and its state, raw.
 
     w      (tiles x P, P) weight words x banks, layout of equilif_golden.blocks.synapse.to_words; external
-           weights follow, as equilif_golden.engine.external.to_rows.  Its window is not modelled.
+           weights follow, as equilif_golden.engine.external.to_rows
     saved  copies of SAVE, by name of the memory
 
     The others are those of equilif_golden.engine.memories, (groups, P).  Signed values are two's complement.
@@ -240,7 +241,9 @@ class EngineModel:
             self._walk(i)
         elif i.op in SYNAPTIC:
             self.accesses += int(self.events(i).sum(axis=1) @ self.commands(i))
+            rows = np.flatnonzero(self.events(i)) if i.is_external(self.config) else ()
             self._synaptic(i)
+            self._pass_window(i, rows)
             self.geometry = None
         elif i.op == Op.CONVOLVE:
             self.geometry = i.geometry
@@ -394,6 +397,14 @@ class EngineModel:
         for source, group in zip(sources, groups, strict=True):
             drive[group] += drive_of(w, values[source].ravel()).reshape(-1, p)
         total[:] = wrap(total + drive, acc)
+
+    def _pass_window(self, i: Instruction, rows: Iterable[int]) -> None:
+        """Leave the last external rows, as they are after the instruction, in the window on the chip."""
+        p = self.config.lanes
+        for k, row in enumerate(rows):
+            first = i["tile"] * p + int(row) * i.n_dst
+            tile = self.config.tiles - (k % SLOTS + 1) * i.n_dst
+            self.w[tile * p + row % p : (tile + i.n_dst) * p : p] = self.w[first : first + i.n_dst]
 
     def _stored(self, i: Instruction, w: Raw, rows: Raw, columns: Raw) -> Raw:
         """The weights after every position has written its rows."""

@@ -295,6 +295,7 @@ class Engine(wiring.Component):
         m.d.sync += mover.external.eq(is_one_of(ins.op, Op.DRIVE, Op.LEARN) & beyond)
         connect(m, mover.rows, lanes.rows)
         m.d.comb += [
+            mover.begin.eq(dispatcher.start),
             mover.learning.eq(dispatcher.is_learn),
             mover.n_dst.eq(ins.n_dst),
             mover.walked.eq(walker.last),

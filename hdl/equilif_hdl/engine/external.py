@@ -81,6 +81,8 @@ class Mover(wiring.Component):
         A run shall begin; it waits for a refresh; it begins, in the cycle after that.
     restart, restarted : Out(1), In(1)
         Of the controller.
+    begin : In(1)
+        An instruction begins; its first row has slot 0.
     external : In(1)
         The instruction goes through external weights; held as are the next two.
     learning, n_dst : In(1), In
@@ -104,6 +106,7 @@ class Mover(wiring.Component):
     go: Signal
     restart: Signal
     restarted: Signal
+    begin: Signal
     external: Signal
     learning: Signal
     n_dst: Signal
@@ -133,6 +136,7 @@ class Mover(wiring.Component):
                 "go": Out(1),
                 "restart": Out(1),
                 "restarted": In(1),
+                "begin": In(1),
                 "external": In(1),
                 "learning": In(1),
                 "n_dst": In(group_bits(config) + 1),
@@ -177,6 +181,8 @@ class Mover(wiring.Component):
             ]
         with m.Elif(request.ready):
             m.d.sync += requests_row.eq(0)
+        with m.If(self.begin):
+            m.d.sync += slot.eq(0)
         free = used < Mux(self.learning, 1, SLOTS)
         m.d.comb += self.i.ready.eq(Mux(self.external, free & ~requests_row, self.o.ready))
         windows = [Signal(tile_bits(self.config), name=f"window_{k}") for k in range(SLOTS)]
@@ -224,7 +230,12 @@ class Mover(wiring.Component):
                     k.eq(Mux(fetched, 0, k + 1)),
                     slot.eq(slot + fetched),
                 ]
-        m.d.sync += [num_fetched.eq(num_fetched + fetched - hands_on), handed_slot.eq(handed_slot + hands_on)]
+        m.d.sync += [
+            num_fetched.eq(num_fetched + fetched - hands_on),
+            handed_slot.eq(handed_slot + hands_on),
+        ]
+        with m.If(self.begin):
+            m.d.sync += [slot.eq(0), handed_slot.eq(0)]
         m.d.comb += [self.o.p.eq(self.i.p), self.o.valid.eq(self.i.valid)]
         with m.If(self.external):
             m.d.comb += [
@@ -282,8 +293,8 @@ class Mover(wiring.Component):
                 m.d.sync += [storing.eq(0), slot.eq(slot + 1)]
         with m.Else():
             m.d.comb += released.eq(self.external & self.walked)
-            with m.If(released):
-                m.d.sync += slot.eq(slot + 1)
+        with m.If(self.begin):
+            m.d.sync += slot.eq(0)
         return storing & ~requested & queue.r_rdy
 
     def _host(self, m: Module) -> None:
