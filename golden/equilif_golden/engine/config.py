@@ -10,7 +10,7 @@ from typing import Any
 
 from equilif_golden.engine.features import EVERYTHING, OPTIONS, Options, has
 from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, check_int, short_repr
-from equilif_golden.sdram import CHIPS, SdramTiming, SdramType
+from equilif_golden.sdram import CHIPS, MAX_HZ, MIN_HZ, SdramTiming, SdramType
 
 
 class Pipeline(StrEnum):
@@ -114,8 +114,16 @@ class ExternalWeights:
 
     def __post_init__(self) -> None:
         check_choice(self.chip_name, "chip_name", CHIPS)
-        check_int(self.tiles, "tiles", 1, MAX_ADDRESSED_TILES, "the number of external tiles")
-        self.chip.timing(self.hz)
+        for name, lo, hi in (("hz", MIN_HZ, MAX_HZ), ("tiles", 1, MAX_ADDRESSED_TILES)):
+            object.__setattr__(self, name, check_int(getattr(self, name), name, lo, hi))
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> ExternalWeights:
+        """What ``dataclasses.asdict`` was given; ValueError when there is none."""
+        names = {field.name for field in fields(cls)}
+        if raw.keys() != names:
+            raise ValueError(f"external weights have {', '.join(sorted(names))}, not {short_repr(dict(raw))}")
+        return cls(**raw)
 
     @property
     def chip(self) -> SdramType:
@@ -215,7 +223,7 @@ class EngineConfig(Options):
         if isinstance(known.get("numerics"), Mapping):
             known["numerics"] = _numerics(known["numerics"])
         if isinstance(known.get("external"), Mapping):
-            known["external"] = ExternalWeights(**known["external"])
+            known["external"] = ExternalWeights.from_dict(known["external"])
         return cls(**known)
 
     @property

@@ -72,7 +72,14 @@ def writable(config: EngineConfig, region: Region, first: int, data: npt.ArrayLi
     checked = integers(data, name, lo, hi)
     if checked.ndim != 1:
         raise ValueError(f"{name} are written one after the other, in one dimension, not {checked.ndim}")
-    return elements(config, region, first, len(checked)), checked
+    at = elements(config, region, first, len(checked))
+    if region == Region.WEIGHT and config.external and at.stop > config.n_weights:
+        word = config.external.chip.width // 16
+        if max(at.start, config.n_weights) % word or at.stop % word:
+            raise ValueError(
+                f"external weights are written in words of {word}, not {at.start}..{at.stop - 1}"
+            )
+    return at, checked
 
 
 def readable(config: EngineConfig, region: Region, first: int, n: int) -> slice:
