@@ -98,6 +98,8 @@ def test_largest_synapses_of_inputs_leave_the_chip():
     assert [s.name for s in placed.external] == ["x-h1"]
     assert placed.tiles["x-h1"] == placed.config.tiles
     assert placed.all_tiles + placed.window <= placed.config.tiles
+    assert placed.synapse_of(placed.tiles["x-h1"]) == "x-h1 (external)"
+    assert placed.synapse_of(placed.tiles["h1-h2"]) == "h1-h2"
     smallest = Compiled(SKIPS, squeezed(SKIPS, config))
     assert {s.pre for s in smallest.external} == {"x", "bias"}
     with pytest.raises(CapacityError, match="tiles"):

@@ -159,9 +159,9 @@ class WalkerCycles:
 class ExternalWalkerCycles(WalkerCycles):
     """The walker of an instruction through external weights, with the mover before it."""
 
-    def __init__(self, scan: Scan, config: EngineConfig, controller: Controller):
+    def __init__(self, scan: Scan, config: EngineConfig, mover: MoverCycles):
         super().__init__(scan, config)
-        self._mover = MoverCycles(controller, config, scan.i, scan.rows)
+        self._mover = mover
         registers = config.registers
         #: cycles from a command until it has left the lanes
         self._depth = registers.weight_read + registers.butterfly + STEP + registers.neuron + 1
@@ -212,6 +212,8 @@ class Timekeeper:
         self._idle = 0  #: the engine is idle
         self._last = 0  #: the last command was issued
         self._known = 0  #: the address steps are computed, after CONVOLVE
+        #: words of the SDRAM that were read and written
+        self.external_words = [0, 0]
         external = config.external
         self._controller = Controller.restarted(external.chip, external.timing) if external else None
 
@@ -322,7 +324,8 @@ class Timekeeper:
 
     def _walker(self, scan: Scan) -> WalkerCycles:
         if self._controller is not None and scan.i.is_external(self.config):
-            return ExternalWalkerCycles(scan, self.config, self._controller)
+            mover = MoverCycles(self._controller, self.config, scan.i, scan.rows, self.external_words)
+            return ExternalWalkerCycles(scan, self.config, mover)
         return WalkerCycles(scan, self.config)
 
     def _direct_scan(self, scan: Scan, start: int) -> tuple[int, int]:

@@ -44,13 +44,22 @@ def _exchanged(words: Raw, inner: int, outer: int) -> Raw:
 
 
 class MoverCycles:
-    """The mover during a scan.  ``rows``: numbers of the active source neurons.
+    """The mover during a scan.  ``rows``: numbers of the active source neurons.  ``words``: of the SDRAM that
+    are read and written, to which this scan adds.
 
     Cycles of :meth:`accepts` and the others do not decrease.
     """
 
-    def __init__(self, controller: Controller, config: EngineConfig, i: Instruction, rows: Sequence[int]):
+    def __init__(
+        self,
+        controller: Controller,
+        config: EngineConfig,
+        i: Instruction,
+        rows: Sequence[int],
+        words: list[int],
+    ):
         self._controller = controller
+        self._words = words
         self._n_words = i.n_dst * config.sdram_words
         first = i["tile"] * config.lanes * config.sdram_words
         self._rows: Iterator[int] = iter([first + row * self._n_words for row in rows])
@@ -105,4 +114,5 @@ class MoverCycles:
     def _access(self, at: int, *, is_write: bool) -> int:
         """Request the row from cycle ``at`` on; returns the cycle of its last word's command."""
         self._requested = max(at, self._controller.free) + 1
+        self._words[is_write] += self._n_words
         return self._controller.access(BurstRequest(self._address, self._n_words, is_write), at)

@@ -117,6 +117,8 @@ class EngineModel:
         self.spikes = 0
         #: of the last run: weight words of P lanes that were read (LEARN writes them, too)
         self.accesses = 0
+        #: of the last run: words of the SDRAM that were read and written
+        self.external_words = (0, 0)
         #: of the last run, where ``config.counters``: see equilif_golden.engine.activity
         self.activity = np.zeros(len(NAMES), np.int64)
         self.program: list[Instruction] = []
@@ -182,6 +184,7 @@ class EngineModel:
             if self.config.counters:
                 self.activity += activity(i, self.config, events, commands, found)
             self.execute(i)
+        self.external_words = (time.external_words[0], time.external_words[1])
         values = self.read(Region.VALUE, elements.start, elements.stop - elements.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
         return RunResult(

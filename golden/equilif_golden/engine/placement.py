@@ -301,8 +301,12 @@ class Placement:
 
     def synapse_of(self, tile: int) -> str:
         """The synapse that a tile belongs to, for people."""
-        before = [name for name, first in self.tiles.items() if first <= tile < self.all_tiles]
-        return max(before, key=lambda name: self.tiles[name]) if before else f"tile {tile}"
+        if tile >= self.config.tiles:
+            end, note = self.external_end, " (external)"
+        else:
+            end, note = self.all_tiles, ""
+        before = [name for name, first in self.tiles.items() if first <= tile < end]
+        return max(before, key=lambda name: self.tiles[name]) + note if before else f"tile {tile}"
 
     # -- memory images -----------------------------------------------------------------------------
     def weight_words(self, weights: Weights) -> Raw:
