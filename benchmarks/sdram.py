@@ -77,8 +77,8 @@ def built(name: str, mhz: float, seeds: int, folder: Path) -> dict[str, Any]:
     return {"title": board.title, "constraint": mhz, "f_max": f_max, "cells": cells}
 
 
-class Engine(NamedTuple):
-    """Engine of a board with the SDRAM of that board."""
+class BoardMemory(NamedTuple):
+    """SDRAM of a board, for its engine."""
 
     board: str
     chip_name: str
@@ -86,10 +86,9 @@ class Engine(NamedTuple):
     def config(self, network: Network) -> EngineConfig:
         """Lanes, weights and clock of the board; neurons and values doubled until the network fits."""
         board = BOARDS[self.board]
-        memory = ExternalWeights(
-            chip_name=self.chip_name, hz=int(board.clock_hz), tiles=MAX_ADDRESSED_TILES - board.config.tiles
-        )
-        config = replace(board.config, external=memory)
+        tiles = MAX_ADDRESSED_TILES - board.config.tiles
+        external = ExternalWeights(chip_name=self.chip_name, hz=int(board.clock_hz), tiles=tiles)
+        config = replace(board.config, external=external)
         while True:
             placed = Placement(network, config)
             needed = {"state_groups": placed.state_groups, "value_groups": placed.n_groups}
@@ -101,18 +100,18 @@ class Engine(NamedTuple):
             config = replace(config, **short)
 
 
-ENGINES = (
-    Engine("ulx3s-25f", "IS42S16160"),
-    Engine("colorlight-i5", "EM638325"),
-    Engine("tang-nano-20k", "M12L64322A"),
+MEMORIES = (
+    BoardMemory("ulx3s-25f", "IS42S16160"),
+    BoardMemory("colorlight-i5", "EM638325"),
+    BoardMemory("tang-nano-20k", "M12L64322A"),
 )
 HIDDEN = (256, 512)
 
 
-def trained(engine: Engine, kernel: Kernel, data: DataSet, order: Raw) -> dict[str, Any]:
+def trained(memory: BoardMemory, kernel: Kernel, data: DataSet, order: Raw) -> dict[str, Any]:
     """Samples on the engine model and on a copy of the kernel: samples/s, and words of the SDRAM a sample."""
     network = kernel.network
-    config = engine.config(network)
+    config = memory.config(network)
     assert config.external is not None
     start: dict[str, Any] = {"learning_rate": BOARD_PRESET.rate(1), "counter": kernel.counter}
     model = EngineModel(config)
@@ -127,8 +126,8 @@ def trained(engine: Engine, kernel: Kernel, data: DataSet, order: Raw) -> dict[s
     same = all(np.array_equal(copy.weights[name], w) for name, w in chip.weights.items())
     n = len(order)
     return {
-        "board": engine.board,
-        "chip": engine.chip_name,
+        "board": memory.board,
+        "chip": memory.chip_name,
         "network": "-".join(str(p.size) for p in network.populations if p.kind != "constant"),
         "samples": n,
         "cycles": round(cycles / n),
@@ -164,8 +163,8 @@ def main(
         found["networks"] = []
         for hidden in HIDDEN:
             kernel, order = after_an_epoch((784, hidden, 10), mnist, samples)
-            for engine in ENGINES:
-                found["networks"].append(trained(engine, kernel, mnist, order))
+            for memory in MEMORIES:
+                found["networks"].append(trained(memory, kernel, mnist, order))
                 print(found["networks"][-1], flush=True)
     if build is not None:
         found["boards"][board] = {**records.stamp(BUILT), **built(board, mhz, seeds, build)}
