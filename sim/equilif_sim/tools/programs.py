@@ -122,7 +122,8 @@ def random_instruction(
             fields[operand.first] = random_place(rng, fields[operand.n], size)
         else:
             n = fields["n_src"] * fields["n_dst"]
-            if config.external and op in (Op.DRIVE, Op.LEARN) and rng.random() < 0.6:
+            external = config.external and op in (Op.DRIVE, Op.LEARN) and n <= config.external.tiles
+            if config.external and external and rng.random() < 0.6:
                 fields |= operand.fields(config.tiles + random_place(rng, n, config.external.tiles))
                 wrong = LearnMode.STORE if op == Op.LEARN else SourceMode.COLUMN
                 fields["mode"] &= ~wrong
@@ -270,6 +271,8 @@ def _limits(
             yield {operand.n: 0}
             yield {operand.first: 0, operand.n: size + 1}
     else:
+        if i.is_external(config):
+            size = config.all_tiles
         yield operand.fields(size - tiles + wrong)
 
 
