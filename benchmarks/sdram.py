@@ -22,7 +22,7 @@ from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif.data.sets.dataset import DataSet
 from equilif_boards import BOARDS
 from equilif_boards.build import NAME, REPORT, report_of
-from equilif_boards.sdram import SDRAMS, MemoryTestDesign
+from equilif_boards.sdram import MemoryTestDesign
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import MAX_ADDRESSED_TILES, EngineConfig, ExternalWeights
 from equilif_golden.engine.model import EngineModel
@@ -68,7 +68,7 @@ def built(name: str, mhz: float, seeds: int, folder: Path) -> dict[str, Any]:
         overrides = board.overrides()
         overrides["nextpnr_opts"] += f" --report {REPORT} --timing-allow-fail --seed {seed}"
         platform = board.platform()
-        design = MemoryTestDesign(board, SDRAMS[name])
+        design = MemoryTestDesign(board)
         plan: Any = platform.prepare(design, NAME, emit_src=False, **overrides)
         plan.execute_local(out)
         timing, cells = report_of(out / REPORT)

@@ -7,24 +7,32 @@ without errors, one after an error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amaranth import ClockDomain, Elaboratable, Module, Signal
 from amaranth.build import Platform
 from amaranth.lib import io
 from amaranth.lib.wiring import connect
 
-from equilif_boards.board import Board
 from equilif_golden.sdram import CHIPS, SdramType
 from equilif_hdl.memory_test import MemoryTest
 from equilif_hdl.sdram import SdramController, SdramPins
 
+if TYPE_CHECKING:
+    from equilif_boards.board import Board
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sdram:
-    """``chip_name``: with the longest timings of the chips that production runs of the board have."""
+    """SDRAM of a board.
+
+    ``chip_name``: with the longest timings of the chips that production runs of the board have.  A design
+    with external weights has ``weights`` of them, and memory for ``neurons``.
+    """
 
     chip_name: str
+    neurons: int
+    weights: int = 1 << 20
     resource: str = "sdram"
 
     @property
@@ -55,16 +63,14 @@ class Sdram:
             m.d.comb += [dq.o.eq(pins.dq_o[k]), dq.oe.eq(pins.dq_oe), pins.dq_i[k].eq(dq.i)]
 
 
-#: by board; the pins are those of amaranth-boards
-SDRAMS = {name: Sdram(chip_name="IS42S16160") for name in ("ulx3s-25f", "ulx3s-85f")}
-
-
 class MemoryTestDesign(Elaboratable):
     """Top level: clock, memory test, controller, pins and LEDs."""
 
-    def __init__(self, board: Board, sdram: Sdram):
+    def __init__(self, board: Board):
+        if board.sdram is None:
+            raise ValueError(f"{board.title} has no SDRAM that a design can use")
         self.board = board
-        self.sdram = sdram
+        self.sdram = board.sdram
 
     def elaborate(self, platform: Platform) -> Module:
         m = Module()

@@ -31,7 +31,7 @@ from equilif_golden.engine.port import Region, RunResult, readable, writable
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
-from equilif_sim.engine.external import ExternalEngine
+from equilif_sim.engine.external import WithSdram
 from equilif_sim.library import call, compiled
 from equilif_sim.sdram_chip import violations
 from equilif_sim.waves import PERIOD, waves, with_waves
@@ -199,7 +199,8 @@ class Synthesis:
 
 def rtl(config: EngineConfig) -> str:
     """The engine in Verilog."""
-    design = ExternalEngine(config) if config.external else Engine(config)
+    engine = Engine(config)
+    design = WithSdram(engine, config) if config.external else engine
     return verilog.convert(design, name="engine", emit_src=False)
 
 

@@ -175,7 +175,7 @@ def test_protocol_version():
         payload[0] = other
         with pytest.raises(ValueError, match=f"{other}.*{15 - other}"):
             Identity.unpack(bytes(payload))
-    for other in (5, 6, 10):
+    for other in (5, 6, 11):
         with pytest.raises(ValueError, match=f"version {other}.*version 7"):
             Identity.unpack(bytes([other]) + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):

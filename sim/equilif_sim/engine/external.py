@@ -1,4 +1,4 @@
-"""Engine with the SDRAM of its external weights."""
+"""A design with external weights, with their SDRAM at its pins."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.sdram import BANKS
 from equilif_hdl.engine.engine import Engine
-from equilif_hdl.engine.port import EnginePort
 from equilif_hdl.sdram import IO_DELAY
+from equilif_hdl.top import Top
 from equilif_sim.sdram_chip import Rule, SdramChip
 
 
-class ExternalEngine(wiring.Component):
+class WithSdram(wiring.Component):
     """Members
     -------
-    host : In(EnginePort)
     violation : Out
         Of the chip, which has as many rows as the weights need.
+
+    The others are those of the design.
     """
 
-    host: EnginePort.Members
     violation: Signal
 
-    def __init__(self, config: EngineConfig):
+    def __init__(self, design: Engine | Top, config: EngineConfig):
+        self.design = design
         self.config = config
-        super().__init__({"host": In(EnginePort(config)), "violation": Out(len(Rule))})
+        self.members = {name: member for name, member in design.signature.members.items() if name != "sdram"}
+        super().__init__({**self.members, "violation": Out(len(Rule))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -38,13 +40,20 @@ class ExternalEngine(wiring.Component):
         assert external is not None
         words = config.all_tiles * config.lanes * config.sdram_words
         rows = 1 << (words // (BANKS * external.chip.columns)).bit_length()
-        m.submodules.engine = engine = Engine(config)
+        m.submodules.engine = design = self.design
         m.submodules.chip = chip = SdramChip(replace(external.chip, rows=rows), external.timing)
-        connect(m, flipped(self.host), engine.host)
+        for name, member in self.members.items():
+            outer, inner = getattr(self, name), getattr(design, name)
+            if member.is_signature:
+                connect(m, flipped(outer), inner)
+            elif member.flow is In:
+                m.d.comb += inner.eq(outer)
+            else:
+                m.d.comb += outer.eq(inner)
         m.d.comb += self.violation.eq(chip.violation)
         # as registers in IO cells
         assert IO_DELAY == 2
-        m.d.sync += engine.sdram.dq_i.eq(chip.pins.dq_i)
+        m.d.sync += design.sdram.dq_i.eq(chip.pins.dq_i)
         for name in ("op", "bank", "address", "dq_o", "dq_oe"):
-            m.d.sync += getattr(chip.pins, name).eq(getattr(engine.sdram, name))
+            m.d.sync += getattr(chip.pins, name).eq(getattr(design.sdram, name))
         return m
