@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equilif.host.client import Client
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
 from equilif_golden.engine.config import EngineConfig, ExternalWeights
@@ -15,12 +16,15 @@ from equilif_golden.engine.isa import Groups, Op, ProgramError
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
+from equilif_golden.link.device import Device
 from equilif_golden.network import Attention, Network, Population, Relay, Synapse
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
+from equilif_sim.board import SimulatedBoard
 from tests.engine.test_engine import run_random_programs
 from tests.engines import ROOMY, verilated
 from tests.networks import GRAPH, SKIPS, sample
+from tests.standalone import DevicePort
 
 MT = ExternalWeights(chip_name="MT48LC16M16", hz=95_000_000, tiles=90)
 EM = replace(MT, chip_name="EM638325", hz=90_000_000)
@@ -136,6 +140,32 @@ def test_rtl_equals_model(name):
     for network in trained:
         train_both(network, config, engine)
     assert not engine.violations
+
+
+def trains_over_the_link(config: EngineConfig, port) -> None:
+    client = Client(port)
+    assert client.identify().config == config
+    x, labels = sample(SKIPS, 8)
+    chip = Chip(client, SKIPS, learning_rate=0.05)
+    kernel = Kernel(SKIPS, learning_rate=0.05)
+    assert chip.train(x, labels) == kernel.train(x, labels)
+    assert chip.predict(x).tolist() == kernel.predict(x).tolist()
+    for name, weights in kernel.weights.items():
+        assert np.array_equal(chip.weights[name], weights), name
+
+
+def test_link():
+    """Identity, check of programs, and access to external weights."""
+    config = replace(CONFIGS["P4"], counters=False)
+    trains_over_the_link(config, DevicePort(Device(config)))
+
+
+@pytest.mark.regress
+def test_simulated_board():
+    config = replace(CONFIGS["P4"], counters=False)
+    board = SimulatedBoard(config)
+    trains_over_the_link(config, board)
+    assert not board.violations
 
 
 @ENGINES
