@@ -22,7 +22,7 @@ from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif.data.sets.dataset import DataSet
 from equilif_boards import BOARDS
 from equilif_boards.build import NAME, REPORT, report_of
-from equilif_boards.sdram import MemoryTestDesign
+from equilif_boards.memory_test import MemoryTestDesign
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.config import MAX_ADDRESSED_TILES, EngineConfig, ExternalWeights
 from equilif_golden.engine.model import EngineModel

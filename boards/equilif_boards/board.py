@@ -132,9 +132,7 @@ class Board:
         if self.sdram is None:
             raise ValueError(f"{self.title} has no SDRAM that the design can use")
         if self.microphone_kind or self.has_adc:
-            raise ValueError(
-                "a design with an SDRAM has no front end: leave out --front-end or --sdram"
-            )
+            raise ValueError("a design with an SDRAM has no front end: leave out --front-end or --sdram")
         if self.link.kind == "udp":
             raise ValueError(
                 "a design with an SDRAM has no link by UDP: take another link, or leave out --sdram"

@@ -14,7 +14,6 @@ from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
 from equilif_golden.sdram import CHIPS
 from equilif_hdl.engine.control import LaneControl
-from equilif_hdl.engine.engine import Engine
 from equilif_hdl.engine.external import RowPort
 from equilif_hdl.engine.isa import INSTRUCTION, Event, Instruction, LaneCommand, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
@@ -99,7 +98,7 @@ def test_ports_are_annotated(monkeypatch):
     adc = Adc(channels=8, window=4, windows=2, rate_hz=100, sck_hz=1_000_000, clock_hz=16_000_000)
     designs += [Top(wide, transport=TRANSPORTS["uart"], adc=adc)]
     designs += [SdramController(CHIP, CHIP.timing(90_000_000)), MemoryTest(CHIP, retention=2)]
-    designs += [Engine(EXTERNAL)]
+    designs += [Top(EXTERNAL, transport=TRANSPORTS["uart"])]
     for design in designs:
         Fragment.get(design, None).prepare()
     ours = below(wiring.Component) - {Line}

@@ -9,9 +9,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.sdram import BANKS
+from equilif_golden.sdram import BANKS, IO_DELAY
 from equilif_hdl.engine.engine import Engine
-from equilif_hdl.sdram import IO_DELAY
 from equilif_hdl.top import Top
 from equilif_sim.sdram_chip import Rule, SdramChip
 
