@@ -46,10 +46,10 @@ NETWORKS = {"skips": SKIPS, "graph": GRAPH, "memory": MEMORY, "errors": ERRORS, 
 WITH_SDRAM = replace(ROOMY, external=MT)
 #: lanes and chips; P weights are 1, 2, 8 and 16 words of the SDRAM
 CONFIGS = {
-    "P4": replace(WITH_SDRAM, external=EM, tiles=34),
-    "P2": replace(WITH_SDRAM, external=EM, lanes=2, tiles=85),
-    "P8": replace(WITH_SDRAM, lanes=8, tiles=12),
-    "P16": replace(WITH_SDRAM, lanes=16, tiles=6),
+    "P4": replace(WITH_SDRAM, external=EM, tiles=40),
+    "P2": replace(WITH_SDRAM, external=replace(EM, tiles=200), lanes=2, tiles=101),
+    "P8": replace(WITH_SDRAM, lanes=8, tiles=15),
+    "P16": replace(WITH_SDRAM, lanes=16, tiles=8),
 }
 ENGINES = pytest.mark.parametrize(
     "name", ["P4", *(pytest.param(n, marks=pytest.mark.regress) for n in CONFIGS if n != "P4")]
@@ -136,7 +136,7 @@ def test_rtl_equals_model(name):
     engine = verilated(config)
     run_random_programs(engine, 40 if name == "P4" else 300)
     trained = [network for network in NETWORKS.values() if _fits(network, config)]
-    assert len(trained) >= 3
+    assert len(trained) >= 2
     for network in trained:
         train_both(network, config, engine)
     assert not engine.violations
