@@ -17,9 +17,13 @@ from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
+from equilif_golden.link.flash import Area
 from equilif_golden.network import Attention, Network, Population, Relay, Synapse
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
+from equilif_hdl.link.bus import AxiEngine
+from equilif_hdl.link.uart import Uart
+from equilif_hdl.top import Top
 from equilif_sim.board import SimulatedBoard
 from tests.engine.test_engine import run_random_programs
 from tests.engines import ROOMY, verilated
@@ -210,3 +214,11 @@ def test_invalid_instructions(instruction, message):
     drive = Op.DRIVE(Groups(0, 1), Groups(0, 1), tile=60)
     with pytest.raises(ProgramError, match="external"):
         model.load([Op.CONVOLVE(1, 1, 1, 1, 1, 1, 1), drive, Op.HALT()])
+
+
+def test_designs_without_external_weights():
+    config = CONFIGS["P4"]
+    with pytest.raises(ValueError, match=r"EngineConfig\.external"):
+        AxiEngine(config)
+    with pytest.raises(ValueError, match="trainer"):
+        Top(config, transport=Uart(4), flash=Area(1, 2))
