@@ -121,7 +121,7 @@ class AxiEngine(wiring.Component):
     def __init__(self, config: EngineConfig, *, build_id: int = 0, state_ram: str | None = None):
         if config.external:
             raise ValueError(
-                "an engine on an AXI bus has no external weights: leave out EngineConfig.external"
+                "an AXI engine has no external weights: leave out EngineConfig.external"
             )
         self.config = config
         self.build_id = build_id
