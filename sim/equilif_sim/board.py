@@ -42,7 +42,7 @@ from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, is_stored, require, store
 from equilif_sim.link_peer import link_peer
 from equilif_sim.microphone import NO_MICROPHONE, adc_model, microphone_model
-from equilif_sim.sdram_chip import violations
+from equilif_sim.sdram_chip import WORDS, violations
 
 with needs("hdl,sim"):
     from amaranth.back import verilog
@@ -228,7 +228,8 @@ class SimulatedBoard:
         if not is_stored(text):
             require(text)
             top = self._design(build_id=self.build_id, **arguments)
-            store(text, verilog.convert(top, name="board", emit_src=False).encode())
+            design = verilog.convert(top, name="board", emit_src=False)
+            store(text, (design + WORDS if config.external else design).encode())
         self._lib: Any = ctypes.CDLL(str(self._compiled(text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64

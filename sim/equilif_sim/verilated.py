@@ -33,7 +33,7 @@ from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
 from equilif_sim.engine.external import WithSdram
 from equilif_sim.library import call, compiled
-from equilif_sim.sdram_chip import violations
+from equilif_sim.sdram_chip import WORDS, violations
 from equilif_sim.waves import PERIOD, waves, with_waves
 
 with needs("hdl,sim"):
@@ -201,7 +201,8 @@ def rtl(config: EngineConfig) -> str:
     """The engine in Verilog."""
     engine = Engine(config)
     design = WithSdram(engine, config) if config.external else engine
-    return verilog.convert(design, name="engine", emit_src=False)
+    text = verilog.convert(design, name="engine", emit_src=False)
+    return text + WORDS if config.external else text
 
 
 @functools.cache

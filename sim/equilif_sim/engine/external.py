@@ -1,15 +1,16 @@
-"""A design with external weights, with their SDRAM at its pins."""
+"""A design with external weights, with their SDRAM at its pins.
+
+Its Verilog needs the module equilif_sim.sdram_chip.WORDS.
+"""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
-from equilif_golden.sdram import BANKS, IO_DELAY
+from equilif_golden.sdram import IO_DELAY
 from equilif_hdl.engine.engine import Engine
 from equilif_hdl.top import Top
 from equilif_sim.sdram_chip import Rule, SdramChip
@@ -19,7 +20,7 @@ class WithSdram(wiring.Component):
     """Members
     -------
     violation : Out
-        Of the chip, which has as many rows as the weights need.
+        Of the chip.
 
     The others are those of the design.
     """
@@ -37,10 +38,8 @@ class WithSdram(wiring.Component):
         config = self.config
         external = config.external
         assert external is not None
-        words = config.all_tiles * config.lanes * config.sdram_words
-        rows = 1 << (words // (BANKS * external.chip.columns)).bit_length()
         m.submodules.engine = design = self.design
-        m.submodules.chip = chip = SdramChip(replace(external.chip, rows=rows), external.timing)
+        m.submodules.chip = chip = SdramChip(external.chip, external.timing, large=True)
         for name, member in self.members.items():
             outer, inner = getattr(self, name), getattr(design, name)
             if member.is_signature:
