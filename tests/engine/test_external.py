@@ -216,6 +216,7 @@ def test_invalid_instructions(instruction, message):
         model.load([Op.CONVOLVE(1, 1, 1, 1, 1, 1, 1), drive, Op.HALT()])
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_designs_without_external_weights():
     config = CONFIGS["P4"]
     with pytest.raises(ValueError, match=r"EngineConfig\.external"):
