@@ -275,6 +275,19 @@ def sdram_boards() -> str:
     return table("board | logic | flip-flops | IO registers | f_max by seed | constraint", rows)
 
 
+def sdram_networks() -> str:
+    """Training of MNIST with external weights, on the engine model."""
+    rows = []
+    for row in _summary("sdram")["networks"]:
+        assert row["equals kernel"], row
+        numbers = [f"{row[name]:,}" for name in ("samples/s", "cycles", "read", "written")]
+        rows.append((row["network"], row["board"], row["chip"], *numbers))
+    samples = {row["samples"] for row in _summary("sdram")["networks"]}
+    head = f"{max(samples):,} samples each, 0 weights that differ from those of the kernel."
+    columns = "network | board | chip | samples/s | cycles a sample | words read | words written"
+    return f"{head}\n\n{table(columns, rows)}"
+
+
 def amd() -> str:
     """Synthesis of the AXI engine for AMD 7-series FPGAs."""
     known = _summary("amd")
@@ -422,6 +435,7 @@ CONTENT: dict[str, PageContent] = {
     "front-end-latency": PageContent(front_end_latency, ["front end"]),
     "sdram-bandwidth": PageContent(sdram_bandwidth, ["sdram"]),
     "sdram-boards": PageContent(sdram_boards, ["sdram"]),
+    "sdram-networks": PageContent(sdram_networks, ["sdram"]),
     "front-end-boards": PageContent(front_end_boards, ["front end"]),
     **{
         name: PageContent(

@@ -93,7 +93,13 @@ BENCHMARKS = (
     Benchmark("area", "blocks in every pipeline", "4 lanes", "", "cells"),
     Benchmark("amd", "AXI engine on AMD 7-series", "4 and 16 lanes", "", "cells"),
     Benchmark("convolution_rtl", "blocks with convolutions", "16 lanes", "", "cells"),
-    Benchmark("sdram", "SDRAM controller", "memory test", "", "words per cycle, cells, f_max"),
+    Benchmark(
+        "sdram",
+        "SDRAM: controller, external weights",
+        "dense",
+        "MNIST",
+        "words per cycle, samples/s, cells, f_max",
+    ),
     Benchmark("front_end_board", "a board with a front end", "a board", "", "cells, f_max, latency"),
     # evidence
     Benchmark("campaign", "random programs and networks", "8 engines", "random", "RTL = golden"),
@@ -125,6 +131,6 @@ RECORDS = (
     Record("flips", "flips", "", (*TRAINED, "benchmarks/flips.py")),
     Record("streams", "streams", "--run {entry} --write", STREAMED, "streams"),
     Record("mutants", "mutants", "--block {entry}", (*_BENCHES, "benchmarks/mutants.py"), "targets"),
-    Record("sdram", "sdram", "--write --build DIR", (*BUILT, "benchmarks/sdram.py")),
+    Record("sdram", "sdram", "--write --data DIR --build DIR", (*BUILT, "benchmarks/sdram.py")),
     Record("proofs", "evidence", "--run {entry}", _PROOFS, "claims"),
 )

@@ -1,6 +1,9 @@
-"""Bandwidth of the SDRAM controller, and a build of the memory test for the boards that have an SDRAM.
+"""Bandwidth of the SDRAM controller, training with external weights, and a build of the memory test for the
+boards that have an SDRAM.
 
 Bandwidth: words per cycle by equilif_golden.sdram, which has the cycles of the RTL, refreshes included.
+--data DIR trains networks of MNIST with external weights on the engine model, whose cycles are those of the
+RTL, after an epoch on the kernel, and compares the weights with it.
 --build DIR builds the memory test of a board with some seeds: cells, f_max, and DIR/SEED/top.bit to load.
 """
 
@@ -8,14 +11,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
 
 from benchmarks import pages, records
 from benchmarks.claims import BUILT
-from benchmarks.registry import Write
+from benchmarks.registry import Data, Write
+from benchmarks.training import BOARD_PRESET, after_an_epoch
+from equilif.data.sets.dataset import DataSet
 from equilif_boards import BOARDS
 from equilif_boards.build import NAME, REPORT, report_of
-from equilif_boards.sdram import SDRAMS, MemoryTestDesign
+from equilif_boards.memory_test import MemoryTestDesign
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.config import MAX_ADDRESSED_TILES, EngineConfig, ExternalWeights
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.engine.placement import Placement
+from equilif_golden.fixed import Raw
+from equilif_golden.kernel import Kernel
+from equilif_golden.network import Network
+from equilif_golden.samples import one_hot
 from equilif_golden.sdram import CHIPS, bandwidth
 
 RECORD = records.SUMMARIES / "sdram.json"
@@ -53,7 +68,7 @@ def built(name: str, mhz: float, seeds: int, folder: Path) -> dict[str, Any]:
         overrides = board.overrides()
         overrides["nextpnr_opts"] += f" --report {REPORT} --timing-allow-fail --seed {seed}"
         platform = board.platform()
-        design = MemoryTestDesign(board, SDRAMS[name])
+        design = MemoryTestDesign(board)
         plan: Any = platform.prepare(design, NAME, emit_src=False, **overrides)
         plan.execute_local(out)
         timing, cells = report_of(out / REPORT)
@@ -62,12 +77,75 @@ def built(name: str, mhz: float, seeds: int, folder: Path) -> dict[str, Any]:
     return {"title": board.title, "constraint": mhz, "f_max": f_max, "cells": cells}
 
 
+class BoardMemory(NamedTuple):
+    """SDRAM of a board, for its engine."""
+
+    board: str
+    chip_name: str
+
+    def config(self, network: Network) -> EngineConfig:
+        """Lanes, weights and clock of the board; neurons and values doubled until the network fits."""
+        board = BOARDS[self.board]
+        tiles = MAX_ADDRESSED_TILES - board.config.tiles
+        external = ExternalWeights(chip_name=self.chip_name, hz=int(board.clock_hz), tiles=tiles)
+        config = replace(board.config, external=external)
+        while True:
+            placed = Placement(network, config)
+            needed = {"state_groups": placed.state_groups, "value_groups": placed.n_groups}
+            short = {
+                name: 2 * getattr(config, name) for name, n in needed.items() if n > getattr(config, name)
+            }
+            if not short:
+                return config
+            config = replace(config, **short)
+
+
+MEMORIES = (
+    BoardMemory("ulx3s-25f", "IS42S16160"),
+    BoardMemory("colorlight-i5", "EM638325"),
+    BoardMemory("tang-nano-20k", "M12L64322A"),
+)
+HIDDEN = (256, 512)
+
+
+def trained(memory: BoardMemory, kernel: Kernel, data: DataSet, order: Raw) -> dict[str, Any]:
+    """Samples on the engine model and on a copy of the kernel: samples/s, and words of the SDRAM a sample."""
+    network = kernel.network
+    config = memory.config(network)
+    assert config.external is not None
+    start: dict[str, Any] = {"learning_rate": BOARD_PRESET.rate(1), "counter": kernel.counter}
+    model = EngineModel(config)
+    chip = Chip(model, network, kernel.weights, **start)
+    copy = Kernel(network, kernel.weights, **start)
+    cycles = read = written = 0
+    for j in order:
+        cycles += chip.sample(data.x_train[j], one_hot(data.y_train[[j]], network.n_outputs)[0]).cycles
+        read += model.external_words[0]
+        written += model.external_words[1]
+    copy.train(data.x_train, data.y_train, order)
+    same = all(np.array_equal(copy.weights[name], w) for name, w in chip.weights.items())
+    n = len(order)
+    return {
+        "board": memory.board,
+        "chip": memory.chip_name,
+        "network": "-".join(str(p.size) for p in network.populations if p.kind != "constant"),
+        "samples": n,
+        "cycles": round(cycles / n),
+        "samples/s": round(n * config.external.hz / cycles),
+        "read": round(read / n),
+        "written": round(written / n),
+        "equals kernel": same,
+    }
+
+
 def main(
     *,
     board: Annotated[str, "name of the board"] = "ulx3s-25f",
     mhz: Annotated[float, "clock of the controller"] = MHZ,
     build: Annotated[Path | None, "folder for builds of the board"] = None,
     seeds: Annotated[int, "number of seeds"] = 1,
+    data: Data | None = None,
+    samples: Annotated[int, "training samples"] = 200,
     write: Write = False,
 ) -> None:
     known = records.read(RECORD)
@@ -76,9 +154,18 @@ def main(
         "mhz": mhz,
         "bandwidth": bandwidths(mhz),
         "boards": known.get("boards", {}),
+        "networks": known.get("networks", []),
     }
     for row in found["bandwidth"]:
         print(row, flush=True)
+    if data is not None:
+        mnist = BOARD_PRESET.load(data)
+        found["networks"] = []
+        for hidden in HIDDEN:
+            kernel, order = after_an_epoch((784, hidden, 10), mnist, samples)
+            for memory in MEMORIES:
+                found["networks"].append(trained(memory, kernel, mnist, order))
+                print(found["networks"][-1], flush=True)
     if build is not None:
         found["boards"][board] = {**records.stamp(BUILT), **built(board, mhz, seeds, build)}
     if write:

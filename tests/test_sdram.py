@@ -10,6 +10,7 @@ from amaranth.lib.wiring import connect, flipped
 
 from equilif_golden.sdram import (
     CHIPS,
+    IO_DELAY,
     MAX_HZ,
     MAX_REFRESH_DELAY,
     MIN_HZ,
@@ -19,7 +20,7 @@ from equilif_golden.sdram import (
     SdramType,
     bandwidth,
 )
-from equilif_hdl.sdram import IO_DELAY, SdramController
+from equilif_hdl.sdram import SdramController
 from equilif_sim.memory_test import MemoryTestBench
 from equilif_sim.sdram import SdramBench, small
 from equilif_sim.sdram_chip import Rule

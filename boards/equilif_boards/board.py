@@ -16,7 +16,8 @@ from equilif_boards.device import Fpga
 from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import AdcFrontEnd, FrontEnd
 from equilif_boards.link import Link
-from equilif_golden.engine.config import EngineConfig
+from equilif_boards.sdram import Sdram
+from equilif_golden.engine.config import EngineConfig, ExternalWeights
 from equilif_golden.fixed import check_float, check_int
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import FRAME_BYTES, MAX_SAMPLES
@@ -61,6 +62,8 @@ class Board:
     #: what the board has for an ADC, and whether the design is for one
     adc_front_end: AdcFrontEnd | None = None
     has_adc: bool = False
+    #: memory beside the FPGA
+    sdram: Sdram | None = None
     #: layer sizes of a network that fits
     network: tuple[int, ...]
     #: memory style of neuron state, see equilif_hdl.engine.engine.Engine
@@ -121,6 +124,25 @@ class Board:
                 "trainer: leave out --standalone"
             )
         return replace(self, standalone=standalone)
+
+    def with_sdram(self) -> Board:
+        """Copy with external weights in place of a standalone trainer; ValueError if the board has no SDRAM,
+        the link is too fast for it, or there is a front end.
+        """
+        if self.sdram is None:
+            raise ValueError(f"{self.title} has no SDRAM that the design can use")
+        if self.microphone_kind or self.has_adc:
+            raise ValueError("a design with an SDRAM has no front end: leave out --front-end or --sdram")
+        if self.link.kind == "udp":
+            raise ValueError(
+                "a design with an SDRAM has no link by UDP: take another link, or leave out --sdram"
+            )
+        p = self.config.lanes
+        external = ExternalWeights(
+            chip_name=self.sdram.chip_name, hz=int(self.clock_hz), tiles=self.sdram.weights // p**2
+        )
+        config = replace(self.config, external=external, state_groups=self.sdram.neurons // p)
+        return replace(self, standalone=False, config=config)
 
     @property
     def front_ends(self) -> tuple[str, ...]:
@@ -202,7 +224,9 @@ class Board:
         """Copy with another clock; ValueError if the PLL cannot generate it."""
         hz = 1e6 * check_float(mhz, "mhz", *CLOCKS, "clock")
         self.clock.dividers.find(self.platform().default_clk_frequency, hz, tuple(self.link.clocks.values()))
-        return replace(self, clock_hz=hz)
+        external = self.config.external
+        config = replace(self.config, external=external and replace(external, hz=int(hz)))
+        return replace(self, clock_hz=hz, config=config)
 
     def overrides(self) -> dict[str, str]:
         """Keyword arguments of ``Platform.prepare``."""
@@ -249,6 +273,8 @@ class Shell(Elaboratable):
             lights = [hears | top.active, top.link, top.fault] if self.board.standalone else [hears, top.link]
         if self.board.has_adc and self.board.adc_front_end:
             self.board.adc_front_end.join(m, platform, top.sensor)
+        if self.board.config.external and self.board.sdram:
+            self.board.sdram.join(m, platform, top.sdram)
         for (name, number), lit in zip(self.board.leds, lights, strict=False):
             m.submodules[f"{name}_{number}"] = pin = io.Buffer(
                 io.Direction.Output, platform.request(name, number, dir="-")

@@ -1,30 +1,29 @@
-"""SDRAM of a board: chip, pins and IO registers; and a design that tests it.
-
-The design runs equilif_hdl.memory_test without end.  LEDs: one that changes with each test, one after a test
-without errors, one after an error.
-"""
+"""SDRAM of a board: chip, pins and IO registers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import ClockDomain, Elaboratable, Module, Signal
+from amaranth import Module
 from amaranth.build import Platform
 from amaranth.lib import io
-from amaranth.lib.wiring import connect
 
-from equilif_boards.board import Board
 from equilif_golden.sdram import CHIPS, SdramType
-from equilif_hdl.memory_test import MemoryTest
-from equilif_hdl.sdram import SdramController, SdramPins
+from equilif_hdl.sdram import SdramPins
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sdram:
-    """``chip_name``: with the longest timings of the chips that production runs of the board have."""
+    """SDRAM of a board.
+
+    ``chip_name``: with the longest timings of the chips that production runs of the board have.  A design
+    with external weights has ``weights`` of them, and memory for ``neurons``.
+    """
 
     chip_name: str
+    neurons: int
+    weights: int = 1 << 20
     resource: str = "sdram"
 
     @property
@@ -53,42 +52,3 @@ class Sdram:
         for k in range(len(pins.dq_o)):
             m.submodules[f"sdram_dq_{k}"] = dq = io.FFBuffer(io.Direction.Bidir, port.dq[k])
             m.d.comb += [dq.o.eq(pins.dq_o[k]), dq.oe.eq(pins.dq_oe), pins.dq_i[k].eq(dq.i)]
-
-
-#: by board; the pins are those of amaranth-boards
-SDRAMS = {name: Sdram(chip_name="IS42S16160") for name in ("ulx3s-25f", "ulx3s-85f")}
-
-
-class MemoryTestDesign(Elaboratable):
-    """Top level: clock, memory test, controller, pins and LEDs."""
-
-    def __init__(self, board: Board, sdram: Sdram):
-        self.board = board
-        self.sdram = sdram
-
-    def elaborate(self, platform: Platform) -> Module:
-        m = Module()
-        board, chip = self.board, self.sdram.chip
-        hz = int(board.clock_hz)
-        m.domains += ClockDomain("sync")
-        m.submodules.clock = board.clock(board.clock_hz, {})
-        m.submodules.controller = controller = SdramController(chip, chip.timing(hz))
-        m.submodules.test = test = MemoryTest.of(chip, hz)
-        connect(m, test.port, controller.port)
-        self.sdram.join(m, platform, controller.pins)
-        was_busy = Signal()
-        count = Signal()
-        passed = Signal()
-        failed = Signal()
-        m.d.comb += test.start.eq(~test.busy & ~was_busy)
-        m.d.sync += was_busy.eq(test.busy)
-        with m.If(was_busy & ~test.busy):
-            m.d.sync += [count.eq(~count), passed.eq((test.errors == 0) & ~failed)]
-        with m.If(test.errors != 0):
-            m.d.sync += [failed.eq(1), passed.eq(0)]
-        for (name, number), lit in zip(board.leds, (count, passed, failed), strict=True):
-            m.submodules[f"{name}_{number}"] = pin = io.Buffer(
-                io.Direction.Output, platform.request(name, number, dir="-")
-            )
-            m.d.comb += pin.o.eq(lit)
-        return m

@@ -13,6 +13,7 @@ from equilif_boards.device import LFE5U_25F, LFE5U_85F
 from equilif_boards.flash import SpiFlash
 from equilif_boards.front_end import FrontEnd, microphone_resource
 from equilif_boards.link import SpiLink, UartLink, UsbLink, spi_resource
+from equilif_boards.sdram import Sdram
 from equilif_golden.engine.config import EngineConfig, Pipeline
 from equilif_golden.link.flash import Area
 
@@ -70,6 +71,7 @@ ULX3S_85F = Board(
     flash=FLASH,
     standalone=True,
     frame_bytes=4096,
+    sdram=Sdram(chip_name="IS42S16160", neurons=512),
     config=EngineConfig(
         lanes=32,
         tiles=192,
@@ -107,6 +109,7 @@ ULX3S_85F_MAPS = replace(
         convolution=True,
     ),
     network=(784, 112, 10),
+    sdram=None,
     state_ram="block",
     nextpnr_opts=NEXTPNR,
 )
@@ -135,6 +138,7 @@ ULX3S_25F = Board(
     flash=FLASH,
     standalone=True,
     frame_bytes=2048,
+    sdram=Sdram(chip_name="IS42S16160", neurons=512),
     config=SMALL,
     network=(784, 56, 10),
     state_ram="distributed",

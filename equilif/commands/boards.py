@@ -80,6 +80,11 @@ class RoutingOptions:
         return ", ".join(f"--{name}" for name, value in vars(self).items() if value != usual[name])
 
 
+SDRAM_HELP = (
+    "Train weights that do not fit on the FPGA in the SDRAM of the board, in place of the standalone trainer."
+)
+
+
 @dataclass(frozen=True)
 class DesignOptions:
     """Options of a design around the engine; None: the board's."""
@@ -111,6 +116,7 @@ class DesignOptions:
     clock: Annotated[
         float | None, typer.Option(help="Clock frequency in MHz.", show_default="the board's")
     ] = None
+    sdram: Annotated[bool, typer.Option("--sdram", help=SDRAM_HELP)] = False
 
 
 @command
@@ -299,6 +305,7 @@ def simulate(
         CHANGED,
     ] = None,
     played: Annotated[PlayedOptions, fields_of(PlayedOptions)] = PlayedOptions(),
+    sdram: Annotated[bool, typer.Option("--sdram", help=SDRAM_HELP)] = False,
 ) -> dict[str, Any]:
     """Simulate a complete board behind a serial port or a UDP port, until Ctrl-C.
 
@@ -321,6 +328,10 @@ def simulate(
     played.check(flash, lanes is not None or weights is not None, udp is not None or link is not None)
     if played.file is not None and played.network is not None:
         chosen = simulation.with_front_end(chosen, played.kind, played.network, played.file, played.learn)
+    if sdram:
+        if flash is not None:
+            raise ValueError("external weights take the place of the standalone trainer: leave out --flash")
+        chosen = chosen.with_sdram()
     if flash is not None:
         chosen = chosen.with_standalone()
         simulation.require_flash(flash)

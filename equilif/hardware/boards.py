@@ -153,6 +153,7 @@ def with_options(
     front_end: str | None = None,
     link: str | None = None,
     clock: float | None = None,
+    sdram: bool = False,
 ) -> Board:
     """A board with the options of `equilif build` that were given."""
     if standalone is not None:
@@ -163,6 +164,12 @@ def with_options(
         board = board.with_clock(clock)
     if front_end is not None:
         board = board.with_front_end(front_end).with_standalone(bool(standalone))
+    if sdram:
+        if standalone:
+            raise ValueError(
+                "the SDRAM takes the place of the standalone trainer: leave out --standalone"
+            )
+        board = board.with_sdram()
     return board
 
 

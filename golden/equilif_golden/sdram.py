@@ -27,6 +27,7 @@ MODE_CYCLES = 2  #: tMRD
 TURNAROUND = 2
 #: idle cycles of the data bus between a word of the chip and a word of the controller
 BUS_GAP = 1
+IO_DELAY = 2  #: cycles of the registers in IO cells, output and input
 MAX_REFRESH_DELAY = 64  #: bound of the cycles from the end of an interval to its refresh
 LENGTH_BITS = 16  #: of the number of words in a burst
 MIN_HZ, MAX_HZ = 10_000_000, 166_000_000
@@ -158,6 +159,11 @@ class SdramTiming:
         return self.cas + 1 + BUS_GAP
 
     @property
+    def read_latency(self) -> int:
+        """From the decision of a READ to its word at the port of the controller."""
+        return self.cas + IO_DELAY + 2
+
+    @property
     def mode(self) -> int:
         """Mode register: bursts of one word, and the CAS latency."""
         return self.cas << 4
@@ -211,6 +217,15 @@ class Controller:
         self._add(t.start - MODE_CYCLES, SdramOp.WRITE_MODE, 0, t.mode)
         self.next = t.start
         self._refresh_at = t.start + t.interval
+
+    @classmethod
+    def restarted(cls, chip: SdramType, timing: SdramTiming) -> Controller:
+        """The controller in the cycle after the REFRESH of a restart, which is cycle 0."""
+        self = cls(chip, timing)
+        self.commands = []
+        self.next = timing.rfc - 1
+        self._refresh_at = timing.interval
+        return self
 
     def access(self, request: BurstRequest, at: int) -> int:
         """Accept a request that is offered from cycle ``at`` on; returns the cycle of its last word's

@@ -25,6 +25,7 @@ from equilif_golden.sdram import (
     ALL_BANKS,
     BANKS,
     INIT_REFRESHES,
+    IO_DELAY,
     LENGTH_BITS,
     MODE_CYCLES,
     TURNAROUND,
@@ -34,7 +35,6 @@ from equilif_golden.sdram import (
 )
 from equilif_hdl.typed import Fields, Interface, Layout, Stream, signal_of
 
-IO_DELAY = 2  #: cycles of the registers in IO cells, output and input
 QUEUE = 16  #: words that are read and not yet transferred
 
 
@@ -105,12 +105,16 @@ class SdramController(wiring.Component):
     -------
     port : In(SdramPort)
     pins : Out(SdramPins)
+    restart, restarted : In(1), Out(1)
+        Between bursts: refresh now, and begin the interval anew with the REFRESH in cycle ``restarted``.
 
     ``io_delay``: cycles that registers between the pins of this block and the chip add to a read.
     """
 
     port: SdramPort.Members
     pins: SdramPins.Members
+    restart: Signal
+    restarted: Signal
 
     def __init__(self, chip: SdramType, timing: SdramTiming, *, io_delay: int = IO_DELAY, queue: int = QUEUE):
         self.chip = chip
@@ -119,7 +123,9 @@ class SdramController(wiring.Component):
         self.queue = queue
         if timing.rrd > timing.rcd + TURNAROUND:
             raise ValueError(f"{chip.name}: tRRD of {timing.rrd} cycles needs a separate counter")
-        super().__init__({"port": In(SdramPort(chip)), "pins": Out(SdramPins(chip))})
+        super().__init__(
+            {"port": In(SdramPort(chip)), "pins": Out(SdramPins(chip)), "restart": In(1), "restarted": Out(1)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -172,7 +178,7 @@ class SdramController(wiring.Component):
                 m.d.sync += [interval.eq(0), due.eq(0)]
                 m.next = "LOOK"
             with m.State("LOOK"), m.If(wait.done):
-                with m.If(due):
+                with m.If(due | self.restart & ~active):
                     m.next = "CLOSE"
                 with m.Elif(active & hit):
                     m.next = "ACCESS"
@@ -217,6 +223,9 @@ class SdramController(wiring.Component):
             with m.State("REFRESH"), m.If(wait.done):
                 command(SdramOp.REFRESH, t.rfc)
                 m.d.sync += due.eq(0)
+                m.d.comb += self.restarted.eq(self.restart)
+                with m.If(self.restart):
+                    m.d.sync += interval.eq(0)
                 m.next = "LOOK"
         return m
 

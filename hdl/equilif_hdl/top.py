@@ -6,6 +6,7 @@ flash <--> controller <--> trainer <-----+
                                          +--> busy, link
 microphone --> Listener --> EnginePort, answers; with a trainer: lessons
 ADC --> SensorListener --> EnginePort, answers
+SDRAM <--> controller, mover <--> Engine
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from equilif_hdl.link.host import Host
 from equilif_hdl.link.identity import LutPrimitive
 from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS
 from equilif_hdl.link.transport import Transport
+from equilif_hdl.sdram import SdramPins
 from equilif_hdl.typed import Interface
 
 
@@ -45,6 +47,8 @@ class Top(wiring.Component):
         With ``microphone``: its pins and answers; a word is in progress.
     sensor : Out(equilif_hdl.front_end.sensor.PINS)
         With ``adc``: its pins and answers.
+    sdram : Out(equilif_hdl.sdram.SdramPins)
+        With external weights: the pins of their memory.  The transport leaves it time: no UDP.
 
     ``build_id``: 32 bits, returned by IDENTIFY.  ``state_ram``: see equilif_hdl.engine.engine.Engine.
     ``frame_bytes``: maximum frame length, up to 4,096.  ``max_samples``: of a frame, 1 to 16.
@@ -63,6 +67,7 @@ class Top(wiring.Component):
     microphone: Pins
     in_word: Signal
     sensor: SensorPins
+    sdram: SdramPins.Members
 
     def __init__(
         self,
@@ -83,6 +88,10 @@ class Top(wiring.Component):
             raise ValueError(
                 "a design with an ADC has neither standalone trainer nor microphone: leave them out"
             )
+        if config.external and (flash or microphone or adc):
+            raise ValueError(
+                "a design with external weights has neither standalone trainer nor front end: leave them out"
+            )
         self.config = config
         self.transport = transport
         self.build_id = build_id
@@ -101,8 +110,9 @@ class Top(wiring.Component):
         listening = {"microphone": Out(PINS), "in_word": Out(1)} if microphone else {}
         if adc:
             listening = {"sensor": Out(SENSOR_PINS)}
+        memory = {"sdram": Out(SdramPins(config.external.chip))} if config.external else {}
         super().__init__(
-            {"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **standalone, **listening}
+            {"pins": Out(transport.pins), "busy": Out(1), "link": Out(1), **standalone, **listening, **memory}
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -131,6 +141,8 @@ class Top(wiring.Component):
             connect(m, self.sensor_listener.pins, flipped(self.sensor))
         else:
             connect(m, host.engine, engine.host)
+        if self.config.external:
+            connect(m, engine.sdram, flipped(self.sdram))
         m.d.comb += [self.busy.eq(engine.host.busy), self.link.eq(line.active)]
         if self.area is not None:
             connect(m, host.flash, flipped(self.flash))

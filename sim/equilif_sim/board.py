@@ -37,10 +37,12 @@ from equilif_hdl.link.transport import Transport
 from equilif_hdl.link.uart import MIN_DIVISOR, Uart
 from equilif_hdl.link.udp import Udp
 from equilif_hdl.top import Top
+from equilif_sim.engine.external import WithSdram
 from equilif_sim.flash_chip import CHIP, NO_CHIP, content_of
 from equilif_sim.library import cache_dir, compiled, is_stored, require, store
 from equilif_sim.link_peer import link_peer
 from equilif_sim.microphone import NO_MICROPHONE, adc_model, microphone_model
+from equilif_sim.sdram_chip import WORDS, violations
 
 with needs("hdl,sim"):
     from amaranth.back import verilog
@@ -103,6 +105,7 @@ void board_reset(Board *b) { b->reset(); }
 void board_spoil(Board *b) { b->spoiled = true; }
 void board_cut(Board *b) { b->chip.cut(); }
 void board_flash(Board *b, uint8_t *content) { b->chip.content = content; }
+unsigned board_violation(Board *b) { return VIOLATION; }
 int board_active(Board *b) { return b->chip.active(*b->top); }
 int board_fault(Board *b) { return b->chip.fault(*b->top); }
 void board_play(Board *b, const uint8_t *bits, uint64_t n) { b->microphone.play(bits, n); }
@@ -220,11 +223,13 @@ class SimulatedBoard:
         driver = driver.replace("CHIP", NO_CHIP if flash is None else CHIP)
         model = self._source_of_sound(microphone) if adc is None else adc_model(adc)
         driver = driver.replace("MICROPHONE", model)
+        driver = driver.replace("VIOLATION", "b->top->violation" if config.external else "0")
         text = cache_dir() / "verilog" / f"{key}.v"  # elaboration takes seconds
         if not is_stored(text):
             require(text)
             top = self._design(build_id=self.build_id, **arguments)
-            store(text, verilog.convert(top, name="board", emit_src=False).encode())
+            design = verilog.convert(top, name="board", emit_src=False)
+            store(text, (design + WORDS if config.external else design).encode())
         self._lib: Any = ctypes.CDLL(str(self._compiled(text.read_text(), driver)))
         self._lib.board_new.restype = ctypes.c_void_p
         self._lib.board_cycles.restype = ctypes.c_uint64
@@ -242,7 +247,8 @@ class SimulatedBoard:
 
     def _design(self, **arguments: Any) -> Component:
         """The design; its module is named board."""
-        return Top(self.config, **arguments)
+        top = Top(self.config, **arguments)
+        return WithSdram(top, self.config) if self.config.external else top
 
     def _source_of_sound(self, microphone: Microphone | None) -> str:
         """C++ of the microphone."""
@@ -277,6 +283,11 @@ class SimulatedBoard:
             ctypes.c_uint64(CHUNK),
         )
         return taken.value, bytes(self._out[: n.value]), bool(idle)
+
+    @property
+    def violations(self) -> list[str]:
+        """Rules of the SDRAM that were violated."""
+        return violations(self._lib.board_violation(self._board))
 
     @property
     def active(self) -> bool:

@@ -25,6 +25,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 from equilif_golden.sdram import (
     BANKS,
     CHIPS,
+    IO_DELAY,
     LENGTH_BITS,
     MAX_REFRESH_DELAY,
     BurstRequest,
@@ -35,7 +36,7 @@ from equilif_golden.sdram import (
     SdramType,
     bursts,
 )
-from equilif_hdl.sdram import IO_DELAY, SdramController, SdramPort
+from equilif_hdl.sdram import SdramController, SdramPort
 from equilif_sim.sdram_chip import SdramChip, violations
 from equilif_sim.tools.run import bench_config, cases
 from equilif_sim.tools.scoreboard import Scoreboard

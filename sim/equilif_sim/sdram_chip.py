@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth import Array, Cat, ClockSignal, Instance, Module, Mux, Signal
 from amaranth.hdl import Value, ValueLike
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -30,6 +30,19 @@ from equilif_golden.sdram import (
 from equilif_hdl.sdram import SdramPins
 
 MIN_INIT_REFRESHES = 8
+#: storage of a chip of millions of words; Amaranth would write an initial value for each of them
+WORDS = """
+module sdram_words #(parameter WIDTH = 16, BITS = 1) (
+    input clk, input [BITS-1:0] address, input read, input write, input [WIDTH-1:0] w_data,
+    output reg [WIDTH-1:0] r_data
+);
+    reg [WIDTH-1:0] words [0:(1 << BITS) - 1];
+    always @(posedge clk) begin
+        if (write) words[address] <= w_data;
+        if (read) r_data <= words[address];
+    end
+endmodule
+"""
 
 
 class Rule(IntEnum):
@@ -67,15 +80,17 @@ class SdramChip(wiring.Component):
     violation : Out
         Violated rules since the start; see :class:`Rule`.
 
-    A word that is read is on ``dq_i`` for one cycle, the CAS latency after its READ.
+    A word that is read is on ``dq_i`` for one cycle, the CAS latency after its READ.  ``large``: the design
+    needs the module :data:`WORDS`.
     """
 
     pins: SdramPins.Members
     violation: Signal
 
-    def __init__(self, chip: SdramType, timing: SdramTiming):
+    def __init__(self, chip: SdramType, timing: SdramTiming, *, large: bool = False):
         self.chip = chip
         self.timing = timing
+        self.large = large
         super().__init__({"pins": In(SdramPins(chip)), "violation": Out(len(Rule))})
 
     def elaborate(self, platform: object) -> Module:
@@ -175,17 +190,33 @@ class SdramChip(wiring.Component):
     def _words(self, m: Module, op: Mapping[SdramOp, Signal], rows: Array[Signal]) -> Value:
         """Store and read words; returns whether the data bus is driven by both sides."""
         pins = self.pins
-        m.submodules.words = words = memory.Memory(shape=self.chip.width, depth=self.chip.words, init=[])
-        write, read = words.write_port(), words.read_port()
         address = Cat(pins.address[: (self.chip.columns - 1).bit_length()], pins.bank, rows[pins.bank])
-        m.d.comb += [
-            read.addr.eq(address),
-            read.en.eq(op[SdramOp.READ]),
-            write.addr.eq(address),
-            write.data.eq(pins.dq_o),
-            write.en.eq(op[SdramOp.WRITE] & pins.dq_oe),
-        ]
-        word: Value = read.data
+        writes = op[SdramOp.WRITE] & pins.dq_oe
+        word: Value
+        if self.large:
+            word = Signal(self.chip.width)
+            m.submodules.words = Instance(
+                "sdram_words",
+                p_WIDTH=self.chip.width,
+                p_BITS=(self.chip.words - 1).bit_length(),
+                i_clk=ClockSignal(),
+                i_address=address,
+                i_read=op[SdramOp.READ],
+                i_write=writes,
+                i_w_data=pins.dq_o,
+                o_r_data=word,
+            )
+        else:
+            m.submodules.words = words = memory.Memory(shape=self.chip.width, depth=self.chip.words, init=[])
+            write, read = words.write_port(), words.read_port()
+            m.d.comb += [
+                read.addr.eq(address),
+                read.en.eq(op[SdramOp.READ]),
+                write.addr.eq(address),
+                write.data.eq(pins.dq_o),
+                write.en.eq(writes),
+            ]
+            word = read.data
         for k in range(1, self.timing.cas):
             late = Signal(self.chip.width, name=f"word_{k}")
             m.d.sync += late.eq(word)

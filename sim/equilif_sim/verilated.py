@@ -31,7 +31,9 @@ from equilif_golden.engine.port import Region, RunResult, readable, writable
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
+from equilif_sim.engine.external import WithSdram
 from equilif_sim.library import call, compiled
+from equilif_sim.sdram_chip import WORDS, violations
 from equilif_sim.waves import PERIOD, waves, with_waves
 
 with needs("hdl,sim"):
@@ -64,11 +66,11 @@ void sim_write(Sim *s, int region, int group, int first, int n, const uint32_t *
     HOST(mem_region) = region; HOST(mem_write) = 1;
     for (int k = 0, same; k < n; k += same) {
         for (same = 1; k + same < n && (first + k + same) % group && data[k + same] == data[k]; same++);
-        HOST(mem_addr) = first + k; HOST(mem_repeat) = same - 1; HOST(mem_wdata) = data[k]; s->tick();
+        HOST(mem_addr) = first + k; HOST(mem_repeat) = same - 1; HOST(mem_wdata) = data[k]; s->tick();WAIT
     }
     HOST(mem_write) = 0;
 }
-void sim_read(Sim *s, int region, int first, int n, uint32_t *data) {
+VIOLATIONvoid sim_read(Sim *s, int region, int first, int n, uint32_t *data) {
     HOST(mem_region) = region;
     for (int k = 0; k < n; k++) {
         HOST(mem_addr) = first + k; HOST(mem_read) = 1; s->tick(); HOST(mem_read) = 0;
@@ -92,6 +94,16 @@ PEEKS    }
 }
 FUNCTIONS}
 """
+#: additions to the driver for external weights
+EXTERNAL = {
+    "WAIT": """
+        if (HOST(mem_ready)) continue;
+        HOST(mem_write) = 0;
+        while (!HOST(mem_ready)) s->tick();
+        HOST(mem_write) = 1;""",
+    "VIOLATION": """unsigned sim_violation(Sim *s) { return s->top->violation; }
+""",
+}
 #: additions to the driver for waveforms; ``format``: fst or vcd
 TRACER = {
     "INCLUDE": '\n#include "verilated_{format}_c.h"',
@@ -187,7 +199,10 @@ class Synthesis:
 
 def rtl(config: EngineConfig) -> str:
     """The engine in Verilog."""
-    return verilog.convert(Engine(config), name="engine", emit_src=False)
+    engine = Engine(config)
+    design = WithSdram(engine, config) if config.external else engine
+    text = verilog.convert(design, name="engine", emit_src=False)
+    return text + WORDS if config.external else text
 
 
 @functools.cache
@@ -214,12 +229,15 @@ def driver_of(
         counts = f"    for (int k = 0; k < {len(NAMES)}; k++) result[4 + k] = HOST(activity)[k];\n"
     visible = '`verilator_config\npublic_flat_rw -module "*state" -var "*_memory"\n'
     if memories_seen:
-        state = "s->top->rootp->engine__DOT__lanes__DOT__state__DOT__"
+        inside = "engine__DOT__" * (2 if config.external else 1)
+        state = f"s->top->rootp->{inside}lanes__DOT__state__DOT__"
         peeks = "".join(
             f"        case {k}: return &{state}{name}_memory[0];\n" for k, name in enumerate(MEMORIES)
         )
     driver = DRIVER.replace("COUNTS", counts).replace("PEEKS", peeks)
     driver = driver.replace("FUNCTIONS", functions + "FUNCTIONS")
+    for place, code in EXTERNAL.items():
+        driver = driver.replace(place, code if config.external else "")
     for place, code in TRACER.items():
         more = code.replace("{format}", format).replace("{Format}", format.title()) if format else ""
         driver = driver.replace(place, more)
@@ -271,6 +289,11 @@ class VerilatedEngine:
     def __del__(self) -> None:
         if getattr(self, "_sim", None):
             self._lib.sim_free(self._sim)
+
+    @property
+    def violations(self) -> list[str]:
+        """Rules of the SDRAM that were violated, with external weights."""
+        return violations(self._lib.sim_violation(self._sim))
 
     def record(self, path: Path | None) -> None:
         """Start writing waveforms to a file; None: stop, and complete the file."""

@@ -600,3 +600,17 @@ def test_standalone_does_not_fit(tmp_path, monkeypatch):
         build(BOARDS["tang-nano-9k"].with_standalone(), tmp_path / "out")
     with pytest.raises(ValueError, match="no flash"):
         replace(BOARDS["tang-nano-9k"], flash=None).with_standalone()
+
+
+def test_external_weights_of_boards():
+    """Pins and clock of the SDRAM; what the design cannot have with it."""
+    board = BOARDS["ulx3s-25f"].with_sdram()
+    assert board.config.external and not board.standalone
+    assert board.with_clock(80).config.external.hz == 80_000_000
+    assert Compiled(Network.chain(784, 256, 10), board.config).external
+    assert "sdram" in planned(board).constraints["top.lpf"]
+    front_end = BOARDS["ulx3s-25f"].with_front_end("pdm")
+    udp = replace(BOARDS["colorlight-i5"].with_link("udp"), sdram=BOARDS["ulx3s-25f"].sdram)
+    for wrong, message in ((BOARDS["icebreaker"], "no SDRAM"), (front_end, "front end"), (udp, "UDP")):
+        with pytest.raises(ValueError, match=message):
+            wrong.with_sdram()

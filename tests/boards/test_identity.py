@@ -15,13 +15,14 @@ from amaranth.lib.wiring import Out
 
 from equilif_boards import identity
 from equilif_boards.device import ECP5, GOWIN, ICE40
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, ExternalWeights
 from equilif_golden.link.protocol import Identity
 from equilif_hdl.link.identity import BIT, IdentityRom
 from tests.netlists import identity_luts
 
 FAMILIES = {"ice40": ICE40, "ecp5": ECP5, "gowin": GOWIN}
 BUILD_ID = 0x89AB_CDEF
+EXTERNAL = EngineConfig(external=ExternalWeights(chip_name="EM638325", hz=90_000_000, tiles=40_000))
 
 
 def netlist(family):
@@ -72,7 +73,7 @@ class Design(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.identity = self.rom
-        index = Signal(3)
+        index = Signal.like(self.rom.index)
         m.d.sync += [index.eq(index + 1), self.word.eq(self.rom.word)]
         m.d.comb += self.rom.index.eq(index)
         return m
@@ -87,11 +88,17 @@ def synthesised(folder, design: Elaboratable, passes: str):
 
 @pytest.mark.skipif(not shutil.which("yosys"), reason="needs Yosys")
 @pytest.mark.parametrize(
-    "family, passes", [(ICE40, "synth_ice40"), (ECP5, "synth_ecp5")], ids=["ice40", "ecp5"]
+    "family, passes, config",
+    [
+        (ICE40, "synth_ice40", EngineConfig()),
+        (ECP5, "synth_ecp5", EngineConfig()),
+        (ECP5, "synth_ecp5", EXTERNAL),
+    ],
+    ids=["ice40", "ecp5", "external weights"],
 )
-def test_stamped_netlist_identity(family, passes, tmp_path):
-    known = Identity(EngineConfig(), BUILD_ID)
-    content = synthesised(tmp_path, Design(Identity(EngineConfig(), 0), family), passes)
+def test_stamped_netlist_identity(family, passes, config, tmp_path):
+    known = Identity(config, BUILD_ID)
+    content = synthesised(tmp_path, Design(Identity(config, 0), family), passes)
     identity.stamp(content, family, BUILD_ID)
     module = content["modules"]["rtl"]
     index = module["netnames"]["identity.index"]["bits"]
@@ -101,7 +108,7 @@ def test_stamped_netlist_identity(family, passes, tmp_path):
             continue
         bit = int(cell["attributes"][BIT], 2)
         inputs = [cell["connections"][name][0] for name in family.lookup.inputs]
-        assert inputs == [*index, "0"]
+        assert inputs == (index if config.external else [*index, "0"])
         contents = cell["parameters"][family.lookup.contents]
         for word in range(len(packed) // 4):
             value = int.from_bytes(packed[4 * word : 4 * word + 4], "little")

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import equilif_boards
-from equilif_golden.engine.config import EngineConfig, Pipeline, Registers
+from equilif_golden.engine.config import EngineConfig, ExternalWeights, Pipeline, Registers
 from equilif_golden.engine.features import EVERYTHING, OPTIONS
 from equilif_golden.fixed import Numerics
+
+SDRAM = ExternalWeights(chip_name="IS42S16160", hz=90_000_000, tiles=40_000)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,10 @@ from equilif_golden.fixed import Numerics
             "pipeline.*'fast'",
         ),
         ({"numerics": {"fraction": 12}}, "numerics.*Numerics"),
+        ({"external": {"tiles": 8}}, "external.*ExternalWeights"),
+        ({"external": SDRAM, "pipeline": Pipeline.SPRAM}, "external.*pipeline"),
+        ({"external": SDRAM, "tiles": 1 << 15}, "65536"),
+        ({"external": replace(SDRAM, chip_name="M12L64322A"), "lanes": 32}, "fit M12L64322A"),
     ],
 )
 def test_invalid_configurations(wrong, message):
@@ -55,6 +61,20 @@ def test_json_round_trip(pipeline):
         lanes=8, tiles=96, pipeline=pipeline, counters=True, numerics=Numerics(charge_width=20)
     )
     assert EngineConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+    if pipeline is Pipeline.DEEP:
+        config = replace(config, external=SDRAM)
+        raw = json.loads(json.dumps(asdict(config)))
+        assert EngineConfig.from_dict(raw) == config
+        with pytest.raises(ValueError, match="chip_name, hz, tiles"):
+            EngineConfig.from_dict(raw | {"external": {"tiles": 5}})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"chip_name": "DDR"}, {"hz": 1}, {"hz": 9.5e7}, {"tiles": 0}, {"tiles": (1 << 16) + 1}]
+)
+def test_invalid_external_weights(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(SDRAM, **wrong)
 
 
 def test_boards_of_pipelines():

@@ -43,7 +43,7 @@ from tests.networks import SKIPS, memory_case
 
 def compare(engine, model, what):
     pairs = {name: (engine.memory(name), model.memory(name)) for name in memories(engine.config)}
-    pairs["weights"] = (engine.read(Region.WEIGHT, 0, engine.config.n_weights), model.w.ravel())
+    pairs["weights"] = (engine.read(Region.WEIGHT, 0, model.w.size), model.w.ravel())
     for name, (got, want) in pairs.items():
         assert np.array_equal(got, want), f"{what}: {name} differ at {np.argwhere(got != want)[:4].tolist()}"
     assert engine.read(Region.COUNTER, 0, 1)[0] == model.counter * DITHER_UPDATE & DITHER_MASK

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from amaranth import Array, Cat, Signal
 
-from equilif_golden.sdram import BANKS, LENGTH_BITS, SdramOp, SdramType
-from equilif_hdl.sdram import IO_DELAY, SdramController, SdramReads
+from equilif_golden.sdram import BANKS, IO_DELAY, LENGTH_BITS, SdramOp, SdramType
+from equilif_hdl.sdram import SdramController, SdramReads
 from equilif_sim.sdram import SdramBench
 from equilif_sim.sdram_chip import Rule
 from tests.formal.prove import Proof, needs_prover

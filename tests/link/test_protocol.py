@@ -17,13 +17,14 @@ import sliplib
 from equilif.host.client import Client, DeviceError, LinkError, NoReply
 from equilif_golden.blocks.plasticity import DITHER_WIDTH
 from equilif_golden.engine.chip import Chip
-from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.config import EngineConfig, ExternalWeights, Pipeline
 from equilif_golden.engine.features import OPTIONS
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, dither_position, updates_at
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
+    EXTERNAL_VERSION,
     FRONT_END_VERSION,
     LEARN,
     MEANING,
@@ -51,6 +52,7 @@ from equilif_golden.schedule import Schedule
 from tests.faulty import Faulty
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=128)
+EXTERNAL = EngineConfig(external=ExternalWeights(chip_name="EM638325", hz=90_000_000, tiles=40_000))
 
 
 class DevicePort:
@@ -118,12 +120,27 @@ def problem():
         CONFIG,
         EngineConfig(),
         EngineConfig(pipeline=Pipeline.SPRAM, lanes=8, tiles=1 << 15, attention=False),
+        EXTERNAL,
         *(EngineConfig(**{name: not option.default}) for name, option in OPTIONS.items() if option.identity),
     ],
 )
 def test_identity_round_trip(config):
     identity = Identity(config, 0xDEADBEEF, 1018)
     assert Identity.unpack(identity.pack()) == identity
+
+
+def test_identity_of_external_weights():
+    """Two more words, and a version of its own."""
+    packed = Identity(EXTERNAL, 7).pack()
+    plain = Identity(EngineConfig(), 7).pack()
+    assert packed[0] == EXTERNAL_VERSION and packed[1 : len(plain)] == plain[1:]
+    for wrong in (packed[:-1], plain[:0] + packed[: len(plain)], bytes([VERSION]) + packed[1:]):
+        with pytest.raises(ValueError, match="bytes"):
+            Identity.unpack(wrong)
+    with pytest.raises(ValueError, match="SDRAM 99"):
+        Identity.unpack(packed[: len(plain)] + bytes([99, 0]) + packed[len(plain) + 2 :])
+    client, _ = client_of(Device(EXTERNAL))
+    assert client.identify().config == EXTERNAL
 
 
 def test_identity_of_a_front_end():
@@ -162,7 +179,7 @@ def test_protocol_version():
         payload[0] = other
         with pytest.raises(ValueError, match=f"{other}.*{VERSION + TRAINER_VERSION - other}"):
             Identity.unpack(bytes(payload))
-    for other in (VERSION - 1, FRONT_END_VERSION + 1):
+    for other in (VERSION - 1, EXTERNAL_VERSION + 1):
         with pytest.raises(ValueError, match=f"version {other}.*version {VERSION}"):
             Identity.unpack(bytes([other]) + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):

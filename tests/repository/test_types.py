@@ -9,11 +9,12 @@ from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from equilif_boards import BOARDS
-from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.config import EngineConfig, ExternalWeights, Pipeline
 from equilif_golden.engine.features import EVERYTHING
 from equilif_golden.link.flash import Area
 from equilif_golden.sdram import CHIPS
 from equilif_hdl.engine.control import LaneControl
+from equilif_hdl.engine.external import RowPort
 from equilif_hdl.engine.isa import INSTRUCTION, Event, Instruction, LaneCommand, command, event
 from equilif_hdl.engine.port import EnginePort, LanesPort, ScanPort
 from equilif_hdl.engine.stages import LaneProgress, LaneStatus
@@ -34,6 +35,7 @@ TRANSPORTS = {k.kind: k.transport(board.clock_hz) for board in BOARDS.values() f
 LINES = [importlib.import_module(f"equilif_hdl.link.{kind}") for kind in TRANSPORTS]
 #: with all optional ports
 DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP, lanes=16)
+EXTERNAL = dataclasses.replace(DEEP, external=ExternalWeights(chip_name=CHIP.name, hz=90_000_000, tiles=8))
 #: members of either pipeline
 CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).members})
 
@@ -44,7 +46,8 @@ CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).m
         (Instruction, INSTRUCTION),
         (Event, event(CONFIG)),
         (LaneCommand, command(CONFIG)),
-        (EnginePort.Members, EnginePort(CONFIG)),
+        (EnginePort.Members, EnginePort(EXTERNAL)),
+        (RowPort.Members, RowPort(EXTERNAL)),
         (LanesPort.Members, LanesPort(DEEP)),
         (ScanPort.Members, ScanPort(DEEP)),
         (LaneControl.Members, CONTROL),
@@ -96,6 +99,7 @@ def test_ports_are_annotated(monkeypatch):
     adc = Adc(channels=8, window=4, windows=2, rate_hz=100, sck_hz=1_000_000, clock_hz=16_000_000)
     designs += [Top(wide, transport=TRANSPORTS["uart"], adc=adc)]
     designs += [SdramController(CHIP, CHIP.timing(90_000_000)), MemoryTest(CHIP, retention=2)]
+    designs += [Top(EXTERNAL, transport=TRANSPORTS["uart"])]
     for design in designs:
         Fragment.get(design, None)
     ours = below(wiring.Component) - {Line}

@@ -112,6 +112,9 @@ class Chip(samples.Predictor):
         table = self.network.table
         self._table = None if table is None else np.array(weights[table.name], np.int64)
         self.engine.write(Region.WEIGHT, 0, words.ravel())
+        external = self.compiled.external_words(dict(weights))
+        if len(external):
+            self.engine.write(Region.WEIGHT, self.engine.config.n_weights, external.ravel())
 
     @property
     def weights(self) -> Weights:
@@ -290,5 +293,10 @@ class Chip(samples.Predictor):
 def read_weights(engine: Engine, compiled: Compiled) -> Weights:
     """Raw weights in an engine, by synapse of the compiled network."""
     lanes = engine.config.lanes
-    words = engine.read(Region.WEIGHT, 0, compiled.n_tiles * lanes * lanes)
-    return compiled.weights(words.reshape(-1, lanes))
+    words = engine.read(Region.WEIGHT, 0, compiled.n_tiles * lanes**2)
+    found = compiled.weights(words.reshape(-1, lanes))
+    if compiled.external:
+        n_external = (compiled.external_end - engine.config.tiles) * lanes**2
+        words = engine.read(Region.WEIGHT, engine.config.n_weights, n_external)
+        found |= compiled.external_weights(words.reshape(-1, lanes))
+    return found

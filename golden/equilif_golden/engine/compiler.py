@@ -145,7 +145,12 @@ class Compiled(Placement):
         for what, need, have in (
             ("groups of neurons with membranes", self.state_groups, config.state_groups),
             ("groups of values", self.n_groups, config.value_groups),
-            (f"tiles of {config.lanes}x{config.lanes} weights", self.all_tiles, config.tiles),
+            (
+                f"tiles of {config.lanes}x{config.lanes} weights",
+                self.all_tiles + self.window,
+                config.tiles,
+            ),
+            ("tiles in total", self.external_end, config.all_tiles),
             ("program words", words, config.program_words),
         ):
             if need > have:

@@ -10,6 +10,7 @@ from typing import Any
 
 from equilif_golden.engine.features import EVERYTHING, OPTIONS, Options, has
 from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, check_int, short_repr
+from equilif_golden.sdram import CHIPS, MAX_HZ, MIN_HZ, SdramTiming, SdramType
 
 
 class Pipeline(StrEnum):
@@ -91,6 +92,48 @@ _LANES_32 = replace(_LANES_8, butterfly=2, neuron=2, host=2)
 _DEEP = {2: _FEW_LANES, 4: _FEW_LANES, 8: _LANES_8, 16: _LANES_8, 32: _LANES_32}
 
 
+#: tiles that an instruction can address
+MAX_ADDRESSED_TILES = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalWeights:
+    """Weights in an SDRAM.  ValueError when the chip or its clock does not exist.
+
+    chip_name : str
+        Of equilif_golden.sdram.CHIPS.
+    hz : int
+        Clock of engine and chip.
+    tiles : int
+        Tiles of P x P weights; their numbers follow those on the chip.
+    """
+
+    chip_name: str
+    hz: int
+    tiles: int
+
+    def __post_init__(self) -> None:
+        check_choice(self.chip_name, "chip_name", CHIPS)
+        for name, lo, hi in (("hz", MIN_HZ, MAX_HZ), ("tiles", 1, MAX_ADDRESSED_TILES)):
+            object.__setattr__(self, name, check_int(getattr(self, name), name, lo, hi))
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> ExternalWeights:
+        """What ``dataclasses.asdict`` was given; ValueError when there is none."""
+        names = {field.name for field in fields(cls)}
+        if raw.keys() != names:
+            raise ValueError(f"external weights have {', '.join(sorted(names))}, not {short_repr(dict(raw))}")
+        return cls(**raw)
+
+    @property
+    def chip(self) -> SdramType:
+        return CHIPS[self.chip_name]
+
+    @property
+    def timing(self) -> SdramTiming:
+        return self.chip.timing(self.hz)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig(Options):
     """Sizes and options of an engine.  ValueError when one is not possible.
@@ -111,6 +154,8 @@ class EngineConfig(Options):
         How weights and sums travel through the lanes.
     numerics : Numerics
         Its number formats.
+    external : ExternalWeights or None
+        Weights in an SDRAM, in addition to those on the chip.
     """
 
     lanes: int = 4
@@ -120,6 +165,7 @@ class EngineConfig(Options):
     program_words: int = 256
     pipeline: Pipeline = Pipeline.DEEP
     numerics: Numerics = DEFAULT
+    external: ExternalWeights | None = None
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {"lanes": _lanes(self.lanes)}
@@ -144,6 +190,25 @@ class EngineConfig(Options):
             )
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        self._check_external()
+
+    def _check_external(self) -> None:
+        if self.external is None:
+            return
+        if not isinstance(self.external, ExternalWeights):
+            raise ValueError(f"external must be ExternalWeights, not {short_repr(self.external)}")
+        if self.single_port:
+            raise ValueError("external weights need dual-port weights on the chip: take another pipeline")
+        if self.all_tiles > MAX_ADDRESSED_TILES:
+            raise ValueError(
+                f"an instruction addresses {MAX_ADDRESSED_TILES} tiles, not {self.tiles} on the chip and "
+                f"{self.external.tiles} external ones"
+            )
+        chip = self.external.chip
+        if self.all_tiles * self.lanes * self.sdram_words > chip.words:
+            raise ValueError(
+                f"{self.all_tiles} tiles of {self.lanes}x{self.lanes} weights do not fit {chip.name}"
+            )
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> EngineConfig:
@@ -157,6 +222,8 @@ class EngineConfig(Options):
             raise ValueError(f"an engine has no {', '.join(sorted(map(str, unknown)))}")
         if isinstance(known.get("numerics"), Mapping):
             known["numerics"] = _numerics(known["numerics"])
+        if isinstance(known.get("external"), Mapping):
+            known["external"] = ExternalWeights.from_dict(known["external"])
         return cls(**known)
 
     @property
@@ -180,7 +247,18 @@ class EngineConfig(Options):
         return True
 
     @property
+    def all_tiles(self) -> int:
+        """Tiles on the chip, then external ones."""
+        return self.tiles + (self.external.tiles if self.external else 0)
+
+    @property
+    def sdram_words(self) -> int:
+        """Words of the SDRAM that hold P weights of 16 bits."""
+        return 16 * self.lanes // self.external.chip.width if self.external else 0
+
+    @property
     def n_weights(self) -> int:
+        """Weights on the chip."""
         return self.tiles * self.lanes**2
 
 

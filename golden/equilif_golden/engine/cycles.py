@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.external import MoverCycles
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.hazards import (
     distance,
@@ -29,6 +30,7 @@ from equilif_golden.engine.hazards import (
 )
 from equilif_golden.engine.isa import SCAN, WORDS, Instruction, Op, rows_of
 from equilif_golden.engine.memories import skips_unchanged
+from equilif_golden.sdram import Controller
 
 #: cycles from the start of a run, or a jump, until an instruction is complete
 FIRST = WORDS + 2
@@ -101,6 +103,7 @@ class Scan(NamedTuple):
     commands: Sequence[int]
     geometry: Geometry | None
     comparison: Comparison
+    rows: Sequence[int] = ()  #: active source neurons, with external weights
 
     def moves(self, group: int) -> bool:
         """The group is the first one of a position, except the first position."""
@@ -132,12 +135,17 @@ class WalkerCycles:
         """The next command must wait for weights that are not yet written."""
         return bool(self._run and self._in_run == self._run and self._since < self._apart)
 
-    def begin(self, valid: bool) -> bool:
-        """Begin a cycle with or without a command; returns whether the scanner can send an event."""
+    def begin(self, valid: bool, now: int) -> bool:
+        """Begin cycle ``now`` with or without a command; returns whether the scanner can send an event."""
         self.last = valid and self.commands == 1
         free = not self.commands or self.last
         self.accepts = self.argmax or free and not (self._first and (valid or self._since < self._apart))
         return not self.offered or self.accepts
+
+    @property
+    def waiting(self) -> bool:
+        """Events are between scanner and walker."""
+        return self.offered
 
     def end(self, valid: bool, sends: bool, n: int, *, first: bool) -> None:
         """End the cycle.  ``n``, ``first``: number of commands of the event that is sent, and whether it is
@@ -154,6 +162,43 @@ class WalkerCycles:
         if sends:
             self._n = n
             self._first = first and self._apart > 0
+
+
+class ExternalWalkerCycles(WalkerCycles):
+    """The walker of an instruction through external weights, with the mover before it."""
+
+    def __init__(self, scan: Scan, config: EngineConfig, mover: MoverCycles):
+        super().__init__(scan, config)
+        self._mover = mover
+        #: cycles from a command until it has left the lanes
+        self._depth = lead(config) + step(config) + 1
+        self._each = scan.i.n_dst
+        self._loads = False  #: the walker accepts an event in this cycle
+        self._now = 0
+
+    def begin(self, valid: bool, now: int) -> bool:
+        self._now = now
+        self._mover.begin(now)
+        self.last = valid and self.commands == 1
+        self.accepts = self._mover.accepts(now)
+        self._loads = (not self.commands or self.last) and self._mover.offers(now)
+        return not self.offered or self.accepts
+
+    @property
+    def waiting(self) -> bool:
+        return self.offered or self._mover.busy
+
+    def end(self, valid: bool, sends: bool, n: int, *, first: bool) -> None:
+        if valid:
+            self.commands -= 1
+        if self.last:
+            self._mover.walked(self._now + self._depth)
+        if self._loads:
+            self._mover.taken()
+            self.commands = self._each
+        if self.offered and self.accepts:
+            self._mover.accept(self._now)
+        self.offered = sends or self.offered and not self.accepts
 
 
 class Timekeeper:
@@ -174,6 +219,10 @@ class Timekeeper:
         self._last = 0  #: the last command was issued
         self._known = 0  #: the address steps are computed, after CONVOLVE
         self._spiked = [-FIRST, -FIRST]  #: last command of STEP or RESET, of each state
+        #: words of the SDRAM that were read and written
+        self.external_words = [0, 0]
+        external = config.external
+        self._controller = Controller.restarted(external.chip, external.timing) if external else None
 
     def pass_by(self, flow: Flow) -> None:
         """An instruction that the sequencer executes."""
@@ -189,12 +238,14 @@ class Timekeeper:
         commands: Sequence[int] = (),
         geometry: Geometry | None = None,
         comparison: Comparison | None = None,
+        rows: Sequence[int] = (),
     ) -> None:
         """Execute an instruction.
 
         ``events``: for a scan, number of active lanes of each source group.  ``commands``, ``geometry``:
         after CONVOLVE, number of target groups of an event of each source group; operands of CONVOLVE.
-        ``comparison``: of LEARN, with dual-port weights.
+        ``comparison``: of LEARN, with dual-port weights.  ``rows``: with external weights, numbers of the
+        active source neurons.
         """
         done = self._complete
         if len(self._loaded) >= self._queue > 0:
@@ -210,7 +261,8 @@ class Timekeeper:
             self._known = loaded + GEOMETRY
             return
         if i.op in SCAN:
-            scan = Scan(i, events, commands or [i.n_dst] * i.n_src, geometry, comparison or Comparison())
+            commands = commands or [i.n_dst] * i.n_src
+            scan = Scan(i, events, commands, geometry, comparison or Comparison(), rows)
             self._scan(scan, start)
         elif i.op == Op.SOFTMAX:
             self._softmax(i, start)
@@ -244,7 +296,7 @@ class Timekeeper:
         stage = threshold(before, i, self.config)
         if stage is not None:
             loadable = min(loadable, max(self._free, self._last + self._lead + stage))
-        if runs_ahead(before, i):
+        if runs_ahead(before, i, self.config):
             loadable = min(loadable, self._first)
         stage = self._lead + settled(i.op, self.config)
         if follows_step(before, i):
@@ -275,13 +327,19 @@ class Timekeeper:
         last = self._last
         before = self._before
         ahead = before is not None and start <= last + 1
-        ahead = ahead and (runs_ahead(before, scan.i) or follows_step(before, scan.i))
+        ahead = ahead and (runs_ahead(before, scan.i, self.config) or follows_step(before, scan.i))
         free, ready = simulate(scan, start)
         self._walked(free)
         # a scan that begins during a walk and sends nothing leaves the lanes to the walk
         silent = ahead and self._last == last
         if scan.i.op in (Op.DRIVE, Op.GATHER) and not silent:
             self._ready = ready
+
+    def _walker(self, scan: Scan) -> WalkerCycles:
+        if self._controller is not None and scan.i.is_external(self.config):
+            mover = MoverCycles(self._controller, self.config, scan.i, scan.rows, self.external_words)
+            return ExternalWalkerCycles(scan, self.config, mover)
+        return WalkerCycles(scan, self.config)
 
     def _direct_scan(self, scan: Scan, start: int) -> tuple[int, int]:
         """Scanner that sends events straight from the memory outputs.
@@ -306,7 +364,7 @@ class Timekeeper:
             slot = bool((now - start - 1) & 1)
             idle = left > 0 and not present and not walker.offered
             valid = walker.commands > 0 and not (learning and slot or pause or walker.waits)
-            room = walker.begin(valid)
+            room = walker.begin(valid, now)
             if valid:
                 self._last = now
             if not ready and not scanning and (not walker.commands or walker.last):
@@ -334,7 +392,7 @@ class Timekeeper:
         It may begin during a walk, whose commands go first.
         """
         i = scan.i
-        walker = WalkerCycles(scan, self.config)
+        walker = self._walker(scan)
         walk_ends = self._last
         walker.commands = max(0, walk_ends - start)
         before = self._before
@@ -360,10 +418,10 @@ class Timekeeper:
             left *= scan.comparison.differs(i)
         while True:
             now += 1
-            scanning = left > 0 or waiting or pending > 0 or walker.offered
             held = walk_ends < now < held_until or learning and (fetch_request or hold_memory)
             valid = walker.commands > 0 and not (held or walker.waits)
-            room = walker.begin(valid)
+            room = walker.begin(valid, now)
+            scanning = left > 0 or waiting or pending > 0 or walker.waiting
             if valid:
                 self._last = now
             if not ready and not scanning and (not walker.commands or walker.last):

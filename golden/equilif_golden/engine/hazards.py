@@ -169,9 +169,12 @@ def follows_step(before: Instruction, i: Instruction) -> bool:
     return (i.op, before.op) == (Op.GATHER, Op.STEP) and i.src == before.dst and i.second == before.second
 
 
-def runs_ahead(before: Instruction, i: Instruction) -> bool:
-    """Whether a scan may begin as soon as a walk issues commands."""
-    return (i.second != before.second) in AHEAD.get((before.op, i.op), ())
+def runs_ahead(before: Instruction, i: Instruction, config: EngineConfig) -> bool:
+    """Whether a scan may begin as soon as a walk issues commands.
+
+    Through external weights it may not: a slot of the window is free after the last command of its event.
+    """
+    return not i.is_external(config) and (i.second != before.second) in AHEAD.get((before.op, i.op), ())
 
 
 @cache

@@ -744,12 +744,35 @@ class Instruction:
         if lacking and not getattr(config, lacking):
             without = FEATURES[lacking].label
             return f"{self.op.name}: this engine is built without {without} (EngineConfig.{lacking})"
+        if config.external and self.is_external(config):
+            return self._external_problem(config, geometry)
         operands = self.operation.operands.items()
         if geometry is None:
             found = (o.problem(self, config, name) for name, o in operands)
         else:
             found = (self._problem_with(geometry, config, name, o) for name, o in operands)
         return next((f"{self.op.name}: {problem}" for problem in found if problem), None)
+
+    def is_external(self, config: EngineConfig) -> bool:
+        """Whether it goes through external weights."""
+        return self.op in SYNAPTIC and self["tile"] >= config.tiles
+
+    def _external_problem(self, config: EngineConfig, geometry: Geometry | None) -> str | None:
+        """Find the problem of an instruction through external weights (as Operand.problem)."""
+        problem = _outside(self["tile"], self.n_src * self.n_dst, config.all_tiles, "tiles")
+        if self.op == Op.GATHER or self.backwards or geometry is not None or self.stores(config):
+            problem = "external weights are dense, for DRIVE from `sources` and for updates by LEARN only"
+        elif window_tiles(self.n_dst) > config.tiles:
+            problem = f"a window of {window_tiles(self.n_dst)} tiles is not in 0..{config.tiles - 1}"
+        else:
+            spans = {n: o for n, o in self.operation.operands.items() if not isinstance(o, Tiles)}
+            found = (o.problem(self, config, name) for name, o in spans.items())
+            problem = problem or next((p for p in found if p), None)
+        return problem and f"{self.op.name}: {problem}"
+
+    def stores(self, config: EngineConfig) -> bool:
+        """Whether it is a LEARN of mode STORE."""
+        return config.self_attention and self.op == Op.LEARN and bool(self.mode & LearnMode.STORE)
 
     def _problem_with(
         self, geometry: Geometry, config: EngineConfig, name: str, operand: Operand
@@ -774,6 +797,15 @@ class Instruction:
     def backwards(self) -> bool:
         """Whether its `sources` are the columns of W."""
         return self.op in (Op.DRIVE, Op.GATHER) and bool(self.mode & SourceMode.COLUMN)
+
+
+#: rows of external weights that are on the chip at the same time
+SLOTS = 2
+
+
+def window_tiles(n_dst: int) -> int:
+    """Last tiles on the chip, in which rows of external weights are used."""
+    return SLOTS * n_dst
 
 
 def rows_of(i: Instruction, config: EngineConfig) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ about cycles is equilif_golden.engine.cycles.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +23,15 @@ from equilif_golden.blocks.softmax import C_MIN, softmax
 from equilif_golden.engine.activity import NAMES, activity
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.cycles import COMPARED, Comparison, Flow, Timekeeper
+from equilif_golden.engine.external import from_rows, to_rows
 from equilif_golden.engine.geometry import Geometry
 from equilif_golden.engine.isa import (
     SCAN,
+    SLOTS,
     SYNAPTIC,
     WALK,
     HaltMode,
     Instruction,
-    LearnMode,
     MeasureMode,
     NextMode,
     NudgeMode,
@@ -75,7 +76,8 @@ DRIVES: Mapping[tuple[Op, bool], Callable[..., Raw]] = {
 class EngineModel:
     """An engine (equilif_golden.engine.port.Engine) and its state, raw.
 
-    w      (tiles x P, P) weight words x banks, layout of equilif_golden.blocks.synapse.to_words
+    w      (tiles x P, P) weight words x banks, layout of equilif_golden.blocks.synapse.to_words; external
+           weights follow, as equilif_golden.engine.external.to_rows
     saved  copies of SAVE, by name of the memory
 
     The others are those of equilif_golden.engine.memories, (groups, P).  Signed values are two's complement.
@@ -91,7 +93,7 @@ class EngineModel:
     def __init__(self, config: EngineConfig, program: Sequence[Instruction] = ()):
         self.config = config
         p = config.lanes
-        self.w = np.zeros((config.tiles * p, p), np.int64)
+        self.w = np.zeros((config.all_tiles * p, p), np.int64)
         for name, memory in memories(config).items():
             setattr(self, name, np.zeros((memory.groups, p), np.int64))
         self.saved = {
@@ -115,6 +117,8 @@ class EngineModel:
         self.spikes = 0
         #: of the last run: weight words of P lanes that were read (LEARN writes them, too)
         self.accesses = 0
+        #: of the last run: words of the SDRAM that were read and written
+        self.external_words = (0, 0)
         #: of the last run, where ``config.counters``: see equilif_golden.engine.activity
         self.activity = np.zeros(len(NAMES), np.int64)
         self.program: list[Instruction] = []
@@ -175,10 +179,12 @@ class EngineModel:
             events = self.events(i)
             commands = self.commands(i)
             found = self.comparison(i)
-            time.execute(i, events.sum(axis=1).tolist(), commands.tolist(), self.geometry, found)
+            rows = np.flatnonzero(events).tolist() if i.is_external(self.config) else []
+            time.execute(i, events.sum(axis=1).tolist(), commands.tolist(), self.geometry, found, rows)
             if self.config.counters:
                 self.activity += activity(i, self.config, events, commands, found)
             self.execute(i)
+        self.external_words = (time.external_words[0], time.external_words[1])
         values = self.read(Region.VALUE, elements.start, elements.stop - elements.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
         return RunResult(
@@ -238,7 +244,9 @@ class EngineModel:
             self._walk(i)
         elif i.op in SYNAPTIC:
             self.accesses += int(self.events(i).sum(axis=1) @ self.commands(i))
+            rows = np.flatnonzero(self.events(i)) if i.is_external(self.config) else ()
             self._synaptic(i)
+            self._pass_window(i, rows)
             self.geometry = None
         elif i.op == Op.CONVOLVE:
             self.geometry = i.geometry
@@ -256,7 +264,7 @@ class EngineModel:
             memory = self.minus
         source = slice(i.src, i.src + i.n_src * (i.op in SCAN))
         found: npt.NDArray[np.bool_] = memory[source] != 0
-        if i.op == Op.LEARN and skips_unchanged(self.config) and not self.stores(i):
+        if i.op == Op.LEARN and skips_unchanged(self.config) and not i.stores(self.config):
             differs = self.plus != self.minus
             if not differs[i.groups("groups").slice].any():
                 found &= differs[source] & (not i["clamped"] & 1)
@@ -271,7 +279,7 @@ class EngineModel:
             return None
         differs = (self.plus != self.minus).any(axis=1)
         # STORE changes all weights, which is known at once
-        destination = -COMPARED if self.stores(i) else _first(differs[i.groups("groups").slice])
+        destination = -COMPARED if i.stores(self.config) else _first(differs[i.groups("groups").slice])
         return Comparison(destination, _first(differs[i.src : i.src + i.n_src]))
 
     def commands(self, i: Instruction) -> Raw:
@@ -378,13 +386,16 @@ class EngineModel:
         rows = pre + geometry.patches()
         columns = post + np.arange(geometry.n_post).reshape(-1, geometry.post)
         words = self.w[i["tile"] * p :][: geometry.tiles * p]  # a view
-        w = syn.from_words(words, (geometry.patch * p, geometry.post * p), p)
-        if self.stores(i):
+        external = i.is_external(self.config)
+        ordered = from_rows(words, geometry.post, p) if external else words
+        w = syn.from_words(ordered, (geometry.patch * p, geometry.post * p), p)
+        if i.stores(self.config):
             words[:] = syn.to_words(self._stored(i, w, rows, columns), p)
             return
         if i.op == Op.LEARN:
             if self.events(i).any():
-                words[:] = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
+                learnt = syn.to_words(self._learnt(i, geometry, w, rows, columns), p)
+                words[:] = to_rows(learnt, geometry.post, p) if external else learnt
             self.counter = (self.counter + 1) & 0xFFFFFFFF
             return
         plus, minus = (as_signed(v) if i.mode & SourceMode.SIGNED else v for v in (self.plus, self.minus))
@@ -404,9 +415,13 @@ class EngineModel:
             drive[group] += drive_of(w, values[source].ravel()).reshape(-1, p)
         total[:] = wrap(total + drive, acc)
 
-    def stores(self, i: Instruction) -> bool:
-        """Whether it is a LEARN of mode STORE."""
-        return self.config.self_attention and i.op == Op.LEARN and bool(i.mode & LearnMode.STORE)
+    def _pass_window(self, i: Instruction, rows: Iterable[int]) -> None:
+        """Leave the last external rows, as they are after the instruction, in the window on the chip."""
+        p = self.config.lanes
+        for k, row in enumerate(rows):
+            first = i["tile"] * p + int(row) * i.n_dst
+            tile = self.config.tiles - (k % SLOTS + 1) * i.n_dst
+            self.w[tile * p + row % p : (tile + i.n_dst) * p : p] = self.w[first : first + i.n_dst]
 
     def _stored(self, i: Instruction, w: Raw, rows: Raw, columns: Raw) -> Raw:
         """The weights after every position has written its rows."""

@@ -11,8 +11,9 @@ from equilif_golden.blocks import synapse as syn
 from equilif_golden.blocks.plasticity import GAIN_WIDTH
 from equilif_golden.blocks.relay import query_shift
 from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.external import from_rows, to_rows
 from equilif_golden.engine.geometry import Geometry, geometry_of
-from equilif_golden.engine.isa import Groups
+from equilif_golden.engine.isa import Groups, window_tiles
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.network import ONE, Network, SelfAttention, Synapse, Weights
 
@@ -88,14 +89,27 @@ class Placement:
         #: groups of all populations of LIF neurons, which come first
         self.lif_groups = sum(self.groups[q.name].n for q in network.lif)
         self.n_groups = self._place(self.state_groups, self._with_values())
+        #: synapses with external weights
+        self.external: tuple[Synapse, ...] = ()
+        self._place_weights()
+        while self.all_tiles + self.window > config.tiles and self._may_leave():
+            self.external = (*self.external, max(self._may_leave(), key=lambda s: np.prod(network.shape(s))))
+            self._place_weights()
+
+    def _place_weights(self) -> None:
+        """Give every synapse its tiles: on the chip, or after those if its weights are external."""
+        network = self.network
         self.tiles: dict[str, int] = {}
-        #: synapses with weights on the engine; an embedding table is on the host
-        self.resident = tuple(s for s in network.plastic if s != network.table)
+        #: synapses with weights on the chip; an embedding table is on the host
+        self.resident = tuple(s for s in network.plastic if s not in (network.table, *self.external))
         #: tiles of their weights; those of dynamic patterns follow
         self.n_tiles = self._place_tiles(0, self.resident)
         self.all_tiles = self._place_tiles(
-            self.n_tiles, tuple(s for s in network.synapses if s not in self.resident)
+            self.n_tiles,
+            tuple(s for s in network.synapses if s not in (*self.resident, *self.external)),
         )
+        #: the first tile after the external ones
+        self.external_end = self._place_tiles(self.config.tiles, self.external)
         #: first tiles of the stored keys and values (with an energy: queries) of the present head, and of its
         #: probabilities
         self.keys = self.all_tiles
@@ -106,6 +120,24 @@ class Placement:
         self.all_tiles = self.probabilities + max(
             (self.square_geometry(a).tiles for a in network.self_attention if a.energy), default=0
         )
+
+    @property
+    def window(self) -> int:
+        """Last tiles on the chip, through which external weights pass."""
+        return max((window_tiles(self.groups[s.post].n) for s in self.external), default=0)
+
+    def _may_leave(self) -> list[Synapse]:
+        """Synapses on the chip that could be external: dense ones from clamped to LIF neurons."""
+        net = self.network
+        return [
+            s
+            for s in self.resident
+            if self.config.external
+            and net[s.pre].clamped
+            and net[s.post].kind == "lif"
+            and self._parts(s)[0] == 1
+            and self.geometry(s) is None
+        ]
 
     # -- groups ------------------------------------------------------------------------------------
     @property
@@ -269,12 +301,16 @@ class Placement:
 
     def synapse_of(self, tile: int) -> str:
         """The synapse that a tile belongs to, for people."""
-        before = [name for name, first in self.tiles.items() if first <= tile < self.all_tiles]
-        return max(before, key=lambda name: self.tiles[name]) if before else f"tile {tile}"
+        if tile >= self.config.tiles:
+            end, note = self.external_end, " (external)"
+        else:
+            end, note = self.all_tiles, ""
+        before = [name for name, first in self.tiles.items() if first <= tile < end]
+        return max(before, key=lambda name: self.tiles[name]) + note if before else f"tile {tile}"
 
     # -- memory images -----------------------------------------------------------------------------
     def weight_words(self, weights: Weights) -> Raw:
-        """(n_tiles x P, P) words x banks, from word 0, of all weights that stay on the engine."""
+        """(n_tiles x P, P) words x banks, from word 0, of all weights on the chip."""
         checked = self.network.check_weights(weights)
         return np.concatenate(
             [
@@ -283,6 +319,24 @@ class Placement:
                 for block in self.blocks(s)
             ]
         )
+
+    def external_words(self, weights: Weights) -> Raw:
+        """Words x banks of the external weights, from tile ``config.tiles`` on."""
+        p = self.config.lanes
+        words = [to_rows(syn.to_words(weights[s.name], p), self.groups[s.post].n, p) for s in self.external]
+        return np.concatenate([np.zeros((0, p), np.int64), *words])
+
+    def external_weights(self, words: Raw) -> Weights:
+        """Inverse of :meth:`external_words`."""
+        p = self.config.lanes
+        out = {}
+        for s in self.external:
+            first = (self.tiles[s.name] - self.config.tiles) * p
+            shape = self.network.shape(s)
+            n = self._tiles_of(shape) * p
+            ordered = from_rows(words[first : first + n], self.groups[s.post].n, p)
+            out[s.name] = syn.from_words(ordered, shape, p)
+        return out
 
     def weights(self, words: npt.ArrayLike) -> Weights:
         """Inverse of :meth:`weight_words`."""

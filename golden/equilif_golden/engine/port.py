@@ -23,7 +23,8 @@ from equilif_golden.fixed import Raw, check_int, integers
 class Region(IntEnum):
     """Memories.  Elements are numbered word by word, lane by lane."""
 
-    #: 16-bit signed; address = word * P + bank, layout of equilif_golden.blocks.synapse.to_words
+    #: 16-bit signed; address = word * P + bank, layout of equilif_golden.blocks.synapse.to_words; that of
+    #: external weights, which follow, is equilif_golden.engine.external.to_rows
     WEIGHT = 0
     VALUE = 1  #: written as one byte, to plus and minus; read as two, plus then minus
     PROGRAM = 2  #: 32-bit words; written by LOAD only
@@ -41,7 +42,7 @@ def region_size(config: EngineConfig, region: Region) -> int:
     if region not in list(Region):
         raise ValueError(f"region must be one of {', '.join(r.name for r in Region)}, not {region!r}")
     return {
-        Region.WEIGHT: config.n_weights,
+        Region.WEIGHT: config.all_tiles * config.lanes**2,
         Region.VALUE: config.value_groups * config.lanes,
         Region.PROGRAM: config.program_words,
         Region.COUNTER: 1,
@@ -71,7 +72,14 @@ def writable(config: EngineConfig, region: Region, first: int, data: npt.ArrayLi
     checked = integers(data, name, lo, hi)
     if checked.ndim != 1:
         raise ValueError(f"{name} are written one after the other, in one dimension, not {checked.ndim}")
-    return elements(config, region, first, len(checked)), checked
+    at = elements(config, region, first, len(checked))
+    if region == Region.WEIGHT and config.external and at.stop > config.n_weights:
+        word = config.external.chip.width // 16
+        if max(at.start, config.n_weights) % word or at.stop % word:
+            raise ValueError(
+                f"external weights are written in words of {word}, not {at.start}..{at.stop - 1}"
+            )
+    return at, checked
 
 
 def readable(config: EngineConfig, region: Region, first: int, n: int) -> slice:

@@ -20,14 +20,16 @@ from enum import IntEnum
 from typing import Self
 
 from equilif_golden.engine import features
-from equilif_golden.engine.config import EngineConfig, Pipeline
+from equilif_golden.engine.config import EngineConfig, ExternalWeights, Pipeline
 from equilif_golden.engine.isa import WORDS
 from equilif_golden.fixed import Numerics, check_int
 from equilif_golden.link.flash import MAX_BLOCKS
+from equilif_golden.sdram import CHIPS
 
 VERSION = 10
 TRAINER_VERSION = 11  #: of a device with a standalone trainer, whose registers are part of the protocol
 FRONT_END_VERSION = 12  #: of a device with a front end, whose table is part of the protocol
+EXTERNAL_VERSION = 13  #: of a device with external weights, whose memory is part of the identity
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
@@ -129,13 +131,16 @@ _LABELS = {bit: features.FEATURES[name].label for name, bit in features.IDENTIFI
 assert not _LABELS.keys() & set(FRONT_END_BITS.values())
 _LABELS |= {bit: f"front end of a {kind.name.lower()}" for kind, bit in FRONT_END_BITS.items()}
 _FLAGS = ", ".join(f"bit {bit} {label}" for bit, label in sorted(_LABELS.items()))
+_OTHER_VERSIONS = (
+    f"trainer: {TRAINER_VERSION}; front end: {FRONT_END_VERSION}; external weights: {EXTERNAL_VERSION}"
+)
 #: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
 #: in EngineConfig and Numerics
 IDENTITY: tuple[tuple[str, str, str], ...] = (
     (
         "version",
         "B",
-        f"of this protocol: {VERSION}; trainer: {TRAINER_VERSION}; front end: {FRONT_END_VERSION}",
+        f"of this protocol: {VERSION}; {_OTHER_VERSIONS}",
     ),
     ("flags", "B", f"options of the engine and of the design: {_FLAGS}"),
     ("lanes", "B", "P"),
@@ -152,7 +157,13 @@ IDENTITY: tuple[tuple[str, str, str], ...] = (
     ("flash_blocks", "H", "of 64 KiB of flash available to the design; 0: no standalone trainer"),
     ("build_id", "I", ""),
 )
-_NAMES = [name for name, _, _ in IDENTITY if name]
+#: the same, of a device with external weights only
+EXTERNAL_IDENTITY: tuple[tuple[str, str, str], ...] = (
+    ("sdram", "H", "; ".join(f"{k}: {name}" for k, name in enumerate(CHIPS, 1))),
+    ("external_tiles", "H", "of P x P weights in it"),
+    ("clock", "I", "Hz"),
+)
+_NAMES = [name for name, _, _ in IDENTITY]
 _SIZES = ("lanes", "tiles", "value_groups", "state_groups", "program_words")
 _WIDTHS = ("weight_width", "fraction", "accumulator_width", "charge_width")
 
@@ -169,6 +180,7 @@ class Identity:
     front_end: FrontEndKind = FrontEndKind.NONE
 
     LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in IDENTITY))
+    EXTERNAL_LAYOUT = struct.Struct("<" + "".join(form for _, form, _ in EXTERNAL_IDENTITY))
 
     def __post_init__(self) -> None:
         check_int(self.build_id, "build_id", 0, 0xFFFFFFFF)
@@ -178,7 +190,7 @@ class Identity:
 
     def pack(self) -> bytes:
         values = {
-            "version": version(self.flash_blocks, self.front_end),
+            "version": self._version,
             "flags": features.flags(self.config)
             | sum(1 << bit for kind, bit in FRONT_END_BITS.items() if kind == self.front_end),
             "max_payload": self.max_payload,
@@ -188,19 +200,31 @@ class Identity:
             **{name: getattr(self.config, name) for name in _SIZES},
             **{name: getattr(self.config.numerics, name) for name in _WIDTHS},
         }
-        return self.LAYOUT.pack(*(values[name] for name in _NAMES))
+        packed = self.LAYOUT.pack(*(values[name] for name in _NAMES))
+        external = self.config.external
+        if external is not None:
+            chip = 1 + list(CHIPS).index(external.chip_name)
+            packed += self.EXTERNAL_LAYOUT.pack(chip, external.tiles, external.hz)
+        return packed
+
+    @property
+    def _version(self) -> int:
+        return EXTERNAL_VERSION if self.config.external else version(self.flash_blocks, self.front_end)
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """ValueError when the device speaks another version or the sizes make no engine."""
-        if not payload or payload[0] not in (VERSION, TRAINER_VERSION, FRONT_END_VERSION):
+        if not payload or payload[0] not in _VERSIONS:
             raise ValueError(_other_version(payload[0] if payload else "(none)", VERSION))
-        if len(payload) != cls.LAYOUT.size:
-            raise ValueError(f"an identity has {cls.LAYOUT.size} bytes, not {len(payload)}")
-        found = dict(zip(_NAMES, cls.LAYOUT.unpack(payload), strict=True))
+        size = cls.LAYOUT.size
+        external = payload[0] == EXTERNAL_VERSION
+        expected_size = size + external * cls.EXTERNAL_LAYOUT.size
+        if len(payload) != expected_size:
+            raise ValueError(f"an identity has {expected_size} bytes, not {len(payload)}")
+        found = dict(zip(_NAMES, cls.LAYOUT.unpack(payload[:size]), strict=True))
         kinds = [kind for kind, bit in FRONT_END_BITS.items() if found["flags"] >> bit & 1]
         front_end = kinds[0] if kinds else FrontEndKind.NONE
-        expected = version(found["flash_blocks"], front_end)
+        expected = EXTERNAL_VERSION if external else version(found["flash_blocks"], front_end)
         if found["version"] != expected:
             raise ValueError(_other_version(found["version"], expected))
         if len(kinds) > 1:
@@ -210,6 +234,7 @@ class Identity:
             **{name: found[name] for name in _SIZES},
             numerics=Numerics(**{name: found[name] for name in _WIDTHS}),
             pipeline=Pipeline.SPRAM if flags.pop("single_port") else Pipeline.DEEP,
+            external=cls._external(payload[size:]) if external else None,
             **flags,
         )
         return cls(
@@ -220,6 +245,16 @@ class Identity:
             found["max_samples"],
             front_end,
         )
+
+    @classmethod
+    def _external(cls, payload: bytes) -> ExternalWeights:
+        number, tiles, hz = cls.EXTERNAL_LAYOUT.unpack(payload)
+        if not 1 <= number <= len(CHIPS):
+            raise ValueError(f"the identity of the device names SDRAM {number} of {len(CHIPS)}")
+        return ExternalWeights(chip_name=list(CHIPS)[number - 1], hz=hz, tiles=tiles)
+
+
+_VERSIONS = (VERSION, TRAINER_VERSION, FRONT_END_VERSION, EXTERNAL_VERSION)
 
 
 def version(flash_blocks: int, front_end: FrontEndKind = FrontEndKind.NONE) -> int:
@@ -317,15 +352,18 @@ def unseal(frame: bytes) -> tuple[int, int, bytes]:
     return body[0], body[1], body[2:]
 
 
-def tables() -> tuple[str, str]:
-    """Identity and status codes, as docs/reference/protocol.md has them."""
-    forms = {"B": "u8", "H": "u16", "I": "u32", "x": "0"}
-    identity = "\n".join(
-        f"| {name.replace('_', ' ')} | {forms[form]} | {text} |".replace("  ", " ")
-        for name, form, text in IDENTITY
+def tables() -> tuple[str, str, str]:
+    """Identity, that of external weights, and status codes, as docs/reference/protocol.md has them."""
+    forms = {"B": "u8", "H": "u16", "I": "u32"}
+    identity, external = (
+        "\n".join(
+            f"| {name.replace('_', ' ')} | {forms[form]} | {text} |".replace("  ", " ")
+            for name, form, text in fields
+        )
+        for fields in (IDENTITY, EXTERNAL_IDENTITY)
     )
     status = "\n".join(f"| {status.name} | {int(status)} | {text} |" for status, text in MEANING.items())
-    return identity, status
+    return identity, external, status
 
 
 if __name__ == "__main__":

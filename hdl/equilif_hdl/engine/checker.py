@@ -26,7 +26,9 @@ from equilif_golden.engine.isa import (
     FIELDS,
     MODE_BIT,
     OPERATIONS,
+    SLOTS,
     WORDS,
+    LearnMode,
     Memory,
     Number,
     Op,
@@ -154,6 +156,12 @@ class Checker(wiring.Component):
         values = [code for code, span in spans.items() if span.memory == Memory.VALUES]
         return Mux(among(op, *values), self.config.value_groups, self.config.state_groups)
 
+    def _on_chip(self, op: Value, mode: Value) -> Value:
+        """The instruction needs weights on the chip."""
+        learn = among(op, Op.LEARN) if self.config.self_attention else Const(0)
+        assert SourceMode.COLUMN.value == LearnMode.STORE.value == 1
+        return among(op, Op.GATHER) | (among(op, Op.DRIVE) | learn) & mode[0]
+
     def _wrong_operation(
         self, op: Value, first: data.View[data.StructLayout], depth: Value
     ) -> tuple[Value, Value]:
@@ -186,11 +194,20 @@ class Checker(wiring.Component):
         op = Signal(len(code))
         src = Signal(WIDTHS["src"])
         tile = Signal(WIDTHS["operand"])
+        on_chip = Signal()  # the weights must be on the chip
         depth = Signal(range(self.config.loops + 1))  # open loops
         halts = Signal()  # the last instruction is an unconditional HALT
         left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add
         m.d.comb += self.closed.eq(halts & (depth == 0))
         span = _SpanSum(m, self.config, self.busy)
+        n_tiles: Value | int = self.config.tiles
+        misplaced: Value = Const(0)  # weights that must be on the chip, or do not fit the window
+        if self.config.external:
+            external = among(op, *synaptic) & (tile >= self.config.tiles)
+            n_tiles = Mux(external, self.config.all_tiles, self.config.tiles)
+            misplaced = external & (on_chip | (third.n_dst > self.config.tiles // SLOTS))
+            if geometry:
+                misplaced = misplaced | external & geometry.convolved
 
         def refuse() -> None:
             m.d.sync += self.fault.eq(1)
@@ -207,6 +224,7 @@ class Checker(wiring.Component):
                                 wrong = wrong | geometry.convolved & ~among(code, *synaptic)
                             m.d.sync += [
                                 self.fault.eq(wrong),
+                                on_chip.eq(self._on_chip(code, first.mode)),
                                 op.eq(code),
                                 src.eq(first.src),
                                 depth.eq(loops),
@@ -239,7 +257,7 @@ class Checker(wiring.Component):
                 span.add(src, Mux(among(op, *walked), third.n_dst, third.n_src), self._size(op, sources))
                 with m.If(span.summed):
                     m.d.sync += [left.eq(third.n_src), span.total.eq(tile)]
-                    with m.If(span.outside):
+                    with m.If(span.outside | misplaced):
                         refuse()
                     if geometry:
                         with m.Elif(geometry.convolved):
@@ -249,7 +267,7 @@ class Checker(wiring.Component):
                     with m.Else():
                         m.next = "GOOD"
             with m.State("TILES"):
-                span.add(span.total, third.n_dst, self.config.tiles)
+                span.add(span.total, third.n_dst, n_tiles)
                 with m.If(span.summed):
                     m.d.sync += left.eq(left - 1)
                     with m.If(span.outside):
@@ -289,7 +307,7 @@ class _SpanSum:
         self._m, self._busy = m, busy
         self.base = Signal(WIDTHS["operand"])
         self.n = Signal(WIDTHS["n_dst"])
-        self.size = Signal(max(config.tiles, config.value_groups).bit_length())
+        self.size = Signal(max(config.all_tiles, config.value_groups).bit_length())
         self.total = Signal(17)
         self.summed = Signal()  #: ``total`` is the sum of this span
         self.outside = Signal()

@@ -29,7 +29,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.hazards import AHEAD, SPIKES_READ, overlaps
 from equilif_golden.engine.isa import Op
-from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_one_of, on_second
+from equilif_hdl.engine.isa import INSTRUCTION, Instruction, convolves, is_external, is_one_of, on_second
 from equilif_hdl.engine.stages import LaneProgress
 from equilif_hdl.typed import Stream
 
@@ -184,6 +184,8 @@ class Dispatcher(wiring.Component):
         progress = self.progress
         gathers = is_one_of(incoming.op, Op.GATHER)
         executes = ~convolves(incoming) if self.config.convolution else Const(1)
+        if self.config.external:
+            executes = executes & ~is_external(incoming, self.config)
         other = incoming_state != state
         follows_step = Signal()  # a GATHER from the groups of a STEP
         runs_ahead = Signal()

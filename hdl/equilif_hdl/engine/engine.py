@@ -19,7 +19,7 @@ from __future__ import annotations
 from amaranth import Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, connect
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.blocks.plasticity import DITHER_UPDATE, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
@@ -29,6 +29,7 @@ from equilif_hdl.engine.access import Access
 from equilif_hdl.engine.activity import Activity
 from equilif_hdl.engine.argmax import Argmax
 from equilif_hdl.engine.dispatch import Dispatcher
+from equilif_hdl.engine.external import Mover
 from equilif_hdl.engine.geometry import Geometry
 from equilif_hdl.engine.isa import (
     INSTRUCTION,
@@ -36,16 +37,18 @@ from equilif_hdl.engine.isa import (
     by_column,
     by_minus,
     has_static,
+    is_external,
     is_one_of,
     on_second,
     stores,
 )
 from equilif_hdl.engine.lanes import Lanes
-from equilif_hdl.engine.port import EnginePort
+from equilif_hdl.engine.port import WEIGHT_REGION, EnginePort
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.fixed import ram
+from equilif_hdl.sdram import SdramController, SdramPins
 from equilif_hdl.typed import signal_of
 
 
@@ -54,16 +57,25 @@ class Engine(wiring.Component):
     -------
     host : In(EnginePort)
         Memory access while idle, start, busy, counters and prediction.
+    sdram : Out(SdramPins)
+        With external weights: the pins of their memory.
 
     ``state_ram``: memory style of neuron state and values, a hint to synthesis (``block``, ``distributed``).
     """
 
     host: EnginePort.Members
+    sdram: SdramPins.Members
 
     def __init__(self, config: EngineConfig, *, state_ram: str | None = None):
         self.config = config
         self.state_ram = state_ram
-        super().__init__({"host": In(EnginePort(config))})
+        external = config.external
+        super().__init__(
+            {
+                "host": In(EnginePort(config)),
+                **({"sdram": Out(SdramPins(external.chip))} if external else {}),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -93,12 +105,16 @@ class Engine(wiring.Component):
             ]
         address = self._host_signal(m, "mem_addr")
         word = self._host_signal(m, "mem_wdata")
+        region = self._host_signal(m, "mem_region")
+        write = self._host_signal(m, "mem_write")
+        repeats = self._host_signal(m, "mem_repeat")
+        read = self._host_signal(m, "mem_read")
         m.d.comb += [
-            access.region.eq(self._host_signal(m, "mem_region")),
+            access.region.eq(region),
             access.address.eq(address),
-            access.write.eq(self._host_signal(m, "mem_write")),
-            access.repeats.eq(self._host_signal(m, "mem_repeat")),
-            access.read.eq(self._host_signal(m, "mem_read")),
+            access.write.eq(write),
+            access.repeats.eq(repeats),
+            access.read.eq(read),
             access.counter.eq(phase),
             host.mem_rdata.eq(access.rdata),
             host.mem_valid.eq(access.valid),
@@ -128,7 +144,11 @@ class Engine(wiring.Component):
         with m.Elif(dispatcher.start & updates):
             m.d.sync += phase.eq(phase + DITHER_UPDATE)
         self._execute(m, dispatcher, scanner, walker, argmax, lanes, phase)
-        self._count(m, dispatcher, scanner, walker, lanes)
+        if cfg.external:
+            m.submodules.mover = mover = Mover(cfg)
+            self._external_host(m, mover, sequencer, access, write, read)
+            self._external_rows(m, mover, dispatcher, scanner, walker, lanes)
+        self._count(m, sequencer.busy, dispatcher, scanner, walker, lanes)
         return m
 
     def _host_signal(self, m: Module, name: str) -> Value:
@@ -245,15 +265,81 @@ class Engine(wiring.Component):
             if self.config.convolution:
                 m.d.comb += walker.steps.run.eq(n)
 
+    def _external_host(
+        self, m: Module, mover: Mover, sequencer: Sequencer, access: Access, write: Value, read: Value
+    ) -> None:
+        """Controller of the SDRAM, host access to it, and the start of a run."""
+        assert self.config.external is not None
+        host = self.host
+        chip, timing = self.config.external.chip, self.config.external.timing
+        m.submodules.sdram = sdram = SdramController(chip, timing)
+        connect(m, mover.sdram, sdram.port)
+        connect(m, sdram.pins, flipped(self.sdram))
+        learn = Signal()
+        with m.If(host.start):
+            m.d.sync += learn.eq(host.learn)
+        beyond = (access.region == WEIGHT_REGION) & (access.address >= self.config.n_weights)
+        m.d.comb += [
+            sdram.restart.eq(mover.restart),
+            mover.restarted.eq(sdram.restarted),
+            mover.start.eq(host.start),
+            sequencer.start.eq(mover.go),
+            sequencer.learn.eq(learn),
+            host.busy.eq(sequencer.busy | mover.starting | mover.go),
+            mover.address.eq(access.address),
+            mover.data.eq(access.data),
+            mover.write.eq(write & beyond),
+            mover.read.eq(read & beyond),
+            access.write.eq(write & ~beyond),
+            access.read.eq(read & ~beyond),
+            host.mem_ready.eq(mover.ready),
+        ]
+        with m.If(mover.valid):
+            m.d.comb += [host.mem_valid.eq(1), host.mem_rdata.eq(mover.rdata.as_signed())]
+
+    def _external_rows(
+        self,
+        m: Module,
+        mover: Mover,
+        dispatcher: Dispatcher,
+        scanner: Scanner,
+        walker: Walker,
+        lanes: Lanes,
+    ) -> None:
+        """Put the mover between scanner and walker."""
+        ins = dispatcher.instruction
+        m.d.sync += mover.external.eq(is_external(ins, self.config))
+        connect(m, mover.rows, lanes.rows)
+        m.d.comb += [
+            mover.begin.eq(dispatcher.start),
+            mover.learning.eq(dispatcher.is_learn),
+            mover.n_dst.eq(ins.n_dst),
+            mover.walked.eq(walker.last),
+            mover.idle.eq(~walker.busy & lanes.empty),
+            mover.i.p.eq(scanner.o.p),
+            mover.i.valid.eq(scanner.o.valid & ~dispatcher.is_argmax),
+            mover.o.ready.eq(walker.i.ready),
+            walker.i.p.eq(mover.o.p),
+            walker.i.valid.eq(mover.o.valid),
+            scanner.o.ready.eq(dispatcher.is_argmax | mover.i.ready),
+            dispatcher.scanning.eq(scanner.busy | mover.busy),
+        ]
+
     def _count(
-        self, m: Module, dispatcher: Dispatcher, scanner: Scanner, walker: Walker, lanes: Lanes
+        self,
+        m: Module,
+        running: Value,
+        dispatcher: Dispatcher,
+        scanner: Scanner,
+        walker: Walker,
+        lanes: Lanes,
     ) -> None:
         """Counters of a run."""
         host = self.host
         synaptic = walker.valid & is_one_of(walker.o.op, *sorted(SYNAPTIC))
         with m.If(host.start & ~host.accumulate):
             m.d.sync += [host.cycles.eq(0), host.spikes.eq(0), host.accesses.eq(0)]
-        with m.Elif(host.busy):
+        with m.Elif(running):
             m.d.sync += [
                 host.cycles.eq(host.cycles + 1),
                 host.spikes.eq(host.spikes + lanes.spike_count),

@@ -30,6 +30,7 @@ from equilif_hdl.engine.isa import (
     Instruction,
     Walk,
     by_column,
+    event_tile_bits,
     group_bits,
     tile_bits,
     walk,
@@ -325,7 +326,7 @@ class Positions(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "tile": In(tile_bits(config)),
+                "tile": In(event_tile_bits(config)),
                 "dither": In(DITHER_WIDTH),
                 "first": In(group_bits(config)),
                 "stride": In(group_bits(config) + 1),

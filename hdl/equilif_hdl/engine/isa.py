@@ -41,6 +41,11 @@ def tile_bits(config: EngineConfig) -> int:
     return (config.tiles - 1).bit_length()
 
 
+def event_tile_bits(config: EngineConfig) -> int:
+    """Bits of a tile before the mover, which may be external."""
+    return (config.all_tiles - 1).bit_length()
+
+
 #: bits of a number of positions along an axis
 SIDE_BITS = SIDE.bit_length()
 
@@ -73,6 +78,11 @@ def stores(ins: Instruction) -> Value:
 def on_second(ins: Instruction) -> Value:
     """The instruction works on the second state."""
     return is_one_of(ins.op, *ON_STATES) & has_mode(ins, StateMode.SECOND)
+
+
+def is_external(ins: Instruction, config: EngineConfig) -> Value:
+    """The instruction goes through external weights."""
+    return is_one_of(ins.op, Op.DRIVE, Op.LEARN) & (ins.operand.as_unsigned() >= config.tiles)
 
 
 def by_minus(ins: Instruction, config: EngineConfig) -> Value:
@@ -111,7 +121,7 @@ def walk(config: EngineConfig) -> dict[str, int]:
     """Fields of the walk of a source: its start and extent."""
     where = {"first": group_bits(config), "columns": SIDE_BITS, "rows": SIDE_BITS, "new_position": 1}
     return {
-        "tile": tile_bits(config),
+        "tile": event_tile_bits(config),
         "dither": DITHER_WIDTH,
         **(where if config.convolution else {}),
     }

@@ -40,6 +40,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op, SoftmaxMode
 from equilif_hdl.blocks.softmax import Softmax
 from equilif_hdl.engine.control import Control
+from equilif_hdl.engine.external import RowPort
 from equilif_hdl.engine.isa import INSTRUCTION, Instruction, LaneCommand, command, has_mode, is_one_of
 from equilif_hdl.engine.lane import Lane
 from equilif_hdl.engine.port import LanesPort, ScanPort
@@ -72,6 +73,8 @@ class Lanes(wiring.Component):
         Read port of the scanner to spikes and values.
     host : In(LanesPort)
         Host access to weights and values.
+    rows : In(RowPort)
+        With external weights: the mover's access to weights.
     spike_count : Out
         Number of spikes of the group that a STEP writes in this cycle; with ``registers.spike_count`` one
         cycle later.
@@ -92,6 +95,7 @@ class Lanes(wiring.Component):
     next_row: Signal
     scan: ScanPort.Members
     host: LanesPort.Members
+    rows: RowPort.Members
     spike_count: Signal
     status: LaneStatus.Members
 
@@ -113,6 +117,7 @@ class Lanes(wiring.Component):
                 **({"more_rows": In(1), "next_row": Out(1)} if config.self_attention else {}),
                 "scan": In(ScanPort(config)),
                 "host": In(LanesPort(config)),
+                **({"rows": In(RowPort(config))} if config.external else {}),
                 "spike_count": Out(range(p + 1)),
                 "status": Out(LaneStatus(config)),
             }
@@ -245,6 +250,23 @@ class Lanes(wiring.Component):
                 )
             ),
         ]
+        if self.config.external:
+            rows = self.rows
+            m.d.comb += rows.r_data.eq(weights.data)
+            with m.If(rows.read):
+                m.d.comb += [
+                    weights.read.eq(1),
+                    weights.tile.eq(rows.tile),
+                    weights.e.eq(rows.e),
+                    weights.column.eq(0),
+                ]
+            with m.If(rows.write):
+                m.d.comb += [
+                    weights.write.eq((1 << self.config.lanes) - 1),
+                    weights.w_tile.eq(rows.tile),
+                    weights.w_e.eq(rows.e),
+                    weights.w_data.eq(rows.w_data),
+                ]
         for lane, weight in zip(lanes, lanes_of(weights.data, self.config.lanes), strict=True):
             m.d.comb += lane.weight.eq(weight)
 

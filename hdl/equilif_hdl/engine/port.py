@@ -44,6 +44,8 @@ class EnginePort(wiring.Signature):
     start, learn, accumulate : Out(1)
         Strobe: run the program; levels with the strobe: it is a learning run; cycles, spikes and accesses are
         added to those of the previous run.
+    mem_ready : In(1)
+        With external weights: elements may be written, this one and a few more.
     busy : In(1)
         From the cycle after start until HALT.  Memory strobes and start are allowed only while it is low.
     prediction, cycles, spikes, accesses : In
@@ -61,6 +63,7 @@ class EnginePort(wiring.Signature):
         mem_read: Signal
         mem_rdata: Signal
         mem_valid: Signal
+        mem_ready: Signal
         start: Signal
         learn: Signal
         accumulate: Signal
@@ -83,6 +86,7 @@ class EnginePort(wiring.Signature):
                 "mem_read": Out(1),
                 "mem_rdata": In(32),
                 "mem_valid": In(1),
+                **({"mem_ready": In(1)} if config.external else {}),
                 "start": Out(1),
                 "learn": Out(1),
                 "accumulate": Out(1),

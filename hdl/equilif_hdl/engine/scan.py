@@ -32,7 +32,7 @@ from equilif_golden.blocks.plasticity import DITHER_ROW, DITHER_WIDTH
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.memories import has_nonzero_flag, has_spike_flag, skips_unchanged
 from equilif_hdl.engine.geometry import Positions, Steps, steps
-from equilif_hdl.engine.isa import Event, Walk, event, group_bits, tile_bits, walk
+from equilif_hdl.engine.isa import Event, Walk, event, event_tile_bits, group_bits, walk
 from equilif_hdl.engine.port import ScanPort
 from equilif_hdl.fixed import delayed, lanes_of, lowest_set
 from equilif_hdl.typed import Assign, Layout, Stream, signal_of
@@ -148,7 +148,7 @@ class Scanner(wiring.Component):
                     if skips_unchanged(config)
                     else {}
                 ),
-                "tile": In(tile_bits(config)),
+                "tile": In(event_tile_bits(config)),
                 "stride": In(group + 1),
                 **({"first": In(group), "steps": In(steps(config))} if config.convolution else {}),
                 "dither": In(DITHER_WIDTH),

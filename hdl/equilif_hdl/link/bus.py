@@ -119,6 +119,8 @@ class AxiEngine(wiring.Component):
     irq: Signal
 
     def __init__(self, config: EngineConfig, *, build_id: int = 0, state_ram: str | None = None):
+        if config.external:
+            raise ValueError("an AXI engine has no external weights: leave out EngineConfig.external")
         self.config = config
         self.build_id = build_id
         self.state_ram = state_ram

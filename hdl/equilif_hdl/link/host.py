@@ -64,7 +64,7 @@ from equilif_hdl.engine.port import EnginePort, address_bits
 from equilif_hdl.fixed import ram
 from equilif_hdl.link.flash import ADDRESS_BITS, BLOCK_BITS, FlashController, FlashPins, FlashPort
 from equilif_hdl.link.frame import PAYLOAD, STATUS_BITS, Framer
-from equilif_hdl.link.identity import WORDS, IdentityRom, LutPrimitive
+from equilif_hdl.link.identity import IdentityRom, LutPrimitive
 from equilif_hdl.link.slip import SlipDecoder, SlipEncoder
 from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS, LessonPort, StandaloneTrainer
 from equilif_hdl.link.transport import RECEIVED, Received
@@ -251,7 +251,7 @@ class _HostStates:
         self.ran = Signal()  # the run is finished
         self.word = Signal(32)  # an element, or a word of the result
         self.lane = Signal(2)  # index of the byte in the word
-        self.result = Signal(range(8))  # words of the result so far
+        self.result = Signal(range(max(8, len(self.identity.words) + 1)))  # words of the result so far
         self.status = Signal(STATUS_BITS)
         self.loaded = Signal()  # a program is loaded
         self.repeatable = Signal()  # the last executed command is a RUN
@@ -860,7 +860,7 @@ class _HostStates:
                     m.next = "RESULT"
                     with m.If(fetched | self.runs & (self.result == RESULT_WORDS)):
                         m.next = "FETCH"
-                    with m.If(self.load | self.identify & (self.result == WORDS)):
+                    with m.If(self.load | self.identify & (self.result == len(self.identity.words))):
                         m.next = "FINISH"
                 if self.max_samples > 1:
                     with m.If(self.runs & (self.result == 1)):

@@ -21,9 +21,12 @@ from equilif_golden.link.protocol import Identity
 
 #: attribute of a primitive: the bit of the word that it drives
 BIT = "identity_bit"
-#: inputs of a LUT; ``index`` has three bits
+#: inputs of a LUT; ``index`` has three bits, or with external weights four
 INPUTS = 4
 WORDS = Identity.LAYOUT.size // 4
+EXTERNAL_WORDS = WORDS + Identity.EXTERNAL_LAYOUT.size // 4
+#: bit of the index: whether it has an odd number of ones
+PARITY = 0b10010110
 #: the word with the build ID
 BUILD_ID = WORDS - 1
 
@@ -44,7 +47,7 @@ class LutPrimitive(NamedTuple):
 class IdentityRom(wiring.Component):
     """Members
     -------
-    index : In(3)
+    index : In
         Index of the word.
     word : Out(32)
 
@@ -59,7 +62,8 @@ class IdentityRom(wiring.Component):
         packed = identity.pack()
         self.words = [int.from_bytes(packed[at : at + 4], "little") for at in range(0, len(packed), 4)]
         self.lookup = lookup
-        super().__init__({"index": In(3), "word": Out(32)})
+        assert len(self.words) in (WORDS, EXTERNAL_WORDS)
+        super().__init__({"index": In(3 if len(self.words) == WORDS else 4), "word": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -67,11 +71,8 @@ class IdentityRom(wiring.Component):
             m.d.comb += self.word.eq(Array(Const(word, 32) for word in self.words)[self.index])
             return m
         inputs = Cat(self.index, Const(0, INPUTS - len(self.index)))
-        # words 1 and 5 differ, and 5 and 7, and 6 and 7: by an input each.  6 and 7 are never read
-        word = self.words[1]
-        words = [*self.words[:BUILD_ID], ~word, ~word, word]
         for bit in range(len(self.word)):
-            contents = sum((word >> bit & 1) << k for k, word in enumerate(words))
+            contents = self._contents(bit)
             ports: dict[str, Any] = {f"i_{name}": inputs[k] for k, name in enumerate(self.lookup.inputs)}
             m.submodules[f"bit{bit}"] = Instance(
                 self.lookup.cell,
@@ -81,3 +82,15 @@ class IdentityRom(wiring.Component):
                 **{f"o_{self.lookup.output}": self.word[bit]},
             )
         return m
+
+    def _contents(self, bit: int) -> int:
+        """A bit of all words, and what makes it depend on every input, where nothing is read."""
+        values = [word >> bit & 1 for word in self.words]
+        if len(values) == WORDS:
+            # words 1 and 5 differ, and 5 and 7, and 6 and 7: by an input each
+            values = [*values[:BUILD_ID], 1 - values[1], 1 - values[1], values[1]]
+            return sum(value << k for k, value in enumerate(values))
+        low = sum(value << k for k, value in enumerate(values))
+        # other than the words, whatever the build ID is
+        high = PARITY if (low ^ PARITY) & ~(1 << BUILD_ID) else PARITY ^ 0xFF
+        return high << len(values) | low

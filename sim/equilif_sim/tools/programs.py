@@ -25,9 +25,11 @@ from equilif_golden.engine.isa import (
     Groups,
     Instruction,
     Kind,
+    LearnMode,
     Number,
     Op,
     Operand,
+    SourceMode,
     Span,
     Tiles,
     field_range,
@@ -48,9 +50,9 @@ def random_values(rng: np.random.Generator, config: EngineConfig) -> Raw:
 
 
 def random_weights(rng: np.random.Generator, config: EngineConfig) -> Raw:
-    """(tiles x P, P) weight words."""
+    """Weight words x banks, of the chip and external."""
     fmt = config.numerics.weight
-    shape = (config.tiles * config.lanes, config.lanes)
+    shape = (config.all_tiles * config.lanes, config.lanes)
     match rng.integers(3):
         case 0:
             w = rng.integers(fmt.lo, fmt.hi + 1, shape)
@@ -119,7 +121,14 @@ def random_instruction(
             size = getattr(config, operand.memory)
             fields[operand.first] = random_place(rng, fields[operand.n], size)
         else:
-            fields |= operand.fields(random_place(rng, fields["n_src"] * fields["n_dst"], config.tiles))
+            n = fields["n_src"] * fields["n_dst"]
+            external = config.external and op in (Op.DRIVE, Op.LEARN) and n <= config.external.tiles
+            if config.external and external and rng.random() < 0.6:
+                fields |= operand.fields(config.tiles + random_place(rng, n, config.external.tiles))
+                wrong = LearnMode.STORE if op == Op.LEARN else SourceMode.COLUMN
+                fields["mode"] &= ~wrong
+            else:
+                fields |= operand.fields(random_place(rng, n, config.tiles))
     return Instruction(**fields)
 
 
@@ -262,6 +271,8 @@ def _limits(
             yield {operand.n: 0}
             yield {operand.first: 0, operand.n: size + 1}
     else:
+        if i.is_external(config):
+            size = config.all_tiles
         yield operand.fields(size - tiles + wrong)
 
 
