@@ -166,7 +166,8 @@ def test_link():
 
 @pytest.mark.regress
 def test_simulated_board():
-    config = replace(CONFIGS["P4"], counters=False)
+    """A frame of weights is written faster than an SDRAM of 16 bits takes single words."""
+    config = replace(CONFIGS["P4"], counters=False, external=MT)
     board = SimulatedBoard(config)
     trains_over_the_link(config, board)
     assert not board.violations

@@ -372,6 +372,8 @@ class _HostStates:
         self.trainer_busy: Value = Const(0, 1)  # the trainer is busy, and the frame is from the line
         self.record: Value = Const(0, 1)
         self.ready: Value = Const(1, 1)  # the region accepts a read or write
+        #: the engine accepts a write; with external weights it takes longer than a frame is read
+        self.writable: Value = self.engine.mem_ready if self.config.external else Const(1, 1)
         self.mem_write = Signal()
         self.mem_read = Signal()
         self.mem_valid = Signal()
@@ -665,7 +667,7 @@ class _HostStates:
         with m.State("ELEMENT"):
             m.d.comb += self.advance.eq(1)
             m.next = "DATA"
-            with m.If(self.commit & ~self.ready):
+            with m.If(self.commit & ~(self.ready & self.writable)):
                 m.next = "ELEMENT"
             with m.Elif(self.load & ~self.commit):
                 m.d.comb += self.checker.step.eq(1)
