@@ -57,19 +57,20 @@ def main(
             if not data:
                 raise ValueError(f"{name} needs --data, a folder with MNIST's IDX files")
             claim = claim._replace(command=claim.command.format(data=shlex.quote(str(data.resolve()))))
+        stamp = records.stamp("claims", name)
         record, proven = run_claim(claim)
-        note({name: record})
+        note({name: {**record, **stamp, "versions": versions()}})
         if proven:
             others = [proof for proof in records.read(PROOFS).get("proofs", []) if proof["claim"] != name]
             shown = sorted([*others, *({**proof, "claim": name} for proof in proven)], key=_key)
             records.write(PROOFS, {"proofs": shown})
             known = records.read(PROOFS_SUMMARY).get("claims", {})
-            known[name] = {**records.stamp(claim.inputs), "blocks": summary(proven)}
+            known[name] = {**stamp, "blocks": summary(proven)}
             records.write(PROOFS_SUMMARY, {"claims": known}, 4)
         print(f"{name}: {record['result']}", flush=True)
     if tests:
         found = of_tests(tests)
-        note(found)
+        note({name: {**records.stamp("claims", name), **record} for name, record in found.items()})
         print(f"{len(found)} claims: {', '.join(found)}")
     pages.write()
 
@@ -98,7 +99,7 @@ def versions() -> dict[str, str]:
 
 
 def run_claim(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Run the command of a claim: result (a line, seconds, date, versions) and proofs."""
+    """Run the command of a claim: result and seconds, and proofs."""
     words = shlex.split(claim.command)
     if words[0] == "python":
         words = [sys.executable, *words[1:]]
@@ -121,8 +122,6 @@ def run_claim(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     record = {
         "result": last if not done.returncode else f"FAILED: {last}",
         "seconds": round(seconds),
-        **records.stamp(claim.inputs),
-        "versions": versions(),
     }
     return record, proven
 
@@ -153,7 +152,6 @@ def of_tests(report: Path) -> dict[str, dict[str, Any]]:
             "result": f"FAILED: {summary}" if ends["failure"] or ends["error"] else summary,
             "seconds": round(sum(float(case.attrib["time"]) for case in cases)),
             "date": date,
-            "commit": records.stamp(claim.inputs)["commit"],
             "versions": versions(),
         }
     return found

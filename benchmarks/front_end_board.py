@@ -17,7 +17,6 @@ from amaranth.sim import Simulator
 
 from benchmarks import pages, records
 from benchmarks.area import alone
-from benchmarks.claims import BUILT
 from equilif_boards import BOARDS, Board
 from equilif_golden.front_end import live
 from equilif_golden.front_end.segmentation import LONGEST, SHORTEST
@@ -109,14 +108,14 @@ def main(
     chosen = BOARDS[board].with_front_end("pdm")
     known = records.read(RECORD)
     found = {
-        **records.stamp(BUILT),
+        **records.stamp("front end", board),
         "area": area(chosen),
         "latency": {str(n): latency(chosen, n) for n in FRAMES},
         "boards": known.get("boards", {}),
     }
     if build is not None:
         found["boards"][board] = {
-            **records.stamp(BUILT),
+            **records.stamp("front end", board),
             "title": chosen.title,
             "microphone": chosen.microphone_kind,
             **routed(build),

@@ -45,7 +45,7 @@ def claim(command):
 
 def test_results_are_recorded():
     good, proven = evidence.run_claim(claim("python -c 'print(\"3 passed in 1.2s\")'"))
-    assert good["result"] == "3 passed" and good["versions"]["python"] and not proven
+    assert good["result"] == "3 passed" and evidence.versions()["python"] and not proven
     assert evidence.run_claim(claim("python -c 'print(7); raise SystemExit(1)'"))[0]["result"] == "FAILED: 7"
     two = claim('python -c \'print("f_max 5"); print("file")\'')
     shown = [
