@@ -193,7 +193,11 @@ def counts_of(name: str, chains: int) -> Counts:
     if name in ENGINES:
         return engine(CONFIGS[name], chains)
     target = TARGETS[name]
-    return standalone(name) if target.trials else bench(target.make, f"equilif_sim.{target.bench}", target.config)
+    return (
+        standalone(name)
+        if target.trials
+        else bench(target.make, f"equilif_sim.{target.bench}", target.config)
+    )
 
 
 # -- explained points ------------------------------------------------------------------------------

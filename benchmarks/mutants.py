@@ -510,9 +510,7 @@ def _trials(trials: Iterable[Callable[[SimulatedBoard], object]], verilog: str, 
 def read() -> dict[str, Found]:
     """Verdicts on the present designs, by the present benches."""
     return {
-        name: Found(
-            one["seed"], one["inputs"], one["seconds"], [MutantVerdict(*v) for v in one["verdicts"]]
-        )
+        name: Found(one["seed"], one["inputs"], one["seconds"], [MutantVerdict(*v) for v in one["verdicts"]])
         for name, one in records.read(TABLE).items()
         if one.get("inputs") == digest("mutants", name)
     }

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime
 import json
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
@@ -24,7 +23,6 @@ from benchmarks.registry import RECORDS, Record
 SUMMARIES = ROOT / "benchmarks" / "summaries"
 FULL = ROOT / "build" / "records"
 DESIGN = ("golden", "hdl")  #: folders whose commits make a record old
-MAX_AGE = 150  #: commits after which a record that README.md shows has to be measured again
 NO_CODE = (":(exclude)*.json", ":(exclude)*.md")
 NOT_MEASURED = "not measured"
 
@@ -67,12 +65,15 @@ def _git(*arguments: str) -> str | None:
     return None if done.returncode else done.stdout.strip()
 
 
+def today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
 def stamp(record: str, entry: str = "") -> dict[str, Any]:
     """Date, commit and inputs for a new measurement; the commit is empty outside a repository."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
     commit = _git("rev-parse", "--short=9", "HEAD") or ""
     changed = bool(commit and _git("status", "--porcelain", "-uno", "--", *FOLDERS.values(), *NO_CODE))
-    return {"date": today, "commit": commit + "+" * changed, "inputs": digest(record, entry)}
+    return {"date": today(), "commit": commit + "+" * changed, "inputs": digest(record, entry)}
 
 
 class RecordState(NamedTuple):
@@ -141,11 +142,7 @@ def _names(place: str) -> Iterable[str]:
         return ()
 
 
-def main(
-    *,
-    all_: Annotated[bool, "list current records as well"] = False,
-    check: Annotated[bool, f"exit code 1 if a record of README.md is {MAX_AGE} commits old"] = False,
-) -> int:
+def main(*, all_: Annotated[bool, "list current records as well"] = False) -> None:
     every = list(states())
     for record in RECORDS:
         together: dict[str, list[str]] = defaultdict(list)
@@ -163,11 +160,3 @@ def main(
         f"{len(measured)} results: {current} current, {unknown} not known here; "
         f"{len(every) - len(measured)} not measured"
     )
-    if not check:
-        return 0
-    from benchmarks.pages import README, shown
-
-    old = [s for s in shown(README.read_text(), every) if s.age > MAX_AGE]
-    for s in old:
-        print(f"README.md: {s.record} {s.entry}: {s.age} commits of {' and '.join(DESIGN)} old", file=sys.stderr)
-    return int(bool(old))

@@ -40,7 +40,9 @@ class Record(NamedTuple):
 
     def command(self, entry: str = "ENTRY", data: str = "DIR", build: str = "DIR") -> str:
         """The command that measures an entry."""
-        options = self.options.format(entry=shlex.quote(entry), data=shlex.quote(data), build=shlex.quote(build))
+        options = self.options.format(
+            entry=shlex.quote(entry), data=shlex.quote(data), build=shlex.quote(build)
+        )
         return f"python -m benchmarks {self.benchmark} {options}".rstrip()
 
 
@@ -128,5 +130,5 @@ RECORDS = (
     Record("streams", "streams", "--run {entry} --write", "streams", known="streams.STREAMS"),
     Record("mutants", "mutants", "--block {entry}", "targets", known="mutants.TARGETS"),
     Record("sdram", "sdram", "--write --build {build}"),
-    Record("proofs", "evidence", "--run {entry}", "claims"),
+    Record("proofs", "evidence", "--data {data} --run {entry}", "claims"),
 )

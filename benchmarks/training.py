@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.inputs import ROOT
 from equilif.data import SOURCES, Name
 from equilif.data.sets.dataset import DataSet
-from equilif.training.resolve import Request, resolve
 from equilif.training.backends.phases import EquilibriumPropagation, epoch_plan, order, train_epoch
+from equilif.training.resolve import Request, resolve
 from equilif.training.run import Run
 from equilif.training.settings.description import Description
 from equilif.training.settings.patches import split
@@ -23,7 +23,6 @@ from equilif.training.storage.history import digest
 from equilif_golden.fixed import Raw
 from equilif_golden.kernel import Kernel
 from equilif_golden.network import TokenRows
-
 
 #: preset of the networks of boards
 BOARD_PRESET = PRESETS["mnist"]
@@ -116,4 +115,5 @@ def few_samples(command: str) -> tuple[list[float], str, list[int]]:
 
 def loader(command: str) -> str:
     """File with the loader of the data of a command."""
-    return f"equilif/data/{SOURCES[Name(shlex.split(command)[2])].loader.rpartition('.')[0].replace('.', '/')}.py"
+    module = SOURCES[Name(shlex.split(command)[2])].loader.rpartition(".")[0]
+    return f"equilif/data/{module.replace('.', '/')}.py"

@@ -87,7 +87,14 @@ def test_summary_lists_surviving_mutants():
 def test_record_round_trip(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "TABLE", tmp_path / "records" / "mutants.json")
     assert mutants.read() == {}
-    found = {"lif": mutants.Found(3, digest("mutants", "lif"), 7.0, [mutants.MutantVerdict("-mode inv", "blocks/lif.py:1", False, "")])}
+    found = {
+        "lif": mutants.Found(
+            3,
+            digest("mutants", "lif"),
+            7.0,
+            [mutants.MutantVerdict("-mode inv", "blocks/lif.py:1", False, "")],
+        )
+    }
     mutants.write(found)
     assert mutants.read() == found
 
