@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import area, pages, records
-from benchmarks.inputs import rtlil
+from benchmarks.inputs import engine
 from benchmarks.registry import Write
 from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.link.bus import AxiEngine
@@ -50,7 +50,7 @@ CONFIGS = [
 
 
 def designs() -> list[Callable[[], str]]:
-    return [partial(rtlil, partial(AxiEngine, config)) for config in CONFIGS]
+    return [partial(engine, config, "link.bus.AxiEngine") for config in CONFIGS]
 
 
 def main(*, write: Write = False) -> None:

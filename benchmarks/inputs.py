@@ -33,6 +33,7 @@ FOLDERS = {
     "equilif_sim": "sim/equilif_sim",
     "tests": "tests",
 }
+HARDWARE = ("equilif_golden", "equilif_hdl", "equilif_boards")  #: packages that designs come from
 #: modules that another one loads by name, and files that it reads
 LOADED = {
     "equilif.commands": "equilif/commands/*.py",
@@ -48,6 +49,7 @@ BOOKKEEPING = {
     f"benchmarks.{name}"
     for name in ("board_pages", "claims", "evidence", "explained", "inputs", "literature", "pages", "records")
 } | {"benchmarks", "benchmarks.registry", "equilif.show.console"}
+NO_CODE = {"ctx", "kind", "returns", "type_comment"}  #: fields of a syntax tree
 LENGTH = 12  #: hexadecimal digits of a digest
 
 
@@ -88,20 +90,20 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _is_for_types(node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module in ("__future__", "collections.abc", "typing")
     return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
 def content(node: Any) -> Any:
-    """Syntax tree in lists, without docstrings, positions, and imports for type checkers."""
+    """Syntax tree in lists, without docstrings, positions, types of parameters and imports for types."""
     if isinstance(node, list):
         return [content(item) for item in node if not (_is_docstring(item) or _is_for_types(item))]
     if not isinstance(node, ast.AST):
         return repr(node)
+    left_out = NO_CODE | ({"annotation"} if isinstance(node, ast.arg) else set())
     fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
-    return [
-        type(node).__name__,
-        *((name, content(value)) for name, value in fields if name not in ("ctx", "kind", "type_comment")),
-    ]
+    return [type(node).__name__, *((name, content(value)) for name, value in fields if name not in left_out)]
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
@@ -184,9 +186,11 @@ def rtlil(make: Callable[[], Any]) -> str:
     return str(import_module("amaranth.back.rtlil").convert(make(), name="top", emit_src=False))
 
 
-@cache
-def engine(config: Any) -> str:
-    return rtlil(partial(import_module("equilif_hdl.engine.engine").Engine, config))
+def engine(config: Any, kind: str = "engine.engine.Engine") -> str:
+    """Digest of the RTLIL of an engine."""
+    module, _, name = kind.rpartition(".")
+    make = partial(getattr(import_module(f"equilif_hdl.{module}"), name), config)
+    return str(stored(f"{kind}: {config}", HARDWARE, lambda: _hash(rtlil(make))))
 
 
 def board(name: str, front_end: str = "") -> str:
@@ -198,7 +202,7 @@ def board(name: str, front_end: str = "") -> str:
             found = found.with_front_end(front_end)
         return _hash(json.dumps(import_module("equilif_boards.build").BuildPlan.of(found).files))
 
-    return stored(f"board: {name} {front_end}", ("equilif_golden", "equilif_hdl", "equilif_boards"), files)
+    return str(stored(f"board: {name} {front_end}", HARDWARE, files))
 
 
 def _engines() -> list[Callable[[], str]]:

@@ -17,9 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from benchmarks.inputs import FOLDERS, ROOT, digest
+from benchmarks import inputs
+from benchmarks.inputs import FOLDERS, digest
 from benchmarks.registry import RECORDS, Record
 
+ROOT = inputs.ROOT
 SUMMARIES = ROOT / "benchmarks" / "summaries"
 FULL = ROOT / "build" / "records"
 DESIGN = ("golden", "hdl")  #: folders whose commits make a record old

@@ -116,7 +116,7 @@ def measure(stream: Iterable[Sample], make: Callable[[Sequence[Any]], Any]) -> t
 def few_samples(name: str) -> list[list[str]]:
     """Predictions of the first samples of a stream."""
     samples = list(itertools.islice(STREAMS[name](), FEW))
-    out = []
+    out: list[list[str]] = []
     for replay in ({}, {"replay": 0}):
         model = StreamClassifier(**replay)
         out.append([])

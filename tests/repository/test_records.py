@@ -54,6 +54,11 @@ def clear():
     "file, text, same",
     [
         ("a.py", '"""B."""\nfrom equilif_golden import b  # why\ndef f(x): return (b.g(x))\n', True),
+        (
+            "a.py",
+            "from typing import Any\nfrom equilif_golden import b\ndef f(x: Any) -> Any:\n    return b.g(x)\n",
+            True,
+        ),
         ("a.py", "from equilif_golden import b\n\n\ndef f(x):\n    return b.g(x) + 1\n", False),
         ("b.py", "def g(x):\n    return x + 2\n", False),
         ("c.py", "y = 2\n", True),
