@@ -99,7 +99,6 @@ def speeds() -> str:
         rows.append(
             (
                 link_to(row),
-                yes(row["standalone"]),
                 row["lanes"],
                 f"{slowest(row):.1f}",
                 len(row["f_max_by_seed"]),
@@ -111,7 +110,7 @@ def speeds() -> str:
             )
         )
     estimated = by("estimated", "engine", "standalone")
-    head = f"board | standalone trainer | lanes | {by('built', 'f_max (MHz)')} | seeds | clock (MHz)"
+    head = f"board | lanes | {by('built', 'f_max (MHz)')} | seeds | clock (MHz)"
     return table(f"{head} | {estimated} | link | {by('estimated', 'through the link')}", rows)
 
 

@@ -105,6 +105,8 @@ def work(states: Sequence[RecordState], journal: Mapping[str, Any], data: Path |
     """
     on_pages = [pages.shown(page.read_text(), states) for page in pages.user_pages()]
     known = {record.name: record for record in RECORDS}
+    with_data = {claim.name for claim in CLAIMS if "{data}" in claim.command}
+    folder = "DIR" if data is None else str(data.resolve())
 
     def place(s: RecordState) -> tuple[int, str]:
         return next((min(k, 1) for k, shown in enumerate(on_pages) if s in shown), 2), s.date
@@ -112,10 +114,11 @@ def work(states: Sequence[RecordState], journal: Mapping[str, Any], data: Path |
     out: dict[str, Work] = {}
     for s in sorted((s for s in states if s.changed), key=place):
         record = known[s.record]
-        if "{data}" in record.options and data is None:
+        of_claim = record.benchmark == "evidence" and s.entry in with_data
+        if data is None and (of_claim or "{data}" in record.options):
             continue
-        folder = "DIR" if data is None else str(data.resolve())
         command = record.command(s.entry, folder, str(records.ROOT / "build" / "evidence" / s.record))
+        command += f" --data {shlex.quote(folder)}" * of_claim
         before = journal.get(command, {})
         if before.get("result") != FAILED or before.get("inputs") != digest(s.record, s.entry):
             out.setdefault(command, Work(s.record, s.entry, command, s.seconds or before.get("seconds")))

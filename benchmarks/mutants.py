@@ -15,13 +15,16 @@ import re
 import resource
 import tempfile
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from amaranth import UnusedElaboratable
 from amaranth.back import rtlil
 
 from benchmarks import pages, records
@@ -103,14 +106,14 @@ class Target:
 
 
 def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
-    block = Plasticity(numerics, **dict.fromkeys(registers, True), signed_values=signed)
-    names = ("latency", "multiplied")
-    config = {
-        **dataclasses.asdict(numerics),
-        "signed": signed,
-        **{name: getattr(block, name) for name in names},
-    }
-    return Target(lambda: block, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
+    make = partial(Plasticity, numerics, **dict.fromkeys(registers, True), signed_values=signed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        block: Any = make()
+        shape = {name: getattr(block, name) for name in ("latency", "multiplied")}
+        del block
+    config = {**dataclasses.asdict(numerics), "signed": signed, **shape}
+    return Target(make, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
 
 
 def _lane(config: EngineConfig, index: int) -> Target:

@@ -116,7 +116,7 @@ RECORDS = (
     Record("area", "area", "--write"),
     Record("boards", "boards", "--data {data} --builds {build} {entry}", "boards", path=BOARDS),
     Record("campaign", "campaign"),
-    Record("claims", "evidence", "--data {data} --run {entry}", "claims", known="inputs.CLAIMS"),
+    Record("claims", "evidence", "--run {entry}", "claims", known="inputs.CLAIMS"),
     Record(
         "continual",
         "continual",
@@ -130,5 +130,5 @@ RECORDS = (
     Record("streams", "streams", "--run {entry} --write", "streams", known="streams.STREAMS"),
     Record("mutants", "mutants", "--block {entry}", "targets", known="mutants.TARGETS"),
     Record("sdram", "sdram", "--write --build {build}"),
-    Record("proofs", "evidence", "--data {data} --run {entry}", "claims"),
+    Record("proofs", "evidence", "--run {entry}", "claims"),
 )

@@ -56,7 +56,7 @@ def clear():
         ("a.py", '"""B."""\nfrom equilif_golden import b  # why\ndef f(x): return (b.g(x))\n', True),
         (
             "a.py",
-            "from typing import Any\nfrom equilif_golden import b\ndef f(x: Any) -> Any:\n    return b.g(x)\n",
+            "from typing import Any\nfrom equilif_golden import b\ndef f(x: Any) -> Any: return b.g(x)\n",
             True,
         ),
         ("a.py", "from equilif_golden import b\n\n\ndef f(x):\n    return b.g(x) + 1\n", False),
