@@ -433,7 +433,7 @@ def check_engines(network, weights, eta, counter, x, labels, sequences, configs=
     reference = Reference(network, weights, learning_rate=eta, counter=counter)
     chips = []
     for config in configs or [
-        EngineConfig(lanes=lanes, tiles=2048, program_words=1024, **EVERYTHING, numerics=network.numerics)
+        EngineConfig(lanes=lanes, tiles=2048, program_words=2048, **EVERYTHING, numerics=network.numerics)
         for lanes in LANES
     ]:
         program = Compiled(network, config).program(eta)

@@ -735,7 +735,7 @@ class Places(NamedTuple):
     window: int
 
 
-class Batch(NamedTuple):
+class Samples(NamedTuple):
     """Samples and the order in which they run; ``y``: targets (batch, n_outputs), or none to take labels."""
 
     x: U8
@@ -845,7 +845,7 @@ def execute(
     p: DecodedProgram,
     m: Memories,
     at: Places,
-    batch: Batch,
+    batch: Samples,
     found: Results,
     first: int,
     last: int,

@@ -28,10 +28,10 @@ from equilif_golden.executor import (
     SETTLED,
     TRAINED,
     U8,
-    Batch,
     Memories,
     Places,
     Results,
+    Samples,
     execute,
     new_memories,
     new_results,
@@ -252,7 +252,7 @@ class Kernel(samples.Predictor):
             found = new_results(len(at), 0)
             # other threads use the old weights until all samples are trained
             m = self._memories(self._program, self._held, trains=True)
-            batch = Batch(values, rows, self._no_targets, known, at)
+            batch = Samples(values, rows, self._no_targets, known, at)
             execute(self._program, m, self._places, batch, found, 0, len(at), TRAINED, 0)
             self._held = Held(m.w, m.table, int(m.registers[COUNTER]))
             if mixed is not None:
@@ -291,7 +291,7 @@ class Kernel(samples.Predictor):
         p = self._program
         found = new_results(len(values), neurons)
         order = np.arange(len(values))
-        batch = Batch(values, rows, targets, order, order)
+        batch = Samples(values, rows, targets, order, order)
 
         def part(first: int, last: int) -> None:
             m = self._memories(p, held, trains=False)
@@ -324,7 +324,7 @@ class Kernel(samples.Predictor):
         drives = np.zeros((len(values), n), np.int32)
         found = new_results(len(values), 0)
         order = np.arange(len(values))
-        batch = Batch(values, rows, self._no_targets, order, order)
+        batch = Samples(values, rows, self._no_targets, order, order)
 
         def run(j: int, start: int) -> int:
             return int(execute(p, m, self._places, batch, found, j, j + 1, INFERRED, start))

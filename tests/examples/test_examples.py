@@ -230,6 +230,17 @@ def test_paper_figure(tmp_path):
     assert "test accuracy" in svg.read_text()
 
 
+def test_sensor_keeps_old_states(tmp_path, monkeypatch):
+    """With replay the old states are known after the new ones were learned; the table is the whole stream."""
+    module = example("changing_sensor")
+    monkeypatch.setattr(module, "SAMPLES", 900)
+    table = tmp_path / "sensor.csv"
+    module.main(str(table))
+    assert len(table.read_text().splitlines()) == 901
+    found = {name: course[1][0] for name, course in module.courses(every=300).items()}
+    assert found["with replay"] > 0.8 > 0.2 > found["without"]
+
+
 def test_microcontroller_learns_as_the_kernel(tmp_path):
     """Its own code for frames and files against the model of a board."""
     config = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16)

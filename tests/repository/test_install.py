@@ -132,7 +132,7 @@ def test_wheel_content(built):
             "equilif/hardware/driver/driver.c",
             "equilif/hardware/driver/driver.h",
         } <= set(names)
-        assert not [n for n in names if "test" in n or n.endswith(".pyc")]
+        assert not [n for n in names if n.endswith(".pyc") or re.search(r"(^|/)(tests?|test_[^/]*)(/|$)", n)]
         about = z.read(next(n for n in names if n.endswith("METADATA"))).decode()
         check_links(about)
         assert about.count("\nProject-URL: ") == 5 and f"\nVersion: {version()}\n" in about
