@@ -56,7 +56,7 @@ def main(
     run: Annotated[Sequence[str], "claims whose commands to run"] = (),
     tests: Annotated[Path | None, "JUnit report to record results from"] = None,
     data: Annotated[Path | None, "folder of the data sets"] = None,
-    hours: Annotated[float | None, "time to renew old records"] = None,
+    hours: Annotated[float | None, "time for commands that renew old records"] = None,
 ) -> None:
     if hours is not None:
         renew(hours, data)
@@ -127,9 +127,9 @@ def work(states: Sequence[RecordState], journal: Mapping[str, Any], data: Path |
 
 def renew(hours: float, data: Path | None) -> None:
     """Measure old records again for some hours; KeyboardInterrupt ends it after the record of what ran."""
-    ends = time.monotonic() + 3600 * hours
     journal = records.read(JOURNAL)
     todo = work(list(records.states()), journal, data)
+    ends = time.monotonic() + 3600 * hours
     results: Counter[str] = Counter()
     for one in todo:
         left = ends - time.monotonic()
@@ -155,6 +155,7 @@ def executed(command: str, seconds: float) -> str:
     """Run a command with a time limit: done, failed, or out of time."""
     words = [sys.executable, *shlex.split(command)[1:]]
     log = records.FULL / "evidence.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as out:
         print(f"\n== {command}", file=out, flush=True)
         with subprocess.Popen(words, cwd=ROOT, stdout=out, stderr=out, start_new_session=True) as process:

@@ -42,7 +42,7 @@ TIMED = "Timed on a PC"
 PARTS = "Figures by column: simulated, built or estimated"
 ORIGINS = (SIMULATED, TRAINED, BUILT, SYNTHESISED, ESTIMATED, PROVEN, TIMED, PARTS)
 CAPTION = re.compile(rf"\*(?:{'|'.join(ORIGINS)})\. [^*]+\*$")
-MAX_AGE = 150  #: commits of RTL and golden model after which what README shows has to be measured again
+MAX_AGE = 450  #: commits of RTL and golden model after which what README shows has to be measured again
 MAX_NAMES = 3  #: of entries that a caption names
 
 
