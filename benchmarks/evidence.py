@@ -89,7 +89,7 @@ def main(
     pages.write()
 
 
-class Work(NamedTuple):
+class Renewal(NamedTuple):
     """A command that renews a record, and its duration, if known."""
 
     record: str
@@ -98,7 +98,7 @@ class Work(NamedTuple):
     seconds: float | None
 
 
-def work(states: Sequence[RecordState], journal: Mapping[str, Any], data: Path | None) -> list[Work]:
+def work(states: Sequence[RecordState], journal: Mapping[str, Any], data: Path | None) -> list[Renewal]:
     """Commands for the records that are not current, the most important and oldest first.
 
     Without ``data``, those that need none.  What has failed with the same inputs is left out.
@@ -111,7 +111,7 @@ def work(states: Sequence[RecordState], journal: Mapping[str, Any], data: Path |
     def place(s: RecordState) -> tuple[int, str]:
         return next((min(k, 1) for k, shown in enumerate(on_pages) if s in shown), 2), s.date
 
-    out: dict[str, Work] = {}
+    out: dict[str, Renewal] = {}
     for s in sorted((s for s in states if s.changed), key=place):
         record = known[s.record]
         of_claim = record.benchmark == "evidence" and s.entry in with_data
@@ -121,7 +121,7 @@ def work(states: Sequence[RecordState], journal: Mapping[str, Any], data: Path |
         command += f" --data {shlex.quote(folder)}" * of_claim
         before = journal.get(command, {})
         if before.get("result") != FAILED or before.get("inputs") != digest(s.record, s.entry):
-            out.setdefault(command, Work(s.record, s.entry, command, s.seconds or before.get("seconds")))
+            out.setdefault(command, Renewal(s.record, s.entry, command, s.seconds or before.get("seconds")))
     return list(out.values())
 
 

@@ -1,4 +1,4 @@
-"""Inputs of each record, and their digests.
+"""RecordInputs of each record, and their digests.
 
 A result depends on three kinds of inputs.
 
@@ -44,17 +44,18 @@ LOADED = {
     "equilif_hdl": "hdl/equilif_hdl/*.v",
     "equilif_sim": "sim/equilif_sim/*.v",
 }
+WRITERS = {"board_pages", "evidence", "explained", "literature", "pages", "records"}
 #: modules that write and show records: no result depends on them
-BOOKKEEPING = {
-    f"benchmarks.{name}"
-    for name in ("board_pages", "claims", "evidence", "explained", "inputs", "literature", "pages", "records")
-} | {"benchmarks", "benchmarks.registry", "equilif.show.console"}
+BOOKKEEPING = {f"benchmarks.{name}" for name in WRITERS | {"claims", "inputs", "registry"}} | {
+    "benchmarks",
+    "equilif.show.console",
+}
 NO_CODE = {"ctx", "kind", "returns", "type_comment"}  #: fields of a syntax tree
 LENGTH = 12  #: hexadecimal digits of a digest
 
 
-class Inputs(NamedTuple):
-    """Inputs of a result.
+class RecordInputs(NamedTuple):
+    """RecordInputs of a result.
 
     ``code``: patterns of files.  ``designs``: functions that return RTLIL or files of a build.  ``results``:
     functions whose return value is compared.
@@ -215,31 +216,33 @@ def _few_samples(*commands: str) -> list[Callable[[], Any]]:
     return [partial(_benchmark("training").few_samples, command) for command in commands]
 
 
-def _accuracy(name: str) -> Inputs:
+def _accuracy(name: str) -> RecordInputs:
     command = _benchmark("claims").NETWORKS[name].command
-    return Inputs([_benchmark("training").loader(command)], results=_few_samples(command))
+    return RecordInputs([_benchmark("training").loader(command)], results=_few_samples(command))
 
 
-def _board(name: str, *code: str) -> Inputs:
+def _board(name: str, *code: str) -> RecordInputs:
     """A build, and cycles of a network that has learned MNIST."""
     sizes = import_module("equilif_boards").BOARDS[name].network[1:-1]
     command = "equilif train mnist" + "".join(f" --hidden {size}" for size in sizes)
-    return Inputs([*code, "golden/equilif_golden/link/*.py"], [partial(board, name)], _few_samples(command))
+    return RecordInputs(
+        [*code, "golden/equilif_golden/link/*.py"], [partial(board, name)], _few_samples(command)
+    )
 
 
-def _few(module: str, *code: str) -> Callable[[str], Inputs]:
+def _few(module: str, *code: str) -> Callable[[str], RecordInputs]:
     """A benchmark with a function that learns a few samples."""
-    return lambda entry: Inputs(
+    return lambda entry: RecordInputs(
         [f"benchmarks/{module}.py", *code], results=[partial(_benchmark(module).few_samples, entry)]
     )
 
 
-def _synthesised(module: str) -> Callable[[str], Inputs]:
+def _synthesised(module: str) -> Callable[[str], RecordInputs]:
     """A benchmark with a function that returns its designs."""
-    return lambda _: Inputs([f"benchmarks/{module}.py"], _benchmark(module).designs())
+    return lambda _: RecordInputs([f"benchmarks/{module}.py"], _benchmark(module).designs())
 
 
-def _target(name: str) -> Inputs:
+def _target(name: str) -> RecordInputs:
     """Design and bench of a target of mutation testing."""
     target = _benchmark("mutants").TARGETS[name]
     if target.trials:
@@ -250,30 +253,30 @@ def _target(name: str) -> Inputs:
         bench = "benchmarks/mutants.py"
     code = ["sim/equilif_sim/mutate.py", "sim/equilif_sim/forked.py", bench]
     is_engine = not (target.bench or target.trials)
-    return Inputs(code, [partial(engine, target.config) if is_engine else partial(rtlil, target.make)])
+    return RecordInputs(code, [partial(engine, target.config) if is_engine else partial(rtlil, target.make)])
 
 
-def _covered(name: str) -> Inputs:
+def _covered(name: str) -> RecordInputs:
     if name in _benchmark("coverage").ENGINES:
-        return Inputs(["benchmarks/campaign.py"], _target(f"engine {name}").designs)
+        return RecordInputs(["benchmarks/campaign.py"], _target(f"engine {name}").designs)
     return _target(name)
 
 
-def _code(*patterns: str) -> Callable[[], Inputs]:
-    return lambda: Inputs(patterns)
+def _code(*patterns: str) -> Callable[[], RecordInputs]:
+    return lambda: RecordInputs(patterns)
 
 
-def _trained(command: str, *patterns: str) -> Callable[[], Inputs]:
-    return lambda: Inputs(patterns, results=_few_samples(command))
+def _trained(command: str, *patterns: str) -> Callable[[], RecordInputs]:
+    return lambda: RecordInputs(patterns, results=_few_samples(command))
 
 
-def _on_engines() -> Inputs:
-    return Inputs(["tests/engine/test_engine.py"], _engines())
+def _on_engines() -> RecordInputs:
+    return RecordInputs(["tests/engine/test_engine.py"], _engines())
 
 
 _MNIST = ("equilif/bench/*.py", "equilif/data/sets/images.py")
 _GRADIENT = ("equilif/training/analysis/gradient.py", "golden/equilif_golden/real/*.py")
-CLAIMS: dict[str, Callable[[], Inputs]] = {
+CLAIMS: dict[str, Callable[[], RecordInputs]] = {
     "random-programs": _on_engines,
     "same-bits": _on_engines,
     "cycles": _on_engines,
@@ -317,21 +320,21 @@ CLAIMS: dict[str, Callable[[], Inputs]] = {
     "interchange": _code("benchmarks/interchange.py"),
     "speed": _code(*_MNIST),
     "speed-compiled": _code(*_MNIST),
-    "bitstream": lambda: Inputs(["boards/equilif_boards/build.py"], [partial(board, "icebreaker")]),
+    "bitstream": lambda: RecordInputs(["boards/equilif_boards/build.py"], [partial(board, "icebreaker")]),
 }
 
-INPUTS: dict[str, Callable[[str], Inputs]] = {
+INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "accuracy": _accuracy,
     "standalone": lambda name: _board(name, "benchmarks/standalone.py", "equilif/host/store.py"),
     "amd": _synthesised("amd"),
     "area": _synthesised("area"),
     "boards": lambda name: _board(name, "benchmarks/boards.py", "boards/equilif_boards/build.py"),
-    "campaign": lambda _: Inputs(["benchmarks/campaign.py"], _engines()),
+    "campaign": lambda _: RecordInputs(["benchmarks/campaign.py"], _engines()),
     "claims": lambda name: CLAIMS[name](),
     "continual": _few("continual", "equilif/bench/backpropagation.py"),
     "coverage": _covered,
-    "front end": lambda name: Inputs(["boards/equilif_boards/build.py"], [partial(board, name, "pdm")]),
-    "flips": lambda _: Inputs(["benchmarks/flips.py"], results=_few_samples("equilif train digits")),
+    "front end": lambda name: RecordInputs(["boards/equilif_boards/build.py"], [partial(board, name, "pdm")]),
+    "flips": lambda _: RecordInputs(["benchmarks/flips.py"], results=_few_samples("equilif train digits")),
     "streams": _few("streams"),
     "mutants": _target,
     "sdram": _synthesised("sdram"),
@@ -360,7 +363,7 @@ def tree(packages: Iterable[str]) -> str:
     """Digest of all files of packages."""
     h = hashlib.sha256()
     for path in sorted(path for package in packages for path in (ROOT / FOLDERS[package]).rglob("*")):
-        if path.suffix not in {".json", ".md", ".pyc"} and path.is_file():
+        if path.suffix not in {".json", ".md", ".pyc"} and path.stem not in WRITERS and path.is_file():
             h.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
     return h.hexdigest()
 
