@@ -10,6 +10,7 @@ benchmarks/summaries/mutants.json.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 import resource
@@ -112,6 +113,7 @@ def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target
         block: Any = make()
         shape = {name: getattr(block, name) for name in ("latency", "multiplied")}
         del block
+        gc.collect()
     config = {**dataclasses.asdict(numerics), "signed": signed, **shape}
     return Target(make, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
 
