@@ -33,7 +33,7 @@ README = ROOT / "README.md"
 
 #: where figures come from; PARTS: the columns say it
 SIMULATED = "Simulated"
-TRAINED = "Simulated in the bit-accurate golden model"
+TRAINED = "Simulated bit-accurately"
 BUILT = "Built: synthesis, place and route"
 SYNTHESISED = "Built: synthesis alone"
 ESTIMATED = "Estimated"
@@ -43,7 +43,7 @@ PARTS = "Figures by column: simulated, built or estimated"
 ORIGINS = (SIMULATED, TRAINED, BUILT, SYNTHESISED, ESTIMATED, PROVEN, TIMED, PARTS)
 CAPTION = re.compile(rf"\*(?:{'|'.join(ORIGINS)})\. [^*]+\*$")
 MAX_AGE = 450  #: commits of RTL and golden model after which what README shows has to be measured again
-MAX_NAMES = 3  #: of entries that a caption names
+MAX_NAMES = 2  #: of entries that a caption names
 
 
 class PageContent(NamedTuple):
