@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from benchmarks import pages, records
-from benchmarks.claims import NETWORKS, TRAINED, TrainedNetwork
+from benchmarks.claims import NETWORKS, TrainedNetwork
 from benchmarks.registry import Data, choose
 
 TABLE = records.SUMMARIES / "accuracy.json"
@@ -53,6 +53,6 @@ def main(
     known = records.read(TABLE).get("networks", {})
     for name in choose(run, NETWORKS, "network"):
         found = measure(NETWORKS[name], seeds or len(known[name]["accuracy"]), data)
-        known[name] = {**records.stamp(TRAINED), "accuracy": found}
+        known[name] = {**records.stamp("accuracy", name), "accuracy": found}
         pages.save(TABLE, {"networks": {name: known[name] for name in NETWORKS if name in known}})
         print(f"{name}: {found}", flush=True)

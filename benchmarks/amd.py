@@ -5,10 +5,12 @@ Yosys synthesises equilif_hdl.link.bus.AxiEngine with 4 and 16 lanes, with and w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks import area, pages, records
-from benchmarks.claims import BUILT
+from benchmarks.inputs import engine
 from benchmarks.registry import Write
 from equilif_golden.engine.config import EngineConfig
 from equilif_hdl.link.bus import AxiEngine
@@ -40,13 +42,22 @@ def measure(config: EngineConfig) -> dict[str, float]:
     return found
 
 
+CONFIGS = [
+    EngineConfig(lanes=lanes, tiles=WEIGHTS // lanes**2, attention=attention)
+    for lanes in (4, 16)
+    for attention in (False, True)
+]
+
+
+def designs() -> list[Callable[[], str]]:
+    return [partial(engine, config, "link.bus.AxiEngine") for config in CONFIGS]
+
+
 def main(*, write: Write = False) -> None:
     engines: list[dict[str, Any]] = []
-    for lanes in (4, 16):
-        for attention in (False, True):
-            config = EngineConfig(lanes=lanes, tiles=WEIGHTS // lanes**2, attention=attention)
-            engines.append({"lanes": lanes, "attention": attention, "cells": measure(config)})
-            print(engines[-1], flush=True)
+    for config in CONFIGS:
+        engines.append({"lanes": config.lanes, "attention": config.attention, "cells": measure(config)})
+        print(engines[-1], flush=True)
     if write:
-        content = {**records.stamp(BUILT), "yosys": area.yosys(), "weights": WEIGHTS, "engines": engines}
+        content = {**records.stamp("amd"), "yosys": area.yosys(), "weights": WEIGHTS, "engines": engines}
         pages.save(TABLE, content, 3)

@@ -14,14 +14,13 @@ import re
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from amaranth.back import rtlil
-
 from benchmarks import pages, records
-from benchmarks.claims import BUILT
+from benchmarks.inputs import rtlil
 from benchmarks.registry import Write, choose
 from equilif.results import ToolFailed
 from equilif_boards import BOARDS, Board
@@ -98,7 +97,7 @@ def statistics(design: Any, passes: Iterable[str], what: str = "synthesis") -> M
     """Statistics of Yosys after these passes; ToolFailed with the message of Yosys."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        (work / "top.il").write_text(rtlil.convert(design, name="top", emit_src=False))
+        (work / "top.il").write_text(rtlil(lambda: design))
         script = "; ".join(["read_rtlil top.il", *passes, "tee -q -o stat.json stat -json"])
         command = [executable("yosys"), "-q", "-p", script]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True)
@@ -116,11 +115,17 @@ def alone(block: Any, kinds: Mapping[str, str]) -> Cells:
 
 def measure(pipeline: Pipeline) -> Blocks:
     """Cells of every block."""
+    return blocks(statistics(design(pipeline), synthesis(pipeline).passes, f"pipeline {pipeline}"))
+
+
+def design(pipeline: Pipeline) -> Top:
     config = EngineConfig(lanes=LANES, pipeline=pipeline, attention=True, early_exit=True)  # as most boards
-    how = synthesis(pipeline)
     line = UartLink(baud=BAUD).transport(CLOCK_HZ)
-    top = Top(config, transport=line, state_ram=how.state_ram, flash=AREA)
-    return blocks(statistics(top, how.passes, f"pipeline {pipeline}"))
+    return Top(config, transport=line, state_ram=synthesis(pipeline).state_ram, flash=AREA)
+
+
+def designs() -> list[Callable[[], str]]:
+    return [partial(rtlil, partial(design, pipeline)) for pipeline in Pipeline]
 
 
 def blocks(stat: Mapping[str, Any]) -> Blocks:
@@ -175,7 +180,7 @@ def main(*, write: Write = False, only: Annotated[Sequence[str], "pipelines (def
         print(f"{pipeline}: {found[pipeline]['all']}", flush=True)
     if write:
         table = {str(p): {"family": synthesis(p).family, "blocks": made} for p, made in found.items()}
-        content = {**records.stamp(BUILT), "yosys": yosys(), "lanes": LANES, "pipelines": table}
+        content = {**records.stamp("area"), "yosys": yosys(), "lanes": LANES, "pipelines": table}
         pages.save(TABLE, content, 4)
         return 0
     known = records.read(TABLE)["pipelines"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from equilif_golden.lazy import lazy
@@ -50,6 +49,11 @@ def link_to(row: Mapping[str, Any]) -> str:
     return f"[{names(row)[0]}](boards/{row['board']}.md)"
 
 
+def by(origin: str, *titles: str) -> str:
+    """Titles of columns whose figures are simulated, built or estimated."""
+    return " | ".join(f"{title}<br>*{origin}*" for title in titles)
+
+
 def yes(value: bool) -> str:
     return "yes" if value else "no"
 
@@ -81,14 +85,10 @@ def engines() -> str:
                 yes(row["standalone"]),
                 percent(*used["logic"]),
                 percent(*used["block RAM"]),
-                rtl(row),
             )
         )
-    return table(
-        "board | FPGA | price ($) | lanes | weights | attention | errors | standalone | logic | block RAM"
-        " | RTL",
-        rows,
-    )
+    head = "board | FPGA | price ($) | lanes | weights | attention | errors | standalone"
+    return table(f"{head} | {by('built', 'logic', 'block RAM')}", rows)
 
 
 def speeds() -> str:
@@ -99,7 +99,6 @@ def speeds() -> str:
         rows.append(
             (
                 link_to(row),
-                yes(row["standalone"]),
                 row["lanes"],
                 f"{slowest(row):.1f}",
                 len(row["f_max_by_seed"]),
@@ -110,11 +109,9 @@ def speeds() -> str:
                 f"{rates['both']:,.0f}",
             )
         )
-    return table(
-        "board | standalone trainer | lanes | f_max (MHz) | seeds | clock (MHz) | engine | standalone | link"
-        " | through the link",
-        rows,
-    )
+    estimated = by("estimated", "engine", "standalone")
+    head = f"board | lanes | {by('built', 'f_max (MHz)')} | seeds | clock (MHz)"
+    return table(f"{head} | {estimated} | link | {by('estimated', 'through the link')}", rows)
 
 
 def cycles() -> str:
@@ -132,9 +129,9 @@ def cycles() -> str:
                 f"{rates['both']:,.0f}",
             )
         )
+    simulated = by("simulated", "train cycles", "infer cycles", "standalone cycles")
     return table(
-        "board | network | train cycles | infer cycles | standalone cycles | infer/s, engine | infer/s, link",
-        rows,
+        f"board | network | {simulated} | {by('estimated', 'infer/s, engine', 'infer/s, link')}", rows
     )
 
 
@@ -151,7 +148,7 @@ def summary() -> str:
         listed = ", ".join(board for board, _ in boards)
         clocks = ", ".join(f"{f_max:.1f}" for _, f_max in boards)
         rows.append((f"{listed} ({device})", engine, network, f"{clocks} MHz"))
-    return table("board | engine | largest MNIST network | f_max", rows)
+    return table(f"board | engine | largest MNIST network | {by('built', 'f_max')}", rows)
 
 
 def utilisation(row: Mapping[str, Any]) -> list[tuple[str, int, int]]:
@@ -195,15 +192,18 @@ def page(name: str) -> str:
         ("standard bitstream", ", ".join(f"{k}: {yes(v)}" for k, v in options.items())),
         ("capacity", f"{neurons:,} spiking neurons; {values:,} with inputs and targets"),
         ("program memory", f"{config.program_words // 3:,} instructions"),
-        ("clock", f"{board.clock_hz / 1e6:g} MHz; f_max {seeds}"),
+        ("clock", f"{board.clock_hz / 1e6:g} MHz; f_max {seeds} *(built)*"),
         ("largest MNIST network", row["network"]),
-        ("cycles of a sample", f"{cycles['training']:,.0f} training, {cycles['inference']:,.0f} inference"),
+        (
+            "cycles of a sample",
+            f"{cycles['training']:,.0f} training, {cycles['inference']:,.0f} inference *(simulated)*",
+        ),
         ("RTL", rtl(row)),
     ]
     parts = [table("property | value", facts), "## Utilisation"]
     parts.append(
         table(
-            "resource | used | available | utilisation",
+            f"resource | {by('built', 'used')} | available | utilisation",
             [(k, f"{u:,}", f"{n:,}", f"{bar(u, n)} {percent(u, n)}") for k, u, n in utilisation(row)],
         )
     )
@@ -231,7 +231,7 @@ def page(name: str) -> str:
     parts += [
         "## Links and wiring",
         note,
-        table("build option | rate | where | training/s | inference/s", links),
+        table(f"build option | rate | where | {by('estimated', 'training/s', 'inference/s')}", links),
         "## Commands",
         commands(board),
     ]
@@ -251,14 +251,3 @@ def commands(board: Any) -> str:
     ]
     shown = [f"{line:47} # {text}".rstrip("# ") if text else line for line, text in lines]
     return "\n".join(["```hardware", *shown, "```"])
-
-
-def content() -> dict[str, Any]:
-    """Marker -> function that makes its content."""
-    return {
-        "board-summary": summary,
-        "boards": engines,
-        "board-speeds": speeds,
-        "board-cycles": cycles,
-        **{f"board-{name}": partial(page, name) for name in equilif_boards.BOARDS},
-    }

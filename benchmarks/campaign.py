@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from benchmarks import pages, records
+from benchmarks.inputs import digest
 from equilif.show.console import counted
 from equilif_golden.blocks.lif import LEAKS
 from equilif_golden.engine.chip import Chip
@@ -420,6 +421,7 @@ def network_differs(make: Callable[[], VerilatedEngine], network: Network, rng: 
 
 # -- campaign --------------------------------------------------------------------------------------
 def read() -> dict[str, Any]:
+    """Progress of a campaign of the present engines."""
     empty: dict[str, Any] = {
         "seed": None,
         "seconds": 0.0,
@@ -427,8 +429,10 @@ def read() -> dict[str, Any]:
         "programs": {},
         "networks": {},
         "coverage": {},
+        "inputs": digest("campaign"),
     }
-    return records.read(TABLE) or empty
+    done = records.read(TABLE)
+    return done if done.get("inputs") == empty["inputs"] else empty
 
 
 def fewest_results(done: Mapping[str, int]) -> list[tuple[int, str]]:
@@ -527,4 +531,4 @@ def main(
     done["seed"] = seed
     run_networks(done, networks, seed, seconds)
     run_programs(done, programs, seed, seconds)
-    pages.save(SUMMARY, {**records.stamp(), **summary(done)})
+    pages.save(SUMMARY, {**records.stamp("campaign"), **summary(done)})

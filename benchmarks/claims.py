@@ -1,29 +1,21 @@
-"""Claims of README and docs, their commands, and the inputs of the results."""
+"""Claims of README and docs, and their commands."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# git pathspecs that results depend on
-RTL = ("golden", "hdl")
-SIMULATED = (*RTL, "sim")
-BUILT = (*RTL, "boards/equilif_boards", ":(exclude)*.json")
-TRAINED = ("golden", "equilif/training", "equilif/presets")
-PROVEN = (*RTL, "tests/formal")
-NETLISTS = (*SIMULATED, "boards/equilif_boards", "tests/engine/test_netlist.py", ":(exclude)*.json")
 #: pattern for ``shows``: the complete output
 OUTPUT = r"(?s).+"
 
 
 class Claim(NamedTuple):
-    """A claim.  ``inputs``: git pathspecs that the result depends on.  ``shows``: regular expression for the
-    result, its first match in the output or the group of it; empty: the last line.
+    """A claim.  ``shows``: regular expression for the result, its first match in the output or the group of
+    it; empty: the last line.
     """
 
     name: str
     text: str
     command: str
-    inputs: tuple[str, ...] = SIMULATED
     shows: str = ""
 
 
@@ -42,7 +34,6 @@ CLAIMS = (
         "kernel",
         "reference = kernel = engine model on random networks",
         "python -m pytest tests/test_kernel.py",
-        ("golden", "tests/test_kernel.py"),
     ),
     Claim(
         "blocks",
@@ -53,37 +44,31 @@ CLAIMS = (
         "primitives-proven",
         "proofs of arithmetic and small blocks, for all inputs",
         "python -m pytest tests/formal -k 'not netlist' -m 'not long'",
-        PROVEN,
     ),
     Claim(
         "proofs-long",
         "proofs of larger blocks",
         "python -m pytest tests/formal -m long -k 'not netlist'",
-        PROVEN,
     ),
     Claim(
         "netlist-ice40",
         "training on the iCE40 netlist = reference",
         "python -m pytest tests/engine/test_netlist.py -k icebreaker -m regress",
-        NETLISTS,
     ),
     Claim(
         "netlist-ecp5",
         "training on the ECP5 netlist, with absorbed registers, = reference",
         "python -m pytest tests/engine/test_netlist.py -k ecp5 -m long",
-        NETLISTS,
     ),
     Claim(
         "netlist-gowin",
         "training on the Gowin netlists of both Tang Nano boards, the 20K with half its lanes, = reference",
         "python -m pytest tests/engine/test_netlist.py -k gowin -m long",
-        NETLISTS,
     ),
     Claim(
         "netlists-proven",
         "netlists of blocks = RTL, for all inputs",
         "python -m pytest tests/formal/test_netlist.py -m 'long or not long'",
-        (*PROVEN, "boards/equilif_boards", ":(exclude)*.json"),
     ),
     Claim("cycles", "the cycle model is exact", "python -m pytest tests/engine/test_engine.py -k cycles"),
     Claim(
@@ -101,7 +86,6 @@ CLAIMS = (
         "sdram",
         "SDRAM controller: 10 million cycles of random traffic, no timing violated, every word compared",
         "python -m pytest tests/test_sdram.py -k random_traffic -m regress",
-        (*SIMULATED, "tests/test_sdram.py"),
     ),
     Claim(
         "power-cuts",
@@ -117,60 +101,51 @@ CLAIMS = (
         "bad-line",
         "a line that loses, damages or repeats one frame in twenty",
         "python -m pytest tests/host/test_simulated.py -k one_frame",
-        (*SIMULATED, "equilif/hardware"),
     ),
     Claim(
         "bad-port",
         "a port that is unplugged at any step",
         "python -m pytest tests/host/test_hostile_host.py -k port",
-        ("golden", "equilif/hardware"),
     ),
     Claim(
         "accumulators",
         "accumulators never wrap",
         "python -m pytest tests/test_kernel.py -k nothing_wraps",
-        ("golden", "tests/test_kernel.py"),
     ),
     Claim(
         "pages",
         "links, paths, names, commands and examples of the documentation",
         "python -m pytest tests/repository/test_docs.py",
-        ("docs", "*.md", "equilif"),
     ),
     Claim(
         "digits",
         "accuracy on digits, 64-64-10",
         "equilif train digits --seed 0",
-        TRAINED,
         shows=r"test accuracy [\d.]+%",
     ),
     Claim(
         "digits-rtl",
         "a complete training run in RTL, every number compared",
         "equilif verify digits --full",
-        (*SIMULATED, *TRAINED),
         shows=r"\d+ mismatches.*",
     ),
-    Claim("gradient", "the integer update against the gradient", "equilif gradient", TRAINED, shows=OUTPUT),
+    Claim("gradient", "the integer update against the gradient", "equilif gradient", shows=OUTPUT),
     Claim(
         "recall",
         "1,000 images of MNIST recalled from their upper halves",
         "equilif recall mnist --data {data} --stored 1000 --blank 0.5",
-        ("golden", "equilif/training/recall.py"),
         shows=r"(?s)(.+a cue);",
     ),
     Claim(
         "rates",
         "64-64-10 trained by implicit differentiation on the digits",
         "equilif train-rates digits",
-        TRAINED,
         shows=r"test accuracy [\d.]+% in floating point after \d+ epochs",
     ),
     Claim(
         "fine-tuning",
         "a class added to a trained network of the digits by training on the engine",
         "python -m benchmarks fine_tuning digits",
-        (*TRAINED, "benchmarks/fine_tuning.py"),
         shows=r"(?s)(deployed.+)",
     ),
     *(
@@ -178,7 +153,6 @@ CLAIMS = (
             f"against-backpropagation{name}",
             f"accuracy of Equilibrium Propagation and of backpropagation on the digits, {network}",
             f"equilif bench accuracy{layers} --seeds 5",
-            (*TRAINED, "equilif/bench"),
             shows=r"(?s)(.+)\nsaved",
         )
         for name, network, layers in (
@@ -195,66 +169,57 @@ CLAIMS = (
         "methods",
         "the integer update and other methods of learning, two hidden layers",
         "equilif gradient digits --hidden 64 --hidden 32",
-        TRAINED,
         shows=r"(?s)(.+?)\npopulations",
     ),
     Claim(
         "rate-convergence",
         "average rates against their fixed point over time",
         "python -m benchmarks paper convergence",
-        ("golden", "equilif/models", "benchmarks/paper.py"),
         shows=OUTPUT,
     ),
     Claim(
         "state-memory",
         "state of a neuron during training, and that of backpropagation through time",
         "python -m benchmarks paper memory",
-        ("golden", "benchmarks/paper.py"),
         shows=OUTPUT,
     ),
     Claim(
         "embedding-table",
         "cycles and bytes of a training sample with an embedding table",
         "python -m benchmarks tables",
-        ("golden", "benchmarks/tables.py"),
         shows=OUTPUT,
     ),
     Claim(
         "rates-of-self-attention",
         "error of rates, and cycles, of a transformer",
         "python -m benchmarks self_attention",
-        ("golden", "benchmarks/self_attention.py"),
         shows=OUTPUT,
     ),
     Claim(
         "energy",
         "operations and estimated energy of a sample, RTL = engine model",
         "equilif energy digits --network digits-64",
-        (*SIMULATED, "equilif/hardware"),
         shows=r"(?s)(.+)\nAn estimate",
     ),
     Claim(
         "interchange",
         "spikes of exported networks in snnTorch = those of the golden model",
         "python -m benchmarks interchange",
-        ("golden", "equilif/nir.py", "equilif/nir_layers.py", "benchmarks/interchange.py"),
         shows=r"(?s).+file \{[^\n]+",
     ),
     Claim(
         "speed",
         "training of MNIST 784-128-10 on one core, batch 1: speed relative to PyTorch",
         "equilif bench learning --data {data} --seconds 20",
-        (*TRAINED, "equilif/bench"),
         shows=r"(?m)^mnist +PyTorch, batch 1 +[\d,]+ +([\d.]+)",
     ),
     Claim(
         "speed-compiled",
         "training of MNIST 784-128-10 on one core, batch 1: speed relative to compiled backpropagation",
         "equilif bench learning --data {data} --seconds 20",
-        (*TRAINED, "equilif/bench"),
         shows=r"(?m)^mnist +Numba, batch 1 +[\d,]+ +([\d.]+)",
     ),
-    Claim("bitstream", "a bitstream of the iCEBreaker", "equilif build icebreaker", BUILT, shows=r"f_max.*"),
+    Claim("bitstream", "a bitstream of the iCEBreaker", "equilif build icebreaker", shows=r"f_max.*"),
 )
 
 

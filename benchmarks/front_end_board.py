@@ -2,8 +2,8 @@
 
 Writes benchmarks/summaries/front_end.json and the pages.  Cells of each block alone are those of `yosys
 synth_ecp5`.  The latency is that of the live controller from the end of a word to the start of the engine, in
-simulation with an engine that is free.  --build adds cells and f_max of a board, from the folder of `equilif
-build NAME --front-end pdm --seeds 1 --out DIR`.
+simulation with an engine that is free.  --build adds cells and f_max of a board, which is built into the
+folder unless it has a build.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from amaranth.sim import Simulator
 
 from benchmarks import pages, records
 from benchmarks.area import alone
-from benchmarks.claims import BUILT
 from equilif_boards import BOARDS, Board
+from equilif_boards.build import REPORT
+from equilif_boards.build import build as build_board
 from equilif_golden.front_end import live
 from equilif_golden.front_end.segmentation import LONGEST, SHORTEST
 from equilif_golden.front_end.tokens import TOKENS
@@ -94,7 +95,7 @@ def latency(board: Board, frames: int) -> int:
 
 def routed(folder: Path) -> dict[str, Any]:
     """f_max in MHz and cells of a build, from the report of nextpnr."""
-    found = json.loads((folder / "top.report.json").read_text())
+    found = json.loads((folder / REPORT).read_text())
     (clock,) = found["fmax"].values()
     cells = found["utilization"]
     used = {kind: [cells[name]["used"], cells[name]["available"]] for name, kind in USED.items()}
@@ -104,19 +105,21 @@ def routed(folder: Path) -> dict[str, Any]:
 def main(
     *,
     board: Annotated[str, "name of the board"] = "colorlight-i5",
-    build: Annotated[Path | None, "folder of a build of the board"] = None,
+    build: Annotated[Path | None, "folder for a build of the board"] = None,
 ) -> None:
     chosen = BOARDS[board].with_front_end("pdm")
     known = records.read(RECORD)
     found = {
-        **records.stamp(BUILT),
+        **records.stamp("front end", board),
         "area": area(chosen),
         "latency": {str(n): latency(chosen, n) for n in FRAMES},
         "boards": known.get("boards", {}),
     }
     if build is not None:
+        if not (build / REPORT).exists():
+            build_board(chosen, build, seeds=1)
         found["boards"][board] = {
-            **records.stamp(BUILT),
+            **records.stamp("front end", board),
             "title": chosen.title,
             "microphone": chosen.microphone_kind,
             **routed(build),

@@ -10,21 +10,26 @@ benchmarks/summaries/mutants.json.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 import resource
 import tempfile
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from amaranth import UnusedElaboratable
 from amaranth.back import rtlil
 
 from benchmarks import pages, records
+from benchmarks.inputs import digest
 from benchmarks.registry import choose
 from equilif.show.console import counted
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE, SHIFTS
@@ -102,14 +107,15 @@ class Target:
 
 
 def _plasticity(registers: Sequence[str], signed: bool, numerics: Any) -> Target:
-    block = Plasticity(numerics, **dict.fromkeys(registers, True), signed_values=signed)
-    names = ("latency", "multiplied")
-    config = {
-        **dataclasses.asdict(numerics),
-        "signed": signed,
-        **{name: getattr(block, name) for name in names},
-    }
-    return Target(lambda: block, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
+    make = partial(Plasticity, numerics, **dict.fromkeys(registers, True), signed_values=signed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        block: Any = make()
+        shape = {name: getattr(block, name) for name in ("latency", "multiplied")}
+        del block
+        gc.collect()
+    config = {**dataclasses.asdict(numerics), "signed": signed, **shape}
+    return Target(make, "blocks.plasticity", config, files=("blocks/plasticity.py", "fixed.py"))
 
 
 def _lane(config: EngineConfig, index: int) -> Target:
@@ -244,9 +250,10 @@ class MutantVerdict:
 
 @dataclass
 class Found:
-    """Verdicts of a target; ``seconds``: total CPU time."""
+    """Verdicts of a target; ``seconds``: total CPU time; ``inputs``: digests of design and bench."""
 
     seed: int
+    inputs: dict[str, str]
     seconds: float = 0.0
     verdicts: list[MutantVerdict] = field(default_factory=list)
 
@@ -507,9 +514,11 @@ def _trials(trials: Iterable[Callable[[SimulatedBoard], object]], verilog: str, 
 
 # -- all -------------------------------------------------------------------------------------------
 def read() -> dict[str, Found]:
+    """Verdicts on the present designs, by the present benches."""
     return {
-        name: Found(one["seed"], one["seconds"], [MutantVerdict(*v) for v in one["verdicts"]])
+        name: Found(one["seed"], one["inputs"], one["seconds"], [MutantVerdict(*v) for v in one["verdicts"]])
         for name, one in records.read(TABLE).items()
+        if one.get("inputs") == digest("mutants", name)
     }
 
 
@@ -532,7 +541,7 @@ def campaign(names: Sequence[str], count: int, seed: int, chunk: int) -> None:
     with counted("mutants", sum(max(0, n) for n in wanted.values())) as progress:
         done = 0
         for name in names:
-            one = found.setdefault(name, Found(seed))
+            one = found.setdefault(name, Found(seed, digest("mutants", name)))
             while wanted[name] > 0:
                 before = spent()
                 begun = time.monotonic()
@@ -594,8 +603,9 @@ def summary(one: Found) -> dict[str, Any]:
 def summarise(found: Mapping[str, Found], names: Iterable[str]) -> None:
     """Replace the summary of these targets."""
     known = records.read(SUMMARY).get("targets", {})
-    stamp = records.stamp()
-    known |= {name: {**stamp, **summary(found[name])} for name in names if name in found}
+    known |= {
+        name: {**records.stamp("mutants", name), **summary(found[name])} for name in names if name in found
+    }
     pages.save(SUMMARY, {"targets": {name: known[name] for name in TARGETS if name in known}})
 
 

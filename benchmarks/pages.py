@@ -1,7 +1,8 @@
 """Tables and figures in README.md and docs/ that come from records.
 
-They are between `<!-- NAME -->` and `<!-- end of NAME -->`, where NAME is a key of CONTENT.  At the end of
-such a page, `measured` has the commits of its records, and whether the code has changed since.
+They are between `<!-- NAME -->` and `<!-- end of NAME -->`, where NAME is a key of CONTENT.  Below a table is
+where its figures come from, the dates of its records, and which are older than the code.  For figures within
+the text, `measured` at the end of the page has that.
 """
 
 from __future__ import annotations
@@ -10,73 +11,130 @@ import re
 import shlex
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from benchmarks import board_pages, records
+from benchmarks import board_pages, records, training
 from benchmarks.board_pages import table
 from benchmarks.claims import CLAIMS, LONG, NETWORKS, TrainedNetwork
 from benchmarks.explained import EXPLAINED
 from benchmarks.literature import COMPARED, CONTINUAL, WORKS
 from benchmarks.records import ROOT, RecordState
-from equilif.data import Name
-from equilif.training.resolve import Request, adapted, default, layers
-from equilif.training.settings import convolved, netfile
-from equilif.training.settings.patches import ask_feedback, split
+from equilif.training.resolve import resolve
+from equilif_boards import BOARDS
+from equilif_golden import files
 
 MARKED = re.compile(r"<!-- ([a-z0-9-]+) -->(.*?)<!-- end of \1 -->", re.S)
 MEASURED = "measured"
+README = ROOT / "README.md"
+
+
+#: where figures come from; PARTS: the columns say it
+SIMULATED = "Simulated"
+TRAINED = "Simulated bit-accurately"
+BUILT = "Built: synthesis, place and route"
+SYNTHESISED = "Built: synthesis alone"
+ESTIMATED = "Estimated"
+PROVEN = "Proven for all inputs"
+TIMED = "Timed on a PC"
+PARTS = "Figures by column: simulated, built or estimated"
+ORIGINS = (SIMULATED, TRAINED, BUILT, SYNTHESISED, ESTIMATED, PROVEN, TIMED, PARTS)
+CAPTION = re.compile(rf"\*(?:{'|'.join(ORIGINS)})\. [^*]+\*$")
+MAX_AGE = 450  #: commits of RTL and golden model after which what README shows has to be measured again
+MAX_NAMES = 2  #: of entries that a caption names
 
 
 class PageContent(NamedTuple):
-    """Text between two markers, and the records that it comes from: those of one entry, or of all."""
+    """Text between two markers, the records that it comes from, with all entries or some, and where its
+    figures come from.
+    """
 
     text: Callable[[], str]
     records: Collection[str]
-    entry: str = ""
+    origin: str
+    entries: Collection[str] = ()
+
+    def of(self, states: Iterable[RecordState]) -> list[RecordState]:
+        """States of its records."""
+        return [
+            s
+            for s in states
+            if s.record in self.records and s.is_measured and (not self.entries or s.entry in self.entries)
+        ]
 
 
 def user_pages() -> list[Path]:
     """README and manual; engineering notes have the figures of their date."""
-    return [ROOT / "README.md", *(p for p in sorted((ROOT / "docs").rglob("*.md")) if "notes" not in p.parts)]
+    return [README, *(p for p in sorted((ROOT / "docs").rglob("*.md")) if "notes" not in p.parts)]
 
 
-def filled(text: str, states: Collection[RecordState]) -> str:
-    """A page with current content; KeyError for a name not in CONTENT."""
-    used = [CONTENT[found[1]] for found in MARKED.finditer(text) if found[1] != MEASURED]
+def _is_table(found: re.Match[str]) -> bool:
+    """A table is on separate lines, a figure within a line."""
+    return found[2].startswith("\n")
+
+
+def shown(text: str, states: Collection[RecordState]) -> list[RecordState]:
+    """States of the records that a page shows."""
+    names = {found[1] for found in MARKED.finditer(text)} - {MEASURED}
+    return list(dict.fromkeys(s for name in sorted(names) for s in CONTENT[name].of(states)))
+
+
+def filled(text: str, states: Collection[RecordState] | None) -> str:
+    """A page with current content; KeyError for a name not in CONTENT.  None: ages stay."""
+    figures = [
+        CONTENT[found[1]] for found in MARKED.finditer(text) if found[1] != MEASURED and not _is_table(found)
+    ]
 
     def content(found: re.Match[str]) -> str:
         name, old = found.groups()
-        # a table is on separate lines, a figure within a line
-        around = "\n\n" if old.startswith("\n") else ""
-        new = measured(used, states) if name == MEASURED else CONTENT[name].text()
-        return f"<!-- {name} -->{around}{new or old.strip()}{around}<!-- end of {name} -->"
+        if name == MEASURED:
+            new = old.strip() if states is None else measured(figures, states) or old.strip()
+        else:
+            new = CONTENT[name].text() or old.strip()
+            if _is_table(found) and CONTENT[name].records:
+                new += f"\n\n{caption(CONTENT[name], states, old)}"
+        around = "\n\n" if _is_table(found) else ""
+        return f"<!-- {name} -->{around}{new}{around}<!-- end of {name} -->"
 
     return MARKED.sub(content, text)
 
 
-def measured(used: Collection[PageContent], states: Collection[RecordState]) -> str:
-    """Commits of the records, and whether the code has changed since; empty without the history."""
-    of_page = [s for s in states if any(s.record in c.records and c.entry in ("", s.entry) for c in used)]
-    if all(s.changed is None for s in of_page):
+def caption(content: PageContent, states: Collection[RecordState] | None, old: str) -> str:
+    """Where the figures of a table come from, and their age; that of ``old`` where the age is not known."""
+    of_table = [] if states is None else content.of(states)
+    if not of_table or any(s.changed is None for s in of_table):
+        found = CAPTION.search(old.strip())
+        return found[0] if found else f"*{content.origin}. Age not known.*"
+    return f"*{content.origin}. {age(of_table)}.*"
+
+
+def age(states: Sequence[RecordState]) -> str:
+    """Dates of records, and which are older than the code."""
+    dates = sorted({s.date for s in states if s.date})
+    since = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "No date"
+    old = [s for s in states if not s.is_current]
+    if not old:
+        return f"{since}, current"
+    if len(old) == len(states):
+        return f"{since}, older than the code"
+    names = ", ".join(dict.fromkeys(s.entry or s.record for s in old))
+    return (
+        f"{since}; older than the code: {names if len(old) <= MAX_NAMES else f'{len(old)} of {len(states)}'}"
+    )
+
+
+def measured(figures: Collection[PageContent], states: Collection[RecordState]) -> str:
+    """Age of the figures within the text of a page."""
+    of_page = list(dict.fromkeys(s for content in figures for s in content.of(states)))
+    if not of_page or any(s.changed is None for s in of_page):
         return ""
-    commits: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for s in of_page:
-        since = "unknown" if s.changed is None else "the code has changed since" if s.changed else "current"
-        commits[s.record, since].append(s.commit.removeprefix("recorded "))
-    parts = [
-        f"`{name}` measured at {', '.join(dict.fromkeys(found))} ({since})"
-        for (name, since), found in commits.items()
-    ]
-    return textwrap.fill(f"Records: {'; '.join(parts)}.", 68, break_on_hyphens=False)
+    return textwrap.fill(f"Figures in the text: {age(of_page)}.", 68, break_on_hyphens=False)
 
 
-def stale() -> Iterator[tuple[Path, str]]:
+def stale(states: Collection[RecordState] | None) -> Iterator[tuple[Path, str]]:
     """Pages that differ from the records, and their current content."""
-    states = list(records.states())
     for page in user_pages():
         text = page.read_text()
         if (new := filled(text, states)) != text:
@@ -85,10 +143,7 @@ def stale() -> Iterator[tuple[Path, str]]:
 
 def write() -> None:
     """Fill all pages."""
-    from equilif_golden import files
-
-    for page, text in stale():
-        files.write(page, text.encode())
+    main()
 
 
 def save(record: Path, content: Any, depth: int = 2) -> None:
@@ -362,22 +417,10 @@ def accuracy() -> str:
     return table("data | network | learned by | epochs | test accuracy | date, commit | command", rows)
 
 
-OPTIONS = ("--config", "--hidden", "--set")  #: that say how a network learns
-
-
 def learned_by(of: TrainedNetwork) -> str:
     """Method by which the network of a command learns."""
-    words = shlex.split(of.command)
-    after = {word: [b for a, b in pairwise(words) if a == word] for word in OPTIONS}
-    if after["--config"]:
-        return netfile.read(ROOT / after["--config"][0]).description.learned_by
-    specs, hidden = layers(tuple(after["--hidden"]) or None)
-    if specs:
-        phases = ask_feedback(split(after["--set"]))
-        return convolved.recipe(words[2], single=len(specs) == 1 and not hidden, phases=phases).learned_by
-    name = Name(words[2])
-    request = Request(data=name, hidden=hidden, changes=split(after["--set"]))
-    return adapted(default(None, name, None), request, hidden).learned_by
+    name = shlex.split(of.command)[2]
+    return resolve(training.request(of.command, training.random_data(name))).description.learned_by
 
 
 def accuracy_of(name: str) -> str:
@@ -425,38 +468,77 @@ def result(claim: str) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
+def _claim_origin(name: str) -> str:
+    return {"energy": ESTIMATED, "bitstream": BUILT, "speed": TIMED, "speed-compiled": TIMED}.get(
+        name, TRAINED
+    )
+
+
+_SHORT = [name for name, of in NETWORKS.items() if of.short]
+_COMPARED = [name for _, _, name in COMPARED]
 CONTENT: dict[str, PageContent] = {
-    "accuracy": PageContent(accuracy, ["accuracy"]),
-    "accuracy-summary": PageContent(accuracy_summary, ["accuracy"]),
-    "beside-literature": PageContent(beside_literature, ["accuracy"]),
-    "literature": PageContent(literature, []),
-    **{f"accuracy-{name}": PageContent(partial(accuracy_of, name), ["accuracy"], name) for name in NETWORKS},
-    "front-end-area": PageContent(front_end_area, ["front end"]),
-    "front-end-latency": PageContent(front_end_latency, ["front end"]),
-    "sdram-bandwidth": PageContent(sdram_bandwidth, ["sdram"]),
-    "sdram-boards": PageContent(sdram_boards, ["sdram"]),
-    "sdram-networks": PageContent(sdram_networks, ["sdram"]),
-    "front-end-boards": PageContent(front_end_boards, ["front end"]),
+    "accuracy": PageContent(accuracy, ["accuracy"], TRAINED),
+    "accuracy-summary": PageContent(accuracy_summary, ["accuracy"], TRAINED, _SHORT),
+    "beside-literature": PageContent(beside_literature, ["accuracy"], TRAINED, _COMPARED),
+    "literature": PageContent(literature, [], ""),
     **{
-        name: PageContent(
-            text, ["boards", "standalone"], name.removeprefix("board-") * isinstance(text, partial)
-        )
-        for name, text in board_pages.content().items()
+        f"accuracy-{name}": PageContent(partial(accuracy_of, name), ["accuracy"], TRAINED, [name])
+        for name in NETWORKS
     },
-    **{c.name: PageContent(partial(result, c.name), ["claims"], c.name) for c in CLAIMS if c.shows},
-    "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
+    "front-end-area": PageContent(front_end_area, ["front end"], SYNTHESISED),
+    "front-end-latency": PageContent(front_end_latency, ["front end"], SIMULATED),
+    "front-end-boards": PageContent(front_end_boards, ["front end"], BUILT),
+    "sdram-bandwidth": PageContent(sdram_bandwidth, ["sdram"], SIMULATED),
+    "sdram-boards": PageContent(sdram_boards, ["sdram"], BUILT),
+    "sdram-networks": PageContent(sdram_networks, ["sdram"], SIMULATED),
+    "board-summary": PageContent(board_pages.summary, ["boards"], BUILT),
+    "boards": PageContent(board_pages.engines, ["boards"], BUILT),
+    "board-speeds": PageContent(board_pages.speeds, ["boards", "standalone"], PARTS),
+    "board-cycles": PageContent(board_pages.cycles, ["boards", "standalone"], PARTS),
     **{
-        text.__name__: PageContent(text, [text.__name__])
-        for text in (amd, area, campaign, claims, continual, coverage, flips, mutants, proofs, streams)
+        f"board-{name}": PageContent(partial(board_pages.page, name), ["boards", "standalone"], PARTS, [name])
+        for name in BOARDS
+    },
+    **{
+        c.name: PageContent(partial(result, c.name), ["claims"], _claim_origin(c.name), [c.name])
+        for c in CLAIMS
+        if c.shows
+    },
+    "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], TIMED, ["speed"]),
+    **{
+        text.__name__: PageContent(text, [text.__name__], origin)
+        for text, origin in (
+            (amd, SYNTHESISED),
+            (area, SYNTHESISED),
+            (campaign, SIMULATED),
+            (claims, SIMULATED),
+            (continual, TRAINED),
+            (coverage, SIMULATED),
+            (flips, TRAINED),
+            (mutants, SIMULATED),
+            (proofs, PROVEN),
+            (streams, TRAINED),
+        )
     },
 }
 
 
-def main(*, check: Annotated[bool, "write nothing; exit code 1 if a page differs"] = False) -> int:
+def main(
+    *,
+    check: Annotated[
+        bool, f"write nothing; exit code 1 if a page differs or README shows a record {MAX_AGE} commits old"
+    ] = False,
+) -> int:
+    states = list(records.states())
+    found = list(stale(states))
     if not check:
-        write()
+        for page, text in found:
+            files.write(page, text.encode())
         return 0
-    differing = [str(page.relative_to(ROOT)) for page, _ in stale()]
-    if differing:
-        print(f"not what the records say: {', '.join(differing)}; write them: python -m benchmarks pages")
-    return int(bool(differing))
+    if found:
+        names = ", ".join(str(page.relative_to(ROOT)) for page, _ in found)
+        print(f"not what the records say: {names}; write them: python -m benchmarks pages")
+    old = [s for s in shown(README.read_text(), states) if s.age > MAX_AGE]
+    for s in old:
+        print(f"README.md shows {s.record} {s.entry}, {s.age} commits old: python -m benchmarks evidence")
+    return int(bool(found or old))

@@ -1,11 +1,9 @@
-"""List recorded results whose inputs have changed since their commit.
+"""List recorded results that are older than what they depend on.
 
-A record is a file written by a command, or an entry of one.  Its key `commit` has the commit of the
-measurement, with a `+` if inputs had uncommitted changes.  Older records have the commit that added them
-(`recorded`); otherwise the last commit of the file counts.  Full records are in build/records, which CI keeps
-as an artifact; the tree has summaries.
-
-Needs the standard library and git only.  A commit is *unknown* if an entry has none or the clone lacks it.
+A record is a file written by a command, or an entry of one.  Its key `inputs` has the digests of what it
+depends on (benchmarks/inputs.py); it is current while they are those of the tree.  `commit` has the commit of
+the measurement, with a `+` if the tree had uncommitted changes, `recorded` of older records the commit that
+added them.  Full records are in build/records, which CI keeps as an artifact; the tree has summaries.
 """
 
 from __future__ import annotations
@@ -14,17 +12,21 @@ import datetime
 import json
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from benchmarks.claims import CLAIMS, SIMULATED
+from benchmarks import inputs
+from benchmarks.inputs import FOLDERS, digest
 from benchmarks.registry import RECORDS, Record
 
-ROOT = Path(__file__).parents[1]
+ROOT = inputs.ROOT
 SUMMARIES = ROOT / "benchmarks" / "summaries"
 FULL = ROOT / "build" / "records"
+DESIGN = ("golden", "hdl")  #: folders whose commits make a record old
+NO_CODE = (":(exclude)*.json", ":(exclude)*.md")
+NOT_MEASURED = "not measured"
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -65,83 +67,98 @@ def _git(*arguments: str) -> str | None:
     return None if done.returncode else done.stdout.strip()
 
 
-def stamp(inputs: Iterable[str] = SIMULATED) -> dict[str, str]:
-    """Date and commit for a new measurement; the commit is empty outside a repository."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+def today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def stamp(record: str, entry: str = "") -> dict[str, Any]:
+    """Date, commit and inputs for a new measurement; the commit is empty outside a repository."""
     commit = _git("rev-parse", "--short=9", "HEAD") or ""
-    changed = bool(commit and _git("status", "--porcelain", "--", *inputs))
-    return {"date": today, "commit": commit + "+" * changed}
+    changed = bool(commit and _git("status", "--porcelain", "-uno", "--", *FOLDERS.values(), *NO_CODE))
+    return {"date": today(), "commit": commit + "+" * changed, "inputs": digest(record, entry)}
 
 
 class RecordState(NamedTuple):
-    """``changed``: changed input files; None if the commit is unknown."""
+    """``changed``: changed kinds of inputs; None if they cannot be computed here."""
 
     record: str
     entry: str
     commit: str
+    date: str
     changed: str | None
+    seconds: float | None = None
 
     @property
     def is_current(self) -> bool:
         return self.changed == ""
 
+    @property
+    def is_measured(self) -> bool:
+        return self.changed != NOT_MEASURED
 
-@cache
-def _recorded(file: str) -> str:
-    """The last commit that changed a file; empty if unknown."""
-    if _git("rev-parse", "--is-shallow-repository") != "false":
-        return ""  # the oldest commit of a shallow clone seems to have changed every file
-    return _git("log", "-1", "--format=%h", "--", file) or ""
-
-
-@cache
-def _changed(commit: str, inputs: tuple[str, ...]) -> str | None:
-    if not commit or _git("cat-file", "-e", f"{commit}^{{commit}}") is None:
-        return None
-    return _git("diff", "--shortstat", commit, "--", *inputs)
+    @property
+    def age(self) -> int:
+        """Commits of RTL and golden model since the measurement; 0 if current or unknown."""
+        commit = self.commit.removeprefix("recorded ").rstrip("+")
+        if self.is_current or not self.is_measured or len(commit) < 7:
+            return 0
+        return int(_git("rev-list", "--count", f"{commit}..HEAD", "--", *DESIGN) or 0)
 
 
-def state(record: Record, entry: str, inputs: Sequence[str], known: Mapping[str, Any]) -> RecordState:
-    """Changes of the inputs of a record or entry since its commit."""
-    measured = known.get("commit", "")
-    since = measured.rstrip("+") or known.get("recorded", "")
-    if not since and not record.entries:  # the last change of a file may concern another entry
-        since = _recorded(record.file)
-    shown = measured or (f"recorded {since}" if since else "-")
-    return RecordState(record.name, entry, shown, _changed(since, tuple(inputs)))
+def state(record: Record, entry: str, known: Mapping[str, Any]) -> RecordState:
+    """What has changed of the inputs of a record or entry."""
+    commit = known.get("commit") or (f"recorded {known['recorded']}" if "recorded" in known else "-")
+    measured = known.get("inputs", {})
+    try:
+        now = digest(record.name, entry)
+    except ImportError:  # a package of another installation
+        changed: str | None = None
+    else:
+        kinds = (kind for kind in now.keys() | measured.keys() if now.get(kind) != measured.get(kind))
+        changed = ", ".join(sorted(kinds)) if measured else "no digest"
+    return RecordState(record.name, entry, commit, known.get("date", ""), changed, known.get("seconds"))
 
 
 def states(records: Iterable[Record] = RECORDS) -> Iterator[RecordState]:
     """States of all records and entries."""
-    inputs_of_claims = {claim.name: claim.inputs for claim in CLAIMS}
     for record in records:
-        try:
-            content = read(ROOT / record.file)
-        except ValueError:
-            content = {}
+        content = read(ROOT / record.file)
         if not record.entries:
-            yield state(record, "", record.inputs, content)
+            yield state(record, "", content)
             continue
-        for entry, known in content.get(record.entries, {}).items():
-            if record.part:
-                known = known.get(record.part)
-            if known is None:
-                continue
-            yield state(record, entry, record.inputs or inputs_of_claims.get(entry, SIMULATED), known)
+        entries = content.get(record.entries, {})
+        for entry, known in entries.items():
+            if found := known.get(record.part) if record.part else known:
+                yield state(record, entry, found)
+        for entry in _names(record.known):
+            if entry not in entries:
+                yield RecordState(record.name, entry, "-", "", NOT_MEASURED)
+
+
+def _names(place: str) -> Iterable[str]:
+    """Names in a table of benchmarks, if its packages are installed."""
+    module, _, name = place.partition(".")
+    try:
+        return getattr(import_module(f"benchmarks.{module}"), name) if place else ()
+    except ImportError:
+        return ()
 
 
 def main(*, all_: Annotated[bool, "list current records as well"] = False) -> None:
     every = list(states())
     for record in RECORDS:
-        together: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+        together: dict[str, list[str]] = defaultdict(list)
         for s in every:
             if s.record == record.name and (all_ or not s.is_current):
-                together[s.commit, s.changed].append(s.entry)
+                changed = "not known here" if s.changed is None else s.changed or "current"
+                together[changed if not s.is_measured else f"{s.commit}: {changed}"].append(s.entry)
         if together:
-            print(f"{record.name}: {record.command.format(entry='ENTRY')}")
-        for (commit, changed), entries in together.items():
-            since = "unknown" if changed is None else changed or "current"
-            print(f"    {commit}: {since}" + f": {'; '.join(entries)}" * bool(entries[0]))
-    current = sum(s.is_current for s in every)
-    unknown = sum(s.changed is None for s in every)
-    print(f"{len(every)} results: {current} current, {unknown} with unknown commit")
+            print(f"{record.name}: {record.command()}")
+        for what, entries in together.items():
+            print(f"    {what}" + f": {'; '.join(entries)}" * bool(entries[0]))
+    measured = [s for s in every if s.is_measured]
+    current, unknown = (sum(map(f, measured)) for f in (lambda s: s.is_current, lambda s: s.changed is None))
+    print(
+        f"{len(measured)} results: {current} current, {unknown} not known here; "
+        f"{len(every) - len(measured)} not measured"
+    )

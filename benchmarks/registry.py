@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, NamedTuple
-
-from benchmarks.claims import BUILT, RTL, SIMULATED, TRAINED
 
 BOARDS = "boards/equilif_boards/measured.json"
 
@@ -19,26 +18,32 @@ Write = Annotated[bool, "write the record and the pages"]
 
 
 class Record(NamedTuple):
-    """A record that ``benchmark`` writes with ``options``.  ``inputs``: git pathspecs that the result depends
-    on.  ``entries``: key of the entries with a commit each; empty: one commit for the file.  ``part``: key of
-    an entry that contains its commit; entries without it are ignored.
+    """A record that ``benchmark`` writes with ``options``; benchmarks.inputs has what it depends on.
+
+    ``entries``: key of the entries with a commit each; empty: one commit for the file.  ``part``: key of an
+    entry that contains its commit; entries without it are ignored.  ``known``: place of the names of all
+    entries, measured or not.  In ``options``, {entry} is an entry, {data} the folder of the data sets and
+    {build} one for builds.
     """
 
     name: str
     benchmark: str
-    options: str
-    inputs: tuple[str, ...]
+    options: str = ""
     entries: str = ""
     part: str = ""
     path: str = ""
+    known: str = ""
 
     @property
     def file(self) -> str:
         return self.path or f"benchmarks/summaries/{self.name.replace(' ', '_')}.json"
 
-    @property
-    def command(self) -> str:
-        return f"python -m benchmarks {self.benchmark} {self.options}".rstrip()
+    def command(self, entry: str = "ENTRY", data: str = "DIR", build: str = "DIR") -> str:
+        """The command that measures an entry."""
+        options = self.options.format(
+            entry=shlex.quote(entry), data=shlex.quote(data), build=shlex.quote(build)
+        )
+        return f"python -m benchmarks {self.benchmark} {options}".rstrip()
 
 
 class Benchmark(NamedTuple):
@@ -106,31 +111,30 @@ BENCHMARKS = (
     Benchmark("coverage", "coverage by the benches", "blocks, engines", "random", "lines, toggles"),
     Benchmark("mutants", "mutation testing of the RTL", "blocks, engines", "random", "killed mutants"),
     Benchmark("evidence", "commands of the claims", "", "", "last result"),
-    Benchmark("records", "records older than their inputs", "", "", "commits"),
+    Benchmark("records", "records older than their inputs", "", "", "changes"),
     Benchmark("pages", "pages that differ from the records", "", "", "pages"),
 )
 
-_BENCHES = (*SIMULATED, "tests/standalone.py", "tests/engines.py", "tests/standalone_trials.py")
-_FRONT_END = (*BUILT, "benchmarks/front_end_board.py")
-STREAMED = (*TRAINED, "equilif/stream.py", "equilif/classifier.py", "equilif/data/encoding")
-_PROOFS = (*RTL, "boards/equilif_boards", "tests/formal", ":(exclude)*.json")
-
 RECORDS = (
-    Record("accuracy", "accuracy", "--run {entry} --data D", TRAINED, "networks"),
+    Record("accuracy", "accuracy", "--run {entry} --data {data}", "networks", known="claims.NETWORKS"),
+    Record("standalone", "standalone", "--data {data} --write {entry}", "boards", "standalone", BOARDS),
+    Record("amd", "amd", "--write"),
+    Record("area", "area", "--write"),
+    Record("boards", "boards", "--data {data} --builds {build} {entry}", "boards", path=BOARDS),
+    Record("campaign", "campaign"),
+    Record("claims", "evidence", "--run {entry}", "claims", known="inputs.CLAIMS"),
     Record(
-        "standalone", "standalone", "--data DIR --write {entry}", SIMULATED, "boards", "standalone", BOARDS
+        "continual",
+        "continual",
+        "--data {data} --run {entry} --write",
+        "methods",
+        known="continual.METHODS",
     ),
-    Record("amd", "amd", "--write", (*BUILT, "benchmarks/amd.py")),
-    Record("area", "area", "--write", (*BUILT, "benchmarks/area.py")),
-    Record("boards", "boards", "--data DIR {entry}", BUILT, "boards", path=BOARDS),
-    Record("campaign", "campaign", "", (*SIMULATED, "tests/engines.py", "benchmarks/campaign.py")),
-    Record("claims", "evidence", "--run {entry}", (), "claims"),
-    Record("continual", "continual", "--data DIR --run {entry} --write", TRAINED, "methods"),
-    Record("coverage", "coverage", "--only {entry}", (*_BENCHES, "benchmarks/coverage.py"), "designs"),
-    Record("front end", "front_end_board", "--build DIR", _FRONT_END, "boards"),
-    Record("flips", "flips", "", (*TRAINED, "benchmarks/flips.py")),
-    Record("streams", "streams", "--run {entry} --write", STREAMED, "streams"),
-    Record("mutants", "mutants", "--block {entry}", (*_BENCHES, "benchmarks/mutants.py"), "targets"),
-    Record("sdram", "sdram", "--write --data DIR --build DIR", (*BUILT, "benchmarks/sdram.py")),
-    Record("proofs", "evidence", "--run {entry}", _PROOFS, "claims"),
+    Record("coverage", "coverage", "--only {entry}", "designs", known="coverage.DESIGNS"),
+    Record("front end", "front_end_board", "--build {build}", "boards"),
+    Record("flips", "flips"),
+    Record("streams", "streams", "--run {entry} --write", "streams", known="streams.STREAMS"),
+    Record("mutants", "mutants", "--block {entry}", "targets", known="mutants.TARGETS"),
+    Record("sdram", "sdram", "--write --data {data} --build {build}"),
+    Record("proofs", "evidence", "--run {entry}", "claims"),
 )

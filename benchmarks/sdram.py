@@ -9,6 +9,7 @@ RTL, after an epoch on the kernel, and compares the weights with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,7 +17,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from benchmarks import pages, records
-from benchmarks.claims import BUILT
 from benchmarks.registry import Data, Write
 from benchmarks.training import BOARD_PRESET, after_an_epoch
 from equilif.data.sets.dataset import DataSet
@@ -36,6 +36,7 @@ from equilif_golden.sdram import CHIPS, bandwidth
 RECORD = records.SUMMARIES / "sdram.json"
 LENGTHS = (1, 4, 16, 64, 256, 1024, 16384)
 MHZ = 95
+BOARD = "ulx3s-25f"
 
 
 def bandwidths(mhz: float) -> list[dict[str, Any]]:
@@ -58,19 +59,27 @@ def bandwidths(mhz: float) -> list[dict[str, Any]]:
     return out
 
 
+def plan(name: str, mhz: float, options: str = "") -> Any:
+    """Amaranth's plan of a build of the memory test."""
+    board = replace(BOARDS[name], clock_hz=1e6 * mhz)
+    overrides = board.overrides()
+    overrides["nextpnr_opts"] += f" --report {REPORT} --timing-allow-fail {options}"
+    design = MemoryTestDesign(board)
+    return board.platform().prepare(design, NAME, emit_src=False, **overrides)
+
+
+def designs() -> list[Callable[[], str]]:
+    return [lambda: str(plan(BOARD, MHZ).files[f"{NAME}.il"])]
+
+
 def built(name: str, mhz: float, seeds: int, folder: Path) -> dict[str, Any]:
     """f_max in MHz by seed, and cells."""
-    board = replace(BOARDS[name], clock_hz=1e6 * mhz)
+    board = BOARDS[name]
     f_max: dict[str, float] = {}
     cells: dict[str, tuple[int, int]] = {}
     for seed in range(1, seeds + 1):
         out = folder / str(seed)
-        overrides = board.overrides()
-        overrides["nextpnr_opts"] += f" --report {REPORT} --timing-allow-fail --seed {seed}"
-        platform = board.platform()
-        design = MemoryTestDesign(board)
-        plan: Any = platform.prepare(design, NAME, emit_src=False, **overrides)
-        plan.execute_local(out)
+        plan(name, mhz, f"--seed {seed}").execute_local(out)
         timing, cells = report_of(out / REPORT)
         f_max[str(seed)] = timing.f_max
         print(f"{board.title}, seed {seed}: {timing.f_max} MHz", flush=True)
@@ -140,7 +149,7 @@ def trained(memory: BoardMemory, kernel: Kernel, data: DataSet, order: Raw) -> d
 
 def main(
     *,
-    board: Annotated[str, "name of the board"] = "ulx3s-25f",
+    board: Annotated[str, "name of the board"] = BOARD,
     mhz: Annotated[float, "clock of the controller"] = MHZ,
     build: Annotated[Path | None, "folder for builds of the board"] = None,
     seeds: Annotated[int, "number of seeds"] = 1,
@@ -150,7 +159,7 @@ def main(
 ) -> None:
     known = records.read(RECORD)
     found = {
-        **records.stamp(BUILT),
+        **records.stamp("sdram"),
         "mhz": mhz,
         "bandwidth": bandwidths(mhz),
         "boards": known.get("boards", {}),
@@ -167,6 +176,6 @@ def main(
                 found["networks"].append(trained(memory, kernel, mnist, order))
                 print(found["networks"][-1], flush=True)
     if build is not None:
-        found["boards"][board] = {**records.stamp(BUILT), **built(board, mhz, seeds, build)}
+        found["boards"][board] = {**records.stamp("sdram"), **built(board, mhz, seeds, build)}
     if write:
         pages.save(RECORD, found, 3)

@@ -86,7 +86,7 @@ def note(board: Board, found: dict[str, float]) -> None:
     for name, entry in whole["boards"].items():
         other = BOARDS[name]
         if other.standalone and _engine(other) == _engine(board) and known.older(other, entry) is not None:
-            entry["standalone"] = {**stamp(), **found}
+            entry["standalone"] = {**stamp("standalone", name), **found}
     pages.save(known.MEASURED, whole, 3)
 
 

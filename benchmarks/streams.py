@@ -27,12 +27,13 @@ from river.datasets import synth
 from sklearn.neural_network import MLPClassifier
 
 from benchmarks import pages, records
-from benchmarks.registry import STREAMED, Write, choose
+from benchmarks.registry import Write, choose
 from equilif.river import StreamClassifier
 
 SUMMARY = records.SUMMARIES / "streams.json"
 Sample = tuple[dict[Any, float], Any]
 LENGTH = 4_000  #: samples of a generated stream
+FEW = 100  #: samples that tell whether predictions have changed
 
 
 def moving() -> Iterator[Sample]:
@@ -112,6 +113,19 @@ def measure(stream: Iterable[Sample], make: Callable[[Sequence[Any]], Any]) -> t
     return right / len(samples), (time.process_time() - start) / len(samples) * 1000
 
 
+def few_samples(name: str) -> list[list[str]]:
+    """Predictions of the first samples of a stream."""
+    samples = list(itertools.islice(STREAMS[name](), FEW))
+    out: list[list[str]] = []
+    for replay in ({}, {"replay": 0}):
+        model = StreamClassifier(**replay)
+        out.append([])
+        for x, y in samples:
+            out[-1].append(str(model.predict_one(x)))
+            model.learn_one(x, y)
+    return out
+
+
 def main(*, run: Annotated[Sequence[str], "streams (default: all)"] = (), write: Write = False) -> None:
     for name in choose(run, STREAMS, "stream"):
         found = {model: measure(STREAMS[name](), make) for model, make in MODELS.items()}
@@ -119,6 +133,6 @@ def main(*, run: Annotated[Sequence[str], "streams (default: all)"] = (), write:
         print(f"{name:14} {shown}", flush=True)
         accuracies = {model: round(100 * a, 2) for model, (a, _) in found.items()}
         known = records.read(SUMMARY).get("streams", {})
-        known[name] = {**records.stamp(STREAMED), "accuracy": accuracies}
+        known[name] = {**records.stamp("streams", name), "accuracy": accuracies}
         if write:
             pages.save(SUMMARY, {"streams": {name: known[name] for name in STREAMS if name in known}})

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import mutants, records
 from benchmarks.explained import EXPLAINED
+from benchmarks.inputs import digest
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("yosys") and shutil.which("iverilog")), reason="mutants are made with Yosys and Icarus"
@@ -73,7 +74,7 @@ def test_summary_lists_surviving_mutants():
         mutants.MutantVerdict(change.format(1), "blocks/lif.py:1", False, "free registers"),
         mutants.MutantVerdict(change.format(2), "blocks/lif.py:1", False, ""),
     ]
-    assert mutants.summary(mutants.Found(1, 2.4, verdicts)) == {
+    assert mutants.summary(mutants.Found(1, {}, 2.4, verdicts)) == {
         "seed": 1,
         "seconds": 2,
         "mutants": 3,
@@ -86,7 +87,14 @@ def test_summary_lists_surviving_mutants():
 def test_record_round_trip(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "TABLE", tmp_path / "records" / "mutants.json")
     assert mutants.read() == {}
-    found = {"lif": mutants.Found(3, 7.0, [mutants.MutantVerdict("-mode inv", "blocks/lif.py:1", False, "")])}
+    found = {
+        "lif": mutants.Found(
+            3,
+            digest("mutants", "lif"),
+            7.0,
+            [mutants.MutantVerdict("-mode inv", "blocks/lif.py:1", False, "")],
+        )
+    }
     mutants.write(found)
     assert mutants.read() == found
 

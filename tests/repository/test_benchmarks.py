@@ -17,7 +17,7 @@ from equilif.data.sets import images
 from equilif.training.run import Run
 from equilif_golden.network import Network
 
-HELPERS = {"__main__", "board_pages", "claims", "explained", "literature", "registry", "training"}
+HELPERS = {"__main__", "board_pages", "claims", "explained", "inputs", "literature", "registry", "training"}
 KNOWN = {benchmark.name: benchmark for benchmark in BENCHMARKS}
 with_parser = pytest.mark.parametrize("name", [b.name for b in BENCHMARKS if not b.has_parser])
 
@@ -44,7 +44,7 @@ def test_record_commands_parse(record):
     module = importlib.import_module(f"benchmarks.{record.benchmark}")
     known = records.read(records.ROOT / record.file)
     for entry in known[record.entries] if record.entries else [""]:
-        words = shlex.split(record.command.format(entry=shlex.quote(entry)))
+        words = shlex.split(record.command(entry))
         assert words[:4] == ["python", "-m", "benchmarks", record.benchmark]
         parser_of(KNOWN[record.benchmark], module).parse_args(words[4:])
 

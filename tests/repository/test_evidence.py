@@ -45,7 +45,7 @@ def claim(command):
 
 def test_results_are_recorded():
     good, proven = evidence.run_claim(claim("python -c 'print(\"3 passed in 1.2s\")'"))
-    assert good["result"] == "3 passed" and good["versions"]["python"] and not proven
+    assert good["result"] == "3 passed" and evidence.versions()["python"] and not proven
     assert evidence.run_claim(claim("python -c 'print(7); raise SystemExit(1)'"))[0]["result"] == "FAILED: 7"
     two = claim('python -c \'print("f_max 5"); print("file")\'')
     shown = [
@@ -102,3 +102,66 @@ def test_assumptions_are_used_and_checked(name):
     assert f'.assume("{name}"' in source or f'.assume(\n        "{name}"' in source
     for path in re.findall(r"tests/[\w/]+\.py", ASSUMPTIONS[name].checked):
         assert (ROOT / path).exists()
+
+
+# -- renewal ---------------------------------------------------------------------------------------
+def state(record, entry, date, changed="code", seconds=None):
+    return records.RecordState(record, entry, "0123456", date, changed, seconds)
+
+
+STATES = [
+    state("flips", "", "2026-01-01"),
+    state("accuracy", "digits", "2026-01-03"),
+    state("accuracy", "mnist-64", "2026-01-01"),
+    state("claims", "kernel", "2026-01-02", seconds=5),
+    state("proofs", "kernel", "2026-01-02"),
+    state("claims", "speed", "2026-01-02", changed=""),
+    state("claims", "bus", "2026-01-02", changed=None),
+    state("amd", "", "2025-12-01"),
+]
+
+
+def test_important_and_old_records_are_renewed_first(monkeypatch):
+    monkeypatch.setattr(evidence, "digest", lambda record, entry: {"code": "1"})
+    found = evidence.work(STATES, {}, Path("d"))
+    assert [(one.record, one.entry) for one in found] == [
+        ("accuracy", "digits"),  # of README
+        ("amd", ""),
+        ("flips", ""),
+        ("accuracy", "mnist-64"),
+        ("claims", "kernel"),
+    ]
+    failed = {found[-1].command: {"result": evidence.FAILED, "inputs": {"code": "1"}, "seconds": 1}}
+    assert len(evidence.work(STATES, failed, Path("d"))) == len(found) - 1
+    assert [one.record for one in evidence.work(STATES, {}, None)] == ["amd", "flips", "claims"]
+
+
+def test_renewal_within_its_time(tmp_path, monkeypatch, capsys):
+    """What does not fit is left; the rest goes on after an interruption."""
+    monkeypatch.setattr(evidence, "digest", lambda record, entry: {})
+    monkeypatch.setattr(evidence, "JOURNAL", tmp_path / "journal.json")
+    monkeypatch.setattr(records, "states", lambda: STATES)
+    ran = []
+
+    def executed(command, seconds):
+        ran.append(command.split()[3])
+        if len(ran) == 1:
+            raise KeyboardInterrupt
+        return "done"
+
+    monkeypatch.setattr(evidence, "executed", executed)
+    with pytest.raises(KeyboardInterrupt):
+        evidence.renew(0.1, Path("d"))
+    (first,) = records.read(evidence.JOURNAL).values()
+    assert ran == ["evidence"] and first["result"] == evidence.INTERRUPTED  # the others may need more time
+    evidence.renew(1, Path("d"))
+    assert ran[1:] == ["accuracy", "amd", "flips", "accuracy", "evidence"]
+    assert "5 done" in capsys.readouterr().out
+
+
+def test_command_has_a_time_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "FULL", tmp_path)
+    command = "python -c 'import time; {}'"
+    assert evidence.executed(command.format("pass"), 60) == "done"
+    assert evidence.executed(command.format("raise SystemExit(1)"), 60) == evidence.FAILED
+    assert evidence.executed(command.format("time.sleep(60)"), 0.1) == "out of time"

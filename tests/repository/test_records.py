@@ -1,116 +1,185 @@
-"""Records: commit and inputs; pages generated from records."""
+"""Records: what they depend on; pages generated from records."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import sys
 
 import pytest
 
-from benchmarks import accuracy, pages, records
+from benchmarks import accuracy, inputs, pages, records, training
 from benchmarks.claims import CLAIMS, NETWORKS
 from benchmarks.registry import RECORDS, Record
 
-COMMITTER = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+RTLIL = """
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 
-def git(folder, *arguments):
-    done = subprocess.run(
-        ["git", *COMMITTER, *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+class Block(wiring.Component):
+    i: In(4)
+    o: Out(4)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.o.eq(self.i {operation} 1)
+        return m
+"""
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """A repository with an input and its record."""
-    if not shutil.which("git"):
-        pytest.skip("git is not installed")
-    git(tmp_path, "init", "-q")
-    (tmp_path / "hdl").mkdir()
-    (tmp_path / "hdl" / "block.py").write_text("1\n")
-    (tmp_path / "record.json").write_text("{}\n")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-qm", "first")
-    monkeypatch.setattr(records, "ROOT", tmp_path)
-    for cached in (records._recorded, records._changed):
-        cached.cache_clear()
-    yield tmp_path
-    for cached in (records._recorded, records._changed):
+def tree(tmp_path, monkeypatch):
+    """Modules a, which imports b and reads a file, and c."""
+    folder = tmp_path / "golden" / "equilif_golden"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("")
+    (folder / "a.py").write_text('"""A."""\nfrom equilif_golden import b\n\n\ndef f(x):\n    return b.g(x)\n')
+    (folder / "b.py").write_text("def g(x):\n    return x + 1\n")
+    (folder / "c.py").write_text("y = 1\n")
+    (folder / "table.toml").write_text("z = 1\n")
+    monkeypatch.setattr(inputs, "ROOT", tmp_path)
+    monkeypatch.setattr(inputs, "CACHE", tmp_path / "build" / "digests.json")
+    monkeypatch.setitem(inputs.LOADED, "equilif_golden.b", "golden/equilif_golden/*.toml")
+    clear()
+    yield folder
+    clear()
+
+
+def clear():
+    for cached in (inputs._read, inputs._known, inputs.tree):
         cached.cache_clear()
 
 
-def only(folder, content, *, entries="", part=""):
+@pytest.mark.parametrize(
+    "file, text, same",
+    [
+        ("a.py", '"""B."""\nfrom equilif_golden import b  # why\ndef f(x): return (b.g(x))\n', True),
+        (
+            "a.py",
+            "from typing import Any\nfrom equilif_golden import b\ndef f(x: Any) -> Any: return b.g(x)\n",
+            True,
+        ),
+        ("a.py", "from equilif_golden import b\n\n\ndef f(x):\n    return b.g(x) + 1\n", False),
+        ("b.py", "def g(x):\n    return x + 2\n", False),
+        ("c.py", "y = 2\n", True),
+        ("table.toml", "z = 2\n", False),
+    ],
+)
+def test_code_is_what_a_module_executes(tree, file, text, same):
+    pattern = ["golden/equilif_golden/a.py"]
+    before = inputs.code(pattern)
+    (tree / file).write_text(text)
+    clear()
+    assert (inputs.code(pattern) == before) is same
+    # where a result stands for a package, its modules do not count unless they are named
+    assert (inputs.code(pattern, ("equilif_golden",)) == before) is False
+    with pytest.raises(ValueError, match=r"none\.py"):
+        inputs.code(["golden/equilif_golden/none.py"])
+
+
+def test_rtlil_has_no_places():
+    def block(text):
+        names = {"__name__": __name__}
+        exec(compile(text, "block", "exec", dont_inherit=True), names)
+        return inputs.rtlil(names["Block"])
+
+    text = RTLIL.format(operation="+")
+    assert block(text) == block("# moved\n\n" + text) != block(RTLIL.format(operation="-"))
+
+
+def test_digests_are_stored(tree):
+    packages = ["equilif_golden"]
+    made = iter(range(9))
+    assert [inputs.stored("n", packages, lambda: next(made)) for _ in range(2)] == [0, 0]
+    clear()
+    assert inputs.stored("n", packages, lambda: next(made)) == 0
+    (tree / "c.py").write_text("y = 2\n")
+    clear()
+    assert inputs.stored("n", packages, lambda: next(made)) == 1
+
+
+@pytest.mark.parametrize(
+    "command, same",
+    [
+        ("equilif train digits --epochs 20", True),
+        ("equilif train digits --epochs 19", False),
+        ("equilif train digits --set phases.free=24", False),
+        ("equilif train digits --hidden 63", False),
+    ],
+)
+def test_few_samples_depend_on_settings(command, same):
+    assert (training.few_samples(command) == training.few_samples("equilif train digits")) is same
+
+
+def test_every_record_and_claim_has_inputs():
+    assert set(inputs.INPUTS) == {record.name for record in RECORDS}
+    assert set(inputs.CLAIMS) == {claim.name for claim in CLAIMS}
+    for find in inputs.CLAIMS.values():
+        assert all(any(inputs.ROOT.glob(pattern)) for pattern in find().code)
+
+
+# -- states ----------------------------------------------------------------------------------------
+def only(folder, monkeypatch, content, *, entries="", part="", known=""):
+    monkeypatch.setattr(records, "ROOT", folder)
     records.write(folder / "record.json", content)
-    record = Record("it", "flips", "{entry}", ("hdl",), entries, part, "record.json")
-    return list(records.states([record]))
+    record = Record("it", "flips", "{entry}", entries, part, "record.json", known)
+    return {s.entry: s.changed for s in records.states([record])}
 
 
-def test_record_is_stale_after_change(repository):
-    commit = records.stamp(["hdl"])["commit"]
-    assert only(repository, {"commit": commit})[0].is_current
-    (repository / "hdl" / "block.py").write_text("2\n")
-    assert records.stamp(["hdl"])["commit"] == f"{commit}+"
-    records._changed.cache_clear()
-    (found,) = only(repository, {"commit": commit})
-    assert not found.is_current and "1 file changed" in found.changed and found.commit == commit
+NOW = {"rtl": "1", "code": "2"}
 
 
-def test_record_without_commit(repository):
-    (found,) = only(repository, {})
-    assert found.is_current and git(repository, "rev-parse", "HEAD").startswith(found.commit.split()[1])
+@pytest.fixture
+def now(monkeypatch):
+    monkeypatch.setattr(records, "digest", lambda record, entry: NOW)
 
 
-def test_entries_have_commits(repository):
-    commit = records.stamp(["hdl"])["commit"]
-    known = {"a": {"commit": commit}, "b c": {"recorded": "0123456"}, "none": {}}
-    one, *others = only(repository, {"all": known}, entries="all")
-    assert one.is_current and [(s.entry, s.changed) for s in others] == [("b c", None), ("none", None)]
+def test_record_is_current_with_equal_inputs(now, tmp_path, monkeypatch):
+    assert only(tmp_path, monkeypatch, {"inputs": NOW}) == {"": ""}
+    assert only(tmp_path, monkeypatch, {"inputs": {**NOW, "code": "3"}}) == {"": "code"}
+    assert only(tmp_path, monkeypatch, {"inputs": {"rtl": "3", "results": "2"}}) == {"": "code, results, rtl"}
+    assert only(tmp_path, monkeypatch, {"commit": "0123456"}) == {"": "no digest"}
 
 
-def test_commit_of_partial_entry(repository):
-    commit = records.stamp(["hdl"])["commit"]
-    known = {"a": {"part": {"commit": commit}}, "b": {"commit": commit, "part": {}}, "c": {"commit": commit}}
-    found = only(repository, {"all": known}, entries="all", part="part")
-    assert [(s.entry, s.is_current) for s in found] == [("a", True), ("b", False)]
+def test_entries_have_inputs(now, tmp_path, monkeypatch):
+    known = {
+        "a": {"part": {"inputs": NOW}},
+        "b": {"inputs": NOW, "part": {"inputs": {}}},
+        "c": {"inputs": NOW},
+    }
+    found = only(tmp_path, monkeypatch, {"all": known}, entries="all", part="part")
+    assert found == {"a": "", "b": "no digest"}
+    networks = {"all": {"digits": {"inputs": NOW}}}
+    found = only(tmp_path, monkeypatch, networks, entries="all", known="claims.NETWORKS")
+    assert found == {name: records.NOT_MEASURED if name != "digits" else "" for name in NETWORKS}
 
 
-def test_unknown_history(repository, tmp_path, monkeypatch):
-    (repository / "record.json").write_text('{"commit": "0123456789"}\n')
-    git(repository, "commit", "-qam", "second")
-    clone = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{repository}", str(clone))
-    for root in (clone, tmp_path / "nowhere"):
-        root.mkdir(exist_ok=True)
-        monkeypatch.setattr(records, "ROOT", root)
-        records._recorded.cache_clear()
-        records._changed.cache_clear()
-        found = [*only(root, {"commit": "0123456789"}), *only(root, {})]
-        if root is clone:
-            assert [s.changed for s in found] == [None, None]
-    monkeypatch.setattr(records, "_git", lambda *_: None)
-    assert records.stamp()["commit"] == "" and only(clone, {})[0].changed is None
+def test_inputs_that_need_a_missing_package(tmp_path, monkeypatch):
+    def missing(record, entry):
+        raise ModuleNotFoundError(entry)
+
+    monkeypatch.setattr(records, "digest", missing)
+    assert only(tmp_path, monkeypatch, {"inputs": NOW}) == {"": None}
 
 
-def test_records_command(capsys):
+def test_age_in_commits(tmp_path, monkeypatch):
+    counted = []
+    monkeypatch.setattr(records, "_git", lambda *arguments: counted.append(arguments) or "7")
+    state = records.RecordState("it", "a", "recorded 0123456", "", "rtl")
+    assert state.age == 7 and "0123456..HEAD" in counted[0]
+    assert state._replace(changed="").age == state._replace(commit="-").age == 0
+
+
+def test_records_command(capsys, monkeypatch):
+    monkeypatch.setattr(records, "digest", lambda record, entry: NOW)
     records.main(all_=True)
     listed = capsys.readouterr().out
     for record in RECORDS:
         assert record.name in listed and (records.ROOT / record.file).exists()
 
 
-def test_ci_runs_records():
-    assert "-m benchmarks records" in (records.ROOT / ".ci" / "run").read_text()
-
-
-def test_records_need_no_packages():
-    """The list needs Python and git only."""
-    done = subprocess.run(
-        [sys.executable, "-S", "-m", "benchmarks", "records"], cwd=records.ROOT, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()
+def test_ci_checks_records():
+    assert "-m benchmarks pages --check" in (records.ROOT / ".ci" / "run").read_text()
 
 
 def test_summary_round_trip(tmp_path):
@@ -123,8 +192,8 @@ def test_summary_round_trip(tmp_path):
 
 # -- pages -----------------------------------------------------------------------------------------
 def test_pages_are_current():
-    """After a new measurement:  python -m benchmarks pages"""
-    assert pages.main(check=True) == 0
+    """After a new measurement:  python -m benchmarks pages.  CI compares the ages too."""
+    assert [page.name for page, _ in pages.stale(None)] == []
 
 
 def test_every_table_is_used():
@@ -145,32 +214,59 @@ def test_figures_are_from_records(page):
     """A measured figure of a user page is in a block of a record, or in a paragraph with "for example"."""
     text = page.read_text()
     names = [found[1] for found in pages.MARKED.finditer(text)]
-    assert not names or names[-1] == pages.MEASURED
+    inline = [found for found in pages.MARKED.finditer(text) if not pages._is_table(found)]
+    assert (names[-1:] == [pages.MEASURED]) is bool(inline)
     text = re.sub(r"^```.*?^```|^    .*?$|`[^`]*`", "", pages.MARKED.sub("", text), flags=re.S | re.M)
     typed = [part for part in text.split("\n\n") if re.search(FIGURE, part) and "for example" not in part]
     assert not typed
 
 
-def test_stale_page_is_rewritten(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """A README with a figure and a table of two entries."""
     (tmp_path / "docs").mkdir()
     page = tmp_path / "README.md"
-    blocks = "".join(f"<!-- {name} -->\n<!-- end of {name} -->\n" for name in ("speed", pages.MEASURED))
-    page.write_text(f"It is <!-- speed -->7<!-- end of speed -->.\n{blocks}")
-    monkeypatch.setattr(pages, "ROOT", tmp_path)
-    monkeypatch.setattr(pages, "CONTENT", {"speed": pages.PageContent(lambda: "8", ["claims"], "speed")})
+    page.write_text(
+        "It is <!-- speed -->7<!-- end of speed -->.\n\n<!-- claims -->\n<!-- end of claims -->\n\n"
+        "<!-- measured -->x<!-- end of measured -->\n"
+    )
+    content = {
+        "speed": pages.PageContent(lambda: "8", ["claims"], pages.TIMED, ["speed"]),
+        "claims": pages.PageContent(lambda: "| a |", ["claims"], pages.SIMULATED),
+    }
+    for name, value in (("ROOT", tmp_path), ("README", page), ("CONTENT", content)):
+        monkeypatch.setattr(pages, name, value)
+    return page
+
+
+def test_page_has_origin_and_age_of_records(page, monkeypatch, capsys):
     states = [
-        records.RecordState("claims", "speed", "0123456", " 1 file changed"),
-        records.RecordState("claims", "b", "9", ""),
+        records.RecordState("claims", "speed", "0123456", "2026-01-02", "code"),
+        records.RecordState("claims", "b", "9", "2026-01-03", ""),
+        records.RecordState("claims", "c", "-", "", records.NOT_MEASURED),
     ]
     monkeypatch.setattr(records, "states", lambda: states)
+    monkeypatch.setattr(records, "_git", lambda *_: str(pages.MAX_AGE))
     assert pages.main(check=True) == 1 and "README.md" in capsys.readouterr().out
     assert pages.main() == 0 and pages.main(check=True) == 0
-    assert page.read_text().splitlines()[0] == "It is <!-- speed -->8<!-- end of speed -->."
-    assert "\n\n8\n\n" in page.read_text() and "0123456 (the code has changed since)" in page.read_text()
-    states[0] = states[0]._replace(changed=None)  # without the history the page stays
+    lines = page.read_text().splitlines()
+    assert lines[0] == "It is <!-- speed -->8<!-- end of speed -->."
+    assert "*Simulated. 2026-01-02 to 2026-01-03; older than the code: speed.*" in lines
+    assert "2026-01-02, older than the code." in lines[-1]
+    assert not list(pages.stale(None))  # a change of age alone
+    states[0] = states[0]._replace(changed=None)  # where it is not known, the page stays
     assert pages.main(check=True) == 0
     states[0] = states[0]._replace(changed="")
-    assert pages.main(check=True) == 1
+    assert pages.main(check=True) == 1 and not list(pages.stale(None))
+    assert pages.main() == 0 and "2026-01-03, current.*" in page.read_text()
+
+
+def test_old_records_of_readme_fail(page, monkeypatch, capsys):
+    states = [records.RecordState("claims", "speed", "0123456", "2026-01-02", "code")]
+    monkeypatch.setattr(records, "states", lambda: states)
+    monkeypatch.setattr(records, "_git", lambda *_: str(pages.MAX_AGE + 1))
+    assert pages.main() == 0 and pages.main(check=True) == 1
+    assert "claims speed" in capsys.readouterr().out
 
 
 def test_accuracy_of_last_epochs():

@@ -121,6 +121,10 @@ def test_site_in_browser(site, browser, page, width):
     pictures = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth)")
     assert all(pictures) and (pictures or page != "explanation/attention")
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    hidden = (
+        "[...document.querySelectorAll('.md-typeset__scrollwrap')].map(t => t.scrollWidth - t.clientWidth)"
+    )
+    assert width < 1280 or not any(browser.execute_script(f"return {hidden}"))
     addresses = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert all(address.startswith("file:") for address in addresses)
 
