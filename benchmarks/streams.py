@@ -6,8 +6,8 @@ Real streams are those of river's package: Phishing, ImageSegments and Bananas. 
 the concept of SEA changes after every 1,000 samples, the attributes of LED drift, the hyperplane rotates.
 "moving" are four normal classes in four dimensions whose mean moves by ten deviations.
 
-equilif is equilif.river.StreamClassifier with its defaults, which were chosen on other streams of river's
-generators (RandomRBFDrift, Agrawal, Sine, Waveform, Mixed; 1,500 samples each).  Models of river have its
+equilif is equilif.river.StreamClassifier with its defaults, which were chosen on thirteen other streams
+(docs/notes/continual_learning.md).  Models of river have its
 defaults; logistic regression and perceptron are one against the rest for more than two classes, after
 StandardScaler.  MLPClassifier of scikit-learn has a hidden layer of the same size and partial_fit of each
 sample after StandardScaler.
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from river import datasets, forest, linear_model, multiclass, preprocessing, tree
+from river import datasets, drift, forest, linear_model, multiclass, preprocessing, tree
 from river.datasets import synth
 from sklearn.neural_network import MLPClassifier
 
@@ -89,6 +89,8 @@ def linear() -> Any:
 MODELS: dict[str, Callable[[Sequence[Any]], Any]] = {
     "equilif": lambda classes: StreamClassifier(),
     "without replay": lambda classes: StreamClassifier(replay=0),
+    "without detection": lambda classes: StreamClassifier(drift=None),
+    "ADWIN": lambda classes: StreamClassifier(drift=drift.ADWIN()),
     "logistic regression": lambda classes: (
         linear() if len(classes) > 2 else preprocessing.StandardScaler() | linear_model.LogisticRegression()
     ),

@@ -28,7 +28,7 @@ STANDARD_INPUT = Path("-")
 WINDOW = 1000  #: samples of the running accuracy
 BAUD = 115_200
 #: chosen on other streams than those of benchmarks/streams.py (docs/notes/continual_learning.md)
-LEARNING_RATE, REPLAY, REPLAY_PER_SAMPLE = 0.03, 500, 16
+LEARNING_RATE, REPLAY, REPLAY_PER_SAMPLE = 0.03, 1000, 16
 RECENT = 100  #: samples of the test for drift, and of what is stored after it
 SIGMAS = 3  #: of that test
 Features = Mapping[Any, Any]

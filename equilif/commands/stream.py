@@ -30,7 +30,7 @@ LEARNING = OptionGroup(
         ],
         "learning_rate": Annotated[
             float | None,
-            typer.Option("--learning-rate", "--lr", help="Constant learning rate.", show_default="0.05"),
+            typer.Option("--learning-rate", "--lr", help="Constant learning rate.", show_default="0.03"),
         ],
         "replay": Annotated[
             int | None,
@@ -38,7 +38,7 @@ LEARNING = OptionGroup(
                 help="Number of stored samples, balanced over the classes, some of which are learned again "
                 "after each new one; 0 for none.",
                 min=0,
-                show_default="500",
+                show_default="1000",
             ),
         ],
         "replay_per_sample": Annotated[
@@ -47,7 +47,7 @@ LEARNING = OptionGroup(
                 help="Stored samples learned after each new one.",
                 min=1,
                 max=255,
-                show_default="8",
+                show_default="16",
             ),
         ],
     }
