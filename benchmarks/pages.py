@@ -332,6 +332,23 @@ def streams() -> str:
     return table(" | ".join(("stream", *models, "date, commit")), rows)
 
 
+def updates() -> str:
+    known = _summary("updates")
+    rows = [
+        (name, board, *_update(found))
+        for name, of in known["networks"].items()
+        for board, found in of.items()
+    ]
+    head = f"Mean of {known['samples']} updates ({_when(known)})."
+    return f"{head}\n\n" + table("network | board | cycles | time | estimated energy", rows)
+
+
+def _update(found: Mapping[str, float] | None) -> tuple[str, ...]:
+    if found is None:
+        return "does not fit", "", ""
+    return f"{found['cycles']:,}", f"{found['microseconds']:,.0f} µs", f"{found['nanojoules']:,.0f} nJ"
+
+
 # -- accuracy --------------------------------------------------------------------------------------
 def accuracy() -> str:
     known = _summary("accuracy")["networks"]
@@ -433,7 +450,19 @@ CONTENT: dict[str, PageContent] = {
     "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], "speed"),
     **{
         text.__name__: PageContent(text, [text.__name__])
-        for text in (amd, area, campaign, claims, continual, coverage, flips, mutants, proofs, streams)
+        for text in (
+            amd,
+            area,
+            campaign,
+            claims,
+            continual,
+            coverage,
+            flips,
+            mutants,
+            proofs,
+            streams,
+            updates,
+        )
     },
 }
 

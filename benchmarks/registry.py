@@ -76,6 +76,7 @@ BENCHMARKS = (
     ),
     Benchmark("continual", "tasks one after the other", "784-128-10", "mnist", "accuracy"),
     Benchmark("streams", "streams of single samples, and river", "64 hidden", "river's", "accuracy"),
+    Benchmark("updates", "an update on a board", "stream, of mnist", "Phishing, mnist", "cycles, time, nJ"),
     Benchmark("interchange", "NIR files in snnTorch and back", "64-64-10", "digits", "equal spikes"),
     Benchmark("paper", "rates over time, state of a neuron", "digits-64", "digits", "error of rates, bits"),
     # boards and links
@@ -124,6 +125,7 @@ RECORDS = (
     Record("front end", "front_end_board", "--build DIR", _FRONT_END, "boards"),
     Record("flips", "flips", "", (*TRAINED, "benchmarks/flips.py")),
     Record("streams", "streams", "--run {entry} --write", STREAMED, "streams"),
+    Record("updates", "updates", "--data DIR --write", (*SIMULATED, *STREAMED)),
     Record("mutants", "mutants", "--block {entry}", (*_BENCHES, "benchmarks/mutants.py"), "targets"),
     Record("sdram", "sdram", "--write --build DIR", (*BUILT, "benchmarks/sdram.py")),
     Record("proofs", "evidence", "--run {entry}", _PROOFS, "claims"),
