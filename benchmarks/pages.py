@@ -324,12 +324,17 @@ def continual() -> str:
 
 def streams() -> str:
     known = _summary("streams")["streams"]
-    models = list(next(iter(known.values()))["accuracy"])
+    # a model may be new since the record of some stream
+    models = list(dict.fromkeys(model for found in known.values() for model in found["accuracy"]))
     rows = [
-        (name, *(f"{found['accuracy'][model]:.1f}" for model in models), _when(found))
+        (name, *(_percent(found["accuracy"].get(model)) for model in models), _when(found))
         for name, found in known.items()
     ]
     return table(" | ".join(("stream", *models, "date, commit")), rows)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def updates() -> str:

@@ -1,16 +1,15 @@
 """Streams: prequential accuracy of equilif and of river's models, sample by sample.
 
-    python -m benchmarks streams [--run NAME ...] [--write]
+    python -m benchmarks streams [--run NAME ...] [--held-out | --write]
 
 Real streams are those of river's package: Phishing, ImageSegments and Bananas.  Generated ones have drift:
 the concept of SEA changes after every 1,000 samples, the attributes of LED drift, the hyperplane rotates.
 "moving" are four normal classes in four dimensions whose mean moves by ten deviations.
 
 equilif is equilif.river.StreamClassifier with its defaults, which were chosen on thirteen other streams
-(docs/notes/continual_learning.md).  Models of river have its
-defaults; logistic regression and perceptron are one against the rest for more than two classes, after
-StandardScaler.  MLPClassifier of scikit-learn has a hidden layer of the same size and partial_fit of each
-sample after StandardScaler.
+(--held-out).  Models of river have its defaults; logistic regression is one against the rest for more than
+two classes, after StandardScaler.  MLPClassifier of scikit-learn has a hidden layer of the same size and
+partial_fit of each sample after StandardScaler.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from river import datasets, drift, forest, linear_model, multiclass, preprocessi
 from river.datasets import synth
 from sklearn.neural_network import MLPClassifier
 
-from benchmarks import pages, records
+from benchmarks import held_out_streams, pages, records
+from benchmarks.held_out_streams import Sample
 from benchmarks.registry import STREAMED, Write, choose
 from equilif.river import StreamClassifier
 
 SUMMARY = records.SUMMARIES / "streams.json"
-Sample = tuple[dict[Any, float], Any]
 LENGTH = 4_000  #: samples of a generated stream
 
 
@@ -114,9 +113,18 @@ def measure(stream: Iterable[Sample], make: Callable[[Sequence[Any]], Any]) -> t
     return right / len(samples), (time.process_time() - start) / len(samples) * 1000
 
 
-def main(*, run: Annotated[Sequence[str], "streams (default: all)"] = (), write: Write = False) -> None:
-    for name in choose(run, STREAMS, "stream"):
-        found = {model: measure(STREAMS[name](), make) for model, make in MODELS.items()}
+def main(
+    *,
+    run: Annotated[Sequence[str], "streams (default: all)"] = (),
+    held_out: Annotated[bool, "streams on which the defaults were chosen"] = False,
+    write: Write = False,
+) -> None:
+    if write and held_out:
+        raise ValueError("--write is for the streams of the page: leave out --held-out")
+    streams = held_out_streams.held_out() if held_out else {}
+    for name in choose(run, streams or STREAMS, "stream"):
+        stream = streams[name] if held_out else STREAMS[name]()
+        found = {model: measure(stream, make) for model, make in MODELS.items()}
         shown = "  ".join(f"{model} {100 * a:.1f} % ({ms:.1f} ms)" for model, (a, ms) in found.items())
         print(f"{name:14} {shown}", flush=True)
         accuracies = {model: round(100 * a, 2) for model, (a, _) in found.items()}

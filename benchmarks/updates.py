@@ -3,8 +3,8 @@
     python -m benchmarks updates --data DIR [--write]
 
 An update is a training sample, new or replayed.  Networks learn in the kernel first, the one of MNIST an
-epoch; then the engine model learns 20 samples and counts.  Its counts are those of the RTL, as tests show.  Energy is
-that of `equilif energy`: arithmetic and memories at 45 nm, no measurement of the FPGA.
+epoch; then the engine model learns 20 samples and counts.  Its counts are those of the RTL, as tests show.
+Energy is that of `equilif energy`: arithmetic and memories at 45 nm, no measurement of the FPGA.
 """
 
 from __future__ import annotations

@@ -44,9 +44,10 @@ class DriftDetector(Protocol):
 
 
 class ErrorTest:
-    """Test of equal proportions (STEPD, Nishida and Yamauchi 2007), in integers: drift is when the last RECENT
-    predictions are wrong more often than those before them, since the last drift, by more than SIGMAS
-    deviations.
+    """Detector of drift in integers: the test of equal proportions (STEPD, Nishida and Yamauchi 2007).
+
+    A drift is detected when the last RECENT predictions are wrong more often than those before them, since
+    the last drift, by more than SIGMAS deviations.
     """
 
     def __init__(self) -> None:
