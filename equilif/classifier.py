@@ -182,9 +182,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = np.union1d(self.classes_, y) if classes is None else np.unique(np.asarray(classes))
         if not first:
             self._require_known(known)
-        unknown = np.setdiff1d(y, known)
-        if len(unknown):
-            raise ValueError(f"class {unknown[0]} is not among classes, {known}")
+        self._require_among(y, known)
         if first:
             self._begin_stream(X, known)
         self._require_unchanged()
@@ -207,10 +205,18 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def renew_replay(self, X: Any, y: Any) -> None:
         """Store these samples in the place of all that is stored of their classes, which have changed."""
         check_is_fitted(self)
+        X, y = self._checked(X, y, reset=False)
+        self._require_among(y, self.classes_)
         if self.learner_.replay is not None:
             labels = self._order[np.searchsorted(self.classes_, y)]
             self.learner_.replay.forget(labels)
             self.learner_.replay.store(self._known(X), labels)
+
+    @staticmethod
+    def _require_among(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None:
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(f"class {unknown[0]} is not among classes, {classes}")
 
     def _require_known(self, classes: npt.NDArray[Any]) -> None:
         """ValueError unless these are the classes so far, or more of their type."""

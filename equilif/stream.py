@@ -6,6 +6,7 @@ The scale of each feature follows the stream, see equilif.data.encoding.scaling.
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import sys
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -34,6 +35,7 @@ SIGMAS = 3  #: of that test
 Features = Mapping[Any, Any]
 
 
+@runtime_checkable
 class DriftDetector(Protocol):
     """Detectors of river, such as ADWIN."""
 
@@ -143,7 +145,10 @@ class StreamLearner:
         if isinstance(self.drift, str):
             check_choice(self.drift, "drift", ("errors",))
             return ErrorTest()
-        return self.drift
+        if not isinstance(self.drift, DriftDetector | None):
+            raise ValueError(f'drift must be "errors", a detector of river or None, not {self.drift!r:.40}')
+        # a detector has a state, and may be given to several learners
+        return copy.deepcopy(self.drift)
 
     def _predicted(self, row: Reals) -> Any:
         """The class that was predicted of these values last, or is now."""

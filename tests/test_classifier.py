@@ -295,6 +295,7 @@ def test_fit_stores_samples_for_later(iris):
         (lambda c, x, y: c.set_params(hidden=(0,)).fit(x, y), "0"),
         (lambda c, x, y: c.set_params(direct=True, hidden=(8, 8)).fit(x, y), "direct"),
         (lambda c, x, y: c.set_params(direct=1).fit(x, y), "direct"),
+        (lambda c, x, y: c.fit(x, y).renew_replay(x[:2], [0, 9]), "class 9"),
         (lambda c, x, y: c.set_params(learning_rate=-1.0).fit(x, y), "-1.0"),
         (lambda c, x, y: c.set_params(random_state=-1).fit(x, y), "-1"),
         (lambda c, x, y: c.set_params(input_range=(1, 1)).fit(x, y), "input_range"),

@@ -83,11 +83,17 @@ def test_a_drift_renews_the_classes_that_occur(predicts):
         learner.learn_one(x, y)
         if learner.n_drifts:
             break
-    assert learner.drift.seen == wrong and any(wrong)
+    assert learner._detector.seen == wrong and any(wrong)
     # class 0 did not occur among the last samples: what is stored of it stays
     seen = learner.model.learner_.replay.seen
     kept = seen[learner.model._order[0]]
     assert kept == ys[:50].count("class 0") and seen.sum() == kept + RECENT
+
+
+@pytest.mark.parametrize("drift", ["ADWIN", 3])
+def test_invalid_detectors(drift):
+    with pytest.raises(ValueError, match="drift must"):
+        StreamLearner(drift=drift)
 
 
 @pytest.mark.parametrize("first, then, detected", [(0.1, 0.1, False), (0.1, 0.35, True), (0.35, 0.1, False)])

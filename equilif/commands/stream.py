@@ -105,7 +105,8 @@ def stream(
 
     Prints the prequential accuracy: of predictions made before their sample is learned.  The scale of each
     feature follows its mean and deviation over the last 300 samples.  A class becomes an output when it
-    first occurs.  Ctrl-C ends a stream without end.
+    first occurs.  When predictions become worse, stored samples are renewed.  Ctrl-C ends a stream without
+    end.
 
     Example:  [bold]equilif stream readings.csv --label state --save network.npz[/]
     """
@@ -134,6 +135,9 @@ def stream(
             streams.follow(learner, found, score, report)
     except KeyboardInterrupt:
         show.console.print("interrupted: the stream ends here")
+    if learner.n_drifts:
+        drifts = "1 drift" if learner.n_drifts == 1 else f"{learner.n_drifts:,} drifts"
+        show.console.print(f"detected {drifts}, and renewed stored samples")
     clipped = learner.model.n_clipped_ if learner.model else 0
     if clipped:
         show.console.print(f"[yellow]{clipped:,} values were beyond the scale: clipped[/]")
@@ -149,6 +153,7 @@ def stream(
         "samples": score.samples,
         "unlabelled": score.unlabelled,
         "clipped": clipped,
+        "drifts": learner.n_drifts,
         "accuracy": score.accuracy,
         "recent": score.recent,
         "classes": [] if learner.model is None else learner.model.classes_.tolist(),
