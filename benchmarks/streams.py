@@ -89,7 +89,7 @@ MODELS: dict[str, Callable[[Sequence[Any]], Any]] = {
     "equilif": lambda classes: StreamClassifier(),
     "without replay": lambda classes: StreamClassifier(replay=0),
     "without detection": lambda classes: StreamClassifier(drift=None),
-    "ADWIN": lambda classes: StreamClassifier(drift=drift.ADWIN()),
+    "ADWIN": lambda classes: StreamClassifier(drift=drift.ADWIN()),  # type: ignore[no-untyped-call]
     "logistic regression": lambda classes: (
         linear() if len(classes) > 2 else preprocessing.StandardScaler() | linear_model.LogisticRegression()
     ),

@@ -31,6 +31,7 @@ from equilif_golden.engine.compiler import CapacityError
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.fixed import Raw
 from equilif_golden.network import Network, Weights
+from equilif_golden.replay import Reservoir
 from equilif_golden.samples import one_hot
 
 SUMMARY = records.SUMMARIES / "updates.json"
@@ -58,6 +59,7 @@ def cases(data: Data) -> Iterator[UpdateCase]:
     model = learner.model
     assert model is not None
     replay = model.learner_.replay
+    assert isinstance(replay, Reservoir)
     network = model.learner_.network
     sizes = f"{network.inputs[0].size}-{learner.hidden}-{network.n_outputs}, direct"
     yield UpdateCase(
@@ -65,10 +67,10 @@ def cases(data: Data) -> Iterator[UpdateCase]:
     )
     mnist = images.load("mnist", data)
     for hidden in HIDDEN:
-        sizes = 784, hidden, 10
-        kernel, at = after_an_epoch(sizes, mnist, SAMPLES)
+        layers = 784, hidden, 10
+        kernel, at = after_an_epoch(layers, mnist, SAMPLES)
         yield UpdateCase(
-            f"MNIST, {'-'.join(map(str, sizes))}",
+            f"MNIST, {'-'.join(map(str, layers))}",
             kernel.network,
             kernel.weights,
             BOARD_PRESET.rate(1),

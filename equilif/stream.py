@@ -39,7 +39,9 @@ Features = Mapping[Any, Any]
 class DriftDetector(Protocol):
     """Detectors of river, such as ADWIN."""
 
-    drift_detected: bool
+    @property
+    def drift_detected(self) -> bool:
+        """Whether there is a drift at the last sample."""
 
     def update(self, x: bool) -> object:
         """Take whether the prediction of a sample was wrong."""
