@@ -336,6 +336,7 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "front end": lambda name: RecordInputs(["boards/equilif_boards/build.py"], [partial(board, name, "pdm")]),
     "flips": lambda _: RecordInputs(["benchmarks/flips.py"], results=_few_samples("equilif train digits")),
     "streams": _few("streams"),
+    "updates": lambda _: RecordInputs(["benchmarks/updates.py"]),
     "mutants": _target,
     "sdram": _synthesised("sdram"),
     "proofs": lambda name: CLAIMS[name](),

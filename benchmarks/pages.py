@@ -392,12 +392,34 @@ def continual() -> str:
 
 def streams() -> str:
     known = _summary("streams")["streams"]
-    models = list(next(iter(known.values()))["accuracy"])
+    # a model may be new since the record of some stream
+    models = list(dict.fromkeys(model for found in known.values() for model in found["accuracy"]))
     rows = [
-        (name, *(f"{found['accuracy'][model]:.1f}" for model in models), _when(found))
+        (name, *(_percent(found["accuracy"].get(model)) for model in models), _when(found))
         for name, found in known.items()
     ]
     return table(" | ".join(("stream", *models, "date, commit")), rows)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def updates() -> str:
+    known = _summary("updates")
+    rows = [
+        (name, board, *_update(found))
+        for name, of in known["networks"].items()
+        for board, found in of.items()
+    ]
+    head = f"Mean of {known['samples']} updates ({_when(known)})."
+    return f"{head}\n\n" + table("network | board | cycles | time | estimated energy", rows)
+
+
+def _update(found: Mapping[str, float] | None) -> tuple[str, ...]:
+    if found is None:
+        return "does not fit", "", ""
+    return f"{found['cycles']:,}", f"{found['microseconds']:,.0f} µs", f"{found['nanojoules']:,.0f} nJ"
 
 
 # -- accuracy --------------------------------------------------------------------------------------
@@ -518,6 +540,7 @@ CONTENT: dict[str, PageContent] = {
             (mutants, SIMULATED),
             (proofs, PROVEN),
             (streams, TRAINED),
+            (updates, PARTS),
         )
     },
 }

@@ -81,6 +81,7 @@ BENCHMARKS = (
     ),
     Benchmark("continual", "tasks one after the other", "784-128-10", "mnist", "accuracy"),
     Benchmark("streams", "streams of single samples, and river", "64 hidden", "river's", "accuracy"),
+    Benchmark("updates", "an update on a board", "stream, of mnist", "Phishing, mnist", "cycles, time, nJ"),
     Benchmark("interchange", "NIR files in snnTorch and back", "64-64-10", "digits", "equal spikes"),
     Benchmark("paper", "rates over time, state of a neuron", "digits-64", "digits", "error of rates, bits"),
     # boards and links
@@ -134,6 +135,7 @@ RECORDS = (
     Record("front end", "front_end_board", "--build {build}", "boards"),
     Record("flips", "flips"),
     Record("streams", "streams", "--run {entry} --write", "streams", known="streams.STREAMS"),
+    Record("updates", "updates", "--data {data} --write"),
     Record("mutants", "mutants", "--block {entry}", "targets", known="mutants.TARGETS"),
     Record("sdram", "sdram", "--write --data {data} --build {build}"),
     Record("proofs", "evidence", "--run {entry}", "claims"),

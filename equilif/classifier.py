@@ -22,7 +22,7 @@ from equilif.training.lesson_settings import BOARD_SETTINGS
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip
 from equilif_golden.extras import needs
-from equilif_golden.fixed import as_array, check_choice, check_float, check_int
+from equilif_golden.fixed import as_array, check_bool, check_choice, check_float, check_int
 from equilif_golden.kernel import Kernel
 from equilif_golden.lazy import lazy
 from equilif_golden.replay import MAX_STORED, ClassMeans, Replay, Reservoir
@@ -90,6 +90,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Samples that are learned after each new one.
     replay_bits : 1, 2, 4 or 8
         Bits of a stored input.
+    direct : bool
+        Whether the features reach the outputs directly, too, so that the network contains the linear
+        classifier; for one hidden population.  Its phases are twice as long.
     random_state : int, RandomState or None
         Seed of the initial weights and of the order of the samples, which :meth:`fit` shuffles each epoch.
 
@@ -126,6 +129,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         replay: int | Literal["means"] = 0,
         replay_per_sample: int = BOARD_SETTINGS.replay_per_sample,
         replay_bits: int = 8,
+        direct: bool = False,
         random_state: int | np.random.RandomState | None = 0,
     ):
         self.hidden = hidden
@@ -135,6 +139,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.replay = replay
         self.replay_per_sample = replay_per_sample
         self.replay_bits = replay_bits
+        self.direct = direct
         self.random_state = random_state
 
     # -- learning ----------------------------------------------------------------------------------
@@ -147,13 +152,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = resolve(
             Request(data=data, hidden=self.hidden, settings=self._settings("epochs", "learning_rate"))
         )
+        plan = self._with_direct(found.description)
         seed = self._seed()
         replay = self._replay()
-        run = EquilibriumPropagation.start(found.description, data, seed)
+        run = EquilibriumPropagation.start(plan, data, seed)
         assert data.about is not None
-        self._begin(run.learner, found.description, data.about, classes)
-        for epoch in range(found.description.epochs):
-            for _ in train_epoch(run.learner, data, epoch_plan(found.description, data, seed, epoch)):
+        self._begin(run.learner, plan, data.about, classes)
+        for epoch in range(plan.epochs):
+            for _ in train_epoch(run.learner, data, epoch_plan(plan, data, seed, epoch)):
                 pass
         if replay is not None:
             replay.store(data.x_train, data.y_train)
@@ -176,9 +182,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = np.union1d(self.classes_, y) if classes is None else np.unique(np.asarray(classes))
         if not first:
             self._require_known(known)
-        unknown = np.setdiff1d(y, known)
-        if len(unknown):
-            raise ValueError(f"class {unknown[0]} is not among classes, {known}")
+        self._require_among(y, known)
         if first:
             self._begin_stream(X, known)
         self._require_unchanged()
@@ -197,6 +201,22 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if running is not None:
             self.scaling_ = running.scaling(self.scaling_.names)
         return self
+
+    def renew_replay(self, X: Any, y: Any) -> None:
+        """Store these samples in the place of all that is stored of their classes, which have changed."""
+        check_is_fitted(self)
+        X, y = self._checked(X, y, reset=False)
+        self._require_among(y, self.classes_)
+        if self.learner_.replay is not None:
+            labels = self._order[np.searchsorted(self.classes_, y)]
+            self.learner_.replay.forget(labels)
+            self.learner_.replay.store(self._known(X), labels)
+
+    @staticmethod
+    def _require_among(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None:
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(f"class {unknown[0]} is not among classes, {classes}")
 
     def _require_known(self, classes: npt.NDArray[Any]) -> None:
         """ValueError unless these are the classes so far, or more of their type."""
@@ -251,6 +271,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return int(check_random_state(self.random_state).randint(1 << 31))
         return tables.check_seed(self.random_state)
 
+    def _with_direct(self, plan: Description) -> Description:
+        return presets.direct(plan) if check_bool(self.direct, "direct") else plan
+
     def _require_several(self, classes: npt.NDArray[Any]) -> None:
         if len(classes) < 2:
             raise ValueError(f"at least two classes are needed, there is one class: {classes[0]}")
@@ -302,7 +325,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if specs:
             raise ValueError("convolutions need fit: give sizes of hidden populations for partial_fit")
         base = presets.own_rows(len(X), fitted.n_inputs, NAME)
-        plan = adapted(base, Request(settings=self._settings("learning_rate")), hidden)
+        plan = self._with_direct(adapted(base, Request(settings=self._settings("learning_rate")), hidden))
         network = plan.network(Sizes(fitted.n_inputs, len(classes)))
         plan.check_rates(network)
         weights = plan.initial_weights(network, self._seed())
@@ -318,7 +341,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._plan = plan
         self._about = about
         self._set_order()
-        self._fixed = {name: getattr(self, name) for name in ("hidden", "input_range", *REPLAY)}
+        self._fixed = {name: getattr(self, name) for name in ("hidden", "input_range", "direct", *REPLAY)}
 
     def _set_order(self) -> None:
         """Find the output of each class."""

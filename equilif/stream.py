@@ -6,6 +6,7 @@ The scale of each feature follows the stream, see equilif.data.encoding.scaling.
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import sys
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -22,20 +23,66 @@ from equilif.data.base.reading import LARGEST, lines, reading, text
 from equilif.data.encoding.scaling import MEMORY, Reals
 from equilif.data.formats.tables import MISSING, numbers_of
 from equilif_golden.extras import needs
-from equilif_golden.fixed import check_float
+from equilif_golden.fixed import check_choice, check_float
 
 STANDARD_INPUT = Path("-")
 WINDOW = 1000  #: samples of the running accuracy
 BAUD = 115_200
-REPLAY, REPLAY_PER_SAMPLE = 500, 8  #: chosen on five generated streams, see benchmarks/streams.py
+#: chosen on other streams than those of benchmarks/streams.py (docs/notes/continual_learning.md)
+LEARNING_RATE, REPLAY, REPLAY_PER_SAMPLE = 0.03, 1000, 16
+RECENT = 100  #: samples of the test for drift, and of what is stored after it
+SIGMAS = 3  #: of that test
 Features = Mapping[Any, Any]
+
+
+@runtime_checkable
+class DriftDetector(Protocol):
+    """Detectors of river, such as ADWIN."""
+
+    @property
+    def drift_detected(self) -> bool:
+        """Whether there is a drift at the last sample."""
+
+    def update(self, x: bool) -> object:
+        """Take whether the prediction of a sample was wrong."""
+
+
+class ErrorTest:
+    """Detector of drift in integers: the test of equal proportions (STEPD, Nishida and Yamauchi 2007).
+
+    A drift is detected when the last RECENT predictions are wrong more often than those before them, since
+    the last drift, by more than SIGMAS deviations.
+    """
+
+    def __init__(self) -> None:
+        self.drift_detected = False
+        self._last: deque[bool] = deque()
+        self._samples = self._wrong = 0  #: before the last ones
+
+    def update(self, x: bool) -> None:
+        if self.drift_detected:
+            self.__init__()  # type: ignore[misc]
+        self._last.append(x)
+        if len(self._last) > RECENT:
+            self._wrong += self._last.popleft()
+            self._samples += 1
+        if self._samples < RECENT:
+            return
+        wrong = sum(self._last)
+        every, n = wrong + self._wrong, RECENT + self._samples
+        # difference of the proportions and its variance, both times the same factor
+        excess = wrong * self._samples - self._wrong * RECENT
+        variance = every * (n - every) * RECENT * self._samples
+        self.drift_detected = excess > 0 and excess**2 * n > SIGMAS**2 * variance
 
 
 class StreamLearner:
     """A classifier with the methods of river's.
 
     hidden, learning_rate, replay, replay_per_sample, replay_bits   as of equilif.Classifier
-    seed                                                            of weights and replay
+    drift   detector of drift: "errors" (ErrorTest), one of river, or None.  When it detects one, the last
+            RECENT samples replace all stored samples of their classes
+    seed    of weights and replay
 
     Features are numbers, by name.  One that a sample lacks is taken as the running mean; one that the first
     sample did not have is ignored.  Learning begins with the second class: up to then the last 300 samples
@@ -45,10 +92,11 @@ class StreamLearner:
     def __init__(
         self,
         hidden: int = 64,
-        learning_rate: float = 0.05,
+        learning_rate: float = LEARNING_RATE,
         replay: int = REPLAY,
         replay_per_sample: int = REPLAY_PER_SAMPLE,
         replay_bits: int = 8,
+        drift: DriftDetector | Literal["errors"] | None = "errors",
         seed: int = 0,
     ):
         self.hidden = hidden
@@ -56,8 +104,13 @@ class StreamLearner:
         self.replay = replay
         self.replay_per_sample = replay_per_sample
         self.replay_bits = replay_bits
+        self.drift = drift
         self.seed = seed
         self.model: Classifier | None = None
+        self.n_drifts = 0  #: so far
+        self._detector = self._given_detector()
+        self._recent: deque[tuple[Reals, Any]] = deque(maxlen=RECENT)
+        self._known: tuple[Reals, Any] | None = None  # the last prediction
         self._names: tuple[Any, ...] = ()
         self._first: deque[tuple[Reals, Any]] = deque(maxlen=MEMORY)
 
@@ -82,11 +135,42 @@ class StreamLearner:
         self._names = self._names or tuple(x)
         row = self._values(x)
         if self.model is not None:
+            wrong = self._detector is not None and self._predicted(row) != y
             self.model.partial_fit(row, [y])
+            self._detect(wrong, row, y)
             return
         self._first.append((row, y))
         if y != self._first[0][1]:
             self._begin()
+
+    def _given_detector(self) -> DriftDetector | None:
+        if isinstance(self.drift, str):
+            check_choice(self.drift, "drift", ("errors",))
+            return ErrorTest()
+        if not isinstance(self.drift, DriftDetector | None):
+            raise ValueError(f'drift must be "errors", a detector of river or None, not {self.drift!r:.40}')
+        # a detector has a state, and may be given to several learners
+        return copy.deepcopy(self.drift)
+
+    def _predicted(self, row: Reals) -> Any:
+        """The class that was predicted of these values last, or is now."""
+        assert self.model is not None
+        if self._known is None or not np.array_equal(self._known[0], row):
+            return self.model.predict(row)[0]
+        return self._known[1]
+
+    def _detect(self, wrong: bool, row: Reals, y: Any) -> None:
+        """Renew what is stored if there is a drift."""
+        self._known = None
+        if self._detector is None or self.model is None:
+            return
+        self._recent.append((row, y))
+        self._detector.update(wrong)
+        if self._detector.drift_detected:
+            self.n_drifts += 1
+            self.model.renew_replay(
+                np.concatenate([row for row, _ in self._recent]), [y for _, y in self._recent]
+            )
 
     def _begin(self) -> None:
         model = Classifier(
@@ -96,6 +180,7 @@ class StreamLearner:
             replay=self.replay,
             replay_per_sample=self.replay_per_sample,
             replay_bits=self.replay_bits,
+            direct=True,
             random_state=self.seed,
         )
         labels = [y for _, y in self._first]
@@ -108,7 +193,9 @@ class StreamLearner:
         """Rates of the outputs, by class, in parts of their sum."""
         if self.model is None:
             return {y: 1.0 for _, y in self._first}
-        rates = self.model.rates(self._values(x))[0]
+        row = self._values(x)
+        rates = self.model.rates(row)[0]
+        self._known = row, self.model.classes_[rates.argmax()]
         total = rates.sum()
         parts = rates / total if total else np.full(len(rates), 1 / len(rates))
         return dict(zip(self.model.classes_.tolist(), parts.tolist(), strict=True))

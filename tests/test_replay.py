@@ -90,6 +90,26 @@ def test_classes_are_balanced(size):
     assert size < 20 or 0.2 < chosen[0] / chosen[2] < 0.6
 
 
+@pytest.mark.parametrize("make", KINDS)
+def test_forgotten_classes_leave_the_others(make):
+    x, y = stream()
+    replay, others = make(), make()
+    kept = ~np.isin(y, [1, 3])
+    replay.store(x, y)
+    replay.forget(np.array([1, 3, 7]))
+    assert replay.seen.tolist() == [(y == 0).sum(), 0, (y == 2).sum(), 0]
+    again = from_state(replay.state(), 6, 4)
+    plan = again.plan(x[:1], y[:1], np.array([0]))
+    assert set(plan.labels[plan.order]) <= {0, 2}
+    others.store(x[kept], y[kept])
+    if isinstance(replay, ClassMeans):
+        assert np.array_equal(replay.sums[:3], others.sums)
+    else:
+        assert set(replay.labels) == {0, 2} and len(replay.x) == len(replay.labels)
+    replay.store(x, y)
+    assert set(np.flatnonzero(replay.seen)) == {0, 1, 2, 3}
+
+
 def test_stored_values_are_stretched():
     reservoir = Reservoir(1, 1, bits=2)
     assert reservoir.quantized(np.array([[0, 63, 64, 128, 255]], np.uint8)).tolist() == [[0, 0, 85, 170, 255]]

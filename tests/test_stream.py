@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -13,7 +14,10 @@ pytest.importorskip("pydantic")
 from typer.testing import CliRunner
 
 from equilif import Classifier, cli
-from equilif.stream import Prequential, StreamLearner, follow, read_samples
+from equilif.stream import RECENT, ErrorTest, Prequential, StreamLearner, follow, read_samples
+from equilif_golden.engine.chip import Chip
+from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.model import EngineModel
 from tests.cli import run
 
 HEADER = "a,b,kind"
@@ -52,6 +56,75 @@ def test_classes_and_types_are_those_of_the_stream():
     for k in (3, 3, 1, 7):
         numbers.learn_one({"a": k}, k)
     assert list(numbers.predict_proba_one({"a": 1})) == [1, 3, 7]
+
+
+class Alarm:
+    """Detector that detects a drift at one sample."""
+
+    def __init__(self, at: int):
+        self.at, self.seen, self.drift_detected = at, [], False
+
+    def update(self, x: bool) -> None:
+        self.seen.append(x)
+        self.drift_detected = len(self.seen) == self.at
+
+
+@pytest.mark.parametrize("predicts", [True, False])
+def test_a_drift_renews_the_classes_that_occur(predicts):
+    """The detector gets whether predictions are wrong, which learn_one makes where predict_one did not."""
+    xs, ys = moving(300)
+    learner = StreamLearner(hidden=8, replay=200, drift=Alarm(200))
+    wrong = []
+    for k, (x, label) in enumerate(zip(xs, ys, strict=True)):
+        y = "class 1" if k >= 50 and label == "class 0" else label
+        if learner.model is not None:
+            twin = learner if predicts else copy.deepcopy(learner)
+            wrong.append(twin.predict_one(x) != y)
+        learner.learn_one(x, y)
+        if learner.n_drifts:
+            break
+    assert learner._detector.seen == wrong and any(wrong)
+    # class 0 did not occur among the last samples: what is stored of it stays
+    seen = learner.model.learner_.replay.seen
+    kept = seen[learner.model._order[0]]
+    assert kept == ys[:50].count("class 0") and seen.sum() == kept + RECENT
+
+
+@pytest.mark.parametrize("drift", ["ADWIN", 3])
+def test_invalid_detectors(drift):
+    with pytest.raises(ValueError, match="drift must"):
+        StreamLearner(drift=drift)
+
+
+@pytest.mark.parametrize("first, then, detected", [(0.1, 0.1, False), (0.1, 0.35, True), (0.35, 0.1, False)])
+def test_errors_that_become_more_frequent_are_a_drift(first, then, detected):
+    rng = np.random.default_rng(2)
+    test = ErrorTest()
+    found = []
+    for share in (first, then):
+        for wrong in rng.random(1500) < share:
+            test.update(bool(wrong))
+            found.append(test.drift_detected)
+    assert any(found) == detected and not any(found[:1500]) and sum(found) == detected
+
+
+def test_direct_network_continues_on_the_engine():
+    """The network of a stream, with a new class, learns the same in kernel and engine model."""
+    xs, ys = moving(40)
+    learner = StreamLearner(hidden=8, replay=10, replay_per_sample=2)
+    accuracy(learner, xs[:30], ys[:30], 1)
+    kernel = learner.model.learner_
+    assert {s.name for s in kernel.network.plastic} > {"input-output", "hidden1-output"}
+    engine = EngineConfig(lanes=4, tiles=128, value_groups=32, state_groups=16)
+    chip = Chip(
+        EngineModel(engine), kernel.network, kernel.weights, learning_rate=0.03, counter=kernel.counter
+    )
+    x, labels = np.random.default_rng(0).integers(0, 256, (5, 8)).astype(np.uint8), np.arange(5) % 3
+    for learns in (kernel, chip):
+        learns.replay = None
+        learns.train(x, labels, np.arange(5))
+    a, b = kernel.weights, chip.weights
+    assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("x", [{"a": "red"}, {"a": np.nan}, {"a": 1e300}, {"a": [1]}])

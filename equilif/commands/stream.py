@@ -30,7 +30,7 @@ LEARNING = OptionGroup(
         ],
         "learning_rate": Annotated[
             float | None,
-            typer.Option("--learning-rate", "--lr", help="Constant learning rate.", show_default="0.05"),
+            typer.Option("--learning-rate", "--lr", help="Constant learning rate.", show_default="0.03"),
         ],
         "replay": Annotated[
             int | None,
@@ -38,12 +38,14 @@ LEARNING = OptionGroup(
                 help="Number of stored samples, balanced over the classes, some of which are learned again "
                 "after each new one; 0 for none.",
                 min=0,
-                show_default="500",
+                show_default="1000",
             ),
         ],
         "replay_per_sample": Annotated[
             int | None,
-            typer.Option(help="Stored samples learned after each new one.", min=1, max=255, show_default="8"),
+            typer.Option(
+                help="Stored samples learned after each new one.", min=1, max=255, show_default="16"
+            ),
         ],
     }
 )
@@ -99,7 +101,8 @@ def stream(
 
     Prints the prequential accuracy: of predictions made before their sample is learned.  The scale of each
     feature follows its mean and deviation over the last 300 samples.  A class becomes an output when it
-    first occurs.  Ctrl-C ends a stream without end.
+    first occurs.  When predictions become worse, stored samples are renewed.  Ctrl-C ends a stream without
+    end.
 
     Example:  [bold]equilif stream readings.csv --label state --save network.npz[/]
     """
@@ -128,6 +131,9 @@ def stream(
             streams.follow(learner, found, score, report)
     except KeyboardInterrupt:
         show.console.print("interrupted: the stream ends here")
+    if learner.n_drifts:
+        drifts = "1 drift" if learner.n_drifts == 1 else f"{learner.n_drifts:,} drifts"
+        show.console.print(f"detected {drifts}, and renewed stored samples")
     clipped = learner.model.n_clipped_ if learner.model else 0
     if clipped:
         show.console.print(f"[yellow]{clipped:,} values were beyond the scale: clipped[/]")
@@ -143,6 +149,7 @@ def stream(
         "samples": score.samples,
         "unlabelled": score.unlabelled,
         "clipped": clipped,
+        "drifts": learner.n_drifts,
         "accuracy": score.accuracy,
         "recent": score.recent,
         "classes": [] if learner.model is None else learner.model.classes_.tolist(),

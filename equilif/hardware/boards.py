@@ -166,9 +166,7 @@ def with_options(
         board = board.with_front_end(front_end).with_standalone(bool(standalone))
     if sdram:
         if standalone:
-            raise ValueError(
-                "the SDRAM takes the place of the standalone trainer: leave out --standalone"
-            )
+            raise ValueError("the SDRAM takes the place of the standalone trainer: leave out --standalone")
         board = board.with_sdram()
     return board
 

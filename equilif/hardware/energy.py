@@ -115,8 +115,8 @@ def measure(
         n = 0
         for x, y, tokens in cases:
             run = rtl.sample(x, y, tokens=tokens)
-            want = _counts(model.sample(x, y, tokens=tokens))
-            got = _counts(run)
+            want = run_counts(model.sample(x, y, tokens=tokens))
+            got = run_counts(run)
             if want != got:
                 raise Different(
                     f"{kind} sample {n}: the model counts {dict(zip(COUNTS, want, strict=True))}, "
@@ -131,7 +131,7 @@ def measure(
     return out
 
 
-def _counts(run: RunResult) -> tuple[int, ...]:
+def run_counts(run: RunResult) -> tuple[int, ...]:
     """Counts in the order of COUNTS."""
     return run.accesses, *run.activity, run.spikes
 

@@ -72,6 +72,10 @@ class Replay(ABC):
         """The samples ``order`` of x (n, inputs), each followed by its replays; changes nothing."""
 
     @abstractmethod
+    def forget(self, classes: Raw) -> None:
+        """Drop what is stored of these classes."""
+
+    @abstractmethod
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """The content as arrays, by name, for a file; inverse of :func:`from_state`."""
 
@@ -202,6 +206,12 @@ class Reservoir(Replay):
             commit,
         )
 
+    def forget(self, classes: Raw) -> None:
+        kept = np.flatnonzero(~np.isin(self.labels, classes))
+        self._x[: len(kept)] = self._x[kept]
+        self.labels = self.labels[kept]
+        self.seen = _without(self.seen, classes)
+
     # -- files -------------------------------------------------------------------------------------
     @property
     def n_bytes(self) -> int:
@@ -300,6 +310,10 @@ class ClassMeans(Replay):
             commit,
         )
 
+    def forget(self, classes: Raw) -> None:
+        self.seen = _without(self.seen, classes)
+        self.sums = np.where(self.seen[:, None] > 0, self.sums, 0)
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         return {
             "settings": np.array([self.per_sample]),
@@ -339,6 +353,11 @@ KINDS: dict[type[Reservoir | ClassMeans], tuple[str, ...]] = {
     Reservoir: ("settings", "progress", "seen", "labels", "codes"),
     ClassMeans: ("settings", "progress", "seen", "sums"),
 }
+
+
+def _without(seen: Raw, classes: Raw) -> Raw:
+    """Numbers of samples of each class, 0 for these classes."""
+    return np.where(np.isin(np.arange(len(seen)), classes), 0, seen)
 
 
 def _numbers(values: Mapping[str, Raw], name: str, n: int) -> list[int]:

@@ -37,6 +37,11 @@ NUDGED: Mapping[str, dict[str, Any]] = {
     "start": {"bias": 0.0, "scale": 0.7},
 }
 NUDGED_FEEDBACK = (0.5, 0.5, 0.5)
+#: how a chain learns whose inputs reach the output directly, too (docs/notes/continual_learning.md)
+DIRECT: Mapping[str, dict[str, Any]] = {
+    "phases": {"free": 24, "nudged": 8, "window": 8},
+    "start": {"bias": 0.0},
+}
 #: phases in which spike rates reach the fixed point (docs/explanation/implicit_differentiation.md)
 SETTLED = {"free": 24, "nudged": 16, "window": 8}
 
@@ -83,6 +88,17 @@ def suited(base: Description, hidden: Sequence[int] | None, changes: Patches = N
     if base.rates is not None:
         found["phases"] = {**DEEP["phases"], "free": base.schedule.free, "window": base.schedule.window}
     return Description.of(found, base.data)
+
+
+def direct(base: Description) -> Description:
+    """``base``, a chain of one hidden population, with a synapse from the inputs to the output, so that it
+    contains the linear classifier.
+    """
+    if len(base.layers) != 1 or len(base.hidden) != 1:
+        raise ValueError(f"direct needs one hidden population, not {len(base.layers)} layers")
+    content = base.content()
+    joined = {"from": ["input"], "to": "output"}
+    return Description.of({**content, **DIRECT, "synapse": [*content["synapse"], joined]}, base.data)
 
 
 def nudged_learning(learning: Mapping[str, Any]) -> dict[str, Any]:
