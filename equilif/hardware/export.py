@@ -207,7 +207,7 @@ lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Bits of signal are not *us
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: '_*"
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: 'rst'*"
 // A signal of a port that blocks share: memories with a registered address are told a cycle earlier what to
-// read, and write data pass by the block that decodes their address.  Or a second state that it does not have.
+// read, and write data pass by the block that decodes their address.  Or a second state that it has not.
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: 'scan__*'*"
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: 'memory__second'*"
 lint_off -rule UNUSEDSIGNAL -file "*{name}.v" -match "Signal is not used: 'lanes__data'*"
