@@ -172,6 +172,12 @@ CLAIMS = (
         shows=r"(?s)(.+?)\npopulations",
     ),
     Claim(
+        "cost-of-learning",
+        "accuracy, cycles and spikes of networks that learn by nudged phases or by errors",
+        "python -m benchmarks paper cost",
+        shows=r"(?s)(.+)",
+    ),
+    Claim(
         "rate-convergence",
         "average rates against their fixed point over time",
         "python -m benchmarks paper convergence",

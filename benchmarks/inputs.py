@@ -302,6 +302,7 @@ CLAIMS: dict[str, Callable[[], RecordInputs]] = {
     "digits-rtl": _code("equilif/hardware/verify.py", "equilif/data/sets/images.py"),
     "gradient": _trained("equilif train digits", *_GRADIENT),
     "methods": _trained("equilif train digits --hidden 64 --hidden 32", *_GRADIENT),
+    "cost-of-learning": _code("benchmarks/paper.py"),
     "recall": _code("equilif/training/analysis/recall.py"),
     "rates": _code("equilif/training/backends/rates.py", "equilif/training/settings/presets.py"),
     "fine-tuning": _code("benchmarks/fine_tuning.py"),

@@ -460,8 +460,8 @@ def beside_literature() -> str:
     rows = []
     for data, published, name in COMPARED:
         of = NETWORKS[name]
-        command = of.command
-        rows.append((data, published, accuracy_of(name), of.network, learned_by(of), f"`{command} --data D`"))
+        command = f"`{of.command} --data D`"
+        rows.append((data, published, accuracy_of(name), of.network, learned_by(of), command))
     head = "data | test accuracy in the literature | equilif | network | learned by | command"
     return table(head, rows)
 
