@@ -99,9 +99,8 @@ def cost() -> None:
                 for count in ("cycles", "spikes")
             ]
             rows.append([name, found.description.learned_by, f"{100 * epoch.test_accuracy:.2f} %", *means])
-    columns = ["network", "learned by", "accuracy"]
-    columns += [f"{kind}, {count}" for kind in ("inference", "training") for count in ("cycles", "spikes")]
-    title = f"digits, seed 0; mean of {COUNTED} samples on an engine with {LANES} lanes"
+    columns = ["network", "learned by", "accuracy", "inference", "spikes", "training", "spikes"]
+    title = f"cycles and spikes on an engine with {LANES} lanes, mean of {COUNTED} samples of the digits"
     show.console.print(show.table(title, columns, rows))
 
 
