@@ -118,8 +118,7 @@ def few_samples(name: str) -> list[list[str]]:
     """Predictions of the first samples of a stream."""
     samples = list(itertools.islice(STREAMS[name](), FEW))
     out: list[list[str]] = []
-    for replay in ({}, {"replay": 0}):
-        model = StreamClassifier(**replay)
+    for model in (StreamClassifier(), StreamClassifier(replay=0)):
         out.append([])
         for x, y in samples:
             out[-1].append(str(model.predict_one(x)))

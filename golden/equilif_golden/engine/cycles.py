@@ -326,8 +326,9 @@ class Timekeeper:
         simulate = self._direct_scan if self.config.single_port else self._buffered_scan
         last = self._last
         before = self._before
-        ahead = before is not None and start <= last + 1
-        ahead = ahead and (runs_ahead(before, scan.i, self.config) or follows_step(before, scan.i))
+        ahead = False
+        if before is not None and start <= last + 1:
+            ahead = runs_ahead(before, scan.i, self.config) or follows_step(before, scan.i)
         free, ready = simulate(scan, start)
         self._walked(free)
         # a scan that begins during a walk and sends nothing leaves the lanes to the walk

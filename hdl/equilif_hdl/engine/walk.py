@@ -52,7 +52,7 @@ from equilif_hdl.typed import Assign, Stream, signal_of
 ONE = 1 << VALUE.f  #: 1.0 as a factor of the lanes
 #: operations with a mode STATIC; that of NUDGE needs ``errors``
 STATIC = (Op.RESET, Op.NUDGE)
-assert NudgeMode.STATIC == ResetMode.STATIC
+assert int(NudgeMode.STATIC) == int(ResetMode.STATIC)
 
 
 def times_gain(value: Value, gain: Value, config: EngineConfig) -> Value:

@@ -129,7 +129,7 @@ class ScanBench:
             found = np.asarray(plus | minus)
             if differs[dst].any() or not skips_unchanged(self.config):
                 return found
-            return found * differs * (not clamped)
+            return np.zeros_like(found) if clamped else found * differs
         return np.asarray(minus if by_minus else plus)
 
     async def scan(
