@@ -136,7 +136,7 @@ def main(
         raise ValueError("--write is for the streams of the page: leave out --held-out")
     streams = held_out_streams.held_out() if held_out else {}
     for name in choose(run, streams or STREAMS, "stream"):
-        stream = streams[name] if held_out else STREAMS[name]()
+        stream = list(streams[name] if held_out else STREAMS[name]())
         found = {model: measure(stream, make) for model, make in MODELS.items()}
         shown = "  ".join(f"{model} {100 * a:.1f} % ({ms:.1f} ms)" for model, (a, ms) in found.items())
         print(f"{name:14} {shown}", flush=True)
