@@ -395,10 +395,9 @@ def streams() -> str:
     # a model may be new since the record of some stream
     models = list(dict.fromkeys(model for found in known.values() for model in found["accuracy"]))
     rows = [
-        (name, *(_percent(found["accuracy"].get(model)) for model in models), _when(found))
-        for name, found in known.items()
+        (name, *(_percent(found["accuracy"].get(model)) for model in models)) for name, found in known.items()
     ]
-    return table(" | ".join(("stream", *models, "date, commit")), rows)
+    return table(" | ".join(("stream", *models)), rows)
 
 
 def _percent(value: float | None) -> str:

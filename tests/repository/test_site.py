@@ -109,6 +109,7 @@ def test_first_page_leads_to_the_engine(there, tmp_path):
         "tutorials/first_hour",
         "explanation/paper",
         "reference/boards",
+        "reference/continual_learning",
         "explanation/attention",
         "reference/commands",
     ],
