@@ -205,7 +205,7 @@ async def bad_frames(dut: Any, i_pause: Pause, o_pause: Pause) -> None:
         if random.random() < 0.5:
             frame[random.randrange(len(frame))] ^= 1 << random.randrange(8)
         if random.random() < 0.3:
-            del frame[random.randrange(len(frame)) :]
+            del frame[random.randrange(random.choice([OVERHEAD, len(frame)])) :]
         await tb.send(bytes(frame), bad=bad)
         if not frame and not bad:  # nothing between two ENDs is no frame
             await tb.quiet()
