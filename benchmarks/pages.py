@@ -393,11 +393,11 @@ def continual() -> str:
 def streams() -> str:
     known = _summary("streams")["streams"]
     # a model may be new since the record of some stream
-    models = list(dict.fromkeys(model for found in known.values() for model in found["accuracy"]))
+    models = dict.fromkeys(model for found in known.values() for model in found["accuracy"])
     rows = [
-        (name, *(_percent(found["accuracy"].get(model)) for model in models)) for name, found in known.items()
+        (model, *(_percent(found["accuracy"].get(model)) for found in known.values())) for model in models
     ]
-    return table(" | ".join(("stream", *models)), rows)
+    return table(" | ".join(("model", *known)), rows)
 
 
 def _percent(value: float | None) -> str:
