@@ -489,6 +489,10 @@ def result(claim: str) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
+def ratio(claim: str) -> str:
+    return f"{float(result(claim)):.1f}"
+
+
 def _claim_origin(name: str) -> str:
     return {"energy": ESTIMATED, "bitstream": BUILT, "speed": TIMED, "speed-compiled": TIMED}.get(
         name, TRAINED
@@ -525,7 +529,10 @@ CONTENT: dict[str, PageContent] = {
         for c in CLAIMS
         if c.shows
     },
-    "speed": PageContent(lambda: f"{float(result('speed')):.1f}", ["claims"], TIMED, ["speed"]),
+    **{
+        name: PageContent(partial(ratio, name), ["claims"], TIMED, [name])
+        for name in ("speed", "speed-compiled")
+    },
     **{
         text.__name__: PageContent(text, [text.__name__], origin)
         for text, origin in (
