@@ -1,4 +1,4 @@
-"""RecordInputs of each record, and their digests.
+"""Inputs of each record, and their digests.
 
 A result depends on three kinds of inputs.
 
@@ -55,7 +55,7 @@ LENGTH = 12  #: hexadecimal digits of a digest
 
 
 class RecordInputs(NamedTuple):
-    """RecordInputs of a result.
+    """Inputs of a result.
 
     ``code``: patterns of files.  ``designs``: functions that return RTLIL or files of a build.  ``results``:
     functions whose return value is compared.

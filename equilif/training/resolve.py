@@ -130,8 +130,8 @@ def resolve(request: Request) -> Resolved:
     trained = saved.read(request.network)
     notes += trained.check(data)
     trained.require_sizes(data)
-    asked = request.settings.get("learning_rate") or request.changes.get("learning.learning_rate")
-    if description.learning and asked is None and trained.network.trainable:
+    requested = request.settings.get("learning_rate") or request.changes.get("learning.learning_rate")
+    if description.learning and requested is None and trained.network.trainable:
         largest = largest_rate(trained.network)
         if description.learning_rate > largest:
             notes.append(f"learning rate {largest:.4g}, the largest of this network")

@@ -130,7 +130,7 @@ def test_identity_round_trip(config):
 
 
 def test_identity_of_external_weights():
-    """Two more words, and a version of its own."""
+    """Two more words, and another version."""
     packed = Identity(EXTERNAL, 7).pack()
     plain = Identity(EngineConfig(), 7).pack()
     assert packed[0] == EXTERNAL_VERSION and packed[1 : len(plain)] == plain[1:]

@@ -207,5 +207,5 @@ def test_rate_of_a_saved_network(tmp_path):
         assert found.description.learning_rate == min(usual, largest_rate(network))
         assert any("learning rate" in note for note in found.notes) == (network is deep)
         Kernel(network, learning_rate=found.description.rate(0))
-    asked = Request(data="digits", network=path, settings={"learning_rate": 9.0})
-    assert resolve(asked).description.learning_rate == 9.0
+    requested = Request(data="digits", network=path, settings={"learning_rate": 9.0})
+    assert resolve(requested).description.learning_rate == 9.0

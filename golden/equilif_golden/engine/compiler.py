@@ -258,7 +258,7 @@ class Compiled(Placement):
 
     @property
     def interleaved(self) -> bool:
-        """Whether the nudged phases run together, time step by time step, each with a state of its own.
+        """Whether the nudged phases run together, time step by time step, on two states.
 
         With attention layers they cannot: retrievals change the static drives, which both share.
         """
