@@ -73,7 +73,7 @@ from equilif_sim.link.uart import Uart
 from equilif_sim.mutate import INPUT, Cases, Mutant, equivalent, mutants, sample, switched
 from equilif_sim.sdram import SdramBench, small
 from equilif_sim.tools.programs import random_program, random_values, random_weights
-from equilif_sim.tools.run import simulate
+from equilif_sim.tools.run import environ, simulate
 from equilif_sim.verilated import VerilatedEngine, library
 from tests.engines import CONFIGS, DEEP, ENGINE, NARROW, ODD, SINGLE_PORT, WIDE
 from tests.standalone import AREA
@@ -329,18 +329,17 @@ def _bench(target: Target, verilog: str, dut: Any, n: int) -> list[bool]:
     with tempfile.TemporaryDirectory(prefix="equilif-") as folder:
         verdicts = Path(folder) / "verdicts"
         bench = f"equilif_sim.{target.bench}"
-        env = {BENCH: bench, COUNT: str(n), VERDICTS: str(verdicts)}
-        simulate(
-            dut,
-            "equilif_sim.forked",
-            Path(folder),
-            simulator="icarus",
-            config=target.config,
-            only=target.only,
-            text=verilog,
-            env=env,
-            thorough=True,
-        )
+        with environ({BENCH: bench, COUNT: str(n), VERDICTS: str(verdicts)}):
+            simulate(
+                dut,
+                "equilif_sim.forked",
+                Path(folder),
+                simulator="icarus",
+                config=target.config,
+                only=target.only,
+                text=verilog,
+                thorough=True,
+            )
         codes = [int(line) for line in verdicts.read_text().splitlines()]
     return _lives(codes, n)
 

@@ -48,7 +48,6 @@ def simulate(
     simulator: Simulator | None = None,
     config: Any = None,
     seed: int = 0,
-    env: Mapping[str, str] | None = None,
     only: str | None = None,
     visible: str | None = None,
     waves: bool = False,
@@ -63,7 +62,6 @@ def simulate(
     simulator   default: the environment variable SIM, else Icarus
     config      dataclass or mapping that the bench reads with :func:`bench_config`; default ``dut.config``
     seed        seed of cocotb and of ``random`` in the bench
-    env         further environment variables of the simulator
     only        regular expression: run the tests of the bench that match
     visible     Verilator only: text of a control file (``public_flat_rw ...``) that names the signals which
                 the bench accesses
@@ -99,7 +97,7 @@ def simulate(
     if visible and simulator == "verilator":
         sources.append(build_dir / "visible.vlt")
         sources[-1].write_text("`verilator_config\n" + visible)
-    with _environ(environment):
+    with environ(environment):
         try:
             # the makefile does not rebuild objects of another Verilator or other flags
             runner.build(
@@ -123,7 +121,7 @@ def simulate(
                 test_filter=only,
                 results_xml=str(results),
                 log_file=log,
-                extra_env={CONFIG: json.dumps(raw), THOROUGH: "1" if thorough else "", **(env or {})},
+                extra_env={CONFIG: json.dumps(raw), THOROUGH: "1" if thorough else ""},
             )
             n, failed = map(int, get_results(results))
         except (Exception, SystemExit) as e:  # the runner raises SystemExit
@@ -164,8 +162,8 @@ def _evaluated_at_start(text: str) -> str:
 
 
 @contextmanager
-def _environ(changes: Mapping[str, str]) -> Iterator[None]:
-    """The runner finds its tools by os.environ."""
+def environ(changes: Mapping[str, str]) -> Iterator[None]:
+    """Other environment variables, by which the runner finds its tools, and which the simulator inherits."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
