@@ -201,13 +201,12 @@ class Checker(wiring.Component):
         m.d.comb += self.closed.eq(halts & (depth == 0))
         span = _SpanSum(m, self.config, self.busy)
         n_tiles: Value | int = self.config.tiles
-        misplaced: Value = Const(0)  # weights that must be on the chip, or do not fit the window
+        misplaced: Value = Const(0)  # external weights that must be on the chip, or do not fit the window
         if self.config.external:
             external = among(op, *synaptic) & (tile >= self.config.tiles)
             n_tiles = Mux(external, self.config.all_tiles, self.config.tiles)
-            misplaced = external & (on_chip | (third.n_dst > self.config.tiles // SLOTS))
-            if geometry:
-                misplaced = misplaced | external & geometry.convolved
+            convolved = geometry.convolved if geometry else Const(0)
+            misplaced = external & (on_chip | convolved | (third.n_dst > self.config.tiles // SLOTS))
 
         def refuse() -> None:
             m.d.sync += self.fault.eq(1)
@@ -224,12 +223,13 @@ class Checker(wiring.Component):
                                 wrong = wrong | geometry.convolved & ~among(code, *synaptic)
                             m.d.sync += [
                                 self.fault.eq(wrong),
-                                on_chip.eq(self._on_chip(code, first.mode)),
                                 op.eq(code),
                                 src.eq(first.src),
                                 depth.eq(loops),
                                 halts.eq(among(code, Op.HALT) & (first.mode == 0)),
                             ]
+                            if self.config.external:
+                                m.d.sync += on_chip.eq(self._on_chip(code, first.mode))
                         with m.Case(1):
                             m.d.sync += [
                                 self.fault.eq(self._wrong_number(op, second)),
