@@ -29,6 +29,7 @@ with needs("host"):
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Batch, Region, RunResult, readable, writable
+from equilif_golden.engine.tables import TableTokens, with_presence
 from equilif_golden.fixed import Raw, check_bool, check_int
 from equilif_golden.link.flash import BLOCK
 from equilif_golden.link.protocol import (
@@ -44,6 +45,8 @@ from equilif_golden.link.protocol import (
     READ_HEADER,
     RESULT,
     RUN_HEADER,
+    TOKENS,
+    TOKENS_HEADER,
     TOTALS,
     TRAINER,
     WRITE_HEADER,
@@ -257,33 +260,46 @@ class Client:
         return np.frombuffer(b"".join(parts), READ_TYPES[region]).astype(np.int64)
 
     def run(
-        self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
+        self,
+        *,
+        learn: bool,
+        write: tuple[int, npt.ArrayLike] | None = None,
+        read: tuple[int, int] = (0, 0),
+        tokens: TableTokens | None = None,
     ) -> RunResult:
         """Run the program.  ``write``: first element and values to write before it; ``read``: first element
         and number of values to bring back after it.  One frame each way.
+
+        ``tokens``: see equilif_golden.engine.port.Engine; they must fit the frame.
         """
         flags = LEARN * check_bool(learn, "learn")
         if flags:
             self._claim()
-        address = 0
-        data = b""
-        if write is not None:
-            at, codes = writable(self.config, Region.VALUE, *write)
+        address = n_tokens = 0
+        data = listed = b""
+        if tokens is not None:
+            flags |= TOKENS
+            n_tokens = len(tokens.rows)
+            listed = self._tokens(tokens)
+        written = with_presence(write, tokens)
+        if written is not None:
+            at, codes = writable(self.config, Region.VALUE, *written)
             address = at.start
-            data = _bytes(Region.VALUE, codes)
+            data = _bytes(Region.VALUE, codes[n_tokens:])
         wanted = readable(self.config, Region.VALUE, *read)
         count = check_int(wanted.stop - wanted.start, "read", 0, MAX_ELEMENTS, "number of values")
-        room = self.identity.max_payload - RUN_HEADER.size
+        room = self.identity.max_payload - RUN_HEADER.size - len(listed)
         packed = pack(data)
         if len(packed) < len(data) and len(packed) <= room:
             data = packed
             flags |= PACKED
         elif len(data) > room:  # the rest first
             self._claim()
-            self._write(Region.VALUE, address, data[:-room])
-            address += len(data) - room
-            data = data[-room:]
-        reply = self.command(Command.RUN, RUN_HEADER.pack(flags, wanted.start, count, address) + data)
+            self._write(Region.VALUE, address + n_tokens + room, data[room:])
+            data = data[:room]
+        reply = self.command(
+            Command.RUN, RUN_HEADER.pack(flags, wanted.start, count, address) + listed + data
+        )
         want = RESULT.size + count * READ_BYTES[Region.VALUE]
         if len(reply) != want:
             raise LinkError(
@@ -292,6 +308,19 @@ class Client:
         prediction, cycles, spikes, accesses = RESULT.unpack_from(reply)
         values = np.frombuffer(reply[RESULT.size :], READ_TYPES[Region.VALUE]).astype(np.int64)
         return RunResult(prediction, spikes, accesses, cycles, values=values)
+
+    def _tokens(self, tokens: TableTokens) -> bytes:
+        """Tokens as a RUN has them; LinkError if they do not fit the frame."""
+        found = tokens.checked(self.config)
+        rows = found.rows.astype("<u2").tobytes()
+        listed = TOKENS_HEADER.pack(found.table, found.tile, found.groups, len(found.rows)) + rows
+        room = self.identity.max_payload - RUN_HEADER.size
+        if len(listed) > room:
+            raise LinkError(
+                f"{len(found.rows)} tokens have {len(listed)} bytes, a frame of this device carries {room}: "
+                "build it with a larger frame_bytes, or take fewer tokens"
+            )
+        return listed
 
     def run_samples(self, first: int, samples: Iterable[Raw], *, learn: bool) -> Iterator[Batch]:
         """See equilif_golden.engine.port.BatchEngine: as many samples in a frame as it carries."""

@@ -264,6 +264,11 @@ def saturate(raw: npt.ArrayLike, fmt: Fixed) -> Raw:
     return np.clip(integers(raw, "raw values"), fmt.lo, fmt.hi)
 
 
+def wrap(raw: Raw, fmt: Fixed) -> Raw:
+    """Two's complement wrap into a signed format: what a register of that width keeps."""
+    return ((raw - fmt.lo) & ((1 << fmt.width) - 1)) + fmt.lo
+
+
 def shift_right_floor(raw: npt.ArrayLike, n: int) -> Raw:
     """Arithmetic shift right, rounding towards minus infinity."""
     return integers(raw, "raw values") >> n

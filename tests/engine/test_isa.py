@@ -28,8 +28,8 @@ from equilif_golden.engine.isa import (
     field_range,
     flag_name,
 )
-from equilif_golden.engine.model import EngineModel, wrap
-from equilif_golden.fixed import SQ
+from equilif_golden.engine.model import EngineModel
+from equilif_golden.fixed import SQ, wrap
 from equilif_sim.tools.programs import random_instruction, random_program, spoil
 
 CONFIG = EngineConfig(lanes=4, tiles=64, value_groups=32, state_groups=16, program_words=60, convolution=True)

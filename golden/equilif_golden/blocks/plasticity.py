@@ -31,6 +31,8 @@ SHIFTS = (12, 14, 16, 18)
 #: of a product of shifts and adds in hardware; factors come in steps of 3 to 12 %
 GAIN_WIDTH = 5
 GAIN_MAX = (1 << GAIN_WIDTH) - 1
+#: largest change of a weight in an update, of either sign
+MAX_CHANGE = -(-GAIN_MAX * 255**2 >> min(SHIFTS))
 DITHER_WIDTH = max(SHIFTS)
 DITHER_MASK = (1 << DITHER_WIDTH) - 1
 # The steps of the dither are odd and near 2**18 times the inverse powers of the root of x**4 = x + 1, which

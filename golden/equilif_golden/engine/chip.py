@@ -63,9 +63,9 @@ class Chip(samples.Predictor):
     counter         weight updates so far, which number the dither; 0 for new weights
     replay          as that of Kernel; what it stores stays on the host
 
-    The constructor writes program, constants, weights and counter.  An embedding table stays on the host: the
-    rows of a sample are loaded, learn on the engine, and are read back.  CapacityError if the network does
-    not fit the engine.
+    The constructor writes program, constants, weights and counter.  An embedding table is in the SDRAM of an
+    engine with tables, if it fits.  Else it stays on the host: the rows of a sample are loaded, learn on the
+    engine, and are read back.  CapacityError if the network does not fit the engine.
     """
 
     def __init__(
@@ -110,11 +110,19 @@ class Chip(samples.Predictor):
         """Replace all weights; the counter stays."""
         words = self.compiled.weight_words(dict(weights))
         table = self.network.table
-        self._table = None if table is None else np.array(weights[table.name], np.int64)
+        #: embedding table on the host
+        self._table: Raw | None = None
         self.engine.write(Region.WEIGHT, 0, words.ravel())
         external = self.compiled.external_words(dict(weights))
         if len(external):
             self.engine.write(Region.WEIGHT, self.engine.config.n_weights, external.ravel())
+        if table is not None:
+            rows = np.array(weights[table.name], np.int64)
+            if self.compiled.table is None:
+                self._table = rows
+            else:
+                first = self.compiled.table * self.engine.config.lanes**2
+                self.engine.write(Region.WEIGHT, first, self.compiled.table_words(rows).ravel())
 
     @property
     def weights(self) -> Weights:
@@ -124,7 +132,8 @@ class Chip(samples.Predictor):
         """
         self._require_counter()
         found = read_weights(self.engine, self.compiled)
-        if self.network.table is not None and self._table is not None:
+        if self._table is not None:
+            assert self.network.table is not None
             found[self.network.table.name] = self._table.copy()
         return {s.name: found[s.name] for s in self.network.plastic}
 
@@ -151,15 +160,25 @@ class Chip(samples.Predictor):
         tokens   those of this one sample
         read     first element and number of the values to read back, see :meth:`outputs`
         """
-        patterns = self._load(tokens)
-        n = len(patterns)
+        rows = self._rows(tokens)
+        n = len(rows)
+        first = self.compiled.sample_first
         values = self.compiled.sample(x, y, tokens=n)
         self._trained = learn = y is not None
-        run = self.engine.run(learn=learn, write=(self.compiled.sample_first, values), read=read)
+        if n and self.compiled.table is not None:
+            present = self.compiled.present_first
+            if present > first:
+                self.engine.write(Region.VALUE, first, values[: present - first])
+            write = present, values[present - first + n :]
+            own = self.compiled.table_tokens(rows)
+            run = self.engine.run(learn=learn, write=write, read=read, tokens=own)
+        else:
+            patterns = self._load(rows, tokens)
+            run = self.engine.run(learn=learn, write=(first, values), read=read)
+            if learn and n and self._rows_learn:
+                self._require_class(run.prediction)
+                self._unload(rows, patterns)
         self._require_class(run.prediction)
-        if learn and n and self._rows_learn:
-            assert tokens is not None
-            self._unload(tokens.rows_of(0), patterns)
         # counted last: an error before this line is found later as a counter mismatch
         self.counter = (self.counter + learn * self._updates) & 0xFFFFFFFF
         return run
@@ -180,20 +199,25 @@ class Chip(samples.Predictor):
             self.counter = (self.counter + learn * self._updates * len(batch.predictions)) & 0xFFFFFFFF
             yield batch
 
-    def _load(self, tokens: TokenRows | None) -> Raw:
-        """Write the patterns (n, width) of a sample into the engine."""
+    def _rows(self, tokens: TokenRows | None) -> Raw:
+        """Rows of the table of a sample, (n,)."""
         layer = self.network.attention_for(tokens)
         if layer is None:
-            return np.zeros((0, 0), np.int64)
+            return np.zeros(0, np.int64)
         rows = samples.check_token_rows(layer, tokens)
         if rows.n_samples != 1:
             raise ValueError(f"tokens must be those of one sample, not of {rows.n_samples}")
-        table = rows.table if self._table is None else self._table
-        at = integers(rows.rows_of(0), "token rows", 0, len(table) - 1)
-        patterns = table[at].astype(np.int64)
-        if len(patterns):
-            first, words = self.compiled.token_words(patterns)
-            self.engine.write(Region.WEIGHT, first, words.ravel())
+        own = self.network.table
+        n = len(rows.table) if own is None else self.network.shape(own)[0]
+        return integers(rows.rows_of(0), "token rows", 0, n - 1)
+
+    def _load(self, rows: Raw, tokens: TokenRows | None) -> Raw:
+        """Write the patterns (n, width) of a sample into the engine, from a table on the host."""
+        if tokens is None or not len(rows):
+            return np.zeros((0, 0), np.int64)
+        patterns = (tokens.table if self._table is None else self._table)[rows].astype(np.int64)
+        first, words = self.compiled.token_words(patterns)
+        self.engine.write(Region.WEIGHT, first, words.ravel())
         return patterns
 
     def _unload(self, rows: Raw, patterns: Raw) -> None:
@@ -299,4 +323,9 @@ def read_weights(engine: Engine, compiled: Compiled) -> Weights:
         n_external = (compiled.external_end - engine.config.tiles) * lanes**2
         words = engine.read(Region.WEIGHT, engine.config.n_weights, n_external)
         found |= compiled.external_weights(words.reshape(-1, lanes))
+    if compiled.table is not None:
+        assert compiled.network.table is not None
+        n = compiled.table_elements
+        words = engine.read(Region.WEIGHT, compiled.table * lanes**2, n)
+        found[compiled.network.table.name] = compiled.table_rows(words)
     return found

@@ -106,22 +106,26 @@ class ExternalWeights:
         Clock of engine and chip.
     tiles : int
         Tiles of P x P weights; their numbers follow those on the chip.
+    tables : bool
+        The engine fetches rows of an embedding table in it, and adds their changes.
     """
 
     chip_name: str
     hz: int
     tiles: int
+    tables: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.chip_name, "chip_name", CHIPS)
         for name, lo, hi in (("hz", MIN_HZ, MAX_HZ), ("tiles", 1, MAX_ADDRESSED_TILES)):
             object.__setattr__(self, name, check_int(getattr(self, name), name, lo, hi))
+        object.__setattr__(self, "tables", check_bool(self.tables, "tables"))
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ExternalWeights:
         """What ``dataclasses.asdict`` was given; ValueError when there is none."""
         names = {field.name for field in fields(cls)}
-        if raw.keys() != names:
+        if {"tables": False, **raw}.keys() != names:
             raise ValueError(f"external weights have {', '.join(sorted(names))}, not {short_repr(dict(raw))}")
         return cls(**raw)
 
@@ -203,6 +207,11 @@ class EngineConfig(Options):
             raise ValueError(
                 f"an instruction addresses {MAX_ADDRESSED_TILES} tiles, not {self.tiles} on the chip and "
                 f"{self.external.tiles} external ones"
+            )
+        if self.external.tables and (not self.attention or self.sdram_words < 2):
+            raise ValueError(
+                "embedding tables need attention, and P weights in 2 words of the SDRAM or more: "
+                "take an engine without tables"
             )
         chip = self.external.chip
         if self.all_tiles * self.lanes * self.sdram_words > chip.words:

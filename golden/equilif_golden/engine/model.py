@@ -46,12 +46,8 @@ from equilif_golden.engine.isa import (
 )
 from equilif_golden.engine.memories import memories, skips_unchanged
 from equilif_golden.engine.port import Region, RunResult, dither_position, readable, updates_at, writable
-from equilif_golden.fixed import Fixed, Raw, check_bool, saturate
-
-
-def wrap(raw: Raw, fmt: Fixed) -> Raw:
-    """Two's complement wrap into a signed format: what a register of that width keeps."""
-    return ((raw - fmt.lo) & ((1 << fmt.width) - 1)) + fmt.lo
+from equilif_golden.engine.tables import SCATTER, RowOp, TableTokens, transfer, with_presence
+from equilif_golden.fixed import Raw, check_bool, saturate, wrap
 
 
 def as_signed(values: Raw) -> Raw:
@@ -156,19 +152,29 @@ class EngineModel:
                 return np.array([dither_position(self.counter)])[at]
 
     def run(
-        self, *, learn: bool, write: tuple[int, npt.ArrayLike] | None = None, read: tuple[int, int] = (0, 0)
+        self,
+        *,
+        learn: bool,
+        write: tuple[int, npt.ArrayLike] | None = None,
+        read: tuple[int, int] = (0, 0),
+        tokens: TableTokens | None = None,
     ) -> RunResult:
         """Run from instruction 0 to HALT.
 
         ``write``: first element and values to write before.  ``read``: first element and number of values to
-        read after it.
+        read after it.  ``tokens``: see equilif_golden.engine.port.Engine.
         """
         check_bool(learn, "learn")
         if not self.program:
             raise ValueError("there is no program: load one")
         elements = readable(self.config, Region.VALUE, *read)
-        if write is not None:
-            self.write(Region.VALUE, *write)
+        if tokens is not None:
+            tokens = tokens.checked(self.config)
+        written = with_presence(write, tokens)
+        if written is not None:
+            self.write(Region.VALUE, *written)
+        if tokens is not None:
+            self.transfer(RowOp.GATHER, tokens)
         self.spikes = self.accesses = 0
         self.activity[:] = 0
         time = Timekeeper(self.config)
@@ -184,12 +190,19 @@ class EngineModel:
             if self.config.counters:
                 self.activity += activity(i, self.config, events, commands, found)
             self.execute(i)
+        if tokens is not None and learn:
+            for op in SCATTER:
+                self.transfer(op, tokens)
         self.external_words = (time.external_words[0], time.external_words[1])
         values = self.read(Region.VALUE, elements.start, elements.stop - elements.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
         return RunResult(
             self.prediction, self.spikes, self.accesses, time.halt(), activity=counted, values=values
         )
+
+    def transfer(self, op: RowOp, tokens: TableTokens) -> None:
+        """Transfer rows of an embedding table, as a run with tokens does before and after it."""
+        transfer(op, self.w, tokens, self.config.numerics.weight)
 
     def memory(self, name: str) -> Raw:
         """Content of a memory, (groups, P), with the copies of SAVE in the upper half."""

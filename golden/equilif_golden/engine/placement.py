@@ -14,6 +14,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.external import from_rows, to_rows
 from equilif_golden.engine.geometry import Geometry, geometry_of
 from equilif_golden.engine.isa import Groups, window_tiles
+from equilif_golden.engine.tables import TableTokens, fits
 from equilif_golden.fixed import Raw, check_int
 from equilif_golden.network import ONE, Network, SelfAttention, Synapse, Weights
 
@@ -95,12 +96,28 @@ class Placement:
         while self.all_tiles + self.window > config.tiles and self._may_leave():
             self.external = (*self.external, max(self._may_leave(), key=lambda s: np.prod(network.shape(s))))
             self._place_weights()
+        #: first tile of the embedding table in the SDRAM; None: it is on the host
+        self.table = self._table_tile()
+
+    def _table_tile(self) -> int | None:
+        table = self.network.table
+        if table is None or not fits(self.network, self.config):
+            return None
+        rows = self.network.shape(table)[0]
+        end = self.external_end + syn.groups(rows * self.table_groups, self.config.lanes)
+        return self.external_end if end <= self.config.all_tiles else None
+
+    @property
+    def table_groups(self) -> int:
+        """Groups of P columns in a row of the embedding table."""
+        assert self.network.dynamic_attention is not None
+        return syn.groups(self.network.dynamic_attention.relay.width, self.config.lanes)
 
     def _place_weights(self) -> None:
         """Give every synapse its tiles: on the chip, or after those if its weights are external."""
         network = self.network
         self.tiles: dict[str, int] = {}
-        #: synapses with weights on the chip; an embedding table is on the host
+        #: synapses with weights on the chip
         self.resident = tuple(s for s in network.plastic if s not in (network.table, *self.external))
         #: tiles of their weights; those of dynamic patterns follow
         self.n_tiles = self._place_tiles(0, self.resident)
@@ -338,6 +355,29 @@ class Placement:
             out[s.name] = syn.from_words(ordered, shape, p)
         return out
 
+    def table_words(self, rows: Raw) -> Raw:
+        """Words x lanes of the rows of an embedding table in the SDRAM."""
+        width = self.table_groups * self.config.lanes
+        return np.pad(rows, ((0, 0), (0, width - rows.shape[1]))).reshape(-1, self.config.lanes)
+
+    def table_rows(self, words: Raw) -> Raw:
+        """Inverse of :meth:`table_words`."""
+        assert self.network.table is not None
+        rows, width = self.network.shape(self.network.table)
+        return words.reshape(rows, -1)[:, :width]
+
+    @property
+    def table_elements(self) -> int:
+        """Weights of an embedding table in the SDRAM, with those that fill up its rows."""
+        assert self.network.table is not None
+        return self.network.shape(self.network.table)[0] * self.table_groups * self.config.lanes
+
+    def table_tokens(self, rows: Raw) -> TableTokens:
+        """Rows of the table in the SDRAM as patterns of a sample."""
+        assert self.table is not None
+        tile = self.tokens_first // self.config.lanes**2
+        return TableTokens(self.table, tile, self.table_groups, rows)
+
     def weights(self, words: npt.ArrayLike) -> Weights:
         """Inverse of :meth:`weight_words`."""
         p = self.config.lanes
@@ -419,6 +459,13 @@ class Placement:
     def row_gain(self) -> int:
         """Gain of STORE."""
         return min(1 << (GAIN_WIDTH - 1), 1 << query_shift(self.network.numerics.fraction))
+
+    @property
+    def present_first(self) -> int:
+        """Element address of the presence of a sample's tokens."""
+        assert self.network.dynamic_attention is not None
+        name = f"{self.network.dynamic_attention.attention.name} present"
+        return self.groups[name].first * self.config.lanes
 
     @property
     def sample_first(self) -> int:

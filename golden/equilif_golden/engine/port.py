@@ -17,6 +17,7 @@ import numpy.typing as npt
 from equilif_golden.blocks.plasticity import DITHER_MASK, DITHER_UPDATE
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction
+from equilif_golden.engine.tables import TableTokens
 from equilif_golden.fixed import Raw, check_int, integers
 
 
@@ -150,10 +151,19 @@ class Engine(Protocol):
         """``n`` elements from number ``first`` on.  A VALUE is plus + 256 minus."""
 
     def run(
-        self, *, learn: bool, write: tuple[int, Raw] | None = None, read: tuple[int, int] = (0, 0)
+        self,
+        *,
+        learn: bool,
+        write: tuple[int, Raw] | None = None,
+        read: tuple[int, int] = (0, 0),
+        tokens: TableTokens | None = None,
     ) -> RunResult:
         """Run the program.  Before it, ``write`` values (first element, values); after it, ``read`` values
         (first element, number): over a line these go in the same frames.
+
+        ``tokens``: with ``external.tables``, before the run their rows are the patterns, and 255 is written
+        from the first element of ``write`` on, for each token; the values follow.  After learning the
+        changes of the patterns are added to the rows.
         """
 
 

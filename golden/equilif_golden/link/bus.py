@@ -12,9 +12,9 @@ import numpy as np
 from equilif_golden.engine.activity import NAMES
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import WORDS, ProgramError, disassemble
-from equilif_golden.engine.model import EngineModel, wrap
+from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region, dither_position, region_size, updates_at
-from equilif_golden.fixed import Raw, check_bool, check_int
+from equilif_golden.fixed import Raw, check_bool, check_int, wrap
 from equilif_golden.link.registers import ELEMENTS, OFFSET_BITS, REGISTERS, constants
 
 BY_OFFSET = {r.offset: r for r in REGISTERS.values()}

@@ -12,9 +12,10 @@ import numpy as np
 from equilif_golden.blocks.plasticity import DITHER_MASK
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import ProgramError, disassemble
-from equilif_golden.engine.model import EngineModel, wrap
+from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
-from equilif_golden.fixed import Raw, check_int
+from equilif_golden.engine.tables import SCATTER, RowOp, TableTokens
+from equilif_golden.fixed import Raw, check_int, wrap
 from equilif_golden.link.flash import BLOCK, Flash
 from equilif_golden.link.protocol import (
     CRC_BYTES,
@@ -33,6 +34,9 @@ from equilif_golden.link.protocol import (
     READ_HEADER,
     RUN_HEADER,
     TOTALS,
+    TOKEN_BYTES,
+    TOKENS,
+    TOKENS_HEADER,
     TRAINER,
     WRITE_HEADER,
     Command,
@@ -46,6 +50,7 @@ from equilif_golden.link.protocol import (
     unslip,
 )
 from equilif_golden.link.standalone import REGISTERS, WRITABLE, StandaloneTrainer
+from equilif_golden.network import ONE
 
 
 class Refusal(Exception):
@@ -202,16 +207,21 @@ class Device:
         flags, read_address, count, address = RUN_HEADER.unpack_from(payload)
         if not self.engine.program:
             raise Refusal(Status.NO_PROGRAM)
-        if flags & ~(LEARN | PACKED):
+        tables = self.engine.config.external and self.engine.config.external.tables
+        if flags & ~(LEARN | PACKED | (TOKENS if tables else 0)):
             raise Refusal(Status.BAD_FLAGS)
         self._require(Region.VALUE, read_address, count)
         data = payload[RUN_HEADER.size :]
+        tokens = None
+        if flags & TOKENS:
+            tokens, data = self._tokens(data, address)
+            address += len(tokens.rows)
         samples, complete = unpack(data) if flags & PACKED else ([data], True)
         room = max(0, self._size(Region.VALUE, written=True) - address)
         if from_trainer:  # values of the trainer are written as they are read, up to an error
             self._write(Region.VALUE, address, samples[0][:room])
         # in the order of the frame
-        allowed = 1 if from_trainer else self.identity.max_samples
+        allowed = 1 if from_trainer or tokens else self.identity.max_samples
         for values in samples[:allowed]:
             self._require(Region.VALUE, address, len(values))
         if not complete or len(samples) > allowed:
@@ -220,8 +230,14 @@ class Device:
             self.predictions = []
             self.totals = (0, 0, 0)
             for values in samples:
+                if tokens:
+                    first = address - len(tokens.rows)
+                    self.engine.write(Region.VALUE, first, np.full(len(tokens.rows), ONE))
+                    self.engine.transfer(RowOp.GATHER, tokens)
                 self._write(Region.VALUE, address, values)
                 prediction, *counts = self.run(learn=bool(flags & LEARN))
+                for op in SCATTER if tokens and flags & LEARN else ():
+                    self.engine.transfer(op, tokens)
                 self.predictions.append(prediction)
                 cycles, spikes, accesses = (
                     a + b & 0xFFFFFFFF for a, b in zip(self.totals, counts, strict=True)
@@ -234,6 +250,23 @@ class Device:
             + TOTALS.pack(*self.totals)
             + self._read(Region.VALUE, read_address, count)
         )
+
+    def _tokens(self, data: bytes, address: int) -> tuple[TableTokens, bytes]:
+        """Tokens of a RUN, whose presence is written from ``address`` on, and its other bytes."""
+        if len(data) < TOKENS_HEADER.size:
+            raise Refusal(Status.BAD_LENGTH)
+        table, tile, groups, n = TOKENS_HEADER.unpack_from(data)
+        end = TOKENS_HEADER.size + n * TOKEN_BYTES
+        there = data[TOKENS_HEADER.size : end]
+        rows = np.frombuffer(there[: len(there) // TOKEN_BYTES * TOKEN_BYTES], "<u2").astype(np.int64)
+        found = TableTokens(table, tile, groups, rows)
+        # in the order of the frame
+        self._require(Region.VALUE, address, len(rows))
+        if found.outside(self.engine.config).any():
+            raise Refusal(Status.BAD_ADDRESS)
+        if len(data) < end:
+            raise Refusal(Status.BAD_LENGTH)
+        return found, data[end:]
 
     def run(self, *, learn: bool) -> tuple[int, int, int, int]:
         """Prediction, cycles, spikes, accesses."""

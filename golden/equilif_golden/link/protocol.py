@@ -30,6 +30,7 @@ VERSION = 10
 TRAINER_VERSION = 11  #: of a device with a standalone trainer, whose registers are part of the protocol
 FRONT_END_VERSION = 12  #: of a device with a front end, whose table is part of the protocol
 EXTERNAL_VERSION = 13  #: of a device with external weights, whose memory is part of the identity
+TABLES_VERSION = 14  #: of a device with embedding tables, whose RUN has tokens
 END = 0xC0  #: ends a frame
 ESC = 0xDB  #: stands before the code of an END or ESC inside one
 ESC_END = 0xDC
@@ -45,8 +46,8 @@ class Command(IntEnum):
     LOAD = 2  #: program, 12 bytes an instruction
     WRITE = 3  #: region, address, elements
     READ = 4  #: region, address, count -> elements
-    #: flags, read address, count, address, values of one or several samples -> predictions, totals, elements;
-    #: a repeated one answers again and does not run
+    #: flags, read address, count, address, tokens, values of one or several samples -> predictions, totals,
+    #: elements; a repeated one answers again and does not run
     RUN = 5
     ERASE = 6  #: region FLASH, address of a block
 
@@ -91,7 +92,7 @@ MEANING: Mapping[Status, str] = {
     Status.NO_PROGRAM: "RUN before LOAD",
     Status.BAD_REGION: "region not accessible by the command",
     Status.BAD_FLAGS: "undefined flags of RUN",
-    Status.BAD_ADDRESS: "elements outside their region, or not the start of a block",
+    Status.BAD_ADDRESS: "elements or tokens outside their region, or not the start of a block",
     Status.BAD_PROGRAM: "payload u16: the first invalid instruction; their number if only the end is "
     "invalid; the first that does not fit if there are too many",
 }
@@ -105,6 +106,7 @@ OWN_BYTES = {FLASH: 1, TRAINER: 4}  #: of their elements, written and read
 INSTRUCTION_BYTES = 4 * WORDS
 LEARN = 1  #: bit of RUN's flags
 PACKED = 4  #: bit of RUN's flags: values as of :func:`pack`; bit 1 was another packing, up to version 6
+TOKENS = 8  #: bit of RUN's flags: tokens of one sample precede the values
 ZERO_BITS = 5  #: low bits of a control byte: number of zeros
 MAX_ZEROS = (1 << ZERO_BITS) - 1
 MAX_LITERALS = (1 << 8 - ZERO_BITS) - 1
@@ -116,6 +118,9 @@ HEADER_BYTES = {Command.WRITE: 5, Command.READ: 7, Command.RUN: 11, Command.ERAS
 READ_HEADER = struct.Struct("<BIH")
 WRITE_HEADER = struct.Struct("<BI")
 RUN_HEADER = struct.Struct("<BIHI")
+#: of tokens, as of equilif_golden.engine.tables.TableTokens: table, tile, groups, number of rows
+TOKENS_HEADER = struct.Struct("<HHHH")
+TOKEN_BYTES = 2
 RESULT = struct.Struct("<HIII")  #: of a RUN of one sample: prediction, cycles, spikes, accesses
 PREDICTION = struct.Struct("<H")  #: of each of several samples
 TOTALS = struct.Struct("<III")  #: cycles, spikes, accesses of all samples, after their predictions
@@ -132,7 +137,8 @@ assert not _LABELS.keys() & set(FRONT_END_BITS.values())
 _LABELS |= {bit: f"front end of a {kind.name.lower()}" for kind, bit in FRONT_END_BITS.items()}
 _FLAGS = ", ".join(f"bit {bit} {label}" for bit, label in sorted(_LABELS.items()))
 _OTHER_VERSIONS = (
-    f"trainer: {TRAINER_VERSION}; front end: {FRONT_END_VERSION}; external weights: {EXTERNAL_VERSION}"
+    f"trainer: {TRAINER_VERSION}; front end: {FRONT_END_VERSION}; external weights: {EXTERNAL_VERSION}; "
+    f"embedding tables: {TABLES_VERSION}"
 )
 #: what IDENTIFY answers: name, form (as of struct), meaning.  Sizes and widths have the names that they have
 #: in EngineConfig and Numerics
@@ -159,7 +165,8 @@ IDENTITY: tuple[tuple[str, str, str], ...] = (
 )
 #: the same, of a device with external weights only
 EXTERNAL_IDENTITY: tuple[tuple[str, str, str], ...] = (
-    ("sdram", "H", "; ".join(f"{k}: {name}" for k, name in enumerate(CHIPS, 1))),
+    ("sdram", "B", "; ".join(f"{k}: {name}" for k, name in enumerate(CHIPS, 1))),
+    ("external_options", "B", "bit 0 embedding tables"),
     ("external_tiles", "H", "of P x P weights in it"),
     ("clock", "I", "Hz"),
 )
@@ -204,12 +211,15 @@ class Identity:
         external = self.config.external
         if external is not None:
             chip = 1 + list(CHIPS).index(external.chip_name)
-            packed += self.EXTERNAL_LAYOUT.pack(chip, external.tiles, external.hz)
+            packed += self.EXTERNAL_LAYOUT.pack(chip, external.tables, external.tiles, external.hz)
         return packed
 
     @property
     def _version(self) -> int:
-        return EXTERNAL_VERSION if self.config.external else version(self.flash_blocks, self.front_end)
+        external = self.config.external
+        if external is None:
+            return version(self.flash_blocks, self.front_end)
+        return TABLES_VERSION if external.tables else EXTERNAL_VERSION
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
@@ -217,14 +227,14 @@ class Identity:
         if not payload or payload[0] not in _VERSIONS:
             raise ValueError(_other_version(payload[0] if payload else "(none)", VERSION))
         size = cls.LAYOUT.size
-        external = payload[0] == EXTERNAL_VERSION
+        external = payload[0] in (EXTERNAL_VERSION, TABLES_VERSION)
         expected_size = size + external * cls.EXTERNAL_LAYOUT.size
         if len(payload) != expected_size:
             raise ValueError(f"an identity has {expected_size} bytes, not {len(payload)}")
         found = dict(zip(_NAMES, cls.LAYOUT.unpack(payload[:size]), strict=True))
         kinds = [kind for kind, bit in FRONT_END_BITS.items() if found["flags"] >> bit & 1]
         front_end = kinds[0] if kinds else FrontEndKind.NONE
-        expected = EXTERNAL_VERSION if external else version(found["flash_blocks"], front_end)
+        expected = payload[0] if external else version(found["flash_blocks"], front_end)
         if found["version"] != expected:
             raise ValueError(_other_version(found["version"], expected))
         if len(kinds) > 1:
@@ -234,7 +244,7 @@ class Identity:
             **{name: found[name] for name in _SIZES},
             numerics=Numerics(**{name: found[name] for name in _WIDTHS}),
             pipeline=Pipeline.SPRAM if flags.pop("single_port") else Pipeline.DEEP,
-            external=cls._external(payload[size:]) if external else None,
+            external=cls._external(payload[0], payload[size:]) if external else None,
             **flags,
         )
         return cls(
@@ -247,14 +257,17 @@ class Identity:
         )
 
     @classmethod
-    def _external(cls, payload: bytes) -> ExternalWeights:
-        number, tiles, hz = cls.EXTERNAL_LAYOUT.unpack(payload)
+    def _external(cls, spoken: int, payload: bytes) -> ExternalWeights:
+        number, tables, tiles, hz = cls.EXTERNAL_LAYOUT.unpack(payload)
         if not 1 <= number <= len(CHIPS):
             raise ValueError(f"the identity of the device names SDRAM {number} of {len(CHIPS)}")
-        return ExternalWeights(chip_name=list(CHIPS)[number - 1], hz=hz, tiles=tiles)
+        expected = TABLES_VERSION if tables else EXTERNAL_VERSION
+        if spoken != expected:
+            raise ValueError(_other_version(spoken, expected))
+        return ExternalWeights(chip_name=list(CHIPS)[number - 1], hz=hz, tiles=tiles, tables=bool(tables))
 
 
-_VERSIONS = (VERSION, TRAINER_VERSION, FRONT_END_VERSION, EXTERNAL_VERSION)
+_VERSIONS = (VERSION, TRAINER_VERSION, FRONT_END_VERSION, EXTERNAL_VERSION, TABLES_VERSION)
 
 
 def version(flash_blocks: int, front_end: FrontEndKind = FrontEndKind.NONE) -> int:

@@ -14,8 +14,7 @@ import cocotb
 import numpy as np
 
 from equilif_golden.blocks.rate import RATE_SHIFTS, measure, moved
-from equilif_golden.engine.model import wrap
-from equilif_golden.fixed import Numerics
+from equilif_golden.fixed import Numerics, wrap
 from equilif_hdl.blocks.rate import Measure, RateChange
 from equilif_sim.tools.pipeline import PipelineBench
 from equilif_sim.tools.run import bench_config

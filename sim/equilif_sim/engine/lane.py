@@ -33,8 +33,7 @@ from equilif_golden.blocks.softmax import RECIPROCAL
 from equilif_golden.blocks.synapse import forward_values
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import THRESHOLD_MAX, Instruction, Op, RelayMode, SourceMode
-from equilif_golden.engine.model import wrap
-from equilif_golden.fixed import Fixed
+from equilif_golden.fixed import Fixed, wrap
 from equilif_hdl.engine.control import Source
 from equilif_hdl.engine.stages import Timing
 from equilif_hdl.engine.walk import ONE
