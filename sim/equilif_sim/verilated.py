@@ -28,6 +28,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Instruction, assemble, check
 from equilif_golden.engine.memories import memories, word_bits
 from equilif_golden.engine.port import Region, RunResult, readable, writable
+from equilif_golden.engine.tables import SCATTER, RowOp, TableTokens, with_presence
 from equilif_golden.extras import needs
 from equilif_golden.fixed import Raw
 from equilif_hdl.engine.engine import Engine
@@ -104,6 +105,21 @@ EXTERNAL = {
     "VIOLATION": """unsigned sim_violation(Sim *s) { return s->top->violation; }
 """,
 }
+#: addition to the driver for embedding tables: transfer rows, and count the cycles of each
+TABLES = """static void sim_row(Sim *s, int place, int op, int word) {
+    HOST(mem_wdata) = word; HOST(row_place) = place; HOST(row) = !place; HOST(row_op) = op;
+    s->tick();
+    HOST(row_place) = HOST(row) = 0;
+}
+void sim_rows(Sim *s, int op, const uint32_t *place, int n, const uint32_t *rows, uint32_t *cycles) {
+    for (int k = 0; k < 3; k++) sim_row(s, 1, 0, place[k]);
+    for (int k = 0; k < n; k++) {
+        sim_row(s, 0, op, rows[k]);
+        for (cycles[k] = 1; !HOST(row_ready); cycles[k]++) s->tick();
+        cycles[k] |= HOST(row_outside) << 31;
+    }
+}
+"""
 #: additions to the driver for waveforms; ``format``: fst or vcd
 TRACER = {
     "INCLUDE": '\n#include "verilated_{format}_c.h"',
@@ -234,6 +250,8 @@ def driver_of(
         peeks = "".join(
             f"        case {k}: return &{state}{name}_memory[0];\n" for k, name in enumerate(MEMORIES)
         )
+    if config.external and config.external.tables:
+        functions += TABLES
     driver = DRIVER.replace("COUNTS", counts).replace("PEEKS", peeks)
     driver = driver.replace("FUNCTIONS", functions + "FUNCTIONS")
     for place, code in EXTERNAL.items():
@@ -323,19 +341,37 @@ class VerilatedEngine:
         learn: bool,
         write: tuple[int, npt.ArrayLike] | None = None,
         read: tuple[int, int] = (0, 0),
+        tokens: TableTokens | None = None,
         max_cycles: int = MAX_CYCLES,
     ) -> RunResult:
         """Run the program until HALT; RuntimeError after ``max_cycles``."""
-        if write is not None:
-            self.write(Region.VALUE, *write)
+        if tokens is not None:
+            tokens = tokens.checked(self.config)
+        written = with_presence(write, tokens)
+        if written is not None:
+            self.write(Region.VALUE, *written)
+        if tokens is not None:
+            self.transfer(RowOp.GATHER, tokens)
         result = np.zeros(4 + self.config.counters * len(NAMES), np.uint32)
         if self._lib.sim_run(
             self._sim, int(learn), ctypes.c_uint64(max_cycles), result.ctypes.data_as(ctypes.c_void_p)
         ):
             raise RuntimeError(f"no HALT within {max_cycles} cycles")
+        for op in SCATTER if tokens is not None and learn else ():
+            self.transfer(op, tokens)
         prediction, cycles, spikes, accesses, *activity = map(int, result)
         values = self.read(Region.VALUE, *read)
         return RunResult(prediction, spikes, accesses, cycles, tuple(activity), values)
+
+    def transfer(self, op: RowOp, tokens: TableTokens) -> tuple[Raw, npt.NDArray[np.bool_]]:
+        """Transfer rows of an embedding table; the cycles of each, and whether it is outside."""
+        place = np.array([tokens.table, tokens.tile, tokens.groups], np.uint32)
+        rows = np.ascontiguousarray(tokens.rows, np.uint32)
+        found = np.zeros(len(rows), np.uint32)
+        pointers = (array.ctypes.data_as(ctypes.c_void_p) for array in (place, rows, found))
+        at, listed, out = pointers
+        self._lib.sim_rows(self._sim, int(op), at, len(rows), listed, out)
+        return (found & 0x7FFFFFFF).astype(np.int64), found >> 31 != 0
 
     def _put(self, region: Region, first: int, words: Raw) -> None:
         """Words in the format of the host port."""

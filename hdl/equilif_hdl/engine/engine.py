@@ -46,6 +46,7 @@ from equilif_hdl.engine.lanes import Lanes
 from equilif_hdl.engine.port import WEIGHT_REGION, EnginePort
 from equilif_hdl.engine.scan import Scanner
 from equilif_hdl.engine.sequencer import Sequencer
+from equilif_hdl.engine.tables import TableUnit
 from equilif_hdl.engine.walk import Walker
 from equilif_hdl.fixed import ram
 from equilif_hdl.sdram import SdramController, SdramPins
@@ -148,6 +149,8 @@ class Engine(wiring.Component):
             m.submodules.mover = mover = Mover(cfg)
             self._external_host(m, mover, sequencer, access, write, read)
             self._external_rows(m, mover, dispatcher, scanner, walker, lanes)
+            if cfg.external.tables:
+                self._tables(m, mover, lanes)
         self._count(m, sequencer.busy, dispatcher, scanner, walker, lanes)
         return m
 
@@ -324,6 +327,39 @@ class Engine(wiring.Component):
             scanner.o.ready.eq(dispatcher.is_argmax | mover.i.ready),
             dispatcher.scanning.eq(scanner.busy | mover.busy),
         ]
+
+    def _tables(self, m: Module, mover: Mover, lanes: Lanes) -> None:
+        """The table unit uses the ports of the mover, which is idle meanwhile."""
+        host = self.host
+        m.submodules.tables = tables = TableUnit(self.config)
+        port = m.submodules.sdram.port
+        m.d.comb += [
+            tables.word.eq(host.mem_wdata),
+            tables.row.eq(host.row),
+            tables.op.eq(host.row_op),
+            tables.place.eq(host.row_place),
+            tables.free.eq(mover.written),
+            host.row_ready.eq(tables.ready),
+            host.row_outside.eq(tables.outside),
+            tables.rows.r_data.eq(lanes.rows.r_data),
+            tables.sdram.request.ready.eq(port.request.ready),
+            tables.sdram.w.ready.eq(port.w.ready),
+            tables.sdram.r.p.eq(port.r.p),
+        ]
+        with m.If(tables.active):
+            m.d.comb += [
+                lanes.rows.write.eq(tables.rows.write),
+                lanes.rows.read.eq(tables.rows.read),
+                lanes.rows.tile.eq(tables.rows.tile),
+                lanes.rows.e.eq(tables.rows.e),
+                lanes.rows.w_data.eq(tables.rows.w_data),
+                port.request.valid.eq(tables.sdram.request.valid),
+                port.request.p.eq(tables.sdram.request.p),
+                port.w.valid.eq(tables.sdram.w.valid),
+                port.w.p.eq(tables.sdram.w.p),
+                port.r.ready.eq(tables.sdram.r.ready),
+                tables.sdram.r.valid.eq(port.r.valid),
+            ]
 
     def _count(
         self,

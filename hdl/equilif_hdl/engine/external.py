@@ -97,8 +97,8 @@ class Mover(wiring.Component):
         Events are on the way.
     rows : Out(RowPort)
     sdram : Out(SdramPort)
-    address, data, write, read, ready, rdata, valid :
-        Elements of the host, as in EnginePort.  ``ready``: it may write.
+    address, data, write, read, ready, rdata, valid, written :
+        Elements of the host, as in EnginePort.  ``ready``: it may write.  ``written``: all are in the SDRAM.
     """
 
     start: Signal
@@ -124,6 +124,7 @@ class Mover(wiring.Component):
     ready: Signal
     rdata: Signal
     valid: Signal
+    written: Signal
 
     def __init__(self, config: EngineConfig):
         assert config.external is not None
@@ -154,6 +155,7 @@ class Mover(wiring.Component):
                 "ready": Out(1),
                 "rdata": Out(16),
                 "valid": Out(1),
+                "written": Out(1),
             }
         )
 
@@ -317,11 +319,12 @@ class Mover(wiring.Component):
         requested = Signal()  # of the word in transfer
         reading = Signal()
         starting = self.starting
-        written = ~writes.r_rdy & ~requested
+        written = self.written
         reads = reading & written
         waits = Signal()  # for the word of a READ
         m.d.sync += self.ready.eq(writes.w_level < HOST_QUEUE - HOST_MARGIN)
         m.d.comb += [
+            written.eq(~writes.r_rdy & ~requested),
             writes.w_en.eq(whole),
             writes.w_data.eq(Cat(place, word)),
             request.valid.eq(writes.r_rdy & ~requested | reads),

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.memories import has_nonzero_flag, has_spike_flag
 from equilif_golden.engine.port import Region, region_size
+from equilif_golden.engine.tables import RowOp
 from equilif_hdl.engine.activity import COUNTS
 from equilif_hdl.engine.isa import group_bits, lane_bits, tile_bits
 from equilif_hdl.typed import Interface
@@ -24,6 +25,9 @@ COUNTER_REGION = int(Region.COUNTER)
 def address_bits(config: EngineConfig) -> int:
     """Width of an element address in the largest region."""
     return (max(region_size(config, r) for r in Region) - 1).bit_length()
+
+
+_ROWS = {"row": Out(1), "row_op": Out(RowOp), "row_place": Out(1), "row_ready": In(1), "row_outside": In(1)}
 
 
 class EnginePort(wiring.Signature):
@@ -41,6 +45,11 @@ class EnginePort(wiring.Signature):
         Strobe; at most one read is outstanding.  It sees all earlier writes.
     mem_valid, mem_rdata : In(1), In(32)
         Strobe and data of a read.
+    row, row_op, row_place : Out(1), Out(2), Out(1)
+        With tables: strobes of equilif_hdl.engine.tables.TableUnit and its operation; the operand is
+        ``mem_wdata``.
+    row_ready, row_outside : In(1), In(1)
+        With tables: strobes of rows and ``start`` are allowed; the last row is outside the memories.
     start, learn, accumulate : Out(1)
         Strobe: run the program; levels with the strobe: it is a learning run; cycles, spikes and accesses are
         added to those of the previous run.
@@ -64,6 +73,11 @@ class EnginePort(wiring.Signature):
         mem_rdata: Signal
         mem_valid: Signal
         mem_ready: Signal
+        row: Signal
+        row_op: Signal
+        row_place: Signal
+        row_ready: Signal
+        row_outside: Signal
         start: Signal
         learn: Signal
         accumulate: Signal
@@ -87,6 +101,7 @@ class EnginePort(wiring.Signature):
                 "mem_rdata": In(32),
                 "mem_valid": In(1),
                 **({"mem_ready": In(1)} if config.external else {}),
+                **(_ROWS if config.external and config.external.tables else {}),
                 "start": Out(1),
                 "learn": Out(1),
                 "accumulate": Out(1),
