@@ -33,10 +33,10 @@ from equilif_golden.link.protocol import (
     PREDICTION,
     READ_HEADER,
     RUN_HEADER,
-    TOTALS,
     TOKEN_BYTES,
     TOKENS,
     TOKENS_HEADER,
+    TOTALS,
     TRAINER,
     WRITE_HEADER,
     Command,
@@ -231,8 +231,8 @@ class Device:
             self.totals = (0, 0, 0)
             for values in samples:
                 if tokens:
-                    first = address - len(tokens.rows)
-                    self.engine.write(Region.VALUE, first, np.full(len(tokens.rows), ONE))
+                    n = len(tokens.rows)
+                    self._write(Region.VALUE, address - n, bytes([ONE]) * n)
                     self.engine.transfer(RowOp.GATHER, tokens)
                 self._write(Region.VALUE, address, values)
                 prediction, *counts = self.run(learn=bool(flags & LEARN))

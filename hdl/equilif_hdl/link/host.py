@@ -18,7 +18,11 @@ Throughput: packed zeros a group of lanes a cycle, literals one a cycle, other e
 
 A RUN of several samples is a sequence of DATA, START and RUN for each of them, in the second pass.
 
+With embedding tables (equilif_hdl.engine.tables) a RUN may have tokens.  The first pass checks their rows,
+the second one gathers them, and after learning two passes more through the tokens add the changes.
+
     WAIT -> DECODE -> HEADER -> ARGUMENT -> SPAN             decode, and check the range to read
+                        -> TOKENS <-> TOKEN, PRESENT         tokens, before the values
                         -> DATA <-> ELEMENT, JUDGE           data to write; then HEADER again, to commit
                         -> START -> RUN                      and HEADER once more, for the range to read
                         -> FLASHED                           until the flash is finished
@@ -28,6 +32,7 @@ A RUN of several samples is a sequence of DATA, START and RUN for each of them, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import cast
 
 from amaranth import Cat, Const, Module, Mux, Signal
@@ -37,6 +42,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
+from equilif_golden.engine.tables import RowOp
 from equilif_golden.link.flash import Area
 from equilif_golden.link.protocol import (
     END,
@@ -51,6 +57,9 @@ from equilif_golden.link.protocol import (
     OVERHEAD,
     OWN_BYTES,
     PACKED,
+    TOKEN_BYTES,
+    TOKENS,
+    TOKENS_HEADER,
     TRAINER,
     ZERO_BITS,
     Command,
@@ -70,8 +79,10 @@ from equilif_hdl.link.standalone import IDLE_TIMEOUT_BITS, LessonPort, Standalon
 from equilif_hdl.link.transport import RECEIVED, Received
 from equilif_hdl.typed import Assign, Stream
 
-assert (LEARN, PACKED, END_OF_SAMPLE) == (1, 4, 0)  # bits 0 and 2 of the flags, and the only ones
+assert (LEARN, PACKED, TOKENS, END_OF_SAMPLE) == (1, 4, 8, 0)  # bits 0, 2 and 3 of the flags
+assert TOKEN_BYTES == 2
 RESULT_WORDS = 4
+TOKENS_WORDS = TOKENS_HEADER.size // 2
 
 
 class Host(wiring.Component):
@@ -171,6 +182,8 @@ class Host(wiring.Component):
             states.command()
             states.header()
             states.span()
+            if states.tables:
+                states.tokens()
             states.data()
             states.run()
             if trainer is not None:
@@ -263,6 +276,8 @@ class _HostStates:
         self.identify, self.load, self.write, self.read, self.runs, *erases = kind
         self.erase: Value = erases[0] if erases else Const(0, 1)
 
+        self.tables = bool(self.config.external and self.config.external.tables)
+        self.has_tokens = self.argument[3] if self.tables else Const(0, 1)
         # engine regions in the low two bits; bit 2: trainer and flash
         self.region = Signal(3 if trainer else 2)
         self.packed = Signal()  # the values of a RUN are packed
@@ -294,6 +309,10 @@ class _HostStates:
         self._range()
         self.fits = self._fits()
         self._connect_regions(controller)
+        if self.tables:
+            self.row_op = Signal(RowOp)  # of the present pass
+            self.place_words = Signal(range(TOKENS_WORDS + 1))  # before the first token
+            m.d.comb += self.engine.row_op.eq(self.row_op)
         self._samples(host.max_samples)
 
     def _samples(self, max_samples: int) -> None:
@@ -465,6 +484,8 @@ class _HostStates:
             ]
             if self.max_samples > 1:
                 m.d.sync += self.sample.eq(0)
+            if self.tables:
+                m.d.sync += self.row_op.eq(RowOp.CHECK)
             # a repeated RUN is already finished: only its reply is sent again
             m.d.sync += self.ran.eq(
                 self.repeatable & (framer.sequence == self.last_sequence) & ~self.trainer_frame
@@ -538,6 +559,10 @@ class _HostStates:
                 with m.If(place == HEADER_BYTES[Command.RUN] - 1):
                     m.d.sync += self.commit.eq(self.commit | self.trainer_frame)
                     m.next = "DATA"
+                    if self.tables:
+                        m.d.sync += self.place_words.eq(TOKENS_WORDS)
+                        with m.If(self.has_tokens):
+                            m.next = "TOKENS"
         with m.State("ARGUMENT"):
             m.d.sync += self.status.eq(Mux(self.runs, Status.BAD_FLAGS, Status.BAD_REGION))
             with m.If(self.write):
@@ -548,7 +573,7 @@ class _HostStates:
                 m.next = "HEADER"
             with m.Else():
                 m.next = "DONE"
-            no_flags = self.argument[1] | (self.argument[3:] != 0)
+            no_flags = self.argument[1] | (self.argument[3 + self.tables :] != 0)
             if self.trainer is None:
                 invalid = Mux(self.runs, no_flags, self.argument[2:] != 0)
                 no_region: Value = invalid | (self.region == Region.PROGRAM)
@@ -613,6 +638,64 @@ class _HostStates:
                 self._refuse()
             # the header follows again
             m.d.sync += [self.address.eq(self.next_address), self.count.eq(self.next_count)]
+
+    # -- tokens ------------------------------------------------------------------------------------
+    def tokens(self) -> None:
+        """Words of two bytes: table, tile, groups, their number, then the tokens."""
+        m = self.m
+        framer = self.framer
+        engine = self.engine
+        with m.State("TOKENS"):
+            m.d.sync += self.status.eq(Status.BAD_LENGTH)
+            with m.If(framer.data_valid & framer.payload_end):
+                self._refuse()
+            with m.Elif(framer.data_valid):
+                m.d.comb += framer.take.eq(1)
+                m.d.sync += [
+                    self.lane.eq(~self.lane[0]),
+                    self.word.word_select(self.lane[0], 8).eq(framer.data),
+                ]
+                with m.If(self.lane[0]):
+                    m.next = "TOKEN"
+        with m.State("TOKEN"), m.If(engine.row_ready):
+            m.next = "TOKENS"
+            with m.If(self.place_words == 0):
+                m.d.comb += engine.row.eq(1)
+                m.d.sync += self.word.eq(0xFFFF)
+                m.next = "PRESENT"
+            with m.Else():
+                m.d.sync += [self.place_words.eq(self.place_words - 1), self.count.eq(self.word)]
+                with m.If(self.place_words != 1):
+                    m.d.comb += engine.row_place.eq(1)
+                with m.Elif(self.word[:16] == 0):
+                    self._end_of_tokens()
+        with m.State("PRESENT"), m.If(self.commit | engine.row_ready):
+            m.d.sync += self.count.eq(self.next_count)
+            m.next = "TOKENS"
+            with m.If(self.count == 1):
+                self._end_of_tokens()
+            with m.If(~self.scatters):
+                m.d.comb += self.advance.eq(1)
+                self._element()
+            with m.If(~self.commit & engine.row_outside):
+                self._refuse()
+        with m.State("ADDED"), m.If(engine.row_ready):
+            self._finish_run()
+
+    @property
+    def scatters(self) -> Value:
+        """The pass adds changes to the table."""
+        return (self.row_op == RowOp.SUBTRACT) | (self.row_op == RowOp.ADD)
+
+    def _end_of_tokens(self) -> None:
+        m = self.m
+        m.next = "DATA"
+        with m.If(self.row_op == RowOp.SUBTRACT):
+            m.d.sync += self.row_op.eq(RowOp.ADD)
+            self._again()
+            m.next = "HEADER"
+        with m.If(self.row_op == RowOp.ADD):
+            m.next = "ADDED"
 
     # -- data to write: values, weights, program ---------------------------------------------------
     def data(self) -> None:
@@ -702,7 +785,8 @@ class _HostStates:
             self._refuse()
             return
         m.d.sync += self.address.eq(self.start_address)
-        with m.If(self.trainer_frame | (self.sample == self.max_samples - 1) & ~self.commit):
+        refused = self.trainer_frame | self.has_tokens | (self.sample == self.max_samples - 1) & ~self.commit
+        with m.If(refused):
             self._refuse()
         with m.Elif(self.commit):
             m.d.sync += self.more_samples.eq(1)
@@ -718,6 +802,8 @@ class _HostStates:
             self._refuse()
         with m.Elif(~self.commit):
             self._again()
+            if self.tables:
+                m.d.sync += self.row_op.eq(RowOp.GATHER)
             with m.If(~self.load):
                 m.next = "HEADER"
             if self.max_samples > 1:
@@ -739,7 +825,7 @@ class _HostStates:
 
     def run(self) -> None:
         m = self.m
-        with m.State("START"):
+        with m.State("START"), m.If(self.engine.row_ready) if self.tables else nullcontext():
             m.d.comb += self.engine.start.eq(1)
             m.next = "RUN"
         with m.State("RUN"):
@@ -758,6 +844,9 @@ class _HostStates:
         self._again()
         self.m.d.sync += self.ran.eq(1)
         self.m.next = "HEADER"
+        if self.tables:
+            with self.m.If(self.has_tokens & self.argument[0] & (self.row_op == RowOp.GATHER)):
+                self.m.d.sync += [self.ran.eq(0), self.row_op.eq(RowOp.SUBTRACT)]
 
     def flash(self) -> None:
         """Flash operations at the end of a command."""
