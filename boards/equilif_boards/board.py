@@ -126,8 +126,8 @@ class Board:
         return replace(self, standalone=standalone)
 
     def with_sdram(self) -> Board:
-        """Copy with external weights in place of a standalone trainer; ValueError if the board has no SDRAM,
-        the link is too fast for it, or there is a front end.
+        """Copy with external weights and embedding tables in place of a standalone trainer; ValueError if
+        the board has no SDRAM, the link is too fast for it, or there is a front end.
         """
         if self.sdram is None:
             raise ValueError(f"{self.title} has no SDRAM that the design can use")
@@ -139,7 +139,10 @@ class Board:
             )
         p = self.config.lanes
         external = ExternalWeights(
-            chip_name=self.sdram.chip_name, hz=int(self.clock_hz), tiles=self.sdram.weights // p**2
+            chip_name=self.sdram.chip_name,
+            hz=int(self.clock_hz),
+            tiles=self.sdram.weights // p**2,
+            tables=self.config.attention,
         )
         config = replace(self.config, external=external, state_groups=self.sdram.neurons // p)
         return replace(self, standalone=False, config=config)

@@ -23,7 +23,7 @@ class Sdram:
 
     chip_name: str
     neurons: int
-    weights: int = 1 << 20
+    weights: int = 1 << 21
     resource: str = "sdram"
 
     @property

@@ -50,10 +50,10 @@ NETWORKS = {"skips": SKIPS, "graph": GRAPH, "memory": MEMORY, "errors": ERRORS, 
 WITH_SDRAM = replace(ROOMY, external=MT)
 #: lanes and chips; P weights are 1, 2, 8 and 16 words of the SDRAM
 CONFIGS = {
-    "P4": replace(WITH_SDRAM, external=EM, tiles=40),
+    "P4": replace(WITH_SDRAM, external=replace(EM, tables=True), tiles=40),
     "P2": replace(WITH_SDRAM, external=replace(EM, tiles=200), lanes=2, tiles=101),
-    "P8": replace(WITH_SDRAM, lanes=8, tiles=15),
-    "P16": replace(WITH_SDRAM, lanes=16, tiles=8),
+    "P8": replace(WITH_SDRAM, external=replace(MT, tables=True), lanes=8, tiles=15),
+    "P16": replace(WITH_SDRAM, external=replace(EM, tables=True), lanes=16, tiles=8),
 }
 ENGINES = pytest.mark.parametrize(
     "name", ["P4", *(pytest.param(n, marks=pytest.mark.regress) for n in CONFIGS if n != "P4")]
@@ -167,7 +167,7 @@ def test_link():
 @pytest.mark.regress
 def test_simulated_board():
     """A frame of weights is written faster than an SDRAM of 16 bits takes single words."""
-    config = replace(CONFIGS["P4"], counters=False, external=MT)
+    config = replace(CONFIGS["P4"], counters=False, external=replace(MT, tables=True))
     board = SimulatedBoard(config)
     trains_over_the_link(config, board)
     assert not board.violations
