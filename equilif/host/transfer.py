@@ -80,7 +80,8 @@ def save(out: Path, like: Path, source: Open | Path) -> SavedWeights:
             record_saved(client, Compiled(network, client.config).weight_words(learned), read.counter)
         except LinkError as e:
             problem = f"{e}; the next upload will ask for --overwrite"
-    return SavedWeights(network.n_weights, network.n_table, digest(learned), origin, problem)
+    n_known = sum(known[s.name].size for s in network.plastic if s.name not in found)
+    return SavedWeights(network.n_weights, n_known, digest(learned), origin, problem)
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,10 @@ def restore(board: Open, path: Path) -> Restored:
     learns = compiler.learns(network, client.config)
     listener = front_end_listener(client, path)
     # a host that sends a run with learning gets learning, unless the network cannot
-    Chip(client, network, weights, learning_rate=SETTINGS.label_rate if learns else 0.0)
+    chip = Chip(client, network, weights, learning_rate=SETTINGS.label_rate if learns else 0.0)
+    n_table = network.n_table if chip.compiled.table is None else 0
     live = listener is not None and _load_table(client, listener)
-    return Restored(
-        network.n_weights - network.n_table, network.n_table, digest(weights), live, client.displaced
-    )
+    return Restored(network.n_weights - n_table, n_table, digest(weights), live, client.displaced)
 
 
 def front_end_listener(client: Client, path: Path) -> WordRecognizer | SensorRecognizer | None:

@@ -608,6 +608,8 @@ def test_external_weights_of_boards():
     assert board.config.external and not board.standalone
     assert board.with_clock(80).config.external.hz == 80_000_000
     assert Compiled(Network.chain(784, 256, 10), board.config).external
+    imdb = Network.attention(384, 50, 2, 64, 2, table_rows=20_000)
+    assert Compiled(imdb, board.config).table is not None
     assert "sdram" in planned(board).constraints["top.lpf"]
     front_end = BOARDS["ulx3s-25f"].with_front_end("pdm")
     udp = replace(BOARDS["colorlight-i5"].with_link("udp"), sdram=BOARDS["ulx3s-25f"].sdram)

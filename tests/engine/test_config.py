@@ -34,6 +34,8 @@ SDRAM = ExternalWeights(chip_name="IS42S16160", hz=90_000_000, tiles=40_000)
         ({"external": {"tiles": 8}}, "external.*ExternalWeights"),
         ({"external": SDRAM, "pipeline": Pipeline.SPRAM}, "external.*pipeline"),
         ({"external": SDRAM, "tiles": 1 << 15}, "65536"),
+        ({"external": replace(SDRAM, tables=True), "attention": False}, "tables.*attention"),
+        ({"external": replace(SDRAM, chip_name="EM638325", tables=True), "lanes": 2}, "tables.*2 words"),
         ({"external": replace(SDRAM, chip_name="M12L64322A"), "lanes": 32}, "fit M12L64322A"),
     ],
 )
@@ -65,12 +67,15 @@ def test_json_round_trip(pipeline):
         config = replace(config, external=SDRAM)
         raw = json.loads(json.dumps(asdict(config)))
         assert EngineConfig.from_dict(raw) == config
-        with pytest.raises(ValueError, match="chip_name, hz, tiles"):
+        del raw["external"]["tables"]
+        assert EngineConfig.from_dict(raw) == config
+        with pytest.raises(ValueError, match="chip_name, hz"):
             EngineConfig.from_dict(raw | {"external": {"tiles": 5}})
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"chip_name": "DDR"}, {"hz": 1}, {"hz": 9.5e7}, {"tiles": 0}, {"tiles": (1 << 16) + 1}]
+    "wrong",
+    [{"chip_name": "DDR"}, {"hz": 1}, {"hz": 9.5e7}, {"tiles": 0}, {"tiles": (1 << 16) + 1}, {"tables": 1}],
 )
 def test_invalid_external_weights(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -31,6 +31,7 @@ from equilif_golden.link.protocol import (
     PACKED,
     READ_HEADER,
     RUN_HEADER,
+    TABLES_VERSION,
     TRAINER_VERSION,
     VERSION,
     WRITE_HEADER,
@@ -139,8 +140,15 @@ def test_identity_of_external_weights():
             Identity.unpack(wrong)
     with pytest.raises(ValueError, match="SDRAM 99"):
         Identity.unpack(packed[: len(plain)] + bytes([99, 0]) + packed[len(plain) + 2 :])
-    client, _ = client_of(Device(EXTERNAL))
-    assert client.identify().config == EXTERNAL
+    with_tables = dataclasses.replace(EXTERNAL, external=dataclasses.replace(EXTERNAL.external, tables=True))
+    listed = Identity(with_tables, 7).pack()
+    assert listed[0] == TABLES_VERSION and len(listed) == len(packed)
+    for wrong in (bytes([EXTERNAL_VERSION]) + listed[1:], bytes([TABLES_VERSION]) + packed[1:]):
+        with pytest.raises(ValueError, match=f"version {wrong[0]}"):
+            Identity.unpack(wrong)
+    for config in (EXTERNAL, with_tables):
+        client, _ = client_of(Device(config))
+        assert client.identify().config == config
 
 
 def test_identity_of_a_front_end():
@@ -179,7 +187,7 @@ def test_protocol_version():
         payload[0] = other
         with pytest.raises(ValueError, match=f"{other}.*{VERSION + TRAINER_VERSION - other}"):
             Identity.unpack(bytes(payload))
-    for other in (VERSION - 1, EXTERNAL_VERSION + 1):
+    for other in (VERSION - 1, TABLES_VERSION + 1):
         with pytest.raises(ValueError, match=f"version {other}.*version {VERSION}"):
             Identity.unpack(bytes([other]) + payload[1:])
     with pytest.raises(ValueError, match="24 bytes, not 23"):

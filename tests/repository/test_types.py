@@ -35,7 +35,9 @@ TRANSPORTS = {k.kind: k.transport(board.clock_hz) for board in BOARDS.values() f
 LINES = [importlib.import_module(f"equilif_hdl.link.{kind}") for kind in TRANSPORTS]
 #: with all optional ports
 DEEP = dataclasses.replace(CONFIG, pipeline=Pipeline.DEEP, lanes=16)
-EXTERNAL = dataclasses.replace(DEEP, external=ExternalWeights(chip_name=CHIP.name, hz=90_000_000, tiles=8))
+EXTERNAL = dataclasses.replace(
+    DEEP, external=ExternalWeights(chip_name=CHIP.name, hz=90_000_000, tiles=8, tables=True)
+)
 #: members of either pipeline
 CONTROL = wiring.Signature({**LaneControl(CONFIG).members, **LaneControl(DEEP).members})
 
