@@ -27,7 +27,7 @@ from equilif.training.settings.description import Description
 from equilif.training.storage.history import HISTORY, NETWORK, digest
 from equilif_golden import network as networks
 from equilif_golden.engine.chip import Chip, CounterMismatch
-from equilif_golden.engine.config import EngineConfig
+from equilif_golden.engine.config import EngineConfig, ExternalWeights
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
@@ -42,19 +42,21 @@ from tests.link.test_protocol import client_of
 from tests.test_tokens import LEARNS, data_set
 
 CONFIG = EngineConfig(lanes=4, tiles=128, value_groups=64, state_groups=32, program_words=512)
+SDRAM = ExternalWeights(chip_name="IS42S16160", hz=90_000_000, tiles=64, tables=True)
+IN_SDRAM = dataclasses.replace(CONFIG, external=SDRAM)
 TABLE = "memory-query"
 
 
-def board(**options):
-    return client_of(Device(CONFIG, frame_bytes=4096), **options)[0]
+def board(config=CONFIG, **options):
+    return client_of(Device(config, frame_bytes=4096), **options)[0]
 
 
 @pytest.fixture
-def connected(monkeypatch, tmp_path):
+def connected(monkeypatch, tmp_path, request):
     """Data with a table, a network file, and a board at every port."""
     data = data_set()
     monkeypatch.setattr(sequences, "data_set", lambda name, folder, options: data)
-    client = board()
+    client = board(getattr(request, "param", CONFIG))
     monkeypatch.setattr(ports, "connect", lambda path, baud=None: client)
     (tmp_path / "net.toml").write_text(netfile.written(LEARNS))
     return client
@@ -69,6 +71,7 @@ def trained(learner=Kernel, **options):
 
 # -- training --------------------------------------------------------------------------------------
 @pytest.mark.regress
+@pytest.mark.parametrize("connected", [CONFIG, IN_SDRAM], indirect=True, ids=["host", "sdram"])
 def test_table_learns_as_golden(connected, tmp_path):
     """From the command line: train, resume, evaluate."""
     want = trained()
@@ -155,7 +158,7 @@ def test_board_reset_is_detected():
         (lambda t: data_set().tokens_train, "tokens.*30"),
         (lambda t: t._replace(rows=t.rows + 20), r"rows.*0\.\.19"),
         (lambda t: t._replace(table=t.table[:7]), "7.*20"),
-        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), r"\(up to 8, 6\).*\(9, 6\)"),
+        (lambda t: TokenRows(t.table, np.zeros(9, np.int32), np.array([0, 9])), "up to 8 tokens.*9"),
     ],
 )
 def test_tokens_are_checked_before_sending(tokens, message):
@@ -179,6 +182,21 @@ def test_save_keeps_table(connected, tmp_path):
     assert "120 of them" in output and str(tmp_path / "n.npz") in output
     network, weights = networks.load(tmp_path / "s.npz")
     assert network == want.network and digest(weights) == digest(want.weights)
+
+
+@pytest.mark.parametrize("connected", [IN_SDRAM], indirect=True)
+def test_save_reads_table_from_sdram(connected, tmp_path):
+    network = LEARNS.network(data_set())
+    known, held = (network.initial_weights(seed) for seed in (1, 2))
+    held[TABLE] = np.arange(20 * 6).reshape(20, 6)
+    networks.save(tmp_path / "like.npz", network, known)
+    networks.save(tmp_path / "n.npz", network, held)
+    output = run("restore", tmp_path / "n.npz", "--port", "there")
+    assert f"{network.n_weights:,} weights of" in output and "embedding table" not in output
+    line = ("save", tmp_path / "s.npz", "--like", tmp_path / "like.npz", "--port", "there")
+    assert "embedding table" not in run(*line)
+    _, weights = networks.load(tmp_path / "s.npz")
+    assert digest(weights) == digest(held)
 
 
 def test_save_without_table(connected, tmp_path):
