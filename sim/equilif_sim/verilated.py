@@ -357,8 +357,9 @@ class VerilatedEngine:
             self._sim, int(learn), ctypes.c_uint64(max_cycles), result.ctypes.data_as(ctypes.c_void_p)
         ):
             raise RuntimeError(f"no HALT within {max_cycles} cycles")
-        for op in SCATTER if tokens is not None and learn else ():
-            self.transfer(op, tokens)
+        if tokens is not None and learn:
+            for op in SCATTER:
+                self.transfer(op, tokens)
         prediction, cycles, spikes, accesses, *activity = map(int, result)
         values = self.read(Region.VALUE, *read)
         return RunResult(prediction, spikes, accesses, cycles, tuple(activity), values)

@@ -16,7 +16,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import Op
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import Region
-from equilif_golden.engine.tables import SCATTER, RowCycles, RowOp, TableTokens
+from equilif_golden.engine.tables import RowCycles, RowOp, TableTokens
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.protocol import (
@@ -131,8 +131,7 @@ def test_changes_are_scattered_as_by_the_host(lanes, bits):
         assert np.array_equal(patterns, table[rows])
         learned = np.clip(patterns + change, weight.lo, weight.hi)
         loaded[:] = to_words(learned, lanes)
-        for op in SCATTER:
-            model.transfer(op, tokens)
+        model.scatter(tokens)
         scatter_add(table, rows, patterns, learned, weight)
         assert np.array_equal(stored.reshape(7, -1)[:, :width], table)
 

@@ -191,8 +191,7 @@ class EngineModel:
                 self.activity += activity(i, self.config, events, commands, found)
             self.execute(i)
         if tokens is not None and learn:
-            for op in SCATTER:
-                self.transfer(op, tokens)
+            self.scatter(tokens)
         self.external_words = (time.external_words[0], time.external_words[1])
         values = self.read(Region.VALUE, elements.start, elements.stop - elements.start)
         counted = tuple(map(int, self.activity)) if self.config.counters else ()
@@ -203,6 +202,11 @@ class EngineModel:
     def transfer(self, op: RowOp, tokens: TableTokens) -> None:
         """Transfer rows of an embedding table, as a run with tokens does before and after it."""
         transfer(op, self.w, tokens, self.config.numerics.weight)
+
+    def scatter(self, tokens: TableTokens) -> None:
+        """Add the changes of patterns to their rows."""
+        for op in SCATTER:
+            self.transfer(op, tokens)
 
     def memory(self, name: str) -> Raw:
         """Content of a memory, (groups, P), with the copies of SAVE in the upper half."""

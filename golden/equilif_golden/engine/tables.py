@@ -57,13 +57,14 @@ class TableTokens(NamedTuple):
     groups: int
     rows: Raw
 
-    def outside(self, config: EngineConfig) -> Raw:
-        """(n,) of bool: the row or the pattern of a token is outside the memories."""
+    def outside(self, config: EngineConfig) -> npt.NDArray[np.bool_]:
+        """(n,): the row or the pattern of a token is outside the memories."""
         p = config.lanes
         ends = self.table * p + (self.rows + 1) * self.groups
         tiles = self.tile + (np.arange(len(self.rows)) // p + 1) * self.groups
         invalid = self.table < config.tiles or not 1 <= self.groups <= MAX_GROUPS
-        return (ends > config.all_tiles * p) | (tiles > config.tiles) | invalid
+        found: npt.NDArray[np.bool_] = (ends > config.all_tiles * p) | (tiles > config.tiles) | invalid
+        return found
 
     def checked(self, config: EngineConfig) -> TableTokens:
         """The same with rows as int64; ValueError if the engine has no tables, or not these rows."""

@@ -14,7 +14,7 @@ from equilif_golden.engine.config import EngineConfig
 from equilif_golden.engine.isa import ProgramError, disassemble
 from equilif_golden.engine.model import EngineModel
 from equilif_golden.engine.port import READ_BYTES, WRITE_BYTES, Region, region_size
-from equilif_golden.engine.tables import SCATTER, RowOp, TableTokens
+from equilif_golden.engine.tables import RowOp, TableTokens
 from equilif_golden.fixed import Raw, check_int, wrap
 from equilif_golden.link.flash import BLOCK, Flash
 from equilif_golden.link.protocol import (
@@ -230,14 +230,14 @@ class Device:
             self.predictions = []
             self.totals = (0, 0, 0)
             for values in samples:
-                if tokens:
+                if tokens is not None:
                     n = len(tokens.rows)
                     self._write(Region.VALUE, address - n, bytes([ONE]) * n)
                     self.engine.transfer(RowOp.GATHER, tokens)
                 self._write(Region.VALUE, address, values)
                 prediction, *counts = self.run(learn=bool(flags & LEARN))
-                for op in SCATTER if tokens and flags & LEARN else ():
-                    self.engine.transfer(op, tokens)
+                if tokens is not None and flags & LEARN:
+                    self.engine.scatter(tokens)
                 self.predictions.append(prediction)
                 cycles, spikes, accesses = (
                     a + b & 0xFFFFFFFF for a, b in zip(self.totals, counts, strict=True)

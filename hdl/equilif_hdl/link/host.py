@@ -277,7 +277,7 @@ class _HostStates:
         self.erase: Value = erases[0] if erases else Const(0, 1)
 
         self.tables = bool(self.config.external and self.config.external.tables)
-        self.has_tokens = self.argument[3] if self.tables else Const(0, 1)
+        self.has_tokens = self.argument[3]  # with tables
         # engine regions in the low two bits; bit 2: trainer and flash
         self.region = Signal(3 if trainer else 2)
         self.packed = Signal()  # the values of a RUN are packed
@@ -785,8 +785,8 @@ class _HostStates:
             self._refuse()
             return
         m.d.sync += self.address.eq(self.start_address)
-        refused = self.trainer_frame | self.has_tokens | (self.sample == self.max_samples - 1) & ~self.commit
-        with m.If(refused):
+        refused = self.trainer_frame | (self.sample == self.max_samples - 1) & ~self.commit
+        with m.If(refused | self.has_tokens if self.tables else refused):
             self._refuse()
         with m.Elif(self.commit):
             m.d.sync += self.more_samples.eq(1)
