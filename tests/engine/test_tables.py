@@ -266,11 +266,12 @@ def test_simulated_board():
     board = SimulatedBoard(config, frame_bytes=2048)
     client = Client(board)
     network = LEARNS.network(data_set())
-    trains_as_kernel(client, network, *samples(network))
+    chip = trains_as_kernel(client, network, *samples(network))
     device = device_of(config, build_id=board.build_id)
     model, _ = client_of(device)
     n = len(filled(config, client, model))
     for each in (client, model):
+        each.load(chip.compiled.program(LEARNS.learning_rate))
         each.write(Region.COUNTER, 0, np.array([0]))
         each.write(Region.VALUE, 0, np.zeros(config.value_groups * config.lanes, np.int64))
     rng = random.Random(3)
