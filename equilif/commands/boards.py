@@ -81,7 +81,8 @@ class RoutingOptions:
 
 
 SDRAM_HELP = (
-    "Train weights that do not fit on the FPGA in the SDRAM of the board, in place of the standalone trainer."
+    "Train weights that do not fit on the FPGA, and embedding tables, in the SDRAM of the board, in place of "
+    "the standalone trainer."
 )
 
 
