@@ -304,7 +304,8 @@ def test_rtl_equals_model(name):
         rows = RowCycles(controller, config, tokens.groups)
         words = tokens.row_words(config.lanes)[:, 0].tolist()
         now = engine.run(learn=False).cycles + 1
-        for op in RowOp:
+        # not in the order of a run, so that changes are large
+        for op in map(RowOp, rng.permutation(len(RowOp)).tolist()):
             cycles, outside = engine.transfer(op, tokens)
             model.transfer(op, tokens)
             assert not outside.any()
@@ -313,8 +314,13 @@ def test_rtl_equals_model(name):
                 end = rows.transfer(op, word, now)
                 assert found == end - now, op
                 now = end
-        wrong = tokens._replace(**{rng.choice(["table", "tile"]): int(rng.integers(0, 140))})
-        assert np.array_equal(engine.transfer(RowOp.CHECK, wrong)[1][:1], wrong.outside(config)[:1])
+        back = int(rng.integers(0, 13))
+        places = {"tile": config.tiles - back, "table": config.all_tiles - back}
+        for place in ({"tile": places["tile"]}, {"table": places["table"]}, {"table": config.tiles - 1}):
+            wrong = tokens._replace(**place)
+            assert np.array_equal(engine.transfer(RowOp.CHECK, wrong)[1], wrong.outside(config)), place
+        for groups in (0, 256):
+            assert engine.transfer(RowOp.CHECK, tokens._replace(groups=groups))[1].all()
     assert np.array_equal(engine.read(Region.WEIGHT, 0, n), model.w.ravel())
     assert not engine.violations
 

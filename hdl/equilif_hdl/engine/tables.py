@@ -103,11 +103,11 @@ class TableUnit(wiring.Component):
             request.p.length.eq(num_groups * parts - 1),
             request.p.is_write.eq(storing),
             columns.storing.eq(storing),
-            reads.hold.eq(columns.writes),
             self.active.eq(self.rows.write),
         ]
         m.d.sync += [product.eq(token * num_groups), row.eq((table << lane) + product)]
-        # one address for reads and writes of the pattern
+        # one address for reads and writes of the pattern: the first QUEUE groups are read before the words of
+        # the row arrive, each of the others in the cycle after a write, and there is none in two cycles
         with m.If(reads.read | columns.writes):
             group = Mux(columns.writes, columns.group, reads.group)
             m.d.sync += [self.rows.tile.eq(tile + group), self.rows.e.eq(e)]
@@ -172,7 +172,6 @@ class _PatternReads:
     def __init__(self, m: Module, config: EngineConfig, rows: RowPort.Members):
         m.submodules.queue = queue = fifo.SyncFIFO(width=16 * config.lanes, depth=QUEUE)
         self.read = Signal()
-        self.hold = Signal()  # the port is in use
         self.group = Signal(GROUP_BITS)  # of the next read
         self._left = Signal(GROUP_BITS)
         self.valid = queue.r_rdy
@@ -180,7 +179,7 @@ class _PatternReads:
         self.take = queue.r_en
         waiting = Signal(range(QUEUE + 1))  # in the queue or on the way to it
         m.d.comb += [
-            self.read.eq((self._left != 0) & (waiting != QUEUE) & ~self.hold),
+            self.read.eq((self._left != 0) & (waiting != QUEUE)),
             queue.w_data.eq(rows.r_data),
             queue.w_en.eq(delayed(m, rows.read, 1 + config.registers.weight_read, "read")),
         ]
