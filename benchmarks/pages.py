@@ -7,6 +7,8 @@ the text, `measured` at the end of the page has that.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shlex
 import textwrap
@@ -150,6 +152,19 @@ def save(record: Path, content: Any, depth: int = 2) -> None:
     """Write a record, and the pages from it."""
     records.write(record, content, depth)
     write()
+
+
+def save_entry(record: Path, key: str, name: str, entry: Any, names: Iterable[str]) -> None:
+    """Write an entry of a record with these ``names``, and the pages.  Commands at the same time wait for
+    each other.
+    """
+    folder = os.open(record.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        known = {**records.read(record).get(key, {}), name: entry}
+        save(record, {key: {name: known[name] for name in names if name in known}})
+    finally:
+        os.close(folder)
 
 
 # -- tables ----------------------------------------------------------------------------------------
