@@ -70,18 +70,18 @@ def means(seed: int) -> Replay:
 
 METHODS = {
     "none": Method(nothing, 0.01),
-    "means": Method(means, 0.005),
-    "8 bits": Method(reservoir(340, 8), 0.02),
+    "means": Method(means, 0.00125),
+    "8 bits": Method(reservoir(340, 8), 0.01),
     "4 bits": Method(reservoir(610, 4), 0.02),
     "1 bit": Method(reservoir(1900, 1), 0.01),
-    "backpropagation, none": Method(nothing, 0.01, backpropagation=True),
-    "backpropagation, means": Method(means, 0.01, backpropagation=True),
+    "backpropagation, none": Method(nothing, 0.02, backpropagation=True),
+    "backpropagation, means": Method(means, 0.0003, backpropagation=True),
     "backpropagation, 4 bits": Method(reservoir(610, 4), 0.01, backpropagation=True),
     "backpropagation, 1 bit": Method(reservoir(1900, 1), 0.01, backpropagation=True),
-    "permuted, none": Method(nothing, 0.01, "permuted"),
-    "permuted, 1 bit": Method(reservoir(720, 1), 0.01, "permuted"),
-    "permuted, backpropagation, none": Method(nothing, 0.01, "permuted", True),
-    "permuted, backpropagation, 1 bit": Method(reservoir(720, 1), 0.01, "permuted", True),
+    "permuted, none": Method(nothing, 0.02, "permuted"),
+    "permuted, 1 bit": Method(reservoir(720, 1), 0.005, "permuted"),
+    "permuted, backpropagation, none": Method(nothing, 0.005, "permuted", True),
+    "permuted, backpropagation, 1 bit": Method(reservoir(720, 1), 0.005, "permuted", True),
 }
 
 
