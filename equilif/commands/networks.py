@@ -122,7 +122,7 @@ def _suggested(
     """
     convolutions, sizes = resolve.layers(hidden or None)
     data_options = changes.data_options
-    request = {"folder": folder, "hidden": hidden or None, "changes": changes.network}
+    request: dict[str, Any] = {"folder": folder, "hidden": hidden or None, "changes": changes.network}
     if data in set(Data):
         data_options.refuse(data)
         if not convolutions and folder is None:
