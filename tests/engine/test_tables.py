@@ -315,7 +315,7 @@ def test_rtl_equals_model(name):
                 assert found == end - now, op
                 now = end
         back = int(rng.integers(0, 13))
-        places = {"tile": config.tiles - back, "table": config.all_tiles - back}
+        places = {"tile": max(0, config.tiles - back), "table": config.all_tiles - back}
         for place in ({"tile": places["tile"]}, {"table": places["table"]}, {"table": config.tiles - 1}):
             wrong = tokens._replace(**place)
             assert np.array_equal(engine.transfer(RowOp.CHECK, wrong)[1], wrong.outside(config)), place
