@@ -81,7 +81,8 @@ class RoutingOptions:
 
 
 SDRAM_HELP = (
-    "Train weights that do not fit on the FPGA in the SDRAM of the board, in place of the standalone trainer."
+    "Use the SDRAM of the board: for weights that do not fit on the FPGA, or, with a standalone trainer, for "
+    "its samples."
 )
 
 
@@ -329,9 +330,7 @@ def simulate(
     if played.file is not None and played.network is not None:
         chosen = simulation.with_front_end(chosen, played.kind, played.network, played.file, played.learn)
     if sdram:
-        if flash is not None:
-            raise ValueError("external weights take the place of the standalone trainer: leave out --flash")
-        chosen = chosen.with_sdram()
+        chosen = chosen.with_sdram(samples=flash is not None)
     if flash is not None:
         chosen = chosen.with_standalone()
         simulation.require_flash(flash)

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from equilif_golden.engine.config import ExternalWeights
 from equilif_golden.link.protocol import MAX_SAMPLES
 from equilif_sim.link.engine_stub import HostBench
 from equilif_sim.tools import verilator
@@ -13,6 +14,10 @@ from equilif_sim.tools.run import simulate
 from tests.engines import EVEN, ODD, thoroughness
 
 BUILD_ID = 0xDBC0_1234  # with both special bytes of SLIP
+#: weights in an SDRAM of 32 bits, which are written in pairs
+PAIRS = dataclasses.replace(
+    ODD, counters=False, external=ExternalWeights(chip_name="EM638325", hz=90_000_000, tiles=4)
+)
 
 
 def run(
@@ -48,7 +53,7 @@ def run(
 
 @thoroughness
 @pytest.mark.sampled(1)
-@pytest.mark.parametrize("config", [ODD, EVEN], ids=["odd", "even"])
+@pytest.mark.parametrize("config", [ODD, EVEN, PAIRS], ids=["odd", "even", "pairs"])
 def test_host(config, thorough, tmp_path):
     """All commands and errors; bad frames do not change the engine."""
     assert run(tmp_path, config, n_bad=100, thorough=thorough) == (11 if thorough else 9)
