@@ -137,6 +137,7 @@ RECORDS = (
     Record("streams", "streams", "--run {entry} --write", "streams", known="streams.STREAMS"),
     Record("updates", "updates", "--data {data} --write"),
     Record("mutants", "mutants", "--block {entry}", "targets", known="mutants.TARGETS"),
+    Record("sdram samples", "standalone", "--sdram --data {data} --write {entry}", "boards"),
     Record("sdram", "sdram", "--write --data {data} --build {build}"),
     Record("proofs", "evidence", "--run {entry}", "claims"),
 )

@@ -18,6 +18,7 @@ from equilif_golden.engine.port import Region
 from equilif_golden.kernel import Kernel
 from equilif_golden.link.device import Device
 from equilif_golden.link.flash import Area
+from equilif_golden.link.protocol import WRITE_HEADER, Command, Status, seal
 from equilif_golden.network import Attention, Network, Population, Relay, Synapse
 from equilif_golden.samples import one_hot
 from equilif_golden.schedule import Schedule
@@ -171,6 +172,24 @@ def test_simulated_board():
     board = SimulatedBoard(config)
     trains_over_the_link(config, board)
     assert not board.violations
+
+
+@pytest.mark.parametrize(
+    "first, n, status",
+    [
+        (1, 2, Status.BAD_ADDRESS),
+        (0, 1, Status.BAD_LENGTH),
+        (-1, 2, Status.BAD_LENGTH),
+        (-1, 3, Status.OK),
+        (-1, 1, Status.OK),
+    ],
+)
+def test_write_of_half_a_word(first, n, status):
+    """The RTL gives the same replies (tests/link/test_host.py)."""
+    device = Device(replace(CONFIGS["P4"], counters=False))
+    header = WRITE_HEADER.pack(Region.WEIGHT, device.engine.config.n_weights + first)
+    assert device.reply(seal(Command.WRITE, 1, header + bytes([1] * 2 * n)))[0] == status
+    assert device.engine.w.any() == (status == Status.OK)
 
 
 @ENGINES

@@ -9,8 +9,11 @@ import shutil
 import pytest
 
 from equilif.host.client import Client
+from equilif_golden.link.flash import Area
 from equilif_golden.link.standalone import OWNER_BITS, Fault
+from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.link.flash import FlashController
+from equilif_hdl.link.flash_cache import FlashCache
 from equilif_sim.board import SimulatedBoard
 from equilif_sim.tools.run import simulate
 from tests.link.test_standalone import WRITES, older_version, other_slot
@@ -35,6 +38,20 @@ def rtl():
     return SimulatedBoard(CONFIG, flash=AREA, build_id=0)
 
 
+#: clock cycles of :func:`test_cached_flash`, by chip
+CACHED = {"EM638325": 226_407, "IS42S16160": 0}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.regress] * (k > 0)) for k, name in enumerate(CACHED)],
+)
+def cached(request):
+    return request.param, SimulatedBoard(
+        CONFIG, flash=AREA, build_id=0, sdram=ClockedSdram(request.param, 90_000_000)
+    )
+
+
 #: by ./run regress: further cases
 MORE = re.compile(
     "damaged-flash-[1357]|many-samples|damaged-slots-[135]|register-bits|long-checkpoint-1|power-cuts"
@@ -53,6 +70,25 @@ def test_rtl_equals_model(rtl, name):
 @pytest.mark.parametrize("cuts", [8, pytest.param(200, marks=pytest.mark.long)])
 def test_power_cuts_at_any_cycle(rtl, cuts):
     power_cuts(rtl, cuts)
+
+
+@verilated
+def test_cached_flash(cached):
+    """Samples in SDRAM: the trainer, the flash and replies to a host are as without it, and cycles exact."""
+    chip, board = cached
+    put(board, uploaded())
+    first = board.cycles
+    board.work(LIMIT)
+    assert board.cycles - first == CACHED[chip]
+    for name in ("learning-5", "hostile-commands"):
+        TRIALS[name](board)
+    power_cuts(board, 3)
+    assert not board.violations
+
+
+def test_flash_larger_than_the_sdram():
+    with pytest.raises(ValueError, match="larger SDRAM"):
+        FlashCache(Area(1, 255), ClockedSdram("M12L64322A", 90_000_000))
 
 
 @verilated
