@@ -97,9 +97,10 @@ class Host(wiring.Component):
     lesson : In(equilif_hdl.link.standalone.LessonPort)
         With ``front_end`` and ``flash``.
 
-    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash; ``sdram``: its cache.  ``front_end``: it uses the engine
-    while ``held``; a RUN from before that is not repeatable.  ``idle_timeout_bits``: see
-    equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see equilif_hdl.link.identity.IdentityRom.
+    ``max_samples``: of a RUN.  ``flash``: the design's area of a flash; ``sdram``: its cache.
+    ``front_end``: it uses the engine while ``held``; a RUN from before that is not repeatable.
+    ``idle_timeout_bits``: see equilif_hdl.link.standalone.StandaloneTrainer.  ``lookup``: see
+    equilif_hdl.link.identity.IdentityRom.
     """
 
     i: Stream[Received]
