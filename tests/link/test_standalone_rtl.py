@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from equilif.host.client import Client
-from equilif_golden.link.flash import Area
+from equilif_golden.link.flash import ERASED, Area
 from equilif_golden.link.standalone import OWNER_BITS, Fault
 from equilif_golden.sdram import ClockedSdram
 from equilif_hdl.link.flash import FlashController
@@ -83,6 +83,13 @@ def test_cached_flash(cached):
     for name in ("learning-5", "hostile-commands"):
         TRIALS[name](board)
     power_cuts(board, 3)
+    client = Client(board, timeout=0.05)
+    block, at = AREA.blocks - 1, AREA.size - 9
+    for content in (b"ab", b"cd"):  # an erased block is read again
+        client.erase_flash(block)
+        assert client.read_flash(at, 2) == bytes([ERASED]) * 2
+        client.write_flash(at, content)
+        assert client.read_flash(at, 2) == content
     assert not board.violations
 
 

@@ -128,7 +128,10 @@ class Device:
         command, _, payload = unseal(unslip(packet)[0])
         if command != Command.READ:
             return None
-        return seal(Command.WRITE, sequence, payload[: WRITE_HEADER.size] + reply[2:-CRC_BYTES])
+        data = reply[2:-CRC_BYTES]
+        if self.trainer is not None and self.trainer.lessons and payload[0] == Region.VALUE:
+            data = data[::2]  # a value is written as one byte
+        return seal(Command.WRITE, sequence, payload[: WRITE_HEADER.size] + data)
 
     # -- commands ----------------------------------------------------------------------------------
     def _execute(self, command: Command, payload: bytes, *, repeated: bool, from_trainer: bool) -> bytes:

@@ -133,7 +133,7 @@ class Host(wiring.Component):
         self.max_samples = max_samples
         self.area = flash
         self.front_end = front_end
-        self.cache = FlashCache(flash, sdram) if flash and sdram else None
+        self.cache = FlashCache(flash, sdram, sectors=bool(front_end)) if flash and sdram else None
         self.idle_timeout_bits = idle_timeout_bits
         blocks = flash.blocks if flash else 0
         identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples, front_end)
@@ -172,7 +172,7 @@ class Host(wiring.Component):
             )
             if self.front_end:
                 connect(m, flipped(self.lesson), trainer.lesson)
-            controller = m.submodules.flash = FlashController(self.area)
+            controller = m.submodules.flash = FlashController(self.area, sectors=bool(self.front_end))
             port = controller.port
             if self.cache is not None:
                 m.submodules.cache = self.cache
@@ -416,8 +416,9 @@ class _HostStates:
         self.record = host.record & host.trainer_frame & self.read & (self.status == Status.OK)
         self.ready = ~in_flash | flash.ready
         #: flash port of the host
-        self.port = port = cast(FlashPort.Members, FlashPort().create())
-        for name, member in FlashPort().members.items():
+        signature = FlashPort(sectors=self.trainer.lessons)
+        self.port = port = cast(FlashPort.Members, signature.create())
+        for name, member in signature.members.items():
             there = getattr(flash, name)
             sides = (getattr(self.trainer.flash, name), getattr(port, name))
             if member.flow is Out:
@@ -881,6 +882,8 @@ class _HostStates:
             fetched = self.result == 0
             short = self.load | self.runs & (self.result == 1)  # an index, a prediction: 16 bits
             last = Mux(fetched, self.last_read, Mux(short, 1, 3))
+            if self.trainer is not None and self.trainer.lessons:  # a value is written as one byte
+                last = Mux(self.record & (self.region == Region.VALUE), 0, last)
             m.d.comb += [reply.valid.eq(1), reply.p.data.eq(self.word.word_select(self.lane, 8))]
             with m.If(reply.ready):
                 m.d.sync += self.lane.eq(self.lane + 1)
