@@ -592,3 +592,38 @@ def test_sound_and_button_at_the_pins():
         rtl.rest()
         assert bytes(rtl.flash[AREA.first * BLOCK : AREA.first * BLOCK + AREA.size]) == model.content
     assert (model.registers.classes, model.registers.generation) == (CLASSES + 1, 2) and text[:1] == b"C"
+
+
+@verilated
+@pytest.mark.regress
+def test_rtl_keeps_words():
+    """Empty and full places, a word that replaces another, a power cut at any cycle: flash and weights."""
+    labels = [0] * 12 + [1, 0, 1, 2, 0, 1, 2, 2, 0]
+    boards = Boards(uploaded(replay=2, rounds=2, kept=PLACES))
+    for k, label in enumerate(labels):
+        boards.press(label)
+        boards.hear(word(k))
+        if k in (0, 1, PLACES - 1) or k > PLACES:
+            boards.compare()
+    before = boards.content
+    boards = Boards(before)
+    boards.press(1)
+    first = boards.rtl.cycles
+    boards.hear(word(50))
+    whole = boards.rtl.cycles - first
+    boards.compare()
+    heard = len(frame_bytes(word(50))) * 80
+    for cycles in random.Random(4).sample(range(whole - heard), 6):
+        boards = Boards(before)
+        boards.press(1)
+        boards.rtl.listen(frame_bytes(word(50)))
+        end = boards.rtl.cycles + cycles
+        while boards.rtl.cycles < end:
+            boards.rtl.step(end - boards.rtl.cycles)
+        boards.rtl.cut(0)
+        boards.rtl.work()
+        boards = Boards(boards.content)
+        for k in range(2):
+            boards.press(2)
+            boards.hear(word(51 + k))
+            boards.compare()

@@ -167,7 +167,8 @@ def test_ten_thousand_hostile_commands(rtl):
 # -- flash controller ------------------------------------------------------------------------------
 
 
-def test_flash_controller(tmp_path):
+@pytest.mark.parametrize("sectors", [pytest.param(False, marks=pytest.mark.regress), True])
+def test_flash_controller(sectors, tmp_path):
     """Reads, programs and erases at the ends of pages and blocks and outside the area; resets; no chip."""
-    config = dataclasses.asdict(AREA)
-    assert simulate(FlashController(AREA), "equilif_sim.link.flash", tmp_path, config=config) == 4
+    dut = FlashController(AREA, sectors=sectors)
+    assert simulate(dut, "equilif_sim.link.flash", tmp_path, config=dataclasses.asdict(AREA)) == 4

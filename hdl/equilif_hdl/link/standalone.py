@@ -707,7 +707,6 @@ class _TrainerStates:
     def frames(self) -> None:
         m = self.m
         host = self.host
-        f = self.fields
         m.d.sync += host.feed.eq(0)
         with m.State("LIST"):
             m.d.comb += self.fetch_here.eq(1)
