@@ -271,13 +271,18 @@ def test_power_cut_while_a_word_is_stored(full):
     assert found >= {"old", "none", "new"}
 
 
-def test_word_that_does_not_fit_is_not_kept():
+def with_long_words():
+    """Flash content with more READs of a word than a place holds."""
     content = bytearray(uploaded(replay=1, rounds=1, kept=PLACES))
     lists = Model.of(bytes(content)).registers.saves * BLOCK + 2 * LIST_BYTES
     end = content.index(b"\xff\xff", lists)
     read = content[lists : content.index(END, lists) + 1]
     content[end : end + 4 * len(read)] = 4 * read
-    model = Model.of(bytes(content))
+    return bytes(content)
+
+
+def test_word_that_does_not_fit_is_not_kept():
+    model = Model.of(with_long_words())
     model.live.press(1)
     assert model.hear(word(1)) == live.answer("L", 1)
     assert model.registers.fault == Fault.NONE and model.registers.generation == 1
@@ -521,7 +526,8 @@ def test_rtl_faults():
     boards.hear(word(1))
     boards.compare(loaded=False)
     good = Model.of(uploaded())
-    for content in (uploaded(replay=0, rounds=1), damaged(good.content, first_sample(good))):
+    broken = damaged(good.content, first_sample(good))
+    for content in (uploaded(replay=0, rounds=1), broken, with_long_words()):
         boards = Boards(content)
         boards.press(1)
         boards.hear(word(1))

@@ -333,6 +333,7 @@ class _TrainerStates:
             self.has_word = Signal()  # it is to be stored
             self.storing = Signal()  # the list that is saved is that of a word
             self.skip = Signal()  # its next byte is the first one, which is written last
+            self.too_long = Signal()  # the word does not fit in its place
             self.in_place = Signal()  # the sample is in a place for a learned word
             self.tail = Signal()  # the list is the RUN of a learned word
             self.fruitful = Signal(init=1)  # this pass of the order had a sample
@@ -775,7 +776,7 @@ class _TrainerStates:
         with m.State("BACK"):  # back to the list
             self._swap("DONE")
         with m.State("DONE"):
-            with m.If(~self.good | (self.full & ~self.storing if self.lesson else self.full)):
+            with m.If(~self.good | self.full):
                 m.next = "REFUSED"
             with m.Elif((self.task == SLOT) & self.mixed):
                 m.d.sync += self.good.eq(0)
@@ -834,11 +835,10 @@ class _TrainerStates:
             with m.Elif(host.out & flash.ready & self.storing):
                 m.d.sync += self.skip.eq(0)
                 m.d.comb += host.taken.eq(1)
-                with m.If(~self.skip):
-                    m.d.comb += [flash.write.eq(1), flash.wdata.eq(host.out_byte)]
                 with m.If(low[:SECTOR_BITS].all()):  # the last byte of the place stays erased
-                    m.d.comb += flash.write.eq(0)
-                    m.d.sync += self.full.eq(1)
+                    m.d.sync += self.too_long.eq(1)
+                with m.Elif(~self.skip):
+                    m.d.comb += [flash.write.eq(1), flash.wdata.eq(host.out_byte)]
         with m.Elif(host.out & flash.ready):
             with m.If((low == 0) & ~self.fresh):
                 m.d.comb += flash.erase.eq(1)
@@ -862,7 +862,7 @@ class _TrainerStates:
                     with m.If(self.begun & ~self.tail & (f["room"] != 0)):
                         m.next = "TAIL"
             if self.lesson:
-                with m.Elif((self.task == SAVE) & self.storing & ~self.full):
+                with m.Elif((self.task == SAVE) & self.storing & ~self.too_long):
                     m.next = "COMMIT"
             with m.Else():
                 m.next = "DISPATCH"
@@ -874,7 +874,7 @@ class _TrainerStates:
             with m.If(self.task == SLOT):
                 m.d.sync += self.good.eq(0)
                 m.next = "SLOT"
-            with m.Elif(self.full & (self.task == SAVE) & (~self.storing if self.lesson else 1)):
+            with m.Elif(self.full & (self.task == SAVE)):
                 self._stop(Fault.SLOT_FULL)
             with m.Else():
                 self._stop(Fault.REFUSED)
@@ -927,6 +927,7 @@ class _TrainerStates:
                 self.task.eq(SAVE),
                 self.storing.eq(1),
                 self.skip.eq(1),
+                self.too_long.eq(0),
                 self.full.eq(0),
                 self.saved_address.eq(reservoir.address + 1),
             ]
