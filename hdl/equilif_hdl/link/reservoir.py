@@ -27,7 +27,7 @@ DISPLACED_BITS = MAX_DISPLACED.bit_length()
 RANDOM_BITS = 32
 
 
-class Reservoir(wiring.Component):
+class WordReservoir(wiring.Component):
     """Members
     -------
     flash : Out(FlashPort)
@@ -83,7 +83,7 @@ class Reservoir(wiring.Component):
 class _ReservoirStates:
     """Registers of the reservoir, and its states.  Reads of the memory take two states."""
 
-    def __init__(self, reservoir: Reservoir, m: Module):
+    def __init__(self, reservoir: WordReservoir, m: Module):
         self.m = m
         self.io = reservoir
         self.label = Signal(LABEL_BITS)  # of the new word

@@ -54,7 +54,7 @@ from equilif_golden.link.standalone import (
 )
 from equilif_golden.sample_order import KEY_STEP, MAX_HALF_BITS, ROUNDS, SAMPLE_BITS
 from equilif_hdl.link.flash import BLOCK_BITS, FlashPort
-from equilif_hdl.link.reservoir import LABEL_BITS, SECTOR_BITS, Reservoir
+from equilif_hdl.link.reservoir import LABEL_BITS, SECTOR_BITS, WordReservoir
 from equilif_hdl.typed import Assign, Interface
 
 #: log2 of the cycles without a byte until the line is idle: 87 ms at 48 MHz.  After OVERRUN a host resends
@@ -337,7 +337,7 @@ class _TrainerStates:
             self.in_place = Signal()  # the sample is in a place for a learned word
             self.tail = Signal()  # the list is the RUN of a learned word
             self.fruitful = Signal(init=1)  # this pass of the order had a sample
-            m.submodules.reservoir = self.reservoir = Reservoir()
+            m.submodules.reservoir = self.reservoir = WordReservoir()
 
     # -- registers ---------------------------------------------------------------------------------
     def registers(self) -> None:
