@@ -130,14 +130,14 @@ class Board:
     def with_sdram(self, *, samples: bool = False) -> Board:
         """Copy with external weights in place of a standalone trainer; ValueError if the board has no SDRAM,
         the link is too fast for it, or there is a front end.  ``samples``: copy whose standalone trainer
-        reads its samples from the SDRAM.
+        reads its samples from the SDRAM, with any link.
         """
         if self.sdram is None:
             raise ValueError(f"{self.title} has no SDRAM that the design can use")
-        if samples:
-            return replace(self.with_standalone(), samples_in_sdram=True)
         if self.microphone_kind or self.has_adc:
             raise ValueError("a design with an SDRAM has no front end: leave out --front-end or --sdram")
+        if samples:
+            return replace(self.with_standalone(), samples_in_sdram=True)
         if self.link.kind == "udp":
             raise ValueError(
                 "a design with an SDRAM has no link by UDP: take another link, or leave out --sdram"

@@ -95,8 +95,10 @@ class Top(wiring.Component):
             raise ValueError(
                 "a design with external weights has neither standalone trainer nor front end: leave them out"
             )
-        if sdram and not flash:
-            raise ValueError("an SDRAM for samples belongs to a standalone trainer: leave one out")
+        if sdram and (not flash or microphone):
+            raise ValueError(
+                "an SDRAM for samples belongs to a standalone trainer without front end: leave it out"
+            )
         self.sdram_type = sdram or config.external
         self.config = config
         self.transport = transport

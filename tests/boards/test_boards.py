@@ -618,3 +618,6 @@ def test_external_weights_of_boards():
     for wrong, message in ((BOARDS["icebreaker"], "no SDRAM"), (front_end, "front end"), (udp, "UDP")):
         with pytest.raises(ValueError, match=message):
             wrong.with_sdram()
+        if wrong is not udp:
+            with pytest.raises(ValueError, match=message):
+                wrong.with_sdram(samples=True)

@@ -243,3 +243,5 @@ def test_designs_without_external_weights():
         AxiEngine(config)
     with pytest.raises(ValueError, match="trainer"):
         Top(config, transport=Uart(4), flash=Area(1, 2))
+    with pytest.raises(ValueError, match="trainer"):
+        Top(ROOMY, transport=Uart(4), sdram=MT)

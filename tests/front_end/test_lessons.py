@@ -619,7 +619,7 @@ def test_rtl_keeps_words():
     whole = boards.rtl.cycles - first
     boards.compare()
     heard = len(frame_bytes(word(50))) * 80
-    for cycles in random.Random(4).sample(range(whole - heard), 6):
+    for cycles in random.Random(4).sample(range(whole - heard), 4):
         boards = Boards(before)
         boards.press(1)
         boards.rtl.listen(frame_bytes(word(50)))

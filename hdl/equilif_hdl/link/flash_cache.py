@@ -40,7 +40,7 @@ class FlashCache(wiring.Component):
     flash: FlashPort.Members
     pins: SdramPins.Members
 
-    def __init__(self, area: Area, sdram: ClockedSdram, *, sectors: bool = False):
+    def __init__(self, area: Area, sdram: ClockedSdram):
         self.area = area
         self.sdram = sdram
         if area.size > sdram.chip.size:
@@ -48,9 +48,9 @@ class FlashCache(wiring.Component):
                 f"{sdram.chip_name} has {sdram.chip.size:,} bytes, and the flash area {area.size:,}: take a "
                 "larger SDRAM, or leave it out"
             )
-        self.sectors = sectors
-        port = FlashPort(sectors=sectors)
-        super().__init__({"port": In(port), "flash": Out(port), "pins": Out(SdramPins(sdram.chip))})
+        super().__init__(
+            {"port": In(FlashPort()), "flash": Out(FlashPort()), "pins": Out(SdramPins(sdram.chip))}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -79,7 +79,6 @@ class _CacheStates:
         self.port, self.flash, self.sdram = cache.port, cache.flash, controller.port
         self.valid = valid
         width = cache.sdram.chip.width
-        self.sectors = cache.sectors
         self.part_bits = (width // 8 - 1).bit_length()  # of a byte in a word
         self.at = at = cache.port.at
         self.line = at[LINE_BITS:]
@@ -125,8 +124,6 @@ class _CacheStates:
         with m.State("IDLE"):
             m.d.comb += [port.ready.eq(flash.ready), flash.address.eq(port.address)]
             m.d.sync += [self.erases.eq(port.erase), flash.wdata.eq(port.wdata)]
-            if self.sectors:
-                m.d.sync += flash.sector.eq(port.sector)
             with m.If(flash.ready):
                 m.d.comb += [
                     flash.seek.eq(port.seek & self.unfinished),

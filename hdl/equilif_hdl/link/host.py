@@ -133,7 +133,7 @@ class Host(wiring.Component):
         self.max_samples = max_samples
         self.area = flash
         self.front_end = front_end
-        self.cache = FlashCache(flash, sdram, sectors=bool(front_end)) if flash and sdram else None
+        self.cache = FlashCache(flash, sdram) if flash and sdram else None
         self.idle_timeout_bits = idle_timeout_bits
         blocks = flash.blocks if flash else 0
         identity = Identity(config, build_id, frame_bytes - OVERHEAD, blocks, max_samples, front_end)
