@@ -421,7 +421,7 @@ def test_power_cut_during_saving(replay):
 
 def test_host_takes_over():
     """A network that a host writes is not saved in place of the board's own, until the board boots again."""
-    model = Model.of(uploaded())
+    model = Model.of(uploaded(kept=PLACES))
     content = model.content
     client_of(model.device).write(Region.VALUE, 0, [1])
     model.live.press(1)
@@ -432,6 +432,7 @@ def test_host_takes_over():
     model.live.press(1)
     model.hear(word(1))
     assert model.registers.valid and model.content != content
+    assert places_of(model.content, model.registers)[0][:2] == bytes([Command.WRITE, 1])
 
 
 def test_trainer_without_lessons_has_no_such_registers():

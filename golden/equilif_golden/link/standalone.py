@@ -240,7 +240,6 @@ class StandaloneTrainer:
         self._word: int | None = None  #: label of a word that is to be stored
         self._random = 1
         self._displaced = np.zeros(LABELS, np.int64)  #: words of each class not kept, since power-up
-        self._fruitful = True  #: this pass of the order had a sample
         self._written = False  #: a register, since a sample was chosen
         self._working: Iterator[None] | None = self._boot()
 
@@ -282,7 +281,6 @@ class StandaloneTrainer:
             r.classes = max(r.classes, label + 1)
             r.fault = Fault.NONE
             self._replays = r.replay if r.samples else 0
-            self._fruitful = True
             if r.room and not self._teaching:
                 self._word = label
         self._teaching = True
@@ -381,7 +379,6 @@ class StandaloneTrainer:
         if address is not None:
             if not (yield from self._sample(address)):
                 return
-            self._fruitful = True
             if self._replays:
                 self._replays -= 1
         mask = (1 << half) - 1
@@ -389,9 +386,6 @@ class StandaloneTrainer:
         r.turn = left << MAX_HALF_BITS | right + 1 & mask
         if not r.turn:
             r.key = r.key + KEY_STEP & 0xFFFFFFFF
-            if replaying and not self._fruitful:
-                raise Stop(Fault.REFUSED)
-            self._fruitful = False
         if not r.turn and not replaying:
             r.epoch = r.epoch + 1 & 0xFF
             r.save |= r.epoch == r.epochs or not r.epoch & r.pause

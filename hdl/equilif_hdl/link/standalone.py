@@ -336,7 +336,6 @@ class _TrainerStates:
             self.too_long = Signal()  # the word does not fit in its place
             self.in_place = Signal()  # the sample is in a place for a learned word
             self.tail = Signal()  # the list is the RUN of a learned word
-            self.fruitful = Signal(init=1)  # this pass of the order had a sample
             m.submodules.reservoir = self.reservoir = WordReservoir()
 
     # -- registers ---------------------------------------------------------------------------------
@@ -397,7 +396,7 @@ class _TrainerStates:
         replay = Mux(f["samples"] != 0, f["replay"], 0)
         m.d.sync += self.teaching.eq(self.teaching & ~lesson.finish | lesson.learned)
         with m.If(lesson.learned & f["valid"]):
-            m.d.sync += [self.replays.eq(replay), f["fault"].eq(Fault.NONE), self.fruitful.eq(1)]
+            m.d.sync += [self.replays.eq(replay), f["fault"].eq(Fault.NONE)]
             with m.If((f["room"] != 0) & ~self.teaching):
                 m.d.sync += [self.has_word.eq(1), self.word.eq(lesson.label)]
             with m.If(lesson.label >= f["classes"]):
@@ -566,7 +565,6 @@ class _TrainerStates:
             if self.lesson:
                 with m.If(self.replays != 0):
                     m.d.sync += self.replays.eq(self.replays - 1)
-                m.d.sync += self.fruitful.eq(1)
             m.next = "COUNTED"
         with m.State("COUNTED"):
             m.next = "DISPATCH"
@@ -578,9 +576,6 @@ class _TrainerStates:
                     with m.If(self.replaying):
                         m.d.sync += self.epoch.eq(self.epoch)
                         m.next = "DISPATCH"
-                        with m.If(~self.fruitful):
-                            self._stop(Fault.REFUSED)
-                    m.d.sync += self.fruitful.eq(0)
         with m.State("EPOCH"):
             with m.If((self.epoch == f["epochs"]) | ((self.epoch & f["pause"]) == 0)):
                 m.d.sync += self.save.eq(1)
