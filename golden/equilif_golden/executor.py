@@ -10,7 +10,7 @@ weights are added in 16 bits, as many at a time as cannot overflow with the larg
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from equilif_golden.blocks import plasticity, softmax
 from equilif_golden.blocks.relay import SIGNED
 from equilif_golden.compiled import compiled
-from equilif_golden.decoder import I32, DecodedProgram
+from equilif_golden.decoder import FORK, I32, DecodedProgram
 from equilif_golden.engine import isa
 from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
@@ -53,6 +53,8 @@ LANES, WEIGHTS, SCAN = 16, 32, 64
 BRANCHLESS = 8
 #: vectors of weights that are added side by side
 SIDE = 4
+#: second state of a population: none, one whose spikes are those of the first, one with others
+SAME, EQUAL, DIFFERENT = range(3)
 #: HALTs to the end of each part of a program
 INFERRED, SETTLED, TRAINED = 1, 2, 3
 #: registers
@@ -68,15 +70,16 @@ class Memories(NamedTuple):
     back: I16  #: transposed copies of weights
     stale: U8  #: whether the weights of each of them have changed
     rows: I32  #: of each region of weights: rows whose sum has 16 bits
-    a: I32  #: membranes
+    a: I32  #: membranes, of the first state and of the second or saved one
     b: I32  #: static drives
-    q: I32  #: charges
-    s: U8  #: spikes
+    q: I32  #: charges, as membranes
+    s: U8  #: spikes, as membranes
+    forked: U8  #: of each population: one of SAME, EQUAL, DIFFERENT
     plus: U8  #: values
     minus: U8
-    a_saved: I32
-    s_saved: U8
     events: I32  #: active neurons of a scan
+    found: Raw  #: of SCAN neurons of a scan each: bits of the active ones
+    ranks: I32  #: how many are active before them
     sent: I16  #: values << VALUE_SHIFT
     v: I16  #: destination of LEARN at +beta, at -beta, and their difference
     work: I32
@@ -95,15 +98,16 @@ def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16
         back=new_array(p.n_copied, np.int16),
         stale=np.ones(len(p.copies), np.uint8),
         rows=np.zeros(len(p.regions), np.int32),
-        a=new_array(states, np.int32),
+        a=new_array(2 * states, np.int32),
         b=new_array(states, np.int32),
-        q=new_array(states, np.int32),
-        s=new_array(states, np.uint8),
+        q=new_array(2 * states, np.int32),
+        s=new_array(2 * states, np.uint8),
+        forked=np.full(p.n_populations, EQUAL, np.uint8),
         plus=new_array(values, np.uint8),
         minus=new_array(values, np.uint8),
-        a_saved=new_array(states, np.int32),
-        s_saved=new_array(states, np.uint8),
         events=new_array(values, np.int32),
+        found=new_array(values // SCAN + 2, np.int64),
+        ranks=new_array(values // SCAN + 2, np.int32),
         sent=new_array(values, np.int16),
         v=new_array(3 * (values + WEIGHTS), np.int16),
         work=new_array(values, np.int32),
@@ -135,13 +139,15 @@ def blocks(c: Code, n: Value, lanes: int = LANES) -> Iterator[tuple[Value, Value
         yield k, c.below(n - k, lanes)
 
 
-def copy(c: Code, n: Value, start: Elements, out: Elements) -> None:
-    with blocks(c, n) as (k, mask):
-        out.store(k, start.load(k, LANES), mask)
+def copy(c: Code, n: Value, memories: Iterable[Elements], start: Value, to: Value) -> None:
+    """Copy ``n`` neurons inside of each memory."""
+    for memory in memories:
+        with blocks(c, n) as (k, mask):
+            memory.store(to + k, memory.load(start + k, LANES), mask)
 
 
 # -- scans -----------------------------------------------------------------------------------------
-def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Elements) -> Value:
+def scan(c: Code, n: Value, values: Callable[[Value], Value], m: Struct) -> Value:
     """Numbers below ``n`` whose values are not zero, and how many; ``values``: SCAN of them from one on.
 
     Some at a time without a branch: which neurons fire cannot be predicted.
@@ -152,14 +158,22 @@ def scan(c: Code, n: Value, values: Callable[[Value], Value], events: Elements) 
         bits = (values(k) != 0).mask() & (left >= SCAN).select(c.number(-1), (1 << left) - 1)
         rest = Variable(bits)
         found = bits.ones()
-        at = events + count.now
+        m.found[k >> 6], m.ranks[k >> 6] = bits, count.now
+        at = m.events + count.now
         with c.range(0, found, BRANCHLESS) as first:
             for i in range(BRANCHLESS):
                 now = rest.now
                 at[first + i] = k + now.trailing_zeros()
                 rest.set(now & (now - 1))
         count.add(found)
+    m.found[(n + SCAN - 1) >> 6], m.ranks[(n + SCAN - 1) >> 6] = c.number(0), count.now
     return count.now
+
+
+def rank(m: Struct, neuron: Value) -> Value:
+    """Active neurons of the last scan before one of them."""
+    before = (1 << (neuron & (SCAN - 1))) - 1
+    return m.ranks[neuron >> 6].to(64) + (m.found[neuron >> 6] & before).ones()
 
 
 # -- sums ------------------------------------------------------------------------------------------
@@ -214,9 +228,49 @@ def wide_product(weight: Value, sent: Value, half: Value) -> Value:
 
 @contextmanager
 def edges(c: Code, p: Struct, edge: Value) -> Iterator[tuple[Value, Value]]:
-    """A loop over the edges of a position: the two numbers of each."""
+    """A loop over the edges of a position: first neuron of ``pre``, first row of weights."""
     with c.range(p.edge_starts[edge], p.edge_starts[edge + 1]) as j:
         yield p.edges[j * 2].to(64), p.edges[j * 2 + 1].to(64)
+
+
+class Sums(NamedTuple):
+    """Rows of weights that are added: of ``n`` events, which are counted from neuron ``source`` on."""
+
+    n: Value
+    events: Elements
+    source: Value
+    rows: Elements  #: row of event 0
+    out: Value  #: first neuron
+    length: Value
+
+
+@contextmanager
+def sums(c: Code, p: Struct, t: Struct, m: Struct, values: Callable[[Value], Value]) -> Iterator[Sums]:
+    """A loop over the positions of ``post`` and their edges; ``values``: of the source, as of :func:`scan`.
+
+    Forwards the source is scanned once, and each edge has a part of its events.
+    """
+    w = weights_of(c, p, t, m)
+    back = t.backwards != 0
+    maps, stride, edge = t.maps, t.stride, t.edge_start
+    size = back.select(maps, t.n_src)
+    length = back.select(t.length, maps)
+    n = Variable(c.number(0))
+    with c.range(0, t.positions) as q:
+        here = q * maps
+        source = back.select(here, 0)
+        with c.when(back | (q == 0)):
+            n.set(scan(c, size, lambda k: values(source + k), m))
+        with c.when(n.now != 0), edges(c, p, edge + q) as (neuron, row):
+            first, end = rank(m, neuron), rank(m, neuron + t.length)
+            yield Sums(
+                back.select(n.now, end - first),
+                m.events + back.select(c.number(0), first),
+                source,
+                w + back.select(row, (row - neuron) * stride),
+                back.select(neuron, here),
+                length,
+            )
 
 
 def renew(c: Code, p: Struct, m: Struct, copied: Value) -> None:
@@ -241,29 +295,30 @@ def weights_of(c: Code, p: Struct, t: Struct, m: Struct) -> Elements:
     return chosen
 
 
+def source_of(t: Struct, m: Struct) -> Elements:
+    """Spikes of the source of GATHER: of the second state if it has one."""
+    spikes: Elements = m.s + (t.src + (m.forked[t.source] != SAME).select(t.second, 0))
+    return spikes
+
+
 @emitted
 def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
-    w = weights_of(c, p, t, m)
-    rows = m.rows[t.region].to(64)
-    maps, stride, length = t.maps, t.stride, t.length
-    src, dst, edge = t.src, t.dst, t.edge_start
-    with c.range(0, t.positions) as q:
-        spikes = m.s + (src + q * maps)
-        n = scan(c, maps, lambda k: spikes.load(k, SCAN), m.events)
-        with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
+    rows, stride = m.rows[t.region].to(64), t.stride
+    spikes, out = source_of(t, m), m.a + (t.dst + t.second)
+    with sums(c, p, t, m, lambda k: spikes.load(k, SCAN)) as part:
 
-            def row(e: Value, first: Elements = w + weight) -> Row:
-                at = first + m.events[e].to(64) * stride
-                return lambda k, lanes: at.load(k, lanes)
+        def row(e: Value) -> Row:
+            at = part.rows + part.events[e].to(64) * stride
+            return lambda k, lanes: at.load(k, lanes)
 
-            add_rows(c, n, rows, row, m.a + (dst + neuron), length)
+        add_rows(c, part.n, rows, row, out + part.out, part.length)
 
 
 @emitted
 def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     """The same for few neurons with dense weights: each one's row of the transposed copy."""
     w = weights_of(c, p, t, m)
-    spikes, out = m.s + t.src, m.a + t.dst
+    spikes, out = source_of(t, m), m.a + (t.dst + t.second)
     n, n_dst = t.n_src, t.n_dst
     with c.either(m.rows[t.region] >= SIDE) as branches:
         for side, branch in zip((SIDE, 1), branches, strict=True):
@@ -300,38 +355,32 @@ def send(c: Code, values: Elements, n: Value, flag: Value, m: Struct) -> None:
 
 @emitted
 def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
-    w = weights_of(c, p, t, m)
-    mode, maps, stride, length = t.mode, t.maps, t.stride, t.length
+    mode, stride = t.mode, t.stride
     values = m.plus.choose((mode & OF_MINUS) == 0, m.minus) + t.src
-    flag = flag_of(mode, IS_SIGNED)
     half = t.gain.to(32)
     rows = m.rows[t.region].to(64)
-    dst, edge = t.dst, t.edge_start
-    send(c, values, t.n_src, flag, m)
-    with c.range(0, t.positions) as q:
-        part, sent = values + q * maps, m.sent + q * maps
-        n = scan(c, maps, lambda k: part.load(k, SCAN), m.events)
-        with c.when(n != 0), edges(c, p, edge + q) as (neuron, weight):
-            first = w + weight
-            out = m.b + (dst + neuron)
+    drives = m.b + t.dst
+    send(c, values, t.n_src, flag_of(mode, IS_SIGNED), m)
+    with sums(c, p, t, m, lambda k: values.load(k, SCAN)) as part:
+        sent, out, length = m.sent + part.source, drives + part.out, part.length
 
-            def row(e: Value, rounded: bool, first: Elements = first) -> Row:
-                event = m.events[e].to(64)
-                at, value = first + event * stride, sent.load(event)
-                return lambda k, lanes: product(at.load(k, lanes), value.splat(lanes), rounded=rounded)
+        def row(e: Value, rounded: bool) -> Row:
+            event = part.events[e].to(64)
+            at, value = part.rows + event * stride, sent.load(event)
+            return lambda k, lanes: product(at.load(k, lanes), value.splat(lanes), rounded=rounded)
 
-            with c.either(rows < 2) as (yes, no):
-                with yes:
-                    with blocks(c, length) as (k, mask), c.range(0, n) as e:
-                        event = m.events[e].to(64)
-                        weights = (first + event * stride).load(k, LANES)
-                        total = out.load(k, LANES) + wide_product(weights, sent.load(event), half)
-                        out.store(k, total, mask)
-                with no, c.either(half != 0) as (rounded, floor):
-                    with rounded:
-                        add_rows(c, n, rows, lambda e: row(e, True), out, length)
-                    with floor:
-                        add_rows(c, n, rows, lambda e: row(e, False), out, length)
+        with c.either(rows < 2) as (yes, no):
+            with yes:
+                with blocks(c, length) as (k, mask), c.range(0, part.n) as e:
+                    event = part.events[e].to(64)
+                    weights = (part.rows + event * stride).load(k, LANES)
+                    total = out.load(k, LANES) + wide_product(weights, sent.load(event), half)
+                    out.store(k, total, mask)
+            with no, c.either(half != 0) as (rounded, floor):
+                with rounded:
+                    add_rows(c, part.n, rows, lambda e: row(e, True), out, length)
+                with floor:
+                    add_rows(c, part.n, rows, lambda e: row(e, False), out, length)
 
 
 @emitted
@@ -498,7 +547,7 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
                 x, y = plus.load(k, SCAN), minus.load(k, SCAN)
                 return (x ^ y) | (x & equal_too)
 
-            n = scan(c, length, may_move, m.events)
+            n = scan(c, length, may_move, m)
             moved.add(n)
             n_equal = Variable(c.number(0))
             with c.range(0, n) as e:
@@ -548,7 +597,7 @@ def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             def active(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
                 return plus.load(k, SCAN) | minus.load(k, SCAN)
 
-            n = scan(c, length, active, m.events)
+            n = scan(c, length, active, m)
             with c.range(0, n) as e:
                 i = m.events[e]
                 u = gain * to_signed(plus[i], flag)
@@ -565,11 +614,13 @@ def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
 @emitted
 def step(c: Code, t: Struct, m: Struct) -> None:
     """One time step of the destination: membranes, spikes, charges and the count of spikes."""
-    a, b, q, s = (memory + t.dst for memory in (m.a, m.b, m.q, m.s))
+    first = m.s + t.dst
+    a, q, s = (memory + (t.dst + t.second) for memory in (m.a, m.q, m.s))
+    b = m.b + t.dst
     threshold, leak = t.value.to(32), t.shift.to(32)
     low, high = 0 - threshold, threshold * 2
     leaks = leak != 0
-    count = Variable(c.number(0))
+    count, differing = Variable(c.number(0)), Variable(c.number(0, LANES))
     with blocks(c, t.n_dst) as (k, mask):
         before = a.load(k, LANES)
         u = (before + b.load(k, LANES)).clip(low, high)
@@ -581,7 +632,11 @@ def step(c: Code, t: Struct, m: Struct) -> None:
         s.store(k, fires.unsigned(8), mask)
         q.store(k, q.load(k, LANES) + charge)
         count.add(fires.mask().ones().unsigned(64))
+        other = first.load(k, LANES) != 0
+        differing.set(differing.now | ((other ^ fires) & mask).mask())
     m.registers[SPIKES] = m.registers[SPIKES] + count.now
+    with c.when(t.second != 0):
+        m.forked[t.population] = (differing.now != 0).select(c.number(DIFFERENT, 8), EQUAL)
 
 
 def put(c: Code, mode: Value, m: Struct, at: Value, n: Value, value: Callable[[Value], Value]) -> None:
@@ -593,7 +648,8 @@ def put(c: Code, mode: Value, m: Struct, at: Value, n: Value, value: Callable[[V
 
 @emitted
 def measure(c: Code, t: Struct, m: Struct) -> None:
-    a, q, plus = (memory + t.dst for memory in (m.a, m.q, m.plus))
+    a, q = (memory + (t.dst + t.second) for memory in (m.a, m.q))
+    plus = m.plus + t.dst
     n, mode, shift, tolerance = t.n_dst, t.mode, t.shift.to(32), t.gain.to(32)
 
     def rates(k: Value) -> Value:
@@ -666,8 +722,9 @@ def softmax_rows(c: Code, t: Struct, m: Struct, table: Elements) -> None:
 @emitted
 def nudge(c: Code, t: Struct, m: Struct) -> None:
     static = (t.mode & STATIC_NUDGE) != 0
-    strength, plus, s = t.value.to(32), m.plus + t.src, m.s + t.dst
-    out = m.b.choose(static, m.a) + t.dst
+    at = t.dst + t.second
+    strength, plus, s = t.value.to(32), m.plus + t.src, m.s + at
+    out = m.b.choose(static, m.a) + at
     with blocks(c, t.n_dst) as (k, mask):
         pull = (plus.load(k, LANES, bits=32) * strength) >> VALUE_F
         push = s.load(k, LANES, bits=32) * static.select(c.number(0, 32), strength)
@@ -687,21 +744,31 @@ def reset(c: Code, t: Struct, m: Struct) -> None:
 
 @emitted
 def mark(c: Code, t: Struct, m: Struct) -> None:
-    a, q = (memory + t.dst for memory in (m.a, m.q))
+    a, q = (memory + (t.dst + t.second) for memory in (m.a, m.q))
     with blocks(c, t.n_dst) as (k, mask):
         q.store(k, 0 - a.load(k, LANES), mask)
 
 
 @emitted
-def save(c: Code, t: Struct, m: Struct) -> None:
-    for of, saved in ((m.a + t.dst, m.a_saved + t.dst), (m.s + t.dst, m.s_saved + t.dst)):
-        copy(c, t.n_dst, of, saved)
+def save(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    """Copy states, or leave that to FORK."""
+    with c.either(t.second != 0) as (later, now):
+        with later, c.range(1, p.n_populations) as k:
+            m.forked[k] = c.number(SAME)
+        with now:
+            copy(c, t.n_dst, (m.a, m.s), t.dst, t.dst + p.n_states)
 
 
 @emitted
-def restore(c: Code, t: Struct, m: Struct) -> None:
-    for of, saved in ((m.a + t.dst, m.a_saved + t.dst), (m.s + t.dst, m.s_saved + t.dst)):
-        copy(c, t.n_dst, saved, of)
+def restore(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    copy(c, t.n_dst, (m.a, m.s), t.dst + p.n_states, t.dst)
+
+
+@emitted
+def fork(c: Code, p: Struct, t: Struct, m: Struct) -> None:
+    """Give a population a second state."""
+    m.forked[t.population] = c.number(EQUAL)
+    copy(c, t.n_dst, (m.a, m.s, m.q), t.dst, t.dst + p.n_states)
 
 
 @emitted
@@ -879,6 +946,8 @@ def execute(
             t = p.instructions[pc]
             pc += 1
             op = t.op
+            if t.second and m.forked[t.population] == SAME:
+                continue
             if op == HALT:
                 done += 1
                 if len(found.rates):
@@ -925,9 +994,13 @@ def execute(
             elif op == MEASURE:
                 measure(t, m)
             elif op == SAVE:
-                save(t, m)
+                save(p, t, m)
             elif op == RESTORE:
-                restore(t, m)
+                restore(p, t, m)
+            elif op == FORK:
+                forks = t.source == 0 or m.forked[t.source] == DIFFERENT
+                if forks and m.forked[t.population] == SAME:
+                    fork(p, t, m)
             elif op == DRIVE:
                 if t.by_rows:
                     drive_rows(t, m)
