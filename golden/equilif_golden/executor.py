@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +80,8 @@ class Memories(NamedTuple):
     events: I32  #: active neurons of a scan
     found: Raw  #: of SCAN neurons of a scan each: bits of the active ones
     ranks: I32  #: how many are active before them
+    joined: I32  #: events of several edges
+    joined_rows: I32  #: their rows
     sent: I16  #: values << VALUE_SHIFT
     v: I16  #: destination of LEARN at +beta, at -beta, and their difference
     work: I32
@@ -108,6 +110,8 @@ def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16
         events=new_array(values, np.int32),
         found=new_array(values // SCAN + 2, np.int64),
         ranks=new_array(values // SCAN + 2, np.int32),
+        joined=new_array(values, np.int32),
+        joined_rows=new_array(values, np.int32),
         sent=new_array(values, np.int16),
         v=new_array(3 * (values + WEIGHTS), np.int16),
         work=new_array(values, np.int32),
@@ -194,8 +198,11 @@ def add_rows(
                 summand = row(e)
                 for j, total in zip(at, sums, strict=True):
                     total.add(summand(j, lanes))
+            with c.when(length - k < lanes * side):
+                for j, total in zip(at, sums, strict=True):
+                    total.set(c.below(length - j, lanes).select(total.now, 0))
             for j, total in zip(at, sums, strict=True):
-                out.store(j, out.load(j, lanes) + total.now.to(32), c.below(length - j, lanes))
+                out.store(j, out.load(j, lanes) + total.now.to(32))
 
     def choose(k: Value, shapes: list[tuple[int, int]]) -> None:
         """A block of the first shape that is not twice as large as what is left."""
@@ -227,50 +234,71 @@ def wide_product(weight: Value, sent: Value, half: Value) -> Value:
 
 
 @contextmanager
-def edges(c: Code, p: Struct, edge: Value) -> Iterator[tuple[Value, Value]]:
-    """A loop over the edges of a position: first neuron of ``pre``, first row of weights."""
-    with c.range(p.edge_starts[edge], p.edge_starts[edge + 1]) as j:
+def edges(c: Code, p: Struct, first: Value, end: Value) -> Iterator[tuple[Value, Value]]:
+    """A loop over edges: first neuron of ``pre``, first row of weights."""
+    with c.range(first, end) as j:
         yield p.edges[j * 2].to(64), p.edges[j * 2 + 1].to(64)
 
 
+def edges_of(c: Code, p: Struct, position: Value) -> AbstractContextManager[tuple[Value, Value]]:
+    """The same, over the edges of a position."""
+    return edges(c, p, p.edge_starts[position], p.edge_starts[position + 1])
+
+
 class Sums(NamedTuple):
-    """Rows of weights that are added: of ``n`` events, which are counted from neuron ``source`` on."""
+    """Rows of weights that are added."""
 
     n: Value
-    events: Elements
+    events: Elements  #: their neurons in the source, from ``source`` on
     source: Value
-    rows: Elements  #: row of event 0
+    rows: Elements  #: their numbers in ``weights``
+    weights: Elements
     out: Value  #: first neuron
     length: Value
 
 
 @contextmanager
 def sums(c: Code, p: Struct, t: Struct, m: Struct, values: Callable[[Value], Value]) -> Iterator[Sums]:
-    """A loop over the positions of ``post`` and their edges; ``values``: of the source, as of :func:`scan`.
+    """A loop over positions of ``post`` and, backwards, their edges; ``values``: of the source, as of
+    :func:`scan`.
 
-    Forwards the source is scanned once, and each edge has a part of its events.
+    Forwards the source is scanned once, and the events of several edges of a position become one list.
     """
     w = weights_of(c, p, t, m)
     back = t.backwards != 0
-    maps, stride, edge = t.maps, t.stride, t.edge_start
-    size = back.select(maps, t.n_src)
-    length = back.select(t.length, maps)
-    n = Variable(c.number(0))
+    maps, length = t.maps, t.length
+    n, n_rows = Variable(c.number(0)), Variable(c.number(0))
     with c.range(0, t.positions) as q:
         here = q * maps
         source = back.select(here, 0)
         with c.when(back | (q == 0)):
-            n.set(scan(c, size, lambda k: values(source + k), m))
-        with c.when(n.now != 0), edges(c, p, edge + q) as (neuron, row):
-            first, end = rank(m, neuron), rank(m, neuron + t.length)
-            yield Sums(
-                back.select(n.now, end - first),
-                m.events + back.select(c.number(0), first),
-                source,
-                w + back.select(row, (row - neuron) * stride),
-                back.select(neuron, here),
-                length,
-            )
+            n.set(scan(c, back.select(maps, t.n_src), lambda k: values(source + k), m))
+            n_rows.set(n.now)
+        with c.when(n.now != 0):
+            first, end = (p.edge_starts[t.edge_start + q + i].to(64) for i in range(2))
+            joined = (back == 0) & (end - first > 1)
+            single = (back | joined) == 0
+            with c.when(joined):
+                n_rows.set(c.number(0))
+                with edges(c, p, first, end) as (neuron, row):
+                    start = rank(m, neuron)
+                    part = rank(m, neuron + length) - start
+                    with c.range(0, part, LANES) as k:
+                        event = m.events.load(start + k, LANES)
+                        m.joined.store(n_rows.now + k, event)
+                        m.joined_rows.store(n_rows.now + k, event + (row - neuron))
+                    n_rows.add(part)
+            with edges(c, p, first, back.select(end, first + 1)) as (neuron, row):
+                start = single.select(rank(m, neuron), 0)
+                yield Sums(
+                    single.select(rank(m, neuron + length) - start, n_rows.now),
+                    m.joined.choose(joined, m.events) + start,
+                    source,
+                    m.joined_rows.choose(joined, m.events) + start,
+                    w + back.select(row, single.select((row - neuron) * t.stride, 0)),
+                    back.select(neuron, here),
+                    back.select(length, maps),
+                )
 
 
 def renew(c: Code, p: Struct, m: Struct, copied: Value) -> None:
@@ -308,7 +336,7 @@ def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     with sums(c, p, t, m, lambda k: spikes.load(k, SCAN)) as part:
 
         def row(e: Value) -> Row:
-            at = part.rows + part.events[e].to(64) * stride
+            at = part.weights + part.rows[e].to(64) * stride
             return lambda k, lanes: at.load(k, lanes)
 
         add_rows(c, part.n, rows, row, out + part.out, part.length)
@@ -365,16 +393,14 @@ def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
         sent, out, length = m.sent + part.source, drives + part.out, part.length
 
         def row(e: Value, rounded: bool) -> Row:
-            event = part.events[e].to(64)
-            at, value = part.rows + event * stride, sent.load(event)
+            at, value = part.weights + part.rows[e].to(64) * stride, sent.load(part.events[e])
             return lambda k, lanes: product(at.load(k, lanes), value.splat(lanes), rounded=rounded)
 
         with c.either(rows < 2) as (yes, no):
             with yes:
                 with blocks(c, length) as (k, mask), c.range(0, part.n) as e:
-                    event = part.events[e].to(64)
-                    weights = (part.rows + event * stride).load(k, LANES)
-                    total = out.load(k, LANES) + wide_product(weights, sent.load(event), half)
+                    weights = (part.weights + part.rows[e].to(64) * stride).load(k, LANES)
+                    total = out.load(k, LANES) + wide_product(weights, sent.load(part.events[e]), half)
                     out.store(k, total, mask)
             with no, c.either(half != 0) as (rounded, floor):
                 with rounded:
@@ -540,7 +566,7 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             m.work[n_differing.now] = k
             n_differing.add((((x != y) & mask).mask() != 0).unsigned(64))
         equal_too = (n_differing.now != 0).select(c.number(-1, 8), 0)
-        with c.when(some.now != 0), edges(c, p, edge + q) as (neuron, weight):
+        with c.when(some.now != 0), edges_of(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
             def may_move(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
@@ -591,7 +617,7 @@ def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     largest = Variable(c.number(0, 32, LANES))
     with c.range(0, t.positions) as q:
         v = values + q * width
-        with edges(c, p, edge + q) as (neuron, weight):
+        with edges_of(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
             def active(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
