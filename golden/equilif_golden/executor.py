@@ -9,7 +9,6 @@ weights are added in 16 bits, as many at a time as cannot overflow with the larg
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
@@ -20,12 +19,22 @@ import numpy.typing as npt
 from equilif_golden.blocks import plasticity, softmax
 from equilif_golden.blocks.relay import SIGNED
 from equilif_golden.compiled import compiled
-from equilif_golden.decoder import FORK, I32, DecodedProgram
+from equilif_golden.decoder import FEW, FORK, I32, DecodedProgram
 from equilif_golden.engine import isa
 from equilif_golden.engine.isa import Op
 from equilif_golden.fixed import VALUE, Raw
 from equilif_golden.network import TokenRows
-from equilif_golden.vectors import Code, Elements, Struct, Value, Variable, emitted, new_array, totals
+from equilif_golden.vectors import (
+    CACHE_LINE,
+    Code,
+    Elements,
+    Struct,
+    Value,
+    Variable,
+    emitted,
+    new_array,
+    totals,
+)
 
 I16 = npt.NDArray[np.int16]
 U8 = npt.NDArray[np.uint8]
@@ -48,7 +57,7 @@ I16_HI = (1 << 15) - 1
 #: of 16-bit factors whose product's high half is that of a value and a weight: value << 7, weight << 1
 VALUE_SHIFT = 15 - VALUE_F
 #: elements of a vector: of membranes and values, of weights, of values that are scanned
-LANES, WEIGHTS, SCAN = 16, 32, 64
+LANES, WEIGHTS, SCAN = 32, 32, 64
 #: active neurons that a scan writes at a time
 BRANCHLESS = 8
 #: vectors of weights that are added side by side
@@ -151,16 +160,26 @@ def copy(c: Code, n: Value, memories: Iterable[Elements], start: Value, to: Valu
 
 
 # -- scans -----------------------------------------------------------------------------------------
-def scan(c: Code, n: Value, values: Callable[[Value], Value], m: Struct) -> Value:
-    """Numbers below ``n`` whose values are not zero, and how many; ``values``: SCAN of them from one on.
+#: function of a neuron and a number of lanes, for as many values from the neuron on
+Values = Callable[[Value, int], Value]
+
+
+def scan(c: Code, n: Value, values: Values, m: Struct) -> Value:
+    """Numbers below ``n`` whose values are not zero, and how many.
 
     Some at a time without a branch: which neurons fire cannot be predicted.
     """
     count = Variable(c.number(0))
     with c.range(0, n, SCAN) as k:
         left = n - k
-        bits = (values(k) != 0).mask() & (left >= SCAN).select(c.number(-1), (1 << left) - 1)
-        rest = Variable(bits)
+        rest = Variable(c.number(0))
+        # what an instruction has just written is read at once in pieces as large, not in larger ones
+        with c.either(left > LANES) as branches:
+            for lanes, branch in zip((SCAN, LANES), branches, strict=True):
+                with branch:
+                    rest.set((values(k, lanes) != 0).mask().unsigned(64))
+        bits = rest.now & (left >= SCAN).select(c.number(-1), (1 << left) - 1)
+        rest.set(bits)
         found = bits.ones()
         m.found[k >> 6], m.ranks[k >> 6] = bits, count.now
         at = m.events + count.now
@@ -217,7 +236,7 @@ def add_rows(
                 choose(k, others)
 
     with c.range(0, length, SIDE * WEIGHTS) as k:
-        choose(k, [(WEIGHTS, SIDE), (WEIGHTS, SIDE // 2), (WEIGHTS, 1), (LANES, 1)])
+        choose(k, [(WEIGHTS, SIDE), (WEIGHTS, SIDE // 2), (WEIGHTS, 1), (WEIGHTS // 2, 1)])
 
 
 def product(weight: Value, sent: Value, *, rounded: bool) -> Value:
@@ -258,7 +277,7 @@ class Sums(NamedTuple):
 
 
 @contextmanager
-def sums(c: Code, p: Struct, t: Struct, m: Struct, values: Callable[[Value], Value]) -> Iterator[Sums]:
+def sums(c: Code, p: Struct, t: Struct, m: Struct, values: Values) -> Iterator[Sums]:
     """A loop over positions of ``post`` and, backwards, their edges; ``values``: of the source, as of
     :func:`scan`.
 
@@ -272,7 +291,7 @@ def sums(c: Code, p: Struct, t: Struct, m: Struct, values: Callable[[Value], Val
         here = q * maps
         source = back.select(here, 0)
         with c.when(back | (q == 0)):
-            n.set(scan(c, back.select(maps, t.n_src), lambda k: values(source + k), m))
+            n.set(scan(c, back.select(maps, t.n_src), lambda k, lanes: values(source + k, lanes), m))
             n_rows.set(n.now)
         with c.when(n.now != 0):
             first, end = (p.edge_starts[t.edge_start + q + i].to(64) for i in range(2))
@@ -333,7 +352,7 @@ def source_of(t: Struct, m: Struct) -> Elements:
 def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     rows, stride = m.rows[t.region].to(64), t.stride
     spikes, out = source_of(t, m), m.a + (t.dst + t.second)
-    with sums(c, p, t, m, lambda k: spikes.load(k, SCAN)) as part:
+    with sums(c, p, t, m, spikes.load) as part:
 
         def row(e: Value) -> Row:
             at = part.weights + part.rows[e].to(64) * stride
@@ -348,18 +367,17 @@ def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     w = weights_of(c, p, t, m)
     spikes, out = source_of(t, m), m.a + (t.dst + t.second)
     n, n_dst = t.n_src, t.n_dst
-    with c.either(m.rows[t.region] >= SIDE) as branches:
-        for side, branch in zip((SIDE, 1), branches, strict=True):
-            with branch, c.range(0, n, side * WEIGHTS) as k:
-                at = [k + i * WEIGHTS for i in range(side)]
-                fired = [(spikes.load(j, WEIGHTS) != 0) & c.below(n - j, WEIGHTS) for j in at]
-                with c.range(0, n_dst, SIDE) as i:
-                    sums = []
-                    for neuron in range(SIDE):
-                        row = w + (i + neuron).min(n_dst - 1) * n
-                        parts = [x.select(row.load(j, WEIGHTS), 0) for x, j in zip(fired, at, strict=True)]
-                        sums.append(functools.reduce(Value.__add__, parts).pairs())
-                    out.store(i, out.load(i, SIDE) + totals(sums), c.below(n_dst - i, SIDE))
+    found = Variable(c.number(0, 32, FEW))
+    for first in range(0, FEW, SIDE):
+        with c.when(n_dst > first):
+            rows = [w + (n_dst - 1).min(first + i) * n for i in range(SIDE)]
+            sums = [Variable(c.number(0, 32, WEIGHTS // 2)) for _ in rows]
+            with c.range(0, n, WEIGHTS) as k:
+                fired = c.below(n - k, WEIGHTS).select(spikes.load(k, WEIGHTS, bits=16), 0)
+                for row, total in zip(rows, sums, strict=True):
+                    total.add(row.load(k, WEIGHTS).pairs(fired))
+            found.add(totals([total.now for total in sums]).widened(FEW, first))
+    out.store(0, out.load(0, FEW) + found.now, c.below(n_dst, FEW))
 
 
 def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value]) -> Value:
@@ -389,7 +407,7 @@ def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     rows = m.rows[t.region].to(64)
     drives = m.b + t.dst
     send(c, values, t.n_src, flag_of(mode, IS_SIGNED), m)
-    with sums(c, p, t, m, lambda k: values.load(k, SCAN)) as part:
+    with sums(c, p, t, m, values.load) as part:
         sent, out, length = m.sent + part.source, drives + part.out, part.length
 
         def row(e: Value, rounded: bool) -> Row:
@@ -569,8 +587,8 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
         with c.when(some.now != 0), edges_of(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
-            def may_move(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
-                x, y = plus.load(k, SCAN), minus.load(k, SCAN)
+            def may_move(k: Value, lanes: int, plus: Elements = plus, minus: Elements = minus) -> Value:
+                x, y = plus.load(k, lanes), minus.load(k, lanes)
                 return (x ^ y) | (x & equal_too)
 
             n = scan(c, length, may_move, m)
@@ -620,8 +638,8 @@ def store(c: Code, p: Struct, t: Struct, m: Struct) -> None:
         with edges_of(c, p, edge + q) as (neuron, weight):
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
 
-            def active(k: Value, plus: Elements = plus, minus: Elements = minus) -> Value:
-                return plus.load(k, SCAN) | minus.load(k, SCAN)
+            def active(k: Value, lanes: int, plus: Elements = plus, minus: Elements = minus) -> Value:
+                return plus.load(k, lanes) | minus.load(k, lanes)
 
             n = scan(c, length, active, m)
             with c.range(0, n) as e:
@@ -646,7 +664,7 @@ def step(c: Code, t: Struct, m: Struct) -> None:
     threshold, leak = t.value.to(32), t.shift.to(32)
     low, high = 0 - threshold, threshold * 2
     leaks = leak != 0
-    count, differing = Variable(c.number(0)), Variable(c.number(0, LANES))
+    count = Variable(c.number(0))
     with blocks(c, t.n_dst) as (k, mask):
         before = a.load(k, LANES)
         u = (before + b.load(k, LANES)).clip(low, high)
@@ -658,10 +676,11 @@ def step(c: Code, t: Struct, m: Struct) -> None:
         s.store(k, fires.unsigned(8), mask)
         q.store(k, q.load(k, LANES) + charge)
         count.add(fires.mask().ones().unsigned(64))
-        other = first.load(k, LANES) != 0
-        differing.set(differing.now | ((other ^ fires) & mask).mask())
     m.registers[SPIKES] = m.registers[SPIKES] + count.now
     with c.when(t.second != 0):
+        differing = Variable(c.number(0, LANES))
+        with blocks(c, t.n_dst) as (k, mask):
+            differing.set(differing.now | ((first.load(k, LANES) != s.load(k, LANES)) & mask).mask())
         m.forked[t.population] = (differing.now != 0).select(c.number(DIFFERENT, 8), EQUAL)
 
 
@@ -865,6 +884,13 @@ def put_values(c: Code, n: Value, x: Elements, at: Value, m: Struct, to: Value) 
 
 
 @emitted
+def prefetch(c: Code, n: Value, x: Elements, at: Value) -> None:
+    """Ask for the values of the next sample, which are in no cache when the order is random."""
+    with c.range(0, n, CACHE_LINE) as k:
+        x.prefetch(at + k)
+
+
+@emitted
 def put_folded(c: Code, n: Value, fold: Elements, x: Elements, at: Value, m: Struct, to: Value) -> None:
     """The same, each from its index in ``fold``."""
     with c.range(0, n) as k:
@@ -958,6 +984,8 @@ def execute(
         j = batch.order[k]
         pc = start
         if start == 0:
+            if k + 1 < last:
+                prefetch(x.shape[1], x, batch.order[k + 1] * x.shape[1])
             m.registers[MOVED] = m.registers[SPIKES] = m.registers[SKIPPED] = 0
             if len(at.fold):
                 put_folded(at.n_inputs, at.fold, x, j * x.shape[1], m, at.inputs)

@@ -159,6 +159,13 @@ class Value:
             self.builder.shuffle_vector(self.raw, ir.Constant(self.raw.type, ir.Undefined), mask)
         )
 
+    def widened(self, lanes: int, first: int) -> Value:
+        """A vector of zeros with these elements from ``first`` on."""
+        zeros = ir.Constant(self.raw.type, [0] * self.lanes)
+        found = [k - first if 0 <= k - first < self.lanes else self.lanes for k in range(lanes)]
+        mask = ir.Constant(ir.VectorType(INT, lanes), found)
+        return self._new(self.builder.shuffle_vector(self.raw, zeros, mask))
+
     def select(self, yes: Value, no: Value | int) -> Value:
         """``yes`` where this is 1, else ``no``."""
         return self._new(self.builder.select(self.raw, yes.raw, yes.like(no).raw))
@@ -190,11 +197,11 @@ class Value:
         kind = ir.VectorType(ir.IntType(self.bits // 2), 2 * self.lanes)
         return self._new(self.builder.bitcast(self.raw, kind))
 
-    def pairs(self) -> Value:
-        """Sums of neighbours, with twice as many bits."""
-        kind = ir.VectorType(ir.IntType(2 * self.bits), self.lanes // 2)
-        both = self._new(self.builder.bitcast(self.raw, kind))
-        return (both >> self.bits) + ((both << self.bits) >> self.bits)
+    def pairs(self, other: Value) -> Value:
+        """Sums of two neighbouring products, with twice as many bits."""
+        products = self.to(2 * self.bits) * other.to(2 * self.bits)
+        even, odd = (products.part(list(range(first, self.lanes, 2))) for first in range(2))
+        return even + odd
 
     def total(self) -> Value:
         """Sum of the elements."""
@@ -293,6 +300,13 @@ class Elements:
         if not bits:
             return found
         return found.to(bits) if self.signed else found.unsigned(bits)
+
+    def prefetch(self, index: Value | int) -> None:
+        """Bring the cache line of an element into the caches."""
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), INT, INT, INT])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        at = self.builder.bitcast(self._at(index), ir.IntType(8).as_pointer())
+        self.builder.call(function, [at, INT(0), INT(3), INT(1)])
 
     def __getitem__(self, index: Value | int) -> Value:
         return self.load(index, bits=max(32, self.bits))
