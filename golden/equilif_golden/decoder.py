@@ -58,6 +58,7 @@ class DecodedInstruction(NamedTuple):
     stride: int = 0  #: weights from a neuron of the source to the next one
     length: int = 0  #: neurons of an edge
     loaded: int = 0  #: whether rows are patterns of a sample, of which some are absent
+    clamped: int = 0  #: whether the values of the source are equal at +beta and at -beta
     noise_maps: int = 0  #: neurons of a position of ``pre``, for the dither
     region: int = 0  #: number of the region of the weights
     by_rows: int = 0  #: whether rows of dense weights, or of their copy, are read for each destination
@@ -142,6 +143,8 @@ def _operands(i: Instruction) -> dict[str, int]:
             found["value"] = i["threshold"]
         case Op.DRIVE:
             found["gain"] = i["rounding"] << (VALUE.f - 1)
+        case Op.LEARN:
+            found["clamped"] = i["clamped"]
         case Op.RELAY:
             found["gain"] = gate_shift(i["rate_shift"])
         case Op.SOFTMAX:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,6 @@ class Memories(NamedTuple):
     sent: I16  #: values << VALUE_SHIFT
     v: I16  #: destination of LEARN at +beta, at -beta, and their difference
     work: I32
-    dither: I32  #: of rows that LEARN changes
     registers: Raw
     loops: Raw  #: (3, 2): first instruction, iterations left
 
@@ -124,7 +123,6 @@ def new_memories(p: DecodedProgram, states: int, values: int, w: I16, table: I16
         sent=new_array(values, np.int16),
         v=new_array(3 * (values + WEIGHTS), np.int16),
         work=new_array(values, np.int32),
-        dither=new_array(values, np.int32),
         registers=np.zeros(7, np.int64),
         loops=np.zeros((3, 2), np.int64),
     )
@@ -512,11 +510,6 @@ class WideProduct(NamedTuple):
     def of(cls, x: Value, y: Value) -> WideProduct:
         return cls(x.high(y), x * y)
 
-    def __add__(self, other: WideProduct) -> WideProduct:  # type: ignore[override]
-        low = self.low + other.low
-        high = self.high + other.high
-        return WideProduct(low.below_unsigned(other.low).select(high + 1, high), low)
-
     def __sub__(self, other: WideProduct) -> WideProduct:
         high = self.high - other.high
         borrow = self.low.below_unsigned(other.low)
@@ -524,26 +517,36 @@ class WideProduct(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Dither of a row in a unit of 2**-16 weights, or ``coarse`` 2**-18."""
+    """Dither in halves: of columns, or the part of a row.
 
-    first: Value
-    shift: Value
-    coarse: bool
+    In a unit of 2**-16 weights, where the high half is 0, or ``coarse`` 2**-18.  ``low`` of columns: its
+    complement, which is below what overflows when it is added.
+    """
 
-    def of(self, c: Code, k: Value) -> WideProduct:
+    high: Value
+    low: Value
+
+    @classmethod
+    def of_columns(cls, c: Code, k: Value, shift: Value, *, coarse: bool) -> Noise:
         """Of WEIGHTS columns from ``k`` on."""
-        column = k.to(32) * plasticity.DITHER_COLUMN
-        if not self.coarse:
-            shift = self.shift.to(16)
-            steps = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) << shift
-            steps = steps + (column.to(16) << shift)
-            return WideProduct(c.number(0, 16, WEIGHTS), steps + (self.first << self.shift).to(16))
-        even, odd = (
-            (c.lanes(WEIGHTS // 2) * 2 + i) * plasticity.DITHER_COLUMN + (column + self.first)
-            for i in range(2)
-        )
-        high = ((even >> 16) & 3) | (odd & (3 << 16))
-        return WideProduct(high.halves(), ((even & 0xFFFF) | (odd << 16)).halves())
+        start = k.to(32) * plasticity.DITHER_COLUMN
+        if not coarse:
+            lanes = (c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN).to(16) + start.to(16)
+            return cls(c.number(0, 16, WEIGHTS), (lanes << shift.to(16)) ^ -1)
+        columns = c.lanes(WEIGHTS) * plasticity.DITHER_COLUMN + start
+        return cls((columns >> 16).to(16), columns.to(16) ^ -1)
+
+    def added(self, change: WideProduct, row: Noise, *, coarse: bool) -> Value:
+        """Weights that a change and the dither make, rounded down."""
+        low = self.low - row.low
+        carry = low.below_unsigned(change.low)
+        high = change.high
+        if coarse:
+            noise = self.high + row.high
+            noise = self.low.below_unsigned(low).select(noise + 1, noise) & 3
+            high = high + noise
+        high = carry.select(high + 1, high)
+        return high >> 2 if coarse else high
 
 
 @emitted
@@ -561,19 +564,20 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     src, edge, at, noise_maps = t.src, t.edge_start, t.at, t.noise_maps.to(32)
     base = (m.registers[COUNTER] * plasticity.DITHER_UPDATE).to(32)
     lo, hi = p.w_lo.to(16), p.w_hi.to(16)
-    largest = Variable(c.number(0, 16, WEIGHTS))
+    highest, lowest = (Variable(c.number(0, 16, WEIGHTS)) for _ in range(2))
     moved = Variable(c.number(0))
 
-    def move(w: Elements, k: Value, mask: Value, change: WideProduct, dither: Value) -> None:
-        """Change WEIGHTS weights."""
+    def units() -> Iterator[tuple[bool, Any]]:
+        """Code for both units of the dither."""
         with c.either(shift > 16) as branches:
-            for coarse, branch in zip((True, False), branches, strict=True):
-                with branch:
-                    high = (change + Noise(dither, unit, coarse).of(c, k)).high
-                    new = w.load(k, WEIGHTS).add_saturated(high >> 2 if coarse else high).clip(lo, hi)
-                    w.store(k, new, mask)
-                    # absolute values, or less by 1
-                    largest.set(largest.now.max(new ^ (new >> 15)))
+            yield from zip((True, False), branches, strict=True)
+
+    def move(w: Elements, k: Value, mask: Value, added: Value) -> None:
+        """Change WEIGHTS weights."""
+        new = w.load(k, WEIGHTS).add_saturated(added).clip(lo, hi)
+        w.store(k, new, mask)
+        highest.set(highest.now.max(new))
+        lowest.set(lowest.now.min(new))
 
     with c.range(0, t.positions) as q:
         v = [memory + q * width for memory in values]
@@ -583,46 +587,63 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             some.set(some.now | (((x | y) != 0) & mask).mask())
             m.work[n_differing.now] = k
             n_differing.add((((x != y) & mask).mask() != 0).unsigned(64))
-        equal_too = (n_differing.now != 0).select(c.number(-1, 8), 0)
-        with c.when(some.now != 0), edges_of(c, p, edge + q) as (neuron, weight):
+        differing = n_differing.now != 0
+        with c.when((some.now != 0) & (differing | (t.clamped == 0))), edges_of(c, p, edge + q) as edge_:
+            neuron, weight = edge_
             plus, minus = (x + (src + neuron) for x in (m.plus, m.minus))
+            first_noise = base + q.to(32) * plasticity.DITHER_DESTINATION
 
-            def may_move(k: Value, lanes: int, plus: Elements = plus, minus: Elements = minus) -> Value:
-                x, y = plus.load(k, lanes), minus.load(k, lanes)
-                return (x ^ y) | (x & equal_too)
+            def row_of(event: Value, neuron: Value = neuron, weight: Value = weight) -> Elements:
+                return m.w + (at + (weight + event) * width)
 
-            n = scan(c, length, may_move, m)
-            moved.add(n)
-            n_equal = Variable(c.number(0))
-            with c.range(0, n) as e:
-                i = m.events[e]
-                number = neuron.to(32) + i
-                source = number // noise_maps
-                dither = (
-                    base
-                    + (number - source * noise_maps) * plasticity.DITHER_ROW
-                    + source * plasticity.DITHER_SOURCE
-                    + q.to(32) * plasticity.DITHER_DESTINATION
-                )
-                up, um = ((gain * to_signed(x[i], flag)).to(16) for x in (plus, minus))
-                # rows whose values are equal are left for later
-                equal = n_equal.now
-                m.events[equal], m.sent[equal], m.dither[equal] = i, up, dither
-                n_equal.add((up == um).unsigned(64))
-                with c.when(up != um), blocks(c, width, WEIGHTS) as (k, mask):
-                    x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
-                    change = WideProduct.of(x, up.splat(WEIGHTS)) - WideProduct.of(y, um.splat(WEIGHTS))
-                    move(m.w + (at + (weight + i) * width), k, mask, change, dither)
-            with c.range(0, n_differing.now) as block:
-                k = m.work[block].to(64)
-                difference, mask = v[2].load(k, WEIGHTS), c.below(width - k, WEIGHTS)
-                with c.range(0, n_equal.now) as e:
-                    change = WideProduct.of(difference, m.sent.load(e).splat(WEIGHTS))
-                    w = m.w + (at + (weight + m.events[e]) * width)
-                    move(w, k, mask, change, m.dither[e])
+            def noise_of(event: Value, neuron: Value = neuron, first: Value = first_noise) -> Noise:
+                number = neuron.to(32) + event
+                source = Variable(number.like(0))
+                with c.when(number >= noise_maps):
+                    source.set(number // noise_maps)
+                in_map = number - source.now * noise_maps
+                dither = in_map * plasticity.DITHER_ROW + source.now * plasticity.DITHER_SOURCE + first
+                return Noise(dither >> 16, dither << unit)
+
+            def value_of(values: Elements, event: Value) -> Value:
+                return (gain * to_signed(values[event], flag)).to(16).splat(WEIGHTS)
+
+            with c.when(t.clamped == 0):
+                n = scan(c, length, lambda k, lanes: plus.load(k, lanes) ^ minus.load(k, lanes), m)
+                moved.add(n)
+                with c.range(0, n) as e:
+                    event = m.events[e]
+                    up, um, noise = value_of(plus, event), value_of(minus, event), noise_of(event)
+                    row = row_of(event)
+                    with blocks(c, width, WEIGHTS) as (k, mask):
+                        x, y = (memory.load(k, WEIGHTS) for memory in v[:2])
+                        change = WideProduct.of(x, up) - WideProduct.of(y, um)
+                        for coarse, branch in units():
+                            with branch:
+                                columns = Noise.of_columns(c, k, unit, coarse=coarse)
+                                move(row, k, mask, columns.added(change, noise, coarse=coarse))
+            with c.when(differing):
+
+                def equal(k: Value, lanes: int, plus: Elements = plus, minus: Elements = minus) -> Value:
+                    x, y = plus.load(k, lanes), minus.load(k, lanes)
+                    return (x == y).select(x, 0)
+
+                n = scan(c, length, equal, m)
+                moved.add(n)
+                with c.range(0, n_differing.now) as block:
+                    k = m.work[block].to(64)
+                    difference, mask = v[2].load(k, WEIGHTS), c.below(width - k, WEIGHTS)
+                    for coarse, branch in units():
+                        with branch:
+                            columns = Noise.of_columns(c, k, unit, coarse=coarse)
+                            with c.range(0, n) as e:
+                                event = m.events[e]
+                                change = WideProduct.of(difference, value_of(plus, event))
+                                added = columns.added(change, noise_of(event), coarse=coarse)
+                                move(row_of(event), k, mask, added)
     m.registers[COUNTER] = (m.registers[COUNTER] + 1) & 0xFFFFFFFF
     with c.when(moved.now != 0):
-        limit(c, m, t.region, largest.now.largest().to(64) + 1)
+        limit(c, m, t.region, highest.now.max(-1 - lowest.now).largest().to(64) + 1)
         mark_stale(c, p, t, m)
 
 
