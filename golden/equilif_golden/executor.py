@@ -177,16 +177,18 @@ def scan(c: Code, n: Value, values: Values, m: Struct) -> Value:
                 with branch:
                     rest.set((values(k, lanes) != 0).mask().unsigned(64))
         bits = rest.now & (left >= SCAN).select(c.number(-1), (1 << left) - 1)
-        rest.set(bits)
-        found = bits.ones()
         m.found[k >> 6], m.ranks[k >> 6] = bits, count.now
         at = m.events + count.now
-        with c.range(0, found, BRANCHLESS) as first:
-            for i in range(BRANCHLESS):
-                now = rest.now
-                at[first + i] = k + now.trailing_zeros()
-                rest.set(now & (now - 1))
-        count.add(found)
+        if c.compresses:
+            at.store(0, c.lanes(SCAN, 8).compressed(bits).unsigned(32) + k)
+        else:
+            rest.set(bits)
+            with c.range(0, bits.ones(), BRANCHLESS) as first:
+                for i in range(BRANCHLESS):
+                    now = rest.now
+                    at[first + i] = k + now.trailing_zeros()
+                    rest.set(now & (now - 1))
+        count.add(bits.ones())
     m.found[(n + SCAN - 1) >> 6], m.ranks[(n + SCAN - 1) >> 6] = c.number(0), count.now
     return count.now
 

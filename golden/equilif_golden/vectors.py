@@ -183,6 +183,16 @@ class Value:
         """Comparisons as the bits of an integer, element 0 in bit 0."""
         return self._new(self.builder.bitcast(self.raw, ir.IntType(self.lanes)))
 
+    def compressed(self, bits: Value) -> Value:
+        """The elements whose bits of an integer are 1, one after the other; the others are undefined."""
+        kind = self.raw.type
+        mask = self.builder.bitcast(bits.raw, ir.VectorType(BIT, self.lanes))
+        name = f"llvm.experimental.vector.compress.v{self.lanes}i{self.bits}"
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(kind, [kind, mask.type, kind]), name
+        )
+        return self._new(self.builder.call(function, [self.raw, mask, ir.Constant(kind, ir.Undefined)]))
+
     def high(self, other: Value) -> Value:
         """High half of the product: 16-bit multiply-high."""
         return ((self.to(2 * self.bits) * other.to(2 * self.bits)) >> self.bits).to(self.bits)
@@ -396,6 +406,12 @@ class Code:
             return Struct(self, kind, raw)
         value = Value(self.builder, raw)
         return value if isinstance(kind, types.Integer) else value.unsigned(64)
+
+    @property
+    def compresses(self) -> bool:
+        """Whether the processor has an instruction for :meth:`Value.compressed` of bytes."""
+        *_, features = self.context.codegen().magic_tuple()
+        return "+avx512vbmi2" in features.split(",")
 
     def number(self, value: int, bits: int = 64, lanes: int = 0) -> Value:
         """A constant."""
