@@ -64,6 +64,7 @@ class DecodedInstruction(NamedTuple):
     by_rows: int = 0  #: whether rows of dense weights, or of their copy, are read for each destination
     backwards: int = 0  #: whether the source is ``post``
     second: int = 0  #: neurons from the first state to the one that is used; of SAVE: FORK copies later
+    twin: int = 0  #: neurons from the first state to a second one, on which the same instruction follows
     population: int = 0  #: number of the destination; 0: several populations
     source: int = 0  #: number of the source of GATHER and FORK; of FORK 0: the populations differ
 
@@ -188,13 +189,20 @@ def _two_states(
     for i in program:
         of_step = i.op in (Op.CONVOLVE, Op.GATHER, Op.NUDGE, Op.STEP)
         fields = {"second": states * i.second}
-        if of_step and i.op != Op.CONVOLVE:
+        if saved and of_step and i.op != Op.CONVOLVE:
             fields |= {"population": numbers[i.dst], "source": numbers[i.src] if i.op == Op.GATHER else 0}
-            if saved and not i.second and i.op != Op.STEP:
-                step.insert(0, (None, {**forks[numbers[i.dst] - 1], "source": fields["source"]}))
+            if not i.second:
+                fields["twin"] = states
+                if i.op != Op.STEP:
+                    step.insert(0, (None, {**forks[numbers[i.dst] - 1], "source": fields["source"]}))
         if i.op == Op.SAVE:
             saved = True
             fields["second"] = states
+        if i.op == Op.MARK and saved:
+            # a GATHER of the first state may add to the second one
+            if not i.second:
+                yield from ((i, {"second": at}) for at in (0, states))
+            continue
         if i.op == Op.MEASURE and i.second:
             yield from ((None, fork) for fork in forks)
         step.append((i, fields))

@@ -377,7 +377,12 @@ def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
                 for row, total in zip(rows, sums, strict=True):
                     total.add(row.load(k, WEIGHTS).pairs(fired))
             found.add(totals([total.now for total in sums]).widened(FEW, first))
-    out.store(0, out.load(0, FEW) + found.now, c.below(n_dst, FEW))
+    sums = c.below(n_dst, FEW).select(found.now, 0)
+    out.store(0, out.load(0, FEW) + sums)
+    one_source = (t.twin != 0) & (m.forked[t.source] == SAME)
+    with c.when(one_source & (m.forked[t.population] != SAME)):
+        other = out + t.twin
+        other.store(0, other.load(0, FEW) + sums)
 
 
 def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value]) -> Value:
@@ -699,7 +704,9 @@ def step(c: Code, t: Struct, m: Struct) -> None:
         s.store(k, fires.unsigned(8), mask)
         q.store(k, q.load(k, LANES) + charge)
         count.add(fires.mask().ones().unsigned(64))
-    m.registers[SPIKES] = m.registers[SPIKES] + count.now
+    # those of a second state that there is not are the same
+    both = (t.twin != 0) & (m.forked[t.population] == SAME)
+    m.registers[SPIKES] = m.registers[SPIKES] + (count.now << both.unsigned(64))
     with c.when(t.second != 0):
         differing = Variable(c.number(0, LANES))
         with blocks(c, t.n_dst) as (k, mask):
@@ -907,10 +914,11 @@ def put_values(c: Code, n: Value, x: Elements, at: Value, m: Struct, to: Value) 
 
 
 @emitted
-def prefetch(c: Code, n: Value, x: Elements, at: Value) -> None:
-    """Ask for the values of the next sample, which are in no cache when the order is random."""
+def prefetch(c: Code, n: Value, x: Elements, labels: Elements, sample: Value) -> None:
+    """Ask for the next sample, which is in no cache when the order is random."""
+    labels.prefetch(sample)
     with c.range(0, n, CACHE_LINE) as k:
-        x.prefetch(at + k)
+        x.prefetch(sample * n + k)
 
 
 @emitted
@@ -1008,7 +1016,7 @@ def execute(
         pc = start
         if start == 0:
             if k + 1 < last:
-                prefetch(x.shape[1], x, batch.order[k + 1] * x.shape[1])
+                prefetch(x.shape[1], x, batch.labels, batch.order[k + 1])
             m.registers[MOVED] = m.registers[SPIKES] = m.registers[SKIPPED] = 0
             if len(at.fold):
                 put_folded(at.n_inputs, at.fold, x, j * x.shape[1], m, at.inputs)
@@ -1023,8 +1031,11 @@ def execute(
             t = p.instructions[pc]
             pc += 1
             op = t.op
-            if t.second and m.forked[t.population] == SAME:
-                continue
+            if t.second:
+                # there is no second state, or it has received all from the first GATHER
+                received = t.by_rows and m.forked[t.source] == SAME
+                if received or m.forked[t.population] == SAME:
+                    continue
             if op == HALT:
                 done += 1
                 if len(found.rates):
