@@ -1028,7 +1028,7 @@ def execute(
                 put_present(m, present, len(m.patterns), at.present)
         depth = done = 0
         while True:
-            t = p.instructions[pc]
+            t = p.instructions[np.uint64(pc)]  # not counted from the end
             pc += 1
             op = t.op
             if t.second:
