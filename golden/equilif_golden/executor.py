@@ -10,7 +10,7 @@ weights are added in 16 bits, as many at a time as cannot overflow with the larg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -209,11 +209,28 @@ def add_rows(
 ) -> None:
     """Add ``n`` rows of 16-bit numbers, ``rows`` of them at a time in 16 bits."""
 
+    @contextmanager
+    def parts() -> Iterator[AbstractContextManager[Value]]:
+        with c.range(0, n, rows) as first:
+            yield c.range(first, (first + rows).min(n))
+
+    add_parts(c, parts, row, out, length)
+
+
+def add_parts(
+    c: Code,
+    parts: Callable[[], AbstractContextManager[AbstractContextManager[Value]]],
+    row: Callable[[Value], Row],
+    out: Elements,
+    length: Value,
+) -> None:
+    """Add rows of 16-bit numbers.  ``parts``: loops over events whose rows have a sum of 16 bits."""
+
     def block(k: Value, lanes: int, side: int) -> None:
         at = [k + i * lanes for i in range(side)]
-        with c.range(0, n, rows) as first:
+        with parts() as part:
             sums = [Variable(c.number(0, 16, lanes)) for _ in range(side)]
-            with c.range(first, (first + rows).min(n)) as e:
+            with part as e:
                 summand = row(e)
                 for j, total in zip(at, sums, strict=True):
                     total.add(summand(j, lanes))
@@ -277,13 +294,12 @@ class Sums(NamedTuple):
 
 
 @contextmanager
-def sums(c: Code, p: Struct, t: Struct, m: Struct, values: Values) -> Iterator[Sums]:
+def sums(c: Code, p: Struct, t: Struct, m: Struct, w: Elements, values: Values) -> Iterator[Sums]:
     """A loop over positions of ``post`` and, backwards, their edges; ``values``: of the source, as of
     :func:`scan`.
 
     Forwards the source is scanned once, and the events of several edges of a position become one list.
     """
-    w = weights_of(c, p, t, m)
     back = t.backwards != 0
     maps, length = t.maps, t.length
     n, n_rows = Variable(c.number(0)), Variable(c.number(0))
@@ -350,15 +366,24 @@ def source_of(t: Struct, m: Struct) -> Elements:
 
 @emitted
 def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
-    rows, stride = m.rows[t.region].to(64), t.stride
+    rows, stride, w = m.rows[t.region].to(64), t.stride, weights_of(c, p, t, m)
     spikes, out = source_of(t, m), m.a + (t.dst + t.second)
-    with sums(c, p, t, m, spikes.load) as part:
+    is_dense_back = (t.backwards != 0) & (t.length == t.n_dst) & (t.maps == t.n_src)
+    with c.either(is_dense_back & (t.n_src <= FEW) & (rows >= FEW)) as (few, many):
+        with few:
+            fired = (spikes.load(0, LANES) != 0).mask().unsigned(64) & ((1 << t.n_src) - 1)
 
-        def row(e: Value) -> Row:
-            at = part.weights + part.rows[e].to(64) * stride
-            return lambda k, lanes: at.load(k, lanes)
+            def row_of(neuron: Value) -> Row:
+                return (w + neuron * stride).load
 
-        add_rows(c, part.n, rows, row, out + part.out, part.length)
+            with c.when(fired != 0):
+                add_parts(c, lambda: nullcontext(c.set_bits(fired)), row_of, out, t.n_dst)
+        with many, sums(c, p, t, m, w, spikes.load) as part:
+
+            def row(e: Value) -> Row:
+                return (part.weights + part.rows[e].to(64) * stride).load
+
+            add_rows(c, part.n, rows, row, out + part.out, part.length)
 
 
 @emitted
@@ -412,7 +437,7 @@ def drive(c: Code, p: Struct, t: Struct, m: Struct) -> None:
     rows = m.rows[t.region].to(64)
     drives = m.b + t.dst
     send(c, values, t.n_src, flag_of(mode, IS_SIGNED), m)
-    with sums(c, p, t, m, values.load) as part:
+    with sums(c, p, t, m, weights_of(c, p, t, m), values.load) as part:
         sent, out, length = m.sent + part.source, drives + part.out, part.length
 
         def row(e: Value, rounded: bool) -> Row:
