@@ -181,11 +181,12 @@ def _two_states(
     if not any(i.second for i in program):
         yield from ((i, {}) for i in program)
         return
-    steps = {(i.dst, i.n_dst): None for i in program if i.op == Op.STEP}
+    steps = dict.fromkeys((i.dst, i.n_dst) for i in program if i.op == Op.STEP)
     numbers = {dst: k for k, (dst, _) in enumerate(steps, 1)}
     forks = [{"op": FORK, "dst": dst, "n_dst": n, "population": k} for k, (dst, n) in enumerate(steps, 1)]
     saved = False
     step: list[tuple[Instruction | None, dict[str, int]]] = []
+    sources: list[int] = []  # of the FORKs before a time step
     for i in program:
         of_step = i.op in (Op.CONVOLVE, Op.GATHER, Op.NUDGE, Op.STEP)
         fields = {"second": states * i.second}
@@ -194,7 +195,7 @@ def _two_states(
             if not i.second:
                 fields["twin"] = states
                 if i.op != Op.STEP:
-                    step.insert(0, (None, {**forks[numbers[i.dst] - 1], "source": fields["source"]}))
+                    sources.append(fields["source"])
         if i.op == Op.SAVE:
             saved = True
             fields["second"] = states
@@ -206,9 +207,11 @@ def _two_states(
         if i.op == Op.MEASURE and i.second:
             yield from ((None, fork) for fork in forks)
         step.append((i, fields))
-        if not of_step or i.op == Op.STEP:
+        if i.op == Op.STEP or not of_step:
+            fork = forks[fields.get("population", 0) - 1]
+            yield from ((None, {**fork, "source": k}) for k in ([0] if 0 in sources else sources))
             yield from step
-            step = []
+            step, sources = [], []
 
 
 def decode(

@@ -196,7 +196,8 @@ def scan(c: Code, n: Value, values: Values, m: Struct) -> Value:
 def rank(m: Struct, neuron: Value) -> Value:
     """Active neurons of the last scan before one of them."""
     before = (1 << (neuron & (SCAN - 1))) - 1
-    return m.ranks[neuron >> 6].to(64) + (m.found[neuron >> 6] & before).ones()
+    found: Value = m.ranks[neuron >> 6].to(64) + (m.found[neuron >> 6] & before).ones()
+    return found
 
 
 # -- sums ------------------------------------------------------------------------------------------
@@ -374,14 +375,16 @@ def gather(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             fired = (spikes.load(0, LANES) != 0).mask().unsigned(64) & ((1 << t.n_src) - 1)
 
             def row_of(neuron: Value) -> Row:
-                return (w + neuron * stride).load
+                at: Elements = w + neuron * stride
+                return at.load
 
             with c.when(fired != 0):
                 add_parts(c, lambda: nullcontext(c.set_bits(fired)), row_of, out, t.n_dst)
         with many, sums(c, p, t, m, w, spikes.load) as part:
 
             def row(e: Value) -> Row:
-                return (part.weights + part.rows[e].to(64) * stride).load
+                at: Elements = part.weights + part.rows[e].to(64) * stride
+                return at.load
 
             add_rows(c, part.n, rows, row, out + part.out, part.length)
 
@@ -402,12 +405,12 @@ def gather_rows(c: Code, p: Struct, t: Struct, m: Struct) -> None:
                 for row, total in zip(rows, sums, strict=True):
                     total.add(row.load(k, WEIGHTS).pairs(fired))
             found.add(totals([total.now for total in sums]).widened(FEW, first))
-    sums = c.below(n_dst, FEW).select(found.now, 0)
-    out.store(0, out.load(0, FEW) + sums)
+    drive = c.below(n_dst, FEW).select(found.now, 0)
+    out.store(0, out.load(0, FEW) + drive)
     one_source = (t.twin != 0) & (m.forked[t.source] == SAME)
     with c.when(one_source & (m.forked[t.population] != SAME)):
         other = out + t.twin
-        other.store(0, other.load(0, FEW) + sums)
+        other.store(0, other.load(0, FEW) + drive)
 
 
 def add_columns(c: Code, n: Value, rows: Value, summand: Callable[[Value], Value]) -> Value:
@@ -626,7 +629,8 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
             first_noise = base + q.to(32) * plasticity.DITHER_DESTINATION
 
             def row_of(event: Value, neuron: Value = neuron, weight: Value = weight) -> Elements:
-                return m.w + (at + (weight + event) * width)
+                row: Elements = m.w + (at + (weight + event) * width)
+                return row
 
             def noise_of(event: Value, neuron: Value = neuron, first: Value = first_noise) -> Noise:
                 number = neuron.to(32) + event
@@ -638,7 +642,8 @@ def learn(c: Code, p: Struct, t: Struct, m: Struct) -> None:
                 return Noise(dither >> 16, dither << unit)
 
             def value_of(values: Elements, event: Value) -> Value:
-                return (gain * to_signed(values[event], flag)).to(16).splat(WEIGHTS)
+                value: Value = gain * to_signed(values[event], flag)
+                return value.to(16).splat(WEIGHTS)
 
             with c.when(t.clamped == 0):
                 n = scan(c, length, lambda k, lanes: plus.load(k, lanes) ^ minus.load(k, lanes), m)

@@ -271,8 +271,8 @@ def totals(vectors: list[Value]) -> Value:
     Elements move inside of four neighbours as long as possible, which takes a processor the least time.
     """
     x, y, z, w = vectors
-    both = [_joined(u, v, [0, 0, 1, 1], [2, 2, 3, 3], 1) for u, v in ((x, y), (z, w))]
-    return _joined(*both, [0, 1, 0, 1], [2, 3, 2, 3], 2).folded(4)
+    xy, zw = (_joined(u, v, [0, 0, 1, 1], [2, 2, 3, 3], 1) for u, v in ((x, y), (z, w)))
+    return _joined(xy, zw, [0, 1, 0, 1], [2, 3, 2, 3], 2).folded(4)
 
 
 def _joined(x: Value, y: Value, low: list[int], high: list[int], run: int) -> Value:
