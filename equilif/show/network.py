@@ -82,8 +82,8 @@ def network(resources: NetworkResources) -> None:
     )
     if resources.with_the_host:
         console.print(
-            f"{resources.with_the_host:,} of these weights are the embedding table, which the host or an SDRAM "
-            "keeps"
+            f"{resources.with_the_host:,} of these weights are the embedding table, which the host or an "
+            "SDRAM keeps"
         )
     boards(resources.fits or ())
 
