@@ -47,7 +47,7 @@ class Record(NamedTuple):
 
 
 class Benchmark(NamedTuple):
-    """A module of benchmarks.  Its function ``main`` runs it; its parameters are the options of the command."""
+    """A module of benchmarks: ``main`` runs it, and its parameters are the options of the command."""
 
     name: str
     measures: str
