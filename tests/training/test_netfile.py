@@ -237,11 +237,6 @@ def test_sizes_from_data(tmp_path_factory, network):
     assert made == network
 
 
-def test_history_keeps_network(tmp_path):
-    preset = netfile.read(write(tmp_path, GRAPH)).preset("digits")
-    assert Description.from_dict(json.loads(json.dumps(preset.to_dict()))) == preset
-
-
 def test_chain_and_attention_presets(tmp_path):
     """Preset files of chains and attention networks accept --hidden and similar options."""
     for preset in PRESETS.values():

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equilif.data import names
 from equilif.data.sets import images
 from equilif.data.sets.characters import OTHER, Alphabet, Text
 from equilif.data.sets.dataset import DataSet
@@ -287,12 +286,6 @@ def test_picture_formats():
     kinds = ("CURVE", "CONFUSION", "SETTLING", "RECALL", "ATTENTION", "NEIGHBOURS", "DEPLOYMENT", "PARETO")
     for kind in kinds:
         assert getattr(module, kind) == getattr(plots, kind)
-
-
-def test_data_set_names():
-    assert names("images") == tuple(n for n in names("images") if PRESETS[n].memory is None)
-    for presets in (PRESETS, RATES):
-        assert all(name == p.data for name, p in presets.items())
 
 
 # -- targets ---------------------------------------------------------------------------------------
