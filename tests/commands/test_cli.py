@@ -212,16 +212,6 @@ def test_training_saves_everything(trained):
     assert digest(network.load(trained / NETWORK)[1]) == history["epochs"][-1]["weights"]
 
 
-def test_resumed_training_is_bit_identical(trained, tmp_path):
-    run("train", "digits", "--epochs", 1, "--out", tmp_path)
-    assert "resuming after epoch 1" in run("train", "--resume", "--epochs", 2, "--out", tmp_path)
-    once, twice = network.load(trained / NETWORK)[1], network.load(tmp_path / NETWORK)[1]
-    assert all(np.array_equal(once[name], twice[name]) for name in once)
-    once, twice = (json.loads((folder / HISTORY).read_text())["epochs"] for folder in (trained, tmp_path))
-    for a, b in zip(once, twice, strict=True):
-        assert {**a, "samples_per_second": 0} == {**b, "samples_per_second": 0}
-
-
 def test_resume_finished_run(trained):
     before = (trained / NETWORK).read_bytes()
     assert "after 2 epochs" in run("train", "--resume", "--out", trained)

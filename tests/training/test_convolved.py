@@ -145,14 +145,6 @@ def test_refused_options(tmp_path, monkeypatch, arguments, message):
     assert [p.name for p in tmp_path.iterdir()] == ["net.toml"]
 
 
-def test_table_is_not_an_image(tmp_path):
-    table = tmp_path / "t.csv"
-    table.write_text("a,b,c\n" + "".join(f"{k},{k * 2},{k % 2}\n" for k in range(20)))
-    assert "conv: is for images" in error_of(
-        "train", table, "--label", "c", "--hidden", "conv:8", "--out", tmp_path / "r"
-    )
-
-
 def test_example_network_equals_conv():
     """For images of the size of MNIST."""
     x = np.zeros((2, 784), np.uint8)

@@ -20,7 +20,6 @@ from equilif.data.sets import images
 from equilif.data.sets.dataset import DataSet
 from equilif.hardware.resources import NetworkResources
 from equilif.report import run as reported
-from equilif.training.run import Run
 from equilif.training.settings import netfile, tables
 from equilif.training.settings.description import Description, Sizes, schema
 from equilif.training.settings.patches import patched
@@ -252,12 +251,6 @@ def test_learning_rate_scales_are_kept(tmp_path):
     preset = Description.of(content, "digits")
     assert [s.learning_rate_scale for s in preset.changed(hidden=(7, 6)).synapse] == [1.0, 0.5, 2.0]
     assert netfile.read(write(tmp_path, netfile.written(preset))).preset("digits") == preset
-
-
-def test_number_formats_are_kept(tmp_path):
-    path = write(tmp_path, f"{netfile.written(PRESETS['digits'])}\n[numbers]\nweight_width = 12\n")
-    preset = netfile.read(path).preset("digits")
-    assert preset.network(images.digits()).numerics.weight_width == 12
 
 
 def test_several_inputs(tmp_path):
@@ -598,15 +591,6 @@ def test_train_and_evaluate_network_file(trained):
     assert f"{history.epochs[-1].test_accuracy:.2%}" in output
 
 
-def test_resume_without_network_file(trained, tmp_path):
-    whole = read_history(trained / "run" / HISTORY)
-    run("train", "digits", "--config", trained / "net.toml", "--epochs", 1, "--out", tmp_path)
-    run("train", "--resume", "--epochs", 2, "--out", tmp_path)
-    assert read_history(tmp_path / HISTORY).epochs[-1].weights == whole.epochs[-1].weights
-    message = error_of("train", "--resume", "--config", trained / "net.toml", "--out", tmp_path)
-    assert "leave out --config" in message
-
-
 def test_run_contains_network_file(trained, tmp_path):
     run("init", trained / "run", "--out", tmp_path / "net.toml")
     preset = read_history(trained / "run" / HISTORY).preset
@@ -637,16 +621,6 @@ def test_options_override_file(trained, tmp_path):
     assert "hidden" in message
 
 
-def test_preset_equals_its_file(tmp_path):
-    run("init", "digits", "--out", tmp_path / "net.toml")
-    for more in ((), ("--config", tmp_path / "net.toml")):
-        run("train", "digits", *more, "--epochs", 1, "--out", tmp_path / str(len(more)))
-    a, b = (read_history(tmp_path / name / HISTORY) for name in ("0", "2"))
-    assert a.epochs[0].weights == b.epochs[0].weights and a.preset.to_dict() | {"epochs": 0} == (
-        b.preset.to_dict() | {"epochs": 0}
-    )
-
-
 @pytest.mark.parametrize(
     "arguments, wanted",
     [
@@ -658,6 +632,7 @@ def test_preset_equals_its_file(tmp_path):
             ("train", "--config", "{}", "--set", "phases.window=6", "--out", "out"),
             "window must be a power of two, not 6",
         ),
+        (("train", "--resume", "--config", "{}", "--out", "out"), "leave out --config"),
         (("verify", "--config", "{}", "--network", "x.npz"), "network and config both"),
         (("program", "{}"), "line 1: population 'input'"),
         (("boards", "--network", "{}"), "line 1: population 'input'"),
@@ -880,9 +855,3 @@ def test_page_examples_are_valid(tmp_path):
     output = rest.replace('"query", "bias"', '"maps1", "bias"')
     images = netfile.read(write(tmp_path, f"{bias}{maps}\n{output}"))
     assert [g.shape for g in images.description.population.values()][1:3] == [(14, 14, 4), (12, 12, 16)]
-
-
-def test_graph_from_python(tmp_path):
-    preset = netfile.read(write(tmp_path, GRAPH)).preset("digits")
-    run_ = Run.start(preset, images.digits(), 0)
-    assert run_.network.n_weights == 64 * 12 + 12 + 12 * 8 + 8 + 8 * 10 + 64 * 10 + 10 + 10 * 12

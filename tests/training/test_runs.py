@@ -358,11 +358,6 @@ def test_resume_with_other_data_set_name(done):
     run("train", "digits", "--resume", "--out", done)
 
 
-def test_resume_uses_recorded_data(small):
-    out, data = small
-    assert "mnist 64-4-10" in run("train", "--resume", "--epochs", 2, "--data", data, "--out", out)
-
-
 def test_resume_of_other_version(done):
     edited(done, version="0.0.9")
     output = run("train", "--resume", "--epochs", 2, "--out", done)
