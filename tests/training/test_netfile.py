@@ -307,6 +307,7 @@ WRONG = [
     ("window = 8", "beta = 1e-9 !", "is below one step of the membrane"),
     ("window = 8", "threshold = 0.3 !", "threshold must be a power of two"),
     ("window = 8", "leak = 1 !", "leak must be"),
+    ("free = 24", "free = 20\nearly_exit = 4 !", "free 20 must be a multiple of 8"),
     ("[phases]", "[phase] !", "no 'phase': did you mean 'phases'?"),
     ("learning_rate = 0.05", "", "[learning] needs learning_rate: learning rate of the first epoch"),
     ("decay = 0.9", "decay = 0.9\n[loading] !\ndrop = 3", "[loading]"),
