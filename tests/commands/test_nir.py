@@ -351,14 +351,6 @@ def test_file_memory_and_external_links(tmp_path):
     assert "more than" in spoiled(doubled)
 
 
-@pytest.mark.parametrize("source, target", [("a.nir", "b.npz"), ("a.npz", "b.nir")])
-def test_missing_folder_is_created(source, target, tmp_path):
-    library.write(tmp_path / "a.nir", graph(W, lif()))
-    networks.save(tmp_path / "a.npz", NETWORKS[0], random_weights(NETWORKS[0]))
-    nir.convert(str(tmp_path / source), str(tmp_path / "new" / "folder" / target))
-    assert (tmp_path / "new" / "folder" / target).stat().st_size
-
-
 def test_unwritable_target(tmp_path):
     (tmp_path / "a.nir").write_text("no NIR")
     (tmp_path / "file").write_text("")
