@@ -85,13 +85,9 @@ BENCHMARKS = (
     Benchmark("tables", "trainable embeddings", "attention, 4 queries", "random words", "cycles, bytes"),
     Benchmark("self_attention", "self-attention", "transformer", "random", "error of rates, cycles"),
     Benchmark("sensor_pins", "readings at the pins", "72-32-4", "BasicMotions", "RTL = golden, accuracy"),
-    Benchmark(
-        "speech_pins", "speech at the pins", "spoken, 6 queries", "espeak-ng", "RTL = golden, accuracy"
-    ),
     # synthesis
     Benchmark("area", "blocks in every pipeline", "4 lanes", "", "cells"),
     Benchmark("amd", "AXI engine on AMD 7-series", "4 and 16 lanes", "", "cells"),
-    Benchmark("convolution_rtl", "blocks with convolutions", "16 lanes", "", "cells"),
     Benchmark(
         "sdram",
         "SDRAM: controller, external weights",
