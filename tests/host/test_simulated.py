@@ -42,7 +42,6 @@ from equilif_golden.network import Network
 from equilif_sim.board import SimulatedBoard, Terminal
 from equilif_sim.tools import verilator
 from tests.faulty import Faulty
-from tests.test_tokens import LEARNS, data_set
 
 # just large enough for the digits
 SMALL = dataclasses.replace(
@@ -139,19 +138,6 @@ def test_training_on_board(epochs, n, port):
     assert client.traffic.commands > epochs * n
     if n == 1437:
         assert got.history[-1].test_accuracy > 0.98
-
-
-@pytest.mark.long
-def test_embedding_table_learns_on_board():
-    """Table rows are sent with each sample and read back.  test_tables.py tests this on the model of a
-    board.
-    """
-    config = dataclasses.replace(SMALL.config, program_words=512, attention=True)
-    data = data_set()
-    with serving(Simulated(dataclasses.replace(SMALL, config=config, frame_bytes=2048)).board) as port:
-        got = trained(Run.start(LEARNS, data, SEED, functools.partial(Chip, connect(port))))
-        assert_same(got, trained(Run.start(LEARNS, data, SEED)))
-        assert (got.weights["memory-query"] != data.tokens_train.table).any()
 
 
 @pytest.mark.parametrize("epochs, n", [(1, 300), pytest.param(DIGITS.epochs, 1437, marks=pytest.mark.long)])

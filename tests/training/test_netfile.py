@@ -603,19 +603,8 @@ def test_run_contains_network_file(trained, tmp_path):
 
 def test_options_override_file(trained, tmp_path):
     net = ("--config", trained / "net.toml")
-    run(
-        "train",
-        "digits",
-        *net,
-        "--epochs",
-        1,
-        "--set",
-        "learning.learning_rate=0.02",
-        "--set",
-        "phases.beta=0.25",
-        "--out",
-        tmp_path,
-    )
+    changes = ("--set", "learning.learning_rate=0.02", "--set", "phases.beta=0.25")
+    run("train", "digits", *net, "--epochs", 1, *changes, "--out", tmp_path)
     preset = read_history(tmp_path / HISTORY).preset
     assert (preset.epochs, preset.learning_rate, preset.schedule.beta) == (1, 0.02, 0.25)
     message = error_of("train", "digits", *net, "--hidden", 3, "--out", tmp_path / "other")
@@ -662,18 +651,8 @@ def test_init_for_own_data(tmp_path):
     found = run("init", tmp_path / "table.csv", "--label", "kind", "--hidden", 5, "--out", net)
     assert f"train {tmp_path / 'table.csv'} --label kind --config {net}" in re.sub(r"\s+", " ", found)
     assert netfile.read(net).network() == Network.chain(3, 5, 2)
-    run(
-        "train",
-        tmp_path / "table.csv",
-        "--label",
-        "kind",
-        "--config",
-        net,
-        "--epochs",
-        1,
-        "--out",
-        tmp_path / "r",
-    )
+    options = ("--label", "kind", "--config", net, "--epochs", 1, "--out", tmp_path / "r")
+    run("train", tmp_path / "table.csv", *options)
     assert read_history(tmp_path / "r" / HISTORY).sizes == "3-5-2"
     run("init", "digits", "--out", net, "--overwrite")
     assert netfile.read(net).preset("digits") == PRESETS["digits"]
