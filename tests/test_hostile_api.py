@@ -705,6 +705,12 @@ ENTRIES: dict[str, Entry] = {
         lambda r, cue, steps: same(r, hopfield_states(cue, steps)),
         {"steps": [v for v in SCALARS if not is_integer(v) or abs(operator.index(v)) != 1 << 32]},
     ),
+    "Hopfield.energy": Entry(
+        lambda states: Hopfield.of(CODES).energy(states),
+        {"states": CODES},
+        {"states": lambda v: any(codes((*[None] * n, 6), -128, 127)(v) for n in range(4))},
+        lambda r, states: np.shape(r) == np.shape(states)[:-1],
+    ),
     "Compiled": Entry(
         Compiled,
         {"network": NET, "config": CONFIG},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -459,12 +458,3 @@ def test_import_from_snntorch(digits, tmp_path):
     assert "0 mismatches in 6 predictions" in run(
         "verify", "digits", "--network", tmp_path / "a.npz", "--samples", 6, "--board", BOARD
     )
-
-
-def test_write_is_atomic(tmp_path, monkeypatch):
-    path = tmp_path / "a.nir"
-    path.write_bytes(b"before")
-    monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        nir.save(path, NETWORKS[0], random_weights(NETWORKS[0]))
-    assert path.read_bytes() == b"before" and [p.name for p in tmp_path.iterdir()] == ["a.nir"]
