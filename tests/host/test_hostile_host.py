@@ -305,6 +305,7 @@ def test_port_in_use():
     path = os.ttyname(theirs)
     with ports.serial.Serial(path, exclusive=True), pytest.raises(LinkError, match=f"'{path}'.*locked"):
         ports.connect(path)
+    ports.serial.Serial(path, exclusive=True).close()
     os.close(ours)
     os.close(theirs)
 
@@ -388,6 +389,7 @@ def test_foreign_manifests_are_skipped(tmp_path):
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / "manifest.json").write_text('{"build_id": "0000abcd"}')
     assert ports.manifest_of(0xABCD, tmp_path) == tmp_path / "z" / "manifest.json"
+    assert ports.manifest_of(1, tmp_path) is None
 
 
 # -- arguments of client and chip ------------------------------------------------------------------
