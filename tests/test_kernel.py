@@ -645,6 +645,8 @@ def rows(*, table=(4, 6), at=(0, 3), off=(0, 1, 2), value=0):
 
 SMALL = Network.chain(6, 5, 3)
 SEQUENCES = Network.attention(5, 6, 2, 4, 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, (9, 6)).astype(np.uint8)
+CLASSES = np.arange(9) % 3
 
 
 @pytest.mark.parametrize(
@@ -668,10 +670,6 @@ def test_arguments_that_do_not_fit_together(call, message):
     """tests/test_hostile_api.py has invalid values of each argument."""
     with pytest.raises(ValueError, match=message):
         call()
-
-
-IMAGES = np.random.default_rng(0).integers(0, 256, (9, 6)).astype(np.uint8)
-CLASSES = np.arange(9) % 3
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -349,7 +350,7 @@ def test_batch_covers_processes():
 X, Y = sample(CHAIN, 8)
 WEIGHTS = CHAIN.initial_weights()
 #: functions of samples; of samples and labels; and of an order, too
-CALLS = {
+CALLS: dict[str, tuple[Callable[..., object], int]] = {
     "predict": (lambda x: predict(Rates(CHAIN), x), 1),
     "clamp": (lambda x: Twin(CHAIN, WEIGHTS).clamp(x), 1),
     "agreement": (lambda x, labels: agreement(CHAIN, WEIGHTS, x, labels), 2),
@@ -363,14 +364,14 @@ def test_samples_are_refused_as_by_kernel(name):
     """With the same error."""
     call, n = CALLS[name]
     kernel = Kernel(CHAIN, learning_rate=0.05)
-    same = {1: kernel.predict, 2: kernel.accuracy, 3: kernel.train}[n]
+    methods: dict[int, Callable[..., object]] = {1: kernel.predict, 2: kernel.accuracy, 3: kernel.train}
     good = (X, Y, np.arange(8))[:n]
     refused = 0
     for k, value in enumerate(good):
         for other in (None, 1, *arrays(value)):
             arguments = (*good[:k], other, *good[k + 1 :])
             try:
-                same(*arguments)
+                methods[n](*arguments)
             except (ValueError, TypeError) as wanted:
                 with pytest.raises(type(wanted)) as e:
                     call(*arguments)
