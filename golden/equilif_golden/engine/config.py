@@ -242,11 +242,6 @@ class EngineConfig(Options):
         return 2 if any(option.nests and has(self, name) for name, option in OPTIONS.items()) else 1
 
     @property
-    def interleaves(self) -> bool:
-        """Whether programs interleave the nudged phases, so that one fills the latency of the other."""
-        return True
-
-    @property
     def all_tiles(self) -> int:
         """Tiles on the chip, then external ones."""
         return self.tiles + (self.external.tiles if self.external else 0)
@@ -272,11 +267,6 @@ class Unlimited(EngineConfig):
         sizes = dict.fromkeys(("tiles", "value_groups", "state_groups", "program_words"), sys.maxsize)
         for name, value in {**sizes, **EVERYTHING, "lanes": 1, "numerics": numerics}.items():
             object.__setattr__(self, name, value)
-
-    @property
-    def interleaves(self) -> bool:
-        """Compiled code has no latency to fill."""
-        return False
 
 
 def _lanes(value: Any) -> int:
