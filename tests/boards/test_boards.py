@@ -609,8 +609,15 @@ def test_external_weights_of_boards():
     assert board.with_clock(80).config.external.hz == 80_000_000
     assert Compiled(Network.chain(784, 256, 10), board.config).external
     assert "sdram" in planned(board).constraints["top.lpf"]
+    samples = known.with_options(BOARDS["ulx3s-25f"], standalone=True, sdram=True)
+    assert samples.sample_memory and samples.standalone and not samples.config.external
+    assert samples.with_clock(80).sample_memory.hz == 80_000_000
+    assert "sdram" in planned(samples).constraints["top.lpf"]
     front_end = BOARDS["ulx3s-25f"].with_front_end("pdm")
     udp = replace(BOARDS["colorlight-i5"].with_link("udp"), sdram=BOARDS["ulx3s-25f"].sdram)
     for wrong, message in ((BOARDS["icebreaker"], "no SDRAM"), (front_end, "front end"), (udp, "UDP")):
         with pytest.raises(ValueError, match=message):
             wrong.with_sdram()
+        if wrong is not udp:
+            with pytest.raises(ValueError, match=message):
+                wrong.with_sdram(samples=True)

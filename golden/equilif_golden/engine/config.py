@@ -10,7 +10,7 @@ from typing import Any
 
 from equilif_golden.engine.features import EVERYTHING, OPTIONS, Options, has
 from equilif_golden.fixed import DEFAULT, Numerics, check_bool, check_choice, check_int, short_repr
-from equilif_golden.sdram import CHIPS, MAX_HZ, MIN_HZ, SdramTiming, SdramType
+from equilif_golden.sdram import ClockedSdram
 
 
 class Pipeline(StrEnum):
@@ -97,25 +97,18 @@ MAX_ADDRESSED_TILES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExternalWeights:
+class ExternalWeights(ClockedSdram):
     """Weights in an SDRAM.  ValueError when the chip or its clock does not exist.
 
-    chip_name : str
-        Of equilif_golden.sdram.CHIPS.
-    hz : int
-        Clock of engine and chip.
     tiles : int
         Tiles of P x P weights; their numbers follow those on the chip.
     """
 
-    chip_name: str
-    hz: int
     tiles: int
 
     def __post_init__(self) -> None:
-        check_choice(self.chip_name, "chip_name", CHIPS)
-        for name, lo, hi in (("hz", MIN_HZ, MAX_HZ), ("tiles", 1, MAX_ADDRESSED_TILES)):
-            object.__setattr__(self, name, check_int(getattr(self, name), name, lo, hi))
+        super().__post_init__()
+        object.__setattr__(self, "tiles", check_int(self.tiles, "tiles", 1, MAX_ADDRESSED_TILES))
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ExternalWeights:
@@ -124,14 +117,6 @@ class ExternalWeights:
         if raw.keys() != names:
             raise ValueError(f"external weights have {', '.join(sorted(names))}, not {short_repr(dict(raw))}")
         return cls(**raw)
-
-    @property
-    def chip(self) -> SdramType:
-        return CHIPS[self.chip_name]
-
-    @property
-    def timing(self) -> SdramTiming:
-        return self.chip.timing(self.hz)
 
 
 @dataclass(frozen=True, kw_only=True)
