@@ -177,6 +177,15 @@ class Checker(wiring.Component):
         )
         return wrong, depth + repeat - next_
 
+    def _external(self, external: Value, on_chip: Value, n_dst: Value) -> tuple[Value, Value]:
+        """Tiles that an instruction may use; whether its weights are external and must be on the chip, or do
+        not fit the window.
+        """
+        tiles = self.config.tiles
+        if not self.config.external:
+            return Const(tiles), Const(0)
+        return Mux(external, self.config.all_tiles, tiles), external & (on_chip | (n_dst > tiles // SLOTS))
+
     # ----------------------------------------------------------------------------------------------
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -200,13 +209,9 @@ class Checker(wiring.Component):
         left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add
         m.d.comb += self.closed.eq(halts & (depth == 0))
         span = _SpanSum(m, self.config, self.busy)
-        n_tiles: Value | int = self.config.tiles
-        misplaced: Value = Const(0)  # external weights that must be on the chip, or do not fit the window
-        if self.config.external:
-            external = among(op, *synaptic) & (tile >= self.config.tiles)
-            n_tiles = Mux(external, self.config.all_tiles, self.config.tiles)
-            convolved = geometry.convolved if geometry else Const(0)
-            misplaced = external & (on_chip | convolved | (third.n_dst > self.config.tiles // SLOTS))
+        convolved = geometry.convolved if geometry else Const(0)
+        external = among(op, *synaptic) & (tile >= self.config.tiles)
+        n_tiles, misplaced = self._external(external, on_chip | convolved, third.n_dst)
 
         def refuse() -> None:
             m.d.sync += self.fault.eq(1)
@@ -289,15 +294,22 @@ class Checker(wiring.Component):
             m.d.sync += [part.eq(0), self.fault.eq(0), self.index.eq(0), depth.eq(0), halts.eq(0)]
         if geometry:
             m.submodules.geometry = geometry
-            m.d.comb += [
-                geometry.clear.eq(self.clear),
-                geometry.word.eq(self.word),
-                geometry.step.eq(self.step & ~self.fault),
-                geometry.part.eq(part),
-                geometry.convolves.eq(Mux(part == 0, among(code, Op.CONVOLVE), among(op, Op.CONVOLVE))),
-                geometry.tile.eq(tile),
-            ]
+            current = Mux(part == 0, among(code, Op.CONVOLVE), among(op, Op.CONVOLVE))
+            self._connect(m, geometry, part, current, tile)
         return m
+
+    def _connect(
+        self, m: Module, geometry: GeometryChecker, part: Value, convolves: Value, tile: Value
+    ) -> None:
+        """Drive the inputs of the checker of geometry."""
+        m.d.comb += [
+            geometry.clear.eq(self.clear),
+            geometry.word.eq(self.word),
+            geometry.step.eq(self.step & ~self.fault),
+            geometry.part.eq(part),
+            geometry.convolves.eq(convolves),
+            geometry.tile.eq(tile),
+        ]
 
 
 class _SpanSum:
