@@ -156,12 +156,6 @@ class Checker(wiring.Component):
         values = [code for code, span in spans.items() if span.memory == Memory.VALUES]
         return Mux(among(op, *values), self.config.value_groups, self.config.state_groups)
 
-    def _on_chip(self, op: Value, mode: Value) -> Value:
-        """The instruction needs weights on the chip."""
-        learn = among(op, Op.LEARN) if self.config.self_attention else Const(0)
-        assert SourceMode.COLUMN.value == LearnMode.STORE.value == 1
-        return among(op, Op.GATHER) | (among(op, Op.DRIVE) | learn) & mode[0]
-
     def _wrong_operation(
         self, op: Value, first: data.View[data.StructLayout], depth: Value
     ) -> tuple[Value, Value]:
@@ -194,7 +188,8 @@ class Checker(wiring.Component):
         op = Signal(len(code))
         src = Signal(WIDTHS["src"])
         tile = Signal(WIDTHS["operand"])
-        on_chip = Signal()  # the weights must be on the chip
+        backwards = Signal()
+        stores = Signal()
         depth = Signal(range(self.config.loops + 1))  # open loops
         halts = Signal()  # the last instruction is an unconditional HALT
         left = Signal(WIDTHS["n_src"])  # source groups whose tiles are left to add
@@ -204,9 +199,17 @@ class Checker(wiring.Component):
         misplaced: Value = Const(0)  # external weights that must be on the chip, or do not fit the window
         if self.config.external:
             external = among(op, *synaptic) & (tile >= self.config.tiles)
-            n_tiles = Mux(external, self.config.all_tiles, self.config.tiles)
-            convolved = geometry.convolved if geometry else Const(0)
-            misplaced = external & (on_chip | convolved | (third.n_dst > self.config.tiles // SLOTS))
+            n_tiles = Signal(17)
+            end = tile + self.config.tiles  # of a block that fits the window
+            block = external & backwards & (end < self.config.all_tiles)
+            m.d.sync += n_tiles.eq(Mux(block, end, Mux(external, self.config.all_tiles, self.config.tiles)))
+            post: Value = third.n_dst
+            several: Value = Const(0)
+            if geometry:
+                post = Mux(geometry.convolved, geometry.post, post)
+                several = geometry.convolved & geometry.several_rows
+            too_large = Mux(backwards, several, post > self.config.tiles // SLOTS)
+            misplaced = external & (stores | too_large)
 
         def refuse() -> None:
             m.d.sync += self.fault.eq(1)
@@ -229,7 +232,12 @@ class Checker(wiring.Component):
                                 halts.eq(among(code, Op.HALT) & (first.mode == 0)),
                             ]
                             if self.config.external:
-                                m.d.sync += on_chip.eq(self._on_chip(code, first.mode))
+                                learn = among(code, Op.LEARN) if self.config.self_attention else Const(0)
+                                assert SourceMode.COLUMN.value == LearnMode.STORE.value == 1
+                                m.d.sync += [
+                                    backwards.eq(among(code, Op.DRIVE, Op.GATHER) & first.mode[0]),
+                                    stores.eq(learn & first.mode[0]),
+                                ]
                         with m.Case(1):
                             m.d.sync += [
                                 self.fault.eq(self._wrong_number(op, second)),
@@ -296,6 +304,7 @@ class Checker(wiring.Component):
                 geometry.part.eq(part),
                 geometry.convolves.eq(Mux(part == 0, among(code, Op.CONVOLVE), among(op, Op.CONVOLVE))),
                 geometry.tile.eq(tile),
+                geometry.n_tiles.eq(n_tiles),
             ]
         return m
 
@@ -336,8 +345,10 @@ class GeometryChecker(wiring.Component):
         The previous instruction was CONVOLVE.
     check : In(1)
         Held until ``wrong`` or ``valid``: check the instruction whose last word is ``word``.
-    tile : In(16)
-        First tile of the instruction.
+    tile, n_tiles : In(16), In(17)
+        First tile of the instruction; number of tiles.
+    post, several_rows : Out, Out(1)
+        Of the last CONVOLVE: groups of a position of ``post``; its kernel has more than one row.
     wrong, valid : Out(1)
         Strobes.
     """
@@ -350,6 +361,9 @@ class GeometryChecker(wiring.Component):
     convolved: Signal
     check: Signal
     tile: Signal
+    n_tiles: Signal
+    post: Signal
+    several_rows: Signal
     wrong: Signal
     valid: Signal
 
@@ -365,6 +379,9 @@ class GeometryChecker(wiring.Component):
                 "convolved": Out(1),
                 "check": In(1),
                 "tile": In(WIDTHS["operand"]),
+                "n_tiles": In(17),
+                "post": Out(WIDTHS["n_dst"]),
+                "several_rows": Out(1),
                 "wrong": Out(1),
                 "valid": Out(1),
             }
@@ -433,8 +450,9 @@ class GeometryChecker(wiring.Component):
             (last, post, zero, product != n_post),
             (kernel_rows, kernel_columns, zero, zero),
             (last, pre, zero, zero),
-            (last, post, self.tile, product > self.config.tiles),
+            (last, post, self.tile, product > self.n_tiles),
         ]
+        m.d.comb += [self.post.eq(post), self.several_rows.eq(kernel_rows != 1)]
         with m.Switch(at):
             for k, (x, y, addend, wrong) in enumerate(products):
                 with m.Case(k):
