@@ -141,7 +141,12 @@ class Board:
         external = ExternalWeights(
             chip_name=self.sdram.chip_name, hz=int(self.clock_hz), tiles=self.sdram.weights // p**2
         )
-        config = replace(self.config, external=external, state_groups=self.sdram.neurons // p)
+        config = replace(
+            self.config,
+            external=external,
+            state_groups=self.sdram.neurons // p,
+            value_groups=max(self.config.value_groups, self.sdram.values // p),
+        )
         return replace(self, standalone=False, config=config)
 
     @property
