@@ -443,7 +443,8 @@ def check(
     report = {
         "board": manifest.parent.name if manifest else "not built in this folder",
         "build ID": device["build"],
-        "engine": f"{device['lanes']} lanes, {device['weights']:,} weights",
+        "engine": f"{device['lanes']} lanes, {device['weights']:,} weights"
+        + (f", {device['external weights']:,} external ones" if found.memory else ""),
         "link": f"{client.port.baudrate:,} baud" if hasattr(client.port, "baudrate") else "UDP",
         **({"memory": memory} if memory else {}),
         "result": f"DIFFERENT: {found.difference}" if found.difference else f"equal: {compared}",

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from equilif.host import memory_check
 from equilif.host.client import Client
 from equilif_golden.engine.chip import Chip
 from equilif_golden.engine.compiler import CapacityError, Compiled
@@ -206,6 +207,7 @@ def test_simulated_board():
     """A frame of weights is written faster than an SDRAM of 16 bits takes single words."""
     config = replace(CONFIGS["P4"], counters=False, external=MT)
     board = SimulatedBoard(config)
+    assert not memory_check.check(Client(board), lambda seconds: None).difference
     trains_over_the_link(config, board)
     assert not board.violations
 

@@ -118,13 +118,12 @@ def test_memory_check(fault):
 
 def test_memory_is_tested_first(tmp_path, monkeypatch):
     monkeypatch.setattr("equilif.host.ports.the_one", lambda port, baud: client_of(Device(WITH_SDRAM)))
-    out = tmp_path / "a.json"
-    run("check", "--samples", 2, "--json", out)
-    report = json.loads(out.read_text())
+    run("check", "--samples", 2, "--json", tmp_path / "a.json")
+    report = json.loads((tmp_path / "a.json").read_text())
     assert "EM638325" in report["report"]["memory"] and report["ok"]
     monkeypatch.setattr(memory_check, "_data_lines", lambda engine: "SDRAM, data lines: word 0x0 is 1, not 2")
-    run("check", "--json", out, code=1)
-    failed = json.loads(out.read_text())
+    run("check", "--json", tmp_path / "b.json", code=1)
+    failed = json.loads((tmp_path / "b.json").read_text())
     assert "data lines" in failed["report"]["result"] and not failed["check"]["samples"]
 
 
