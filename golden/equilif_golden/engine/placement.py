@@ -58,7 +58,7 @@ def error_of(name: str) -> str:
     return f"{name} error"
 
 
-class Block(NamedTuple):
+class ExternalBlock(NamedTuple):
     """Part of external weights: its geometry, the first group of ``pre``, and the first tile."""
 
     geometry: Geometry
@@ -172,16 +172,18 @@ class Placement:
         dense = Geometry(self.groups[s.pre].n, self.groups[s.post].n, 1, 1, 1, 1, 1)
         return self.geometry(s) or dense
 
-    def blocks_backwards(self, s: Synapse) -> list[Block]:
+    def blocks_backwards(self, s: Synapse) -> list[ExternalBlock]:
         """Parts of external weights that are read backwards, one after the other, through the window: kernel
         rows, or a few groups of a dense ``pre``.
         """
         shape = self.shape(s)
         if self.geometry(s) is None:
             parts = [shape._replace(pre=min(SLOTS, shape.pre - at)) for at in range(0, shape.pre, SLOTS)]
-            return [Block(part, SLOTS * k, SLOTS * k * shape.post) for k, part in enumerate(parts)]
+            return [ExternalBlock(part, SLOTS * k, SLOTS * k * shape.post) for k, part in enumerate(parts)]
         row = shape._replace(kernel_rows=1)
-        return [Block(row, k * shape.width * shape.pre, k * row.tiles) for k in range(shape.kernel_rows)]
+        return [
+            ExternalBlock(row, k * shape.width * shape.pre, k * row.tiles) for k in range(shape.kernel_rows)
+        ]
 
     # -- groups ------------------------------------------------------------------------------------
     @property
