@@ -144,6 +144,7 @@ class Board:
         config = replace(
             self.config,
             external=external,
+            tiles=self.sdram.tiles or self.config.tiles,
             state_groups=self.sdram.neurons // p,
             value_groups=max(self.config.value_groups, self.sdram.values // p),
         )

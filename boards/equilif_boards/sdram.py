@@ -20,12 +20,14 @@ class Sdram:
     """SDRAM of a board.
 
     ``chip_name``: with the longest timings of the chips that production runs of the board have.  A design
-    with external weights has ``weights`` of them, and memory for ``neurons`` and at least ``values``.
+    with external weights has ``weights`` of them, memory for ``neurons``, for at least ``values``, and on the
+    chip ``tiles``, if they are not those of the board.
     """
 
     chip_name: str
     neurons: int
     values: int = 0
+    tiles: int | None = None
     weights: int = 1 << 20
     resource: str = "sdram"
 

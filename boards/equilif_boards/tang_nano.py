@@ -106,7 +106,7 @@ TANG_NANO_20K = Board(
     network=(784, 40, 10),
     frame_bytes=2048,  # one block RAM, as for less
     after_read=TANG_NANO_9K.after_read,
-    sdram=GowinSdram(chip_name="M12L64322A", neurons=512, values=2048),
+    sdram=GowinSdram(chip_name="M12L64322A", neurons=512, values=2048, tiles=256),
     synth_opts="-family gw2a",
     pypi_tools=("yosys",),
     leds=TANG_NANO_9K.leds,
