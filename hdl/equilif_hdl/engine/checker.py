@@ -304,8 +304,9 @@ class Checker(wiring.Component):
                 geometry.part.eq(part),
                 geometry.convolves.eq(Mux(part == 0, among(code, Op.CONVOLVE), among(op, Op.CONVOLVE))),
                 geometry.tile.eq(tile),
-                geometry.n_tiles.eq(n_tiles),
             ]
+            if self.config.external:
+                m.d.comb += geometry.n_tiles.eq(n_tiles)
         return m
 
 
@@ -345,10 +346,13 @@ class GeometryChecker(wiring.Component):
         The previous instruction was CONVOLVE.
     check : In(1)
         Held until ``wrong`` or ``valid``: check the instruction whose last word is ``word``.
-    tile, n_tiles : In(16), In(17)
-        First tile of the instruction; number of tiles.
+    tile : In(16)
+        First tile of the instruction.
+    n_tiles : In(17)
+        With external weights: the tile after those of the instruction must not be beyond this one.
     post, several_rows : Out, Out(1)
-        Of the last CONVOLVE: groups of a position of ``post``; its kernel has more than one row.
+        With external weights, of the last CONVOLVE: groups of a position of ``post``; its kernel has more
+        than one row.
     wrong, valid : Out(1)
         Strobes.
     """
@@ -379,9 +383,11 @@ class GeometryChecker(wiring.Component):
                 "convolved": Out(1),
                 "check": In(1),
                 "tile": In(WIDTHS["operand"]),
-                "n_tiles": In(17),
-                "post": Out(WIDTHS["n_dst"]),
-                "several_rows": Out(1),
+                **(
+                    {"n_tiles": In(17), "post": Out(WIDTHS["n_dst"]), "several_rows": Out(1)}
+                    if config.external
+                    else {}
+                ),
                 "wrong": Out(1),
                 "valid": Out(1),
             }
@@ -440,6 +446,10 @@ class GeometryChecker(wiring.Component):
         kernel_rows, kernel_columns = spec["kernel_rows"], spec["kernel_columns"]
         pre, post, stride = spec["pre"], spec["post"], spec["stride"]
         zero = Const(0)
+        n_tiles: Value | int = self.config.tiles
+        if self.config.external:
+            n_tiles = self.n_tiles
+            m.d.comb += [self.post.eq(post), self.several_rows.eq(kernel_rows != 1)]
         # factors, addend, and the fault condition of the result
         products: list[tuple[Value, Value, Value, Value]] = [
             (rows - 1, stride, kernel_rows, zero),
@@ -450,9 +460,8 @@ class GeometryChecker(wiring.Component):
             (last, post, zero, product != n_post),
             (kernel_rows, kernel_columns, zero, zero),
             (last, pre, zero, zero),
-            (last, post, self.tile, product > self.n_tiles),
+            (last, post, self.tile, product > n_tiles),
         ]
-        m.d.comb += [self.post.eq(post), self.several_rows.eq(kernel_rows != 1)]
         with m.Switch(at):
             for k, (x, y, addend, wrong) in enumerate(products):
                 with m.Case(k):
