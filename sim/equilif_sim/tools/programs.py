@@ -281,7 +281,8 @@ def _limits(
             yield {operand.n: 0}
             yield {operand.first: 0, operand.n: size + 1}
     else:
-        if i.is_external(config):
+        # the tile after the last one on the chip may be an external one
+        if i.is_external(config) or wrong and tiles == 1:
             size = config.all_tiles
         yield operand.fields(size - tiles + wrong)
 
