@@ -143,9 +143,12 @@ class Placement:
         return max((self._window(s) for s in self.external), default=0)
 
     def _window(self, s: Synapse) -> int:
-        forwards = window_tiles(self.shape(s), backwards=False)
-        blocks = [] if self.network[s.pre].clamped else self.blocks_backwards(s)
-        return max([forwards, *(window_tiles(b.geometry, backwards=True) for b in blocks)])
+        """The smallest window for a synapse."""
+        shape = self.shape(s)
+        forwards = window_tiles(shape, backwards=False)
+        if self.network[s.pre].clamped or self.geometry(s) is None:
+            return forwards
+        return max(forwards, window_tiles(shape._replace(kernel_rows=1), backwards=True))
 
     @property
     def _fits(self) -> bool:
@@ -174,12 +177,13 @@ class Placement:
 
     def blocks_backwards(self, s: Synapse) -> list[ExternalBlock]:
         """Parts of external weights that are read backwards, one after the other, through the window: kernel
-        rows, or a few groups of a dense ``pre``.
+        rows, or as many groups of a dense ``pre`` as have room.
         """
         shape = self.shape(s)
         if self.geometry(s) is None:
-            parts = [shape._replace(pre=min(SLOTS, shape.pre - at)) for at in range(0, shape.pre, SLOTS)]
-            return [ExternalBlock(part, SLOTS * k, SLOTS * k * shape.post) for k, part in enumerate(parts)]
+            n = max(SLOTS, (self.config.tiles - self.all_tiles) // shape.post)
+            parts = {at: shape._replace(pre=min(n, shape.pre - at)) for at in range(0, shape.pre, n)}
+            return [ExternalBlock(part, at, at * shape.post) for at, part in parts.items()]
         row = shape._replace(kernel_rows=1)
         return [
             ExternalBlock(row, k * shape.width * shape.pre, k * row.tiles) for k in range(shape.kernel_rows)
