@@ -100,12 +100,12 @@ class _Block:
         n_tiles = Signal(tile_bits(self.config) + 1)
         base = Signal.like(self.tile)
         e = Signal.like(self.e)  # of the next request
-        unrequested = Signal.like(mover.n_block)  # groups of rows
-        unfetched = Signal.like(mover.n_block)
+        unrequested = Signal.like(mover.row_groups)  # groups of rows
+        unfetched = Signal.like(mover.row_groups)
         last = self.config.lanes - 1
         m.d.comb += self.requested.eq((unrequested == 1) & (e == last))
         m.d.sync += [
-            n_tiles.eq(mover.n * mover.n_block),
+            n_tiles.eq(mover.row_length * mover.row_groups),
             base.eq(self.config.tiles - n_tiles),
             self.offset.eq(base - mover.tile),
         ]
@@ -113,15 +113,15 @@ class _Block:
             m.d.sync += [
                 self.fetching.eq(1),
                 self.tile.eq(base),
-                unrequested.eq(mover.n_block),
-                unfetched.eq(mover.n_block),
+                unrequested.eq(mover.row_groups),
+                unfetched.eq(mover.row_groups),
             ]
         with m.If(self.fetching & accepted):
             m.d.sync += [e.eq(e + 1), unrequested.eq(unrequested - (e == last))]
         with m.If(self.fetched):
             m.d.sync += self.e.eq(self.e + 1)
             with m.If(self.e == last):
-                m.d.sync += [self.tile.eq(self.tile + mover.n), unfetched.eq(unfetched - 1)]
+                m.d.sync += [self.tile.eq(self.tile + mover.row_length), unfetched.eq(unfetched - 1)]
                 with m.If(unfetched == 1):
                     m.d.sync += [self.fetching.eq(0), self.complete.eq(1)]
         with m.If(mover.begin):
@@ -141,8 +141,8 @@ class Mover(wiring.Component):
         The instruction goes through external weights; held as are the next members.
     learning, backwards : In(1)
         It is LEARN; its sources are columns.
-    tile, n, n_block : In
-        Its first tile; groups of a row; backwards: rows, in groups.
+    tile, row_length, row_groups : In
+        Its first tile; destination groups of a row; backwards: number of rows / P.
     steps : In(steps)
         With ``convolution``: its address steps, from equilif_hdl.engine.geometry.
     walked : In(1)
@@ -169,8 +169,8 @@ class Mover(wiring.Component):
     learning: Signal
     backwards: Signal
     tile: Signal
-    n: Signal
-    n_block: Signal
+    row_length: Signal
+    row_groups: Signal
     steps: Steps
     walked: Signal
     idle: Signal
@@ -203,8 +203,8 @@ class Mover(wiring.Component):
                 "learning": In(1),
                 "backwards": In(1),
                 "tile": In(event_tile_bits(config)),
-                "n": In(group_bits(config) + 1),
-                "n_block": In(group_bits(config) + 1),
+                "row_length": In(group_bits(config) + 1),
+                "row_groups": In(group_bits(config) + 1),
                 **({"steps": In(steps(config))} if config.convolution else {}),
                 "walked": In(1),
                 "idle": In(1),
@@ -243,7 +243,7 @@ class Mover(wiring.Component):
         shift = (parts - 1).bit_length()
         starts = self.external & self.backwards & self.i.valid & ~block.fetching & ~block.complete
         with m.If(takes):
-            number = (tile << lane_bits(self.config)) + self.i.p.e * self.n
+            number = (tile << lane_bits(self.config)) + self.i.p.e * self.row_length
             m.d.sync += [
                 events[slot].eq(self.i.p),
                 *(events[slot][name].eq(value) for name, value in target.items()),
@@ -256,7 +256,7 @@ class Mover(wiring.Component):
         with m.Elif(requests_row & request.ready):
             m.d.sync += requests_row.eq(block.fetching & ~block.requested)
             with m.If(block.fetching):
-                m.d.sync += row.eq(row + (self.n << shift))
+                m.d.sync += row.eq(row + (self.row_length << shift))
         with m.If(self.begin):
             m.d.sync += slot.eq(0)
         free = (used < Mux(self.learning, 1, SLOTS)) & ~requests_row
@@ -271,12 +271,14 @@ class Mover(wiring.Component):
             ),
         ]
         windows = [Signal(tile_bits(self.config), name=f"window_{k}") for k in range(SLOTS)]
-        m.d.sync += [window.eq(self.config.tiles - (k + 1) * self.n) for k, window in enumerate(windows)]
+        m.d.sync += [
+            window.eq(self.config.tiles - (k + 1) * self.row_length) for k, window in enumerate(windows)
+        ]
         block.add(m, self, starts, requests_row & request.ready)
         stores = self._store(m, released, windows[0], events[0])
         self._fetch(m, Array(windows), events, block)
         with m.If(self.busy):
-            length = self.n * parts - 1
+            length = self.row_length * parts - 1
             m.d.comb += [
                 request.valid.eq(requests_row | stores),
                 request.p.address.eq(row),
@@ -311,7 +313,7 @@ class Mover(wiring.Component):
         for name, to_column, to_row in (
             ("tile", -steps.x_back, -steps.y_back),
             ("dither", Const(DITHER_DESTINATION, DITHER_WIDTH), steps.row_dither),
-            ("first", self.n, steps.row_group),
+            ("first", self.row_length, steps.row_group),
         ):
             start: Value = source[name]
             following = Signal.like(start, name=f"next_{name}")
@@ -332,7 +334,7 @@ class Mover(wiring.Component):
         r = self.sdram.r
         parts = self.config.sdram_words
         slot = Signal(range(SLOTS))  # of the row that is fetched
-        k = Signal.like(self.n)  # groups of it that are there
+        k = Signal.like(self.row_length)  # groups of it that are there
         part = Signal(range(parts))
         words = Signal(16 * p)  # of a group; the last one is the high one
         word = Cat(words, r.payload)[-16 * p :]
@@ -345,7 +347,7 @@ class Mover(wiring.Component):
         with m.If(self.busy & r.valid):
             m.d.sync += [words.eq(word), part.eq(Mux(part == parts - 1, 0, part + 1))]
             with m.If(part == parts - 1):
-                m.d.comb += fetched.eq(k == self.n - 1)
+                m.d.comb += fetched.eq(k == self.row_length - 1)
                 m.d.sync += [
                     rows.write.eq(1),
                     rows.w_data.eq(word),
@@ -387,15 +389,15 @@ class Mover(wiring.Component):
         learns = Signal()  # the event is in walker or lanes
         storing = Signal()
         requested = Signal()
-        k = Signal.like(self.n)  # groups that are read
-        left = Signal.like(self.n)  # groups that are not written
+        k = Signal.like(self.row_length)  # groups that are read
+        left = Signal.like(self.row_length)  # groups that are not written
         part = Signal(range(cfg.sdram_words))
         waiting = Signal(range(QUEUE + 1))  # words in the queue or on the way to it
         reads = Signal()
         takes = Signal()
         last_part = part == cfg.sdram_words - 1
         m.d.comb += [
-            reads.eq(storing & (k != self.n) & (waiting != QUEUE)),
+            reads.eq(storing & (k != self.row_length) & (waiting != QUEUE)),
             queue.w_data.eq(rows.r_data),
             queue.w_en.eq(delayed(m, rows.read, 1 + cfg.registers.weight_read, "read")),
             takes.eq(storing & w.ready & queue.r_rdy),
@@ -416,7 +418,7 @@ class Mover(wiring.Component):
             with m.If(self.o.valid & self.o.ready):
                 m.d.sync += learns.eq(1)
             with m.If(learns & self.idle):
-                m.d.sync += [learns.eq(0), storing.eq(1), requested.eq(0), k.eq(0), left.eq(self.n)]
+                m.d.sync += [learns.eq(0), storing.eq(1), requested.eq(0), k.eq(0), left.eq(self.row_length)]
             with m.If(queue.r_en & (left == 1)):
                 m.d.comb += released.eq(1)
                 m.d.sync += storing.eq(0)
