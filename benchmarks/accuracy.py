@@ -53,6 +53,6 @@ def main(
     known = records.read(TABLE).get("networks", {})
     for name in choose(run, NETWORKS, "network"):
         found = measure(NETWORKS[name], seeds or len(known[name]["accuracy"]), data)
-        known[name] = {**records.stamp("accuracy", name), "accuracy": found}
-        pages.save(TABLE, {"networks": {name: known[name] for name in NETWORKS if name in known}})
+        entry = {**records.stamp("accuracy", name), "accuracy": found}
+        pages.save_entry(TABLE, "networks", name, entry, NETWORKS)
         print(f"{name}: {found}", flush=True)

@@ -320,7 +320,6 @@ def main(
     only: Annotated[Sequence[str], "designs (default: all)"] = (),
 ) -> None:
     names = choose(only, DESIGNS, "design")
-    known = records.read(SUMMARY).get("designs", {})
     with stages("coverage", len(names)) as begin:
         for name in names:
             begin(name)
@@ -328,6 +327,5 @@ def main(
             others = (*BENCHES, *AROUND.get(name, ()))
             counts = {point: n for point, n in counts.items() if point.block not in others}
             write_json(RESULTS / f"{name}.json", [[*point, n] for point, n in counts.items()])
-            known[name] = {**records.stamp("coverage", name), **summary(counts)}
-            designs = {name: known[name] for name in DESIGNS if name in known}
-            pages.save(SUMMARY, {"designs": designs})
+            entry = {**records.stamp("coverage", name), **summary(counts)}
+            pages.save_entry(SUMMARY, "designs", name, entry, DESIGNS)

@@ -332,11 +332,14 @@ INPUTS: dict[str, Callable[[str], RecordInputs]] = {
     "boards": lambda name: _board(name, "benchmarks/boards.py", "boards/equilif_boards/build.py"),
     "campaign": lambda _: RecordInputs(["benchmarks/campaign.py"], _engines()),
     "claims": lambda name: CLAIMS[name](),
-    "continual": _few("continual", "equilif/bench/backpropagation.py"),
+    "continual": _few("continual", "equilif/bench/compiled_backpropagation.py"),
     "coverage": _covered,
     "front end": lambda name: RecordInputs(["boards/equilif_boards/build.py"], [partial(board, name, "pdm")]),
     "flips": lambda _: RecordInputs(["benchmarks/flips.py"], results=_few_samples("equilif train digits")),
     "streams": _few("streams"),
+    "endurance": lambda _: RecordInputs(
+        ["benchmarks/endurance.py"], results=_few_samples("equilif train digits")
+    ),
     "updates": lambda _: RecordInputs(["benchmarks/updates.py"]),
     "mutants": _target,
     "sdram": _synthesised("sdram"),

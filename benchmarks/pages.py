@@ -7,6 +7,8 @@ the text, `measured` at the end of the page has that.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shlex
 import textwrap
@@ -151,6 +153,19 @@ def save(record: Path, content: Any, depth: int = 2) -> None:
     """Write a record, and the pages from it."""
     records.write(record, content, depth)
     write()
+
+
+def save_entry(record: Path, key: str, name: str, entry: Any, names: Iterable[str]) -> None:
+    """Write an entry of a record with these ``names``, and the pages.  Commands at the same time wait for
+    each other.
+    """
+    folder = os.open(record.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        known = {**records.read(record).get(key, {}), name: entry}
+        save(record, {key: {name: known[name] for name in names if name in known}})
+    finally:
+        os.close(folder)
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -379,16 +394,30 @@ def flips() -> str:
 
 
 # -- continual learning ----------------------------------------------------------------------------
-def continual() -> str:
+PERMUTED = "permuted, "  #: methods of benchmarks.continual on permuted MNIST
+
+
+def split() -> str:
+    return (
+        _continual("")
+        + "\n\n"
+        + textwrap.fill(f"Published: {'; '.join(CONTINUAL)}.", 110, break_on_hyphens=False)
+    )
+
+
+def permuted() -> str:
+    return _continual(PERMUTED)
+
+
+def _continual(prefix: str) -> str:
     rows = []
     for name, found in _summary("continual")["methods"].items():
-        each = found["accuracy"]
-        spread = f"({min(each):.2f} to {max(each):.2f}, {len(each)} seeds)"
-        rows.append((name, f"{found['bytes']:,}", f"{_mean(each):.2f} % {spread}", _when(found)))
-    published = "; ".join(CONTINUAL)
-    return table("method | bytes stored | accuracy | date, commit", rows) + (
-        "\n\n" + textwrap.fill(f"Published: {published}.", 110, break_on_hyphens=False)
-    )
+        if name.startswith(PERMUTED) == bool(prefix):
+            each = found["accuracy"]
+            spread = f"({min(each):.2f} to {max(each):.2f}, {len(each)} seeds)"
+            method = name.removeprefix(prefix)
+            rows.append((method, f"{found['bytes']:,}", f"{_mean(each):.2f} % {spread}", _when(found)))
+    return table("method | bytes stored | accuracy | date, commit", rows)
 
 
 def streams() -> str:
@@ -403,6 +432,23 @@ def streams() -> str:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
+
+
+def endurance() -> str:
+    known = _summary("endurance")
+    rows = [
+        (
+            updates,
+            *(f"{found[part]:.1f} %" for part in ("training", "test")),
+            *(f"{found[name]:,.0f}" for name in ("saturated", "largest", "rms", "silent")),
+        )
+        for updates, found in known["updates"].items()
+    ]
+    head = f"One seed ({_when(known)})."
+    return f"{head}\n\n" + table(
+        "updates | training samples | test samples | saturated weights | largest of 32,767 | RMS | silent",
+        rows,
+    )
 
 
 def updates() -> str:
@@ -535,6 +581,7 @@ CONTENT: dict[str, PageContent] = {
         name: PageContent(partial(ratio, name), ["claims"], TIMED, [name])
         for name in ("speed", "speed-compiled")
     },
+    **{text.__name__: PageContent(text, ["continual"], TRAINED) for text in (split, permuted)},
     **{
         text.__name__: PageContent(text, [text.__name__], origin)
         for text, origin in (
@@ -542,8 +589,8 @@ CONTENT: dict[str, PageContent] = {
             (area, SYNTHESISED),
             (campaign, SIMULATED),
             (claims, SIMULATED),
-            (continual, TRAINED),
             (coverage, SIMULATED),
+            (endurance, TRAINED),
             (flips, TRAINED),
             (mutants, SIMULATED),
             (proofs, PROVEN),

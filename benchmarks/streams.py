@@ -141,7 +141,6 @@ def main(
         shown = "  ".join(f"{model} {100 * a:.1f} % ({ms:.1f} ms)" for model, (a, ms) in found.items())
         print(f"{name:14} {shown}", flush=True)
         accuracies = {model: round(100 * a, 2) for model, (a, _) in found.items()}
-        known = records.read(SUMMARY).get("streams", {})
-        known[name] = {**records.stamp("streams", name), "accuracy": accuracies}
         if write:
-            pages.save(SUMMARY, {"streams": {name: known[name] for name in STREAMS if name in known}})
+            entry = {**records.stamp("streams", name), "accuracy": accuracies}
+            pages.save_entry(SUMMARY, "streams", name, entry, STREAMS)

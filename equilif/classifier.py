@@ -80,7 +80,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     input_range : (float, float), "running" or None
         (low, high): values of all features that become the inputs 0 and 255.  None: fitted, for each
         feature, to the samples of :meth:`fit` or of the first :meth:`partial_fit`.  "running": mean and
-        deviation of the last samples (about 300), which follow a drift.  Values outside are clipped and
+        deviation of the last samples (about 256), which follow a drift.  Values outside are clipped and
         counted; a call in which more than 5 % are gives a warning, unless the range is running.
     replay : int or "means"
         Room for stored samples, balanced over the classes.  :meth:`partial_fit` learns some of them again
@@ -192,7 +192,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if running is None:
             inputs = self._inputs(X)
         else:
-            running, inputs, clipped = running.follow(X.astype(np.float64))
+            running, (inputs, clipped) = running.follow(X.reshape(len(X), -1).astype(np.float64))
             self._count(clipped, X.size)
         if len(known) > len(self.classes_):
             self._grow(known)
@@ -319,8 +319,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             found.train.numbers, found.names, alike=found.alike, missing="refuse", keep_constant=True
         )
         if fitted.running is not None:
-            nothing = (0.0,) * fitted.width
-            fitted = scaling.Running(mean=nothing, variance=nothing).scaling(found.names)
+            fitted = scaling.Running.begin(fitted.width).scaling(found.names)
         specs, hidden = layers(self.hidden)
         if specs:
             raise ValueError("convolutions need fit: give sizes of hidden populations for partial_fit")

@@ -20,10 +20,11 @@ import numpy as np
 
 from equilif.classifier import Classifier
 from equilif.data.base.reading import LARGEST, lines, reading, text
-from equilif.data.encoding.scaling import MEMORY, Reals
+from equilif.data.encoding.scaling import Reals
 from equilif.data.formats.tables import MISSING, numbers_of
 from equilif_golden.extras import needs
 from equilif_golden.fixed import check_choice, check_float
+from equilif_golden.front_end.running_scale import MEMORY
 
 STANDARD_INPUT = Path("-")
 WINDOW = 1000  #: samples of the running accuracy
@@ -85,7 +86,7 @@ class StreamLearner:
     seed    of weights and replay
 
     Features are numbers, by name.  One that a sample lacks is taken as the running mean; one that the first
-    sample did not have is ignored.  Learning begins with the second class: up to then the last 300 samples
+    sample did not have is ignored.  Learning begins with the second class: up to then the last 256 samples
     are kept.  ``model`` is the Classifier, None before.
     """
 
@@ -115,9 +116,9 @@ class StreamLearner:
         self._first: deque[tuple[Reals, Any]] = deque(maxlen=MEMORY)
 
     @classmethod
-    def of(cls, model: Classifier) -> Self:
+    def of(cls, model: Classifier, drift: DriftDetector | Literal["errors"] | None = "errors") -> Self:
         """Goes on with a fitted classifier, whose columns are the features."""
-        made = cls()
+        made = cls(drift=drift)
         made.model = model
         made._names = model.scaling_.names or tuple(range(model.scaling_.width))
         # samples have no header here
@@ -220,7 +221,7 @@ class StreamLearner:
         if self.model is None:
             return 0.0
         found = self.model.scaling_
-        return found.running.mean[k] if found.running else found.columns[min(k, len(found.columns) - 1)].mean
+        return found.columns[min(k, len(found.columns) - 1)].mean
 
     def save(self, path: Path) -> None:
         """Write the network.npz, with the features as columns; ValueError before the second class."""

@@ -204,9 +204,23 @@ def test_command(tmp_path):
     assert (found["samples"], found["unlabelled"], found["accuracy"]) == (119, 1, score.accuracy)
     assert "50 samples" in printed and len(out.read_text().splitlines()) == 120
     assert json.loads(out.read_text().splitlines()[-1])["prediction"] in found["classes"]
-    again = ["stream", "-", "--label", "kind", "--network", str(tmp_path / "net.npz")]
+    again = ["stream", "-", "--label", "kind", "--network", str(tmp_path / "net.npz"), "--drift", "off"]
     done = CliRunner().invoke(cli.app, again, input="\n".join(lines[:4]))
     assert done.exit_code == 0 and "3 samples" in done.output
+
+
+@pytest.mark.parametrize("continued", [False, True])
+@pytest.mark.parametrize("options, detects", [((), True), (("errors",), True), (("off",), False)])
+def test_drift_option(options, detects, continued, tmp_path, monkeypatch):
+    (tmp_path / "stream.csv").write_text("a,kind\n1,x\n2,y\n3,x\n")
+    made = []
+    monkeypatch.setattr(StreamLearner, "learn_one", lambda self, x, y: made.append(self._detector))
+    arguments = ["stream", tmp_path / "stream.csv", "--label", "kind"]
+    if continued:
+        Classifier(hidden=(4,)).fit(np.eye(4)[:, :1], [0, 1, 0, 1]).save(tmp_path / "net.npz")
+        arguments += ["--network", tmp_path / "net.npz"]
+    run(*arguments, *(("--drift", *options) if options else ()))
+    assert [isinstance(detector, ErrorTest) for detector in made] == [detects] * 3
 
 
 def test_river():

@@ -99,12 +99,12 @@ def predict_samples(x, w1, b1, w2, b2, work, found):  # type: ignore[no-untyped-
 class CompiledBackpropagation:
     """Learner with the initial distribution of weights that PyTorch has."""
 
-    def __init__(self, data: DataSet, seed: int):
+    def __init__(self, data: DataSet, seed: int, rate: float | None = None):
         (n_hidden,) = PRESETS[data.name].hidden
         rng = np.random.default_rng(seed)
         n, m = data.n_features, data.n_classes
         self.data = data
-        self.y = data.y_train.astype(np.int64)
+        self.put(data.x_train, data.y_train)
 
         def uniform(fan_in: int, *shape: int) -> F32:
             return rng.uniform(-(fan_in**-0.5), fan_in**-0.5, shape).astype(np.float32)
@@ -117,18 +117,24 @@ class CompiledBackpropagation:
         )
         sizes = (n + 1, n_hidden, n_hidden, m)
         self.work = (np.zeros(n + 1, np.int64), *(np.zeros(size, np.float32) for size in sizes))
-        self.rate = np.float32(LEARNING_RATES[data.name][1])
+        self.rate = np.float32(LEARNING_RATES[data.name][1] if rate is None else rate)
         self.train(np.arange(0))  # compiles
+
+    def put(self, x: Bytes, y: npt.NDArray[np.int64]) -> None:
+        """Replace the training samples."""
+        self.x, self.y = x, y.astype(np.int64)
 
     def begin(self, epoch: int) -> None:
         """The learning rate stays."""
 
     def train(self, order: npt.NDArray[np.int64], x: Bytes | None = None) -> None:
-        train_samples(
-            self.data.x_train if x is None else x, self.y, order, self.rate, *self.weights, self.work
-        )
+        train_samples(self.x if x is None else x, self.y, order, self.rate, *self.weights, self.work)
+
+    def predict(self, x: Bytes) -> npt.NDArray[np.int64]:
+        """Class of each sample."""
+        found = np.zeros(len(x), np.int64)
+        predict_samples(x, *self.weights, self.work, found)
+        return found
 
     def accuracy(self) -> float:
-        found = np.zeros(len(self.data.y_test), np.int64)
-        predict_samples(self.data.x_test, *self.weights, self.work, found)
-        return float(np.mean(found == self.data.y_test))
+        return float(np.mean(self.predict(self.data.x_test) == self.data.y_test))

@@ -236,6 +236,8 @@ OwnOptions = Annotated[
         lambda given: settings.data_options_of(given.get("patches"), given.get("label")),
     ),
 ]
+#: --label and --set, as arguments of equilif.training.options.changes
+ChangeOptions = Annotated[Given, OptionGroup({"label": Label, "words": Set})]
 #: default of a group of options, which is made in any case
 MADE: Any = None
 

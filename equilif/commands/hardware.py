@@ -12,12 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from equilif.commands import (
-    MADE,
     AnyData,
+    ChangeOptions,
     ConfigFile,
     Folder,
     OverwriteFiles,
-    OwnOptions,
     Seed,
     network_option,
     panel,
@@ -37,6 +36,7 @@ with lazy():
     from equilif.hardware import export as exporting
     from equilif.hardware import verify as verifying
     from equilif.hardware import waves as recording
+    from equilif.training import options as settings
     from equilif_golden import network as networks
     from equilif_golden.engine import compiler
     from equilif_golden.engine import config as engines
@@ -108,7 +108,7 @@ def verify(
     ] = None,
     phases: TrainedPhases = DEFAULTS,
     seed: Seed = None,
-    data_options: OwnOptions = MADE,
+    given: ChangeOptions = DEFAULTS,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Train the golden model and the RTL engine in lockstep and compare their results.
@@ -122,9 +122,11 @@ def verify(
     if waves is not None:
         recording.check(waves)
     samples = extent.samples_compared
+    changes = settings.changes(**given, seed=seed, learning_rate=learning_rate, run=())
     request = resolved(
         data,
-        data_options,
+        changes.data_options,
+        changes=changes.network,
         folder=folder,
         config=config,
         network=network,
@@ -174,7 +176,7 @@ def energy(
         int, typer.Option(help="Number of training samples, and of test samples.", min=1)
     ] = 20,
     lanes: Lanes = None,
-    data_options: OwnOptions = MADE,
+    given: ChangeOptions = DEFAULTS,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Count synaptic operations, memory accesses and spikes per sample in RTL and in the golden model, and
@@ -185,7 +187,8 @@ def energy(
 
     Example:  [bold]equilif energy digits --network results/digits/network.npz[/]
     """
-    request = resolved(data, data_options, folder=folder, network=network)
+    changes = settings.changes(**given, run=())
+    request = resolved(data, changes.data_options, changes=changes.network, folder=folder, network=network)
     loaded, preset, net = request.data, request.description, request.network
     config = dataclasses.replace(engine_of(net, lanes), counters=True)
     total = min(samples, len(loaded.x_test)) + min(samples, len(loaded.x_train))

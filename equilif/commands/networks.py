@@ -9,8 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from equilif.commands import DATA_HELP, MADE, Data, Folder, Hidden, OwnOptions, panel, resolved
-from equilif.commands.options import INPUT, OUTPUT, STREAM, FileUse
+from equilif.commands import (
+    DATA_HELP,
+    MADE,
+    ChangeOptions,
+    Data,
+    Folder,
+    Hidden,
+    OwnOptions,
+    panel,
+    resolved,
+)
+from equilif.commands.options import DEFAULTS, INPUT, OUTPUT, STREAM, FileUse
 from equilif.show import console
 from equilif.show import network as show_network
 from equilif.training.names import HISTORY
@@ -26,7 +36,7 @@ with lazy():
     from equilif.hardware import resources
     from equilif.show import diagram
     from equilif.training import options, resolve
-    from equilif.training.settings import description, netfile
+    from equilif.training.settings import description, netfile, patches
     from equilif.training.storage import history, records, saved
 
 command = panel("Networks")
@@ -57,7 +67,7 @@ def init(
         ),
         STREAM,
     ] = None,
-    data_options: OwnOptions = MADE,
+    given: ChangeOptions = DEFAULTS,
     folder: Folder = None,
 ) -> dict[str, Any]:
     """Write a network file (TOML): the preset of a data set, the default for your own data, or the network
@@ -77,7 +87,8 @@ def init(
     if out.suffix != netfile.SUFFIX:
         raise ValueError(f"--out must end in {netfile.SUFFIX}, not be {str(out)!r}")
     files.check(out)
-    found, words = _suggested(data, folder, data_options, hidden)
+    changes = options.changes(**given, hidden=hidden, run=())
+    found, words = _suggested(data, folder, changes, hidden)
     file = str(out)
     train = ["equilif", "train-text" if found.text else "train", *words, "--config", file]
     heading = [
@@ -104,17 +115,20 @@ def _schema(out: Path) -> dict[str, Any]:
 
 
 def _suggested(
-    data: str, folder: Path | None, data_options: options.DataOptions, hidden: list[str] | None
+    data: str, folder: Path | None, changes: options.Changes, hidden: list[str] | None
 ) -> tuple[description.Description, list[str]]:
     """Default network for data, or that of a run, and the data as typed.  Only convolutions and own data need
     the samples.
     """
     convolutions, sizes = resolve.layers(hidden or None)
+    data_options = changes.data_options
+    request: dict[str, Any] = {"folder": folder, "hidden": hidden or None, "changes": changes.network}
     if data in set(Data):
         data_options.refuse(data)
         if not convolutions and folder is None:
-            return resolve.adapted(resolve.default(None, Data(data)), resolve.Request(), sizes), [data]
-        preset = resolved(data, folder=folder, hidden=hidden or None).description
+            base = resolve.default(None, Data(data))
+            return resolve.adapted(base, resolve.Request(changes=changes.network), sizes), [data]
+        preset = resolved(data, **request).description
         return preset, [data, *([] if folder is None else ["--data", str(folder)])]
     if (Path(data) / HISTORY).is_file():
         data_options.refuse(f"the run in {data}")
@@ -125,8 +139,8 @@ def _suggested(
         known = run.about
         own = [known.path, "..."] if isinstance(known, about.About) else ["..."]
         words = [run.data] if known is None else own
-        return run.preset.changed(hidden=sizes), words
-    found = resolved(data, data_options, folder=folder, hidden=hidden or None)
+        return patches.patched(run.preset.changed(hidden=sizes), changes.network), words
+    found = resolved(data, data_options, **request)
     others = {name: table for name, table in found.description.content().items() if name not in SHAPE}
     sized = description.Description.of_network(found.network, found.description.data, sized=True, **others)
     return sized, [data, *data_options.words]

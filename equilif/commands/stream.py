@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,14 @@ with lazy():
 command = panel("Learning")
 
 
-#: options of a new learner
+class Drift(StrEnum):
+    """Detectors of drift."""
+
+    off = "off"
+    errors = "errors"
+
+
+#: options of a learner
 LEARNING = OptionGroup(
     {
         "hidden": Annotated[
@@ -45,6 +53,13 @@ LEARNING = OptionGroup(
             int | None,
             typer.Option(
                 help="Stored samples learned after each new one.", min=1, max=255, show_default="16"
+            ),
+        ],
+        "drift": Annotated[
+            Drift | None,
+            typer.Option(
+                help="Detect drift by more wrong predictions, and renew stored samples then; or do not.",
+                show_default="errors",
             ),
         ],
     }
@@ -100,9 +115,9 @@ def stream(
     """Predict each sample of a stream, and learn it where its class is known.
 
     Prints the prequential accuracy: of predictions made before their sample is learned.  The scale of each
-    feature follows its mean and deviation over the last 300 samples.  A class becomes an output when it
-    first occurs.  When predictions become worse, stored samples are renewed.  Ctrl-C ends a stream without
-    end.
+    feature follows its mean and deviation over the last 256 samples.  A class becomes an output when it
+    first occurs.  When predictions become worse, stored samples are renewed (--drift).  Ctrl-C ends a stream
+    without end.
 
     Example:  [bold]equilif stream readings.csv --label state --save network.npz[/]
     """
@@ -160,11 +175,15 @@ def stream(
 
 def _learner(network: Path | None, options: Given) -> streams.StreamLearner:
     """A new learner, or one that goes on with a network."""
+    given = dict(options)
+    detector: dict[str, Any] = {}
+    if "drift" in given:
+        detector["drift"] = None if given.pop("drift") == Drift.off else Drift.errors.value
     if network is None:
-        return streams.StreamLearner(**options)
-    if options.keys() - {"learning_rate"}:
+        return streams.StreamLearner(**given, **detector)
+    if given.keys() - {"learning_rate"}:
         raise ValueError("--hidden and --replay are those of the network: leave them out, or --network")
-    return streams.StreamLearner.of(classifiers.Classifier.load(network, **options))
+    return streams.StreamLearner.of(classifiers.Classifier.load(network, **given), **detector)
 
 
 def _accuracy(score: streams.Prequential) -> str:

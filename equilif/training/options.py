@@ -115,12 +115,13 @@ class Changes:
 
 
 def changes(
-    words: Sequence[str] | None,
+    words: Sequence[str] | None = None,
     *,
-    label: str | None,
+    label: str | None = None,
     hidden: Sequence[str] | None = None,
     seed: object = None,
     epochs: int | None = None,
+    learning_rate: float | None = None,
     data: Iterable[str] = DATA,
     run: Iterable[str] = RUN,
 ) -> Changes:
@@ -133,6 +134,7 @@ def changes(
         for option, other, pattern in (
             ("--epochs", epochs, r"(learning|rates|text)\.epochs"),
             ("--seed", seed, r"learning\.seeds"),
+            ("--learning-rate", learning_rate, r"learning\.learning_rate"),
             ("--hidden", hidden or None, r"population\.(hidden|maps)\d*\.(size|shape)"),
         ):
             if other is not None and re.fullmatch(pattern, key):
@@ -178,6 +180,8 @@ def _typed(table: str, given: Mapping[str, str], kind: type[Any], known: Sequenc
     found: dict[str, Any] = {}
     for name, text in given.items():
         key = f"--set {table}.{name}"
+        if not known:
+            raise ValueError(f"{key}: this command has no keys of the table {table}: leave it out")
         if name not in known:
             raise ValueError(f"{key}: [{table}] has no {name!r}: {tables.nearest(name, known)}")
         of = next((t for t in get_args(types[name]) if t is not type(None)), types[name])

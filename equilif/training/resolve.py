@@ -37,6 +37,8 @@ from equilif_golden.places import placed
 Hidden = int | str | Sequence[int | str]
 CONVOLUTION = "conv:"
 NO_LAYER = "none"  #: inputs joined to the output
+#: tables that a saved network has itself
+SHAPE = ("population", "synapse", "phases", "numbers", "start")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +179,12 @@ def _check(request: Request, source: Name | Path | DataSet, specs: Sequence[Conv
     if request.config is not None and (specs or request.network is not None):
         other = "hidden with conv:" if specs else "network"
         raise ValueError(f"{other} and config both define the network: give one of them")
+    if request.network is not None:
+        for key in request.changes:
+            if key.partition(".")[0] in SHAPE:
+                raise ValueError(
+                    f"--set {key} is for a new network, {request.network} is trained: leave it out"
+                )
     if not isinstance(source, Path) and request.reading:
         keys = ", ".join(f"data.{key}" for key in request.reading)
         raise ValueError(f"{keys} is only for your own data, not for {_name(source)}: leave it out")

@@ -484,6 +484,17 @@ def test_verify_command(tmp_path):
         assert found[kind]["cycles"] > found[kind]["ideal"] > 100 and found[kind]["spikes"] > 10
 
 
+def test_verify_takes_keys_of_the_network(tmp_path):
+    """As the option of the same name, which changes a network that is there."""
+    found = []
+    for options in ((), ("--free", 9), ("--set", "phases.free=9")):
+        run(
+            "verify", "--samples", 2, "--board", BOARD, *options, "--json", tmp_path / "v.json", "--overwrite"
+        )
+        found.append(json.loads((tmp_path / "v.json").read_text())["inference"]["cycles"])
+    assert found[0] != found[1] == found[2]
+
+
 def test_verify_without_feedback(tmp_path):
     """Test samples only: the network does not learn."""
     forward = network.Network.chain(64, 12, 8, 10, feedback=False)

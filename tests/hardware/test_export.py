@@ -324,6 +324,9 @@ def test_unsupported_lanes(command, lanes):
         (["--board", "icebreaker", "--lanes", "4"], "leave out --lanes"),
         (["--samples", "5", "--all"], "give one of them"),
         (["--all", "--full"], "give one of them"),
+        (["--network", "digits", "--set", "phases.free=9"], "phases.free is for a new network"),
+        (["--lr", "0.1", "--set", "learning.learning_rate=0.1"], "are the same"),
+        (["--set", "run.every=3"], "no keys of the table run"),
     ],
 )
 def test_meaningless_verify_options(options, message):

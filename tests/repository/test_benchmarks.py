@@ -10,7 +10,7 @@ import shlex
 import numpy as np
 import pytest
 
-from benchmarks import continual, flips, records, training
+from benchmarks import continual, flips, pages, records, training
 from benchmarks.__main__ import main, parser_of
 from benchmarks.registry import BENCHMARKS, RECORDS, choose
 from equilif.data.sets import images
@@ -117,15 +117,26 @@ def test_network_of_boards_is_that_of_a_run():
     assert kernel.network == Network.chain(64, 16, 10, schedule=training.BOARD_PRESET.schedule)
 
 
-def test_continual():
+@pytest.mark.parametrize(
+    "learner", ["", pytest.param("backpropagation, ", marks=pytest.mark.regress)], ids=["equilif", "other"]
+)
+def test_continual(learner):
     """On the digits: replay keeps old classes, and stores what the method says."""
     data = images.load("digits")
     with_replay, without = (
-        continual.measure(data, continual.METHODS[name], 0) for name in ("8 bits", "none")
+        continual.measure(data, continual.METHODS[learner + name], 0) for name in ("1 bit", "none")
     )
     assert with_replay["accuracy"] > without["accuracy"] + 10 and with_replay["bytes"] > 0 == without["bytes"]
     last = with_replay["classes after each task"][-1]
     assert len(with_replay["classes after each task"]) == 5 and max(last[:8]) > 0
+
+
+def test_entries_of_a_record(monkeypatch, tmp_path):
+    """An entry keeps those that another command has written meanwhile."""
+    monkeypatch.setattr(pages, "write", lambda: None)
+    for name, entry in (("b", 1), ("a", 2), ("b", 3), ("old", 4)):
+        pages.save_entry(tmp_path / "found.json", "runs", name, entry, ("a", "b"))
+    assert records.read(tmp_path / "found.json") == {"runs": {"a": 2, "b": 3}}
 
 
 def test_streams():

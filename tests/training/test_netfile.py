@@ -616,6 +616,11 @@ def test_run_contains_network_file(trained, tmp_path):
     run("init", trained / "run", "--out", tmp_path / "net.toml")
     preset = read_history(trained / "run" / HISTORY).preset
     assert netfile.read(tmp_path / "net.toml").preset("digits") == preset
+    for number, source in enumerate((trained / "run", "digits")):
+        out = tmp_path / f"{number}.toml"
+        run("init", source, "--set", "learning.epochs=7", "--out", out)
+        expected = (preset, PRESETS["digits"])[number].changed(epochs=7)
+        assert netfile.read(out).preset("digits") == expected
     commands = reported.read(trained / "run").repeat(None).commands
     assert [line.split()[1] for line in commands] == ["init", "train", "evaluate"]
     assert commands[0].endswith("--out run.toml") and "--config run.toml --seed 0" in commands[1]
@@ -674,6 +679,8 @@ def test_preset_equals_its_file(tmp_path):
         (("init", "--out", "net.txt"), "'net.txt'"),
         (("init", "--out", "{}"), "--overwrite"),
         (("init", "--label", "kind", "--out", "other.toml"), "--label"),
+        (("init", "--hidden", 3, "--set", "population.hidden1.size=4", "--out", "a.toml"), "are the same"),
+        (("init", "--set", "learning.epoch=4", "--out", "other.toml"), "did you mean 'epochs'"),
         (("init", "--hidden", 70_000, "--out", "other.toml"), "has fan-in 70001"),
     ],
 )

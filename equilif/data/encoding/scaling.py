@@ -26,7 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from equilif.data.base.words import Codes, to_codes
-from equilif_golden.fixed import Raw, check_choice, check_float, check_int
+from equilif_golden.fixed import Raw, check_choice, check_float, check_int, integers
+from equilif_golden.front_end.running_scale import FRACTION, VALUE_BITS, RunningScale
+from equilif_golden.front_end.running_scale import FULL as FULL_SCALE
 from equilif_golden.front_end.sensor import ChannelScaling
 from equilif_golden.front_end.tokens import Scaling as FrontEndScaling
 from equilif_golden.network import MAX_NEURONS
@@ -39,7 +41,8 @@ TOP = 255  #: the largest input
 SIGMAS = 3.5  #: deviations that fill the codes of a token
 MIN_DEVIATION = 1e-9  #: deviation of a mean, as a part of the largest value, that is more than rounding
 FULL = 2.0  #: and those that fill the inputs of a span of a series
-MEMORY = 300  #: samples that a running scale remembers
+LEVEL_BITS = 28  #: of values, means and deviations of a running scale, whose values have VALUE_BITS
+MAX_EXPONENT = 30  #: of a column of a running scale
 #: 8-bit values whose largest training value is below this use too little of the inputs, and are scaled
 ENOUGH = 128
 MANY = 20  #: samples from which on a range is judged
@@ -73,51 +76,97 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """Mean and variance of each column, (width,), as the last samples have them.
+    """A running scale (equilif_golden.front_end.running_scale) of real numbers.
 
-    The first MEMORY samples have equal weights; then each sample has the weight 1/MEMORY, and earlier ones
-    fade.  ``samples``: how many there were.
+    Values of a column are integers times 2**-exponent.  The exponent is the largest one, MAX_EXPONENT at
+    most, at which value, mean and deviation are below 2**LEVEL_BITS; it follows each sample that is learned.
+    Values to predict are clipped to the bits of a value.  ``samples``: how many there were; ``mean`` and
+    ``deviation``: of each column.
     """
 
-    samples: int = 0
-    mean: tuple[float, ...]
-    variance: tuple[float, ...]
+    samples: int
+    exponent: tuple[int, ...]
+    mean: tuple[int, ...]
+    deviation: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_int(self.samples, "samples", 0, 1 << 62)
+        limit = 1 << LEVEL_BITS + FRACTION
+        for name, low, high in (
+            ("exponent", LEVEL_BITS - 128, MAX_EXPONENT),
+            ("mean", -limit, limit),
+            ("deviation", 0, 2 * limit),
+        ):
+            integers(getattr(self, name), f"{name} of a running scale", low, high)
+        if not len(self.exponent) == len(self.mean) == len(self.deviation):
+            raise ValueError("exponent, mean and deviation of a running scale must be of the same columns")
+
+    @classmethod
+    def begin(cls, width: int) -> Running:
+        """The scale before the first sample."""
+        zeros = (0,) * width
+        return cls(samples=0, exponent=(MAX_EXPONENT,) * width, mean=zeros, deviation=zeros)
 
     @classmethod
     def of(cls, x: Reals) -> Running:
         """Statistics of samples (n, width) of equal weight."""
+        exponent = _exponents(np.abs(x).max(axis=0))
+        return cls._of(RunningScale.of(_values(x, exponent)), exponent)
+
+    @classmethod
+    def _of(cls, scale: RunningScale, exponent: Raw) -> Running:
         return cls(
-            samples=len(x), mean=tuple(x.mean(axis=0).tolist()), variance=tuple(x.var(axis=0).tolist())
+            samples=scale.samples,
+            exponent=tuple(exponent.tolist()),
+            mean=tuple(scale.mean.tolist()),
+            deviation=tuple(scale.deviation.tolist()),
         )
 
-    def follow(self, x: Reals) -> tuple[Running, npt.NDArray[np.uint8], int]:
-        """The statistics after samples (n, width), their inputs, each scaled by the statistics that include
-        it, and the number of values beyond the scale.
-        """
-        mean, variance = np.array(self.mean), np.array(self.variance)
-        unit = np.empty(x.shape)
-        for k, row in enumerate(x):
-            weight = max(1 / (self.samples + k + 1), 1 / MEMORY)
-            step = row - mean
-            mean = mean + weight * step
-            variance = (1 - weight) * (variance + weight * step**2)
-            unit[k] = (row - mean) / _far(mean, variance)
-        after = Running(
-            samples=self.samples + len(x), mean=tuple(mean.tolist()), variance=tuple(variance.tolist())
-        )
-        inputs = np.stack([_rounded(unit), _rounded(-unit)], axis=2).reshape(len(x), -1)
-        return after, inputs, int((np.abs(unit) > FAR).sum())
+    @property
+    def _scale(self) -> RunningScale:
+        return RunningScale(self.samples, np.array(self.mean), np.array(self.deviation))
+
+    def follow(self, x: Reals) -> tuple[Running, Scaled]:
+        """The scale after samples (n, width), and their inputs, each scaled by the scale that includes it."""
+        scale, exponent = self._scale, np.array(self.exponent)
+        parts = []
+        for row in x:
+            level = np.maximum(np.abs(scale.mean), scale.deviation)
+            now = _exponents(np.maximum(np.abs(row), np.ldexp(level, -exponent - FRACTION)))
+            mean, deviation = (_shifted(v, now - exponent) for v in (scale.mean, scale.deviation))
+            exponent, value = now, _values(row, now)
+            scale = RunningScale(scale.samples, mean, deviation).follow(value)
+            parts.append(Scaled(*scale.inputs(value[None])))
+        inputs = np.concatenate([part.x for part in parts])
+        return self._of(scale, exponent), Scaled(inputs, sum(part.clipped for part in parts))
+
+    def apply(self, x: Reals) -> Scaled:
+        """Inputs of samples (n, width) to predict."""
+        return Scaled(*self._scale.inputs(_values(x, np.array(self.exponent))))
 
     def scaling(self, names: tuple[str, ...] = ()) -> FittedScaling:
-        """The scaling of samples to predict: a standard column each."""
-        far = _far(np.array(self.mean), np.array(self.variance)).tolist()
-        columns = tuple(Column("standard", m - f, m + f, m) for m, f in zip(self.mean, far, strict=True))
+        """The same as columns, in real numbers."""
+        scale = self._scale
+        mean, far = (np.ldexp(v, -np.array(self.exponent) - FRACTION) for v in (scale.mean, scale.unit))
+        limits = ((mean - FULL_SCALE * far).tolist(), (mean + FULL_SCALE * far).tolist(), mean.tolist())
+        columns = tuple(Column("standard", *values) for values in zip(*limits, strict=True))
         return FittedScaling(kind="columns", width=len(columns), names=names, columns=columns, running=self)
 
 
-def _far(mean: Reals, variance: Reals) -> Reals:
-    """FULL deviations, at least what rounding tells from the mean."""
-    return np.maximum(FULL * np.sqrt(variance), MIN_DEVIATION * np.maximum(np.abs(mean), 1))
+def _exponents(level: Reals) -> Raw:
+    """Exponents at which numbers of these magnitudes are below 2**LEVEL_BITS."""
+    return np.minimum(LEVEL_BITS - np.frexp(level)[1].astype(np.int64), MAX_EXPONENT)
+
+
+def _values(x: Reals, exponent: Raw) -> Raw:
+    """Integers nearest to x 2**exponent, clipped to the bits of a value."""
+    limit = 1 << VALUE_BITS - 1
+    return np.clip(np.rint(np.ldexp(x, exponent)), -limit, limit - 1).astype(np.int64)
+
+
+def _shifted(values: Raw, by: Raw) -> Raw:
+    """Integers times 2**by, rounded down."""
+    return values << np.clip(by, 0, 62) >> np.clip(-by, 0, 62)
 
 
 class Scaled(NamedTuple):
@@ -188,6 +237,8 @@ class FittedScaling:
             beyond = int(((codes < low) | (codes > high)).sum())
             return Scaled(self.sensor.inputs(x).astype(np.uint8), beyond)
         values = self.filled(x.astype(np.float64), what)
+        if self.running is not None:
+            return self.running.apply(values)
         if self.kind == "common":
             return _scaled(values, self.columns[0])
         parts = [_scaled(values[:, k : k + 1], c) for k, c in enumerate(self.columns)]
