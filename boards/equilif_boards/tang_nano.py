@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from amaranth.build import Attrs, Clock, Connector, Pins, Resource
 from amaranth.vendor import GowinPlatform
@@ -22,6 +23,7 @@ from equilif_golden.link.flash import Area
 class Himbaechel(GowinPlatform):
     """Amaranth 0.5 calls nextpnr-gowin, which no longer exists."""
 
+    _design: Any  # of Platform.prepare
     _apicula_required_tools = ["yosys", "nextpnr-himbaechel", "gowin_pack"]
     _apicula_command_templates = [
         GowinPlatform._apicula_command_templates[0],

@@ -147,7 +147,7 @@ def _bursts(engine: Engine, lengths: range) -> str:
     model = EngineModel(config)
     weights = np.random.default_rng(2).integers(-(1 << 14), 1 << 14, lengths[-1] * p * p)
     for each in (engine, model):
-        each.write(Region.COUNTER, 0, [0])
+        each.write(Region.COUNTER, 0, np.zeros(1, np.int64))
         each.write(Region.WEIGHT, config.n_weights, weights)
     for n in lengths:
         lane = n % p
